@@ -1,0 +1,3 @@
+//! The program `adit`.
+
+fn main() {}

@@ -1,0 +1,279 @@
+//! Interface names and indices, checked once, before the kernel sees them.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+
+/// The longest name in bytes: the kernel's `IFNAMSIZ` less the NUL.
+pub const NAME_LEN_MAX: usize = 15;
+
+/// The index by which the kernel knows an interface in one network namespace.
+///
+/// It survives a rename; after a move to another namespace it may be another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IfIndex(NonZeroU32);
+
+impl IfIndex {
+    /// An index, or `None` for zero and for what the kernel's `int` cannot hold.
+    #[must_use]
+    pub const fn new(index: u32) -> Option<Self> {
+        if index > i32::MAX as u32 {
+            return None;
+        }
+        match NonZeroU32::new(index) {
+            Some(index) => Some(Self(index)),
+            None => None,
+        }
+    }
+
+    /// The bare number, 1 to `i32::MAX`.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for IfIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name of an interface: 1 to 15 bytes that the kernel accepts (`dev_valid_name` in
+/// `net/core/dev.c`): no white space, no `/`, no `:`, not `.` or `..`. Bytes, not text: the kernel
+/// takes names that are not UTF-8, and so does this type; `Display` escapes what cannot be printed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IfName {
+    bytes: [u8; NAME_LEN_MAX],
+    len: u8,
+}
+
+impl IfName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule it breaks. A `%` is refused here: only a [`NamePattern`] has it.
+    pub fn new(name: impl AsRef<OsStr>) -> Result<Self, NameError> {
+        let name = name.as_ref().as_bytes();
+        if name.contains(&b'%') {
+            return Err(NameError::Percent);
+        }
+        Self::check(name)
+    }
+
+    /// Everything but the rule on `%`.
+    fn check(name: &[u8]) -> Result<Self, NameError> {
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if name.len() > NAME_LEN_MAX {
+            return Err(NameError::TooLong { len: name.len() });
+        }
+        if name == b"." || name == b".." {
+            return Err(NameError::Dots);
+        }
+        // The kernel's isspace() knows Latin-1: 0xa0 is a space to it.
+        let bad = |b: u8| b == b'/' || b == b':' || b == 0 || b == 0xa0 || matches!(b, 9..=13 | 32);
+        if let Some(&byte) = name.iter().find(|&&b| bad(b)) {
+            return Err(NameError::Byte { byte });
+        }
+        let mut bytes = [0; NAME_LEN_MAX];
+        bytes[..name.len()].copy_from_slice(name);
+        let len = u8::try_from(name.len()).expect("at most NAME_LEN_MAX, checked above");
+        Ok(Self { bytes, len })
+    }
+
+    /// The bytes of the name, without a NUL.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The name as the operating system's string.
+    #[must_use]
+    pub fn as_os_str(&self) -> &OsStr {
+        OsStr::from_bytes(self.as_bytes())
+    }
+}
+
+impl fmt::Display for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(NAME_LEN_MAX);
+        for chunk in self.as_bytes().utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+            }
+            for byte in chunk.invalid() {
+                text.push_str(&format!("\\x{byte:02x}"));
+            }
+        }
+        f.pad(&text)
+    }
+}
+
+impl fmt::Debug for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl FromStr for IfName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::new(name)
+    }
+}
+
+/// What to call a new device: a name, or a pattern in which the kernel fills in the first free
+/// number for one `%d` (`tap%d` becomes `tap0`). Empty, the kernel's own `tun%d` or `tap%d`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamePattern(Option<IfName>);
+
+impl NamePattern {
+    /// Leaves the name to the kernel: `tun%d` or `tap%d`.
+    pub const KERNEL: Self = Self(None);
+
+    /// Checks `pattern`: as an [`IfName`], but with at most one `%d`.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule it breaks.
+    pub fn new(pattern: impl AsRef<OsStr>) -> Result<Self, NameError> {
+        let bytes = pattern.as_ref().as_bytes();
+        if bytes.is_empty() {
+            return Ok(Self::KERNEL);
+        }
+        if let Some(at) = bytes.iter().position(|&b| b == b'%') {
+            let rest = &bytes[at + 1..];
+            if rest.first() != Some(&b'd') || rest.contains(&b'%') {
+                return Err(NameError::Percent);
+            }
+        }
+        IfName::check(bytes).map(|name| Self(Some(name)))
+    }
+
+    /// The name, if the kernel has nothing to fill in.
+    #[must_use]
+    pub fn exact(&self) -> Option<IfName> {
+        self.0.filter(|name| !name.as_bytes().contains(&b'%'))
+    }
+
+    /// The bytes that go into `ifr_name`; empty for [`NamePattern::KERNEL`].
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], IfName::as_bytes)
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(name) => name.fmt(f),
+            None => f.pad("(any name)"),
+        }
+    }
+}
+
+impl From<IfName> for NamePattern {
+    fn from(name: IfName) -> Self {
+        Self(Some(name))
+    }
+}
+
+impl FromStr for NamePattern {
+    type Err = NameError;
+
+    fn from_str(pattern: &str) -> Result<Self, Self::Err> {
+        Self::new(pattern)
+    }
+}
+
+/// The rule that a name breaks. The kernel says EINVAL to all of them, or cuts the name off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// No byte at all.
+    Empty,
+    /// Longer than 15 bytes; the kernel would cut it off without a word.
+    TooLong {
+        /// How many bytes it has.
+        len: usize,
+    },
+    /// `.` or `..`.
+    Dots,
+    /// White space, `/`, `:` or NUL.
+    Byte {
+        /// The first byte that is not allowed.
+        byte: u8,
+    },
+    /// A `%` that is not the one `%d` of a pattern.
+    Percent,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the name is empty"),
+            Self::TooLong { len } => {
+                write!(f, "the name has {len} bytes, and the kernel takes at most {NAME_LEN_MAX}")
+            }
+            Self::Dots => f.write_str("'.' and '..' are not names for an interface"),
+            Self::Byte { byte: b' ' } => f.write_str("the name has a space in it"),
+            Self::Byte { byte } if byte.is_ascii_graphic() => {
+                write!(f, "the name has a '{}' in it", char::from(*byte))
+            }
+            Self::Byte { byte } => write!(f, "the name has the byte 0x{byte:02x} in it"),
+            Self::Percent => {
+                f.write_str("'%' stands in a name only once and as '%d', and only for a new device")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_takes() {
+        for name in ["tun0", "a", "123456789012345", "x.y", "...", "-a", "büro", "a\u{7f}"] {
+            assert_eq!(IfName::new(name).unwrap().as_bytes(), name.as_bytes());
+        }
+        let latin1 = IfName::new(OsStr::from_bytes(b"a\xe9")).unwrap();
+        assert_eq!(latin1.to_string(), "a\\xe9");
+        assert_eq!(IfName::new("a\u{1b}[31m").unwrap().to_string(), "a\\u{1b}[31m");
+    }
+
+    #[test]
+    fn each_rule_has_its_error() {
+        let cases = [
+            ("", NameError::Empty),
+            ("1234567890123456", NameError::TooLong { len: 16 }),
+            (".", NameError::Dots),
+            ("..", NameError::Dots),
+            ("a/b", NameError::Byte { byte: b'/' }),
+            ("a:b", NameError::Byte { byte: b':' }),
+            ("a b", NameError::Byte { byte: b' ' }),
+            ("a\tb", NameError::Byte { byte: b'\t' }),
+            ("a\0b", NameError::Byte { byte: 0 }),
+            ("tun%d", NameError::Percent),
+        ];
+        for (name, error) in cases {
+            assert_eq!(IfName::new(name), Err(error), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        assert_eq!(NamePattern::new("").unwrap(), NamePattern::KERNEL);
+        assert_eq!(NamePattern::new("tap%d").unwrap().exact(), None);
+        assert_eq!(NamePattern::new("tap7").unwrap().exact(), IfName::new("tap7").ok());
+        for bad in ["x%s", "%d%d", "%", "a%", "%%d"] {
+            assert_eq!(NamePattern::new(bad), Err(NameError::Percent), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The system calls that rustix does not cover: the only `unsafe` of the project.
+//!
+//! The contract of this folder: one function a system call; it takes and gives owned or borrowed
+//! descriptors and plain values, keeps no state and returns `io::Result` with the errno untouched.
+#![expect(unsafe_code, reason = "the only place where unsafe is allowed; see the contract above")]
+
+pub(crate) mod netns;
