@@ -5,3 +5,4 @@
 #![expect(unsafe_code, reason = "the only place where unsafe is allowed; see the contract above")]
 
 pub(crate) mod netns;
+pub(crate) mod tun;
