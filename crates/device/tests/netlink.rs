@@ -5,8 +5,9 @@
 mod support;
 
 use adit::netlink::{
-    AddrGenMode, Address, AddressFlags, HardwareType, IpPrefix, LinkChange, LinkFlags, LinkInfo,
-    Netlink, NetlinkError, OperState, Scope, TunInfo, TunMode, raw_errno,
+    AddrGenMode, Address, AddressFlags, Event, FwMark, HardwareType, IpFamily, IpPrefix,
+    LinkChange, LinkFlags, LinkInfo, Monitor, Netlink, NetlinkError, OperState, ROUTE_PROTOCOL,
+    Route, RouteKind, Rule, RuleAction, Scope, TABLE_MAIN, TunInfo, TunMode, raw_errno,
 };
 use adit::{IfIndex, IfName, MacAddr, Netns};
 use rustix::io::Errno;
@@ -438,4 +439,454 @@ fn addresses_with_flags_and_lifetimes() {
     netlink.delete_address(index, &address).unwrap();
     assert_eq!(errno(netlink.delete_address(index, &address)), Errno::ADDRNOTAVAIL);
     assert_eq!(Address::new(prefix("127.0.0.2/8")).scope, Scope::Host);
+}
+
+/// Each route as one line from `ip`'s JSON, sorted.
+fn routes_of_ip() -> Vec<String> {
+    let mut lines = Vec::new();
+    for (option, any, bits) in [("-4", "0.0.0.0", 32), ("-6", "::", 128)] {
+        let theirs = support::json(&format!("ip -j -N {option} route show table all"));
+        for route in theirs.as_array().unwrap() {
+            let text = |key: &str, default: &str| route[key].as_str().unwrap_or(default).to_owned();
+            let mut destination = text("dst", "").replace("default", &format!("{any}/0"));
+            if !destination.contains('/') {
+                destination += &format!("/{bits}");
+            }
+            let via = route["via"]["host"].as_str().unwrap_or("-");
+            let flags = route["flags"].as_array().unwrap();
+            lines.push(format!(
+                "{destination} kind {} via {} dev {} table {} proto {} scope {} metric {} src {} \
+                 mtu {} onlink {}",
+                text("type", "1"),
+                text("gateway", via),
+                text("dev", "-"),
+                text("table", "254"),
+                text("protocol", "3"),
+                text("scope", "0"),
+                route["metric"].as_u64().unwrap_or(0),
+                text("prefsrc", "-"),
+                route["metrics"][0]["mtu"].as_u64().unwrap_or(0),
+                flags.iter().any(|flag| flag == "onlink"),
+            ));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+fn routes_of_ours(netlink: &mut Netlink, table: Option<u32>) -> Vec<String> {
+    let text = |ip: Option<std::net::IpAddr>| ip.map_or("-".into(), |ip| ip.to_string());
+    let routes = netlink.routes(table).unwrap();
+    let mut lines: Vec<_> = routes
+        .iter()
+        .map(|route| {
+            let device = route.oif.map(|index| netlink.link_by_index(index).unwrap().name);
+            format!(
+                "{} kind {} via {} dev {} table {} proto {} scope {} metric {} src {} mtu {} \
+                 onlink {}",
+                route.destination,
+                route.kind.number(),
+                text(route.gateway),
+                device.map_or("-".into(), |name| name.to_string()),
+                route.table,
+                route.protocol,
+                route.scope.unwrap().number(),
+                route.metric.unwrap_or(0),
+                text(route.prefsrc),
+                route.mtu.unwrap_or(0),
+                route.onlink,
+            )
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn routes_agree_with_ip_whoever_made_them() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    let _holder = Holder::open("t0", 0x1001, 1, None);
+    run("ip link set lo up");
+    run("ip link set t0 up");
+    run("ip addr add 192.0.2.1/24 dev t0");
+    run("ip addr add 2001:db8::1/64 dev t0 nodad");
+    let lines = [
+        "198.51.100.0/24 via 192.0.2.9 metric 5 mtu 1200 proto 77 table 1000 src 192.0.2.1",
+        "198.51.100.0/25 via 10.9.9.9 dev t0 onlink",
+        "203.0.113.0/24 via inet6 fe80::9 dev t0",
+        "192.0.2.128/25 dev t0",
+        "blackhole 10.0.0.0/8",
+        "unreachable 10.1.0.0/16",
+        "prohibit 10.2.0.0/16 metric 7",
+        "throw 10.3.0.0/16 table 7",
+        "local 10.4.0.0/16 dev lo table 8",
+        "0.0.0.0/0 via 192.0.2.2",
+        "2001:db8:1::/48 via 2001:db8::2 metric 9 mtu 1300 table 1000",
+        "2001:db8:2::/48 dev t0",
+        "unreachable 2001:db8:3::/48",
+        "::/0 via fe80::1 dev t0",
+    ];
+    for line in lines {
+        run(&format!("ip route add {line}"));
+    }
+    let all = routes_of_ip();
+    assert!(all.len() > lines.len());
+    assert_eq!(routes_of_ours(&mut netlink, None), all);
+    let thousand: Vec<_> =
+        all.iter().filter(|line| line.contains("table 1000 ")).cloned().collect();
+    assert_eq!(thousand.len(), 2);
+    assert_eq!(routes_of_ours(&mut netlink, Some(1000)), thousand);
+    assert_eq!(netlink.routes(Some(4711)).unwrap(), []);
+
+    // Those that are not the kernel's own (proto 2), deleted and added again by us.
+    let list: Vec<_> = netlink.routes(None).unwrap();
+    let list: Vec<_> = list.into_iter().filter(|route| route.protocol != 2).collect();
+    assert_eq!(list.len(), lines.len());
+    for route in &list {
+        netlink.delete_route(route).unwrap();
+        assert_eq!(errno(netlink.delete_route(route)), Errno::SRCH);
+    }
+    for route in &list {
+        netlink.add_route(route).unwrap();
+        assert_eq!(errno(netlink.add_route(route)), Errno::EXIST);
+        netlink.replace_route(route).unwrap();
+    }
+    assert_eq!(routes_of_ip(), all);
+}
+
+#[test]
+fn a_route_of_ours_bears_our_tag() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    run("ip tuntap add dev t0 mode tun");
+    run("ip link set t0 up");
+    let index = netlink.link_by_name(&name("t0")).unwrap().index;
+    let mut route = Route { oif: Some(index), ..Route::new(prefix("192.0.2.0/24")) };
+    netlink.add_route(&route).unwrap();
+    route.mtu = Some(1234);
+    netlink.replace_route(&route).unwrap();
+    netlink.add_route(&Route::new(prefix("192.0.2.1/24"))).unwrap_err();
+    let blackhole = Route { kind: RouteKind::Blackhole, ..Route::new(IpPrefix::ALL_V6) };
+    netlink.add_route(&blackhole).unwrap();
+    let theirs = support::json("ip -j route show proto 77");
+    assert_eq!(theirs[0]["dst"], "192.0.2.0/24");
+    assert_eq!(theirs[0]["scope"], "link");
+    assert_eq!(theirs[0]["metrics"][0]["mtu"], 1234);
+    let ours = netlink.routes(Some(TABLE_MAIN)).unwrap();
+    let ours: Vec<_> = ours.iter().filter(|route| route.protocol == ROUTE_PROTOCOL).collect();
+    assert_eq!(ours.len(), 2);
+    netlink.delete_route(&route).unwrap();
+    netlink.delete_route(&blackhole).unwrap();
+    let unreachable = Route {
+        gateway: Some("198.51.100.1".parse().unwrap()),
+        ..Route::new(prefix("203.0.113.0/24"))
+    };
+    let error = netlink.add_route(&unreachable).unwrap_err();
+    assert_eq!(NetlinkError::of(&error).unwrap().message(), "Nexthop has invalid gateway");
+    assert_eq!(raw_errno(&error), Some(Errno::NETUNREACH.raw_os_error()));
+}
+
+#[test]
+fn a_route_by_many_ways_is_told_apart() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    let _holder = Holder::open("t0", 0x1001, 1, None);
+    run("ip link set t0 up");
+    run("ip addr add 192.0.2.1/24 dev t0");
+    run("ip route add 203.0.113.0/24 nexthop via 192.0.2.3 nexthop via 192.0.2.4");
+    let routes = netlink.routes(Some(TABLE_MAIN)).unwrap();
+    let route = routes.iter().find(|route| route.multipath).unwrap();
+    assert_eq!(route.destination, prefix("203.0.113.0/24"));
+    assert_eq!(errno(netlink.add_route(route)), Errno::OPNOTSUPP);
+}
+
+/// Each rule as one line from `ip`'s JSON, in order.
+fn rules_of_ip() -> Vec<String> {
+    let mut lines = Vec::new();
+    for family in ["-4", "-6"] {
+        for rule in support::json(&format!("ip -j -N {family} rule show")).as_array().unwrap() {
+            let text = |key: &str| rule[key].as_str().unwrap_or("-").to_owned();
+            let side = |key: &str, len: &str| match (rule[key].as_str(), rule[len].as_u64()) {
+                (None | Some("all"), _) => "-".into(),
+                (Some(ip), Some(len)) => format!("{ip}/{len}"),
+                (Some(ip), None) => ip.to_owned(),
+            };
+            let number = |key: &str| rule[key].as_u64().map_or("-".into(), |n| n.to_string());
+            lines.push(format!(
+                "{family} {} not {} from {} to {} mark {}/{} iif {} oif {} uid {}-{} table {} \
+                 action {} suppress {}",
+                rule["priority"],
+                !rule["not"].is_null() || rule.as_object().unwrap().contains_key("not"),
+                side("src", "srclen"),
+                side("dst", "dstlen"),
+                text("fwmark"),
+                text("fwmask"),
+                text("iif"),
+                text("oif"),
+                number("uid_start"),
+                number("uid_end"),
+                text("table"),
+                text("action"),
+                number("suppress_prefixlen"),
+            ));
+        }
+    }
+    lines
+}
+
+fn rules_of_ours(netlink: &mut Netlink) -> Vec<String> {
+    let side = |prefix: Option<IpPrefix>| match prefix {
+        None => "-".into(),
+        Some(prefix) if prefix == IpPrefix::host(prefix.ip()) => prefix.ip().to_string(),
+        Some(prefix) => prefix.to_string(),
+    };
+    let text = |name: Option<IfName>| name.map_or("-".into(), |name| name.to_string());
+    let number = |n: Option<u32>| n.map_or("-".to_owned(), |n| n.to_string());
+    let rules = netlink.rules().unwrap();
+    let line = |rule: &Rule| {
+        let (mark, mask) = match rule.fwmark {
+            None => ("-".into(), "-".into()),
+            Some(FwMark { mark, mask: u32::MAX }) => (format!("{mark:#x}"), "-".into()),
+            Some(FwMark { mark, mask }) => (format!("{mark:#x}"), format!("{mask:#x}")),
+        };
+        let (table, action) = match rule.action {
+            RuleAction::Table(table) => (table.to_string(), "-"),
+            RuleAction::Blackhole => ("-".into(), "6"),
+            RuleAction::Unreachable => ("-".into(), "7"),
+            RuleAction::Prohibit => ("-".into(), "8"),
+            other => panic!("{other:?}"),
+        };
+        format!(
+            "{} {} not {} from {} to {} mark {mark}/{mask} iif {} oif {} uid {}-{} table {table} \
+             action {action} suppress {}",
+            if rule.family == IpFamily::V4 { "-4" } else { "-6" },
+            rule.priority.unwrap(),
+            rule.invert,
+            side(rule.from),
+            side(rule.to),
+            text(rule.iif),
+            text(rule.oif),
+            number(rule.uid_range.as_ref().map(|range| *range.start())),
+            number(rule.uid_range.as_ref().map(|range| *range.end())),
+            number(rule.suppress_prefixlength),
+        )
+    };
+    rules.iter().map(line).collect()
+}
+
+#[test]
+fn rules_agree_with_ip_whoever_made_them() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    let lines = [
+        "from 10.0.0.0/8 to 11.0.0.0/8 fwmark 0x10/0xff iif lo oif t0 uidrange 0-0 lookup 5000 \
+         suppress_prefixlength 0 pref 10",
+        "not from 192.0.2.1 prohibit pref 11",
+        "blackhole fwmark 0x20 pref 12",
+        "to 192.0.2.0/24 unreachable pref 13",
+        "lookup 100",
+    ];
+    for line in lines {
+        run(&format!("ip rule add {line}"));
+    }
+    run("ip -6 rule add from 2001:db8::/32 to 2001:db8:1::1 lookup 5001 pref 20");
+    let all = rules_of_ip();
+    assert_eq!(all.len(), 5 + lines.len() + 1, "{all:#?}");
+    assert_eq!(rules_of_ours(&mut netlink), all);
+
+    let list = netlink.rules().unwrap();
+    for rule in &list {
+        netlink.delete_rule(rule).unwrap();
+        assert_eq!(errno(netlink.delete_rule(rule)), Errno::NOENT);
+    }
+    assert_eq!(netlink.rules().unwrap(), []);
+    for rule in &list {
+        netlink.add_rule(rule).unwrap();
+        assert_eq!(errno(netlink.add_rule(rule)), Errno::EXIST);
+    }
+    assert_eq!(rules_of_ip(), all);
+}
+
+/// How long an event may take: it comes at once, or the test fails.
+const EVENT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Reads events until `wanted` gives something.
+fn await_event<T>(monitor: &mut Monitor, wanted: impl Fn(&Event) -> Option<T>) -> T {
+    loop {
+        let event = monitor.recv(Some(EVENT_TIME_MAX)).unwrap().expect("no such event came");
+        assert_ne!(event, Event::Lost);
+        if let Some(found) = wanted(&event) {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn the_monitor_sees_a_life() {
+    enter();
+    let mut monitor = Monitor::open().unwrap();
+    assert_eq!(monitor.recv(Some(Duration::ZERO)).unwrap(), None);
+    assert_eq!(monitor.recv(Some(Duration::from_millis(20))).unwrap(), None);
+
+    run("ip tuntap add dev t0 mode tap");
+    let link = await_event(&mut monitor, |event| match event {
+        Event::LinkChanged(link) if link.name == name("t0") => Some(link.clone()),
+        _ => None,
+    });
+    assert_eq!(link.tun.unwrap().mode, TunMode::Tap);
+    let index = link.index;
+    let changed = |wanted: &'static dyn Fn(&LinkInfo) -> bool| {
+        move |event: &Event| match event {
+            Event::LinkChanged(link) if link.index == index && wanted(link) => Some(()),
+            _ => None,
+        }
+    };
+    run("ip link set t0 up");
+    await_event(&mut monitor, changed(&|link| link.flags.contains(LinkFlags::UP)));
+    run("ip addr add 192.0.2.1/24 dev t0");
+    let address = await_event(&mut monitor, |event| match event {
+        Event::AddressAdded(link, address) if *link == index => Some(address.clone()),
+        _ => None,
+    });
+    assert_eq!(address.local, prefix("192.0.2.1/24"));
+    run("ip route add 198.51.100.0/24 via 192.0.2.9");
+    run("ip route del 198.51.100.0/24");
+    let destination = prefix("198.51.100.0/24");
+    await_event(&mut monitor, |event| {
+        matches!(event, Event::RouteAdded(route) if route.destination == destination).then_some(())
+    });
+    await_event(&mut monitor, |event| {
+        matches!(event, Event::RouteRemoved(route) if route.destination == destination)
+            .then_some(())
+    });
+    run("ip addr del 192.0.2.1/24 dev t0");
+    await_event(&mut monitor, |event| {
+        matches!(event, Event::AddressRemoved(link, _) if *link == index).then_some(())
+    });
+    run("ip link set t0 down");
+    run("ip link set t0 name t1");
+    await_event(&mut monitor, changed(&|link| link.name == name("t1")));
+
+    // A port that leaves its bridge is not a link that goes away.
+    run("ip link add br0 type bridge");
+    run("ip link set t1 master br0");
+    await_event(&mut monitor, changed(&|link| link.master.is_some()));
+    run("ip link set t1 nomaster");
+    // The kernel tells of a new alias only while the link is up.
+    run("ip link set t1 up");
+    run("ip link set t1 alias out");
+    await_event(&mut monitor, |event| match event {
+        Event::LinkRemoved(link) => panic!("{link:?}"),
+        Event::LinkChanged(link) if link.alias.is_some() => Some(()),
+        _ => None,
+    });
+    run("ip link del t1");
+    let link = await_event(&mut monitor, |event| match event {
+        Event::LinkRemoved(link) => Some(link.clone()),
+        _ => None,
+    });
+    assert_eq!((link.index, link.name), (index, name("t1")));
+}
+
+#[test]
+fn the_monitor_sees_a_link_leave_and_arrive() {
+    enter();
+    let there = Netns::new_anonymous().unwrap();
+    let mut here = Monitor::open().unwrap();
+    let mut monitor = Monitor::open_in(&there).unwrap();
+    let mut netlink = Netlink::open().unwrap();
+    run("ip tuntap add dev t0 mode tun");
+    let index = netlink.link_by_name(&name("t0")).unwrap().index;
+    netlink.set_link(index, &LinkChange::new().netns(&there)).unwrap();
+    await_event(&mut here, |event| {
+        matches!(event, Event::LinkRemoved(link) if link.index == index).then_some(())
+    });
+    await_event(&mut monitor, |event| {
+        matches!(event, Event::LinkChanged(link) if link.name == name("t0")).then_some(())
+    });
+}
+
+#[test]
+fn a_monitor_that_is_not_read_says_that_it_lost_events() {
+    enter();
+    let mut monitor = Monitor::open().unwrap();
+    let mut netlink = Netlink::open().unwrap();
+    let index = netlink.add_bridge(&name("br0")).unwrap();
+    // 20,000 events of over 1 KiB are more than the 2 MiB, doubled by the kernel, that are kept.
+    for turn in 0..20_000_u32 {
+        netlink.set_link(index, &LinkChange::new().mtu(1400 + turn % 2)).unwrap();
+    }
+    let mut lost = 0;
+    let mut events = 0;
+    while let Some(event) = monitor.recv(Some(Duration::ZERO)).unwrap() {
+        events += 1;
+        lost += u32::from(event == Event::Lost);
+    }
+    assert_eq!(lost, 1, "among {events} events");
+    // And it goes on.
+    netlink.delete_link(index).unwrap();
+    await_event(&mut monitor, |event| {
+        matches!(event, Event::LinkRemoved(link) if link.index == index).then_some(())
+    });
+}
+
+/// A list that changes while it is read is read again, and each entry is there once.
+#[test]
+fn lists_are_consistent_while_links_come_and_go() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    for number in 0..300 {
+        netlink.add_bridge(&name(&format!("br{number}"))).unwrap();
+    }
+    let here = Netns::current().unwrap();
+    std::thread::scope(|scope| {
+        let churn = scope.spawn(|| {
+            let mut netlink = Netlink::open_in(&here).unwrap();
+            for _ in 0..200 {
+                let (one, _) = netlink.add_veth(&name("v1"), &name("v2")).unwrap();
+                netlink.delete_link(one).unwrap();
+            }
+        });
+        let mut lists = 0;
+        while !churn.is_finished() {
+            match netlink.links() {
+                Err(error) => assert_eq!(raw_errno(&error), Some(Errno::INTR.raw_os_error())),
+                Ok(links) => {
+                    let bridges: std::collections::BTreeSet<_> = links
+                        .iter()
+                        .filter(|link| link.kind.as_deref() == Some("bridge"))
+                        .map(|link| link.index)
+                        .collect();
+                    assert_eq!(bridges.len(), 300);
+                    lists += 1;
+                }
+            }
+        }
+        churn.join().unwrap();
+        assert!(lists > 0);
+    });
+}
+
+#[test]
+fn without_privilege_one_may_look_and_not_touch() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    let index = netlink.add_bridge(&name("br0")).unwrap();
+    drop_capabilities();
+    let mut netlink = Netlink::open().unwrap();
+    assert_eq!(netlink.link_by_index(index).unwrap().name, name("br0"));
+    assert!(!netlink.links().unwrap().is_empty());
+    assert!(netlink.rules().unwrap().len() >= 5);
+    assert_eq!(errno(netlink.delete_link(index)), Errno::PERM);
+}
+
+/// Takes every capability from the calling thread, which ends with its test.
+fn drop_capabilities() {
+    let none = rustix::thread::CapabilitySets {
+        effective: rustix::thread::CapabilitySet::empty(),
+        permitted: rustix::thread::CapabilitySet::empty(),
+        inheritable: rustix::thread::CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none).unwrap();
 }

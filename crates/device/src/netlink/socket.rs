@@ -36,9 +36,10 @@ const STALE_DATAGRAMS_MAX: usize = 1 << 20;
 /// A conversation with the kernel about the links, addresses, routes and rules of one network
 /// namespace: that of the thread that opened it, for good.
 ///
-/// Every call sends one request and waits for its answer, at most [`ANSWER_TIME_MAX`] (ETIMEDOUT).
-/// Lists are consistent: one that changed while it was read is read again. Reading needs no
-/// privilege; changing needs `CAP_NET_ADMIN` over the namespace (EPERM).
+/// Every call sends a request, which the kernel carries out before the send returns, and waits for
+/// the answer, at most [`ANSWER_TIME_MAX`] (ETIMEDOUT). Lists are consistent: one that changed while
+/// it was read is read again. Reading needs no privilege; changing needs `CAP_NET_ADMIN` over the
+/// namespace (EPERM).
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
@@ -54,8 +55,6 @@ impl Netlink {
     /// EMFILE, ENFILE; EPERM where a sandbox forbids netlink.
     pub fn open() -> io::Result<Self> {
         let socket = Socket::open(0)?;
-        // Only the kernel may write to a socket that is connected to it.
-        rustix::net::connect(&socket.fd, &SocketAddrNetlink::new(0, 0))?;
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
         for option in [NetlinkOption::CapAck, NetlinkOption::ExtAck, NetlinkOption::GetStrictChk] {
             match enable(socket.as_fd(), option) {
@@ -195,6 +194,8 @@ impl Socket {
             None, // NETLINK_ROUTE is number 0
         )?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+        // Only the kernel may write to a socket that is connected to it.
+        rustix::net::connect(&fd, &SocketAddrNetlink::new(0, 0))?;
         Ok(Self { fd, buffer: Vec::new() })
     }
 

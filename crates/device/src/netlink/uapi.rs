@@ -9,6 +9,12 @@ pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_DELADDR: u16 = 21;
 pub(super) const RTM_GETADDR: u16 = 22;
+pub(super) const RTM_NEWROUTE: u16 = 24;
+pub(super) const RTM_DELROUTE: u16 = 25;
+pub(super) const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWRULE: u16 = 32;
+pub(super) const RTM_DELRULE: u16 = 33;
+pub(super) const RTM_GETRULE: u16 = 34;
 pub(super) const RTM_NEWLINKPROP: u16 = 108;
 pub(super) const RTM_DELLINKPROP: u16 = 109;
 
@@ -76,3 +82,37 @@ pub(super) const IFA_FLAGS: u16 = 8;
 
 // Attributes of an error (netlink.h).
 pub(super) const NLMSGERR_ATTR_MSG: u16 = 1;
+
+// Attributes of a route (rtnetlink.h).
+pub(super) const RTA_DST: u16 = 1;
+pub(super) const RTA_OIF: u16 = 4;
+pub(super) const RTA_GATEWAY: u16 = 5;
+pub(super) const RTA_PRIORITY: u16 = 6;
+pub(super) const RTA_PREFSRC: u16 = 7;
+pub(super) const RTA_METRICS: u16 = 8;
+pub(super) const RTA_MULTIPATH: u16 = 9;
+pub(super) const RTA_TABLE: u16 = 15;
+pub(super) const RTA_VIA: u16 = 18;
+pub(super) const RTAX_MTU: u16 = 2;
+pub(super) const RTNH_F_ONLINK: u8 = 4;
+pub(super) const RTM_F_CLONED: u32 = 0x200;
+
+// Attributes of a rule (fib_rules.h).
+pub(super) const FRA_DST: u16 = 1;
+pub(super) const FRA_SRC: u16 = 2;
+pub(super) const FRA_IIFNAME: u16 = 3;
+pub(super) const FRA_PRIORITY: u16 = 6;
+pub(super) const FRA_FWMARK: u16 = 10;
+pub(super) const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
+pub(super) const FRA_TABLE: u16 = 15;
+pub(super) const FRA_FWMASK: u16 = 16;
+pub(super) const FRA_OIFNAME: u16 = 17;
+pub(super) const FRA_UID_RANGE: u16 = 20;
+pub(super) const FIB_RULE_INVERT: u32 = 2;
+
+// Multicast groups (rtnetlink.h): RTNLGRP_* n as bit n - 1 of the socket's address.
+pub(super) const GROUP_LINK: u32 = 1;
+pub(super) const GROUP_IPV4_IFADDR: u32 = 1 << 4;
+pub(super) const GROUP_IPV4_ROUTE: u32 = 1 << 6;
+pub(super) const GROUP_IPV6_IFADDR: u32 = 1 << 8;
+pub(super) const GROUP_IPV6_ROUTE: u32 = 1 << 10;
