@@ -1,10 +1,29 @@
 //! TUN and TAP devices on Linux.
 
+mod cause;
+mod device;
+mod diagnose;
+mod error;
+mod layout;
 mod name;
 pub mod netlink;
 mod netns;
+mod offload;
+mod options;
+mod queue;
 mod sys;
 
-pub use adit_packet::{MacAddr, ParseMacError};
+pub use adit_packet::{
+    Batch, Endian, Gso, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError, Pool, PoolConfig,
+    VnetHeader, VnetLen,
+};
+pub use cause::Cause;
+pub use device::Device;
+pub use error::{Error, ErrorKind, Result};
+pub use layout::{Layout, Record, VnetFormat};
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
+pub use netlink::TunMode as Mode;
 pub use netns::Netns;
+pub use offload::{Offload, OffloadChoice};
+pub use options::{Create, DeviceOptions, QUEUES_MAX};
+pub use queue::{Queue, Ready};
