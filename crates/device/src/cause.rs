@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Cause {
     /// The name breaks a rule.
     Name(NameError),
+    /// There is no device of that name.
+    NoSuchDevice,
     /// Nothing more is known than the errno.
     Other,
 }
@@ -19,6 +21,7 @@ impl Cause {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Name(_) => ErrorKind::InvalidName,
+            Self::NoSuchDevice => ErrorKind::NotFound,
             Self::Other => ErrorKind::Other,
         }
     }
@@ -28,6 +31,7 @@ impl Cause {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Name(_) => "ADIT-E0201",
+            Self::NoSuchDevice => "ADIT-E0223",
             Self::Other => "ADIT-E0999",
         }
     }
@@ -43,6 +47,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(error) => error.fmt(f),
+            Self::NoSuchDevice => f.write_str("there is no such device"),
             Self::Other => f.write_str("the kernel refused"),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) enum Setting {
     LinkType,
     /// TUNSETOFFLOAD.
     Offload(crate::Offload),
+    /// The offloads need a virtio-net header, or a longer one, than the queue has.
+    OffloadHeader(crate::Offload),
     /// TUNSETVNETHDRSZ.
     VnetHdr,
     /// TUNSETVNETLE, TUNSETVNETBE.
@@ -32,6 +34,10 @@ pub(crate) enum Setting {
     Mac,
     /// TUNSETTXFILTER.
     TxFilter,
+    /// More addresses than the filter holds.
+    TxFilterLen(usize),
+    /// TUNSETDEBUG.
+    Debug,
     /// TUNATTACHFILTER, TUNDETACHFILTER.
     ClassicFilter,
     /// TUNSETFILTEREBPF.

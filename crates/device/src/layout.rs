@@ -1,5 +1,6 @@
 //! What stands before each packet on a queue.
 
+pub use crate::netlink::TunMode as Mode;
 use adit_packet::{Endian, Malformed, PacketInfo, VnetHeader, VnetLen};
 
 /// The virtio-net header of a queue: its length and byte order.

@@ -5,11 +5,13 @@ mod device;
 mod diagnose;
 mod error;
 mod layout;
+mod link;
 mod name;
 pub mod netlink;
 mod netns;
 mod offload;
 mod options;
+mod order;
 mod queue;
 mod sys;
 
@@ -20,10 +22,10 @@ pub use adit_packet::{
 pub use cause::Cause;
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
-pub use layout::{Layout, Record, VnetFormat};
+pub use layout::{Layout, Mode, Record, VnetFormat};
+pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
-pub use netlink::TunMode as Mode;
 pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions, QUEUES_MAX};
-pub use queue::{Queue, Ready};
+pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
