@@ -708,6 +708,23 @@ fn rules_agree_with_ip_whoever_made_them() {
     assert_eq!(rules_of_ip(), all);
 }
 
+/// One link's message may be longer than what the socket usually reads at once: here 49 KiB.
+#[test]
+fn a_long_message_is_read_whole() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    let index = netlink.add_bridge(&name("br0")).unwrap();
+    for number in 0..400 {
+        netlink.add_altname(index, format!("{number:0120}")).unwrap();
+    }
+    let all = netlink.links().unwrap();
+    let link = all.iter().find(|link| link.index == index).unwrap();
+    assert_eq!(link.altnames.len(), 400);
+    assert_eq!(&netlink.link_by_index(index).unwrap(), link);
+    // Afterwards short ones still are.
+    assert_eq!(netlink.link_by_name(&name("lo")).unwrap().index.get(), 1);
+}
+
 /// How long an event may take: it comes at once, or the test fails.
 const EVENT_TIME_MAX: Duration = Duration::from_secs(10);
 

@@ -27,7 +27,8 @@ const BACKLOG_LEN: usize = 2 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A link is new or has changed; this is all of what it is now.
+    /// A link is new or has changed; this is all of what it is now. The kernel does not tell of
+    /// some changes while the link is down: alias, group, txqueuelen.
     LinkChanged(Box<LinkInfo>),
     /// A link was deleted or moved to another namespace; this is what it was.
     LinkRemoved(Box<LinkInfo>),
