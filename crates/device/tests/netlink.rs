@@ -6,8 +6,9 @@ mod support;
 
 use adit::netlink::{
     AddrGenMode, Address, AddressFlags, Event, FwMark, HardwareType, IpFamily, IpPrefix,
-    LinkChange, LinkFlags, LinkInfo, Monitor, Netlink, NetlinkError, OperState, ROUTE_PROTOCOL,
-    Route, RouteKind, Rule, RuleAction, Scope, TABLE_MAIN, TunInfo, TunMode, raw_errno,
+    LinkChange, LinkFlags, LinkInfo, Monitor, Netlink, NetlinkError, NextHop, OperState,
+    ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction, Scope, TABLE_MAIN, TunInfo, TunMode,
+    raw_errno,
 };
 use adit::{IfIndex, IfName, MacAddr, Netns};
 use rustix::io::Errno;
@@ -404,8 +405,7 @@ fn addresses_agree_with_ip_whoever_made_them() {
     }
     assert_eq!(addresses_of_ip("t0"), Vec::<String>::new());
     for (link, address) in &list {
-        let flags = address.flags & (AddressFlags::NODAD | AddressFlags::NOPREFIXROUTE);
-        netlink.add_address(*link, &Address { flags, ..address.clone() }).unwrap();
+        netlink.add_address(*link, address).unwrap();
         assert_eq!(errno(netlink.add_address(*link, address)), Errno::EXIST);
     }
     assert_eq!(addresses_of_ip("t0"), all);
@@ -588,17 +588,29 @@ fn a_route_of_ours_bears_our_tag() {
 }
 
 #[test]
-fn a_route_by_many_ways_is_told_apart() {
+fn a_route_by_many_ways() {
     enter();
     let mut netlink = Netlink::open().unwrap();
     let _holder = Holder::open("t0", 0x1001, 1, None);
     run("ip link set t0 up");
     run("ip addr add 192.0.2.1/24 dev t0");
-    run("ip route add 203.0.113.0/24 nexthop via 192.0.2.3 nexthop via 192.0.2.4");
+    let nexthops = "nexthop via 192.0.2.3 weight 5 nexthop via 10.0.0.1 dev t0 onlink nexthop via \
+                    inet6 fe80::1 dev t0";
+    run(&format!("ip route add 203.0.113.0/24 {nexthops}"));
+    let theirs = support::json("ip -j route show 203.0.113.0/24");
     let routes = netlink.routes(Some(TABLE_MAIN)).unwrap();
-    let route = routes.iter().find(|route| route.multipath).unwrap();
-    assert_eq!(route.destination, prefix("203.0.113.0/24"));
-    assert_eq!(errno(netlink.add_route(route)), Errno::OPNOTSUPP);
+    let route = routes.iter().find(|route| !route.next_hops.is_empty()).unwrap();
+    let oif = Some(netlink.link_by_name(&name("t0")).unwrap().index);
+    let hop = |gateway: &str, weight, onlink| {
+        let gateway = Some(gateway.parse().unwrap());
+        NextHop { gateway, oif, weight, onlink }
+    };
+    let expected = [hop("192.0.2.3", 5, false), hop("10.0.0.1", 1, true), hop("fe80::1", 1, false)];
+    assert_eq!(route.next_hops, expected);
+    netlink.delete_route(route).unwrap();
+    assert_eq!(support::json("ip -j route show 203.0.113.0/24"), json!([]));
+    netlink.add_route(route).unwrap();
+    assert_eq!(support::json("ip -j route show 203.0.113.0/24"), theirs);
 }
 
 /// Each rule as one line from `ip`'s JSON, in order.

@@ -51,7 +51,7 @@ pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
 pub use link::LinkInfo;
 pub use monitor::{Event, Monitor};
 pub use prefix::{IpFamily, IpPrefix, PrefixError};
-pub use route::{ROUTE_PROTOCOL, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
+pub use route::{NextHop, ROUTE_PROTOCOL, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
 pub use rule::{FwMark, Rule, RuleAction};
 pub use socket::{ANSWER_TIME_MAX, ENTRIES_MAX, LIST_ATTEMPTS_MAX, Netlink};
 pub use stats::LinkStats;
