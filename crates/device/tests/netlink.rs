@@ -272,6 +272,26 @@ fn carrier_follows_the_driver_and_the_switch() {
     assert!(netlink.link_by_index(index).unwrap().carrier);
 }
 
+/// The mode counts from the start, though the kernel by itself would make the address first.
+#[test]
+fn a_link_goes_up_with_the_address_that_its_mode_makes() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    for (device, mode, expected) in [
+        ("t0", AddrGenMode::Eui64, 1),
+        ("t1", AddrGenMode::None, 0),
+        ("t2", AddrGenMode::Random, 1),
+    ] {
+        let _holder = Holder::open(device, 0x1002, 1, None);
+        let index = netlink.link_by_name(&name(device)).unwrap().index;
+        let change = LinkChange::new().addr_gen_mode(mode).up(true);
+        netlink.set_link(index, &change).unwrap();
+        let addresses = netlink.addresses(Some(index)).unwrap();
+        assert_eq!(addresses.len(), expected, "{mode}: {addresses:?}");
+        assert!(addresses.iter().all(|(_, address)| address.scope == Scope::Link));
+    }
+}
+
 #[test]
 fn a_veth_pair_is_joined() {
     enter();

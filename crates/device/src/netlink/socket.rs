@@ -256,3 +256,23 @@ impl AsFd for Socket {
         self.fd.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::uapi::RTM_GETLINK;
+    use super::*;
+    use netlink_packet_core::NLM_F_DUMP;
+
+    #[test]
+    fn an_answer_that_was_given_up_does_not_spoil_the_next() {
+        let mut netlink = Netlink::open().unwrap();
+        let links = netlink.links().unwrap();
+        for _ in 0..3 {
+            let mut request = Request::new(RTM_GETLINK, NLM_F_DUMP, &[0; 16]);
+            let bytes = request.finish(4711).unwrap();
+            rustix::net::send(&netlink.socket.fd, bytes, SendFlags::empty()).unwrap();
+            netlink.stale = true;
+            assert_eq!(netlink.links().unwrap().len(), links.len());
+        }
+    }
+}
