@@ -10,6 +10,7 @@ mod name;
 pub mod netlink;
 mod netns;
 mod offload;
+mod open;
 mod options;
 mod order;
 mod queue;
