@@ -1,5 +1,6 @@
 //! TUN and TAP devices on Linux.
 
+mod adopt;
 mod cause;
 mod device;
 mod diagnose;
