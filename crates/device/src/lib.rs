@@ -14,7 +14,7 @@ pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError,
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
 pub use netns::Netns;
 pub use steering::{
-    HashReport, HashTypes, INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, Mode,
-    PacketHash, PacketHasher, RSS_KEY_LEN, Rss, RssConfig,
+    HashTypes, INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, Mode, PacketHasher,
+    RSS_KEY_LEN, Rss, RssConfig,
 };
-pub use vnet_hash::{VnetHash, VnetHashCap};
+pub use vnet_hash::{VnetHashCap, VnetHashConfig};

@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 
-pub use hasher::{HashReport, PacketHash, PacketHasher};
+pub use hasher::PacketHasher;
 
 /// Bytes of a key: 32 bits of window over the 36 bytes of two IPv6 addresses and two ports.
 pub const RSS_KEY_LEN: usize = 40;
