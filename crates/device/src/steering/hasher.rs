@@ -1,7 +1,8 @@
 //! The Toeplitz hash of a packet, in this process.
 
 use super::tuple::{TUPLE_LEN_MAX, Tuple};
-use super::{HashTypes, Mode, RSS_KEY_LEN};
+use super::{HashTypes, RSS_KEY_LEN};
+use crate::Mode;
 use adit_packet::{VnetHash, VnetHeader};
 use std::fmt;
 

@@ -6,4 +6,6 @@
 
 pub(crate) mod bpf;
 pub(crate) mod filter;
+pub(crate) mod netlink;
 pub(crate) mod netns;
+pub(crate) mod tun;
