@@ -8,6 +8,8 @@ use std::io;
 /// What was being set when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
+    /// TUNGETFEATURES: these `IFF_*` are not there.
+    Features(u32),
     /// TUNSETIFINDEX.
     IfIndex,
     /// TUNSETPERSIST.
@@ -102,5 +104,11 @@ pub(crate) fn setting(setting: Setting, error: &io::Error) -> Cause {
 /// A netlink request failed.
 pub(crate) fn link(setting: LinkSetting, error: &io::Error) -> Cause {
     let _ = (setting, error);
+    Cause::Other
+}
+
+/// A namespace could not be opened or entered.
+pub(crate) fn netns(error: &io::Error) -> Cause {
+    let _ = error;
     Cause::Other
 }

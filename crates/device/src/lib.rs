@@ -12,6 +12,7 @@ mod name;
 pub mod netlink;
 mod netns;
 mod offload;
+mod open;
 mod options;
 mod order;
 mod queue;

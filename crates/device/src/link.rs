@@ -203,6 +203,15 @@ impl Link {
         })
     }
 
+    /// Puts back the master that the link had, by index.
+    pub(crate) fn restore_master(&self, master: Option<IfIndex>) -> Result<()> {
+        let change = match master {
+            Some(master) => LinkChange::new().master(master),
+            None => LinkChange::new().no_master(),
+        };
+        self.change("set the bridge of", LinkSetting::Master, &change)
+    }
+
     /// Moves it to `netns`, where it is down at first; this handle goes with it.
     ///
     /// # Errors

@@ -66,9 +66,9 @@ impl DeviceOptions {
             // It was deleted between our look and our ioctl, which made a new one: that goes again.
             return Err(no_such_device("attach to", self.name));
         }
-        let control = first.try_clone().map_err(|error| {
-            Error::new("open", self.name, diagnose::open_node(&error), error)
-        })?;
+        let control = first
+            .try_clone()
+            .map_err(|error| Error::new("open", self.name, diagnose::open_node(&error), error))?;
         let mut device = Device {
             link: Link::new(netlink, &info, Some(control)),
             mode: self.mode,
