@@ -1,21 +1,18 @@
 //! Steering and filters against the kernel's own devices.
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test]")]
-#![expect(unsafe_code, reason = "one ioctl, to make devices without the types under test")]
 
 use adit::{
-    ClassicFilter, EbpfProgram, IndirectionTable, Mode, Netns, Rss, RssConfig, VnetHashCap,
-    VnetHashConfig,
+    ClassicFilter, DeviceOptions, EbpfProgram, IndirectionTable, Mode, NamePattern, Netns, Queue,
+    Rss, RssConfig, VnetHashCap, VnetHashConfig,
 };
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The destination port of the flows of these tests.
+/// The first destination port of the flows of these tests.
 const PORT: u16 = 40_000;
 
 /// How many flows are sent.
@@ -27,14 +24,13 @@ const PEERS: [&str; 2] = ["192.0.2.2", "2001:db8:1::2"];
 /// A device of this test's namespace, its queues non-blocking.
 struct Device {
     mode: Mode,
-    queues: Vec<File>,
+    queues: Vec<Queue>,
 }
 
 impl Device {
     /// A device without packet information, up, with the addresses `INSIDE` and the `PEERS`.
-    fn new(name: &str, mode: Mode, queues: usize) -> Self {
-        let device =
-            Self { mode, queues: (0..queues).map(|_| attach(name, mode, queues)).collect() };
+    fn new(name: &str, mode: Mode, queues: u16) -> Self {
+        let device = Self { mode, queues: open(name, mode, queues) };
         ip(&format!("link set {name} up"));
         ip(&format!("addr add {}/24 dev {name}", INSIDE[0]));
         ip(&format!("addr add {}/64 dev {name} nodad", INSIDE[1]));
@@ -47,12 +43,12 @@ impl Device {
     }
 
     /// All packets that wait, with the index of their queue, but for those that are not ours.
-    fn received(&mut self) -> Vec<(usize, Vec<u8>)> {
+    fn received(&self) -> Vec<(usize, Vec<u8>)> {
         let mut packets = Vec::new();
         let mut buffer = vec![0; 65_536];
-        for (index, queue) in self.queues.iter_mut().enumerate() {
+        for (index, queue) in self.queues.iter().enumerate() {
             loop {
-                match queue.read(&mut buffer) {
+                match queue.recv(&mut buffer) {
                     Ok(len) => packets.push((index, buffer[..len].to_vec())),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => panic!("{error}"),
@@ -75,22 +71,10 @@ fn is_ours(mode: Mode, packet: &[u8]) -> bool {
     protocol == 6 || protocol == 17
 }
 
-/// Opens a queue of a device, which the first queue makes.
-fn attach(name: &str, mode: Mode, queues: usize) -> File {
-    const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
-    let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
-    let file = options.open("/dev/net/tun").unwrap();
-    let multi_queue = if queues > 1 { libc::IFF_MULTI_QUEUE } else { 0 };
-    let kind = if mode == Mode::Tun { libc::IFF_TUN } else { libc::IFF_TAP };
-    let mut request = [0_u8; 40];
-    request[..name.len()].copy_from_slice(name.as_bytes());
-    let flags = u16::try_from(kind | libc::IFF_NO_PI | multi_queue).unwrap();
-    request[16..18].copy_from_slice(&flags.to_ne_bytes());
-    // SAFETY: the request is a `struct ifreq` of 40 bytes.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, request.as_mut_ptr()) };
-    assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    file
+/// The non-blocking queues of a new device.
+fn open(name: &str, mode: Mode, queues: u16) -> Vec<Queue> {
+    let options = DeviceOptions::new(mode).name(NamePattern::new(name).unwrap());
+    options.queues(queues).nonblocking(true).open().unwrap().into_queues()
 }
 
 fn ip(arguments: &str) {
@@ -98,18 +82,17 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
-/// Sends one datagram of each flow from `source` to `destination`.
+/// Sends one datagram of each flow from `source` to `destination`; they differ in one port.
 fn send_flows(source: &str, destination: &str) {
-    let (source, destination): (IpAddr, IpAddr) =
-        (source.parse().unwrap(), destination.parse().unwrap());
+    let address = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port);
+    let socket = UdpSocket::bind(address(source, 0)).unwrap();
     for flow in 0..FLOWS {
-        let socket = UdpSocket::bind(SocketAddr::new(source, 20_000 + flow)).unwrap();
-        socket.send_to(b"sixteen bytes...", SocketAddr::new(destination, PORT)).unwrap();
+        socket.send_to(b"sixteen bytes...", address(destination, PORT + flow)).unwrap();
     }
 }
 
 /// Sends all flows of both families and checks the queue of each; gives the queues seen.
-fn check_flows(device: &mut Device, rss: &Rss) -> HashSet<usize> {
+fn check_flows(device: &Device, rss: &Rss) -> HashSet<usize> {
     device.received();
     let mut packets = Vec::new();
     for (inside, peer) in INSIDE.into_iter().zip(PEERS) {
@@ -138,10 +121,10 @@ fn table(queues: impl Into<Vec<u16>>) -> IndirectionTable {
 fn root_flows_arrive_on_the_predicted_queue() {
     for mode in [Mode::Tun, Mode::Tap] {
         Netns::enter_new().unwrap();
-        let mut device = Device::new("q0", mode, 4);
+        let device = Device::new("q0", mode, 4);
         let rss = Rss::load(mode, &RssConfig::new(even(4))).unwrap();
         rss.attach(&device.queues[2]).unwrap();
-        assert_eq!(check_flows(&mut device, &rss), HashSet::from([0, 1, 2, 3]));
+        assert_eq!(check_flows(&device, &rss), HashSet::from([0, 1, 2, 3]));
     }
 }
 
@@ -149,12 +132,12 @@ fn root_flows_arrive_on_the_predicted_queue() {
 #[ignore = "needs the initial user namespace"]
 fn root_table_is_rewritten_live() {
     Netns::enter_new().unwrap();
-    let mut device = Device::new("q0", Mode::Tun, 4);
+    let device = Device::new("q0", Mode::Tun, 4);
     let mut rss = Rss::load(Mode::Tun, &RssConfig::new(even(4))).unwrap();
     rss.attach(&device.queues[0]).unwrap();
     for (queues, seen) in [(&[3][..], &[3][..]), (&[0, 2], &[0, 2]), (&[6, 1], &[2, 1])] {
         rss.set_indirection(table(queues)).unwrap();
-        assert_eq!(check_flows(&mut device, &rss), seen.iter().copied().collect());
+        assert_eq!(check_flows(&device, &rss), seen.iter().copied().collect());
     }
 }
 
@@ -166,7 +149,7 @@ fn root_steering_outlives_handle_and_queues() {
     let rss = Rss::load(Mode::Tun, &RssConfig::new(table([1]))).unwrap();
     rss.attach(&device.queues[3]).unwrap();
     device.queues.truncate(2);
-    assert_eq!(check_flows(&mut device, &rss), HashSet::from([1]));
+    assert_eq!(check_flows(&device, &rss), HashSet::from([1]));
     drop(rss);
     send_flows(INSIDE[0], PEERS[0]);
     let packets = device.received();
@@ -186,8 +169,8 @@ fn root_steering_outlives_handle_and_queues() {
 #[ignore = "needs the initial user namespace"]
 fn root_tag_beside_the_packet_is_passed_over() {
     Netns::enter_new().unwrap();
-    let mut entrance = attach("in0", Mode::Tap, 1);
-    let mut device = Device::new("q0", Mode::Tap, 4);
+    let entrance = open("in0", Mode::Tap, 1);
+    let device = Device::new("q0", Mode::Tap, 4);
     ip("link add br0 type bridge");
     for name in ["in0", "q0"] {
         ip(&format!("link set {name} master br0 up"));
@@ -210,8 +193,8 @@ fn root_tag_beside_the_packet_is_passed_over() {
             }
             frame.extend([0x08, 0x00]);
             frame.extend(tcp_packet([192, 0, 2, 7], 20_000 + flow, [192, 0, 2, 8], PORT));
-            entrance.write_all(&frame).unwrap();
-            let (queue, delivered) = one_packet(&mut device);
+            entrance[0].send(&frame).unwrap();
+            let (queue, delivered) = one_packet(&device);
             assert_eq!(delivered, frame);
             let wanted = rss.queue_for(&delivered);
             assert_eq!(wanted.is_some(), hashed, "{tags:?}");
@@ -244,9 +227,8 @@ fn root_both_directions_of_a_flow_meet_on_one_queue() {
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     let rss = Rss::load(Mode::Tun, &RssConfig::symmetric(even(4))).unwrap();
     // A router between two networks, and flows through it.
-    let mut sides = [("ra", "192.0.2.1/24"), ("rb", "198.51.100.1/24")].map(|(name, address)| {
-        let queues = (0..4).map(|_| attach(name, Mode::Tun, 4)).collect();
-        let device = Device { mode: Mode::Tun, queues };
+    let sides = [("ra", "192.0.2.1/24"), ("rb", "198.51.100.1/24")].map(|(name, address)| {
+        let device = Device { mode: Mode::Tun, queues: open(name, Mode::Tun, 4) };
         ip(&format!("link set {name} up"));
         ip(&format!("addr add {address} dev {name}"));
         rss.attach(&device.queues[0]).unwrap();
@@ -257,10 +239,10 @@ fn root_both_directions_of_a_flow_meet_on_one_queue() {
     for flow in 0..FLOWS {
         let there = tcp_packet(a, 20_000 + flow, b, PORT);
         let back = tcp_packet(b, PORT, a, 20_000 + flow);
-        (&sides[0].queues[0]).write_all(&there).unwrap();
-        (&sides[1].queues[0]).write_all(&back).unwrap();
-        let there = one_packet(&mut sides[1]);
-        let back = one_packet(&mut sides[0]);
+        sides[0].queues[0].send(&there).unwrap();
+        sides[1].queues[0].send(&back).unwrap();
+        let there = one_packet(&sides[1]);
+        let back = one_packet(&sides[0]);
         assert_eq!(there.0, back.0, "flow {flow}");
         assert_eq!(rss.queue_for(&there.1).map(usize::from), Some(there.0));
         seen.insert(there.0);
@@ -269,7 +251,7 @@ fn root_both_directions_of_a_flow_meet_on_one_queue() {
 }
 
 /// The next packet of ours, which is the only one.
-fn one_packet(device: &mut Device) -> (usize, Vec<u8>) {
+fn one_packet(device: &Device) -> (usize, Vec<u8>) {
     let limit = Instant::now() + Duration::from_secs(5);
     loop {
         let mut packets = device.received();
@@ -283,12 +265,12 @@ fn one_packet(device: &mut Device) -> (usize, Vec<u8>) {
 }
 
 /// How many IPv4 flows out of [`FLOWS`] arrive, each as `len` bytes.
-fn count_of_len(device: &mut Device, len: usize) -> u16 {
+fn count_of_len(device: &Device, len: usize) -> u16 {
     let mut buffer = [0; 2048];
-    while device.queues[0].read(&mut buffer).is_ok() {}
+    while device.queues[0].recv(&mut buffer).is_ok() {}
     send_flows(INSIDE[0], PEERS[0]);
     let mut count = 0;
-    while let Ok(read) = device.queues[0].read(&mut buffer) {
+    while let Ok(read) = device.queues[0].recv(&mut buffer) {
         // Noise of the kernel's own, which is IPv6, is cut as well: it has the length, or counts not.
         let start = if device.mode == Mode::Tun { 0 } else { 14 };
         if buffer[start] == 0x45 {
@@ -304,14 +286,14 @@ fn count_of_len(device: &mut Device, len: usize) -> u16 {
 fn root_ebpf_filter_cuts_and_drops() {
     for (mode, whole) in [(Mode::Tun, 44), (Mode::Tap, 58)] {
         Netns::enter_new().unwrap();
-        let mut device = Device::new("f0", mode, 1);
-        assert_eq!(count_of_len(&mut device, whole), FLOWS);
+        let device = Device::new("f0", mode, 1);
+        assert_eq!(count_of_len(&device, whole), FLOWS);
         EbpfProgram::snaplen(24).unwrap().attach_filter(&device.queues[0]).unwrap();
-        assert_eq!(count_of_len(&mut device, 24), FLOWS);
+        assert_eq!(count_of_len(&device, 24), FLOWS);
         EbpfProgram::snaplen(0).unwrap().attach_filter(&device.queues[0]).unwrap();
-        assert_eq!(count_of_len(&mut device, 0), 0);
+        assert_eq!(count_of_len(&device, 0), 0);
         EbpfProgram::detach_filter(&device.queues[0]).unwrap();
-        assert_eq!(count_of_len(&mut device, whole), FLOWS);
+        assert_eq!(count_of_len(&device, whole), FLOWS);
     }
 }
 
@@ -324,16 +306,16 @@ fn classic_filter() -> ClassicFilter {
 #[test]
 fn classic_filter_works_on_tap_as_here() {
     Netns::enter_new().unwrap();
-    let mut device = Device::new("f0", Mode::Tap, 1);
+    let device = Device::new("f0", Mode::Tap, 1);
     let filter = classic_filter();
     ip("addr add 192.0.2.9/24 dev f0");
     for (source, wanted) in [("192.0.2.1", usize::from(FLOWS)), ("192.0.2.9", 0)] {
         let mut buffer = [0; 2048];
         filter.attach(&device.queues[0]).unwrap();
-        while device.queues[0].read(&mut buffer).is_ok() {}
+        while device.queues[0].recv(&mut buffer).is_ok() {}
         send_flows(source, PEERS[0]);
         let mut kept = 0;
-        while let Ok(len) = device.queues[0].read(&mut buffer) {
+        while let Ok(len) = device.queues[0].recv(&mut buffer) {
             assert_eq!(len, 30);
             kept += 1;
         }
