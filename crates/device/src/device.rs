@@ -69,7 +69,7 @@ impl Device {
     }
 
     /// Does an ioctl and tells its failure.
-    fn ioctl<T>(
+    pub(crate) fn ioctl<T>(
         &self,
         op: &'static str,
         setting: Setting,
