@@ -211,3 +211,16 @@ fn each_packet_has_its_hash_where_the_kernel_gives_none() {
     assert_eq!(hash.report, HashReport::Udp4.to_wire());
     assert_ne!(hash.value, 0);
 }
+
+#[test]
+fn what_an_administrator_switched_off_stays_off_and_is_known() {
+    support::enter();
+    let format = VnetFormat { len: VnetLen::Mergeable, ..VnetFormat::default() };
+    let mut device = tap("t0").vnet_hdr(format).open().unwrap();
+    support::run("ethtool -K t0 tx-tcp6-segmentation off");
+    device.set_offload(Offload::USO).unwrap();
+    assert_eq!(device.offload(), Offload::USO - Offload::TSO6);
+    let fd = device.take_queues().remove(0).into();
+    let adopted = adit::Device::adopt(fd, Mode::Tap).unwrap();
+    assert_eq!(adopted.offload(), Offload::USO - Offload::TSO6);
+}
