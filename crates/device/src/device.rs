@@ -131,8 +131,8 @@ impl Device {
         })
     }
 
-    /// Sets the offloads of the device, for all of its queues, and reads back which are on: what was
-    /// switched off by `ethtool -K` stays off.
+    /// Sets the offloads of the device, for all of its queues, and reads back which are on.
+    /// This overrides what was switched off by `ethtool -K`.
     ///
     /// # Errors
     /// `Unsupported` (EINVAL): this kernel does not take that set. `InvalidValue`: the set needs a
@@ -146,8 +146,7 @@ impl Device {
         };
         self.kept(op, Setting::OffloadHeader(offload), room)?;
         self.ioctl(op, Setting::Offload(offload), |fd| sys::tun::set_offload(fd, offload.bits()))?;
-        // What an administrator has switched off with `ethtool -K` stays off, whatever we ask for:
-        // that is no error, but it is to be known.
+        // The kernel keeps what its features can express: UFO is taken and forgotten.
         self.offload = self.link.offload_seen()?;
         Ok(())
     }
