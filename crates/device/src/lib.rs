@@ -1,5 +1,6 @@
 //! TUN and TAP devices on Linux.
 
+mod adopt;
 mod bpf;
 mod cause;
 mod device;
