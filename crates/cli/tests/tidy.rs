@@ -83,13 +83,15 @@ fn no_file_is_an_orphan() {
             (stem, folder)
         };
         let beside = folder.with_extension("rs");
-        let parents = [folder.join("mod.rs"), folder.join("lib.rs"), folder.join("main.rs"), beside];
-        let named = parents.iter().filter_map(|parent| fs::read_to_string(parent).ok()).any(|text| {
-            text.lines().any(|line| {
-                let line = line.trim().trim_end_matches(';');
-                line.ends_with(&format!("mod {name}"))
-            })
-        });
+        let parents =
+            [folder.join("mod.rs"), folder.join("lib.rs"), folder.join("main.rs"), beside];
+        let named =
+            parents.iter().filter_map(|parent| fs::read_to_string(parent).ok()).any(|text| {
+                text.lines().any(|line| {
+                    let line = line.trim().trim_end_matches(';');
+                    line.ends_with(&format!("mod {name}"))
+                })
+            });
         assert!(named, "{} is in no module", path.display());
     }
 }
@@ -126,7 +128,8 @@ fn engines_explain_themselves() {
 #[test]
 fn nothing_is_left_over() {
     // Written in two parts, so that this file is not found.
-    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!(")];
+    let words =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!(")];
     for (path, text) in sources() {
         for (number, line) in text.lines().enumerate() {
             for word in words {

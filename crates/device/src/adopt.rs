@@ -6,8 +6,8 @@ use crate::netlink::{LinkInfo, Netlink};
 use crate::order::Order;
 use crate::sys::{self, tun as ioctls};
 use crate::{
-    Cause, Device, Endian, Error, IfName, Layout, Link, Mode, Netns, Offload, Queue, Result,
-    VnetFormat, VnetLen,
+    Cause, Device, Endian, Error, IfName, Layout, Link, Mode, Netns, Queue, Result, VnetFormat,
+    VnetLen,
 };
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -23,8 +23,8 @@ const DESCRIPTOR: &str = "descriptor";
 
 impl Device {
     /// Takes over a descriptor of a TUN or TAP device that somebody else attached, and finds out
-    /// what it is: mode, packet information and header are those that the device has. Offloads
-    /// cannot be read back; they are unknown, and [`Device::offload`] says none.
+    /// what it is: mode, packet information, header and offloads are those that the device
+    /// has.
     ///
     /// The descriptor must be of a device in a namespace that this process may look into.
     ///
@@ -51,11 +51,13 @@ impl Device {
         let control = fd.try_clone().map_err(failed)?;
         let alone = !tun.multi_queue;
         let place = alone.then(|| Arc::new(Order::default()).join());
+        let link = Link::new(netlink, &info, Some(control));
+        let offload = link.offload_seen()?;
         Ok(Self {
-            link: Link::new(netlink, &info, Some(control)),
+            link,
             mode,
             layout,
-            offload: Offload::empty(),
+            offload,
             created: false,
             queues: vec![Queue::new(fd, mode, layout, nonblocking, place)],
         })

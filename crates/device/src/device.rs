@@ -34,7 +34,7 @@ impl Device {
         self.layout
     }
 
-    /// The offloads that the kernel took.
+    /// The offloads that are on, read back from the kernel after they were set.
     #[must_use]
     pub fn offload(&self) -> Offload {
         self.offload
@@ -69,7 +69,7 @@ impl Device {
     }
 
     /// Does an ioctl and tells its failure.
-    fn ioctl<T>(
+    pub(crate) fn ioctl<T>(
         &self,
         op: &'static str,
         setting: Setting,
@@ -131,7 +131,8 @@ impl Device {
         })
     }
 
-    /// Sets the offloads of the device, for all of its queues.
+    /// Sets the offloads of the device, for all of its queues, and reads back which are on: what was
+    /// switched off by `ethtool -K` stays off.
     ///
     /// # Errors
     /// `Unsupported` (EINVAL): this kernel does not take that set. `InvalidValue`: the set needs a
@@ -145,7 +146,9 @@ impl Device {
         };
         self.kept(op, Setting::OffloadHeader(offload), room)?;
         self.ioctl(op, Setting::Offload(offload), |fd| sys::tun::set_offload(fd, offload.bits()))?;
-        self.offload = offload;
+        // What an administrator has switched off with `ethtool -K` stays off, whatever we ask for:
+        // that is no error, but it is to be known.
+        self.offload = self.link.offload_seen()?;
         Ok(())
     }
 

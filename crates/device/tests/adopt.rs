@@ -1,4 +1,5 @@
 //! Descriptors from elsewhere: adopted, refused, passed over a socket, inherited.
+#![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
 
 mod support;
 

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the only place where unsafe is allowed; see the contract above")]
 
 pub(crate) mod bpf;
+pub(crate) mod ethtool;
 pub(crate) mod filter;
 pub(crate) mod inherit;
 pub(crate) mod netlink;
