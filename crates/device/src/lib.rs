@@ -71,8 +71,8 @@ mod sys;
 mod vnet_hash;
 
 pub use adit_packet::{
-    Batch, Endian, Gso, HashReport, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError, Pool,
-    PoolConfig, VnetHash, VnetHeader, VnetLen,
+    Batch, Endian, Gso, HashReport, HashTypes, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError,
+    Pool, PoolConfig, ToeplitzKey, VnetHash, VnetHeader, VnetLen,
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::Cause;
@@ -87,7 +87,6 @@ pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions, QUEUES_MAX};
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
-    HashTypes, INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, RSS_KEY_LEN,
-    Rss, RssConfig,
+    INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,
 };
 pub use vnet_hash::{VnetHashCap, VnetHashConfig};

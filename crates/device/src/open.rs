@@ -10,7 +10,7 @@ use crate::order::Order;
 use crate::sys::tun::{self as ioctls, IfReq};
 use crate::{
     Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload,
-    PacketHasher, Queue, Result, RssConfig, VnetFormat, VnetHashConfig, VnetLen,
+    PacketHasher, Queue, Result, ToeplitzKey, VnetFormat, VnetHashConfig, VnetLen,
 };
 use rustix::fs::{Mode as FileMode, OFlags};
 use std::io;
@@ -251,7 +251,7 @@ impl DeviceOptions {
         if room && device.set_vnet_hash(&VnetHashConfig::Report(types)).is_ok() {
             return;
         }
-        let hasher = Arc::new(PacketHasher::new(self.mode, &RssConfig::MICROSOFT_KEY, types));
+        let hasher = Arc::new(PacketHasher::new(self.mode, &ToeplitzKey::MICROSOFT, types));
         for queue in &mut device.queues {
             queue.set_hasher(Arc::clone(&hasher));
         }
