@@ -4,6 +4,7 @@ mod cause;
 mod device;
 mod diagnose;
 mod error;
+mod holders;
 mod layout;
 mod link;
 mod name;
@@ -20,9 +21,10 @@ pub use adit_packet::{
     Batch, Endian, Gso, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError, Pool, PoolConfig,
     VnetHeader, VnetLen,
 };
-pub use cause::Cause;
+pub use cause::{Cause, CauseEntry};
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
+pub use holders::{Holder, Holders, holders};
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
