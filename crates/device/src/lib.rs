@@ -55,6 +55,7 @@ mod device;
 mod diagnose;
 mod error;
 mod filter;
+mod holders;
 mod layout;
 mod link;
 mod name;
@@ -75,10 +76,11 @@ pub use adit_packet::{
     Pool, PoolConfig, ToeplitzKey, VnetHash, VnetHeader, VnetLen,
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
-pub use cause::Cause;
+pub use cause::{Cause, CauseEntry};
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
+pub use holders::{Holder, Holders, holders};
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
