@@ -4,6 +4,7 @@ mod cause;
 mod device;
 mod diagnose;
 mod error;
+mod features;
 mod layout;
 mod link;
 mod name;
@@ -23,6 +24,7 @@ pub use adit_packet::{
 pub use cause::Cause;
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
+pub use features::Features;
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
