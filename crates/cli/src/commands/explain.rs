@@ -8,7 +8,7 @@ use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The code, as ADIT-E0102 or E0102; without one all are listed
+    /// The code, as ADIT-E0802 or E0802; without one all are listed
     code: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Args {
     }
 }
 
-/// `e0102` and `0102` are `ADIT-E0102`.
+/// `e0102` and `0102` are `ADIT-E0802`.
 fn normal(code: &str) -> String {
     let code = code.to_ascii_uppercase();
     let digits = code.trim_start_matches("ADIT-").trim_start_matches('E');
