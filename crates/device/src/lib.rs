@@ -70,6 +70,8 @@ mod programs;
 mod queue;
 mod steering;
 mod sys;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod vnet_hash;
 
 pub use adit_packet::{
@@ -93,4 +95,6 @@ pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,
 };
+#[cfg(feature = "tokio")]
+pub use tokio::{AsyncQueue, Framed};
 pub use vnet_hash::{VnetHashCap, VnetHashConfig};

@@ -10,4 +10,6 @@ pub(crate) mod filter;
 pub(crate) mod inherit;
 pub(crate) mod netlink;
 pub(crate) mod netns;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod tun;
