@@ -69,6 +69,8 @@ pub struct SuperPacket<'a> {
     inner: Ip,
     transport: Transport,
     at: usize,
+    /// The transport's pseudo header without its length.
+    pseudo: Sum,
     outer: Option<Outer>,
 }
 
@@ -83,6 +85,23 @@ struct Ip {
 enum Transport {
     Tcp,
     Udp,
+}
+
+impl Transport {
+    /// Where its checksum is, from its header on.
+    const fn checksum_at(self) -> u16 {
+        match self {
+            Self::Tcp => 16,
+            Self::Udp => 6,
+        }
+    }
+
+    const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => ip_protocol::TCP,
+            Self::Udp => ip_protocol::UDP,
+        }
+    }
 }
 
 /// The headers of a UDP tunnel before the ones that are cut up.
@@ -125,16 +144,22 @@ impl<'a> SuperPacket<'a> {
         if size == 0 || headers.fragment().is_some() {
             return Err(Malformed::SuperPacket);
         }
+        let (at, inner) = (base + at, Ip { version, at: base + headers.network() });
         let bytes = bytes.get(..base + headers.end()).ok_or(Malformed::SuperPacket)?;
+        let len = len16(bytes.len() - at);
+        if transport == Transport::Udp && take(bytes, at + 4) != len {
+            return Err(Malformed::SuperPacket);
+        }
         let (headers_bytes, payload) =
             bytes.split_at_checked(base + headers.payload()).ok_or(Malformed::SuperPacket)?;
         Ok(Self {
             headers: headers_bytes,
             payload,
             size,
-            inner: Ip { version, at: base + headers.network() },
+            inner,
             transport,
-            at: base + at,
+            at,
+            pseudo: pseudo_without_len(bytes, vnet, inner, transport, at, len),
             outer,
         })
     }
@@ -254,30 +279,32 @@ impl<'a> Segment<'a> {
 
     /// Makes a copy of the super-packet's headers this segment's.
     fn rewrite(&self, headers: &mut [u8]) {
-        let SuperPacket { inner, transport, at, outer, .. } = self.whole;
+        let SuperPacket { inner, transport, at, pseudo, outer, .. } = self.whole;
         let payload_len = self.payload().len();
         let payload_sum = Sum::ZERO.add_bytes(self.payload());
+        let len = len16(headers.len() - at + payload_len);
         self.rewrite_ip(headers, inner, payload_len);
         match transport {
-            Transport::Tcp => {
-                self.rewrite_tcp(headers, at);
-                let sum = transport_sum(headers, inner, at, ip_protocol::TCP, 16, payload_len);
-                put(headers, at + 16, sum.add(payload_sum).finish());
-            }
-            Transport::Udp => {
-                put(headers, at + 4, len16(headers.len() - at + payload_len));
-                let sum = transport_sum(headers, inner, at, ip_protocol::UDP, 6, payload_len);
-                put(headers, at + 6, sum.add(payload_sum).finish_udp());
-            }
+            Transport::Tcp => self.rewrite_tcp(headers, at),
+            Transport::Udp => put(headers, at + 4, len),
         }
+        let field = at + usize::from(transport.checksum_at());
+        let sum = headers_sum(headers, at, field).add(pseudo.add_u16(len)).add(payload_sum);
+        let check = match transport {
+            Transport::Tcp => sum.finish(),
+            Transport::Udp => sum.finish_udp(),
+        };
+        put(headers, field, check);
         if let Some(Outer { ip, udp, has_checksum }) = outer {
+            let len = len16(headers.len() - udp + payload_len);
             self.rewrite_ip(headers, ip, payload_len);
-            put(headers, udp + 4, len16(headers.len() - udp + payload_len));
+            put(headers, udp + 4, len);
             if has_checksum {
-                let sum = transport_sum(headers, ip, udp, ip_protocol::UDP, 6, payload_len);
                 let odd = !(headers.len() - udp).is_multiple_of(2);
                 let payload_sum = if odd { payload_sum.swapped() } else { payload_sum };
-                put(headers, udp + 6, sum.add(payload_sum).finish_udp());
+                let pseudo = pseudo_sum(headers, ip.version, ip.at, ip_protocol::UDP, len);
+                let sum = headers_sum(headers, udp, udp + 6).add(pseudo).add(payload_sum);
+                put(headers, udp + 6, sum.finish_udp());
             }
         }
     }
@@ -342,19 +369,31 @@ pub fn finish_checksum(packet: &mut PacketBuf) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The sum of pseudo header and headers from `at` on, with the checksum field at `at + field` zeroed.
-fn transport_sum(
-    headers: &mut [u8],
+/// The sum of the transport's pseudo header without its length.
+///
+/// A checksum that is left to be finished holds it already, and rightly so even where the header's
+/// addresses are not the pseudo header's (IPv6 routing header, RFC 8200, 8.1).
+fn pseudo_without_len(
+    bytes: &[u8],
+    vnet: &VnetHeader,
     ip: Ip,
+    transport: Transport,
     at: usize,
-    protocol: u8,
-    field: usize,
-    payload_len: usize,
+    len: u16,
 ) -> Sum {
-    put(headers, at + field, 0);
-    let len = len16(headers.len() - at + payload_len);
-    let transport = Sum::ZERO.add_bytes(headers.get(at..).unwrap_or_default());
-    transport.add(pseudo_sum(headers, ip.version, ip.at, protocol, len))
+    let field = (usize::from(vnet.csum_start), vnet.csum_offset);
+    if vnet.needs_csum() && field == (at, transport.checksum_at()) {
+        let held = take(bytes, at + usize::from(transport.checksum_at()));
+        Sum::ZERO.add_u16(held).add_u16(!len)
+    } else {
+        pseudo_sum(bytes, ip.version, ip.at, transport.protocol(), 0)
+    }
+}
+
+/// The sum of the headers from `at` on, the checksum at `field` zeroed.
+fn headers_sum(headers: &mut [u8], at: usize, field: usize) -> Sum {
+    put(headers, field, 0);
+    Sum::ZERO.add_bytes(headers.get(at..).unwrap_or_default())
 }
 
 /// The sum of the pseudo header of the IP header at `at`.
@@ -399,4 +438,4 @@ pub(crate) fn len16(len: usize) -> u16 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
