@@ -1,3 +1,5 @@
 //! The program `adit`.
 
+mod capture;
+
 fn main() {}
