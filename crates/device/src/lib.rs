@@ -1,6 +1,7 @@
 //! TUN and TAP devices on Linux.
 
 mod name;
+pub mod netlink;
 mod netns;
 mod sys;
 

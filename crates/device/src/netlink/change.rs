@@ -1,0 +1,251 @@
+//! Links: making, changing and deleting them.
+
+use super::flags::{AddrGenMode, LinkFlags};
+use super::link::header;
+use super::message::Request;
+use super::socket::Netlink;
+use super::uapi::{
+    AF_INET6, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_ALT_IFNAME, IFLA_CARRIER, IFLA_GROUP, IFLA_IFALIAS,
+    IFLA_IFNAME, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO,
+    IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_PROP_LIST, IFLA_TXQLEN, RTM_DELLINK,
+    RTM_DELLINKPROP, RTM_NEWLINK, RTM_NEWLINKPROP, VETH_INFO_PEER,
+};
+use crate::{IfIndex, IfName, MacAddr, Netns};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// What [`Netlink::set_link`] changes; what is not set here stays as it is.
+///
+/// ```no_run
+/// use adit::netlink::{LinkChange, Netlink};
+/// let mut netlink = Netlink::open()?;
+/// let link = netlink.link_by_name(&"tun0".parse()?)?;
+/// netlink.set_link(link.index, &LinkChange::new().mtu(1400).up(true))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a change takes place only in `Netlink::set_link`"]
+pub struct LinkChange<'a> {
+    name: Option<IfName>,
+    mtu: Option<u32>,
+    txqueuelen: Option<u32>,
+    up: Option<bool>,
+    address: Option<MacAddr>,
+    alias: Option<OsString>,
+    master: Option<Option<IfIndex>>,
+    carrier: Option<bool>,
+    group: Option<u32>,
+    addr_gen_mode: Option<AddrGenMode>,
+    netns: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> LinkChange<'a> {
+    /// No change yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Renames the link. EEXIST if the name is taken; EBUSY on an older kernel if the link is up.
+    pub fn name(mut self, name: IfName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Sets the IP MTU in bytes. EINVAL outside the limits that the link itself has.
+    pub fn mtu(mut self, mtu: u32) -> Self {
+        self.mtu = Some(mtu);
+        self
+    }
+
+    /// Sets the length of the send queue in packets.
+    pub fn txqueuelen(mut self, packets: u32) -> Self {
+        self.txqueuelen = Some(packets);
+        self
+    }
+
+    /// Takes the link up or down.
+    pub fn up(mut self, up: bool) -> Self {
+        self.up = Some(up);
+        self
+    }
+
+    /// Sets the hardware address. EADDRNOTAVAIL if it is a group address or zero; EOPNOTSUPP on TUN.
+    pub fn address(mut self, address: MacAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// Sets the description, up to 255 bytes; an empty one takes it away.
+    pub fn alias(mut self, alias: impl AsRef<OsStr>) -> Self {
+        self.alias = Some(alias.as_ref().to_owned());
+        self
+    }
+
+    /// Makes the link a port of a bridge, bond or VRF.
+    pub fn master(mut self, master: IfIndex) -> Self {
+        self.master = Some(Some(master));
+        self
+    }
+
+    /// Takes the link away from its master.
+    pub fn no_master(mut self) -> Self {
+        self.master = Some(None);
+        self
+    }
+
+    /// Switches the carrier on or off. EINVAL while the link is down; EOPNOTSUPP where the driver
+    /// has no say in it.
+    pub fn carrier(mut self, carrier: bool) -> Self {
+        self.carrier = Some(carrier);
+        self
+    }
+
+    /// Puts the link into a group, which `ip link set group` addresses as one.
+    pub fn group(mut self, group: u32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// Sets how the link makes its IPv6 link-local address. EAFNOSUPPORT without IPv6.
+    pub fn addr_gen_mode(mut self, mode: AddrGenMode) -> Self {
+        self.addr_gen_mode = Some(mode);
+        self
+    }
+
+    /// Moves the link to another network namespace, where it may get another index; it goes down
+    /// and loses its addresses. EEXIST if its name is taken there.
+    pub fn netns(mut self, netns: &'a Netns) -> Self {
+        self.netns = Some(netns.as_fd());
+        self
+    }
+
+    fn request(&self, index: IfIndex) -> Request {
+        let (flags, change) = match self.up {
+            None => (LinkFlags::empty(), LinkFlags::empty()),
+            Some(true) => (LinkFlags::UP, LinkFlags::UP),
+            Some(false) => (LinkFlags::empty(), LinkFlags::UP),
+        };
+        let mut request = Request::new(RTM_NEWLINK, 0, &header(Some(index), flags, change));
+        if let Some(name) = &self.name {
+            request.string(IFLA_IFNAME, name.as_bytes());
+        }
+        let numbers = [
+            (IFLA_MTU, self.mtu),
+            (IFLA_TXQLEN, self.txqueuelen),
+            (IFLA_GROUP, self.group),
+            (IFLA_MASTER, self.master.map(|master| master.map_or(0, IfIndex::get))),
+        ];
+        for (kind, number) in numbers {
+            if let Some(number) = number {
+                request.u32(kind, number);
+            }
+        }
+        if let Some(address) = self.address {
+            request.attribute(IFLA_ADDRESS, &address.0);
+        }
+        if let Some(alias) = &self.alias {
+            // Without a NUL: the kernel counts it as part of the alias, and takes none for "away".
+            request.attribute(IFLA_IFALIAS, alias.as_bytes());
+        }
+        if let Some(carrier) = self.carrier {
+            request.attribute(IFLA_CARRIER, &[u8::from(carrier)]);
+        }
+        if let Some(mode) = self.addr_gen_mode {
+            request.nested(IFLA_AF_SPEC, |spec| {
+                spec.nested(u16::from(AF_INET6), |inet6| {
+                    inet6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[mode.number()]);
+                });
+            });
+        }
+        if let Some(netns) = self.netns {
+            request.attribute(IFLA_NET_NS_FD, &netns.as_raw_fd().to_ne_bytes());
+        }
+        request
+    }
+}
+
+impl Netlink {
+    /// Changes a link in one request. The kernel carries the parts out one after the other (first
+    /// the namespace, the state last) and stops at the first that it refuses.
+    ///
+    /// # Errors
+    /// ENODEV if there is no such link, EPERM without `CAP_NET_ADMIN`, and those named at the
+    /// setters of [`LinkChange`].
+    pub fn set_link(&mut self, index: IfIndex, change: &LinkChange<'_>) -> io::Result<()> {
+        self.change(&mut change.request(index))
+    }
+
+    /// Deletes a link that can be deleted: EOPNOTSUPP for hardware and `lo`.
+    ///
+    /// # Errors
+    /// ENODEV if there is none, EPERM without `CAP_NET_ADMIN`.
+    pub fn delete_link(&mut self, index: IfIndex) -> io::Result<()> {
+        let header = header(Some(index), LinkFlags::empty(), LinkFlags::empty());
+        self.change(&mut Request::new(RTM_DELLINK, 0, &header))
+    }
+
+    /// Gives a link another name besides its own: up to 127 bytes.
+    ///
+    /// # Errors
+    /// EEXIST if a link of the namespace has it; ENODEV; EPERM.
+    pub fn add_altname(&mut self, index: IfIndex, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
+        self.altname(RTM_NEWLINKPROP, flags, index, name.as_ref())
+    }
+
+    /// Takes another name away from a link.
+    ///
+    /// # Errors
+    /// ENOENT if it has no such name; ENODEV; EPERM.
+    pub fn del_altname(&mut self, index: IfIndex, name: impl AsRef<OsStr>) -> io::Result<()> {
+        self.altname(RTM_DELLINKPROP, 0, index, name.as_ref())
+    }
+
+    /// Makes a bridge and gives its index.
+    ///
+    /// # Errors
+    /// EEXIST if the name is taken; EOPNOTSUPP without the kernel's bridge module; EPERM.
+    pub fn add_bridge(&mut self, name: &IfName) -> io::Result<IfIndex> {
+        self.add_link(name, |info| {
+            info.string(IFLA_INFO_KIND, b"bridge");
+        })?;
+        Ok(self.link_by_name(name)?.index)
+    }
+
+    /// Makes a pair of links that are joined to each other, and gives their indices.
+    ///
+    /// # Errors
+    /// EEXIST if a name is taken; EOPNOTSUPP without the kernel's veth module; EPERM.
+    pub fn add_veth(&mut self, name: &IfName, peer: &IfName) -> io::Result<(IfIndex, IfIndex)> {
+        self.add_link(name, |info| {
+            info.string(IFLA_INFO_KIND, b"veth");
+            info.nested(IFLA_INFO_DATA, |data| {
+                data.nested(VETH_INFO_PEER, |veth| {
+                    veth.header(&header(None, LinkFlags::empty(), LinkFlags::empty()));
+                    veth.string(IFLA_IFNAME, peer.as_bytes());
+                });
+            });
+        })?;
+        Ok((self.link_by_name(name)?.index, self.link_by_name(peer)?.index))
+    }
+
+    /// Makes a link; `info` writes its kind and what that needs.
+    fn add_link(&mut self, name: &IfName, info: impl FnOnce(&mut Request)) -> io::Result<()> {
+        let header = header(None, LinkFlags::empty(), LinkFlags::empty());
+        let mut request = Request::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &header);
+        request.string(IFLA_IFNAME, name.as_bytes()).nested(IFLA_LINKINFO, info);
+        self.change(&mut request)
+    }
+
+    fn altname(&mut self, kind: u16, flags: u16, index: IfIndex, name: &OsStr) -> io::Result<()> {
+        let header = header(Some(index), LinkFlags::empty(), LinkFlags::empty());
+        let mut request = Request::new(kind, flags, &header);
+        request.nested(IFLA_PROP_LIST, |list| {
+            list.string(IFLA_ALT_IFNAME, name.as_bytes());
+        });
+        self.change(&mut request)
+    }
+}

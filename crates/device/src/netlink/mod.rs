@@ -1,0 +1,56 @@
+//! Links, addresses, routes and rules of a network namespace, through the kernel's routing netlink:
+//! blocking calls, no async runtime.
+//!
+//! One [`Netlink`] is one conversation with one network namespace. Reading needs no privilege:
+//!
+//! ```
+//! use adit::netlink::Netlink;
+//!
+//! let mut netlink = Netlink::open()?;
+//! for link in netlink.links()? {
+//!     println!("{}: {}: <{}> mtu {}", link.index, link.name, link.flags, link.mtu);
+//!     for (_, address) in netlink.addresses(Some(link.index))? {
+//!         println!("    {} scope {}", address.local, address.scope);
+//!     }
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Links are known by their index, so that a rename breaks nothing. Names, aliases and labels are
+//! bytes, as they are for the kernel.
+//!
+//! # Errors
+//!
+//! Every call gives an [`std::io::Error`]. Where the kernel says in words what it refuses, those are
+//! the error's text, and [`NetlinkError::of`] finds them. [`raw_errno`] gives the number in either
+//! case; `raw_os_error` alone does not.
+
+mod addr;
+mod change;
+mod error;
+mod flags;
+mod hardware;
+mod link;
+mod message;
+mod monitor;
+mod prefix;
+mod route;
+mod rule;
+mod socket;
+mod stats;
+mod tun;
+mod uapi;
+
+pub use addr::{Address, AddressFlags, Scope};
+pub use change::LinkChange;
+pub use error::{NetlinkError, raw_errno};
+pub use flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
+pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
+pub use link::LinkInfo;
+pub use monitor::{Event, Monitor};
+pub use prefix::{IpFamily, IpPrefix, PrefixError};
+pub use route::{ROUTE_PROTOCOL, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
+pub use rule::{FwMark, Rule, RuleAction};
+pub use socket::{ANSWER_TIME_MAX, ENTRIES_MAX, LIST_ATTEMPTS_MAX, Netlink};
+pub use stats::LinkStats;
+pub use tun::{TunInfo, TunMode};

@@ -1,0 +1,300 @@
+//! Routes.
+
+use super::addr::Scope;
+use super::flags::words;
+use super::message::{Message, Request, attributes, read_ip, read_u32, split};
+use super::prefix::{IpFamily, IpPrefix};
+use super::socket::Netlink;
+use super::uapi::{
+    RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
+    RTA_TABLE, RTA_VIA, RTAX_MTU, RTM_DELROUTE, RTM_F_CLONED, RTM_GETROUTE, RTM_NEWROUTE,
+    RTNH_F_ONLINK,
+};
+use crate::IfIndex;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
+use std::io;
+use std::net::IpAddr;
+
+/// The tag (`ip route`'s `proto`) by which our own routes are known: free in
+/// `linux/rtnetlink.h` and in iproute2's `rt_protos`.
+pub const ROUTE_PROTOCOL: u8 = 77;
+
+/// The table of a host's ordinary routes.
+pub const TABLE_MAIN: u32 = 254;
+
+/// The table of a host's own and its broadcast addresses, which the kernel keeps.
+pub const TABLE_LOCAL: u32 = 255;
+
+words! {
+    /// What becomes of a packet that a route is chosen for: `RTN_*` of `linux/rtnetlink.h`.
+    RouteKind {
+        /// Not set.
+        Unspec = 0 "none",
+        /// It is sent on.
+        Unicast = 1 "unicast",
+        /// It is for this host.
+        Local = 2 "local",
+        /// It is for this host, and sent as a broadcast.
+        Broadcast = 3 "broadcast",
+        /// It is for this host, and sent to one of many.
+        Anycast = 4 "anycast",
+        /// It is sent to a multicast group.
+        Multicast = 5 "multicast",
+        /// It is dropped without a word.
+        Blackhole = 6 "blackhole",
+        /// It is dropped; the sender hears "host unreachable".
+        Unreachable = 7 "unreachable",
+        /// It is dropped; the sender hears "administratively prohibited".
+        Prohibit = 8 "prohibit",
+        /// The search goes on in the next rule's table.
+        Throw = 9 "throw",
+        /// It is translated (no longer supported).
+        Nat = 10 "nat",
+        /// It is resolved by a program.
+        External = 11 "xresolve",
+    }
+}
+
+/// A route, as it is or as it is to be.
+///
+/// ```
+/// use adit::netlink::Route;
+/// let route = Route {
+///     gateway: Some("192.0.2.1".parse().unwrap()),
+///     metric: Some(100),
+///     ..Route::new("198.51.100.0/24".parse().unwrap())
+/// };
+/// assert_eq!(route.table, adit::netlink::TABLE_MAIN);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The network that it leads to, whose other bits must be zero; [`IpPrefix::ALL_V4`] and
+    /// [`IpPrefix::ALL_V6`] make it a default route.
+    pub destination: IpPrefix,
+    /// The next router; it may have an IPv6 address on an IPv4 route (RFC 8950).
+    pub gateway: Option<IpAddr>,
+    /// The link by which packets leave.
+    pub oif: Option<IfIndex>,
+    /// Of two routes to one network the one with the lower metric is taken. `None` is 0 for IPv4
+    /// and 1024 for IPv6.
+    pub metric: Option<u32>,
+    /// The table that it is in.
+    pub table: u32,
+    /// Who made it.
+    pub protocol: u8,
+    /// How far the destination is; `None` leaves it to what kind and gateway say. IPv4 only.
+    pub scope: Option<Scope>,
+    /// What becomes of the packets.
+    pub kind: RouteKind,
+    /// The source address that this host's own packets get.
+    pub prefsrc: Option<IpAddr>,
+    /// The MTU for this destination in bytes; `None` is that of the link.
+    pub mtu: Option<u32>,
+    /// The gateway is taken to be on the link even though no route says so.
+    pub onlink: bool,
+    /// The packets are spread over more than one gateway or link. [`Netlink::routes`] tells so and
+    /// not which; such a route cannot be added from this.
+    pub multipath: bool,
+}
+
+impl Route {
+    /// A route of ours ([`ROUTE_PROTOCOL`]) in the main table that has no way yet.
+    #[must_use]
+    pub const fn new(destination: IpPrefix) -> Self {
+        Self {
+            destination,
+            gateway: None,
+            oif: None,
+            metric: None,
+            table: TABLE_MAIN,
+            protocol: ROUTE_PROTOCOL,
+            scope: None,
+            kind: RouteKind::Unicast,
+            prefsrc: None,
+            mtu: None,
+            onlink: false,
+            multipath: false,
+        }
+    }
+
+    /// What `ip route` assumes: a route to a neighbour reaches no further than the link.
+    fn scope_or_default(&self) -> Scope {
+        match (self.scope, self.kind) {
+            (Some(scope), _) => scope,
+            (None, RouteKind::Local | RouteKind::Nat) => Scope::Host,
+            (None, RouteKind::Broadcast | RouteKind::Multicast | RouteKind::Anycast) => Scope::Link,
+            (None, RouteKind::Unicast) if self.gateway.is_none() => Scope::Link,
+            (None, _) => Scope::Global,
+        }
+    }
+
+    fn request(&self, kind: u16, flags: u16, scope: Scope) -> io::Result<Request> {
+        if self.multipath {
+            return Err(rustix::io::Errno::OPNOTSUPP.into());
+        }
+        let header = header(self, scope);
+        let mut request = Request::new(kind, flags, &header);
+        request.u32(RTA_TABLE, self.table);
+        if self.destination.len() > 0 {
+            request.ip(RTA_DST, self.destination.ip());
+        }
+        if let Some(gateway) = self.gateway {
+            if IpFamily::of(gateway) == self.destination.family() {
+                request.ip(RTA_GATEWAY, gateway);
+            } else {
+                request.attribute(RTA_VIA, &via(gateway));
+            }
+        }
+        if let Some(oif) = self.oif {
+            request.u32(RTA_OIF, oif.get());
+        }
+        if let Some(metric) = self.metric {
+            request.u32(RTA_PRIORITY, metric);
+        }
+        if let Some(prefsrc) = self.prefsrc {
+            request.ip(RTA_PREFSRC, prefsrc);
+        }
+        if let Some(mtu) = self.mtu {
+            request.nested(RTA_METRICS, |metrics| {
+                metrics.u32(RTAX_MTU, mtu);
+            });
+        }
+        Ok(request)
+    }
+}
+
+impl Netlink {
+    /// The IPv4 and IPv6 routes of one table, or of all.
+    ///
+    /// # Errors
+    /// ETIMEDOUT if the kernel does not answer; EINTR if the list never stood still; EOVERFLOW if
+    /// there are more than [`ENTRIES_MAX`](super::ENTRIES_MAX).
+    pub fn routes(&mut self, table: Option<u32>) -> io::Result<Vec<Route>> {
+        let mut routes = Vec::new();
+        for family in [IpFamily::V4, IpFamily::V6] {
+            let mut header = [0; 12];
+            header[0] = family.number();
+            let mut request = Request::new(RTM_GETROUTE, NLM_F_DUMP, &header);
+            if let Some(table) = table {
+                request.u32(RTA_TABLE, table);
+            }
+            let list = self.list(&mut request, |message| {
+                // A kernel without IPv6 gives the IPv4 routes again; one without strict checking
+                // gives those of all tables.
+                new_route(message).filter(|route| {
+                    route.destination.family() == family
+                        && table.is_none_or(|table| table == route.table)
+                })
+            });
+            match list {
+                // The table is not there: no route was ever put into it.
+                Err(error) if super::raw_errno(&error) == Some(libc::ENOENT) => {}
+                list => routes.extend(list?),
+            }
+        }
+        Ok(routes)
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// EEXIST if the table has one to the same network with the same metric; ENETUNREACH if the
+    /// gateway is not on a link; ENETDOWN if the link is down; EINVAL if bits beyond the prefix are
+    /// set; EPERM; EOPNOTSUPP if it is marked `multipath`.
+    pub fn add_route(&mut self, route: &Route) -> io::Result<()> {
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default())?)
+    }
+
+    /// Adds a route, in the place of one to the same network with the same metric.
+    ///
+    /// # Errors
+    /// As [`Netlink::add_route`], but for EEXIST.
+    pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default())?)
+    }
+
+    /// Deletes the first route that agrees in all that is set here; a scope that is not set agrees
+    /// with any, as does a protocol of 0.
+    ///
+    /// # Errors
+    /// ESRCH if there is none; EPERM.
+    pub fn delete_route(&mut self, route: &Route) -> io::Result<()> {
+        let scope = route.scope.unwrap_or(Scope::Nowhere);
+        self.change(&mut route.request(RTM_DELROUTE, 0, scope)?)
+    }
+}
+
+/// `struct rtmsg` of `linux/rtnetlink.h`.
+///
+/// ```text
+/// | family u8 | destination length u8 | source length u8 | tos u8 |
+/// | table u8 | protocol u8 | scope u8 | type u8 | flags u32 |
+/// ```
+fn header(route: &Route, scope: Scope) -> [u8; 12] {
+    // A table beyond 255 stands in RTA_TABLE only; 0 here says so.
+    let table = u8::try_from(route.table).unwrap_or(0);
+    let flags = if route.onlink { RTNH_F_ONLINK } else { 0 };
+    let [f0, f1, f2, f3] = u32::from(flags).to_ne_bytes();
+    let (family, len) = (route.destination.family().number(), route.destination.len());
+    let kind = route.kind.number();
+    [family, len, 0, 0, table, route.protocol, scope.number(), kind, f0, f1, f2, f3]
+}
+
+/// `struct rtvia`: an address after its family (u16).
+fn via(gateway: IpAddr) -> Vec<u8> {
+    let mut value = u16::from(IpFamily::of(gateway).number()).to_ne_bytes().to_vec();
+    match gateway {
+        IpAddr::V4(ip) => value.extend_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => value.extend_from_slice(&ip.octets()),
+    }
+    value
+}
+
+fn new_route(message: &Message<'_>) -> Option<Route> {
+    if message.kind == RTM_NEWROUTE { decode(message.body) } else { None }
+}
+
+/// Reads the body of an RTM_NEWROUTE or RTM_DELROUTE; `None` if it is malformed, of another family,
+/// or an entry of the route cache.
+pub(super) fn decode(body: &[u8]) -> Option<Route> {
+    let (header, rest) = split::<12>(body)?;
+    let [family, len, _, _, table, protocol, scope, kind, f0, f1, f2, f3] = *header;
+    let family = IpFamily::from_number(family)?;
+    let flags = u32::from_ne_bytes([f0, f1, f2, f3]);
+    if flags & RTM_F_CLONED != 0 {
+        return None;
+    }
+    let any = match family {
+        IpFamily::V4 => IpPrefix::ALL_V4,
+        IpFamily::V6 => IpPrefix::ALL_V6,
+    };
+    let mut route = Route {
+        table: table.into(),
+        protocol,
+        scope: Some(scope.into()),
+        kind: kind.into(),
+        onlink: flags & u32::from(RTNH_F_ONLINK) != 0,
+        ..Route::new(IpPrefix::new(any.ip(), len).ok()?)
+    };
+    let ip = |value| read_ip(value).filter(|ip| IpFamily::of(*ip) == family);
+    for (kind, value) in attributes(rest) {
+        match kind {
+            RTA_DST => route.destination = IpPrefix::new(ip(value)?, len).ok()?,
+            RTA_GATEWAY => route.gateway = ip(value),
+            RTA_VIA => route.gateway = split::<2>(value).and_then(|(_, ip)| read_ip(ip)),
+            RTA_OIF => route.oif = read_u32(value).and_then(IfIndex::new),
+            RTA_PRIORITY => route.metric = read_u32(value),
+            RTA_PREFSRC => route.prefsrc = ip(value),
+            RTA_TABLE => route.table = read_u32(value).unwrap_or(route.table),
+            RTA_MULTIPATH => route.multipath = true,
+            RTA_METRICS => {
+                let mtu = attributes(value).find(|(kind, _)| *kind == RTAX_MTU);
+                route.mtu = mtu.and_then(|(_, mtu)| read_u32(mtu));
+            }
+            _ => {}
+        }
+    }
+    Some(route)
+}

@@ -1,0 +1,239 @@
+//! The socket: a request, its answers, and what can go wrong between them.
+
+use super::error::{acknowledgement, end_of_dump, malformed};
+use super::message::{Message, Request, messages};
+use crate::Netns;
+use crate::sys::netlink::{NetlinkOption, enable};
+use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// How long the kernel may take to answer. It answers at once, unless another process holds its
+/// routing lock (a module being loaded, thousands of devices being deleted).
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// How often a list is asked for again because it changed while it was read.
+pub const LIST_ATTEMPTS_MAX: u32 = 16;
+
+/// The most entries in one list (4 Mi): four times the routes of the whole Internet.
+pub const ENTRIES_MAX: usize = 1 << 22;
+
+/// The longest datagram from the kernel. It writes at most 32 KiB; only one single message, a link
+/// with hundreds of virtual functions, may be longer.
+const DATAGRAM_LEN_MAX: usize = 4 << 20;
+
+/// Room for what the kernel writes as a rule.
+const BUFFER_LEN: usize = 32 << 10;
+
+/// Datagrams to throw away after an answer that was not read to its end: a dump as long as a list
+/// may be has fewer.
+const STALE_DATAGRAMS_MAX: usize = 1 << 20;
+
+/// A conversation with the kernel about the links, addresses, routes and rules of one network
+/// namespace: that of the thread that opened it, for good.
+///
+/// Every call sends a request, which the kernel carries out before the send returns, and waits for
+/// the answer, at most [`ANSWER_TIME_MAX`] (ETIMEDOUT). Lists are consistent: one that changed while
+/// it was read is read again. Reading needs no privilege; changing needs `CAP_NET_ADMIN` over the
+/// namespace (EPERM).
+#[derive(Debug)]
+pub struct Netlink {
+    socket: Socket,
+    sequence: u32,
+    /// An answer was left half-read; its rest must go before the next request.
+    stale: bool,
+}
+
+impl Netlink {
+    /// A socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE; EPERM where a sandbox forbids netlink.
+    pub fn open() -> io::Result<Self> {
+        let socket = Socket::open(0)?;
+        sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
+        for option in [NetlinkOption::CapAck, NetlinkOption::ExtAck, NetlinkOption::GetStrictChk] {
+            match enable(socket.as_fd(), option) {
+                // An older kernel: fewer words, and filters are applied here.
+                Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
+                result => result?,
+            }
+        }
+        Ok(Self { socket, sequence: 0, stale: false })
+    }
+
+    /// A socket in `netns`; the calling thread stays where it is.
+    ///
+    /// # Errors
+    /// As [`Netlink::open`] and [`Netns::run`].
+    pub fn open_in(netns: &Netns) -> io::Result<Self> {
+        netns.run(Self::open)?
+    }
+
+    /// Sends a request that changes something, and waits until the kernel says that it is done.
+    pub(super) fn change(&mut self, request: &mut Request) -> io::Result<()> {
+        self.exchange(request, &mut |_| {})
+    }
+
+    /// Sends a request for one object and gives the first answer that `decode` understands.
+    pub(super) fn query<T>(
+        &mut self,
+        request: &mut Request,
+        decode: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> io::Result<T> {
+        let mut found = None;
+        self.exchange(request, &mut |message| {
+            if found.is_none() {
+                found = decode(message);
+            }
+        })?;
+        found.ok_or_else(malformed)
+    }
+
+    /// Sends a dump request and collects what `decode` understands of the answers.
+    pub(super) fn list<T>(
+        &mut self,
+        request: &mut Request,
+        decode: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        for _ in 0..LIST_ATTEMPTS_MAX {
+            let mut entries = Vec::new();
+            let mut overflow = false;
+            let result = self.exchange(request, &mut |message| {
+                overflow |= entries.len() == ENTRIES_MAX;
+                if !overflow {
+                    entries.extend(decode(message));
+                }
+            });
+            match result {
+                Ok(()) if overflow => return Err(Errno::OVERFLOW.into()),
+                Ok(()) => return Ok(entries),
+                Err(error) if is_worth_another_try(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Errno::INTR.into())
+    }
+
+    /// One request and all of its answers up to the last; EINTR if a list changed meanwhile.
+    fn exchange(
+        &mut self,
+        request: &mut Request,
+        visit: &mut dyn FnMut(&Message<'_>),
+    ) -> io::Result<()> {
+        if self.stale {
+            self.socket.discard_all()?;
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        let bytes = request.finish(self.sequence)?;
+        retry_on_intr(|| rustix::net::send(&self.socket.fd, bytes, SendFlags::empty()))?;
+        // Until the last answer is seen, an early return leaves some behind.
+        self.stale = true;
+        let mut interrupted = false;
+        let result = loop {
+            let datagram = match self.socket.recv(RecvFlags::empty()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(Errno::TIMEDOUT.into());
+                }
+                result => result?,
+            };
+            match answers(datagram, self.sequence, &mut interrupted, visit) {
+                Some(result) => break result,
+                None => continue,
+            }
+        };
+        self.stale = false;
+        if interrupted && result.is_ok() { Err(Errno::INTR.into()) } else { result }
+    }
+}
+
+/// Whether a list that failed so may well succeed when asked for again.
+fn is_worth_another_try(error: &io::Error) -> bool {
+    // EBUSY: the kernel is still at the dump before, which was given up.
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS | libc::EBUSY))
+}
+
+/// Shows the answers in one datagram to `visit`; the result of the request if it is among them.
+fn answers(
+    datagram: &[u8],
+    sequence: u32,
+    interrupted: &mut bool,
+    visit: &mut dyn FnMut(&Message<'_>),
+) -> Option<io::Result<()>> {
+    for message in messages(datagram).filter(|message| message.sequence == sequence) {
+        *interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+        match message.kind {
+            NLMSG_ERROR => return Some(acknowledgement(message.flags, message.body)),
+            NLMSG_DONE => return Some(end_of_dump(message.flags, message.body)),
+            NLMSG_OVERRUN => return Some(Err(Errno::NOBUFS.into())),
+            NLMSG_NOOP => {}
+            _ => visit(&message),
+        }
+    }
+    None
+}
+
+/// A netlink socket and the buffer that it reads into.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) fd: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// A socket that belongs to these multicast groups (a bit mask).
+    pub(super) fn open(groups: u32) -> io::Result<Self> {
+        let fd = rustix::net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            None, // NETLINK_ROUTE is number 0
+        )?;
+        rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+        // Only the kernel may write to a socket that is connected to it.
+        rustix::net::connect(&fd, &SocketAddrNetlink::new(0, 0))?;
+        Ok(Self { fd, buffer: Vec::new() })
+    }
+
+    /// The next datagram, whole.
+    ///
+    /// # Errors
+    /// EAGAIN if none came in time, ENOBUFS if the kernel lost some, EMSGSIZE if it was longer than
+    /// [`DATAGRAM_LEN_MAX`] and was thrown away.
+    pub(super) fn recv(&mut self, flags: RecvFlags) -> io::Result<&[u8]> {
+        let peek = flags | RecvFlags::PEEK | RecvFlags::TRUNC;
+        let (_, len) = retry_on_intr(|| rustix::net::recv(&self.fd, &mut [0_u8; 1][..], peek))?;
+        let room = len.clamp(BUFFER_LEN, DATAGRAM_LEN_MAX);
+        if self.buffer.len() != room {
+            self.buffer.resize(room, 0);
+            self.buffer.shrink_to(room);
+        }
+        let flags = flags | RecvFlags::TRUNC;
+        let (_, len) = retry_on_intr(|| rustix::net::recv(&self.fd, &mut self.buffer[..], flags))?;
+        self.buffer.get(..len).ok_or_else(|| Errno::MSGSIZE.into())
+    }
+
+    /// Throws away all that waits; a dump in progress ends with it.
+    fn discard_all(&mut self) -> io::Result<()> {
+        for _ in 0..STALE_DATAGRAMS_MAX {
+            match self.recv(RecvFlags::DONTWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        Err(Errno::BUSY.into())
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,92 @@
+//! What netlink tells of a TUN or TAP device.
+
+use super::message::{attributes, read_u8, read_u32};
+use super::uapi::{
+    IFLA_TUN_GROUP, IFLA_TUN_MULTI_QUEUE, IFLA_TUN_NUM_DISABLED_QUEUES, IFLA_TUN_NUM_QUEUES,
+    IFLA_TUN_OWNER, IFLA_TUN_PERSIST, IFLA_TUN_PI, IFLA_TUN_TYPE, IFLA_TUN_VNET_HDR,
+};
+use std::fmt;
+
+/// The layer at which a device works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TunMode {
+    /// Layer 3: packets.
+    Tun,
+    /// Layer 2: frames.
+    Tap,
+}
+
+impl fmt::Display for TunMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tun => "tun",
+            Self::Tap => "tap",
+        })
+    }
+}
+
+/// A TUN or TAP device as its driver describes it (`tun_fill_info` in `drivers/net/tun.c`).
+///
+/// This is the only place where the packet-information mode can be seen: `TUNGETIFF` cannot tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TunInfo {
+    /// TUN or TAP.
+    pub mode: TunMode,
+    /// The user who may attach without privilege, as an id in the reader's user namespace.
+    pub owner: Option<u32>,
+    /// The group that may attach without privilege.
+    pub group: Option<u32>,
+    /// Four bytes of packet information stand before each packet.
+    pub pi: bool,
+    /// A virtio-net header stands before each packet.
+    pub vnet_hdr: bool,
+    /// The device stays when its last queue is closed.
+    pub persist: bool,
+    /// More than one queue may be attached.
+    pub multi_queue: bool,
+    /// How many queues are attached and enabled; the kernel tells it of multi-queue devices only.
+    pub queues: Option<u32>,
+    /// How many queues are attached but disabled; told of multi-queue devices only.
+    pub queues_disabled: Option<u32>,
+}
+
+impl TunInfo {
+    /// Reads the attributes inside `IFLA_INFO_DATA`; `None` if they do not say TUN or TAP.
+    pub(super) fn decode(data: &[u8]) -> Option<Self> {
+        let mut mode = None;
+        let mut info = Self {
+            mode: TunMode::Tun,
+            owner: None,
+            group: None,
+            pi: false,
+            vnet_hdr: false,
+            persist: false,
+            multi_queue: false,
+            queues: None,
+            queues_disabled: None,
+        };
+        let flag = |value| read_u8(value).is_some_and(|flag| flag != 0);
+        for (kind, value) in attributes(data) {
+            match kind {
+                IFLA_TUN_TYPE => {
+                    mode = match read_u8(value) {
+                        Some(1) => Some(TunMode::Tun),
+                        Some(2) => Some(TunMode::Tap),
+                        _ => None,
+                    }
+                }
+                IFLA_TUN_OWNER => info.owner = read_u32(value),
+                IFLA_TUN_GROUP => info.group = read_u32(value),
+                IFLA_TUN_PI => info.pi = flag(value),
+                IFLA_TUN_VNET_HDR => info.vnet_hdr = flag(value),
+                IFLA_TUN_PERSIST => info.persist = flag(value),
+                IFLA_TUN_MULTI_QUEUE => info.multi_queue = flag(value),
+                IFLA_TUN_NUM_QUEUES => info.queues = read_u32(value),
+                IFLA_TUN_NUM_DISABLED_QUEUES => info.queues_disabled = read_u32(value),
+                _ => {}
+            }
+        }
+        mode.map(|mode| Self { mode, ..info })
+    }
+}

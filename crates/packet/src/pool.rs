@@ -1,0 +1,368 @@
+//! The buffers of one thread: small ones for packets, large ones for super-packets.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::PacketBuf;
+
+/// The sizes and limits of a [`Pool`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Bytes before each packet when it is taken.
+    pub headroom: usize,
+    /// Bytes of a small buffer for the packet, after the headroom.
+    pub small_room: usize,
+    /// Bytes of a large buffer for the packet, after the headroom.
+    pub large_room: usize,
+    /// How many small buffers may exist.
+    pub small_limit: usize,
+    /// How many large buffers may exist.
+    pub large_limit: usize,
+}
+
+impl PoolConfig {
+    /// Enough for the outer headers of a tunnel (IPv6, UDP, VXLAN or WireGuard, Ethernet with two
+    /// tags: 40 + 8 + 16 + 22) twice over, and four cache lines.
+    pub const HEADROOM: usize = 256;
+    /// A small buffer is 2 KiB with its headroom: a frame of MTU 1500 with room for a trailer.
+    pub const SMALL_ROOM: usize = 2048 - Self::HEADROOM;
+    /// The longest that a queue gives is a super-packet of 65,535 bytes with 14 of Ethernet and 8
+    /// of VLAN tags; with UDP-tunnel GSO its outer headers come on top: 68 KiB.
+    pub const LARGE_ROOM: usize = 68 * 1024;
+    /// 8 MiB of small buffers: four batches of 64 on each of 16 ports.
+    pub const SMALL_LIMIT: usize = 4096;
+    /// 17 MiB of large buffers: four batches of 64 super-packets.
+    pub const LARGE_LIMIT: usize = 256;
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            headroom: Self::HEADROOM,
+            small_room: Self::SMALL_ROOM,
+            large_room: Self::LARGE_ROOM,
+            small_limit: Self::SMALL_LIMIT,
+            large_limit: Self::LARGE_LIMIT,
+        }
+    }
+}
+
+/// The packet buffers of one thread, in two sizes, each with a limit.
+///
+/// Memory is taken from the allocator when a buffer is first needed (or by [`Self::warm_up`]) and
+/// kept from then on: in steady state neither `take` nor `give` allocates.
+#[derive(Debug)]
+pub struct Pool {
+    headroom: usize,
+    small: Class,
+    large: Class,
+}
+
+impl Pool {
+    /// A pool with no memory yet.
+    #[must_use]
+    pub fn new(config: PoolConfig) -> Self {
+        let PoolConfig { headroom, small_room, large_room, small_limit, large_limit } = config;
+        Self {
+            headroom,
+            small: Class::new(headroom.saturating_add(small_room), small_limit),
+            large: Class::new(headroom.saturating_add(large_room.max(small_room)), large_limit),
+        }
+    }
+
+    /// Takes the memory of that many buffers of each size (at most their limits) from the allocator.
+    pub fn warm_up(&mut self, small: usize, large: usize) {
+        self.small.warm_up(small);
+        self.large.warm_up(large);
+    }
+
+    /// An empty small buffer; `None` at the limit.
+    #[must_use]
+    pub fn take_small(&mut self) -> Option<PacketBuf> {
+        Some(PacketBuf::from_storage(self.small.take()?, self.headroom))
+    }
+
+    /// An empty large buffer; `None` at the limit.
+    #[must_use]
+    pub fn take_large(&mut self) -> Option<PacketBuf> {
+        Some(PacketBuf::from_storage(self.large.take()?, self.headroom))
+    }
+
+    /// An empty buffer with room for `len` bytes, the smallest that is left; `None` at the limit or
+    /// if `len` is more than a large buffer holds.
+    #[must_use]
+    pub fn take(&mut self, len: usize) -> Option<PacketBuf> {
+        let size = self.headroom.checked_add(len)?;
+        let small = if size <= self.small.size { self.take_small() } else { None };
+        small.or_else(|| if size <= self.large.size { self.take_large() } else { None })
+    }
+
+    /// A copy of `packet` with its meta; `None` at the limit.
+    #[must_use]
+    pub fn copy_of(&mut self, packet: &PacketBuf) -> Option<PacketBuf> {
+        let mut copy = self.take(packet.len())?;
+        copy.grow(packet.len())?.copy_from_slice(packet.bytes());
+        copy.meta = packet.meta;
+        Some(copy)
+    }
+
+    /// Takes a buffer back. One that has neither size of this pool goes to the allocator.
+    pub fn give(&mut self, packet: PacketBuf) {
+        if packet.capacity() == self.small.size {
+            self.small.give(packet.into_storage());
+        } else if packet.capacity() == self.large.size {
+            self.large.give(packet.into_storage());
+        }
+    }
+
+    /// Lets a buffer go for good, e.g. to another thread: it no longer counts against the limit.
+    ///
+    /// A buffer that is dropped without this and without [`Self::give`] counts for ever.
+    pub fn release(&mut self, packet: &PacketBuf) {
+        if packet.capacity() == self.small.size {
+            self.small.out = self.small.out.saturating_sub(1);
+        } else if packet.capacity() == self.large.size {
+            self.large.out = self.large.out.saturating_sub(1);
+        }
+    }
+
+    /// The small and large buffers that are out now.
+    #[must_use]
+    pub const fn out(&self) -> (usize, usize) {
+        (self.small.out, self.large.out)
+    }
+
+    /// Fills `pair` and returns its two parts, to be read into one after the other (`readv`);
+    /// `None` if there is no large buffer left.
+    ///
+    /// After a read of `n` bytes [`Pair::settle`] gives the packet. Without a small buffer left the
+    /// first part is empty.
+    #[must_use]
+    pub fn ready<'a>(&mut self, pair: &'a mut Pair) -> Option<[&'a mut [u8]; 2]> {
+        if pair.small.is_none() {
+            pair.small = self.take_small();
+        }
+        if pair.large.is_none() {
+            pair.large = self.take_large();
+        }
+        let first = pair.small.as_mut().map(PacketBuf::spare_mut).unwrap_or_default();
+        let second = pair.large.as_mut()?.spare_mut().get_mut(first.len()..)?;
+        Some([first, second])
+    }
+
+    /// Takes back what `pair` still holds.
+    pub fn give_pair(&mut self, pair: &mut Pair) {
+        for packet in [pair.small.take(), pair.large.take()].into_iter().flatten() {
+            self.give(packet);
+        }
+    }
+}
+
+/// A small and a large buffer, for one read of a packet whose length is not known before.
+///
+/// The read goes to the small buffer and then to the large one *past the small one's length*: a
+/// packet that fits stays where it is, a longer one has only its first part copied.
+///
+/// ```
+/// # use adit_packet::{Pair, Pool, PoolConfig};
+/// let mut pool = Pool::new(PoolConfig::default());
+/// let mut pair = Pair::default();
+/// let [first, _second] = pool.ready(&mut pair).expect("a fresh pool");
+/// first[..3].copy_from_slice(b"abc"); // readv([first, second]) returned 3
+/// let packet = pair.settle(3).expect("it was ready");
+/// assert_eq!(packet.bytes(), b"abc");
+/// # pool.give(packet); pool.give_pair(&mut pair);
+/// ```
+#[derive(Debug, Default)]
+pub struct Pair {
+    small: Option<PacketBuf>,
+    large: Option<PacketBuf>,
+}
+
+impl Pair {
+    /// The packet of the `len` bytes that were read; the other buffer stays here for the next read.
+    ///
+    /// `None` if the pair was not made ready or `len` is longer than both parts.
+    #[must_use]
+    pub fn settle(&mut self, len: usize) -> Option<PacketBuf> {
+        let mut small = self.small.take();
+        if let Some(packet) = &mut small
+            && packet.set_len(len).is_ok()
+        {
+            return small;
+        }
+        let mut large = self.large.take()?;
+        let fits = large.set_len(len).is_ok();
+        if let Some(head) = small.as_mut().map(PacketBuf::spare_mut)
+            && let Some(front) = large.bytes_mut().get_mut(..head.len())
+        {
+            front.copy_from_slice(head);
+        }
+        self.small = small;
+        if fits {
+            return Some(large);
+        }
+        self.large = Some(large);
+        None
+    }
+}
+
+/// Buffers of one size.
+#[derive(Debug)]
+struct Class {
+    size: usize,
+    limit: usize,
+    /// Buffers that are out; with `free` at most `limit`.
+    out: usize,
+    free: Vec<Box<[u8]>>,
+}
+
+impl Class {
+    fn new(size: usize, limit: usize) -> Self {
+        Self { size, limit, out: 0, free: Vec::new() }
+    }
+
+    fn warm_up(&mut self, count: usize) {
+        let count = count.min(self.limit.saturating_sub(self.out));
+        self.free.reserve(self.limit.saturating_sub(self.free.len()));
+        while self.free.len() < count {
+            self.free.push(vec![0; self.size].into_boxed_slice());
+        }
+    }
+
+    fn take(&mut self) -> Option<Box<[u8]>> {
+        if self.out >= self.limit {
+            return None;
+        }
+        self.out += 1;
+        // The last one given back is the one most likely in the cache.
+        Some(self.free.pop().unwrap_or_else(|| vec![0; self.size].into_boxed_slice()))
+    }
+
+    fn give(&mut self, storage: Box<[u8]>) {
+        self.out = self.out.saturating_sub(1);
+        if self.free.len() + self.out < self.limit {
+            self.free.push(storage);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Gso, VnetHeader};
+
+    fn pool(small_limit: usize, large_limit: usize) -> Pool {
+        Pool::new(PoolConfig { small_limit, large_limit, ..PoolConfig::default() })
+    }
+
+    #[test]
+    fn each_size_has_its_limit() {
+        let mut pool = pool(2, 1);
+        let first = pool.take(1).unwrap();
+        let second = pool.take(1).unwrap();
+        let third = pool.take(1).unwrap();
+        assert_eq!(first.capacity(), second.capacity());
+        assert!(third.capacity() > 65_535, "a large one serves when the small ones are used up");
+        assert!(pool.take(1).is_none());
+        assert!(pool.take_large().is_none());
+        pool.give(third);
+        assert!(pool.take(PoolConfig::LARGE_ROOM + 1).is_none());
+        assert!(pool.take(usize::MAX).is_none());
+        let large = pool.take(PoolConfig::LARGE_ROOM).unwrap();
+        assert_eq!(pool.out(), (2, 1));
+        pool.release(&large);
+        assert_eq!(pool.out(), (2, 0));
+    }
+
+    #[test]
+    fn what_comes_back_is_used_again_and_clean() {
+        let mut pool = pool(1, 1);
+        let mut packet = pool.take_small().unwrap();
+        packet.extend(b"old").unwrap();
+        packet.meta.vnet = VnetHeader { gso: Gso::Tcp4, ..VnetHeader::default() };
+        let memory = packet.bytes().as_ptr();
+        pool.give(packet);
+        let mut packet = pool.take_small().unwrap();
+        assert!(packet.is_empty());
+        assert_eq!(packet.meta, crate::Meta::default());
+        packet.extend(b"new").unwrap();
+        assert_eq!(packet.bytes().as_ptr(), memory);
+    }
+
+    #[test]
+    fn strangers_do_not_grow_the_pool() {
+        let mut pool = pool(1, 0);
+        for _ in 0..10 {
+            pool.give(PacketBuf::new(PoolConfig::HEADROOM, PoolConfig::SMALL_ROOM));
+            pool.give(PacketBuf::new(0, 77));
+        }
+        assert_eq!(pool.small.free.len(), 1);
+        assert_eq!(pool.out(), (0, 0));
+    }
+
+    #[test]
+    fn a_pair_keeps_short_packets_small_and_long_ones_whole() {
+        let mut pool = pool(4, 2);
+        let mut pair = Pair::default();
+        assert!(pair.settle(1).is_none(), "not ready");
+        let room = PoolConfig::SMALL_ROOM;
+        for len in [0, 1, room, room + 1, 65_535, PoolConfig::LARGE_ROOM] {
+            let [first, second] = pool.ready(&mut pair).unwrap();
+            assert_eq!(first.len() + second.len(), PoolConfig::LARGE_ROOM);
+            for (at, byte) in first.iter_mut().chain(second).take(len).enumerate() {
+                *byte = u8::try_from(at % 251).unwrap();
+            }
+            let packet = pair.settle(len).unwrap();
+            assert_eq!(packet.len(), len);
+            assert_eq!(packet.capacity() == 2048, len <= room);
+            assert!(
+                packet.bytes().iter().enumerate().all(|(at, &byte)| usize::from(byte) == at % 251)
+            );
+            pool.give(packet);
+        }
+        assert!(pool.ready(&mut pair).is_some());
+        assert!(pair.settle(PoolConfig::LARGE_ROOM + 1).is_none());
+        pool.give_pair(&mut pair);
+        assert_eq!(pool.out(), (0, 0));
+    }
+
+    #[test]
+    fn without_small_buffers_a_pair_reads_into_the_large_one() {
+        let mut pool = pool(0, 1);
+        let mut pair = Pair::default();
+        let [first, second] = pool.ready(&mut pair).unwrap();
+        assert!(first.is_empty());
+        second[..2].copy_from_slice(b"ok");
+        let packet = pair.settle(2).unwrap();
+        assert_eq!(packet.bytes(), b"ok");
+        assert!(pool.ready(&mut pair).is_none());
+        pool.give(packet);
+        assert!(pool.ready(&mut pair).is_some());
+    }
+
+    #[test]
+    fn a_warm_pool_does_not_allocate() {
+        let mut pool = pool(8, 2);
+        pool.warm_up(100, 100);
+        assert_eq!((pool.small.free.len(), pool.large.free.len()), (8, 2));
+        let capacity = pool.small.free.capacity();
+        let taken: Vec<_> = core::iter::from_fn(|| pool.take_small()).collect();
+        assert_eq!(taken.len(), 8);
+        taken.into_iter().for_each(|packet| pool.give(packet));
+        assert_eq!(pool.small.free.capacity(), capacity);
+    }
+
+    #[test]
+    fn a_copy_has_bytes_and_meta() {
+        let mut pool = pool(2, 0);
+        let mut packet = pool.take_small().unwrap();
+        packet.extend(b"abc").unwrap();
+        packet.meta.info.protocol = 0x0800;
+        let copy = pool.copy_of(&packet).unwrap();
+        assert_eq!(copy.bytes(), packet.bytes());
+        assert_eq!(copy.meta, packet.meta);
+        assert!(pool.copy_of(&packet).is_none());
+    }
+}
