@@ -9,6 +9,7 @@
 //! One thread, one loop ([`run`]): sleeping in poll(2) until a packet, a signal, a reader that can
 //! take more, or a deadline. Nothing in here but the loop and the source knows of the clock.
 
+pub(crate) mod filter;
 pub(crate) mod pcapng;
 pub(crate) mod record;
 pub(crate) mod rotate;
