@@ -1,6 +1,7 @@
 //! Filters in tcpdump's syntax: tcpdump compiles them, without privilege and without an interface.
 
 use super::pcapng::LinkType;
+use super::text::printable;
 use adit::{ClassicFilter, FilterError};
 use std::fmt;
 use std::io;
@@ -99,11 +100,11 @@ impl fmt::Display for CompileError {
         match self {
             Self::Tcpdump(_) => f.write_str("cannot run tcpdump to compile the filter"),
             Self::Expression { expression, message } => {
-                let (expression, message) = (expression.escape_debug(), message.escape_debug());
+                let (expression, message) = (printable(expression), printable(message));
                 write!(f, "the filter '{expression}' is wrong: {message}")
             }
             Self::Program { expression, .. } => {
-                write!(f, "the filter '{}' cannot be used", expression.escape_debug())
+                write!(f, "the filter '{}' cannot be used", printable(expression))
             }
         }
     }

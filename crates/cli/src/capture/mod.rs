@@ -9,11 +9,13 @@
 //! One thread, one loop ([`run`]): sleeping in poll(2) until a packet, a signal, a reader that can
 //! take more, or a deadline. Nothing in here but the loop and the source knows of the clock.
 
+pub(crate) mod decode;
 pub(crate) mod filter;
 pub(crate) mod pcapng;
 pub(crate) mod record;
 pub(crate) mod rotate;
 pub(crate) mod sink;
+pub(crate) mod text;
 
 use std::time::{Duration, Instant, SystemTime};
 

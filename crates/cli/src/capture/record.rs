@@ -4,6 +4,7 @@ use super::Now;
 use super::pcapng::{self, Interface, Meta, Statistics, Writer};
 use super::rotate::{FileError, Files, Rotation};
 use super::sink::{Sink, WriteFailure};
+use super::text::printable;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -220,8 +221,7 @@ impl fmt::Display for RecordError {
             Self::Write { path, lost, .. } => {
                 match path {
                     Some(path) => {
-                        let path = path.display().to_string();
-                        write!(f, "cannot write to '{}'", path.escape_debug())?;
+                        write!(f, "cannot write to '{}'", printable(&path.display().to_string()))?;
                     }
                     None => f.write_str("cannot write to the standard output")?,
                 }

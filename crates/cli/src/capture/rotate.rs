@@ -4,6 +4,7 @@
 //! `-w day.pcapng` gives `day_00001_20261121053000.pcapng`, `day_00002_...`; times are UTC.
 
 use super::Now;
+use super::text::printable;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
@@ -118,7 +119,7 @@ pub(crate) struct FileError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} '{}'", self.op, self.path.display().to_string().escape_debug())
+        write!(f, "cannot {} '{}'", self.op, printable(&self.path.display().to_string()))
     }
 }
 
