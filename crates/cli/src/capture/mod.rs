@@ -13,6 +13,7 @@ pub(crate) mod decode;
 pub(crate) mod filter;
 pub(crate) mod pcapng;
 pub(crate) mod record;
+pub(crate) mod reply;
 pub(crate) mod rotate;
 pub(crate) mod sink;
 pub(crate) mod text;
