@@ -10,31 +10,20 @@ mod tuple;
 
 use crate::bpf::{EbpfProgram, LoadError};
 use crate::sys::bpf::ArrayMap;
+use crate::{Mode, QUEUES_MAX};
 use bitflags::bitflags;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 
-pub use hasher::{HashReport, PacketHash, PacketHasher};
+pub use hasher::PacketHasher;
 
 /// Bytes of a key: 32 bits of window over the 36 bytes of two IPv6 addresses and two ports.
 pub const RSS_KEY_LEN: usize = 40;
 
 /// The most entries of an [`IndirectionTable`], as in virtio-net and most network cards.
 pub const INDIRECTION_LEN_MAX: usize = 128;
-
-/// The most queues of a tun device (`MAX_TAP_QUEUES` in `drivers/net/tun.c`).
-const QUEUES_MAX: u16 = 256;
-
-/// What a packet looks like to a device: where its IP header is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// It begins with the IP header.
-    Tun,
-    /// It begins with an Ethernet header, and up to two VLAN tags stand before the IP header.
-    Tap,
-}
 
 bitflags! {
     /// Which packets to hash, and over what; the numbers are those of virtio 1.3, 5.1.6.4.3.

@@ -44,7 +44,7 @@ impl From<TunVnetHash> for VnetHashCap {
 
 /// What the kernel's hash interface is to do (TUNSETVNETHASH).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VnetHash {
+pub enum VnetHashConfig {
     /// Nothing.
     Off,
     /// Fills the hash of the virtio-net header.
@@ -58,7 +58,7 @@ pub enum VnetHash {
     },
 }
 
-impl VnetHash {
+impl VnetHashConfig {
     /// Sets it for the device of `queue`.
     ///
     /// # Errors
@@ -91,9 +91,9 @@ mod tests {
 
     #[test]
     fn argument_is_laid_out_as_the_kernel_reads_it() {
-        assert_eq!(VnetHash::Off.argument().unwrap().as_bytes(), [0; 8]);
+        assert_eq!(VnetHashConfig::Off.argument().unwrap().as_bytes(), [0; 8]);
 
-        let report = VnetHash::Report(HashTypes::TCP4 | HashTypes::TCP6).argument().unwrap();
+        let report = VnetHashConfig::Report(HashTypes::TCP4 | HashTypes::TCP6).argument().unwrap();
         let mut wanted = Vec::new();
         wanted.extend(1_u16.to_ne_bytes());
         wanted.extend([0, 0]);
@@ -102,7 +102,7 @@ mod tests {
 
         let mut config = RssConfig::new(IndirectionTable::new([0, 1, 2, 0x1f]).unwrap());
         config.unclassified_queue = 3;
-        let rss = VnetHash::Rss { config, report: true }.argument().unwrap();
+        let rss = VnetHashConfig::Rss { config, report: true }.argument().unwrap();
         let mut wanted = Vec::new();
         wanted.extend(3_u16.to_ne_bytes());
         wanted.extend([0, 0]);

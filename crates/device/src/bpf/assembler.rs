@@ -4,6 +4,7 @@
 
 use super::Instruction;
 use crate::sys::bpf::ArrayMap;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// A register: R0 holds results, R1 to R5 arguments (lost in a call), R6 to R9 are kept over calls,
 /// R10 is the end of the stack.
@@ -123,7 +124,7 @@ impl Assembler {
             code: LD_IMM64,
             registers: destination,
             offset: 0,
-            immediate: map.raw_fd(),
+            immediate: map.as_fd().as_raw_fd(),
         });
         self.instructions.push(Instruction { immediate: offset, ..Instruction::default() });
     }

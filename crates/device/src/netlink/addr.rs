@@ -38,13 +38,13 @@ bitflags::bitflags! {
     pub struct AddressFlags: u32 {
         /// A second address in the same network (IPv4), or a temporary one (IPv6, RFC 8981).
         const SECONDARY = 0x01;
-        /// No duplicate address detection: usable at once (IPv6). May be set.
+        /// No duplicate address detection: usable at once (IPv6).
         const NODAD = 0x02;
-        /// Usable while it is still being checked (RFC 4429). May be set.
+        /// Usable while it is still being checked (RFC 4429).
         const OPTIMISTIC = 0x04;
         /// Another host has it.
         const DADFAILED = 0x08;
-        /// A mobile node's home address (RFC 6275). May be set.
+        /// A mobile node's home address (RFC 6275).
         const HOMEADDRESS = 0x10;
         /// Past its preferred lifetime.
         const DEPRECATED = 0x20;
@@ -52,16 +52,26 @@ bitflags::bitflags! {
         const TENTATIVE = 0x40;
         /// Without an end to its lifetime.
         const PERMANENT = 0x80;
-        /// Temporary addresses are made from it. May be set.
+        /// Temporary addresses are made from it.
         const MANAGETEMPADDR = 0x100;
-        /// No route to its network is made. May be set.
+        /// No route to its network is made.
         const NOPREFIXROUTE = 0x200;
-        /// Its multicast group is joined. May be set.
+        /// Its multicast group is joined.
         const MCAUTOJOIN = 0x400;
         /// Made from a secret (RFC 7217).
         const STABLE_PRIVACY = 0x800;
         const _ = !0;
     }
+}
+
+impl AddressFlags {
+    /// Those that may be set; IPv4 knows NOPREFIXROUTE and MCAUTOJOIN only.
+    pub const SETTABLE: Self = Self::NODAD
+        .union(Self::OPTIMISTIC)
+        .union(Self::HOMEADDRESS)
+        .union(Self::MANAGETEMPADDR)
+        .union(Self::NOPREFIXROUTE)
+        .union(Self::MCAUTOJOIN);
 }
 
 /// An address of a link, as it is or as it is to be.
@@ -87,7 +97,8 @@ pub struct Address {
     /// The name that old programs see (IPv4): the link's name or that and a colon and more, up to
     /// 15 bytes. `None` asks for the link's name.
     pub label: Option<OsString>,
-    /// Its flags; only those that say so may be set.
+    /// Its flags; of these only [`AddressFlags::SETTABLE`] are asked for, the others are the
+    /// kernel's to tell.
     pub flags: AddressFlags,
     /// For how long it may be used, in whole seconds; `None` for ever.
     pub valid_lifetime: Option<Duration>,
@@ -172,8 +183,9 @@ fn request(kind: u16, flags: u16, link: IfIndex, address: &Address) -> Request {
     if let Some(label) = &address.label {
         request.string(IFA_LABEL, label.as_bytes());
     }
-    if !address.flags.is_empty() {
-        request.u32(IFA_FLAGS, address.flags.bits());
+    let flags = address.flags & AddressFlags::SETTABLE;
+    if !flags.is_empty() {
+        request.u32(IFA_FLAGS, flags.bits());
     }
     if kind == RTM_NEWADDR {
         // struct ifa_cacheinfo: preferred, valid, and two time stamps that the kernel sets.

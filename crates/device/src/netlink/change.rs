@@ -168,13 +168,18 @@ impl<'a> LinkChange<'a> {
 }
 
 impl Netlink {
-    /// Changes a link in one request. The kernel carries the parts out one after the other (first
-    /// the namespace, the state last) and stops at the first that it refuses.
+    /// Changes a link. The kernel carries the parts out one after the other and stops at the first
+    /// that it refuses: namespace, address, MTU, group, name, alias, master, up or down, carrier,
+    /// txqueuelen (`do_setlink` in `net/core/rtnetlink.c`); ours comes before: the address mode.
     ///
     /// # Errors
     /// ENODEV if there is no such link, EPERM without `CAP_NET_ADMIN`, and those named at the
     /// setters of [`LinkChange`].
     pub fn set_link(&mut self, index: IfIndex, change: &LinkChange<'_>) -> io::Result<()> {
+        if let (Some(mode), Some(true)) = (change.addr_gen_mode, change.up) {
+            // The kernel would make the address first, as the link goes up, and then set the mode.
+            self.change(&mut LinkChange::new().addr_gen_mode(mode).request(index))?;
+        }
         self.change(&mut change.request(index))
     }
 

@@ -22,7 +22,7 @@ impl HardwareType {
 }
 
 /// `ip`'s words, in the order of the numbers.
-const WORDS: [(u16, &str); 64] = [
+const WORDS: [(u16, &str); 75] = [
     (0, "netrom"),
     (1, "ether"),
     (2, "eether"),
@@ -47,13 +47,11 @@ const WORDS: [(u16, &str); 64] = [
     (271, "x25"),
     (272, "hwx25"),
     (280, "can"),
-    (290, "mctp"),
     (512, "ppp"),
     (513, "hdlc"),
     (516, "lapb"),
     (517, "ddcmp"),
     (518, "rawhdlc"),
-    (519, "rawip"),
     (768, "ipip"),
     (769, "tunnel6"),
     (770, "frad"),
@@ -73,6 +71,19 @@ const WORDS: [(u16, &str); 64] = [
     (784, "fcpp"),
     (785, "fcal"),
     (786, "fcpl"),
+    (787, "fcfb0"),
+    (788, "fcfb1"),
+    (789, "fcfb2"),
+    (790, "fcfb3"),
+    (791, "fcfb4"),
+    (792, "fcfb5"),
+    (793, "fcfb6"),
+    (794, "fcfb7"),
+    (795, "fcfb8"),
+    (796, "fcfb9"),
+    (797, "fcfb10"),
+    (798, "fcfb11"),
+    (799, "fcfb12"),
     (800, "tr"),
     (801, "ieee802.11"),
     (802, "ieee802.11/prism"),

@@ -10,12 +10,12 @@ use super::stats::LinkStats;
 use super::tun::TunInfo;
 use super::uapi::{
     AF_INET6, AF_UNSPEC, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_ALLMULTI, IFLA_ALT_IFNAME,
-    IFLA_BROADCAST, IFLA_CARRIER, IFLA_GRO_MAX_SIZE, IFLA_GROUP, IFLA_GSO_MAX_SEGS,
+    IFLA_BROADCAST, IFLA_CARRIER, IFLA_EXT_MASK, IFLA_GRO_MAX_SIZE, IFLA_GROUP, IFLA_GSO_MAX_SEGS,
     IFLA_GSO_MAX_SIZE, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO, IFLA_LINKMODE, IFLA_MASTER,
     IFLA_MAX_MTU, IFLA_MIN_MTU, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, IFLA_OPERSTATE,
     IFLA_PERM_ADDRESS, IFLA_PROMISCUITY, IFLA_PROP_LIST, IFLA_QDISC, IFLA_STATS64,
-    IFLA_TSO_MAX_SEGS, IFLA_TSO_MAX_SIZE, IFLA_TXQLEN, RTM_GETLINK, RTM_NEWLINK,
+    IFLA_TSO_MAX_SEGS, IFLA_TSO_MAX_SIZE, IFLA_TXQLEN, RTEXT_FILTER_VF, RTM_GETLINK, RTM_NEWLINK,
 };
 use crate::{IfIndex, IfName};
 use netlink_packet_core::NLM_F_DUMP;
@@ -105,8 +105,7 @@ impl Netlink {
     /// # Errors
     /// ETIMEDOUT if the kernel does not answer; EINTR if the list never stood still.
     pub fn links(&mut self) -> io::Result<Vec<LinkInfo>> {
-        let header = header(None, LinkFlags::empty(), LinkFlags::empty());
-        self.list(&mut Request::new(RTM_GETLINK, NLM_F_DUMP, &header), new_link)
+        self.list(&mut request(NLM_F_DUMP, None), new_link)
     }
 
     /// The ports of a bridge, bond or VRF.
@@ -114,8 +113,7 @@ impl Netlink {
     /// # Errors
     /// As [`Netlink::links`].
     pub fn ports(&mut self, master: IfIndex) -> io::Result<Vec<LinkInfo>> {
-        let header = header(None, LinkFlags::empty(), LinkFlags::empty());
-        let mut request = Request::new(RTM_GETLINK, NLM_F_DUMP, &header);
+        let mut request = request(NLM_F_DUMP, None);
         request.u32(IFLA_MASTER, master.get());
         // A kernel without strict checking gives all links.
         self.list(&mut request, |message| {
@@ -128,8 +126,7 @@ impl Netlink {
     /// # Errors
     /// ENODEV if there is none.
     pub fn link_by_index(&mut self, index: IfIndex) -> io::Result<LinkInfo> {
-        let header = header(Some(index), LinkFlags::empty(), LinkFlags::empty());
-        self.query(&mut Request::new(RTM_GETLINK, 0, &header), new_link)
+        self.query(&mut request(0, Some(index)), new_link)
     }
 
     /// The link with this name, be it its name or one of its alternative names.
@@ -149,11 +146,20 @@ impl Netlink {
     }
 
     fn link_named(&mut self, kind: u16, name: &[u8]) -> io::Result<LinkInfo> {
-        let header = header(None, LinkFlags::empty(), LinkFlags::empty());
-        let mut request = Request::new(RTM_GETLINK, 0, &header);
+        let mut request = request(0, None);
         request.string(kind, name);
         self.query(&mut request, new_link)
     }
+}
+
+/// A request for links.
+fn request(flags: u16, index: Option<IfIndex>) -> Request {
+    let header = header(index, LinkFlags::empty(), LinkFlags::empty());
+    let mut request = Request::new(RTM_GETLINK, flags, &header);
+    // Only with a mask does the kernel (6.18, `rtnl_calcit`) make room for the longest link of a
+    // list; without, a link with hundreds of altnames ends the list early and without an error.
+    request.u32(IFLA_EXT_MASK, RTEXT_FILTER_VF);
+    request
 }
 
 /// `struct ifinfomsg` of `linux/rtnetlink.h`.

@@ -80,6 +80,20 @@ impl Request {
         self
     }
 
+    /// A structure that begins with its length (u16), which counts what `fill` writes behind it, and
+    /// goes on with `header`: a `struct rtnexthop`.
+    pub(super) fn sized(&mut self, header: &[u8], fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(header);
+        fill(self);
+        match u16::try_from(self.bytes.len() - start) {
+            Ok(len) => self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes()),
+            Err(_) => self.too_long = true,
+        }
+        self.pad();
+    }
+
     /// The finished message.
     ///
     /// # Errors

@@ -38,6 +38,8 @@ mod route;
 mod rule;
 mod socket;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod tun;
 mod uapi;
 
@@ -49,8 +51,28 @@ pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
 pub use link::LinkInfo;
 pub use monitor::{Event, Monitor};
 pub use prefix::{IpFamily, IpPrefix, PrefixError};
-pub use route::{ROUTE_PROTOCOL, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
+pub use route::{NextHop, ROUTE_PROTOCOL, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
 pub use rule::{FwMark, Rule, RuleAction};
 pub use socket::{ANSWER_TIME_MAX, ENTRIES_MAX, LIST_ATTEMPTS_MAX, Netlink};
 pub use stats::LinkStats;
 pub use tun::{TunInfo, TunMode};
+
+/// Reads a datagram as each kind of answer and event that there is; gives how many were understood.
+///
+/// For fuzzing: no bytes may make it panic, hang, or use more memory than a small multiple of theirs.
+#[doc(hidden)]
+#[must_use]
+pub fn decode_for_fuzzing(datagram: &[u8]) -> usize {
+    let mut understood = 0;
+    for message in message::messages(datagram) {
+        let (flags, body) = (message.flags, message.body);
+        understood += usize::from(monitor::event(&message).is_some());
+        understood += usize::from(link::decode(body).is_some());
+        understood += usize::from(addr::decode(body).is_some());
+        understood += usize::from(route::decode(body).is_some());
+        understood += usize::from(rule::decode(body).is_some());
+        understood += usize::from(error::acknowledgement(flags, body).is_ok());
+        understood += usize::from(error::end_of_dump(flags, body).is_ok());
+    }
+    understood
+}

@@ -20,14 +20,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// How many bytes of events the kernel keeps for a slow reader, before it loses some and says so;
-/// it counts about 2 KiB for a link. `net.core.rmem_max` may allow less.
+/// it counts about 2 KiB for a link. Without privilege `net.core.rmem_max` may allow less.
 const BACKLOG_LEN: usize = 2 << 20;
 
 /// Something that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A link is new or has changed; this is all of what it is now.
+    /// A link is new or has changed; this is all of what it is now. The kernel does not tell of
+    /// some changes while the link is down: alias, group, txqueuelen.
     LinkChanged(Box<LinkInfo>),
     /// A link was deleted or moved to another namespace; this is what it was.
     LinkRemoved(Box<LinkInfo>),
@@ -78,7 +79,9 @@ impl Monitor {
             | GROUP_IPV6_IFADDR
             | GROUP_IPV6_ROUTE;
         let socket = Socket::open(groups)?;
-        sockopt::set_socket_recv_buffer_size(&socket.fd, BACKLOG_LEN)?;
+        // Beyond `net.core.rmem_max` only with CAP_NET_ADMIN over the whole machine.
+        sockopt::set_socket_recv_buffer_size_force(&socket.fd, BACKLOG_LEN)
+            .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket.fd, BACKLOG_LEN))?;
         Ok(Self { socket, pending: VecDeque::new() })
     }
 

@@ -92,9 +92,9 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The gateway is taken to be on the link even though no route says so.
     pub onlink: bool,
-    /// The packets are spread over more than one gateway or link. [`Netlink::routes`] tells so and
-    /// not which; such a route cannot be added from this.
-    pub multipath: bool,
+    /// Where the packets are spread over more than one way: the ways. `gateway`, `oif` and `onlink`
+    /// are unset then.
+    pub next_hops: Vec<NextHop>,
 }
 
 impl Route {
@@ -113,8 +113,12 @@ impl Route {
             prefsrc: None,
             mtu: None,
             onlink: false,
-            multipath: false,
+            next_hops: Vec::new(),
         }
+    }
+
+    fn has_gateway(&self) -> bool {
+        self.gateway.is_some() || !self.next_hops.is_empty()
     }
 
     /// What `ip route` assumes: a route to a neighbour reaches no further than the link.
@@ -123,27 +127,25 @@ impl Route {
             (Some(scope), _) => scope,
             (None, RouteKind::Local | RouteKind::Nat) => Scope::Host,
             (None, RouteKind::Broadcast | RouteKind::Multicast | RouteKind::Anycast) => Scope::Link,
-            (None, RouteKind::Unicast) if self.gateway.is_none() => Scope::Link,
+            (None, RouteKind::Unicast) if !self.has_gateway() => Scope::Link,
             (None, _) => Scope::Global,
         }
     }
 
-    fn request(&self, kind: u16, flags: u16, scope: Scope) -> io::Result<Request> {
-        if self.multipath {
-            return Err(rustix::io::Errno::OPNOTSUPP.into());
-        }
-        let header = header(self, scope);
-        let mut request = Request::new(kind, flags, &header);
+    fn request(&self, kind: u16, flags: u16, scope: Scope) -> Request {
+        let mut request = Request::new(kind, flags, &header(self, scope));
         request.u32(RTA_TABLE, self.table);
         if self.destination.len() > 0 {
             request.ip(RTA_DST, self.destination.ip());
         }
+        let family = self.destination.family();
         if let Some(gateway) = self.gateway {
-            if IpFamily::of(gateway) == self.destination.family() {
-                request.ip(RTA_GATEWAY, gateway);
-            } else {
-                request.attribute(RTA_VIA, &via(gateway));
-            }
+            write_gateway(&mut request, family, gateway);
+        }
+        if !self.next_hops.is_empty() {
+            request.nested(RTA_MULTIPATH, |hops| {
+                self.next_hops.iter().for_each(|hop| hop.write(hops, family));
+            });
         }
         if let Some(oif) = self.oif {
             request.u32(RTA_OIF, oif.get());
@@ -159,7 +161,7 @@ impl Route {
                 metrics.u32(RTAX_MTU, mtu);
             });
         }
-        Ok(request)
+        request
     }
 }
 
@@ -200,10 +202,10 @@ impl Netlink {
     /// # Errors
     /// EEXIST if the table has one to the same network with the same metric; ENETUNREACH if the
     /// gateway is not on a link; ENETDOWN if the link is down; EINVAL if bits beyond the prefix are
-    /// set; EPERM; EOPNOTSUPP if it is marked `multipath`.
+    /// set; EPERM.
     pub fn add_route(&mut self, route: &Route) -> io::Result<()> {
         let flags = NLM_F_CREATE | NLM_F_EXCL;
-        self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default())?)
+        self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default()))
     }
 
     /// Adds a route, in the place of one to the same network with the same metric.
@@ -212,7 +214,7 @@ impl Netlink {
     /// As [`Netlink::add_route`], but for EEXIST.
     pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
-        self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default())?)
+        self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default()))
     }
 
     /// Deletes the first route that agrees in all that is set here; a scope that is not set agrees
@@ -222,7 +224,7 @@ impl Netlink {
     /// ESRCH if there is none; EPERM.
     pub fn delete_route(&mut self, route: &Route) -> io::Result<()> {
         let scope = route.scope.unwrap_or(Scope::Nowhere);
-        self.change(&mut route.request(RTM_DELROUTE, 0, scope)?)
+        self.change(&mut route.request(RTM_DELROUTE, 0, scope))
     }
 }
 
@@ -240,6 +242,73 @@ fn header(route: &Route, scope: Scope) -> [u8; 12] {
     let (family, len) = (route.destination.family().number(), route.destination.len());
     let kind = route.kind.number();
     [family, len, 0, 0, table, route.protocol, scope.number(), kind, f0, f1, f2, f3]
+}
+
+/// One of the ways of a route that has more than one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The next router.
+    pub gateway: Option<IpAddr>,
+    /// The link by which packets leave.
+    pub oif: Option<IfIndex>,
+    /// Its share of the packets, 1 to 256.
+    pub weight: u16,
+    /// The gateway is taken to be on the link even though no route says so.
+    pub onlink: bool,
+}
+
+impl NextHop {
+    /// Writes a `struct rtnexthop` and its attributes.
+    ///
+    /// ```text
+    /// | len u16, with the attributes | flags u8 | weight - 1 u8 | index u32 | attribute ... |
+    /// ```
+    fn write(&self, hops: &mut Request, family: IpFamily) {
+        let flags = if self.onlink { RTNH_F_ONLINK } else { 0 };
+        let weight = u8::try_from(self.weight.saturating_sub(1)).unwrap_or(u8::MAX);
+        let [i0, i1, i2, i3] = self.oif.map_or(0, IfIndex::get).to_ne_bytes();
+        hops.sized(&[flags, weight, i0, i1, i2, i3], |hop| {
+            if let Some(gateway) = self.gateway {
+                write_gateway(hop, family, gateway);
+            }
+        });
+    }
+
+    /// Reads one from the front of `bytes`; gives it with what follows.
+    fn read(bytes: &[u8], family: IpFamily) -> Option<(Self, &[u8])> {
+        let (header, _) = split::<8>(bytes)?;
+        let [l0, l1, flags, weight, i0, i1, i2, i3] = *header;
+        let len = usize::from(u16::from_ne_bytes([l0, l1]));
+        let mut hop = Self {
+            gateway: None,
+            oif: IfIndex::new(u32::from_ne_bytes([i0, i1, i2, i3])),
+            weight: u16::from(weight) + 1,
+            onlink: flags & RTNH_F_ONLINK != 0,
+        };
+        for (kind, value) in attributes(bytes.get(header.len()..len)?) {
+            if let Some(gateway) = read_gateway(kind, value, family) {
+                hop.gateway = Some(gateway);
+            }
+        }
+        Some((hop, bytes.get(len.next_multiple_of(4)..).unwrap_or(&[])))
+    }
+}
+
+/// A gateway of the route's family as RTA_GATEWAY, of the other as RTA_VIA.
+fn write_gateway(request: &mut Request, family: IpFamily, gateway: IpAddr) {
+    if IpFamily::of(gateway) == family {
+        request.ip(RTA_GATEWAY, gateway);
+    } else {
+        request.attribute(RTA_VIA, &via(gateway));
+    }
+}
+
+fn read_gateway(kind: u16, value: &[u8], family: IpFamily) -> Option<IpAddr> {
+    match kind {
+        RTA_GATEWAY => read_ip(value).filter(|ip| IpFamily::of(*ip) == family),
+        RTA_VIA => split::<2>(value).and_then(|(_, ip)| read_ip(ip)),
+        _ => None,
+    }
 }
 
 /// `struct rtvia`: an address after its family (u16).
@@ -282,13 +351,18 @@ pub(super) fn decode(body: &[u8]) -> Option<Route> {
     for (kind, value) in attributes(rest) {
         match kind {
             RTA_DST => route.destination = IpPrefix::new(ip(value)?, len).ok()?,
-            RTA_GATEWAY => route.gateway = ip(value),
-            RTA_VIA => route.gateway = split::<2>(value).and_then(|(_, ip)| read_ip(ip)),
+            RTA_GATEWAY | RTA_VIA => route.gateway = read_gateway(kind, value, family),
             RTA_OIF => route.oif = read_u32(value).and_then(IfIndex::new),
             RTA_PRIORITY => route.metric = read_u32(value),
             RTA_PREFSRC => route.prefsrc = ip(value),
             RTA_TABLE => route.table = read_u32(value).unwrap_or(route.table),
-            RTA_MULTIPATH => route.multipath = true,
+            RTA_MULTIPATH => {
+                let mut rest = value;
+                while let Some((hop, next)) = NextHop::read(rest, family) {
+                    route.next_hops.push(hop);
+                    rest = next;
+                }
+            }
             RTA_METRICS => {
                 let mtu = attributes(value).find(|(kind, _)| *kind == RTAX_MTU);
                 route.mtu = mtu.and_then(|(_, mtu)| read_u32(mtu));

@@ -9,6 +9,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -133,7 +134,7 @@ impl Netlink {
         retry_on_intr(|| rustix::net::send(&self.socket.fd, bytes, SendFlags::empty()))?;
         // Until the last answer is seen, an early return leaves some behind.
         self.stale = true;
-        let mut interrupted = false;
+        let mut answers = Answers::new(self.sequence);
         let result = loop {
             let datagram = match self.socket.recv(RecvFlags::empty()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -141,13 +142,12 @@ impl Netlink {
                 }
                 result => result?,
             };
-            match answers(datagram, self.sequence, &mut interrupted, visit) {
-                Some(result) => break result,
-                None => continue,
+            if let ControlFlow::Break(result) = answers.take(datagram, visit) {
+                break result;
             }
         };
         self.stale = false;
-        if interrupted && result.is_ok() { Err(Errno::INTR.into()) } else { result }
+        result
     }
 }
 
@@ -157,24 +157,43 @@ fn is_worth_another_try(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS | libc::EBUSY))
 }
 
-/// Shows the answers in one datagram to `visit`; the result of the request if it is among them.
-fn answers(
-    datagram: &[u8],
+/// What came in answer to one request so far.
+#[derive(Debug)]
+pub(super) struct Answers {
     sequence: u32,
-    interrupted: &mut bool,
-    visit: &mut dyn FnMut(&Message<'_>),
-) -> Option<io::Result<()>> {
-    for message in messages(datagram).filter(|message| message.sequence == sequence) {
-        *interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
-        match message.kind {
-            NLMSG_ERROR => return Some(acknowledgement(message.flags, message.body)),
-            NLMSG_DONE => return Some(end_of_dump(message.flags, message.body)),
-            NLMSG_OVERRUN => return Some(Err(Errno::NOBUFS.into())),
-            NLMSG_NOOP => {}
-            _ => visit(&message),
-        }
+    /// The list changed while the kernel wrote it.
+    interrupted: bool,
+}
+
+impl Answers {
+    pub(super) const fn new(sequence: u32) -> Self {
+        Self { sequence, interrupted: false }
     }
-    None
+
+    /// Shows the answers in one datagram to `visit`, and breaks with the result of the request once
+    /// that is among them: EINTR for a list that changed.
+    pub(super) fn take(
+        &mut self,
+        datagram: &[u8],
+        visit: &mut dyn FnMut(&Message<'_>),
+    ) -> ControlFlow<io::Result<()>> {
+        for message in messages(datagram).filter(|message| message.sequence == self.sequence) {
+            self.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+            let result = match message.kind {
+                NLMSG_ERROR => acknowledgement(message.flags, message.body),
+                NLMSG_DONE => end_of_dump(message.flags, message.body),
+                NLMSG_OVERRUN => Err(Errno::NOBUFS.into()),
+                NLMSG_NOOP => continue,
+                _ => {
+                    visit(&message);
+                    continue;
+                }
+            };
+            let changed = if self.interrupted { Err(Errno::INTR.into()) } else { Ok(()) };
+            return ControlFlow::Break(result.and(changed));
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// A netlink socket and the buffer that it reads into.
@@ -235,5 +254,25 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::uapi::RTM_GETLINK;
+    use super::*;
+    use netlink_packet_core::NLM_F_DUMP;
+
+    #[test]
+    fn an_answer_that_was_given_up_does_not_spoil_the_next() {
+        let mut netlink = Netlink::open().unwrap();
+        let links = netlink.links().unwrap();
+        for _ in 0..3 {
+            let mut request = Request::new(RTM_GETLINK, NLM_F_DUMP, &[0; 16]);
+            let bytes = request.finish(4711).unwrap();
+            rustix::net::send(&netlink.socket.fd, bytes, SendFlags::empty()).unwrap();
+            netlink.stale = true;
+            assert_eq!(netlink.links().unwrap().len(), links.len());
+        }
     }
 }

@@ -1,37 +1,12 @@
 //! The Toeplitz hash of a packet, in this process.
 
 use super::tuple::{TUPLE_LEN_MAX, Tuple};
-use super::{HashTypes, Mode, RSS_KEY_LEN};
+use super::{HashTypes, RSS_KEY_LEN};
+use crate::Mode;
+use adit_packet::{VnetHash, VnetHeader};
 use std::fmt;
 
-/// What a hash is over; the numbers are `VIRTIO_NET_HASH_REPORT_*` of virtio 1.3, 5.1.6.4.3.4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
-pub enum HashReport {
-    /// IPv4 addresses.
-    Ipv4 = 1,
-    /// IPv4 addresses and TCP ports.
-    Tcp4 = 2,
-    /// IPv4 addresses and UDP ports.
-    Udp4 = 3,
-    /// IPv6 addresses.
-    Ipv6 = 4,
-    /// IPv6 addresses and TCP ports.
-    Tcp6 = 5,
-    /// IPv6 addresses and UDP ports.
-    Udp6 = 6,
-}
-
-/// The two fields that `virtio_net_hdr_v1_hash` has for a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PacketHash {
-    /// The hash.
-    pub value: u32,
-    /// What it is over.
-    pub report: HashReport,
-}
-
-/// Hashes packets with one key.
+/// Hashes packets with one key: what a network card with RSS reports with each packet.
 pub struct PacketHasher {
     mode: Mode,
     types: HashTypes,
@@ -59,11 +34,17 @@ impl PacketHasher {
     /// The hash of a packet as a queue delivers it (without packet information and virtio-net
     /// header), or `None` if it is of no type that is hashed.
     #[must_use]
-    pub fn hash(&self, packet: &[u8]) -> Option<PacketHash> {
+    pub fn hash(&self, packet: &[u8]) -> Option<VnetHash> {
         let tuple = Tuple::of(self.mode, self.types, packet)?;
         let bytes = self.tables.iter().zip(tuple.as_bytes());
         let value = bytes.fold(0, |sum, (table, &byte)| sum ^ table[usize::from(byte)]);
-        Some(PacketHash { value, report: tuple.report() })
+        Some(VnetHash { value, report: tuple.report().to_wire() })
+    }
+
+    /// Fills in the hash of a received packet's header, which [`adit_packet::VnetLen::Hash`] and
+    /// longer ones carry on: to a guest, say. Report 0 means that the packet is not hashed.
+    pub fn fill(&self, header: &mut VnetHeader, packet: &[u8]) {
+        header.hash = self.hash(packet).unwrap_or_default();
     }
 
     /// The tables as the eBPF program reads them, in the machine's byte order.

@@ -13,7 +13,8 @@ use super::tuple::{
     AUTHENTICATION, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPES_VLAN, EXTENSIONS, EXTENSIONS_MAX,
     FRAGMENT_BITS, TCP, TUPLE_LEN_MAX, UDP, VLAN_TAGS_MAX,
 };
-use super::{HashTypes, INDIRECTION_LEN_MAX, Mode};
+use super::{HashTypes, INDIRECTION_LEN_MAX};
+use crate::Mode;
 use crate::bpf::Instruction;
 use crate::bpf::assembler::{Assembler, Condition, Label, Operation, Register, Width};
 use crate::sys::bpf::ArrayMap;

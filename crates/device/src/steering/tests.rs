@@ -1,5 +1,6 @@
 use super::program::{Answer, assemble};
 use super::*;
+use adit_packet::{Endian, HashReport, VnetHash, VnetHeader, VnetLen};
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -24,7 +25,7 @@ const VECTORS: [(&str, u16, &str, u16, u32, u32); 8] = [
 ];
 
 /// A packet of 20 bytes of transport header for each vector and protocol, with what is to come out.
-fn vectors() -> impl Iterator<Item = (Vec<u8>, PacketHash)> {
+fn vectors() -> impl Iterator<Item = (Vec<u8>, VnetHash)> {
     VECTORS.into_iter().flat_map(|(source, source_port, destination, port, address_hash, hash)| {
         [tuple::TCP, tuple::UDP, 1].map(|protocol| {
             let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
@@ -41,7 +42,7 @@ fn vectors() -> impl Iterator<Item = (Vec<u8>, PacketHash)> {
             packet.extend(source_port.to_be_bytes());
             packet.extend(port.to_be_bytes());
             packet.extend([0; 16]);
-            (packet, PacketHash { value, report })
+            (packet, VnetHash { value, report: report.to_wire() })
         })
     })
 }
@@ -95,10 +96,24 @@ fn hasher_passes_microsofts_verification_suite() {
 }
 
 #[test]
+fn header_carries_hash_and_report() {
+    let hasher = PacketHasher::new(Mode::Tun, &RssConfig::MICROSOFT_KEY, HashTypes::all());
+    let (packet, _) = vectors().next().unwrap();
+    let mut header = VnetHeader::default();
+    let mut bytes = [0; 20];
+    hasher.fill(&mut header, &packet);
+    header.encode(&mut bytes, VnetLen::Hash, Endian::Native).unwrap();
+    assert_eq!(bytes[12..], [0x78, 0xc1, 0xcc, 0x51, 2, 0, 0, 0]);
+    hasher.fill(&mut header, &[0; 40]);
+    header.encode(&mut bytes, VnetLen::Hash, Endian::Native).unwrap();
+    assert_eq!(bytes[12..], [0; 8]);
+}
+
+#[test]
 fn types_left_out_fall_back_to_addresses_or_to_nothing() {
     let hasher = |types| PacketHasher::new(Mode::Tun, &RssConfig::MICROSOFT_KEY, types);
     let (packet, _) = vectors().next().unwrap();
-    let addresses = PacketHash { value: 0x323e_8fc2, report: HashReport::Ipv4 };
+    let addresses = VnetHash { value: 0x323e_8fc2, report: HashReport::Ipv4.to_wire() };
     assert_eq!(hasher(HashTypes::IPV4 | HashTypes::UDP4).hash(&packet), Some(addresses));
     assert_eq!(hasher(HashTypes::UDP4).hash(&packet), None);
     assert_eq!(hasher(HashTypes::all()).hash(&packet[..20]), Some(addresses), "no port");
@@ -110,14 +125,14 @@ fn types_left_out_fall_back_to_addresses_or_to_nothing() {
     }
     let mut whole = packet.clone();
     whole[6] = 0x40;
-    assert_eq!(hasher(HashTypes::all()).hash(&whole).unwrap().report, HashReport::Tcp4);
+    assert_eq!(hasher(HashTypes::all()).hash(&whole).unwrap().report, HashReport::Tcp4.to_wire());
 }
 
 #[test]
 fn extension_headers_are_passed_over_and_fragments_are_not() {
     let hasher = PacketHasher::new(Mode::Tun, &RssConfig::MICROSOFT_KEY, HashTypes::all());
     let (plain, hash) = vectors().nth(15).unwrap();
-    assert_eq!(hash.report, HashReport::Tcp6);
+    assert_eq!(hash.report, HashReport::Tcp6.to_wire());
     let with = |headers: &[(u8, u8, usize)]| {
         let mut packet = plain[..40].to_vec();
         let mut at = 6;
@@ -139,7 +154,7 @@ fn extension_headers_are_passed_over_and_fragments_are_not() {
     ] {
         assert_eq!(hasher.hash(&with(headers)), Some(hash), "{headers:?}");
     }
-    let addresses = PacketHash { value: 0x2cc1_8cd5, report: HashReport::Ipv6 };
+    let addresses = VnetHash { value: 0x2cc1_8cd5, report: HashReport::Ipv6.to_wire() };
     for headers in [&[(44, 0, 8)][..], &[(60, 0, 8); tuple::EXTENSIONS_MAX + 1], &[(59, 0, 8)]] {
         assert_eq!(hasher.hash(&with(headers)), Some(addresses), "{headers:?}");
     }

@@ -1,7 +1,9 @@
 //! What of a packet is hashed. The eBPF program in `program.rs` finds the same bytes in the kernel:
 //! what changes here changes there, and a test compares both on random packets.
 
-use super::{HashReport, HashTypes, Mode};
+use super::HashTypes;
+use crate::Mode;
+use adit_packet::HashReport;
 
 /// Two IPv6 addresses and two ports.
 pub(super) const TUPLE_LEN_MAX: usize = 36;

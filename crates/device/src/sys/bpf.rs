@@ -72,10 +72,11 @@ impl ArrayMap {
         // SAFETY: the kernel reads 4 bytes of key and `value_len` bytes of value, both alive here.
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
     }
+}
 
-    /// The descriptor as it stands in an instruction that loads the address of the value.
-    pub(crate) fn raw_fd(&self) -> i32 {
-        self.fd.as_raw_fd()
+impl AsFd for ArrayMap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

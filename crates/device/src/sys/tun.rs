@@ -48,7 +48,6 @@ pub(crate) const IFF_NO_CARRIER: u16 = 0x0040;
 pub(crate) const IFF_MULTI_QUEUE: u16 = 0x0100;
 pub(crate) const IFF_ATTACH_QUEUE: u16 = 0x0200;
 pub(crate) const IFF_DETACH_QUEUE: u16 = 0x0400;
-pub(crate) const IFF_PERSIST: u16 = 0x0800;
 pub(crate) const IFF_NO_PI: u16 = 0x1000;
 pub(crate) const IFF_VNET_HDR: u16 = 0x4000;
 pub(crate) const IFF_TUN_EXCL: u16 = 0x8000;
@@ -257,9 +256,12 @@ pub(crate) fn set_hw_addr(fd: BorrowedFd<'_>, addr: [u8; 6]) -> io::Result<()> {
 }
 
 /// The request as libc's ioctl(2) takes it, which differs between C libraries.
-#[expect(clippy::unnecessary_cast, reason = "c_ulong on glibc, c_int on musl")]
-#[expect(clippy::cast_lossless, reason = "as above")]
-#[expect(clippy::cast_possible_truncation, reason = "an ioctl number has 32 bits")]
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_lossless,
+    clippy::cast_possible_truncation,
+    reason = "c_ulong on glibc, c_int on musl; a request has 32 bits"
+)]
 const fn number(opcode: Opcode) -> libc::Ioctl {
     opcode as libc::Ioctl
 }

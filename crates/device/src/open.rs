@@ -1,0 +1,311 @@
+//! How a device is opened: in an order in which a failure, or a kill, leaves nothing half-made.
+//!
+//! A new device goes with its last descriptor until it is made persistent. So that comes last, after
+//! all that can fail; a device that was there before is put back as it was.
+
+use crate::diagnose::{self, LinkSetting, Setting};
+use crate::link::{no_such_device, queue_name};
+use crate::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route};
+use crate::order::Order;
+use crate::sys::tun::{self as ioctls, IfReq};
+use crate::{
+    Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload, Queue,
+    Result, VnetFormat,
+};
+use rustix::fs::{Mode as FileMode, OFlags};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// The node through which every device is made.
+pub(crate) const NODE: &str = "/dev/net/tun";
+
+/// Opens the node; the device will be in the namespace of the calling thread.
+pub(crate) fn open_node(nonblocking: bool) -> Result<OwnedFd> {
+    let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
+    flags.set(OFlags::NONBLOCK, nonblocking);
+    rustix::fs::open(NODE, flags, FileMode::empty()).map_err(|errno| {
+        let error = io::Error::from(errno);
+        Error::new("open", NODE, diagnose::open_node(&error), error)
+    })
+}
+
+impl DeviceOptions {
+    /// Makes the device or attaches to it, and sets all that was asked for.
+    ///
+    /// A failure leaves nothing behind: a device that was made goes, one that was there keeps the
+    /// addresses, routes and settings that it had.
+    ///
+    /// # Errors
+    /// `NotPermitted` (EACCES, EPERM), `NotFound` (ENODEV), `Exists` and `Busy` (EBUSY),
+    /// `Mismatch` (EINVAL) and more: [`Error::cause`] tells which of the many causes it is.
+    pub fn open(self) -> Result<Device> {
+        match self.netns.clone() {
+            None => self.open_here(),
+            Some(netns) => netns.run(|| self.open_here()).map_err(|error| {
+                Error::new("enter the namespace of", self.name, diagnose::netns(&error), error)
+            })?,
+        }
+    }
+
+    fn open_here(&self) -> Result<Device> {
+        let mut netlink = Netlink::open().map_err(|error| {
+            Error::new("ask for", self.name, diagnose::link(LinkSetting::Find, &error), error)
+        })?;
+        let before = self.name.exact().and_then(|name| netlink.link_by_name(&name).ok());
+        if self.create == Create::Attach && before.is_none() {
+            return Err(no_such_device("attach to", self.name));
+        }
+        let first = self.attach_first(&mut netlink)?;
+        let found = queue_name(first.as_fd()).and_then(|name| netlink.link_by_name(&name));
+        let info = found.map_err(|error| {
+            Error::new("find", self.name, diagnose::link(LinkSetting::Find, &error), error)
+        })?;
+        let created = before.as_ref().is_none_or(|before| before.index != info.index);
+        if created && self.create == Create::Attach {
+            // It was deleted between our look and our ioctl, which made a new one: that goes again.
+            return Err(no_such_device("attach to", self.name));
+        }
+        let control = first
+            .try_clone()
+            .map_err(|error| Error::new("open", self.name, diagnose::open_node(&error), error))?;
+        let mut device = Device {
+            link: Link::new(netlink, &info, Some(control)),
+            mode: self.mode,
+            layout: self.layout(),
+            offload: Offload::empty(),
+            created,
+            queues: Vec::new(),
+        };
+        let known = created || info.tun.is_some_and(|tun| tun.queues.unwrap_or(0) == 0);
+        self.attach_queues(&mut device, first, info.name, known)?;
+        let mut undo = Undo { before: before.filter(|_| !created), ..Undo::default() };
+        self.configure(&mut device, &mut undo).inspect_err(|_| undo.run(&device))?;
+        Ok(device)
+    }
+
+    fn layout(&self) -> Layout {
+        Layout { packet_info: self.packet_info, vnet_hdr: self.vnet_hdr }
+    }
+
+    /// The flags of TUNSETIFF.
+    fn flags(&self) -> u16 {
+        let mut flags = match self.mode {
+            Mode::Tun => ioctls::IFF_TUN,
+            Mode::Tap => ioctls::IFF_TAP,
+        };
+        let wanted = [
+            (!self.packet_info, ioctls::IFF_NO_PI),
+            (self.vnet_hdr.is_some(), ioctls::IFF_VNET_HDR),
+            (self.multi_queue, ioctls::IFF_MULTI_QUEUE),
+            (self.napi, ioctls::IFF_NAPI),
+            (self.napi_frags, ioctls::IFF_NAPI_FRAGS),
+            (self.no_carrier, ioctls::IFF_NO_CARRIER),
+        ];
+        for (wanted, flag) in wanted {
+            if wanted {
+                flags |= flag;
+            }
+        }
+        flags
+    }
+
+    /// The first queue: it makes the device or finds it.
+    fn attach_first(&self, netlink: &mut Netlink) -> Result<OwnedFd> {
+        let fd = open_node(self.nonblocking)?;
+        self.check_features(&fd)?;
+        if let Some(index) = self.index {
+            ioctls::set_ifindex(fd.as_fd(), index.get())
+                .map_err(|error| self.failed("set the index of", Setting::IfIndex, error))?;
+        }
+        let exclusive = self.create == Create::Exclusive;
+        let flags = self.flags() | if exclusive { ioctls::IFF_TUN_EXCL } else { 0 };
+        let mut request = IfReq::new(self.name.as_bytes(), flags);
+        ioctls::set_iff(fd.as_fd(), &mut request).map_err(|error| {
+            let op = if exclusive { "create" } else { "attach to" };
+            Error::new(op, self.name, diagnose::attach(self, netlink, &error), error)
+        })?;
+        Ok(fd)
+    }
+
+    /// The kernel takes flags that it does not know without a word, so they are asked for first.
+    fn check_features(&self, fd: &OwnedFd) -> Result<()> {
+        let known = ioctls::features(fd.as_fd())
+            .map_err(|error| self.failed("read the features for", Setting::Features(0), error))?;
+        // NO_CARRIER is listed by kernels that have it (6.1); the last two are never listed.
+        let asked = u32::from(self.flags());
+        let missing = asked & !known;
+        if missing == 0 {
+            return Ok(());
+        }
+        let error = io::Error::from_raw_os_error(libc::EINVAL);
+        Err(self.failed("create", Setting::Features(missing), error))
+    }
+
+    fn failed(&self, op: &'static str, setting: Setting, error: io::Error) -> Error {
+        Error::new(op, self.name, diagnose::setting(setting, &error), error)
+    }
+
+    /// The other queues, of the device that now has a name.
+    fn attach_queues(
+        &self,
+        device: &mut Device,
+        first: OwnedFd,
+        name: IfName,
+        known: bool,
+    ) -> Result<()> {
+        let order = Arc::new(Order::default());
+        let mut add = |fd| {
+            let place = known.then(|| order.join());
+            let (mode, layout) = (device.mode, device.layout);
+            device.queues.push(Queue::new(fd, mode, layout, self.nonblocking, place));
+        };
+        add(first);
+        for _ in 1..self.queues {
+            let fd = open_node(self.nonblocking)?;
+            let mut request = IfReq::new(name.as_bytes(), self.flags() & !ioctls::IFF_NO_CARRIER);
+            ioctls::set_iff(fd.as_fd(), &mut request).map_err(|error| {
+                let cause = match Netlink::open() {
+                    Ok(mut netlink) => diagnose::attach(self, &mut netlink, &error),
+                    Err(_) => crate::Cause::Other,
+                };
+                Error::new("add a queue to", name, cause, error)
+            })?;
+            add(fd);
+        }
+        Ok(())
+    }
+
+    /// Everything that is set after the device is there. Persistence is last.
+    fn configure(&self, device: &mut Device, undo: &mut Undo) -> Result<()> {
+        self.set_headers(device)?;
+        self.set_offloads(device)?;
+        if let Some(bytes) = self.send_buffer {
+            device.set_send_buffer(Some(bytes))?;
+        }
+        if let Some(arphrd) = self.link_type {
+            device.set_link_type(arphrd)?;
+        }
+        if let Some(uid) = self.owner.or_else(|| self.default_owner(device)) {
+            device.set_owner(uid)?;
+        }
+        if let Some(gid) = self.group {
+            device.set_group(gid)?;
+        }
+        self.configure_link(device, undo)?;
+        match self.persist {
+            Some(persist) => device.set_persist(persist),
+            None => Ok(()),
+        }
+    }
+
+    /// A persistent device without owner and group is everybody's: the maker's is better.
+    fn default_owner(&self, device: &Device) -> Option<u32> {
+        let nobody = device.created && self.persist == Some(true) && self.group.is_none();
+        nobody.then(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// The length and byte order of the virtio-net header: a device keeps those of its last holder.
+    fn set_headers(&self, device: &Device) -> Result<()> {
+        let fd = device.queues[0].as_fd();
+        let VnetFormat { len, endian } = self.vnet_hdr.unwrap_or_default();
+        let bytes = i32::try_from(len.bytes()).expect("at most 24");
+        ioctls::set_vnet_hdr_len(fd, bytes)
+            .and_then(|()| ioctls::vnet_hdr_len(fd))
+            .and_then(|kept| if kept == bytes { Ok(()) } else { Err(invalid()) })
+            .map_err(|error| self.failed("set the header of", Setting::VnetHdr, error))?;
+        // Only hosts of the other byte order have a switch to turn off: EINVAL elsewhere.
+        let big = ioctls::set_vnet_be(fd, endian == Endian::Big);
+        let native_big = endian == Endian::Big && cfg!(target_endian = "big");
+        match big {
+            Err(_) if endian != Endian::Big || native_big => {}
+            result => result
+                .map_err(|error| self.failed("set the byte order of", Setting::Endian, error))?,
+        }
+        ioctls::set_vnet_le(fd, endian == Endian::Little)
+            .and_then(|()| ioctls::vnet_le(fd))
+            .and_then(|little| {
+                // A little-endian host says yes whatever was set.
+                if little || endian != Endian::Little { Ok(()) } else { Err(invalid()) }
+            })
+            .map_err(|error| self.failed("set the byte order of", Setting::Endian, error))
+    }
+
+    /// The first set of the ladder that the kernel takes; the empty one clears what was left.
+    fn set_offloads(&self, device: &mut Device) -> Result<()> {
+        let ladder = self.offload_ladder();
+        let (last, richer) = ladder.split_last().expect("a ladder has a last step");
+        for &set in richer {
+            if device.set_offload(set).is_ok() {
+                return Ok(());
+            }
+        }
+        device.set_offload(*last)
+    }
+
+    /// What netlink sets: routes need the link up, so they come after it.
+    fn configure_link(&self, device: &Device, undo: &mut Undo) -> Result<()> {
+        let wanted = &self.link;
+        if let Some(mac) = wanted.mac {
+            device.set_mac(mac)?;
+        }
+        if let Some(mtu) = wanted.mtu {
+            device.set_mtu(mtu)?;
+        }
+        if let Some(packets) = wanted.txqueuelen {
+            device.set_txqueuelen(packets)?;
+        }
+        if let Some(alias) = &wanted.alias {
+            device.set_alias(alias)?;
+        }
+        if let Some(master) = &wanted.master {
+            device.set_master(Some(master))?;
+        }
+        for address in &wanted.addresses {
+            device.add_address(address)?;
+            undo.addresses.push(address.clone());
+        }
+        if let Some(up) = wanted.up {
+            device.set_up(up)?;
+        }
+        for route in &wanted.routes {
+            device.add_route(route)?;
+            undo.routes.push(route.clone());
+        }
+        Ok(())
+    }
+}
+
+fn invalid() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
+}
+
+/// What puts a device that was there before back as it was.
+#[derive(Debug, Default)]
+struct Undo {
+    before: Option<LinkInfo>,
+    addresses: Vec<Address>,
+    routes: Vec<Route>,
+}
+
+impl Undo {
+    /// Goes on after errors: the first failure is the one to report.
+    fn run(&self, device: &Device) {
+        let Some(before) = &self.before else { return };
+        for route in &self.routes {
+            let _ = device.delete_route(route);
+        }
+        for address in &self.addresses {
+            let _ = device.delete_address(address);
+        }
+        let _ = device.set_up(before.flags.contains(LinkFlags::UP));
+        let _ = device.set_mtu(before.mtu);
+        let _ = device.set_txqueuelen(before.txqueuelen);
+        let alias = before.alias.clone().unwrap_or_default();
+        let _ = device.set_alias(&alias.to_string_lossy());
+        if let Some(mac) = before.address.as_ref().and_then(|address| address.mac()) {
+            let _ = device.set_mac(mac);
+        }
+        let _ = device.restore_master(before.master);
+    }
+}

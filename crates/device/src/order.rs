@@ -1,0 +1,93 @@
+//! Which index each queue has, for steering: the kernel does not tell.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The queues of one device in the kernel's order (`tun->tfiles`): one that is detached or closed
+/// leaves its place to the last. Known only where one process has opened every queue.
+#[derive(Debug, Default)]
+pub(crate) struct Order(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    attached: Vec<u64>,
+    next: u64,
+}
+
+/// One queue's ticket in the order; it leaves the order when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    order: Arc<Order>,
+    ticket: u64,
+    kept: bool,
+}
+
+impl Order {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A place for a queue that has just been attached.
+    pub(crate) fn join(self: &Arc<Self>) -> Place {
+        let ticket = self.with(|state| {
+            state.next += 1;
+            state.attached.push(state.next);
+            state.next
+        });
+        Place { order: Arc::clone(self), ticket, kept: false }
+    }
+}
+
+impl Place {
+    /// The index, 0 to 255; `None` while detached.
+    pub(crate) fn index(&self) -> Option<u16> {
+        let at = self.order.with(|state| state.attached.iter().position(|&t| t == self.ticket))?;
+        u16::try_from(at).ok()
+    }
+
+    /// The queue was attached again: it is the last one now.
+    pub(crate) fn attach(&self) {
+        self.order.with(|state| state.attached.push(self.ticket));
+    }
+
+    /// The queue was detached: the last one takes its index.
+    pub(crate) fn detach(&self) {
+        self.order.with(|state| {
+            if let Some(at) = state.attached.iter().position(|&ticket| ticket == self.ticket) {
+                state.attached.swap_remove(at);
+            }
+        });
+    }
+}
+
+impl Place {
+    /// The descriptor lives on without its `Queue`: its place stays taken.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.detach();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_takes_the_place_of_one_that_leaves() {
+        let order = Arc::new(Order::default());
+        let places: Vec<_> = (0..4).map(|_| order.join()).collect();
+        places[1].detach();
+        let seen: Vec<_> = places.iter().map(Place::index).collect();
+        assert_eq!(seen, [Some(0), None, Some(2), Some(1)]);
+        places[1].attach();
+        assert_eq!(places[1].index(), Some(3));
+        drop(places);
+        assert_eq!(order.join().index(), Some(0));
+    }
+}

@@ -1,0 +1,365 @@
+//! One queue of a device: a descriptor through which packets go in and out.
+
+use crate::layout::{Layout, Mode};
+use crate::order::Place;
+use crate::sys;
+use adit_packet::{Batch, Malformed, PacketBuf, Pair, Pool};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, ReadWriteFlags};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The longest packet that IP can name; on TAP its Ethernet header and two VLAN tags come on top.
+const PACKET_LEN_MAX: usize = 65_535;
+const FRAME_LEN_MAX: usize = PACKET_LEN_MAX + 14 + 8;
+
+/// A buffer of this many bytes holds whatever [`Queue::recv`] gives, headers and super-packets
+/// inside UDP tunnels included. A shorter one may cut a packet off, and only a queue with packet
+/// information tells so.
+pub const RECORD_LEN_MAX: usize = 69_632;
+
+/// One queue of a TUN or TAP device.
+///
+/// One call moves one packet, whole, with the headers of its [`Layout`] before it. Sharing a queue
+/// between threads is sound; but of several threads that wait in [`Queue::recv`], every packet wakes
+/// all: one reader a queue.
+///
+/// To end a wait from another thread, do not close the queue (that neither wakes the reader nor
+/// frees the device): use [`Queue::wait`] with a time limit, or poll it beside an eventfd.
+///
+/// # Errors
+/// Of every call that moves packets, with [`ErrorKind::of_queue`](crate::ErrorKind::of_queue) to
+/// name them: EBADFD, or EFAULT of a read that was waiting: the device was deleted (`DeviceGone`),
+/// and nothing more will come; EIO on sending: the link is down, the packet is lost and the device
+/// is still there; EINVAL on sending: not a packet; EMSGSIZE: longer than any packet can be; EAGAIN
+/// of a queue that does not wait.
+#[derive(Debug)]
+pub struct Queue {
+    fd: OwnedFd,
+    mode: Mode,
+    layout: Layout,
+    nonblocking: AtomicBool,
+    place: Option<Place>,
+}
+
+/// What [`Queue::wait`] saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// A packet can be read.
+    pub readable: bool,
+    /// A packet can be sent; never while the link is down.
+    pub writable: bool,
+    /// The device was deleted: take the queue out of every poll set, or it will spin.
+    pub gone: bool,
+}
+
+/// What became of the packets of one [`Queue::send_batch`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchSent {
+    /// Taken by the kernel.
+    pub sent: usize,
+    /// Refused by the kernel or by our own checks as no packet at all, and dropped.
+    pub refused: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(
+        fd: OwnedFd,
+        mode: Mode,
+        layout: Layout,
+        nonblocking: bool,
+        place: Option<Place>,
+    ) -> Self {
+        Self { fd, mode, layout, nonblocking: AtomicBool::new(nonblocking), place }
+    }
+
+    /// Whether packets or frames go through it.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What stands before each packet.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The longest packet or frame that [`Queue::send`] takes, without headers.
+    #[must_use]
+    pub fn len_max(&self) -> usize {
+        match self.mode {
+            Mode::Tun => PACKET_LEN_MAX,
+            Mode::Tap => FRAME_LEN_MAX,
+        }
+    }
+
+    /// Receives one packet into `buf`, its headers first, and gives their length together.
+    ///
+    /// # Errors
+    /// See [`Queue`]. EINVAL: `buf` is shorter than the headers, and the packet is lost.
+    #[inline]
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.fd, buf)?)
+    }
+
+    /// Receives one packet into several buffers, one after the other.
+    ///
+    /// # Errors
+    /// As [`Queue::recv`].
+    #[inline]
+    pub fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(rustix::io::readv(&self.fd, bufs)?)
+    }
+
+    /// Sends one packet, its headers first.
+    ///
+    /// # Errors
+    /// See [`Queue`]. The MTU is not checked: neither does the kernel.
+    #[inline]
+    pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
+        if packet.len() > self.len_max() + self.layout.len() {
+            return Err(Errno::MSGSIZE.into());
+        }
+        Ok(rustix::io::write(&self.fd, packet)?)
+    }
+
+    /// Sends one packet out of several buffers, one after the other.
+    ///
+    /// # Errors
+    /// As [`Queue::send`].
+    #[inline]
+    pub fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let len = bufs.iter().fold(0_usize, |len, buf| len.saturating_add(buf.len()));
+        if len > self.len_max() + self.layout.len() {
+            return Err(Errno::MSGSIZE.into());
+        }
+        Ok(rustix::io::writev(&self.fd, bufs)?)
+    }
+
+    /// Receives packets until there are none left, `batch` is full or `pool` is empty, and says how
+    /// many. A queue that waits does so for the first packet only. Nothing is allocated once `pool`
+    /// is warm; `pair` is what is kept ready from call to call.
+    ///
+    /// # Errors
+    /// See [`Queue`]; after an error, packets that came before it are in `batch` only if the call
+    /// returned their number: an error is returned when it is the first thing that happens. EAGAIN:
+    /// there was none. ENOBUFS: `pool` has no buffer left.
+    pub fn recv_batch(
+        &self,
+        pool: &mut Pool,
+        pair: &mut Pair,
+        batch: &mut Batch,
+    ) -> io::Result<usize> {
+        let mut count = 0;
+        while !batch.is_full() {
+            match self.recv_packet(pool, pair, count > 0) {
+                Ok(packet) => {
+                    if batch.push(packet).is_err() {
+                        break;
+                    }
+                    count += 1;
+                }
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(count)
+    }
+
+    /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
+    fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair, more: bool) -> io::Result<PacketBuf> {
+        let mut header = [0; Layout::LEN_MAX];
+        let header_len = self.layout.len();
+        let [small, large] = pool.ready(pair).ok_or(Errno::NOBUFS)?;
+        let mut bufs = [
+            IoSliceMut::new(&mut header[..header_len]),
+            IoSliceMut::new(small),
+            IoSliceMut::new(large),
+        ];
+        let bufs = if header_len == 0 { &mut bufs[1..] } else { &mut bufs[..] };
+        let len = if more && !self.nonblocking.load(Ordering::Relaxed) {
+            // The offset of -1 means "as read(2)": the queue has no position.
+            rustix::io::preadv2(&self.fd, bufs, u64::MAX, ReadWriteFlags::NOWAIT)?
+        } else {
+            rustix::io::readv(&self.fd, bufs)?
+        };
+        let mut packet = pair.settle(len.saturating_sub(header_len)).ok_or(Errno::MSGSIZE)?;
+        let record = self.layout.decode(&header[..header_len]).map_err(invalid)?;
+        packet.meta.info = record.info.unwrap_or_default();
+        packet.meta.vnet = record.vnet.unwrap_or_default();
+        Ok(packet)
+    }
+
+    /// Sends packets from the front of `batch`, with the headers that their meta says, and gives
+    /// their buffers back to `pool`. What could not be sent yet stays in `batch`.
+    ///
+    /// # Errors
+    /// See [`Queue`], with the packet that met it at the front of `batch`: returned when it is the
+    /// first thing that happens. A packet that the kernel refuses as malformed is dropped and
+    /// counted, and the rest go on.
+    pub fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
+        let mut done = BatchSent::default();
+        let mut failed = None;
+        for packet in batch.iter() {
+            match self.send_packet(packet) {
+                Ok(_) => done.sent += 1,
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EINVAL | libc::EMSGSIZE) => done.refused += 1,
+                    _ => {
+                        failed = Some(error);
+                        break;
+                    }
+                },
+            }
+        }
+        let count = done.sent + done.refused;
+        for packet in batch.drain(..count) {
+            pool.give(packet);
+        }
+        match failed {
+            Some(error) if count == 0 => Err(error),
+            _ => Ok(done),
+        }
+    }
+
+    /// Sends one packet with the headers that its meta says.
+    ///
+    /// # Errors
+    /// As [`Queue::send`].
+    pub fn send_packet(&self, packet: &PacketBuf) -> io::Result<usize> {
+        if self.layout.is_empty() {
+            return self.send(packet.bytes());
+        }
+        let mut header = [0; Layout::LEN_MAX];
+        let meta = &packet.meta;
+        let len = self.layout.encode(meta.info, &meta.vnet, &mut header).map_err(invalid)?;
+        self.send_vectored(&[IoSlice::new(&header[..len]), IoSlice::new(packet.bytes())])
+    }
+
+    /// Waits until a packet can be read (or, with `to_send`, sent), at most for `timeout`.
+    ///
+    /// # Errors
+    /// EINTR if a signal came.
+    pub fn wait(&self, to_send: bool, timeout: Option<Duration>) -> io::Result<Ready> {
+        let wanted = if to_send { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds = [PollFd::new(&self.fd, wanted)];
+        let timeout = timeout.map(|time| {
+            Timespec::try_from(time).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+        });
+        poll(&mut fds, timeout.as_ref())?;
+        let seen = fds[0].revents();
+        Ok(Ready {
+            readable: seen.contains(PollFlags::IN),
+            writable: seen.contains(PollFlags::OUT),
+            gone: seen.intersects(PollFlags::ERR | PollFlags::NVAL),
+        })
+    }
+
+    /// Whether calls give EAGAIN instead of waiting. The setting belongs to the open file: a
+    /// duplicate of the descriptor shares it.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&self.fd, nonblocking).or_else(|_| {
+            let mut flags = rustix::fs::fcntl_getfl(&self.fd)?;
+            flags.set(rustix::fs::OFlags::NONBLOCK, nonblocking);
+            rustix::fs::fcntl_setfl(&self.fd, flags)
+        })?;
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Attaches a queue of a multi-queue device that was detached; it becomes the last one.
+    ///
+    /// # Errors
+    /// EINVAL if it is attached, or if the device has one queue only; EPERM for a user who may not.
+    pub fn attach(&self) -> io::Result<()> {
+        sys::tun::set_queue(self.fd.as_fd(), true)?;
+        if let Some(place) = &self.place {
+            place.attach();
+        }
+        Ok(())
+    }
+
+    /// Detaches this queue: it gets no more packets, and the last queue takes its index. Sending
+    /// still works, except with NAPI (EBUSY).
+    ///
+    /// # Errors
+    /// EINVAL if it is detached, or if the device has one queue only.
+    pub fn detach(&self) -> io::Result<()> {
+        sys::tun::set_queue(self.fd.as_fd(), false)?;
+        if let Some(place) = &self.place {
+            place.detach();
+        }
+        Ok(())
+    }
+
+    /// Whether the queue is detached.
+    ///
+    /// # Errors
+    /// EBADFD if the device is gone.
+    pub fn is_detached(&self) -> io::Result<bool> {
+        Ok(sys::tun::get_iff(self.fd.as_fd())?.flags & sys::tun::IFF_DETACH_QUEUE != 0)
+    }
+
+    /// The index by which steering names the queue; `None` while it is detached or where other
+    /// programs hold queues of the device as well, for the kernel does not tell it.
+    #[must_use]
+    pub fn index(&self) -> Option<u16> {
+        self.place.as_ref()?.index()
+    }
+}
+
+fn invalid(malformed: Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, malformed)
+}
+
+impl io::Read for &Queue {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.recv(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.recv_vectored(bufs)
+    }
+}
+
+impl io::Write for &Queue {
+    fn write(&mut self, packet: &[u8]) -> io::Result<usize> {
+        self.send(packet)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Queue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// The queue goes on as a bare descriptor.
+impl From<Queue> for OwnedFd {
+    fn from(queue: Queue) -> Self {
+        if let Some(place) = queue.place {
+            place.keep();
+        }
+        queue.fd
+    }
+}
