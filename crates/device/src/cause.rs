@@ -11,6 +11,19 @@ pub enum Cause {
     Name(NameError),
     /// There is no device of that name.
     NoSuchDevice,
+    /// The descriptor is not one of a TUN or TAP device.
+    NotATun,
+    /// The descriptor has no device yet.
+    Unattached,
+    /// The device is of the other mode.
+    WrongMode {
+        /// What it is.
+        have: crate::Mode,
+        /// What was asked for.
+        want: crate::Mode,
+    },
+    /// No descriptor was passed.
+    NoDescriptor,
     /// Nothing more is known than the errno.
     Other,
 }
@@ -22,6 +35,8 @@ impl Cause {
         match self {
             Self::Name(_) => ErrorKind::InvalidName,
             Self::NoSuchDevice => ErrorKind::NotFound,
+            Self::NotATun | Self::Unattached | Self::WrongMode { .. } => ErrorKind::Mismatch,
+            Self::NoDescriptor => ErrorKind::NotFound,
             Self::Other => ErrorKind::Other,
         }
     }
@@ -32,6 +47,10 @@ impl Cause {
         match self {
             Self::Name(_) => "ADIT-E0201",
             Self::NoSuchDevice => "ADIT-E0223",
+            Self::NotATun => "ADIT-E0601",
+            Self::WrongMode { .. } => "ADIT-E0602",
+            Self::Unattached => "ADIT-E0603",
+            Self::NoDescriptor => "ADIT-E0604",
             Self::Other => "ADIT-E0999",
         }
     }
@@ -48,6 +67,10 @@ impl fmt::Display for Cause {
         match self {
             Self::Name(error) => error.fmt(f),
             Self::NoSuchDevice => f.write_str("there is no such device"),
+            Self::NotATun => f.write_str("it is not a TUN or TAP device"),
+            Self::WrongMode { have, want } => write!(f, "it is a {have} device, not a {want}"),
+            Self::Unattached => f.write_str("it has no device yet"),
+            Self::NoDescriptor => f.write_str("no descriptor was passed"),
             Self::Other => f.write_str("the kernel refused"),
         }
     }

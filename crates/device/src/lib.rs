@@ -1,5 +1,6 @@
 //! TUN and TAP devices on Linux.
 
+mod adopt;
 mod bpf;
 mod cause;
 mod device;
@@ -15,6 +16,7 @@ mod offload;
 mod open;
 mod options;
 mod order;
+mod packet_socket;
 mod queue;
 mod steering;
 mod sys;
@@ -35,6 +37,9 @@ pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
 pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions, QUEUES_MAX};
+pub use packet_socket::{
+    PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
+};
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     HashTypes, INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, RSS_KEY_LEN,

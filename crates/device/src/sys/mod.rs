@@ -6,6 +6,8 @@
 
 pub(crate) mod bpf;
 pub(crate) mod filter;
+pub(crate) mod inherit;
 pub(crate) mod netlink;
 pub(crate) mod netns;
+pub(crate) mod packet_socket;
 pub(crate) mod tun;
