@@ -10,13 +10,18 @@
 //! take more, or a deadline. Nothing in here but the loop and the source knows of the clock.
 
 pub(crate) mod decode;
+pub(crate) mod extcap;
 pub(crate) mod filter;
+mod holders;
 pub(crate) mod pcapng;
 pub(crate) mod record;
 pub(crate) mod reply;
 pub(crate) mod rotate;
+pub(crate) mod run;
 pub(crate) mod sink;
+pub(crate) mod source;
 pub(crate) mod text;
+pub(crate) mod units;
 
 use std::time::{Duration, Instant, SystemTime};
 

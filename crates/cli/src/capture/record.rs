@@ -5,6 +5,7 @@ use super::pcapng::{self, Interface, Meta, Statistics, Writer};
 use super::rotate::{FileError, Files, Rotation};
 use super::sink::{Sink, WriteFailure};
 use super::text::printable;
+use rustix::event::PollFlags;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -29,8 +30,8 @@ pub(crate) struct Recorder {
     files: Option<Files>,
     sink: Sink,
     block: Vec<u8>,
+    /// Packets accepted, and refused since the last one that was.
     recorded: u64,
-    refused: u64,
     refused_since: u64,
 }
 
@@ -53,11 +54,9 @@ impl Recorder {
                 (Some(files), sink)
             }
         };
-        let (block, refused_since) = (Vec::new(), 0);
         let sink = sink.map_err(|source| RecordError::new(files.as_ref(), source, 0))?;
-        let (recorded, refused) = (0, 0);
-        let mut recorder =
-            Self { writer, interface, files, sink, block, recorded, refused, refused_since };
+        let (block, recorded, refused_since) = (Vec::new(), 0, 0);
+        let mut recorder = Self { writer, interface, files, sink, block, recorded, refused_since };
         recorder.begin(now)?;
         Ok(recorder)
     }
@@ -89,20 +88,9 @@ impl Recorder {
             self.recorded += 1;
             self.refused_since = 0;
         } else {
-            self.refused += 1;
             self.refused_since += 1;
         }
         Ok(accepted)
-    }
-
-    /// How many packets are recorded, written or about to be.
-    pub(crate) fn recorded(&self) -> u64 {
-        self.recorded
-    }
-
-    /// How many packets the reader was too slow for.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
     }
 
     /// When [`Recorder::flush`] is to be called at the latest.
@@ -110,9 +98,9 @@ impl Recorder {
         self.sink.deadline()
     }
 
-    /// The descriptor to be polled for writability before the next [`Recorder::flush`].
-    pub(crate) fn blocked_on(&self) -> Option<BorrowedFd<'_>> {
-        self.sink.blocked_on()
+    /// As [`Sink::poll_for`].
+    pub(crate) fn poll_for(&self) -> (BorrowedFd<'_>, PollFlags) {
+        self.sink.poll_for()
     }
 
     /// Writes what waits, as far as the reader takes it.
@@ -271,7 +259,7 @@ mod tests {
         for _ in 0..200 {
             assert!(recorder.packet(&meta, &PACKET, now, &Statistics::default()).unwrap());
         }
-        assert_eq!(recorder.recorded(), 200);
+        assert_eq!(recorder.recorded, 200);
         recorder.close(&Statistics { end: now.wall, ..Statistics::default() }, now).unwrap();
 
         let mut paths: Vec<_> =
@@ -308,14 +296,14 @@ mod tests {
         let none = Statistics::default();
         while recorder.packet(&meta, &big, now, &none).unwrap() {}
         assert!(!recorder.packet(&meta, &big, now, &none).unwrap());
-        assert_eq!(recorder.refused(), 2);
+        assert_eq!(recorder.refused_since, 2);
         let thread = std::thread::spawn(move || io::read_to_string(Lossy(reader.into())));
-        while recorder.blocked_on().is_some() {
+        recorder.flush().unwrap();
+        while recorder.poll_for().1 == PollFlags::OUT {
             recorder.flush().unwrap();
             std::thread::sleep(Duration::from_millis(1));
         }
         assert!(recorder.packet(&meta, &PACKET, now, &none).unwrap());
-        assert_eq!(recorder.refused(), 2);
         recorder.close(&none, now).unwrap();
         thread.join().unwrap().unwrap();
     }

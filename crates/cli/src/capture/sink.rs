@@ -111,10 +111,13 @@ impl Sink {
         self.since.map(|since| since + FLUSH_WITHIN)
     }
 
-    /// The descriptor that holds up what is left, to be polled for writability.
-    pub(crate) fn blocked_on(&self) -> Option<BorrowedFd<'_>> {
-        let blocked = self.since.is_none() && self.done < self.pending.len();
-        blocked.then(|| self.file.as_fd())
+    /// The descriptor and what to poll it for: room, if a slow reader holds up what is left; else
+    /// for nothing but that the reader has gone. A [`Sink::flush`] is due when poll(2) says
+    /// anything of it.
+    pub(crate) fn poll_for(&self) -> (BorrowedFd<'_>, PollFlags) {
+        let is_blocked = self.since.is_none() && self.done < self.pending.len();
+        let flags = if is_blocked { PollFlags::OUT } else { PollFlags::empty() };
+        (self.file.as_fd(), flags)
     }
 
     /// Writes what waits; to a pipe only as much as it takes now.
@@ -123,6 +126,9 @@ impl Sink {
     /// As [`Sink::append`].
     pub(crate) fn flush(&mut self) -> Result<(), WriteFailure> {
         self.since = None;
+        if self.pending.is_empty() && self.kind == Kind::Pipe && self.reader_has_gone()? {
+            return Err(self.fail(io::ErrorKind::BrokenPipe.into()));
+        }
         while self.done < self.pending.len() {
             match self.write_some(Duration::ZERO) {
                 Ok(0) => break,
@@ -147,6 +153,15 @@ impl Sink {
             }
         }
         Ok(())
+    }
+
+    fn reader_has_gone(&mut self) -> Result<bool, WriteFailure> {
+        let mut fds = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::empty())];
+        match rustix::event::poll(&mut fds, Some(&Timespec::default())) {
+            Ok(_) => Ok(fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(self.fail(error.into())),
+        }
     }
 
     /// One write(2); 0 if a pipe takes nothing within `patience`.
@@ -257,7 +272,8 @@ mod tests {
         // The pipe itself holds 64 KiB.
         let fits = (BACKLOG_MAX + 65_536) / line.len();
         assert!((fits - 100..=fits).contains(&accepted), "{accepted}");
-        assert!(sink.blocked_on().is_some());
+        sink.flush().unwrap();
+        assert_eq!(sink.poll_for().1, PollFlags::OUT);
         let expected = accepted * line.len();
         let thread = std::thread::spawn(move || {
             let mut all = Vec::new();
