@@ -3,7 +3,6 @@
 
 use super::Now;
 use super::decode::Gso;
-use super::holders;
 use super::pcapng::{Direction, LinkType, Meta};
 use adit::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
 use adit::{
@@ -100,7 +99,8 @@ impl Source {
                         Err(error) => return Err(error),
                     }
                 }
-                let holders = holders::of(&info.name);
+                let holders = adit::holders(&info.name, None).unwrap_or_default().list;
+                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
                 if !holders.is_empty() {
                     note(format!("{name} is held by {}", holders.join(", ")));
                 }
