@@ -4,6 +4,12 @@
 //! descriptors and plain values, keeps no state and returns `io::Result` with the errno untouched.
 #![expect(unsafe_code, reason = "the only place where unsafe is allowed; see the contract above")]
 
+pub(crate) mod bpf;
+pub(crate) mod ethtool;
+pub(crate) mod filter;
+pub(crate) mod inherit;
 pub(crate) mod netlink;
 pub(crate) mod netns;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod tun;

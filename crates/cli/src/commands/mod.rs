@@ -1,0 +1,168 @@
+//! The subcommands, one file each: `Args` and `run`.
+
+pub(crate) mod completions;
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod man;
+pub(crate) mod schema;
+pub(crate) mod tuntap;
+
+use crate::error::{self, Error, Exit, Result};
+use crate::output::{Color, Output};
+use adit::Netns;
+use clap::{Args, Parser, Subcommand};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fmt;
+
+/// TUN and TAP devices from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "adit", version, after_help = error::EXIT_CODES, max_term_width = 100)]
+#[command(
+    disable_help_subcommand = false,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+#[expect(clippy::struct_excessive_bools, reason = "four switches of a command line")]
+pub(crate) struct Global {
+    /// Print JSON
+    #[arg(short, long, global = true)]
+    json: bool,
+    /// Print JSON on many lines
+    #[arg(short, long, global = true)]
+    pretty: bool,
+    /// When to use colours (NO_COLOR is heeded)
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true
+    )]
+    color: Color,
+    /// Work in this network namespace: a name, a path, or the id of a process
+    #[arg(short, long, global = true, value_name = "NS")]
+    netns: Option<String>,
+    /// Say nothing but what was asked for
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more; twice for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Print each action that would be taken, and do nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+}
+
+impl Global {
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.json, self.pretty, self.color, self.quiet, self.verbose)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make, change, delete and show devices
+    #[command(subcommand)]
+    Dev(dev::Command),
+    /// The same in the words of 'ip tuntap'
+    Tuntap(tuntap::Args),
+    // `Capture(capture::Args)` goes here, and its line into `Cli::run`.
+    /// What this machine allows, and what helps where it does not
+    Doctor(doctor::Args),
+    /// Say more about the code of an error
+    Explain(explain::Args),
+    /// Print the completions for a shell
+    Completions(completions::Args),
+    /// Print the manual, or write a page for each subcommand
+    Man(man::Args),
+    /// Print the JSON schema of an output
+    Schema(schema::Args),
+}
+
+impl Cli {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        match self.command {
+            Command::Dev(command) => command.run(context),
+            Command::Tuntap(args) => args.run(context),
+            Command::Doctor(args) => args.run(context),
+            Command::Explain(args) => args.run(context),
+            Command::Completions(args) => args.run(context),
+            Command::Man(args) => args.run(context),
+            Command::Schema(args) => args.run(context),
+        }
+    }
+}
+
+/// What a subcommand has to work with. It runs in the namespace of `-n` already.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) output: Output,
+    pub(crate) dry_run: bool,
+}
+
+impl Context {
+    /// Enters the namespace of `-n`: the program has one thread at this time.
+    pub(crate) fn new(global: &Global, output: Output) -> Result<Self> {
+        if let Some(name) = &global.netns {
+            open_netns(name)?.enter().map_err(|error| netns_error("enter", name, &error))?;
+        }
+        Ok(Self { output, dry_run: global.dry_run })
+    }
+
+    /// For `--dry-run`: prints what would be done and says that there is nothing more to do.
+    pub(crate) fn is_rehearsal(&self, actions: &[impl fmt::Display]) -> Result<bool> {
+        if !self.dry_run {
+            return Ok(false);
+        }
+        let actions: Vec<String> = actions.iter().map(ToString::to_string).collect();
+        if self.output.json {
+            self.output.value(&Rehearsal { actions })?;
+        } else {
+            for action in actions {
+                self.output.line(crate::output::clean(&action))?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What `--dry-run` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit --dry-run")]
+pub(crate) struct Rehearsal {
+    /// Each action that would be taken, in order.
+    actions: Vec<String>,
+}
+
+/// The namespace that a user means: a path has a slash, a process id is a number, all else a name.
+pub(crate) fn open_netns(text: &str) -> Result<Netns> {
+    let opened = if text.contains('/') {
+        Netns::open(text)
+    } else {
+        // A namespace may have a number for a name, which then goes first.
+        match (Netns::named(text), text.parse()) {
+            (Err(_), Ok(pid)) => Netns::of_pid(pid),
+            (named, _) => named,
+        }
+    };
+    opened.map_err(|error| netns_error("open", text, &error))
+}
+
+fn netns_error(what: &str, name: &str, error: &std::io::Error) -> Error {
+    let mut new = Error::io(what, format_args!("network namespace '{name}'"), error);
+    new.report.code = error::NETNS.code.to_owned();
+    new.report.object = Some(name.to_owned());
+    new.hint(error::NETNS.remedy)
+}

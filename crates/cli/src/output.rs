@@ -1,0 +1,196 @@
+//! The only place that prints.
+
+use crate::error::{Report, errno_name};
+use clap::ValueEnum;
+use clap::builder::styling::{AnsiColor, Style};
+use serde::Serialize;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    fn on(self, terminal: bool) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => terminal && !set("NO_COLOR") && !dumb,
+        }
+    }
+}
+
+/// How and what to print.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) pretty: bool,
+    pub(crate) quiet: bool,
+    /// How often `-v` was given.
+    pub(crate) verbose: u8,
+    color_out: bool,
+    color_err: bool,
+}
+
+/// What a piece of text is, for its colour; never told by colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Name,
+    Good,
+    Bad,
+    Faint,
+}
+
+impl Tone {
+    const fn style(self) -> Style {
+        match self {
+            Self::Name => AnsiColor::Cyan.on_default(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Faint => Style::new().dimmed(),
+        }
+    }
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, pretty: bool, color: Color, quiet: bool, verbose: u8) -> Self {
+        Self {
+            json: json || pretty,
+            pretty,
+            quiet,
+            verbose,
+            color_out: color.on(io::stdout().is_terminal()),
+            color_err: color.on(io::stderr().is_terminal()),
+        }
+    }
+
+    /// `text` in its colour, if colours are on for standard output.
+    pub(crate) fn paint(&self, tone: Tone, text: impl fmt::Display) -> String {
+        paint(self.color_out, tone, text)
+    }
+
+    /// A line of what was asked for.
+    pub(crate) fn line(&self, text: impl fmt::Display) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")?;
+        out.flush()
+    }
+
+    /// Bytes of what was asked for, as they are.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// A JSON value: on one line, or with `--pretty` on many.
+    pub(crate) fn value(&self, value: &impl Serialize) -> io::Result<()> {
+        self.line(to_json(value, self.pretty)?)
+    }
+
+    /// Something that is good to know, on standard error; not with `-q`.
+    pub(crate) fn note(&self, text: impl fmt::Display) {
+        if !self.quiet {
+            // Standard error may be closed; there is nobody to tell then.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// A failure, on standard error.
+    pub(crate) fn error(&self, report: &Report) {
+        let text = if self.json {
+            // A report is numbers and strings: it always has a JSON form.
+            to_json(report, self.pretty).unwrap_or_else(|_| report.message.clone())
+        } else {
+            report_text(report, self.color_err)
+        };
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
+
+fn to_json(value: &impl Serialize, pretty: bool) -> io::Result<String> {
+    let text =
+        if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    text.map_err(io::Error::from)
+}
+
+fn paint(on: bool, tone: Tone, text: impl fmt::Display) -> String {
+    if on {
+        let style = tone.style();
+        format!("{style}{text}{style:#}")
+    } else {
+        text.to_string()
+    }
+}
+
+fn report_text(report: &Report, color: bool) -> String {
+    let mut text = format!("{}: {}", paint(color, Tone::Bad, "error"), clean(&report.message));
+    for done in &report.done {
+        text.push_str(&format!("\n  done: {}", clean(done)));
+    }
+    if let Some(hint) = &report.hint {
+        text.push_str(&format!("\n  help: {}", clean(hint)));
+    }
+    text.push_str(&format!("\n  code: {}", report.code));
+    match report.errno {
+        Some(errno) => match errno_name(errno) {
+            Some(name) => text.push_str(&format!(" (errno {errno}, {name})")),
+            None => text.push_str(&format!(" (errno {errno})")),
+        },
+        None => {}
+    }
+    text
+}
+
+/// `text` from outside (an alias, the name of a process) made harmless for a terminal.
+pub(crate) fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Lines up the columns of `rows`, two spaces between them.
+pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut widths = vec![0; columns];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_reaches_the_terminal_as_a_command() {
+        assert_eq!(clean("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\nc");
+        assert_eq!(clean("büro \u{9b}"), "büro \\u{9b}");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["NAME".to_owned(), "MTU".into()], vec!["t".into(), "1500".into()]];
+        assert_eq!(table(&rows), ["NAME  MTU", "t     1500"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Descriptors that somebody else opened: adopted, passed over a socket, given by systemd.
+
+use crate::diagnose::{self, Setting};
+use crate::link::queue_name;
+use crate::netlink::{LinkInfo, Netlink};
+use crate::order::Order;
+use crate::sys::{self, tun as ioctls};
+use crate::{
+    Cause, Device, Endian, Error, IfName, Layout, Link, Mode, Netns, Queue, Result, VnetFormat,
+    VnetLen,
+};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// What errors call a descriptor that has no name yet.
+const DESCRIPTOR: &str = "descriptor";
+
+impl Device {
+    /// Takes over a descriptor of a TUN or TAP device that somebody else attached, and finds out
+    /// what it is: mode, packet information, header and offloads are those that the device
+    /// has.
+    ///
+    /// The descriptor must be of a device in a namespace that this process may look into.
+    ///
+    /// # Errors
+    /// `Mismatch`: it is no TUN or TAP (ENOTTY), it has no device yet (EBADFD), or it is not of
+    /// `mode`; `Unsupported`: its header has a length that virtio does not know.
+    pub fn adopt(fd: OwnedFd, mode: Mode) -> Result<Self> {
+        if let Some(cause) = Cause::of_descriptor(fd.as_fd(), Some(mode)) {
+            let number = if cause == Cause::Unattached { libc::EBADFD } else { libc::EINVAL };
+            return Err(Error::new("adopt", DESCRIPTOR, cause, errno(number)));
+        }
+        let name = queue_name(fd.as_fd())
+            .map_err(|error| Error::new("adopt", DESCRIPTOR, Cause::Other, error))?;
+        let (netlink, info) = find(fd.as_fd(), &name)?;
+        let failed = |error: io::Error| {
+            Error::new("adopt", name, diagnose::setting(Setting::VnetHdr, &error), error)
+        };
+        let not_tun = || {
+            let file = format!("a {} device", info.kind.as_deref().unwrap_or("hardware"));
+            Error::new("adopt", name, Cause::NotTun { file }, errno(libc::ENOTTY))
+        };
+        let tun = info.tun.ok_or_else(not_tun)?;
+        let vnet_hdr = if tun.vnet_hdr { Some(format(fd.as_fd()).map_err(failed)?) } else { None };
+        let layout = Layout { packet_info: tun.pi, vnet_hdr };
+        let status = rustix::fs::fcntl_getfl(&fd).map_err(|error| failed(error.into()))?;
+        let nonblocking = status.contains(rustix::fs::OFlags::NONBLOCK);
+        let control = fd.try_clone().map_err(failed)?;
+        let alone = !tun.multi_queue;
+        let place = alone.then(|| Arc::new(Order::default()).join());
+        let link = Link::new(netlink, &info, Some(control));
+        let offload = link.offload_seen()?;
+        Ok(Self {
+            link,
+            mode,
+            layout,
+            offload,
+            created: false,
+            queues: vec![Queue::new(fd, mode, layout, nonblocking, place)],
+        })
+    }
+
+    /// Receives one descriptor over a unix socket and adopts it.
+    ///
+    /// # Errors
+    /// `NotFound`: the message brought no descriptor, or the other end is closed; else as
+    /// [`Device::adopt`].
+    pub fn receive(socket: impl AsFd, mode: Mode) -> Result<Self> {
+        Self::adopt(receive_descriptor(socket.as_fd())?, mode)
+    }
+
+    /// Adopts a descriptor that systemd passed (`LISTEN_FDS`, or `OpenFile=/dev/net/tun` made
+    /// ready by a helper): the one with this name in `LISTEN_FDNAMES`, or the first. Each can be
+    /// taken once.
+    ///
+    /// # Errors
+    /// `NotFound`: systemd passed this process none, or none of that name; else as
+    /// [`Device::adopt`].
+    pub fn from_systemd(name: Option<&str>, mode: Mode) -> Result<Self> {
+        let object = name.unwrap_or("LISTEN_FDS");
+        let fd = sys::inherit::take(name)
+            .map_err(|error| Error::new("take from systemd", object, Cause::NoFdPassed, error))?;
+        Self::adopt(fd, mode)
+    }
+}
+
+impl Queue {
+    /// Passes this queue on to the process at the other end of a unix socket; it stays here too.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2): EPIPE if the other end is closed.
+    pub fn pass_to(&self, socket: impl AsFd) -> io::Result<()> {
+        let fds = [self.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
+        debug_assert!(fits, "the space was made for one descriptor");
+        // A stream carries no descriptor without a byte of data.
+        sendmsg(socket, &[IoSlice::new(b"q")], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let failed = |error| Error::new("receive", DESCRIPTOR, Cause::NoFdPassed, error);
+    let mut byte = [0; 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut data = [IoSliceMut::new(&mut byte)];
+    let message = recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)
+        .map_err(|error| failed(error.into()))?;
+    let mut fds = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let first = fds.next().and_then(|mut fds| fds.next());
+    // More descriptors than one were cut off by the kernel and closed: not what was agreed.
+    first
+        .filter(|_| !message.flags.contains(ReturnFlags::CTRUNC))
+        .ok_or_else(|| failed(errno(libc::ENOMSG)))
+}
+
+/// The device in its own namespace or, where we may not ask for that, in ours.
+fn find(fd: BorrowedFd<'_>, name: &IfName) -> Result<(Netlink, LinkInfo)> {
+    let there = ioctls::dev_netns(fd).and_then(Netns::try_from);
+    let netlink = match there.and_then(|netns| {
+        if netns.is_same(&Netns::current()?)? { Netlink::open() } else { Netlink::open_in(&netns) }
+    }) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Netlink::open(),
+        result => result,
+    };
+    let failed = |error: io::Error| {
+        let cause = diagnose::link(diagnose::LinkSetting::Find, &error);
+        Error::new("find", name, cause, error)
+    };
+    let mut netlink = netlink.map_err(failed)?;
+    let info = netlink.link_by_name(name).map_err(failed)?;
+    Ok((netlink, info))
+}
+
+fn format(fd: BorrowedFd<'_>) -> io::Result<VnetFormat> {
+    let bytes = usize::try_from(ioctls::vnet_hdr_len(fd)?).unwrap_or(0);
+    let len = VnetLen::from_bytes(bytes).ok_or_else(|| errno(libc::EINVAL))?;
+    let endian = if ioctls::vnet_le(fd)? { Endian::Little } else { Endian::Native };
+    Ok(VnetFormat { len, endian })
+}
+
+fn errno(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}

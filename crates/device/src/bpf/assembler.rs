@@ -1,0 +1,218 @@
+//! Just enough of an assembler for eBPF: forward and backward labels, the instructions in use here.
+//!
+//! The numbers are those of RFC 9669, "BPF Instruction Set Architecture".
+
+use super::Instruction;
+use crate::sys::bpf::ArrayMap;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// A register: R0 holds results, R1 to R5 arguments (lost in a call), R6 to R9 are kept over calls,
+/// R10 is the end of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Register {
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R6,
+    R7,
+    R8,
+    R9,
+    R10,
+}
+
+/// The width of a memory access.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Width {
+    U8,
+    U16,
+    U32,
+}
+
+/// The condition of a jump that compares a register with a constant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Condition {
+    Equal,
+    NotEqual,
+    /// Unsigned.
+    Less,
+    /// Signed: helpers return negative errors.
+    Negative,
+}
+
+/// An operation of the 64-bit arithmetic unit with a constant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operation {
+    Add,
+    And,
+    ShiftLeft,
+    ShiftRight,
+}
+
+/// A place in the program, named before it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label(usize);
+
+/// A program in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Assembler {
+    instructions: Vec<Instruction>,
+    /// Where each label is, once bound.
+    labels: Vec<Option<usize>>,
+    /// Jumps (index of the instruction, label) whose distance `finish` fills in.
+    jumps: Vec<(usize, Label)>,
+}
+
+impl Assembler {
+    /// A new label, to be bound once.
+    pub(crate) fn label(&mut self) -> Label {
+        self.labels.push(None);
+        Label(self.labels.len() - 1)
+    }
+
+    /// Puts `label` before the next instruction.
+    pub(crate) fn bind(&mut self, label: Label) {
+        self.labels[label.0] = Some(self.instructions.len());
+    }
+
+    /// `register = value`, sign-extended.
+    pub(crate) fn set(&mut self, register: Register, value: i32) {
+        self.push(ALU64 | MOV, register, Register::R0, 0, value);
+    }
+
+    /// `to = from`.
+    pub(crate) fn copy(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | MOV | BY_REGISTER, to, from, 0, 0);
+    }
+
+    /// `register = register OPERATION value`.
+    pub(crate) fn apply(&mut self, operation: Operation, register: Register, value: i32) {
+        let code = match operation {
+            Operation::Add => 0x00,
+            Operation::And => 0x50,
+            Operation::ShiftLeft => 0x60,
+            Operation::ShiftRight => 0x70,
+        };
+        self.push(ALU64 | code, register, Register::R0, 0, value);
+    }
+
+    /// `to += from`.
+    pub(crate) fn add(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | BY_REGISTER, to, from, 0, 0);
+    }
+
+    /// `to ^= from`.
+    pub(crate) fn xor(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | XOR | BY_REGISTER, to, from, 0, 0);
+    }
+
+    /// `to = *(from + offset)`, zero-extended, in the machine's byte order.
+    pub(crate) fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
+        let size = match width {
+            Width::U32 => 0x00,
+            Width::U16 => 0x08,
+            Width::U8 => 0x10,
+        };
+        self.push(LDX_MEM | size, to, from, offset, 0);
+    }
+
+    /// `to =` the address of byte `offset` of the map's value; two instructions.
+    pub(crate) fn load_value_address(&mut self, to: Register, map: &ArrayMap, offset: i32) {
+        let destination = Self::registers(to, Register::R0, PSEUDO_MAP_VALUE);
+        self.instructions.push(Instruction {
+            code: LD_IMM64,
+            registers: destination,
+            offset: 0,
+            immediate: map.as_fd().as_raw_fd(),
+        });
+        self.instructions.push(Instruction { immediate: offset, ..Instruction::default() });
+    }
+
+    /// Jumps to `to` if `register CONDITION value`.
+    pub(crate) fn jump_if(
+        &mut self,
+        register: Register,
+        condition: Condition,
+        value: i32,
+        to: Label,
+    ) {
+        let code = match condition {
+            Condition::Equal => 0x10,
+            Condition::NotEqual => 0x50,
+            Condition::Less => 0xa0,
+            Condition::Negative => 0xc0,
+        };
+        self.jumps.push((self.instructions.len(), to));
+        self.push(JMP | code, register, Register::R0, 0, value);
+    }
+
+    /// Jumps to `to`.
+    pub(crate) fn jump(&mut self, to: Label) {
+        self.jumps.push((self.instructions.len(), to));
+        self.push(JMP, Register::R0, Register::R0, 0, 0);
+    }
+
+    /// Calls the kernel's helper with this number; R0 to R5 are lost.
+    pub(crate) fn call(&mut self, helper: i32) {
+        self.push(JMP | 0x80, Register::R0, Register::R0, 0, helper);
+    }
+
+    /// Ends the program with the answer in R0.
+    pub(crate) fn exit(&mut self) {
+        self.push(JMP | 0x90, Register::R0, Register::R0, 0, 0);
+    }
+
+    /// The instructions with all distances filled in.
+    pub(crate) fn finish(mut self) -> Vec<Instruction> {
+        for (at, label) in self.jumps {
+            let target = self.labels[label.0].expect("every label in use is bound");
+            self.instructions[at].offset = index(target) - index(at) - 1;
+        }
+        self.instructions
+    }
+
+    fn push(&mut self, code: u8, to: Register, from: Register, offset: i16, immediate: i32) {
+        let registers = Self::registers(to, from, 0);
+        self.instructions.push(Instruction { code, registers, offset, immediate });
+    }
+
+    /// Both registers in their byte; `pseudo` stands in for the source where that is not one.
+    fn registers(to: Register, from: Register, pseudo: u8) -> u8 {
+        let (to, from) = (to.number(), from.number() | pseudo);
+        if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from }
+    }
+}
+
+impl Register {
+    const fn number(self) -> u8 {
+        match self {
+            Self::R0 => 0,
+            Self::R1 => 1,
+            Self::R2 => 2,
+            Self::R3 => 3,
+            Self::R4 => 4,
+            Self::R6 => 6,
+            Self::R7 => 7,
+            Self::R8 => 8,
+            Self::R9 => 9,
+            Self::R10 => 10,
+        }
+    }
+}
+
+/// An index into the program as jumps count.
+fn index(at: usize) -> i16 {
+    i16::try_from(at).expect("programs assembled here are shorter than 32,768 instructions")
+}
+
+const LD_IMM64: u8 = 0x18;
+const LDX_MEM: u8 = 0x61;
+const JMP: u8 = 0x05;
+const ALU64: u8 = 0x07;
+const MOV: u8 = 0xb0;
+const XOR: u8 = 0xa0;
+/// The operand is a register, not the constant.
+const BY_REGISTER: u8 = 0x08;
+/// `BPF_PSEUDO_MAP_VALUE`: the constant is a map's descriptor, the address is that of its value.
+const PSEUDO_MAP_VALUE: u8 = 2;

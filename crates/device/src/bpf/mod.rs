@@ -1,0 +1,212 @@
+//! eBPF programs that look at a packet and answer with a number: which queue, or how many bytes.
+
+pub(crate) mod assembler;
+
+use crate::sys;
+use assembler::{Assembler, Register};
+use std::error::Error;
+use std::ffi::CStr;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+pub use crate::sys::bpf::Instruction;
+
+/// The longest text of the verifier that a [`LoadError`] keeps, in bytes. The text of a refused
+/// program is the path that the verifier took; its end, with the reason, counts.
+const LOG_LEN_MAX: usize = 1 << 20;
+
+/// What the kernel puts before the data of a test run and takes off again: an Ethernet header.
+const TEST_RUN_HEADER_LEN: usize = 14;
+
+/// The licence of the programs that this crate assembles, its own. They call no helper that the
+/// kernel keeps for the GPL, so there is no need to claim another.
+pub(crate) const LICENCE: &CStr = c"MIT";
+
+/// A loaded program of type `BPF_PROG_TYPE_SOCKET_FILTER`, the one that the tun driver takes.
+///
+/// Its context is `struct __sk_buff`; the data begins with the IP header on a TUN device and with
+/// the Ethernet header on a TAP device. A device keeps an attached program alive by itself.
+#[derive(Debug)]
+pub struct EbpfProgram(OwnedFd);
+
+impl EbpfProgram {
+    /// Loads instructions; `licence` decides which helpers they may call (`GPL` and its compatible
+    /// names: all).
+    ///
+    /// # Errors
+    /// EPERM without `CAP_BPF` in the initial user namespace; EINVAL or EACCES with the verifier's
+    /// text if it refuses the program (`kernel/bpf/verifier.c`).
+    pub fn from_instructions(
+        instructions: &[Instruction],
+        licence: &CStr,
+    ) -> Result<Self, LoadError> {
+        let load = |log: &mut [u8]| {
+            sys::bpf::prog_load(sys::bpf::PROG_TYPE_SOCKET_FILTER, instructions, licence, log)
+        };
+        let source = match load(&mut []) {
+            Ok(fd) => return Ok(Self(fd)),
+            Err(source) => source,
+        };
+        if !matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) {
+            return Err(source.into());
+        }
+        // Again, with a log this time: the first try is spared the cost of writing one.
+        let mut log = vec![0; LOG_LEN_MAX];
+        match load(&mut log) {
+            Ok(fd) => Ok(Self(fd)),
+            Err(_) => Err(LoadError { source, log: text_of(&log) }),
+        }
+    }
+
+    /// Takes over a program that somebody else loaded: clang's, bpftool's, a pinned one.
+    ///
+    /// # Errors
+    /// EINVAL if it is not a program of type socket filter; those of reading `/proc/self/fdinfo`.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+        let program_type = info.lines().find_map(|line| line.strip_prefix("prog_type:"));
+        let program_type = program_type.and_then(|number| number.trim().parse::<u32>().ok());
+        if program_type == Some(sys::bpf::PROG_TYPE_SOCKET_FILTER) {
+            Ok(Self(fd))
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        }
+    }
+
+    /// A filter that keeps the first `len` bytes of each packet; 0 drops all.
+    ///
+    /// # Errors
+    /// As [`EbpfProgram::from_instructions`].
+    pub fn snaplen(len: u32) -> Result<Self, LoadError> {
+        let mut asm = Assembler::default();
+        asm.set(Register::R0, len.cast_signed());
+        asm.exit();
+        Self::from_instructions(&asm.finish(), LICENCE)
+    }
+
+    /// What the program answers to `packet`, in the kernel, without a device (`BPF_PROG_TEST_RUN`).
+    /// `packet` begins as on the device: with the IP header, or with the Ethernet header.
+    ///
+    /// # Errors
+    /// EINVAL if `packet` is longer than about a page.
+    pub fn run(&self, packet: &[u8]) -> io::Result<u32> {
+        let mut data = Vec::with_capacity(TEST_RUN_HEADER_LEN + packet.len());
+        data.extend([0; 12]);
+        data.extend(match packet.first().map(|byte| byte >> 4) {
+            // The kernel refuses a test run on less than the header that the type promises.
+            Some(4) if packet.len() >= 20 => [0x08, 0x00],
+            Some(6) if packet.len() >= 40 => [0x86, 0xdd],
+            _ => [0, 0],
+        });
+        data.extend(packet);
+        sys::bpf::prog_test_run(self.0.as_fd(), &data)
+    }
+
+    /// Lets the program choose the queue of each packet: its answer modulo the number of attached
+    /// queues. `queue` is any attached queue; the program stays with the device when queues close.
+    ///
+    /// # Errors
+    /// EBADFD if the descriptor is attached to no device; EINVAL on macvtap.
+    pub fn attach_steering(&self, queue: impl AsFd) -> io::Result<()> {
+        sys::filter::set_steering(queue.as_fd(), Some(self.as_fd()))
+    }
+
+    /// Lets the program say how many bytes of each packet the queues get; 0 drops it. It holds for
+    /// the whole device, TUN or TAP, and only for what the kernel sends.
+    ///
+    /// # Errors
+    /// As [`EbpfProgram::attach_steering`].
+    pub fn attach_filter(&self, queue: impl AsFd) -> io::Result<()> {
+        sys::filter::set_filter(queue.as_fd(), Some(self.as_fd()))
+    }
+
+    /// Gives the choice of the queue back to the kernel; no error if no program had it.
+    ///
+    /// # Errors
+    /// As [`EbpfProgram::attach_steering`].
+    pub fn detach_steering(queue: impl AsFd) -> io::Result<()> {
+        sys::filter::set_steering(queue.as_fd(), None)
+    }
+
+    /// Takes the device's eBPF filter off; no error if there was none.
+    ///
+    /// # Errors
+    /// As [`EbpfProgram::attach_steering`].
+    pub fn detach_filter(queue: impl AsFd) -> io::Result<()> {
+        sys::filter::set_filter(queue.as_fd(), None)
+    }
+}
+
+impl AsFd for EbpfProgram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<EbpfProgram> for OwnedFd {
+    fn from(program: EbpfProgram) -> Self {
+        program.0
+    }
+}
+
+/// Why the kernel did not take a program.
+#[derive(Debug)]
+pub struct LoadError {
+    source: io::Error,
+    log: String,
+}
+
+impl LoadError {
+    /// What the verifier wrote; empty if it was not asked (EPERM, ENOMEM).
+    #[must_use]
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// The error of bpf(2).
+    #[must_use]
+    pub fn io_error(&self) -> &io::Error {
+        &self.source
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The reason stands before the verifier's statistics, which begin with "processed".
+        let reason =
+            self.log.lines().rfind(|line| !line.is_empty() && !line.starts_with("processed"));
+        match reason {
+            Some(reason) => write!(f, "the kernel refused the eBPF program ({reason})"),
+            None => f.write_str("cannot load an eBPF program"),
+        }
+    }
+}
+
+impl Error for LoadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl From<io::Error> for LoadError {
+    fn from(source: io::Error) -> Self {
+        Self { source, log: String::new() }
+    }
+}
+
+impl From<LoadError> for io::Error {
+    fn from(error: LoadError) -> Self {
+        error.source
+    }
+}
+
+/// The text before the first NUL.
+fn text_of(log: &[u8]) -> String {
+    let text = log.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! The rules that a filter must keep before it may run.
+
+use super::{BESIDE_PACKET, BESIDE_VLAN, ClassicInstruction, FILTER_LEN_MAX, SCRATCH_LEN, Step};
+use super::{Operand, Operation, Source};
+use std::error::Error;
+use std::fmt;
+
+/// The rule that a filter breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FilterProblem {
+    /// No instruction at all.
+    Empty,
+    /// More than 4096 instructions.
+    TooLong,
+    /// The operation is unknown to the kernel.
+    Operation,
+    /// A jump past the end.
+    Jump,
+    /// The last instruction does not return.
+    NoReturn,
+    /// A division by the constant zero.
+    DivisionByZero,
+    /// A shift by a constant of 32 bits or more.
+    Shift,
+    /// A scratch word other than 0 to 15.
+    Scratch,
+    /// A scratch word is read that was not written on every way there.
+    ScratchUnset,
+    /// A load of what only the kernel has beside the packet, and not a VLAN tag.
+    BesidePacket,
+    /// The text is not as `tcpdump -ddd` prints it.
+    Text,
+    /// The text announces another number of instructions.
+    Count,
+}
+
+/// Why a filter was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterError {
+    /// The index of the instruction.
+    pub at: usize,
+    /// What is wrong with it.
+    pub problem: FilterProblem,
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at;
+        match self.problem {
+            FilterProblem::Empty => f.write_str("the filter has no instruction"),
+            FilterProblem::TooLong => {
+                write!(f, "the filter has more than {FILTER_LEN_MAX} instructions")
+            }
+            FilterProblem::Operation => write!(f, "instruction {at} has an unknown operation"),
+            FilterProblem::Jump => write!(f, "instruction {at} jumps past the end"),
+            FilterProblem::NoReturn => f.write_str("the last instruction does not return"),
+            FilterProblem::DivisionByZero => write!(f, "instruction {at} divides by zero"),
+            FilterProblem::Shift => write!(f, "instruction {at} shifts by 32 bits or more"),
+            FilterProblem::Scratch => write!(f, "instruction {at} names no scratch word (0 to 15)"),
+            FilterProblem::ScratchUnset => {
+                write!(f, "instruction {at} reads a scratch word that may be unset")
+            }
+            FilterProblem::BesidePacket => {
+                write!(f, "instruction {at} loads what only the kernel has, not the packet")
+            }
+            FilterProblem::Text => {
+                write!(f, "instruction {at} is not four numbers as tcpdump -ddd prints them")
+            }
+            FilterProblem::Count => {
+                write!(f, "the text has {at} instructions and announces another number")
+            }
+        }
+    }
+}
+
+impl Error for FilterError {}
+
+/// Checks a whole program.
+pub(super) fn check(program: &[ClassicInstruction]) -> Result<(), FilterError> {
+    let error = |at, problem| Err(FilterError { at, problem });
+    if program.is_empty() {
+        return error(0, FilterProblem::Empty);
+    }
+    if program.len() > FILTER_LEN_MAX {
+        return error(FILTER_LEN_MAX, FilterProblem::TooLong);
+    }
+    // For each instruction, the scratch words that are written on every way to it, one bit each. As
+    // in the kernel, what follows a return counts as reached from there.
+    let mut written = vec![u16::MAX; program.len()];
+    written[0] = 0;
+    for (at, instruction) in program.iter().enumerate() {
+        let last = at + 1 == program.len();
+        let Some(step) = Step::decode(instruction.code) else {
+            return error(at, FilterProblem::Operation);
+        };
+        if let Err(problem) = check_step(step, instruction.k, written[at]) {
+            return error(at, problem);
+        }
+        let mut after = written[at];
+        if let Step::Store(_) = step {
+            after |= 1 << instruction.k;
+        }
+        let skips: &[u32] = match step {
+            Step::Jump => &[instruction.k],
+            Step::JumpIf { .. } => &[u32::from(instruction.jt), u32::from(instruction.jf)],
+            Step::Return { .. } if last => &[],
+            _ if last => return error(at, FilterProblem::NoReturn),
+            _ => &[0],
+        };
+        for skip in skips {
+            let target = usize::try_from(*skip).ok().and_then(|skip| (at + 1).checked_add(skip));
+            let Some(words) = target.and_then(|target| written.get_mut(target)) else {
+                return error(at, FilterProblem::Jump);
+            };
+            *words &= after;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the constant of one instruction.
+fn check_step(step: Step, k: u32, written: u16) -> Result<(), FilterProblem> {
+    let scratch = usize::try_from(k).is_ok_and(|word| word < SCRATCH_LEN);
+    match step {
+        Step::Compute {
+            operation: Operation::Divide | Operation::Remainder,
+            operand: Operand::Constant,
+        } if k == 0 => Err(FilterProblem::DivisionByZero),
+        Step::Compute {
+            operation: Operation::ShiftLeft | Operation::ShiftRight,
+            operand: Operand::Constant,
+        } if k >= u32::BITS => Err(FilterProblem::Shift),
+        Step::Store(_) | Step::Load { from: Source::Scratch, .. } if !scratch => {
+            Err(FilterProblem::Scratch)
+        }
+        Step::Load { from: Source::Scratch, .. } if written & 1 << k == 0 => {
+            Err(FilterProblem::ScratchUnset)
+        }
+        Step::LoadPacket { indexed: false, .. } if BESIDE_VLAN.contains(&k) => Ok(()),
+        Step::LoadPacket { indexed: false, .. } | Step::LoadHeaderLen if k >= BESIDE_PACKET => {
+            Err(FilterProblem::BesidePacket)
+        }
+        _ => Ok(()),
+    }
+}

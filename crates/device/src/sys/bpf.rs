@@ -1,0 +1,198 @@
+//! bpf(2): array maps, and programs that look at socket buffers (`linux/bpf.h`).
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// One instruction: `struct bpf_insn`.
+///
+/// Eight bytes: operation, two registers of four bits, jump distance or memory offset, constant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// The operation: class, size or source, mode.
+    pub code: u8,
+    /// Destination register and source register; the destination is the low half of the byte on a
+    /// little-endian machine and the high half on a big-endian one.
+    pub registers: u8,
+    /// Distance of a jump in instructions from the next one, or offset of a memory access in bytes.
+    pub offset: i16,
+    /// The constant.
+    pub immediate: i32,
+}
+
+/// `BPF_PROG_TYPE_SOCKET_FILTER`: the only type that the tun driver takes.
+pub(crate) const PROG_TYPE_SOCKET_FILTER: u32 = 1;
+
+const MAP_CREATE: libc::c_int = 0;
+const MAP_UPDATE_ELEM: libc::c_int = 2;
+const PROG_LOAD: libc::c_int = 5;
+const PROG_TEST_RUN: libc::c_int = 10;
+
+const MAP_TYPE_ARRAY: u32 = 2;
+
+/// An array map with one element, key 0, of a fixed number of bytes.
+#[derive(Debug)]
+pub(crate) struct ArrayMap {
+    fd: OwnedFd,
+    /// Bytes that the kernel reads from, or writes to, a value; it is told no other length.
+    value_len: u32,
+}
+
+impl ArrayMap {
+    /// Makes a map of one value of `value_len` zero bytes.
+    pub(crate) fn new(value_len: u32) -> io::Result<Self> {
+        let mut attributes = MapCreate {
+            map_type: MAP_TYPE_ARRAY,
+            key_size: 4,
+            value_size: value_len,
+            max_entries: 1,
+            map_flags: 0,
+        };
+        // SAFETY: the attributes hold no address, and `MapCreate` is the head of the kernel's union.
+        let fd = unsafe { bpf(MAP_CREATE, &mut attributes) }?;
+        // SAFETY: MAP_CREATE gives a new descriptor that nobody else owns.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, value_len })
+    }
+
+    /// Replaces the value; EINVAL if `value` has another length than the map's.
+    pub(crate) fn update(&self, value: &[u8]) -> io::Result<()> {
+        if u32::try_from(value.len()) != Ok(self.value_len) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let key = 0_u32;
+        let mut attributes = MapElement {
+            map_fd: raw(self.fd.as_fd()),
+            padding: 0,
+            key: address(&raw const key),
+            value: address(value.as_ptr()),
+            flags: 0,
+        };
+        // SAFETY: the kernel reads 4 bytes of key and `value_len` bytes of value, both alive here.
+        unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
+    }
+}
+
+impl AsFd for ArrayMap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Loads a program of `prog_type`; the verifier's words go to `log`, unless it is empty.
+pub(crate) fn prog_load(
+    prog_type: u32,
+    instructions: &[Instruction],
+    licence: &CStr,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
+    let mut attributes = ProgLoad {
+        prog_type,
+        insn_cnt: length(instructions)?,
+        insns: address(instructions.as_ptr()),
+        license: address(licence.as_ptr()),
+        log_level: u32::from(!log.is_empty()),
+        log_size: length(log)?,
+        log_buf: if log.is_empty() { 0 } else { address(log.as_mut_ptr()) },
+        kern_version: 0,
+        prog_flags: 0,
+    };
+    // SAFETY: the kernel reads `insn_cnt` instructions and a string with its NUL, and writes at most
+    // `log_size` bytes to the log; all of them outlive the call.
+    let fd = unsafe { bpf(PROG_LOAD, &mut attributes) }?;
+    // SAFETY: PROG_LOAD gives a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs a program once on `data`, from the Ethernet header on, and gives what it returned.
+pub(crate) fn prog_test_run(program: BorrowedFd<'_>, data: &[u8]) -> io::Result<u32> {
+    let mut attributes = TestRun {
+        prog_fd: raw(program),
+        retval: 0,
+        data_size_in: length(data)?,
+        data_size_out: 0,
+        data_in: address(data.as_ptr()),
+        data_out: 0,
+        repeat: 1,
+        duration: 0,
+    };
+    // SAFETY: the kernel reads `data_size_in` bytes of `data`, writes none (no `data_out`), and puts
+    // its answer into the attributes.
+    unsafe { bpf(PROG_TEST_RUN, &mut attributes) }?;
+    Ok(attributes.retval)
+}
+
+#[repr(C)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+}
+
+#[repr(C)]
+struct MapElement {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+}
+
+#[repr(C)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+}
+
+/// The call itself.
+///
+/// # Safety
+/// `T` is a head of `union bpf_attr` for `command`, and each address in it is good for what the
+/// command reads or writes there.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: the kernel reads and writes `size_of::<T>()` bytes of `attributes`; the caller vouches
+    // for the addresses inside.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(libc::c_int::try_from(result).expect("a descriptor or zero"))
+}
+
+/// A descriptor as the attributes hold it.
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    u32::try_from(fd.as_raw_fd()).expect("an open descriptor is not negative")
+}
+
+/// An address as the attributes hold it, on 32-bit machines too.
+fn address<T>(pointer: *const T) -> u64 {
+    pointer.expose_provenance() as u64
+}
+
+fn length<T>(slice: &[T]) -> io::Result<u32> {
+    u32::try_from(slice.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))
+}
