@@ -170,7 +170,12 @@ impl Queue {
     }
 
     /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
-    fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair, more: bool) -> io::Result<PacketBuf> {
+    pub(crate) fn recv_packet(
+        &self,
+        pool: &mut Pool,
+        pair: &mut Pair,
+        more: bool,
+    ) -> io::Result<PacketBuf> {
         let mut header = [0; Layout::LEN_MAX];
         let header_len = self.layout.len();
         let [small, large] = pool.ready(pair).ok_or(Errno::NOBUFS)?;
