@@ -15,6 +15,8 @@ mod options;
 mod order;
 mod queue;
 mod sys;
+#[cfg(feature = "tokio")]
+mod tokio;
 
 pub use adit_packet::{
     Batch, Endian, Gso, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError, Pool, PoolConfig,
@@ -30,3 +32,5 @@ pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions, QUEUES_MAX};
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
+#[cfg(feature = "tokio")]
+pub use tokio::{AsyncQueue, Framed};

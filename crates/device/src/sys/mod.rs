@@ -6,4 +6,6 @@
 
 pub(crate) mod netlink;
 pub(crate) mod netns;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod tun;
