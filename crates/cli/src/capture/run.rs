@@ -33,6 +33,8 @@ pub(crate) struct Show {
 /// Everything that a capture works with.
 #[derive(Debug)]
 pub(crate) struct Capture {
+    /// What [`signals`] gave: registered before anybody is told that the capture has begun.
+    pub(crate) signals: UnixStream,
     /// Where packets come from.
     pub(crate) source: Source,
     /// A filter that the kernel does not apply.
@@ -121,11 +123,10 @@ impl Capture {
     }
 
     fn run_until_told(&mut self, state: &mut State, start: Now) -> Result<(), EndError> {
-        let signals = signals().map_err(EndError::System)?;
         let end = self.duration.and_then(|duration| start.monotonic.checked_add(duration));
         let mut buf = vec![0; self.source.buffer_len()];
         loop {
-            let seen = self.wait(&signals, end).map_err(EndError::System)?;
+            let seen = self.wait(end).map_err(EndError::System)?;
             if seen.packets && self.drain(state, start, &mut buf)? {
                 return Ok(());
             }
@@ -146,7 +147,7 @@ impl Capture {
         }
     }
 
-    fn wait(&self, signals: &UnixStream, end: Option<Instant>) -> io::Result<Seen> {
+    fn wait(&self, end: Option<Instant>) -> io::Result<Seen> {
         let lines = self.lines.as_ref().map(|(_, sink)| sink);
         let deadlines = [
             end,
@@ -157,8 +158,10 @@ impl Capture {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
-        let mut fds =
-            vec![PollFd::new(&self.source, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.source, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
         let watched = [lines.map(Sink::poll_for), self.recorder.as_ref().map(Recorder::poll_for)];
         fds.extend(
             watched.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
@@ -333,7 +336,10 @@ fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
 
 /// A stream that becomes readable when the program is told to end. What may wait after that is
 /// bounded: [`Sink::close`].
-fn signals() -> io::Result<UnixStream> {
+///
+/// # Errors
+/// EMFILE if the process has no descriptor left.
+pub(crate) fn signals() -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
