@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How many packets are taken before deadlines and signals are looked at again.
 const BUDGET: usize = 256;
 
+/// How often an interface that went down is looked for.
+const DOUBT: Duration = Duration::from_millis(500);
+
 /// How packets are shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Show {
@@ -130,6 +133,9 @@ impl Capture {
             if seen.packets && self.drain(state, start, &mut buf)? {
                 return Ok(());
             }
+            if self.source.is_in_doubt() && !self.source.exists() {
+                return Err(EndError::Gone);
+            }
             let now = Instant::now();
             if let Some((_, sink)) = &mut self.lines
                 && (seen.lines || sink.deadline().is_some_and(|deadline| deadline <= now))
@@ -151,6 +157,7 @@ impl Capture {
         let lines = self.lines.as_ref().map(|(_, sink)| sink);
         let deadlines = [
             end,
+            self.source.is_in_doubt().then(|| Instant::now() + DOUBT),
             lines.and_then(Sink::deadline),
             self.recorder.as_ref().and_then(Recorder::deadline),
         ];
