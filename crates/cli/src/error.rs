@@ -231,7 +231,7 @@ pub(crate) struct Entry {
 }
 
 pub(crate) const USAGE: Entry = Entry {
-    code: "ADIT-E0101",
+    code: "ADIT-E0801",
     title: "the command line is wrong",
     explanation: "An option or word is not known, is missing, or does not go with another one. \
                   Nothing was done.",
@@ -239,7 +239,7 @@ pub(crate) const USAGE: Entry = Entry {
 };
 
 pub(crate) const NOT_A_DEVICE: Entry = Entry {
-    code: "ADIT-E0102",
+    code: "ADIT-E0802",
     title: "the interface is no TUN or TAP device",
     explanation: "There is an interface of that name, but another driver made it. 'adit dev' and \
                   'adit tuntap' change and delete only TUN and TAP devices, so that a slip of the \
@@ -248,7 +248,7 @@ pub(crate) const NOT_A_DEVICE: Entry = Entry {
 };
 
 pub(crate) const NETNS: Entry = Entry {
-    code: "ADIT-E0103",
+    code: "ADIT-E0803",
     title: "the network namespace cannot be entered",
     explanation: "-n takes the name of a namespace in /run/netns, the path of a namespace file, or \
                   the id of a process. To enter one needs CAP_SYS_ADMIN in the user namespace that \
@@ -257,7 +257,7 @@ pub(crate) const NETNS: Entry = Entry {
 };
 
 pub(crate) const SYSTEM: Entry = Entry {
-    code: "ADIT-E0104",
+    code: "ADIT-E0804",
     title: "the operating system refused",
     explanation: "A file, a directory or a system call failed for the reason that the message \
                   ends with.",
@@ -265,7 +265,7 @@ pub(crate) const SYSTEM: Entry = Entry {
 };
 
 pub(crate) const HELD: Entry = Entry {
-    code: "ADIT-E0105",
+    code: "ADIT-E0805",
     title: "a program holds the device",
     explanation: "Owner, group and persistence of a TUN or TAP device are set through a queue of \
                   it. While another program holds one, a second holder would reset the header \
@@ -274,7 +274,7 @@ pub(crate) const HELD: Entry = Entry {
 };
 
 pub(crate) const UNKNOWN: Entry = Entry {
-    code: "ADIT-E0106",
+    code: "ADIT-E0806",
     title: "there is no such code or schema",
     explanation: "The names that exist are listed when the command is given without one.",
     remedy: "Give the command without a name to see all.",

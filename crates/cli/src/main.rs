@@ -46,7 +46,9 @@ fn misused(error: &clap::Error) -> Exit {
     let wants_json = std::env::args_os().any(|word| is_json_flag(&word));
     if wants_json {
         let text = error.render().to_string();
-        let message = text.trim().trim_start_matches("error: ").to_owned();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default();
+        let text = text.split("\n\nFor more information").next().unwrap_or_default();
+        let message = text.trim().trim_start_matches("error: ").replace("\n\n", "; ");
         let output = Output::new(true, false, Color::Never, false, 0);
         return failed(&output, &Error::usage(message));
     }

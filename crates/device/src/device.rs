@@ -34,7 +34,7 @@ impl Device {
         self.layout
     }
 
-    /// The offloads that the kernel took.
+    /// The offloads that are on, read back from the kernel after they were set.
     #[must_use]
     pub fn offload(&self) -> Offload {
         self.offload
@@ -69,7 +69,7 @@ impl Device {
     }
 
     /// Does an ioctl and tells its failure.
-    fn ioctl<T>(
+    pub(crate) fn ioctl<T>(
         &self,
         op: &'static str,
         setting: Setting,
@@ -131,7 +131,8 @@ impl Device {
         })
     }
 
-    /// Sets the offloads of the device, for all of its queues.
+    /// Sets the offloads of the device, for all of its queues, and reads back which are on.
+    /// This overrides what was switched off by `ethtool -K`.
     ///
     /// # Errors
     /// `Unsupported` (EINVAL): this kernel does not take that set. `InvalidValue`: the set needs a
@@ -145,7 +146,8 @@ impl Device {
         };
         self.kept(op, Setting::OffloadHeader(offload), room)?;
         self.ioctl(op, Setting::Offload(offload), |fd| sys::tun::set_offload(fd, offload.bits()))?;
-        self.offload = offload;
+        // The kernel keeps what its features can express: UFO is taken and forgotten.
+        self.offload = self.link.offload_seen()?;
         Ok(())
     }
 

@@ -37,7 +37,7 @@ pub const FILTER_LEN_MAX: usize = 4096;
 pub struct ClassicFilter(Vec<ClassicInstruction>);
 
 impl ClassicFilter {
-    /// Checks a program by the kernel's rules (`bpf_check_classic` in `net/core/filter.c`), and two
+    /// Checks a program by the kernel's rules (`bpf_check_classic` in `net/core/filter.c`), and one
     /// of its own: of the loads of what is beside the packet it takes only those of a VLAN tag.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::diagnose::{self, LinkSetting};
 use crate::netlink::{Address, LinkChange, LinkInfo, Netlink, Route};
-use crate::{Cause, Error, IfIndex, IfName, MacAddr, Netns, Result, sys};
+use crate::{Cause, Error, IfIndex, IfName, MacAddr, Netns, Offload, Result, sys};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -82,9 +82,11 @@ impl Link {
             let Place { netlink, index, .. } = &mut *place;
             result = work(netlink, *index);
         }
-        let name = place.name;
-        drop(place);
-        result.map_err(|error| Error::new(op, name, diagnose::link(setting, &error), error))
+        let Place { netlink, index, name } = &mut *place;
+        result.map_err(|error| {
+            let cause = diagnose::link_at(setting, netlink, *index, &error);
+            Error::new(op, *name, cause, error)
+        })
     }
 
     /// Finds the device again through its queue: the queue knows its namespace and its name.
@@ -106,6 +108,15 @@ impl Link {
         let info = self.with("read", LinkSetting::Find, Netlink::link_by_index)?;
         self.place().name = info.name;
         Ok(info)
+    }
+
+    /// The offloads that the device has, read back from the link's features (`ethtool -k`).
+    pub(crate) fn offload_seen(&self) -> Result<Offload> {
+        self.with("read the offloads of", LinkSetting::Find, |netlink, index| {
+            let name = netlink.link_by_index(index)?.name;
+            let features = sys::ethtool::active_features(netlink.as_fd(), name.as_bytes())?;
+            Ok(Offload::of_features(&features))
+        })
     }
 
     /// The name that it has now.

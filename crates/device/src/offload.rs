@@ -43,6 +43,22 @@ impl Offload {
     /// And those inside UDP tunnels.
     pub const TUNNEL: Self = Self::USO.union(Self::UDP_TUNNEL_GSO).union(Self::UDP_TUNNEL_GSO_CSUM);
 
+    /// The set that a device shows among its `ethtool` features: all but [`Offload::UFO`], which the
+    /// kernel takes and forgets. Both USO flags are one feature.
+    pub(crate) fn of_features(features: &[String]) -> Self {
+        let names = [
+            ("tx-checksum-ip-generic", Self::CSUM),
+            ("tx-tcp-segmentation", Self::TSO4),
+            ("tx-tcp6-segmentation", Self::TSO6),
+            ("tx-tcp-ecn-segmentation", Self::TSO_ECN),
+            ("tx-udp-segmentation", Self::USO4.union(Self::USO6)),
+            ("tx-udp_tnl-segmentation", Self::UDP_TUNNEL_GSO),
+            ("tx-udp_tnl-csum-segmentation", Self::UDP_TUNNEL_GSO_CSUM),
+        ];
+        let is_on = |name: &str| features.iter().any(|feature| feature == name);
+        names.into_iter().filter(|(name, _)| is_on(name)).map(|(_, flag)| flag).collect()
+    }
+
     /// The sets that are tried in turn by [`OffloadChoice::Auto`], the richest first.
     pub const LADDER: [Self; 5] = [Self::TUNNEL, Self::USO, Self::TSO, Self::CSUM, Self::empty()];
 }

@@ -9,8 +9,8 @@ use crate::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route};
 use crate::order::Order;
 use crate::sys::tun::{self as ioctls, IfReq};
 use crate::{
-    Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload, Queue,
-    Result, VnetFormat,
+    Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload,
+    PacketHasher, Queue, Result, ToeplitzKey, VnetFormat, VnetHashConfig, VnetLen,
 };
 use rustix::fs::{Mode as FileMode, OFlags};
 use std::io;
@@ -180,6 +180,7 @@ impl DeviceOptions {
     fn configure(&self, device: &mut Device, undo: &mut Undo) -> Result<()> {
         self.set_headers(device)?;
         self.set_offloads(device)?;
+        self.set_hash_report(device);
         if let Some(bytes) = self.send_buffer {
             device.set_send_buffer(Some(bytes))?;
         }
@@ -241,6 +242,19 @@ impl DeviceOptions {
             }
         }
         device.set_offload(*last)
+    }
+
+    /// The kernel's hash where it has one, ours elsewhere.
+    fn set_hash_report(&self, device: &mut Device) {
+        let Some(types) = self.hash_report else { return };
+        let room = self.vnet_hdr.is_some_and(|format| format.len >= VnetLen::Hash);
+        if room && device.set_vnet_hash(&VnetHashConfig::Report(types)).is_ok() {
+            return;
+        }
+        let hasher = Arc::new(PacketHasher::new(self.mode, &ToeplitzKey::MICROSOFT, types));
+        for queue in &mut device.queues {
+            queue.set_hasher(Arc::clone(&hasher));
+        }
     }
 
     /// What netlink sets: routes need the link up, so they come after it.

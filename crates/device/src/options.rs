@@ -2,7 +2,8 @@
 
 use crate::netlink::{Address, Route};
 use crate::{
-    IfIndex, IfName, MacAddr, Mode, NamePattern, Netns, Offload, OffloadChoice, VnetFormat,
+    HashTypes, IfIndex, IfName, MacAddr, Mode, NamePattern, Netns, Offload, OffloadChoice,
+    VnetFormat,
 };
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ pub struct DeviceOptions {
     pub(crate) group: Option<u32>,
     pub(crate) link_type: Option<u16>,
     pub(crate) send_buffer: Option<u32>,
+    pub(crate) hash_report: Option<HashTypes>,
     pub(crate) link: LinkOptions,
 }
 
@@ -98,6 +100,7 @@ impl DeviceOptions {
             group: None,
             link_type: None,
             send_buffer: None,
+            hash_report: None,
             link: LinkOptions::default(),
         }
     }
@@ -214,6 +217,16 @@ impl DeviceOptions {
     /// default (no limit) makes writes to a TAP dearer.
     pub fn send_buffer(mut self, bytes: u32) -> Self {
         self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// Fills the hash of each packet's virtio-net header that [`Queue::recv_batch`] gives: by the
+    /// kernel where it has the interface for that and the header has room (20 bytes), else here, by
+    /// a Toeplitz hash with Microsoft's key.
+    ///
+    /// [`Queue::recv_batch`]: crate::Queue::recv_batch
+    pub fn hash_report(mut self, types: HashTypes) -> Self {
+        self.hash_report = Some(types);
         self
     }
 

@@ -1,5 +1,6 @@
 //! One queue of a device: a descriptor through which packets go in and out.
 
+use crate::PacketHasher;
 use crate::layout::{Layout, Mode};
 use crate::order::Place;
 use crate::sys;
@@ -8,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -42,6 +44,7 @@ pub struct Queue {
     layout: Layout,
     nonblocking: AtomicBool,
     place: Option<Place>,
+    hasher: Option<Arc<PacketHasher>>,
 }
 
 /// What [`Queue::wait`] saw.
@@ -72,7 +75,12 @@ impl Queue {
         nonblocking: bool,
         place: Option<Place>,
     ) -> Self {
-        Self { fd, mode, layout, nonblocking: AtomicBool::new(nonblocking), place }
+        Self { fd, mode, layout, nonblocking: AtomicBool::new(nonblocking), place, hasher: None }
+    }
+
+    /// Fills the hash of each packet that [`Queue::recv_batch`] gives.
+    pub(crate) fn set_hasher(&mut self, hasher: Arc<PacketHasher>) {
+        self.hasher = Some(hasher);
     }
 
     /// Whether packets or frames go through it.
@@ -170,7 +178,12 @@ impl Queue {
     }
 
     /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
-    fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair, more: bool) -> io::Result<PacketBuf> {
+    pub(crate) fn recv_packet(
+        &self,
+        pool: &mut Pool,
+        pair: &mut Pair,
+        more: bool,
+    ) -> io::Result<PacketBuf> {
         let mut header = [0; Layout::LEN_MAX];
         let header_len = self.layout.len();
         let [small, large] = pool.ready(pair).ok_or(Errno::NOBUFS)?;
@@ -190,6 +203,11 @@ impl Queue {
         let record = self.layout.decode(&header[..header_len]).map_err(invalid)?;
         packet.meta.info = record.info.unwrap_or_default();
         packet.meta.vnet = record.vnet.unwrap_or_default();
+        if let Some(hasher) = &self.hasher {
+            let mut vnet = packet.meta.vnet;
+            hasher.fill(&mut vnet, packet.bytes());
+            packet.meta.vnet = vnet;
+        }
         Ok(packet)
     }
 

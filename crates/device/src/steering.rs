@@ -11,7 +11,7 @@ mod tuple;
 use crate::bpf::{EbpfProgram, LoadError};
 use crate::sys::bpf::ArrayMap;
 use crate::{Mode, QUEUES_MAX};
-use bitflags::bitflags;
+use adit_packet::{HashTypes, ToeplitzKey};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -19,74 +19,30 @@ use std::os::fd::AsFd;
 
 pub use hasher::PacketHasher;
 
-/// Bytes of a key: 32 bits of window over the 36 bytes of two IPv6 addresses and two ports.
-pub const RSS_KEY_LEN: usize = 40;
-
 /// The most entries of an [`IndirectionTable`], as in virtio-net and most network cards.
 pub const INDIRECTION_LEN_MAX: usize = 128;
-
-bitflags! {
-    /// Which packets to hash, and over what; the numbers are those of virtio 1.3, 5.1.6.4.3.
-    ///
-    /// TCP and UDP: over addresses and ports, unless the packet is a fragment. IP: over addresses
-    /// only, of all that the bits for TCP and UDP leave. IPv6 extension headers are passed over.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub struct HashTypes: u32 {
-        /// IPv4 addresses.
-        const IPV4 = 1;
-        /// IPv4 addresses and TCP ports.
-        const TCP4 = 1 << 1;
-        /// IPv4 addresses and UDP ports.
-        const UDP4 = 1 << 2;
-        /// IPv6 addresses.
-        const IPV6 = 1 << 3;
-        /// IPv6 addresses and TCP ports.
-        const TCP6 = 1 << 4;
-        /// IPv6 addresses and UDP ports.
-        const UDP6 = 1 << 5;
-    }
-}
 
 /// How to spread packets over queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RssConfig {
     /// The secret of the Toeplitz hash.
-    pub key: [u8; RSS_KEY_LEN],
+    pub key: ToeplitzKey,
     /// Which queue each value of the hash means.
     pub indirection: IndirectionTable,
-    /// What is hashed.
+    /// What is hashed, out of [`HashTypes::PLAIN`]: home addresses (`_EX`) are not looked for.
     pub types: HashTypes,
     /// The queue of all that is not hashed: ARP, broken packets, types left out.
     pub unclassified_queue: u16,
 }
 
 impl RssConfig {
-    /// The key of Microsoft's RSS documentation, which most network cards come with.
-    pub const MICROSOFT_KEY: [u8; RSS_KEY_LEN] = [
-        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f,
-        0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
-        0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-    ];
-
-    /// A key of period 16 bits: both directions of a flow have one hash (Woo and Park, "Scalable
-    /// TCP Session Monitoring with Symmetric Receive-side Scaling", 2012).
-    pub const SYMMETRIC_KEY: [u8; RSS_KEY_LEN] = {
-        let mut key = [0x6d; RSS_KEY_LEN];
-        let mut odd = 1;
-        while odd < RSS_KEY_LEN {
-            key[odd] = 0x5a;
-            odd += 2;
-        }
-        key
-    };
-
-    /// All types, Microsoft's key, queue 0 for what is not hashed.
+    /// All plain types, Microsoft's key, queue 0 for what is not hashed.
     #[must_use]
     pub fn new(indirection: IndirectionTable) -> Self {
         Self {
-            key: Self::MICROSOFT_KEY,
+            key: ToeplitzKey::MICROSOFT,
             indirection,
-            types: HashTypes::all(),
+            types: HashTypes::PLAIN,
             unclassified_queue: 0,
         }
     }
@@ -94,7 +50,7 @@ impl RssConfig {
     /// As [`RssConfig::new`], but both directions of a flow go to one queue.
     #[must_use]
     pub fn symmetric(indirection: IndirectionTable) -> Self {
-        Self { key: Self::SYMMETRIC_KEY, ..Self::new(indirection) }
+        Self { key: ToeplitzKey::SYMMETRIC, ..Self::new(indirection) }
     }
 }
 

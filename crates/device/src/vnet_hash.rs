@@ -2,11 +2,12 @@
 //! RSS without a program. No release up to Linux 6.18 has it; [`crate::PacketHasher`] and
 //! [`crate::Rss`] do the same.
 
-use crate::steering::{HashTypes, RssConfig};
+use crate::steering::RssConfig;
 use crate::sys;
 use crate::sys::filter::{
     TUN_VNET_HASH_REPORT, TUN_VNET_HASH_RSS, TunVnetHash, VnetHashArgument, VnetRssArgument,
 };
+use adit_packet::HashTypes;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -17,7 +18,7 @@ pub struct VnetHashCap {
     pub report: bool,
     /// It chooses queues by the hash.
     pub rss: bool,
-    /// What it can hash; types that this crate does not know are left out.
+    /// What it can hash.
     pub types: HashTypes,
 }
 
@@ -37,7 +38,7 @@ impl From<TunVnetHash> for VnetHashCap {
         Self {
             report: hash.flags & TUN_VNET_HASH_REPORT != 0,
             rss: hash.flags & TUN_VNET_HASH_RSS != 0,
-            types: HashTypes::from_bits_truncate(hash.types),
+            types: HashTypes(hash.types),
         }
     }
 }
@@ -71,14 +72,14 @@ impl VnetHashConfig {
     fn argument(&self) -> io::Result<VnetHashArgument> {
         match self {
             Self::Off => VnetHashArgument::new(false, 0, None),
-            Self::Report(types) => VnetHashArgument::new(true, types.bits(), None),
+            Self::Report(types) => VnetHashArgument::new(true, types.0, None),
             Self::Rss { config, report } => {
                 let rss = VnetRssArgument {
                     unclassified_queue: config.unclassified_queue,
                     table: config.indirection.as_slice(),
-                    key: &config.key,
+                    key: &config.key.0,
                 };
-                VnetHashArgument::new(*report, config.types.bits(), Some(&rss))
+                VnetHashArgument::new(*report, config.types.0, Some(&rss))
             }
         }
     }
@@ -88,6 +89,7 @@ impl VnetHashConfig {
 mod tests {
     use super::*;
     use crate::steering::IndirectionTable;
+    use adit_packet::ToeplitzKey;
 
     #[test]
     fn argument_is_laid_out_as_the_kernel_reads_it() {
@@ -110,14 +112,14 @@ mod tests {
         for half in [3_u16, 3, 0, 1, 2, 0x1f] {
             wanted.extend(half.to_ne_bytes());
         }
-        wanted.extend(RssConfig::MICROSOFT_KEY);
+        wanted.extend(ToeplitzKey::MICROSOFT.0);
         assert_eq!(rss.as_bytes(), wanted);
     }
 
     #[test]
-    fn capabilities_leave_out_what_is_unknown() {
+    fn capabilities_are_told_apart() {
         let hash = TunVnetHash { flags: 3, padding: [0; 2], types: 0x1ff };
         let cap = VnetHashCap::from(hash);
-        assert_eq!(cap, VnetHashCap { report: true, rss: true, types: HashTypes::all() });
+        assert_eq!(cap, VnetHashCap { report: true, rss: true, types: HashTypes::ALL });
     }
 }

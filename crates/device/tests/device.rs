@@ -1,4 +1,5 @@
 //! Devices against the real kernel: how they are made, found, set and shared.
+#![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
 
 mod support;
 
@@ -172,4 +173,56 @@ fn offloads_are_taken_as_sets_and_cleared_again() {
     assert_eq!(device.offload(), Offload::USO, "a short header has no room for tunnels");
     let error = device.set_offload(Offload::TUNNEL).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidValue);
+}
+
+#[test]
+fn each_packet_has_its_hash_where_the_kernel_gives_none() {
+    use adit::{Batch, HashReport, HashTypes, Pair, Pool, PoolConfig};
+    support::enter();
+    let format = VnetFormat { len: VnetLen::Hash, ..VnetFormat::default() };
+    let device = tun("t0")
+        .vnet_hdr(format)
+        .hash_report(HashTypes::PLAIN)
+        .nonblocking(true)
+        .address(adit::netlink::Address::new("161.142.100.81/24".parse().unwrap()))
+        .up(true)
+        .open()
+        .unwrap();
+    let refused = device.vnet_hash_cap().unwrap_err();
+    assert_eq!(refused.errno(), Some(22), "this kernel has no hash interface of its own");
+    let socket = std::net::UdpSocket::bind("161.142.100.81:2794").unwrap();
+    socket.send_to(b"x", "161.142.100.80:1766").unwrap();
+
+    let (mut pool, mut pair, mut batch) =
+        (Pool::new(PoolConfig::default()), Pair::default(), Batch::new());
+    let queue = &device.queues()[0];
+    let mut reports = Vec::new();
+    while queue.wait(false, Some(std::time::Duration::from_secs(5))).unwrap().readable {
+        queue.recv_batch(&mut pool, &mut pair, &mut batch).unwrap();
+        for packet in batch.drain(..) {
+            reports.push((packet.bytes()[0] >> 4, packet.meta.vnet.hash));
+            pool.give(packet);
+        }
+        if reports.iter().any(|(version, _)| *version == 4) {
+            break;
+        }
+    }
+    let (_, hash) = reports.iter().find(|(version, _)| *version == 4).unwrap();
+    assert_eq!(hash.report, HashReport::Udp4.to_wire());
+    assert_ne!(hash.value, 0);
+}
+
+#[test]
+fn what_an_administrator_switched_off_is_known_until_we_set_it() {
+    support::enter();
+    let format = VnetFormat { len: VnetLen::Mergeable, ..VnetFormat::default() };
+    let mut device = tap("t0").vnet_hdr(format).open().unwrap();
+    device.set_offload(Offload::USO | Offload::UFO).unwrap();
+    assert_eq!(device.offload(), Offload::USO, "UFO is taken and forgotten");
+    support::run("ethtool -K t0 tx-tcp6-segmentation off");
+    let fd = device.take_queues().remove(0).into();
+    let mut adopted = adit::Device::adopt(fd, Mode::Tap).unwrap();
+    assert_eq!(adopted.offload(), Offload::USO - Offload::TSO6);
+    adopted.set_offload(Offload::USO).unwrap();
+    assert_eq!(adopted.offload(), Offload::USO);
 }

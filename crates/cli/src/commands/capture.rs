@@ -101,8 +101,8 @@ enum NewMode {
 }
 
 /// The filter is wrong.
-pub(crate) const FILTER: Entry = Entry {
-    code: "ADIT-E0111",
+const FILTER: Entry = Entry {
+    code: "ADIT-E0811",
     title: "the filter cannot be used",
     explanation: "Filters are written in the syntax of pcap-filter(7) and compiled by tcpdump, \
                   which must be installed.",
@@ -110,8 +110,8 @@ pub(crate) const FILTER: Entry = Entry {
 };
 
 /// The recording ended.
-pub(crate) const RECORD: Entry = Entry {
-    code: "ADIT-E0112",
+const RECORD: Entry = Entry {
+    code: "ADIT-E0812",
     title: "the recording cannot be written",
     explanation: "The disk is full, the file cannot be opened or the reader of a pipe took nothing \
                   for two seconds. A file is whole up to its last packet.",
@@ -119,13 +119,16 @@ pub(crate) const RECORD: Entry = Entry {
 };
 
 /// There is nothing to capture from.
-pub(crate) const SOURCE: Entry = Entry {
-    code: "ADIT-E0113",
+const SOURCE: Entry = Entry {
+    code: "ADIT-E0813",
     title: "the interface cannot be captured from",
     explanation: "Interfaces that others use are captured from by a packet socket, which needs \
                   CAP_NET_RAW and an interface that carries Ethernet or bare IP.",
     remedy: "Run it as root, or with 'setcap cap_net_raw,cap_net_admin+ep' on the program.",
 };
+
+/// The codes of this subcommand.
+pub(crate) const CATALOG: [Entry; 3] = [FILTER, RECORD, SOURCE];
 
 impl Args {
     /// Captures until it is told to end.

@@ -1,6 +1,13 @@
 //! The subcommands, one file each: `Args` and `run`.
 
 pub(crate) mod capture;
+pub(crate) mod completions;
+pub(crate) mod dev;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod man;
+pub(crate) mod schema;
+pub(crate) mod tuntap;
 
 use crate::error::{self, Error, Exit, Result};
 use crate::output::{Color, Output};
@@ -67,6 +74,21 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make, change, delete and show devices
+    #[command(subcommand)]
+    Dev(dev::Command),
+    /// The same in the words of 'ip tuntap'
+    Tuntap(tuntap::Args),
+    /// What this machine allows, and what helps where it does not
+    Doctor(doctor::Args),
+    /// Say more about the code of an error
+    Explain(explain::Args),
+    /// Print the completions for a shell
+    Completions(completions::Args),
+    /// Print the manual, or write a page for each subcommand
+    Man(man::Args),
+    /// Print the JSON schema of an output
+    Schema(schema::Args),
     /// Show, record, filter and answer the packets of an interface
     Capture(Box<capture::Args>),
 }
@@ -74,6 +96,13 @@ enum Command {
 impl Cli {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         match self.command {
+            Command::Dev(command) => command.run(context),
+            Command::Tuntap(args) => args.run(context),
+            Command::Doctor(args) => args.run(context),
+            Command::Explain(args) => args.run(context),
+            Command::Completions(args) => args.run(context),
+            Command::Man(args) => args.run(context),
+            Command::Schema(args) => args.run(context),
             Command::Capture(args) => args.run(context),
         }
     }

@@ -124,6 +124,15 @@ impl Address {
     }
 }
 
+impl std::str::FromStr for Address {
+    type Err = super::PrefixError;
+
+    /// As [`Address::new`] of the prefix in the text: `192.0.2.1/24`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self::new)
+    }
+}
+
 impl Netlink {
     /// The IPv4 and IPv6 addresses of one link, or of all links of the namespace.
     ///

@@ -75,6 +75,11 @@ impl Netlink {
         netns.run(Self::open)?
     }
 
+    /// The socket, for requests that any socket of the namespace takes.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// Sends a request that changes something, and waits until the kernel says that it is done.
     pub(super) fn change(&mut self, request: &mut Request) -> io::Result<()> {
         self.exchange(request, &mut |_| {})

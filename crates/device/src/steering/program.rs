@@ -9,16 +9,17 @@
 //!                                                                the addresses fall into place
 //! ```
 
+use super::INDIRECTION_LEN_MAX;
 use super::tuple::{
     AUTHENTICATION, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPES_VLAN, EXTENSIONS, EXTENSIONS_MAX,
     FRAGMENT_BITS, TCP, TUPLE_LEN_MAX, UDP, VLAN_TAGS_MAX,
 };
-use super::{HashTypes, INDIRECTION_LEN_MAX};
 use crate::Mode;
 use crate::bpf::Instruction;
 use crate::bpf::assembler::{Assembler, Condition, Label, Operation, Register, Width};
 use crate::sys::bpf::ArrayMap;
 use Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
+use adit_packet::HashTypes;
 
 /// What the program answers.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) enum Answer<'a> {
     Hash,
 }
 
-/// The program; `hash_map` holds the tables of a `PacketHasher`.
+/// The program; `hash_map` holds `PacketHasher::tables_value`.
 pub(super) fn assemble(
     mode: Mode,
     types: HashTypes,

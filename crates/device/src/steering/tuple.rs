@@ -1,12 +1,11 @@
 //! What of a packet is hashed. The eBPF program in `program.rs` finds the same bytes in the kernel:
 //! what changes here changes there, and a test compares both on random packets.
 
-use super::HashTypes;
 use crate::Mode;
-use adit_packet::HashReport;
+use adit_packet::{HashReport, HashTypes, Toeplitz};
 
 /// Two IPv6 addresses and two ports.
-pub(super) const TUPLE_LEN_MAX: usize = 36;
+pub(super) const TUPLE_LEN_MAX: usize = Toeplitz::INPUT_MAX;
 
 /// The most IPv6 extension headers passed over; a packet with more is hashed by its addresses.
 pub(super) const EXTENSIONS_MAX: usize = 8;

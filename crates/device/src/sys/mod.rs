@@ -5,9 +5,12 @@
 #![expect(unsafe_code, reason = "the only place where unsafe is allowed; see the contract above")]
 
 pub(crate) mod bpf;
+pub(crate) mod ethtool;
 pub(crate) mod filter;
 pub(crate) mod inherit;
 pub(crate) mod netlink;
 pub(crate) mod netns;
 pub(crate) mod packet_socket;
+#[cfg(feature = "tokio")]
+pub(crate) mod reactor;
 pub(crate) mod tun;

@@ -1,0 +1,35 @@
+//! `adit completions`.
+
+use super::{Cli, Context};
+use crate::error::{Exit, Result};
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::{Shell as Known, generate};
+
+/// The shells that are supported.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: adit completions bash > /etc/bash_completion.d/adit")]
+pub(crate) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let shell = match self.shell {
+            Shell::Bash => Known::Bash,
+            Shell::Zsh => Known::Zsh,
+            Shell::Fish => Known::Fish,
+        };
+        let mut script = Vec::new();
+        generate(shell, &mut Cli::command(), "adit", &mut script);
+        context.output.bytes(&script)?;
+        Ok(Exit::Ok)
+    }
+}

@@ -1,0 +1,223 @@
+//! `adit dev add`.
+
+use super::super::Context;
+use super::list;
+use super::values::{self, Group, ModeArg, User};
+use crate::error::{Error, Exit, Result};
+use adit::netlink::{Address, IpFamily, Route};
+use adit::{DeviceOptions, IfIndex, IfName, MacAddr, NamePattern, VnetFormat};
+use std::net::IpAddr;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The device is there until it is deleted. Without --user and --group it belongs to the user who \
+makes it. A failure, or a kill, leaves nothing behind.
+
+Examples:
+  adit dev add tun0 --mode tun --user alice --addr 192.0.2.1 --peer 192.0.2.2 --mtu 1400 --up
+  adit dev add 'tap%d' --mode tap --master br0 --up")]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
+pub(crate) struct Args {
+    /// The name, or a pattern in which the kernel puts a number for '%d'
+    #[arg(value_parser = values::pattern)]
+    name: NamePattern,
+    /// Packets or frames
+    #[arg(short, long)]
+    mode: ModeArg,
+    /// The user who may attach to it
+    #[arg(long)]
+    user: Option<User>,
+    /// The group that may attach to it; with --user both must match
+    #[arg(long)]
+    group: Option<Group>,
+    /// An IP address; may be given more than once
+    #[arg(long, value_name = "CIDR[,nodad]", value_parser = values::address)]
+    addr: Vec<Address>,
+    /// The address at the other end
+    #[arg(long, value_name = "IP", requires = "addr")]
+    peer: Option<IpAddr>,
+    /// A route over it; may be given more than once
+    #[arg(long, value_name = "CIDR[,via=IP][,metric=N]", value_parser = values::route)]
+    #[arg(requires = "up")]
+    route: Vec<Route>,
+    /// The IP MTU in bytes
+    #[arg(long, value_name = "BYTES")]
+    mtu: Option<u32>,
+    /// How many packets wait for the reader
+    #[arg(long, value_name = "PACKETS")]
+    txqueuelen: Option<u32>,
+    /// The hardware address of a TAP
+    #[arg(long)]
+    mac: Option<MacAddr>,
+    /// A description for people
+    #[arg(long, value_name = "TEXT")]
+    alias: Option<String>,
+    /// The bridge of which it becomes a port
+    #[arg(long, value_name = "BRIDGE", value_parser = values::name)]
+    master: Option<IfName>,
+    /// Four bytes of packet information before each packet
+    #[arg(long)]
+    pi: bool,
+    /// A virtio-net header before each packet
+    #[arg(long)]
+    vnet_hdr: bool,
+    /// Let more than one queue attach
+    #[arg(long)]
+    multi_queue: bool,
+    /// Run what is written through NAPI and GRO
+    #[arg(long)]
+    napi: bool,
+    /// No carrier at first
+    #[arg(long)]
+    no_carrier: bool,
+    /// The index that it is to have
+    #[arg(long, value_name = "N", value_parser = index)]
+    index: Option<IfIndex>,
+    /// The hardware that it shows (ARPHRD number)
+    #[arg(long, value_name = "N")]
+    link_type: Option<u16>,
+    /// Set it up
+    #[arg(long)]
+    up: bool,
+}
+
+fn index(text: &str) -> Result<IfIndex, String> {
+    // The kernel's index is a positive int.
+    let number = text.parse().ok().filter(|number| *number <= i32::MAX.unsigned_abs());
+    number.and_then(IfIndex::new).ok_or_else(|| "an index is a number from 1 to 2147483647".into())
+}
+
+impl Args {
+    pub(crate) fn run(mut self, context: &Context) -> Result<Exit> {
+        self.pair_peer()?;
+        if context.is_rehearsal(&self.actions())? {
+            return Ok(Exit::Ok);
+        }
+        let device = self.options().open()?;
+        let info = device.info()?;
+        // What is shown is the device as it is when we have let go of it.
+        drop(device);
+        if context.output.json {
+            print_device(context, info.index)?;
+        } else {
+            context.output.line(info.name)?;
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// The peer belongs to the one address of its family.
+    fn pair_peer(&mut self) -> Result<()> {
+        let Some(peer) = self.peer else { return Ok(()) };
+        let family = IpFamily::of(peer);
+        let mut same = self.addr.iter_mut().filter(|address| address.local.family() == family);
+        match (same.next(), same.next()) {
+            (Some(address), None) => {
+                address.peer = Some(peer);
+                Ok(())
+            }
+            _ => Err(Error::usage(format!(
+                "--peer {peer} needs exactly one --addr of the same family"
+            ))),
+        }
+    }
+
+    fn options(&self) -> DeviceOptions {
+        let mut options = DeviceOptions::new(self.mode.into())
+            .name(self.name)
+            .packet_info(self.pi)
+            .multi_queue(self.multi_queue)
+            .napi(self.napi)
+            .carrier(!self.no_carrier)
+            .persist(true);
+        if self.vnet_hdr {
+            options = options.vnet_hdr(VnetFormat::default());
+        }
+        if let Some(index) = self.index {
+            options = options.index(index);
+        }
+        if let Some(arphrd) = self.link_type {
+            options = options.link_type(arphrd);
+        }
+        if let Some(user) = &self.user {
+            options = options.owner(user.uid);
+        }
+        if let Some(group) = &self.group {
+            options = options.group(group.gid);
+        }
+        self.link_options(options)
+    }
+
+    fn link_options(&self, mut options: DeviceOptions) -> DeviceOptions {
+        if let Some(mac) = self.mac {
+            options = options.mac(mac);
+        }
+        if let Some(mtu) = self.mtu {
+            options = options.mtu(mtu);
+        }
+        if let Some(packets) = self.txqueuelen {
+            options = options.txqueuelen(packets);
+        }
+        if let Some(alias) = &self.alias {
+            options = options.alias(alias);
+        }
+        if let Some(master) = self.master {
+            options = options.master(master);
+        }
+        for address in &self.addr {
+            options = options.address(address.clone());
+        }
+        for route in &self.route {
+            options = options.route(route.clone());
+        }
+        if self.up { options.up(true) } else { options }
+    }
+
+    /// What [`Args::run`] does, in its order.
+    fn actions(&self) -> Vec<String> {
+        let mode = adit::Mode::from(self.mode);
+        let with = [
+            (self.pi, "packet information"),
+            (self.vnet_hdr, "a virtio-net header"),
+            (self.multi_queue, "many queues"),
+            (self.napi, "NAPI"),
+            (self.no_carrier, "no carrier"),
+        ];
+        let with: Vec<&str> = with.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+        let with =
+            if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
+        let index = self.index.map_or(String::new(), |index| format!(" as index {index}"));
+        let mut actions = vec![format!("create {mode} device {}{index}{with}", self.name)];
+        let mut add = |what: &str, value: Option<String>| {
+            actions.extend(value.map(|value| format!("{what} {value}")));
+        };
+        add("set the link type to", self.link_type.map(|number| number.to_string()));
+        let owner = self.user.as_ref().map(ToString::to_string);
+        let nobody = owner.is_none() && self.group.is_none();
+        let caller = rustix::process::geteuid().as_raw().to_string();
+        add("set the owner to", owner.or(nobody.then_some(caller)));
+        add("set the group to", self.group.as_ref().map(ToString::to_string));
+        add("set the hardware address to", self.mac.map(|mac| mac.to_string()));
+        add("set the MTU to", self.mtu.map(|mtu| mtu.to_string()));
+        add("set the queue length to", self.txqueuelen.map(|packets| packets.to_string()));
+        add("set the alias to", self.alias.clone());
+        add("make it a port of", self.master.map(|master| master.to_string()));
+        for address in &self.addr {
+            add("add address", Some(values::address_text(address)));
+        }
+        add("set it", self.up.then(|| "up".to_owned()));
+        for route in &self.route {
+            add("add route", Some(values::route_text(route)));
+        }
+        actions.push("make it persistent".to_owned());
+        actions
+    }
+}
+
+/// The JSON object of the device with this index.
+pub(crate) fn print_device(context: &Context, index: IfIndex) -> Result<()> {
+    let (_, device) = list::with_index(index, false)?;
+    if let Some(device) = device {
+        context.output.value(&device)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `adit dev del`.
+
+use super::super::Context;
+use super::model::Deleted;
+use super::{find, values};
+use crate::error::{Exit, Result};
+use adit::IfName;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Only TUN and TAP devices are deleted. One that cannot be does not keep the others: the first \
+failure is told at the end.")]
+pub(crate) struct Args {
+    /// The devices
+    #[arg(required = true, value_parser = values::name)]
+    names: Vec<IfName>,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let (mut deleted, mut failed) = (Vec::new(), None);
+        for name in &self.names {
+            match delete(name, context.dry_run) {
+                Ok(gone) => deleted.push(gone),
+                Err(error) => match failed {
+                    None => failed = Some(error),
+                    Some(_) => context.output.error(&error.report),
+                },
+            }
+        }
+        let actions: Vec<_> =
+            deleted.iter().map(|gone| format!("delete device {}", gone.ifname)).collect();
+        if !context.is_rehearsal(&actions)? && context.output.json {
+            context.output.value(&deleted)?;
+        }
+        match failed {
+            None => Ok(Exit::Ok),
+            Some(error) if context.dry_run => Err(error),
+            Some(error) => Err(error.after(actions)),
+        }
+    }
+}
+
+fn delete(name: &IfName, dry_run: bool) -> Result<Deleted> {
+    let (link, info, _) = find(name)?;
+    if !dry_run {
+        link.delete()?;
+    }
+    Ok(Deleted { ifindex: info.index.get(), ifname: info.name.to_string() })
+}

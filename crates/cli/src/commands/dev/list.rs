@@ -1,0 +1,44 @@
+//! Reads the devices of the namespace.
+
+use super::model::{Around, Device};
+use super::{holders, not_a_device};
+use crate::error::{Error, Result};
+use adit::netlink::{LinkInfo, Netlink};
+use adit::{IfIndex, IfName};
+use std::collections::BTreeMap;
+
+/// All TUN and TAP devices, by index.
+pub(crate) fn all(stats: bool) -> Result<Vec<Device>> {
+    let (links, around) = read(stats)?;
+    Ok(links.iter().filter_map(|link| Device::new(link, &around)).collect())
+}
+
+/// The device of this name (or other name).
+pub(crate) fn one(name: &IfName, stats: bool) -> Result<Device> {
+    let index = adit::Link::find(name)?.index()?;
+    let device = with_index(index, stats)?;
+    match device {
+        (_, Some(device)) => Ok(device),
+        (kind, None) => Err(not_a_device(name, kind.as_deref())),
+    }
+}
+
+/// The device with this index; without one, the kind of the link that is there.
+pub(crate) fn with_index(index: IfIndex, stats: bool) -> Result<(Option<String>, Option<Device>)> {
+    let (links, around) = read(stats)?;
+    let link = links.iter().find(|link| link.index == index);
+    let kind = link.and_then(|link| link.kind.clone());
+    Ok((kind, link.and_then(|link| Device::new(link, &around))))
+}
+
+fn read(stats: bool) -> Result<(Vec<LinkInfo>, Around)> {
+    let failed = |error| Error::io("list", "the interfaces", &error);
+    let mut netlink = Netlink::open().map_err(failed)?;
+    let links = netlink.links().map_err(failed)?;
+    let addresses = netlink.addresses(None).map_err(failed)?;
+    let names: BTreeMap<_, _> =
+        links.iter().map(|link| (link.index, link.name.to_string())).collect();
+    let holders =
+        if links.iter().any(|link| link.tun.is_some()) { holders::all() } else { BTreeMap::new() };
+    Ok((links, Around { names, addresses, holders, stats }))
+}

@@ -1,0 +1,212 @@
+//! What stands on the command line about a device: parsed once, into valid types.
+
+use adit::netlink::{Address, AddressFlags, IpPrefix, Route};
+use adit::{IfName, Mode, NamePattern};
+use clap::ValueEnum;
+use std::ffi::OsStr;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// Packets or frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeArg {
+    /// IP packets (layer 3)
+    Tun,
+    /// Ethernet frames (layer 2)
+    Tap,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Tun => Self::Tun,
+            ModeArg::Tap => Self::Tap,
+        }
+    }
+}
+
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+impl From<Switch> for bool {
+    fn from(switch: Switch) -> Self {
+        switch == Switch::On
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::On { "on" } else { "off" })
+    }
+}
+
+/// A user by name or number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    text: String,
+    pub(crate) uid: u32,
+}
+
+impl FromStr for User {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uid = match text.parse() {
+            Ok(uid) => uid,
+            Err(_) => uzers::get_user_by_name(text).ok_or("there is no such user")?.uid(),
+        };
+        Ok(Self { text: text.to_owned(), uid })
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_id(f, &self.text, self.uid)
+    }
+}
+
+/// A group by name or number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    text: String,
+    pub(crate) gid: u32,
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let gid = match text.parse() {
+            Ok(gid) => gid,
+            Err(_) => uzers::get_group_by_name(text).ok_or("there is no such group")?.gid(),
+        };
+        Ok(Self { text: text.to_owned(), gid })
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_id(f, &self.text, self.gid)
+    }
+}
+
+fn write_id(f: &mut fmt::Formatter<'_>, text: &str, id: u32) -> fmt::Result {
+    if text.parse() == Ok(id) { write!(f, "{id}") } else { write!(f, "{text} ({id})") }
+}
+
+/// The name of a user, if the system has one for the id.
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    uzers::get_user_by_uid(uid).map(|user| user.name().to_string_lossy().into_owned())
+}
+
+/// The name of a group, if the system has one for the id.
+pub(crate) fn group_name(gid: u32) -> Option<String> {
+    uzers::get_group_by_gid(gid).map(|group| group.name().to_string_lossy().into_owned())
+}
+
+/// The name of a device that is there.
+pub(crate) fn name(text: &str) -> Result<IfName, adit::NameError> {
+    IfName::new(OsStr::new(text))
+}
+
+/// The name of a new device, or a pattern for it.
+pub(crate) fn pattern(text: &str) -> Result<NamePattern, adit::NameError> {
+    NamePattern::new(OsStr::new(text))
+}
+
+/// `192.0.2.1/24` or `2001:db8::1/64,nodad`.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    let mut parts = text.split(',');
+    let local = parts.next().unwrap_or_default().parse::<IpPrefix>();
+    let mut address = Address::new(local.map_err(|error| error.to_string())?);
+    for option in parts {
+        match option {
+            "nodad" => address.flags |= AddressFlags::NODAD,
+            _ => return Err(format!("'{option}' is no option of an address: nodad is")),
+        }
+    }
+    Ok(address)
+}
+
+/// `198.51.100.0/24,via=192.0.2.1,metric=100`, `default`.
+pub(crate) fn route(text: &str) -> Result<Route, String> {
+    let mut parts = text.split(',');
+    let destination = parts.next().unwrap_or_default();
+    let (mut via, mut metric) = (None, None);
+    for option in parts {
+        match option.split_once('=') {
+            Some(("via", ip)) => {
+                let ip: IpAddr = ip.parse().map_err(|_| format!("'{ip}' is no IP address"))?;
+                via = Some(ip);
+            }
+            Some(("metric", number)) => {
+                metric = Some(number.parse().map_err(|_| format!("'{number}' is no metric"))?);
+            }
+            _ => {
+                return Err(format!("'{option}' is no option of a route: via=IP and metric=N are"));
+            }
+        }
+    }
+    let destination = match (destination, via) {
+        ("default", Some(IpAddr::V6(_))) => IpPrefix::ALL_V6,
+        ("default", _) => IpPrefix::ALL_V4,
+        (text, _) => text.parse().map_err(|error: adit::netlink::PrefixError| error.to_string())?,
+    };
+    if destination != destination.network() {
+        let network = destination.network();
+        return Err(format!("{destination} is a host in a network: did you mean {network}?"));
+    }
+    Ok(Route { gateway: via, metric, ..Route::new(destination) })
+}
+
+/// How an address is told of.
+pub(crate) fn address_text(address: &Address) -> String {
+    let nodad = if address.flags.contains(AddressFlags::NODAD) { ", nodad" } else { "" };
+    match address.peer {
+        Some(peer) => format!("{} peer {peer}{nodad}", address.local.ip()),
+        None => format!("{}{nodad}", address.local),
+    }
+}
+
+/// How a route is told of.
+pub(crate) fn route_text(route: &Route) -> String {
+    let mut text = route.destination.to_string();
+    if let Some(gateway) = route.gateway {
+        text.push_str(&format!(" via {gateway}"));
+    }
+    if let Some(metric) = route.metric {
+        text.push_str(&format!(" metric {metric}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_routes() {
+        let nodad = address("2001:db8::1/64,nodad").unwrap();
+        assert!(nodad.flags.contains(AddressFlags::NODAD));
+        assert_eq!(address("192.0.2.1").unwrap().local.to_string(), "192.0.2.1/32");
+        assert!(address("192.0.2.1/24,dad").unwrap_err().contains("nodad is"));
+        let routed = route("198.51.100.0/24,via=192.0.2.2,metric=7").unwrap();
+        assert_eq!(route_text(&routed), "198.51.100.0/24 via 192.0.2.2 metric 7");
+        assert_eq!(route("default,via=fe80::1").unwrap().destination, IpPrefix::ALL_V6);
+        assert!(route("198.51.100.1/24").unwrap_err().contains("198.51.100.0/24"));
+    }
+
+    #[test]
+    fn users_by_name_and_number() {
+        assert_eq!("root".parse::<User>().unwrap().uid, 0);
+        assert_eq!("root".parse::<User>().unwrap().to_string(), "root (0)");
+        assert_eq!("4711".parse::<User>().unwrap().to_string(), "4711");
+        assert!("no such user".parse::<User>().is_err());
+        assert_eq!("root".parse::<Group>().unwrap().gid, 0);
+    }
+}

@@ -1,0 +1,178 @@
+//! `adit dev watch`.
+
+use super::super::Context;
+use super::list;
+use super::model::{Addr, Around, Device};
+use crate::error::{Error, Exit, Result};
+use crate::output::{Output, Tone, clean};
+use adit::IfIndex;
+use adit::netlink::{Address, Event as Change, Monitor, Netlink};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+First each device that is there is told as 'present', so that nothing is missed in between. With \
+--json each line is one object. Ends with Ctrl-C.")]
+pub(crate) struct Args {}
+
+/// What happened to a device.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[schemars(title = "adit dev watch: one line")]
+pub(crate) enum Event {
+    /// It was there when the watch began, or when events were lost.
+    Present { device: Box<Device> },
+    /// It is new here.
+    Added { device: Box<Device> },
+    /// It is different now.
+    Changed { device: Box<Device> },
+    /// It was deleted, or moved to another namespace.
+    Removed { ifindex: u32, ifname: String },
+    /// It has a new address, or the flags of one have changed.
+    AddressAdded { ifindex: u32, ifname: String, address: Addr },
+    /// It has lost an address.
+    AddressRemoved { ifindex: u32, ifname: String, address: Addr },
+    /// Events came faster than they were read; what is there follows as `present`.
+    Lost,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let failed = |error| Error::io("watch", "the interfaces", &error);
+        // Listen first, then list: nothing falls between.
+        let mut monitor = Monitor::open().map_err(failed)?;
+        let mut watch = Watch { known: BTreeMap::new(), output: &context.output };
+        watch.list()?;
+        loop {
+            if let Some(change) = monitor.recv(None).map_err(failed)? {
+                watch.take(change)?;
+            }
+        }
+    }
+}
+
+/// The devices as they were last told.
+struct Watch<'a> {
+    known: BTreeMap<IfIndex, Device>,
+    output: &'a Output,
+}
+
+impl Watch<'_> {
+    fn list(&mut self) -> Result<()> {
+        self.known.clear();
+        for device in list::all(false)? {
+            self.tell(&Event::Present { device: Box::new(device.clone()) })?;
+            if let Some(index) = IfIndex::new(device.ifindex) {
+                self.known.insert(index, device);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::LinkChanged(link) => {
+                let Some(device) = Device::new(&link, &around(&link)) else { return Ok(()) };
+                let boxed = Box::new(device.clone());
+                let event = match self.known.insert(link.index, device) {
+                    None => Event::Added { device: boxed },
+                    Some(before) if before == *boxed => return Ok(()),
+                    Some(_) => Event::Changed { device: boxed },
+                };
+                self.tell(&event)
+            }
+            Change::LinkRemoved(link) => match self.known.remove(&link.index) {
+                Some(Device { ifindex, ifname, .. }) => {
+                    self.tell(&Event::Removed { ifindex, ifname })
+                }
+                None => Ok(()),
+            },
+            Change::AddressAdded(index, address) => self.address(index, &address, true),
+            Change::AddressRemoved(index, address) => self.address(index, &address, false),
+            Change::Lost => {
+                self.tell(&Event::Lost)?;
+                self.list()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn address(&mut self, index: IfIndex, address: &Address, added: bool) -> Result<()> {
+        let Some(device) = self.known.get(&index) else { return Ok(()) };
+        let (ifindex, ifname, address) =
+            (device.ifindex, device.ifname.clone(), Addr::new(address));
+        self.tell(&if added {
+            Event::AddressAdded { ifindex, ifname, address }
+        } else {
+            Event::AddressRemoved { ifindex, ifname, address }
+        })
+    }
+
+    fn tell(&self, event: &Event) -> Result<()> {
+        if self.output.json {
+            self.output.value(event)?;
+        } else {
+            self.output.line(text(self.output, event))?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of the master and the addresses, which the event itself does not tell. If they cannot
+/// be read, the device has gone meanwhile, and the next event says so.
+fn around(link: &adit::netlink::LinkInfo) -> Around {
+    let mut around = Around::default();
+    if link.tun.is_none() {
+        return around;
+    }
+    if let Ok(mut netlink) = Netlink::open() {
+        if let Some(master) = link.master
+            && let Ok(info) = netlink.link_by_index(master)
+        {
+            around.names.insert(master, info.name.to_string());
+        }
+        around.addresses = netlink.addresses(Some(link.index)).unwrap_or_default();
+    }
+    around.holders = super::holders::all();
+    around
+}
+
+fn text(output: &Output, event: &Event) -> String {
+    let name = |name: &str| output.paint(Tone::Name, name);
+    match event {
+        Event::Present { device } => format!("{} present: {}", name(&device.ifname), brief(device)),
+        Event::Added { device } => format!("{} added: {}", name(&device.ifname), brief(device)),
+        Event::Changed { device } => format!("{} changed: {}", name(&device.ifname), brief(device)),
+        Event::Removed { ifname, .. } => format!("{} removed", name(ifname)),
+        Event::AddressAdded { ifname, address, .. } => {
+            format!("{} address added: {}", name(ifname), address.text())
+        }
+        Event::AddressRemoved { ifname, address, .. } => {
+            format!("{} address removed: {}", name(ifname), address.text())
+        }
+        Event::Lost => "events were lost".to_owned(),
+    }
+}
+
+fn brief(device: &Device) -> String {
+    let data = &device.linkinfo.info_data;
+    let mut text = format!(
+        "{} <{}> mtu {} txqueuelen {}",
+        data.r#type,
+        device.flags.join(","),
+        device.mtu,
+        device.txqlen
+    );
+    if let Some(master) = &device.master {
+        text.push_str(&format!(" master {master}"));
+    }
+    if let Some(user) = &data.user {
+        text.push_str(&format!(" user {}", clean(&user.to_string())));
+    }
+    for holder in &device.holders {
+        text.push_str(&format!(" held by {}({})", clean(&holder.command), holder.pid));
+    }
+    text
+}

@@ -1,0 +1,241 @@
+//! `adit doctor`.
+
+use super::Context;
+use crate::error::{Exit, Result};
+use crate::output::{Output, Tone, clean};
+use adit::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fs;
+use std::io;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status 0 if devices can be made here, at least in a user namespace of one's own; 1 if not. The \
+trial takes place in a network namespace of its own and leaves nothing behind.")]
+pub(crate) struct Args {}
+
+/// What was found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit doctor")]
+pub(crate) struct Findings {
+    /// Whether devices can be made here.
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Check {
+    /// Its name: stable.
+    name: &'static str,
+    state: State,
+    /// What is so.
+    detail: String,
+    /// What helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+/// How it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum State {
+    /// As it should be.
+    Ok,
+    /// Something cannot be had, and the rest works.
+    Limited,
+    /// Nothing works without it.
+    Failed,
+}
+
+impl Check {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, state: State::Ok, detail: detail.into(), remedy: None }
+    }
+
+    fn limited(name: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let remedy = Some(remedy.into()).filter(|remedy| !remedy.is_empty());
+        Self { name, state: State::Limited, detail: detail.into(), remedy }
+    }
+
+    fn failed(self) -> Self {
+        Self { state: State::Failed, ..self }
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let steps = [
+            "open /dev/net/tun",
+            "read /proc/misc, /proc/self/status and the limits on user namespaces",
+            "make a TAP device in a network namespace of its own and set its offloads",
+        ];
+        if context.is_rehearsal(&steps)? {
+            return Ok(Exit::Ok);
+        }
+        let mut checks = vec![module(), node()];
+        let (capability, namespaces) = (capability(), user_namespaces());
+        // Either way to the privilege will do.
+        let neither = capability.state != State::Ok && namespaces.state != State::Ok;
+        checks.push(if neither { capability.failed() } else { capability });
+        checks.push(namespaces);
+        checks.extend(features());
+        checks.push(trial());
+        let ok = checks.iter().all(|check| check.state != State::Failed);
+        let findings = Findings { ok, checks };
+        if context.output.json {
+            context.output.value(&findings)?;
+        } else {
+            print(&context.output, &findings)?;
+        }
+        Ok(if ok { Exit::Ok } else { Exit::NotSo })
+    }
+}
+
+fn print(output: &Output, findings: &Findings) -> io::Result<()> {
+    for check in &findings.checks {
+        // The word says what the colour says.
+        let mark = match check.state {
+            State::Ok => output.paint(Tone::Good, "ok     "),
+            State::Limited => output.paint(Tone::Name, "limited"),
+            State::Failed => output.paint(Tone::Bad, "failed "),
+        };
+        output.line(format_args!("{mark}  {:<16} {}", check.name, clean(&check.detail)))?;
+        if let Some(remedy) = &check.remedy {
+            output.line(format_args!("         {:<16} help: {}", "", clean(remedy)))?;
+        }
+    }
+    let verdict =
+        if findings.ok { "devices can be made here" } else { "no device can be made here" };
+    output.line(verdict)
+}
+
+/// The driver registers its node's number, be it a module or built in.
+fn module() -> Check {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let registered = fs::read_to_string("/proc/misc")
+        .unwrap_or_default()
+        .lines()
+        .any(|line| line.split_whitespace().nth(1) == Some("tun"));
+    let release = release.trim();
+    if registered {
+        Check::ok("driver", format!("the TUN/TAP driver is there (Linux {release})"))
+    } else {
+        Check::limited(
+            "driver",
+            format!("the TUN/TAP driver is not loaded (Linux {release})"),
+            "Load it with 'modprobe tun'; opening the node does so too where that is allowed. A \
+             kernel without it needs CONFIG_TUN.",
+        )
+    }
+}
+
+/// The library finds out why the node does not open, and what helps.
+fn node() -> Check {
+    match Features::read() {
+        Ok(_) => Check::ok("node", "/dev/net/tun opens"),
+        Err(error) => Check::limited("node", error.to_string(), error.remedy()).failed(),
+    }
+}
+
+/// `CAP_NET_ADMIN` of `linux/capability.h`.
+const CAP_NET_ADMIN: u32 = 12;
+
+fn capability() -> Check {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    // The first user namespace maps all 2^32 - 1 ids onto themselves.
+    let initial = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    let place = if initial { "the initial user namespace" } else { "this user namespace" };
+    if bits >> CAP_NET_ADMIN & 1 == 1 {
+        return Check::ok("capability", format!("CAP_NET_ADMIN in {place}"));
+    }
+    Check::limited(
+        "capability",
+        format!("no CAP_NET_ADMIN in {place}: no device can be made in this network namespace"),
+        "Run as root (sudo); or give the program the capability with 'setcap cap_net_admin+ep'; or \
+         let root make a device for you once ('adit dev add NAME --mode tun --user YOU'); or work \
+         in a namespace of your own ('unshare -Urn'). In a container: '--cap-add=NET_ADMIN'.",
+    )
+}
+
+fn user_namespaces() -> Check {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let name = "user namespaces";
+    if number("/proc/sys/user/max_user_namespaces") == Some(0) {
+        let remedy = "Allow them with 'sysctl user.max_user_namespaces=10000'.";
+        return Check::limited(name, "switched off: user.max_user_namespaces is 0", remedy);
+    }
+    if number("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
+        let remedy = "Allow them with 'sysctl kernel.unprivileged_userns_clone=1'.";
+        return Check::limited(
+            name,
+            "only for root: kernel.unprivileged_userns_clone is 0",
+            remedy,
+        );
+    }
+    if number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
+        let remedy = "Write an AppArmor profile with 'userns,' for the program, or set \
+                      'sysctl kernel.apparmor_restrict_unprivileged_userns=0'.";
+        return Check::limited(name, "AppArmor takes their capabilities away", remedy);
+    }
+    if !fs::exists("/proc/self/ns/user").unwrap_or(false) {
+        return Check::limited(name, "this kernel has none", "It needs CONFIG_USER_NS.");
+    }
+    Check::ok(name, "allowed: 'unshare -Urn' makes a network of one's own without root")
+}
+
+/// One check for each feature that the driver may lack.
+fn features() -> Vec<Check> {
+    let Ok(features) = Features::read() else { return Vec::new() };
+    let wanted = [
+        (Features::MULTI_QUEUE, "multi_queue", "3.8"),
+        (Features::VNET_HDR, "vnet_hdr", "2.6.27"),
+        (Features::NAPI, "napi", "4.15"),
+        (Features::NAPI_FRAGS, "napi_frags", "4.15"),
+        (Features::NO_CARRIER, "no_carrier", "6.1"),
+    ];
+    let check = |(feature, name, since): (Features, &'static str, &str)| {
+        if features.contains(feature) {
+            Check::ok(name, "the driver has it")
+        } else {
+            let remedy = format!("It needs Linux {since} or newer.");
+            Check::limited(name, "the driver has it not", remedy)
+        }
+    };
+    wanted.into_iter().map(check).collect()
+}
+
+/// Makes a device where nobody sees it, and probes the offloads.
+fn trial() -> Check {
+    let name = "trial";
+    let netns = match Netns::new_anonymous() {
+        Ok(netns) => netns,
+        Err(error) => {
+            return Check::limited(
+                name,
+                format!("not made: no network namespace to try in: {error}"),
+                "Try 'unshare -Urn adit doctor'.",
+            );
+        }
+    };
+    let vnet = VnetFormat { len: VnetLen::Tunnel, ..VnetFormat::default() };
+    let options = DeviceOptions::new(Mode::Tap).vnet_hdr(vnet).netns(netns);
+    let probed = options.open().and_then(|device| device.probe_offloads(&Offload::LADDER));
+    match probed {
+        Ok(taken) => match taken.first() {
+            Some(best) if best.contains(Offload::USO) => {
+                Check::ok(name, format!("a device can be made; offloads: {best}"))
+            }
+            best => Check::limited(
+                name,
+                format!("a device can be made; offloads: {}", best.copied().unwrap_or_default()),
+                "UDP super-packets (uso4, uso6) need Linux 6.2 or newer.",
+            ),
+        },
+        Err(error) => Check::limited(name, error.to_string(), error.remedy()).failed(),
+    }
+}

@@ -1,0 +1,96 @@
+//! `adit explain`.
+
+use super::{Context, capture};
+use crate::error::{self, Entry, Error, Exit, Result};
+use crate::output::Tone;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The code, as ADIT-E0802 or E0802; without one all are listed
+    code: Option<String>,
+}
+
+/// What a code means.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit explain: an entry of the list")]
+pub(crate) struct Explanation {
+    /// The stable code.
+    code: &'static str,
+    /// What happened, in a few words.
+    title: &'static str,
+    /// Why it happens.
+    explanation: &'static str,
+    /// What helps.
+    remedy: &'static str,
+}
+
+impl From<Entry> for Explanation {
+    fn from(entry: Entry) -> Self {
+        let Entry { code, title, explanation, remedy } = entry;
+        Self { code, title, explanation, remedy }
+    }
+}
+
+impl From<&adit::CauseEntry> for Explanation {
+    fn from(entry: &adit::CauseEntry) -> Self {
+        let adit::CauseEntry { code, title, explanation, remedy, .. } = *entry;
+        Self { code, title, explanation, remedy }
+    }
+}
+
+/// Every code there is, in order: the library's, then the program's.
+pub(crate) fn catalog() -> Vec<Explanation> {
+    let library = adit::Cause::CATALOG.iter().map(Explanation::from);
+    let program = error::CATALOG.into_iter().chain(capture::CATALOG).map(Explanation::from);
+    let mut all: Vec<Explanation> = library.chain(program).collect();
+    all.sort_by_key(|entry| entry.code);
+    all
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let output = &context.output;
+        let mut entries = catalog();
+        if let Some(code) = &self.code {
+            let wanted = normal(code);
+            entries.retain(|entry| entry.code == wanted);
+            if entries.is_empty() {
+                let message = format!("there is no code '{code}'");
+                return Err(Error::new(Exit::NotFound, &error::UNKNOWN, message).object(code));
+            }
+        }
+        if output.json {
+            output.value(&entries)?;
+        } else if self.code.is_some() {
+            for entry in entries {
+                output.line(format_args!(
+                    "{}: {}",
+                    output.paint(Tone::Name, entry.code),
+                    entry.title
+                ))?;
+                output.line(format_args!("\n{}", entry.explanation))?;
+                if !entry.remedy.is_empty() {
+                    output.line(format_args!("\n{}", entry.remedy))?;
+                }
+            }
+        } else {
+            for entry in entries {
+                output.line(format_args!(
+                    "{}  {}",
+                    output.paint(Tone::Name, entry.code),
+                    entry.title
+                ))?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// `e0102` and `0102` are `ADIT-E0802`.
+fn normal(code: &str) -> String {
+    let code = code.to_ascii_uppercase();
+    let digits = code.trim_start_matches("ADIT-").trim_start_matches('E');
+    format!("ADIT-E{digits:0>4}")
+}

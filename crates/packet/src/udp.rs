@@ -1,0 +1,213 @@
+//! The UDP header.
+
+use crate::{Malformed, checksum};
+
+/// A UDP datagram whose length was checked.
+///
+/// ```text
+///  0             2             4        6          8
+///  | source port | destination | length | checksum | payload up to length |
+/// ```
+///
+/// Source: RFC 768.
+#[derive(Clone, Copy, Debug)]
+pub struct Udp<'a> {
+    head: &'a [u8; UdpHeader::LEN],
+    payload: &'a [u8],
+}
+
+impl<'a> Udp<'a> {
+    /// Checks and reads the header. Bytes after the length are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed::UdpShort`]; [`Malformed::UdpLen`] if the length is less than the header or more
+    /// than there is.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+        let head: &[u8; UdpHeader::LEN] = datagram.first_chunk().ok_or(Malformed::UdpShort)?;
+        let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
+        let payload = datagram.get(UdpHeader::LEN..len).ok_or(Malformed::UdpLen)?;
+        Ok(Self { head, payload })
+    }
+
+    /// The fields of the header.
+    #[must_use]
+    pub fn header(&self) -> UdpHeader {
+        UdpHeader {
+            source_port: self.source_port(),
+            destination_port: self.destination_port(),
+            len: self.len(),
+            checksum: self.checksum(),
+        }
+    }
+
+    /// The sender's port.
+    #[must_use]
+    pub const fn source_port(&self) -> u16 {
+        u16::from_be_bytes([self.head[0], self.head[1]])
+    }
+
+    /// The receiver's port.
+    #[must_use]
+    pub const fn destination_port(&self) -> u16 {
+        u16::from_be_bytes([self.head[2], self.head[3]])
+    }
+
+    /// The length of header and payload.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "the header's field, at least 8")]
+    pub const fn len(&self) -> u16 {
+        u16::from_be_bytes([self.head[4], self.head[5]])
+    }
+
+    /// The checksum as it stands; 0 means none.
+    #[must_use]
+    pub const fn checksum(&self) -> u16 {
+        u16::from_be_bytes([self.head[6], self.head[7]])
+    }
+
+    /// The payload.
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+}
+
+/// A UDP header, to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UdpHeader {
+    /// The sender's port.
+    pub source_port: u16,
+    /// The receiver's port.
+    pub destination_port: u16,
+    /// The length of header and payload.
+    pub len: u16,
+    /// The checksum over pseudo header, header and payload; written as it is.
+    pub checksum: u16,
+}
+
+impl UdpHeader {
+    /// Its length.
+    pub const LEN: usize = 8;
+
+    /// The header's bytes.
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; Self::LEN] {
+        let [s0, s1] = self.source_port.to_be_bytes();
+        let [d0, d1] = self.destination_port.to_be_bytes();
+        let [l0, l1] = self.len.to_be_bytes();
+        let [c0, c1] = self.checksum.to_be_bytes();
+        [s0, s1, d0, d1, l0, l1, c0, c1]
+    }
+}
+
+/// A UDP header, to be edited in place; a checksum that is there is kept right, none stays none.
+///
+/// Where the checksum is still to be finished (`NEEDS_CSUM`) it covers the addresses only: then use
+/// [`Self::head_mut`] and adjust nothing.
+#[derive(Debug)]
+pub struct UdpMut<'a> {
+    head: &'a mut [u8; UdpHeader::LEN],
+}
+
+impl<'a> UdpMut<'a> {
+    /// Takes a datagram that [`Udp::parse`] accepts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Udp::parse`].
+    pub fn parse(datagram: &'a mut [u8]) -> Result<Self, Malformed> {
+        Udp::parse(datagram)?;
+        Ok(Self { head: datagram.first_chunk_mut().ok_or(Malformed::UdpShort)? })
+    }
+
+    /// Sets the sender's port and adjusts the checksum.
+    pub fn set_source_port(&mut self, port: u16) {
+        let old = u16::from_be_bytes([self.head[0], self.head[1]]);
+        [self.head[0], self.head[1]] = port.to_be_bytes();
+        self.adjust16(old, port);
+    }
+
+    /// Sets the receiver's port and adjusts the checksum.
+    pub fn set_destination_port(&mut self, port: u16) {
+        let old = u16::from_be_bytes([self.head[2], self.head[3]]);
+        [self.head[2], self.head[3]] = port.to_be_bytes();
+        self.adjust16(old, port);
+    }
+
+    /// Sets the checksum; 0 means none.
+    pub fn set_checksum(&mut self, checksum: u16) {
+        [self.head[6], self.head[7]] = checksum.to_be_bytes();
+    }
+
+    /// Adjusts the checksum for a 16-bit word that changed, e.g. a port.
+    pub fn adjust16(&mut self, old: u16, new: u16) {
+        self.adjust(|check| checksum::update16(check, old, new));
+    }
+
+    /// Adjusts the checksum for a 32-bit word that changed, e.g. an IPv4 address.
+    pub fn adjust32(&mut self, old: u32, new: u32) {
+        self.adjust(|check| checksum::update32(check, old, new));
+    }
+
+    /// The header's bytes.
+    #[must_use]
+    pub fn head_mut(&mut self) -> &mut [u8; UdpHeader::LEN] {
+        self.head
+    }
+
+    fn adjust(&mut self, update: impl FnOnce(u16) -> u16) {
+        match u16::from_be_bytes([self.head[6], self.head[7]]) {
+            0 => {}
+            check => self.set_checksum(match update(check) {
+                0 => 0xffff,
+                check => check,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: [u8; 10] = [0, 53, 0xc0, 0, 0, 9, 0x12, 0x34, b'x', 0xee];
+    const HEADER: UdpHeader =
+        UdpHeader { source_port: 53, destination_port: 0xc000, len: 9, checksum: 0x1234 };
+
+    #[test]
+    fn bytes_both_ways() {
+        assert_eq!(HEADER.to_bytes(), BYTES[..8]);
+        let view = Udp::parse(&BYTES).unwrap();
+        assert_eq!((view.header(), view.payload()), (HEADER, &b"x"[..]));
+    }
+
+    #[test]
+    fn edits_keep_the_checksum_and_none_stays_none() {
+        let mut bytes = BYTES;
+        let sum = checksum::of(&bytes);
+        let mut edit = UdpMut::parse(&mut bytes).unwrap();
+        edit.set_source_port(54);
+        edit.set_destination_port(7);
+        assert_eq!(checksum::of(&bytes), sum);
+        bytes[6..8].fill(0);
+        UdpMut::parse(&mut bytes).unwrap().set_source_port(55);
+        assert_eq!(Udp::parse(&bytes).unwrap().checksum(), 0);
+    }
+
+    #[test]
+    fn a_checksum_never_becomes_none() {
+        let mut bytes = [0, 1, 0, 0, 0, 8, 0xff, 0xfe];
+        UdpMut::parse(&mut bytes).unwrap().set_destination_port(0xfffe);
+        assert_eq!(Udp::parse(&bytes).unwrap().checksum(), 0xffff);
+    }
+
+    #[test]
+    fn each_fault_has_its_name() {
+        assert_eq!(Udp::parse(&BYTES[..7]).unwrap_err(), Malformed::UdpShort);
+        assert_eq!(Udp::parse(&BYTES[..8]).unwrap_err(), Malformed::UdpLen);
+        let mut bytes = BYTES;
+        bytes[5] = 7;
+        assert_eq!(Udp::parse(&bytes).unwrap_err(), Malformed::UdpLen);
+    }
+}
