@@ -32,18 +32,21 @@ impl Device {
     /// `Mismatch`: it is no TUN or TAP (ENOTTY), it has no device yet (EBADFD), or it is not of
     /// `mode`; `Unsupported`: its header has a length that virtio does not know.
     pub fn adopt(fd: OwnedFd, mode: Mode) -> Result<Self> {
-        let name = attached_name(fd.as_fd())?;
+        if let Some(cause) = Cause::of_descriptor(fd.as_fd(), Some(mode)) {
+            let number = if cause == Cause::Unattached { libc::EBADFD } else { libc::EINVAL };
+            return Err(Error::new("adopt", DESCRIPTOR, cause, errno(number)));
+        }
+        let name = queue_name(fd.as_fd())
+            .map_err(|error| Error::new("adopt", DESCRIPTOR, Cause::Other, error))?;
         let (netlink, info) = find(fd.as_fd(), &name)?;
         let failed = |error: io::Error| {
             Error::new("adopt", name, diagnose::setting(Setting::VnetHdr, &error), error)
         };
-        let Some(tun) = info.tun else {
-            return Err(Error::new("adopt", name, Cause::NotATun, errno(libc::ENOTTY)));
+        let not_tun = || {
+            let file = format!("a {} device", info.kind.as_deref().unwrap_or("hardware"));
+            Error::new("adopt", name, Cause::NotTun { file }, errno(libc::ENOTTY))
         };
-        if tun.mode != mode {
-            let cause = Cause::WrongMode { have: tun.mode, want: mode };
-            return Err(Error::new("adopt", name, cause, errno(libc::EINVAL)));
-        }
+        let tun = info.tun.ok_or_else(not_tun)?;
         let vnet_hdr = if tun.vnet_hdr { Some(format(fd.as_fd()).map_err(failed)?) } else { None };
         let layout = Layout { packet_info: tun.pi, vnet_hdr };
         let status = rustix::fs::fcntl_getfl(&fd).map_err(|error| failed(error.into()))?;
@@ -82,7 +85,7 @@ impl Device {
     pub fn from_systemd(name: Option<&str>, mode: Mode) -> Result<Self> {
         let object = name.unwrap_or("LISTEN_FDS");
         let fd = sys::inherit::take(name)
-            .map_err(|error| Error::new("take from systemd", object, Cause::NoDescriptor, error))?;
+            .map_err(|error| Error::new("take from systemd", object, Cause::NoFdPassed, error))?;
         Self::adopt(fd, mode)
     }
 }
@@ -105,7 +108,7 @@ impl Queue {
 }
 
 fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let failed = |error| Error::new("receive", DESCRIPTOR, Cause::NoDescriptor, error);
+    let failed = |error| Error::new("receive", DESCRIPTOR, Cause::NoFdPassed, error);
     let mut byte = [0; 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -121,17 +124,6 @@ fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
     first
         .filter(|_| !message.flags.contains(ReturnFlags::CTRUNC))
         .ok_or_else(|| failed(errno(libc::ENOMSG)))
-}
-
-/// The name of the device behind a descriptor; says what it is if there is none.
-fn attached_name(fd: BorrowedFd<'_>) -> Result<IfName> {
-    queue_name(fd).map_err(|error| {
-        let cause = match error.raw_os_error() {
-            Some(libc::EBADFD) => Cause::Unattached,
-            _ => Cause::NotATun,
-        };
-        Error::new("adopt", DESCRIPTOR, cause, error)
-    })
 }
 
 /// The device in its own namespace or, where we may not ask for that, in ours.

@@ -1,8 +1,25 @@
 //! Finds the cause of a failure, after it: the way that succeeds pays nothing.
+//!
+//! An errno of the kernel has many causes; here the rest of the machine is asked (netlink, `/proc`)
+//! which one it is. What has changed since the failure may mislead it: then the answer is
+//! [`Cause::NameRaced`] or [`Cause::Other`], never a guess.
 
-use crate::cause::Cause;
-use crate::netlink::Netlink;
-use crate::options::DeviceOptions;
+mod attach;
+mod descriptor;
+mod link;
+mod namespace;
+mod node;
+mod process;
+mod queue;
+mod setting;
+
+pub(crate) use attach::attach;
+pub(crate) use link::{link, link_at};
+pub(crate) use namespace::netns;
+pub(crate) use node::open_node;
+pub(crate) use setting::setting;
+
+use crate::Cause;
 use std::io;
 
 /// What was being set when it failed.
@@ -83,32 +100,15 @@ pub(crate) enum LinkSetting {
     Delete,
 }
 
-/// `open("/dev/net/tun")` failed.
-pub(crate) fn open_node(error: &io::Error) -> Cause {
-    let _ = error;
-    Cause::Other
-}
-
-/// TUNSETIFF failed; `netlink` is in the namespace of the device.
-pub(crate) fn attach(options: &DeviceOptions, netlink: &mut Netlink, error: &io::Error) -> Cause {
-    let _ = (options, netlink, error);
-    Cause::Other
-}
-
-/// Another ioctl on a queue failed.
-pub(crate) fn setting(setting: Setting, error: &io::Error) -> Cause {
-    let _ = (setting, error);
-    Cause::Other
-}
-
-/// A netlink request failed.
-pub(crate) fn link(setting: LinkSetting, error: &io::Error) -> Cause {
-    let _ = (setting, error);
-    Cause::Other
-}
-
-/// A namespace could not be opened or entered.
-pub(crate) fn netns(error: &io::Error) -> Cause {
-    let _ = error;
-    Cause::Other
+/// The causes that any request to the kernel may have.
+fn general(error: &io::Error) -> Cause {
+    match crate::netlink::raw_errno(error) {
+        Some(libc::EMFILE) => Cause::FilesOfProcess,
+        Some(libc::ENFILE) => Cause::FilesOfSystem,
+        Some(libc::ENOMEM | libc::ENOBUFS) => Cause::OutOfMemory,
+        Some(libc::EINTR) => Cause::Interrupted,
+        Some(libc::EBADF) => Cause::NotOpen,
+        Some(libc::ENOTTY) => Cause::NotTun { file: String::new() },
+        _ => Cause::Other,
+    }
 }

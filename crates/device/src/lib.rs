@@ -56,6 +56,7 @@ mod diagnose;
 mod error;
 mod features;
 mod filter;
+mod holders;
 mod layout;
 mod link;
 mod name;
@@ -65,10 +66,13 @@ mod offload;
 mod open;
 mod options;
 mod order;
+mod packet_socket;
 mod programs;
 mod queue;
 mod steering;
 mod sys;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod vnet_hash;
 
 pub use adit_packet::{
@@ -76,19 +80,25 @@ pub use adit_packet::{
     Pool, PoolConfig, ToeplitzKey, VnetHash, VnetHeader, VnetLen,
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
-pub use cause::Cause;
+pub use cause::{Cause, CauseEntry};
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
+pub use holders::{AllHolders, Holder, Holders, all_holders, holders};
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
 pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions, QUEUES_MAX};
+pub use packet_socket::{
+    PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
+};
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,
 };
+#[cfg(feature = "tokio")]
+pub use tokio::{AsyncQueue, Framed};
 pub use vnet_hash::{VnetHashCap, VnetHashConfig};

@@ -82,9 +82,11 @@ impl Link {
             let Place { netlink, index, .. } = &mut *place;
             result = work(netlink, *index);
         }
-        let name = place.name;
-        drop(place);
-        result.map_err(|error| Error::new(op, name, diagnose::link(setting, &error), error))
+        let Place { netlink, index, name } = &mut *place;
+        result.map_err(|error| {
+            let cause = diagnose::link_at(setting, netlink, *index, &error);
+            Error::new(op, *name, cause, error)
+        })
     }
 
     /// Finds the device again through its queue: the queue knows its namespace and its name.

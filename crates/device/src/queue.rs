@@ -178,7 +178,12 @@ impl Queue {
     }
 
     /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
-    fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair, more: bool) -> io::Result<PacketBuf> {
+    pub(crate) fn recv_packet(
+        &self,
+        pool: &mut Pool,
+        pair: &mut Pair,
+        more: bool,
+    ) -> io::Result<PacketBuf> {
         let mut header = [0; Layout::LEN_MAX];
         let header_len = self.layout.len();
         let [small, large] = pool.ready(pair).ok_or(Errno::NOBUFS)?;
@@ -290,6 +295,7 @@ impl Queue {
     ///
     /// # Errors
     /// EINVAL if it is attached, or if the device has one queue only; EPERM for a user who may not.
+    /// [`Cause::of_attach`](crate::Cause::of_attach) tells it.
     pub fn attach(&self) -> io::Result<()> {
         sys::tun::set_queue(self.fd.as_fd(), true)?;
         if let Some(place) = &self.place {

@@ -34,10 +34,10 @@ fn what_is_no_device_of_that_kind_is_refused() {
     let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     let node = std::fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();
     let cause = |fd, mode| Device::adopt(fd, mode).unwrap_err().cause().clone();
-    assert_eq!(cause(file, Mode::Tun), Cause::NotATun);
+    assert_eq!(cause(file, Mode::Tun), Cause::NotTun { file: "/dev/null".into() });
     assert_eq!(cause(node.into(), Mode::Tun), Cause::Unattached);
     let tap = descriptor(tap("t0"));
-    assert!(matches!(cause(tap, Mode::Tun), Cause::WrongMode { .. }));
+    assert!(matches!(cause(tap, Mode::Tun), Cause::FdMode { .. }));
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn a_queue_crosses_a_socket() {
 
     let (plain, other) = UnixDatagram::pair().unwrap();
     plain.send(b"no descriptor").unwrap();
-    assert_eq!(Device::receive(&other, Mode::Tap).unwrap_err().cause(), &Cause::NoDescriptor);
+    assert_eq!(Device::receive(&other, Mode::Tap).unwrap_err().cause(), &Cause::NoFdPassed);
     drop(here);
-    assert_eq!(Device::receive(&there, Mode::Tap).unwrap_err().cause(), &Cause::NoDescriptor);
+    assert_eq!(Device::receive(&there, Mode::Tap).unwrap_err().cause(), &Cause::NoFdPassed);
 }
 
 /// The second half of the next test, in a process of its own, as systemd would start it.
@@ -74,7 +74,7 @@ fn started_by_systemd() {
     let device = Device::from_systemd(Some("tap"), Mode::Tap).unwrap();
     assert_eq!(device.name().unwrap().to_string(), "t0");
     let again = Device::from_systemd(Some("tap"), Mode::Tap).unwrap_err();
-    assert_eq!(again.cause(), &Cause::NoDescriptor, "a descriptor has one owner");
+    assert_eq!(again.cause(), &Cause::NoFdPassed, "a descriptor has one owner");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn systemd_passes_a_device() {
     support::enter();
     assert_eq!(
         Device::from_systemd(None, Mode::Tap).unwrap_err().cause(),
-        &Cause::NoDescriptor,
+        &Cause::NoFdPassed,
         "nobody passed this process anything"
     );
     let queue = descriptor(tap("t0"));

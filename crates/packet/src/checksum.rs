@@ -107,6 +107,12 @@ impl Sum {
         lanes.into_iter().fold(self.add(Self(tail)), |sum, lane| sum.add(Self(lane)))
     }
 
+    /// The sum of the same bytes when they start at an odd offset (RFC 1071, section 2 B).
+    #[must_use]
+    pub const fn swapped(self) -> Self {
+        Self(self.fold_native().swap_bytes() as u64)
+    }
+
     /// The sum, folded to 16 bits and not inverted: what a `NEEDS_CSUM` packet holds in its
     /// checksum field for its pseudo header.
     #[must_use]

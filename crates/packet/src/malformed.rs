@@ -36,6 +36,10 @@ faults! {
     VnetGso => "virtio-net header with an unknown gso type",
     /// A header that this length of virtio-net header cannot carry, e.g. a tunnel in 10 bytes.
     VnetLen => "virtio-net header too small for its fields",
+    /// The checksum to be finished is past the packet's end.
+    VnetChecksum => "virtio-net checksum out of range",
+    /// A super-packet whose headers and virtio-net header do not agree.
+    SuperPacket => "super-packet whose headers do not fit its gso type",
     /// Fewer than 14 bytes.
     EthernetShort => "ethernet header too short",
     /// A tag that ends before its 4 bytes.

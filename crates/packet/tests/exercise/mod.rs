@@ -2,9 +2,9 @@
 //! targets call the same functions.
 
 use adit_packet::{
-    Arp, Endian, Ethernet, HashTypes, Headers, Icmp, Ipv4, Ipv4Mut, Ipv6, Ipv6Mut, Neighbour,
-    PacketInfo, Tcp, TcpMut, Toeplitz, ToeplitzKey, Udp, UdpMut, VnetHeader, VnetLen, checksum,
-    icmp, rss_hash,
+    Arp, Coalescer, Endian, Ethernet, HashTypes, Headers, Icmp, Ipv4, Ipv4Mut, Ipv6, Ipv6Mut,
+    Layer, Neighbour, PacketBuf, PacketInfo, SuperPacket, Tcp, TcpMut, Toeplitz, ToeplitzKey, Udp,
+    UdpMut, VnetHeader, VnetLen, checksum, icmp, rss_hash,
 };
 
 /// Ethernet and ARP.
@@ -130,6 +130,66 @@ pub(crate) fn before(bytes: &[u8]) {
     if let Ok(info) = PacketInfo::decode(bytes) {
         assert_eq!(info.encode(), bytes[..PacketInfo::LEN]);
     }
+}
+
+/// A virtio-net header of 24 bytes and what it stands before, cut up.
+pub(crate) fn segment(bytes: &[u8]) {
+    let Some((header, bytes)) = bytes.split_first_chunk::<{ VnetHeader::LEN_MAX }>() else {
+        return;
+    };
+    let Ok(vnet) = VnetHeader::decode(header, VnetLen::Tunnel, Endian::Little) else { return };
+    for layer in [Layer::Frame, Layer::Packet] {
+        let Ok(whole) = SuperPacket::parse(bytes, &vnet, layer) else { continue };
+        let mut payload = 0;
+        let mut packet = PacketBuf::new(0, bytes.len());
+        for segment in whole.segments() {
+            packet.reset(0);
+            segment.append_to(&mut packet).expect("no longer than the whole");
+            assert_eq!(packet.len(), segment.len());
+            assert_eq!(layer.parse(packet.bytes()).map(|headers| headers.end()), Ok(packet.len()));
+            payload += segment.payload().len();
+        }
+        assert_eq!(payload, whole.payload().len());
+        assert_eq!(whole.segments().len(), whole.count());
+    }
+}
+
+/// Packets, each after a byte with its length and one with its flags, joined.
+pub(crate) fn coalesce(bytes: &[u8]) {
+    let mut packets = Vec::new();
+    let mut rest = bytes;
+    while let [len, flags, after @ ..] = rest {
+        let (packet, after) = after.split_at(usize::from(*len).min(after.len()));
+        let mut buffer = PacketBuf::new(0, packet.len());
+        buffer.extend(packet).expect("made to measure");
+        buffer.meta.vnet.flags = flags & VnetHeader::DATA_VALID;
+        packets.push(buffer);
+        rest = after;
+    }
+    for layer in [Layer::Frame, Layer::Packet] {
+        let mut coalescer = Coalescer::new(layer);
+        let trains = coalescer.join(&packets);
+        let mut seen = vec![false; packets.len()];
+        for train in trains.iter() {
+            let members: Vec<usize> = train.members().collect();
+            assert_eq!(members.len(), train.count());
+            assert!(members.is_sorted());
+            members.iter().for_each(|&at| assert!(!core::mem::replace(&mut seen[at], true)));
+            if train.count() > 1 {
+                assert_cuts_up_again(
+                    &train.pieces().collect::<Vec<_>>().concat(),
+                    &train.vnet(),
+                    layer,
+                );
+            }
+        }
+        assert!(seen.into_iter().all(|seen| seen), "no packet is lost");
+    }
+}
+
+fn assert_cuts_up_again(bytes: &[u8], vnet: &VnetHeader, layer: Layer) {
+    let whole = SuperPacket::parse(bytes, vnet, layer).expect("what was joined is a super-packet");
+    assert!(whole.count() > 1);
 }
 
 /// The tables that [`flow`] needs, made once.

@@ -136,7 +136,7 @@ fn detail(output: &Output, device: &Device) -> Result<()> {
         row(addr.family, format!("{} scope {} {flags}", addr.text(), addr.scope));
     }
     for holder in &device.holders {
-        let fds = holder.fds.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let fds = holder.fds.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
         let command = clean(&holder.command);
         row("held by", format!("{command}, process {}, descriptors {fds}", holder.pid));
     }

@@ -1,0 +1,35 @@
+//! Why a descriptor that was passed to us cannot be used.
+
+use super::general;
+use crate::{Cause, Mode, sys};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+impl Cause {
+    /// What speaks against using `fd` as a queue, of a device of mode `want` if that matters:
+    /// `None` if nothing does. Asks the descriptor itself and changes nothing.
+    #[must_use]
+    pub fn of_descriptor(fd: BorrowedFd<'_>, want: Option<Mode>) -> Option<Self> {
+        let request = match sys::tun::features(fd).and_then(|_| sys::tun::get_iff(fd)) {
+            Ok(request) => request,
+            Err(error) => return Some(not_a_queue(fd, &error)),
+        };
+        let tap = request.flags & sys::tun::IFF_TAP != 0;
+        let have = if tap { Mode::Tap } else { Mode::Tun };
+        want.filter(|&want| want != have).map(|want| Self::FdMode { have, want })
+    }
+}
+
+fn not_a_queue(fd: BorrowedFd<'_>, error: &io::Error) -> Cause {
+    match error.raw_os_error() {
+        Some(libc::EBADFD) => Cause::Unattached,
+        Some(libc::EBADF) => Cause::NotOpen,
+        // Each kind of file has its own way not to know a request.
+        Some(libc::ENOTTY | libc::EINVAL | libc::EOPNOTSUPP | libc::EFAULT | libc::EPERM) => {
+            let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+            Cause::NotTun { file: link.map_or_else(|_| String::new(), |l| l.display().to_string()) }
+        }
+        _ => general(error),
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a packet was not received or sent. Source: `tun_get_user`, `tun_do_read` of Linux
+//! `drivers/net/tun.c`.
+
+use super::general;
+use crate::{Cause, Mode, Queue, sys};
+use std::io;
+use std::os::fd::AsFd;
+
+/// A frame's header: two addresses and a type.
+const ETHERNET_HEADER_LEN: usize = 14;
+
+impl Cause {
+    /// Why `queue` did not send `record`: a packet with the headers of the queue's layout before it.
+    #[must_use]
+    pub fn of_send(queue: &Queue, record: &[u8], error: &io::Error) -> Self {
+        let Some(errno) = error.raw_os_error() else { return malformed(error) };
+        match errno {
+            libc::EIO => Self::LinkDown,
+            libc::EINVAL => refused(queue, record),
+            libc::EMSGSIZE => {
+                let len = record.len().saturating_sub(queue.layout().len());
+                Self::PacketTooLong { len, max: queue.len_max() }
+            }
+            libc::EBUSY => Self::QueueDetached,
+            _ => either(queue, errno, error),
+        }
+    }
+
+    /// Why a queue could not be attached or detached.
+    #[must_use]
+    pub fn of_attach(error: &io::Error) -> Self {
+        super::setting(super::Setting::Queue, error)
+    }
+
+    /// Why `queue` gave nothing into a buffer of `len` bytes.
+    #[must_use]
+    pub fn of_recv(queue: &Queue, len: usize, error: &io::Error) -> Self {
+        let Some(errno) = error.raw_os_error() else { return malformed(error) };
+        match errno {
+            libc::EINVAL => Self::BufferShort { len, headers: queue.layout().len() },
+            // The read that was waiting when the device went says EFAULT, too.
+            libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_ok() => Self::TunnelHeaderShort,
+            libc::EFAULT => Self::DeviceGone,
+            libc::ENOBUFS => Self::NoBuffer,
+            _ => either(queue, errno, error),
+        }
+    }
+}
+
+/// What both directions may meet.
+fn either(queue: &Queue, errno: i32, error: &io::Error) -> Cause {
+    match errno {
+        libc::EBADFD | libc::ENODEV => Cause::DeviceGone,
+        libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_err() => Cause::DeviceGone,
+        libc::EAGAIN => Cause::WouldBlock,
+        _ => general(error),
+    }
+}
+
+/// Our own refusal of a header, before the kernel's.
+fn malformed(error: &io::Error) -> Cause {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Cause::VnetHeaderRefused,
+        _ => general(error),
+    }
+}
+
+/// Which rule the record breaks.
+fn refused(queue: &Queue, record: &[u8]) -> Cause {
+    let layout = queue.layout();
+    let headers = layout.len();
+    if record.is_empty() {
+        return Cause::PacketEmpty;
+    }
+    let Some(packet) = record.get(headers..) else {
+        return Cause::HeadersShort { len: record.len(), headers };
+    };
+    match (queue.mode(), packet.first()) {
+        (Mode::Tap, _) if packet.len() < ETHERNET_HEADER_LEN => {
+            Cause::FrameShort { len: packet.len() }
+        }
+        (Mode::Tun, None) => Cause::PacketEmpty,
+        // With packet information the kernel believes that.
+        (Mode::Tun, Some(first)) if !layout.packet_info && !matches!(first >> 4, 4 | 6) => {
+            Cause::NotIp { version: first >> 4 }
+        }
+        _ if layout.vnet_hdr.is_some() => Cause::VnetHeaderRefused,
+        _ => Cause::Other,
+    }
+}

@@ -1,0 +1,228 @@
+//! Who has a TUN or TAP device open.
+
+use crate::{IfName, Netns, sys};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// How many descriptors of all processes are looked at: beyond, the answer is partial.
+const DESCRIPTORS_MAX: usize = 500_000;
+
+/// How long the search goes on: it serves an error message.
+const TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How many holders are listed: one device has at most 256 queues, a host some dozens of devices.
+const HOLDERS_MAX: usize = 4096;
+
+/// How many bytes of a process's name are kept; the kernel's own limit is 15.
+const COMMAND_LEN_MAX: usize = 64;
+
+/// A process that has a device open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// Its name (`/proc/PID/comm`), up to 15 bytes; what cannot be printed is escaped.
+    pub command: String,
+    /// Its descriptors of the device: one a queue.
+    pub fds: Vec<RawFd>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} ({})", self.pid, self.command)
+    }
+}
+
+/// What [`holders`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// The processes, by their number.
+    pub list: Vec<Holder>,
+    /// Whether something could not be looked at (other users' processes, or too many), so that
+    /// there may be more.
+    pub partial: bool,
+}
+
+/// Who has the device `name` of `netns` (the calling thread's, if `None`) open; see [`all_holders`].
+///
+/// # Errors
+/// As [`all_holders`].
+pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
+    let mut found = search(Some(name), netns)?;
+    let list = found.devices.remove(name).unwrap_or_default();
+    Ok(Holders { list, partial: found.partial })
+}
+
+/// What [`all_holders`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllHolders {
+    /// The holders of each device that has one, by their number.
+    pub devices: BTreeMap<IfName, Vec<Holder>>,
+    /// As in [`Holders`].
+    pub partial: bool,
+}
+
+/// Who has the devices of `netns` (the calling thread's, if `None`) open, by what
+/// `/proc/PID/fdinfo` says.
+///
+/// Reads the descriptors of every process that it may; of those that it may not (without
+/// `CAP_SYS_PTRACE`: other users') it only says that there may be more. A device of the same name in
+/// another namespace is told apart by the descriptor itself where that can be had
+/// (`pidfd_getfd(2)`, for a moment), else by the namespace of its process, which is wrong for a
+/// program that opened the device elsewhere. Processes outside of the caller's pid namespace are
+/// not seen.
+///
+/// # Errors
+/// Those of opening `/proc` and `/proc/thread-self/ns/net`.
+pub fn all_holders(netns: Option<&Netns>) -> io::Result<AllHolders> {
+    search(None, netns)
+}
+
+fn search(name: Option<&IfName>, netns: Option<&Netns>) -> io::Result<AllHolders> {
+    let inode = match netns {
+        Some(netns) => netns.inode()?,
+        None => Netns::current()?.inode()?,
+    };
+    let mut search = Search {
+        name,
+        inode,
+        found: AllHolders::default(),
+        count: 0,
+        left: DESCRIPTORS_MAX,
+        until: Instant::now() + TIME_MAX,
+    };
+    let entries =
+        fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut pids: Vec<u32> = entries.filter_map(|name| name.parse().ok()).collect();
+    pids.sort_unstable();
+    for pid in pids {
+        if search.is_over() {
+            search.found.partial = true;
+            break;
+        }
+        search.process(pid);
+    }
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    /// The only device that matters, if it is one.
+    name: Option<&'a IfName>,
+    /// The namespace of the devices.
+    inode: u64,
+    found: AllHolders,
+    count: usize,
+    left: usize,
+    until: Instant,
+}
+
+impl Search<'_> {
+    fn is_over(&self) -> bool {
+        self.left == 0 || self.count >= HOLDERS_MAX || Instant::now() >= self.until
+    }
+
+    fn process(&mut self, pid: u32) {
+        let entries = match fs::read_dir(format!("/proc/{pid}/fdinfo")) {
+            Ok(entries) => entries,
+            Err(error) => return self.missed(&error),
+        };
+        let mut held: BTreeMap<IfName, Vec<RawFd>> = BTreeMap::new();
+        for entry in entries.take(self.left) {
+            self.left -= 1;
+            let fd = match entry {
+                Ok(entry) => entry.file_name().to_str().and_then(|fd| fd.parse().ok()),
+                Err(error) => {
+                    self.missed(&error);
+                    break;
+                }
+            };
+            let Some(fd) = fd else { continue };
+            match fs::read(format!("/proc/{pid}/fdinfo/{fd}")) {
+                Ok(info) => {
+                    let device =
+                        device_of(&info).filter(|at| self.name.is_none_or(|name| name == at));
+                    if let Some(device) = device.filter(|_| self.is_ours(pid, fd)) {
+                        held.entry(device).or_default().push(fd);
+                    }
+                }
+                Err(error) => self.missed(&error),
+            }
+        }
+        for (device, mut fds) in held {
+            fds.sort_unstable();
+            self.count += 1;
+            let holder = Holder { pid, command: command(pid), fds };
+            self.found.devices.entry(device).or_default().push(holder);
+        }
+    }
+
+    /// What ended while we looked holds nothing; what we may not read might.
+    fn missed(&mut self, error: &io::Error) {
+        let ended = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
+        self.found.partial |= !ended;
+    }
+
+    /// Whether the device behind the descriptor is in the namespace in question.
+    fn is_ours(&mut self, pid: u32, fd: RawFd) -> bool {
+        if let Some(inode) = device_netns(pid, fd) {
+            return inode == self.inode;
+        }
+        match fs::metadata(format!("/proc/{pid}/ns/net")) {
+            Ok(netns) => netns.ino() == self.inode,
+            Err(error) => {
+                self.missed(&error);
+                false
+            }
+        }
+    }
+}
+
+/// The namespace in which the device of another process's descriptor is; `None` if we may not know.
+fn device_netns(pid: u32, fd: RawFd) -> Option<u64> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let queue = pidfd_getfd(process.as_fd(), fd, PidfdGetfdFlags::empty()).ok()?;
+    let netns = sys::tun::dev_netns(queue.as_fd()).ok()?;
+    Netns::try_from(netns).ok()?.inode().ok()
+}
+
+/// The device of a descriptor, out of the line `iff: NAME` of the tun driver.
+fn device_of(info: &[u8]) -> Option<IfName> {
+    let mut lines = info.split(|&byte| byte == b'\n');
+    let device = lines.find_map(|line| line.strip_prefix(b"iff:"))?;
+    IfName::new(OsStr::from_bytes(device.strip_prefix(b"\t").unwrap_or(device))).ok()
+}
+
+fn command(pid: u32) -> String {
+    let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+    let text: String = String::from_utf8_lossy(comm).chars().take(COMMAND_LEN_MAX).collect();
+    if text.is_empty() { "?".into() } else { text.escape_debug().to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_the_driver_names_the_device() {
+        let info = b"pos:\t0\nflags:\t02\nmnt_id:\t30\nino:\t5\niff:\ttun0\n";
+        assert_eq!(device_of(info), "tun0".parse().ok());
+        assert_eq!(device_of(b"pos:\t0\nflags:\ttun0\n"), None);
+        assert_eq!(device_of(b"iff:\t\n"), None);
+    }
+
+    #[test]
+    fn a_command_is_printable() {
+        assert!(!command(std::process::id()).is_empty());
+        assert_eq!(command(u32::MAX), "?");
+    }
+}

@@ -1,0 +1,366 @@
+//! Queues on tokio's reactor.
+//!
+//! Two facts of the kernel shape this file. A queue whose device was deleted polls as EPOLLERR and
+//! nothing else, which tokio does not take for readable: every wait asks for errors as well. And a
+//! queue whose link is down never polls as writable, while a write says EIO at once: a send is tried
+//! before it waits. Source: `tun_chr_poll` and `tun_get_user` of Linux `drivers/net/tun.c`.
+
+mod framed;
+
+pub use framed::Framed;
+
+use crate::sys::reactor;
+use crate::{BatchSent, Queue};
+use adit_packet::{Batch, PacketBuf, Pair, Pool};
+use rustix::io::Errno;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, ready};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
+use tokio::task::coop::consume_budget;
+
+/// A [`Queue`] whose calls wait in tokio's reactor.
+///
+/// One call moves one packet, whole, with the headers of its [`Layout`](crate::Layout) before it.
+/// All calls take `&self`: a task may receive while another sends, without a lock. Of several tasks
+/// that receive, every packet wakes all: one receiver a queue.
+///
+/// All futures are cancel-safe: one that is dropped before it is ready has moved no packet.
+///
+/// As [`AsyncRead`], one read is one packet, and what a short buffer does not hold is lost; as
+/// [`AsyncWrite`], one write (vectored or not) is one packet, and flushing does nothing. Both, for
+/// the queue or a reference to it, wake only the last task that polled in that direction.
+///
+/// # Errors
+/// Those of [`Queue`]. Of a device that was deleted, every call gives EBADFD
+/// ([`DeviceGone`](crate::ErrorKind::DeviceGone)) at once, a wait that is under way included. Of a
+/// link that is down, every send gives EIO; receiving waits on, and goes on when it is up.
+#[derive(Debug)]
+pub struct AsyncQueue {
+    /// Registered for reading only. So its other direction is never ready while the device lives
+    /// and always when it is gone: what those who poll for reading need to hear of that as well.
+    reader: AsyncFd<Queue>,
+    /// The same queue by a second descriptor, for the reactor knows each but once. Sends seldom
+    /// wait (only a limited send buffer makes them), so it is made for the first one that does.
+    writer: OnceLock<AsyncFd<OwnedFd>>,
+}
+
+/// A packet, or the end of the device: EPOLLERR.
+const TO_RECV: Interest = Interest::READABLE.add(Interest::ERROR);
+const TO_SEND: Interest = Interest::WRITABLE.add(Interest::ERROR);
+
+impl AsyncQueue {
+    /// Takes a queue to the reactor of the running runtime, and sets it non-blocking.
+    ///
+    /// # Errors
+    /// Those of fcntl(2) and epoll_ctl(2): ENOSPC at the limit of watched descriptors.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one without I/O.
+    #[track_caller]
+    pub fn new(queue: Queue) -> io::Result<Self> {
+        queue.set_nonblocking(true)?;
+        let reader = reactor::register_queue(queue, Interest::READABLE)?;
+        Ok(Self { reader, writer: OnceLock::new() })
+    }
+
+    /// The queue itself. It must stay non-blocking: otherwise calls hold up the whole runtime.
+    #[must_use]
+    pub fn get_ref(&self) -> &Queue {
+        self.reader.get_ref()
+    }
+
+    /// Takes the queue out of the reactor. It stays non-blocking.
+    #[must_use]
+    pub fn into_inner(self) -> Queue {
+        self.reader.into_inner()
+    }
+
+    /// Makes a stream and a sink of packets of it, in buffers of `pool`.
+    #[must_use]
+    pub fn into_framed(self, pool: Pool) -> Framed {
+        Framed::new(self, pool)
+    }
+
+    /// Waits until there may be a packet to read or the device is gone: [`Self::try_recv`] tells.
+    ///
+    /// # Errors
+    /// If the runtime is shutting down.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.reader.ready(TO_RECV).await?.retain_ready();
+        Ok(())
+    }
+
+    /// Waits until there may be room to send or the device is gone: [`Self::try_send`] tells.
+    /// While the link is down there is none.
+    ///
+    /// # Errors
+    /// If the runtime is shutting down; for the first wait those of [`Self::new`] and EMFILE.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.writer()?.ready(TO_SEND).await?.retain_ready();
+        Ok(())
+    }
+
+    /// Receives one packet if the reactor knows of one; see [`Queue::recv`].
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`]. EAGAIN (`WouldBlock`): wait for [`Self::readable`].
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.reader.try_io(Interest::READABLE, |queue| queue.recv(buf)) {
+            Err(error) if would_block(&error) => {
+                self.reader.try_io(Interest::ERROR, |_| Err(gone())).map_err(with_errno)
+            }
+            result => result,
+        }
+    }
+
+    /// Sends one packet if there is room; see [`Queue::send`].
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`]. EAGAIN (`WouldBlock`): wait for [`Self::writable`].
+    pub fn try_send(&self, packet: &[u8]) -> io::Result<usize> {
+        match self.get_ref().send(packet) {
+            // Once more under the reactor's eyes, so that it takes note.
+            Err(error) if would_block(&error) => {
+                let send = || self.get_ref().send(packet);
+                self.writer()?.try_io(Interest::WRITABLE, |_| send()).map_err(with_errno)
+            }
+            result => result,
+        }
+    }
+
+    /// Receives one packet into `buf`, its headers first, and gives their length together.
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`] and [`Queue::recv`].
+    pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        consume_budget().await;
+        when_ready(&self.reader, TO_RECV, || self.get_ref().recv(buf)).await
+    }
+
+    /// Waits for the first packet, then receives as many as there are; see [`Queue::recv_batch`].
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`] and [`Queue::recv_batch`].
+    pub async fn recv_batch(
+        &self,
+        pool: &mut Pool,
+        pair: &mut Pair,
+        batch: &mut Batch,
+    ) -> io::Result<usize> {
+        consume_budget().await;
+        let recv = || self.get_ref().recv_batch(pool, pair, batch);
+        when_ready(&self.reader, TO_RECV, recv).await
+    }
+
+    /// Sends one packet, its headers first.
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`] and [`Queue::send`].
+    pub async fn send(&self, packet: &[u8]) -> io::Result<usize> {
+        self.send_with(|queue| queue.send(packet)).await
+    }
+
+    /// Sends one packet with the headers that its meta says.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_packet(&self, packet: &PacketBuf) -> io::Result<usize> {
+        self.send_with(|queue| queue.send_packet(packet)).await
+    }
+
+    /// Waits for room for the first packet, then sends as many from the front of `batch` as there
+    /// is room for; what could not be sent yet stays in `batch`. See [`Queue::send_batch`].
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`] and [`Queue::send_batch`].
+    pub async fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
+        self.send_with(|queue| queue.send_batch(pool, batch)).await
+    }
+
+    async fn send_with<R>(&self, mut send: impl FnMut(&Queue) -> io::Result<R>) -> io::Result<R> {
+        consume_budget().await;
+        match send(self.get_ref()) {
+            Err(error) if would_block(&error) => {}
+            result => return result,
+        }
+        when_ready(self.writer()?, TO_SEND, || send(self.get_ref())).await
+    }
+
+    fn poll_recv_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut recv: impl FnMut(&Queue) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        while let Poll::Ready(guard) = self.reader.poll_read_ready(cx) {
+            if let Ok(result) = guard?.try_io(|reader| recv(reader.get_ref())) {
+                return Poll::Ready(result);
+            }
+        }
+        ready!(self.reader.poll_write_ready(cx))?.retain_ready();
+        Poll::Ready(Err(gone()))
+    }
+
+    fn poll_send_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut send: impl FnMut(&Queue) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        match send(self.get_ref()) {
+            Err(error) if would_block(&error) => {}
+            result => return Poll::Ready(result),
+        }
+        loop {
+            let mut guard = ready!(self.writer()?.poll_write_ready(cx))?;
+            let gone_now = guard.ready().is_write_closed();
+            match guard.try_io(|_| send(self.get_ref())) {
+                Ok(result) => return Poll::Ready(result),
+                Err(_) if gone_now => return Poll::Ready(Err(gone())),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn writer(&self) -> io::Result<&AsyncFd<OwnedFd>> {
+        if self.writer.get().is_none() {
+            let fd = self.as_fd().try_clone_to_owned()?;
+            // Registered for reading as well, for the kernel tells of the end of a device only
+            // those who wait for packets. Another task may have been faster: then this one goes.
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let _ = self.writer.set(reactor::register_fd(fd, interest)?);
+        }
+        Ok(self.writer.get().expect("it was set above, and is never taken out"))
+    }
+}
+
+/// Tries `io` whenever `fd` is ready, until it gives something other than EAGAIN.
+async fn when_ready<T: AsRawFd, R>(
+    fd: &AsyncFd<T>,
+    interest: Interest,
+    mut io: impl FnMut() -> io::Result<R>,
+) -> io::Result<R> {
+    loop {
+        let mut guard = fd.ready(interest).await?;
+        match io() {
+            Err(error) if would_block(&error) => {}
+            result => return result,
+        }
+        // The kernel tells of the end a moment before its calls fail, and never again.
+        if guard.ready().is_error() {
+            return Err(gone());
+        }
+        guard.clear_ready_matching(Ready::READABLE | Ready::WRITABLE);
+    }
+}
+
+fn would_block(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// The reactor's own `WouldBlock` has no errno.
+fn with_errno(error: io::Error) -> io::Error {
+    if would_block(&error) { Errno::AGAIN.into() } else { error }
+}
+
+/// What the calls on a queue give whose device was deleted.
+fn gone() -> io::Error {
+    Errno::BADFD.into()
+}
+
+impl AsyncRead for &AsyncQueue {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let len = ready!(self.poll_recv_with(cx, |queue| queue.recv(buf.initialize_unfilled())))?;
+        buf.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for &AsyncQueue {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        packet: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send_with(cx, |queue| queue.send(packet))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send_with(cx, |queue| queue.send_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for AsyncQueue {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for AsyncQueue {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        packet: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write(cx, packet)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsFd for AsyncQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+impl AsRawFd for AsyncQueue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.get_ref().as_raw_fd()
+    }
+}

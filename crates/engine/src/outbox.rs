@@ -1,0 +1,218 @@
+//! Where packets leave an engine.
+
+use alloc::vec::Vec;
+
+use adit_packet::{Batch, PacketBuf, Pool};
+
+use crate::{DropReason, Endpoint};
+
+/// The two doors of an engine: packets sent, grouped by destination, and packets discarded.
+///
+/// It owns the thread's [`Pool`]: what is discarded goes back there at once, and packets that an
+/// engine makes come from there. After a batch of calls to an engine its owner takes the packets out
+/// with [`Self::next_group`]. Per destination they keep their order; destinations come in the order
+/// in which they were first sent to.
+#[derive(Debug)]
+pub struct Outbox {
+    pool: Pool,
+    limit: usize,
+    /// Packets sent and not yet taken out, each linked to the next one for the same destination.
+    slots: Vec<Slot>,
+    groups: Vec<Group>,
+    /// The group that was last sent to: most often the next packet goes there or to the one after.
+    last: usize,
+    /// The first group that may not be empty.
+    first: usize,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Slot {
+    packet: Option<PacketBuf>,
+    next: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Group {
+    to: Endpoint,
+    /// The first and the last slot; `None` when all was taken out.
+    ends: Option<(usize, usize)>,
+}
+
+impl Outbox {
+    /// How many packets it holds unless told otherwise: a batch of 64, flooded to 256 ports.
+    pub const LIMIT: usize = 64 * 256;
+
+    /// An empty outbox for at most [`Self::LIMIT`] packets.
+    #[must_use]
+    pub fn new(pool: Pool) -> Self {
+        Self::with_limit(pool, Self::LIMIT)
+    }
+
+    /// An empty outbox for at most `limit` packets.
+    #[must_use]
+    pub const fn with_limit(pool: Pool, limit: usize) -> Self {
+        let counts = Counts { made: 0, sent: 0, discarded: [0; DropReason::ALL.len()] };
+        Self { pool, limit, slots: Vec::new(), groups: Vec::new(), last: 0, first: 0, counts }
+    }
+
+    /// Sends a packet. If the outbox is full it is discarded ([`DropReason::OutboxFull`]).
+    pub fn send(&mut self, to: Endpoint, packet: PacketBuf) {
+        if self.slots.len() >= self.limit {
+            return self.discard(packet, DropReason::OutboxFull);
+        }
+        self.counts.sent += 1;
+        let slot = self.slots.len();
+        self.slots.push(Slot { packet: Some(packet), next: None });
+        let at = self.group_of(to);
+        let Some(group) = self.groups.get_mut(at) else { return };
+        self.last = at;
+        self.first = self.first.min(at);
+        if let Some((first, last)) = group.ends {
+            group.ends = Some((first, slot));
+            if let Some(before) = self.slots.get_mut(last) {
+                before.next = Some(slot);
+            }
+        } else {
+            group.ends = Some((slot, slot));
+        }
+    }
+
+    /// Sends a copy of `packet` with its meta. Without a buffer for it, that is counted as a packet
+    /// made and discarded ([`DropReason::NoBuffer`]).
+    pub fn send_copy(&mut self, to: Endpoint, packet: &PacketBuf) {
+        self.counts.made += 1;
+        match self.pool.copy_of(packet) {
+            Some(copy) => self.send(to, copy),
+            None => self.counts.note(DropReason::NoBuffer),
+        }
+    }
+
+    /// Discards a packet: counts why and gives its buffer back to the pool.
+    pub fn discard(&mut self, packet: PacketBuf, why: DropReason) {
+        self.counts.note(why);
+        self.pool.give(packet);
+    }
+
+    /// An empty buffer with room for `len` bytes for a packet that the engine makes itself and then
+    /// sends, discards or holds; `None` if the pool has none left.
+    #[must_use]
+    pub fn make(&mut self, len: usize) -> Option<PacketBuf> {
+        let packet = self.pool.take(len)?;
+        self.counts.made += 1;
+        Some(packet)
+    }
+
+    /// The pool, for whoever feeds the engine. An engine uses [`Self::make`], which counts.
+    #[must_use]
+    pub const fn pool(&mut self) -> &mut Pool {
+        &mut self.pool
+    }
+
+    /// What was made, sent and discarded since the start.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether all that was sent was taken out: [`Self::next_group`] said `None`.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Appends to `batch` packets for one destination, in order, as many as it takes, and returns
+    /// the destination; `None` when there are no more (or the batch is full).
+    ///
+    /// Take the packets out of the batch before the next call: it may be for another destination.
+    pub fn next_group(&mut self, batch: &mut Batch) -> Option<Endpoint> {
+        if batch.is_full() {
+            return None;
+        }
+        while let Some(group) = self.groups.get_mut(self.first) {
+            let Some((first, last)) = group.ends.take() else {
+                self.first += 1;
+                continue;
+            };
+            let mut next = Some(first);
+            while let Some(at) = next.filter(|_| !batch.is_full()) {
+                let Some(slot) = self.slots.get_mut(at) else { break };
+                next = slot.next;
+                if let Some(packet) = slot.packet.take() {
+                    // It is not full.
+                    let _ = batch.push(packet);
+                }
+            }
+            group.ends = next.map(|next| (next, last));
+            return Some(group.to);
+        }
+        self.slots.clear();
+        self.groups.clear();
+        (self.first, self.last) = (0, 0);
+        None
+    }
+
+    /// The group of a destination, looked for from where the last one was: a train of packets to one
+    /// destination and a flood over all ports both find theirs at once.
+    fn group_of(&mut self, to: Endpoint) -> usize {
+        let (before, from) = self.groups.split_at(self.last);
+        if let Some(ahead) = from.iter().position(|group| group.to == to) {
+            return self.last + ahead;
+        }
+        before.iter().position(|group| group.to == to).unwrap_or_else(|| {
+            self.groups.push(Group { to, ends: None });
+            self.groups.len() - 1
+        })
+    }
+}
+
+/// What went through an [`Outbox`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    made: u64,
+    sent: u64,
+    discarded: [u64; DropReason::ALL.len()],
+}
+
+impl Counts {
+    /// Packets that the engine made itself, copies included.
+    #[must_use]
+    pub const fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// Packets sent.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Packets discarded, for whatever reason.
+    #[must_use]
+    pub fn discarded(&self) -> u64 {
+        self.discarded.iter().sum()
+    }
+
+    /// Packets discarded, by reason, those reasons only that occurred.
+    pub fn by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        let counts = self.discarded.iter().copied();
+        DropReason::ALL.into_iter().zip(counts).filter(|&(_, count)| count != 0)
+    }
+
+    /// The law of every engine: what came in and what was made left by one of the doors or is held.
+    #[must_use]
+    pub fn balance(&self, received: u64, held: usize) -> bool {
+        let held = u64::try_from(held).unwrap_or(u64::MAX);
+        received + self.made == self.sent + self.discarded() + held
+    }
+
+    fn note(&mut self, why: DropReason) {
+        let at = DropReason::ALL.iter().position(|&reason| reason == why);
+        if let Some(count) = at.and_then(|at| self.discarded.get_mut(at)) {
+            *count += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

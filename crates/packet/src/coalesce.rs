@@ -1,0 +1,525 @@
+//! Packets of one flow joined to super-packets, so that many cross in one system call.
+
+use alloc::vec::Vec;
+
+use crate::segment::{finish_ipv4, len16, pseudo_sum, put, take};
+use crate::{
+    FlowKey, Gso, Headers, IpVersion, Ipv4, Layer, PacketBuf, TcpFlags, VnetHeader, ip_protocol,
+};
+
+/// Joins packets of a batch to trains: super-packets whose payload stays where it is.
+///
+/// The flush rules are those of the kernel's GRO (`tcp_gro_receive`, `udp_gro_receive`,
+/// `inet_gro_receive`, `ipv6_gro_receive`):
+///
+/// - All header bytes must be equal but lengths, checksums, IPv4 identification and, in TCP,
+///   sequence number, FIN and PSH. So addresses, ports, TTL, TOS, VLAN, window, acknowledgment and
+///   options (timestamps) are.
+/// - TCP payload must follow without a gap; UDP payload must be of the first one's length. A shorter
+///   one ends the train, an empty one is not joined.
+/// - FIN and PSH end a train; SYN, RST, URG, and CWR but on the first packet, are not joined.
+/// - IPv4: no options, no fragments, a right header checksum, identifications that count up, or that
+///   stay the same where DF is set (RFC 6864 gives them no meaning then).
+/// - The transport checksum must be right, be known to be right (`DATA_VALID`) or be left to be
+///   finished (`NEEDS_CSUM`). UDP without a checksum is not joined.
+///
+/// A packet that is not joined ends its flow's train and goes after it; a fragment ends all. So the
+/// packets of a flow never change places.
+///
+/// ```
+/// use adit_packet::{Coalescer, Gso, Layer, PacketBuf, SuperPacket, VnetHeader};
+///
+/// # let mut bytes = vec![0x45, 0, 0x0b, 0xd4, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+/// # bytes.extend([0, 7, 0, 9, 0x0b, 0xc0, 0, 0]);
+/// # bytes.resize(28 + 3000, b'x');
+/// # let vnet = VnetHeader { gso: Gso::UdpL4, gso_size: 1200, ..VnetHeader::default() };
+/// # let super_packet = SuperPacket::parse(&bytes, &vnet, Layer::Packet)?;
+/// # let packets: Vec<PacketBuf> = super_packet.segments().map(|segment| {
+/// #     let mut packet = PacketBuf::new(0, 1500);
+/// #     segment.append_to(&mut packet).expect("1500 bytes");
+/// #     packet
+/// # }).collect();
+/// // Three datagrams of one flow, with 1200, 1200 and 600 bytes.
+/// let mut coalescer = Coalescer::new(Layer::Packet);
+/// let trains = coalescer.join(&packets);
+/// let train = trains.iter().next().expect("one train");
+/// assert_eq!((trains.len(), train.count(), train.len()), (1, 3, 28 + 3000));
+/// assert_eq!((train.vnet().gso, train.vnet().gso_size), (Gso::UdpL4, 1200));
+/// let pieces: Vec<&[u8]> = train.pieces().collect(); // for writev: headers, then each payload
+/// assert_eq!(pieces.len(), 4);
+/// # Ok::<(), adit_packet::Malformed>(())
+/// ```
+#[derive(Debug)]
+pub struct Coalescer {
+    layer: Layer,
+    /// In the order of their first packets.
+    trains: Vec<Draft>,
+    /// Trains that may still grow, the youngest last.
+    open: Vec<usize>,
+    /// For each packet the next one of its train and where its payload starts and ends.
+    members: Vec<Member>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Member {
+    next: Option<usize>,
+    payload: (usize, usize),
+}
+
+/// A train in the making.
+#[derive(Debug)]
+struct Draft {
+    flow: Option<FlowKey>,
+    first: usize,
+    last: usize,
+    count: usize,
+    /// Payload of all its packets, and of its first one.
+    payload_len: usize,
+    size: usize,
+    fixed_id: bool,
+    /// FIN and PSH of the last packet.
+    last_flags: TcpFlags,
+    /// The layout of the headers, the same for all its packets.
+    shape: Shape,
+    headers: [u8; Coalescer::HEADERS_MAX],
+    vnet: VnetHeader,
+}
+
+/// Where the headers of a packet are that may be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    version: IpVersion,
+    network: usize,
+    transport: usize,
+    payload: usize,
+    tcp: bool,
+}
+
+impl Coalescer {
+    /// Packets in one train: as many as the kernel's UDP GRO joins (`UDP_GRO_CNT_MAX`), half of what
+    /// it takes from a TUN device (128) and a sixteenth of what `writev` takes.
+    pub const COUNT_MAX: usize = 64;
+    /// Trains that are open at a time, as in the kernel (8 buckets of 8); the oldest is ended first.
+    pub const OPEN_MAX: usize = 64;
+    /// Longer headers are not joined: 22 of Ethernet, 40 of IPv6 and 60 of TCP are 122.
+    pub const HEADERS_MAX: usize = 128;
+    /// The longest IP packet that its 16-bit length can say.
+    const IP_LEN_MAX: usize = 65_535;
+
+    /// A coalescer for packets (TUN) or frames (TAP), with no memory yet.
+    #[must_use]
+    pub const fn new(layer: Layer) -> Self {
+        Self { layer, trains: Vec::new(), open: Vec::new(), members: Vec::new() }
+    }
+
+    /// Joins what can be joined of `packets`. Each is in exactly one train, most often alone.
+    ///
+    /// Nothing is copied but headers; memory is kept from one batch to the next.
+    #[must_use]
+    pub fn join<'a>(&'a mut self, packets: &'a [PacketBuf]) -> Trains<'a> {
+        self.trains.clear();
+        self.open.clear();
+        self.members.clear();
+        self.members.resize(packets.len(), Member::default());
+        for (index, packet) in packets.iter().enumerate() {
+            self.add(index, packet, packets);
+        }
+        for draft in self.trains.iter_mut().filter(|draft| draft.count > 1) {
+            draft.finish();
+        }
+        Trains { trains: &self.trains, members: &self.members, packets }
+    }
+
+    fn add(&mut self, index: usize, packet: &PacketBuf, packets: &[PacketBuf]) {
+        let bytes = packet.bytes();
+        let headers = self.layer.parse(bytes).ok();
+        let flow = headers.and_then(|headers| headers.flow(bytes));
+        let candidate = headers.and_then(|headers| Candidate::new(packet, &headers));
+        let Some((flow, candidate)) = flow.zip(candidate) else {
+            match headers.and_then(|headers| headers.fragment()) {
+                Some(_) => self.open.clear(),
+                None => self.close(flow),
+            }
+            return self.start(index, packet, None, None);
+        };
+        if let Some(place) = self.place_of(&flow)
+            && let Some(at) = self.open.get(place).copied()
+            && let Some(draft) = self.trains.get_mut(at)
+        {
+            let first = packets.get(draft.first).map(PacketBuf::bytes).unwrap_or_default();
+            if draft.takes(first, bytes, &candidate) && candidate.is_right(packet) {
+                let ended = draft.append(index, &candidate, &mut self.members);
+                if ended {
+                    self.open.remove(place);
+                }
+                return;
+            }
+            self.open.remove(place);
+        }
+        self.start(index, packet, Some(flow), Some(candidate));
+    }
+
+    /// Where in `open` the train of a flow is; looked for from the youngest.
+    fn place_of(&self, flow: &FlowKey) -> Option<usize> {
+        self.open.iter().rposition(|&at| {
+            self.trains.get(at).is_some_and(|draft| draft.flow.as_ref() == Some(flow))
+        })
+    }
+
+    fn close(&mut self, flow: Option<FlowKey>) {
+        if let Some(place) = flow.and_then(|flow| self.place_of(&flow)) {
+            self.open.remove(place);
+        }
+    }
+
+    /// Starts a train with a packet, open for more if it may be joined.
+    fn start(
+        &mut self,
+        index: usize,
+        packet: &PacketBuf,
+        flow: Option<FlowKey>,
+        candidate: Option<Candidate>,
+    ) {
+        let mut draft = Draft {
+            flow,
+            first: index,
+            last: index,
+            count: 1,
+            payload_len: 0,
+            size: 0,
+            fixed_id: false,
+            last_flags: TcpFlags::default(),
+            shape: Shape {
+                version: IpVersion::V4,
+                network: 0,
+                transport: 0,
+                payload: 0,
+                tcp: false,
+            },
+            headers: [0; Self::HEADERS_MAX],
+            vnet: packet.meta.vnet,
+        };
+        let candidate = candidate.filter(|candidate| {
+            !candidate.flags.intersects(Candidate::ENDS) && candidate.is_right(packet)
+        });
+        if let Some(candidate) = candidate
+            && let Some(from) = packet.bytes().get(..candidate.shape.payload)
+            && let Some(to) = draft.headers.get_mut(..candidate.shape.payload)
+        {
+            to.copy_from_slice(from);
+            draft.shape = candidate.shape;
+            draft.size = candidate.payload_len();
+            draft.payload_len = draft.size;
+            if let Some(member) = self.members.get_mut(index) {
+                member.payload = (candidate.shape.payload, candidate.end);
+            }
+            if self.open.len() >= Self::OPEN_MAX {
+                self.open.remove(0);
+            }
+            self.open.push(self.trains.len());
+        }
+        self.trains.push(draft);
+    }
+}
+
+/// A packet that may be joined, as far as it alone can tell.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    shape: Shape,
+    end: usize,
+    sequence: u32,
+    flags: TcpFlags,
+    id: u16,
+    dont_fragment: bool,
+}
+
+impl Candidate {
+    /// With one of these a packet is the last of its train, if it may be joined at all.
+    const ENDS: TcpFlags = TcpFlags::FIN.with(TcpFlags::PSH);
+    const NEVER: TcpFlags = TcpFlags::SYN.with(TcpFlags::RST).with(TcpFlags::URG);
+
+    fn new(packet: &PacketBuf, headers: &Headers) -> Option<Self> {
+        let bytes = packet.bytes();
+        let transport = headers.transport()?;
+        let tcp = headers.protocol()? == ip_protocol::TCP;
+        let version = headers.version()?;
+        let shape = Shape {
+            version,
+            network: headers.network(),
+            transport,
+            payload: headers.payload(),
+            tcp,
+        };
+        let mut candidate = Self {
+            shape,
+            end: headers.end(),
+            sequence: 0,
+            flags: TcpFlags::default(),
+            id: 0,
+            dont_fragment: false,
+        };
+        let fits = headers.fragment().is_none()
+            && (tcp || headers.protocol()? == ip_protocol::UDP)
+            && headers.payload() < headers.end()
+            && headers.payload() <= Coalescer::HEADERS_MAX
+            && !packet.meta.vnet.is_super_packet()
+            && shape.is_checksum_of(&packet.meta.vnet);
+        if version == IpVersion::V4 {
+            let ipv4 = Ipv4::parse(bytes.get(shape.network..)?).ok()?;
+            (candidate.id, candidate.dont_fragment) = (ipv4.id(), ipv4.dont_fragment());
+            if !ipv4.options().is_empty() || !ipv4.has_valid_checksum() {
+                return None;
+            }
+        }
+        if tcp {
+            let sequence = bytes.get(transport + 4..)?.first_chunk()?;
+            candidate.sequence = u32::from_be_bytes(*sequence);
+            candidate.flags = TcpFlags(*bytes.get(transport + 13)?);
+        } else if take(bytes, transport + 6) == 0
+            || usize::from(take(bytes, transport + 4)) != headers.end() - transport
+        {
+            return None;
+        }
+        let allowed = !candidate.flags.intersects(Self::NEVER);
+        (fits && allowed).then_some(candidate)
+    }
+
+    const fn payload_len(&self) -> usize {
+        self.end - self.shape.payload
+    }
+
+    /// Whether its transport checksum is right or somebody else's business.
+    fn is_right(&self, packet: &PacketBuf) -> bool {
+        let vnet = &packet.meta.vnet;
+        if vnet.needs_csum() || vnet.flags & VnetHeader::DATA_VALID != 0 {
+            return true;
+        }
+        let Shape { version, network, transport, .. } = self.shape;
+        let Some(segment) = packet.bytes().get(transport..self.end) else { return false };
+        pseudo_sum(packet.bytes(), version, network, self.shape.protocol(), len16(segment.len()))
+            .add_bytes(segment)
+            .finish()
+            == 0
+    }
+}
+
+impl Shape {
+    /// Where the transport checksum is, from the transport header on.
+    const fn checksum_at(&self) -> u16 {
+        if self.tcp { 16 } else { 6 }
+    }
+
+    /// Whether a checksum left to be finished is that of this transport header, and not one further
+    /// inside, behind the headers of a tunnel.
+    fn is_checksum_of(&self, vnet: &VnetHeader) -> bool {
+        let at = (usize::from(vnet.csum_start), vnet.csum_offset);
+        !vnet.needs_csum() || at == (self.transport, self.checksum_at())
+    }
+
+    const fn protocol(&self) -> u8 {
+        if self.tcp { ip_protocol::TCP } else { ip_protocol::UDP }
+    }
+
+    /// Whether the headers of two packets of this shape are equal where they must be.
+    fn agree(&self, a: &[u8], b: &[u8]) -> bool {
+        let same = |from: usize, to: usize| match (a.get(from..to), b.get(from..to)) {
+            (Some(a), Some(b)) => a == b,
+            _ => false,
+        };
+        let Self { network, transport, payload, .. } = *self;
+        let ip = match self.version {
+            // Link, version to TOS; flags to protocol; addresses.
+            IpVersion::V4 => {
+                same(0, network + 2)
+                    && same(network + 6, network + 10)
+                    && same(network + 12, transport)
+            }
+            // Link, version to flow label; next header to the end of the extension headers.
+            IpVersion::V6 => same(0, network + 4) && same(network + 6, transport),
+        };
+        let flags = |bytes: &[u8]| bytes.get(transport + 13).copied().map(TcpFlags);
+        let flags = |bytes: &[u8]| flags(bytes).map(|flags| flags.without(Candidate::ENDS));
+        ip && same(transport, transport + 4)
+            && (!self.tcp
+                || same(transport + 8, transport + 13) // acknowledgment, header length
+                    && flags(a).map(|flags| flags.without(TcpFlags::CWR)) == flags(b)
+                    && same(transport + 14, transport + 16) // window
+                    && same(transport + 18, payload)) // urgent pointer, options
+    }
+}
+
+impl Draft {
+    /// Whether a packet continues the train whose first packet is `first`.
+    fn takes(&mut self, first: &[u8], bytes: &[u8], candidate: &Candidate) -> bool {
+        let len = candidate.payload_len();
+        let total = self.shape.payload - self.shape.network + self.payload_len + len;
+        if candidate.shape != self.shape
+            || len > self.size
+            || self.count >= Coalescer::COUNT_MAX
+            || total > Coalescer::IP_LEN_MAX
+            || !self.shape.agree(first, bytes)
+        {
+            return false;
+        }
+        if self.shape.tcp {
+            let first = first.get(self.shape.transport + 4..).and_then(|tail| tail.first_chunk());
+            let passed = u32::try_from(self.payload_len).unwrap_or_default();
+            if first.map(|&first| u32::from_be_bytes(first).wrapping_add(passed))
+                != Some(candidate.sequence)
+            {
+                return false;
+            }
+        }
+        if self.shape.version == IpVersion::V4 {
+            let id = take(first, self.shape.network + 4);
+            if self.count == 1 && candidate.dont_fragment && candidate.id == id {
+                self.fixed_id = true;
+            }
+            let passed = if self.fixed_id { 0 } else { len16(self.count) };
+            return candidate.id == id.wrapping_add(passed);
+        }
+        true
+    }
+
+    /// Appends a packet that fits and tells whether it was the last.
+    fn append(&mut self, index: usize, candidate: &Candidate, members: &mut [Member]) -> bool {
+        if let Some(last) = members.get_mut(self.last) {
+            last.next = Some(index);
+        }
+        if let Some(member) = members.get_mut(index) {
+            member.payload = (candidate.shape.payload, candidate.end);
+        }
+        let len = candidate.payload_len();
+        self.last = index;
+        self.count += 1;
+        self.payload_len += len;
+        self.last_flags = candidate.flags;
+        len < self.size || candidate.flags.intersects(Candidate::ENDS)
+    }
+
+    /// Rewrites the headers to those of the super-packet, the transport checksum left to be finished.
+    fn finish(&mut self) {
+        let Shape { version, network, transport, payload, tcp } = self.shape;
+        let Some(headers) = self.headers.get_mut(..payload) else { return };
+        let after_network = payload - network + self.payload_len;
+        let after_transport = len16(payload - transport + self.payload_len);
+        match version {
+            IpVersion::V4 => {
+                put(headers, network + 2, len16(after_network));
+                finish_ipv4(headers, network);
+            }
+            IpVersion::V6 => put(headers, network + 4, len16(after_network.saturating_sub(40))),
+        }
+        let mut cwr = false;
+        let csum_offset = self.shape.checksum_at();
+        if tcp {
+            if let Some(flags) = headers.get_mut(transport + 13) {
+                *flags |= self.last_flags.0 & Candidate::ENDS.0;
+                cwr = TcpFlags(*flags).contains(TcpFlags::CWR);
+            }
+        } else {
+            put(headers, transport + 4, after_transport);
+        }
+        let protocol = self.shape.protocol();
+        let pseudo = pseudo_sum(headers, version, network, protocol, after_transport);
+        put(headers, transport + usize::from(csum_offset), pseudo.fold());
+        let gso = match (tcp, version) {
+            (true, IpVersion::V4) => Gso::Tcp4,
+            (true, IpVersion::V6) => Gso::Tcp6,
+            (false, _) => Gso::UdpL4,
+        };
+        self.vnet = VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            gso,
+            ecn: cwr,
+            hdr_len: len16(payload),
+            gso_size: len16(self.size),
+            csum_start: len16(transport),
+            csum_offset,
+            ..VnetHeader::default()
+        };
+    }
+}
+
+/// The trains of one batch, in the order of their first packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Trains<'a> {
+    trains: &'a [Draft],
+    members: &'a [Member],
+    packets: &'a [PacketBuf],
+}
+
+impl<'a> Trains<'a> {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.trains.len()
+    }
+
+    /// Whether the batch was empty.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.trains.is_empty()
+    }
+
+    /// The trains, in the order in which they are to be sent.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Train<'a>> + use<'a> {
+        let Self { members, packets, .. } = *self;
+        self.trains.iter().map(move |draft| Train { draft, members, packets })
+    }
+}
+
+/// One or more packets to be sent as one.
+#[derive(Clone, Copy, Debug)]
+pub struct Train<'a> {
+    draft: &'a Draft,
+    members: &'a [Member],
+    packets: &'a [PacketBuf],
+}
+
+impl<'a> Train<'a> {
+    /// How many packets it joins, at least 1.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.draft.count
+    }
+
+    /// The virtio-net header to send it with: the packet's own if it is alone.
+    #[must_use]
+    pub const fn vnet(&self) -> VnetHeader {
+        self.draft.vnet
+    }
+
+    /// The indices of its packets, in order: to send them one by one if the kernel refuses the train.
+    pub fn members(&self) -> impl Iterator<Item = usize> + use<'a> {
+        let members = self.members;
+        let first = Some(self.draft.first);
+        core::iter::successors(first, move |&at| members.get(at).and_then(|member| member.next))
+    }
+
+    /// The bytes to be sent: the headers and then each packet's payload, or the packet if it is alone.
+    pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let Self { draft, members, packets } = *self;
+        let alone = draft.count == 1;
+        let front: &[u8] = if alone {
+            packets.get(draft.first).map(PacketBuf::bytes).unwrap_or_default()
+        } else {
+            draft.headers.get(..draft.shape.payload).unwrap_or_default()
+        };
+        let payloads = self.members().filter(move |_| !alone).map(move |at| {
+            let (start, end) = members.get(at).map(|member| member.payload).unwrap_or_default();
+            packets.get(at).and_then(|packet| packet.bytes().get(start..end)).unwrap_or_default()
+        });
+        core::iter::once(front).chain(payloads)
+    }
+
+    /// The length of all pieces.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it has at least one packet")]
+    pub fn len(&self) -> usize {
+        self.pieces().map(<[u8]>::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,441 @@
+//! A super-packet cut up into the packets that it stands for.
+
+use crate::checksum::{self, Sum};
+use crate::{
+    Gso, Headers, IpVersion, Malformed, NoRoom, PacketBuf, TcpFlags, VnetHeader, ip_protocol,
+};
+
+/// Whether bytes start with an Ethernet header (a TAP device) or an IP header (a TUN device).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layer {
+    /// Ethernet first.
+    Frame,
+    /// IP first.
+    Packet,
+}
+
+impl Layer {
+    /// Parses the headers of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Headers::parse_frame`] and [`Headers::parse_packet`].
+    pub fn parse(self, bytes: &[u8]) -> Result<Headers, Malformed> {
+        match self {
+            Self::Frame => Headers::parse_frame(bytes),
+            Self::Packet => Headers::parse_packet(bytes),
+        }
+    }
+}
+
+/// A super-packet: up to 64 KiB of payload behind one set of headers, to be cut up lazily.
+///
+/// ```text
+///  | headers | payload 0 | payload 1 | ... | payload n - 1 (may be shorter) |
+///             <-gso_size->
+/// ```
+///
+/// Each [`Segment`] writes its own headers where it is told to and has its payload by reference, so
+/// it can be sent with `writev`, appended to a buffer with its own headroom, or left in the train.
+/// There is no limit to the number of segments. As Linux does it (`tcp_gso_segment`,
+/// `__udp_gso_segment`, `inet_gso_segment`): lengths, checksums and TCP sequence numbers are each
+/// segment's own, IPv4 identifications count up, CWR stays on the first segment only, FIN and PSH on
+/// the last only, and a UDP checksum of 0 is written as 0xffff. Inside a UDP tunnel the same holds
+/// for the outer headers.
+///
+/// ```
+/// use adit_packet::{Gso, Layer, PacketBuf, SuperPacket, VnetHeader};
+///
+/// // 3000 bytes of UDP payload, to be sent as datagrams of at most 1200 bytes.
+/// let mut bytes = vec![0x45, 0, 0x0b, 0xd4, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+/// bytes.extend([0, 7, 0, 9, 0x0b, 0xc0, 0, 0]);
+/// bytes.resize(28 + 3000, b'x');
+/// let vnet = VnetHeader { gso: Gso::UdpL4, gso_size: 1200, ..VnetHeader::default() };
+/// let super_packet = SuperPacket::parse(&bytes, &vnet, Layer::Packet)?;
+///
+/// let mut packet = PacketBuf::new(64, 1500);
+/// for (segment, payload_len) in super_packet.segments().zip([1200, 1200, 600]) {
+///     packet.reset(64); // headroom for what a tunnel puts before it
+///     segment.append_to(&mut packet).expect("1500 bytes");
+///     assert_eq!(packet.len(), 28 + payload_len);
+/// }
+/// # Ok::<(), adit_packet::Malformed>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct SuperPacket<'a> {
+    headers: &'a [u8],
+    payload: &'a [u8],
+    size: usize,
+    inner: Ip,
+    transport: Transport,
+    at: usize,
+    /// The transport's pseudo header without its length.
+    pseudo: Sum,
+    outer: Option<Outer>,
+}
+
+/// An IP header: its version and where it is.
+#[derive(Clone, Copy, Debug)]
+struct Ip {
+    version: IpVersion,
+    at: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    /// Where its checksum is, from its header on.
+    const fn checksum_at(self) -> u16 {
+        match self {
+            Self::Tcp => 16,
+            Self::Udp => 6,
+        }
+    }
+
+    const fn protocol(self) -> u8 {
+        match self {
+            Self::Tcp => ip_protocol::TCP,
+            Self::Udp => ip_protocol::UDP,
+        }
+    }
+}
+
+/// The headers of a UDP tunnel before the ones that are cut up.
+#[derive(Clone, Copy, Debug)]
+struct Outer {
+    ip: Ip,
+    udp: usize,
+    has_checksum: bool,
+}
+
+impl<'a> SuperPacket<'a> {
+    /// Finds the headers of a super-packet; its checksums need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// The fault of a header; [`Malformed::SuperPacket`] if the virtio-net header is not that of
+    /// what the headers say, has a segment size of 0, or asks for IP fragments ([`Gso::Udp`]).
+    pub fn parse(bytes: &'a [u8], vnet: &VnetHeader, layer: Layer) -> Result<Self, Malformed> {
+        let outermost = layer.parse(bytes)?;
+        let bytes = bytes.get(..outermost.end()).ok_or(Malformed::SuperPacket)?;
+        let (base, headers, outer) = if vnet.tunnel.is_some() {
+            let base = usize::from(vnet.inner_nh_offset);
+            let outer = Outer::find(bytes, &outermost, vnet)?;
+            let inner = bytes.get(base..).ok_or(Malformed::SuperPacket)?;
+            (base, Headers::parse_packet(inner)?, Some(outer))
+        } else {
+            (0, outermost, None)
+        };
+        let (version, protocol) = (headers.version(), headers.protocol());
+        let transport = match (vnet.gso, version, protocol) {
+            (Gso::Tcp4, Some(IpVersion::V4), Some(ip_protocol::TCP))
+            | (Gso::Tcp6, Some(IpVersion::V6), Some(ip_protocol::TCP)) => Transport::Tcp,
+            (Gso::UdpL4, Some(_), Some(ip_protocol::UDP)) => Transport::Udp,
+            _ => return Err(Malformed::SuperPacket),
+        };
+        let size = usize::from(vnet.gso_size);
+        let (Some(at), Some(version)) = (headers.transport(), version) else {
+            return Err(Malformed::SuperPacket);
+        };
+        if size == 0 || headers.fragment().is_some() {
+            return Err(Malformed::SuperPacket);
+        }
+        let (at, inner) = (base + at, Ip { version, at: base + headers.network() });
+        let bytes = bytes.get(..base + headers.end()).ok_or(Malformed::SuperPacket)?;
+        let len = len16(bytes.len() - at);
+        if transport == Transport::Udp && take(bytes, at + 4) != len {
+            return Err(Malformed::SuperPacket);
+        }
+        let (headers_bytes, payload) =
+            bytes.split_at_checked(base + headers.payload()).ok_or(Malformed::SuperPacket)?;
+        Ok(Self {
+            headers: headers_bytes,
+            payload,
+            size,
+            inner,
+            transport,
+            at,
+            pseudo: pseudo_without_len(bytes, vnet, inner, transport, at, len),
+            outer,
+        })
+    }
+
+    /// How many segments it stands for, at least 1.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.payload.len().div_ceil(self.size).max(1)
+    }
+
+    /// The length of the headers that each segment has.
+    #[must_use]
+    pub const fn header_len(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// The payload of all segments together, e.g. to be handed on as one train (`UDP_SEGMENT`).
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The payload bytes of each segment but the last.
+    #[must_use]
+    pub const fn segment_size(&self) -> usize {
+        self.size
+    }
+
+    /// The segments in order.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment<'a>> + use<'a> {
+        let whole = *self;
+        (0..self.count()).map(move |index| Segment { whole, index })
+    }
+
+    /// The segment with that number, from 0.
+    #[must_use]
+    pub fn segment(&self, index: usize) -> Option<Segment<'a>> {
+        (index < self.count()).then_some(Segment { whole: *self, index })
+    }
+}
+
+impl Outer {
+    fn find(bytes: &[u8], headers: &Headers, vnet: &VnetHeader) -> Result<Self, Malformed> {
+        let udp = usize::from(vnet.outer_th_offset);
+        let is_udp = headers.protocol() == Some(ip_protocol::UDP);
+        let behind = usize::from(vnet.inner_nh_offset) >= headers.payload();
+        let (Some(version), true) =
+            (headers.version(), is_udp && behind && headers.transport() == Some(udp))
+        else {
+            return Err(Malformed::SuperPacket);
+        };
+        let checksum = bytes.get(udp + 6..udp + 8).ok_or(Malformed::SuperPacket)?;
+        Ok(Self {
+            ip: Ip { version, at: headers.network() },
+            udp,
+            has_checksum: checksum != [0, 0],
+        })
+    }
+}
+
+/// One packet of a super-packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    whole: SuperPacket<'a>,
+    index: usize,
+}
+
+impl<'a> Segment<'a> {
+    /// Its number, from 0.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its payload, where it stands in the super-packet.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        let start = self.index * self.whole.size;
+        let end = self.whole.payload.len().min(start + self.whole.size);
+        self.whole.payload.get(start..end).unwrap_or_default()
+    }
+
+    /// The length of headers and payload.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it always has headers")]
+    pub fn len(&self) -> usize {
+        self.whole.headers.len() + self.payload().len()
+    }
+
+    /// Writes its headers, checksums included, to the front of `out` and returns their length.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if `out` is shorter than [`SuperPacket::header_len`].
+    pub fn write_headers(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
+        let headers = self.whole.headers;
+        let out = out.get_mut(..headers.len()).ok_or(NoRoom)?;
+        out.copy_from_slice(headers);
+        self.rewrite(out);
+        Ok(headers.len())
+    }
+
+    /// Appends it whole to `packet`. The meta stays as it is: nothing is left to be done.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if the tailroom is smaller than [`Self::len`]; then nothing is appended.
+    pub fn append_to(&self, packet: &mut PacketBuf) -> Result<(), NoRoom> {
+        let payload = self.payload();
+        let out = packet.grow(self.whole.headers.len() + payload.len()).ok_or(NoRoom)?;
+        let (headers, to) = out.split_at_mut_checked(self.whole.headers.len()).ok_or(NoRoom)?;
+        headers.copy_from_slice(self.whole.headers);
+        to.copy_from_slice(payload);
+        self.rewrite(headers);
+        Ok(())
+    }
+
+    /// Makes a copy of the super-packet's headers this segment's.
+    fn rewrite(&self, headers: &mut [u8]) {
+        let SuperPacket { inner, transport, at, pseudo, outer, .. } = self.whole;
+        let payload_len = self.payload().len();
+        let payload_sum = Sum::ZERO.add_bytes(self.payload());
+        let len = len16(headers.len() - at + payload_len);
+        self.rewrite_ip(headers, inner, payload_len);
+        match transport {
+            Transport::Tcp => self.rewrite_tcp(headers, at),
+            Transport::Udp => put(headers, at + 4, len),
+        }
+        let field = at + usize::from(transport.checksum_at());
+        let sum = headers_sum(headers, at, field).add(pseudo.add_u16(len)).add(payload_sum);
+        let check = match transport {
+            Transport::Tcp => sum.finish(),
+            Transport::Udp => sum.finish_udp(),
+        };
+        put(headers, field, check);
+        if let Some(Outer { ip, udp, has_checksum }) = outer {
+            let len = len16(headers.len() - udp + payload_len);
+            self.rewrite_ip(headers, ip, payload_len);
+            put(headers, udp + 4, len);
+            if has_checksum {
+                let odd = !(headers.len() - udp).is_multiple_of(2);
+                let payload_sum = if odd { payload_sum.swapped() } else { payload_sum };
+                let pseudo = pseudo_sum(headers, ip.version, ip.at, ip_protocol::UDP, len);
+                let sum = headers_sum(headers, udp, udp + 6).add(pseudo).add(payload_sum);
+                put(headers, udp + 6, sum.finish_udp());
+            }
+        }
+    }
+
+    /// Length, and for IPv4 identification and checksum.
+    fn rewrite_ip(&self, headers: &mut [u8], ip: Ip, payload_len: usize) {
+        let after = headers.len() - ip.at + payload_len;
+        match ip.version {
+            IpVersion::V4 => {
+                let number = u16::try_from(self.index & 0xffff).unwrap_or_default();
+                put(headers, ip.at + 2, len16(after));
+                put(headers, ip.at + 4, take(headers, ip.at + 4).wrapping_add(number));
+                finish_ipv4(headers, ip.at);
+            }
+            IpVersion::V6 => put(headers, ip.at + 4, len16(after.saturating_sub(40))),
+        }
+    }
+
+    /// Sequence number and flags.
+    fn rewrite_tcp(&self, headers: &mut [u8], at: usize) {
+        let passed = u32::try_from(self.index * self.whole.size).unwrap_or_default();
+        if let Some(sequence) = headers.get_mut(at + 4..).and_then(|tail| tail.first_chunk_mut()) {
+            *sequence = u32::from_be_bytes(*sequence).wrapping_add(passed).to_be_bytes();
+        }
+        let mut gone = TcpFlags::default();
+        if self.index != 0 {
+            gone = gone.with(TcpFlags::CWR);
+        }
+        if self.index + 1 < self.whole.count() {
+            gone = gone.with(TcpFlags::FIN).with(TcpFlags::PSH);
+        }
+        if let Some(flags) = headers.get_mut(at + 13) {
+            *flags = TcpFlags(*flags).without(gone).0;
+        }
+    }
+}
+
+/// Finishes the checksum that a packet's virtio-net header leaves to be done (`NEEDS_CSUM`) and
+/// takes the flag back; without the flag nothing happens. Not for super-packets.
+///
+/// Source: Linux `skb_checksum_help`.
+///
+/// # Errors
+///
+/// [`Malformed::VnetChecksum`] if the checksum is past the packet's end; then nothing changes.
+pub fn finish_checksum(packet: &mut PacketBuf) -> Result<(), Malformed> {
+    let vnet = packet.meta.vnet;
+    if !vnet.needs_csum() {
+        return Ok(());
+    }
+    let offset = usize::from(vnet.csum_offset);
+    let covered = packet.bytes_mut().get_mut(usize::from(vnet.csum_start)..);
+    let covered = covered.ok_or(Malformed::VnetChecksum)?;
+    if covered.len() < offset + 2 {
+        return Err(Malformed::VnetChecksum);
+    }
+    // The field holds the pseudo header's sum, so it is summed as it is.
+    let check = Sum::ZERO.add_bytes(covered).finish_udp();
+    put(covered, offset, check);
+    packet.meta.vnet.flags &= !VnetHeader::NEEDS_CSUM;
+    (packet.meta.vnet.csum_start, packet.meta.vnet.csum_offset) = (0, 0);
+    Ok(())
+}
+
+/// The sum of the transport's pseudo header without its length.
+///
+/// A checksum that is left to be finished holds it already, and rightly so even where the header's
+/// addresses are not the pseudo header's (IPv6 routing header, RFC 8200, 8.1).
+fn pseudo_without_len(
+    bytes: &[u8],
+    vnet: &VnetHeader,
+    ip: Ip,
+    transport: Transport,
+    at: usize,
+    len: u16,
+) -> Sum {
+    let field = (usize::from(vnet.csum_start), vnet.csum_offset);
+    if vnet.needs_csum() && field == (at, transport.checksum_at()) {
+        let held = take(bytes, at + usize::from(transport.checksum_at()));
+        Sum::ZERO.add_u16(held).add_u16(!len)
+    } else {
+        pseudo_sum(bytes, ip.version, ip.at, transport.protocol(), 0)
+    }
+}
+
+/// The sum of the headers from `at` on, the checksum at `field` zeroed.
+fn headers_sum(headers: &mut [u8], at: usize, field: usize) -> Sum {
+    put(headers, field, 0);
+    Sum::ZERO.add_bytes(headers.get(at..).unwrap_or_default())
+}
+
+/// The sum of the pseudo header of the IP header at `at`.
+pub(crate) fn pseudo_sum(
+    headers: &[u8],
+    version: IpVersion,
+    at: usize,
+    protocol: u8,
+    len: u16,
+) -> Sum {
+    let addresses = match version {
+        IpVersion::V4 => headers.get(at + 12..at + 20),
+        IpVersion::V6 => headers.get(at + 8..at + 40),
+    };
+    Sum::ZERO.add_bytes(addresses.unwrap_or_default()).add_u16(u16::from(protocol)).add_u16(len)
+}
+
+/// Writes the checksum of the IPv4 header at `at`.
+pub(crate) fn finish_ipv4(headers: &mut [u8], at: usize) {
+    put(headers, at + 10, 0);
+    let len = headers.get(at).map_or(0, |first| usize::from(first & 15) * 4);
+    let check = checksum::of(headers.get(at..at + len).unwrap_or_default());
+    put(headers, at + 10, check);
+}
+
+/// Writes a 16-bit field.
+pub(crate) fn put(bytes: &mut [u8], at: usize, value: u16) {
+    if let Some(field) = bytes.get_mut(at..).and_then(|tail| tail.first_chunk_mut()) {
+        *field = value.to_be_bytes();
+    }
+}
+
+/// Reads a 16-bit field.
+pub(crate) fn take(bytes: &[u8], at: usize) -> u16 {
+    let field = bytes.get(at..).and_then(|tail| tail.first_chunk());
+    field.map_or(0, |&field| u16::from_be_bytes(field))
+}
+
+/// A length: no packet is longer than its own 16-bit length said.
+pub(crate) fn len16(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
