@@ -193,18 +193,22 @@ pub(crate) fn install(program: &Path) -> io::Result<PathBuf> {
     Ok(link)
 }
 
-/// Where the user's extcap programs are: as tshark says, for it changed with the version.
+/// Where the user's extcap programs are, as tshark says: since Wireshark 4.2 in a directory of their
+/// own, which it names; before that, below the configuration.
 fn directory() -> Option<PathBuf> {
     let output = Command::new("tshark").args(["-G", "folders"]).output().ok();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let told = text.as_deref().unwrap_or_default().lines().find_map(|line| {
-        let (name, path) = line.split_once(':')?;
-        (name == "Personal Extcap path").then(|| PathBuf::from(path.trim()))
-    });
-    told.or_else(|| {
-        // Since Wireshark 4.2.
-        Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/lib/wireshark/extcap"))
-    })
+    let folder = |wanted: &str| {
+        let (_, path) = text.as_deref()?.lines().find_map(|line| {
+            line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        })?;
+        Some(PathBuf::from(path.trim()))
+    };
+    folder("Personal Extcap path")
+        .or_else(|| Some(folder("Personal configuration")?.join("extcap")))
+        .or_else(|| {
+            Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/lib/wireshark/extcap"))
+        })
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How many packets are taken before deadlines and signals are looked at again.
 const BUDGET: usize = 256;
 
+/// How often an interface that went down is looked for.
+const DOUBT: Duration = Duration::from_millis(500);
+
 /// How packets are shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Show {
@@ -33,6 +36,8 @@ pub(crate) struct Show {
 /// Everything that a capture works with.
 #[derive(Debug)]
 pub(crate) struct Capture {
+    /// What [`signals`] gave: registered before anybody is told that the capture has begun.
+    pub(crate) signals: UnixStream,
     /// Where packets come from.
     pub(crate) source: Source,
     /// A filter that the kernel does not apply.
@@ -121,13 +126,15 @@ impl Capture {
     }
 
     fn run_until_told(&mut self, state: &mut State, start: Now) -> Result<(), EndError> {
-        let signals = signals().map_err(EndError::System)?;
         let end = self.duration.and_then(|duration| start.monotonic.checked_add(duration));
         let mut buf = vec![0; self.source.buffer_len()];
         loop {
-            let seen = self.wait(&signals, end).map_err(EndError::System)?;
+            let seen = self.wait(end).map_err(EndError::System)?;
             if seen.packets && self.drain(state, start, &mut buf)? {
                 return Ok(());
+            }
+            if self.source.is_in_doubt() && !self.source.exists() {
+                return Err(EndError::Gone);
             }
             let now = Instant::now();
             if let Some((_, sink)) = &mut self.lines
@@ -146,10 +153,11 @@ impl Capture {
         }
     }
 
-    fn wait(&self, signals: &UnixStream, end: Option<Instant>) -> io::Result<Seen> {
+    fn wait(&self, end: Option<Instant>) -> io::Result<Seen> {
         let lines = self.lines.as_ref().map(|(_, sink)| sink);
         let deadlines = [
             end,
+            self.source.is_in_doubt().then(|| Instant::now() + DOUBT),
             lines.and_then(Sink::deadline),
             self.recorder.as_ref().and_then(Recorder::deadline),
         ];
@@ -157,8 +165,10 @@ impl Capture {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
-        let mut fds =
-            vec![PollFd::new(&self.source, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.source, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
         let watched = [lines.map(Sink::poll_for), self.recorder.as_ref().map(Recorder::poll_for)];
         fds.extend(
             watched.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
@@ -333,7 +343,10 @@ fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
 
 /// A stream that becomes readable when the program is told to end. What may wait after that is
 /// bounded: [`Sink::close`].
-fn signals() -> io::Result<UnixStream> {
+///
+/// # Errors
+/// EMFILE if the process has no descriptor left.
+pub(crate) fn signals() -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;

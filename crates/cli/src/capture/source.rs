@@ -9,6 +9,7 @@ use adit::{
     ClassicFilter, Create, Device, DeviceOptions, IfName, Link, MacAddr, Mode, NamePattern,
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, Queue, RECORD_LEN_MAX, VnetHeader,
 };
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -45,8 +46,17 @@ pub(crate) struct Source {
 
 #[derive(Debug)]
 enum Kind {
-    Queue { device: Device, queue: Queue },
-    Socket { socket: PacketSocket, link: Link, is_loopback: bool },
+    Queue {
+        device: Device,
+        queue: Queue,
+    },
+    Socket {
+        socket: PacketSocket,
+        link: Link,
+        is_loopback: bool,
+        /// The interface went down: the kernel says so once, and nothing more if it is deleted then.
+        is_down: Cell<bool>,
+    },
 }
 
 /// A packet in the caller's buffer.
@@ -145,7 +155,7 @@ impl Source {
         let socket = PacketSocket::open(info.index, &options)
             .map_err(|source| OpenError::Socket { name: info.name, source })?;
         let is_loopback = info.hardware_type == HardwareType::LOOPBACK;
-        let kind = Kind::Socket { socket, link, is_loopback };
+        let kind = Kind::Socket { socket, link, is_loopback, is_down: Cell::new(false) };
         Ok(Self {
             kind,
             name: info.name,
@@ -264,11 +274,28 @@ impl Source {
         if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
             return Ok(None);
         }
+        if let Kind::Socket { is_down, .. } = &self.kind {
+            is_down.set(true);
+        }
         match self.info() {
             // Down (ENETDOWN), or one packet that could not be described (EINVAL).
             Ok(_) if !self.is_gone(&error) => Ok(None),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, error)),
         }
+    }
+
+    /// Whether [`Source::exists`] is to be asked from time to time, as poll(2) will not tell.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(&self.kind, Kind::Socket { is_down, .. } if is_down.get())
+    }
+
+    /// Whether the interface is still there.
+    pub(crate) fn exists(&self) -> bool {
+        let info = self.info();
+        if let (Kind::Socket { is_down, .. }, Ok(info)) = (&self.kind, &info) {
+            is_down.set(!info.flags.contains(LinkFlags::UP));
+        }
+        info.is_ok()
     }
 
     fn is_gone(&self, error: &io::Error) -> bool {

@@ -6,7 +6,7 @@ use crate::capture::filter::{CompileError, Filter};
 use crate::capture::record::{RecordError, Recorder, Target};
 use crate::capture::reply::Responder;
 use crate::capture::rotate::Rotation;
-use crate::capture::run::{Capture, EndError, Show};
+use crate::capture::run::{Capture, EndError, Show, signals};
 use crate::capture::sink::{Sink, whole_lines};
 use crate::capture::source::{OpenError, Source, Wanted};
 use crate::capture::units::{parse_size, parse_time};
@@ -151,6 +151,8 @@ impl Args {
             Source::open(&wanted, !self.no_promisc, in_kernel, &mut note).map_err(open_error)?;
         let responder = self.responder(&source)?;
         let recorder = self.recorder(&source, rotation, filter.as_ref())?;
+        // After the recording is open: until a pipe has its reader, Ctrl-C ends the program at once.
+        let signals = signals().map_err(|error| Error::io("catch", "signals", &error))?;
         let mut introduction = format!("capturing from {}", source.describe());
         for (at, subnet) in responder.iter().flat_map(Responder::subnets).enumerate() {
             introduction.push_str(if at == 0 { "; answering for " } else { ", " });
@@ -158,6 +160,7 @@ impl Args {
         }
         note(introduction);
         let capture = Capture {
+            signals,
             filter: filter.filter(|_| !source.is_filtered()),
             source,
             lines: self.lines(&context.output)?,
@@ -170,8 +173,9 @@ impl Args {
         let (summary, result) = capture.run();
         context.output.note(summary);
         match result {
-            Err(error) if !error.is_reader_gone() => Err(end_error(&error)),
-            _ => Ok(Exit::Ok),
+            Err(error) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
+            Err(error) => Err(end_error(&error)),
+            Ok(()) => Ok(Exit::Ok),
         }
     }
 
@@ -307,10 +311,14 @@ fn install_extcap(context: &Context) -> Result<Exit> {
 pub(crate) fn serve_wireshark(args: &[OsString]) -> Exit {
     let output = Output::new(false, false, Color::Never, true, 0);
     let served = extcap::parse(args).map_err(Error::usage).and_then(|call| serve(call, &output));
-    served.unwrap_or_else(|error| {
-        output.error(&error.report);
-        error.exit
-    })
+    match served {
+        // Wireshark closes the pipe when it has what it wants.
+        Ok(_) | Err(Error { exit: Exit::BrokenPipe, .. }) => Exit::Ok,
+        Err(error) => {
+            output.error(&error.report);
+            error.exit
+        }
+    }
 }
 
 fn serve(call: Call, output: &Output) -> Result<Exit> {
@@ -405,7 +413,8 @@ fn open_error(error: OpenError) -> Error {
 fn record_error(error: &RecordError) -> Error {
     let message = with_source(error);
     let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let mut new = Error::new(Exit::Refused, &RECORD, message);
+    let exit = if error.is_reader_gone() { Exit::BrokenPipe } else { Exit::Refused };
+    let mut new = Error::new(exit, &RECORD, message);
     new.report.errno = errno.and_then(io::Error::raw_os_error);
     new
 }
