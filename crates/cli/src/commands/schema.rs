@@ -11,8 +11,11 @@ pub(crate) struct Args {
     name: Option<String>,
 }
 
+/// The name of an output and what makes its schema.
+type Named = (&'static str, fn() -> Schema);
+
 /// Every output that has a JSON form.
-const SCHEMAS: [(&str, fn() -> Schema); 11] = [
+const SCHEMAS: [Named; 11] = [
     ("capture", capture::schema),
     ("dev-add", of::<dev::model::Device>),
     ("dev-del", of::<Vec<dev::model::Deleted>>),

@@ -205,7 +205,7 @@ fn completions_and_man_pages_are_made() {
         let text = std::fs::read_to_string(folder.join(page)).unwrap();
         assert!(text.contains(".SH NAME"), "{page}");
         let path = folder.join(page);
-        let line = format!("man --warnings -l -T utf8 -Z {}", path.display());
+        let line = format!("man --warnings -l -Tutf8 -Z {}", path.display());
         let output = crate::support::command(line.split(' ')).output().unwrap();
         assert!(
             output.status.success() && output.stderr.is_empty(),
