@@ -1,5 +1,7 @@
 //! `adit capture` in network namespaces: what it answers, shows and records, and how it ends.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
 mod capture_support;
 
 use capture_support::{Capture, adit, answers, eventually, ip, output, run, sound_packets, world};
@@ -139,7 +141,7 @@ fn a_device_that_another_program_holds_is_said_and_captured_from() {
         let mut second = adit("capture tun0 --count 2 icmp");
         let second = Capture::start(second.stdout(Stdio::piped()));
         let said = &second.introduction;
-        assert!(said.contains("tun0 is held by pid ") && said.contains("(adit)"), "{said}");
+        assert!(said.contains("process ") && said.contains("(adit)"), "{said}");
         assert!(said.contains("by a packet socket"), "{said}");
         assert!(answers("192.0.2.77"));
         let (output, _) = second.finish();
@@ -148,7 +150,37 @@ fn a_device_that_another_program_holds_is_said_and_captured_from() {
         let refused = capture_support::output(&mut adit("capture tun0 --reply"));
         assert_eq!(refused.status.code(), Some(2));
         holder.stop();
+        // Of a multi-queue device, which would take another holder, no packet is taken away.
+        let python = Command::new("/usr/bin/python3")
+            .args(["-c", MULTI_QUEUE])
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut python = Killed(python.unwrap());
+        eventually("the device is there", || run("ip", &["-o", "link"]).contains("mq0"));
+        let mut command = adit("capture mq0 --for 100ms");
+        let third = Capture::start(command.stdout(Stdio::null()));
+        let said = &third.introduction;
+        assert!(said.contains("mq0 is held by process ") && said.contains("python"), "{said}");
+        third.finish();
+        python.0.kill().unwrap();
     });
+}
+
+/// Makes and holds a multi-queue TUN device.
+const MULTI_QUEUE: &str = "
+import fcntl, struct, time
+tun = open('/dev/net/tun', 'r+b', buffering=0)
+fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH22x', b'mq0', 0x1101))
+time.sleep(60)
+";
+
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -193,6 +225,33 @@ fn the_count_of_what_was_sent_is_that_of_what_was_captured_and_dropped() {
         let dropped = number(&stderr, "dropped by the kernel");
         assert_eq!(captured + dropped, u64::try_from(sent).unwrap(), "{stderr}");
         assert_eq!(sound_packets(&file), captured);
+    });
+}
+
+#[test]
+fn super_packets_are_shown_as_what_they_are() {
+    world(|_| {
+        let mut command = adit("capture lo -j tcp and greater 20000");
+        let capture = Capture::start(command.stdout(Stdio::piped()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut receiver, _) = listener.accept().unwrap();
+        let reader =
+            std::thread::spawn(move || std::io::copy(&mut receiver, &mut std::io::sink()).unwrap());
+        std::io::Write::write_all(&mut sender, &[7; 4 << 20]).unwrap();
+        drop(sender);
+        assert_eq!(reader.join().unwrap(), 4 << 20);
+        let (text, stderr) = capture.stop();
+        let many =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let many: Vec<_> = many.filter(|packet| packet.get("gso").is_some()).collect();
+        assert!(!many.is_empty(), "{stderr} {}", text.lines().count());
+        for packet in many {
+            let size = packet["gso"]["size"].as_u64().unwrap();
+            let segments = packet["gso"]["segments"].as_u64().unwrap();
+            let payload = packet["tcp"]["payload_length"].as_u64().unwrap();
+            assert_eq!(segments, payload.div_ceil(size), "{packet}");
+        }
     });
 }
 

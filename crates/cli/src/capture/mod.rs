@@ -12,7 +12,6 @@
 pub(crate) mod decode;
 pub(crate) mod extcap;
 pub(crate) mod filter;
-mod holders;
 pub(crate) mod pcapng;
 pub(crate) mod record;
 pub(crate) mod reply;

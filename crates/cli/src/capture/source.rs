@@ -3,7 +3,6 @@
 
 use super::Now;
 use super::decode::Gso;
-use super::holders;
 use super::pcapng::{Direction, LinkType, Meta};
 use adit::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
 use adit::{
@@ -109,10 +108,8 @@ impl Source {
                         Err(OpenError::Device(error)) => note(error.to_string()),
                         Err(error) => return Err(error),
                     }
-                }
-                let holders = holders::of(&info.name);
-                if !holders.is_empty() {
-                    note(format!("{name} is held by {}", holders.join(", ")));
+                } else {
+                    note(held(name));
                 }
                 note(format!("capturing copies of what passes {name}, by a packet socket"));
                 Self::socket(link, &info, promiscuous, filter)
@@ -337,6 +334,14 @@ impl AsFd for Source {
             Kind::Socket { socket, .. } => socket.as_fd(),
         }
     }
+}
+
+/// Who holds the queues of a device.
+fn held(name: &IfName) -> String {
+    let holders = adit::holders(name, None).unwrap_or_default().list;
+    let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
+    let by = if holders.is_empty() { "others".to_owned() } else { holders.join(", ") };
+    format!("{name} is held by {by}")
 }
 
 /// How packets of an interface start, of the kinds that start as TUN or Ethernet do.
