@@ -19,6 +19,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// A namespace of its own in which IPv6 says nothing by itself.
 pub(crate) fn enter_quiet() {
     support::enter();
+    quiet();
+}
+
+/// In the namespace of the calling thread, IPv6 says nothing by itself from now on.
+pub(crate) fn quiet() {
     for which in ["all", "default"] {
         let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
         std::fs::write(path, "1").expect("switch IPv6 off");
