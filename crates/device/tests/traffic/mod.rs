@@ -134,11 +134,6 @@ pub(crate) fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), data: &[u8], whole
     packet
 }
 
-/// An Ethernet frame with an IPv4 packet in it.
-pub(crate) fn frame(to: [u8; 6], from: [u8; 6], packet: &[u8]) -> Vec<u8> {
-    [&to[..], &from[..], &[0x08, 0x00], packet].concat()
-}
-
 /// Runs a Python program that uses a bare descriptor; any exception in it fails the test.
 ///
 /// It has `tun()`, `setiff(fd, name, flags)` and `getiff(fd)`, both giving name and flags,
