@@ -48,8 +48,8 @@ pub struct Holders {
     pub partial: bool,
 }
 
-/// Who has the device `name` of `netns` (the calling thread's, if `None`) open, by what
-/// `/proc/PID/fdinfo` says.
+/// Who has the device `name` (not an alternative name) of `netns` (the calling thread's, if `None`)
+/// open, by what `/proc/PID/fdinfo` says.
 ///
 /// Reads the descriptors of every process that it may; of those that it may not (without
 /// `CAP_SYS_PTRACE`: other users') it only says that there may be more. A device of the same name in
