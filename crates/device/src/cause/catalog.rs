@@ -4,98 +4,10 @@
 //! and namespaces, E06xx descriptors, E09xx the rest.
 
 use super::CauseEntry;
+use super::names::{NAME_BYTE, NAME_DOTS, NAME_EMPTY, NAME_LONG, NAME_PERCENT, name_entry};
+use super::table::causes;
 use crate::holders::Holders;
 use crate::{ErrorKind, IfIndex, IfName, Mode, NameError, Offload};
-
-/// Makes the enum, its catalogue and the way from one to the other out of one table.
-macro_rules! causes {
-    ($($variant:ident $({ $($(#[$meta:meta])* $field:ident: $kind_of:ty),+ $(,)? })?
-        = $code:literal $kind:ident, $title:literal, $explanation:literal, $remedy:literal;)+) => {
-        /// The cause of an [`Error`](crate::Error), found out after the failure.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum Cause {
-            /// The name breaks a rule; each rule has its code, E0201 to E0205.
-            Name(NameError),
-            $(
-                #[doc = concat!($code, ": ", $title, ".")]
-                $variant $({ $($(#[$meta])* $field: $kind_of),+ })?,
-            )+
-        }
-
-        impl Cause {
-            /// Every cause there is: those of names first, then by code.
-            pub const CATALOG: &'static [CauseEntry] = &[
-                NAME_EMPTY, NAME_LONG, NAME_DOTS, NAME_BYTE, NAME_PERCENT,
-                $(CauseEntry {
-                    code: $code,
-                    kind: ErrorKind::$kind,
-                    title: $title,
-                    explanation: $explanation,
-                    remedy: $remedy,
-                },)+
-            ];
-
-            /// The entry of the catalogue.
-            #[must_use]
-            pub fn entry(&self) -> &'static CauseEntry {
-                match self {
-                    Self::Name(error) => name_entry(*error),
-                    $(Self::$variant $({ $($field: _),+ })? => const { &CauseEntry {
-                        code: $code,
-                        kind: ErrorKind::$kind,
-                        title: $title,
-                        explanation: $explanation,
-                        remedy: $remedy,
-                    } },)+
-                }
-            }
-        }
-    };
-}
-
-const fn name(code: &'static str, title: &'static str, explanation: &'static str) -> CauseEntry {
-    let remedy = "choose a name of 1 to 15 bytes without space, '/', ':' and '%' ('tun%d' lets the \
-                  kernel choose the number)";
-    CauseEntry { code, kind: ErrorKind::InvalidName, title, explanation, remedy }
-}
-
-const NAME_EMPTY: CauseEntry = name(
-    "ADIT-E0201",
-    "the name is empty",
-    "An interface that is to be found needs a name; only a new one may leave it to the kernel.",
-);
-const NAME_LONG: CauseEntry = name(
-    "ADIT-E0202",
-    "the name is longer than 15 bytes",
-    "The kernel would cut the name off at 15 bytes (IFNAMSIZ) without a word, and make or find \
-     another device than the one that was meant.",
-);
-const NAME_DOTS: CauseEntry = name(
-    "ADIT-E0203",
-    "'.' and '..' are not names for an interface",
-    "Each interface has a directory of its name in /proc and /sys, so the kernel answers EINVAL.",
-);
-const NAME_BYTE: CauseEntry = name(
-    "ADIT-E0204",
-    "the name has a byte in it that the kernel does not take",
-    "White space, '/', ':' and NUL are EINVAL to the kernel (dev_valid_name).",
-);
-const NAME_PERCENT: CauseEntry = name(
-    "ADIT-E0205",
-    "'%' stands in a name only once and as '%d', and only for a new device",
-    "The kernel fills the first free number in for '%d'; anything else with '%' is EINVAL.",
-);
-
-fn name_entry(error: NameError) -> &'static CauseEntry {
-    match error {
-        NameError::Empty => &NAME_EMPTY,
-        NameError::TooLong { .. } => &NAME_LONG,
-        NameError::Dots => &NAME_DOTS,
-        NameError::Byte { .. } => &NAME_BYTE,
-        NameError::Percent => &NAME_PERCENT,
-    }
-}
 
 causes! {
     NodeMissing = "ADIT-E0101" NotFound,
