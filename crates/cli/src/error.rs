@@ -280,5 +280,14 @@ pub(crate) const UNKNOWN: Entry = Entry {
     remedy: "Give the command without a name to see all.",
 };
 
+pub(crate) const NOT_HELD: Entry = Entry {
+    code: "ADIT-E0807",
+    title: "a device that nobody holds has no carrier",
+    explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
+                  takes it away when the last one leaves, and lets nobody change that in between.",
+    remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
+};
+
 /// The codes of the program itself; those of the library come on top.
-pub(crate) const CATALOG: [Entry; 6] = [USAGE, NOT_A_DEVICE, NETNS, SYSTEM, HELD, UNKNOWN];
+pub(crate) const CATALOG: [Entry; 7] =
+    [USAGE, NOT_A_DEVICE, NETNS, SYSTEM, HELD, UNKNOWN, NOT_HELD];

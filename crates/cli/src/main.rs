@@ -1,5 +1,6 @@
 //! The program `adit`.
 
+mod capture;
 mod commands;
 mod error;
 mod output;
@@ -12,6 +13,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if capture::extcap::is_extcap_call(&args) {
+        return ExitCode::from(commands::capture::serve_wireshark(&args) as u8);
+    }
     let exit = match Cli::try_parse() {
         Ok(cli) => {
             let output = cli.global.output();

@@ -66,6 +66,7 @@ mod offload;
 mod open;
 mod options;
 mod order;
+mod packet_socket;
 mod programs;
 mod queue;
 mod steering;
@@ -84,13 +85,16 @@ pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
-pub use holders::{Holder, Holders, holders};
+pub use holders::{AllHolders, Holder, Holders, all_holders, holders};
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
 pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions, QUEUES_MAX};
+pub use packet_socket::{
+    PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
+};
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,

@@ -324,7 +324,7 @@ const SETTINGS: &[Row] = {
     fn only_queue() -> Error {
         let device = tun("t0").open().unwrap();
         let error = device.queues()[0].detach().unwrap_err();
-        Error::new("detach a queue of", "t0", Cause::of_queue_switch(&error), error)
+        Error::new("detach a queue of", "t0", Cause::of_attach(&error), error)
     }
     fn carrier() -> Error {
         run("ip link add t0 type veth peer name t1");

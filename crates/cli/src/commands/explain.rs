@@ -1,6 +1,6 @@
 //! `adit explain`.
 
-use super::Context;
+use super::{Context, capture};
 use crate::error::{self, Entry, Error, Exit, Result};
 use crate::output::Tone;
 use schemars::JsonSchema;
@@ -33,9 +33,20 @@ impl From<Entry> for Explanation {
     }
 }
 
-/// Every code there is, in order.
+impl From<&adit::CauseEntry> for Explanation {
+    fn from(entry: &adit::CauseEntry) -> Self {
+        let adit::CauseEntry { code, title, explanation, remedy, .. } = *entry;
+        Self { code, title, explanation, remedy }
+    }
+}
+
+/// Every code there is, in order: the library's, then the program's.
 pub(crate) fn catalog() -> Vec<Explanation> {
-    error::CATALOG.into_iter().map(Explanation::from).collect()
+    let library = adit::Cause::CATALOG.iter().map(Explanation::from);
+    let program = error::CATALOG.into_iter().chain(capture::CATALOG).map(Explanation::from);
+    let mut all: Vec<Explanation> = library.chain(program).collect();
+    all.sort_by_key(|entry| entry.code);
+    all
 }
 
 impl Args {

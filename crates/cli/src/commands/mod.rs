@@ -1,5 +1,6 @@
 //! The subcommands, one file each: `Args` and `run`.
 
+pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod doctor;
@@ -78,7 +79,6 @@ enum Command {
     Dev(dev::Command),
     /// The same in the words of 'ip tuntap'
     Tuntap(tuntap::Args),
-    // `Capture(capture::Args)` goes here, and its line into `Cli::run`.
     /// What this machine allows, and what helps where it does not
     Doctor(doctor::Args),
     /// Say more about the code of an error
@@ -89,6 +89,8 @@ enum Command {
     Man(man::Args),
     /// Print the JSON schema of an output
     Schema(schema::Args),
+    /// Show, record, filter and answer the packets of an interface
+    Capture(Box<capture::Args>),
 }
 
 impl Cli {
@@ -101,6 +103,7 @@ impl Cli {
             Command::Completions(args) => args.run(context),
             Command::Man(args) => args.run(context),
             Command::Schema(args) => args.run(context),
+            Command::Capture(args) => args.run(context),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `adit schema`.
 
-use super::{Context, Rehearsal, dev, doctor, explain, tuntap};
+use super::{Context, Rehearsal, capture, dev, doctor, explain, tuntap};
 use crate::error::{Error, Exit, Report, Result, UNKNOWN};
 use schemars::{Schema, schema_for};
 
@@ -11,7 +11,8 @@ pub(crate) struct Args {
 }
 
 /// Every output that has a JSON form.
-const SCHEMAS: [(&str, fn() -> Schema); 10] = [
+const SCHEMAS: [(&str, fn() -> Schema); 11] = [
+    ("capture", capture::schema),
     ("dev-add", || schema_for!(dev::model::Device)),
     ("dev-del", || schema_for!(Vec<dev::model::Deleted>)),
     ("dev-set", || schema_for!(dev::model::Device)),

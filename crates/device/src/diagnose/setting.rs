@@ -37,7 +37,7 @@ impl Cause {
     /// Why [`Queue::attach`](crate::Queue::attach) or [`Queue::detach`](crate::Queue::detach)
     /// failed.
     #[must_use]
-    pub fn of_queue_switch(error: &io::Error) -> Self {
+    pub fn of_attach(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EINVAL) => Self::QueueState,
             Some(libc::EPERM) => Self::QueueForbidden,

@@ -10,6 +10,7 @@ pub(crate) mod filter;
 pub(crate) mod inherit;
 pub(crate) mod netlink;
 pub(crate) mod netns;
+pub(crate) mod packet_socket;
 #[cfg(feature = "tokio")]
 pub(crate) mod reactor;
 pub(crate) mod tun;

@@ -3,7 +3,7 @@
 use super::super::{Context, open_netns};
 use super::values::{self, Group, Switch, User};
 use super::{add, find, holders};
-use crate::error::{Error, Exit, HELD, Result};
+use crate::error::{Error, Exit, HELD, NOT_HELD, Result};
 use adit::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
 use adit::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
 use std::fmt;
@@ -191,7 +191,12 @@ fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
     let changed = Netlink::open()
         .and_then(|mut netlink| netlink.set_link(info.index, &LinkChange::new().carrier(carrier)));
     changed.map_err(|error| {
-        adit::Error::new("set the carrier of", info.name, Cause::Other, error).into()
+        let name = info.name;
+        if carrier && !holders::all().contains_key(&name.to_string()) {
+            let message = format!("cannot set the carrier of {name}: nobody holds the device");
+            return Error::new(Exit::Conflict, &NOT_HELD, message).object(name);
+        }
+        adit::Error::new("set the carrier of", name, Cause::Other, error).into()
     })
 }
 

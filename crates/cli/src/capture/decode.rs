@@ -1,0 +1,338 @@
+//! What a packet says, for people and programs: parsed with etherparse, as far as it goes.
+//!
+//! Only numbers, addresses and our own words come out of a packet, so nothing that a peer writes
+//! into one can reach the terminal as text.
+
+mod icmp;
+mod line;
+mod tcp;
+mod tree;
+
+use super::pcapng::{Direction, LinkType, Meta};
+use super::rotate::calendar;
+use adit::MacAddr;
+use etherparse::{
+    ArpPacketSlice, EtherType, Ipv4HeaderSlice, LaxIpv6Slice, LaxLinkExtSlice, LaxNetSlice,
+    LaxSlicedPacket, LinkSlice, TransportSlice,
+};
+use serde::{Serialize, Serializer};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+pub(crate) use icmp::Icmp;
+pub(crate) use line::hex_dump;
+pub(crate) use tcp::Tcp;
+
+/// One packet, as `--json` prints it: one object a line.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Packet {
+    /// When it was seen: RFC 3339, UTC, nanoseconds.
+    #[serde(serialize_with = "serialize_time")]
+    #[schemars(with = "String")]
+    pub(crate) time: Duration,
+    /// The interface.
+    pub(crate) interface: String,
+    /// Into the host or out of it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) direction: Option<Direction>,
+    /// Its length in bytes.
+    pub(crate) length: usize,
+    /// How many bytes of it were captured.
+    pub(crate) captured_length: usize,
+    /// How many packets were lost between the one before and this one.
+    pub(crate) lost_before: u64,
+    /// Segmentation that is left to the device, if this is many packets in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gso: Option<Gso>,
+    /// The Ethernet header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ethernet: Option<Ethernet>,
+    /// The ARP message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) arp: Option<Arp>,
+    /// The IPv4 or IPv6 header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ip: Option<Ip>,
+    /// The TCP header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tcp: Option<Tcp>,
+    /// The UDP header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) udp: Option<Udp>,
+    /// The ICMP or ICMPv6 message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) icmp: Option<Icmp>,
+    /// What is wrong with it, where the parsing ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) malformed: Option<String>,
+    /// The captured bytes in hexadecimal, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<String>,
+}
+
+/// Many packets in one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub(crate) struct Gso {
+    /// Payload bytes of each packet but the last.
+    pub(crate) size: u16,
+    /// How many packets it stands for.
+    pub(crate) segments: usize,
+}
+
+/// An Ethernet header and its VLAN tags.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Ethernet {
+    /// The sender's MAC address.
+    pub(crate) source: String,
+    /// The receiver's MAC address.
+    pub(crate) destination: String,
+    /// The EtherType behind all tags; a length if below 1536.
+    pub(crate) ether_type: u16,
+    /// The VLAN tags, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) vlans: Vec<Vlan>,
+}
+
+/// One VLAN tag.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Vlan {
+    /// The VLAN, 0 to 4095.
+    pub(crate) id: u16,
+    /// The priority, 0 to 7.
+    pub(crate) priority: u8,
+}
+
+/// An ARP message about IPv4 over Ethernet.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Arp {
+    /// 1 asks, 2 answers.
+    pub(crate) operation: u16,
+    /// Who sends it.
+    pub(crate) sender: Ipv4Addr,
+    /// The sender's MAC address.
+    pub(crate) sender_mac: String,
+    /// Who is meant.
+    pub(crate) target: Ipv4Addr,
+    /// The target's MAC address; zero in a question.
+    pub(crate) target_mac: String,
+}
+
+/// The fields that IPv4 and IPv6 have in common, and the identification of a fragment.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Ip {
+    /// 4 or 6.
+    pub(crate) version: u8,
+    /// The sender.
+    pub(crate) source: IpAddr,
+    /// The receiver.
+    pub(crate) destination: IpAddr,
+    /// The protocol of the payload, behind all extension headers.
+    pub(crate) protocol: u8,
+    /// Time to live or hop limit.
+    pub(crate) ttl: u8,
+    /// Differentiated services code point.
+    pub(crate) dscp: u8,
+    /// Explicit congestion notification.
+    pub(crate) ecn: u8,
+    /// Header and payload in bytes, as the header says.
+    pub(crate) length: usize,
+    /// Which fragment it is, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fragment: Option<Fragment>,
+}
+
+/// A piece of a larger packet.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Fragment {
+    /// Which packet it is a piece of.
+    pub(crate) id: u32,
+    /// Where in that packet's payload it belongs, in bytes.
+    pub(crate) offset: u16,
+    /// Whether more follow.
+    pub(crate) more: bool,
+}
+
+/// A UDP header.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Udp {
+    /// The sender's port.
+    pub(crate) source_port: u16,
+    /// The receiver's port.
+    pub(crate) destination_port: u16,
+    /// Payload bytes, as the header says.
+    pub(crate) payload_length: u16,
+}
+
+impl Packet {
+    /// Decodes what was captured of a packet; never fails, whatever the bytes are.
+    pub(crate) fn decode(interface: &str, link: LinkType, meta: &Meta, data: &[u8]) -> Self {
+        let mut packet = Self {
+            time: meta.time,
+            interface: interface.to_owned(),
+            direction: meta.direction,
+            length: meta.original_len.max(data.len()),
+            captured_length: data.len(),
+            lost_before: meta.lost_before,
+            gso: None,
+            ethernet: None,
+            arp: None,
+            ip: None,
+            tcp: None,
+            udp: None,
+            icmp: None,
+            malformed: None,
+            bytes: None,
+        };
+        match link {
+            LinkType::Ethernet => match LaxSlicedPacket::from_ethernet(data) {
+                Ok(sliced) => packet.take(&sliced),
+                Err(error) => packet.malformed = Some(error.to_string()),
+            },
+            LinkType::Raw => match LaxSlicedPacket::from_ip(data) {
+                Ok(sliced) => packet.take(&sliced),
+                Err(error) => packet.malformed = Some(error.to_string()),
+            },
+        }
+        packet
+    }
+
+    fn take(&mut self, sliced: &LaxSlicedPacket<'_>) {
+        if let Some(LinkSlice::Ethernet2(header)) = &sliced.link {
+            let mut ethernet = Ethernet {
+                source: MacAddr(header.source()).to_string(),
+                destination: MacAddr(header.destination()).to_string(),
+                ether_type: header.ether_type().0,
+                vlans: Vec::new(),
+            };
+            for extension in &sliced.link_exts {
+                if let LaxLinkExtSlice::Vlan(tag) = extension {
+                    let (id, priority) = (tag.vlan_identifier(), tag.priority_code_point());
+                    ethernet.vlans.push(Vlan { id: id.value(), priority: priority.value() });
+                    ethernet.ether_type = tag.ether_type().0;
+                }
+            }
+            self.ethernet = Some(ethernet);
+        }
+        match &sliced.net {
+            Some(LaxNetSlice::Ipv4(v4)) => {
+                self.ip = Some(Ip::v4(&v4.header(), v4.payload_ip_number().0));
+            }
+            Some(LaxNetSlice::Ipv6(v6)) => self.ip = Some(Ip::v6(v6)),
+            Some(LaxNetSlice::Arp(arp)) => self.arp = Arp::decode(arp),
+            None => {}
+        }
+        match &sliced.transport {
+            Some(TransportSlice::Tcp(tcp)) => self.tcp = Some(Tcp::decode(tcp)),
+            Some(TransportSlice::Udp(udp)) => {
+                self.udp = Some(Udp {
+                    source_port: udp.source_port(),
+                    destination_port: udp.destination_port(),
+                    payload_length: udp.length().saturating_sub(8),
+                });
+            }
+            Some(TransportSlice::Icmpv4(icmp)) => self.icmp = Some(Icmp::v4(icmp)),
+            Some(TransportSlice::Icmpv6(icmp)) => self.icmp = Some(Icmp::v6(icmp)),
+            Some(TransportSlice::Igmp(_)) | None => {}
+        }
+        if let Some((error, _)) = &sliced.stop_err {
+            self.malformed = Some(error.to_string());
+        }
+    }
+
+    /// Whether part of it was not captured.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.captured_length < self.length
+    }
+}
+
+impl Ip {
+    fn v4(header: &Ipv4HeaderSlice<'_>, protocol: u8) -> Self {
+        let offset = header.fragments_offset().value() * 8;
+        let more = header.more_fragments();
+        let fragment = (more || offset > 0).then(|| Fragment {
+            id: u32::from(header.identification()),
+            offset,
+            more,
+        });
+        Self {
+            version: 4,
+            source: header.source_addr().into(),
+            destination: header.destination_addr().into(),
+            protocol,
+            ttl: header.ttl(),
+            dscp: header.dcp().value(),
+            ecn: header.ecn().value(),
+            length: usize::from(header.total_len()),
+            fragment,
+        }
+    }
+
+    fn v6(slice: &LaxIpv6Slice<'_>) -> Self {
+        let header = slice.header();
+        let fragment = fragment_v6(header.next_header().0, slice.extensions().slice());
+        Self {
+            version: 6,
+            source: header.source_addr().into(),
+            destination: header.destination_addr().into(),
+            protocol: slice.payload().ip_number.0,
+            ttl: header.hop_limit(),
+            dscp: header.dscp().value(),
+            ecn: header.ecn().value(),
+            length: 40 + usize::from(header.payload_length()),
+            fragment,
+        }
+    }
+}
+
+/// Looks for the fragment header among whole extension headers. etherparse's own iterator is no
+/// help: where the chain is broken off, 0.21 reads past the end of the slice.
+fn fragment_v6(mut kind: u8, mut headers: &[u8]) -> Option<Fragment> {
+    const AUTHENTICATION: u8 = 51;
+    const FRAGMENT: u8 = 44;
+    while let [next, len, ..] = *headers {
+        if kind == FRAGMENT {
+            let &[_, _, a, b, c, d, e, f, ..] = headers else { return None };
+            let offset = u16::from_be_bytes([a, b]);
+            let id = u32::from_be_bytes([c, d, e, f]);
+            return Some(Fragment { id, offset: offset & !7, more: offset & 1 == 1 });
+        }
+        // RFC 4302, section 2.2, counts in words of 4 bytes; RFC 8200, section 4, of 8.
+        let len = match kind {
+            AUTHENTICATION => (usize::from(len) + 2) * 4,
+            _ => (usize::from(len) + 1) * 8,
+        };
+        headers = headers.get(len..)?;
+        kind = next;
+    }
+    None
+}
+
+impl Arp {
+    /// `None` if it is not about IPv4 over Ethernet.
+    fn decode(arp: &ArpPacketSlice<'_>) -> Option<Self> {
+        if arp.proto_addr_type() != EtherType::IPV4 {
+            return None;
+        }
+        let mac = |bytes: &[u8]| Some(MacAddr(bytes.try_into().ok()?).to_string());
+        let ip = |bytes: &[u8]| Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?));
+        Some(Self {
+            operation: arp.operation().0,
+            sender: ip(arp.sender_protocol_addr())?,
+            sender_mac: mac(arp.sender_hw_addr())?,
+            target: ip(arp.target_protocol_addr())?,
+            target_mac: mac(arp.target_hw_addr())?,
+        })
+    }
+}
+
+/// RFC 3339 in UTC with nanoseconds.
+fn serialize_time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    let [year, month, day, hour, minute, second] = calendar(*time);
+    serializer.collect_str(&format_args!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z",
+        time.subsec_nanos()
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! Wireshark's extcap protocol (`doc/extcap.4`): Wireshark and tshark run `adit`, through a link in
+//! their extcap directory, to list interfaces, to ask what each carries and which options it has,
+//! and to capture into a pipe.
+
+use super::pcapng::LinkType;
+use super::text::printable;
+use adit::netlink::Netlink;
+use adit::{IfName, Mode};
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the values of our interfaces begin with; no interface of the kernel has a colon.
+const PREFIX: &str = "adit:";
+const NEW_TUN: &str = "+tun";
+const NEW_TAP: &str = "+tap";
+
+/// Whether the program was started by Wireshark: no option of ours has these names.
+pub(crate) fn is_extcap_call(args: &[OsString]) -> bool {
+    args.iter().skip(1).any(|arg| {
+        arg.to_str().is_some_and(|arg| arg == "--capture" || arg.starts_with("--extcap-"))
+    })
+}
+
+/// What Wireshark asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// The list of interfaces.
+    Interfaces,
+    /// The link type of one.
+    LinkTypes(Interface),
+    /// The options of one.
+    Config(Interface),
+    /// Whether a filter is right.
+    CheckFilter(Interface, String),
+    /// To capture into a pipe.
+    Capture {
+        /// From where.
+        interface: Interface,
+        /// Into which pipe.
+        fifo: PathBuf,
+        /// With which filter.
+        filter: String,
+        /// The address of a new device.
+        address: Option<String>,
+        /// Whether to answer ping.
+        reply: bool,
+    },
+}
+
+/// One of the interfaces that we list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interface {
+    /// A device that is there.
+    Existing(IfName),
+    /// A device to be made.
+    New(Mode),
+}
+
+impl Interface {
+    fn parse(value: &str) -> Option<Self> {
+        match value.strip_prefix(PREFIX)? {
+            NEW_TUN => Some(Self::New(Mode::Tun)),
+            NEW_TAP => Some(Self::New(Mode::Tap)),
+            name => name.parse().ok().map(Self::Existing),
+        }
+    }
+}
+
+/// Reads the arguments, which Wireshark writes as `--name value` or `--name=value`.
+///
+/// # Errors
+/// A sentence for Wireshark's user.
+pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
+    let mut args = args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    let (mut verb, mut interface, mut fifo) = (None, None, None);
+    let (mut filter, mut address, mut reply) = (None, None, false);
+    while let Some(arg) = args.next() {
+        let (name, mut value) = match arg.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (arg, None),
+        };
+        let mut value = || value.take().or_else(|| args.next()).ok_or("a value is missing");
+        match name.as_str() {
+            "--extcap-interfaces" | "--extcap-dlts" | "--extcap-config" | "--capture" => {
+                verb = Some(name);
+            }
+            "--extcap-interface" => interface = Some(value()?),
+            "--extcap-capture-filter" => filter = Some(value()?),
+            "--fifo" => fifo = Some(value()?),
+            "--addr" => address = Some(value()?),
+            "--reply" => reply = true,
+            // The version comes with `=` or not at all; what is unknown is of a later version.
+            _ => {}
+        }
+    }
+    let verb = verb.unwrap_or_default();
+    if verb == "--extcap-interfaces" {
+        return Ok(Call::Interfaces);
+    }
+    let interface = interface.as_deref().and_then(Interface::parse);
+    let interface = interface.ok_or("there is no such interface")?;
+    Ok(match verb.as_str() {
+        "--extcap-dlts" => Call::LinkTypes(interface),
+        "--extcap-config" => Call::Config(interface),
+        "--capture" => Call::Capture {
+            interface,
+            fifo: fifo.ok_or("--fifo is missing")?.into(),
+            filter: filter.unwrap_or_default(),
+            address: address.filter(|address| !address.trim().is_empty()),
+            reply,
+        },
+        _ => Call::CheckFilter(interface, filter.unwrap_or_default()),
+    })
+}
+
+/// The list of interfaces: the TUN and TAP devices that are there, and two to be made.
+///
+/// # Errors
+/// Those of netlink.
+pub(crate) fn interfaces() -> io::Result<String> {
+    let mut text = format!(
+        "extcap {{version={}}}{{help={}}}{{display=adit}}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("CARGO_PKG_REPOSITORY"),
+    );
+    for link in Netlink::open()?.links()? {
+        let Some(tun) = &link.tun else { continue };
+        // Braces would end the value; such a name can be captured from by itself.
+        let name = link.name.to_string();
+        if name.contains(['{', '}']) {
+            continue;
+        }
+        let name = printable(&name);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "interface {{value={PREFIX}{name}}}{{display=adit: {} device}}",
+            tun.mode
+        );
+    }
+    for (value, kind) in [(NEW_TUN, "TUN"), (NEW_TAP, "TAP")] {
+        let _ = writeln!(
+            text,
+            "interface {{value={PREFIX}{value}}}{{display=adit: create a {kind} device}}"
+        );
+    }
+    Ok(text)
+}
+
+/// The link type of an interface.
+pub(crate) fn link_types(link_type: LinkType) -> String {
+    let (name, display) = match link_type {
+        LinkType::Ethernet => ("EN10MB", "Ethernet"),
+        LinkType::Raw => ("RAW", "Raw IP"),
+    };
+    format!("dlt {{number={}}}{{name={name}}}{{display={display}}}\n", link_type.number())
+}
+
+/// The options of an interface.
+pub(crate) fn config(interface: Interface) -> String {
+    let mut text = String::new();
+    if matches!(interface, Interface::New(_)) {
+        text.push_str(
+            "arg {number=0}{call=--addr}{display=Address}{type=string}{default=192.0.2.1/24}\
+             {tooltip=The device's own address and the length of its subnet's prefix}\n",
+        );
+    }
+    text.push_str(
+        "arg {number=1}{call=--reply}{display=Answer ping}{type=boolflag}{default=false}\
+         {tooltip=Answer ARP, neighbour solicitations and ping for every address of the subnet}\n",
+    );
+    text
+}
+
+/// Puts a link to this program into the user's extcap directory, and says where.
+///
+/// # Errors
+/// Those of making the directory and the link; Unsupported without a home directory.
+pub(crate) fn install(program: &Path) -> io::Result<PathBuf> {
+    let directory = directory().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::Unsupported, "neither tshark nor HOME tells the directory")
+    })?;
+    std::fs::create_dir_all(&directory)?;
+    let link = directory.join("adit");
+    // Made beside it and moved into its place: there is a whole link at any time.
+    let new = directory.join(format!(".adit.{}", std::process::id()));
+    symlink(program, &new)?;
+    std::fs::rename(&new, &link)?;
+    Ok(link)
+}
+
+/// Where the user's extcap programs are, as tshark says: since Wireshark 4.2 in a directory of their
+/// own, which it names; before that, below the configuration.
+fn directory() -> Option<PathBuf> {
+    let output = Command::new("tshark").args(["-G", "folders"]).output().ok();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let folder = |wanted: &str| {
+        let (_, path) = text.as_deref()?.lines().find_map(|line| {
+            line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        })?;
+        Some(PathBuf::from(path.trim()))
+    };
+    folder("Personal Extcap path")
+        .or_else(|| Some(folder("Personal configuration")?.join("extcap")))
+        .or_else(|| {
+            Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/lib/wireshark/extcap"))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn calls_of_wireshark_are_told_from_ours() {
+        assert!(is_extcap_call(&args("adit --extcap-interfaces --extcap-version=4.0")));
+        assert!(is_extcap_call(&args("adit --capture --extcap-interface adit:tun0 --fifo /tmp/x")));
+        assert!(!is_extcap_call(&args("adit capture tun0")));
+        assert!(!is_extcap_call(&args("--capture")));
+    }
+
+    #[test]
+    fn calls() {
+        let call = parse(&args("adit --extcap-interfaces --extcap-version=4.0"));
+        assert_eq!(call, Ok(Call::Interfaces));
+        let tun = Interface::New(Mode::Tun);
+        let call = parse(&args("adit --extcap-dlts --extcap-interface adit:+tun"));
+        assert_eq!(call, Ok(Call::LinkTypes(tun)));
+        let line = "adit --capture --extcap-interface adit:+tun --fifo /tmp/f --addr 192.0.2.1/24 \
+                    --reply --extcap-capture-filter icmp";
+        let expected = Call::Capture {
+            interface: tun,
+            fifo: "/tmp/f".into(),
+            filter: "icmp".into(),
+            address: Some("192.0.2.1/24".into()),
+            reply: true,
+        };
+        assert_eq!(parse(&args(line)), Ok(expected));
+        for bad in [
+            "adit --extcap-dlts",
+            "adit --extcap-dlts --extcap-interface",
+            "adit --extcap-dlts --extcap-interface eth0",
+            "adit --extcap-dlts --extcap-interface adit:a/b",
+            "adit --capture --extcap-interface adit:tun0",
+        ] {
+            assert!(parse(&args(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_two_to_be_made_are_always_listed() {
+        let text = interfaces().unwrap();
+        assert!(text.starts_with("extcap {version="));
+        assert!(text.contains("interface {value=adit:+tun}{display=adit: create a TUN device}\n"));
+    }
+}

@@ -1,0 +1,404 @@
+//! The loop: one thread that sleeps in poll(2) until there is a packet, a signal, a reader that can
+//! take more or has gone, or a deadline.
+
+use super::Now;
+use super::decode::{Packet, hex_dump};
+use super::filter::Filter;
+use super::pcapng::{Direction, Meta, Statistics};
+use super::record::{RecordError, Recorder};
+use super::reply::Responder;
+use super::sink::{Sink, WriteFailure};
+use super::source::{Incoming, Source};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How many packets are taken before deadlines and signals are looked at again.
+const BUDGET: usize = 256;
+
+/// How often an interface that went down is looked for.
+const DOUBT: Duration = Duration::from_millis(500);
+
+/// How packets are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Show {
+    /// One JSON object a packet instead of a line.
+    pub(crate) json: bool,
+    /// The decoded fields below the line.
+    pub(crate) tree: bool,
+    /// The bytes.
+    pub(crate) bytes: bool,
+}
+
+/// Everything that a capture works with.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    /// What [`signals`] gave: registered before anybody is told that the capture has begun.
+    pub(crate) signals: UnixStream,
+    /// Where packets come from.
+    pub(crate) source: Source,
+    /// A filter that the kernel does not apply.
+    pub(crate) filter: Option<Filter>,
+    /// How packets are shown, and where.
+    pub(crate) lines: Option<(Show, Sink)>,
+    /// Where packets are recorded.
+    pub(crate) recorder: Option<Recorder>,
+    /// Who answers.
+    pub(crate) responder: Option<Responder>,
+    /// How many bytes of a packet are kept.
+    pub(crate) snap_len: usize,
+    /// After how many packets it ends.
+    pub(crate) count: Option<u64>,
+    /// After what time it ends.
+    pub(crate) duration: Option<Duration>,
+}
+
+/// What a capture did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Summary {
+    /// Packets shown or recorded.
+    pub(crate) captured: u64,
+    /// Packets that the filter kept back; `None` if it does so in the kernel, which does not count.
+    pub(crate) filtered: Option<u64>,
+    /// Packets that the kernel dropped because they were not fetched in time.
+    pub(crate) dropped: u64,
+    /// Packets that a slow reader of the recording made us drop.
+    pub(crate) not_recorded: u64,
+    /// Packets that a slow reader of the lines made us drop.
+    pub(crate) not_shown: u64,
+    /// Answers sent.
+    pub(crate) answered: u64,
+    /// Answers that the device did not take.
+    pub(crate) unanswered: u64,
+}
+
+/// Why a capture ended before it was told to.
+#[derive(Debug)]
+pub(crate) enum EndError {
+    /// The interface was deleted.
+    Gone,
+    /// The recording failed.
+    Record(RecordError),
+    /// The lines could not be written.
+    Show(io::Error),
+    /// poll(2) or a signal handler failed.
+    System(io::Error),
+}
+
+impl EndError {
+    /// Whether a reader has gone, which is the way to end `adit capture | head`.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        match self {
+            Self::Record(error) => error.is_reader_gone(),
+            Self::Show(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Gone | Self::System(_) => false,
+        }
+    }
+}
+
+impl From<RecordError> for EndError {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl From<WriteFailure> for EndError {
+    fn from(failure: WriteFailure) -> Self {
+        Self::Show(failure.source)
+    }
+}
+
+impl Capture {
+    /// Captures until it is told to end, and says what it did, also if it ended early.
+    pub(crate) fn run(mut self) -> (Summary, Result<(), EndError>) {
+        let start = Now::read();
+        let filtered = (!self.source.is_filtered()).then_some(0);
+        let summary = Summary { filtered, ..Summary::default() };
+        let mut state = State { summary, dropped_seen: 0, reply: Vec::new() };
+        let result = self.run_until_told(&mut state, start);
+        state.summary.dropped = self.source.dropped();
+        let end = self.end(&mut state, start);
+        // The first failure is the cause of the second.
+        (state.summary, result.and(end))
+    }
+
+    fn run_until_told(&mut self, state: &mut State, start: Now) -> Result<(), EndError> {
+        let end = self.duration.and_then(|duration| start.monotonic.checked_add(duration));
+        let mut buf = vec![0; self.source.buffer_len()];
+        loop {
+            let seen = self.wait(end).map_err(EndError::System)?;
+            if seen.packets && self.drain(state, start, &mut buf)? {
+                return Ok(());
+            }
+            if self.source.is_in_doubt() && !self.source.exists() {
+                return Err(EndError::Gone);
+            }
+            let now = Instant::now();
+            if let Some((_, sink)) = &mut self.lines
+                && (seen.lines || sink.deadline().is_some_and(|deadline| deadline <= now))
+            {
+                sink.flush()?;
+            }
+            if let Some(recorder) = &mut self.recorder
+                && (seen.recorder || recorder.deadline().is_some_and(|deadline| deadline <= now))
+            {
+                recorder.flush()?;
+            }
+            if seen.signal || end.is_some_and(|end| end <= now) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&self, end: Option<Instant>) -> io::Result<Seen> {
+        let lines = self.lines.as_ref().map(|(_, sink)| sink);
+        let deadlines = [
+            end,
+            self.source.is_in_doubt().then(|| Instant::now() + DOUBT),
+            lines.and_then(Sink::deadline),
+            self.recorder.as_ref().and_then(Recorder::deadline),
+        ];
+        let timeout = deadlines.into_iter().flatten().min().map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+        });
+        let mut fds = vec![
+            PollFd::new(&self.source, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+        ];
+        let watched = [lines.map(Sink::poll_for), self.recorder.as_ref().map(Recorder::poll_for)];
+        fds.extend(
+            watched.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
+        );
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let mut next = || ready.next().unwrap_or(false);
+        let (packets, signal) = (next(), next());
+        let seen_lines = watched[0].is_some() && next();
+        let recorder = watched[1].is_some() && next();
+        Ok(Seen { packets, signal, lines: seen_lines, recorder })
+    }
+
+    /// Takes packets until there are none, or enough for now. Whether the capture has all it wants.
+    fn drain(&mut self, state: &mut State, start: Now, buf: &mut [u8]) -> Result<bool, EndError> {
+        if self.source.counts_drops_cheaply() {
+            state.summary.dropped = self.source.dropped();
+        }
+        for _ in 0..BUDGET {
+            let incoming = match self.source.recv(buf) {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => return Ok(false),
+                Err(_) => return Err(EndError::Gone),
+            };
+            let data = &buf[..incoming.len.min(buf.len())];
+            let mut done = self.take(state, start, &incoming, data)?;
+            if let Some(responder) = &self.responder {
+                let mut reply = std::mem::take(&mut state.reply);
+                if let Some(answer) = responder.reply(data, &mut reply) {
+                    done |= self.answer(state, start, answer)?;
+                }
+                state.reply = reply;
+            }
+            if done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends an answer, and shows it as well.
+    fn answer(&mut self, state: &mut State, start: Now, answer: &[u8]) -> Result<bool, EndError> {
+        if self.source.send(answer).is_err() {
+            state.summary.unanswered += 1;
+            return Ok(false);
+        }
+        state.summary.answered += 1;
+        if self.is_complete(state) {
+            return Ok(true);
+        }
+        let meta = Meta {
+            time: Now::read().wall,
+            direction: Some(Direction::In),
+            original_len: answer.len(),
+            lost_before: 0,
+        };
+        self.take(state, start, &Incoming { len: answer.len(), meta, gso: None }, answer)
+    }
+
+    /// Filters, shows and records one packet. Whether it was the last one wanted.
+    fn take(
+        &mut self,
+        state: &mut State,
+        start: Now,
+        incoming: &Incoming,
+        data: &[u8],
+    ) -> Result<bool, EndError> {
+        let mut keep = self.snap_len;
+        if let Some(filter) = &self.filter {
+            keep = usize::try_from(filter.program.run(data)).unwrap_or(usize::MAX).min(keep);
+            if keep == 0 {
+                state.summary.filtered = state.summary.filtered.map(|count| count + 1);
+                return Ok(false);
+            }
+        }
+        state.summary.captured += 1;
+        let data = &data[..data.len().min(keep)];
+        let lost_before = state.summary.dropped.saturating_sub(state.dropped_seen);
+        state.dropped_seen = state.summary.dropped.max(state.dropped_seen);
+        let meta = Meta { lost_before, ..incoming.meta };
+        let now = Now::read();
+        if let Some(recorder) = &mut self.recorder {
+            let statistics = state.statistics(start, now);
+            if !recorder.packet(&meta, data, now, &statistics)? {
+                state.summary.not_recorded += 1;
+            }
+        }
+        if let Some((show, sink)) = &mut self.lines {
+            let (name, link_type) = (self.source.name(), self.source.link_type());
+            let mut packet = Packet::decode(&name.to_string(), link_type, &meta, data);
+            packet.gso.clone_from(&incoming.gso);
+            if !sink.append(render(packet, data, *show).as_bytes(), now.monotonic)? {
+                state.summary.not_shown += 1;
+            }
+        }
+        Ok(self.is_complete(state))
+    }
+
+    fn is_complete(&self, state: &State) -> bool {
+        self.count.is_some_and(|count| state.summary.captured >= count)
+    }
+
+    /// Writes what waits.
+    fn end(self, state: &mut State, start: Now) -> Result<(), EndError> {
+        let now = Now::read();
+        let mut result = Ok(());
+        if let Some(recorder) = self.recorder {
+            let statistics = state.statistics(start, now);
+            result = recorder.close(&statistics, now).map_err(EndError::from);
+        }
+        let lines = self.lines.map_or(Ok(()), |(_, sink)| sink.close().map_err(EndError::from));
+        result.and(lines)
+    }
+}
+
+/// What changes from packet to packet.
+#[derive(Debug)]
+struct State {
+    summary: Summary,
+    dropped_seen: u64,
+    reply: Vec<u8>,
+}
+
+impl State {
+    fn statistics(&self, start: Now, now: Now) -> Statistics {
+        let Summary { captured, filtered, dropped, not_recorded, .. } = self.summary;
+        Statistics {
+            start: start.wall,
+            end: now.wall,
+            received: filtered.map(|filtered| captured + filtered + dropped),
+            dropped: dropped + not_recorded,
+            accepted: captured,
+            // The recorder knows how many it has.
+            delivered: 0,
+        }
+    }
+}
+
+/// What poll(2) said.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each descriptor that is polled")]
+struct Seen {
+    packets: bool,
+    signal: bool,
+    lines: bool,
+    recorder: bool,
+}
+
+/// The text of one packet, each line ended by a line feed.
+fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
+    if show.json {
+        if show.bytes {
+            packet.bytes = Some(data.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        // Only a map with keys that are not text can fail, and there is none.
+        let mut text = serde_json::to_string(&packet).unwrap_or_default();
+        text.push('\n');
+        return text;
+    }
+    let mut text = format!("{packet}\n");
+    if show.tree {
+        packet.tree(&mut text);
+    }
+    if show.bytes {
+        hex_dump(data, &mut text);
+    }
+    text
+}
+
+/// A stream that becomes readable when the program is told to end. What may wait after that is
+/// bounded: [`Sink::close`].
+///
+/// # Errors
+/// EMFILE if the process has no descriptor left.
+pub(crate) fn signals() -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
+    }
+    Ok(ours)
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} captured", packets(self.captured))?;
+        match self.filtered {
+            Some(filtered) => write!(f, ", {filtered} filtered out")?,
+            None => f.write_str(", others filtered out in the kernel")?,
+        }
+        write!(f, ", {} dropped by the kernel", self.dropped)?;
+        if self.not_recorded > 0 {
+            write!(f, ", {} not recorded: the reader is too slow", self.not_recorded)?;
+        }
+        if self.not_shown > 0 {
+            write!(f, ", {} not shown: the reader is too slow", self.not_shown)?;
+        }
+        if self.answered > 0 {
+            write!(f, ", {} answered", self.answered)?;
+        }
+        if self.unanswered > 0 {
+            write!(f, ", {} answers not taken by the device", self.unanswered)?;
+        }
+        Ok(())
+    }
+}
+
+fn packets(count: u64) -> String {
+    if count == 1 { "1 packet".to_owned() } else { format!("{count} packets") }
+}
+
+impl fmt::Display for EndError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the interface was deleted"),
+            Self::Record(error) => error.fmt(f),
+            Self::Show(_) => f.write_str("cannot write to the standard output"),
+            Self::System(_) => f.write_str("cannot wait for packets"),
+        }
+    }
+}
+
+impl std::error::Error for EndError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Gone => None,
+            Self::Record(error) => error.source(),
+            Self::Show(source) | Self::System(source) => Some(source),
+        }
+    }
+}

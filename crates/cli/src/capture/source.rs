@@ -1,0 +1,409 @@
+//! Where packets come from: a queue of a TUN or TAP device, which is ours alone, or a packet socket
+//! on an interface that others use, which sees copies.
+
+use super::Now;
+use super::decode::Gso;
+use super::pcapng::{Direction, LinkType, Meta};
+use adit::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
+use adit::{
+    ClassicFilter, Create, Device, DeviceOptions, IfName, Link, MacAddr, Mode, NamePattern,
+    PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, Queue, RECORD_LEN_MAX, VnetHeader,
+};
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// How many bytes of packets may wait in a packet socket: a burst of 30,000 small ones.
+const SOCKET_BUFFER_LEN: usize = 32 << 20;
+
+/// What to capture from.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// An interface that is there.
+    Existing(IfName),
+    /// A new device, which goes with the capture.
+    New {
+        /// Its name.
+        name: NamePattern,
+        /// TUN or TAP.
+        mode: Mode,
+        /// Its addresses.
+        addresses: Vec<IpPrefix>,
+    },
+}
+
+/// An open source.
+#[derive(Debug)]
+pub(crate) struct Source {
+    kind: Kind,
+    name: IfName,
+    link_type: LinkType,
+    is_filtered: bool,
+    /// Packets that the kernel had dropped before the capture began.
+    dropped_before: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Queue {
+        device: Device,
+        queue: Queue,
+    },
+    Socket {
+        socket: PacketSocket,
+        link: Link,
+        is_loopback: bool,
+        /// The interface went down: the kernel says so once, and nothing more if it is deleted then.
+        is_down: Cell<bool>,
+    },
+}
+
+/// A packet in the caller's buffer.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    /// How many bytes of the buffer it takes, from the first on.
+    pub(crate) len: usize,
+    /// What is known of it.
+    pub(crate) meta: Meta,
+    /// Whether it is many in one.
+    pub(crate) gso: Option<Gso>,
+}
+
+impl Source {
+    /// Finds or makes what is wanted. A device that another program holds is captured from by a
+    /// packet socket; `note` is then told so. A packet socket has `filter` from its first packet on.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(crate) fn open(
+        wanted: &Wanted,
+        promiscuous: bool,
+        filter: Option<&ClassicFilter>,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Self, OpenError> {
+        match wanted {
+            Wanted::New { name, mode, addresses } => {
+                let mut options = DeviceOptions::new(*mode).name(*name).nonblocking(true).up(true);
+                for address in addresses {
+                    options = options.address(Address::new(*address));
+                }
+                Self::queue(options.create(Create::Exclusive))
+            }
+            Wanted::Existing(name) => {
+                let link = Link::find(name)?;
+                let info = link.info()?;
+                let Some(tun) = &info.tun else {
+                    return Self::socket(link, &info, promiscuous, filter);
+                };
+                // Of a multi-queue device a new queue would take a share of the packets away.
+                if tun.queues.is_none_or(|queues| queues == 0) {
+                    let options = DeviceOptions::new(tun.mode)
+                        .name((*name).into())
+                        .create(Create::Attach)
+                        .multi_queue(tun.multi_queue)
+                        .nonblocking(true);
+                    match Self::queue(options) {
+                        Ok(source) => return Ok(source),
+                        Err(OpenError::Device(error)) => note(error.to_string()),
+                        Err(error) => return Err(error),
+                    }
+                }
+                let holders = adit::holders(&info.name, None).unwrap_or_default().list;
+                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                if !holders.is_empty() {
+                    note(format!("{name} is held by {}", holders.join(", ")));
+                }
+                note(format!("capturing copies of what passes {name}, by a packet socket"));
+                Self::socket(link, &info, promiscuous, filter)
+            }
+        }
+    }
+
+    fn queue(options: DeviceOptions) -> Result<Self, OpenError> {
+        let mut device = options.open()?;
+        let queue = device.take_queues().pop().expect("a device that was opened has a queue");
+        let info = device.info()?;
+        let link_type = match device.mode() {
+            Mode::Tun => LinkType::Raw,
+            Mode::Tap => LinkType::Ethernet,
+        };
+        let dropped_before = info.stats.tx_dropped;
+        Ok(Self {
+            kind: Kind::Queue { device, queue },
+            name: info.name,
+            link_type,
+            is_filtered: false,
+            dropped_before,
+        })
+    }
+
+    fn socket(
+        link: Link,
+        info: &LinkInfo,
+        promiscuous: bool,
+        filter: Option<&ClassicFilter>,
+    ) -> Result<Self, OpenError> {
+        let link_type = link_type_of_hardware(info.hardware_type)
+            .ok_or(OpenError::LinkType { name: info.name, hardware_type: info.hardware_type })?;
+        let options = PacketSocketOptions {
+            promiscuous,
+            filter: filter.cloned(),
+            buffer_len: Some(SOCKET_BUFFER_LEN),
+            ..PacketSocketOptions::default()
+        };
+        let socket = PacketSocket::open(info.index, &options)
+            .map_err(|source| OpenError::Socket { name: info.name, source })?;
+        let is_loopback = info.hardware_type == HardwareType::LOOPBACK;
+        let kind = Kind::Socket { socket, link, is_loopback, is_down: Cell::new(false) };
+        Ok(Self {
+            kind,
+            name: info.name,
+            link_type,
+            is_filtered: filter.is_some(),
+            dropped_before: 0,
+        })
+    }
+
+    /// What the packets of an interface will start with.
+    ///
+    /// # Errors
+    /// [`OpenError`]: there is none of that name, or it is of another kind.
+    pub(crate) fn link_type_of(wanted: &Wanted) -> Result<LinkType, OpenError> {
+        match wanted {
+            Wanted::New { mode: Mode::Tun, .. } => Ok(LinkType::Raw),
+            Wanted::New { mode: Mode::Tap, .. } => Ok(LinkType::Ethernet),
+            Wanted::Existing(name) => {
+                let info = Link::find(name)?.info()?;
+                let (name, hardware_type) = (info.name, info.hardware_type);
+                link_type_of_hardware(hardware_type)
+                    .ok_or(OpenError::LinkType { name, hardware_type })
+            }
+        }
+    }
+
+    /// The name of the interface.
+    pub(crate) fn name(&self) -> IfName {
+        self.name
+    }
+
+    /// What packets start with.
+    pub(crate) fn link_type(&self) -> LinkType {
+        self.link_type
+    }
+
+    /// How large a buffer for [`Source::recv`] must be.
+    pub(crate) fn buffer_len(&self) -> usize {
+        match self.kind {
+            Kind::Queue { .. } => RECORD_LEN_MAX,
+            Kind::Socket { .. } => PACKET_SOCKET_LEN_MAX,
+        }
+    }
+
+    /// What the interface is, for people.
+    pub(crate) fn describe(&self) -> String {
+        let kind = match (&self.kind, self.link_type) {
+            (Kind::Queue { .. }, LinkType::Raw) => "a TUN device",
+            (Kind::Queue { .. }, LinkType::Ethernet) => "a TAP device",
+            (Kind::Socket { .. }, _) => "by a packet socket",
+        };
+        let is_down = self.info().is_ok_and(|info| !info.flags.contains(LinkFlags::UP));
+        format!("{}, {kind}{}", self.name, if is_down { ", which is down" } else { "" })
+    }
+
+    /// What the kernel tells of the interface.
+    pub(crate) fn info(&self) -> Result<LinkInfo, adit::Error> {
+        match &self.kind {
+            Kind::Queue { device, .. } => device.info(),
+            Kind::Socket { link, .. } => link.info(),
+        }
+    }
+
+    /// The addresses of a device of ours, for which answers may be sent, and its MAC address;
+    /// `None` of an interface that others use.
+    pub(crate) fn own_addresses(&self) -> Option<(Vec<IpPrefix>, Option<MacAddr>)> {
+        let Kind::Queue { device, .. } = &self.kind else { return None };
+        let addresses = device.addresses().unwrap_or_default();
+        let mac = device.info().ok().and_then(|info| info.address?.mac());
+        Some((addresses.iter().map(|address| address.local).collect(), mac))
+    }
+
+    /// Whether the kernel applies the filter.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.is_filtered
+    }
+
+    /// The next packet, if there is one now.
+    ///
+    /// # Errors
+    /// NotFound: the interface is gone, and no more will come.
+    pub(crate) fn recv(&self, buf: &mut [u8]) -> io::Result<Option<Incoming>> {
+        match &self.kind {
+            Kind::Queue { queue, .. } => match queue.recv(buf) {
+                Ok(len) => {
+                    let (time, direction) = (Now::read().wall, Some(Direction::Out));
+                    let meta = Meta { time, direction, original_len: len, lost_before: 0 };
+                    Ok(Some(Incoming { len, meta, gso: None }))
+                }
+                Err(error) => self.nothing(error),
+            },
+            Kind::Socket { socket, is_loopback, .. } => loop {
+                let packet = match socket.recv(buf) {
+                    Ok(packet) => packet,
+                    Err(error) => return self.nothing(error),
+                };
+                // A loopback gives each packet twice, when it goes and when it comes.
+                if *is_loopback && packet.is_outgoing {
+                    continue;
+                }
+                let direction = if packet.is_outgoing { Direction::Out } else { Direction::In };
+                let meta = Meta {
+                    time: packet.time.unwrap_or_else(|| Now::read().wall),
+                    direction: Some(direction),
+                    original_len: packet.original_len,
+                    lost_before: 0,
+                };
+                let gso = gso(&packet.vnet, packet.original_len);
+                return Ok(Some(Incoming { len: packet.len, meta, gso }));
+            },
+        }
+    }
+
+    /// What it means that no packet came.
+    fn nothing(&self, error: io::Error) -> io::Result<Option<Incoming>> {
+        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            return Ok(None);
+        }
+        if let Kind::Socket { is_down, .. } = &self.kind {
+            is_down.set(true);
+        }
+        match self.info() {
+            // Down (ENETDOWN), or one packet that could not be described (EINVAL).
+            Ok(_) if !self.is_gone(&error) => Ok(None),
+            _ => Err(io::Error::new(io::ErrorKind::NotFound, error)),
+        }
+    }
+
+    /// Whether [`Source::exists`] is to be asked from time to time, as poll(2) will not tell.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(&self.kind, Kind::Socket { is_down, .. } if is_down.get())
+    }
+
+    /// Whether the interface is still there.
+    pub(crate) fn exists(&self) -> bool {
+        let info = self.info();
+        if let (Kind::Socket { is_down, .. }, Ok(info)) = (&self.kind, &info) {
+            is_down.set(!info.flags.contains(LinkFlags::UP));
+        }
+        info.is_ok()
+    }
+
+    fn is_gone(&self, error: &io::Error) -> bool {
+        let is_queue = matches!(self.kind, Kind::Queue { .. });
+        is_queue && adit::ErrorKind::of_queue(error) == adit::ErrorKind::DeviceGone
+    }
+
+    /// Sends a packet into the host through a device of ours.
+    ///
+    /// # Errors
+    /// Those of [`Queue::send`]; Unsupported on an interface that others use.
+    pub(crate) fn send(&self, packet: &[u8]) -> io::Result<()> {
+        match &self.kind {
+            Kind::Queue { queue, .. } => queue.send(packet).map(|_| ()),
+            Kind::Socket { .. } => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// How many packets the kernel dropped since the capture began, because they were not fetched in
+    /// time. For a device this asks netlink; for a socket it is cheap.
+    pub(crate) fn dropped(&mut self) -> u64 {
+        let dropped = match &mut self.kind {
+            Kind::Queue { device, .. } => device.info().map(|info| info.stats.tx_dropped).ok(),
+            Kind::Socket { socket, .. } => socket.statistics().map(|counts| counts.dropped).ok(),
+        };
+        dropped.unwrap_or(self.dropped_before).saturating_sub(self.dropped_before)
+    }
+
+    /// Whether [`Source::dropped`] costs a system call only.
+    pub(crate) fn counts_drops_cheaply(&self) -> bool {
+        matches!(self.kind, Kind::Socket { .. })
+    }
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Queue { queue, .. } => queue.as_fd(),
+            Kind::Socket { socket, .. } => socket.as_fd(),
+        }
+    }
+}
+
+/// How packets of an interface start, of the kinds that start as TUN or Ethernet do.
+fn link_type_of_hardware(hardware_type: HardwareType) -> Option<LinkType> {
+    // `ARPHRD_*` of linux/if_arp.h: PPP, the tunnels, RAWIP and NONE carry bare IP.
+    const RAW: [u16; 7] = [512, 519, 768, 769, 776, 778, 823];
+    match hardware_type {
+        HardwareType::ETHER | HardwareType::LOOPBACK => Some(LinkType::Ethernet),
+        HardwareType::NONE => Some(LinkType::Raw),
+        HardwareType(number) => RAW.contains(&number).then_some(LinkType::Raw),
+    }
+}
+
+fn gso(vnet: &VnetHeader, len: usize) -> Option<Gso> {
+    let (size, header_len) = (vnet.gso_size, usize::from(vnet.hdr_len));
+    let is_many = vnet.is_super_packet() && size > 0;
+    is_many
+        .then(|| Gso { size, segments: len.saturating_sub(header_len).div_ceil(usize::from(size)) })
+}
+
+/// Why there is nothing to capture from.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The device cannot be made, found or attached to.
+    Device(adit::Error),
+    /// The packet socket cannot be opened.
+    Socket {
+        /// On which interface.
+        name: IfName,
+        /// Why.
+        source: io::Error,
+    },
+    /// The interface carries what no decoder here knows.
+    LinkType {
+        /// Which interface.
+        name: IfName,
+        /// What it is.
+        hardware_type: HardwareType,
+    },
+}
+
+impl From<adit::Error> for OpenError {
+    fn from(error: adit::Error) -> Self {
+        Self::Device(error)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(error) => error.fmt(f),
+            Self::Socket { name, .. } => write!(f, "cannot open a packet socket on {name}"),
+            Self::LinkType { name, hardware_type } => write!(
+                f,
+                "{name} is of type {}, and only Ethernet and bare IP can be captured",
+                hardware_type.0
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Device(error) => error.source(),
+            Self::Socket { source, .. } => Some(source),
+            Self::LinkType { .. } => None,
+        }
+    }
+}

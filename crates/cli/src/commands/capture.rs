@@ -1,0 +1,442 @@
+//! `adit capture`.
+
+use crate::capture::decode::Packet;
+use crate::capture::extcap::{self, Call, Interface};
+use crate::capture::filter::{CompileError, Filter};
+use crate::capture::record::{RecordError, Recorder, Target};
+use crate::capture::reply::Responder;
+use crate::capture::rotate::Rotation;
+use crate::capture::run::{Capture, EndError, Show, signals};
+use crate::capture::sink::{Sink, whole_lines};
+use crate::capture::source::{OpenError, Source, Wanted};
+use crate::capture::units::{parse_size, parse_time};
+use crate::capture::{Now, pcapng};
+use crate::commands::Context;
+use crate::error::{Entry, Error, Exit, Result};
+use crate::output::{Color, Output};
+use adit::Mode;
+use adit::netlink::IpPrefix;
+use clap::ValueEnum;
+use std::error::Error as _;
+use std::ffi::OsString;
+use std::io;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The most bytes kept of a packet, as tcpdump has it; a super-packet has 64 KiB.
+const SNAP_LEN: u32 = 262_144;
+
+/// Arguments of `adit capture`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Times are UTC. Packets that leave the host are marked '>', those that come \
+in '<'. With -w, packets are shown only with -v, -x or -j. Ctrl-C ends the capture.
+
+Examples:
+  adit capture tun0 --create --addr 192.0.2.1/24 --reply    then: ping 192.0.2.77
+  adit capture eth0 -w day.pcapng --rotate-size 100MB --files 10 'udp port 53'
+  adit capture tap0 -w - | wireshark -k -i -"
+)]
+#[expect(clippy::struct_excessive_bools, reason = "five switches of a command line")]
+pub(crate) struct Args {
+    /// The interface; with --create, a name or a pattern such as tun%d
+    #[arg(required_unless_present = "install_extcap")]
+    name: Option<String>,
+    /// A filter in tcpdump's syntax
+    filter: Vec<String>,
+    /// Make the device; it goes with the capture
+    #[arg(long)]
+    create: bool,
+    /// What to make
+    #[arg(long, requires = "create", default_value = "tun")]
+    mode: NewMode,
+    /// An address of the new device, with the length of its subnet's prefix
+    #[arg(long, requires = "create", value_name = "IP/LEN")]
+    addr: Vec<IpPrefix>,
+    /// Answer ARP, neighbour solicitations and ping for every address of the device's subnets
+    #[arg(long)]
+    reply: bool,
+    /// Show the bytes of each packet
+    #[arg(short = 'x', long)]
+    hex: bool,
+    /// Record as pcapng; '-' is the standard output
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+    /// Begin another file when one has this size: 10MB
+    #[arg(long, requires = "write", value_name = "SIZE", value_parser = parse_size)]
+    rotate_size: Option<u64>,
+    /// Begin another file after this time: 60s, 5m, 1h
+    #[arg(long, requires = "write", value_name = "TIME", value_parser = parse_time)]
+    rotate_time: Option<Duration>,
+    /// How many files to keep; older ones are deleted
+    #[arg(long, requires = "write", value_name = "N")]
+    files: Option<NonZeroU32>,
+    /// End after so many packets
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End after this time: 10s
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
+    duration: Option<Duration>,
+    /// Keep so many bytes of each packet
+    #[arg(short, long, value_name = "BYTES", default_value_t = SNAP_LEN, hide_default_value = true,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(SNAP_LEN)))]
+    snaplen: u32,
+    /// Leave the interface's promiscuous mode off
+    #[arg(long)]
+    no_promisc: bool,
+    /// Make this program known to Wireshark and tshark
+    #[arg(long, exclusive = true)]
+    install_extcap: bool,
+}
+
+/// `--mode`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum NewMode {
+    /// Layer 3: IP packets
+    #[default]
+    Tun,
+    /// Layer 2: Ethernet frames
+    Tap,
+}
+
+/// The filter is wrong.
+const FILTER: Entry = Entry {
+    code: "ADIT-E0811",
+    title: "the filter cannot be used",
+    explanation: "Filters are written in the syntax of pcap-filter(7) and compiled by tcpdump, \
+                  which must be installed.",
+    remedy: "",
+};
+
+/// The recording ended.
+const RECORD: Entry = Entry {
+    code: "ADIT-E0812",
+    title: "the recording cannot be written",
+    explanation: "The disk is full, the file cannot be opened or the reader of a pipe took nothing \
+                  for two seconds. A file is whole up to its last packet.",
+    remedy: "Make room, or limit the recording with --rotate-size and --files.",
+};
+
+/// There is nothing to capture from.
+const SOURCE: Entry = Entry {
+    code: "ADIT-E0813",
+    title: "the interface cannot be captured from",
+    explanation: "Interfaces that others use are captured from by a packet socket, which needs \
+                  CAP_NET_RAW and an interface that carries Ethernet or bare IP.",
+    remedy: "Run it as root, or with 'setcap cap_net_raw,cap_net_admin+ep' on the program.",
+};
+
+/// The codes of this subcommand.
+pub(crate) const CATALOG: [Entry; 3] = [FILTER, RECORD, SOURCE];
+
+impl Args {
+    /// Captures until it is told to end.
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        if self.install_extcap {
+            return install_extcap(context);
+        }
+        let wanted = self.wanted()?;
+        let rotation = self.rotation()?;
+        let link_type = Source::link_type_of(&wanted).map_err(open_error)?;
+        let filter =
+            Filter::compile(&self.filter, link_type, self.snaplen).map_err(filter_error)?;
+        if context.is_rehearsal(&self.actions(&wanted))? {
+            return Ok(Exit::Ok);
+        }
+        let mut note = |text: String| context.output.note(crate::output::clean(&text));
+        let in_kernel = filter.as_ref().filter(|filter| filter.suits_the_kernel());
+        let in_kernel = in_kernel.map(|filter| &filter.program);
+        let source =
+            Source::open(&wanted, !self.no_promisc, in_kernel, &mut note).map_err(open_error)?;
+        let responder = self.responder(&source)?;
+        let recorder = self.recorder(&source, rotation, filter.as_ref())?;
+        // After the recording is open: until a pipe has its reader, Ctrl-C ends the program at once.
+        let signals = signals().map_err(|error| Error::io("catch", "signals", &error))?;
+        let mut introduction = format!("capturing from {}", source.describe());
+        for (at, subnet) in responder.iter().flat_map(Responder::subnets).enumerate() {
+            introduction.push_str(if at == 0 { "; answering for " } else { ", " });
+            introduction.push_str(&subnet.to_string());
+        }
+        note(introduction);
+        let capture = Capture {
+            signals,
+            filter: filter.filter(|_| !source.is_filtered()),
+            source,
+            lines: self.lines(&context.output)?,
+            recorder,
+            responder,
+            snap_len: usize::try_from(self.snaplen).unwrap_or(usize::MAX),
+            count: self.count,
+            duration: self.duration,
+        };
+        let (summary, result) = capture.run();
+        context.output.note(summary);
+        match result {
+            Err(error) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
+            Err(error) => Err(end_error(&error)),
+            Ok(()) => Ok(Exit::Ok),
+        }
+    }
+
+    fn wanted(&self) -> Result<Wanted> {
+        let name = self.name.as_deref().unwrap_or_default();
+        let wrong = |error: adit::NameError| Error::usage(format!("'{name}': {error}"));
+        if !self.create {
+            return Ok(Wanted::Existing(name.parse().map_err(wrong)?));
+        }
+        let mode = match self.mode {
+            NewMode::Tun => Mode::Tun,
+            NewMode::Tap => Mode::Tap,
+        };
+        let addresses = self.addr.clone();
+        Ok(Wanted::New { name: name.parse().map_err(wrong)?, mode, addresses })
+    }
+
+    fn rotation(&self) -> Result<Rotation> {
+        let rotation =
+            Rotation { size: self.rotate_size, time: self.rotate_time, files: self.files };
+        let is_stdout = matches!(self.target(), Some(Target::Stdout));
+        if is_stdout && (rotation.is_on() || rotation.files.is_some()) {
+            return Err(Error::usage("the standard output cannot be rotated"));
+        }
+        if rotation.files.is_some() && !rotation.is_on() {
+            return Err(Error::usage("--files needs --rotate-size or --rotate-time"));
+        }
+        Ok(rotation)
+    }
+
+    fn target(&self) -> Option<Target> {
+        self.write.as_ref().map(|path| match path.to_str() {
+            Some("-") => Target::Stdout,
+            _ => Target::File(path.clone()),
+        })
+    }
+
+    fn lines(&self, output: &Output) -> Result<Option<(Show, Sink)>> {
+        let show = Show { json: output.json, tree: output.verbose > 0, bytes: self.hex };
+        let wants_lines = match self.target() {
+            None => true,
+            Some(Target::File(_)) => show.json || show.tree || show.bytes,
+            Some(Target::Stdout) => false,
+        };
+        let sink = wants_lines.then(|| Sink::stdout(whole_lines)).transpose()?;
+        Ok(sink.map(|sink| (show, sink)))
+    }
+
+    fn responder(&self, source: &Source) -> Result<Option<Responder>> {
+        if !self.reply {
+            return Ok(None);
+        }
+        let Some((addresses, mac)) = source.own_addresses() else {
+            return Err(Error::usage(format!("--reply needs a device of our own, and {} is none", source.name()))
+                .hint("Answers go through a queue: end the program that holds the device, or make one with --create."));
+        };
+        let responder = Responder::new(source.link_type(), addresses, mac);
+        if responder.subnets().next().is_none() {
+            return Err(Error::usage(format!(
+                "{} has no address, so there is no subnet to answer for",
+                source.name()
+            ))
+            .hint("Give it one: --create --addr 192.0.2.1/24, or 'ip address add'."));
+        }
+        Ok(Some(responder))
+    }
+
+    fn recorder(
+        &self,
+        source: &Source,
+        rotation: Rotation,
+        filter: Option<&Filter>,
+    ) -> Result<Option<Recorder>> {
+        let Some(target) = self.target() else { return Ok(None) };
+        let interface = pcapng::Interface {
+            name: source.name().to_string(),
+            link_type: source.link_type(),
+            snap_len: self.snaplen,
+            filter: filter.map(|filter| filter.expression.clone()),
+        };
+        let recorder = Recorder::open(&target, rotation, (writer(), interface), Now::read());
+        recorder.map(Some).map_err(|error| record_error(&error))
+    }
+
+    /// For `--dry-run`.
+    fn actions(&self, wanted: &Wanted) -> Vec<String> {
+        let mut actions = Vec::new();
+        match wanted {
+            Wanted::Existing(name) => actions.push(format!("capture from {name}")),
+            Wanted::New { name, mode, addresses } => {
+                actions.push(format!("create {mode} device {name}"));
+                actions.extend(addresses.iter().map(|address| format!("give it {address}")));
+                actions.push("set it up and capture from it".to_owned());
+            }
+        }
+        if self.reply {
+            actions.push("answer ARP, neighbour solicitations and ping in its subnets".to_owned());
+        }
+        if let Some(path) = &self.write {
+            actions.push(format!("record to '{}'", path.display()));
+        }
+        actions
+    }
+}
+
+/// The schema of what `--json` prints, one object a line.
+pub(crate) fn schema() -> schemars::Schema {
+    schemars::schema_for!(Packet)
+}
+
+fn writer() -> pcapng::Writer {
+    let system = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    pcapng::Writer {
+        hardware: text(system.machine()),
+        os: format!("{} {}", text(system.sysname()), text(system.release())),
+        application: concat!("adit ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+fn install_extcap(context: &Context) -> Result<Exit> {
+    let program = std::env::current_exe()?;
+    if context.is_rehearsal(&[format!("link {} into the extcap directory", program.display())])? {
+        return Ok(Exit::Ok);
+    }
+    let link = extcap::install(&program)
+        .map_err(|error| Error::io("link the program for", "Wireshark", &error))?;
+    context.output.line(link.display())?;
+    Ok(Exit::Ok)
+}
+
+/// Does what Wireshark asks for, and tells errors in a line, which Wireshark shows to its user.
+pub(crate) fn serve_wireshark(args: &[OsString]) -> Exit {
+    let output = Output::new(false, false, Color::Never, true, 0);
+    let served = extcap::parse(args).map_err(Error::usage).and_then(|call| serve(call, &output));
+    match served {
+        // Wireshark closes the pipe when it has what it wants.
+        Ok(_) | Err(Error { exit: Exit::BrokenPipe, .. }) => Exit::Ok,
+        Err(error) => {
+            output.error(&error.report);
+            error.exit
+        }
+    }
+}
+
+fn serve(call: Call, output: &Output) -> Result<Exit> {
+    let text = match call {
+        Call::Interfaces => {
+            extcap::interfaces().map_err(|error| Error::io("list", "the devices", &error))?
+        }
+        Call::LinkTypes(interface) => extcap::link_types(link_type(interface)?),
+        Call::Config(interface) => extcap::config(interface),
+        Call::CheckFilter(interface, filter) => {
+            // Wireshark takes what is printed for what is wrong with the filter.
+            let result = Filter::compile(&[filter], link_type(interface)?, SNAP_LEN);
+            result.err().map(|error| format!("{error}\n")).unwrap_or_default()
+        }
+        Call::Capture { interface, fifo, filter, address, reply } => {
+            let context = Context { output: output.clone(), dry_run: false };
+            return extcap_args(interface, fifo, filter, address, reply)?.run(&context);
+        }
+    };
+    output.bytes(text.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+fn link_type(interface: Interface) -> Result<pcapng::LinkType> {
+    Source::link_type_of(&match interface {
+        Interface::Existing(name) => Wanted::Existing(name),
+        Interface::New(mode) => {
+            Wanted::New { name: adit::NamePattern::KERNEL, mode, addresses: Vec::new() }
+        }
+    })
+    .map_err(open_error)
+}
+
+fn extcap_args(
+    interface: Interface,
+    fifo: PathBuf,
+    filter: String,
+    address: Option<String>,
+    reply: bool,
+) -> Result<Args> {
+    let (name, create, mode) = match interface {
+        Interface::Existing(name) => (name.to_string(), false, NewMode::Tun),
+        Interface::New(Mode::Tun) => ("tun%d".to_owned(), true, NewMode::Tun),
+        Interface::New(Mode::Tap) => ("tap%d".to_owned(), true, NewMode::Tap),
+    };
+    let addr = address.map(|text| {
+        text.trim().parse().map_err(|error| Error::usage(format!("'{text}': {error}")))
+    });
+    Ok(Args {
+        name: Some(name),
+        filter: vec![filter],
+        create,
+        mode,
+        addr: addr.transpose()?.into_iter().collect(),
+        reply,
+        hex: false,
+        write: Some(fifo),
+        rotate_size: None,
+        rotate_time: None,
+        files: None,
+        count: None,
+        duration: None,
+        snaplen: SNAP_LEN,
+        no_promisc: false,
+        install_extcap: false,
+    })
+}
+
+fn filter_error(error: CompileError) -> Error {
+    let hint = error.hint();
+    let message = match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    Error::new(Exit::Usage, &FILTER, message).hint(hint)
+}
+
+fn open_error(error: OpenError) -> Error {
+    match error {
+        OpenError::Device(error) => error.into(),
+        OpenError::Socket { name, source } => {
+            let hint = SOURCE.remedy;
+            let mut new = Error::io("open a packet socket on", name, &source);
+            new.report.code = SOURCE.code.to_owned();
+            if new.exit == Exit::Permission { new.hint(hint) } else { new }
+        }
+        OpenError::LinkType { .. } => Error::new(Exit::Conflict, &SOURCE, &error)
+            .hint("Capture from the interface below or above it."),
+    }
+}
+
+fn record_error(error: &RecordError) -> Error {
+    let message = with_source(error);
+    let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let exit = if error.is_reader_gone() { Exit::BrokenPipe } else { Exit::Refused };
+    let mut new = Error::new(exit, &RECORD, message);
+    new.report.errno = errno.and_then(io::Error::raw_os_error);
+    new
+}
+
+fn end_error(error: &EndError) -> Error {
+    match error {
+        EndError::Record(error) => record_error(error),
+        EndError::Gone => Error::new(Exit::NotFound, &SOURCE, error).hint(
+            "It was deleted while the capture was going on; what was recorded until then is whole.",
+        ),
+        EndError::Show(source) => source_error("write to", "the standard output", source),
+        EndError::System(source) => source_error("wait for", "packets", source),
+    }
+}
+
+fn source_error(what: &str, object: &str, source: &io::Error) -> Error {
+    Error::io(what, object, source)
+}
+
+fn with_source(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

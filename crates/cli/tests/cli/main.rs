@@ -1,0 +1,13 @@
+//! The program `adit`, run as users run it, in namespaces of its own.
+//!
+//! Needs a user namespace: `unshare -Urnm --` before the test binary, as `./check` does.
+
+mod agree;
+mod commands;
+mod errors;
+mod kill;
+mod reference;
+mod schema;
+mod support;
+mod tuntap;
+mod watch;

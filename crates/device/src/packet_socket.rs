@@ -1,0 +1,307 @@
+//! Packet sockets: a copy of what passes any interface, whoever owns it (packet(7)).
+
+use crate::{ClassicFilter, IfIndex, Netns, sys};
+use adit_packet::{Endian, VnetHeader, VnetLen};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// How a [`PacketSocket`] is to be.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct PacketSocketOptions {
+    /// Packets that it does not let through never reach the socket. It sees frames without their
+    /// outermost VLAN tag.
+    pub filter: Option<ClassicFilter>,
+    /// Whether the interface is to receive frames that are for other stations.
+    pub promiscuous: bool,
+    /// How many bytes of packets may wait for the reader; the kernel's default without it, and no
+    /// more than `net.core.rmem_max` without `CAP_NET_ADMIN` in the first user namespace.
+    pub buffer_len: Option<usize>,
+    /// The namespace of the interface; that of the calling thread without it.
+    pub netns: Option<std::sync::Arc<Netns>>,
+}
+
+/// A copy of all packets of one interface, in both directions.
+///
+/// It never waits: poll it for readability.
+#[derive(Debug)]
+pub struct PacketSocket {
+    fd: OwnedFd,
+    has_vnet_header: bool,
+    seen: PacketStatistics,
+}
+
+/// How many packets came, and how many of them were lost because the reader was too slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacketStatistics {
+    /// Packets that passed the filter, the lost ones included.
+    pub passed: u64,
+    /// Packets that found no room in the socket's buffer.
+    pub dropped: u64,
+}
+
+/// What is known of a packet that was received.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedPacket {
+    /// How many bytes of it are in the buffer, from its first byte on.
+    pub len: usize,
+    /// How long it is.
+    pub original_len: usize,
+    /// Whether the host sent it, rather than received it.
+    pub is_outgoing: bool,
+    /// When the kernel saw it, since 1970; `None` if it does not say.
+    pub time: Option<Duration>,
+    /// Checksum and segmentation that are left to the device.
+    pub vnet: VnetHeader,
+}
+
+/// The longest packet: a super-packet of 64 KiB, or up to 512 KiB where `gso_max_size` is raised
+/// (IPv6 jumbo, `GSO_MAX_SIZE` in `linux/netdevice.h`), with its Ethernet header and VLAN tags.
+pub const PACKET_SOCKET_LEN_MAX: usize = 8 * 65_536 + 64;
+
+/// `struct virtio_net_hdr`.
+const VNET_LEN: usize = VnetLen::Legacy.bytes();
+
+impl PacketSocket {
+    /// Opens a socket that copies the packets of interface `index` from now on: none that came
+    /// before, none past the filter.
+    ///
+    /// # Errors
+    /// EPERM without `CAP_NET_RAW`; ENODEV if there is no such interface.
+    pub fn open(index: IfIndex, options: &PacketSocketOptions) -> io::Result<Self> {
+        let open = || -> io::Result<OwnedFd> {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            // Protocol 0: nothing comes before the filter is in place and the socket is bound.
+            let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+            Ok(rustix::net::socket_with(family, kind, flags, None)?)
+        };
+        let fd = match &options.netns {
+            Some(netns) => netns.run(open)??,
+            None => open()?,
+        };
+        if let Some(filter) = &options.filter {
+            filter.attach_to_socket(&fd)?;
+        }
+        if let Some(len) = options.buffer_len
+            && sockopt::set_socket_recv_buffer_size_force(&fd, len).is_err()
+        {
+            sockopt::set_socket_recv_buffer_size(&fd, len)?;
+        }
+        sys::packet_socket::set_aux_data(fd.as_fd())?;
+        sys::packet_socket::set_time_stamps(fd.as_fd())?;
+        let has_vnet_header = sys::packet_socket::set_vnet_header(fd.as_fd()).is_ok();
+        let index = i32::try_from(index.get()).expect("an IfIndex fits the kernel's int");
+        sys::packet_socket::bind(fd.as_fd(), index)?;
+        if options.promiscuous {
+            sys::packet_socket::set_promiscuous(fd.as_fd(), index)?;
+        }
+        Ok(Self { fd, has_vnet_header, seen: PacketStatistics::default() })
+    }
+
+    /// Receives one packet into `buf`, from its first byte on, with its VLAN tag where the sender
+    /// put it. What does not fit is cut off.
+    ///
+    /// # Errors
+    /// EAGAIN: none is there. ENETDOWN, once: the interface went down or is gone; packets come again
+    /// if it comes up. EINVAL: a super-packet of a kind that the kernel cannot describe is lost.
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<ReceivedPacket> {
+        let mut control = [0_u64; CONTROL_WORDS];
+        let received = sys::packet_socket::receive(self.fd.as_fd(), buf, &mut control)?;
+        let mut header_len = 0;
+        let mut vnet = VnetHeader::default();
+        if self.has_vnet_header {
+            header_len = VNET_LEN.min(received.len);
+            vnet = VnetHeader::decode(buf, VnetLen::Legacy, Endian::Native).unwrap_or_default();
+        }
+        let filled = received.len.min(buf.len());
+        let mut len = filled.saturating_sub(header_len);
+        buf.copy_within(header_len..filled, 0);
+        let control = Control::parse(&control, received.control_len);
+        let mut original_len = (received.len - header_len).max(control.packet_len);
+        if let Some(tag) = control.vlan {
+            (len, original_len) = (insert_tag(buf, len, tag), original_len + tag.len());
+        }
+        let is_outgoing = received.packet_type == libc::PACKET_OUTGOING;
+        Ok(ReceivedPacket { len, original_len, is_outgoing, time: control.time, vnet })
+    }
+
+    /// Counts since the socket was opened.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn statistics(&mut self) -> io::Result<PacketStatistics> {
+        let (passed, dropped) = sys::packet_socket::statistics(self.fd.as_fd())?;
+        self.seen.passed += u64::from(passed);
+        self.seen.dropped += u64::from(dropped);
+        Ok(self.seen)
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Puts a tag behind the two MAC addresses of the `len` bytes in `buf`; how many there are then.
+fn insert_tag(buf: &mut [u8], len: usize, tag: [u8; 4]) -> usize {
+    const ADDRESSES_LEN: usize = 12;
+    let new_len = (len + tag.len()).min(buf.len());
+    if len < ADDRESSES_LEN || new_len < ADDRESSES_LEN + tag.len() {
+        return len;
+    }
+    buf.copy_within(ADDRESSES_LEN..new_len - tag.len(), ADDRESSES_LEN + tag.len());
+    buf[ADDRESSES_LEN..ADDRESSES_LEN + tag.len()].copy_from_slice(&tag);
+    new_len
+}
+
+/// Room for a time stamp (32 bytes) and the auxiliary data (40 bytes) and as much again.
+const CONTROL_WORDS: usize = 18;
+
+/// What the control messages say.
+#[derive(Debug, Default)]
+struct Control {
+    time: Option<Duration>,
+    packet_len: usize,
+    vlan: Option<[u8; 4]>,
+}
+
+impl Control {
+    /// `len` bytes of `struct cmsghdr { size_t len; int level; int type; }`, each with its data,
+    /// aligned to a word.
+    fn parse(words: &[u64], len: usize) -> Self {
+        let mut bytes = [0; CONTROL_WORDS * 8];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        let mut rest = &bytes[..len.min(bytes.len())];
+        let mut control = Self::default();
+        while let Some((header, _)) = rest.split_first_chunk::<16>() {
+            let [l0, l1, l2, l3, l4, l5, l6, l7, v0, v1, v2, v3, t0, t1, t2, t3] = *header;
+            let len = u64::from_ne_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
+            let level = i32::from_ne_bytes([v0, v1, v2, v3]);
+            let kind = i32::from_ne_bytes([t0, t1, t2, t3]);
+            let Some(data) = usize::try_from(len).ok().and_then(|len| rest.get(16..len)) else {
+                break;
+            };
+            if (level, kind) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
+                control.time = time(data);
+            } else if (level, kind) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+                control.take_aux_data(data);
+            }
+            rest = rest.get((16 + data.len()).next_multiple_of(8)..).unwrap_or_default();
+        }
+        control
+    }
+
+    /// `struct tpacket_auxdata { u32 status, len, snaplen; u16 mac, net, vlan_tci, vlan_tpid; }`.
+    fn take_aux_data(&mut self, data: &[u8]) {
+        let Some(&data) = data.first_chunk::<20>() else { return };
+        let [s0, s1, s2, s3, l0, l1, l2, l3, .., c0, c1, p0, p1] = data;
+        let status = u32::from_ne_bytes([s0, s1, s2, s3]);
+        let len = u32::from_ne_bytes([l0, l1, l2, l3]);
+        self.packet_len = usize::try_from(len).unwrap_or(usize::MAX);
+        if status & libc::TP_STATUS_VLAN_VALID != 0 {
+            let tci = u16::from_ne_bytes([c0, c1]).to_be_bytes();
+            let has_tpid = status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+            let tpid = if has_tpid { u16::from_ne_bytes([p0, p1]) } else { 0x8100 }.to_be_bytes();
+            self.vlan = Some([tpid[0], tpid[1], tci[0], tci[1]]);
+        }
+    }
+}
+
+/// `struct timespec`.
+fn time(data: &[u8]) -> Option<Duration> {
+    let (seconds, rest) = data.split_first_chunk::<8>()?;
+    let nanoseconds = i64::from_ne_bytes(*rest.first_chunk::<8>()?);
+    let seconds = u64::try_from(i64::from_ne_bytes(*seconds)).ok()?;
+    Some(Duration::new(seconds, u32::try_from(nanoseconds).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_goes_behind_the_addresses() {
+        let mut buf = [0_u8; 20];
+        (0..16_u8).for_each(|i| buf[usize::from(i)] = i);
+        assert_eq!(insert_tag(&mut buf, 16, [0x81, 0, 0, 5]), 20);
+        assert_eq!(buf[10..], [10, 11, 0x81, 0, 0, 5, 12, 13, 14, 15]);
+        let mut short = [7_u8; 14];
+        assert_eq!(insert_tag(&mut short, 14, [0x81, 0, 0, 5]), 14, "no room, no tag");
+    }
+
+    #[test]
+    fn control_messages_of_any_bytes_end() {
+        let words = [20_u64, u64::MAX, 0, 3, 16, 16, 0, 0, 0, 0];
+        for len in 0..100 {
+            let _ = Control::parse(&words, len);
+        }
+        let _ = Control::parse(&[0; CONTROL_WORDS], 144);
+    }
+
+    #[test]
+    fn both_directions_of_a_loopback_with_times_and_counts() {
+        std::thread::spawn(|| {
+            Netns::enter_new().unwrap();
+            let link = crate::Link::find(&"lo".parse().unwrap()).unwrap();
+            link.set_up(true).unwrap();
+            let mut socket =
+                PacketSocket::open(link.index().unwrap(), &PacketSocketOptions::default()).unwrap();
+            let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            udp.send_to(b"hello", udp.local_addr().unwrap()).unwrap();
+            let mut buf = vec![0; PACKET_SOCKET_LEN_MAX];
+            let mut outgoing = Vec::new();
+            while let Ok(packet) = socket.recv(&mut buf) {
+                assert_eq!((packet.len, packet.original_len), (14 + 20 + 8 + 5, 47));
+                assert_eq!(&buf[42..47], b"hello");
+                assert!(packet.time.is_some());
+                outgoing.push(packet.is_outgoing);
+            }
+            assert_eq!(outgoing, [true, false]);
+            let counts = PacketStatistics { passed: 2, dropped: 0 };
+            assert_eq!(socket.statistics().unwrap(), counts);
+            assert_eq!(socket.statistics().unwrap(), counts, "counts add up");
+            let cut = socket.recv(&mut buf).unwrap_err();
+            assert_eq!(cut.kind(), io::ErrorKind::WouldBlock);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_filter_and_a_full_buffer_are_counted() {
+        std::thread::spawn(|| {
+            Netns::enter_new().unwrap();
+            let link = crate::Link::find(&"lo".parse().unwrap()).unwrap();
+            link.set_up(true).unwrap();
+            // IPv4 UDP to port 7 on Ethernet, cut to 30 bytes.
+            let filter = "6\n40 0 0 12\n21 0 3 2048\n40 0 0 36\n21 0 1 7\n6 0 0 30\n6 0 0 0\n";
+            let options = PacketSocketOptions {
+                filter: Some(filter.parse().unwrap()),
+                buffer_len: Some(1),
+                ..PacketSocketOptions::default()
+            };
+            let mut socket = PacketSocket::open(link.index().unwrap(), &options).unwrap();
+            let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            for _ in 0..200 {
+                udp.send_to(&[1; 1000], ("127.0.0.1", 7)).ok();
+            }
+            let mut buf = vec![0; PACKET_SOCKET_LEN_MAX];
+            let mut received = 0;
+            while let Ok(packet) = socket.recv(&mut buf) {
+                assert_eq!(packet.len, 30);
+                received += 1;
+                assert!(packet.original_len > 30);
+            }
+            let counts = socket.statistics().unwrap();
+            assert!(counts.dropped > 0);
+            assert_eq!(counts.passed, received + counts.dropped);
+        })
+        .join()
+        .unwrap();
+    }
+}

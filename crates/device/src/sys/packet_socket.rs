@@ -1,0 +1,119 @@
+//! Packet sockets (packet(7)): what rustix does not cover of them.
+
+use std::io;
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Lets `socket` receive the packets of all protocols on one interface.
+pub(crate) fn bind(socket: BorrowedFd<'_>, index: i32) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: libc::c_ushort::try_from(libc::AF_PACKET).expect("17"),
+        sll_protocol: u16::try_from(libc::ETH_P_ALL).expect("3").to_be(),
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let len = libc::socklen_t::try_from(size_of_val(&address)).expect("20 bytes");
+    // SAFETY: the kernel reads `len` bytes of `address`.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) })
+}
+
+/// `PACKET_ADD_MEMBERSHIP`: lets the interface receive frames to any address.
+pub(crate) fn set_promiscuous(socket: BorrowedFd<'_>, index: i32) -> io::Result<()> {
+    let request = libc::packet_mreq {
+        mr_ifindex: index,
+        mr_type: libc::c_ushort::try_from(libc::PACKET_MR_PROMISC).expect("1"),
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    set(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
+}
+
+/// `PACKET_AUXDATA`: tells each packet's length and VLAN tag.
+pub(crate) fn set_aux_data(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1_i32)
+}
+
+/// `PACKET_VNET_HDR`: puts a virtio-net header of 10 bytes before each packet.
+pub(crate) fn set_vnet_header(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1_i32)
+}
+
+/// `SO_TIMESTAMPNS`: tells when the kernel saw each packet.
+pub(crate) fn set_time_stamps(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1_i32)
+}
+
+/// `T` must be what the option takes.
+fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of::<T>()).expect("a few bytes");
+    let value: *const T = value;
+    // SAFETY: the kernel reads at most `len` bytes of `value`.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.cast(), len) })
+}
+
+/// `PACKET_STATISTICS`: packets seen and packets dropped since the last call, which sets both to 0.
+pub(crate) fn statistics(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let mut counts = [0_u32; 2];
+    let mut len = libc::socklen_t::try_from(size_of_val(&counts)).expect("8 bytes");
+    // SAFETY: the kernel writes at most `len` bytes, two u32 (`struct tpacket_stats`).
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            counts.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    })?;
+    Ok((counts[0], counts[1]))
+}
+
+/// What [`receive`] says beside the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    /// How long the packet is, even if the buffer is shorter.
+    pub(crate) len: usize,
+    /// `sll_pkttype`: `PACKET_HOST`, `PACKET_OUTGOING` and others.
+    pub(crate) packet_type: u8,
+    /// How many bytes of the control buffer are in use.
+    pub(crate) control_len: usize,
+}
+
+/// One packet into `buf`, its control messages into `control`; does not wait.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buf: &mut [u8],
+    control: &mut [u64],
+) -> io::Result<Received> {
+    let mut address = libc::sockaddr_ll {
+        sll_family: 0,
+        sll_protocol: 0,
+        sll_ifindex: 0,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let mut part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    // SAFETY: all fields of a msghdr may be zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut address).cast();
+    message.msg_namelen = libc::socklen_t::try_from(size_of_val(&address)).expect("20 bytes");
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(control);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    // SAFETY: `message` points to `address`, `buf` and `control` with their true lengths, and all of
+    // them outlive the call.
+    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+    Ok(Received { len, packet_type: address.sll_pkttype, control_len: message.msg_controllen })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
