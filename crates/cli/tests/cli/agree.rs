@@ -92,7 +92,7 @@ fn ip_and_adit_agree_on_link_settings() {
         "dev add tap0 --mode tap --mac 02:00:00:00:00:07 --alias text --master br0 --addr 198.51.100.1/24",
     );
     adit("dev add tap1 --mode tap --no-carrier --napi --index 4711 --link-type 280");
-    run("ip link property add dev tap1 altname another-name-that-is-long");
+    run("ip link property add dev tap1 altname another-name");
     run("ip addr add 203.0.113.1/24 brd + dev tap1 label tap1:x");
     run("ip addr add 203.0.113.2/24 dev tap1 valid_lft 1000000 preferred_lft 0");
     // The kernel settles the state of a link that came up a moment later.
@@ -102,7 +102,7 @@ fn ip_and_adit_agree_on_link_settings() {
     });
     assert!(settled, "tun0 has no carrier");
     assert_eq!(assert_agreement(), 3);
-    let tap1 = adit_json("dev show another-name-that-is-long");
+    let tap1 = adit_json("dev show another-name");
     assert_eq!(tap1[0]["ifname"], "tap1");
 }
 

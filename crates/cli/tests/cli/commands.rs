@@ -204,6 +204,14 @@ fn completions_and_man_pages_are_made() {
     for page in ["adit.1", "adit-dev-add.1", "adit-tuntap.1", "adit-doctor.1"] {
         let text = std::fs::read_to_string(folder.join(page)).unwrap();
         assert!(text.contains(".SH NAME"), "{page}");
+        let path = folder.join(page);
+        let line = format!("man --warnings -l -Tutf8 -Z {}", path.display());
+        let output = crate::support::command(line.split(' ')).output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{}",
+            crate::support::text(&output.stderr)
+        );
     }
     let scripts = [("bash", "complete -F"), ("zsh", "#compdef adit"), ("fish", "complete -c adit")];
     for (shell, wanted) in scripts {
@@ -211,9 +219,8 @@ fn completions_and_man_pages_are_made() {
         assert!(script.contains(wanted), "{shell}");
         let path = folder.join(shell);
         std::fs::write(&path, script).unwrap();
-        if shell == "bash" {
-            run(&format!("bash -n {}", path.display()));
-        }
+        // -n: each shell reads it and runs nothing.
+        run(&format!("{shell} -n {}", path.display()));
     }
     std::fs::remove_dir_all(folder).unwrap();
     assert!(adit("man").contains("Exit status"));

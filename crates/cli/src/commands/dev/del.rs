@@ -12,7 +12,7 @@ Only TUN and TAP devices are deleted. One that cannot be does not keep the other
 failure is told at the end.")]
 pub(crate) struct Args {
     /// The devices
-    #[arg(required = true, value_parser = values::name)]
+    #[arg(required = true, value_name = "NAME", value_parser = values::name)]
     names: Vec<IfName>,
 }
 

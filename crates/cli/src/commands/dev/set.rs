@@ -21,7 +21,6 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Changes {
     /// The user who may attach to it
     #[arg(long)]
@@ -30,7 +29,7 @@ struct Changes {
     #[arg(long)]
     group: Option<Group>,
     /// Whether it stays when its last queue is closed
-    #[arg(long)]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
     persist: Option<Switch>,
     /// Set it down
     #[arg(long, conflicts_with = "up")]
@@ -69,7 +68,7 @@ struct Changes {
     #[arg(long)]
     up: bool,
     /// Whether it has a carrier
-    #[arg(long)]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
     carrier: Option<Switch>,
     /// Take a route away; may be given more than once
     #[arg(long, value_name = "CIDR[,via=IP][,metric=N]", value_parser = values::route)]
@@ -117,10 +116,11 @@ impl Args {
             done.push(action.to_string());
         }
         // A device that has moved or gone has no object here to print.
-        if context.output.json && !moves {
-            if let Ok(index) = link.index() {
-                add::print_device(context, index)?;
-            }
+        if context.output.json
+            && !moves
+            && let Ok(index) = link.index()
+        {
+            add::print_device(context, index)?;
         }
         Ok(Exit::Ok)
     }
