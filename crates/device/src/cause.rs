@@ -4,6 +4,8 @@
 //! about its failure is put into words by `text.rs`.
 
 mod catalog;
+mod names;
+mod table;
 mod text;
 
 #[cfg(test)]

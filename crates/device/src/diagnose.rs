@@ -12,6 +12,8 @@ mod node;
 mod process;
 mod queue;
 mod setting;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use attach::attach;
 pub(crate) use link::{link, link_at};
@@ -65,8 +67,6 @@ pub(crate) enum Setting {
     Steering,
     /// TUNSETVNETHASH, TUNGETVNETHASHCAP.
     VnetHash,
-    /// TUNSETQUEUE.
-    Queue,
     /// TUNGETDEVNETNS.
     Netns,
 }

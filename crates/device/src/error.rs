@@ -1,5 +1,6 @@
 //! What went wrong: what was tried, on what, why, and what helps.
 
+use crate::IfName;
 use crate::cause::Cause;
 use std::fmt;
 use std::io;
@@ -48,10 +49,18 @@ impl Error {
         self.cause.code()
     }
 
-    /// What helps, in one sentence.
+    /// What helps, in one sentence; where it gives a command for a device, with the device's name.
     #[must_use]
     pub fn remedy(&self) -> String {
-        self.cause.remedy()
+        let remedy = self.cause.remedy();
+        // Only what a shell takes as it stands.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let is_plain = self.object.bytes().all(plain) && !self.object.starts_with('-');
+        if self.object.parse::<IfName>().is_ok() && is_plain {
+            remedy.replace("NAME", &self.object)
+        } else {
+            remedy
+        }
     }
 
     /// What was tried, as "create device".

@@ -51,7 +51,8 @@ pub struct Holders {
     pub partial: bool,
 }
 
-/// Who has the device `name` of `netns` (the calling thread's, if `None`) open; see [`all_holders`].
+/// Who has the device `name` (not an alternative name) of `netns` (the calling thread's, if `None`)
+/// open; see [`all_holders`].
 ///
 /// # Errors
 /// As [`all_holders`].

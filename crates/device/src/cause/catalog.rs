@@ -4,98 +4,10 @@
 //! and namespaces, E06xx descriptors, E09xx the rest.
 
 use super::CauseEntry;
+use super::names::{NAME_BYTE, NAME_DOTS, NAME_EMPTY, NAME_LONG, NAME_PERCENT, name_entry};
+use super::table::causes;
 use crate::holders::Holders;
 use crate::{ErrorKind, IfIndex, IfName, Mode, NameError, Offload};
-
-/// Makes the enum, its catalogue and the way from one to the other out of one table.
-macro_rules! causes {
-    ($($variant:ident $({ $($(#[$meta:meta])* $field:ident: $kind_of:ty),+ $(,)? })?
-        = $code:literal $kind:ident, $title:literal, $explanation:literal, $remedy:literal;)+) => {
-        /// The cause of an [`Error`](crate::Error), found out after the failure.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub enum Cause {
-            /// The name breaks a rule; each rule has its code, E0201 to E0205.
-            Name(NameError),
-            $(
-                #[doc = concat!($code, ": ", $title, ".")]
-                $variant $({ $($(#[$meta])* $field: $kind_of),+ })?,
-            )+
-        }
-
-        impl Cause {
-            /// Every cause there is: those of names first, then by code.
-            pub const CATALOG: &'static [CauseEntry] = &[
-                NAME_EMPTY, NAME_LONG, NAME_DOTS, NAME_BYTE, NAME_PERCENT,
-                $(CauseEntry {
-                    code: $code,
-                    kind: ErrorKind::$kind,
-                    title: $title,
-                    explanation: $explanation,
-                    remedy: $remedy,
-                },)+
-            ];
-
-            /// The entry of the catalogue.
-            #[must_use]
-            pub fn entry(&self) -> &'static CauseEntry {
-                match self {
-                    Self::Name(error) => name_entry(*error),
-                    $(Self::$variant $({ $($field: _),+ })? => const { &CauseEntry {
-                        code: $code,
-                        kind: ErrorKind::$kind,
-                        title: $title,
-                        explanation: $explanation,
-                        remedy: $remedy,
-                    } },)+
-                }
-            }
-        }
-    };
-}
-
-const fn name(code: &'static str, title: &'static str, explanation: &'static str) -> CauseEntry {
-    let remedy = "choose a name of 1 to 15 bytes without space, '/', ':' and '%' ('tun%d' lets the \
-                  kernel choose the number)";
-    CauseEntry { code, kind: ErrorKind::InvalidName, title, explanation, remedy }
-}
-
-const NAME_EMPTY: CauseEntry = name(
-    "ADIT-E0201",
-    "the name is empty",
-    "An interface that is to be found needs a name; only a new one may leave it to the kernel.",
-);
-const NAME_LONG: CauseEntry = name(
-    "ADIT-E0202",
-    "the name is longer than 15 bytes",
-    "The kernel would cut the name off at 15 bytes (IFNAMSIZ) without a word, and make or find \
-     another device than the one that was meant.",
-);
-const NAME_DOTS: CauseEntry = name(
-    "ADIT-E0203",
-    "'.' and '..' are not names for an interface",
-    "Each interface has a directory of its name in /proc and /sys, so the kernel answers EINVAL.",
-);
-const NAME_BYTE: CauseEntry = name(
-    "ADIT-E0204",
-    "the name has a byte in it that the kernel does not take",
-    "White space, '/', ':' and NUL are EINVAL to the kernel (dev_valid_name).",
-);
-const NAME_PERCENT: CauseEntry = name(
-    "ADIT-E0205",
-    "'%' stands in a name only once and as '%d', and only for a new device",
-    "The kernel fills the first free number in for '%d'; anything else with '%' is EINVAL.",
-);
-
-fn name_entry(error: NameError) -> &'static CauseEntry {
-    match error {
-        NameError::Empty => &NAME_EMPTY,
-        NameError::TooLong { .. } => &NAME_LONG,
-        NameError::Dots => &NAME_DOTS,
-        NameError::Byte { .. } => &NAME_BYTE,
-        NameError::Percent => &NAME_PERCENT,
-    }
-}
 
 causes! {
     NodeMissing = "ADIT-E0101" NotFound,
@@ -168,7 +80,7 @@ causes! {
         "EPERM. The kernel makes devices only for who has CAP_NET_ADMIN in the user namespace that \
          owns the network namespace; root in a container often has not.",
         "one of: run it with sudo; `setcap cap_net_admin+ep` on the program; once `sudo adit dev \
-         add NAME --persist --user $USER` and attach to that; a rootless namespace (`unshare \
+         add NAME --mode tun --user $USER` and attach to that; a rootless namespace (`unshare \
          -Urn`); in a container `--cap-add=NET_ADMIN` (not CAP_NET_ADMIN)";
     ForeignOwner {
         /// Who may attach.
@@ -179,7 +91,7 @@ causes! {
         "the device belongs to another user",
         "EPERM. A persistent device with an owner may be attached to by that user and by whoever \
          has CAP_NET_ADMIN.",
-        "run it as the owner, or change the owner as root: `adit dev set NAME owner $USER`";
+        "run it as the owner, or change the owner as root: `adit dev set NAME --user $USER`";
     ForeignGroup {
         /// Who may attach.
         group: u32,
@@ -190,7 +102,7 @@ causes! {
         "EPERM. The effective group and the supplementary groups count; a new membership holds \
          from the next login on.",
         "join the group (`usermod -aG GROUP $USER`, then log in again), or change it as root: \
-         `adit dev set NAME group GROUP`";
+         `adit dev set NAME --group GROUP`";
     OwnerAndGroup {
         /// The owner.
         owner: u32,
@@ -228,7 +140,7 @@ causes! {
         "there is an interface of that name already",
         "EBUSY. A new device was asked for (IFF_TUN_EXCL), and the name is taken, be it as the \
          name or as an alternative name.",
-        "choose another name (`tun%d`), attach to it with `--attach`, or delete it: `adit dev del \
+        "choose another name (`tun%d`), attach to it (`Create::Attach`), or delete it: `adit dev del \
          NAME`";
     IndexTaken {
         /// The index that was asked for.
@@ -254,7 +166,7 @@ causes! {
     } = "ADIT-E0219" Mismatch,
         "the device is of the other layer: TUN carries packets, TAP carries frames",
         "EINVAL. A device stays TUN or TAP for life.",
-        "ask for what it is (`--tun` or `--tap`), choose another name, or delete it: `adit dev del \
+        "ask for what it is (`--mode tun` or `--mode tap`), choose another name, or delete it: `adit dev del \
          NAME`";
     DeviceMultiQueue = "ADIT-E0220" Mismatch,
         "the device was made multi-queue, and one queue without it was asked for",
@@ -275,7 +187,7 @@ causes! {
         "there is no such device in this network namespace",
         "ENODEV. Names are those of one network namespace; a device that is not persistent goes \
          with the program that made it.",
-        "list what is there with `adit dev list` (`ip link`), look in other namespaces, or make \
+        "list what is there with `adit dev show` (`ip link`), look in other namespaces, or make \
          it: `adit dev add NAME`";
     AlreadyAttached = "ADIT-E0224" Exists,
         "the descriptor has a device already",
@@ -292,7 +204,7 @@ causes! {
     NamesExhausted = "ADIT-E0227" Limit,
         "the pattern of the name has no free number left",
         "ENFILE. The kernel tries the numbers from 0 up to 32767 for '%d'.",
-        "choose another pattern, or delete devices that are not needed: `adit dev list`";
+        "choose another pattern, or delete devices that are not needed: `adit dev show`";
     FlagsUnknown {
         /// `IFF_*` that TUNGETFEATURES does not list.
         flags: u32,
@@ -328,14 +240,14 @@ causes! {
     LinkTypeWhileUp = "ADIT-E0303" Busy,
         "the link type cannot change while the link is up",
         "EBUSY from TUNSETLINK.",
-        "set it down first: `adit dev set NAME down`";
+        "set it down first: `adit dev set NAME --down`";
     OffloadUnknown {
         /// The set that was refused.
         set: Offload,
     } = "ADIT-E0304" Unsupported,
         "this kernel does not take that set of offloads",
         "EINVAL although the set obeys the rules: USO needs Linux 6.2, UDP tunnel GSO Linux 6.17.",
-        "let adit choose (`--offload auto`), or use a newer kernel";
+        "let adit choose (`OffloadChoice::Auto`), or use a newer kernel";
     OffloadNeedsChecksum {
         /// The set that was refused.
         set: Offload,
@@ -364,7 +276,7 @@ causes! {
         "offloads need a virtio-net header before each packet",
         "The kernel would take the set and hand over super-packets and half-made checksums that \
          nothing describes.",
-        "open the device with a virtio-net header (`vnet_hdr`), or ask for no offloads";
+        "open the device with a virtio-net header (`--vnet-hdr`), or ask for no offloads";
     OffloadNeedsTunnelHeader {
         /// The set that was asked for.
         set: Offload,
@@ -428,7 +340,7 @@ causes! {
     MacOnTun = "ADIT-E0322" Unsupported,
         "the device has no hardware address that could be set",
         "EOPNOTSUPP or EINVAL. TUN devices work above the link layer.",
-        "use a TAP device (`--tap`), or leave the address out";
+        "use a TAP device (`--mode tap`), or leave the address out";
     MtuTooSmall {
         /// What was asked for.
         mtu: u32,
@@ -476,7 +388,7 @@ causes! {
     RenameWhileUp = "ADIT-E0329" Busy,
         "this kernel renames an interface only while it is down",
         "EBUSY. Kernels before 6.2 do not rename what is up.",
-        "set it down first: `adit dev set NAME down`";
+        "set it down first: `adit dev set NAME --down`";
     NoSuchMaster = "ADIT-E0330" NotFound,
         "there is no such bridge",
         "ENODEV, and the device itself is there.",
@@ -492,7 +404,7 @@ causes! {
     MasterNeedsTap = "ADIT-E0333" Mismatch,
         "a bridge takes Ethernet devices only",
         "EINVAL. TUN devices carry packets without frames.",
-        "make a TAP device (`--tap`) for the bridge, or route to the TUN device";
+        "make a TAP device (`--mode tap`) for the bridge, or route to the TUN device";
     MasterBusy = "ADIT-E0334" Busy,
         "the device is a port of something else",
         "EBUSY.",
@@ -500,25 +412,29 @@ causes! {
     CannotDelete = "ADIT-E0335" Unsupported,
         "the interface cannot be deleted",
         "EOPNOTSUPP. Hardware, `lo` and a device of another driver's making stay.",
-        "set it down instead: `adit dev set NAME down`";
+        "set it down instead: `adit dev set NAME --down`";
     NameTakenThere = "ADIT-E0336" Exists,
         "the other namespace has an interface of that name",
         "EEXIST.",
-        "rename one of them first: `adit dev set NAME name OTHER`";
+        "rename one of them first: `adit dev set NAME --name OTHER`";
     CannotMove = "ADIT-E0337" Unsupported,
         "the interface is bound to its network namespace",
         "EINVAL. `lo`, bridges' own ports of some kinds and tunnels' fallback devices are local.",
-        "make the device in the other namespace instead: `adit dev add NAME --netns OTHER`";
+        "make the device in the other namespace instead: `adit -n OTHER dev add NAME`";
     CarrierUnsupported = "ADIT-E0338" Unsupported,
         "the device's carrier cannot be set from outside",
         "EOPNOTSUPP, or EINVAL while the link is down.",
         "set the link up first; TUN and TAP devices take it, others need not";
+    QueueForbidden = "ADIT-E0339" NotPermitted,
+        "attaching a queue again needs the right to attach to the device",
+        "EPERM from TUNSETQUEUE: the device's owner or group has changed, or rights were given up.",
+        "keep the queue attached, or run it as the owner";
 
     LinkDown = "ADIT-E0401" LinkDown,
         "the link is down",
         "EIO on sending: the packet is lost, the device is still there. Receiving goes on: it \
          gives what was queued, then waits.",
-        "set it up: `adit dev set NAME up`";
+        "set it up: `adit dev set NAME --up`";
     DeviceGone = "ADIT-E0402" DeviceGone,
         "the device was deleted",
         "EBADFD; EFAULT for the read that was waiting; ENODEV from netlink; EPOLLERR from epoll, \
@@ -539,14 +455,14 @@ causes! {
         "the packet is neither IPv4 nor IPv6",
         "EINVAL. A TUN device without packet information tells the protocol by the first four \
          bits; Ethernet frames, for one, are not for it.",
-        "send packets, not frames; for frames make a TAP device (`--tap`)";
+        "send packets, not frames; for frames make a TAP device (`--mode tap`)";
     FrameShort {
         /// Its length without headers of the queue.
         len: usize,
     } = "ADIT-E0406" Malformed,
         "the frame is shorter than an Ethernet header",
         "EINVAL. A frame has 14 bytes at least.",
-        "send whole frames; for bare packets make a TUN device (`--tun`)";
+        "send whole frames; for bare packets make a TUN device (`--mode tun`)";
     HeadersShort {
         /// What was sent.
         len: usize,
@@ -645,7 +561,7 @@ causes! {
     } = "ADIT-E0514" InvalidValue,
         "the MTU is below the 1280 bytes that IPv6 needs",
         "EINVAL. The kernel takes IPv6 off a device whose MTU is smaller.",
-        "raise it first: `adit dev set NAME mtu 1280`";
+        "raise it first: `adit dev set NAME --mtu 1280`";
     RouteExists = "ADIT-E0520" Exists,
         "there is a route to that network with that metric already",
         "EEXIST.",
@@ -658,7 +574,7 @@ causes! {
     RouteLinkDown = "ADIT-E0522" LinkDown,
         "routes need the link to be up",
         "ENETDOWN.",
-        "set it up first: `adit dev set NAME up`";
+        "set it up first: `adit dev set NAME --up`";
     RouteMissing = "ADIT-E0523" NotFound,
         "there is no such route",
         "ESRCH. Network, table, metric and device must agree.",
@@ -666,7 +582,7 @@ causes! {
     RouteSource = "ADIT-E0524" InvalidValue,
         "the preferred source is not an address of this host",
         "EINVAL.",
-        "add the address first: `adit dev set NAME address ADDRESS`";
+        "add the address first: `adit dev set NAME --add-addr ADDRESS`";
     RouteHostBits = "ADIT-E0525" InvalidValue,
         "the route's network has bits set beyond its prefix",
         "EINVAL: 192.0.2.1/24 is an address in a network, 192.0.2.0/24 is the network.",
@@ -761,7 +677,7 @@ causes! {
     } = "ADIT-E0606" Mismatch,
         "the device of the descriptor is of the other layer",
         "The descriptor is sound, but its device is TUN where TAP was asked for, or the other way.",
-        "ask for what it is (`--tun` or `--tap`), or have the other one passed";
+        "ask for what it is (`--mode tun` or `--mode tap`), or have the other one passed";
     NoFdPassed = "ADIT-E0607" NotFound,
         "no descriptor came with the message",
         "The socket gave a message without SCM_RIGHTS, or LISTEN_FDS is not set for this process.",

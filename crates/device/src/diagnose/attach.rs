@@ -32,21 +32,22 @@ fn not_permitted(options: &DeviceOptions, found: Option<&LinkInfo>) -> Cause {
     }
     let tun = found.and_then(|link| link.tun);
     let uid = process::uid();
-    match tun.map(|tun| (tun.owner, tun.group)) {
-        Some((Some(owner), Some(group))) => Cause::OwnerAndGroup {
-            owner,
-            group,
-            uid,
-            owner_matches: owner == uid,
-            group_matches: process::is_in_group(group),
-        },
-        Some((Some(owner), None)) => Cause::ForeignOwner { owner, uid },
-        Some((None, Some(group))) => Cause::ForeignGroup { group, uid },
-        // Nobody's device: it was not there yet when the kernel looked.
-        Some((None, None)) => Cause::NameRaced,
-        None => {
-            Cause::NoCapability { user_namespace: !first_namespace && process::has_net_admin() }
+    let Some(tun) = tun else {
+        return Cause::NoCapability {
+            user_namespace: !first_namespace && process::has_net_admin(),
+        };
+    };
+    let owner_matches = tun.owner.is_none_or(|owner| owner == uid);
+    let group_matches = tun.group.is_none_or(process::is_in_group);
+    match (tun.owner, tun.group) {
+        // By what it is now we may attach to it: it was not there, or another one, a moment ago.
+        _ if owner_matches && group_matches => Cause::NameRaced,
+        (Some(owner), Some(group)) => {
+            Cause::OwnerAndGroup { owner, group, uid, owner_matches, group_matches }
         }
+        (Some(owner), None) => Cause::ForeignOwner { owner, uid },
+        (None, Some(group)) => Cause::ForeignGroup { group, uid },
+        (None, None) => Cause::NameRaced,
     }
 }
 
@@ -77,7 +78,10 @@ fn invalid(options: &DeviceOptions, found: Option<&LinkInfo>) -> Cause {
     if options.napi_frags && !options.napi {
         return Cause::NapiFragsWithoutNapi;
     }
-    let Some(link) = found else { return Cause::NameRaced };
+    let Some(link) = found else {
+        let was_there = options.create == Create::Attach;
+        return if was_there { Cause::NameRaced } else { Cause::Other };
+    };
     let Some(tun) = link.tun else { return Cause::OtherKind { kind: kind(link) } };
     if tun.mode != options.mode {
         return Cause::ModeMismatch { have: tun.mode, want: options.mode };

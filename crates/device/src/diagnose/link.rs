@@ -54,6 +54,17 @@ pub(crate) fn link(setting: LinkSetting, error: &io::Error) -> Cause {
     })
 }
 
+impl Cause {
+    /// Why [`LinkChange::carrier`](crate::netlink::LinkChange::carrier) was refused.
+    #[must_use]
+    pub fn of_carrier(error: &io::Error) -> Self {
+        match raw_errno(error) {
+            Some(libc::EOPNOTSUPP | libc::EINVAL) => Self::CarrierUnsupported,
+            _ => link(LinkSetting::Up, error),
+        }
+    }
+}
+
 /// What any request may meet.
 fn any(setting: LinkSetting, errno: i32) -> Option<Cause> {
     Some(match errno {

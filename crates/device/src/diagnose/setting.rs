@@ -1,7 +1,7 @@
 //! Why an ioctl on a queue failed.
 
 use super::{Setting, general};
-use crate::{Cause, Offload};
+use crate::{Cause, Offload, QUEUES_MAX};
 use std::io;
 
 /// Another ioctl on a queue failed.
@@ -28,9 +28,23 @@ pub(crate) fn setting(setting: Setting, error: &io::Error) -> Cause {
         (Setting::EbpfFilter | Setting::Steering, libc::EINVAL | libc::EBADF) => Cause::EbpfProgram,
         (Setting::EbpfFilter | Setting::Steering, libc::EPERM) => Cause::EbpfPermission,
         (Setting::VnetHash, libc::EINVAL | libc::ENOTTY) => Cause::VnetHashUnsupported,
-        (Setting::Queue, libc::EINVAL) => Cause::QueueState,
         (Setting::Netns, libc::EPERM) => Cause::DeviceNetnsForbidden,
         _ => general(error),
+    }
+}
+
+impl Cause {
+    /// Why [`Queue::attach`](crate::Queue::attach) or [`Queue::detach`](crate::Queue::detach)
+    /// failed.
+    #[must_use]
+    pub fn of_attach(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EINVAL) => Self::QueueState,
+            Some(libc::EPERM) => Self::QueueForbidden,
+            Some(libc::E2BIG) => Self::QueuesExhausted { limit: QUEUES_MAX },
+            Some(libc::EBADFD) => Self::DeviceGone,
+            _ => general(error),
+        }
     }
 }
 

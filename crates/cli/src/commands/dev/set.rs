@@ -196,7 +196,8 @@ fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
             let message = format!("cannot set the carrier of {name}: nobody holds the device");
             return Error::new(Exit::Conflict, &NOT_HELD, message).object(name);
         }
-        adit::Error::new("set the carrier of", name, Cause::Other, error).into()
+        let cause = Cause::of_carrier(&error);
+        adit::Error::new("set the carrier of", name, cause, error).into()
     })
 }
 
