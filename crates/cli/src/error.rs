@@ -52,7 +52,8 @@ An error is told on standard error with a code; 'adit explain CODE' says more of
 #[derive(Debug)]
 pub(crate) struct Error {
     pub(crate) exit: Exit,
-    pub(crate) report: Report,
+    /// Boxed: a `Result` of it is passed about, and seldom one.
+    pub(crate) report: Box<Report>,
 }
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -90,7 +91,7 @@ impl Error {
             object: None,
             done: Vec::new(),
         };
-        Self { exit, report }
+        Self { exit, report: Box::new(report) }
     }
 
     /// A command line that clap takes and that makes no sense all the same.
@@ -142,7 +143,7 @@ impl From<adit::Error> for Error {
             object: Some(error.object().to_owned()),
             done: Vec::new(),
         };
-        Self { exit: exit_of(error.kind(), error.errno()), report }
+        Self { exit: exit_of(error.kind(), error.errno()), report: Box::new(report) }
     }
 }
 
@@ -280,5 +281,14 @@ pub(crate) const UNKNOWN: Entry = Entry {
     remedy: "Give the command without a name to see all.",
 };
 
+pub(crate) const NOT_HELD: Entry = Entry {
+    code: "ADIT-E0807",
+    title: "a device that nobody holds has no carrier",
+    explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
+                  takes it away when the last one leaves, and lets nobody change that in between.",
+    remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
+};
+
 /// The codes of the program itself; those of the library come on top.
-pub(crate) const CATALOG: [Entry; 6] = [USAGE, NOT_A_DEVICE, NETNS, SYSTEM, HELD, UNKNOWN];
+pub(crate) const CATALOG: [Entry; 7] =
+    [USAGE, NOT_A_DEVICE, NETNS, SYSTEM, HELD, UNKNOWN, NOT_HELD];

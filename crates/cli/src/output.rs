@@ -10,12 +10,11 @@ use std::io::{self, IsTerminal, Write};
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    // On a terminal, unless NO_COLOR is set or TERM is dumb. Not a doc comment: clap would make each
+    // help text long by it.
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
@@ -143,12 +142,9 @@ fn report_text(report: &Report, color: bool) -> String {
         text.push_str(&format!("\n  help: {}", clean(hint)));
     }
     text.push_str(&format!("\n  code: {}", report.code));
-    match report.errno {
-        Some(errno) => match errno_name(errno) {
-            Some(name) => text.push_str(&format!(" (errno {errno}, {name})")),
-            None => text.push_str(&format!(" (errno {errno})")),
-        },
-        None => {}
+    if let Some(errno) = report.errno {
+        let name = errno_name(errno).map_or(String::new(), |name| format!(", {name}"));
+        text.push_str(&format!(" (errno {errno}{name})"));
     }
     text
 }

@@ -1,4 +1,5 @@
 //! What the lints cannot hold: the arrows between the crates, the size of files, no orphans.
+#![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,6 +61,9 @@ fn crates_depend_as_the_plan_says() {
 #[test]
 fn no_file_is_too_long() {
     for (path, text) in sources() {
+        if path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs") {
+            continue;
+        }
         let end = text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len());
         let lines = text[..end].lines().count();
         assert!(lines <= LINES_MAX, "{}: {lines} lines", path.display());

@@ -2,10 +2,13 @@
 
 use crate::{IfName, Netns, sys};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -15,8 +18,8 @@ const DESCRIPTORS_MAX: usize = 500_000;
 /// How long the search goes on: it serves an error message.
 const TIME_MAX: Duration = Duration::from_secs(1);
 
-/// How many holders are listed: a device has at most 256 queues.
-const HOLDERS_MAX: usize = 256;
+/// How many holders are listed: one device has at most 256 queues, a host some dozens of devices.
+const HOLDERS_MAX: usize = 4096;
 
 /// How many bytes of a process's name are kept; the kernel's own limit is 15.
 const COMMAND_LEN_MAX: usize = 64;
@@ -48,7 +51,26 @@ pub struct Holders {
     pub partial: bool,
 }
 
-/// Who has the device `name` of `netns` (the calling thread's, if `None`) open, by what
+/// Who has the device `name` of `netns` (the calling thread's, if `None`) open; see [`all_holders`].
+///
+/// # Errors
+/// As [`all_holders`].
+pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
+    let mut found = search(Some(name), netns)?;
+    let list = found.devices.remove(name).unwrap_or_default();
+    Ok(Holders { list, partial: found.partial })
+}
+
+/// What [`all_holders`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllHolders {
+    /// The holders of each device that has one, by their number.
+    pub devices: BTreeMap<IfName, Vec<Holder>>,
+    /// As in [`Holders`].
+    pub partial: bool,
+}
+
+/// Who has the devices of `netns` (the calling thread's, if `None`) open, by what
 /// `/proc/PID/fdinfo` says.
 ///
 /// Reads the descriptors of every process that it may; of those that it may not (without
@@ -60,7 +82,11 @@ pub struct Holders {
 ///
 /// # Errors
 /// Those of opening `/proc` and `/proc/thread-self/ns/net`.
-pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
+pub fn all_holders(netns: Option<&Netns>) -> io::Result<AllHolders> {
+    search(None, netns)
+}
+
+fn search(name: Option<&IfName>, netns: Option<&Netns>) -> io::Result<AllHolders> {
     let inode = match netns {
         Some(netns) => netns.inode()?,
         None => Netns::current()?.inode()?,
@@ -68,36 +94,39 @@ pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
     let mut search = Search {
         name,
         inode,
-        found: Holders::default(),
+        found: AllHolders::default(),
+        count: 0,
         left: DESCRIPTORS_MAX,
         until: Instant::now() + TIME_MAX,
     };
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
+    let entries =
+        fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut pids: Vec<u32> = entries.filter_map(|name| name.parse().ok()).collect();
+    pids.sort_unstable();
+    for pid in pids {
         if search.is_over() {
             search.found.partial = true;
             break;
         }
         search.process(pid);
     }
-    search.found.list.sort_by_key(|holder| holder.pid);
     Ok(search.found)
 }
 
 struct Search<'a> {
-    name: &'a IfName,
-    /// The namespace of the device.
+    /// The only device that matters, if it is one.
+    name: Option<&'a IfName>,
+    /// The namespace of the devices.
     inode: u64,
-    found: Holders,
+    found: AllHolders,
+    count: usize,
     left: usize,
     until: Instant,
 }
 
 impl Search<'_> {
     fn is_over(&self) -> bool {
-        self.left == 0 || self.found.list.len() >= HOLDERS_MAX || Instant::now() >= self.until
+        self.left == 0 || self.count >= HOLDERS_MAX || Instant::now() >= self.until
     }
 
     fn process(&mut self, pid: u32) {
@@ -105,11 +134,8 @@ impl Search<'_> {
             Ok(entries) => entries,
             Err(error) => return self.missed(&error),
         };
-        let mut fds = Vec::new();
-        for entry in entries {
-            if self.left == 0 {
-                break;
-            }
+        let mut held: BTreeMap<IfName, Vec<RawFd>> = BTreeMap::new();
+        for entry in entries.take(self.left) {
             self.left -= 1;
             let fd = match entry {
                 Ok(entry) => entry.file_name().to_str().and_then(|fd| fd.parse().ok()),
@@ -120,14 +146,21 @@ impl Search<'_> {
             };
             let Some(fd) = fd else { continue };
             match fs::read(format!("/proc/{pid}/fdinfo/{fd}")) {
-                Ok(info) if names(&info, self.name) && self.is_ours(pid, fd) => fds.push(fd),
-                Ok(_) => {}
+                Ok(info) => {
+                    let device =
+                        device_of(&info).filter(|at| self.name.is_none_or(|name| name == at));
+                    if let Some(device) = device.filter(|_| self.is_ours(pid, fd)) {
+                        held.entry(device).or_default().push(fd);
+                    }
+                }
                 Err(error) => self.missed(&error),
             }
         }
-        if !fds.is_empty() {
+        for (device, mut fds) in held {
             fds.sort_unstable();
-            self.found.list.push(Holder { pid, command: command(pid), fds });
+            self.count += 1;
+            let holder = Holder { pid, command: command(pid), fds };
+            self.found.devices.entry(device).or_default().push(holder);
         }
     }
 
@@ -161,11 +194,11 @@ fn device_netns(pid: u32, fd: RawFd) -> Option<u64> {
     Netns::try_from(netns).ok()?.inode().ok()
 }
 
-/// Whether a descriptor's information has the line `iff: NAME` of the tun driver.
-fn names(info: &[u8], name: &IfName) -> bool {
-    info.split(|&byte| byte == b'\n')
-        .filter_map(|line| line.strip_prefix(b"iff:"))
-        .any(|device| device.strip_prefix(b"\t").unwrap_or(device) == name.as_bytes())
+/// The device of a descriptor, out of the line `iff: NAME` of the tun driver.
+fn device_of(info: &[u8]) -> Option<IfName> {
+    let mut lines = info.split(|&byte| byte == b'\n');
+    let device = lines.find_map(|line| line.strip_prefix(b"iff:"))?;
+    IfName::new(OsStr::from_bytes(device.strip_prefix(b"\t").unwrap_or(device))).ok()
 }
 
 fn command(pid: u32) -> String {
@@ -181,12 +214,10 @@ mod tests {
 
     #[test]
     fn the_line_of_the_driver_names_the_device() {
-        let name = |name: &str| name.parse::<IfName>().unwrap();
         let info = b"pos:\t0\nflags:\t02\nmnt_id:\t30\nino:\t5\niff:\ttun0\n";
-        assert!(names(info, &name("tun0")));
-        assert!(!names(info, &name("tun")));
-        assert!(!names(info, &name("tun00")));
-        assert!(!names(b"pos:\t0\nflags:\ttun0\n", &name("tun0")));
+        assert_eq!(device_of(info), "tun0".parse().ok());
+        assert_eq!(device_of(b"pos:\t0\nflags:\ttun0\n"), None);
+        assert_eq!(device_of(b"iff:\t\n"), None);
     }
 
     #[test]

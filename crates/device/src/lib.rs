@@ -85,7 +85,7 @@ pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
-pub use holders::{Holder, Holders, holders};
+pub use holders::{AllHolders, Holder, Holders, all_holders, holders};
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};

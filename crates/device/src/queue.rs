@@ -295,6 +295,7 @@ impl Queue {
     ///
     /// # Errors
     /// EINVAL if it is attached, or if the device has one queue only; EPERM for a user who may not.
+    /// [`Cause::of_attach`](crate::Cause::of_attach) tells it.
     pub fn attach(&self) -> io::Result<()> {
         sys::tun::set_queue(self.fd.as_fd(), true)?;
         if let Some(place) = &self.place {

@@ -1,9 +1,11 @@
 //! Queues on tokio's reactor.
 //!
-//! Two facts of the kernel shape this file. A queue whose device was deleted polls as EPOLLERR and
-//! nothing else, which tokio does not take for readable: every wait asks for errors as well. And a
-//! queue whose link is down never polls as writable, while a write says EIO at once: a send is tried
-//! before it waits. Source: `tun_chr_poll` and `tun_get_user` of Linux `drivers/net/tun.c`.
+//! Three facts of the kernel shape this file. A queue whose device was deleted polls as EPOLLERR and
+//! nothing else, which tokio does not take for readable: every wait asks for errors as well. A queue
+//! whose link is down never polls as writable, while a write says EIO at once: a send is tried before
+//! it waits. And room in the send buffer wakes only those whom poll told that there was none: a send
+//! polls before it waits. Source: `tun_chr_poll`, `tun_get_user` and `tun_sock_write_space` of Linux
+//! `drivers/net/tun.c`.
 
 mod framed;
 
@@ -18,9 +20,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
-use tokio::task::coop::consume_budget;
+use tokio::task::coop::{consume_budget, poll_proceed};
 
 /// A [`Queue`] whose calls wait in tokio's reactor.
 ///
@@ -94,13 +97,15 @@ impl AsyncQueue {
         Ok(())
     }
 
-    /// Waits until there may be room to send or the device is gone: [`Self::try_send`] tells.
-    /// While the link is down there is none.
+    /// Waits until there is room to send or the device is gone: [`Self::try_send`] tells. While the
+    /// link is down there is none.
     ///
     /// # Errors
     /// If the runtime is shutting down; for the first wait those of [`Self::new`] and EMFILE.
     pub async fn writable(&self) -> io::Result<()> {
-        self.writer()?.ready(TO_SEND).await?.retain_ready();
+        while !self.has_room()? {
+            self.writer()?.ready(TO_SEND).await?.clear_ready();
+        }
         Ok(())
     }
 
@@ -122,14 +127,7 @@ impl AsyncQueue {
     /// # Errors
     /// See [`AsyncQueue`]. EAGAIN (`WouldBlock`): wait for [`Self::writable`].
     pub fn try_send(&self, packet: &[u8]) -> io::Result<usize> {
-        match self.get_ref().send(packet) {
-            // Once more under the reactor's eyes, so that it takes note.
-            Err(error) if would_block(&error) => {
-                let send = || self.get_ref().send(packet);
-                self.writer()?.try_io(Interest::WRITABLE, |_| send()).map_err(with_errno)
-            }
-            result => result,
-        }
+        self.get_ref().send(packet)
     }
 
     /// Receives one packet into `buf`, its headers first, and gives their length together.
@@ -137,8 +135,7 @@ impl AsyncQueue {
     /// # Errors
     /// See [`AsyncQueue`] and [`Queue::recv`].
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        consume_budget().await;
-        when_ready(&self.reader, TO_RECV, || self.get_ref().recv(buf)).await
+        self.recv_with(|queue| queue.recv(buf)).await
     }
 
     /// Waits for the first packet, then receives as many as there are; see [`Queue::recv_batch`].
@@ -151,9 +148,7 @@ impl AsyncQueue {
         pair: &mut Pair,
         batch: &mut Batch,
     ) -> io::Result<usize> {
-        consume_budget().await;
-        let recv = || self.get_ref().recv_batch(pool, pair, batch);
-        when_ready(&self.reader, TO_RECV, recv).await
+        self.recv_with(|queue| queue.recv_batch(pool, pair, batch)).await
     }
 
     /// Sends one packet, its headers first.
@@ -181,13 +176,30 @@ impl AsyncQueue {
         self.send_with(|queue| queue.send_batch(pool, batch)).await
     }
 
-    async fn send_with<R>(&self, mut send: impl FnMut(&Queue) -> io::Result<R>) -> io::Result<R> {
-        consume_budget().await;
-        match send(self.get_ref()) {
-            Err(error) if would_block(&error) => {}
-            result => return result,
+    async fn recv_with<R>(&self, mut recv: impl FnMut(&Queue) -> io::Result<R>) -> io::Result<R> {
+        loop {
+            consume_budget().await;
+            let mut guard = self.reader.ready(TO_RECV).await?;
+            match recv(self.get_ref()) {
+                Err(error) if would_block(&error) => {}
+                result => return result,
+            }
+            // The kernel tells of the end a moment before its calls fail, and never again.
+            if guard.ready().is_error() {
+                return Err(gone());
+            }
+            guard.clear_ready_matching(Ready::READABLE);
         }
-        when_ready(self.writer()?, TO_SEND, || send(self.get_ref())).await
+    }
+
+    async fn send_with<R>(&self, mut send: impl FnMut(&Queue) -> io::Result<R>) -> io::Result<R> {
+        loop {
+            consume_budget().await;
+            match send(self.get_ref()) {
+                Err(error) if would_block(&error) => self.writable().await?,
+                result => return result,
+            }
+        }
     }
 
     fn poll_recv_with<R>(
@@ -209,20 +221,24 @@ impl AsyncQueue {
         cx: &mut Context<'_>,
         mut send: impl FnMut(&Queue) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
-        match send(self.get_ref()) {
-            Err(error) if would_block(&error) => {}
-            result => return Poll::Ready(result),
-        }
+        ready!(poll_proceed(cx)).made_progress();
         loop {
-            let mut guard = ready!(self.writer()?.poll_write_ready(cx))?;
-            let gone_now = guard.ready().is_write_closed();
-            match guard.try_io(|_| send(self.get_ref())) {
-                Ok(result) => return Poll::Ready(result),
-                Err(_) if gone_now => return Poll::Ready(Err(gone())),
-                Err(_) => {}
+            match send(self.get_ref()) {
+                Err(error) if would_block(&error) => {}
+                result => return Poll::Ready(result),
+            }
+            while !self.has_room()? {
+                ready!(self.writer()?.poll_write_ready(cx))?.clear_ready();
             }
         }
+    }
+
+    /// Whether a send would not wait. If it would, the kernel now knows that somebody does: it wakes
+    /// a waiter only if poll found no room before, which an edge-triggered reactor does not ask
+    /// again after EAGAIN. Source: `SOCKWQ_ASYNC_NOSPACE` in `drivers/net/tun.c`.
+    fn has_room(&self) -> io::Result<bool> {
+        let seen = self.get_ref().wait(true, Some(Duration::ZERO))?;
+        Ok(seen.writable || seen.gone)
     }
 
     fn writer(&self) -> io::Result<&AsyncFd<OwnedFd>> {
@@ -234,26 +250,6 @@ impl AsyncQueue {
             let _ = self.writer.set(reactor::register_fd(fd, interest)?);
         }
         Ok(self.writer.get().expect("it was set above, and is never taken out"))
-    }
-}
-
-/// Tries `io` whenever `fd` is ready, until it gives something other than EAGAIN.
-async fn when_ready<T: AsRawFd, R>(
-    fd: &AsyncFd<T>,
-    interest: Interest,
-    mut io: impl FnMut() -> io::Result<R>,
-) -> io::Result<R> {
-    loop {
-        let mut guard = fd.ready(interest).await?;
-        match io() {
-            Err(error) if would_block(&error) => {}
-            result => return result,
-        }
-        // The kernel tells of the end a moment before its calls fail, and never again.
-        if guard.ready().is_error() {
-            return Err(gone());
-        }
-        guard.clear_ready_matching(Ready::READABLE | Ready::WRITABLE);
     }
 }
 

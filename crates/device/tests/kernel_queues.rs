@@ -7,13 +7,12 @@ mod traffic;
 
 use adit::netlink::TunInfo;
 use adit::{Create, Device, ErrorKind, Link, QUEUES_MAX, Queue};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use traffic::{
-    HERE, SOON, THERE, drain, enter_quiet, errno, name, python, recv, tap, tun, udp, up,
+    Beside, HERE, SOON, THERE, drain, enter_quiet, errno, name, python, recv, tap, tun, udp, up,
 };
 
 fn counts(device: &Device) -> (Option<u32>, Option<u32>) {
@@ -83,20 +82,13 @@ fn the_index_of_each_queue_is_the_kernels() {
     enter_quiet();
     let mut device = up(tun("t0").queues(5)).open().unwrap();
     let mut queues = device.take_queues();
-    let mut child = Command::new("timeout")
-        .args(["30", "python3", "-c", FAN_OUT])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let mut fan_out = Beside::start(FAN_OUT);
     let mut check = |queues: &[Queue], wanted: &[u16]| {
         let known: Vec<_> = queues.iter().filter_map(Queue::index).collect();
         assert_eq!(known, wanted);
         for queue in queues.iter().filter(|queue| queue.index().is_some()) {
             queue.send(&udp((THERE, 9), (HERE, 9), b"x", true)).unwrap();
-            let seen: u16 = lines.next().unwrap().unwrap().parse().unwrap();
+            let seen: u16 = fan_out.line().parse().unwrap();
             assert_eq!(queue.index(), Some(seen));
         }
     };
@@ -109,8 +101,6 @@ fn the_index_of_each_queue_is_the_kernels() {
     // One that is closed leaves its place as one that is detached does.
     drop(queues.remove(2));
     check(&queues, &[0, 2, 3, 1]);
-    drop(child.stdin.take());
-    child.wait().unwrap();
 }
 
 #[test]

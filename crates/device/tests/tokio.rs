@@ -245,9 +245,11 @@ fn a_link_that_is_down_refuses_packets_and_goes_on_when_it_is_up() {
     });
 }
 
-/// A TAP `t0` whose frames to the station 02:00:00:00:00:02 wait in a slow queue of a bridge.
+/// A TAP `t0` whose frames to the station 02:00:00:00:00:02 wait in a slow queue of a bridge. Nobody
+/// else sends: a frame that comes in would wake a sender for whom there is no other event.
 fn slow_tap() -> AsyncQueue {
-    support::run("ip link add br0 up type bridge stp_state 0 forward_delay 0");
+    support::run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+    support::run("ip link add br0 up type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
     support::run("ip link add v0 type veth peer name v1");
     support::run("ip link set v1 up");
     support::run("ip link set v0 up master br0");

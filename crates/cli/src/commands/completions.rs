@@ -17,6 +17,7 @@ enum Shell {
 #[command(after_help = "Example: adit completions bash > /etc/bash_completion.d/adit")]
 pub(crate) struct Args {
     /// The shell
+    #[arg(value_name = "bash|zsh|fish", hide_possible_values = true)]
     shell: Shell,
 }
 

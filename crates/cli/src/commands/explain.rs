@@ -88,7 +88,7 @@ impl Args {
     }
 }
 
-/// `e0102` and `0102` are `ADIT-E0802`.
+/// `e0802` and `0802` are `ADIT-E0802`.
 fn normal(code: &str) -> String {
     let code = code.to_ascii_uppercase();
     let digits = code.trim_start_matches("ADIT-").trim_start_matches('E');

@@ -43,14 +43,9 @@ pub(crate) struct Global {
     /// Print JSON on many lines
     #[arg(short, long, global = true)]
     pretty: bool,
-    /// When to use colours (NO_COLOR is heeded)
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_default_value = true
-    )]
+    /// Use colours: 'auto' is on a terminal, and heeds NO_COLOR
+    #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     color: Color,
     /// Work in this network namespace: a name, a path, or the id of a process
     #[arg(short, long, global = true, value_name = "NS")]

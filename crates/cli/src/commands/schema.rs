@@ -2,7 +2,8 @@
 
 use super::{Context, Rehearsal, capture, dev, doctor, explain, tuntap};
 use crate::error::{Error, Exit, Report, Result, UNKNOWN};
-use schemars::{Schema, schema_for};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -10,20 +11,28 @@ pub(crate) struct Args {
     name: Option<String>,
 }
 
+/// The name of an output and what makes its schema.
+type Named = (&'static str, fn() -> Schema);
+
 /// Every output that has a JSON form.
-const SCHEMAS: [(&str, fn() -> Schema); 11] = [
+const SCHEMAS: [Named; 11] = [
     ("capture", capture::schema),
-    ("dev-add", || schema_for!(dev::model::Device)),
-    ("dev-del", || schema_for!(Vec<dev::model::Deleted>)),
-    ("dev-set", || schema_for!(dev::model::Device)),
-    ("dev-show", || schema_for!(Vec<dev::model::Device>)),
-    ("dev-watch", || schema_for!(dev::watch::Event)),
-    ("doctor", || schema_for!(doctor::Findings)),
-    ("dry-run", || schema_for!(Rehearsal)),
-    ("error", || schema_for!(Report)),
-    ("explain", || schema_for!(Vec<explain::Explanation>)),
-    ("tuntap-show", || schema_for!(Vec<tuntap::Entry>)),
+    ("dev-add", of::<dev::model::Device>),
+    ("dev-del", of::<Vec<dev::model::Deleted>>),
+    ("dev-set", of::<dev::model::Device>),
+    ("dev-show", of::<Vec<dev::model::Device>>),
+    ("dev-watch", of::<dev::watch::Event>),
+    ("doctor", of::<doctor::Findings>),
+    ("dry-run", of::<Rehearsal>),
+    ("error", of::<Report>),
+    ("explain", of::<Vec<explain::Explanation>>),
+    ("tuntap-show", of::<Vec<tuntap::Entry>>),
 ];
+
+/// The schema of what is written, in which a field that may be left out is not required.
+pub(crate) fn of<T: JsonSchema>() -> Schema {
+    SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<T>()
+}
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {

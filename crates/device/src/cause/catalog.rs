@@ -24,7 +24,7 @@ macro_rules! causes {
         }
 
         impl Cause {
-            /// Every cause there is, by code.
+            /// Every cause there is: those of names first, then by code.
             pub const CATALOG: &'static [CauseEntry] = &[
                 NAME_EMPTY, NAME_LONG, NAME_DOTS, NAME_BYTE, NAME_PERCENT,
                 $(CauseEntry {

@@ -20,7 +20,9 @@ fn every_code_is_unique_and_documented() {
             assert!(!text.contains("  ") && !text.contains('\n'), "{}: {text:?}", entry.code);
         }
     }
-    assert!(Cause::CATALOG.is_sorted_by_key(|entry| entry.code));
+    let (names, rest) = Cause::CATALOG.split_at(5);
+    assert!(names.is_sorted_by_key(|entry| entry.code));
+    assert!(rest.is_sorted_by_key(|entry| entry.code));
 }
 
 #[test]

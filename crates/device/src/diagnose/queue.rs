@@ -26,6 +26,12 @@ impl Cause {
         }
     }
 
+    /// Why a queue could not be attached or detached.
+    #[must_use]
+    pub fn of_attach(error: &io::Error) -> Self {
+        super::setting(super::Setting::Queue, error)
+    }
+
     /// Why `queue` gave nothing into a buffer of `len` bytes.
     #[must_use]
     pub fn of_recv(queue: &Queue, len: usize, error: &io::Error) -> Self {

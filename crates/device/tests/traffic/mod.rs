@@ -4,7 +4,9 @@
 
 use crate::support;
 use adit::{DeviceOptions, IfName, Mode, Queue};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::Ipv4Addr;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The address of the device, and one behind it.
@@ -185,4 +187,41 @@ TUN, TAP, NAPI, FRAGS, NO_CARRIER, MQ = 1, 2, 0x10, 0x20, 0x40, 0x100
 PERSIST, NO_PI, ONE_QUEUE, VNET, EXCL = 0x800, 0x1000, 0x2000, 0x4000, 0x8000
 ";
     support::run_words(["python3", "-c", &format!("{PRELUDE}\n{program}")])
+}
+
+/// A Python program that runs beside the test; it ends with its input, at the latest.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Beside {
+    /// Starts it and waits for its line "ready".
+    pub(crate) fn start(program: &str) -> Self {
+        let mut child = Command::new("timeout")
+            .args(["30", "python3", "-c", program])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run python3");
+        let lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
+        let mut beside = Self { child, lines };
+        assert_eq!(beside.line(), "ready");
+        beside
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        self.lines.next().expect("it still runs").expect("a line")
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // It is our own child, and it has not been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Args {
     /// The name, or a pattern in which the kernel puts a number for '%d'
     #[arg(value_parser = values::pattern)]
     name: NamePattern,
-    /// Packets or frames
-    #[arg(short, long)]
+    /// IP packets (tun) or Ethernet frames (tap)
+    #[arg(short, long, value_name = "tun|tap", hide_possible_values = true)]
     mode: ModeArg,
     /// The user who may attach to it
     #[arg(long)]

@@ -12,7 +12,7 @@ Only TUN and TAP devices are deleted. One that cannot be does not keep the other
 failure is told at the end.")]
 pub(crate) struct Args {
     /// The devices
-    #[arg(required = true, value_parser = values::name)]
+    #[arg(required = true, value_name = "NAME", value_parser = values::name)]
     names: Vec<IfName>,
 }
 
@@ -30,8 +30,12 @@ impl Args {
         }
         let actions: Vec<_> =
             deleted.iter().map(|gone| format!("delete device {}", gone.ifname)).collect();
-        if !context.is_rehearsal(&actions)? && context.output.json {
-            context.output.value(&deleted)?;
+        // When nothing was done there is an error to tell and no list.
+        if failed.is_none() || !deleted.is_empty() {
+            let rehearsal = context.is_rehearsal(&actions)?;
+            if !rehearsal && context.output.json {
+                context.output.value(&deleted)?;
+            }
         }
         match failed {
             None => Ok(Exit::Ok),

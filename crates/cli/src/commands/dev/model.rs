@@ -161,7 +161,6 @@ pub(crate) struct Sent {
 
 /// An IP address of a device, as `ip -j addr` has it.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "the kernel's own flags")]
 pub(crate) struct Addr {
     /// `inet` or `inet6`.
     pub(crate) family: &'static str,
@@ -177,18 +176,8 @@ pub(crate) struct Addr {
     pub(crate) broadcast: Option<String>,
     /// How far it reaches.
     pub(crate) scope: String,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) secondary: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) tentative: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) dadfailed: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) deprecated: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) nodad: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) noprefixroute: bool,
+    #[serde(flatten)]
+    pub(crate) flags: AddrFlags,
     /// The name that old programs see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
@@ -196,6 +185,38 @@ pub(crate) struct Addr {
     pub(crate) valid_life_time: u32,
     /// In seconds; 4294967295 is for ever.
     pub(crate) preferred_life_time: u32,
+}
+
+/// The flags of an address in the words of `ip`; one that is not set is absent.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's own flags")]
+pub(crate) struct AddrFlags {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) secondary: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) temporary: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) nodad: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) optimistic: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) dadfailed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) home: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) deprecated: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tentative: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) dynamic: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) mngtmpaddr: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) noprefixroute: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) autojoin: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not", rename = "stable-privacy")]
+    pub(crate) stable_privacy: bool,
 }
 
 /// A device that was deleted.
@@ -322,7 +343,6 @@ impl Stats {
 impl Addr {
     pub(crate) fn new(address: &Address) -> Self {
         let inet6 = address.local.ip().is_ipv6();
-        let has = |flag| address.flags.contains(flag);
         Self {
             family: if inet6 { "inet6" } else { "inet" },
             local: address.local.ip().to_string(),
@@ -330,13 +350,7 @@ impl Addr {
             prefixlen: address.local.len(),
             broadcast: address.broadcast.map(|broadcast| broadcast.to_string()),
             scope: address.scope.to_string(),
-            // One bit with two meanings: in IPv6 it is "temporary".
-            secondary: !inet6 && has(AddressFlags::SECONDARY),
-            tentative: has(AddressFlags::TENTATIVE),
-            dadfailed: has(AddressFlags::DADFAILED),
-            deprecated: has(AddressFlags::DEPRECATED),
-            nodad: has(AddressFlags::NODAD),
-            noprefixroute: has(AddressFlags::NOPREFIXROUTE),
+            flags: AddrFlags::new(address.flags, inet6),
             label: address.label.as_ref().map(|label| label.to_string_lossy().into_owned()),
             valid_life_time: seconds(address.valid_lifetime),
             preferred_life_time: seconds(address.preferred_lifetime),
@@ -349,6 +363,48 @@ impl Addr {
             Some(peer) => format!("{} peer {peer}/{}", self.local, self.prefixlen),
             None => format!("{}/{}", self.local, self.prefixlen),
         }
+    }
+}
+
+impl AddrFlags {
+    fn new(flags: AddressFlags, inet6: bool) -> Self {
+        let has = |flag| flags.contains(flag);
+        Self {
+            // One bit with two meanings.
+            secondary: !inet6 && has(AddressFlags::SECONDARY),
+            temporary: inet6 && has(AddressFlags::SECONDARY),
+            nodad: has(AddressFlags::NODAD),
+            optimistic: has(AddressFlags::OPTIMISTIC),
+            dadfailed: has(AddressFlags::DADFAILED),
+            home: has(AddressFlags::HOMEADDRESS),
+            deprecated: has(AddressFlags::DEPRECATED),
+            tentative: has(AddressFlags::TENTATIVE),
+            dynamic: !has(AddressFlags::PERMANENT),
+            mngtmpaddr: has(AddressFlags::MANAGETEMPADDR),
+            noprefixroute: has(AddressFlags::NOPREFIXROUTE),
+            autojoin: has(AddressFlags::MCAUTOJOIN),
+            stable_privacy: has(AddressFlags::STABLE_PRIVACY),
+        }
+    }
+
+    /// The words of those that are set.
+    pub(crate) fn words(&self) -> Vec<&'static str> {
+        let words = [
+            (self.secondary, "secondary"),
+            (self.temporary, "temporary"),
+            (self.nodad, "nodad"),
+            (self.optimistic, "optimistic"),
+            (self.dadfailed, "dadfailed"),
+            (self.home, "home"),
+            (self.deprecated, "deprecated"),
+            (self.tentative, "tentative"),
+            (self.dynamic, "dynamic"),
+            (self.mngtmpaddr, "mngtmpaddr"),
+            (self.noprefixroute, "noprefixroute"),
+            (self.autojoin, "autojoin"),
+            (self.stable_privacy, "stable-privacy"),
+        ];
+        words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect()
     }
 }
 

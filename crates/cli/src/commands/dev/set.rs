@@ -3,7 +3,7 @@
 use super::super::{Context, open_netns};
 use super::values::{self, Group, Switch, User};
 use super::{add, find, holders};
-use crate::error::{Error, Exit, HELD, Result};
+use crate::error::{Error, Exit, HELD, NOT_HELD, Result};
 use adit::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
 use adit::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
 use std::fmt;
@@ -21,7 +21,6 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Changes {
     /// The user who may attach to it
     #[arg(long)]
@@ -30,7 +29,7 @@ struct Changes {
     #[arg(long)]
     group: Option<Group>,
     /// Whether it stays when its last queue is closed
-    #[arg(long)]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
     persist: Option<Switch>,
     /// Set it down
     #[arg(long, conflicts_with = "up")]
@@ -69,7 +68,7 @@ struct Changes {
     #[arg(long)]
     up: bool,
     /// Whether it has a carrier
-    #[arg(long)]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
     carrier: Option<Switch>,
     /// Take a route away; may be given more than once
     #[arg(long, value_name = "CIDR[,via=IP][,metric=N]", value_parser = values::route)]
@@ -117,10 +116,11 @@ impl Args {
             done.push(action.to_string());
         }
         // A device that has moved or gone has no object here to print.
-        if context.output.json && !moves {
-            if let Ok(index) = link.index() {
-                add::print_device(context, index)?;
-            }
+        if context.output.json
+            && !moves
+            && let Ok(index) = link.index()
+        {
+            add::print_device(context, index)?;
         }
         Ok(Exit::Ok)
     }
@@ -191,7 +191,12 @@ fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
     let changed = Netlink::open()
         .and_then(|mut netlink| netlink.set_link(info.index, &LinkChange::new().carrier(carrier)));
     changed.map_err(|error| {
-        adit::Error::new("set the carrier of", info.name, Cause::Other, error).into()
+        let name = info.name;
+        if carrier && !holders::all().contains_key(&name.to_string()) {
+            let message = format!("cannot set the carrier of {name}: nobody holds the device");
+            return Error::new(Exit::Conflict, &NOT_HELD, message).object(name);
+        }
+        adit::Error::new("set the carrier of", name, Cause::Other, error).into()
     })
 }
 

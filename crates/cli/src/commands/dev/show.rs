@@ -132,29 +132,18 @@ fn detail(output: &Output, device: &Device) -> Result<()> {
         },
     );
     for addr in &device.addr_info {
-        row(addr.family, format!("{} scope {}{}", addr.text(), addr.scope, addr_flags(addr)));
+        let flags = addr.flags.words().join(" ");
+        row(addr.family, format!("{} scope {} {flags}", addr.text(), addr.scope));
     }
     for holder in &device.holders {
-        let fds = holder.fds.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let fds = holder.fds.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
         let command = clean(&holder.command);
         row("held by", format!("{command}, process {}, descriptors {fds}", holder.pid));
     }
     for [name, value] in rows {
-        output.line(format_args!("  {name:<12} {value}"))?;
+        output.line(format_args!("  {name:<12} {}", value.trim_end()))?;
     }
     stats(output, device.stats64.as_ref())
-}
-
-fn addr_flags(addr: &super::model::Addr) -> String {
-    let flags = [
-        (addr.secondary, "secondary"),
-        (addr.tentative, "tentative"),
-        (addr.dadfailed, "dadfailed"),
-        (addr.deprecated, "deprecated"),
-        (addr.nodad, "nodad"),
-        (addr.noprefixroute, "noprefixroute"),
-    ];
-    flags.iter().filter(|(on, _)| *on).map(|(_, word)| format!(" {word}")).collect()
 }
 
 fn stats(output: &Output, stats: Option<&Stats>) -> Result<()> {

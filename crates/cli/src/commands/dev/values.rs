@@ -11,9 +11,7 @@ use std::str::FromStr;
 /// Packets or frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModeArg {
-    /// IP packets (layer 3)
     Tun,
-    /// Ethernet frames (layer 2)
     Tap,
 }
 

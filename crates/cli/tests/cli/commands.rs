@@ -1,0 +1,246 @@
+//! Each command once, in text and in JSON.
+
+use crate::support::{adit, adit_json, enter, json, refused, run, text, try_adit};
+use serde_json::Value;
+
+#[test]
+fn add_prints_the_name_that_the_device_got() {
+    enter();
+    assert_eq!(adit("dev add tun7 --mode tun"), "tun7\n");
+    assert_eq!(adit("dev add tap%d --mode tap"), "tap0\n");
+    assert_eq!(adit("dev add tap%d --mode tap"), "tap1\n");
+    let device = adit_json("dev add vpn%d --mode tun --mtu 1280");
+    assert_eq!((&device["ifname"], &device["mtu"]), (&Value::from("vpn0"), &Value::from(1280)));
+    // Without an owner anybody could attach to it.
+    assert_eq!(device["linkinfo"]["info_data"]["user"], "root");
+    assert_eq!(device["linkinfo"]["info_data"]["persist"], true);
+}
+
+#[test]
+fn add_does_all_that_was_asked() {
+    enter();
+    run("ip link add br0 type bridge");
+    adit(
+        "dev add tun0 --mode tun --addr 192.0.2.1 --peer 192.0.2.2 --addr 2001:db8::1/64,nodad --route 198.51.100.0/24,via=192.0.2.2,metric=7 --route default,via=2001:db8::2 --mtu 1400 --up",
+    );
+    let routes = run("ip route show dev tun0");
+    assert!(routes.contains("198.51.100.0/24 via 192.0.2.2 proto 77 metric 7"), "{routes}");
+    let routes = run("ip -6 route show dev tun0");
+    assert!(routes.contains("default via 2001:db8::2"), "{routes}");
+    let shown = &json("ip -j addr show tun0")[0];
+    assert_eq!(shown["mtu"], 1400);
+    assert_eq!(shown["addr_info"][0]["address"], "192.0.2.2");
+    adit("dev add tap0 --mode tap --master br0 --mac 02:00:00:00:00:07 --alias x --index 99 --up");
+    let shown = &json("ip -j link show tap0")[0];
+    assert_eq!((&shown["master"], &shown["ifindex"]), (&Value::from("br0"), &Value::from(99)));
+    assert_eq!(shown["address"], "02:00:00:00:00:07");
+}
+
+#[test]
+fn a_failed_add_leaves_nothing() {
+    enter();
+    let (status, errors) = refused("dev add tun0 --mode tun --mtu 70000 --up");
+    assert!(matches!(status, 2 | 7), "{status}: {errors}");
+    assert_eq!(adit_json("dev show"), Value::Array(Vec::new()));
+}
+
+#[test]
+fn set_changes_and_says_what_was_done() {
+    enter();
+    run("ip link add br0 type bridge");
+    adit("dev add tap0 --mode tap");
+    let line = "dev set tap0 --name tap9 --mtu 1300 --txqueuelen 5 --alias y --master br0 \
+                --mac 02:00:00:00:00:09 --group 0 --user 0 --add-addr 192.0.2.1/24 --up \
+                --add-route 198.51.100.0/24,via=192.0.2.9";
+    let device = adit_json(line);
+    assert_eq!(device["ifname"], "tap9");
+    let shown = &json("ip -d -j link show tap9")[0];
+    assert_eq!((&shown["mtu"], &shown["txqlen"]), (&Value::from(1300), &Value::from(5)));
+    assert_eq!((&shown["ifalias"], &shown["master"]), (&Value::from("y"), &Value::from("br0")));
+    assert_eq!(shown["address"], "02:00:00:00:00:09");
+    assert_eq!(shown["linkinfo"]["info_data"]["group"], "root");
+    assert!(shown["flags"].as_array().unwrap().contains(&Value::from("UP")), "{shown}");
+    assert!(run("ip route show dev tap9").contains("198.51.100.0/24 via 192.0.2.9"));
+
+    adit("dev set tap9 --del-route 198.51.100.0/24");
+    assert!(!run("ip route show dev tap9").contains("198.51.100.0/24"));
+    adit("dev set tap9 --no-master --down --del-addr 192.0.2.1/24 --alias=");
+    let shown = &json("ip -d -j addr show tap9")[0];
+    assert!(shown.get("master").is_none() && shown.get("ifalias").is_none(), "{shown}");
+    assert_eq!(shown["addr_info"], Value::Array(Vec::new()));
+
+    let (status, errors) = refused("dev set tap9 --mtu 1200 --mac 01:00:00:00:00:00");
+    assert_eq!(status, 8, "{errors}");
+    assert!(errors.contains("  done: set the MTU to 1200\n"), "{errors}");
+    assert_eq!(refused("dev set tap9").0, 2);
+    adit("dev set tap9 --persist off");
+    assert_eq!(adit_json("dev show"), Value::Array(Vec::new()), "nobody held it");
+}
+
+#[test]
+fn a_device_moves_to_another_namespace_and_is_seen_there() {
+    enter();
+    run("ip netns add other");
+    adit("dev add tun0 --mode tun");
+    adit("dev set tun0 --move-to other --mtu 1300 --up");
+    assert_eq!(adit_json("dev show"), Value::Array(Vec::new()));
+    let there = adit_json("-n other dev show");
+    assert_eq!((&there[0]["ifname"], &there[0]["mtu"]), (&Value::from("tun0"), &Value::from(1300)));
+    assert_eq!(adit_json("-n /run/netns/other dev show"), there);
+    assert_eq!(adit("-n other dev add tun1 --mode tun"), "tun1\n");
+    run("ip -n other link show tun1");
+    adit("-n other dev del tun0 tun1");
+    run("ip netns del other");
+}
+
+#[test]
+fn del_goes_on_after_a_failure() {
+    enter();
+    run("ip link add br0 type bridge");
+    adit("dev add tun0 --mode tun");
+    adit("dev add tun1 --mode tun");
+    let (status, errors) = refused("dev del tun0 br0 tun1");
+    assert_eq!(status, 8, "{errors}");
+    assert!(errors.contains("br0 is no TUN or TAP device, but a bridge"), "{errors}");
+    assert!(errors.contains("code: ADIT-E0802"), "{errors}");
+    assert_eq!(adit_json("dev show"), Value::Array(Vec::new()));
+    run("ip link show br0");
+    assert_eq!(refused("dev del br0").0, 5);
+    assert_eq!(refused("dev del nosuch").0, 4);
+    adit("dev add tun0 --mode tun");
+    assert_eq!(adit_json("dev del tun0")[0]["ifname"], "tun0");
+}
+
+#[test]
+fn show_tells_who_holds_a_device() {
+    enter();
+    let tun = adit::DeviceOptions::new(adit::Mode::Tun).name("held0".parse().unwrap());
+    let device = tun.multi_queue(true).queues(2).alias("a\u{1b}[31mb").open().unwrap();
+    let shown = adit_json("dev show held0");
+    let holder = &shown[0]["holders"][0];
+    assert_eq!(holder["pid"], std::process::id());
+    assert!(holder["fds"].as_array().unwrap().len() >= 2, "{holder}");
+    assert_eq!(shown[0]["linkinfo"]["info_data"]["numqueues"], 2);
+    let detail = adit("dev show held0 -s");
+    assert!(detail.contains("held by") && detail.contains("2 attached, 0 disabled"), "{detail}");
+    assert!(detail.contains("a\\u{1b}[31mb") && !detail.contains('\u{1b}'), "{detail}");
+    assert!(detail.contains("rx (from its program)"), "{detail}");
+    let brief = adit("dev show");
+    assert!(brief.starts_with("NAME ") && brief.contains("held0"), "{brief}");
+    let (status, errors) = refused("dev set held0 --user 0");
+    assert_eq!(status, 5, "{errors}");
+    assert!(errors.contains(&std::process::id().to_string()), "{errors}");
+    drop(device);
+}
+
+#[test]
+fn the_carrier_goes_on_and_off_while_the_device_is_held() {
+    enter();
+    let device =
+        adit::DeviceOptions::new(adit::Mode::Tun).name("tun0".parse().unwrap()).up(true).open();
+    let carrier = || std::fs::read_to_string("/sys/class/net/tun0/carrier").unwrap();
+    adit("dev set tun0 --carrier off");
+    assert_eq!(carrier(), "0\n");
+    adit("dev set tun0 --carrier on");
+    assert_eq!(carrier(), "1\n");
+    drop(device.unwrap());
+    adit("dev add tun1 --mode tun --up");
+    let (status, errors) = refused("dev set tun1 --carrier on");
+    assert_eq!(status, 5, "{errors}");
+    assert!(errors.contains("nobody holds the device"), "{errors}");
+}
+
+#[test]
+fn dry_runs_do_nothing() {
+    enter();
+    let lines = adit("--dry-run dev add tun0 --mode tun --addr 192.0.2.1 --peer 192.0.2.2 --up");
+    assert_eq!(
+        lines,
+        "create tun device tun0\nset the owner to 0\nadd address 192.0.2.1 peer 192.0.2.2\n\
+         set it up\nmake it persistent\n"
+    );
+    let actions = adit_json("--dry-run tuntap add dev tap0 mode tap");
+    assert_eq!(actions["actions"][0], "create tap device tap0");
+    assert_eq!(adit_json("dev show"), Value::Array(Vec::new()));
+    adit("dev add tun0 --mode tun");
+    assert_eq!(adit("--dry-run dev set tun0 --mtu 1300"), "set the MTU to 1300\n");
+    assert_eq!(adit("--dry-run dev del tun0"), "delete device tun0\n");
+    adit("--dry-run tuntap del dev tun0 mode tun");
+    assert_eq!(adit_json("dev show")[0]["mtu"], 1500);
+}
+
+#[test]
+fn doctor_finds_this_machine_well() {
+    enter();
+    let findings = adit_json("doctor");
+    assert_eq!(findings["ok"], true, "{findings}");
+    let names: Vec<_> = findings["checks"].as_array().unwrap().iter().collect();
+    for wanted in ["driver", "node", "capability", "user namespaces", "multi_queue", "trial"] {
+        assert!(names.iter().any(|check| check["name"] == wanted), "{wanted}: {findings}");
+    }
+    assert!(adit("doctor").ends_with("devices can be made here\n"));
+    assert_eq!(adit_json("dev show"), Value::Array(Vec::new()), "nothing is left");
+}
+
+#[test]
+fn explain_knows_every_code() {
+    let list = adit_json("explain");
+    let list = list.as_array().unwrap();
+    assert!(list.len() >= 6);
+    let codes: Vec<_> = list.iter().map(|entry| entry["code"].as_str().unwrap()).collect();
+    assert!(codes.is_sorted(), "{codes:?}");
+    for code in codes {
+        let one = adit_json(&format!("explain {code}"));
+        assert_eq!(one.as_array().unwrap().len(), 1, "{code} is explained once");
+        assert!(adit(&format!("explain {}", code.to_lowercase())).contains(code));
+    }
+    assert_eq!(refused("explain ADIT-E9999").0, 4);
+}
+
+#[test]
+fn completions_and_man_pages_are_made() {
+    let folder = std::env::temp_dir().join(format!("adit-man-{}", std::process::id()));
+    adit(&format!("man {}", folder.display()));
+    for page in ["adit.1", "adit-dev-add.1", "adit-tuntap.1", "adit-doctor.1"] {
+        let text = std::fs::read_to_string(folder.join(page)).unwrap();
+        assert!(text.contains(".SH NAME"), "{page}");
+        let path = folder.join(page);
+        let line = format!("man --warnings -l -Tutf8 -Z {}", path.display());
+        let output = crate::support::command(line.split(' ')).output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{}",
+            crate::support::text(&output.stderr)
+        );
+    }
+    let scripts = [("bash", "complete -F"), ("zsh", "#compdef adit"), ("fish", "complete -c adit")];
+    for (shell, wanted) in scripts {
+        let script = adit(&format!("completions {shell}"));
+        assert!(script.contains(wanted), "{shell}");
+        let path = folder.join(shell);
+        std::fs::write(&path, script).unwrap();
+        // -n: each shell reads it and runs nothing.
+        run(&format!("{shell} -n {}", path.display()));
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+    assert!(adit("man").contains("Exit status"));
+}
+
+#[test]
+fn colours_only_when_they_are_wanted() {
+    enter();
+    adit("dev add tun0 --mode tun");
+    assert!(!adit("dev show").contains('\u{1b}'));
+    assert!(adit("--color always dev show").contains('\u{1b}'));
+    assert!(!adit("--color never dev show tun0").contains('\u{1b}'));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let line = format!("{} completions bash | true; echo ${{PIPESTATUS[0]}}", crate::support::ADIT);
+    let output = crate::support::command(["bash", "-c", &line]).output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert!(["0\n", "141\n"].contains(&text(&output.stdout).as_str()));
+    let help = try_adit(&["--help"]);
+    assert!(help.status.success() && text(&help.stdout).contains("Exit status:"));
+}

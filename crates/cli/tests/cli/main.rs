@@ -1,0 +1,14 @@
+//! The program `adit`, run as users run it, in namespaces of its own.
+//!
+//! Needs a user namespace: `unshare -Urnm --` before the test binary, as `./check` does.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod agree;
+mod commands;
+mod errors;
+mod kill;
+mod reference;
+mod schema;
+mod support;
+mod tuntap;
+mod watch;

@@ -1,0 +1,85 @@
+//! What the tests share.
+
+use rustix::mount::{MountFlags, mount};
+use rustix::thread::UnshareFlags;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The program.
+pub(crate) const ADIT: &str = env!("CARGO_BIN_EXE_adit");
+
+/// How long a command may take, in seconds: its test fails then, it does not hang.
+const COMMAND_TIME_MAX: &str = "30";
+
+/// Moves the calling thread into a network namespace of its own, with a `/sys` that shows it and an
+/// empty `/run`, so that `ip netns` meddles with nobody.
+pub(crate) fn enter() {
+    adit::Netns::enter_new().expect("a network namespace: run the tests under `unshare -Urnm --`");
+    #[expect(deprecated, reason = "the new name is unsafe for flags that are not used here")]
+    rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::FS).expect("a mount namespace");
+    mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).expect("mount /sys");
+    mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).expect("mount /run");
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A command with a time limit, without the variables that change the program's output.
+pub(crate) fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "1", COMMAND_TIME_MAX]).args(words).stdin(Stdio::null());
+    for variable in ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a command line (words between spaces, no quotes) that must succeed; its standard output.
+pub(crate) fn run(line: &str) -> String {
+    let output = command(line.split_whitespace()).output().unwrap();
+    let errors = text(&output.stderr);
+    assert!(output.status.success(), "{line}: {}\n{errors}", output.status);
+    text(&output.stdout)
+}
+
+/// What a command prints as JSON; nothing is an empty list.
+pub(crate) fn json(line: &str) -> Value {
+    parse(&run(line))
+}
+
+pub(crate) fn parse(text: &str) -> Value {
+    if text.trim().is_empty() {
+        return Value::Array(Vec::new());
+    }
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Runs `adit` with these words, whatever comes of it.
+pub(crate) fn try_adit(words: &[&str]) -> Output {
+    command([ADIT].iter().chain(words)).output().unwrap()
+}
+
+/// Runs `adit` with the words of a line; it must succeed.
+pub(crate) fn adit(line: &str) -> String {
+    run(&format!("{ADIT} {line}"))
+}
+
+/// Runs `adit -j`; it must succeed.
+pub(crate) fn adit_json(line: &str) -> Value {
+    json(&format!("{ADIT} -j {line}"))
+}
+
+/// Runs `adit` with the words of a line; its exit status and standard error.
+pub(crate) fn refused(line: &str) -> (i32, String) {
+    let output = try_adit(&line.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(text(&output.stdout), "", "{line}");
+    (output.status.code().expect("an exit status"), text(&output.stderr))
+}
