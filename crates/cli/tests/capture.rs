@@ -229,7 +229,7 @@ fn send_to_a_sleeper(capture: &Capture, address: &str, count: usize) -> u64 {
 }
 
 #[test]
-fn what_was_sent_is_what_was_captured_and_what_was_dropped() {
+fn the_count_of_what_was_sent_is_that_of_what_was_captured_and_dropped() {
     world(|directory| {
         let file = directory.join("x.pcapng");
         let capture = Capture::start(adit("capture lo -w").arg(&file).arg("udp port 7"));
