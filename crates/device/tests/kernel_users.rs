@@ -5,9 +5,9 @@
 mod support;
 mod traffic;
 
-use adit::{Create, Mode};
+use adit::{Create, Mode, Offload, OffloadChoice, VnetFormat};
 use std::path::Path;
-use traffic::{enter_quiet, errno, name, tap, tun};
+use traffic::{enter_quiet, errno, name, python, tap, tun};
 
 /// Says to the second process what it is to do, and what is to come of it.
 const PART: &str = "ADIT_TEST_PART";
@@ -19,7 +19,6 @@ const OTHER: u32 = 1000;
 /// Lays a node of this mode over the machine's own, which may have any and which is not touched:
 /// the mount is one of this thread's namespace only, and the new node is in its own `/run`.
 fn node(mode: &str) {
-    support::run("mount --make-rprivate /");
     let node = format!("/run/node-{mode}");
     support::run(&format!("mknod -m {mode} {node} c 10 200"));
     support::run(&format!("mount --bind {node} /dev/net/tun"));
@@ -35,8 +34,11 @@ fn become_and(test: &str, uid: u32, gid: u32, part: &str) {
     }
     let user = [format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".into()];
     let part = format!("{PART}={part}");
-    let words = ["env", part.as_str(), program, "--exact", test, "--ignored"];
-    support::run_words(["setpriv"].into_iter().chain(user.iter().map(String::as_str)).chain(words));
+    let rootless = part.ends_with("rootless").then_some(["unshare", "-Urn"]);
+    let program = ["env", &part, program, "--exact", test, "--ignored", "--nocapture"];
+    let user = user.iter().map(String::as_str);
+    let words = ["setpriv"].into_iter().chain(user).chain(rootless.into_iter().flatten());
+    support::run_words(words.chain(program));
 }
 
 /// The second process: "attach NAME ERRNO", with 0 for success.
@@ -124,4 +126,56 @@ fn root_another_user_makes_no_device() {
     node("600");
     become_and(test, NOBODY, NOBODY, &format!("create t0 {}", libc::EACCES));
     become_and(test, NOBODY, NOBODY, &format!("attach own {}", libc::EACCES));
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_another_user_makes_devices_in_a_user_namespace_of_its_own() {
+    let test = "root_another_user_makes_devices_in_a_user_namespace_of_its_own";
+    if std::env::var_os(PART).is_none() {
+        enter_quiet();
+        node("666");
+        return become_and(test, NOBODY, NOBODY, "rootless");
+    }
+    let all = tap("t0").queues(4).vnet_hdr(VnetFormat::default()).packet_info(true).napi(true);
+    let device = all.offload(OffloadChoice::Auto).up(true).open().unwrap();
+    assert_eq!(device.offload(), Offload::USO);
+    assert_eq!(device.info().unwrap().tun.unwrap().queues, Some(4));
+    drop(tun("t1").persist(true).open().unwrap());
+    assert!(tun("t1").create(Create::Attach).open().is_ok());
+    assert_eq!(tap("t2").napi_frags(true).open().unwrap_err().errno(), Some(libc::EPERM));
+    for kind in ["veth", "bridge", "vxlan id 7 dstport 4789 local 192.0.2.1"] {
+        support::run(&format!("ip link add x0 type {kind}"));
+        support::run("ip link del x0");
+    }
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+}
+
+#[test]
+#[ignore = "needs the node of a macvtap, which is root's"]
+fn root_a_macvtap_takes_a_part_of_the_ioctls() {
+    enter_quiet();
+    support::run("ip link add v0 type veth peer name v1");
+    support::run("ip link add link v0 name m0 type macvtap mode bridge");
+    python(
+        "
+index = int(open('/sys/class/net/m0/ifindex').read())
+path = '/run/macvtap'
+major, minor = map(int, open('/sys/class/net/m0/tap%d/dev' % index).read().split(':'))
+import stat
+os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(major, minor))
+fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+features = struct.unpack('I', fcntl.ioctl(fd, 0x800454cf, bytes(4)))[0]
+assert features & (TUN | TAP | MQ | NO_PI | VNET) == TAP | MQ | NO_PI | VNET, hex(features)
+setiff(fd, 'm0', TAP | NO_PI | VNET)
+value(fd, 208, 0x67)
+fails(E.EINVAL, value, fd, 208, 0x1e7)
+pointer(fd, 216, 12)
+for number in (203, 204, 206):
+    fails(E.EINVAL, value, fd, number, 1)
+fails(E.EINVAL, pointer, fd, 226, 1)
+fails(E.EINVAL, pointer, fd, 224, -1)
+second = os.open(path, os.O_RDWR)
+",
+    );
 }
