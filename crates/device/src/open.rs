@@ -76,8 +76,10 @@ impl DeviceOptions {
             offload: Offload::empty(),
             created,
             queues: Vec::new(),
+            place: None,
         };
-        let known = created || info.tun.is_some_and(|tun| tun.queues.unwrap_or(0) == 0);
+        // Our first queue is attached by now; single-queue devices do not tell the number.
+        let known = created || info.tun.is_some_and(|tun| tun.queues.unwrap_or(1) == 1);
         self.attach_queues(&mut device, first, info.name, known)?;
         let mut undo = Undo { before: before.filter(|_| !created), ..Undo::default() };
         self.configure(&mut device, &mut undo).inspect_err(|_| undo.run(&device))?;
@@ -157,6 +159,9 @@ impl DeviceOptions {
         let order = Arc::new(Order::default());
         let mut add = |fd| {
             let place = known.then(|| order.join());
+            if device.queues.is_empty() {
+                device.place.clone_from(&place);
+            }
             let (mode, layout) = (device.mode, device.layout);
             device.queues.push(Queue::new(fd, mode, layout, self.nonblocking, place));
         };

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub struct Queue {
     mode: Mode,
     layout: Layout,
     nonblocking: AtomicBool,
-    place: Option<Place>,
+    place: Option<Arc<Place>>,
 }
 
 /// What [`Queue::wait`] saw.
@@ -70,7 +71,7 @@ impl Queue {
         mode: Mode,
         layout: Layout,
         nonblocking: bool,
-        place: Option<Place>,
+        place: Option<Arc<Place>>,
     ) -> Self {
         Self { fd, mode, layout, nonblocking: AtomicBool::new(nonblocking), place }
     }
