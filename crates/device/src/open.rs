@@ -191,13 +191,14 @@ impl DeviceOptions {
         if let Some(arphrd) = self.link_type {
             device.set_link_type(arphrd)?;
         }
+        self.configure_link(device, undo)?;
+        // These cannot be unset, so nothing of the link can fail after them.
         if let Some(uid) = self.owner.or_else(|| self.default_owner(device)) {
             device.set_owner(uid)?;
         }
         if let Some(gid) = self.group {
             device.set_group(gid)?;
         }
-        self.configure_link(device, undo)?;
         match self.persist {
             Some(persist) => device.set_persist(persist),
             None => Ok(()),
@@ -304,6 +305,8 @@ impl Undo {
             let _ = device.delete_address(address);
         }
         let _ = device.set_up(before.flags.contains(LinkFlags::UP));
+        // A link that was up could not be given another type.
+        let _ = device.set_link_type(before.hardware_type.0);
         let _ = device.set_mtu(before.mtu);
         let _ = device.set_txqueuelen(before.txqueuelen);
         let alias = before.alias.clone().unwrap_or_default();
