@@ -1,10 +1,12 @@
 //! A TUN or TAP device that this process holds.
 
 use crate::diagnose::{self, Setting};
+use crate::order::Place;
 use crate::{Error, IfName, Layout, Link, MacAddr, Mode, Netns, Offload, Queue, Result, sys};
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 /// A TUN or TAP device: its settings (those of [`Link`] as well) and its queues.
 ///
@@ -19,6 +21,8 @@ pub struct Device {
     pub(crate) offload: Offload,
     pub(crate) created: bool,
     pub(crate) queues: Vec<Queue>,
+    /// The link's descriptor is one of the first queue, and holds its place.
+    pub(crate) place: Option<Arc<Place>>,
 }
 
 impl Device {

@@ -76,8 +76,10 @@ impl DeviceOptions {
             offload: Offload::empty(),
             created,
             queues: Vec::new(),
+            place: None,
         };
-        let known = created || info.tun.is_some_and(|tun| tun.queues.unwrap_or(0) == 0);
+        // Our first queue is attached by now; single-queue devices do not tell the number.
+        let known = created || info.tun.is_some_and(|tun| tun.queues.unwrap_or(1) == 1);
         self.attach_queues(&mut device, first, info.name, known)?;
         let mut undo = Undo { before: before.filter(|_| !created), ..Undo::default() };
         self.configure(&mut device, &mut undo).inspect_err(|_| undo.run(&device))?;
@@ -157,6 +159,9 @@ impl DeviceOptions {
         let order = Arc::new(Order::default());
         let mut add = |fd| {
             let place = known.then(|| order.join());
+            if device.queues.is_empty() {
+                device.place.clone_from(&place);
+            }
             let (mode, layout) = (device.mode, device.layout);
             device.queues.push(Queue::new(fd, mode, layout, self.nonblocking, place));
         };
@@ -187,13 +192,14 @@ impl DeviceOptions {
         if let Some(arphrd) = self.link_type {
             device.set_link_type(arphrd)?;
         }
+        self.configure_link(device, undo)?;
+        // These cannot be unset, so nothing of the link can fail after them.
         if let Some(uid) = self.owner.or_else(|| self.default_owner(device)) {
             device.set_owner(uid)?;
         }
         if let Some(gid) = self.group {
             device.set_group(gid)?;
         }
-        self.configure_link(device, undo)?;
         match self.persist {
             Some(persist) => device.set_persist(persist),
             None => Ok(()),
@@ -313,6 +319,8 @@ impl Undo {
             let _ = device.delete_address(address);
         }
         let _ = device.set_up(before.flags.contains(LinkFlags::UP));
+        // A link that was up could not be given another type.
+        let _ = device.set_link_type(before.hardware_type.0);
         let _ = device.set_mtu(before.mtu);
         let _ = device.set_txqueuelen(before.txqueuelen);
         let alias = before.alias.clone().unwrap_or_default();

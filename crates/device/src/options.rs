@@ -25,12 +25,13 @@ pub const QUEUES_MAX: u16 = 256;
 /// Describes a device; [`DeviceOptions::open`] makes it or attaches to it.
 ///
 /// ```no_run
-/// use adit::{Create, DeviceOptions, Mode};
+/// use adit::netlink::Address;
+/// use adit::{DeviceOptions, Mode};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let device = DeviceOptions::new(Mode::Tun)
 ///     .name("vpn%d".parse()?)
-///     .address("192.0.2.1/24".parse()?)
+///     .address(Address::new("192.0.2.1/24".parse()?))
 ///     .mtu(1400)
 ///     .up(true)
 ///     .open()?;

@@ -1,5 +1,6 @@
 //! Which index each queue has, for steering: the kernel does not tell.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The queues of one device in the kernel's order (`tun->tfiles`): one that is detached or closed
@@ -13,12 +14,13 @@ struct State {
     next: u64,
 }
 
-/// One queue's ticket in the order; it leaves the order when dropped.
+/// One queue's ticket in the order; it leaves the order when dropped. Whoever holds a descriptor of
+/// the queue shares it: the kernel's queue leaves with the last of them.
 #[derive(Debug)]
 pub(crate) struct Place {
     order: Arc<Order>,
     ticket: u64,
-    kept: bool,
+    kept: AtomicBool,
 }
 
 impl Order {
@@ -27,13 +29,13 @@ impl Order {
     }
 
     /// A place for a queue that has just been attached.
-    pub(crate) fn join(self: &Arc<Self>) -> Place {
+    pub(crate) fn join(self: &Arc<Self>) -> Arc<Place> {
         let ticket = self.with(|state| {
             state.next += 1;
             state.attached.push(state.next);
             state.next
         });
-        Place { order: Arc::clone(self), ticket, kept: false }
+        Arc::new(Place { order: Arc::clone(self), ticket, kept: AtomicBool::new(false) })
     }
 }
 
@@ -61,14 +63,14 @@ impl Place {
 
 impl Place {
     /// The descriptor lives on without its `Queue`: its place stays taken.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.kept {
+        if !*self.kept.get_mut() {
             self.detach();
         }
     }
@@ -83,7 +85,7 @@ mod tests {
         let order = Arc::new(Order::default());
         let places: Vec<_> = (0..4).map(|_| order.join()).collect();
         places[1].detach();
-        let seen: Vec<_> = places.iter().map(Place::index).collect();
+        let seen: Vec<_> = places.iter().map(|place| place.index()).collect();
         assert_eq!(seen, [Some(0), None, Some(2), Some(1)]);
         places[1].attach();
         assert_eq!(places[1].index(), Some(3));

@@ -43,7 +43,7 @@ pub struct Queue {
     mode: Mode,
     layout: Layout,
     nonblocking: AtomicBool,
-    place: Option<Place>,
+    place: Option<Arc<Place>>,
     hasher: Option<Arc<PacketHasher>>,
 }
 
@@ -73,7 +73,7 @@ impl Queue {
         mode: Mode,
         layout: Layout,
         nonblocking: bool,
-        place: Option<Place>,
+        place: Option<Arc<Place>>,
     ) -> Self {
         Self { fd, mode, layout, nonblocking: AtomicBool::new(nonblocking), place, hasher: None }
     }

@@ -101,6 +101,27 @@ fn the_index_of_each_queue_is_the_kernels() {
     // One that is closed leaves its place as one that is detached does.
     drop(queues.remove(2));
     check(&queues, &[0, 2, 3, 1]);
+    // The device handle holds the first: nothing moves until it goes as well.
+    drop(queues.remove(0));
+    check(&queues, &[2, 3, 1]);
+    drop(device);
+    check(&queues, &[2, 0, 1]);
+}
+
+#[test]
+fn the_index_is_known_where_nobody_else_has_a_queue() {
+    enter_quiet();
+    let device = tun("t0").queues(2).persist(true).open().unwrap();
+    let attach = || tun("t0").queues(2).create(Create::Attach).open().unwrap();
+    let indices = |device: &Device| device.queues().iter().map(Queue::index).collect::<Vec<_>>();
+    assert_eq!(indices(&device), [Some(0), Some(1)]);
+    assert_eq!(indices(&attach()), [None, None]);
+    drop(device);
+    assert_eq!(indices(&attach()), [Some(0), Some(1)]);
+    let single = tun("t1").persist(true).open().unwrap();
+    drop(single);
+    let single = tun("t1").create(Create::Attach).open().unwrap();
+    assert_eq!(indices(&single), [Some(0)]);
 }
 
 #[test]

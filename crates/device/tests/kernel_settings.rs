@@ -39,6 +39,24 @@ fn owner_and_group_are_set_by_value_and_read_back() {
 }
 
 #[test]
+fn a_failed_attach_leaves_owner_and_link_type() {
+    enter_quiet();
+    let device = tun("t0").link_type(512).persist(true).owner(0).open().unwrap();
+    drop(device);
+    let attach = || tun("t0").create(adit::Create::Attach).group(0).link_type(1);
+    assert!(attach().mtu(70_000).open().is_err());
+    let nowhere = adit::netlink::Route {
+        gateway: Some("198.51.100.1".parse().unwrap()),
+        ..adit::netlink::Route::new("203.0.113.0/24".parse().unwrap())
+    };
+    assert!(attach().up(true).route(nowhere).open().is_err());
+    let info = adit::Link::find(&name("t0")).unwrap().info().unwrap();
+    let tun = info.tun.unwrap();
+    assert_eq!((tun.owner, tun.group), (Some(0), None));
+    assert_eq!(info.hardware_type, HardwareType(512));
+}
+
+#[test]
 fn the_link_type_is_any_number_while_the_link_is_down() {
     enter_quiet();
     let device = tun("t0").link_type(65_534).open().unwrap();

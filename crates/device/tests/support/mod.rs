@@ -3,7 +3,7 @@
 //! They need a user namespace of their own: `unshare -Urnm --` before the test binary.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -18,6 +18,10 @@ pub(crate) fn enter() {
     adit::Netns::enter_new().expect("a network namespace: run the tests under `unshare -Urnm --`");
     #[expect(deprecated, reason = "the new name is unsafe for flags that are not used here")]
     rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::FS).expect("a mount namespace");
+    // Without this, where `/` is shared and no `unshare -m` came before, the mounts would be the
+    // whole machine's.
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).expect("private mounts");
     mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).expect("mount /sys");
     mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).expect("mount /run");
 }
