@@ -168,7 +168,7 @@ causes! {
         "EPERM. The kernel makes devices only for who has CAP_NET_ADMIN in the user namespace that \
          owns the network namespace; root in a container often has not.",
         "one of: run it with sudo; `setcap cap_net_admin+ep` on the program; once `sudo adit dev \
-         add NAME --persist --user $USER` and attach to that; a rootless namespace (`unshare \
+         add NAME --mode tun --user $USER` and attach to that; a rootless namespace (`unshare \
          -Urn`); in a container `--cap-add=NET_ADMIN` (not CAP_NET_ADMIN)";
     ForeignOwner {
         /// Who may attach.
@@ -179,7 +179,7 @@ causes! {
         "the device belongs to another user",
         "EPERM. A persistent device with an owner may be attached to by that user and by whoever \
          has CAP_NET_ADMIN.",
-        "run it as the owner, or change the owner as root: `adit dev set NAME owner $USER`";
+        "run it as the owner, or change the owner as root: `adit dev set NAME --user $USER`";
     ForeignGroup {
         /// Who may attach.
         group: u32,
@@ -190,7 +190,7 @@ causes! {
         "EPERM. The effective group and the supplementary groups count; a new membership holds \
          from the next login on.",
         "join the group (`usermod -aG GROUP $USER`, then log in again), or change it as root: \
-         `adit dev set NAME group GROUP`";
+         `adit dev set NAME --group GROUP`";
     OwnerAndGroup {
         /// The owner.
         owner: u32,
@@ -254,8 +254,8 @@ causes! {
     } = "ADIT-E0219" Mismatch,
         "the device is of the other layer: TUN carries packets, TAP carries frames",
         "EINVAL. A device stays TUN or TAP for life.",
-        "ask for what it is (`--tun` or `--tap`), choose another name, or delete it: `adit dev del \
-         NAME`";
+        "ask for what it is (`--mode tun` or `--mode tap`), choose another name, or delete it: \
+         `adit dev del NAME`";
     DeviceMultiQueue = "ADIT-E0220" Mismatch,
         "the device was made multi-queue, and one queue without it was asked for",
         "EINVAL. IFF_MULTI_QUEUE must be given at each attach as it was when the device was made.",
@@ -275,8 +275,8 @@ causes! {
         "there is no such device in this network namespace",
         "ENODEV. Names are those of one network namespace; a device that is not persistent goes \
          with the program that made it.",
-        "list what is there with `adit dev list` (`ip link`), look in other namespaces, or make \
-         it: `adit dev add NAME`";
+        "list what is there with `adit dev show` (`ip link`), look in other namespaces, or make \
+         it: `adit dev add NAME --mode tun`";
     AlreadyAttached = "ADIT-E0224" Exists,
         "the descriptor has a device already",
         "EEXIST, or EPERM for its index. One open file of /dev/net/tun is one queue of one device.",
@@ -292,7 +292,7 @@ causes! {
     NamesExhausted = "ADIT-E0227" Limit,
         "the pattern of the name has no free number left",
         "ENFILE. The kernel tries the numbers from 0 up to 32767 for '%d'.",
-        "choose another pattern, or delete devices that are not needed: `adit dev list`";
+        "choose another pattern, or delete devices that are not needed: `adit dev show`";
     FlagsUnknown {
         /// `IFF_*` that TUNGETFEATURES does not list.
         flags: u32,
@@ -328,7 +328,7 @@ causes! {
     LinkTypeWhileUp = "ADIT-E0303" Busy,
         "the link type cannot change while the link is up",
         "EBUSY from TUNSETLINK.",
-        "set it down first: `adit dev set NAME down`";
+        "set it down first: `adit dev set NAME --down`";
     OffloadUnknown {
         /// The set that was refused.
         set: Offload,
@@ -476,7 +476,7 @@ causes! {
     RenameWhileUp = "ADIT-E0329" Busy,
         "this kernel renames an interface only while it is down",
         "EBUSY. Kernels before 6.2 do not rename what is up.",
-        "set it down first: `adit dev set NAME down`";
+        "set it down first: `adit dev set NAME --down`";
     NoSuchMaster = "ADIT-E0330" NotFound,
         "there is no such bridge",
         "ENODEV, and the device itself is there.",
@@ -500,15 +500,15 @@ causes! {
     CannotDelete = "ADIT-E0335" Unsupported,
         "the interface cannot be deleted",
         "EOPNOTSUPP. Hardware, `lo` and a device of another driver's making stay.",
-        "set it down instead: `adit dev set NAME down`";
+        "set it down instead: `adit dev set NAME --down`";
     NameTakenThere = "ADIT-E0336" Exists,
         "the other namespace has an interface of that name",
         "EEXIST.",
-        "rename one of them first: `adit dev set NAME name OTHER`";
+        "rename one of them first: `adit dev set NAME --name OTHER`";
     CannotMove = "ADIT-E0337" Unsupported,
         "the interface is bound to its network namespace",
         "EINVAL. `lo`, bridges' own ports of some kinds and tunnels' fallback devices are local.",
-        "make the device in the other namespace instead: `adit dev add NAME --netns OTHER`";
+        "make the device in the other namespace instead: `adit -n OTHER dev add NAME --mode tun`";
     CarrierUnsupported = "ADIT-E0338" Unsupported,
         "the device's carrier cannot be set from outside",
         "EOPNOTSUPP, or EINVAL while the link is down.",
@@ -518,12 +518,13 @@ causes! {
         "the link is down",
         "EIO on sending: the packet is lost, the device is still there. Receiving goes on: it \
          gives what was queued, then waits.",
-        "set it up: `adit dev set NAME up`";
+        "set it up: `adit dev set NAME --up`";
     DeviceGone = "ADIT-E0402" DeviceGone,
         "the device was deleted",
         "EBADFD; EFAULT for the read that was waiting; ENODEV from netlink; EPOLLERR from epoll, \
          for ever. Somebody deleted it, or its network namespace ended.",
-        "stop, or make it anew: `adit dev add NAME`; `adit dev watch` shows who comes and goes";
+        "stop, or make it anew: `adit dev add NAME --mode tun`; `adit dev watch` shows who comes \
+         and goes";
     WouldBlock = "ADIT-E0403" WouldBlock,
         "there is no packet to receive, or no room to send",
         "EAGAIN of a queue that does not wait; with a send buffer limit also on sending.",
@@ -645,7 +646,7 @@ causes! {
     } = "ADIT-E0514" InvalidValue,
         "the MTU is below the 1280 bytes that IPv6 needs",
         "EINVAL. The kernel takes IPv6 off a device whose MTU is smaller.",
-        "raise it first: `adit dev set NAME mtu 1280`";
+        "raise it first: `adit dev set NAME --mtu 1280`";
     RouteExists = "ADIT-E0520" Exists,
         "there is a route to that network with that metric already",
         "EEXIST.",
@@ -658,7 +659,7 @@ causes! {
     RouteLinkDown = "ADIT-E0522" LinkDown,
         "routes need the link to be up",
         "ENETDOWN.",
-        "set it up first: `adit dev set NAME up`";
+        "set it up first: `adit dev set NAME --up`";
     RouteMissing = "ADIT-E0523" NotFound,
         "there is no such route",
         "ESRCH. Network, table, metric and device must agree.",
@@ -666,7 +667,7 @@ causes! {
     RouteSource = "ADIT-E0524" InvalidValue,
         "the preferred source is not an address of this host",
         "EINVAL.",
-        "add the address first: `adit dev set NAME address ADDRESS`";
+        "add the address first: `adit dev set NAME --add-addr ADDRESS`";
     RouteHostBits = "ADIT-E0525" InvalidValue,
         "the route's network has bits set beyond its prefix",
         "EINVAL: 192.0.2.1/24 is an address in a network, 192.0.2.0/24 is the network.",
@@ -761,7 +762,7 @@ causes! {
     } = "ADIT-E0606" Mismatch,
         "the device of the descriptor is of the other layer",
         "The descriptor is sound, but its device is TUN where TAP was asked for, or the other way.",
-        "ask for what it is (`--tun` or `--tap`), or have the other one passed";
+        "ask for what it is (`--mode tun` or `--mode tap`), or have the other one passed";
     NoFdPassed = "ADIT-E0607" NotFound,
         "no descriptor came with the message",
         "The socket gave a message without SCM_RIGHTS, or LISTEN_FDS is not set for this process.",

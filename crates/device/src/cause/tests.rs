@@ -42,7 +42,7 @@ fn a_cause_is_its_entry() {
     }
     assert_eq!(Cause::LinkDown.code(), "ADIT-E0401");
     assert_eq!(Cause::LinkDown.to_string(), "the link is down");
-    assert_eq!(Cause::LinkDown.remedy(), "set it up: `adit dev set NAME up`");
+    assert_eq!(Cause::LinkDown.remedy(), "set it up: `adit dev set NAME --up`");
 }
 
 #[test]

@@ -198,17 +198,18 @@ pub(super) fn remedy(cause: &Cause) -> Option<String> {
             )
         }
         Cause::ModeMismatch { have, .. } => format!(
-            "ask for {have} (`--{have}`), choose another name, or delete it: `adit dev del NAME`"
+            "ask for {have} (`--mode {have}`), choose another name, or delete it: `adit dev del \
+             NAME`"
         ),
         Cause::FdMode { have, .. } => {
-            format!("ask for {have} (`--{have}`), or have the other one passed")
+            format!("ask for {have} (`--mode {have}`), or have the other one passed")
         }
         Cause::Exists { kind, .. } if kind != "tun" && kind != "tap" => {
             format!("choose another name (`tun%d`): a {kind} interface cannot be attached to")
         }
         Cause::ForeignOwner { owner, .. } => format!(
             "run it as user {owner} (`sudo -u '#{owner}'`), or change the owner as root: `adit dev \
-             set NAME owner $USER`"
+             set NAME --user $USER`"
         ),
         Cause::MtuTooSmall { min, .. } => {
             format!("choose an MTU of {min} or more; IPv6 needs 1280")
