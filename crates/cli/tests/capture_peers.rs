@@ -1,6 +1,8 @@
 //! Other people's programs on the other side of `adit capture`: Wireshark's tshark, which runs it as
 //! an extcap program, and scapy.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
 #[expect(dead_code, reason = "the other test file uses the rest")]
 mod capture_support;
 

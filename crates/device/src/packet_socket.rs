@@ -16,6 +16,9 @@ pub struct PacketSocketOptions {
     pub filter: Option<ClassicFilter>,
     /// Whether the interface is to receive frames that are for other stations.
     pub promiscuous: bool,
+    /// Whether to leave out what the host sends; a loopback gives each packet a second time, when it
+    /// comes in. Kernels before 4.20 do not know how.
+    pub incoming_only: bool,
     /// How many bytes of packets may wait for the reader; the kernel's default without it, and no
     /// more than `net.core.rmem_max` without `CAP_NET_ADMIN` in the first user namespace.
     pub buffer_len: Option<usize>,
@@ -69,7 +72,8 @@ impl PacketSocket {
     /// before, none past the filter.
     ///
     /// # Errors
-    /// EPERM without `CAP_NET_RAW`; ENODEV if there is no such interface.
+    /// EPERM without `CAP_NET_RAW`; ENODEV if there is no such interface; ENOPROTOOPT if the kernel
+    /// does not know [`PacketSocketOptions::incoming_only`].
     pub fn open(index: IfIndex, options: &PacketSocketOptions) -> io::Result<Self> {
         let open = || -> io::Result<OwnedFd> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -91,6 +95,9 @@ impl PacketSocket {
         }
         sys::packet_socket::set_aux_data(fd.as_fd())?;
         sys::packet_socket::set_time_stamps(fd.as_fd())?;
+        if options.incoming_only {
+            sys::packet_socket::set_incoming_only(fd.as_fd())?;
+        }
         let has_vnet_header = sys::packet_socket::set_vnet_header(fd.as_fd()).is_ok();
         let index = i32::try_from(index.get()).expect("an IfIndex fits the kernel's int");
         sys::packet_socket::bind(fd.as_fd(), index)?;
@@ -267,6 +274,12 @@ mod tests {
             assert_eq!(socket.statistics().unwrap(), counts, "counts add up");
             let cut = socket.recv(&mut buf).unwrap_err();
             assert_eq!(cut.kind(), io::ErrorKind::WouldBlock);
+
+            let options = PacketSocketOptions { incoming_only: true, ..Default::default() };
+            let mut socket = PacketSocket::open(link.index().unwrap(), &options).unwrap();
+            udp.send_to(b"hello", udp.local_addr().unwrap()).unwrap();
+            assert!(!socket.recv(&mut buf).unwrap().is_outgoing);
+            assert_eq!(socket.statistics().unwrap().passed, 1);
         })
         .join()
         .unwrap();

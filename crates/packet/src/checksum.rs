@@ -81,8 +81,8 @@ impl Sum {
     /// with a zero, so only the last piece may have an odd length.
     #[must_use]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
-        // Eight 32-bit lanes in 64-bit sums: the compiler turns this into vector adds, and no lane
-        // can overflow below 2^32 chunks of 32 bytes.
+        // Eight 32-bit lanes in 64-bit sums: the compiler turns this into vector adds, and all of
+        // them together cannot overflow below 16 GiB.
         let (chunks, rest) = bytes.as_chunks::<32>();
         let mut lanes = [0_u64; 8];
         for chunk in chunks {
@@ -104,7 +104,7 @@ impl Sum {
             }
             _ => 0,
         };
-        lanes.into_iter().fold(self.add(Self(tail)), |sum, lane| sum.add(Self(lane)))
+        self.add(Self(lanes.into_iter().fold(tail, |sum, lane| sum + lane)))
     }
 
     /// The sum of the same bytes when they start at an odd offset (RFC 1071, section 2 B).

@@ -22,6 +22,7 @@ use crate::{
 ///   stay the same where DF is set (RFC 6864 gives them no meaning then).
 /// - The transport checksum must be right, be known to be right (`DATA_VALID`) or be left to be
 ///   finished (`NEEDS_CSUM`). UDP without a checksum is not joined.
+/// - What is a super-packet already goes alone, with its own virtio-net header.
 ///
 /// A packet that is not joined ends its flow's train and goes after it; a fragment ends all. So the
 /// packets of a flow never change places.

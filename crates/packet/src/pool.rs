@@ -64,10 +64,13 @@ impl Pool {
     #[must_use]
     pub fn new(config: PoolConfig) -> Self {
         let PoolConfig { headroom, small_room, large_room, small_limit, large_limit } = config;
+        let small = headroom.saturating_add(small_room);
+        // A buffer is told by its size, so the two are never equal.
+        let large = headroom.saturating_add(large_room).max(small.saturating_add(1));
         Self {
             headroom,
-            small: Class::new(headroom.saturating_add(small_room), small_limit),
-            large: Class::new(headroom.saturating_add(large_room.max(small_room)), large_limit),
+            small: Class::new(small, small_limit),
+            large: Class::new(large, large_limit),
         }
     }
 

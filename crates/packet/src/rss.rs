@@ -68,11 +68,15 @@ impl Toeplitz {
     /// The hash of `pieces` one after the other; what is past [`Self::INPUT_MAX`] bytes is ignored.
     #[must_use]
     pub fn hash(&self, pieces: &[&[u8]]) -> u32 {
-        let halves = pieces.iter().copied().flatten().flat_map(|&byte| [byte >> 4, byte & 15]);
-        self.tables
-            .iter()
-            .zip(halves)
-            .fold(0, |hash, (table, half)| hash ^ table.get(usize::from(half)).unwrap_or(&0))
+        let mut tables = self.tables.as_chunks::<2>().0.iter();
+        let mut hash = 0;
+        for piece in pieces {
+            for (&byte, [high, low]) in piece.iter().zip(&mut tables) {
+                hash ^= high.get(usize::from(byte >> 4)).unwrap_or(&0);
+                hash ^= low.get(usize::from(byte & 15)).unwrap_or(&0);
+            }
+        }
+        hash
     }
 }
 

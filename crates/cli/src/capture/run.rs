@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 /// How many packets are taken before deadlines and signals are looked at again.
 const BUDGET: usize = 256;
 
+/// How long packets that are there already are taken after the capture was told to end.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 /// How often an interface that went down is looked for.
 const DOUBT: Duration = Duration::from_millis(500);
 
@@ -130,7 +133,7 @@ impl Capture {
         let mut buf = vec![0; self.source.buffer_len()];
         loop {
             let seen = self.wait(end).map_err(EndError::System)?;
-            if seen.packets && self.drain(state, start, &mut buf)? {
+            if seen.packets && self.drain(state, start, &mut buf)? == Drained::Complete {
                 return Ok(());
             }
             if self.source.is_in_doubt() && !self.source.exists() {
@@ -148,6 +151,9 @@ impl Capture {
                 recorder.flush()?;
             }
             if seen.signal || end.is_some_and(|end| end <= now) {
+                while self.drain(state, start, &mut buf)? == Drained::Busy
+                    && now.elapsed() < LAST_LOOK
+                {}
                 return Ok(());
             }
         }
@@ -185,15 +191,20 @@ impl Capture {
         Ok(Seen { packets, signal, lines: seen_lines, recorder })
     }
 
-    /// Takes packets until there are none, or enough for now. Whether the capture has all it wants.
-    fn drain(&mut self, state: &mut State, start: Now, buf: &mut [u8]) -> Result<bool, EndError> {
+    /// Takes packets until there are none, or enough for now.
+    fn drain(
+        &mut self,
+        state: &mut State,
+        start: Now,
+        buf: &mut [u8],
+    ) -> Result<Drained, EndError> {
         if self.source.counts_drops_cheaply() {
             state.summary.dropped = self.source.dropped();
         }
         for _ in 0..BUDGET {
             let incoming = match self.source.recv(buf) {
                 Ok(Some(incoming)) => incoming,
-                Ok(None) => return Ok(false),
+                Ok(None) => return Ok(Drained::Empty),
                 Err(_) => return Err(EndError::Gone),
             };
             let data = &buf[..incoming.len.min(buf.len())];
@@ -206,10 +217,10 @@ impl Capture {
                 state.reply = reply;
             }
             if done {
-                return Ok(true);
+                return Ok(Drained::Complete);
             }
         }
-        Ok(false)
+        Ok(Drained::Busy)
     }
 
     /// Sends an answer, and shows it as well.
@@ -308,6 +319,17 @@ impl State {
             delivered: 0,
         }
     }
+}
+
+/// How [`Capture::drain`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drained {
+    /// There are no more packets now.
+    Empty,
+    /// There may be more.
+    Busy,
+    /// The capture has all that it wants.
+    Complete,
 }
 
 /// What poll(2) said.

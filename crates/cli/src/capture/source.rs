@@ -53,7 +53,6 @@ enum Kind {
     Socket {
         socket: PacketSocket,
         link: Link,
-        is_loopback: bool,
         /// The interface went down: the kernel says so once, and nothing more if it is deleted then.
         is_down: Cell<bool>,
     },
@@ -108,11 +107,8 @@ impl Source {
                         Err(OpenError::Device(error)) => note(error.to_string()),
                         Err(error) => return Err(error),
                     }
-                }
-                let holders = adit::holders(&info.name, None).unwrap_or_default().list;
-                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-                if !holders.is_empty() {
-                    note(format!("{name} is held by {}", holders.join(", ")));
+                } else {
+                    note(held(name));
                 }
                 note(format!("capturing copies of what passes {name}, by a packet socket"));
                 Self::socket(link, &info, promiscuous, filter)
@@ -146,7 +142,10 @@ impl Source {
     ) -> Result<Self, OpenError> {
         let link_type = link_type_of_hardware(info.hardware_type)
             .ok_or(OpenError::LinkType { name: info.name, hardware_type: info.hardware_type })?;
+        // A loopback gives each packet twice, when it goes and when it comes: once is enough.
+        let incoming_only = info.hardware_type == HardwareType::LOOPBACK;
         let options = PacketSocketOptions {
+            incoming_only,
             promiscuous,
             filter: filter.cloned(),
             buffer_len: Some(SOCKET_BUFFER_LEN),
@@ -154,8 +153,7 @@ impl Source {
         };
         let socket = PacketSocket::open(info.index, &options)
             .map_err(|source| OpenError::Socket { name: info.name, source })?;
-        let is_loopback = info.hardware_type == HardwareType::LOOPBACK;
-        let kind = Kind::Socket { socket, link, is_loopback, is_down: Cell::new(false) };
+        let kind = Kind::Socket { socket, link, is_down: Cell::new(false) };
         Ok(Self {
             kind,
             name: info.name,
@@ -247,15 +245,11 @@ impl Source {
                 }
                 Err(error) => self.nothing(error),
             },
-            Kind::Socket { socket, is_loopback, .. } => loop {
+            Kind::Socket { socket, .. } => {
                 let packet = match socket.recv(buf) {
                     Ok(packet) => packet,
                     Err(error) => return self.nothing(error),
                 };
-                // A loopback gives each packet twice, when it goes and when it comes.
-                if *is_loopback && packet.is_outgoing {
-                    continue;
-                }
                 let direction = if packet.is_outgoing { Direction::Out } else { Direction::In };
                 let meta = Meta {
                     time: packet.time.unwrap_or_else(|| Now::read().wall),
@@ -264,8 +258,8 @@ impl Source {
                     lost_before: 0,
                 };
                 let gso = gso(&packet.vnet, packet.original_len);
-                return Ok(Some(Incoming { len: packet.len, meta, gso }));
-            },
+                Ok(Some(Incoming { len: packet.len, meta, gso }))
+            }
         }
     }
 
@@ -337,6 +331,14 @@ impl AsFd for Source {
             Kind::Socket { socket, .. } => socket.as_fd(),
         }
     }
+}
+
+/// Who holds the queues of a device.
+fn held(name: &IfName) -> String {
+    let holders = adit::holders(name, None).unwrap_or_default().list;
+    let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
+    let by = if holders.is_empty() { "others".to_owned() } else { holders.join(", ") };
+    format!("{name} is held by {by}")
 }
 
 /// How packets of an interface start, of the kinds that start as TUN or Ethernet do.

@@ -31,6 +31,11 @@ pub(crate) fn set_promiscuous(socket: BorrowedFd<'_>, index: i32) -> io::Result<
     set(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
 }
 
+/// `PACKET_IGNORE_OUTGOING`: leaves out what the host sends.
+pub(crate) fn set_incoming_only(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32)
+}
+
 /// `PACKET_AUXDATA`: tells each packet's length and VLAN tag.
 pub(crate) fn set_aux_data(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1_i32)

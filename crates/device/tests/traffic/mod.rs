@@ -19,6 +19,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// A namespace of its own in which IPv6 says nothing by itself.
 pub(crate) fn enter_quiet() {
     support::enter();
+    quiet();
+}
+
+/// In the namespace of the calling thread, IPv6 says nothing by itself from now on.
+pub(crate) fn quiet() {
     for which in ["all", "default"] {
         let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
         std::fs::write(path, "1").expect("switch IPv6 off");
@@ -127,11 +132,6 @@ pub(crate) fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), data: &[u8], whole
     }
     packet[26..28].copy_from_slice(&check.to_be_bytes());
     packet
-}
-
-/// An Ethernet frame with an IPv4 packet in it.
-pub(crate) fn frame(to: [u8; 6], from: [u8; 6], packet: &[u8]) -> Vec<u8> {
-    [&to[..], &from[..], &[0x08, 0x00], packet].concat()
 }
 
 /// Runs a Python program that uses a bare descriptor; any exception in it fails the test.
