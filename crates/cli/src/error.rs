@@ -236,7 +236,7 @@ pub(crate) const USAGE: Entry = Entry {
     title: "the command line is wrong",
     explanation: "An option or word is not known, is missing, or does not go with another one. \
                   Nothing was done.",
-    remedy: "See 'adit help' and the help of the subcommand.",
+    remedy: "See 'adit --help' and the help of the subcommand.",
 };
 
 pub(crate) const NOT_A_DEVICE: Entry = Entry {

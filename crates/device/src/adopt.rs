@@ -53,7 +53,7 @@ impl Device {
         let nonblocking = status.contains(rustix::fs::OFlags::NONBLOCK);
         let control = fd.try_clone().map_err(failed)?;
         let alone = !tun.multi_queue;
-        let place = alone.then(|| Arc::new(Arc::new(Order::default()).join()));
+        let place = alone.then(|| Arc::new(Order::default()).join());
         let link = Link::new(netlink, &info, Some(control));
         let offload = link.offload_seen()?;
         Ok(Self {

@@ -1,6 +1,6 @@
 //! What is told of failures, and with which exit status.
 
-use crate::support::{adit, enter, parse, refused, text, try_adit};
+use crate::support::{adit, adit_json, enter, parse, refused, text, try_adit};
 
 #[test]
 fn each_failure_has_its_exit_status() {
@@ -59,6 +59,32 @@ fn a_slip_of_the_pen_gets_a_suggestion() {
     assert!(refused("dev add x --mode tun --adr 192.0.2.1").1.contains("--addr"));
     assert!(refused("dev add x --mode tum").1.contains("tun"));
     assert!(refused("dev add x --mode tun --up --route 192.0.2.1/24").1.contains("192.0.2.0/24"));
+}
+
+/// What stands between backticks or quotes and begins with the program's name.
+fn named_commands(text: &str) -> Vec<String> {
+    let spans = text.split(['`', '\'']).skip(1);
+    let spans = spans.map(|span| span.trim_start_matches("sudo "));
+    spans.filter(|span| span.starts_with("adit ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_that_a_remedy_names_is_one() {
+    let mut count = 0;
+    for entry in adit_json("explain").as_array().unwrap() {
+        for field in ["explanation", "remedy"] {
+            for line in named_commands(entry[field].as_str().unwrap()) {
+                // Values are checked before the help is printed.
+                let line = line.replace("$USER", "root").replace("YOU", "root");
+                let line = line.replace("GROUP", "root").replace("ADDRESS", "192.0.2.1/24");
+                let words = line.split(' ').skip(1).chain(["--help"]);
+                let output = try_adit(&words.collect::<Vec<_>>());
+                assert!(output.status.success(), "{}: {line}", entry["code"]);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "{count} commands");
 }
 
 #[test]

@@ -74,5 +74,6 @@ fn a_kill_leaves_nothing_or_the_whole_device() {
             }
         }
     }
+    println!("{nothing} times nothing, {whole} times the device");
     assert!(nothing > 20 && whole > 0, "{nothing} times nothing, {whole} times the device");
 }

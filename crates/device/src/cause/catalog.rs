@@ -439,7 +439,8 @@ causes! {
         "the device was deleted",
         "EBADFD; EFAULT for the read that was waiting; ENODEV from netlink; EPOLLERR from epoll, \
          for ever. Somebody deleted it, or its network namespace ended.",
-        "stop, or make it anew: `adit dev add NAME`; `adit dev watch` shows who comes and goes";
+        "stop, or make it anew: `adit dev add NAME --mode tun`; `adit dev watch` shows who comes \
+         and goes";
     WouldBlock = "ADIT-E0403" WouldBlock,
         "there is no packet to receive, or no room to send",
         "EAGAIN of a queue that does not wait; with a send buffer limit also on sending.",

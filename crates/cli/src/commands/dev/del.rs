@@ -2,9 +2,9 @@
 
 use super::super::Context;
 use super::model::Deleted;
-use super::{find, values};
+use super::{find, set, values};
 use crate::error::{Exit, Result};
-use adit::IfName;
+use adit::{ErrorKind, IfName};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -48,7 +48,18 @@ impl Args {
 fn delete(name: &IfName, dry_run: bool) -> Result<Deleted> {
     let (link, info, _) = find(name)?;
     if !dry_run {
-        link.delete()?;
+        if let Err(error) = link.delete() {
+            let forbidden = error.kind() == ErrorKind::NotPermitted;
+            if !forbidden || let_go(name).is_err() {
+                return Err(error.into());
+            }
+        }
     }
     Ok(Deleted { ifindex: info.index.get(), ifname: info.name.to_string() })
+}
+
+/// Its owner may not delete a device, but may make it transient: it goes as nobody holds it.
+fn let_go(name: &IfName) -> Result<()> {
+    let (link, _, _) = find(name)?;
+    Ok(set::attach(&link)?.set_persist(false)?)
 }

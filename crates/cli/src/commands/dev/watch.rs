@@ -1,21 +1,25 @@
 //! `adit dev watch`.
 
 use super::super::Context;
-use super::list;
 use super::model::{Addr, Around, Device};
+use super::{holders, list};
 use crate::error::{Error, Exit, Result};
 use crate::output::{Output, Tone, clean};
 use adit::IfIndex;
-use adit::netlink::{Address, Event as Change, Monitor, Netlink};
+use adit::netlink::{Address, Event as Change, LinkInfo, Monitor, Netlink};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 First each device that is there is told as 'present', so that nothing is missed in between. With \
 --json each line is one object. Ends with Ctrl-C.")]
 pub(crate) struct Args {}
+
+/// How many changes are taken at once: who holds what is searched for once for all of them.
+const CHANGES_MAX: usize = 1024;
 
 /// What happened to a device.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -46,9 +50,13 @@ impl Args {
         let mut watch = Watch { known: BTreeMap::new(), output: &context.output };
         watch.list()?;
         loop {
-            if let Some(change) = monitor.recv(None).map_err(failed)? {
-                watch.take(change)?;
+            let mut changes = Vec::from_iter(monitor.recv(None).map_err(failed)?);
+            while changes.len() < CHANGES_MAX
+                && let Some(change) = monitor.recv(Some(Duration::ZERO)).map_err(failed)?
+            {
+                changes.push(change);
             }
+            watch.take_all(changes)?;
         }
     }
 }
@@ -71,10 +79,23 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn take(&mut self, change: Change) -> Result<()> {
+    fn take_all(&mut self, changes: Vec<Change>) -> Result<()> {
+        let of_device = |change: &Change| match change {
+            Change::LinkChanged(link) => link.tun.is_some(),
+            _ => false,
+        };
+        let mut around = Around::default();
+        if changes.iter().any(of_device) {
+            around.holders = holders::all();
+        }
+        changes.into_iter().try_for_each(|change| self.take(change, &mut around))
+    }
+
+    fn take(&mut self, change: Change, around: &mut Around) -> Result<()> {
         match change {
             Change::LinkChanged(link) => {
-                let Some(device) = Device::new(&link, &around(&link)) else { return Ok(()) };
+                look_around(&link, around);
+                let Some(device) = Device::new(&link, around) else { return Ok(()) };
                 let boxed = Box::new(device.clone());
                 let event = match self.known.insert(link.index, device) {
                     None => Event::Added { device: boxed },
@@ -122,10 +143,9 @@ impl Watch<'_> {
 
 /// The name of the master and the addresses, which the event itself does not tell. If they cannot
 /// be read, the device has gone meanwhile, and the next event says so.
-fn around(link: &adit::netlink::LinkInfo) -> Around {
-    let mut around = Around::default();
+fn look_around(link: &LinkInfo, around: &mut Around) {
     if link.tun.is_none() {
-        return around;
+        return;
     }
     if let Ok(mut netlink) = Netlink::open() {
         if let Some(master) = link.master
@@ -135,8 +155,6 @@ fn around(link: &adit::netlink::LinkInfo) -> Around {
         }
         around.addresses = netlink.addresses(Some(link.index)).unwrap_or_default();
     }
-    around.holders = super::holders::all();
-    around
 }
 
 fn text(output: &Output, event: &Event) -> String {
