@@ -47,12 +47,10 @@ impl Args {
 
 fn delete(name: &IfName, dry_run: bool) -> Result<Deleted> {
     let (link, info, _) = find(name)?;
-    if !dry_run {
-        if let Err(error) = link.delete() {
-            let forbidden = error.kind() == ErrorKind::NotPermitted;
-            if !forbidden || let_go(name).is_err() {
-                return Err(error.into());
-            }
+    if !dry_run && let Err(error) = link.delete() {
+        let forbidden = error.kind() == ErrorKind::NotPermitted;
+        if !forbidden || let_go(name).is_err() {
+            return Err(error.into());
         }
     }
     Ok(Deleted { ifindex: info.index.get(), ifname: info.name.to_string() })
