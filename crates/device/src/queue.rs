@@ -170,6 +170,7 @@ impl Queue {
     }
 
     /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
+    #[inline(always)]
     pub(crate) fn recv_packet(
         &self,
         pool: &mut Pool,
@@ -192,9 +193,11 @@ impl Queue {
             rustix::io::readv(&self.fd, bufs)?
         };
         let mut packet = pair.settle(len.saturating_sub(header_len)).ok_or(Errno::MSGSIZE)?;
-        let record = self.layout.decode(&header[..header_len]).map_err(invalid)?;
-        packet.meta.info = record.info.unwrap_or_default();
-        packet.meta.vnet = record.vnet.unwrap_or_default();
+        if header_len > 0 {
+            let record = self.layout.decode(&header[..header_len]).map_err(invalid)?;
+            packet.meta.info = record.info.unwrap_or_default();
+            packet.meta.vnet = record.vnet.unwrap_or_default();
+        }
         Ok(packet)
     }
 
@@ -234,6 +237,7 @@ impl Queue {
     ///
     /// # Errors
     /// As [`Queue::send`].
+    #[inline]
     pub fn send_packet(&self, packet: &PacketBuf) -> io::Result<usize> {
         if self.layout.is_empty() {
             return self.send(packet.bytes());
