@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subject {
     C,
+    CVectored,
     Libc,
     Adit,
     AditBatch,
@@ -23,8 +24,9 @@ pub enum Subject {
 }
 
 impl Subject {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::C,
+        Self::CVectored,
         Self::Libc,
         Self::Adit,
         Self::AditBatch,
@@ -39,6 +41,7 @@ impl Subject {
     pub fn name(self) -> &'static str {
         match self {
             Self::C => "c",
+            Self::CVectored => "c_vectored",
             Self::Libc => "libc",
             Self::Adit => "adit",
             Self::AditBatch => "adit_batch",
@@ -114,6 +117,7 @@ impl Bench {
         let _entered = self.runtime.enter();
         match subject {
             Subject::C => self.c(bench_c_recv, &mut buf, count),
+            Subject::CVectored => self.c(bench_c_vectored_recv, &mut buf, count),
             Subject::Libc => self.c(bench_libc_recv, &mut buf, count),
             Subject::Adit => measure(|| bench_adit_recv(self.queue(), &mut buf, count)),
             Subject::AditBatch => {
@@ -153,6 +157,7 @@ impl Bench {
         let _entered = self.runtime.enter();
         match subject {
             Subject::C => self.c(bench_c_send, packet, count),
+            Subject::CVectored => self.c(bench_c_vectored_send, packet, count),
             Subject::Libc => self.c(bench_libc_send, packet, count),
             Subject::Adit => measure(|| bench_adit_send(self.queue(), packet, count)),
             Subject::AditBatch => {
@@ -192,7 +197,9 @@ type Loop = unsafe extern "C" fn(RawFd, *mut u8, usize, usize) -> libc::c_long;
 unsafe extern "C" {
     fn bench_c_recv(fd: RawFd, buf: *mut u8, len: usize, count: usize) -> libc::c_long;
     fn bench_c_send(fd: RawFd, buf: *mut u8, len: usize, count: usize) -> libc::c_long;
+    fn bench_c_vectored_recv(fd: RawFd, buf: *mut u8, len: usize, count: usize) -> libc::c_long;
     fn bench_libc_recv(fd: RawFd, buf: *mut u8, len: usize, count: usize) -> libc::c_long;
+    fn bench_c_vectored_send(fd: RawFd, buf: *mut u8, len: usize, count: usize) -> libc::c_long;
     fn bench_libc_send(fd: RawFd, buf: *mut u8, len: usize, count: usize) -> libc::c_long;
 }
 

@@ -165,7 +165,8 @@ impl Queue {
         while !batch.is_full() {
             match self.recv_packet(pool, pair, count > 0) {
                 Ok(packet) => {
-                    if batch.push(packet).is_err() {
+                    if let Err(packet) = batch.push(packet) {
+                        pool.give(packet);
                         break;
                     }
                     count += 1;
@@ -178,6 +179,7 @@ impl Queue {
     }
 
     /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
+    #[inline(always)]
     pub(crate) fn recv_packet(
         &self,
         pool: &mut Pool,
@@ -200,9 +202,17 @@ impl Queue {
             rustix::io::readv(&self.fd, bufs)?
         };
         let mut packet = pair.settle(len.saturating_sub(header_len)).ok_or(Errno::MSGSIZE)?;
-        let record = self.layout.decode(&header[..header_len]).map_err(invalid)?;
-        packet.meta.info = record.info.unwrap_or_default();
-        packet.meta.vnet = record.vnet.unwrap_or_default();
+        if header_len > 0 {
+            let record = match self.layout.decode(&header[..header_len]) {
+                Ok(record) => record,
+                Err(malformed) => {
+                    pool.give(packet);
+                    return Err(invalid(malformed));
+                }
+            };
+            packet.meta.info = record.info.unwrap_or_default();
+            packet.meta.vnet = record.vnet.unwrap_or_default();
+        }
         if let Some(hasher) = &self.hasher {
             let mut vnet = packet.meta.vnet;
             hasher.fill(&mut vnet, packet.bytes());
@@ -247,6 +257,7 @@ impl Queue {
     ///
     /// # Errors
     /// As [`Queue::send`].
+    #[inline]
     pub fn send_packet(&self, packet: &PacketBuf) -> io::Result<usize> {
         if self.layout.is_empty() {
             return self.send(packet.bytes());

@@ -37,6 +37,19 @@ use tokio::task::coop::{consume_budget, poll_proceed};
 /// [`AsyncWrite`], one write (vectored or not) is one packet, and flushing does nothing. Both, for
 /// the queue or a reference to it, wake only the last task that polled in that direction.
 ///
+/// ```no_run
+/// use adit::{AsyncQueue, DeviceOptions, Mode, RECORD_LEN_MAX};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut device = DeviceOptions::new(Mode::Tun).up(true).open()?;
+/// let queue = AsyncQueue::new(device.take_queues().remove(0))?;
+/// let mut packet = vec![0; RECORD_LEN_MAX];
+/// let len = queue.recv(&mut packet).await?;
+/// queue.send(&packet[..len]).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// Those of [`Queue`]. Of a device that was deleted, every call gives EBADFD
 /// ([`DeviceGone`](crate::ErrorKind::DeviceGone)) at once, a wait that is under way included. Of a

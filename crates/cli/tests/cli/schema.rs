@@ -32,7 +32,7 @@ fn what_is_printed_is_valid_by_its_schema() {
     enter();
     let mut outputs = vec![
         ("dev-add", adit("-j dev add tun0 --mode tun --addr 192.0.2.1/24 --up")),
-        ("dev-add", adit("-j dev add tap0 --mode tap --multi-queue --alias x --group 4294967294")),
+        ("dev-add", adit("-j dev add tap0 --mode tap --multi-queue --alias x --group 0")),
         ("dev-set", adit("-j dev set tun0 --mtu 1300")),
         ("dev-show", adit("-j dev show -s")),
         ("dev-show", adit("-j dev show tun0")),
