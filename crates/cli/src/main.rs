@@ -1,69 +1,7 @@
 //! The program `adit`.
 
-mod capture;
-mod commands;
-mod error;
-mod output;
-
-use clap::Parser;
-use commands::{Cli, Context};
-use error::{Error, Exit};
-use output::{Color, Output};
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    if capture::extcap::is_extcap_call(&args) {
-        return ExitCode::from(commands::capture::serve_wireshark(&args) as u8);
-    }
-    let exit = match Cli::try_parse() {
-        Ok(cli) => {
-            let output = cli.global.output();
-            match Context::new(&cli.global, output.clone()).and_then(|context| cli.run(&context)) {
-                Ok(exit) => exit,
-                Err(error) => failed(&output, &error),
-            }
-        }
-        Err(error) => misused(&error),
-    };
-    ExitCode::from(exit as u8)
-}
-
-fn failed(output: &Output, error: &Error) -> Exit {
-    if error.exit != Exit::BrokenPipe {
-        output.error(&error.report);
-    }
-    error.exit
-}
-
-/// The command line was wrong, or asked for help.
-fn misused(error: &clap::Error) -> Exit {
-    if !error.use_stderr() {
-        // Help or the version. A reader that went away is no failure worth telling.
-        return error.print().map_or(Exit::BrokenPipe, |()| Exit::Ok);
-    }
-    let wants_json = std::env::args_os().any(|word| is_json_flag(&word));
-    if wants_json {
-        let text = error.render().to_string();
-        let text = text.split("\n\nUsage:").next().unwrap_or_default();
-        let text = text.split("\n\nFor more information").next().unwrap_or_default();
-        let message = text.trim().trim_start_matches("error: ").replace("\n\n", "; ");
-        let output = Output::new(true, false, Color::Never, false, 0);
-        return failed(&output, &Error::usage(message));
-    }
-    // If standard error is closed, the status alone tells.
-    let _ = error.print();
-    Exit::Usage
-}
-
-/// `--json`, `--pretty`, `-j`, `-p`, also joined as `-vj`.
-fn is_json_flag(word: &OsString) -> bool {
-    let Some(word) = word.to_str() else { return false };
-    match word.strip_prefix("--") {
-        Some(long) => long == "json" || long == "pretty",
-        None => word.strip_prefix('-').is_some_and(|short| {
-            short.chars().all(|c| "jpqvs".contains(c)) && short.contains(['j', 'p'])
-        }),
-    }
+    ExitCode::from(adit_cli::run())
 }

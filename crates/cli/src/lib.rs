@@ -1,0 +1,77 @@
+//! The program `adit`, as a library for its `main` and its fuzz targets only: it promises nothing to
+//! others, who use the crate `adit`.
+//!
+//! ```no_run
+//! std::process::exit(i32::from(adit_cli::run()));
+//! ```
+
+mod capture;
+mod commands;
+mod error;
+#[doc(hidden)]
+pub mod exercise;
+mod output;
+
+use clap::Parser;
+use commands::{Cli, Context};
+use error::{Error, Exit};
+use output::{Color, Output};
+use std::ffi::OsString;
+
+/// Does what the command line says and gives the status to exit with.
+#[must_use]
+pub fn run() -> u8 {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if capture::extcap::is_extcap_call(&args) {
+        return commands::capture::serve_wireshark(&args) as u8;
+    }
+    let exit = match Cli::try_parse() {
+        Ok(cli) => {
+            let output = cli.global.output();
+            match Context::new(&cli.global, output.clone()).and_then(|context| cli.run(&context)) {
+                Ok(exit) => exit,
+                Err(error) => failed(&output, &error),
+            }
+        }
+        Err(error) => misused(&error),
+    };
+    exit as u8
+}
+
+fn failed(output: &Output, error: &Error) -> Exit {
+    if error.exit != Exit::BrokenPipe {
+        output.error(&error.report);
+    }
+    error.exit
+}
+
+/// The command line was wrong, or asked for help.
+fn misused(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // Help or the version. A reader that went away is no failure worth telling.
+        return error.print().map_or(Exit::BrokenPipe, |()| Exit::Ok);
+    }
+    let wants_json = std::env::args_os().any(|word| is_json_flag(&word));
+    if wants_json {
+        let text = error.render().to_string();
+        let text = text.split("\n\nUsage:").next().unwrap_or_default();
+        let text = text.split("\n\nFor more information").next().unwrap_or_default();
+        let message = text.trim().trim_start_matches("error: ").replace("\n\n", "; ");
+        let output = Output::new(true, false, Color::Never, false, 0);
+        return failed(&output, &Error::usage(message));
+    }
+    // If standard error is closed, the status alone tells.
+    let _ = error.print();
+    Exit::Usage
+}
+
+/// `--json`, `--pretty`, `-j`, `-p`, also joined as `-vj`.
+fn is_json_flag(word: &OsString) -> bool {
+    let Some(word) = word.to_str() else { return false };
+    match word.strip_prefix("--") {
+        Some(long) => long == "json" || long == "pretty",
+        None => word.strip_prefix('-').is_some_and(|short| {
+            short.chars().all(|c| "jpqvs".contains(c)) && short.contains(['j', 'p'])
+        }),
+    }
+}
