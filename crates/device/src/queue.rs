@@ -42,6 +42,8 @@ pub struct Queue {
     fd: OwnedFd,
     mode: Mode,
     layout: Layout,
+    /// The longest packet with its headers; kept because every send compares with it.
+    record_len_max: usize,
     nonblocking: AtomicBool,
     place: Option<Arc<Place>>,
     hasher: Option<Arc<PacketHasher>>,
@@ -75,7 +77,9 @@ impl Queue {
         nonblocking: bool,
         place: Option<Arc<Place>>,
     ) -> Self {
-        Self { fd, mode, layout, nonblocking: AtomicBool::new(nonblocking), place, hasher: None }
+        let record_len_max = len_max(mode) + layout.len();
+        let nonblocking = AtomicBool::new(nonblocking);
+        Self { fd, mode, layout, record_len_max, nonblocking, place, hasher: None }
     }
 
     /// Fills the hash of each packet that [`Queue::recv_batch`] gives.
@@ -98,10 +102,7 @@ impl Queue {
     /// The longest packet or frame that [`Queue::send`] takes, without headers.
     #[must_use]
     pub fn len_max(&self) -> usize {
-        match self.mode {
-            Mode::Tun => PACKET_LEN_MAX,
-            Mode::Tap => FRAME_LEN_MAX,
-        }
+        len_max(self.mode)
     }
 
     /// Receives one packet into `buf`, its headers first, and gives their length together.
@@ -128,7 +129,7 @@ impl Queue {
     /// See [`Queue`]. The MTU is not checked: neither does the kernel.
     #[inline]
     pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
-        if packet.len() > self.len_max() + self.layout.len() {
+        if packet.len() > self.record_len_max {
             return Err(Errno::MSGSIZE.into());
         }
         Ok(rustix::io::write(&self.fd, packet)?)
@@ -141,7 +142,7 @@ impl Queue {
     #[inline]
     pub fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let len = bufs.iter().fold(0_usize, |len, buf| len.saturating_add(buf.len()));
-        if len > self.len_max() + self.layout.len() {
+        if len > self.record_len_max {
             return Err(Errno::MSGSIZE.into());
         }
         Ok(rustix::io::writev(&self.fd, bufs)?)
@@ -341,6 +342,13 @@ impl Queue {
     #[must_use]
     pub fn index(&self) -> Option<u16> {
         self.place.as_ref()?.index()
+    }
+}
+
+const fn len_max(mode: Mode) -> usize {
+    match mode {
+        Mode::Tun => PACKET_LEN_MAX,
+        Mode::Tap => FRAME_LEN_MAX,
     }
 }
 

@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::UdpSocket;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
@@ -257,6 +257,17 @@ fn slow_tap() -> AsyncQueue {
     support::run("bridge fdb add 02:00:00:00:00:02 dev v0 master static");
     let options = DeviceOptions::new(Mode::Tap).name("t0".parse().unwrap()).send_buffer(8192);
     let device = options.master("br0".parse().unwrap()).up(true).open().unwrap();
+    // The bridge learns of the carrier of its ports by and by, and drops until then.
+    let forwards = |port| {
+        let ports = support::json("bridge -j link show");
+        let mut ports = ports.as_array().unwrap().iter();
+        ports.any(|seen| seen["ifname"] == port && seen["state"] == "forwarding")
+    };
+    let started = Instant::now();
+    while !(forwards("t0") && forwards("v0")) {
+        assert!(started.elapsed() < LIMIT, "the bridge does not forward");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     AsyncQueue::new(device.into_queues().remove(0)).unwrap()
 }
 
