@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test]")]
 
 mod forward;
+mod refusing;
 mod support;
 mod traffic;
 
-use adit::{IndirectionTable, Mode, Offload, Rss, RssConfig, SendOptions};
+use adit::{GsoKind, IndirectionTable, Mode, Offload, Rss, RssConfig, SendOptions, Sender};
 use forward::{Forwarder, Side, fill};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -161,6 +162,28 @@ fn what_is_cut_up_and_joined_again_arrives_through_tap() {
 #[test]
 fn what_is_cut_up_arrives_in_packets() {
     forwards(Mode::Tun, SendOptions::NONE);
+}
+
+/// A train is headers, its packets' headers and at least two payloads: four pieces.
+#[test]
+fn a_kernel_that_refuses_trains_costs_no_packet() {
+    if !refusing::is_refusing("a_kernel_that_refuses_trains_costs_no_packet", 4..=1024) {
+        return;
+    }
+    traffic::enter_quiet();
+    let (mut left, mut right) = (Side::new(Mode::Tun, 1, 1), Side::new(Mode::Tun, 2, 1));
+    let forwarder = Forwarder::start(&mut left, &mut right, SendOptions::ALL);
+    streams(&left, &right);
+    datagrams(&left, &right);
+    let all = forwarder.stop();
+    let limit = u64::from(Sender::REFUSALS_MAX);
+    for (_, sent, _) in &all {
+        assert_eq!((sent.trains, sent.joined, sent.refused), (0, 0, 0));
+        assert!(sent.refused_whole(GsoKind::UdpL4) <= limit);
+    }
+    let [forth, back] = [&all[0].1, &all[1].1];
+    assert_eq!([forth.refused_whole(GsoKind::Tcp4), back.refused_whole(GsoKind::Tcp6)], [limit; 2]);
+    assert_eq!(forth.refused_whole(GsoKind::UdpL4), limit);
 }
 
 /// 64 flows through two queues, each with a thread of its own: every flow in order.

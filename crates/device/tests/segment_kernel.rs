@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test]")]
 
+mod refusing;
 mod super_packets;
 mod support;
 mod traffic;
@@ -228,6 +229,24 @@ fn a_kernel_that_refuses_super_packets_costs_no_packet() {
     assert_eq!((counters.whole + counters.cut, counters.refused), (3000, 0));
     sender.set_options(sender.options());
     assert!(!sender.is_refused(GsoKind::Tunnel), "another chance");
+}
+
+/// Headers and a whole packet are two pieces, a segment has three.
+#[test]
+fn a_kernel_without_any_of_them_costs_no_packet() {
+    let name = "a_kernel_without_any_of_them_costs_no_packet";
+    if !refusing::is_refusing(name, 2..=2) {
+        return;
+    }
+    let mut router = Router::new(Mode::Tun);
+    let mut sender = Sender::new(Mode::Tun, SendOptions::default());
+    compare(&mut router, &mut sender, true, 7);
+    let counters = *sender.counters();
+    for kind in [GsoKind::Tcp4, GsoKind::Tcp6, GsoKind::UdpL4, GsoKind::Tunnel] {
+        assert!(sender.is_refused(kind), "{kind:?}");
+        assert_eq!(counters.refused_whole(kind), u64::from(Sender::REFUSALS_MAX));
+    }
+    assert_eq!((counters.whole, counters.cut, counters.refused), (0, 3000, 0));
 }
 
 #[test]
