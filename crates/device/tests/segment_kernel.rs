@@ -249,6 +249,96 @@ fn a_kernel_without_any_of_them_costs_no_packet() {
     assert_eq!((counters.whole, counters.cut, counters.refused), (0, 3000, 0));
 }
 
+/// What waits below counts against the send buffer, so the queue is full in the middle of a
+/// super-packet, time and again.
+#[test]
+fn a_full_queue_ends_a_super_packet_in_the_middle_and_goes_on_there() {
+    // A router would take what waits off the account.
+    let mut router = Router::bridge();
+    support::run("tc qdisc add dev to root tbf rate 400mbit burst 10kb limit 10mb");
+    router.from.set_send_buffer(Some(20_000)).unwrap();
+    let mut sender = Sender::new(Mode::Tap, SendOptions::NONE);
+    let mut pool = Pool::new(PoolConfig::default());
+    let mut random = Random::new(8);
+    let (mut waits, mut rests) = (0, 0);
+    for number in 0..100 {
+        let mut batch = Batch::new();
+        let mut wanted = Vec::new();
+        for _ in 0..2 {
+            let case = Case::random(&mut random, router.link, false);
+            wanted.extend(expected(&case, router.link));
+            for packet in batch_of(&case, &mut pool).drain(..) {
+                batch.push(packet).unwrap();
+            }
+        }
+        let mut done = 0;
+        while !batch.is_empty() || sender.has_rest() {
+            match sender.send_batch(router.queue(), &mut pool, &mut batch) {
+                Ok(sent) => done += sent.sent,
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                    traffic::until("the queue takes more", || {
+                        router.queue().wait(true, Some(Duration::ZERO)).unwrap().writable
+                    });
+                    waits += 1;
+                }
+            }
+            rests += usize::from(sender.has_rest());
+        }
+        assert_eq!(done, 2);
+        for (index, wanted) in wanted.into_iter().enumerate() {
+            assert!(router.forwarded() == Some(wanted), "{number}, packet {index}");
+        }
+    }
+    assert_eq!((pool.out(), sender.counters().refused), ((0, 0), 0));
+    assert!(waits > 10 && rests > 10, "{waits} {rests}");
+}
+
+/// Two flows in turns, joined, cut up again by the kernel, with a queue that is full now and then.
+#[test]
+fn a_full_queue_between_trains_leaves_each_flow_in_order() {
+    let mut router = Router::bridge();
+    support::run("tc qdisc add dev to root tbf rate 400mbit burst 10kb limit 10mb");
+    router.from.set_send_buffer(Some(20_000)).unwrap();
+    let mut sender = Sender::new(Mode::Tap, SendOptions::ALL);
+    let mut pool = Pool::new(PoolConfig::default());
+    let mut random = Random::new(9);
+    let mut waits = 0;
+    for number in 0..200 {
+        let mut flows = [(); 2].map(|()| {
+            let packets = expected(&Case::random(&mut random, router.link, false), router.link);
+            packets.into_iter().take(32).collect::<Vec<_>>().into_iter().peekable()
+        });
+        let mut batch = Batch::new();
+        let mut turns = flows.clone();
+        for turn in 0..64 {
+            if let Some(bytes) = turns[turn % 2].next() {
+                let mut packet = pool.take(bytes.len()).unwrap();
+                packet.extend(&bytes).unwrap();
+                batch.push(packet).unwrap();
+            }
+        }
+        let total = batch.len();
+        while !batch.is_empty() || sender.has_rest() {
+            if sender.send_batch(router.queue(), &mut pool, &mut batch).is_err() {
+                waits += 1;
+                traffic::until("the queue takes more", || {
+                    router.queue().wait(true, Some(Duration::ZERO)).unwrap().writable
+                });
+            }
+        }
+        for index in 0..total {
+            let seen = router.forwarded();
+            let next = flows
+                .iter_mut()
+                .any(|flow| flow.next_if(|next| seen.as_ref() == Some(next)).is_some());
+            assert!(next, "{number}, packet {index}: {seen:02x?}");
+        }
+    }
+    assert_eq!((pool.out(), sender.counters().refused), ((0, 0), 0));
+    assert!(waits > 10 && sender.counters().trains > 100, "{waits} {:?}", sender.counters());
+}
+
 #[test]
 fn one_bad_super_packet_is_refused_alone() {
     let router = Router::new(Mode::Tun);
