@@ -1,7 +1,17 @@
 //! What stands before each packet on a queue.
 
 pub use crate::netlink::TunMode as Mode;
-use adit_packet::{Endian, Malformed, PacketInfo, VnetHeader, VnetLen};
+use adit_packet::{Endian, Layer, Malformed, PacketInfo, VnetHeader, VnetLen};
+
+impl Mode {
+    /// What the bytes of a queue start with.
+    pub(crate) const fn layer(self) -> Layer {
+        match self {
+            Self::Tun => Layer::Packet,
+            Self::Tap => Layer::Frame,
+        }
+    }
+}
 
 /// The virtio-net header of a queue: its length and byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -39,6 +39,7 @@
 //! - [`Device`], [`Link`]: settings, by index, wherever the device is moved to.
 //! - [`Queue`], [`Layout`], [`Record`]: packets in and out, and what stands before them. With the
 //!   feature `tokio`, `AsyncQueue`.
+//! - [`Receiver`], [`Sender`]: batches with super-packets whole, cut up or joined, as asked.
 //! - [`Offload`]: checksums and super-packets. [`Rss`], [`EbpfProgram`], [`ClassicFilter`]: which
 //!   queue gets a packet, and how much of it.
 //! - [`netlink`]: links, addresses, routes, rules and their events.
@@ -53,10 +54,12 @@ mod bpf;
 mod cause;
 mod device;
 mod diagnose;
+mod egress;
 mod error;
 mod features;
 mod filter;
 mod holders;
+mod ingress;
 mod layout;
 mod link;
 mod name;
@@ -82,10 +85,12 @@ pub use adit_packet::{
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry};
 pub use device::Device;
+pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, ErrorKind, Result};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
 pub use holders::{AllHolders, Holder, Holders, all_holders, holders};
+pub use ingress::{ReceiveCounters, Receiver};
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};

@@ -1,0 +1,481 @@
+//! Sending packets whole, cut up or joined, as the queue and the kernel take them.
+
+use crate::layout::{Layout, Mode};
+use crate::queue::{BatchSent, Queue};
+use adit_packet::{
+    Batch, Coalescer, Gso, Layer, Malformed, PacketBuf, PacketInfo, Pool, SuperPacket, Train,
+    VnetHeader, VnetLen, finish_checksum,
+};
+use rustix::io::Errno;
+use std::io::{self, IoSlice};
+
+/// The kinds of super-packet that a kernel takes or refuses each for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GsoKind {
+    /// TCP over IPv4.
+    Tcp4,
+    /// TCP over IPv6.
+    Tcp6,
+    /// UDP over either family.
+    UdpL4,
+    /// Any of them inside a UDP tunnel.
+    Tunnel,
+}
+
+impl GsoKind {
+    const COUNT: usize = 4;
+
+    /// `None` for a packet, and for [`Gso::Udp`], which nobody but the kernel can cut up.
+    #[must_use]
+    pub fn of(vnet: &VnetHeader) -> Option<Self> {
+        match (vnet.gso, vnet.tunnel) {
+            (Gso::None | Gso::Udp, _) => None,
+            (_, Some(_)) => Some(Self::Tunnel),
+            (Gso::Tcp4, None) => Some(Self::Tcp4),
+            (Gso::Tcp6, None) => Some(Self::Tcp6),
+            (Gso::UdpL4, None) => Some(Self::UdpL4),
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Tcp4 => 0,
+            Self::Tcp6 => 1,
+            Self::UdpL4 => 2,
+            Self::Tunnel => 3,
+        }
+    }
+}
+
+/// What a [`Sender`] may do, each a switch of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SendOptions {
+    /// TCP super-packets go whole.
+    pub tso: bool,
+    /// UDP super-packets go whole.
+    pub uso: bool,
+    /// Super-packets inside UDP tunnels go whole, where the virtio-net header has 24 bytes.
+    pub tunnel: bool,
+    /// TCP packets of one flow and batch are joined.
+    pub coalesce_tcp: bool,
+    /// UDP packets of one flow and batch are joined.
+    pub coalesce_udp: bool,
+}
+
+impl SendOptions {
+    /// Every super-packet is cut up, nothing is joined.
+    pub const NONE: Self =
+        Self { tso: false, uso: false, tunnel: false, coalesce_tcp: false, coalesce_udp: false };
+    /// Everything.
+    pub const ALL: Self =
+        Self { tso: true, uso: true, tunnel: true, coalesce_tcp: true, coalesce_udp: true };
+
+    fn takes(self, kind: GsoKind) -> bool {
+        match kind {
+            GsoKind::Tcp4 | GsoKind::Tcp6 => self.tso,
+            GsoKind::UdpL4 => self.uso,
+            GsoKind::Tunnel => self.tunnel,
+        }
+    }
+
+    fn joins(self, kind: GsoKind) -> bool {
+        match kind {
+            GsoKind::Tcp4 | GsoKind::Tcp6 => self.coalesce_tcp,
+            GsoKind::UdpL4 => self.coalesce_udp,
+            GsoKind::Tunnel => false,
+        }
+    }
+}
+
+/// What is whole stays whole, and nothing is joined.
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self { coalesce_tcp: false, coalesce_udp: false, ..Self::ALL }
+    }
+}
+
+/// What a [`Sender`] has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendCounters {
+    /// Super-packets that the kernel took whole.
+    pub whole: u64,
+    /// Super-packets that were cut up.
+    pub cut: u64,
+    /// The packets into which they were cut.
+    pub segments: u64,
+    /// Super-packets made of several packets, and taken by the kernel.
+    pub trains: u64,
+    /// The packets in them.
+    pub joined: u64,
+    /// Packets and segments refused by the kernel or by our own checks as no packet at all.
+    pub refused: u64,
+    refused_whole: [u64; GsoKind::COUNT],
+}
+
+impl SendCounters {
+    /// Super-packets of that kind that the kernel refused with EINVAL and that were cut up instead.
+    #[must_use]
+    pub fn refused_whole(&self, kind: GsoKind) -> u64 {
+        self.refused_whole[kind.index()]
+    }
+}
+
+/// The sending side of one thread: writes the packets of a batch in the form that the queue takes.
+///
+/// - A queue with a virtio-net header takes super-packets whole; the offloads of the device
+///   ([`Device::set_offload`](crate::Device::set_offload)) are about the other direction.
+/// - A queue without one gets them cut up, and checksums finished.
+/// - Packets of a flow are joined if asked for ([`SendOptions`]), their payload by reference.
+/// - A super-packet that the kernel refuses with EINVAL is sent cut up, with nothing lost. After
+///   [`Sender::REFUSALS_MAX`] in a row that kind goes cut up at once.
+///
+/// Nothing is allocated once the largest batch has been seen.
+#[derive(Debug)]
+pub struct Sender {
+    coalescer: Coalescer,
+    wire: Wire,
+    fates: Vec<Fate>,
+    /// Packets on their way back into a batch that was not sent whole.
+    left: Vec<PacketBuf>,
+    /// A super-packet of which a part was sent, and its first segment that was not.
+    rest: Option<(PacketBuf, usize)>,
+}
+
+/// What became of one packet of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Left,
+    Sent,
+    Refused,
+    /// Cut up and sent up to that segment.
+    Begun(usize),
+}
+
+impl Sender {
+    /// So many refusals of a kind in a row stand for a kernel that does not know it. A single one may
+    /// be the fault of the packet, which may come from somebody who means ill.
+    pub const REFUSALS_MAX: u8 = 4;
+
+    /// A sender for queues of that mode, with no memory yet.
+    #[must_use]
+    pub fn new(mode: Mode, options: SendOptions) -> Self {
+        let layer = mode.layer();
+        Self {
+            coalescer: Coalescer::new(layer),
+            wire: Wire {
+                layer,
+                options,
+                refusals: [0; GsoKind::COUNT],
+                counters: SendCounters::default(),
+                headers: Vec::new(),
+            },
+            fates: Vec::new(),
+            left: Vec::new(),
+            rest: None,
+        }
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub fn options(&self) -> SendOptions {
+        self.wire.options
+    }
+
+    /// Changes what it may do, and gives kinds that were refused another chance.
+    pub fn set_options(&mut self, options: SendOptions) {
+        self.wire.options = options;
+        self.wire.refusals = [0; GsoKind::COUNT];
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn counters(&self) -> &SendCounters {
+        &self.wire.counters
+    }
+
+    /// Whether super-packets of that kind go cut up because the kernel refuses them.
+    #[must_use]
+    pub fn is_refused(&self, kind: GsoKind) -> bool {
+        self.wire.refusals[kind.index()] >= Self::REFUSALS_MAX
+    }
+
+    /// Whether a part of a super-packet waits in here, because the queue took no more of it: the next
+    /// [`Sender::send_batch`], also of an empty batch, sends it first.
+    #[must_use]
+    pub fn has_rest(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Gives the buffer of what was not sent back to `pool`, before the sender is dropped.
+    pub fn give_rest(&mut self, pool: &mut Pool) {
+        if let Some((packet, _)) = self.rest.take() {
+            pool.give(packet);
+        }
+    }
+
+    /// Sends the packets of `batch` and gives their buffers back to `pool`. The packets of a flow
+    /// keep their order; what could not be sent yet stays in `batch`, in order as well.
+    ///
+    /// # Errors
+    /// As [`Queue::send_batch`].
+    pub fn send_batch(
+        &mut self,
+        queue: &Queue,
+        pool: &mut Pool,
+        batch: &mut Batch,
+    ) -> io::Result<BatchSent> {
+        self.send_rest(queue, pool)?;
+        let layout = queue.layout();
+        let joins = self.wire.options.coalesce_tcp || self.wire.options.coalesce_udp;
+        if layout.vnet_hdr.is_none() {
+            for packet in batch.iter_mut().filter(|packet| !packet.meta.vnet.is_super_packet()) {
+                // One that cannot be finished is refused when its turn comes.
+                let _ = finish_checksum(packet);
+            }
+        }
+        let packets = batch.as_slice();
+        self.fates.clear();
+        self.fates.resize(packets.len(), Fate::Left);
+        let Self { coalescer, wire, fates, .. } = self;
+        let result = if joins && layout.vnet_hdr.is_some() && packets.len() > 1 {
+            let trains = coalescer.join(packets);
+            trains.iter().try_for_each(|train| wire.send_train(queue, packets, &train, fates))
+        } else {
+            packets.iter().zip(fates).try_for_each(|(packet, fate)| wire.send(queue, packet, fate))
+        };
+        let done = self.settle(pool, batch);
+        match result {
+            Err(error) if done == BatchSent::default() => Err(error),
+            _ => Ok(done),
+        }
+    }
+
+    fn send_rest(&mut self, queue: &Queue, pool: &mut Pool) -> io::Result<()> {
+        let Some((packet, next)) = &mut self.rest else { return Ok(()) };
+        if self.wire.cut(queue, packet, next)? == Cut::Malformed {
+            self.wire.counters.refused += 1;
+        }
+        self.give_rest(pool);
+        Ok(())
+    }
+
+    /// Takes out of `batch` what is done.
+    fn settle(&mut self, pool: &mut Pool, batch: &mut Batch) -> BatchSent {
+        let mut done = BatchSent::default();
+        for (packet, fate) in batch.drain(..).zip(&self.fates) {
+            match *fate {
+                Fate::Left => {
+                    self.left.push(packet);
+                    continue;
+                }
+                Fate::Begun(next) => {
+                    self.rest = Some((packet, next));
+                    done.sent += 1;
+                    continue;
+                }
+                Fate::Sent => done.sent += 1,
+                Fate::Refused => done.refused += 1,
+            }
+            pool.give(packet);
+        }
+        for packet in self.left.drain(..) {
+            if let Err(packet) = batch.push(packet) {
+                pool.give(packet);
+            }
+        }
+        done
+    }
+}
+
+/// What writes, apart from what holds the packets.
+#[derive(Debug)]
+struct Wire {
+    layer: Layer,
+    options: SendOptions,
+    /// For each kind the refusals since the kernel last took one, at most `REFUSALS_MAX`.
+    refusals: [u8; GsoKind::COUNT],
+    counters: SendCounters,
+    /// The headers of one segment.
+    headers: Vec<u8>,
+}
+
+/// What came of cutting a super-packet up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// The kernel took at least one segment.
+    Taken,
+    /// It took none.
+    Refused,
+    /// It is no super-packet.
+    Malformed,
+}
+
+impl Wire {
+    /// The longest UDP super-packet that Linux takes, in segments (`UDP_MAX_SEGMENTS`).
+    const UDP_SEGMENTS_MAX: usize = 128;
+
+    /// Sends one packet, and notes its fate.
+    fn send(&mut self, queue: &Queue, packet: &PacketBuf, fate: &mut Fate) -> io::Result<()> {
+        let vnet = &packet.meta.vnet;
+        let has_header = queue.layout().vnet_hdr.is_some();
+        let Some(kind) = GsoKind::of(vnet) else {
+            let open = vnet.needs_csum() || vnet.is_super_packet();
+            *fate = if open && !has_header || !taken(queue.send_packet(packet))? {
+                self.refused()
+            } else {
+                Fate::Sent
+            };
+            return Ok(());
+        };
+        let mut refused = false;
+        if self.goes_whole(queue.layout(), kind, packet) {
+            if taken(queue.send_packet(packet))? {
+                self.taken_whole(kind);
+                self.counters.whole += 1;
+                *fate = Fate::Sent;
+                return Ok(());
+            }
+            refused = true;
+        }
+        let mut next = 0;
+        let cut = self.cut(queue, packet, &mut next).inspect_err(|_| {
+            if next > 0 {
+                *fate = Fate::Begun(next);
+            }
+        });
+        if refused && (next > 0 || matches!(cut, Ok(Cut::Taken))) {
+            self.refused_whole(kind);
+        }
+        *fate = match cut? {
+            Cut::Taken => Fate::Sent,
+            Cut::Refused => Fate::Refused,
+            Cut::Malformed => self.refused(),
+        };
+        Ok(())
+    }
+
+    /// Sends packets as one, or one by one if they may not be joined or the kernel refuses it.
+    fn send_train(
+        &mut self,
+        queue: &Queue,
+        packets: &[PacketBuf],
+        train: &Train<'_>,
+        fates: &mut [Fate],
+    ) -> io::Result<()> {
+        let kind = GsoKind::of(&train.vnet()).filter(|_| train.count() > 1);
+        let mut refused = None;
+        if let Some(kind) = kind.filter(|&kind| self.options.joins(kind) && self.allows(kind)) {
+            let first = train.members().next().and_then(|at| packets.get(at));
+            let info = first.map(|packet| packet.meta.info).unwrap_or_default();
+            if taken(write_train(queue, info, train))? {
+                self.taken_whole(kind);
+                self.counters.trains += 1;
+                self.counters.joined += u64::try_from(train.count()).unwrap_or_default();
+                train.members().for_each(|at| fates[at] = Fate::Sent);
+                return Ok(());
+            }
+            refused = Some(kind);
+        }
+        for at in train.members() {
+            self.send(queue, &packets[at], &mut fates[at])?;
+            if fates[at] == Fate::Sent
+                && let Some(kind) = refused.take()
+            {
+                self.refused_whole(kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the segments of a super-packet from number `next` on; `next` tells how far it came.
+    fn cut(&mut self, queue: &Queue, packet: &PacketBuf, next: &mut usize) -> io::Result<Cut> {
+        let meta = &packet.meta;
+        let Ok(whole) = SuperPacket::parse(packet.bytes(), &meta.vnet, self.layer) else {
+            return Ok(Cut::Malformed);
+        };
+        // Nothing is left to be done for a segment, so its header is all zero.
+        let mut before = [0; Layout::LEN_MAX];
+        let len = encode(queue, meta.info, &VnetHeader::default(), &mut before)?;
+        self.headers.resize(whole.header_len(), 0);
+        let mut cut = Cut::Refused;
+        while let Some(segment) = whole.segment(*next) {
+            segment.write_headers(&mut self.headers).map_err(io::Error::other)?;
+            let pieces = [&before[..len], &self.headers, segment.payload()].map(IoSlice::new);
+            let pieces = if len == 0 { &pieces[1..] } else { &pieces[..] };
+            if taken(queue.send_vectored(pieces))? {
+                cut = Cut::Taken;
+                self.counters.segments += 1;
+            } else {
+                self.counters.refused += 1;
+            }
+            *next += 1;
+        }
+        self.counters.cut += 1;
+        Ok(cut)
+    }
+
+    fn goes_whole(&self, layout: Layout, kind: GsoKind, packet: &PacketBuf) -> bool {
+        let Some(format) = layout.vnet_hdr else { return false };
+        let vnet = &packet.meta.vnet;
+        let fits = match kind {
+            GsoKind::Tunnel => format.len == VnetLen::Tunnel,
+            GsoKind::UdpL4 => packet.len() <= usize::from(vnet.gso_size) * Self::UDP_SEGMENTS_MAX,
+            GsoKind::Tcp4 | GsoKind::Tcp6 => true,
+        };
+        fits && self.options.takes(kind) && self.allows(kind)
+    }
+
+    fn allows(&self, kind: GsoKind) -> bool {
+        self.refusals[kind.index()] < Sender::REFUSALS_MAX
+    }
+
+    fn taken_whole(&mut self, kind: GsoKind) {
+        self.refusals[kind.index()] = 0;
+    }
+
+    /// The kernel took in pieces what it did not take whole: so the packet is not to blame.
+    fn refused_whole(&mut self, kind: GsoKind) {
+        let refusals = &mut self.refusals[kind.index()];
+        *refusals = refusals.saturating_add(1).min(Sender::REFUSALS_MAX);
+        self.counters.refused_whole[kind.index()] += 1;
+    }
+
+    fn refused(&mut self) -> Fate {
+        self.counters.refused += 1;
+        Fate::Refused
+    }
+}
+
+/// Headers and payloads as they are, in one write.
+fn write_train(queue: &Queue, info: PacketInfo, train: &Train<'_>) -> io::Result<usize> {
+    let mut before = [0; Layout::LEN_MAX];
+    let len = encode(queue, info, &train.vnet(), &mut before)?;
+    let mut pieces = [IoSlice::new(&[]); Coalescer::COUNT_MAX + 2];
+    pieces[0] = IoSlice::new(&before[..len]);
+    let mut count = 1;
+    for (to, piece) in pieces[1..].iter_mut().zip(train.pieces()) {
+        *to = IoSlice::new(piece);
+        count += 1;
+    }
+    queue.send_vectored(&pieces[..count])
+}
+
+fn encode(queue: &Queue, info: PacketInfo, vnet: &VnetHeader, out: &mut [u8]) -> io::Result<usize> {
+    let invalid = |fault: Malformed| io::Error::new(io::ErrorKind::InvalidData, fault);
+    queue.layout().encode(info, vnet, out).map_err(invalid)
+}
+
+/// Whether the packet went; `false` if it was refused as no packet.
+fn taken(result: io::Result<usize>) -> io::Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if is_refusal(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::INVAL | Errno::MSGSIZE))
+        || error.kind() == io::ErrorKind::InvalidData
+}
