@@ -130,6 +130,26 @@ impl SendCounters {
 ///   [`Sender::REFUSALS_MAX`] in a row that kind goes cut up at once.
 ///
 /// Nothing is allocated once the largest batch has been seen.
+///
+/// ```no_run
+/// use adit::{Batch, Pool, PoolConfig, Queue, Receiver, SendOptions, Sender};
+///
+/// /// Every packet by itself, and yet few system calls on both sides.
+/// fn forward(from: &Queue, to: &Queue) -> std::io::Result<()> {
+///     let mut pool = Pool::new(PoolConfig::default());
+///     // Room for the segments of several super-packets, or trains end with the batch.
+///     let mut batch = Batch::with_capacity(256);
+///     let mut receiver = Receiver::segmented(from.mode());
+///     let mut sender = Sender::new(to.mode(), SendOptions::ALL);
+///     loop {
+///         receiver.recv_batch(from, &mut pool, &mut batch)?;
+///         // batch.iter_mut(): what this program is for.
+///         while !batch.is_empty() || sender.has_rest() {
+///             sender.send_batch(to, &mut pool, &mut batch)?;
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Sender {
     coalescer: Coalescer,

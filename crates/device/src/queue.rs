@@ -150,7 +150,8 @@ impl Queue {
 
     /// Receives packets until there are none left, `batch` is full or `pool` is empty, and says how
     /// many. A queue that waits does so for the first packet only. Nothing is allocated once `pool`
-    /// is warm; `pair` is what is kept ready from call to call.
+    /// is warm; `pair` is what is kept ready from call to call. Super-packets come whole: a
+    /// [`Receiver`](crate::Receiver) cuts them up.
     ///
     /// # Errors
     /// See [`Queue`]; after an error, packets that came before it are in `batch` only if the call
@@ -224,6 +225,9 @@ impl Queue {
 
     /// Sends packets from the front of `batch`, with the headers that their meta says, and gives
     /// their buffers back to `pool`. What could not be sent yet stays in `batch`.
+    ///
+    /// Each goes as it is: a [`Sender`](crate::Sender) cuts up what this queue or kernel does not
+    /// take whole, and joins what may be joined.
     ///
     /// # Errors
     /// See [`Queue`], with the packet that met it at the front of `batch`: returned when it is the
