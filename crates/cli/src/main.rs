@@ -1,5 +1,6 @@
 //! The program `adit`.
 
+mod bench;
 mod capture;
 mod commands;
 mod error;
