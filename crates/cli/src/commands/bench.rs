@@ -17,7 +17,7 @@ CPU is that of all cores of the machine, for what makes the packets as well.
 Example: adit bench --svg bench.svg")]
 pub(crate) struct Args {
     /// How long each of the 16 turns of a round takes
-    #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0.12", value_parser = seconds)]
     seconds: Duration,
     /// How many rounds there are
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
