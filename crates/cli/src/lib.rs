@@ -5,6 +5,7 @@
 //! std::process::exit(i32::from(adit_cli::run()));
 //! ```
 
+mod bench;
 mod capture;
 mod commands;
 mod error;

@@ -1,5 +1,6 @@
 //! The subcommands, one file each: `Args` and `run`.
 
+pub(crate) mod bench;
 pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod dev;
@@ -86,6 +87,8 @@ enum Command {
     Schema(schema::Args),
     /// Show, record, filter and answer the packets of an interface
     Capture(Box<capture::Args>),
+    /// Measure how fast packets move on this machine
+    Bench(bench::Args),
 }
 
 impl Cli {
@@ -99,6 +102,7 @@ impl Cli {
             Command::Man(args) => args.run(context),
             Command::Schema(args) => args.run(context),
             Command::Capture(args) => args.run(context),
+            Command::Bench(args) => args.run(context),
         }
     }
 }

@@ -15,7 +15,8 @@ pub(crate) struct Args {
 type Named = (&'static str, fn() -> Schema);
 
 /// Every output that has a JSON form.
-const SCHEMAS: [Named; 11] = [
+const SCHEMAS: [Named; 12] = [
+    ("bench", of::<crate::bench::Report>),
     ("capture", capture::schema),
     ("dev-add", of::<dev::model::Device>),
     ("dev-del", of::<Vec<dev::model::Deleted>>),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod agree;
+mod bench;
 mod commands;
 mod errors;
 mod kill;
