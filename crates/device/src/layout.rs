@@ -1,6 +1,6 @@
 //! What stands before each packet on a queue.
 
-pub use crate::netlink::TunMode as Mode;
+pub use crate::netlink::Mode;
 use adit_packet::{Endian, Layer, Malformed, PacketInfo, VnetHeader, VnetLen};
 
 impl Mode {

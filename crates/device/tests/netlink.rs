@@ -6,9 +6,8 @@ mod support;
 
 use adit::netlink::{
     AddrGenMode, Address, AddressFlags, Event, FwMark, HardwareType, IpFamily, IpPrefix,
-    LinkChange, LinkFlags, LinkInfo, Monitor, Netlink, NetlinkError, NextHop, OperState,
-    ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction, Scope, TABLE_MAIN, TunInfo, TunMode,
-    raw_errno,
+    LinkChange, LinkFlags, LinkInfo, Mode, Monitor, Netlink, NetlinkError, NextHop, OperState,
+    ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction, Scope, TABLE_MAIN, TunInfo, raw_errno,
 };
 use adit::{IfIndex, IfName, MacAddr, Netns};
 use rustix::io::Errno;
@@ -166,7 +165,7 @@ fn each_kind_of_device_is_seen_as_ip_sees_it() {
             Some(Holder::open("t0", flags, queues, ids.then_some((0, 0))))
         };
         let link = compare(&mut netlink, "t0");
-        let expected = (if tap { TunMode::Tap } else { TunMode::Tun }, pi, vnet_hdr, multi_queue);
+        let expected = (if tap { Mode::Tap } else { Mode::Tun }, pi, vnet_hdr, multi_queue);
         let tun = link.tun.unwrap();
         assert_eq!((tun.mode, tun.pi, tun.vnet_hdr, tun.multi_queue), expected);
         assert_eq!(
@@ -330,7 +329,7 @@ fn a_link_moves_to_another_namespace() {
     netlink.set_link(index, &change).unwrap();
     assert_eq!(errno(netlink.link_by_name(&name("t0"))), Errno::NODEV);
     let link = remote.link_by_name(&name("t9")).unwrap();
-    assert_eq!((link.mtu, link.tun.unwrap().mode), (1300, TunMode::Tun));
+    assert_eq!((link.mtu, link.tun.unwrap().mode), (1300, Mode::Tun));
     assert_eq!(errno(remote.link_by_name(&name("t0"))), Errno::NODEV);
 }
 
@@ -783,7 +782,7 @@ fn the_monitor_sees_a_life() {
         Event::LinkChanged(link) if link.name == name("t0") => Some(link.clone()),
         _ => None,
     });
-    assert_eq!(link.tun.unwrap().mode, TunMode::Tap);
+    assert_eq!(link.tun.unwrap().mode, Mode::Tap);
     let index = link.index;
     let changed = |wanted: &'static dyn Fn(&LinkInfo) -> bool| {
         move |event: &Event| match event {

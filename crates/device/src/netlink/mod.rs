@@ -55,7 +55,7 @@ pub use route::{NextHop, ROUTE_PROTOCOL, Route, RouteKind, TABLE_LOCAL, TABLE_MA
 pub use rule::{FwMark, Rule, RuleAction};
 pub use socket::{ANSWER_TIME_MAX, ENTRIES_MAX, LIST_ATTEMPTS_MAX, Netlink};
 pub use stats::LinkStats;
-pub use tun::{TunInfo, TunMode};
+pub use tun::{Mode, TunInfo};
 
 /// Reads a datagram as each kind of answer and event that there is; gives how many were understood.
 ///

@@ -9,14 +9,14 @@ use std::fmt;
 
 /// The layer at which a device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TunMode {
+pub enum Mode {
     /// Layer 3: packets.
     Tun,
     /// Layer 2: frames.
     Tap,
 }
 
-impl fmt::Display for TunMode {
+impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Tun => "tun",
@@ -32,7 +32,7 @@ impl fmt::Display for TunMode {
 #[non_exhaustive]
 pub struct TunInfo {
     /// TUN or TAP.
-    pub mode: TunMode,
+    pub mode: Mode,
     /// The user who may attach without privilege, as an id in the reader's user namespace.
     pub owner: Option<u32>,
     /// The group that may attach without privilege.
@@ -56,7 +56,7 @@ impl TunInfo {
     pub(super) fn decode(data: &[u8]) -> Option<Self> {
         let mut mode = None;
         let mut info = Self {
-            mode: TunMode::Tun,
+            mode: Mode::Tun,
             owner: None,
             group: None,
             pi: false,
@@ -71,8 +71,8 @@ impl TunInfo {
             match kind {
                 IFLA_TUN_TYPE => {
                     mode = match read_u8(value) {
-                        Some(1) => Some(TunMode::Tun),
-                        Some(2) => Some(TunMode::Tap),
+                        Some(1) => Some(Mode::Tun),
+                        Some(2) => Some(Mode::Tap),
                         _ => None,
                     }
                 }
