@@ -249,6 +249,26 @@ fails(E.EAGAIN, os.preadv, fd, [buf], 0, os.RWF_NOWAIT)
 }
 
 #[test]
+fn a_queue_can_signal_and_the_signal_kills_who_does_not_expect_it() {
+    enter_quiet();
+    python(
+        "
+import signal
+fd = made('t0', TUN | NO_PI)
+os.system('ip addr add 192.0.2.1/24 dev t0; ip link set t0 up')
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_RDWR | os.O_NONBLOCK | os.O_ASYNC)
+    udp(b'x')
+    while True: signal.pause()
+assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGIO
+",
+    );
+}
+
+#[test]
 fn netlink_neither_makes_a_device_nor_hides_one() {
     enter_quiet();
     python(
