@@ -296,13 +296,9 @@ impl Queue {
     /// duplicate of the descriptor shares it.
     ///
     /// # Errors
-    /// Those of fcntl(2).
+    /// Those of ioctl(2): FIONBIO is answered for every kind of file before its driver.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        rustix::io::ioctl_fionbio(&self.fd, nonblocking).or_else(|_| {
-            let mut flags = rustix::fs::fcntl_getfl(&self.fd)?;
-            flags.set(rustix::fs::OFlags::NONBLOCK, nonblocking);
-            rustix::fs::fcntl_setfl(&self.fd, flags)
-        })?;
+        rustix::io::ioctl_fionbio(&self.fd, nonblocking)?;
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
         Ok(())
     }
