@@ -142,7 +142,8 @@ fn forwards(mode: Mode, options: SendOptions) {
         assert_eq!((received.malformed, sent.refused), (0, 0));
         assert!(received.cut > 100, "{received:?} {sent:?}");
         if options == SendOptions::ALL {
-            assert!(sent.trains > 100 && sent.joined > 10 * sent.trains, "{received:?} {sent:?}");
+            // How many packets a train has depends on how fast the ends are: two at least.
+            assert!(sent.trains > 100 && sent.joined >= 2 * sent.trains, "{received:?} {sent:?}");
         } else {
             assert_eq!((sent.trains, sent.joined), (0, 0));
         }
