@@ -59,7 +59,13 @@ extern crate std;
 
 mod contract;
 mod drop_reason;
+pub mod netem;
 mod outbox;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod switch;
+#[cfg(feature = "tunnel")]
+pub mod tunnel;
 
 pub use contract::{Endpoint, Engine, PortId};
 pub use drop_reason::DropReason;

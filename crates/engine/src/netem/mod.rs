@@ -1,0 +1,1 @@
+//! A link with delay, loss and rate. # Theory of operation

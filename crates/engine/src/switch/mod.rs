@@ -1,0 +1,1 @@
+//! A learning Ethernet switch. # Theory of operation
