@@ -45,9 +45,9 @@ impl HostConfig {
     /// If it is not an address, a slash and the length of a prefix.
     #[must_use]
     pub fn new(address: &str) -> Self {
-        let parsed = address.split_once('/').and_then(|(address, prefix)| {
-            Some((address.parse().ok()?, prefix.parse().ok()?))
-        });
+        let parsed = address
+            .split_once('/')
+            .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
         let Some(address) = parsed else { panic!("{address:?} is not ADDRESS/PREFIX") };
         Self {
             addresses: vec![address],
@@ -136,7 +136,11 @@ impl Host {
         interface.update_ip_addrs(|addresses| {
             for &(address, prefix) in &config.addresses {
                 let pushed = addresses.push(IpCidr::new(address.into(), prefix));
-                assert!(pushed.is_ok(), "a host has at most {} addresses", HostConfig::ADDRESSES_MAX);
+                assert!(
+                    pushed.is_ok(),
+                    "a host has at most {} addresses",
+                    HostConfig::ADDRESSES_MAX
+                );
             }
         });
         let routed = match config.gateway {
@@ -277,7 +281,9 @@ impl Host {
         let buffer = || tcp::SocketBuffer::new(vec![0; self.tcp_buffer]);
         let mut socket = tcp::Socket::new(buffer(), buffer());
         let delay = self.tcp_ack_delay.map(|delay| {
-            smoltcp::time::Duration::from_micros(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX))
+            smoltcp::time::Duration::from_micros(
+                u64::try_from(delay.as_micros()).unwrap_or(u64::MAX),
+            )
         });
         socket.set_ack_delay(delay);
         socket

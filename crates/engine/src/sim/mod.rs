@@ -67,6 +67,8 @@ pub struct Sim {
     network: Network,
     /// Faults to come, in their order.
     script: BTreeMap<(Instant, usize), (End, Fault)>,
+    /// The moment of the last step.
+    stepped: Option<Instant>,
 }
 
 /// Where a wire ends: a port of a node, or a node's way to a peer.
@@ -157,6 +159,7 @@ impl Sim {
             nodes: Vec::new(),
             network: Network::new(),
             script: BTreeMap::new(),
+            stepped: None,
         }
     }
 
@@ -412,7 +415,7 @@ impl Sim {
         self.network.join(ends, packets.copied().unwrap_or(Some(Layer::Frame)), lines);
     }
 
-    /// The next moment at which something is due; always later than now, but for the first one.
+    /// The next moment at which something is due; never that of the last step, so that time moves.
     fn next_step(&self) -> Option<Instant> {
         let now = self.now();
         let script = self.script.keys().next().map(|&(at, _)| at);
@@ -422,12 +425,14 @@ impl Sim {
             Node::Probe(_) => None,
         });
         let due = [script, self.network.next_timeout()].into_iter().flatten().chain(nodes).min()?;
-        Some(due.max(now + Duration::from_nanos(1)))
+        let moved = self.stepped.map_or(now, |stepped| now.max(stepped + Duration::from_nanos(1)));
+        Some(due.max(moved))
     }
 
     /// Does what is due now.
     fn step(&mut self) {
         let now = self.now();
+        self.stepped = Some(now);
         while let Some(entry) = self.script.first_entry().filter(|entry| entry.key().0 <= now) {
             let (end, fault) = entry.remove();
             self.network.fault(end, fault);
@@ -481,7 +486,7 @@ impl Sim {
         };
         let before = engine.out.counts().clone();
         let result = call(engine);
-        engine.note_discards(&before, node, &mut self.network);
+        engine.note_losses(&before, node, &mut self.network);
         engine.flush(node, &mut self.network);
         result
     }

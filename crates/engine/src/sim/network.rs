@@ -8,7 +8,7 @@ use adit_packet::{Instant, Meta, PacketBuf, Pool, PoolConfig};
 
 use super::End;
 use super::port::{Fault, Line, Port};
-use super::trace::{Summary, Trace};
+use super::trace::{Losses, Summary, Trace};
 use crate::{Counts, DropReason, Outbox};
 
 pub(super) struct Network {
@@ -45,7 +45,12 @@ impl Network {
     }
 
     /// Joins two ends; each line leads away from its end.
-    pub(super) fn join(&mut self, ends: [End; 2], layer: Option<adit_packet::Layer>, lines: [Line; 2]) {
+    pub(super) fn join(
+        &mut self,
+        ends: [End; 2],
+        layer: Option<adit_packet::Layer>,
+        lines: [Line; 2],
+    ) {
         let first = self.ports.len();
         for ((end, line), (at, peer)) in
             ends.into_iter().zip(lines).zip([(first, first + 1), (first + 1, first)])
@@ -73,7 +78,7 @@ impl Network {
     /// Takes a copy of what a node sends.
     pub(super) fn send(&mut self, from: End, bytes: &[u8], meta: Meta) {
         self.received += 1;
-        let discarded = self.out.counts().discarded();
+        let before = self.out.counts().clone();
         let Some(mut packet) = self.out.pool().take(bytes.len()) else {
             panic!("{} sends a packet of {} bytes", self.show(from), bytes.len());
         };
@@ -84,17 +89,17 @@ impl Network {
             Some(port) => port.send(self.now, packet, &mut self.out),
             None => self.out.discard(packet, DropReason::NoDestination),
         }
-        self.note_lost(at, from, discarded);
+        self.note_losses(at, from, &before);
     }
 
     /// The next packet that arrives from a port, and the end where it does.
     pub(super) fn next_arrival(&mut self, at: usize) -> Option<(End, PacketBuf)> {
         loop {
-            let discarded = self.out.counts().discarded();
+            let before = self.out.counts().clone();
             let port = self.ports.get_mut(at)?;
             let (from, to) = (port.end, port.peer);
             let arrived = port.next_arrival(self.now, &mut self.out);
-            self.note_lost(Some(at), from, discarded);
+            self.note_losses(Some(at), from, &before);
             let packet = arrived?;
             let peer = self.ports.get_mut(to)?;
             let (end, is_up) = (peer.end, peer.is_up());
@@ -120,22 +125,23 @@ impl Network {
     /// The node could not take it.
     pub(super) fn refuse(&mut self, end: End, packet: PacketBuf, why: DropReason) {
         let at = self.by_end.get(&end).copied();
-        let discarded = self.out.counts().discarded();
+        let before = self.out.counts().clone();
         self.out.discard(packet, why);
-        self.note_lost(at, end, discarded);
+        self.note_losses(at, end, &before);
     }
 
-    /// Counts and shows what was discarded since there were `before`.
-    fn note_lost(&mut self, at: Option<usize>, end: End, before: u64) {
-        let lost = self.out.counts().discarded() - before;
-        if lost == 0 {
+    /// Counts and shows what was discarded since `before`.
+    fn note_losses(&mut self, at: Option<usize>, end: End, before: &Counts) {
+        let losses = Losses { before, after: self.out.counts() };
+        let count = losses.count();
+        if count == 0 {
             return;
         }
+        let (now, name) = (self.now, show(&self.names, end));
+        self.trace.add(format_args!("{now} {name} loses{losses}"));
         if let Some(port) = at.and_then(|at| self.ports.get_mut(at)) {
-            port.counts.lost += lost;
+            port.counts.lost += count;
         }
-        let (now, name) = (self.now, self.show(end));
-        self.trace.add(format_args!("{now} {name} loses {lost}"));
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

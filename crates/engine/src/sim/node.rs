@@ -4,14 +4,14 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::fmt::Write;
 
 use adit_packet::{Batch, Instant, Meta, PacketBuf, Pool, PoolConfig};
 
 use super::End;
 use super::host::Host;
 use super::network::Network;
-use crate::{DropReason, Endpoint, Engine, Outbox};
+use super::trace::Losses;
+use crate::{Counts, DropReason, Endpoint, Engine, Outbox};
 
 pub(super) enum Node {
     Engine(Box<EngineNode>),
@@ -113,21 +113,12 @@ impl EngineNode {
     }
 
     /// What it discarded since `before`, for the trace.
-    pub(super) fn note_discards(&self, before: &crate::Counts, node: usize, network: &mut Network) {
-        if self.out.counts().discarded() == before.discarded() {
-            return;
+    pub(super) fn note_losses(&self, before: &Counts, node: usize, network: &mut Network) {
+        let losses = Losses { before, after: self.out.counts() };
+        if losses.count() > 0 {
+            let (now, name) = (network.now, network.names.get(node).map_or("", |name| name));
+            network.trace.add(format_args!("{now} {name} loses{losses}"));
         }
-        let mut text = alloc::string::String::new();
-        for (why, count) in self.out.counts().by_reason() {
-            let earlier = before.by_reason().find(|&(reason, _)| reason == why);
-            let new = count - earlier.map_or(0, |(_, count)| count);
-            if new > 0 {
-                // A string takes everything.
-                let _ = write!(text, " {new} {why}");
-            }
-        }
-        let (now, name) = (network.now, network.names.get(node).map_or("", |name| name));
-        network.trace.add(format_args!("{now} {name} discards{text}"));
     }
 }
 

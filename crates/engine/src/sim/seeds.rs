@@ -29,7 +29,8 @@ pub fn for_each_seed(count: u64, scenario: impl Fn(u64) + Sync) {
     thread::scope(|threads| {
         for _ in 0..cores {
             threads.spawn(|| {
-                let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&seed| seed < count);
+                let take =
+                    || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&seed| seed < count);
                 while let Some(seed) = take() {
                     run(seed);
                 }
@@ -64,8 +65,11 @@ impl Drop for ToldOnPanic<'_> {
 /// which test.
 fn replay(seed: u64, package: Option<&str>, test: Option<&str>) -> String {
     let package = package.map_or_else(String::new, |name| format!(" -p {name}"));
-    let test = test.filter(|&name| name != "main").map_or_else(String::new, |name| format!(" {name}"));
-    format!("seed {seed} failed; run it again with\n  ADIT_SEED={seed} cargo test{package} --all-features{test}")
+    let test =
+        test.filter(|&name| name != "main").map_or_else(String::new, |name| format!(" {name}"));
+    format!(
+        "seed {seed} failed; run it again with\n  ADIT_SEED={seed} cargo test{package} --all-features{test}"
+    )
 }
 
 /// Lines of the trace that a failure shows.

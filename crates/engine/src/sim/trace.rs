@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::fmt::{self, Write};
 
+use crate::Counts;
 use adit_packet::{Headers, IpVersion, Layer, Meta, TcpFlags, ether_type, ip_protocol};
 
 /// The events of a simulation, a line each, and a hash of all of them.
@@ -23,9 +24,8 @@ impl Trace {
     }
 
     pub(super) fn add(&mut self, line: fmt::Arguments<'_>) {
-        let mut text =
-            if self.lines.len() < self.limit { None } else { self.lines.pop_front() }
-                .unwrap_or_default();
+        let mut text = if self.lines.len() < self.limit { None } else { self.lines.pop_front() }
+            .unwrap_or_default();
         text.clear();
         // A string takes everything.
         let _ = text.write_fmt(line);
@@ -56,6 +56,33 @@ fn hash(start: u64, bytes: &[u8]) -> u64 {
         // The multiplication alone moves nothing down.
         mixed ^ (mixed >> 32)
     })
+}
+
+/// What was discarded between two moments: ` 2 queue full, 1 loss`.
+pub(super) struct Losses<'a> {
+    pub(super) before: &'a Counts,
+    pub(super) after: &'a Counts,
+}
+
+impl Losses<'_> {
+    pub(super) fn count(&self) -> u64 {
+        self.after.discarded() - self.before.discarded()
+    }
+}
+
+impl fmt::Display for Losses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (why, count) in self.after.by_reason() {
+            let before = self.before.by_reason().find(|&(reason, _)| reason == why);
+            let lost = count - before.map_or(0, |(_, count)| count);
+            if lost > 0 {
+                write!(f, "{separator} {lost} {why}")?;
+                separator = ",";
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How a packet is shown: its length, what its headers say and a hash of all its bytes.
