@@ -47,6 +47,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .into_iter()
         .chain(capture::CATALOG)
         .chain(crate::config::CATALOG)
+        .chain(crate::control::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();
     all.sort_by_key(|entry| entry.code);

@@ -3,7 +3,7 @@
 use super::Source;
 use crate::error::{Entry, Error, Exit};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
@@ -28,7 +28,7 @@ const CONFIG: Entry = Entry {
 pub(crate) const CATALOG: [Entry; 1] = [CONFIG];
 
 /// One mistake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Problem {
     /// The file, or the option of the command line.
     pub(crate) file: String,
@@ -44,7 +44,6 @@ pub(crate) struct Problem {
     /// The line as it stands in the file.
     pub(crate) excerpt: String,
     /// How many characters of it are wrong.
-    #[serde(skip)]
     pub(crate) width: usize,
 }
 
