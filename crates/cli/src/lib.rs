@@ -16,6 +16,8 @@ mod error;
 #[doc(hidden)]
 pub mod exercise;
 mod output;
+#[allow(dead_code, unused_imports, reason = "the commands on it come with it, one by one")]
+mod run;
 
 use clap::Parser;
 use commands::{Cli, Context};
