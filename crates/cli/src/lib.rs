@@ -12,6 +12,7 @@ mod error;
 #[doc(hidden)]
 pub mod exercise;
 mod output;
+mod tunnel;
 
 use clap::Parser;
 use commands::{Cli, Context};

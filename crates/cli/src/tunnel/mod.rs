@@ -1,0 +1,12 @@
+//! What `adit tunnel` runs: configurations, keys, the socket that `wg` speaks to, and the loop.
+//!
+//! ```text
+//! keys     private, public and preshared keys      secret   where they are read from
+//! config   what a tunnel is to be: plain data      values   the words of a configuration, parsed
+//! conf     the files of wg-quick                   uapi     the text protocol of `wg`
+//! ```
+
+pub(crate) mod config;
+pub(crate) mod keys;
+pub(crate) mod secret;
+pub(crate) mod values;
