@@ -6,6 +6,7 @@
 //! conf     the files of wg-quick                   uapi     the text protocol of `wg`
 //! ```
 
+pub(crate) mod conf;
 pub(crate) mod config;
 pub(crate) mod keys;
 pub(crate) mod secret;

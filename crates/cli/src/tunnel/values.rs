@@ -123,6 +123,12 @@ pub(crate) fn is_host(text: &str) -> bool {
         && text.bytes().all(allowed)
 }
 
+/// A domain in which short names are looked up.
+pub(crate) fn domain(text: &str) -> Result<String> {
+    let wrong = "a name server is an IP address, a search domain a name such as example.net";
+    if is_host(text) { Ok(text.to_owned()) } else { Err(wrong.to_owned()) }
+}
+
 /// A program and its arguments from one line: words between white space, quotes around what has
 /// some, a backslash before a quote. What only a shell understands is refused, for there is none.
 pub(crate) fn hook(text: &str) -> Result<Hook> {
