@@ -1,5 +1,6 @@
 //! What is told of a failure, and the status with which the program ends.
 
+use crate::config::Problem;
 use adit::ErrorKind;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -78,6 +79,9 @@ pub(crate) struct Report {
     /// What had been done before the failure.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) done: Vec<String>,
+    /// The mistakes of a configuration, each with its place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Error {
@@ -90,6 +94,7 @@ impl Error {
             errno: None,
             object: None,
             done: Vec::new(),
+            problems: Vec::new(),
         };
         Self { exit, report: Box::new(report) }
     }
@@ -142,6 +147,7 @@ impl From<adit::Error> for Error {
             errno: error.errno(),
             object: Some(error.object().to_owned()),
             done: Vec::new(),
+            problems: Vec::new(),
         };
         Self { exit: exit_of(error.kind(), error.errno()), report: Box::new(report) }
     }

@@ -8,6 +8,8 @@
 mod bench;
 mod capture;
 mod commands;
+#[allow(dead_code, unused_imports, reason = "its users are not merged yet")]
+mod config;
 mod error;
 #[doc(hidden)]
 pub mod exercise;
