@@ -8,6 +8,9 @@
 
 pub(crate) mod conf;
 pub(crate) mod config;
+pub(crate) mod hide;
 pub(crate) mod keys;
+pub(crate) mod load;
 pub(crate) mod secret;
+pub(crate) mod toml;
 pub(crate) mod values;
