@@ -13,4 +13,5 @@ pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod secret;
 pub(crate) mod toml;
+pub(crate) mod uapi;
 pub(crate) mod values;
