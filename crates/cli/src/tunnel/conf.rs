@@ -13,9 +13,10 @@
 //! are allowed. Sources: wg(8), wg-quick(8).
 
 use super::config::{Config, Hook, Interface, Peer};
-use super::keys::PublicKey;
+use super::keys::Key;
 use super::values;
 use crate::config::{Problems, Source, nearest};
+use adit_engine::tunnel::PublicKey;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -321,8 +322,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn key<K: std::str::FromStr<Err = super::keys::KeyError>>(text: &str) -> values::Result<K> {
-    text.parse().map_err(|error: super::keys::KeyError| error.to_string())
+fn key<K: Key>(text: &str) -> values::Result<K> {
+    K::from_base64(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a tunnel is to be: plain data, whichever file it was written in.
 
-use super::keys::{PresharedKey, PrivateKey, PublicKey};
 use adit::netlink::IpPrefix;
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 

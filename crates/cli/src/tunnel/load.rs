@@ -3,6 +3,7 @@
 use super::conf::{self, HookPolicy};
 use super::config::Config;
 use super::hide::hide_secrets;
+use super::keys::Key;
 use super::secret::check_private;
 use super::toml;
 use crate::config::{Problems, Source};
@@ -79,7 +80,7 @@ fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
     }
     for peer in further.peers {
         if to.peers.iter().any(|known| known.public_key == peer.public_key) {
-            let message = format!("{path}: the peer {} is in a file before", peer.public_key);
+            let message = format!("{path}: the peer {} is in a file before", peer.public_key.to_base64().as_str());
             return Err(Error::usage(message).object(path));
         }
         to.peers.push(peer);

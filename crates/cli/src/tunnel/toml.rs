@@ -18,13 +18,12 @@
 
 use super::conf::HookPolicy;
 use super::config::{Config, Hook, Hooks, Interface, Peer};
-use super::keys::KeyError;
+use super::keys::Key;
 use super::secret::SecretSource;
 use super::values;
 use crate::config::value::{self, Kind};
 use crate::config::{Problems, Source, Table, Value, Wrong};
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 /// Reads a file; what is wrong goes to `problems`. Says besides whether a secret stands in it.
 pub(crate) fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config, bool) {
@@ -125,7 +124,7 @@ impl Reader {
     }
 
     /// A secret that stands here or in a file of its own.
-    fn secret<K: FromStr<Err = KeyError>>(
+    fn secret<K: Key>(
         &mut self,
         table: &mut Table<'_>,
         here: &'static str,
@@ -152,14 +151,14 @@ impl Reader {
             let text = source.read().map_err(|error| {
                 Wrong::new(format_args!("cannot be read from {source}")).help(error)
             })?;
-            text.parse()
+            K::from_base64(&text)
                 .map_err(|error| Wrong::new(format_args!("has no key in {source}")).help(error))
         })
     }
 }
 
-fn key<K: FromStr<Err = KeyError>>(text: &str) -> values::Result<K> {
-    text.parse().map_err(|error: KeyError| error.to_string())
+fn key<K: Key>(text: &str) -> values::Result<K> {
+    K::from_base64(text).map_err(|error| error.to_string())
 }
 
 /// A text, or a whole number in place of its digits, read as in a file of `wg-quick`.

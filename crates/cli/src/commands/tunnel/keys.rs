@@ -2,8 +2,9 @@
 
 use super::super::Context;
 use crate::error::{Error, Exit, Result};
-use crate::tunnel::keys::{PresharedKey, PrivateKey};
+use crate::tunnel::keys::Key;
 use crate::tunnel::secret::SecretSource;
+use adit_engine::tunnel::{PresharedKey, PrivateKey};
 use rustix::fs::{FileType, fstat};
 use std::io;
 
@@ -39,10 +40,9 @@ impl PubkeyArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let source = SecretSource::Stdin;
         let text = source.read().map_err(|error| Error::io("read", &source, &error))?;
-        let key: PrivateKey = text
-            .parse()
+        let key = PrivateKey::from_base64(&text)
             .map_err(|error| Error::usage(format!("standard input has no private key: {error}")))?;
-        print(context, &key.public().to_string())
+        print(context, &key.public_key().to_base64())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Answers.
 
-use super::super::keys::to_hex;
+use super::super::keys::Key;
 use super::Snapshot;
 use std::fmt::Write;
 use zeroize::Zeroizing;
@@ -20,7 +20,7 @@ pub(crate) fn get(tunnel: &Snapshot) -> Zeroizing<String> {
 
 fn write_snapshot(out: &mut String, tunnel: &Snapshot) -> std::fmt::Result {
     if let Some(key) = &tunnel.private_key {
-        writeln!(out, "private_key={}", *to_hex(key.as_bytes()))?;
+        writeln!(out, "private_key={}", *key.to_hex())?;
     }
     if tunnel.listen_port != 0 {
         writeln!(out, "listen_port={}", tunnel.listen_port)?;
@@ -29,9 +29,9 @@ fn write_snapshot(out: &mut String, tunnel: &Snapshot) -> std::fmt::Result {
         writeln!(out, "fwmark={}", tunnel.fwmark)?;
     }
     for peer in &tunnel.peers {
-        writeln!(out, "public_key={}", *to_hex(&peer.public_key.0))?;
+        writeln!(out, "public_key={}", *peer.public_key.to_hex())?;
         if let Some(key) = &peer.preshared_key {
-            writeln!(out, "preshared_key={}", *to_hex(key.as_bytes()))?;
+            writeln!(out, "preshared_key={}", *key.to_hex())?;
         }
         writeln!(out, "protocol_version=1")?;
         if let Some(endpoint) = peer.endpoint {

@@ -16,8 +16,8 @@ mod tests;
 pub(crate) use format::{errno, get};
 pub(crate) use parse::{end_of_request, parse};
 
-use super::keys::{PresharedKey, PrivateKey, PublicKey};
 use adit::netlink::IpPrefix;
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
 use std::net::SocketAddr;
 use std::time::Duration;
 

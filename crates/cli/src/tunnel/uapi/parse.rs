@@ -1,8 +1,9 @@
 //! Requests.
 
-use super::super::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey, from_hex};
+use super::super::keys::Key;
 use super::{BadRequest, PeerChange, Request, SetRequest};
 use adit::netlink::IpPrefix;
+use adit_engine::tunnel::{KEY_LEN, PublicKey};
 use std::net::SocketAddr;
 
 /// Where the first request in `bytes` ends: behind the empty line.
@@ -34,7 +35,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Request, BadRequest> {
 
 fn set(request: &mut SetRequest, key: &str, value: &str) -> Option<()> {
     if key == "public_key" {
-        request.peers.push(PeerChange::new(PublicKey(*from_hex(value)?)));
+        request.peers.push(PeerChange::new(PublicKey::from_hex(value)?));
         return Some(());
     }
     if let Some(peer) = request.peers.last_mut() {
@@ -42,9 +43,7 @@ fn set(request: &mut SetRequest, key: &str, value: &str) -> Option<()> {
     }
     match key {
         "private_key" => {
-            let key = from_hex(value)?;
-            let is_set = *key != [0; KEY_LEN];
-            request.private_key = Some(is_set.then(|| PrivateKey::from_bytes(*key)));
+            request.private_key = Some(key_or_none(value)?);
         }
         "listen_port" => request.listen_port = Some(number(value)?),
         "fwmark" => request.fwmark = Some(if value.is_empty() { 0 } else { number(value)? }),
@@ -59,9 +58,7 @@ fn set_peer(peer: &mut PeerChange, key: &str, value: &str) -> Option<()> {
         "remove" => peer.remove = is_true(value)?,
         "update_only" => peer.update_only = is_true(value)?,
         "preshared_key" => {
-            let key = from_hex(value)?;
-            let is_set = *key != [0; KEY_LEN];
-            peer.preshared_key = Some(is_set.then(|| PresharedKey::from_bytes(*key)));
+            peer.preshared_key = Some(key_or_none(value)?);
         }
         "endpoint" => peer.endpoint = Some(endpoint(value)?),
         "persistent_keepalive_interval" => peer.keepalive = Some(number(value)?),
@@ -90,6 +87,14 @@ impl PeerChange {
             forbidden_ips: Vec::new(),
         }
     }
+}
+
+/// A key of zeros means that there is none.
+fn key_or_none<K: Key>(text: &str) -> Option<Option<K>> {
+    if text.len() == 2 * KEY_LEN && text.bytes().all(|digit| digit == b'0') {
+        return Some(None);
+    }
+    K::from_hex(text).map(Some)
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {

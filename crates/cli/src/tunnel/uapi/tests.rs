@@ -1,4 +1,4 @@
-use super::super::keys::to_hex;
+use super::super::keys::Key;
 use super::*;
 
 const A: &str = "e84b5a6d2717c1003a13b431570353dbaca9146cf150c5f8575680feba52027a";
@@ -26,11 +26,11 @@ fn the_example_of_the_protocol() {
     );
     assert_eq!(end_of_request(text.as_bytes()), Some(text.len()));
     let request = set(&text);
-    assert_eq!(*to_hex(request.private_key.unwrap().unwrap().as_bytes()), A);
+    assert_eq!(request.private_key.unwrap().unwrap(), PrivateKey::from_hex(A).unwrap());
     assert_eq!((request.fwmark, request.listen_port), (Some(0), Some(12912)));
     assert!(request.replace_peers);
     let [one, two, three] = &request.peers[..] else { panic!("{:?}", request.peers) };
-    assert_eq!(*to_hex(&one.public_key.0), B);
+    assert_eq!(*one.public_key.to_hex(), B);
     assert!(one.preshared_key.as_ref().unwrap().is_some() && one.replace_allowed_ips);
     assert_eq!(one.allowed_ips, ["192.168.4.4/32".parse().unwrap()]);
     assert_eq!(one.endpoint.unwrap().to_string(), "[abcd:23::33%2]:51820");
@@ -87,13 +87,12 @@ fn what_makes_no_sense_is_refused_whole() {
 
 #[test]
 fn an_answer_has_all_that_is_known() {
-    let key = |hex: &str| super::super::keys::from_hex(hex).unwrap();
     let tunnel = Snapshot {
-        private_key: Some(PrivateKey::from_bytes(*key(A))),
+        private_key: Some(PrivateKey::from_hex(A).unwrap()),
         listen_port: 51820,
         fwmark: 7,
         peers: vec![PeerSnapshot {
-            public_key: PublicKey(*key(B)),
+            public_key: PublicKey::from_hex(B).unwrap(),
             preshared_key: None,
             endpoint: Some("[2001:db8::1]:5".parse().unwrap()),
             last_handshake: Some(Duration::new(1_700_000_000, 5)),
@@ -103,7 +102,7 @@ fn an_answer_has_all_that_is_known() {
             allowed_ips: vec!["192.0.2.0/24".parse().unwrap(), "::/0".parse().unwrap()],
         }],
     };
-    let private = to_hex(PrivateKey::from_bytes(*key(A)).as_bytes());
+    let private = PrivateKey::from_hex(A).unwrap().to_hex();
     let expected = format!(
         "private_key={}\nlisten_port=51820\nfwmark=7\npublic_key={B}\nprotocol_version=1\n\
          endpoint=[2001:db8::1]:5\nlast_handshake_time_sec=1700000000\n\
