@@ -165,7 +165,7 @@ impl Queue {
     ) -> io::Result<usize> {
         let mut count = 0;
         while !batch.is_full() {
-            match self.recv_packet(pool, pair, count > 0) {
+            match self.recv_next(pool, pair, count > 0) {
                 Ok(packet) => {
                     if let Err(packet) = batch.push(packet) {
                         pool.give(packet);
@@ -180,9 +180,19 @@ impl Queue {
         Ok(count)
     }
 
-    /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
+    /// Receives one packet into a buffer of `pool`, headers decoded into its meta: what
+    /// [`Queue::recv_batch`] does, for a caller who has a use for each packet at once.
+    ///
+    /// # Errors
+    /// As [`Queue::recv_batch`]. InvalidData: the header before the packet is not one.
+    #[inline]
+    pub fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair) -> io::Result<PacketBuf> {
+        self.recv_next(pool, pair, false)
+    }
+
+    /// Receives one packet; if there were others before it, without waiting.
     #[inline(always)]
-    pub(crate) fn recv_packet(
+    pub(crate) fn recv_next(
         &self,
         pool: &mut Pool,
         pair: &mut Pair,
