@@ -4,7 +4,7 @@
 #   prepare.sh DIR
 #
 # The kernel's package is unpacked, not installed. Needs busybox-static, cpio, iperf3, iproute2, lz4,
-# kmod and qemu-system-x86. What is there already is not made again.
+# kmod, qemu-system-x86 and socat. What is there already is not made again.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
@@ -34,9 +34,9 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$root"/{bin,dev,proc,sys,tmp,run,modules}
 cp /bin/busybox "$root/bin/"
 /bin/busybox --list | grep -vx busybox | while read -r name; do ln -s busybox "$root/bin/$name"; done
-# The real ones: busybox knows neither WireGuard nor VXLAN, and has no iperf3.
+# The real ones: a static busybox cannot look up a host, and its ip knows neither WireGuard nor VXLAN.
 rm -f "$root/bin/ip"
-for program in /usr/bin/iperf3 /usr/sbin/ip /usr/bin/wg; do
+for program in /usr/bin/iperf3 /usr/sbin/ip /usr/bin/socat /usr/bin/wg; do
   [ -x "$program" ] || continue
   cp "$program" "$root/bin/"
   ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
