@@ -40,3 +40,6 @@ pub(crate) use open::Opened;
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};
+
+#[cfg(test)]
+mod tests;
