@@ -207,6 +207,17 @@ pub(super) fn enter() {
     ip("link set lo up");
 }
 
+/// Gives the test's thread an empty `/run`, so that `ip netns` meddles with nobody.
+pub(super) fn private_run() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    use rustix::thread::UnshareFlags;
+    #[expect(deprecated, reason = "the new name is unsafe for flags that are not used here")]
+    rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::FS).expect("a mount namespace");
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).expect("private mounts");
+    mount("tmpfs", "/run", "tmpfs", MountFlags::empty(), None).expect("mount /run");
+}
+
 /// A namespace for the other end of a port.
 pub(super) struct Host(pub(super) Netns);
 
@@ -230,6 +241,12 @@ impl Host {
 
     pub(super) fn ip(&self, words: &str) {
         self.run(|| ip(words));
+    }
+
+    /// Sets a device up that was down, which has taken its IPv6 address away.
+    pub(super) fn address_again(&self, device: &str, number: u8) {
+        self.ip(&format!("link set {device} up"));
+        self.ip(&format!("addr add 2001:db8::{number}/64 dev {device} nodad"));
     }
 
     /// Gives the device `192.0.2.N/24` and `2001:db8::N/64` and sets it up.
