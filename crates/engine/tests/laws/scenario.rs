@@ -22,6 +22,8 @@ pub(crate) struct Scenario {
     probes: Vec<ProbeId>,
     /// Where something may go wrong.
     ends: Vec<End>,
+    /// Where the circle of engines is cut in the end.
+    circle: Option<End>,
 }
 
 impl Scenario {
@@ -32,6 +34,7 @@ impl Scenario {
             sockets: Vec::new(),
             probes: Vec::new(),
             ends: Vec::new(),
+            circle: None,
         };
         let mut free = scenario.add_engines();
         // What is attached: at least two, at most one a port.
@@ -59,8 +62,10 @@ impl Scenario {
         let mut free: Vec<End> = ports.iter().flat_map(|ports| [ports[0], ports[1]]).collect();
         if count > 1 && self.random().chance(20) {
             let (first, last) = (ports[0][2], ports[count - 1][3]);
-            self.wire(first, last);
-            // What goes in circles goes slowly, or the scenario is nothing but that.
+            // What goes in circles goes slowly, or the scenario is nothing but that; no other fault
+            // makes it faster.
+            self.sim.wire(first, last);
+            self.circle = Some(first);
             self.sim.fault(first, Fault::Slow(Duration::from_millis(1)));
             self.sim.fault(last, Fault::Slow(Duration::from_millis(1)));
         } else {
@@ -111,13 +116,11 @@ impl Scenario {
 
     /// Traffic and faults, then some time without.
     pub(crate) fn run(&mut self) {
-        if let (Some(&(from, _)), Some(&(to, address))) = (self.hosts.first(), self.hosts.last()) {
-            if from != to {
-                let len = self.random().below(60_000);
-                self.sim.tcp_listen(to, 80);
-                let stream = self.sim.tcp_connect(from, SocketAddr::from((address, 80)));
-                self.sim.tcp_send(stream, &vec![7; len]);
-            }
+        if let [(from, _), .., (to, address)] = self.hosts[..] {
+            let len = self.random().below(60_000);
+            self.sim.tcp_listen(to, 80);
+            let stream = self.sim.tcp_connect(from, SocketAddr::from((address, 80)));
+            self.sim.tcp_send(stream, &vec![7; len]);
         }
         for _ in 0..self.random().below(4) {
             self.plan_fault();
@@ -196,6 +199,9 @@ impl Scenario {
 
     /// What must hold when it is over.
     pub(crate) fn check_end(&mut self) {
+        if let Some(end) = self.circle {
+            self.sim.fault(end, Fault::Down);
+        }
         let end = self.sim.now() + QUIET;
         assert!(!self.sim.run_until(end, |_| false));
     }
