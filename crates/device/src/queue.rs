@@ -165,7 +165,7 @@ impl Queue {
     ) -> io::Result<usize> {
         let mut count = 0;
         while !batch.is_full() {
-            match self.recv_packet(pool, pair, count > 0) {
+            match self.recv_next(pool, pair, count > 0) {
                 Ok(packet) => {
                     if let Err(packet) = batch.push(packet) {
                         pool.give(packet);
@@ -180,9 +180,19 @@ impl Queue {
         Ok(count)
     }
 
-    /// Receives one packet into a buffer of `pool`, headers decoded into its meta.
+    /// Receives one packet into a buffer of `pool`, headers decoded into its meta: what
+    /// [`Queue::recv_batch`] does, for a caller who has a use for each packet at once.
+    ///
+    /// # Errors
+    /// As [`Queue::recv_batch`]. InvalidData: the header before the packet is not one.
+    #[inline]
+    pub fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair) -> io::Result<PacketBuf> {
+        self.recv_next(pool, pair, false)
+    }
+
+    /// Receives one packet; if there were others before it, without waiting.
     #[inline(always)]
-    pub(crate) fn recv_packet(
+    pub(crate) fn recv_next(
         &self,
         pool: &mut Pool,
         pair: &mut Pair,
@@ -231,21 +241,19 @@ impl Queue {
     ///
     /// # Errors
     /// See [`Queue`], with the packet that met it at the front of `batch`: returned when it is the
-    /// first thing that happens. A packet that the kernel refuses as malformed is dropped and
-    /// counted, and the rest go on.
+    /// first thing that happens. A packet that the kernel refuses as malformed, or whose meta does not
+    /// go into the header of this queue, is dropped and counted, and the rest go on.
     pub fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
         let mut done = BatchSent::default();
         let mut failed = None;
         for packet in batch.iter() {
             match self.send_packet(packet) {
                 Ok(_) => done.sent += 1,
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EINVAL | libc::EMSGSIZE) => done.refused += 1,
-                    _ => {
-                        failed = Some(error);
-                        break;
-                    }
-                },
+                Err(error) if is_refusal(&error) => done.refused += 1,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
         let count = done.sent + done.refused;
@@ -350,6 +358,12 @@ const fn len_max(mode: Mode) -> usize {
         Mode::Tun => PACKET_LEN_MAX,
         Mode::Tap => FRAME_LEN_MAX,
     }
+}
+
+/// Whether an error of sending is about the packet: no other packet would meet it.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE))
+        || error.kind() == io::ErrorKind::InvalidData
 }
 
 fn invalid(malformed: Malformed) -> io::Error {

@@ -13,6 +13,8 @@ pub struct Meta {
     pub info: PacketInfo,
     /// The virtio-net header, where the queue has one; otherwise all zero: nothing left to be done.
     pub vnet: VnetHeader,
+    /// Bytes that were left out at its end when it was copied, for a capture; otherwise 0.
+    pub cut: u32,
 }
 
 /// There is not so much room in the buffer.
