@@ -1,12 +1,11 @@
 //! Sending packets whole, cut up or joined, as the queue and the kernel take them.
 
 use crate::layout::{Layout, Mode};
-use crate::queue::{BatchSent, Queue};
+use crate::queue::{BatchSent, Queue, is_refusal};
 use adit_packet::{
     Batch, Coalescer, Gso, Layer, Malformed, PacketBuf, PacketInfo, Pool, SuperPacket, Train,
     VnetHeader, VnetLen, finish_checksum,
 };
-use rustix::io::Errno;
 use std::io::{self, IoSlice};
 
 /// The kinds of super-packet that a kernel takes or refuses each for itself.
@@ -492,10 +491,4 @@ fn taken(result: io::Result<usize>) -> io::Result<bool> {
         Err(error) if is_refusal(&error) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn is_refusal(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::INVAL | Errno::MSGSIZE))
-        || error.kind() == io::ErrorKind::InvalidData
 }

@@ -241,21 +241,19 @@ impl Queue {
     ///
     /// # Errors
     /// See [`Queue`], with the packet that met it at the front of `batch`: returned when it is the
-    /// first thing that happens. A packet that the kernel refuses as malformed is dropped and
-    /// counted, and the rest go on.
+    /// first thing that happens. A packet that the kernel refuses as malformed, or whose meta does not
+    /// go into the header of this queue, is dropped and counted, and the rest go on.
     pub fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
         let mut done = BatchSent::default();
         let mut failed = None;
         for packet in batch.iter() {
             match self.send_packet(packet) {
                 Ok(_) => done.sent += 1,
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EINVAL | libc::EMSGSIZE) => done.refused += 1,
-                    _ => {
-                        failed = Some(error);
-                        break;
-                    }
-                },
+                Err(error) if is_refusal(&error) => done.refused += 1,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
         let count = done.sent + done.refused;
@@ -360,6 +358,12 @@ const fn len_max(mode: Mode) -> usize {
         Mode::Tun => PACKET_LEN_MAX,
         Mode::Tap => FRAME_LEN_MAX,
     }
+}
+
+/// Whether an error of sending is about the packet: no other packet would meet it.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE))
+        || error.kind() == io::ErrorKind::InvalidData
 }
 
 fn invalid(malformed: Malformed) -> io::Error {

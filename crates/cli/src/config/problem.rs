@@ -136,6 +136,11 @@ impl Problems {
         }
     }
 
+    /// Changes what is told of each: what nobody may see is hidden by this.
+    pub(crate) fn edit(&self, change: impl FnMut(&mut Problem)) {
+        self.list.borrow_mut().iter_mut().for_each(change);
+    }
+
     /// Whether nothing is wrong so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.borrow().is_empty()

@@ -39,11 +39,20 @@ impl Source {
     /// That of open(2) or read(2); a file that is too large or not UTF-8 is a mistake at the place
     /// where that shows.
     pub(crate) fn read(path: &Path) -> Result<Self> {
+        let file = File::open(path)
+            .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
+        Self::read_from(path, &file)
+    }
+
+    /// Reads a file that is open already, so that what was looked at is what is read.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub(crate) fn read_from(path: &Path, file: impl Read) -> Result<Self> {
         let name = path.display().to_string();
         let failed = |error| Error::io("read", &name, &error);
         let limit = u64::try_from(SOURCE_LEN_MAX).unwrap_or(u64::MAX) + 1;
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(failed)?;
         file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
         let is_too_large = bytes.len() > SOURCE_LEN_MAX;
         // What is shown of a file that is not UTF-8 is the part before the place.
