@@ -27,6 +27,9 @@ mod clock;
 mod device;
 mod egress;
 mod event;
+mod interface;
+mod links;
+mod namespaces;
 mod open;
 mod port;
 mod reactor;
@@ -40,3 +43,6 @@ pub(crate) use open::Opened;
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The loop itself: who is attached, and what is done in which order.
 
 use super::clock::{self, Timer};
+use super::links::Links;
 use super::port::{Cx, Kit};
 use super::reactor::{Reactor, Ready, Source};
 use super::signals::Signals;
@@ -32,10 +33,13 @@ pub(crate) struct Runner<E> {
     pub(super) now: Instant,
     /// Packets sent to a port or peer that is not attached.
     pub(super) astray: u64,
+    /// The namespaces that ports are in.
+    pub(super) links: Vec<Option<Links>>,
+    pub(super) namespace_check: Option<Instant>,
     timer: Timer,
     signals: Signals,
     alarm: Option<Instant>,
-    /// Distinguishes a port from those that had its number before.
+    /// The last number that a port or socket was given.
     attached: u32,
 }
 
@@ -71,6 +75,8 @@ impl<E: Engine> Runner<E> {
             batch: Batch::new(),
             now: clock::now(),
             astray: 0,
+            links: Vec::new(),
+            namespace_check: None,
             timer,
             signals,
             alarm: None,
@@ -113,8 +119,8 @@ impl<E: Engine> Runner<E> {
         if self.slots.get(index).is_some_and(Option::is_some) {
             return Err(rustix::io::Errno::EXIST.into());
         }
-        self.attached = self.attached.wrapping_add(1);
-        let source = Source::Port(id.0, self.attached);
+        let number = self.next_number();
+        let source = Source::Port(id.0, number);
         let readable = Interest { readable: true, writable: false };
         if let Some(fd) = port.fd() {
             self.reactor.add(fd, source, readable)?;
@@ -132,11 +138,16 @@ impl<E: Engine> Runner<E> {
             self.slots.resize_with(index + 1, || None);
         }
         let counters = PortCounters::default();
-        let slot = Slot { port, number: self.attached, counters, is_armed: false };
+        if port.namespace().is_some() {
+            self.namespace_check.get_or_insert(self.now);
+        }
+        let slot = Slot { port, number, counters, is_armed: false };
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(Box::new(slot));
         }
         self.again.push(id);
+        // A sandbox may forbid netlink: then nobody is told that a link is down.
+        let _ = self.follow_link(id);
         Ok(())
     }
 
@@ -148,6 +159,7 @@ impl<E: Engine> Runner<E> {
             self.reactor.remove(fd);
         }
         port.close(self.out.pool());
+        self.unfollow_link(id);
         self.timed.retain(|&timed| timed != id);
         self.again.retain(|&again| again != id);
         Some(counters)
@@ -242,7 +254,8 @@ impl<E: Engine> Runner<E> {
                     self.serve(id);
                 }
             }
-            Source::Shared(..) | Source::Links(..) => {}
+            Source::Shared(..) => {}
+            Source::Links(place, number) => self.read_links(place, number),
             Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
         }
     }
@@ -253,7 +266,8 @@ impl<E: Engine> Runner<E> {
             .timed
             .iter()
             .filter_map(|id| self.slots.get(usize::from(id.0))?.as_ref()?.port.next_timeout());
-        ports.chain(self.engine.next_timeout()).chain(self.alarm).min()
+        let own = [self.engine.next_timeout(), self.alarm, self.namespace_check];
+        ports.chain(own.into_iter().flatten()).min()
     }
 
     /// Does what is due at `self.now`.
@@ -265,7 +279,14 @@ impl<E: Engine> Runner<E> {
             self.alarm = None;
             self.events.push_back(Event::Alarm);
         }
+        self.check_namespaces();
         self.flush();
+    }
+
+    /// A number that no port or socket had before, as far back as events may be on their way.
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.attached = self.attached.wrapping_add(1);
+        self.attached
     }
 
     /// Takes a port that ended out, and tells of it.
