@@ -5,7 +5,7 @@
 #   bench/netem.sh [--rounds N] [--peers veth,adit,wirefilter] [--delays 1000,20000]
 #
 # Needs root, python3, a C compiler, and vde2 for its row. Everything runs in namespaces that vanish with
-# it. Nothing else should run on the machine meanwhile.
+# it. Then what adit's loss and rate are beside what was asked for. Nothing else should run on the machine meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/switch"
 
