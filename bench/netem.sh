@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # How exact emulated links are: one-way delay between two namespaces beside what was asked for, through
-# adit netem and VDE's wirefilter, and a bare veth for what measuring costs, in turns, in one table.
+# adit netem and VDE's wirefilter, and a bare veth for what measuring costs, in turns, in one table. Then
+# what adit's loss and rate are beside what was asked for.
 #
 #   bench/netem.sh [--rounds N] [--peers veth,adit,wirefilter] [--delays 1000,20000]
 #
 # Needs root, python3, a C compiler, and vde2 for its row. Everything runs in namespaces that vanish with
-# it. Then what adit's loss and rate are beside what was asked for. Nothing else should run on the machine meanwhile.
+# it. Nothing else should run on the machine meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/switch"
 
