@@ -1,0 +1,180 @@
+//! Which profiles can be.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+use super::{
+    Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, Jitter, Limits, Loss, Outage, Profile,
+    ProfileError, Queue, QueueLimit, Rate, Reorder,
+};
+
+type Result = core::result::Result<(), ProfileError>;
+
+impl Profile {
+    /// Each packet looks through all of them.
+    pub const OUTAGES_MAX: usize = 256;
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn check(&self) -> Result {
+        if self.outages.len() > Self::OUTAGES_MAX {
+            let problem = format!("at most {}, not {}", Self::OUTAGES_MAX, self.outages.len());
+            return Err(ProfileError { field: "outages", problem });
+        }
+        self.outages.iter().try_for_each(check_outage)?;
+        match self.corrupt {
+            Corrupt::None => {}
+            Corrupt::Packets { share: chance } => share("corrupt.share", chance)?,
+            Corrupt::Bits { rate } => {
+                let text = || format!("a bit error rate is from 0 to 0.1, not {rate}");
+                ensure("corrupt.rate", (0.0..=0.1).contains(&rate), text)?;
+            }
+        }
+        self.loss.check()?;
+        share("duplicate", self.duplicate)?;
+        if let Rate::Fixed(rate) = self.rate {
+            let text = || format!("from 1bit to {}, not {rate}", Bitrate::MAX);
+            ensure("rate", rate.0 > 0 && rate <= Bitrate::MAX, text)?;
+        }
+        let text = || "from -1000 to 1000 bytes".to_string();
+        ensure("overhead.bytes", (-1000..=1000).contains(&self.overhead.bytes), text)?;
+        self.queue.check(self.has_rate())?;
+        self.delay.check()?;
+        self.reorder.as_ref().map_or(Ok(()), Reorder::check)?;
+        self.limits.check()
+    }
+
+    /// Whether packets may wait for the line.
+    pub(in crate::netem) fn has_rate(&self) -> bool {
+        let steps = self.steps.as_ref().is_some_and(|steps| steps.has_rate());
+        self.rate != Rate::Unlimited || steps
+    }
+}
+
+fn check_outage(outage: &Outage) -> Result {
+    let text = || "an outage lasts longer than nothing".to_string();
+    ensure("outages.lasts", !outage.lasts.is_zero(), text)?;
+    let text = || format!("it would begin again before it ends after {:?}", outage.lasts);
+    ensure("outages.every", outage.every.is_none_or(|every| every > outage.lasts), text)
+}
+
+impl Loss {
+    fn check(&self) -> Result {
+        match self {
+            Self::None | Self::Pattern(_) => Ok(()),
+            &Self::Random { share: chance } => share("loss.share", chance),
+            &Self::Bursts { share: chance, length } => {
+                share("loss.share", chance)?;
+                let text = || format!("a burst is of 1 to 1000000 packets, not {length}");
+                ensure("loss.length", (1.0..=1e6).contains(&length), text)?;
+                let most = length / (length + 1.0);
+                let text = || format!("bursts of {length} cannot lose more than {most:.3} of all");
+                ensure("loss.share", chance <= most || chance >= 1.0, text)
+            }
+            Self::GilbertElliott(model) => {
+                share("loss.p", model.to_bad)?;
+                share("loss.r", model.to_good)?;
+                share("loss.1-h", model.loss_bad)?;
+                share("loss.1-k", model.loss_good)
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn check(&self, has_rate: bool) -> Result {
+        let (field, fits) = match self.limit {
+            QueueLimit::Packets(packets) => ("queue.limit", packets > 0),
+            QueueLimit::Bytes(bytes) => ("queue.limit", bytes > 0),
+            QueueLimit::Time(time) => ("queue.limit", !time.is_zero() && time <= Delay::MAX),
+        };
+        ensure(field, fits, || "more than nothing, and at most an hour".to_string())?;
+        match self.discipline {
+            Discipline::DropTail => {
+                let text = || "drop-tail marks nothing: choose codel or fq_codel".to_string();
+                return ensure("queue.ecn", !self.ecn, text);
+            }
+            Discipline::CoDel(codel) => codel.check()?,
+            Discipline::FqCoDel(fq) => fq.check()?,
+        }
+        let text = || "without a rate nothing waits in the queue: set a rate".to_string();
+        ensure("queue.discipline", has_rate, text)
+    }
+}
+
+impl CoDel {
+    fn check(&self) -> Result {
+        at_most_an_hour("queue.interval", self.interval)?;
+        let text = || format!("more than nothing and below the interval of {:?}", self.interval);
+        ensure("queue.target", !self.target.is_zero() && self.target < self.interval, text)
+    }
+}
+
+impl FqCoDel {
+    /// Each flow takes 100 bytes.
+    pub const FLOWS_MAX: u32 = 65_536;
+
+    fn check(&self) -> Result {
+        self.codel.check()?;
+        let text = || format!("from 1 to {}, not {}", Self::FLOWS_MAX, self.flows);
+        ensure("queue.flows", (1..=Self::FLOWS_MAX).contains(&self.flows), text)?;
+        // A packet of 64 KiB must not take thousands of turns.
+        let text = || format!("from 256 to 1000000 bytes, not {}", self.quantum);
+        ensure("queue.quantum", (256..=1_000_000).contains(&self.quantum), text)
+    }
+}
+
+impl Delay {
+    fn check(&self) -> Result {
+        at_most_an_hour("delay", self.base)?;
+        match self.jitter {
+            Jitter::None | Jitter::Table(_) => {}
+            Jitter::Uniform { width: jitter } | Jitter::Normal { deviation: jitter } => {
+                at_most_an_hour("delay.jitter", jitter)?;
+            }
+            Jitter::Pareto { mean, shape } => {
+                at_most_an_hour("delay.jitter", mean)?;
+                let text = || format!("more than 1 and at most 100, not {shape}");
+                ensure("delay.shape", shape > 1.0 && shape <= 100.0, text)?;
+            }
+        }
+        let text = || format!("from 0 to less than 1, not {}", self.correlation);
+        ensure("delay.correlation", (0.0..1.0).contains(&self.correlation), text)
+    }
+}
+
+impl Reorder {
+    fn check(&self) -> Result {
+        share("reorder.share", self.share)?;
+        let text = || format!("from 1 to {} packets, not {}", Self::BY_MAX, self.by);
+        ensure("reorder.by", (1..=Self::BY_MAX).contains(&self.by), text)?;
+        at_most_an_hour("reorder.within", self.within)
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result {
+        let text = || format!("from 1 to {}, not {}", Self::PACKETS_MAX, self.packets);
+        ensure("limits.packets", (1..=Self::PACKETS_MAX).contains(&self.packets), text)?;
+        let range = Self::BYTES_MIN..=Self::BYTES_MAX;
+        let text = || format!("from {} to {}, not {}", range.start(), range.end(), self.bytes);
+        ensure("limits.bytes", range.contains(&self.bytes), text)
+    }
+}
+
+fn share(field: &'static str, value: f64) -> Result {
+    let text = || format!("a share is from 0 to 1, not {value}");
+    ensure(field, (0.0..=1.0).contains(&value), text)
+}
+
+fn at_most_an_hour(field: &'static str, value: Duration) -> Result {
+    ensure(field, value <= Delay::MAX, || format!("at most an hour, not {value:?}"))
+}
+
+fn ensure(field: &'static str, holds: bool, problem: impl FnOnce() -> String) -> Result {
+    if holds { Ok(()) } else { Err(ProfileError { field, problem: problem() }) }
+}
