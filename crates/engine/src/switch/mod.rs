@@ -110,6 +110,8 @@ enum Verdict {
     Unicast(usize),
     /// To all that may have it.
     Flood { tagging: Tagging, is_unknown: bool },
+    /// Nowhere: it was a probe of our own.
+    Heard,
 }
 
 impl Engine for Switch {
@@ -125,6 +127,7 @@ impl Engine for Switch {
             Ok(Verdict::Flood { tagging, is_unknown }) => {
                 self.flood(place, tagging, is_unknown, packet, out);
             }
+            Ok(Verdict::Heard) => out.absorb(packet),
             Err(why) => self.drop_at(place, why, packet, out),
         }
     }
@@ -165,7 +168,9 @@ impl Switch {
             self.mirror(watching, packet, out);
         }
         if head.destination == loop_guard::GROUP {
-            self.hear(place, packet)?;
+            if self.hears(place, packet) {
+                return Ok(Verdict::Heard);
+            }
         } else if head::is_reserved(head.destination) {
             return Err(closed.unwrap_or(DropReason::ReservedAddress));
         }
