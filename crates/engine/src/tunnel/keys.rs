@@ -107,6 +107,12 @@ impl fmt::Debug for PresharedKey {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(super) struct SharedSecret([u8; KEY_LEN]);
 
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret(..)")
+    }
+}
+
 impl SharedSecret {
     pub(super) const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0

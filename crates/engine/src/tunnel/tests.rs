@@ -1,0 +1,1 @@
+//! Two tunnels against each other in virtual time.
