@@ -46,7 +46,7 @@ use core::time::Duration;
 use adit_packet::{Instant, Layer, Meta, PacketBuf, PoolConfig};
 
 use crate::netem::{Link, Profile, Report, Seed};
-use crate::{Counts, Endpoint, Engine, Outbox, PortId};
+use crate::{Counts, DropReason, Endpoint, Engine, Outbox, PortId};
 use host::Host;
 use network::Network;
 use node::{AnyEngine, EngineNode, Node, Probe};
@@ -291,6 +291,20 @@ impl Sim {
     #[must_use]
     pub const fn lost(&self) -> &Counts {
         self.network.counts()
+    }
+
+    /// What was lost in all, between the nodes and by the engines.
+    #[must_use]
+    pub fn losses(&self) -> BTreeMap<DropReason, u64> {
+        let mut losses = BTreeMap::new();
+        let engines = self.nodes.iter().filter_map(|node| match node {
+            Node::Engine(engine) => Some(engine.out.counts()),
+            _ => None,
+        });
+        for (why, count) in engines.chain([self.lost()]).flat_map(Counts::by_reason) {
+            *losses.entry(why).or_default() += count;
+        }
+        losses
     }
 
     /// Looks at an engine.

@@ -193,7 +193,8 @@ impl Line {
     fn pop(&mut self, now: Instant, out: &mut Outbox) -> Option<PacketBuf> {
         match self {
             Self::Plain(flying) => {
-                flying.pop_front_if(|(due, _)| *due <= now).map(|(_, packet)| packet)
+                flying.front().filter(|(due, _)| *due <= now)?;
+                flying.pop_front().map(|(_, packet)| packet)
             }
             Self::Emulated(link) => link.pop(now, out),
         }

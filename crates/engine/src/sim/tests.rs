@@ -1,6 +1,6 @@
 use super::*;
 use crate::DropReason;
-use crate::netem::Delay;
+use crate::netem::{Delay, Loss};
 use adit_packet::{Gso, VnetHeader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::ToString;
@@ -309,6 +309,27 @@ fn a_wire_with_a_profile_is_as_slow_as_it_says() {
     assert_eq!(sim.rtt(second), Some(Duration::from_millis(50)));
     assert_eq!(sim.report(b).unwrap().asked, delay(30));
     assert!(sim.report(a).is_some());
+}
+
+#[test]
+fn a_wire_that_loses_is_the_same_for_the_same_seed() {
+    let profile = Profile {
+        delay: Delay::constant(Duration::from_millis(2)),
+        loss: Loss::Random { share: 0.02 },
+        ..Profile::default()
+    };
+    let run = |seed| {
+        let mut sim = Sim::new(seed);
+        let config = HostConfig::new("192.0.2.1/24").with_super_packets();
+        let (a, b) = (sim.host("a", config), sim.host("b", "192.0.2.2/24"));
+        sim.wire_through(a, b, [&profile, &profile]);
+        transfer(&mut sim, a, b, "192.0.2.2:80", 300_000);
+        assert!(sim.lost().by_reason().any(|(why, _)| why == DropReason::Loss));
+        assert_eq!(sim.lost().by_reason().count(), 1);
+        sim.trace_hash()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
 }
 
 #[test]
