@@ -64,9 +64,8 @@ pub(crate) fn random_profile(random: &mut Random) -> Profile {
         };
     }
     if random.chance(40) {
-        profile.rate = Rate::Fixed(Bitrate::from_bits_per_second(
-            1_000_000 * (1 + u64::from(number(random, 100))),
-        ));
+        let kilobits = random.pick(&[300, 1000, 10_000, 100_000]);
+        profile.rate = Rate::Fixed(Bitrate::from_bits_per_second(kilobits * 1000));
         profile.queue = random_queue(random);
     }
     if random.chance(20) {
@@ -82,10 +81,12 @@ pub(crate) fn random_profile(random: &mut Random) -> Profile {
 }
 
 fn random_queue(random: &mut Random) -> Queue {
+    // A scenario is short: a standing queue shows within a millisecond.
+    let codel = CoDel { target: Duration::from_micros(100), interval: Duration::from_micros(1000) };
     let discipline = match random.below(3) {
         0 => Discipline::DropTail,
-        1 => Discipline::CoDel(CoDel::default()),
-        _ => Discipline::FqCoDel(FqCoDel { flows: 16, ..FqCoDel::default() }),
+        1 => Discipline::CoDel(codel),
+        _ => Discipline::FqCoDel(FqCoDel { codel, flows: 16, ..FqCoDel::default() }),
     };
     Queue {
         limit: match random.below(3) {
@@ -150,12 +151,12 @@ fn random_port(random: &mut Random) -> PortConfig {
             _ => VlanMode::Tunnel(twenty),
         };
     }
-    port.isolated = random.chance(10);
+    port.isolated = random.chance(25);
     port.sticky = random.chance(10);
     port.group = random.chance(10).then_some(GroupId(1));
     if random.chance(15) {
         port.guard = GuardConfig {
-            addresses: vec![IpPrefix::new([192, 0, 2, 0].into(), 24).unwrap()],
+            addresses: vec![IpPrefix::new([192, 0, 2, 0].into(), random.pick(&[24, 31])).unwrap()],
             arp: random.chance(50),
             nd: random.chance(50),
             no_dhcp_server: random.chance(50),
