@@ -96,6 +96,7 @@ mod tests {
             acknowledgment: 0,
             flags,
             window: 1000,
+            checksum: 0,
             urgent: 0,
         };
         let ip = Ipv4Header {

@@ -175,12 +175,8 @@ impl Peer {
             && self.sessions.current.as_ref().is_some_and(|session| session.can_send(now, timing))
     }
 
-    /// Sends what waited for a session; if nothing did, a keepalive, which confirms the session to a
-    /// responder (NDSS 2017, 5.4.6: "the first transport message").
-    pub(super) fn send_queue(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
-        if self.queue.is_empty() {
-            return self.send_keepalive(shared, now, out);
-        }
+    /// Sends what waited for a session.
+    fn send_queue(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         while let Some(packet) = self.queue.pop_front() {
             shared.queued = shared.queued.saturating_sub(1);
             self.send_now(shared, now, packet, out);
@@ -199,10 +195,17 @@ impl Peer {
     /// Starts a handshake unless one was started a moment ago (NDSS 2017, 6.4: at most one in
     /// Rekey-Timeout).
     pub(super) fn want_session(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
-        let least = shared.config.timing.rekey_timeout;
-        if self.last_initiation.is_none_or(|last| now.since(last) >= least) {
-            self.timers.attempt = None;
-            self.initiate(shared, now, out);
+        let earliest = self.last_initiation.map(|last| last + shared.config.timing.rekey_timeout);
+        match earliest.filter(|&earliest| earliest > now) {
+            None => {
+                self.timers.attempt = None;
+                self.initiate(shared, now, out);
+            }
+            Some(earliest) if self.timers.retry.is_none() => {
+                self.timers.retry = Some(earliest + shared.jitter());
+                self.timers.attempt = Some(Attempt::new(now));
+            }
+            Some(_) => {}
         }
         self.plan(shared);
     }
@@ -222,8 +225,7 @@ impl Peer {
         let Some((initiated, message)) = made else { return shared.free([Some(index)]) };
         self.initiated = Some(initiated);
         self.last_initiation = Some(now);
-        let attempt = Attempt { since: now, reported: now, hurried: false };
-        self.timers.attempt.get_or_insert(attempt);
+        self.timers.attempt.get_or_insert(Attempt::new(now));
         let jitter = shared.jitter();
         self.timers.retry = Some(now + shared.config.timing.rekey_timeout + jitter);
         self.timers.sent(now, self.config.persistent_keepalive);
@@ -260,6 +262,10 @@ impl Peer {
         let gone = self.sessions.begin(session);
         shared.free(gone);
         self.timers.completed();
+        if self.queue.is_empty() {
+            // The responder may send once it has heard from us in the session (NDSS 2017, 5.4.6).
+            self.send_keepalive(shared, now, out);
+        }
         self.connected(shared, now, out);
     }
 
@@ -341,9 +347,6 @@ impl Peer {
         shared.wakes.plan(self.slot, &mut self.planned, next);
     }
 
-    pub(super) fn held(&self) -> usize {
-        self.queue.len()
-    }
 
     pub(super) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {
         PeerStatus {

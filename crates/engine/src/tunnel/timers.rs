@@ -38,6 +38,12 @@ pub(super) struct Attempt {
     pub(super) hurried: bool,
 }
 
+impl Attempt {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { since: now, reported: now, hurried: false }
+    }
+}
+
 impl Timers {
     /// The next moment at which something is due.
     pub(super) fn next(&self) -> Option<Instant> {

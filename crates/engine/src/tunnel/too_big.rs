@@ -126,7 +126,7 @@ mod tests {
         let answer = answer(&packet, 1380, &mut outbox()).unwrap();
         let ip = Ipv4::parse(answer.bytes()).unwrap();
         assert!(ip.has_valid_checksum());
-        assert_eq!(ip.destination(), core::net::Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(ip.destination(), Ipv4Addr::new(192, 0, 2, 1));
         assert!(icmp::has_valid_checksum_v4(ip.payload()));
         let icmp = Icmp::parse(ip.payload()).unwrap();
         assert_eq!(icmp.header().mtu_v4(), Some(1380));
