@@ -32,6 +32,7 @@ mod link;
 mod loss;
 mod opportunities;
 mod pattern;
+mod presets;
 mod profile;
 mod queue;
 mod random;
@@ -50,6 +51,7 @@ pub use file::{FILE_LEN_MAX, ParseError};
 pub use link::Link;
 pub use opportunities::Opportunities;
 pub use pattern::LossPattern;
+pub use presets::Preset;
 pub use profile::{
     Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, GilbertElliott, Jitter, Limits, Loss,
     Outage, Overhead, Profile, ProfileError, Queue, QueueLimit, Rate, Reorder,
