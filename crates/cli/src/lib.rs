@@ -21,6 +21,8 @@ mod run;
 #[allow(dead_code, reason = "its users come one by one")]
 mod tunnel;
 
+mod supervise;
+
 use clap::Parser;
 use commands::{Cli, Context};
 use error::{Error, Exit};

@@ -19,6 +19,7 @@
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
+//! | `recording` | a file for the copies of a mirror |
 //! | `listener`, `udp` | sockets that several ports share |
 //! | `framing`, `vxlan_header` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
@@ -33,6 +34,7 @@ mod namespaces;
 mod open;
 mod port;
 mod reactor;
+mod recording;
 mod runner;
 mod serve;
 mod signals;

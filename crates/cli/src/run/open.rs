@@ -3,6 +3,7 @@
 use super::device::DevicePort;
 use super::interface::InterfacePort;
 use super::port::Io;
+use super::recording::RecordingPort;
 use super::spec::{DeviceSpec, InterfaceSpec};
 use super::{Port, PortKind, PortSpec};
 use crate::commands::open_netns;
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 use adit::netlink::HardwareType;
 use adit::{Create, DeviceOptions, Endian, Link, Mode, Netns, OffloadChoice, VnetFormat, VnetLen};
 use std::io;
+use std::path::Path;
 
 /// How many packets may wait for us at a device that we make: twice the kernel's 500, for a burst of
 /// 64 super-packets cut up for somebody is more than that.
@@ -50,6 +52,20 @@ impl Port {
         let name = format!("{kind}:{}", info.name);
         let port = DevicePort::new(device).map_err(|error| Error::io("use", &name, &error))?;
         Ok(Self::new(name, Some(info.mtu), Io::Device(Box::new(port))))
+    }
+}
+
+impl Port {
+    /// A port that writes what is sent there to a pcapng file of Ethernet frames, of each at most
+    /// `snap_len` bytes; the file tells of `filter`.
+    ///
+    /// # Errors
+    /// What open(2) and write(2) say.
+    pub(crate) fn recording(path: &Path, snap_len: u32, filter: Option<String>) -> Result<Self> {
+        let writer = crate::commands::capture::writer();
+        let port = RecordingPort::open(path, snap_len, filter, writer)
+            .map_err(|error| crate::commands::capture::record_error(&error))?;
+        Ok(Self::new(path.display().to_string(), None, Io::Recording(Box::new(port))))
     }
 }
 

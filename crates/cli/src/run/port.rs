@@ -5,6 +5,7 @@ use super::device::DevicePort;
 use super::egress::HEADERS_LEN_MAX;
 use super::interface::InterfacePort;
 use super::namespaces::NamespaceName;
+use super::recording::RecordingPort;
 use adit::Netns;
 use adit::netlink::LinkInfo;
 use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
@@ -23,6 +24,7 @@ pub(crate) struct Port {
 pub(super) enum Io {
     Device(Box<DevicePort>),
     Interface(Box<InterfacePort>),
+    Recording(Box<RecordingPort>),
 }
 
 impl Port {
@@ -55,6 +57,7 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.recv(cx),
             Io::Interface(port) => port.recv(cx),
+            Io::Recording(_) => Recv::Nothing,
         }
     }
 
@@ -65,6 +68,7 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.send(cx, batch),
             Io::Interface(port) => port.send(cx, batch),
+            Io::Recording(port) => port.send(cx, batch),
         }
     }
 
@@ -73,6 +77,7 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.flush(cx),
             Io::Interface(port) => port.flush(cx),
+            Io::Recording(port) => port.flush(),
         }
     }
 
@@ -81,20 +86,21 @@ impl Port {
         match &self.io {
             Io::Device(port) => port.is_waiting(),
             Io::Interface(port) => port.is_waiting(),
+            Io::Recording(_) => false,
         }
     }
 
     /// Whether [`Self::recv`] has more without its descriptor being ready.
     pub(super) fn has_more(&self) -> bool {
         match &self.io {
-            Io::Device(_) | Io::Interface(_) => false,
+            Io::Device(_) | Io::Interface(_) | Io::Recording(_) => false,
         }
     }
 
     /// When [`Self::recv`] or [`Self::flush`] is to be called even if no descriptor is ready.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.io {
-            Io::Device(_) | Io::Interface(_) => None,
+            Io::Device(_) | Io::Interface(_) | Io::Recording(_) => None,
         }
     }
 
@@ -103,13 +109,14 @@ impl Port {
         match &self.io {
             Io::Device(port) => Some(port.fd()),
             Io::Interface(port) => Some(port.fd()),
+            Io::Recording(_) => None,
         }
     }
 
     /// The descriptor to write to, where it is another one.
     pub(super) fn write_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.io {
-            Io::Device(_) | Io::Interface(_) => None,
+            Io::Device(_) | Io::Interface(_) | Io::Recording(_) => None,
         }
     }
 
@@ -118,6 +125,7 @@ impl Port {
         match &self.io {
             Io::Device(port) => Some(port.device.info()),
             Io::Interface(port) => Some(port.link.info()),
+            Io::Recording(_) => None,
         }
     }
 
@@ -126,6 +134,7 @@ impl Port {
         match &self.io {
             Io::Device(port) => Some(port.device.netns()),
             Io::Interface(port) => port.netns.try_clone().ok().map(Ok),
+            Io::Recording(_) => None,
         }
     }
 
@@ -139,6 +148,7 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.close(pool),
             Io::Interface(port) => port.close(pool),
+            Io::Recording(port) => port.close(pool),
         }
     }
 }
