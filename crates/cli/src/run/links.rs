@@ -33,9 +33,9 @@ fn is_up(info: &LinkInfo) -> bool {
 }
 
 impl<E: Engine> Runner<E> {
-    /// Listens for what happens to the link of a port. Where that is not allowed, nothing is told
-    /// but that it is gone.
-    pub(super) fn follow_link(&mut self, id: PortId) -> io::Result<()> {
+    /// Listens for what happens to the link of a port, which `was_up` as far as the owner knows.
+    /// Where that is not allowed, nothing is told but that it is gone.
+    pub(super) fn follow_link(&mut self, id: PortId, was_up: bool) -> io::Result<()> {
         let Some((port, _)) = self.port(id) else { return Ok(()) };
         let Some(Ok(netns)) = port.netns() else { return Ok(()) };
         let place = self.links.iter().position(|links| {
@@ -49,12 +49,12 @@ impl<E: Engine> Runner<E> {
         let Some(Ok(info)) = self.port(id).and_then(|(port, _)| port.link_info()) else {
             return Ok(());
         };
-        let is_up = is_up(&info);
-        if let Some(Some(links)) = self.links.get_mut(place) {
-            links.ports.push(LinkedPort { id, index: info.index, is_up });
+        let port = LinkedPort { id, index: info.index, is_up: is_up(&info) };
+        if port.is_up != was_up {
+            self.events.push_back(state(&port));
         }
-        if !is_up {
-            self.events.push_back(Event::PortDown(id));
+        if let Some(Some(links)) = self.links.get_mut(place) {
+            links.ports.push(port);
         }
         Ok(())
     }
@@ -134,11 +134,7 @@ impl<E: Engine> Runner<E> {
                     links.ports.iter().any(|port| port.id == id && port.is_up)
                 });
             self.unfollow_link(id);
-            let before = self.events.len();
-            let _ = self.follow_link(id);
-            if !was_up && self.events.len() > before {
-                self.events.pop_back();
-            }
+            let _ = self.follow_link(id, was_up);
             return;
         }
         if let Some(Some(links)) = self.links.get_mut(place)
@@ -155,7 +151,7 @@ impl<E: Engine> Runner<E> {
         let Some(links) = self.links.get_mut(place).and_then(Option::take) else { return };
         self.reactor.remove(&links.monitor);
         for port in links.ports {
-            let _ = self.follow_link(port.id);
+            let _ = self.follow_link(port.id, port.is_up);
         }
     }
 

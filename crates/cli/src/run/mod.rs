@@ -16,6 +16,7 @@
 //! | file | what |
 //! |---|---|
 //! | `runner`, `serve`, `deliver` | the loop, its way in and its way out |
+//! | `netem` | emulated links between a port and the engine |
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
@@ -31,6 +32,7 @@ mod event;
 mod interface;
 mod links;
 mod namespaces;
+mod netem;
 mod open;
 mod port;
 mod reactor;
@@ -41,6 +43,7 @@ mod signals;
 mod spec;
 
 pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
+pub(crate) use netem::PortNetem;
 pub(crate) use open::Opened;
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};

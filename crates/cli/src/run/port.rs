@@ -97,6 +97,13 @@ impl Port {
         }
     }
 
+    /// Whether [`Self::next_timeout`] may ever be something.
+    pub(super) fn is_timed(&self) -> bool {
+        match &self.io {
+            Io::Device(_) | Io::Interface(_) => false,
+        }
+    }
+
     /// When [`Self::recv`] or [`Self::flush`] is to be called even if no descriptor is ready.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.io {

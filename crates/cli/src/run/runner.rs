@@ -2,6 +2,7 @@
 
 use super::clock::{self, Timer};
 use super::links::Links;
+use super::netem::{self, PortNetem};
 use super::port::{Cx, Kit};
 use super::reactor::{Reactor, Ready, Source};
 use super::signals::Signals;
@@ -46,6 +47,7 @@ pub(crate) struct Runner<E> {
 /// A port in its place.
 pub(super) struct Slot {
     pub(super) port: Port,
+    pub(super) netem: PortNetem,
     pub(super) number: u32,
     pub(super) counters: PortCounters,
     /// Whether its descriptor is waited for to take more.
@@ -141,24 +143,26 @@ impl<E: Engine> Runner<E> {
         if port.namespace().is_some() {
             self.namespace_check.get_or_insert(self.now);
         }
-        let slot = Slot { port, number, counters, is_armed: false };
+        let slot = Slot { port, netem: PortNetem::default(), number, counters, is_armed: false };
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(Box::new(slot));
         }
+        self.time(id);
         self.again.push(id);
         // A sandbox may forbid netlink: then nobody is told that a link is down.
-        let _ = self.follow_link(id);
+        let _ = self.follow_link(id, true);
         Ok(())
     }
 
     /// Takes a port out and closes it; what waited there is lost. `None` if there is none.
     pub(crate) fn detach(&mut self, id: PortId) -> Option<PortCounters> {
         let slot = self.slots.get_mut(usize::from(id.0))?.take()?;
-        let Slot { mut port, counters, .. } = *slot;
+        let Slot { mut port, mut netem, counters, .. } = *slot;
         for fd in [port.fd(), port.write_fd()].into_iter().flatten() {
             self.reactor.remove(fd);
         }
         port.close(self.out.pool());
+        netem::empty(&mut netem, &mut self.out);
         self.unfollow_link(id);
         self.timed.retain(|&timed| timed != id);
         self.again.retain(|&again| again != id);
@@ -262,10 +266,10 @@ impl<E: Engine> Runner<E> {
 
     /// The earliest moment at which something is to be done.
     fn next_timeout(&self) -> Option<Instant> {
-        let ports = self
-            .timed
-            .iter()
-            .filter_map(|id| self.slots.get(usize::from(id.0))?.as_ref()?.port.next_timeout());
+        let ports = self.timed.iter().filter_map(|id| {
+            let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
+            [slot.port.next_timeout(), slot.netem.next_timeout()].into_iter().flatten().min()
+        });
         let own = [self.engine.next_timeout(), self.alarm, self.namespace_check];
         ports.chain(own.into_iter().flatten()).min()
     }
@@ -281,6 +285,7 @@ impl<E: Engine> Runner<E> {
         }
         self.check_namespaces();
         self.flush();
+        self.run_timed();
     }
 
     /// A number that no port or socket had before, as far back as events may be on their way.
@@ -309,8 +314,20 @@ impl<E: Engine> Runner<E> {
         }
     }
 
-    /// Sends `self.batch` to a port.
+    /// Sends `self.batch` to a port, through its link if it has one.
     fn deliver(&mut self, id: PortId) {
+        let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else {
+            return self.send_batch(id);
+        };
+        for packet in self.batch.drain(..) {
+            link.push(self.now, packet, &mut self.out);
+        }
+        self.run_egress(id);
+    }
+
+    /// Sends `self.batch` to a port.
+    pub(super) fn send_batch(&mut self, id: PortId) {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
             return self.batch.give_all(self.out.pool());

@@ -40,7 +40,12 @@ impl<E: Engine> Runner<E> {
                     slot.counters.received += 1;
                     slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
                     chunk += packet.len();
-                    self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
+                    if let Some(link) = &mut slot.netem.ingress {
+                        link.push(self.now, packet, &mut self.out);
+                        self.run_ingress(id);
+                    } else {
+                        self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
+                    }
                     if chunk >= CHUNK_LEN {
                         self.flush();
                         self.now = clock::now();

@@ -241,6 +241,7 @@ fn blocked_cause(blocked: Option<Blocked>) -> Option<LoopCause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     const PROBE: Probe = Probe {
         name: 0x0102_0304_0506_0708,

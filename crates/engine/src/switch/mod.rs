@@ -352,3 +352,6 @@ impl Switch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,3 +202,28 @@ fn a_namespace_that_is_deleted_is_one_event_and_dies() {
     assert_eq!(ours.filter(|link| link.to_str() == Some(&name)).count(), 0);
     drop(running);
 }
+
+#[test]
+fn a_port_with_links_delays_both_ways() {
+    use adit_engine::netem::{Delay, Link, Profile, Seed};
+    use std::time::{Duration, Instant};
+    enter();
+    let (running, a, b) = two_taps();
+    echo(&a, &b, v4(2), 100);
+    running.with(|runner, _| {
+        let way = Duration::from_millis(30);
+        let profile = Profile { delay: Delay::constant(way), ..Profile::default() };
+        let link = || Some(Box::new(Link::new(&profile, Seed::new(1)).unwrap()));
+        let netem = crate::run::PortNetem { ingress: link(), egress: link() };
+        runner.set_netem(adit_engine::PortId(1), netem);
+    });
+    let start = Instant::now();
+    echo(&a, &b, v4(2), 100);
+    assert!(start.elapsed() >= Duration::from_millis(60), "{:?}", start.elapsed());
+    running.with(|runner, _| {
+        let port = adit_engine::PortId(1);
+        assert!(runner.netem_mut(port).unwrap().ingress.is_some());
+        assert!(runner.set_netem(port, crate::run::PortNetem::default()).is_some());
+    });
+    echo(&a, &b, v4(2), 100);
+}
