@@ -98,6 +98,10 @@ pub struct Switch {
     /// The slot of the table at which the sweep goes on.
     sweep_at: usize,
     table_full_told: Option<Instant>,
+    /// Since when and until when an address flapped.
+    flapping: Option<(Instant, Instant)>,
+    /// When the frames of a loop that was cut have come in.
+    drained_at: Instant,
 }
 
 /// Where a frame goes.
