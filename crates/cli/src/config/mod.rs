@@ -21,6 +21,7 @@
 //! [`Source::words`].
 
 pub(crate) mod lab;
+pub(crate) mod netem;
 pub(crate) mod port;
 mod problem;
 pub(crate) mod profile;

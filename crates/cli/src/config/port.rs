@@ -203,11 +203,11 @@ impl Rest {
     }
 }
 
-fn read_netem(table: &mut Table<'_>, value: &Value<'_>) -> Option<Netem> {
+fn read_netem<'a>(table: &Table<'a>, value: &Value<'a>) -> Option<Netem> {
     if value.as_text() == Some("none") {
         return Some(Netem::None);
     }
-    let profiles = profile::of_value(value, table.problems());
+    let profiles = profile::of_value("netem", value, table.problems());
     profiles.map(|profiles| Netem::Profiles(Box::new(profiles)))
 }
 

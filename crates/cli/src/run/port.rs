@@ -100,7 +100,7 @@ impl Port {
     /// Whether [`Self::next_timeout`] may ever be something.
     pub(super) fn is_timed(&self) -> bool {
         match &self.io {
-            Io::Device(_) | Io::Interface(_) => false,
+            Io::Device(_) | Io::Interface(_) | Io::Recording(_) => false,
         }
     }
 
