@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct Lab {
     /// How it is called.
     pub(crate) name: Option<Name>,
+    /// What the links of its ports draw their decisions from; `None`: any.
+    pub(crate) seed: Option<u64>,
     /// The switch itself; its mirrors are those of [`Self::mirrors`].
     pub(crate) switch: SwitchConfig,
     /// Its ports, each with a name of its own.
@@ -147,12 +149,13 @@ impl Lab {
     pub(crate) fn of_source(source: &Source, problems: &Problems) -> Self {
         let mut table = source.parse(problems);
         let name = table.get("name", parsed("a name"));
+        let seed = table.get("seed", integer(0..=u64::MAX));
         let switch = table.table("switch").map(|mut table| {
             let switch = read_switch(&mut table, SwitchConfig::default());
             table.finish();
             switch
         });
-        let mut lab = Self { name, switch: switch.unwrap_or_default(), ..Self::default() };
+        let mut lab = Self { name, seed, switch: switch.unwrap_or_default(), ..Self::default() };
         for mut table in table.tables("port") {
             let port = WantedPort::from_table(&mut table);
             if let Some(port) = port {

@@ -1,5 +1,6 @@
 //! What programs that run tell at their control sockets, and how it is printed.
 
+use crate::config::profile::{Profiles, to_json};
 use adit_engine::switch::{
     FdbEntry, FdbKind, MirrorDirection, PortConfig, PortCounters, PortState, SwitchConfig, TagKind,
     VlanMode, VlanSet,
@@ -68,11 +69,42 @@ pub(crate) struct Port {
     pub(crate) storm: Storm,
     /// What its cable is like; not there if it is perfect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) netem: Option<String>,
+    pub(crate) netem: Option<Netem>,
     /// What came in.
     pub(crate) ingress: Counters,
     /// What went out.
     pub(crate) egress: Counters,
+}
+
+/// What a link is asked to be like: the keys that a profile has, those only that are not as in a
+/// perfect one.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Netem {
+    /// From the first port to the second; into a switch.
+    pub(crate) a_to_b: Keys,
+    /// From the second port to the first; out of a switch.
+    pub(crate) b_to_a: Keys,
+}
+
+/// Keys of a profile, each with its value as a text.
+pub(crate) type Keys = serde_json::Map<String, serde_json::Value>;
+
+impl Netem {
+    /// What is told of these profiles.
+    pub(crate) fn new(profiles: &Profiles) -> Self {
+        Self { a_to_b: to_json(&profiles.a_to_b), b_to_a: to_json(&profiles.b_to_a) }
+    }
+}
+
+/// `delay=20ms loss=1%`, or that there is nothing.
+pub(crate) fn keys_text(keys: &Keys) -> String {
+    if keys.is_empty() {
+        return "perfect".to_owned();
+    }
+    let one = |(key, value): (&String, &serde_json::Value)| {
+        format!("{key}={}", value.as_str().unwrap_or_default())
+    };
+    keys.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a port takes part.

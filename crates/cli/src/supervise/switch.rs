@@ -3,12 +3,14 @@
 use super::{CONTROL, Event as Told, Numbers, Panel, model};
 use crate::config::lab::{Lab, MirrorTo, StaticAddress, WantedMirror, resolve_among};
 use crate::config::port::WantedPort;
+use crate::config::profile::Profiles;
 use crate::config::{Problems, Source};
 use crate::control::{Name, Status, notify};
 use crate::error::{Error, Exit, Result};
 use crate::output::Output;
-use crate::run::{Event, Flow, Gone, Handler, Opened, Port, Runner, Signal};
+use crate::run::{Event, Flow, Gone, Handler, Opened, Port, PortNetem, Runner, Signal};
 use adit_engine::PortId;
+use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, Mirror, PortConfig, Switch, SwitchConfig, SwitchEvent};
 use adit_packet::{Pool, PoolConfig};
 use std::path::PathBuf;
@@ -121,6 +123,10 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
         plan,
         lab: Lab { switch: lab.switch.clone(), ..Lab::default() },
         numbers: Numbers::default(),
+        seed: match lab.seed {
+            Some(seed) => seed,
+            None => random()?,
+        },
         ports: Vec::new(),
         mirrors: Vec::new(),
     };
@@ -151,6 +157,8 @@ pub(super) struct Supervisor {
     /// What was read last.
     pub(super) lab: Lab,
     numbers: Numbers,
+    /// What the links of ports draw their decisions from.
+    seed: u64,
     pub(super) ports: Vec<Running>,
     pub(super) mirrors: Vec<RunningMirror>,
 }
@@ -268,7 +276,39 @@ impl Supervisor {
             runner.engine_mut().remove_port(id);
             return Err(Error::io("use", mtu_name, &error));
         }
+        self.set_netem(runner, id, running.wanted.netem.as_ref())?;
         Ok(id)
+    }
+
+    /// Makes the cable of a port what it is to be; what is in it stays in it where it can.
+    fn set_netem(
+        &self,
+        runner: &mut Runner<Switch>,
+        id: PortId,
+        wanted: Option<&Profiles>,
+    ) -> Result<()> {
+        let wrong = |error| Error::new(Exit::Usage, &super::switch_api::PORT, error);
+        let now = runner.now();
+        let Some(links) = runner.netem_mut(id) else { return Ok(()) };
+        let Some(wanted) = wanted else {
+            if links.ingress.is_some() || links.egress.is_some() {
+                runner.set_netem(id, PortNetem::default());
+            }
+            return Ok(());
+        };
+        if let (Some(ingress), Some(egress)) = (&mut links.ingress, &mut links.egress) {
+            ingress.set(now, &wanted.a_to_b).map_err(wrong)?;
+            return egress.set(now, &wanted.b_to_a).map_err(wrong);
+        }
+        let seed = Seed::new(self.seed);
+        let link = |profile, direction| {
+            let number = u32::from(id.0) * 2 + direction;
+            Link::new(profile, seed.direction(number)).map(Box::new).map(Some).map_err(wrong)
+        };
+        let links =
+            PortNetem { ingress: link(&wanted.a_to_b, 0)?, egress: link(&wanted.b_to_a, 1)? };
+        runner.set_netem(id, links);
+        Ok(())
     }
 
     /// Takes a port away.
@@ -286,20 +326,24 @@ impl Supervisor {
         at: usize,
         wanted: WantedPort,
     ) -> Result<()> {
-        let Some(running) = self.ports.get_mut(at) else { return Ok(()) };
+        let Some(running) = self.ports.get(at) else { return Ok(()) };
         let is_group = running.ends.len() > 1;
         let first = running.ends.first().map(|(first, _)| *first).filter(|_| is_group);
         for (id, _) in &running.ends {
             let config = end_config(&wanted.config, first);
-            if runner.engine().port_config(*id) == Some(&config) {
-                continue;
+            if runner.engine().port_config(*id) != Some(&config) {
+                runner
+                    .engine_mut()
+                    .set_port(*id, config)
+                    .map_err(|error| Error::new(Exit::Usage, &super::switch_api::PORT, error))?;
             }
-            runner
-                .engine_mut()
-                .set_port(*id, config)
-                .map_err(|error| Error::new(Exit::Usage, &super::switch_api::PORT, error))?;
+            if running.wanted.netem != wanted.netem {
+                self.set_netem(runner, *id, wanted.netem.as_ref())?;
+            }
         }
-        running.wanted = wanted;
+        if let Some(running) = self.ports.get_mut(at) {
+            running.wanted = wanted;
+        }
         self.set_mirrors(runner)
     }
 

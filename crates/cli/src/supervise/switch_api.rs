@@ -112,6 +112,7 @@ impl Supervisor {
             let (state, counters) = (engine.port_state(*id), engine.counters(*id));
             let names = (name.as_str(), wanted.text.as_str());
             let mut port = model::port(names, config, state, counters, runner.port(*id));
+            port.netem = wanted.netem.as_ref().map(model::Netem::new);
             port.fdb_entries = engine.fdb().filter(|entry| entry.port == *id).count();
             port
         };
@@ -320,7 +321,9 @@ pub(crate) fn port_text(output: &Output, port: &model::Port) -> String {
         lines.push(format!("  guards     {}", words.join(", ")));
     }
     if let Some(netem) = &port.netem {
-        lines.push(format!("  link       {}", clean(netem)));
+        for (way, keys) in [("link in", &netem.a_to_b), ("link out", &netem.b_to_a)] {
+            lines.push(format!("  {way:<10} {}", clean(&model::keys_text(keys))));
+        }
     }
     for (name, counters) in [("in", &port.ingress), ("out", &port.egress)] {
         let drops = counters.drops.iter().map(|(why, count)| format!("; {count} dropped: {why}"));
