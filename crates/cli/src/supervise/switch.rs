@@ -8,7 +8,9 @@ use crate::config::{Problems, Source};
 use crate::control::{Name, Status, notify};
 use crate::error::{Error, Exit, Result};
 use crate::output::Output;
-use crate::run::{Event, Flow, Gone, Handler, Opened, Port, PortNetem, Runner, Signal};
+use crate::run::{
+    Event, Flow, Gone, Handler, Listener, ListenerId, Opened, Port, PortNetem, Runner, Signal,
+};
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, Mirror, PortConfig, Switch, SwitchConfig, SwitchEvent};
@@ -21,6 +23,10 @@ const SNAP_LEN: u32 = 1 << 18;
 
 /// How often the engine is asked for news, and recordings are written: both are for people.
 const NEWS_EVERY: Duration = Duration::from_secs(1);
+
+/// The most guests at one listener: far more than one machine runs, and far fewer than a switch has
+/// ports.
+const GUESTS_MAX: usize = 512;
 
 /// Groups that come from a port with several ends begin here; those of users are below.
 const OWN_GROUPS: u16 = 0x8000;
@@ -168,8 +174,18 @@ pub(super) struct Running {
     pub(super) wanted: WantedPort,
     /// Its ports of the engine, each with its own name.
     pub(super) ends: Vec<(PortId, String)>,
+    /// Where further ends may come from.
+    pub(super) listener: Option<ListenerId>,
+    /// How many have come.
+    guests: u64,
     /// Why it is there no more.
     pub(super) gone: Option<String>,
+}
+
+impl Running {
+    fn new(wanted: WantedPort) -> Self {
+        Self { wanted, ends: Vec::new(), listener: None, guests: 0, gone: None }
+    }
 }
 
 /// A mirror that is there.
@@ -229,7 +245,10 @@ impl Supervisor {
                 return Err(Error::new(Exit::Conflict, &super::switch_api::PORT, message));
             }
         }
-        let Opened::Ports(opened) = wanted.spec.open()?;
+        let opened = match wanted.spec.open()? {
+            Opened::Ports(ports) => ports,
+            Opened::Listener(listener) => return self.add_listener(runner, wanted, listener),
+        };
         let is_one = opened.len() == 1;
         // The kernel chose the name of a device that was asked for by a pattern.
         if let [only] = opened.as_slice()
@@ -237,7 +256,7 @@ impl Supervisor {
         {
             only.name().clone_into(&mut wanted.name);
         }
-        let mut running = Running { wanted, ends: Vec::new(), gone: None };
+        let mut running = Running::new(wanted);
         for port in opened {
             let name = if is_one { running.wanted.name.clone() } else { port.name().to_owned() };
             let end = self.attach(runner, &running, port, !is_one);
@@ -253,6 +272,58 @@ impl Supervisor {
         self.ports.push(running);
         self.restore_statics(runner);
         self.set_mirrors(runner)
+    }
+
+    fn add_listener(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        wanted: WantedPort,
+        listener: Listener,
+    ) -> Result<()> {
+        let listener = runner
+            .listen(listener)
+            .map_err(|error| Error::io("listen at", &wanted.name, &error))?;
+        self.ports.retain(|port| port.wanted.name != wanted.name);
+        self.ports.push(Running { listener: Some(listener), ..Running::new(wanted) });
+        Ok(())
+    }
+
+    /// Somebody came to a listener: a port of its own.
+    fn accepted(&mut self, runner: &mut Runner<Switch>, listener: ListenerId, port: Port) {
+        let Some(at) = self.ports.iter().position(|port| port.listener == Some(listener)) else {
+            return;
+        };
+        let mut running = self.ports.remove(at);
+        if running.ends.len() >= GUESTS_MAX {
+            let message = format!("{}: one more than {GUESTS_MAX} guests", running.wanted.name);
+            self.panel.tell(&Told::Failed { message });
+        } else {
+            running.guests += 1;
+            let name = format!("{}#{}", running.wanted.name, running.guests);
+            match self.attach(runner, &running, port, false) {
+                Ok(id) => {
+                    running.ends.push((id, name.clone()));
+                    self.panel.tell(&Told::PortAdded { port: name });
+                }
+                Err(error) => self.panel.failed(&name, &error),
+            }
+        }
+        self.ports.insert(at, running);
+        if let Err(error) = self.set_mirrors(runner) {
+            self.panel.failed("a mirror cannot be as it was", &error);
+        }
+    }
+
+    fn listener_gone(&mut self, listener: ListenerId, why: String) {
+        let Some(port) = self.ports.iter_mut().find(|port| port.listener == Some(listener)) else {
+            return;
+        };
+        port.listener = None;
+        if port.ends.is_empty() {
+            port.gone = Some(why.clone());
+        }
+        let port = port.wanted.name.clone();
+        self.panel.tell(&Told::PortGone { port, reason: why });
     }
 
     fn attach(
@@ -327,7 +398,7 @@ impl Supervisor {
         wanted: WantedPort,
     ) -> Result<()> {
         let Some(running) = self.ports.get(at) else { return Ok(()) };
-        let is_group = running.ends.len() > 1;
+        let is_group = running.ends.len() > 1 && running.listener.is_none();
         let first = running.ends.first().map(|(first, _)| *first).filter(|_| is_group);
         for (id, _) in &running.ends {
             let config = end_config(&wanted.config, first);
@@ -382,7 +453,7 @@ impl Supervisor {
             MirrorTo::File(path) => {
                 let snap_len = wanted.truncate.and_then(|len| u32::try_from(len).ok());
                 let filter = wanted.filter.text();
-                let port = Port::recording(path, snap_len.unwrap_or(SNAP_LEN), filter)?;
+                let port = Port::mirror(path, snap_len.unwrap_or(SNAP_LEN), filter)?;
                 let taken =
                     |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
                 let Some(id) = self.numbers.next(taken) else {
@@ -536,7 +607,7 @@ impl Supervisor {
             runner.engine_mut().remove_port(id);
             for port in &mut self.ports {
                 port.ends.retain(|(end, _)| *end != id);
-                if port.ends.is_empty() && port.gone.is_none() {
+                if port.ends.is_empty() && port.listener.is_none() && port.gone.is_none() {
                     port.gone = Some(why.to_string());
                 }
             }
@@ -572,6 +643,12 @@ impl Handler<Switch> for Supervisor {
             Event::PortGone { port, why } => self.port_gone(runner, port, &why),
             Event::PortDown(port) => self.link(runner, port, false),
             Event::PortUp(port) => self.link(runner, port, true),
+            Event::Accepted(listener, port) => self.accepted(runner, listener, port),
+            Event::AcceptPaused(_, error) => {
+                let message = format!("nobody is accepted for a while: {error}");
+                self.panel.tell(&Told::Failed { message });
+            }
+            Event::ListenerGone(listener, error) => self.listener_gone(listener, error.to_string()),
             Event::Ready(CONTROL, _) => {
                 if let Some(mut server) = self.panel.server.take() {
                     server.serve(|request| self.answer(runner, request));
@@ -598,6 +675,9 @@ impl Handler<Switch> for Supervisor {
 }
 
 fn detach(runner: &mut Runner<Switch>, running: &Running) {
+    if let Some(listener) = running.listener {
+        runner.close_listener(listener);
+    }
     for (id, _) in &running.ends {
         runner.engine_mut().remove_port(*id);
         runner.detach(*id);

@@ -116,7 +116,14 @@ impl Supervisor {
             port.fdb_entries = engine.fdb().filter(|entry| entry.port == *id).count();
             port
         };
-        running.ends.iter().map(end).collect()
+        let mut list = Vec::new();
+        if running.listener.is_some() {
+            let names = (wanted.name.as_str(), wanted.text.as_str());
+            let port = model::port(names, &wanted.config, None, None, None);
+            list.push(model::Port { state: model::State::Listening, ..port });
+        }
+        list.extend(running.ends.iter().map(end));
+        list
     }
 
     fn addresses(&self, runner: &Runner<Switch>) -> Vec<model::Address> {

@@ -97,9 +97,12 @@ impl Switch {
         if self.is_draining() {
             return Ok(None);
         }
-        let (Some(port), Some(slot)) = (self.ports.at_mut(place), self.fdb.find_mut(key)) else {
+        let (Some(port), Some(slot)) = (self.ports.at(place), self.fdb.find_mut(key)) else {
             return Ok(None);
         };
+        if self.ports.find(slot.home).is_none_or(|home| home.closed.is_some()) {
+            slot.home = slot.port;
+        }
         let (id, from, is_full) = (port.id, slot.port, port.learned >= port.config.fdb_limit);
         let guard = &self.config.loop_guard;
         let flaps = guard.enabled.then_some(guard.flaps_per_second);

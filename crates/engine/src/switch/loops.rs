@@ -19,27 +19,24 @@ const FLAP_PATIENCE_SPREAD: u64 = 300;
 const DRAIN: Duration = Duration::from_millis(100);
 
 impl Switch {
-    /// Hears a frame for the group of probes.
-    ///
-    /// # Errors
-    ///
-    /// [`DropReason::PortBlocked`] if it is a probe of our own: there is a loop.
-    pub(super) fn hear(&mut self, place: usize, packet: &mut PacketBuf) -> Result<(), DropReason> {
+    /// Hears a frame for the group of probes; whether it is one of our own, which shows a loop.
+    pub(super) fn hears(&mut self, place: usize, packet: &mut PacketBuf) -> bool {
         let Some(receiver) = self.ports.at(place).filter(|_| self.config.loop_guard.enabled) else {
-            return Ok(());
+            return false;
         };
         if receiver.closed.is_some_and(|closed| closed != DropReason::PortBlocked) {
-            return Ok(());
+            return false;
         }
-        let Some((probe, body)) = Probe::parse(packet.bytes()) else { return Ok(()) };
+        let Some((probe, body)) = Probe::parse(packet.bytes()) else { return false };
         let sender = self.ports.find(probe.port);
-        let is_ours = sender.is_some_and(|sender| sender.loops.knows(probe.token));
-        if probe.name != self.name || !is_ours {
+        let is_ours =
+            probe.name == self.name && sender.is_some_and(|sender| sender.loops.knows(probe.token));
+        if is_ours {
+            self.note_loop(probe, receiver.id);
+        } else {
             probe.stamp(packet.bytes_mut(), body, self.name);
-            return Ok(());
         }
-        self.note_loop(probe, receiver.id);
-        Err(DropReason::PortBlocked)
+        is_ours
     }
 
     /// One of our probes came back.

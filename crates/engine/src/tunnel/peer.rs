@@ -347,7 +347,6 @@ impl Peer {
         shared.wakes.plan(self.slot, &mut self.planned, next);
     }
 
-
     pub(super) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {
         PeerStatus {
             public_key: self.config.public_key,

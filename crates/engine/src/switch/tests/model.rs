@@ -222,7 +222,7 @@ fn apply(net: &mut Net, model: &mut Model, operation: Operation) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn it_does_what_the_model_does(
