@@ -11,6 +11,8 @@ mod commands;
 mod error;
 #[doc(hidden)]
 pub mod exercise;
+#[allow(dead_code, reason = "the command that shows it stands beside the others")]
+mod netem;
 mod output;
 
 use clap::Parser;
