@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,9 @@ impl Netns {
     /// A world in a namespace of its own, which the calling thread enters.
     pub(crate) fn new() -> Self {
         adit::Netns::enter_new().expect("a namespace: run the tests under `unshare -Urnm --`");
-        // One test at a time, so the process is enough of a name.
-        let run = std::env::temp_dir().join(format!("adit-worlds-{}", std::process::id()));
+        static WORLDS: AtomicUsize = AtomicUsize::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let run = std::env::temp_dir().join(format!("adit-world-{}-{number}", std::process::id()));
         fs::create_dir_all(&run).unwrap();
         Self { hosts: Vec::new(), program: None, run }
     }
