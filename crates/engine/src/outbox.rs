@@ -52,7 +52,8 @@ impl Outbox {
     /// An empty outbox for at most `limit` packets.
     #[must_use]
     pub const fn with_limit(pool: Pool, limit: usize) -> Self {
-        let counts = Counts { made: 0, sent: 0, discarded: [0; DropReason::ALL.len()] };
+        let counts =
+            Counts { made: 0, sent: 0, absorbed: 0, discarded: [0; DropReason::ALL.len()] };
         Self { pool, limit, slots: Vec::new(), groups: Vec::new(), last: 0, first: 0, counts }
     }
 
@@ -91,6 +92,13 @@ impl Outbox {
     /// Discards a packet: counts why and gives its buffer back to the pool.
     pub fn discard(&mut self, packet: PacketBuf, why: DropReason) {
         self.counts.note(why);
+        self.pool.give(packet);
+    }
+
+    /// Takes back a packet that has served its purpose: it was for the engine itself, or what was in
+    /// it went on in packets that the engine made.
+    pub fn absorb(&mut self, packet: PacketBuf) {
+        self.counts.absorbed += 1;
         self.pool.give(packet);
     }
 
@@ -171,6 +179,7 @@ impl Outbox {
 pub struct Counts {
     made: u64,
     sent: u64,
+    absorbed: u64,
     discarded: [u64; DropReason::ALL.len()],
 }
 
@@ -185,6 +194,12 @@ impl Counts {
     #[must_use]
     pub const fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Packets that were for the engine itself, or went on in others that it made.
+    #[must_use]
+    pub const fn absorbed(&self) -> u64 {
+        self.absorbed
     }
 
     /// Packets discarded, for whatever reason.
@@ -203,7 +218,7 @@ impl Counts {
     #[must_use]
     pub fn balance(&self, received: u64, held: usize) -> bool {
         let held = u64::try_from(held).unwrap_or(u64::MAX);
-        received + self.made == self.sent + self.discarded() + held
+        received + self.made == self.sent + self.absorbed + self.discarded() + held
     }
 
     fn note(&mut self, why: DropReason) {

@@ -1,6 +1,5 @@
 //! `adit capture`.
 
-use crate::capture::decode::Packet;
 use crate::capture::extcap::{self, Call, Interface};
 use crate::capture::filter::{CompileError, Filter};
 use crate::capture::record::{RecordError, Recorder, Target};
@@ -281,12 +280,8 @@ impl Args {
     }
 }
 
-/// The schema of what `--json` prints, one object a line.
-pub(crate) fn schema() -> schemars::Schema {
-    schemars::schema_for!(Packet)
-}
-
-fn writer() -> pcapng::Writer {
+/// Who writes a recording: this program on this machine.
+pub(crate) fn writer() -> pcapng::Writer {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     pcapng::Writer {
@@ -410,7 +405,8 @@ fn open_error(error: OpenError) -> Error {
     }
 }
 
-fn record_error(error: &RecordError) -> Error {
+/// A recording that cannot be written, as an error.
+pub(crate) fn record_error(error: &RecordError) -> Error {
     let message = with_source(error);
     let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let exit = if error.is_reader_gone() { Exit::BrokenPipe } else { Exit::Refused };

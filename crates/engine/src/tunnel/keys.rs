@@ -1,0 +1,164 @@
+//! Keys: what identifies a peer and what nobody may see.
+
+use core::fmt;
+
+use subtle::ConstantTimeEq;
+use x25519_dalek::StaticSecret;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// The length of every key.
+pub const KEY_LEN: usize = 32;
+
+/// A peer's Curve25519 public key: its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(pub [u8; KEY_LEN]);
+
+/// The first four bytes in hexadecimal: enough to tell peers apart.
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "PublicKey({a:02x}{b:02x}{c:02x}{d:02x}..)")
+    }
+}
+
+/// A Curve25519 private key; its memory is cleared when it goes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct PrivateKey([u8; KEY_LEN]);
+
+impl PrivateKey {
+    /// A key from 32 random bytes, clamped as RFC 7748, section 5, has it.
+    #[must_use]
+    pub const fn from_bytes(mut bytes: [u8; KEY_LEN]) -> Self {
+        bytes[0] &= 248;
+        bytes[31] = bytes[31] & 127 | 64;
+        Self(bytes)
+    }
+
+    /// The clamped bytes, for a key file.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+
+    /// The public key that belongs to it.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(x25519_dalek::PublicKey::from(&self.secret()).to_bytes())
+    }
+
+    /// The shared secret with another's key; `None` if that is one of the few points that give zero.
+    pub(super) fn agree(&self, theirs: &PublicKey) -> Option<SharedSecret> {
+        let shared = self.secret().diffie_hellman(&theirs.0.into());
+        shared.was_contributory().then(|| SharedSecret(shared.to_bytes()))
+    }
+
+    fn secret(&self) -> StaticSecret {
+        StaticSecret::from(self.0)
+    }
+}
+
+impl PartialEq for PrivateKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for PrivateKey {}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(..)")
+    }
+}
+
+/// A symmetric key that both sides of one peering know besides; its memory is cleared when it goes.
+#[derive(Clone, Default, Zeroize, ZeroizeOnDrop)]
+pub struct PresharedKey([u8; KEY_LEN]);
+
+impl PresharedKey {
+    /// A key from 32 random bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+}
+
+impl PartialEq for PresharedKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for PresharedKey {}
+
+impl fmt::Debug for PresharedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresharedKey(..)")
+    }
+}
+
+/// What a Diffie-Hellman exchange gave; its memory is cleared when it goes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(super) struct SharedSecret([u8; KEY_LEN]);
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret(..)")
+    }
+}
+
+impl SharedSecret {
+    pub(super) const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    fn hex(text: &str) -> [u8; KEY_LEN] {
+        let mut bytes = [0; KEY_LEN];
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        }
+        bytes
+    }
+
+    /// RFC 7748, section 6.1.
+    #[test]
+    fn the_vectors_of_rfc_7748() {
+        let alice = hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
+        let bob = hex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb");
+        let (alice, bob) = (PrivateKey::from_bytes(alice), PrivateKey::from_bytes(bob));
+        let theirs = hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
+        assert_eq!(alice.public_key().0, theirs);
+        let shared = hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
+        assert_eq!(*bob.agree(&alice.public_key()).unwrap().as_bytes(), shared);
+        assert_eq!(*alice.agree(&bob.public_key()).unwrap().as_bytes(), shared);
+    }
+
+    #[test]
+    fn a_point_of_small_order_is_no_secret() {
+        let key = PrivateKey::from_bytes([7; KEY_LEN]);
+        assert!(key.agree(&PublicKey([0; KEY_LEN])).is_none());
+        let mut one = [0; KEY_LEN];
+        one[0] = 1;
+        assert!(key.agree(&PublicKey(one)).is_none());
+    }
+
+    #[test]
+    fn what_nobody_may_see_is_not_printed() {
+        let private = PrivateKey::from_bytes([0x5a; KEY_LEN]);
+        let preshared = PresharedKey::from_bytes([0x5a; KEY_LEN]);
+        let text = format!("{private:?} {preshared:?}");
+        assert!(!text.contains("5a") && !text.contains("90"), "{text}");
+    }
+}
