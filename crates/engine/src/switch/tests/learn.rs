@@ -16,6 +16,15 @@ fn unicast_goes_where_its_destination_was_seen() {
 }
 
 #[test]
+fn the_zero_address_is_never_known() {
+    let mut net = Net::with(quiet(), 3);
+    net.now = Instant::ZERO;
+    assert_eq!(net.ports(1, &frame(mac(1), MacAddr::default())), [0, 2]);
+    assert!(!net.switch.fdb_del(None, MacAddr::default()));
+    assert_eq!(net.switch.fdb_len(), 1);
+}
+
+#[test]
 fn an_address_ages_unless_it_is_heard() {
     let mut net = Net::new(3);
     net.give(0, &frame(mac(1), MacAddr::BROADCAST));
