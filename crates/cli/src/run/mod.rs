@@ -21,7 +21,7 @@
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header`, `recording` | formats: pure, bounded, fuzzed |
+//! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
 
 mod clock;
@@ -47,6 +47,7 @@ mod signals;
 mod spec;
 mod stream;
 mod udp;
+mod unfinished;
 mod vxlan;
 mod vxlan_header;
 
