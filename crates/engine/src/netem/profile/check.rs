@@ -40,6 +40,9 @@ impl Profile {
             let text = || format!("from 1bit to {}, not {rate}", Bitrate::MAX);
             ensure("rate", rate.0 > 0 && rate <= Bitrate::MAX, text)?;
         }
+        let both = matches!(self.rate, Rate::Trace(_)) && self.has_step_rates();
+        let text = || "a trace gives the rate: it cannot change in steps as well".to_string();
+        ensure("steps.rate", !both, text)?;
         let text = || "from -1000 to 1000 bytes".to_string();
         ensure("overhead.bytes", (-1000..=1000).contains(&self.overhead.bytes), text)?;
         self.queue.check(self.has_rate())?;
@@ -50,8 +53,11 @@ impl Profile {
 
     /// Whether packets may wait for the line.
     pub(in crate::netem) fn has_rate(&self) -> bool {
-        let steps = self.steps.as_ref().is_some_and(|steps| steps.has_rate());
-        self.rate != Rate::Unlimited || steps
+        self.rate != Rate::Unlimited || self.has_step_rates()
+    }
+
+    fn has_step_rates(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| steps.has_rate())
     }
 }
 
