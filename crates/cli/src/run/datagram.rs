@@ -110,7 +110,7 @@ enum Datagram {
 fn receive(socket: BorrowedFd<'_>, pool: &mut Pool, kit: &mut Kit) -> Datagram {
     let mut control = RecvAncillaryBuffer::default();
     let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-    let Some([small, large]) = pool.ready(&mut kit.pair) else {
+    let Some(room) = pool.ready(&mut kit.pair, 0) else {
         // What stays unread would be ready for ever.
         let mut bufs = [IoSliceMut::new(&mut kit.scratch)];
         return match recvmsg(socket, &mut bufs, &mut control, flags) {
@@ -119,7 +119,7 @@ fn receive(socket: BorrowedFd<'_>, pool: &mut Pool, kit: &mut Kit) -> Datagram {
             Err(error) => Datagram::Failed(error),
         };
     };
-    let mut bufs = [IoSliceMut::new(small), IoSliceMut::new(large)];
+    let mut bufs = [IoSliceMut::new(room)];
     let message = match recvmsg(socket, &mut bufs, &mut control, flags) {
         Ok(message) => message,
         Err(Errno::AGAIN) => return Datagram::Nothing,

@@ -29,6 +29,7 @@ mod datagram;
 mod device;
 mod egress;
 mod event;
+pub(crate) mod exercise;
 mod framing;
 mod interface;
 mod links;
