@@ -71,3 +71,13 @@ pub fn recording(bytes: &[u8]) {
 pub fn port_spec(bytes: &[u8]) {
     crate::run::exercise::port_spec(bytes);
 }
+
+/// Frames go between ports of all kinds; how much `count` grew meanwhile, once the loop was warm: a
+/// counter of allocations grows by nothing. Needs a network namespace of the caller's own.
+///
+/// # Panics
+/// If a port cannot be opened, or no frame comes.
+#[must_use]
+pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u64 {
+    crate::run::exercise::count_while_forwarding(folder, count)
+}

@@ -1,9 +1,10 @@
 //! A running loop, hosts in namespaces, and traffic between them.
 
+use crate::run::exercise::Hub;
 use crate::run::{Event, Flow, Handler, Interest, ListenerId, Opened, PortCounters, Runner, Token};
 use adit::Netns;
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
-use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
+use adit_engine::PortId;
+use adit_packet::{Pool, PoolConfig};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -17,32 +18,6 @@ use std::time::Duration;
 
 /// How long anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Every frame goes to all other ports.
-#[derive(Default)]
-pub(super) struct Hub {
-    ports: Vec<PortId>,
-}
-
-impl Engine for Hub {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
-        let others = self.ports.iter().map(|&port| Endpoint::Port(port));
-        let mut others = others.filter(|&to| to != from);
-        let Some(last) = others.next_back() else {
-            return out.discard(packet, DropReason::NoDestination);
-        };
-        for to in others {
-            out.send_copy(to, &packet);
-        }
-        out.send(last, packet);
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
-}
 
 /// What happened, as text that a test can wait for.
 pub(super) type News = String;
