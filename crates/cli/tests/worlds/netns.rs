@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use adit::netlink::{Address, IpPrefix};
 use adit::{IfName, Link};
 
-use crate::{PortSpec, World, address};
+use crate::{LinkSpec, PortSpec, World, address};
 
 /// Longer than the program needs to start on a machine that is busy.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -108,6 +108,16 @@ impl World for Netns {
             format!("{vlan}{}", if isolated { ",isolated" } else { "" })
         };
         self.start("switch", ports.len(), options, &[]);
+    }
+
+    fn link(&mut self, link: LinkSpec) {
+        let mut rest = vec![
+            format!("--delay={}us", link.delay.as_micros()),
+            format!("--loss={}%", link.loss_percent),
+            format!("--seed={}", link.seed),
+        ];
+        rest.extend(link.rate_megabits.map(|megabits| format!("--rate={megabits}mbit")));
+        self.start("netem", 2, |_| String::new(), &rest);
     }
 
     fn ping(&mut self, from: usize, to: usize) -> Option<Duration> {
