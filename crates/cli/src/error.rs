@@ -1,8 +1,9 @@
 //! What is told of a failure, and the status with which the program ends.
 
+use crate::config::Problem;
 use adit::ErrorKind;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 
@@ -32,14 +33,31 @@ pub(crate) enum Exit {
     BrokenPipe = 141,
 }
 
+impl Exit {
+    /// The status of a number, as another adit has told it.
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
+        const ALL: [Exit; 8] = [
+            Exit::NotSo,
+            Exit::Usage,
+            Exit::Permission,
+            Exit::NotFound,
+            Exit::Conflict,
+            Exit::Timeout,
+            Exit::Refused,
+            Exit::Partly,
+        ];
+        ALL.into_iter().find(|exit| *exit as u64 == code)
+    }
+}
+
 /// The table for `--help` and the man page.
 pub(crate) const EXIT_CODES: &str = "\
 Exit status:
   0      done
   1      what was asked about is not so (doctor)
-  2      the command line is wrong
+  2      the command line or a configuration is wrong
   3      a privilege is missing
-  4      there is no such device, address, namespace or code
+  4      there is no such device, address, namespace, program or code
   5      busy, there already, or of another kind
   6      it took too long
   7      the kernel refused it for another reason
@@ -59,7 +77,7 @@ pub(crate) struct Error {
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The JSON object for an error, on standard error.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "adit error")]
 pub(crate) struct Report {
     /// The stable code, for `adit explain`.
@@ -76,8 +94,11 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) object: Option<String>,
     /// What had been done before the failure.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) done: Vec<String>,
+    /// The mistakes of a configuration, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Error {
@@ -90,6 +111,7 @@ impl Error {
             errno: None,
             object: None,
             done: Vec::new(),
+            problems: Vec::new(),
         };
         Self { exit, report: Box::new(report) }
     }
@@ -142,6 +164,7 @@ impl From<adit::Error> for Error {
             errno: error.errno(),
             object: Some(error.object().to_owned()),
             done: Vec::new(),
+            problems: Vec::new(),
         };
         Self { exit: exit_of(error.kind(), error.errno()), report: Box::new(report) }
     }

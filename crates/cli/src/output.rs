@@ -138,6 +138,10 @@ fn report_text(report: &Report, color: bool) -> String {
     for done in &report.done {
         text.push_str(&format!("\n  done: {}", clean(done)));
     }
+    for problem in &report.problems {
+        // Its parts are made harmless where they are put together.
+        text.push_str(&format!("\n{problem}"));
+    }
     if let Some(hint) = &report.hint {
         text.push_str(&format!("\n  help: {}", clean(hint)));
     }

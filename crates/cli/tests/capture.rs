@@ -81,6 +81,51 @@ fn lines_trees_bytes_and_json() {
     });
 }
 
+/// Out of tap0: a VLAN tag, protocols and headers that are cut off or unknown.
+const ODDITIES: &str = "
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('tap0', 0))
+to = bytes.fromhex('ffffffffffff' '020000000001')
+ip4 = bytes.fromhex('4500001c00010000400100000a0000010a000002')
+for rest in [
+    '81002005' '0806' '0001080006040001' '020000000001' 'c0000201' '000000000000' 'c000024d',
+    '88b5' '00', '0800' '45', '0806' '0001', '86dd' '6000000000083aff',
+    '0800' '4500001c00012000400100000a0000010a000002' '0800f7ff00000000',
+    '0800' '4600002000010000401100000a0000010a000002' '00000000' '0001000200080000',
+]:
+    s.send(to + bytes.fromhex(rest))
+";
+
+#[test]
+fn what_is_printed_as_json_is_valid_by_its_schema() {
+    world(|directory| {
+        let words = format!("capture tap0 {BOTH} --mode tap -j");
+        let capture = Capture::start(adit(&words).stdout(Stdio::piped()));
+        wait_for_addresses("tap0");
+        assert!(answers("192.0.2.77") && answers("fd00::77"));
+        let udp = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
+        udp.send_to(b"hello", "192.0.2.77:53").unwrap();
+        let port = "192.0.2.77:80".parse().unwrap();
+        std::net::TcpStream::connect_timeout(&port, Duration::from_secs(5)).unwrap_err();
+        run("/usr/bin/python3", &["-c", ODDITIES]);
+        let (text, stderr) = capture.stop();
+        for part in ["arp", "icmp", "udp", "tcp", "vlans", "fragment", "malformed"] {
+            assert!(text.contains(&format!("\"{part}\"")), "no {part} in {text}");
+        }
+        assert!(text.lines().count() > 20, "{text} {stderr}");
+
+        let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/capture.json");
+        let lines = directory.join("lines");
+        let with = |line| format!("{}\t{line}\n", schema.display());
+        std::fs::write(&lines, text.lines().map(with).collect::<String>()).unwrap();
+        let mut python = Command::new("timeout");
+        python.args(["60", "python3", "-c", include_str!("validate.py")]);
+        let python = python.stdin(std::fs::File::open(&lines).unwrap()).output().unwrap();
+        assert!(python.status.success(), "{python:?}");
+    });
+}
+
 #[test]
 fn an_interface_that_others_use_is_captured_by_a_packet_socket() {
     world(|directory| {

@@ -90,8 +90,7 @@ impl Receiver {
             if batch.is_full() {
                 return Ok(count);
             }
-            let received =
-                received.and_then(|()| queue.recv_packet(pool, &mut self.pair, count > 0));
+            let received = received.and_then(|()| queue.recv_next(pool, &mut self.pair, count > 0));
             match received {
                 Ok(packet) => self.take(packet, pool, batch),
                 Err(error) if count == 0 => return Err(error),

@@ -3,6 +3,7 @@
 use crate::diagnose::{self, LinkSetting};
 use crate::netlink::{Address, LinkChange, LinkInfo, Netlink, Route};
 use crate::{Cause, Error, IfIndex, IfName, MacAddr, Netns, Offload, Result, sys};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,8 +35,15 @@ impl Link {
     /// # Errors
     /// `NotFound` (ENODEV) if there is none.
     pub fn find(name: &IfName) -> Result<Self> {
-        let netlink = Netlink::open();
-        Self::find_with(name, netlink)
+        Self::find_with(name.as_os_str(), Netlink::open())
+    }
+
+    /// As [`Link::find`], also by another name of up to 127 bytes.
+    ///
+    /// # Errors
+    /// As [`Link::find`].
+    pub fn find_altname(name: impl AsRef<OsStr>) -> Result<Self> {
+        Self::find_with(name.as_ref(), Netlink::open())
     }
 
     /// The interface with this name in `netns`.
@@ -43,15 +51,22 @@ impl Link {
     /// # Errors
     /// As [`Link::find`]; `NotPermitted` (EPERM) without `CAP_SYS_ADMIN` over `netns`.
     pub fn find_in(netns: &Netns, name: &IfName) -> Result<Self> {
-        Self::find_with(name, Netlink::open_in(netns))
+        Self::find_with(name.as_os_str(), Netlink::open_in(netns))
     }
 
-    fn find_with(name: &IfName, netlink: io::Result<Netlink>) -> Result<Self> {
+    fn find_with(name: &OsStr, netlink: io::Result<Netlink>) -> Result<Self> {
+        let short = IfName::new(name).ok();
         let failed = |error: io::Error| {
-            Error::new("find", name, diagnose::link(LinkSetting::Find, &error), error)
+            let cause = diagnose::link(LinkSetting::Find, &error);
+            let name = short.map_or_else(|| name.display().to_string(), |name| name.to_string());
+            Error::new("find", name, cause, error)
         };
         let mut netlink = netlink.map_err(failed)?;
-        let info = netlink.link_by_name(name).map_err(failed)?;
+        let info = match &short {
+            Some(name) => netlink.link_by_name(name),
+            None => netlink.link_by_altname(name),
+        };
+        let info = info.map_err(failed)?;
         Ok(Self::new(netlink, &info, None))
     }
 
@@ -184,7 +199,7 @@ impl Link {
     ///
     /// # Errors
     /// `InvalidValue` (EINVAL, ERANGE) if it is longer.
-    pub fn set_alias(&self, alias: &str) -> Result<()> {
+    pub fn set_alias(&self, alias: impl AsRef<OsStr>) -> Result<()> {
         self.change("describe", LinkSetting::Alias, &LinkChange::new().alias(alias))
     }
 
@@ -316,7 +331,7 @@ pub(crate) fn queue_name(queue: std::os::fd::BorrowedFd<'_>) -> io::Result<IfNam
     let request = sys::tun::get_iff(queue)?;
     let len = request.name.iter().position(|&byte| byte == 0).unwrap_or(request.name.len());
     // A name that another program made the kernel take may have a '%' in it, ours cannot.
-    IfName::new(std::ffi::OsStr::from_bytes(&request.name[..len]))
+    IfName::new(OsStr::from_bytes(&request.name[..len]))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

@@ -98,6 +98,12 @@ impl IfName {
     }
 }
 
+impl AsRef<OsStr> for IfName {
+    fn as_ref(&self) -> &OsStr {
+        self.as_os_str()
+    }
+}
+
 impl fmt::Display for IfName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(NAME_LEN_MAX);

@@ -323,8 +323,7 @@ impl Undo {
         let _ = device.set_link_type(before.hardware_type.0);
         let _ = device.set_mtu(before.mtu);
         let _ = device.set_txqueuelen(before.txqueuelen);
-        let alias = before.alias.clone().unwrap_or_default();
-        let _ = device.set_alias(&alias.to_string_lossy());
+        let _ = device.set_alias(before.alias.clone().unwrap_or_default());
         if let Some(mac) = before.address.as_ref().and_then(|address| address.mac()) {
             let _ = device.set_mac(mac);
         }

@@ -5,6 +5,7 @@ use crate::{
     HashTypes, IfIndex, IfName, MacAddr, Mode, NamePattern, Netns, Offload, OffloadChoice,
     VnetFormat,
 };
+use std::ffi::OsString;
 use std::sync::Arc;
 
 /// Whether the device is to be made or is there already.
@@ -71,7 +72,7 @@ pub(crate) struct LinkOptions {
     pub(crate) mac: Option<MacAddr>,
     pub(crate) mtu: Option<u32>,
     pub(crate) txqueuelen: Option<u32>,
-    pub(crate) alias: Option<String>,
+    pub(crate) alias: Option<OsString>,
     pub(crate) master: Option<IfName>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) routes: Vec<Route>,
@@ -250,7 +251,7 @@ impl DeviceOptions {
     }
 
     /// A description for people, up to 255 bytes.
-    pub fn alias(mut self, alias: impl Into<String>) -> Self {
+    pub fn alias(mut self, alias: impl Into<OsString>) -> Self {
         self.link.alias = Some(alias.into());
         self
     }

@@ -1,9 +1,10 @@
 //! Packet sockets: a copy of what passes any interface, whoever owns it (packet(7)).
 
 use crate::{ClassicFilter, IfIndex, Netns, sys};
-use adit_packet::{Endian, VnetHeader, VnetLen};
+use adit_packet::{Endian, PacketBuf, Pair, Pool, VnetHeader, VnetLen};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -115,7 +116,10 @@ impl PacketSocket {
     /// if it comes up. EINVAL: a super-packet of a kind that the kernel cannot describe is lost.
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<ReceivedPacket> {
         let mut control = [0_u64; CONTROL_WORDS];
-        let received = sys::packet_socket::receive(self.fd.as_fd(), buf, &mut control)?;
+        let received = {
+            let mut bufs = [IoSliceMut::new(buf)];
+            sys::packet_socket::receive(self.fd.as_fd(), &mut bufs, &mut control)?
+        };
         let mut header_len = 0;
         let mut vnet = VnetHeader::default();
         if self.has_vnet_header {
@@ -132,6 +136,65 @@ impl PacketSocket {
         }
         let is_outgoing = received.packet_type == libc::PACKET_OUTGOING;
         Ok(ReceivedPacket { len, original_len, is_outgoing, time: control.time, vnet })
+    }
+
+    /// Receives one packet into a buffer of `pool`, its header decoded into its meta, with its VLAN
+    /// tag where the sender put it. `pair` is what is kept ready from call to call.
+    ///
+    /// # Errors
+    /// As [`PacketSocket::recv`]. ENOBUFS: `pool` has no buffer left. EMSGSIZE: the packet is longer
+    /// than a buffer, and lost.
+    pub fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair) -> io::Result<PacketBuf> {
+        let header_len = if self.has_vnet_header { VNET_LEN } else { 0 };
+        let mut control = [0_u64; CONTROL_WORDS];
+        let room = pool.ready(pair, header_len).ok_or(Errno::NOBUFS)?;
+        let bufs = &mut [IoSliceMut::new(room)];
+        let received = sys::packet_socket::receive(self.fd.as_fd(), bufs, &mut control)?;
+        let vnet = if self.has_vnet_header {
+            VnetHeader::decode(room, VnetLen::Legacy, Endian::Native).unwrap_or_default()
+        } else {
+            VnetHeader::default()
+        };
+        let len = received.len.saturating_sub(header_len);
+        let mut packet = pair.settle(len).ok_or(Errno::MSGSIZE)?;
+        packet.meta.vnet = vnet;
+        let control = Control::parse(&control, received.control_len);
+        let Some(tag) = control.vlan else { return Ok(packet) };
+        if put_tag(&mut packet, tag).is_none() {
+            pool.give(packet);
+            return Err(Errno::MSGSIZE.into());
+        }
+        Ok(packet)
+    }
+
+    /// Sends a frame out of the interface, super-packets and open checksums as its meta says.
+    ///
+    /// # Errors
+    /// EAGAIN: no room now. ENOBUFS: the interface's queue is full, and the frame is lost. ENETDOWN:
+    /// it is down. ENXIO: it is gone. EMSGSIZE: longer than its MTU allows. EINVAL: not a frame, or
+    /// meta that needs a kernel with `PACKET_VNET_HDR`.
+    pub fn send_packet(&self, packet: &PacketBuf) -> io::Result<()> {
+        self.send_parts(&packet.meta.vnet, packet.bytes(), &[])
+    }
+
+    /// Sends a frame in two parts, as [`PacketSocket::send_packet`] does.
+    ///
+    /// # Errors
+    /// As [`PacketSocket::send_packet`].
+    pub fn send_parts(&self, vnet: &VnetHeader, head: &[u8], tail: &[u8]) -> io::Result<()> {
+        let mut header = [0; VNET_LEN];
+        let parts = [head, tail].map(IoSlice::new);
+        if !self.has_vnet_header {
+            if vnet.is_super_packet() || vnet.needs_csum() {
+                return Err(Errno::INVAL.into());
+            }
+            rustix::io::writev(&self.fd, &parts)?;
+            return Ok(());
+        }
+        vnet.encode(&mut header, VnetLen::Legacy, Endian::Native).map_err(|_| Errno::INVAL)?;
+        let [head, tail] = parts;
+        rustix::io::writev(&self.fd, &[IoSlice::new(&header), head, tail])?;
+        Ok(())
     }
 
     /// Counts since the socket was opened.
@@ -162,6 +225,26 @@ fn insert_tag(buf: &mut [u8], len: usize, tag: [u8; 4]) -> usize {
     buf.copy_within(ADDRESSES_LEN..new_len - tag.len(), ADDRESSES_LEN + tag.len());
     buf[ADDRESSES_LEN..ADDRESSES_LEN + tag.len()].copy_from_slice(&tag);
     new_len
+}
+
+/// Puts a tag behind the two MAC addresses of a packet; `None` if there is no room for it.
+fn put_tag(packet: &mut PacketBuf, tag: [u8; 4]) -> Option<()> {
+    const ADDRESSES_LEN: usize = 12;
+    if packet.len() < ADDRESSES_LEN {
+        return Some(());
+    }
+    packet.prepend(tag.len())?;
+    let bytes = packet.bytes_mut();
+    bytes.copy_within(tag.len()..tag.len() + ADDRESSES_LEN, 0);
+    bytes[ADDRESSES_LEN..ADDRESSES_LEN + tag.len()].copy_from_slice(&tag);
+    let vnet = &mut packet.meta.vnet;
+    if vnet.needs_csum() {
+        vnet.csum_start = vnet.csum_start.saturating_add(4);
+    }
+    if vnet.is_super_packet() && vnet.hdr_len > 0 {
+        vnet.hdr_len = vnet.hdr_len.saturating_add(4);
+    }
+    Some(())
 }
 
 /// Room for a time stamp (32 bytes) and the auxiliary data (40 bytes) and as much again.

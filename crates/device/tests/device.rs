@@ -5,6 +5,8 @@ mod support;
 
 use adit::{Cause, Create, DeviceOptions, ErrorKind, IfName, Link, Mode, Offload, OffloadChoice};
 use adit::{Netns, VnetFormat, VnetLen};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 fn name(text: &str) -> IfName {
     text.parse().unwrap()
@@ -67,18 +69,21 @@ fn a_failed_open_leaves_nothing() {
     // A device that was there keeps what it had.
     support::run("ip tuntap add t1 mode tun");
     support::run("ip link set t1 mtu 1400 txqueuelen 77");
+    // Latin-1: the kernel takes any bytes.
+    Link::find(&name("t1")).unwrap().set_alias(OsStr::from_bytes(b"caf\xe9")).unwrap();
     let before = Link::find(&name("t1")).unwrap().info().unwrap();
     let route = "203.0.113.0/24".parse().unwrap();
     let unreachable = adit::netlink::Route {
         gateway: Some("198.51.100.1".parse().unwrap()),
         ..adit::netlink::Route::new(route)
     };
-    let options = tun("t1").create(Create::Attach).mtu(1300).txqueuelen(5).up(true);
+    let options = tun("t1").create(Create::Attach).mtu(1300).txqueuelen(5).alias("other").up(true);
     let address = adit::netlink::Address::new("192.0.2.1/24".parse().unwrap());
     options.address(address).route(unreachable).open().unwrap_err();
     let link = Link::find(&name("t1")).unwrap();
     let after = link.info().unwrap();
     assert_eq!((after.mtu, after.txqueuelen), (before.mtu, before.txqueuelen));
+    assert_eq!(after.alias.as_deref(), Some(OsStr::from_bytes(b"caf\xe9")));
     assert!(!after.flags.contains(adit::netlink::LinkFlags::UP));
     assert_eq!(link.addresses().unwrap(), []);
 }

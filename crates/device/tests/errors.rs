@@ -492,7 +492,7 @@ const LINK: &[Row] = {
         ),
         row(
             "alias of 256 bytes",
-            || set(tun("t0"), |t| t.set_alias(&"a".repeat(256))),
+            || set(tun("t0"), |t| t.set_alias("a".repeat(256))),
             34,
             "ADIT-E0327",
             InvalidValue,

@@ -13,6 +13,8 @@ pub struct Meta {
     pub info: PacketInfo,
     /// The virtio-net header, where the queue has one; otherwise all zero: nothing left to be done.
     pub vnet: VnetHeader,
+    /// Bytes that were left out at its end when it was copied, for a capture; otherwise 0.
+    pub cut: u32,
 }
 
 /// There is not so much room in the buffer.
@@ -146,6 +148,11 @@ impl PacketBuf {
     #[must_use]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.storage.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// All memory from `before` bytes before the packet on; `None` if the headroom is smaller.
+    pub(crate) fn room_from(&mut self, before: usize) -> Option<&mut [u8]> {
+        self.storage.get_mut(self.start.checked_sub(before)?..)
     }
 
     /// Sets the packet's length; what is new holds whatever was there.

@@ -45,6 +45,7 @@ mod mac;
 mod malformed;
 mod pi;
 mod pool;
+mod ports;
 mod rss;
 mod segment;
 mod tcp;

@@ -1,5 +1,6 @@
 //! The TCP header and its options.
 
+use crate::ports::set_port;
 use crate::{Malformed, checksum};
 
 /// The flags of a TCP segment (RFC 9293, 3.1; RFC 3168).
@@ -336,15 +337,15 @@ impl<'a> TcpMut<'a> {
 
     /// Sets the sender's port and adjusts the checksum.
     pub fn set_source_port(&mut self, port: u16) {
-        let old = u16::from_be_bytes([self.head[0], self.head[1]]);
-        [self.head[0], self.head[1]] = port.to_be_bytes();
+        let [high, low, ..] = self.head;
+        let old = set_port([high, low], port);
         self.adjust16(old, port);
     }
 
     /// Sets the receiver's port and adjusts the checksum.
     pub fn set_destination_port(&mut self, port: u16) {
-        let old = u16::from_be_bytes([self.head[2], self.head[3]]);
-        [self.head[2], self.head[3]] = port.to_be_bytes();
+        let [_, _, high, low, ..] = self.head;
+        let old = set_port([high, low], port);
         self.adjust16(old, port);
     }
 

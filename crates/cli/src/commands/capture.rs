@@ -1,6 +1,5 @@
 //! `adit capture`.
 
-use crate::capture::decode::Packet;
 use crate::capture::extcap::{self, Call, Interface};
 use crate::capture::filter::{CompileError, Filter};
 use crate::capture::record::{RecordError, Recorder, Target};
@@ -279,11 +278,6 @@ impl Args {
         }
         actions
     }
-}
-
-/// The schema of what `--json` prints, one object a line.
-pub(crate) fn schema() -> schemars::Schema {
-    schemars::schema_for!(Packet)
 }
 
 fn writer() -> pcapng::Writer {

@@ -43,7 +43,12 @@ impl From<&adit::CauseEntry> for Explanation {
 /// Every code there is, in order: the library's, then the program's.
 pub(crate) fn catalog() -> Vec<Explanation> {
     let library = adit::Cause::CATALOG.iter().map(Explanation::from);
-    let program = error::CATALOG.into_iter().chain(capture::CATALOG).map(Explanation::from);
+    let program = error::CATALOG
+        .into_iter()
+        .chain(capture::CATALOG)
+        .chain(crate::config::CATALOG)
+        .chain(crate::control::CATALOG)
+        .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();
     all.sort_by_key(|entry| entry.code);
     all

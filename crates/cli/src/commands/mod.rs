@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod man;
 pub(crate) mod schema;
+pub(crate) mod tunnel;
 pub(crate) mod tuntap;
 
 use crate::error::{self, Error, Exit, Result};
@@ -87,6 +88,9 @@ enum Command {
     Schema(schema::Args),
     /// Show, record, filter and answer the packets of an interface
     Capture(Box<capture::Args>),
+    /// Encrypted tunnels: WireGuard's protocol
+    #[command(subcommand)]
+    Tunnel(tunnel::Command),
     /// Measure how fast packets move on this machine
     Bench(bench::Args),
 }
@@ -102,6 +106,7 @@ impl Cli {
             Command::Man(args) => args.run(context),
             Command::Schema(args) => args.run(context),
             Command::Capture(args) => args.run(context),
+            Command::Tunnel(command) => command.run(context),
             Command::Bench(args) => args.run(context),
         }
     }

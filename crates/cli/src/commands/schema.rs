@@ -1,6 +1,6 @@
 //! `adit schema`.
 
-use super::{Context, Rehearsal, capture, dev, doctor, explain, tuntap};
+use super::{Context, Rehearsal, dev, doctor, explain, tuntap};
 use crate::error::{Error, Exit, Report, Result, UNKNOWN};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -17,7 +17,7 @@ type Named = (&'static str, fn() -> Schema);
 /// Every output that has a JSON form.
 const SCHEMAS: [Named; 12] = [
     ("bench", of::<crate::bench::Report>),
-    ("capture", capture::schema),
+    ("capture", of::<crate::capture::decode::Packet>),
     ("dev-add", of::<dev::model::Device>),
     ("dev-del", of::<Vec<dev::model::Deleted>>),
     ("dev-set", of::<dev::model::Device>),

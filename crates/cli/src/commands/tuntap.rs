@@ -186,7 +186,7 @@ impl Wanted {
         let name = self.name.and_then(|name| name.exact());
         let name = name.ok_or_else(|| Error::usage("say which device: 'dev NAME'"))?;
         let mode = self.required_mode()?;
-        let (link, info, tun) = dev::find(&name)?;
+        let (link, info, tun) = dev::find(name)?;
         if tun.mode != mode {
             let message = format!("{name} is a {} device, not {mode}", tun.mode);
             return Err(Error::new(Exit::Conflict, &crate::error::NOT_A_DEVICE, message)

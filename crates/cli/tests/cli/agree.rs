@@ -104,6 +104,11 @@ fn ip_and_adit_agree_on_link_settings() {
     assert_eq!(assert_agreement(), 3);
     let tap1 = adit_json("dev show another-name");
     assert_eq!(tap1[0]["ifname"], "tap1");
+    let long = "a".repeat(127);
+    run(&format!("ip link property add dev tap1 altname {long}"));
+    assert_eq!(adit_json(&format!("dev show {long}"))[0]["ifname"], "tap1");
+    assert_eq!(adit_json(&format!("dev set {long} --mtu 1399"))["mtu"], 1399);
+    assert_eq!(adit_json(&format!("dev del {long}"))[0]["ifname"], "tap1");
 }
 
 #[test]

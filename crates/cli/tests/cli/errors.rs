@@ -13,6 +13,8 @@ fn each_failure_has_its_exit_status() {
         ("dev add tun0 --mode tun", 5),
         ("dev add lo --mode tun", 5),
         ("tuntap del dev tun0 mode tap", 5),
+        ("dev show a-name-longer-than-that-of-a-device", 4),
+        (&format!("dev show {}", "a".repeat(128)), 2),
         ("-n nosuch dev show", 4),
         ("schema nosuch", 4),
         ("dev add a/b --mode tun", 2),

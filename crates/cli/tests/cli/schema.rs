@@ -5,16 +5,6 @@ use crate::support::{adit, adit_json, enter, refused, root};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Reads lines `SCHEMA-FILE <tab> JSON` and validates each.
-const VALIDATE: &str = "
-import json, sys, jsonschema
-for line in sys.stdin:
-    path, text = line.split('\\t', 1)
-    schema = json.load(open(path))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(json.loads(text), schema, jsonschema.Draft202012Validator)
-";
-
 #[test]
 fn the_schemas_are_up_to_date() {
     let folder = root().join("schema");
@@ -48,7 +38,7 @@ fn what_is_printed_is_valid_by_its_schema() {
     assert_eq!(adit_json("schema").as_array().unwrap().len(), adit("schema").lines().count());
 
     let mut python = Command::new("timeout")
-        .args(["60", "python3", "-c", VALIDATE])
+        .args(["60", "python3", "-c", include_str!("../validate.py")])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();

@@ -1,6 +1,6 @@
 //! Packet sockets (packet(7)): what rustix does not cover of them.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -87,10 +87,10 @@ pub(crate) struct Received {
     pub(crate) control_len: usize,
 }
 
-/// One packet into `buf`, its control messages into `control`; does not wait.
+/// One packet into `bufs`, one after the other, its control messages into `control`; does not wait.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
-    buf: &mut [u8],
+    bufs: &mut [IoSliceMut<'_>],
     control: &mut [u64],
 ) -> io::Result<Received> {
     let mut address = libc::sockaddr_ll {
@@ -102,17 +102,17 @@ pub(crate) fn receive(
         sll_halen: 0,
         sll_addr: [0; 8],
     };
-    let mut part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     // SAFETY: all fields of a msghdr may be zero.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_name = (&raw mut address).cast();
     message.msg_namelen = libc::socklen_t::try_from(size_of_val(&address)).expect("20 bytes");
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
+    // An IoSliceMut has the layout of a struct iovec: that is its promise.
+    message.msg_iov = bufs.as_mut_ptr().cast();
+    message.msg_iovlen = bufs.len();
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(control);
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    // SAFETY: `message` points to `address`, `buf` and `control` with their true lengths, and all of
+    // SAFETY: `message` points to `address`, `bufs` and `control` with their true lengths, and all of
     // them outlive the call.
     let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;

@@ -62,8 +62,8 @@ impl Framed {
 
     /// Sends the packet that the sink holds.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(packet) = &self.outgoing else { return Poll::Ready(Ok(())) };
-        let sent = ready!(self.queue.poll_send_with(cx, |queue| queue.send_packet(packet)));
+        let Some(packet) = &mut self.outgoing else { return Poll::Ready(Ok(())) };
+        let sent = ready!(self.queue.poll_send_with(cx, |queue| queue.send_packet_mut(packet)));
         if let Some(packet) = self.outgoing.take() {
             self.pool.give(packet);
         }
@@ -80,7 +80,7 @@ impl Stream for Framed {
             return Poll::Ready(None);
         }
         let Self { queue, pool, pair, .. } = this;
-        let item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair, false)));
+        let item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair)));
         match &item {
             Ok(packet) => this.pool.release(packet),
             Err(error) => this.ended = !is_of_one_packet(error),

@@ -1,214 +1,277 @@
-//! The tunnel on any bytes: what must hold whatever they are. The property tests and the fuzz targets
-//! call the same functions.
+//! A switch on any bytes: what must hold whatever they are. The property test and the fuzz target
+//! call the same function.
 
-use adit_engine::tunnel::{KEY_LEN, PeerConfig, PeerMode, PrivateKey, Tunnel, TunnelConfig};
+use adit_engine::switch::{
+    FrameMatch, GroupId, GuardConfig, IpPrefix, LoopGuardConfig, Mirror, MirrorDirection,
+    MirrorFilter, PortConfig, PortState, StormConfig, StormRate, Switch, SwitchConfig, TagKind,
+    Trunk, VlanId, VlanMode, VlanSet,
+};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
-use adit_packet::{Batch, Endian, Gso, Instant, PacketBuf, Pool, PoolConfig, VnetHeader, VnetLen};
-use boringtun::noise::{Tunn, TunnResult};
-use boringtun::x25519;
-use core::net::SocketAddr;
+use adit_packet::{
+    Batch, Endian, Instant, MacAddr, Pool, PoolConfig, VnetHeader, VnetLen, ether_type,
+};
+use std::time::Duration;
 
-const DEVICE: PortId = PortId(0);
-const BRIDGE: PortId = PortId(1);
-const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+/// Ports that are added at first; a mirror may have a number beyond them.
+const PORTS: u8 = 6;
 
-/// Bytes as datagrams from a stranger: as they are, and as messages of a session. The first two say how
-/// long each is in its train. Nothing is answered and nothing comes through.
-pub(crate) fn datagrams(bytes: &[u8]) {
-    let Some((&[low, high], train)) = bytes.split_first_chunk() else { return };
-    let stride = u16::from_le_bytes([low, high]) % 2048;
-    let mut side = Side::new(PeerMode::Packets);
-    let peer = side.peer();
-    let index = side.index;
-    let mut messages = train.to_vec();
-    for message in messages.chunks_mut(usize::from(stride).max(16)).filter(|m| m.len() >= 8) {
-        message[..4].copy_from_slice(&[4, 0, 0, 0]);
-        message[4..8].copy_from_slice(&index);
+/// Configures a switch by the first bytes, and hands it frames made of the rest; how many were sent.
+pub(crate) fn switch(bytes: &[u8]) -> u64 {
+    let mut input = Input(bytes);
+    let mut world = World::new(&mut input);
+    while !input.0.is_empty() {
+        world.step(&mut input);
     }
-    for bytes in [train, &messages] {
-        let vnet = VnetHeader { gso: Gso::UdpL4, gso_size: stride, ..VnetHeader::default() };
-        let from = Endpoint::Udp(SocketAddr::from(([203, 0, 113, 1], 9)));
-        let out = side.handle(from, bytes, vnet);
-        assert!(out.is_empty(), "a stranger was answered");
-    }
-    let status = side.tunnel.status(NOW, &peer).expect("the peer is there");
-    assert_eq!(status.endpoint, Some(at()), "a stranger moved the peer");
+    world.out.counts().sent()
 }
 
-/// Bytes as what a peer that knows the keys puts inside its messages: the first byte of each piece says
-/// how long it is. The keys are boringtun's, which encrypts whatever it is told to.
-pub(crate) fn inside(bytes: &[u8]) {
-    for mode in [PeerMode::Packets, PeerMode::Frames(BRIDGE)] {
-        let mut side = Side::new(mode);
-        let mut rest = bytes;
-        let mut train = Vec::new();
-        while let Some((&len, after)) = rest.split_first() {
-            let (plain, after) = after.split_at(usize::from(len).min(after.len()));
-            rest = after;
-            let mut plain = plain.to_vec();
-            plain.resize(256, 0);
-            train.extend(side.seal(&plain));
-        }
-        let vnet = VnetHeader { gso: Gso::UdpL4, gso_size: 288, ..VnetHeader::default() };
-        for train in train.chunks(288 * 64) {
-            for (to, packet) in side.handle(at(), train, vnet) {
-                // What comes through goes to the device, and what is answered is an answer to a question.
-                assert!(to == Endpoint::Port(DEVICE) || to == Endpoint::Port(BRIDGE) || to == at());
-                assert!(packet.len() <= 65_535 + 14);
-            }
-        }
-    }
-}
+/// Bytes that are used up; zeros after their end.
+struct Input<'a>(&'a [u8]);
 
-/// Bytes as a packet from the device, the first 24 of them its virtio-net header, to a peer of packets
-/// and to one of frames. No datagram is longer than the MTU allows, unless the network may cut it.
-pub(crate) fn device(bytes: &[u8]) {
-    let Some((head, packet)) = bytes.split_first_chunk::<24>() else { return };
-    let vnet = VnetHeader::decode(head, VnetLen::Tunnel, Endian::Little).unwrap_or_default();
-    for (mode, port) in [(PeerMode::Packets, DEVICE), (PeerMode::Frames(BRIDGE), BRIDGE)] {
-        let mut side = Side::new(mode);
-        for (to, sent) in side.handle(Endpoint::Port(port), packet, vnet) {
-            if to == at() && port == BRIDGE {
-                let size = usize::from(sent.meta.vnet.gso_size);
-                let len = if size == 0 { sent.len() } else { size };
-                assert!(len <= 1420 + 32, "{len}");
-            }
-            assert!(sent.len() <= 65_535 + 64);
-        }
-    }
-}
-
-/// Bytes laid over each kind of handshake message that was right, the first one choosing it. Nothing
-/// is answered, unless all that they change is mac2.
-pub(crate) fn handshake(bytes: &[u8]) {
-    let Some((&kind, changes)) = bytes.split_first() else { return };
-    let mut side = Side::fresh(PeerMode::Packets);
-    let mut message = if kind & 1 == 0 {
-        initiation(&mut tunn())
-    } else {
-        let peer = side.peer();
-        side.tunnel.connect(NOW, &peer, &mut side.out);
-        let (_, initiation) = side.take().pop().expect("an initiation");
-        side.out.pool().release(&initiation);
-        answer(&mut tunn(), initiation.bytes())
-    };
-    let mac2 = message.len() - 16;
-    let before = message.clone();
-    message.iter_mut().zip(changes).for_each(|(byte, change)| *byte ^= change);
-    let sent = side.handle(at(), &message, VnetHeader::default());
-    assert!(sent.is_empty() || message[..mac2] == before[..mac2]);
-}
-
-/// Where the peer is.
-fn at() -> Endpoint {
-    Endpoint::Udp(SocketAddr::from(([192, 0, 2, 2], 2000)))
-}
-
-fn tunn() -> Tunn {
-    let secret = x25519::StaticSecret::from([2; KEY_LEN]);
-    let ours = PrivateKey::from_bytes([1; KEY_LEN]).public_key();
-    Tunn::new(secret, ours.0.into(), None, None, 1, None)
-}
-
-fn initiation(tunn: &mut Tunn) -> Vec<u8> {
-    let mut buffer = [0; 148];
-    match tunn.format_handshake_initiation(&mut buffer, true) {
-        TunnResult::WriteToNetwork(message) => message.to_vec(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn answer(tunn: &mut Tunn, message: &[u8]) -> Vec<u8> {
-    let mut buffer = [0; 2048];
-    match tunn.decapsulate(None, message, &mut buffer) {
-        TunnResult::WriteToNetwork(message) => message.to_vec(),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// A tunnel whose one peer is a boringtun.
-struct Side {
-    tunnel: Tunnel,
-    out: Outbox,
-    theirs: Tunn,
-    /// How the tunnel calls its session.
-    index: [u8; 4],
-    fed: u64,
-}
-
-impl Side {
-    fn fresh(mode: PeerMode) -> Self {
-        let config = TunnelConfig {
-            private_key: Some(PrivateKey::from_bytes([1; KEY_LEN])),
-            device: Some(DEVICE),
-            ..TunnelConfig::default()
-        };
-        let mut next = 1_u32;
-        let random = Box::new(move |bytes: &mut [u8]| {
-            for byte in bytes {
-                next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                *byte = next.to_be_bytes()[0];
-            }
-        });
-        let mut tunnel = Tunnel::new(config, random);
-        let mut peer = PeerConfig::new(PrivateKey::from_bytes([2; KEY_LEN]).public_key());
-        peer.endpoint = Some(at());
-        peer.mode = mode;
-        peer.allowed_ips =
-            ["0.0.0.0/1", "::/1"].map(|text| text.parse().expect("it is one")).into();
-        tunnel.set_peer(NOW, peer);
-        let out = Outbox::new(Pool::new(PoolConfig::default()));
-        Self { tunnel, out, theirs: tunn(), index: [0; 4], fed: 0 }
+impl<'a> Input<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        first
     }
 
-    /// One with a session that the peer initiated.
-    fn new(mode: PeerMode) -> Self {
-        let mut side = Self::fresh(mode);
-        let message = initiation(&mut side.theirs);
-        let sent = side.handle(at(), &message, VnetHeader::default());
-        let response = sent[0].1.bytes().to_vec();
-        side.index.copy_from_slice(&response[4..8]);
-        let keepalive = answer(&mut side.theirs, &response);
-        side.handle(at(), &keepalive, VnetHeader::default());
-        side
+    fn below(&mut self, limit: u8) -> u8 {
+        self.byte() % limit
     }
 
-    fn peer(&self) -> adit_engine::tunnel::PublicKey {
-        self.tunnel.peers().next().expect("it has one")
+    fn word(&mut self) -> u16 {
+        u16::from_be_bytes([self.byte(), self.byte()])
     }
 
-    fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
-        let mut buffer = [0; 2048];
-        match self.theirs.encapsulate(plain, &mut buffer) {
-            TunnResult::WriteToNetwork(message) => message.to_vec(),
-            other => panic!("{other:?}"),
-        }
+    fn is(&mut self) -> bool {
+        self.byte() & 1 == 1
     }
 
-    /// Gives it a buffer and takes what it sends; every buffer is accounted for.
-    fn handle(
-        &mut self,
-        from: Endpoint,
-        bytes: &[u8],
-        vnet: VnetHeader,
-    ) -> Vec<(Endpoint, PacketBuf)> {
-        let Some(mut packet) = self.out.pool().take(bytes.len()) else { return Vec::new() };
-        packet.extend(bytes).expect("it has room for so many");
-        packet.meta.vnet = vnet;
-        self.fed += 1;
-        self.tunnel.handle(NOW, from, packet, &mut self.out);
-        let sent = self.take();
-        sent.iter().for_each(|(_, packet)| self.out.pool().release(packet));
-        assert!(self.out.counts().balance(self.fed, self.tunnel.held()));
-        assert_eq!(self.out.pool().out(), (0, 0), "no buffer is lost");
-        sent
-    }
-
-    fn take(&mut self) -> Vec<(Endpoint, PacketBuf)> {
-        let (mut batch, mut taken) = (Batch::new(), Vec::new());
-        while let Some(to) = self.out.next_group(&mut batch) {
-            taken.extend(batch.drain(..).map(|packet| (to, packet)));
-        }
+    fn bytes(&mut self, len: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
         taken
+    }
+
+    fn port(&mut self) -> PortId {
+        PortId(u16::from(self.below(PORTS + 1)))
+    }
+
+    fn vlan(&mut self) -> Option<VlanId> {
+        VlanId::new(u16::from(self.below(4)))
+    }
+
+    fn vlans(&mut self) -> VlanSet {
+        (0..3).filter_map(|_| self.vlan()).collect()
+    }
+
+    fn mac(&mut self) -> MacAddr {
+        match self.below(12) {
+            0 => MacAddr::BROADCAST,
+            1 => MacAddr([1, 0x80, 0xc2, 0, 0, self.below(32)]),
+            2 => MacAddr(*b"\x03adit\x01"),
+            3 => MacAddr([self.byte(), self.byte(), self.byte(), 0, 0, self.byte()]),
+            host => MacAddr([2, 0, 0, 0, 0, host]),
+        }
+    }
+
+    fn prefix(&mut self) -> Option<IpPrefix> {
+        let [a, b, c, d] = [self.byte(), self.byte(), self.byte(), self.byte()];
+        if self.is() {
+            IpPrefix::new([a, b, c, d].into(), self.below(33))
+        } else {
+            let address = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+            IpPrefix::new(address.into(), self.below(129))
+        }
+    }
+
+    fn rate(&mut self) -> Option<StormRate> {
+        let (frames_per_second, burst) = (u32::from(self.word()), u32::from(self.byte()) + 1);
+        self.is().then_some(StormRate { frames_per_second, burst })
+    }
+
+    fn vlan_mode(&mut self) -> VlanMode {
+        match (self.below(4), self.vlan()) {
+            (1, Some(vlan)) => VlanMode::Access(vlan),
+            (2, Some(vlan)) => VlanMode::Tunnel(vlan),
+            (3, pvid) => {
+                let tag = if self.is() { TagKind::Service } else { TagKind::Customer };
+                let (tagged, untagged) = (self.vlans(), self.vlans());
+                VlanMode::Trunk(Trunk { tagged, untagged, pvid, tag })
+            }
+            _ => VlanMode::Transparent,
+        }
+    }
+
+    fn guard(&mut self) -> GuardConfig {
+        let flags = self.byte();
+        if flags & 1 == 0 {
+            return GuardConfig::default();
+        }
+        GuardConfig {
+            macs: (0..self.below(3)).map(|_| self.mac()).collect(),
+            addresses: (0..self.below(3)).filter_map(|_| self.prefix()).collect(),
+            arp: flags & 2 != 0,
+            nd: flags & 4 != 0,
+            no_dhcp_server: flags & 8 != 0,
+            no_router: flags & 16 != 0,
+        }
+    }
+
+    fn port_config(&mut self) -> PortConfig {
+        let flags = self.byte();
+        PortConfig {
+            vlan: self.vlan_mode(),
+            isolated: flags & 1 != 0,
+            group: (flags & 2 != 0).then(|| GroupId(u16::from(self.below(2)))),
+            sticky: flags & 4 != 0,
+            fdb_limit: usize::from(self.below(6)),
+            guard: self.guard(),
+            storm: StormConfig {
+                broadcast: self.rate(),
+                multicast: self.rate(),
+                unknown_unicast: self.rate(),
+            },
+        }
+    }
+
+    fn mirror(&mut self) -> Mirror {
+        let wanted = FrameMatch {
+            vlan: self.vlan(),
+            mac: self.is().then(|| self.mac()),
+            ether_type: self.is().then_some(ether_type::IPV4),
+            protocol: self.is().then_some(17),
+            port: self.is().then_some(53),
+        };
+        Mirror {
+            to: self.port(),
+            ports: (0..self.below(3)).map(|_| self.port()).collect(),
+            direction: match self.below(3) {
+                0 => MirrorDirection::Ingress,
+                1 => MirrorDirection::Egress,
+                _ => MirrorDirection::Both,
+            },
+            filter: if self.is() { MirrorFilter::Match(wanted) } else { MirrorFilter::All },
+            truncate: self.is().then(|| usize::from(self.byte())),
+        }
+    }
+
+    fn switch_config(&mut self) -> SwitchConfig {
+        SwitchConfig {
+            ageing: Duration::from_secs(u64::from(self.byte()) + 1),
+            fdb_limit: usize::from(self.below(16)) + 1,
+            moves_per_second: self.below(8) + 1,
+            loop_guard: LoopGuardConfig {
+                enabled: self.is(),
+                probe_interval: Duration::from_millis(u64::from(self.byte()) + 10),
+                flaps_per_second: self.below(8) + 1,
+                ..LoopGuardConfig::default()
+            },
+            mirrors: (0..self.below(3)).map(|_| self.mirror()).collect(),
+            seed: u64::from(self.byte()),
+        }
+    }
+
+    /// A frame: a length of a byte or two, then its bytes, or addresses and tags before them.
+    fn frame(&mut self) -> Vec<u8> {
+        let mut frame = Vec::new();
+        if !self.is() {
+            frame.extend(self.mac().0);
+            frame.extend(self.mac().0);
+            for _ in 0..self.below(4) {
+                let tpid: u16 = if self.is() { 0x8100 } else { 0x88a8 };
+                frame.extend(tpid.to_be_bytes());
+                frame.extend((self.word() & 0xf003).to_be_bytes());
+            }
+            let known = [0x0806_u16, 0x0800, 0x86dd, 0x88b5];
+            let ether_type = known.get(usize::from(self.below(5))).copied();
+            frame.extend(ether_type.unwrap_or_else(|| self.word()).to_be_bytes());
+        }
+        let len = if self.is() { usize::from(self.word()) } else { usize::from(self.byte()) };
+        let end = frame.len() + len;
+        frame.extend(self.bytes(len));
+        frame.resize(end, 0);
+        frame
+    }
+}
+
+struct World {
+    switch: Switch,
+    out: Outbox,
+    now: Instant,
+    received: u64,
+}
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Self {
+        let mut switch = Switch::new(input.switch_config()).expect("all within its range");
+        for port in 0..PORTS {
+            switch.add_port(PortId(u16::from(port)), input.port_config()).expect("a new port");
+        }
+        // So small that it is used up at times.
+        let pool = PoolConfig { small_limit: 8, large_limit: 3, ..PoolConfig::default() };
+        let out = Outbox::with_limit(Pool::new(pool), 8);
+        Self { switch, out, now: Instant::ZERO, received: 0 }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        let mut from = None;
+        match input.below(16) {
+            0 => self.now += Duration::from_millis(u64::from(input.word())),
+            1 => drop(self.switch.set_link(input.port(), input.is())),
+            2 => drop(self.switch.set_port(input.port(), input.port_config())),
+            3 => drop(self.switch.remove_port(input.port())),
+            4 => drop(self.switch.add_port(input.port(), input.port_config())),
+            5 => drop(self.switch.fdb_add(input.vlan(), input.mac(), input.port())),
+            6 => drop(self.switch.fdb_del(input.vlan(), input.mac())),
+            7 => self.switch.set(input.switch_config()).expect("all within its range"),
+            _ => from = self.give(input),
+        }
+        self.now += Duration::from_micros(u64::from(input.byte()));
+        if self.switch.next_timeout().is_some_and(|due| due <= self.now) {
+            self.switch.handle_timeout(self.now, &mut self.out);
+            from = None;
+        }
+        self.take(from);
+        self.check();
+    }
+
+    fn give(&mut self, input: &mut Input<'_>) -> Option<PortId> {
+        let (from, bytes) = (input.port(), input.frame());
+        let vnet = input.bytes(VnetLen::Tunnel.bytes());
+        let mut packet = self.out.pool().take(bytes.len())?;
+        packet.extend(&bytes).expect("taken with that room");
+        packet.meta.vnet =
+            VnetHeader::decode(vnet, VnetLen::Tunnel, Endian::Little).unwrap_or_default();
+        self.received += 1;
+        self.switch.handle(self.now, Endpoint::Port(from), packet, &mut self.out);
+        Some(from)
+    }
+
+    /// Takes out what was sent: nothing that is no frame, nothing to a port that is closed, nothing
+    /// back but by a mirror.
+    fn take(&mut self, from: Option<PortId>) {
+        let mut batch = Batch::new();
+        while let Some(to) = self.out.next_group(&mut batch) {
+            let Endpoint::Port(port) = to else { panic!("sent to {to}") };
+            let state = self.switch.port_state(port);
+            let mirrors = &self.switch.config().mirrors;
+            if !mirrors.iter().any(|mirror| mirror.to == port) {
+                assert_eq!(state, Some(PortState::Forwarding), "sent to {port}");
+                assert!(batch.iter().all(|packet| packet.len() >= 14 && packet.meta.cut == 0));
+                assert_ne!(Some(port), from, "sent back");
+            }
+            batch.give_all(self.out.pool());
+        }
+    }
+
+    fn check(&mut self) {
+        assert!(self.out.counts().balance(self.received, self.switch.held()));
+        assert_eq!(self.out.pool().out(), (0, 0), "a buffer is lost");
+        let (switch, limit) = (&self.switch, self.switch.config().fdb_limit);
+        assert!(switch.fdb_len() <= limit && switch.fdb().count() <= limit);
+        let learned = switch.ports().filter_map(|port| switch.learned(port)).sum::<usize>();
+        assert!(learned <= switch.fdb_len());
+        while self.switch.poll_event().is_some_and(|event| !event.to_string().is_empty()) {}
     }
 }

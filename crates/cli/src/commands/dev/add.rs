@@ -2,10 +2,10 @@
 
 use super::super::Context;
 use super::list;
-use super::values::{self, Group, ModeArg, User};
+use super::values::{self, Group, LinkArgs, ModeArg, User};
 use crate::error::{Error, Exit, Result};
 use adit::netlink::{Address, IpFamily, Route};
-use adit::{DeviceOptions, IfIndex, IfName, MacAddr, NamePattern, VnetFormat};
+use adit::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]
@@ -40,21 +40,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CIDR[,via=IP][,metric=N]", value_parser = values::route)]
     #[arg(requires = "up")]
     route: Vec<Route>,
-    /// The IP MTU in bytes
-    #[arg(long, value_name = "BYTES")]
-    mtu: Option<u32>,
-    /// How many packets wait for the reader
-    #[arg(long, value_name = "PACKETS")]
-    txqueuelen: Option<u32>,
-    /// The hardware address of a TAP
-    #[arg(long)]
-    mac: Option<MacAddr>,
-    /// A description for people
-    #[arg(long, value_name = "TEXT")]
-    alias: Option<String>,
-    /// The bridge of which it becomes a port
-    #[arg(long, value_name = "BRIDGE", value_parser = values::name)]
-    master: Option<IfName>,
+    #[command(flatten)]
+    link: LinkArgs,
     /// Four bytes of packet information before each packet
     #[arg(long)]
     pi: bool,
@@ -148,19 +135,19 @@ impl Args {
     }
 
     fn link_options(&self, mut options: DeviceOptions) -> DeviceOptions {
-        if let Some(mac) = self.mac {
+        if let Some(mac) = self.link.mac {
             options = options.mac(mac);
         }
-        if let Some(mtu) = self.mtu {
+        if let Some(mtu) = self.link.mtu {
             options = options.mtu(mtu);
         }
-        if let Some(packets) = self.txqueuelen {
+        if let Some(packets) = self.link.txqueuelen {
             options = options.txqueuelen(packets);
         }
-        if let Some(alias) = &self.alias {
+        if let Some(alias) = &self.link.alias {
             options = options.alias(alias);
         }
-        if let Some(master) = self.master {
+        if let Some(master) = self.link.master {
             options = options.master(master);
         }
         for address in &self.addr {
@@ -196,11 +183,11 @@ impl Args {
         let caller = rustix::process::geteuid().as_raw().to_string();
         add("set the owner to", owner.or(nobody.then_some(caller)));
         add("set the group to", self.group.as_ref().map(ToString::to_string));
-        add("set the hardware address to", self.mac.map(|mac| mac.to_string()));
-        add("set the MTU to", self.mtu.map(|mtu| mtu.to_string()));
-        add("set the queue length to", self.txqueuelen.map(|packets| packets.to_string()));
-        add("set the alias to", self.alias.clone());
-        add("make it a port of", self.master.map(|master| master.to_string()));
+        add("set the hardware address to", self.link.mac.map(|mac| mac.to_string()));
+        add("set the MTU to", self.link.mtu.map(|mtu| mtu.to_string()));
+        add("set the queue length to", self.link.txqueuelen.map(|packets| packets.to_string()));
+        add("set the alias to", self.link.alias.clone());
+        add("make it a port of", self.link.master.map(|master| master.to_string()));
         for address in &self.addr {
             add("add address", Some(values::address_text(address)));
         }

@@ -2,9 +2,10 @@
 
 use super::super::Context;
 use super::model::Deleted;
-use super::{find, set, values};
+use super::values::AnyName;
+use super::{find, set};
 use crate::error::{Exit, Result};
-use adit::{ErrorKind, IfName};
+use adit::ErrorKind;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -12,8 +13,8 @@ Only TUN and TAP devices are deleted. One that cannot be does not keep the other
 failure is told at the end.")]
 pub(crate) struct Args {
     /// The devices
-    #[arg(required = true, value_name = "NAME", value_parser = values::name)]
-    names: Vec<IfName>,
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<AnyName>,
 }
 
 impl Args {
@@ -45,7 +46,7 @@ impl Args {
     }
 }
 
-fn delete(name: &IfName, dry_run: bool) -> Result<Deleted> {
+fn delete(name: &AnyName, dry_run: bool) -> Result<Deleted> {
     let (link, info, _) = find(name)?;
     if !dry_run && let Err(error) = link.delete() {
         let forbidden = error.kind() == ErrorKind::NotPermitted;
@@ -57,7 +58,7 @@ fn delete(name: &IfName, dry_run: bool) -> Result<Deleted> {
 }
 
 /// Its owner may not delete a device, but may make it transient: it goes as nobody holds it.
-fn let_go(name: &IfName) -> Result<()> {
+fn let_go(name: &AnyName) -> Result<()> {
     let (link, _, _) = find(name)?;
     Ok(set::attach(&link)?.set_persist(false)?)
 }

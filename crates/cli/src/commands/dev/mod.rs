@@ -12,9 +12,11 @@ pub(crate) mod watch;
 
 use super::Context;
 use crate::error::{Error, Exit, NOT_A_DEVICE, Result};
+use adit::Link;
 use adit::netlink::{LinkInfo, TunInfo};
-use adit::{IfName, Link};
 use clap::Subcommand;
+use std::ffi::OsStr;
+use std::fmt;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -43,16 +45,16 @@ impl Command {
 }
 
 /// The TUN or TAP device of this name; an interface of another kind is an error.
-pub(crate) fn find(name: &IfName) -> Result<(Link, LinkInfo, TunInfo)> {
-    let link = Link::find(name)?;
+pub(crate) fn find(name: impl AsRef<OsStr> + fmt::Display) -> Result<(Link, LinkInfo, TunInfo)> {
+    let link = Link::find_altname(&name)?;
     let info = link.info()?;
     match info.tun {
         Some(tun) => Ok((link, info, tun)),
-        None => Err(not_a_device(name, info.kind.as_deref())),
+        None => Err(not_a_device(&name, info.kind.as_deref())),
     }
 }
 
-pub(crate) fn not_a_device(name: &IfName, kind: Option<&str>) -> Error {
+pub(crate) fn not_a_device(name: impl fmt::Display, kind: Option<&str>) -> Error {
     let kind = kind.map_or(String::new(), |kind| format!(", but a {kind}"));
     let message = format!("{name} is no TUN or TAP device{kind}");
     Error::new(Exit::Conflict, &NOT_A_DEVICE, message).object(name)

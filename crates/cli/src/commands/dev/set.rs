@@ -1,7 +1,7 @@
 //! `adit dev set`.
 
 use super::super::{Context, open_netns};
-use super::values::{self, Group, Switch, User};
+use super::values::{self, AnyName, Group, LinkArgs, Switch, User};
 use super::{add, find, holders};
 use crate::error::{Error, Exit, HELD, NOT_HELD, Result};
 use adit::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
@@ -14,8 +14,7 @@ The changes are made in the order in which they stand here. The first that fails
 done before stays and is told (exit status 8).")]
 pub(crate) struct Args {
     /// The device
-    #[arg(value_parser = values::name)]
-    name: IfName,
+    name: AnyName,
     #[command(flatten)]
     changes: Changes,
 }
@@ -40,21 +39,8 @@ struct Changes {
     /// A new name
     #[arg(long = "name", value_name = "NEW", value_parser = values::name)]
     rename: Option<IfName>,
-    /// The IP MTU in bytes
-    #[arg(long, value_name = "BYTES")]
-    mtu: Option<u32>,
-    /// How many packets wait for the reader
-    #[arg(long, value_name = "PACKETS")]
-    txqueuelen: Option<u32>,
-    /// The hardware address of a TAP
-    #[arg(long)]
-    mac: Option<MacAddr>,
-    /// A description for people; empty takes it away
-    #[arg(long, value_name = "TEXT")]
-    alias: Option<String>,
-    /// The bridge of which it becomes a port
-    #[arg(long, value_name = "BRIDGE", value_parser = values::name)]
-    master: Option<IfName>,
+    #[command(flatten)]
+    link: LinkArgs,
     /// Take it away from its bridge
     #[arg(long, conflicts_with = "master")]
     no_master: bool,
@@ -140,11 +126,11 @@ impl Changes {
             actions.push(Action::MoveTo(text, netns));
         }
         actions.extend(self.rename.map(Action::Rename));
-        actions.extend(self.mtu.map(Action::Mtu));
-        actions.extend(self.txqueuelen.map(Action::TxQueueLen));
-        actions.extend(self.mac.map(Action::Mac));
-        actions.extend(self.alias.map(Action::Alias));
-        actions.extend(self.master.map(|master| Action::Master(Some(master))));
+        actions.extend(self.link.mtu.map(Action::Mtu));
+        actions.extend(self.link.txqueuelen.map(Action::TxQueueLen));
+        actions.extend(self.link.mac.map(Action::Mac));
+        actions.extend(self.link.alias.map(Action::Alias));
+        actions.extend(self.link.master.map(|master| Action::Master(Some(master))));
         actions.extend(self.no_master.then_some(Action::Master(None)));
         actions.extend(self.del_addr.into_iter().map(Action::DelAddress));
         actions.extend(self.add_addr.into_iter().map(Action::AddAddress));
@@ -206,7 +192,7 @@ pub(crate) fn attach(link: &Link) -> Result<Device> {
     let info = link.info()?;
     match &info.tun {
         Some(tun) => attach_as(&info, tun),
-        None => Err(super::not_a_device(&info.name, info.kind.as_deref())),
+        None => Err(super::not_a_device(info.name, info.kind.as_deref())),
     }
 }
 

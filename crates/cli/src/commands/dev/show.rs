@@ -1,17 +1,16 @@
 //! `adit dev show`.
 
 use super::super::Context;
+use super::list;
 use super::model::{Device, Stats};
-use super::{list, values};
+use super::values::AnyName;
 use crate::error::{Exit, Result};
 use crate::output::{Output, Tone, clean, table};
-use adit::IfName;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The device; without one all are shown, a line each
-    #[arg(value_parser = values::name)]
-    name: Option<IfName>,
+    name: Option<AnyName>,
     /// The counters as well
     #[arg(short, long)]
     stats: bool,

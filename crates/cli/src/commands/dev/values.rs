@@ -1,7 +1,8 @@
 //! What stands on the command line about a device: parsed once, into valid types.
 
+use crate::output::clean;
 use adit::netlink::{Address, AddressFlags, IpPrefix, Route};
-use adit::{IfName, Mode, NamePattern};
+use adit::{IfName, MacAddr, Mode, NamePattern};
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::fmt;
@@ -22,6 +23,26 @@ impl From<ModeArg> for Mode {
             ModeArg::Tap => Self::Tap,
         }
     }
+}
+
+/// The settings of a link that are the same for a new device and for one that is there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LinkArgs {
+    /// The IP MTU in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) mtu: Option<u32>,
+    /// How many packets wait for the reader
+    #[arg(long, value_name = "PACKETS")]
+    pub(crate) txqueuelen: Option<u32>,
+    /// The hardware address of a TAP
+    #[arg(long)]
+    pub(crate) mac: Option<MacAddr>,
+    /// A description for people; an empty one takes it away
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) alias: Option<String>,
+    /// The bridge of which it becomes a port
+    #[arg(long, value_name = "BRIDGE", value_parser = name)]
+    pub(crate) master: Option<IfName>,
 }
 
 /// `on` or `off`.
@@ -110,6 +131,39 @@ pub(crate) fn group_name(gid: u32) -> Option<String> {
 /// The name of a device that is there.
 pub(crate) fn name(text: &str) -> Result<IfName, adit::NameError> {
     IfName::new(OsStr::new(text))
+}
+
+/// A device that is there, by its name or by another name of it, which may be longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AnyName(String);
+
+impl AnyName {
+    /// The kernel's `ALTIFNAMSIZ` less the NUL.
+    const LEN_MAX: usize = 127;
+}
+
+impl FromStr for AnyName {
+    type Err = adit::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match name(text) {
+            Err(adit::NameError::TooLong { len }) if len <= Self::LEN_MAX => {}
+            checked => drop(checked?),
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl AsRef<OsStr> for AnyName {
+    fn as_ref(&self) -> &OsStr {
+        self.0.as_ref()
+    }
+}
+
+impl fmt::Display for AnyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&clean(&self.0))
+    }
 }
 
 /// The name of a new device, or a pattern for it.

@@ -1,6 +1,6 @@
 //! The tunnel on random bytes and bytes that are nearly right.
 
-mod exercise;
+mod tunnel_exercise;
 
 use proptest::prelude::*;
 
@@ -45,17 +45,17 @@ proptest! {
 
     #[test]
     fn datagrams(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
-        exercise::datagrams(&bytes);
+        tunnel_exercise::datagrams(&bytes);
     }
 
     #[test]
     fn inside(bytes in pieces()) {
-        exercise::inside(&bytes);
+        tunnel_exercise::inside(&bytes);
     }
 
     #[test]
     fn device(bytes in packet()) {
-        exercise::device(&bytes);
+        tunnel_exercise::device(&bytes);
     }
 
     #[test]
@@ -63,6 +63,6 @@ proptest! {
         let mut bytes = vec![0; 149];
         bytes[0] = kind;
         bytes[1 + at] = change;
-        exercise::handshake(&bytes);
+        tunnel_exercise::handshake(&bytes);
     }
 }

@@ -1,0 +1,73 @@
+//! `adit tunnel genkey`, `genpsk` and `pubkey`: what `wg` has by the same names.
+
+use super::super::Context;
+use crate::error::{Error, Exit, Result};
+use crate::tunnel::keys::Key;
+use crate::tunnel::secret::SecretSource;
+use adit_engine::tunnel::{PresharedKey, PrivateKey};
+use rustix::fs::{FileType, fstat};
+use std::io;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+As 'wg genkey'. Keep it where nobody else can read it:
+  umask 077; adit tunnel genkey > site.key; adit tunnel pubkey < site.key")]
+pub(crate) struct GenkeyArgs {}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "As 'wg genpsk': both peers get it, on top of their own keys.")]
+pub(crate) struct GenpskArgs {}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "As 'wg pubkey': adit tunnel pubkey < site.key")]
+pub(crate) struct PubkeyArgs {}
+
+impl GenkeyArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let key = PrivateKey::generate().map_err(no_random)?;
+        print_secret(context, &key.to_base64())
+    }
+}
+
+impl GenpskArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let key = PresharedKey::generate().map_err(no_random)?;
+        print_secret(context, &key.to_base64())
+    }
+}
+
+impl PubkeyArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let source = SecretSource::Stdin;
+        let text = source.read().map_err(|error| Error::io("read", &source, &error))?;
+        let key = PrivateKey::from_base64(&text)
+            .map_err(|error| Error::usage(format!("standard input has no private key: {error}")))?;
+        print(context, &key.public_key().to_base64())
+    }
+}
+
+fn no_random(error: io::Error) -> Error {
+    Error::io("read", "random numbers", &error)
+}
+
+/// Prints a secret; says so if it goes to a file that others can read.
+fn print_secret(context: &Context, key: &str) -> Result<Exit> {
+    let open_file = fstat(io::stdout()).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o007 != 0
+    });
+    if open_file {
+        context.output.note(
+            "warning: writing to a file that everybody can read; 'umask 077' before keeps it closed",
+        );
+    }
+    print(context, key)
+}
+
+fn print(context: &Context, key: &str) -> Result<Exit> {
+    if context.output.json {
+        context.output.value(&key)?;
+    } else {
+        context.output.line(key)?;
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,287 @@
+//! The text that a configuration is read from.
+
+use super::Problems;
+use super::table::{Entry, Table};
+use super::value::{Kind, Value};
+use crate::error::{Error, Result};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The largest configuration: ten thousand ports with every key that there is take less.
+const SOURCE_LEN_MAX: usize = 1 << 20;
+
+/// A file, or an option of the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    name: String,
+    path: PathBuf,
+    text: String,
+}
+
+/// A place in a source, for people.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) width: usize,
+    pub(super) text: &'a str,
+}
+
+impl Source {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// That of open(2) or read(2); a file that is too large or not UTF-8 is a mistake at the place
+    /// where that shows.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let file = File::open(path)
+            .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
+        Self::read_from(path, &file)
+    }
+
+    /// Reads a file that is open already, so that what was looked at is what is read.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub(crate) fn read_from(path: &Path, file: impl Read) -> Result<Self> {
+        let name = path.display().to_string();
+        let failed = |error| Error::io("read", &name, &error);
+        let limit = u64::try_from(SOURCE_LEN_MAX).unwrap_or(u64::MAX) + 1;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+        let is_too_large = bytes.len() > SOURCE_LEN_MAX;
+        // What is shown of a file that is not UTF-8 is the part before the place.
+        let (text, wrong) = match String::from_utf8(bytes) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let end = error.utf8_error().valid_up_to();
+                let mut bytes = error.into_bytes();
+                bytes.truncate(end);
+                (String::from_utf8_lossy(&bytes).into_owned(), Some(end))
+            }
+        };
+        let source = Self { name, path: path.to_owned(), text };
+        let fault = |span, message: &str, help: String| {
+            let problems = Problems::default();
+            problems.push(&source, span, message, Some(help));
+            problems.check(&source.name)
+        };
+        if is_too_large {
+            let help = format!("the most is {} MiB: is it the right file?", SOURCE_LEN_MAX >> 20);
+            fault(0..0, "the file is too large for a configuration", help)?;
+        }
+        if let Some(at) = wrong {
+            fault(at..at, "a byte that is no UTF-8", "save the file as UTF-8".to_owned())?;
+        }
+        Ok(source)
+    }
+
+    /// A text that is at hand; `name` is what mistakes are told of.
+    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), path: PathBuf::new(), text: text.into() }
+    }
+
+    /// How it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The path of a file that this one names: from the folder that this one is in.
+    pub(crate) fn beside(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Reads it as TOML; what is wrong goes to `problems`, and the rest can be used.
+    pub(crate) fn parse<'a>(&'a self, problems: &'a Problems) -> Table<'a> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            problems.push(self, span, error.message(), None);
+        }
+        Table::new(self, problems, String::new(), 0..0, entries(self, table.into_inner()))
+    }
+
+    /// Reads it as `key=value,key,key=value`, the options of a port on the command line, from the
+    /// byte `from` on. A key alone is `true`; a comma inside a value is written twice.
+    pub(crate) fn words<'a>(&'a self, from: usize, problems: &'a Problems) -> Table<'a> {
+        self.words_in(from..self.text.len(), ',', problems)
+    }
+
+    /// The same of the bytes `span`, between single `separator`s.
+    pub(super) fn words_in<'a>(
+        &'a self,
+        span: Range<usize>,
+        separator: char,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        let mut entries: Vec<Entry<'a>> = Vec::new();
+        for span in words_of(&self.text, span, separator) {
+            let word = self.text.get(span.clone()).unwrap_or_default();
+            let (key, value) = match word.split_once('=') {
+                Some((key, value)) => (key, Some(value)),
+                None => (word, None),
+            };
+            let key_span = span.start..span.start + key.len();
+            let (value_span, kind) = match value {
+                Some(value) => {
+                    (key_span.end + 1..span.end, Kind::Word(unescaped(value, separator)))
+                }
+                None => (key_span.clone(), Kind::Boolean(true)),
+            };
+            if key.is_empty() {
+                problems.push(self, key_span, "a key is missing here", None);
+            } else if entries.iter().any(|entry| entry.key == key) {
+                problems.push(self, key_span, format_args!("`{key}` is given twice"), None);
+            } else {
+                let value = Value { source: self, span: value_span, kind };
+                entries.push(Entry { key: key.into(), key_span, value });
+            }
+        }
+        Table::new(self, problems, String::new(), 0..self.text.len(), entries)
+    }
+
+    /// Reads it as the text of the option `key`, or of several: `--delay 20ms` is the entry `delay`.
+    pub(crate) fn option<'a>(&'a self, key: &'a str) -> Entry<'a> {
+        let span = 0..self.text.len();
+        let value = Value { source: self, span, kind: Kind::Word(self.text.as_str().into()) };
+        Entry { key: key.into(), key_span: 0..0, value }
+    }
+
+    /// A table of entries that were read elsewhere.
+    pub(crate) fn table<'a>(
+        &'a self,
+        entries: Vec<Entry<'a>>,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        Table::new(self, problems, String::new(), 0..0, entries)
+    }
+
+    /// Reads a JSON object; there mistakes have no place but the name of their key.
+    pub(crate) fn json<'a>(
+        &'a self,
+        object: &serde_json::Map<String, serde_json::Value>,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        Table::new(self, problems, String::new(), 0..0, json_entries(self, object))
+    }
+
+    /// Where the bytes `span` are.
+    pub(super) fn place(&self, span: Range<usize>) -> Place<'_> {
+        let mut at = span.start.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let (before, after) = self.text.split_at(at);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line_end = after.find('\n').map_or(self.text.len(), |end| at + end);
+        let text = self.text.get(line_start..line_end).unwrap_or_default();
+        let text = text.trim_end_matches('\r').trim_start_matches('\u{feff}');
+        let head = before.get(line_start..).unwrap_or_default().trim_start_matches('\u{feff}');
+        let end = span.end.clamp(at, line_end);
+        Place {
+            line: before.matches('\n').count() + 1,
+            column: head.chars().count() + 1,
+            width: self.text.get(at..end).map_or(1, |part| part.chars().count()),
+            text,
+        }
+    }
+}
+
+/// The entries of a table in the order in which they stand in the file.
+fn entries<'a>(source: &'a Source, table: DeTable<'a>) -> Vec<Entry<'a>> {
+    let mut entries: Vec<Entry<'a>> = table
+        .into_iter()
+        .map(|(key, value)| {
+            let key_span = key.span();
+            Entry { key: key.into_inner(), key_span, value: read(source, value) }
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_span.start);
+    entries
+}
+
+fn read<'a>(source: &'a Source, value: Spanned<DeValue<'a>>) -> Value<'a> {
+    let span = value.span();
+    let kind = match value.into_inner() {
+        DeValue::String(text) => Kind::Text(text),
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .map_or(Kind::Other("a number that is too large"), Kind::Integer),
+        DeValue::Float(number) => {
+            number.as_str().parse().map_or(Kind::Other("a number that is too large"), Kind::Float)
+        }
+        DeValue::Boolean(is) => Kind::Boolean(is),
+        DeValue::Datetime(_) => Kind::Other("a date"),
+        DeValue::Array(list) => {
+            Kind::List(list.into_iter().map(|value| read(source, value)).collect())
+        }
+        DeValue::Table(table) => Kind::Table(entries(source, table)),
+    };
+    Value { source, span, kind }
+}
+
+fn json_entries<'a>(
+    source: &'a Source,
+    object: &serde_json::Map<String, serde_json::Value>,
+) -> Vec<Entry<'a>> {
+    let entry = |(key, value): (&String, &serde_json::Value)| {
+        let value = json_value(source, value);
+        Entry { key: key.clone().into(), key_span: 0..0, value }
+    };
+    object.iter().map(entry).collect()
+}
+
+fn json_value<'a>(source: &'a Source, value: &serde_json::Value) -> Value<'a> {
+    use serde_json::Value as Json;
+    let kind = match value {
+        Json::Null => Kind::Other("null"),
+        Json::Bool(is) => Kind::Boolean(*is),
+        Json::Number(number) => match number.as_i128() {
+            Some(whole) => Kind::Integer(whole),
+            None => number.as_f64().map_or(Kind::Other("a number"), Kind::Float),
+        },
+        // As on the command line: who asks with curl need not know which values are numbers.
+        Json::String(text) => Kind::Word(text.clone().into()),
+        Json::Array(list) => Kind::List(list.iter().map(|one| json_value(source, one)).collect()),
+        Json::Object(object) => Kind::Table(json_entries(source, object)),
+    };
+    Value { source, span: 0..0, kind }
+}
+
+/// The parts of a text between single separators, within the bytes `span`; a doubled one is none.
+fn words_of(text: &str, span: Range<usize>, separator: char) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut start = span.start;
+    let within = |(at, _): &(usize, char)| *at < span.end;
+    let before = |(at, _): &(usize, char)| *at < span.start;
+    let mut rest = text.char_indices().skip_while(before).take_while(within).peekable();
+    if rest.peek().is_none() {
+        return words;
+    }
+    while let Some((at, c)) = rest.next() {
+        if c == separator && rest.next_if(|&(_, next)| next == separator).is_none() {
+            words.push(start..at);
+            start = at + 1;
+        }
+    }
+    words.push(start..span.end);
+    words
+}
+
+fn unescaped(text: &str, separator: char) -> Cow<'_, str> {
+    let doubled = format!("{separator}{separator}");
+    if text.contains(&doubled) {
+        text.replace(&doubled, &separator.to_string()).into()
+    } else {
+        text.into()
+    }
+}

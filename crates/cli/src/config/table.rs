@@ -1,0 +1,219 @@
+//! A table of a configuration, asked key by key.
+
+use super::value::{Kind, Value};
+use super::{Problems, Source, Wrong, nearest};
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(super) key: Cow<'a, str>,
+    pub(super) key_span: Range<usize>,
+    pub(super) value: Value<'a>,
+}
+
+/// A table of which the known keys are asked for, one by one; [`Table::finish`] tells what is left.
+#[derive(Debug)]
+#[must_use = "`finish` tells of keys that are not known"]
+pub(crate) struct Table<'a> {
+    source: &'a Source,
+    problems: &'a Problems,
+    /// How the table is called: empty at the top, else as `[switch]`.
+    name: String,
+    span: Range<usize>,
+    entries: Vec<Entry<'a>>,
+    known: Vec<&'static str>,
+    missing: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(
+        source: &'a Source,
+        problems: &'a Problems,
+        name: String,
+        span: Range<usize>,
+        entries: Vec<Entry<'a>>,
+    ) -> Self {
+        Self { source, problems, name, span, entries, known: Vec::new(), missing: Vec::new() }
+    }
+
+    /// What it was read from.
+    pub(crate) fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    /// Where its mistakes go.
+    pub(crate) fn problems(&self) -> &'a Problems {
+        self.problems
+    }
+
+    /// Whether it has no key at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the key is there; it is known by that.
+    pub(crate) fn has(&mut self, key: &'static str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// Whether the key is there; it need not be known.
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// The value of a key, as it stands; `None` if the key is not there.
+    pub(crate) fn value(&mut self, key: &'static str) -> Option<&Value<'a>> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// What `read` makes of the value of a key; `None` if it is not there, or wrong.
+    pub(crate) fn get<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&Value<'a>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let problems = self.problems;
+        let value = self.value(key)?;
+        read(value).map_err(|wrong| value.wrong(key, wrong, problems)).ok()
+    }
+
+    /// As [`Table::get`] of a key that must be there.
+    pub(crate) fn required<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&Value<'a>) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.missing.push(key);
+        }
+        self.get(key, read)
+    }
+
+    /// What `read` makes of each value of a list; one value alone is a list as well. Wrong ones are
+    /// told of and left out.
+    pub(crate) fn list<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&Value<'a>) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let problems = self.problems;
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let read =
+            |value: &Value<'a>| read(value).map_err(|wrong| value.wrong(key, wrong, problems)).ok();
+        match &value.kind {
+            Kind::List(list) => list.iter().filter_map(read).collect(),
+            Kind::Word(words) => value.split(words).iter().filter_map(read).collect(),
+            _ => read(value).into_iter().collect(),
+        }
+    }
+
+    /// The table of a key; `None` if it is not there, or no table.
+    pub(crate) fn table(&mut self, key: &'static str) -> Option<Self> {
+        let (problems, name) = (self.problems, self.path(key));
+        let value = self.value(key)?;
+        let table = value.as_table(&name, problems);
+        if table.is_none() {
+            let help = Some(format!("write it as `[{name}]` on a line of its own"));
+            let wrong = Wrong { help, ..Wrong::expected("a table", value) };
+            value.wrong(key, wrong, problems);
+        }
+        table
+    }
+
+    /// The tables of a key that may be there more than once, as `[[port]]`.
+    pub(crate) fn tables(&mut self, key: &'static str) -> Vec<Self> {
+        let (source, problems, name) = (self.source, self.problems, self.path(key));
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let one = |value: &Value<'a>| match &value.kind {
+            Kind::Table(entries) => {
+                let (span, entries) = (value.span.clone(), entries.clone());
+                Some(Self::new(source, problems, name.clone(), span, entries))
+            }
+            _ => {
+                let help = Some(format!("write each as `[[{name}]]` on a line of its own"));
+                let wrong = Wrong { help, ..Wrong::expected("a table", value) };
+                value.wrong(key, wrong, problems);
+                None
+            }
+        };
+        match &value.kind {
+            Kind::List(list) => list.iter().filter_map(one).collect(),
+            _ => one(value).into_iter().collect(),
+        }
+    }
+
+    /// The tables below one key by names that the user chose, as `[peer.alice]`: each with its name.
+    pub(crate) fn named(&mut self, key: &'static str) -> Vec<(String, Self)> {
+        let Some(below) = self.table(key) else { return Vec::new() };
+        let Self { source, problems, name, entries, .. } = below;
+        let one = |entry: Entry<'a>| {
+            let Kind::Table(entries) = entry.value.kind else {
+                let message = format!("`{}` is to be a table", entry.key);
+                problems.push(source, entry.key_span, message, None);
+                return None;
+            };
+            let name = format!("{name}.{}", entry.key);
+            let table = Self::new(source, problems, name, entry.value.span, entries);
+            Some((entry.key.into_owned(), table))
+        };
+        entries.into_iter().filter_map(one).collect()
+    }
+
+    /// Tells of a mistake in the value of a key that shows only beside others; without the key, in the
+    /// table.
+    pub(crate) fn wrong(
+        &self,
+        key: &str,
+        message: impl fmt::Display,
+        help: impl Into<Option<String>>,
+    ) {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        let span = entry.map_or(self.span.clone(), |entry| entry.value.span.clone());
+        self.problems.push(self.source, span, message, help.into());
+    }
+
+    /// Tells of every key that was not asked for, and of those that are missing.
+    pub(crate) fn finish(self) {
+        let mut meant = Vec::new();
+        for entry in &self.entries {
+            if self.problems.is_full() {
+                return;
+            }
+            if self.known.contains(&&*entry.key) {
+                continue;
+            }
+            // A key that is there already is not the one that was meant.
+            let is_free = |key: &&&str| !self.entries.iter().any(|entry| entry.key == ***key);
+            let free = self.known.iter().filter(is_free).copied();
+            let near = nearest(&entry.key, free)
+                .or_else(|| nearest(&entry.key, self.known.iter().copied()));
+            meant.extend(near);
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if self.known.is_empty() => "no key is known here".to_owned(),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            let message = format!("unknown key `{}`{}", entry.key, self.place());
+            let span = entry.key_span.clone();
+            self.problems.push(self.source, span, message, Some(help));
+        }
+        for key in self.missing.iter().filter(|key| !meant.contains(*key)) {
+            let message = format!("`{key}` is missing{}", self.place());
+            self.problems.push(self.source, self.span.clone(), message, None);
+        }
+    }
+
+    fn place(&self) -> String {
+        if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) }
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+}

@@ -1,0 +1,63 @@
+//! The loop that runs an engine over real devices and sockets.
+//!
+//! # Theory of operation
+//!
+//! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal or the timer
+//! is ready. A ready port is read until it has nothing more or has had its share ([`FRAMES_MAX`]);
+//! each packet goes to the engine at once, and what the engine sends leaves after every
+//! [`CHUNK_LEN`] bytes: a super-packet is written while it is still in the cache, small packets
+//! leave together, so that they can be joined. A port that takes no more has a bounded queue of its
+//! own and waits for its descriptor alone; past the bound its packets are dropped and counted. What
+//! happens beside packets (a port went, a guest came, a signal) is an [`Event`] for the [`Handler`],
+//! between two batches and on the same thread.
+//!
+//! The timer is absolute, on `CLOCK_BOOTTIME`, and set anew only when what it waits for changes.
+//!
+//! | file | what |
+//! |---|---|
+//! | `runner`, `serve`, `deliver` | the loop, its way in and its way out |
+//! | `netem` | emulated links between a port and the engine |
+//! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
+//! | `spec`, `open` | a port as text, and what comes of it |
+//! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
+//! | `listener`, `shared`, `udp` | sockets that several ports share |
+//! | `framing`, `vxlan_header`, `recording` | formats: pure, bounded, fuzzed |
+//! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
+
+mod clock;
+mod datagram;
+mod device;
+mod egress;
+mod event;
+mod framing;
+mod interface;
+mod links;
+mod listener;
+mod namespaces;
+mod netem;
+mod open;
+mod port;
+mod reactor;
+mod recording;
+mod replay;
+mod runner;
+mod serve;
+mod shared;
+mod signals;
+mod spec;
+mod stream;
+mod udp;
+mod vxlan;
+mod vxlan_header;
+
+pub(crate) use clock::now;
+pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
+pub(crate) use listener::Listener;
+pub(crate) use netem::PortNetem;
+pub(crate) use open::Opened;
+pub(crate) use port::{Port, PortCounters};
+pub(crate) use runner::{ListenerId, Runner};
+pub(crate) use spec::{PortKind, PortSpec, SpecError};
+
+#[cfg(test)]
+mod tests;

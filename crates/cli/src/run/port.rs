@@ -1,0 +1,307 @@
+//! A port: one way in and out of an engine, whatever is behind it.
+
+use super::Gone;
+use super::datagram::DatagramPort;
+use super::device::DevicePort;
+use super::egress::HEADERS_LEN_MAX;
+use super::interface::InterfacePort;
+use super::namespaces::NamespaceName;
+use super::replay::ReplayPort;
+use super::stream::StreamPort;
+use super::vxlan::VxlanPort;
+use adit::Netns;
+use adit::netlink::LinkInfo;
+use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
+use rustix::net::SocketAddrUnix;
+use std::fmt;
+use std::os::fd::BorrowedFd;
+
+/// A port that is open and not yet part of a loop, or is.
+pub(crate) struct Port {
+    name: String,
+    mtu: Option<u32>,
+    namespace: Option<NamespaceName>,
+    pub(super) io: Io,
+}
+
+/// The kinds of port, each with what it needs to move packets.
+pub(super) enum Io {
+    Device(Box<DevicePort>),
+    Interface(Box<InterfacePort>),
+    Stream(Box<StreamPort>),
+    Datagram(Box<DatagramPort>),
+    Vxlan(Box<VxlanPort>),
+    Replay(Box<ReplayPort>),
+}
+
+impl Port {
+    pub(super) fn new(name: impl Into<String>, mtu: Option<u32>, io: Io) -> Self {
+        Self { name: name.into(), mtu, namespace: None, io }
+    }
+
+    /// The same, to end when the name of its namespace means it no more.
+    pub(super) fn in_namespace(self, text: Option<&str>) -> Self {
+        Self { namespace: text.and_then(NamespaceName::of), ..self }
+    }
+
+    pub(super) fn namespace(&self) -> Option<&NamespaceName> {
+        self.namespace.as_ref()
+    }
+
+    /// What to call it: `tap:NAME`, with the name that the device got.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The IP MTU of the device or interface when it was opened; `None` where there is none.
+    pub(crate) fn mtu(&self) -> Option<u32> {
+        self.mtu
+    }
+
+    /// The next packet, if there is one now.
+    #[inline]
+    pub(super) fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        match &mut self.io {
+            Io::Device(port) => port.recv(cx),
+            Io::Interface(port) => port.recv(cx),
+            Io::Stream(port) => port.recv(cx),
+            Io::Datagram(port) => port.recv(cx),
+            // Its packets come by the socket that it shares.
+            Io::Vxlan(_) => Recv::Nothing,
+            Io::Replay(port) => port.recv(cx),
+        }
+    }
+
+    /// Sends the packets of `batch`, which is empty afterwards: what does not go now waits here, and
+    /// what has no room to wait is dropped and counted.
+    #[inline]
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+        match &mut self.io {
+            Io::Device(port) => port.send(cx, batch),
+            Io::Interface(port) => port.send(cx, batch),
+            Io::Stream(port) => port.send(cx, batch),
+            Io::Datagram(port) => port.send(cx, batch),
+            Io::Vxlan(port) => {
+                port.send(cx, batch);
+                Ok(())
+            }
+            Io::Replay(_) => {
+                ReplayPort::send(cx, batch);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what waits, now that there may be room.
+    pub(super) fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
+        match &mut self.io {
+            Io::Device(port) => port.flush(cx),
+            Io::Interface(port) => port.flush(cx),
+            Io::Stream(port) => port.flush(),
+            Io::Datagram(port) => port.flush(cx),
+            Io::Vxlan(_) | Io::Replay(_) => Ok(()),
+        }
+    }
+
+    /// Whether its descriptor is to tell when there is room for what waits.
+    pub(super) fn wants_room(&self) -> bool {
+        match &self.io {
+            Io::Device(port) => port.is_waiting(),
+            Io::Interface(port) => port.is_waiting(),
+            Io::Stream(port) => port.is_waiting(),
+            // A datagram socket has room while one of its guests has none: time tells.
+            Io::Datagram(_) | Io::Vxlan(_) | Io::Replay(_) => false,
+        }
+    }
+
+    /// Whether [`Self::recv`] has more without its descriptor being ready.
+    pub(super) fn has_more(&self) -> bool {
+        matches!(&self.io, Io::Stream(port) if port.has_more())
+    }
+
+    /// Whether [`Self::next_timeout`] may ever be something.
+    pub(super) fn is_timed(&self) -> bool {
+        matches!(self.io, Io::Datagram(_) | Io::Replay(_))
+    }
+
+    /// When [`Self::recv`] or [`Self::flush`] is to be called even if no descriptor is ready.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        match &self.io {
+            Io::Datagram(port) => port.next_timeout(),
+            Io::Replay(port) => port.next_timeout(),
+            _ => None,
+        }
+    }
+
+    /// The descriptor to read from, which is also the one to write to unless there is another.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.io {
+            Io::Device(port) => Some(port.fd()),
+            Io::Interface(port) => Some(port.fd()),
+            Io::Stream(port) => Some(port.fd()),
+            Io::Datagram(port) => port.fd(),
+            Io::Vxlan(_) | Io::Replay(_) => None,
+        }
+    }
+
+    /// The descriptor to write to, where it is another one.
+    pub(super) fn write_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.io {
+            Io::Stream(port) => port.write_fd(),
+            _ => None,
+        }
+    }
+
+    /// The place of the socket on which a guest sends datagrams, and the guest's address.
+    pub(super) fn datagram_peer(&self) -> Option<(u16, SocketAddrUnix)> {
+        match &self.io {
+            Io::Datagram(port) => port.peer(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn vxlan_mut(&mut self) -> Option<&mut VxlanPort> {
+        match &mut self.io {
+            Io::Vxlan(port) => Some(port),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_vxlan(&self) -> bool {
+        matches!(self.io, Io::Vxlan(_))
+    }
+
+    /// What the kernel tells of the link, where there is one.
+    pub(super) fn link_info(&self) -> Option<adit::Result<LinkInfo>> {
+        match &self.io {
+            Io::Device(port) => Some(port.device.info()),
+            Io::Interface(port) => Some(port.link.info()),
+            _ => None,
+        }
+    }
+
+    /// The namespace of the link, where there is one.
+    pub(super) fn netns(&self) -> Option<Netns> {
+        match &self.io {
+            Io::Device(port) => port.device.netns().ok(),
+            Io::Interface(port) => port.netns.try_clone().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether the port goes on when its link is moved to another namespace.
+    pub(super) fn follows_moves(&self) -> bool {
+        matches!(self.io, Io::Device(_))
+    }
+
+    /// Gives the buffers of what waits back to the pool, before it is dropped.
+    pub(super) fn close(&mut self, pool: &mut Pool) {
+        match &mut self.io {
+            Io::Device(port) => port.close(pool),
+            Io::Interface(port) => port.close(pool),
+            Io::Datagram(port) => port.close(pool),
+            Io::Stream(_) | Io::Vxlan(_) | Io::Replay(_) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").field("name", &self.name).field("mtu", &self.mtu).finish()
+    }
+}
+
+/// What a port works with, of the loop that it is in.
+pub(super) struct Cx<'a> {
+    pub(super) now: Instant,
+    pub(super) pool: &'a mut Pool,
+    pub(super) kit: &'a mut Kit,
+    pub(super) counters: &'a mut PortCounters,
+}
+
+/// Memory that all ports of a loop use in turn.
+pub(super) struct Kit {
+    pub(super) pair: Pair,
+    /// The headers of one segment.
+    pub(super) headers: Box<[u8]>,
+    /// A packet for which there is no buffer is read into it and dropped; trains of datagrams are put
+    /// together in it.
+    pub(super) scratch: Box<[u8]>,
+    /// Trains of datagrams are taken apart in it.
+    pub(super) datagrams: Box<[u8]>,
+}
+
+impl Kit {
+    pub(super) fn new() -> Self {
+        Self {
+            pair: Pair::default(),
+            headers: vec![0; HEADERS_LEN_MAX].into(),
+            scratch: vec![0; adit::RECORD_LEN_MAX].into(),
+            datagrams: vec![0; adit::RECORD_LEN_MAX].into(),
+        }
+    }
+}
+
+/// What [`Port::recv`] found.
+pub(super) enum Recv {
+    /// A packet.
+    Packet(PacketBuf),
+    /// Something that is no packet, or for which there was no buffer; it is counted. There may be
+    /// more.
+    Dropped,
+    /// Nothing now.
+    Nothing,
+    /// Nothing more will come.
+    Gone(Gone),
+}
+
+/// What went through a port since it was attached. A super-packet counts as one frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PortCounters {
+    /// Frames that came in.
+    pub(crate) received: u64,
+    /// Their bytes.
+    pub(crate) received_bytes: u64,
+    /// Frames that went out.
+    pub(crate) sent: u64,
+    /// Their bytes.
+    pub(crate) sent_bytes: u64,
+    /// Came in and were no frames.
+    pub(crate) malformed: u64,
+    /// Came in while there was no buffer for them.
+    pub(crate) no_buffer: u64,
+    /// Were to go out while the port's queue was full.
+    pub(crate) queue_full: u64,
+    /// Were to go out while the link was down.
+    pub(crate) link_down: u64,
+    /// Were to go out and are longer than the port takes.
+    pub(crate) too_big: u64,
+    /// Were to go out and were refused by the kernel.
+    pub(crate) refused: u64,
+}
+
+impl PortCounters {
+    /// Adds those of another port.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.received_bytes += other.received_bytes;
+        self.sent += other.sent;
+        self.sent_bytes += other.sent_bytes;
+        self.malformed += other.malformed;
+        self.no_buffer += other.no_buffer;
+        self.queue_full += other.queue_full;
+        self.link_down += other.link_down;
+        self.too_big += other.too_big;
+        self.refused += other.refused;
+    }
+
+    /// Frames that were dropped on the way in.
+    pub(crate) fn dropped_in(&self) -> u64 {
+        self.malformed + self.no_buffer
+    }
+
+    /// Frames that were dropped on the way out.
+    pub(crate) fn dropped_out(&self) -> u64 {
+        self.queue_full + self.link_down + self.too_big + self.refused
+    }
+}

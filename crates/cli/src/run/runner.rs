@@ -1,0 +1,407 @@
+//! The loop itself: who is attached, and what is done in which order.
+
+use super::clock::{self, Timer};
+use super::links::Links;
+use super::netem::{self, PortNetem};
+use super::port::{Cx, Kit};
+use super::reactor::{Reactor, Ready, Source};
+use super::shared::SharedSlot;
+use super::signals::Signals;
+use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
+use adit_engine::{Endpoint, Engine, Outbox, PortId};
+use adit_packet::{Batch, Instant, Pool};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+
+/// The number of a listener, valid until it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ListenerId(pub(super) u16);
+
+/// An engine with the ports that are attached to it, and the loop that runs them.
+pub(crate) struct Runner<E> {
+    pub(super) engine: E,
+    pub(super) out: Outbox,
+    pub(super) slots: Vec<Option<Box<Slot>>>,
+    /// Ports that may have a deadline of their own.
+    pub(super) timed: Vec<PortId>,
+    /// Ports that have more, though no descriptor will say so.
+    pub(super) again: Vec<PortId>,
+    pub(super) reactor: Reactor,
+    pub(super) events: VecDeque<Event>,
+    pub(super) kit: Kit,
+    /// Packets of one destination on their way out.
+    pub(super) batch: Batch,
+    pub(super) now: Instant,
+    /// Packets sent to a port or peer that is not attached.
+    pub(super) astray: u64,
+    /// Sockets that ports share, and listeners.
+    pub(super) shared: Vec<Option<SharedSlot>>,
+    /// Listeners that ran out of descriptors, until somebody was accepted again.
+    pub(super) paused: Vec<u16>,
+    /// The namespaces that ports are in.
+    pub(super) links: Vec<Option<Links>>,
+    pub(super) namespace_check: Option<Instant>,
+    timer: Timer,
+    signals: Signals,
+    alarm: Option<Instant>,
+    /// The last number that a port or socket was given.
+    attached: u32,
+}
+
+/// A port in its place.
+pub(super) struct Slot {
+    pub(super) port: Port,
+    pub(super) netem: PortNetem,
+    pub(super) number: u32,
+    pub(super) counters: PortCounters,
+    /// Whether its descriptor is waited for to take more.
+    pub(super) is_armed: bool,
+}
+
+impl<E: Engine> Runner<E> {
+    /// A loop without ports; `pool` is for all its packets. From here on SIGHUP, SIGINT, SIGTERM and
+    /// SIGUSR1 are events of the loop instead of ends of the program.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub(crate) fn new(engine: E, pool: Pool) -> io::Result<Self> {
+        let (reactor, timer, signals) = (Reactor::new()?, Timer::new()?, Signals::new()?);
+        let readable = Interest { readable: true, writable: false };
+        reactor.add(&timer, Source::Timer, readable)?;
+        reactor.add(&signals, Source::Signals, readable)?;
+        Ok(Self {
+            engine,
+            out: Outbox::new(pool),
+            slots: Vec::new(),
+            timed: Vec::new(),
+            again: Vec::new(),
+            reactor,
+            events: VecDeque::new(),
+            kit: Kit::new(),
+            batch: Batch::new(),
+            now: clock::now(),
+            astray: 0,
+            shared: Vec::new(),
+            paused: Vec::new(),
+            links: Vec::new(),
+            namespace_check: None,
+            timer,
+            signals,
+            alarm: None,
+            attached: 0,
+        })
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// The engine, to be changed between two packets.
+    pub(crate) fn engine_mut(&mut self) -> &mut E {
+        &mut self.engine
+    }
+
+    /// The engine, the present moment and its outbox, for what makes it send something.
+    pub(crate) fn engine_and_outbox(&mut self) -> (&mut E, Instant, &mut Outbox) {
+        (&mut self.engine, self.now, &mut self.out)
+    }
+
+    /// The moment of the present turn of the loop.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What the engine made, sent and discarded.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.out
+    }
+
+    /// Makes `port` the engine's port `id`, from the next turn on.
+    ///
+    /// # Errors
+    /// EEXIST: there is one with that number, or to that VXLAN remote; EADDRINUSE: another program has
+    /// the UDP port; EPERM: its descriptor is a file, for which nobody can wait; ENOMEM, ENOSPC.
+    pub(crate) fn attach(&mut self, id: PortId, port: Port) -> io::Result<()> {
+        let index = usize::from(id.0);
+        if self.slots.get(index).is_some_and(Option::is_some) {
+            return Err(rustix::io::Errno::EXIST.into());
+        }
+        let number = self.next_number();
+        let source = Source::Port(id.0, number);
+        let readable = Interest { readable: true, writable: false };
+        if let Some(fd) = port.fd() {
+            self.reactor.add(fd, source, readable)?;
+        }
+        if let Some(fd) = port.write_fd() {
+            let added = self.reactor.add(fd, source, Interest::default());
+            if let Err(error) = added {
+                if let Some(fd) = port.fd() {
+                    self.reactor.remove(fd);
+                }
+                return Err(error);
+            }
+        }
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let counters = PortCounters::default();
+        if port.namespace().is_some() {
+            self.namespace_check.get_or_insert(self.now);
+        }
+        let slot = Slot { port, netem: PortNetem::default(), number, counters, is_armed: false };
+        if let Some(place) = self.slots.get_mut(index) {
+            *place = Some(Box::new(slot));
+        }
+        if let Err(error) = self.join_shared(id) {
+            self.detach(id);
+            return Err(error);
+        }
+        self.time(id);
+        self.again.push(id);
+        // A sandbox may forbid netlink: then nobody is told that a link is down.
+        let _ = self.follow_link(id, true);
+        Ok(())
+    }
+
+    /// Takes a port out and closes it; what waited there is lost. `None` if there is none.
+    pub(crate) fn detach(&mut self, id: PortId) -> Option<PortCounters> {
+        let slot = self.slots.get_mut(usize::from(id.0))?.take()?;
+        let Slot { mut port, mut netem, counters, .. } = *slot;
+        for fd in [port.fd(), port.write_fd()].into_iter().flatten() {
+            self.reactor.remove(fd);
+        }
+        port.close(self.out.pool());
+        netem::empty(&mut netem, &mut self.out);
+        self.unfollow_link(id);
+        self.leave_shared(id);
+        self.timed.retain(|&timed| timed != id);
+        self.again.retain(|&again| again != id);
+        Some(counters)
+    }
+
+    /// An attached port and what went through it.
+    pub(crate) fn port(&self, id: PortId) -> Option<(&Port, &PortCounters)> {
+        let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
+        Some((&slot.port, &slot.counters))
+    }
+
+    /// Tells with [`Event::Ready`] when a descriptor of the owner is ready, as long as it is. Close it
+    /// only after [`Self::unwatch`].
+    ///
+    /// # Errors
+    /// EEXIST: it is watched; EPERM: it is a file.
+    pub(crate) fn watch(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.reactor.add(fd, Source::Watched(token), interest)
+    }
+
+    /// Waits for something else of a watched descriptor.
+    ///
+    /// # Errors
+    /// ENOENT: it is not watched.
+    pub(crate) fn rewatch(
+        &self,
+        fd: impl AsFd,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.reactor.change(fd, Source::Watched(token), interest)
+    }
+
+    /// No longer watches a descriptor.
+    pub(crate) fn unwatch(&self, fd: impl AsFd) {
+        self.reactor.remove(fd);
+    }
+
+    /// Tells with [`Event::Alarm`], once, when a moment has come; there is one alarm.
+    pub(crate) fn set_alarm(&mut self, at: Option<Instant>) {
+        self.alarm = at;
+    }
+
+    /// Runs until the handler says stop.
+    ///
+    /// # Errors
+    /// Those of epoll and timerfd, none of which a packet or a peer can cause.
+    pub(crate) fn run(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
+        loop {
+            self.now = clock::now();
+            self.run_due();
+            while let Some(event) = self.events.pop_front() {
+                if handler.event(self, event) == Flow::Stop {
+                    return Ok(());
+                }
+            }
+            // What the handler made the engine send.
+            self.flush();
+            if !self.events.is_empty() {
+                continue;
+            }
+            let poll = !self.again.is_empty();
+            if !poll {
+                let at = self.next_timeout();
+                self.timer.set(at)?;
+            }
+            self.reactor.wait(poll)?;
+            self.now = clock::now();
+            self.serve_again();
+            for at in 0..self.reactor.len() {
+                let Some(ready) = self.reactor.ready(at) else { break };
+                self.dispatch(ready);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, ready: Ready) {
+        let interest = Interest { readable: ready.readable, writable: ready.writable };
+        match ready.source {
+            Source::Timer => self.timer.fired(),
+            Source::Signals => self.signals.read(&mut self.events),
+            Source::Port(index, number) => {
+                let id = PortId(index);
+                let slot = self.slots.get(usize::from(index)).and_then(Option::as_ref);
+                if slot.is_none_or(|slot| slot.number != number) {
+                    return;
+                }
+                if interest.writable {
+                    self.flush_port(id);
+                }
+                if interest.readable {
+                    self.serve(id);
+                }
+            }
+            Source::Shared(place, number) => self.serve_shared(place, number),
+            Source::Links(place, number) => self.read_links(place, number),
+            Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
+        }
+    }
+
+    /// The earliest moment at which something is to be done.
+    fn next_timeout(&self) -> Option<Instant> {
+        let ports = self.timed.iter().filter_map(|id| {
+            let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
+            [slot.port.next_timeout(), slot.netem.next_timeout()].into_iter().flatten().min()
+        });
+        let own =
+            [self.engine.next_timeout(), self.alarm, self.namespace_check, self.accepting_at()];
+        ports.chain(own.into_iter().flatten()).min()
+    }
+
+    /// Does what is due at `self.now`.
+    fn run_due(&mut self) {
+        if self.engine.next_timeout().is_some_and(|at| at <= self.now) {
+            self.engine.handle_timeout(self.now, &mut self.out);
+        }
+        if self.alarm.is_some_and(|at| at <= self.now) {
+            self.alarm = None;
+            self.events.push_back(Event::Alarm);
+        }
+        self.check_namespaces();
+        self.run_listeners();
+        self.flush();
+        self.run_timed();
+    }
+
+    /// A number that no port or socket had before, as far back as events may be on their way.
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.attached = self.attached.wrapping_add(1);
+        self.attached
+    }
+
+    /// Takes a port that ended out, and tells of it.
+    pub(super) fn end(&mut self, port: PortId, why: Gone) {
+        if self.detach(port).is_some() {
+            self.events.push_back(Event::PortGone { port, why });
+        }
+    }
+
+    /// Sends all that the engine has sent.
+    pub(super) fn flush(&mut self) {
+        while let Some(to) = self.out.next_group(&mut self.batch) {
+            match to {
+                Endpoint::Port(id) => self.deliver(id),
+                Endpoint::Udp(peer) => self.send_to_peer(peer),
+            }
+        }
+    }
+
+    /// Sends `self.batch` to a port, through its link if it has one.
+    fn deliver(&mut self, id: PortId) {
+        let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else {
+            return self.send_batch(id);
+        };
+        for packet in self.batch.drain(..) {
+            link.push(self.now, packet, &mut self.out);
+        }
+        self.run_egress(id);
+    }
+
+    /// Sends `self.batch` to a port.
+    pub(super) fn send_batch(&mut self, id: PortId) {
+        let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
+            self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
+            return self.batch.give_all(self.out.pool());
+        };
+        let mut cx = Cx {
+            now: self.now,
+            pool: self.out.pool(),
+            kit: &mut self.kit,
+            counters: &mut slot.counters,
+        };
+        let sent = slot.port.send(&mut cx, &mut self.batch);
+        self.sent(id, sent);
+    }
+
+    /// Sends what waits at a port.
+    pub(super) fn flush_port(&mut self, id: PortId) {
+        let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
+            return;
+        };
+        let mut cx = Cx {
+            now: self.now,
+            pool: self.out.pool(),
+            kit: &mut self.kit,
+            counters: &mut slot.counters,
+        };
+        let sent = slot.port.flush(&mut cx);
+        self.sent(id, sent);
+    }
+
+    /// After sending: waits for room if something is left, ends the port if it is gone.
+    fn sent(&mut self, id: PortId, result: Result<(), Gone>) {
+        if let Err(why) = result {
+            return self.end(id, why);
+        }
+        let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
+            return;
+        };
+        let waits = slot.port.wants_room();
+        if waits == slot.is_armed {
+            return;
+        }
+        slot.is_armed = waits;
+        let source = Source::Port(id.0, slot.number);
+        let changed = match (slot.port.write_fd(), slot.port.fd()) {
+            (Some(fd), _) => {
+                let interest = Interest { readable: false, writable: waits };
+                self.reactor.change(fd, source, interest)
+            }
+            (None, Some(fd)) => {
+                let interest = Interest { readable: true, writable: waits };
+                self.reactor.change(fd, source, interest)
+            }
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = changed {
+            self.end(id, Gone::Failed(error));
+        }
+    }
+}
+
+impl<E> std::fmt::Debug for Runner<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ports = self.slots.iter().flatten().map(|slot| &slot.port);
+        f.debug_struct("Runner").field("ports", &ports.collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}

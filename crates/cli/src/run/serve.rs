@@ -1,0 +1,79 @@
+//! The way in: from a port to the engine.
+
+use super::clock;
+use super::port::{Cx, Recv};
+use super::runner::Runner;
+use adit_engine::{Endpoint, Engine, PortId};
+use adit_packet::PacketBuf;
+
+/// How many frames a port may bring before the next one's turn: past 64 the cost of a wake no longer
+/// shows, and 64 frames are 200 us of one core at most.
+pub(super) const FRAMES_MAX: usize = 64;
+
+/// How many bytes are taken in before what came of them goes out: one super-packet, so that it is
+/// written while it is in the cache, or 43 full frames.
+pub(super) const CHUNK_LEN: usize = 64 * 1024;
+
+impl<E: Engine> Runner<E> {
+    /// Serves the ports that had more than their share.
+    pub(super) fn serve_again(&mut self) {
+        for _ in 0..self.again.len() {
+            let Some(id) = self.again.pop() else { break };
+            self.serve(id);
+        }
+    }
+
+    /// Reads a port until it has nothing more, or has had its share.
+    pub(super) fn serve(&mut self, id: PortId) {
+        let mut chunk = 0;
+        for _ in 0..FRAMES_MAX {
+            let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
+                return;
+            };
+            let mut cx = Cx {
+                now: self.now,
+                pool: self.out.pool(),
+                kit: &mut self.kit,
+                counters: &mut slot.counters,
+            };
+            match slot.port.recv(&mut cx) {
+                Recv::Packet(packet) => {
+                    chunk += packet.len();
+                    self.take_in(id, packet);
+                    if chunk >= CHUNK_LEN {
+                        self.flush();
+                        self.now = clock::now();
+                        chunk = 0;
+                    }
+                }
+                Recv::Dropped => {}
+                Recv::Nothing => return self.flush(),
+                Recv::Gone(why) => {
+                    self.end(id, why);
+                    return self.flush();
+                }
+            }
+        }
+        self.flush();
+        let slot = self.slots.get(usize::from(id.0)).and_then(Option::as_ref);
+        if slot.is_some_and(|slot| slot.port.has_more()) {
+            self.again.push(id);
+        }
+    }
+
+    /// Hands a packet that came from a port to the engine, through the port's link if it has one.
+    #[inline]
+    pub(super) fn take_in(&mut self, id: PortId, packet: PacketBuf) {
+        let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
+            return self.out.pool().give(packet);
+        };
+        slot.counters.received += 1;
+        slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
+        if let Some(link) = &mut slot.netem.ingress {
+            link.push(self.now, packet, &mut self.out);
+            self.run_ingress(id);
+        } else {
+            self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
+        }
+    }
+}

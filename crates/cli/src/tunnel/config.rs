@@ -1,0 +1,136 @@
+//! What a tunnel is to be: plain data, whichever file it was written in.
+
+use adit::netlink::IpPrefix;
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// A tunnel: this end and its peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// This end.
+    pub(crate) interface: Interface,
+    /// The other ends, each with a public key of its own.
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// This end of a tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interface {
+    /// Its key; without one it sends and answers nothing.
+    pub(crate) private_key: Option<PrivateKey>,
+    /// The UDP port; 0 or none is one that the kernel chooses.
+    pub(crate) listen_port: Option<u16>,
+    /// The mark on what it sends; `Some(0)` is "off".
+    pub(crate) fwmark: Option<u32>,
+    /// The addresses of the device.
+    pub(crate) addresses: Vec<IpPrefix>,
+    /// The name servers.
+    pub(crate) dns: Vec<IpAddr>,
+    /// The domains in which short names are looked up.
+    pub(crate) dns_search: Vec<String>,
+    /// The IP MTU of the device.
+    pub(crate) mtu: Option<u32>,
+    /// Where routes to the peers' networks go.
+    pub(crate) table: Table,
+    /// The programs that are run beside it, if that is allowed.
+    pub(crate) hooks: Hooks,
+    /// The file asks for being written anew at the end, which adit does not do.
+    pub(crate) save_config: bool,
+    /// The address from which it sends; any if there is none.
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// Where routes to the peers' networks go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// The main table; a default route gets a table and rules of its own.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// This table.
+    Number(u32),
+}
+
+/// Programs to run at four points of a tunnel's life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hooks {
+    /// Before the device is made.
+    pub(crate) pre_up: Vec<Hook>,
+    /// When all is there.
+    pub(crate) post_up: Vec<Hook>,
+    /// Before anything is taken away.
+    pub(crate) pre_down: Vec<Hook>,
+    /// When all is gone.
+    pub(crate) post_down: Vec<Hook>,
+}
+
+impl Hooks {
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.pre_up, &self.post_up, &self.pre_down, &self.post_down]
+            .iter()
+            .all(|hooks| hooks.is_empty())
+    }
+}
+
+/// A program and its arguments: no shell reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hook(pub(crate) Vec<String>);
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
+/// The other end of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// By which it is known.
+    pub(crate) public_key: PublicKey,
+    /// The key that both were given.
+    pub(crate) preshared_key: Option<PresharedKey>,
+    /// The networks behind it: destinations that are sent to it, sources that it may have.
+    pub(crate) allowed_ips: Vec<IpPrefix>,
+    /// Where it is reached; without one it must come to us.
+    pub(crate) endpoint: Option<PeerEndpoint>,
+    /// A packet at least so often, in seconds, so that a NAT between keeps its mapping; 0 is off.
+    pub(crate) keepalive: u16,
+}
+
+impl Peer {
+    pub(crate) const fn new(public_key: PublicKey) -> Self {
+        Self {
+            public_key,
+            preshared_key: None,
+            allowed_ips: Vec::new(),
+            endpoint: None,
+            keepalive: 0,
+        }
+    }
+}
+
+/// Where a peer is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PeerEndpoint {
+    /// By this address.
+    Address(SocketAddr),
+    /// By whatever address the host has when it is asked for.
+    Name {
+        /// The host's name, or an address with the name of an interface (`fe80::1%eth0`).
+        host: String,
+        /// Its UDP port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for PeerEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}

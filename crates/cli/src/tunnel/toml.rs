@@ -1,0 +1,177 @@
+//! A tunnel in TOML: all that a file of `wg-quick` says, and what it cannot.
+//!
+//! ```toml
+//! [interface]
+//! private_key_file = "site.key"            # mode 0600; from the folder of this file
+//! listen_port = 51820
+//! addresses = ["192.0.2.1/24", "2001:db8::1/64"]
+//!
+//! [hooks]                                  # argument vectors, run only if allowed
+//! post_up = [["ip", "route", "add", "198.51.100.0/24", "dev", "site"]]
+//!
+//! [[peer]]
+//! public_key = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
+//! allowed_ips = ["192.0.2.2/32"]
+//! endpoint = "host.example:51820"
+//! keepalive = 25                           # seconds
+//! ```
+
+use super::conf::HookPolicy;
+use super::config::{Config, Hook, Hooks, Interface, Peer};
+use super::keys::Key;
+use super::secret::SecretSource;
+use super::values;
+use crate::config::value::{self, Kind};
+use crate::config::{Problems, Source, Table, Value, Wrong};
+use std::collections::BTreeSet;
+
+/// Reads a file; what is wrong goes to `problems`. Says besides whether a secret stands in it.
+pub(crate) fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config, bool) {
+    let mut file = source.parse(problems);
+    let mut reader = Reader { hooks, has_secret: false };
+    let mut config = Config::default();
+    if let Some(mut table) = file.table("interface") {
+        config.interface = reader.interface(&mut table);
+        table.finish();
+    }
+    if let Some(mut table) = file.table("hooks") {
+        config.interface.hooks = reader.hooks(&mut table);
+        table.finish();
+    }
+    let mut keys = BTreeSet::new();
+    for mut table in file.tables("peer") {
+        if let Some(peer) = reader.peer(&mut table) {
+            if !keys.insert(peer.public_key) {
+                table.wrong("public_key", "this peer is there twice", None);
+            }
+            config.peers.push(peer);
+        }
+        table.finish();
+    }
+    file.finish();
+    (config, reader.has_secret)
+}
+
+struct Reader {
+    hooks: HookPolicy,
+    has_secret: bool,
+}
+
+impl Reader {
+    fn interface(&mut self, table: &mut Table<'_>) -> Interface {
+        Interface {
+            private_key: self.secret(table, "private_key", "private_key_file"),
+            listen_port: table.get("listen_port", value::integer(0..=u16::MAX)),
+            fwmark: table.get("fwmark", by(values::fwmark)),
+            addresses: table.list("addresses", by(values::address)),
+            dns: table.list("dns", value::parsed("an IP address")),
+            dns_search: table.list("dns_search", by(values::domain)),
+            mtu: table.get("mtu", by(values::mtu)),
+            table: table.get("table", by(values::table)).unwrap_or_default(),
+            hooks: Hooks::default(),
+            save_config: false,
+            source: table.get("source", value::parsed("an IP address")),
+        }
+    }
+
+    fn hooks(&self, table: &mut Table<'_>) -> Hooks {
+        Hooks {
+            pre_up: self.hook(table, "pre_up"),
+            post_up: self.hook(table, "post_up"),
+            pre_down: self.hook(table, "pre_down"),
+            post_down: self.hook(table, "post_down"),
+        }
+    }
+
+    /// A list of argument vectors, each a list of words.
+    fn hook(&self, table: &mut Table<'_>, key: &'static str) -> Vec<Hook> {
+        if !table.has(key) {
+            return Vec::new();
+        }
+        if self.hooks == HookPolicy::Refuse {
+            let help = "--hooks run allows it, --hooks skip leaves it out".to_owned();
+            table.wrong(key, format!("{key} runs a program, which is not allowed"), help);
+            return Vec::new();
+        }
+        let hooks = table.list(key, |value| {
+            let Kind::List(words) = &value.kind else {
+                let help = format!("write {key} = [[\"program\", \"argument\"]]");
+                return Err(Wrong::expected("a list of programs with arguments", value).help(help));
+            };
+            let words: Result<Vec<String>, Wrong> = words
+                .iter()
+                .map(|word| match word.as_text() {
+                    Some(text) => Ok(text.to_owned()),
+                    None => Err(Wrong::expected("texts in quotes", word)),
+                })
+                .collect();
+            let words = words?;
+            if words.first().is_none_or(String::is_empty) {
+                return Err(Wrong::new("has no program"));
+            }
+            Ok(Hook(words))
+        });
+        if self.hooks == HookPolicy::Skip { Vec::new() } else { hooks }
+    }
+
+    fn peer(&mut self, table: &mut Table<'_>) -> Option<Peer> {
+        let public_key = table.required("public_key", by(key));
+        let preshared_key = self.secret(table, "preshared_key", "preshared_key_file");
+        let allowed_ips = table.list("allowed_ips", by(values::network));
+        let endpoint = table.get("endpoint", by(values::endpoint));
+        let keepalive = table.get("keepalive", by(values::keepalive)).unwrap_or_default();
+        Some(Peer { preshared_key, allowed_ips, endpoint, keepalive, ..Peer::new(public_key?) })
+    }
+
+    /// A secret that stands here or in a file of its own.
+    fn secret<K: Key>(
+        &mut self,
+        table: &mut Table<'_>,
+        here: &'static str,
+        file: &'static str,
+    ) -> Option<K> {
+        let secret = table.get(here, by(key));
+        self.has_secret |= table.has(here);
+        if !table.has(file) {
+            return secret;
+        }
+        if table.has(here) {
+            table.wrong(file, format!("`{file}` and `{here}` are one too many"), None);
+            return None;
+        }
+        table.get(file, |value| {
+            let source = match value.as_text().map(str::parse) {
+                Some(Ok(SecretSource::File(path))) => {
+                    SecretSource::File(value.source().beside(path))
+                }
+                Some(Ok(source)) => source,
+                Some(Err(error)) => return Err(Wrong::new("names no file").help(error)),
+                None => return Err(Wrong::expected("the name of a file", value)),
+            };
+            let text = source.read().map_err(|error| {
+                Wrong::new(format_args!("cannot be read from {source}")).help(error)
+            })?;
+            K::from_base64(&text)
+                .map_err(|error| Wrong::new(format_args!("has no key in {source}")).help(error))
+        })
+    }
+}
+
+fn key<K: Key>(text: &str) -> values::Result<K> {
+    K::from_base64(text).map_err(|error| error.to_string())
+}
+
+/// A text, or a whole number in place of its digits, read as in a file of `wg-quick`.
+fn by<T>(parse: impl Fn(&str) -> values::Result<T>) -> impl Fn(&Value<'_>) -> Result<T, Wrong> {
+    move |value| {
+        let parsed = match (value.as_text(), &value.kind) {
+            (Some(text), _) => parse(text),
+            (None, Kind::Integer(number)) => parse(&number.to_string()),
+            _ => return Err(Wrong::expected("a text or a number", value)),
+        };
+        parsed.map_err(|error| Wrong::new("is wrong").help(error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! The text protocol by which `wg` shows and changes a tunnel: parsed and written, nothing else.
+//!
+//! ```text
+//! get=1\n\n                                   -> key=value\n ... errno=0\n\n
+//! set=1\nkey=value\n ... \n                   -> errno=N\n\n
+//! ```
+//!
+//! Keys are 64 hexadecimal digits; those after a `public_key` are of that peer. Source:
+//! <https://www.wireguard.com/xplatform/>.
+
+mod format;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use format::{errno, get};
+pub(crate) use parse::{end_of_request, parse};
+
+use adit::netlink::IpPrefix;
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The longest request: `wg setconf` of ten thousand peers with two networks each takes 3 MiB.
+pub(crate) const REQUEST_LEN_MAX: usize = 4 << 20;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// How the tunnel is.
+    Get,
+    /// Changes, in their order.
+    Set(Box<SetRequest>),
+}
+
+/// Changes to a tunnel; `None` leaves a setting as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SetRequest {
+    /// `Some(None)` takes it away.
+    pub(crate) private_key: Option<Option<PrivateKey>>,
+    /// The UDP port, 0 for one that the kernel chooses.
+    pub(crate) listen_port: Option<u16>,
+    /// The mark on what is sent, 0 for none.
+    pub(crate) fwmark: Option<u32>,
+    /// All peers that are not named go.
+    pub(crate) replace_peers: bool,
+    /// What changes of peers.
+    pub(crate) peers: Vec<PeerChange>,
+}
+
+/// Changes to one peer; `None` leaves a setting as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerChange {
+    pub(crate) public_key: PublicKey,
+    /// It goes.
+    pub(crate) remove: bool,
+    /// Nothing is done if it is not there.
+    pub(crate) update_only: bool,
+    /// `Some(None)` takes it away.
+    pub(crate) preshared_key: Option<Option<PresharedKey>>,
+    pub(crate) endpoint: Option<SocketAddr>,
+    /// In seconds, 0 for off.
+    pub(crate) keepalive: Option<u16>,
+    /// The networks that it has go first.
+    pub(crate) replace_allowed_ips: bool,
+    pub(crate) allowed_ips: Vec<IpPrefix>,
+    /// Networks that it has no longer.
+    pub(crate) forbidden_ips: Vec<IpPrefix>,
+}
+
+/// How a tunnel is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) private_key: Option<PrivateKey>,
+    pub(crate) listen_port: u16,
+    /// 0 for none.
+    pub(crate) fwmark: u32,
+    pub(crate) peers: Vec<PeerSnapshot>,
+}
+
+/// How a peer is.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerSnapshot {
+    pub(crate) public_key: PublicKey,
+    pub(crate) preshared_key: Option<PresharedKey>,
+    pub(crate) endpoint: Option<SocketAddr>,
+    /// The wall clock's time since 1970 of the last handshake.
+    pub(crate) last_handshake: Option<Duration>,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    /// In seconds, 0 for off.
+    pub(crate) keepalive: u16,
+    pub(crate) allowed_ips: Vec<IpPrefix>,
+}
+
+/// A request that makes no sense: EINVAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadRequest;

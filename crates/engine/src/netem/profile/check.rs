@@ -1,0 +1,277 @@
+//! Which profiles can be.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+use super::{
+    Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, Jitter, Limits, Loss, Outage, Profile,
+    ProfileError, Queue, QueueLimit, Rate, Reorder,
+};
+
+type Result = core::result::Result<(), ProfileError>;
+
+impl Profile {
+    /// Each packet looks through all of them.
+    pub const OUTAGES_MAX: usize = 256;
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn check(&self) -> Result {
+        if self.outages.len() > Self::OUTAGES_MAX {
+            let problem = format!("at most {}, not {}", Self::OUTAGES_MAX, self.outages.len());
+            return Err(ProfileError { field: "outages", problem });
+        }
+        self.outages.iter().try_for_each(check_outage)?;
+        match self.corrupt {
+            Corrupt::None => {}
+            Corrupt::Packets { share: chance } => share("corrupt.share", chance)?,
+            Corrupt::Bits { rate } => {
+                let text = || format!("a bit error rate is from 0 to 0.1, not {rate}");
+                ensure("corrupt.rate", (0.0..=0.1).contains(&rate), text)?;
+            }
+        }
+        self.loss.check()?;
+        share("duplicate", self.duplicate)?;
+        if let Rate::Fixed(rate) = self.rate {
+            let text = || format!("from 1bit to {}, not {rate}", Bitrate::MAX);
+            ensure("rate", rate.0 > 0 && rate <= Bitrate::MAX, text)?;
+        }
+        let both = matches!(self.rate, Rate::Trace(_)) && self.has_step_rates();
+        let text = || "a trace gives the rate: it cannot change in steps as well".to_string();
+        ensure("steps.rate", !both, text)?;
+        let text = || "from -1000 to 1000 bytes".to_string();
+        ensure("overhead.bytes", (-1000..=1000).contains(&self.overhead.bytes), text)?;
+        self.queue.check(self.has_rate())?;
+        self.delay.check()?;
+        self.reorder.as_ref().map_or(Ok(()), Reorder::check)?;
+        self.limits.check()
+    }
+
+    /// Whether packets may wait for the line.
+    pub(in crate::netem) fn has_rate(&self) -> bool {
+        self.rate != Rate::Unlimited || self.has_step_rates()
+    }
+
+    fn has_step_rates(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| steps.has_rate())
+    }
+}
+
+fn check_outage(outage: &Outage) -> Result {
+    let text = || "an outage lasts longer than nothing".to_string();
+    ensure("outages.lasts", !outage.lasts.is_zero(), text)?;
+    let text = || format!("it would begin again before it ends after {:?}", outage.lasts);
+    ensure("outages.every", outage.every.is_none_or(|every| every > outage.lasts), text)
+}
+
+impl Loss {
+    fn check(&self) -> Result {
+        match self {
+            Self::None | Self::Pattern(_) => Ok(()),
+            &Self::Random { share: chance } => share("loss.share", chance),
+            &Self::Bursts { share: chance, length } => {
+                share("loss.share", chance)?;
+                let text = || format!("a burst is of 1 to 1000000 packets, not {length}");
+                ensure("loss.length", (1.0..=1e6).contains(&length), text)?;
+                let most = length / (length + 1.0);
+                let text = || format!("bursts of {length} cannot lose more than {most:.3} of all");
+                ensure("loss.share", chance <= most || chance >= 1.0, text)
+            }
+            Self::GilbertElliott(model) => {
+                share("loss.p", model.to_bad)?;
+                share("loss.r", model.to_good)?;
+                share("loss.1-h", model.loss_bad)?;
+                share("loss.1-k", model.loss_good)
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn check(&self, has_rate: bool) -> Result {
+        let (field, fits) = match self.limit {
+            QueueLimit::Packets(packets) => ("queue.limit", packets > 0),
+            QueueLimit::Bytes(bytes) => ("queue.limit", bytes > 0),
+            QueueLimit::Time(time) => ("queue.limit", !time.is_zero() && time <= Delay::MAX),
+        };
+        ensure(field, fits, || "more than nothing, and at most an hour".to_string())?;
+        match self.discipline {
+            Discipline::DropTail => {
+                let text = || "drop-tail marks nothing: choose codel or fq_codel".to_string();
+                return ensure("queue.ecn", !self.ecn, text);
+            }
+            Discipline::CoDel(codel) => codel.check()?,
+            Discipline::FqCoDel(fq) => fq.check()?,
+        }
+        let text = || "without a rate nothing waits in the queue: set a rate".to_string();
+        ensure("queue.discipline", has_rate, text)
+    }
+}
+
+impl CoDel {
+    fn check(&self) -> Result {
+        at_most_an_hour("queue.interval", self.interval)?;
+        let text = || format!("more than nothing and below the interval of {:?}", self.interval);
+        ensure("queue.target", !self.target.is_zero() && self.target < self.interval, text)
+    }
+}
+
+impl FqCoDel {
+    /// Each flow takes 100 bytes.
+    pub const FLOWS_MAX: u32 = 65_536;
+
+    fn check(&self) -> Result {
+        self.codel.check()?;
+        let text = || format!("from 1 to {}, not {}", Self::FLOWS_MAX, self.flows);
+        ensure("queue.flows", (1..=Self::FLOWS_MAX).contains(&self.flows), text)?;
+        // A packet of 64 KiB must not take thousands of turns.
+        let text = || format!("from 256 to 1000000 bytes, not {}", self.quantum);
+        ensure("queue.quantum", (256..=1_000_000).contains(&self.quantum), text)
+    }
+}
+
+impl Delay {
+    fn check(&self) -> Result {
+        at_most_an_hour("delay", self.base)?;
+        match self.jitter {
+            Jitter::None | Jitter::Table(_) => {}
+            Jitter::Uniform { width: jitter } | Jitter::Normal { deviation: jitter } => {
+                at_most_an_hour("delay.jitter", jitter)?;
+            }
+            Jitter::Pareto { mean, shape } => {
+                at_most_an_hour("delay.jitter", mean)?;
+                let text = || format!("more than 1 and at most 100, not {shape}");
+                ensure("delay.shape", shape > 1.0 && shape <= 100.0, text)?;
+            }
+        }
+        let text = || format!("from 0 to less than 1, not {}", self.correlation);
+        ensure("delay.correlation", (0.0..1.0).contains(&self.correlation), text)
+    }
+}
+
+impl Reorder {
+    fn check(&self) -> Result {
+        share("reorder.share", self.share)?;
+        let text = || format!("from 1 to {} packets, not {}", Self::BY_MAX, self.by);
+        ensure("reorder.by", (1..=Self::BY_MAX).contains(&self.by), text)?;
+        at_most_an_hour("reorder.within", self.within)
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result {
+        let text = || format!("from 1 to {}, not {}", Self::PACKETS_MAX, self.packets);
+        ensure("limits.packets", (1..=Self::PACKETS_MAX).contains(&self.packets), text)?;
+        let range = Self::BYTES_MIN..=Self::BYTES_MAX;
+        let text = || format!("from {} to {}, not {}", range.start(), range.end(), self.bytes);
+        ensure("limits.bytes", range.contains(&self.bytes), text)
+    }
+}
+
+fn share(field: &'static str, value: f64) -> Result {
+    let text = || format!("a share is from 0 to 1, not {value}");
+    ensure(field, (0.0..=1.0).contains(&value), text)
+}
+
+fn at_most_an_hour(field: &'static str, value: Duration) -> Result {
+    ensure(field, value <= Delay::MAX, || format!("at most an hour, not {value:?}"))
+}
+
+fn ensure(field: &'static str, holds: bool, problem: impl FnOnce() -> String) -> Result {
+    if holds { Ok(()) } else { Err(ProfileError { field, problem: problem() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netem::{GilbertElliott, Jitter, Opportunities, Overhead, Steps};
+    use alloc::sync::Arc;
+    use alloc::vec;
+
+    fn field(profile: &Profile) -> &'static str {
+        profile.check().map_or_else(|error| error.field, |()| "")
+    }
+
+    fn check_fields(cases: &[(Profile, &str)]) {
+        for (profile, name) in cases {
+            assert_eq!(field(profile), *name);
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOURS: Duration = Duration::from_secs(7200);
+
+    #[test]
+    fn what_happens_to_packets_is_checked_by_its_field() {
+        let plain = Profile::default;
+        let loss = |loss| Profile { loss, ..plain() };
+        let outage = |lasts, every| Profile {
+            outages: vec![Outage { at: Duration::ZERO, lasts, every }],
+            ..plain()
+        };
+        let reorder = |share, by| Profile {
+            reorder: Some(Reorder { share, by, within: Duration::ZERO }),
+            ..plain()
+        };
+        let model = GilbertElliott { to_bad: 0.0, to_good: 2.0, loss_bad: 0.0, loss_good: 0.0 };
+        let many = vec![Outage { at: SECOND, lasts: SECOND, every: None }; 257];
+        check_fields(&[
+            (plain(), ""),
+            (Profile { outages: many, ..plain() }, "outages"),
+            (outage(Duration::ZERO, None), "outages.lasts"),
+            (outage(SECOND, Some(SECOND)), "outages.every"),
+            (Profile { corrupt: Corrupt::Packets { share: -0.1 }, ..plain() }, "corrupt.share"),
+            (Profile { corrupt: Corrupt::Bits { rate: 0.2 }, ..plain() }, "corrupt.rate"),
+            (loss(Loss::Random { share: f64::NAN }), "loss.share"),
+            (loss(Loss::Bursts { share: 0.1, length: 0.5 }), "loss.length"),
+            (loss(Loss::Bursts { share: 0.6, length: 1.0 }), "loss.share"),
+            (loss(Loss::GilbertElliott(model)), "loss.r"),
+            (Profile { duplicate: 1.1, ..plain() }, "duplicate"),
+            (reorder(2.0, 1), "reorder.share"),
+            (reorder(0.5, 0), "reorder.by"),
+        ]);
+    }
+
+    #[test]
+    fn rate_and_queue_are_checked_by_their_fields() {
+        let plain = Profile::default;
+        let rate = Rate::Fixed(Bitrate::from_bits_per_second(1_000_000));
+        let queue = |queue| Profile { queue, rate: rate.clone(), ..plain() };
+        let codel = CoDel { target: SECOND, interval: SECOND };
+        let discipline = Discipline::FqCoDel(FqCoDel::default());
+        let without_rate = Queue { discipline, ..Queue::default() };
+        let trace = Rate::Trace(Arc::new(Opportunities::parse("1").unwrap()));
+        let steps = Some(Arc::new(Steps::parse("time,rate\n0,1mbit").unwrap()));
+        let overhead = Overhead { bytes: 2000, ..Overhead::NONE };
+        let discipline = Discipline::CoDel(codel);
+        check_fields(&[
+            (Profile { rate: Rate::Fixed(Bitrate::default()), ..plain() }, "rate"),
+            (Profile { rate: trace, steps, ..plain() }, "steps.rate"),
+            (Profile { overhead, ..plain() }, "overhead.bytes"),
+            (queue(Queue { limit: QueueLimit::Packets(0), ..Queue::default() }), "queue.limit"),
+            (queue(Queue { ecn: true, ..Queue::default() }), "queue.ecn"),
+            (queue(Queue { discipline, ..Queue::default() }), "queue.target"),
+            (Profile { queue: without_rate, ..plain() }, "queue.discipline"),
+        ]);
+    }
+
+    #[test]
+    fn delay_and_limits_are_checked_by_their_fields() {
+        let plain = Profile::default;
+        let delay = |delay| Profile { delay, ..plain() };
+        let jitter = |jitter| delay(Delay { jitter, ..Delay::default() });
+        let limits = |packets, bytes| Profile { limits: Limits { packets, bytes }, ..plain() };
+        check_fields(&[
+            (delay(Delay::constant(HOURS)), "delay"),
+            (jitter(Jitter::Uniform { width: HOURS }), "delay.jitter"),
+            (jitter(Jitter::Pareto { mean: SECOND, shape: 1.0 }), "delay.shape"),
+            (delay(Delay { correlation: 1.0, ..Delay::default() }), "delay.correlation"),
+            (limits(0, Limits::BYTES_MIN), "limits.packets"),
+            (limits(1, 10), "limits.bytes"),
+        ]);
+    }
+}
