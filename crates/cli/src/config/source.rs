@@ -44,6 +44,17 @@ impl Source {
         Self::read_from(path, &file)
     }
 
+    /// Reads a file that another one, or a request, names: a regular one only, for nobody may be made
+    /// to wait for a pipe.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub(crate) fn read_named(path: &Path) -> Result<Self> {
+        let file = open_regular(path)
+            .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
+        Self::read_from(path, &file)
+    }
+
     /// Reads a file that is open already, so that what was looked at is what is read.
     ///
     /// # Errors
@@ -200,6 +211,17 @@ impl Source {
             text,
         }
     }
+}
+
+/// Opens a file for reading if it is a regular one, without waiting.
+pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(std::io::Error::other("it is no regular file"))
 }
 
 /// The entries of a table in the order in which they stand in the file.
