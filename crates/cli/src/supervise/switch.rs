@@ -58,6 +58,10 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
     supervisor.panel.ready(supervisor.ports.iter().map(|port| port.wanted.name.clone()).collect());
     runner.set_alarm(Some(runner.now() + NEWS_EVERY));
     let result = runner.run(&mut supervisor);
+    // Recordings are whole only when they are closed.
+    for id in supervisor.mirrors.iter().filter_map(|mirror| mirror.file) {
+        runner.detach(id);
+    }
     supervisor.panel.finish();
     result.map_err(|error| Error::io("run", "the loop", &error))?;
     Ok(Exit::Ok)
