@@ -22,7 +22,7 @@
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
 //! | `mirror` | a file for copies of what passes |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header`, `recording` | formats: pure, bounded, fuzzed |
+//! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
 
 mod clock;
@@ -30,6 +30,7 @@ mod datagram;
 mod device;
 mod egress;
 mod event;
+pub(crate) mod exercise;
 mod framing;
 mod interface;
 mod links;
@@ -49,6 +50,7 @@ mod signals;
 mod spec;
 mod stream;
 mod udp;
+mod unfinished;
 mod vxlan;
 mod vxlan_header;
 

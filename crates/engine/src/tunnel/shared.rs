@@ -24,6 +24,9 @@ pub(super) struct Shared {
     clock: Option<(Instant, Duration)>,
     /// Packets that wait for handshakes, of all peers.
     pub(super) queued: usize,
+    /// Packets that wait in shapers, of all peers, and those of them in large buffers.
+    pub(super) shaped: usize,
+    pub(super) shaped_large: usize,
 }
 
 /// Our key and what follows from it.
@@ -56,6 +59,8 @@ impl Shared {
             events: VecDeque::new(),
             clock: None,
             queued: 0,
+            shaped: 0,
+            shaped_large: 0,
         }
     }
 
@@ -120,7 +125,7 @@ impl Shared {
         let mut bytes = [0; 4];
         (self.random)(&mut bytes);
         let most = u64::try_from(self.config.timing.jitter.as_nanos()).unwrap_or(u64::MAX);
-        let part = u128::from(most) * u128::from(u32::from_le_bytes(bytes)) >> 32;
+        let part = (u128::from(most) * u128::from(u32::from_le_bytes(bytes))) >> 32;
         Duration::from_nanos(u64::try_from(part).unwrap_or(most))
     }
 

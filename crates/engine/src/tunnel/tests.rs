@@ -18,11 +18,13 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::*;
 
 mod data;
+mod foreign;
 mod frames;
 mod handshake;
 mod hostile;
 mod path;
 mod regressions;
+mod shaping;
 
 /// The port of each side's device.
 const DEVICE: PortId = PortId(0);
