@@ -6,13 +6,12 @@ use super::{Problems, Source, Table, Value, Wrong, nearest};
 use crate::capture::filter::Filter;
 use crate::capture::pcapng::LinkType;
 use crate::control::Name;
-use crate::error::Error;
 use adit::{ClassicFilter, MacAddr};
 use adit_engine::switch::{
     FrameFilter, FrameMatch, LoopGuardConfig, MirrorDirection, MirrorFilter, SwitchConfig, VlanId,
 };
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A switch with its ports as it is wanted.
@@ -133,18 +132,6 @@ impl FrameFilter for Program {
 const TRUNCATE_MIN: usize = 14;
 
 impl Lab {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// All its mistakes in one, or why it cannot be read.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let source = Source::read(path)?;
-        let problems = Problems::default();
-        let lab = Self::of_source(&source, &problems);
-        problems.check(source.name())?;
-        Ok(lab)
-    }
-
     /// Reads a file that is open; its mistakes go to `problems`.
     pub(crate) fn of_source(source: &Source, problems: &Problems) -> Self {
         let mut table = source.parse(problems);
@@ -237,24 +224,7 @@ impl Lab {
     pub(crate) fn set_switch(&mut self, table: &mut Table<'_>) {
         self.switch = read_switch(table, self.switch.clone());
     }
-
-    /// The name of the port that is meant.
-    pub(crate) fn resolve(&self, name: &str) -> Option<&str> {
-        resolve(name, &self.ports)
-    }
 }
-
-/// The keys of the switch itself.
-pub(crate) const SWITCH_KEYS: [&str; 8] = [
-    "ageing",
-    "fdb-limit",
-    "moves-per-second",
-    "loop-guard",
-    "loop-probe",
-    "loop-flaps",
-    "loop-hold",
-    "loop-hold-max",
-];
 
 fn read_switch(table: &mut Table<'_>, base: SwitchConfig) -> SwitchConfig {
     let guard = base.loop_guard;
