@@ -23,6 +23,30 @@
 //! Two laws are checked after every step, for each engine and for the network between them:
 //! *in + made = sent + discarded + held*, and no buffer of a pool is lost. A failure of whatever kind
 //! prints the last lines of the trace and the seed; [`for_each_seed`] adds the command that replays it.
+//!
+//! ```
+//! use adit_engine::netem::{Delay, Loss, Profile};
+//! use adit_engine::sim::{Fault, HostConfig, Sim};
+//! use core::time::Duration;
+//!
+//! let mut sim = Sim::new(7);
+//! let a = sim.host("a", HostConfig::new("192.0.2.1/24").with_super_packets());
+//! let b = sim.host("b", "192.0.2.2/24");
+//! let there = Profile { delay: Delay::constant(Duration::from_millis(20)), ..Profile::default() };
+//! let back = Profile { loss: Loss::Random { share: 0.01 }, ..Profile::default() };
+//! sim.wire_through(a, b, [&there, &back]);
+//!
+//! let ping = sim.ping(a, [192, 0, 2, 2].into());
+//! sim.run_for(Duration::from_secs(1));
+//! assert_eq!(sim.rtt(ping), Some(Duration::from_millis(40)), "for the address, then for the echo");
+//! assert_eq!(sim.trace().lines().count(), 4);
+//!
+//! sim.fault(b, Fault::Down);
+//! let ping = sim.ping(a, [192, 0, 2, 2].into());
+//! sim.run_for(Duration::from_secs(1));
+//! assert_eq!(sim.rtt(ping), None);
+//! assert!(sim.trace().ends_with("b:0 loses 1 port down\n"));
+//! ```
 
 mod device;
 mod host;
@@ -355,7 +379,7 @@ impl Sim {
         }
     }
 
-    /// Sends an echo request.
+    /// Sends an echo request; it waits for its answer for 3 s.
     pub fn ping(&mut self, from: HostId, to: IpAddr) -> PingId {
         let now = self.now();
         PingId(from, self.host_mut(from).ping(now, to))
@@ -372,7 +396,8 @@ impl Sim {
         UdpId(host, self.host_mut(host).udp_bind(port))
     }
 
-    /// Sends a datagram; whether the socket had room for it.
+    /// Sends a datagram; whether the socket had room for it. One to a neighbour who is not there holds up
+    /// those of the same socket.
     pub fn udp_send(&mut self, socket: UdpId, to: SocketAddr, payload: &[u8]) -> bool {
         self.host_mut(socket.0).udp_send(socket.1, to, payload)
     }
