@@ -26,7 +26,7 @@ pub(crate) struct Runner<E> {
     /// Ports that may have a deadline of their own.
     pub(super) timed: Vec<PortId>,
     /// Ports that have more, though no descriptor will say so.
-    pub(super) again: Vec<PortId>,
+    pub(super) again: VecDeque<PortId>,
     pub(super) reactor: Reactor,
     pub(super) events: VecDeque<Event>,
     pub(super) kit: Kit,
@@ -75,7 +75,7 @@ impl<E: Engine> Runner<E> {
             out: Outbox::new(pool),
             slots: Vec::new(),
             timed: Vec::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             reactor,
             events: VecDeque::new(),
             kit: Kit::new(),
@@ -159,7 +159,7 @@ impl<E: Engine> Runner<E> {
             return Err(error);
         }
         self.time(id);
-        self.again.push(id);
+        self.serve_later(id);
         // A sandbox may forbid netlink: then nobody is told that a link is down.
         let _ = self.follow_link(id, true);
         Ok(())
@@ -240,7 +240,7 @@ impl<E: Engine> Runner<E> {
             let poll = !self.again.is_empty();
             if !poll {
                 let at = self.next_timeout();
-                self.timer.set(at)?;
+                self.timer.set(at, self.now)?;
             }
             self.reactor.wait(poll)?;
             self.now = clock::now();
@@ -262,6 +262,9 @@ impl<E: Engine> Runner<E> {
                 let slot = self.slots.get(usize::from(index)).and_then(Option::as_ref);
                 if slot.is_none_or(|slot| slot.number != number) {
                     return;
+                }
+                if ready.failed && slot.is_some_and(|slot| slot.port.has_lost_its_reader()) {
+                    return self.end(id, Gone::Closed);
                 }
                 if interest.writable {
                     self.flush_port(id);
