@@ -20,6 +20,7 @@
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
+//! | `mirror` | a file for copies of what passes |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
 //! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
@@ -34,6 +35,7 @@ mod framing;
 mod interface;
 mod links;
 mod listener;
+mod mirror;
 mod namespaces;
 mod netem;
 mod open;

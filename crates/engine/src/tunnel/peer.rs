@@ -282,11 +282,11 @@ impl Peer {
     /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
     pub(super) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
         self.last_authentic = Some(now);
-        self.timers.received(now, self.config.persistent_keepalive);
+        self.timers.received();
         if self.endpoint != Some(from) {
             let before = self.endpoint.replace(from);
             let peer = self.config.public_key;
-            self.path.moved(now, shared.config.mtu);
+            self.path.moved(shared.config.mtu);
             shared.event(TunnelEvent::Moved { peer, from: before, to: from });
         }
     }

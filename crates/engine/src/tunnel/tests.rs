@@ -18,6 +18,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::*;
 
 mod data;
+mod foreign;
 mod frames;
 mod handshake;
 mod hostile;
