@@ -118,6 +118,11 @@ impl<E: Engine> Runner<E> {
         &self.out
     }
 
+    /// Packets that the engine sent to a port or a peer that is not there.
+    pub(crate) fn astray(&self) -> u64 {
+        self.astray
+    }
+
     /// Makes `port` the engine's port `id`, from the next turn on.
     ///
     /// # Errors

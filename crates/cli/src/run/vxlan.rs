@@ -299,6 +299,9 @@ impl<E: Engine> Runner<E> {
         let mut bytes = std::mem::take(&mut self.kit.datagrams);
         let received = io.recv(&mut bytes);
         if let Ok((from, len, stride)) = received {
+            if len == 0 {
+                self.take_vxlan(place, from, None);
+            }
             for frame in frames(bytes.get(..len).unwrap_or_default(), stride) {
                 self.take_vxlan(place, from, frame);
             }

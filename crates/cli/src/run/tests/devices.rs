@@ -167,6 +167,28 @@ fn links_go_down_and_up_and_away() {
 }
 
 #[test]
+fn an_interface_whose_queue_is_full_drops_and_goes_on() {
+    enter();
+    let (running, a, b) = tap_and_veth();
+    echo(&a, &b, v4(2), 100);
+    let tc = |words: &str| {
+        let status = std::process::Command::new("tc").args(words.split(' ')).status();
+        assert!(status.unwrap().success(), "tc {words}");
+    };
+    tc("qdisc add dev v1 root tbf rate 1mbit burst 2k limit 3k");
+    let socket = a.run(|| std::net::UdpSocket::bind("0.0.0.0:0")).unwrap();
+    let start = std::time::Instant::now();
+    while running.counters(1).queue_full == 0 {
+        assert!(start.elapsed() < PATIENCE, "{:?}", running.counters(1));
+        for _ in 0..10 {
+            let _ = socket.send_to(&[1; 1400], "192.0.2.2:9");
+        }
+    }
+    tc("qdisc del dev v1 root");
+    echo(&a, &b, v4(2), 100);
+}
+
+#[test]
 fn a_tap_that_is_moved_stays_a_port() {
     enter();
     let (mut running, a, b) = two_taps();
