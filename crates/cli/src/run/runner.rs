@@ -248,10 +248,11 @@ impl<E: Engine> Runner<E> {
                 self.timer.set(at, self.now)?;
             }
             self.reactor.wait(poll)?;
-            self.now = clock::now();
             self.serve_again();
             for at in 0..self.reactor.len() {
                 let Some(ready) = self.reactor.ready(at) else { break };
+                // What came is stamped when its turn has come, not with those before it.
+                self.now = clock::now();
                 self.dispatch(ready);
             }
         }

@@ -19,6 +19,7 @@ impl<E: Engine> Runner<E> {
     pub(super) fn serve_again(&mut self) {
         for _ in 0..self.again.len() {
             let Some(id) = self.again.pop_front() else { break };
+            self.now = clock::now();
             self.serve(id);
         }
     }
