@@ -190,9 +190,15 @@ impl Supervisor {
             }
         }
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
+        let own = running.wanted.own_mirror();
         self.ports.push(running);
         self.restore_statics(runner);
-        self.set_mirrors(runner)
+        match own {
+            Some(own) if !self.mirrors.iter().any(|mirror| mirror.wanted == own) => {
+                self.add_mirror(runner, own)
+            }
+            _ => self.set_mirrors(runner),
+        }
     }
 
     fn add_listener(
@@ -308,6 +314,7 @@ impl Supervisor {
         let running = self.ports.remove(at);
         detach(runner, &running);
         self.set_mirrors(runner)?;
+        self.remove_own_mirror(runner, &running.wanted)?;
         Ok(running.wanted.name)
     }
 
@@ -333,10 +340,24 @@ impl Supervisor {
                 self.set_netem(runner, *id, wanted.netem.as_ref())?;
             }
         }
-        if let Some(running) = self.ports.get_mut(at) {
-            running.wanted = wanted;
+        let Some(running) = self.ports.get_mut(at) else { return Ok(()) };
+        let own = wanted.own_mirror();
+        let before = std::mem::replace(&mut running.wanted, wanted);
+        if own != before.own_mirror() {
+            self.remove_own_mirror(runner, &before)?;
+            if let Some(own) = own {
+                self.add_mirror(runner, own)?;
+            }
         }
         self.set_mirrors(runner)
+    }
+
+    fn remove_own_mirror(&mut self, runner: &mut Runner<Switch>, of: &WantedPort) -> Result<()> {
+        let own = of.own_mirror();
+        match self.mirrors.iter().position(|mirror| Some(&mirror.wanted) == own.as_ref()) {
+            Some(at) => self.remove_mirror(runner, at),
+            None => Ok(()),
+        }
     }
 
     /// Puts an address on a port for good.
