@@ -145,8 +145,8 @@ impl Lab {
         let mut lab = Self { name, seed, switch: switch.unwrap_or_default(), ..Self::default() };
         for mut table in table.tables("port") {
             let port = WantedPort::from_table(&mut table);
-            if let Some(port) = port {
-                if lab.ports.iter().any(|known| known.name == port.name) {
+            if let Some(mut port) = port {
+                if !lab.settles_name(&mut port) {
                     let help = "give one of them another `name`".to_owned();
                     let message = format!("there are two ports '{}'", port.name);
                     let key = if table.has("name") { "name" } else { "port" };
@@ -173,10 +173,22 @@ impl Lab {
         lab
     }
 
+    /// Whether no other port has its name. Devices of one name in several namespaces get it with their
+    /// namespace, unless they were given names.
+    fn settles_name(&self, port: &mut WantedPort) -> bool {
+        let is_free = |name: &str| self.ports.iter().all(|known| known.name != name);
+        if is_free(&port.name) {
+            return true;
+        }
+        let Some(longer) = port.longer_name().filter(|name| is_free(name)) else { return false };
+        port.name = longer;
+        true
+    }
+
     /// Adds a port that an option asks for.
     pub(crate) fn add_port(&mut self, source: &Source, problems: &Problems) {
-        let Some(port) = WantedPort::from_words(source, problems) else { return };
-        if self.ports.iter().any(|known| known.name == port.name) {
+        let Some(mut port) = WantedPort::from_words(source, problems) else { return };
+        if !self.settles_name(&mut port) {
             let message = format!("there are two ports '{}'", port.name);
             let help = "give one of them another name by `name=`".to_owned();
             problems.push(source, 0..source.text().len(), message, Some(help));
