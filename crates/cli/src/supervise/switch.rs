@@ -1,7 +1,7 @@
 //! The program that runs a switch.
 
 use super::switch_plan::Plan;
-use super::{CONTROL, Event as Told, Numbers, Panel};
+use super::{CONTROL, Event as Told, Numbers, Panel, TICK};
 use crate::config::lab::{Lab, MirrorTo, StaticAddress, WantedMirror, resolve_among};
 use crate::config::port::WantedPort;
 use crate::config::profile::Profiles;
@@ -16,13 +16,9 @@ use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, Mirror, PortConfig, Switch, SwitchConfig, SwitchEvent};
 use adit_packet::{Pool, PoolConfig};
-use std::time::Duration;
 
 /// The most of a frame that a recording holds: super-packets as they are.
 const SNAP_LEN: u32 = 1 << 18;
-
-/// How often the engine is asked for news, and recordings are written: both are for people.
-const NEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// The most guests at one listener: far more than one machine runs, and far fewer than a switch has
 /// ports.
@@ -56,7 +52,7 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
     supervisor.start(&mut runner, lab)?;
     supervisor.panel.watch(&runner)?;
     supervisor.panel.ready(supervisor.ports.iter().map(|port| port.wanted.name.clone()).collect());
-    runner.set_alarm(Some(runner.now() + NEWS_EVERY));
+    runner.set_alarm(Some(runner.now() + TICK));
     let result = runner.run(&mut supervisor);
     // Recordings are whole only when they are closed.
     for id in supervisor.mirrors.iter().filter_map(|mirror| mirror.file) {
@@ -603,15 +599,17 @@ impl Handler<Switch> for Supervisor {
             }
             Event::Signal(Signal::Hangup) => self.hang_up(runner),
             Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
-            Event::Signal(Signal::User1) => {
+            // With --json there is `adit switch show --json` for that.
+            Event::Signal(Signal::User1) if !self.panel.output.json => {
                 let show = self.show(runner);
-                self.panel.output.note(super::switch_api::text(&self.panel.output, &show));
+                self.panel.write(&super::switch_api::text(&self.panel.output, &show));
             }
             Event::Alarm => {
+                self.panel.flush();
                 for id in self.mirrors.iter().filter_map(|mirror| mirror.file) {
                     runner.flush_port(id);
                 }
-                runner.set_alarm(Some(runner.now() + NEWS_EVERY));
+                runner.set_alarm(Some(runner.now() + TICK));
             }
             _ => {}
         }
