@@ -187,8 +187,9 @@ impl Supervisor {
         }
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
         let own = running.wanted.own_mirror();
+        let name = running.wanted.name.clone();
         self.ports.push(running);
-        self.restore_statics(runner);
+        self.restore_statics(runner, &name);
         match own {
             Some(own) if !self.mirrors.iter().any(|mirror| mirror.wanted == own) => {
                 self.add_mirror(runner, own)
@@ -373,10 +374,10 @@ impl Supervisor {
     }
 
     /// Addresses of the file on a port that has come back.
-    fn restore_statics(&mut self, runner: &mut Runner<Switch>) {
-        for entry in self.lab.statics.clone() {
-            // The others are where they were; one that cannot be was told of at the start.
-            let _ = self.add_static(runner, &entry);
+    fn restore_statics(&mut self, runner: &mut Runner<Switch>, name: &str) {
+        for entry in self.lab.statics.clone().iter().filter(|entry| entry.port == name) {
+            // One that cannot be was told of at the start.
+            let _ = self.add_static(runner, entry);
         }
     }
 
@@ -404,7 +405,13 @@ impl Supervisor {
             }
         };
         self.mirrors.push(RunningMirror { wanted, file });
-        self.set_mirrors(runner)
+        let set = self.set_mirrors(runner);
+        if set.is_err() {
+            // One more than there may be.
+            self.mirrors.pop();
+            file.map(|id| runner.detach(id));
+        }
+        set
     }
 
     /// Closes a mirror.
