@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Prefix, PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing};
+use super::{Prefix, PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing, Vxlan};
 use crate::{Endpoint, PortId};
 
 /// A source of random bytes that nobody can foretell: `getrandom`, or a seeded ChaCha in a simulation.
@@ -62,6 +62,19 @@ pub enum PeerMode {
     Packets,
     /// Ethernet frames between this port and the peer, natively (both are adit).
     Frames(PortId),
+    /// Ethernet frames between a port and the peer in VXLAN, for a peer that is not adit; IP packets as
+    /// in [`Self::Packets`] besides.
+    Vxlan(Vxlan),
+}
+
+impl PeerMode {
+    /// The port of its frames.
+    pub(super) const fn port(&self) -> Option<PortId> {
+        match self {
+            Self::Packets => None,
+            Self::Frames(port) | Self::Vxlan(Vxlan { port, .. }) => Some(*port),
+        }
+    }
 }
 
 /// One peer.

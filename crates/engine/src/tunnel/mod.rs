@@ -25,7 +25,8 @@
 //! are verified before, source addresses belong to the peer's allowed IPs, counters to a window.
 //!
 //! **Layer 2.** A peer in [`PeerMode::Frames`] has a port of its own, for Ethernet frames. They cross in
-//! a format that only adit knows, in pieces where they do not fit the path.
+//! a format that only adit knows, in pieces where they do not fit the path. With another WireGuard they
+//! cross in VXLAN inside the tunnel ([`PeerMode::Vxlan`]).
 //!
 //! **Path.** Two of our own find each other by a control message after the handshake and then probe
 //! how long a packet may be. What does not fit is not dropped in silence: TCP is told by its maximum
@@ -48,7 +49,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use adit_packet::{Instant, PacketBuf};
+use adit_packet::{Instant, Layer, PacketBuf};
 
 use crate::{DropReason, Endpoint, Engine, Outbox, PortId};
 
@@ -80,6 +81,7 @@ mod tai64n;
 mod timers;
 mod timing;
 mod too_big;
+mod vxlan;
 mod wakes;
 
 #[cfg(test)]
@@ -96,6 +98,7 @@ use shared::{Shared, Us};
 pub use status::{Drops, PeerStatus, TunnelEvent};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
+pub use vxlan::Vxlan;
 
 /// A WireGuard interface: one key of ours, many peers.
 pub struct Tunnel {
@@ -199,7 +202,7 @@ impl Tunnel {
             }
         }
         self.by_port.retain(|_, owner| *owner != slot);
-        if let PeerMode::Frames(port) = config.mode {
+        if let Some(port) = config.mode.port() {
             self.by_port.insert(port, slot);
         }
         if let Some((peer, shared)) = self.peer_mut(slot) {
@@ -324,7 +327,12 @@ impl Tunnel {
             None => Err(DropReason::Malformed),
         };
         match owner {
-            Ok(slot) => self.handle_inside(now, slot, packet, out),
+            Ok(slot) => match self.peer_mut(slot) {
+                Some((peer, shared)) if peer.layer_out() == Layer::Packet => {
+                    peer.send_in_turn(shared, now, packet, out);
+                }
+                _ => out.discard(packet, DropReason::NoPeer),
+            },
             Err(why) => {
                 self.drops.note(why);
                 out.discard(packet, why);
@@ -332,11 +340,14 @@ impl Tunnel {
         }
     }
 
-    /// A packet or frame for a peer.
-    fn handle_inside(&mut self, now: Instant, slot: u32, packet: PacketBuf, out: &mut Outbox) {
+    /// A frame from the port of a peer.
+    fn handle_frame(&mut self, now: Instant, slot: u32, frame: PacketBuf, out: &mut Outbox) {
         match self.peer_mut(slot) {
-            Some((peer, shared)) => peer.send_in_turn(shared, now, packet, out),
-            None => out.discard(packet, DropReason::NoPeer),
+            Some((peer, shared)) => match peer.config.mode {
+                PeerMode::Vxlan(vxlan) => peer.send_vxlan(shared, now, &vxlan, frame, out),
+                _ => peer.send_in_turn(shared, now, frame, out),
+            },
+            None => out.discard(frame, DropReason::NoPeer),
         }
     }
 }
@@ -349,7 +360,7 @@ impl Engine for Tunnel {
             }
             Endpoint::Port(port) if self.by_port.contains_key(&port) => {
                 if let Some(&slot) = self.by_port.get(&port) {
-                    self.handle_inside(now, slot, packet, out);
+                    self.handle_frame(now, slot, packet, out);
                 }
             }
             from => self.handle_network(now, from, packet, out),

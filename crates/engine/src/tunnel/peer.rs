@@ -9,6 +9,7 @@ use super::handshake::{Initiated, Remote};
 use super::keys::SharedSecret;
 use super::message::INITIATION_LEN;
 use super::path::Path;
+use super::plain::FRAME_HEADER_LEN;
 use super::reassembly::Reassembly;
 use super::session::{Session, Sessions};
 use super::shaping::Shapers;
@@ -81,11 +82,28 @@ impl Peer {
         }
     }
 
-    /// Whether it takes frames or packets.
-    pub(super) const fn layer(&self) -> Layer {
+    /// Whether its messages hold frames or packets.
+    pub(super) const fn layer_out(&self) -> Layer {
+        match self.config.mode {
+            PeerMode::Packets | PeerMode::Vxlan(_) => Layer::Packet,
+            PeerMode::Frames(_) => Layer::Frame,
+        }
+    }
+
+    /// Whether what comes from it is frames or packets; with VXLAN it may be both.
+    pub(super) const fn layer_in(&self) -> Layer {
         match self.config.mode {
             PeerMode::Packets => Layer::Packet,
-            PeerMode::Frames(_) => Layer::Frame,
+            PeerMode::Vxlan(_) | PeerMode::Frames(_) => Layer::Frame,
+        }
+    }
+
+    /// What stands before a frame in its messages, or nothing before a packet.
+    pub(super) const fn prefix_len(&self) -> usize {
+        match &self.config.mode {
+            PeerMode::Packets => 0,
+            PeerMode::Vxlan(vxlan) => vxlan.outer_len(),
+            PeerMode::Frames(_) => FRAME_HEADER_LEN,
         }
     }
 

@@ -52,7 +52,7 @@ impl Peer {
         let Some(way) = self.way(shared) else {
             return self.discard(packet, DropReason::NoSession, out);
         };
-        let layer = self.layer();
+        let layer = self.layer_out();
         if self.config.clamp_mss {
             mss::clamp(&mut packet, layer, way.max.saturating_sub(way.prefix));
         }
@@ -108,7 +108,7 @@ impl Peer {
 
     fn way(&self, shared: &Shared) -> Option<Way> {
         let session = self.sessions.current.as_ref()?;
-        let prefix = match self.layer() {
+        let prefix = match self.layer_out() {
             Layer::Packet => 0,
             Layer::Frame => FRAME_HEADER_LEN,
         };
