@@ -29,7 +29,8 @@ pub struct TunnelConfig {
     pub last_timestamp: Option<Tai64n>,
     /// The intervals of the protocol.
     pub timing: Timing,
-    /// How many handshakes a second are worked at for peers that did not prove their address.
+    /// How many handshakes a second are worked at, and a quarter of that for senders that did not prove
+    /// their address.
     pub handshakes_per_second: u32,
 }
 

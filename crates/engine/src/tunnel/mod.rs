@@ -187,7 +187,8 @@ impl Tunnel {
     }
 
     /// Adds a peer, or changes the one of that key to what is given. Sessions go on unless the
-    /// preshared key changed. A prefix that another peer had moves here. Our own key is no peer.
+    /// preshared key changed; the endpoint is left alone if none is given. A prefix that another peer had
+    /// moves here. Our own key is no peer.
     pub fn set_peer(&mut self, now: Instant, config: PeerConfig) {
         if self.public_key() == Some(config.public_key) {
             return;
