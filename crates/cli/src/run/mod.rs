@@ -20,8 +20,9 @@
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
+//! | `mirror` | a file for copies of what passes |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header`, `recording` | formats: pure, bounded, fuzzed |
+//! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
 
 mod clock;
@@ -29,10 +30,12 @@ mod datagram;
 mod device;
 mod egress;
 mod event;
+pub(crate) mod exercise;
 mod framing;
 mod interface;
 mod links;
 mod listener;
+mod mirror;
 mod namespaces;
 mod netem;
 mod open;
@@ -47,6 +50,7 @@ mod signals;
 mod spec;
 mod stream;
 mod udp;
+mod unfinished;
 mod vxlan;
 mod vxlan_header;
 

@@ -4,6 +4,7 @@ use super::datagram::DatagramSocket;
 use super::device::DevicePort;
 use super::interface::InterfacePort;
 use super::listener::{ListenerKind, StreamListener, connect_unix};
+use super::mirror::MirrorPort;
 use super::port::Io;
 use super::replay::ReplayPort;
 use super::spec::{DeviceSpec, InterfaceSpec, PcapSpec, UnixRole, UnixSpec, VxlanSpec};
@@ -72,6 +73,20 @@ impl Port {
     /// Those of fcntl(2).
     pub(crate) fn from_stream(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
         Ok(Self::new(name, None, Io::Stream(Box::new(StreamPort::socket(socket)?))))
+    }
+}
+
+impl Port {
+    /// A port that writes what is sent there to a pcapng file of Ethernet frames, of each at most
+    /// `snap_len` bytes; the file tells of `filter`.
+    ///
+    /// # Errors
+    /// What open(2) and write(2) say.
+    pub(crate) fn mirror(path: &Path, snap_len: u32, filter: Option<String>) -> Result<Self> {
+        let writer = crate::commands::capture::writer();
+        let port = MirrorPort::open(path, snap_len, filter, writer)
+            .map_err(|error| crate::commands::capture::record_error(&error))?;
+        Ok(Self::new(path.display().to_string(), None, Io::Mirror(Box::new(port))))
     }
 }
 

@@ -5,6 +5,7 @@ use super::datagram::DatagramPort;
 use super::device::DevicePort;
 use super::egress::HEADERS_LEN_MAX;
 use super::interface::InterfacePort;
+use super::mirror::MirrorPort;
 use super::namespaces::NamespaceName;
 use super::replay::ReplayPort;
 use super::stream::StreamPort;
@@ -32,6 +33,7 @@ pub(super) enum Io {
     Datagram(Box<DatagramPort>),
     Vxlan(Box<VxlanPort>),
     Replay(Box<ReplayPort>),
+    Mirror(Box<MirrorPort>),
 }
 
 impl Port {
@@ -67,7 +69,7 @@ impl Port {
             Io::Stream(port) => port.recv(cx),
             Io::Datagram(port) => port.recv(cx),
             // Its packets come by the socket that it shares.
-            Io::Vxlan(_) => Recv::Nothing,
+            Io::Vxlan(_) | Io::Mirror(_) => Recv::Nothing,
             Io::Replay(port) => port.recv(cx),
         }
     }
@@ -81,6 +83,7 @@ impl Port {
             Io::Interface(port) => port.send(cx, batch),
             Io::Stream(port) => port.send(cx, batch),
             Io::Datagram(port) => port.send(cx, batch),
+            Io::Mirror(port) => port.send(cx, batch),
             Io::Vxlan(port) => {
                 port.send(cx, batch);
                 Ok(())
@@ -99,6 +102,7 @@ impl Port {
             Io::Interface(port) => port.flush(cx),
             Io::Stream(port) => port.flush(),
             Io::Datagram(port) => port.flush(cx),
+            Io::Mirror(port) => port.flush(),
             Io::Vxlan(_) | Io::Replay(_) => Ok(()),
         }
     }
@@ -110,7 +114,7 @@ impl Port {
             Io::Interface(port) => port.is_waiting(),
             Io::Stream(port) => port.is_waiting(),
             // A datagram socket has room while one of its guests has none: time tells.
-            Io::Datagram(_) | Io::Vxlan(_) | Io::Replay(_) => false,
+            Io::Datagram(_) | Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => false,
         }
     }
 
@@ -140,7 +144,7 @@ impl Port {
             Io::Interface(port) => Some(port.fd()),
             Io::Stream(port) => Some(port.fd()),
             Io::Datagram(port) => port.fd(),
-            Io::Vxlan(_) | Io::Replay(_) => None,
+            Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => None,
         }
     }
 
@@ -200,6 +204,7 @@ impl Port {
             Io::Device(port) => port.close(pool),
             Io::Interface(port) => port.close(pool),
             Io::Datagram(port) => port.close(pool),
+            Io::Mirror(port) => port.close(pool),
             Io::Stream(_) | Io::Vxlan(_) | Io::Replay(_) => {}
         }
     }

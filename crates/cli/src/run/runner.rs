@@ -353,8 +353,8 @@ impl<E: Engine> Runner<E> {
         self.sent(id, sent);
     }
 
-    /// Sends what waits at a port.
-    pub(super) fn flush_port(&mut self, id: PortId) {
+    /// Sends what waits at a port; writes what waits for a recording.
+    pub(crate) fn flush_port(&mut self, id: PortId) {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             return;
         };
