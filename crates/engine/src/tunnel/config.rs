@@ -89,7 +89,7 @@ pub struct PeerConfig {
     pub endpoint: Option<Endpoint>,
     /// The addresses that it may send from, and that are sent to it.
     pub allowed_ips: Vec<Prefix>,
-    /// A keepalive is sent whenever nothing else was for so long.
+    /// A keepalive is sent whenever nothing else was for so long; 0 is never.
     pub persistent_keepalive: Option<Duration>,
     /// What crosses.
     pub mode: PeerMode,

@@ -193,8 +193,11 @@ impl Tunnel {
         if self.public_key() == Some(config.public_key) {
             return;
         }
+        if let Some(&slot) = self.by_key.get(&config.public_key) {
+            self.allowed.remove_all(slot);
+            self.by_port.retain(|_, owner| *owner != slot);
+        }
         let slot = self.slot_of(&config);
-        self.allowed.remove_all(slot);
         for prefix in &config.allowed_ips {
             if let Some(former) = self.allowed.insert(prefix, slot)
                 && let Some((former, _)) = self.peer_mut(former)
@@ -202,7 +205,6 @@ impl Tunnel {
                 former.config.allowed_ips.retain(|other| other != prefix);
             }
         }
-        self.by_port.retain(|_, owner| *owner != slot);
         if let Some(port) = config.mode.port() {
             self.by_port.insert(port, slot);
         }

@@ -1,6 +1,7 @@
 //! One peer: where it is, its handshake, its sessions, its timers.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
@@ -22,6 +23,9 @@ use crate::{DropReason, Endpoint, Outbox};
 const QUEUE_MAX: usize = 16;
 /// Packets that wait for handshakes, of all peers together: half of the pool's large buffers.
 const QUEUED_MAX: usize = 128;
+
+/// The shortest interval of persistent keepalives, whatever is asked for; the UAPI knows seconds.
+const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
 
 /// One peer.
 #[derive(Debug)]
@@ -109,6 +113,11 @@ impl Peer {
 
     /// Changes it to what is given; sessions go on unless the preshared key is another one.
     pub(super) fn set(&mut self, now: Instant, config: PeerConfig, shared: &mut Shared) {
+        let interval = config.persistent_keepalive.filter(|interval| !interval.is_zero());
+        let config = PeerConfig {
+            persistent_keepalive: interval.map(|interval| interval.max(KEEPALIVE_MIN)),
+            ..config
+        };
         if config.preshared_key != self.config.preshared_key {
             self.preshared = config.preshared_key.clone().unwrap_or_default();
             self.end_sessions(shared);
