@@ -4,7 +4,7 @@
 //! with every WireGuard; written from Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel",
 //! NDSS 2017, whose sections are cited at the code that keeps each requirement.
 //!
-//! **Handshake.** `Noise_IKpsk2`, one message each way ([`handshake`](self)): an initiation proves who
+//! **Handshake.** `Noise_IKpsk2`, one message each way: an initiation proves who
 //! sends it and when (a timestamp that never goes back), the response gives fresh keys. Each side has
 //! three sessions with a peer at most: the current one, the one before, whose packets are still under
 //! way, and one that waits for the initiator's first packet. Initiators renew by time and count;
@@ -325,18 +325,15 @@ impl Tunnel {
 
     /// A packet from the device: its destination says for whom it is (NDSS 2017, section 2).
     fn handle_device(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
-        let owner = match destination(packet.bytes()) {
-            Some(destination) => self.allowed.owner(destination).ok_or(DropReason::NoPeer),
-            None => Err(DropReason::Malformed),
-        };
-        match owner {
-            Ok(slot) => match self.peer_mut(slot) {
-                Some((peer, shared)) if peer.layer_out() == Layer::Packet => {
-                    peer.send_in_turn(shared, now, packet, out);
-                }
-                _ => out.discard(packet, DropReason::NoPeer),
-            },
-            Err(why) => {
+        let destination = destination(packet.bytes());
+        let owner = destination.and_then(|destination| self.allowed.owner(destination));
+        match owner.and_then(|slot| self.peer_mut(slot)) {
+            Some((peer, shared)) if peer.layer_out() == Layer::Packet => {
+                peer.send_in_turn(shared, now, packet, out);
+            }
+            _ => {
+                let known = destination.is_some();
+                let why = if known { DropReason::NoPeer } else { DropReason::Malformed };
                 self.drops.note(why);
                 out.discard(packet, why);
             }
