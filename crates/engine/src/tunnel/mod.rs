@@ -254,12 +254,8 @@ impl Tunnel {
     /// Tells where a peer is, e.g. because its name was resolved again.
     pub fn set_endpoint(&mut self, key: &PublicKey, endpoint: Endpoint) {
         let slot = self.by_key.get(key).copied();
-        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot))
-            && peer.endpoint != Some(endpoint)
-        {
-            peer.endpoint = Some(endpoint);
-            peer.path.moved(shared.config.mtu);
-            peer.plan(shared);
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.set_endpoint(endpoint, shared);
         }
     }
 
@@ -271,8 +267,8 @@ impl Tunnel {
         }
     }
 
-    /// Starts a handshake with a peer now, unless one was started less than
-    /// [`Timing::rekey_timeout`] ago.
+    /// Starts a handshake with a peer now; if one was started less than [`Timing::rekey_timeout`] ago,
+    /// then. One that is being tried goes on.
     pub fn connect(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {

@@ -122,8 +122,8 @@ impl Peer {
             self.preshared = config.preshared_key.clone().unwrap_or_default();
             self.end_sessions(shared);
         }
-        if config.endpoint.is_some() {
-            self.endpoint = config.endpoint;
+        if let Some(endpoint) = config.endpoint {
+            self.set_endpoint(endpoint, shared);
         }
         if config.persistent_keepalive != self.config.persistent_keepalive {
             // The first one is sent at once, as `wg set` does it.
@@ -132,6 +132,15 @@ impl Peer {
         self.shapers.set(config.shape_out, config.shape_in, shared);
         self.config = config;
         self.plan(shared);
+    }
+
+    /// The peer is said to be there. A handshake that is being tried is tried there at once.
+    pub(super) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+        if self.endpoint.replace(endpoint) != Some(endpoint) {
+            self.path.moved(shared.config.mtu);
+            self.timers.retry = self.timers.retry.map(|_| Instant::ZERO);
+            self.plan(shared);
+        }
     }
 
     /// Our key is another one.
@@ -226,17 +235,23 @@ impl Peer {
     /// Starts a handshake unless one was started a moment ago (NDSS 2017, 6.4: at most one in
     /// Rekey-Timeout).
     pub(super) fn want_session(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        if self.timers.retry.is_some() {
+            // One is being tried. Who still wants it does not let it be given up.
+            if let Some(attempt) = &mut self.timers.attempt {
+                attempt.since = now;
+            }
+            return;
+        }
         let earliest = self.last_initiation.map(|last| last + shared.config.timing.rekey_timeout);
         match earliest.filter(|&earliest| earliest > now) {
             None => {
                 self.timers.attempt = None;
                 self.initiate(shared, now, out);
             }
-            Some(earliest) if self.timers.retry.is_none() => {
+            Some(earliest) => {
                 self.timers.retry = Some(earliest + shared.jitter());
                 self.timers.attempt = Some(Attempt::new(now));
             }
-            Some(_) => {}
         }
         self.plan(shared);
     }
@@ -292,7 +307,6 @@ impl Peer {
     ) {
         let gone = self.sessions.begin(session);
         shared.free(gone);
-        self.timers.completed();
         if self.queue.is_empty() {
             // The responder may send once it has heard from us in the session (NDSS 2017, 5.4.6).
             self.send_keepalive(shared, now, out);
@@ -303,6 +317,7 @@ impl Peer {
     /// A handshake is complete on both sides: packets can be sent.
     pub(super) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         self.last_handshake = Some(now);
+        self.timers.completed();
         self.timers.began(now, &shared.config.timing);
         let peer = self.config.public_key;
         shared.event(TunnelEvent::Connected { peer, endpoint: self.endpoint });
