@@ -3,6 +3,10 @@
 use crate::capture::decode::Packet;
 use crate::capture::pcapng::{LinkType, Meta};
 use crate::capture::reply::Responder;
+use crate::config::lab::Lab;
+use crate::config::port::WantedPort;
+use crate::config::profile::{self, Profiles};
+use crate::config::{Problems, Source};
 use adit::MacAddr;
 use std::fmt::Write;
 
@@ -37,4 +41,78 @@ pub fn answer(bytes: &[u8]) {
     if let Some(answer) = responder.reply(data, &mut room) {
         assert!(answer.len() <= data.len());
     }
+}
+
+/// Reading a configuration ends and does not panic, whatever the text is; its mistakes are few and
+/// have no control character. The first byte chooses what it is read as.
+///
+/// # Panics
+/// If it does not hold.
+pub fn config(bytes: &[u8]) {
+    let Some((&kind, data)) = bytes.split_first() else { return };
+    let source = Source::new("x.toml", String::from_utf8_lossy(data));
+    let problems = Problems::default();
+    match kind % 4 {
+        0 => drop(Lab::of_source(&source, &problems)),
+        1 => crate::config::netem::check(&source, &problems),
+        2 => drop(WantedPort::from_words(&source, &problems)),
+        _ => {
+            let mut table = source.words(0, &problems);
+            profile::of_table(&mut table, Profiles::default());
+            table.finish();
+        }
+    }
+    let list = problems.into_list();
+    assert!(list.len() <= 101);
+    for problem in list {
+        assert!(!problem.to_string().replace('\n', "").contains(char::is_control), "{problem:?}");
+    }
+}
+
+/// What a client sends to a control socket is read or refused.
+pub fn request(bytes: &[u8]) {
+    crate::control::parse_any(bytes);
+}
+
+/// The frames of a byte stream, however it comes in pieces, are those that are in it.
+///
+/// # Panics
+/// If it does not hold.
+pub fn stream_frames(bytes: &[u8]) {
+    crate::run::exercise::stream_frames(bytes);
+}
+
+/// A VXLAN datagram is a frame of a segment or nothing, and what its frame leaves to be done can be
+/// done.
+///
+/// # Panics
+/// If it does not hold.
+pub fn vxlan(bytes: &[u8]) {
+    crate::run::exercise::vxlan(bytes);
+}
+
+/// A recording ends, and gives frames only.
+///
+/// # Panics
+/// If it does not hold.
+pub fn recording(bytes: &[u8]) {
+    crate::run::exercise::recording(bytes);
+}
+
+/// The text of a port is a port or an error that says where.
+///
+/// # Panics
+/// If it does not hold.
+pub fn port_spec(bytes: &[u8]) {
+    crate::run::exercise::port_spec(bytes);
+}
+
+/// Frames go between ports of all kinds; how much `count` grew meanwhile, once the loop was warm: a
+/// counter of allocations grows by nothing. Needs a network namespace of the caller's own.
+///
+/// # Panics
+/// If a port cannot be opened, or no frame comes.
+#[must_use]
+pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u64 {
+    crate::run::exercise::count_while_forwarding(folder, count)
 }

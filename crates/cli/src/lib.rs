@@ -8,18 +8,20 @@
 mod bench;
 mod capture;
 mod commands;
-#[allow(dead_code, unused_imports, reason = "its users are not merged yet")]
 mod config;
-#[allow(dead_code, unused_imports, reason = "its users are not merged yet")]
 mod control;
 mod error;
 #[doc(hidden)]
 pub mod exercise;
+#[allow(dead_code, reason = "the command that shows it stands beside the others")]
+mod netem;
 mod output;
 #[allow(dead_code, unused_imports, reason = "the commands on it come with it, one by one")]
 mod run;
 #[allow(dead_code, reason = "its users come one by one")]
 mod tunnel;
+
+mod supervise;
 
 use clap::Parser;
 use commands::{Cli, Context};

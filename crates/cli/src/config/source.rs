@@ -43,6 +43,17 @@ impl Source {
         Self::read_from(path, &file)
     }
 
+    /// Reads a file that another one, or a request, names: a regular one only, for nobody may be made
+    /// to wait for a pipe.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub(crate) fn read_named(path: &Path) -> Result<Self> {
+        let file = open_regular(path)
+            .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
+        Self::read_from(path, &file)
+    }
+
     /// Reads a file that is open already, so that what was looked at is what is read.
     ///
     /// # Errors
@@ -111,35 +122,78 @@ impl Source {
     }
 
     /// Reads it as `key=value,key,key=value`, the options of a port on the command line, from the
-    /// byte `from` on. A key alone is `true`.
+    /// byte `from` on. A key alone is `true`; a comma inside a value is written twice.
     pub(crate) fn words<'a>(&'a self, from: usize, problems: &'a Problems) -> Table<'a> {
+        let text = self.text.get(from..).unwrap_or_default();
+        self.words_in((text, from), ',', problems)
+    }
+
+    /// The same of a text that stands at the byte `at` of it, between single `separator`s; of a
+    /// request, which has no places, nowhere.
+    pub(super) fn words_in<'a>(
+        &'a self,
+        (text, at): (&str, usize),
+        separator: char,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        let place = |start: usize, end: usize| {
+            if self.text.is_empty() { 0..0 } else { at + start..at + end }
+        };
         let mut entries: Vec<Entry<'a>> = Vec::new();
-        let mut at = from.min(self.text.len());
-        let rest = self.text.get(at..).unwrap_or_default();
-        for word in rest.split(',') {
+        for span in words_of(text, separator) {
+            let word = text.get(span.clone()).unwrap_or_default();
             let (key, value) = match word.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (word, None),
             };
-            let key_span = at..at + key.len();
-            let (span, kind) = match value {
-                Some(value) => (key_span.end + 1..at + word.len(), Kind::Word(value)),
+            let key_end = span.start + key.len();
+            let key_span = place(span.start, key_end);
+            let (value_span, kind) = match value {
+                Some(value) => {
+                    (place(key_end + 1, span.end), Kind::Word(unescaped(value, separator).into()))
+                }
                 None => (key_span.clone(), Kind::Boolean(true)),
             };
-            at += word.len() + 1;
             if key.is_empty() {
-                if !rest.is_empty() {
-                    problems.push(self, key_span, "a key is missing here", None);
-                }
+                problems.push(self, key_span, "a key is missing here", None);
             } else if entries.iter().any(|entry| entry.key == key) {
-                let message = format!("`{key}` is given twice");
-                problems.push(self, key_span, message, None);
+                problems.push(self, key_span, format_args!("`{key}` is given twice"), None);
             } else {
-                let value = Value { source: self, span, kind };
-                entries.push(Entry { key: key.into(), key_span, value });
+                let value = Value { source: self, span: value_span, kind };
+                entries.push(Entry { key: key.to_owned().into(), key_span, value });
             }
         }
-        Table::new(self, problems, String::new(), from..self.text.len(), entries)
+        Table::new(self, problems, String::new(), place(0, text.len()), entries)
+    }
+
+    /// Reads it as the text of the option `key`, or of several: `--delay 20ms` is the entry `delay`.
+    pub(crate) fn option<'a>(&'a self, key: &'a str) -> Entry<'a> {
+        let span = 0..self.text.len();
+        let value = Value { source: self, span, kind: Kind::Word(self.text.as_str().into()) };
+        Entry { key: key.into(), key_span: 0..0, value }
+    }
+
+    /// A table of entries that were read elsewhere.
+    pub(crate) fn table<'a>(
+        &'a self,
+        entries: Vec<Entry<'a>>,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        Table::new(self, problems, String::new(), 0..0, entries)
+    }
+
+    /// What somebody in the folder `folder` asks for at a control socket.
+    pub(crate) fn request(folder: &Path) -> Self {
+        Self { name: "request".to_owned(), path: folder.join("request"), text: String::new() }
+    }
+
+    /// Reads a JSON object; there mistakes have no place but the name of their key.
+    pub(crate) fn json<'a>(
+        &'a self,
+        object: &serde_json::Map<String, serde_json::Value>,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        Table::new(self, problems, String::new(), 0..0, json_entries(self, object))
     }
 
     /// Where the bytes `span` are.
@@ -162,6 +216,17 @@ impl Source {
             text,
         }
     }
+}
+
+/// Opens a file for reading if it is a regular one, without waiting.
+pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(std::io::Error::other("it is no regular file"))
 }
 
 /// The entries of a table in the order in which they stand in the file.
@@ -194,4 +259,55 @@ fn read<'a>(source: &'a Source, value: Spanned<DeValue<'a>>) -> Value<'a> {
         DeValue::Table(table) => Kind::Table(entries(source, table)),
     };
     Value { source, span, kind }
+}
+
+fn json_entries<'a>(
+    source: &'a Source,
+    object: &serde_json::Map<String, serde_json::Value>,
+) -> Vec<Entry<'a>> {
+    let entry = |(key, value): (&String, &serde_json::Value)| {
+        let value = json_value(source, value);
+        Entry { key: key.clone().into(), key_span: 0..0, value }
+    };
+    object.iter().map(entry).collect()
+}
+
+fn json_value<'a>(source: &'a Source, value: &serde_json::Value) -> Value<'a> {
+    use serde_json::Value as Json;
+    let kind = match value {
+        Json::Null => Kind::Other("null"),
+        Json::Bool(is) => Kind::Boolean(*is),
+        Json::Number(number) => match number.as_i128() {
+            Some(whole) => Kind::Integer(whole),
+            None => number.as_f64().map_or(Kind::Other("a number"), Kind::Float),
+        },
+        // As on the command line: who asks with curl need not know which values are numbers.
+        Json::String(text) => Kind::Word(text.clone().into()),
+        Json::Array(list) => Kind::List(list.iter().map(|one| json_value(source, one)).collect()),
+        Json::Object(object) => Kind::Table(json_entries(source, object)),
+    };
+    Value { source, span: 0..0, kind }
+}
+
+/// The parts of a text between single separators; a doubled one is none.
+fn words_of(text: &str, separator: char) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    if text.is_empty() {
+        return words;
+    }
+    let mut start = 0;
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, c)) = rest.next() {
+        if c == separator && rest.next_if(|&(_, next)| next == separator).is_none() {
+            words.push(start..at);
+            start = at + 1;
+        }
+    }
+    words.push(start..text.len());
+    words
+}
+
+/// The text with doubled separators as one.
+fn unescaped(text: &str, separator: char) -> String {
+    text.replace(&format!("{separator}{separator}"), &separator.to_string())
 }

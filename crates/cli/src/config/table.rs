@@ -49,14 +49,14 @@ impl<'a> Table<'a> {
         self.problems
     }
 
-    /// Whether it has no key at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Whether the key is there; it is known by that.
     pub(crate) fn has(&mut self, key: &'static str) -> bool {
         self.value(key).is_some()
+    }
+
+    /// Whether the key is there; it need not be known.
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| is_same(&entry.key, key))
     }
 
     /// The value of a key, as it stands; `None` if the key is not there.
@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
-        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+        self.entries.iter().find(|entry| is_same(&entry.key, key)).map(|entry| &entry.value)
     }
 
     /// What `read` makes of the value of a key; `None` if it is not there, or wrong.
@@ -103,22 +103,22 @@ impl<'a> Table<'a> {
             |value: &Value<'a>| read(value).map_err(|wrong| value.wrong(key, wrong, problems)).ok();
         match &value.kind {
             Kind::List(list) => list.iter().filter_map(read).collect(),
-            Kind::Word(words) => value.split(words, '+').iter().filter_map(read).collect(),
+            Kind::Word(words) => value.split(words).iter().filter_map(read).collect(),
             _ => read(value).into_iter().collect(),
         }
     }
 
     /// The table of a key; `None` if it is not there, or no table.
     pub(crate) fn table(&mut self, key: &'static str) -> Option<Self> {
-        let (source, problems, name) = (self.source, self.problems, self.path(key));
+        let (problems, name) = (self.problems, self.path(key));
         let value = self.value(key)?;
-        let Kind::Table(entries) = &value.kind else {
+        let table = value.as_table(&name, problems);
+        if table.is_none() {
             let help = Some(format!("write it as `[{name}]` on a line of its own"));
             let wrong = Wrong { help, ..Wrong::expected("a table", value) };
             value.wrong(key, wrong, problems);
-            return None;
-        };
-        Some(Self::new(source, problems, name, value.span.clone(), entries.clone()))
+        }
+        table
     }
 
     /// The tables of a key that may be there more than once, as `[[port]]`.
@@ -143,23 +143,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The tables below one key by names that the user chose, as `[peer.alice]`: each with its name.
-    pub(crate) fn named(&mut self, key: &'static str) -> Vec<(String, Self)> {
-        let Some(below) = self.table(key) else { return Vec::new() };
-        let Self { source, problems, name, entries, .. } = below;
-        let one = |entry: Entry<'a>| {
-            let Kind::Table(entries) = entry.value.kind else {
-                let message = format!("`{}` is to be a table", entry.key);
-                problems.push(source, entry.key_span, message, None);
-                return None;
-            };
-            let name = format!("{name}.{}", entry.key);
-            let table = Self::new(source, problems, name, entry.value.span, entries);
-            Some((entry.key.into_owned(), table))
-        };
-        entries.into_iter().filter_map(one).collect()
-    }
-
     /// Tells of a mistake in the value of a key that shows only beside others; without the key, in the
     /// table.
     pub(crate) fn wrong(
@@ -168,23 +151,46 @@ impl<'a> Table<'a> {
         message: impl fmt::Display,
         help: impl Into<Option<String>>,
     ) {
-        let entry = self.entries.iter().find(|entry| entry.key == key);
+        let entry = self.entries.iter().find(|entry| is_same(&entry.key, key));
         let span = entry.map_or(self.span.clone(), |entry| entry.value.span.clone());
         self.problems.push(self.source, span, message, help.into());
+    }
+
+    /// Its keys, in the order in which they stand.
+    pub(crate) fn keys(self) -> Vec<String> {
+        self.entries.into_iter().map(|entry| entry.key.into_owned()).collect()
+    }
+
+    /// The keys and values as an object that [`Source::json`] reads: for options, whose values are
+    /// words.
+    pub(crate) fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let one = |entry: &Entry<'a>| {
+            let value = match &entry.value.kind {
+                Kind::Boolean(is) => (*is).into(),
+                _ => entry.value.plain().map_or(serde_json::Value::Null, Into::into),
+            };
+            (entry.key.clone().into_owned(), value)
+        };
+        self.entries.iter().map(one).collect()
     }
 
     /// Tells of every key that was not asked for, and of those that are missing.
     pub(crate) fn finish(self) {
         let mut meant = Vec::new();
-        for entry in &self.entries {
+        for (at, entry) in self.entries.iter().enumerate() {
             if self.problems.is_full() {
                 return;
             }
-            if self.known.contains(&&*entry.key) {
+            if let Some(known) = self.known.iter().find(|known| is_same(&entry.key, known)) {
+                let mut before = self.entries.iter().take(at);
+                if before.any(|before| is_same(&before.key, known)) {
+                    let message = format!("`{}` is given twice", entry.key);
+                    self.problems.push(self.source, entry.key_span.clone(), message, None);
+                }
                 continue;
             }
             // A key that is there already is not the one that was meant.
-            let is_free = |key: &&&str| !self.entries.iter().any(|entry| entry.key == ***key);
+            let is_free = |key: &&&str| !self.contains(key);
             let free = self.known.iter().filter(is_free).copied();
             let near = nearest(&entry.key, free)
                 .or_else(|| nearest(&entry.key, self.known.iter().copied()));
@@ -211,4 +217,10 @@ impl<'a> Table<'a> {
     fn path(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
+}
+
+/// Whether two keys are one: `-` and `_` are alike, for people mix them up.
+fn is_same(given: &str, known: &str) -> bool {
+    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    given.bytes().map(folded).eq(known.bytes().map(folded))
 }

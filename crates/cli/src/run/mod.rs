@@ -16,27 +16,52 @@
 //! | file | what |
 //! |---|---|
 //! | `runner`, `serve`, `deliver` | the loop, its way in and its way out |
+//! | `netem` | emulated links between a port and the engine |
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
-//! | `listener`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header` | formats: pure, bounded, fuzzed |
+//! | `mirror` | a file for copies of what passes |
+//! | `listener`, `shared`, `udp` | sockets that several ports share |
+//! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
 
 mod clock;
+mod datagram;
 mod device;
 mod egress;
 mod event;
+pub(crate) mod exercise;
+mod framing;
+mod interface;
+mod links;
+mod listener;
+mod mirror;
+mod namespaces;
+mod netem;
 mod open;
 mod port;
 mod reactor;
+mod recording;
+mod replay;
 mod runner;
 mod serve;
+mod shared;
 mod signals;
 mod spec;
+mod stream;
+mod udp;
+mod unfinished;
+mod vxlan;
+mod vxlan_header;
 
+pub(crate) use clock::now;
 pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
+pub(crate) use listener::Listener;
+pub(crate) use netem::PortNetem;
 pub(crate) use open::Opened;
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,11 @@
 //! The loop itself: who is attached, and what is done in which order.
 
 use super::clock::{self, Timer};
+use super::links::Links;
+use super::netem::{self, PortNetem};
 use super::port::{Cx, Kit};
 use super::reactor::{Reactor, Ready, Source};
+use super::shared::SharedSlot;
 use super::signals::Signals;
 use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
@@ -32,16 +35,24 @@ pub(crate) struct Runner<E> {
     pub(super) now: Instant,
     /// Packets sent to a port or peer that is not attached.
     pub(super) astray: u64,
+    /// Sockets that ports share, and listeners.
+    pub(super) shared: Vec<Option<SharedSlot>>,
+    /// Listeners that ran out of descriptors, until somebody was accepted again.
+    pub(super) paused: Vec<u16>,
+    /// The namespaces that ports are in.
+    pub(super) links: Vec<Option<Links>>,
+    pub(super) namespace_check: Option<Instant>,
     timer: Timer,
     signals: Signals,
     alarm: Option<Instant>,
-    /// Distinguishes a port from those that had its number before.
+    /// The last number that a port or socket was given.
     attached: u32,
 }
 
 /// A port in its place.
 pub(super) struct Slot {
     pub(super) port: Port,
+    pub(super) netem: PortNetem,
     pub(super) number: u32,
     pub(super) counters: PortCounters,
     /// Whether its descriptor is waited for to take more.
@@ -71,6 +82,10 @@ impl<E: Engine> Runner<E> {
             batch: Batch::new(),
             now: clock::now(),
             astray: 0,
+            shared: Vec::new(),
+            paused: Vec::new(),
+            links: Vec::new(),
+            namespace_check: None,
             timer,
             signals,
             alarm: None,
@@ -106,15 +121,15 @@ impl<E: Engine> Runner<E> {
     /// Makes `port` the engine's port `id`, from the next turn on.
     ///
     /// # Errors
-    /// EEXIST: there is one with that number; EPERM: its descriptor is a file, for which nobody can
-    /// wait; ENOMEM, ENOSPC.
+    /// EEXIST: there is one with that number, or to that VXLAN remote; EADDRINUSE: another program has
+    /// the UDP port; EPERM: its descriptor is a file, for which nobody can wait; ENOMEM, ENOSPC.
     pub(crate) fn attach(&mut self, id: PortId, port: Port) -> io::Result<()> {
         let index = usize::from(id.0);
         if self.slots.get(index).is_some_and(Option::is_some) {
             return Err(rustix::io::Errno::EXIST.into());
         }
-        self.attached = self.attached.wrapping_add(1);
-        let source = Source::Port(id.0, self.attached);
+        let number = self.next_number();
+        let source = Source::Port(id.0, number);
         let readable = Interest { readable: true, writable: false };
         if let Some(fd) = port.fd() {
             self.reactor.add(fd, source, readable)?;
@@ -132,22 +147,35 @@ impl<E: Engine> Runner<E> {
             self.slots.resize_with(index + 1, || None);
         }
         let counters = PortCounters::default();
-        let slot = Slot { port, number: self.attached, counters, is_armed: false };
+        if port.namespace().is_some() {
+            self.namespace_check.get_or_insert(self.now);
+        }
+        let slot = Slot { port, netem: PortNetem::default(), number, counters, is_armed: false };
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(Box::new(slot));
         }
+        if let Err(error) = self.join_shared(id) {
+            self.detach(id);
+            return Err(error);
+        }
+        self.time(id);
         self.again.push(id);
+        // A sandbox may forbid netlink: then nobody is told that a link is down.
+        let _ = self.follow_link(id, true);
         Ok(())
     }
 
     /// Takes a port out and closes it; what waited there is lost. `None` if there is none.
     pub(crate) fn detach(&mut self, id: PortId) -> Option<PortCounters> {
         let slot = self.slots.get_mut(usize::from(id.0))?.take()?;
-        let Slot { mut port, counters, .. } = *slot;
+        let Slot { mut port, mut netem, counters, .. } = *slot;
         for fd in [port.fd(), port.write_fd()].into_iter().flatten() {
             self.reactor.remove(fd);
         }
         port.close(self.out.pool());
+        netem::empty(&mut netem, &mut self.out);
+        self.unfollow_link(id);
+        self.leave_shared(id);
         self.timed.retain(|&timed| timed != id);
         self.again.retain(|&again| again != id);
         Some(counters)
@@ -242,18 +270,21 @@ impl<E: Engine> Runner<E> {
                     self.serve(id);
                 }
             }
-            Source::Shared(..) | Source::Links(..) => {}
+            Source::Shared(place, number) => self.serve_shared(place, number),
+            Source::Links(place, number) => self.read_links(place, number),
             Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
         }
     }
 
     /// The earliest moment at which something is to be done.
     fn next_timeout(&self) -> Option<Instant> {
-        let ports = self
-            .timed
-            .iter()
-            .filter_map(|id| self.slots.get(usize::from(id.0))?.as_ref()?.port.next_timeout());
-        ports.chain(self.engine.next_timeout()).chain(self.alarm).min()
+        let ports = self.timed.iter().filter_map(|id| {
+            let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
+            [slot.port.next_timeout(), slot.netem.next_timeout()].into_iter().flatten().min()
+        });
+        let own =
+            [self.engine.next_timeout(), self.alarm, self.namespace_check, self.accepting_at()];
+        ports.chain(own.into_iter().flatten()).min()
     }
 
     /// Does what is due at `self.now`.
@@ -265,7 +296,16 @@ impl<E: Engine> Runner<E> {
             self.alarm = None;
             self.events.push_back(Event::Alarm);
         }
+        self.check_namespaces();
+        self.run_listeners();
         self.flush();
+        self.run_timed();
+    }
+
+    /// A number that no port or socket had before, as far back as events may be on their way.
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.attached = self.attached.wrapping_add(1);
+        self.attached
     }
 
     /// Takes a port that ended out, and tells of it.
@@ -280,16 +320,25 @@ impl<E: Engine> Runner<E> {
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
                 Endpoint::Port(id) => self.deliver(id),
-                Endpoint::Udp(_) => {
-                    self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
-                    self.batch.give_all(self.out.pool());
-                }
+                Endpoint::Udp(peer) => self.send_to_peer(peer),
             }
         }
     }
 
-    /// Sends `self.batch` to a port.
+    /// Sends `self.batch` to a port, through its link if it has one.
     fn deliver(&mut self, id: PortId) {
+        let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else {
+            return self.send_batch(id);
+        };
+        for packet in self.batch.drain(..) {
+            link.push(self.now, packet, &mut self.out);
+        }
+        self.run_egress(id);
+    }
+
+    /// Sends `self.batch` to a port.
+    pub(super) fn send_batch(&mut self, id: PortId) {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
             return self.batch.give_all(self.out.pool());
@@ -304,8 +353,8 @@ impl<E: Engine> Runner<E> {
         self.sent(id, sent);
     }
 
-    /// Sends what waits at a port.
-    fn flush_port(&mut self, id: PortId) {
+    /// Sends what waits at a port; writes what waits for a recording.
+    pub(crate) fn flush_port(&mut self, id: PortId) {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             return;
         };
@@ -327,7 +376,7 @@ impl<E: Engine> Runner<E> {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             return;
         };
-        let waits = slot.port.is_waiting();
+        let waits = slot.port.wants_room();
         if waits == slot.is_armed {
             return;
         }

@@ -17,26 +17,42 @@
 //!   late, packets come out late, but none is treated differently.
 //! - **Chance**: each effect has a stream of random numbers of its own ([`Seed`]) and draws once for
 //!   each packet that comes, lost or not. Adding loss does not change the delays that are drawn.
-//! - **Memory**: packets are copied into cells of 128 bytes ([`Limits`]), so that what is on its way
-//!   does not keep the pool's buffers from those who receive. It is taken as needed and then kept.
+//! - **Memory**: a packet that fills half of its buffer keeps it, and the pool may have another in its
+//!   place; a shorter one is copied into cells of 128 bytes. Either way what is on its way does not
+//!   keep the pool's buffers from those who receive. [`Limits`] bound it in packets and in bytes.
 
+mod codel;
+mod corrupt;
+mod delay;
+mod ecn;
+mod engine;
 mod file;
+mod flow;
+mod fq_codel;
 mod link;
-mod netem;
+mod loss;
 mod opportunities;
 mod pattern;
+mod presets;
 mod profile;
+mod queue;
 mod random;
+mod rate;
 mod report;
+mod schedule;
 mod steps;
+mod store;
 mod table;
+mod tally;
 pub mod units;
+mod way;
 
+pub use engine::{Direction, Netem, NetemConfig};
 pub use file::{FILE_LEN_MAX, ParseError};
 pub use link::Link;
-pub use netem::{Direction, Netem, NetemConfig};
 pub use opportunities::Opportunities;
 pub use pattern::LossPattern;
+pub use presets::Preset;
 pub use profile::{
     Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, GilbertElliott, Jitter, Limits, Loss,
     Outage, Overhead, Profile, ProfileError, Queue, QueueLimit, Rate, Reorder,

@@ -30,6 +30,7 @@ mod network;
 mod node;
 mod port;
 mod random;
+mod reno;
 mod seeds;
 mod trace;
 
@@ -45,11 +46,12 @@ use core::time::Duration;
 
 use adit_packet::{Instant, Layer, Meta, PacketBuf, PoolConfig};
 
-use crate::{Counts, Endpoint, Engine, Outbox, PortId};
+use crate::netem::{Link, Profile, Report, Seed};
+use crate::{Counts, DropReason, Endpoint, Engine, Outbox, PortId};
 use host::Host;
 use network::Network;
 use node::{AnyEngine, EngineNode, Node, Probe};
-use port::Line;
+use port::{Line, Port};
 
 pub use host::HostConfig;
 pub use port::{Fault, PortCounts};
@@ -69,6 +71,7 @@ pub struct Sim {
     script: BTreeMap<(Instant, usize), (End, Fault)>,
     /// The moment of the last step.
     stepped: Option<Instant>,
+    events_max: u64,
 }
 
 /// Where a wire ends: a port of a node, or a node's way to a peer.
@@ -146,9 +149,9 @@ impl Sim {
     pub const WIRE_LIMIT: usize = 1000;
     /// Packets that wait at a port that takes nothing; more are lost.
     pub const PORT_QUEUE: usize = 256;
-    /// Steps of one call of [`Self::run_for`] and its kind: a TCP transfer of 500 MB has no more. It
-    /// ends a packet storm.
-    pub const STEPS_MAX: u64 = 20_000_000;
+    /// Steps and packets of one call of [`Self::run_for`] and its kind, unless told otherwise: a TCP
+    /// transfer of 500 MB through one engine has no more. It ends a packet storm.
+    pub const EVENTS_MAX: u64 = 5_000_000;
 
     /// An empty network at time zero; all its randomness comes from `seed`.
     #[must_use]
@@ -160,6 +163,7 @@ impl Sim {
             network: Network::new(),
             script: BTreeMap::new(),
             stepped: None,
+            events_max: Self::EVENTS_MAX,
         }
     }
 
@@ -181,11 +185,23 @@ impl Sim {
         &mut self.random
     }
 
+    /// Allows another number of events than [`Self::EVENTS_MAX`].
+    pub const fn limit_events(&mut self, events: u64) {
+        self.events_max = events;
+    }
+
     /// Adds a host, by its configuration or just its address: `sim.host("a", "192.0.2.1/24")`.
     pub fn host(&mut self, name: &str, config: impl Into<HostConfig>) -> HostId {
         let (node, seed) = (self.nodes.len(), self.random.next());
         let host = Host::new(&config.into(), node, seed, self.now());
         HostId(self.add(name, Node::Host(Box::new(host))))
+    }
+
+    /// All hosts, in the order in which they were added.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostId> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.filter(|(_, node)| matches!(node, Node::Host(_))).map(|(at, _)| HostId(at)).collect()
     }
 
     /// Adds an engine with a pool of the default limits.
@@ -218,6 +234,46 @@ impl Sim {
         self.join([a.into(), b.into()], [Line::plain(), Line::plain()]);
     }
 
+    /// Joins two ends by a wire with a link each way: from `a` to `b`, and back.
+    ///
+    /// # Panics
+    ///
+    /// If one of the ends has a wire, or if a profile has a mistake.
+    pub fn wire_through(&mut self, a: impl Into<End>, b: impl Into<End>, profiles: [&Profile; 2]) {
+        let seed = Seed::new(self.random.next());
+        let ends = [a.into(), b.into()];
+        let layer = self.layer_of(ends).unwrap_or(Layer::Packet);
+        let lines =
+            [(profiles[0], 0), (profiles[1], 1)].map(|(profile, direction)| {
+                match Link::new(profile, seed.direction(direction)) {
+                    Ok(link) => Line::Emulated(Box::new(link.with_layer(layer))),
+                    Err(mistake) => panic!("{mistake}"),
+                }
+            });
+        self.join(ends, lines);
+    }
+
+    /// Changes the link that leads away from an end.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or if the profile has a mistake.
+    pub fn set_profile(&mut self, end: impl Into<End>, profile: &Profile) {
+        let (now, end) = (self.now(), end.into());
+        let Some(link) = self.network.port_mut(end).and_then(Port::link_mut) else {
+            panic!("no link at {}", self.network.show(end));
+        };
+        if let Err(mistake) = link.set(now, profile) {
+            panic!("{mistake}");
+        }
+    }
+
+    /// What was asked of the link that leads away from an end, and what happened.
+    #[must_use]
+    pub fn report(&self, end: impl Into<End>) -> Option<Report> {
+        self.network.port(end.into())?.link().map(Link::report)
+    }
+
     /// Something goes wrong at an end, now.
     ///
     /// # Panics
@@ -243,6 +299,20 @@ impl Sim {
     #[must_use]
     pub const fn lost(&self) -> &Counts {
         self.network.counts()
+    }
+
+    /// What was lost in all, between the nodes and by the engines.
+    #[must_use]
+    pub fn losses(&self) -> BTreeMap<DropReason, u64> {
+        let mut losses = BTreeMap::new();
+        let engines = self.nodes.iter().filter_map(|node| match node {
+            Node::Engine(engine) => Some(engine.out.counts()),
+            _ => None,
+        });
+        for (why, count) in engines.chain([self.lost()]).flat_map(Counts::by_reason) {
+            *losses.entry(why).or_default() += count;
+        }
+        losses
     }
 
     /// Looks at an engine.
@@ -348,7 +418,7 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// If a law is broken, if there are more than [`Self::STEPS_MAX`] steps, if an engine asks again and
+    /// If a law is broken, if there are more events than allowed, if an engine asks again and
     /// again for a moment that has passed.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now() + time;
@@ -361,7 +431,10 @@ impl Sim {
     ///
     /// As [`Self::run_for`].
     pub fn run_until(&mut self, end: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
-        for _ in 0..Self::STEPS_MAX {
+        let arrived = self.network.arrived();
+        for steps in 0.. {
+            let events = steps + self.network.arrived() - arrived;
+            assert!(events < self.events_max, "{events} events: does a packet run in circles?");
             if done(self) {
                 return true;
             }
@@ -372,11 +445,11 @@ impl Sim {
                 }
                 None => {
                     self.network.now = end.max(self.now());
-                    return false;
+                    break;
                 }
             }
         }
-        panic!("{} steps are not enough: does a packet run in circles?", Self::STEPS_MAX);
+        false
     }
 
     /// The events so far, a line each: of many the last 10,000.
@@ -406,13 +479,19 @@ impl Sim {
     }
 
     fn join(&mut self, ends: [End; 2], lines: [Line; 2]) {
+        let layer = self.layer_of(ends);
+        self.network.join(ends, layer, lines);
+    }
+
+    /// What a wire between these ends carries; `None` for a peer's datagrams. An engine's port takes
+    /// what the host at the other end has.
+    fn layer_of(&self, ends: [End; 2]) -> Option<Layer> {
         let layers = ends.map(|end| match (end.at, self.nodes.get(end.node)) {
             (Endpoint::Udp(_), _) => None,
             (_, Some(Node::Host(host))) => Some(host.layer),
             _ => Some(Layer::Frame),
         });
-        let packets = layers.iter().find(|&&layer| layer != Some(Layer::Frame));
-        self.network.join(ends, packets.copied().unwrap_or(Some(Layer::Frame)), lines);
+        layers.into_iter().find(|&layer| layer != Some(Layer::Frame)).unwrap_or(Some(Layer::Frame))
     }
 
     /// The next moment at which something is due; never that of the last step, so that time moves.

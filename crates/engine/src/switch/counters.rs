@@ -4,8 +4,9 @@ use crate::DropReason;
 
 /// What went through a port since it was added.
 ///
-/// Of the frames that came in, each was either dropped ([`Self::ingress_drops`]) or sent to at least
-/// one port. Bytes are those of the frames, tags included, headers of the device not.
+/// Of the frames that came in each was dropped ([`Self::ingress_drops`]), or went on to at least one
+/// port, where it was sent or dropped ([`Self::egress_drops`]), or was a probe of our own that came
+/// back. Bytes are those of the frames, tags included, headers of the device not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
     /// Frames that came in; a super-packet is one.
@@ -32,6 +33,16 @@ impl PortCounters {
     /// occurred.
     pub fn egress_drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         occurred(&self.egress_drops)
+    }
+
+    pub(super) fn note_ingress(&mut self, len: usize) {
+        self.ingress_frames += 1;
+        self.ingress_bytes += u64::try_from(len).unwrap_or(0);
+    }
+
+    pub(super) fn note_egress(&mut self, len: usize) {
+        self.egress_frames += 1;
+        self.egress_bytes += u64::try_from(len).unwrap_or(0);
     }
 
     pub(super) fn note_ingress_drop(&mut self, why: DropReason) {
