@@ -63,6 +63,8 @@ pub(super) struct Ready {
     pub(super) source: Source,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// An error or a hang-up, which stays until the descriptor is closed.
+    pub(super) failed: bool,
 }
 
 /// The descriptors that are waited for, level-triggered.
@@ -122,6 +124,7 @@ impl Reactor {
             source: Source::decode(data.u64()),
             readable: failed || flags.contains(EventFlags::IN),
             writable: failed || flags.contains(EventFlags::OUT),
+            failed,
         })
     }
 }
