@@ -19,6 +19,7 @@
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
+//! | `peers` | UDP sockets by which an engine reaches peers |
 //! | `listener`, `udp` | sockets that several ports share |
 //! | `framing`, `vxlan_header` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
@@ -28,6 +29,7 @@ mod device;
 mod egress;
 mod event;
 mod open;
+mod peers;
 mod port;
 mod reactor;
 mod runner;
@@ -37,6 +39,7 @@ mod spec;
 
 pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
 pub(crate) use open::Opened;
+pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets};
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};

@@ -4,11 +4,13 @@ use super::clock::{self, Timer};
 use super::port::{Cx, Kit};
 use super::reactor::{Reactor, Ready, Source};
 use super::signals::Signals;
-use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
+use super::peers::TooBig;
+use super::{Event, Flow, Gone, Handler, Interest, PeerSockets, Port, PortCounters, Token};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Instant, Pool};
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 /// The number of a listener, valid until it is closed.
@@ -30,6 +32,9 @@ pub(crate) struct Runner<E> {
     /// Packets of one destination on their way out.
     pub(super) batch: Batch,
     pub(super) now: Instant,
+    /// The sockets for peers.
+    pub(super) peers: Option<PeerSockets>,
+    peers_number: u32,
     /// Packets sent to a port or peer that is not attached.
     pub(super) astray: u64,
     timer: Timer,
@@ -70,6 +75,8 @@ impl<E: Engine> Runner<E> {
             kit: Kit::new(),
             batch: Batch::new(),
             now: clock::now(),
+            peers: None,
+            peers_number: 0,
             astray: 0,
             timer,
             signals,
@@ -159,6 +166,37 @@ impl<E: Engine> Runner<E> {
         Some((&slot.port, &slot.counters))
     }
 
+    /// Sends to and receives from peers by these sockets, in the place of those before.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC: those before are gone as well.
+    pub(crate) fn set_peers(&mut self, peers: Option<PeerSockets>) -> io::Result<()> {
+        if let Some(mut before) = self.peers.take() {
+            for (_, socket) in before.each() {
+                self.reactor.remove(socket.fd());
+            }
+            for place in 0..2 {
+                if let Some(socket) = before.get(place) {
+                    socket.close(self.out.pool());
+                }
+            }
+        }
+        let Some(peers) = peers else { return Ok(()) };
+        self.attached = self.attached.wrapping_add(1);
+        for (place, socket) in peers.each() {
+            let readable = Interest { readable: true, writable: false };
+            self.reactor.add(socket.fd(), source_of_peers(place, self.attached), readable)?;
+        }
+        self.peers_number = self.attached;
+        self.peers = Some(peers);
+        Ok(())
+    }
+
+    /// The sockets for peers.
+    pub(crate) fn peers(&self) -> Option<&PeerSockets> {
+        self.peers.as_ref()
+    }
+
     /// Tells with [`Event::Ready`] when a descriptor of the owner is ready, as long as it is. Close it
     /// only after [`Self::unwatch`].
     ///
@@ -242,6 +280,22 @@ impl<E: Engine> Runner<E> {
                     self.serve(id);
                 }
             }
+            Source::Peers(place, number) => {
+                let place = usize::from(place);
+                if number != self.peers_number {
+                    return;
+                }
+                if interest.writable {
+                    let peers = self.peers.as_mut();
+                    if let Some(socket) = peers.and_then(|peers| peers.get(place)) {
+                        socket.flush(self.out.pool());
+                    }
+                    self.arm_peers(place);
+                }
+                if interest.readable {
+                    self.serve_peers(place);
+                }
+            }
             Source::Shared(..) | Source::Links(..) => {}
             Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
         }
@@ -280,12 +334,36 @@ impl<E: Engine> Runner<E> {
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
                 Endpoint::Port(id) => self.deliver(id),
-                Endpoint::Udp(_) => {
-                    self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
-                    self.batch.give_all(self.out.pool());
-                }
+                Endpoint::Udp(to) => self.deliver_to_peer(to),
             }
         }
+    }
+
+    /// Sends `self.batch` to a peer.
+    fn deliver_to_peer(&mut self, to: SocketAddr) {
+        let place = PeerSockets::place_of(to);
+        let Some(socket) = self.peers.as_mut().and_then(|peers| peers.get(place)) else {
+            self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
+            return self.batch.give_all(self.out.pool());
+        };
+        let too_big = socket.send(to, &mut self.batch, self.out.pool());
+        if let Some(TooBig { to, len_max }) = too_big {
+            self.events.push_back(Event::TooBig { to, len_max });
+        }
+        self.arm_peers(place);
+    }
+
+    /// Waits for room in a socket for peers if something is left.
+    fn arm_peers(&mut self, place: usize) {
+        let Some(socket) = self.peers.as_mut().and_then(|peers| peers.get(place)) else { return };
+        if socket.is_waiting() == socket.is_armed {
+            return;
+        }
+        socket.is_armed = socket.is_waiting();
+        let interest = Interest { readable: true, writable: socket.is_armed };
+        let source = source_of_peers(place, self.peers_number);
+        // It is watched, and a change needs no memory.
+        let _ = self.reactor.change(socket.fd(), source, interest);
     }
 
     /// Sends `self.batch` to a port.
@@ -348,6 +426,10 @@ impl<E: Engine> Runner<E> {
             self.end(id, Gone::Failed(error));
         }
     }
+}
+
+fn source_of_peers(place: usize, number: u32) -> Source {
+    Source::Peers(u16::try_from(place).unwrap_or(u16::MAX), number)
 }
 
 impl<E> std::fmt::Debug for Runner<E> {

@@ -13,6 +13,13 @@ pub(super) const FRAMES_MAX: usize = 64;
 /// written while it is in the cache, or 43 full frames.
 pub(super) const CHUNK_LEN: usize = 64 * 1024;
 
+/// How many bytes a port or socket may bring before the next one's turn: four super-packets, which a
+/// cipher works at for 0.3 ms; who waits for the other direction waits no longer.
+const SHARE_LEN: usize = 256 * 1024;
+
+/// What a datagram counts for beside its bytes.
+const DATAGRAM_COST: usize = 1024;
+
 impl<E: Engine> Runner<E> {
     /// Serves the ports that had more than their share.
     pub(super) fn serve_again(&mut self) {
@@ -24,8 +31,11 @@ impl<E: Engine> Runner<E> {
 
     /// Reads a port until it has nothing more, or has had its share.
     pub(super) fn serve(&mut self, id: PortId) {
-        let mut chunk = 0;
+        let (mut chunk, mut share) = (0, 0);
         for _ in 0..FRAMES_MAX {
+            if share >= SHARE_LEN {
+                break;
+            }
             let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
                 return;
             };
@@ -40,6 +50,7 @@ impl<E: Engine> Runner<E> {
                     slot.counters.received += 1;
                     slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
                     chunk += packet.len();
+                    share += packet.len();
                     self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
                     if chunk >= CHUNK_LEN {
                         self.flush();
@@ -60,5 +71,26 @@ impl<E: Engine> Runner<E> {
         if slot.is_some_and(|slot| slot.port.has_more()) {
             self.again.push(id);
         }
+    }
+
+    /// Reads a socket for peers until it has nothing more, or has had its share.
+    pub(super) fn serve_peers(&mut self, place: usize) {
+        let (mut chunk, mut share) = (0, 0);
+        while share < SHARE_LEN {
+            let Some(socket) = self.peers.as_mut().and_then(|peers| peers.get(place)) else {
+                break;
+            };
+            let Some((from, packet)) = socket.recv(self.out.pool()) else { break };
+            chunk += packet.len();
+            // A short datagram costs as much as a kilobyte: the call, the headers, the cipher's start.
+            share += packet.len() + DATAGRAM_COST;
+            self.engine.handle(self.now, Endpoint::Udp(from), packet, &mut self.out);
+            if chunk >= CHUNK_LEN {
+                self.flush();
+                self.now = clock::now();
+                chunk = 0;
+            }
+        }
+        self.flush();
     }
 }
