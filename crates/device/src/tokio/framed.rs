@@ -80,7 +80,7 @@ impl Stream for Framed {
             return Poll::Ready(None);
         }
         let Self { queue, pool, pair, .. } = this;
-        let item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair, false)));
+        let item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair)));
         match &item {
             Ok(packet) => this.pool.release(packet),
             Err(error) => this.ended = !is_of_one_packet(error),
