@@ -375,7 +375,12 @@ impl PeerSocket {
         Sent::Done
     }
 
-    fn transmit(&self, to: SocketAddr, contents: &[u8], stride: Option<usize>) -> Result<(), Errno> {
+    fn transmit(
+        &self,
+        to: SocketAddr,
+        contents: &[u8],
+        stride: Option<usize>,
+    ) -> Result<(), Errno> {
         let transmit =
             Transmit { destination: to, ecn: None, contents, segment_size: stride, src_ip: None };
         let sent = self.state.try_send((&self.socket).into(), &transmit);

@@ -1,10 +1,10 @@
 //! The loop itself: who is attached, and what is done in which order.
 
 use super::clock::{self, Timer};
+use super::peers::TooBig;
 use super::port::{Cx, Kit};
 use super::reactor::{Reactor, Ready, Source};
 use super::signals::Signals;
-use super::peers::TooBig;
 use super::{Event, Flow, Gone, Handler, Interest, PeerSockets, Port, PortCounters, Token};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Instant, Pool};

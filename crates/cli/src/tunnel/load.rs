@@ -80,7 +80,10 @@ fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
     }
     for peer in further.peers {
         if to.peers.iter().any(|known| known.public_key == peer.public_key) {
-            let message = format!("{path}: the peer {} is in a file before", peer.public_key.to_base64().as_str());
+            let message = format!(
+                "{path}: the peer {} is in a file before",
+                peer.public_key.to_base64().as_str()
+            );
             return Err(Error::usage(message).object(path));
         }
         to.peers.push(peer);

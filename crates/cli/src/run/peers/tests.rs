@@ -45,9 +45,8 @@ fn trains_go_and_come_whole_in_both_families() {
     let (mut a, mut b) = (open(None), open(None));
     assert_ne!(a.port(), 0);
     let bytes: Vec<u8> = (0..10_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
-    for (place, ip) in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]
-        .into_iter()
-        .enumerate()
+    for (place, ip) in
+        [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].into_iter().enumerate()
     {
         let to = SocketAddr::new(ip, b.port());
         assert_eq!(PeerSockets::place_of(to), place);

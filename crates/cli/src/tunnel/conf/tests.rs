@@ -210,7 +210,10 @@ fn many_peers_take_no_long_time() {
     for number in 0_u32..8000 {
         let mut key = [0; 32];
         key[..4].copy_from_slice(&number.to_le_bytes());
-        text += &format!("[Peer]\nPublicKey = {}\nAllowedIPs = 10.0.0.0/8\n", PublicKey(key).to_base64().as_str());
+        text += &format!(
+            "[Peer]\nPublicKey = {}\nAllowedIPs = 10.0.0.0/8\n",
+            PublicKey(key).to_base64().as_str()
+        );
     }
     assert_eq!(good(&text).peers.len(), 8000);
 }
