@@ -39,7 +39,7 @@ mod spec;
 
 pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
 pub(crate) use open::Opened;
-pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets};
+pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};

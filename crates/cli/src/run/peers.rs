@@ -428,7 +428,10 @@ fn enlarge(socket: &UdpSocket) {
 }
 
 /// The path MTU that the kernel knows: it tells that of connected sockets only.
-fn path_mtu(to: SocketAddr) -> io::Result<u32> {
+///
+/// # Errors
+/// ENETUNREACH: there is no route.
+pub(crate) fn path_mtu(to: SocketAddr) -> io::Result<u32> {
     let probe = UdpSocket::bind((ANY[PeerSockets::place_of(to)], 0))?;
     probe.connect(to)?;
     let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };

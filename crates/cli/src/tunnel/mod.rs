@@ -12,6 +12,7 @@ pub(crate) mod hide;
 pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod secret;
+pub(crate) mod setup;
 pub(crate) mod toml;
 pub(crate) mod uapi;
 pub(crate) mod values;
