@@ -6,6 +6,7 @@ use adit_packet::{
     Batch, Coalescer, Gso, Layer, Malformed, PacketBuf, PacketInfo, Pool, SuperPacket, Train,
     VnetHeader, VnetLen, finish_checksum,
 };
+use std::borrow::Borrow;
 use std::io::{self, IoSlice};
 
 /// The kinds of super-packet that a kernel takes or refuses each for itself.
@@ -252,15 +253,22 @@ impl Sender {
                 let _ = finish_checksum(packet);
             }
         }
-        let packets = batch.as_slice();
         self.fates.clear();
-        self.fates.resize(packets.len(), Fate::Left);
+        self.fates.resize(batch.len(), Fate::Left);
         let Self { coalescer, wire, fates, .. } = self;
-        let result = if joins && layout.vnet_hdr.is_some() && packets.len() > 1 {
-            let trains = coalescer.join(packets);
+        let packets = batch.as_slice();
+        let trains = if joins && layout.vnet_hdr.is_some() && packets.len() > 1 {
+            Some(coalescer.join(packets)).filter(|trains| trains.len() < packets.len())
+        } else {
+            None
+        };
+        let result = if let Some(trains) = trains {
             trains.iter().try_for_each(|train| wire.send_train(queue, packets, &train, fates))
         } else {
-            packets.iter().zip(fates).try_for_each(|(packet, fate)| wire.send(queue, packet, fate))
+            batch
+                .iter_mut()
+                .zip(fates)
+                .try_for_each(|(packet, fate)| wire.send(queue, packet, fate))
         };
         let done = self.settle(pool, batch);
         match result {
@@ -334,12 +342,23 @@ impl Wire {
     const UDP_SEGMENTS_MAX: usize = 128;
 
     /// Sends one packet, and notes its fate.
-    fn send(&mut self, queue: &Queue, packet: &PacketBuf, fate: &mut Fate) -> io::Result<()> {
-        let vnet = &packet.meta.vnet;
+    fn send(&mut self, queue: &Queue, packet: &mut PacketBuf, fate: &mut Fate) -> io::Result<()> {
+        self.send_by(queue, packet, fate, |packet| queue.send_packet_mut(packet))
+    }
+
+    /// As [`Wire::send`], with the call that sends it whole.
+    fn send_by<P: Borrow<PacketBuf>>(
+        &mut self,
+        queue: &Queue,
+        mut packet: P,
+        fate: &mut Fate,
+        whole: impl Fn(&mut P) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        let vnet = &packet.borrow().meta.vnet;
         let has_header = queue.layout().vnet_hdr.is_some();
         let Some(kind) = GsoKind::of(vnet) else {
             let open = vnet.needs_csum() || vnet.is_super_packet();
-            *fate = if open && !has_header || !taken(queue.send_packet(packet))? {
+            *fate = if open && !has_header || !taken(whole(&mut packet))? {
                 self.refused()
             } else {
                 Fate::Sent
@@ -347,8 +366,8 @@ impl Wire {
             return Ok(());
         };
         let mut refused = false;
-        if self.goes_whole(queue.layout(), kind, packet) {
-            if taken(queue.send_packet(packet))? {
+        if self.goes_whole(queue.layout(), kind, packet.borrow()) {
+            if taken(whole(&mut packet))? {
                 self.taken_whole(kind);
                 self.counters.whole += 1;
                 *fate = Fate::Sent;
@@ -357,7 +376,7 @@ impl Wire {
             refused = true;
         }
         let mut next = 0;
-        let cut = self.cut(queue, packet, &mut next).inspect_err(|_| {
+        let cut = self.cut(queue, packet.borrow(), &mut next).inspect_err(|_| {
             if next > 0 {
                 *fate = Fate::Begun(next);
             }
@@ -396,7 +415,7 @@ impl Wire {
             refused = Some(kind);
         }
         for at in train.members() {
-            self.send(queue, &packets[at], &mut fates[at])?;
+            self.send_by(queue, &packets[at], &mut fates[at], |packet| queue.send_packet(packet))?;
             if fates[at] == Fate::Sent
                 && let Some(kind) = refused.take()
             {

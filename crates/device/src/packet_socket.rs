@@ -145,22 +145,19 @@ impl PacketSocket {
     /// As [`PacketSocket::recv`]. ENOBUFS: `pool` has no buffer left. EMSGSIZE: the packet is longer
     /// than a buffer, and lost.
     pub fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair) -> io::Result<PacketBuf> {
-        let mut header = [0; VNET_LEN];
         let header_len = if self.has_vnet_header { VNET_LEN } else { 0 };
         let mut control = [0_u64; CONTROL_WORDS];
-        let [small, large] = pool.ready(pair).ok_or(Errno::NOBUFS)?;
-        let mut bufs = [
-            IoSliceMut::new(&mut header[..header_len]),
-            IoSliceMut::new(small),
-            IoSliceMut::new(large),
-        ];
-        let received = sys::packet_socket::receive(self.fd.as_fd(), &mut bufs, &mut control)?;
+        let room = pool.ready(pair, header_len).ok_or(Errno::NOBUFS)?;
+        let bufs = &mut [IoSliceMut::new(room)];
+        let received = sys::packet_socket::receive(self.fd.as_fd(), bufs, &mut control)?;
+        let vnet = if self.has_vnet_header {
+            VnetHeader::decode(room, VnetLen::Legacy, Endian::Native).unwrap_or_default()
+        } else {
+            VnetHeader::default()
+        };
         let len = received.len.saturating_sub(header_len);
         let mut packet = pair.settle(len).ok_or(Errno::MSGSIZE)?;
-        if self.has_vnet_header {
-            packet.meta.vnet =
-                VnetHeader::decode(&header, VnetLen::Legacy, Endian::Native).unwrap_or_default();
-        }
+        packet.meta.vnet = vnet;
         let control = Control::parse(&control, received.control_len);
         let Some(tag) = control.vlan else { return Ok(packet) };
         if put_tag(&mut packet, tag).is_none() {

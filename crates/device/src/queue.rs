@@ -4,7 +4,7 @@ use crate::PacketHasher;
 use crate::layout::{Layout, Mode};
 use crate::order::Place;
 use crate::sys;
-use adit_packet::{Batch, Malformed, PacketBuf, Pair, Pool};
+use adit_packet::{Batch, Malformed, Meta, PacketBuf, Pair, Pool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -70,6 +70,11 @@ pub struct BatchSent {
 }
 
 impl Queue {
+    /// So many bytes end a batch: they are sent before they leave a core's second-level cache, and
+    /// their buffers are read into again while they are in it. With 64 super-packets in a batch a read
+    /// costs 1.7 times as much as with these four, which are within 5 % of one at a time.
+    pub const BATCH_BYTES: usize = 256 * 1024;
+
     pub(crate) fn new(
         fd: OwnedFd,
         mode: Mode,
@@ -148,8 +153,8 @@ impl Queue {
         Ok(rustix::io::writev(&self.fd, bufs)?)
     }
 
-    /// Receives packets until there are none left, `batch` is full or `pool` is empty, and says how
-    /// many. A queue that waits does so for the first packet only. Nothing is allocated once `pool`
+    /// Receives packets until there are none left, `batch` is full, [`Queue::BATCH_BYTES`] came or
+    /// `pool` is empty, and says how many. A queue that waits does so for the first packet only. Nothing is allocated once `pool`
     /// is warm; `pair` is what is kept ready from call to call. Super-packets come whole: a
     /// [`Receiver`](crate::Receiver) cuts them up.
     ///
@@ -163,10 +168,11 @@ impl Queue {
         pair: &mut Pair,
         batch: &mut Batch,
     ) -> io::Result<usize> {
-        let mut count = 0;
-        while !batch.is_full() {
+        let (mut count, mut bytes) = (0, 0);
+        while !batch.is_full() && bytes < Self::BATCH_BYTES {
             match self.recv_next(pool, pair, count > 0) {
                 Ok(packet) => {
+                    bytes += packet.len();
                     if let Err(packet) = batch.push(packet) {
                         pool.give(packet);
                         break;
@@ -198,33 +204,23 @@ impl Queue {
         pair: &mut Pair,
         more: bool,
     ) -> io::Result<PacketBuf> {
-        let mut header = [0; Layout::LEN_MAX];
         let header_len = self.layout.len();
-        let [small, large] = pool.ready(pair).ok_or(Errno::NOBUFS)?;
-        let mut bufs = [
-            IoSliceMut::new(&mut header[..header_len]),
-            IoSliceMut::new(small),
-            IoSliceMut::new(large),
-        ];
-        let bufs = if header_len == 0 { &mut bufs[1..] } else { &mut bufs[..] };
+        let room = pool.ready(pair, header_len).ok_or(Errno::NOBUFS)?;
         let len = if more && !self.nonblocking.load(Ordering::Relaxed) {
             // The offset of -1 means "as read(2)": the queue has no position.
+            let bufs = &mut [IoSliceMut::new(room)];
             rustix::io::preadv2(&self.fd, bufs, u64::MAX, ReadWriteFlags::NOWAIT)?
         } else {
-            rustix::io::readv(&self.fd, bufs)?
+            rustix::io::read(&self.fd, &mut *room)?
         };
-        let mut packet = pair.settle(len.saturating_sub(header_len)).ok_or(Errno::MSGSIZE)?;
+        let mut meta = Meta::default();
         if header_len > 0 {
-            let record = match self.layout.decode(&header[..header_len]) {
-                Ok(record) => record,
-                Err(malformed) => {
-                    pool.give(packet);
-                    return Err(invalid(malformed));
-                }
-            };
-            packet.meta.info = record.info.unwrap_or_default();
-            packet.meta.vnet = record.vnet.unwrap_or_default();
+            let record = self.layout.decode(&room[..len]).map_err(invalid)?;
+            meta.info = record.info.unwrap_or_default();
+            meta.vnet = record.vnet.unwrap_or_default();
         }
+        let mut packet = pair.settle(len.saturating_sub(header_len)).ok_or(Errno::MSGSIZE)?;
+        packet.meta = meta;
         if let Some(hasher) = &self.hasher {
             let mut vnet = packet.meta.vnet;
             hasher.fill(&mut vnet, packet.bytes());
@@ -246,8 +242,8 @@ impl Queue {
     pub fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
         let mut done = BatchSent::default();
         let mut failed = None;
-        for packet in batch.iter() {
-            match self.send_packet(packet) {
+        for packet in batch.iter_mut() {
+            match self.send_packet_mut(packet) {
                 Ok(_) => done.sent += 1,
                 Err(error) if is_refusal(&error) => done.refused += 1,
                 Err(error) => {
@@ -279,6 +275,25 @@ impl Queue {
         let meta = &packet.meta;
         let len = self.layout.encode(meta.info, &meta.vnet, &mut header).map_err(invalid)?;
         self.send_vectored(&[IoSlice::new(&header[..len]), IoSlice::new(packet.bytes())])
+    }
+
+    /// As [`Queue::send_packet`], in one piece where the packet has room for its headers before it:
+    /// what was in that headroom is written over.
+    ///
+    /// # Errors
+    /// As [`Queue::send`].
+    #[inline]
+    pub fn send_packet_mut(&self, packet: &mut PacketBuf) -> io::Result<usize> {
+        let count = self.layout.len();
+        if count == 0 || packet.headroom() < count {
+            return self.send_packet(packet);
+        }
+        let Meta { info, vnet, .. } = packet.meta;
+        let headers = packet.prepend(count).expect("compared above");
+        let encoded = self.layout.encode(info, &vnet, headers);
+        let sent = encoded.map_err(invalid).and_then(|_| self.send(packet.bytes()));
+        packet.advance(count);
+        sent
     }
 
     /// Waits until a packet can be read (or, with `to_send`, sent), at most for `timeout`.

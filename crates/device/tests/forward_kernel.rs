@@ -9,6 +9,7 @@ mod traffic;
 
 use adit::{GsoKind, IndirectionTable, Mode, Offload, Rss, RssConfig, SendOptions, Sender};
 use forward::{Forwarder, Side, fill};
+use refusing::Refused;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -168,7 +169,10 @@ fn what_is_cut_up_arrives_in_packets() {
 /// A train is headers, its packets' headers and at least two payloads: four pieces.
 #[test]
 fn a_kernel_that_refuses_trains_costs_no_packet() {
-    if !refusing::is_refusing("a_kernel_that_refuses_trains_costs_no_packet", 4..=1024) {
+    if !refusing::is_refusing(
+        "a_kernel_that_refuses_trains_costs_no_packet",
+        Refused::Gathered(4..=1024),
+    ) {
         return;
     }
     traffic::enter_quiet();

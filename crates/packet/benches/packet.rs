@@ -139,7 +139,7 @@ fn pair_ready_and_settle(bencher: Bencher<'_, '_>) {
     let mut pool = Pool::new(PoolConfig::default());
     let mut pair = Pair::default();
     bencher.bench_local(|| {
-        black_box(pool.ready(&mut pair).expect("far from the limit"));
+        black_box(pool.ready(&mut pair, 10).expect("far from the limit"));
         let packet = pair.settle(black_box(1500)).expect("it was ready");
         pool.give(packet);
     });

@@ -150,6 +150,11 @@ impl PacketBuf {
         self.storage.get_mut(self.end..).unwrap_or_default()
     }
 
+    /// All memory from `before` bytes before the packet on; `None` if the headroom is smaller.
+    pub(crate) fn room_from(&mut self, before: usize) -> Option<&mut [u8]> {
+        self.storage.get_mut(self.start.checked_sub(before)?..)
+    }
+
     /// Sets the packet's length; what is new holds whatever was there.
     ///
     /// # Errors

@@ -136,22 +136,21 @@ impl Pool {
         (self.small.out, self.large.out)
     }
 
-    /// Fills `pair` and returns its two parts, to be read into one after the other (`readv`);
-    /// `None` if there is no large buffer left.
+    /// Fills `pair` and returns where to read to: `before` bytes for the headers that a queue puts before
+    /// a packet, then room for the longest packet; `None` if there is no large buffer left.
     ///
-    /// After a read of `n` bytes [`Pair::settle`] gives the packet. Without a small buffer left the
-    /// first part is empty.
+    /// After a read [`Pair::settle`] gives the packet.
     #[must_use]
-    pub fn ready<'a>(&mut self, pair: &'a mut Pair) -> Option<[&'a mut [u8]; 2]> {
+    pub fn ready<'a>(&mut self, pair: &'a mut Pair, before: usize) -> Option<&'a mut [u8]> {
         if pair.small.is_none() {
             pair.small = self.take_small();
         }
         if pair.large.is_none() {
             pair.large = self.take_large();
         }
-        let first = pair.small.as_mut().map(PacketBuf::spare_mut).unwrap_or_default();
-        let second = pair.large.as_mut()?.spare_mut().get_mut(first.len()..)?;
-        Some([first, second])
+        let large = pair.large.as_mut()?;
+        large.reset(self.headroom.max(before));
+        large.room_from(before)
     }
 
     /// Takes back what `pair` still holds.
@@ -164,15 +163,20 @@ impl Pool {
 
 /// A small and a large buffer, for one read of a packet whose length is not known before.
 ///
-/// The read goes to the small buffer and then to the large one *past the small one's length*: a
-/// packet that fits stays where it is, a longer one has only its first part copied.
+/// ```text
+///  large: | headroom .. headers of the queue | packet, if it is long | tailroom |
+///  small:                       | headroom   | a copy, if it is short | tailroom |
+/// ```
+///
+/// The read goes to the large buffer, in one piece: gathering two costs more than copying a short
+/// packet, and the large buffer, being the same time and again, stays in the cache.
 ///
 /// ```
 /// # use adit_packet::{Pair, Pool, PoolConfig};
 /// let mut pool = Pool::new(PoolConfig::default());
 /// let mut pair = Pair::default();
-/// let [first, _second] = pool.ready(&mut pair).expect("a fresh pool");
-/// first[..3].copy_from_slice(b"abc"); // readv([first, second]) returned 3
+/// let room = pool.ready(&mut pair, 0).expect("a fresh pool");
+/// room[..3].copy_from_slice(b"abc"); // read(room) returned 3
 /// let packet = pair.settle(3).expect("it was ready");
 /// assert_eq!(packet.bytes(), b"abc");
 /// # pool.give(packet); pool.give_pair(&mut pair);
@@ -184,30 +188,20 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// The packet of the `len` bytes that were read; the other buffer stays here for the next read.
+    /// The packet of the `len` bytes that were read behind the headers; the other buffer stays here
+    /// for the next read.
     ///
-    /// `None` if the pair was not made ready or `len` is longer than both parts.
+    /// `None` if the pair was not made ready or `len` is longer than the large buffer.
     #[must_use]
     pub fn settle(&mut self, len: usize) -> Option<PacketBuf> {
-        let mut small = self.small.take();
-        if let Some(packet) = &mut small
-            && packet.set_len(len).is_ok()
+        let large = self.large.as_mut()?;
+        large.set_len(len).ok()?;
+        if let Some(small) = &mut self.small
+            && small.extend(large.bytes()).is_ok()
         {
-            return small;
+            return self.small.take();
         }
-        let mut large = self.large.take()?;
-        let fits = large.set_len(len).is_ok();
-        if let Some(head) = small.as_mut().map(PacketBuf::spare_mut)
-            && let Some(front) = large.bytes_mut().get_mut(..head.len())
-        {
-            front.copy_from_slice(head);
-        }
-        self.small = small;
-        if fits {
-            return Some(large);
-        }
-        self.large = Some(large);
-        None
+        self.large.take()
     }
 }
 
@@ -312,37 +306,51 @@ mod tests {
         assert!(pair.settle(1).is_none(), "not ready");
         let room = PoolConfig::SMALL_ROOM;
         for len in [0, 1, room, room + 1, 65_535, PoolConfig::LARGE_ROOM] {
-            let [first, second] = pool.ready(&mut pair).unwrap();
-            assert_eq!(first.len() + second.len(), PoolConfig::LARGE_ROOM);
-            for (at, byte) in first.iter_mut().chain(second).take(len).enumerate() {
+            let all = pool.ready(&mut pair, 10).unwrap();
+            assert_eq!(all.len(), 10 + PoolConfig::LARGE_ROOM);
+            for (at, byte) in all[10..].iter_mut().take(len).enumerate() {
                 *byte = u8::try_from(at % 251).unwrap();
             }
             let packet = pair.settle(len).unwrap();
-            assert_eq!(packet.len(), len);
+            assert_eq!((packet.len(), packet.headroom()), (len, PoolConfig::HEADROOM));
             assert_eq!(packet.capacity() == 2048, len <= room);
             assert!(
                 packet.bytes().iter().enumerate().all(|(at, &byte)| usize::from(byte) == at % 251)
             );
             pool.give(packet);
         }
-        assert!(pool.ready(&mut pair).is_some());
+        assert!(pool.ready(&mut pair, 0).is_some());
         assert!(pair.settle(PoolConfig::LARGE_ROOM + 1).is_none());
         pool.give_pair(&mut pair);
         assert_eq!(pool.out(), (0, 0));
     }
 
     #[test]
-    fn without_small_buffers_a_pair_reads_into_the_large_one() {
+    fn without_small_buffers_a_pair_gives_the_large_one() {
         let mut pool = pool(0, 1);
         let mut pair = Pair::default();
-        let [first, second] = pool.ready(&mut pair).unwrap();
-        assert!(first.is_empty());
-        second[..2].copy_from_slice(b"ok");
+        pool.ready(&mut pair, 0).unwrap()[..2].copy_from_slice(b"ok");
         let packet = pair.settle(2).unwrap();
         assert_eq!(packet.bytes(), b"ok");
-        assert!(pool.ready(&mut pair).is_none());
+        assert!(pool.ready(&mut pair, 0).is_none());
         pool.give(packet);
-        assert!(pool.ready(&mut pair).is_some());
+        assert!(pool.ready(&mut pair, 0).is_some());
+    }
+
+    #[test]
+    fn headers_longer_than_the_headroom_have_room() {
+        let config = PoolConfig { headroom: 4, ..PoolConfig::default() };
+        let mut pool = Pool::new(config);
+        let mut pair = Pair::default();
+        for len in [3, 5000] {
+            let room = pool.ready(&mut pair, 24).unwrap();
+            assert_eq!(room.len(), 4 + PoolConfig::LARGE_ROOM);
+            room[..24].fill(b'h');
+            room[24..][..len].fill(b'p');
+            let packet = pair.settle(len).unwrap();
+            assert!(packet.len() == len && packet.bytes().iter().all(|&byte| byte == b'p'));
+            pool.give(packet);
+        }
     }
 
     #[test]

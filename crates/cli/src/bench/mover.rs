@@ -72,7 +72,7 @@ impl Mover {
     pub(super) fn write(
         &mut self,
         queue: &Queue,
-        packet: &PacketBuf,
+        packet: &mut PacketBuf,
         count: u32,
     ) -> io::Result<()> {
         match self {
@@ -92,7 +92,7 @@ impl Mover {
             }
             Self::Adit(_) => {
                 for _ in 0..count {
-                    queue.send_packet(packet)?;
+                    queue.send_packet_mut(packet)?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::mover::{Moved, Mover};
 use super::{LONGEST, Sample, cpu, rig};
-use adit::{Gso, Queue, VnetHeader};
+use adit::{Gso, Layout, Queue, VnetHeader};
 use adit_packet::{PacketBuf, checksum};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -19,13 +19,13 @@ const NOBODY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub(super) fn write(mover: &mut Mover, len: usize, time: Duration) -> io::Result<Sample> {
     let device = rig::tun(len > 1500).map_err(io::Error::other)?;
     let queue = first(device.queues())?;
-    let packet = if len == LONGEST { super_packet(len) } else { datagram(len) };
+    let mut packet = if len == LONGEST { super_packet(len) } else { datagram(len) };
     // Faults of a first touch are not what is measured.
-    mover.write(queue, &packet, BURST)?;
+    mover.write(queue, &mut packet, BURST)?;
     let mut packets = 0;
     let (busy, start) = (cpu::busy()?, Instant::now());
     while start.elapsed() < time {
-        mover.write(queue, &packet, BURST)?;
+        mover.write(queue, &mut packet, BURST)?;
         packets += u64::from(BURST);
     }
     let time = start.elapsed();
@@ -74,7 +74,7 @@ fn packet(len: usize, protocol: u8) -> PacketBuf {
     bytes[16..20].copy_from_slice(&NOBODY.octets());
     let sum = checksum::of(&bytes[..20]);
     bytes[10..12].copy_from_slice(&sum.to_be_bytes());
-    let mut packet = PacketBuf::new(0, len);
+    let mut packet = PacketBuf::new(Layout::LEN_MAX, len);
     packet.extend(&bytes).expect("it was made that long");
     packet
 }

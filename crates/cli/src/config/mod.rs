@@ -20,7 +20,9 @@
 //! The options of a port on the command line (`tap:a,vlan=10`) are read by the same functions: see
 //! [`Source::words`].
 
+pub(crate) mod port;
 mod problem;
+pub(crate) mod profile;
 mod source;
 mod suggest;
 mod table;

@@ -72,6 +72,10 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clean = crate::output::clean;
         let Self { file, line, column, message, help, excerpt, width } = self;
+        if excerpt.is_empty() {
+            write!(f, "{}: {}", clean(file), clean(message))?;
+            return help.as_ref().map_or(Ok(()), |help| write!(f, ": {}", clean(help)));
+        }
         write!(f, "{}:{line}:{column}: {}", clean(file), clean(message))?;
         let number = line.to_string();
         // A tab is shown as one space, so that the caret stands below its character.
@@ -115,11 +119,20 @@ impl Problems {
         }
         let problem = Problem::new(source, span, message, help);
         let mut list = self.list.borrow_mut();
+        // What has no text has one place for all.
+        let has_places = !source.text().is_empty();
         let same = |known: &Problem| {
             (&known.file, known.line, known.column) == (&problem.file, problem.line, problem.column)
         };
-        if !list.iter().any(same) {
+        if !(has_places && list.iter().any(same)) {
             list.push(problem);
+        }
+    }
+
+    /// Notes a mistake that was found elsewhere.
+    pub(crate) fn add(&self, problem: Problem) {
+        if !self.is_full() {
+            self.list.borrow_mut().push(problem);
         }
     }
 

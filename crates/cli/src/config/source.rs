@@ -4,6 +4,7 @@ use super::Problems;
 use super::table::{Entry, Table};
 use super::value::{Kind, Value};
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -111,35 +112,67 @@ impl Source {
     }
 
     /// Reads it as `key=value,key,key=value`, the options of a port on the command line, from the
-    /// byte `from` on. A key alone is `true`.
+    /// byte `from` on. A key alone is `true`; a comma inside a value is written twice.
     pub(crate) fn words<'a>(&'a self, from: usize, problems: &'a Problems) -> Table<'a> {
+        self.words_in(from..self.text.len(), ',', problems)
+    }
+
+    /// The same of the bytes `span`, between single `separator`s.
+    pub(super) fn words_in<'a>(
+        &'a self,
+        span: Range<usize>,
+        separator: char,
+        problems: &'a Problems,
+    ) -> Table<'a> {
         let mut entries: Vec<Entry<'a>> = Vec::new();
-        let mut at = from.min(self.text.len());
-        let rest = self.text.get(at..).unwrap_or_default();
-        for word in rest.split(',') {
+        for span in words_of(&self.text, span, separator) {
+            let word = self.text.get(span.clone()).unwrap_or_default();
             let (key, value) = match word.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (word, None),
             };
-            let key_span = at..at + key.len();
-            let (span, kind) = match value {
-                Some(value) => (key_span.end + 1..at + word.len(), Kind::Word(value)),
+            let key_span = span.start..span.start + key.len();
+            let (value_span, kind) = match value {
+                Some(value) => {
+                    (key_span.end + 1..span.end, Kind::Word(unescaped(value, separator)))
+                }
                 None => (key_span.clone(), Kind::Boolean(true)),
             };
-            at += word.len() + 1;
             if key.is_empty() {
-                if !rest.is_empty() {
-                    problems.push(self, key_span, "a key is missing here", None);
-                }
+                problems.push(self, key_span, "a key is missing here", None);
             } else if entries.iter().any(|entry| entry.key == key) {
-                let message = format!("`{key}` is given twice");
-                problems.push(self, key_span, message, None);
+                problems.push(self, key_span, format_args!("`{key}` is given twice"), None);
             } else {
-                let value = Value { source: self, span, kind };
+                let value = Value { source: self, span: value_span, kind };
                 entries.push(Entry { key: key.into(), key_span, value });
             }
         }
-        Table::new(self, problems, String::new(), from..self.text.len(), entries)
+        Table::new(self, problems, String::new(), 0..self.text.len(), entries)
+    }
+
+    /// Reads it as the text of the option `key`, or of several: `--delay 20ms` is the entry `delay`.
+    pub(crate) fn option<'a>(&'a self, key: &'a str) -> Entry<'a> {
+        let span = 0..self.text.len();
+        let value = Value { source: self, span, kind: Kind::Word(self.text.as_str().into()) };
+        Entry { key: key.into(), key_span: 0..0, value }
+    }
+
+    /// A table of entries that were read elsewhere.
+    pub(crate) fn table<'a>(
+        &'a self,
+        entries: Vec<Entry<'a>>,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        Table::new(self, problems, String::new(), 0..0, entries)
+    }
+
+    /// Reads a JSON object; there mistakes have no place but the name of their key.
+    pub(crate) fn json<'a>(
+        &'a self,
+        object: &serde_json::Map<String, serde_json::Value>,
+        problems: &'a Problems,
+    ) -> Table<'a> {
+        Table::new(self, problems, String::new(), 0..0, json_entries(self, object))
     }
 
     /// Where the bytes `span` are.
@@ -194,4 +227,61 @@ fn read<'a>(source: &'a Source, value: Spanned<DeValue<'a>>) -> Value<'a> {
         DeValue::Table(table) => Kind::Table(entries(source, table)),
     };
     Value { source, span, kind }
+}
+
+fn json_entries<'a>(
+    source: &'a Source,
+    object: &serde_json::Map<String, serde_json::Value>,
+) -> Vec<Entry<'a>> {
+    let entry = |(key, value): (&String, &serde_json::Value)| {
+        let value = json_value(source, value);
+        Entry { key: key.clone().into(), key_span: 0..0, value }
+    };
+    object.iter().map(entry).collect()
+}
+
+fn json_value<'a>(source: &'a Source, value: &serde_json::Value) -> Value<'a> {
+    use serde_json::Value as Json;
+    let kind = match value {
+        Json::Null => Kind::Other("null"),
+        Json::Bool(is) => Kind::Boolean(*is),
+        Json::Number(number) => match number.as_i128() {
+            Some(whole) => Kind::Integer(whole),
+            None => number.as_f64().map_or(Kind::Other("a number"), Kind::Float),
+        },
+        // As on the command line: who asks with curl need not know which values are numbers.
+        Json::String(text) => Kind::Word(text.clone().into()),
+        Json::Array(list) => Kind::List(list.iter().map(|one| json_value(source, one)).collect()),
+        Json::Object(object) => Kind::Table(json_entries(source, object)),
+    };
+    Value { source, span: 0..0, kind }
+}
+
+/// The parts of a text between single separators, within the bytes `span`; a doubled one is none.
+fn words_of(text: &str, span: Range<usize>, separator: char) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut start = span.start;
+    let within = |(at, _): &(usize, char)| *at < span.end;
+    let before = |(at, _): &(usize, char)| *at < span.start;
+    let mut rest = text.char_indices().skip_while(before).take_while(within).peekable();
+    if rest.peek().is_none() {
+        return words;
+    }
+    while let Some((at, c)) = rest.next() {
+        if c == separator && rest.next_if(|&(_, next)| next == separator).is_none() {
+            words.push(start..at);
+            start = at + 1;
+        }
+    }
+    words.push(start..span.end);
+    words
+}
+
+fn unescaped(text: &str, separator: char) -> Cow<'_, str> {
+    let doubled = format!("{separator}{separator}");
+    if text.contains(&doubled) {
+        text.replace(&doubled, &separator.to_string()).into()
+    } else {
+        text.into()
+    }
 }

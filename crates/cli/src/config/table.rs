@@ -59,6 +59,11 @@ impl<'a> Table<'a> {
         self.value(key).is_some()
     }
 
+    /// Whether the key is there; it need not be known.
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
     /// The value of a key, as it stands; `None` if the key is not there.
     pub(crate) fn value(&mut self, key: &'static str) -> Option<&Value<'a>> {
         if !self.known.contains(&key) {
@@ -103,22 +108,22 @@ impl<'a> Table<'a> {
             |value: &Value<'a>| read(value).map_err(|wrong| value.wrong(key, wrong, problems)).ok();
         match &value.kind {
             Kind::List(list) => list.iter().filter_map(read).collect(),
-            Kind::Word(words) => value.split(words, '+').iter().filter_map(read).collect(),
+            Kind::Word(words) => value.split(words).iter().filter_map(read).collect(),
             _ => read(value).into_iter().collect(),
         }
     }
 
     /// The table of a key; `None` if it is not there, or no table.
     pub(crate) fn table(&mut self, key: &'static str) -> Option<Self> {
-        let (source, problems, name) = (self.source, self.problems, self.path(key));
+        let (problems, name) = (self.problems, self.path(key));
         let value = self.value(key)?;
-        let Kind::Table(entries) = &value.kind else {
+        let table = value.as_table(&name, problems);
+        if table.is_none() {
             let help = Some(format!("write it as `[{name}]` on a line of its own"));
             let wrong = Wrong { help, ..Wrong::expected("a table", value) };
             value.wrong(key, wrong, problems);
-            return None;
-        };
-        Some(Self::new(source, problems, name, value.span.clone(), entries.clone()))
+        }
+        table
     }
 
     /// The tables of a key that may be there more than once, as `[[port]]`.

@@ -198,3 +198,199 @@ fn the_wrong_part_of_a_text_is_pointed_at() {
     });
     assert_eq!(problems[0].help.as_deref(), Some("did you mean `codel`?"));
 }
+
+mod ports {
+    use super::super::port::WantedPort;
+    use super::super::{Problem, Problems, Source};
+    use adit_engine::netem::{Loss, Rate};
+    use adit_engine::switch::{Trunk, VlanId, VlanMode, VlanSet};
+
+    fn words(text: &str) -> Result<WantedPort, Vec<Problem>> {
+        let source = Source::new("--port", text);
+        let problems = Problems::default();
+        let port = WantedPort::from_words(&source, &problems);
+        let problems = problems.into_list();
+        port.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    fn toml(text: &str) -> Result<WantedPort, Vec<Problem>> {
+        let source = Source::new("lab.toml", text);
+        let problems = Problems::default();
+        let mut table = source.parse(&problems);
+        let port = WantedPort::from_table(&mut table);
+        table.finish();
+        let problems = problems.into_list();
+        port.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    fn set(numbers: &[u16]) -> VlanSet {
+        numbers.iter().filter_map(|n| VlanId::new(*n)).collect()
+    }
+
+    #[test]
+    fn a_port_is_the_same_on_the_command_line_and_in_a_file() {
+        let ours = words(
+            "tap:a,netns=blue,trunk=10+20-22,native=1,isolated,guard-mac=02:00:00:00:00:01,\
+             guard-ip=192.0.2.1+2001:db8::/64,guard-arp,storm-broadcast=100,fdb-limit=5",
+        )
+        .unwrap();
+        let theirs = toml(
+            "port = 'tap:a'\nnetns = 'blue'\ntrunk = [10, '20-22']\nnative = 1\nisolated = true\n\
+             guard-mac = '02:00:00:00:00:01'\nguard-ip = ['192.0.2.1', '2001:db8::/64']\n\
+             guard-arp = true\nstorm-broadcast = 100\nfdb-limit = 5\n",
+        )
+        .unwrap();
+        assert_eq!(ours, theirs);
+        assert_eq!((ours.name.as_str(), ours.text.as_str()), ("tap:a", "tap:a,netns=blue"));
+        let trunk = Trunk::new(set(&[10, 20, 21, 22]), VlanId::new(1));
+        assert_eq!(ours.config.vlan, VlanMode::Trunk(trunk));
+        assert_eq!(ours.config.guard.macs.len(), 1);
+        assert_eq!(ours.config.guard.addresses[1].to_string(), "2001:db8::/64");
+        assert!(ours.config.isolated && ours.config.guard.arp);
+        assert_eq!(ours.config.storm.broadcast.unwrap().burst, 100);
+    }
+
+    #[test]
+    fn a_link_may_be_written_into_a_port() {
+        let port = words("tap:a,netem=delay=20ms+loss=1%+rate=10mbit").unwrap();
+        let netem = port.netem.unwrap();
+        assert_eq!(netem.a_to_b.loss, Loss::Random { share: 0.01 });
+        assert!(matches!(netem.b_to_a.rate, Rate::Fixed(_)));
+        let port =
+            toml("port = 'tap:a'\n[netem]\nloss = '1%'\n[netem.a-to-b]\nloss = '2%'").unwrap();
+        let netem = port.netem.unwrap();
+        assert_eq!(netem.a_to_b.loss, Loss::Random { share: 0.02 });
+        assert_eq!(netem.b_to_a.loss, Loss::Random { share: 0.01 });
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_port_is_told_at_its_place() {
+        for (text, column, part) in [
+            ("tpa:a", 1, "tap:NAME"),
+            ("tap:a,vlna=10", 7, "`vlan`"),
+            ("tap:a,vlan=4095", 12, "4094"),
+            ("tap:a,vlan=10,trunk=20", 21, "exclude"),
+            ("tap:a,native=1", 14, "trunk"),
+            ("tap:a,trunk=10+x", 16, "cannot have"),
+            ("tap:a,trunk=30-20", 13, "20-30"),
+            ("tap:a,guard-mac=02:00", 17, "MAC"),
+            ("tap:a,isolated=maybe", 16, "true or false"),
+            ("tap:a,netem=delay=20", 19, "20ms"),
+            ("tap:a,netem=nosuch", 13, "nosuch"),
+            ("tap:a,storm-burst=7", 19, "storm-broadcast"),
+            ("tap:a,netn=blue", 7, "`netns`"),
+            ("tap:a,mtu=x", 11, "MTU"),
+        ] {
+            let problems = words(text).unwrap_err();
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert_eq!(problems[0].column, column, "{text}: {}", problems[0]);
+            assert!(problems[0].to_string().contains(part), "{text}: {}", problems[0]);
+        }
+        let problems = toml("port = 'tap:a,vlan=10'\nmtu = 'x'\nvlan = 'x'\n").unwrap_err();
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [2, 3], "{problems:?}");
+        let problems = toml("port = 'tap:a,vlan=10'\n").unwrap_err();
+        assert!(problems[0].help.as_ref().unwrap().contains("key of its own"), "{problems:?}");
+        let problems = toml("port = 'tpa:a'\nvlan = 5000").unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+}
+
+mod profiles {
+    use super::super::profile::{self, FILE_KEYS, KEYS, Profiles};
+    use super::super::{Problem, Problems, Source};
+    use adit_engine::netem::{Corrupt, Discipline, Jitter, Loss, QueueLimit};
+    use std::time::Duration;
+
+    fn read(text: &str) -> Result<Profiles, Vec<Problem>> {
+        read_onto(text, Profiles::default())
+    }
+
+    fn read_onto(text: &str, base: Profiles) -> Result<Profiles, Vec<Problem>> {
+        let source = Source::new("--x", text);
+        let problems = Problems::default();
+        let mut table = source.words(0, &problems);
+        let profiles = profile::of_table(&mut table, base);
+        table.finish();
+        let problems = problems.into_list();
+        if problems.is_empty() { Ok(profiles) } else { Err(problems) }
+    }
+
+    #[test]
+    fn every_effect_can_be_asked_for() {
+        let text = "delay=20ms,jitter=5ms,distribution=pareto,pareto-shape=2.5,correlation=25%,\
+                    keep-order=false,loss=1%,loss-burst=5,duplicate=0.1%,corrupt=0.01%,\
+                    reorder=1%,reorder-by=3,rate=10mbit,overhead=ethernet,queue=fq-codel,\
+                    queue-limit=64KiB,ecn,codel-target=10ms,fq-flows=16,outage=10s/1s/60s+90s/5s";
+        let profile = read(text).unwrap().a_to_b;
+        assert_eq!(profile.delay.base, Duration::from_millis(20));
+        let jitter = Jitter::Pareto { mean: Duration::from_millis(5), shape: 2.5 };
+        assert_eq!(profile.delay.jitter, jitter);
+        assert_eq!(profile.loss, Loss::Bursts { share: 0.01, length: 5.0 });
+        assert_eq!(profile.corrupt, Corrupt::Packets { share: 0.0001 });
+        assert_eq!(profile.queue.limit, QueueLimit::Bytes(65_536));
+        assert!(matches!(profile.queue.discipline, Discipline::FqCoDel(fq) if fq.flows == 16));
+        assert_eq!(profile.outages.len(), 2);
+        assert_eq!(profile.reorder.unwrap().by, 3);
+    }
+
+    #[test]
+    fn a_change_leaves_the_rest_as_it_was() {
+        let base = read("delay=20ms,jitter=5ms,loss=1%,rate=10mbit").unwrap();
+        let now = read_onto("delay=50ms", base.clone()).unwrap();
+        assert_eq!(now.a_to_b.delay.base, Duration::from_millis(50));
+        assert_eq!(now.a_to_b.delay.jitter, base.a_to_b.delay.jitter);
+        assert_eq!(now.a_to_b.loss, base.a_to_b.loss);
+        let now = read_onto("loss=0,jitter=0ms,rate=unlimited", base).unwrap();
+        assert_eq!(now.a_to_b.loss, Loss::None);
+        assert_eq!(now.a_to_b.delay.jitter, Jitter::None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_profile_is_told_at_its_key() {
+        for (text, column, part) in [
+            ("delay=20", 7, "20ms"),
+            ("dealy=20ms", 1, "`delay`"),
+            ("loss=1", 6, "1%"),
+            ("loss=101%", 6, "more than all"),
+            ("loss-burst=5", 12, "`loss`"),
+            ("loss=1%,ge-p=1%", 14, "exclude"),
+            ("ge-p=1%", 6, "`ge-r` is missing"),
+            ("rate=100mb", 9, "100mbit"),
+            ("queue=codel", 7, "rate"),
+            ("queue=fifo,rate=1mbit", 7, "drop-tail"),
+            ("ecn,rate=1mbit", 1, "codel"),
+            ("codel-target=5ms", 14, "codel"),
+            ("distribution=normal", 14, "jitter"),
+            ("jitter=5ms,distribution=gauss", 25, "normal"),
+            ("correlation=1.0,jitter=1ms", 13, "`correlation`"),
+            ("outage=10s", 8, "BEGIN/LENGTH"),
+            ("reorder-by=3", 12, "reorder"),
+            ("trace=/nonexistent/x", 7, "cannot be read"),
+            ("overhead=ethenret", 10, "ethernet"),
+            ("preset=nosuch", 8, "nosuch"),
+        ] {
+            let problems = read(text).unwrap_err();
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert_eq!(problems[0].column, column, "{text}: {}", problems[0]);
+            assert!(problems[0].to_string().contains(part), "{text}: {}", problems[0]);
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_a_file_that_is_named_has_its_line() {
+        let path = std::env::temp_dir().join(format!("adit-trace-{}", std::process::id()));
+        std::fs::write(&path, "1\n2\nthree\n").unwrap();
+        let problems = read(&format!("trace={}", path.display())).unwrap_err();
+        assert!(problems[0].message.contains(&format!("{}:3: ", path.display())), "{problems:?}");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn every_key_is_known_and_no_other() {
+        let text: Vec<String> = KEYS.iter().map(|key| format!("{key}=?")).collect();
+        let problems = read(&text.join(",")).unwrap_err();
+        assert!(problems.iter().all(|p| !p.message.contains("unknown key")), "{problems:?}");
+        assert!(FILE_KEYS.iter().all(|key| KEYS.contains(key)));
+    }
+}

@@ -4,7 +4,7 @@
 //! the command line.
 
 use super::table::Entry;
-use super::{Problems, Source, nearest};
+use super::{Problems, Source, Table, nearest};
 use adit::MacAddr;
 use std::borrow::Cow;
 use std::fmt::{self, Display};
@@ -27,7 +27,7 @@ pub(crate) enum Kind<'a> {
     /// A string of TOML.
     Text(Cow<'a, str>),
     /// From the command line, where nothing tells a number from a string.
-    Word(&'a str),
+    Word(Cow<'a, str>),
     /// A whole number.
     Integer(i128),
     /// A number with a point.
@@ -86,8 +86,34 @@ impl<'a> Value<'a> {
     /// The text of a string, or of a word of the command line.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Text(text) => Some(text),
-            Kind::Word(text) => Some(text),
+            Kind::Text(text) | Kind::Word(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text of what is no list and no table, as the command line would have it.
+    pub(super) fn plain(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Text(text) | Kind::Word(text) => Some(text.clone().into_owned()),
+            Kind::Integer(number) => Some(number.to_string()),
+            Kind::Float(number) => Some(number.to_string()),
+            Kind::Boolean(is) => Some(is.to_string()),
+            Kind::List(_) | Kind::Table(_) | Kind::Other(_) => None,
+        }
+    }
+
+    /// The same as a table by this name: one of a file; `key=value,key` as the whole text of an
+    /// option, `key=value+key` within one.
+    pub(super) fn as_table(&self, name: &str, problems: &'a Problems) -> Option<Table<'a>> {
+        match &self.kind {
+            Kind::Table(entries) => {
+                let (span, entries) = (self.span.clone(), entries.clone());
+                Some(Table::new(self.source, problems, name.to_owned(), span, entries))
+            }
+            Kind::Word(text) if text.contains('=') => {
+                let separator = if self.span.start == 0 { ',' } else { '+' };
+                Some(self.source.words_in(self.span.clone(), separator, problems))
+            }
             _ => None,
         }
     }
@@ -115,15 +141,15 @@ impl<'a> Value<'a> {
         problems.push(self.source, span, format_args!("`{key}` {}", wrong.message), wrong.help);
     }
 
-    /// The words of a list on the command line.
-    pub(super) fn split(&self, words: &'a str, by: char) -> Vec<Self> {
+    /// The words of a list on the command line, as `10+20`.
+    pub(super) fn split(&self, words: &str) -> Vec<Self> {
         let mut at = self.span.start;
-        let one = |word: &'a str| {
+        let one = |word: &str| {
             let span = at..at + word.len();
-            at = span.end + by.len_utf8();
-            Self { source: self.source, span, kind: Kind::Word(word) }
+            at = span.end + 1;
+            Self { source: self.source, span, kind: Kind::Word(word.to_owned().into()) }
         };
-        words.split(by).map(one).collect()
+        words.split('+').map(one).collect()
     }
 
     fn type_name(&self) -> Cow<'static, str> {
@@ -155,8 +181,8 @@ pub(crate) fn text(value: &Value<'_>) -> Result<String, Wrong> {
 pub(crate) fn boolean(value: &Value<'_>) -> Result<bool, Wrong> {
     match &value.kind {
         Kind::Boolean(is) => Ok(*is),
-        Kind::Word("true" | "on" | "yes") => Ok(true),
-        Kind::Word("false" | "off" | "no") => Ok(false),
+        Kind::Word(word) if matches!(&**word, "true" | "on" | "yes") => Ok(true),
+        Kind::Word(word) if matches!(&**word, "false" | "off" | "no") => Ok(false),
         Kind::Text(text) if matches!(&**text, "true" | "false") => {
             Err(Wrong::expected("true or false", value).help("without quotes"))
         }

@@ -1,7 +1,7 @@
 //! A TUN or TAP device as a port: super-packets whole both ways.
 
 use super::Gone;
-use super::egress::Waiting;
+use super::egress::Egress;
 use super::port::{Cx, Recv};
 use adit::{Device, ErrorKind, Queue, SendOptions, Sender};
 use adit_packet::{Batch, Pool};
@@ -15,7 +15,7 @@ pub(super) struct DevicePort {
     pub(super) device: Device,
     queue: Queue,
     sender: Sender,
-    waiting: Waiting,
+    waiting: Egress,
     /// For moving what waits to the sender.
     batch: Batch,
 }
@@ -26,7 +26,7 @@ impl DevicePort {
         let queue = device.take_queues().into_iter().next().ok_or(Errno::BADFD)?;
         queue.set_nonblocking(true)?;
         let sender = Sender::new(queue.mode(), SendOptions::ALL);
-        Ok(Self { device, queue, sender, waiting: Waiting::new(), batch: Batch::new() })
+        Ok(Self { device, queue, sender, waiting: Egress::new(), batch: Batch::new() })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -71,11 +71,11 @@ impl DevicePort {
     #[inline]
     pub(super) fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
         if self.is_waiting() {
-            self.waiting.take(batch, cx.pool, cx.counters);
+            self.waiting.queue_all(batch, cx.pool, cx.counters);
             return Ok(());
         }
         if self.write(cx, batch)? == Room::None {
-            self.waiting.take(batch, cx.pool, cx.counters);
+            self.waiting.queue_all(batch, cx.pool, cx.counters);
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl DevicePort {
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.sender.has_rest()
+        self.waiting.is_waiting() || self.sender.has_rest()
     }
 
     pub(super) fn close(&mut self, pool: &mut Pool) {

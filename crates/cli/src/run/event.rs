@@ -10,6 +10,11 @@ use std::net::SocketAddr;
 pub(crate) trait Handler<E: Engine> {
     /// Takes notice of an event. It must not wait: while it does, no packet moves.
     fn event(&mut self, runner: &mut Runner<E>, event: Event) -> Flow;
+
+    /// Is called once each turn: whoever's engine has news polls it here. It must not wait either.
+    fn turn(&mut self, runner: &mut Runner<E>) {
+        let _ = runner;
+    }
 }
 
 /// Whether the loop goes on.

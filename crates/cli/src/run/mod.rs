@@ -16,10 +16,11 @@
 //! | file | what |
 //! |---|---|
 //! | `runner`, `serve`, `deliver` | the loop, its way in and its way out |
+//! | `netem` | emulated links between a port and the engine |
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
-//! | `peers` | UDP sockets by which an engine reaches peers |
+//! | `peers`, `reach` | UDP sockets by which an engine reaches peers |
 //! | `listener`, `udp` | sockets that several ports share |
 //! | `framing`, `vxlan_header` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
@@ -28,9 +29,14 @@ mod clock;
 mod device;
 mod egress;
 mod event;
+mod interface;
+mod links;
+mod namespaces;
+mod netem;
 mod open;
 mod peers;
 mod port;
+mod reach;
 mod reactor;
 mod runner;
 mod serve;
@@ -38,8 +44,12 @@ mod signals;
 mod spec;
 
 pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
+pub(crate) use netem::PortNetem;
 pub(crate) use open::Opened;
 pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};
+
+#[cfg(test)]
+mod tests;

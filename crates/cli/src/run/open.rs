@@ -1,12 +1,15 @@
 //! What comes of the text of a port.
 
 use super::device::DevicePort;
+use super::interface::InterfacePort;
 use super::port::Io;
-use super::spec::DeviceSpec;
+use super::spec::{DeviceSpec, InterfaceSpec};
 use super::{Port, PortKind, PortSpec};
 use crate::commands::open_netns;
 use crate::error::{Error, Result};
-use adit::{Create, DeviceOptions, Endian, Link, Mode, OffloadChoice, VnetFormat, VnetLen};
+use adit::netlink::HardwareType;
+use adit::{Create, DeviceOptions, Endian, Link, Mode, Netns, OffloadChoice, VnetFormat, VnetLen};
+use std::io;
 
 /// How many packets may wait for us at a device that we make: twice the kernel's 500, for a burst of
 /// 64 super-packets cut up for somebody is more than that.
@@ -27,6 +30,7 @@ impl PortSpec {
     pub(crate) fn open(&self) -> Result<Opened> {
         match &self.kind {
             PortKind::Device(spec) => device(spec).map(|port| Opened::Ports(vec![port])),
+            PortKind::Interface(spec) => interface(spec).map(|port| Opened::Ports(vec![port])),
             _ => Err(Error::usage("this kind of port is not there yet")),
         }
     }
@@ -90,5 +94,22 @@ fn device(spec: &DeviceSpec) -> Result<Port> {
     if let Some(persist) = spec.persist {
         options = options.persist(persist);
     }
-    Port::from_device(options.open()?)
+    Ok(Port::from_device(options.open()?)?.in_namespace(spec.netns.as_deref()))
+}
+
+fn interface(spec: &InterfaceSpec) -> Result<Port> {
+    let name = format!("dev:{}", spec.name);
+    let failed = |error: io::Error| Error::io("open a packet socket on", spec.name, &error);
+    let netns = match &spec.netns {
+        Some(netns) => open_netns(netns)?,
+        None => Netns::current().map_err(failed)?,
+    };
+    let link = Link::find_in(&netns, &spec.name)?;
+    let info = link.info()?;
+    if !matches!(info.hardware_type, HardwareType::ETHER | HardwareType::LOOPBACK) {
+        return Err(Error::usage(format_args!("{} is no Ethernet interface", spec.name)));
+    }
+    let port = InterfacePort::new(link, netns).map_err(failed)?;
+    Ok(Port::new(name, Some(info.mtu), Io::Interface(Box::new(port)))
+        .in_namespace(spec.netns.as_deref()))
 }

@@ -161,6 +161,11 @@ impl PeerSockets {
         self.sockets.get_mut(place)?.as_mut()
     }
 
+    /// Gives all buffers back, before it is dropped.
+    pub(super) fn close(&mut self, pool: &mut Pool) {
+        self.sockets.iter_mut().flatten().for_each(|socket| socket.close(pool));
+    }
+
     /// The place of the socket by which `to` is reached.
     pub(super) const fn place_of(to: SocketAddr) -> usize {
         if to.is_ipv4() { 0 } else { 1 }
@@ -330,7 +335,7 @@ impl PeerSocket {
     }
 
     /// Gives all buffers back, before it is dropped.
-    pub(super) fn close(&mut self, pool: &mut Pool) {
+    fn close(&mut self, pool: &mut Pool) {
         let queued = self.received.drain(..).chain(self.waiting.drain(..));
         queued.map(|(_, packet)| packet).chain(self.buffers.drain(..)).for_each(|p| pool.give(p));
     }

@@ -3,6 +3,10 @@
 use super::Gone;
 use super::device::DevicePort;
 use super::egress::HEADERS_LEN_MAX;
+use super::interface::InterfacePort;
+use super::namespaces::NamespaceName;
+use adit::Netns;
+use adit::netlink::LinkInfo;
 use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -11,17 +15,28 @@ use std::os::fd::BorrowedFd;
 pub(crate) struct Port {
     name: String,
     mtu: Option<u32>,
+    namespace: Option<NamespaceName>,
     pub(super) io: Io,
 }
 
 /// The kinds of port, each with what it needs to move packets.
 pub(super) enum Io {
     Device(Box<DevicePort>),
+    Interface(Box<InterfacePort>),
 }
 
 impl Port {
     pub(super) fn new(name: impl Into<String>, mtu: Option<u32>, io: Io) -> Self {
-        Self { name: name.into(), mtu, io }
+        Self { name: name.into(), mtu, namespace: None, io }
+    }
+
+    /// The same, to end when the name of its namespace means it no more.
+    pub(super) fn in_namespace(self, text: Option<&str>) -> Self {
+        Self { namespace: text.and_then(NamespaceName::of), ..self }
+    }
+
+    pub(super) fn namespace(&self) -> Option<&NamespaceName> {
+        self.namespace.as_ref()
     }
 
     /// What to call it: `tap:NAME`, with the name that the device got.
@@ -39,6 +54,7 @@ impl Port {
     pub(super) fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
         match &mut self.io {
             Io::Device(port) => port.recv(cx),
+            Io::Interface(port) => port.recv(cx),
         }
     }
 
@@ -48,6 +64,7 @@ impl Port {
     pub(super) fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
         match &mut self.io {
             Io::Device(port) => port.send(cx, batch),
+            Io::Interface(port) => port.send(cx, batch),
         }
     }
 
@@ -55,6 +72,7 @@ impl Port {
     pub(super) fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
         match &mut self.io {
             Io::Device(port) => port.flush(cx),
+            Io::Interface(port) => port.flush(cx),
         }
     }
 
@@ -62,20 +80,28 @@ impl Port {
     pub(super) fn is_waiting(&self) -> bool {
         match &self.io {
             Io::Device(port) => port.is_waiting(),
+            Io::Interface(port) => port.is_waiting(),
         }
     }
 
     /// Whether [`Self::recv`] has more without its descriptor being ready.
     pub(super) fn has_more(&self) -> bool {
         match &self.io {
-            Io::Device(_) => false,
+            Io::Device(_) | Io::Interface(_) => false,
+        }
+    }
+
+    /// Whether [`Self::next_timeout`] may ever be something.
+    pub(super) fn is_timed(&self) -> bool {
+        match &self.io {
+            Io::Device(_) | Io::Interface(_) => false,
         }
     }
 
     /// When [`Self::recv`] or [`Self::flush`] is to be called even if no descriptor is ready.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.io {
-            Io::Device(_) => None,
+            Io::Device(_) | Io::Interface(_) => None,
         }
     }
 
@@ -83,20 +109,43 @@ impl Port {
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.io {
             Io::Device(port) => Some(port.fd()),
+            Io::Interface(port) => Some(port.fd()),
         }
     }
 
     /// The descriptor to write to, where it is another one.
     pub(super) fn write_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.io {
-            Io::Device(_) => None,
+            Io::Device(_) | Io::Interface(_) => None,
         }
+    }
+
+    /// What the kernel tells of the link, where there is one.
+    pub(super) fn link_info(&self) -> Option<adit::Result<LinkInfo>> {
+        match &self.io {
+            Io::Device(port) => Some(port.device.info()),
+            Io::Interface(port) => Some(port.link.info()),
+        }
+    }
+
+    /// The namespace of the link, where there is one.
+    pub(super) fn netns(&self) -> Option<adit::Result<Netns>> {
+        match &self.io {
+            Io::Device(port) => Some(port.device.netns()),
+            Io::Interface(port) => port.netns.try_clone().ok().map(Ok),
+        }
+    }
+
+    /// Whether the port goes on when its link is moved to another namespace.
+    pub(super) fn follows_moves(&self) -> bool {
+        matches!(self.io, Io::Device(_))
     }
 
     /// Gives the buffers of what waits back to the pool, before it is dropped.
     pub(super) fn close(&mut self, pool: &mut Pool) {
         match &mut self.io {
             Io::Device(port) => port.close(pool),
+            Io::Interface(port) => port.close(pool),
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The loop itself: who is attached, and what is done in which order.
 
 use super::clock::{self, Timer};
-use super::peers::TooBig;
+use super::links::Links;
+use super::netem::{self, PortNetem};
 use super::port::{Cx, Kit};
+use super::reach::Reach;
 use super::reactor::{Reactor, Ready, Source};
 use super::signals::Signals;
-use super::{Event, Flow, Gone, Handler, Interest, PeerSockets, Port, PortCounters, Token};
+use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Instant, Pool};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 /// The number of a listener, valid until it is closed.
@@ -33,20 +34,23 @@ pub(crate) struct Runner<E> {
     pub(super) batch: Batch,
     pub(super) now: Instant,
     /// The sockets for peers.
-    pub(super) peers: Option<PeerSockets>,
-    peers_number: u32,
+    pub(super) reach: Option<Reach>,
     /// Packets sent to a port or peer that is not attached.
     pub(super) astray: u64,
+    /// The namespaces that ports are in.
+    pub(super) links: Vec<Option<Links>>,
+    pub(super) namespace_check: Option<Instant>,
     timer: Timer,
     signals: Signals,
     alarm: Option<Instant>,
-    /// Distinguishes a port from those that had its number before.
+    /// The last number that a port or socket was given.
     attached: u32,
 }
 
 /// A port in its place.
 pub(super) struct Slot {
     pub(super) port: Port,
+    pub(super) netem: PortNetem,
     pub(super) number: u32,
     pub(super) counters: PortCounters,
     /// Whether its descriptor is waited for to take more.
@@ -75,9 +79,10 @@ impl<E: Engine> Runner<E> {
             kit: Kit::new(),
             batch: Batch::new(),
             now: clock::now(),
-            peers: None,
-            peers_number: 0,
+            reach: None,
             astray: 0,
+            links: Vec::new(),
+            namespace_check: None,
             timer,
             signals,
             alarm: None,
@@ -120,8 +125,8 @@ impl<E: Engine> Runner<E> {
         if self.slots.get(index).is_some_and(Option::is_some) {
             return Err(rustix::io::Errno::EXIST.into());
         }
-        self.attached = self.attached.wrapping_add(1);
-        let source = Source::Port(id.0, self.attached);
+        let number = self.next_number();
+        let source = Source::Port(id.0, number);
         let readable = Interest { readable: true, writable: false };
         if let Some(fd) = port.fd() {
             self.reactor.add(fd, source, readable)?;
@@ -139,22 +144,30 @@ impl<E: Engine> Runner<E> {
             self.slots.resize_with(index + 1, || None);
         }
         let counters = PortCounters::default();
-        let slot = Slot { port, number: self.attached, counters, is_armed: false };
+        if port.namespace().is_some() {
+            self.namespace_check.get_or_insert(self.now);
+        }
+        let slot = Slot { port, netem: PortNetem::default(), number, counters, is_armed: false };
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(Box::new(slot));
         }
+        self.time(id);
         self.again.push(id);
+        // A sandbox may forbid netlink: then nobody is told that a link is down.
+        let _ = self.follow_link(id, true);
         Ok(())
     }
 
     /// Takes a port out and closes it; what waited there is lost. `None` if there is none.
     pub(crate) fn detach(&mut self, id: PortId) -> Option<PortCounters> {
         let slot = self.slots.get_mut(usize::from(id.0))?.take()?;
-        let Slot { mut port, counters, .. } = *slot;
+        let Slot { mut port, mut netem, counters, .. } = *slot;
         for fd in [port.fd(), port.write_fd()].into_iter().flatten() {
             self.reactor.remove(fd);
         }
         port.close(self.out.pool());
+        netem::empty(&mut netem, &mut self.out);
+        self.unfollow_link(id);
         self.timed.retain(|&timed| timed != id);
         self.again.retain(|&again| again != id);
         Some(counters)
@@ -164,37 +177,6 @@ impl<E: Engine> Runner<E> {
     pub(crate) fn port(&self, id: PortId) -> Option<(&Port, &PortCounters)> {
         let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
         Some((&slot.port, &slot.counters))
-    }
-
-    /// Sends to and receives from peers by these sockets, in the place of those before.
-    ///
-    /// # Errors
-    /// ENOMEM, ENOSPC: those before are gone as well.
-    pub(crate) fn set_peers(&mut self, peers: Option<PeerSockets>) -> io::Result<()> {
-        if let Some(mut before) = self.peers.take() {
-            for (_, socket) in before.each() {
-                self.reactor.remove(socket.fd());
-            }
-            for place in 0..2 {
-                if let Some(socket) = before.get(place) {
-                    socket.close(self.out.pool());
-                }
-            }
-        }
-        let Some(peers) = peers else { return Ok(()) };
-        self.attached = self.attached.wrapping_add(1);
-        for (place, socket) in peers.each() {
-            let readable = Interest { readable: true, writable: false };
-            self.reactor.add(socket.fd(), source_of_peers(place, self.attached), readable)?;
-        }
-        self.peers_number = self.attached;
-        self.peers = Some(peers);
-        Ok(())
-    }
-
-    /// The sockets for peers.
-    pub(crate) fn peers(&self) -> Option<&PeerSockets> {
-        self.peers.as_ref()
     }
 
     /// Tells with [`Event::Ready`] when a descriptor of the owner is ready, as long as it is. Close it
@@ -237,6 +219,7 @@ impl<E: Engine> Runner<E> {
         loop {
             self.now = clock::now();
             self.run_due();
+            handler.turn(self);
             while let Some(event) = self.events.pop_front() {
                 if handler.event(self, event) == Flow::Stop {
                     return Ok(());
@@ -280,34 +263,21 @@ impl<E: Engine> Runner<E> {
                     self.serve(id);
                 }
             }
-            Source::Peers(place, number) => {
-                let place = usize::from(place);
-                if number != self.peers_number {
-                    return;
-                }
-                if interest.writable {
-                    let peers = self.peers.as_mut();
-                    if let Some(socket) = peers.and_then(|peers| peers.get(place)) {
-                        socket.flush(self.out.pool());
-                    }
-                    self.arm_peers(place);
-                }
-                if interest.readable {
-                    self.serve_peers(place);
-                }
-            }
-            Source::Shared(..) | Source::Links(..) => {}
+            Source::Shared(..) => {}
+            Source::Links(place, number) => self.read_links(place, number),
+            Source::Peers(place, number) => self.serve_peers(place, number, ready),
             Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
         }
     }
 
     /// The earliest moment at which something is to be done.
     fn next_timeout(&self) -> Option<Instant> {
-        let ports = self
-            .timed
-            .iter()
-            .filter_map(|id| self.slots.get(usize::from(id.0))?.as_ref()?.port.next_timeout());
-        ports.chain(self.engine.next_timeout()).chain(self.alarm).min()
+        let ports = self.timed.iter().filter_map(|id| {
+            let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
+            [slot.port.next_timeout(), slot.netem.next_timeout()].into_iter().flatten().min()
+        });
+        let own = [self.engine.next_timeout(), self.alarm, self.namespace_check];
+        ports.chain(own.into_iter().flatten()).min()
     }
 
     /// Does what is due at `self.now`.
@@ -319,7 +289,15 @@ impl<E: Engine> Runner<E> {
             self.alarm = None;
             self.events.push_back(Event::Alarm);
         }
+        self.check_namespaces();
         self.flush();
+        self.run_timed();
+    }
+
+    /// A number that no port or socket had before, as far back as events may be on their way.
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.attached = self.attached.wrapping_add(1);
+        self.attached
     }
 
     /// Takes a port that ended out, and tells of it.
@@ -334,40 +312,25 @@ impl<E: Engine> Runner<E> {
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
                 Endpoint::Port(id) => self.deliver(id),
-                Endpoint::Udp(to) => self.deliver_to_peer(to),
+                Endpoint::Udp(to) => self.send_to_peer(to),
             }
         }
     }
 
-    /// Sends `self.batch` to a peer.
-    fn deliver_to_peer(&mut self, to: SocketAddr) {
-        let place = PeerSockets::place_of(to);
-        let Some(socket) = self.peers.as_mut().and_then(|peers| peers.get(place)) else {
-            self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
-            return self.batch.give_all(self.out.pool());
+    /// Sends `self.batch` to a port, through its link if it has one.
+    fn deliver(&mut self, id: PortId) {
+        let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else {
+            return self.send_batch(id);
         };
-        let too_big = socket.send(to, &mut self.batch, self.out.pool());
-        if let Some(TooBig { to, len_max }) = too_big {
-            self.events.push_back(Event::TooBig { to, len_max });
+        for packet in self.batch.drain(..) {
+            link.push(self.now, packet, &mut self.out);
         }
-        self.arm_peers(place);
-    }
-
-    /// Waits for room in a socket for peers if something is left.
-    fn arm_peers(&mut self, place: usize) {
-        let Some(socket) = self.peers.as_mut().and_then(|peers| peers.get(place)) else { return };
-        if socket.is_waiting() == socket.is_armed {
-            return;
-        }
-        socket.is_armed = socket.is_waiting();
-        let interest = Interest { readable: true, writable: socket.is_armed };
-        let source = source_of_peers(place, self.peers_number);
-        // It is watched, and a change needs no memory.
-        let _ = self.reactor.change(socket.fd(), source, interest);
+        self.run_egress(id);
     }
 
     /// Sends `self.batch` to a port.
-    fn deliver(&mut self, id: PortId) {
+    pub(super) fn send_batch(&mut self, id: PortId) {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
             return self.batch.give_all(self.out.pool());
@@ -383,7 +346,7 @@ impl<E: Engine> Runner<E> {
     }
 
     /// Sends what waits at a port.
-    fn flush_port(&mut self, id: PortId) {
+    pub(super) fn flush_port(&mut self, id: PortId) {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             return;
         };
@@ -426,10 +389,6 @@ impl<E: Engine> Runner<E> {
             self.end(id, Gone::Failed(error));
         }
     }
-}
-
-fn source_of_peers(place: usize, number: u32) -> Source {
-    Source::Peers(u16::try_from(place).unwrap_or(u16::MAX), number)
 }
 
 impl<E> std::fmt::Debug for Runner<E> {

@@ -15,10 +15,7 @@ pub(super) const CHUNK_LEN: usize = 64 * 1024;
 
 /// How many bytes a port or socket may bring before the next one's turn: four super-packets, which a
 /// cipher works at for 0.3 ms; who waits for the other direction waits no longer.
-const SHARE_LEN: usize = 256 * 1024;
-
-/// What a datagram counts for beside its bytes.
-const DATAGRAM_COST: usize = 1024;
+pub(super) const SHARE_LEN: usize = 256 * 1024;
 
 impl<E: Engine> Runner<E> {
     /// Serves the ports that had more than their share.
@@ -51,7 +48,12 @@ impl<E: Engine> Runner<E> {
                     slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
                     chunk += packet.len();
                     share += packet.len();
-                    self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
+                    if let Some(link) = &mut slot.netem.ingress {
+                        link.push(self.now, packet, &mut self.out);
+                        self.run_ingress(id);
+                    } else {
+                        self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
+                    }
                     if chunk >= CHUNK_LEN {
                         self.flush();
                         self.now = clock::now();
@@ -71,26 +73,5 @@ impl<E: Engine> Runner<E> {
         if slot.is_some_and(|slot| slot.port.has_more()) {
             self.again.push(id);
         }
-    }
-
-    /// Reads a socket for peers until it has nothing more, or has had its share.
-    pub(super) fn serve_peers(&mut self, place: usize) {
-        let (mut chunk, mut share) = (0, 0);
-        while share < SHARE_LEN {
-            let Some(socket) = self.peers.as_mut().and_then(|peers| peers.get(place)) else {
-                break;
-            };
-            let Some((from, packet)) = socket.recv(self.out.pool()) else { break };
-            chunk += packet.len();
-            // A short datagram costs as much as a kilobyte: the call, the headers, the cipher's start.
-            share += packet.len() + DATAGRAM_COST;
-            self.engine.handle(self.now, Endpoint::Udp(from), packet, &mut self.out);
-            if chunk >= CHUNK_LEN {
-                self.flush();
-                self.now = clock::now();
-                chunk = 0;
-            }
-        }
-        self.flush();
     }
 }

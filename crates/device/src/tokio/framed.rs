@@ -62,8 +62,8 @@ impl Framed {
 
     /// Sends the packet that the sink holds.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(packet) = &self.outgoing else { return Poll::Ready(Ok(())) };
-        let sent = ready!(self.queue.poll_send_with(cx, |queue| queue.send_packet(packet)));
+        let Some(packet) = &mut self.outgoing else { return Poll::Ready(Ok(())) };
+        let sent = ready!(self.queue.poll_send_with(cx, |queue| queue.send_packet_mut(packet)));
         if let Some(packet) = self.outgoing.take() {
             self.pool.give(packet);
         }

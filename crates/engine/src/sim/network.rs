@@ -116,6 +116,11 @@ impl Network {
         }
     }
 
+    /// Packets that arrived and that were lost, so far.
+    pub(super) fn arrived(&self) -> u64 {
+        self.delivered + self.out.counts().discarded()
+    }
+
     /// The node took a copy.
     pub(super) fn deliver(&mut self, packet: PacketBuf) {
         self.delivered += 1;

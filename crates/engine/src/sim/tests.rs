@@ -301,6 +301,9 @@ fn packets_in_a_loop_of_hubs_are_bounded_and_time_goes_on() {
     sim.run_for(Duration::from_micros(100));
     assert_eq!(sim.now().as_nanos(), 100_000);
     assert!(sim.counts(a).sent() > 100);
+    sim.limit_events(10_000);
+    let text = panic_of(|| sim.run_for(SECOND));
+    assert!(text.ends_with("does a packet run in circles?"), "{text}");
 }
 
 /// The message of the panic that this ends in.

@@ -92,7 +92,8 @@ pub struct PortConfig {
     pub isolated: bool,
     /// No frame goes from one port of a group to another of it (split horizon).
     pub group: Option<GroupId>,
-    /// An address learned here is kept until the port goes, and no other port may use it.
+    /// An address learned here is kept until the port goes down, and no other port may use it. One
+    /// that comes from another port becomes so when it has been here for 30 s.
     pub sticky: bool,
     /// How many addresses may be learned here.
     pub fdb_limit: usize,

@@ -34,6 +34,16 @@ impl PortCounters {
         occurred(&self.egress_drops)
     }
 
+    pub(super) fn note_ingress(&mut self, len: usize) {
+        self.ingress_frames += 1;
+        self.ingress_bytes += u64::try_from(len).unwrap_or(0);
+    }
+
+    pub(super) fn note_egress(&mut self, len: usize) {
+        self.egress_frames += 1;
+        self.egress_bytes += u64::try_from(len).unwrap_or(0);
+    }
+
     pub(super) fn note_ingress_drop(&mut self, why: DropReason) {
         note(&mut self.ingress_drops, why);
     }

@@ -6,6 +6,7 @@
 //! empty slot.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
 use adit_packet::{Instant, MacAddr};
@@ -107,7 +108,12 @@ impl Slot {
 
     /// Whether no frame came from it for that long.
     pub(super) fn is_aged(&self, now: Instant, ageing: Duration) -> bool {
-        self.kind == FdbKind::Dynamic && now.since(self.seen) >= ageing
+        now >= self.ages_at(ageing)
+    }
+
+    /// When it is aged if no frame comes from it.
+    pub(super) fn ages_at(&self, ageing: Duration) -> Instant {
+        if self.kind == FdbKind::Dynamic { self.seen + ageing } else { Instant::MAX }
     }
 
     fn entry(&self) -> FdbEntry {
@@ -147,8 +153,13 @@ impl Fdb {
         self.generation
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = FdbEntry> + '_ {
-        self.slots.iter().filter(|slot| !slot.key.is_none()).map(Slot::entry)
+    pub(super) fn entries(
+        &self,
+        now: Instant,
+        ageing: Duration,
+    ) -> impl Iterator<Item = FdbEntry> + '_ {
+        let used = self.slots.iter().filter(|slot| !slot.key.is_none());
+        used.filter(move |slot| !slot.is_aged(now, ageing)).map(Slot::entry)
     }
 
     pub(super) fn find(&self, key: Key) -> Option<&Slot> {
@@ -191,17 +202,22 @@ impl Fdb {
         Some(removed)
     }
 
-    /// Takes out all that `unwanted` says, and tells `gone` of each.
-    pub(super) fn retain(
+    /// How many slots there are.
+    pub(super) const fn size(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Takes out all that `unwanted` says of those slots, and tells `gone` of each.
+    pub(super) fn remove_if(
         &mut self,
+        slots: Range<usize>,
         mut unwanted: impl FnMut(&Slot) -> bool,
         mut gone: impl FnMut(&Slot),
     ) {
-        // Taking one out moves others back, possibly to this slot, never to one further on that was
-        // not seen yet; past the end they may come to one that was seen before they came. Such ones
-        // stood before slot 0 in their chain, at the end of the table, and were not seen there yet.
-        let mut at = 0;
-        while let Some(slot) = self.slots.get(at) {
+        // What is moved back comes to this slot or to one after it, or, around the table's end, from
+        // the first slots to the last: an entry is seen twice at most, and none is missed.
+        let mut at = slots.start;
+        while let Some(slot) = self.slots.get(at).filter(|_| at < slots.end) {
             if !slot.key.is_none() && unwanted(slot) {
                 gone(slot);
                 self.remove_at(at);

@@ -1,12 +1,61 @@
 //! A learning Ethernet switch.
 //!
 //! # Theory of operation
+//!
+//! Each frame goes through one pipeline, in this order, and leaves it at the first stage that drops
+//! it, which is counted at the port where it came in ([`PortCounters::ingress_drops`]):
+//!
+//! ```text
+//! ingress   head     two addresses and a tag are read, once               head.rs
+//!           mirror   a copy of what comes in, as it came                  mirror.rs
+//!           probe?   one of our own means a loop                          loops.rs
+//!           reserved 01:80:c2:00:00:0x is never forwarded
+//!           closed?  down, blocked, or a mirror's port                    port.rs
+//!           vlan     which VLAN it is in; may it be here?                 tagging.rs
+//!           guard    MAC, ARP, IP, ND, DHCP, RA: may it say that?         guard.rs
+//!           storm    broadcast, multicast: not too many?                  storm.rs
+//! learn     its source is on this port from now on                        learn.rs, fdb.rs
+//! look up   where is its destination? unknown: storm, then flood
+//! egress    for each port: closed, isolated, same group, no member of the VLAN? then not there
+//!           tag      pushed, rewritten or taken off, only where needed    tagging.rs
+//!           mirror   a copy of what goes out, as it goes
+//!           send     a flood copies; the last port gets the original
+//! ```
+//!
+//! **Frames stay whole.** A super-packet crosses as it came. When a tag is pushed or taken off, the
+//! twelve bytes of addresses move, and the offsets of the virtio-net header with them.
+//!
+//! **The table** has a fixed size, and nothing that is in it is pushed out by what is new: an attack
+//! fills it and then learns nothing more, while known hosts keep their entries and their unicast.
+//! A port has a limit of its own, so that one alone cannot fill it. Each port remembers what its last
+//! frame found; while nothing changes in the table the next frame between the same hosts is not
+//! looked up. Entries that age are ignored at once and swept out in small steps.
+//!
+//! **An address that moves** from port to port is followed, but not more often than so many times in
+//! a second; then it stays at its home, the last port where it was for a while. Flapping on and on is
+//! a loop: the port that is not the home is blocked. Static and sticky addresses do not move, and a
+//! frame with one from another port is dropped.
+//!
+//! **Loops** show by that, or by a probe that comes back ([`LoopGuardConfig`]). Spanning tree's own
+//! frames are never forwarded, so a bridge beside us does not mistake us for a wire.
+//!
+//! **Time** passes in rounds of probes and steps of the sweep; nothing else waits. No frame is held.
 
 mod config;
 mod counters;
 mod error;
 mod event;
 mod fdb;
+mod guard;
+mod head;
+mod learn;
+mod loop_guard;
+mod loops;
+mod manage;
+mod mirror;
+mod port;
+mod storm;
+mod tagging;
 mod vlan;
 
 pub use config::{
@@ -18,191 +67,291 @@ pub use counters::PortCounters;
 pub use error::ConfigError;
 pub use event::{LoopCause, StormKind, SwitchEvent};
 pub use fdb::{FdbEntry, FdbFlush, FdbKind};
+pub use manage::PortState;
 pub use vlan::{VlanId, VlanSet};
 
 use adit_packet::{Instant, MacAddr, PacketBuf};
-use alloc::vec::Vec;
+use rand_chacha::ChaCha8Rng;
 
-use crate::{DropReason, Endpoint, Engine, Outbox, PortId};
+use crate::{DropReason, Endpoint, Engine, Outbox};
 use event::Events;
-use fdb::Fdb;
-
-/// Whether a port takes part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortState {
-    /// It does.
-    Forwarding,
-    /// Its link is down.
-    Down,
-    /// A loop shows on it.
-    Blocked {
-        /// How the loop shows.
-        cause: LoopCause,
-        /// When it is tried again.
-        until: Instant,
-    },
-    /// It is where the copies of a mirror go, and nothing else.
-    Mirror,
-}
+use fdb::{Fdb, Key};
+use head::Head;
+use port::{LastHit, News, Ports};
+use tagging::{Form, Tagging};
 
 /// A learning Ethernet switch: [the module](self) tells how it works.
 #[derive(Debug)]
 pub struct Switch {
     config: SwitchConfig,
-    ports: Vec<Port>,
+    ports: Ports,
     fdb: Fdb,
     events: Events,
+    /// The time of the last call that told it.
+    now: Instant,
+    /// Of this switch, in probes.
+    name: u64,
+    /// For the tokens of probes.
+    random: ChaCha8Rng,
+    next_round: Instant,
+    next_sweep: Instant,
+    /// The slot of the table at which the sweep goes on.
+    sweep_at: usize,
+    table_full_told: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Port {
-    id: PortId,
-    config: PortConfig,
-    counters: PortCounters,
-}
-
-impl Switch {
-    /// The most ports: a broadcast on all of them fills a sixteenth of an [`Outbox`].
-    pub const PORTS_MAX: usize = 1024;
-
-    /// A switch without ports.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] for a limit out of range.
-    pub fn new(config: SwitchConfig) -> Result<Self, ConfigError> {
-        let fdb = Fdb::new(config.fdb_limit, config.seed);
-        Ok(Self { config, ports: Vec::new(), fdb, events: Events::new() })
-    }
-
-    /// What it is to be.
-    #[must_use]
-    pub const fn config(&self) -> &SwitchConfig {
-        &self.config
-    }
-
-    /// Changes what it is to be, but for the size of its table and its seed.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] for a limit out of range.
-    pub fn set(&mut self, config: SwitchConfig) -> Result<(), ConfigError> {
-        self.config = config;
-        Ok(())
-    }
-
-    /// Adds a port, which is up.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::PortExists`], [`ConfigError::TooManyPorts`], or for a limit out of range.
-    pub fn add_port(&mut self, id: PortId, config: PortConfig) -> Result<(), ConfigError> {
-        self.ports.push(Port { id, config, counters: PortCounters::default() });
-        Ok(())
-    }
-
-    /// Takes a port away with all its addresses; `false` if there is none.
-    pub fn remove_port(&mut self, id: PortId) -> bool {
-        let before = self.ports.len();
-        self.ports.retain(|port| port.id != id);
-        before != self.ports.len()
-    }
-
-    /// Changes what a port is to be. Addresses that it learned stay if its VLANs and its stickiness
-    /// do.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::NoPort`], or for a limit out of range.
-    pub fn set_port(&mut self, id: PortId, config: PortConfig) -> Result<(), ConfigError> {
-        let port = self.ports.iter_mut().find(|port| port.id == id);
-        port.ok_or(ConfigError::NoPort(id))?.config = config;
-        Ok(())
-    }
-
-    /// What a port is to be.
-    #[must_use]
-    pub fn port_config(&self, id: PortId) -> Option<&PortConfig> {
-        Some(&self.ports.iter().find(|port| port.id == id)?.config)
-    }
-
-    /// Says whether the link of a port is up; `false` if there is no such port. A port that goes
-    /// down loses what it learned.
-    pub fn set_link(&mut self, id: PortId, up: bool) -> bool {
-        let _ = up;
-        self.ports.iter().any(|port| port.id == id)
-    }
-
-    /// Whether a port takes part.
-    #[must_use]
-    pub fn port_state(&self, id: PortId) -> Option<PortState> {
-        self.ports.iter().find(|port| port.id == id).map(|_| PortState::Forwarding)
-    }
-
-    /// The ports, in the order of their numbers.
-    pub fn ports(&self) -> impl Iterator<Item = PortId> + '_ {
-        self.ports.iter().map(|port| port.id)
-    }
-
-    /// What went through a port since it was added.
-    #[must_use]
-    pub fn counters(&self, id: PortId) -> Option<&PortCounters> {
-        Some(&self.ports.iter().find(|port| port.id == id)?.counters)
-    }
-
-    /// The table of addresses, in no order.
-    pub fn fdb(&self) -> impl Iterator<Item = FdbEntry> + '_ {
-        self.fdb.entries()
-    }
-
-    /// How many addresses are in the table.
-    #[must_use]
-    pub const fn fdb_len(&self) -> usize {
-        self.fdb.len()
-    }
-
-    /// Adds a static address, in place of one that was there; `vlan` is `None` for the untagged
-    /// network of transparent ports.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::NoPort`], [`ConfigError::NotAStation`], [`ConfigError::FdbFull`].
-    pub fn fdb_add(
-        &mut self,
-        vlan: Option<VlanId>,
-        mac: MacAddr,
-        port: PortId,
-    ) -> Result<(), ConfigError> {
-        let _ = (vlan, mac);
-        Err(ConfigError::NoPort(port))
-    }
-
-    /// Takes an address out of the table, of whatever kind; `false` if it is not there.
-    pub fn fdb_del(&mut self, vlan: Option<VlanId>, mac: MacAddr) -> bool {
-        let _ = (vlan, mac);
-        false
-    }
-
-    /// Takes addresses out of the table and returns how many.
-    pub fn fdb_flush(&mut self, which: FdbFlush) -> usize {
-        let _ = which;
-        0
-    }
-
-    /// The next piece of news, oldest first.
-    pub fn poll_event(&mut self) -> Option<SwitchEvent> {
-        self.events.pop()
-    }
+/// Where a frame goes.
+enum Verdict {
+    /// To the port at this place. The frame has the form for it.
+    Unicast(usize),
+    /// To all that may have it.
+    Flood { tagging: Tagging, is_unknown: bool },
 }
 
 impl Engine for Switch {
-    fn handle(&mut self, _: Instant, _: Endpoint, packet: PacketBuf, out: &mut Outbox) {
-        out.discard(packet, DropReason::NoDestination);
+    fn handle(&mut self, now: Instant, from: Endpoint, mut packet: PacketBuf, out: &mut Outbox) {
+        self.now = now;
+        let place = match from {
+            Endpoint::Port(id) => self.ports.place(id),
+            Endpoint::Udp(_) => None,
+        };
+        let Some(place) = place else { return out.discard(packet, DropReason::PortDown) };
+        match self.ingress(place, &mut packet, out) {
+            Ok(Verdict::Unicast(to)) => self.send(to, packet, out),
+            Ok(Verdict::Flood { tagging, is_unknown }) => {
+                self.flood(place, tagging, is_unknown, packet, out);
+            }
+            Err(why) => self.drop_at(place, why, packet, out),
+        }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        None
+        let has_rounds = self.config.loop_guard.enabled && self.ports.len() != 0;
+        let round = has_rounds.then_some(self.next_round);
+        let sweep = (self.fdb.len() != 0).then_some(self.next_sweep);
+        round.into_iter().chain(sweep).min()
     }
 
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.now = now;
+        if self.config.loop_guard.enabled && now >= self.next_round {
+            self.next_round = now + self.config.loop_guard.probe_interval;
+            self.begin_round(out);
+        }
+        if now >= self.next_sweep {
+            self.sweep();
+        }
+    }
 }
+
+impl Switch {
+    /// All stages up to the decision where a frame goes.
+    fn ingress(
+        &mut self,
+        place: usize,
+        packet: &mut PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<Verdict, DropReason> {
+        let port = self.ports.at_mut(place).ok_or(DropReason::PortDown)?;
+        port.counters.note_ingress(packet.len());
+        let closed = port.closed;
+        let head = Head::parse(packet.bytes())?;
+        if port.watchers.ingress != 0 && closed.is_none() {
+            let watching = port.watchers.ingress;
+            self.mirror(watching, packet, out);
+        }
+        if head.destination == loop_guard::GROUP {
+            self.hear(place, packet)?;
+        } else if head::is_reserved(head.destination) {
+            return Err(closed.unwrap_or(DropReason::ReservedAddress));
+        }
+        if let Some(closed) = closed {
+            return Err(closed);
+        }
+        let port = self.ports.at_mut(place).ok_or(DropReason::PortDown)?;
+        let tagging = Tagging::ingress(&port.config.vlan, &head, packet)?;
+        if port.is_guarded {
+            let checked = port.config.guard.check(&head, packet.bytes());
+            checked.inspect_err(|&reason| self.tell_guarded(place, head.source, reason))?;
+        }
+        self.decide(place, &head, tagging, packet, out)
+    }
+
+    /// Learns the source, and looks up the destination.
+    fn decide(
+        &mut self,
+        place: usize,
+        head: &Head,
+        tagging: Tagging,
+        packet: &mut PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<Verdict, DropReason> {
+        let source = Key::new(tagging.vlan, head.source);
+        if head.destination.is_multicast() {
+            let kind = if head.destination == MacAddr::BROADCAST {
+                StormKind::Broadcast
+            } else {
+                StormKind::Multicast
+            };
+            self.limit(place, kind, packet)?;
+            self.learn(place, source)?;
+            return Ok(Verdict::Flood { tagging, is_unknown: false });
+        }
+        let destination = Key::new(tagging.vlan, head.destination);
+        let port = self.ports.at(place).ok_or(DropReason::PortDown)?;
+        let LastHit { to, generation, until, .. } = port.last;
+        let is_same = port.last.source == source && port.last.destination == destination;
+        if is_same && generation == self.fdb.generation() && self.now < until {
+            return self.unicast(place, to, tagging, packet, out);
+        }
+        let fresh_until = self.learn(place, source)?;
+        let found = self.fdb.find(destination);
+        let found = found.filter(|slot| !slot.is_aged(self.now, self.config.ageing));
+        let Some((to, ages_at)) = found.and_then(|slot| {
+            Some((self.ports.place(slot.port)?, slot.ages_at(self.config.ageing)))
+        }) else {
+            self.limit(place, StormKind::UnknownUnicast, packet)?;
+            return Ok(Verdict::Flood { tagging, is_unknown: true });
+        };
+        if let (Some(fresh_until), Some(port)) = (fresh_until, self.ports.at_mut(place)) {
+            let (generation, until) = (self.fdb.generation(), fresh_until.min(ages_at));
+            port.last = LastHit { source, destination, to, generation, until };
+        }
+        self.unicast(place, to, tagging, packet, out)
+    }
+
+    /// Whether a frame may go to that port; gives it the form for it.
+    fn unicast(
+        &mut self,
+        place: usize,
+        to: usize,
+        mut tagging: Tagging,
+        packet: &mut PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<Verdict, DropReason> {
+        if to == place {
+            return Err(DropReason::SamePort);
+        }
+        let (Some(from), Some(port)) = (self.ports.at(place), self.ports.at(to)) else {
+            return Err(DropReason::NoDestination);
+        };
+        let form = from.form_to(port, &tagging)?;
+        let watching = port.watchers.egress;
+        tagging.apply(form, packet)?;
+        if watching != 0 {
+            self.mirror(watching, packet, out);
+        }
+        Ok(Verdict::Unicast(to))
+    }
+
+    /// Sends a frame to all ports that may have it. An unknown address is not looked for on isolated
+    /// ones.
+    fn flood(
+        &mut self,
+        from: usize,
+        mut tagging: Tagging,
+        is_unknown: bool,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let mut last: Option<(usize, Form)> = None;
+        for to in (0..self.ports.len()).filter(|&to| to != from) {
+            let (Some(source), Some(port)) = (self.ports.at(from), self.ports.at(to)) else {
+                continue;
+            };
+            let is_kept_out = is_unknown && port.config.isolated;
+            let Ok(form) = source.form_to(port, &tagging) else { continue };
+            if is_kept_out {
+                continue;
+            }
+            if let Some((earlier, form)) = last.replace((to, form))
+                && self.prepare(earlier, form, &mut tagging, &mut packet, out).is_ok()
+                && let Some(port) = self.ports.at_mut(earlier)
+            {
+                port.send_copy(&packet, out);
+            }
+        }
+        let Some((to, form)) = last else {
+            return self.drop_at(from, DropReason::NoDestination, packet, out);
+        };
+        match self.prepare(to, form, &mut tagging, &mut packet, out) {
+            Ok(()) => self.send(to, packet, out),
+            Err(why) => out.discard(packet, why),
+        }
+    }
+
+    /// Gives a flooded frame the form for one port, and mirrors it. A failure is counted there.
+    fn prepare(
+        &mut self,
+        to: usize,
+        form: Form,
+        tagging: &mut Tagging,
+        packet: &mut PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let Some(port) = self.ports.at_mut(to) else { return Err(DropReason::NoDestination) };
+        let watching = port.watchers.egress;
+        tagging.apply(form, packet).inspect_err(|&why| port.counters.note_egress_drop(why))?;
+        if watching != 0 {
+            self.mirror(watching, packet, out);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: usize, packet: PacketBuf, out: &mut Outbox) {
+        match self.ports.at_mut(to) {
+            Some(port) => port.send(packet, out),
+            None => out.discard(packet, DropReason::NoDestination),
+        }
+    }
+
+    fn drop_at(&mut self, place: usize, why: DropReason, packet: PacketBuf, out: &mut Outbox) {
+        if let Some(port) = self.ports.at_mut(place) {
+            port.counters.note_ingress_drop(why);
+        }
+        out.discard(packet, why);
+    }
+
+    fn mirror(&mut self, watching: u32, packet: &PacketBuf, out: &mut Outbox) {
+        let ports = &mut self.ports;
+        mirror::copy_to(&self.config.mirrors, watching, packet, out, |to, len| {
+            if let Some(port) = ports.find_mut(to) {
+                port.counters.note_egress(len);
+            }
+        });
+    }
+
+    /// Whether the port may flood this frame.
+    fn limit(
+        &mut self,
+        place: usize,
+        kind: StormKind,
+        packet: &PacketBuf,
+    ) -> Result<(), DropReason> {
+        let now = self.now;
+        let Some(port) = self.ports.at_mut(place) else { return Ok(()) };
+        if port.storm.admits(now, kind, packet) {
+            return Ok(());
+        }
+        let news = match kind {
+            StormKind::Broadcast => News::Broadcast,
+            StormKind::Multicast => News::Multicast,
+            StormKind::UnknownUnicast => News::UnknownUnicast,
+        };
+        if port.tells(news, now) {
+            self.events.push(SwitchEvent::Storm { port: port.id, kind });
+        }
+        Err(DropReason::Storm)
+    }
+
+    fn tell_guarded(&mut self, place: usize, mac: MacAddr, reason: DropReason) {
+        if let Some(port) = self.ports.at_mut(place)
+            && port.tells(News::Guarded, self.now)
+        {
+            self.events.push(SwitchEvent::Guarded { port: port.id, mac, reason });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ fn trains_go_and_come_whole_in_both_families() {
     assert_eq!((a.counters().sent, a.counters().sent_datagrams, a.counters().cut), (4, 20, 0));
     assert_eq!(b.counters().received_datagrams, 20);
     for sockets in [&mut a, &mut b] {
-        (0..2).for_each(|place| sockets.get(place).unwrap().close(&mut pool));
+        sockets.close(&mut pool);
     }
     assert_eq!(pool.out(), (0, 0), "no buffer is lost");
 }

@@ -78,7 +78,7 @@ fn mistakes_say_where_and_what_helps() {
     assert!(wrong("tap:a_very_long_name_indeed").message.contains("not a name"));
     assert!(wrong("tap:a,persist=maybe").message.contains("neither on nor off"));
     assert!(wrong("stdio:x").message.contains("nothing after"));
-    for text in ["", ",", "::", "=", "tap:,,", "vxlan:+", "é:ü,ß=ö"] {
+    for text in ["", ",", "::", "=", "vxlan:+", "é:ü,ß=ö"] {
         wrong(text);
     }
     ok("stdio");

@@ -1,0 +1,125 @@
+//! Emulated links between a port and the engine, one a direction.
+
+use super::clock;
+use super::runner::Runner;
+use adit_engine::netem::Link;
+use adit_engine::{Endpoint, Engine, PortId};
+use adit_packet::{Instant, Pool};
+
+/// The links of one port; a direction without one is as it is.
+#[derive(Debug, Default)]
+pub(crate) struct PortNetem {
+    /// From the port to the engine.
+    pub(crate) ingress: Option<Box<Link>>,
+    /// From the engine to the port.
+    pub(crate) egress: Option<Box<Link>>,
+}
+
+impl PortNetem {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let links = [&self.ingress, &self.egress];
+        links.into_iter().filter_map(|link| link.as_ref()?.next_timeout()).min()
+    }
+}
+
+impl<E: Engine> Runner<E> {
+    /// Puts links between a port and the engine, or takes them away; what was in the old ones is
+    /// lost and given back here. To change a link that is there, see [`Self::netem_mut`].
+    pub(crate) fn set_netem(&mut self, id: PortId, netem: PortNetem) -> Option<PortNetem> {
+        let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut)?;
+        let mut old = std::mem::replace(&mut slot.netem, netem);
+        empty(&mut old, &mut self.out);
+        self.time(id);
+        Some(old)
+    }
+
+    /// The links of a port: to change them between two packets, and to read their reports.
+    pub(crate) fn netem_mut(&mut self, id: PortId) -> Option<&mut PortNetem> {
+        let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut)?;
+        Some(&mut slot.netem)
+    }
+
+    /// Hands on what has come through a port's links.
+    pub(super) fn run_netem(&mut self, id: PortId) {
+        self.run_ingress(id);
+        self.run_egress(id);
+    }
+
+    /// Hands what has come through to the engine.
+    pub(super) fn run_ingress(&mut self, id: PortId) {
+        let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+        let Some(link) = slot.and_then(|slot| slot.netem.ingress.as_mut()) else { return };
+        while let Some(packet) = link.pop(self.now, &mut self.out) {
+            self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
+        }
+    }
+
+    /// Sends what has come through.
+    pub(super) fn run_egress(&mut self, id: PortId) {
+        loop {
+            let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut);
+            let Some(link) = slot.and_then(|slot| slot.netem.egress.as_mut()) else { return };
+            while !self.batch.is_full()
+                && let Some(packet) = link.pop(self.now, &mut self.out)
+            {
+                if let Err(packet) = self.batch.push(packet) {
+                    self.out.pool().give(packet);
+                }
+            }
+            if self.batch.is_empty() {
+                return;
+            }
+            self.send_batch(id);
+        }
+    }
+
+    /// Does what is due at the ports that may have something to do on their own.
+    pub(super) fn run_timed(&mut self) {
+        let mut at = 0;
+        while let Some(&id) = self.timed.get(at) {
+            at += 1;
+            let Some(slot) = self.slots.get(usize::from(id.0)).and_then(Option::as_ref) else {
+                continue;
+            };
+            let is_due = |timeout: Option<Instant>| timeout.is_some_and(|at| at <= self.now);
+            let (netem, port) =
+                (is_due(slot.netem.next_timeout()), is_due(slot.port.next_timeout()));
+            if netem {
+                self.run_netem(id);
+            }
+            if port {
+                self.flush_port(id);
+                self.serve(id);
+            }
+        }
+        self.flush();
+    }
+
+    /// Whether a port may have something to do on its own was changed.
+    pub(super) fn time(&mut self, id: PortId) {
+        let slot = self.slots.get(usize::from(id.0)).and_then(Option::as_ref);
+        let is_timed = slot.is_some_and(|slot| {
+            let netem = &slot.netem;
+            netem.ingress.is_some() || netem.egress.is_some() || slot.port.is_timed()
+        });
+        self.timed.retain(|&timed| timed != id);
+        if is_timed {
+            self.timed.push(id);
+        }
+        self.now = clock::now();
+    }
+}
+
+/// Gives the packets in the links back to the pool.
+pub(super) fn empty(netem: &mut PortNetem, out: &mut adit_engine::Outbox) {
+    for link in [&mut netem.ingress, &mut netem.egress].into_iter().flatten() {
+        // Each moment at which something is due brings a packet, or brings one nearer.
+        for _ in 0..2 * link.held() {
+            let Some(at) = link.next_timeout() else { break };
+            while let Some(packet) = link.pop(at, out) {
+                let pool: &mut Pool = out.pool();
+                pool.give(packet);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The loop with a hub for an engine, real devices and sockets, each test in namespaces of its own.
+
+mod devices;
+mod support;

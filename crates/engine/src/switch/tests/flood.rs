@@ -1,0 +1,98 @@
+//! Who gets what is flooded, and who does not; links; counters.
+
+use super::*;
+
+fn isolated() -> PortConfig {
+    PortConfig { isolated: true, ..PortConfig::default() }
+}
+
+fn grouped(group: u16) -> PortConfig {
+    PortConfig { group: Some(GroupId(group)), ..PortConfig::default() }
+}
+
+#[test]
+fn isolated_ports_see_no_foreign_frame() {
+    let mut net = Net::new(4);
+    net.set_port(0, isolated());
+    net.set_port(1, isolated());
+    assert_eq!(net.ports(0, &frame(mac(1), MacAddr::BROADCAST)), [2, 3]);
+    assert_eq!(net.ports(2, &frame(mac(3), MacAddr::BROADCAST)), [0, 1, 3]);
+    assert_eq!(net.ports(2, &frame(mac(3), mac(99))), [3], "unknown");
+    assert_eq!(net.ports(2, &frame(mac(3), mac(1))), [0]);
+    net.give(1, &frame(mac(2), MacAddr::BROADCAST));
+    assert_eq!(net.dropped(1, &frame(mac(2), mac(1))), Some(DropReason::Isolated));
+    assert_eq!(net.ports(1, &frame(mac(2), mac(3))), [2]);
+}
+
+#[test]
+fn groups_split_the_horizon() {
+    let mut net = Net::new(5);
+    for (port, group) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+        net.set_port(port, grouped(group));
+    }
+    assert_eq!(net.ports(0, &frame(mac(1), MacAddr::BROADCAST)), [2, 3, 4]);
+    assert_eq!(net.ports(4, &frame(mac(5), MacAddr::BROADCAST)), [0, 1, 2, 3]);
+    assert_eq!(net.dropped(1, &frame(mac(2), mac(1))), Some(DropReason::Isolated));
+    assert_eq!(net.ports(2, &frame(mac(3), mac(1))), [0]);
+}
+
+#[test]
+fn a_port_that_goes_down_loses_what_it_learned() {
+    let mut net = Net::new(3);
+    net.give(0, &frame(mac(1), MacAddr::BROADCAST));
+    assert_eq!(net.ports(1, &frame(mac(2), mac(1))), [0]);
+    assert!(net.switch.set_link(PortId(0), false) && !net.switch.set_link(PortId(9), false));
+    assert_eq!(net.switch.port_state(PortId(0)), Some(PortState::Down));
+    assert_eq!(net.ports(1, &frame(mac(2), mac(1))), [2]);
+    assert_eq!(net.dropped(0, &frame(mac(1), mac(2))), Some(DropReason::PortDown));
+    net.switch.fdb_add(None, mac(7), PortId(0)).unwrap();
+    assert_eq!(net.dropped(1, &frame(mac(2), mac(7))), Some(DropReason::PortDown));
+    assert!(net.switch.set_link(PortId(0), true));
+    assert_eq!(net.switch.port_state(PortId(0)), Some(PortState::Forwarding));
+    assert_eq!(net.ports(1, &frame(mac(2), mac(7))), [0]);
+    assert_eq!(net.switch.port_state(PortId(9)), None);
+}
+
+#[test]
+fn ports_come_and_go() {
+    let mut net = Net::new(3);
+    net.give(0, &frame(mac(1), MacAddr::BROADCAST));
+    for (port, host) in [(1, 2), (2, 3)] {
+        assert_eq!(net.ports(port, &frame(mac(host), mac(1))), [0]);
+    }
+    assert!(net.switch.remove_port(PortId(1)));
+    assert_eq!(net.ports(2, &frame(mac(3), mac(1))), [0]);
+    assert_eq!(net.ports(0, &frame(mac(1), mac(2))), [2], "unknown again");
+    net.switch.add_port(PortId(1), PortConfig::default()).unwrap();
+    assert_eq!(net.ports(0, &frame(mac(1), mac(2))), [1, 2]);
+    assert_eq!(net.ports(0, &frame(mac(1), mac(3))), [2]);
+    assert_eq!(net.switch.ports().collect::<Vec<_>>(), [PortId(0), PortId(1), PortId(2)]);
+    assert_eq!(net.switch.port_config(PortId(1)), Some(&PortConfig::default()));
+    assert_eq!(net.switch.port_config(PortId(9)), None);
+}
+
+#[test]
+fn a_flood_copies_and_the_last_port_gets_the_original() {
+    let mut net = Net::new(4);
+    assert_eq!(net.give(0, &frame(mac(1), MacAddr::BROADCAST)).len(), 3);
+    assert_eq!((net.out.counts().made(), net.out.counts().sent()), (2, 3));
+    let mut alone = Net::new(1);
+    let only = frame(mac(1), MacAddr::BROADCAST);
+    assert_eq!(alone.dropped(0, &only), Some(DropReason::NoDestination));
+}
+
+#[test]
+fn what_finds_no_buffer_is_counted_where_it_should_have_gone() {
+    let mut net = Net::new(4);
+    let config = PoolConfig { small_limit: 2, large_limit: 0, ..PoolConfig::default() };
+    net.out = Outbox::with_limit(Pool::new(config), 1);
+    net.received = 0;
+    assert_eq!(net.ports(0, &frame(mac(1), MacAddr::BROADCAST)), [1]);
+    let drops = |port| {
+        let counters = net.switch.counters(PortId(port)).unwrap();
+        (counters.egress_frames, counters.egress_drops().collect::<Vec<_>>())
+    };
+    assert_eq!(drops(1), (1, vec![]));
+    assert_eq!(drops(2), (0, vec![(DropReason::NoBuffer, 1)]));
+    assert_eq!(drops(3), (0, vec![(DropReason::OutboxFull, 1)]));
+}

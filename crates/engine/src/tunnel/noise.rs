@@ -1,0 +1,206 @@
+//! The symmetric half of the handshake: BLAKE2s, HMAC, HKDF, ChaCha20-Poly1305.
+//!
+//! Source: Perrin, "The Noise Protocol Framework", revision 34, 5.2; NDSS 2017, 5.4.
+
+use blake2::{Blake2s256, Digest};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::KEY_LEN;
+
+/// The length of an authentication tag.
+pub(super) const TAG_LEN: usize = 16;
+
+/// What a hash gives.
+pub(super) type Hash = [u8; 32];
+
+/// The key of an AEAD or a MAC; its memory is cleared when it goes.
+pub(super) type Key = Zeroizing<[u8; KEY_LEN]>;
+
+const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
+const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
+
+/// HASH of the pieces one after another.
+pub(super) fn hash(pieces: &[&[u8]]) -> Hash {
+    let mut state = Blake2s256::new();
+    for piece in pieces {
+        state.update(piece);
+    }
+    state.finalize().into()
+}
+
+/// HMAC (RFC 2104) with BLAKE2s; the key is no longer than a block.
+fn hmac(key: &Hash, pieces: &[&[u8]]) -> Key {
+    const BLOCK: usize = 64;
+    let mut pad = Zeroizing::new([0x36; BLOCK]);
+    pad.iter_mut().zip(key).for_each(|(pad, key)| *pad ^= key);
+    let mut inner = Blake2s256::new();
+    inner.update(pad.as_slice());
+    for piece in pieces {
+        inner.update(piece);
+    }
+    let inner: Key = Zeroizing::new(inner.finalize().into());
+    pad.iter_mut().for_each(|byte| *byte ^= 0x36 ^ 0x5c);
+    Zeroizing::new(hash(&[pad.as_slice(), inner.as_slice()]))
+}
+
+/// `KDF_n`: `N` keys from a key and an input (RFC 5869 without info).
+pub(super) fn kdf<const N: usize>(key: &Hash, input: &[u8]) -> [Key; N] {
+    let secret = hmac(key, &[input]);
+    let mut last: Key = Zeroizing::default();
+    let mut count = 0_u8;
+    core::array::from_fn(|_| {
+        count = count.wrapping_add(1);
+        let before: &[u8] = if count == 1 { &[] } else { last.as_slice() };
+        let next = hmac(&secret, &[before, &[count]]);
+        last = next.clone();
+        next
+    })
+}
+
+/// The key as the AEAD wants it.
+pub(super) fn aead_key(key: &[u8; KEY_LEN]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("a ChaCha20 key has 32 bytes"))
+}
+
+/// The nonce of a counter: four bytes of zero and the counter, little endian (NDSS 2017, 5.4.6).
+pub(super) fn nonce(counter: u64) -> Nonce {
+    let [a, b, c, d, e, f, g, h] = counter.to_le_bytes();
+    Nonce::assume_unique_for_key([0, 0, 0, 0, a, b, c, d, e, f, g, h])
+}
+
+/// The chaining key and the hash of a handshake under way; cleared when it goes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(super) struct Symmetric {
+    chaining: Hash,
+    hash: Hash,
+}
+
+impl core::fmt::Debug for Symmetric {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Symmetric(..)")
+    }
+}
+
+impl Symmetric {
+    /// The start of a handshake with the responder whose static key this is (NDSS 2017, 5.4.2).
+    pub(super) fn new(responder: &[u8; KEY_LEN]) -> Self {
+        let chaining = hash(&[CONSTRUCTION]);
+        let identified = hash(&[&chaining, IDENTIFIER]);
+        Self { chaining, hash: hash(&[&identified, responder]) }
+    }
+
+    /// Mixes what both have seen into the hash.
+    pub(super) fn mix_hash(&mut self, data: &[u8]) {
+        self.hash = hash(&[&self.hash, data]);
+    }
+
+    /// Mixes a secret into the chaining key.
+    pub(super) fn mix_key(&mut self, secret: &[u8]) {
+        let [chaining] = kdf::<1>(&self.chaining, secret);
+        self.chaining = *chaining;
+    }
+
+    /// Mixes a secret into the chaining key and returns a key to encrypt with.
+    pub(super) fn mix_key_for_cipher(&mut self, secret: &[u8]) -> Key {
+        let [chaining, key] = kdf::<2>(&self.chaining, secret);
+        self.chaining = *chaining;
+        key
+    }
+
+    /// Mixes the preshared key into both and returns a key to encrypt with.
+    pub(super) fn mix_preshared(&mut self, preshared: &[u8; KEY_LEN]) -> Key {
+        let [chaining, temporary, key] = kdf::<3>(&self.chaining, preshared);
+        self.chaining = *chaining;
+        self.mix_hash(temporary.as_slice());
+        key
+    }
+
+    /// Writes `plain` encrypted and its tag to `out`, which is as long as both, and mixes it in.
+    pub(super) fn seal(&mut self, key: &Key, plain: &[u8], out: &mut [u8]) {
+        let Some((text, tag)) = out.split_at_mut_checked(plain.len()) else { return };
+        text.copy_from_slice(plain);
+        let sealed = aead_key(key)
+            .seal_in_place_separate_tag(nonce(0), Aad::from(&self.hash), text)
+            .expect("a field of a handshake is short");
+        tag.copy_from_slice(sealed.as_ref());
+        self.mix_hash(out);
+    }
+
+    /// Decrypts a field of `N` bytes and its tag and mixes it in; `None` if it does not authenticate.
+    pub(super) fn open<const N: usize>(
+        &mut self,
+        key: &Key,
+        text: &[u8; N],
+        tag: &[u8; TAG_LEN],
+    ) -> Option<[u8; N]> {
+        let mut plain = *text;
+        let opened = aead_key(key).open_in_place_separate_tag(
+            nonce(0),
+            Aad::from(&self.hash),
+            (*tag).into(),
+            &mut plain,
+            0..,
+        );
+        opened.ok()?;
+        self.hash = hash(&[&self.hash, text, tag]);
+        Some(plain)
+    }
+
+    /// The two keys of the session: first the one that the initiator sends with (NDSS 2017, 5.4.5).
+    pub(super) fn split(&self) -> [Key; 2] {
+        kdf::<2>(&self.chaining, &[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every implementation starts from, as they print it (boringtun `INITIAL_CHAIN_KEY`,
+    /// `INITIAL_CHAIN_HASH`; wireguard-go `InitialChainKey`).
+    #[test]
+    fn the_published_start() {
+        let chaining = hash(&[CONSTRUCTION]);
+        assert_eq!(
+            chaining,
+            [
+                96, 226, 109, 174, 243, 39, 239, 192, 46, 195, 53, 226, 160, 37, 210, 208, 22, 235,
+                66, 6, 248, 114, 119, 245, 45, 56, 209, 152, 139, 120, 205, 54
+            ]
+        );
+        assert_eq!(
+            hash(&[&chaining, IDENTIFIER]),
+            [
+                34, 17, 179, 97, 8, 26, 197, 102, 105, 18, 67, 219, 69, 138, 213, 50, 45, 156, 108,
+                102, 34, 147, 232, 183, 14, 225, 156, 101, 186, 7, 158, 243
+            ]
+        );
+    }
+
+    /// RFC 7693, appendix B.
+    #[test]
+    fn blake2s_of_abc() {
+        let hash = hash(&[b"a", b"bc"]);
+        assert_eq!(hash[..8], [0x50, 0x8c, 0x5e, 0x8c, 0x32, 0x7c, 0x14, 0xe2]);
+    }
+
+    /// RFC 8439, A.5: its nonce has no counter's form, so only the key schedule is compared.
+    #[test]
+    fn what_is_sealed_opens_once_and_only_unchanged() {
+        let mut ours = Symmetric::new(&[1; KEY_LEN]);
+        let mut theirs = ours.clone();
+        let key = ours.mix_key_for_cipher(b"secret");
+        let same = theirs.mix_key_for_cipher(b"secret");
+        let mut sealed = [0; 28];
+        ours.seal(&key, b"twelve bytes", &mut sealed);
+        let (text, tag) = sealed.split_at(12);
+        let (text, tag): ([u8; 12], [u8; 16]) = (text.try_into().unwrap(), tag.try_into().unwrap());
+        let mut changed = text;
+        changed[3] ^= 1;
+        assert!(theirs.clone().open(&same, &changed, &tag).is_none());
+        assert_eq!(theirs.open(&same, &text, &tag).as_ref(), Some(b"twelve bytes"));
+        assert_eq!(ours.hash, theirs.hash);
+        assert_eq!(ours.split(), theirs.split());
+    }
+}

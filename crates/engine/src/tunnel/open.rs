@@ -1,0 +1,426 @@
+//! From the network to a port: trains of data messages to packets and super-packets.
+//!
+//! A train is decrypted within its own buffer. While packets continue one another, each is decrypted
+//! to where its payload follows the one before, so joining them costs no copy:
+//!
+//! ```text
+//! before   | header | packet 0, encrypted | tag | header | packet 1, encrypted | tag | ...
+//! after             | headers | payload 0 | payload 1 | ...
+//!                              its headers ^ stood here for a moment: what they covered is put back
+//! ```
+
+use core::net::IpAddr;
+use core::ops::Range;
+
+use adit_packet::{Gso, Instant, Layer, PacketBuf};
+
+use super::join::{Candidate, Draft, HEADERS_MAX, network_in_frame};
+use super::message::{DATA_HEADER_LEN, DataHeader, Message};
+use super::peer::{Peer, count};
+use super::plain::{FRAME_HEADER_LEN, Plain};
+use super::shared::Shared;
+use super::{PeerMode, Tunnel, mss, source};
+use crate::{DropReason, Endpoint, Outbox, PortId};
+
+/// A train that is being decrypted.
+struct Inbox {
+    packet: PacketBuf,
+    /// What was decrypted last and may go on.
+    ready: Option<Ready>,
+    /// Whether a message was for us: a keepalive, a handshake.
+    absorbed: bool,
+    /// Why the last one that was dropped was.
+    why: DropReason,
+    /// The source that was last found to be allowed.
+    allowed: Option<(u32, IpAddr)>,
+    /// The peer of the last message: it is looked after when the train ends.
+    last: Option<u32>,
+}
+
+/// A packet or super-packet that lies ready in the train's buffer.
+#[derive(Clone, Copy)]
+struct Ready {
+    start: usize,
+    end: usize,
+    draft: Option<Draft>,
+    to: PortId,
+    peer: u32,
+}
+
+/// A message decrypted to `start..end`. What it covers of the packet before is in `covered`.
+struct Placed {
+    start: usize,
+    end: usize,
+    covered: [u8; HEADERS_MAX + FRAME_HEADER_LEN],
+    covered_len: usize,
+}
+
+impl Placed {
+    /// Puts back what was covered.
+    fn restore(&self, bytes: &mut [u8]) {
+        let from = self.covered.get(..self.covered_len).unwrap_or_default();
+        if let Some(to) = bytes.get_mut(self.start..self.start + from.len()) {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+impl Tunnel {
+    /// Takes a datagram or a train of them from the network.
+    pub(super) fn handle_network(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let len = packet.len();
+        let vnet = packet.meta.vnet;
+        let stride = match (vnet.gso, usize::from(vnet.gso_size)) {
+            (Gso::UdpL4, size) if size > 0 => size,
+            _ => len.max(1),
+        };
+        let mut inbox = Inbox {
+            packet,
+            ready: None,
+            absorbed: false,
+            why: DropReason::NotOurs,
+            allowed: None,
+            last: None,
+        };
+        for start in (0..len).step_by(stride) {
+            let range = start..len.min(start + stride);
+            if let Err(why) = self.handle_message(now, from, &mut inbox, range, out) {
+                inbox.why = why;
+            }
+        }
+        self.look_after(now, inbox.last, out);
+        let Inbox { mut packet, ready, absorbed, why, .. } = inbox;
+        if let Some(ready) = ready {
+            packet.advance(ready.start);
+            packet.truncate(ready.end - ready.start);
+            self.deliver(&ready, packet, out);
+        } else if absorbed {
+            out.absorb(packet);
+        } else {
+            out.discard(packet, why);
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        inbox: &mut Inbox,
+        range: Range<usize>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let bytes = inbox.packet.bytes().get(range.clone()).unwrap_or_default();
+        let result = match Message::parse(bytes) {
+            Some(Message::Data) => return self.handle_data(now, from, inbox, range, out),
+            Some(message) => self.handle_handshake(now, from, &message, out),
+            None => Err(DropReason::NotOurs),
+        };
+        match result {
+            Ok(()) => inbox.absorbed = true,
+            Err(why) => self.drops.note(why),
+        }
+        result
+    }
+
+    /// Decrypts a data message in its train (NDSS 2017, 5.4.6) and makes something of it.
+    fn handle_data(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        inbox: &mut Inbox,
+        range: Range<usize>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let bytes = inbox.packet.bytes().get(range.clone()).unwrap_or_default();
+        let header = DataHeader::parse(bytes);
+        let slot = header.and_then(|header| self.shared.peer_of(header.receiver));
+        let (Some(header), Some(slot)) = (header, slot) else {
+            self.drops.note(DropReason::NotOurs);
+            return Err(DropReason::NotOurs);
+        };
+        if inbox.last != Some(slot) {
+            self.look_after(now, inbox.last.replace(slot), out);
+        }
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
+        let opened = open(peer, shared, now, inbox, header, range.clone());
+        let result = match opened {
+            Ok(placed) => {
+                peer.bytes_received += count(range.len());
+                accept(peer, shared, now, from, header.receiver, out);
+                self.handle_plain(now, slot, inbox, placed, out)
+            }
+            Err(why) => Err(why),
+        };
+        if let (Err(why), Some((peer, _))) = (result, self.peer_mut(slot)) {
+            peer.drops.note(why);
+        }
+        result
+    }
+
+    /// Makes something of a decrypted message.
+    fn handle_plain(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        inbox: &mut Inbox,
+        placed: Placed,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let bytes = inbox.packet.bytes_mut();
+        let plain = Plain::parse(bytes.get(placed.start..placed.end).unwrap_or_default());
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
+        if !matches!(plain, Some(Plain::Keepalive | Plain::Control { .. })) {
+            peer.timers.received_data(now, &shared.config.timing);
+        }
+        match (plain, peer.config.mode) {
+            (Some(Plain::Keepalive), _) => {
+                placed.restore(bytes);
+                inbox.absorbed = true;
+                Ok(())
+            }
+            (Some(Plain::Packet { len }), PeerMode::Packets) => {
+                let to = shared.config.device;
+                let packet = placed.start..placed.start + len;
+                let allowed = self.is_allowed(slot, inbox, packet.clone());
+                match (allowed, to) {
+                    (true, Some(to)) => {
+                        self.take(slot, to, Layer::Packet, inbox, &placed, packet, out);
+                        Ok(())
+                    }
+                    (allowed, _) => {
+                        placed.restore(inbox.packet.bytes_mut());
+                        let why = if allowed {
+                            DropReason::NoDestination
+                        } else {
+                            DropReason::SourceNotAllowed
+                        };
+                        Err(why)
+                    }
+                }
+            }
+            (Some(Plain::Frame { end }), PeerMode::Frames(to)) => {
+                let frame = placed.start + FRAME_HEADER_LEN..placed.start + end;
+                self.take(slot, to, Layer::Frame, inbox, &placed, frame, out);
+                Ok(())
+            }
+            (Some(Plain::Fragment { end }), PeerMode::Frames(to)) => {
+                let piece = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
+                let whole = peer.reassembly.take(piece).and_then(|frame| {
+                    let mut packet = out.make(frame.len())?;
+                    // It has room for so many.
+                    let _ = packet.extend(frame);
+                    Some(packet)
+                });
+                placed.restore(bytes);
+                inbox.absorbed = true;
+                if let Some(frame) = whole {
+                    self.flush(inbox, out);
+                    let ready = Ready { start: 0, end: frame.len(), draft: None, to, peer: slot };
+                    self.deliver(&ready, frame, out);
+                }
+                Ok(())
+            }
+            (Some(Plain::Control { end }), _) => {
+                let mut control = [0; 16];
+                let len = (end - 1).min(control.len());
+                let from = placed.start + 1..placed.start + 1 + len;
+                control
+                    .iter_mut()
+                    .zip(bytes.get(from).unwrap_or_default())
+                    .for_each(|(to, from)| *to = *from);
+                placed.restore(bytes);
+                inbox.absorbed = true;
+                peer.handle_control(shared, now, control.get(..len).unwrap_or_default(), out);
+                Ok(())
+            }
+            _ => {
+                placed.restore(bytes);
+                Err(DropReason::Malformed)
+            }
+        }
+    }
+
+    /// Whether the packet's source is the peer's: the longest prefix that has it decides (NDSS 2017,
+    /// section 2), and not any prefix of the peer.
+    fn is_allowed(&self, slot: u32, inbox: &mut Inbox, packet: Range<usize>) -> bool {
+        let Some(source) = inbox.packet.bytes().get(packet).and_then(source) else { return false };
+        if inbox.allowed == Some((slot, source)) {
+            return true;
+        }
+        let allowed = self.allowed.owner(source) == Some(slot);
+        inbox.allowed = allowed.then_some((slot, source));
+        allowed
+    }
+
+    /// Joins a packet to the one before, or makes it the next one that may grow.
+    fn take(
+        &mut self,
+        slot: u32,
+        to: PortId,
+        layer: Layer,
+        inbox: &mut Inbox,
+        placed: &Placed,
+        packet: Range<usize>,
+        out: &mut Outbox,
+    ) {
+        let bytes = inbox.packet.bytes_mut();
+        let found = bytes.get(packet.clone()).unwrap_or_default();
+        let network = match layer {
+            Layer::Packet => Some(0),
+            Layer::Frame => network_in_frame(found),
+        };
+        let candidate = network
+            .filter(|_| self.shared.config.join)
+            .and_then(|network| Candidate::new(found, network));
+        if let (Some(ready), Some(candidate)) = (&mut inbox.ready, &candidate)
+            && ready.peer == slot
+            && let Some(draft) = &mut ready.draft
+            && let Some(before) = bytes.get(ready.start..ready.end)
+            && let Some(payload) = draft.take(before, found, candidate)
+        {
+            if placed.covered_len == 0 {
+                bytes.copy_within(packet.end - payload..packet.end, ready.end);
+            } else {
+                placed.restore(bytes);
+            }
+            ready.end += payload;
+            return;
+        }
+        let mut start = packet.start;
+        if placed.covered_len != 0
+            && let Some(ready) = &inbox.ready
+        {
+            start = ready.end;
+            bytes.copy_within(packet.clone(), start);
+            placed.restore(bytes);
+        }
+        self.flush(inbox, out);
+        let end = start + packet.len();
+        inbox.ready = Some(Ready { start, end, draft: candidate.map(Draft::new), to, peer: slot });
+    }
+
+    /// Sends what lies ready, in a buffer of its own: more is to come from this one.
+    fn flush(&mut self, inbox: &mut Inbox, out: &mut Outbox) {
+        let Some(ready) = inbox.ready.take() else { return };
+        let bytes = inbox.packet.bytes().get(ready.start..ready.end).unwrap_or_default();
+        match out.make(bytes.len()) {
+            Some(mut packet) => {
+                // It has room for so many.
+                let _ = packet.extend(bytes);
+                inbox.absorbed = true;
+                self.deliver(&ready, packet, out);
+            }
+            None => {
+                inbox.why = DropReason::NoBuffer;
+                if let Some((peer, _)) = self.peer_mut(ready.peer) {
+                    peer.drops.note(DropReason::NoBuffer);
+                }
+            }
+        }
+    }
+
+    /// Sends a packet to its port.
+    fn deliver(&mut self, ready: &Ready, mut packet: PacketBuf, out: &mut Outbox) {
+        packet.meta = adit_packet::Meta::default();
+        if let Some(draft) = &ready.draft {
+            packet.meta.vnet = draft.finish(packet.bytes_mut());
+        }
+        if let Some((peer, _)) = self.peer_mut(ready.peer)
+            && peer.config.clamp_mss
+        {
+            let layer = peer.layer();
+            let most = match layer {
+                Layer::Packet => peer.path.mtu().into(),
+                Layer::Frame => usize::from(peer.path.mtu()) - FRAME_HEADER_LEN,
+            };
+            mss::clamp(&mut packet, layer, most);
+        }
+        out.send(Endpoint::Port(ready.to), packet);
+    }
+
+    /// After a train of a peer's messages: asks for a new session if this one is ending, and plans.
+    fn look_after(&mut self, now: Instant, slot: Option<u32>, out: &mut Outbox) {
+        let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) else { return };
+        let timing = &shared.config.timing;
+        let asks = peer
+            .sessions
+            .current
+            .as_mut()
+            .filter(|session| !session.asked_late && session.is_ending(now, timing));
+        if let Some(session) = asks {
+            session.asked_late = true;
+            peer.want_session(shared, now, out);
+        }
+        peer.plan(shared);
+    }
+}
+
+/// Decrypts a message to where it can best go on from.
+fn open(
+    peer: &mut Peer,
+    shared: &Shared,
+    now: Instant,
+    inbox: &mut Inbox,
+    header: DataHeader,
+    range: Range<usize>,
+) -> Result<Placed, DropReason> {
+    let timing = &shared.config.timing;
+    let prefix = match peer.config.mode {
+        PeerMode::Packets => 0,
+        PeerMode::Frames(_) => FRAME_HEADER_LEN,
+    };
+    let slot = peer.slot;
+    let session = peer.sessions.by_index(header.receiver).ok_or(DropReason::NoSession)?;
+    // NDSS 2017, 6.2: neither too old nor with a counter too near its end.
+    if !session.is_alive(now, timing) || header.counter >= timing.reject_after_messages {
+        return Err(DropReason::NoSession);
+    }
+    if !session.window.is_new(header.counter) {
+        return Err(DropReason::Replayed);
+    }
+    let text = range.start + DATA_HEADER_LEN;
+    let ready = inbox.ready.as_ref().filter(|ready| ready.peer == slot);
+    // Its headers go over the end of the payload before, never over headers.
+    let over = ready.and_then(|ready| {
+        let headers = ready.draft.as_ref()?.header_len()?;
+        let covered = headers + prefix;
+        (ready.end - ready.start >= headers + covered).then_some((ready.end, covered))
+    });
+    let (start, covered_len) = over.map_or((text, 0), |(end, covered)| (end - covered, covered));
+    let mut placed =
+        Placed { start, end: start, covered: [0; HEADERS_MAX + FRAME_HEADER_LEN], covered_len };
+    let bytes = inbox.packet.bytes_mut();
+    let under = bytes.get(start..start + covered_len).unwrap_or_default();
+    placed.covered.iter_mut().zip(under).for_each(|(to, from)| *to = *from);
+    let buffer = bytes.get_mut(start..range.end).unwrap_or_default();
+    let Some(len) = session.recv.open(header.counter, buffer, text - start) else {
+        placed.restore(bytes);
+        return Err(DropReason::NotAuthentic);
+    };
+    placed.end = start + len;
+    session.window.note(header.counter);
+    Ok(placed)
+}
+
+/// A message authenticated: its sender is there, and it knows the session.
+fn accept(
+    peer: &mut Peer,
+    shared: &mut Shared,
+    now: Instant,
+    from: Endpoint,
+    index: u32,
+    out: &mut Outbox,
+) {
+    peer.heard(shared, now, from);
+    let (confirmed, gone) = peer.sessions.confirm(index);
+    shared.free([gone]);
+    if confirmed {
+        peer.connected(shared, now, out);
+    }
+}

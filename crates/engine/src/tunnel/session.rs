@@ -1,0 +1,268 @@
+//! One session: two keys, a counter, a replay window.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use adit_packet::Instant;
+use ring::aead::{Aad, LessSafeKey};
+
+use super::handshake::SessionKeys;
+use super::message::{DATA_HEADER_LEN, DataHeader};
+use super::noise::{TAG_LEN, aead_key, nonce};
+use super::replay::ReplayWindow;
+use super::{KEY_LEN, Timing};
+
+/// A key of a session. The cipher's own type does not clear its memory, so this writes another key
+/// over it when it goes.
+struct CipherKey(LessSafeKey);
+
+impl Drop for CipherKey {
+    fn drop(&mut self) {
+        self.0 = aead_key(&[0; KEY_LEN]);
+        // What is about to be freed need not be written, unless somebody looks at it.
+        core::hint::black_box(&self.0);
+    }
+}
+
+/// What is needed to send in a session: any thread may.
+pub(super) struct SendKey {
+    key: CipherKey,
+    their_index: u32,
+    counter: AtomicU64,
+}
+
+impl SendKey {
+    /// Takes `count` counters in a row, none of them `limit` or more; `None` if there are not so many
+    /// left. No counter is given twice (NDSS 2017, 5.4.6).
+    pub(super) fn reserve(&self, count: u64, limit: u64) -> Option<u64> {
+        let after = |first: u64| first.checked_add(count).filter(|&next| next <= limit);
+        self.counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after).ok()
+    }
+
+    /// How many counters were taken.
+    pub(super) fn used(&self) -> u64 {
+        self.counter.load(Ordering::Relaxed)
+    }
+
+    /// Makes `message` a data message: the header is written to its front, what follows is encrypted
+    /// in place, and the tag is written to its last bytes. `counter` was reserved for this one.
+    pub(super) fn seal(&self, counter: u64, message: &mut [u8]) {
+        let header = DataHeader { receiver: self.their_index, counter };
+        let Some((head, rest)) = message.split_first_chunk_mut::<DATA_HEADER_LEN>() else { return };
+        let Some((text, tag)) = rest.split_last_chunk_mut::<TAG_LEN>() else { return };
+        *head = header.to_bytes();
+        let sealed = self
+            .key
+            .0
+            .seal_in_place_separate_tag(nonce(counter), Aad::empty(), text)
+            .expect("a datagram is shorter than the cipher's 256 GiB");
+        tag.copy_from_slice(sealed.as_ref());
+    }
+}
+
+/// What is needed to decrypt in a session: any thread may. Whoever notes the counters is one.
+pub(super) struct RecvKey(CipherKey);
+
+impl RecvKey {
+    /// Decrypts what starts `skip` bytes into `buffer` and ends with it, the tag included, to the
+    /// front of `buffer`, and returns the length; `None` if it does not authenticate, and then the
+    /// buffer's contents are lost.
+    ///
+    /// So a packet can be moved while it is decrypted, at no cost.
+    pub(super) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
+        let opened = self.0.0.open_within(nonce(counter), Aad::empty(), buffer, skip..);
+        opened.ok().map(|plain| plain.len())
+    }
+}
+
+/// One session with a peer.
+pub(super) struct Session {
+    /// How we call it: what the peer writes to its messages.
+    pub(super) index: u32,
+    pub(super) send: Arc<SendKey>,
+    pub(super) recv: Arc<RecvKey>,
+    pub(super) window: ReplayWindow,
+    pub(super) born: Instant,
+    /// Whether we initiated it: only the initiator makes a new one in time (NDSS 2017, 6.2).
+    pub(super) initiator: bool,
+    /// Whether a new one was asked for because of what was received near the end.
+    pub(super) asked_late: bool,
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session")
+            .field("index", &self.index)
+            .field("born", &self.born)
+            .field("initiator", &self.initiator)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn new(now: Instant, keys: &SessionKeys, index: u32, initiator: bool) -> Self {
+        Self {
+            index,
+            send: Arc::new(SendKey {
+                key: CipherKey(aead_key(&keys.send)),
+                their_index: keys.their_index,
+                counter: AtomicU64::new(0),
+            }),
+            recv: Arc::new(RecvKey(CipherKey(aead_key(&keys.recv)))),
+            window: ReplayWindow::new(),
+            born: now,
+            initiator,
+            asked_late: false,
+        }
+    }
+
+    /// Whether packets may still be received in it (NDSS 2017, 6.2).
+    pub(super) fn is_alive(&self, now: Instant, timing: &Timing) -> bool {
+        now.since(self.born) < timing.reject_after_time
+    }
+
+    /// Whether packets may still be sent in it.
+    pub(super) fn can_send(&self, now: Instant, timing: &Timing) -> bool {
+        self.is_alive(now, timing) && self.send.used() < timing.reject_after_messages
+    }
+
+    /// Whether after sending a new session is to be made (NDSS 2017, 6.2): by count on either side,
+    /// by time on the initiator's alone, so that not both start at once.
+    pub(super) fn is_worn(&self, now: Instant, timing: &Timing) -> bool {
+        self.send.used() >= timing.rekey_after_messages
+            || self.initiator && now.since(self.born) >= timing.rekey_after_time
+    }
+
+    /// Whether after receiving a new session is to be made, because this one would end before who only
+    /// receives would send a keepalive and notice (NDSS 2017, 6.2).
+    pub(super) fn is_ending(&self, now: Instant, timing: &Timing) -> bool {
+        let rest = timing.keepalive_timeout + timing.rekey_timeout;
+        self.initiator && now.since(self.born) >= timing.reject_after_time.saturating_sub(rest)
+    }
+
+    /// Sets the counter of messages sent, for tests of its end.
+    #[cfg(test)]
+    pub(super) fn set_counter(&self, counter: u64) {
+        self.send.counter.store(counter, Ordering::Relaxed);
+    }
+}
+
+/// The sessions with one peer.
+///
+/// A responder may not send in a new session before the initiator did: until then the session is the
+/// `next` one. Packets of the one before may still be under way (NDSS 2017, 6.3).
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    pub(super) current: Option<Session>,
+    previous: Option<Session>,
+    next: Option<Session>,
+}
+
+impl Sessions {
+    /// Takes a session that we initiated: it is confirmed. Returns the index of one that ends by it.
+    pub(super) fn begin(&mut self, session: Session) -> [Option<u32>; 2] {
+        // A session that was never confirmed is newer than the current one.
+        let unconfirmed = self.next.take();
+        let current = self.current.replace(session);
+        let (kept, gone) = match unconfirmed {
+            Some(next) => (Some(next), current),
+            None => (current, None),
+        };
+        let before = core::mem::replace(&mut self.previous, kept);
+        [before, gone].map(|session| session.map(|session| session.index))
+    }
+
+    /// Takes a session that the peer initiated: it is not confirmed yet.
+    pub(super) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
+        let next = self.next.replace(session);
+        [next, self.previous.take()].map(|session| session.map(|session| session.index))
+    }
+
+    /// A message came in the session of that index: if it was the next one it is the current one now.
+    /// Returns whether it was, and the index of the session that ends by it.
+    pub(super) fn confirm(&mut self, index: u32) -> (bool, Option<u32>) {
+        let Some(next) = self.next.take_if(|next| next.index == index) else {
+            return (false, None);
+        };
+        let current = self.current.replace(next);
+        let gone = core::mem::replace(&mut self.previous, current);
+        (true, gone.map(|session| session.index))
+    }
+
+    /// The session of that index.
+    pub(super) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous]
+            .into_iter()
+            .flatten()
+            .find(|session| session.index == index)
+    }
+
+    /// Ends them all and returns their indices.
+    pub(super) fn clear(&mut self) -> [Option<u32>; 3] {
+        [self.current.take(), self.previous.take(), self.next.take()]
+            .map(|session| session.map(|session| session.index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn session(index: u32) -> Session {
+        let key = || Zeroizing::new([3; KEY_LEN]);
+        let keys = SessionKeys { send: key(), recv: key(), their_index: 9 };
+        Session::new(Instant::ZERO, &keys, index, true)
+    }
+
+    #[test]
+    fn counters_end_before_they_wrap() {
+        let session = session(1);
+        let limit = Timing::STANDARD.reject_after_messages;
+        assert_eq!(limit, u64::MAX - (1 << 13), "2^64 - 2^13 - 1");
+        session.set_counter(limit - 3);
+        assert!(session.can_send(Instant::ZERO, &Timing::STANDARD));
+        assert_eq!(session.send.reserve(2, limit), Some(limit - 3));
+        assert_eq!(session.send.reserve(2, limit), None, "one is left");
+        assert_eq!(session.send.reserve(1, limit), Some(limit - 1));
+        assert!(!session.can_send(Instant::ZERO, &Timing::STANDARD));
+        for _ in 0..10_000 {
+            assert_eq!(session.send.reserve(64, limit), None);
+        }
+        assert_eq!(session.send.used(), limit);
+    }
+
+    #[test]
+    fn a_message_is_moved_while_it_is_opened() {
+        let session = session(1);
+        let mut buffer = [0_u8; 200];
+        buffer[100 + 16..100 + 16 + 30].fill(7);
+        session.send.seal(5, &mut buffer[100..100 + 62]);
+        let header = DataHeader::parse(&buffer[100..162]).unwrap();
+        assert_eq!(header, DataHeader { receiver: 9, counter: 5 });
+        for target in [60, 99, 116] {
+            let mut copy = buffer;
+            let len = session.recv.open(5, &mut copy[target..162], 116 - target);
+            assert_eq!(len, Some(30));
+            assert_eq!(copy[target..target + 30], [7; 30]);
+            assert_eq!(copy[..60], buffer[..60]);
+        }
+        assert_eq!(session.recv.open(6, &mut buffer[116..162], 0), None);
+    }
+
+    #[test]
+    fn the_next_session_becomes_the_current_one_when_it_is_used() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.begin(session(1)), [None, None]);
+        assert_eq!(sessions.await_confirmation(session(2)), [None, None]);
+        assert_eq!(sessions.current.as_ref().unwrap().index, 1);
+        assert_eq!(sessions.confirm(1), (false, None));
+        assert_eq!(sessions.confirm(2), (true, None));
+        assert_eq!(sessions.current.as_ref().unwrap().index, 2);
+        assert!(sessions.by_index(1).is_some(), "what is under way still arrives");
+        assert_eq!(sessions.begin(session(3)), [Some(1), None]);
+        assert_eq!(sessions.await_confirmation(session(4)), [None, Some(2)]);
+        assert_eq!(sessions.begin(session(5)), [None, Some(3)]);
+        assert_eq!(sessions.clear(), [Some(5), Some(4), None]);
+    }
+}

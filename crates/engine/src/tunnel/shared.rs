@@ -1,0 +1,131 @@
+//! What all peers of a tunnel have in common.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
+
+use adit_packet::Instant;
+
+use super::cookie::CookieChecker;
+use super::handshake::Identity;
+use super::limiter::Limiter;
+use super::wakes::Wakes;
+use super::{PrivateKey, Random, Tai64n, TunnelConfig, TunnelEvent};
+
+/// What all peers of a tunnel have in common.
+pub(super) struct Shared {
+    pub(super) config: TunnelConfig,
+    pub(super) random: Random,
+    pub(super) us: Option<Us>,
+    pub(super) limiter: Limiter,
+    pub(super) wakes: Wakes,
+    /// Which peer each index of ours belongs to: of a handshake or of a session.
+    indices: BTreeMap<u32, u32>,
+    events: VecDeque<TunnelEvent>,
+    clock: Option<(Instant, Duration)>,
+    /// Packets that wait for handshakes, of all peers.
+    pub(super) queued: usize,
+}
+
+/// Our key and what follows from it.
+#[derive(Debug)]
+pub(super) struct Us {
+    pub(super) identity: Identity,
+    pub(super) checker: CookieChecker,
+}
+
+impl Us {
+    pub(super) fn new(private: PrivateKey) -> Self {
+        let identity = Identity::new(private);
+        Self { checker: CookieChecker::new(&identity.public), identity }
+    }
+}
+
+impl Shared {
+    /// Events that wait for the owner; when there are more the oldest are forgotten. Three for each of
+    /// 300 peers that come back at once.
+    const EVENTS_MAX: usize = 1024;
+
+    pub(super) fn new(config: TunnelConfig, random: Random) -> Self {
+        Self {
+            us: config.private_key.clone().map(Us::new),
+            limiter: Limiter::new(config.handshakes_per_second),
+            config,
+            random,
+            wakes: Wakes::default(),
+            indices: BTreeMap::new(),
+            events: VecDeque::new(),
+            clock: None,
+            queued: 0,
+        }
+    }
+
+    /// An index that is not in use and that nobody can foretell: one that counts would tell how many
+    /// peers there are (NDSS 2017, 5.4.2: "randomly").
+    pub(super) fn new_index(&mut self, peer: u32) -> u32 {
+        loop {
+            let mut bytes = [0; 4];
+            (self.random)(&mut bytes);
+            let index = u32::from_le_bytes(bytes);
+            if let alloc::collections::btree_map::Entry::Vacant(entry) = self.indices.entry(index) {
+                entry.insert(peer);
+                return index;
+            }
+        }
+    }
+
+    /// Gives indices back.
+    pub(super) fn free(&mut self, indices: impl IntoIterator<Item = Option<u32>>) {
+        for index in indices.into_iter().flatten() {
+            self.indices.remove(&index);
+        }
+    }
+
+    /// Whose index this is.
+    pub(super) fn peer_of(&self, index: u32) -> Option<u32> {
+        self.indices.get(&index).copied()
+    }
+
+    pub(super) fn event(&mut self, event: TunnelEvent) {
+        if self.events.len() >= Self::EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    pub(super) fn next_event(&mut self) -> Option<TunnelEvent> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn set_clock(&mut self, now: Instant, unix: Duration) {
+        self.clock = Some((now, unix));
+    }
+
+    /// A timestamp greater than all before, whatever the clock does (NDSS 2017, 5.1).
+    pub(super) fn timestamp(&mut self, now: Instant) -> Tai64n {
+        let unix = match self.clock {
+            Some((at, unix)) => unix.saturating_add(now.since(at)),
+            None => now.since_origin(),
+        };
+        let wanted = Tai64n::from_unix(unix);
+        let stamp = match self.config.last_timestamp {
+            Some(last) if wanted <= last => last.next(),
+            _ => wanted,
+        };
+        self.config.last_timestamp = Some(stamp);
+        stamp
+    }
+
+    /// A random time from 0 to the jitter: so that two peers do not try again at the same moment.
+    pub(super) fn jitter(&mut self) -> Duration {
+        let mut bytes = [0; 4];
+        (self.random)(&mut bytes);
+        let most = u64::try_from(self.config.timing.jitter.as_nanos()).unwrap_or(u64::MAX);
+        let part = u128::from(most) * u128::from(u32::from_le_bytes(bytes)) >> 32;
+        Duration::from_nanos(u64::try_from(part).unwrap_or(most))
+    }
+
+    #[cfg(test)]
+    pub(super) fn indices(&self) -> impl Iterator<Item = u32> + '_ {
+        self.indices.keys().copied()
+    }
+}

@@ -1,0 +1,326 @@
+use super::*;
+
+#[test]
+fn a_packet_makes_a_session_and_crosses() {
+    let mut net = Net::pair();
+    let packet = ipv4(0, 1420);
+    net.send(0, &packet);
+    assert_eq!(net.status(0).queued, 1);
+    net.run(millis(10));
+    assert_eq!(net.sides[1].packets(), [packet]);
+    let lens: Vec<_> = net.log.iter().map(|datagram| datagram.bytes.len()).collect();
+    assert_eq!(lens, [148, 92, 1452], "one round trip, then data padded no further than the MTU");
+    net.assert_passes(1);
+    for us in [0, 1] {
+        let status = net.status(us);
+        assert!(status.connected);
+        assert_eq!(status.endpoint, Some(net.sides[1 - us].at));
+        let connected = |event: &&TunnelEvent| matches!(event, TunnelEvent::Connected { .. });
+        assert_eq!(net.sides[us].events.iter().filter(connected).count(), 1);
+    }
+    assert_eq!(net.status(0).bytes_sent, net.status(1).bytes_received);
+    assert_eq!(net.status(1).bytes_sent, net.status(0).bytes_received);
+}
+
+#[test]
+fn lengths_are_padded_to_sixteen() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    for len in [20, 31, 32, 33, 1408, 1409, 1417, 1420] {
+        let start = net.log.len();
+        net.send(0, &ipv4(0, len));
+        net.run(millis(10));
+        let data = net.log[start].bytes.len() - 32;
+        assert_eq!(data, len.next_multiple_of(16).min(1420));
+        assert_eq!(net.sides[1].packets().last(), Some(&ipv4(0, len)));
+    }
+}
+
+#[test]
+fn handshakes_are_tried_again_and_given_up() {
+    let mut net = Net::pair();
+    net.rule = Box::new(|_| Fate::Drop);
+    net.send(0, &ipv4(0, 100));
+    net.run(seconds(200));
+    let times: Vec<_> = net.log.iter().map(|datagram| datagram.due).collect();
+    assert!((17..=19).contains(&times.len()), "90 s in steps of 5: {}", times.len());
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| (seconds(5)..=seconds(5) + millis(333)).contains(gap)));
+    assert!(gaps.windows(2).any(|pair| pair[0] != pair[1]), "with jitter");
+    assert_eq!(net.status(0).queued, 0);
+    assert_eq!(net.status(0).drops.count(DropReason::NoSession), 1);
+    let silent = |event: &&TunnelEvent| matches!(event, TunnelEvent::Silent { .. });
+    let silent = net.sides[0].events.iter().filter(silent).count();
+    assert!((4..=6).contains(&silent), "each 15 s or so: {silent}");
+
+    net.rule = Box::new(|_| Fate::Deliver);
+    net.assert_passes(0);
+}
+
+#[test]
+fn a_lost_response_costs_one_retry() {
+    let mut net = Net::pair();
+    let mut lost = false;
+    net.rule = Box::new(move |datagram| {
+        if datagram.bytes[0] == 2 && !core::mem::replace(&mut lost, true) {
+            return Fate::Drop;
+        }
+        Fate::Deliver
+    });
+    net.send(0, &ipv4(0, 100));
+    net.run(seconds(6));
+    assert_eq!(net.sides[1].packets().len(), 1);
+}
+
+#[test]
+fn sessions_are_renewed_in_time_by_the_initiator() {
+    let mut net = Net::pair();
+    for _ in 0..400 {
+        net.send(0, &ipv4(0, 100));
+        net.send(1, &ipv4(1, 100));
+        net.run(seconds(1));
+    }
+    assert_eq!(net.sides[0].packets().len(), 399, "the first one had nowhere to go");
+    assert_eq!(net.sides[1].packets().len(), 400, "none was lost");
+    assert_eq!(net.sent(0, 1), 4, "at 0, 120, 240 and 360 s");
+    assert!(net.log.iter().filter(|d| d.bytes[0] == 1).all(|d| d.from == net.sides[0].at));
+}
+
+#[test]
+fn who_only_receives_renews_late() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    let start = net.log.len();
+    for _ in 0..170 {
+        net.send(1, &ipv4(1, 100));
+        net.run(seconds(1));
+    }
+    assert_eq!(net.sent(start, 1), 1);
+    let initiation = net.log[start..].iter().find(|datagram| datagram.bytes[0] == 1).unwrap();
+    let age = initiation.due - (Instant::ZERO + seconds(100));
+    // Its keepalives count as sending: at 120 s it renews for that reason.
+    assert!((seconds(115)..seconds(135)).contains(&age), "{age:?}");
+    assert_eq!(net.sides[0].packets().len(), 170);
+}
+
+#[test]
+fn sessions_are_renewed_by_count() {
+    let timing = Timing { rekey_after_messages: 50, ..Timing::STANDARD };
+    let mut net = Net::pair_with(TunnelConfig { timing, ..TunnelConfig::default() }, |_| {});
+    for _ in 0..120 {
+        net.send(0, &ipv4(0, 100));
+        net.run(millis(200));
+    }
+    assert_eq!(net.sides[1].packets().len(), 120);
+    assert_eq!(net.sent(0, 1), 3);
+}
+
+#[test]
+fn nothing_is_sent_past_the_last_counter() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    let limit = Timing::STANDARD.reject_after_messages;
+    let peer = net.sides[0].tunnel.peers[0].as_ref().unwrap();
+    peer.sessions.current.as_ref().unwrap().set_counter(limit - 1);
+    net.rule = Box::new(|datagram| {
+        if datagram.bytes[0] == 4 { Fate::Deliver } else { Fate::Drop }
+    });
+    net.assert_passes(0);
+    let start = net.log.len();
+    for _ in 0..5 {
+        net.send(0, &ipv4(0, 100));
+    }
+    net.run(seconds(1));
+    assert_eq!(net.sent(start, 4), 0);
+    assert_eq!(net.status(0).queued, 5);
+    net.rule = Box::new(|_| Fate::Deliver);
+    net.run(seconds(6));
+    assert_eq!(net.sides[1].packets().len(), 2 + 5, "a new session took them");
+}
+
+/// 2^64 - 2^13 - 1 and greater ones are refused also when they are received.
+#[test]
+fn a_counter_past_the_limit_is_refused() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    let limit = Timing::STANDARD.reject_after_messages;
+    let peer = net.sides[0].tunnel.peers[0].as_ref().unwrap();
+    let send = alloc::sync::Arc::clone(&peer.sessions.current.as_ref().unwrap().send);
+    for (counter, arrives) in [(limit, false), (limit + 8192, false), (limit - 1, true)] {
+        let before = net.sides[1].packets().len();
+        let mut message = [&[0; 16][..], &ipv4(0, 48), &[0; 16]].concat();
+        send.seal(counter, &mut message);
+        let from = net.sides[0].at;
+        net.inject(1, from, &message, 0);
+        assert_eq!(net.sides[1].packets().len() - before, usize::from(arrives), "{counter}");
+    }
+}
+
+#[test]
+fn an_old_session_is_of_no_use() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    net.send(0, &ipv4(0, 60));
+    let recorded = net.wire.pop_back().unwrap();
+    net.now = net.now + seconds(181);
+    net.inject(1, recorded.from, &recorded.bytes, 0);
+    assert_eq!(net.sides[1].packets().len(), 1);
+    assert_eq!(net.status(1).drops.count(DropReason::NoSession), 1);
+    assert!(!net.status(0).connected);
+    net.assert_passes(0);
+}
+
+#[test]
+fn sessions_are_forgotten_after_three_lifetimes() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    net.run(seconds(539));
+    assert_eq!(net.sides[0].tunnel.shared.indices().count(), 1);
+    net.run(seconds(2));
+    for side in &net.sides {
+        assert_eq!(side.tunnel.shared.indices().count(), 0);
+        assert_eq!(side.tunnel.next_timeout(), None, "nothing is left to wait for");
+    }
+}
+
+#[test]
+fn both_may_start_at_once() {
+    let mut net = Net::pair_with(TunnelConfig::default(), |_| {});
+    let (at, key) = (net.sides[0].at, net.peer_of(1));
+    net.sides[1].tunnel.set_endpoint(net.now, &key, at);
+    net.send(0, &ipv4(0, 100));
+    net.send(1, &ipv4(1, 100));
+    net.run(millis(100));
+    assert_eq!((net.sides[0].packets().len(), net.sides[1].packets().len()), (1, 1));
+    for _ in 0..20 {
+        net.assert_passes(0);
+        net.assert_passes(1);
+    }
+}
+
+#[test]
+fn a_preshared_key_must_be_the_same() {
+    let with = |seed: Option<u8>| seed.map(|seed| PresharedKey::from_bytes([seed; KEY_LEN]));
+    for (ours, theirs, agree) in
+        [(Some(1), Some(1), true), (Some(1), Some(2), false), (Some(1), None, false)]
+    {
+        let mut sides = [ours, theirs].into_iter();
+        let mut net = Net::pair_with(TunnelConfig::default(), |peer| {
+            peer.preshared_key = with(sides.next().flatten());
+        });
+        net.send(0, &ipv4(0, 100));
+        net.run(seconds(30));
+        assert_eq!(net.sides[1].packets().len(), usize::from(agree), "{ours:?} {theirs:?}");
+    }
+}
+
+#[test]
+fn a_peer_is_where_it_was_last_heard() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    for (count, at) in ["192.0.2.9:1000", "[2001:db8::9]:5", "192.0.2.9:7"].into_iter().enumerate() {
+        net.sides[0].at = udp(at);
+        net.assert_passes(0);
+        assert_eq!(net.status(1).endpoint, Some(udp(at)));
+        net.assert_passes(1);
+        let moved = |event: &&TunnelEvent| matches!(event, TunnelEvent::Moved { .. });
+        assert_eq!(net.sides[1].events.iter().filter(moved).count(), count + 2);
+    }
+}
+
+#[test]
+fn a_stream_is_an_endpoint_as_well() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    net.sides[0].at = Endpoint::Port(PortId(77));
+    net.send(0, &ipv4(0, 200));
+    let datagram = net.wire.pop_back().unwrap();
+    net.inject(1, Endpoint::Port(PortId(77)), &datagram.bytes, 0);
+    assert_eq!(net.status(1).endpoint, Some(Endpoint::Port(PortId(77))));
+    net.send(1, &ipv4(1, 100));
+    assert_eq!(net.sides[1].arrived.last().map(|(port, _)| *port), Some(PortId(77)));
+    net.sides[1].tunnel.forget_endpoint(Endpoint::Port(PortId(77)));
+    assert_eq!(net.status(1).endpoint, None);
+    net.send(1, &ipv4(1, 100));
+    assert_eq!(net.status(1).drops.count(DropReason::NoDestination), 1);
+}
+
+#[test]
+fn a_persistent_keepalive_keeps_the_way_open() {
+    let mut net = Net::pair_with(TunnelConfig::default(), |peer| {
+        peer.persistent_keepalive = peer.endpoint.map(|_| seconds(25));
+    });
+    net.run(seconds(600));
+    let keepalives = net.log.iter().filter(|d| d.bytes.len() == 32 && d.from == net.sides[0].at);
+    let count = keepalives.count();
+    assert!((20..=30).contains(&count), "{count}");
+    assert!(net.status(0).connected && net.status(1).connected);
+    net.assert_passes(1);
+}
+
+#[test]
+fn without_a_key_nothing_happens() {
+    let mut net = Net::pair();
+    let side = &mut net.sides[1];
+    side.tunnel.set_private_key(None, &mut side.out);
+    net.send(0, &ipv4(0, 100));
+    net.run(seconds(20));
+    assert!(net.log.iter().all(|datagram| datagram.from == net.sides[0].at));
+    let side = &mut net.sides[1];
+    side.tunnel.set_private_key(Some(key(2)), &mut side.out);
+    net.run(seconds(20));
+    assert_eq!(net.sides[1].packets().len(), 1);
+}
+
+#[test]
+fn a_changed_peer_keeps_its_session_and_the_others_theirs() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    let start = net.log.len();
+    let side = &mut net.sides[0];
+    let mut config = side.tunnel.peer_config(&key(2).public_key()).unwrap();
+    config.allowed_ips.push("10.9.0.0/16".parse().unwrap());
+    config.persistent_keepalive = Some(seconds(7));
+    side.tunnel.set_peer(net.now, config);
+    side.tunnel.set_peer(net.now, PeerConfig::new(key(3).public_key()));
+    net.assert_passes(0);
+    net.assert_passes(1);
+    let side = &mut net.sides[0];
+    assert!(side.tunnel.remove_peer(&key(3).public_key(), &mut side.out));
+    assert!(!side.tunnel.remove_peer(&key(3).public_key(), &mut side.out));
+    net.assert_passes(0);
+    assert_eq!(net.sent(start, 1), 0, "no new handshake");
+    assert_eq!(net.sides[0].tunnel.peers().len(), 1);
+}
+
+#[test]
+fn loss_and_disorder_are_borne() {
+    let mut net = Net::pair();
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    net.rule = Box::new(move |_| match rng.next_u32() % 10 {
+        0 => Fate::Drop,
+        1..4 => Fate::Late(millis(u64::from(rng.next_u32() % 50))),
+        _ => Fate::Deliver,
+    });
+    for _ in 0..3000 {
+        net.send(0, &ipv4(0, 100));
+        net.run(millis(100));
+    }
+    let arrived = net.sides[1].packets().len();
+    assert!((2600..=2800).contains(&arrived), "{arrived}");
+    let status = net.status(1);
+    assert_eq!(status.drops.iter().count(), 0, "{:?}", status.drops);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = || {
+        let mut net = Net::pair();
+        for _ in 0..200 {
+            net.send(0, &ipv4(0, 100));
+            net.run(seconds(1));
+        }
+        net.log.into_iter().map(|datagram| (datagram.due, datagram.bytes)).collect::<Vec<_>>()
+    };
+    assert!(run() == run());
+}
