@@ -337,7 +337,7 @@ impl Tunnel {
             let layer = peer.layer();
             let most = match layer {
                 Layer::Packet => peer.path.mtu().into(),
-                Layer::Frame => usize::from(peer.path.mtu()) - FRAME_HEADER_LEN,
+                Layer::Frame => usize::from(peer.path.mtu()).saturating_sub(FRAME_HEADER_LEN),
             };
             mss::clamp(&mut packet, layer, most);
         }

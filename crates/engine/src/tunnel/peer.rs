@@ -282,7 +282,7 @@ impl Peer {
     /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
     pub(super) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
         self.last_authentic = Some(now);
-        self.timers.received(now, self.config.persistent_keepalive);
+        self.timers.received();
         if self.endpoint != Some(from) {
             let before = self.endpoint.replace(from);
             let peer = self.config.public_key;
@@ -346,7 +346,6 @@ impl Peer {
         let next = [self.timers.next(), self.path.next_timeout()].into_iter().flatten().min();
         shared.wakes.plan(self.slot, &mut self.planned, next);
     }
-
 
     pub(super) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {
         PeerStatus {

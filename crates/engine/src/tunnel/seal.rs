@@ -54,7 +54,7 @@ impl Peer {
         };
         let layer = self.layer();
         if self.config.clamp_mss {
-            mss::clamp(&mut packet, layer, way.max - way.prefix);
+            mss::clamp(&mut packet, layer, way.max.saturating_sub(way.prefix));
         }
         let sent = if packet.meta.vnet.is_super_packet() {
             self.send_super(&way, layer, packet, out)

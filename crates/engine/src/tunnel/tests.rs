@@ -18,6 +18,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::*;
 
 mod data;
+mod foreign;
 mod frames;
 mod handshake;
 mod hostile;
@@ -60,8 +61,7 @@ struct Side {
 
 impl Side {
     fn new(seed: u8, at: &str, config: TunnelConfig) -> Self {
-        let config =
-            TunnelConfig { private_key: Some(key(seed)), device: Some(DEVICE), ..config };
+        let config = TunnelConfig { private_key: Some(key(seed)), device: Some(DEVICE), ..config };
         let mut tunnel = Tunnel::new(config, random(seed.into()));
         tunnel.set_wall_clock(Instant::ZERO, seconds(1_700_000_000));
         let out = Outbox::new(Pool::new(PoolConfig::default()));
@@ -153,10 +153,8 @@ impl Net {
         ]);
         for (us, them) in [(0, 1), (1, 0)] {
             let mut peer = PeerConfig::new(net.sides[them].key());
-            peer.allowed_ips = vec![
-                format_prefix(them),
-                Prefix::new("2001:db8::".parse().unwrap(), 32).unwrap(),
-            ];
+            peer.allowed_ips =
+                vec![format_prefix(them), Prefix::new("2001:db8::".parse().unwrap(), 32).unwrap()];
             peer.endpoint = (us == 0).then_some(net.sides[them].at);
             peer.extensions = false;
             set(&mut peer);
@@ -336,8 +334,8 @@ fn tcp_super(
         checksum: 0,
         urgent: 0,
     };
-    let mut bytes = [&ip.to_bytes()[..], &tcp.to_bytes(12), &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]]
-        .concat();
+    let mut bytes =
+        [&ip.to_bytes()[..], &tcp.to_bytes(12), &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]].concat();
     bytes.extend((0..=250).cycle().skip(usize::try_from(sequence % 251).unwrap()).take(len));
     let pseudo = Sum::pseudo_v4(from, to, 6, u16::try_from(32 + len).unwrap());
     bytes[36..38].copy_from_slice(&pseudo.fold().to_be_bytes());

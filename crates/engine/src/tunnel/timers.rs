@@ -13,7 +13,7 @@ use super::Timing;
 /// | `retry`      | an initiation was sent                          | a response came            | initiate again, or give up |
 /// | `keepalive`  | data came, and it is not set                    | anything was sent          | send a keepalive |
 /// | `answer`     | data was sent, and it is not set                | anything authentic came    | initiate: nothing comes back |
-/// | `persistent` | anything was sent or authentic came, if wanted  |                            | send a keepalive |
+/// | `persistent` | anything was sent, if wanted                    |                            | send a keepalive |
 /// | `forget`     | a session began                                 |                            | end all sessions |
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timers {
@@ -57,7 +57,10 @@ impl Timers {
     pub(super) fn sent(&mut self, now: Instant, persistent: Option<Duration>) {
         self.keepalive = None;
         self.keepalive_again = false;
-        self.traversed(now, persistent);
+        // What is received does not count: it is what we send that keeps a NAT's mapping.
+        if let Some(interval) = persistent {
+            self.persistent = Some(now + interval);
+        }
     }
 
     /// Data was sent, not only a keepalive: an answer is expected, be it a keepalive.
@@ -68,9 +71,8 @@ impl Timers {
     }
 
     /// Any message came that authenticated.
-    pub(super) fn received(&mut self, now: Instant, persistent: Option<Duration>) {
+    pub(super) const fn received(&mut self) {
         self.answer = None;
-        self.traversed(now, persistent);
     }
 
     /// Data came, not only a keepalive: the peer expects an answer.
@@ -93,12 +95,6 @@ impl Timers {
     pub(super) fn completed(&mut self) {
         self.retry = None;
         self.attempt = None;
-    }
-
-    fn traversed(&mut self, now: Instant, persistent: Option<Duration>) {
-        if let Some(interval) = persistent {
-            self.persistent = Some(now + interval);
-        }
     }
 }
 

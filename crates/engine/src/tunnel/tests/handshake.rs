@@ -122,9 +122,7 @@ fn nothing_is_sent_past_the_last_counter() {
     let limit = Timing::STANDARD.reject_after_messages;
     let peer = net.sides[0].tunnel.peers[0].as_ref().unwrap();
     peer.sessions.current.as_ref().unwrap().set_counter(limit - 1);
-    net.rule = Box::new(|datagram| {
-        if datagram.bytes[0] == 4 { Fate::Deliver } else { Fate::Drop }
-    });
+    net.rule = Box::new(|datagram| if datagram.bytes[0] == 4 { Fate::Deliver } else { Fate::Drop });
     net.assert_passes(0);
     let start = net.log.len();
     for _ in 0..5 {
@@ -218,7 +216,8 @@ fn a_preshared_key_must_be_the_same() {
 fn a_peer_is_where_it_was_last_heard() {
     let mut net = Net::pair();
     net.assert_passes(0);
-    for (count, at) in ["192.0.2.9:1000", "[2001:db8::9]:5", "192.0.2.9:7"].into_iter().enumerate() {
+    for (count, at) in ["192.0.2.9:1000", "[2001:db8::9]:5", "192.0.2.9:7"].into_iter().enumerate()
+    {
         net.sides[0].at = udp(at);
         net.assert_passes(0);
         assert_eq!(net.status(1).endpoint, Some(udp(at)));

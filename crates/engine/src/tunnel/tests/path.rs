@@ -1,1 +1,124 @@
+//! How long a packet may be.
+
 use super::*;
+use adit_packet::{Icmp, Ipv4, icmp};
+
+/// Two of our own, and a path that carries datagrams of at most `limit`.
+fn narrow(limit: usize) -> Net {
+    let mut net = Net::pair_with(TunnelConfig::default(), |peer| peer.extensions = true);
+    net.rule = rule(limit);
+    net.send(0, &ipv4(0, 100));
+    net.run(seconds(60));
+    net
+}
+
+fn rule(limit: usize) -> Rule {
+    Box::new(move |datagram| {
+        let size = usize::from(datagram.gso_size);
+        let longest = if size == 0 { datagram.bytes.len() } else { size };
+        if longest > limit { Fate::Drop } else { Fate::Deliver }
+    })
+}
+
+#[test]
+fn the_path_is_found() {
+    for (limit, least) in
+        [(1500, 1420), (1452, 1420), (1451, 1404), (1400, 1353), (1280, 1233), (1232, 1200)]
+    {
+        let net = narrow(limit);
+        for us in [0, 1] {
+            let mtu = usize::from(net.status(us).path_mtu);
+            assert!(mtu <= limit - 32 && mtu >= least, "{limit}: {mtu}");
+        }
+    }
+}
+
+#[test]
+fn a_black_hole_is_noticed_and_its_end_as_well() {
+    let mut net = narrow(1500);
+    assert_eq!(net.status(0).path_mtu, 1420);
+    net.rule = rule(1300);
+    for _ in 0..700 {
+        net.send(0, &ipv4(0, 100));
+        net.run(seconds(1));
+    }
+    let mtu = net.status(0).path_mtu;
+    assert!((1252..=1268).contains(&mtu), "{mtu}");
+    net.rule = rule(1500);
+    for _ in 0..700 {
+        net.send(0, &ipv4(0, 100));
+        net.run(seconds(1));
+    }
+    assert_eq!(net.status(0).path_mtu, 1420);
+}
+
+#[test]
+fn who_sends_too_much_is_told() {
+    let mut net = narrow(1400);
+    let mtu = net.status(0).path_mtu;
+    let start = net.sides[0].arrived.len();
+    net.send(0, &ipv4(0, 1420));
+    let (port, answer) = &net.sides[0].arrived[start];
+    assert_eq!(*port, DEVICE);
+    let ip = Ipv4::parse(answer.bytes()).unwrap();
+    assert_eq!(Icmp::parse(ip.payload()).unwrap().header().mtu_v4(), Some(mtu));
+    assert!(icmp::has_valid_checksum_v4(ip.payload()));
+    assert_eq!(net.status(0).drops.count(DropReason::TooBig), 1);
+    // What fits crosses, and TCP is cut to fit.
+    let before = net.sides[1].packets().len();
+    net.send(0, &ipv4(0, mtu.into()));
+    let (bytes, vnet) = tcp_super(inside(0), inside(1), 1, 30_000, 1368);
+    net.send_from(0, DEVICE, &bytes, vnet);
+    net.run(millis(10));
+    let packets = net.sides[1].packets();
+    let payload: Vec<u8> =
+        packets[before + 1..].iter().flat_map(|packet| packet[52..].to_vec()).collect();
+    assert_eq!(payload, bytes[52..]);
+}
+
+#[test]
+fn the_network_tells_what_it_refused() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    let at = net.sides[1].at;
+    net.sides[0].tunnel.path_mtu_hint(net.now, at, 1300);
+    assert_eq!(net.status(0).path_mtu, 1268);
+    net.sides[0].tunnel.path_mtu_hint(net.now, at, 1400);
+    assert_eq!(net.status(0).path_mtu, 1268, "it is not raised so");
+    net.sides[0].tunnel.path_mtu_hint(net.now, at, 5);
+    assert_eq!(net.status(0).path_mtu, 516, "nor lowered beyond reason");
+    let events = net.sides[0].tunnel.poll_event();
+    assert!(matches!(events, Some(TunnelEvent::PathMtu { mtu: 1268, .. })), "{events:?}");
+}
+
+#[test]
+fn who_moves_is_measured_anew() {
+    let mut net = narrow(1300);
+    assert!(net.status(1).path_mtu < 1300);
+    net.rule = rule(1500);
+    net.sides[0].at = udp("198.51.100.1:1");
+    net.send(0, &ipv4(0, 100));
+    net.run(seconds(10));
+    assert_eq!(net.status(1).path_mtu, 1420);
+}
+
+#[test]
+fn a_foreign_peer_is_asked_three_times_and_not_again() {
+    let timing = Timing::STANDARD.faster(10);
+    let mut first = true;
+    let config = TunnelConfig { timing, ..TunnelConfig::default() };
+    let mut net = Net::pair_with(config, |peer| {
+        peer.extensions = core::mem::take(&mut first);
+    });
+    let mut lens = std::collections::BTreeMap::new();
+    for _ in 0..1000 {
+        net.send(0, &ipv4(0, 100));
+        net.run(millis(100));
+    }
+    for datagram in net.log.iter().filter(|datagram| datagram.from == net.sides[0].at) {
+        *lens.entry(datagram.bytes.len()).or_insert(0) += 1;
+    }
+    assert_eq!(lens.get(&48), Some(&3), "{lens:?}");
+    assert!(!net.status(0).extensions);
+    assert_eq!(net.status(0).path_mtu, 1420);
+}
