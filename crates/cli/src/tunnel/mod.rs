@@ -1,18 +1,27 @@
 //! What `adit tunnel` runs: configurations, keys, the socket that `wg` speaks to, and the loop.
 //!
-//! ```text
-//! keys     private, public and preshared keys      secret   where they are read from
-//! config   what a tunnel is to be: plain data      values   the words of a configuration, parsed
-//! conf     the files of wg-quick                   uapi     the text protocol of `wg`
-//! ```
+//! | file | what |
+//! |---|---|
+//! | `config`, `values` | what a tunnel is to be: plain data, and its words parsed |
+//! | `conf`, `toml`, `load`, `hide` | files of `wg-quick`, files in TOML, both read and checked; no key is told |
+//! | `keys`, `secret` | keys as text, and where they are read from |
+//! | `setup`, `program` | device, addresses, routes, rules; hooks and name servers |
+//! | `names` | endpoints that have a name |
+//! | `up`, `daemon`, `state` | start and end, what is done beside packets, how it is |
+//! | `uapi` | the text protocol and the socket of `wg` |
 
 pub(crate) mod conf;
 pub(crate) mod config;
-pub(crate) mod hide;
+pub(crate) mod daemon;
+mod hide;
 pub(crate) mod keys;
 pub(crate) mod load;
+mod names;
+mod program;
 pub(crate) mod secret;
-pub(crate) mod setup;
-pub(crate) mod toml;
-pub(crate) mod uapi;
-pub(crate) mod values;
+mod setup;
+pub(crate) mod state;
+mod toml;
+mod uapi;
+pub(crate) mod up;
+mod values;

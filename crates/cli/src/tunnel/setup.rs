@@ -201,7 +201,7 @@ impl Plan {
             options = options.mtu(self.mtu).txqueuelen(TXQUEUELEN);
         }
         let device = options.open()?;
-        let mut applied = Applied { netns, ..Applied::default() };
+        let mut applied = Applied { netns, is_ours: device.created(), ..Applied::default() };
         match self.apply_to(&device, &mut applied) {
             Ok(()) => Ok((device, applied)),
             Err(error) => {
@@ -211,8 +211,7 @@ impl Plan {
         }
     }
 
-    fn apply_to(&self, device: &Device, applied: &mut Applied) -> Result<()> {
-        applied.is_ours = device.created();
+    fn apply_to(&self, device: &Link, applied: &mut Applied) -> Result<()> {
         let have = device.addresses()?;
         for address in &self.addresses {
             if have.iter().any(|known| known.local == *address) {
@@ -233,7 +232,7 @@ impl Plan {
         self.add_rules(applied)
     }
 
-    fn add_routes(&self, device: &Device, applied: &mut Applied) -> Result<()> {
+    fn add_routes(&self, device: &Link, applied: &mut Applied) -> Result<()> {
         let index = device.index()?;
         let have = open(applied.netns.as_ref())?.routes(None).unwrap_or_default();
         for route in &self.routes {
@@ -289,7 +288,7 @@ pub(crate) struct Applied {
 
 impl Applied {
     /// Takes back what was done; goes on after failures, for the rest is still to be taken back.
-    pub(crate) fn undo(&self, device: &Device) -> Vec<String> {
+    pub(crate) fn undo(&self, device: &Link) -> Vec<String> {
         let mut failures = Vec::new();
         self.delete_rules(&self.rules, &mut failures);
         if !self.is_ours {
@@ -328,7 +327,7 @@ impl Applied {
     ///
     /// # Errors
     /// The first that failed; what comes after it is not done.
-    pub(crate) fn change(&mut self, device: &Device, from: &Plan, to: &Plan) -> Result<()> {
+    pub(crate) fn change(&mut self, device: &Link, from: &Plan, to: &Plan) -> Result<()> {
         if from.mtu != to.mtu {
             device.set_mtu(to.mtu)?;
         }
