@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How exact emulated links are: one-way delay between two namespaces beside what was asked for, through
-# adit netem and VDE's wirefilter, and a bare veth for what measuring costs, in turns, in one table.
+# adit netem and VDE's wirefilter, and a bare veth for what measuring costs, in turns, in one table. Then
+# what adit's loss and rate are beside what was asked for.
 #
 #   bench/netem.sh [--rounds N] [--peers veth,adit,wirefilter] [--delays 1000,20000]
 #

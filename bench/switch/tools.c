@@ -5,6 +5,7 @@
  *   tools recv IDLE_MS               counts them until none came for so long: received, seconds
  *   tools late ADDRESS COUNT GAP_US  datagrams of 200 bytes with the time at which they were sent
  *   tools delays COUNT               prints how long each of those took, in nanoseconds
+ *   tools times IDLE_MS              prints when each datagram came, in nanoseconds, as recv
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -196,6 +197,25 @@ static void delays(long count)
 	}
 }
 
+static void times(int idle)
+{
+	static char data[2048];
+	/* Printing meanwhile would be late for the next. */
+	static uint64_t at[2000000];
+	size_t count = 0;
+	int fd = bound();
+
+	while (count < sizeof at / sizeof *at) {
+		struct pollfd ready = { fd, POLLIN, 0 };
+		if (poll(&ready, 1, count ? idle : 10000) <= 0)
+			break;
+		if (recv(fd, data, sizeof data, 0) > 0)
+			at[count++] = now();
+	}
+	for (size_t i = 0; i < count; i++)
+		printf("%lu\n", at[i]);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -210,6 +230,8 @@ int main(int argc, char **argv)
 		late(argv[2], atol(argv[3]), (uint64_t)atol(argv[4]));
 	else if (!strcmp(what, "delays") && argc == 3)
 		delays(atol(argv[2]));
+	else if (!strcmp(what, "times") && argc == 3)
+		times(atoi(argv[2]));
 	else
 		return 2;
 	return 0;

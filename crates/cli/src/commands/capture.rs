@@ -280,7 +280,8 @@ impl Args {
     }
 }
 
-fn writer() -> pcapng::Writer {
+/// Who writes a recording: this program on this machine.
+pub(crate) fn writer() -> pcapng::Writer {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     pcapng::Writer {
@@ -404,7 +405,8 @@ fn open_error(error: OpenError) -> Error {
     }
 }
 
-fn record_error(error: &RecordError) -> Error {
+/// A recording that cannot be written, as an error.
+pub(crate) fn record_error(error: &RecordError) -> Error {
     let message = with_source(error);
     let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let exit = if error.is_reader_gone() { Exit::BrokenPipe } else { Exit::Refused };

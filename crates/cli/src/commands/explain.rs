@@ -48,6 +48,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(capture::CATALOG)
         .chain(crate::config::CATALOG)
         .chain(crate::control::CATALOG)
+        .chain(crate::supervise::switch_api::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();
     all.sort_by_key(|entry| entry.code);

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod man;
 pub(crate) mod schema;
+pub(crate) mod switch;
 pub(crate) mod tunnel;
 pub(crate) mod tuntap;
 
@@ -86,6 +87,8 @@ enum Command {
     Man(man::Args),
     /// Print the JSON schema of an output
     Schema(schema::Args),
+    /// A learning switch of TAP devices, interfaces, QEMU guests and VXLAN
+    Switch(Box<switch::Args>),
     /// Show, record, filter and answer the packets of an interface
     Capture(Box<capture::Args>),
     /// Encrypted tunnels: WireGuard's protocol
@@ -105,6 +108,7 @@ impl Cli {
             Command::Completions(args) => args.run(context),
             Command::Man(args) => args.run(context),
             Command::Schema(args) => args.run(context),
+            Command::Switch(args) => args.run(context),
             Command::Capture(args) => args.run(context),
             Command::Tunnel(command) => command.run(context),
             Command::Bench(args) => args.run(context),

@@ -20,6 +20,8 @@
 //! The options of a port on the command line (`tap:a,vlan=10`) are read by the same functions: see
 //! [`Source::words`].
 
+pub(crate) mod lab;
+pub(crate) mod netem;
 pub(crate) mod port;
 mod problem;
 pub(crate) mod profile;

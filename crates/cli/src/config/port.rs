@@ -3,7 +3,7 @@
 use super::value::{Kind, boolean, integer, mac, one_of, parsed, text};
 use super::{Problems, Source, Table, Value, Wrong};
 use crate::config::profile::{self, Profiles};
-use crate::run::PortSpec;
+use crate::run::{PortKind, PortSpec};
 use adit_engine::switch::{
     GroupId, GuardConfig, IpPrefix, PortConfig, StormConfig, StormRate, TagKind, Trunk, VlanId,
     VlanMode, VlanSet,
@@ -56,7 +56,7 @@ impl WantedPort {
         }
         let rest = Rest::read(&mut table, PortConfig::default());
         table.finish();
-        Some(rest.into_port(text, PortSpec { rest: Vec::new(), ..spec? }))
+        Some(rest.into_port(text, PortSpec { rest: Vec::new(), ..spec? }, source))
     }
 
     /// Reads a `[[port]]` of a file, or an object of the control socket.
@@ -80,7 +80,7 @@ impl WantedPort {
         let rest = Rest::read(table, PortConfig::default());
         let whole = whole?;
         match text.parse::<PortSpec>() {
-            Ok(spec) if spec.rest.is_empty() => Some(rest.into_port(text, spec)),
+            Ok(spec) if spec.rest.is_empty() => Some(rest.into_port(text, spec, table.source())),
             Ok(spec) => {
                 let (key, _) = spec.rest.first().map(|(key, value)| (key.as_str(), value))?;
                 table.wrong(
@@ -187,7 +187,12 @@ impl Rest {
         Self { name, config, netem, mirror }
     }
 
-    fn into_port(self, text: String, spec: PortSpec) -> WantedPort {
+    fn into_port(self, text: String, mut spec: PortSpec, source: &Source) -> WantedPort {
+        match &mut spec.kind {
+            PortKind::Unix(unix) => unix.path = source.beside(&unix.path),
+            PortKind::Pcap(pcap) => pcap.path = source.beside(&pcap.path),
+            _ => {}
+        }
         let end = end_of_first_word(&text);
         let name = self.name.unwrap_or_else(|| text.get(..end).unwrap_or(&text).to_owned());
         let netem = match self.netem {
@@ -198,11 +203,11 @@ impl Rest {
     }
 }
 
-fn read_netem(table: &mut Table<'_>, value: &Value<'_>) -> Option<Netem> {
+fn read_netem<'a>(table: &Table<'a>, value: &Value<'a>) -> Option<Netem> {
     if value.as_text() == Some("none") {
         return Some(Netem::None);
     }
-    let profiles = profile::of_value(value, table.problems());
+    let profiles = profile::of_value("netem", value, table.problems());
     profiles.map(|profiles| Netem::Profiles(Box::new(profiles)))
 }
 

@@ -166,6 +166,11 @@ impl Source {
         Table::new(self, problems, String::new(), 0..0, entries)
     }
 
+    /// What somebody in the folder `folder` asks for at a control socket.
+    pub(crate) fn request(folder: &Path) -> Self {
+        Self { name: "request".to_owned(), path: folder.join("request"), text: String::new() }
+    }
+
     /// Reads a JSON object; there mistakes have no place but the name of their key.
     pub(crate) fn json<'a>(
         &'a self,

@@ -178,6 +178,19 @@ impl<'a> Table<'a> {
         self.problems.push(self.source, span, message, help.into());
     }
 
+    /// The keys and values as an object that [`Source::json`] reads: for options, whose values are
+    /// words.
+    pub(crate) fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let one = |entry: &Entry<'a>| {
+            let value = match &entry.value.kind {
+                Kind::Boolean(is) => (*is).into(),
+                _ => entry.value.plain().map_or(serde_json::Value::Null, Into::into),
+            };
+            (entry.key.clone().into_owned(), value)
+        };
+        self.entries.iter().map(one).collect()
+    }
+
     /// Tells of every key that was not asked for, and of those that are missing.
     pub(crate) fn finish(self) {
         let mut meant = Vec::new();

@@ -335,6 +335,29 @@ mod profiles {
     }
 
     #[test]
+    fn what_is_shown_of_a_profile_makes_the_same_again() {
+        let presets = ["lte", "starlink", "dsl", "geo"].map(|name| format!("preset={name}"));
+        let texts = [
+            "delay=20ms,jitter=5ms,loss=1%,rate=100mbit",
+            "delay=1500us,jitter=5ms,distribution=normal,correlation=25%,keep-order=false",
+            "ge-p=0.1%,ge-r=30%,ge-loss-bad=90%,corrupt=0.01%,duplicate=0.3%,mark-loss",
+            "loss=1%,loss-burst=5,reorder=2%,reorder-by=7,bit-errors=0.000001",
+            "rate=1.5mbit,queue=codel,queue-limit=64KiB,ecn,overhead=adsl",
+            "rate=1mbit,queue=fq-codel,fq-flows=16,queue-limit=50ms,outage=10s/1s/60s+90s/5s",
+            "limit-packets=1000,limit-bytes=1MiB,overhead=ethernet",
+        ];
+        for text in texts.map(str::to_owned).into_iter().chain(presets) {
+            let profile = read(&text).unwrap().a_to_b;
+            let shown = profile::to_json(&profile);
+            let words: Vec<String> = shown
+                .iter()
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))
+                .collect();
+            assert_eq!(read(&words.join(",")).unwrap().a_to_b, profile, "{text}: {words:?}");
+        }
+    }
+
+    #[test]
     fn a_change_leaves_the_rest_as_it_was() {
         let base = read("delay=20ms,jitter=5ms,loss=1%,rate=10mbit").unwrap();
         let now = read_onto("delay=50ms", base.clone()).unwrap();

@@ -26,7 +26,7 @@ mod tests;
 use crate::error::Entry;
 
 pub(crate) use client::{Client, Instance, instances};
-pub(crate) use http::{Method, Request, parse_any};
+pub(crate) use http::{Method, Request, escape, parse_any};
 pub(crate) use name::{Claim, Name};
 pub(crate) use notify::{Status, notify};
 pub(crate) use server::{Reply, Server};
@@ -37,8 +37,7 @@ const TAKEN: Entry = Entry {
     title: "a program of that name runs already",
     explanation: "Each switch, link and tunnel has a name, by which its control socket is found. A second \
                   one of the same name would take the devices of the first.",
-    remedy: "End the other one ('adit switch stop NAME', 'adit netem stop NAME'), or choose another \
-             --name.",
+    remedy: "End the other one ('adit switch stop', 'adit netem stop'), or choose another --name.",
 };
 
 /// Nobody listens.

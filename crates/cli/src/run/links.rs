@@ -37,7 +37,7 @@ impl<E: Engine> Runner<E> {
     /// Where that is not allowed, nothing is told but that it is gone.
     pub(super) fn follow_link(&mut self, id: PortId, was_up: bool) -> io::Result<()> {
         let Some((port, _)) = self.port(id) else { return Ok(()) };
-        let Some(Ok(netns)) = port.netns() else { return Ok(()) };
+        let Some(netns) = port.netns() else { return Ok(()) };
         let place = self.links.iter().position(|links| {
             links.as_ref().is_some_and(|links| links.netns.is_same(&netns).unwrap_or(false))
         });

@@ -21,16 +21,21 @@
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
 //! | `peers`, `reach` | UDP sockets by which an engine reaches peers |
-//! | `listener`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header` | formats: pure, bounded, fuzzed |
+//! | `mirror` | a file for copies of what passes |
+//! | `listener`, `shared`, `udp` | sockets that several ports share |
+//! | `framing`, `vxlan_header`, `recording` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
 
 mod clock;
+mod datagram;
 mod device;
 mod egress;
 mod event;
+mod framing;
 mod interface;
 mod links;
+mod listener;
+mod mirror;
 mod namespaces;
 mod netem;
 mod open;
@@ -38,12 +43,21 @@ mod peers;
 mod port;
 mod reach;
 mod reactor;
+mod recording;
+mod replay;
 mod runner;
 mod serve;
+mod shared;
 mod signals;
 mod spec;
+mod stream;
+mod udp;
+mod vxlan;
+mod vxlan_header;
 
+pub(crate) use clock::now;
 pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
+pub(crate) use listener::Listener;
 pub(crate) use netem::PortNetem;
 pub(crate) use open::Opened;
 pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets, path_mtu};

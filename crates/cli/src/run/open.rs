@@ -1,15 +1,25 @@
 //! What comes of the text of a port.
 
+use super::datagram::DatagramSocket;
 use super::device::DevicePort;
 use super::interface::InterfacePort;
+use super::listener::{ListenerKind, StreamListener, connect_unix};
+use super::mirror::MirrorPort;
 use super::port::Io;
-use super::spec::{DeviceSpec, InterfaceSpec};
-use super::{Port, PortKind, PortSpec};
+use super::replay::ReplayPort;
+use super::spec::{DeviceSpec, InterfaceSpec, PcapSpec, UnixRole, UnixSpec, VxlanSpec};
+use super::stream::StreamPort;
+use super::vxlan::VxlanPort;
+use super::{Listener, Port, PortKind, PortSpec};
 use crate::commands::open_netns;
 use crate::error::{Error, Result};
 use adit::netlink::HardwareType;
 use adit::{Create, DeviceOptions, Endian, Link, Mode, Netns, OffloadChoice, VnetFormat, VnetLen};
+use rustix::io::Errno;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// How many packets may wait for us at a device that we make: twice the kernel's 500, for a burst of
 /// 64 super-packets cut up for somebody is more than that.
@@ -20,6 +30,8 @@ const TXQUEUELEN: u32 = 1000;
 pub(crate) enum Opened {
     /// Ports; several are one group, no member of which forwards to another.
     Ports(Vec<Port>),
+    /// A socket at which guests appear.
+    Listener(Listener),
 }
 
 impl PortSpec {
@@ -31,7 +43,10 @@ impl PortSpec {
         match &self.kind {
             PortKind::Device(spec) => device(spec).map(|port| Opened::Ports(vec![port])),
             PortKind::Interface(spec) => interface(spec).map(|port| Opened::Ports(vec![port])),
-            _ => Err(Error::usage("this kind of port is not there yet")),
+            PortKind::Unix(spec) => unix(spec),
+            PortKind::Vxlan(spec) => Ok(Opened::Ports(vxlan(spec))),
+            PortKind::Stdio => stdio().map(|port| Opened::Ports(vec![port])),
+            PortKind::Pcap(spec) => pcap(spec).map(|port| Opened::Ports(vec![port])),
         }
     }
 }
@@ -50,6 +65,28 @@ impl Port {
         let name = format!("{kind}:{}", info.name);
         let port = DevicePort::new(device).map_err(|error| Error::io("use", &name, &error))?;
         Ok(Self::new(name, Some(info.mtu), Io::Device(Box::new(port))))
+    }
+
+    /// A port on a connected stream socket, with QEMU's framing.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub(crate) fn from_stream(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(name, None, Io::Stream(Box::new(StreamPort::socket(socket)?))))
+    }
+}
+
+impl Port {
+    /// A port that writes what is sent there to a pcapng file of Ethernet frames, of each at most
+    /// `snap_len` bytes; the file tells of `filter`.
+    ///
+    /// # Errors
+    /// What open(2) and write(2) say.
+    pub(crate) fn mirror(path: &Path, snap_len: u32, filter: Option<String>) -> Result<Self> {
+        let writer = crate::commands::capture::writer();
+        let port = MirrorPort::open(path, snap_len, filter, writer)
+            .map_err(|error| crate::commands::capture::record_error(&error))?;
+        Ok(Self::new(path.display().to_string(), None, Io::Mirror(Box::new(port))))
     }
 }
 
@@ -112,4 +149,77 @@ fn interface(spec: &InterfaceSpec) -> Result<Port> {
     let port = InterfacePort::new(link, netns).map_err(failed)?;
     Ok(Port::new(name, Some(info.mtu), Io::Interface(Box::new(port)))
         .in_namespace(spec.netns.as_deref()))
+}
+
+fn unix(spec: &UnixSpec) -> Result<Opened> {
+    let path = &spec.path;
+    match &spec.role {
+        UnixRole::Listen => {
+            let listener = StreamListener::bind(path).map_err(|error| in_use(path, &error))?;
+            Ok(Opened::Listener(Listener { kind: ListenerKind::Stream(listener) }))
+        }
+        UnixRole::Connect => {
+            let failed = |error| Error::io("connect to", path.display(), &error);
+            let socket = connect_unix(path).map_err(failed)?;
+            let name = format!("unix:{}", path.display());
+            Ok(Opened::Ports(vec![Port::from_stream(name, socket).map_err(failed)?]))
+        }
+        UnixRole::Datagram { remote } => {
+            let socket = DatagramSocket::bind(path).map_err(|error| in_use(path, &error))?;
+            let Some(remote) = remote else {
+                return Ok(Opened::Listener(Listener { kind: ListenerKind::Datagram(socket) }));
+            };
+            let failed = |error| Error::io("send to", remote.display(), &error);
+            let port = socket.into_port(remote).map_err(failed)?;
+            let name = format!("unix:{}", path.display());
+            Ok(Opened::Ports(vec![Port::new(name, None, Io::Datagram(Box::new(port)))]))
+        }
+    }
+}
+
+fn in_use(path: &Path, error: &io::Error) -> Error {
+    let hint = match Errno::from_io_error(error) {
+        Some(Errno::ADDRINUSE) => "a process has that socket: end it, or choose another path",
+        Some(Errno::EXIST) => "there is a file of that name which is no socket",
+        Some(Errno::NAMETOOLONG) => "the path of a socket has at most 107 bytes",
+        _ => return Error::io("bind", path.display(), error),
+    };
+    Error::io("bind", path.display(), error).hint(hint)
+}
+
+fn vxlan(spec: &VxlanSpec) -> Vec<Port> {
+    let any = |remote: &IpAddr| match remote {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let ports = spec.remotes.iter().map(|remote| {
+        let local = SocketAddr::new(spec.local.unwrap_or_else(|| any(remote)), spec.port);
+        let port = VxlanPort::new(local, SocketAddr::new(*remote, spec.port), spec.vni);
+        let name = format!("vxlan:{remote},vni={}", spec.vni);
+        Port::new(name, None, Io::Vxlan(Box::new(port)))
+    });
+    ports.collect()
+}
+
+fn stdio() -> Result<Port> {
+    let failed = |error: io::Error| Error::io("use", "the standard streams", &error);
+    for (stream, name) in
+        [(rustix::stdio::stdin(), "standard input"), (rustix::stdio::stdout(), "standard output")]
+    {
+        if rustix::termios::isatty(stream) {
+            let hint = "put a program at the other end: ssh HOST adit switch --port stdio ...";
+            return Err(Error::usage(format_args!("{name} is a terminal")).hint(hint));
+        }
+    }
+    let reader = rustix::stdio::stdin().try_clone_to_owned().map_err(failed)?;
+    let writer = rustix::stdio::stdout().try_clone_to_owned().map_err(failed)?;
+    let port = StreamPort::pair(reader, writer).map_err(failed)?;
+    Ok(Port::new("stdio", None, Io::Stream(Box::new(port))))
+}
+
+fn pcap(spec: &PcapSpec) -> Result<Port> {
+    let failed = |error: io::Error| Error::io("play", spec.path.display(), &error);
+    let port = ReplayPort::open(spec).map_err(failed)?;
+    let name = format!("pcap:{}", spec.path.display());
+    Ok(Port::new(name, None, Io::Replay(Box::new(port))))
 }

@@ -4,7 +4,7 @@
 //! way out, `UDP_GRO` on the way in. Where the kernel or a card refuses a train, its datagrams go one
 //! by one, and that is counted.
 
-use adit_packet::{Batch, Gso, PacketBuf, Pool};
+use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
@@ -255,16 +255,24 @@ impl PeerSocket {
             self.state.recv((&self.socket).into(), &mut slices[..wanted], &mut metas[..wanted]);
         let count = received.unwrap_or(0);
         self.is_bulk = false;
-        for (mut packet, meta) in self.buffers.drain(..count).zip(metas) {
-            self.is_bulk |= meta.len > meta.stride;
+        let mut place = 0;
+        for meta in metas.into_iter().take(count) {
+            let is_train = meta.len > meta.stride;
+            self.is_bulk |= is_train;
             self.counters.received += 1;
             self.counters.received_datagrams += datagrams(meta.len, meta.stride);
+            if !is_train && let Some(packet) = copy(&mut self.buffers[place], meta.len, pool) {
+                self.received.push_back((meta.addr, packet));
+                place += 1;
+                continue;
+            }
+            let mut packet = self.buffers.remove(place);
             // The kernel wrote no more than there is room.
             if packet.set_len(meta.len).is_err() {
                 pool.give(packet);
                 continue;
             }
-            if meta.len > meta.stride {
+            if is_train {
                 packet.meta.vnet.gso = Gso::UdpL4;
                 packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
             }
@@ -406,6 +414,19 @@ impl PeerSocket {
             Err(_) => Sent::Done,
         }
     }
+}
+
+/// A datagram in a small buffer, if it fits: most do, and the large one stays in the cache.
+fn copy(from: &mut PacketBuf, len: usize, pool: &mut Pool) -> Option<PacketBuf> {
+    if len > PoolConfig::SMALL_ROOM {
+        return None;
+    }
+    let mut packet = pool.take_small()?;
+    if packet.extend(from.spare_mut().get(..len)?).is_err() {
+        pool.give(packet);
+        return None;
+    }
+    Some(packet)
 }
 
 /// What became of one train.

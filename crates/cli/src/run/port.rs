@@ -1,13 +1,19 @@
 //! A port: one way in and out of an engine, whatever is behind it.
 
 use super::Gone;
+use super::datagram::DatagramPort;
 use super::device::DevicePort;
 use super::egress::HEADERS_LEN_MAX;
 use super::interface::InterfacePort;
+use super::mirror::MirrorPort;
 use super::namespaces::NamespaceName;
+use super::replay::ReplayPort;
+use super::stream::StreamPort;
+use super::vxlan::VxlanPort;
 use adit::Netns;
 use adit::netlink::LinkInfo;
 use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
+use rustix::net::SocketAddrUnix;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
@@ -23,6 +29,11 @@ pub(crate) struct Port {
 pub(super) enum Io {
     Device(Box<DevicePort>),
     Interface(Box<InterfacePort>),
+    Stream(Box<StreamPort>),
+    Datagram(Box<DatagramPort>),
+    Vxlan(Box<VxlanPort>),
+    Replay(Box<ReplayPort>),
+    Mirror(Box<MirrorPort>),
 }
 
 impl Port {
@@ -55,6 +66,11 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.recv(cx),
             Io::Interface(port) => port.recv(cx),
+            Io::Stream(port) => port.recv(cx),
+            Io::Datagram(port) => port.recv(cx),
+            // Its packets come by the socket that it shares.
+            Io::Vxlan(_) | Io::Mirror(_) => Recv::Nothing,
+            Io::Replay(port) => port.recv(cx),
         }
     }
 
@@ -65,6 +81,17 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.send(cx, batch),
             Io::Interface(port) => port.send(cx, batch),
+            Io::Stream(port) => port.send(cx, batch),
+            Io::Datagram(port) => port.send(cx, batch),
+            Io::Mirror(port) => port.send(cx, batch),
+            Io::Vxlan(port) => {
+                port.send(cx, batch);
+                Ok(())
+            }
+            Io::Replay(_) => {
+                ReplayPort::send(cx, batch);
+                Ok(())
+            }
         }
     }
 
@@ -73,35 +100,40 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.flush(cx),
             Io::Interface(port) => port.flush(cx),
+            Io::Stream(port) => port.flush(),
+            Io::Datagram(port) => port.flush(cx),
+            Io::Mirror(port) => port.flush(),
+            Io::Vxlan(_) | Io::Replay(_) => Ok(()),
         }
     }
 
-    /// Whether something waits to be sent.
-    pub(super) fn is_waiting(&self) -> bool {
+    /// Whether its descriptor is to tell when there is room for what waits.
+    pub(super) fn wants_room(&self) -> bool {
         match &self.io {
             Io::Device(port) => port.is_waiting(),
             Io::Interface(port) => port.is_waiting(),
+            Io::Stream(port) => port.is_waiting(),
+            // A datagram socket has room while one of its guests has none: time tells.
+            Io::Datagram(_) | Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => false,
         }
     }
 
     /// Whether [`Self::recv`] has more without its descriptor being ready.
     pub(super) fn has_more(&self) -> bool {
-        match &self.io {
-            Io::Device(_) | Io::Interface(_) => false,
-        }
+        matches!(&self.io, Io::Stream(port) if port.has_more())
     }
 
     /// Whether [`Self::next_timeout`] may ever be something.
     pub(super) fn is_timed(&self) -> bool {
-        match &self.io {
-            Io::Device(_) | Io::Interface(_) => false,
-        }
+        matches!(self.io, Io::Datagram(_) | Io::Replay(_))
     }
 
     /// When [`Self::recv`] or [`Self::flush`] is to be called even if no descriptor is ready.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         match &self.io {
-            Io::Device(_) | Io::Interface(_) => None,
+            Io::Datagram(port) => port.next_timeout(),
+            Io::Replay(port) => port.next_timeout(),
+            _ => None,
         }
     }
 
@@ -110,14 +142,37 @@ impl Port {
         match &self.io {
             Io::Device(port) => Some(port.fd()),
             Io::Interface(port) => Some(port.fd()),
+            Io::Stream(port) => Some(port.fd()),
+            Io::Datagram(port) => port.fd(),
+            Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => None,
         }
     }
 
     /// The descriptor to write to, where it is another one.
     pub(super) fn write_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.io {
-            Io::Device(_) | Io::Interface(_) => None,
+            Io::Stream(port) => port.write_fd(),
+            _ => None,
         }
+    }
+
+    /// The place of the socket on which a guest sends datagrams, and the guest's address.
+    pub(super) fn datagram_peer(&self) -> Option<(u16, SocketAddrUnix)> {
+        match &self.io {
+            Io::Datagram(port) => port.peer(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn vxlan_mut(&mut self) -> Option<&mut VxlanPort> {
+        match &mut self.io {
+            Io::Vxlan(port) => Some(port),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_vxlan(&self) -> bool {
+        matches!(self.io, Io::Vxlan(_))
     }
 
     /// What the kernel tells of the link, where there is one.
@@ -125,14 +180,16 @@ impl Port {
         match &self.io {
             Io::Device(port) => Some(port.device.info()),
             Io::Interface(port) => Some(port.link.info()),
+            _ => None,
         }
     }
 
     /// The namespace of the link, where there is one.
-    pub(super) fn netns(&self) -> Option<adit::Result<Netns>> {
+    pub(super) fn netns(&self) -> Option<Netns> {
         match &self.io {
-            Io::Device(port) => Some(port.device.netns()),
-            Io::Interface(port) => port.netns.try_clone().ok().map(Ok),
+            Io::Device(port) => port.device.netns().ok(),
+            Io::Interface(port) => port.netns.try_clone().ok(),
+            _ => None,
         }
     }
 
@@ -146,6 +203,9 @@ impl Port {
         match &mut self.io {
             Io::Device(port) => port.close(pool),
             Io::Interface(port) => port.close(pool),
+            Io::Datagram(port) => port.close(pool),
+            Io::Mirror(port) => port.close(pool),
+            Io::Stream(_) | Io::Vxlan(_) | Io::Replay(_) => {}
         }
     }
 }
@@ -169,9 +229,11 @@ pub(super) struct Kit {
     pub(super) pair: Pair,
     /// The headers of one segment.
     pub(super) headers: Box<[u8]>,
-    /// A packet for which there is no buffer is read into it and dropped; datagrams are put together
-    /// in it.
+    /// A packet for which there is no buffer is read into it and dropped; trains of datagrams are put
+    /// together in it.
     pub(super) scratch: Box<[u8]>,
+    /// Trains of datagrams are taken apart in it.
+    pub(super) datagrams: Box<[u8]>,
 }
 
 impl Kit {
@@ -180,6 +242,7 @@ impl Kit {
             pair: Pair::default(),
             headers: vec![0; HEADERS_LEN_MAX].into(),
             scratch: vec![0; adit::RECORD_LEN_MAX].into(),
+            datagrams: vec![0; adit::RECORD_LEN_MAX].into(),
         }
     }
 }
@@ -193,8 +256,6 @@ pub(super) enum Recv {
     Dropped,
     /// Nothing now.
     Nothing,
-    /// The link is down.
-    Down,
     /// Nothing more will come.
     Gone(Gone),
 }
@@ -225,6 +286,20 @@ pub(crate) struct PortCounters {
 }
 
 impl PortCounters {
+    /// Adds those of another port.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.received_bytes += other.received_bytes;
+        self.sent += other.sent;
+        self.sent_bytes += other.sent_bytes;
+        self.malformed += other.malformed;
+        self.no_buffer += other.no_buffer;
+        self.queue_full += other.queue_full;
+        self.link_down += other.link_down;
+        self.too_big += other.too_big;
+        self.refused += other.refused;
+    }
+
     /// Frames that were dropped on the way in.
     pub(crate) fn dropped_in(&self) -> u64 {
         self.malformed + self.no_buffer

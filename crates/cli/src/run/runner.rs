@@ -6,6 +6,7 @@ use super::netem::{self, PortNetem};
 use super::port::{Cx, Kit};
 use super::reach::Reach;
 use super::reactor::{Reactor, Ready, Source};
+use super::shared::SharedSlot;
 use super::signals::Signals;
 use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
@@ -37,6 +38,10 @@ pub(crate) struct Runner<E> {
     pub(super) reach: Option<Reach>,
     /// Packets sent to a port or peer that is not attached.
     pub(super) astray: u64,
+    /// Sockets that ports share, and listeners.
+    pub(super) shared: Vec<Option<SharedSlot>>,
+    /// Listeners that ran out of descriptors, until somebody was accepted again.
+    pub(super) paused: Vec<u16>,
     /// The namespaces that ports are in.
     pub(super) links: Vec<Option<Links>>,
     pub(super) namespace_check: Option<Instant>,
@@ -81,6 +86,8 @@ impl<E: Engine> Runner<E> {
             now: clock::now(),
             reach: None,
             astray: 0,
+            shared: Vec::new(),
+            paused: Vec::new(),
             links: Vec::new(),
             namespace_check: None,
             timer,
@@ -118,8 +125,8 @@ impl<E: Engine> Runner<E> {
     /// Makes `port` the engine's port `id`, from the next turn on.
     ///
     /// # Errors
-    /// EEXIST: there is one with that number; EPERM: its descriptor is a file, for which nobody can
-    /// wait; ENOMEM, ENOSPC.
+    /// EEXIST: there is one with that number, or to that VXLAN remote; EADDRINUSE: another program has
+    /// the UDP port; EPERM: its descriptor is a file, for which nobody can wait; ENOMEM, ENOSPC.
     pub(crate) fn attach(&mut self, id: PortId, port: Port) -> io::Result<()> {
         let index = usize::from(id.0);
         if self.slots.get(index).is_some_and(Option::is_some) {
@@ -151,6 +158,10 @@ impl<E: Engine> Runner<E> {
         if let Some(place) = self.slots.get_mut(index) {
             *place = Some(Box::new(slot));
         }
+        if let Err(error) = self.join_shared(id) {
+            self.detach(id);
+            return Err(error);
+        }
         self.time(id);
         self.again.push(id);
         // A sandbox may forbid netlink: then nobody is told that a link is down.
@@ -168,6 +179,7 @@ impl<E: Engine> Runner<E> {
         port.close(self.out.pool());
         netem::empty(&mut netem, &mut self.out);
         self.unfollow_link(id);
+        self.leave_shared(id);
         self.timed.retain(|&timed| timed != id);
         self.again.retain(|&again| again != id);
         Some(counters)
@@ -263,7 +275,7 @@ impl<E: Engine> Runner<E> {
                     self.serve(id);
                 }
             }
-            Source::Shared(..) => {}
+            Source::Shared(place, number) => self.serve_shared(place, number),
             Source::Links(place, number) => self.read_links(place, number),
             Source::Peers(place, number) => self.serve_peers(place, number, ready),
             Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
@@ -276,7 +288,8 @@ impl<E: Engine> Runner<E> {
             let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
             [slot.port.next_timeout(), slot.netem.next_timeout()].into_iter().flatten().min()
         });
-        let own = [self.engine.next_timeout(), self.alarm, self.namespace_check];
+        let own =
+            [self.engine.next_timeout(), self.alarm, self.namespace_check, self.accepting_at()];
         ports.chain(own.into_iter().flatten()).min()
     }
 
@@ -290,6 +303,7 @@ impl<E: Engine> Runner<E> {
             self.events.push_back(Event::Alarm);
         }
         self.check_namespaces();
+        self.run_listeners();
         self.flush();
         self.run_timed();
     }
@@ -312,7 +326,7 @@ impl<E: Engine> Runner<E> {
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
                 Endpoint::Port(id) => self.deliver(id),
-                Endpoint::Udp(to) => self.send_to_peer(to),
+                Endpoint::Udp(peer) => self.send_to_peer(peer),
             }
         }
     }
@@ -345,8 +359,8 @@ impl<E: Engine> Runner<E> {
         self.sent(id, sent);
     }
 
-    /// Sends what waits at a port.
-    pub(super) fn flush_port(&mut self, id: PortId) {
+    /// Sends what waits at a port; writes what waits for a recording.
+    pub(crate) fn flush_port(&mut self, id: PortId) {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             return;
         };
@@ -368,7 +382,7 @@ impl<E: Engine> Runner<E> {
         let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
             return;
         };
-        let waits = slot.port.is_waiting();
+        let waits = slot.port.wants_room();
         if waits == slot.is_armed {
             return;
         }

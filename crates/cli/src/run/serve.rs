@@ -4,6 +4,7 @@ use super::clock;
 use super::port::{Cx, Recv};
 use super::runner::Runner;
 use adit_engine::{Endpoint, Engine, PortId};
+use adit_packet::PacketBuf;
 
 /// How many frames a port may bring before the next one's turn: past 64 the cost of a wake no longer
 /// shows, and 64 frames are 200 us of one core at most.
@@ -44,16 +45,9 @@ impl<E: Engine> Runner<E> {
             };
             match slot.port.recv(&mut cx) {
                 Recv::Packet(packet) => {
-                    slot.counters.received += 1;
-                    slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
                     chunk += packet.len();
                     share += packet.len();
-                    if let Some(link) = &mut slot.netem.ingress {
-                        link.push(self.now, packet, &mut self.out);
-                        self.run_ingress(id);
-                    } else {
-                        self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
-                    }
+                    self.take_in(id, packet);
                     if chunk >= CHUNK_LEN {
                         self.flush();
                         self.now = clock::now();
@@ -61,7 +55,7 @@ impl<E: Engine> Runner<E> {
                     }
                 }
                 Recv::Dropped => {}
-                Recv::Nothing | Recv::Down => return self.flush(),
+                Recv::Nothing => return self.flush(),
                 Recv::Gone(why) => {
                     self.end(id, why);
                     return self.flush();
@@ -72,6 +66,22 @@ impl<E: Engine> Runner<E> {
         let slot = self.slots.get(usize::from(id.0)).and_then(Option::as_ref);
         if slot.is_some_and(|slot| slot.port.has_more()) {
             self.again.push(id);
+        }
+    }
+
+    /// Hands a packet that came from a port to the engine, through the port's link if it has one.
+    #[inline]
+    pub(super) fn take_in(&mut self, id: PortId, packet: PacketBuf) {
+        let Some(slot) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
+            return self.out.pool().give(packet);
+        };
+        slot.counters.received += 1;
+        slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
+        if let Some(link) = &mut slot.netem.ingress {
+            link.push(self.now, packet, &mut self.out);
+            self.run_ingress(id);
+        } else {
+            self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
         }
     }
 }

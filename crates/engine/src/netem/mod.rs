@@ -20,23 +20,38 @@
 //! - **Memory**: packets are copied into cells of 128 bytes ([`Limits`]), so that what is on its way
 //!   does not keep the pool's buffers from those who receive. It is taken as needed and then kept.
 
+mod codel;
+mod corrupt;
+mod delay;
+mod ecn;
+mod engine;
 mod file;
+mod flow;
+mod fq_codel;
 mod link;
-mod netem;
+mod loss;
 mod opportunities;
 mod pattern;
+mod presets;
 mod profile;
+mod queue;
 mod random;
+mod rate;
 mod report;
+mod schedule;
 mod steps;
+mod store;
 mod table;
+mod tally;
 pub mod units;
+mod way;
 
+pub use engine::{Direction, Netem, NetemConfig};
 pub use file::{FILE_LEN_MAX, ParseError};
 pub use link::Link;
-pub use netem::{Direction, Netem, NetemConfig};
 pub use opportunities::Opportunities;
 pub use pattern::LossPattern;
+pub use presets::Preset;
 pub use profile::{
     Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, GilbertElliott, Jitter, Limits, Loss,
     Outage, Overhead, Profile, ProfileError, Queue, QueueLimit, Rate, Reorder,

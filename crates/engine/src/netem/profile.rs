@@ -224,8 +224,8 @@ pub enum QueueLimit {
     Packets(u32),
     /// That many bytes, overhead included. One packet may always wait.
     Bytes(u64),
-    /// What the line sends in that time at its present rate (a trace: at its mean rate). One packet
-    /// may always wait.
+    /// What the line sends in that time at its present rate (a trace: at its mean rate; while it is stopped: at its
+    /// highest). One packet may always wait.
     Time(Duration),
 }
 
@@ -368,7 +368,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Numbers of packets are kept in 32 bits; 16 M packets need at least 3.5 GB.
+    /// Numbers of packets are kept in 32 bits; 16 M packets take at least 4 GB.
     pub const PACKETS_MAX: usize = 1 << 24;
     /// One super-packet must fit.
     pub const BYTES_MIN: usize = 128 * 1024;

@@ -121,7 +121,8 @@ mod tests {
     fn the_numbers_never_change() {
         let first = |seed: Seed, effect| seed.stream(effect).next();
         let seed = Seed::new(1);
-        // ChaCha8, key 01 00.., nonce 0: the keystream's first eight bytes.
+        // ChaCha8, key 0, nonce 0: the keystream's first eight bytes (draft-strombergson-chacha-test-
+        // vectors-01, TC1).
         let zero = first(Seed::new(0), Effect::Corrupt);
         assert_eq!(zero.to_le_bytes(), [0x3e, 0x00, 0xef, 0x2f, 0x89, 0x5f, 0x40, 0xd6]);
         let others = [

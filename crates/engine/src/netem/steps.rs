@@ -126,6 +126,16 @@ impl Steps {
         self.steps.iter().any(|step| step.rate.is_some())
     }
 
+    /// Whether any of them has a loss.
+    pub(super) fn has_loss(&self) -> bool {
+        self.steps.iter().any(|step| step.loss.is_some())
+    }
+
+    /// The shortest delay of any of them.
+    pub(super) fn least_delay(&self) -> Option<Duration> {
+        self.steps.iter().filter_map(|step| step.delay).min()
+    }
+
     /// The step that holds `since` nanoseconds after the start.
     pub(super) fn at(&self, since: u64) -> Now<'_> {
         let period = self.period.map(nanos);

@@ -45,11 +45,12 @@ use core::time::Duration;
 
 use adit_packet::{Instant, Layer, Meta, PacketBuf, PoolConfig};
 
-use crate::{Counts, Endpoint, Engine, Outbox, PortId};
+use crate::netem::{Link, Profile, Report, Seed};
+use crate::{Counts, DropReason, Endpoint, Engine, Outbox, PortId};
 use host::Host;
 use network::Network;
 use node::{AnyEngine, EngineNode, Node, Probe};
-use port::Line;
+use port::{Line, Port};
 
 pub use host::HostConfig;
 pub use port::{Fault, PortCounts};
@@ -225,6 +226,46 @@ impl Sim {
         self.join([a.into(), b.into()], [Line::plain(), Line::plain()]);
     }
 
+    /// Joins two ends by a wire with a link each way: from `a` to `b`, and back.
+    ///
+    /// # Panics
+    ///
+    /// If one of the ends has a wire, or if a profile has a mistake.
+    pub fn wire_through(&mut self, a: impl Into<End>, b: impl Into<End>, profiles: [&Profile; 2]) {
+        let seed = Seed::new(self.random.next());
+        let ends = [a.into(), b.into()];
+        let layer = self.layer_of(ends).unwrap_or(Layer::Packet);
+        let lines =
+            [(profiles[0], 0), (profiles[1], 1)].map(|(profile, direction)| {
+                match Link::new(profile, seed.direction(direction)) {
+                    Ok(link) => Line::Emulated(Box::new(link.with_layer(layer))),
+                    Err(mistake) => panic!("{mistake}"),
+                }
+            });
+        self.join(ends, lines);
+    }
+
+    /// Changes the link that leads away from an end.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or if the profile has a mistake.
+    pub fn set_profile(&mut self, end: impl Into<End>, profile: &Profile) {
+        let (now, end) = (self.now(), end.into());
+        let Some(link) = self.network.port_mut(end).and_then(Port::link_mut) else {
+            panic!("no link at {}", self.network.show(end));
+        };
+        if let Err(mistake) = link.set(now, profile) {
+            panic!("{mistake}");
+        }
+    }
+
+    /// What was asked of the link that leads away from an end, and what happened.
+    #[must_use]
+    pub fn report(&self, end: impl Into<End>) -> Option<Report> {
+        self.network.port(end.into())?.link().map(Link::report)
+    }
+
     /// Something goes wrong at an end, now.
     ///
     /// # Panics
@@ -250,6 +291,20 @@ impl Sim {
     #[must_use]
     pub const fn lost(&self) -> &Counts {
         self.network.counts()
+    }
+
+    /// What was lost in all, between the nodes and by the engines.
+    #[must_use]
+    pub fn losses(&self) -> BTreeMap<DropReason, u64> {
+        let mut losses = BTreeMap::new();
+        let engines = self.nodes.iter().filter_map(|node| match node {
+            Node::Engine(engine) => Some(engine.out.counts()),
+            _ => None,
+        });
+        for (why, count) in engines.chain([self.lost()]).flat_map(Counts::by_reason) {
+            *losses.entry(why).or_default() += count;
+        }
+        losses
     }
 
     /// Looks at an engine.
@@ -416,13 +471,19 @@ impl Sim {
     }
 
     fn join(&mut self, ends: [End; 2], lines: [Line; 2]) {
+        let layer = self.layer_of(ends);
+        self.network.join(ends, layer, lines);
+    }
+
+    /// What a wire between these ends carries; `None` for a peer's datagrams. An engine's port takes
+    /// what the host at the other end has.
+    fn layer_of(&self, ends: [End; 2]) -> Option<Layer> {
         let layers = ends.map(|end| match (end.at, self.nodes.get(end.node)) {
             (Endpoint::Udp(_), _) => None,
             (_, Some(Node::Host(host))) => Some(host.layer),
             _ => Some(Layer::Frame),
         });
-        let packets = layers.iter().find(|&&layer| layer != Some(Layer::Frame));
-        self.network.join(ends, packets.copied().unwrap_or(Some(Layer::Frame)), lines);
+        layers.into_iter().find(|&layer| layer != Some(Layer::Frame)).unwrap_or(Some(Layer::Frame))
     }
 
     /// The next moment at which something is due; never that of the last step, so that time moves.

@@ -105,11 +105,13 @@ impl EngineNode {
         assert!(
             counts.balance(self.received, held),
             "{name} lost packets: {} in + {made} made is not \
-             {sent} sent + {discarded} discarded + {held} held",
+             {sent} sent + {discarded} discarded + {} absorbed + {held} held",
             self.received,
+            counts.absorbed(),
         );
         let (small, large) = self.out.pool().out();
-        assert_eq!(small + large, held, "{name} lost buffers: more are out than it holds");
+        // It may keep packets in memory of its own.
+        assert!(small + large <= held, "{name} lost buffers: more are out than it holds");
     }
 
     /// What it discarded since `before`, for the trace.

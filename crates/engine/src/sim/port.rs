@@ -1,12 +1,14 @@
 //! A port of a node, what is wrong with it, and the way from it to the port at the other end.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 use core::time::Duration;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
-use super::End;
+use super::{End, Sim};
+use crate::netem::Link;
 use crate::{DropReason, Outbox};
 
 /// What goes wrong at a port.
@@ -19,7 +21,7 @@ pub enum Fault {
     /// The device is deleted: as [`Self::Down`], for ever.
     Gone,
     /// The port takes nothing for that long (`EAGAIN`): packets wait in its queue, at most
-    /// [`Sim::PORT_QUEUE`](super::Sim::PORT_QUEUE) of them.
+    /// [`Sim::PORT_QUEUE`] of them.
     Full(Duration),
     /// Whoever reads from the port is slow: it takes one packet in that time. Zero ends it.
     Slow(Duration),
@@ -87,6 +89,21 @@ impl Port {
         }
     }
 
+    /// The emulated link that leads away from it.
+    pub(super) fn link(&self) -> Option<&Link> {
+        match &self.line {
+            Line::Plain(_) => None,
+            Line::Emulated(link) => Some(link),
+        }
+    }
+
+    pub(super) fn link_mut(&mut self) -> Option<&mut Link> {
+        match &mut self.line {
+            Line::Plain(_) => None,
+            Line::Emulated(link) => Some(link),
+        }
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.state == State::Up
     }
@@ -108,7 +125,7 @@ impl Port {
         if !self.is_up() {
             out.discard(packet, DropReason::PortDown);
         } else if !self.queue.is_empty() || self.full_until > now {
-            if self.queue.len() < super::Sim::PORT_QUEUE {
+            if self.queue.len() < Sim::PORT_QUEUE {
                 self.queue.push_back(packet);
             } else {
                 out.discard(packet, DropReason::QueueFull);
@@ -153,44 +170,47 @@ impl Port {
 /// The way from a port to the one at the other end.
 pub(super) enum Line {
     /// All arrive a moment later, in order.
-    Plain { delay: Duration, flying: VecDeque<(Instant, PacketBuf)> },
+    Plain(VecDeque<(Instant, PacketBuf)>),
+    /// As a netem profile says.
+    Emulated(Box<Link>),
 }
 
 impl Line {
     pub(super) const fn plain() -> Self {
-        Self::Plain { delay: super::Sim::WIRE_DELAY, flying: VecDeque::new() }
+        Self::Plain(VecDeque::new())
     }
 
     fn push(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
         match self {
-            Self::Plain { delay, flying } => {
-                if flying.len() < super::Sim::WIRE_LIMIT {
-                    flying.push_back((now + *delay, packet));
-                } else {
-                    out.discard(packet, DropReason::QueueFull);
-                }
+            Self::Plain(flying) if flying.len() < Sim::WIRE_LIMIT => {
+                flying.push_back((now + Sim::WIRE_DELAY, packet));
             }
+            Self::Plain(_) => out.discard(packet, DropReason::QueueFull),
+            Self::Emulated(link) => link.push(now, packet, out),
         }
     }
 
-    fn pop(&mut self, now: Instant, _out: &mut Outbox) -> Option<PacketBuf> {
+    fn pop(&mut self, now: Instant, out: &mut Outbox) -> Option<PacketBuf> {
         match self {
-            Self::Plain { flying, .. } => {
+            Self::Plain(flying) => {
                 flying.front().filter(|(due, _)| *due <= now)?;
                 flying.pop_front().map(|(_, packet)| packet)
             }
+            Self::Emulated(link) => link.pop(now, out),
         }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
         match self {
-            Self::Plain { flying, .. } => flying.front().map(|&(due, _)| due),
+            Self::Plain(flying) => flying.front().map(|&(due, _)| due),
+            Self::Emulated(link) => link.next_timeout(),
         }
     }
 
     fn held(&self) -> usize {
         match self {
-            Self::Plain { flying, .. } => flying.len(),
+            Self::Plain(flying) => flying.len(),
+            Self::Emulated(link) => link.held(),
         }
     }
 }

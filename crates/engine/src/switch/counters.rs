@@ -4,8 +4,9 @@ use crate::DropReason;
 
 /// What went through a port since it was added.
 ///
-/// Of the frames that came in, each was either dropped ([`Self::ingress_drops`]) or sent to at least
-/// one port. Bytes are those of the frames, tags included, headers of the device not.
+/// Of the frames that came in each was dropped ([`Self::ingress_drops`]), or went on to at least one
+/// port, where it was sent or dropped ([`Self::egress_drops`]), or was a probe of our own that came
+/// back. Bytes are those of the frames, tags included, headers of the device not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
     /// Frames that came in; a super-packet is one.

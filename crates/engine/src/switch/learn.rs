@@ -76,9 +76,7 @@ impl Switch {
         let now = self.now;
         let port = self.ports.at_mut(place)?;
         if port.learned >= port.config.fdb_limit {
-            if port.tells(News::Limit, now) {
-                self.events.push(SwitchEvent::PortLimit { port: port.id });
-            }
+            self.tell_limit(place);
             return None;
         }
         let kind = if port.config.sticky { FdbKind::Sticky } else { FdbKind::Dynamic };
@@ -96,40 +94,59 @@ impl Switch {
     /// An address that is in the table shows on another port.
     fn learn_moved(&mut self, place: usize, key: Key) -> Result<Option<Instant>, DropReason> {
         let now = self.now;
-        let (Some(port), Some(slot)) = (self.ports.at_mut(place), self.fdb.find_mut(key)) else {
+        if self.is_draining() {
+            return Ok(None);
+        }
+        let (Some(port), Some(slot)) = (self.ports.at(place), self.fdb.find_mut(key)) else {
             return Ok(None);
         };
-        let (id, from, home) = (port.id, slot.port, slot.home);
+        if self.ports.find(slot.home).is_none_or(|home| home.closed.is_some()) {
+            slot.home = slot.port;
+        }
+        let (id, from, is_full) = (port.id, slot.port, port.learned >= port.config.fdb_limit);
         let guard = &self.config.loop_guard;
         let flaps = guard.enabled.then_some(guard.flaps_per_second);
-        match judge(slot, id, now, self.config.moves_per_second, flaps) {
-            Move::Follow(_) if port.learned >= port.config.fdb_limit => {
-                if port.tells(News::Limit, now) {
-                    self.events.push(SwitchEvent::PortLimit { port: id });
-                }
+        let judged = judge(slot, id, now, self.config.moves_per_second, flaps);
+        let home = slot.home;
+        match judged {
+            Move::Follow(_) if is_full => {
+                self.tell_limit(place);
                 Ok(None)
             }
             Move::Follow(is_news) => {
                 self.relocate(key, id);
-                if let Some(port) = self.ports.at_mut(place)
-                    && is_news
-                    && port.tells(News::Moved, now)
-                {
-                    let (vlan, mac) = (key.vlan(), key.mac());
-                    self.events.push(SwitchEvent::MacMoved { vlan, mac, from, to: id });
+                if is_news {
+                    self.tell_moved(place, key, from);
                 }
                 Ok(Some(now + REFRESH.min(self.config.ageing / 8)))
             }
-            Move::Stay => {
-                self.relocate(key, home);
-                Ok(None)
-            }
-            Move::Loop { at, other } => {
+            Move::Loop { at, other } if self.note_flap() => {
                 self.relocate(key, home);
                 let cause = LoopCause::Flapping { vlan: key.vlan(), mac: key.mac(), other };
                 self.block(at, cause);
                 if at == id { Err(DropReason::PortBlocked) } else { Ok(None) }
             }
+            Move::Stay | Move::Loop { .. } => {
+                self.relocate(key, home);
+                Ok(None)
+            }
+        }
+    }
+
+    fn tell_limit(&mut self, place: usize) {
+        if let Some(port) = self.ports.at_mut(place)
+            && port.tells(News::Limit, self.now)
+        {
+            self.events.push(SwitchEvent::PortLimit { port: port.id });
+        }
+    }
+
+    fn tell_moved(&mut self, place: usize, key: Key, from: PortId) {
+        if let Some(port) = self.ports.at_mut(place)
+            && port.tells(News::Moved, self.now)
+        {
+            let (vlan, mac, to) = (key.vlan(), key.mac(), port.id);
+            self.events.push(SwitchEvent::MacMoved { vlan, mac, from, to });
         }
     }
 

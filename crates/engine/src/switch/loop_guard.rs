@@ -9,6 +9,10 @@
 //! behind one port, which its own switch ends without cutting itself off; and a loop through another
 //! switch of our kind with a lower name, which then blocks a port, so that we do not both do it.
 //!
+//! Where probes do not pass and frames do, addresses flap between ports. That calls for probes at
+//! once, and if it goes on a port is blocked for it, after a patience that differs from switch to
+//! switch.
+//!
 //! A blocked port is tried again after a hold-down: it sends probes, and forwards again if none came
 //! back. The hold-down doubles as long as the loop is there.
 
@@ -25,7 +29,7 @@ pub(super) const GROUP: MacAddr = MacAddr(*b"\x03adit\x01");
 /// IEEE 802, local experimental type 1.
 const ETHER_TYPE: u16 = 0x88b5;
 const MAGIC: [u8; 8] = *b"adit-lp1";
-/// Rounds of probes in which a port that is tried again must not see one come back.
+/// Rounds of probes after the first in which a port that is tried again must not see one come back.
 const TRIAL_ROUNDS: u32 = 2;
 
 /// One probe.
@@ -109,8 +113,8 @@ impl Probe {
 pub(super) struct LoopState {
     /// The tokens of the last two probes: one may still be under way when the next one leaves.
     tokens: [Option<u64>; 2],
-    /// Rounds in a row in which a probe of this port came back.
-    returns: u8,
+    /// Since when a probe of this port came back in every round.
+    returning_since: Option<Instant>,
     returned: bool,
     blocked: Option<Blocked>,
     /// How long it is blocked the next time.
@@ -148,7 +152,7 @@ impl LoopState {
     pub(super) const fn new() -> Self {
         Self {
             tokens: [None; 2],
-            returns: 0,
+            returning_since: None,
             returned: false,
             blocked: None,
             hold: Duration::ZERO,
@@ -168,7 +172,7 @@ impl LoopState {
     /// Begins a round.
     pub(super) fn begin_round(&mut self, now: Instant, config: &LoopGuardConfig) -> Round {
         if !core::mem::take(&mut self.returned) {
-            self.returns = 0;
+            self.returning_since = None;
         }
         let Some(blocked) = &mut self.blocked else { return Round::Probe };
         match &mut blocked.trial {
@@ -198,13 +202,10 @@ impl LoopState {
         self.tokens = [Some(token), self.tokens[0]];
     }
 
-    /// Notes that a probe of this port came back; in how many rounds in a row it did.
-    pub(super) const fn note_return(&mut self) -> u8 {
-        if !self.returned {
-            self.returned = true;
-            self.returns = self.returns.saturating_add(1);
-        }
-        self.returns
+    /// Notes that a probe of this port came back; for how long each of them did.
+    pub(super) fn note_return(&mut self, now: Instant) -> Duration {
+        self.returned = true;
+        now.since(*self.returning_since.get_or_insert(now))
     }
 
     /// Notes a probe that shows that the loop is still there, if the port is blocked; whether it is.
@@ -331,12 +332,17 @@ mod tests {
     fn rounds_without_a_return_start_the_count_anew() {
         let config = LoopGuardConfig::default();
         let mut state = LoopState::new();
-        assert_eq!((state.note_return(), state.note_return()), (1, 1));
-        state.begin_round(Instant::ZERO, &config);
-        assert_eq!(state.note_return(), 2);
-        state.begin_round(Instant::ZERO, &config);
-        state.begin_round(Instant::ZERO, &config);
-        assert_eq!(state.note_return(), 1);
+        let mut now = Instant::ZERO;
+        let mut round = |state: &mut LoopState, returns: bool| {
+            now += config.probe_interval;
+            state.begin_round(now, &config);
+            returns.then(|| state.note_return(now))
+        };
+        assert_eq!(round(&mut state, true), Some(Duration::ZERO));
+        assert_eq!(round(&mut state, true), Some(config.probe_interval));
+        assert_eq!(round(&mut state, false), None);
+        assert_eq!(round(&mut state, false), None);
+        assert_eq!(round(&mut state, true), Some(Duration::ZERO));
         state.sent(5);
         state.sent(6);
         assert!(state.knows(5) && state.knows(6) && !state.knows(7));

@@ -1,34 +1,42 @@
 //! What a switch does about loops: sends probes, hears them, blocks ports and opens them again.
 
-use adit_packet::PacketBuf;
+use core::time::Duration;
+
+use adit_packet::{Instant, PacketBuf};
 use rand_chacha::rand_core::Rng;
 
 use super::loop_guard::{Probe, Round};
 use super::{FdbKind, LoopCause, Switch, SwitchEvent, tagging};
 use crate::{DropReason, Outbox, PortId};
 
+/// Flapping that pauses for so long has ended.
+const FLAP_PAUSE: Duration = Duration::from_secs(1);
+/// How long probes have to find a loop before a port is blocked for flapping; with the spread it is
+/// well below a second.
+const FLAP_PATIENCE: Duration = Duration::from_millis(400);
+const FLAP_PATIENCE_SPREAD: u64 = 300;
+/// How long frames of a loop that was just cut come in from queues on the way.
+const DRAIN: Duration = Duration::from_millis(100);
+
 impl Switch {
-    /// Hears a frame for the group of probes.
-    ///
-    /// # Errors
-    ///
-    /// [`DropReason::PortBlocked`] if it is a probe of our own: there is a loop.
-    pub(super) fn hear(&mut self, place: usize, packet: &mut PacketBuf) -> Result<(), DropReason> {
+    /// Hears a frame for the group of probes; whether it is one of our own, which shows a loop.
+    pub(super) fn hears(&mut self, place: usize, packet: &mut PacketBuf) -> bool {
         let Some(receiver) = self.ports.at(place).filter(|_| self.config.loop_guard.enabled) else {
-            return Ok(());
+            return false;
         };
         if receiver.closed.is_some_and(|closed| closed != DropReason::PortBlocked) {
-            return Ok(());
+            return false;
         }
-        let Some((probe, body)) = Probe::parse(packet.bytes()) else { return Ok(()) };
+        let Some((probe, body)) = Probe::parse(packet.bytes()) else { return false };
         let sender = self.ports.find(probe.port);
-        let is_ours = sender.is_some_and(|sender| sender.loops.knows(probe.token));
-        if probe.name != self.name || !is_ours {
+        let is_ours =
+            probe.name == self.name && sender.is_some_and(|sender| sender.loops.knows(probe.token));
+        if is_ours {
+            self.note_loop(probe, receiver.id);
+        } else {
             probe.stamp(packet.bytes_mut(), body, self.name);
-            return Ok(());
         }
-        self.note_loop(probe, receiver.id);
-        Err(DropReason::PortBlocked)
+        is_ours
     }
 
     /// One of our probes came back.
@@ -41,12 +49,33 @@ impl Switch {
             return;
         }
         let others_first = sender == receiver || probe.lowest < self.name;
-        let needed = if others_first { 2 } else { 1 };
+        // Every switch sends a probe in an interval; a quarter is for its way.
+        let patience = self.config.loop_guard.probe_interval * 3 / 4;
         let Some(port) = self.ports.find_mut(sender) else { return };
-        if port.loops.note_return() >= needed {
+        if port.loops.note_return(self.now) >= patience || !others_first {
             let (at, other) = (sender.max(receiver), sender.min(receiver));
             self.block(at, LoopCause::Probe { other });
         }
+    }
+
+    /// An address flaps: calls for probes; whether it has gone on for so long that a port is to be
+    /// blocked.
+    pub(super) fn note_flap(&mut self) -> bool {
+        let now = self.now;
+        let (since, last) = self.flapping.unwrap_or((now, Instant::ZERO));
+        let since = if now.since(last) < FLAP_PAUSE { since } else { now };
+        self.flapping = Some((since, now));
+        if since == now {
+            self.next_round = now;
+        }
+        // Of a random number: which one of two switches comes first is open, but hardly both.
+        let patience = FLAP_PATIENCE + Duration::from_millis(self.name % FLAP_PATIENCE_SPREAD);
+        now.since(since) >= patience
+    }
+
+    /// Whether what was under way when a port was blocked may still be coming in.
+    pub(super) fn is_draining(&self) -> bool {
+        self.now < self.drained_at
     }
 
     /// Blocks a port on which a loop shows.
@@ -56,6 +85,7 @@ impl Switch {
         port.loops.block(now, cause, &config);
         self.forget_all(|slot| slot.port == id && slot.kind == FdbKind::Dynamic);
         self.reopen();
+        (self.flapping, self.drained_at) = (None, now + DRAIN);
         self.events.push(SwitchEvent::PortBlocked { port: id, cause });
     }
 

@@ -58,6 +58,8 @@ impl Switch {
             next_sweep: Instant::ZERO,
             sweep_at: 0,
             table_full_told: None,
+            flapping: None,
+            drained_at: Instant::ZERO,
         })
     }
 

@@ -46,8 +46,11 @@ pub(super) fn copy_to(
         let Some(mirror) = mirrors.get(at) else { return };
         let keep = mirror.filter.keep(packet.bytes()).min(mirror.truncate.unwrap_or(usize::MAX));
         if keep != 0 {
+            let before = out.counts().sent();
             send_first(mirror.to, packet, keep, out);
-            sent(mirror.to, packet.len().min(keep));
+            if out.counts().sent() != before {
+                sent(mirror.to, packet.len().min(keep));
+            }
         }
     }
 }

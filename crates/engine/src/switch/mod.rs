@@ -40,6 +40,29 @@
 //! frames are never forwarded, so a bridge beside us does not mistake us for a wire.
 //!
 //! **Time** passes in rounds of probes and steps of the sweep; nothing else waits. No frame is held.
+//!
+//! ```
+//! use adit_engine::switch::{PortConfig, Switch, SwitchConfig, VlanId, VlanMode};
+//! use adit_engine::{Endpoint, Engine, Outbox, PortId};
+//! use adit_packet::{Batch, Instant, Pool, PoolConfig};
+//!
+//! let mut switch = Switch::new(SwitchConfig::default())?;
+//! let ten = VlanId::new(10).expect("between 1 and 4094");
+//! switch.add_port(PortId(0), PortConfig::default())?; // e.g. the way to other switches
+//! let access = PortConfig { vlan: VlanMode::Access(ten), ..PortConfig::default() };
+//! switch.add_port(PortId(1), access)?;
+//!
+//! let mut out = Outbox::new(Pool::new(PoolConfig::default()));
+//! let mut frame = out.pool().take(60).expect("a fresh pool");
+//! frame.extend(b"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x01\x08\x06 and so on").expect("60 bytes");
+//! switch.handle(Instant::ZERO, Endpoint::Port(PortId(1)), frame, &mut out);
+//!
+//! let mut batch = Batch::new();
+//! assert_eq!(out.next_group(&mut batch), Some(Endpoint::Port(PortId(0))));
+//! assert_eq!(batch.as_slice()[0].bytes()[12..16], [0x81, 0x00, 0, 10], "it got its VLAN's tag");
+//! # batch.give_all(out.pool());
+//! # Ok::<(), adit_engine::switch::ConfigError>(())
+//! ```
 
 mod config;
 mod counters;
@@ -98,6 +121,10 @@ pub struct Switch {
     /// The slot of the table at which the sweep goes on.
     sweep_at: usize,
     table_full_told: Option<Instant>,
+    /// Since when and until when an address flapped.
+    flapping: Option<(Instant, Instant)>,
+    /// When the frames of a loop that was cut have come in.
+    drained_at: Instant,
 }
 
 /// Where a frame goes.
@@ -106,6 +133,8 @@ enum Verdict {
     Unicast(usize),
     /// To all that may have it.
     Flood { tagging: Tagging, is_unknown: bool },
+    /// Nowhere: it was a probe of our own.
+    Heard,
 }
 
 impl Engine for Switch {
@@ -121,6 +150,7 @@ impl Engine for Switch {
             Ok(Verdict::Flood { tagging, is_unknown }) => {
                 self.flood(place, tagging, is_unknown, packet, out);
             }
+            Ok(Verdict::Heard) => out.absorb(packet),
             Err(why) => self.drop_at(place, why, packet, out),
         }
     }
@@ -161,7 +191,9 @@ impl Switch {
             self.mirror(watching, packet, out);
         }
         if head.destination == loop_guard::GROUP {
-            self.hear(place, packet)?;
+            if self.hears(place, packet) {
+                return Ok(Verdict::Heard);
+            }
         } else if head::is_reserved(head.destination) {
             return Err(closed.unwrap_or(DropReason::ReservedAddress));
         }

@@ -163,10 +163,10 @@ impl Tunnel {
     }
 
     /// The device's MTU has changed: paths are searched anew.
-    pub fn set_mtu(&mut self, now: Instant, mtu: u16) {
+    pub fn set_mtu(&mut self, mtu: u16) {
         self.shared.config.mtu = mtu;
         for peer in self.peers.iter_mut().flatten() {
-            peer.path.moved(now, mtu);
+            peer.path.moved(mtu);
             peer.plan(&mut self.shared);
         }
     }
@@ -238,13 +238,13 @@ impl Tunnel {
     }
 
     /// Tells where a peer is, e.g. because its name was resolved again.
-    pub fn set_endpoint(&mut self, now: Instant, key: &PublicKey, endpoint: Endpoint) {
+    pub fn set_endpoint(&mut self, key: &PublicKey, endpoint: Endpoint) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot))
             && peer.endpoint != Some(endpoint)
         {
             peer.endpoint = Some(endpoint);
-            peer.path.moved(now, shared.config.mtu);
+            peer.path.moved(shared.config.mtu);
             peer.plan(shared);
         }
     }

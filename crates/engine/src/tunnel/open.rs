@@ -47,6 +47,16 @@ struct Ready {
     peer: u32,
 }
 
+/// A packet or frame that is for a port.
+struct Arrived {
+    slot: u32,
+    to: PortId,
+    /// Where IP starts in it, if it does.
+    network: Option<usize>,
+    /// Where it is.
+    range: Range<usize>,
+}
+
 /// A message decrypted to `start..end`. What it covers of the packet before is in `covered`.
 struct Placed {
     start: usize,
@@ -153,7 +163,7 @@ impl Tunnel {
             Ok(placed) => {
                 peer.bytes_received += count(range.len());
                 accept(peer, shared, now, from, header.receiver, out);
-                self.handle_plain(now, slot, inbox, placed, out)
+                self.handle_plain(now, slot, inbox, &placed, out)
             }
             Err(why) => Err(why),
         };
@@ -169,7 +179,7 @@ impl Tunnel {
         now: Instant,
         slot: u32,
         inbox: &mut Inbox,
-        placed: Placed,
+        placed: &Placed,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let bytes = inbox.packet.bytes_mut();
@@ -182,32 +192,21 @@ impl Tunnel {
             (Some(Plain::Keepalive), _) => {
                 placed.restore(bytes);
                 inbox.absorbed = true;
-                Ok(())
             }
             (Some(Plain::Packet { len }), PeerMode::Packets) => {
-                let to = shared.config.device;
-                let packet = placed.start..placed.start + len;
-                let allowed = self.is_allowed(slot, inbox, packet.clone());
-                match (allowed, to) {
-                    (true, Some(to)) => {
-                        self.take(slot, to, Layer::Packet, inbox, &placed, packet, out);
-                        Ok(())
-                    }
-                    (allowed, _) => {
-                        placed.restore(inbox.packet.bytes_mut());
-                        let why = if allowed {
-                            DropReason::NoDestination
-                        } else {
-                            DropReason::SourceNotAllowed
-                        };
-                        Err(why)
-                    }
-                }
+                let to = shared.config.device.ok_or(DropReason::NoDestination);
+                let range = placed.start..placed.start + len;
+                let to = to.and_then(|to| {
+                    let allowed = self.is_allowed(slot, inbox, range.clone());
+                    allowed.then_some(to).ok_or(DropReason::SourceNotAllowed)
+                });
+                let to = to.inspect_err(|_| placed.restore(inbox.packet.bytes_mut()))?;
+                self.take(inbox, placed, &Arrived { slot, to, network: Some(0), range }, out);
             }
             (Some(Plain::Frame { end }), PeerMode::Frames(to)) => {
-                let frame = placed.start + FRAME_HEADER_LEN..placed.start + end;
-                self.take(slot, to, Layer::Frame, inbox, &placed, frame, out);
-                Ok(())
+                let range = placed.start + FRAME_HEADER_LEN..placed.start + end;
+                let network = network_in_frame(bytes.get(range.clone()).unwrap_or_default());
+                self.take(inbox, placed, &Arrived { slot, to, network, range }, out);
             }
             (Some(Plain::Fragment { end }), PeerMode::Frames(to)) => {
                 let piece = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
@@ -224,26 +223,23 @@ impl Tunnel {
                     let ready = Ready { start: 0, end: frame.len(), draft: None, to, peer: slot };
                     self.deliver(&ready, frame, out);
                 }
-                Ok(())
             }
             (Some(Plain::Control { end }), _) => {
                 let mut control = [0; 16];
-                let len = (end - 1).min(control.len());
-                let from = placed.start + 1..placed.start + 1 + len;
-                control
-                    .iter_mut()
-                    .zip(bytes.get(from).unwrap_or_default())
-                    .for_each(|(to, from)| *to = *from);
+                let from = placed.start + 1..placed.start + end.min(control.len());
+                let from = bytes.get(from).unwrap_or_default();
+                let len = from.len();
+                control.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
                 placed.restore(bytes);
                 inbox.absorbed = true;
                 peer.handle_control(shared, now, control.get(..len).unwrap_or_default(), out);
-                Ok(())
             }
             _ => {
                 placed.restore(bytes);
-                Err(DropReason::Malformed)
+                return Err(DropReason::Malformed);
             }
         }
+        Ok(())
     }
 
     /// Whether the packet's source is the peer's: the longest prefix that has it decides (NDSS 2017,
@@ -259,22 +255,10 @@ impl Tunnel {
     }
 
     /// Joins a packet to the one before, or makes it the next one that may grow.
-    fn take(
-        &mut self,
-        slot: u32,
-        to: PortId,
-        layer: Layer,
-        inbox: &mut Inbox,
-        placed: &Placed,
-        packet: Range<usize>,
-        out: &mut Outbox,
-    ) {
+    fn take(&mut self, inbox: &mut Inbox, placed: &Placed, arrived: &Arrived, out: &mut Outbox) {
+        let &Arrived { slot, to, network, range: ref packet } = arrived;
         let bytes = inbox.packet.bytes_mut();
         let found = bytes.get(packet.clone()).unwrap_or_default();
-        let network = match layer {
-            Layer::Packet => Some(0),
-            Layer::Frame => network_in_frame(found),
-        };
         let candidate = network
             .filter(|_| self.shared.config.join)
             .and_then(|network| Candidate::new(found, network));

@@ -87,10 +87,10 @@ impl Path {
     }
 
     /// The path is another one: what is known of it is forgotten.
-    pub(super) fn moved(&mut self, now: Instant, mtu: u16) {
+    pub(super) fn moved(&mut self, mtu: u16) {
         let (ours, hellos) = (self.ours, self.hellos);
         *self = Self { ours, hellos, ..Self::new(mtu) };
-        self.due = ours.then_some(now);
+        self.due = ours.then_some(Instant::ZERO);
     }
 
     /// Searches again from the top at `due`.

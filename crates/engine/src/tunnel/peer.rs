@@ -286,7 +286,7 @@ impl Peer {
         if self.endpoint != Some(from) {
             let before = self.endpoint.replace(from);
             let peer = self.config.public_key;
-            self.path.moved(now, shared.config.mtu);
+            self.path.moved(shared.config.mtu);
             shared.event(TunnelEvent::Moved { peer, from: before, to: from });
         }
     }

@@ -120,7 +120,7 @@ impl Shared {
         let mut bytes = [0; 4];
         (self.random)(&mut bytes);
         let most = u64::try_from(self.config.timing.jitter.as_nanos()).unwrap_or(u64::MAX);
-        let part = u128::from(most) * u128::from(u32::from_le_bytes(bytes)) >> 32;
+        let part = (u128::from(most) * u128::from(u32::from_le_bytes(bytes))) >> 32;
         Duration::from_nanos(u64::try_from(part).unwrap_or(most))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use adit_engine::sim::{End, Fault, HostConfig, HostId, ProbeId, Random, Sim, UdpId};
 use adit_packet::{Gso, Meta, PoolConfig, VnetHeader};
 
+use crate::configs::{random_netem, random_profile, random_switch};
 use crate::engines::{Hub, Moody};
 
 /// How long a network is used: enough for some hundred packets.
@@ -80,17 +81,40 @@ impl Scenario {
             1 => PoolConfig { large_limit: 0, ..PoolConfig::default() },
             _ => PoolConfig::default(),
         };
-        if self.random().chance(50) {
-            let id = self.sim.engine_with(name, Hub::new(PORTS), pool);
-            [0, 1, 2, 3].map(|port| id.port(port))
-        } else {
-            let id = self.sim.engine_with(name, Moody::new(PORTS), pool);
-            [0, 1, 2, 3].map(|port| id.port(port))
+        match self.random().below(5) {
+            0 => {
+                let id = self.sim.engine_with(name, Hub::new(PORTS), pool);
+                [0, 1, 2, 3].map(|port| id.port(port))
+            }
+            1 => {
+                let id = self.sim.engine_with(name, Moody::new(PORTS), pool);
+                [0, 1, 2, 3].map(|port| id.port(port))
+            }
+            _ => {
+                let switch = random_switch(self.random(), PORTS);
+                let id = self.sim.engine_with(name, switch, pool);
+                [0, 1, 2, 3].map(|port| id.port(port))
+            }
         }
     }
 
+    /// A wire of some kind: plain, emulated, or with an engine that emulates one in the middle.
     fn wire(&mut self, a: End, b: End) {
-        self.sim.wire(a, b);
+        match self.random().below(4) {
+            0 => {
+                let profiles = [(); 2].map(|()| random_profile(self.random()));
+                let [there, back] = &profiles;
+                self.sim.wire_through(a, b, [there, back]);
+            }
+            1 => {
+                let netem = random_netem(self.random());
+                let id = self.sim.engine(&format!("n{}", self.ends.len()), netem);
+                self.sim.wire(a, id.port(0));
+                self.sim.wire(id.port(1), b);
+                self.ends.extend([0, 1].map(|port| id.port(port)));
+            }
+            _ => self.sim.wire(a, b),
+        }
         self.ends.extend([a, b]);
     }
 

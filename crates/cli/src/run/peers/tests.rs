@@ -1,5 +1,4 @@
 use super::*;
-use adit_packet::PoolConfig;
 use std::time::Duration;
 
 fn open(source: Option<IpAddr>) -> PeerSockets {

@@ -162,6 +162,10 @@ impl Loop {
                 Opened::Ports(ports) => {
                     ports.into_iter().map(|port| owner.add(runner, port)).collect()
                 }
+                Opened::Listener(listener) => {
+                    runner.listen(listener).unwrap();
+                    Vec::new()
+                }
             }
         })
     }

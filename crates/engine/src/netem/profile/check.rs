@@ -40,6 +40,9 @@ impl Profile {
             let text = || format!("from 1bit to {}, not {rate}", Bitrate::MAX);
             ensure("rate", rate.0 > 0 && rate <= Bitrate::MAX, text)?;
         }
+        let both = matches!(self.rate, Rate::Trace(_)) && self.has_step_rates();
+        let text = || "a trace gives the rate: it cannot change in steps as well".to_string();
+        ensure("steps.rate", !both, text)?;
         let text = || "from -1000 to 1000 bytes".to_string();
         ensure("overhead.bytes", (-1000..=1000).contains(&self.overhead.bytes), text)?;
         self.queue.check(self.has_rate())?;
@@ -50,8 +53,11 @@ impl Profile {
 
     /// Whether packets may wait for the line.
     pub(in crate::netem) fn has_rate(&self) -> bool {
-        let steps = self.steps.as_ref().is_some_and(|steps| steps.has_rate());
-        self.rate != Rate::Unlimited || steps
+        self.rate != Rate::Unlimited || self.has_step_rates()
+    }
+
+    fn has_step_rates(&self) -> bool {
+        self.steps.as_ref().is_some_and(|steps| steps.has_rate())
     }
 }
 
@@ -177,4 +183,95 @@ fn at_most_an_hour(field: &'static str, value: Duration) -> Result {
 
 fn ensure(field: &'static str, holds: bool, problem: impl FnOnce() -> String) -> Result {
     if holds { Ok(()) } else { Err(ProfileError { field, problem: problem() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netem::{GilbertElliott, Jitter, Opportunities, Overhead, Steps};
+    use alloc::sync::Arc;
+    use alloc::vec;
+
+    fn field(profile: &Profile) -> &'static str {
+        profile.check().map_or_else(|error| error.field, |()| "")
+    }
+
+    fn check_fields(cases: &[(Profile, &str)]) {
+        for (profile, name) in cases {
+            assert_eq!(field(profile), *name);
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOURS: Duration = Duration::from_secs(7200);
+
+    #[test]
+    fn what_happens_to_packets_is_checked_by_its_field() {
+        let plain = Profile::default;
+        let loss = |loss| Profile { loss, ..plain() };
+        let outage = |lasts, every| Profile {
+            outages: vec![Outage { at: Duration::ZERO, lasts, every }],
+            ..plain()
+        };
+        let reorder = |share, by| Profile {
+            reorder: Some(Reorder { share, by, within: Duration::ZERO }),
+            ..plain()
+        };
+        let model = GilbertElliott { to_bad: 0.0, to_good: 2.0, loss_bad: 0.0, loss_good: 0.0 };
+        let many = vec![Outage { at: SECOND, lasts: SECOND, every: None }; 257];
+        check_fields(&[
+            (plain(), ""),
+            (Profile { outages: many, ..plain() }, "outages"),
+            (outage(Duration::ZERO, None), "outages.lasts"),
+            (outage(SECOND, Some(SECOND)), "outages.every"),
+            (Profile { corrupt: Corrupt::Packets { share: -0.1 }, ..plain() }, "corrupt.share"),
+            (Profile { corrupt: Corrupt::Bits { rate: 0.2 }, ..plain() }, "corrupt.rate"),
+            (loss(Loss::Random { share: f64::NAN }), "loss.share"),
+            (loss(Loss::Bursts { share: 0.1, length: 0.5 }), "loss.length"),
+            (loss(Loss::Bursts { share: 0.6, length: 1.0 }), "loss.share"),
+            (loss(Loss::GilbertElliott(model)), "loss.r"),
+            (Profile { duplicate: 1.1, ..plain() }, "duplicate"),
+            (reorder(2.0, 1), "reorder.share"),
+            (reorder(0.5, 0), "reorder.by"),
+        ]);
+    }
+
+    #[test]
+    fn rate_and_queue_are_checked_by_their_fields() {
+        let plain = Profile::default;
+        let rate = Rate::Fixed(Bitrate::from_bits_per_second(1_000_000));
+        let queue = |queue| Profile { queue, rate: rate.clone(), ..plain() };
+        let codel = CoDel { target: SECOND, interval: SECOND };
+        let discipline = Discipline::FqCoDel(FqCoDel::default());
+        let without_rate = Queue { discipline, ..Queue::default() };
+        let trace = Rate::Trace(Arc::new(Opportunities::parse("1").unwrap()));
+        let steps = Some(Arc::new(Steps::parse("time,rate\n0,1mbit").unwrap()));
+        let overhead = Overhead { bytes: 2000, ..Overhead::NONE };
+        let discipline = Discipline::CoDel(codel);
+        check_fields(&[
+            (Profile { rate: Rate::Fixed(Bitrate::default()), ..plain() }, "rate"),
+            (Profile { rate: trace, steps, ..plain() }, "steps.rate"),
+            (Profile { overhead, ..plain() }, "overhead.bytes"),
+            (queue(Queue { limit: QueueLimit::Packets(0), ..Queue::default() }), "queue.limit"),
+            (queue(Queue { ecn: true, ..Queue::default() }), "queue.ecn"),
+            (queue(Queue { discipline, ..Queue::default() }), "queue.target"),
+            (Profile { queue: without_rate, ..plain() }, "queue.discipline"),
+        ]);
+    }
+
+    #[test]
+    fn delay_and_limits_are_checked_by_their_fields() {
+        let plain = Profile::default;
+        let delay = |delay| Profile { delay, ..plain() };
+        let jitter = |jitter| delay(Delay { jitter, ..Delay::default() });
+        let limits = |packets, bytes| Profile { limits: Limits { packets, bytes }, ..plain() };
+        check_fields(&[
+            (delay(Delay::constant(HOURS)), "delay"),
+            (jitter(Jitter::Uniform { width: HOURS }), "delay.jitter"),
+            (jitter(Jitter::Pareto { mean: SECOND, shape: 1.0 }), "delay.shape"),
+            (delay(Delay { correlation: 1.0, ..Delay::default() }), "delay.correlation"),
+            (limits(0, Limits::BYTES_MIN), "limits.packets"),
+            (limits(1, 10), "limits.bytes"),
+        ]);
+    }
 }

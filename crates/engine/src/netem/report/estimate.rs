@@ -57,12 +57,21 @@ impl Estimate {
 mod tests {
     use super::*;
 
-    /// Against figures of an independent calculation (z = 3.2905, R: `binom.wilson`).
+    /// Wilson's bounds are the shares from which what was counted is `Z` standard deviations away.
     #[test]
-    fn the_interval_of_a_hundredth() {
+    fn the_bounds_are_so_many_deviations_away() {
+        for (hits, of) in [(1000, 100_000), (3, 1000), (500, 1000), (19, 20)] {
+            let estimate = Estimate::new(hits, of, 1.0).unwrap();
+            for bound in [estimate.low, estimate.high] {
+                let count = f64::from(u32::try_from(of).unwrap());
+                let deviation = (bound * (1.0 - bound) / count).sqrt();
+                assert!(
+                    ((estimate.share - bound).abs() / deviation - Z).abs() < 1e-9,
+                    "{estimate:?}"
+                );
+            }
+        }
         let estimate = Estimate::new(1000, 100_000, 1.0).unwrap();
-        assert!((estimate.low - 0.009_016).abs() < 2e-5, "{estimate:?}");
-        assert!((estimate.high - 0.011_090).abs() < 2e-5, "{estimate:?}");
         assert!(estimate.contains(0.01) && !estimate.contains(0.0115));
     }
 

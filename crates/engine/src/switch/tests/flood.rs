@@ -96,3 +96,42 @@ fn what_finds_no_buffer_is_counted_where_it_should_have_gone() {
     assert_eq!(drops(2), (0, vec![(DropReason::NoBuffer, 1)]));
     assert_eq!(drops(3), (0, vec![(DropReason::OutboxFull, 1)]));
 }
+
+#[test]
+fn what_comes_in_is_dropped_or_goes_on() {
+    let storm = StormConfig {
+        broadcast: Some(StormRate { frames_per_second: 2, burst: 5 }),
+        ..StormConfig::default()
+    };
+    let guard = GuardConfig { macs: (1..20).map(mac).collect(), ..GuardConfig::default() };
+    let mut net = Net::with(SwitchConfig { fdb_limit: 30, ..quiet() }, 6);
+    net.set_port(0, isolated());
+    net.set_port(1, PortConfig { storm, isolated: true, ..PortConfig::default() });
+    net.set_port(2, PortConfig { guard, ..PortConfig::default() });
+    net.set_port(3, PortConfig { vlan: VlanMode::Access(vlan(10)), ..PortConfig::default() });
+    net.set_port(4, PortConfig { vlan: VlanMode::Access(vlan(20)), ..PortConfig::default() });
+    net.switch.set_link(PortId(5), false);
+    let (mut random, mut passed) = (1_u64, 0);
+    for _ in 0..20_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let [from, to, port, tag, ..] = random.to_be_bytes();
+        let to = if to < 32 { MacAddr::BROADCAST } else { mac(u32::from(to % 24)) };
+        let plain = frame(mac(u32::from(from % 24)), to);
+        let bytes = if tag & 1 == 1 { tagged(0x8100, 10, &plain) } else { plain };
+        passed += u64::from(!net.give(u16::from(port % 6), &bytes).is_empty());
+        net.now += Duration::from_millis(3);
+    }
+    let all: Vec<_> = (0..6).map(|port| net.switch.counters(PortId(port)).unwrap()).collect();
+    let sum =
+        |part: fn(&PortCounters) -> u64| all.iter().map(|counters| part(counters)).sum::<u64>();
+    assert_eq!(sum(|counters| counters.ingress_frames), 20_000);
+    let drops = sum(|counters| counters.ingress_drops().map(|(_, count)| count).sum());
+    assert_eq!(drops + passed, 20_000);
+    assert_eq!(sum(|counters| counters.egress_frames), net.out.counts().sent());
+    assert_eq!(drops, net.out.counts().discarded());
+    let mut reasons: Vec<_> = all.iter().flat_map(|counters| counters.ingress_drops()).collect();
+    reasons.sort_unstable();
+    reasons.dedup_by_key(|&mut (reason, _)| reason);
+    assert!(reasons.len() >= 7, "{reasons:?}");
+    assert_eq!(all[5].egress_frames, 0);
+}

@@ -1,11 +1,11 @@
 //! A switch and its surroundings, for tests.
 
-mod any;
 mod flood;
 mod guard;
 mod learn;
 mod loops;
 mod mirror;
+mod model;
 mod storm;
 mod vlan;
 

@@ -70,13 +70,13 @@ impl Pair {
             }
             for datagram in datagrams {
                 self.sent[usize::from(datagram[0])] += 1;
-                self.to_them(&datagram);
+                self.carry_there(&datagram);
             }
         }
     }
 
     /// One of our messages comes to boringtun; it is asked until it has nothing more to say.
-    fn to_them(&mut self, datagram: &[u8]) {
+    fn carry_there(&mut self, datagram: &[u8]) {
         let mut next = datagram;
         loop {
             let mut buffer = vec![0; 2048];
@@ -84,7 +84,7 @@ impl Pair {
             match self.theirs.decapsulate(Some(source), next, &mut buffer) {
                 TunnResult::WriteToNetwork(message) => {
                     let message = message.to_vec();
-                    self.to_us(&message);
+                    self.carry_back(&message);
                 }
                 TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
                     self.arrived.push(packet.to_vec());
@@ -102,7 +102,7 @@ impl Pair {
         }
     }
 
-    fn to_us(&mut self, message: &[u8]) {
+    fn carry_back(&mut self, message: &[u8]) {
         self.received[usize::from(message[0])] += 1;
         let mut packet = self.ours.out.pool().take(message.len()).unwrap();
         packet.extend(message).unwrap();
@@ -122,7 +122,7 @@ impl Pair {
         let mut buffer = vec![0; 2048];
         if let TunnResult::WriteToNetwork(message) = self.theirs.encapsulate(bytes, &mut buffer) {
             let message = message.to_vec();
-            self.to_us(&message);
+            self.carry_back(&message);
         }
         self.settle();
     }
@@ -132,7 +132,7 @@ impl Pair {
         let made = self.theirs.format_handshake_initiation(&mut buffer, true);
         let TunnResult::WriteToNetwork(message) = made else { panic!("{made:?}") };
         let message = message.to_vec();
-        self.to_us(&message);
+        self.carry_back(&message);
         self.settle();
     }
 

@@ -160,7 +160,7 @@ fn an_old_session_is_of_no_use() {
     net.assert_passes(0);
     net.send(0, &ipv4(0, 60));
     let recorded = net.wire.pop_back().unwrap();
-    net.now = net.now + seconds(181);
+    net.now += seconds(181);
     net.inject(1, recorded.from, &recorded.bytes, 0);
     assert_eq!(net.sides[1].packets().len(), 1);
     assert_eq!(net.status(1).drops.count(DropReason::NoSession), 1);
@@ -185,7 +185,7 @@ fn sessions_are_forgotten_after_three_lifetimes() {
 fn both_may_start_at_once() {
     let mut net = Net::pair_with(TunnelConfig::default(), |_| {});
     let (at, key) = (net.sides[0].at, net.peer_of(1));
-    net.sides[1].tunnel.set_endpoint(net.now, &key, at);
+    net.sides[1].tunnel.set_endpoint(&key, at);
     net.send(0, &ipv4(0, 100));
     net.send(1, &ipv4(1, 100));
     net.run(millis(100));

@@ -110,7 +110,7 @@ fn a_foreign_peer_is_asked_three_times_and_not_again() {
     let mut net = Net::pair_with(config, |peer| {
         peer.extensions = core::mem::take(&mut first);
     });
-    let mut lens = std::collections::BTreeMap::new();
+    let mut lens = BTreeMap::new();
     for _ in 0..1000 {
         net.send(0, &ipv4(0, 100));
         net.run(millis(100));

@@ -95,6 +95,12 @@ impl Netem {
         self.link_mut(direction).set(now, profile)
     }
 
+    /// Begins the schedules of both directions ([`Link::start`]).
+    pub fn start(&mut self, now: Instant) {
+        self.a_to_b.start(now);
+        self.b_to_a.start(now);
+    }
+
     /// One direction.
     #[must_use]
     pub const fn link(&self, direction: Direction) -> &Link {
@@ -152,5 +158,97 @@ impl Engine for Netem {
 
     fn held(&self) -> usize {
         self.a_to_b.held() + self.b_to_a.held()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netem::{Bitrate, Delay, Loss, Rate};
+    use adit_packet::{Batch, Pool, PoolConfig};
+    use core::time::Duration;
+    use std::string::ToString;
+    use std::vec;
+
+    const A: Endpoint = Endpoint::Port(PortId(7));
+    const B: Endpoint = Endpoint::Port(PortId(9));
+
+    fn packet(out: &mut Outbox) -> PacketBuf {
+        let mut packet = out.pool().take(100).unwrap();
+        packet.set_len(100).unwrap();
+        packet
+    }
+
+    /// How many packets were sent to each port since the last call.
+    fn sent(out: &mut Outbox) -> [usize; 2] {
+        let (mut batch, mut counts) = (Batch::new(), [0, 0]);
+        while let Some(to) = out.next_group(&mut batch) {
+            counts[usize::from(to == B)] += batch.as_slice().len();
+            batch.give_all(out.pool());
+        }
+        counts
+    }
+
+    fn config() -> NetemConfig {
+        let delay = |ms| Delay::constant(Duration::from_millis(ms));
+        NetemConfig {
+            ports: [PortId(7), PortId(9)],
+            a_to_b: Profile { delay: delay(20), ..Profile::default() },
+            b_to_a: Profile { delay: delay(5), ..Profile::default() },
+            ..NetemConfig::default()
+        }
+    }
+
+    #[test]
+    fn each_direction_is_its_own() {
+        let mut netem = Netem::new(&config()).unwrap();
+        let mut out = Outbox::new(Pool::new(PoolConfig::default()));
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        for from in [A, B, A] {
+            let packet = packet(&mut out);
+            netem.handle(at(0), from, packet, &mut out);
+        }
+        assert_eq!((netem.held(), netem.next_timeout()), (3, Some(at(5))));
+        netem.handle_timeout(at(5), &mut out);
+        assert_eq!(sent(&mut out), [1, 0]);
+        assert_eq!(netem.next_timeout(), Some(at(20)));
+        netem.handle_timeout(at(20), &mut out);
+        assert_eq!(sent(&mut out), [0, 2]);
+        assert_eq!((netem.held(), netem.next_timeout()), (0, None));
+
+        let lossy = Profile { loss: Loss::Random { share: 1.0 }, ..Profile::default() };
+        netem.set(at(30), Direction::AToB, &lossy).unwrap();
+        for from in [A, B, Endpoint::Port(PortId(1))] {
+            let packet = packet(&mut out);
+            netem.handle(at(30), from, packet, &mut out);
+        }
+        assert!(out.counts().balance(6, netem.held()));
+        let why: vec::Vec<_> = out.counts().by_reason().collect();
+        assert_eq!(why, [(DropReason::NoDestination, 1), (DropReason::Loss, 1)]);
+        assert_eq!(netem.report(Direction::AToB).counts.received, 3);
+        assert_eq!(netem.report(Direction::BToA).counts.received, 2);
+        assert_eq!(Direction::AToB.to_string(), "a to b");
+    }
+
+    #[test]
+    fn directions_draw_from_streams_of_their_own() {
+        let loss = Profile { loss: Loss::Random { share: 0.5 }, ..Profile::default() };
+        let config = NetemConfig { a_to_b: loss.clone(), b_to_a: loss, ..NetemConfig::default() };
+        let mut netem = Netem::new(&config).unwrap();
+        let mut out = Outbox::new(Pool::new(PoolConfig::default()));
+        for port in [0, 1].into_iter().cycle().take(200) {
+            let packet = packet(&mut out);
+            netem.handle(Instant::ZERO, Endpoint::Port(PortId(port)), packet, &mut out);
+        }
+        let decisions = Direction::BOTH.map(|direction| netem.report(direction).decisions);
+        assert_ne!(decisions[0], decisions[1]);
+    }
+
+    #[test]
+    fn a_wrong_profile_is_refused() {
+        let rate = Rate::Fixed(Bitrate::from_bits_per_second(0));
+        let wrong = Profile { rate, ..Profile::default() };
+        let config = NetemConfig { b_to_a: wrong.clone(), ..config() };
+        assert_eq!(Netem::new(&config).unwrap_err().field, "rate");
     }
 }

@@ -1,0 +1,8 @@
+//! What `adit netem` shows of a link: before it is used (`preview`) and after (`report`).
+
+pub(crate) mod plot;
+pub(crate) mod preview;
+pub(crate) mod report;
+pub(crate) mod svg;
+pub(crate) mod units;
+pub(crate) mod words;

@@ -1,0 +1,409 @@
+//! What a profile does, found by sending packets through a link of it in virtual time.
+
+use super::plot::{self, Charset};
+use super::report::{LinkReport, rate};
+use super::words;
+use adit_engine::Outbox;
+use adit_engine::netem::{
+    Bitrate, Delay, Discipline, Jitter, Link, Loss, Profile, ProfileError, Queue, QueueLimit, Rate,
+    Report, Seed,
+};
+use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Packets that delay and loss are found by: 200 of each percent.
+const PROBES: u32 = 20_000;
+/// A probe is as long as a ping.
+const PROBE_LEN: usize = 98;
+/// Packets that the rate is found by, at most: 100 Mbit/s for 30 s, and half a second of work. A
+/// faster line is shown for a shorter time.
+const LOAD_MAX: u64 = 250_000;
+/// As long as Ethernet frames usually get.
+const LOAD_LEN: usize = 1514;
+/// For how long the rate is shown: as long as a schedule lasts, within these.
+const LOAD_TIME: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
+/// Points of the rate over time.
+const RATE_POINTS: u64 = 100;
+/// Points of the delay's distribution.
+const DELAY_POINTS: u32 = 200;
+/// Longer bursts of loss are shown together.
+const BURST_MAX: u32 = 20;
+
+/// What a profile does.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit netem preview")]
+pub(crate) struct Preview {
+    /// The time between two probes, in milliseconds: so long that they do not fill the line.
+    pub(crate) probe_every_ms: f64,
+    /// What happened to the probes.
+    pub(crate) report: LinkReport,
+    /// The distribution of the probes' delay.
+    pub(crate) delay: Vec<DelayPoint>,
+    /// How many probes were lost in a row, and how often.
+    pub(crate) bursts: Vec<Burst>,
+    /// What comes out while more is sent than the line takes; empty without a rate.
+    pub(crate) rate: Vec<RatePoint>,
+}
+
+/// A point of a distribution.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub(crate) struct DelayPoint {
+    /// The share of packets, 0 to 1, ...
+    pub(crate) share: f64,
+    /// ... that took no longer than this, in milliseconds.
+    pub(crate) delay_ms: f64,
+}
+
+/// Losses in a row.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub(crate) struct Burst {
+    /// How many in a row; the highest stands for all that are longer, too.
+    pub(crate) length: u32,
+    /// How often that was.
+    pub(crate) count: u32,
+}
+
+/// The rate in a span of time.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub(crate) struct RatePoint {
+    /// The middle of the span, in seconds from the start.
+    pub(crate) seconds: f64,
+    /// Bits a second that came out in it, without overhead.
+    pub(crate) bits_per_second: f64,
+}
+
+/// Sends packets through a link of this profile in virtual time.
+///
+/// # Errors
+///
+/// The field of the profile that cannot be as it is.
+pub(crate) fn simulate(profile: &Profile, seed: u64) -> Result<Preview, ProfileError> {
+    let every = probe_interval(profile);
+    let (report, bursts) = probe(profile, seed, every)?;
+    let delay = (0..=DELAY_POINTS)
+        .filter(|_| report.delay.count() > 0)
+        .map(|point| {
+            let share = f64::from(point) / f64::from(DELAY_POINTS);
+            DelayPoint { share, delay_ms: report.delay.percentile(share).as_secs_f64() * 1e3 }
+        })
+        .collect();
+    Ok(Preview {
+        probe_every_ms: every.as_secs_f64() * 1e3,
+        report: (&report).into(),
+        delay,
+        bursts,
+        rate: if fastest(profile).is_some() { load(profile, seed)? } else { Vec::new() },
+    })
+}
+
+/// A millisecond, or so long that probes take a tenth of the line.
+fn probe_interval(profile: &Profile) -> Duration {
+    let bits = profile.overhead.wire_len(PROBE_LEN) * 8;
+    let rate = match &profile.rate {
+        Rate::Unlimited => u64::MAX,
+        Rate::Fixed(rate) => rate.bits_per_second(),
+        Rate::Trace(trace) => trace.mean_rate().bits_per_second(),
+    };
+    let tenth = u128::from(bits) * 10_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(tenth).unwrap_or(u64::MAX)).max(Duration::from_millis(1))
+}
+
+/// The highest rate of the line; `None` if it is never limited.
+fn fastest(profile: &Profile) -> Option<Bitrate> {
+    let steps =
+        profile.steps.iter().flat_map(|steps| steps.as_slice()).filter_map(|step| step.rate);
+    let base = match &profile.rate {
+        Rate::Unlimited => None,
+        Rate::Fixed(rate) => Some(*rate),
+        Rate::Trace(trace) => Some(trace.mean_rate()),
+    };
+    steps.chain(base).max()
+}
+
+/// A link and what was taken out of it.
+struct Run {
+    link: Link,
+    out: Outbox,
+}
+
+impl Run {
+    fn new(profile: &Profile, seed: u64) -> Result<Self, ProfileError> {
+        let mut link = Link::new(profile, Seed::new(seed))?;
+        link.start(Instant::ZERO);
+        Ok(Self { link, out: Outbox::new(Pool::new(PoolConfig::default())) })
+    }
+
+    /// Sends a packet of nothing, told apart by its hash, which no effect changes.
+    fn push(&mut self, now: Instant, number: u32, len: usize) {
+        let mut packet = self.out.pool().take(len).unwrap_or_else(|| PacketBuf::new(0, len));
+        // Both have the room.
+        let _ = packet.set_len(len);
+        packet.bytes_mut().fill(0);
+        packet.meta.vnet.hash.value = number;
+        self.link.push(now, packet, &mut self.out);
+    }
+
+    /// Takes out what is due up to `until`, each packet when it is.
+    fn take(&mut self, until: Instant, mut each: impl FnMut(Instant, &PacketBuf)) {
+        while let Some(next) = self.link.next_timeout().filter(|next| *next <= until) {
+            while let Some(packet) = self.link.pop(next, &mut self.out) {
+                each(next, &packet);
+                self.out.pool().give(packet);
+            }
+        }
+    }
+}
+
+/// Single packets, far apart: what each of them meets.
+fn probe(
+    profile: &Profile,
+    seed: u64,
+    every: Duration,
+) -> Result<(Report, Vec<Burst>), ProfileError> {
+    let mut run = Run::new(profile, seed)?;
+    let mut came = vec![false; usize::try_from(PROBES).unwrap_or(0)];
+    let mut note = |packet: &PacketBuf| {
+        let number = usize::try_from(packet.meta.vnet.hash.value).unwrap_or(usize::MAX);
+        if let Some(came) = came.get_mut(number) {
+            *came = true;
+        }
+    };
+    for number in 0..PROBES {
+        let now = Instant::ZERO + every * number;
+        run.take(now, |_, packet| note(packet));
+        run.push(now, number, PROBE_LEN);
+    }
+    // What a stopped line holds for ever stays there.
+    run.take(Instant::ZERO + every * PROBES + Delay::MAX, |_, packet| note(packet));
+    let mut lengths = BTreeMap::new();
+    for burst in came.split(|&came| came).filter(|burst| !burst.is_empty()) {
+        let length = u32::try_from(burst.len()).unwrap_or(BURST_MAX).min(BURST_MAX);
+        *lengths.entry(length).or_insert(0) += 1;
+    }
+    let bursts = lengths.into_iter().map(|(length, count)| Burst { length, count }).collect();
+    Ok((run.link.report(), bursts))
+}
+
+/// More than the line takes, all the time: what comes out.
+fn load(profile: &Profile, seed: u64) -> Result<Vec<RatePoint>, ProfileError> {
+    let time = load_time(profile);
+    // The line alone: what is lost or late does not change it.
+    let line = Profile {
+        loss: Loss::None,
+        duplicate: 0.0,
+        delay: Delay { jitter: Jitter::None, ..Delay::default() },
+        reorder: None,
+        queue: Queue {
+            limit: QueueLimit::Packets(64),
+            discipline: Discipline::DropTail,
+            ecn: false,
+        },
+        ..profile.clone()
+    };
+    let mut run = Run::new(&line, seed)?;
+    let span = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / RATE_POINTS;
+    let mut bits = vec![0.0; usize::try_from(RATE_POINTS).unwrap_or(0)];
+    let (mut now, mut sent) = (Instant::ZERO, 0);
+    while now < Instant::ZERO + time && sent < 10 * LOAD_MAX {
+        let room = 64_usize.saturating_sub(run.link.held());
+        for _ in 0..room {
+            run.push(now, 0, LOAD_LEN);
+            sent += 1;
+        }
+        // In an outage all of it was lost: try again in a hundredth of a span.
+        let pause = now + Duration::from_nanos(span / 100);
+        now = run.link.next_timeout().map_or(pause, |next| next.max(now));
+        run.take(now, |at, packet| {
+            let point = usize::try_from(at.as_nanos() / span).unwrap_or(usize::MAX);
+            if let Some(bits) = bits.get_mut(point) {
+                *bits += f64::from(u32::try_from(packet.len()).unwrap_or(u32::MAX)) * 8.0;
+            }
+        });
+    }
+    let seconds = Duration::from_nanos(span).as_secs_f64();
+    let points = (0_u32..).zip(bits).map(|(point, bits)| RatePoint {
+        seconds: (f64::from(point) + 0.5) * seconds,
+        bits_per_second: bits / seconds,
+    });
+    Ok(points.collect())
+}
+
+/// As long as the longest schedule lasts, or as long as it takes to send the most packets.
+fn load_time(profile: &Profile) -> Duration {
+    let [least, most] = LOAD_TIME;
+    let trace = match &profile.rate {
+        Rate::Trace(trace) => Some(trace.period()),
+        Rate::Unlimited | Rate::Fixed(_) => None,
+    };
+    let steps = profile.steps.as_ref().map(|steps| {
+        let last = steps.as_slice().last().map_or(Duration::ZERO, |step| step.at);
+        steps.period().unwrap_or(last + last / 4)
+    });
+    let outages = profile
+        .outages
+        .iter()
+        .map(|outage| outage.at + outage.every.map_or(outage.lasts, |every| every + outage.lasts));
+    let wanted = trace.into_iter().chain(steps).chain(outages).max().unwrap_or(least);
+    let rate = fastest(profile).map_or(1, |rate| rate.bits_per_second().max(1));
+    let bits = u128::from(LOAD_MAX * 8 * profile.overhead.wire_len(LOAD_LEN));
+    let possible = u64::try_from(bits * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX);
+    wanted.clamp(least, most).min(Duration::from_nanos(possible))
+}
+
+impl Preview {
+    /// The preview as lines of text of `width` characters, `name` on the first.
+    pub(crate) fn lines(&self, name: &str, width: usize, charset: Charset) -> Vec<String> {
+        let width = width.clamp(40, 200) - 14;
+        let mut lines = self.report.lines(name);
+        let milliseconds = |ms: f64| words::time(Duration::from_secs_f64(ms / 1e3));
+        let points: Vec<_> = self.delay.iter().map(|point| (point.delay_ms, point.share)).collect();
+        let drawn = plot::curve(&points, (width, 8), 1.0, words::share, charset);
+        if let (false, Some(first), Some(last)) = (drawn.is_empty(), points.first(), points.last())
+        {
+            lines.push(String::new());
+            lines.push(format!(
+                "delay: share of packets that took no longer, from {} to {}",
+                milliseconds(first.0),
+                milliseconds(last.0)
+            ));
+            lines.extend(drawn);
+        }
+        if !self.bursts.is_empty() {
+            lines.push(String::new());
+            lines.push("losses: how many in a row, and how often".to_owned());
+            let rows: Vec<_> = self.bursts.iter().map(Burst::row).collect();
+            lines.extend(plot::bars(&rows, width.saturating_sub(8), charset));
+        }
+        let points: Vec<_> =
+            self.rate.iter().map(|point| (point.seconds, point.bits_per_second)).collect();
+        let most = points.iter().map(|point| point.1).fold(0.0, f64::max);
+        let drawn = plot::curve(&points, (width, 8), most, bits, charset);
+        if let (false, Some(last)) = (drawn.is_empty(), points.last()) {
+            lines.push(String::new());
+            lines.push(format!(
+                "rate: what comes out of a full line, for {}",
+                words::time(Duration::from_secs_f64(last.0))
+            ));
+            lines.extend(drawn);
+        }
+        lines
+    }
+}
+
+impl Burst {
+    fn row(&self) -> (String, f64, String) {
+        let more = if self.length == BURST_MAX { "+" } else { "" };
+        (format!("{}{more}", self.length), f64::from(self.count), self.count.to_string())
+    }
+}
+
+/// A rate for an axis.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate of at most 1 Tbit/s, never negative"
+)]
+pub(super) fn bits(bits: f64) -> String {
+    let text = rate(bits as u64);
+    // One decimal is enough beside a curve.
+    match text.split_once('.') {
+        Some((whole, rest)) => format!("{whole}.{}{}", &rest[..1], &rest[3..]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit_engine::netem::{Outage, Preset, Steps};
+    use std::sync::Arc;
+
+    #[test]
+    fn every_preset_can_be_drawn() {
+        for name in Preset::NAMES {
+            let preset = Preset::named(name).expect("a preset");
+            let preview = simulate(&preset.down, 1).expect("it can be");
+            let [first, .., last] = &preview.delay[..] else { panic!("{name}: no delays") };
+            assert!(first.delay_ms < last.delay_ms, "{name}");
+            assert!(preview.delay.is_sorted_by_key(|point| point.delay_ms));
+            assert_eq!(preview.rate.len(), 100);
+            for charset in [Charset::Unicode, Charset::Ascii] {
+                let lines = preview.lines(name, 80, charset);
+                assert!(lines.iter().any(|line| line.starts_with("delay: share")), "{lines:#?}");
+                assert!(lines.iter().any(|line| line.starts_with("rate: what")), "{lines:#?}");
+                let drawn = lines.iter().skip_while(|line| !line.is_empty());
+                assert!(drawn.clone().all(|line| line.chars().count() <= 80), "{lines:#?}");
+                let ascii = drawn.clone().all(|line| line.is_ascii());
+                assert_eq!(ascii, charset == Charset::Ascii, "{lines:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        let profile = Preset::named("wifi-bad").expect("a preset").up;
+        let json = |seed| serde_json::to_string(&simulate(&profile, seed).ok()).expect("data");
+        assert_eq!(json(1), json(1));
+        assert_ne!(json(1), json(2));
+    }
+
+    /// The bits of each second, without the first: the queue fills in it.
+    fn seconds(preview: &Preview, from: f64, to: f64) -> f64 {
+        let within = preview.rate.iter().filter(|point| (from..to).contains(&point.seconds));
+        let rates: Vec<_> = within.map(|point| point.bits_per_second).collect();
+        rates.iter().sum::<f64>() / f64::from(u32::try_from(rates.len()).expect("at most 100"))
+    }
+
+    #[test]
+    fn steps_and_outages_show_in_the_rate() {
+        let steps = Steps::parse("time,rate\n0,10mbit\n4s,2mbit\n8s,repeat\n").expect("steps");
+        let preview = simulate(&Profile { steps: Some(Arc::new(steps)), ..Profile::default() }, 1)
+            .expect("it can be");
+        assert!((seconds(&preview, 0.5, 3.9) / 1e7 - 1.0).abs() < 0.02);
+        assert!((seconds(&preview, 4.5, 7.9) / 2e6 - 1.0).abs() < 0.02);
+        assert!((seconds(&preview, 8.5, 9.9) / 1e7 - 1.0).abs() < 0.02);
+
+        let outage =
+            Outage { at: Duration::from_secs(2), lasts: Duration::from_secs(3), every: None };
+        let rate = Rate::Fixed(Bitrate::from_bits_per_second(1_000_000_000_000));
+        let preview = simulate(&Profile { outages: vec![outage], rate, ..Profile::default() }, 1)
+            .expect("it can be");
+        assert!(preview.rate.iter().any(|point| point.bits_per_second > 9e11));
+        let slow = Rate::Fixed(Bitrate::from_bits_per_second(1_000_000));
+        let preview =
+            simulate(&Profile { outages: vec![outage], rate: slow, ..Profile::default() }, 1)
+                .expect("it can be");
+        assert!(seconds(&preview, 3.5, 4.9) < 1.0, "what waited is sent, then nothing");
+        assert!(seconds(&preview, 6.0, 9.9) > 9e5);
+    }
+
+    #[test]
+    fn bursts_are_counted() {
+        let loss = Loss::Bursts { share: 0.05, length: 4.0 };
+        let preview = simulate(&Profile { loss, ..Profile::default() }, 1).expect("it can be");
+        let all: u32 = preview.bursts.iter().map(|burst| burst.count).sum();
+        let single = preview.bursts.first().expect("bursts of one");
+        assert_eq!(single.length, 1);
+        // A quarter of geometric bursts with a mean of four.
+        let share = f64::from(single.count) / f64::from(all);
+        assert!((share - 0.25).abs() < 0.1, "{share}");
+        assert!(preview.rate.is_empty());
+    }
+
+    #[test]
+    fn a_link_that_gives_nothing_is_shown_as_such() {
+        for loss in [0.999, 1.0] {
+            let profile = Profile { loss: Loss::Random { share: loss }, ..Profile::default() };
+            let lines = simulate(&profile, 1).expect("it can be").lines("x", 60, Charset::Ascii);
+            assert!(lines.iter().any(|line| line.starts_with("losses")), "{lines:#?}");
+        }
+        let steps = Steps::parse("time,rate\n0,0\n").expect("steps");
+        let stopped = Profile { steps: Some(Arc::new(steps)), ..Profile::default() };
+        let preview = simulate(&stopped, 1).expect("it can be");
+        assert!(preview.rate.iter().all(|point| point.bits_per_second == 0.0));
+        assert!(!preview.lines("x", 60, Charset::Unicode).is_empty());
+    }
+}

@@ -1,0 +1,242 @@
+//! Programs that run an engine until they are told to end: who owns the loop, answers at the control
+//! socket, tells what happens, and reads the configuration again.
+//!
+//! ```text
+//! SIGHUP, SIGINT ...  ->  Runner  -- Event -->  supervisor  <--  control socket
+//!                     (loop, ports, engine)     what is wanted, what is told
+//! ```
+
+pub(crate) mod model;
+pub(crate) mod switch;
+pub(crate) mod switch_api;
+
+use crate::control::{Claim, Name, Server, Status, notify};
+use crate::error::{Error, Exit, Result};
+use crate::output::{Output, clean};
+use crate::run::{Interest, Runner, Token};
+use adit_engine::{Engine, PortId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The control socket among the descriptors of a loop.
+const CONTROL: Token = Token(0);
+
+/// What a supervisor tells: on standard error for people, with `--json` a line each on standard
+/// output.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[schemars(title = "adit switch, adit netem: one line")]
+pub(crate) enum Event {
+    /// It runs.
+    Ready {
+        /// Its name.
+        name: String,
+        /// Where it can be asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        socket: Option<PathBuf>,
+        /// Its ports.
+        ports: Vec<String>,
+    },
+    /// A port is there.
+    PortAdded {
+        /// Its name.
+        port: String,
+    },
+    /// A port was taken away.
+    PortRemoved {
+        /// Its name.
+        port: String,
+    },
+    /// A port ended by itself.
+    PortGone {
+        /// Its name.
+        port: String,
+        /// Why.
+        reason: String,
+    },
+    /// The link of a port went down.
+    PortDown {
+        /// Its name.
+        port: String,
+    },
+    /// The link of a port came up.
+    PortUp {
+        /// Its name.
+        port: String,
+    },
+    /// A recording of copies ended before it was to.
+    MirrorEnded {
+        /// Where it went.
+        mirror: String,
+        /// Why.
+        reason: String,
+    },
+    /// The engine has news: a loop, a moved address, a storm.
+    News {
+        /// The ports that it is about.
+        ports: Vec<String>,
+        /// What it is.
+        message: String,
+    },
+    /// The configuration was read again.
+    Reloaded {
+        /// What was done.
+        done: Vec<String>,
+    },
+    /// Something did not work, and the rest goes on.
+    Failed {
+        /// What.
+        message: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { name, socket, ports } => {
+                write!(f, "'{name}' runs: {}", ports.join(", "))?;
+                match socket {
+                    Some(path) => write!(f, " (control socket {})", path.display()),
+                    None => f.write_str(" (without a control socket)"),
+                }
+            }
+            Self::PortAdded { port } => write!(f, "{port} added"),
+            Self::PortRemoved { port } => write!(f, "{port} removed"),
+            Self::PortGone { port, reason } => write!(f, "{port} gone: {reason}"),
+            Self::PortDown { port } => write!(f, "{port} is down"),
+            Self::PortUp { port } => write!(f, "{port} is up"),
+            Self::MirrorEnded { mirror, reason } => write!(f, "mirror {mirror} ended: {reason}"),
+            Self::News { message, .. } => f.write_str(message),
+            Self::Reloaded { done } if done.is_empty() => f.write_str("reloaded: nothing changed"),
+            Self::Reloaded { done } => write!(f, "reloaded: {}", done.join(", ")),
+            Self::Failed { message } => f.write_str(message),
+        }
+    }
+}
+
+/// How a program says that it runs, and how it is asked.
+#[derive(Debug)]
+struct Panel {
+    name: Name,
+    server: Option<Server>,
+    output: Output,
+    is_ending: bool,
+}
+
+impl Panel {
+    /// Claims a name and listens. Without a name that was asked for, the first of `default`,
+    /// `default-2`, ... that is free; where sockets cannot be made, it runs without one.
+    ///
+    /// # Errors
+    /// If the name that was asked for is taken, or has no place.
+    fn open(name: Option<Name>, default: &'static str, output: Output) -> Result<Self> {
+        let listen = |name: Name| -> Result<(Name, Server)> {
+            let claim = Claim::new(name.clone())?;
+            Ok((name, Server::bind(claim, default)?))
+        };
+        let (name, server) = match name {
+            Some(name) => listen(name).map(|(name, server)| (name, Some(server)))?,
+            None => {
+                let mut numbered = (1..=NUMBER_MAX).map(|number| match number {
+                    1 => default.parse::<Name>(),
+                    _ => format!("{default}-{number}").parse(),
+                });
+                let free = numbered.find_map(|name| match listen(name.ok()?) {
+                    Err(error) if error.exit == Exit::Conflict => None,
+                    other => Some(other),
+                });
+                match free {
+                    Some(Ok((name, server))) => (name, Some(server)),
+                    Some(Err(error)) => {
+                        output.note(format_args!("no control socket: {}", error.report.message));
+                        (default.parse().map_err(Error::usage)?, None)
+                    }
+                    None => return Err(Error::usage("too many run; choose a --name")),
+                }
+            }
+        };
+        Ok(Self { name, server, output, is_ending: false })
+    }
+
+    fn watch<E: Engine>(&self, runner: &Runner<E>) -> Result<()> {
+        let Some(server) = &self.server else { return Ok(()) };
+        let readable = Interest { readable: true, writable: false };
+        runner
+            .watch(server, CONTROL, readable)
+            .map_err(|error| Error::io("watch", "the control socket", &error))
+    }
+
+    fn ready(&self, ports: Vec<String>) {
+        let socket = self.server.as_ref().map(|_| self.name.socket_path());
+        self.tell(&Event::Ready { name: self.name.to_string(), socket, ports });
+        notify(Status::Ready);
+    }
+
+    fn tell(&self, event: &Event) {
+        if self.output.json {
+            // A reader of the events that went away is no reason to stop the traffic.
+            let _ = self.output.value(event);
+        } else {
+            self.output.note(clean(&event.to_string()));
+        }
+    }
+
+    /// Tells of what did not work.
+    fn failed(&self, what: &str, error: &Error) {
+        let mut message = format!("{what}: {}", error.report.message);
+        for problem in &error.report.problems {
+            message.push_str(&format!(
+                "; {}:{}:{}: {}",
+                problem.file, problem.line, problem.column, problem.message
+            ));
+        }
+        self.tell(&Event::Failed { message });
+    }
+
+    fn finish(self) {
+        notify(Status::Stopping);
+        if let Some(server) = self.server {
+            server.finish();
+        }
+    }
+}
+
+/// How many of one kind get a name by themselves.
+const NUMBER_MAX: u32 = 64;
+
+/// Numbers for ports: one after the other, so that none comes again soon.
+#[derive(Debug, Default)]
+struct Numbers {
+    last: u16,
+}
+
+impl Numbers {
+    /// The next number that is not `taken`; `None` if all are.
+    fn next(&mut self, taken: impl Fn(PortId) -> bool) -> Option<PortId> {
+        for _ in 0..u16::MAX {
+            self.last = self.last.wrapping_add(1);
+            if !taken(PortId(self.last)) {
+                return Some(PortId(self.last));
+            }
+        }
+        None
+    }
+}
+
+/// The object of a request, and the folder from which its files are.
+fn object_of(body: &Value) -> Result<(Map<String, Value>, PathBuf)> {
+    let mut object = match body {
+        Value::Object(object) => object.clone(),
+        Value::Null => Map::new(),
+        _ => return Err(Error::usage("the body of the request is to be an object")),
+    };
+    let folder = match object.remove("cwd") {
+        None => PathBuf::from("/"),
+        Some(Value::String(folder)) if Path::new(&folder).is_absolute() => folder.into(),
+        Some(_) => return Err(Error::usage("`cwd` is to be an absolute path")),
+    };
+    Ok((object, folder))
+}
