@@ -203,7 +203,11 @@ impl Peer {
         let first_len = whole.segment(0).map(|segment| segment.len()).unwrap_or_default();
         let plain = way.prefix + first_len;
         let datagram = plain + padding(plain, way.max) + DATA_OVERHEAD;
-        let per_train = (TRAIN_LEN_MAX / datagram).clamp(1, TRAIN_MAX);
+        let per_train = match way.to {
+            Endpoint::Udp(_) => (TRAIN_LEN_MAX / datagram).clamp(1, TRAIN_MAX),
+            // A stream knows no trains: one message in each buffer.
+            Endpoint::Port(_) => 1,
+        };
         let mut left = whole.count();
         let mut segments = whole.segments();
         while left > 0 {

@@ -238,6 +238,16 @@ fn a_stream_is_an_endpoint_as_well() {
     assert_eq!(net.status(1).endpoint, Some(Endpoint::Port(PortId(77))));
     net.send(1, &ipv4(1, 100));
     assert_eq!(net.sides[1].arrived.last().map(|(port, _)| *port), Some(PortId(77)));
+    let before = net.sides[1].arrived.len();
+    let (bytes, vnet) = tcp_super(inside(1), inside(0), 1, 5 * 1000, 1000);
+    net.send_from(1, DEVICE, &bytes, vnet);
+    let messages = &net.sides[1].arrived[before..];
+    assert_eq!(messages.len(), 5, "one message in each buffer");
+    assert!(
+        messages
+            .iter()
+            .all(|(_, message)| message.len() == 1088 && !message.meta.vnet.is_super_packet())
+    );
     net.sides[1].tunnel.forget_endpoint(Endpoint::Port(PortId(77)));
     assert_eq!(net.status(1).endpoint, None);
     net.send(1, &ipv4(1, 100));
