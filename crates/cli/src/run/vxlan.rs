@@ -11,9 +11,7 @@ use super::clock;
 use super::runner::Runner;
 use super::serve::{CHUNK_LEN, FRAMES_MAX};
 use super::shared::Shared;
-use super::udp::{
-    TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpSocket, count_unsent, frames,
-};
+use super::udp::{TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpSocket, count_unsent, frames};
 use super::vxlan_header::{HEADER_LEN, header};
 use adit_engine::{Endpoint, Engine, PortId};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};

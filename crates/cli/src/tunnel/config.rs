@@ -66,14 +66,6 @@ pub(crate) struct Hooks {
     pub(crate) post_down: Vec<Hook>,
 }
 
-impl Hooks {
-    pub(crate) fn is_empty(&self) -> bool {
-        [&self.pre_up, &self.post_up, &self.pre_down, &self.post_down]
-            .iter()
-            .all(|hooks| hooks.is_empty())
-    }
-}
-
 /// A program and its arguments: no shell reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hook(pub(crate) Vec<String>);

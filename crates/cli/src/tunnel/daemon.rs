@@ -226,9 +226,8 @@ impl Daemon {
             .map_err(|error| Error::io("open", "the UDP sockets", &error))?;
         self.applied.change(&self.link, &self.plan, &plan)?;
         self.warn();
-        let now = runner.now();
         if plan.mtu != self.plan.mtu {
-            runner.engine_mut().set_mtu(now, u16::try_from(plan.mtu).unwrap_or(u16::MAX));
+            runner.engine_mut().set_mtu(u16::try_from(plan.mtu).unwrap_or(u16::MAX));
         }
         self.plan = plan;
         let reloaded = self.reload_peers(runner, &new.config);
@@ -287,10 +286,10 @@ impl Daemon {
         let current = |key: &PublicKey| tunnel.peer_config(key)?.endpoint.and_then(state::udp);
         for news in self.names.news(now, current) {
             match news {
-                News::Failed(_, why) => self.output.note(format!("cannot find {why}; trying on")),
+                News::Failed(why) => self.output.note(format!("cannot find {why}; trying on")),
                 News::Found(key, address) => {
                     let (tunnel, now, out) = runner.engine_and_outbox();
-                    tunnel.set_endpoint(now, &key, Endpoint::Udp(address));
+                    tunnel.set_endpoint(&key, Endpoint::Udp(address));
                     let keeps_alive = tunnel
                         .peer_config(&key)
                         .is_some_and(|config| config.persistent_keepalive.is_some());

@@ -44,7 +44,7 @@ pub(crate) enum News {
     /// A peer is there.
     Found(PublicKey, SocketAddr),
     /// Its name leads nowhere for now; told once until it does again.
-    Failed(PublicKey, String),
+    Failed(String),
 }
 
 #[derive(Debug, Default)]
@@ -159,7 +159,7 @@ impl Names {
                 }
                 Err(error) => {
                     if named.delay == RETRY_FIRST {
-                        news.push(News::Failed(peer, format!("{}: {error}", named.host)));
+                        news.push(News::Failed(format!("{}: {error}", named.host)));
                     }
                     named.retry_at = now.checked_add(named.delay);
                     named.delay = (named.delay * 2).min(RETRY_MAX);
@@ -259,7 +259,7 @@ mod tests {
     fn a_failure_is_told_once_and_tried_again() {
         let mut names = Names::new().unwrap();
         names.set(PEER, Some(&name("no-such-host.invalid")));
-        assert!(matches!(&wait(&mut names, Instant::ZERO)[..], [News::Failed(PEER, _)]));
+        assert!(matches!(&wait(&mut names, Instant::ZERO)[..], [News::Failed(_)]));
         let at = names.next_retry().unwrap();
         assert_eq!(at.since_origin(), RETRY_FIRST);
         names.retry(at);
