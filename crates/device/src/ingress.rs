@@ -14,6 +14,8 @@ pub struct Receiver {
     pair: Pair,
     /// A super-packet of which a part was handed out, and its first segment that was not.
     rest: Option<(PacketBuf, usize)>,
+    /// Segments of the last super-packet.
+    last_count: usize,
     counters: ReceiveCounters,
 }
 
@@ -35,6 +37,7 @@ impl Receiver {
             segmented: false,
             pair: Pair::default(),
             rest: None,
+            last_count: 0,
             counters: ReceiveCounters::default(),
         }
     }
@@ -70,7 +73,8 @@ impl Receiver {
     }
 
     /// Receives packets until there are none left, `batch` is full or `pool` is empty, and says how
-    /// many. A queue that waits does so for the first packet only.
+    /// many. A queue that waits does so for the first packet only. Cutting up, it also ends where
+    /// another super-packet like the last one would not fit: one in two batches is not joined again.
     ///
     /// # Errors
     /// As [`Queue::recv_batch`].
@@ -87,7 +91,8 @@ impl Receiver {
         loop {
             let received = self.cut_rest(pool, batch);
             let count = batch.len() - before;
-            if batch.is_full() {
+            let fits = self.last_count <= batch.room() || self.last_count > batch.capacity();
+            if batch.is_full() || count > 0 && !fits {
                 return Ok(count);
             }
             let received = received.and_then(|()| queue.recv_next(pool, &mut self.pair, count > 0));
@@ -134,6 +139,7 @@ impl Receiver {
             self.give_super_packet(pool);
             return Ok(());
         };
+        self.last_count = whole.count();
         while let Some(segment) = whole.segment(*next) {
             if batch.is_full() {
                 return Ok(());

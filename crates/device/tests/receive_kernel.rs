@@ -52,7 +52,11 @@ fn segments_come_as_the_batch_has_room_for_them() {
         let mut number = 0;
         while let Ok(count) = receiver.recv_batch(only(&device), &mut pool, &mut batch) {
             assert_eq!(count, batch.len());
-            assert!(batch.is_full() || number + count == 300, "{capacity}: {count}");
+            let next_fits = batch.room() >= 30 || capacity < 30;
+            assert!(
+                batch.is_full() || !next_fits || number + count == 300,
+                "{capacity}: {count}"
+            );
             for packet in batch.iter() {
                 assert!(!packet.meta.vnet.is_super_packet() && !packet.meta.vnet.needs_csum());
                 check(packet.bytes(), number);

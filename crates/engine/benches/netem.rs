@@ -147,3 +147,12 @@ fn delay_with_a_million_held(bencher: Bencher<'_, '_>) {
     assert!(flow.link.held() >= 999_999);
     run(bencher, flow);
 }
+
+/// Super-packets of 64 KiB, which cross whole.
+#[divan::bench]
+fn delay_of_super_packets(bencher: Bencher<'_, '_>) {
+    let delay = Delay::constant(Duration::from_millis(20));
+    let profile = Profile { delay, ..Profile::default() };
+    // 26 Gbit/s: 1000 are on their way.
+    run(bencher, Flow::new(&profile, 20_000, 65_000).warm_up(3000));
+}

@@ -130,6 +130,16 @@ impl Pool {
         }
     }
 
+    /// Takes a buffer in that was let go by [`Self::release`], here or in a pool of the same sizes: it
+    /// counts against the limit again, even where that is reached.
+    pub fn adopt(&mut self, packet: &PacketBuf) {
+        if packet.capacity() == self.small.size {
+            self.small.out += 1;
+        } else if packet.capacity() == self.large.size {
+            self.large.out += 1;
+        }
+    }
+
     /// The small and large buffers that are out now.
     #[must_use]
     pub const fn out(&self) -> (usize, usize) {
@@ -270,6 +280,13 @@ mod tests {
         let large = pool.take(PoolConfig::LARGE_ROOM).unwrap();
         assert_eq!(pool.out(), (2, 1));
         pool.release(&large);
+        assert_eq!(pool.out(), (2, 0));
+        let other = pool.take_large().unwrap();
+        pool.adopt(&large);
+        assert_eq!(pool.out(), (2, 2));
+        assert!(pool.take_large().is_none(), "one too many until one comes back");
+        pool.give(large);
+        pool.give(other);
         assert_eq!(pool.out(), (2, 0));
     }
 

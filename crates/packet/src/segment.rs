@@ -69,8 +69,8 @@ pub struct SuperPacket<'a> {
     inner: Ip,
     transport: Transport,
     at: usize,
-    /// The transport's pseudo header without its length.
-    pseudo: Sum,
+    /// The transport's header and its pseudo header, without what [`Transport::varying`] names.
+    fixed: Sum,
     outer: Option<Outer>,
 }
 
@@ -79,6 +79,26 @@ pub struct SuperPacket<'a> {
 struct Ip {
     version: IpVersion,
     at: usize,
+    /// For IPv4 the header without length, identification and checksum.
+    fixed: Sum,
+}
+
+impl Ip {
+    fn new(bytes: &[u8], version: IpVersion, at: usize) -> Self {
+        let len = bytes.get(at).map_or(0, |first| usize::from(first & 15) * 4);
+        let fixed = match version {
+            IpVersion::V4 => sum_without(bytes, at, at + len, &[2, 4, 10]),
+            IpVersion::V6 => Sum::ZERO,
+        };
+        Self { version, at, fixed }
+    }
+}
+
+/// The sum of the header from `at` to `end` without the 16-bit words at these offsets in it.
+fn sum_without(bytes: &[u8], at: usize, end: usize, words: &[usize]) -> Sum {
+    let header = bytes.get(at..end).unwrap_or_default();
+    let without = |sum: Sum, &word: &usize| sum.add_u16(!take(header, word));
+    words.iter().fold(Sum::ZERO.add_bytes(header), without)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +120,15 @@ impl Transport {
         match self {
             Self::Tcp => ip_protocol::TCP,
             Self::Udp => ip_protocol::UDP,
+        }
+    }
+
+    /// The 16-bit words of its header that are not the same in every segment: sequence number, flags
+    /// and checksum, or length and checksum.
+    const fn varying(self) -> &'static [usize] {
+        match self {
+            Self::Tcp => &[4, 6, 12, 16],
+            Self::Udp => &[4, 6],
         }
     }
 }
@@ -144,7 +173,7 @@ impl<'a> SuperPacket<'a> {
         if size == 0 || headers.fragment().is_some() {
             return Err(Malformed::SuperPacket);
         }
-        let (at, inner) = (base + at, Ip { version, at: base + headers.network() });
+        let (at, inner) = (base + at, Ip::new(bytes, version, base + headers.network()));
         let bytes = bytes.get(..base + headers.end()).ok_or(Malformed::SuperPacket)?;
         let len = len16(bytes.len() - at);
         if transport == Transport::Udp && take(bytes, at + 4) != len {
@@ -159,7 +188,12 @@ impl<'a> SuperPacket<'a> {
             inner,
             transport,
             at,
-            pseudo: pseudo_without_len(bytes, vnet, inner, transport, at, len),
+            fixed: pseudo_without_len(bytes, vnet, inner, transport, at, len).add(sum_without(
+                headers_bytes,
+                at,
+                headers_bytes.len(),
+                transport.varying(),
+            )),
             outer,
         })
     }
@@ -213,7 +247,7 @@ impl Outer {
         };
         let checksum = bytes.get(udp + 6..udp + 8).ok_or(Malformed::SuperPacket)?;
         Ok(Self {
-            ip: Ip { version, at: headers.network() },
+            ip: Ip::new(bytes, version, headers.network()),
             udp,
             has_checksum: checksum != [0, 0],
         })
@@ -279,22 +313,24 @@ impl<'a> Segment<'a> {
 
     /// Makes a copy of the super-packet's headers this segment's.
     fn rewrite(&self, headers: &mut [u8]) {
-        let SuperPacket { inner, transport, at, pseudo, outer, .. } = self.whole;
+        let SuperPacket { inner, transport, at, fixed, outer, .. } = self.whole;
         let payload_len = self.payload().len();
         let payload_sum = Sum::ZERO.add_bytes(self.payload());
         let len = len16(headers.len() - at + payload_len);
         self.rewrite_ip(headers, inner, payload_len);
-        match transport {
+        let varying = match transport {
             Transport::Tcp => self.rewrite_tcp(headers, at),
-            Transport::Udp => put(headers, at + 4, len),
-        }
-        let field = at + usize::from(transport.checksum_at());
-        let sum = headers_sum(headers, at, field).add(pseudo.add_u16(len)).add(payload_sum);
+            Transport::Udp => {
+                put(headers, at + 4, len);
+                Sum::ZERO.add_u16(len)
+            }
+        };
+        let sum = fixed.add(varying).add_u16(len).add(payload_sum);
         let check = match transport {
             Transport::Tcp => sum.finish(),
             Transport::Udp => sum.finish_udp(),
         };
-        put(headers, field, check);
+        put(headers, at + usize::from(transport.checksum_at()), check);
         if let Some(Outer { ip, udp, has_checksum }) = outer {
             let len = len16(headers.len() - udp + payload_len);
             self.rewrite_ip(headers, ip, payload_len);
@@ -315,19 +351,22 @@ impl<'a> Segment<'a> {
         match ip.version {
             IpVersion::V4 => {
                 let number = u16::try_from(self.index & 0xffff).unwrap_or_default();
-                put(headers, ip.at + 2, len16(after));
-                put(headers, ip.at + 4, take(headers, ip.at + 4).wrapping_add(number));
-                finish_ipv4(headers, ip.at);
+                let (len, id) = (len16(after), take(headers, ip.at + 4).wrapping_add(number));
+                put(headers, ip.at + 2, len);
+                put(headers, ip.at + 4, id);
+                put(headers, ip.at + 10, ip.fixed.add_u16(len).add_u16(id).finish());
             }
             IpVersion::V6 => put(headers, ip.at + 4, len16(after.saturating_sub(40))),
         }
     }
 
-    /// Sequence number and flags.
-    fn rewrite_tcp(&self, headers: &mut [u8], at: usize) {
+    /// Sequence number and flags; returns their sum.
+    fn rewrite_tcp(&self, headers: &mut [u8], at: usize) -> Sum {
         let passed = u32::try_from(self.index * self.whole.size).unwrap_or_default();
+        let mut sum = Sum::ZERO;
         if let Some(sequence) = headers.get_mut(at + 4..).and_then(|tail| tail.first_chunk_mut()) {
             *sequence = u32::from_be_bytes(*sequence).wrapping_add(passed).to_be_bytes();
+            sum = sum.add_bytes(sequence);
         }
         let mut gone = TcpFlags::default();
         if self.index != 0 {
@@ -339,6 +378,7 @@ impl<'a> Segment<'a> {
         if let Some(flags) = headers.get_mut(at + 13) {
             *flags = TcpFlags(*flags).without(gone).0;
         }
+        sum.add_u16(take(headers, at + 12))
     }
 }
 

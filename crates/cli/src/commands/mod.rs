@@ -2,11 +2,13 @@
 
 pub(crate) mod bench;
 pub(crate) mod capture;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod man;
+pub(crate) mod netem;
 pub(crate) mod schema;
 pub(crate) mod switch;
 pub(crate) mod tunnel;
@@ -89,6 +91,10 @@ enum Command {
     Schema(schema::Args),
     /// A learning switch of TAP devices, interfaces, QEMU guests and VXLAN
     Switch(Box<switch::Args>),
+    /// A link with delay, loss and rate between two ports
+    Netem(Box<netem::Args>),
+    /// Look at configuration files and tell all their mistakes
+    Check(check::Args),
     /// Show, record, filter and answer the packets of an interface
     Capture(Box<capture::Args>),
     /// Encrypted tunnels: WireGuard's protocol
@@ -109,6 +115,8 @@ impl Cli {
             Command::Man(args) => args.run(context),
             Command::Schema(args) => args.run(context),
             Command::Switch(args) => args.run(context),
+            Command::Netem(args) => args.run(context),
+            Command::Check(args) => args.run(context),
             Command::Capture(args) => args.run(context),
             Command::Tunnel(command) => command.run(context),
             Command::Bench(args) => args.run(context),

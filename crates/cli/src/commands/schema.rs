@@ -1,7 +1,9 @@
 //! `adit schema`.
 
-use super::{Context, Rehearsal, dev, doctor, explain, tuntap};
+use super::{Context, Rehearsal, check, dev, doctor, explain, netem, tuntap};
+use crate::control::Instance;
 use crate::error::{Error, Exit, Report, Result, UNKNOWN};
+use crate::supervise::{self, model};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
@@ -15,18 +17,27 @@ pub(crate) struct Args {
 type Named = (&'static str, fn() -> Schema);
 
 /// Every output that has a JSON form.
-const SCHEMAS: [Named; 12] = [
+const SCHEMAS: [Named; 21] = [
     ("bench", of::<crate::bench::Report>),
     ("capture", of::<crate::capture::decode::Packet>),
+    ("check", of::<Vec<check::Checked>>),
     ("dev-add", of::<dev::model::Device>),
     ("dev-del", of::<Vec<dev::model::Deleted>>),
     ("dev-set", of::<dev::model::Device>),
     ("dev-show", of::<Vec<dev::model::Device>>),
     ("dev-watch", of::<dev::watch::Event>),
     ("doctor", of::<doctor::Findings>),
+    ("done", of::<model::Done>),
     ("dry-run", of::<Rehearsal>),
     ("error", of::<Report>),
+    ("events", of::<supervise::Event>),
     ("explain", of::<Vec<explain::Explanation>>),
+    ("netem-preview", of::<netem::Previews>),
+    ("netem-show", of::<supervise::netem::Shown>),
+    ("running", of::<Vec<Instance>>),
+    ("switch-fdb", of::<Vec<model::Address>>),
+    ("switch-show", of::<model::Switch>),
+    ("switch-show-port", of::<Vec<model::Port>>),
     ("tuntap-show", of::<Vec<tuntap::Entry>>),
 ];
 

@@ -123,8 +123,9 @@ impl Problems {
         let has_places = !source.text().is_empty();
         let same = |known: &Problem| {
             (&known.file, known.line, known.column) == (&problem.file, problem.line, problem.column)
+                && (has_places || known.message == problem.message)
         };
-        if !(has_places && list.iter().any(same)) {
+        if !list.iter().any(same) {
             list.push(problem);
         }
     }

@@ -61,7 +61,7 @@ impl<'a> Table<'a> {
 
     /// Whether the key is there; it need not be known.
     pub(super) fn contains(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key == key)
+        self.entries.iter().any(|entry| is_same(&entry.key, key))
     }
 
     /// The value of a key, as it stands; `None` if the key is not there.
@@ -69,7 +69,7 @@ impl<'a> Table<'a> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
-        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+        self.entries.iter().find(|entry| is_same(&entry.key, key)).map(|entry| &entry.value)
     }
 
     /// What `read` makes of the value of a key; `None` if it is not there, or wrong.
@@ -173,9 +173,14 @@ impl<'a> Table<'a> {
         message: impl fmt::Display,
         help: impl Into<Option<String>>,
     ) {
-        let entry = self.entries.iter().find(|entry| entry.key == key);
+        let entry = self.entries.iter().find(|entry| is_same(&entry.key, key));
         let span = entry.map_or(self.span.clone(), |entry| entry.value.span.clone());
         self.problems.push(self.source, span, message, help.into());
+    }
+
+    /// Its keys, in the order in which they stand.
+    pub(crate) fn keys(self) -> Vec<String> {
+        self.entries.into_iter().map(|entry| entry.key.into_owned()).collect()
     }
 
     /// The keys and values as an object that [`Source::json`] reads: for options, whose values are
@@ -194,15 +199,20 @@ impl<'a> Table<'a> {
     /// Tells of every key that was not asked for, and of those that are missing.
     pub(crate) fn finish(self) {
         let mut meant = Vec::new();
-        for entry in &self.entries {
+        for (at, entry) in self.entries.iter().enumerate() {
             if self.problems.is_full() {
                 return;
             }
-            if self.known.contains(&&*entry.key) {
+            if let Some(known) = self.known.iter().find(|known| is_same(&entry.key, known)) {
+                let mut before = self.entries.iter().take(at);
+                if before.any(|before| is_same(&before.key, known)) {
+                    let message = format!("`{}` is given twice", entry.key);
+                    self.problems.push(self.source, entry.key_span.clone(), message, None);
+                }
                 continue;
             }
             // A key that is there already is not the one that was meant.
-            let is_free = |key: &&&str| !self.entries.iter().any(|entry| entry.key == ***key);
+            let is_free = |key: &&&str| !self.contains(key);
             let free = self.known.iter().filter(is_free).copied();
             let near = nearest(&entry.key, free)
                 .or_else(|| nearest(&entry.key, self.known.iter().copied()));
@@ -229,4 +239,10 @@ impl<'a> Table<'a> {
     fn path(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
+}
+
+/// Whether two keys are one: `-` and `_` are alike, for people mix them up.
+fn is_same(given: &str, known: &str) -> bool {
+    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    given.bytes().map(folded).eq(known.bytes().map(folded))
 }

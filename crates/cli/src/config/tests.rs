@@ -108,6 +108,19 @@ fn a_missing_key_is_not_told_of_beside_its_mistyped_one() {
 }
 
 #[test]
+fn dashes_and_underscores_are_alike() {
+    let read = |table: &mut Table<'_>| {
+        assert_eq!(table.get("fdb-limit", value::integer(0..=9u8)), Some(1));
+    };
+    assert_eq!(mistakes("fdb_limit = 1", read), []);
+    let problems = mistakes("fdb_limit = 1\nfdb-limit = 2", read);
+    assert_eq!(
+        (places(&problems), problems[0].message.as_str()),
+        (vec![(2, 1)], "`fdb-limit` is given twice")
+    );
+}
+
+#[test]
 fn no_file_has_more_mistakes_than_are_read() {
     let text: String = (0..5000).map(|n| format!("k{n} = 1\n")).collect();
     let source = Source::new("x.toml", text);

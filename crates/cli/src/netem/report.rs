@@ -3,11 +3,11 @@
 use super::words;
 use adit_engine::netem::{Counts, Estimate, Histogram, Report};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// One direction of a link: what was asked of it and what happened.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct LinkReport {
     /// What was asked for, in words, in the order in which it applies.
     pub(crate) asked: Vec<String>,
@@ -44,7 +44,7 @@ pub(crate) struct LinkReport {
 }
 
 /// How often each thing happened.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct LinkCounts {
     pub(crate) received: u64,
     pub(crate) received_bytes: u64,
@@ -75,7 +75,7 @@ pub(crate) struct LinkCounts {
 }
 
 /// A share that was counted, with the bounds of 99.9 % confidence.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Share {
     /// How many packets.
     pub(crate) hits: u64,
@@ -90,7 +90,7 @@ pub(crate) struct Share {
 }
 
 /// A distribution of times, in milliseconds.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Times {
     pub(crate) count: u64,
     pub(crate) min_ms: f64,

@@ -7,6 +7,7 @@
 //! ```
 
 pub(crate) mod model;
+pub(crate) mod netem;
 pub(crate) mod switch;
 pub(crate) mod switch_api;
 
@@ -86,6 +87,11 @@ pub(crate) enum Event {
         /// What was done.
         done: Vec<String>,
     },
+    /// A link has ended: what was asked of it, and what happened.
+    Report {
+        /// All of it.
+        link: Box<netem::Shown>,
+    },
     /// Something did not work, and the rest goes on.
     Failed {
         /// What.
@@ -109,6 +115,7 @@ impl fmt::Display for Event {
             Self::PortDown { port } => write!(f, "{port} is down"),
             Self::PortUp { port } => write!(f, "{port} is up"),
             Self::MirrorEnded { mirror, reason } => write!(f, "mirror {mirror} ended: {reason}"),
+            Self::Report { link } => write!(f, "'{}' has ended", link.name),
             Self::News { message, .. } => f.write_str(message),
             Self::Reloaded { done } if done.is_empty() => f.write_str("reloaded: nothing changed"),
             Self::Reloaded { done } => write!(f, "reloaded: {}", done.join(", ")),

@@ -402,25 +402,27 @@ impl Link {
 
     /// Takes a packet into the queue, or without a rate puts it on its way.
     fn admit(&mut self, now: u64, packet: PacketBuf, fate: Fate, out: &mut Outbox) {
-        let Some(handle) = self.store.put(&packet) else {
-            self.tally.counts.limit += 1;
-            self.tally.note(Decision::Limit, fate.number, 0);
-            return out.discard(packet, DropReason::QueueFull);
-        };
         let wire_len = self.profile.overhead.wire_len(packet.len());
+        let ecn = self.waiting.marks() && ecn::is_capable(&packet, self.layer);
+        let hash = if self.waiting.has_flows() { self.hasher.hash(&packet, self.layer) } else { 0 };
+        let handle = match self.store.put(packet, out.pool()) {
+            Ok(handle) => handle,
+            Err(packet) => {
+                self.tally.counts.limit += 1;
+                self.tally.note(Decision::Limit, fate.number, 0);
+                return out.discard(packet, DropReason::QueueFull);
+            }
+        };
         let slot = self.store.slot_mut(handle);
         slot.number = fate.number;
         slot.came = now;
         slot.jitter = fate.jitter;
         slot.reorder = fate.reorder;
         slot.wire_len = u32::try_from(wire_len).unwrap_or(u32::MAX);
-        slot.ecn = self.waiting.marks() && ecn::is_capable(&packet, self.layer);
+        slot.ecn = ecn;
         if self.line.is_unlimited() && self.serving.is_none() && self.waiting.is_empty() {
-            out.pool().give(packet);
             return self.depart(now, handle);
         }
-        let hash = if self.waiting.has_flows() { self.hasher.hash(&packet, self.layer) } else { 0 };
-        out.pool().give(packet);
         if self.waiting.is_empty() {
             self.waiting_since = now;
         }

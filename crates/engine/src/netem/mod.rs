@@ -17,8 +17,9 @@
 //!   late, packets come out late, but none is treated differently.
 //! - **Chance**: each effect has a stream of random numbers of its own ([`Seed`]) and draws once for
 //!   each packet that comes, lost or not. Adding loss does not change the delays that are drawn.
-//! - **Memory**: packets are copied into cells of 128 bytes ([`Limits`]), so that what is on its way
-//!   does not keep the pool's buffers from those who receive. It is taken as needed and then kept.
+//! - **Memory**: a packet that fills half of its buffer keeps it, and the pool may have another in its
+//!   place; a shorter one is copied into cells of 128 bytes. Either way what is on its way does not
+//!   keep the pool's buffers from those who receive. [`Limits`] bound it in packets and in bytes.
 
 mod codel;
 mod corrupt;

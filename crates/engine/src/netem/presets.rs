@@ -194,7 +194,7 @@ mod tests {
         let one = |profile: &Profile| {
             let mut link = Link::new(profile, Seed::new(1)).unwrap();
             let mut out = Outbox::new(Pool::new(PoolConfig::default()));
-            for count in 0..20_000_u64 {
+            for count in 0..5000_u64 {
                 let now = Instant::from_nanos(count * 700_000_000);
                 let mut packet = out.pool().take(98).unwrap();
                 packet.set_len(98).unwrap();

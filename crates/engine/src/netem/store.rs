@@ -1,4 +1,4 @@
-//! The memory of packets in a link: cells of fixed size, taken as needed up to a limit.
+//! The memory of packets in a link: their own buffers, or cells of fixed size, up to a limit.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -16,18 +16,19 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// Bytes of a packet in one cell: with the number of the next cell two cache lines.
 const CELL_LEN: usize = 124;
-/// Memory is taken for so many cells, or packets, at once: 128 KiB and 100 KiB.
+/// Memory is taken for so many cells, or packets, at once: about 128 KiB.
 const CHUNK: usize = 1024;
 /// A packet's place in one of the queues by time, beside its [`Slot`].
 const PLACE_LEN: usize = 24;
 
 /// What a link knows of a packet.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Slot {
     meta: Meta,
     len: u32,
-    /// The first of its cells, each linked to the next one.
+    /// The first of its cells, each linked to the next one; or its buffer.
     first: u32,
+    whole: bool,
     /// The next packet in the same queue (or the next free slot).
     pub(super) next: Handle,
     /// Bytes on the line, overhead included.
@@ -46,24 +47,42 @@ pub(super) struct Slot {
     pub(super) reorder: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Cell {
     next: u32,
     bytes: [u8; CELL_LEN],
 }
 
-/// Packets, each in a chain of cells.
+/// A packet in its buffer, which no pool counts.
+#[derive(Debug, Default)]
+struct Whole {
+    next: u32,
+    packet: Option<PacketBuf>,
+}
+
+/// Packets. One that fills half of its buffer or more stays in it; a shorter one is copied into a
+/// chain of cells, and its buffer goes back to the pool.
 #[derive(Debug)]
 pub(super) struct Store {
     slots: Slab<Slot>,
     cells: Slab<Cell>,
+    wholes: Slab<Whole>,
+    /// The memory of all buffers.
+    whole_bytes: usize,
     held: usize,
     limits: Limits,
 }
 
 impl Store {
     pub(super) const fn new(limits: Limits) -> Self {
-        Self { slots: Slab::new(), cells: Slab::new(), held: 0, limits }
+        Self {
+            slots: Slab::new(),
+            cells: Slab::new(),
+            wholes: Slab::new(),
+            whole_bytes: 0,
+            held: 0,
+            limits,
+        }
     }
 
     /// Changes the limits. What is over them stays until it leaves.
@@ -78,17 +97,70 @@ impl Store {
 
     /// The memory that packets take now, not what was taken from the allocator for them.
     pub(super) const fn bytes(&self) -> usize {
-        self.slots.used * (size_of::<Slot>() + PLACE_LEN) + self.cells.used * size_of::<Cell>()
+        self.slots.used * (size_of::<Slot>() + PLACE_LEN)
+            + self.cells.used * size_of::<Cell>()
+            + self.wholes.used * size_of::<Whole>()
+            + self.whole_bytes
     }
 
-    /// Keeps a copy of a packet; `None` at the limit.
-    pub(super) fn put(&mut self, packet: &PacketBuf) -> Option<Handle> {
-        let cells = packet.len().div_ceil(CELL_LEN);
-        let more = size_of::<Slot>() + PLACE_LEN + cells * size_of::<Cell>();
+    /// Keeps a packet; at the limit it comes back.
+    ///
+    /// # Errors
+    ///
+    /// The packet.
+    pub(super) fn put(&mut self, packet: PacketBuf, pool: &mut Pool) -> Result<Handle, PacketBuf> {
+        let whole = packet.len() >= packet.capacity() / 2 && !packet.is_empty();
+        let body = if whole {
+            size_of::<Whole>() + packet.capacity()
+        } else {
+            packet.len().div_ceil(CELL_LEN) * size_of::<Cell>()
+        };
+        let more = size_of::<Slot>() + PLACE_LEN + body;
+        let Ok(len) = u32::try_from(packet.len()) else { return Err(packet) };
         if self.held >= self.limits.packets || self.bytes() + more > self.limits.bytes {
-            return None;
+            return Err(packet);
         }
-        let len = u32::try_from(packet.len()).ok()?;
+        let meta = packet.meta;
+        let first = if whole { self.keep(packet, pool) } else { self.copy(packet, pool) };
+        let handle = self.slots.take(Slot::default);
+        *self.slots.at_mut(handle) =
+            Slot { meta, len, first, whole, next: NONE, ..Slot::default() };
+        self.held += 1;
+        Ok(handle)
+    }
+
+    /// Takes a packet out; `None` if the pool has no buffer for it: then it is gone.
+    pub(super) fn take(&mut self, handle: Handle, pool: &mut Pool) -> Option<PacketBuf> {
+        let slot = self.slots.at(handle);
+        let (meta, first, whole) = (slot.meta, slot.first, slot.whole);
+        let len = usize::try_from(slot.len).unwrap_or(usize::MAX);
+        self.slots.give(handle);
+        self.held -= 1;
+        if whole {
+            let packet = self.wholes.at_mut(first).packet.take()?;
+            self.wholes.give(first);
+            self.whole_bytes -= packet.capacity();
+            pool.adopt(&packet);
+            return Some(packet);
+        }
+        let mut packet = pool.take(len);
+        let room = packet.as_mut().and_then(|packet| packet.grow(len)).unwrap_or_default();
+        self.copy_back(first, room);
+        packet.as_mut()?.meta = meta;
+        packet
+    }
+
+    /// Keeps a packet in its buffer, for which the pool may have another.
+    fn keep(&mut self, packet: PacketBuf, pool: &mut Pool) -> u32 {
+        pool.release(&packet);
+        self.whole_bytes += packet.capacity();
+        let index = self.wholes.take(Whole::default);
+        self.wholes.at_mut(index).packet = Some(packet);
+        index
+    }
+
+    /// Copies a packet into cells and gives its buffer back; says which cell is the first.
+    fn copy(&mut self, packet: PacketBuf, pool: &mut Pool) -> u32 {
         let mut first = NONE;
         // From the last cell to the first, so that each knows the next one.
         for part in packet.bytes().chunks(CELL_LEN).rev() {
@@ -98,20 +170,13 @@ impl Store {
             cell.bytes[..part.len()].copy_from_slice(part);
             first = index;
         }
-        let handle = self.slots.take(Slot::default);
-        *self.slots.at_mut(handle) =
-            Slot { meta: packet.meta, len, first, next: NONE, ..Slot::default() };
-        self.held += 1;
-        Some(handle)
+        pool.give(packet);
+        first
     }
 
-    /// Takes a packet out; `None` if the pool has no buffer for it: then it is gone.
-    pub(super) fn take(&mut self, handle: Handle, pool: &mut Pool) -> Option<PacketBuf> {
-        let slot = self.slots.at(handle);
-        let (meta, mut cell) = (slot.meta, slot.first);
-        let len = usize::try_from(slot.len).unwrap_or(usize::MAX);
-        let mut packet = pool.take(len);
-        let mut room = packet.as_mut().and_then(|packet| packet.grow(len)).unwrap_or_default();
+    /// Copies cells into `room`, as much as it takes, and frees them.
+    fn copy_back(&mut self, first: u32, mut room: &mut [u8]) {
+        let mut cell = first;
         while cell != NONE {
             let Cell { next, bytes } = self.cells.at(cell);
             let (part, rest) = room.split_at_mut(room.len().min(CELL_LEN));
@@ -121,12 +186,6 @@ impl Store {
             self.cells.give(cell);
             cell = next;
         }
-        self.slots.give(handle);
-        self.held -= 1;
-        if let Some(packet) = &mut packet {
-            packet.meta = meta;
-        }
-        packet
     }
 
     pub(super) fn slot(&self, handle: Handle) -> &Slot {
@@ -149,6 +208,12 @@ impl Linked for Slot {
     }
 }
 
+impl Linked for Whole {
+    fn link(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+}
+
 impl Linked for Cell {
     fn link(&mut self) -> &mut u32 {
         &mut self.next
@@ -163,14 +228,14 @@ struct Slab<T> {
     used: usize,
 }
 
-impl<T: Linked + Clone> Slab<T> {
+impl<T: Linked> Slab<T> {
     const fn new() -> Self {
         Self { chunks: Vec::new(), free: NONE, used: 0 }
     }
 
     fn take(&mut self, empty: impl Fn() -> T) -> u32 {
         if self.free == NONE {
-            self.add_chunk(empty());
+            self.add_chunk(empty);
         }
         let index = self.free;
         self.free = *self.at_mut(index).link();
@@ -185,9 +250,9 @@ impl<T: Linked + Clone> Slab<T> {
         self.used -= 1;
     }
 
-    fn add_chunk(&mut self, empty: T) {
+    fn add_chunk(&mut self, empty: impl Fn() -> T) {
         let from = self.chunks.len() * CHUNK;
-        let mut chunk = alloc::vec![empty; CHUNK].into_boxed_slice();
+        let mut chunk: Box<[T]> = (0..CHUNK).map(|_| empty()).collect();
         let numbers = from + 1..from + CHUNK;
         for (entry, next) in chunk.iter_mut().zip(numbers) {
             // The limit of bytes is far below 2^32 entries.
@@ -223,8 +288,9 @@ mod tests {
     use adit_packet::PoolConfig;
     use std::vec;
 
-    fn packet(len: usize) -> PacketBuf {
-        let mut packet = PacketBuf::new(0, len);
+    /// A packet in a buffer of `pool`.
+    fn packet(len: usize, pool: &mut Pool) -> PacketBuf {
+        let mut packet = pool.take(len).unwrap();
         let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
         packet.extend(&bytes).unwrap();
         packet.meta.vnet.csum_start = 7;
@@ -235,17 +301,46 @@ mod tests {
     fn what_is_put_in_comes_out_in_any_order() {
         let mut store = Store::new(Limits::default());
         let mut pool = Pool::new(PoolConfig::default());
-        let lengths = [0, 1, 123, 124, 125, 248, 1514, 65_535];
-        let mut handles: Vec<_> =
-            lengths.iter().map(|&len| (len, store.put(&packet(len)).unwrap())).collect();
+        let lengths = [0, 1, 123, 124, 125, 248, 1023, 1024, 1514, 30_000, 65_535];
+        let mut handles = vec![];
+        for len in lengths {
+            let packet = packet(len, &mut pool);
+            handles.push((len, store.put(packet, &mut pool).unwrap()));
+        }
         assert_eq!(store.held(), lengths.len());
+        assert_eq!(pool.out(), (0, 0), "nothing of the pool is kept from those who receive");
+        assert_eq!(store.wholes.used, 3);
         handles.rotate_left(3);
         for (len, handle) in handles {
             let taken = store.take(handle, &mut pool).unwrap();
-            assert_eq!((taken.bytes(), taken.meta), (packet(len).bytes(), packet(len).meta));
+            let same = packet(len, &mut pool);
+            assert_eq!((taken.bytes(), taken.meta), (same.bytes(), same.meta));
+            pool.give(taken);
+            pool.give(same);
+        }
+        assert_eq!((store.held(), store.bytes(), pool.out()), (0, 0, (0, 0)));
+    }
+
+    /// Puts packets in until it is full and takes them out again: how many there were.
+    fn fill(store: &mut Store, pool: &mut Pool, len: usize) -> usize {
+        let mut handles = vec![];
+        loop {
+            match store.put(packet(len, pool), pool) {
+                Ok(handle) => handles.push(handle),
+                Err(packet) => {
+                    pool.give(packet);
+                    break;
+                }
+            }
+        }
+        assert!(store.bytes() <= store.limits.bytes);
+        let count = handles.len();
+        for handle in handles {
+            let taken = store.take(handle, pool).unwrap();
             pool.give(taken);
         }
-        assert_eq!((store.held(), store.bytes()), (0, 0));
+        assert_eq!((store.held(), store.bytes(), pool.out()), (0, 0, (0, 0)));
+        count
     }
 
     #[test]
@@ -254,29 +349,25 @@ mod tests {
         let mut store = Store::new(limits);
         let mut pool = Pool::new(PoolConfig::default());
         for _ in 0..3 {
-            let mut handles = vec![];
-            while let Some(handle) = store.put(&packet(600)) {
-                handles.push(handle);
-            }
-            assert!(store.bytes() <= limits.bytes);
-            assert!(handles.len() > 150 && handles.len() < 220, "{}", handles.len());
+            // Five cells of 128 bytes each, or a buffer of 2 KiB.
+            let count = fill(&mut store, &mut pool, 600);
+            assert!((150..205).contains(&count), "{count}");
+            let count = fill(&mut store, &mut pool, 1514);
+            assert!((50..64).contains(&count), "{count}");
+            assert_eq!(fill(&mut store, &mut pool, 65_535), 1);
             assert!(store.cells.chunks.len() <= 2, "what is free is taken first");
-            for handle in handles {
-                let taken = store.take(handle, &mut pool).unwrap();
-                pool.give(taken);
-            }
         }
         store.set_limits(Limits { packets: 2, ..limits });
-        assert!((0..2).all(|_| store.put(&packet(1)).is_some()));
-        assert!(store.put(&packet(1)).is_none());
+        assert_eq!(fill(&mut store, &mut pool, 1), 2);
     }
 
     #[test]
     fn without_a_buffer_it_is_gone_and_its_memory_free() {
         let mut store = Store::new(Limits::default());
-        let config = PoolConfig { small_limit: 0, large_limit: 0, ..PoolConfig::default() };
-        let handle = store.put(&packet(600)).unwrap();
-        assert!(store.take(handle, &mut Pool::new(config)).is_none());
+        let mut pool = Pool::new(PoolConfig::default());
+        let handle = store.put(packet(600, &mut pool), &mut pool).unwrap();
+        let none = PoolConfig { small_limit: 0, large_limit: 0, ..PoolConfig::default() };
+        assert!(store.take(handle, &mut Pool::new(none)).is_none());
         assert_eq!((store.held(), store.bytes()), (0, 0));
     }
 }

@@ -64,6 +64,26 @@ impl Device {
         Ok(())
     }
 
+    /// Lets `each` see what has arrived and is not read yet, and say how many duplicates of it are to
+    /// follow.
+    pub(super) fn review(&mut self, mut each: impl FnMut(&[u8]) -> usize) {
+        for _ in 0..self.inbox.len() {
+            let Some(packet) = self.inbox.pop_front() else { break };
+            for _ in 0..each(packet.bytes()) {
+                let mut copy = PacketBuf::new(0, packet.len());
+                if copy.extend(packet.bytes()).is_ok() {
+                    self.inbox.push_back(copy);
+                }
+            }
+            self.inbox.push_back(packet);
+        }
+    }
+
+    /// The packets that the stack sent since they were last taken out.
+    pub(super) fn outgoing(&self) -> &[PacketBuf] {
+        &self.outbox
+    }
+
     /// What the stack sent since the last call.
     pub(super) fn sent(&mut self, mut each: impl FnMut(&[u8], Meta)) {
         let Some(coalescer) = &mut self.coalescer else {

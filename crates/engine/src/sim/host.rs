@@ -11,6 +11,7 @@ use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use super::device::Device;
+use super::reno::{Reno, Seen};
 use crate::DropReason;
 
 /// What a host is to be.
@@ -92,6 +93,7 @@ pub(super) struct Host {
     datagrams: Vec<SocketHandle>,
     tcp_buffer: usize,
     tcp_ack_delay: Option<Duration>,
+    mss: usize,
     next_port: u16,
     /// Something happened since it was last polled.
     is_touched: bool,
@@ -111,6 +113,7 @@ struct Stream {
     taken: usize,
     is_closing: bool,
     received: Vec<u8>,
+    reno: Reno,
 }
 
 /// The identifier of all our echo requests.
@@ -153,6 +156,7 @@ impl Host {
             None => true,
         };
         assert!(routed, "a new host has room for a route");
+        let is_v6 = config.addresses.first().is_some_and(|(address, _)| address.is_ipv6());
         let mut sockets = SocketSet::new(Vec::new());
         let buffer = || {
             let metadata = vec![icmp::PacketMetadata::EMPTY; Self::QUEUE];
@@ -171,6 +175,7 @@ impl Host {
             datagrams: Vec::new(),
             tcp_buffer: config.tcp_buffer,
             tcp_ack_delay: config.tcp_ack_delay,
+            mss: config.mtu.saturating_sub(if is_v6 { 60 } else { 40 }).max(1),
             next_port: Self::FIRST_PORT,
             is_touched: true,
             wake: None,
@@ -184,8 +189,29 @@ impl Host {
 
     /// Runs the stack, then hands over what it sends.
     pub(super) fn poll(&mut self, now: Instant, send: impl FnMut(&[u8], Meta)) {
+        let layer = self.layer;
+        self.device.review(|bytes| {
+            let Some(seen) = Seen::parse(bytes, layer) else { return 0 };
+            let stream = self
+                .streams
+                .iter_mut()
+                .find(|stream| stream.owns(&self.sockets, seen.destination, seen.source));
+            stream.map_or(0, |stream| stream.reno.arrived(&seen))
+        });
+        let mut noted = 0;
         loop {
             self.interface.poll(moment(now), &mut self.device, &mut self.sockets);
+            for packet in self.device.outgoing().iter().skip(noted) {
+                let Some(seen) = Seen::parse(packet.bytes(), layer) else { continue };
+                let stream = self
+                    .streams
+                    .iter_mut()
+                    .find(|stream| stream.owns(&self.sockets, seen.source, seen.destination));
+                if let Some(stream) = stream {
+                    stream.reno.sent(&seen);
+                }
+            }
+            noted = self.device.outgoing().len();
             let moved = self.streams.iter_mut().any(|stream| {
                 let socket = self.sockets.get_mut(stream.handle);
                 stream.pump(socket)
@@ -286,6 +312,8 @@ impl Host {
             )
         });
         socket.set_ack_delay(delay);
+        // What is in flight is limited by what the socket is fed with.
+        socket.set_congestion_control(tcp::CongestionControl::None);
         socket
     }
 
@@ -296,6 +324,7 @@ impl Host {
             taken: 0,
             is_closing: false,
             received: Vec::new(),
+            reno: Reno::new(self.mss),
         });
         self.streams.len() - 1
     }
@@ -326,17 +355,25 @@ impl Host {
 }
 
 impl Stream {
+    /// Whether this is the connection between these ports.
+    fn owns(&self, sockets: &SocketSet<'_>, ours: u16, theirs: u16) -> bool {
+        let socket: &tcp::Socket<'_> = sockets.get(self.handle);
+        socket.local_endpoint().is_some_and(|local| local.port == ours)
+            && socket.remote_endpoint().is_some_and(|remote| remote.port == theirs)
+    }
+
     /// Moves bytes between the socket and the test; whether there were any.
     fn pump(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
         let mut moved = false;
-        while let Some(bytes) = self.to_send.get(self.taken..).filter(|bytes| !bytes.is_empty()) {
-            match socket.send_slice(bytes) {
-                Ok(sent) if sent > 0 => {
-                    self.taken += sent;
-                    moved = true;
-                }
-                _ => break,
-            }
+        // Whole segments, but for the last one.
+        let room = self.reno.window().saturating_sub(socket.send_queue());
+        let left = self.to_send.len() - self.taken;
+        let count = if room >= left { left } else { room - room % self.reno.mss() };
+        if let Some(bytes) = self.to_send.get(self.taken..self.taken + count)
+            && let Ok(sent) = socket.send_slice(bytes)
+        {
+            self.taken += sent;
+            moved = sent > 0;
         }
         if self.taken == self.to_send.len() {
             self.to_send.clear();

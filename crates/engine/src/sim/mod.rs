@@ -30,6 +30,7 @@ mod network;
 mod node;
 mod port;
 mod random;
+mod reno;
 mod seeds;
 mod trace;
 
@@ -194,6 +195,13 @@ impl Sim {
         let (node, seed) = (self.nodes.len(), self.random.next());
         let host = Host::new(&config.into(), node, seed, self.now());
         HostId(self.add(name, Node::Host(Box::new(host))))
+    }
+
+    /// All hosts, in the order in which they were added.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostId> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.filter(|(_, node)| matches!(node, Node::Host(_))).map(|(at, _)| HostId(at)).collect()
     }
 
     /// Adds an engine with a pool of the default limits.

@@ -236,6 +236,33 @@ proptest! {
     }
 }
 
+/// At the end of time everything comes out, also what a stopped line holds.
+#[test]
+fn all_can_be_taken_out_at_once() {
+    let stopped = Steps::parse("time,rate\n0,0\n").unwrap();
+    let again = Steps::parse("time,rate\n0,0\n1ms,0\n2ms,repeat\n").unwrap();
+    let trace = Opportunities::parse("5\n").unwrap();
+    let stepped = |steps| Profile { steps: Some(Arc::new(steps)), ..Profile::default() };
+    for profile in [
+        Profile { delay: Delay::constant(Delay::MAX), ..Profile::default() },
+        Profile { rate: rate(1), ..Profile::default() },
+        Profile { rate: Rate::Trace(Arc::new(trace)), ..Profile::default() },
+        stepped(stopped),
+        stepped(again),
+    ] {
+        let mut world = World::new(&profile);
+        for number in 0..100 {
+            world.push(0, numbered(number, 1500));
+        }
+        let mut numbers = vec![];
+        while let Some(packet) = world.link.pop(Instant::MAX, &mut world.out) {
+            numbers.push(number(&packet));
+        }
+        assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "{profile:?}");
+        assert_eq!((world.link.held(), world.link.next_timeout()), (0, None));
+    }
+}
+
 #[test]
 fn another_seed_decides_otherwise() {
     let profile = Profile { loss: Loss::Random { share: 0.5 }, ..Profile::default() };
@@ -303,7 +330,10 @@ fn without_buffers_packets_are_dropped_and_counted() {
     let mut out = Outbox::new(Pool::new(none));
     let profile = Profile { rate: rate(1_000_000_000), duplicate: 1.0, ..Profile::default() };
     let mut link = Link::new(&profile, Seed::new(1)).unwrap();
-    link.push(Instant::ZERO, udp(1, 0, 100), &mut out);
+    // So short that it does not keep its buffer.
+    let mut packet = PacketBuf::new(0, 1000);
+    packet.set_len(100).unwrap();
+    link.push(Instant::ZERO, packet, &mut out);
     link.push(Instant::ZERO, super_frame(4), &mut out);
     assert!(link.pop(Instant::from_nanos(SECOND), &mut out).is_none());
     let counts = link.report().counts;

@@ -1,0 +1,178 @@
+//! `adit check`.
+
+use super::Context;
+use crate::config::lab::Lab;
+use crate::config::profile::{self, KEYS, Profiles};
+use crate::config::{Problems, Source, netem};
+use crate::error::{Error, Exit, Result};
+use crate::supervise::{netem as link, switch};
+use crate::tunnel::conf::HookPolicy;
+use crate::tunnel::load::load;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What a file is shows by its keys: a switch has [[port]], a link 'ports', a tunnel [interface] or the \
+ending .conf, a profile the keys of a link. All mistakes of all files are told, each with file, line, \
+column and what may have been meant. Nothing is changed.
+
+Example: adit check lab.toml lte.toml")]
+pub(crate) struct Args {
+    /// The files
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// What is found of a file without mistakes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit check: an entry of the list")]
+pub(crate) struct Checked {
+    /// The file.
+    file: String,
+    /// What it is for.
+    kind: Kind,
+    /// What it would do.
+    actions: Vec<String>,
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    /// `adit switch --config`.
+    Switch,
+    /// `adit netem --config`.
+    Netem,
+    /// `adit netem --profile`, `netem=` of a port.
+    Profile,
+    /// `adit tunnel`.
+    Tunnel,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Netem => "netem",
+            Self::Profile => "profile",
+            Self::Tunnel => "tunnel",
+        }
+    }
+
+    /// The keys at its top.
+    fn keys(self) -> Vec<&'static str> {
+        match self {
+            Self::Switch => vec!["switch", "port", "static", "mirror"],
+            Self::Netem => vec!["ports", "profile"],
+            Self::Profile => KEYS.into_iter().chain(["preset", "a-to-b", "b-to-a"]).collect(),
+            Self::Tunnel => vec!["interface", "peer", "hooks"],
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let mut checked = Vec::new();
+        let mut wrong: Option<Error> = None;
+        for file in &self.files {
+            match (check(file), &mut wrong) {
+                (Ok(one), _) => checked.push(one),
+                (Err(error), None) => wrong = Some(error),
+                // Mistakes of all files are told together.
+                (Err(error), Some(first)) => {
+                    first.report.message =
+                        format!("{}; {}", first.report.message, error.report.message);
+                    first.report.problems.extend(error.report.problems);
+                }
+            }
+        }
+        let output = &context.output;
+        if let Some(error) = wrong {
+            return Err(error);
+        }
+        if output.json {
+            output.value(&checked)?;
+            return Ok(Exit::Ok);
+        }
+        for one in checked {
+            output.line(crate::output::clean(&format!(
+                "{}: a {} without mistakes",
+                one.file, one.kind
+            )))?;
+            if output.verbose > 0 {
+                for action in one.actions {
+                    output.line(crate::output::clean(&format!("  {action}")))?;
+                }
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn check(path: &Path) -> Result<Checked> {
+    let file = path.display().to_string();
+    if path.extension() == Some(OsStr::new("conf")) {
+        let actions = tunnel(path)?;
+        return Ok(Checked { file, kind: Kind::Tunnel, actions });
+    }
+    let source = Source::read(path)?;
+    let problems = Problems::default();
+    let kind = kind_of(&source);
+    let actions = match kind {
+        Kind::Switch => switch::actions(&Lab::of_source(&source, &problems)),
+        Kind::Netem => {
+            netem::check(&source, &problems);
+            Vec::new()
+        }
+        Kind::Profile => {
+            let mut table = source.parse(&problems);
+            let profiles = profile::of_table(&mut table, Profiles::default());
+            table.finish();
+            link::profile_actions(&profiles)
+        }
+        Kind::Tunnel => tunnel(path)?,
+    };
+    problems.check(source.name())?;
+    Ok(Checked { file, kind, actions })
+}
+
+fn tunnel(path: &Path) -> Result<Vec<String>> {
+    let loaded = load(&[path.to_owned()], HookPolicy::Run)?;
+    Ok(vec![format!("run the tunnel '{}' with {} peers", loaded.name, loaded.config.peers.len())])
+}
+
+/// What a file is for: that of which it has the most keys, mistyped ones counting a little.
+fn kind_of(source: &Source) -> Kind {
+    let problems = Problems::default();
+    let keys = source.parse(&problems).keys();
+    let points = |kind: Kind| -> usize {
+        let known = kind.keys();
+        let of_key = |key: &String| {
+            if known.contains(&key.as_str()) {
+                2
+            } else {
+                usize::from(crate::config::nearest(key, known.iter().copied()).is_some())
+            }
+        };
+        keys.iter().map(of_key).sum()
+    };
+    // Of two that are equally near, the first is taken.
+    let mut best = (Kind::Switch, points(Kind::Switch));
+    for kind in [Kind::Netem, Kind::Tunnel, Kind::Profile] {
+        let points = points(kind);
+        if points > best.1 {
+            best = (kind, points);
+        }
+    }
+    best.0
+}

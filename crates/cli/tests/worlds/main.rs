@@ -1,0 +1,113 @@
+//! The same scenarios in two worlds: simulated, and real.
+//!
+//! A scenario is one function of a [`World`]. In the one world the engines run in `adit_engine::sim`,
+//! with smoltcp for the hosts; in the other the program `adit` holds real TAPs in namespaces, with the
+//! kernel for the hosts. What is true in one only is a mistake of the other.
+#![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
+
+mod netns;
+mod sim;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use adit_engine::sim::Sim;
+use netns::Netns;
+
+/// A port of a switch, with a host behind it.
+#[derive(Clone, Copy, Default)]
+struct PortSpec {
+    /// The VLAN that it is an access port of.
+    vlan: Option<u16>,
+    isolated: bool,
+}
+
+/// What a scenario is played in. Hosts are numbered from 0 in the order in which they were made; the
+/// address of each is [`address`] of its number.
+trait World {
+    /// A switch, and a host at each of its ports.
+    fn switch(&mut self, ports: &[PortSpec]);
+
+    /// How long an echo takes from one host to another; `None` if there is no answer within a second.
+    fn ping(&mut self, from: usize, to: usize) -> Option<Duration>;
+
+    /// Moves bytes by TCP: what arrived, and how long it took from the first to the last of them.
+    fn transfer(&mut self, from: usize, to: usize, bytes: &[u8]) -> (Vec<u8>, Duration);
+
+    /// Pings until there is an answer: a world may need a while to begin.
+    fn wait_for(&mut self, from: usize, to: usize) -> Duration {
+        let answer = (0..20).find_map(|_| self.ping(from, to));
+        answer.unwrap_or_else(|| panic!("host {to} does not answer to host {from}"))
+    }
+}
+
+/// The address of a host.
+fn address(host: usize) -> Ipv4Addr {
+    Ipv4Addr::new(192, 0, 2, u8::try_from(host + 1).unwrap())
+}
+
+/// Bytes that show when one is lost, doubled or in the wrong place.
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251).to_le_bytes()[0] ^ (at / 65_536).to_le_bytes()[0]).collect()
+}
+
+fn hosts_ping_through_a_switch(world: &mut impl World) {
+    world.switch(&[PortSpec::default(); 3]);
+    for (from, to) in [(0, 1), (1, 0), (2, 0), (1, 2)] {
+        world.wait_for(from, to);
+    }
+}
+
+fn tcp_crosses_a_switch_unchanged(world: &mut impl World) {
+    world.switch(&[PortSpec::default(); 2]);
+    world.wait_for(0, 1);
+    let sent = bytes(4 << 20);
+    for (from, to) in [(0, 1), (1, 0)] {
+        let (received, _) = world.transfer(from, to, &sent);
+        assert!(received == sent, "{} bytes of {} arrived", received.len(), sent.len());
+    }
+}
+
+fn isolated_ports_do_not_see_each_other(world: &mut impl World) {
+    let isolated = PortSpec { isolated: true, ..PortSpec::default() };
+    world.switch(&[isolated, isolated, PortSpec::default()]);
+    for (from, to) in [(0, 2), (1, 2), (2, 0), (2, 1)] {
+        world.wait_for(from, to);
+    }
+    assert_eq!(world.ping(0, 1), None);
+    assert_eq!(world.ping(1, 0), None);
+}
+
+fn vlans_are_apart(world: &mut impl World) {
+    let access = |vlan| PortSpec { vlan: Some(vlan), ..PortSpec::default() };
+    world.switch(&[access(10), access(10), access(20), access(20)]);
+    world.wait_for(0, 1);
+    world.wait_for(2, 3);
+    for (from, to) in [(0, 2), (1, 3), (3, 0)] {
+        assert_eq!(world.ping(from, to), None, "{from} to {to}");
+    }
+}
+
+macro_rules! scenarios {
+    ($($scenario:ident,)*) => {
+        mod in_sim {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&mut super::Sim::new(1));
+            })*
+        }
+        mod in_netns {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&mut super::Netns::new());
+            })*
+        }
+    };
+}
+
+scenarios! {
+    hosts_ping_through_a_switch,
+    tcp_crosses_a_switch_unchanged,
+    isolated_ports_do_not_see_each_other,
+    vlans_are_apart,
+}

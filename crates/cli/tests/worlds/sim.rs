@@ -1,0 +1,59 @@
+//! The simulated world.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use adit_engine::PortId;
+use adit_engine::sim::{HostConfig, HostId, Sim};
+use adit_engine::switch::{PortConfig, Switch, SwitchConfig, VlanId, VlanMode};
+
+use crate::{PortSpec, World, address};
+
+/// Longer than any transfer takes.
+const TIME_MAX: Duration = Duration::from_secs(600);
+
+fn host(sim: &mut Sim, number: usize) -> HostId {
+    let mut config = HostConfig::new(&format!("{}/24", address(number))).with_super_packets();
+    // After a loss the kernel acknowledges each segment for a while: on a link that loses, always.
+    config.tcp_ack_delay = None;
+    sim.host(&format!("h{number}"), config)
+}
+
+impl World for Sim {
+    fn switch(&mut self, ports: &[PortSpec]) {
+        let mut switch = Switch::new(SwitchConfig::default()).unwrap();
+        for (port, spec) in (0..).zip(ports) {
+            let mut config = PortConfig { isolated: spec.isolated, ..PortConfig::default() };
+            if let Some(vlan) = spec.vlan {
+                config.vlan = VlanMode::Access(VlanId::new(vlan).unwrap());
+            }
+            switch.add_port(PortId(port), config).unwrap();
+        }
+        let hosts: Vec<_> = (0..ports.len()).map(|number| host(self, number)).collect();
+        let switch = self.engine("switch", switch);
+        for (port, host) in (0..).zip(hosts) {
+            self.wire(host, switch.port(port));
+        }
+    }
+
+    fn ping(&mut self, from: usize, to: usize) -> Option<Duration> {
+        let from = self.hosts()[from];
+        let ping = Self::ping(self, from, IpAddr::V4(address(to)));
+        let end = self.now() + Duration::from_secs(1);
+        self.run_until(end, |sim| sim.rtt(ping).is_some());
+        self.rtt(ping)
+    }
+
+    fn transfer(&mut self, from: usize, to: usize, bytes: &[u8]) -> (Vec<u8>, Duration) {
+        let (sender, receiver) = (self.hosts()[from], self.hosts()[to]);
+        let server = self.tcp_listen(receiver, 7000);
+        let client = self.tcp_connect(sender, (address(to), 7000).into());
+        self.tcp_send(client, bytes);
+        self.tcp_close(client);
+        let end = self.now() + TIME_MAX;
+        self.run_until(end, |sim| !sim.tcp_received(server).is_empty());
+        let start = self.now();
+        assert!(self.run_until(end, |sim| sim.tcp_is_finished(server)), "it does not end");
+        (self.tcp_received(server).to_vec(), self.now() - start)
+    }
+}
