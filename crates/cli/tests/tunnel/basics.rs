@@ -43,7 +43,7 @@ fn what_is_sent_through_it_arrives_unchanged() {
     let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
     let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
     pings(&world.a, "10.9.0.2");
-    let data: Vec<u8> = (0..LEN).map(|at| (at * 2_654_435_761 >> 13).to_le_bytes()[0]).collect();
+    let data: Vec<u8> = (0..LEN).map(|at| ((at * 2_654_435_761) >> 13).to_le_bytes()[0]).collect();
     let file = world.folder.join("data");
     std::fs::write(&file, &data).unwrap();
     let (file, mut transfers) = (file.display(), Vec::new());
