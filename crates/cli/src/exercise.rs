@@ -56,3 +56,46 @@ pub fn tunnel_file(bytes: &[u8]) {
 pub fn tunnel_uapi(bytes: &[u8]) {
     crate::tunnel::exercise_uapi(bytes);
 }
+
+/// The frames of a byte stream, however it comes in pieces, are those that are in it.
+///
+/// # Panics
+/// If it does not hold.
+pub fn stream_frames(bytes: &[u8]) {
+    crate::run::exercise::stream_frames(bytes);
+}
+
+/// A VXLAN datagram is a frame of a segment or nothing, and what its frame leaves to be done can be
+/// done.
+///
+/// # Panics
+/// If it does not hold.
+pub fn vxlan(bytes: &[u8]) {
+    crate::run::exercise::vxlan(bytes);
+}
+
+/// A recording ends, and gives frames only.
+///
+/// # Panics
+/// If it does not hold.
+pub fn recording(bytes: &[u8]) {
+    crate::run::exercise::recording(bytes);
+}
+
+/// The text of a port is a port or an error that says where.
+///
+/// # Panics
+/// If it does not hold.
+pub fn port_spec(bytes: &[u8]) {
+    crate::run::exercise::port_spec(bytes);
+}
+
+/// Frames go between ports of all kinds; how much `count` grew meanwhile, once the loop was warm: a
+/// counter of allocations grows by nothing. Needs a network namespace of the caller's own.
+///
+/// # Panics
+/// If a port cannot be opened, or no frame comes.
+#[must_use]
+pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u64 {
+    crate::run::exercise::count_while_forwarding(folder, count)
+}

@@ -159,6 +159,26 @@ fn guarded_in_vlan(bencher: Bencher<'_, '_>, ports: u16) {
     Bench::new(ports, guarded).run(bencher, 64);
 }
 
+/// An attack: each frame from another address, which a full table does not learn, to a known host.
+#[divan::bench]
+fn unknown_sources(bencher: Bencher<'_, '_>) {
+    let mut bench = Bench::new(16, |_| PortConfig::default());
+    let template = bench.packet(0, mac(1));
+    let mut number = 0_u32;
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        for _ in 0..BATCH {
+            number = number.wrapping_add(1);
+            let mut copy = bench.out.pool().copy_of(&template).expect("far from the limit");
+            if let Some(source) = copy.bytes_mut().get_mut(8..12) {
+                source.copy_from_slice(&number.to_be_bytes());
+            }
+            let port = u16::try_from(number % 15).expect("below 15") + 1;
+            bench.give(if port == 1 { 0 } else { port }, copy);
+        }
+        bench.take();
+    });
+}
+
 /// A broadcast of 64 bytes to all other ports.
 #[divan::bench(args = [2, 8, 64])]
 fn flood(bencher: Bencher<'_, '_>, ports: u16) {

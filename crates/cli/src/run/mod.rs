@@ -23,7 +23,7 @@
 //! | `peers`, `reach` | UDP sockets by which an engine reaches peers |
 //! | `mirror` | a file for copies of what passes |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header`, `recording` | formats: pure, bounded, fuzzed |
+//! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
 
 mod clock;
@@ -31,6 +31,7 @@ mod datagram;
 mod device;
 mod egress;
 mod event;
+pub(crate) mod exercise;
 mod framing;
 mod interface;
 mod links;
@@ -52,6 +53,7 @@ mod signals;
 mod spec;
 mod stream;
 mod udp;
+mod unfinished;
 mod vxlan;
 mod vxlan_header;
 

@@ -7,12 +7,12 @@
 
 use super::port::{Cx, PortCounters};
 
-use super::clock;
 use super::runner::Runner;
 use super::serve::{CHUNK_LEN, FRAMES_MAX};
 use super::shared::Shared;
 use super::udp::{TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpSocket, count_unsent, frames};
 use super::vxlan_header::{HEADER_LEN, header};
+use super::{clock, unfinished};
 use adit_engine::{Endpoint, Engine, PortId};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
 use rustix::io::Errno;
@@ -235,6 +235,7 @@ impl<E: Engine> Runner<E> {
         };
         // It was taken with room for it.
         let _ = packet.extend(frame);
+        packet.meta.vnet = unfinished::offloads(frame);
         self.take_in(id, packet);
     }
 }

@@ -231,11 +231,12 @@ impl Fdb {
         let mut at = self.first(key);
         loop {
             let slot = self.slots.get(at)?;
-            if slot.key == key {
-                return Some(at);
-            }
+            // First, for a frame may well be sent to the address that is none.
             if slot.key.is_none() {
                 return None;
+            }
+            if slot.key == key {
+                return Some(at);
             }
             at = self.after(at);
         }

@@ -32,6 +32,9 @@ const MAGIC: [u8; 8] = *b"adit-lp1";
 /// Rounds of probes after the first in which a port that is tried again must not see one come back.
 const TRIAL_ROUNDS: u32 = 2;
 
+/// So many probes of a port are known when they come back: those of 3 s, at the usual interval.
+const TOKENS: usize = 8;
+
 /// One probe.
 ///
 /// ```text
@@ -111,8 +114,8 @@ impl Probe {
 /// What the guard keeps of one port.
 #[derive(Debug)]
 pub(super) struct LoopState {
-    /// The tokens of the last two probes: one may still be under way when the next one leaves.
-    tokens: [Option<u64>; 2],
+    /// The tokens of the last probes, the newest first: a loop may lead through a slow link.
+    tokens: [Option<u64>; TOKENS],
     /// Since when a probe of this port came back in every round.
     returning_since: Option<Instant>,
     returned: bool,
@@ -151,7 +154,7 @@ pub(super) enum Round {
 impl LoopState {
     pub(super) const fn new() -> Self {
         Self {
-            tokens: [None; 2],
+            tokens: [None; TOKENS],
             returning_since: None,
             returned: false,
             blocked: None,
@@ -198,8 +201,11 @@ impl LoopState {
     }
 
     /// Keeps the token of the probe that leaves now.
-    pub(super) const fn sent(&mut self, token: u64) {
-        self.tokens = [Some(token), self.tokens[0]];
+    pub(super) fn sent(&mut self, token: u64) {
+        self.tokens.rotate_right(1);
+        if let Some(first) = self.tokens.first_mut() {
+            *first = Some(token);
+        }
     }
 
     /// Notes that a probe of this port came back; for how long each of them did.
@@ -343,10 +349,7 @@ mod tests {
         assert_eq!(round(&mut state, false), None);
         assert_eq!(round(&mut state, false), None);
         assert_eq!(round(&mut state, true), Some(Duration::ZERO));
-        state.sent(5);
-        state.sent(6);
-        assert!(state.knows(5) && state.knows(6) && !state.knows(7));
-        state.sent(7);
-        assert!(!state.knows(5));
+        (0..9).for_each(|token| state.sent(token));
+        assert!(state.knows(1) && state.knows(8) && !state.knows(0) && !state.knows(9));
     }
 }

@@ -291,11 +291,10 @@ impl Switch {
             let (Some(source), Some(port)) = (self.ports.at(from), self.ports.at(to)) else {
                 continue;
             };
-            let is_kept_out = is_unknown && port.config.isolated;
-            let Ok(form) = source.form_to(port, &tagging) else { continue };
-            if is_kept_out {
+            if is_unknown && port.config.isolated {
                 continue;
             }
+            let Ok(form) = source.form_to(port, &tagging) else { continue };
             if let Some((earlier, form)) = last.replace((to, form))
                 && self.prepare(earlier, form, &mut tagging, &mut packet, out).is_ok()
                 && let Some(port) = self.ports.at_mut(earlier)

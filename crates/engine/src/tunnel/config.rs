@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Prefix, PresharedKey, PrivateKey, PublicKey, Tai64n, Timing};
+use super::{Prefix, PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing};
 use crate::{Endpoint, PortId};
 
 /// A source of random bytes that nobody can foretell: `getrandom`, or a seeded ChaCha in a simulation.
@@ -84,6 +84,10 @@ pub struct PeerConfig {
     /// Whether to ask if the peer is adit as well, which path-MTU discovery and frames need. A foreign
     /// peer drops the question.
     pub extensions: bool,
+    /// How fast packets to it may be.
+    pub shape_out: Option<Shape>,
+    /// How fast packets from it may be.
+    pub shape_in: Option<Shape>,
 }
 
 impl PeerConfig {
@@ -99,6 +103,8 @@ impl PeerConfig {
             mode: PeerMode::Packets,
             clamp_mss: true,
             extensions: true,
+            shape_out: None,
+            shape_in: None,
         }
     }
 }

@@ -31,12 +31,16 @@
 //! how long a packet may be. What does not fit is not dropped in silence: TCP is told by its maximum
 //! segment size, or cut shorter; the rest gets an ICMP answer, and frames are fragmented.
 //!
+//! **Shaping.** Each direction of a peer may have a rate: a token bucket, and FQ-CoDel for what waits.
+//! What would keep the line busy for more than 2 ms is cut up before it waits.
+//!
 //! **Endpoints** are UDP addresses or ports: a stream that carries one message in each buffer is a port
 //! that is neither the device's nor a peer's. A peer is where its last authentic message came from,
 //! whichever that is.
 //!
-//! **Bounds.** Per peer: three sessions, 16 packets that wait, 36 KiB of fragments. In all: 128 packets
-//! that wait, 4096 sources that are counted, 1024 events.
+//! **Bounds.** Per peer: three sessions, 16 packets that wait for a handshake, 512 in each shaper, 36 KiB
+//! of fragments. In all: 128 packets that wait for handshakes, 2048 in shapers (64 of them large), 4096
+//! sources that are counted, 1024 events.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -68,6 +72,8 @@ mod reassembly;
 mod replay;
 mod seal;
 mod session;
+mod shaper;
+mod shaping;
 mod shared;
 mod status;
 mod tai64n;
@@ -85,6 +91,7 @@ pub use keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use peer::Peer;
 pub use prefix::{ParsePrefixError, Prefix};
 pub use seal::gso_len_max;
+pub use shaper::Shape;
 use shared::{Shared, Us};
 pub use status::{Drops, PeerStatus, TunnelEvent};
 pub use tai64n::Tai64n;
@@ -216,6 +223,7 @@ impl Tunnel {
         if let Some(mut peer) = place.and_then(Option::take) {
             peer.end_sessions(&mut self.shared);
             peer.drop_queue(&mut self.shared, out, DropReason::NoPeer);
+            peer.drop_shaped(&mut self.shared, out, DropReason::NoPeer);
         }
         true
     }
@@ -327,7 +335,7 @@ impl Tunnel {
     /// A packet or frame for a peer.
     fn handle_inside(&mut self, now: Instant, slot: u32, packet: PacketBuf, out: &mut Outbox) {
         match self.peer_mut(slot) {
-            Some((peer, shared)) => peer.send(shared, now, packet, out),
+            Some((peer, shared)) => peer.send_in_turn(shared, now, packet, out),
             None => out.discard(packet, DropReason::NoPeer),
         }
     }
@@ -364,7 +372,7 @@ impl Engine for Tunnel {
     }
 
     fn held(&self) -> usize {
-        self.shared.queued
+        self.shared.queued + self.shared.shaped
     }
 }
 

@@ -20,7 +20,7 @@ use super::peer::{Peer, count};
 use super::plain::{FRAME_HEADER_LEN, Plain};
 use super::shared::Shared;
 use super::{PeerMode, Tunnel, mss, source};
-use crate::{DropReason, Endpoint, Outbox, PortId};
+use crate::{DropReason, Endpoint, Outbox};
 
 /// A train that is being decrypted.
 struct Inbox {
@@ -43,14 +43,12 @@ struct Ready {
     start: usize,
     end: usize,
     draft: Option<Draft>,
-    to: PortId,
     peer: u32,
 }
 
 /// A packet or frame that is for a port.
 struct Arrived {
     slot: u32,
-    to: PortId,
     /// Where IP starts in it, if it does.
     network: Option<usize>,
     /// Where it is.
@@ -109,7 +107,7 @@ impl Tunnel {
         if let Some(ready) = ready {
             packet.advance(ready.start);
             packet.truncate(ready.end - ready.start);
-            self.deliver(&ready, packet, out);
+            self.deliver(now, &ready, packet, out);
         } else if absorbed {
             out.absorb(packet);
         } else {
@@ -194,21 +192,19 @@ impl Tunnel {
                 inbox.absorbed = true;
             }
             (Some(Plain::Packet { len }), PeerMode::Packets) => {
-                let to = shared.config.device.ok_or(DropReason::NoDestination);
                 let range = placed.start..placed.start + len;
-                let to = to.and_then(|to| {
-                    let allowed = self.is_allowed(slot, inbox, range.clone());
-                    allowed.then_some(to).ok_or(DropReason::SourceNotAllowed)
-                });
-                let to = to.inspect_err(|_| placed.restore(inbox.packet.bytes_mut()))?;
-                self.take(inbox, placed, &Arrived { slot, to, network: Some(0), range }, out);
+                if !self.is_allowed(slot, inbox, range.clone()) {
+                    placed.restore(inbox.packet.bytes_mut());
+                    return Err(DropReason::SourceNotAllowed);
+                }
+                self.take(now, inbox, placed, &Arrived { slot, network: Some(0), range }, out);
             }
-            (Some(Plain::Frame { end }), PeerMode::Frames(to)) => {
+            (Some(Plain::Frame { end }), PeerMode::Frames(_)) => {
                 let range = placed.start + FRAME_HEADER_LEN..placed.start + end;
                 let network = network_in_frame(bytes.get(range.clone()).unwrap_or_default());
-                self.take(inbox, placed, &Arrived { slot, to, network, range }, out);
+                self.take(now, inbox, placed, &Arrived { slot, network, range }, out);
             }
-            (Some(Plain::Fragment { end }), PeerMode::Frames(to)) => {
+            (Some(Plain::Fragment { end }), PeerMode::Frames(_)) => {
                 let piece = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
                 let whole = peer.reassembly.take(piece).and_then(|frame| {
                     let mut packet = out.make(frame.len())?;
@@ -219,9 +215,9 @@ impl Tunnel {
                 placed.restore(bytes);
                 inbox.absorbed = true;
                 if let Some(frame) = whole {
-                    self.flush(inbox, out);
-                    let ready = Ready { start: 0, end: frame.len(), draft: None, to, peer: slot };
-                    self.deliver(&ready, frame, out);
+                    self.flush(now, inbox, out);
+                    let ready = Ready { start: 0, end: frame.len(), draft: None, peer: slot };
+                    self.deliver(now, &ready, frame, out);
                 }
             }
             (Some(Plain::Control { end }), _) => {
@@ -255,8 +251,15 @@ impl Tunnel {
     }
 
     /// Joins a packet to the one before, or makes it the next one that may grow.
-    fn take(&mut self, inbox: &mut Inbox, placed: &Placed, arrived: &Arrived, out: &mut Outbox) {
-        let &Arrived { slot, to, network, range: ref packet } = arrived;
+    fn take(
+        &mut self,
+        now: Instant,
+        inbox: &mut Inbox,
+        placed: &Placed,
+        arrived: &Arrived,
+        out: &mut Outbox,
+    ) {
+        let &Arrived { slot, network, range: ref packet } = arrived;
         let bytes = inbox.packet.bytes_mut();
         let found = bytes.get(packet.clone()).unwrap_or_default();
         let candidate = network
@@ -284,13 +287,13 @@ impl Tunnel {
             bytes.copy_within(packet.clone(), start);
             placed.restore(bytes);
         }
-        self.flush(inbox, out);
+        self.flush(now, inbox, out);
         let end = start + packet.len();
-        inbox.ready = Some(Ready { start, end, draft: candidate.map(Draft::new), to, peer: slot });
+        inbox.ready = Some(Ready { start, end, draft: candidate.map(Draft::new), peer: slot });
     }
 
     /// Sends what lies ready, in a buffer of its own: more is to come from this one.
-    fn flush(&mut self, inbox: &mut Inbox, out: &mut Outbox) {
+    fn flush(&mut self, now: Instant, inbox: &mut Inbox, out: &mut Outbox) {
         let Some(ready) = inbox.ready.take() else { return };
         let bytes = inbox.packet.bytes().get(ready.start..ready.end).unwrap_or_default();
         match out.make(bytes.len()) {
@@ -298,7 +301,7 @@ impl Tunnel {
                 // It has room for so many.
                 let _ = packet.extend(bytes);
                 inbox.absorbed = true;
-                self.deliver(&ready, packet, out);
+                self.deliver(now, &ready, packet, out);
             }
             None => {
                 inbox.why = DropReason::NoBuffer;
@@ -309,15 +312,16 @@ impl Tunnel {
         }
     }
 
-    /// Sends a packet to its port.
-    fn deliver(&mut self, ready: &Ready, mut packet: PacketBuf, out: &mut Outbox) {
+    /// Makes a packet what its device is to be told, and sends it there.
+    fn deliver(&mut self, now: Instant, ready: &Ready, mut packet: PacketBuf, out: &mut Outbox) {
         packet.meta = adit_packet::Meta::default();
         if let Some(draft) = &ready.draft {
             packet.meta.vnet = draft.finish(packet.bytes_mut());
         }
-        if let Some((peer, _)) = self.peer_mut(ready.peer)
-            && peer.config.clamp_mss
-        {
+        let Some((peer, shared)) = self.peer_mut(ready.peer) else {
+            return out.discard(packet, DropReason::NoPeer);
+        };
+        if peer.config.clamp_mss {
             let layer = peer.layer();
             let most = match layer {
                 Layer::Packet => peer.path.mtu().into(),
@@ -325,7 +329,7 @@ impl Tunnel {
             };
             mss::clamp(&mut packet, layer, most);
         }
-        out.send(Endpoint::Port(ready.to), packet);
+        peer.deliver_in_turn(shared, now, packet, out);
     }
 
     /// After a train of a peer's messages: asks for a new session if this one is ending, and plans.

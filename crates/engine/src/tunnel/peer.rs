@@ -11,6 +11,7 @@ use super::message::INITIATION_LEN;
 use super::path::Path;
 use super::reassembly::Reassembly;
 use super::session::{Session, Sessions};
+use super::shaping::Shapers;
 use super::shared::Shared;
 use super::timers::{Attempt, Timers, is_due};
 use super::{Drops, PeerConfig, PeerMode, PeerStatus, PresharedKey, Tai64n, TunnelEvent};
@@ -41,6 +42,7 @@ pub(super) struct Peer {
     pub(super) timers: Timers,
     pub(super) planned: Option<Instant>,
     queue: VecDeque<PacketBuf>,
+    pub(super) shapers: Shapers,
     pub(super) path: Path,
     pub(super) reassembly: Reassembly,
     pub(super) bytes_sent: u64,
@@ -67,6 +69,7 @@ impl Peer {
             timers: Timers::default(),
             planned: None,
             queue: VecDeque::new(),
+            shapers: Shapers::default(),
             path: Path::new(shared.config.mtu),
             reassembly: Reassembly::default(),
             bytes_sent: 0,
@@ -99,6 +102,7 @@ impl Peer {
             // The first one is sent at once, as `wg set` does it.
             self.timers.persistent = config.persistent_keepalive.map(|_| now);
         }
+        self.shapers.set(config.shape_out, config.shape_in, shared);
         self.config = config;
         self.plan(shared);
     }
@@ -140,7 +144,7 @@ impl Peer {
         &self.preshared
     }
 
-    /// Sends a packet or frame from a port, now or when there is a session.
+    /// Sends a packet or frame, now or when there is a session.
     pub(super) fn send(
         &mut self,
         shared: &mut Shared,
@@ -318,6 +322,7 @@ impl Peer {
             self.send_keepalive(shared, now, out);
         }
         self.probe_path(shared, now, out);
+        self.run_shapers(shared, now, out);
         self.plan(shared);
     }
 
@@ -343,7 +348,8 @@ impl Peer {
 
     /// Sees to it that the tunnel wakes up for this peer.
     pub(super) fn plan(&mut self, shared: &mut Shared) {
-        let next = [self.timers.next(), self.path.next_timeout()].into_iter().flatten().min();
+        let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
+        let next = next.into_iter().flatten().min();
         shared.wakes.plan(self.slot, &mut self.planned, next);
     }
 
@@ -358,7 +364,7 @@ impl Peer {
             connected: self.can_send(now, shared),
             path_mtu: self.path.mtu(),
             extensions: self.path.is_ours(),
-            queued: self.queue.len(),
+            queued: self.queue.len() + self.shapers.len(),
             drops: self.drops.clone(),
         }
     }

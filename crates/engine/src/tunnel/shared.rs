@@ -24,6 +24,9 @@ pub(super) struct Shared {
     clock: Option<(Instant, Duration)>,
     /// Packets that wait for handshakes, of all peers.
     pub(super) queued: usize,
+    /// Packets that wait in shapers, of all peers, and those of them in large buffers.
+    pub(super) shaped: usize,
+    pub(super) shaped_large: usize,
 }
 
 /// Our key and what follows from it.
@@ -56,6 +59,8 @@ impl Shared {
             events: VecDeque::new(),
             clock: None,
             queued: 0,
+            shaped: 0,
+            shaped_large: 0,
         }
     }
 

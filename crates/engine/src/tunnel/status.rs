@@ -26,7 +26,7 @@ pub struct PeerStatus {
     pub path_mtu: u16,
     /// Whether it said that it is adit as well.
     pub extensions: bool,
-    /// Packets that wait for a handshake.
+    /// Packets that wait for a handshake, or for their share of the line.
     pub queued: usize,
     /// What was dropped on the way to it and from it.
     pub drops: Drops,

@@ -24,6 +24,7 @@ mod handshake;
 mod hostile;
 mod path;
 mod regressions;
+mod shaping;
 
 /// The port of each side's device.
 const DEVICE: PortId = PortId(0);

@@ -1,4 +1,7 @@
 //! The loop with a hub for an engine, real devices and sockets, each test in namespaces of its own.
 
 mod devices;
+mod replay;
+mod sockets;
 mod support;
+mod vxlan;

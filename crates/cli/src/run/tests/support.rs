@@ -1,46 +1,23 @@
 //! A running loop, hosts in namespaces, and traffic between them.
 
+use crate::run::exercise::Hub;
 use crate::run::{Event, Flow, Handler, Interest, ListenerId, Opened, PortCounters, Runner, Token};
 use adit::Netns;
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
-use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
+use adit_engine::PortId;
+use adit_packet::{Pool, PoolConfig};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long anything here may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Every frame goes to all other ports.
-#[derive(Default)]
-pub(super) struct Hub {
-    ports: Vec<PortId>,
-}
-
-impl Engine for Hub {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
-        let others = self.ports.iter().map(|&port| Endpoint::Port(port));
-        let mut others = others.filter(|&to| to != from);
-        let Some(last) = others.next_back() else {
-            return out.discard(packet, DropReason::NoDestination);
-        };
-        for to in others {
-            out.send_copy(to, &packet);
-        }
-        out.send(last, packet);
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
-}
 
 /// What happened, as text that a test can wait for.
 pub(super) type News = String;
@@ -209,6 +186,30 @@ impl Drop for Loop {
 pub(super) fn enter() {
     Netns::enter_new().expect("run the tests under `unshare -Urnm --`");
     ip("link set lo up");
+}
+
+/// A directory that goes with the test.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("adit-run-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Gives the test's thread an empty `/run`, so that `ip netns` meddles with nobody.

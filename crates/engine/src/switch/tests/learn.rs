@@ -16,6 +16,15 @@ fn unicast_goes_where_its_destination_was_seen() {
 }
 
 #[test]
+fn the_zero_address_is_never_known() {
+    let mut net = Net::with(quiet(), 3);
+    net.now = Instant::ZERO;
+    assert_eq!(net.ports(1, &frame(mac(1), MacAddr::default())), [0, 2]);
+    assert!(!net.switch.fdb_del(None, MacAddr::default()));
+    assert_eq!(net.switch.fdb_len(), 1);
+}
+
+#[test]
 fn an_address_ages_unless_it_is_heard() {
     let mut net = Net::new(3);
     net.give(0, &frame(mac(1), MacAddr::BROADCAST));
@@ -69,6 +78,33 @@ fn an_address_that_moves_too_often_stays_at_home() {
     net.pass(SECOND);
     net.give(1, &frame(mac(1), MacAddr::BROADCAST));
     assert_eq!(net.port_of(0, mac(1)), Some(1), "a second later it may move again");
+}
+
+#[test]
+fn an_address_is_at_home_where_it_was_for_a_while() {
+    for (stay, home) in [(2, 0), (31, 1)] {
+        let mut net = Net::new(3);
+        net.give(0, &frame(mac(1), MacAddr::BROADCAST));
+        net.pass(SECOND * 40);
+        net.give(1, &frame(mac(1), MacAddr::BROADCAST));
+        net.pass(SECOND * stay);
+        for _ in 0..10 {
+            net.give(2, &frame(mac(1), MacAddr::BROADCAST));
+            net.give(1, &frame(mac(1), MacAddr::BROADCAST));
+        }
+        net.give(2, &frame(mac(1), MacAddr::BROADCAST));
+        assert_eq!(net.port_of(0, mac(1)), Some(home), "after {stay} s");
+    }
+}
+
+#[test]
+fn an_address_that_shows_again_after_long_has_not_moved() {
+    let mut net = Net::new(2);
+    net.give(0, &frame(mac(1), MacAddr::BROADCAST));
+    net.now += SECOND * 300;
+    net.give(1, &frame(mac(1), MacAddr::BROADCAST));
+    assert_eq!((net.port_of(0, mac(1)), net.events().len()), (Some(1), 0));
+    assert_eq!(net.switch.learned(PortId(0)), Some(0));
 }
 
 #[test]
