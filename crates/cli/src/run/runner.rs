@@ -34,6 +34,8 @@ pub(crate) struct Runner<E> {
     /// Packets of one destination on their way out.
     pub(super) batch: Batch,
     pub(super) now: Instant,
+    /// Ports of the engine that are joined to other ports of it.
+    joined: Vec<Option<PortId>>,
     /// The sockets for peers.
     pub(super) reach: Option<Reach>,
     /// Packets sent to a port or peer that is not attached.
@@ -84,6 +86,7 @@ impl<E: Engine> Runner<E> {
             kit: Kit::new(),
             batch: Batch::new(),
             now: clock::now(),
+            joined: Vec::new(),
             reach: None,
             astray: 0,
             shared: Vec::new(),
@@ -189,6 +192,30 @@ impl<E: Engine> Runner<E> {
     pub(crate) fn port(&self, id: PortId) -> Option<(&Port, &PortCounters)> {
         let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
         Some((&slot.port, &slot.counters))
+    }
+
+    /// Joins two ports of the engine, as by a cable: what it sends to one comes from the other. Nothing
+    /// else can be attached to them.
+    pub(crate) fn join(&mut self, one: PortId, other: PortId) {
+        for (from, to) in [(one, other), (other, one)] {
+            let at = usize::from(from.0);
+            if self.joined.len() <= at {
+                self.joined.resize(at + 1, None);
+            }
+            self.joined[at] = Some(to);
+        }
+    }
+
+    #[inline]
+    fn joined_to(&self, port: PortId) -> Option<PortId> {
+        self.joined.get(usize::from(port.0)).copied().flatten()
+    }
+
+    /// Hands `self.batch` to the engine, as coming from a port.
+    fn hand_back(&mut self, from: PortId) {
+        for packet in self.batch.drain(..) {
+            self.engine.handle(self.now, Endpoint::Port(from), packet, &mut self.out);
+        }
     }
 
     /// Tells with [`Event::Ready`] when a descriptor of the owner is ready, as long as it is. Close it
@@ -325,7 +352,10 @@ impl<E: Engine> Runner<E> {
     pub(super) fn flush(&mut self) {
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
-                Endpoint::Port(id) => self.deliver(id),
+                Endpoint::Port(id) => match self.joined_to(id) {
+                    None => self.deliver(id),
+                    Some(other) => self.hand_back(other),
+                },
                 Endpoint::Udp(peer) => self.send_to_peer(peer),
             }
         }

@@ -6,6 +6,7 @@ use super::keys::Key;
 use super::load::{Loaded, load};
 use super::names::{Names, News};
 use super::setup::{Applied, Plan, Seen};
+use super::site::Site;
 use super::state::{self, View};
 use super::uapi::{self, SetRequest, UapiSocket};
 use crate::control::{self, Method, Reply, Server, Status, notify};
@@ -13,8 +14,8 @@ use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
 use crate::run::{Event, Flow, Gone, Handler, PeerOptions, PeerSockets, Runner, Signal, Token};
 use adit::{Link, Netns};
-use adit_engine::tunnel::{PublicKey, Tunnel, TunnelEvent};
-use adit_engine::{Endpoint, PortId};
+use adit_engine::Endpoint;
+use adit_engine::tunnel::{PeerConfig, PublicKey, TunnelEvent};
 use adit_packet::Instant;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -22,9 +23,6 @@ use serde_json::Value;
 use std::io;
 use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
-
-/// The port of the engine at which the device is.
-pub(super) const DEVICE: PortId = PortId(0);
 
 const CONTROL: Token = Token(0);
 const UAPI: Token = Token(1);
@@ -71,7 +69,7 @@ pub(crate) struct Reloaded {
 
 impl Daemon {
     /// Watches what there is to hear beside packets, and tells the engine of the peers.
-    pub(super) fn begin(&mut self, runner: &mut Runner<Tunnel>) -> io::Result<()> {
+    pub(super) fn begin(&mut self, runner: &mut Runner<Site>) -> io::Result<()> {
         let readable = crate::run::Interest { readable: true, writable: false };
         if let Some(server) = &self.server {
             runner.watch(server, CONTROL, readable)?;
@@ -82,27 +80,28 @@ impl Daemon {
         runner.watch(&self.names, NAMES, readable)?;
         self.tell_clock(runner);
         for peer in &self.loaded.config.peers {
-            let config = state::peer_config(peer, state::known(peer.endpoint.as_ref()));
+            let mode = Site::mode_of(runner, &peer.public_key).ok_or(Errno::NOSPC)?;
+            let config = state::peer_config(peer, state::known(peer.endpoint.as_ref()), mode);
             let now = runner.now();
-            runner.engine_mut().set_peer(now, config);
+            runner.engine_mut().tunnel.set_peer(now, config);
             self.names.set(peer.public_key, peer.endpoint.as_ref());
         }
         Ok(())
     }
 
-    fn tell_clock(&mut self, runner: &mut Runner<Tunnel>) {
+    fn tell_clock(&mut self, runner: &mut Runner<Site>) {
         let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let now = runner.now();
-        runner.engine_mut().set_wall_clock(now, unix);
+        runner.engine_mut().tunnel.set_wall_clock(now, unix);
         self.next_clock = now.checked_add(CLOCK_EVERY).unwrap_or(Instant::MAX);
     }
 
-    fn set_alarm(&self, runner: &mut Runner<Tunnel>) {
+    fn set_alarm(&self, runner: &mut Runner<Site>) {
         let retry = self.names.next_retry().unwrap_or(Instant::MAX);
         runner.set_alarm(Some(self.next_clock.min(retry)));
     }
 
-    fn reply(&mut self, runner: &mut Runner<Tunnel>, request: &control::Request) -> Reply {
+    fn reply(&mut self, runner: &mut Runner<Site>, request: &control::Request) -> Reply {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/tunnel") => Reply::from(json(&self.view(runner))),
             (Method::Post, "/reload") => {
@@ -116,8 +115,8 @@ impl Daemon {
         }
     }
 
-    fn view(&self, runner: &Runner<Tunnel>) -> View {
-        let tunnel = runner.engine();
+    fn view(&self, runner: &Runner<Site>) -> View {
+        let tunnel = &runner.engine().tunnel;
         View {
             ifname: self.loaded.name.to_string(),
             public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
@@ -131,14 +130,15 @@ impl Daemon {
 
     fn answer_wg(
         &mut self,
-        runner: &mut Runner<Tunnel>,
+        runner: &mut Runner<Site>,
         request: uapi::Request,
     ) -> Result<Zeroizing<String>, i32> {
         match request {
             uapi::Request::Get => {
                 let port = runner.peers().map_or(0, PeerSockets::port);
                 let now = runner.now();
-                let snapshot = state::snapshot(runner.engine(), now, port, self.sockets.mark);
+                let snapshot =
+                    state::snapshot(&runner.engine().tunnel, now, port, self.sockets.mark);
                 Ok(uapi::get(&snapshot))
             }
             uapi::Request::Set(request) => {
@@ -151,34 +151,33 @@ impl Daemon {
     }
 
     /// Does what `wg` asks for. What can fail comes first.
-    fn set(&mut self, runner: &mut Runner<Tunnel>, request: SetRequest) -> io::Result<()> {
+    fn set(&mut self, runner: &mut Runner<Site>, request: SetRequest) -> io::Result<()> {
         let port = request.listen_port.unwrap_or(self.sockets.port);
         let mark = request.fwmark.unwrap_or(self.sockets.mark);
         self.set_sockets(runner, PeerOptions { port, mark, ..self.sockets })?;
-        let (tunnel, now, out) = runner.engine_and_outbox();
+        let (site, _, out) = runner.engine_and_outbox();
         if let Some(key) = request.private_key
-            && tunnel.config().private_key != key
+            && site.tunnel.config().private_key != key
         {
-            tunnel.set_private_key(key, out);
+            site.tunnel.set_private_key(key, out);
         }
         if request.replace_peers {
             let kept = |key: &PublicKey| request.peers.iter().any(|peer| peer.public_key == *key);
-            let gone: Vec<PublicKey> = tunnel.peers().filter(|key| !kept(key)).collect();
-            for key in gone {
-                tunnel.remove_peer(&key, out);
-                self.names.set(key, None);
-            }
+            let gone: Vec<PublicKey> = site.tunnel.peers().filter(|key| !kept(key)).collect();
+            gone.iter().for_each(|key| self.remove(runner, key));
         }
         for change in &request.peers {
             let key = change.public_key;
             if change.remove {
-                tunnel.remove_peer(&key, out);
-                self.names.set(key, None);
+                self.remove(runner, &key);
                 continue;
             }
-            let before = tunnel.peer_config(&key).filter(|_| !request.replace_peers);
+            let before = runner.engine().tunnel.peer_config(&key);
+            let before = before.filter(|_| !request.replace_peers);
             if let Some(peer) = state::changed(before, change) {
-                tunnel.set_peer(now, peer);
+                let mode = Site::mode_of(runner, &key).ok_or(Errno::NOSPC)?;
+                let now = runner.now();
+                runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
             }
             if change.endpoint.is_some() {
                 self.names.set(key, None);
@@ -188,7 +187,7 @@ impl Daemon {
     }
 
     /// Changes what differs: another port needs new sockets, another mark does not.
-    fn set_sockets(&mut self, runner: &mut Runner<Tunnel>, wanted: PeerOptions) -> io::Result<()> {
+    fn set_sockets(&mut self, runner: &mut Runner<Site>, wanted: PeerOptions) -> io::Result<()> {
         let has_port = |port: u16| runner.peers().is_some_and(|peers| peers.port() == port);
         let same_port = wanted.port == self.sockets.port || has_port(wanted.port);
         if !same_port || wanted.source != self.sockets.source {
@@ -204,7 +203,7 @@ impl Daemon {
     }
 
     /// Reads the files again and does what differs; a mistake in them changes nothing.
-    fn reload(&mut self, runner: &mut Runner<Tunnel>) -> Result<Reloaded> {
+    fn reload(&mut self, runner: &mut Runner<Site>) -> Result<Reloaded> {
         let mut new = load(&self.loaded.files, self.hooks)?;
         let interface = &mut new.config.interface;
         if interface.private_key.is_none() {
@@ -217,6 +216,12 @@ impl Daemon {
         seen.rules.retain(|rule| !self.plan.rules.contains(rule));
         seen.tables.retain(|table| !self.plan.routes.iter().any(|route| route.table == *table));
         let plan = Plan::new(self.loaded.name, &new.config, &seen);
+        if plan.mode != self.plan.mode && !new.config.peers.is_empty() {
+            let message = "the mode of the peers has changed: stop the tunnel and start it again";
+            return Err(Error::usage(message));
+        }
+        // Without peers nothing says it.
+        let plan = Plan { mode: self.plan.mode, ..plan };
         let wanted = PeerOptions {
             port: interface_port(&new.config),
             mark: plan.mark,
@@ -226,8 +231,8 @@ impl Daemon {
             .map_err(|error| Error::io("open", "the UDP sockets", &error))?;
         self.applied.change(&self.link, &self.plan, &plan)?;
         self.warn();
-        if plan.mtu != self.plan.mtu {
-            runner.engine_mut().set_mtu(u16::try_from(plan.mtu).unwrap_or(u16::MAX));
+        if plan.tunnel_mtu != self.plan.tunnel_mtu {
+            runner.engine_mut().tunnel.set_mtu(u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX));
         }
         self.plan = plan;
         let reloaded = self.reload_peers(runner, &new.config);
@@ -235,42 +240,47 @@ impl Daemon {
         Ok(reloaded)
     }
 
-    fn reload_peers(&mut self, runner: &mut Runner<Tunnel>, new: &Config) -> Reloaded {
-        let (tunnel, now, out) = runner.engine_and_outbox();
+    fn reload_peers(&mut self, runner: &mut Runner<Site>, new: &Config) -> Reloaded {
         let mut reloaded = Reloaded::default();
+        let (site, now, out) = runner.engine_and_outbox();
         let key = new.interface.private_key.clone();
-        if tunnel.config().private_key != key {
-            tunnel.set_private_key(key, out);
+        if site.tunnel.config().private_key != key {
+            site.tunnel.set_private_key(key, out);
         }
         let is_kept = |key: &PublicKey| new.peers.iter().any(|peer| peer.public_key == *key);
-        let gone: Vec<PublicKey> = tunnel.peers().filter(|key| !is_kept(key)).collect();
-        for key in &gone {
-            tunnel.remove_peer(key, out);
-            self.names.set(*key, None);
-        }
+        let gone: Vec<PublicKey> = site.tunnel.peers().filter(|key| !is_kept(key)).collect();
+        gone.iter().for_each(|key| self.remove(runner, key));
         reloaded.removed = gone.len();
-        let before = &self.loaded.config.peers;
         for peer in &new.peers {
+            let before = &self.loaded.config.peers;
             let old = before.iter().find(|old| old.public_key == peer.public_key);
-            let current = tunnel.peer_config(&peer.public_key);
+            let current = runner.engine().tunnel.peer_config(&peer.public_key);
             let has_moved = old.is_none_or(|old| old.endpoint != peer.endpoint);
             let endpoint = current.as_ref().and_then(|config| config.endpoint);
             let known = state::known(peer.endpoint.as_ref());
-            let wanted =
-                state::peer_config(peer, if has_moved { known.or(endpoint) } else { endpoint });
+            let endpoint = if has_moved { known.or(endpoint) } else { endpoint };
+            let Some(mode) = Site::mode_of(runner, &peer.public_key) else { continue };
+            let wanted = state::peer_config(peer, endpoint, mode);
             match &current {
                 Some(current) if *current == wanted => reloaded.unchanged += 1,
                 Some(_) => reloaded.changed += 1,
                 None => reloaded.added += 1,
             }
             if current.as_ref() != Some(&wanted) {
-                tunnel.set_peer(now, wanted);
+                runner.engine_mut().tunnel.set_peer(now, wanted);
             }
             if has_moved {
                 self.names.set(peer.public_key, peer.endpoint.as_ref());
             }
         }
         reloaded
+    }
+
+    fn remove(&mut self, runner: &mut Runner<Site>, peer: &PublicKey) {
+        let (site, _, out) = runner.engine_and_outbox();
+        site.tunnel.remove_peer(peer, out);
+        site.forget(peer);
+        self.names.set(*peer, None);
     }
 
     /// Tells what did not work and is not needed by everybody.
@@ -280,15 +290,15 @@ impl Daemon {
         }
     }
 
-    fn hear_names(&mut self, runner: &mut Runner<Tunnel>) {
+    fn hear_names(&mut self, runner: &mut Runner<Site>) {
         let now = runner.now();
-        let tunnel = runner.engine();
+        let tunnel = &runner.engine().tunnel;
         let current = |key: &PublicKey| tunnel.peer_config(key)?.endpoint.and_then(state::udp);
         for news in self.names.news(now, current) {
             match news {
                 News::Failed(why) => self.output.note(format!("cannot find {why}; trying on")),
                 News::Found(key, address) => {
-                    let (tunnel, now, out) = runner.engine_and_outbox();
+                    let (Site { tunnel, .. }, now, out) = runner.engine_and_outbox();
                     tunnel.set_endpoint(&key, Endpoint::Udp(address));
                     let keeps_alive = tunnel
                         .peer_config(&key)
@@ -302,7 +312,7 @@ impl Daemon {
         }
     }
 
-    fn signal(&mut self, runner: &mut Runner<Tunnel>, signal: Signal) -> Flow {
+    fn signal(&mut self, runner: &mut Runner<Site>, signal: Signal) -> Flow {
         match signal {
             Signal::Interrupt | Signal::Terminate => return Flow::Stop,
             Signal::User1 => {}
@@ -321,7 +331,7 @@ impl Daemon {
         Flow::Continue
     }
 
-    fn ready(&mut self, runner: &mut Runner<Tunnel>, token: Token) {
+    fn ready(&mut self, runner: &mut Runner<Site>, token: Token) {
         match token {
             CONTROL => {
                 if let Some(mut server) = self.server.take() {
@@ -347,15 +357,15 @@ impl Daemon {
     }
 }
 
-impl Handler<Tunnel> for Daemon {
-    fn event(&mut self, runner: &mut Runner<Tunnel>, event: Event) -> Flow {
+impl Handler<Site> for Daemon {
+    fn event(&mut self, runner: &mut Runner<Site>, event: Event) -> Flow {
         match event {
-            Event::PortGone { port: DEVICE, why } => return self.device_gone(&why),
+            Event::PortGone { why, .. } => return self.device_gone(&why),
             Event::Ready(token, _) => self.ready(runner, token),
             Event::Signal(signal) => return self.signal(runner, signal),
             Event::TooBig { to, len_max } => {
                 let now = runner.now();
-                runner.engine_mut().path_mtu_hint(now, Endpoint::Udp(to), len_max);
+                runner.engine_mut().tunnel.path_mtu_hint(now, Endpoint::Udp(to), len_max);
             }
             Event::Alarm => {
                 let now = runner.now();
@@ -370,8 +380,8 @@ impl Handler<Tunnel> for Daemon {
         if self.is_stopping { Flow::Stop } else { Flow::Continue }
     }
 
-    fn turn(&mut self, runner: &mut Runner<Tunnel>) {
-        while let Some(event) = runner.engine_mut().poll_event() {
+    fn turn(&mut self, runner: &mut Runner<Site>) {
+        while let Some(event) = runner.engine_mut().tunnel.poll_event() {
             match event {
                 TunnelEvent::Silent { peer } => self.names.ask(peer),
                 TunnelEvent::Connected { peer, endpoint } if self.output.verbose > 0 => {

@@ -7,6 +7,7 @@
 //! | `keys`, `secret` | keys as text, and where they are read from |
 //! | `setup`, `program` | device, addresses, routes, rules; hooks and name servers |
 //! | `names` | endpoints that have a name |
+//! | `site` | the engine: the tunnel, and for layer 2 a switch |
 //! | `up`, `daemon`, `state` | start and end, what is done beside packets, how it is |
 //! | `uapi` | the text protocol and the socket of `wg` |
 
@@ -20,6 +21,7 @@ mod names;
 mod program;
 pub(crate) mod secret;
 mod setup;
+mod site;
 pub(crate) mod state;
 mod toml;
 mod uapi;

@@ -45,7 +45,12 @@ const SRC_VALID_MARK: &str = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) name: IfName,
+    pub(crate) mode: Mode,
+    /// The bridge of a TAP.
+    pub(crate) master: Option<IfName>,
     pub(crate) mtu: u32,
+    /// The longest IP packet that a peer is thought to take before its path is known.
+    pub(crate) tunnel_mtu: u32,
     pub(crate) addresses: Vec<IpPrefix>,
     pub(crate) routes: Vec<Route>,
     pub(crate) rules: Vec<Rule>,
@@ -91,12 +96,20 @@ impl Plan {
     /// What `config` asks for, with tables and priorities that are free.
     pub(crate) fn new(name: IfName, config: &Config, seen: &Seen) -> Self {
         let interface = &config.interface;
-        let mtu = interface.mtu.unwrap_or_else(|| {
-            seen.path_mtu.unwrap_or(MTU_ETHERNET).saturating_sub(OVERHEAD).max(576)
+        let path_mtu = seen.path_mtu.unwrap_or(MTU_ETHERNET).saturating_sub(OVERHEAD).max(576);
+        let mode = config.mode();
+        // Frames that are longer than the path takes cross in pieces.
+        let mtu = interface.mtu.unwrap_or(match mode {
+            Mode::Tun => path_mtu,
+            Mode::Tap => MTU_ETHERNET,
         });
+        let tunnel_mtu = if mode == Mode::Tun { mtu } else { path_mtu };
         let mut plan = Self {
             name,
+            mode,
+            master: interface.master,
             mtu,
+            tunnel_mtu,
             addresses: interface.addresses.clone(),
             routes: Vec::new(),
             rules: Vec::new(),
@@ -158,9 +171,11 @@ impl Plan {
 
     /// Each action, for people.
     pub(crate) fn actions(&self) -> Vec<String> {
-        let mut actions = vec![format!("create tun device {} with MTU {}", self.name, self.mtu)];
+        let mut actions =
+            vec![format!("create {} device {} with MTU {}", self.mode, self.name, self.mtu)];
         let addresses = self.addresses.iter();
         actions.extend(addresses.map(|address| format!("add address {address}")));
+        actions.extend(self.master.map(|bridge| format!("make it a port of {bridge}")));
         actions.push("set it up".to_owned());
         actions.extend(self.routes.iter().map(|route| format!("add route {}", text(route))));
         actions.extend(self.rules.iter().map(|rule| format!("add rule {}", rule_text(rule))));
@@ -186,7 +201,7 @@ impl Plan {
         let there = found.ok().map(|link| link.info()).transpose()?;
         let is_multi_queue =
             there.as_ref().and_then(|info| info.tun).is_some_and(|tun| tun.multi_queue);
-        let mut options = DeviceOptions::new(Mode::Tun)
+        let mut options = DeviceOptions::new(self.mode)
             .name(self.name.into())
             .create(if there.is_some() { Create::Attach } else { Create::Exclusive })
             .multi_queue(is_multi_queue)
@@ -224,6 +239,9 @@ impl Plan {
         let info = device.info()?;
         if info.mtu != self.mtu {
             device.set_mtu(self.mtu)?;
+        }
+        if let Some(master) = &self.master {
+            device.set_master(Some(master))?;
         }
         if !info.flags.contains(adit::netlink::LinkFlags::UP) {
             device.set_up(true)?;

@@ -7,7 +7,7 @@ use super::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use crate::run::PeerCounters;
 use adit::netlink::IpPrefix;
 use adit_engine::Endpoint;
-use adit_engine::tunnel::{PeerConfig, PeerStatus, Prefix, PublicKey, Tunnel};
+use adit_engine::tunnel::{PeerConfig, PeerMode, PeerStatus, Prefix, PublicKey, Tunnel};
 use adit_packet::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -157,8 +157,9 @@ pub(crate) fn dropped(drops: &adit_engine::tunnel::Drops) -> Vec<Dropped> {
 }
 
 /// A peer for the engine; `endpoint` is where it is, as far as that is known without asking.
-pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>) -> PeerConfig {
+pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> PeerConfig {
     PeerConfig {
+        mode,
         preshared_key: peer.preshared_key.clone(),
         endpoint,
         allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),

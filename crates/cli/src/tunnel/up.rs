@@ -2,20 +2,21 @@
 
 use super::conf::HookPolicy;
 use super::config::Hook;
-use super::daemon::{DEVICE, Daemon, interface_port};
+use super::daemon::{Daemon, interface_port};
 use super::keys::{Key, fill_random};
 use super::load::{Loaded, load};
 use super::names::Names;
 use super::program::{self, Dns};
 use super::secret::SecretSource;
 use super::setup::{Plan, Seen, delete_stale_rules, path_mtu};
+use super::site::Site;
 use super::uapi::UapiSocket;
 use crate::commands::open_netns;
 use crate::control::{Claim, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
 use crate::run::{PeerOptions, PeerSockets, Port, Runner};
-use adit::{IfName, Link, Netns};
+use adit::{IfName, Link, Mode, Netns};
 use adit_engine::tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use adit_packet::{Instant, Pool, PoolConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -145,7 +146,7 @@ impl Options {
         claim: Claim,
         netns: Option<Netns>,
         output: &Output,
-    ) -> Result<(Runner<Tunnel>, Daemon)> {
+    ) -> Result<(Runner<Site>, Daemon)> {
         let (plan, mark) = plan(&loaded, netns.as_ref())?;
         let interface = &loaded.config.interface;
         let port = interface_port(&loaded.config);
@@ -165,11 +166,12 @@ impl Options {
         let copy = netns.as_ref().map(Netns::try_clone).transpose();
         let copy = copy.map_err(|error| Error::io("use", "the namespace", &error))?;
         let (device, applied) = plan.apply(copy)?;
-        let joins = !device.offload().is_empty();
+        let (joins, mode) = (!device.offload().is_empty(), plan.mode);
+        let port = Site::device(mode);
         let config = TunnelConfig {
             private_key: interface.private_key.clone(),
-            device: Some(DEVICE),
-            mtu: u16::try_from(plan.mtu).unwrap_or(u16::MAX),
+            device: (plan.mode == Mode::Tun).then_some(port),
+            mtu: u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX),
             join: joins,
             timing: Timing::STANDARD.faster(self.faster),
             ..TunnelConfig::default()
@@ -195,15 +197,17 @@ impl Options {
             loaded,
         };
         daemon.warn();
-        let joined = || -> Result<Runner<Tunnel>> {
+        let joined = || -> Result<Runner<Site>> {
             let random = Box::new(|bytes: &mut [u8]| {
                 fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
             });
             let failed = |error| Error::io("make", "the loop", &error);
-            let tunnel = Tunnel::new(config, random);
-            let mut runner =
-                Runner::new(tunnel, Pool::new(PoolConfig::default())).map_err(failed)?;
-            runner.attach(DEVICE, Port::from_device(device)?).map_err(failed)?;
+            let mut seed = [0; 8];
+            fill_random(&mut seed).map_err(failed)?;
+            let site = Site::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
+            let site = site.map_err(|error| Error::usage(format!("the switch: {error}")))?;
+            let mut runner = Runner::new(site, Pool::new(PoolConfig::default())).map_err(failed)?;
+            runner.attach(port, Port::from_device(device)?).map_err(failed)?;
             runner.set_peers(Some(peers)).map_err(failed)?;
             daemon.begin(&mut runner).map_err(failed)?;
             Ok(runner)

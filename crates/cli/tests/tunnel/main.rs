@@ -5,6 +5,7 @@ mod basics;
 mod changes;
 mod faults;
 mod files;
+mod frames;
 mod peers;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
