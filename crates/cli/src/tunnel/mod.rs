@@ -6,6 +6,7 @@
 //! | `conf`, `toml`, `load`, `hide` | files of `wg-quick`, files in TOML, both read and checked; no key is told |
 //! | `keys`, `secret` | keys as text, and where they are read from |
 //! | `setup`, `program` | device, addresses, routes, rules; hooks and name servers |
+//! | `invitation` | how two machines become peers |
 //! | `names` | endpoints that have a name |
 //! | `site` | the engine: the tunnel, and for layer 2 a switch |
 //! | `up`, `daemon`, `state` | start and end, what is done beside packets, how it is |
@@ -15,6 +16,7 @@ pub(crate) mod conf;
 pub(crate) mod config;
 pub(crate) mod daemon;
 mod hide;
+pub(crate) mod invitation;
 pub(crate) mod keys;
 pub(crate) mod load;
 mod names;
@@ -26,7 +28,7 @@ pub(crate) mod state;
 mod toml;
 mod uapi;
 pub(crate) mod up;
-mod values;
+pub(crate) mod values;
 
 /// For fuzzing and property tests: reads a file, and looks at what is told of it.
 pub(crate) fn exercise_file(is_toml: bool, text: &str) {

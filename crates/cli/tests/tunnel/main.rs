@@ -6,6 +6,7 @@ mod changes;
 mod faults;
 mod files;
 mod frames;
+mod invite;
 mod peers;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]

@@ -1,5 +1,6 @@
 //! `adit tunnel`.
 
+mod invite;
 mod keys;
 mod show;
 mod up;
@@ -20,6 +21,12 @@ pub(crate) enum Command {
     Reload(up::ReloadArgs),
     /// Look for mistakes in files
     Check(up::CheckArgs),
+    /// Invite another machine: prints one line for it
+    Invite(invite::InviteArgs),
+    /// Join by an invitation: reads its line
+    Join(invite::JoinArgs),
+    /// Accept the machine that has joined
+    Accept(invite::AcceptArgs),
     /// Print a new private key
     Genkey(keys::GenkeyArgs),
     /// Print a new preshared key
@@ -36,6 +43,9 @@ impl Command {
             Self::Show(args) => args.run(context),
             Self::Reload(args) => args.run(context),
             Self::Check(args) => args.run(context),
+            Self::Invite(args) => args.run(context),
+            Self::Join(args) => args.run(context),
+            Self::Accept(args) => args.run(context),
             Self::Genkey(args) => args.run(context),
             Self::Genpsk(args) => args.run(context),
             Self::Pubkey(args) => args.run(context),
