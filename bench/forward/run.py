@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import statistics
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,6 +22,8 @@ STREAM = {
     "tap": ["c", "tun-rs-packets", "adit-whole", "adit-split"],
 }
 DATAGRAM = ["c-packets", "tun-rs-packets", "tun-tokio-packets", "adit-packets"]
+# One queue with a thread a direction, against two of them with a flow always in the same.
+QUEUES = ["adit-queues-1", "adit-queues-2"]
 TICK = 100  # USER_HZ
 
 
@@ -34,9 +38,19 @@ class Forwarder:
 
     def __init__(self, subject, mode):
         command = [TARGET / "release/forward", subject, mode, TARGET / "loop"]
+        # Every allocation of the forwarder, and of the C loop, counts in this file's eight bytes.
+        self.allocated = tempfile.NamedTemporaryFile()
+        self.allocated.write(bytes(8))
+        self.allocated.flush()
+        counter = {"LD_PRELOAD": TARGET / "count.so", "COUNT_FILE": self.allocated.name}
         # A process group of its own: the C loop is a child of it.
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | counter,
         )
         line = self.process.stdout.readline().split()
         if len(line) != 2:
@@ -54,22 +68,61 @@ class Forwarder:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+        self.allocated.close()
 
     def own(self):
-        """Seconds of CPU of the forwarder alone, the C loop's included: free of the neighbours' load."""
+        """Seconds of CPU of the forwarder alone, the C loop's included."""
         pid = self.process.pid
-        ticks = 0
+        spent = 0
         for pid in [pid, *open(f"/proc/{pid}/task/{pid}/children").read().split()]:
-            # After the name, which is in brackets: utime and stime are the 14th and 15th field.
-            fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICK
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                # Nanoseconds on a CPU, then those of waiting for one.
+                spent += int((task / "schedstat").read_text().split()[0])
+        return spent / 1e9
+
+    def counts(self):
+        """What the kernel and the allocator counted so far."""
+        count = {"allocations": struct.unpack("q", Path(self.allocated.name).read_bytes())[0]}
+        for netns, end in [(self.near, "near"), (self.far, "far")]:
+            files = ["/proc/net/dev", "/proc/net/snmp", "/proc/net/netstat"]
+            text = subprocess.check_output(self.inside(netns, "cat", *files), text=True)
+            dev = re.search(r"dev0:(.*)", text)[1].split()
+            count[end + " received"] = int(dev[1])
+            count[end + " dropped"] = int(dev[11])
+            for kind in ["Tcp", "TcpExt"]:
+                names, values = re.findall(rf"^{kind}: (.*)", text, re.M)
+                count |= {f"{end} {n}": int(v) for n, v in zip(names.split(), values.split())}
+        return count
 
     def inside(self, netns, *words):
         return ["nsenter", f"--net={netns}", *map(str, words)]
 
 
-def stream(subject, mode, seconds):
+class Watch:
+    """What happened from its making to its end."""
+
+    def __init__(self, forwarder):
+        self.forwarder = forwarder
+        self.counts = forwarder.counts()
+        self.busy, self.own, self.start = busy(), forwarder.own(), time.monotonic()
+
+    def end(self):
+        self.passed = time.monotonic() - self.start
+        self.busy, self.own = busy() - self.busy, self.forwarder.own() - self.own
+        now = self.forwarder.counts()
+        self.counts = {name: now[name] - count for name, count in self.counts.items()}
+
+    def figures(self, packets):
+        return {
+            "cpu": self.busy / packets * 1e9,
+            "own": self.own / packets * 1e9,
+            "allocations": self.counts["allocations"] / packets,
+            # By a full queue: the kernel counts what goes to the forwarder as sent by the device.
+            "dropped": self.counts["near dropped"] + self.counts["far dropped"],
+        }
+
+
+def stream(subject, mode, seconds, flows=1):
     with Forwarder(subject, mode) as f:
         # Addresses settle, the first packets find their way.
         time.sleep(0.3)
@@ -78,10 +131,10 @@ def stream(subject, mode, seconds):
         )
         try:
             time.sleep(0.3)
-            client = f.inside(f.near, "iperf3", "-c", "198.18.0.2", "-t", seconds, "-J")
-            before, own = busy(), f.own()
+            client = f.inside(f.near, "iperf3", "-c", "198.18.0.2", "-t", seconds, "-P", flows, "-J")
+            watch = Watch(f)
             done = subprocess.run(client, capture_output=True, text=True, timeout=seconds + 20)
-            used, own = busy() - before, f.own() - own
+            watch.end()
         finally:
             server.kill()
             server.wait()
@@ -90,17 +143,20 @@ def stream(subject, mode, seconds):
         raise RuntimeError(report["error"])
     end = report["end"]
     gbit = end["sum_received"]["bytes"] * 8 / 1e9
-    return {
+    # Packets as on a wire, in both directions, whatever super-packets they cross in.
+    packets = watch.counts["near OutSegs"] + watch.counts["far OutSegs"]
+    return watch.figures(packets) | {
         "rate": end["sum_received"]["bits_per_second"] / 1e9,
         "retransmits": end["sum_sent"]["retransmits"],
-        "cpu": used / gbit,
-        "own": own / gbit,
+        # The receiver had it already: the sender's probe came before a late acknowledgment.
+        "spurious": watch.counts["near TCPDSACKRecv"],
+        "gbit cpu": watch.busy / gbit,
+        "gbit own": watch.own / gbit,
     }
 
 
-def received(f):
-    text = subprocess.check_output(f.inside(f.far, "cat", "/proc/net/dev"), text=True)
-    return int(re.search(r"dev0:\s*\d+\s+(\d+)", text)[1])
+def streams(subject, mode, seconds):
+    return stream(subject, mode, seconds, flows=64)
 
 
 def datagram(subject, mode, seconds):
@@ -112,16 +168,16 @@ def datagram(subject, mode, seconds):
         sender = subprocess.Popen(f.inside(f.near, TARGET / "blast", seconds + 1))
         try:
             time.sleep(0.4)
-            before, own, count, start = busy(), f.own(), received(f), time.monotonic()
+            watch = Watch(f)
             time.sleep(seconds)
-            count, passed = received(f) - count, time.monotonic() - start
-            used, own = busy() - before, f.own() - own
+            watch.end()
         finally:
             sender.kill()
             sender.wait()
+    count = watch.counts["far received"]
     if not count:
         raise RuntimeError("nothing arrived")
-    return {"rate": count / passed / 1e6, "cpu": used / count * 1e9, "own": own / count * 1e9}
+    return watch.figures(count) | {"rate": count / watch.passed / 1e6}
 
 
 def measure(run, subjects, mode, args):
@@ -148,19 +204,36 @@ def ratio(ours, theirs):
     return f"{median(ours, 'rate') / median(theirs, 'rate'):.2f}"
 
 
-def table(title, unit, cpu_unit, samples, failures):
+COLUMNS = [
+    # Heading, key, width, decimals, and whether rounds are summed up.
+    ("CPU ns/pkt", "cpu", 10, 0, False),
+    ("own", "own", 6, 0, False),
+    ("CPU-s/Gbit", "gbit cpu", 10, 3, False),
+    ("own", "gbit own", 6, 3, False),
+    ("allocs/pkt", "allocations", 10, 4, False),
+    ("retrans", "retransmits", 7, 0, True),
+    ("spurious", "spurious", 8, 0, True),
+    ("dropped", "dropped", 8, 0, True),
+]
+
+
+def table(title, unit, samples, failures):
     ceiling, rival = list(samples)[:2]
     print(f"\n{title}")
-    head = f"{'':<18} {unit:>8} {'lowest':>8} {'highest':>8} {'retrans':>8} {cpu_unit:>10} {'own':>9}"
-    print(f"{head} {'to C':>6} {'to ' + rival:>18}")
+    heads = [f"{head:>{width}}" for head, _, width, _, _ in COLUMNS]
+    head = f"{'':<18} {unit:>8} {'lowest':>8} {'highest':>8} {' '.join(heads)}"
+    print(f"{head} {'to ' + ceiling:>16} {'to ' + rival:>18}")
     for subject, taken in samples.items():
         if taken:
             rates = [s["rate"] for s in taken]
-            lost = sum(s["retransmits"] for s in taken) if "retransmits" in taken[0] else "-"
             figures = f"{median(taken, 'rate'):>8.3f} {min(rates):>8.3f} {max(rates):>8.3f}"
-            figures += f" {lost:>8} {median(taken, 'cpu'):>10.3f}"
-            figures += f" {median(taken, 'own'):>9.3f}"
-            against = f"{ratio(taken, samples[ceiling]):>6} {ratio(taken, samples[rival]):>18}"
+            for _, key, width, decimals, summed in COLUMNS:
+                if key not in taken[0]:
+                    figures += f" {'-':>{width}}"
+                    continue
+                value = sum(s[key] for s in taken) if summed else median(taken, key)
+                figures += f" {value:>{width}.{decimals}f}"
+            against = f"{ratio(taken, samples[ceiling]):>16} {ratio(taken, samples[rival]):>18}"
             print(f"{subject:<18} {figures} {against}")
         if subject in failures:
             print(f"{subject:<18} failed {'at times' if taken else ''}: {failures[subject]}")
@@ -171,20 +244,23 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--only", choices=["stream", "datagram"])
+    parser.add_argument("--only", choices=["stream", "datagram", "queues"])
     args = parser.parse_args()
     release = open("/proc/sys/kernel/osrelease").read().strip()
     print(f"Linux {release}; medians of {args.rounds} rounds of {args.seconds} s, in turns;")
-    print("retransmits of all rounds; CPU of the whole machine, and of the forwarder's process alone")
-    if args.only != "datagram":
+    print("packets as on a wire, both directions; CPU of the whole machine, and of the forwarder alone;")
+    print("retransmits and drops of all rounds")
+    if args.only in (None, "stream"):
         for mode, subjects in STREAM.items():
             results = measure(stream, subjects, mode, args)
             title = f"{mode.upper()} to {mode.upper()}, one TCP stream of iperf3"
-            table(title, "Gbit/s", "CPU-s/Gbit", *results)
-    if args.only != "stream":
+            table(title, "Gbit/s", *results)
+    if args.only in (None, "datagram"):
         results = measure(datagram, DATAGRAM, "tun", args)
-        title = "TUN to TUN, UDP packets of 64 bytes, no offload"
-        table(title, "M/s", "CPU ns/pkt", *results)
+        table("TUN to TUN, UDP packets of 64 bytes, no offload", "M/s", *results)
+    if args.only in (None, "queues"):
+        results = measure(streams, QUEUES, "tun", args)
+        table("TUN to TUN, 64 TCP streams, one queue and two", "Gbit/s", *results)
 
 
 main()

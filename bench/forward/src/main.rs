@@ -39,6 +39,8 @@ fn main() -> Result<()> {
         }
         "adit-whole" | "adit-packets" => ours::whole(ends, kind)?,
         "adit-split" => ours::split(ends, kind)?,
+        "adit-queues-1" => ours::queues(ends, kind, 1)?,
+        "adit-queues-2" => ours::queues(ends, kind, 2)?,
         "tun-rs" => theirs::tun_rs_multiple(ends, kind)?,
         "tun-rs-packets" => theirs::tun_rs_packets(ends, kind)?,
         "tun-tokio-packets" => theirs::tun_tokio(ends)?,

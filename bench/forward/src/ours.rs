@@ -2,17 +2,19 @@
 
 use crate::{FAR, Kind, NEAR, Result};
 use adit::{
-    Batch, DeviceOptions, Layout, Mode, Netns, Offload, OffloadChoice, PacketBuf, Pair, Pool,
-    PoolConfig, Queue, VnetFormat, VnetHeader,
+    Batch, DeviceOptions, Mode, Netns, Offload, OffloadChoice, Pair, Pool, PoolConfig, Queue,
+    Receiver, SendOptions, Sender, VnetFormat,
 };
-use adit_packet::{Coalescer, Layer, SuperPacket};
-use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
 fn open(netns: &Netns, address: &str, kind: Kind) -> Result<Queue> {
+    open_queues(netns, address, kind, 1)?.pop().ok_or_else(|| "no queue".into())
+}
+
+fn open_queues(netns: &Netns, address: &str, kind: Kind, count: u16) -> Result<Vec<Queue>> {
     let mode = if kind.tap { Mode::Tap } else { Mode::Tun };
     let mut options = DeviceOptions::new(mode)
         .name("dev0".parse()?)
@@ -23,7 +25,10 @@ fn open(netns: &Netns, address: &str, kind: Kind) -> Result<Queue> {
         let offload = OffloadChoice::Exact(Offload::USO);
         options = options.vnet_hdr(VnetFormat::default()).offload(offload);
     }
-    options.open()?.into_queues().pop().ok_or_else(|| "no queue".into())
+    if count > 1 {
+        options = options.queues(count);
+    }
+    Ok(options.open()?.into_queues())
 }
 
 fn pair(ends: [&Netns; 2], kind: Kind) -> Result<[Arc<Queue>; 2]> {
@@ -40,95 +45,54 @@ pub(crate) fn c_loop(ends: [&Netns; 2], kind: Kind, program: &str) -> Result<()>
 
 /// `recv_batch` and `send_batch`: super-packets go through whole.
 pub(crate) fn whole(ends: [&Netns; 2], kind: Kind) -> Result<()> {
+    forward_whole(pair(ends, kind)?);
+    Ok(())
+}
+
+/// As [`whole`], with so many queues in each device and a thread for each of them and each direction.
+pub(crate) fn queues(ends: [&Netns; 2], kind: Kind, count: u16) -> Result<()> {
+    let near = open_queues(ends[0], NEAR, kind, count)?;
+    let far = open_queues(ends[1], FAR, kind, count)?;
+    for (near, far) in near.into_iter().zip(far) {
+        forward_whole([Arc::new(near), Arc::new(far)]);
+    }
+    Ok(())
+}
+
+fn forward_whole([near, far]: [Arc<Queue>; 2]) {
+    for (from, to) in [(near.clone(), far.clone()), (far, near)] {
+        thread::spawn(move || {
+            let mut pool = Pool::new(PoolConfig::default());
+            pool.warm_up(Batch::CAPACITY + 1, Batch::CAPACITY + 1);
+            let (mut pair, mut batch) = (Pair::default(), Batch::new());
+            while from.recv_batch(&mut pool, &mut pair, &mut batch).is_ok() {
+                while !batch.is_empty() && to.send_batch(&mut pool, &mut batch).is_ok() {}
+                batch.give_all(&mut pool);
+            }
+        });
+    }
+}
+
+/// Packets of five full super-packets: short ones are joined to longer ones, and buffers of 2 KiB for
+/// all of them are half of a core's second-level cache.
+const SPLIT_BATCH: usize = 256;
+
+/// Every super-packet is cut into packets with checksums of their own, as a tunnel would need them,
+/// and these are joined again.
+pub(crate) fn split(ends: [&Netns; 2], kind: Kind) -> Result<()> {
     let [near, far] = pair(ends, kind)?;
     for (from, to) in [(near.clone(), far.clone()), (far, near)] {
         thread::spawn(move || {
             let mut pool = Pool::new(PoolConfig::default());
-            let (mut pair, mut batch) = (Pair::default(), Batch::new());
-            while from.recv_batch(&mut pool, &mut pair, &mut batch).is_ok() {
-                while !batch.is_empty() && to.send_batch(&mut pool, &mut batch).is_ok() {}
-                for packet in batch.drain(..) {
-                    pool.give(packet);
-                }
+            pool.warm_up(SPLIT_BATCH + 1, 2);
+            let mut batch = Batch::with_capacity(SPLIT_BATCH);
+            let mut receiver = Receiver::segmented(from.mode());
+            let mut sender = Sender::new(to.mode(), SendOptions::ALL);
+            while receiver.recv_batch(&from, &mut pool, &mut batch).is_ok() {
+                while !batch.is_empty() && sender.send_batch(&to, &mut pool, &mut batch).is_ok() {}
+                batch.give_all(&mut pool);
             }
         });
     }
     Ok(())
-}
-
-/// Every super-packet is cut into packets with checksums of their own, as a tunnel would need them,
-/// and these are checked and joined again.
-pub(crate) fn split(ends: [&Netns; 2], kind: Kind) -> Result<()> {
-    let layer = if kind.tap { Layer::Frame } else { Layer::Packet };
-    let [near, far] = pair(ends, kind)?;
-    for (from, to) in [(near.clone(), far.clone()), (far, near)] {
-        thread::spawn(move || {
-            let mut splitter = Splitter::new(layer);
-            let (mut pair, mut batch) = (Pair::default(), Batch::with_capacity(RECV_MAX));
-            while from.recv_batch(&mut splitter.pool, &mut pair, &mut batch).is_ok() {
-                for packet in batch.drain(..) {
-                    splitter.cut(packet);
-                }
-                splitter.send(&to);
-            }
-        });
-    }
-    Ok(())
-}
-
-/// Super-packets taken at once: short ones are joined to longer ones, and the packets of eight, 2 KiB
-/// each, still fit a core's second-level cache.
-const RECV_MAX: usize = 8;
-
-struct Splitter {
-    layer: Layer,
-    pool: Pool,
-    packets: Vec<PacketBuf>,
-    coalescer: Coalescer,
-}
-
-impl Splitter {
-    fn new(layer: Layer) -> Self {
-        let pool = Pool::new(PoolConfig::default());
-        Self { layer, pool, packets: Vec::with_capacity(512), coalescer: Coalescer::new(layer) }
-    }
-
-    fn cut(&mut self, packet: PacketBuf) {
-        let vnet = packet.meta.vnet;
-        match SuperPacket::parse(packet.bytes(), &vnet, self.layer) {
-            Ok(super_packet) if vnet.is_super_packet() || vnet.needs_csum() => {
-                for segment in super_packet.segments() {
-                    let Some(mut out) = self.pool.take(segment.len()) else { break };
-                    if segment.append_to(&mut out).is_ok() {
-                        self.packets.push(out);
-                    }
-                }
-                self.pool.give(packet);
-            }
-            _ => self.packets.push(packet),
-        }
-    }
-
-    fn send(&mut self, to: &Queue) {
-        let layout = to.layout();
-        for train in self.coalescer.join(&self.packets).iter() {
-            let mut header = [0; Layout::LEN_MAX];
-            let vnet: VnetHeader = train.vnet();
-            let Ok(len) = layout.encode(adit::PacketInfo::default(), &vnet, &mut header) else {
-                continue;
-            };
-            let mut pieces = [IoSlice::new(&[]); Coalescer::COUNT_MAX + 2];
-            pieces[0] = IoSlice::new(&header[..len]);
-            let mut count = 1;
-            for piece in train.pieces() {
-                pieces[count] = IoSlice::new(piece);
-                count += 1;
-            }
-            // A packet that the kernel does not take is lost, and TCP tells.
-            let _ = to.send_vectored(&pieces[..count]);
-        }
-        for packet in self.packets.drain(..) {
-            self.pool.give(packet);
-        }
-    }
 }

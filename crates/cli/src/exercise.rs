@@ -3,6 +3,10 @@
 use crate::capture::decode::Packet;
 use crate::capture::pcapng::{LinkType, Meta};
 use crate::capture::reply::Responder;
+use crate::config::lab::Lab;
+use crate::config::port::WantedPort;
+use crate::config::profile::{self, Profiles};
+use crate::config::{Problems, Source};
 use adit::MacAddr;
 use std::fmt::Write;
 
@@ -55,6 +59,37 @@ pub fn tunnel_file(bytes: &[u8]) {
 /// If it does not hold.
 pub fn tunnel_uapi(bytes: &[u8]) {
     crate::tunnel::exercise_uapi(bytes);
+}
+
+/// Reading a configuration ends and does not panic, whatever the text is; its mistakes are few and
+/// have no control character. The first byte chooses what it is read as.
+///
+/// # Panics
+/// If it does not hold.
+pub fn config(bytes: &[u8]) {
+    let Some((&kind, data)) = bytes.split_first() else { return };
+    let source = Source::new("x.toml", String::from_utf8_lossy(data));
+    let problems = Problems::default();
+    match kind % 4 {
+        0 => drop(Lab::of_source(&source, &problems)),
+        1 => crate::config::netem::check(&source, &problems),
+        2 => drop(WantedPort::from_words(&source, &problems)),
+        _ => {
+            let mut table = source.words(0, &problems);
+            profile::of_table(&mut table, Profiles::default());
+            table.finish();
+        }
+    }
+    let list = problems.into_list();
+    assert!(list.len() <= 101);
+    for problem in list {
+        assert!(!problem.to_string().replace('\n', "").contains(char::is_control), "{problem:?}");
+    }
+}
+
+/// What a client sends to a control socket is read or refused.
+pub fn request(bytes: &[u8]) {
+    crate::control::parse_any(bytes);
 }
 
 /// The frames of a byte stream, however it comes in pieces, are those that are in it.

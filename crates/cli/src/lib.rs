@@ -8,9 +8,7 @@
 mod bench;
 mod capture;
 mod commands;
-#[allow(dead_code, unused_imports, reason = "its users are not merged yet")]
 mod config;
-#[allow(dead_code, unused_imports, reason = "its users are not merged yet")]
 mod control;
 mod error;
 #[doc(hidden)]

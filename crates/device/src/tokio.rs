@@ -12,7 +12,7 @@ mod framed;
 pub use framed::Framed;
 
 use crate::sys::reactor;
-use crate::{BatchSent, Queue};
+use crate::{BatchSent, Queue, Receiver, Sender};
 use adit_packet::{Batch, PacketBuf, Pair, Pool};
 use rustix::io::Errno;
 use std::io::{self, IoSlice};
@@ -187,6 +187,41 @@ impl AsyncQueue {
     /// See [`AsyncQueue`] and [`Queue::send_batch`].
     pub async fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
         self.send_with(|queue| queue.send_batch(pool, batch)).await
+    }
+
+    /// Waits for the first packet, then receives as many as there are in the form that `receiver`
+    /// gives; see [`Receiver::recv_batch`].
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`] and [`Queue::recv_batch`].
+    pub async fn recv_through(
+        &self,
+        receiver: &mut Receiver,
+        pool: &mut Pool,
+        batch: &mut Batch,
+    ) -> io::Result<usize> {
+        // Segments that wait in there are no reason for the queue to be ready.
+        if receiver.has_rest() {
+            match receiver.recv_batch(self.get_ref(), pool, batch) {
+                Err(error) if would_block(&error) => {}
+                result => return result,
+            }
+        }
+        self.recv_with(|queue| receiver.recv_batch(queue, pool, batch)).await
+    }
+
+    /// Waits for room for the first packet, then sends as many as there is room for in the form that
+    /// `sender` gives; see [`Sender::send_batch`].
+    ///
+    /// # Errors
+    /// See [`AsyncQueue`] and [`Queue::send_batch`].
+    pub async fn send_through(
+        &self,
+        sender: &mut Sender,
+        pool: &mut Pool,
+        batch: &mut Batch,
+    ) -> io::Result<BatchSent> {
+        self.send_with(|queue| sender.send_batch(queue, pool, batch)).await
     }
 
     async fn recv_with<R>(&self, mut recv: impl FnMut(&Queue) -> io::Result<R>) -> io::Result<R> {

@@ -53,10 +53,7 @@ fn segments_come_as_the_batch_has_room_for_them() {
         while let Ok(count) = receiver.recv_batch(only(&device), &mut pool, &mut batch) {
             assert_eq!(count, batch.len());
             let next_fits = batch.room() >= 30 || capacity < 30;
-            assert!(
-                batch.is_full() || !next_fits || number + count == 300,
-                "{capacity}: {count}"
-            );
+            assert!(batch.is_full() || !next_fits || number + count == 300, "{capacity}: {count}");
             for packet in batch.iter() {
                 assert!(!packet.meta.vnet.is_super_packet() && !packet.meta.vnet.needs_csum());
                 check(packet.bytes(), number);

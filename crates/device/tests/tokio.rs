@@ -6,7 +6,7 @@ mod support;
 
 use adit::netlink::Address;
 use adit::{AsyncQueue, Batch, DeviceOptions, ErrorKind, Framed, Mode, PacketBuf, Pair};
-use adit::{Pool, PoolConfig};
+use adit::{Offload, OffloadChoice, Pool, PoolConfig, Receiver, SendOptions, Sender, VnetFormat};
 use futures_core::Stream;
 use futures_sink::Sink;
 use std::future::{Future, poll_fn};
@@ -403,6 +403,43 @@ fn batches_go_both_ways() {
             batch.give_all(&mut pool);
         }
         assert!(seen.into_iter().eq(0..16));
+    });
+}
+
+/// Two super-packets of 30 datagrams out of the device.
+const SUPER_PACKETS: &str = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(17, 103, 4)
+for turn in range(2):
+    numbers = range(turn * 30, turn * 30 + 30)
+    s.sendto(b''.join(number.to_bytes(4, 'big') for number in numbers), ('192.0.2.2', 9))
+";
+
+#[test]
+fn super_packets_are_cut_up_and_joined() {
+    on_both(|| async {
+        let options = DeviceOptions::new(Mode::Tun).name("t0".parse().unwrap());
+        let address = Address::new("192.0.2.1/24".parse().unwrap());
+        let offload = OffloadChoice::Exact(Offload::USO);
+        let options = options.vnet_hdr(VnetFormat::default()).offload(offload);
+        let device = options.address(address).up(true).open().unwrap();
+        let queue = AsyncQueue::new(device.into_queues().remove(0)).unwrap();
+        support::run_words(["python3", "-c", SUPER_PACKETS]);
+        let (mut pool, mut batch) = (pool(), Batch::with_capacity(7));
+        let mut receiver = Receiver::segmented(Mode::Tun);
+        let mut sender = Sender::new(Mode::Tun, SendOptions::ALL);
+        let mut seen = Vec::new();
+        while seen.len() < 60 {
+            queue.recv_through(&mut receiver, &mut pool, &mut batch).await.unwrap();
+            seen.extend(batch.iter().filter_map(|packet| number(packet.bytes())));
+            while !batch.is_empty() || sender.has_rest() {
+                queue.send_through(&mut sender, &mut pool, &mut batch).await.unwrap();
+            }
+        }
+        assert!(seen.into_iter().eq(0..60));
+        assert_eq!(receiver.counters().cut, 2);
+        assert!(sender.counters().trains >= 6, "{:?}", sender.counters());
     });
 }
 

@@ -5,7 +5,7 @@ mod exercise;
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(5000))]
 
     #[test]
     fn any_bytes_conserve_packets(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {

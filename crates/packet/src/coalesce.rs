@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 
+use crate::ipv4::DONT_FRAGMENT;
 use crate::segment::{finish_ipv4, len16, pseudo_sum, put, take};
 use crate::{
-    FlowKey, Gso, Headers, IpVersion, Ipv4, Layer, PacketBuf, TcpFlags, VnetHeader, ip_protocol,
+    FlowKey, Gso, Headers, IpVersion, Layer, PacketBuf, TcpFlags, VnetHeader, checksum, ip_protocol,
 };
 
 /// Joins packets of a batch to trains: super-packets whose payload stays where it is.
@@ -123,7 +124,7 @@ impl Coalescer {
         self.members.clear();
         self.members.resize(packets.len(), Member::default());
         for (index, packet) in packets.iter().enumerate() {
-            self.add(index, packet, packets);
+            self.add(index, packet);
         }
         for draft in self.trains.iter_mut().filter(|draft| draft.count > 1) {
             draft.finish();
@@ -131,7 +132,10 @@ impl Coalescer {
         Trains { trains: &self.trains, members: &self.members, packets }
     }
 
-    fn add(&mut self, index: usize, packet: &PacketBuf, packets: &[PacketBuf]) {
+    fn add(&mut self, index: usize, packet: &PacketBuf) {
+        if let Some(candidate) = self.like_the_youngest(packet) {
+            return self.extend(self.open.len() - 1, index, packet, candidate);
+        }
         let bytes = packet.bytes();
         let headers = self.layer.parse(bytes).ok();
         let flow = headers.and_then(|headers| headers.flow(bytes));
@@ -143,21 +147,41 @@ impl Coalescer {
             }
             return self.start(index, packet, None, None);
         };
-        if let Some(place) = self.place_of(&flow)
-            && let Some(at) = self.open.get(place).copied()
-            && let Some(draft) = self.trains.get_mut(at)
-        {
-            let first = packets.get(draft.first).map(PacketBuf::bytes).unwrap_or_default();
-            if draft.takes(first, bytes, &candidate) && candidate.is_right(packet) {
-                let ended = draft.append(index, &candidate, &mut self.members);
-                if ended {
-                    self.open.remove(place);
-                }
-                return;
+        if let Some(place) = self.place_of(&flow) {
+            if self.draft(place).is_some_and(|draft| draft.agrees(&candidate.shape, bytes)) {
+                return self.extend(place, index, packet, candidate);
             }
             self.open.remove(place);
         }
         self.start(index, packet, Some(flow), Some(candidate));
+    }
+
+    /// A packet whose headers agree with those of the youngest open train, and need no parsing then:
+    /// most packets of a stream.
+    fn like_the_youngest(&self, packet: &PacketBuf) -> Option<Candidate> {
+        let draft = self.draft(self.open.len().checked_sub(1)?)?;
+        let shape = &draft.shape;
+        if draft.agrees(shape, packet.bytes()) { Candidate::of_shape(packet, shape) } else { None }
+    }
+
+    fn draft(&self, place: usize) -> Option<&Draft> {
+        self.trains.get(*self.open.get(place)?)
+    }
+
+    /// Appends a packet to the open train with which its headers agree; if it does not follow, the train
+    /// ends and another begins.
+    fn extend(&mut self, place: usize, index: usize, packet: &PacketBuf, candidate: Candidate) {
+        let at = self.open.get(place).copied().unwrap_or_default();
+        let Some(draft) = self.trains.get_mut(at) else { return };
+        if draft.takes(&candidate) && candidate.is_right(packet) {
+            if draft.append(index, &candidate, &mut self.members) {
+                self.open.remove(place);
+            }
+            return;
+        }
+        let flow = draft.flow;
+        self.open.remove(place);
+        self.start(index, packet, flow, Some(candidate));
     }
 
     /// Where in `open` the train of a flow is; looked for from the youngest.
@@ -240,7 +264,6 @@ impl Candidate {
     const NEVER: TcpFlags = TcpFlags::SYN.with(TcpFlags::RST).with(TcpFlags::URG);
 
     fn new(packet: &PacketBuf, headers: &Headers) -> Option<Self> {
-        let bytes = packet.bytes();
         let transport = headers.transport()?;
         let tcp = headers.protocol()? == ip_protocol::TCP;
         let version = headers.version()?;
@@ -251,38 +274,56 @@ impl Candidate {
             payload: headers.payload(),
             tcp,
         };
+        if version == IpVersion::V4 && transport != shape.network + 20 {
+            return None;
+        }
+        let fits = headers.fragment().is_none()
+            && (tcp || headers.protocol()? == ip_protocol::UDP)
+            && headers.payload() <= Coalescer::HEADERS_MAX;
+        Self::of_shape(packet, &shape).filter(|candidate| {
+            fits && candidate.end == headers.end() && !candidate.flags.intersects(Self::NEVER)
+        })
+    }
+
+    /// Reads a packet whose headers are known to have this shape.
+    fn of_shape(packet: &PacketBuf, shape: &Shape) -> Option<Self> {
+        let bytes = packet.bytes();
+        let Shape { version, network, transport, payload, tcp } = *shape;
+        let vnet = &packet.meta.vnet;
         let mut candidate = Self {
-            shape,
-            end: headers.end(),
+            shape: *shape,
+            end: network,
             sequence: 0,
             flags: TcpFlags::default(),
             id: 0,
             dont_fragment: false,
         };
-        let fits = headers.fragment().is_none()
-            && (tcp || headers.protocol()? == ip_protocol::UDP)
-            && headers.payload() < headers.end()
-            && headers.payload() <= Coalescer::HEADERS_MAX
-            && !packet.meta.vnet.is_super_packet()
-            && shape.is_checksum_of(&packet.meta.vnet);
-        if version == IpVersion::V4 {
-            let ipv4 = Ipv4::parse(bytes.get(shape.network..)?).ok()?;
-            (candidate.id, candidate.dont_fragment) = (ipv4.id(), ipv4.dont_fragment());
-            if !ipv4.options().is_empty() || !ipv4.has_valid_checksum() {
-                return None;
+        match version {
+            IpVersion::V4 => {
+                let header = bytes.get(network..network + 20)?;
+                if checksum::of(header) != 0 {
+                    return None;
+                }
+                candidate.end += usize::from(take(header, 2));
+                candidate.id = take(header, 4);
+                candidate.dont_fragment = take(header, 6) & DONT_FRAGMENT != 0;
             }
+            IpVersion::V6 => candidate.end += 40 + usize::from(take(bytes, network + 4)),
         }
         if tcp {
             let sequence = bytes.get(transport + 4..)?.first_chunk()?;
             candidate.sequence = u32::from_be_bytes(*sequence);
             candidate.flags = TcpFlags(*bytes.get(transport + 13)?);
         } else if take(bytes, transport + 6) == 0
-            || usize::from(take(bytes, transport + 4)) != headers.end() - transport
+            || usize::from(take(bytes, transport + 4)) != candidate.end.checked_sub(transport)?
         {
             return None;
         }
-        let allowed = !candidate.flags.intersects(Self::NEVER);
-        (fits && allowed).then_some(candidate)
+        let fits = payload < candidate.end
+            && candidate.end <= bytes.len()
+            && !vnet.is_super_packet()
+            && shape.is_checksum_of(vnet);
+        fits.then_some(candidate)
     }
 
     const fn payload_len(&self) -> usize {
@@ -350,20 +391,21 @@ impl Shape {
 }
 
 impl Draft {
-    /// Whether a packet continues the train whose first packet is `first`.
-    fn takes(&mut self, first: &[u8], bytes: &[u8], candidate: &Candidate) -> bool {
+    /// Whether the headers of a packet are those of the train where they must be.
+    fn agrees(&self, shape: &Shape, bytes: &[u8]) -> bool {
+        *shape == self.shape && shape.agree(&self.headers, bytes)
+    }
+
+    /// Whether a packet whose headers agree continues the train.
+    fn takes(&mut self, candidate: &Candidate) -> bool {
         let len = candidate.payload_len();
         let total = self.shape.payload - self.shape.network + self.payload_len + len;
-        if candidate.shape != self.shape
-            || len > self.size
-            || self.count >= Coalescer::COUNT_MAX
-            || total > Coalescer::IP_LEN_MAX
-            || !self.shape.agree(first, bytes)
-        {
+        if len > self.size || self.count >= Coalescer::COUNT_MAX || total > Coalescer::IP_LEN_MAX {
             return false;
         }
         if self.shape.tcp {
-            let first = first.get(self.shape.transport + 4..).and_then(|tail| tail.first_chunk());
+            let first =
+                self.headers.get(self.shape.transport + 4..).and_then(|tail| tail.first_chunk());
             let passed = u32::try_from(self.payload_len).unwrap_or_default();
             if first.map(|&first| u32::from_be_bytes(first).wrapping_add(passed))
                 != Some(candidate.sequence)
@@ -372,7 +414,7 @@ impl Draft {
             }
         }
         if self.shape.version == IpVersion::V4 {
-            let id = take(first, self.shape.network + 4);
+            let id = take(&self.headers, self.shape.network + 4);
             if self.count == 1 && candidate.dont_fragment && candidate.id == id {
                 self.fixed_id = true;
             }

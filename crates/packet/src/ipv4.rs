@@ -33,7 +33,7 @@ pub mod ip_protocol {
     pub const MOBILITY: u8 = 135;
 }
 
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 
 /// An IPv4 packet whose lengths were checked; its checksum was not ([`Self::has_valid_checksum`]).

@@ -5,7 +5,7 @@ use crate::config::lab::Lab;
 use crate::config::profile::{self, KEYS, Profiles};
 use crate::config::{Problems, Source, netem};
 use crate::error::{Error, Exit, Result};
-use crate::supervise::{netem as link, switch};
+use crate::supervise::{netem as link, switch_plan};
 use crate::tunnel::conf::HookPolicy;
 use crate::tunnel::load::load;
 use schemars::JsonSchema;
@@ -129,7 +129,7 @@ fn check(path: &Path) -> Result<Checked> {
     let problems = Problems::default();
     let kind = kind_of(&source);
     let actions = match kind {
-        Kind::Switch => switch::actions(&Lab::of_source(&source, &problems)),
+        Kind::Switch => switch_plan::actions(&Lab::of_source(&source, &problems)),
         Kind::Netem => {
             netem::check(&source, &problems);
             Vec::new()

@@ -1,12 +1,14 @@
 //! `adit switch`.
 
 use super::Context;
+use crate::config::port::WantedPort;
 use crate::config::{Problems, Source};
 use crate::control::{Client, Instance, Method, Name, escape, instances};
 use crate::error::{Error, Exit, Result};
 use crate::output::{clean, table};
-use crate::supervise::switch::{self, Plan};
-use crate::supervise::{model, switch_api};
+use crate::run::{PortKind, PortSpec};
+use crate::supervise::switch_plan::{self, Plan};
+use crate::supervise::{model, switch, switch_api};
 use clap::Subcommand;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -237,7 +239,14 @@ impl RunArgs {
             switch,
         };
         let lab = plan.lab()?;
-        if context.is_rehearsal(&switch::actions(&lab))? {
+        let is_stdio = |port: &WantedPort| port.spec.kind == PortKind::Stdio;
+        if context.output.json && lab.ports.iter().any(is_stdio) {
+            return Err(Error::usage(
+                "the standard output cannot be a port and tell events as well",
+            )
+            .hint("Leave --json away, or ask by 'adit switch show --json'."));
+        }
+        if context.is_rehearsal(&switch_plan::actions(&lab))? {
             return Ok(Exit::Ok);
         }
         switch::run(plan, lab, &context.output)
@@ -315,14 +324,13 @@ impl PortCommand {
                 // Mistakes are told here, with their places.
                 let source = Source::new("PORT", &port);
                 let problems = Problems::default();
-                let wanted = crate::config::port::WantedPort::from_words(&source, &problems);
+                let wanted = WantedPort::from_words(&source, &problems);
                 problems.check("the port")?;
                 let Some(wanted) = wanted else { return Err(Error::usage("which port?")) };
                 let problems = Problems::default();
                 let all = source.words(0, &problems).to_json();
-                let own = crate::run::PortSpec::keys_of(
-                    wanted.text.split([':', ',']).next().unwrap_or_default(),
-                );
+                let own =
+                    PortSpec::keys_of(wanted.text.split([':', ',']).next().unwrap_or_default());
                 // What it is stands in its text; the first word is that as well.
                 let is_engines = |key: &String| {
                     !own.contains(&key.as_str()) && !wanted.text.starts_with(key.as_str())

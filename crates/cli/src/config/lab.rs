@@ -6,13 +6,12 @@ use super::{Problems, Source, Table, Value, Wrong, nearest};
 use crate::capture::filter::Filter;
 use crate::capture::pcapng::LinkType;
 use crate::control::Name;
-use crate::error::Error;
 use adit::{ClassicFilter, MacAddr};
 use adit_engine::switch::{
     FrameFilter, FrameMatch, LoopGuardConfig, MirrorDirection, MirrorFilter, SwitchConfig, VlanId,
 };
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A switch with its ports as it is wanted.
@@ -133,18 +132,6 @@ impl FrameFilter for Program {
 const TRUNCATE_MIN: usize = 14;
 
 impl Lab {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// All its mistakes in one, or why it cannot be read.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let source = Source::read(path)?;
-        let problems = Problems::default();
-        let lab = Self::of_source(&source, &problems);
-        problems.check(source.name())?;
-        Ok(lab)
-    }
-
     /// Reads a file that is open; its mistakes go to `problems`.
     pub(crate) fn of_source(source: &Source, problems: &Problems) -> Self {
         let mut table = source.parse(problems);
@@ -158,8 +145,8 @@ impl Lab {
         let mut lab = Self { name, seed, switch: switch.unwrap_or_default(), ..Self::default() };
         for mut table in table.tables("port") {
             let port = WantedPort::from_table(&mut table);
-            if let Some(port) = port {
-                if lab.ports.iter().any(|known| known.name == port.name) {
+            if let Some(mut port) = port {
+                if !lab.settles_name(&mut port) {
                     let help = "give one of them another `name`".to_owned();
                     let message = format!("there are two ports '{}'", port.name);
                     let key = if table.has("name") { "name" } else { "port" };
@@ -186,10 +173,22 @@ impl Lab {
         lab
     }
 
+    /// Whether no other port has its name. Devices of one name in several namespaces get it with their
+    /// namespace, unless they were given names.
+    fn settles_name(&self, port: &mut WantedPort) -> bool {
+        let is_free = |name: &str| self.ports.iter().all(|known| known.name != name);
+        if is_free(&port.name) {
+            return true;
+        }
+        let Some(longer) = port.longer_name().filter(|name| is_free(name)) else { return false };
+        port.name = longer;
+        true
+    }
+
     /// Adds a port that an option asks for.
     pub(crate) fn add_port(&mut self, source: &Source, problems: &Problems) {
-        let Some(port) = WantedPort::from_words(source, problems) else { return };
-        if self.ports.iter().any(|known| known.name == port.name) {
+        let Some(mut port) = WantedPort::from_words(source, problems) else { return };
+        if !self.settles_name(&mut port) {
             let message = format!("there are two ports '{}'", port.name);
             let help = "give one of them another name by `name=`".to_owned();
             problems.push(source, 0..source.text().len(), message, Some(help));
@@ -225,24 +224,7 @@ impl Lab {
     pub(crate) fn set_switch(&mut self, table: &mut Table<'_>) {
         self.switch = read_switch(table, self.switch.clone());
     }
-
-    /// The name of the port that is meant.
-    pub(crate) fn resolve(&self, name: &str) -> Option<&str> {
-        resolve(name, &self.ports)
-    }
 }
-
-/// The keys of the switch itself.
-pub(crate) const SWITCH_KEYS: [&str; 8] = [
-    "ageing",
-    "fdb-limit",
-    "moves-per-second",
-    "loop-guard",
-    "loop-probe",
-    "loop-flaps",
-    "loop-hold",
-    "loop-hold-max",
-];
 
 fn read_switch(table: &mut Table<'_>, base: SwitchConfig) -> SwitchConfig {
     let guard = base.loop_guard;

@@ -31,6 +31,17 @@ pub(crate) struct WantedPort {
 }
 
 impl WantedPort {
+    /// `tap:a@blue` for a port that is called `tap:a` because nothing else was chosen.
+    pub(super) fn longer_name(&self) -> Option<String> {
+        let netns = match &self.spec.kind {
+            PortKind::Device(device) => device.netns.as_deref(),
+            PortKind::Interface(interface) => interface.netns.as_deref(),
+            _ => None,
+        }?;
+        let netns = netns.rsplit('/').next().unwrap_or(netns);
+        self.text.starts_with(&self.name).then(|| format!("{}@{netns}", self.name))
+    }
+
     /// Reads `tap:a,vlan=10`, a `--port` of the command line.
     pub(crate) fn from_words(source: &Source, problems: &Problems) -> Option<Self> {
         let whole = source.text();

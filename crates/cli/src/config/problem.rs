@@ -142,11 +142,6 @@ impl Problems {
         self.list.borrow_mut().iter_mut().for_each(change);
     }
 
-    /// Whether nothing is wrong so far.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.list.borrow().is_empty()
-    }
-
     /// Whether no more are noted: there is one more than is told of, to know that there are more.
     pub(crate) fn is_full(&self) -> bool {
         self.list.borrow().len() > PROBLEMS_MAX

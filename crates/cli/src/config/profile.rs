@@ -68,14 +68,11 @@ pub(crate) const KEYS: [&str; 37] = [
     "limit-bytes",
 ];
 
-/// Those of [`KEYS`] that name a file.
-pub(crate) const FILE_KEYS: [&str; 4] = ["loss-pattern", "trace", "steps", "delay-table"];
-
 /// Reads a whole profile file.
 ///
 /// `None` if it cannot be used; why is among the problems.
 pub(crate) fn of_file(path: &Path, problems: &Problems) -> Result<Profiles, crate::error::Error> {
-    let source = Source::read(path)?;
+    let source = Source::read_named(path)?;
     let mut table = source.parse(problems);
     let profiles = of_table(&mut table, Profiles::default());
     table.finish();
@@ -663,6 +660,6 @@ fn file_or_none<T>(
 fn read_file(path: &Path) -> std::io::Result<String> {
     let limit = u64::try_from(FILE_LEN_MAX).unwrap_or(u64::MAX) + 1;
     let mut text = String::new();
-    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
+    super::source::open_regular(path)?.take(limit).read_to_string(&mut text)?;
     Ok(text)
 }

@@ -4,7 +4,6 @@ use super::Problems;
 use super::table::{Entry, Table};
 use super::value::{Kind, Value};
 use crate::error::{Error, Result};
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -40,6 +39,17 @@ impl Source {
     /// where that shows.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let file = File::open(path)
+            .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
+        Self::read_from(path, &file)
+    }
+
+    /// Reads a file that another one, or a request, names: a regular one only, for nobody may be made
+    /// to wait for a pipe.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub(crate) fn read_named(path: &Path) -> Result<Self> {
+        let file = open_regular(path)
             .map_err(|error| Error::io("read", path.display().to_string(), &error))?;
         Self::read_from(path, &file)
     }
@@ -114,27 +124,33 @@ impl Source {
     /// Reads it as `key=value,key,key=value`, the options of a port on the command line, from the
     /// byte `from` on. A key alone is `true`; a comma inside a value is written twice.
     pub(crate) fn words<'a>(&'a self, from: usize, problems: &'a Problems) -> Table<'a> {
-        self.words_in(from..self.text.len(), ',', problems)
+        let text = self.text.get(from..).unwrap_or_default();
+        self.words_in((text, from), ',', problems)
     }
 
-    /// The same of the bytes `span`, between single `separator`s.
+    /// The same of a text that stands at the byte `at` of it, between single `separator`s; of a
+    /// request, which has no places, nowhere.
     pub(super) fn words_in<'a>(
         &'a self,
-        span: Range<usize>,
+        (text, at): (&str, usize),
         separator: char,
         problems: &'a Problems,
     ) -> Table<'a> {
+        let place = |start: usize, end: usize| {
+            if self.text.is_empty() { 0..0 } else { at + start..at + end }
+        };
         let mut entries: Vec<Entry<'a>> = Vec::new();
-        for span in words_of(&self.text, span, separator) {
-            let word = self.text.get(span.clone()).unwrap_or_default();
+        for span in words_of(text, separator) {
+            let word = text.get(span.clone()).unwrap_or_default();
             let (key, value) = match word.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (word, None),
             };
-            let key_span = span.start..span.start + key.len();
+            let key_end = span.start + key.len();
+            let key_span = place(span.start, key_end);
             let (value_span, kind) = match value {
                 Some(value) => {
-                    (key_span.end + 1..span.end, Kind::Word(unescaped(value, separator)))
+                    (place(key_end + 1, span.end), Kind::Word(unescaped(value, separator).into()))
                 }
                 None => (key_span.clone(), Kind::Boolean(true)),
             };
@@ -144,10 +160,10 @@ impl Source {
                 problems.push(self, key_span, format_args!("`{key}` is given twice"), None);
             } else {
                 let value = Value { source: self, span: value_span, kind };
-                entries.push(Entry { key: key.into(), key_span, value });
+                entries.push(Entry { key: key.to_owned().into(), key_span, value });
             }
         }
-        Table::new(self, problems, String::new(), 0..self.text.len(), entries)
+        Table::new(self, problems, String::new(), place(0, text.len()), entries)
     }
 
     /// Reads it as the text of the option `key`, or of several: `--delay 20ms` is the entry `delay`.
@@ -200,6 +216,17 @@ impl Source {
             text,
         }
     }
+}
+
+/// Opens a file for reading if it is a regular one, without waiting.
+pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(std::io::Error::other("it is no regular file"))
 }
 
 /// The entries of a table in the order in which they stand in the file.
@@ -262,31 +289,25 @@ fn json_value<'a>(source: &'a Source, value: &serde_json::Value) -> Value<'a> {
     Value { source, span: 0..0, kind }
 }
 
-/// The parts of a text between single separators, within the bytes `span`; a doubled one is none.
-fn words_of(text: &str, span: Range<usize>, separator: char) -> Vec<Range<usize>> {
+/// The parts of a text between single separators; a doubled one is none.
+fn words_of(text: &str, separator: char) -> Vec<Range<usize>> {
     let mut words = Vec::new();
-    let mut start = span.start;
-    let within = |(at, _): &(usize, char)| *at < span.end;
-    let before = |(at, _): &(usize, char)| *at < span.start;
-    let mut rest = text.char_indices().skip_while(before).take_while(within).peekable();
-    if rest.peek().is_none() {
+    if text.is_empty() {
         return words;
     }
+    let mut start = 0;
+    let mut rest = text.char_indices().peekable();
     while let Some((at, c)) = rest.next() {
         if c == separator && rest.next_if(|&(_, next)| next == separator).is_none() {
             words.push(start..at);
             start = at + 1;
         }
     }
-    words.push(start..span.end);
+    words.push(start..text.len());
     words
 }
 
-fn unescaped(text: &str, separator: char) -> Cow<'_, str> {
-    let doubled = format!("{separator}{separator}");
-    if text.contains(&doubled) {
-        text.replace(&doubled, &separator.to_string()).into()
-    } else {
-        text.into()
-    }
+/// The text with doubled separators as one.
+fn unescaped(text: &str, separator: char) -> String {
+    text.replace(&format!("{separator}{separator}"), &separator.to_string())
 }

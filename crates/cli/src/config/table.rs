@@ -49,11 +49,6 @@ impl<'a> Table<'a> {
         self.problems
     }
 
-    /// Whether it has no key at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Whether the key is there; it is known by that.
     pub(crate) fn has(&mut self, key: &'static str) -> bool {
         self.value(key).is_some()
@@ -146,23 +141,6 @@ impl<'a> Table<'a> {
             Kind::List(list) => list.iter().filter_map(one).collect(),
             _ => one(value).into_iter().collect(),
         }
-    }
-
-    /// The tables below one key by names that the user chose, as `[peer.alice]`: each with its name.
-    pub(crate) fn named(&mut self, key: &'static str) -> Vec<(String, Self)> {
-        let Some(below) = self.table(key) else { return Vec::new() };
-        let Self { source, problems, name, entries, .. } = below;
-        let one = |entry: Entry<'a>| {
-            let Kind::Table(entries) = entry.value.kind else {
-                let message = format!("`{}` is to be a table", entry.key);
-                problems.push(source, entry.key_span, message, None);
-                return None;
-            };
-            let name = format!("{name}.{}", entry.key);
-            let table = Self::new(source, problems, name, entry.value.span, entries);
-            Some((entry.key.into_owned(), table))
-        };
-        entries.into_iter().filter_map(one).collect()
     }
 
     /// Tells of a mistake in the value of a key that shows only beside others; without the key, in the

@@ -310,7 +310,7 @@ mod ports {
 }
 
 mod profiles {
-    use super::super::profile::{self, FILE_KEYS, KEYS, Profiles};
+    use super::super::profile::{self, KEYS, Profiles};
     use super::super::{Problem, Problems, Source};
     use adit_engine::netem::{Corrupt, Discipline, Jitter, Loss, QueueLimit};
     use std::time::Duration;
@@ -427,6 +427,34 @@ mod profiles {
         let text: Vec<String> = KEYS.iter().map(|key| format!("{key}=?")).collect();
         let problems = read(&text.join(",")).unwrap_err();
         assert!(problems.iter().all(|p| !p.message.contains("unknown key")), "{problems:?}");
-        assert!(FILE_KEYS.iter().all(|key| KEYS.contains(key)));
+    }
+}
+
+mod any_bytes {
+    use crate::exercise;
+    use proptest::prelude::{ProptestConfig, any, prop, proptest};
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_the_reader_of_configurations_panic(bytes in any::<Vec<u8>>()) {
+            exercise::config(&bytes);
+        }
+
+        #[test]
+        fn no_words_make_the_reader_of_configurations_panic(
+            kind in any::<u8>(),
+            words in prop::collection::vec(
+                prop::sample::select(vec![
+                    "[[port]]\n", "port", "=", "'tap:a'", "tap:a", ",", "\n", "vlan", "10", "trunk", "[", "]",
+                    "\"", "netem", "{", "}", "delay", "20ms", "loss", "1%", ".", "+", "-", "é", "\r\n", "#",
+                    "switch", "[[mirror]]\n", "file", "ports", "queue", "codel", "rate", "1mbit", "9999999999",
+                ]),
+                0..40,
+            ),
+        ) {
+            exercise::config(&[&[kind][..], words.concat().as_bytes()].concat());
+        }
     }
 }

@@ -111,8 +111,9 @@ impl<'a> Value<'a> {
                 Some(Table::new(self.source, problems, name.to_owned(), span, entries))
             }
             Kind::Word(text) if text.contains('=') => {
-                let separator = if self.span.start == 0 { ',' } else { '+' };
-                Some(self.source.words_in(self.span.clone(), separator, problems))
+                let is_whole = self.span == (0..text.len());
+                let separator = if is_whole { ',' } else { '+' };
+                Some(self.source.words_in((text, self.span.start), separator, problems))
             }
             _ => None,
         }

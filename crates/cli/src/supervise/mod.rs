@@ -10,6 +10,7 @@ pub(crate) mod model;
 pub(crate) mod netem;
 pub(crate) mod switch;
 pub(crate) mod switch_api;
+pub(crate) mod switch_plan;
 
 use crate::control::{Claim, Name, Server, Status, notify};
 use crate::error::{Error, Exit, Result};

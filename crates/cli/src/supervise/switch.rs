@@ -1,21 +1,21 @@
 //! The program that runs a switch.
 
-use super::{CONTROL, Event as Told, Numbers, Panel, model};
+use super::switch_plan::Plan;
+use super::{CONTROL, Event as Told, Numbers, Panel};
 use crate::config::lab::{Lab, MirrorTo, StaticAddress, WantedMirror, resolve_among};
 use crate::config::port::WantedPort;
 use crate::config::profile::Profiles;
-use crate::config::{Problems, Source};
-use crate::control::{Name, Status, notify};
+use crate::control::{Status, notify};
 use crate::error::{Error, Exit, Result};
 use crate::output::Output;
 use crate::run::{
-    Event, Flow, Gone, Handler, Listener, ListenerId, Opened, Port, PortNetem, Runner, Signal,
+    Event, Flow, Gone, Handler, Listener, ListenerId, Opened, Port, PortKind, PortNetem, Runner,
+    Signal,
 };
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, Mirror, PortConfig, Switch, SwitchConfig, SwitchEvent};
 use adit_packet::{Pool, PoolConfig};
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// The most of a frame that a recording holds: super-packets as they are.
@@ -30,89 +30,6 @@ const GUESTS_MAX: usize = 512;
 
 /// Groups that come from a port with several ends begin here; those of users are below.
 const OWN_GROUPS: u16 = 0x8000;
-
-/// What the command line asks for; read anew, with the file, at each reload.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Plan {
-    /// The file.
-    pub(crate) config: Option<PathBuf>,
-    /// The name, in place of the file's.
-    pub(crate) name: Option<Name>,
-    /// Ports besides those of the file.
-    pub(crate) ports: Vec<String>,
-    /// Mirrors besides those of the file.
-    pub(crate) mirrors: Vec<String>,
-    /// Keys of the switch itself, in place of the file's.
-    pub(crate) switch: Vec<(&'static str, String)>,
-}
-
-impl Plan {
-    /// What is wanted.
-    ///
-    /// # Errors
-    /// All mistakes, of the file and of the options.
-    pub(crate) fn lab(&self) -> Result<Lab> {
-        let problems = Problems::default();
-        let mut lab = Lab::default();
-        if let Some(path) = &self.config {
-            lab = Lab::of_source(&Source::read(path)?, &problems);
-        }
-        for text in &self.ports {
-            lab.add_port(&Source::new("--port", text), &problems);
-        }
-        for text in &self.mirrors {
-            lab.add_mirror(&Source::new("--mirror", text), &problems);
-        }
-        for (key, text) in &self.switch {
-            let source = Source::new(format!("--{key}"), text);
-            let mut table = source.table(vec![source.option(key)], &problems);
-            lab.set_switch(&mut table);
-            table.finish();
-        }
-        let what = self
-            .config
-            .as_ref()
-            .map_or("the command line".to_owned(), |path| path.display().to_string());
-        problems.check(what)?;
-        lab.name = self.name.clone().or(lab.name);
-        Ok(lab)
-    }
-}
-
-/// What a start would do, for `--dry-run`.
-pub(crate) fn actions(lab: &Lab) -> Vec<String> {
-    let name = lab.name.as_ref().map_or("switch".to_owned(), ToString::to_string);
-    let mut actions = vec![format!("run the switch '{name}'")];
-    for port in &lab.ports {
-        actions.push(format!("open {}", port.text));
-        actions.extend(settings(port).into_iter().map(|what| format!("{}: {what}", port.name)));
-    }
-    for entry in &lab.statics {
-        actions.push(format!("put {} on {} for good", entry.mac, entry.port));
-    }
-    for mirror in &lab.mirrors {
-        let of =
-            if mirror.ports.is_empty() { "all ports".to_owned() } else { mirror.ports.join(", ") };
-        actions.push(format!("copy what passes {of} to {}", mirror.to));
-    }
-    actions
-}
-
-/// What is not the default of a port, in words.
-fn settings(port: &WantedPort) -> Vec<String> {
-    let told = model::port((&port.name, &port.text), &port.config, None, None, None);
-    let mut words = Vec::new();
-    if told.vlan != model::Vlan::Any {
-        words.push(format!("vlan {}", told.vlan.text()));
-    }
-    words.extend(told.isolated.then(|| "isolated".to_owned()));
-    words.extend(told.sticky.then(|| "sticky".to_owned()));
-    words.extend((told.guard != model::Guard::default()).then(|| "guarded".to_owned()));
-    words.extend((told.storm != model::Storm::default()).then(|| "storms limited".to_owned()));
-    words.extend(port.netem.as_ref().map(|_| "with a link".to_owned()));
-    words.extend(port.mirror.as_ref().map(|path| format!("copied to {}", path.display())));
-    words
-}
 
 /// Runs a switch until it is told to end.
 ///
@@ -141,6 +58,10 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
     supervisor.panel.ready(supervisor.ports.iter().map(|port| port.wanted.name.clone()).collect());
     runner.set_alarm(Some(runner.now() + NEWS_EVERY));
     let result = runner.run(&mut supervisor);
+    // Recordings are whole only when they are closed.
+    for id in supervisor.mirrors.iter().filter_map(|mirror| mirror.file) {
+        runner.detach(id);
+    }
     supervisor.panel.finish();
     result.map_err(|error| Error::io("run", "the loop", &error))?;
     Ok(Exit::Ok)
@@ -612,6 +533,10 @@ impl Supervisor {
                 }
             }
             self.panel.tell(&Told::PortGone { port: name, reason: why.to_string() });
+            // Who runs it at the other end of ssh(1) has gone.
+            let is_ours = |port: &&Running| port.wanted.spec.kind == PortKind::Stdio;
+            self.panel.is_ending |=
+                self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
         }
         if let Err(error) = self.set_mirrors(runner) {
             self.panel.failed("a mirror cannot be as it was", &error);

@@ -11,7 +11,7 @@ use crate::error::{Entry, Error, Exit, Result};
 use crate::output::{Output, Tone, clean, table};
 use crate::run::Runner;
 use adit_engine::switch::{FdbFlush, Switch, VlanId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// There is no such port.
 pub(super) const NO_PORT: Entry = Entry {

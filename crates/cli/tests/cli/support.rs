@@ -32,7 +32,7 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new("timeout");
     command.args(["-k", "1", COMMAND_TIME_MAX]).args(words).stdin(Stdio::null());
-    for variable in ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE"] {
+    for variable in ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"] {
         command.env_remove(variable);
     }
     command

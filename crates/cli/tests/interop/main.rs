@@ -90,7 +90,7 @@ fn has(netns: &str, device: &str) -> bool {
 fn address(netns: &str, device: &str, address: &str) {
     wait_for(device, || has(netns, device));
     run(&format!("ip -n {netns} address add {address}/24 dev {device}"));
-    run(&format!("ip -n {netns} link set {device} up"));
+    run(&format!("ip -n {netns} link set dev {device} up"));
 }
 
 fn pings(from: &str, to: &str) {
@@ -213,7 +213,7 @@ else:
     let _switch = Started::switch(&["tap:e,netns=here", "tap:e,netns=far"]);
     for netns in ["here", "far"] {
         address(netns, "e", if netns == "here" { "198.18.0.1" } else { "198.18.0.2" });
-        run(&format!("ip -n {netns} link set e mtu 9000"));
+        run(&format!("ip -n {netns} link set dev e mtu 9000"));
     }
     let python = |netns: &str, what: &str| {
         let mut command = Command::new("ip");

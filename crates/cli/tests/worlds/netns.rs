@@ -6,13 +6,14 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use adit::netlink::{Address, IpPrefix};
 use adit::{IfName, Link};
 
-use crate::{PortSpec, World, address};
+use crate::{LinkSpec, PortSpec, World, address};
 
 /// Longer than the program needs to start on a machine that is busy.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -31,8 +32,9 @@ impl Netns {
     /// A world in a namespace of its own, which the calling thread enters.
     pub(crate) fn new() -> Self {
         adit::Netns::enter_new().expect("a namespace: run the tests under `unshare -Urnm --`");
-        // One test at a time, so the process is enough of a name.
-        let run = std::env::temp_dir().join(format!("adit-worlds-{}", std::process::id()));
+        static WORLDS: AtomicUsize = AtomicUsize::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let run = std::env::temp_dir().join(format!("adit-world-{}-{number}", std::process::id()));
         fs::create_dir_all(&run).unwrap();
         Self { hosts: Vec::new(), program: None, run }
     }
@@ -106,6 +108,16 @@ impl World for Netns {
             format!("{vlan}{}", if isolated { ",isolated" } else { "" })
         };
         self.start("switch", ports.len(), options, &[]);
+    }
+
+    fn link(&mut self, link: LinkSpec) {
+        let mut rest = vec![
+            format!("--delay={}us", link.delay.as_micros()),
+            format!("--loss={}%", link.loss_percent),
+            format!("--seed={}", link.seed),
+        ];
+        rest.extend(link.rate_megabits.map(|megabits| format!("--rate={megabits}mbit")));
+        self.start("netem", 2, |_| String::new(), &rest);
     }
 
     fn ping(&mut self, from: usize, to: usize) -> Option<Duration> {

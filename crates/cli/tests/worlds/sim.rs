@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use adit_engine::PortId;
+use adit_engine::netem::{Bitrate, Delay, Loss, Netem, NetemConfig, Profile, Rate};
 use adit_engine::sim::{HostConfig, HostId, Sim};
 use adit_engine::switch::{PortConfig, Switch, SwitchConfig, VlanId, VlanMode};
 
-use crate::{PortSpec, World, address};
+use crate::{LinkSpec, PortSpec, World, address};
 
 /// Longer than any transfer takes.
 const TIME_MAX: Duration = Duration::from_secs(600);
@@ -34,6 +35,30 @@ impl World for Sim {
         for (port, host) in (0..).zip(hosts) {
             self.wire(host, switch.port(port));
         }
+    }
+
+    fn link(&mut self, link: LinkSpec) {
+        let profile = Profile {
+            delay: Delay::constant(link.delay),
+            loss: match link.loss_percent {
+                0 => Loss::None,
+                percent => Loss::Random { share: f64::from(percent) / 100.0 },
+            },
+            rate: link.rate_megabits.map_or(Rate::Unlimited, |megabits| {
+                Rate::Fixed(Bitrate::from_bits_per_second(u64::from(megabits) * 1_000_000))
+            }),
+            ..Profile::default()
+        };
+        let config = NetemConfig {
+            a_to_b: profile.clone(),
+            b_to_a: profile,
+            seed: link.seed,
+            ..NetemConfig::default()
+        };
+        let [a, b] = [0, 1].map(|number| host(self, number));
+        let netem = self.engine("netem", Netem::new(&config).unwrap());
+        self.wire(a, netem.port(0));
+        self.wire(b, netem.port(1));
     }
 
     fn ping(&mut self, from: usize, to: usize) -> Option<Duration> {

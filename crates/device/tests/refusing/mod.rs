@@ -25,6 +25,7 @@ os.execv(sys.argv[4], sys.argv[4:])
 ";
 
 /// What is refused.
+#[expect(dead_code, reason = "each test binary uses one")]
 pub(crate) enum Refused {
     /// write(2) of so many bytes.
     Whole(RangeInclusive<usize>),

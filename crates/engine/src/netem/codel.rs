@@ -168,3 +168,74 @@ fn mark(packet: Option<Handle>, law: Law, store: &mut Store) -> bool {
     slot.marked |= slot.ecn;
     slot.ecn
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netem::Limits;
+    use adit_packet::{PacketBuf, Pool, PoolConfig};
+    use core::time::Duration;
+
+    const MS: u64 = 1_000_000;
+
+    /// Packets that have waited for ever, one taken a millisecond: when one was dropped or marked.
+    fn drops(ecn: bool) -> Vec<u64> {
+        let law = Law::new(CoDel::default(), ecn);
+        let mut pool = Pool::new(PoolConfig::default());
+        let mut store = Store::new(Limits::default());
+        let (mut list, mut state) = (List::default(), State::default());
+        for _ in 0..2000 {
+            let packet = store.put(PacketBuf::new(0, 0), &mut pool).unwrap();
+            let slot = store.slot_mut(packet);
+            (slot.wire_len, slot.ecn) = (1000, ecn);
+            state.note(1000);
+            list.push(packet, &mut store);
+        }
+        let mut times = Vec::new();
+        for now in 1000..2000 {
+            let mut dropped = Vec::new();
+            let packet = state.dequeue(now * MS, law, &mut list, &mut store, &mut dropped);
+            let marked = packet.is_some_and(|packet| store.slot(packet).marked);
+            assert!(dropped.len() <= 1 && (dropped.is_empty() || !marked));
+            if !dropped.is_empty() || marked {
+                times.push(now - 1000);
+            }
+        }
+        times
+    }
+
+    /// The law: after an interval above the target the first drop, then each an interval divided by
+    /// the root of their number after the one before.
+    #[test]
+    fn drops_come_sooner_and_sooner() {
+        let times = drops(false);
+        let mut expected = 100.0;
+        for (count, &time) in (1_u32..).zip(&times).take(15) {
+            let late = f64::from(u32::try_from(time).unwrap()) - expected;
+            assert!((0.0..=1.0).contains(&late), "{count}: {time}, not {expected}");
+            expected += 100.0 / f64::from(count).sqrt();
+        }
+        assert!(times.len() > 15);
+        assert_eq!(drops(true), times, "marks come when drops would");
+    }
+
+    #[test]
+    fn a_short_queue_and_a_single_packet_are_left_alone() {
+        let law = Law::new(CoDel { target: Duration::from_millis(5), ..CoDel::default() }, false);
+        let mut pool = Pool::new(PoolConfig::default());
+        let mut store = Store::new(Limits::default());
+        let (mut list, mut state) = (List::default(), State::default());
+        for now in (0..1000).map(|now| now * MS) {
+            // Each waits an hour, but there is never more than one.
+            let packet = store.put(PacketBuf::new(0, 0), &mut pool).unwrap();
+            store.slot_mut(packet).wire_len = 1000;
+            state.note(1000);
+            list.push(packet, &mut store);
+            let mut dropped = Vec::new();
+            let now = now + 3600 * 1000 * MS;
+            assert_eq!(state.dequeue(now, law, &mut list, &mut store, &mut dropped), Some(packet));
+            assert!(dropped.is_empty());
+        }
+        assert_eq!(state.dequeue(0, law, &mut list, &mut store, &mut Vec::new()), None);
+    }
+}

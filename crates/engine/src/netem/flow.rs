@@ -62,3 +62,80 @@ pub(super) const fn mix(value: u64) -> u64 {
     let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ value >> 31
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit_packet::{Ipv4Header, Ipv6Header, ip_protocol};
+    use std::vec;
+    use std::vec::Vec;
+
+    /// A UDP packet of `version` between two hosts, from a port.
+    fn udp(version: u8, host: u8, port: u16) -> PacketBuf {
+        let ports = [port.to_be_bytes(), [0, 9], [0, 8], [0, 0]].concat();
+        let header = if version == 4 {
+            let header = Ipv4Header {
+                tos: 0,
+                total_len: 28,
+                id: port,
+                dont_fragment: true,
+                fragment: None,
+                ttl: 64,
+                protocol: ip_protocol::UDP,
+                source: [192, 0, 2, host].into(),
+                destination: [192, 0, 2, 200].into(),
+            };
+            header.to_bytes().to_vec()
+        } else {
+            let header = Ipv6Header {
+                class: 0,
+                flow_label: 0,
+                payload_len: 8,
+                next_header: ip_protocol::UDP,
+                hop_limit: 64,
+                source: [0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()].into(),
+                destination: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 200].into(),
+            };
+            header.to_bytes().to_vec()
+        };
+        let mut packet = PacketBuf::new(0, 100);
+        packet.extend(&[header, ports].concat()).unwrap();
+        packet
+    }
+
+    #[test]
+    fn flows_are_spread_evenly_and_stay_where_they_are() {
+        let hasher = Hasher::new(Seed::new(1));
+        for version in [4, 6] {
+            let mut buckets = vec![0_u32; 16];
+            for port in 0..16_000 {
+                let hash = hasher.hash(&udp(version, 1, port), Layer::Packet);
+                assert_eq!(hash, hasher.hash(&udp(version, 1, port), Layer::Packet));
+                buckets[usize::try_from(hash >> 28).unwrap()] += 1;
+            }
+            // Five standard deviations around 1000.
+            assert!(buckets.iter().all(|count| (847..1153).contains(count)), "{buckets:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_versions_and_keys_differ() {
+        let hasher = Hasher::new(Seed::new(1));
+        let frame = |last| {
+            let mut frame = PacketBuf::new(0, 100);
+            frame.extend(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, last, 8, 6]).unwrap();
+            frame
+        };
+        let hashes: Vec<u32> = [udp(4, 1, 7), udp(4, 2, 7), udp(6, 1, 7), udp(6, 2, 7)]
+            .iter()
+            .map(|packet| hasher.hash(packet, Layer::Packet))
+            .chain([1, 2].map(|last| hasher.hash(&frame(last), Layer::Frame)))
+            .chain([Hasher::new(Seed::new(2)).hash(&udp(4, 1, 7), Layer::Packet)])
+            .collect();
+        for (index, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[index + 1..].contains(hash), "{hashes:?}");
+        }
+        // What is too short for an address has a hash as well.
+        let _ = hasher.hash(&PacketBuf::new(0, 0), Layer::Frame);
+    }
+}

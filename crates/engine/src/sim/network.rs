@@ -115,8 +115,9 @@ impl Network {
     /// The next packet that arrives from a port, and the end where it does.
     pub(super) fn next_arrival(&mut self, at: usize) -> Option<(End, PacketBuf)> {
         loop {
-            let before = self.out.counts().clone();
             let port = self.ports.get_mut(at)?;
+            port.next_timeout().filter(|&due| due <= self.now)?;
+            let before = self.out.counts().clone();
             let (from, to) = (port.end, port.peer);
             let arrived = port.next_arrival(self.now, &mut self.out);
             self.note_losses(Some(at), from, &before);

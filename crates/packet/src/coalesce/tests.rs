@@ -1,4 +1,5 @@
 use super::*;
+use crate::Ipv4;
 use crate::segment::tests::{Shape, any_shape, cut};
 use crate::{Fragment, Ipv4Header, Tcp};
 use proptest::prelude::*;

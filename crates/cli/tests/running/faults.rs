@@ -1,0 +1,163 @@
+//! What happens when something goes: one event, no spin, the rest goes on, and nothing is left.
+
+use crate::program::{Program, address, debris, eventually, hosts, reaches, try_run};
+use crate::support::{ADIT, adit, adit_json, run};
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+#[test]
+fn kill_at_any_time_and_start_again() {
+    hosts(&["na", "nb"]);
+    let line =
+        "switch --name lab --port tap:a,netns=na --port tap:b,netns=nb --mirror /run/x.pcapng";
+    for round in 0..20u64 {
+        let mut child =
+            Command::new(ADIT).args(line.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(round * 3));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for host in ["na", "nb"] {
+            eventually("its devices went with it", || {
+                run(&format!("ip -n {host} -br link show type tun")).is_empty()
+            });
+        }
+        assert!(debris().iter().all(|name| name.starts_with("lab.")), "{:?}", debris());
+    }
+    let mut program = Program::start(line);
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    assert!(reaches("na", "192.0.2.2"));
+    assert_eq!(debris(), ["lab.lock", "lab.sock"]);
+    program.signal("TERM");
+    assert!(program.wait().success());
+    assert_eq!(debris(), [""; 0]);
+}
+
+#[test]
+fn a_persistent_tap_comes_back_after_a_kill() {
+    hosts(&[]);
+    run(&format!("{ADIT} dev add keep0 --mode tap --up"));
+    let first = Program::start("switch --port tap:keep0 --port tap:b");
+    drop(first);
+    let _second = Program::start("switch --port tap:keep0 --port tap:b");
+    assert_eq!(adit_json("switch show keep0")[0]["state"], "forwarding");
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    hosts(&[]);
+    let (ok, _) = try_run(&format!("{ADIT} switch --port tap:a --port dev:nosuch"));
+    assert!(!ok);
+    assert_eq!(run("ip -br link show type tun"), "");
+    assert_eq!(debris(), [""; 0]);
+}
+
+#[test]
+fn a_deleted_device_is_one_event_and_the_rest_goes_on() {
+    hosts(&["na", "nb", "nc"]);
+    let mut program =
+        Program::start("switch --port tap:a,netns=na --port tap:b,netns=nb --port tap:c,netns=nc");
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    run("ip -n nc link del dev c");
+    let gone = program.wait_for("port-gone");
+    assert_eq!(gone["port"], "tap:c");
+    assert!(reaches("na", "192.0.2.2"));
+    let port = &adit_json("switch show c")[0];
+    assert_eq!((&port["state"], port["reason"].is_string()), (&"gone".into(), true));
+    // It can be had again.
+    adit("switch port add tap:c,netns=nc");
+    assert_eq!(adit_json("switch show c")[0]["state"], "forwarding");
+    assert_eq!(program.count("port-gone"), 1);
+}
+
+#[test]
+fn a_link_that_goes_down_and_up_is_told() {
+    hosts(&["na", "nb"]);
+    let mut program = Program::start("switch --port tap:a,netns=na --port tap:b,netns=nb");
+    run("ip -n nb link set dev b down");
+    assert_eq!(program.wait_for("port-down")["port"], "tap:b");
+    assert_eq!(adit_json("switch show b")[0]["state"], "down");
+    run("ip -n nb link set dev b up");
+    assert_eq!(program.wait_for("port-up")["port"], "tap:b");
+}
+
+#[test]
+fn a_full_disk_ends_the_mirror_alone() {
+    hosts(&["na", "nb"]);
+    fs::create_dir("/run/small").unwrap();
+    run("mount -t tmpfs -o size=64k none /run/small");
+    let mut program = Program::start(
+        "switch --port tap:a,netns=na --port tap:b,netns=nb --mirror /run/small/x.pcapng",
+    );
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    try_run("ip netns exec na ping -q -c 200 -i 0.005 -s 1400 192.0.2.2");
+    let ended = program.wait_for("mirror-ended");
+    assert!(ended["reason"].as_str().unwrap().contains("No space"), "{ended}");
+    assert!(reaches("na", "192.0.2.2"));
+    assert_eq!(adit_json("switch show")["mirrors"], serde_json::json!([]));
+    // Whole up to its last frame.
+    let (ok, text) = try_run("tshark -n -r /run/small/x.pcapng");
+    assert!(ok && text.lines().count() > 10, "{text}");
+    assert_eq!(program.count("mirror-ended"), 1);
+}
+
+#[test]
+fn a_loop_is_broken_and_told() {
+    hosts(&[]);
+    // Two ports of the switch on one bridge of the kernel, which knows no better.
+    run("ip link add br0 type bridge stp_state 0");
+    run("ip link set dev br0 up");
+    let mut program = Program::start("switch --port tap:a --port tap:b");
+    run("ip link set dev a master br0");
+    run("ip link set dev b master br0");
+    // Addresses that move may be told of first.
+    while !program.wait_for("news")["message"].as_str().unwrap().contains("blocked") {}
+    eventually("one of them is blocked", || {
+        let show = adit_json("switch show");
+        (0..2).any(|at| show["ports"][at]["state"] == "blocked")
+    });
+}
+
+#[test]
+fn clients_that_sleep_hold_nothing_up() {
+    hosts(&["na", "nb"]);
+    let _program = Program::start("switch --port tap:a,netns=na --port tap:b,netns=nb");
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    let connect = || std::os::unix::net::UnixStream::connect("/run/adit/switch.sock").unwrap();
+    let _sleepers: Vec<_> = (0..12).map(|_| connect()).collect();
+    assert!(reaches("na", "192.0.2.2"));
+    assert!(adit("switch show").contains("tap:a"));
+}
+
+#[test]
+fn a_storm_of_signals_ends_nothing_but_the_last_one_does() {
+    hosts(&[]);
+    let mut program = Program::start("switch --port tap:a --port tap:b");
+    for _ in 0..50 {
+        program.signal("HUP");
+        program.signal("USR1");
+    }
+    program.wait_for("reloaded");
+    assert!(adit("switch show").contains("tap:a"));
+    program.signal("TERM");
+    assert!(program.wait().success());
+}
+
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_a_foreign_user_is_refused() {
+    hosts(&[]);
+    let _program = Program::start("switch --port tap:a --port tap:b");
+    // Even if somebody opened the socket to all.
+    run("chmod 0666 /run/adit/switch.sock");
+    let as_nobody = format!(
+        "setpriv --reuid=65534 --regid=65534 --clear-groups {ADIT} switch show --name switch"
+    );
+    let (ok, text) = try_run(&as_nobody);
+    assert!(!ok && text.contains("may ask"), "{text}");
+    assert!(adit("switch show").contains("tap:a"));
+}

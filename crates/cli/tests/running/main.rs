@@ -1,0 +1,14 @@
+//! Programs that run (`adit switch`, `adit netem`), in namespaces of their own, used as users do.
+//!
+//! Needs a user namespace: `unshare -Urnm --` before the test binary, as `./check` does.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod check;
+mod faults;
+mod netem;
+mod program;
+mod reload;
+#[path = "../cli/support.rs"]
+#[allow(dead_code, reason = "the other test binary uses the rest")]
+mod support;
+mod switch;

@@ -1,0 +1,128 @@
+//! `adit netem` and those who ask it.
+
+use crate::program::{Program, address, fastest, hosts, reaches, validate};
+use crate::support::{ADIT, adit, adit_json, refused, run};
+use serde_json::json;
+use std::process::Command;
+
+fn link(options: &str) -> Program {
+    hosts(&["na", "nb"]);
+    let line = format!("netem --port tap:a,netns=na --port tap:b,netns=nb {options}");
+    let program = Program::start(&line);
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    program
+}
+
+#[test]
+fn a_link_is_changed_while_it_runs_and_tells_what_happened() {
+    let mut program = link("--delay 20ms --jitter 2ms --rate 100mbit --seed 7");
+    assert!(reaches("na", "192.0.2.2"));
+    let before = fastest("na", "192.0.2.2");
+    assert!(before >= 36.0, "{before} ms");
+    let told = adit("netem set --delay 80ms --jitter 0ms");
+    assert!(told.contains("a to b: delay=80ms rate=100mbit"), "{told}");
+    let after = fastest("na", "192.0.2.2");
+    assert!(after >= 160.0, "{after} ms");
+    // One way only.
+    adit("netem set --delay 0ms --b-to-a delay=50ms");
+    let one_way = fastest("na", "192.0.2.2");
+    assert!((50.0..160.0).contains(&one_way), "{one_way} ms");
+    let shown = adit_json("netem show");
+    assert_eq!(shown["asked"]["b_to_a"], json!({"delay": "50ms", "rate": "100mbit"}));
+    assert_eq!(shown["seed"], 7);
+    let outputs = [
+        ("netem-show", shown.to_string()),
+        ("running", adit("-j netem list")),
+        ("done", adit("-j netem set --loss 1%")),
+    ];
+    validate(&outputs);
+    program.signal("INT");
+    let report = program.wait_for("report");
+    assert!(program.wait().success());
+    validate(&[("events", report.to_string())]);
+    let a_to_b = &report["link"]["a_to_b"];
+    assert!(a_to_b["counts"]["delivered"].as_u64().unwrap() >= 16, "{a_to_b}");
+    assert!(a_to_b["delay"]["max_ms"].as_f64().unwrap() >= 80.0, "{a_to_b}");
+    assert_eq!(run("ip -n na -br link show type tun"), "", "the devices went with it");
+}
+
+#[test]
+fn the_report_for_people_has_what_was_asked_and_what_happened() {
+    hosts(&["na", "nb"]);
+    let words = "netem --port tap:a,netns=na --port tap:b,netns=nb --loss 50% --seed 3";
+    let child =
+        Command::new(ADIT).args(words.split(' ')).stdout(std::process::Stdio::piped()).spawn();
+    let child = child.unwrap();
+    let up = |netns: &str, device: &str| {
+        crate::program::eventually("the device is there", || {
+            crate::program::try_run(&format!("ip -n {netns} link show dev {device}")).0
+        });
+    };
+    up("na", "a");
+    up("nb", "b");
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    crate::program::try_run("ip netns exec na ping -q -c 60 -i 0.01 -W 1 192.0.2.2");
+    run(&format!("kill -TERM {}", child.id()));
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert!(text.contains("50 % lost") && text.contains("with 99.9 % confidence"), "{text}");
+    assert!(text.contains("tap:a to tap:b") && text.contains("tap:b to tap:a"), "{text}");
+}
+
+#[test]
+fn a_port_of_a_switch_may_have_a_link() {
+    hosts(&["na", "nb"]);
+    std::fs::write("/run/far.toml", "[a-to-b]\ndelay = '30ms'\n[b-to-a]\ndelay = '20ms'\n")
+        .unwrap();
+    let _program =
+        Program::start("switch --port tap:a,netns=na,netem=/run/far.toml --port tap:b,netns=nb");
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    assert!(reaches("na", "192.0.2.2"));
+    assert!(fastest("na", "192.0.2.2") >= 50.0);
+    adit("switch set a netem=delay=60ms");
+    assert!(fastest("na", "192.0.2.2") >= 120.0);
+    let port = &adit_json("switch show a")[0];
+    assert_eq!(port["netem"]["a_to_b"], json!({"delay": "60ms"}));
+    adit("switch set a netem=none");
+    assert_eq!(adit_json("switch show a")[0].get("netem"), None);
+}
+
+#[test]
+fn a_link_is_drawn_before_it_is_used() {
+    hosts(&[]);
+    let text = adit("netem preview --delay 20ms --jitter 5ms --svg /run/link.svg");
+    assert!(text.contains("each way: delay 20 ms"), "{text}");
+    assert!(std::fs::read_to_string("/run/link.svg").unwrap().starts_with("<svg"));
+    let json = adit("-j netem preview --preset lte");
+    validate(&[("netem-preview", json)]);
+}
+
+#[test]
+fn mistakes_are_told_with_the_option_and_make_no_device() {
+    hosts(&[]);
+    for (line, part) in [
+        ("netem --port tap:a", "two ports, not 1"),
+        ("netem --port tap:a --port tap:b --delay 20", "20ms"),
+        ("netem --port tap:a --port tap:b --loss 1", "1%"),
+        ("netem --port tap:a --port tap:b --a-to-b dealy=20ms", "`delay`"),
+        ("netem --port tap:a --port tap:b --preset ltte", "`lte`"),
+        ("netem --port tap:a --port tap:b --profile /nosuch.toml", "/nosuch.toml"),
+        ("netem --port tap:a,vlan=5 --port tap:b", "vlan"),
+        ("netem --port tap:a --port tun:b", "packets"),
+        ("netem set", "say what to change"),
+        ("switch", "give --port"),
+        ("switch --port tap:a,vlan=0", "from 1 to 4094"),
+        ("switch --port tap:a --port tap:a", "two ports"),
+        ("switch --port tap:a --ageing 5", "5ms"),
+        ("switch --port tap:a --mirror x,ports=b", "names no port"),
+    ] {
+        let (exit, errors) = refused(line);
+        assert!(exit == 2 || (exit == 4 && line.contains("/nosuch")), "{line}: {exit}: {errors}");
+        assert!(errors.contains(part), "{line}: {errors}");
+    }
+    assert_eq!(run("ip -br link show type tun"), "");
+}

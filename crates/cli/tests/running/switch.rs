@@ -1,0 +1,202 @@
+//! `adit switch` and those who ask it.
+
+use crate::program::{Program, address, debris, eventually, hosts, is_cut_off, reaches, validate};
+use crate::support::{adit, adit_json, parse, refused, run};
+use serde_json::json;
+
+/// A switch with two hosts that reach each other.
+fn bridge(more: &str) -> Program {
+    hosts(&["na", "nb"]);
+    let line = format!("switch --port tap:a,netns=na --port tap:b,netns=nb {more}");
+    let program = Program::start(&line);
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    program
+}
+
+#[test]
+fn two_taps_and_no_flags_are_a_bridge() {
+    let mut program = bridge("");
+    assert!(reaches("na", "192.0.2.2"));
+    assert_eq!(debris(), ["switch.lock", "switch.sock"]);
+    assert_eq!(adit("switch stop"), "'switch' stopped\n");
+    assert!(program.wait().success());
+    assert_eq!(debris(), [""; 0]);
+    assert_eq!(run("ip -n na -br link show type tun"), "", "the devices went with it");
+}
+
+#[test]
+fn a_switch_is_asked_and_changed_while_it_runs() {
+    let _program = bridge("--name lab");
+    assert!(reaches("na", "192.0.2.2"));
+    let show = adit_json("switch show");
+    assert_eq!((&show["name"], &show["fdb_entries"]), (&json!("lab"), &json!(2)));
+    assert_eq!(show["ports"][0]["state"], "forwarding");
+    assert!(show["ports"][0]["ingress"]["frames"].as_u64().unwrap() > 0);
+    let fdb = adit_json("switch fdb --name lab");
+    assert_eq!((&fdb[0]["kind"], fdb.as_array().unwrap().len()), (&json!("dynamic"), 2));
+
+    // A third host, in a VLAN of its own at first.
+    run("ip netns add nc");
+    assert_eq!(adit("switch port add tap:c,netns=nc,vlan=20"), "tap:c added\n");
+    address("nc", "c", "192.0.2.3/24");
+    assert!(is_cut_off("na", "192.0.2.3"));
+    assert_eq!(adit_json("switch show c")[0]["vlan"], json!({"mode": "access", "vlan": 20}));
+    adit("switch set c vlan=any");
+    assert!(reaches("na", "192.0.2.3"));
+    adit("switch set tap:c isolated guard-ip=192.0.2.3");
+    let port = &adit_json("switch show tap:c")[0];
+    assert_eq!((&port["isolated"], &port["guard"]["ip"]), (&json!(true), &json!(["192.0.2.3/32"])));
+    assert_eq!(adit("switch port del c"), "tap:c removed\n");
+    assert!(is_cut_off("na", "192.0.2.3"));
+
+    adit("switch set ageing=60s moves-per-second=9");
+    let show = adit_json("switch show");
+    assert_eq!((&show["ageing_s"], &show["moves_per_second"]), (&json!(60.0), &json!(9)));
+    adit("switch fdb add 02:00:00:00:00:77 a --vlan 7");
+    let fdb = adit_json("switch fdb");
+    let entry = fdb.as_array().unwrap().iter().find(|e| e["mac"] == "02:00:00:00:00:77").unwrap();
+    assert_eq!(
+        *entry,
+        json!({"mac": "02:00:00:00:00:77", "vlan": 7, "port": "tap:a", "kind": "static"})
+    );
+    adit("switch fdb del 02:00:00:00:00:77 --vlan 7");
+    assert!(adit("switch fdb flush --port a").contains("addresses removed"));
+    assert!(adit("switch list").contains("lab"));
+}
+
+#[test]
+fn what_is_told_is_valid_by_its_schema() {
+    let mut program = bridge("--mirror /run/all.pcapng,truncate=64");
+    assert!(reaches("na", "192.0.2.2"));
+    let mut outputs = vec![
+        ("switch-show", adit("-j switch show")),
+        ("switch-show-port", adit("-j switch show a")),
+        ("switch-fdb", adit("-j switch fdb")),
+        ("running", adit("-j switch list")),
+        ("done", adit("-j switch set a trunk=10+20-29 native=1")),
+        ("switch-show-port", adit("-j switch show a")),
+        ("done", adit("-j switch set a tunnel=5 guard-arp storm-broadcast=5 group=3")),
+        ("done", adit("-j switch set b netem=delay=1ms+loss=1%")),
+        ("switch-show", adit("-j switch show")),
+        ("done", adit("-j switch port add tap:c")),
+        ("done", adit("-j switch port del c")),
+        ("done", adit("-j switch reload")),
+        ("error", refused("-j switch set a vlan=5000").1),
+        ("error", refused("-j switch port add tap:d,vlna=5").1),
+    ];
+    run("ip -n nb link del dev b");
+    program.wait_for("port-gone");
+    outputs.push(("done", adit("-j switch stop")));
+    assert!(program.wait().success());
+    program.count("");
+    outputs.extend(program.seen.iter().map(|event| ("events", event.to_string())));
+    assert!(outputs.len() > 18);
+    validate(&outputs);
+}
+
+#[test]
+fn mistakes_are_told_and_change_nothing() {
+    let _program = bridge("");
+    let before = adit_json("switch show")["ports"].clone();
+    for (line, status, part) in [
+        ("switch set a vlan=5000", 2, "from 1 to 4094"),
+        ("switch set a vlna=5", 2, "`vlan`"),
+        ("switch set nosuch vlan=5", 4, "tap:a, tap:b"),
+        ("switch set ageing=5", 2, "5ms"),
+        ("switch set fdb-limit=7", 2, "cannot be changed"),
+        ("switch port add tap:a", 5, "already"),
+        ("switch port add tpa:c", 2, "tap:NAME"),
+        ("switch port add dev:nosuch", 4, "nosuch"),
+        ("switch port del nosuch", 4, "nosuch"),
+        ("switch fdb add 01:00:5e:00:00:01 a", 7, "group"),
+        ("switch fdb del 02:00:00:00:00:77", 4, "not in the table"),
+        ("switch show --name nosuch", 4, "nosuch"),
+        ("netem show --name switch", 5, "is a switch"),
+        ("netem show", 4, "no netem"),
+    ] {
+        let (exit, errors) = refused(line);
+        assert_eq!(exit, status, "{line}: {errors}");
+        assert!(errors.contains(part), "{line}: {errors}");
+    }
+    let after = adit_json("switch show")["ports"].clone();
+    for at in 0..2 {
+        for key in ["name", "port", "state", "vlan", "guard", "storm", "isolated"] {
+            assert_eq!(before[at][key], after[at][key], "{key}");
+        }
+    }
+}
+
+#[test]
+fn vlans_keep_hosts_apart() {
+    hosts(&["na", "nb", "nc"]);
+    let _program = Program::start(
+        "switch --port tap:a,netns=na,vlan=10 --port tap:b,netns=nb,vlan=20 \
+         --port tap:c,netns=nc,trunk=20+30,native=10",
+    );
+    for (number, name) in ["a", "b", "c"].iter().enumerate() {
+        address(&format!("n{name}"), name, &format!("192.0.2.{}/24", number + 1));
+    }
+    assert!(reaches("na", "192.0.2.3"), "untagged on the trunk is VLAN 10");
+    assert!(is_cut_off("na", "192.0.2.2"));
+}
+
+#[test]
+fn a_second_one_of_a_name_is_refused_and_names_the_first() {
+    let program = bridge("--name lab");
+    let (exit, errors) = refused("switch --port tap:x --name lab");
+    assert_eq!(exit, 5, "{errors}");
+    assert!(errors.contains(&program.pid().to_string()), "{errors}");
+    assert_eq!(run("ip -br link show type tun"), "", "it made no device");
+    // Without a name each gets one of its own.
+    let mut one = Program::start("switch --port tap:x");
+    let mut two = Program::start("switch --port tap:y");
+    assert_eq!(one.seen[0]["name"], "switch");
+    assert_eq!(two.seen[0]["name"], "switch-2");
+    let (exit, errors) = refused("switch show");
+    assert!(exit == 2 && errors.contains("lab, switch, switch-2"), "{errors}");
+    adit("switch stop --name switch");
+    adit("switch stop --name switch-2");
+    assert!(one.wait().success() && two.wait().success());
+    assert!(adit("switch show").contains("lab"), "the only one is meant");
+}
+
+#[test]
+fn a_mirror_is_a_recording() {
+    let mut program =
+        bridge("--mirror /run/arp.pcapng,ports=a,direction=ingress,ether-type=0x0806");
+    run("ip netns exec na ping -c 1 -W 5 192.0.2.2");
+    eventually("the frames are counted", || {
+        adit_json("switch show")["mirrors"][0]["frames"].as_u64().unwrap() > 0
+    });
+    adit("switch stop");
+    assert!(program.wait().success());
+    let frames = run("tshark -n -r /run/arp.pcapng");
+    assert!(frames.contains("Who has 192.0.2.2"), "{frames}");
+    assert!(frames.lines().all(|line| line.contains(" ARP ")), "{frames}");
+}
+
+#[test]
+fn what_would_be_done_is_told_and_not_done() {
+    hosts(&[]);
+    let told = adit("--dry-run switch --port tap:a,vlan=10 --port tap:b --mirror /run/x.pcapng");
+    assert!(told.contains("open tap:a\n") && told.contains("vlan 10\n"), "{told}");
+    let told = adit("--dry-run netem --port tap:a --port tap:b --delay 20ms");
+    assert!(told.contains("a to b: delay=20ms"), "{told}");
+    assert_eq!(run("ip -br link show type tun"), "");
+    assert!(!std::path::Path::new("/run/x.pcapng").exists());
+    assert_eq!(debris(), [""; 0]);
+}
+
+#[test]
+fn anybody_can_ask_with_curl() {
+    use std::io::{Read, Write};
+    let _program = bridge("");
+    let mut stream = std::os::unix::net::UnixStream::connect("/run/adit/switch.sock").unwrap();
+    stream.write_all(b"GET /ports/a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    let body = parse(text.split("\r\n\r\n").nth(1).unwrap());
+    assert_eq!(body[0]["name"], "tap:a");
+}
