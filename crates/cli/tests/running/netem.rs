@@ -116,6 +116,8 @@ fn a_reload_changes_a_link_and_brings_a_port_back() {
     assert_eq!(program.wait_for("port-gone")["port"], "tap:b");
     assert_eq!(adit("netem reload"), "tap:b opened\n");
     address("nb", "b", "192.0.2.2/24");
+    // The new device has another hardware address.
+    run("ip -n na neighbour flush dev a");
     assert!(reaches("na", "192.0.2.2"));
 }
 
