@@ -2,11 +2,12 @@
 
 use super::value::{Kind, boolean, integer, mac, one_of, parsed, text};
 use super::{Problems, Source, Table, Value, Wrong};
+use crate::config::lab::{MirrorTo, WantedFilter, WantedMirror};
 use crate::config::profile::{self, Profiles};
 use crate::run::{PortKind, PortSpec};
 use adit_engine::switch::{
-    GroupId, GuardConfig, IpPrefix, PortConfig, StormConfig, StormRate, TagKind, Trunk, VlanId,
-    VlanMode, VlanSet,
+    FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
+    StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
 };
 use std::path::PathBuf;
 
@@ -125,6 +126,17 @@ impl WantedPort {
         }
     }
 
+    /// The mirror that the port itself asks for.
+    pub(crate) fn own_mirror(&self) -> Option<WantedMirror> {
+        Some(WantedMirror {
+            to: MirrorTo::File(self.mirror.clone()?),
+            ports: vec![self.name.clone()],
+            direction: MirrorDirection::Both,
+            filter: WantedFilter::Match(FrameMatch::default()),
+            truncate: None,
+        })
+    }
+
     /// Changes what may be changed while it runs by the keys of `table`.
     pub(crate) fn change(&mut self, table: &mut Table<'_>) {
         let mut rest = Rest::read(table, self.config.clone());
@@ -134,7 +146,9 @@ impl WantedPort {
             Some(Netem::Profiles(profiles)) => self.netem = Some(*profiles),
             None => {}
         }
-        if table.has("mirror") {
+        if table.value("mirror").is_some_and(|value| value.as_text() == Some("none")) {
+            self.mirror = None;
+        } else if table.has("mirror") {
             self.mirror = rest.mirror;
         }
         if table.has("name") {

@@ -14,6 +14,7 @@ use super::vxlan::VxlanPort;
 use adit::Netns;
 use adit::netlink::LinkInfo;
 use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketAddrUnix;
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -166,6 +167,15 @@ impl Port {
             Io::Messages(port) => port.write_fd(),
             _ => None,
         }
+    }
+
+    /// Whether nobody will read what is written, of a descriptor for writing alone: the one for reading
+    /// does not tell, and an error that is not heeded would be told for ever.
+    pub(super) fn has_lost_its_reader(&self) -> bool {
+        let Some(fd) = self.write_fd() else { return false };
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+        let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        polled.is_ok_and(|count| count > 0)
     }
 
     /// The place of the socket on which a guest sends datagrams, and the guest's address.

@@ -67,6 +67,8 @@ pub(super) struct Ready {
     pub(super) source: Source,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// An error or a hang-up, which stays until the descriptor is closed.
+    pub(super) failed: bool,
 }
 
 /// The descriptors that are waited for, level-triggered.
@@ -126,6 +128,7 @@ impl Reactor {
             source: Source::decode(data.u64()),
             readable: failed || flags.contains(EventFlags::IN),
             writable: failed || flags.contains(EventFlags::OUT),
+            failed,
         })
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Runner<E> {
     /// Ports that may have a deadline of their own.
     pub(super) timed: Vec<PortId>,
     /// Ports that have more, though no descriptor will say so.
-    pub(super) again: Vec<PortId>,
+    pub(super) again: VecDeque<PortId>,
     pub(super) reactor: Reactor,
     pub(super) events: VecDeque<Event>,
     pub(super) kit: Kit,
@@ -80,7 +80,7 @@ impl<E: Engine> Runner<E> {
             out: Outbox::new(pool),
             slots: Vec::new(),
             timed: Vec::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             reactor,
             events: VecDeque::new(),
             kit: Kit::new(),
@@ -125,6 +125,11 @@ impl<E: Engine> Runner<E> {
         &self.out
     }
 
+    /// Packets that the engine sent to a port or a peer that is not there.
+    pub(crate) fn astray(&self) -> u64 {
+        self.astray
+    }
+
     /// Makes `port` the engine's port `id`, from the next turn on.
     ///
     /// # Errors
@@ -166,7 +171,7 @@ impl<E: Engine> Runner<E> {
             return Err(error);
         }
         self.time(id);
-        self.again.push(id);
+        self.serve_later(id);
         // A sandbox may forbid netlink: then nobody is told that a link is down.
         let _ = self.follow_link(id, true);
         Ok(())
@@ -272,13 +277,14 @@ impl<E: Engine> Runner<E> {
             let poll = !self.again.is_empty();
             if !poll {
                 let at = self.next_timeout();
-                self.timer.set(at)?;
+                self.timer.set(at, self.now)?;
             }
             self.reactor.wait(poll)?;
-            self.now = clock::now();
             self.serve_again();
             for at in 0..self.reactor.len() {
                 let Some(ready) = self.reactor.ready(at) else { break };
+                // What came is stamped when its turn has come, not with those before it.
+                self.now = clock::now();
                 self.dispatch(ready);
             }
         }
@@ -294,6 +300,9 @@ impl<E: Engine> Runner<E> {
                 let slot = self.slots.get(usize::from(index)).and_then(Option::as_ref);
                 if slot.is_none_or(|slot| slot.number != number) {
                     return;
+                }
+                if ready.failed && slot.is_some_and(|slot| slot.port.has_lost_its_reader()) {
+                    return self.end(id, Gone::Closed);
                 }
                 if interest.writable {
                     self.flush_port(id);

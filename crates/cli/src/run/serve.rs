@@ -22,7 +22,8 @@ impl<E: Engine> Runner<E> {
     /// Serves the ports that had more than their share.
     pub(super) fn serve_again(&mut self) {
         for _ in 0..self.again.len() {
-            let Some(id) = self.again.pop() else { break };
+            let Some(id) = self.again.pop_front() else { break };
+            self.now = clock::now();
             self.serve(id);
         }
     }
@@ -65,7 +66,14 @@ impl<E: Engine> Runner<E> {
         self.flush();
         let slot = self.slots.get(usize::from(id.0)).and_then(Option::as_ref);
         if slot.is_some_and(|slot| slot.port.has_more()) {
-            self.again.push(id);
+            self.serve_later(id);
+        }
+    }
+
+    /// Serves a port in the next turn, whatever its descriptor says.
+    pub(super) fn serve_later(&mut self, id: PortId) {
+        if !self.again.contains(&id) {
+            self.again.push_back(id);
         }
     }
 

@@ -4,6 +4,9 @@
 //! that local port for all flows: a hash of the flow would spread them over the links of a fabric,
 //! but takes a socket for each source port, and a firewall or NAT between two sites wants one. What
 //! comes may have any source port; its address must be the remote's.
+//!
+//! Over IPv4, datagrams that are longer than the underlay's MTU go as fragments; over IPv6 they do not
+//! go (they count as too big): the underlay's MTU must be 70 bytes above that of the frames.
 
 use super::port::{Cx, PortCounters};
 
@@ -211,6 +214,9 @@ impl<E: Engine> Runner<E> {
         let mut bytes = std::mem::take(&mut self.kit.datagrams);
         let received = io.recv(&mut bytes);
         if let Ok((from, len, stride)) = received {
+            if len == 0 {
+                self.take_vxlan(place, from, None);
+            }
             for frame in frames(bytes.get(..len).unwrap_or_default(), stride) {
                 self.take_vxlan(place, from, frame);
             }

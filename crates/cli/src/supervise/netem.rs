@@ -1,6 +1,6 @@
 //! The program that runs a link between two ports.
 
-use super::{CONTROL, Event as Told, Panel, model, object_of};
+use super::{CONTROL, Event as Told, Panel, TICK, model, object_of};
 use crate::config::netem::{Plan, WantedLink};
 use crate::config::profile::{self, Profiles};
 use crate::config::{Problems, Source};
@@ -104,8 +104,10 @@ pub(crate) fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exi
     supervisor.panel.ready(names.collect());
     let now = runner.now();
     runner.engine_mut().start(now);
+    runner.set_alarm(Some(now + TICK));
     let result = runner.run(&mut supervisor);
     let shown = supervisor.show(&runner);
+    supervisor.panel.flush();
     supervisor.panel.finish();
     result.map_err(|error| Error::io("run", "the loop", &error))?;
     if output.json {
@@ -326,6 +328,10 @@ impl Handler<Netem> for Supervisor {
                     self.panel.server = Some(server);
                 }
             }
+            Event::Alarm => {
+                self.panel.flush();
+                runner.set_alarm(Some(runner.now() + TICK));
+            }
             Event::Signal(Signal::Hangup) => {
                 notify(Status::Reloading);
                 match self.reload(runner) {
@@ -335,9 +341,10 @@ impl Handler<Netem> for Supervisor {
                 notify(Status::Ready);
             }
             Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
-            Event::Signal(Signal::User1) => {
+            // With --json there is `adit netem show --json` for that.
+            Event::Signal(Signal::User1) if !self.panel.output.json => {
                 let shown = self.show(runner);
-                self.panel.output.note(text(&self.panel.output, &shown));
+                self.panel.write(&text(&self.panel.output, &shown));
             }
             _ => {}
         }

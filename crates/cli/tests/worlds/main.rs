@@ -38,6 +38,9 @@ trait World {
     /// A switch, and a host at each of its ports.
     fn switch(&mut self, ports: &[PortSpec]);
 
+    /// The same with two more ports, which a cable joins to a loop.
+    fn switch_with_loop(&mut self, ports: &[PortSpec]);
+
     /// A link, and a host at each end.
     fn link(&mut self, link: LinkSpec);
 
@@ -46,6 +49,12 @@ trait World {
 
     /// Moves bytes by TCP: what arrived, and how long it took from the first to the last of them.
     fn transfer(&mut self, from: usize, to: usize, bytes: &[u8]) -> (Vec<u8>, Duration);
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration);
+
+    /// How many frames have arrived at a host.
+    fn received(&mut self, host: usize) -> u64;
 
     /// Pings until there is an answer: a world may need a while to begin.
     fn wait_for(&mut self, from: usize, to: usize) -> Duration {
@@ -101,6 +110,19 @@ fn vlans_are_apart(world: &mut impl World) {
     }
 }
 
+fn a_loop_is_broken_within_a_second(world: &mut impl World) {
+    world.switch_with_loop(&[PortSpec::default(); 2]);
+    world.wait_for(0, 1);
+    world.pass(Duration::from_secs(1));
+    // Nobody has that address: the question for it is flooded.
+    let before = world.received(1);
+    assert_eq!(world.ping(0, 99), None);
+    world.pass(Duration::from_secs(1));
+    let flooded = world.received(1) - before;
+    assert!((1..50).contains(&flooded), "{flooded} frames");
+    world.wait_for(0, 1);
+}
+
 fn a_link_delays_as_asked(world: &mut impl World) {
     let delay = Duration::from_millis(20);
     world.link(LinkSpec { delay, ..LinkSpec::default() });
@@ -134,6 +156,7 @@ scenarios! {
     tcp_crosses_a_switch_unchanged,
     isolated_ports_do_not_see_each_other,
     vlans_are_apart,
+    a_loop_is_broken_within_a_second,
     a_link_delays_as_asked,
 }
 
