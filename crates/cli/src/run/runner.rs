@@ -4,6 +4,7 @@ use super::clock::{self, Timer};
 use super::links::Links;
 use super::netem::{self, PortNetem};
 use super::port::{Cx, Kit};
+use super::reach::Reach;
 use super::reactor::{Reactor, Ready, Source};
 use super::shared::SharedSlot;
 use super::signals::Signals;
@@ -33,6 +34,10 @@ pub(crate) struct Runner<E> {
     /// Packets of one destination on their way out.
     pub(super) batch: Batch,
     pub(super) now: Instant,
+    /// Ports of the engine that are joined to other ports of it.
+    joined: Vec<Option<PortId>>,
+    /// The sockets for peers.
+    pub(super) reach: Option<Reach>,
     /// Packets sent to a port or peer that is not attached.
     pub(super) astray: u64,
     /// Sockets that ports share, and listeners.
@@ -81,6 +86,8 @@ impl<E: Engine> Runner<E> {
             kit: Kit::new(),
             batch: Batch::new(),
             now: clock::now(),
+            joined: Vec::new(),
+            reach: None,
             astray: 0,
             shared: Vec::new(),
             paused: Vec::new(),
@@ -192,6 +199,30 @@ impl<E: Engine> Runner<E> {
         Some((&slot.port, &slot.counters))
     }
 
+    /// Joins two ports of the engine, as by a cable: what it sends to one comes from the other. Nothing
+    /// else can be attached to them.
+    pub(crate) fn join(&mut self, one: PortId, other: PortId) {
+        for (from, to) in [(one, other), (other, one)] {
+            let at = usize::from(from.0);
+            if self.joined.len() <= at {
+                self.joined.resize(at + 1, None);
+            }
+            self.joined[at] = Some(to);
+        }
+    }
+
+    #[inline]
+    fn joined_to(&self, port: PortId) -> Option<PortId> {
+        self.joined.get(usize::from(port.0)).copied().flatten()
+    }
+
+    /// Hands `self.batch` to the engine, as coming from a port.
+    fn hand_back(&mut self, from: PortId) {
+        for packet in self.batch.drain(..) {
+            self.engine.handle(self.now, Endpoint::Port(from), packet, &mut self.out);
+        }
+    }
+
     /// Tells with [`Event::Ready`] when a descriptor of the owner is ready, as long as it is. Close it
     /// only after [`Self::unwatch`].
     ///
@@ -232,6 +263,7 @@ impl<E: Engine> Runner<E> {
         loop {
             self.now = clock::now();
             self.run_due();
+            handler.turn(self);
             while let Some(event) = self.events.pop_front() {
                 if handler.event(self, event) == Flow::Stop {
                     return Ok(());
@@ -281,6 +313,7 @@ impl<E: Engine> Runner<E> {
             }
             Source::Shared(place, number) => self.serve_shared(place, number),
             Source::Links(place, number) => self.read_links(place, number),
+            Source::Peers(place, number) => self.serve_peers(place, number, ready),
             Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
         }
     }
@@ -328,7 +361,10 @@ impl<E: Engine> Runner<E> {
     pub(super) fn flush(&mut self) {
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
-                Endpoint::Port(id) => self.deliver(id),
+                Endpoint::Port(id) => match self.joined_to(id) {
+                    None => self.deliver(id),
+                    Some(other) => self.hand_back(other),
+                },
                 Endpoint::Udp(peer) => self.send_to_peer(peer),
             }
         }

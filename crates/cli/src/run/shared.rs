@@ -17,7 +17,7 @@ pub(super) enum Shared {
     Stream(StreamListener),
     /// Guests' datagrams come there.
     Datagram(DatagramSocket),
-    /// VXLAN, or the engine's own peers.
+    /// VXLAN.
     Udp(UdpSocket),
 }
 

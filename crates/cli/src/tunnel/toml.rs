@@ -14,21 +14,23 @@
 //! allowed_ips = ["192.0.2.2/32"]
 //! endpoint = "host.example:51820"
 //! keepalive = 25                           # seconds
+//! mode = "tap"                             # Ethernet frames, between two of adit; then no allowed_ips
 //! ```
 
 use super::conf::HookPolicy;
-use super::config::{Config, Hook, Hooks, Interface, Peer};
+use super::config::{Config, Hook, Hooks, Interface, Peer, Transport};
 use super::keys::Key;
 use super::secret::SecretSource;
 use super::values;
 use crate::config::value::{self, Kind};
 use crate::config::{Problems, Source, Table, Value, Wrong};
+use adit::Mode;
 use std::collections::BTreeSet;
 
 /// Reads a file; what is wrong goes to `problems`. Says besides whether a secret stands in it.
 pub(crate) fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config, bool) {
     let mut file = source.parse(problems);
-    let mut reader = Reader { hooks, has_secret: false };
+    let mut reader = Reader { hooks, has_secret: false, mode: None };
     let mut config = Config::default();
     if let Some(mut table) = file.table("interface") {
         config.interface = reader.interface(&mut table);
@@ -55,6 +57,8 @@ pub(crate) fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (
 struct Reader {
     hooks: HookPolicy,
     has_secret: bool,
+    /// That of the first peer.
+    mode: Option<Mode>,
 }
 
 impl Reader {
@@ -71,6 +75,8 @@ impl Reader {
             hooks: Hooks::default(),
             save_config: false,
             source: table.get("source", value::parsed("an IP address")),
+            listen_tcp: table.get("listen_tcp", value::integer(1..=u16::MAX)),
+            master: table.get("master", value::parsed("the name of a bridge")),
         }
     }
 
@@ -120,7 +126,31 @@ impl Reader {
         let allowed_ips = table.list("allowed_ips", by(values::network));
         let endpoint = table.get("endpoint", by(values::endpoint));
         let keepalive = table.get("keepalive", by(values::keepalive)).unwrap_or_default();
-        Some(Peer { preshared_key, allowed_ips, endpoint, keepalive, ..Peer::new(public_key?) })
+        let modes = [("tun", Mode::Tun), ("tap", Mode::Tap)];
+        let mode = table.get("mode", value::one_of(&modes)).unwrap_or(Mode::Tun);
+        if mode == Mode::Tap && !allowed_ips.is_empty() {
+            let help = "frames go where their addresses lead".to_owned();
+            table.wrong("allowed_ips", "a peer of mode tap has no allowed IPs", help);
+        }
+        if *self.mode.get_or_insert(mode) != mode {
+            let help = "make two tunnels".to_owned();
+            table.wrong("mode", "the peers of a tunnel are all of one mode", help);
+        }
+        let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+        let transport = table.get("transport", value::one_of(&transports)).unwrap_or_default();
+        if transport == Transport::Tcp && endpoint.is_none() {
+            let help = "who connects to us needs no transport".to_owned();
+            table.wrong("transport", "a peer that is reached by TCP has an endpoint", help);
+        }
+        Some(Peer {
+            transport,
+            mode,
+            preshared_key,
+            allowed_ips,
+            endpoint,
+            keepalive,
+            ..Peer::new(public_key?)
+        })
     }
 
     /// A secret that stands here or in a file of its own.

@@ -200,7 +200,7 @@ fn two_switches_are_joined_by_a_stream_and_end_with_it() {
     hosts(&["na", "nb"]);
     // As by ssh: standard input and output of one are those of the other.
     let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
-    let mut start = |socket: std::os::unix::net::UnixStream, port: &str| {
+    let start = |socket: std::os::unix::net::UnixStream, port: &str| {
         let fd = || std::os::fd::OwnedFd::from(socket.try_clone().unwrap());
         std::process::Command::new(crate::support::ADIT)
             .args(["switch", "--port", "stdio", "--port", port])
