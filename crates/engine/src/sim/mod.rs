@@ -21,7 +21,7 @@
 //! [so many](Sim::STEPS_AT_ONCE) a nanosecond passes: time always moves.
 //!
 //! Two laws are checked after every step, for each engine and for the network between them:
-//! *in + made = sent + discarded + held*, and no buffer of a pool is lost. A failure of whatever kind
+//! *in + made = sent + discarded + absorbed + held*, and no buffer of a pool is lost. A failure of whatever kind
 //! prints the last lines of the trace and the seed; [`for_each_seed`] adds the command that replays it.
 //!
 //! ```
