@@ -187,14 +187,14 @@ fn count(cx: &mut Cx<'_>, went: bool, len: usize) {
 
 /// A descriptor that does not wait as long as it is here; it may be shared with other programs (the
 /// standard streams are), who find it as it was.
-struct Handle {
+pub(super) struct Handle {
     fd: OwnedFd,
     flags: OFlags,
     is_socket: bool,
 }
 
 impl Handle {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let flags = fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
             fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
@@ -203,12 +203,18 @@ impl Handle {
         Ok(Self { fd, flags, is_socket })
     }
 
-    fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+    pub(super) fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         if self.is_socket {
             // Without a signal, whatever the program does with SIGPIPE.
             return rustix::net::send(&self.fd, bytes, rustix::net::SendFlags::NOSIGNAL);
         }
         rustix::io::write(&self.fd, bytes)
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

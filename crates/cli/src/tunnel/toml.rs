@@ -18,7 +18,7 @@
 //! ```
 
 use super::conf::HookPolicy;
-use super::config::{Config, Hook, Hooks, Interface, Peer};
+use super::config::{Config, Hook, Hooks, Interface, Peer, Transport};
 use super::keys::Key;
 use super::secret::SecretSource;
 use super::values;
@@ -75,6 +75,7 @@ impl Reader {
             hooks: Hooks::default(),
             save_config: false,
             source: table.get("source", value::parsed("an IP address")),
+            listen_tcp: table.get("listen_tcp", value::integer(1..=u16::MAX)),
             master: table.get("master", value::parsed("the name of a bridge")),
         }
     }
@@ -135,7 +136,14 @@ impl Reader {
             let help = "make two tunnels".to_owned();
             table.wrong("mode", "the peers of a tunnel are all of one mode", help);
         }
+        let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+        let transport = table.get("transport", value::one_of(&transports)).unwrap_or_default();
+        if transport == Transport::Tcp && endpoint.is_none() {
+            let help = "who connects to us needs no transport".to_owned();
+            table.wrong("transport", "a peer that is reached by TCP has an endpoint", help);
+        }
         Some(Peer {
+            transport,
             mode,
             preshared_key,
             allowed_ips,

@@ -8,6 +8,7 @@ mod files;
 mod frames;
 mod invite;
 mod peers;
+mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
