@@ -2,7 +2,7 @@
 
 use adit::netlink::IpPrefix;
 use adit::{IfName, Mode};
-use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -103,6 +103,12 @@ pub(crate) struct Peer {
     pub(crate) keepalive: u16,
     /// How it is reached.
     pub(crate) transport: Transport,
+    /// How fast packets to it, and from it, may be.
+    pub(crate) shape_out: Option<Shape>,
+    /// See `shape_out`.
+    pub(crate) shape_in: Option<Shape>,
+    /// Frames cross in VXLAN, to a peer that is not adit; the port is the engine's affair.
+    pub(crate) vxlan: Option<Vxlan>,
     /// IP packets or Ethernet frames; the peers of a tunnel have one and the same.
     pub(crate) mode: Mode,
 }
@@ -116,6 +122,9 @@ impl Peer {
             endpoint: None,
             keepalive: 0,
             transport: Transport::Udp,
+            shape_out: None,
+            shape_in: None,
+            vxlan: None,
             mode: Mode::Tun,
         }
     }

@@ -87,7 +87,7 @@ impl Daemon {
         runner.watch(&self.names, NAMES, readable)?;
         self.tell_clock(runner);
         for peer in &self.loaded.config.peers {
-            let mode = Site::mode_of(runner, &peer.public_key).ok_or(Errno::NOSPC)?;
+            let mode = Site::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
             let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
@@ -202,9 +202,11 @@ impl Daemon {
                 continue;
             }
             let before = runner.engine().tunnel.peer_config(&key);
+            let before_mode = before.as_ref().map(|before| before.mode);
             let before = before.filter(|_| !request.replace_peers);
             if let Some(peer) = state::changed(before, change) {
-                let mode = Site::mode_of(runner, &key).ok_or(Errno::NOSPC)?;
+                let mode = before_mode.or_else(|| Site::mode_of(runner, &key, None));
+                let mode = mode.ok_or(Errno::NOSPC)?;
                 let now = runner.now();
                 runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
             }
@@ -292,7 +294,7 @@ impl Daemon {
             let endpoint = current.as_ref().and_then(|config| config.endpoint);
             let known = state::known(peer);
             let endpoint = if has_moved { known.or(endpoint) } else { endpoint };
-            let Some(mode) = Site::mode_of(runner, &peer.public_key) else { continue };
+            let Some(mode) = Site::mode_of(runner, &peer.public_key, peer.vxlan) else { continue };
             let wanted = state::peer_config(peer, endpoint, mode);
             match &current {
                 Some(current) if *current == wanted => reloaded.unchanged += 1,

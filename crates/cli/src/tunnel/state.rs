@@ -169,6 +169,8 @@ pub(crate) fn dropped(drops: &adit_engine::tunnel::Drops) -> Vec<Dropped> {
 pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> PeerConfig {
     PeerConfig {
         mode,
+        shape_out: peer.shape_out,
+        shape_in: peer.shape_in,
         preshared_key: peer.preshared_key.clone(),
         endpoint,
         allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),

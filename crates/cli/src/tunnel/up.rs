@@ -17,7 +17,7 @@ use crate::control::{Claim, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
 use crate::run::{PeerOptions, PeerSockets, Port, Runner};
-use adit::{IfName, Link, Mode, Netns};
+use adit::{Device, IfName, Link, Mode, Netns};
 use adit_engine::tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use adit_packet::{Instant, Pool, PoolConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -208,26 +208,19 @@ impl Options {
         }
         let names = Names::new().map_err(|error| Error::io("make", "an eventfd", &error))?;
         let name = loaded.name.to_string();
-        let uapi = match UapiSocket::bind(&name) {
-            Ok(uapi) => Some(uapi),
-            Err(error) => {
-                output.note(format!("'wg' cannot be served: /run/wireguard/{name}.sock: {error}"));
-                None
-            }
-        };
+        let uapi = UapiSocket::bind(&name).inspect_err(|error| {
+            output.note(format!("'wg' cannot be served: /run/wireguard/{name}.sock: {error}"));
+        });
         let server = Server::bind(claim, "tunnel")?;
-        let pipe = self.pipe.open()?;
         // The device last: whatever failed before has changed nothing.
         let copy = netns.as_ref().map(Netns::try_clone).transpose();
         let copy = copy.map_err(|error| Error::io("use", "the namespace", &error))?;
         let (device, applied) = plan.apply(copy)?;
-        let (joins, mode) = (!device.offload().is_empty(), plan.mode);
-        let port = Site::device(mode);
         let config = TunnelConfig {
             private_key: interface.private_key.clone(),
-            device: (plan.mode == Mode::Tun).then_some(port),
+            device: (plan.mode == Mode::Tun).then_some(Site::device(plan.mode)),
             mtu: u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX),
-            join: joins,
+            join: !device.offload().is_empty(),
             timing: Timing::STANDARD.faster(self.faster),
             ..TunnelConfig::default()
         };
@@ -239,7 +232,7 @@ impl Options {
             output: output.clone(),
             hooks: self.hooks,
             server: Some(server),
-            uapi,
+            uapi: uapi.ok(),
             names,
             netns,
             link,
@@ -254,31 +247,40 @@ impl Options {
             loaded,
         };
         daemon.warn();
-        let joined = || -> Result<Runner<Site>> {
-            let random = Box::new(|bytes: &mut [u8]| {
-                fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
-            });
-            let failed = |error| Error::io("make", "the loop", &error);
-            let mut seed = [0; 8];
-            fill_random(&mut seed).map_err(failed)?;
-            let site = Site::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
-            let site = site.map_err(|error| Error::usage(format!("the switch: {error}")))?;
-            let mut runner = Runner::new(site, Pool::new(PoolConfig::default())).map_err(failed)?;
-            runner.attach(port, Port::from_device(device)?).map_err(failed)?;
-            runner.set_peers(Some(peers)).map_err(failed)?;
-            daemon.begin(&mut runner).map_err(failed)?;
-            if let Some(pipe) = pipe {
-                daemon.attach_pipe(&mut runner, pipe).map_err(failed)?;
-            }
-            Ok(runner)
-        };
-        match joined() {
+        match self.make_loop(config, device, peers, &mut daemon) {
             Ok(runner) => Ok((runner, daemon)),
             Err(error) => {
                 daemon.applied.undo(&daemon.link);
                 Err(error)
             }
         }
+    }
+
+    fn make_loop(
+        &self,
+        config: TunnelConfig,
+        device: Device,
+        peers: PeerSockets,
+        daemon: &mut Daemon,
+    ) -> Result<Runner<Site>> {
+        let pipe = self.pipe.open()?;
+        let mode = device.mode();
+        let random = Box::new(|bytes: &mut [u8]| {
+            fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
+        });
+        let failed = |error| Error::io("make", "the loop", &error);
+        let mut seed = [0; 8];
+        fill_random(&mut seed).map_err(failed)?;
+        let site = Site::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
+        let site = site.map_err(|error| Error::usage(format!("the switch: {error}")))?;
+        let mut runner = Runner::new(site, Pool::new(PoolConfig::default())).map_err(failed)?;
+        runner.attach(Site::device(mode), Port::from_device(device)?).map_err(failed)?;
+        runner.set_peers(Some(peers)).map_err(failed)?;
+        daemon.begin(&mut runner).map_err(failed)?;
+        if let Some(pipe) = pipe {
+            daemon.attach_pipe(&mut runner, pipe).map_err(failed)?;
+        }
+        Ok(runner)
     }
 }
 

@@ -84,3 +84,23 @@ fn a_tunnel_goes_over_the_pipes_of_another_program() {
     wait_for("it ends", || ta.0.try_wait().unwrap().is_some());
     assert!(!world.a.has_link("ta"));
 }
+
+/// Shaped to 8 Mbit/s, three million bytes take three seconds at least, less what a burst is.
+#[test]
+fn a_rate_is_kept() {
+    let world = World::new();
+    let peer = "endpoint = \"192.0.2.2:51820\"\nrate_out = \"8mbit\"\nburst = \"20KB\"";
+    let (a, b) = files(&world, "listen_port = 51820", peer);
+    let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    let (from, into) = (world.folder.join("data"), world.folder.join("got"));
+    std::fs::write(&from, vec![7; 3_000_000]).unwrap();
+    let listen = format!("socat -u TCP4-LISTEN:7001,reuseaddr CREATE:{}", into.display());
+    let mut receiver = Running(world.b.command(&listen).spawn().unwrap());
+    wait_for("somebody listens", || world.b.run("ss -ltn").contains(":7001 "));
+    let start = std::time::Instant::now();
+    world.a.run(&format!("socat -u FILE:{} TCP4:10.9.0.2:7001", from.display()));
+    assert!(receiver.0.wait().unwrap().success());
+    assert!(start.elapsed().as_secs_f64() > 2.9, "{:?}", start.elapsed());
+    assert_eq!(std::fs::metadata(into).unwrap().len(), 3_000_000);
+}
