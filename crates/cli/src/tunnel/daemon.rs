@@ -16,7 +16,8 @@ use crate::output::Output;
 use crate::run::{
     Event, Flow, Gone, Handler, PeerOptions, PeerSockets, Port, Runner, Signal, Token,
 };
-use adit::{Link, Netns};
+use adit::netlink::{self, Monitor};
+use adit::{Link, Mode, Netns};
 use adit_engine::tunnel::{PeerConfig, PublicKey, TunnelEvent};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
@@ -31,6 +32,10 @@ const CONTROL: Token = Token(0);
 const UAPI: Token = Token(1);
 const NAMES: Token = Token(2);
 const STREAMS: Token = Token(3);
+const LINKS: Token = Token(4);
+
+/// How many changes of links are read in one go; the others stay for the next turn.
+const CHANGES_MAX: usize = 64;
 
 /// How often the wall clock is told, which may be set at any time.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
@@ -47,6 +52,8 @@ pub(super) struct Daemon {
     pub(super) names: Names,
     pub(super) netns: Option<Netns>,
     pub(super) link: Link,
+    /// Tells of changes that others make to the device; a sandbox may forbid it.
+    pub(super) monitor: Option<Monitor>,
     pub(super) plan: Plan,
     pub(super) applied: Applied,
     /// How the sockets are, the port as it was asked for.
@@ -85,6 +92,9 @@ impl Daemon {
             runner.watch(uapi, UAPI, readable)?;
         }
         runner.watch(&self.names, NAMES, readable)?;
+        if let Some(monitor) = &self.monitor {
+            runner.watch(monitor, LINKS, readable)?;
+        }
         self.tell_clock(runner);
         for peer in &self.loaded.config.peers {
             let mode = Site::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
@@ -148,6 +158,7 @@ impl Daemon {
             ifname: self.loaded.name.to_string(),
             public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
             listen_port: runner.peers().map_or(0, PeerSockets::port),
+            mtu: self.plan.mtu,
             fwmark: Some(self.sockets.mark).filter(|&mark| mark != 0),
             datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
             drops: state::dropped(tunnel.drops()),
@@ -172,7 +183,7 @@ impl Daemon {
             }
             uapi::Request::Set(request) => {
                 self.set(runner, *request).map_err(|error| {
-                    adit::netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
+                    netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
                 })?;
                 Ok(Zeroizing::new(uapi::errno(0)))
             }
@@ -357,6 +368,33 @@ impl Daemon {
         }
     }
 
+    /// Somebody may have given the device another MTU: packets are to be as long as that.
+    fn hear_links(&mut self, runner: &mut Runner<Site>) {
+        let Some(monitor) = &mut self.monitor else { return };
+        let mut mtu = None;
+        for _ in 0..CHANGES_MAX {
+            match monitor.recv(Some(Duration::ZERO)) {
+                Ok(Some(netlink::Event::LinkChanged(link))) if link.name == self.loaded.name => {
+                    mtu = Some(link.mtu);
+                }
+                Ok(Some(netlink::Event::Lost)) => mtu = self.link.info().ok().map(|info| info.mtu),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    // It would be ready for ever.
+                    runner.unwatch(&*monitor);
+                    break;
+                }
+            }
+        }
+        let Some(mtu) = mtu.filter(|&mtu| mtu != self.plan.mtu) else { return };
+        self.plan.mtu = mtu;
+        if self.plan.mode == Mode::Tun {
+            self.plan.tunnel_mtu = mtu;
+            runner.engine_mut().tunnel.set_mtu(u16::try_from(mtu).unwrap_or(u16::MAX));
+        }
+    }
+
     fn signal(&mut self, runner: &mut Runner<Site>, signal: Signal) -> Flow {
         match signal {
             Signal::Interrupt | Signal::Terminate => return Flow::Stop,
@@ -391,6 +429,7 @@ impl Daemon {
                 }
             }
             STREAMS => self.streams.accept(runner),
+            LINKS => self.hear_links(runner),
             _ => self.hear_names(runner),
         }
     }

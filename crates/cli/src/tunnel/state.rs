@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) public_key: Option<String>,
     /// The UDP port that it listens on.
     pub(crate) listen_port: u16,
+    /// The IP MTU of its device.
+    pub(crate) mtu: u32,
     /// The mark on its own datagrams; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fwmark: Option<u32>,

@@ -17,6 +17,7 @@ use crate::control::{Claim, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
 use crate::run::{PeerOptions, PeerSockets, Port, Runner};
+use adit::netlink::Monitor;
 use adit::{Device, IfName, Link, Mode, Netns};
 use adit_engine::tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use adit_packet::{Instant, Pool, PoolConfig};
@@ -224,6 +225,7 @@ impl Options {
             timing: Timing::STANDARD.faster(self.faster),
             ..TunnelConfig::default()
         };
+        let monitor = netns.as_ref().map_or_else(Monitor::open, Monitor::open_in).ok();
         let link = match &netns {
             Some(netns) => Link::find_in(netns, &loaded.name)?,
             None => Link::find(&loaded.name)?,
@@ -236,6 +238,7 @@ impl Options {
             names,
             netns,
             link,
+            monitor,
             plan,
             applied,
             sockets,
