@@ -210,7 +210,7 @@ COLUMNS = [
     ("own", "own", 6, 0, False),
     ("CPU-s/Gbit", "gbit cpu", 10, 3, False),
     ("own", "gbit own", 6, 3, False),
-    ("allocs/pkt", "allocations", 10, 4, False),
+    ("allocs/pkt", "allocations", 10, 3, False),
     ("retrans", "retransmits", 7, 0, True),
     ("spurious", "spurious", 8, 0, True),
     ("dropped", "dropped", 8, 0, True),

@@ -43,6 +43,24 @@ pub fn answer(bytes: &[u8]) {
     }
 }
 
+/// A file of `wg-quick`, or with an odd first byte one in TOML, is read without a panic, and no mistake
+/// that is told has a long word of the file that could be a key.
+///
+/// # Panics
+/// If it does not hold.
+pub fn tunnel_file(bytes: &[u8]) {
+    let Some((&form, text)) = bytes.split_first() else { return };
+    crate::tunnel::exercise_file(form % 2 == 1, &String::from_utf8_lossy(text));
+}
+
+/// What `wg` asks for is parsed without a panic, and what is parsed is as short as its text.
+///
+/// # Panics
+/// If it does not hold.
+pub fn tunnel_uapi(bytes: &[u8]) {
+    crate::tunnel::exercise_uapi(bytes);
+}
+
 /// Reading a configuration ends and does not panic, whatever the text is; its mistakes are few and
 /// have no control character. The first byte chooses what it is read as.
 ///

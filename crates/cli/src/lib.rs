@@ -18,7 +18,6 @@ mod netem;
 mod output;
 #[allow(dead_code, unused_imports, reason = "the commands on it come with it, one by one")]
 mod run;
-#[allow(dead_code, reason = "its users come one by one")]
 mod tunnel;
 
 mod supervise;

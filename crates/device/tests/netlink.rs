@@ -938,3 +938,22 @@ fn drop_capabilities() {
     };
     rustix::thread::set_capabilities(None, none).unwrap();
 }
+
+/// A rule is known by who made it, and of equal ones that one is deleted.
+#[test]
+fn a_rule_tells_who_made_it() {
+    enter();
+    let mut netlink = Netlink::open().unwrap();
+    run("ip rule add lookup 5001 pref 20 protocol 4");
+    let ours = Rule { priority: Some(21), ..Rule::new(IpFamily::V4, RuleAction::Table(5001)) };
+    netlink.add_rule(&ours).unwrap();
+    assert_eq!(ours.protocol, ROUTE_PROTOCOL);
+    let found = |netlink: &mut Netlink| {
+        let rules = netlink.rules().unwrap().into_iter();
+        let of_table = rules.filter(|rule| rule.action == RuleAction::Table(5001));
+        of_table.map(|rule| (rule.priority, rule.protocol)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&mut netlink), [(Some(20), 4), (Some(21), ROUTE_PROTOCOL)]);
+    netlink.delete_rule(&Rule { priority: None, ..ours }).unwrap();
+    assert_eq!(found(&mut netlink), [(Some(20), 4)]);
+}

@@ -6,12 +6,12 @@
 
 use std::cell::RefCell;
 
-use adit_engine::tunnel::{PeerConfig, PrivateKey, Tunnel, TunnelConfig};
+use adit_engine::tunnel::{PeerConfig, PeerMode, PrivateKey, Tunnel, TunnelConfig};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::checksum::Sum;
 use adit_packet::{
-    Batch, Gso, Instant, Ipv4Header, PacketBuf, Pool, PoolConfig, TcpFlags, TcpHeader, VnetHeader,
-    ip_protocol,
+    Batch, Gso, Instant, Ipv4Header, Layer, PacketBuf, Pool, PoolConfig, TcpFlags, TcpHeader,
+    VnetHeader, ip_protocol,
 };
 use core::net::{Ipv4Addr, SocketAddr};
 use divan::counter::{BytesCount, ItemsCount};
@@ -75,10 +75,10 @@ fn cipher_open(bencher: Bencher<'_, '_>) {
         });
 }
 
-#[divan::bench]
-fn tunnel_seal(bencher: Bencher<'_, '_>) {
-    let mut pair = Pair::new();
-    let (bytes, vnet) = super_packet();
+#[divan::bench(args = [Layer::Packet, Layer::Frame])]
+fn tunnel_seal(bencher: Bencher<'_, '_>, layer: Layer) {
+    let mut pair = Pair::new(layer);
+    let (bytes, vnet) = super_packet(layer);
     bencher
         .counter(ItemsCount::new(SEGMENTS))
         .counter(BytesCount::new(SEGMENTS * MTU))
@@ -89,10 +89,10 @@ fn tunnel_seal(bencher: Bencher<'_, '_>) {
         });
 }
 
-#[divan::bench]
-fn tunnel_open(bencher: Bencher<'_, '_>) {
-    let pair = RefCell::new(Pair::new());
-    let (bytes, vnet) = super_packet();
+#[divan::bench(args = [Layer::Packet, Layer::Frame])]
+fn tunnel_open(bencher: Bencher<'_, '_>, layer: Layer) {
+    let pair = RefCell::new(Pair::new(layer));
+    let (bytes, vnet) = super_packet(layer);
     bencher
         .counter(ItemsCount::new(SEGMENTS))
         .counter(BytesCount::new(SEGMENTS * MTU))
@@ -115,7 +115,7 @@ fn tunnel_open(bencher: Bencher<'_, '_>) {
 /// What an idle tunnel pays for a single small packet, both ways.
 #[divan::bench]
 fn tunnel_single_64(bencher: Bencher<'_, '_>) {
-    let mut pair = Pair::new();
+    let mut pair = Pair::new(Layer::Packet);
     let bytes = ipv4(64, 253);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         let Pair { now, ours, theirs } = &mut pair;
@@ -136,7 +136,7 @@ fn tunnel_single_64(bencher: Bencher<'_, '_>) {
 /// A handshake, both sides: what an initiation and a response cost together.
 #[divan::bench]
 fn handshake(bencher: Bencher<'_, '_>) {
-    bencher.bench_local(Pair::new);
+    bencher.bench_local(|| Pair::new(Layer::Packet));
 }
 
 struct Side {
@@ -191,7 +191,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
+    fn new(layer: Layer) -> Self {
         let (mut ours, mut theirs) = (Side::new(1), Side::new(2));
         let now = Instant::from_nanos(1_000_000_000);
         let keys = [&ours, &theirs].map(|side| side.tunnel.public_key().expect("it has a key"));
@@ -202,6 +202,10 @@ impl Pair {
             let mut peer = PeerConfig::new(key);
             peer.endpoint = at;
             peer.extensions = false;
+            if layer == Layer::Frame {
+                peer.mode = PeerMode::Frames(PortId(0));
+                side.tunnel.set_device(None);
+            }
             peer.allowed_ips.extend(adit_engine::tunnel::Prefix::new(inside.into(), 24));
             side.tunnel.set_peer(now, peer);
         }
@@ -247,9 +251,15 @@ fn ipv4(len: usize, protocol: u8) -> Vec<u8> {
     bytes
 }
 
-/// A TCP super-packet of [`SEGMENTS`] full segments, as a device gives it.
-fn super_packet() -> (Vec<u8>, VnetHeader) {
-    let len = 52 + SEGMENTS * SEGMENT;
+/// A TCP super-packet of [`SEGMENTS`] segments that fill a datagram, as a device gives it.
+fn super_packet(layer: Layer) -> (Vec<u8>, VnetHeader) {
+    let link: &[u8] = match layer {
+        Layer::Packet => &[],
+        Layer::Frame => &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0],
+    };
+    // A frame has a byte before it in the tunnel.
+    let segment = SEGMENT - if link.is_empty() { 0 } else { link.len() + 1 };
+    let len = 52 + SEGMENTS * segment;
     let tcp = TcpHeader {
         source_port: 443,
         destination_port: 50_000,
@@ -266,14 +276,15 @@ fn super_packet() -> (Vec<u8>, VnetHeader) {
     let after = u16::try_from(len - 20).expect("below 64 KiB");
     let pseudo = Sum::pseudo_v4(INSIDE[0], INSIDE[1], ip_protocol::TCP, after);
     bytes[36..38].copy_from_slice(&pseudo.fold().to_be_bytes());
+    let link_len = u16::try_from(link.len()).expect("14");
     let vnet = VnetHeader {
         flags: VnetHeader::NEEDS_CSUM,
         gso: Gso::Tcp4,
-        hdr_len: 52,
-        gso_size: u16::try_from(SEGMENT).expect("a segment"),
-        csum_start: 20,
+        hdr_len: link_len + 52,
+        gso_size: u16::try_from(segment).expect("a segment"),
+        csum_start: link_len + 20,
         csum_offset: 16,
         ..VnetHeader::default()
     };
-    (bytes, vnet)
+    ([link, &bytes].concat(), vnet)
 }

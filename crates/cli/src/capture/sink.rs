@@ -80,6 +80,12 @@ impl Sink {
         Self::new(File::from(fd), whole)
     }
 
+    /// The standard error, through a descriptor of our own.
+    pub(crate) fn stderr(whole: WholeRecords) -> io::Result<Self> {
+        let fd = io::stderr().as_fd().try_clone_to_owned()?;
+        Self::new(File::from(fd), whole)
+    }
+
     /// How many bytes the sink has accepted.
     pub(crate) fn len(&self) -> u64 {
         self.len

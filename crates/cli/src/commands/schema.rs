@@ -17,7 +17,7 @@ pub(crate) struct Args {
 type Named = (&'static str, fn() -> Schema);
 
 /// Every output that has a JSON form.
-const SCHEMAS: [Named; 21] = [
+const SCHEMAS: [Named; 23] = [
     ("bench", of::<crate::bench::Report>),
     ("capture", of::<crate::capture::decode::Packet>),
     ("check", of::<Vec<check::Checked>>),
@@ -38,6 +38,8 @@ const SCHEMAS: [Named; 21] = [
     ("switch-fdb", of::<Vec<model::Address>>),
     ("switch-show", of::<model::Switch>),
     ("switch-show-port", of::<Vec<model::Port>>),
+    ("tunnel-reload", of::<crate::tunnel::daemon::Reloaded>),
+    ("tunnel-show", of::<Vec<crate::tunnel::state::View>>),
     ("tuntap-show", of::<Vec<tuntap::Entry>>),
 ];
 

@@ -2,11 +2,13 @@
 
 use super::value::{Kind, boolean, integer, mac, one_of, parsed, text};
 use super::{Problems, Source, Table, Value, Wrong};
+use crate::config::lab::{MirrorTo, WantedFilter, WantedMirror};
 use crate::config::profile::{self, Profiles};
 use crate::run::{PortKind, PortSpec};
+use adit::Mode;
 use adit_engine::switch::{
-    GroupId, GuardConfig, IpPrefix, PortConfig, StormConfig, StormRate, TagKind, Trunk, VlanId,
-    VlanMode, VlanSet,
+    FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
+    StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
 };
 use std::path::PathBuf;
 
@@ -50,6 +52,15 @@ impl WantedPort {
         let kind = whole.split(':').next().unwrap_or_default();
         let kind = kind.get(..end).unwrap_or(kind);
         let spec = match whole.parse::<PortSpec>() {
+            Ok(spec) if is_tun(&spec) => {
+                problems.push(
+                    source,
+                    0..end,
+                    NO_TUN,
+                    Some(format!("did you mean `{}`?", whole.replacen("tun:", "tap:", 1))),
+                );
+                None
+            }
             Ok(spec) => Some(spec),
             Err(error) => {
                 let end = whole
@@ -91,6 +102,14 @@ impl WantedPort {
         let rest = Rest::read(table, PortConfig::default());
         let whole = whole?;
         match text.parse::<PortSpec>() {
+            Ok(spec) if is_tun(&spec) => {
+                table.wrong(
+                    "port",
+                    NO_TUN,
+                    Some(format!("did you mean `{}`?", whole.replacen("tun:", "tap:", 1))),
+                );
+                None
+            }
             Ok(spec) if spec.rest.is_empty() => Some(rest.into_port(text, spec, table.source())),
             Ok(spec) => {
                 let (key, _) = spec.rest.first().map(|(key, value)| (key.as_str(), value))?;
@@ -125,6 +144,17 @@ impl WantedPort {
         }
     }
 
+    /// The mirror that the port itself asks for.
+    pub(crate) fn own_mirror(&self) -> Option<WantedMirror> {
+        Some(WantedMirror {
+            to: MirrorTo::File(self.mirror.clone()?),
+            ports: vec![self.name.clone()],
+            direction: MirrorDirection::Both,
+            filter: WantedFilter::Match(FrameMatch::default()),
+            truncate: None,
+        })
+    }
+
     /// Changes what may be changed while it runs by the keys of `table`.
     pub(crate) fn change(&mut self, table: &mut Table<'_>) {
         let mut rest = Rest::read(table, self.config.clone());
@@ -134,13 +164,22 @@ impl WantedPort {
             Some(Netem::Profiles(profiles)) => self.netem = Some(*profiles),
             None => {}
         }
-        if table.has("mirror") {
+        if table.value("mirror").is_some_and(|value| value.as_text() == Some("none")) {
+            self.mirror = None;
+        } else if table.has("mirror") {
             self.mirror = rest.mirror;
         }
         if table.has("name") {
             table.wrong("name", "the name of a port cannot be changed", None);
         }
     }
+}
+
+/// Why a TUN device cannot be a port.
+const NO_TUN: &str = "a switch takes frames, and a TUN device has packets: use a TAP";
+
+fn is_tun(spec: &PortSpec) -> bool {
+    matches!(&spec.kind, PortKind::Device(device) if device.mode == Mode::Tun)
 }
 
 /// Where the first word of the text of a port ends.

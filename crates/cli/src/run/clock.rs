@@ -37,9 +37,12 @@ impl Timer {
         Ok(Self { fd: timerfd_create(TimerfdClockId::Boottime, flags)?, set: None })
     }
 
-    /// Sets it to `at`, or to never; costs nothing if it is so already.
-    pub(super) fn set(&mut self, at: Option<Instant>) -> io::Result<()> {
-        if self.set == at {
+    /// Sees to it that it fires at `at` at the latest; without `at` it need not. Where it is set to
+    /// an earlier moment that is to come, it is left so: a moment that traffic puts off again and
+    /// again then costs one wake in all, not a system call each time.
+    pub(super) fn set(&mut self, at: Option<Instant>, now: Instant) -> io::Result<()> {
+        let is_early = self.set.is_some_and(|set| set > now && at.is_none_or(|at| set <= at));
+        if is_early || self.set == at {
             return Ok(());
         }
         // Zero means never, so the first nanosecond is the earliest.

@@ -4,11 +4,17 @@ use super::{ListenerId, Port, Runner};
 use adit_engine::{Engine, PortId};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 /// Who owns a loop: is told what happens, between two batches, on the loop's thread.
 pub(crate) trait Handler<E: Engine> {
     /// Takes notice of an event. It must not wait: while it does, no packet moves.
     fn event(&mut self, runner: &mut Runner<E>, event: Event) -> Flow;
+
+    /// Is called once each turn: whoever's engine has news polls it here. It must not wait either.
+    fn turn(&mut self, runner: &mut Runner<E>) {
+        let _ = runner;
+    }
 }
 
 /// Whether the loop goes on.
@@ -43,6 +49,13 @@ pub(crate) enum Event {
     ListenerGone(ListenerId, io::Error),
     /// A descriptor given to [`Runner::watch`] is ready.
     Ready(Token, Interest),
+    /// The path to a peer takes no UDP payload longer than this; what was longer is lost.
+    TooBig {
+        /// The peer.
+        to: SocketAddr,
+        /// Bytes after the UDP header.
+        len_max: usize,
+    },
     /// A signal came.
     Signal(Signal),
     /// The time given to [`Runner::set_alarm`] has come.

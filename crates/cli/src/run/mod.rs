@@ -20,6 +20,7 @@
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
+//! | `peers`, `reach` | UDP sockets by which an engine reaches peers |
 //! | `mirror` | a file for copies of what passes |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
 //! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
@@ -35,11 +36,14 @@ mod framing;
 mod interface;
 mod links;
 mod listener;
+mod messages;
 mod mirror;
 mod namespaces;
 mod netem;
 mod open;
+mod peers;
 mod port;
+mod reach;
 mod reactor;
 mod recording;
 mod replay;
@@ -59,6 +63,7 @@ pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
 pub(crate) use listener::Listener;
 pub(crate) use netem::PortNetem;
 pub(crate) use open::Opened;
+pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};

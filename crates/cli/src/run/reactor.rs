@@ -22,6 +22,8 @@ pub(super) enum Source {
     Shared(u16, u32),
     /// The links of a namespace.
     Links(u16, u32),
+    /// One of the sockets for peers.
+    Peers(u16, u32),
     /// Of the owner.
     Watched(Token),
 }
@@ -35,6 +37,7 @@ impl Source {
             Self::Shared(index, number) => (3, index, number),
             Self::Links(index, number) => (4, index, number),
             Self::Watched(Token(number)) => (5, 0, number),
+            Self::Peers(index, number) => (6, index, number),
         };
         let (kind, index, number): (u64, u16, u32) = (kind, index, number);
         let [i1, i0] = index.to_be_bytes();
@@ -52,6 +55,7 @@ impl Source {
             2 => Self::Port(index, number),
             3 => Self::Shared(index, number),
             4 => Self::Links(index, number),
+            6 => Self::Peers(index, number),
             _ => Self::Watched(Token(number)),
         }
     }
@@ -63,6 +67,8 @@ pub(super) struct Ready {
     pub(super) source: Source,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// An error or a hang-up, which stays until the descriptor is closed.
+    pub(super) failed: bool,
 }
 
 /// The descriptors that are waited for, level-triggered.
@@ -122,6 +128,7 @@ impl Reactor {
             source: Source::decode(data.u64()),
             readable: failed || flags.contains(EventFlags::IN),
             writable: failed || flags.contains(EventFlags::OUT),
+            failed,
         })
     }
 }

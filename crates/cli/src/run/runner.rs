@@ -4,6 +4,7 @@ use super::clock::{self, Timer};
 use super::links::Links;
 use super::netem::{self, PortNetem};
 use super::port::{Cx, Kit};
+use super::reach::Reach;
 use super::reactor::{Reactor, Ready, Source};
 use super::shared::SharedSlot;
 use super::signals::Signals;
@@ -26,13 +27,17 @@ pub(crate) struct Runner<E> {
     /// Ports that may have a deadline of their own.
     pub(super) timed: Vec<PortId>,
     /// Ports that have more, though no descriptor will say so.
-    pub(super) again: Vec<PortId>,
+    pub(super) again: VecDeque<PortId>,
     pub(super) reactor: Reactor,
     pub(super) events: VecDeque<Event>,
     pub(super) kit: Kit,
     /// Packets of one destination on their way out.
     pub(super) batch: Batch,
     pub(super) now: Instant,
+    /// Ports of the engine that are joined to other ports of it.
+    joined: Vec<Option<PortId>>,
+    /// The sockets for peers.
+    pub(super) reach: Option<Reach>,
     /// Packets sent to a port or peer that is not attached.
     pub(super) astray: u64,
     /// Sockets that ports share, and listeners.
@@ -75,12 +80,14 @@ impl<E: Engine> Runner<E> {
             out: Outbox::new(pool),
             slots: Vec::new(),
             timed: Vec::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             reactor,
             events: VecDeque::new(),
             kit: Kit::new(),
             batch: Batch::new(),
             now: clock::now(),
+            joined: Vec::new(),
+            reach: None,
             astray: 0,
             shared: Vec::new(),
             paused: Vec::new(),
@@ -116,6 +123,11 @@ impl<E: Engine> Runner<E> {
     /// What the engine made, sent and discarded.
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.out
+    }
+
+    /// Packets that the engine sent to a port or a peer that is not there.
+    pub(crate) fn astray(&self) -> u64 {
+        self.astray
     }
 
     /// Makes `port` the engine's port `id`, from the next turn on.
@@ -159,7 +171,7 @@ impl<E: Engine> Runner<E> {
             return Err(error);
         }
         self.time(id);
-        self.again.push(id);
+        self.serve_later(id);
         // A sandbox may forbid netlink: then nobody is told that a link is down.
         let _ = self.follow_link(id, true);
         Ok(())
@@ -185,6 +197,30 @@ impl<E: Engine> Runner<E> {
     pub(crate) fn port(&self, id: PortId) -> Option<(&Port, &PortCounters)> {
         let slot = self.slots.get(usize::from(id.0))?.as_ref()?;
         Some((&slot.port, &slot.counters))
+    }
+
+    /// Joins two ports of the engine, as by a cable: what it sends to one comes from the other. Nothing
+    /// else can be attached to them.
+    pub(crate) fn join(&mut self, one: PortId, other: PortId) {
+        for (from, to) in [(one, other), (other, one)] {
+            let at = usize::from(from.0);
+            if self.joined.len() <= at {
+                self.joined.resize(at + 1, None);
+            }
+            self.joined[at] = Some(to);
+        }
+    }
+
+    #[inline]
+    fn joined_to(&self, port: PortId) -> Option<PortId> {
+        self.joined.get(usize::from(port.0)).copied().flatten()
+    }
+
+    /// Hands `self.batch` to the engine, as coming from a port.
+    fn hand_back(&mut self, from: PortId) {
+        for packet in self.batch.drain(..) {
+            self.engine.handle(self.now, Endpoint::Port(from), packet, &mut self.out);
+        }
     }
 
     /// Tells with [`Event::Ready`] when a descriptor of the owner is ready, as long as it is. Close it
@@ -227,6 +263,7 @@ impl<E: Engine> Runner<E> {
         loop {
             self.now = clock::now();
             self.run_due();
+            handler.turn(self);
             while let Some(event) = self.events.pop_front() {
                 if handler.event(self, event) == Flow::Stop {
                     return Ok(());
@@ -240,13 +277,14 @@ impl<E: Engine> Runner<E> {
             let poll = !self.again.is_empty();
             if !poll {
                 let at = self.next_timeout();
-                self.timer.set(at)?;
+                self.timer.set(at, self.now)?;
             }
             self.reactor.wait(poll)?;
-            self.now = clock::now();
             self.serve_again();
             for at in 0..self.reactor.len() {
                 let Some(ready) = self.reactor.ready(at) else { break };
+                // What came is stamped when its turn has come, not with those before it.
+                self.now = clock::now();
                 self.dispatch(ready);
             }
         }
@@ -263,6 +301,9 @@ impl<E: Engine> Runner<E> {
                 if slot.is_none_or(|slot| slot.number != number) {
                     return;
                 }
+                if ready.failed && slot.is_some_and(|slot| slot.port.has_lost_its_reader()) {
+                    return self.end(id, Gone::Closed);
+                }
                 if interest.writable {
                     self.flush_port(id);
                 }
@@ -272,6 +313,7 @@ impl<E: Engine> Runner<E> {
             }
             Source::Shared(place, number) => self.serve_shared(place, number),
             Source::Links(place, number) => self.read_links(place, number),
+            Source::Peers(place, number) => self.serve_peers(place, number, ready),
             Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
         }
     }
@@ -319,7 +361,10 @@ impl<E: Engine> Runner<E> {
     pub(super) fn flush(&mut self) {
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
-                Endpoint::Port(id) => self.deliver(id),
+                Endpoint::Port(id) => match self.joined_to(id) {
+                    None => self.deliver(id),
+                    Some(other) => self.hand_back(other),
+                },
                 Endpoint::Udp(peer) => self.send_to_peer(peer),
             }
         }

@@ -17,7 +17,7 @@ pub(super) enum Shared {
     Stream(StreamListener),
     /// Guests' datagrams come there.
     Datagram(DatagramSocket),
-    /// VXLAN, or the engine's own peers.
+    /// VXLAN.
     Udp(UdpSocket),
 }
 
@@ -38,6 +38,17 @@ impl Shared {
 }
 
 impl<E: Engine> Runner<E> {
+    /// Datagrams that came to sockets which ports share, and were nobody's: of strangers, of other
+    /// VXLAN segments, or no frames.
+    pub(crate) fn strangers(&self) -> u64 {
+        let sockets = self.shared.iter().flatten().map(|slot| match &slot.kind {
+            Shared::Stream(_) => 0,
+            Shared::Datagram(socket) => socket.refused,
+            Shared::Udp(socket) => socket.refused,
+        });
+        sockets.sum()
+    }
+
     /// Puts a socket in a place, which it gives.
     pub(super) fn share(&mut self, kind: Shared) -> io::Result<u16> {
         let place = self.shared.iter().position(Option::is_none).unwrap_or(self.shared.len());

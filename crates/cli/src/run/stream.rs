@@ -192,14 +192,14 @@ fn count(cx: &mut Cx<'_>, went: bool, len: usize) {
 
 /// A descriptor that does not wait as long as it is here; it may be shared with other programs (the
 /// standard streams are), who find it as it was.
-struct Handle {
+pub(super) struct Handle {
     fd: OwnedFd,
     flags: OFlags,
     is_socket: bool,
 }
 
 impl Handle {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let flags = fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
             fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
@@ -208,7 +208,7 @@ impl Handle {
         Ok(Self { fd, flags, is_socket })
     }
 
-    fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+    pub(super) fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         if self.is_socket {
             // Without a signal, whatever the program does with SIGPIPE.
             return rustix::net::send(&self.fd, bytes, rustix::net::SendFlags::NOSIGNAL);
@@ -221,6 +221,12 @@ impl Handle {
         let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
         let polled = poll(&mut fds, Some(&now));
         polled.is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -114,31 +114,17 @@ pub(super) fn count_unsent(counters: &mut PortCounters, count: u64, error: &io::
     } += count;
 }
 
-/// A UDP socket of the loop, and whose it is.
+/// A UDP socket for VXLAN.
 pub(super) struct UdpSocket {
     pub(super) io: Arc<UdpIo>,
-    pub(super) owner: UdpOwner,
+    /// Where it is bound.
+    pub(super) local: SocketAddr,
+    /// The ports by segment and remote.
+    pub(super) members: Vec<(u32, IpAddr, PortId)>,
+    /// Where the last datagram's port stands.
+    pub(super) last: usize,
     /// Datagrams that nobody here wants: no VXLAN, or of strangers.
     pub(super) refused: u64,
-}
-
-/// Whose datagrams they are.
-pub(super) enum UdpOwner {
-    /// VXLAN's: by segment and remote, those of the ports.
-    Vxlan {
-        /// Where it is bound.
-        local: SocketAddr,
-        members: Vec<(u32, IpAddr, PortId)>,
-        /// Where the last datagram's port stands.
-        last: usize,
-    },
-    /// The engine's own peers.
-    Peers {
-        is_ipv4: bool,
-        counters: PortCounters,
-        /// A buffer ready to receive into.
-        spare: Option<PacketBuf>,
-    },
 }
 
 impl UdpSocket {
@@ -148,7 +134,7 @@ impl UdpSocket {
 
     /// The port of a segment and remote.
     pub(super) fn find(&mut self, vni: u32, remote: IpAddr) -> Option<PortId> {
-        let UdpOwner::Vxlan { members, last, .. } = &mut self.owner else { return None };
+        let Self { members, last, .. } = self;
         let is_it = |&(v, r, _): &(u32, IpAddr, PortId)| (v, r) == (vni, remote);
         if !members.get(*last).is_some_and(is_it) {
             *last = members.iter().position(is_it)?;
@@ -158,46 +144,10 @@ impl UdpSocket {
 
     /// Whether nobody is left for whom it is there, now that `id` has gone.
     pub(super) fn leave(&mut self, id: PortId) -> bool {
-        let UdpOwner::Vxlan { members, .. } = &mut self.owner else { return false };
-        let before = members.len();
-        members.retain(|&(_, _, member)| member != id);
-        before > 0 && members.is_empty()
+        let before = self.members.len();
+        self.members.retain(|&(_, _, member)| member != id);
+        before > 0 && self.members.is_empty()
     }
-}
-
-/// Receives for the engine's peers: a datagram, or a train of datagrams in one buffer.
-pub(super) fn recv_train(
-    io: &UdpIo,
-    spare: &mut Option<PacketBuf>,
-    pool: &mut Pool,
-) -> io::Result<(SocketAddr, PacketBuf)> {
-    let mut large = spare.take().or_else(|| pool.take_large()).ok_or(Errno::NOBUFS)?;
-    let (from, len, stride) = match io.recv(large.spare_mut()) {
-        Ok(received) => received,
-        Err(error) => {
-            *spare = Some(large);
-            return Err(error);
-        }
-    };
-    large.set_len(len).map_err(|_| Errno::MSGSIZE)?;
-    if stride < len {
-        let gso_size = u16::try_from(stride).unwrap_or(u16::MAX);
-        large.meta.vnet = VnetHeader { gso: Gso::UdpL4, gso_size, ..VnetHeader::default() };
-        return Ok((from, large));
-    }
-    // Most are short: the large buffer stays here.
-    if len < adit_packet::PoolConfig::SMALL_ROOM
-        && let Some(mut small) = pool.take_small()
-    {
-        if small.extend(large.bytes()).is_ok() {
-            let headroom = large.headroom();
-            large.reset(headroom);
-            *spare = Some(large);
-            return Ok((from, small));
-        }
-        pool.give(small);
-    }
-    Ok((from, large))
 }
 
 /// Each VXLAN frame of what was received, with its segment; `None` for what is no such frame.

@@ -11,6 +11,9 @@ use std::net::IpAddr;
 /// The IP MTU that is taken for such a sender's own: a smaller segment than its MTU does no harm.
 const MTU: usize = 1500;
 
+/// A segment is no shorter, whatever the headers before it (RFC 9293, 3.7.1: the default MSS).
+const SEGMENT_LEN_MIN: usize = 536;
+
 /// What is left to be done for a frame; nothing if it is as it would be on a wire.
 ///
 /// A finished checksum that happens to be the pseudo header's sum is taken for an open one, which
@@ -41,13 +44,17 @@ fn find(frame: &[u8]) -> Option<VnetHeader> {
         ..VnetHeader::default()
     };
     let headers_len = headers.payload();
-    if protocol == ip_protocol::TCP && headers.end() > headers.network() + MTU {
+    let size = MTU.checked_sub(headers_len - headers.network());
+    if protocol == ip_protocol::TCP
+        && headers.end() > headers.network() + MTU
+        && let Some(size) = size.filter(|&size| size >= SEGMENT_LEN_MIN)
+    {
         vnet.gso = match headers.version()? {
             IpVersion::V4 => Gso::Tcp4,
             IpVersion::V6 => Gso::Tcp6,
         };
         vnet.hdr_len = u16::try_from(headers_len).ok()?;
-        vnet.gso_size = u16::try_from(MTU.checked_sub(headers_len - headers.network())?).ok()?;
+        vnet.gso_size = u16::try_from(size).ok()?;
     }
     Some(vnet)
 }

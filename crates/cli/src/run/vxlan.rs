@@ -4,15 +4,16 @@
 //! that local port for all flows: a hash of the flow would spread them over the links of a fabric,
 //! but takes a socket for each source port, and a firewall or NAT between two sites wants one. What
 //! comes may have any source port; its address must be the remote's.
+//!
+//! Over IPv4, datagrams that are longer than the underlay's MTU go as fragments; over IPv6 they do not
+//! go (they count as too big): the underlay's MTU must be 70 bytes above that of the frames.
 
 use super::port::{Cx, PortCounters};
 
 use super::runner::Runner;
 use super::serve::{CHUNK_LEN, FRAMES_MAX};
 use super::shared::Shared;
-use super::udp::{
-    TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpOwner, UdpSocket, count_unsent, frames, recv_train,
-};
+use super::udp::{TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpSocket, count_unsent, frames};
 use super::vxlan_header::{HEADER_LEN, header};
 use super::{clock, unfinished};
 use adit_engine::{Endpoint, Engine, PortId};
@@ -159,85 +160,6 @@ fn is_too_long(error: &io::Error) -> bool {
 }
 
 impl<E: Engine> Runner<E> {
-    /// Sends and receives the datagrams of the engine's own peers by a socket: those of its family,
-    /// and of both if it is a dual one and the only one.
-    ///
-    /// # Errors
-    /// Those of setsockopt(2) and epoll.
-    pub(crate) fn attach_udp(&mut self, socket: std::net::UdpSocket) -> io::Result<()> {
-        let is_ipv4 = socket.local_addr()?.is_ipv4();
-        let io = Arc::new(UdpIo::new(socket)?);
-        let counters = PortCounters::default();
-        let owner = UdpOwner::Peers { is_ipv4, counters, spare: None };
-        self.share(Shared::Udp(UdpSocket { io, owner, refused: 0 })).map(|_| ())
-    }
-
-    /// Closes the sockets of the engine's own peers.
-    pub(crate) fn detach_udp(&mut self) {
-        for place in 0..self.shared.len() {
-            let Ok(place) = u16::try_from(place) else { return };
-            let Some(Shared::Udp(socket)) = self.shared_mut(place) else { continue };
-            if let UdpOwner::Peers { spare, .. } = &mut socket.owner {
-                if let Some(spare) = spare.take() {
-                    self.out.pool().give(spare);
-                }
-                self.unshare(place);
-            }
-        }
-    }
-
-    /// What went through the sockets of the engine's own peers since they were attached.
-    pub(crate) fn udp_counters(&self) -> PortCounters {
-        let mut sum = PortCounters::default();
-        for slot in self.shared.iter().flatten() {
-            if let Shared::Udp(UdpSocket { owner: UdpOwner::Peers { counters, .. }, .. }) =
-                &slot.kind
-            {
-                sum.add(counters);
-            }
-        }
-        sum
-    }
-
-    /// Sends `self.batch` to one of the engine's peers.
-    pub(super) fn send_to_peer(&mut self, to: SocketAddr) {
-        let mut sockets =
-            self.shared.iter_mut().flatten().filter_map(|slot| match &mut slot.kind {
-                Shared::Udp(UdpSocket {
-                    io,
-                    owner: UdpOwner::Peers { is_ipv4, counters, .. },
-                    ..
-                }) => Some((*is_ipv4, io, counters)),
-                _ => None,
-            });
-        // One for IPv6 may be a dual one.
-        let found = sockets.find(|(is_ipv4, ..)| *is_ipv4 == to.is_ipv4() || !is_ipv4);
-        let Some((is_ipv4, io, counters)) = found else {
-            self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
-            return self.batch.give_all(self.out.pool());
-        };
-        let to = match to {
-            SocketAddr::V4(v4) if !is_ipv4 => {
-                SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
-            }
-            _ => to,
-        };
-        for packet in self.batch.drain(..) {
-            let stride = match usize::from(packet.meta.vnet.gso_size) {
-                size if packet.meta.vnet.is_super_packet() && size > 0 => size,
-                _ => packet.len(),
-            };
-            match io.send(to, packet.bytes(), stride) {
-                Ok(()) => {
-                    counters.sent += 1;
-                    counters.sent_bytes += u64::try_from(packet.len()).unwrap_or(0);
-                }
-                Err(error) => count_unsent(counters, 1, &error),
-            }
-            self.out.pool().give(packet);
-        }
-    }
-
     /// The socket of a VXLAN port that was attached: one that is there, or a new one.
     pub(super) fn join_vxlan(&mut self, id: PortId) -> io::Result<()> {
         let Some(port) = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut) else {
@@ -246,9 +168,9 @@ impl<E: Engine> Runner<E> {
         let Some(port) = port.port.vxlan_mut() else { return Ok(()) };
         let (wanted, key) = (port.local, (port.vni, port.remote.ip(), id));
         let mut there = self.shared.iter_mut().flatten().filter_map(|slot| match &mut slot.kind {
-            Shared::Udp(UdpSocket {
-                io, owner: UdpOwner::Vxlan { local, members, .. }, ..
-            }) => (*local == wanted).then_some((io, members)),
+            Shared::Udp(UdpSocket { io, local, members, .. }) => {
+                (*local == wanted).then_some((io, members))
+            }
             _ => None,
         });
         if let Some((io, members)) = there.next() {
@@ -261,22 +183,15 @@ impl<E: Engine> Runner<E> {
         }
         let io = Arc::new(UdpIo::bind_vxlan(wanted)?);
         port.io = Some(Arc::clone(&io));
-        let owner = UdpOwner::Vxlan { local: wanted, members: vec![key], last: 0 };
-        self.share(Shared::Udp(UdpSocket { io, owner, refused: 0 })).map(|_| ())
+        let socket = UdpSocket { io, local: wanted, members: vec![key], last: 0, refused: 0 };
+        self.share(Shared::Udp(socket)).map(|_| ())
     }
 
     /// Reads a UDP socket until it has nothing more, or has had its share.
     pub(super) fn serve_udp(&mut self, place: u16) {
         let mut chunk = 0;
         for _ in 0..FRAMES_MAX {
-            let received = match self.shared_mut(place) {
-                Some(Shared::Udp(UdpSocket { owner: UdpOwner::Vxlan { .. }, .. })) => {
-                    self.recv_vxlan(place)
-                }
-                Some(Shared::Udp(_)) => self.recv_peers(place),
-                _ => return,
-            };
-            match received {
+            match self.recv_vxlan(place) {
                 Ok(len) => chunk += len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An error that some datagram of ours met on its way: the next one may not.
@@ -299,6 +214,9 @@ impl<E: Engine> Runner<E> {
         let mut bytes = std::mem::take(&mut self.kit.datagrams);
         let received = io.recv(&mut bytes);
         if let Ok((from, len, stride)) = received {
+            if len == 0 {
+                self.take_vxlan(place, from, None);
+            }
             for frame in frames(bytes.get(..len).unwrap_or_default(), stride) {
                 self.take_vxlan(place, from, frame);
             }
@@ -325,28 +243,5 @@ impl<E: Engine> Runner<E> {
         let _ = packet.extend(frame);
         packet.meta.vnet = unfinished::offloads(frame);
         self.take_in(id, packet);
-    }
-
-    /// Receives from the engine's own peers; how many bytes.
-    fn recv_peers(&mut self, place: u16) -> io::Result<usize> {
-        let slot = self.shared.get_mut(usize::from(place)).and_then(Option::as_mut);
-        let Some(Shared::Udp(socket)) = slot.map(|slot| &mut slot.kind) else { return Ok(0) };
-        let UdpOwner::Peers { counters, spare, .. } = &mut socket.owner else { return Ok(0) };
-        match recv_train(&socket.io, spare, self.out.pool()) {
-            Ok((from, packet)) => {
-                let len = packet.len();
-                counters.received += 1;
-                counters.received_bytes += u64::try_from(len).unwrap_or(0);
-                self.engine.handle(self.now, Endpoint::Udp(from), packet, &mut self.out);
-                Ok(len)
-            }
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
-                // What stays unread would be ready for ever.
-                let (_, len, _) = socket.io.recv(&mut self.kit.scratch)?;
-                counters.no_buffer += 1;
-                Ok(len)
-            }
-            Err(error) => Err(error),
-        }
     }
 }

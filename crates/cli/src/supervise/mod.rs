@@ -8,11 +8,13 @@
 
 pub(crate) mod model;
 pub(crate) mod netem;
+mod reload;
 pub(crate) mod switch;
 pub(crate) mod switch_api;
 pub(crate) mod switch_plan;
 
-use crate::control::{Claim, Name, Server, Status, notify};
+use crate::capture::sink::{Sink, whole_lines};
+use crate::control::{Claim, Name, Reply, Server, Status, notify};
 use crate::error::{Error, Exit, Result};
 use crate::output::{Output, clean};
 use crate::run::{Interest, Runner, Token};
@@ -20,8 +22,14 @@ use adit_engine::{Engine, PortId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often the engine is asked for news, and recordings and events that wait are written: they are
+/// for people.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The control socket among the descriptors of a loop.
 const CONTROL: Token = Token(0);
@@ -131,6 +139,9 @@ struct Panel {
     name: Name,
     server: Option<Server>,
     output: Output,
+    /// Where events go: never waited for, so that a reader who sleeps stops no packet. `None` after
+    /// the reader has gone.
+    events: RefCell<Option<Sink>>,
     is_ending: bool,
 }
 
@@ -166,7 +177,10 @@ impl Panel {
                 }
             }
         };
-        Ok(Self { name, server, output, is_ending: false })
+        let events =
+            if output.json { Sink::stdout(whole_lines) } else { Sink::stderr(whole_lines) };
+        let events = RefCell::new(events.ok());
+        Ok(Self { name, server, output, events, is_ending: false })
     }
 
     fn watch<E: Engine>(&self, runner: &Runner<E>) -> Result<()> {
@@ -184,11 +198,48 @@ impl Panel {
     }
 
     fn tell(&self, event: &Event) {
-        if self.output.json {
-            // A reader of the events that went away is no reason to stop the traffic.
-            let _ = self.output.value(event);
-        } else {
-            self.output.note(clean(&event.to_string()));
+        if !self.output.json {
+            return self.write(&clean(&event.to_string()));
+        }
+        // An event is numbers and strings: it always has a JSON form.
+        if let Ok(text) = serde_json::to_string(event) {
+            self.write(&text);
+        }
+    }
+
+    /// Writes lines; those for which a slow reader leaves no room are lost.
+    fn write(&self, text: &str) {
+        if self.output.quiet && !self.output.json {
+            return;
+        }
+        if let Some(sink) = &mut *self.events.borrow_mut() {
+            // What fails here is seen by `flush`.
+            let _ = sink.append(format!("{text}\n").as_bytes(), Instant::now());
+        }
+        self.flush();
+    }
+
+    /// Writes what waits for its reader.
+    fn flush(&self) {
+        let mut events = self.events.borrow_mut();
+        if events.as_mut().is_some_and(|sink| sink.flush().is_err()) {
+            // A reader of events that went away is no reason to stop the traffic.
+            *events = None;
+        }
+    }
+
+    /// Tells what came of a reload, and gives the reply for who asked for it.
+    fn reloaded(&self, result: Result<Vec<String>>) -> Reply {
+        notify(Status::Ready);
+        match result {
+            Ok(done) => {
+                self.tell(&Event::Reloaded { done: done.clone() });
+                switch_api::value(&model::Done { done }).into()
+            }
+            Err(error) => {
+                self.failed("not all is as the configuration has it", &error);
+                error.into()
+            }
         }
     }
 

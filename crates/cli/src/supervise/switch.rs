@@ -1,7 +1,8 @@
 //! The program that runs a switch.
 
+use super::reload::{LOADED, Reloads};
 use super::switch_plan::Plan;
-use super::{CONTROL, Event as Told, Numbers, Panel};
+use super::{CONTROL, Event as Told, Numbers, Panel, TICK};
 use crate::config::lab::{Lab, MirrorTo, StaticAddress, WantedMirror, resolve_among};
 use crate::config::port::WantedPort;
 use crate::config::profile::Profiles;
@@ -16,13 +17,9 @@ use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, Mirror, PortConfig, Switch, SwitchConfig, SwitchEvent};
 use adit_packet::{Pool, PoolConfig};
-use std::time::Duration;
 
 /// The most of a frame that a recording holds: super-packets as they are.
 const SNAP_LEN: u32 = 1 << 18;
-
-/// How often the engine is asked for news, and recordings are written: both are for people.
-const NEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// The most guests at one listener: far more than one machine runs, and far fewer than a switch has
 /// ports.
@@ -44,6 +41,7 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
     let mut supervisor = Supervisor {
         panel,
         plan,
+        reloads: Reloads::new(),
         lab: Lab { switch: lab.switch.clone(), ..Lab::default() },
         numbers: Numbers::default(),
         seed: match lab.seed {
@@ -56,7 +54,7 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
     supervisor.start(&mut runner, lab)?;
     supervisor.panel.watch(&runner)?;
     supervisor.panel.ready(supervisor.ports.iter().map(|port| port.wanted.name.clone()).collect());
-    runner.set_alarm(Some(runner.now() + NEWS_EVERY));
+    runner.set_alarm(Some(runner.now() + TICK));
     let result = runner.run(&mut supervisor);
     // Recordings are whole only when they are closed.
     for id in supervisor.mirrors.iter().filter_map(|mirror| mirror.file) {
@@ -81,6 +79,7 @@ pub(super) fn random() -> Result<u64> {
 pub(super) struct Supervisor {
     pub(super) panel: Panel,
     plan: Plan,
+    pub(super) reloads: Reloads<Lab>,
     /// What was read last.
     pub(super) lab: Lab,
     numbers: Numbers,
@@ -190,9 +189,16 @@ impl Supervisor {
             }
         }
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
+        let own = running.wanted.own_mirror();
+        let name = running.wanted.name.clone();
         self.ports.push(running);
-        self.restore_statics(runner);
-        self.set_mirrors(runner)
+        self.restore_statics(runner, &name);
+        match own {
+            Some(own) if !self.mirrors.iter().any(|mirror| mirror.wanted == own) => {
+                self.add_mirror(runner, own)
+            }
+            _ => self.set_mirrors(runner),
+        }
     }
 
     fn add_listener(
@@ -308,6 +314,7 @@ impl Supervisor {
         let running = self.ports.remove(at);
         detach(runner, &running);
         self.set_mirrors(runner)?;
+        self.remove_own_mirror(runner, &running.wanted)?;
         Ok(running.wanted.name)
     }
 
@@ -333,10 +340,24 @@ impl Supervisor {
                 self.set_netem(runner, *id, wanted.netem.as_ref())?;
             }
         }
-        if let Some(running) = self.ports.get_mut(at) {
-            running.wanted = wanted;
+        let Some(running) = self.ports.get_mut(at) else { return Ok(()) };
+        let own = wanted.own_mirror();
+        let before = std::mem::replace(&mut running.wanted, wanted);
+        if own != before.own_mirror() {
+            self.remove_own_mirror(runner, &before)?;
+            if let Some(own) = own {
+                self.add_mirror(runner, own)?;
+            }
         }
         self.set_mirrors(runner)
+    }
+
+    fn remove_own_mirror(&mut self, runner: &mut Runner<Switch>, of: &WantedPort) -> Result<()> {
+        let own = of.own_mirror();
+        match self.mirrors.iter().position(|mirror| Some(&mirror.wanted) == own.as_ref()) {
+            Some(at) => self.remove_mirror(runner, at),
+            None => Ok(()),
+        }
     }
 
     /// Puts an address on a port for good.
@@ -356,10 +377,10 @@ impl Supervisor {
     }
 
     /// Addresses of the file on a port that has come back.
-    fn restore_statics(&mut self, runner: &mut Runner<Switch>) {
-        for entry in self.lab.statics.clone() {
-            // The others are where they were; one that cannot be was told of at the start.
-            let _ = self.add_static(runner, &entry);
+    fn restore_statics(&mut self, runner: &mut Runner<Switch>, name: &str) {
+        for entry in self.lab.statics.clone().iter().filter(|entry| entry.port == name) {
+            // One that cannot be was told of at the start.
+            let _ = self.add_static(runner, entry);
         }
     }
 
@@ -387,7 +408,13 @@ impl Supervisor {
             }
         };
         self.mirrors.push(RunningMirror { wanted, file });
-        self.set_mirrors(runner)
+        let set = self.set_mirrors(runner);
+        if set.is_err() {
+            // One more than there may be.
+            self.mirrors.pop();
+            file.map(|id| runner.detach(id));
+        }
+        set
     }
 
     /// Closes a mirror.
@@ -451,9 +478,26 @@ impl Supervisor {
         set.map_err(|error| Error::new(Exit::Usage, &super::switch_api::PORT, error))
     }
 
-    /// Reads the configuration again and makes it so, as far as it has changed.
-    pub(super) fn reload(&mut self, runner: &mut Runner<Switch>) -> Result<Vec<String>> {
-        let wanted = self.plan.lab()?;
+    /// Begins to read the configuration again.
+    pub(super) fn reload(&mut self, runner: &Runner<Switch>) -> Result<u64> {
+        notify(Status::Reloading);
+        let plan = self.plan.clone();
+        self.reloads.begin(runner, move || plan.lab())
+    }
+
+    fn reloaded(&mut self, runner: &mut Runner<Switch>) {
+        let Some(loaded) = self.reloads.take(runner) else { return };
+        let result = loaded.and_then(|wanted| self.apply(runner, wanted));
+        let reply = self.panel.reloaded(result);
+        if self.reloads.end(reply)
+            && let Err(error) = self.reload(runner)
+        {
+            self.panel.failed("cannot reload", &error);
+        }
+    }
+
+    /// Makes it all as wanted, as far as that has changed.
+    fn apply(&mut self, runner: &mut Runner<Switch>, wanted: Lab) -> Result<Vec<String>> {
         let before = std::mem::replace(&mut self.lab, wanted.clone());
         let mut done = Vec::new();
         let mut failed = None;
@@ -507,15 +551,6 @@ impl Supervisor {
             Some(error) => Err(error.after(done)),
             None => Ok(done),
         }
-    }
-
-    fn hang_up(&mut self, runner: &mut Runner<Switch>) {
-        notify(Status::Reloading);
-        match self.reload(runner) {
-            Ok(done) => self.panel.tell(&Told::Reloaded { done }),
-            Err(error) => self.panel.failed("the configuration stays as it was", &error),
-        }
-        notify(Status::Ready);
     }
 
     fn port_gone(&mut self, runner: &mut Runner<Switch>, id: PortId, why: &Gone) {
@@ -580,17 +615,24 @@ impl Handler<Switch> for Supervisor {
                     self.panel.server = Some(server);
                 }
             }
-            Event::Signal(Signal::Hangup) => self.hang_up(runner),
+            Event::Signal(Signal::Hangup) => {
+                if let Err(error) = self.reload(runner) {
+                    self.panel.failed("cannot reload", &error);
+                }
+            }
+            Event::Ready(LOADED, _) => self.reloaded(runner),
             Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
-            Event::Signal(Signal::User1) => {
+            // With --json there is `adit switch show --json` for that.
+            Event::Signal(Signal::User1) if !self.panel.output.json => {
                 let show = self.show(runner);
-                self.panel.output.note(super::switch_api::text(&self.panel.output, &show));
+                self.panel.write(&super::switch_api::text(&self.panel.output, &show));
             }
             Event::Alarm => {
+                self.panel.flush();
                 for id in self.mirrors.iter().filter_map(|mirror| mirror.file) {
                     runner.flush_port(id);
                 }
-                runner.set_alarm(Some(runner.now() + NEWS_EVERY));
+                runner.set_alarm(Some(runner.now() + TICK));
             }
             _ => {}
         }

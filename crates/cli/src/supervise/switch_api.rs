@@ -10,8 +10,10 @@ use crate::control::{Method, Reply, Request};
 use crate::error::{Entry, Error, Exit, Result};
 use crate::output::{Output, Tone, clean, table};
 use crate::run::Runner;
+use adit_engine::PortId;
 use adit_engine::switch::{FdbFlush, Switch, VlanId};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// There is no such port.
 pub(super) const NO_PORT: Entry = Entry {
@@ -43,7 +45,8 @@ impl Supervisor {
             (Method::Get, ["switch"]) => value(&self.show(runner)),
             (Method::Patch, ["switch"]) => self.patch_switch(runner, &request.body),
             (Method::Get, ["ports", name]) => {
-                self.find(name).and_then(|at| value(&self.show_port(runner, at)))
+                let addresses = addresses_by_port(runner.engine());
+                self.find(name).and_then(|at| value(&self.show_port(runner, at, &addresses)))
             }
             (Method::Post, ["ports"]) => self.post_port(runner, &request.body),
             (Method::Patch, ["ports", name]) => self.patch_port(runner, name, &request.body),
@@ -51,10 +54,10 @@ impl Supervisor {
             (Method::Get, ["fdb"]) => value(&self.addresses(runner)),
             (Method::Post, ["fdb"]) => self.post_address(runner, &request.body),
             (Method::Delete, ["fdb"]) => self.delete_addresses(runner, &request.body),
-            (Method::Post, ["reload"]) => self.reload(runner).and_then(|done| {
-                self.panel.tell(&Told::Reloaded { done: done.clone() });
-                value(&model::Done { done })
-            }),
+            (Method::Post, ["reload"]) => {
+                self.reload(runner).and_then(|number| value(&model::Reload { reload: number }))
+            }
+            (Method::Get, ["reload", number]) => return self.reloads.reply(number),
             (Method::Post, ["stop"]) => {
                 self.panel.is_ending = true;
                 value(&model::Done { done: vec![format!("'{}' stopped", self.panel.name)] })
@@ -69,7 +72,9 @@ impl Supervisor {
         let engine = runner.engine();
         let name = self.panel.name.to_string();
         let mut show = model::switch(name, engine.config(), engine.fdb_len());
-        show.ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at)).collect();
+        let addresses = addresses_by_port(engine);
+        let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
+        show.ports = ports.collect();
         show.mirrors = self
             .mirrors
             .iter()
@@ -98,7 +103,12 @@ impl Supervisor {
     }
 
     /// A port; of one with several ends, each.
-    fn show_port(&self, runner: &Runner<Switch>, at: usize) -> Vec<model::Port> {
+    fn show_port(
+        &self,
+        runner: &Runner<Switch>,
+        at: usize,
+        addresses: &BTreeMap<PortId, usize>,
+    ) -> Vec<model::Port> {
         let Some(running) = self.ports.get(at) else { return Vec::new() };
         let (engine, wanted) = (runner.engine(), &running.wanted);
         if let Some(why) = &running.gone {
@@ -113,7 +123,7 @@ impl Supervisor {
             let names = (name.as_str(), wanted.text.as_str());
             let mut port = model::port(names, config, state, counters, runner.port(*id));
             port.netem = wanted.netem.as_ref().map(model::Netem::new);
-            port.fdb_entries = engine.fdb().filter(|entry| entry.port == *id).count();
+            port.fdb_entries = addresses.get(id).copied().unwrap_or(0);
             port
         };
         let mut list = Vec::new();
@@ -229,6 +239,15 @@ impl Supervisor {
         }
         value(&model::Done { done: vec![format!("{count} addresses removed")] })
     }
+}
+
+/// How many addresses are on each port.
+fn addresses_by_port(engine: &Switch) -> BTreeMap<PortId, usize> {
+    let mut counts = BTreeMap::new();
+    for entry in engine.fdb() {
+        *counts.entry(entry.port).or_default() += 1;
+    }
+    counts
 }
 
 /// What a request about addresses names.

@@ -1,7 +1,8 @@
 //! What a tunnel is to be: plain data, whichever file it was written in.
 
 use adit::netlink::IpPrefix;
-use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use adit::{IfName, Mode};
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,6 +13,13 @@ pub(crate) struct Config {
     pub(crate) interface: Interface,
     /// The other ends, each with a public key of its own.
     pub(crate) peers: Vec<Peer>,
+}
+
+impl Config {
+    /// Whether IP packets or Ethernet frames cross.
+    pub(crate) fn mode(&self) -> Mode {
+        self.peers.first().map_or(Mode::Tun, |peer| peer.mode)
+    }
 }
 
 /// This end of a tunnel.
@@ -39,6 +47,10 @@ pub(crate) struct Interface {
     pub(crate) save_config: bool,
     /// The address from which it sends; any if there is none.
     pub(crate) source: Option<IpAddr>,
+    /// The TCP port that peers may connect to.
+    pub(crate) listen_tcp: Option<u16>,
+    /// The bridge that a TAP device becomes a port of.
+    pub(crate) master: Option<IfName>,
 }
 
 /// Where routes to the peers' networks go.
@@ -66,14 +78,6 @@ pub(crate) struct Hooks {
     pub(crate) post_down: Vec<Hook>,
 }
 
-impl Hooks {
-    pub(crate) fn is_empty(&self) -> bool {
-        [&self.pre_up, &self.post_up, &self.pre_down, &self.post_down]
-            .iter()
-            .all(|hooks| hooks.is_empty())
-    }
-}
-
 /// A program and its arguments: no shell reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hook(pub(crate) Vec<String>);
@@ -97,6 +101,16 @@ pub(crate) struct Peer {
     pub(crate) endpoint: Option<PeerEndpoint>,
     /// A packet at least so often, in seconds, so that a NAT between keeps its mapping; 0 is off.
     pub(crate) keepalive: u16,
+    /// How it is reached.
+    pub(crate) transport: Transport,
+    /// How fast packets to it, and from it, may be.
+    pub(crate) shape_out: Option<Shape>,
+    /// See `shape_out`.
+    pub(crate) shape_in: Option<Shape>,
+    /// Frames cross in VXLAN, to a peer that is not adit; the port is the engine's affair.
+    pub(crate) vxlan: Option<Vxlan>,
+    /// IP packets or Ethernet frames; the peers of a tunnel have one and the same.
+    pub(crate) mode: Mode,
 }
 
 impl Peer {
@@ -107,8 +121,23 @@ impl Peer {
             allowed_ips: Vec::new(),
             endpoint: None,
             keepalive: 0,
+            transport: Transport::Udp,
+            shape_out: None,
+            shape_in: None,
+            vxlan: None,
+            mode: Mode::Tun,
         }
     }
+}
+
+/// How a peer is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// By datagrams.
+    #[default]
+    Udp,
+    /// By a stream to its endpoint, for networks that block UDP.
+    Tcp,
 }
 
 /// Where a peer is reached.

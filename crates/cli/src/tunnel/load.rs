@@ -92,7 +92,7 @@ fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
 }
 
 /// A path as it is; a name alone is looked for in [`FOLDERS`].
-fn find(file: &Path) -> Result<PathBuf> {
+pub(crate) fn find(file: &Path) -> Result<PathBuf> {
     let is_name = file.components().count() == 1 && file.extension().is_none();
     if !is_name || file.exists() {
         return Ok(file.to_owned());
@@ -108,7 +108,7 @@ fn find(file: &Path) -> Result<PathBuf> {
 }
 
 /// The name of the device: that of the file without its ending, as with `wg-quick`.
-fn name_of(path: &Path) -> Result<IfName> {
+pub(crate) fn name_of(path: &Path) -> Result<IfName> {
     let stem = path.file_stem().unwrap_or_default();
     IfName::new(stem).map_err(|error| {
         let message = format!("no device can be called as the file {}: {error}", path.display());

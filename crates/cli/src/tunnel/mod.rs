@@ -1,17 +1,89 @@
 //! What `adit tunnel` runs: configurations, keys, the socket that `wg` speaks to, and the loop.
 //!
-//! ```text
-//! keys     private, public and preshared keys      secret   where they are read from
-//! config   what a tunnel is to be: plain data      values   the words of a configuration, parsed
-//! conf     the files of wg-quick                   uapi     the text protocol of `wg`
-//! ```
+//! | file | what |
+//! |---|---|
+//! | `config`, `values` | what a tunnel is to be: plain data, and its words parsed |
+//! | `conf`, `toml`, `load`, `hide` | files of `wg-quick`, files in TOML, both read and checked; no key is told |
+//! | `keys`, `secret` | keys as text, and where they are read from |
+//! | `setup`, `program` | device, addresses, routes, rules; hooks and name servers |
+//! | `invitation` | how two machines become peers |
+//! | `names` | endpoints that have a name |
+//! | `site` | the engine: the tunnel, and for layer 2 a switch |
+//! | `streams` | TCP, and pipes to other programs |
+//! | `up`, `daemon`, `state` | start and end, what is done beside packets, how it is |
+//! | `uapi` | the text protocol and the socket of `wg` |
 
 pub(crate) mod conf;
 pub(crate) mod config;
-pub(crate) mod hide;
+pub(crate) mod daemon;
+mod hide;
+pub(crate) mod invitation;
 pub(crate) mod keys;
 pub(crate) mod load;
+mod names;
+mod program;
 pub(crate) mod secret;
-pub(crate) mod toml;
-pub(crate) mod uapi;
+mod setup;
+mod site;
+pub(crate) mod state;
+mod streams;
+mod toml;
+mod uapi;
+pub(crate) mod up;
 pub(crate) mod values;
+
+/// For fuzzing and property tests: reads a file, and looks at what is told of it.
+pub(crate) fn exercise_file(is_toml: bool, text: &str) {
+    use crate::config::{Problems, Source};
+    let (source, problems) = (Source::new("x", text), Problems::default());
+    if is_toml {
+        // A file that is named in it would be opened.
+        if !text.contains("_file") {
+            let _ = toml::read(&source, &problems, conf::HookPolicy::Run);
+        }
+    } else {
+        let _ = conf::read(&source, &problems, conf::HookPolicy::Run);
+    }
+    problems.edit(hide::hide_secrets);
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || c == '/' || c == '+';
+    for problem in problems.into_list() {
+        for shown in [&problem.message, &problem.excerpt] {
+            let longest = shown.split(|c| !is_base64(c)).map(str::len).max().unwrap_or(0);
+            assert!(longest < KEY_PART_LEN_MIN, "{shown}");
+        }
+    }
+}
+
+/// As many characters of a key may not be told: half of it.
+const KEY_PART_LEN_MIN: usize = 22;
+
+/// For fuzzing and property tests: parses a request of `wg`.
+pub(crate) fn exercise_uapi(bytes: &[u8]) {
+    let end = uapi::end_of_request(bytes).unwrap_or(bytes.len());
+    let Ok(uapi::Request::Set(request)) = uapi::parse(&bytes[..end]) else { return };
+    let networks = |peer: &uapi::PeerChange| peer.allowed_ips.len() + peer.forbidden_ips.len();
+    let count: usize = request.peers.iter().map(|peer| 1 + networks(peer)).sum();
+    assert!(count <= bytes.len() / 10, "each takes ten bytes at least");
+    for peer in &request.peers {
+        let _ = state::changed(None, peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_file_is_read(form: bool, text in "(\\[(Peer|Interface|peer|interface)\\]|[A-Za-z_]{1,9} ?= ?|[ -~]{0,30}|\n|\\PC)*") {
+            super::exercise_file(form, &text);
+        }
+
+        #[test]
+        fn any_request_is_parsed(
+            text in "set=1\n(public_key=[0-9a-f]{64}\n|allowed_ip=[0-9./:-]{1,20}\n|[a-z_]{1,12}=[0-9a-f]{0,8}\n){0,9}\n?"
+        ) {
+            super::exercise_uapi(text.as_bytes());
+        }
+    }
+}

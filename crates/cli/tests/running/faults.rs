@@ -11,10 +11,10 @@ fn kill_at_any_time_and_start_again() {
     hosts(&["na", "nb"]);
     let line =
         "switch --name lab --port tap:a,netns=na --port tap:b,netns=nb --mirror /run/x.pcapng";
-    for round in 0..20u64 {
+    for round in 0..40u64 {
         let mut child =
             Command::new(ADIT).args(line.split(' ')).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(round * 3));
+        std::thread::sleep(Duration::from_millis(round * 2));
         child.kill().unwrap();
         child.wait().unwrap();
         for host in ["na", "nb"] {
@@ -131,6 +131,33 @@ fn clients_that_sleep_hold_nothing_up() {
     let _sleepers: Vec<_> = (0..12).map(|_| connect()).collect();
     assert!(reaches("na", "192.0.2.2"));
     assert!(adit("switch show").contains("tap:a"));
+}
+
+#[test]
+fn a_reader_of_events_that_sleeps_or_leaves_stops_no_packet() {
+    hosts(&["na", "nb"]);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // A full pipe, before the first event.
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while std::io::Write::write(&mut writer, &[b' '; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    let mut child = Command::new(ADIT)
+        .args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"])
+        .stdout(writer)
+        .spawn()
+        .unwrap();
+    for (host, device, ip) in [("na", "a", "192.0.2.1/24"), ("nb", "b", "192.0.2.2/24")] {
+        eventually("the device is there", || {
+            try_run(&format!("ip -n {host} link show dev {device}")).0
+        });
+        address(host, device, ip);
+    }
+    assert!(reaches("na", "192.0.2.2"));
+    drop(reader);
+    adit("switch port add tap:c");
+    assert!(reaches("na", "192.0.2.2"));
+    adit("switch stop");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `adit switch` and those who ask it.
 
-use crate::program::{Program, address, debris, eventually, hosts, is_cut_off, reaches, validate};
+use crate::program::{
+    Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run, validate,
+};
 use crate::support::{adit, adit_json, parse, refused, run};
 use serde_json::json;
 
@@ -174,6 +176,54 @@ fn a_mirror_is_a_recording() {
     let frames = run("tshark -n -r /run/arp.pcapng");
     assert!(frames.contains("Who has 192.0.2.2"), "{frames}");
     assert!(frames.lines().all(|line| line.contains(" ARP ")), "{frames}");
+}
+
+#[test]
+fn a_port_may_have_a_recording_of_its_own() {
+    let mut program = bridge("");
+    adit("switch set a mirror=/run/a.pcapng");
+    assert!(reaches("na", "192.0.2.2"));
+    assert_eq!(adit_json("switch show")["mirrors"][0]["ports"], json!(["tap:a"]));
+    adit("switch set a mirror=none");
+    assert_eq!(adit_json("switch show")["mirrors"], json!([]));
+    let frames = run("tshark -n -r /run/a.pcapng icmp");
+    assert!(frames.contains("Echo (ping) request"), "{frames}");
+    adit("switch port add tap:c,mirror=/run/c.pcapng");
+    adit("switch port del c");
+    assert_eq!(adit_json("switch show")["mirrors"], json!([]));
+    adit("switch stop");
+    assert!(program.wait().success());
+}
+
+#[test]
+fn two_switches_are_joined_by_a_stream_and_end_with_it() {
+    hosts(&["na", "nb"]);
+    // As by ssh: standard input and output of one are those of the other.
+    let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
+    let start = |socket: std::os::unix::net::UnixStream, port: &str| {
+        let fd = || std::os::fd::OwnedFd::from(socket.try_clone().unwrap());
+        std::process::Command::new(crate::support::ADIT)
+            .args(["switch", "--port", "stdio", "--port", port])
+            .env_remove("XDG_RUNTIME_DIR")
+            .stdin(fd())
+            .stdout(fd())
+            .spawn()
+            .unwrap()
+    };
+    let mut one = start(left, "tap:a,netns=na");
+    let mut two = start(right, "tap:b,netns=nb");
+    for (host, device, ip) in [("na", "a", "192.0.2.1/24"), ("nb", "b", "192.0.2.2/24")] {
+        eventually("the device is there", || {
+            try_run(&format!("ip -n {host} link show dev {device}")).0
+        });
+        address(host, device, ip);
+    }
+    assert!(reaches("na", "192.0.2.2"));
+    run(&format!("kill -TERM {}", one.id()));
+    assert!(one.wait().unwrap().success());
+    assert!(two.wait().unwrap().success(), "its other end has gone");
+    let (exit, errors) = refused("-j switch --port stdio --port tap:x");
+    assert!(exit == 2 && errors.contains("standard output"), "{errors}");
 }
 
 #[test]

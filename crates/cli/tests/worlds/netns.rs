@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adit::netlink::{Address, IpPrefix};
+use adit::netlink::{Address, IpPrefix, LinkChange, Netlink};
 use adit::{IfName, Link};
 
 use crate::{LinkSpec, PortSpec, World, address};
@@ -100,14 +100,26 @@ fn set_host() {
     }
 }
 
+/// A port's options on the command line.
+fn options(port: PortSpec) -> String {
+    let vlan = port.vlan.map_or_else(String::new, |vlan| format!(",vlan={vlan}"));
+    format!("{vlan}{}", if port.isolated { ",isolated" } else { "" })
+}
+
 impl World for Netns {
     fn switch(&mut self, ports: &[PortSpec]) {
-        let options = |number: usize| {
-            let PortSpec { vlan, isolated } = ports[number];
-            let vlan = vlan.map_or_else(String::new, |vlan| format!(",vlan={vlan}"));
-            format!("{vlan}{}", if isolated { ",isolated" } else { "" })
-        };
-        self.start("switch", ports.len(), options, &[]);
+        self.start("switch", ports.len(), |number| options(ports[number]), &[]);
+    }
+
+    fn switch_with_loop(&mut self, ports: &[PortSpec]) {
+        let [one, other] = ["loop0", "loop1"].map(|name| name.parse().unwrap());
+        let mut netlink = Netlink::open().unwrap();
+        let (one, other) = netlink.add_veth(&one, &other).unwrap();
+        for index in [one, other] {
+            netlink.set_link(index, &LinkChange::new().up(true)).unwrap();
+        }
+        let cable = ["--port=dev:loop0", "--port=dev:loop1"].map(str::to_owned);
+        self.start("switch", ports.len(), |number| options(ports[number]), &cable);
     }
 
     fn link(&mut self, link: LinkSpec) {
@@ -131,6 +143,16 @@ impl World for Netns {
         let (_, time) = text.split_once(" time=")?;
         let millis: f64 = time.split_once(" ms")?.0.parse().unwrap();
         Some(Duration::from_secs_f64(millis / 1000.0))
+    }
+
+    fn pass(&mut self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    fn received(&mut self, host: usize) -> u64 {
+        let name: IfName = format!("h{host}").parse().unwrap();
+        let info = Link::find_in(&self.hosts[host], &name).unwrap().info().unwrap();
+        info.stats.rx_packets
     }
 
     fn transfer(&mut self, from: usize, to: usize, bytes: &[u8]) -> (Vec<u8>, Duration) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_engine::PortId;
 use adit_engine::netem::{Bitrate, Delay, Loss, Netem, NetemConfig, Profile, Rate};
-use adit_engine::sim::{HostConfig, HostId, Sim};
+use adit_engine::sim::{EngineId, HostConfig, HostId, Sim};
 use adit_engine::switch::{PortConfig, Switch, SwitchConfig, VlanId, VlanMode};
 
 use crate::{LinkSpec, PortSpec, World, address};
@@ -20,21 +20,34 @@ fn host(sim: &mut Sim, number: usize) -> HostId {
     sim.host(&format!("h{number}"), config)
 }
 
+/// A switch with a host at each of these ports, and `more` ports after them.
+fn switch(sim: &mut Sim, ports: &[PortSpec], more: usize) -> EngineId<Switch> {
+    let mut switch = Switch::new(SwitchConfig::default()).unwrap();
+    let rest = std::iter::repeat_n(PortSpec::default(), more);
+    for (port, spec) in (0..).zip(ports.iter().copied().chain(rest)) {
+        let mut config = PortConfig { isolated: spec.isolated, ..PortConfig::default() };
+        if let Some(vlan) = spec.vlan {
+            config.vlan = VlanMode::Access(VlanId::new(vlan).unwrap());
+        }
+        switch.add_port(PortId(port), config).unwrap();
+    }
+    let hosts: Vec<_> = (0..ports.len()).map(|number| host(sim, number)).collect();
+    let switch = sim.engine("switch", switch);
+    for (port, host) in (0..).zip(hosts) {
+        sim.wire(host, switch.port(port));
+    }
+    switch
+}
+
 impl World for Sim {
     fn switch(&mut self, ports: &[PortSpec]) {
-        let mut switch = Switch::new(SwitchConfig::default()).unwrap();
-        for (port, spec) in (0..).zip(ports) {
-            let mut config = PortConfig { isolated: spec.isolated, ..PortConfig::default() };
-            if let Some(vlan) = spec.vlan {
-                config.vlan = VlanMode::Access(VlanId::new(vlan).unwrap());
-            }
-            switch.add_port(PortId(port), config).unwrap();
-        }
-        let hosts: Vec<_> = (0..ports.len()).map(|number| host(self, number)).collect();
-        let switch = self.engine("switch", switch);
-        for (port, host) in (0..).zip(hosts) {
-            self.wire(host, switch.port(port));
-        }
+        switch(self, ports, 0);
+    }
+
+    fn switch_with_loop(&mut self, ports: &[PortSpec]) {
+        let switch = switch(self, ports, 2);
+        let first = u16::try_from(ports.len()).unwrap();
+        self.wire(switch.port(first), switch.port(first + 1));
     }
 
     fn link(&mut self, link: LinkSpec) {
@@ -67,6 +80,14 @@ impl World for Sim {
         let end = self.now() + Duration::from_secs(1);
         self.run_until(end, |sim| sim.rtt(ping).is_some());
         self.rtt(ping)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.run_for(time);
+    }
+
+    fn received(&mut self, host: usize) -> u64 {
+        self.port_counts(self.hosts()[host]).received
     }
 
     fn transfer(&mut self, from: usize, to: usize, bytes: &[u8]) -> (Vec<u8>, Duration) {

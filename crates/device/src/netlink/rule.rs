@@ -2,11 +2,12 @@
 
 use super::message::{Message, Request, attributes, read_ip, read_string, read_u32, split};
 use super::prefix::{IpFamily, IpPrefix};
+use super::route::ROUTE_PROTOCOL;
 use super::socket::Netlink;
 use super::uapi::{
     FIB_RULE_INVERT, FRA_DST, FRA_FWMARK, FRA_FWMASK, FRA_IIFNAME, FRA_OIFNAME, FRA_PRIORITY,
-    FRA_SRC, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_UID_RANGE, RTM_DELRULE, RTM_GETRULE,
-    RTM_NEWRULE,
+    FRA_PROTOCOL, FRA_SRC, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_UID_RANGE, RTM_DELRULE,
+    RTM_GETRULE, RTM_NEWRULE,
 };
 use crate::IfName;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
@@ -87,10 +88,12 @@ pub struct Rule {
     pub invert: bool,
     /// A route found in the table counts only if its prefix is longer than this.
     pub suppress_prefixlength: Option<u32>,
+    /// Who made it; 0 agrees with any when a rule is deleted.
+    pub protocol: u8,
 }
 
 impl Rule {
-    /// A rule that matches every packet.
+    /// A rule of ours ([`ROUTE_PROTOCOL`]) that matches every packet.
     #[must_use]
     pub const fn new(family: IpFamily, action: RuleAction) -> Self {
         Self {
@@ -105,6 +108,7 @@ impl Rule {
             action,
             invert: false,
             suppress_prefixlength: None,
+            protocol: ROUTE_PROTOCOL,
         }
     }
 
@@ -120,6 +124,9 @@ impl Rule {
             if let Some(number) = number {
                 request.u32(kind, number);
             }
+        }
+        if self.protocol != 0 {
+            request.attribute(FRA_PROTOCOL, &[self.protocol]);
         }
         if let RuleAction::Table(table) = self.action {
             request.u32(FRA_TABLE, table);
@@ -220,6 +227,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Rule> {
     let mut rule = Rule {
         priority: Some(0), // the kernel leaves it out where it is 0
         invert: u32::from_ne_bytes([f0, f1, f2, f3]) & FIB_RULE_INVERT != 0,
+        protocol: 0,
         ..Rule::new(family, RuleAction::Other(action))
     };
     let mut table = u32::from(table);
@@ -245,6 +253,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Rule> {
             FRA_IIFNAME => rule.iif = name(value),
             FRA_OIFNAME => rule.oif = name(value),
             FRA_TABLE => table = read_u32(value).unwrap_or(table),
+            FRA_PROTOCOL => rule.protocol = value.first().copied().unwrap_or(0),
             FRA_UID_RANGE => rule.uid_range = uid_range(value),
             FRA_SUPPRESS_PREFIXLEN => {
                 // -1 is "not at all".

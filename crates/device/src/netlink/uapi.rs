@@ -110,6 +110,7 @@ pub(super) const FRA_TABLE: u16 = 15;
 pub(super) const FRA_FWMASK: u16 = 16;
 pub(super) const FRA_OIFNAME: u16 = 17;
 pub(super) const FRA_UID_RANGE: u16 = 20;
+pub(super) const FRA_PROTOCOL: u16 = 21;
 pub(super) const FIB_RULE_INVERT: u32 = 2;
 
 // Multicast groups (rtnetlink.h): RTNLGRP_* n as bit n - 1 of the socket's address.

@@ -87,8 +87,10 @@ pub(super) struct Host {
     device: Device,
     interface: Interface,
     sockets: SocketSet<'static>,
-    icmp: SocketHandle,
     echoes: Vec<Echo>,
+    /// The echoes that have no answer yet, by their numbers, each with a socket of its own: one to a
+    /// neighbour who is not there holds up none of the others.
+    waiting: Vec<(usize, SocketHandle)>,
     streams: Vec<Stream>,
     datagrams: Vec<SocketHandle>,
     tcp_buffer: usize,
@@ -97,7 +99,8 @@ pub(super) struct Host {
     next_port: u16,
     /// Something happened since it was last polled.
     is_touched: bool,
-    wake: Option<Instant>,
+    /// When the stack wants to be polled; [`Instant::MAX`]: never.
+    wake: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -116,12 +119,11 @@ struct Stream {
     reno: Reno,
 }
 
-/// The identifier of all our echo requests.
-const ECHO_ID: u16 = 0x4144;
-
 impl Host {
-    /// Echo requests and datagrams that wait in a socket.
+    /// Datagrams that wait in a socket.
     const QUEUE: usize = 64;
+    /// How long an echo request waits for its neighbour's address and for its answer.
+    const ECHO_WAIT: Duration = Duration::from_secs(3);
     /// Bytes of an echo request's payload, as ping sends them.
     const ECHO_LEN: usize = 56;
     /// The first port of connections that we open (RFC 6335).
@@ -157,20 +159,13 @@ impl Host {
         };
         assert!(routed, "a new host has room for a route");
         let is_v6 = config.addresses.first().is_some_and(|(address, _)| address.is_ipv6());
-        let mut sockets = SocketSet::new(Vec::new());
-        let buffer = || {
-            let metadata = vec![icmp::PacketMetadata::EMPTY; Self::QUEUE];
-            icmp::PacketBuffer::new(metadata, vec![0; Self::QUEUE * (Self::ECHO_LEN + 8)])
-        };
-        let mut socket = icmp::Socket::new(buffer(), buffer());
-        socket.bind(icmp::Endpoint::Ident(ECHO_ID)).expect("a new socket with an identifier");
         Self {
             layer: config.layer,
             device,
             interface,
-            icmp: sockets.add(socket),
-            sockets,
+            sockets: SocketSet::new(Vec::new()),
             echoes: Vec::new(),
+            waiting: Vec::new(),
             streams: Vec::new(),
             datagrams: Vec::new(),
             tcp_buffer: config.tcp_buffer,
@@ -178,7 +173,7 @@ impl Host {
             mss: config.mtu.saturating_sub(if is_v6 { 60 } else { 40 }).max(1),
             next_port: Self::FIRST_PORT,
             is_touched: true,
-            wake: None,
+            wake: Instant::MAX,
         }
     }
 
@@ -224,25 +219,28 @@ impl Host {
         self.is_touched = false;
         let wake = self.interface.poll_at(moment(now), &self.sockets);
         // Its clock counts microseconds: asked again within one, it would answer the same.
-        self.wake = wake.map(|at| instant(at).max(now + Duration::from_micros(1)));
+        self.wake = wake.map_or(Instant::MAX, |at| instant(at).max(now + Duration::from_micros(1)));
         self.device.sent(send);
     }
 
-    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.is_touched { Some(now) } else { self.wake }
+    pub(super) const fn due(&self, now: Instant) -> Instant {
+        if self.is_touched { now } else { self.wake }
     }
 
     pub(super) fn ping(&mut self, now: Instant, to: IpAddr) -> usize {
         let number = self.echoes.len();
         self.echoes.push(Echo { sent: now, rtt: None });
-        let sequence = u16::try_from(number & 0xffff).unwrap_or_default();
-        let kind = if to.is_ipv4() { 8 } else { 128 };
+        let id = u16::try_from(number & 0xffff).unwrap_or_default();
         let mut message = [0; Self::ECHO_LEN + 8];
-        message[0] = kind;
-        message[4..6].copy_from_slice(&ECHO_ID.to_be_bytes());
-        message[6..8].copy_from_slice(&sequence.to_be_bytes());
-        // A full queue loses the request: it stays without an answer.
-        let _ = self.sockets.get_mut::<icmp::Socket<'_>>(self.icmp).send_slice(&message, to.into());
+        message[0] = if to.is_ipv4() { 8 } else { 128 };
+        message[4..6].copy_from_slice(&id.to_be_bytes());
+        let buffer = || {
+            icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY], vec![0; Self::ECHO_LEN + 8])
+        };
+        let mut socket = icmp::Socket::new(buffer(), buffer());
+        socket.bind(icmp::Endpoint::Ident(id)).expect("a new socket");
+        socket.send_slice(&message, to.into()).expect("a new socket has room for a packet");
+        self.waiting.push((number, self.sockets.add(socket)));
         self.is_touched = true;
         number
     }
@@ -252,15 +250,24 @@ impl Host {
     }
 
     fn read_echoes(&mut self, now: Instant) {
-        let socket: &mut icmp::Socket<'_> = self.sockets.get_mut(self.icmp);
-        while let Ok((message, _)) = socket.recv() {
-            if let [0 | 129, _, _, _, _, _, high, low, ..] = *message {
-                let sequence = usize::from(u16::from_be_bytes([high, low]));
-                if let Some(echo) = self.echoes.get_mut(sequence) {
-                    echo.rtt.get_or_insert(now.since(echo.sent));
-                }
+        let Self { waiting, sockets, echoes, .. } = self;
+        waiting.retain(|&(number, handle)| {
+            let (Some(echo), socket) =
+                (echoes.get_mut(number), sockets.get_mut::<icmp::Socket<'_>>(handle))
+            else {
+                return false;
+            };
+            let elapsed = now.since(echo.sent);
+            let answer = socket.recv().map(|(message, _)| message.first().copied());
+            if matches!(answer, Ok(Some(0 | 129))) {
+                echo.rtt = Some(elapsed);
             }
-        }
+            let waits = echo.rtt.is_none() && elapsed < Self::ECHO_WAIT;
+            if !waits {
+                sockets.remove(handle);
+            }
+            waits
+        });
     }
 
     pub(super) fn udp_bind(&mut self, port: u16) -> usize {

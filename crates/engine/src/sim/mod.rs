@@ -17,12 +17,36 @@
 //! One step does all that is due at one moment: faults of the script, then packets that arrive, then
 //! timeouts of engines, then the stacks of hosts, each in the order in which they were made. So a run
 //! depends on nothing but the scenario and its seed, and has the same [trace](Sim::trace) each time.
-//! What becomes due at a moment by what was done at that moment is done a nanosecond later: time
-//! always moves.
+//! What becomes due by that at the same moment is done in a next step, but after
+//! [so many](Sim::STEPS_AT_ONCE) a nanosecond passes: time always moves.
 //!
 //! Two laws are checked after every step, for each engine and for the network between them:
-//! *in + made = sent + discarded + held*, and no buffer of a pool is lost. A failure of whatever kind
+//! *in + made = sent + discarded + absorbed + held*, and no buffer of a pool is lost. A failure of whatever kind
 //! prints the last lines of the trace and the seed; [`for_each_seed`] adds the command that replays it.
+//!
+//! ```
+//! use adit_engine::netem::{Delay, Loss, Profile};
+//! use adit_engine::sim::{Fault, HostConfig, Sim};
+//! use core::time::Duration;
+//!
+//! let mut sim = Sim::new(7);
+//! let a = sim.host("a", HostConfig::new("192.0.2.1/24").with_super_packets());
+//! let b = sim.host("b", "192.0.2.2/24");
+//! let there = Profile { delay: Delay::constant(Duration::from_millis(20)), ..Profile::default() };
+//! let back = Profile { loss: Loss::Random { share: 0.01 }, ..Profile::default() };
+//! sim.wire_through(a, b, [&there, &back]);
+//!
+//! let ping = sim.ping(a, [192, 0, 2, 2].into());
+//! sim.run_for(Duration::from_secs(1));
+//! assert_eq!(sim.rtt(ping), Some(Duration::from_millis(40)), "for the address, then for the echo");
+//! assert_eq!(sim.trace().lines().count(), 4);
+//!
+//! sim.fault(b, Fault::Down);
+//! let ping = sim.ping(a, [192, 0, 2, 2].into());
+//! sim.run_for(Duration::from_secs(1));
+//! assert_eq!(sim.rtt(ping), None);
+//! assert!(sim.trace().ends_with("b:0 loses 1 port down\n"));
+//! ```
 
 mod device;
 mod host;
@@ -51,7 +75,7 @@ use crate::{Counts, DropReason, Endpoint, Engine, Outbox, PortId};
 use host::Host;
 use network::Network;
 use node::{AnyEngine, EngineNode, Node, Probe};
-use port::{Line, Port};
+use port::Line;
 
 pub use host::HostConfig;
 pub use port::{Fault, PortCounts};
@@ -69,8 +93,8 @@ pub struct Sim {
     network: Network,
     /// Faults to come, in their order.
     script: BTreeMap<(Instant, usize), (End, Fault)>,
-    /// The moment of the last step.
-    stepped: Option<Instant>,
+    /// The steps that were done at this moment.
+    steps: usize,
     events_max: u64,
 }
 
@@ -149,6 +173,8 @@ impl Sim {
     pub const WIRE_LIMIT: usize = 1000;
     /// Packets that wait at a port that takes nothing; more are lost.
     pub const PORT_QUEUE: usize = 256;
+    /// Steps at one moment: as many as the hops of the longest way through links without any delay.
+    pub const STEPS_AT_ONCE: usize = 64;
     /// Steps and packets of one call of [`Self::run_for`] and its kind, unless told otherwise: a TCP
     /// transfer of 500 MB through one engine has no more. It ends a packet storm.
     pub const EVENTS_MAX: u64 = 5_000_000;
@@ -162,7 +188,7 @@ impl Sim {
             nodes: Vec::new(),
             network: Network::new(),
             script: BTreeMap::new(),
-            stepped: None,
+            steps: 0,
             events_max: Self::EVENTS_MAX,
         }
     }
@@ -260,11 +286,10 @@ impl Sim {
     /// If there is none, or if the profile has a mistake.
     pub fn set_profile(&mut self, end: impl Into<End>, profile: &Profile) {
         let (now, end) = (self.now(), end.into());
-        let Some(link) = self.network.port_mut(end).and_then(Port::link_mut) else {
-            panic!("no link at {}", self.network.show(end));
-        };
-        if let Err(mistake) = link.set(now, profile) {
-            panic!("{mistake}");
+        match self.network.port_mut(end).and_then(|port| port.set_profile(now, profile)) {
+            Some(Ok(())) => {}
+            Some(Err(mistake)) => panic!("{mistake}"),
+            None => panic!("no link at {}", self.network.show(end)),
         }
     }
 
@@ -355,7 +380,7 @@ impl Sim {
         }
     }
 
-    /// Sends an echo request.
+    /// Sends an echo request; it waits for its answer for 3 s.
     pub fn ping(&mut self, from: HostId, to: IpAddr) -> PingId {
         let now = self.now();
         PingId(from, self.host_mut(from).ping(now, to))
@@ -372,7 +397,8 @@ impl Sim {
         UdpId(host, self.host_mut(host).udp_bind(port))
     }
 
-    /// Sends a datagram; whether the socket had room for it.
+    /// Sends a datagram; whether the socket had room for it. One to a neighbour who is not there holds up
+    /// those of the same socket.
     pub fn udp_send(&mut self, socket: UdpId, to: SocketAddr, payload: &[u8]) -> bool {
         self.host_mut(socket.0).udp_send(socket.1, to, payload)
     }
@@ -438,16 +464,13 @@ impl Sim {
             if done(self) {
                 return true;
             }
-            match self.next_step().filter(|&next| next <= end) {
-                Some(next) => {
-                    self.network.now = next;
-                    self.step();
-                }
-                None => {
-                    self.network.now = end.max(self.now());
-                    break;
-                }
+            let next = self.next_step();
+            if next > end || next == Instant::MAX {
+                self.move_to(end);
+                break;
             }
+            self.move_to(next);
+            self.step();
         }
         false
     }
@@ -494,24 +517,34 @@ impl Sim {
         layers.into_iter().find(|&layer| layer != Some(Layer::Frame)).unwrap_or(Some(Layer::Frame))
     }
 
-    /// The next moment at which something is due; never that of the last step, so that time moves.
-    fn next_step(&self) -> Option<Instant> {
+    /// The next moment at which something is due; [`Instant::MAX`]: never.
+    fn next_step(&self) -> Instant {
         let now = self.now();
-        let script = self.script.keys().next().map(|&(at, _)| at);
-        let nodes = self.nodes.iter().filter_map(|node| match node {
-            Node::Engine(engine) => engine.next_timeout(),
-            Node::Host(host) => host.next_timeout(now),
-            Node::Probe(_) => None,
-        });
-        let due = [script, self.network.next_timeout()].into_iter().flatten().chain(nodes).min()?;
-        let moved = self.stepped.map_or(now, |stepped| now.max(stepped + Duration::from_nanos(1)));
-        Some(due.max(moved))
+        let script = self.script.first_key_value().map_or(Instant::MAX, |(&(at, _), _)| at);
+        let mut due = script.min(self.network.due());
+        for node in &self.nodes {
+            due = due.min(match node {
+                Node::Engine(engine) => engine.due(),
+                Node::Host(host) => host.due(now),
+                Node::Probe(_) => Instant::MAX,
+            });
+        }
+        let earliest =
+            if self.steps < Self::STEPS_AT_ONCE { now } else { now + Duration::from_nanos(1) };
+        due.max(earliest)
+    }
+
+    fn move_to(&mut self, moment: Instant) {
+        if moment > self.now() {
+            self.network.now = moment;
+            self.steps = 0;
+        }
     }
 
     /// Does what is due now.
     fn step(&mut self) {
         let now = self.now();
-        self.stepped = Some(now);
+        self.steps += 1;
         while let Some(entry) = self.script.first_entry().filter(|entry| entry.key().0 <= now) {
             let (end, fault) = entry.remove();
             self.network.fault(end, fault);
@@ -546,11 +579,11 @@ impl Sim {
     fn wake(&mut self, node: usize) {
         let now = self.now();
         match self.nodes.get_mut(node) {
-            Some(Node::Engine(engine)) if engine.next_timeout().is_some_and(|due| due <= now) => {
+            Some(Node::Engine(engine)) if engine.due() <= now => {
                 let name = self.network.names.get(node).cloned().unwrap_or_default();
                 self.with_engine(node, |engine| engine.wake(now, &name));
             }
-            Some(Node::Host(host)) if host.next_timeout(now).is_some_and(|due| due <= now) => {
+            Some(Node::Host(host)) if host.due(now) <= now => {
                 let end = End::from(HostId(node));
                 host.poll(now, |bytes, meta| self.network.send(end, bytes, meta));
             }

@@ -92,7 +92,15 @@ fn hosts_ping_each_other_through_an_engine() {
     let again = sim.ping(a, address("192.0.2.2"));
     sim.run_for(SECOND);
     assert_eq!(sim.rtt(again).map(|rtt| rtt.as_micros()), Some(4));
-    assert_eq!(sim.now(), Instant::ZERO + 2 * SECOND);
+    // Nor does one that has no answer hold up the next.
+    let next = sim.ping(b, address("192.0.2.1"));
+    sim.run_for(SECOND);
+    assert_eq!(sim.rtt(next).map(|rtt| rtt.as_micros()), Some(4));
+    assert_eq!(sim.now(), Instant::ZERO + 3 * SECOND);
+    // It is given up in the end.
+    sim.run_for(10 * SECOND);
+    let last = sim.trace().lines().next_back().map(|line| line.to_string());
+    assert!(last.unwrap().starts_with("3."), "{}", sim.trace());
 }
 
 #[test]
@@ -105,10 +113,10 @@ fn the_trace_says_what_happened() {
 0.000002000 hub:1 > b:0 42 #4d6dfd2b arp
 0.000003000 b:0 > hub:1 42 #da5ecf61 arp
 0.000004000 hub:0 > a:0 42 #da5ecf61 arp
-0.000005000 a:0 > hub:0 98 #a4fba316 192.0.2.1 > 192.0.2.2 icmp
-0.000006000 hub:1 > b:0 98 #a4fba316 192.0.2.1 > 192.0.2.2 icmp
-0.000007000 b:0 > hub:1 98 #d189502a 192.0.2.2 > 192.0.2.1 icmp
-0.000008000 hub:0 > a:0 98 #d189502a 192.0.2.2 > 192.0.2.1 icmp
+0.000005000 a:0 > hub:0 98 #1eefb29a 192.0.2.1 > 192.0.2.2 icmp
+0.000006000 hub:1 > b:0 98 #1eefb29a 192.0.2.1 > 192.0.2.2 icmp
+0.000007000 b:0 > hub:1 98 #d318a567 192.0.2.2 > 192.0.2.1 icmp
+0.000008000 hub:0 > a:0 98 #d318a567 192.0.2.2 > 192.0.2.1 icmp
 ";
     assert_eq!(sim.trace(), expected);
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Prefix, PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing};
+use super::{Prefix, PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing, Vxlan};
 use crate::{Endpoint, PortId};
 
 /// A source of random bytes that nobody can foretell: `getrandom`, or a seeded ChaCha in a simulation.
@@ -29,7 +29,8 @@ pub struct TunnelConfig {
     pub last_timestamp: Option<Tai64n>,
     /// The intervals of the protocol.
     pub timing: Timing,
-    /// How many handshakes a second are worked at for peers that did not prove their address.
+    /// How many handshakes a second are worked at, and a quarter of that for senders that did not prove
+    /// their address.
     pub handshakes_per_second: u32,
 }
 
@@ -62,6 +63,19 @@ pub enum PeerMode {
     Packets,
     /// Ethernet frames between this port and the peer, natively (both are adit).
     Frames(PortId),
+    /// Ethernet frames between a port and the peer in VXLAN, for a peer that is not adit; IP packets as
+    /// in [`Self::Packets`] besides.
+    Vxlan(Vxlan),
+}
+
+impl PeerMode {
+    /// The port of its frames.
+    pub(super) const fn port(&self) -> Option<PortId> {
+        match self {
+            Self::Packets => None,
+            Self::Frames(port) | Self::Vxlan(Vxlan { port, .. }) => Some(*port),
+        }
+    }
 }
 
 /// One peer.
@@ -75,7 +89,7 @@ pub struct PeerConfig {
     pub endpoint: Option<Endpoint>,
     /// The addresses that it may send from, and that are sent to it.
     pub allowed_ips: Vec<Prefix>,
-    /// A keepalive is sent whenever nothing else was for so long.
+    /// A keepalive is sent whenever nothing else was for so long; 0 is never.
     pub persistent_keepalive: Option<Duration>,
     /// What crosses.
     pub mode: PeerMode,

@@ -31,6 +31,7 @@ pub(super) struct Limiter {
     /// For sources that find no room: they share one.
     crowd: Bucket,
     unproven: Bucket,
+    proven: Bucket,
     replies: Bucket,
     per_second: u32,
     swept: Option<Instant>,
@@ -69,18 +70,22 @@ impl Limiter {
     /// Sources that are told apart: 256 KiB of them. When there are more, those that were quiet are
     /// forgotten, and if none was, the rest share one bucket.
     pub(super) const SOURCES_MAX: usize = 4096;
-    /// Of each source, as in the kernel's WireGuard: enough for a building behind one address.
-    const PER_SOURCE: u32 = 20;
-    const PER_SOURCE_BURST: u32 = 5;
+    /// Of each source, as in the kernel's WireGuard.
+    const PER_SOURCE: (u32, u32) = (20, 5);
+    /// Of each source that proved its address: enough for a building behind one when its power comes
+    /// back, and a twentieth of a core.
+    const PER_PROVEN_SOURCE: (u32, u32) = (200, 100);
     /// A cookie reply costs a sixtieth of a handshake.
     const REPLIES: u32 = 60;
 
-    /// `per_second`: the handshakes worked at for senders that did not prove their address.
+    /// `per_second`: the handshakes worked at, and a quarter of that more for senders that did not prove
+    /// their address.
     pub(super) const fn new(per_second: u32) -> Self {
         Self {
             sources: BTreeMap::new(),
             crowd: Bucket::FULL,
             unproven: Bucket::FULL,
+            proven: Bucket::FULL,
             replies: Bucket::FULL,
             per_second,
             swept: None,
@@ -94,14 +99,17 @@ impl Limiter {
             Standing::Knows => false,
             Standing::Reachable => true,
         };
-        let own = self.source(now, Source::of(from), proven);
-        if own.take(now, Self::PER_SOURCE, Self::PER_SOURCE_BURST) {
-            let burst = self.per_second / 10 + 1;
-            if proven || self.unproven.take(now, self.per_second, burst) {
-                return Verdict::Work;
-            }
-        } else if proven {
-            return Verdict::Drop;
+        let (each, burst) = if proven { Self::PER_PROVEN_SOURCE } else { Self::PER_SOURCE };
+        let own = self.source(now, Source::of(from), proven).take(now, each, burst);
+        let (all, total) = if proven {
+            (&mut self.proven, self.per_second)
+        } else {
+            (&mut self.unproven, self.per_second / 4)
+        };
+        match (own && all.take(now, total, total / 10 + 1), proven) {
+            (true, _) => return Verdict::Work,
+            (false, true) => return Verdict::Drop,
+            (false, false) => {}
         }
         let replies = self.per_second.saturating_mul(Self::REPLIES);
         if self.replies.take(now, replies, replies / 10 + 1) {
@@ -185,7 +193,7 @@ mod tests {
             }
             assert!(limiter.sources.len() <= Limiter::SOURCES_MAX);
         }
-        assert!(worked <= 1102, "{worked}");
+        assert!(worked <= 276 + 10, "{worked}: a quarter of 1000 a second, and ten proven ones");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! with every WireGuard; written from Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel",
 //! NDSS 2017, whose sections are cited at the code that keeps each requirement.
 //!
-//! **Handshake.** `Noise_IKpsk2`, one message each way ([`handshake`](self)): an initiation proves who
+//! **Handshake.** `Noise_IKpsk2`, one message each way: an initiation proves who
 //! sends it and when (a timestamp that never goes back), the response gives fresh keys. Each side has
 //! three sessions with a peer at most: the current one, the one before, whose packets are still under
 //! way, and one that waits for the initiator's first packet. Initiators renew by time and count;
@@ -25,7 +25,8 @@
 //! are verified before, source addresses belong to the peer's allowed IPs, counters to a window.
 //!
 //! **Layer 2.** A peer in [`PeerMode::Frames`] has a port of its own, for Ethernet frames. They cross in
-//! a format that only adit knows, in pieces where they do not fit the path.
+//! a format that only adit knows, in pieces where they do not fit the path. With another WireGuard they
+//! cross in VXLAN inside the tunnel ([`PeerMode::Vxlan`]).
 //!
 //! **Path.** Two of our own find each other by a control message after the handshake and then probe
 //! how long a packet may be. What does not fit is not dropped in silence: TCP is told by its maximum
@@ -48,7 +49,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use adit_packet::{Instant, PacketBuf};
+use adit_packet::{Instant, Layer, PacketBuf};
 
 use crate::{DropReason, Endpoint, Engine, Outbox, PortId};
 
@@ -80,6 +81,7 @@ mod tai64n;
 mod timers;
 mod timing;
 mod too_big;
+mod vxlan;
 mod wakes;
 
 #[cfg(test)]
@@ -96,6 +98,7 @@ use shared::{Shared, Us};
 pub use status::{Drops, PeerStatus, TunnelEvent};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
+pub use vxlan::Vxlan;
 
 /// A WireGuard interface: one key of ours, many peers.
 pub struct Tunnel {
@@ -184,13 +187,17 @@ impl Tunnel {
     }
 
     /// Adds a peer, or changes the one of that key to what is given. Sessions go on unless the
-    /// preshared key changed. A prefix that another peer had moves here. Our own key is no peer.
+    /// preshared key changed; the endpoint is left alone if none is given. A prefix that another peer had
+    /// moves here. Our own key is no peer.
     pub fn set_peer(&mut self, now: Instant, config: PeerConfig) {
         if self.public_key() == Some(config.public_key) {
             return;
         }
+        if let Some(&slot) = self.by_key.get(&config.public_key) {
+            self.allowed.remove_all(slot);
+            self.by_port.retain(|_, owner| *owner != slot);
+        }
         let slot = self.slot_of(&config);
-        self.allowed.remove_all(slot);
         for prefix in &config.allowed_ips {
             if let Some(former) = self.allowed.insert(prefix, slot)
                 && let Some((former, _)) = self.peer_mut(former)
@@ -198,8 +205,7 @@ impl Tunnel {
                 former.config.allowed_ips.retain(|other| other != prefix);
             }
         }
-        self.by_port.retain(|_, owner| *owner != slot);
-        if let PeerMode::Frames(port) = config.mode {
+        if let Some(port) = config.mode.port() {
             self.by_port.insert(port, slot);
         }
         if let Some((peer, shared)) = self.peer_mut(slot) {
@@ -248,12 +254,8 @@ impl Tunnel {
     /// Tells where a peer is, e.g. because its name was resolved again.
     pub fn set_endpoint(&mut self, key: &PublicKey, endpoint: Endpoint) {
         let slot = self.by_key.get(key).copied();
-        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot))
-            && peer.endpoint != Some(endpoint)
-        {
-            peer.endpoint = Some(endpoint);
-            peer.path.moved(shared.config.mtu);
-            peer.plan(shared);
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.set_endpoint(endpoint, shared);
         }
     }
 
@@ -265,8 +267,8 @@ impl Tunnel {
         }
     }
 
-    /// Starts a handshake with a peer now, unless one was started less than
-    /// [`Timing::rekey_timeout`] ago.
+    /// Starts a handshake with a peer now; if one was started less than [`Timing::rekey_timeout`] ago,
+    /// then. One that is being tried goes on.
     pub fn connect(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
@@ -319,24 +321,29 @@ impl Tunnel {
 
     /// A packet from the device: its destination says for whom it is (NDSS 2017, section 2).
     fn handle_device(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
-        let owner = match destination(packet.bytes()) {
-            Some(destination) => self.allowed.owner(destination).ok_or(DropReason::NoPeer),
-            None => Err(DropReason::Malformed),
-        };
-        match owner {
-            Ok(slot) => self.handle_inside(now, slot, packet, out),
-            Err(why) => {
+        let destination = destination(packet.bytes());
+        let owner = destination.and_then(|destination| self.allowed.owner(destination));
+        match owner.and_then(|slot| self.peer_mut(slot)) {
+            Some((peer, shared)) if peer.layer_out() == Layer::Packet => {
+                peer.send_in_turn(shared, now, packet, out);
+            }
+            _ => {
+                let known = destination.is_some();
+                let why = if known { DropReason::NoPeer } else { DropReason::Malformed };
                 self.drops.note(why);
                 out.discard(packet, why);
             }
         }
     }
 
-    /// A packet or frame for a peer.
-    fn handle_inside(&mut self, now: Instant, slot: u32, packet: PacketBuf, out: &mut Outbox) {
+    /// A frame from the port of a peer.
+    fn handle_frame(&mut self, now: Instant, slot: u32, frame: PacketBuf, out: &mut Outbox) {
         match self.peer_mut(slot) {
-            Some((peer, shared)) => peer.send_in_turn(shared, now, packet, out),
-            None => out.discard(packet, DropReason::NoPeer),
+            Some((peer, shared)) => match peer.config.mode {
+                PeerMode::Vxlan(vxlan) => peer.send_vxlan(shared, now, &vxlan, frame, out),
+                _ => peer.send_in_turn(shared, now, frame, out),
+            },
+            None => out.discard(frame, DropReason::NoPeer),
         }
     }
 }
@@ -349,7 +356,7 @@ impl Engine for Tunnel {
             }
             Endpoint::Port(port) if self.by_port.contains_key(&port) => {
                 if let Some(&slot) = self.by_port.get(&port) {
-                    self.handle_inside(now, slot, packet, out);
+                    self.handle_frame(now, slot, packet, out);
                 }
             }
             from => self.handle_network(now, from, packet, out),

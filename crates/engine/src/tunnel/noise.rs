@@ -58,9 +58,24 @@ pub(super) fn kdf<const N: usize>(key: &Hash, input: &[u8]) -> [Key; N] {
     })
 }
 
-/// The key as the AEAD wants it.
-pub(super) fn aead_key(key: &[u8; KEY_LEN]) -> LessSafeKey {
-    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("a ChaCha20 key has 32 bytes"))
+/// A key as the AEAD wants it. The cipher's own type does not clear its memory, so this writes another
+/// key over it when it goes.
+pub(super) struct CipherKey(pub(super) LessSafeKey);
+
+impl CipherKey {
+    pub(super) fn new(key: &[u8; KEY_LEN]) -> Self {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("a ChaCha20 key has 32 bytes");
+        Self(LessSafeKey::new(key))
+    }
+}
+
+impl Drop for CipherKey {
+    fn drop(&mut self) {
+        let zero = UnboundKey::new(&CHACHA20_POLY1305, &[0; KEY_LEN]);
+        self.0 = LessSafeKey::new(zero.expect("a ChaCha20 key has 32 bytes"));
+        // What is about to be freed need not be written, unless somebody looks at it.
+        core::hint::black_box(&self.0);
+    }
 }
 
 /// The nonce of a counter: four bytes of zero and the counter, little endian (NDSS 2017, 5.4.6).
@@ -120,7 +135,8 @@ impl Symmetric {
     pub(super) fn seal(&mut self, key: &Key, plain: &[u8], out: &mut [u8]) {
         let Some((text, tag)) = out.split_at_mut_checked(plain.len()) else { return };
         text.copy_from_slice(plain);
-        let sealed = aead_key(key)
+        let sealed = CipherKey::new(key)
+            .0
             .seal_in_place_separate_tag(nonce(0), Aad::from(&self.hash), text)
             .expect("a field of a handshake is short");
         tag.copy_from_slice(sealed.as_ref());
@@ -135,7 +151,7 @@ impl Symmetric {
         tag: &[u8; TAG_LEN],
     ) -> Option<[u8; N]> {
         let mut plain = *text;
-        let opened = aead_key(key).open_in_place_separate_tag(
+        let opened = CipherKey::new(key).0.open_in_place_separate_tag(
             nonce(0),
             Aad::from(&self.hash),
             (*tag).into(),

@@ -19,8 +19,12 @@ use super::message::{DATA_HEADER_LEN, DataHeader, Message};
 use super::peer::{Peer, count};
 use super::plain::{FRAME_HEADER_LEN, Plain};
 use super::shared::Shared;
+use super::vxlan::{Found, OUTER_LEN_MAX};
 use super::{PeerMode, Tunnel, mss, source};
 use crate::{DropReason, Endpoint, Outbox};
+
+/// Headers, and what stands before a frame.
+const COVERED_MAX: usize = HEADERS_MAX + OUTER_LEN_MAX;
 
 /// A train that is being decrypted.
 struct Inbox {
@@ -43,23 +47,32 @@ struct Ready {
     start: usize,
     end: usize,
     draft: Option<Draft>,
+    layer: Layer,
     peer: u32,
 }
 
 /// A packet or frame that is for a port.
 struct Arrived {
     slot: u32,
+    layer: Layer,
     /// Where IP starts in it, if it does.
     network: Option<usize>,
     /// Where it is.
     range: Range<usize>,
 }
 
+impl Arrived {
+    fn frame(slot: u32, bytes: &[u8], range: Range<usize>) -> Self {
+        let network = network_in_frame(bytes.get(range.clone()).unwrap_or_default());
+        Self { slot, layer: Layer::Frame, network, range }
+    }
+}
+
 /// A message decrypted to `start..end`. What it covers of the packet before is in `covered`.
 struct Placed {
     start: usize,
     end: usize,
-    covered: [u8; HEADERS_MAX + FRAME_HEADER_LEN],
+    covered: [u8; COVERED_MAX],
     covered_len: usize,
 }
 
@@ -191,34 +204,24 @@ impl Tunnel {
                 placed.restore(bytes);
                 inbox.absorbed = true;
             }
-            (Some(Plain::Packet { len }), PeerMode::Packets) => {
+            (Some(Plain::Packet { len }), PeerMode::Packets | PeerMode::Vxlan(_)) => {
                 let range = placed.start..placed.start + len;
                 if !self.is_allowed(slot, inbox, range.clone()) {
                     placed.restore(inbox.packet.bytes_mut());
                     return Err(DropReason::SourceNotAllowed);
                 }
-                self.take(now, inbox, placed, &Arrived { slot, network: Some(0), range }, out);
+                self.handle_packet(now, slot, inbox, placed, range, out);
             }
             (Some(Plain::Frame { end }), PeerMode::Frames(_)) => {
                 let range = placed.start + FRAME_HEADER_LEN..placed.start + end;
-                let network = network_in_frame(bytes.get(range.clone()).unwrap_or_default());
-                self.take(now, inbox, placed, &Arrived { slot, network, range }, out);
+                let arrived = Arrived::frame(slot, bytes, range);
+                self.take(now, inbox, placed, &arrived, out);
             }
             (Some(Plain::Fragment { end }), PeerMode::Frames(_)) => {
                 let piece = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
-                let whole = peer.reassembly.take(piece).and_then(|frame| {
-                    let mut packet = out.make(frame.len())?;
-                    // It has room for so many.
-                    let _ = packet.extend(frame);
-                    Some(packet)
-                });
+                let whole = peer.reassembly.take(piece).and_then(|frame| copy(frame, out));
                 placed.restore(bytes);
-                inbox.absorbed = true;
-                if let Some(frame) = whole {
-                    self.flush(now, inbox, out);
-                    let ready = Ready { start: 0, end: frame.len(), draft: None, peer: slot };
-                    self.deliver(now, &ready, frame, out);
-                }
+                self.take_whole(now, slot, inbox, whole, out);
             }
             (Some(Plain::Control { end }), _) => {
                 let mut control = [0; 16];
@@ -236,6 +239,62 @@ impl Tunnel {
             }
         }
         Ok(())
+    }
+
+    /// Makes something of a packet: it is for the device, or has a frame in VXLAN in it.
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        inbox: &mut Inbox,
+        placed: &Placed,
+        range: Range<usize>,
+        out: &mut Outbox,
+    ) {
+        let Some((peer, _)) = self.peer_mut(slot) else { return };
+        let bytes = inbox.packet.bytes_mut();
+        let packet = bytes.get(range.clone()).unwrap_or_default();
+        let (vxlan, found) = match peer.config.mode {
+            PeerMode::Vxlan(vxlan) => (Some(vxlan), vxlan.find(packet)),
+            _ => (None, Found::Other),
+        };
+        match (found, vxlan) {
+            (Found::Frame(at), _) => {
+                let frame = range.start + at..range.end;
+                let arrived = Arrived::frame(slot, bytes, frame);
+                self.take(now, inbox, placed, &arrived, out);
+            }
+            (Found::Piece { number, start, last, at }, Some(vxlan)) => {
+                let piece = packet.get(at..).unwrap_or_default();
+                let whole = peer.reassembly.take_piece(number, start, last, piece);
+                let frame = whole.and_then(|datagram| datagram.get(vxlan.frame_in(datagram)?..));
+                let frame = frame.and_then(|frame| copy(frame, out));
+                placed.restore(bytes);
+                self.take_whole(now, slot, inbox, frame, out);
+            }
+            _ => {
+                let arrived = Arrived { slot, layer: Layer::Packet, network: Some(0), range };
+                self.take(now, inbox, placed, &arrived, out);
+            }
+        }
+    }
+
+    /// Delivers a frame that was put together, if it is whole.
+    fn take_whole(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        inbox: &mut Inbox,
+        frame: Option<PacketBuf>,
+        out: &mut Outbox,
+    ) {
+        inbox.absorbed = true;
+        if let Some(frame) = frame {
+            self.flush(now, inbox, out);
+            let (end, layer) = (frame.len(), Layer::Frame);
+            let ready = Ready { start: 0, end, draft: None, layer, peer: slot };
+            self.deliver(now, &ready, frame, out);
+        }
     }
 
     /// Whether the packet's source is the peer's: the longest prefix that has it decides (NDSS 2017,
@@ -259,7 +318,7 @@ impl Tunnel {
         arrived: &Arrived,
         out: &mut Outbox,
     ) {
-        let &Arrived { slot, network, range: ref packet } = arrived;
+        let &Arrived { slot, layer, network, range: ref packet } = arrived;
         let bytes = inbox.packet.bytes_mut();
         let found = bytes.get(packet.clone()).unwrap_or_default();
         let candidate = network
@@ -289,7 +348,8 @@ impl Tunnel {
         }
         self.flush(now, inbox, out);
         let end = start + packet.len();
-        inbox.ready = Some(Ready { start, end, draft: candidate.map(Draft::new), peer: slot });
+        inbox.ready =
+            Some(Ready { start, end, draft: candidate.map(Draft::new), layer, peer: slot });
     }
 
     /// Sends what lies ready, in a buffer of its own: more is to come from this one.
@@ -322,14 +382,11 @@ impl Tunnel {
             return out.discard(packet, DropReason::NoPeer);
         };
         if peer.config.clamp_mss {
-            let layer = peer.layer();
-            let most = match layer {
-                Layer::Packet => peer.path.mtu().into(),
-                Layer::Frame => usize::from(peer.path.mtu()).saturating_sub(FRAME_HEADER_LEN),
-            };
-            mss::clamp(&mut packet, layer, most);
+            let before = if ready.layer == Layer::Frame { peer.prefix_len() } else { 0 };
+            let most = usize::from(peer.path.mtu()).saturating_sub(before);
+            mss::clamp(&mut packet, ready.layer, most);
         }
-        peer.deliver_in_turn(shared, now, packet, out);
+        peer.deliver_in_turn(shared, now, ready.layer, packet, out);
     }
 
     /// After a train of a peer's messages: asks for a new session if this one is ending, and plans.
@@ -359,10 +416,7 @@ fn open(
     range: Range<usize>,
 ) -> Result<Placed, DropReason> {
     let timing = &shared.config.timing;
-    let prefix = match peer.config.mode {
-        PeerMode::Packets => 0,
-        PeerMode::Frames(_) => FRAME_HEADER_LEN,
-    };
+    let (prefix, layer) = (peer.prefix_len(), peer.layer_in());
     let slot = peer.slot;
     let session = peer.sessions.by_index(header.receiver).ok_or(DropReason::NoSession)?;
     // NDSS 2017, 6.2: neither too old nor with a counter too near its end.
@@ -373,7 +427,7 @@ fn open(
         return Err(DropReason::Replayed);
     }
     let text = range.start + DATA_HEADER_LEN;
-    let ready = inbox.ready.as_ref().filter(|ready| ready.peer == slot);
+    let ready = inbox.ready.as_ref().filter(|ready| ready.peer == slot && ready.layer == layer);
     // Its headers go over the end of the payload before, never over headers.
     let over = ready.and_then(|ready| {
         let headers = ready.draft.as_ref()?.header_len()?;
@@ -381,8 +435,7 @@ fn open(
         (ready.end - ready.start >= headers + covered).then_some((ready.end, covered))
     });
     let (start, covered_len) = over.map_or((text, 0), |(end, covered)| (end - covered, covered));
-    let mut placed =
-        Placed { start, end: start, covered: [0; HEADERS_MAX + FRAME_HEADER_LEN], covered_len };
+    let mut placed = Placed { start, end: start, covered: [0; COVERED_MAX], covered_len };
     let bytes = inbox.packet.bytes_mut();
     let under = bytes.get(start..start + covered_len).unwrap_or_default();
     placed.covered.iter_mut().zip(under).for_each(|(to, from)| *to = *from);
@@ -411,4 +464,12 @@ fn accept(
     if confirmed {
         peer.connected(shared, now, out);
     }
+}
+
+/// A packet of its own for bytes.
+fn copy(bytes: &[u8], out: &mut Outbox) -> Option<PacketBuf> {
+    let mut packet = out.make(bytes.len())?;
+    // It has room for so many.
+    let _ = packet.extend(bytes);
+    Some(packet)
 }

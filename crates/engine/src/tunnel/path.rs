@@ -129,8 +129,13 @@ impl Path {
 }
 
 impl Peer {
-    /// Tells the peer that we are adit, unless it knows or is not.
+    /// At the start of a session: tells the peer that we are adit, unless it knows or is not, and goes
+    /// on with the search.
     pub(super) fn say_hello(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        if self.path.ours {
+            self.path.due.get_or_insert(now);
+            self.plan(shared);
+        }
         if self.config.extensions && !self.path.ours && self.path.hellos < HELLOS_MAX {
             self.path.hellos += 1;
             self.send_control(shared, now, &[HELLO, VERSION, 0], out);
@@ -193,8 +198,8 @@ impl Peer {
         }
         let timing = shared.config.timing;
         if !self.can_send(now, shared) {
-            // It goes on with the next session.
-            self.path.due = Some(now + timing.rekey_timeout);
+            // It goes on with the next session: an idle peer is not woken for this.
+            self.path.due = None;
             return;
         }
         if let Some(probe) = self.path.probe.filter(|probe| probe.tries >= TRIES_MAX) {

@@ -1,6 +1,7 @@
 //! One peer: where it is, its handshake, its sessions, its timers.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
@@ -9,6 +10,7 @@ use super::handshake::{Initiated, Remote};
 use super::keys::SharedSecret;
 use super::message::INITIATION_LEN;
 use super::path::Path;
+use super::plain::FRAME_HEADER_LEN;
 use super::reassembly::Reassembly;
 use super::session::{Session, Sessions};
 use super::shaping::Shapers;
@@ -21,6 +23,9 @@ use crate::{DropReason, Endpoint, Outbox};
 const QUEUE_MAX: usize = 16;
 /// Packets that wait for handshakes, of all peers together: half of the pool's large buffers.
 const QUEUED_MAX: usize = 128;
+
+/// The shortest interval of persistent keepalives, whatever is asked for; the UAPI knows seconds.
+const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
 
 /// One peer.
 #[derive(Debug)]
@@ -81,22 +86,44 @@ impl Peer {
         }
     }
 
-    /// Whether it takes frames or packets.
-    pub(super) const fn layer(&self) -> Layer {
+    /// Whether its messages hold frames or packets.
+    pub(super) const fn layer_out(&self) -> Layer {
+        match self.config.mode {
+            PeerMode::Packets | PeerMode::Vxlan(_) => Layer::Packet,
+            PeerMode::Frames(_) => Layer::Frame,
+        }
+    }
+
+    /// Whether what comes from it is frames or packets; with VXLAN it may be both.
+    pub(super) const fn layer_in(&self) -> Layer {
         match self.config.mode {
             PeerMode::Packets => Layer::Packet,
-            PeerMode::Frames(_) => Layer::Frame,
+            PeerMode::Vxlan(_) | PeerMode::Frames(_) => Layer::Frame,
+        }
+    }
+
+    /// What stands before a frame in its messages, or nothing before a packet.
+    pub(super) const fn prefix_len(&self) -> usize {
+        match &self.config.mode {
+            PeerMode::Packets => 0,
+            PeerMode::Vxlan(vxlan) => vxlan.outer_len(),
+            PeerMode::Frames(_) => FRAME_HEADER_LEN,
         }
     }
 
     /// Changes it to what is given; sessions go on unless the preshared key is another one.
     pub(super) fn set(&mut self, now: Instant, config: PeerConfig, shared: &mut Shared) {
+        let interval = config.persistent_keepalive.filter(|interval| !interval.is_zero());
+        let config = PeerConfig {
+            persistent_keepalive: interval.map(|interval| interval.max(KEEPALIVE_MIN)),
+            ..config
+        };
         if config.preshared_key != self.config.preshared_key {
             self.preshared = config.preshared_key.clone().unwrap_or_default();
             self.end_sessions(shared);
         }
-        if config.endpoint.is_some() {
-            self.endpoint = config.endpoint;
+        if let Some(endpoint) = config.endpoint {
+            self.set_endpoint(endpoint, shared);
         }
         if config.persistent_keepalive != self.config.persistent_keepalive {
             // The first one is sent at once, as `wg set` does it.
@@ -105,6 +132,15 @@ impl Peer {
         self.shapers.set(config.shape_out, config.shape_in, shared);
         self.config = config;
         self.plan(shared);
+    }
+
+    /// The peer is said to be there. A handshake that is being tried is tried there at once.
+    pub(super) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+        if self.endpoint.replace(endpoint) != Some(endpoint) {
+            self.path.moved(shared.config.mtu);
+            self.timers.retry = self.timers.retry.map(|_| Instant::ZERO);
+            self.plan(shared);
+        }
     }
 
     /// Our key is another one.
@@ -199,17 +235,23 @@ impl Peer {
     /// Starts a handshake unless one was started a moment ago (NDSS 2017, 6.4: at most one in
     /// Rekey-Timeout).
     pub(super) fn want_session(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        if self.timers.retry.is_some() {
+            // One is being tried. Who still wants it does not let it be given up.
+            if let Some(attempt) = &mut self.timers.attempt {
+                attempt.since = now;
+            }
+            return;
+        }
         let earliest = self.last_initiation.map(|last| last + shared.config.timing.rekey_timeout);
         match earliest.filter(|&earliest| earliest > now) {
             None => {
                 self.timers.attempt = None;
                 self.initiate(shared, now, out);
             }
-            Some(earliest) if self.timers.retry.is_none() => {
+            Some(earliest) => {
                 self.timers.retry = Some(earliest + shared.jitter());
                 self.timers.attempt = Some(Attempt::new(now));
             }
-            Some(_) => {}
         }
         self.plan(shared);
     }
@@ -265,7 +307,6 @@ impl Peer {
     ) {
         let gone = self.sessions.begin(session);
         shared.free(gone);
-        self.timers.completed();
         if self.queue.is_empty() {
             // The responder may send once it has heard from us in the session (NDSS 2017, 5.4.6).
             self.send_keepalive(shared, now, out);
@@ -276,6 +317,7 @@ impl Peer {
     /// A handshake is complete on both sides: packets can be sent.
     pub(super) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         self.last_handshake = Some(now);
+        self.timers.completed();
         self.timers.began(now, &shared.config.timing);
         let peer = self.config.public_key;
         shared.event(TunnelEvent::Connected { peer, endpoint: self.endpoint });

@@ -80,7 +80,17 @@ impl Reassembly {
     pub(super) fn take(&mut self, fragment: &[u8]) -> Option<&[u8]> {
         let (&[n0, n1, o0, o1], piece) = fragment.split_first_chunk()?;
         let (number, offset) = (u16::from_be_bytes([n0, n1]), u16::from_be_bytes([o0, o1]));
-        let (start, last) = (usize::from(offset & !LAST), offset & LAST != 0);
+        self.take_piece(number, usize::from(offset & !LAST), offset & LAST != 0, piece)
+    }
+
+    /// Takes bytes `start..` of the frame of that number and returns the frame if that is whole now.
+    pub(super) fn take_piece(
+        &mut self,
+        number: u16,
+        start: usize,
+        last: bool,
+        piece: &[u8],
+    ) -> Option<&[u8]> {
         let at = self.place_of(number);
         let frame = self.frames.get_mut(at)?;
         if piece.is_empty() || frame.take(start, last, piece).is_none() {

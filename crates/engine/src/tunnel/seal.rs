@@ -25,8 +25,9 @@ pub(super) const TRAIN_LEN_MAX: usize = 65_507;
 pub fn gso_len_max(mtu: u16) -> usize {
     let mtu = usize::from(mtu);
     let datagrams = (TRAIN_LEN_MAX / (mtu + DATA_OVERHEAD)).clamp(1, TRAIN_MAX);
-    // Headers of IPv4 and TCP stand once in a super-packet; longer ones only make the train shorter.
-    datagrams * mtu.saturating_sub(40) + 40
+    // Headers stand in it once, those of IPv6 and TCP with timestamps here; with shorter ones it has
+    // fewer segments.
+    datagrams * mtu.saturating_sub(72) + 72
 }
 
 /// What is needed to make data messages to one peer.
@@ -52,7 +53,7 @@ impl Peer {
         let Some(way) = self.way(shared) else {
             return self.discard(packet, DropReason::NoSession, out);
         };
-        let layer = self.layer();
+        let layer = self.layer_out();
         if self.config.clamp_mss {
             mss::clamp(&mut packet, layer, way.max.saturating_sub(way.prefix));
         }
@@ -108,7 +109,7 @@ impl Peer {
 
     fn way(&self, shared: &Shared) -> Option<Way> {
         let session = self.sessions.current.as_ref()?;
-        let prefix = match self.layer() {
+        let prefix = match self.layer_out() {
             Layer::Packet => 0,
             Layer::Frame => FRAME_HEADER_LEN,
         };

@@ -4,25 +4,13 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use adit_packet::Instant;
-use ring::aead::{Aad, LessSafeKey};
+use ring::aead::Aad;
 
+use super::Timing;
 use super::handshake::SessionKeys;
 use super::message::{DATA_HEADER_LEN, DataHeader};
-use super::noise::{TAG_LEN, aead_key, nonce};
+use super::noise::{CipherKey, TAG_LEN, nonce};
 use super::replay::ReplayWindow;
-use super::{KEY_LEN, Timing};
-
-/// A key of a session. The cipher's own type does not clear its memory, so this writes another key
-/// over it when it goes.
-struct CipherKey(LessSafeKey);
-
-impl Drop for CipherKey {
-    fn drop(&mut self) {
-        self.0 = aead_key(&[0; KEY_LEN]);
-        // What is about to be freed need not be written, unless somebody looks at it.
-        core::hint::black_box(&self.0);
-    }
-}
 
 /// What is needed to send in a session: any thread may.
 pub(super) struct SendKey {
@@ -104,11 +92,11 @@ impl Session {
         Self {
             index,
             send: Arc::new(SendKey {
-                key: CipherKey(aead_key(&keys.send)),
+                key: CipherKey::new(&keys.send),
                 their_index: keys.their_index,
                 counter: AtomicU64::new(0),
             }),
-            recv: Arc::new(RecvKey(CipherKey(aead_key(&keys.recv)))),
+            recv: Arc::new(RecvKey(CipherKey::new(&keys.recv))),
             window: ReplayWindow::new(),
             born: now,
             initiator,
@@ -206,6 +194,7 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::KEY_LEN;
     use super::*;
     use zeroize::Zeroizing;
 
@@ -248,6 +237,36 @@ mod tests {
             assert_eq!(copy[..60], buffer[..60]);
         }
         assert_eq!(session.recv.open(6, &mut buffer[116..162], 0), None);
+    }
+
+    /// Several threads use one key: each counter is given once, and what one sealed another opens.
+    #[test]
+    fn a_session_serves_several_threads() {
+        let session = session(1);
+        let mut all: std::vec::Vec<u64> = std::thread::scope(|scope| {
+            let workers: std::vec::Vec<_> = (0..4)
+                .map(|_| {
+                    let (send, recv) = (Arc::clone(&session.send), Arc::clone(&session.recv));
+                    scope.spawn(move || {
+                        let mut taken = std::vec::Vec::new();
+                        for count in (1..=8).cycle().take(200) {
+                            let first = send.reserve(count, u64::MAX).unwrap();
+                            for counter in first..first + count {
+                                let mut message = [0; 64];
+                                send.seal(counter, &mut message);
+                                let opened = recv.open(counter, &mut message[16..], 0);
+                                assert_eq!(opened, Some(32));
+                                taken.push(counter);
+                            }
+                        }
+                        taken
+                    })
+                })
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        assert_eq!(all, (0..session.send.used()).collect::<std::vec::Vec<_>>());
     }
 
     #[test]

@@ -5,8 +5,7 @@ use adit_packet::{Instant, Layer, PacketBuf, SuperPacket};
 use super::peer::Peer;
 use super::shaper::{Shape, Shaper};
 use super::shared::Shared;
-use super::{PeerMode, PortId};
-use crate::{DropReason, Endpoint, Outbox};
+use crate::{DropReason, Endpoint, Outbox, PortId};
 
 /// Large buffers that wait in all shapers together: a quarter of the pool's.
 const LARGE_MAX: usize = 64;
@@ -82,24 +81,28 @@ impl Peer {
         }
     }
 
-    /// Gives a packet or frame from the peer to its port when its turn comes.
+    /// Gives a packet or frame from the peer to its port when its turn comes. Packets beside VXLAN are
+    /// let through.
     pub(super) fn deliver_in_turn(
         &mut self,
         shared: &mut Shared,
         now: Instant,
+        layer: Layer,
         packet: PacketBuf,
         out: &mut Outbox,
     ) {
+        if layer != self.layer_in() {
+            return self.deliver(shared.config.device, packet, out);
+        }
         if let Some(packet) = self.shape(shared, now, Way::In, packet, out) {
-            self.deliver(shared, packet, out);
+            self.deliver(self.inside(shared), packet, out);
         }
     }
 
     /// Sends and delivers what may go now.
     pub(super) fn run_shapers(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         for way in [Way::Out, Way::In] {
-            loop {
-                let Some(shaper) = self.shapers.of(way) else { break };
+            while let Some(shaper) = self.shapers.of(way) {
                 let drops = &mut self.drops;
                 let packet = shaper.pop(now, |packet| {
                     shared.released(&packet);
@@ -110,7 +113,7 @@ impl Peer {
                 shared.released(&packet);
                 match way {
                     Way::Out => self.send(shared, now, packet, out),
-                    Way::In => self.deliver(shared, packet, out),
+                    Way::In => self.deliver(self.inside(shared), packet, out),
                 }
             }
         }
@@ -126,8 +129,8 @@ impl Peer {
         }
     }
 
-    fn deliver(&mut self, shared: &Shared, packet: PacketBuf, out: &mut Outbox) {
-        match self.inside(shared) {
+    fn deliver(&mut self, to: Option<PortId>, packet: PacketBuf, out: &mut Outbox) {
+        match to {
             Some(port) => out.send(Endpoint::Port(port), packet),
             None => self.discard(packet, DropReason::NoDestination, out),
         }
@@ -135,9 +138,13 @@ impl Peer {
 
     /// The port of what comes from the peer.
     fn inside(&self, shared: &Shared) -> Option<PortId> {
-        match self.config.mode {
-            PeerMode::Packets => shared.config.device,
-            PeerMode::Frames(port) => Some(port),
+        self.config.mode.port().or(shared.config.device)
+    }
+
+    const fn layer_of(&self, way: Way) -> Layer {
+        match way {
+            Way::Out => self.layer_out(),
+            Way::In => self.layer_in(),
         }
     }
 
@@ -150,7 +157,7 @@ impl Peer {
         packet: PacketBuf,
         out: &mut Outbox,
     ) -> Option<PacketBuf> {
-        let layer = self.layer();
+        let layer = self.layer_of(way);
         let Some(shaper) = self.shapers.of(way) else { return Some(packet) };
         if packet.meta.vnet.is_super_packet() && shaper.wants_segments(packet.len()) {
             self.shape_segments(shared, now, way, packet, out);
@@ -174,7 +181,7 @@ impl Peer {
         packet: PacketBuf,
         out: &mut Outbox,
     ) {
-        let layer = self.layer();
+        let layer = self.layer_of(way);
         let Ok(whole) = SuperPacket::parse(packet.bytes(), &packet.meta.vnet, layer) else {
             return self.discard(packet, DropReason::Malformed, out);
         };

@@ -25,6 +25,7 @@ mod hostile;
 mod path;
 mod regressions;
 mod shaping;
+mod vxlan;
 
 /// The port of each side's device.
 const DEVICE: PortId = PortId(0);

@@ -91,7 +91,7 @@ impl Timers {
         self.forget = Some(now + timing.reject_after_time * 3);
     }
 
-    /// A handshake that we initiated was completed.
+    /// A handshake was completed, whoever initiated it, or is given up.
     pub(super) fn completed(&mut self) {
         self.retry = None;
         self.attempt = None;

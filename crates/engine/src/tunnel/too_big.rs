@@ -13,12 +13,12 @@ const QUOTE_V4: usize = 576 - 20 - 8;
 /// Of the packet, as much as fits IPv6's least MTU (RFC 4443, 2.4 c).
 const QUOTE_V6: usize = 1280 - 40 - 8;
 
-/// Whether a packet that is too long has to be refused: IPv6, and IPv4 with DF. What may be cut, the
-/// network cuts.
+/// Whether a packet that is too long has to be refused: IPv4 with DF, and IPv6 of more than the 1280 bytes
+/// that every link of IPv6 has to take (RFC 8200, 5). The rest the network outside may cut.
 pub(super) fn must_not_be_cut(packet: &[u8]) -> bool {
     match Ipv4::parse(packet) {
         Ok(ipv4) => ipv4.dont_fragment(),
-        Err(_) => true,
+        Err(_) => packet.len() > 1280,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Random configurations of the engines that are built in.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use adit_engine::PortId;
 use adit_engine::netem::{
     Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, GilbertElliott, Jitter, Loss, Netem,
     NetemConfig, Outage, Profile, Queue, QueueLimit, Rate, Reorder,
@@ -12,6 +12,11 @@ use adit_engine::switch::{
     GroupId, GuardConfig, IpPrefix, Mirror, MirrorDirection, MirrorFilter, PortConfig, StormConfig,
     StormRate, Switch, SwitchConfig, Trunk, VlanId, VlanMode, VlanSet,
 };
+use adit_engine::tunnel::{
+    KEY_LEN, PeerConfig, PeerMode, PresharedKey, PrivateKey, Tunnel, TunnelConfig,
+};
+use adit_engine::{Endpoint, PortId};
+use adit_packet::Instant;
 
 fn number(random: &mut Random, limit: usize) -> u32 {
     u32::try_from(random.below(limit)).unwrap()
@@ -110,6 +115,36 @@ pub(crate) fn random_netem(random: &mut Random) -> Netem {
     Netem::new(&config).unwrap()
 }
 
+/// Two tunnels that know each other's key and address, for frames at their ports 0.
+pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunnel; 2] {
+    let keys = [(); 2].map(|()| {
+        let mut key = [0; KEY_LEN];
+        random.fill(&mut key);
+        PrivateKey::from_bytes(key)
+    });
+    let publics = [keys[0].public_key(), keys[1].public_key()];
+    let psk = random.chance(50);
+    let [a, b] = keys;
+    [(a, publics[1], addresses[1]), (b, publics[0], addresses[0])].map(|(key, peer, at)| {
+        let config = TunnelConfig {
+            private_key: Some(key),
+            join: random.chance(50),
+            ..TunnelConfig::default()
+        };
+        let mut own = Random::new(random.next());
+        let mut tunnel = Tunnel::new(config, Box::new(move |bytes| own.fill(bytes)));
+        tunnel.set_wall_clock(Instant::ZERO, Duration::from_secs(1_700_000_000));
+        let peer = PeerConfig {
+            endpoint: Some(Endpoint::Udp(at)),
+            mode: PeerMode::Frames(PortId(0)),
+            preshared_key: psk.then(|| PresharedKey::from_bytes([7; KEY_LEN])),
+            ..PeerConfig::new(peer)
+        };
+        tunnel.set_peer(Instant::ZERO, peer);
+        tunnel
+    })
+}
+
 /// A switch with ports from 0 on, each with some of what ports can be told; small tables, so that they
 /// fill.
 pub(crate) fn random_switch(random: &mut Random, ports: u16) -> Switch {
@@ -140,7 +175,7 @@ pub(crate) fn random_switch(random: &mut Random, ports: u16) -> Switch {
     switch
 }
 
-fn random_port(random: &mut Random) -> PortConfig {
+pub(crate) fn random_port(random: &mut Random) -> PortConfig {
     let mut port = PortConfig { fdb_limit: 1 + random.below(20), ..PortConfig::default() };
     if random.chance(30) {
         let [ten, twenty] = [10, 20].map(|number| VlanId::new(number).unwrap());

@@ -3,16 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use adit_engine::sim::{End, Fault, HostConfig, HostId, ProbeId, Random, Sim, UdpId};
+use adit_engine::PortId;
+use adit_engine::netem::{Direction, Netem};
+use adit_engine::sim::{End, EngineId, Fault, HostConfig, HostId, ProbeId, Random, Sim, UdpId};
+use adit_engine::switch::Switch;
 use adit_packet::{Gso, Meta, PoolConfig, VnetHeader};
 
-use crate::configs::{random_netem, random_profile, random_switch};
+use crate::configs::{random_netem, random_port, random_profile, random_switch, tunnels};
 use crate::engines::{Hub, Moody};
 
 /// How long a network is used: enough for some hundred packets.
 const RUN: Duration = Duration::from_millis(20);
 /// How long it is watched after that: all that was on the way has arrived then, at the slowest port.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(2);
 /// Ports of each engine.
 const PORTS: u16 = 4;
 
@@ -23,6 +26,8 @@ pub(crate) struct Scenario {
     probes: Vec<ProbeId>,
     /// Where something may go wrong.
     ends: Vec<End>,
+    switches: Vec<EngineId<Switch>>,
+    netems: Vec<EngineId<Netem>>,
     /// Where the circle of engines is cut in the end.
     circle: Option<End>,
 }
@@ -35,6 +40,8 @@ impl Scenario {
             sockets: Vec::new(),
             probes: Vec::new(),
             ends: Vec::new(),
+            switches: Vec::new(),
+            netems: Vec::new(),
             circle: None,
         };
         let mut free = scenario.add_engines();
@@ -93,6 +100,7 @@ impl Scenario {
             _ => {
                 let switch = random_switch(self.random(), PORTS);
                 let id = self.sim.engine_with(name, switch, pool);
+                self.switches.push(id);
                 [0, 1, 2, 3].map(|port| id.port(port))
             }
         }
@@ -100,22 +108,40 @@ impl Scenario {
 
     /// A wire of some kind: plain, emulated, or with an engine that emulates one in the middle.
     fn wire(&mut self, a: End, b: End) {
-        match self.random().below(4) {
-            0 => {
+        match self.random().below(12) {
+            0..=2 => {
                 let profiles = [(); 2].map(|()| random_profile(self.random()));
                 let [there, back] = &profiles;
                 self.sim.wire_through(a, b, [there, back]);
             }
-            1 => {
+            3..=5 => {
                 let netem = random_netem(self.random());
                 let id = self.sim.engine(&format!("n{}", self.ends.len()), netem);
                 self.sim.wire(a, id.port(0));
                 self.sim.wire(id.port(1), b);
                 self.ends.extend([0, 1].map(|port| id.port(port)));
+                self.netems.push(id);
             }
+            6 => self.wire_by_tunnel(a, b),
             _ => self.sim.wire(a, b),
         }
         self.ends.extend([a, b]);
+    }
+
+    /// A wire that is a tunnel over an emulated link.
+    fn wire_by_tunnel(&mut self, a: End, b: End) {
+        let addresses = [1, 2].map(|last| SocketAddr::from(([198, 51, 100, last], 51_820)));
+        let [left, right] = tunnels(self.random(), addresses);
+        let number = self.ends.len();
+        let left = self.sim.engine(&format!("l{number}"), left);
+        let right = self.sim.engine(&format!("r{number}"), right);
+        self.sim.wire(a, left.port(0));
+        self.sim.wire(b, right.port(0));
+        let profiles = [(); 2].map(|()| random_profile(self.random()));
+        let [there, back] = &profiles;
+        let [there_at, back_at] = [left.peer(addresses[1]), right.peer(addresses[0])];
+        self.sim.wire_through(there_at, back_at, [there, back]);
+        self.ends.extend([left.port(0), right.port(0), there_at, back_at]);
     }
 
     /// Puts a host or a probe at a free port.
@@ -153,6 +179,9 @@ impl Scenario {
             for _ in 0..1 + self.random().below(3) {
                 self.send_something();
             }
+            if self.random().chance(20) {
+                self.change_something();
+            }
             self.sim.run_for(RUN / 10);
         }
     }
@@ -175,6 +204,32 @@ impl Scenario {
         if fault == Fault::Down {
             self.sim.fault_at(at + time, end, Fault::Up);
         }
+    }
+
+    /// What an operator does while packets are under way.
+    fn change_something(&mut self) {
+        let (switches, netems) = (self.switches.clone(), self.netems.clone());
+        let random = self.sim.random();
+        if let (true, [_, ..]) = (random.chance(30), &netems[..]) {
+            let id = random.pick(&netems);
+            let (direction, profile) = (random.pick(&Direction::BOTH), random_profile(random));
+            return self.sim.call(id, |netem, now, _| netem.set(now, direction, &profile).unwrap());
+        }
+        if switches.is_empty() {
+            return;
+        }
+        let (id, port) = (random.pick(&switches), PortId(random.pick(&[0, 1, 2, 3])));
+        let (kind, config) = (random.below(5), random_port(random));
+        self.sim.call(id, |switch, _, _| {
+            // A port that was removed before is not there: then nothing happens.
+            let _ = match kind {
+                0 => switch.remove_port(port),
+                1 => switch.add_port(port, config).is_ok(),
+                2 => switch.set_port(port, config).is_ok(),
+                3 => switch.set_link(port, false),
+                _ => switch.set_link(port, true),
+            };
+        });
     }
 
     fn send_something(&mut self) {

@@ -1,6 +1,9 @@
 //! `adit tunnel`.
 
+mod invite;
 mod keys;
+mod show;
+mod up;
 
 use super::Context;
 use crate::error::{Exit, Result};
@@ -8,6 +11,22 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a tunnel
+    Up(up::UpArgs),
+    /// Stop a tunnel
+    Down(up::DownArgs),
+    /// Show tunnels and their peers
+    Show(show::Args),
+    /// Read the files of a tunnel again
+    Reload(up::ReloadArgs),
+    /// Look for mistakes in files
+    Check(up::CheckArgs),
+    /// Invite another machine: prints one line for it
+    Invite(invite::InviteArgs),
+    /// Join by an invitation: reads its line
+    Join(invite::JoinArgs),
+    /// Accept the machine that has joined
+    Accept(invite::AcceptArgs),
     /// Print a new private key
     Genkey(keys::GenkeyArgs),
     /// Print a new preshared key
@@ -19,6 +38,14 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         match self {
+            Self::Up(args) => args.run(context),
+            Self::Down(args) => args.run(context),
+            Self::Show(args) => args.run(context),
+            Self::Reload(args) => args.run(context),
+            Self::Check(args) => args.run(context),
+            Self::Invite(args) => args.run(context),
+            Self::Join(args) => args.run(context),
+            Self::Accept(args) => args.run(context),
             Self::Genkey(args) => args.run(context),
             Self::Genpsk(args) => args.run(context),
             Self::Pubkey(args) => args.run(context),

@@ -102,6 +102,7 @@ fn a_tap_and_an_interface_make_a_wire() {
 fn a_tagged_frame_keeps_its_tag() {
     enter();
     let (running, a, b) = tap_and_veth();
+    echo(&a, &b, v4(2), 100);
     // The kernel may have no VLAN devices: tags are made by hand.
     let ends = [(&a, "t0", &b, "v0"), (&b, "v0", &a, "t0")];
     for (from, device, to, other) in ends {
@@ -118,6 +119,59 @@ fn a_tagged_frame_keeps_its_tag() {
         }
     }
     assert_eq!(running.counters(0).dropped_out() + running.counters(1).dropped_out(), 0);
+}
+
+/// A tagged super-packet of TCP over IPv4, 10,000 bytes of payload in segments of 1000.
+fn tagged_super_packet() -> (Vec<u8>, adit::VnetHeader) {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 9, 0x81, 0, 0x60, 5, 8, 0]);
+    frame.extend([0x45, 0, 0x27, 0x38, 0, 0, 0x40, 0, 64, 6, 0, 0, 203, 0, 113, 1, 203, 0, 113, 2]);
+    frame.extend([0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    let sum = adit_packet::checksum::of(&frame[18..38]);
+    frame[28..30].copy_from_slice(&sum.to_be_bytes());
+    frame.resize(58 + 10_000, 9);
+    let vnet = adit::VnetHeader {
+        flags: adit::VnetHeader::NEEDS_CSUM,
+        gso: adit::Gso::Tcp4,
+        hdr_len: 58,
+        gso_size: 1000,
+        csum_start: 38,
+        csum_offset: 16,
+        ..adit::VnetHeader::default()
+    };
+    (frame, vnet)
+}
+
+#[test]
+fn a_tagged_super_packet_crosses_whole() {
+    enter();
+    let (running, a, b) = tap_and_veth();
+    echo(&a, &b, v4(2), 100);
+    for (from, device, to, other) in [(&a, "t0", &b, "v0"), (&b, "v0", &a, "t0")] {
+        let receiver = to.run(|| packet_socket(other));
+        let sender = from.run(|| packet_socket(device));
+        let (frame, vnet) = tagged_super_packet();
+        sender.send_parts(&vnet, &frame, &[]).unwrap();
+        let mut pool = adit::Pool::new(adit::PoolConfig::default());
+        let mut pair = adit::Pair::default();
+        let start = std::time::Instant::now();
+        let packet = loop {
+            assert!(start.elapsed() < PATIENCE, "from {device}: nothing came");
+            match receiver.recv_packet(&mut pool, &mut pair) {
+                Ok(packet) if packet.bytes().get(12..14) == Some(&[0x81, 0]) => break packet,
+                Ok(packet) => pool.give(packet),
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+        };
+        let got = packet.meta.vnet;
+        assert_eq!(packet.len(), frame.len(), "from {device}: {got:?}");
+        assert!(packet.bytes()[..18] == frame[..18] && packet.bytes()[58..] == frame[58..]);
+        assert_eq!((got.gso, got.gso_size, got.csum_start), (vnet.gso, vnet.gso_size, 38));
+    }
+    for port in [0, 1] {
+        let counters = running.counters(port);
+        assert_eq!((counters.dropped_in(), counters.dropped_out()), (0, 0), "{counters:?}");
+    }
 }
 
 fn packet_socket(name: &str) -> adit::PacketSocket {
@@ -164,6 +218,28 @@ fn links_go_down_and_up_and_away() {
     ip("link del v1");
     assert_eq!(running.wait_for("gone 1"), "gone 1: it was deleted");
     assert_eq!(running.count("gone"), 0, "told once");
+}
+
+#[test]
+fn an_interface_whose_queue_is_full_drops_and_goes_on() {
+    enter();
+    let (running, a, b) = tap_and_veth();
+    echo(&a, &b, v4(2), 100);
+    let tc = |words: &str| {
+        let status = std::process::Command::new("tc").args(words.split(' ')).status();
+        assert!(status.unwrap().success(), "tc {words}");
+    };
+    tc("qdisc add dev v1 root tbf rate 1mbit burst 2k limit 3k");
+    let socket = a.run(|| std::net::UdpSocket::bind("0.0.0.0:0")).unwrap();
+    let start = std::time::Instant::now();
+    while running.counters(1).queue_full == 0 {
+        assert!(start.elapsed() < PATIENCE, "{:?}", running.counters(1));
+        for _ in 0..10 {
+            let _ = socket.send_to(&[1; 1400], "192.0.2.2:9");
+        }
+    }
+    tc("qdisc del dev v1 root");
+    echo(&a, &b, v4(2), 100);
 }
 
 #[test]

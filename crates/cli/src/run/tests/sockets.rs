@@ -160,6 +160,21 @@ fn two_loops_join_by_pipes_as_standard_streams_are() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_ends_the_port() {
+    enter();
+    let mut running = Loop::start(&[]);
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let (reader_end, writer) = std::io::pipe().unwrap();
+    running.with(move |runner, owner| {
+        let port = StreamPort::pair(reader.into(), writer.into()).unwrap();
+        owner.add(runner, Port::new("stdio", None, Io::Stream(Box::new(port))))
+    });
+    // Nothing is ever sent, and the other pipe stays open.
+    drop(reader_end);
+    running.wait_for("gone 0: the other end closed the connection");
+}
+
+#[test]
 fn guests_with_datagrams() {
     enter();
     let folder = Folder::new();

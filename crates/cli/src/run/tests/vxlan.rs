@@ -94,6 +94,7 @@ fn strangers_and_other_segments_are_not_heard() {
     }
     let received = [1, 2, 3].map(|port| rig.running.counters(port).received);
     assert_eq!(received, [1, 0, 1]);
+    assert_eq!(rig.running.with(|runner, _| runner.strangers()), 5);
     // One socket for all, which goes with the last of them.
     let bound = || UdpSocket::bind("0.0.0.0:4789").is_err();
     assert!(bound());
@@ -103,4 +104,29 @@ fn strangers_and_other_segments_are_not_heard() {
         }
     });
     assert!(!bound());
+}
+
+#[test]
+fn an_underlay_that_fails_for_a_while_is_waited_for() {
+    let rig = rig("vxlan:198.51.100.2,vni=42");
+    rig.there.ip("link add vx0 mtu 1500 type vxlan id 42 remote 198.51.100.1 dstport 4789 dev u1");
+    rig.there.address("vx0", 2);
+    echo(&rig.a, &rig.there, v4(2), 100);
+    let socket = rig.a.run(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
+    let counted = |what: fn(&crate::run::PortCounters) -> u64| {
+        let start = std::time::Instant::now();
+        while what(&rig.running.counters(1)) == 0 {
+            assert!(start.elapsed() < super::support::PATIENCE, "{:?}", rig.running.counters(1));
+            let _ = socket.send_to(&[1; 100], "192.0.2.2:9");
+        }
+    };
+    ip("link set u0 down");
+    counted(|counters| counters.link_down);
+    ip("link set u0 up");
+    echo(&rig.a, &rig.there, v4(2), 100);
+    // EACCES, as a firewall says EPERM.
+    ip("route add prohibit 198.51.100.2/32");
+    counted(|counters| counters.refused);
+    ip("route del prohibit 198.51.100.2/32");
+    echo(&rig.a, &rig.there, v4(2), 100);
 }

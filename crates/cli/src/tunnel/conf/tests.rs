@@ -1,4 +1,4 @@
-use super::super::config::{PeerEndpoint, Table};
+use super::super::config::{Hooks, PeerEndpoint, Table};
 use super::super::hide::hide_secrets;
 use super::*;
 use crate::config::Problem;
@@ -144,7 +144,7 @@ fn hooks_are_run_skipped_or_refused() {
     assert_eq!(config.interface.hooks.post_up[0].0, ["ip", "route", "add", "a b"]);
     assert_eq!(config.interface.hooks.post_up.len(), 2);
     let (config, problems) = read_with(text, HookPolicy::Skip);
-    assert!(problems.is_empty() && config.interface.hooks.is_empty());
+    assert!(problems.is_empty() && config.interface.hooks == Hooks::default());
     assert_eq!(mistakes(text).len(), 3);
     let (_, problems) = read_with("[Interface]\nPostUp = a; b\n", HookPolicy::Run);
     assert!(problems[0].message.contains("for a shell"), "{problems:?}");

@@ -10,11 +10,13 @@
 
 mod format;
 mod parse;
+mod socket;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use format::{errno, get};
 pub(crate) use parse::{end_of_request, parse};
+pub(crate) use socket::UapiSocket;
 
 use adit::netlink::IpPrefix;
 use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};

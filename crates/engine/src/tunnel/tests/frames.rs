@@ -21,19 +21,19 @@ fn bridged() -> Net {
 }
 
 /// A frame that is not IP.
-fn frame(len: usize) -> Vec<u8> {
+pub(super) fn frame(len: usize) -> Vec<u8> {
     let mut bytes = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x08, 0x06];
     bytes.extend((0..=250).cycle().take(len - 14));
     bytes
 }
 
-fn frames(side: &Side) -> Vec<Vec<u8>> {
+pub(super) fn frames(side: &Side) -> Vec<Vec<u8>> {
     assert!(side.arrived.iter().all(|(port, _)| *port == BRIDGE));
     side.arrived.iter().flat_map(|(_, packet)| cut(packet, Layer::Frame)).collect()
 }
 
 /// A super-packet with an Ethernet header, and a tag if wanted.
-fn tcp_frame(len: usize, size: u16, tagged: bool) -> (Vec<u8>, VnetHeader) {
+pub(super) fn tcp_frame(len: usize, size: u16, tagged: bool) -> (Vec<u8>, VnetHeader) {
     let (packet, vnet) = tcp_super(inside(0), inside(1), 1, len, size);
     let mut bytes = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
     if tagged {

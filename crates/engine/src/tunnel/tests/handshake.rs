@@ -190,10 +190,12 @@ fn both_may_start_at_once() {
     net.send(1, &ipv4(1, 100));
     net.run(millis(100));
     assert_eq!((net.sides[0].packets().len(), net.sides[1].packets().len()), (1, 1));
-    for _ in 0..20 {
+    let start = net.log.len();
+    for _ in 0..200 {
         net.assert_passes(0);
         net.assert_passes(1);
     }
+    assert_eq!(net.sent(start, 1), 0, "neither tries on");
 }
 
 #[test]
@@ -332,4 +334,28 @@ fn the_same_seed_gives_the_same_run() {
         net.log.into_iter().map(|datagram| (datagram.due, datagram.bytes)).collect::<Vec<_>>()
     };
     assert!(run() == run());
+}
+
+/// Packets that keep coming do not hide that nobody answers, and a new address is tried at once.
+#[test]
+fn a_silent_peer_is_reported_while_packets_keep_coming() {
+    let mut net = Net::pair();
+    net.rule = Box::new(|_| Fate::Drop);
+    for _ in 0..2000 {
+        net.send(0, &ipv4(0, 100));
+        net.run(millis(100));
+    }
+    let silent = |event: &&TunnelEvent| matches!(event, TunnelEvent::Silent { .. });
+    let silent = net.sides[0].events.iter().filter(silent).count();
+    assert!((9..=13).contains(&silent), "each 15 s or a little more, in 200 s: {silent}");
+    let tried = net.sent(0, 1);
+    assert!((37..=40).contains(&tried), "and it is not given up: {tried}");
+
+    net.rule = Box::new(|_| Fate::Deliver);
+    net.sides[1].at = udp("192.0.2.77:7");
+    let (key, start) = (net.peer_of(0), net.log.len());
+    net.sides[0].tunnel.set_endpoint(&key, udp("192.0.2.77:7"));
+    net.run(millis(100));
+    assert_eq!(net.sent(start, 2), 1);
+    net.assert_passes(0);
 }

@@ -122,3 +122,19 @@ fn a_foreign_peer_is_asked_three_times_and_not_again() {
     assert!(!net.status(0).extensions);
     assert_eq!(net.status(0).path_mtu, 1420);
 }
+
+#[test]
+fn an_idle_peer_is_not_woken_to_be_measured() {
+    let mut net = narrow(1500);
+    net.run(seconds(700));
+    let start = net.log.len();
+    net.run(seconds(3600));
+    assert_eq!(net.log.len(), start);
+    assert!(net.sides.iter().all(|side| side.tunnel.next_timeout().is_none()));
+    net.rule = rule(1300);
+    for _ in 0..20 {
+        net.send(0, &ipv4(0, 100));
+        net.run(seconds(1));
+    }
+    assert!(net.status(0).path_mtu < 1300, "with the next session the search goes on");
+}

@@ -260,3 +260,23 @@ fn after_a_suspend_the_first_packet_makes_a_session() {
     net.run(millis(10));
     assert_eq!(net.sides[1].packets().len(), 2);
 }
+
+/// An interval of 0, as `wg set peer .. persistent-keepalive 0`, is none.
+#[test]
+fn a_keepalive_of_no_time_is_none() {
+    for interval in [Duration::ZERO, Duration::from_nanos(1)] {
+        let mut net = Net::pair_with(TunnelConfig::default(), |peer| {
+            peer.persistent_keepalive = peer.endpoint.map(|_| interval);
+        });
+        net.run(seconds(1));
+        let limit = if interval.is_zero() { 0 } else { 110 };
+        assert!(net.log.len() <= limit, "{}", net.log.len());
+    }
+}
+
+/// Memory for each peer, when its sessions are there and nothing waits.
+#[test]
+fn a_peer_takes_little_memory() {
+    let peer = size_of::<Peer>() + 2 * 3 * size_of::<session::SendKey>();
+    assert!(peer < 8 * 1024, "{peer}");
+}

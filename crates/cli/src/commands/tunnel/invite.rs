@@ -1,0 +1,314 @@
+//! `adit tunnel invite`, `join`, `accept`.
+
+use super::super::Context;
+use crate::control::{Client, Method};
+use crate::error::{Error, Exit, Result, SYSTEM};
+use crate::tunnel::conf::HookPolicy;
+use crate::tunnel::config::PeerEndpoint;
+use crate::tunnel::invitation::{self, Invitation, LINE_LEN_MAX, OPEN_FOR, Open};
+use crate::tunnel::keys::{Key, fill_random};
+use crate::tunnel::load::{Loaded, find, load, name_of};
+use crate::tunnel::values;
+use adit::netlink::IpPrefix;
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+use zeroize::Zeroizing;
+
+/// Where a tunnel that is given by its name alone is made.
+const FOLDER: &str = "/etc/adit";
+
+/// The port of a server that is new: the one that WireGuard's users know.
+const PORT: u16 = 51820;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It prints one line, for 'adit tunnel join' on the other machine. The line is a secret. If there is no \
+such file, a server is made with networks at random. What 'join' prints goes to 'accept' here, within \
+a day.
+
+  server$ adit tunnel invite site --endpoint vpn.example.net
+  client$ adit tunnel join --up < LINE
+  server$ adit tunnel accept site ADDRESS KEY --up")]
+pub(crate) struct InviteArgs {
+    /// The file of the tunnel, or its name
+    #[arg(value_name = "FILE|NAME")]
+    file: PathBuf,
+    /// Where others reach this machine: a name or an address, with a port if it is not its own
+    #[arg(long, value_name = "HOST[:PORT]")]
+    endpoint: String,
+    /// What they send through the tunnel: its own networks unless given
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = values::network)]
+    allowed_ips: Vec<IpPrefix>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It reads the line that 'adit tunnel invite' printed, makes a private key, which stays here, writes the \
+file of the tunnel and prints the command that is to be run on the other machine.")]
+pub(crate) struct JoinArgs {
+    /// The file to write: /etc/adit/NAME.conf unless given
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Start it in the background as well
+    #[arg(long)]
+    up: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "'adit tunnel join' prints this command. A tunnel that runs is reloaded.")]
+pub(crate) struct AcceptArgs {
+    /// The file of the tunnel, or its name
+    #[arg(value_name = "FILE|NAME")]
+    file: PathBuf,
+    /// The address that was reserved
+    address: IpAddr,
+    /// The public key of the other machine
+    key: String,
+    /// Start the tunnel in the background if it does not run
+    #[arg(long)]
+    up: bool,
+}
+
+impl InviteArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let path = place(&self.file)?;
+        let is_new = !path.exists();
+        let what = if is_new { "make a server in" } else { "reserve an address in" };
+        if context.is_rehearsal(&[format!("{what} {}", path.display())])? {
+            return Ok(Exit::Ok);
+        }
+        let port = self.port()?;
+        if is_new {
+            make_server(&path, port.unwrap_or(PORT))?;
+            context.output.note(format!("made {}", path.display()));
+        }
+        let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
+        let interface = &config.interface;
+        let private = interface
+            .private_key
+            .as_ref()
+            .ok_or_else(|| Error::usage(format!("{} has no private key", path.display())))?;
+        let listen = interface.listen_port.filter(|&port| port != 0);
+        let port = port.or(listen).ok_or_else(|| {
+            Error::usage("the port is not known").hint("Give it: --endpoint HOST:PORT.")
+        })?;
+        let endpoint = self.endpoint(port)?;
+        let mut open = open_invitations(&path)?;
+        let taken: Vec<IpPrefix> = open.iter().flat_map(|open| &open.addresses).copied().collect();
+        let addresses = invitation::free_addresses(&config, &taken).ok_or_else(|| {
+            Error::usage("the networks of the tunnel have no address left")
+                .hint("Address in [Interface] is to have a prefix length, as 10.9.0.1/24.")
+        })?;
+        let preshared_key = PresharedKey::generate().map_err(no_random)?;
+        let until = now() + OPEN_FOR;
+        open.push(Open {
+            addresses: addresses.clone(),
+            preshared_key: preshared_key.clone(),
+            until,
+        });
+        write_open(&path, &open)?;
+        let allowed_ips = if self.allowed_ips.is_empty() {
+            interface.addresses.iter().map(|address| address.network()).collect()
+        } else {
+            self.allowed_ips
+        };
+        let server = private.public_key();
+        let invitation =
+            Invitation { name, endpoint, server, preshared_key, addresses, allowed_ips };
+        let line = invitation.to_line();
+        if context.output.json {
+            context.output.value(&*line)?;
+        } else {
+            context.output.line(&*line)?;
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// The port in the endpoint, if it has one.
+    fn port(&self) -> Result<Option<u16>> {
+        let text = &self.endpoint;
+        if text.parse::<IpAddr>().is_ok() || !text.contains(':') {
+            return Ok(None);
+        }
+        match values::endpoint(text).map_err(Error::usage)? {
+            PeerEndpoint::Address(address) => Ok(Some(address.port())),
+            PeerEndpoint::Name { port, .. } => Ok(Some(port)),
+        }
+    }
+
+    fn endpoint(&self, port: u16) -> Result<PeerEndpoint> {
+        let text = &self.endpoint;
+        let whole = match text.parse() {
+            Ok(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+            Ok(IpAddr::V4(ip)) => format!("{ip}:{port}"),
+            Err(_) if text.contains(':') => text.clone(),
+            Err(_) => format!("{text}:{port}"),
+        };
+        values::endpoint(&whole).map_err(Error::usage)
+    }
+}
+
+impl JoinArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        if io::stdin().is_terminal() {
+            context.output.note("paste the line of the invitation, and press Enter and Ctrl-D");
+        }
+        let limit = u64::try_from(LINE_LEN_MAX * 2).unwrap_or(u64::MAX);
+        let mut line = Zeroizing::new(String::with_capacity(LINE_LEN_MAX * 2));
+        let read = io::stdin().lock().take(limit).read_to_string(&mut line);
+        read.map_err(|error| Error::io("read", "standard input", &error))?;
+        let invitation = Invitation::parse(&line).map_err(Error::usage)?;
+        let path =
+            self.to.unwrap_or_else(|| Path::new(FOLDER).join(format!("{}.conf", invitation.name)));
+        name_of(&path)?;
+        if context.is_rehearsal(&[format!("write {}", path.display())])? {
+            return Ok(Exit::Ok);
+        }
+        let key = PrivateKey::generate().map_err(no_random)?;
+        write_new(&path, &invitation.to_file(&key))?;
+        context.output.note(format!("wrote {}; on the other machine:", path.display()));
+        let address = invitation.addresses.first().map_or(String::new(), |a| a.ip().to_string());
+        let public = key.public_key().to_base64();
+        let command = format!("adit tunnel accept {} {address} {}", invitation.name, *public);
+        if context.output.json {
+            context.output.value(&command)?;
+        } else {
+            context.output.line(command)?;
+        }
+        if self.up { start(&path) } else { Ok(Exit::Ok) }
+    }
+}
+
+impl AcceptArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let path = find(&self.file)?;
+        let key = PublicKey::from_base64(&self.key).map_err(Error::usage)?;
+        let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
+        if config.peers.iter().any(|peer| peer.public_key == key) {
+            let message = format!("{} has that peer already", path.display());
+            return Err(Error::new(Exit::Conflict, &SYSTEM, message).object(path.display()));
+        }
+        let mut open = open_invitations(&path)?;
+        let is_it = |open: &Open| open.addresses.iter().any(|known| known.ip() == self.address);
+        let at = open.iter().position(is_it).ok_or_else(|| {
+            let message = format!("there is no open invitation for {}", self.address);
+            Error::new(Exit::NotFound, &SYSTEM, message)
+                .hint("They are open for a day and for one peer: 'adit tunnel invite' anew.")
+        })?;
+        let actions = [format!("add the peer {} to {}", self.key, path.display())];
+        if context.is_rehearsal(&actions)? {
+            return Ok(Exit::Ok);
+        }
+        let Open { addresses, preshared_key, .. } = open.remove(at);
+        let is_toml = path.extension() == Some(OsStr::new("toml"));
+        let peer = invitation::peer_text(is_toml, &key, &preshared_key, &addresses);
+        let before = Zeroizing::new(read(&path)?);
+        replace(&path, &format!("{}{}", *before, *peer))?;
+        // The key is used up only when the peer is there.
+        write_open(&path, &open)?;
+        let client = name.to_string().parse().map_err(Error::usage)?;
+        match Client::find(Some(client), "tunnel") {
+            Ok(client) => client.send(Method::Post, "/reload", &Value::Null).map(|_| Exit::Ok),
+            Err(_) if self.up => start(&path),
+            Err(_) => {
+                context
+                    .output
+                    .note(format!("start it: adit tunnel up --detach {}", path.display()));
+                Ok(Exit::Ok)
+            }
+        }
+    }
+}
+
+/// A file that is there, or where a new one is to be.
+fn place(file: &Path) -> Result<PathBuf> {
+    let is_name = file.components().count() == 1 && file.extension().is_none();
+    match find(file) {
+        Ok(path) => Ok(path),
+        Err(_) if is_name => Ok(Path::new(FOLDER).join(file).with_extension("conf")),
+        Err(error) => Err(error),
+    }
+}
+
+fn make_server(path: &Path, port: u16) -> Result<()> {
+    name_of(path)?;
+    let mut random = [0; 8];
+    fill_random(&mut random).map_err(no_random)?;
+    let key = PrivateKey::generate().map_err(no_random)?;
+    write_new(path, &invitation::new_server(&key, port, random))
+}
+
+/// Starts a tunnel in the background by this program.
+fn start(path: &Path) -> Result<Exit> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Error::io("find", "this program", &error))?;
+    let status = Command::new(&program).args(["tunnel", "up", "--detach"]).arg(path).status();
+    let status = status.map_err(|error| Error::io("start", program.display(), &error))?;
+    if status.success() {
+        return Ok(Exit::Ok);
+    }
+    // It has told why.
+    let code = status.code().and_then(|code| u64::try_from(code).ok());
+    Ok(code.and_then(Exit::from_code).unwrap_or(Exit::Refused))
+}
+
+/// Where the open invitations of a tunnel are.
+fn open_path(path: &Path) -> PathBuf {
+    path.with_extension("invited")
+}
+
+fn open_invitations(path: &Path) -> Result<Vec<Open>> {
+    let path = open_path(path);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = Zeroizing::new(read(&path)?);
+    Ok(invitation::read_open(&text, now()))
+}
+
+fn write_open(path: &Path, open: &[Open]) -> Result<()> {
+    let text = invitation::write_open(open).ok_or_else(|| {
+        Error::usage("there are too many open invitations").hint("They end after a day.")
+    })?;
+    replace(&open_path(path), &text)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Error::io("read", path.display(), &error))
+}
+
+/// Writes a file that only its owner can read and that was not there.
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    let failed = |error| Error::io("write", path.display(), &error);
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Replaces a file as a whole: a kill leaves the old one or the new one.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let new = path.with_extension("new");
+    // One that a killed program left.
+    let _ = std::fs::remove_file(&new);
+    write_new(&new, text)?;
+    std::fs::rename(&new, path).map_err(|error| Error::io("write", path.display(), &error))
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
+}
+
+fn no_random(error: io::Error) -> Error {
+    Error::io("read", "random numbers", &error)
+}

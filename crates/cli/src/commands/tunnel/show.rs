@@ -1,0 +1,153 @@
+//! `adit tunnel show`.
+
+use super::super::Context;
+use crate::control::{Client, Name, instances};
+use crate::error::{Exit, Result};
+use crate::output::{Output, Tone};
+use crate::tunnel::state::{Dropped, PeerView, View};
+use serde_json::Value;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The last handshake says when keys were made; the last packet says when the peer was last heard from \
+for certain: it was decrypted with its keys.")]
+pub(crate) struct Args {
+    /// The tunnels; without a name all that run
+    names: Vec<Name>,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let output = &context.output;
+        let names = if self.names.is_empty() {
+            instances("tunnel").into_iter().filter_map(|one| one.name.parse().ok()).collect()
+        } else {
+            self.names
+        };
+        let ask = |name: Name| Client::find(Some(name), "tunnel")?.get("/tunnel");
+        let replies = names.into_iter().map(ask).collect::<Result<Vec<Value>>>()?;
+        if output.json {
+            output.value(&replies)?;
+            return Ok(Exit::Ok);
+        }
+        for (number, reply) in replies.into_iter().enumerate() {
+            let view: View = serde_json::from_value(reply).map_err(std::io::Error::from)?;
+            if number > 0 {
+                output.line("")?;
+            }
+            for line in lines(&view, output) {
+                output.line(line)?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn lines(view: &View, output: &Output) -> Vec<String> {
+    let mut lines = vec![format!("tunnel {}", output.paint(Tone::Name, &view.ifname))];
+    let mut add = |what: &str, value: String| lines.push(format!("  {what}: {value}"));
+    if let Some(key) = &view.public_key {
+        add("public key", key.clone());
+    }
+    add("listening port", view.listen_port.to_string());
+    if let Some(mark) = view.fwmark {
+        add("fwmark", format!("{mark:#x}"));
+    }
+    let d = &view.datagrams;
+    add("datagrams", format!("{} received, {} sent", d.received, d.sent));
+    let lost = [
+        (d.cut_trains, "trains cut up"),
+        (d.too_big, "too long for the path"),
+        (d.refused, "refused by the network"),
+        (d.queue_full, "queue full"),
+        (d.no_buffer, "no buffer"),
+    ];
+    let lost: Vec<String> =
+        lost.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if !lost.is_empty() {
+        add("trouble", lost.join(", "));
+    }
+    if !view.drops.is_empty() {
+        add("dropped", drops(&view.drops));
+    }
+    for peer in &view.peers {
+        lines.push(String::new());
+        peer_lines(peer, output, &mut lines);
+    }
+    lines
+}
+
+fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
+    lines.push(format!("peer {}", output.paint(Tone::Name, &peer.public_key)));
+    let mut add = |what: &str, value: String| lines.push(format!("  {what}: {value}"));
+    let state =
+        if peer.connected { (Tone::Good, "connected") } else { (Tone::Faint, "no session") };
+    add("state", output.paint(state.0, state.1));
+    let endpoint = peer.endpoint.clone().unwrap_or_else(|| "not known".to_owned());
+    match &peer.endpoint_name {
+        Some(name) => add("endpoint", format!("{endpoint} ({name})")),
+        None => add("endpoint", endpoint),
+    }
+    add("allowed ips", peer.allowed_ips.join(", "));
+    add("last handshake", ago(peer.handshake_age_s));
+    add("last packet", ago(peer.authentic_age_s));
+    add(
+        "transfer",
+        format!("{} received, {} sent", bytes(peer.received_bytes), bytes(peer.sent_bytes)),
+    );
+    add("path MTU", peer.path_mtu.to_string());
+    if let Some(every) = peer.keepalive_s {
+        add("keepalive", format!("every {every} s"));
+    }
+    if peer.adit {
+        add("speaks", "adit".to_owned());
+    }
+    if peer.queued > 0 {
+        add("waiting", format!("{} packets, for a handshake", peer.queued));
+    }
+    if !peer.drops.is_empty() {
+        add("dropped", drops(&peer.drops));
+    }
+}
+
+fn drops(drops: &[Dropped]) -> String {
+    let each: Vec<String> = drops.iter().map(|d| format!("{} {}", d.count, d.reason)).collect();
+    each.join(", ")
+}
+
+fn ago(age: Option<f64>) -> String {
+    match age {
+        None => "never".to_owned(),
+        Some(age) if age < 10.0 => format!("{age:.1} s ago"),
+        Some(age) if age < 120.0 => format!("{age:.0} s ago"),
+        Some(age) if age < 7200.0 => format!("{:.0} min ago", age / 60.0),
+        Some(age) => format!("{:.0} h ago", age / 3600.0),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn bytes(count: u64) -> String {
+    let mut amount = count as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if amount < 1024.0 {
+            return if unit == "B" { format!("{count} B") } else { format!("{amount:.2} {unit}") };
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.2} TiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_amounts_are_for_people() {
+        assert_eq!(ago(None), "never");
+        assert_eq!(ago(Some(0.25)), "0.2 s ago");
+        assert_eq!((ago(Some(90.4)), ago(Some(600.0))), ("90 s ago".into(), "10 min ago".into()));
+        assert_eq!(ago(Some(9000.0)), "2 h ago");
+        assert_eq!((bytes(1023), bytes(1536)), ("1023 B".into(), "1.50 KiB".into()));
+        assert_eq!(bytes(5 << 40), "5.00 TiB");
+    }
+}

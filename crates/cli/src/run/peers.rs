@@ -1,0 +1,468 @@
+//! UDP sockets by which an engine reaches peers: what comes from and goes to `Endpoint::Udp`.
+//!
+//! One packet is one datagram or a train of them, equally long but for the last: `UDP_SEGMENT` on the
+//! way out, `UDP_GRO` on the way in. Where the kernel or a card refuses a train, its datagrams go one
+//! by one, and that is counted.
+
+use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// How many trains one call receives at most: with more, the first would leave the cache before it is
+/// worked at.
+const RECEIVE_MAX: usize = 4;
+
+/// Trains that wait for room in the socket: as many bytes as the socket itself takes by default.
+const WAITING_MAX: usize = 64;
+
+/// The buffers of the sockets: 2 MiB are 3 ms at 5 Gbit/s, which a burst from a fast network fills
+/// while this thread works. More would only add delay.
+const BUFFER_LEN: usize = 2 << 20;
+
+/// How often another port is tried when one is free for one family only.
+const BIND_ATTEMPTS_MAX: usize = 16;
+
+/// Sockets for IPv4 and IPv6 with one port, either of which may be missing on this machine.
+#[derive(Debug)]
+pub(crate) struct PeerSockets {
+    sockets: [Option<PeerSocket>; 2],
+    port: u16,
+}
+
+/// How the sockets are to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerOptions {
+    /// 0 for one that the kernel chooses.
+    pub(crate) port: u16,
+    /// The mark on what is sent (`SO_MARK`); 0 for none.
+    pub(crate) mark: u32,
+    /// The only address to send from and receive at.
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// What went through one socket. A train counts once, its datagrams each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerCounters {
+    pub(crate) received: u64,
+    pub(crate) received_datagrams: u64,
+    pub(crate) sent: u64,
+    pub(crate) sent_datagrams: u64,
+    /// Trains that had to go one datagram at a time.
+    pub(crate) cut: u64,
+    /// Datagrams for which there was no buffer.
+    pub(crate) no_buffer: u64,
+    /// Trains that found no room to wait.
+    pub(crate) queue_full: u64,
+    /// Trains that are longer than the path takes.
+    pub(crate) too_big: u64,
+    /// Trains that the network or its filter refused.
+    pub(crate) refused: u64,
+}
+
+/// What became of a send that the owner has to hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooBig {
+    pub(super) to: SocketAddr,
+    /// The longest UDP payload that the path takes, as far as the kernel knows.
+    pub(super) len_max: usize,
+}
+
+impl PeerSockets {
+    /// Opens the sockets in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// EADDRINUSE: another program has the port; EADDRNOTAVAIL: `source` is no address of this
+    /// machine; EPERM: a mark needs `CAP_NET_ADMIN`.
+    pub(crate) fn open(options: &PeerOptions) -> io::Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match Self::open_pair(options) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse
+                        && options.port == 0
+                        && attempt < BIND_ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn open_pair(options: &PeerOptions) -> io::Result<Self> {
+        let wants = |is_v4: bool| options.source.is_none_or(|source| source.is_ipv4() == is_v4);
+        let mut port = options.port;
+        let mut sockets = [None, None];
+        for (place, any) in sockets.iter_mut().zip(ANY) {
+            if !wants(any.is_ipv4()) {
+                continue;
+            }
+            let at = SocketAddr::new(options.source.unwrap_or(any), port);
+            match PeerSocket::open(at, options.mark) {
+                Ok(socket) => {
+                    port = socket.socket.local_addr()?.port();
+                    *place = Some(socket);
+                }
+                // A machine without this family, or one that has it switched off.
+                Err(error) if options.source.is_none() && is_without_family(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if sockets.iter().all(Option::is_none) {
+            return Err(Errno::AFNOSUPPORT.into());
+        }
+        Ok(Self { sockets, port })
+    }
+
+    /// The port that both have.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What went through both.
+    pub(crate) fn counters(&self) -> PeerCounters {
+        let mut sum = PeerCounters::default();
+        for PeerSocket { counters: one, .. } in self.sockets.iter().flatten() {
+            sum.received += one.received;
+            sum.received_datagrams += one.received_datagrams;
+            sum.sent += one.sent;
+            sum.sent_datagrams += one.sent_datagrams;
+            sum.cut += one.cut;
+            sum.no_buffer += one.no_buffer;
+            sum.queue_full += one.queue_full;
+            sum.too_big += one.too_big;
+            sum.refused += one.refused;
+        }
+        sum
+    }
+
+    /// Marks what is sent from now on.
+    ///
+    /// # Errors
+    /// EPERM without `CAP_NET_ADMIN`.
+    pub(crate) fn set_mark(&self, mark: u32) -> io::Result<()> {
+        let mut sockets = self.sockets.iter().flatten();
+        sockets.try_for_each(|socket| socket2::SockRef::from(&socket.socket).set_mark(mark))
+    }
+
+    /// The sockets that are there, by their places.
+    pub(super) fn each(&self) -> impl Iterator<Item = (usize, &PeerSocket)> {
+        let places = self.sockets.iter().enumerate();
+        places.filter_map(|(place, socket)| Some((place, socket.as_ref()?)))
+    }
+
+    pub(super) fn get(&mut self, place: usize) -> Option<&mut PeerSocket> {
+        self.sockets.get_mut(place)?.as_mut()
+    }
+
+    /// Gives all buffers back, before it is dropped.
+    pub(super) fn close(&mut self, pool: &mut Pool) {
+        self.sockets.iter_mut().flatten().for_each(|socket| socket.close(pool));
+    }
+
+    /// The place of the socket by which `to` is reached.
+    pub(super) const fn place_of(to: SocketAddr) -> usize {
+        if to.is_ipv4() { 0 } else { 1 }
+    }
+}
+
+/// Every address, in the order of the places.
+const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+
+fn is_without_family(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+/// One of the sockets.
+#[derive(Debug)]
+pub(super) struct PeerSocket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// Ready to be received into.
+    buffers: Vec<PacketBuf>,
+    /// Received and not yet taken.
+    received: VecDeque<(SocketAddr, PacketBuf)>,
+    /// For room in the socket.
+    waiting: VecDeque<(SocketAddr, PacketBuf)>,
+    /// Whether the last call brought long trains: then one at a time is best.
+    is_bulk: bool,
+    /// Whether its descriptor is waited for to take more.
+    pub(super) is_armed: bool,
+    counters: PeerCounters,
+}
+
+impl PeerSocket {
+    fn open(at: SocketAddr, mark: u32) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if mark != 0 {
+            socket.set_mark(mark)?;
+        }
+        socket.bind(&at.into())?;
+        let socket = UdpSocket::from(socket);
+        enlarge(&socket);
+        let state = UdpSocketState::new((&socket).into())?;
+        // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
+        if at.is_ipv4() {
+            sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;
+        } else {
+            sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DO)?;
+        }
+        Ok(Self {
+            socket,
+            state,
+            buffers: Vec::with_capacity(RECEIVE_MAX),
+            received: VecDeque::with_capacity(RECEIVE_MAX),
+            waiting: VecDeque::with_capacity(WAITING_MAX),
+            is_bulk: false,
+            is_armed: false,
+            counters: PeerCounters::default(),
+        })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The next train, if one is there; `None` when nothing more can be had now.
+    pub(super) fn recv(&mut self, pool: &mut Pool) -> Option<(SocketAddr, PacketBuf)> {
+        if let Some(received) = self.received.pop_front() {
+            return Some(received);
+        }
+        while self.buffers.len() < RECEIVE_MAX {
+            let Some(buffer) = pool.take_large() else { break };
+            self.buffers.push(buffer);
+        }
+        if self.buffers.is_empty() {
+            return self.skip();
+        }
+        let wanted = if self.is_bulk { 1 } else { self.buffers.len() };
+        let mut metas = [RecvMeta::default(); RECEIVE_MAX];
+        let mut buffers = self.buffers.iter_mut();
+        let mut slices: [IoSliceMut<'_>; RECEIVE_MAX] = std::array::from_fn(|_| {
+            IoSliceMut::new(buffers.next().map(PacketBuf::spare_mut).unwrap_or_default())
+        });
+        // An error belongs to something sent before (a refused port, say) or says that there is none.
+        let received =
+            self.state.recv((&self.socket).into(), &mut slices[..wanted], &mut metas[..wanted]);
+        let count = received.unwrap_or(0);
+        self.is_bulk = false;
+        let mut place = 0;
+        for meta in metas.into_iter().take(count) {
+            let is_train = meta.len > meta.stride;
+            self.is_bulk |= is_train;
+            self.counters.received += 1;
+            self.counters.received_datagrams += datagrams(meta.len, meta.stride);
+            if !is_train && let Some(packet) = copy(&mut self.buffers[place], meta.len, pool) {
+                self.received.push_back((meta.addr, packet));
+                place += 1;
+                continue;
+            }
+            let mut packet = self.buffers.remove(place);
+            // The kernel wrote no more than there is room.
+            if packet.set_len(meta.len).is_err() {
+                pool.give(packet);
+                continue;
+            }
+            if is_train {
+                packet.meta.vnet.gso = Gso::UdpL4;
+                packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
+            }
+            self.received.push_back((meta.addr, packet));
+        }
+        self.received.pop_front()
+    }
+
+    /// Without a buffer: what stayed unread would be ready for ever.
+    #[cold]
+    fn skip(&mut self) -> Option<(SocketAddr, PacketBuf)> {
+        for _ in 0..RECEIVE_MAX {
+            if self.socket.recv_from(&mut [0]).is_ok() {
+                self.counters.no_buffer += 1;
+            }
+        }
+        None
+    }
+
+    /// Sends all of `batch` to a peer: what does not go now waits here; what has no room to wait is
+    /// dropped and counted.
+    pub(super) fn send(
+        &mut self,
+        to: SocketAddr,
+        batch: &mut Batch,
+        pool: &mut Pool,
+    ) -> Option<TooBig> {
+        let mut too_big = None;
+        for packet in batch.drain(..) {
+            if self.waiting.is_empty() {
+                match self.send_one(to, &packet) {
+                    Sent::Wait => {}
+                    Sent::Done => {
+                        pool.give(packet);
+                        continue;
+                    }
+                    Sent::TooBig(len_max) => {
+                        too_big = Some(TooBig { to, len_max });
+                        pool.give(packet);
+                        continue;
+                    }
+                }
+            }
+            if self.waiting.len() >= WAITING_MAX {
+                self.counters.queue_full += 1;
+                pool.give(packet);
+            } else {
+                self.waiting.push_back((to, packet));
+            }
+        }
+        too_big
+    }
+
+    /// Sends what waits, now that there may be room.
+    pub(super) fn flush(&mut self, pool: &mut Pool) {
+        while let Some((to, packet)) = self.waiting.pop_front() {
+            if matches!(self.send_one(to, &packet), Sent::Wait) {
+                self.waiting.push_front((to, packet));
+                return;
+            }
+            pool.give(packet);
+        }
+    }
+
+    /// Whether something waits for room.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Gives all buffers back, before it is dropped.
+    fn close(&mut self, pool: &mut Pool) {
+        let queued = self.received.drain(..).chain(self.waiting.drain(..));
+        queued.map(|(_, packet)| packet).chain(self.buffers.drain(..)).for_each(|p| pool.give(p));
+    }
+
+    fn send_one(&mut self, to: SocketAddr, packet: &PacketBuf) -> Sent {
+        let vnet = &packet.meta.vnet;
+        let is_train = vnet.gso == Gso::UdpL4 && packet.len() > usize::from(vnet.gso_size);
+        let stride = if is_train { usize::from(vnet.gso_size).max(1) } else { packet.len() };
+        if !is_train || self.state.max_gso_segments() > 1 {
+            match self.transmit(to, packet.bytes(), is_train.then_some(stride)) {
+                Ok(()) => {
+                    self.counters.sent += 1;
+                    self.counters.sent_datagrams += datagrams(packet.len(), stride);
+                    return Sent::Done;
+                }
+                Err(Errno::AGAIN) => return Sent::Wait,
+                // The kernel's words for "no trains": then one by one.
+                Err(Errno::INVAL | Errno::IO) if is_train => {}
+                Err(error) => return self.refused(to, error),
+            }
+        }
+        self.counters.cut += 1;
+        for datagram in packet.bytes().chunks(stride) {
+            match self.transmit(to, datagram, None) {
+                Ok(()) => self.counters.sent_datagrams += 1,
+                // It was the length, not the train: let trains be tried again.
+                Err(Errno::MSGSIZE) => {
+                    if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
+                        self.state = state;
+                    }
+                    return self.refused(to, Errno::MSGSIZE);
+                }
+                // A part is gone already: the rest is lost as on a full link.
+                Err(Errno::AGAIN) => {
+                    self.counters.queue_full += 1;
+                    return Sent::Done;
+                }
+                Err(error) => return self.refused(to, error),
+            }
+        }
+        self.counters.sent += 1;
+        Sent::Done
+    }
+
+    fn transmit(
+        &self,
+        to: SocketAddr,
+        contents: &[u8],
+        stride: Option<usize>,
+    ) -> Result<(), Errno> {
+        let transmit =
+            Transmit { destination: to, ecn: None, contents, segment_size: stride, src_ip: None };
+        let sent = self.state.try_send((&self.socket).into(), &transmit);
+        sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    }
+
+    /// No error of the network ends anything: the next handshake or packet tries again.
+    #[cold]
+    fn refused(&mut self, to: SocketAddr, error: Errno) -> Sent {
+        if error != Errno::MSGSIZE {
+            self.counters.refused += 1;
+            return Sent::Done;
+        }
+        self.counters.too_big += 1;
+        let headers = if to.is_ipv4() { 20 + 8 } else { 40 + 8 };
+        match path_mtu(to) {
+            Ok(mtu) => Sent::TooBig(usize::try_from(mtu).unwrap_or(0).saturating_sub(headers)),
+            Err(_) => Sent::Done,
+        }
+    }
+}
+
+/// A datagram in a small buffer, if it fits: most do, and the large one stays in the cache.
+fn copy(from: &mut PacketBuf, len: usize, pool: &mut Pool) -> Option<PacketBuf> {
+    if len > PoolConfig::SMALL_ROOM {
+        return None;
+    }
+    let mut packet = pool.take_small()?;
+    if packet.extend(from.spare_mut().get(..len)?).is_err() {
+        pool.give(packet);
+        return None;
+    }
+    Some(packet)
+}
+
+/// What became of one train.
+enum Sent {
+    /// It is gone, or refused and counted.
+    Done,
+    /// There is no room now.
+    Wait,
+    /// The path takes this many bytes of UDP payload only.
+    TooBig(usize),
+}
+
+fn datagrams(len: usize, stride: usize) -> u64 {
+    u64::try_from(len.div_ceil(stride.max(1))).unwrap_or(0)
+}
+
+/// Enlarges the buffers as far as is allowed: beyond the system's limit with `CAP_NET_ADMIN` only.
+fn enlarge(socket: &UdpSocket) {
+    if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER_LEN).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER_LEN);
+    }
+    if sockopt::set_socket_send_buffer_size_force(socket, BUFFER_LEN).is_err() {
+        let _ = sockopt::set_socket_send_buffer_size(socket, BUFFER_LEN);
+    }
+}
+
+/// The path MTU that the kernel knows: it tells that of connected sockets only.
+///
+/// # Errors
+/// ENETUNREACH: there is no route.
+pub(crate) fn path_mtu(to: SocketAddr) -> io::Result<u32> {
+    let probe = UdpSocket::bind((ANY[PeerSockets::place_of(to)], 0))?;
+    probe.connect(to)?;
+    let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };
+    Ok(mtu)
+}
+
+#[cfg(test)]
+mod tests;

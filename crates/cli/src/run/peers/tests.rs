@@ -1,0 +1,111 @@
+use super::*;
+use std::time::Duration;
+
+fn open(source: Option<IpAddr>) -> PeerSockets {
+    PeerSockets::open(&PeerOptions { source, ..PeerOptions::default() }).unwrap()
+}
+
+fn enter() {
+    adit::Netns::enter_new().expect("run the tests under `unshare -Urnm --`");
+    let name = "lo".parse().unwrap();
+    adit::Link::find(&name).unwrap().set_up(true).unwrap();
+}
+
+fn packet(pool: &mut Pool, bytes: &[u8], stride: Option<u16>) -> PacketBuf {
+    let mut packet = pool.take(bytes.len()).unwrap();
+    packet.extend(bytes).unwrap();
+    if let Some(stride) = stride {
+        packet.meta.vnet.gso = Gso::UdpL4;
+        packet.meta.vnet.gso_size = stride;
+    }
+    packet
+}
+
+/// All that comes within two seconds until there are `len` bytes.
+fn receive(sockets: &mut PeerSockets, place: usize, pool: &mut Pool, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for _ in 0..2000 {
+        while let Some((_, packet)) = sockets.get(place).unwrap().recv(pool) {
+            bytes.extend_from_slice(packet.bytes());
+            pool.give(packet);
+        }
+        if bytes.len() >= len {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    bytes
+}
+
+#[test]
+fn trains_go_and_come_whole_in_both_families() {
+    enter();
+    let mut pool = Pool::new(PoolConfig::default());
+    let (mut a, mut b) = (open(None), open(None));
+    assert_ne!(a.port(), 0);
+    let bytes: Vec<u8> = (0..10_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    for (place, ip) in
+        [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].into_iter().enumerate()
+    {
+        let to = SocketAddr::new(ip, b.port());
+        assert_eq!(PeerSockets::place_of(to), place);
+        let mut batch = Batch::new();
+        batch.push(packet(&mut pool, &bytes, Some(1200))).unwrap();
+        batch.push(packet(&mut pool, b"alone", None)).unwrap();
+        assert_eq!(a.get(place).unwrap().send(to, &mut batch, &mut pool), None);
+        let received = receive(&mut b, place, &mut pool, bytes.len() + 5);
+        assert_eq!(received, [&bytes[..], b"alone"].concat());
+    }
+    assert_eq!((a.counters().sent, a.counters().sent_datagrams, a.counters().cut), (4, 20, 0));
+    assert_eq!(b.counters().received_datagrams, 20);
+    for sockets in [&mut a, &mut b] {
+        sockets.close(&mut pool);
+    }
+    assert_eq!(pool.out(), (0, 0), "no buffer is lost");
+}
+
+#[test]
+fn what_the_path_does_not_take_is_told() {
+    enter();
+    adit::Link::find(&"lo".parse().unwrap()).unwrap().set_mtu(1300).unwrap();
+    let mut pool = Pool::new(PoolConfig::default());
+    let (mut a, b) = (open(None), open(None));
+    let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), b.port());
+    for stride in [None, Some(1400)] {
+        let mut batch = Batch::new();
+        let len = stride.map_or(1400, |stride: u16| usize::from(stride) * 3);
+        batch.push(packet(&mut pool, &vec![7; len], stride)).unwrap();
+        let told = a.get(0).unwrap().send(to, &mut batch, &mut pool);
+        assert_eq!(told, Some(TooBig { to, len_max: 1272 }));
+    }
+    let mut batch = Batch::new();
+    batch.push(packet(&mut pool, &[7; 2400], Some(1200))).unwrap();
+    assert_eq!(a.get(0).unwrap().send(to, &mut batch, &mut pool), None);
+    let counters = a.counters();
+    assert_eq!((counters.too_big, counters.sent, counters.sent_datagrams), (2, 1, 2));
+}
+
+#[test]
+fn a_source_is_pinned_and_a_port_is_kept() {
+    enter();
+    let pinned = open(Some(Ipv4Addr::LOCALHOST.into()));
+    assert_eq!(pinned.each().count(), 1);
+    let taken = PeerOptions { port: pinned.port(), ..PeerOptions::default() };
+    let error = PeerSockets::open(&taken).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    let elsewhere = PeerOptions { source: Some("192.0.2.1".parse().unwrap()), ..taken };
+    assert!(PeerSockets::open(&elsewhere).is_err());
+}
+
+#[test]
+fn what_cannot_be_sent_is_counted_and_ends_nothing() {
+    enter();
+    let mut pool = Pool::new(PoolConfig::default());
+    let mut a = open(None);
+    let mut batch = Batch::new();
+    batch.push(packet(&mut pool, b"lost", None)).unwrap();
+    let to = "192.0.2.1:5".parse().unwrap();
+    assert_eq!(a.get(0).unwrap().send(to, &mut batch, &mut pool), None);
+    assert_eq!(a.counters().refused, 1);
+    assert_eq!(pool.out(), (0, 0));
+}

@@ -1,0 +1,481 @@
+//! A tunnel that runs: what is done beside packets.
+
+use super::conf::HookPolicy;
+use super::config::{Config, Peer, PeerEndpoint, Transport};
+use super::keys::Key;
+use super::load::{Loaded, load};
+use super::names::{Names, News};
+use super::setup::{Applied, Plan, Seen};
+use super::site::Site;
+use super::state::{self, View};
+use super::streams::Streams;
+use super::uapi::{self, SetRequest, UapiSocket};
+use crate::control::{self, Method, Reply, Server, Status, notify};
+use crate::error::{Error, Exit, Result, SYSTEM};
+use crate::output::Output;
+use crate::run::{
+    Event, Flow, Gone, Handler, PeerOptions, PeerSockets, Port, Runner, Signal, Token,
+};
+use adit::{Link, Netns};
+use adit_engine::tunnel::{PeerConfig, PublicKey, TunnelEvent};
+use adit_engine::{Endpoint, PortId};
+use adit_packet::Instant;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io;
+use std::time::{Duration, SystemTime};
+use zeroize::Zeroizing;
+
+const CONTROL: Token = Token(0);
+const UAPI: Token = Token(1);
+const NAMES: Token = Token(2);
+const STREAMS: Token = Token(3);
+
+/// How often the wall clock is told, which may be set at any time.
+const CLOCK_EVERY: Duration = Duration::from_secs(60);
+
+/// The engine's owner.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    pub(super) output: Output,
+    pub(super) loaded: Loaded,
+    pub(super) hooks: HookPolicy,
+    /// Taken out while it serves.
+    pub(super) server: Option<Server>,
+    pub(super) uapi: Option<UapiSocket>,
+    pub(super) names: Names,
+    pub(super) netns: Option<Netns>,
+    pub(super) link: Link,
+    pub(super) plan: Plan,
+    pub(super) applied: Applied,
+    /// How the sockets are, the port as it was asked for.
+    pub(super) sockets: PeerOptions,
+    pub(super) streams: Streams,
+    /// The port of standard input and output, or of the program in their place: it ends with that.
+    pub(super) pipe: Option<PortId>,
+    pub(super) next_clock: Instant,
+    pub(super) is_stopping: bool,
+    /// Why it ended, if not because it was told to.
+    pub(super) failure: Option<Error>,
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(title = "adit tunnel reload")]
+pub(crate) struct Reloaded {
+    /// Peers that are new.
+    pub(crate) added: usize,
+    /// Peers of which something changed.
+    pub(crate) changed: usize,
+    /// Peers that are gone.
+    pub(crate) removed: usize,
+    /// Peers that were left alone.
+    pub(crate) unchanged: usize,
+}
+
+impl Daemon {
+    /// Watches what there is to hear beside packets, and tells the engine of the peers.
+    pub(super) fn begin(&mut self, runner: &mut Runner<Site>) -> io::Result<()> {
+        let readable = crate::run::Interest { readable: true, writable: false };
+        if let Some(server) = &self.server {
+            runner.watch(server, CONTROL, readable)?;
+        }
+        if let Some(uapi) = &self.uapi {
+            runner.watch(uapi, UAPI, readable)?;
+        }
+        runner.watch(&self.names, NAMES, readable)?;
+        self.tell_clock(runner);
+        for peer in &self.loaded.config.peers {
+            let mode = Site::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
+            let config = state::peer_config(peer, state::known(peer), mode);
+            let now = runner.now();
+            runner.engine_mut().tunnel.set_peer(now, config);
+            self.names.set(peer.public_key, peer.endpoint.as_ref());
+            set_client(&mut self.streams, peer);
+        }
+        if let Some(listener) = self.streams.listener() {
+            runner.watch(listener, STREAMS, readable)?;
+        }
+        self.streams.run_due(runner, &self.sockets);
+        self.set_alarm(runner);
+        Ok(())
+    }
+
+    /// Moves messages by these descriptors: to and from the only peer, or whoever proves to be one.
+    pub(super) fn attach_pipe(
+        &mut self,
+        runner: &mut Runner<Site>,
+        stream: Port,
+    ) -> io::Result<()> {
+        let peer = match self.loaded.config.peers.as_slice() {
+            [peer] => Some(peer.public_key),
+            _ => None,
+        };
+        self.pipe = Some(self.streams.attach(runner, stream, peer)?);
+        Ok(())
+    }
+
+    fn tell_clock(&mut self, runner: &mut Runner<Site>) {
+        let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let now = runner.now();
+        runner.engine_mut().tunnel.set_wall_clock(now, unix);
+        self.next_clock = now.checked_add(CLOCK_EVERY).unwrap_or(Instant::MAX);
+    }
+
+    fn set_alarm(&self, runner: &mut Runner<Site>) {
+        let due = [Some(self.next_clock), self.names.next_retry(), self.streams.next_due()];
+        runner.set_alarm(due.into_iter().flatten().min());
+    }
+
+    fn reply(&mut self, runner: &mut Runner<Site>, request: &control::Request) -> Reply {
+        match (request.method, request.path.as_str()) {
+            (Method::Get, "/tunnel") => Reply::from(json(&self.view(runner))),
+            (Method::Post, "/reload") => {
+                Reply::from(self.reload(runner).and_then(|reloaded| json(&reloaded)))
+            }
+            (Method::Post, "/stop") => {
+                self.is_stopping = true;
+                Reply::ok(Value::Null)
+            }
+            _ => Reply::unknown_path(request),
+        }
+    }
+
+    fn view(&self, runner: &Runner<Site>) -> View {
+        let tunnel = &runner.engine().tunnel;
+        View {
+            ifname: self.loaded.name.to_string(),
+            public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
+            listen_port: runner.peers().map_or(0, PeerSockets::port),
+            fwmark: Some(self.sockets.mark).filter(|&mark| mark != 0),
+            datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
+            drops: state::dropped(tunnel.drops()),
+            peers: state::peers(tunnel, &self.names, runner.now(), |port| {
+                runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
+            }),
+        }
+    }
+
+    fn answer_wg(
+        &mut self,
+        runner: &mut Runner<Site>,
+        request: uapi::Request,
+    ) -> Result<Zeroizing<String>, i32> {
+        match request {
+            uapi::Request::Get => {
+                let port = runner.peers().map_or(0, PeerSockets::port);
+                let now = runner.now();
+                let snapshot =
+                    state::snapshot(&runner.engine().tunnel, now, port, self.sockets.mark);
+                Ok(uapi::get(&snapshot))
+            }
+            uapi::Request::Set(request) => {
+                self.set(runner, *request).map_err(|error| {
+                    adit::netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
+                })?;
+                Ok(Zeroizing::new(uapi::errno(0)))
+            }
+        }
+    }
+
+    /// Does what `wg` asks for. What can fail comes first.
+    fn set(&mut self, runner: &mut Runner<Site>, request: SetRequest) -> io::Result<()> {
+        let port = request.listen_port.unwrap_or(self.sockets.port);
+        let mark = request.fwmark.unwrap_or(self.sockets.mark);
+        self.set_sockets(runner, PeerOptions { port, mark, ..self.sockets })?;
+        let (site, _, out) = runner.engine_and_outbox();
+        if let Some(key) = request.private_key
+            && site.tunnel.config().private_key != key
+        {
+            site.tunnel.set_private_key(key, out);
+        }
+        if request.replace_peers {
+            let kept = |key: &PublicKey| request.peers.iter().any(|peer| peer.public_key == *key);
+            let gone: Vec<PublicKey> = site.tunnel.peers().filter(|key| !kept(key)).collect();
+            gone.iter().for_each(|key| self.remove(runner, key));
+        }
+        for change in &request.peers {
+            let key = change.public_key;
+            if change.remove {
+                self.remove(runner, &key);
+                continue;
+            }
+            let before = runner.engine().tunnel.peer_config(&key);
+            let before_mode = before.as_ref().map(|before| before.mode);
+            let before = before.filter(|_| !request.replace_peers);
+            if let Some(peer) = state::changed(before, change) {
+                let mode = before_mode.or_else(|| Site::mode_of(runner, &key, None));
+                let mode = mode.ok_or(Errno::NOSPC)?;
+                let now = runner.now();
+                runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
+            }
+            if change.endpoint.is_some() {
+                self.names.set(key, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes what differs: another port needs new sockets, another mark does not.
+    fn set_sockets(&mut self, runner: &mut Runner<Site>, wanted: PeerOptions) -> io::Result<()> {
+        let has_port = |port: u16| runner.peers().is_some_and(|peers| peers.port() == port);
+        let same_port = wanted.port == self.sockets.port || has_port(wanted.port);
+        if !same_port || wanted.source != self.sockets.source {
+            let sockets = PeerSockets::open(&wanted)?;
+            runner.set_peers(Some(sockets))?;
+        } else if wanted.mark != self.sockets.mark
+            && let Some(peers) = runner.peers()
+        {
+            peers.set_mark(wanted.mark)?;
+        }
+        self.sockets = wanted;
+        Ok(())
+    }
+
+    /// Reads the files again and does what differs; a mistake in them changes nothing.
+    fn reload(&mut self, runner: &mut Runner<Site>) -> Result<Reloaded> {
+        let mut new = load(&self.loaded.files, self.hooks)?;
+        let interface = &mut new.config.interface;
+        if interface.private_key.is_none() {
+            // It came from elsewhere.
+            interface.private_key.clone_from(&self.loaded.config.interface.private_key);
+        }
+        interface.mtu = interface.mtu.or(Some(self.plan.mtu));
+        // Our own rules and table are free for us.
+        let mut seen = Seen::read(self.netns.as_ref())?;
+        seen.rules.retain(|rule| !self.plan.rules.contains(rule));
+        seen.tables.retain(|table| !self.plan.routes.iter().any(|route| route.table == *table));
+        let plan = Plan::new(self.loaded.name, &new.config, &seen);
+        if plan.mode != self.plan.mode && !new.config.peers.is_empty() {
+            let message = "the mode of the peers has changed: stop the tunnel and start it again";
+            return Err(Error::usage(message));
+        }
+        if new.config.interface.listen_tcp != self.loaded.config.interface.listen_tcp {
+            let message = "listen_tcp has changed: stop the tunnel and start it again";
+            return Err(Error::usage(message));
+        }
+        // Without peers nothing says it.
+        let plan = Plan { mode: self.plan.mode, ..plan };
+        let wanted = PeerOptions {
+            port: interface_port(&new.config),
+            mark: plan.mark,
+            source: new.config.interface.source,
+        };
+        self.set_sockets(runner, wanted)
+            .map_err(|error| Error::io("open", "the UDP sockets", &error))?;
+        self.applied.change(&self.link, &self.plan, &plan)?;
+        self.warn();
+        if plan.tunnel_mtu != self.plan.tunnel_mtu {
+            runner.engine_mut().tunnel.set_mtu(u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX));
+        }
+        self.plan = plan;
+        let reloaded = self.reload_peers(runner, &new.config);
+        self.loaded = new;
+        Ok(reloaded)
+    }
+
+    fn reload_peers(&mut self, runner: &mut Runner<Site>, new: &Config) -> Reloaded {
+        let mut reloaded = Reloaded::default();
+        let (site, now, out) = runner.engine_and_outbox();
+        let key = new.interface.private_key.clone();
+        if site.tunnel.config().private_key != key {
+            site.tunnel.set_private_key(key, out);
+        }
+        let is_kept = |key: &PublicKey| new.peers.iter().any(|peer| peer.public_key == *key);
+        let gone: Vec<PublicKey> = site.tunnel.peers().filter(|key| !is_kept(key)).collect();
+        gone.iter().for_each(|key| self.remove(runner, key));
+        reloaded.removed = gone.len();
+        for peer in &new.peers {
+            let before = &self.loaded.config.peers;
+            let old = before.iter().find(|old| old.public_key == peer.public_key);
+            let current = runner.engine().tunnel.peer_config(&peer.public_key);
+            let has_moved = old.is_none_or(|old| old.endpoint != peer.endpoint);
+            let endpoint = current.as_ref().and_then(|config| config.endpoint);
+            let known = state::known(peer);
+            let endpoint = if has_moved { known.or(endpoint) } else { endpoint };
+            let Some(mode) = Site::mode_of(runner, &peer.public_key, peer.vxlan) else { continue };
+            let wanted = state::peer_config(peer, endpoint, mode);
+            match &current {
+                Some(current) if *current == wanted => reloaded.unchanged += 1,
+                Some(_) => reloaded.changed += 1,
+                None => reloaded.added += 1,
+            }
+            if current.as_ref() != Some(&wanted) {
+                runner.engine_mut().tunnel.set_peer(now, wanted);
+            }
+            if has_moved || old.is_some_and(|old| old.transport != peer.transport) {
+                self.names.set(peer.public_key, peer.endpoint.as_ref());
+                self.streams.forget(runner, &peer.public_key);
+                set_client(&mut self.streams, peer);
+            }
+        }
+        reloaded
+    }
+
+    fn remove(&mut self, runner: &mut Runner<Site>, peer: &PublicKey) {
+        let (site, _, out) = runner.engine_and_outbox();
+        site.tunnel.remove_peer(peer, out);
+        site.forget(peer);
+        self.names.set(*peer, None);
+        self.streams.forget(runner, peer);
+    }
+
+    /// Tells what did not work and is not needed by everybody.
+    pub(super) fn warn(&mut self) {
+        for warning in self.applied.warnings.drain(..) {
+            self.output.note(format!("warning: {warning}"));
+        }
+    }
+
+    fn hear_names(&mut self, runner: &mut Runner<Site>) {
+        let now = runner.now();
+        let tunnel = &runner.engine().tunnel;
+        let streams = &self.streams;
+        let current = |key: &PublicKey| {
+            let known = tunnel.peer_config(key)?.endpoint.and_then(state::udp);
+            known.or_else(|| streams.address(key))
+        };
+        for news in self.names.news(now, current) {
+            match news {
+                News::Found(key, address) if self.streams.is_client(&key) => {
+                    self.streams.found(&key, address);
+                }
+                News::Failed(why) => self.output.note(format!("cannot find {why}; trying on")),
+                News::Found(key, address) => {
+                    let (Site { tunnel, .. }, now, out) = runner.engine_and_outbox();
+                    tunnel.set_endpoint(&key, Endpoint::Udp(address));
+                    let keeps_alive = tunnel
+                        .peer_config(&key)
+                        .is_some_and(|config| config.persistent_keepalive.is_some());
+                    let status = tunnel.status(now, &key);
+                    if status.is_some_and(|s| !s.connected && (keeps_alive || s.queued > 0)) {
+                        tunnel.connect(now, &key, out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn signal(&mut self, runner: &mut Runner<Site>, signal: Signal) -> Flow {
+        match signal {
+            Signal::Interrupt | Signal::Terminate => return Flow::Stop,
+            Signal::User1 => {}
+            Signal::Hangup => {
+                notify(Status::Reloading);
+                match self.reload(runner) {
+                    Ok(Reloaded { added, changed, removed, unchanged }) => self.output.note(format!(
+                        "read again: peers added {added}, changed {changed}, removed {removed}, \
+                         unchanged {unchanged}"
+                    )),
+                    Err(error) => self.output.error(&error.report),
+                }
+                notify(Status::Ready);
+            }
+        }
+        Flow::Continue
+    }
+
+    fn ready(&mut self, runner: &mut Runner<Site>, token: Token) {
+        match token {
+            CONTROL => {
+                if let Some(mut server) = self.server.take() {
+                    server.serve(|request| self.reply(runner, request));
+                    self.server = Some(server);
+                }
+            }
+            UAPI => {
+                if let Some(mut uapi) = self.uapi.take() {
+                    uapi.serve(|request| self.answer_wg(runner, request));
+                    self.uapi = Some(uapi);
+                }
+            }
+            STREAMS => self.streams.accept(runner),
+            _ => self.hear_names(runner),
+        }
+    }
+
+    fn pipe_gone(&mut self, why: &Gone) -> Flow {
+        let message = format!("the pipe to the peer has ended: {why}");
+        self.failure = Some(Error::new(Exit::Refused, &SYSTEM, message));
+        Flow::Stop
+    }
+
+    fn device_gone(&mut self, why: &Gone) -> Flow {
+        let message = format!("the device {} is gone: {why}", self.loaded.name);
+        let error = Error::new(Exit::Refused, &SYSTEM, message).object(self.loaded.name);
+        self.failure = Some(error.hint("Start the tunnel again."));
+        Flow::Stop
+    }
+}
+
+impl Handler<Site> for Daemon {
+    fn event(&mut self, runner: &mut Runner<Site>, event: Event) -> Flow {
+        match event {
+            Event::PortGone { port, why } => {
+                if self.pipe == Some(port) {
+                    return self.pipe_gone(&why);
+                }
+                if !self.streams.ended(runner, port) {
+                    return self.device_gone(&why);
+                }
+            }
+            Event::Ready(token, _) => self.ready(runner, token),
+            Event::Signal(signal) => return self.signal(runner, signal),
+            Event::TooBig { to, len_max } => {
+                let now = runner.now();
+                runner.engine_mut().tunnel.path_mtu_hint(now, Endpoint::Udp(to), len_max);
+            }
+            Event::Alarm => {
+                let now = runner.now();
+                if now >= self.next_clock {
+                    self.tell_clock(runner);
+                }
+                self.names.retry(now);
+            }
+            _ => {}
+        }
+        self.streams.run_due(runner, &self.sockets);
+        self.set_alarm(runner);
+        if self.is_stopping { Flow::Stop } else { Flow::Continue }
+    }
+
+    fn turn(&mut self, runner: &mut Runner<Site>) {
+        while let Some(event) = runner.engine_mut().tunnel.poll_event() {
+            match event {
+                TunnelEvent::Silent { peer } => self.names.ask(peer),
+                TunnelEvent::Connected { peer, .. } if self.streams.is_client(&peer) => {
+                    self.streams.connected(&peer);
+                }
+                TunnelEvent::Connected { peer, endpoint } if self.output.verbose > 0 => {
+                    let at = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
+                    self.output.note(format!("connected to {}{at}", *peer.to_base64()));
+                }
+                TunnelEvent::Moved { peer, to, .. } if self.output.verbose > 0 => {
+                    self.output.note(format!("{} is at {to} now", *peer.to_base64()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A peer that is to be reached by TCP is connected to.
+fn set_client(streams: &mut Streams, peer: &Peer) {
+    if peer.transport == Transport::Tcp {
+        let address = match &peer.endpoint {
+            Some(PeerEndpoint::Address(address)) => Some(*address),
+            _ => None,
+        };
+        streams.set_client(peer.public_key, address);
+    }
+}
+
+/// The port that a configuration asks for.
+pub(super) fn interface_port(config: &Config) -> u16 {
+    config.interface.listen_port.unwrap_or(0)
+}
+
+fn json(value: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| Error::from(io::Error::from(error)))
+}

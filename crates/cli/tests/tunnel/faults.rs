@@ -1,0 +1,154 @@
+//! What a tunnel survives.
+
+use crate::support::{adit, run};
+use crate::world::{Keys, Space, World, show, wait_for};
+use std::fmt::Write;
+use std::time::Instant;
+
+const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
+
+fn reaches(space: &Space, to: &str) {
+    wait_for("a ping is answered", || space.succeeds(&format!("ping -n -c 1 -W 1 {to}")));
+}
+
+#[test]
+fn a_peer_that_moves_is_followed() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    world.a.run("ip addr del 192.0.2.1/24 dev ua");
+    world.a.run("ip addr add 192.0.2.7/24 dev ua");
+    reaches(&world.a, "10.9.0.2");
+    assert_eq!(show("tb")["peers"][0]["endpoint"], "192.0.2.7:51820");
+    reaches(&world.b, "10.9.0.1");
+    // And from one family to the other.
+    let public = run("wg show tb public-key");
+    run(&format!("wg set ta peer {} endpoint [2001:db8::2]:51820", public.trim()));
+    reaches(&world.a, "10.9.0.2");
+    assert_eq!(show("tb")["peers"][0]["endpoint"], "[2001:db8::1]:51820");
+}
+
+#[test]
+fn a_peer_that_was_killed_comes_back() {
+    let world = World::new();
+    // The restarted end knows where the other is, and speaks first.
+    let (a, b) = world.pair(
+        "192.0.2.2:51820",
+        [("", ""), ("", "Endpoint = 192.0.2.1:51820\nPersistentKeepalive = 1")],
+    );
+    let _ta = world.up(&world.a, &a, "");
+    for _ in 0..3 {
+        let tb = world.up(&world.b, &b, "");
+        reaches(&world.a, "10.9.0.2");
+        tb.kill();
+    }
+}
+
+#[test]
+fn the_network_goes_and_comes_again() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let (ta, _tb) = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    for _ in 0..3 {
+        world.a.run("ip link set ua down");
+        assert!(!world.a.succeeds("ping -n -c 2 -i 0.2 -W 1 10.9.0.2"));
+        world.a.run("ip link set ua up");
+        reaches(&world.a, "10.9.0.2");
+    }
+    assert!(show("ta")["datagrams"]["refused"].as_u64().unwrap() > 0, "it is counted");
+    drop(ta);
+}
+
+#[test]
+fn a_device_that_is_deleted_ends_the_tunnel() {
+    let world = World::new();
+    let (a, _) = world.pair("192.0.2.2:51820", PLAIN);
+    let mut ta = world.up(&world.a, &a, "");
+    world.a.run("ip link del ta");
+    wait_for("it ends", || ta.0.try_wait().unwrap().is_some());
+    assert_eq!(ta.0.wait().unwrap().code(), Some(7));
+}
+
+/// The way takes less than the device's MTU: senders learn it, and nothing hangs.
+#[test]
+fn a_narrow_way_is_learnt() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    for (space, link) in [(&world.a, "ua"), (&world.b, "ub")] {
+        space.run(&format!("ip link set {link} mtu 1300"));
+    }
+    let file = world.folder.join("data");
+    std::fs::write(&file, vec![7; 1_000_000]).unwrap();
+    let into = world.folder.join("got");
+    let listen = format!("socat -u TCP4-LISTEN:7001,reuseaddr CREATE:{}", into.display());
+    let mut receiver = world.b.command(&listen).spawn().unwrap();
+    wait_for("somebody listens", || world.b.run("ss -ltn").contains(":7001 "));
+    world.a.run(&format!("socat -u FILE:{} TCP4:10.9.0.2:7001", file.display()));
+    assert!(receiver.wait().unwrap().success());
+    assert_eq!(std::fs::read(into).unwrap().len(), 1_000_000);
+    assert!(show("ta")["peers"][0]["path_mtu"].as_u64().unwrap() <= 1300 - 60);
+}
+
+/// What is no message of the protocol is answered by nobody, and harms nothing.
+#[test]
+fn junk_is_answered_by_nobody() {
+    const JUNK: &str = "
+import os, random, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('192.0.2.1', 0))
+s.settimeout(0.5)
+r = random.Random(7)
+for n in range(20000):
+    d = r.randbytes(r.choice([0, 1, 16, 32, 64, 92, 148, 200, 1400]))
+    if n % 2 and d: d = bytes([r.randrange(5), 0, 0, 0]) + d[4:]
+    s.sendto(d, ('192.0.2.2', 51820))
+try:
+    s.recv(2000)
+    sys.exit('something was answered')
+except TimeoutError:
+    pass
+";
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    let script = world.write("junk.py", JUNK);
+    world.a.run(&format!("python3 {}", script.display()));
+    reaches(&world.a, "10.9.0.2");
+    let drops = show("tb")["drops"].as_array().unwrap().clone();
+    let count: u64 = drops.iter().map(|drop| drop["count"].as_u64().unwrap()).sum();
+    assert!(count > 10_000, "{drops:?}");
+}
+
+#[test]
+fn a_thousand_peers_start() {
+    let world = World::new();
+    let mut text = format!("[Interface]\nPrivateKey = {}\n", Keys::new().private);
+    for number in 0..1000_u32 {
+        let [_, _, high, low] = number.to_be_bytes();
+        let key = base64(number);
+        writeln!(text, "[Peer]\nPublicKey = {key}\nAllowedIPs = 10.1.{high}.{low}/32").unwrap();
+        writeln!(text, "Endpoint = 192.0.2.2:{}", 1000 + number).unwrap();
+    }
+    let file = world.write("many.conf", &text);
+    let start = Instant::now();
+    let many = world.up(&world.a, &file, "");
+    println!("1000 peers, with a route each, were up after {:?}", start.elapsed());
+    assert_eq!(show("many")["peers"].as_array().unwrap().len(), 1000);
+    assert_eq!(run("wg show many peers").lines().count(), 1000);
+    let start = Instant::now();
+    adit("tunnel reload many");
+    println!("and were read again in {:?}", start.elapsed());
+    drop(many);
+}
+
+/// A public key that is a number: nobody has its private one, and it is no point of low order.
+fn base64(number: u32) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |at: u32| char::from(DIGITS[usize::try_from(number >> (6 * at) & 63).unwrap()]);
+    format!("B{}{}{}{}=", digit(2), digit(1), digit(0), "A".repeat(39))
+}

@@ -1,0 +1,15 @@
+//! `adit tunnel` in namespaces: two ends joined by a veth pair, and real peers.
+#![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
+
+mod basics;
+mod changes;
+mod faults;
+mod files;
+mod frames;
+mod invite;
+mod peers;
+mod streams;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+#[path = "../cli/support.rs"]
+mod support;
+mod world;
