@@ -4,6 +4,7 @@ use super::Gone;
 use super::framing::{Decoder, Encoder, Next};
 use super::port::{Cx, Recv};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use std::io;
@@ -110,6 +111,10 @@ impl StreamPort {
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Gone> {
+        // A pipe whose reader went is ready for ever, also while there is nothing to write.
+        if self.encoder.is_empty() && self.writer.as_ref().is_some_and(Handle::has_failed) {
+            return Err(Gone::Closed);
+        }
         self.write()
     }
 
@@ -209,6 +214,13 @@ impl Handle {
             return rustix::net::send(&self.fd, bytes, rustix::net::SendFlags::NOSIGNAL);
         }
         rustix::io::write(&self.fd, bytes)
+    }
+
+    fn has_failed(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
+        let polled = poll(&mut fds, Some(&now));
+        polled.is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
     }
 }
 

@@ -37,6 +37,11 @@ impl Space {
         space
     }
 
+    /// That of the calling thread.
+    pub(crate) fn current() -> Self {
+        Self(Netns::current().unwrap())
+    }
+
     /// A path by which other programs find it.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_fd().as_raw_fd())

@@ -1,4 +1,5 @@
-//! Real machines on the switch: two QEMU guests with Debian's kernel, on TAPs and on unix sockets.
+//! Real machines: two QEMU guests with Debian's kernel on a switch, by TAPs and unix sockets; one as the
+//! peer of a tunnel.
 //!
 //! `prepare.sh` makes the guest; without it these tests say that they are skipped, unless
 //! `ADIT_REQUIRE=vm` turns that into a failure.
@@ -6,6 +7,13 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod guest;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+#[path = "../cli/support.rs"]
+mod support;
+mod tunnel;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+#[path = "../tunnel/world.rs"]
+mod world;
 
 use adit::Netns;
 use guest::{Guest, Nic};
