@@ -27,6 +27,8 @@ pub(crate) struct UapiSocket {
     path: PathBuf,
     epoll: OwnedFd,
     listener: OwnedFd,
+    /// Given up to refuse somebody when no other descriptor is left.
+    spare: Option<OwnedFd>,
     clients: Vec<Option<Client>>,
     /// For telling which client is the oldest.
     accepted: u64,
@@ -73,7 +75,8 @@ impl UapiSocket {
         rustix::net::listen(&listener, 16)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-        Ok(Self { path, epoll, listener, clients: Vec::new(), accepted: 0 })
+        let spare = listener.try_clone().ok();
+        Ok(Self { path, epoll, listener, spare, clients: Vec::new(), accepted: 0 })
     }
 
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.
@@ -100,8 +103,13 @@ impl UapiSocket {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = match rustix::net::accept_with(&self.listener, flags) {
             Ok(socket) => socket,
-            // Without a descriptor for it, one client has to go; it would be ready for ever else.
-            Err(Errno::MFILE | Errno::NFILE) => return self.drop_oldest(),
+            // Who is refused goes; the listener would be ready for ever else.
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.spare = None;
+                drop(rustix::net::accept(&self.listener));
+                self.spare = self.listener.try_clone().ok();
+                return;
+            }
             Err(_) => return,
         };
         if self.clients.iter().flatten().count() >= CLIENTS_MAX {
