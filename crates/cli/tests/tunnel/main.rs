@@ -11,4 +11,5 @@ mod peers;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;
