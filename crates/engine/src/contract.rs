@@ -9,10 +9,10 @@ use crate::Outbox;
 
 /// A state machine for packets.
 ///
-/// Every packet that comes in leaves by [`Outbox::send`] or [`Outbox::discard`], or is held and
-/// counted by [`Self::held`]: *in and made = sent, discarded and held* at any moment between two
-/// calls ([`Counts::balance`](crate::Counts::balance)). What comes from a peer is never an error and
-/// never a panic.
+/// Every packet that comes in leaves by [`Outbox::send`] or [`Outbox::discard`], has served its purpose
+/// ([`Outbox::absorb`]), or is held and counted by [`Self::held`]: *in and made = sent, discarded,
+/// absorbed and held* at any moment between two calls ([`Counts::balance`](crate::Counts::balance)).
+/// The simulator (feature `sim`) checks it. What comes from a peer is never an error and never a panic.
 pub trait Engine {
     /// Takes a packet that came `from` at `now`; what cannot be used goes to `out.discard`.
     ///

@@ -1,7 +1,7 @@
 //! `adit netem`.
 
 use super::Context;
-use super::switch::{ask, list, tell, with_folder};
+use super::switch::{ask, list, reload, tell, with_folder};
 use crate::config::netem::{Keys, Plan};
 use crate::config::profile::{self, Profiles};
 use crate::config::{Problems, Source};
@@ -295,9 +295,7 @@ impl Args {
                 Ok(Exit::Ok)
             }
             Some(Command::Preview(args)) => args.run(context),
-            Some(Command::Reload(which)) => {
-                tell(context, &which.client()?, Method::Post, "/reload", &Value::Null)
-            }
+            Some(Command::Reload(which)) => reload(context, &which.client()?),
             Some(Command::Stop(which)) => {
                 tell(context, &which.client()?, Method::Post, "/stop", &Value::Null)
             }

@@ -13,6 +13,7 @@ use clap::Subcommand;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -208,9 +209,7 @@ impl Args {
             Some(Command::Fdb(args)) => args.run(context),
             Some(Command::Port(command)) => command.run(context),
             Some(Command::Set(args)) => args.run(context),
-            Some(Command::Reload(which)) => {
-                tell(context, &which.client()?, Method::Post, "/reload", &Value::Null)
-            }
+            Some(Command::Reload(which)) => reload(context, &which.client()?),
             Some(Command::Stop(which)) => {
                 tell(context, &which.client()?, Method::Post, "/stop", &Value::Null)
             }
@@ -382,9 +381,7 @@ pub(super) fn with_folder(mut body: Map<String, Value>) -> Result<Value> {
 /// Asks for what is of the type `T`.
 pub(super) fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T> {
     let value = client.get(path)?;
-    serde_json::from_value(value).map_err(|error| {
-        Error::usage(format!("'{}' is of another version: {error}", client.name()))
-    })
+    serde_json::from_value(value).map_err(|error| other_version(client, &error))
 }
 
 /// Tells it to do something and prints what was done.
@@ -398,10 +395,40 @@ pub(super) fn tell(
     if context.is_rehearsal(&[format!("{method} {path} {body} to '{}'", client.name())])? {
         return Ok(Exit::Ok);
     }
+    print_done(context, client, client.send(method, path, body)?)
+}
+
+/// Has it read its configuration again, and prints what was done.
+pub(super) fn reload(context: &Context, client: &Client) -> Result<Exit> {
+    if context.is_rehearsal(&[format!("reload '{}'", client.name())])? {
+        return Ok(Exit::Ok);
+    }
+    let begun: model::Reload =
+        serde_json::from_value(client.send(Method::Post, "/reload", &Value::Null)?)
+            .map_err(|error| other_version(client, &error))?;
+    let end = Instant::now() + RELOAD_WITHIN;
+    loop {
+        let reply = client.get(&format!("/reload/{}", begun.reload))?;
+        if reply.get("pending").is_none() {
+            return print_done(context, client, reply);
+        }
+        if Instant::now() > end {
+            let message = format!("'{}' has been reading for a minute", client.name());
+            return Err(Error::new(Exit::Timeout, &crate::control::CONTROL, message));
+        }
+        std::thread::sleep(RELOAD_POLL);
+    }
+}
+
+/// How long a reload may take: files of hundreds of megabytes are read.
+const RELOAD_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often a reload is asked after: nobody sees less.
+const RELOAD_POLL: Duration = Duration::from_millis(20);
+
+fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> {
     let done: model::Done =
-        serde_json::from_value(client.send(method, path, body)?).map_err(|error| {
-            Error::usage(format!("'{}' is of another version: {error}", client.name()))
-        })?;
+        serde_json::from_value(reply).map_err(|error| other_version(client, &error))?;
     if context.output.json {
         context.output.value(&done)?;
     } else {
@@ -410,6 +437,11 @@ pub(super) fn tell(
         }
     }
     Ok(Exit::Ok)
+}
+
+fn other_version(client: &Client, error: &serde_json::Error) -> Error {
+    let message = format!("'{}' is of another version: {error}", client.name());
+    Error::new(Exit::Refused, &crate::control::CONTROL, message).object(client.name())
 }
 
 /// Lists the programs of a kind that run.

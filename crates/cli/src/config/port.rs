@@ -5,6 +5,7 @@ use super::{Problems, Source, Table, Value, Wrong};
 use crate::config::lab::{MirrorTo, WantedFilter, WantedMirror};
 use crate::config::profile::{self, Profiles};
 use crate::run::{PortKind, PortSpec};
+use adit::Mode;
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
     StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
@@ -51,6 +52,15 @@ impl WantedPort {
         let kind = whole.split(':').next().unwrap_or_default();
         let kind = kind.get(..end).unwrap_or(kind);
         let spec = match whole.parse::<PortSpec>() {
+            Ok(spec) if is_tun(&spec) => {
+                problems.push(
+                    source,
+                    0..end,
+                    NO_TUN,
+                    Some(format!("did you mean `{}`?", whole.replacen("tun:", "tap:", 1))),
+                );
+                None
+            }
             Ok(spec) => Some(spec),
             Err(error) => {
                 let end = whole
@@ -92,6 +102,14 @@ impl WantedPort {
         let rest = Rest::read(table, PortConfig::default());
         let whole = whole?;
         match text.parse::<PortSpec>() {
+            Ok(spec) if is_tun(&spec) => {
+                table.wrong(
+                    "port",
+                    NO_TUN,
+                    Some(format!("did you mean `{}`?", whole.replacen("tun:", "tap:", 1))),
+                );
+                None
+            }
             Ok(spec) if spec.rest.is_empty() => Some(rest.into_port(text, spec, table.source())),
             Ok(spec) => {
                 let (key, _) = spec.rest.first().map(|(key, value)| (key.as_str(), value))?;
@@ -155,6 +173,13 @@ impl WantedPort {
             table.wrong("name", "the name of a port cannot be changed", None);
         }
     }
+}
+
+/// Why a TUN device cannot be a port.
+const NO_TUN: &str = "a switch takes frames, and a TUN device has packets: use a TAP";
+
+fn is_tun(spec: &PortSpec) -> bool {
+    matches!(&spec.kind, PortKind::Device(device) if device.mode == Mode::Tun)
 }
 
 /// Where the first word of the text of a port ends.

@@ -280,6 +280,7 @@ mod ports {
     fn what_is_wrong_with_a_port_is_told_at_its_place() {
         for (text, column, part) in [
             ("tpa:a", 1, "tap:NAME"),
+            ("tun:a", 1, "`tap:a`"),
             ("tap:a,vlna=10", 7, "`vlan`"),
             ("tap:a,vlan=4095", 12, "4094"),
             ("tap:a,vlan=10,trunk=20", 21, "exclude"),

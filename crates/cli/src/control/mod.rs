@@ -50,7 +50,7 @@ const NOT_RUNNING: Entry = Entry {
 };
 
 /// The other side does not speak as it should.
-const CONTROL: Entry = Entry {
+pub(crate) const CONTROL: Entry = Entry {
     code: "ADIT-E0824",
     title: "the running program cannot be asked",
     explanation: "It is there, but it does not answer in time, refuses this user, is of another kind, or \

@@ -36,6 +36,7 @@ mod framing;
 mod interface;
 mod links;
 mod listener;
+mod messages;
 mod mirror;
 mod namespaces;
 mod netem;

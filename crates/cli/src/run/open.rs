@@ -4,6 +4,7 @@ use super::datagram::DatagramSocket;
 use super::device::DevicePort;
 use super::interface::InterfacePort;
 use super::listener::{ListenerKind, StreamListener, connect_unix};
+use super::messages::MessagePort;
 use super::mirror::MirrorPort;
 use super::port::Io;
 use super::replay::ReplayPort;
@@ -52,6 +53,27 @@ impl PortSpec {
 }
 
 impl Port {
+    /// A port on a stream of messages, each with its length (u16, big endian) before it: a socket that is
+    /// connected or about to be.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub(crate) fn messages(name: &str, socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(name, None, Io::Messages(Box::new(MessagePort::socket(socket)?))))
+    }
+
+    /// The same with a descriptor for each direction.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub(crate) fn messages_of_pair(
+        name: &str,
+        reader: OwnedFd,
+        writer: OwnedFd,
+    ) -> io::Result<Self> {
+        Ok(Self::new(name, None, Io::Messages(Box::new(MessagePort::pair(reader, writer)?))))
+    }
+
     /// A port on a TUN or TAP device that is open: its first queue.
     ///
     /// # Errors

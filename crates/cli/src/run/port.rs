@@ -5,6 +5,7 @@ use super::datagram::DatagramPort;
 use super::device::DevicePort;
 use super::egress::HEADERS_LEN_MAX;
 use super::interface::InterfacePort;
+use super::messages::MessagePort;
 use super::mirror::MirrorPort;
 use super::namespaces::NamespaceName;
 use super::replay::ReplayPort;
@@ -31,6 +32,7 @@ pub(super) enum Io {
     Device(Box<DevicePort>),
     Interface(Box<InterfacePort>),
     Stream(Box<StreamPort>),
+    Messages(Box<MessagePort>),
     Datagram(Box<DatagramPort>),
     Vxlan(Box<VxlanPort>),
     Replay(Box<ReplayPort>),
@@ -68,6 +70,7 @@ impl Port {
             Io::Device(port) => port.recv(cx),
             Io::Interface(port) => port.recv(cx),
             Io::Stream(port) => port.recv(cx),
+            Io::Messages(port) => port.recv(cx),
             Io::Datagram(port) => port.recv(cx),
             // Its packets come by the socket that it shares.
             Io::Vxlan(_) | Io::Mirror(_) => Recv::Nothing,
@@ -83,6 +86,7 @@ impl Port {
             Io::Device(port) => port.send(cx, batch),
             Io::Interface(port) => port.send(cx, batch),
             Io::Stream(port) => port.send(cx, batch),
+            Io::Messages(port) => port.send(cx, batch),
             Io::Datagram(port) => port.send(cx, batch),
             Io::Mirror(port) => port.send(cx, batch),
             Io::Vxlan(port) => {
@@ -102,6 +106,7 @@ impl Port {
             Io::Device(port) => port.flush(cx),
             Io::Interface(port) => port.flush(cx),
             Io::Stream(port) => port.flush(),
+            Io::Messages(port) => port.flush(),
             Io::Datagram(port) => port.flush(cx),
             Io::Mirror(port) => port.flush(),
             Io::Vxlan(_) | Io::Replay(_) => Ok(()),
@@ -114,6 +119,7 @@ impl Port {
             Io::Device(port) => port.is_waiting(),
             Io::Interface(port) => port.is_waiting(),
             Io::Stream(port) => port.is_waiting(),
+            Io::Messages(port) => port.is_waiting(),
             // A datagram socket has room while one of its guests has none: time tells.
             Io::Datagram(_) | Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => false,
         }
@@ -121,7 +127,11 @@ impl Port {
 
     /// Whether [`Self::recv`] has more without its descriptor being ready.
     pub(super) fn has_more(&self) -> bool {
-        matches!(&self.io, Io::Stream(port) if port.has_more())
+        match &self.io {
+            Io::Stream(port) => port.has_more(),
+            Io::Messages(port) => port.has_more(),
+            _ => false,
+        }
     }
 
     /// Whether [`Self::next_timeout`] may ever be something.
@@ -144,6 +154,7 @@ impl Port {
             Io::Device(port) => Some(port.fd()),
             Io::Interface(port) => Some(port.fd()),
             Io::Stream(port) => Some(port.fd()),
+            Io::Messages(port) => Some(port.fd()),
             Io::Datagram(port) => port.fd(),
             Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => None,
         }
@@ -153,6 +164,7 @@ impl Port {
     pub(super) fn write_fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.io {
             Io::Stream(port) => port.write_fd(),
+            Io::Messages(port) => port.write_fd(),
             _ => None,
         }
     }
@@ -215,7 +227,7 @@ impl Port {
             Io::Interface(port) => port.close(pool),
             Io::Datagram(port) => port.close(pool),
             Io::Mirror(port) => port.close(pool),
-            Io::Stream(_) | Io::Vxlan(_) | Io::Replay(_) => {}
+            Io::Stream(_) | Io::Messages(_) | Io::Vxlan(_) | Io::Replay(_) => {}
         }
     }
 }

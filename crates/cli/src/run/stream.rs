@@ -4,6 +4,7 @@ use super::Gone;
 use super::framing::{Decoder, Encoder, Next};
 use super::port::{Cx, Recv};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use std::io;
@@ -110,6 +111,10 @@ impl StreamPort {
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Gone> {
+        // A pipe whose reader went is ready for ever, also while there is nothing to write.
+        if self.encoder.is_empty() && self.writer.as_ref().is_some_and(Handle::has_failed) {
+            return Err(Gone::Closed);
+        }
         self.write()
     }
 
@@ -187,14 +192,14 @@ fn count(cx: &mut Cx<'_>, went: bool, len: usize) {
 
 /// A descriptor that does not wait as long as it is here; it may be shared with other programs (the
 /// standard streams are), who find it as it was.
-struct Handle {
+pub(super) struct Handle {
     fd: OwnedFd,
     flags: OFlags,
     is_socket: bool,
 }
 
 impl Handle {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
         let flags = fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
             fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
@@ -203,12 +208,25 @@ impl Handle {
         Ok(Self { fd, flags, is_socket })
     }
 
-    fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+    pub(super) fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         if self.is_socket {
             // Without a signal, whatever the program does with SIGPIPE.
             return rustix::net::send(&self.fd, bytes, rustix::net::SendFlags::NOSIGNAL);
         }
         rustix::io::write(&self.fd, bytes)
+    }
+
+    fn has_failed(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
+        let polled = poll(&mut fds, Some(&now));
+        polled.is_ok() && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -8,12 +8,13 @@
 
 pub(crate) mod model;
 pub(crate) mod netem;
+mod reload;
 pub(crate) mod switch;
 pub(crate) mod switch_api;
 pub(crate) mod switch_plan;
 
 use crate::capture::sink::{Sink, whole_lines};
-use crate::control::{Claim, Name, Server, Status, notify};
+use crate::control::{Claim, Name, Reply, Server, Status, notify};
 use crate::error::{Error, Exit, Result};
 use crate::output::{Output, clean};
 use crate::run::{Interest, Runner, Token};
@@ -224,6 +225,21 @@ impl Panel {
         if events.as_mut().is_some_and(|sink| sink.flush().is_err()) {
             // A reader of events that went away is no reason to stop the traffic.
             *events = None;
+        }
+    }
+
+    /// Tells what came of a reload, and gives the reply for who asked for it.
+    fn reloaded(&self, result: Result<Vec<String>>) -> Reply {
+        notify(Status::Ready);
+        match result {
+            Ok(done) => {
+                self.tell(&Event::Reloaded { done: done.clone() });
+                switch_api::value(&model::Done { done }).into()
+            }
+            Err(error) => {
+                self.failed("not all is as the configuration has it", &error);
+                error.into()
+            }
         }
     }
 

@@ -326,6 +326,13 @@ impl Address {
     }
 }
 
+/// A reload that was begun: `GET /reload/N` tells what came of it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Reload {
+    /// Its number.
+    pub(crate) reload: u64,
+}
+
 /// What a request did.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "adit switch: what a command did")]

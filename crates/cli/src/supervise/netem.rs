@@ -1,5 +1,6 @@
 //! The program that runs a link between two ports.
 
+use super::reload::{LOADED, Reloads};
 use super::{CONTROL, Event as Told, Panel, TICK, model, object_of};
 use crate::config::netem::{Plan, WantedLink};
 use crate::config::profile::{self, Profiles};
@@ -94,8 +95,15 @@ pub(crate) fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exi
     let engine = Netem::new(&config).map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
     let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
         .map_err(|error| Error::io("start", "the loop", &error))?;
-    let mut supervisor =
-        Supervisor { panel, plan, wanted, seed, gone: [None, None], listeners: [None, None] };
+    let mut supervisor = Supervisor {
+        panel,
+        plan,
+        reloads: Reloads::new(),
+        wanted,
+        seed,
+        gone: [None, None],
+        listeners: [None, None],
+    };
     for at in 0..PORTS.len() {
         supervisor.open(&mut runner, at)?;
     }
@@ -125,6 +133,7 @@ const PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 struct Supervisor {
     panel: Panel,
     plan: Plan,
+    reloads: Reloads<WantedLink>,
     wanted: WantedLink,
     seed: u64,
     gone: [Option<String>; 2],
@@ -218,10 +227,27 @@ impl Supervisor {
         super::switch_api::value(&model::Done { done })
     }
 
-    /// Reads the configuration again: profiles change between two packets, a port that is another one
+    /// Begins to read the configuration again.
+    fn reload(&mut self, runner: &Runner<Netem>) -> Result<u64> {
+        notify(Status::Reloading);
+        let plan = self.plan.clone();
+        self.reloads.begin(runner, move || plan.link())
+    }
+
+    fn reloaded(&mut self, runner: &mut Runner<Netem>) {
+        let Some(loaded) = self.reloads.take(runner) else { return };
+        let result = loaded.and_then(|wanted| self.apply(runner, wanted));
+        let reply = self.panel.reloaded(result);
+        if self.reloads.end(reply)
+            && let Err(error) = self.reload(runner)
+        {
+            self.panel.failed("cannot reload", &error);
+        }
+    }
+
+    /// Makes it all as wanted: profiles change between two packets, a port that is another one
     /// is opened anew, and so is one that went.
-    fn reload(&mut self, runner: &mut Runner<Netem>) -> Result<Vec<String>> {
-        let wanted = self.plan.link()?;
+    fn apply(&mut self, runner: &mut Runner<Netem>, wanted: WantedLink) -> Result<Vec<String>> {
         if wanted.layer != self.wanted.layer {
             return Err(Error::new(
                 Exit::Usage,
@@ -271,10 +297,10 @@ impl Supervisor {
         let result = match (request.method, path.as_slice()) {
             (Method::Get, ["netem"]) => super::switch_api::value(&self.show(runner)),
             (Method::Patch, ["netem"]) => self.patch(runner, &request.body),
-            (Method::Post, ["reload"]) => self.reload(runner).and_then(|done| {
-                self.panel.tell(&Told::Reloaded { done: done.clone() });
-                value(&model::Done { done })
-            }),
+            (Method::Post, ["reload"]) => self
+                .reload(runner)
+                .and_then(|number| super::switch_api::value(&model::Reload { reload: number })),
+            (Method::Get, ["reload", number]) => return self.reloads.reply(number),
             (Method::Post, ["stop"]) => {
                 self.panel.is_ending = true;
                 value(&model::Done { done: vec![format!("'{}' stopped", self.panel.name)] })
@@ -333,13 +359,11 @@ impl Handler<Netem> for Supervisor {
                 runner.set_alarm(Some(runner.now() + TICK));
             }
             Event::Signal(Signal::Hangup) => {
-                notify(Status::Reloading);
-                match self.reload(runner) {
-                    Ok(done) => self.panel.tell(&Told::Reloaded { done }),
-                    Err(error) => self.panel.failed("the link stays as it was", &error),
+                if let Err(error) = self.reload(runner) {
+                    self.panel.failed("cannot reload", &error);
                 }
-                notify(Status::Ready);
             }
+            Event::Ready(LOADED, _) => self.reloaded(runner),
             Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
             // With --json there is `adit netem show --json` for that.
             Event::Signal(Signal::User1) if !self.panel.output.json => {

@@ -1,5 +1,6 @@
 //! The program that runs a switch.
 
+use super::reload::{LOADED, Reloads};
 use super::switch_plan::Plan;
 use super::{CONTROL, Event as Told, Numbers, Panel, TICK};
 use crate::config::lab::{Lab, MirrorTo, StaticAddress, WantedMirror, resolve_among};
@@ -40,6 +41,7 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
     let mut supervisor = Supervisor {
         panel,
         plan,
+        reloads: Reloads::new(),
         lab: Lab { switch: lab.switch.clone(), ..Lab::default() },
         numbers: Numbers::default(),
         seed: match lab.seed {
@@ -77,6 +79,7 @@ pub(super) fn random() -> Result<u64> {
 pub(super) struct Supervisor {
     pub(super) panel: Panel,
     plan: Plan,
+    pub(super) reloads: Reloads<Lab>,
     /// What was read last.
     pub(super) lab: Lab,
     numbers: Numbers,
@@ -475,9 +478,26 @@ impl Supervisor {
         set.map_err(|error| Error::new(Exit::Usage, &super::switch_api::PORT, error))
     }
 
-    /// Reads the configuration again and makes it so, as far as it has changed.
-    pub(super) fn reload(&mut self, runner: &mut Runner<Switch>) -> Result<Vec<String>> {
-        let wanted = self.plan.lab()?;
+    /// Begins to read the configuration again.
+    pub(super) fn reload(&mut self, runner: &Runner<Switch>) -> Result<u64> {
+        notify(Status::Reloading);
+        let plan = self.plan.clone();
+        self.reloads.begin(runner, move || plan.lab())
+    }
+
+    fn reloaded(&mut self, runner: &mut Runner<Switch>) {
+        let Some(loaded) = self.reloads.take(runner) else { return };
+        let result = loaded.and_then(|wanted| self.apply(runner, wanted));
+        let reply = self.panel.reloaded(result);
+        if self.reloads.end(reply)
+            && let Err(error) = self.reload(runner)
+        {
+            self.panel.failed("cannot reload", &error);
+        }
+    }
+
+    /// Makes it all as wanted, as far as that has changed.
+    fn apply(&mut self, runner: &mut Runner<Switch>, wanted: Lab) -> Result<Vec<String>> {
         let before = std::mem::replace(&mut self.lab, wanted.clone());
         let mut done = Vec::new();
         let mut failed = None;
@@ -531,15 +551,6 @@ impl Supervisor {
             Some(error) => Err(error.after(done)),
             None => Ok(done),
         }
-    }
-
-    fn hang_up(&mut self, runner: &mut Runner<Switch>) {
-        notify(Status::Reloading);
-        match self.reload(runner) {
-            Ok(done) => self.panel.tell(&Told::Reloaded { done }),
-            Err(error) => self.panel.failed("the configuration stays as it was", &error),
-        }
-        notify(Status::Ready);
     }
 
     fn port_gone(&mut self, runner: &mut Runner<Switch>, id: PortId, why: &Gone) {
@@ -604,7 +615,12 @@ impl Handler<Switch> for Supervisor {
                     self.panel.server = Some(server);
                 }
             }
-            Event::Signal(Signal::Hangup) => self.hang_up(runner),
+            Event::Signal(Signal::Hangup) => {
+                if let Err(error) = self.reload(runner) {
+                    self.panel.failed("cannot reload", &error);
+                }
+            }
+            Event::Ready(LOADED, _) => self.reloaded(runner),
             Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
             // With --json there is `adit switch show --json` for that.
             Event::Signal(Signal::User1) if !self.panel.output.json => {

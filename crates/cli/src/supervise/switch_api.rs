@@ -54,10 +54,10 @@ impl Supervisor {
             (Method::Get, ["fdb"]) => value(&self.addresses(runner)),
             (Method::Post, ["fdb"]) => self.post_address(runner, &request.body),
             (Method::Delete, ["fdb"]) => self.delete_addresses(runner, &request.body),
-            (Method::Post, ["reload"]) => self.reload(runner).and_then(|done| {
-                self.panel.tell(&Told::Reloaded { done: done.clone() });
-                value(&model::Done { done })
-            }),
+            (Method::Post, ["reload"]) => {
+                self.reload(runner).and_then(|number| value(&model::Reload { reload: number }))
+            }
+            (Method::Get, ["reload", number]) => return self.reloads.reply(number),
             (Method::Post, ["stop"]) => {
                 self.panel.is_ending = true;
                 value(&model::Done { done: vec![format!("'{}' stopped", self.panel.name)] })

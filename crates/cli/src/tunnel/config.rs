@@ -2,7 +2,7 @@
 
 use adit::netlink::IpPrefix;
 use adit::{IfName, Mode};
-use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -47,6 +47,8 @@ pub(crate) struct Interface {
     pub(crate) save_config: bool,
     /// The address from which it sends; any if there is none.
     pub(crate) source: Option<IpAddr>,
+    /// The TCP port that peers may connect to.
+    pub(crate) listen_tcp: Option<u16>,
     /// The bridge that a TAP device becomes a port of.
     pub(crate) master: Option<IfName>,
 }
@@ -99,6 +101,14 @@ pub(crate) struct Peer {
     pub(crate) endpoint: Option<PeerEndpoint>,
     /// A packet at least so often, in seconds, so that a NAT between keeps its mapping; 0 is off.
     pub(crate) keepalive: u16,
+    /// How it is reached.
+    pub(crate) transport: Transport,
+    /// How fast packets to it, and from it, may be.
+    pub(crate) shape_out: Option<Shape>,
+    /// See `shape_out`.
+    pub(crate) shape_in: Option<Shape>,
+    /// Frames cross in VXLAN, to a peer that is not adit; the port is the engine's affair.
+    pub(crate) vxlan: Option<Vxlan>,
     /// IP packets or Ethernet frames; the peers of a tunnel have one and the same.
     pub(crate) mode: Mode,
 }
@@ -111,9 +121,23 @@ impl Peer {
             allowed_ips: Vec::new(),
             endpoint: None,
             keepalive: 0,
+            transport: Transport::Udp,
+            shape_out: None,
+            shape_in: None,
+            vxlan: None,
             mode: Mode::Tun,
         }
     }
+}
+
+/// How a peer is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// By datagrams.
+    #[default]
+    Udp,
+    /// By a stream to its endpoint, for networks that block UDP.
+    Tcp,
 }
 
 /// Where a peer is reached.

@@ -1,21 +1,25 @@
 //! A tunnel that runs: what is done beside packets.
 
 use super::conf::HookPolicy;
-use super::config::Config;
+use super::config::{Config, Peer, PeerEndpoint, Transport};
 use super::keys::Key;
 use super::load::{Loaded, load};
 use super::names::{Names, News};
 use super::setup::{Applied, Plan, Seen};
 use super::site::Site;
 use super::state::{self, View};
+use super::streams::Streams;
 use super::uapi::{self, SetRequest, UapiSocket};
 use crate::control::{self, Method, Reply, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
-use crate::run::{Event, Flow, Gone, Handler, PeerOptions, PeerSockets, Runner, Signal, Token};
-use adit::{Link, Netns};
-use adit_engine::Endpoint;
+use crate::run::{
+    Event, Flow, Gone, Handler, PeerOptions, PeerSockets, Port, Runner, Signal, Token,
+};
+use adit::netlink::{self, Monitor};
+use adit::{Link, Mode, Netns};
 use adit_engine::tunnel::{PeerConfig, PublicKey, TunnelEvent};
+use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -27,6 +31,11 @@ use zeroize::Zeroizing;
 const CONTROL: Token = Token(0);
 const UAPI: Token = Token(1);
 const NAMES: Token = Token(2);
+const STREAMS: Token = Token(3);
+const LINKS: Token = Token(4);
+
+/// How many changes of links are read in one go; the others stay for the next turn.
+const CHANGES_MAX: usize = 64;
 
 /// How often the wall clock is told, which may be set at any time.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
@@ -43,10 +52,15 @@ pub(super) struct Daemon {
     pub(super) names: Names,
     pub(super) netns: Option<Netns>,
     pub(super) link: Link,
+    /// Tells of changes that others make to the device; a sandbox may forbid it.
+    pub(super) monitor: Option<Monitor>,
     pub(super) plan: Plan,
     pub(super) applied: Applied,
     /// How the sockets are, the port as it was asked for.
     pub(super) sockets: PeerOptions,
+    pub(super) streams: Streams,
+    /// The port of standard input and output, or of the program in their place: it ends with that.
+    pub(super) pipe: Option<PortId>,
     pub(super) next_clock: Instant,
     pub(super) is_stopping: bool,
     /// Why it ended, if not because it was told to.
@@ -78,14 +92,37 @@ impl Daemon {
             runner.watch(uapi, UAPI, readable)?;
         }
         runner.watch(&self.names, NAMES, readable)?;
+        if let Some(monitor) = &self.monitor {
+            runner.watch(monitor, LINKS, readable)?;
+        }
         self.tell_clock(runner);
         for peer in &self.loaded.config.peers {
-            let mode = Site::mode_of(runner, &peer.public_key).ok_or(Errno::NOSPC)?;
-            let config = state::peer_config(peer, state::known(peer.endpoint.as_ref()), mode);
+            let mode = Site::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
+            let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
             self.names.set(peer.public_key, peer.endpoint.as_ref());
+            set_client(&mut self.streams, peer);
         }
+        if let Some(listener) = self.streams.listener() {
+            runner.watch(listener, STREAMS, readable)?;
+        }
+        self.streams.run_due(runner, &self.sockets);
+        self.set_alarm(runner);
+        Ok(())
+    }
+
+    /// Moves messages by these descriptors: to and from the only peer, or whoever proves to be one.
+    pub(super) fn attach_pipe(
+        &mut self,
+        runner: &mut Runner<Site>,
+        stream: Port,
+    ) -> io::Result<()> {
+        let peer = match self.loaded.config.peers.as_slice() {
+            [peer] => Some(peer.public_key),
+            _ => None,
+        };
+        self.pipe = Some(self.streams.attach(runner, stream, peer)?);
         Ok(())
     }
 
@@ -97,8 +134,8 @@ impl Daemon {
     }
 
     fn set_alarm(&self, runner: &mut Runner<Site>) {
-        let retry = self.names.next_retry().unwrap_or(Instant::MAX);
-        runner.set_alarm(Some(self.next_clock.min(retry)));
+        let due = [Some(self.next_clock), self.names.next_retry(), self.streams.next_due()];
+        runner.set_alarm(due.into_iter().flatten().min());
     }
 
     fn reply(&mut self, runner: &mut Runner<Site>, request: &control::Request) -> Reply {
@@ -121,10 +158,13 @@ impl Daemon {
             ifname: self.loaded.name.to_string(),
             public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
             listen_port: runner.peers().map_or(0, PeerSockets::port),
+            mtu: self.plan.mtu,
             fwmark: Some(self.sockets.mark).filter(|&mark| mark != 0),
             datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
             drops: state::dropped(tunnel.drops()),
-            peers: state::peers(tunnel, &self.names, runner.now()),
+            peers: state::peers(tunnel, &self.names, runner.now(), |port| {
+                runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
+            }),
         }
     }
 
@@ -143,7 +183,7 @@ impl Daemon {
             }
             uapi::Request::Set(request) => {
                 self.set(runner, *request).map_err(|error| {
-                    adit::netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
+                    netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
                 })?;
                 Ok(Zeroizing::new(uapi::errno(0)))
             }
@@ -173,9 +213,11 @@ impl Daemon {
                 continue;
             }
             let before = runner.engine().tunnel.peer_config(&key);
+            let before_mode = before.as_ref().map(|before| before.mode);
             let before = before.filter(|_| !request.replace_peers);
             if let Some(peer) = state::changed(before, change) {
-                let mode = Site::mode_of(runner, &key).ok_or(Errno::NOSPC)?;
+                let mode = before_mode.or_else(|| Site::mode_of(runner, &key, None));
+                let mode = mode.ok_or(Errno::NOSPC)?;
                 let now = runner.now();
                 runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
             }
@@ -220,6 +262,10 @@ impl Daemon {
             let message = "the mode of the peers has changed: stop the tunnel and start it again";
             return Err(Error::usage(message));
         }
+        if new.config.interface.listen_tcp != self.loaded.config.interface.listen_tcp {
+            let message = "listen_tcp has changed: stop the tunnel and start it again";
+            return Err(Error::usage(message));
+        }
         // Without peers nothing says it.
         let plan = Plan { mode: self.plan.mode, ..plan };
         let wanted = PeerOptions {
@@ -257,9 +303,9 @@ impl Daemon {
             let current = runner.engine().tunnel.peer_config(&peer.public_key);
             let has_moved = old.is_none_or(|old| old.endpoint != peer.endpoint);
             let endpoint = current.as_ref().and_then(|config| config.endpoint);
-            let known = state::known(peer.endpoint.as_ref());
+            let known = state::known(peer);
             let endpoint = if has_moved { known.or(endpoint) } else { endpoint };
-            let Some(mode) = Site::mode_of(runner, &peer.public_key) else { continue };
+            let Some(mode) = Site::mode_of(runner, &peer.public_key, peer.vxlan) else { continue };
             let wanted = state::peer_config(peer, endpoint, mode);
             match &current {
                 Some(current) if *current == wanted => reloaded.unchanged += 1,
@@ -269,8 +315,10 @@ impl Daemon {
             if current.as_ref() != Some(&wanted) {
                 runner.engine_mut().tunnel.set_peer(now, wanted);
             }
-            if has_moved {
+            if has_moved || old.is_some_and(|old| old.transport != peer.transport) {
                 self.names.set(peer.public_key, peer.endpoint.as_ref());
+                self.streams.forget(runner, &peer.public_key);
+                set_client(&mut self.streams, peer);
             }
         }
         reloaded
@@ -281,6 +329,7 @@ impl Daemon {
         site.tunnel.remove_peer(peer, out);
         site.forget(peer);
         self.names.set(*peer, None);
+        self.streams.forget(runner, peer);
     }
 
     /// Tells what did not work and is not needed by everybody.
@@ -293,9 +342,16 @@ impl Daemon {
     fn hear_names(&mut self, runner: &mut Runner<Site>) {
         let now = runner.now();
         let tunnel = &runner.engine().tunnel;
-        let current = |key: &PublicKey| tunnel.peer_config(key)?.endpoint.and_then(state::udp);
+        let streams = &self.streams;
+        let current = |key: &PublicKey| {
+            let known = tunnel.peer_config(key)?.endpoint.and_then(state::udp);
+            known.or_else(|| streams.address(key))
+        };
         for news in self.names.news(now, current) {
             match news {
+                News::Found(key, address) if self.streams.is_client(&key) => {
+                    self.streams.found(&key, address);
+                }
                 News::Failed(why) => self.output.note(format!("cannot find {why}; trying on")),
                 News::Found(key, address) => {
                     let (Site { tunnel, .. }, now, out) = runner.engine_and_outbox();
@@ -309,6 +365,33 @@ impl Daemon {
                     }
                 }
             }
+        }
+    }
+
+    /// Somebody may have given the device another MTU: packets are to be as long as that.
+    fn hear_links(&mut self, runner: &mut Runner<Site>) {
+        let Some(monitor) = &mut self.monitor else { return };
+        let mut mtu = None;
+        for _ in 0..CHANGES_MAX {
+            match monitor.recv(Some(Duration::ZERO)) {
+                Ok(Some(netlink::Event::LinkChanged(link))) if link.name == self.loaded.name => {
+                    mtu = Some(link.mtu);
+                }
+                Ok(Some(netlink::Event::Lost)) => mtu = self.link.info().ok().map(|info| info.mtu),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    // It would be ready for ever.
+                    runner.unwatch(&*monitor);
+                    break;
+                }
+            }
+        }
+        let Some(mtu) = mtu.filter(|&mtu| mtu != self.plan.mtu) else { return };
+        self.plan.mtu = mtu;
+        if self.plan.mode == Mode::Tun {
+            self.plan.tunnel_mtu = mtu;
+            runner.engine_mut().tunnel.set_mtu(u16::try_from(mtu).unwrap_or(u16::MAX));
         }
     }
 
@@ -345,8 +428,16 @@ impl Daemon {
                     self.uapi = Some(uapi);
                 }
             }
+            STREAMS => self.streams.accept(runner),
+            LINKS => self.hear_links(runner),
             _ => self.hear_names(runner),
         }
+    }
+
+    fn pipe_gone(&mut self, why: &Gone) -> Flow {
+        let message = format!("the pipe to the peer has ended: {why}");
+        self.failure = Some(Error::new(Exit::Refused, &SYSTEM, message));
+        Flow::Stop
     }
 
     fn device_gone(&mut self, why: &Gone) -> Flow {
@@ -360,7 +451,14 @@ impl Daemon {
 impl Handler<Site> for Daemon {
     fn event(&mut self, runner: &mut Runner<Site>, event: Event) -> Flow {
         match event {
-            Event::PortGone { why, .. } => return self.device_gone(&why),
+            Event::PortGone { port, why } => {
+                if self.pipe == Some(port) {
+                    return self.pipe_gone(&why);
+                }
+                if !self.streams.ended(runner, port) {
+                    return self.device_gone(&why);
+                }
+            }
             Event::Ready(token, _) => self.ready(runner, token),
             Event::Signal(signal) => return self.signal(runner, signal),
             Event::TooBig { to, len_max } => {
@@ -376,6 +474,7 @@ impl Handler<Site> for Daemon {
             }
             _ => {}
         }
+        self.streams.run_due(runner, &self.sockets);
         self.set_alarm(runner);
         if self.is_stopping { Flow::Stop } else { Flow::Continue }
     }
@@ -384,6 +483,9 @@ impl Handler<Site> for Daemon {
         while let Some(event) = runner.engine_mut().tunnel.poll_event() {
             match event {
                 TunnelEvent::Silent { peer } => self.names.ask(peer),
+                TunnelEvent::Connected { peer, .. } if self.streams.is_client(&peer) => {
+                    self.streams.connected(&peer);
+                }
                 TunnelEvent::Connected { peer, endpoint } if self.output.verbose > 0 => {
                     let at = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
                     self.output.note(format!("connected to {}{at}", *peer.to_base64()));
@@ -394,6 +496,17 @@ impl Handler<Site> for Daemon {
                 _ => {}
             }
         }
+    }
+}
+
+/// A peer that is to be reached by TCP is connected to.
+fn set_client(streams: &mut Streams, peer: &Peer) {
+    if peer.transport == Transport::Tcp {
+        let address = match &peer.endpoint {
+            Some(PeerEndpoint::Address(address)) => Some(*address),
+            _ => None,
+        };
+        streams.set_client(peer.public_key, address);
     }
 }
 

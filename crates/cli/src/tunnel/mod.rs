@@ -9,6 +9,7 @@
 //! | `invitation` | how two machines become peers |
 //! | `names` | endpoints that have a name |
 //! | `site` | the engine: the tunnel, and for layer 2 a switch |
+//! | `streams` | TCP, and pipes to other programs |
 //! | `up`, `daemon`, `state` | start and end, what is done beside packets, how it is |
 //! | `uapi` | the text protocol and the socket of `wg` |
 
@@ -25,6 +26,7 @@ pub(crate) mod secret;
 mod setup;
 mod site;
 pub(crate) mod state;
+mod streams;
 mod toml;
 mod uapi;
 pub(crate) mod up;

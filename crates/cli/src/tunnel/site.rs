@@ -11,7 +11,7 @@
 use crate::run::Runner;
 use adit::Mode;
 use adit_engine::switch::{ConfigError, PortConfig, Switch, SwitchConfig};
-use adit_engine::tunnel::{PeerMode, PublicKey, Tunnel};
+use adit_engine::tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
 use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf};
 use std::collections::BTreeMap;
@@ -56,11 +56,19 @@ impl Site {
 
     /// What crosses to a peer: packets, or frames by a port that it keeps; `None` if there is no
     /// port left.
-    pub(super) fn mode_of(runner: &mut Runner<Self>, peer: &PublicKey) -> Option<PeerMode> {
+    pub(super) fn mode_of(
+        runner: &mut Runner<Self>,
+        peer: &PublicKey,
+        vxlan: Option<Vxlan>,
+    ) -> Option<PeerMode> {
+        let mode = |port| match vxlan {
+            Some(vxlan) => PeerMode::Vxlan(Vxlan { port, ..vxlan }),
+            None => PeerMode::Frames(port),
+        };
         let site = runner.engine_mut();
         let Some(switch) = &mut site.switch else { return Some(PeerMode::Packets) };
         if let Some(port) = site.ports.get(peer) {
-            return Some(PeerMode::Frames(*port));
+            return Some(mode(*port));
         }
         let is_free = |port: &PortId| !site.ports.values().any(|taken| taken == port);
         let ours = (2..u16::MAX).step_by(2).map(PortId).find(is_free)?;
@@ -68,7 +76,7 @@ impl Site {
         switch.add_port(theirs, PortConfig::default()).ok()?;
         site.ports.insert(*peer, ours);
         runner.join(ours, theirs);
-        Some(PeerMode::Frames(ours))
+        Some(mode(ours))
     }
 
     /// A peer has gone: so does its port.

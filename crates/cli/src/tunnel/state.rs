@@ -1,13 +1,13 @@
 //! Between a configuration, the engine, and what is shown of it.
 
-use super::config::{Peer, PeerEndpoint};
+use super::config::{Peer, PeerEndpoint, Transport};
 use super::keys::Key;
 use super::names::Names;
 use super::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use crate::run::PeerCounters;
 use adit::netlink::IpPrefix;
-use adit_engine::Endpoint;
 use adit_engine::tunnel::{PeerConfig, PeerMode, PeerStatus, Prefix, PublicKey, Tunnel};
+use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) public_key: Option<String>,
     /// The UDP port that it listens on.
     pub(crate) listen_port: u16,
+    /// The IP MTU of its device.
+    pub(crate) mtu: u32,
     /// The mark on its own datagrams; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fwmark: Option<u32>,
@@ -123,10 +125,19 @@ pub(crate) struct PeerView {
 }
 
 /// How a tunnel is, all but the name of its device and its sockets.
-pub(crate) fn peers(tunnel: &Tunnel, names: &Names, now: Instant) -> Vec<PeerView> {
+pub(crate) fn peers(
+    tunnel: &Tunnel,
+    names: &Names,
+    now: Instant,
+    stream: impl Fn(PortId) -> String,
+) -> Vec<PeerView> {
     let view = |key: PublicKey| {
         let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
-        Some(peer_view(&status, &config, names, now))
+        let endpoint = status.endpoint.map(|endpoint| match endpoint {
+            Endpoint::Udp(address) => address.to_string(),
+            Endpoint::Port(port) => stream(port),
+        });
+        Some(PeerView { endpoint, ..peer_view(&status, &config, names, now) })
     };
     tunnel.peers().filter_map(view).collect()
 }
@@ -136,7 +147,7 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, names: &Names, now: Insta
     PeerView {
         public_key: status.public_key.to_base64().to_string(),
         connected: status.connected,
-        endpoint: status.endpoint.map(|endpoint| endpoint.to_string()),
+        endpoint: None,
         endpoint_name: names.name_of(&status.public_key),
         allowed_ips: config.allowed_ips.iter().map(ToString::to_string).collect(),
         handshake_age_s: status.last_handshake.map(age),
@@ -160,6 +171,8 @@ pub(crate) fn dropped(drops: &adit_engine::tunnel::Drops) -> Vec<Dropped> {
 pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> PeerConfig {
     PeerConfig {
         mode,
+        shape_out: peer.shape_out,
+        shape_in: peer.shape_in,
         preshared_key: peer.preshared_key.clone(),
         endpoint,
         allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),
@@ -169,9 +182,9 @@ pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMod
 }
 
 /// The address of an endpoint that needs no asking.
-pub(crate) fn known(endpoint: Option<&PeerEndpoint>) -> Option<Endpoint> {
-    match endpoint {
-        Some(PeerEndpoint::Address(address)) => Some(Endpoint::Udp(*address)),
+pub(crate) fn known(peer: &Peer) -> Option<Endpoint> {
+    match (&peer.endpoint, peer.transport) {
+        (Some(PeerEndpoint::Address(address)), Transport::Udp) => Some(Endpoint::Udp(*address)),
         _ => None,
     }
 }

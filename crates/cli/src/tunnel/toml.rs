@@ -18,14 +18,18 @@
 //! ```
 
 use super::conf::HookPolicy;
-use super::config::{Config, Hook, Hooks, Interface, Peer};
+use super::config::{Config, Hook, Hooks, Interface, Peer, Transport};
 use super::keys::Key;
 use super::secret::SecretSource;
 use super::values;
 use crate::config::value::{self, Kind};
 use crate::config::{Problems, Source, Table, Value, Wrong};
 use adit::Mode;
+use adit::netlink::IpPrefix;
+use adit_engine::PortId;
+use adit_engine::tunnel::{Shape, Vxlan};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Reads a file; what is wrong goes to `problems`. Says besides whether a secret stands in it.
 pub(crate) fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config, bool) {
@@ -75,6 +79,7 @@ impl Reader {
             hooks: Hooks::default(),
             save_config: false,
             source: table.get("source", value::parsed("an IP address")),
+            listen_tcp: table.get("listen_tcp", value::integer(1..=u16::MAX)),
             master: table.get("master", value::parsed("the name of a bridge")),
         }
     }
@@ -122,12 +127,19 @@ impl Reader {
     fn peer(&mut self, table: &mut Table<'_>) -> Option<Peer> {
         let public_key = table.required("public_key", by(key));
         let preshared_key = self.secret(table, "preshared_key", "preshared_key_file");
-        let allowed_ips = table.list("allowed_ips", by(values::network));
+        let mut allowed_ips = table.list("allowed_ips", by(values::network));
         let endpoint = table.get("endpoint", by(values::endpoint));
         let keepalive = table.get("keepalive", by(values::keepalive)).unwrap_or_default();
         let modes = [("tun", Mode::Tun), ("tap", Mode::Tap)];
         let mode = table.get("mode", value::one_of(&modes)).unwrap_or(Mode::Tun);
-        if mode == Mode::Tap && !allowed_ips.is_empty() {
+        let vxlan = self.vxlan(table);
+        if let Some(vxlan) = &vxlan {
+            if mode == Mode::Tun {
+                table.wrong("vxlan", "a peer in VXLAN has `mode = \"tap\"`", None);
+            }
+            // What its frames are wrapped in comes from there.
+            allowed_ips = vec![IpPrefix::host(vxlan.remote)];
+        } else if mode == Mode::Tap && !allowed_ips.is_empty() {
             let help = "frames go where their addresses lead".to_owned();
             table.wrong("allowed_ips", "a peer of mode tap has no allowed IPs", help);
         }
@@ -135,7 +147,17 @@ impl Reader {
             let help = "make two tunnels".to_owned();
             table.wrong("mode", "the peers of a tunnel are all of one mode", help);
         }
+        let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+        let transport = table.get("transport", value::one_of(&transports)).unwrap_or_default();
+        if transport == Transport::Tcp && endpoint.is_none() {
+            let help = "who connects to us needs no transport".to_owned();
+            table.wrong("transport", "a peer that is reached by TCP has an endpoint", help);
+        }
         Some(Peer {
+            transport,
+            shape_out: shape(table, "rate_out"),
+            shape_in: shape(table, "rate_in"),
+            vxlan,
             mode,
             preshared_key,
             allowed_ips,
@@ -143,6 +165,23 @@ impl Reader {
             keepalive,
             ..Peer::new(public_key?)
         })
+    }
+
+    /// `[peer.vxlan]`: where the frames of a peer that is not adit are.
+    fn vxlan(&self, table: &mut Table<'_>) -> Option<Vxlan> {
+        let mut vxlan = table.table("vxlan")?;
+        let ip = || value::parsed("an IP address");
+        let (local, remote) = (vxlan.required("local", ip()), vxlan.required("remote", ip()));
+        let vni = vxlan.required("vni", value::integer(0..=0x00ff_ffff));
+        let udp_port = vxlan.get("port", value::integer(1..=u16::MAX)).unwrap_or(Vxlan::UDP_PORT);
+        if let (Some(IpAddr::V4(_)), Some(IpAddr::V6(_)))
+        | (Some(IpAddr::V6(_)), Some(IpAddr::V4(_))) = (local, remote)
+        {
+            vxlan.wrong("remote", "both addresses are of one family", None);
+        }
+        vxlan.finish();
+        let port = PortId(0);
+        Some(Vxlan { port, vni: vni?, local: local?, remote: remote?, udp_port })
     }
 
     /// A secret that stands here or in a file of its own.
@@ -177,6 +216,18 @@ impl Reader {
                 .map_err(|error| Wrong::new(format_args!("has no key in {source}")).help(error))
         })
     }
+}
+
+/// A rate, as `"100mbit"`, with the burst that is given for both directions.
+fn shape(table: &mut Table<'_>, key: &'static str) -> Option<Shape> {
+    let burst = table.get("burst", value::size);
+    let bits_per_second = table.get(key, |value| {
+        let rate = value::rate(value)?;
+        let enough = rate >= Shape::BITS_PER_SECOND_MIN;
+        if enough { Ok(rate) } else { Err(Wrong::new("is below 1000 bits a second")) }
+    })?;
+    let burst = burst.map_or(Shape::BURST, |burst| u32::try_from(burst).unwrap_or(u32::MAX));
+    Some(Shape { bits_per_second, burst })
 }
 
 fn key<K: Key>(text: &str) -> values::Result<K> {

@@ -1,7 +1,7 @@
 //! How a tunnel starts and ends.
 
 use super::conf::HookPolicy;
-use super::config::Hook;
+use super::config::{Hook, PeerEndpoint};
 use super::daemon::{Daemon, interface_port};
 use super::keys::{Key, fill_random};
 use super::load::{Loaded, load};
@@ -10,18 +10,24 @@ use super::program::{self, Dns};
 use super::secret::SecretSource;
 use super::setup::{Plan, Seen, delete_stale_rules, path_mtu};
 use super::site::Site;
+use super::streams::Streams;
 use super::uapi::UapiSocket;
 use crate::commands::open_netns;
 use crate::control::{Claim, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
 use crate::run::{PeerOptions, PeerSockets, Port, Runner};
-use adit::{IfName, Link, Mode, Netns};
+use adit::netlink::Monitor;
+use adit::{Device, IfName, Link, Mode, Netns};
 use adit_engine::tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use adit_packet::{Instant, Pool, PoolConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// What a tunnel is started with, beside its files.
 #[derive(Clone, Debug)]
@@ -32,8 +38,52 @@ pub(crate) struct Options {
     pub(crate) private_key: Option<SecretSource>,
     /// The namespace that the device is to be in; the sockets are where the program is.
     pub(crate) device_netns: Option<String>,
+    /// What moves messages in the place of UDP.
+    pub(crate) pipe: Pipe,
     /// By how much all intervals of the protocol are shorter: for tests.
     pub(crate) faster: u32,
+}
+
+/// A pipe to the peer, if there is one.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Pipe {
+    /// None: datagrams and TCP.
+    #[default]
+    None,
+    /// Standard input and output.
+    Stdio,
+    /// Those of a program, which is started for that.
+    Program(Hook),
+}
+
+impl Pipe {
+    fn open(&self) -> Result<Option<Port>> {
+        match self {
+            Self::None => Ok(None),
+            Self::Stdio => {
+                let opened = || -> io::Result<Port> {
+                    let reader = io::stdin().as_fd().try_clone_to_owned()?;
+                    let writer = io::stdout().as_fd().try_clone_to_owned()?;
+                    Port::messages_of_pair("stdio", reader, writer)
+                };
+                let opened = opened();
+                opened.map(Some).map_err(|error| Error::io("use", "standard input", &error))
+            }
+            Self::Program(program) => {
+                let name = program.0.first().cloned().unwrap_or_default();
+                let started = || -> io::Result<Port> {
+                    let (ours, theirs) = UnixStream::pair()?;
+                    let input = OwnedFd::from(theirs.try_clone()?);
+                    let mut command = Command::new(&name);
+                    command.args(program.0.get(1..).unwrap_or_default());
+                    // It ends when its input does, as ssh and socat do.
+                    command.stdin(input).stdout(OwnedFd::from(theirs)).spawn()?;
+                    Port::messages(&format!("exec:{name}"), ours.into())
+                };
+                started().map(Some).map_err(|error| Error::io("start", &name, &error))
+            }
+        }
+    }
 }
 
 impl Options {
@@ -152,30 +202,30 @@ impl Options {
         let port = interface_port(&loaded.config);
         let sockets = PeerOptions { port, mark, source: interface.source };
         let peers = PeerSockets::open(&sockets).map_err(|error| socket_error(&sockets, &error))?;
+        let mut streams = Streams::default();
+        if let Some(port) = interface.listen_tcp {
+            let failed = |error| Error::io("listen on", format_args!("TCP port {port}"), &error);
+            streams.listen(port, &sockets).map_err(failed)?;
+        }
         let names = Names::new().map_err(|error| Error::io("make", "an eventfd", &error))?;
         let name = loaded.name.to_string();
-        let uapi = match UapiSocket::bind(&name) {
-            Ok(uapi) => Some(uapi),
-            Err(error) => {
-                output.note(format!("'wg' cannot be served: /run/wireguard/{name}.sock: {error}"));
-                None
-            }
-        };
+        let uapi = UapiSocket::bind(&name).inspect_err(|error| {
+            output.note(format!("'wg' cannot be served: /run/wireguard/{name}.sock: {error}"));
+        });
         let server = Server::bind(claim, "tunnel")?;
         // The device last: whatever failed before has changed nothing.
         let copy = netns.as_ref().map(Netns::try_clone).transpose();
         let copy = copy.map_err(|error| Error::io("use", "the namespace", &error))?;
         let (device, applied) = plan.apply(copy)?;
-        let (joins, mode) = (!device.offload().is_empty(), plan.mode);
-        let port = Site::device(mode);
         let config = TunnelConfig {
             private_key: interface.private_key.clone(),
-            device: (plan.mode == Mode::Tun).then_some(port),
+            device: (plan.mode == Mode::Tun).then_some(Site::device(plan.mode)),
             mtu: u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX),
-            join: joins,
+            join: !device.offload().is_empty(),
             timing: Timing::STANDARD.faster(self.faster),
             ..TunnelConfig::default()
         };
+        let monitor = netns.as_ref().map_or_else(Monitor::open, Monitor::open_in).ok();
         let link = match &netns {
             Some(netns) => Link::find_in(netns, &loaded.name)?,
             None => Link::find(&loaded.name)?,
@@ -184,41 +234,56 @@ impl Options {
             output: output.clone(),
             hooks: self.hooks,
             server: Some(server),
-            uapi,
+            uapi: uapi.ok(),
             names,
             netns,
             link,
+            monitor,
             plan,
             applied,
             sockets,
+            streams,
+            pipe: None,
             next_clock: Instant::ZERO,
             is_stopping: false,
             failure: None,
             loaded,
         };
         daemon.warn();
-        let joined = || -> Result<Runner<Site>> {
-            let random = Box::new(|bytes: &mut [u8]| {
-                fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
-            });
-            let failed = |error| Error::io("make", "the loop", &error);
-            let mut seed = [0; 8];
-            fill_random(&mut seed).map_err(failed)?;
-            let site = Site::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
-            let site = site.map_err(|error| Error::usage(format!("the switch: {error}")))?;
-            let mut runner = Runner::new(site, Pool::new(PoolConfig::default())).map_err(failed)?;
-            runner.attach(port, Port::from_device(device)?).map_err(failed)?;
-            runner.set_peers(Some(peers)).map_err(failed)?;
-            daemon.begin(&mut runner).map_err(failed)?;
-            Ok(runner)
-        };
-        match joined() {
+        match self.make_loop(config, device, peers, &mut daemon) {
             Ok(runner) => Ok((runner, daemon)),
             Err(error) => {
                 daemon.applied.undo(&daemon.link);
                 Err(error)
             }
         }
+    }
+
+    fn make_loop(
+        &self,
+        config: TunnelConfig,
+        device: Device,
+        peers: PeerSockets,
+        daemon: &mut Daemon,
+    ) -> Result<Runner<Site>> {
+        let pipe = self.pipe.open()?;
+        let mode = device.mode();
+        let random = Box::new(|bytes: &mut [u8]| {
+            fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
+        });
+        let failed = |error| Error::io("make", "the loop", &error);
+        let mut seed = [0; 8];
+        fill_random(&mut seed).map_err(failed)?;
+        let site = Site::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
+        let site = site.map_err(|error| Error::usage(format!("the switch: {error}")))?;
+        let mut runner = Runner::new(site, Pool::new(PoolConfig::default())).map_err(failed)?;
+        runner.attach(Site::device(mode), Port::from_device(device)?).map_err(failed)?;
+        runner.set_peers(Some(peers)).map_err(failed)?;
+        daemon.begin(&mut runner).map_err(failed)?;
+        if let Some(pipe) = pipe {
+            daemon.attach_pipe(&mut runner, pipe).map_err(failed)?;
+        }
+        Ok(runner)
     }
 }
 
@@ -248,10 +313,10 @@ impl Daemon {
 /// The plan for a tunnel, and the mark of its sockets.
 fn plan(loaded: &Loaded, netns: Option<&Netns>) -> Result<(Plan, u32)> {
     let mut seen = Seen::read(netns)?;
-    let endpoints =
-        loaded.config.peers.iter().filter_map(|peer| {
-            super::state::known(peer.endpoint.as_ref()).and_then(super::state::udp)
-        });
+    let endpoints = loaded.config.peers.iter().filter_map(|peer| match &peer.endpoint {
+        Some(PeerEndpoint::Address(address)) => Some(*address),
+        _ => None,
+    });
     let endpoints: Vec<IpAddr> = endpoints.map(|endpoint| endpoint.ip()).collect();
     if loaded.config.interface.mtu.is_none() {
         seen.path_mtu = path_mtu(endpoints.into_iter());
@@ -291,14 +356,14 @@ fn run_program(words: &[String], input: Option<&str>) -> Result<()> {
     })
 }
 
-fn socket_error(options: &PeerOptions, error: &std::io::Error) -> Error {
+fn socket_error(options: &PeerOptions, error: &io::Error) -> Error {
     let object = match options.source {
         Some(source) => format!("UDP port {} at {source}", options.port),
         None => format!("UDP port {}", options.port),
     };
     let new = Error::io("listen on", &object, error);
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
+        io::ErrorKind::AddrInUse => {
             new.hint("Another program has the port: 'ss -ulpn' tells which. Or choose another one.")
         }
         _ => new,

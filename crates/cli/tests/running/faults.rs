@@ -11,10 +11,10 @@ fn kill_at_any_time_and_start_again() {
     hosts(&["na", "nb"]);
     let line =
         "switch --name lab --port tap:a,netns=na --port tap:b,netns=nb --mirror /run/x.pcapng";
-    for round in 0..20u64 {
+    for round in 0..40u64 {
         let mut child =
             Command::new(ADIT).args(line.split(' ')).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(round * 3));
+        std::thread::sleep(Duration::from_millis(round * 2));
         child.kill().unwrap();
         child.wait().unwrap();
         for host in ["na", "nb"] {

@@ -92,6 +92,36 @@ fn a_port_of_a_switch_may_have_a_link() {
 }
 
 #[test]
+fn a_reload_changes_a_link_and_brings_a_port_back() {
+    hosts(&["na", "nb"]);
+    let write = |delay: &str| {
+        let text = format!(
+            "name = 'far'\nports = ['tap:a,netns=na', 'tap:b,netns=nb']\n[profile]\ndelay = '{delay}'\n"
+        );
+        std::fs::write("/run/far.toml", text).unwrap();
+    };
+    write("10ms");
+    let mut program = Program::start("netem --config /run/far.toml");
+    address("na", "a", "192.0.2.1/24");
+    address("nb", "b", "192.0.2.2/24");
+    assert!(reaches("na", "192.0.2.2"));
+    write("60ms");
+    assert!(adit("netem reload").contains("a to b: delay=60ms"));
+    assert!(fastest("na", "192.0.2.2") >= 120.0);
+    write("60");
+    let (exit, errors) = refused("netem reload");
+    assert!(exit == 2 && errors.contains("/run/far.toml:4:"), "{errors}");
+    write("60ms");
+    run("ip -n nb link del dev b");
+    assert_eq!(program.wait_for("port-gone")["port"], "tap:b");
+    assert_eq!(adit("netem reload"), "tap:b opened\n");
+    address("nb", "b", "192.0.2.2/24");
+    // The new device has another hardware address.
+    run("ip -n na neighbour flush dev a");
+    assert!(reaches("na", "192.0.2.2"));
+}
+
+#[test]
 fn a_link_is_drawn_before_it_is_used() {
     hosts(&[]);
     let text = adit("netem preview --delay 20ms --jitter 5ms --svg /run/link.svg");

@@ -93,6 +93,23 @@ fn a_narrow_way_is_learnt() {
     assert!(show("ta")["peers"][0]["path_mtu"].as_u64().unwrap() <= 1300 - 60);
 }
 
+/// Somebody gives the device another MTU: it is taken over, and a reload leaves it.
+#[test]
+fn another_mtu_of_the_device_is_taken_over() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    for (space, name) in [(&world.a, "ta"), (&world.b, "tb")] {
+        space.run(&format!("ip link set {name} mtu 1280"));
+    }
+    wait_for("it is seen", || show("ta")["mtu"] == 1280);
+    let output = world.a.run("ping -n -c 3 -i 0.1 -W 10 -s 1252 -M do 10.9.0.2");
+    assert!(output.contains(" 0% packet loss"), "{output}");
+    adit("tunnel reload ta");
+    assert!(world.a.run("ip link show ta").contains("mtu 1280"));
+}
+
 /// What is no message of the protocol is answered by nobody, and harms nothing.
 #[test]
 fn junk_is_answered_by_nobody() {

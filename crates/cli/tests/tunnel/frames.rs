@@ -65,7 +65,7 @@ fn three_clients_share_an_ethernet() {
     let link = one.run("ip -o -d link show c1");
     assert!(link.contains("mtu 1500") && link.contains("tap"), "{link}");
     // Super-packets as well.
-    let sent: Vec<u8> = (0..4_000_000_u32).map(|at| (at * 77 >> 5).to_le_bytes()[0]).collect();
+    let sent: Vec<u8> = (0..4_000_000_u32).map(|at| ((at * 77) >> 5).to_le_bytes()[0]).collect();
     let (from, into) = (world.folder.join("data"), world.folder.join("got"));
     std::fs::write(&from, &sent).unwrap();
     let listen = format!("socat -u TCP4-LISTEN:7001,reuseaddr CREATE:{}", into.display());

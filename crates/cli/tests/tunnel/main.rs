@@ -8,8 +8,10 @@ mod files;
 mod frames;
 mod invite;
 mod peers;
+mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod threats;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

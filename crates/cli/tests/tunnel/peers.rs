@@ -160,6 +160,33 @@ fn we_begin(peer: Peer) {
     crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
 }
 
+/// Frames in VXLAN: a Linux vxlan device over wireguard-go is on one Ethernet with our TAP.
+#[test]
+fn a_linux_vxlan_device_over_wireguard_go_shares_an_ethernet() {
+    let (world, pair) = (World::new(), Pair::new());
+    let _go = Peer::WireguardGo.start(&world, &pair.theirs, &pair.their_peer(""));
+    let text = format!(
+        "[interface]\nprivate_key = \"{}\"\naddresses = [\"10.8.0.1/24\", \"fd00:8::1/64\"]\n\
+         [[peer]]\npublic_key = \"{}\"\npreshared_key = \"{}\"\nmode = \"tap\"\n\
+         endpoint = \"192.0.2.2:51820\"\nkeepalive = 1\n\
+         [peer.vxlan]\nvni = 5\nlocal = \"10.9.0.1\"\nremote = \"10.9.0.2\"\n",
+        pair.ours.private, pair.theirs.public, pair.shared
+    );
+    let _ta = world.up(&world.a, &world.write("ta.toml", &text), "");
+    let vxlan = "type vxlan id 5 local 10.9.0.2 remote 10.9.0.1 dstport 4789 dev wg0";
+    world.b.run(&format!("ip link add vx0 {vxlan}"));
+    world.b.run("ip addr add 10.8.0.2/24 dev vx0");
+    world.b.run("ip addr add fd00:8::2/64 dev vx0 nodad");
+    world.b.run("ip link set vx0 up");
+    wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.8.0.2"));
+    for to in ["10.8.0.2", "fd00:8::2"] {
+        let output = world.a.run(&format!("ping -n -c 3 -i 0.1 -W 10 -s 1200 {to}"));
+        assert!(output.contains(" 0% packet loss"), "{output}");
+    }
+    let output = world.b.run("ping -n -c 3 -i 0.1 -W 10 -s 1200 10.8.0.1");
+    assert!(output.contains(" 0% packet loss"), "{output}");
+}
+
 fn they_begin(peer: Peer) {
     let (world, pair) = (World::new(), Pair::new());
     let file = pair.our_file(&world, "");

@@ -4,11 +4,13 @@
 //! with smoltcp for the hosts; in the other the program `adit` holds real TAPs in namespaces, with the
 //! kernel for the hosts. What is true in one only is a mistake of the other.
 #![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
+#![allow(clippy::print_stdout, reason = "a test says what it measured")]
 
 mod netns;
 mod sim;
 
 use std::net::Ipv4Addr;
+use std::thread;
 use std::time::Duration;
 
 use adit_engine::sim::Sim;
@@ -160,36 +162,39 @@ scenarios! {
     a_link_delays_as_asked,
 }
 
-/// A download over 20 ms each way, 1 % loss and 100 Mbit/s, with the same packets lost: as fast in the one
-/// world as in the other, within 10 %.
-///
-/// With this seed no repeated packet is lost once more. That costs a timeout of a second in either
-/// world, but by chance not in both.
-#[test]
-fn a_lossy_download_takes_as_long_in_both_worlds() {
-    let spec = LinkSpec {
-        delay: Duration::from_millis(20),
-        loss_percent: 1,
-        rate_megabits: Some(100),
-        seed: 3,
-    };
+/// How long a download over 20 ms each way, 1 % loss and 100 Mbit/s takes, in seconds.
+fn lossy_download(world: &mut impl World, seed: u64) -> f64 {
+    let delay = Duration::from_millis(20);
+    world.link(LinkSpec { delay, loss_percent: 1, rate_megabits: Some(100), seed });
+    world.wait_for(0, 1);
     let sent = bytes(4 << 20);
-    let seconds = |world: &mut dyn World| {
-        world.link(spec);
-        world.wait_for(0, 1);
-        let (received, time) = world.transfer(0, 1, &sent);
-        assert!(received == sent, "{} bytes of {} arrived", received.len(), sent.len());
-        time.as_secs_f64()
-    };
-    let simulated = seconds(&mut Sim::new(1));
-    // A machine that is busy makes the real one slower, never faster: then it is tried again.
+    let (received, time) = world.transfer(0, 1, &sent);
+    assert!(received == sent, "{} bytes of {} arrived", received.len(), sent.len());
+    time.as_secs_f64()
+}
+
+/// Within 10 %, over several downloads. One alone may differ by more: with one seed the same packets are
+/// lost until the two hosts first differ by a packet, and others from then on.
+#[test]
+fn lossy_downloads_take_as_long_in_both_worlds() {
+    let seeds = 1..=6;
+    let simulated: f64 = seeds.clone().map(|seed| lossy_download(&mut Sim::new(1), seed)).sum();
+    // A machine that is busy makes the real ones slower, never faster: then it is tried again.
     let mut real = f64::INFINITY;
-    for _ in 0..3 {
-        real = real.min(seconds(&mut Netns::new()));
+    for _ in 0..5 {
+        let all = thread::scope(|threads| {
+            let download = |seed| threads.spawn(move || lossy_download(&mut Netns::new(), seed));
+            let running: Vec<_> = seeds.clone().map(download).collect();
+            running.into_iter().map(|download| download.join().unwrap()).sum()
+        });
+        real = real.min(all);
         if real < simulated * 1.1 {
             break;
         }
     }
-    let ratio = real / simulated;
-    assert!((0.9..1.1).contains(&ratio), "{simulated:.2} s simulated, {real:.2} s real");
+    println!("{simulated:.2} s simulated, {real:.2} s real");
+    assert!(
+        (0.9..1.1).contains(&(real / simulated)),
+        "{simulated:.2} s simulated, {real:.2} s real"
+    );
 }

@@ -99,7 +99,8 @@ pub(super) struct Host {
     next_port: u16,
     /// Something happened since it was last polled.
     is_touched: bool,
-    wake: Option<Instant>,
+    /// When the stack wants to be polled; [`Instant::MAX`]: never.
+    wake: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -172,7 +173,7 @@ impl Host {
             mss: config.mtu.saturating_sub(if is_v6 { 60 } else { 40 }).max(1),
             next_port: Self::FIRST_PORT,
             is_touched: true,
-            wake: None,
+            wake: Instant::MAX,
         }
     }
 
@@ -218,12 +219,12 @@ impl Host {
         self.is_touched = false;
         let wake = self.interface.poll_at(moment(now), &self.sockets);
         // Its clock counts microseconds: asked again within one, it would answer the same.
-        self.wake = wake.map(|at| instant(at).max(now + Duration::from_micros(1)));
+        self.wake = wake.map_or(Instant::MAX, |at| instant(at).max(now + Duration::from_micros(1)));
         self.device.sent(send);
     }
 
-    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.is_touched { Some(now) } else { self.wake }
+    pub(super) const fn due(&self, now: Instant) -> Instant {
+        if self.is_touched { now } else { self.wake }
     }
 
     pub(super) fn ping(&mut self, now: Instant, to: IpAddr) -> usize {

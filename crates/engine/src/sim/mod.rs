@@ -21,7 +21,7 @@
 //! [so many](Sim::STEPS_AT_ONCE) a nanosecond passes: time always moves.
 //!
 //! Two laws are checked after every step, for each engine and for the network between them:
-//! *in + made = sent + discarded + held*, and no buffer of a pool is lost. A failure of whatever kind
+//! *in + made = sent + discarded + absorbed + held*, and no buffer of a pool is lost. A failure of whatever kind
 //! prints the last lines of the trace and the seed; [`for_each_seed`] adds the command that replays it.
 //!
 //! ```
@@ -75,7 +75,7 @@ use crate::{Counts, DropReason, Endpoint, Engine, Outbox, PortId};
 use host::Host;
 use network::Network;
 use node::{AnyEngine, EngineNode, Node, Probe};
-use port::{Line, Port};
+use port::Line;
 
 pub use host::HostConfig;
 pub use port::{Fault, PortCounts};
@@ -286,11 +286,10 @@ impl Sim {
     /// If there is none, or if the profile has a mistake.
     pub fn set_profile(&mut self, end: impl Into<End>, profile: &Profile) {
         let (now, end) = (self.now(), end.into());
-        let Some(link) = self.network.port_mut(end).and_then(Port::link_mut) else {
-            panic!("no link at {}", self.network.show(end));
-        };
-        if let Err(mistake) = link.set(now, profile) {
-            panic!("{mistake}");
+        match self.network.port_mut(end).and_then(|port| port.set_profile(now, profile)) {
+            Some(Ok(())) => {}
+            Some(Err(mistake)) => panic!("{mistake}"),
+            None => panic!("no link at {}", self.network.show(end)),
         }
     }
 
@@ -465,16 +464,13 @@ impl Sim {
             if done(self) {
                 return true;
             }
-            match self.next_step().filter(|&next| next <= end) {
-                Some(next) => {
-                    self.move_to(next);
-                    self.step();
-                }
-                None => {
-                    self.move_to(end.max(self.now()));
-                    break;
-                }
+            let next = self.next_step();
+            if next > end || next == Instant::MAX {
+                self.move_to(end);
+                break;
             }
+            self.move_to(next);
+            self.step();
         }
         false
     }
@@ -521,19 +517,21 @@ impl Sim {
         layers.into_iter().find(|&layer| layer != Some(Layer::Frame)).unwrap_or(Some(Layer::Frame))
     }
 
-    /// The next moment at which something is due.
-    fn next_step(&self) -> Option<Instant> {
+    /// The next moment at which something is due; [`Instant::MAX`]: never.
+    fn next_step(&self) -> Instant {
         let now = self.now();
-        let script = self.script.keys().next().map(|&(at, _)| at);
-        let nodes = self.nodes.iter().filter_map(|node| match node {
-            Node::Engine(engine) => engine.next_timeout(),
-            Node::Host(host) => host.next_timeout(now),
-            Node::Probe(_) => None,
-        });
-        let due = [script, self.network.next_timeout()].into_iter().flatten().chain(nodes).min()?;
+        let script = self.script.first_key_value().map_or(Instant::MAX, |(&(at, _), _)| at);
+        let mut due = script.min(self.network.due());
+        for node in &self.nodes {
+            due = due.min(match node {
+                Node::Engine(engine) => engine.due(),
+                Node::Host(host) => host.due(now),
+                Node::Probe(_) => Instant::MAX,
+            });
+        }
         let earliest =
             if self.steps < Self::STEPS_AT_ONCE { now } else { now + Duration::from_nanos(1) };
-        Some(due.max(earliest))
+        due.max(earliest)
     }
 
     fn move_to(&mut self, moment: Instant) {
@@ -581,11 +579,11 @@ impl Sim {
     fn wake(&mut self, node: usize) {
         let now = self.now();
         match self.nodes.get_mut(node) {
-            Some(Node::Engine(engine)) if engine.next_timeout().is_some_and(|due| due <= now) => {
+            Some(Node::Engine(engine)) if engine.due() <= now => {
                 let name = self.network.names.get(node).cloned().unwrap_or_default();
                 self.with_engine(node, |engine| engine.wake(now, &name));
             }
-            Some(Node::Host(host)) if host.next_timeout(now).is_some_and(|due| due <= now) => {
+            Some(Node::Host(host)) if host.due(now) <= now => {
                 let end = End::from(HostId(node));
                 host.poll(now, |bytes, meta| self.network.send(end, bytes, meta));
             }

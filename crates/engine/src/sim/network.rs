@@ -116,7 +116,9 @@ impl Network {
     pub(super) fn next_arrival(&mut self, at: usize) -> Option<(End, PacketBuf)> {
         loop {
             let port = self.ports.get_mut(at)?;
-            port.next_timeout().filter(|&due| due <= self.now)?;
+            if port.due() > self.now {
+                return None;
+            }
             let before = self.out.counts().clone();
             let (from, to) = (port.end, port.peer);
             let arrived = port.next_arrival(self.now, &mut self.out);
@@ -170,8 +172,13 @@ impl Network {
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.ports.iter().filter_map(Port::next_timeout).min()
+    /// When something is due at a port; [`Instant::MAX`]: never.
+    pub(super) fn due(&self) -> Instant {
+        let mut due = Instant::MAX;
+        for port in &self.ports {
+            due = due.min(port.due());
+        }
+        due
     }
 
     pub(super) const fn counts(&self) -> &Counts {

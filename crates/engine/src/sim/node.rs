@@ -41,6 +41,8 @@ pub(super) struct EngineNode {
     pub(super) out: Outbox,
     batch: Batch,
     received: u64,
+    /// When it wants to be woken: asked for at every step, so it is kept. [`Instant::MAX`]: never.
+    due: Instant,
     /// How often in a row it wanted to be woken at a moment that had passed.
     impatient: usize,
 }
@@ -52,7 +54,8 @@ impl EngineNode {
 
     pub(super) fn new(engine: Box<dyn AnyEngine>, pool: PoolConfig) -> Self {
         let out = Outbox::new(Pool::new(pool));
-        Self { engine, out, batch: Batch::new(), received: 0, impatient: 0 }
+        let due = engine.next_timeout().unwrap_or(Instant::MAX);
+        Self { engine, out, batch: Batch::new(), received: 0, due, impatient: 0 }
     }
 
     /// Hands it a copy of a packet.
@@ -68,8 +71,8 @@ impl EngineNode {
         Ok(())
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.engine.next_timeout()
+    pub(super) const fn due(&self) -> Instant {
+        self.due
     }
 
     /// Does what is due.
@@ -95,6 +98,7 @@ impl EngineNode {
                 self.out.pool().give(packet);
             }
         }
+        self.due = self.engine.next_timeout().unwrap_or(Instant::MAX);
         self.check(network.names.get(node).map_or("", |name| name));
     }
 

@@ -8,7 +8,7 @@ use core::time::Duration;
 use adit_packet::{Instant, Layer, PacketBuf};
 
 use super::{End, Sim};
-use crate::netem::Link;
+use crate::netem::{Link, Profile, ProfileError};
 use crate::{DropReason, Outbox};
 
 /// What goes wrong at a port.
@@ -65,6 +65,8 @@ pub(super) struct Port {
     pace: Duration,
     /// What waits for the two above.
     queue: VecDeque<PacketBuf>,
+    /// When something is due here: asked for at every step, so it is kept. [`Instant::MAX`]: never.
+    due: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,7 @@ impl Port {
             full_until: Instant::ZERO,
             pace: Duration::ZERO,
             queue: VecDeque::new(),
+            due: Instant::MAX,
         }
     }
 
@@ -97,11 +100,16 @@ impl Port {
         }
     }
 
-    pub(super) fn link_mut(&mut self) -> Option<&mut Link> {
-        match &mut self.line {
-            Line::Plain(_) => None,
-            Line::Emulated(link) => Some(link),
-        }
+    /// Changes the emulated link; `None` if there is none.
+    pub(super) fn set_profile(
+        &mut self,
+        now: Instant,
+        profile: &Profile,
+    ) -> Option<Result<(), ProfileError>> {
+        let Line::Emulated(link) = &mut self.line else { return None };
+        let result = link.set(now, profile);
+        self.settle();
+        Some(result)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -117,6 +125,7 @@ impl Port {
             Fault::Full(time) => self.full_until = now + time,
             Fault::Slow(time) => self.pace = time,
         }
+        self.settle();
     }
 
     /// Takes a packet that the node sends, or says why not.
@@ -133,6 +142,7 @@ impl Port {
         } else {
             self.take(now, packet, out);
         }
+        self.settle();
     }
 
     /// Moves what is due: from the queue to the way, and from there out.
@@ -146,12 +156,18 @@ impl Port {
                 out.discard(packet, DropReason::PortDown);
             }
         }
-        self.line.pop(now, out)
+        let packet = self.line.pop(now, out);
+        self.settle();
+        packet
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let queued = (!self.queue.is_empty()).then_some(self.full_until);
-        [queued, self.line.next_timeout()].into_iter().flatten().min()
+    pub(super) const fn due(&self) -> Instant {
+        self.due
+    }
+
+    fn settle(&mut self) {
+        let queued = if self.queue.is_empty() { Instant::MAX } else { self.full_until };
+        self.due = queued.min(self.line.next_timeout().unwrap_or(Instant::MAX));
     }
 
     pub(super) fn held(&self) -> usize {

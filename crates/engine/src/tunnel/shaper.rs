@@ -340,7 +340,7 @@ impl Shaper {
             None => add(bytes.get(..12).unwrap_or(bytes)),
         }
         hash ^= hash >> 32;
-        usize::try_from(hash % 64).unwrap_or_default()
+        usize::try_from(hash & u64::from(u32::MAX)).unwrap_or_default() % FLOWS
     }
 }
 

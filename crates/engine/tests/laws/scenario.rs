@@ -15,7 +15,7 @@ use crate::engines::{Hub, Moody};
 /// How long a network is used: enough for some hundred packets.
 const RUN: Duration = Duration::from_millis(20);
 /// How long it is watched after that: all that was on the way has arrived then, at the slowest port.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(2);
 /// Ports of each engine.
 const PORTS: u16 = 4;
 

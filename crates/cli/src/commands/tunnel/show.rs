@@ -50,6 +50,7 @@ fn lines(view: &View, output: &Output) -> Vec<String> {
         add("public key", key.clone());
     }
     add("listening port", view.listen_port.to_string());
+    add("MTU", view.mtu.to_string());
     if let Some(mark) = view.fwmark {
         add("fwmark", format!("{mark:#x}"));
     }

@@ -4,10 +4,12 @@ use super::super::Context;
 use crate::control::{Client, Method, Name};
 use crate::error::{Error, Exit, Result};
 use crate::tunnel::conf::HookPolicy;
+use crate::tunnel::config::Hook;
 use crate::tunnel::daemon::Reloaded;
 use crate::tunnel::load::load;
 use crate::tunnel::secret::SecretSource;
-use crate::tunnel::up::Options;
+use crate::tunnel::up::{Options, Pipe};
+use crate::tunnel::values;
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -47,6 +49,12 @@ pub(crate) struct UpArgs {
     /// The namespace that the device is to be in; datagrams go by the one of the program
     #[arg(long, value_name = "NS")]
     device_netns: Option<String>,
+    /// Reach the peer by standard input and output, as ssh runs it; it ends with them
+    #[arg(long, conflicts_with = "detach")]
+    stdio: bool,
+    /// Reach the peer by a program, as 'ssh HOST adit tunnel up --stdio FILE'; no shell reads it
+    #[arg(long, value_name = "COMMAND", value_parser = values::hook, conflicts_with = "stdio")]
+    exec: Option<Hook>,
     /// Return when it is up; it goes on in the background
     #[arg(short, long)]
     detach: bool,
@@ -88,7 +96,13 @@ pub(crate) struct ReloadArgs {
 
 impl UpArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let pipe = match (self.stdio, self.exec) {
+            (true, _) => Pipe::Stdio,
+            (false, Some(program)) => Pipe::Program(program),
+            (false, None) => Pipe::None,
+        };
         let options = Options {
+            pipe,
             files: self.files,
             hooks: self.hooks,
             private_key: self.private_key_file,

@@ -5,8 +5,8 @@ use crate::config::{Problems, Source};
 fn config(text: &str) -> Config {
     let (source, problems) = (Source::new("site.conf", text), Problems::default());
     let config = conf::read(&source, &problems, HookPolicy::Refuse);
-    let found = problems.into_list();
-    assert!(found.is_empty(), "{found:?}");
+    let list = problems.into_list();
+    assert!(list.is_empty(), "{list:?}");
     config
 }
 

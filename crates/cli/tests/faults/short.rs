@@ -1,0 +1,136 @@
+//! Something runs short: room on a disk, descriptors, a reader's patience.
+
+use crate::program::{Program, eventually, reaches, try_run};
+use crate::support::{ADIT, adit, run};
+use crate::wire::{
+    BROADCAST, OURS, Wire, addresses, arrive, arrived, ask, dropped, frame, is_at_rest, mac_of,
+    port, quiet_hosts, runs,
+};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::{Command, Stdio};
+
+fn switch_with(more: &str) -> Program {
+    let program = Program::start(&format!(
+        "switch --port tap:a,netns=na,txqueuelen=20000 --port tap:b,netns=nb {more}"
+    ));
+    addresses("ab");
+    assert!(reaches("na", "192.0.2.2"));
+    program
+}
+
+/// Frames for all from `a`, more than any queue holds.
+fn flood(count: u64) {
+    let (wire, mac) = (Wire::open("na", "a"), mac_of("na", "a"));
+    let frame = frame(BROADCAST, mac, OURS, &[7; 1000]);
+    let mut seen = arrived("a");
+    for _ in 0..count / 1000 {
+        for _ in 0..1000 {
+            wire.send(&frame);
+        }
+        seen += 1000;
+        arrive("a", seen);
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_nothing_else() {
+    quiet_hosts(&["na", "nb"]);
+    std::fs::create_dir("/run/small").unwrap();
+    run("mount -t tmpfs -o size=1m none /run/small");
+    let mut program = switch_with("--mirror /run/small/x.pcapng");
+    flood(2000);
+    let ended = program.wait_for("mirror-ended");
+    assert!(ended["reason"].as_str().unwrap().contains("No space"), "{ended}");
+    assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
+    is_at_rest(program.pid());
+    assert_eq!(program.count("mirror-ended"), 1);
+    let (ok, text) = try_run("capinfos -T -r -c /run/small/x.pcapng");
+    assert!(ok && !text.contains("cut short"), "{text}");
+}
+
+#[test]
+fn a_guest_that_never_reads_holds_nobody_up() {
+    quiet_hosts(&["na", "nb"]);
+    let mut program = switch_with("--port unix:/run/s.sock --port unix:/run/d.sock,type=dgram");
+    let _stream = UnixStream::connect("/run/s.sock").unwrap();
+    assert_eq!(program.wait_for("port-added")["port"], "unix:/run/s.sock#1");
+    let dgram = UnixDatagram::bind("/run/g.sock").unwrap();
+    dgram.send_to(&frame(BROADCAST, [2, 0, 0, 0, 0, 9], OURS, &[]), "/run/d.sock").unwrap();
+    assert_eq!(program.wait_for("port-added")["port"], "unix:/run/d.sock#1");
+    flood(3000);
+    assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
+    for name in ["unix:%2Frun%2Fs.sock", "unix:%2Frun%2Fd.sock"] {
+        let ends = ask("switch", &format!("GET /ports/{name}"), "");
+        let drops: u64 = ends.as_array().unwrap().iter().map(|end| dropped(end, "egress")).sum();
+        assert!(drops > 1000, "{ends}");
+    }
+    let b = port("b");
+    assert!(b["egress"]["frames"].as_u64().unwrap() >= 3000, "{b}");
+    is_at_rest(program.pid());
+    assert_eq!(program.count("port-gone"), 0);
+}
+
+#[test]
+fn no_descriptor_is_left() {
+    quiet_hosts(&["na", "nb"]);
+    let mut program = switch_with("--port unix:/run/s.sock");
+    let pid = program.pid();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    run(&format!("prlimit --pid {pid} --nofile={open}:4096"));
+    // Some get the free numbers below the limit.
+    let guests: Vec<_> = (0..8).map(|_| UnixStream::connect("/run/s.sock").unwrap()).collect();
+    let failed = program.wait_for("failed");
+    assert!(failed["message"].as_str().unwrap().contains("files"), "{failed}");
+    // Somebody asks as well, and has to wait.
+    let mut asker = UnixStream::connect("/run/adit/switch.sock").unwrap();
+    asker.write_all(b"GET /switch HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
+    is_at_rest(pid);
+    assert_eq!(program.count("failed"), 1, "{:?}", program.seen);
+    assert!(program.count("port-added") < guests.len());
+    run(&format!("prlimit --pid {pid} --nofile=1024:4096"));
+    eventually("all are there", || program.count("port-added") == guests.len());
+    let mut reply = String::new();
+    asker.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    assert_eq!(adit("switch port add tap:c"), "tap:c added\n");
+    assert_eq!(program.count("failed"), 1, "{:?}", program.seen);
+}
+
+#[test]
+fn a_reader_of_events_that_sleeps_holds_nobody_up() {
+    quiet_hosts(&["na", "nb"]);
+    let mut command = Command::new(ADIT);
+    command.args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"]);
+    command.env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    runs();
+    addresses("ab");
+    assert!(reaches("na", "192.0.2.2"));
+    // Nobody reads, and more is told than a pipe holds.
+    let stdout = child.stdout.take().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
+    let mut is_answered = true;
+    for _ in 0..1500 {
+        is_answered &= ask("switch", "POST /reload", "")["done"].is_array();
+    }
+    assert!(is_answered);
+    assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
+    is_at_rest(child.id());
+    // Whoever reads again gets whole lines, and one that says how many were left out.
+    let mut lines = BufReader::new(stdout).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert!((0..500).all(|_| next()["event"] != "failed"));
+    ask("switch", "POST /reload", "");
+    while !next()["message"].as_str().is_some_and(|text| text.contains("are not told")) {}
+    assert_eq!(next()["event"], "reloaded");
+    // A reader that goes is no reason to end either.
+    drop(lines);
+    ask("switch", "POST /reload", "");
+    assert!(reaches("na", "192.0.2.2"));
+    assert!(child.try_wait().unwrap().is_none());
+    ask("switch", "POST /stop", "");
+    assert!(child.wait().unwrap().success());
+}
