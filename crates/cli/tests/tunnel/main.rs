@@ -3,6 +3,7 @@
 
 mod basics;
 mod changes;
+mod endure;
 mod faults;
 mod files;
 mod frames;

@@ -98,10 +98,13 @@ fn a_million_datagrams_of_junk_from_the_network_are_answered_by_nobody() {
     reaches(&world.a, "10.9.0.2");
 }
 
-/// Initiations with a right MAC from 20,000 addresses, 50,000 a second, for so many seconds.
+/// How many initiations a second: a program that is not optimised reads a tenth of what another does.
+const RATE: u32 = if cfg!(debug_assertions) { 4_000 } else { 50_000 };
+
+/// Initiations with a right MAC from 20,000 addresses, so many a second, until it is told to end.
 const FLOOD: &str = "
-import base64, hashlib, random, socket, struct, sys, time
-key, seconds = base64.b64decode(sys.argv[1]), float(sys.argv[2])
+import base64, hashlib, random, socket, struct, sys, threading, time
+key, rate = base64.b64decode(sys.argv[1]), int(sys.argv[2])
 mac_key = hashlib.blake2s(b'mac1----' + key).digest()
 r = random.Random(3)
 packets = []
@@ -115,11 +118,13 @@ for n in range(20000):
 s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 print('ready', flush=True)
 start, count = time.monotonic(), 0
-while time.monotonic() - start < seconds:
+end = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), end.set())).start()
+while not end.is_set():
     for packet in packets[count % 20000:count % 20000 + 100]:
         s.sendto(packet, ('192.0.2.2', 0))
     count += 100
-    ahead = count / 50000 - (time.monotonic() - start)
+    ahead = count / rate - (time.monotonic() - start)
     if ahead > 0:
         time.sleep(ahead)
 print(count, time.monotonic() - start)
@@ -154,8 +159,8 @@ fn a_flood_of_handshakes_stops_nobody() {
         ["rx", "tx"].map(|way| link[0]["stats64"][way]["bytes"].as_u64().unwrap())
     };
     let before = counters();
-    let mut flood = world.a.command(&format!("python3 {} {key} 12", script.display()));
-    let mut flood = flood.stdout(Stdio::piped()).spawn().unwrap();
+    let mut flood = world.a.command(&format!("python3 {} {key} {RATE}", script.display()));
+    let mut flood = flood.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut told = std::io::BufReader::new(flood.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut told, &mut line).unwrap();
@@ -174,6 +179,8 @@ fn a_flood_of_handshakes_stops_nobody() {
     let received = text(&output.stdout);
     let received = received.lines().find(|line| line.contains("received")).unwrap();
     line.clear();
+    assert!(flood.try_wait().unwrap().is_none(), "it goes on");
+    drop(flood.stdin.take());
     std::io::Read::read_to_string(&mut told, &mut line).unwrap();
     assert!(flood.wait().unwrap().success());
     let after = counters();
@@ -181,7 +188,7 @@ fn a_flood_of_handshakes_stops_nobody() {
     println!("initiations and seconds: {line}connected after {connected:?}; {received}");
     println!("{asked} bytes asked, {answered} answered");
     assert!(answered <= asked, "{answered} bytes for {asked}");
-    assert!(!received.starts_with("100 packets transmitted, 0 received"), "{received}");
+    assert!(!received.contains(" 0 received"), "{received}");
     reaches(&world.a, "10.9.0.2");
     assert!(of_peer("tc", "handshake_age_s").is_finite());
 }
