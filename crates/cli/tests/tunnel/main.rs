@@ -3,6 +3,7 @@
 
 mod basics;
 mod changes;
+mod endure;
 mod faults;
 mod files;
 mod frames;
@@ -12,4 +13,6 @@ mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod threats;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

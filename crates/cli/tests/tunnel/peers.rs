@@ -1,32 +1,72 @@
-//! Other programs of the protocol: wireguard-go, in both roles.
+//! Other programs of the protocol, each in both roles: wireguard-go, boringtun, gotatun.
+//!
+//! `peers.sh` makes the latter two; without them their tests say that they are skipped, unless
+//! `ADIT_REQUIRE=peers` turns that into a failure.
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
-use crate::support::run;
+use crate::support::{root, run};
 use crate::world::{Keys, Running, Space, World, of_peer, wait_for};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// wireguard-go at the end b, with these lines for its peer; adit is at the end a.
-fn wireguard_go(world: &World, space: &Space, keys: &Keys, peer: &str) -> Running {
-    let net = format!("--net={}", space.path());
-    let child = Command::new("nsenter")
-        .args([net.as_str(), "wireguard-go", "-f", "wg0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let running = Running(child);
-    wait_for("wireguard-go is there", || {
-        std::path::Path::new("/run/wireguard/wg0.sock").exists()
-            && space.succeeds("ip link show wg0")
-    });
-    let conf = format!("[Interface]\nPrivateKey = {}\nListenPort = 51820\n{peer}", keys.private);
-    let file = world.write("wg0.setconf", &conf);
-    run(&format!("wg setconf wg0 {}", file.display()));
-    space.run("ip addr add 10.9.0.2/24 dev wg0");
-    space.run("ip addr add fd00:9::2/64 dev wg0 nodad");
-    space.run("ip link set wg0 up");
-    running
+/// Another implementation, as a program.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    WireguardGo,
+    Boringtun,
+    Gotatun,
+}
+
+impl Peer {
+    /// Its command line, or nothing if it is not there.
+    fn command(self) -> Option<Vec<String>> {
+        let folder = root().join("target/peers/bin");
+        let folder = std::env::var_os("ADIT_PEERS").map_or(folder, PathBuf::from);
+        let (program, words) = match self {
+            Self::WireguardGo => return Some(vec!["wireguard-go".to_owned(), "-f".to_owned()]),
+            Self::Boringtun => ("boringtun-cli", &["-f", "--disable-drop-privileges"][..]),
+            Self::Gotatun => ("gotatun", &["-f", "--disable-drop-privileges"][..]),
+        };
+        let path = folder.join(program);
+        if !path.exists() {
+            let required = std::env::var("ADIT_REQUIRE")
+                .is_ok_and(|what| what.split(',').any(|word| word == "peers"));
+            let path = path.display();
+            assert!(!required, "{path} is not there: crates/cli/tests/tunnel/peers.sh makes it");
+            println!("skipped: no {path}; crates/cli/tests/tunnel/peers.sh target/peers makes it");
+            return None;
+        }
+        let words = words.iter().map(|&word| word.to_owned());
+        Some([path.display().to_string()].into_iter().chain(words).collect())
+    }
+
+    /// Starts it at the end b, with these lines for its peer; adit is at the end a. Nothing if it is not
+    /// there.
+    fn start(self, world: &World, keys: &Keys, peer: &str) -> Option<Running> {
+        let space = &world.b;
+        let child = Command::new("nsenter")
+            .arg(format!("--net={}", space.path()))
+            .args(self.command()?)
+            .arg("wg0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let running = Running(child);
+        wait_for("it is there", || {
+            Path::new("/run/wireguard/wg0.sock").exists() && space.succeeds("ip link show wg0")
+        });
+        let conf =
+            format!("[Interface]\nPrivateKey = {}\nListenPort = 51820\n{peer}", keys.private);
+        let file = world.write("wg0.setconf", &conf);
+        run(&format!("wg setconf wg0 {}", file.display()));
+        space.run("ip addr add 10.9.0.2/24 dev wg0");
+        space.run("ip addr add fd00:9::2/64 dev wg0 nodad");
+        space.run("ip link set wg0 up");
+        Some(running)
+    }
 }
 
 struct Pair {
@@ -41,7 +81,7 @@ impl Pair {
         Self { ours: Keys::new(), theirs: Keys::new(), shared }
     }
 
-    fn our_file(&self, world: &World, more: &str) -> std::path::PathBuf {
+    fn our_file(&self, world: &World, more: &str) -> PathBuf {
         let text = format!(
             "[Interface]\nPrivateKey = {}\nListenPort = 51820\nAddress = 10.9.0.1/24, fd00:9::1/64\n\
              [Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = 10.9.0.2/32, fd00:9::2/128\n\
@@ -67,10 +107,30 @@ fn crosses(from: &Space, to: [&str; 2]) {
     }
 }
 
-#[test]
-fn we_begin_and_renew_the_keys_three_times() {
+/// A file of 2 MB crosses each way, unchanged.
+fn transfers(world: &World) {
+    let data: Vec<u8> =
+        (0..2_000_000_u32).map(|at| (at.wrapping_mul(77) >> 5).to_le_bytes()[0]).collect();
+    let file = world.write("data", "");
+    std::fs::write(&file, &data).unwrap();
+    for (from, to, address) in
+        [(&world.a, &world.b, "TCP4:10.9.0.2"), (&world.b, &world.a, "TCP6:[fd00:9::1]")]
+    {
+        let into = world.folder.join("got");
+        let kind = &address[..4];
+        let listen = format!("socat -u {kind}-LISTEN:7001,reuseaddr CREATE:{}", into.display());
+        let mut receiver = to.command(&listen).spawn().unwrap();
+        wait_for("somebody listens", || to.run("ss -ltn").contains(":7001 "));
+        from.run(&format!("socat -u FILE:{} {address}:7001", file.display()));
+        assert!(receiver.wait().unwrap().success());
+        assert!(std::fs::read(&into).unwrap() == data, "it is the same");
+        std::fs::remove_file(into).unwrap();
+    }
+}
+
+fn we_begin(peer: Peer) {
     let (world, pair) = (World::new(), Pair::new());
-    let _go = wireguard_go(&world, &world.b, &pair.theirs, &pair.their_peer(""));
+    let Some(_running) = peer.start(&world, &pair.theirs, &pair.their_peer("")) else { return };
     let file = pair.our_file(&world, "Endpoint = [2001:db8::2]:51820");
     // Keys are renewed after 120 s / 40.
     let _ta = world.up(&world.a, &file, "--faster 40");
@@ -86,8 +146,17 @@ fn we_begin_and_renew_the_keys_three_times() {
             handshakes += 1;
             last = made;
         }
+        std::thread::sleep(Duration::from_millis(50));
     }
     crosses(&world.a, ["10.9.0.2", "fd00:9::2"]);
+    crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
+    transfers(&world);
+    // We move: they follow.
+    world.a.run("ip addr add 2001:db8::7/64 dev ua nodad");
+    world.a.run("ip addr del 2001:db8::1/64 dev ua");
+    crosses(&world.a, ["10.9.0.2", "fd00:9::2"]);
+    let endpoints = run("wg show wg0 endpoints");
+    assert!(endpoints.contains("[2001:db8::7]:51820"), "{endpoints}");
     crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
 }
 
@@ -95,7 +164,7 @@ fn we_begin_and_renew_the_keys_three_times() {
 #[test]
 fn a_linux_vxlan_device_over_wireguard_go_shares_an_ethernet() {
     let (world, pair) = (World::new(), Pair::new());
-    let _go = wireguard_go(&world, &world.b, &pair.theirs, &pair.their_peer(""));
+    let _go = Peer::WireguardGo.start(&world, &pair.theirs, &pair.their_peer(""));
     let text = format!(
         "[interface]\nprivate_key = \"{}\"\naddresses = [\"10.8.0.1/24\", \"fd00:8::1/64\"]\n\
          [[peer]]\npublic_key = \"{}\"\npreshared_key = \"{}\"\nmode = \"tap\"\n\
@@ -118,17 +187,47 @@ fn a_linux_vxlan_device_over_wireguard_go_shares_an_ethernet() {
     assert!(output.contains(" 0% packet loss"), "{output}");
 }
 
-#[test]
-fn they_begin_and_move() {
+fn they_begin(peer: Peer) {
     let (world, pair) = (World::new(), Pair::new());
     let file = pair.our_file(&world, "");
     let _ta = world.up(&world.a, &file, "");
-    let peer = pair.their_peer("Endpoint = 192.0.2.1:51820");
-    let _go = wireguard_go(&world, &world.b, &pair.theirs, &peer);
+    let line = pair.their_peer("Endpoint = 192.0.2.1:51820");
+    let Some(_running) = peer.start(&world, &pair.theirs, &line) else { return };
     crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
     crosses(&world.a, ["10.9.0.2", "fd00:9::2"]);
+    transfers(&world);
     run("wg set wg0 listen-port 51999");
     crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
     let endpoint = crate::world::show("ta")["peers"][0]["endpoint"].clone();
     assert_eq!(endpoint, "192.0.2.2:51999");
+}
+
+#[test]
+fn we_begin_and_renew_the_keys_three_times() {
+    we_begin(Peer::WireguardGo);
+}
+
+#[test]
+fn they_begin_and_move() {
+    they_begin(Peer::WireguardGo);
+}
+
+#[test]
+fn we_begin_with_boringtun() {
+    we_begin(Peer::Boringtun);
+}
+
+#[test]
+fn boringtun_begins_and_moves() {
+    they_begin(Peer::Boringtun);
+}
+
+#[test]
+fn we_begin_with_gotatun() {
+    we_begin(Peer::Gotatun);
+}
+
+#[test]
+fn gotatun_begins_and_moves() {
+    they_begin(Peer::Gotatun);
 }

@@ -134,24 +134,40 @@ fn the_kernels_wireguard_is_a_peer() {
 
     // They begin, over IPv6.
     let file = pair.ours("");
-    let _ta = pair.world.up(&pair.here, &file, "");
+    let ta = pair.world.up(&pair.here, &file, "");
     pair.theirs("Endpoint = [2001:db8::1]:51820");
     pair.guest_reaches("10.9.0.1");
     pair.guest_reaches("fd00:9::1");
     assert_eq!(show("ta")["peers"][0]["endpoint"], "[2001:db8::2]:51820");
     pair.transfers("TCP6", "[fd00:9::1]", "[fd00:9::2]");
 
-    // Ethernet to a peer that is not ours: VXLAN of the switch here, of the kernel there.
+    // Ethernet over VXLAN: of a switch here, of the kernel there.
     pair.guest.run(
         "/bin/ip link add vx type vxlan id 7 local 10.9.0.2 remote 10.9.0.1 dstport 4789 dev wg0",
     );
     pair.guest.run("/bin/ip addr add 10.7.0.2/24 dev vx; /bin/ip link set vx up");
-    let _switch = crate::Switch::start(&["tap:sw0", "vxlan:10.9.0.2,vni=7"]);
+    let switch = crate::Switch::start(&["tap:sw0", "vxlan:10.9.0.2,vni=7"]);
     wait_for("the switch is there", || pair.here.has_link("sw0"));
     let mtu = 1420 - 50;
     pair.here.run(&format!("ip link set sw0 mtu {mtu}"));
     pair.here.run("ip addr add 10.7.0.1/24 dev sw0");
     pair.here.run("ip link set sw0 up");
+    wait_for("a ping is answered", || pair.here.succeeds("ping -n -c 1 -W 1 10.7.0.2"));
+    pair.transfers("TCP4", "10.7.0.1", "10.7.0.2");
+    drop(switch);
+    adit("tunnel down ta");
+    drop(ta);
+
+    // The same, of the tunnel itself.
+    let text = format!(
+        "[interface]\nprivate_key = \"{}\"\naddresses = [\"10.7.0.1/24\"]\n\
+         [[peer]]\npublic_key = \"{}\"\npreshared_key = \"{}\"\nmode = \"tap\"\n\
+         endpoint = \"192.0.2.2:51820\"\nkeepalive = 1\n\
+         [peer.vxlan]\nvni = 7\nlocal = \"10.9.0.1\"\nremote = \"10.9.0.2\"\n",
+        pair.ours.private, pair.theirs.public, pair.shared
+    );
+    pair.theirs("");
+    let _tap = pair.world.up(&pair.here, &pair.world.write("tap.toml", &text), "");
     wait_for("a ping is answered", || pair.here.succeeds("ping -n -c 1 -W 1 10.7.0.2"));
     pair.transfers("TCP4", "10.7.0.1", "10.7.0.2");
 }

@@ -1,0 +1,269 @@
+//! What strangers on the network, and other users of the machine, can do to a tunnel.
+#![allow(clippy::print_stdout, reason = "figures for people, not held")]
+
+use crate::support::{ADIT, adit, command, text};
+use crate::world::{Keys, Running, Space, World, of_peer, show, wait_for};
+use std::fmt::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
+
+fn reaches(space: &Space, to: &str) {
+    wait_for("a ping is answered", || space.succeeds(&format!("ping -n -c 1 -W 1 {to}")));
+}
+
+/// What a process has in memory, in KiB.
+fn resident(running: &Running) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How many datagrams and ICMP messages a namespace has sent, in both families.
+fn sent(space: &Space) -> u64 {
+    let four = space.run("cat /proc/net/snmp");
+    let value = |group: &str, name: &str| -> u64 {
+        let mut lines = four.lines().filter(|line| line.starts_with(group));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let at = names.split_whitespace().position(|word| word == name).unwrap();
+        values.split_whitespace().nth(at).unwrap().parse().unwrap()
+    };
+    let six = space.run("cat /proc/net/snmp6");
+    let out = six.lines().find(|line| line.starts_with("Udp6OutDatagrams")).unwrap();
+    let out: u64 = out.split_whitespace().nth(1).unwrap().parse().unwrap();
+    value("Udp:", "OutDatagrams") + value("Icmp:", "OutMsgs") + out
+}
+
+/// All lengths and looks, also as long as a datagram can be, also in trains of 60.
+const JUNK: &str = "
+import random, socket
+r = random.Random(7)
+kinds = [(socket.AF_INET, '192.0.2.2'), (socket.AF_INET6, '2001:db8::2')]
+sockets = [(socket.socket(family, socket.SOCK_DGRAM), to) for family, to in kinds]
+pool = r.randbytes(1 << 20)
+def junk(length):
+    at = r.randrange(len(pool) - 70000)
+    data = pool[at:at + length]
+    return bytes([r.randrange(6), 0, 0, 0]) + data[4:] if length > 4 else data
+count = 0
+while count < 1000000:
+    s, to = sockets[r.randrange(8) == 0]
+    length = r.choice([0, 1, 16, 31, 32, 64, 92, 148, 200, 1000])
+    n = 60 if length and r.randrange(8) else 1
+    s.setsockopt(socket.IPPROTO_UDP, 103, length if n > 1 else 0)
+    data = b''.join(junk(length) for _ in range(n))
+    if r.randrange(500) == 0:
+        s.setsockopt(socket.IPPROTO_UDP, 103, 0)
+        data, n = junk(65507), 1
+    try:
+        s.sendto(data, (to, 51820))
+    except (BlockingIOError, ConnectionRefusedError):
+        pass
+    count += n
+";
+
+#[test]
+fn a_million_datagrams_of_junk_from_the_network_are_answered_by_nobody() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let tb = world.up(&world.b, &b, "");
+    let ta = world.up(&world.a, &a, "");
+    reaches(&world.a, "10.9.0.2");
+    // Nothing but junk from here on.
+    ta.kill();
+    let script = world.write("junk.py", JUNK);
+    // The buffers that a burst takes stay: they are no growth.
+    let half = std::fs::read_to_string(&script).unwrap().replace("1000000", "100000");
+    world.a.run(&format!("python3 {}", world.write("some.py", &half).display()));
+    let drops = || -> u64 {
+        let drops = show("tb")["drops"].as_array().unwrap().clone();
+        drops.iter().map(|drop| drop["count"].as_u64().unwrap()).sum()
+    };
+    let (before, dropped, memory) = (sent(&world.b), drops(), resident(&tb));
+    let start = Instant::now();
+    world.a.run(&format!("python3 {}", script.display()));
+    // It has read all that there is when it answers.
+    let dropped = drops() - dropped;
+    let grown = resident(&tb) - memory;
+    println!(
+        "1,000,000 datagrams in {:?}: {dropped} read and dropped, {grown} KiB grown",
+        start.elapsed()
+    );
+    assert!(dropped > 100_000, "{dropped}");
+    assert_eq!(sent(&world.b), before, "not one is answered");
+    assert!(grown <= 1024, "{grown} KiB");
+    let _ta = world.up(&world.a, &a, "");
+    reaches(&world.a, "10.9.0.2");
+}
+
+/// How many initiations a second: a program that is not optimised reads a tenth of what another does.
+const RATE: u32 = if cfg!(debug_assertions) { 4_000 } else { 50_000 };
+
+/// Initiations with a right MAC from 20,000 addresses, so many a second, until it is told to end.
+const FLOOD: &str = "
+import base64, hashlib, random, socket, struct, sys, threading, time
+key, rate = base64.b64decode(sys.argv[1]), int(sys.argv[2])
+mac_key = hashlib.blake2s(b'mac1----' + key).digest()
+r = random.Random(3)
+packets = []
+for n in range(20000):
+    message = bytes([1, 0, 0, 0]) + r.randbytes(112)
+    message += hashlib.blake2s(message, key=mac_key, digest_size=16).digest() + bytes(16)
+    source = socket.inet_aton('100.%d.%d.%d' % (64 + r.randrange(64), r.randrange(256), r.randrange(1, 255)))
+    udp = struct.pack('>HHHH', r.randrange(1024, 65535), 51820, 8 + len(message), 0) + message
+    head = struct.pack('>BBHHHBBH', 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0)
+    packets.append(head + source + socket.inet_aton('192.0.2.2') + udp)
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+print('ready', flush=True)
+start, count = time.monotonic(), 0
+end = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), end.set())).start()
+while not end.is_set():
+    for packet in packets[count % 20000:count % 20000 + 100]:
+        s.sendto(packet, ('192.0.2.2', 0))
+    count += 100
+    ahead = count / rate - (time.monotonic() - start)
+    if ahead > 0:
+        time.sleep(ahead)
+print(count, time.monotonic() - start)
+";
+
+/// Under a flood of handshakes an honest peer connects, a session that is there goes on, and what is
+/// answered is less than what is asked.
+#[test]
+fn a_flood_of_handshakes_stops_nobody() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    // An honest peer on a link of its own.
+    let honest = Keys::new();
+    let file = std::fs::read_to_string(&b).unwrap();
+    let peer = format!("[Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.3/32\n", honest.public);
+    let b = world.write("tb.conf", &format!("{file}{peer}"));
+    let third = Space::new();
+    third.run(&format!("ip link add uc type veth peer name vb netns {}", world.b.path()));
+    third.run("ip addr add 198.51.100.1/24 dev uc");
+    third.run("ip link set uc up");
+    world.b.run("ip addr add 198.51.100.2/24 dev vb");
+    world.b.run("ip link set vb up");
+    // There answers go: to the flood's sender.
+    world.b.run("ip route add 100.64.0.0/10 via 192.0.2.1");
+    let _tunnels = (world.up(&world.b, &b, ""), world.up(&world.a, &a, ""));
+    reaches(&world.a, "10.9.0.2");
+
+    let key = show("tb")["public_key"].as_str().unwrap().to_owned();
+    let script = world.write("flood.py", FLOOD);
+    let counters = || {
+        let link = crate::support::parse(&world.b.run("ip -j -s link show dev ub"));
+        ["rx", "tx"].map(|way| link[0]["stats64"][way]["bytes"].as_u64().unwrap())
+    };
+    let before = counters();
+    let mut flood = world.a.command(&format!("python3 {} {key} {RATE}", script.display()));
+    let mut flood = flood.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = std::io::BufReader::new(flood.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let conf = format!(
+        "[Interface]\nPrivateKey = {}\nAddress = 10.9.0.3/24\n[Peer]\nPublicKey = {key}\n\
+         AllowedIPs = 10.9.0.2/32\nEndpoint = 198.51.100.2:51820\n",
+        honest.private
+    );
+    let _tc = world.up(&third, &world.write("tc.conf", &conf), "");
+    let start = Instant::now();
+    reaches(&third, "10.9.0.2");
+    let connected = start.elapsed();
+    // Other datagrams of a session that is there.
+    let output = world.a.command("ping -n -q -c 100 -i 0.02 -W 5 10.9.0.2").output().unwrap();
+    let received = text(&output.stdout);
+    let received = received.lines().find(|line| line.contains("received")).unwrap();
+    line.clear();
+    assert!(flood.try_wait().unwrap().is_none(), "it goes on");
+    drop(flood.stdin.take());
+    std::io::Read::read_to_string(&mut told, &mut line).unwrap();
+    assert!(flood.wait().unwrap().success());
+    let after = counters();
+    let [asked, answered] = [after[0] - before[0], after[1] - before[1]];
+    println!("initiations and seconds: {line}connected after {connected:?}; {received}");
+    println!("{asked} bytes asked, {answered} answered");
+    assert!(answered <= asked, "{answered} bytes for {asked}");
+    assert!(!received.contains(" 0 received"), "{received}");
+    reaches(&world.a, "10.9.0.2");
+    assert!(of_peer("tc", "handshake_age_s").is_finite());
+}
+
+/// Neither what is logged, shown nor refused, nor the process itself, tells a key.
+#[test]
+fn no_key_is_logged_shown_or_dumped() {
+    let world = World::new();
+    let shared = adit("tunnel genpsk").trim().to_owned();
+    let psk = format!("PresharedKey = {shared}");
+    let (a, b) = world.pair("192.0.2.2:51820", [("", psk.as_str()), ("", psk.as_str())]);
+    let _tb = world.up(&world.b, &b, "--faster 60");
+    let log = world.folder.join("log");
+    let child = Command::new("prlimit")
+        .args(["--core=unlimited", ADIT, "-vv", "-n", &world.a.path(), "tunnel", "up"])
+        .args(["--faster", "60"])
+        .arg(&a)
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(world.folder.join("out")).unwrap())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut ta = Running(child);
+    reaches(&world.a, "10.9.0.2");
+    // Over several sessions, a reload with mistakes, and one without.
+    let whole = std::fs::read_to_string(&a).unwrap();
+    let broken =
+        whole.replace("PresharedKey = ", "PresharedKye = ").replace("\nAddress", "x\nAddress");
+    world.write("ta.conf", &broken);
+    let refused = text(&crate::support::try_adit(&["tunnel", "reload", "ta"]).stderr);
+    assert!(refused.contains("did you mean PresharedKey?"), "{refused}");
+    signal(&ta, "HUP");
+    world.write("ta.conf", &whole);
+    adit("tunnel reload ta");
+    world.a.run("ping -n -q -c 40 -i 0.1 -W 5 10.9.0.2");
+
+    let private = whole.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).unwrap();
+    let of_process =
+        |name: &str| text(&std::fs::read(format!("/proc/{}/{name}", ta.pid())).unwrap_or_default());
+    let mut told = vec![
+        refused,
+        adit("tunnel show ta"),
+        adit("-j tunnel show ta"),
+        of_process("cmdline"),
+        of_process("environ"),
+    ];
+    // Without the right to trace every process, its user cannot read its memory.
+    for file in ["environ", "mem", "maps"] {
+        let path = format!("/proc/{}/{file}", ta.pid());
+        let words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "head", "-c1", &path];
+        let output = command(words).output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{path}: {output:?}");
+    }
+    signal(&ta, "QUIT");
+    let status = ta.0.wait().unwrap();
+    assert!(!status.core_dumped(), "{status}");
+    told.push(std::fs::read_to_string(&log).unwrap());
+    told.push(std::fs::read_to_string(world.folder.join("out")).unwrap());
+    for key in [private, &shared] {
+        let mut bytes =
+            command(["base64", "-d"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut bytes.stdin.take().unwrap(), key.as_bytes()).unwrap();
+        let bytes = bytes.wait_with_output().unwrap().stdout;
+        let hex = bytes[..8].iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        for text in &told {
+            let lower = text.to_lowercase();
+            assert!(!text.contains(&key[..12]) && !lower.contains(&hex), "{text}");
+        }
+    }
+}
+
+/// Sends a signal by its name.
+fn signal(running: &Running, name: &str) {
+    crate::support::run(&format!("kill -{name} {}", running.pid()));
+}
