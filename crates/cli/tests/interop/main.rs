@@ -152,7 +152,7 @@ fn a_bridge_with_two_cables_to_us_is_no_storm() {
     pings("here", "198.18.0.2");
     // What came in by one cable as a bridge's message never went out by the other: neither of the
     // bridge's ports has heard the bridge itself, which it would call its own designated port.
-    let bpdus = "timeout 5 tcpdump -i d1 -Q in -c 1 ether dst 01:80:c2:00:00:00";
+    let bpdus = "timeout 25 tcpdump -i d1 -Q in -c 1 ether dst 01:80:c2:00:00:00";
     assert!(succeeds(bpdus), "the bridge speaks");
     assert!(!succeeds("timeout 5 tcpdump -i d1 -Q out -c 1 ether dst 01:80:c2:00:00:00"));
 }
