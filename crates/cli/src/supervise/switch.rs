@@ -138,7 +138,11 @@ impl Supervisor {
         let found = full.and_then(|full| self.ports.iter().position(|p| p.wanted.name == full));
         found.ok_or_else(|| {
             let names: Vec<&str> = self.ports.iter().map(|p| p.wanted.name.as_str()).collect();
-            let message = format!("there is no port '{name}'");
+            let end = |full: &&str| full.split_once(':').is_some_and(|(_, end)| end == name);
+            let message = match names.iter().filter(|full| end(full)).count() {
+                0 => format!("there is no port '{name}'"),
+                several => format!("'{name}' may be each of {several} ports"),
+            };
             Error::new(Exit::NotFound, &super::switch_api::NO_PORT, message)
                 .object(name)
                 .hint(format_args!("The ports are: {}", names.join(", ")))
