@@ -123,7 +123,7 @@ fn nothing_of_a_flood_gets_past_the_guards() {
     const EACH: u64 = 5000;
     let mut random = Random::new(2);
     quiet_hosts(&["na", "nb", "nx"]);
-    let _program = Program::start(
+    let mut program = Program::start(
         "switch --port tap:a,netns=na --port tap:b,netns=nb \
          --port tap:x,netns=nx,txqueuelen=20000,guard-arp,guard-nd,guard-ra,guard-dhcp,\
          guard-ip=192.0.2.3+fe80::1",
@@ -162,6 +162,8 @@ fn nothing_of_a_flood_gets_past_the_guards() {
         assert!(capture.end().0 >= 1, "{kind}=off");
     }
     assert!(reaches("nx", "192.0.2.1"), "what it may send gets through");
+    let news = program.count("news");
+    assert!((1..200).contains(&news), "{news} lines tell of 15,000 frames");
 }
 
 #[test]
