@@ -52,6 +52,12 @@ fn a_switch_is_asked_and_changed_while_it_runs() {
     assert_eq!(adit("switch port del c"), "tap:c removed\n");
     assert!(is_cut_off("na", "192.0.2.3"));
 
+    // The UDP port of VXLAN and the port itself are two keys of one name.
+    let vxlan = "vxlan:127.0.0.9,vni=7,port=8472";
+    assert_eq!(adit(&format!("switch port add {vxlan},vlan=20")), "vxlan:127.0.0.9 added\n");
+    assert_eq!(adit_json("switch show vxlan:127.0.0.9")[0]["port"], vxlan);
+    assert_eq!(adit("switch port del vxlan:127.0.0.9"), "vxlan:127.0.0.9 removed\n");
+
     adit("switch set ageing=60s moves-per-second=9");
     let show = adit_json("switch show");
     assert_eq!((&show["ageing_s"], &show["moves_per_second"]), (&json!(60.0), &json!(9)));
@@ -116,6 +122,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch show --name nosuch", 4, "nosuch"),
         ("netem show --name switch", 5, "is a switch"),
         ("netem show", 4, "no netem"),
+        ("switch --port tap:z --mirror /nosuch/all.pcapng", 7, "Make the folder first"),
     ] {
         let (exit, errors) = refused(line);
         assert_eq!(exit, status, "{line}: {errors}");
