@@ -118,6 +118,9 @@ fn advertisement(mac: [u8; 6]) -> Vec<u8> {
     frame([0x33, 0x33, 0, 0, 0, 1], mac, 0x86dd, &packet)
 }
 
+/// Whether a frame is one of a kind.
+type IsOne = fn(&[u8]) -> bool;
+
 #[test]
 fn nothing_of_a_flood_gets_past_the_guards() {
     const EACH: u64 = 5000;
@@ -130,7 +133,7 @@ fn nothing_of_a_flood_gets_past_the_guards() {
     );
     addresses("abx");
     let mac = mac_of("nx", "x");
-    let kinds: [(&str, fn(&[u8]) -> bool); 3] = [
+    let kinds: [(&str, IsOne); 3] = [
         ("guard-arp", |frame| is_of_type(frame, 0x0806) && frame[38..42] == [192, 0, 2, 1]),
         ("guard-dhcp", |frame| frame[23] == 17 && frame[34..38] == [0, 67, 0, 68]),
         ("guard-ra", |frame| is_of_type(frame, 0x86dd) && frame[54] == 134),
