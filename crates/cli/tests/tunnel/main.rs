@@ -12,4 +12,5 @@ mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+#[allow(dead_code, reason = "other tests use the rest")]
 mod world;
