@@ -28,6 +28,8 @@ pub(crate) struct UapiSocket {
     epoll: OwnedFd,
     listener: OwnedFd,
     clients: Vec<Option<Client>>,
+    /// Whether nobody is accepted for now: there is no descriptor for it.
+    is_resting: bool,
     /// For telling which client is the oldest.
     accepted: u64,
 }
@@ -73,7 +75,7 @@ impl UapiSocket {
         rustix::net::listen(&listener, 16)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-        Ok(Self { path, epoll, listener, clients: Vec::new(), accepted: 0 })
+        Ok(Self { path, epoll, listener, clients: Vec::new(), is_resting: false, accepted: 0 })
     }
 
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.
@@ -101,7 +103,12 @@ impl UapiSocket {
         let socket = match rustix::net::accept_with(&self.listener, flags) {
             Ok(socket) => socket,
             // Without a descriptor for it, one client has to go; it would be ready for ever else.
-            Err(Errno::MFILE | Errno::NFILE) => return self.drop_oldest(),
+            Err(Errno::MFILE | Errno::NFILE) => {
+                if !self.drop_oldest() {
+                    self.is_resting = epoll::delete(&self.epoll, &self.listener).is_ok();
+                }
+                return;
+            }
             Err(_) => return,
         };
         if self.clients.iter().flatten().count() >= CLIENTS_MAX {
@@ -121,14 +128,26 @@ impl UapiSocket {
         }
     }
 
-    fn drop_oldest(&mut self) {
-        let oldest = self
-            .clients
-            .iter_mut()
-            .min_by_key(|client| client.as_ref().map_or(u64::MAX, |client| client.number));
-        if let Some(oldest) = oldest {
-            *oldest = None;
+    /// Whether [`Self::resume`] is to be called in a while.
+    pub(crate) const fn is_resting(&self) -> bool {
+        self.is_resting
+    }
+
+    /// Accepts clients again, if that had ended for want of descriptors.
+    pub(crate) fn resume(&mut self) {
+        if self.is_resting {
+            let data = EventData::new_u64(LISTENER);
+            self.is_resting =
+                epoll::add(&self.epoll, &self.listener, data, EventFlags::IN).is_err();
         }
+    }
+
+    /// Whether there was one.
+    fn drop_oldest(&mut self) -> bool {
+        let clients = self.clients.iter_mut().filter(|client| client.is_some());
+        let oldest =
+            clients.min_by_key(|client| client.as_ref().map_or(u64::MAX, |client| client.number));
+        oldest.is_some_and(|oldest| oldest.take().is_some())
     }
 
     fn attend(
