@@ -1,7 +1,7 @@
 //! The program that runs a switch.
 
 use super::reload::{LOADED, Reloads};
-use super::switch_plan::Plan;
+use super::switch_plan::{Plan, warnings};
 use super::{CONTROL, Event as Told, Numbers, Panel, TICK};
 use crate::config::lab::{Lab, MirrorTo, StaticAddress, WantedMirror, resolve_among};
 use crate::config::port::WantedPort;
@@ -195,6 +195,9 @@ impl Supervisor {
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
         let own = running.wanted.own_mirror();
         let name = running.wanted.name.clone();
+        for message in warnings(&running.wanted) {
+            self.panel.tell(&Told::News { ports: vec![name.clone()], message });
+        }
         self.ports.push(running);
         self.restore_statics(runner, &name);
         match own {

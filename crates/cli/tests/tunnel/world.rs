@@ -38,6 +38,7 @@ impl Space {
     }
 
     /// That of the calling thread.
+    #[allow(dead_code, reason = "only the tests with virtual machines need it")]
     pub(crate) fn current() -> Self {
         Self(Netns::current().unwrap())
     }
