@@ -40,7 +40,6 @@ const CHANGES_MAX: usize = 64;
 /// How often the wall clock is told, which may be set at any time.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
-
 /// The engine's owner.
 #[derive(Debug)]
 pub(super) struct Daemon {
