@@ -13,10 +13,8 @@ mod control;
 mod error;
 #[doc(hidden)]
 pub mod exercise;
-#[allow(dead_code, reason = "the command that shows it stands beside the others")]
 mod netem;
 mod output;
-#[allow(dead_code, unused_imports, reason = "the commands on it come with it, one by one")]
 mod run;
 mod tunnel;
 

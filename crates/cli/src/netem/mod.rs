@@ -4,5 +4,4 @@ pub(crate) mod plot;
 pub(crate) mod preview;
 pub(crate) mod report;
 pub(crate) mod svg;
-pub(crate) mod units;
 pub(crate) mod words;

@@ -44,11 +44,11 @@ pub(crate) enum Event {
     Accepted(ListenerId, Port),
     /// A listener takes nobody for a while: the process has no descriptor left. Told once until it
     /// works again.
-    AcceptPaused(ListenerId, io::Error),
+    AcceptPaused(io::Error),
     /// A listener failed for good and is closed.
     ListenerGone(ListenerId, io::Error),
     /// A descriptor given to [`Runner::watch`] is ready.
-    Ready(Token, Interest),
+    Ready(Token),
     /// The path to a peer takes no UDP payload longer than this; what was longer is lost.
     TooBig {
         /// The peer.

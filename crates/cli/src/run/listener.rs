@@ -203,7 +203,7 @@ impl<E: Engine> Runner<E> {
         // Told once, until somebody was accepted again.
         if !self.paused.contains(&place) {
             self.paused.push(place);
-            self.events.push_back(Event::AcceptPaused(ListenerId(place), error.into()));
+            self.events.push_back(Event::AcceptPaused(error.into()));
         }
     }
 

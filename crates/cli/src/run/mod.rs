@@ -58,7 +58,6 @@ mod unfinished;
 mod vxlan;
 mod vxlan_header;
 
-pub(crate) use clock::now;
 pub(crate) use event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
 pub(crate) use listener::Listener;
 pub(crate) use netem::PortNetem;

@@ -307,21 +307,8 @@ pub(crate) struct PortCounters {
     pub(crate) refused: u64,
 }
 
+#[cfg(test)]
 impl PortCounters {
-    /// Adds those of another port.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.received += other.received;
-        self.received_bytes += other.received_bytes;
-        self.sent += other.sent;
-        self.sent_bytes += other.sent_bytes;
-        self.malformed += other.malformed;
-        self.no_buffer += other.no_buffer;
-        self.queue_full += other.queue_full;
-        self.link_down += other.link_down;
-        self.too_big += other.too_big;
-        self.refused += other.refused;
-    }
-
     /// Frames that were dropped on the way in.
     pub(crate) fn dropped_in(&self) -> u64 {
         self.malformed + self.no_buffer

@@ -120,11 +120,6 @@ impl<E: Engine> Runner<E> {
         self.now
     }
 
-    /// What the engine made, sent and discarded.
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.out
-    }
-
     /// Packets that the engine sent to a port or a peer that is not there.
     pub(crate) fn astray(&self) -> u64 {
         self.astray
@@ -232,19 +227,6 @@ impl<E: Engine> Runner<E> {
         self.reactor.add(fd, Source::Watched(token), interest)
     }
 
-    /// Waits for something else of a watched descriptor.
-    ///
-    /// # Errors
-    /// ENOENT: it is not watched.
-    pub(crate) fn rewatch(
-        &self,
-        fd: impl AsFd,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.reactor.change(fd, Source::Watched(token), interest)
-    }
-
     /// No longer watches a descriptor.
     pub(crate) fn unwatch(&self, fd: impl AsFd) {
         self.reactor.remove(fd);
@@ -314,7 +296,7 @@ impl<E: Engine> Runner<E> {
             Source::Shared(place, number) => self.serve_shared(place, number),
             Source::Links(place, number) => self.read_links(place, number),
             Source::Peers(place, number) => self.serve_peers(place, number, ready),
-            Source::Watched(token) => self.events.push_back(Event::Ready(token, interest)),
+            Source::Watched(token) => self.events.push_back(Event::Ready(token)),
         }
     }
 

@@ -3,7 +3,6 @@
 use super::port::PortCounters;
 use super::vxlan_header;
 use adit_engine::PortId;
-use adit_packet::{Gso, PacketBuf, Pool, VnetHeader};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery};

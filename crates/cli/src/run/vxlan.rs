@@ -18,7 +18,7 @@ use super::spec::VxlanSpec;
 use super::udp::{TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpSocket, count_unsent, frames};
 use super::vxlan_header::{HEADER_LEN, header};
 use super::{clock, unfinished};
-use adit_engine::{Endpoint, Engine, PortId};
+use adit_engine::{Engine, PortId};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
 use rustix::io::Errno;
 use std::io;

@@ -28,6 +28,10 @@ pub(crate) struct Switch {
     pub(crate) moves_per_second: u8,
     /// Whether ports on which a loop shows are blocked.
     pub(crate) loop_guard: bool,
+    /// Datagrams that came to its sockets and were nobody's: of strangers, of other VXLAN segments.
+    pub(crate) strangers: u64,
+    /// Frames for a port that had gone meanwhile.
+    pub(crate) astray: u64,
     /// Its ports.
     pub(crate) ports: Vec<Port>,
     /// Copies for somebody who watches.
@@ -414,6 +418,8 @@ pub(crate) fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) ->
         fdb_limit: config.fdb_limit,
         moves_per_second: config.moves_per_second,
         loop_guard: config.loop_guard.enabled,
+        strangers: 0,
+        astray: 0,
         ports: Vec::new(),
         mirrors: Vec::new(),
     }

@@ -348,7 +348,7 @@ impl Handler<Netem> for Supervisor {
             }
             Event::PortDown(port) => self.panel.tell(&Told::PortDown { port: self.name_of(port) }),
             Event::PortUp(port) => self.panel.tell(&Told::PortUp { port: self.name_of(port) }),
-            Event::Ready(CONTROL, _) => {
+            Event::Ready(CONTROL) => {
                 if let Some(mut server) = self.panel.server.take() {
                     server.serve(|request| self.answer(runner, request));
                     self.panel.server = Some(server);
@@ -363,7 +363,7 @@ impl Handler<Netem> for Supervisor {
                     self.panel.failed("cannot reload", &error);
                 }
             }
-            Event::Ready(LOADED, _) => self.reloaded(runner),
+            Event::Ready(LOADED) => self.reloaded(runner),
             Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
             // With --json there is `adit netem show --json` for that.
             Event::Signal(Signal::User1) if !self.panel.output.json => {

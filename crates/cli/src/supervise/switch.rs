@@ -611,12 +611,12 @@ impl Handler<Switch> for Supervisor {
             Event::PortDown(port) => self.link(runner, port, false),
             Event::PortUp(port) => self.link(runner, port, true),
             Event::Accepted(listener, port) => self.accepted(runner, listener, port),
-            Event::AcceptPaused(_, error) => {
+            Event::AcceptPaused(error) => {
                 let message = format!("nobody is accepted for a while: {error}");
                 self.panel.tell(&Told::Failed { message });
             }
             Event::ListenerGone(listener, error) => self.listener_gone(listener, error.to_string()),
-            Event::Ready(CONTROL, _) => {
+            Event::Ready(CONTROL) => {
                 if let Some(mut server) = self.panel.server.take() {
                     server.serve(|request| self.answer(runner, request));
                     self.panel.server = Some(server);
@@ -627,7 +627,7 @@ impl Handler<Switch> for Supervisor {
                     self.panel.failed("cannot reload", &error);
                 }
             }
-            Event::Ready(LOADED, _) => self.reloaded(runner),
+            Event::Ready(LOADED) => self.reloaded(runner),
             Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
             // With --json there is `adit switch show --json` for that.
             Event::Signal(Signal::User1) if !self.panel.output.json => {

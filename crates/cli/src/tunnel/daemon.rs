@@ -459,7 +459,7 @@ impl Handler<Site> for Daemon {
                     return self.device_gone(&why);
                 }
             }
-            Event::Ready(token, _) => self.ready(runner, token),
+            Event::Ready(token) => self.ready(runner, token),
             Event::Signal(signal) => return self.signal(runner, signal),
             Event::TooBig { to, len_max } => {
                 let now = runner.now();

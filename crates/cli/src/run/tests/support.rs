@@ -50,7 +50,7 @@ impl Owner {
 impl Handler<Hub> for Owner {
     fn event(&mut self, runner: &mut Runner<Hub>, event: Event) -> Flow {
         match event {
-            Event::Ready(Token(0), _) => {
+            Event::Ready(Token(0)) => {
                 let mut bytes = [0; 64];
                 let _ = self.wake.read(&mut bytes);
                 while let Ok(work) = self.work.try_recv() {
