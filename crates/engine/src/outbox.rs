@@ -84,8 +84,8 @@ impl Outbox {
         }
     }
 
-    /// Sends a copy of `packet` with its meta. Without a buffer for it, that is counted as a packet
-    /// made and discarded ([`DropReason::NoBuffer`]).
+    /// Sends a copy of `packet` with its meta. Without a buffer for it, or if the outbox is full, that
+    /// is counted as a packet made and discarded ([`DropReason::NoBuffer`], [`DropReason::OutboxFull`]).
     pub fn send_copy(&mut self, to: Endpoint, packet: &PacketBuf) {
         self.counts.made += 1;
         match self.pool.copy_of(packet) {
@@ -213,6 +213,12 @@ impl Counts {
     #[must_use]
     pub const fn discarded(&self) -> u64 {
         self.discarded
+    }
+
+    /// Packets discarded for that reason.
+    #[must_use]
+    pub fn discarded_for(&self, why: DropReason) -> u64 {
+        self.reasons.get(why as usize).copied().unwrap_or(0)
     }
 
     /// Packets discarded, by reason, those reasons only that occurred.

@@ -412,7 +412,11 @@ pub(crate) fn record_error(error: &RecordError) -> Error {
     let exit = if error.is_reader_gone() { Exit::BrokenPipe } else { Exit::Refused };
     let mut new = Error::new(exit, &RECORD, message);
     new.report.errno = errno.and_then(io::Error::raw_os_error);
-    new
+    match errno.map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => new.hint("Make the folder first, or choose another."),
+        Some(io::ErrorKind::PermissionDenied) => new.hint("Choose a folder that you may write to."),
+        _ => new,
+    }
 }
 
 fn end_error(error: &EndError) -> Error {

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 
-/// TUN and TAP devices from the command line.
+/// The TUN/TAP toolkit: devices, capture, switches, emulated links and tunnels.
 #[derive(Debug, Parser)]
 #[command(name = "adit", version, after_help = error::EXIT_CODES, max_term_width = 100)]
 #[command(

@@ -88,7 +88,9 @@ impl WantedPort {
         let kind = whole.as_deref().and_then(|text| text.split([':', ',']).next());
         let mut keys = Vec::new();
         let mut text = whole.clone().unwrap_or_default();
-        for key in PortSpec::keys_of(kind.unwrap_or_default()) {
+        // The UDP port of VXLAN stands in the text: in a table, `port` is the port itself.
+        let own = PortSpec::keys_of(kind.unwrap_or_default()).iter().filter(|key| **key != "port");
+        for key in own {
             let value = table.get(key, |value| {
                 value
                     .plain()

@@ -21,7 +21,7 @@ const CONFIG: Entry = Entry {
     explanation: "A file, or the options of a port on the command line, has keys that are not known, \
                   values that make no sense, or is no TOML. All mistakes are listed with their places. \
                   Nothing was done; a program that runs goes on with what it had.",
-    remedy: "Mend the places that are named; 'adit check FILE' tells when all is well.",
+    remedy: "Mend the places that are named; 'adit check FILE' tells when a file is well.",
 };
 
 /// The codes of configurations.

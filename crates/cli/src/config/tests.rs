@@ -215,6 +215,7 @@ fn the_wrong_part_of_a_text_is_pointed_at() {
 mod ports {
     use super::super::port::WantedPort;
     use super::super::{Problem, Problems, Source};
+    use crate::run::PortKind;
     use adit_engine::netem::{Loss, Rate};
     use adit_engine::switch::{Trunk, VlanId, VlanMode, VlanSet};
 
@@ -261,6 +262,19 @@ mod ports {
         assert_eq!(ours.config.guard.addresses[1].to_string(), "2001:db8::/64");
         assert!(ours.config.isolated && ours.config.guard.arp);
         assert_eq!(ours.config.storm.broadcast.unwrap().burst, 100);
+    }
+
+    #[test]
+    fn the_udp_port_of_vxlan_stands_in_its_text_in_a_file() {
+        for (text, udp) in [("vxlan:192.0.2.1,vni=7", 4789), ("vxlan:192.0.2.1,port=8472", 8472)] {
+            let ours = words(text).unwrap();
+            let theirs = toml(&format!("port = '{text}'\n")).unwrap();
+            assert_eq!(ours.spec, theirs.spec);
+            let PortKind::Vxlan(vxlan) = &theirs.spec.kind else { panic!("{theirs:?}") };
+            assert_eq!(vxlan.port, udp);
+        }
+        let port = toml("port = 'vxlan:192.0.2.1'\nvni = 7\nvlan = 10\n").unwrap();
+        assert_eq!(port.text, "vxlan:192.0.2.1,vni=7");
     }
 
     #[test]

@@ -123,6 +123,10 @@ impl MessagePort {
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Gone> {
+        // A pipe whose reader went is ready for ever, also while there is nothing to write.
+        if !self.is_waiting() && self.writer.as_ref().is_some_and(Handle::has_failed) {
+            return Err(Gone::Closed);
+        }
         self.write()
     }
 

@@ -16,6 +16,7 @@ use crate::commands::open_netns;
 use crate::error::{Error, Result};
 use adit::netlink::HardwareType;
 use adit::{Create, DeviceOptions, Endian, Link, Mode, Netns, OffloadChoice, VnetFormat, VnetLen};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -106,6 +107,16 @@ impl Port {
     /// What open(2) and write(2) say.
     pub(crate) fn mirror(path: &Path, snap_len: u32, filter: Option<String>) -> Result<Self> {
         let writer = crate::commands::capture::writer();
+        // To open a pipe is to wait for its reader, and all traffic with it.
+        let is_pipe = rustix::fs::stat(path)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+        let _reader_is_there = is_pipe
+            .then(|| {
+                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+            })
+            .transpose()
+            .map_err(|errno| Error::io("open", path.display(), &errno.into()))?;
         let port = MirrorPort::open(path, snap_len, filter, writer)
             .map_err(|error| crate::commands::capture::record_error(&error))?;
         Ok(Self::new(path.display().to_string(), None, Io::Mirror(Box::new(port))))

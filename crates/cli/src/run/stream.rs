@@ -216,7 +216,8 @@ impl Handle {
         rustix::io::write(&self.fd, bytes)
     }
 
-    fn has_failed(&self) -> bool {
+    /// Whether the other end has gone, as the descriptor to write to tells it.
+    pub(super) fn has_failed(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
         let polled = poll(&mut fds, Some(&now));

@@ -1,7 +1,7 @@
 //! The program that runs a switch.
 
 use super::reload::{LOADED, Reloads};
-use super::switch_plan::Plan;
+use super::switch_plan::{Plan, warnings};
 use super::{CONTROL, Event as Told, Numbers, Panel, TICK};
 use crate::config::lab::{Lab, MirrorTo, StaticAddress, WantedMirror, resolve_among};
 use crate::config::port::WantedPort;
@@ -138,7 +138,11 @@ impl Supervisor {
         let found = full.and_then(|full| self.ports.iter().position(|p| p.wanted.name == full));
         found.ok_or_else(|| {
             let names: Vec<&str> = self.ports.iter().map(|p| p.wanted.name.as_str()).collect();
-            let message = format!("there is no port '{name}'");
+            let end = |full: &&str| full.split_once(':').is_some_and(|(_, end)| end == name);
+            let message = match names.iter().filter(|full| end(full)).count() {
+                0 => format!("there is no port '{name}'"),
+                several => format!("'{name}' may be each of {several} ports"),
+            };
             Error::new(Exit::NotFound, &super::switch_api::NO_PORT, message)
                 .object(name)
                 .hint(format_args!("The ports are: {}", names.join(", ")))
@@ -191,6 +195,9 @@ impl Supervisor {
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
         let own = running.wanted.own_mirror();
         let name = running.wanted.name.clone();
+        for message in warnings(&running.wanted) {
+            self.panel.tell(&Told::News { ports: vec![name.clone()], message });
+        }
         self.ports.push(running);
         self.restore_statics(runner, &name);
         match own {

@@ -40,6 +40,8 @@ const NOT_SENT_MAX: u32 = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     listener: Option<Socket>,
+    /// Given up to refuse somebody when no other descriptor is left.
+    spare: Option<Socket>,
     streams: BTreeMap<PortId, Stream>,
     /// Peers that we connect to.
     clients: BTreeMap<PublicKey, Client>,
@@ -80,6 +82,7 @@ impl Streams {
             },
         };
         socket.listen(128)?;
+        self.spare = socket.try_clone().ok();
         self.listener = Some(socket);
         Ok(())
     }
@@ -93,7 +96,18 @@ impl Streams {
     pub(super) fn accept(&mut self, runner: &mut Runner<Site>) {
         let Some(listener) = &self.listener else { return };
         // Its socket does not wait.
-        let Ok((socket, from)) = listener.accept() else { return };
+        let (socket, from) = match listener.accept() {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
+                    // Who is refused goes; the listener would be ready for ever else.
+                    self.spare = None;
+                    drop(listener.accept());
+                    self.spare = listener.try_clone().ok();
+                }
+                return;
+            }
+        };
         let strangers = self.streams.values().filter(|stream| !stream.is_proven).count();
         if strangers >= STRANGERS_MAX || self.streams.len() >= STREAMS_MAX {
             return;

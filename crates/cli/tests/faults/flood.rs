@@ -118,19 +118,22 @@ fn advertisement(mac: [u8; 6]) -> Vec<u8> {
     frame([0x33, 0x33, 0, 0, 0, 1], mac, 0x86dd, &packet)
 }
 
+/// Whether a frame is one of a kind.
+type IsOne = fn(&[u8]) -> bool;
+
 #[test]
 fn nothing_of_a_flood_gets_past_the_guards() {
     const EACH: u64 = 5000;
     let mut random = Random::new(2);
     quiet_hosts(&["na", "nb", "nx"]);
-    let _program = Program::start(
+    let mut program = Program::start(
         "switch --port tap:a,netns=na --port tap:b,netns=nb \
          --port tap:x,netns=nx,txqueuelen=20000,guard-arp,guard-nd,guard-ra,guard-dhcp,\
          guard-ip=192.0.2.3+fe80::1",
     );
     addresses("abx");
     let mac = mac_of("nx", "x");
-    let kinds: [(&str, fn(&[u8]) -> bool); 3] = [
+    let kinds: [(&str, IsOne); 3] = [
         ("guard-arp", |frame| is_of_type(frame, 0x0806) && frame[38..42] == [192, 0, 2, 1]),
         ("guard-dhcp", |frame| frame[23] == 17 && frame[34..38] == [0, 67, 0, 68]),
         ("guard-ra", |frame| is_of_type(frame, 0x86dd) && frame[54] == 134),
@@ -162,6 +165,8 @@ fn nothing_of_a_flood_gets_past_the_guards() {
         assert!(capture.end().0 >= 1, "{kind}=off");
     }
     assert!(reaches("nx", "192.0.2.1"), "what it may send gets through");
+    let news = program.count("news");
+    assert!((1..200).contains(&news), "{news} lines tell of 15,000 frames");
 }
 
 #[test]

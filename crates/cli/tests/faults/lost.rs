@@ -138,7 +138,7 @@ fn the_other_end_of_the_standard_streams_goes() {
     quiet_hosts(&["na", "nb"]);
     // All of it, then only the way there, then only the way back.
     let mut child = on_pipes(&[]);
-    (child.stdin.take(), child.stdout.take());
+    drop((child.stdin.take(), child.stdout.take()));
     ends(&mut child);
     let mut child = on_pipes(&[]);
     let (mut stdout, _) = (child.stdout.take().unwrap(), child.stdin.take());

@@ -52,6 +52,12 @@ fn a_switch_is_asked_and_changed_while_it_runs() {
     assert_eq!(adit("switch port del c"), "tap:c removed\n");
     assert!(is_cut_off("na", "192.0.2.3"));
 
+    // The UDP port of VXLAN and the port itself are two keys of one name.
+    let vxlan = "vxlan:127.0.0.9,vni=7,port=8472";
+    assert_eq!(adit(&format!("switch port add {vxlan},vlan=20")), "vxlan:127.0.0.9 added\n");
+    assert_eq!(adit_json("switch show vxlan:127.0.0.9")[0]["port"], vxlan);
+    assert_eq!(adit("switch port del vxlan:127.0.0.9"), "vxlan:127.0.0.9 removed\n");
+
     adit("switch set ageing=60s moves-per-second=9");
     let show = adit_json("switch show");
     assert_eq!((&show["ageing_s"], &show["moves_per_second"]), (&json!(60.0), &json!(9)));
@@ -98,6 +104,25 @@ fn what_is_told_is_valid_by_its_schema() {
 }
 
 #[test]
+fn a_path_too_narrow_for_vxlan_over_ipv6_is_told() {
+    let mut program = bridge("");
+    run("ip link add under type veth peer name other");
+    run("ip link set other up");
+    run("ip link set under up");
+    run("ip -6 addr add 2001:db8::1/64 dev under nodad");
+    adit("switch port add vxlan:2001:db8::2,vni=7");
+    run("ip link set under mtu 1570");
+    adit("switch port add vxlan:2001:db8::3,vni=8");
+    adit("switch stop");
+    assert!(program.wait().success());
+    program.count("news");
+    let told: Vec<String> = program.seen.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|event| event.contains("db8::2: full frames")), "{told:?}");
+    assert!(told.iter().any(|event| event.contains("an MTU of 1430 or less")), "{told:?}");
+    assert!(!told.iter().any(|event| event.contains("db8::3: full frames")), "{told:?}");
+}
+
+#[test]
 fn mistakes_are_told_and_change_nothing() {
     let _program = bridge("");
     let before = adit_json("switch show")["ports"].clone();
@@ -116,6 +141,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch show --name nosuch", 4, "nosuch"),
         ("netem show --name switch", 5, "is a switch"),
         ("netem show", 4, "no netem"),
+        ("switch --port tap:z --mirror /nosuch/all.pcapng", 7, "Make the folder first"),
     ] {
         let (exit, errors) = refused(line);
         assert_eq!(exit, status, "{line}: {errors}");

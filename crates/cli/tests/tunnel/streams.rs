@@ -64,6 +64,37 @@ fn a_tunnel_goes_over_tcp_and_comes_back_after_a_restart() {
     reaches(&world.a, "10.9.0.2");
 }
 
+/// Without a descriptor left, strangers and `wg` are refused, and the tunnel goes on.
+#[test]
+fn a_tunnel_without_descriptors_goes_on() {
+    let world = World::new();
+    let peer = "transport = \"tcp\"\nendpoint = \"192.0.2.2:443\"\nkeepalive = 1";
+    let (a, b) = files(&world, "listen_tcp = 443", peer);
+    let _ta = world.up(&world.a, &a, "");
+    let tb = world.up(&world.b, &b, "");
+    reaches(&world.a, "10.9.0.2");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", tb.pid())).unwrap().count();
+    crate::support::run(&format!("prlimit --pid {} --nofile={}", tb.pid(), open + 1));
+    const STRANGERS: &str = "
+import socket, time
+kept = []
+for n in range(100):
+    s = socket.create_connection(('192.0.2.2', 443))
+    kept.append(s)
+print('there', flush=True)
+time.sleep(60)
+";
+    let script = world.write("strangers.py", STRANGERS);
+    let mut command = world.a.command(&format!("python3 {}", script.display()));
+    let mut strangers = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut told = [0; 5];
+    std::io::Read::read_exact(strangers.0.stdout.as_mut().unwrap(), &mut told).unwrap();
+    for _ in 0..3 {
+        reaches(&world.a, "10.9.0.2");
+    }
+    drop(strangers);
+}
+
 #[test]
 fn a_tunnel_goes_over_the_pipes_of_another_program() {
     let world = World::new();

@@ -38,6 +38,7 @@ impl Space {
     }
 
     /// That of the calling thread.
+    #[allow(dead_code, reason = "only the tests with virtual machines need it")]
     pub(crate) fn current() -> Self {
         Self(Netns::current().unwrap())
     }
@@ -199,6 +200,13 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        // Those in the background, should a test have failed; the folder is of this test alone.
+        for entry in std::fs::read_dir("/run/adit").into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|ending| ending == "lock") {
+                let pid = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+            }
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -132,9 +132,12 @@ impl Port {
     /// Sends a copy and counts it.
     pub(super) fn send_copy(&mut self, packet: &PacketBuf, out: &mut Outbox) {
         let sent = out.counts().sent();
+        let full = out.counts().discarded_for(DropReason::OutboxFull);
         out.send_copy(Endpoint::Port(self.id), packet);
         if out.counts().sent() == sent {
-            self.counters.note_egress_drop(DropReason::NoBuffer);
+            let was_full = out.counts().discarded_for(DropReason::OutboxFull) != full;
+            let why = if was_full { DropReason::OutboxFull } else { DropReason::NoBuffer };
+            self.counters.note_egress_drop(why);
         } else {
             self.counters.note_egress(packet.len());
         }

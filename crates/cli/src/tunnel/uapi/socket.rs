@@ -27,9 +27,9 @@ pub(crate) struct UapiSocket {
     path: PathBuf,
     epoll: OwnedFd,
     listener: OwnedFd,
+    /// Given up to refuse somebody when no other descriptor is left.
+    spare: Option<OwnedFd>,
     clients: Vec<Option<Client>>,
-    /// Whether nobody is accepted for now: there is no descriptor for it.
-    is_resting: bool,
     /// For telling which client is the oldest.
     accepted: u64,
 }
@@ -75,7 +75,8 @@ impl UapiSocket {
         rustix::net::listen(&listener, 16)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-        Ok(Self { path, epoll, listener, clients: Vec::new(), is_resting: false, accepted: 0 })
+        let spare = listener.try_clone().ok();
+        Ok(Self { path, epoll, listener, spare, clients: Vec::new(), accepted: 0 })
     }
 
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.
@@ -102,11 +103,11 @@ impl UapiSocket {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = match rustix::net::accept_with(&self.listener, flags) {
             Ok(socket) => socket,
-            // Without a descriptor for it, one client has to go; it would be ready for ever else.
+            // Who is refused goes; the listener would be ready for ever else.
             Err(Errno::MFILE | Errno::NFILE) => {
-                if !self.drop_oldest() {
-                    self.is_resting = epoll::delete(&self.epoll, &self.listener).is_ok();
-                }
+                self.spare = None;
+                drop(rustix::net::accept(&self.listener));
+                self.spare = self.listener.try_clone().ok();
                 return;
             }
             Err(_) => return,
@@ -128,26 +129,14 @@ impl UapiSocket {
         }
     }
 
-    /// Whether [`Self::resume`] is to be called in a while.
-    pub(crate) const fn is_resting(&self) -> bool {
-        self.is_resting
-    }
-
-    /// Accepts clients again, if that had ended for want of descriptors.
-    pub(crate) fn resume(&mut self) {
-        if self.is_resting {
-            let data = EventData::new_u64(LISTENER);
-            self.is_resting =
-                epoll::add(&self.epoll, &self.listener, data, EventFlags::IN).is_err();
+    fn drop_oldest(&mut self) {
+        let oldest = self
+            .clients
+            .iter_mut()
+            .min_by_key(|client| client.as_ref().map_or(u64::MAX, |client| client.number));
+        if let Some(oldest) = oldest {
+            *oldest = None;
         }
-    }
-
-    /// Whether there was one.
-    fn drop_oldest(&mut self) -> bool {
-        let clients = self.clients.iter_mut().filter(|client| client.is_some());
-        let oldest =
-            clients.min_by_key(|client| client.as_ref().map_or(u64::MAX, |client| client.number));
-        oldest.is_some_and(|oldest| oldest.take().is_some())
     }
 
     fn attend(

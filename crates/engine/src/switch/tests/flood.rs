@@ -98,6 +98,19 @@ fn what_finds_no_buffer_is_counted_where_it_should_have_gone() {
 }
 
 #[test]
+fn a_copy_that_a_full_outbox_refuses_had_a_buffer() {
+    let mut net = Net::new(4);
+    net.out = Outbox::with_limit(Pool::new(PoolConfig::default()), 1);
+    net.received = 0;
+    assert_eq!(net.ports(0, &frame(mac(1), MacAddr::BROADCAST)), [1]);
+    for port in [2, 3] {
+        let counters = net.switch.counters(PortId(port)).unwrap();
+        let drops: Vec<_> = counters.egress_drops().collect();
+        assert_eq!(drops, [(DropReason::OutboxFull, 1)], "port {port}");
+    }
+}
+
+#[test]
 fn what_comes_in_is_dropped_or_goes_on() {
     let storm = StormConfig {
         broadcast: Some(StormRate { frames_per_second: 2, burst: 5 }),
