@@ -40,9 +40,6 @@ const CHANGES_MAX: usize = 64;
 /// How often the wall clock is told, which may be set at any time.
 const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
-/// How long `wg` is not listened to when there is no descriptor for it.
-const REST: Duration = Duration::from_secs(1);
-
 /// The engine's owner.
 #[derive(Debug)]
 pub(super) struct Daemon {
@@ -137,9 +134,7 @@ impl Daemon {
     }
 
     fn set_alarm(&self, runner: &mut Runner<Site>) {
-        let is_resting = self.uapi.as_ref().is_some_and(UapiSocket::is_resting);
-        let resume = is_resting.then(|| runner.now().checked_add(REST)).flatten();
-        let due = [Some(self.next_clock), self.names.next_retry(), self.streams.next_due(), resume];
+        let due = [Some(self.next_clock), self.names.next_retry(), self.streams.next_due()];
         runner.set_alarm(due.into_iter().flatten().min());
     }
 
@@ -476,9 +471,6 @@ impl Handler<Site> for Daemon {
                     self.tell_clock(runner);
                 }
                 self.names.retry(now);
-                if let Some(uapi) = &mut self.uapi {
-                    uapi.resume();
-                }
             }
             _ => {}
         }
