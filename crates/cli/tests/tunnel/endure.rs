@@ -80,12 +80,15 @@ fn a_clock_that_jumps_ends_no_session() {
     let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
     let library = format!("LD_PRELOAD={}", library.trim());
     let (net, a) = (world.a.path(), a.display().to_string());
-    for monotonic in ["DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=0"] {
+    // A timestamp that is smaller than the last one would be refused by the peer.
+    for (monotonic, first) in [("DONT_FAKE_MONOTONIC=1", "-3650d"), ("DONT_FAKE_MONOTONIC=0", "+0")]
+    {
+        world.write("clock", first);
         let mut words = vec!["env", &library, &file, "FAKETIME_NO_CACHE=1", monotonic];
         words.extend(up(&net, &a));
         let ta = start(&world, &words);
         reaches(&world.a, "10.9.0.2");
-        for offset in ["+1h", "-1h", "+3650d", "-3650d", "+0"] {
+        for offset in ["+1h", "-1h", "+3650d", "-3650d"] {
             world.write("clock", offset);
             reaches(&world.a, "10.9.0.2");
         }
@@ -105,9 +108,12 @@ fn without_descriptors_it_goes_on() {
     let (ta, _tb) = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
     reaches(&world.a, "10.9.0.2");
     let limit = |soft: usize| run(&format!("prlimit --pid {} --nofile={soft}:", ta.pid()));
-    limit(3);
-    // Somebody wants to connect to each socket, and waits.
-    let sockets = ["/run/wireguard/ta.sock", "/run/adit/ta.sock"];
+    // All that are below the highest are used up by those who connect to either socket.
+    let names = std::fs::read_dir(format!("/proc/{}/fd", ta.pid())).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let highest: usize = names.map(|name| name.parse().unwrap()).max().unwrap();
+    limit(highest + 1);
+    let sockets = ["/run/wireguard/ta.sock", "/run/adit/ta.sock"].repeat(8);
     let clients: Vec<_> =
         sockets.iter().map(|path| std::os::unix::net::UnixStream::connect(path).unwrap()).collect();
     let (before, start) = (ticks(&ta), Instant::now());
@@ -290,4 +296,41 @@ fn a_hundred_peers_talk_at_a_time() {
     let connected = view["peers"].as_array().unwrap().iter();
     assert_eq!(connected.filter(|peer| peer["connected"] == true).count(), COUNT);
     drop((hub, peers));
+}
+
+/// With little memory it starts and packets cross, or it ends and leaves nothing.
+#[test]
+fn without_memory_nothing_is_left() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let before = world.a.state();
+    let _tb = world.up(&world.b, &b, "");
+    let (net, file) = (world.a.path(), a.display().to_string());
+    let runs = |mebibytes: usize| {
+        let limit = format!("--as={}", mebibytes << 20);
+        let log = world.folder.join("log");
+        let mut words = vec!["prlimit", &limit];
+        words.extend(up(&net, &file));
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn();
+        let mut ta = Running(child.unwrap());
+        let is_up = || logged(&world).lines().any(|line| line == "up");
+        wait_for("it is up, or ends", || is_up() || ta.0.try_wait().unwrap().is_some());
+        let runs = is_up();
+        if runs {
+            reaches(&world.a, "10.9.0.2");
+            signal(&ta, "TERM");
+        }
+        let status = ta.0.wait().unwrap();
+        assert_eq!(status.success(), runs, "{mebibytes} MiB: {status}\n{}", logged(&world));
+        assert_eq!(world.a.state(), before, "{mebibytes} MiB");
+        runs
+    };
+    let least = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 1024].map(|size| (size, runs(size)));
+    println!("MiB of addresses, and whether it runs: {least:?}");
+    assert!(!least[0].1 && least[11].1);
 }

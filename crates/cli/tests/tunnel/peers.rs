@@ -62,9 +62,19 @@ impl Peer {
             format!("[Interface]\nPrivateKey = {}\nListenPort = 51820\n{peer}", keys.private);
         let file = world.write("wg0.setconf", &conf);
         run(&format!("wg setconf wg0 {}", file.display()));
-        space.run("ip addr add 10.9.0.2/24 dev wg0");
-        space.run("ip addr add fd00:9::2/64 dev wg0 nodad");
-        space.run("ip link set wg0 up");
+        // It may set up its device later than its socket, and undo what was done before.
+        wait_for("it has its routes", || {
+            let done = [
+                "ip link set wg0 up",
+                "ip addr replace 10.9.0.2/24 dev wg0",
+                "ip addr replace fd00:9::2/64 dev wg0 nodad",
+            ];
+            let leads = |to: &str| {
+                let output = space.command(&format!("ip route get {to}")).output().unwrap();
+                crate::support::text(&output.stdout).contains("dev wg0")
+            };
+            done.iter().all(|line| space.succeeds(line)) && leads("10.9.0.1") && leads("fd00:9::1")
+        });
         Some(running)
     }
 }
@@ -193,6 +203,8 @@ fn they_begin(peer: Peer) {
     let _ta = world.up(&world.a, &file, "");
     let line = pair.their_peer("Endpoint = 192.0.2.1:51820");
     let Some(_running) = peer.start(&world, &pair.theirs, &line) else { return };
+    let reaches = |to: &str| world.b.succeeds(&format!("ping -n -c 1 -W 1 {to}"));
+    wait_for("pings are answered", || reaches("10.9.0.1") && reaches("fd00:9::1"));
     crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
     crosses(&world.a, ["10.9.0.2", "fd00:9::2"]);
     transfers(&world);
