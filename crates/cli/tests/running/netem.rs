@@ -72,6 +72,61 @@ fn the_report_for_people_has_what_was_asked_and_what_happened() {
     assert!(text.contains("tap:a to tap:b") && text.contains("tap:b to tap:a"), "{text}");
 }
 
+/// The counters of the hosts at both ends say what was lost: as much as was asked for, within what 99.9 %
+/// of honest links lose (3.29 standard deviations of the binomial distribution).
+#[test]
+fn hosts_see_as_much_loss_as_was_asked_for() {
+    const SENDER: &str = r"
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for burst in range(1000):
+    for _ in range(100):
+        s.sendto(b'x' * 32, ('192.0.2.2', 9000))
+    time.sleep(0.002)
+";
+    const RECEIVER: &str = r"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('192.0.2.2', 9000))
+s.settimeout(60)
+while True:
+    s.recv(100)
+";
+    let _program = link("--loss 1% --seed 1");
+    assert!(reaches("na", "192.0.2.2"));
+    let receiver = ["ip", "netns", "exec", "nb", "python3", "-c", RECEIVER];
+    let mut receiver = Command::new(receiver[0]).args(&receiver[1..]).spawn().unwrap();
+    crate::program::eventually("somebody listens", || {
+        run("ip netns exec nb cat /proc/net/udp").contains(":2328 ")
+    });
+    // Packets of one moment come joined, so that the interface has fewer: what the socket took, and what
+    // it had no room for, are counted one by one.
+    let received = || -> f64 {
+        let text = run("ip netns exec nb cat /proc/net/snmp");
+        let row = text.lines().rfind(|line| line.starts_with("Udp:")).unwrap().to_owned();
+        let counter = |at| row.split_whitespace().nth(at).unwrap().parse::<f64>().unwrap();
+        counter(1) + counter(3)
+    };
+    let sent = || -> f64 {
+        let path = "/sys/class/net/a/statistics/tx_packets";
+        run(&format!("ip netns exec na cat {path}")).trim().parse().unwrap()
+    };
+    let (sent_before, received_before) = (sent(), received());
+    let sender = ["ip", "netns", "exec", "na", "python3", "-c", SENDER];
+    assert!(Command::new(sender[0]).args(&sender[1..]).status().unwrap().success());
+    crate::program::eventually("no packet is on its way", || {
+        let before = received();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        received() - before < 1.0
+    });
+    let (sent, received) = (sent() - sent_before, received() - received_before);
+    receiver.kill().and_then(|()| receiver.wait()).unwrap();
+    assert!(sent > 50_000.0, "{sent} went through");
+    let (asked, seen) = (0.01, 1.0 - received / sent);
+    let reach = 3.29 * (asked * (1.0 - asked) / sent).sqrt();
+    assert!((seen - asked).abs() <= reach, "{seen} of {sent}, +-{reach}");
+}
+
 #[test]
 fn a_port_of_a_switch_may_have_a_link() {
     hosts(&["na", "nb"]);
