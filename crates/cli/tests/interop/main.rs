@@ -115,20 +115,29 @@ fn the_kernels_vxlan_is_a_neighbour() {
     pings("far", "198.18.0.1");
 }
 
-/// Whether a message of a spanning tree passes the port d1 in so many seconds.
+/// Whether a message of a spanning tree passes the port d1 in so many seconds. (tcpdump wants to change
+/// its user, which a user namespace does not allow.)
 fn bpdu_within(seconds: u32, direction: &str) -> bool {
-    // It would change its user, which a user namespace does not have.
-    let line = format!(
-        "timeout {seconds} tcpdump -Z root -i d1 -Q {direction} -c 1 ether dst 01:80:c2:00:00:00"
-    );
-    let mut words = line.split_whitespace();
-    let status = Command::new(words.next().unwrap()).args(words).stdin(Stdio::null()).status();
-    match status.unwrap().code() {
-        Some(0) => true,
-        // timeout(1) says so.
-        Some(124) => false,
-        other => panic!("{line}: {other:?}"),
-    }
+    const PROGRAM: &str = r"
+import socket, sys, time
+end, outgoing = time.monotonic() + int(sys.argv[1]), sys.argv[2] == 'out'
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(('d1', 0))
+while time.monotonic() < end:
+    s.settimeout(max(0.01, end - time.monotonic()))
+    try:
+        data, address = s.recvfrom(2000)
+    except TimeoutError:
+        break
+    if data[:6] == bytes.fromhex('0180c2000000') and (address[2] == socket.PACKET_OUTGOING) == outgoing:
+        print('heard')
+        break
+print('done')
+";
+    let words = ["/usr/bin/python3", "-c", PROGRAM, &seconds.to_string(), direction];
+    let said = support::run_words(words);
+    assert!(said.ends_with("done\n"), "{said}");
+    said.starts_with("heard")
 }
 
 /// Two cables between our switch and a bridge are a loop. Bridges keep their own messages to
