@@ -98,7 +98,8 @@ measure() { # PEER
   side "$peer" "$A" adbta 1 "$ka" "$(wg pubkey <<<"$kb")"
   side "$peer" "$B" adbtb 2 "$kb" "$(wg pubkey <<<"$ka")"
   a=${PIDS[0]} b=${PIDS[1]}
-  in_b iperf3 -s -B 0.0.0.0 >/dev/null 2>&1 &
+  # Not by the function: what is killed must be the program, not a shell before it.
+  ip netns exec "$B" iperf3 -s -B 0.0.0.0 >/dev/null 2>&1 &
   PIDS+=($!)
   for _ in $(seq 50); do in_a ping -c 1 -W 1 10.99.0.2 >/dev/null 2>&1 && break; sleep 0.2; done
   rtt 0.002 500 >>"$W/$peer.idle"
