@@ -93,7 +93,7 @@ fn recording(random: &mut Random, path: &str, known: [u8; 6]) {
 }
 
 /// A child that ends with the test.
-struct Ended(Child);
+pub(crate) struct Ended(pub(crate) Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {

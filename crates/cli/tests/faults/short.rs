@@ -116,12 +116,12 @@ fn a_reader_of_events_that_sleeps_holds_nobody_up() {
     let mut command = Command::new(ADIT);
     command.args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"]);
     command.env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = crate::junk::Ended(command.spawn().unwrap());
     runs();
     addresses("ab");
     assert!(reaches("na", "192.0.2.2"));
     // Nobody reads, and more is told than a pipe holds.
-    let stdout = child.stdout.take().unwrap();
+    let stdout = child.0.stdout.take().unwrap();
     rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
     let add = || ask("switch", "POST /ports", r#"{"port": "tap:t"}"#);
     for _ in 0..150 {
@@ -129,7 +129,7 @@ fn a_reader_of_events_that_sleeps_holds_nobody_up() {
         assert_eq!(ask("switch", "DELETE /ports/t", "")["done"][0], "tap:t removed");
     }
     assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
-    is_at_rest(child.id());
+    is_at_rest(child.0.id());
     // Whoever reads again gets whole lines, from the first on.
     let mut lines = BufReader::new(stdout).lines();
     let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
@@ -139,7 +139,7 @@ fn a_reader_of_events_that_sleeps_holds_nobody_up() {
     drop(lines);
     assert_eq!(add()["done"][0], "tap:t added");
     assert!(reaches("na", "192.0.2.2"));
-    assert!(child.try_wait().unwrap().is_none());
+    assert!(child.0.try_wait().unwrap().is_none());
     ask("switch", "POST /stop", "");
-    assert!(child.wait().unwrap().success());
+    assert!(child.0.wait().unwrap().success());
 }
