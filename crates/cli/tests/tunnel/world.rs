@@ -79,8 +79,8 @@ impl Space {
         ]
         .map(|line| self.run(line));
         let is_ours = |line: &&str| !line.contains("fe80::") && !line.contains("ff00::/8");
-        // Of a link its name: whether it has a carrier is known a moment later.
-        let short = |line: &str| line.split(": <").next().unwrap().to_owned();
+        // Of a link its name: whether it has a carrier is known a moment later, by routes as well.
+        let short = |line: &str| line.split(": <").next().unwrap().replace(" linkdown", "");
         let lines = lines.iter().flat_map(|text| text.lines()).filter(is_ours).map(short);
         lines.collect::<Vec<_>>().join("\n")
     }
