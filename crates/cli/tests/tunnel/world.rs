@@ -242,3 +242,9 @@ pub(crate) fn show(name: &str) -> Value {
 pub(crate) fn of_peer(name: &str, field: &str) -> f64 {
     show(name)["peers"][0][field].as_f64().unwrap_or(f64::NAN)
 }
+
+/// When the last session with the first peer of a tunnel was made.
+pub(crate) fn session_made(name: &str) -> Instant {
+    let age = Duration::from_secs_f64(of_peer(name, "handshake_age_s"));
+    Instant::now().checked_sub(age).unwrap()
+}
