@@ -78,6 +78,9 @@ fn finish(child: Child) -> Output {
 pub(crate) fn adit(words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
     command.args(words.split(' ').filter(|word| !word.is_empty()));
+    for variable in ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"] {
+        command.env_remove(variable);
+    }
     command
 }
 

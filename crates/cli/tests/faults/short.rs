@@ -1,7 +1,7 @@
 //! Something runs short: room on a disk, descriptors, a reader's patience.
 
 use crate::program::{Program, eventually, reaches, try_run};
-use crate::support::{ADIT, adit, command, run};
+use crate::support::{ADIT, adit, bare, command, run};
 use crate::wire::{
     BROADCAST, OURS, Wire, addresses, arrive, arrived, ask, dropped, frame, is_at_rest, mac_of,
     port, quiet_hosts, runs,
@@ -9,7 +9,7 @@ use crate::wire::{
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 fn switch_with(more: &str) -> Program {
     let program = Program::start(&format!(
@@ -113,9 +113,9 @@ fn no_descriptor_is_left() {
 #[test]
 fn a_reader_of_events_that_sleeps_holds_nobody_up() {
     quiet_hosts(&["na", "nb"]);
-    let mut command = Command::new(ADIT);
+    let mut command = bare(ADIT);
     command.args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"]);
-    command.env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = crate::junk::Ended(command.spawn().unwrap());
     runs();
     addresses("ab");

@@ -4,7 +4,7 @@
 //! [a] ua 192.0.2.1/24, 2001:db8::1/64 <-- veth --> ub 192.0.2.2/24, 2001:db8::2/64 [b]
 //! ```
 
-use crate::support::{ADIT, command, enter, text};
+use crate::support::{ADIT, bare, command, enter, text};
 use adit::Netns;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -153,7 +153,7 @@ impl World {
     pub(crate) fn up(&self, space: &Space, file: &Path, words: &str) -> Running {
         let path = space.path();
         let words = words.split_whitespace();
-        let mut child = Command::new(ADIT)
+        let mut child = bare(ADIT)
             .args(["-v", "-n", &path, "tunnel", "up"])
             .arg(file)
             .args(words)

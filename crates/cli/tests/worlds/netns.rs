@@ -48,7 +48,7 @@ impl Netns {
         rest: &[String],
     ) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_adit"));
-        program.arg(command).env("XDG_RUNTIME_DIR", &self.run);
+        program.arg(command).env("XDG_RUNTIME_DIR", &self.run).env_remove("NOTIFY_SOCKET");
         program.stdin(Stdio::null()).stdout(Stdio::null());
         for number in 0..count {
             let netns = adit::Netns::new_anonymous().unwrap();
