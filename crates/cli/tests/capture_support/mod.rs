@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `test` in a network namespace and a directory of its own, with the loopback up.
 pub(crate) fn world(test: impl FnOnce(&Path) + Send + 'static) {
@@ -48,7 +48,7 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
 
 /// Whether an address answers ping.
 pub(crate) fn answers(address: &str) -> bool {
-    let args = ["-c3", "-i0.2", "-W2", address];
+    let args = ["-c3", "-i0.2", "-W10", address];
     output(Command::new("ping").args(args)).status.success()
 }
 

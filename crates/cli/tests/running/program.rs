@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a machine that does something else as well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `adit` with these words, killed when dropped.
 pub(crate) struct Program {
@@ -163,7 +163,7 @@ pub(crate) fn fastest(netns: &str, to: &str) -> f64 {
 /// Validates outputs, each by the schema of that name.
 pub(crate) fn validate(outputs: &[(&str, String)]) {
     let mut python = Command::new("timeout")
-        .args(["60", "python3", "-c", include_str!("../validate.py")])
+        .args(["120", "python3", "-c", include_str!("../validate.py")])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -16,9 +16,9 @@ use adit::{IfName, Link};
 use crate::{LinkSpec, PortSpec, World, address};
 
 /// Longer than the program needs to start on a machine that is busy.
-const START_MAX: Duration = Duration::from_secs(20);
+const START_MAX: Duration = Duration::from_secs(60);
 /// How long a transfer may stand still.
-const STALL_MAX: Duration = Duration::from_secs(20);
+const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// A program that forwards, and a namespace for each host.
 pub(crate) struct Netns {
