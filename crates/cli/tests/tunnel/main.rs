@@ -8,7 +8,9 @@ mod faults;
 mod files;
 mod frames;
 mod invite;
+mod panics;
 mod peers;
+mod secrets;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
