@@ -123,7 +123,7 @@ fn answers_come_from_where_was_written_to() {
         let address = adit::netlink::Address::new(prefix);
         lo.add_address(&address).unwrap();
         // One of IPv6 is there a moment later.
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while UdpSocket::bind((prefix.ip(), 0)).is_err() {
             assert!(start.elapsed() < Duration::from_secs(20));
             std::thread::sleep(Duration::from_millis(1));
