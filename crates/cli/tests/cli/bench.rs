@@ -28,7 +28,7 @@ fn a_bench_is_measured_printed_and_drawn() {
 
     let schema = root().join("schema/bench.json");
     let mut python = Command::new("timeout")
-        .args(["60", "python3", "-c", VALIDATE])
+        .args(["120", "python3", "-c", VALIDATE])
         .args([schema.as_os_str(), svg.as_ref()])
         .stdin(Stdio::piped())
         .spawn()

@@ -235,10 +235,9 @@ fn a_cable_between_two_ports_is_no_storm() {
     eventually("quiet", || {
         let capture = Capture::start("b", is_ours);
         std::thread::sleep(Duration::from_secs(1));
-        capture.end().0 == 0
+        capture.end_of_storm().wanted == 0
     });
-    let (came, _) = capture.end();
-    assert!((1..500_000).contains(&came), "{came}");
+    assert!(capture.end_of_storm().wanted > 0);
     // From now on each that is sent comes once, or twice if the other is being tried.
     let capture = Capture::start("b", is_ours);
     let before = arrived("a");

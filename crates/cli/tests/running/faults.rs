@@ -1,9 +1,9 @@
 //! What happens when something goes: one event, no spin, the rest goes on, and nothing is left.
 
 use crate::program::{Program, address, debris, eventually, hosts, reaches, try_run};
-use crate::support::{ADIT, adit, adit_json, run};
+use crate::support::{ADIT, adit, adit_json, bare, run};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 #[test]
@@ -12,8 +12,7 @@ fn kill_at_any_time_and_start_again() {
     let line =
         "switch --name lab --port tap:a,netns=na --port tap:b,netns=nb --mirror /run/x.pcapng";
     for round in 0..40u64 {
-        let mut child =
-            Command::new(ADIT).args(line.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = bare(ADIT).args(line.split(' ')).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(round * 2));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -141,7 +140,7 @@ fn a_reader_of_events_that_sleeps_or_leaves_stops_no_packet() {
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
     while std::io::Write::write(&mut writer, &[b' '; 4096]).is_ok() {}
     rustix::io::ioctl_fionbio(&writer, false).unwrap();
-    let mut child = Command::new(ADIT)
+    let mut child = bare(ADIT)
         .args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"])
         .stdout(writer)
         .spawn()

@@ -1,7 +1,7 @@
 //! `adit netem` and those who ask it.
 
 use crate::program::{Program, address, fastest, hosts, reaches, validate};
-use crate::support::{ADIT, adit, adit_json, refused, run};
+use crate::support::{ADIT, adit, adit_json, bare, refused, run};
 use serde_json::json;
 use std::process::Command;
 
@@ -51,8 +51,7 @@ fn a_link_is_changed_while_it_runs_and_tells_what_happened() {
 fn the_report_for_people_has_what_was_asked_and_what_happened() {
     hosts(&["na", "nb"]);
     let words = "netem --port tap:a,netns=na --port tap:b,netns=nb --loss 50% --seed 3";
-    let child =
-        Command::new(ADIT).args(words.split(' ')).stdout(std::process::Stdio::piped()).spawn();
+    let child = bare(ADIT).args(words.split(' ')).stdout(std::process::Stdio::piped()).spawn();
     let child = child.unwrap();
     let up = |netns: &str, device: &str| {
         crate::program::eventually("the device is there", || {

@@ -1,10 +1,10 @@
 //! The configuration is read again while traffic goes on.
 
 use crate::program::{PATIENCE, Program, address, hosts, reaches};
-use crate::support::{ADIT, adit, adit_json, command, refused, text};
+use crate::support::{ADIT, adit, adit_json, bare, command, refused, text};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const LAB: &str = "/run/lab.toml";
 
@@ -103,7 +103,7 @@ fn the_service_manager_is_told() {
         let len = socket.recv(&mut buf).unwrap();
         String::from_utf8_lossy(&buf[..len]).into_owned()
     };
-    let mut command = Command::new(ADIT);
+    let mut command = bare(ADIT);
     command.args(["-j", "switch", "--config", LAB]).env("NOTIFY_SOCKET", "/run/notify.sock");
     let mut program = Program::spawn(&mut command);
     assert_eq!(next(), "READY=1");

@@ -228,9 +228,8 @@ fn two_switches_are_joined_by_a_stream_and_end_with_it() {
     let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
     let start = |socket: std::os::unix::net::UnixStream, port: &str| {
         let fd = || std::os::fd::OwnedFd::from(socket.try_clone().unwrap());
-        std::process::Command::new(crate::support::ADIT)
+        crate::support::bare(crate::support::ADIT)
             .args(["switch", "--port", "stdio", "--port", port])
-            .env_remove("XDG_RUNTIME_DIR")
             .stdin(fd())
             .stdout(fd())
             .spawn()

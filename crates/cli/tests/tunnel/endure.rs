@@ -1,10 +1,10 @@
 //! What happens to the machine and the process of a tunnel, and it goes on.
 #![allow(clippy::print_stdout, reason = "figures for people; a test that is skipped says so")]
 
-use crate::support::{adit, run, text};
+use crate::support::{adit, bare, run, text};
 use crate::world::{Keys, Running, Space, World, of_peer, show, wait_for};
 use std::fmt::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
@@ -28,7 +28,7 @@ fn ticks(running: &Running) -> u64 {
 /// Starts a program with its log in a file, and waits until it says that it is up.
 fn start(world: &World, words: &[&str]) -> Running {
     let log = world.folder.join("log");
-    let child = Command::new(words[0])
+    let child = bare(words[0])
         .args(&words[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -235,7 +235,7 @@ fn calls_that_fail_lose_packets_at_most() {
         let pid = ta.pid().to_string();
         let inject = format!("inject={calls}:error={error}:when=2+3");
         let words = ["strace", "-qq", "-f", "-o", "/dev/null", "-e", &inject, "-p", &pid];
-        let mut strace = Running(Command::new(words[0]).args(&words[1..]).spawn().unwrap());
+        let mut strace = Running(bare(words[0]).args(&words[1..]).spawn().unwrap());
         let traced = || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             !status.contains("TracerPid:\t0")
@@ -311,7 +311,7 @@ fn without_memory_nothing_is_left() {
         let log = world.folder.join("log");
         let mut words = vec!["prlimit", &limit];
         words.extend(up(&net, &file));
-        let child = Command::new(words[0])
+        let child = bare(words[0])
             .args(&words[1..])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

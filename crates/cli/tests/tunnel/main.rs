@@ -1,6 +1,7 @@
 //! `adit tunnel` in namespaces: two ends joined by a veth pair, and real peers.
 #![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
 
+mod addresses;
 mod basics;
 mod changes;
 mod endure;

@@ -4,10 +4,10 @@
 //! `ADIT_REQUIRE=peers` turns that into a failure.
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
-use crate::support::{root, run};
+use crate::support::{bare, root, run};
 use crate::world::{Keys, Running, Space, World, session_made, wait_for};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Another implementation, as a program.
@@ -49,7 +49,7 @@ impl Peer {
     /// there.
     fn start(self, world: &World, keys: &Keys, peer: &str) -> Option<Running> {
         let space = &world.b;
-        let child = Command::new("nsenter")
+        let child = bare("nsenter")
             .arg(format!("--net={}", space.path()))
             .args(self.command()?)
             .arg("wg0")

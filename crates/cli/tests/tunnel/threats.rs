@@ -1,11 +1,11 @@
 //! What strangers on the network, and other users of the machine, can do to a tunnel.
 #![allow(clippy::print_stdout, reason = "figures for people, not held")]
 
-use crate::support::{ADIT, adit, command, text};
+use crate::support::{ADIT, adit, bare, command, text};
 use crate::world::{Keys, Running, Space, World, of_peer, show, wait_for};
 use std::fmt::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
@@ -202,7 +202,7 @@ fn no_key_is_logged_shown_or_dumped() {
     let (a, b) = world.pair("192.0.2.2:51820", [("", psk.as_str()), ("", psk.as_str())]);
     let _tb = world.up(&world.b, &b, "--faster 60");
     let log = world.folder.join("log");
-    let child = Command::new("prlimit")
+    let child = bare("prlimit")
         .args(["--core=unlimited", ADIT, "-vv", "-n", &world.a.path(), "tunnel", "up"])
         .args(["--faster", "60"])
         .arg(&a)

@@ -4,7 +4,7 @@
 //! [a] ua 192.0.2.1/24, 2001:db8::1/64 <-- veth --> ub 192.0.2.2/24, 2001:db8::2/64 [b]
 //! ```
 
-use crate::support::{ADIT, command, enter, text};
+use crate::support::{ADIT, bare, command, enter, text};
 use adit::Netns;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `done` is; what it was is told if it never is.
 pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -153,7 +153,7 @@ impl World {
     pub(crate) fn up(&self, space: &Space, file: &Path, words: &str) -> Running {
         let path = space.path();
         let words = words.split_whitespace();
-        let mut child = Command::new(ADIT)
+        let mut child = bare(ADIT)
             .args(["-v", "-n", &path, "tunnel", "up"])
             .arg(file)
             .args(words)
