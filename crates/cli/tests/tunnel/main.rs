@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod frames;
 mod invite;
+mod many;
 mod panics;
 mod peers;
 mod secrets;
@@ -16,6 +17,7 @@ mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod system;
 mod threats;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

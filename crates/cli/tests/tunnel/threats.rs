@@ -193,6 +193,79 @@ fn a_flood_of_handshakes_stops_nobody() {
     assert!(of_peer("tc", "handshake_age_s").is_finite());
 }
 
+/// Who has recorded all that was sent, sends it again: nothing of it comes through a second time, nothing
+/// is answered, and nobody is elsewhere.
+#[test]
+fn what_was_recorded_is_worth_nothing() {
+    const RECORD: &str = "
+import socket, sys, threading
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(('ub', 0))
+print('there', flush=True)
+s.settimeout(0.2)
+kept = []
+end = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(1), end.set())).start()
+while not end.is_set():
+    try:
+        frame = s.recv(70000)
+        if frame[12:14] == b'\\x08\\x00' and frame[23] == 17 and frame[30:34] == bytes([192, 0, 2, 2]):
+            kept.append(frame)
+    except TimeoutError:
+        pass
+s.close()
+# From another address.
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for frame in kept:
+    head = bytearray(frame[14:34])
+    head[10:12] = bytes(2)
+    head[12:16] = socket.inet_aton('192.0.2.66')
+    udp = bytearray(frame[34:])
+    udp[6:8] = bytes(2)
+    s.sendto(bytes(head + udp), ('192.0.2.2', 0))
+print(len(kept))
+";
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let script = world.write("record.py", RECORD);
+    // Recorded and sent again at the end b, where nothing is on its way any more: by its loopback.
+    world.b.run("ip addr add 192.0.2.66/32 dev lo");
+    let mut command = bare("nsenter");
+    command.arg(format!("--net={}", world.b.path())).arg("python3").arg(&script);
+    let mut recorder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = std::io::BufReader::new(recorder.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    assert_eq!(line, "there\n");
+    let _tb = world.up(&world.b, &b, "");
+    let ta = world.up(&world.a, &a, "");
+    world.a.run("ping -n -q -c 30 -i 0.02 -W 10 10.9.0.2");
+    ta.kill();
+    let counts = || {
+        let link = crate::support::parse(&world.b.run("ip -j -s link show dev tb"));
+        let view = show("tb");
+        let drops = [&view["drops"], &view["peers"][0]["drops"]];
+        let drops = drops.into_iter().flat_map(|drops| drops.as_array().unwrap());
+        let replayed = drops.filter(|drop| drop["reason"] == "replayed");
+        let replayed: u64 = replayed.map(|drop| drop["count"].as_u64().unwrap()).sum();
+        (link[0]["stats64"]["rx"]["packets"].as_u64().unwrap(), replayed)
+    };
+    let ((arrived, replayed), before) = (counts(), sent(&world.b));
+    assert_eq!(replayed, 0);
+    std::io::Write::write_all(&mut recorder.stdin.take().unwrap(), b"x").unwrap();
+    line.clear();
+    std::io::Read::read_to_string(&mut told, &mut line).unwrap();
+    assert!(recorder.wait().unwrap().success());
+    let again: u64 = line.trim().parse().unwrap();
+    assert!(again >= 31, "an initiation and 30 packets at least: {again}");
+    wait_for("all are dropped", || counts().1 >= again);
+    assert_eq!(counts(), (arrived, again));
+    assert_eq!(sent(&world.b), before, "nothing is answered");
+    assert_eq!(show("tb")["peers"][0]["endpoint"], "192.0.2.1:51820");
+    let _ta = world.up(&world.a, &a, "");
+    reaches(&world.a, "10.9.0.2");
+}
+
 /// Neither what is logged, shown nor refused, nor the process itself, tells a key.
 #[test]
 fn no_key_is_logged_shown_or_dumped() {
