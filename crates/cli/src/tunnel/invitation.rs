@@ -102,6 +102,11 @@ impl Invitation {
         if u32::from_str_radix(sum, 16).ok()? != checksum(text.as_bytes()) {
             return None;
         }
+        Self::of_text(text)
+    }
+
+    /// Reads what is in a line.
+    pub(super) fn of_text(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let invitation = Self {
             name: IfName::new(OsStr::new(lines.next()?)).ok()?,
