@@ -5,10 +5,9 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use crate::support::{bare, root, run};
-use crate::world::{Keys, Running, Space, World, of_peer, wait_for};
+use crate::world::{Keys, Running, Space, World, renews, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 /// Another implementation, as a program.
 #[derive(Clone, Copy, Debug)]
@@ -116,8 +115,7 @@ impl Pair {
 
 fn crosses(from: &Space, to: [&str; 2]) {
     for to in to {
-        let output = from.run(&format!("ping -n -c 3 -i 0.1 -W 10 -s 1300 {to}"));
-        assert!(output.contains(" 0% packet loss"), "{output}");
+        wait_for("all packets cross", || from.pings(&format!("-c 3 -i 0.1 -W 10 -s 1300 {to}")));
     }
 }
 
@@ -149,19 +147,7 @@ fn we_begin(peer: Peer) {
     // Keys are renewed after 120 s / 40.
     let _ta = world.up(&world.a, &file, "--faster 40");
     crosses(&world.a, ["10.9.0.2", "fd00:9::2"]);
-    let mut handshakes = 0;
-    let (start, mut last) = (Instant::now(), Instant::now());
-    while handshakes < 3 {
-        assert!(start.elapsed() < Duration::from_secs(60), "{handshakes} handshakes");
-        world.a.run("ping -n -c 1 -W 5 10.9.0.2");
-        let age = Duration::from_secs_f64(of_peer("ta", "handshake_age_s"));
-        let made = Instant::now().checked_sub(age).unwrap();
-        if made > last + Duration::from_millis(500) {
-            handshakes += 1;
-            last = made;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    renews(&world.a, "ta", "10.9.0.2", 3);
     crosses(&world.a, ["10.9.0.2", "fd00:9::2"]);
     crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
     transfers(&world);
@@ -193,12 +179,9 @@ fn a_linux_vxlan_device_over_wireguard_go_shares_an_ethernet() {
     world.b.run("ip addr add fd00:8::2/64 dev vx0 nodad");
     world.b.run("ip link set vx0 up");
     wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.8.0.2"));
-    for to in ["10.8.0.2", "fd00:8::2"] {
-        let output = world.a.run(&format!("ping -n -c 3 -i 0.1 -W 10 -s 1200 {to}"));
-        assert!(output.contains(" 0% packet loss"), "{output}");
+    for (from, to) in [(&world.a, "10.8.0.2"), (&world.a, "fd00:8::2"), (&world.b, "10.8.0.1")] {
+        wait_for("all packets cross", || from.pings(&format!("-c 3 -i 0.1 -W 10 -s 1200 {to}")));
     }
-    let output = world.b.run("ping -n -c 3 -i 0.1 -W 10 -s 1200 10.8.0.1");
-    assert!(output.contains(" 0% packet loss"), "{output}");
 }
 
 fn they_begin(peer: Peer) {
@@ -208,7 +191,7 @@ fn they_begin(peer: Peer) {
     let line = pair.their_peer("Endpoint = 192.0.2.1:51820");
     let Some(_running) = peer.start(&world, &pair.theirs, &line) else { return };
     let reaches = |to: &str| world.b.succeeds(&format!("ping -n -c 1 -W 1 {to}"));
-    let long = |to: &str| world.b.succeeds(&format!("ping -n -c 3 -i 0.1 -W 10 -s 1300 {to}"));
+    let long = |to: &str| world.b.pings(&format!("-c 3 -i 0.1 -W 10 -s 1300 {to}"));
     wait_for("pings are answered", || {
         has_routes(&world.b) && reaches("10.9.0.1") && reaches("fd00:9::1") && long("10.9.0.1")
     });

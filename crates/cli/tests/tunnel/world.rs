@@ -67,6 +67,12 @@ impl Space {
         self.command(line).output().unwrap().status.success()
     }
 
+    /// Whether all echoes of ping(8) with these words come back.
+    pub(crate) fn pings(&self, words: &str) -> bool {
+        let output = self.command(&format!("ping -n {words}")).output().unwrap();
+        text(&output.stdout).contains(" 0% packet loss")
+    }
+
     /// Links, addresses, routes and rules, without what the kernel makes itself at a time of its own.
     pub(crate) fn state(&self) -> String {
         let lines = [
@@ -204,7 +210,11 @@ impl Drop for World {
         for entry in std::fs::read_dir("/run/adit").into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|ending| ending == "lock") {
                 let pid = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                // Others may have the number by now.
+                let program = std::fs::read_link(format!("/proc/{}/exe", pid.trim()));
+                if program.is_ok_and(|path| path == Path::new(ADIT)) {
+                    let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                }
             }
         }
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -231,6 +241,19 @@ impl Keys {
         assert!(output.status.success());
         Self { private, public: text(&output.stdout).trim().to_owned() }
     }
+}
+
+/// Pings until the first peer of a tunnel has had so many further handshakes.
+pub(crate) fn renews(space: &Space, tunnel: &str, to: &str, count: usize) {
+    let (mut seen, mut last) = (0, of_peer(tunnel, "handshake_age_s"));
+    wait_for("the keys are renewed", || {
+        // Sessions are short here: a slow machine may lose a packet between two of them.
+        space.succeeds(&format!("ping -n -c 1 -W 1 {to}"));
+        let age = of_peer(tunnel, "handshake_age_s");
+        seen += usize::from(age < last);
+        last = age;
+        seen >= count
+    });
 }
 
 /// What `adit tunnel show -j` says of one tunnel.
