@@ -180,8 +180,9 @@ fn root_a_foreign_user_is_refused() {
     let _program = Program::start("switch --port tap:a --port tap:b");
     // Even if somebody opened the socket to all.
     run("chmod 0666 /run/adit/switch.sock");
+    let program = crate::support::adit_of_all();
     let as_nobody = format!(
-        "setpriv --reuid=65534 --regid=65534 --clear-groups {ADIT} switch show --name switch"
+        "setpriv --reuid=65534 --regid=65534 --clear-groups {program} switch show --name switch"
     );
     let (ok, text) = try_run(&as_nobody);
     assert!(!ok && text.contains("may ask"), "{text}");
