@@ -1,6 +1,6 @@
 //! Something runs short: room on a disk, descriptors, a reader's patience.
 
-use crate::program::{Program, eventually, reaches, try_run};
+use crate::program::{Ended, Program, eventually, reaches, try_run};
 use crate::support::{ADIT, adit, bare, command, run};
 use crate::wire::{
     BROADCAST, OURS, Wire, addresses, arrive, arrived, ask, dropped, frame, is_at_rest, mac_of,
@@ -118,7 +118,7 @@ fn a_reader_of_events_that_sleeps_holds_nobody_up() {
     let mut command = bare(ADIT);
     command.args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = crate::junk::Ended(command.spawn().unwrap());
+    let mut child = Ended(command.spawn().unwrap());
     runs();
     addresses("ab");
     assert!(reaches("na", "192.0.2.2"));
