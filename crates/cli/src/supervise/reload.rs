@@ -58,6 +58,7 @@ impl<T: Send + 'static> Reloads<T> {
         let readable = Interest { readable: true, writable: false };
         runner.watch(&end, LOADED, readable).map_err(failed)?;
         let spawned = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            crate::panics::failpoint("reload");
             // There is room for it; nobody takes it only if the program ends.
             let _ = sender.send(load());
             drop(writer);

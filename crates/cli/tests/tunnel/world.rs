@@ -85,8 +85,8 @@ impl Space {
         ]
         .map(|line| self.run(line));
         let is_ours = |line: &&str| !line.contains("fe80::") && !line.contains("ff00::/8");
-        // Of a link its name: whether it has a carrier is known a moment later.
-        let short = |line: &str| line.split(": <").next().unwrap().to_owned();
+        // Of a link its name: whether it has a carrier is known a moment later, by routes as well.
+        let short = |line: &str| line.split(": <").next().unwrap().replace(" linkdown", "");
         let lines = lines.iter().flat_map(|text| text.lines()).filter(is_ours).map(short);
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -264,4 +264,10 @@ pub(crate) fn show(name: &str) -> Value {
 /// A number of the first peer of a tunnel.
 pub(crate) fn of_peer(name: &str, field: &str) -> f64 {
     show(name)["peers"][0][field].as_f64().unwrap_or(f64::NAN)
+}
+
+/// When the last session with the first peer of a tunnel was made.
+pub(crate) fn session_made(name: &str) -> Instant {
+    let age = Duration::from_secs_f64(of_peer(name, "handshake_age_s"));
+    Instant::now().checked_sub(age).unwrap()
 }
