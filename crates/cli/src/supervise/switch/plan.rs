@@ -1,6 +1,6 @@
 //! What a switch is to be, from the command line and its file, and what its start would do.
 
-use super::model;
+use super::super::model;
 use crate::config::lab::Lab;
 use crate::config::port::WantedPort;
 use crate::config::{Problems, Source};
