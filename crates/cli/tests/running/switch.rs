@@ -104,25 +104,6 @@ fn what_is_told_is_valid_by_its_schema() {
 }
 
 #[test]
-fn a_path_too_narrow_for_vxlan_over_ipv6_is_told() {
-    let mut program = bridge("");
-    run("ip link add under type veth peer name other");
-    run("ip link set other up");
-    run("ip link set under up");
-    run("ip -6 addr add 2001:db8::1/64 dev under nodad");
-    adit("switch port add vxlan:2001:db8::2,vni=7");
-    run("ip link set under mtu 1570");
-    adit("switch port add vxlan:2001:db8::3,vni=8");
-    adit("switch stop");
-    assert!(program.wait().success());
-    program.count("news");
-    let told: Vec<String> = program.seen.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|event| event.contains("db8::2: full frames")), "{told:?}");
-    assert!(told.iter().any(|event| event.contains("an MTU of 1430 or less")), "{told:?}");
-    assert!(!told.iter().any(|event| event.contains("db8::3: full frames")), "{told:?}");
-}
-
-#[test]
 fn mistakes_are_told_and_change_nothing() {
     let _program = bridge("");
     let before = adit_json("switch show")["ports"].clone();

@@ -1,7 +1,6 @@
 //! The ports of a switch while it runs: opened, changed, taken away, gone.
 
 use super::super::Event as Told;
-use super::plan::warnings;
 use super::{Running, Supervisor, api};
 use crate::config::lab::StaticAddress;
 use crate::config::port::WantedPort;
@@ -59,9 +58,6 @@ impl Supervisor {
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
         let own = running.wanted.own_mirror();
         let name = running.wanted.name.clone();
-        for message in warnings(&running.wanted) {
-            self.panel.tell(&Told::News { ports: vec![name.clone()], message });
-        }
         self.ports.push(running);
         self.restore_statics(runner, &name);
         match own {
