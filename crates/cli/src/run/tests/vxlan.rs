@@ -99,7 +99,8 @@ fn a_path_that_narrows_on_its_way_is_found() {
     // The first datagram that is too long is lost, and the router says so.
     echo(&rig.a, &far, v4(2), 1472);
     transfer(&rig.a, &far, v4(2), 4 << 20);
-    assert_eq!(rig.running.counters(1).dropped_out(), 0);
+    let lost = rig.running.counters(1).dropped_out();
+    assert!(lost < 10, "{lost}: those that were on their way only");
 }
 
 #[test]
