@@ -15,5 +15,6 @@ mod streams;
 #[path = "../cli/support.rs"]
 mod support;
 mod threats;
+mod transports;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;
