@@ -63,6 +63,8 @@ pub(super) struct Daemon {
     /// The port of standard input and output, or of the program in their place: it ends with that.
     pub(super) pipe: Option<PortId>,
     pub(super) next_clock: Instant,
+    /// When its device was made anew.
+    pub(super) remade: Option<Instant>,
     pub(super) is_stopping: bool,
     /// Why it ended, if not because it was told to.
     pub(super) failure: Option<Error>,
@@ -466,13 +468,6 @@ impl Daemon {
         self.failure = Some(Error::new(Exit::Refused, &SYSTEM, message));
         Flow::Stop
     }
-
-    fn device_gone(&mut self, why: &Gone) -> Flow {
-        let message = format!("the device {} is gone: {why}", self.loaded.name);
-        let error = Error::new(Exit::Refused, &SYSTEM, message).object(self.loaded.name);
-        self.failure = Some(error.hint("Start the tunnel again."));
-        Flow::Stop
-    }
 }
 
 impl Handler<Site> for Daemon {
@@ -483,7 +478,7 @@ impl Handler<Site> for Daemon {
                     return self.pipe_gone(&why);
                 }
                 if !self.streams.ended(runner, port) {
-                    return self.device_gone(&why);
+                    return self.device_gone(runner, &why);
                 }
             }
             Event::Ready(token) => self.ready(runner, token),

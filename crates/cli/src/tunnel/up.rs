@@ -249,6 +249,7 @@ impl Options {
             streams,
             pipe: None,
             next_clock: Instant::ZERO,
+            remade: None,
             is_stopping: false,
             failure: None,
             loaded,
@@ -293,7 +294,7 @@ impl Options {
 
 impl Daemon {
     /// Sets the name servers that the configuration asks for; gives how they are taken back.
-    fn set_dns(&self) -> Option<Dns> {
+    pub(super) fn set_dns(&self) -> Option<Dns> {
         let (name, interface) = (&self.loaded.name, &self.loaded.config.interface);
         if interface.dns.is_empty() {
             return None;
