@@ -12,6 +12,7 @@ mod invite;
 mod many;
 mod panics;
 mod peers;
+mod remake;
 mod secrets;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
@@ -19,5 +20,6 @@ mod streams;
 mod support;
 mod system;
 mod threats;
+mod transports;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

@@ -67,6 +67,12 @@ impl Space {
         self.command(line).output().unwrap().status.success()
     }
 
+    /// Whether all echoes of ping(8) with these words come back.
+    pub(crate) fn pings(&self, words: &str) -> bool {
+        let output = self.command(&format!("ping -n {words}")).output().unwrap();
+        text(&output.stdout).contains(" 0% packet loss")
+    }
+
     /// Links, addresses, routes and rules, without what the kernel makes itself at a time of its own.
     pub(crate) fn state(&self) -> String {
         let lines = [
@@ -177,6 +183,23 @@ impl World {
         running
     }
 
+    /// Starts `adit tunnel up` with further words, and waits until it is up. What it tells goes to a file.
+    pub(crate) fn up_telling(&self, space: &Space, file: &Path, words: &str) -> (Running, PathBuf) {
+        let told = file.with_extension("told");
+        let into = std::fs::File::create(&told).unwrap();
+        let mut command = Command::new(ADIT);
+        command.args(["-n", &space.path(), "tunnel", "up"]).arg(file);
+        command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut running = Running(command.stderr(into).spawn().unwrap());
+        wait_for("it is up", || {
+            let ended = running.0.try_wait().unwrap();
+            let text = std::fs::read_to_string(&told).unwrap();
+            assert!(ended.is_none(), "it ended: {text}");
+            text.lines().any(|line| line == "up")
+        });
+        (running, told)
+    }
+
     /// Two files: `ta.conf`, whose peer is `tb.conf` at this endpoint. Further lines for each end's
     /// [Interface] and [Peer].
     pub(crate) fn pair(&self, endpoint: &str, more: [(&str, &str); 2]) -> (PathBuf, PathBuf) {
@@ -204,7 +227,11 @@ impl Drop for World {
         for entry in std::fs::read_dir("/run/adit").into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|ending| ending == "lock") {
                 let pid = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                // Others may have the number by now.
+                let program = std::fs::read_link(format!("/proc/{}/exe", pid.trim()));
+                if program.is_ok_and(|path| path == Path::new(ADIT)) {
+                    let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                }
             }
         }
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -231,6 +258,19 @@ impl Keys {
         assert!(output.status.success());
         Self { private, public: text(&output.stdout).trim().to_owned() }
     }
+}
+
+/// Pings until the first peer of a tunnel has had so many further handshakes.
+pub(crate) fn renews(space: &Space, tunnel: &str, to: &str, count: usize) {
+    let (mut seen, mut last) = (0, of_peer(tunnel, "handshake_age_s"));
+    wait_for("the keys are renewed", || {
+        // Sessions are short here: a slow machine may lose a packet between two of them.
+        space.succeeds(&format!("ping -n -c 1 -W 1 {to}"));
+        let age = of_peer(tunnel, "handshake_age_s");
+        seen += usize::from(age < last);
+        last = age;
+        seen >= count
+    });
 }
 
 /// What `adit tunnel show -j` says of one tunnel.

@@ -6,8 +6,8 @@
 
 use crate::guest::{Guest, Nic};
 use crate::support::{adit, run};
-use crate::world::{Keys, Space, World, session_made, show, wait_for};
-use std::time::{Duration, Instant};
+use crate::world::{Keys, Space, World, renews, session_made, show, wait_for};
+use std::time::Instant;
 
 /// The guest and the keys of both ends.
 struct Pair {
@@ -61,13 +61,12 @@ impl Pair {
     }
 
     fn reaches_guest(&self, to: &str) {
-        let output = self.here.run(&format!("ping -n -c 3 -i 0.2 -W 10 -s 1300 {to}"));
-        assert!(output.contains(" 0% packet loss"), "{output}");
+        wait_for("all come back", || self.here.pings(&format!("-c 3 -i 0.2 -W 10 -s 1300 {to}")));
     }
 
     fn guest_reaches(&mut self, to: &str) {
-        let output = self.guest.run(&format!("ping -c 3 -W 10 -s 1300 {to}"));
-        assert!(output.contains(" 0% packet loss"), "{output}");
+        let line = format!("ping -c 3 -W 10 -s 1300 {to}");
+        wait_for("all come back", || self.guest.run(&line).contains(" 0% packet loss"));
     }
 
     /// 2 MiB cross each way, with equal sums at both ends.
@@ -131,16 +130,7 @@ fn the_kernels_wireguard_is_a_peer() {
     let ta = pair.world.up(&pair.here, &file, "--faster 40");
     pair.reaches_guest("10.9.0.2");
     pair.reaches_guest("fd00:9::2");
-    let (start, mut sessions, mut last) = (Instant::now(), 0, Instant::now());
-    while sessions < 3 {
-        assert!(start.elapsed() < Duration::from_secs(60), "{sessions} sessions");
-        pair.here.run("ping -n -c 1 -W 5 10.9.0.2");
-        let made = session_made("ta");
-        if made > last + Duration::from_millis(500) {
-            (sessions, last) = (sessions + 1, made);
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    renews(&pair.here, "ta", "10.9.0.2", 3);
     pair.transfers("TCP4", "10.9.0.1", "10.9.0.2");
     // We move: the kernel follows.
     pair.here.run("ip addr del 192.0.2.1/24 dev vm0");
