@@ -108,8 +108,10 @@ impl Invitation {
     /// Reads what is in a line.
     pub(super) fn of_text(text: &str) -> Option<Self> {
         let mut lines = text.lines();
+        let name = lines.next()?;
         let invitation = Self {
-            name: IfName::new(OsStr::new(lines.next()?)).ok()?,
+            // It is to be told as it is: none with control characters.
+            name: IfName::new(OsStr::new(name)).ok().filter(|ok| ok.to_string() == name)?,
             endpoint: values::endpoint(lines.next()?).ok()?,
             server: PublicKey::from_base64(lines.next()?).ok()?,
             preshared_key: PresharedKey::from_base64(lines.next()?).ok()?,

@@ -238,7 +238,10 @@ import socket, struct, sys, threading
 def out_of(tcp, send):
     stream = tcp.makefile('rb')
     while head := stream.read(2):
-        send(stream.read(struct.unpack('>H', head)[0]))
+        try:
+            send(stream.read(struct.unpack('>H', head)[0]))
+        except ConnectionRefusedError:
+            pass
 def into(tcp, datagram):
     tcp.sendall(struct.pack('>H', len(datagram)) + datagram)
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -257,7 +260,10 @@ else:
 tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 threading.Thread(target=out_of, args=(tcp, udp.send), daemon=True).start()
 while True:
-    into(tcp, udp.recv(65535))
+    try:
+        into(tcp, udp.recv(65535))
+    except ConnectionRefusedError:
+        pass
 ";
 
 /// Datagrams of wireguard-go go over TCP, of which it knows nothing, in either role.
