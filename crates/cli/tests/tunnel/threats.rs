@@ -196,6 +196,88 @@ fn a_flood_of_handshakes_stops_nobody() {
     assert!(of_peer("tc", "handshake_age_s").is_finite());
 }
 
+/// One of two peers sends from addresses that are not its own, in both families, and packets that are not as
+/// long as they say: none comes out at the server, and each is counted.
+#[test]
+fn a_peer_cannot_send_from_an_address_of_another() {
+    const FORGED: &str = "
+import socket, struct
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+def ipv4(source, length=None, version=4):
+    udp = struct.pack('>HHHH', 9, 9, 16, 0) + b'12345678'
+    head = struct.pack('>BBHHHBBH', version << 4 | 5, 0, length or 20 + len(udp), 0, 0, 64, 17, 0)
+    head += socket.inet_aton(source) + socket.inet_aton('10.9.0.1')
+    total = sum(struct.unpack('>10H', head))
+    total = (total & 0xffff) + (total >> 16)
+    return head[:10] + struct.pack('>H', ~(total + (total >> 16)) & 0xffff) + head[12:] + udp
+def ipv6(source, length=None):
+    udp = struct.pack('>HHHH', 9, 9, 16, 0) + b'12345678'
+    head = struct.pack('>IHBB', 6 << 28, length or len(udp), 17, 64)
+    return head + socket.inet_pton(10, source) + socket.inet_pton(10, 'fd00:9::1') + udp
+for packet, kind in [
+    (ipv4('10.9.1.1'), 0x800),                # of the other peer
+    (ipv4('10.9.0.1'), 0x800),                # of the server
+    (ipv4('10.9.2.7'), 0x800),                # in a prefix of the other peer around its own
+    (ipv4('203.0.113.5'), 0x800),             # of nobody
+    (ipv4('10.9.1.2', length=60), 0x800),     # longer than it is
+    (ipv4('10.9.1.2', length=19), 0x800),     # shorter than its header
+    (ipv4('10.9.1.2', version=5), 0x800),
+    (ipv6('fd00:9::1:1'), 0x86dd),
+    (ipv6('fd00:9::1'), 0x86dd),
+    (ipv6('fd00:9::1:2', length=300), 0x86dd),
+    (ipv4('10.9.1.2'), 0x800),                # its own: the only ones that come out
+    (ipv6('fd00:9::1:2'), 0x86dd),
+]:
+    s.sendto(packet, ('p2', kind))
+";
+    let world = World::new();
+    let keys = [Keys::new(), Keys::new(), Keys::new()];
+    let hub = format!(
+        "[Interface]\nPrivateKey = {}\nListenPort = 51820\nAddress = 10.9.0.1/24, fd00:9::1/64\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.0/16, 10.9.1.1/32, fd00:9::1:0/112\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.1.2/32, fd00:9::1:2/128\n",
+        keys[0].private, keys[1].public, keys[2].public
+    );
+    let _hub = world.up(&world.b, &world.write("hub.conf", &hub), "");
+    let client = |number: usize| {
+        let text = format!(
+            "[Interface]\nPrivateKey = {}\nAddress = 10.9.1.{number}/32\nTable = off\n\
+             [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.1/32, fd00:9::1/128\n\
+             Endpoint = 192.0.2.2:51820\n",
+            keys[number].private, keys[0].public
+        );
+        let running = world.up(&world.a, &world.write(&format!("p{number}.conf"), &text), "");
+        wait_for("a ping is answered", || {
+            world.a.succeeds(&format!("ping -n -c 1 -W 1 -I p{number} 10.9.0.1"))
+        });
+        running
+    };
+    let _clients = (client(1), client(2));
+    let came_out = || -> u64 {
+        let link = crate::support::parse(&world.b.run("ip -j -s link show dev hub"));
+        link[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+    };
+    // Those that are no packets the sender refuses, the others the server.
+    let dropped = || -> u64 {
+        let count = |drops: &serde_json::Value| -> u64 {
+            drops.as_array().unwrap().iter().map(|drop| drop["count"].as_u64().unwrap()).sum()
+        };
+        ["hub", "p2"]
+            .map(|name| {
+                let view = show(name);
+                let peers = view["peers"].as_array().unwrap();
+                count(&view["drops"]) + peers.iter().map(|peer| count(&peer["drops"])).sum::<u64>()
+            })
+            .iter()
+            .sum()
+    };
+    let (before, arrived) = (dropped(), came_out());
+    world.a.run(&format!("python3 {}", world.write("forged.py", FORGED).display()));
+    wait_for("each is dropped", || dropped() >= before + 10);
+    wait_for("its own come out", || came_out() >= arrived + 2);
+    assert_eq!(came_out(), arrived + 2);
+}
+
 /// Who has recorded all that was sent, sends it again: nothing of it comes through a second time, nothing
 /// is answered, and nobody is elsewhere.
 #[test]
