@@ -1,7 +1,7 @@
 //! Floods of well-formed frames: of addresses, of what a guard keeps out, in a loop.
 
 use crate::program::{Program, eventually, reaches};
-use crate::support::{adit, command, run, text};
+use crate::support::{adit, adit_json, command, run, text};
 use crate::wire::{
     BROADCAST, Capture, OURS, Random, Wire, addresses, arrive, arrived, ask, dropped, frame,
     is_between, is_of_type, mac_of, memory, port, quiet_hosts,
@@ -73,7 +73,7 @@ fn a_million_source_addresses_leave_known_hosts_their_own() {
     all_came_back(back, 250);
     assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
     assert!(reaches("nc", "192.0.2.1"), "a third one has its traffic as well");
-    let fdb = ask("switch", "GET /fdb", "");
+    let fdb = adit_json("switch fdb");
     assert_eq!(fdb.as_array().unwrap().len(), 8192);
     for (mac, port) in macs.iter().zip(["tap:a", "tap:b"]) {
         let mac = adit::MacAddr(*mac).to_string();

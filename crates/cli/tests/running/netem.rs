@@ -50,6 +50,34 @@ fn a_link_is_changed_while_it_runs_and_tells_what_happened() {
     assert_eq!(run("ip -n na -br link show type tun"), "", "the devices went with it");
 }
 
+/// A hundred thousand times more than anybody would wait for is not needed to see that nobody waits.
+#[test]
+fn a_large_file_is_read_while_the_link_goes_on() {
+    let _program = link("--delay 1ms");
+    assert!(reaches("na", "192.0.2.2"));
+    let trace: String = (1..=4_000_000).map(|ms| format!("{ms}\n")).collect();
+    std::fs::write("/run/large.trace", trace).unwrap();
+    let mut set = Command::new(ADIT)
+        .args(["netem", "set", "--trace", "large.trace"])
+        .current_dir("/run")
+        .spawn()
+        .unwrap();
+    // It answers others and forwards packets, and only then has read all of it.
+    let mut shown = 0;
+    while set.try_wait().unwrap().is_none() {
+        let asked = adit_json("netem show")["asked"].clone();
+        let pinged = crate::program::try_run("ip netns exec na ping -q -c 1 -W 20 192.0.2.2").0;
+        if asked["a_to_b"].get("trace").is_none() && pinged && set.try_wait().unwrap().is_none() {
+            shown += 1;
+        }
+    }
+    assert!(set.wait().unwrap().success());
+    assert!(shown > 0, "it was asked while it read");
+    assert_eq!(adit_json("netem show")["asked"]["b_to_a"]["trace"], "a trace");
+    let (_, errors) = refused("netem set --trace nosuch.trace");
+    assert!(errors.contains("nosuch.trace"), "{errors}");
+}
+
 #[test]
 fn the_report_for_people_has_what_was_asked_and_what_happened() {
     hosts(&["na", "nb"]);

@@ -101,7 +101,7 @@ fn a_panic_of_any_thread_of_a_switch_leaves_nothing() {
     if is_skipped() {
         return;
     }
-    for (failpoint, name) in [("loop", "USR1"), ("reload", "HUP")] {
+    for (failpoint, name) in [("loop", "USR1"), ("read", "HUP")] {
         let world = World::new();
         let before = world.a.state();
         let socket = world.folder.join("port");

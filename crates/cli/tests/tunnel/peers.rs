@@ -207,7 +207,8 @@ fn a_linux_vxlan_device_over_wireguard_go_shares_an_ethernet() {
         pair.ours.private, pair.theirs.public, pair.shared
     );
     let _ta = world.up(&world.a, &world.write("ta.toml", &text), "");
-    let vxlan = "type vxlan id 5 local 10.9.0.2 remote 10.9.0.1 dstport 4789 dev wg0";
+    // Without `dev wg0`, which would keep its frames as short as packets there are.
+    let vxlan = "type vxlan id 5 local 10.9.0.2 remote 10.9.0.1 dstport 4789";
     world.b.run(&format!("ip link add vx0 {vxlan}"));
     world.b.run("ip addr add 10.8.0.2/24 dev vx0");
     world.b.run("ip addr add fd00:8::2/64 dev vx0 nodad");
@@ -216,6 +217,17 @@ fn a_linux_vxlan_device_over_wireguard_go_shares_an_ethernet() {
     for (from, to) in [(&world.a, "10.8.0.2"), (&world.a, "fd00:8::2"), (&world.b, "10.8.0.1")] {
         wait_for("all packets cross", || from.pings(&format!("-c 3 -i 0.1 -W 10 -s 1200 {to}")));
     }
+    // Frames of 1500 bytes, in fragments of what carries them.
+    for (space, device) in [(&world.a, "ta"), (&world.b, "vx0")] {
+        assert!(space.run(&format!("ip link show {device}")).contains("mtu 1500"));
+    }
+    // The kernel cuts up what carries a packet only if that may be cut up as well.
+    for (from, to, cut) in [(&world.a, "10.8.0.2", "do"), (&world.b, "10.8.0.1", "dont")] {
+        let words = format!("-c 3 -i 0.1 -W 10 -s 1472 -M {cut} {to}");
+        wait_for("large packets cross", || from.pings(&words));
+    }
+    crate::frames::has_lease(&world, (&world.a, "ta"), (&world.b, "vx0"));
+    world.b.run("ping -n -c 1 -W 10 -I 10.8.0.100 10.8.0.1");
 }
 
 fn they_begin(peer: Peer) {
