@@ -57,7 +57,7 @@ fn a_large_file_is_read_while_the_link_goes_on() {
     assert!(reaches("na", "192.0.2.2"));
     let trace: String = (1..=4_000_000).map(|ms| format!("{ms}\n")).collect();
     std::fs::write("/run/large.trace", trace).unwrap();
-    let mut set = Command::new(ADIT)
+    let mut set = bare(ADIT)
         .args(["netem", "set", "--trace", "large.trace"])
         .current_dir("/run")
         .spawn()
