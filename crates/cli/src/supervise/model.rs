@@ -312,6 +312,9 @@ pub(crate) struct Mirror {
     pub(crate) truncate: Option<usize>,
     /// Copies that went there.
     pub(crate) frames: u64,
+    /// Copies for which there was no room: in memory, or at who reads them.
+    #[serde(default)]
+    pub(crate) missed: u64,
 }
 
 /// The word for a direction.

@@ -73,22 +73,23 @@ impl Supervisor {
             .iter()
             .map(|mirror| {
                 let wanted = &mirror.wanted;
-                let frames = mirror.file.and_then(|id| runner.port(id)).map(|(_, c)| c.sent);
-                let of_port = || match &wanted.to {
+                let to = match &wanted.to {
                     MirrorTo::Port(name) => {
                         let port = self.ports.iter().find(|port| port.wanted.name == *name);
-                        let id = port.and_then(|port| port.ends.first()).map(|(id, _)| *id);
-                        id.and_then(|id| runner.port(id)).map_or(0, |(_, counters)| counters.sent)
+                        port.and_then(|port| port.ends.first()).map(|(id, _)| *id)
                     }
-                    MirrorTo::File(_) => 0,
+                    MirrorTo::File(_) => mirror.file,
                 };
+                let of_loop = to.and_then(|id| runner.port(id)).map(|(_, counters)| counters);
+                let missed = to.map_or(0, |to| runner.engine().missed_copies(to));
                 model::Mirror {
                     to: wanted.to.to_string(),
                     ports: wanted.ports.clone(),
                     direction: model::direction(wanted.direction).to_owned(),
                     filter: wanted.filter.text(),
                     truncate: wanted.truncate,
-                    frames: frames.unwrap_or_else(of_port),
+                    frames: of_loop.map_or(0, |counters| counters.sent),
+                    missed: missed + of_loop.map_or(0, |counters| counters.queue_full),
                 }
             })
             .collect();

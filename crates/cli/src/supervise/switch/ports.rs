@@ -32,6 +32,14 @@ impl Supervisor {
                 return Err(Error::new(Exit::Conflict, &api::PORT, message));
             }
         }
+        if self.is_running && wanted.spec.kind == PortKind::Stdio {
+            let message =
+                "the standard streams of a switch that runs are those it was started with";
+            return Err(Error::new(Exit::Usage, &api::PORT, message).hint(
+                "Start it with '--port stdio', or add unix:PATH and join it to a stream of the same \
+                 format: 'socat - UNIX-CONNECT:PATH'.",
+            ));
+        }
         let opened = match wanted.spec.open()? {
             Opened::Ports(ports) => ports,
             Opened::Listener(listener) => return self.add_listener(runner, wanted, listener),
@@ -94,8 +102,12 @@ impl Supervisor {
         };
         let mut running = self.ports.remove(at);
         if running.ends.len() >= GUESTS_MAX {
-            let message = format!("{}: one more than {GUESTS_MAX} guests", running.wanted.name);
-            self.panel.tell(&Told::Failed { message });
+            if let Some(count) = running.refused.happens(runner.now()) {
+                let name = &running.wanted.name;
+                let message =
+                    format!("{name} has {GUESTS_MAX} guests; one more came {count} times");
+                self.panel.tell(&Told::Failed { message });
+            }
         } else {
             running.guests += 1;
             let name = format!("{}#{}", running.wanted.name, running.guests);

@@ -31,8 +31,12 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
     for mirror in &show.mirrors {
         let of =
             if mirror.ports.is_empty() { "all ports".to_owned() } else { mirror.ports.join(", ") };
+        let missed = match mirror.missed {
+            0 => String::new(),
+            count => format!(", {count} missed"),
+        };
         lines.push(format!(
-            "mirror of {} ({}) to {}: {} frames",
+            "mirror of {} ({}) to {}: {} frames{missed}",
             clean(&of),
             mirror.direction,
             clean(&mirror.to),
