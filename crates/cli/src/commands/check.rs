@@ -56,10 +56,10 @@ enum Kind {
 impl Kind {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Switch => "switch",
-            Self::Netem => "netem",
-            Self::Profile => "profile",
-            Self::Tunnel => "tunnel",
+            Self::Switch => "a switch",
+            Self::Netem => "a link",
+            Self::Profile => "the profile of a link",
+            Self::Tunnel => "a tunnel",
         }
     }
 
@@ -106,7 +106,7 @@ impl Args {
         }
         for one in checked {
             output.line(crate::output::clean(&format!(
-                "{}: a {} without mistakes",
+                "{}: {} without mistakes",
                 one.file, one.kind
             )))?;
             if output.verbose > 0 {
@@ -132,7 +132,10 @@ fn check(path: &Path) -> Result<Checked> {
         Kind::Switch => switch_plan::actions(&Lab::of_source(&source, &problems)),
         Kind::Netem => {
             netem::check(&source, &problems);
-            Vec::new()
+            problems.check(source.name())?;
+            let plan = netem::Plan { config: Some(path.to_owned()), ..netem::Plan::default() };
+            let actions = link::actions(&plan.link()?);
+            return Ok(Checked { file, kind, actions });
         }
         Kind::Profile => {
             let mut table = source.parse(&problems);

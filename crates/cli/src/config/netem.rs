@@ -169,6 +169,15 @@ fn end(text: &str) -> Result<End, (usize, Wrong)> {
     if let Some((key, _)) = spec.rest.first() {
         let at = text.find(&format!(",{key}")).map_or(0, |at| at + 1);
         let own = PortSpec::keys_of(text.split(':').next().unwrap_or_default());
+        if super::port::is_of_a_switch(key) {
+            let wrong = Wrong::new(format_args!("`{key}` is for a port of a switch"));
+            return Err((at, match key.as_str() {
+                "netem" => wrong.help(
+                    "this link is one itself: say what it is like by --preset, --delay, --a-to-b ...",
+                ),
+                _ => wrong.help("see 'adit switch --help'"),
+            }));
+        }
         let help = match super::nearest(key, own.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", own.join(", ")),

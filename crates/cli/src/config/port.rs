@@ -177,6 +177,26 @@ impl WantedPort {
     }
 }
 
+/// Whether a key says what a switch does at a port, not what the port is.
+pub(super) fn is_of_a_switch(key: &str) -> bool {
+    const KEYS: [&str; 13] = [
+        "fdb-limit",
+        "isolated",
+        "mirror",
+        "name",
+        "native",
+        "netem",
+        "pvid",
+        "sticky",
+        "tag",
+        "trunk",
+        "tunnel",
+        "untagged",
+        "vlan",
+    ];
+    KEYS.contains(&key) || key.starts_with("guard-") || key.starts_with("storm-")
+}
+
 /// Why a TUN device cannot be a port.
 const NO_TUN: &str = "a switch takes frames, and a TUN device has packets: use a TAP";
 

@@ -66,15 +66,8 @@ pub(crate) fn port(output: &Output, port: &model::Port) -> String {
         lines.push(format!("  flags      {}", words.join(", ")));
     }
     lines.push(format!("  addresses  {} of {}", port.fdb_entries, port.fdb_limit));
-    let guard = &port.guard;
-    let mut words: Vec<String> = Vec::new();
-    words.extend((!guard.mac.is_empty()).then(|| format!("mac {}", guard.mac.join(" "))));
-    words.extend((!guard.ip.is_empty()).then(|| format!("ip {}", guard.ip.join(" "))));
-    let flags = [(guard.arp, "arp"), (guard.nd, "nd"), (guard.dhcp, "dhcp"), (guard.ra, "ra")];
-    words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
-    if !words.is_empty() {
-        lines.push(format!("  guards     {}", words.join(", ")));
-    }
+    lines.extend(port.guard.text().map(|guards| format!("  guards     {guards}")));
+    lines.extend(port.storm.text().map(|storms| format!("  storms     at most {storms}")));
     if let Some(link) = &port.link {
         lines.extend(link.lines(&clean(&port.name)).into_iter().map(|line| format!("  {line}")));
     }
