@@ -186,10 +186,12 @@ enum PortCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The keys of a port are those of --port but what it is; those of the switch: ageing, moves-per-second, \
-loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max.
+loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max. 'none' takes a VLAN, a guard, a limit, \
+a group, a link or a mirror away, 'off' what is on.
 
 Examples:
   adit switch set tap:a vlan=20 isolated
+  adit switch set tap:a vlan=none isolated=off guard-ip=none storm-broadcast=none
   adit switch set tap:a netem=delay=50ms+loss=1%
   adit switch set ageing=60s")]
 struct SetArgs {
@@ -371,6 +373,15 @@ impl PortCommand {
 impl SetArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         let mut words = self.words;
+        // The only key that means something without a value.
+        if let [word] = words.as_slice()
+            && !word.contains('=')
+            && word != "loop-guard"
+        {
+            let message = format!("say what to change of '{word}'");
+            return Err(Error::usage(message)
+                .hint(format_args!("For example: adit switch set {word} vlan=20 isolated")));
+        }
         let is_port = words.first().is_some_and(|word| !word.contains('=') && words.len() > 1);
         let path = if is_port {
             format!("/ports/{}", escape(&words.remove(0)))

@@ -100,7 +100,10 @@ pub(super) fn of_value<'a>(
         return None;
     };
     if !name.contains(['.', '/']) {
-        return preset(value).map_err(wrong).ok();
+        let or = "; or a file, as `./link.toml`; or keys, as `delay=20ms+loss=1%`";
+        let preset = preset(value)
+            .map_err(|wrong| Wrong { help: wrong.help.map(|help| format!("{help}{or}")), ..wrong });
+        return preset.map_err(wrong).ok();
     }
     let path = value.source().beside(name);
     match of_file(&path, problems) {

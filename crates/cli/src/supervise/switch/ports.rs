@@ -157,6 +157,11 @@ impl Supervisor {
             .map_err(|error| Error::new(Exit::Refused, &api::PORT, error).object(&mtu_name))?;
         if let Err(error) = runner.attach(id, port) {
             runner.engine_mut().remove_port(id);
+            // The rest of what the loop minds was looked at before.
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                let message = format!("there is a port to '{mtu_name}' already");
+                return Err(Error::new(Exit::Conflict, &api::PORT, message).object(mtu_name));
+            }
             return Err(Error::io("use", mtu_name, &error));
         }
         let set = self.set_netem(runner, (id, &mtu_name), running.wanted.netem.as_ref());

@@ -6,12 +6,13 @@ use crate::supervise::model;
 /// A switch for people.
 pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
     let mut lines = vec![format!(
-        "{} (pid {}): {} of {} addresses, kept for {} s",
+        "{} (pid {}): {} of {} addresses, kept for {} s{}",
         output.paint(Tone::Name, clean(&show.name)),
         show.pid,
         show.fdb_entries,
         show.fdb_limit,
-        show.ageing_s
+        show.ageing_s,
+        if show.loop_guard { "" } else { ", no loop guard" }
     )];
     let head = ["PORT", "STATE", "VLAN", "MACS", "IN", "DROPPED", "OUT", "DROPPED"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -28,6 +29,12 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
         ]);
     }
     lines.extend(table(&rows));
+    for port in &show.ports {
+        if let Some(reason) = &port.reason {
+            let (name, state) = (clean(&port.name), port.state.as_str());
+            lines.push(format!("{name} is {state}: {}", clean(reason)));
+        }
+    }
     for mirror in &show.mirrors {
         let of =
             if mirror.ports.is_empty() { "all ports".to_owned() } else { mirror.ports.join(", ") };
