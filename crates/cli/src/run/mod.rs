@@ -20,7 +20,7 @@
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
-//! | `peers`, `reach` | UDP sockets by which an engine reaches peers |
+//! | `peers`, `reach`, `sources` | UDP sockets by which an engine reaches peers |
 //! | `mirror` | a file for copies of what passes |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
 //! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
@@ -51,6 +51,7 @@ mod runner;
 mod serve;
 mod shared;
 mod signals;
+mod sources;
 mod spec;
 mod stream;
 mod udp;

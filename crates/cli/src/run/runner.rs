@@ -9,6 +9,7 @@ use super::reactor::{Reactor, Ready, Source};
 use super::shared::SharedSlot;
 use super::signals::Signals;
 use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
+use crate::panics;
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Instant, Pool};
 use std::collections::VecDeque;
@@ -241,8 +242,13 @@ impl<E: Engine> Runner<E> {
     /// Runs until the handler says stop.
     ///
     /// # Errors
-    /// Those of epoll and timerfd, none of which a packet or a peer can cause.
+    /// Those of epoll and timerfd, none of which a packet or a peer can cause; a panic, after which
+    /// nothing is to be done with it but to drop it.
     pub(crate) fn run(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
+        panics::caught(|| self.turn_until_stopped(handler))
+    }
+
+    fn turn_until_stopped(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
         loop {
             self.now = clock::now();
             self.run_due();

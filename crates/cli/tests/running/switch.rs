@@ -1,7 +1,7 @@
 //! `adit switch` and those who ask it.
 
 use crate::program::{
-    Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run, validate,
+    Ended, Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run, validate,
 };
 use crate::support::{adit, adit_json, parse, refused, run};
 use serde_json::json;
@@ -264,13 +264,9 @@ fn two_switches_are_joined_by_a_stream_and_end_with_it() {
     let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
     let start = |socket: std::os::unix::net::UnixStream, port: &str| {
         let fd = || std::os::fd::OwnedFd::from(socket.try_clone().unwrap());
-        std::process::Command::new(crate::support::ADIT)
-            .args(["switch", "--port", "stdio", "--port", port])
-            .env_remove("XDG_RUNTIME_DIR")
-            .stdin(fd())
-            .stdout(fd())
-            .spawn()
-            .unwrap()
+        let mut command = crate::support::bare(crate::support::ADIT);
+        command.args(["switch", "--port", "stdio", "--port", port]);
+        Ended(command.stdin(fd()).stdout(fd()).spawn().unwrap())
     };
     let mut one = start(left, "tap:a,netns=na");
     let mut two = start(right, "tap:b,netns=nb");
@@ -281,9 +277,9 @@ fn two_switches_are_joined_by_a_stream_and_end_with_it() {
         address(host, device, ip);
     }
     assert!(reaches("na", "192.0.2.2"));
-    run(&format!("kill -TERM {}", one.id()));
-    assert!(one.wait().unwrap().success());
-    assert!(two.wait().unwrap().success(), "its other end has gone");
+    run(&format!("kill -TERM {}", one.0.id()));
+    assert!(one.0.wait().unwrap().success());
+    assert!(two.0.wait().unwrap().success(), "its other end has gone");
     let (exit, errors) = refused("-j switch --port stdio --port tap:x");
     assert!(exit == 2 && errors.contains("standard output"), "{errors}");
 }

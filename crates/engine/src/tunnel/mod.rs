@@ -381,6 +381,10 @@ impl Engine for Tunnel {
     fn held(&self) -> usize {
         self.shared.queued + self.shared.shaped
     }
+
+    fn authenticated(&self) -> u64 {
+        self.shared.authenticated
+    }
 }
 
 /// The source address of a packet.

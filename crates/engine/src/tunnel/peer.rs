@@ -327,6 +327,7 @@ impl Peer {
 
     /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
     pub(super) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
+        shared.authenticated += 1;
         self.last_authentic = Some(now);
         self.timers.received();
         if self.endpoint != Some(from) {
