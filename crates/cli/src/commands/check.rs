@@ -130,13 +130,7 @@ fn check(path: &Path) -> Result<Checked> {
     let kind = kind_of(&source);
     let actions = match kind {
         Kind::Switch => switch_plan::actions(&Lab::of_source(&source, &problems)),
-        Kind::Netem => {
-            netem::check(&source, &problems);
-            problems.check(source.name())?;
-            let plan = netem::Plan { config: Some(path.to_owned()), ..netem::Plan::default() };
-            let actions = link::actions(&plan.link()?);
-            return Ok(Checked { file, kind, actions });
-        }
+        Kind::Netem => link::actions(&netem::of_file(&source)?),
         Kind::Profile => {
             let mut table = source.parse(&problems);
             let profiles = profile::of_table(&mut table, Profiles::default());

@@ -31,7 +31,7 @@ A port is KIND:ARGUMENT[,KEY=VALUE]...
 and for every kind
   name=NAME                                what to call it; without it, as 'tap:a'
   vlan=N | trunk=N+N-N [native=N] | tunnel=N    access, trunk (pvid= untagged= tag=service), QinQ
-  isolated  group=N  sticky  fdb-limit=N
+  isolated  split-horizon=N  sticky  fdb-limit=N     ports with one N exchange nothing
   guard-mac=MAC+MAC  guard-ip=IP+PREFIX  guard-arp  guard-nd  guard-dhcp  guard-ra
   storm-broadcast=N  storm-multicast=N  storm-unknown=N  storm-burst=N     frames in a second
   netem=PRESET | netem=FILE.toml | netem=delay=20ms+loss=1%
@@ -187,7 +187,7 @@ enum PortCommand {
 #[command(after_help = "\
 The keys of a port are those of --port but what it is; those of the switch: ageing, moves-per-second, \
 loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max. 'none' takes a VLAN, a guard, a limit, \
-a group, a link or a mirror away, 'off' what is on.
+a split horizon, a link or a mirror away, 'off' what is on.
 
 Examples:
   adit switch set tap:a vlan=20 isolated

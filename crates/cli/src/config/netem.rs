@@ -89,10 +89,14 @@ impl Plan {
     /// All mistakes, of the files and of the options.
     pub(crate) fn link(&self) -> Result<WantedLink, Error> {
         let problems = Problems::default();
-        let mut file = FromFile::default();
-        if let Some(path) = &self.config {
-            file = of_source(&Source::read(path)?, &problems);
-        }
+        let file = match &self.config {
+            Some(path) => of_source(&Source::read(path)?, &problems),
+            None => FromFile::default(),
+        };
+        self.on_top_of(file, problems)
+    }
+
+    fn on_top_of(&self, file: FromFile, problems: Problems) -> Result<WantedLink, Error> {
         let mut profiles = file.profiles;
         if let Some(path) = &self.profile {
             profiles = profile::of_file(path, &problems)?;
@@ -127,9 +131,14 @@ impl Plan {
     }
 }
 
-/// Checks a file without running it; its mistakes go to `problems`.
-pub(crate) fn check(source: &Source, problems: &Problems) {
-    of_source(source, problems);
+/// What a file alone asks for.
+///
+/// # Errors
+/// All its mistakes.
+pub(crate) fn of_file(source: &Source) -> Result<WantedLink, Error> {
+    let problems = Problems::default();
+    let file = of_source(source, &problems);
+    Plan { config: Some(source.name().into()), ..Plan::default() }.on_top_of(file, problems)
 }
 
 fn of_source(source: &Source, problems: &Problems) -> FromFile {

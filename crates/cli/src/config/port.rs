@@ -179,7 +179,7 @@ impl WantedPort {
 
 /// Whether a key says what a switch does at a port, not what the port is.
 pub(super) fn is_of_a_switch(key: &str) -> bool {
-    const KEYS: [&str; 13] = [
+    const KEYS: [&str; 14] = [
         "fdb-limit",
         "isolated",
         "mirror",
@@ -187,6 +187,7 @@ pub(super) fn is_of_a_switch(key: &str) -> bool {
         "native",
         "netem",
         "pvid",
+        "split-horizon",
         "sticky",
         "tag",
         "trunk",
@@ -245,7 +246,7 @@ impl Rest {
         let config = PortConfig {
             vlan,
             isolated: table.get("isolated", boolean).unwrap_or(base.isolated),
-            group: table.get("group", group).unwrap_or(base.group),
+            group: table.get("split-horizon", group).unwrap_or(base.group),
             sticky: table.get("sticky", boolean).unwrap_or(base.sticky),
             fdb_limit: table.get("fdb-limit", integer(0..=FDB_LIMIT_MAX)).unwrap_or(base.fdb_limit),
             guard: read_guard(table, base.guard),

@@ -63,7 +63,7 @@ pub(crate) struct Port {
     pub(crate) isolated: bool,
     /// The group within which nothing is forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) group: Option<u16>,
+    pub(crate) split_horizon: Option<u16>,
     /// Whether addresses stay where they were learned.
     pub(crate) sticky: bool,
     /// Addresses on it.
@@ -447,7 +447,7 @@ pub(crate) fn port(
         mtu: of_loop.and_then(|(port, _)| port.mtu()),
         vlan: Vlan::new(&config.vlan),
         isolated: config.isolated,
-        group: config.group.map(|group| group.0),
+        split_horizon: config.group.map(|group| group.0),
         sticky: config.sticky,
         fdb_entries: 0,
         fdb_limit: config.fdb_limit,

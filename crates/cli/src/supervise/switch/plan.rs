@@ -84,7 +84,7 @@ fn settings(port: &WantedPort) -> Vec<String> {
     }
     words.extend(told.isolated.then(|| "isolated".to_owned()));
     words.extend(told.sticky.then(|| "sticky".to_owned()));
-    words.extend(told.group.map(|group| format!("group {group}")));
+    words.extend(told.split_horizon.map(|group| format!("split horizon {group}")));
     words.extend(told.guard.text().map(|guards| format!("guards: {guards}")));
     words.extend(told.storm.text().map(|storms| format!("at most {storms}")));
     if let Some(profiles) = &port.netem {
