@@ -63,14 +63,14 @@ fn every_example_file_is_checked_and_has_each_kind_of_port() {
 #[test]
 fn a_file_that_is_no_toml_is_told_of_in_a_few_lines() {
     hosts(&[]);
-    let lines = |count: usize| "root:x:0:0:root:/root:/bin/bash\n".repeat(count);
-    for (count, told) in [(2, 2), (200, 4)] {
-        let path = with("passwd", &lines(count));
+    let text = "root:x:0:0:root:/root:/bin/bash\n".repeat(200);
+    for (text, told, last) in [("name = \n", 2, "string"), (&text, 4, "more places are no TOML")] {
+        let path = with("passwd", text);
         let report = parse(&refused(&format!("-j check {path}")).1);
         let problems = report["problems"].as_array().unwrap();
         assert_eq!(problems.len(), told, "{report}");
-        let last = problems.last().unwrap()["message"].as_str().unwrap();
-        assert_eq!(last == "197 more places are no TOML", count == 200, "{last}");
+        let message = problems.last().unwrap()["message"].as_str().unwrap();
+        assert!(message.contains(last), "{message}");
     }
     let (exit, errors) = refused("check /run/nosuch.toml");
     assert!(exit == 4 && errors.contains("help: See whether the path is right"), "{errors}");
