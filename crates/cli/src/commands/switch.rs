@@ -106,12 +106,15 @@ struct ShowArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   adit switch fdb
   adit switch fdb --port tap:a --vlan 10
   adit switch fdb add 02:00:00:00:00:01 tap:a --vlan 10
-  adit switch fdb flush --port tap:a")]
+  adit switch fdb flush --port tap:a"
+)]
 struct FdbArgs {
     #[command(subcommand)]
     command: Option<FdbCommand>,
@@ -168,6 +171,13 @@ enum FdbCommand {
 #[derive(Debug, Subcommand)]
 enum PortCommand {
     /// Add a port, written as for 'adit switch --port'
+    #[command(after_help = "\
+'adit switch --help' lists the kinds of port and their keys.
+
+Examples:
+  adit switch port add tap:c,netns=blue,vlan=20
+  adit switch port add unix:/run/vm.sock,guard-mac=02:00:00:00:00:01
+  adit switch port add tap:slow,netem=lte")]
     Add {
         /// The port
         port: String,

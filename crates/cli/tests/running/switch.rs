@@ -174,6 +174,34 @@ fn what_was_in_the_cable_of_a_port_is_told_as_lost_when_it_is_taken_off() {
 }
 
 #[test]
+fn one_guest_of_many_is_shown_and_sent_away() {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    let mut program = bridge("--port unix:/run/guests --port vxlan:127.0.0.2+127.0.0.3,vni=5");
+    let guests = [1, 2].map(|_| {
+        let guest = UnixStream::connect("/run/guests").unwrap();
+        program.wait_for("port-added");
+        guest
+    });
+    assert_eq!(adit_json("switch show unix:/run/guests").as_array().unwrap().len(), 3);
+    let shown = adit_json("switch show unix:/run/guests#1");
+    assert_eq!(shown.as_array().unwrap().len(), 1);
+    assert_eq!(shown[0]["name"], "unix:/run/guests#1");
+    assert_eq!(adit("switch port del unix:/run/guests#1"), "unix:/run/guests#1 removed\n");
+    let mut rest = Vec::new();
+    guests.iter().next().unwrap().read_to_end(&mut rest).unwrap();
+    let names: Vec<String> = adit_json("switch show unix:/run/guests")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| port["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["unix:/run/guests", "unix:/run/guests#2"]);
+    let (exit, errors) = refused("switch port del vxlan:127.0.0.3,vni=5");
+    assert!(exit == 5 && errors.contains("goes only with"), "{errors}");
+}
+
+#[test]
 fn guests_beyond_the_limit_are_told_of_once_a_second_however_much_they_send() {
     use std::os::unix::net::UnixDatagram;
     let mut program = bridge("--port unix:/run/guests,type=dgram");

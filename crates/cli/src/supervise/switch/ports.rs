@@ -224,6 +224,26 @@ impl Supervisor {
         Ok(running.wanted.name)
     }
 
+    /// Sends a guest of a listener away; it may come again.
+    pub(super) fn remove_guest(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        at: usize,
+        id: PortId,
+    ) -> Result<String> {
+        let name = self.name_of(id);
+        let Some(running) = self.ports.get_mut(at).filter(|port| port.listener.is_some()) else {
+            let message = format!("'{name}' goes only with the port that it is an end of");
+            return Err(Error::new(Exit::Conflict, &api::PORT, message).object(name));
+        };
+        running.ends.retain(|(end, _)| *end != id);
+        runner.engine_mut().remove_port(id);
+        if let Some(links) = runner.detach(id) {
+            self.panel.link_ended(&name, &links);
+        }
+        self.set_mirrors(runner).map(|()| name)
+    }
+
     /// Makes a port what `wanted` says, without taking it away.
     pub(super) fn set_port(
         &mut self,
