@@ -158,6 +158,12 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         Some(value) => profile::of_value("profile", &value, problems),
         None => None,
     };
+    for key in profile::KEYS.into_iter().chain(["preset", "a-to-b", "b-to-a"]) {
+        if table.has(key) {
+            let help = "write it below a line `[profile]`".to_owned();
+            table.wrong(key, format_args!("`{key}` is a key of the profile"), Some(help));
+        }
+    }
     table.finish();
     FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed }
 }

@@ -79,6 +79,13 @@ pub(crate) fn of_file(path: &Path, problems: &Problems) -> Result<Profiles, crat
     let source = Source::read_named(path)?;
     let mut table = source.parse(problems);
     let profiles = of_table(&mut table, Profiles::default());
+    for key in ["ports", "profile"] {
+        if table.contains(key) && table.has(key) {
+            let help = "give the file of a link by --config".to_owned();
+            let message = format!("`{key}` is a key of a link, not of a profile");
+            table.wrong(key, message, Some(help));
+        }
+    }
     table.finish();
     Ok(profiles)
 }
@@ -203,6 +210,7 @@ fn key_of(field: &str) -> &'static str {
         "loss.1-k" => "ge-loss-good",
         "duplicate" => "duplicate",
         "rate" => "rate",
+        "steps.rate" => "trace|steps",
         "overhead.bytes" => "overhead",
         "queue.limit" => "queue-limit",
         "queue.ecn" => "ecn",

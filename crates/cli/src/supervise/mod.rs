@@ -286,6 +286,11 @@ impl Seldom {
     }
 }
 
+/// `once`, `7 times`.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 /// How many of one kind get a name by themselves.
 const NUMBER_MAX: u32 = 64;
 

@@ -1,7 +1,7 @@
 //! The program that runs a link between two ports.
 
 use super::aside::{Aside, Asked, Job, Supervise};
-use super::{Event as Told, Panel, Seldom, TICK, model, random, read_request, value};
+use super::{Event as Told, Panel, Seldom, TICK, model, random, read_request, times, value};
 use crate::config::netem::{Plan, WantedLink};
 use crate::config::profile::{self, Profiles};
 use crate::control::{Method, Reply, Request};
@@ -253,7 +253,8 @@ impl Supervisor {
         let name = self.name_of(*id);
         if runner.port(*id).is_some() {
             if let Some(count) = self.refused.happens(runner.now()) {
-                let message = format!("{name} is one end for one; a second one came {count} times");
+                let count = times(count);
+                let message = format!("{name} is an end for one; a second one came {count}");
                 self.panel.tell(&Told::Failed { message });
             }
             return;

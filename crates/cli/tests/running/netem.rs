@@ -217,6 +217,10 @@ fn a_link_is_drawn_before_it_is_used() {
 #[test]
 fn mistakes_are_told_with_the_option_and_make_no_device() {
     hosts(&[]);
+    std::fs::write("/run/trace", "1\n2\n").unwrap();
+    std::fs::write("/run/steps", "time,rate\n0,1mbit\n").unwrap();
+    std::fs::write("/run/profile.toml", "delay = '20ms'\n").unwrap();
+    std::fs::write("/run/link.toml", "ports = ['tap:a', 'tap:b']\n").unwrap();
     for (line, part) in [
         ("netem --port tap:a", "two ports, not 1"),
         ("netem --port tap:a --port tap:b --delay 20", "20ms"),
@@ -230,7 +234,10 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
         ("netem --port tap:a --port tap:b --queue-limit 9", "`queue-limit` without `rate`"),
         ("netem --port tap:a --port tap:b --keep-order maybe", "on or off"),
         ("netem --port tap:a --port tun:b", "packets"),
+        ("netem preview --trace /run/trace --steps /run/steps", "`trace`: a trace gives the rate"),
         ("netem set", "say what to change"),
+        ("netem --config /run/profile.toml", "write it below a line `[profile]`"),
+        ("netem --profile /run/link.toml --port tap:a --port tap:b", "by --config"),
         ("switch", "give --port"),
         ("switch --port tap:a,vlan=0", "from 1 to 4094"),
         ("switch --port tap:a --port tap:a", "two ports"),

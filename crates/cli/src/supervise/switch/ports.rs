@@ -1,6 +1,6 @@
 //! The ports of a switch while it runs: opened, changed, taken away, gone.
 
-use super::super::Event as Told;
+use super::super::{Event as Told, times};
 use super::{Running, Supervisor, api};
 use crate::config::lab::StaticAddress;
 use crate::config::port::WantedPort;
@@ -104,8 +104,8 @@ impl Supervisor {
         if running.ends.len() >= GUESTS_MAX {
             if let Some(count) = running.refused.happens(runner.now()) {
                 let name = &running.wanted.name;
-                let message =
-                    format!("{name} has {GUESTS_MAX} guests; one more came {count} times");
+                let count = times(count);
+                let message = format!("{name} has {GUESTS_MAX} guests; one more came {count}");
                 self.panel.tell(&Told::Failed { message });
             }
         } else {
