@@ -189,7 +189,7 @@ fn one_guest_of_many_is_shown_and_sent_away() {
     assert_eq!(shown[0]["name"], "unix:/run/guests#1");
     assert_eq!(adit("switch port del unix:/run/guests#1"), "unix:/run/guests#1 removed\n");
     let mut rest = Vec::new();
-    guests.iter().next().unwrap().read_to_end(&mut rest).unwrap();
+    guests.first().unwrap().read_to_end(&mut rest).unwrap();
     let names: Vec<String> = adit_json("switch show unix:/run/guests")
         .as_array()
         .unwrap()

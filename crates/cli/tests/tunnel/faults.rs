@@ -61,16 +61,6 @@ fn the_network_goes_and_comes_again() {
     drop(ta);
 }
 
-#[test]
-fn a_device_that_is_deleted_ends_the_tunnel() {
-    let world = World::new();
-    let (a, _) = world.pair("192.0.2.2:51820", PLAIN);
-    let mut ta = world.up(&world.a, &a, "");
-    world.a.run("ip link del ta");
-    wait_for("it ends", || ta.0.try_wait().unwrap().is_some());
-    assert_eq!(ta.0.wait().unwrap().code(), Some(7));
-}
-
 /// The way takes less than the device's MTU: senders learn it, and nothing hangs.
 #[test]
 fn a_narrow_way_is_learnt() {

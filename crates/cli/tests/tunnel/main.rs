@@ -11,11 +11,13 @@ mod frames;
 mod invite;
 mod panics;
 mod peers;
+mod remake;
 mod secrets;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
 mod threats;
+mod transports;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

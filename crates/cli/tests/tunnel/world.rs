@@ -183,6 +183,23 @@ impl World {
         running
     }
 
+    /// Starts `adit tunnel up` with further words, and waits until it is up. What it tells goes to a file.
+    pub(crate) fn up_telling(&self, space: &Space, file: &Path, words: &str) -> (Running, PathBuf) {
+        let told = file.with_extension("told");
+        let into = std::fs::File::create(&told).unwrap();
+        let mut command = Command::new(ADIT);
+        command.args(["-n", &space.path(), "tunnel", "up"]).arg(file);
+        command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut running = Running(command.stderr(into).spawn().unwrap());
+        wait_for("it is up", || {
+            let ended = running.0.try_wait().unwrap();
+            let text = std::fs::read_to_string(&told).unwrap();
+            assert!(ended.is_none(), "it ended: {text}");
+            text.lines().any(|line| line == "up")
+        });
+        (running, told)
+    }
+
     /// Two files: `ta.conf`, whose peer is `tb.conf` at this endpoint. Further lines for each end's
     /// [Interface] and [Peer].
     pub(crate) fn pair(&self, endpoint: &str, more: [(&str, &str); 2]) -> (PathBuf, PathBuf) {
