@@ -70,7 +70,8 @@ impl Client {
             return Ok(client);
         }
         let message = format!("'{}' is a {}, no {kind}", client.name, about.kind);
-        Err(Error::new(Exit::Conflict, &CONTROL, message).object(client.name))
+        let hint = format!("Ask it by 'adit {} ...'.", about.kind);
+        Err(Error::new(Exit::Conflict, &CONTROL, message).object(client.name).hint(hint))
     }
 
     /// The program of a name, or without one the only one of that kind.
