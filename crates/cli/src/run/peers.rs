@@ -4,6 +4,7 @@
 //! way out, `UDP_GRO` on the way in. Where the kernel or a card refuses a train, its datagrams go one
 //! by one, and that is counted.
 
+use super::sources::{self, Sources};
 use super::udp::TRAIN_LEN_MAX;
 use adit_packet::{Batch, Ecn, Gso, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
@@ -26,6 +27,9 @@ const WAITING_MAX: usize = 64;
 /// The buffers of the sockets: 2 MiB are 3 ms at 5 Gbit/s, which a burst from a fast network fills
 /// while this thread works. More would only add delay.
 const BUFFER_LEN: usize = 2 << 20;
+
+/// The first byte of a message that begins a handshake (NDSS 2017, 5.4.2).
+pub(super) const INITIATION: u8 = 1;
 
 /// How often another port is tried when one is free for one family only.
 const BIND_ATTEMPTS_MAX: usize = 16;
@@ -148,9 +152,11 @@ impl PeerSockets {
     ///
     /// # Errors
     /// EPERM without `CAP_NET_ADMIN`.
-    pub(crate) fn set_mark(&self, mark: u32) -> io::Result<()> {
-        let mut sockets = self.sockets.iter().flatten();
-        sockets.try_for_each(|socket| socket2::SockRef::from(&socket.socket).set_mark(mark))
+    pub(crate) fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+        self.sockets.iter_mut().flatten().try_for_each(|socket| {
+            socket.mark = mark;
+            socket2::SockRef::from(&socket.socket).set_mark(mark)
+        })
     }
 
     /// The sockets that are there, by their places.
@@ -189,7 +195,7 @@ pub(super) struct PeerSocket {
     /// Ready to be received into.
     buffers: Vec<PacketBuf>,
     /// Received and not yet taken.
-    received: VecDeque<(SocketAddr, PacketBuf)>,
+    received: VecDeque<Arrival>,
     /// For room in the socket.
     waiting: VecDeque<(SocketAddr, PacketBuf)>,
     /// Whether the last call brought long trains: then one at a time is best.
@@ -197,6 +203,18 @@ pub(super) struct PeerSocket {
     /// Whether its descriptor is waited for to take more.
     pub(super) is_armed: bool,
     counters: PeerCounters,
+    mark: u32,
+    /// From where peers are answered; `None` where the socket has one address only.
+    sources: Option<Sources>,
+}
+
+/// A train that came.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) from: SocketAddr,
+    /// The address of ours that it was sent to.
+    pub(super) at: Option<IpAddr>,
+    pub(super) packet: PacketBuf,
 }
 
 impl PeerSocket {
@@ -211,15 +229,7 @@ impl PeerSocket {
         socket.bind(&at.into())?;
         let socket = UdpSocket::from(socket);
         enlarge(&socket);
-        let state = UdpSocketState::new((&socket).into())?;
-        // Nobody asks when a datagram came, and with that told the codepoint of ECN has no room.
-        adit::stop_time_stamps(&socket)?;
-        // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
-        if at.is_ipv4() {
-            sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;
-        } else {
-            sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DO)?;
-        }
+        let state = state_of(&socket, at.is_ipv4())?;
         Ok(Self {
             socket,
             state,
@@ -229,7 +239,20 @@ impl PeerSocket {
             is_bulk: false,
             is_armed: false,
             counters: PeerCounters::default(),
+            mark,
+            sources: at.ip().is_unspecified().then(Sources::default),
         })
+    }
+
+    /// What came from there to an address of ours was authentic.
+    #[inline]
+    pub(super) fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, begins: bool) {
+        if let (Some(sources), Some(at)) = (&mut self.sources, at) {
+            if begins {
+                sources.forget(from);
+            }
+            sources.heard(from, at, || sources::chosen(from, self.mark));
+        }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -237,7 +260,7 @@ impl PeerSocket {
     }
 
     /// The next train, if one is there; `None` when nothing more can be had now.
-    pub(super) fn recv(&mut self, pool: &mut Pool) -> Option<(SocketAddr, PacketBuf)> {
+    pub(super) fn recv(&mut self, pool: &mut Pool) -> Option<Arrival> {
         if let Some(received) = self.received.pop_front() {
             return Some(received);
         }
@@ -268,7 +291,7 @@ impl PeerSocket {
             self.counters.received_datagrams += datagrams(meta.len, meta.stride);
             if !is_train && let Some(mut packet) = copy(&mut self.buffers[place], meta.len, pool) {
                 packet.meta.ecn = ecn;
-                self.received.push_back((meta.addr, packet));
+                self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
                 place += 1;
                 continue;
             }
@@ -283,14 +306,14 @@ impl PeerSocket {
                 packet.meta.vnet.gso = Gso::UdpL4;
                 packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
             }
-            self.received.push_back((meta.addr, packet));
+            self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
         }
         self.received.pop_front()
     }
 
     /// Without a buffer: what stayed unread would be ready for ever.
     #[cold]
-    fn skip(&mut self) -> Option<(SocketAddr, PacketBuf)> {
+    fn skip(&mut self) -> Option<Arrival> {
         for _ in 0..RECEIVE_MAX {
             if self.socket.recv_from(&mut [0]).is_ok() {
                 self.counters.no_buffer += 1;
@@ -387,8 +410,9 @@ impl PeerSocket {
 
     /// Gives all buffers back, before it is dropped.
     fn close(&mut self, pool: &mut Pool) {
-        let queued = self.received.drain(..).chain(self.waiting.drain(..));
-        queued.map(|(_, packet)| packet).chain(self.buffers.drain(..)).for_each(|p| pool.give(p));
+        let received = self.received.drain(..).map(|arrival| arrival.packet);
+        let waiting = self.waiting.drain(..).map(|(_, packet)| packet);
+        received.chain(waiting).chain(self.buffers.drain(..)).for_each(|p| pool.give(p));
     }
 
     fn send_one(&mut self, to: SocketAddr, packet: &PacketBuf) -> Sent {
@@ -414,7 +438,7 @@ impl PeerSocket {
                 Ok(()) => self.counters.sent_datagrams += 1,
                 // It was the length, not the train: let trains be tried again.
                 Err(Errno::MSGSIZE) => {
-                    if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
+                    if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
                         self.state = state;
                     }
                     return self.refused(to, Errno::MSGSIZE);
@@ -432,17 +456,37 @@ impl PeerSocket {
     }
 
     fn transmit(
-        &self,
+        &mut self,
         to: SocketAddr,
         ecn: Ecn,
         contents: &[u8],
         stride: Option<usize>,
     ) -> Result<(), Errno> {
+        if contents.first() == Some(&INITIATION)
+            && let Some(sources) = &mut self.sources
+        {
+            sources.forget(to);
+        }
+        let src_ip = self.sources.as_ref().and_then(|sources| sources.of(to));
         let ecn = EcnCodepoint::from_bits(ecn.bits());
-        let transmit =
-            Transmit { destination: to, ecn, contents, segment_size: stride, src_ip: None };
-        let sent = self.state.try_send((&self.socket).into(), &transmit);
-        sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        let transmit = Transmit { destination: to, ecn, contents, segment_size: stride, src_ip };
+        let send = |state: &UdpSocketState, transmit| {
+            let sent = state.try_send((&self.socket).into(), transmit);
+            sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        };
+        match (send(&self.state, &transmit), &mut self.sources) {
+            // The address is ours no longer. EINVAL has made `state` do with less.
+            (Err(Errno::INVAL | Errno::NETUNREACH | Errno::HOSTUNREACH), Some(sources))
+                if src_ip.is_some() =>
+            {
+                sources.forget(to);
+                if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
+                    self.state = state;
+                }
+                send(&self.state, &Transmit { src_ip: None, ..transmit })
+            }
+            (sent, _) => sent,
+        }
     }
 
     /// No error of the network ends anything: the next handshake or packet tries again.
@@ -486,6 +530,20 @@ enum Sent {
 
 fn datagrams(len: usize, stride: usize) -> u64 {
     u64::try_from(len.div_ceil(stride.max(1))).unwrap_or(0)
+}
+
+/// What the kernel can do with a socket, which asks it for more than we want.
+fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(socket.into())?;
+    // Nobody asks when a datagram came, and with that told the codepoint of ECN has no room.
+    adit::stop_time_stamps(socket)?;
+    // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
+    if is_v4 {
+        sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO)?;
+    } else {
+        sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DO)?;
+    }
+    Ok(state)
 }
 
 /// Enlarges the buffers as far as is allowed: beyond the system's limit with `CAP_NET_ADMIN` only.

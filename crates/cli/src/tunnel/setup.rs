@@ -348,6 +348,12 @@ impl Applied {
         failures
     }
 
+    /// The device is gone, and its addresses and routes with it: what is left is for `next`, which was
+    /// done in the place of that.
+    pub(crate) fn replace(&mut self, next: Self) {
+        *self = Self { rules: std::mem::take(&mut self.rules), ..next };
+    }
+
     fn delete_rules(&self, rules: &[Rule], failures: &mut Vec<String>) {
         if rules.is_empty() {
             return;
