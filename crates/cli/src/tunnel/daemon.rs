@@ -7,6 +7,7 @@ use super::load::{Loaded, load};
 use super::names::{Names, News};
 use super::setup::{Applied, Plan, Seen};
 use super::site::Site;
+use super::stamps::Stamps;
 use super::state::{self, View};
 use super::streams::{Streams, Switched};
 use super::uapi::{self, SetRequest, UapiSocket};
@@ -63,6 +64,7 @@ pub(super) struct Daemon {
     /// The port of standard input and output, or of the program in their place: it ends with that.
     pub(super) pipe: Option<PortId>,
     pub(super) next_clock: Instant,
+    pub(super) stamps: Stamps,
     /// When its device was made anew.
     pub(super) remade: Option<Instant>,
     pub(super) is_stopping: bool,
@@ -105,6 +107,9 @@ impl Daemon {
             let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
+            if let Some(stamp) = self.stamps.received(&peer.public_key) {
+                runner.engine_mut().tunnel.raise_timestamp(&peer.public_key, stamp);
+            }
             self.names.set(peer.public_key, peer.endpoint_udp());
             self.streams.set_client(peer);
         }
@@ -138,7 +143,12 @@ impl Daemon {
     }
 
     fn set_alarm(&self, runner: &mut Runner<Site>) {
-        let due = [Some(self.next_clock), self.names.next_retry(), self.streams.next_due()];
+        let due = [
+            Some(self.next_clock),
+            self.names.next_retry(),
+            self.streams.next_due(),
+            self.stamps.due(),
+        ];
         runner.set_alarm(due.into_iter().flatten().min());
     }
 
@@ -491,6 +501,10 @@ impl Handler<Site> for Daemon {
                 let now = runner.now();
                 if now >= self.next_clock {
                     self.tell_clock(runner);
+                    self.stamps.note(now);
+                }
+                if self.stamps.due().is_some_and(|at| now >= at) {
+                    self.stamps.save(&runner.engine().tunnel, &self.output);
                 }
                 self.names.retry(now);
             }
@@ -514,6 +528,7 @@ impl Handler<Site> for Daemon {
                     let at = endpoint.map(|at| at_text(runner, at)).unwrap_or_default();
                     self.tell(format_args!("connected to {} at {at}", *peer.to_base64()));
                     self.heard(runner, &peer, endpoint);
+                    self.stamps.note(runner.now());
                 }
                 TunnelEvent::Moved { peer, to, .. } => {
                     let at = at_text(runner, to);

@@ -4,6 +4,7 @@
 mod addresses;
 mod basics;
 mod changes;
+mod ecn;
 mod endure;
 mod faults;
 mod files;
@@ -13,6 +14,7 @@ mod panics;
 mod peers;
 mod remake;
 mod secrets;
+mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
