@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod frames;
 mod invite;
+mod many;
 mod panics;
 mod peers;
 mod remake;
@@ -19,6 +20,7 @@ mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod system;
 mod threats;
 mod transports;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
