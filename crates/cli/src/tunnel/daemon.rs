@@ -2,9 +2,11 @@
 
 use super::conf::HookPolicy;
 use super::config::{Config, Peer};
+use super::hooks::Hooks;
 use super::keys::Key;
 use super::load::{Loaded, load};
 use super::names::{Names, News};
+use super::presence::Presence;
 use super::setup::{Applied, Plan, Seen};
 use super::site::Site;
 use super::state::{self, View};
@@ -63,6 +65,8 @@ pub(super) struct Daemon {
     /// The port of standard input and output, or of the program in their place: it ends with that.
     pub(super) pipe: Option<PortId>,
     pub(super) next_clock: Instant,
+    pub(super) presence: Presence,
+    pub(super) peer_hooks: Hooks,
     /// When its device was made anew.
     pub(super) remade: Option<Instant>,
     pub(super) is_stopping: bool,
@@ -107,6 +111,7 @@ impl Daemon {
             runner.engine_mut().tunnel.set_peer(now, config);
             self.names.set(peer.public_key, peer.endpoint_udp());
             self.streams.set_client(peer);
+            self.presence.set(now, peer);
         }
         if let Some(listener) = self.streams.listener() {
             runner.watch(listener, STREAMS, readable)?;
@@ -138,7 +143,12 @@ impl Daemon {
     }
 
     fn set_alarm(&self, runner: &mut Runner<Site>) {
-        let due = [Some(self.next_clock), self.names.next_retry(), self.streams.next_due()];
+        let due = [
+            Some(self.next_clock),
+            self.names.next_retry(),
+            self.streams.next_due(),
+            self.presence.next_due(),
+        ];
         runner.set_alarm(due.into_iter().flatten().min());
     }
 
@@ -218,15 +228,19 @@ impl Daemon {
             }
             let before = runner.engine().tunnel.peer_config(&key);
             let before_mode = before.as_ref().map(|before| before.mode);
-            let before = before.filter(|_| !request.replace_peers);
-            if let Some(peer) = state::changed(before, change) {
+            let kept = before.clone().filter(|_| !request.replace_peers);
+            if let Some(peer) = state::changed(kept, change) {
                 let mode = before_mode.or_else(|| Site::mode_of(runner, &key, None));
                 let mode = mode.ok_or(Errno::NOSPC)?;
                 let now = runner.now();
                 runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
             }
-            if change.endpoint.is_some() {
+            if before.is_none() {
+                self.presence.set(runner.now(), &Peer::new(key));
+            }
+            if let Some(endpoint) = change.endpoint {
                 self.names.set(key, None);
+                self.streams.found_udp(&key, endpoint);
             }
         }
         Ok(())
@@ -319,6 +333,9 @@ impl Daemon {
             if current.as_ref() != Some(&wanted) {
                 runner.engine_mut().tunnel.set_peer(now, wanted);
             }
+            if old != Some(peer) {
+                self.presence.set(now, peer);
+            }
             let way = |peer: &Peer| (peer.transport, peer.endpoint_tcp.clone());
             if has_moved || old.is_some_and(|old| way(old) != way(peer)) {
                 self.names.set(peer.public_key, peer.endpoint_udp());
@@ -335,6 +352,8 @@ impl Daemon {
         site.forget(peer);
         self.names.set(*peer, None);
         self.streams.forget(runner, peer);
+        let hooks = self.presence.remove(peer);
+        self.run_hooks(&hooks, peer, None);
     }
 
     /// Tells what did not work and is not needed by everybody.
@@ -345,7 +364,7 @@ impl Daemon {
     }
 
     /// What only some want to hear.
-    fn tell(&self, what: std::fmt::Arguments<'_>) {
+    pub(super) fn tell(&self, what: std::fmt::Arguments<'_>) {
         if self.output.verbose > 0 {
             self.output.note(what);
         }
@@ -497,6 +516,7 @@ impl Handler<Site> for Daemon {
             _ => {}
         }
         self.streams.run_due(runner, &self.sockets);
+        self.look_who_is_gone(runner);
         self.set_alarm(runner);
         if self.is_stopping { Flow::Stop } else { Flow::Continue }
     }
@@ -514,11 +534,18 @@ impl Handler<Site> for Daemon {
                     let at = endpoint.map(|at| at_text(runner, at)).unwrap_or_default();
                     self.tell(format_args!("connected to {} at {at}", *peer.to_base64()));
                     self.heard(runner, &peer, endpoint);
+                    self.came(runner, &peer, endpoint);
                 }
-                TunnelEvent::Moved { peer, to, .. } => {
+                TunnelEvent::Moved { peer, from, to } => {
                     let at = at_text(runner, to);
                     self.tell(format_args!("{} is at {at} now", *peer.to_base64()));
                     self.heard(runner, &peer, Some(to));
+                    self.moved(runner, &peer, from, to);
+                }
+                TunnelEvent::Refused { peer, from } => self.refused(runner, &peer, from),
+                TunnelEvent::Heard { peer } => {
+                    let config = runner.engine().tunnel.peer_config(&peer);
+                    self.came(runner, &peer, config.and_then(|config| config.endpoint));
                 }
                 _ => {}
             }
@@ -531,7 +558,7 @@ impl Handler<Site> for Daemon {
 }
 
 /// An endpoint for people.
-fn at_text(runner: &Runner<Site>, at: Endpoint) -> String {
+pub(super) fn at_text(runner: &Runner<Site>, at: Endpoint) -> String {
     match at {
         Endpoint::Udp(address) => address.to_string(),
         Endpoint::Port(port) => {

@@ -1,6 +1,6 @@
 //! Between a configuration, the engine, and what is shown of it.
 
-use super::config::{Peer, PeerEndpoint, Transport};
+use super::config::{Multi, Peer, PeerEndpoint, Transport};
 use super::keys::Key;
 use super::names::Names;
 use super::streams::Streams;
@@ -186,6 +186,7 @@ pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMod
         endpoint,
         allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),
         persistent_keepalive: seconds(peer.keepalive),
+        pinned: (peer.multi == Multi::No).then_some(peer.timeout),
         ..PeerConfig::new(peer.public_key)
     }
 }

@@ -3,9 +3,11 @@
 use super::conf::HookPolicy;
 use super::config::{Hook, Peer};
 use super::daemon::{Daemon, interface_port};
+use super::hooks::Hooks;
 use super::keys::{Key, fill_random};
 use super::load::{Loaded, load};
 use super::names::Names;
+use super::presence::Presence;
 use super::program::{self, Dns};
 use super::secret::SecretSource;
 use super::setup::{Plan, Seen, delete_stale_rules, path_mtu};
@@ -139,6 +141,14 @@ impl Options {
         actions.extend(loaded.config.peers.iter().filter_map(reach_text));
         actions.extend(dns_actions(&loaded, Dns::find()));
         actions.extend(run(&hooks.post_up));
+        for peer in &loaded.config.peers {
+            for (hooks, when) in [(&peer.up, "comes"), (&peer.down, "is gone")] {
+                actions.extend(hooks.iter().map(|hook| {
+                    let words = program::words(hook, &loaded.name);
+                    format!("run {} whenever the peer {when}", words.join(" "))
+                }));
+            }
+        }
         Ok(actions)
     }
 
@@ -173,6 +183,7 @@ impl Options {
                 daemon.failure = Some(Error::io("wait for", "packets", &error));
             }
         }
+        daemon.end_hooks();
         let mut failures = Vec::new();
         let mut note = |result: Result<()>| failures.extend(result.err().map(|e| e.report.message));
         note(run_hooks(&hooks.pre_down, &name));
@@ -249,6 +260,8 @@ impl Options {
             streams,
             pipe: None,
             next_clock: Instant::ZERO,
+            presence: Presence::default(),
+            peer_hooks: Hooks::new(output.clone()),
             remade: None,
             is_stopping: false,
             failure: None,

@@ -10,6 +10,7 @@ mod files;
 mod frames;
 mod invite;
 mod peers;
+mod presence;
 mod remake;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
