@@ -12,6 +12,7 @@ use super::site::Site;
 use super::state::{self, View};
 use super::streams::{Streams, Switched};
 use super::uapi::{self, SetRequest, UapiSocket};
+use super::up::port_error;
 use crate::control::{self, Method, Reply, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
@@ -262,6 +263,35 @@ impl Daemon {
         Ok(())
     }
 
+    /// Listens on another TCP port, or on none; streams that are there go on. What fails changes nothing.
+    fn listen(
+        &mut self,
+        runner: &Runner<Site>,
+        config: &Config,
+        options: &PeerOptions,
+    ) -> Result<()> {
+        let (wanted, now) = (config.interface.listen_tcp, self.streams.port());
+        let is_same =
+            |other: &PeerOptions| (other.mark, other.source) == (options.mark, options.source);
+        if wanted == now && is_same(&self.sockets) {
+            return Ok(());
+        }
+        if let Some(listener) = self.streams.listener() {
+            runner.unwatch(listener);
+        }
+        let listened = self.streams.listen(wanted, options);
+        if listened.is_err() {
+            // It had the port a moment ago.
+            let _ = self.streams.listen(now, &self.sockets);
+        }
+        let readable = crate::run::Interest { readable: true, writable: false };
+        let watched = self.streams.listener().map(|fd| runner.watch(fd, STREAMS, readable));
+        let what = format!("TCP port {}", wanted.unwrap_or_default());
+        let failed = |error| port_error(&what, options, &error);
+        listened.map_err(failed)?;
+        watched.unwrap_or(Ok(())).map_err(failed)
+    }
+
     /// Reads the files again and does what differs; a mistake in them changes nothing.
     fn reload(&mut self, runner: &mut Runner<Site>) -> Result<Reloaded> {
         let mut new = load(&self.loaded.files, self.hooks)?;
@@ -280,10 +310,6 @@ impl Daemon {
             let message = "the mode of the peers has changed: stop the tunnel and start it again";
             return Err(Error::usage(message));
         }
-        if new.config.interface.listen_tcp != self.loaded.config.interface.listen_tcp {
-            let message = "listen_tcp has changed: stop the tunnel and start it again";
-            return Err(Error::usage(message));
-        }
         // Without peers nothing says it.
         let plan = Plan { mode: self.plan.mode, ..plan };
         let wanted = PeerOptions {
@@ -291,8 +317,13 @@ impl Daemon {
             mark: plan.mark,
             source: new.config.interface.source,
         };
-        self.set_sockets(runner, wanted)
-            .map_err(|error| Error::io("open", "the UDP sockets", &error))?;
+        self.listen(runner, &new.config, &wanted)?;
+        if let Err(error) = self.set_sockets(runner, wanted) {
+            let before = (self.loaded.config.clone(), self.sockets);
+            // The failure that is told is the first.
+            let _ = self.listen(runner, &before.0, &before.1);
+            return Err(port_error(&format!("UDP port {}", wanted.port), &wanted, &error));
+        }
         self.applied.change(&self.link, &self.plan, &plan)?;
         self.warn();
         if plan.tunnel_mtu != self.plan.tunnel_mtu {

@@ -160,7 +160,14 @@ impl Options {
         hide_memory();
         let loaded = self.load()?;
         let name = loaded.name;
-        let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?)?;
+        let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
+        let claim = claim.map_err(|error| match error.exit {
+            Exit::Conflict => error.hint(
+                "A tunnel is called as its file, in whichever network namespace it is: give the file \
+                 another name.",
+            ),
+            _ => error,
+        })?;
         let netns = self.netns()?;
         for rule in delete_stale_rules(netns.as_ref())? {
             let rule = super::setup::rule_text(&rule);
@@ -215,12 +222,13 @@ impl Options {
         let interface = &loaded.config.interface;
         let port = interface_port(&loaded.config);
         let sockets = PeerOptions { port, mark, source: interface.source };
-        let peers = PeerSockets::open(&sockets).map_err(|error| socket_error(&sockets, &error))?;
+        let failed = |error| port_error(&format!("UDP port {port}"), &sockets, &error);
+        let peers = PeerSockets::open(&sockets).map_err(failed)?;
         let failed = |error| Error::io("make", "an eventfd", &error);
         let mut streams = Streams::new(self.faster).map_err(failed)?;
         if let Some(port) = interface.listen_tcp {
-            let failed = |error| Error::io("listen on", format_args!("TCP port {port}"), &error);
-            streams.listen(port, &sockets).map_err(failed)?;
+            let failed = |error| port_error(&format!("TCP port {port}"), &sockets, &error);
+            streams.listen(Some(port), &sockets).map_err(failed)?;
         }
         let names = Names::new().map_err(failed)?;
         let name = loaded.name.to_string();
@@ -385,16 +393,13 @@ fn run_program(words: &[String], input: Option<&str>) -> Result<()> {
     })
 }
 
-fn socket_error(options: &PeerOptions, error: &io::Error) -> Error {
-    let object = match options.source {
-        Some(source) => format!("UDP port {} at {source}", options.port),
-        None => format!("UDP port {}", options.port),
-    };
-    let new = Error::io("listen on", &object, error);
+/// Why a port cannot be listened on.
+pub(super) fn port_error(what: &str, options: &PeerOptions, error: &io::Error) -> Error {
+    let at = options.source.map_or(String::new(), |source| format!(" at {source}"));
+    let new = Error::io("listen on", format!("{what}{at}"), error);
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            new.hint("Another program has the port: 'ss -ulpn' tells which. Or choose another one.")
-        }
+        io::ErrorKind::AddrInUse => Error { exit: Exit::Conflict, ..new }
+            .hint("Another program has the port: 'ss -tulpn' tells which. Or choose another one."),
         _ => new,
     }
 }

@@ -11,6 +11,7 @@ mod frames;
 mod invite;
 mod peers;
 mod presence;
+mod reload;
 mod remake;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
