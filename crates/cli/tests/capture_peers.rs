@@ -29,7 +29,7 @@ fn tshark_captures_through_the_extcap_program() {
         }
         let file = directory.join("x.pcapng");
         let mut tshark = home(Command::new("tshark"));
-        tshark.args(["-i", "adit:tun0", "-f", "icmp", "-c", "5", "-a", "duration:20"]);
+        tshark.args(["-i", "adit:tun0", "-f", "icmp", "-c", "5", "-a", "duration:50"]);
         tshark.args(["-o", "extcap.adit_tun0.reply:true"]).arg("-w").arg(&file);
         let done = std::sync::atomic::AtomicBool::new(false);
         let tshark = std::thread::scope(|scope| {
@@ -57,7 +57,7 @@ tap = TunTapInterface("scapy0", mode_tun=False, strip_packet_info=True)
 subprocess.check_call("ip link set scapy0 up master br0", shell=True)
 me = "02:00:00:00:00:05"
 def ask(packet):
-    return tap.sr1(packet, timeout=5, verbose=0)
+    return tap.sr1(packet, timeout=50, verbose=0)
 arp = ask(Ether(src=me, dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=me, psrc="192.0.2.5", pdst="192.0.2.77"))
 assert arp is not None and arp[ARP].op == 2 and arp[ARP].psrc == "192.0.2.77", arp
 echo = ask(Ether(src=me, dst=arp[ARP].hwsrc) / IP(src="192.0.2.5", dst="192.0.2.77") / ICMP(id=7, seq=3) / b"hello")

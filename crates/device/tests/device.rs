@@ -202,7 +202,7 @@ fn each_packet_has_its_hash_where_the_kernel_gives_none() {
         (Pool::new(PoolConfig::default()), Pair::default(), Batch::new());
     let queue = &device.queues()[0];
     let mut reports = Vec::new();
-    while queue.wait(false, Some(std::time::Duration::from_secs(5))).unwrap().readable {
+    while queue.wait(false, Some(std::time::Duration::from_secs(60))).unwrap().readable {
         queue.recv_batch(&mut pool, &mut pair, &mut batch).unwrap();
         for packet in batch.drain(..) {
             reports.push((packet.bytes()[0] >> 4, packet.meta.vnet.hash));

@@ -682,7 +682,7 @@ const QUEUE: &[Row] = {
         let device = tun("t0").packet_info(true).up(true).open().unwrap();
         let queue = &device.queues()[0];
         // A link that goes up sends router solicitations.
-        let ready = queue.wait(false, Some(Duration::from_secs(20))).unwrap();
+        let ready = queue.wait(false, Some(Duration::from_secs(60))).unwrap();
         assert!(ready.readable, "no packet came");
         recv(queue, 2)
     }
@@ -702,7 +702,7 @@ const QUEUE: &[Row] = {
             // Only a read that waits already gives EFAULT.
             let call = format!("/proc/self/task/{}/syscall", told.recv().unwrap());
             let read = format!("{} ", libc::SYS_read);
-            let until = Instant::now() + Duration::from_secs(20);
+            let until = Instant::now() + Duration::from_secs(60);
             while !fs::read_to_string(&call).unwrap().starts_with(&read) {
                 assert!(Instant::now() < until, "it does not wait");
                 std::thread::sleep(Duration::from_millis(1));

@@ -92,7 +92,7 @@ fn datagram_trains(from: &Side, to: &Side) {
 import socket, sys
 host, port, v6 = sys.argv[1], int(sys.argv[2]), ':' in sys.argv[1]
 s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(20)
+s.settimeout(60)
 s.setsockopt(17, 103, 1000)
 for turn in range(200):
     s.sendto(bytes([turn]) * 30500, (host, port))

@@ -253,12 +253,15 @@ opened = fcntl.ioctl(fd, SIOCGSKNS)
 assert os.fstat(device).st_ino == os.fstat(opened).st_ino != here
 # The device moves, the place of the open does not.
 assert libc.setns(device, 0) == 0
-os.system('unshare -n sleep 20 & echo $! > /run/pid; sleep 0.3; ip link set t0 netns $(cat /run/pid)')
-there = os.stat('/proc/%s/ns/net' % open('/run/pid').read().strip()).st_ino
+sleeper = subprocess.Popen(['unshare', '-n', 'sleep', '60'])
+there = ours = os.stat('/proc/self/ns/net').st_ino
+while there == ours:
+    there = os.stat('/proc/%d/ns/net' % sleeper.pid).st_ino
+os.system('ip link set t0 netns %d' % sleeper.pid)
 now = fcntl.ioctl(fd, 0x54e3)
 assert os.fstat(now).st_ino == there
 assert os.fstat(fcntl.ioctl(fd, SIOCGSKNS)).st_ino == os.fstat(opened).st_ino != there
-os.kill(int(open('/run/pid').read()), 9)
+sleeper.kill()
 ",
     );
 }

@@ -89,7 +89,7 @@ impl Router {
     fn forwarded(&mut self) -> Option<Vec<u8>> {
         let queue = &self.to.queues()[0];
         loop {
-            if !queue.wait(false, Some(Duration::from_secs(5))).unwrap().readable {
+            if !queue.wait(false, Some(Duration::from_secs(60))).unwrap().readable {
                 return None;
             }
             let len = queue.recv(&mut self.buf).unwrap();

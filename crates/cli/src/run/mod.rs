@@ -67,7 +67,6 @@ pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};
-pub(crate) use vxlan::narrow_paths;
 
 #[cfg(test)]
 mod tests;

@@ -523,7 +523,7 @@ impl Daemon {
 impl Handler<Site> for Daemon {
     fn event(&mut self, runner: &mut Runner<Site>, event: Event) -> Flow {
         match event {
-            Event::PortGone { port, why } => {
+            Event::PortGone { port, why, .. } => {
                 if self.pipe == Some(port) {
                     return self.pipe_gone(&why);
                 }

@@ -406,7 +406,10 @@ pub(super) fn port_error(what: &str, options: &PeerOptions, error: &io::Error) -
 
 /// No core file and no debugger of the same user shall see the keys.
 fn hide_memory() {
-    // Both work for every process; where a sandbox forbids them, it is as before.
+    // They work for every process; where a sandbox forbids one, the others hold. A core file that is made
+    // all the same, by root's gcore, has no memory in it, as if all were marked by MADV_DONTDUMP. First, as
+    // what is not dumpable may not write there any more.
+    let _ = std::fs::write("/proc/self/coredump_filter", "0");
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(Resource::Core, none);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `test` in a network namespace and a directory of its own, with the loopback up.
 pub(crate) fn world(test: impl FnOnce(&Path) + Send + 'static) {
@@ -48,7 +48,7 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
 
 /// Whether an address answers ping.
 pub(crate) fn answers(address: &str) -> bool {
-    let args = ["-c3", "-i0.2", "-W2", address];
+    let args = ["-c3", "-i0.2", "-W10", address];
     output(Command::new("ping").args(args)).status.success()
 }
 
@@ -78,6 +78,9 @@ fn finish(child: Child) -> Output {
 pub(crate) fn adit(words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
     command.args(words.split(' ').filter(|word| !word.is_empty()));
+    for variable in ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"] {
+        command.env_remove(variable);
+    }
     command
 }
 

@@ -17,7 +17,7 @@ fn a_bench_is_measured_printed_and_drawn() {
     enter();
     // Below the empty /run of this test.
     let svg = "/run/bench.svg";
-    let text = run(&format!("{ADIT} -j bench --rounds 1 --seconds 0.2 --svg {svg}"));
+    let text = run(&format!("{ADIT} -j bench --rounds 1 --seconds 0.5 --svg {svg}"));
     let report = parse(&text);
     let results = report["results"].as_array().unwrap();
     assert_eq!(results.len(), 16);
@@ -28,7 +28,7 @@ fn a_bench_is_measured_printed_and_drawn() {
 
     let schema = root().join("schema/bench.json");
     let mut python = Command::new("timeout")
-        .args(["60", "python3", "-c", VALIDATE])
+        .args(["120", "python3", "-c", VALIDATE])
         .args([schema.as_os_str(), svg.as_ref()])
         .stdin(Stdio::piped())
         .spawn()

@@ -38,7 +38,7 @@ fn what_is_printed_is_valid_by_its_schema() {
     assert_eq!(adit_json("schema").as_array().unwrap().len(), adit("schema").lines().count());
 
     let mut python = Command::new("timeout")
-        .args(["60", "python3", "-c", include_str!("../validate.py")])
+        .args(["120", "python3", "-c", include_str!("../validate.py")])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();

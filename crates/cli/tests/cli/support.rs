@@ -11,7 +11,11 @@ use std::process::{Command, Output, Stdio};
 pub(crate) const ADIT: &str = env!("CARGO_BIN_EXE_adit");
 
 /// How long a command may take, in seconds: its test fails then, it does not hang.
-const COMMAND_TIME_MAX: &str = "30";
+const COMMAND_TIME_MAX: &str = "120";
+
+/// What changes where the program has its sockets, whom it tells, and what it prints.
+const VARIABLES: [&str; 5] =
+    ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"];
 
 /// Moves the calling thread into a network namespace of its own, with a `/sys` that shows it and an
 /// empty `/run`, so that `ip netns` meddles with nobody.
@@ -28,14 +32,30 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A command with a time limit, without the variables that change the program's output.
-pub(crate) fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["-k", "1", COMMAND_TIME_MAX]).args(words).stdin(Stdio::null());
-    for variable in ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"] {
+/// A command without the variables of whoever runs the tests.
+pub(crate) fn bare(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
+    for variable in VARIABLES {
         command.env_remove(variable);
     }
+    command.stdin(Stdio::null());
     command
+}
+
+/// A command with a time limit.
+pub(crate) fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = bare("timeout");
+    command.args(["-k", "1", COMMAND_TIME_MAX]).args(words);
+    command
+}
+
+/// The program where every user can run it, whatever folders lead to it: for a thread that has entered a
+/// world of its own.
+pub(crate) fn adit_of_all() -> &'static str {
+    const PATH: &str = "/run/adit-of-all";
+    run(&format!("touch {PATH}"));
+    run(&format!("mount --bind {ADIT} {PATH}"));
+    PATH
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

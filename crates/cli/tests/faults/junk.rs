@@ -1,7 +1,7 @@
 //! Random bytes into every kind of port.
 
-use crate::program::{PATIENCE, Program, address, eventually, reaches};
-use crate::support::{ADIT, run};
+use crate::program::{Ended, PATIENCE, Program, address, eventually, reaches};
+use crate::support::{ADIT, bare, run};
 use crate::wire::{
     Random, Wire, addresses, ask, dropped, is_at_rest, link, mac_of, port, quiet_hosts, runs,
 };
@@ -10,7 +10,7 @@ use adit_packet::{Gso, VnetHeader};
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 /// How many strings each port gets.
 const EACH: usize = 600;
@@ -92,16 +92,6 @@ fn recording(random: &mut Random, path: &str, known: [u8; 6]) {
     std::fs::write(path, file).unwrap();
 }
 
-/// A child that ends with the test.
-pub(crate) struct Ended(pub(crate) Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A switch with one of each; its standard input, and a thread that reads its standard output.
 fn one_of_each() -> (Ended, impl Write) {
     run("ip link add l0 type veth peer name l1 netns nd");
@@ -113,7 +103,7 @@ fn one_of_each() -> (Ended, impl Write) {
     run("ip address add 198.51.100.1/24 dev u0");
     run("ip -n nu link set u1 mtu 65535 up");
     run("ip -n nu address add 198.51.100.2/24 dev u1");
-    let mut command = Command::new(ADIT);
+    let mut command = bare(ADIT);
     command.args(["-q", "switch"]);
     for port in [
         "tap:a,netns=na",
@@ -127,7 +117,7 @@ fn one_of_each() -> (Ended, impl Write) {
     ] {
         command.args(["--port", port]);
     }
-    command.env_remove("XDG_RUNTIME_DIR").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     std::thread::spawn(move || {
@@ -172,6 +162,10 @@ fn any_bytes_into_any_port_and_the_others_go_on() {
             bytes[..8].copy_from_slice(&[8, 0, 0, 0, 0, 0, 5, 0]);
         }
         udp.send_to(&bytes, "198.51.100.1:4789").unwrap();
+        // A socket has room for a few of them only.
+        if number % 4 == 3 {
+            ask("switch", "GET /switch", "");
+        }
     }
     recording(&mut random, "/run/junk.pcap", known);
     ask("switch", "POST /ports", r#"{"port": "pcap:/run/junk.pcap"}"#);

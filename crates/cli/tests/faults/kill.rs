@@ -1,13 +1,13 @@
 //! `kill -9` in any state, and start again.
 
 use crate::program::{Program, address, debris, eventually, hosts, reaches, try_run};
-use crate::support::{ADIT, adit_json, refused, run};
+use crate::support::{ADIT, adit_json, bare, refused, run};
 use crate::wire::Random;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 /// One of each that leaves something behind if nobody cleans up.
@@ -25,9 +25,8 @@ fn request(head: &str, body: &str) -> bool {
 
 /// Starts it, adds and removes ports, ends it; killed after so many microseconds.
 fn cycle(kill_after: u64) {
-    let mut child = Command::new(ADIT)
+    let mut child = bare(ADIT)
         .args(LINE.split_whitespace())
-        .env_remove("XDG_RUNTIME_DIR")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -103,12 +102,8 @@ fn a_link_is_killed_in_any_state_and_started_again() {
     hosts(&["na", "nb"]);
     let line = "netem --name wan --port tap:a,netns=na --port unix:/run/far.sock --delay 1ms";
     for _ in 0..10 {
-        let mut child = Command::new(ADIT)
-            .args(line.split_whitespace())
-            .env_remove("XDG_RUNTIME_DIR")
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            bare(ADIT).args(line.split_whitespace()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(random.next() % 40_000));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -126,7 +121,7 @@ fn a_link_is_killed_in_any_state_and_started_again() {
 fn of_two_that_start_at_once_one_runs_and_is_named_to_the_other() {
     hosts(&["na", "nb"]);
     let start = || {
-        let mut command = Command::new(ADIT);
+        let mut command = bare(ADIT);
         command.args(["-j", "switch", "--name", "lab", "--port", "tap:a,netns=na"]);
         Program::spawn(command.stderr(Stdio::null()))
     };

@@ -1,10 +1,10 @@
 //! Something that a port stands on goes: one event, no spin, the rest goes on.
 
 use crate::program::{PATIENCE, Program, reaches};
-use crate::support::{ADIT, adit, run};
+use crate::support::{ADIT, adit, bare, run};
 use crate::wire::{addresses, is_at_rest, port, quiet_hosts, runs};
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 /// A switch with the hosts `a` and `b`, and one more port or more.
@@ -72,9 +72,9 @@ fn both_devices_of_a_link_are_deleted() {
 
 /// Another switch is the guest.
 fn guest(port: &str) -> Child {
-    let mut command = Command::new(ADIT);
+    let mut command = bare(ADIT);
     command.args(["-q", "switch", "--name", "guest", "--port", port]);
-    command.env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null()).spawn().unwrap()
+    command.stdin(Stdio::null()).spawn().unwrap()
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn a_guest_at_a_unix_socket_is_killed() {
 
 /// A switch whose standard streams are pipes.
 fn on_pipes(more: &[&str]) -> Child {
-    let mut command = Command::new(ADIT);
+    let mut command = bare(ADIT);
     command.args(["-q", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"]);
-    command.args(["--port", "stdio"]).args(more).env_remove("XDG_RUNTIME_DIR");
+    command.args(["--port", "stdio"]).args(more);
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     runs();
     addresses("ab");

@@ -51,7 +51,7 @@ impl Started {
     fn with_input(line: &str, input: impl Into<Stdio>) -> Self {
         let mut words = line.split_whitespace();
         let mut command = Command::new(words.next().unwrap());
-        command.args(words).stdin(input);
+        command.args(words).stdin(input).env_remove("XDG_RUNTIME_DIR").env_remove("NOTIFY_SOCKET");
         Self(command.spawn().unwrap_or_else(|error| panic!("{line}: {error}")))
     }
 

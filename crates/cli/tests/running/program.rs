@@ -1,6 +1,6 @@
 //! A program that runs, and hosts for it.
 
-use crate::support::{ADIT, command, enter, root, run, text};
+use crate::support::{ADIT, bare, command, enter, root, run, text};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -8,7 +8,17 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a machine that does something else as well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A child that ends with the test.
+pub(crate) struct Ended(pub(crate) Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// `adit` with these words, killed when dropped.
 pub(crate) struct Program {
@@ -25,7 +35,7 @@ impl Program {
     }
 
     pub(crate) fn start_words(words: &[&str]) -> Self {
-        let mut program = Self::spawn(Command::new(ADIT).arg("-j").args(words));
+        let mut program = Self::spawn(bare(ADIT).arg("-j").args(words));
         let ready = program.wait_for("ready");
         assert!(ready["socket"].is_string(), "{ready}");
         program
@@ -33,7 +43,7 @@ impl Program {
 
     /// Starts it, whatever becomes of it.
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let command = command.env_remove("XDG_RUNTIME_DIR").stdin(Stdio::null());
+        let command = command.stdin(Stdio::null());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, events) = mpsc::channel();
@@ -163,7 +173,7 @@ pub(crate) fn fastest(netns: &str, to: &str) -> f64 {
 /// Validates outputs, each by the schema of that name.
 pub(crate) fn validate(outputs: &[(&str, String)]) {
     let mut python = Command::new("timeout")
-        .args(["60", "python3", "-c", include_str!("../validate.py")])
+        .args(["120", "python3", "-c", include_str!("../validate.py")])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -9,10 +9,12 @@ mod faults;
 mod files;
 mod frames;
 mod invite;
+mod panics;
 mod peers;
 mod presence;
 mod reload;
 mod remake;
+mod secrets;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]

@@ -4,7 +4,7 @@
 //! [a] ua 192.0.2.1/24, 2001:db8::1/64 <-- veth --> ub 192.0.2.2/24, 2001:db8::2/64 [b]
 //! ```
 
-use crate::support::{ADIT, command, enter, text};
+use crate::support::{ADIT, bare, command, enter, text};
 use adit::Netns;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `done` is; what it was is told if it never is.
 pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -67,6 +67,12 @@ impl Space {
         self.command(line).output().unwrap().status.success()
     }
 
+    /// Whether all echoes of ping(8) with these words come back.
+    pub(crate) fn pings(&self, words: &str) -> bool {
+        let output = self.command(&format!("ping -n {words}")).output().unwrap();
+        text(&output.stdout).contains(" 0% packet loss")
+    }
+
     /// Links, addresses, routes and rules, without what the kernel makes itself at a time of its own.
     pub(crate) fn state(&self) -> String {
         let lines = [
@@ -79,8 +85,8 @@ impl Space {
         ]
         .map(|line| self.run(line));
         let is_ours = |line: &&str| !line.contains("fe80::") && !line.contains("ff00::/8");
-        // Of a link its name: whether it has a carrier is known a moment later.
-        let short = |line: &str| line.split(": <").next().unwrap().to_owned();
+        // Of a link its name: whether it has a carrier is known a moment later, by routes as well.
+        let short = |line: &str| line.split(": <").next().unwrap().replace(" linkdown", "");
         let lines = lines.iter().flat_map(|text| text.lines()).filter(is_ours).map(short);
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -153,7 +159,7 @@ impl World {
     pub(crate) fn up(&self, space: &Space, file: &Path, words: &str) -> Running {
         let path = space.path();
         let words = words.split_whitespace();
-        let mut child = Command::new(ADIT)
+        let mut child = bare(ADIT)
             .args(["-v", "-n", &path, "tunnel", "up"])
             .arg(file)
             .args(words)
@@ -221,7 +227,11 @@ impl Drop for World {
         for entry in std::fs::read_dir("/run/adit").into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|ending| ending == "lock") {
                 let pid = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                // Others may have the number by now.
+                let program = std::fs::read_link(format!("/proc/{}/exe", pid.trim()));
+                if program.is_ok_and(|path| path == Path::new(ADIT)) {
+                    let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                }
             }
         }
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -250,6 +260,19 @@ impl Keys {
     }
 }
 
+/// Pings until the first peer of a tunnel has had so many further handshakes.
+pub(crate) fn renews(space: &Space, tunnel: &str, to: &str, count: usize) {
+    let (mut seen, mut last) = (0, of_peer(tunnel, "handshake_age_s"));
+    wait_for("the keys are renewed", || {
+        // Sessions are short here: a slow machine may lose a packet between two of them.
+        space.succeeds(&format!("ping -n -c 1 -W 1 {to}"));
+        let age = of_peer(tunnel, "handshake_age_s");
+        seen += usize::from(age < last);
+        last = age;
+        seen >= count
+    });
+}
+
 /// What `adit tunnel show -j` says of one tunnel.
 pub(crate) fn show(name: &str) -> Value {
     crate::support::adit_json(&format!("tunnel show {name}"))[0].clone()
@@ -258,4 +281,10 @@ pub(crate) fn show(name: &str) -> Value {
 /// A number of the first peer of a tunnel.
 pub(crate) fn of_peer(name: &str, field: &str) -> f64 {
     show(name)["peers"][0][field].as_f64().unwrap_or(f64::NAN)
+}
+
+/// When the last session with the first peer of a tunnel was made.
+pub(crate) fn session_made(name: &str) -> Instant {
+    let age = Duration::from_secs_f64(of_peer(name, "handshake_age_s"));
+    Instant::now().checked_sub(age).unwrap()
 }

@@ -18,7 +18,7 @@ mod world;
 use adit::Netns;
 use guest::{Guest, Nic};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 /// The folder that `prepare.sh` filled.
 fn fixture() -> Option<PathBuf> {
@@ -41,8 +41,8 @@ struct Switch(Child);
 
 impl Switch {
     fn start(ports: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_adit"));
-        command.arg("switch").stdin(Stdio::null());
+        let mut command = support::bare(support::ADIT);
+        command.arg("switch");
         for port in ports {
             command.args(["--port", port]);
         }

@@ -16,9 +16,9 @@ use adit::{IfName, Link};
 use crate::{LinkSpec, PortSpec, World, address};
 
 /// Longer than the program needs to start on a machine that is busy.
-const START_MAX: Duration = Duration::from_secs(20);
+const START_MAX: Duration = Duration::from_secs(60);
 /// How long a transfer may stand still.
-const STALL_MAX: Duration = Duration::from_secs(20);
+const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// A program that forwards, and a namespace for each host.
 pub(crate) struct Netns {
@@ -48,7 +48,7 @@ impl Netns {
         rest: &[String],
     ) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_adit"));
-        program.arg(command).env("XDG_RUNTIME_DIR", &self.run);
+        program.arg(command).env("XDG_RUNTIME_DIR", &self.run).env_remove("NOTIFY_SOCKET");
         program.stdin(Stdio::null()).stdout(Stdio::null());
         for number in 0..count {
             let netns = adit::Netns::new_anonymous().unwrap();
@@ -107,6 +107,8 @@ fn options(port: PortSpec) -> String {
 }
 
 impl World for Netns {
+    const TRIES: usize = 10;
+
     fn switch(&mut self, ports: &[PortSpec]) {
         self.start("switch", ports.len(), |number| options(ports[number]), &[]);
     }

@@ -44,7 +44,7 @@ pub(crate) fn is_refusing(test: &str, refused: Refused) -> bool {
         Refused::Gathered(pieces) => (libc::SYS_writev, pieces),
     };
     let output = Command::new("timeout")
-        .args(["120", "python3", "-c", PROGRAM])
+        .args(["300", "python3", "-c", PROGRAM])
         .args([call.to_string(), range.start().to_string(), range.end().to_string()])
         .arg(std::env::current_exe().expect("the test itself"))
         .args(["--exact", test])

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// How long a command may take: its tests fail then, they do not hang.
-const COMMAND_TIME_MAX: &str = "30";
+const COMMAND_TIME_MAX: &str = "120";
 
 /// Moves the calling thread into a network namespace of its own, with a mount namespace in which
 /// `/sys` shows that network and `/run` is empty, so that `ip netns` meddles with nobody.

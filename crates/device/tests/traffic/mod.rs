@@ -14,7 +14,7 @@ pub(crate) const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub(crate) const THERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
 /// How long anything may take before a test fails.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// A namespace of its own in which IPv6 says nothing by itself.
 pub(crate) fn enter_quiet() {
@@ -141,7 +141,7 @@ pub(crate) fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), data: &[u8], whole
 /// `exists(name)`.
 pub(crate) fn python(program: &str) -> String {
     const PRELUDE: &str = r"
-import errno as E, fcntl, os, select, socket, struct, sys, threading, time
+import errno as E, fcntl, os, select, socket, struct, subprocess, sys, threading, time
 
 def tun():
     return os.open('/dev/net/tun', os.O_RDWR | os.O_NONBLOCK)
@@ -200,7 +200,7 @@ impl Beside {
     /// Starts it and waits for its line "ready".
     pub(crate) fn start(program: &str) -> Self {
         let mut child = Command::new("timeout")
-            .args(["30", "python3", "-c", program])
+            .args(["120", "python3", "-c", program])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

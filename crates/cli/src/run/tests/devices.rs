@@ -25,7 +25,8 @@ fn two_taps_make_a_wire() {
     let counters = running.counters(0);
     assert_eq!((counters.dropped_in(), counters.dropped_out()), (0, 0), "{counters:?}");
     let mean = counters.received_bytes / counters.received;
-    assert!(mean > 3000, "super-packets stay whole: {counters:?}");
+    // Longer than any frame, although half of them are acknowledgments.
+    assert!(mean > 1514, "super-packets stay whole: {counters:?}");
 }
 
 #[test]
@@ -94,7 +95,8 @@ fn a_tap_and_an_interface_make_a_wire() {
         let counters = running.counters(port);
         assert_eq!((counters.dropped_in(), counters.dropped_out()), (0, 0), "{counters:?}");
         let mean = counters.received_bytes / counters.received;
-        assert!(mean > 3000, "super-packets stay whole: {counters:?}");
+        // Longer than any frame, although half of them are acknowledgments.
+        assert!(mean > 1514, "super-packets stay whole: {counters:?}");
     }
 }
 

@@ -67,14 +67,15 @@ fn a_recording_is_played_with_its_timing() {
         seen.iter().zip([(100, 0), (101, 100), (102, 100), (103, 350), (104, 350), (105, 400)])
     {
         assert_eq!(*len, expected_len);
-        // Never early; how late depends on the machine.
-        assert!(*at >= due, "{seen:?}");
+        // Never early, but for what the clocks of packets and of the loop differ; how late depends on the
+        // machine.
+        assert!(*at + 2 >= due, "{seen:?}");
     }
     assert_eq!(running.wait_for("gone 1"), "gone 1: the recording is at its end");
     let start = SystemTime::now();
     running.open(&format!("pcap:{},speed=0.5", path.display()));
     let seen = arrivals(&socket, start, 6);
-    assert!(seen[5].1 >= 800, "{seen:?}");
+    assert!(seen[5].1 + 2 >= 800, "{seen:?}");
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn a_recording_begins_again() {
     let start = SystemTime::now();
     running.open(&format!("pcap:{},loop", path.display()));
     let seen = arrivals(&socket, start, 50);
-    assert!(seen[49].1 >= 49, "one frame a millisecond at most: {seen:?}");
+    assert!(seen[49].1 + 2 >= 49, "one frame a millisecond at most: {seen:?}");
     // It was a recording when it was opened.
     std::fs::write(&path, "and is none now, whatever it was before").unwrap();
     running.wait_for("gone 1: it has no pcap file");

@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long anything here may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What happened, as text that a test can wait for.
 pub(super) type News = String;
@@ -59,7 +59,7 @@ impl Handler<Hub> for Owner {
                     }
                 }
             }
-            Event::PortGone { port, why } => {
+            Event::PortGone { port, why, .. } => {
                 runner.engine_mut().ports.retain(|&id| id != port);
                 self.tell(format!("gone {port}: {why}"));
             }
