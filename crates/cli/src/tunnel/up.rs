@@ -3,6 +3,7 @@
 use super::conf::HookPolicy;
 use super::config::{Hook, Peer};
 use super::daemon::{Daemon, interface_port};
+use super::guard::Guard;
 use super::hooks::Hooks;
 use super::keys::{Key, fill_random};
 use super::load::{Loaded, load};
@@ -169,7 +170,12 @@ impl Options {
             _ => error,
         })?;
         let netns = self.netns()?;
-        for rule in delete_stale_rules(netns.as_ref())? {
+        let stale = delete_stale_rules(netns.as_ref())?;
+        if !stale.is_empty() {
+            // Without nft there is none.
+            let _ = Guard::default().replace(&Guard::stale(name), netns.as_ref());
+        }
+        for rule in stale {
             let rule = super::setup::rule_text(&rule);
             output.note(format!("took away the rule {rule}, left by a tunnel that was killed"));
         }

@@ -8,6 +8,7 @@ mod endure;
 mod faults;
 mod files;
 mod frames;
+mod guard;
 mod invite;
 mod panics;
 mod peers;
