@@ -16,6 +16,7 @@ mod presence;
 mod reload;
 mod remake;
 mod secrets;
+mod show;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
