@@ -92,7 +92,8 @@ impl Client {
             several => {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
                 let message = format!("several are running: {}", names.join(", "));
-                Err(Error::usage(message).hint("Say which one by --name."))
+                let how = if kind == "tunnel" { "by its name" } else { "by --name" };
+                Err(Error::usage(message).hint(format!("Say which one {how}.")))
             }
         }
     }

@@ -9,12 +9,16 @@ mod endure;
 mod faults;
 mod files;
 mod frames;
+mod guard;
 mod invite;
 mod many;
 mod panics;
 mod peers;
+mod presence;
+mod reload;
 mod remake;
 mod secrets;
+mod show;
 mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
