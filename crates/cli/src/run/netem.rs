@@ -1,6 +1,5 @@
 //! Emulated links between a port and the engine, one a direction.
 
-use super::clock;
 use super::runner::Runner;
 use adit_engine::netem::Link;
 use adit_engine::{Endpoint, Engine, PortId};
@@ -106,7 +105,7 @@ impl<E: Engine> Runner<E> {
         if is_timed {
             self.timed.push(id);
         }
-        self.now = clock::now();
+        self.read_clock();
     }
 }
 

@@ -1,6 +1,5 @@
 //! How a loop reaches peers: what an engine sends to `Endpoint::Udp`, and what comes from there.
 
-use super::clock;
 use super::peers::TooBig;
 use super::reactor::{Ready, Source};
 use super::runner::Runner;
@@ -94,7 +93,7 @@ impl<E: Engine> Runner<E> {
             self.engine.handle(self.now, Endpoint::Udp(from), packet, &mut self.out);
             if chunk >= CHUNK_LEN {
                 self.flush();
-                self.now = clock::now();
+                self.read_clock();
                 chunk = 0;
             }
         }

@@ -243,7 +243,7 @@ impl<E: Engine> Runner<E> {
     /// Those of epoll and timerfd, none of which a packet or a peer can cause.
     pub(crate) fn run(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
         loop {
-            self.now = clock::now();
+            self.begin_turn();
             self.run_due();
             handler.turn(self);
             while let Some(event) = self.events.pop_front() {
@@ -262,12 +262,16 @@ impl<E: Engine> Runner<E> {
                 self.timer.set(at, self.now)?;
             }
             self.reactor.wait(poll)?;
+            if !poll {
+                // What ended the sleep came before the thread was awake.
+                self.now = self.now.max(clock::now() - self.timer.wake_age());
+            }
             self.serve_again();
             for at in 0..self.reactor.len() {
                 let Some(ready) = self.reactor.ready(at) else { break };
-                // What came is stamped when its turn has come, not with those before it.
-                self.now = clock::now();
                 self.dispatch(ready);
+                // What came is stamped when its turn has come, not with those before it.
+                self.read_clock();
             }
         }
     }
@@ -275,7 +279,7 @@ impl<E: Engine> Runner<E> {
     fn dispatch(&mut self, ready: Ready) {
         let interest = Interest { readable: ready.readable, writable: ready.writable };
         match ready.source {
-            Source::Timer => self.timer.fired(),
+            Source::Timer => self.timer.fired(clock::now()),
             Source::Signals => self.signals.read(&mut self.events),
             Source::Port(index, number) => {
                 let id = PortId(index);
@@ -298,6 +302,21 @@ impl<E: Engine> Runner<E> {
             Source::Peers(place, number) => self.serve_peers(place, number, ready),
             Source::Watched(token) => self.events.push_back(Event::Ready(token)),
         }
+    }
+
+    /// Looks at the clock. What is due within a moment is due: to sleep again would take longer.
+    fn begin_turn(&mut self) {
+        self.read_clock();
+        if let Some(due) = self.next_timeout()
+            && due <= self.now + Timer::EARLY_MAX
+        {
+            self.now = self.now.max(due);
+        }
+    }
+
+    /// Looks at the clock; the moment of the loop never goes back.
+    pub(super) fn read_clock(&mut self) {
+        self.now = self.now.max(clock::now());
     }
 
     /// The earliest moment at which something is to be done.
