@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Refused = 7,
     /// A part was done before the failure.
     Partly = 8,
+    /// A thread panicked; what the program had made was taken back.
+    Bug = 101,
     /// The reader of the output went away: 128 + SIGPIPE.
     BrokenPipe = 141,
 }
@@ -62,6 +64,7 @@ Exit status:
   6      it took too long
   7      the kernel refused it for another reason
   8      a part was done before the failure
+  101    a bug of adit: it panicked, and took back what it had made
   128+n  ended by signal n
 
 An error is told on standard error with a code; 'adit explain CODE' says more of it.";

@@ -15,6 +15,7 @@ mod error;
 pub mod exercise;
 mod netem;
 mod output;
+mod panics;
 mod run;
 mod tunnel;
 
@@ -29,6 +30,7 @@ use std::ffi::OsString;
 /// Does what the command line says and gives the status to exit with.
 #[must_use]
 pub fn run() -> u8 {
+    panics::end_in_order();
     let args: Vec<OsString> = std::env::args_os().collect();
     if capture::extcap::is_extcap_call(&args) {
         return commands::capture::serve_wireshark(&args) as u8;
@@ -43,7 +45,7 @@ pub fn run() -> u8 {
         }
         Err(error) => misused(&error),
     };
-    exit as u8
+    if panics::is_ending() { Exit::Bug as u8 } else { exit as u8 }
 }
 
 fn failed(output: &Output, error: &Error) -> Exit {

@@ -80,6 +80,8 @@ pub(crate) enum LinkSetting {
     Mtu(u32),
     /// The length of the send queue.
     TxQueueLen(u32),
+    /// The length of super-packets.
+    GsoMaxSize,
     /// Up or down.
     Up,
     /// A new name.

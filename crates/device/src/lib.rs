@@ -76,6 +76,7 @@ mod steering;
 mod sys;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod udp;
 mod vnet_hash;
 
 pub use adit_packet::{
@@ -106,4 +107,5 @@ pub use steering::{
 };
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncQueue, Framed};
+pub use udp::allow_ipv6_fragments;
 pub use vnet_hash::{VnetHashCap, VnetHashConfig};

@@ -176,6 +176,16 @@ impl Link {
         self.change("set the queue length of", LinkSetting::TxQueueLen(packets), &change)
     }
 
+    /// Sets the longest super-packet that the stack makes for it, in bytes. What it forwards and is
+    /// longer, the kernel cuts up.
+    ///
+    /// # Errors
+    /// `InvalidValue` (EINVAL) above what a TUN or TAP device takes, 65,536.
+    pub fn set_gso_max_size(&self, bytes: u32) -> Result<()> {
+        let change = LinkChange::new().gso_max_size(bytes);
+        self.change("set the GSO size of", LinkSetting::GsoMaxSize, &change)
+    }
+
     /// Sets it up or down.
     ///
     /// # Errors

@@ -97,7 +97,12 @@ fn frames_that_wait_in_a_bridge_push_back_on_the_sender() {
         device
     });
     until_forwarding(&from, &to);
-    support::run("tc qdisc add dev t1 root tbf rate 256kbit burst 1600 limit 1000000");
+    let limit = |verb: &str, rate: &str| {
+        let tbf = format!("tbf rate {rate} burst 1600 limit 1000000");
+        support::run(&format!("tc qdisc {verb} dev t1 root {tbf}"));
+    };
+    // Nothing gets through until it is quicker.
+    limit("add", "8bit");
     from.set_send_buffer(Some(20_000)).unwrap();
     let bytes = frame(mac(9), mac(1), &[0; 1000]);
     let queue = &from.queues()[0];
@@ -105,6 +110,7 @@ fn frames_that_wait_in_a_bridge_push_back_on_the_sender() {
     assert!((5..100).contains(&taken), "{taken} of 200");
     assert_eq!(errno(queue.send(&bytes)), libc::EAGAIN);
     assert!(!queue.wait(true, Some(Duration::ZERO)).unwrap().writable);
+    limit("change", "256kbit");
     traffic::until("there is room again", || {
         drain(queue);
         queue.wait(true, Some(traffic::SOON)).unwrap().writable

@@ -215,6 +215,7 @@ fn a_link_takes_every_change() {
         .name(name("t1"))
         .mtu(1400)
         .txqueuelen(77)
+        .gso_max_size(60_000)
         .address(mac)
         .alias("the first one")
         .master(bridge)
@@ -228,6 +229,7 @@ fn a_link_takes_every_change() {
 
     let link = netlink.link_by_index(index).unwrap();
     assert_eq!((link.name, link.mtu, link.txqueuelen), (name("t1"), 1400, 77));
+    assert_eq!(link.gso_max_size, 60_000);
     assert_eq!(link.address.as_ref().unwrap().mac(), Some(mac));
     assert_eq!(link.alias.as_deref(), Some(OsStr::new("the first one")));
     assert_eq!((link.master, link.group), (Some(bridge), 5));

@@ -31,6 +31,12 @@ pub trait Engine {
     fn held(&self) -> usize {
         0
     }
+
+    /// How many messages have proved to be a peer's, for an engine that can tell: only those say
+    /// anything about the way to it.
+    fn authenticated(&self) -> u64 {
+        0
+    }
 }
 
 /// Where a packet comes from or goes to.

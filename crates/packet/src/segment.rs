@@ -292,8 +292,25 @@ impl<'a> Segment<'a> {
         let headers = self.whole.headers;
         let out = out.get_mut(..headers.len()).ok_or(NoRoom)?;
         out.copy_from_slice(headers);
-        self.rewrite(out);
+        self.rewrite(out, Sum::ZERO.add_bytes(self.payload()));
         Ok(headers.len())
+    }
+
+    /// Writes it whole to the front of `out` and returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRoom`] if `out` is shorter than [`Self::len`].
+    #[inline]
+    pub fn write(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
+        let (headers, payload) = (self.whole.headers, self.payload());
+        let (to, out) = out.split_at_mut_checked(headers.len()).ok_or(NoRoom)?;
+        let out = out.get_mut(..payload.len()).ok_or(NoRoom)?;
+        to.copy_from_slice(headers);
+        out.copy_from_slice(payload);
+        // The copy is in the first-level cache.
+        self.rewrite(to, Sum::ZERO.add_bytes(out));
+        Ok(headers.len() + payload.len())
     }
 
     /// Appends it whole to `packet`. The meta stays as it is: nothing is left to be done.
@@ -302,20 +319,13 @@ impl<'a> Segment<'a> {
     ///
     /// [`NoRoom`] if the tailroom is smaller than [`Self::len`]; then nothing is appended.
     pub fn append_to(&self, packet: &mut PacketBuf) -> Result<(), NoRoom> {
-        let payload = self.payload();
-        let out = packet.grow(self.whole.headers.len() + payload.len()).ok_or(NoRoom)?;
-        let (headers, to) = out.split_at_mut_checked(self.whole.headers.len()).ok_or(NoRoom)?;
-        headers.copy_from_slice(self.whole.headers);
-        to.copy_from_slice(payload);
-        self.rewrite(headers);
-        Ok(())
+        self.write(packet.grow(self.len()).ok_or(NoRoom)?).map(|_| ())
     }
 
-    /// Makes a copy of the super-packet's headers this segment's.
-    fn rewrite(&self, headers: &mut [u8]) {
+    /// Makes a copy of the super-packet's headers this segment's, whose payload has that sum.
+    fn rewrite(&self, headers: &mut [u8], payload_sum: Sum) {
         let SuperPacket { inner, transport, at, fixed, outer, .. } = self.whole;
         let payload_len = self.payload().len();
-        let payload_sum = Sum::ZERO.add_bytes(self.payload());
         let len = len16(headers.len() - at + payload_len);
         self.rewrite_ip(headers, inner, payload_len);
         let varying = match transport {

@@ -5,7 +5,7 @@ use crate::config::lab::Lab;
 use crate::config::profile::{self, KEYS, Profiles};
 use crate::config::{Problems, Source, netem};
 use crate::error::{Error, Exit, Result};
-use crate::supervise::{netem as link, switch_plan};
+use crate::supervise::{netem as link, switch::plan as switch_plan};
 use crate::tunnel::conf::HookPolicy;
 use crate::tunnel::load::load;
 use schemars::JsonSchema;

@@ -48,7 +48,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(capture::CATALOG)
         .chain(crate::config::CATALOG)
         .chain(crate::control::CATALOG)
-        .chain(crate::supervise::switch_api::CATALOG)
+        .chain(crate::supervise::switch::api::CATALOG)
         .chain(crate::supervise::netem::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();

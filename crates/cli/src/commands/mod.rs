@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod man;
 pub(crate) mod netem;
+mod running;
 pub(crate) mod schema;
 pub(crate) mod switch;
 pub(crate) mod tunnel;

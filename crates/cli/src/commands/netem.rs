@@ -1,11 +1,11 @@
 //! `adit netem`.
 
 use super::Context;
-use super::switch::{ask, list, reload, tell, with_folder};
+use super::running::{Which, ask, list, tell, with_folder};
 use crate::config::netem::{Keys, Plan};
 use crate::config::profile::{self, Profiles};
 use crate::config::{Problems, Source};
-use crate::control::{Client, Method, Name};
+use crate::control::{Method, Name};
 use crate::error::{Error, Exit, Result};
 use crate::netem::plot::Charset;
 use crate::netem::preview::{self, Preview};
@@ -16,6 +16,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
+
+/// What it is called among programs that run.
+const NETEM: &str = "netem";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -79,19 +82,6 @@ enum Command {
     List,
     /// End a link
     Stop(Which),
-}
-
-#[derive(Debug, clap::Args)]
-struct Which {
-    /// Which link, if several run
-    #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
-}
-
-impl Which {
-    fn client(self) -> Result<Client> {
-        Client::find(self.name, "netem")
-    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -286,7 +276,7 @@ impl Args {
             None => self.run.run(context),
             Some(Command::Set(args)) => args.run(context),
             Some(Command::Show(which)) => {
-                let shown: netem::Shown = ask(&which.client()?, "/netem")?;
+                let shown: netem::Shown = ask(&which.client(NETEM)?, "/netem")?;
                 if context.output.json {
                     context.output.value(&shown)?;
                 } else {
@@ -295,11 +285,9 @@ impl Args {
                 Ok(Exit::Ok)
             }
             Some(Command::Preview(args)) => args.run(context),
-            Some(Command::Reload(which)) => reload(context, &which.client()?),
-            Some(Command::Stop(which)) => {
-                tell(context, &which.client()?, Method::Post, "/stop", &Value::Null)
-            }
-            Some(Command::List) => list(context, "netem"),
+            Some(Command::Reload(which)) => which.reload(context, NETEM),
+            Some(Command::Stop(which)) => which.stop(context, NETEM),
+            Some(Command::List) => list(context, NETEM),
         }
     }
 }
@@ -394,6 +382,6 @@ impl SetArgs {
             };
             body.insert(key.to_owned(), value);
         }
-        tell(context, &self.which.client()?, Method::Patch, "/netem", &with_folder(body)?)
+        tell(context, &self.which.client(NETEM)?, Method::Patch, "/netem", &with_folder(body)?)
     }
 }

@@ -1,19 +1,21 @@
 //! `adit switch`.
 
 use super::Context;
+use super::running::{Which, ask, list, tell, with_folder};
 use crate::config::port::WantedPort;
 use crate::config::{Problems, Source};
-use crate::control::{Client, Instance, Method, Name, escape, instances};
+use crate::control::{Client, Method, Name, escape};
 use crate::error::{Error, Exit, Result};
-use crate::output::{clean, table};
 use crate::run::{PortKind, PortSpec};
-use crate::supervise::switch_plan::{self, Plan};
-use crate::supervise::{model, switch, switch_api};
+use crate::supervise::switch::plan::{self as switch_plan, Plan};
+use crate::supervise::switch::text;
+use crate::supervise::{model, switch};
 use clap::Subcommand;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+
+/// What it is called among programs that run.
+const SWITCH: &str = "switch";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -96,19 +98,6 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct Which {
-    /// Which switch, if several run
-    #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
-}
-
-impl Which {
-    fn client(self) -> Result<Client> {
-        Client::find(self.name, "switch")
-    }
-}
-
-#[derive(Debug, clap::Args)]
 struct ShowArgs {
     /// The port
     port: Option<String>,
@@ -120,11 +109,21 @@ struct ShowArgs {
 #[command(after_help = "\
 Examples:
   adit switch fdb
+  adit switch fdb --port tap:a --vlan 10
   adit switch fdb add 02:00:00:00:00:01 tap:a --vlan 10
   adit switch fdb flush --port tap:a")]
 struct FdbArgs {
     #[command(subcommand)]
     command: Option<FdbCommand>,
+    /// Those on one port only
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// Those of one VLAN only
+    #[arg(long, value_name = "N")]
+    vlan: Option<u16>,
+    /// This address only
+    #[arg(long, value_name = "MAC")]
+    mac: Option<String>,
     #[command(flatten)]
     which: Which,
 }
@@ -209,11 +208,9 @@ impl Args {
             Some(Command::Fdb(args)) => args.run(context),
             Some(Command::Port(command)) => command.run(context),
             Some(Command::Set(args)) => args.run(context),
-            Some(Command::Reload(which)) => reload(context, &which.client()?),
-            Some(Command::Stop(which)) => {
-                tell(context, &which.client()?, Method::Post, "/stop", &Value::Null)
-            }
-            Some(Command::List) => list(context, "switch"),
+            Some(Command::Reload(which)) => which.reload(context, SWITCH),
+            Some(Command::Stop(which)) => which.stop(context, SWITCH),
+            Some(Command::List) => list(context, SWITCH),
         }
     }
 }
@@ -254,7 +251,7 @@ impl RunArgs {
 
 impl ShowArgs {
     fn run(self, context: &Context) -> Result<Exit> {
-        let client = self.which.client()?;
+        let client = self.which.client(SWITCH)?;
         let output = &context.output;
         match self.port {
             Some(port) => {
@@ -263,7 +260,7 @@ impl ShowArgs {
                     output.value(&ports)?;
                 } else {
                     for port in &ports {
-                        output.line(switch_api::port_text(output, port))?;
+                        output.line(text::port(output, port))?;
                     }
                 }
             }
@@ -272,7 +269,7 @@ impl ShowArgs {
                 if output.json {
                     output.value(&show)?;
                 } else {
-                    output.line(switch_api::text(output, &show))?;
+                    output.line(text::switch(output, &show))?;
                 }
             }
         }
@@ -291,29 +288,52 @@ impl FdbArgs {
         };
         match self.command {
             None => {
-                let list: Vec<model::Address> = ask(&self.which.client()?, "/fdb")?;
+                let keys = [
+                    ("port", self.port),
+                    ("vlan", self.vlan.map(|vlan| vlan.to_string())),
+                    ("mac", self.mac),
+                ];
+                let list = addresses(&self.which.client(SWITCH)?, keys)?;
                 if output.json {
                     output.value(&list)?;
                 } else {
-                    output.line(switch_api::fdb_text(&list))?;
+                    output.line(text::fdb(&list))?;
                 }
                 Ok(Exit::Ok)
             }
             Some(FdbCommand::Add { mac, port, vlan, which }) => {
                 let body = with_vlan(json!({ "mac": mac, "port": port }), vlan);
-                tell(context, &which.client()?, Method::Post, "/fdb", &body)
+                tell(context, &which.client(SWITCH)?, Method::Post, "/fdb", &body)
             }
             Some(FdbCommand::Del { mac, vlan, which }) => {
                 let body = with_vlan(json!({ "mac": mac }), vlan);
-                tell(context, &which.client()?, Method::Delete, "/fdb", &body)
+                tell(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
             }
             Some(FdbCommand::Flush { port, vlan, which }) => {
                 let body = port.map_or(json!({}), |port| json!({ "port": port }));
                 let body = with_vlan(body, vlan);
-                tell(context, &which.client()?, Method::Delete, "/fdb", &body)
+                tell(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
             }
         }
     }
+}
+
+/// All addresses of a switch that are as `keys` have them, in their order.
+fn addresses(client: &Client, keys: [(&str, Option<String>); 3]) -> Result<Vec<model::Address>> {
+    let keys = keys.into_iter().filter_map(|(key, text)| Some((key, text?)));
+    let query: String = keys.map(|(key, text)| format!("&{key}={}", escape(&text))).collect();
+    let mut list = Vec::new();
+    let mut after = Some(0);
+    while let Some(from) = after {
+        let page: model::Page = ask(client, &format!("/fdb?after={from}{query}"))?;
+        list.extend(page.addresses);
+        // Of a page that leads back there is no end.
+        after = page.next.filter(|next| *next > from);
+    }
+    list.sort_by(|a, b| (a.vlan, &a.mac).cmp(&(b.vlan, &b.mac)));
+    // One that moved meanwhile may have been on two pages.
+    list.dedup_by(|a, b| (a.vlan, &a.mac) == (b.vlan, &b.mac));
+    Ok(list)
 }
 
 impl PortCommand {
@@ -338,11 +358,11 @@ impl PortCommand {
                     all.into_iter().filter(|(key, _)| is_engines(key)).collect();
                 body.insert("port".to_owned(), wanted.text.into());
                 let body = with_folder(body)?;
-                tell(context, &which.client()?, Method::Post, "/ports", &body)
+                tell(context, &which.client(SWITCH)?, Method::Post, "/ports", &body)
             }
             Self::Del { port, which } => {
                 let path = format!("/ports/{}", escape(&port));
-                tell(context, &which.client()?, Method::Delete, &path, &Value::Null)
+                tell(context, &which.client(SWITCH)?, Method::Delete, &path, &Value::Null)
             }
         }
     }
@@ -364,99 +384,6 @@ impl SetArgs {
         let body = source.words(0, &problems).to_json();
         problems.check("the command line")?;
         let body = with_folder(body)?;
-        tell(context, &self.which.client()?, Method::Patch, &path, &body)
+        tell(context, &self.which.client(SWITCH)?, Method::Patch, &path, &body)
     }
-}
-
-/// With the folder from which the files are that it names.
-pub(super) fn with_folder(mut body: Map<String, Value>) -> Result<Value> {
-    let folder =
-        std::env::current_dir().map_err(|error| Error::io("find", "the folder", &error))?;
-    if let Some(folder) = folder.to_str() {
-        body.insert("cwd".to_owned(), folder.into());
-    }
-    Ok(Value::Object(body))
-}
-
-/// Asks for what is of the type `T`.
-pub(super) fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T> {
-    let value = client.get(path)?;
-    serde_json::from_value(value).map_err(|error| other_version(client, &error))
-}
-
-/// Tells it to do something and prints what was done.
-pub(super) fn tell(
-    context: &Context,
-    client: &Client,
-    method: Method,
-    path: &str,
-    body: &Value,
-) -> Result<Exit> {
-    if context.is_rehearsal(&[format!("{method} {path} {body} to '{}'", client.name())])? {
-        return Ok(Exit::Ok);
-    }
-    print_done(context, client, client.send(method, path, body)?)
-}
-
-/// Has it read its configuration again, and prints what was done.
-pub(super) fn reload(context: &Context, client: &Client) -> Result<Exit> {
-    if context.is_rehearsal(&[format!("reload '{}'", client.name())])? {
-        return Ok(Exit::Ok);
-    }
-    let begun: model::Reload =
-        serde_json::from_value(client.send(Method::Post, "/reload", &Value::Null)?)
-            .map_err(|error| other_version(client, &error))?;
-    let end = Instant::now() + RELOAD_WITHIN;
-    loop {
-        let reply = client.get(&format!("/reload/{}", begun.reload))?;
-        if reply.get("pending").is_none() {
-            return print_done(context, client, reply);
-        }
-        if Instant::now() > end {
-            let message = format!("'{}' has been reading for a minute", client.name());
-            return Err(Error::new(Exit::Timeout, &crate::control::CONTROL, message));
-        }
-        std::thread::sleep(RELOAD_POLL);
-    }
-}
-
-/// How long a reload may take: files of hundreds of megabytes are read.
-const RELOAD_WITHIN: Duration = Duration::from_secs(60);
-
-/// How often a reload is asked after: nobody sees less.
-const RELOAD_POLL: Duration = Duration::from_millis(20);
-
-fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> {
-    let done: model::Done =
-        serde_json::from_value(reply).map_err(|error| other_version(client, &error))?;
-    if context.output.json {
-        context.output.value(&done)?;
-    } else {
-        for what in &done.done {
-            context.output.line(clean(what))?;
-        }
-    }
-    Ok(Exit::Ok)
-}
-
-fn other_version(client: &Client, error: &serde_json::Error) -> Error {
-    let message = format!("'{}' is of another version: {error}", client.name());
-    Error::new(Exit::Refused, &crate::control::CONTROL, message).object(client.name())
-}
-
-/// Lists the programs of a kind that run.
-pub(super) fn list(context: &Context, kind: &str) -> Result<Exit> {
-    let running = instances(kind);
-    if context.output.json {
-        context.output.value(&running)?;
-        return Ok(Exit::Ok);
-    }
-    let row =
-        |one: &Instance| vec![clean(&one.name), one.pid.to_string(), format!("{} s", one.uptime_s)];
-    let mut rows = vec![["NAME", "PID", "UPTIME"].map(str::to_owned).to_vec()];
-    rows.extend(running.iter().map(row));
-    for line in table(&rows) {
-        context.output.line(line)?;
-    }
-    Ok(Exit::Ok)
 }

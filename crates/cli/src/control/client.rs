@@ -14,10 +14,13 @@ use std::time::Duration;
 /// How long a program may take to answer: it does so between two batches of packets.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long it may take to change something: files of hundreds of megabytes are read for it.
+const CHANGE_WITHIN: Duration = Duration::from_secs(60);
+
 /// The same where many are asked, of which one may be stopped.
 const LIST_WITHIN: Duration = Duration::from_secs(1);
 
-/// The longest reply: the addresses of the largest switch are far from it.
+/// The longest reply that is read: twice what a program sends.
 const REPLY_LEN_MAX: u64 = 64 << 20;
 
 /// A program that runs.
@@ -132,9 +135,10 @@ impl Client {
 
     fn exchange(&self, method: Method, path: &str, body: &Value) -> Result<Vec<u8>> {
         let mut stream = UnixStream::connect(&self.path).map_err(|error| self.unreached(&error))?;
+        let within = if method == Method::Get { self.within } else { CHANGE_WITHIN };
         let mut exchange = || -> io::Result<Vec<u8>> {
-            stream.set_read_timeout(Some(self.within))?;
-            stream.set_write_timeout(Some(self.within))?;
+            stream.set_read_timeout(Some(within))?;
+            stream.set_write_timeout(Some(within))?;
             // A server that refuses before it has read all has told why.
             let sent = stream.write_all(&http::request(method, path, body));
             let mut bytes = Vec::new();

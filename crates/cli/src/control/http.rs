@@ -51,8 +51,21 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     /// The path, as `/ports/a`, without what follows a `?`.
     pub(crate) path: String,
+    /// What follows the `?`, with `%xx` resolved: keys and their values.
+    pub(crate) query: Vec<(String, String)>,
     /// The body; `null` if there is none.
     pub(crate) body: Value,
+    /// Who asks.
+    pub(crate) from: Ticket,
+}
+
+/// One request of one client, to be answered later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// The client's place.
+    pub(super) slot: usize,
+    /// The client's number, which no other one has.
+    pub(super) number: u64,
 }
 
 impl Request {
@@ -115,8 +128,14 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         },
     };
     let target = head.path.unwrap_or_default();
-    let path = target.split('?').next().unwrap_or_default().to_owned();
-    Parsed::Request(Request { method, path, body })
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pair = |word: &str| {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        (unescape(key), unescape(value))
+    };
+    let query = query.split('&').filter(|word| !word.is_empty()).map(pair).collect();
+    let path = path.to_owned();
+    Parsed::Request(Request { method, path, query, body, from: Ticket::default() })
 }
 
 /// Whatever the bytes are, reading them ends and does not panic: for tests and fuzzing.
@@ -138,8 +157,17 @@ pub(super) fn request(method: Method, path: &str, body: &Value) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The longest body of a reply: a switch of 1,024 ports with all that there is to tell of each is
+/// shorter, and addresses come in pages.
+pub(super) const REPLY_LEN_MAX: usize = 32 << 20;
+
 /// A reply as bytes.
 pub(super) fn reply(status: u16, body: &Value) -> Vec<u8> {
+    let mut text = body.to_string();
+    let mut status = status;
+    if text.len() > REPLY_LEN_MAX {
+        (status, text) = (500, r#"{"message":"the reply is too long"}"#.to_owned());
+    }
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
@@ -147,10 +175,11 @@ pub(super) fn reply(status: u16, body: &Value) -> Vec<u8> {
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
+        500 => "Internal Server Error",
         503 => "Service Unavailable",
         _ => "Refused",
     };
-    let body = format!("{body}\n");
+    let body = format!("{text}\n");
     let len = body.len();
     format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\

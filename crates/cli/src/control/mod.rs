@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A server has one descriptor that becomes readable when there is something to do, also when a client
-//! has been idle for too long, so any loop can have it beside its ports. It never blocks: a request and
-//! the time for it are bounded, and a reader that takes nothing is dropped and counted.
+//! has been idle for too long, so any loop can have it beside its ports. It never blocks: a request,
+//! its reply and the time for them are bounded, and a reader that takes nothing is dropped and counted.
+//! What takes its time is answered later ([`Reply::Later`]).
 //!
 //! Who may ask: the user who runs the program, root, and the group of the socket (mode 0660); the
 //! kernel tells who it is (`SO_PEERCRED`).
@@ -26,7 +27,7 @@ mod tests;
 use crate::error::Entry;
 
 pub(crate) use client::{Client, Instance, instances};
-pub(crate) use http::{Method, Request, escape, parse_any};
+pub(crate) use http::{Method, Request, Ticket, escape, parse_any};
 pub(crate) use name::{Claim, Name};
 pub(crate) use notify::{Status, notify};
 pub(crate) use server::{Reply, Server};

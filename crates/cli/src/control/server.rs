@@ -1,6 +1,6 @@
 //! The side that is asked.
 
-use super::http::{self, Parsed, Request};
+use super::http::{self, Parsed, Request, Ticket};
 use super::{Claim, Method};
 use crate::error::{Error, Exit, Result};
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -30,25 +30,35 @@ const TIMER: u64 = u64::MAX - 1;
 
 /// The reply to a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Reply {
-    status: u16,
-    body: Value,
+pub(crate) enum Reply {
+    /// A status of HTTP and the body.
+    Now(u16, Value),
+    /// It comes by [`Server::reply`]: what was asked for takes its time.
+    Later,
 }
 
 impl Reply {
     /// What was asked for.
     pub(crate) fn ok(body: Value) -> Self {
-        Self { status: 200, body }
+        Self::Now(200, body)
     }
 
     /// There is no such thing as the path names.
     pub(crate) fn unknown_path(request: &Request) -> Self {
         let message = format!("there is no {} {}", request.method, request.path);
-        Self { status: 404, body: json!({ "message": message }) }
+        Self::refused(404, &message)
     }
 
     fn refused(status: u16, message: &str) -> Self {
-        Self { status, body: json!({ "message": message }) }
+        Self::Now(status, json!({ "message": message }))
+    }
+
+    /// The bytes to be sent now.
+    fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Now(status, body) => Some(http::reply(*status, body)),
+            Self::Later => None,
+        }
     }
 }
 
@@ -63,7 +73,7 @@ impl From<Error> for Reply {
             _ => 500,
         };
         let body = json!({ "exit": error.exit as u8, "error": *error.report });
-        Self { status, body }
+        Self::Now(status, body)
     }
 }
 
@@ -86,6 +96,8 @@ pub(crate) struct Server {
     is_resting: bool,
     is_ticking: bool,
     counts: Counts,
+    /// The number that the last client was given.
+    accepted: u64,
     start: Instant,
 }
 
@@ -100,7 +112,10 @@ struct Counts {
 #[derive(Debug)]
 struct Client {
     socket: OwnedFd,
+    number: u64,
     received: Vec<u8>,
+    /// Its request is understood, and whoever is asked replies later: he is waited for, not it.
+    is_asked: bool,
     /// Empty until the reply is there.
     reply: Vec<u8>,
     written: usize,
@@ -154,6 +169,7 @@ impl Server {
             is_resting: false,
             is_ticking: false,
             counts: Counts::default(),
+            accepted: 0,
             start: Instant::now(),
         })
     }
@@ -182,6 +198,16 @@ impl Server {
         }
     }
 
+    /// Sends the reply to a request that was to come later, unless whoever asked has gone.
+    pub(crate) fn reply(&mut self, to: Ticket, reply: &Reply) {
+        let client = self.clients.get_mut(to.slot).and_then(Option::as_mut);
+        let Some(client) = client.filter(|client| client.number == to.number) else { return };
+        if let Some(bytes) = reply.bytes() {
+            (client.reply, client.since) = (bytes, Instant::now());
+            self.attend(to.slot, &mut |request| Reply::unknown_path(request));
+        }
+    }
+
     /// Writes the replies that are left, for a second at most, and gives up the name.
     pub(crate) fn finish(mut self) {
         let end = Instant::now() + FINISH_WITHIN;
@@ -206,7 +232,7 @@ impl Server {
             }
         };
         let refuse = |message: &str, status| {
-            let bytes = http::reply(status, &Reply::refused(status, message).body);
+            let bytes = Reply::refused(status, message).bytes().unwrap_or_default();
             // What does not fit into the empty buffer of the socket is not worth waiting for.
             let _ = rustix::net::send(&socket, &bytes, SendFlags::NOSIGNAL);
         };
@@ -224,8 +250,16 @@ impl Server {
             return;
         }
         let since = Instant::now();
-        let (received, reply) = (Vec::new(), Vec::new());
-        let client = Some(Client { socket, received, reply, written: 0, since });
+        self.accepted += 1;
+        let client = Some(Client {
+            socket,
+            number: self.accepted,
+            received: Vec::new(),
+            is_asked: false,
+            reply: Vec::new(),
+            written: 0,
+            since,
+        });
         match self.clients.get_mut(free) {
             Some(slot) => *slot = client,
             None => self.clients.push(client),
@@ -237,7 +271,11 @@ impl Server {
     fn tick(&mut self) {
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
         for slot in &mut self.clients {
-            if slot.as_ref().is_some_and(|client| client.since.elapsed() > PATIENCE) {
+            let is_idle = |client: &Client| {
+                let waits_for_us = client.is_asked && client.reply.is_empty();
+                !waits_for_us && client.since.elapsed() > PATIENCE
+            };
+            if slot.as_ref().is_some_and(is_idle) {
                 self.counts.dropped += 1;
                 *slot = None;
             }
@@ -268,30 +306,14 @@ impl Server {
         let mut then = Then::Stay;
         if client.reply.is_empty() {
             then = client.receive();
-            match http::parse(&client.received) {
-                Parsed::Partial => {}
-                Parsed::Refused(status, message) => {
-                    let body = Reply::refused(status, &message).body;
-                    client.reply = http::reply(status, &body);
-                    self.counts.refused += 1;
-                }
-                Parsed::Request(request) => {
-                    self.counts.requests += 1;
-                    let reply = match (request.method, request.path.as_str()) {
-                        (Method::Get, "/") => Reply::ok(self.about()),
-                        _ => handle(&request),
-                    };
-                    let Some(Some(client)) = self.clients.get_mut(slot) else { return };
-                    client.reply = http::reply(reply.status, &reply.body);
-                }
+            if !client.is_asked {
+                self.parse(slot, handle);
             }
         }
         let Some(Some(client)) = self.clients.get_mut(slot) else { return };
         if !client.reply.is_empty() {
             then = client.send();
-            let data = EventData::new_u64(u64::try_from(slot).unwrap_or(TIMER));
-            let wants = epoll::modify(&self.epoll, &client.socket, data, EventFlags::OUT);
-            if wants.is_err() {
+            if self.expect(slot, EventFlags::OUT).is_err() {
                 then = Then::Close;
             }
         }
@@ -301,6 +323,40 @@ impl Server {
                 *slot = None;
             }
         }
+    }
+
+    /// Answers the request of a client, if it is whole.
+    fn parse(&mut self, slot: usize, handle: &mut impl FnMut(&Request) -> Reply) {
+        let Some(Some(client)) = self.clients.get_mut(slot) else { return };
+        let reply = match http::parse(&client.received) {
+            Parsed::Partial => return,
+            Parsed::Refused(status, message) => {
+                self.counts.refused += 1;
+                Reply::refused(status, &message)
+            }
+            Parsed::Request(mut request) => {
+                request.from = Ticket { slot, number: client.number };
+                (client.is_asked, client.received) = (true, Vec::new());
+                self.counts.requests += 1;
+                match (request.method, request.path.as_str()) {
+                    (Method::Get, "/") => Reply::ok(self.about()),
+                    _ => handle(&request),
+                }
+            }
+        };
+        match (reply.bytes(), self.clients.get_mut(slot)) {
+            (Some(bytes), Some(Some(client))) => client.reply = bytes,
+            // Until then only its end is of interest, which is always told.
+            (None, _) => drop(self.expect(slot, EventFlags::empty())),
+            _ => {}
+        }
+    }
+
+    /// What a client's socket is waited for.
+    fn expect(&self, slot: usize, what: EventFlags) -> rustix::io::Result<()> {
+        let Some(Some(client)) = self.clients.get(slot) else { return Ok(()) };
+        let data = EventData::new_u64(u64::try_from(slot).unwrap_or(TIMER));
+        epoll::modify(&self.epoll, &client.socket, data, what)
     }
 
     /// What everybody may know of the program.

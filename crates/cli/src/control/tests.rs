@@ -28,11 +28,22 @@ impl Rig {
         let claim = Claim::in_folder(folder.clone(), name.clone()).unwrap();
         let mut server = Server::bind(claim, "switch").unwrap();
         let (end, ended) = mpsc::channel();
+        let go = folder.join("go");
         let thread = std::thread::spawn(move || {
+            let mut late = None;
             while ended.try_recv() == Err(mpsc::TryRecvError::Empty) {
                 let timeout = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
                 if poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&timeout)).unwrap() > 0 {
-                    server.serve(answer);
+                    server.serve(|request| match request.path.as_str() {
+                        "/late" => {
+                            late = Some(request.from);
+                            Reply::Later
+                        }
+                        "/now" => Reply::ok(json!(late.is_some())),
+                        _ => answer(request),
+                    });
+                } else if let Some(to) = late.take_if(|_| std::fs::exists(&go).unwrap()) {
+                    server.reply(to, &Reply::ok(json!("late")));
                 }
             }
             server.finish();
@@ -95,6 +106,38 @@ fn asked_and_answered() {
     assert_eq!(client.get("/large").unwrap().as_str().unwrap().len(), 8 << 20);
     let mode = std::fs::metadata(rig.path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
+}
+
+#[test]
+fn a_late_reply_goes_to_who_asked_and_holds_nobody_up() {
+    let rig = Rig::new("late");
+    let waits = |is: bool| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while rig.client().get("/now").unwrap() != is {
+            assert!(Instant::now() < end, "{is}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // One who does not wait for it: the reply is for nobody, though another one has its place.
+    let mut gone = UnixStream::connect(rig.path()).unwrap();
+    gone.write_all(b"GET /late HTTP/1.1\r\n\r\n").unwrap();
+    waits(true);
+    drop(gone);
+    let next = UnixStream::connect(rig.path()).unwrap();
+    std::fs::write(rig.folder.join("go"), "").unwrap();
+    waits(false);
+    next.set_nonblocking(true).unwrap();
+    let read = (&next).read(&mut [0; 10]).unwrap_err();
+    assert_eq!(read.kind(), std::io::ErrorKind::WouldBlock);
+    std::fs::remove_file(rig.folder.join("go")).unwrap();
+
+    let client = rig.client();
+    let asks = std::thread::spawn(move || client.get("/late").unwrap());
+    waits(true);
+    assert!(!asks.is_finished());
+    std::fs::write(rig.folder.join("go"), "").unwrap();
+    assert_eq!(asks.join().unwrap(), "late");
+    std::fs::remove_file(rig.folder.join("go")).unwrap();
 }
 
 #[test]

@@ -70,6 +70,9 @@ pub(crate) struct LinkCounts {
     pub(crate) queue_marked: u64,
     /// Dropped because the link held all that it may.
     pub(crate) limit: u64,
+    /// Dropped because the link was taken off while they were in it.
+    #[serde(default)]
+    pub(crate) cleared: u64,
     pub(crate) reordered: u64,
     pub(crate) no_buffer: u64,
 }
@@ -146,6 +149,7 @@ impl From<&Counts> for LinkCounts {
             queue_managed: counts.queue_managed,
             queue_marked: counts.queue_marked,
             limit: counts.limit,
+            cleared: counts.cleared,
             reordered: counts.reordered,
             no_buffer: counts.no_buffer,
         }
@@ -227,6 +231,7 @@ impl LinkReport {
             (counts.queue_full, "queue full"),
             (counts.queue_managed, "by the queue's discipline"),
             (counts.limit, "over the link's limits"),
+            (counts.cleared, "as it was taken off"),
             (counts.malformed, "malformed"),
             (counts.no_buffer, "without a buffer"),
         ]

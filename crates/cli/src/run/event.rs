@@ -1,6 +1,6 @@
 //! What the loop tells its owner.
 
-use super::{ListenerId, Port, Runner};
+use super::{ListenerId, Port, PortNetem, Runner};
 use adit_engine::{Engine, PortId};
 use std::fmt;
 use std::io;
@@ -35,6 +35,8 @@ pub(crate) enum Event {
         port: PortId,
         /// Why.
         why: Gone,
+        /// The links that it had.
+        netem: PortNetem,
     },
     /// The link of a port went down: nothing goes through until it is up.
     PortDown(PortId),

@@ -22,7 +22,7 @@
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
-//! | `peers`, `reach` | UDP sockets by which an engine reaches peers |
+//! | `peers`, `reach`, `sources` | UDP sockets by which an engine reaches peers |
 //! | `mirror` | a file for copies of what passes |
 //! | `listener`, `shared`, `udp` | sockets that several ports share |
 //! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
@@ -53,6 +53,7 @@ mod runner;
 mod serve;
 mod shared;
 mod signals;
+mod sources;
 mod spec;
 mod stream;
 mod udp;
@@ -68,7 +69,6 @@ pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
 pub(crate) use port::{Port, PortCounters};
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};
-pub(crate) use vxlan::narrow_paths;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use super::runner::Runner;
 use adit_engine::netem::Link;
-use adit_engine::{Endpoint, Engine, PortId};
-use adit_packet::{Instant, Pool};
+use adit_engine::{Endpoint, Engine, Outbox, PortId};
+use adit_packet::Instant;
 
 /// The links of one port; a direction without one is as it is.
 #[derive(Debug, Default)]
@@ -19,20 +19,33 @@ impl PortNetem {
         let links = [&self.ingress, &self.egress];
         links.into_iter().filter_map(|link| link.as_ref()?.next_timeout()).min()
     }
+
+    /// Throws away what is in the links; their reports tell of it.
+    pub(super) fn clear(&mut self, now: Instant, out: &mut Outbox) {
+        for link in [&mut self.ingress, &mut self.egress].into_iter().flatten() {
+            link.clear(now, out);
+        }
+    }
 }
 
 impl<E: Engine> Runner<E> {
-    /// Puts links between a port and the engine, or takes them away; what was in the old ones is
-    /// lost and given back here. To change a link that is there, see [`Self::netem_mut`].
+    /// Puts links between a port and the engine, or takes them away; the old ones are
+    /// given back, with nothing in them any more. To change a link that is there, see [`Self::netem_mut`].
     pub(crate) fn set_netem(&mut self, id: PortId, netem: PortNetem) -> Option<PortNetem> {
+        self.read_clock();
         let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut)?;
         let mut old = std::mem::replace(&mut slot.netem, netem);
-        empty(&mut old, &mut self.out);
+        old.clear(self.now, &mut self.out);
         self.time(id);
         Some(old)
     }
 
-    /// The links of a port: to change them between two packets, and to read their reports.
+    /// The links of a port, to read their reports.
+    pub(crate) fn netem(&self, id: PortId) -> Option<&PortNetem> {
+        self.slots.get(usize::from(id.0))?.as_ref().map(|slot| &slot.netem)
+    }
+
+    /// The links of a port: to change them between two packets.
     pub(crate) fn netem_mut(&mut self, id: PortId) -> Option<&mut PortNetem> {
         let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut)?;
         Some(&mut slot.netem)
@@ -106,19 +119,5 @@ impl<E: Engine> Runner<E> {
             self.timed.push(id);
         }
         self.read_clock();
-    }
-}
-
-/// Gives the packets in the links back to the pool.
-pub(super) fn empty(netem: &mut PortNetem, out: &mut adit_engine::Outbox) {
-    for link in [&mut netem.ingress, &mut netem.egress].into_iter().flatten() {
-        // Each moment at which something is due brings a packet, or brings one nearer.
-        for _ in 0..2 * link.held() {
-            let Some(at) = link.next_timeout() else { break };
-            while let Some(packet) = link.pop(at, out) {
-                let pool: &mut Pool = out.pool();
-                pool.give(packet);
-            }
-        }
     }
 }

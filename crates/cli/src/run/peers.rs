@@ -4,6 +4,7 @@
 //! way out, `UDP_GRO` on the way in. Where the kernel or a card refuses a train, its datagrams go one
 //! by one, and that is counted.
 
+use super::sources::{self, Sources};
 use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::io::Errno;
@@ -24,6 +25,9 @@ const WAITING_MAX: usize = 64;
 /// The buffers of the sockets: 2 MiB are 3 ms at 5 Gbit/s, which a burst from a fast network fills
 /// while this thread works. More would only add delay.
 const BUFFER_LEN: usize = 2 << 20;
+
+/// The first byte of a message that begins a handshake (NDSS 2017, 5.4.2).
+pub(super) const INITIATION: u8 = 1;
 
 /// How often another port is tried when one is free for one family only.
 const BIND_ATTEMPTS_MAX: usize = 16;
@@ -146,9 +150,11 @@ impl PeerSockets {
     ///
     /// # Errors
     /// EPERM without `CAP_NET_ADMIN`.
-    pub(crate) fn set_mark(&self, mark: u32) -> io::Result<()> {
-        let mut sockets = self.sockets.iter().flatten();
-        sockets.try_for_each(|socket| socket2::SockRef::from(&socket.socket).set_mark(mark))
+    pub(crate) fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+        self.sockets.iter_mut().flatten().try_for_each(|socket| {
+            socket.mark = mark;
+            socket2::SockRef::from(&socket.socket).set_mark(mark)
+        })
     }
 
     /// The sockets that are there, by their places.
@@ -187,7 +193,7 @@ pub(super) struct PeerSocket {
     /// Ready to be received into.
     buffers: Vec<PacketBuf>,
     /// Received and not yet taken.
-    received: VecDeque<(SocketAddr, PacketBuf)>,
+    received: VecDeque<Arrival>,
     /// For room in the socket.
     waiting: VecDeque<(SocketAddr, PacketBuf)>,
     /// Whether the last call brought long trains: then one at a time is best.
@@ -195,6 +201,18 @@ pub(super) struct PeerSocket {
     /// Whether its descriptor is waited for to take more.
     pub(super) is_armed: bool,
     counters: PeerCounters,
+    mark: u32,
+    /// From where peers are answered; `None` where the socket has one address only.
+    sources: Option<Sources>,
+}
+
+/// A train that came.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) from: SocketAddr,
+    /// The address of ours that it was sent to.
+    pub(super) at: Option<IpAddr>,
+    pub(super) packet: PacketBuf,
 }
 
 impl PeerSocket {
@@ -225,7 +243,20 @@ impl PeerSocket {
             is_bulk: false,
             is_armed: false,
             counters: PeerCounters::default(),
+            mark,
+            sources: at.ip().is_unspecified().then(Sources::default),
         })
+    }
+
+    /// What came from there to an address of ours was authentic.
+    #[inline]
+    pub(super) fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, begins: bool) {
+        if let (Some(sources), Some(at)) = (&mut self.sources, at) {
+            if begins {
+                sources.forget(from);
+            }
+            sources.heard(from, at, || sources::chosen(from, self.mark));
+        }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -233,7 +264,7 @@ impl PeerSocket {
     }
 
     /// The next train, if one is there; `None` when nothing more can be had now.
-    pub(super) fn recv(&mut self, pool: &mut Pool) -> Option<(SocketAddr, PacketBuf)> {
+    pub(super) fn recv(&mut self, pool: &mut Pool) -> Option<Arrival> {
         if let Some(received) = self.received.pop_front() {
             return Some(received);
         }
@@ -262,7 +293,7 @@ impl PeerSocket {
             self.counters.received += 1;
             self.counters.received_datagrams += datagrams(meta.len, meta.stride);
             if !is_train && let Some(packet) = copy(&mut self.buffers[place], meta.len, pool) {
-                self.received.push_back((meta.addr, packet));
+                self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
                 place += 1;
                 continue;
             }
@@ -276,14 +307,14 @@ impl PeerSocket {
                 packet.meta.vnet.gso = Gso::UdpL4;
                 packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
             }
-            self.received.push_back((meta.addr, packet));
+            self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
         }
         self.received.pop_front()
     }
 
     /// Without a buffer: what stayed unread would be ready for ever.
     #[cold]
-    fn skip(&mut self) -> Option<(SocketAddr, PacketBuf)> {
+    fn skip(&mut self) -> Option<Arrival> {
         for _ in 0..RECEIVE_MAX {
             if self.socket.recv_from(&mut [0]).is_ok() {
                 self.counters.no_buffer += 1;
@@ -344,8 +375,9 @@ impl PeerSocket {
 
     /// Gives all buffers back, before it is dropped.
     fn close(&mut self, pool: &mut Pool) {
-        let queued = self.received.drain(..).chain(self.waiting.drain(..));
-        queued.map(|(_, packet)| packet).chain(self.buffers.drain(..)).for_each(|p| pool.give(p));
+        let received = self.received.drain(..).map(|arrival| arrival.packet);
+        let waiting = self.waiting.drain(..).map(|(_, packet)| packet);
+        received.chain(waiting).chain(self.buffers.drain(..)).for_each(|p| pool.give(p));
     }
 
     fn send_one(&mut self, to: SocketAddr, packet: &PacketBuf) -> Sent {
@@ -389,15 +421,36 @@ impl PeerSocket {
     }
 
     fn transmit(
-        &self,
+        &mut self,
         to: SocketAddr,
         contents: &[u8],
         stride: Option<usize>,
     ) -> Result<(), Errno> {
+        if contents.first() == Some(&INITIATION)
+            && let Some(sources) = &mut self.sources
+        {
+            sources.forget(to);
+        }
+        let src_ip = self.sources.as_ref().and_then(|sources| sources.of(to));
         let transmit =
-            Transmit { destination: to, ecn: None, contents, segment_size: stride, src_ip: None };
-        let sent = self.state.try_send((&self.socket).into(), &transmit);
-        sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            Transmit { destination: to, ecn: None, contents, segment_size: stride, src_ip };
+        let send = |state: &UdpSocketState, transmit| {
+            let sent = state.try_send((&self.socket).into(), transmit);
+            sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        };
+        match (send(&self.state, &transmit), &mut self.sources) {
+            // The address is ours no longer. EINVAL has made `state` do with less.
+            (Err(Errno::INVAL | Errno::NETUNREACH | Errno::HOSTUNREACH), Some(sources))
+                if src_ip.is_some() =>
+            {
+                sources.forget(to);
+                if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
+                    self.state = state;
+                }
+                send(&self.state, &Transmit { src_ip: None, ..transmit })
+            }
+            (sent, _) => sent,
+        }
     }
 
     /// No error of the network ends anything: the next handshake or packet tries again.

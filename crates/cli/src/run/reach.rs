@@ -1,6 +1,6 @@
 //! How a loop reaches peers: what an engine sends to `Endpoint::Udp`, and what comes from there.
 
-use super::peers::TooBig;
+use super::peers::{Arrival, INITIATION, TooBig};
 use super::reactor::{Ready, Source};
 use super::runner::Runner;
 use super::serve::{CHUNK_LEN, SHARE_LEN};
@@ -40,6 +40,11 @@ impl<E: Engine> Runner<E> {
         }
         self.reach = Some(Reach { sockets, number });
         Ok(())
+    }
+
+    /// The sockets for peers, to be changed.
+    pub(crate) fn peers_mut(&mut self) -> Option<&mut PeerSockets> {
+        self.reach.as_mut().map(|reach| &mut reach.sockets)
     }
 
     /// The sockets for peers.
@@ -84,13 +89,21 @@ impl<E: Engine> Runner<E> {
         let (mut chunk, mut share) = (0, 0);
         while share < SHARE_LEN {
             let socket = self.reach.as_mut().and_then(|reach| reach.sockets.get(place));
-            let Some((from, packet)) = socket.and_then(|socket| socket.recv(self.out.pool()))
+            let Some(Arrival { from, at, packet }) =
+                socket.and_then(|socket| socket.recv(self.out.pool()))
             else {
                 break;
             };
             chunk += packet.len();
             share += packet.len() + DATAGRAM_COST;
+            let begins = packet.bytes().first() == Some(&INITIATION);
+            let authenticated = self.engine.authenticated();
             self.engine.handle(self.now, Endpoint::Udp(from), packet, &mut self.out);
+            if self.engine.authenticated() != authenticated
+                && let Some(socket) = self.reach.as_mut().and_then(|reach| reach.sockets.get(place))
+            {
+                socket.heard(from, at, begins);
+            }
             if chunk >= CHUNK_LEN {
                 self.flush();
                 self.read_clock();

@@ -2,13 +2,14 @@
 
 use super::clock::{self, Timer};
 use super::links::Links;
-use super::netem::{self, PortNetem};
+use super::netem::PortNetem;
 use super::port::{Cx, Kit};
 use super::reach::Reach;
 use super::reactor::{Reactor, Ready, Source};
 use super::shared::SharedSlot;
 use super::signals::Signals;
 use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
+use crate::panics;
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Instant, Pool};
 use std::collections::VecDeque;
@@ -172,20 +173,22 @@ impl<E: Engine> Runner<E> {
         Ok(())
     }
 
-    /// Takes a port out and closes it; what waited there is lost. `None` if there is none.
-    pub(crate) fn detach(&mut self, id: PortId) -> Option<PortCounters> {
+    /// Takes a port out and closes it; what waited there is lost. Its links, with nothing in them any
+    /// more; `None` if there is no such port.
+    pub(crate) fn detach(&mut self, id: PortId) -> Option<PortNetem> {
         let slot = self.slots.get_mut(usize::from(id.0))?.take()?;
-        let Slot { mut port, mut netem, counters, .. } = *slot;
+        self.read_clock();
+        let Slot { mut port, mut netem, .. } = *slot;
         for fd in [port.fd(), port.write_fd()].into_iter().flatten() {
             self.reactor.remove(fd);
         }
         port.close(self.out.pool());
-        netem::empty(&mut netem, &mut self.out);
+        netem.clear(self.now, &mut self.out);
         self.unfollow_link(id);
         self.leave_shared(id);
         self.timed.retain(|&timed| timed != id);
         self.again.retain(|&again| again != id);
-        Some(counters)
+        Some(netem)
     }
 
     /// An attached port and what went through it.
@@ -240,8 +243,13 @@ impl<E: Engine> Runner<E> {
     /// Runs until the handler says stop.
     ///
     /// # Errors
-    /// Those of epoll and timerfd, none of which a packet or a peer can cause.
+    /// Those of epoll and timerfd, none of which a packet or a peer can cause; a panic, after which
+    /// nothing is to be done with it but to drop it.
     pub(crate) fn run(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
+        panics::caught(|| self.turn_until_stopped(handler))
+    }
+
+    fn turn_until_stopped(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
         loop {
             self.begin_turn();
             self.run_due();
@@ -353,8 +361,8 @@ impl<E: Engine> Runner<E> {
 
     /// Takes a port that ended out, and tells of it.
     pub(super) fn end(&mut self, port: PortId, why: Gone) {
-        if self.detach(port).is_some() {
-            self.events.push_back(Event::PortGone { port, why });
+        if let Some(netem) = self.detach(port) {
+            self.events.push_back(Event::PortGone { port, why, netem });
         }
     }
 

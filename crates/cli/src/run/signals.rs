@@ -47,6 +47,9 @@ impl Signals {
         while (&self.reader).read(&mut bytes).is_ok_and(|len| len == bytes.len()) {}
         for ((_, signal), flag) in SIGNALS.iter().zip(&self.flags) {
             if flag.swap(false, Ordering::AcqRel) {
+                if *signal == Signal::User1 {
+                    crate::panics::failpoint("loop");
+                }
                 events.push_back(Event::Signal(*signal));
             }
         }

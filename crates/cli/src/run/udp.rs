@@ -5,7 +5,7 @@ use super::vxlan_header;
 use adit_engine::PortId;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
-use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery};
+use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -50,8 +50,9 @@ impl UdpIo {
         Ok(Self { socket, state })
     }
 
-    /// A socket for VXLAN. Its datagrams may be cut into fragments on their way over IPv4, as those
-    /// of Linux's own device may: a frame of a full MTU does not fit the underlay's otherwise.
+    /// A socket for VXLAN. Its datagrams may be cut into fragments, for a frame of a full MTU does not
+    /// fit an underlay of the same: over IPv4 by whoever needs to, as those of Linux's own device; over
+    /// IPv6 by this host, as soon as it knows how narrow the path is.
     pub(super) fn bind_vxlan(local: SocketAddr) -> io::Result<Self> {
         let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -63,6 +64,9 @@ impl UdpIo {
         let io = Self::new(fd.into())?;
         if local.is_ipv4() {
             sockopt::set_ip_mtu_discover(&io.socket, Ipv4PathMtuDiscovery::DONT)?;
+        } else {
+            sockopt::set_ipv6_mtu_discover(&io.socket, Ipv6PathMtuDiscovery::DONT)?;
+            adit::allow_ipv6_fragments(&io.socket)?;
         }
         Ok(io)
     }

@@ -5,16 +5,13 @@
 //! but takes a socket for each source port, and a firewall or NAT between two sites wants one. What
 //! comes may have any source port; its address must be the remote's.
 //!
-//! Over IPv4, datagrams that are longer than the underlay's MTU go as fragments; over IPv6 they do not
-//! go (they count as too big): the underlay's MTU must be [`OVERHEAD_LEN`] above that of the frames,
-//! and [`narrow_paths`] tells where it is not.
+//! Datagrams that are longer than the underlay's MTU go as fragments, with IPv4 and IPv6 alike. That
+//! costs: where it can be, the underlay's MTU is 50 bytes (IPv6: 70) above that of the frames.
 
-use super::peers::path_mtu;
 use super::port::{Cx, PortCounters};
 use super::runner::Runner;
 use super::serve::{CHUNK_LEN, FRAMES_MAX};
 use super::shared::Shared;
-use super::spec::VxlanSpec;
 use super::udp::{TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpSocket, count_unsent, frames};
 use super::unfinished;
 use super::vxlan_header::{HEADER_LEN, header};
@@ -22,25 +19,8 @@ use adit_engine::{Engine, PortId};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
 use rustix::io::Errno;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// What VXLAN over IPv6 puts before the payload of a frame: IPv6, UDP, its own header, Ethernet.
-const OVERHEAD_LEN: u32 = 40 + 8 + 8 + 14;
-
-/// The MTU of Ethernet, which hosts have unless told otherwise.
-const ETHERNET_MTU: u32 = 1500;
-
-/// The remotes over IPv6 that full frames do not reach, and the MTU that hosts may have for each.
-pub(crate) fn narrow_paths(spec: &VxlanSpec) -> Vec<(IpAddr, u32)> {
-    let narrow = |remote: &IpAddr| {
-        // Without a route there is nothing to tell of yet.
-        let path = path_mtu(SocketAddr::new(*remote, spec.port)).ok()?;
-        let mtu = path.saturating_sub(OVERHEAD_LEN);
-        (mtu < ETHERNET_MTU).then_some((*remote, mtu))
-    };
-    spec.remotes.iter().filter(|remote| remote.is_ipv6()).filter_map(narrow).collect()
-}
 
 /// A remote of one segment.
 pub(super) struct VxlanPort {

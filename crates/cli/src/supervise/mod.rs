@@ -6,18 +6,17 @@
 //!                     (loop, ports, engine)     what is wanted, what is told
 //! ```
 
+mod aside;
 pub(crate) mod model;
 pub(crate) mod netem;
-mod reload;
 pub(crate) mod switch;
-pub(crate) mod switch_api;
-pub(crate) mod switch_plan;
 
 use crate::capture::sink::{Sink, whole_lines};
-use crate::control::{Claim, Name, Reply, Server, Status, notify};
+use crate::config::{Problems, Source, Table};
+use crate::control::{Claim, Name, Server, Status, notify};
 use crate::error::{Error, Exit, Result};
 use crate::output::{Output, clean};
-use crate::run::{Interest, Runner, Token};
+use crate::run::{Interest, PortNetem, Runner, Token};
 use adit_engine::{Engine, PortId};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -96,6 +95,13 @@ pub(crate) enum Event {
         /// What was done.
         done: Vec<String>,
     },
+    /// The cable of a port was taken off: what was asked of it, and what happened.
+    LinkEnded {
+        /// The port.
+        port: String,
+        /// Both ways of it.
+        link: Box<model::Links>,
+    },
     /// A link has ended: what was asked of it, and what happened.
     Report {
         /// All of it.
@@ -124,6 +130,7 @@ impl fmt::Display for Event {
             Self::PortDown { port } => write!(f, "{port} is down"),
             Self::PortUp { port } => write!(f, "{port} is up"),
             Self::MirrorEnded { mirror, reason } => write!(f, "mirror {mirror} ended: {reason}"),
+            Self::LinkEnded { port, link } => f.write_str(&link.lines(port).join("\n")),
             Self::Report { link } => write!(f, "'{}' has ended", link.name),
             Self::News { message, .. } => f.write_str(message),
             Self::Reloaded { done } if done.is_empty() => f.write_str("reloaded: nothing changed"),
@@ -199,7 +206,9 @@ impl Panel {
 
     fn tell(&self, event: &Event) {
         if !self.output.json {
-            return self.write(&clean(&event.to_string()));
+            // Each line by itself, for an end of line is none of the characters that may stand in one.
+            let lines: Vec<String> = event.to_string().lines().map(clean).collect();
+            return self.write(&lines.join("\n"));
         }
         // An event is numbers and strings: it always has a JSON form.
         if let Ok(text) = serde_json::to_string(event) {
@@ -228,18 +237,10 @@ impl Panel {
         }
     }
 
-    /// Tells what came of a reload, and gives the reply for who asked for it.
-    fn reloaded(&self, result: Result<Vec<String>>) -> Reply {
-        notify(Status::Ready);
-        match result {
-            Ok(done) => {
-                self.tell(&Event::Reloaded { done: done.clone() });
-                switch_api::value(&model::Done { done }).into()
-            }
-            Err(error) => {
-                self.failed("not all is as the configuration has it", &error);
-                error.into()
-            }
+    /// Tells what the links of a port did, if it had any.
+    fn link_ended(&self, port: &str, netem: &PortNetem) {
+        if let Some(link) = model::Links::new(netem) {
+            self.tell(&Event::LinkEnded { port: port.to_owned(), link: Box::new(link) });
         }
     }
 
@@ -283,6 +284,36 @@ impl Numbers {
         }
         None
     }
+}
+
+/// 64 bits that nobody can foresee.
+fn random() -> Result<u64> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| Error::io("read", "/dev/urandom", &error))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// A model as a value.
+fn value(model: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(model).map_err(|error| Error::from(std::io::Error::from(error)))
+}
+
+/// What `read` makes of the keys of a request; files that it names are from the folder that it tells.
+///
+/// # Errors
+/// All its mistakes.
+fn read_request<T>(body: &Value, read: impl FnOnce(&mut Table<'_>) -> T) -> Result<T> {
+    let (object, folder) = object_of(body)?;
+    let source = Source::request(&folder);
+    let problems = Problems::default();
+    let mut table = source.json(&object, &problems);
+    let result = read(&mut table);
+    table.finish();
+    problems.check("the request")?;
+    Ok(result)
 }
 
 /// The object of a request, and the folder from which its files are.

@@ -1,6 +1,9 @@
 //! What programs that run tell at their control sockets, and how it is printed.
 
 use crate::config::profile::{Profiles, to_json};
+use crate::netem::report::LinkReport;
+use crate::run::PortNetem;
+use adit_engine::netem::Link;
 use adit_engine::switch::{
     FdbEntry, FdbKind, MirrorDirection, PortConfig, PortCounters, PortState, SwitchConfig, TagKind,
     VlanMode, VlanSet,
@@ -74,6 +77,9 @@ pub(crate) struct Port {
     /// What its cable is like; not there if it is perfect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) netem: Option<Netem>,
+    /// What happened on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<Links>,
     /// What came in.
     pub(crate) ingress: Counters,
     /// What went out.
@@ -88,6 +94,30 @@ pub(crate) struct Netem {
     pub(crate) a_to_b: Keys,
     /// From the second port to the first; out of a switch.
     pub(crate) b_to_a: Keys,
+}
+
+/// What happened on the cable of a port of a switch.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Links {
+    /// Into the switch.
+    pub(crate) ingress: LinkReport,
+    /// Out of the switch.
+    pub(crate) egress: LinkReport,
+}
+
+impl Links {
+    /// What is told of the links of a port; `None` if it has none.
+    pub(crate) fn new(netem: &PortNetem) -> Option<Self> {
+        let report = |link: &Option<Box<Link>>| Some(LinkReport::from(&link.as_ref()?.report()));
+        Some(Self { ingress: report(&netem.ingress)?, egress: report(&netem.egress)? })
+    }
+
+    /// The same as lines of text.
+    pub(crate) fn lines(&self, port: &str) -> Vec<String> {
+        let mut lines = self.ingress.lines(&format!("link of {port}, in"));
+        lines.extend(self.egress.lines(&format!("link of {port}, out")));
+        lines
+    }
 }
 
 /// Keys of a profile, each with its value as a text.
@@ -293,6 +323,16 @@ pub(crate) const fn direction(direction: MirrorDirection) -> &'static str {
     }
 }
 
+/// Some of the addresses of a switch's table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Page {
+    /// The addresses, in no order.
+    pub(crate) addresses: Vec<Address>,
+    /// Where to go on, as `after` of the next request; not there at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<usize>,
+}
+
 /// An address of a switch's table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "adit switch fdb: an entry of the list")]
@@ -328,13 +368,6 @@ impl Address {
             age_s: age,
         }
     }
-}
-
-/// A reload that was begun: `GET /reload/N` tells what came of it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Reload {
-    /// Its number.
-    pub(crate) reload: u64,
 }
 
 /// What a request did.
@@ -403,6 +436,7 @@ pub(crate) fn port(
             unknown: rate(config.storm.unknown_unicast),
         },
         netem: None,
+        link: None,
         ingress,
         egress,
     }

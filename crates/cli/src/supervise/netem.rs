@@ -1,21 +1,19 @@
 //! The program that runs a link between two ports.
 
-use super::reload::{LOADED, Reloads};
-use super::{CONTROL, Event as Told, Panel, TICK, model, object_of};
+use super::aside::{Aside, Asked, Job, Supervise};
+use super::{Event as Told, Panel, TICK, model, read_request, value};
 use crate::config::netem::{Plan, WantedLink};
 use crate::config::profile::{self, Profiles};
-use crate::config::{Problems, Source};
-use crate::control::{Method, Reply, Request, Status, notify};
+use crate::control::{Method, Reply, Request};
 use crate::error::{Entry, Error, Exit, Result};
 use crate::netem::report::LinkReport;
 use crate::output::{Output, Tone, clean};
-use crate::run::{Event, Flow, Handler, ListenerId, Opened, Port, Runner, Signal};
+use crate::run::{Event, Flow, Handler, ListenerId, Opened, Port, Runner};
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
 use adit_packet::{Pool, PoolConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// A link cannot be as it is wanted.
 pub(crate) const LINK: Entry = Entry {
@@ -83,7 +81,7 @@ pub(crate) fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exi
     let panel = Panel::open(wanted.name.clone(), "netem", output.clone())?;
     let seed = match wanted.seed {
         Some(seed) => seed,
-        None => super::switch::random()?,
+        None => super::random()?,
     };
     let config = NetemConfig {
         ports: PORTS,
@@ -98,7 +96,7 @@ pub(crate) fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exi
     let mut supervisor = Supervisor {
         panel,
         plan,
-        reloads: Reloads::new(),
+        aside: Aside::default(),
         wanted,
         seed,
         gone: [None, None],
@@ -133,7 +131,7 @@ const PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 struct Supervisor {
     panel: Panel,
     plan: Plan,
-    reloads: Reloads<WantedLink>,
+    aside: Aside<Read>,
     wanted: WantedLink,
     seed: u64,
     gone: [Option<String>; 2],
@@ -215,39 +213,9 @@ impl Supervisor {
         Ok(done)
     }
 
-    fn patch(&mut self, runner: &mut Runner<Netem>, body: &Value) -> Result<Value> {
-        let (object, folder) = object_of(body)?;
-        let source = Source::request(&folder);
-        let problems = Problems::default();
-        let mut table = source.json(&object, &problems);
-        let profiles = profile::of_table(&mut table, self.wanted.profiles.clone());
-        table.finish();
-        problems.check("the request")?;
-        let done = self.set(runner, profiles)?;
-        super::switch_api::value(&model::Done { done })
-    }
-
-    /// Begins to read the configuration again.
-    fn reload(&mut self, runner: &Runner<Netem>) -> Result<u64> {
-        notify(Status::Reloading);
-        let plan = self.plan.clone();
-        self.reloads.begin(runner, move || plan.link())
-    }
-
-    fn reloaded(&mut self, runner: &mut Runner<Netem>) {
-        let Some(loaded) = self.reloads.take(runner) else { return };
-        let result = loaded.and_then(|wanted| self.apply(runner, wanted));
-        let reply = self.panel.reloaded(result);
-        if self.reloads.end(reply)
-            && let Err(error) = self.reload(runner)
-        {
-            self.panel.failed("cannot reload", &error);
-        }
-    }
-
     /// Makes it all as wanted: profiles change between two packets, a port that is another one
     /// is opened anew, and so is one that went.
-    fn apply(&mut self, runner: &mut Runner<Netem>, wanted: WantedLink) -> Result<Vec<String>> {
+    fn become_as(&mut self, runner: &mut Runner<Netem>, wanted: WantedLink) -> Result<Vec<String>> {
         if wanted.layer != self.wanted.layer {
             return Err(Error::new(
                 Exit::Usage,
@@ -290,36 +258,72 @@ impl Supervisor {
         }
     }
 
-    fn answer(&mut self, runner: &mut Runner<Netem>, request: &Request) -> Reply {
-        let segments = request.segments();
-        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let value = |done: &model::Done| super::switch_api::value(done);
-        let result = match (request.method, path.as_slice()) {
-            (Method::Get, ["netem"]) => super::switch_api::value(&self.show(runner)),
-            (Method::Patch, ["netem"]) => self.patch(runner, &request.body),
-            (Method::Post, ["reload"]) => self
-                .reload(runner)
-                .and_then(|number| super::switch_api::value(&model::Reload { reload: number })),
-            (Method::Get, ["reload", number]) => return self.reloads.reply(number),
-            (Method::Post, ["stop"]) => {
-                self.panel.is_ending = true;
-                value(&model::Done { done: vec![format!("'{}' stopped", self.panel.name)] })
-            }
-            _ => return Reply::unknown_path(request),
-        };
-        result.into()
-    }
-
     fn name_of(&self, id: PortId) -> String {
         let at = PORTS.iter().position(|port| *port == id).unwrap_or(0);
         self.wanted.ports.get(at).map_or(String::new(), |end| end.name.clone())
     }
 }
 
+/// What is read beside the loop.
+enum Read {
+    /// The configuration.
+    Link(Box<WantedLink>),
+    /// What a request wants of both directions.
+    Profiles(Box<Profiles>),
+}
+
+impl Supervise for Supervisor {
+    type Engine = Netem;
+    type Read = Read;
+
+    fn panel(&mut self) -> &mut Panel {
+        &mut self.panel
+    }
+
+    fn aside(&mut self) -> &mut Aside<Read> {
+        &mut self.aside
+    }
+
+    fn job(&self, asked: &Asked) -> Result<Job<Read>> {
+        Ok(match asked {
+            Asked::Reload(_) => {
+                let plan = self.plan.clone();
+                Box::new(move || plan.link().map(Box::new).map(Read::Link))
+            }
+            Asked::Change(request) => {
+                let (body, base) = (request.body.clone(), self.wanted.profiles.clone());
+                Box::new(move || {
+                    let profiles = read_request(&body, |table| profile::of_table(table, base))?;
+                    Ok(Read::Profiles(Box::new(profiles)))
+                })
+            }
+        })
+    }
+
+    fn apply(&mut self, runner: &mut Runner<Netem>, read: Read) -> Result<Vec<String>> {
+        match read {
+            Read::Link(wanted) => self.become_as(runner, *wanted),
+            Read::Profiles(profiles) => self.set(runner, *profiles),
+        }
+    }
+
+    fn answer(&mut self, runner: &mut Runner<Netem>, request: &Request) -> Reply {
+        match (request.method, request.path.as_str()) {
+            (Method::Get, "/netem") => value(&self.show(runner)).into(),
+            (Method::Patch, "/netem") => self.read_later(request),
+            _ => Reply::unknown_path(request),
+        }
+    }
+
+    fn text(&self, runner: &Runner<Netem>) -> String {
+        text(&self.panel.output, &self.show(runner))
+    }
+}
+
 impl Handler<Netem> for Supervisor {
     fn event(&mut self, runner: &mut Runner<Netem>, event: Event) -> Flow {
         match event {
-            Event::PortGone { port, why } => {
+            Event::PortGone { port, why, .. } => {
                 let at = PORTS.iter().position(|known| *known == port);
                 // At a listener another one may come.
                 let is_awaited =
@@ -348,31 +352,13 @@ impl Handler<Netem> for Supervisor {
             }
             Event::PortDown(port) => self.panel.tell(&Told::PortDown { port: self.name_of(port) }),
             Event::PortUp(port) => self.panel.tell(&Told::PortUp { port: self.name_of(port) }),
-            Event::Ready(CONTROL) => {
-                if let Some(mut server) = self.panel.server.take() {
-                    server.serve(|request| self.answer(runner, request));
-                    self.panel.server = Some(server);
-                }
-            }
             Event::Alarm => {
                 self.panel.flush();
                 runner.set_alarm(Some(runner.now() + TICK));
             }
-            Event::Signal(Signal::Hangup) => {
-                if let Err(error) = self.reload(runner) {
-                    self.panel.failed("cannot reload", &error);
-                }
-            }
-            Event::Ready(LOADED) => self.reloaded(runner),
-            Event::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
-            // With --json there is `adit netem show --json` for that.
-            Event::Signal(Signal::User1) if !self.panel.output.json => {
-                let shown = self.show(runner);
-                self.panel.write(&text(&self.panel.output, &shown));
-            }
-            _ => {}
+            other => return self.heard(runner, other),
         }
-        if self.panel.is_ending { Flow::Stop } else { Flow::Continue }
+        Flow::Continue
     }
 }
 

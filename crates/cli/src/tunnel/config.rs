@@ -3,6 +3,8 @@
 use adit::netlink::IpPrefix;
 use adit::{IfName, Mode};
 use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -103,6 +105,8 @@ pub(crate) struct Peer {
     pub(crate) keepalive: u16,
     /// How it is reached.
     pub(crate) transport: Transport,
+    /// Where it is reached by TCP, with [`Transport::Auto`]; `endpoint` is for UDP then.
+    pub(crate) endpoint_tcp: Option<PeerEndpoint>,
     /// How fast packets to it, and from it, may be.
     pub(crate) shape_out: Option<Shape>,
     /// See `shape_out`.
@@ -122,6 +126,7 @@ impl Peer {
             endpoint: None,
             keepalive: 0,
             transport: Transport::Udp,
+            endpoint_tcp: None,
             shape_out: None,
             shape_in: None,
             vxlan: None,
@@ -131,13 +136,32 @@ impl Peer {
 }
 
 /// How a peer is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
     /// By datagrams.
     #[default]
     Udp,
     /// By a stream to its endpoint, for networks that block UDP.
     Tcp,
+    /// By datagrams as long as they are answered, else by a stream.
+    Auto,
+}
+
+impl Peer {
+    /// Where it is reached by datagrams, if it is.
+    pub(crate) fn endpoint_udp(&self) -> Option<&PeerEndpoint> {
+        self.endpoint.as_ref().filter(|_| self.transport != Transport::Tcp)
+    }
+
+    /// Where we connect to by TCP, if we do.
+    pub(crate) fn endpoint_tcp(&self) -> Option<&PeerEndpoint> {
+        match self.transport {
+            Transport::Udp => None,
+            Transport::Tcp => self.endpoint.as_ref(),
+            Transport::Auto => self.endpoint_tcp.as_ref(),
+        }
+    }
 }
 
 /// Where a peer is reached.
@@ -152,6 +176,16 @@ pub(crate) enum PeerEndpoint {
         /// Its UDP port.
         port: u16,
     },
+}
+
+impl PeerEndpoint {
+    /// The address, where it needs no asking.
+    pub(crate) const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for PeerEndpoint {

@@ -1,14 +1,14 @@
 //! A tunnel that runs: what is done beside packets.
 
 use super::conf::HookPolicy;
-use super::config::{Config, Peer, PeerEndpoint, Transport};
+use super::config::{Config, Peer};
 use super::keys::Key;
 use super::load::{Loaded, load};
 use super::names::{Names, News};
 use super::setup::{Applied, Plan, Seen};
 use super::site::Site;
 use super::state::{self, View};
-use super::streams::Streams;
+use super::streams::{Streams, Switched};
 use super::uapi::{self, SetRequest, UapiSocket};
 use crate::control::{self, Method, Reply, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
@@ -33,6 +33,7 @@ const UAPI: Token = Token(1);
 const NAMES: Token = Token(2);
 const STREAMS: Token = Token(3);
 const LINKS: Token = Token(4);
+const STREAM_NAMES: Token = Token(5);
 
 /// How many changes of links are read in one go; the others stay for the next turn.
 const CHANGES_MAX: usize = 64;
@@ -62,6 +63,8 @@ pub(super) struct Daemon {
     /// The port of standard input and output, or of the program in their place: it ends with that.
     pub(super) pipe: Option<PortId>,
     pub(super) next_clock: Instant,
+    /// When its device was made anew.
+    pub(super) remade: Option<Instant>,
     pub(super) is_stopping: bool,
     /// Why it ended, if not because it was told to.
     pub(super) failure: Option<Error>,
@@ -92,6 +95,7 @@ impl Daemon {
             runner.watch(uapi, UAPI, readable)?;
         }
         runner.watch(&self.names, NAMES, readable)?;
+        runner.watch(&self.streams.names, STREAM_NAMES, readable)?;
         if let Some(monitor) = &self.monitor {
             runner.watch(monitor, LINKS, readable)?;
         }
@@ -101,8 +105,8 @@ impl Daemon {
             let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
-            self.names.set(peer.public_key, peer.endpoint.as_ref());
-            set_client(&mut self.streams, peer);
+            self.names.set(peer.public_key, peer.endpoint_udp());
+            self.streams.set_client(peer);
         }
         if let Some(listener) = self.streams.listener() {
             runner.watch(listener, STREAMS, readable)?;
@@ -162,7 +166,7 @@ impl Daemon {
             fwmark: Some(self.sockets.mark).filter(|&mark| mark != 0),
             datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
             drops: state::dropped(tunnel.drops()),
-            peers: state::peers(tunnel, &self.names, runner.now(), |port| {
+            peers: state::peers(tunnel, &self.names, &self.streams, runner.now(), |port| {
                 runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
             }),
         }
@@ -236,7 +240,7 @@ impl Daemon {
             let sockets = PeerSockets::open(&wanted)?;
             runner.set_peers(Some(sockets))?;
         } else if wanted.mark != self.sockets.mark
-            && let Some(peers) = runner.peers()
+            && let Some(peers) = runner.peers_mut()
         {
             peers.set_mark(wanted.mark)?;
         }
@@ -315,10 +319,11 @@ impl Daemon {
             if current.as_ref() != Some(&wanted) {
                 runner.engine_mut().tunnel.set_peer(now, wanted);
             }
-            if has_moved || old.is_some_and(|old| old.transport != peer.transport) {
-                self.names.set(peer.public_key, peer.endpoint.as_ref());
+            let way = |peer: &Peer| (peer.transport, peer.endpoint_tcp.clone());
+            if has_moved || old.is_some_and(|old| way(old) != way(peer)) {
+                self.names.set(peer.public_key, peer.endpoint_udp());
                 self.streams.forget(runner, &peer.public_key);
-                set_client(&mut self.streams, peer);
+                self.streams.set_client(peer);
             }
         }
         reloaded
@@ -339,19 +344,38 @@ impl Daemon {
         }
     }
 
+    /// What only some want to hear.
+    fn tell(&self, what: std::fmt::Arguments<'_>) {
+        if self.output.verbose > 0 {
+            self.output.note(what);
+        }
+    }
+
+    /// A peer was heard there.
+    fn heard(&mut self, runner: &mut Runner<Site>, peer: &PublicKey, at: Option<Endpoint>) {
+        let name = peer.to_base64();
+        match at.and_then(|at| self.streams.heard(runner, peer, at)) {
+            None => {}
+            Some(Switched::ToTcp(address)) => {
+                self.output.note(format!(
+                    "{} does not answer by UDP: by TCP to {address}, until it does",
+                    *name
+                ));
+                self.names.ask(*peer);
+            }
+            Some(Switched::ToUdp) => {
+                self.output.note(format!("{} answers by UDP again", *name));
+            }
+        }
+    }
+
     fn hear_names(&mut self, runner: &mut Runner<Site>) {
         let now = runner.now();
         let tunnel = &runner.engine().tunnel;
-        let streams = &self.streams;
-        let current = |key: &PublicKey| {
-            let known = tunnel.peer_config(key)?.endpoint.and_then(state::udp);
-            known.or_else(|| streams.address(key))
-        };
+        let current = |key: &PublicKey| tunnel.peer_config(key)?.endpoint.and_then(state::udp);
         for news in self.names.news(now, current) {
             match news {
-                News::Found(key, address) if self.streams.is_client(&key) => {
-                    self.streams.found(&key, address);
-                }
+                News::Found(key, address) if !self.streams.found_udp(&key, address) => {}
                 News::Failed(why) => self.output.note(format!("cannot find {why}; trying on")),
                 News::Found(key, address) => {
                     let (Site { tunnel, .. }, now, out) = runner.engine_and_outbox();
@@ -430,6 +454,11 @@ impl Daemon {
             }
             STREAMS => self.streams.accept(runner),
             LINKS => self.hear_links(runner),
+            STREAM_NAMES => {
+                for why in self.streams.hear_names(runner.now()) {
+                    self.output.note(format!("cannot find {why}; trying on"));
+                }
+            }
             _ => self.hear_names(runner),
         }
     }
@@ -439,24 +468,17 @@ impl Daemon {
         self.failure = Some(Error::new(Exit::Refused, &SYSTEM, message));
         Flow::Stop
     }
-
-    fn device_gone(&mut self, why: &Gone) -> Flow {
-        let message = format!("the device {} is gone: {why}", self.loaded.name);
-        let error = Error::new(Exit::Refused, &SYSTEM, message).object(self.loaded.name);
-        self.failure = Some(error.hint("Start the tunnel again."));
-        Flow::Stop
-    }
 }
 
 impl Handler<Site> for Daemon {
     fn event(&mut self, runner: &mut Runner<Site>, event: Event) -> Flow {
         match event {
-            Event::PortGone { port, why } => {
+            Event::PortGone { port, why, .. } => {
                 if self.pipe == Some(port) {
                     return self.pipe_gone(&why);
                 }
                 if !self.streams.ended(runner, port) {
-                    return self.device_gone(&why);
+                    return self.device_gone(runner, &why);
                 }
             }
             Event::Ready(token) => self.ready(runner, token),
@@ -480,33 +502,41 @@ impl Handler<Site> for Daemon {
     }
 
     fn turn(&mut self, runner: &mut Runner<Site>) {
+        let mut has_news = false;
         while let Some(event) = runner.engine_mut().tunnel.poll_event() {
+            has_news = true;
             match event {
                 TunnelEvent::Silent { peer } => self.names.ask(peer),
-                TunnelEvent::Connected { peer, .. } if self.streams.is_client(&peer) => {
-                    self.streams.connected(&peer);
+                TunnelEvent::Unanswered { peer, count } => {
+                    self.streams.unanswered(runner, &peer, count);
                 }
-                TunnelEvent::Connected { peer, endpoint } if self.output.verbose > 0 => {
-                    let at = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
-                    self.output.note(format!("connected to {}{at}", *peer.to_base64()));
+                TunnelEvent::Connected { peer, endpoint } => {
+                    let at = endpoint.map(|at| at_text(runner, at)).unwrap_or_default();
+                    self.tell(format_args!("connected to {} at {at}", *peer.to_base64()));
+                    self.heard(runner, &peer, endpoint);
                 }
-                TunnelEvent::Moved { peer, to, .. } if self.output.verbose > 0 => {
-                    self.output.note(format!("{} is at {to} now", *peer.to_base64()));
+                TunnelEvent::Moved { peer, to, .. } => {
+                    let at = at_text(runner, to);
+                    self.tell(format_args!("{} is at {at} now", *peer.to_base64()));
+                    self.heard(runner, &peer, Some(to));
                 }
                 _ => {}
             }
         }
+        if has_news {
+            self.streams.run_due(runner, &self.sockets);
+            self.set_alarm(runner);
+        }
     }
 }
 
-/// A peer that is to be reached by TCP is connected to.
-fn set_client(streams: &mut Streams, peer: &Peer) {
-    if peer.transport == Transport::Tcp {
-        let address = match &peer.endpoint {
-            Some(PeerEndpoint::Address(address)) => Some(*address),
-            _ => None,
-        };
-        streams.set_client(peer.public_key, address);
+/// An endpoint for people.
+fn at_text(runner: &Runner<Site>, at: Endpoint) -> String {
+    match at {
+        Endpoint::Udp(address) => address.to_string(),
+        Endpoint::Port(port) => {
+            runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `names` | endpoints that have a name |
 //! | `site` | the engine: the tunnel, and for layer 2 a switch |
 //! | `streams` | TCP, and pipes to other programs |
-//! | `up`, `daemon`, `state` | start and end, what is done beside packets, how it is |
+//! | `up`, `daemon`, `remake`, `state` | start and end, what is done beside packets, how it is |
 //! | `uapi` | the text protocol and the socket of `wg` |
 
 pub(crate) mod conf;
@@ -22,6 +22,7 @@ pub(crate) mod keys;
 pub(crate) mod load;
 mod names;
 mod program;
+mod remake;
 pub(crate) mod secret;
 mod setup;
 mod site;

@@ -203,6 +203,7 @@ fn answer(questions: &Questions, answers: &mpsc::Sender<Answer>, wake: &OwnedFd)
             }
         };
         drop(queue);
+        crate::panics::failpoint("names");
         let result = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         if answers.send(Answer { peer, host, port, result }).is_err() {
             return;

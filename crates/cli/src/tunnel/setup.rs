@@ -37,6 +37,9 @@ const OVERHEAD: u32 = 80;
 /// How many packets wait for us at the device: twice the kernel's 500, for a burst of many flows.
 const TXQUEUELEN: u32 = 1000;
 
+/// The longest super-packet that every kernel takes (`GSO_LEGACY_MAX_SIZE`).
+const GSO_LEGACY_MAX_SIZE: u32 = 65_536;
+
 /// With it, packets that a marked socket answers pass the check of their source
 /// (`ip-sysctl.rst`, `src_valid_mark`).
 const SRC_VALID_MARK: &str = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
@@ -240,6 +243,9 @@ impl Plan {
         if info.mtu != self.mtu {
             device.set_mtu(self.mtu)?;
         }
+        if applied.is_ours {
+            self.bound_super_packets(device, applied.netns.as_ref());
+        }
         if let Some(master) = &self.master {
             device.set_master(Some(master))?;
         }
@@ -248,6 +254,24 @@ impl Plan {
         }
         self.add_routes(device, applied)?;
         self.add_rules(applied)
+    }
+
+    /// Has the stack make super-packets that are one train each: of 64 KiB, the last segment would need
+    /// a train of its own, that is twice the sends and receives. Not where the host forwards: longer
+    /// ones that it forwards would come to us cut up whole. A kernel that refuses costs speed only.
+    fn bound_super_packets(&self, device: &Link, netns: Option<&Netns>) {
+        let forwards = || {
+            ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"].iter().any(|file| {
+                let text = std::fs::read_to_string(format!("/proc/sys/net/{file}"));
+                text.is_ok_and(|text| text.trim() != "0")
+            })
+        };
+        let forwards = netns.map_or_else(|| Ok(forwards()), |netns| netns.run(forwards));
+        if matches!(forwards, Ok(false)) {
+            let mtu = u16::try_from(self.mtu.min(self.tunnel_mtu)).unwrap_or(u16::MAX);
+            let bytes = u32::try_from(adit_engine::tunnel::gso_len_max(mtu)).unwrap_or(u32::MAX);
+            let _ = device.set_gso_max_size(bytes.min(GSO_LEGACY_MAX_SIZE));
+        }
     }
 
     fn add_routes(&self, device: &Link, applied: &mut Applied) -> Result<()> {
@@ -324,6 +348,12 @@ impl Applied {
         failures
     }
 
+    /// The device is gone, and its addresses and routes with it: what is left is for `next`, which was
+    /// done in the place of that.
+    pub(crate) fn replace(&mut self, next: Self) {
+        *self = Self { rules: std::mem::take(&mut self.rules), ..next };
+    }
+
     fn delete_rules(&self, rules: &[Rule], failures: &mut Vec<String>) {
         if rules.is_empty() {
             return;
@@ -348,6 +378,9 @@ impl Applied {
     pub(crate) fn change(&mut self, device: &Link, from: &Plan, to: &Plan) -> Result<()> {
         if from.mtu != to.mtu {
             device.set_mtu(to.mtu)?;
+            if self.is_ours {
+                to.bound_super_packets(device, self.netns.as_ref());
+            }
         }
         for address in to.addresses.iter().filter(|address| !from.addresses.contains(address)) {
             let address = Address::new(*address);

@@ -116,4 +116,9 @@ impl Engine for Site {
     fn held(&self) -> usize {
         self.tunnel.held() + self.switch.as_ref().map_or(0, Engine::held)
     }
+
+    #[inline]
+    fn authenticated(&self) -> u64 {
+        self.tunnel.authenticated()
+    }
 }

@@ -3,6 +3,7 @@
 use super::config::{Peer, PeerEndpoint, Transport};
 use super::keys::Key;
 use super::names::Names;
+use super::streams::Streams;
 use super::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use crate::run::PeerCounters;
 use adit::netlink::IpPrefix;
@@ -99,6 +100,9 @@ pub(crate) struct PeerView {
     /// The name by which its endpoint is found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) endpoint_name: Option<String>,
+    /// How we reach it, if not only by UDP: `tcp`, or `auto`, and the endpoint tells which for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transport: Option<Transport>,
     /// The networks behind it.
     pub(crate) allowed_ips: Vec<String>,
     /// Seconds since the last handshake; absent if there was none.
@@ -125,9 +129,10 @@ pub(crate) struct PeerView {
 }
 
 /// How a tunnel is, all but the name of its device and its sockets.
-pub(crate) fn peers(
+pub(super) fn peers(
     tunnel: &Tunnel,
     names: &Names,
+    streams: &Streams,
     now: Instant,
     stream: impl Fn(PortId) -> String,
 ) -> Vec<PeerView> {
@@ -137,18 +142,22 @@ pub(crate) fn peers(
             Endpoint::Udp(address) => address.to_string(),
             Endpoint::Port(port) => stream(port),
         });
-        Some(PeerView { endpoint, ..peer_view(&status, &config, names, now) })
+        let endpoint_name = names.name_of(&key).or_else(|| streams.names.name_of(&key));
+        let transport = streams.transport(&key);
+        let view = peer_view(&status, &config, now);
+        Some(PeerView { endpoint, endpoint_name, transport, ..view })
     };
     tunnel.peers().filter_map(view).collect()
 }
 
-fn peer_view(status: &PeerStatus, config: &PeerConfig, names: &Names, now: Instant) -> PeerView {
+fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView {
     let age = |at: Instant| (now.since(at).as_secs_f64() * 1000.0).round() / 1000.0;
     PeerView {
         public_key: status.public_key.to_base64().to_string(),
         connected: status.connected,
         endpoint: None,
-        endpoint_name: names.name_of(&status.public_key),
+        endpoint_name: None,
+        transport: None,
         allowed_ips: config.allowed_ips.iter().map(ToString::to_string).collect(),
         handshake_age_s: status.last_handshake.map(age),
         authentic_age_s: status.last_authentic.map(age),
@@ -183,10 +192,7 @@ pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMod
 
 /// The address of an endpoint that needs no asking.
 pub(crate) fn known(peer: &Peer) -> Option<Endpoint> {
-    match (&peer.endpoint, peer.transport) {
-        (Some(PeerEndpoint::Address(address)), Transport::Udp) => Some(Endpoint::Udp(*address)),
-        _ => None,
-    }
+    peer.endpoint_udp().and_then(PeerEndpoint::address).map(Endpoint::Udp)
 }
 
 /// What becomes of a peer by a change that `wg` asks for; `None` if nothing.

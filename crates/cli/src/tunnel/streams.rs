@@ -3,14 +3,25 @@
 //!
 //! A stream is a port of the engine. Whoever connects is a stranger until a message of a peer proves
 //! otherwise; strangers are few, and go after a while.
+//!
+//! A peer that is reached by UDP or TCP, whichever is answered:
+//!
+//! ```text
+//!            2 initiations unanswered              answered
+//!   UDP ------------------------------> TCP tried ----------> TCP, and UDP is tried each minute
+//!    ^<---- 2 initiations unanswered ------'                                 |
+//!    '<------------------------ an initiation by UDP is answered ------------'
+//! ```
 
+use super::config::{Peer, PeerEndpoint, Transport};
+use super::names::{Names, News};
 use super::site::Site;
 use crate::run::{PeerOptions, Port, Runner};
 use adit_engine::tunnel::PublicKey;
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,6 +41,18 @@ const PROOF_TIME: Duration = Duration::from_secs(10);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// With so many initiations in a row unanswered, 5 s each, a way is taken to be blocked: fewer would take
+/// one lost datagram for that.
+const UNANSWERED_MAX: u8 = 2;
+
+/// How often UDP is tried while a peer is reached by TCP: an initiation a minute is nothing, and whoever
+/// comes back to another network does not wait long.
+const PROBE_EVERY: Duration = Duration::from_secs(60);
+
+/// A connection is taken for dead when what was sent is not acknowledged for so long; idle ones are asked
+/// as often. TCP's own 15 minutes would keep a place taken, and a peer waiting.
+const DEAD_AFTER: Duration = Duration::from_secs(30);
+
 /// The engine's ports for streams: even, as the tunnel's are, and above those of layer 2 peers.
 const PORTS: std::ops::RangeInclusive<u16> = 0xfe00..=0xfffe;
 
@@ -37,8 +60,11 @@ const PORTS: std::ops::RangeInclusive<u16> = 0xfe00..=0xfffe;
 const NOT_SENT_MAX: u32 = 64 * 1024;
 
 /// The streams of a tunnel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
+    /// Of the endpoints that we connect to.
+    pub(super) names: Names,
+    probe_every: Duration,
     listener: Option<Socket>,
     /// Given up to refuse somebody when no other descriptor is left.
     spare: Option<Socket>,
@@ -55,15 +81,51 @@ struct Stream {
     is_proven: bool,
 }
 
+/// A peer that we connect to.
 #[derive(Debug)]
 struct Client {
     /// Where to; `None` until its name is found.
     address: Option<SocketAddr>,
+    /// When; `None` while it is connected, or is reached by UDP.
     retry_at: Option<Instant>,
     delay: Duration,
+    /// It is reached by UDP if it can be.
+    auto: Option<Auto>,
+}
+
+#[derive(Debug)]
+struct Auto {
+    /// Where it is by UDP; `None` until its name is found.
+    udp: Option<SocketAddr>,
+    /// When UDP is tried; `None` while it is not reached by TCP.
+    probe_at: Option<Instant>,
+}
+
+/// What became of a peer that is reached by UDP or TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Switched {
+    /// By TCP, to this address, for UDP is not answered.
+    ToTcp(SocketAddr),
+    /// By UDP again.
+    ToUdp,
 }
 
 impl Streams {
+    /// None yet; UDP is tried so many times as often as is usual.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub(super) fn new(faster: u32) -> io::Result<Self> {
+        Ok(Self {
+            names: Names::new()?,
+            probe_every: PROBE_EVERY / faster.max(1),
+            listener: None,
+            spare: None,
+            streams: BTreeMap::new(),
+            clients: BTreeMap::new(),
+        })
+    }
+
     /// Listens on a TCP port, in both families where the machine has both.
     ///
     /// # Errors
@@ -117,41 +179,121 @@ impl Streams {
         let _ = self.take_in(runner, &format!("tcp:{from}"), socket, None);
     }
 
-    /// A peer is reached by TCP from now on, at an address that may be known later.
-    pub(super) fn set_client(&mut self, peer: PublicKey, address: Option<SocketAddr>) {
-        let client = Client { address, retry_at: Some(Instant::ZERO), delay: RETRY_FIRST };
-        self.clients.insert(peer, client);
+    /// How a peer is reached from now on; streams to it have to be forgotten before.
+    pub(super) fn set_client(&mut self, peer: &Peer) {
+        let (key, tcp) = (peer.public_key, peer.endpoint_tcp());
+        self.names.set(key, tcp);
+        let Some(tcp) = tcp else { return };
+        let auto = (peer.transport == Transport::Auto).then(|| {
+            let udp = peer.endpoint_udp().and_then(PeerEndpoint::address);
+            Auto { udp, probe_at: None }
+        });
+        let retry_at = auto.is_none().then_some(Instant::ZERO);
+        let client = Client { address: tcp.address(), retry_at, delay: RETRY_FIRST, auto };
+        self.clients.insert(key, client);
     }
 
-    /// Whether we connect to that peer.
-    pub(super) fn is_client(&self, peer: &PublicKey) -> bool {
-        self.clients.contains_key(peer)
+    /// How a peer is reached that we connect to.
+    pub(super) fn transport(&self, peer: &PublicKey) -> Option<Transport> {
+        let client = self.clients.get(peer)?;
+        Some(if client.auto.is_some() { Transport::Auto } else { Transport::Tcp })
     }
 
-    /// The address of a peer that we connect to is known, or is another one.
-    pub(super) fn found(&mut self, peer: &PublicKey, address: SocketAddr) {
-        if let Some(client) = self.clients.get_mut(peer)
-            && client.address != Some(address)
-        {
-            *client = Client {
-                address: Some(address),
-                retry_at: Some(Instant::ZERO),
-                delay: RETRY_FIRST,
-            };
+    /// Takes in the addresses that were found; gives what was not.
+    pub(super) fn hear_names(&mut self, now: Instant) -> Vec<String> {
+        let Self { names, clients, .. } = self;
+        let mut failures = Vec::new();
+        for news in names.news(now, |peer| clients.get(peer)?.address) {
+            match news {
+                News::Failed(why) => failures.push(why),
+                News::Found(peer, address) => {
+                    if let Some(client) = clients.get_mut(&peer)
+                        && client.address.replace(address) != Some(address)
+                    {
+                        client.delay = RETRY_FIRST;
+                        if client.auto.is_none() {
+                            client.retry_at = Some(Instant::ZERO);
+                        }
+                    }
+                }
+            }
+        }
+        failures
+    }
+
+    /// A peer is there by UDP; tells whether it is to be reached there now.
+    pub(super) fn found_udp(&mut self, peer: &PublicKey, address: SocketAddr) -> bool {
+        let auto = self.clients.get_mut(peer).and_then(|client| client.auto.as_mut());
+        auto.is_none_or(|auto| {
+            auto.udp = Some(address);
+            auto.probe_at.is_none()
+        })
+    }
+
+    /// A peer did not answer so many initiations in a row, where it is thought to be.
+    pub(super) fn unanswered(&mut self, runner: &mut Runner<Site>, peer: &PublicKey, count: u8) {
+        if count < UNANSWERED_MAX {
+            return;
+        }
+        let (now, is_by_stream) = (runner.now(), !self.ports_of(peer).is_empty());
+        let Some(client) = self.clients.get_mut(peer) else { return };
+        self.names.ask(*peer);
+        match &mut client.auto {
+            Some(auto) if is_by_stream => auto.probe_at = None,
+            Some(_) => client.retry_at = Some(now),
+            None => client.retry_again(now),
+        }
+        if is_by_stream {
+            self.hang_up(runner, peer);
         }
     }
 
-    /// Where a peer that we connect to is.
-    pub(super) fn address(&self, peer: &PublicKey) -> Option<SocketAddr> {
-        self.clients.get(peer)?.address
+    /// A peer was heard there.
+    pub(super) fn heard(
+        &mut self,
+        runner: &mut Runner<Site>,
+        peer: &PublicKey,
+        at: Endpoint,
+    ) -> Option<Switched> {
+        let is_here = matches!(at, Endpoint::Port(port) if self.streams.contains_key(&port));
+        let client = self.clients.get_mut(peer)?;
+        match at {
+            Endpoint::Port(_) if !is_here => None,
+            Endpoint::Port(_) => {
+                // The next attempt after it is a quick one again.
+                client.delay = RETRY_FIRST;
+                let auto = client.auto.as_mut().filter(|auto| auto.probe_at.is_none())?;
+                auto.probe_at = runner.now().checked_add(self.probe_every);
+                client.address.map(Switched::ToTcp)
+            }
+            Endpoint::Udp(_) => {
+                let auto = client.auto.as_mut()?;
+                client.retry_at = None;
+                let was_by_tcp = auto.probe_at.take().is_some();
+                if !self.ports_of(peer).is_empty() {
+                    self.hang_up(runner, peer);
+                    let (site, now, out) = runner.engine_and_outbox();
+                    // What was under way by TCP may have led the peer back there.
+                    site.tunnel.send_keepalive(now, peer, out);
+                }
+                was_by_tcp.then_some(Switched::ToUdp)
+            }
+        }
     }
 
     /// The peer has gone.
     pub(super) fn forget(&mut self, runner: &mut Runner<Site>, peer: &PublicKey) {
         self.clients.remove(peer);
+        self.names.set(*peer, None);
+        self.hang_up(runner, peer);
+    }
+
+    /// Ends the streams to a peer.
+    fn hang_up(&mut self, runner: &mut Runner<Site>, peer: &PublicKey) {
         for port in self.ports_of(peer) {
             self.streams.remove(&port);
             runner.detach(port);
+            runner.engine_mut().tunnel.forget_endpoint(Endpoint::Port(port));
         }
     }
 
@@ -160,8 +302,10 @@ impl Streams {
         let Some(stream) = self.streams.remove(&port) else { return false };
         runner.engine_mut().tunnel.forget_endpoint(Endpoint::Port(port));
         if let Some(client) = stream.peer.and_then(|peer| self.clients.get_mut(&peer)) {
-            client.retry_at = runner.now().checked_add(client.delay);
-            client.delay = (client.delay * 2).min(RETRY_MAX);
+            // What did not answer by TCP either is tried by UDP first.
+            if client.auto.as_mut().is_none_or(|auto| auto.probe_at.take().is_some()) {
+                client.retry_again(runner.now());
+            }
         }
         true
     }
@@ -170,7 +314,17 @@ impl Streams {
     pub(super) fn next_due(&self) -> Option<Instant> {
         let strangers = self.streams.values().filter(|stream| !stream.is_proven);
         let ends = strangers.filter_map(|stream| stream.since.checked_add(PROOF_TIME));
-        self.clients.values().filter_map(|client| client.retry_at).chain(ends).min()
+        let clients = self.clients.values().filter(|client| client.address.is_some());
+        let retries = clients.filter_map(|client| client.retry_at);
+        let autos = self.clients.values().filter_map(|client| client.auto.as_ref());
+        let probes = autos.filter_map(|auto| auto.probe_at);
+        [self.names.next_retry()]
+            .into_iter()
+            .flatten()
+            .chain(ends)
+            .chain(retries)
+            .chain(probes)
+            .min()
     }
 
     /// Connects where it is time to, and lets strangers go.
@@ -188,13 +342,29 @@ impl Streams {
         }
         for (peer, address) in peers {
             if self.connect(runner, peer, address, options).is_err()
-                && let Some(client) = self.clients.get_mut(&peer)
+                && let Some(client) = self.clients.get_mut(&peer).filter(|c| c.auto.is_none())
             {
-                client.retry_at = now.checked_add(client.delay);
-                client.delay = (client.delay * 2).min(RETRY_MAX);
+                client.retry_again(now);
             }
         }
+        self.try_udp(runner, now);
+        self.names.retry(now);
         self.prove(runner, now);
+    }
+
+    /// Tries UDP for peers that are reached by TCP, where it is time to.
+    fn try_udp(&mut self, runner: &mut Runner<Site>, now: Instant) {
+        for (peer, client) in &mut self.clients {
+            let auto = client.auto.as_mut();
+            let Some(auto) = auto.filter(|auto| auto.probe_at.is_some_and(|at| at <= now)) else {
+                continue;
+            };
+            auto.probe_at = now.checked_add(self.probe_every);
+            if let Some(address) = auto.udp {
+                let (site, now, out) = runner.engine_and_outbox();
+                site.tunnel.probe(now, peer, Endpoint::Udp(address), out);
+            }
+        }
     }
 
     /// A stream of descriptors that are open, to the only peer or to whoever proves to be one.
@@ -223,10 +393,7 @@ impl Streams {
         address: SocketAddr,
         options: &PeerOptions,
     ) -> io::Result<()> {
-        for port in self.ports_of(&peer) {
-            self.streams.remove(&port);
-            runner.detach(port);
-        }
+        self.hang_up(runner, &peer);
         let any = match options.source {
             Some(source) => source,
             None if address.is_ipv4() => Ipv4Addr::UNSPECIFIED.into(),
@@ -253,6 +420,9 @@ impl Streams {
         socket.set_tcp_nodelay(true)?;
         // An old kernel may not have it: then more waits.
         let _ = socket.set_tcp_notsent_lowat(NOT_SENT_MAX);
+        socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
+        let keepalive = TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(DEAD_AFTER / 3);
+        socket.set_tcp_keepalive(&keepalive)?;
         let stream = Port::messages(name, OwnedFd::from(socket))?;
         let port = self.attach(runner, stream, peer)?;
         if let Some(stream) = self.streams.get_mut(&port) {
@@ -287,13 +457,6 @@ impl Streams {
         }
     }
 
-    /// A stream proved to work: the next attempt after it is a quick one again.
-    pub(super) fn connected(&mut self, peer: &PublicKey) {
-        if let Some(client) = self.clients.get_mut(peer) {
-            client.delay = RETRY_FIRST;
-        }
-    }
-
     fn ports_of(&self, peer: &PublicKey) -> Vec<PortId> {
         let of_peer = self.streams.iter().filter(|(_, stream)| stream.peer == Some(*peer));
         of_peer.map(|(port, _)| *port).collect()
@@ -301,6 +464,13 @@ impl Streams {
 
     fn free_port(&self) -> Option<PortId> {
         PORTS.step_by(2).map(PortId).find(|port| !self.streams.contains_key(port))
+    }
+}
+
+impl Client {
+    fn retry_again(&mut self, now: Instant) {
+        self.retry_at = now.checked_add(self.delay);
+        self.delay = (self.delay * 2).min(RETRY_MAX);
     }
 }
 

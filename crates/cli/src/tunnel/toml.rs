@@ -18,7 +18,7 @@
 //! ```
 
 use super::conf::HookPolicy;
-use super::config::{Config, Hook, Hooks, Interface, Peer, Transport};
+use super::config::{Config, Hook, Hooks, Interface, Peer, PeerEndpoint, Transport};
 use super::keys::Key;
 use super::secret::SecretSource;
 use super::values;
@@ -147,14 +147,10 @@ impl Reader {
             let help = "make two tunnels".to_owned();
             table.wrong("mode", "the peers of a tunnel are all of one mode", help);
         }
-        let transports = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
-        let transport = table.get("transport", value::one_of(&transports)).unwrap_or_default();
-        if transport == Transport::Tcp && endpoint.is_none() {
-            let help = "who connects to us needs no transport".to_owned();
-            table.wrong("transport", "a peer that is reached by TCP has an endpoint", help);
-        }
+        let (transport, endpoint_tcp) = transport(table, endpoint.is_some());
         Some(Peer {
             transport,
+            endpoint_tcp,
             shape_out: shape(table, "rate_out"),
             shape_in: shape(table, "rate_in"),
             vxlan,
@@ -216,6 +212,26 @@ impl Reader {
                 .map_err(|error| Wrong::new(format_args!("has no key in {source}")).help(error))
         })
     }
+}
+
+/// How a peer is reached, and where by TCP if also by UDP.
+fn transport(table: &mut Table<'_>, has_endpoint: bool) -> (Transport, Option<PeerEndpoint>) {
+    let known = [("udp", Transport::Udp), ("tcp", Transport::Tcp), ("auto", Transport::Auto)];
+    let transport = table.get("transport", value::one_of(&known)).unwrap_or_default();
+    let tcp = table.get("endpoint_tcp", by(values::endpoint));
+    let is_auto = transport == Transport::Auto;
+    if transport == Transport::Tcp && !has_endpoint {
+        let help = "who connects to us needs no transport".to_owned();
+        table.wrong("transport", "a peer that is reached by TCP has an endpoint", help);
+    } else if is_auto && !(has_endpoint && table.has("endpoint_tcp")) {
+        let help = "as endpoint = \"host.example:51820\", endpoint_tcp = \"host.example:443\"";
+        let wrong = "a peer that is reached by UDP or TCP has an endpoint for each";
+        table.wrong("transport", wrong, help.to_owned());
+    } else if !is_auto && table.has("endpoint_tcp") {
+        let help = "with transport = \"tcp\", `endpoint` is the one of TCP".to_owned();
+        table.wrong("endpoint_tcp", "this goes with transport = \"auto\"", help);
+    }
+    (transport, tcp)
 }
 
 /// A rate, as `"100mbit"`, with the burst that is given for both directions.

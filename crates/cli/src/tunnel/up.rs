@@ -1,7 +1,7 @@
 //! How a tunnel starts and ends.
 
 use super::conf::HookPolicy;
-use super::config::{Hook, PeerEndpoint};
+use super::config::{Hook, Peer};
 use super::daemon::{Daemon, interface_port};
 use super::keys::{Key, fill_random};
 use super::load::{Loaded, load};
@@ -122,7 +122,8 @@ impl Options {
     pub(crate) fn actions(&self) -> Result<Vec<String>> {
         let loaded = self.load()?;
         let (plan, _) = plan(&loaded, self.netns()?.as_ref())?;
-        let hooks = &loaded.config.interface.hooks;
+        let interface = &loaded.config.interface;
+        let hooks = &interface.hooks;
         let run = |hooks: &[Hook]| -> Vec<String> {
             let line = |hook| format!("run {}", program::words(hook, &loaded.name).join(" "));
             hooks.iter().map(line).collect()
@@ -133,7 +134,9 @@ impl Options {
             if port == 0 { "a port that is free".to_owned() } else { format!("port {port}") };
         let mark = if plan.mark == 0 { String::new() } else { format!(", mark {:#x}", plan.mark) };
         actions.push(format!("listen on UDP {port}{mark}"));
+        actions.extend(interface.listen_tcp.map(|port| format!("listen on TCP port {port}")));
         actions.extend(plan.actions());
+        actions.extend(loaded.config.peers.iter().filter_map(reach_text));
         actions.extend(dns_actions(&loaded, Dns::find()));
         actions.extend(run(&hooks.post_up));
         Ok(actions)
@@ -202,12 +205,13 @@ impl Options {
         let port = interface_port(&loaded.config);
         let sockets = PeerOptions { port, mark, source: interface.source };
         let peers = PeerSockets::open(&sockets).map_err(|error| socket_error(&sockets, &error))?;
-        let mut streams = Streams::default();
+        let failed = |error| Error::io("make", "an eventfd", &error);
+        let mut streams = Streams::new(self.faster).map_err(failed)?;
         if let Some(port) = interface.listen_tcp {
             let failed = |error| Error::io("listen on", format_args!("TCP port {port}"), &error);
             streams.listen(port, &sockets).map_err(failed)?;
         }
-        let names = Names::new().map_err(|error| Error::io("make", "an eventfd", &error))?;
+        let names = Names::new().map_err(failed)?;
         let name = loaded.name.to_string();
         let uapi = UapiSocket::bind(&name).inspect_err(|error| {
             output.note(format!("'wg' cannot be served: /run/wireguard/{name}.sock: {error}"));
@@ -245,6 +249,7 @@ impl Options {
             streams,
             pipe: None,
             next_clock: Instant::ZERO,
+            remade: None,
             is_stopping: false,
             failure: None,
             loaded,
@@ -289,7 +294,7 @@ impl Options {
 
 impl Daemon {
     /// Sets the name servers that the configuration asks for; gives how they are taken back.
-    fn set_dns(&self) -> Option<Dns> {
+    pub(super) fn set_dns(&self) -> Option<Dns> {
         let (name, interface) = (&self.loaded.name, &self.loaded.config.interface);
         if interface.dns.is_empty() {
             return None;
@@ -313,10 +318,8 @@ impl Daemon {
 /// The plan for a tunnel, and the mark of its sockets.
 fn plan(loaded: &Loaded, netns: Option<&Netns>) -> Result<(Plan, u32)> {
     let mut seen = Seen::read(netns)?;
-    let endpoints = loaded.config.peers.iter().filter_map(|peer| match &peer.endpoint {
-        Some(PeerEndpoint::Address(address)) => Some(*address),
-        _ => None,
-    });
+    let peers = &loaded.config.peers;
+    let endpoints = peers.iter().filter_map(|peer| peer.endpoint.as_ref()?.address());
     let endpoints: Vec<IpAddr> = endpoints.map(|endpoint| endpoint.ip()).collect();
     if loaded.config.interface.mtu.is_none() {
         seen.path_mtu = path_mtu(endpoints.into_iter());
@@ -324,6 +327,19 @@ fn plan(loaded: &Loaded, netns: Option<&Netns>) -> Result<(Plan, u32)> {
     let plan = Plan::new(loaded.name, &loaded.config, &seen);
     let mark = plan.mark;
     Ok((plan, mark))
+}
+
+/// To where a peer's messages go, if that is known.
+fn reach_text(peer: &Peer) -> Option<String> {
+    let way = match (peer.endpoint_udp(), peer.endpoint_tcp()) {
+        (Some(udp), None) => format!("{udp} by UDP"),
+        (None, Some(tcp)) => format!("{tcp} by TCP"),
+        (Some(udp), Some(tcp)) => {
+            format!("{udp} by UDP, or to {tcp} by TCP if that is not answered")
+        }
+        (None, None) => return None,
+    };
+    Some(format!("send to {way} what is for the peer {}", *peer.public_key.to_base64()))
 }
 
 fn dns_actions(loaded: &Loaded, dns: Option<Dns>) -> Vec<String> {
@@ -372,7 +388,10 @@ fn socket_error(options: &PeerOptions, error: &io::Error) -> Error {
 
 /// No core file and no debugger of the same user shall see the keys.
 fn hide_memory() {
-    // Both work for every process; where a sandbox forbids them, it is as before.
+    // They work for every process; where a sandbox forbids one, the others hold. A core file that is made
+    // all the same, by root's gcore, has no memory in it, as if all were marked by MADV_DONTDUMP. First, as
+    // what is not dumpable may not write there any more.
+    let _ = std::fs::write("/proc/self/coredump_filter", "0");
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(Resource::Core, none);

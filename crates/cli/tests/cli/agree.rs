@@ -96,7 +96,7 @@ fn ip_and_adit_agree_on_link_settings() {
     run("ip addr add 203.0.113.1/24 brd + dev tap1 label tap1:x");
     run("ip addr add 203.0.113.2/24 dev tap1 valid_lft 1000000 preferred_lft 0");
     // The kernel settles the state of a link that came up a moment later.
-    let settled = (0..200).any(|_| {
+    let settled = (0..3000).any(|_| {
         std::thread::sleep(Duration::from_millis(20));
         json("ip -j link show tun0")[0]["operstate"] == "DOWN"
     });

@@ -17,7 +17,7 @@ fn a_bench_is_measured_printed_and_drawn() {
     enter();
     // Below the empty /run of this test.
     let svg = "/run/bench.svg";
-    let text = run(&format!("{ADIT} -j bench --rounds 1 --seconds 0.2 --svg {svg}"));
+    let text = run(&format!("{ADIT} -j bench --rounds 1 --seconds 0.5 --svg {svg}"));
     let report = parse(&text);
     let results = report["results"].as_array().unwrap();
     assert_eq!(results.len(), 16);

@@ -246,9 +246,9 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 /// Runs `adit` as user 65534 without any privilege.
-fn as_nobody(line: &str) -> std::process::Output {
+fn as_nobody(adit: &str, line: &str) -> std::process::Output {
     let setpriv = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let words = setpriv.into_iter().chain(["--inh-caps=-all", crate::support::ADIT]);
+    let words = setpriv.into_iter().chain(["--inh-caps=-all", adit]);
     crate::support::command(words.chain(line.split(' '))).output().unwrap()
 }
 
@@ -256,18 +256,19 @@ fn as_nobody(line: &str) -> std::process::Output {
 #[ignore = "needs the initial user namespace"]
 fn root_an_owner_without_privilege_deletes_its_device() {
     enter();
+    let program = crate::support::adit_of_all();
     adit("dev add mine0 --mode tun --user 65534");
     adit("dev add mine1 --mode tap --user 65534 --multi-queue --vnet-hdr");
     adit("dev add theirs0 --mode tun --user 0");
-    let refused = as_nobody("dev add new0 --mode tun");
+    let refused = as_nobody(program, "dev add new0 --mode tun");
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("CAP_NET_ADMIN"), "{}", text(&refused.stderr));
-    let refused = as_nobody("dev del theirs0");
+    let refused = as_nobody(program, "dev del theirs0");
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
-    let deleted = as_nobody("dev del mine0 mine1");
+    let deleted = as_nobody(program, "dev del mine0 mine1");
     assert!(deleted.status.success(), "{}", text(&deleted.stderr));
     let left = adit_json("dev show");
     assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
-    let doctor = as_nobody("doctor");
+    let doctor = as_nobody(program, "doctor");
     assert!(text(&doctor.stdout).contains("limited  capability"), "{}", text(&doctor.stdout));
 }

@@ -49,6 +49,15 @@ pub(crate) fn command(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Com
     command
 }
 
+/// The program where every user can run it, whatever folders lead to it: for a thread that has entered a
+/// world of its own.
+pub(crate) fn adit_of_all() -> &'static str {
+    const PATH: &str = "/run/adit-of-all";
+    run(&format!("touch {PATH}"));
+    run(&format!("mount --bind {ADIT} {PATH}"));
+    PATH
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

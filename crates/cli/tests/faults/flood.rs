@@ -1,7 +1,7 @@
 //! Floods of well-formed frames: of addresses, of what a guard keeps out, in a loop.
 
 use crate::program::{Program, eventually, reaches};
-use crate::support::{adit, command, run, text};
+use crate::support::{adit, adit_json, command, run, text};
 use crate::wire::{
     BROADCAST, Capture, OURS, Random, Wire, addresses, arrive, arrived, ask, dropped, frame,
     is_between, is_of_type, mac_of, memory, port, quiet_hosts,
@@ -14,7 +14,7 @@ const HALF: u64 = 500_000;
 
 /// Pings that go on meanwhile.
 fn pings(from: &str, to: &str, count: usize) -> Child {
-    let line = format!("ip netns exec {from} ping -q -i 0.02 -c {count} -W 20 {to}");
+    let line = format!("ip netns exec {from} ping -q -i 0.02 -c {count} -W 50 {to}");
     command(line.split(' ')).stdout(Stdio::piped()).spawn().unwrap()
 }
 
@@ -73,7 +73,7 @@ fn a_million_source_addresses_leave_known_hosts_their_own() {
     all_came_back(back, 250);
     assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
     assert!(reaches("nc", "192.0.2.1"), "a third one has its traffic as well");
-    let fdb = ask("switch", "GET /fdb", "");
+    let fdb = adit_json("switch fdb");
     assert_eq!(fdb.as_array().unwrap().len(), 8192);
     for (mac, port) in macs.iter().zip(["tap:a", "tap:b"]) {
         let mac = adit::MacAddr(*mac).to_string();
@@ -238,14 +238,16 @@ fn a_cable_between_two_ports_is_no_storm() {
         capture.end_of_storm().wanted == 0
     });
     assert!(capture.end_of_storm().wanted > 0);
-    // From now on each that is sent comes once, or twice if the other is being tried.
-    let capture = Capture::start("b", is_ours);
-    let before = arrived("a");
-    for _ in 0..100 {
-        wire.send(&frame(BROADCAST, mac, OURS, &[2]));
-    }
-    arrive("a", before + 100);
-    assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
-    let (came, _) = capture.end();
-    assert!((100..=400).contains(&came), "{came} for 100");
+    // From now on each that is sent comes once, or twice if the other is being tried; a machine that
+    // stands still for a second makes a probe late, and the loop is broken once more.
+    eventually("100 come as 100", || {
+        let capture = Capture::start("b", is_ours);
+        let before = arrived("a");
+        for _ in 0..100 {
+            wire.send(&frame(BROADCAST, mac, OURS, &[2]));
+        }
+        arrive("a", before + 100);
+        assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
+        (100..=400).contains(&capture.end_of_storm().wanted)
+    });
 }

@@ -1,6 +1,6 @@
 //! Random bytes into every kind of port.
 
-use crate::program::{PATIENCE, Program, address, eventually, reaches};
+use crate::program::{Ended, PATIENCE, Program, address, eventually, reaches};
 use crate::support::{ADIT, bare, run};
 use crate::wire::{
     Random, Wire, addresses, ask, dropped, is_at_rest, link, mac_of, port, quiet_hosts, runs,
@@ -10,7 +10,7 @@ use adit_packet::{Gso, VnetHeader};
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 /// How many strings each port gets.
 const EACH: usize = 600;
@@ -90,16 +90,6 @@ fn recording(random: &mut Random, path: &str, known: [u8; 6]) {
     }
     file.extend([7; 15]);
     std::fs::write(path, file).unwrap();
-}
-
-/// A child that ends with the test.
-pub(crate) struct Ended(pub(crate) Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A switch with one of each; its standard input, and a thread that reads its standard output.

@@ -1,6 +1,6 @@
 //! Something runs short: room on a disk, descriptors, a reader's patience.
 
-use crate::program::{Program, eventually, reaches, try_run};
+use crate::program::{Ended, Program, eventually, reaches, try_run};
 use crate::support::{ADIT, adit, bare, command, run};
 use crate::wire::{
     BROADCAST, OURS, Wire, addresses, arrive, arrived, ask, dropped, frame, is_at_rest, mac_of,
@@ -9,6 +9,7 @@ use crate::wire::{
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
 use std::process::Stdio;
 
 fn switch_with(more: &str) -> Program {
@@ -88,9 +89,10 @@ fn no_descriptor_is_left() {
     quiet_hosts(&["na", "nb"]);
     let mut program = switch_with("--port unix:/run/s.sock");
     let pid = program.pid();
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    run(&format!("prlimit --pid {pid} --nofile={open}:"));
-    // Some get the free numbers below the limit.
+    // All numbers below the limit are in use; it may have inherited others above it.
+    let is_open = |number: &u32| Path::new(&format!("/proc/{pid}/fd/{number}")).is_symlink();
+    let limit = (0..).find(|number| !is_open(number)).unwrap();
+    run(&format!("prlimit --pid {pid} --nofile={limit}:"));
     let guests: Vec<_> = (0..8).map(|_| UnixStream::connect("/run/s.sock").unwrap()).collect();
     let failed = program.wait_for("failed");
     assert!(failed["message"].as_str().unwrap().contains("files"), "{failed}");
@@ -101,7 +103,7 @@ fn no_descriptor_is_left() {
     is_at_rest(pid);
     assert_eq!(program.count("failed"), 1, "{:?}", program.seen);
     assert!(program.count("port-added") < guests.len());
-    run(&format!("prlimit --pid {pid} --nofile={}:", open + 64));
+    run(&format!("prlimit --pid {pid} --nofile={}:", limit + 64));
     eventually("all are there", || program.count("port-added") == guests.len());
     let mut reply = String::new();
     asker.read_to_string(&mut reply).unwrap();
@@ -116,7 +118,7 @@ fn a_reader_of_events_that_sleeps_holds_nobody_up() {
     let mut command = bare(ADIT);
     command.args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = crate::junk::Ended(command.spawn().unwrap());
+    let mut child = Ended(command.spawn().unwrap());
     runs();
     addresses("ab");
     assert!(reaches("na", "192.0.2.2"));

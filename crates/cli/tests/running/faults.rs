@@ -1,6 +1,6 @@
 //! What happens when something goes: one event, no spin, the rest goes on, and nothing is left.
 
-use crate::program::{Program, address, debris, eventually, hosts, reaches, try_run};
+use crate::program::{Ended, Program, address, debris, eventually, hosts, reaches, try_run};
 use crate::support::{ADIT, adit, adit_json, bare, run};
 use std::fs;
 use std::process::Stdio;
@@ -140,11 +140,10 @@ fn a_reader_of_events_that_sleeps_or_leaves_stops_no_packet() {
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
     while std::io::Write::write(&mut writer, &[b' '; 4096]).is_ok() {}
     rustix::io::ioctl_fionbio(&writer, false).unwrap();
-    let mut child = bare(ADIT)
-        .args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"])
-        .stdout(writer)
-        .spawn()
-        .unwrap();
+    let mut command = bare(ADIT);
+    command.args(["-j", "switch", "--port", "tap:a,netns=na", "--port", "tap:b,netns=nb"]);
+    let mut child = Ended(command.stdout(writer).spawn().unwrap());
+    drop(command);
     for (host, device, ip) in [("na", "a", "192.0.2.1/24"), ("nb", "b", "192.0.2.2/24")] {
         eventually("the device is there", || {
             try_run(&format!("ip -n {host} link show dev {device}")).0
@@ -156,7 +155,7 @@ fn a_reader_of_events_that_sleeps_or_leaves_stops_no_packet() {
     adit("switch port add tap:c");
     assert!(reaches("na", "192.0.2.2"));
     adit("switch stop");
-    assert!(child.wait().unwrap().success());
+    assert!(child.0.wait().unwrap().success());
 }
 
 #[test]
@@ -180,8 +179,9 @@ fn root_a_foreign_user_is_refused() {
     let _program = Program::start("switch --port tap:a --port tap:b");
     // Even if somebody opened the socket to all.
     run("chmod 0666 /run/adit/switch.sock");
+    let program = crate::support::adit_of_all();
     let as_nobody = format!(
-        "setpriv --reuid=65534 --regid=65534 --clear-groups {ADIT} switch show --name switch"
+        "setpriv --reuid=65534 --regid=65534 --clear-groups {program} switch show --name switch"
     );
     let (ok, text) = try_run(&as_nobody);
     assert!(!ok && text.contains("may ask"), "{text}");

@@ -10,6 +10,16 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a machine that does something else as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A child that ends with the test.
+pub(crate) struct Ended(pub(crate) Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// `adit` with these words, killed when dropped.
 pub(crate) struct Program {
     child: Child,

@@ -1,7 +1,7 @@
 //! `adit switch` and those who ask it.
 
 use crate::program::{
-    Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run, validate,
+    Ended, Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run, validate,
 };
 use crate::support::{adit, adit_json, parse, refused, run};
 use serde_json::json;
@@ -104,25 +104,6 @@ fn what_is_told_is_valid_by_its_schema() {
 }
 
 #[test]
-fn a_path_too_narrow_for_vxlan_over_ipv6_is_told() {
-    let mut program = bridge("");
-    run("ip link add under type veth peer name other");
-    run("ip link set other up");
-    run("ip link set under up");
-    run("ip -6 addr add 2001:db8::1/64 dev under nodad");
-    adit("switch port add vxlan:2001:db8::2,vni=7");
-    run("ip link set under mtu 1570");
-    adit("switch port add vxlan:2001:db8::3,vni=8");
-    adit("switch stop");
-    assert!(program.wait().success());
-    program.count("news");
-    let told: Vec<String> = program.seen.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|event| event.contains("db8::2: full frames")), "{told:?}");
-    assert!(told.iter().any(|event| event.contains("an MTU of 1430 or less")), "{told:?}");
-    assert!(!told.iter().any(|event| event.contains("db8::3: full frames")), "{told:?}");
-}
-
-#[test]
 fn mistakes_are_told_and_change_nothing() {
     let _program = bridge("");
     let before = adit_json("switch show")["ports"].clone();
@@ -153,6 +134,61 @@ fn mistakes_are_told_and_change_nothing() {
             assert_eq!(before[at][key], after[at][key], "{key}");
         }
     }
+}
+
+#[test]
+fn what_was_in_the_cable_of_a_port_is_told_as_lost_when_it_is_taken_off() {
+    let mut program = bridge("");
+    assert!(reaches("na", "192.0.2.2"));
+    for off in ["switch set a netem=none", "switch port del a"] {
+        // So slow that nothing comes through.
+        adit("switch set a netem=delay=1h");
+        try_run("ip netns exec na ping -q -c 5 -i 0.01 -W 1 192.0.2.2");
+        let link = adit_json("switch show a")[0]["link"]["ingress"]["counts"].clone();
+        assert!(link["held"].as_u64().unwrap() >= 1, "{link}");
+        adit(off);
+        let told = program.wait_for("link-ended");
+        validate(&[("events", told.to_string())]);
+        let counts = &told["link"]["ingress"]["counts"];
+        assert_eq!((&counts["delivered"], &counts["held"]), (&json!(0), &json!(0)), "{counts}");
+        assert_eq!(counts["cleared"], counts["received"], "{counts}");
+        assert!(counts["cleared"].as_u64() >= link["held"].as_u64(), "{counts}");
+    }
+}
+
+#[test]
+fn a_large_table_comes_in_pages_and_can_be_asked_for_a_part() {
+    let _program = bridge("--fdb-limit 30000 --port unix:/run/guests,type=dgram,fdb-limit=30000");
+    let guest = std::os::unix::net::UnixDatagram::bind("/run/guest").unwrap();
+    for number in 0..20_000u16 {
+        let [high, low] = number.to_be_bytes();
+        let mut frame = vec![0xff; 6];
+        frame.extend([2, 0, 0, 1, high, low, 0x88, 0xb5]);
+        frame.resize(60, 0);
+        guest.send_to(&frame, "/run/guests").unwrap();
+    }
+    let count = |line: &str| adit_json(line).as_array().unwrap().len();
+    eventually("all are in the table", || {
+        adit_json("switch show")["fdb_entries"].as_u64().unwrap() >= 20_000
+    });
+    assert!(count("switch fdb") >= 20_000);
+    assert_eq!(count("switch fdb --port unix:/run/guests#1"), 20_000);
+    assert_eq!(count("switch fdb --port unix:/run/guests --vlan 7"), 0);
+    let one = adit_json("switch fdb --mac 02:00:00:01:4e:1f");
+    assert_eq!(one[0]["port"], "unix:/run/guests#1");
+    assert_eq!(one.as_array().unwrap().len(), 1);
+    for (line, part) in [
+        ("switch fdb --port nosuch", "tap:a, tap:b"),
+        ("switch fdb --mac 02:00", "MAC address"),
+        ("switch fdb --vlan 5000", "4094"),
+    ] {
+        let (_, errors) = refused(line);
+        assert!(errors.contains(part), "{line}: {errors}");
+    }
+    // No reply is as long as the table.
+    let page = asked("GET /fdb");
+    assert!(page["addresses"].as_array().unwrap().len() < 10_000);
+    assert!(page["next"].is_number());
 }
 
 #[test]
@@ -228,12 +264,9 @@ fn two_switches_are_joined_by_a_stream_and_end_with_it() {
     let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
     let start = |socket: std::os::unix::net::UnixStream, port: &str| {
         let fd = || std::os::fd::OwnedFd::from(socket.try_clone().unwrap());
-        crate::support::bare(crate::support::ADIT)
-            .args(["switch", "--port", "stdio", "--port", port])
-            .stdin(fd())
-            .stdout(fd())
-            .spawn()
-            .unwrap()
+        let mut command = crate::support::bare(crate::support::ADIT);
+        command.args(["switch", "--port", "stdio", "--port", port]);
+        Ended(command.stdin(fd()).stdout(fd()).spawn().unwrap())
     };
     let mut one = start(left, "tap:a,netns=na");
     let mut two = start(right, "tap:b,netns=nb");
@@ -244,9 +277,9 @@ fn two_switches_are_joined_by_a_stream_and_end_with_it() {
         address(host, device, ip);
     }
     assert!(reaches("na", "192.0.2.2"));
-    run(&format!("kill -TERM {}", one.id()));
-    assert!(one.wait().unwrap().success());
-    assert!(two.wait().unwrap().success(), "its other end has gone");
+    run(&format!("kill -TERM {}", one.0.id()));
+    assert!(one.0.wait().unwrap().success());
+    assert!(two.0.wait().unwrap().success(), "its other end has gone");
     let (exit, errors) = refused("-j switch --port stdio --port tap:x");
     assert!(exit == 2 && errors.contains("standard output"), "{errors}");
 }
@@ -263,15 +296,19 @@ fn what_would_be_done_is_told_and_not_done() {
     assert_eq!(debris(), [""; 0]);
 }
 
-#[test]
-fn anybody_can_ask_with_curl() {
+/// What comes of a request as curl makes it.
+fn asked(request: &str) -> serde_json::Value {
     use std::io::{Read, Write};
-    let _program = bridge("");
     let mut stream = std::os::unix::net::UnixStream::connect("/run/adit/switch.sock").unwrap();
-    stream.write_all(b"GET /ports/a HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
-    let body = parse(text.split("\r\n\r\n").nth(1).unwrap());
-    assert_eq!(body[0]["name"], "tap:a");
+    parse(text.split("\r\n\r\n").nth(1).unwrap())
+}
+
+#[test]
+fn anybody_can_ask_with_curl() {
+    let _program = bridge("");
+    assert_eq!(asked("GET /ports/a")[0]["name"], "tap:a");
 }

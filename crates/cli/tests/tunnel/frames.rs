@@ -1,8 +1,9 @@
 //! Layer 2: Ethernet frames between ends of ours.
 
-use crate::support::adit;
-use crate::world::{Keys, Space, World, show, wait_for};
+use crate::support::{adit, run};
+use crate::world::{Keys, Running, Space, World, show, wait_for};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// The file of one end, with these peers: a key, and an endpoint if it is known.
 fn file(world: &World, name: &str, own: &Keys, address: &str, peers: &[(&Keys, &str)]) -> PathBuf {
@@ -96,4 +97,46 @@ fn a_tap_becomes_a_port_of_a_bridge() {
     let b = world.write("tb.toml", &text.replace("[interface]", "[interface]\nmaster = \"br0\""));
     let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
     reaches(&world.a, "10.8.0.2");
+}
+
+/// A lease of 10.8.0.100 is had by a device at one end from a DHCP server at the other, which has 10.8.0.1
+/// or 10.8.0.2.
+pub(crate) fn has_lease(world: &World, server: (&Space, &str), client: (&Space, &str)) {
+    let (leases, pid) = (world.write("leases", ""), world.folder.join("udhcpd.pid"));
+    let text = format!(
+        "start 10.8.0.100\nend 10.8.0.100\ninterface {}\nlease_file {}\npidfile {}\n\
+         option subnet 255.255.255.0\n",
+        server.1,
+        leases.display(),
+        pid.display()
+    );
+    let conf = world.write("udhcpd.conf", &text);
+    let net = format!("--net={}", server.0.path());
+    let mut command = Command::new("nsenter");
+    command.args([&net, "busybox", "udhcpd", "-f"]).arg(conf).stdin(Stdio::null());
+    let _running = Running(command.stderr(Stdio::null()).spawn().unwrap());
+    let script = "#!/bin/sh\n[ \"$1\" = bound ] && ip addr add $ip/24 dev $interface || true\n";
+    let script = world.write("udhcpc", script);
+    run(&format!("chmod 700 {}", script.display()));
+    let leased = format!("busybox udhcpc -n -q -t 20 -T 1 -i {} -s", client.1);
+    client.0.run(&format!("{leased} {}", script.display()));
+    let addresses = client.0.run(&format!("ip -o addr show dev {}", client.1));
+    assert!(addresses.contains("10.8.0.100/24"), "{addresses}");
+}
+
+/// DHCP crosses, then neighbour discovery of the addresses that each end made itself.
+#[test]
+fn a_lease_is_had_through_the_tunnel() {
+    let world = World::new();
+    let keys = [Keys::new(), Keys::new()];
+    let a = file(&world, "ta", &keys[0], "", &[(&keys[1], "192.0.2.2:51820")]);
+    let b = file(&world, "tb", &keys[1], "\"10.8.0.2/24\"", &[(&keys[0], "")]);
+    let _tunnels = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    has_lease(&world, (&world.b, "tb"), (&world.a, "ta"));
+    reaches(&world.a, "10.8.0.2");
+    let own = world.b.run("ip -o -6 addr show dev tb scope link");
+    let own = own.split_whitespace().find(|word| word.starts_with("fe80::")).unwrap();
+    let own = own.split('/').next().unwrap();
+    // Its address is tentative for a second.
+    reaches(&world.a, &format!("{own}%ta"));
 }

@@ -1,6 +1,7 @@
 //! `adit tunnel` in namespaces: two ends joined by a veth pair, and real peers.
 #![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
 
+mod addresses;
 mod basics;
 mod changes;
 mod endure;
@@ -8,11 +9,15 @@ mod faults;
 mod files;
 mod frames;
 mod invite;
+mod panics;
 mod peers;
+mod remake;
+mod secrets;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
 mod threats;
+mod transports;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

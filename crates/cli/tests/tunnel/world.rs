@@ -67,6 +67,12 @@ impl Space {
         self.command(line).output().unwrap().status.success()
     }
 
+    /// Whether all echoes of ping(8) with these words come back.
+    pub(crate) fn pings(&self, words: &str) -> bool {
+        let output = self.command(&format!("ping -n {words}")).output().unwrap();
+        text(&output.stdout).contains(" 0% packet loss")
+    }
+
     /// Links, addresses, routes and rules, without what the kernel makes itself at a time of its own.
     pub(crate) fn state(&self) -> String {
         let lines = [
@@ -79,8 +85,8 @@ impl Space {
         ]
         .map(|line| self.run(line));
         let is_ours = |line: &&str| !line.contains("fe80::") && !line.contains("ff00::/8");
-        // Of a link its name: whether it has a carrier is known a moment later.
-        let short = |line: &str| line.split(": <").next().unwrap().to_owned();
+        // Of a link its name: whether it has a carrier is known a moment later, by routes as well.
+        let short = |line: &str| line.split(": <").next().unwrap().replace(" linkdown", "");
         let lines = lines.iter().flat_map(|text| text.lines()).filter(is_ours).map(short);
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -177,6 +183,23 @@ impl World {
         running
     }
 
+    /// Starts `adit tunnel up` with further words, and waits until it is up. What it tells goes to a file.
+    pub(crate) fn up_telling(&self, space: &Space, file: &Path, words: &str) -> (Running, PathBuf) {
+        let told = file.with_extension("told");
+        let into = std::fs::File::create(&told).unwrap();
+        let mut command = Command::new(ADIT);
+        command.args(["-n", &space.path(), "tunnel", "up"]).arg(file);
+        command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut running = Running(command.stderr(into).spawn().unwrap());
+        wait_for("it is up", || {
+            let ended = running.0.try_wait().unwrap();
+            let text = std::fs::read_to_string(&told).unwrap();
+            assert!(ended.is_none(), "it ended: {text}");
+            text.lines().any(|line| line == "up")
+        });
+        (running, told)
+    }
+
     /// Two files: `ta.conf`, whose peer is `tb.conf` at this endpoint. Further lines for each end's
     /// [Interface] and [Peer].
     pub(crate) fn pair(&self, endpoint: &str, more: [(&str, &str); 2]) -> (PathBuf, PathBuf) {
@@ -204,7 +227,11 @@ impl Drop for World {
         for entry in std::fs::read_dir("/run/adit").into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|ending| ending == "lock") {
                 let pid = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                // Others may have the number by now.
+                let program = std::fs::read_link(format!("/proc/{}/exe", pid.trim()));
+                if program.is_ok_and(|path| path == Path::new(ADIT)) {
+                    let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+                }
             }
         }
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -233,6 +260,19 @@ impl Keys {
     }
 }
 
+/// Pings until the first peer of a tunnel has had so many further handshakes.
+pub(crate) fn renews(space: &Space, tunnel: &str, to: &str, count: usize) {
+    let (mut seen, mut last) = (0, of_peer(tunnel, "handshake_age_s"));
+    wait_for("the keys are renewed", || {
+        // Sessions are short here: a slow machine may lose a packet between two of them.
+        space.succeeds(&format!("ping -n -c 1 -W 1 {to}"));
+        let age = of_peer(tunnel, "handshake_age_s");
+        seen += usize::from(age < last);
+        last = age;
+        seen >= count
+    });
+}
+
 /// What `adit tunnel show -j` says of one tunnel.
 pub(crate) fn show(name: &str) -> Value {
     crate::support::adit_json(&format!("tunnel show {name}"))[0].clone()
@@ -241,4 +281,10 @@ pub(crate) fn show(name: &str) -> Value {
 /// A number of the first peer of a tunnel.
 pub(crate) fn of_peer(name: &str, field: &str) -> f64 {
     show(name)["peers"][0][field].as_f64().unwrap_or(f64::NAN)
+}
+
+/// When the last session with the first peer of a tunnel was made.
+pub(crate) fn session_made(name: &str) -> Instant {
+    let age = Duration::from_secs_f64(of_peer(name, "handshake_age_s"));
+    Instant::now().checked_sub(age).unwrap()
 }

@@ -37,6 +37,10 @@ struct LinkSpec {
 /// What a scenario is played in. Hosts are numbered from 0 in the order in which they were made; the
 /// address of each is [`address`] of its number.
 trait World {
+    /// How often a bound on a time is tried to be kept: a machine that does something else as well may be
+    /// late, virtual time is not. What is always too late never keeps it.
+    const TRIES: usize;
+
     /// A switch, and a host at each of its ports.
     fn switch(&mut self, ports: &[PortSpec]);
 
@@ -112,28 +116,34 @@ fn vlans_are_apart(world: &mut impl World) {
     }
 }
 
-fn a_loop_is_broken_within_a_second(world: &mut impl World) {
+fn a_loop_is_broken_within_a_second<W: World>(world: &mut W) {
     world.switch_with_loop(&[PortSpec::default(); 2]);
     world.wait_for(0, 1);
     world.pass(Duration::from_secs(1));
     // Nobody has that address: the question for it is flooded.
-    let before = world.received(1);
-    assert_eq!(world.ping(0, 99), None);
-    world.pass(Duration::from_secs(1));
-    let flooded = world.received(1) - before;
-    assert!((1..50).contains(&flooded), "{flooded} frames");
+    let mut flooded = || {
+        let before = world.received(1);
+        assert_eq!(world.ping(0, 99), None);
+        world.pass(Duration::from_secs(1));
+        world.received(1) - before
+    };
+    assert!((0..W::TRIES).any(|_| (1..50).contains(&flooded())), "the loop goes on");
     world.wait_for(0, 1);
 }
 
-fn a_link_delays_as_asked(world: &mut impl World) {
+fn a_link_delays_as_asked<W: World>(world: &mut W) {
     let delay = Duration::from_millis(20);
     world.link(LinkSpec { delay, ..LinkSpec::default() });
     world.wait_for(0, 1);
-    let pings: Vec<_> = (0..10).filter_map(|_| world.ping(0, 1)).collect();
-    let least = pings.iter().min().unwrap();
-    assert!(*least >= 2 * delay, "too early: {pings:?}");
-    // The best of ten: how late the others are is the machine's load.
-    assert!(*least < 2 * delay + Duration::from_millis(10), "too late: {pings:?}");
+    let is_in_time = |time| time < 2 * delay + Duration::from_millis(10);
+    for _ in 0..W::TRIES {
+        let pings: Vec<_> = (0..10).filter_map(|_| world.ping(0, 1)).collect();
+        assert!(pings.iter().all(|&time| time >= 2 * delay), "too early: {pings:?}");
+        if pings.into_iter().any(is_in_time) {
+            return;
+        }
+    }
+    panic!("too late");
 }
 
 macro_rules! scenarios {
@@ -179,15 +189,18 @@ fn lossy_download(world: &mut impl World, seed: u64) -> f64 {
 fn lossy_downloads_take_as_long_in_both_worlds() {
     let seeds = 1..=6;
     let simulated: f64 = seeds.clone().map(|seed| lossy_download(&mut Sim::new(1), seed)).sum();
-    // A machine that is busy makes the real ones slower, never faster: then it is tried again.
-    let mut real = f64::INFINITY;
-    for _ in 0..5 {
-        let all = thread::scope(|threads| {
-            let download = |seed| threads.spawn(move || lossy_download(&mut Netns::new(), seed));
-            let running: Vec<_> = seeds.clone().map(download).collect();
-            running.into_iter().map(|download| download.join().unwrap()).sum()
+    // A machine that is busy makes the real ones slower, never faster: then they are tried again, and of
+    // each the fastest counts.
+    let (mut fastest, mut real) = ([f64::INFINITY; 6], f64::INFINITY);
+    for _ in 0..Netns::TRIES {
+        thread::scope(|threads| {
+            for (seed, fastest) in seeds.clone().zip(&mut fastest) {
+                threads.spawn(move || {
+                    *fastest = fastest.min(lossy_download(&mut Netns::new(), seed));
+                });
+            }
         });
-        real = real.min(all);
+        real = fastest.iter().sum();
         if real < simulated * 1.1 {
             break;
         }

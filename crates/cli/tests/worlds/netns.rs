@@ -107,6 +107,8 @@ fn options(port: PortSpec) -> String {
 }
 
 impl World for Netns {
+    const TRIES: usize = 10;
+
     fn switch(&mut self, ports: &[PortSpec]) {
         self.start("switch", ports.len(), |number| options(ports[number]), &[]);
     }

@@ -5,10 +5,10 @@ use super::link::header;
 use super::message::Request;
 use super::socket::Netlink;
 use super::uapi::{
-    AF_INET6, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_ALT_IFNAME, IFLA_CARRIER, IFLA_GROUP, IFLA_IFALIAS,
-    IFLA_IFNAME, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_PROP_LIST, IFLA_TXQLEN, RTM_DELLINK,
-    RTM_DELLINKPROP, RTM_NEWLINK, RTM_NEWLINKPROP, VETH_INFO_PEER,
+    AF_INET6, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_ALT_IFNAME, IFLA_CARRIER, IFLA_GROUP,
+    IFLA_GSO_MAX_SIZE, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA,
+    IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_NET_NS_FD, IFLA_PROP_LIST,
+    IFLA_TXQLEN, RTM_DELLINK, RTM_DELLINKPROP, RTM_NEWLINK, RTM_NEWLINKPROP, VETH_INFO_PEER,
 };
 use crate::{IfIndex, IfName, MacAddr, Netns};
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
@@ -32,6 +32,7 @@ pub struct LinkChange<'a> {
     name: Option<IfName>,
     mtu: Option<u32>,
     txqueuelen: Option<u32>,
+    gso_max_size: Option<u32>,
     up: Option<bool>,
     address: Option<MacAddr>,
     alias: Option<OsString>,
@@ -63,6 +64,13 @@ impl<'a> LinkChange<'a> {
     /// Sets the length of the send queue in packets.
     pub fn txqueuelen(mut self, packets: u32) -> Self {
         self.txqueuelen = Some(packets);
+        self
+    }
+
+    /// Sets the longest super-packet that the stack makes for the link, in bytes. EINVAL above what its
+    /// driver takes.
+    pub fn gso_max_size(mut self, bytes: u32) -> Self {
+        self.gso_max_size = Some(bytes);
         self
     }
 
@@ -135,6 +143,7 @@ impl<'a> LinkChange<'a> {
         let numbers = [
             (IFLA_MTU, self.mtu),
             (IFLA_TXQLEN, self.txqueuelen),
+            (IFLA_GSO_MAX_SIZE, self.gso_max_size),
             (IFLA_GROUP, self.group),
             (IFLA_MASTER, self.master.map(|master| master.map_or(0, IfIndex::get))),
         ];
@@ -170,7 +179,7 @@ impl<'a> LinkChange<'a> {
 impl Netlink {
     /// Changes a link. The kernel carries the parts out one after the other and stops at the first
     /// that it refuses: namespace, address, MTU, group, name, alias, master, up or down, carrier,
-    /// txqueuelen (`do_setlink` in `net/core/rtnetlink.c`); ours comes before: the address mode.
+    /// txqueuelen, GSO size (`do_setlink` in `net/core/rtnetlink.c`); ours comes before: the address mode.
     ///
     /// # Errors
     /// ENODEV if there is no such link, EPERM without `CAP_NET_ADMIN`, and those named at the

@@ -14,3 +14,4 @@ pub(crate) mod packet_socket;
 #[cfg(feature = "tokio")]
 pub(crate) mod reactor;
 pub(crate) mod tun;
+pub(crate) mod udp;

@@ -52,7 +52,7 @@ pub(crate) fn set_time_stamps(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// `T` must be what the option takes.
-fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
+pub(super) fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of::<T>()).expect("a few bytes");
     let value: *const T = value;
     // SAFETY: the kernel reads at most `len` bytes of `value`.

@@ -268,6 +268,28 @@ impl Link {
         Ok(())
     }
 
+    /// Throws away what is in the link, as when it is taken off: that counts as cleared, and is
+    /// discarded as [`DropReason::PortDown`].
+    pub fn clear(&mut self, now: Instant, out: &mut Outbox) {
+        let now = self.tick(now);
+        self.advance(now);
+        self.discard_gone(out);
+        let mut left: Vec<Handle> = self.passed_by.drain(..).map(|held| held.packet).collect();
+        left.extend(core::iter::from_fn(|| self.way.pop()).map(|due| due.packet));
+        if let Some(serving) = self.serving.take() {
+            self.line_free = now;
+            left.push(serving.packet);
+        }
+        self.waiting.drain(&mut self.store, &mut left);
+        for handle in left {
+            let number = self.store.slot(handle).number;
+            self.tally.counts.cleared += 1;
+            self.tally.note(Decision::Cleared, number, 0);
+            self.gone.push((handle, Decision::Cleared));
+        }
+        self.discard_gone(out);
+    }
+
     /// What was asked for, as set last.
     #[must_use]
     pub const fn profile(&self) -> &Profile {
@@ -556,6 +578,7 @@ impl Link {
         for (handle, why) in self.gone.drain(..) {
             let reason = match why {
                 Decision::QueueFull => DropReason::QueueFull,
+                Decision::Cleared => DropReason::PortDown,
                 _ => DropReason::QueueManaged,
             };
             // Without a buffer for it, it is counted all the same.

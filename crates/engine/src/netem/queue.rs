@@ -118,14 +118,7 @@ impl Waiting {
             return;
         }
         let mut packets = Vec::new();
-        match &mut self.order {
-            Order::DropTail(list) | Order::CoDel(list, ..) => {
-                while let Some(packet) = list.pop(store) {
-                    packets.push(packet);
-                }
-            }
-            Order::FqCoDel(flows) => flows.drain(store, &mut packets),
-        }
+        self.take_all(store, &mut packets);
         packets.sort_by_key(|&packet| store.slot(packet).number);
         self.order = Self::new(config).order;
         for packet in packets {
@@ -133,6 +126,24 @@ impl Waiting {
                 Order::DropTail(list) | Order::CoDel(list, ..) => list.push(packet, store),
                 Order::FqCoDel(flows) => flows.push(packet, 0, store),
             }
+        }
+    }
+
+    /// Adds all that waits to `packets`; nothing waits any more.
+    pub(super) fn drain(&mut self, store: &mut Store, packets: &mut Vec<Handle>) {
+        self.take_all(store, packets);
+        *self = Self::new(self.config);
+    }
+
+    /// Takes the packets out of their order, though they still count.
+    fn take_all(&mut self, store: &mut Store, packets: &mut Vec<Handle>) {
+        match &mut self.order {
+            Order::DropTail(list) | Order::CoDel(list, ..) => {
+                while let Some(packet) = list.pop(store) {
+                    packets.push(packet);
+                }
+            }
+            Order::FqCoDel(flows) => flows.drain(store, packets),
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Counts {
     pub queue_marked: u64,
     /// Packets dropped because the link held all that it may ([`Profile::limits`]).
     pub limit: u64,
+    /// Packets thrown away because the link was taken off ([`Link::clear`](super::Link::clear)).
+    pub cleared: u64,
     /// Packets made to wait for later ones.
     pub reordered: u64,
     /// Packets dropped because the pool had no buffer left.
@@ -105,6 +107,7 @@ impl Counts {
             + self.queue_full
             + self.queue_managed
             + self.limit
+            + self.cleared
             + self.no_buffer
     }
 }

@@ -20,6 +20,7 @@ pub(super) enum Decision {
     Due = 9,
     Reorder = 10,
     QueueMarked = 11,
+    Cleared = 12,
 }
 
 /// What happened since the start.

@@ -155,11 +155,20 @@ impl Fdb {
 
     pub(super) fn entries(
         &self,
+        slots: Range<usize>,
         now: Instant,
         ageing: Duration,
     ) -> impl Iterator<Item = FdbEntry> + '_ {
-        let used = self.slots.iter().filter(|slot| !slot.key.is_none());
+        let slots = self.slots.get(slots).unwrap_or_default();
+        let used = slots.iter().filter(|slot| !slot.key.is_none());
         used.filter(move |slot| !slot.is_aged(now, ageing)).map(Slot::entry)
+    }
+
+    /// The first slot from `at` on before which nothing is moved back from it or from behind it.
+    pub(super) fn boundary(&self, at: usize) -> usize {
+        let is_free = |slot: &Slot| slot.key.is_none();
+        let free = self.slots.get(at..).and_then(|rest| rest.iter().position(is_free));
+        free.map_or(self.slots.len(), |more| at + more)
     }
 
     pub(super) fn find(&self, key: Key) -> Option<&Slot> {

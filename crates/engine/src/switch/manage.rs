@@ -33,6 +33,9 @@ pub enum PortState {
     Mirror,
 }
 
+/// How many slots of the table a page is at least: a fraction of a millisecond to look at them.
+const PAGE_SLOTS: usize = 4096;
+
 impl Switch {
     /// The most ports: a broadcast on all of them fills a sixteenth of an
     /// [`Outbox`](crate::Outbox).
@@ -175,7 +178,16 @@ impl Switch {
 
     /// The table of addresses, in no order; what has aged is not shown.
     pub fn fdb(&self) -> impl Iterator<Item = FdbEntry> + '_ {
-        self.fdb.entries(self.now, self.config.ageing)
+        self.fdb.entries(0..self.fdb.size(), self.now, self.config.ageing)
+    }
+
+    /// Some thousand addresses of the table, in no order, and where to go on: from 0 until that is
+    /// `None`. One that stays in the table meanwhile is in one of the pages.
+    pub fn fdb_page(&self, from: usize) -> (impl Iterator<Item = FdbEntry> + '_, Option<usize>) {
+        let size = self.fdb.size();
+        let end = self.fdb.boundary(from.saturating_add(PAGE_SLOTS).min(size));
+        let page = self.fdb.entries(from.min(end)..end, self.now, self.config.ageing);
+        (page, (end < size).then_some(end))
     }
 
     /// How many addresses are in the table.

@@ -260,10 +260,27 @@ impl Tunnel {
     }
 
     /// A stream (a port that is neither the device nor a peer's) has ended: whoever was there is now
-    /// where it was configured to be, or nowhere.
+    /// where it was last by UDP, or is configured to be, or nowhere.
     pub fn forget_endpoint(&mut self, endpoint: Endpoint) {
         for peer in self.peers.iter_mut().flatten().filter(|peer| peer.endpoint == Some(endpoint)) {
-            peer.endpoint = peer.config.endpoint.filter(|configured| *configured != endpoint);
+            peer.forget_endpoint(endpoint, &mut self.shared);
+        }
+    }
+
+    /// Begins a handshake elsewhere than where a peer is; if it is answered, the peer is there, and its
+    /// session goes on. Not while another handshake is under way.
+    pub fn probe(&mut self, now: Instant, key: &PublicKey, elsewhere: Endpoint, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.probe(shared, now, elsewhere, out);
+        }
+    }
+
+    /// Says something to a peer, be it nothing: it knows from then on where we are.
+    pub fn send_keepalive(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.send_keepalive(shared, now, out);
         }
     }
 
@@ -380,6 +397,10 @@ impl Engine for Tunnel {
 
     fn held(&self) -> usize {
         self.shared.queued + self.shared.shaped
+    }
+
+    fn authenticated(&self) -> u64 {
+        self.shared.authenticated
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Peer {
     /// What our static keys agree on; `None` without a key of ours, or if they cannot.
     pub(super) shared_secret: Option<SharedSecret>,
     pub(super) endpoint: Option<Endpoint>,
+    /// Where it was by UDP, for when it came by a stream that has ended.
+    last_udp: Option<Endpoint>,
     pub(super) jar: CookieJar,
     pub(super) initiated: Option<Initiated>,
     last_initiation: Option<Instant>,
@@ -65,6 +67,7 @@ impl Peer {
             preshared: config.preshared_key.clone().unwrap_or_default(),
             shared_secret: us.and_then(|us| us.identity.private.agree(&config.public_key)),
             endpoint: config.endpoint,
+            last_udp: None,
             jar: CookieJar::new(&config.public_key),
             initiated: None,
             last_initiation: None,
@@ -139,8 +142,41 @@ impl Peer {
         if self.endpoint.replace(endpoint) != Some(endpoint) {
             self.path.moved(shared.config.mtu);
             self.timers.retry = self.timers.retry.map(|_| Instant::ZERO);
+            if let Some(attempt) = &mut self.timers.attempt {
+                attempt.unanswered = 0;
+            }
             self.plan(shared);
         }
+    }
+
+    /// The stream by which it came has ended: it is where it was by UDP, or is configured to be.
+    pub(super) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
+        self.endpoint = None;
+        if let Some(endpoint) = self.last_udp.or(self.config.endpoint).filter(|e| *e != stream) {
+            self.set_endpoint(endpoint, shared);
+        }
+    }
+
+    /// Begins a handshake elsewhere than where it is; who answers there is there. Not while another
+    /// one is under way.
+    ///
+    /// What the initiation reaches takes us to be there from then on. If its answer does not reach us, the
+    /// next initiation goes where the peer is, soon: the loss is that of so long.
+    pub(super) fn probe(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        elsewhere: Endpoint,
+        out: &mut Outbox,
+    ) {
+        if self.timers.retry.is_some() {
+            return;
+        }
+        let here = self.endpoint.replace(elsewhere);
+        self.initiate(shared, now, out);
+        self.endpoint = here;
+        self.timers.retry = Some(now + shared.config.timing.rekey_timeout / 5);
+        self.plan(shared);
     }
 
     /// Our key is another one.
@@ -327,9 +363,13 @@ impl Peer {
 
     /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
     pub(super) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
+        shared.authenticated += 1;
         self.last_authentic = Some(now);
         self.timers.received();
         if self.endpoint != Some(from) {
+            if matches!(from, Endpoint::Udp(_)) {
+                self.last_udp = Some(from);
+            }
             let before = self.endpoint.replace(from);
             let peer = self.config.public_key;
             self.path.moved(shared.config.mtu);
@@ -371,6 +411,9 @@ impl Peer {
     /// No response came: initiates again, or gives up after Rekey-Attempt-Time (NDSS 2017, 6.4).
     fn retry(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         let Some(attempt) = &mut self.timers.attempt else { return };
+        attempt.unanswered = attempt.unanswered.saturating_add(1);
+        let (peer, count) = (self.config.public_key, attempt.unanswered);
+        shared.event(TunnelEvent::Unanswered { peer, count });
         let silent = now.since(attempt.reported) >= shared.config.timing.silent_after;
         if silent {
             attempt.reported = now;

@@ -338,14 +338,8 @@ fn append(train: &mut PacketBuf, way: &Way, counter: u64, segment: &Segment<'_>)
     if let Some(text) = message.get_mut(DATA_HEADER_LEN..DATA_HEADER_LEN + len + pad) {
         let (prefix, rest) = text.split_at_mut(way.prefix);
         prefix.fill(first_byte(FRAME, pad));
-        let headers = segment.write_headers(rest).unwrap_or_default();
-        let payload = segment.payload();
-        if let Some(to) = rest.get_mut(headers..headers + payload.len()) {
-            to.copy_from_slice(payload);
-        }
-        if let Some(zeros) = rest.get_mut(headers + payload.len()..) {
-            zeros.fill(0);
-        }
+        let written = segment.write(rest).unwrap_or_default();
+        rest.get_mut(written..).into_iter().for_each(|zeros| zeros.fill(0));
     }
     way.key.seal(counter, message);
 }

@@ -27,6 +27,8 @@ pub(super) struct Shared {
     /// Packets that wait in shapers, of all peers, and those of them in large buffers.
     pub(super) shaped: usize,
     pub(super) shaped_large: usize,
+    /// Messages that proved to be a peer's.
+    pub(super) authenticated: u64,
 }
 
 /// Our key and what follows from it.
@@ -61,6 +63,7 @@ impl Shared {
             queued: 0,
             shaped: 0,
             shaped_large: 0,
+            authenticated: 0,
         }
     }
 

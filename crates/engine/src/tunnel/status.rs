@@ -86,6 +86,13 @@ pub enum TunnelEvent {
         /// The peer.
         peer: PublicKey,
     },
+    /// An initiation was not answered in time; the next one follows.
+    Unanswered {
+        /// The peer.
+        peer: PublicKey,
+        /// As many in a row, on the way that it is being tried.
+        count: u8,
+    },
     /// The longest packet that fits the path to it has changed.
     PathMtu {
         /// The peer.

@@ -36,11 +36,13 @@ pub(super) struct Attempt {
     pub(super) reported: Instant,
     /// Whether a cookie has brought the next initiation forward.
     pub(super) hurried: bool,
+    /// Initiations in a row that were not answered where the peer is thought to be.
+    pub(super) unanswered: u8,
 }
 
 impl Attempt {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { since: now, reported: now, hurried: false }
+        Self { since: now, reported: now, hurried: false, unanswered: 0 }
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::Context;
 use crate::control::{Client, Name, instances};
 use crate::error::{Exit, Result};
 use crate::output::{Output, Tone};
+use crate::tunnel::config::Transport;
 use crate::tunnel::state::{Dropped, PeerView, View};
 use serde_json::Value;
 
@@ -88,6 +89,11 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
     match &peer.endpoint_name {
         Some(name) => add("endpoint", format!("{endpoint} ({name})")),
         None => add("endpoint", endpoint),
+    }
+    match peer.transport {
+        Some(Transport::Auto) => add("transport", "UDP, or TCP while that is blocked".to_owned()),
+        Some(Transport::Tcp) => add("transport", "TCP".to_owned()),
+        _ => {}
     }
     add("allowed ips", peer.allowed_ips.join(", "));
     add("last handshake", ago(peer.handshake_age_s));

@@ -26,7 +26,7 @@ fn receive(sockets: &mut PeerSockets, place: usize, pool: &mut Pool, len: usize)
     let (mut bytes, start) = (Vec::new(), Instant::now());
     while bytes.len() < len {
         assert!(start.elapsed() < Duration::from_secs(60), "{} bytes of {len}", bytes.len());
-        while let Some((_, packet)) = sockets.get(place).unwrap().recv(pool) {
+        while let Some(Arrival { packet, .. }) = sockets.get(place).unwrap().recv(pool) {
             bytes.extend_from_slice(packet.bytes());
             pool.give(packet);
         }
@@ -106,4 +106,62 @@ fn what_cannot_be_sent_is_counted_and_ends_nothing() {
     assert_eq!(a.get(0).unwrap().send(to, &mut batch, &mut pool), None);
     assert_eq!(a.counters().refused, 1);
     assert_eq!(pool.out(), (0, 0));
+}
+
+/// Who wrote to an address that the kernel would not answer from is answered from it, by trains; when it
+/// is ours no longer, from another one.
+#[test]
+fn answers_come_from_where_was_written_to() {
+    enter();
+    let mut pool = Pool::new(PoolConfig::default());
+    let (mut a, mut b) = (open(None), open(None));
+    let lo = adit::Link::find(&"lo".parse().unwrap()).unwrap();
+    let further: [adit::netlink::IpPrefix; 2] =
+        ["192.0.2.9/32", "2001:db8::9/128"].map(|text| text.parse().unwrap());
+    let bytes = vec![7; 10_000];
+    for (place, prefix) in further.into_iter().enumerate() {
+        let address = adit::netlink::Address::new(prefix);
+        lo.add_address(&address).unwrap();
+        // One of IPv6 is there a moment later.
+        let start = Instant::now();
+        while UdpSocket::bind((prefix.ip(), 0)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let to = SocketAddr::new(prefix.ip(), b.port());
+        let mut batch = Batch::new();
+        batch.push(packet(&mut pool, b"question", None)).unwrap();
+        a.get(place).unwrap().send(to, &mut batch, &mut pool);
+        let arrival = next(&mut b, place, &mut pool);
+        assert_eq!(arrival.at, Some(prefix.ip()));
+        // The way to oneself begins and ends at one address: as if it had come from another host.
+        let own =
+            if place == 0 { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+        let from = SocketAddr::new(own, a.port());
+        pool.give(arrival.packet);
+        b.get(place).unwrap().heard(from, arrival.at, true);
+        for expected in [prefix.ip(), own] {
+            batch.push(packet(&mut pool, &bytes, Some(1200))).unwrap();
+            b.get(place).unwrap().send(from, &mut batch, &mut pool);
+            let answer = next(&mut a, place, &mut pool);
+            assert_eq!((answer.from.ip(), answer.packet.len()), (expected, bytes.len()));
+            pool.give(answer.packet);
+            if expected != own {
+                lo.delete_address(&address).unwrap();
+            }
+        }
+    }
+    let counters = b.counters();
+    assert_eq!((counters.sent, counters.sent_datagrams, counters.cut), (4, 36, 0));
+}
+
+/// What comes next, within two seconds.
+fn next(sockets: &mut PeerSockets, place: usize, pool: &mut Pool) -> Arrival {
+    for _ in 0..2000 {
+        if let Some(arrival) = sockets.get(place).unwrap().recv(pool) {
+            return arrival;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("nothing came");
 }

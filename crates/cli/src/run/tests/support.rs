@@ -59,7 +59,7 @@ impl Handler<Hub> for Owner {
                     }
                 }
             }
-            Event::PortGone { port, why } => {
+            Event::PortGone { port, why, .. } => {
                 runner.engine_mut().ports.retain(|&id| id != port);
                 self.tell(format!("gone {port}: {why}"));
             }

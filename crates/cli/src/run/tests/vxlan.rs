@@ -66,6 +66,44 @@ fn an_underlay_with_a_smaller_mtu_gets_fragments() {
 }
 
 #[test]
+fn an_underlay_of_ipv6_with_a_smaller_mtu_gets_fragments() {
+    let rig = rig("vxlan:2001:db8:1::2,vni=42");
+    // The kernel's own device cuts nothing up: what it sends is to fit, what it takes need not.
+    rig.there.ip("link add vx0 mtu 1330 type vxlan id 42 remote 2001:db8:1::1 dstport 4789");
+    ip("link set u0 mtu 1400");
+    rig.there.ip("link set u1 mtu 1400");
+    rig.there.address("vx0", 2);
+    crosses(&rig);
+    assert_eq!(rig.running.counters(1).dropped_out(), 0);
+}
+
+#[test]
+fn a_path_that_narrows_on_its_way_is_found() {
+    let rig = rig("vxlan:2001:db8:2::2,vni=42");
+    // A router between, and the far side is narrower.
+    let far = Host::new();
+    rig.there.ip("link add r0 type veth peer name r1");
+    rig.there.run(|| {
+        let link = adit::Link::find(&"r1".parse().unwrap()).unwrap();
+        link.move_to(&far.0).unwrap();
+    });
+    rig.there.ip("addr add 2001:db8:2::1/64 dev r0 nodad");
+    rig.there.ip("link set r0 mtu 1400 up");
+    far.ip("addr add 2001:db8:2::2/64 dev r1 nodad");
+    far.ip("link set r1 mtu 1400 up");
+    far.ip("route add 2001:db8:1::/64 via 2001:db8:2::1");
+    ip("route add 2001:db8:2::/64 via 2001:db8:1::2");
+    rig.there.run(|| std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap());
+    far.ip("link add vx0 mtu 1330 type vxlan id 42 remote 2001:db8:1::1 dstport 4789");
+    far.address("vx0", 2);
+    // The first datagram that is too long is lost, and the router says so.
+    echo(&rig.a, &far, v4(2), 1472);
+    transfer(&rig.a, &far, v4(2), 4 << 20);
+    let lost = rig.running.counters(1).dropped_out();
+    assert!(lost < 10, "{lost}: those that were on their way only");
+}
+
+#[test]
 fn strangers_and_other_segments_are_not_heard() {
     let mut rig = rig("vxlan:198.51.100.2+198.51.100.9,vni=42");
     rig.running.open("vxlan:198.51.100.2,vni=43");

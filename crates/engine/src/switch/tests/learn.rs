@@ -16,6 +16,43 @@ fn unicast_goes_where_its_destination_was_seen() {
 }
 
 #[test]
+fn pages_of_the_table_are_all_of_it_though_others_go_meanwhile() {
+    let mut net = Net::with(SwitchConfig { fdb_limit: 20_000, ..quiet() }, 2);
+    let port = PortConfig { fdb_limit: 20_000, ..PortConfig::default() };
+    net.set_port(0, port);
+    for number in 0..20_000u16 {
+        let [high, low] = number.to_be_bytes();
+        net.give(0, &frame(MacAddr([2, 0, 0, 1, high, low]), MacAddr::BROADCAST));
+    }
+    let stays = |mac: MacAddr| mac.0[5] % 2 == 0;
+    let (mut seen, mut pages, mut from) = (BTreeMap::new(), 0, Some(0));
+    while let Some(at) = from {
+        let (page, next) = net.switch.fdb_page(at);
+        let page: Vec<FdbEntry> = page.collect();
+        assert!(page.len() < 2 * 4096, "{}", page.len());
+        seen.extend(page.iter().map(|entry| (entry.mac, entry.port)));
+        // Those that go make others move back.
+        for number in (pages..20_000u16).step_by(9) {
+            let [high, low] = number.to_be_bytes();
+            let mac = MacAddr([2, 0, 0, 1, high, low]);
+            if !stays(mac) {
+                net.switch.fdb_del(None, mac);
+            }
+        }
+        (from, pages) = (next, pages + 1);
+    }
+    assert!(pages >= 8, "{pages}");
+    let all = (0..20_000u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        MacAddr([2, 0, 0, 1, high, low])
+    });
+    for mac in all.filter(|&mac| stays(mac)) {
+        assert_eq!(seen.get(&mac), Some(&PortId(0)), "{mac}");
+    }
+    assert_eq!(net.switch.fdb_page(usize::MAX).1, None);
+}
+
+#[test]
 fn the_zero_address_is_never_known() {
     let mut net = Net::with(quiet(), 3);
     net.now = Instant::ZERO;

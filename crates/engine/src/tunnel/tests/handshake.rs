@@ -251,9 +251,43 @@ fn a_stream_is_an_endpoint_as_well() {
             .all(|(_, message)| message.len() == 1088 && !message.meta.vnet.is_super_packet())
     );
     net.sides[1].tunnel.forget_endpoint(Endpoint::Port(PortId(77)));
-    assert_eq!(net.status(1).endpoint, None);
-    net.send(1, &ipv4(1, 100));
-    assert_eq!(net.status(1).drops.count(DropReason::NoDestination), 1);
+    net.sides[0].at = udp("192.0.2.1:1000");
+    assert_eq!(net.status(1).endpoint, Some(net.sides[0].at), "where it was by UDP");
+    net.assert_passes(1);
+}
+
+/// A handshake is tried elsewhere: who answers is there, and who does not stays where it was.
+#[test]
+fn a_way_is_tried_beside_the_one_in_use() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    let (peer, stream, elsewhere) = (net.peer_of(0), Endpoint::Port(PortId(77)), net.sides[1].at);
+    let probe = |net: &mut Net| {
+        let side = &mut net.sides[0];
+        side.tunnel.probe(net.now, &peer, elsewhere, &mut side.out);
+        net.collect(0);
+    };
+    net.sides[0].tunnel.set_endpoint(&peer, stream);
+    net.rule = Box::new(|_| Fate::Drop);
+    net.run(seconds(10));
+    probe(&mut net);
+    let before = net.sides[0].arrived.len();
+    net.run(seconds(2));
+    assert_eq!(net.status(0).endpoint, Some(stream));
+    assert_eq!(net.sides[0].arrived[before].1.bytes()[0], 1, "the next goes where the peer is");
+    let unanswered = |event: &&TunnelEvent| matches!(event, TunnelEvent::Unanswered { .. });
+    net.run(seconds(11));
+    assert_eq!(net.sides[0].events.iter().filter(unanswered).count(), 3);
+    assert!(matches!(net.sides[0].events.last(), Some(TunnelEvent::Unanswered { count: 3, .. })));
+
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    net.sides[0].tunnel.set_endpoint(&peer, stream);
+    probe(&mut net);
+    net.run(seconds(1));
+    assert_eq!(net.status(0).endpoint, Some(elsewhere));
+    net.assert_passes(0);
+    net.assert_passes(1);
 }
 
 #[test]

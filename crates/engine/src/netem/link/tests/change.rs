@@ -24,6 +24,42 @@ fn a_delay_holds_for_the_packets_after_it() {
 }
 
 #[test]
+fn what_is_in_a_link_that_is_taken_off_is_discarded_and_not_delivered() {
+    let fq = Discipline::FqCoDel(FqCoDel::default());
+    for discipline in [Discipline::DropTail, Discipline::CoDel(CoDel::default()), fq] {
+        let profile = Profile {
+            delay: Delay::constant(ms(20)),
+            rate: rate(12_000_000),
+            queue: Queue { discipline, ..Queue::default() },
+            reorder: Some(Reorder { share: 0.5, by: 3, within: ms(50) }),
+            ..Profile::default()
+        };
+        let mut world = World::new(&profile);
+        for number in 0..40 {
+            world.push(0, numbered(number, 1500));
+        }
+        // Some came out, some are on their way, some are passed by others, the rest waits.
+        world.run_until(25 * MS);
+        let (came, held) = (world.came.len(), world.link.held());
+        assert!(came > 0 && held > 20, "{came} and {held}");
+        let now = Instant::from_nanos(25 * MS);
+        world.link.clear(now, &mut world.out);
+        let report = world.link.report();
+        assert_eq!(report.counts.delivered, u64::try_from(came).unwrap());
+        assert_eq!(report.counts.cleared, u64::try_from(held).unwrap());
+        assert_eq!((report.counts.held, world.link.next_timeout()), (0, None));
+        assert_eq!(report.time, ms(25));
+        let discarded = world.out.counts().discarded_for(DropReason::PortDown);
+        assert_eq!(discarded, report.counts.cleared);
+        assert!(world.link.pop(Instant::from_nanos(SECOND), &mut world.out).is_none());
+        // It is as new for what comes.
+        world.push(2 * SECOND, numbered(99, 1500));
+        world.run();
+        assert_eq!(world.came.len(), came + 1);
+    }
+}
+
+#[test]
 fn a_rate_holds_for_what_is_left_of_a_packet() {
     let at = |bits| Profile { rate: rate(bits), ..Profile::default() };
     let mut world = World::new(&at(1_200_000));

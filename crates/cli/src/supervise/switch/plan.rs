@@ -1,12 +1,11 @@
 //! What a switch is to be, from the command line and its file, and what its start would do.
 
-use super::model;
+use super::super::model;
 use crate::config::lab::Lab;
 use crate::config::port::WantedPort;
 use crate::config::{Problems, Source};
 use crate::control::Name;
 use crate::error::Result;
-use crate::run::{PortKind, narrow_paths};
 use std::path::PathBuf;
 
 /// What the command line asks for; read anew, with the file, at each reload.
@@ -55,19 +54,6 @@ impl Plan {
         lab.name = self.name.clone().or(lab.name);
         Ok(lab)
     }
-}
-
-/// What its user is to know of a port that was opened.
-pub(super) fn warnings(port: &WantedPort) -> Vec<String> {
-    let PortKind::Vxlan(spec) = &port.spec.kind else { return Vec::new() };
-    let warning = |(remote, mtu)| {
-        format!(
-            "{}: full frames do not reach {remote}, for IPv6 routers cut up nothing: give the hosts \
-             of this switch an MTU of {mtu} or less",
-            port.name
-        )
-    };
-    narrow_paths(spec).into_iter().map(warning).collect()
 }
 
 /// What a start would do, for `--dry-run`.

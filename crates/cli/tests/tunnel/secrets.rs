@@ -1,0 +1,102 @@
+//! Keys stay in the memory of a tunnel, and nobody but root can look there.
+
+use crate::support::{ADIT, adit, command, run, text};
+use crate::world::{Running, Space, World, wait_for};
+use std::path::Path;
+
+fn reaches(space: &Space, to: &str) {
+    wait_for("a ping is answered", || space.succeeds(&format!("ping -n -c 1 -W 1 {to}")));
+}
+
+/// How often a half of a key, or of its text, stands in a file.
+fn hits(file: &Path, key: &str) -> u32 {
+    const SCRIPT: &str = "
+import base64, sys
+data, text = open(sys.argv[1], 'rb').read(), sys.argv[2].encode()
+raw = base64.b64decode(text)
+print(sum(data.count(part) for part in (raw[:16], raw[16:], text[:22], text[22:])))
+";
+    let file = file.display().to_string();
+    let output = command(["python3", "-c", SCRIPT, &file, key]).output().unwrap();
+    text(&output.stdout).trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+/// Dumps a process as root's gcore does, after these settings of gdb.
+fn dump(of: &Running, into: &Path, settings: &[&str]) {
+    let pid = of.pid().to_string();
+    let gcore = format!("gcore {}", into.display());
+    let mut words = vec!["gdb", "-nx", "-batch", "-readnever", "-p", &pid];
+    settings.iter().chain([&gcore.as_str()]).for_each(|line| words.extend(["-ex", line]));
+    let output = command(words).output().unwrap();
+    assert!(into.exists(), "{output:?}");
+}
+
+/// How many bytes of memory that can be written to are in a core file: ELF-64, `PT_LOAD` with `PF_W`.
+fn writable_in(core: &Path) -> u64 {
+    let core = std::fs::read(core).unwrap();
+    let number = |at: usize, len: usize| -> u64 {
+        core[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let (at, count) = (usize::try_from(number(32, 8)).unwrap(), number(56, 2));
+    let size = usize::try_from(number(54, 2)).unwrap();
+    let headers = (0..usize::try_from(count).unwrap()).map(|index| at + index * size);
+    let loads = headers.filter(|at| number(*at, 4) == 1 && number(at + 4, 4) & 2 != 0);
+    loads.map(|at| number(at + 32, 8)).sum()
+}
+
+/// A core file that root makes of a tunnel with a session has no key of it, for it has no memory.
+#[test]
+fn a_core_file_has_no_key_in_it() {
+    let world = World::new();
+    let shared = adit("tunnel genpsk").trim().to_owned();
+    let psk = format!("PresharedKey = {shared}");
+    let (a, b) = world.pair("192.0.2.2:51820", [("", psk.as_str()), ("", psk.as_str())]);
+    let (ta, _tb) = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    let file = std::fs::read_to_string(&a).unwrap();
+    let private = file.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).unwrap();
+    // What there would be to find, were its memory in it.
+    let [whole, core] = ["whole", "core"].map(|name| world.folder.join(name));
+    dump(&ta, &whole, &["set use-coredump-filter off", "set dump-excluded-mappings on"]);
+    assert!(hits(&whole, private) > 0 && hits(&whole, &shared) > 0);
+    dump(&ta, &core, &[]);
+    assert_eq!((hits(&core, private), hits(&core, &shared)), (0, 0));
+    assert!(writable_in(&whole) > 1 << 20);
+    assert_eq!(writable_in(&core), 0, "session keys are nowhere else");
+    reaches(&world.a, "10.9.0.2");
+}
+
+/// Another user of the machine may neither ask nor change anything, nor read a key.
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_another_user_is_refused_by_both_sockets() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
+    let (ta, _tb) = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    reaches(&world.a, "10.9.0.2");
+    let foreign = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all";
+    let is_refused = |line: &str| {
+        let output = command(foreign.split_whitespace().chain(line.split_whitespace())).output();
+        let output = output.unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{line}: {output:?}");
+    };
+    // By way of a folder that others may enter, should the program stand in one that they may not.
+    let program = std::env::temp_dir().join(format!("adit-foreign-{}", std::process::id()));
+    std::fs::copy(ADIT, &program).unwrap();
+    let program_path = program.display().to_string();
+    run(&format!("chmod 755 {program_path}"));
+    for words in ["tunnel show ta", "tunnel reload ta", "tunnel down ta"] {
+        is_refused(&format!("{program_path} {words}"));
+    }
+    is_refused("wg show ta private-key");
+    is_refused("wg set ta listen-port 51999");
+    for socket in ["/run/adit/ta.sock", "/run/wireguard/ta.sock"] {
+        is_refused(&format!("socat -u OPEN:/dev/null UNIX-CONNECT:{socket}"));
+    }
+    for file in ["environ", "mem", "maps", "fd/0", "task"] {
+        is_refused(&format!("head -c1 /proc/{}/{file}", ta.pid()));
+    }
+    is_refused(&format!("cat {}", a.display()));
+    std::fs::remove_file(program).unwrap();
+    reaches(&world.a, "10.9.0.2");
+}
