@@ -77,6 +77,8 @@ reasons! {
     NotOurs => "not ours",
     /// Tunnel: it did not authenticate.
     NotAuthentic => "not authentic",
+    /// Tunnel: from elsewhere than a peer is that may not move.
+    Elsewhere => "from elsewhere than the peer",
     /// Tunnel: seen before, or older than the replay window.
     Replayed => "replayed",
     /// Tunnel: no peer has that destination among its allowed IPs.
@@ -87,6 +89,8 @@ reasons! {
     NoSession => "no session",
     /// Tunnel: handshakes come faster than they may.
     RateLimited => "rate limited",
+    /// Tunnel: a router marked it as congested, and its ends would not understand (RFC 6040).
+    Congested => "congested",
 }
 
 impl fmt::Display for DropReason {

@@ -78,6 +78,14 @@ fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
         return Err(Error::usage(message).object(path));
     }
     for peer in further.peers {
+        if to.peers.first().is_some_and(|first| first.mode != peer.mode) {
+            let message = format!(
+                "{path}: the peers of a tunnel are all of one mode, and those of the first file are {}: \
+                 make two tunnels",
+                to.mode()
+            );
+            return Err(Error::usage(message).object(path));
+        }
         if to.peers.iter().any(|known| known.public_key == peer.public_key) {
             let message = format!(
                 "{path}: the peer {} is in a file before",

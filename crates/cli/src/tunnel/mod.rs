@@ -5,27 +5,33 @@
 //! | `config`, `values` | what a tunnel is to be: plain data, and its words parsed |
 //! | `conf`, `toml`, `load`, `hide` | files of `wg-quick`, files in TOML, both read and checked; no key is told |
 //! | `keys`, `secret` | keys as text, and where they are read from |
-//! | `setup`, `program` | device, addresses, routes, rules; hooks and name servers |
+//! | `setup`, `guard`, `program` | device, addresses, routes, rules; the packet filter; hooks and name servers |
 //! | `invitation` | how two machines become peers |
 //! | `names` | endpoints that have a name |
 //! | `site` | the engine: the tunnel, and for layer 2 a switch |
 //! | `streams` | TCP, and pipes to other programs |
+//! | `presence`, `arrivals`, `hooks` | which peers are there, and the programs that are run when they come and go |
 //! | `up`, `daemon`, `remake`, `state` | start and end, what is done beside packets, how it is |
 //! | `uapi` | the text protocol and the socket of `wg` |
 
+mod arrivals;
 pub(crate) mod conf;
 pub(crate) mod config;
 pub(crate) mod daemon;
+mod guard;
 mod hide;
+mod hooks;
 pub(crate) mod invitation;
 pub(crate) mod keys;
 pub(crate) mod load;
 mod names;
+mod presence;
 mod program;
 mod remake;
 pub(crate) mod secret;
 mod setup;
 mod site;
+mod stamps;
 pub(crate) mod state;
 mod streams;
 mod toml;

@@ -4,16 +4,22 @@
 mod addresses;
 mod basics;
 mod changes;
+mod ecn;
 mod endure;
 mod faults;
 mod files;
 mod frames;
+mod guard;
 mod invite;
 mod many;
 mod panics;
 mod peers;
+mod presence;
+mod reload;
 mod remake;
 mod secrets;
+mod show;
+mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
