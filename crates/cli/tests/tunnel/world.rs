@@ -150,6 +150,13 @@ impl World {
             space.run(&format!("ip addr add 2001:db8::{number}/64 dev {link} nodad"));
             space.run(&format!("ip link set {link} up"));
         }
+        // The kernel makes it when the link is up, a moment later.
+        for (space, number) in [(&world.a, 1), (&world.b, 2)] {
+            let route = format!("local 2001:db8::{number} ");
+            wait_for("the links are up", || {
+                space.run("ip -6 route show table local").contains(&route)
+            });
+        }
         world
     }
 
