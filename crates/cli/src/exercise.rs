@@ -72,7 +72,7 @@ pub fn config(bytes: &[u8]) {
     let problems = Problems::default();
     match kind % 4 {
         0 => drop(Lab::of_source(&source, &problems)),
-        1 => crate::config::netem::check(&source, &problems),
+        1 => drop(crate::config::netem::of_file(&source)),
         2 => drop(WantedPort::from_words(&source, &problems)),
         _ => {
             let mut table = source.words(0, &problems);
@@ -98,6 +98,22 @@ pub fn request(bytes: &[u8]) {
 /// If it does not hold.
 pub fn stream_frames(bytes: &[u8]) {
     crate::run::exercise::stream_frames(bytes);
+}
+
+/// The messages of a tunnel over TCP, however the stream comes in pieces, are those that are in it.
+///
+/// # Panics
+/// If it does not hold.
+pub fn stream_messages(bytes: &[u8]) {
+    crate::run::exercise::stream_messages(bytes);
+}
+
+/// A line that is an invitation is told again as it is, and open invitations are read or skipped.
+///
+/// # Panics
+/// If it does not hold.
+pub fn tunnel_invitation(bytes: &[u8]) {
+    crate::tunnel::exercise_invitation(&String::from_utf8_lossy(bytes));
 }
 
 /// A VXLAN datagram is a frame of a segment or nothing, and what its frame leaves to be done can be

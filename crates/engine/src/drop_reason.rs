@@ -77,6 +77,8 @@ reasons! {
     NotOurs => "not ours",
     /// Tunnel: it did not authenticate.
     NotAuthentic => "not authentic",
+    /// Tunnel: from elsewhere than a peer is that may not move.
+    Elsewhere => "from elsewhere than the peer",
     /// Tunnel: seen before, or older than the replay window.
     Replayed => "replayed",
     /// Tunnel: no peer has that destination among its allowed IPs.

@@ -47,7 +47,7 @@ const NOT_RUNNING: Entry = Entry {
     title: "no program of that name runs",
     explanation: "There is no control socket of that name in $XDG_RUNTIME_DIR/adit or /run/adit, or \
                   nobody listens on it any more.",
-    remedy: "See 'adit switch list' and 'adit netem list' for those that run.",
+    remedy: "See 'adit switch list', 'adit netem list' and 'adit tunnel show' for those that run.",
 };
 
 /// The other side does not speak as it should.

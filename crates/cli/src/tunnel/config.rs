@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// A tunnel: this end and its peers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(crate) struct Interface {
     pub(crate) listen_tcp: Option<u16>,
     /// The bridge that a TAP device becomes a port of.
     pub(crate) master: Option<IfName>,
+    /// It ends when the last peer is gone, instead of waiting for one.
+    pub(crate) is_transient: bool,
 }
 
 /// Where routes to the peers' networks go.
@@ -113,11 +116,32 @@ pub(crate) struct Peer {
     pub(crate) shape_in: Option<Shape>,
     /// Frames cross in VXLAN, to a peer that is not adit; the port is the engine's affair.
     pub(crate) vxlan: Option<Vxlan>,
+    /// A peer that is silent for so long is gone; zero is never.
+    pub(crate) timeout: Duration,
+    /// Whether another host with its key may take its place while it is there.
+    pub(crate) multi: Multi,
+    /// The programs that are run when it comes, and when it is gone, if that is allowed.
+    pub(crate) up: Vec<Hook>,
+    /// See `up`.
+    pub(crate) down: Vec<Hook>,
     /// IP packets or Ethernet frames; the peers of a tunnel have one and the same.
     pub(crate) mode: Mode,
 }
 
+/// What becomes of a second host with the key of a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Multi {
+    /// It takes the first one's place, as a host does that moves.
+    #[default]
+    KillOld,
+    /// It is refused as long as the first one is there.
+    No,
+}
+
 impl Peer {
+    /// Three minutes: so long are a session's keys good without a word (NDSS 2017, 6.1).
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(180);
+
     pub(crate) const fn new(public_key: PublicKey) -> Self {
         Self {
             public_key,
@@ -130,6 +154,10 @@ impl Peer {
             shape_out: None,
             shape_in: None,
             vxlan: None,
+            timeout: Self::TIMEOUT,
+            multi: Multi::KillOld,
+            up: Vec::new(),
+            down: Vec::new(),
             mode: Mode::Tun,
         }
     }

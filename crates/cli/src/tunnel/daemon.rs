@@ -2,15 +2,18 @@
 
 use super::conf::HookPolicy;
 use super::config::{Config, Peer};
+use super::hooks::Hooks;
 use super::keys::Key;
 use super::load::{Loaded, load};
 use super::names::{Names, News};
+use super::presence::Presence;
 use super::setup::{Applied, Plan, Seen};
 use super::site::Site;
 use super::stamps::Stamps;
 use super::state::{self, View};
 use super::streams::{Streams, Switched};
 use super::uapi::{self, SetRequest, UapiSocket};
+use super::up::port_error;
 use crate::control::{self, Method, Reply, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
@@ -65,6 +68,8 @@ pub(super) struct Daemon {
     pub(super) pipe: Option<PortId>,
     pub(super) next_clock: Instant,
     pub(super) stamps: Stamps,
+    pub(super) presence: Presence,
+    pub(super) peer_hooks: Hooks,
     /// When its device was made anew.
     pub(super) remade: Option<Instant>,
     pub(super) is_stopping: bool,
@@ -112,6 +117,7 @@ impl Daemon {
             }
             self.names.set(peer.public_key, peer.endpoint_udp());
             self.streams.set_client(peer);
+            self.presence.set(now, peer);
         }
         if let Some(listener) = self.streams.listener() {
             runner.watch(listener, STREAMS, readable)?;
@@ -148,6 +154,7 @@ impl Daemon {
             self.names.next_retry(),
             self.streams.next_due(),
             self.stamps.due(),
+            self.presence.next_due(),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
     }
@@ -228,15 +235,19 @@ impl Daemon {
             }
             let before = runner.engine().tunnel.peer_config(&key);
             let before_mode = before.as_ref().map(|before| before.mode);
-            let before = before.filter(|_| !request.replace_peers);
-            if let Some(peer) = state::changed(before, change) {
+            let kept = before.clone().filter(|_| !request.replace_peers);
+            if let Some(peer) = state::changed(kept, change) {
                 let mode = before_mode.or_else(|| Site::mode_of(runner, &key, None));
                 let mode = mode.ok_or(Errno::NOSPC)?;
                 let now = runner.now();
                 runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
             }
-            if change.endpoint.is_some() {
+            if before.is_none() {
+                self.presence.set(runner.now(), &Peer::new(key));
+            }
+            if let Some(endpoint) = change.endpoint {
                 self.names.set(key, None);
+                self.streams.found_udp(&key, endpoint);
             }
         }
         Ok(())
@@ -258,6 +269,35 @@ impl Daemon {
         Ok(())
     }
 
+    /// Listens on another TCP port, or on none; streams that are there go on. What fails changes nothing.
+    fn listen(
+        &mut self,
+        runner: &Runner<Site>,
+        config: &Config,
+        options: &PeerOptions,
+    ) -> Result<()> {
+        let (wanted, now) = (config.interface.listen_tcp, self.streams.port());
+        let is_same =
+            |other: &PeerOptions| (other.mark, other.source) == (options.mark, options.source);
+        if wanted == now && is_same(&self.sockets) {
+            return Ok(());
+        }
+        if let Some(listener) = self.streams.listener() {
+            runner.unwatch(listener);
+        }
+        let listened = self.streams.listen(wanted, options);
+        if listened.is_err() {
+            // It had the port a moment ago.
+            let _ = self.streams.listen(now, &self.sockets);
+        }
+        let readable = crate::run::Interest { readable: true, writable: false };
+        let watched = self.streams.listener().map(|fd| runner.watch(fd, STREAMS, readable));
+        let what = format!("TCP port {}", wanted.unwrap_or_default());
+        let failed = |error| port_error(&what, options, &error);
+        listened.map_err(failed)?;
+        watched.unwrap_or(Ok(())).map_err(failed)
+    }
+
     /// Reads the files again and does what differs; a mistake in them changes nothing.
     fn reload(&mut self, runner: &mut Runner<Site>) -> Result<Reloaded> {
         let mut new = load(&self.loaded.files, self.hooks)?;
@@ -276,10 +316,6 @@ impl Daemon {
             let message = "the mode of the peers has changed: stop the tunnel and start it again";
             return Err(Error::usage(message));
         }
-        if new.config.interface.listen_tcp != self.loaded.config.interface.listen_tcp {
-            let message = "listen_tcp has changed: stop the tunnel and start it again";
-            return Err(Error::usage(message));
-        }
         // Without peers nothing says it.
         let plan = Plan { mode: self.plan.mode, ..plan };
         let wanted = PeerOptions {
@@ -287,8 +323,13 @@ impl Daemon {
             mark: plan.mark,
             source: new.config.interface.source,
         };
-        self.set_sockets(runner, wanted)
-            .map_err(|error| Error::io("open", "the UDP sockets", &error))?;
+        self.listen(runner, &new.config, &wanted)?;
+        if let Err(error) = self.set_sockets(runner, wanted) {
+            let before = (self.loaded.config.clone(), self.sockets);
+            // The failure that is told is the first.
+            let _ = self.listen(runner, &before.0, &before.1);
+            return Err(port_error(&format!("UDP port {}", wanted.port), &wanted, &error));
+        }
         self.applied.change(&self.link, &self.plan, &plan)?;
         self.warn();
         if plan.tunnel_mtu != self.plan.tunnel_mtu {
@@ -329,6 +370,9 @@ impl Daemon {
             if current.as_ref() != Some(&wanted) {
                 runner.engine_mut().tunnel.set_peer(now, wanted);
             }
+            if old != Some(peer) {
+                self.presence.set(now, peer);
+            }
             let way = |peer: &Peer| (peer.transport, peer.endpoint_tcp.clone());
             if has_moved || old.is_some_and(|old| way(old) != way(peer)) {
                 self.names.set(peer.public_key, peer.endpoint_udp());
@@ -345,6 +389,8 @@ impl Daemon {
         site.forget(peer);
         self.names.set(*peer, None);
         self.streams.forget(runner, peer);
+        let hooks = self.presence.remove(peer);
+        self.run_hooks(&hooks, peer, None);
     }
 
     /// Tells what did not work and is not needed by everybody.
@@ -355,7 +401,7 @@ impl Daemon {
     }
 
     /// What only some want to hear.
-    fn tell(&self, what: std::fmt::Arguments<'_>) {
+    pub(super) fn tell(&self, what: std::fmt::Arguments<'_>) {
         if self.output.verbose > 0 {
             self.output.note(what);
         }
@@ -511,6 +557,7 @@ impl Handler<Site> for Daemon {
             _ => {}
         }
         self.streams.run_due(runner, &self.sockets);
+        self.look_who_is_gone(runner);
         self.set_alarm(runner);
         if self.is_stopping { Flow::Stop } else { Flow::Continue }
     }
@@ -529,11 +576,18 @@ impl Handler<Site> for Daemon {
                     self.tell(format_args!("connected to {} at {at}", *peer.to_base64()));
                     self.heard(runner, &peer, endpoint);
                     self.stamps.note(runner.now());
+                    self.came(runner, &peer, endpoint);
                 }
-                TunnelEvent::Moved { peer, to, .. } => {
+                TunnelEvent::Moved { peer, from, to } => {
                     let at = at_text(runner, to);
                     self.tell(format_args!("{} is at {at} now", *peer.to_base64()));
                     self.heard(runner, &peer, Some(to));
+                    self.moved(runner, &peer, from, to);
+                }
+                TunnelEvent::Refused { peer, from } => self.refused(runner, &peer, from),
+                TunnelEvent::Heard { peer } => {
+                    let config = runner.engine().tunnel.peer_config(&peer);
+                    self.came(runner, &peer, config.and_then(|config| config.endpoint));
                 }
                 _ => {}
             }
@@ -546,7 +600,7 @@ impl Handler<Site> for Daemon {
 }
 
 /// An endpoint for people.
-fn at_text(runner: &Runner<Site>, at: Endpoint) -> String {
+pub(super) fn at_text(runner: &Runner<Site>, at: Endpoint) -> String {
     match at {
         Endpoint::Udp(address) => address.to_string(),
         Endpoint::Port(port) => {

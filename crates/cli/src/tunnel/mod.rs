@@ -5,22 +5,27 @@
 //! | `config`, `values` | what a tunnel is to be: plain data, and its words parsed |
 //! | `conf`, `toml`, `load`, `hide` | files of `wg-quick`, files in TOML, both read and checked; no key is told |
 //! | `keys`, `secret` | keys as text, and where they are read from |
-//! | `setup`, `program` | device, addresses, routes, rules; hooks and name servers |
+//! | `setup`, `guard`, `program` | device, addresses, routes, rules; the packet filter; hooks and name servers |
 //! | `invitation` | how two machines become peers |
 //! | `names` | endpoints that have a name |
 //! | `site` | the engine: the tunnel, and for layer 2 a switch |
 //! | `streams` | TCP, and pipes to other programs |
+//! | `presence`, `arrivals`, `hooks` | which peers are there, and the programs that are run when they come and go |
 //! | `up`, `daemon`, `remake`, `state` | start and end, what is done beside packets, how it is |
 //! | `uapi` | the text protocol and the socket of `wg` |
 
+mod arrivals;
 pub(crate) mod conf;
 pub(crate) mod config;
 pub(crate) mod daemon;
+mod guard;
 mod hide;
+mod hooks;
 pub(crate) mod invitation;
 pub(crate) mod keys;
 pub(crate) mod load;
 mod names;
+mod presence;
 mod program;
 mod remake;
 pub(crate) mod secret;
@@ -56,6 +61,20 @@ pub(crate) fn exercise_file(is_toml: bool, text: &str) {
     }
 }
 
+/// For fuzzing and property tests: reads what is inside of an invitation, and the file of open ones.
+pub(crate) fn exercise_invitation(text: &str) {
+    let _ = invitation::Invitation::parse(text);
+    if let Some(invitation) = invitation::Invitation::of_text(text) {
+        let again = invitation::Invitation::parse(&invitation.to_line());
+        assert_eq!(again.as_ref(), Ok(&invitation));
+    }
+    for open in invitation::read_open(text, 0) {
+        let again = invitation::write_open(std::slice::from_ref(&open));
+        let again = again.expect("it is one");
+        assert_eq!(invitation::read_open(&again, 0), [open]);
+    }
+}
+
 /// As many characters of a key may not be told: half of it.
 const KEY_PART_LEN_MIN: usize = 22;
 
@@ -86,6 +105,13 @@ mod tests {
             text in "set=1\n(public_key=[0-9a-f]{64}\n|allowed_ip=[0-9./:-]{1,20}\n|[a-z_]{1,12}=[0-9a-f]{0,8}\n){0,9}\n?"
         ) {
             super::exercise_uapi(text.as_bytes());
+        }
+
+        #[test]
+        fn any_invitation_is_read(
+            text in "[a-z0-9]{1,16}\n[a-z0-9.:\\[\\]]{1,20}:[0-9]{1,5}\n[A-Za-z0-9+/]{42}A=\n[A-Za-z0-9+/]{42}A=\n(10[.]9[.]0[.][0-9]{1,3}/[0-9]{1,2}|fd00::[0-9a-f]{0,4}/[0-9]{1,3}|[ ,]){0,5}\n(0[.]0[.]0[.]0/0|::/0|, ){0,3}\n?|([0-9./, ]{1,20} [A-Za-z0-9+/]{42}A= [0-9]{1,9}\n){0,3}"
+        ) {
+            super::exercise_invitation(&text);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Other programs that a tunnel runs: hooks, and what sets name servers.
 
 use super::config::Hook;
+use super::keys::Key;
 use adit::IfName;
+use adit_engine::tunnel::PublicKey;
 use std::fmt;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,24 @@ impl fmt::Display for ProgramError {
 pub(crate) fn words(hook: &Hook, name: &IfName) -> Vec<String> {
     let name = name.to_string();
     hook.0.iter().map(|word| word.replace("%i", &name)).collect()
+}
+
+/// The words of a hook of a peer: `%k` is its key, `%a` and `%p` are its address and port, as far as it
+/// has any.
+pub(crate) fn peer_words(
+    hook: &Hook,
+    name: &IfName,
+    key: &PublicKey,
+    at: Option<SocketAddr>,
+) -> Vec<String> {
+    let mut words = words(hook, name);
+    let address = at.map_or(String::new(), |at| at.ip().to_string());
+    let port = at.map_or(String::new(), |at| at.port().to_string());
+    for word in &mut words {
+        *word = word.replace("%k", &key.to_base64());
+        *word = word.replace("%a", &address).replace("%p", &port);
+    }
+    words
 }
 
 /// Runs a program to its end, without a shell; what it prints goes to standard error.

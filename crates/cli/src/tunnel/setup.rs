@@ -13,6 +13,7 @@
 //! ```
 
 use super::config::{Config, Table};
+use super::guard::Guard;
 use crate::error::{Error, Result};
 use adit::netlink::{
     Address, FwMark, IpFamily, IpPrefix, Netlink, ROUTE_PROTOCOL, Route, Rule, RuleAction,
@@ -185,6 +186,7 @@ impl Plan {
         if self.needs_valid_mark() {
             actions.push(format!("write 1 to {SRC_VALID_MARK}"));
         }
+        actions.extend(Guard::new(self).actions());
         actions
     }
 
@@ -253,7 +255,9 @@ impl Plan {
             device.set_up(true)?;
         }
         self.add_routes(device, applied)?;
-        self.add_rules(applied)
+        self.add_rules(applied)?;
+        applied.set_guard(Guard::new(self));
+        Ok(())
     }
 
     /// Has the stack make super-packets that are one train each: of 64 KiB, the last segment would need
@@ -301,15 +305,7 @@ impl Plan {
             applied.rules.push(rule.clone());
         }
         if self.needs_valid_mark() {
-            let write = || std::fs::write(SRC_VALID_MARK, "1");
-            let written = match &applied.netns {
-                Some(netns) => netns.run(write).and_then(|result| result),
-                None => write(),
-            };
-            // Without it, only a strict reverse path filter refuses answers: not worth failing for.
-            applied.warnings.extend(
-                written.err().map(|error| format!("cannot write 1 to {SRC_VALID_MARK}: {error}")),
-            );
+            applied.set_valid_mark();
         }
         Ok(())
     }
@@ -324,6 +320,9 @@ pub(crate) struct Applied {
     addresses: Vec<Address>,
     routes: Vec<Route>,
     rules: Vec<Rule>,
+    guard: Guard,
+    /// It was 0 before.
+    has_set_valid_mark: bool,
     /// What did not work and is not needed by everybody.
     pub(crate) warnings: Vec<String>,
 }
@@ -333,6 +332,8 @@ impl Applied {
     pub(crate) fn undo(&self, device: &Link) -> Vec<String> {
         let mut failures = Vec::new();
         self.delete_rules(&self.rules, &mut failures);
+        failures.extend(Guard::default().replace(&self.guard, self.netns.as_ref()).err());
+        self.unset_valid_mark();
         if !self.is_ours {
             for route in &self.routes {
                 if let Err(error) = device.delete_route(route) {
@@ -351,7 +352,62 @@ impl Applied {
     /// The device is gone, and its addresses and routes with it: what is left is for `next`, which was
     /// done in the place of that.
     pub(crate) fn replace(&mut self, next: Self) {
-        *self = Self { rules: std::mem::take(&mut self.rules), ..next };
+        let (rules, guard) = (std::mem::take(&mut self.rules), std::mem::take(&mut self.guard));
+        *self = Self { rules, guard, has_set_valid_mark: self.has_set_valid_mark, ..next };
+    }
+
+    /// Without it, only a strict reverse path filter refuses answers: not worth failing for.
+    fn set_valid_mark(&mut self) {
+        let set = || -> std::io::Result<bool> {
+            let is_new = std::fs::read_to_string(SRC_VALID_MARK)?.trim() == "0";
+            if is_new {
+                std::fs::write(SRC_VALID_MARK, "1")?;
+            }
+            Ok(is_new)
+        };
+        match self.in_netns(set) {
+            Ok(is_new) => self.has_set_valid_mark |= is_new,
+            Err(error) => {
+                self.warnings.push(format!("cannot write 1 to {SRC_VALID_MARK}: {error}"));
+            }
+        }
+    }
+
+    /// Puts it back, unless another one relies on it by now.
+    fn unset_valid_mark(&self) {
+        let is_needed = || {
+            let rules = open(self.netns.as_ref()).ok().and_then(|mut netlink| netlink.rules().ok());
+            rules.is_none_or(|rules| rules.iter().any(|rule| rule.fwmark.is_some()))
+        };
+        if self.has_set_valid_mark && !is_needed() {
+            // It was written before.
+            let _ = self.in_netns(|| std::fs::write(SRC_VALID_MARK, "0"));
+        }
+    }
+
+    fn in_netns<T: Send>(
+        &self,
+        run: impl FnOnce() -> std::io::Result<T> + Send,
+    ) -> std::io::Result<T> {
+        match &self.netns {
+            Some(netns) => netns.run(run).and_then(|result| result),
+            None => run(),
+        }
+    }
+
+    /// From one guard to another; without one all works, if less safely.
+    fn set_guard(&mut self, guard: Guard) {
+        if guard == self.guard {
+            return;
+        }
+        let result = guard.replace(&self.guard, self.netns.as_ref());
+        match result {
+            Ok(()) => self.guard = guard,
+            Err(error) => self.warnings.push(format!(
+                "the packet filter is not set: {error}; who is on the network of this host can reach \
+                 the tunnel's addresses past the tunnel"
+            )),
+        }
     }
 
     fn delete_rules(&self, rules: &[Rule], failures: &mut Vec<String>) {
@@ -393,6 +449,7 @@ impl Applied {
         let is_new = |rule: &&Rule| !from.rules.contains(rule);
         let new: Vec<Rule> = to.rules.iter().filter(is_new).cloned().collect();
         Plan { rules: new, ..to.clone() }.add_rules(self)?;
+        self.set_guard(Guard::new(to));
         let gone: Vec<Rule> =
             from.rules.iter().filter(|rule| !to.rules.contains(rule)).cloned().collect();
         let mut failures = Vec::new();

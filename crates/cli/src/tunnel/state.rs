@@ -1,6 +1,6 @@
 //! Between a configuration, the engine, and what is shown of it.
 
-use super::config::{Peer, PeerEndpoint, Transport};
+use super::config::{Multi, Peer, PeerEndpoint, Transport};
 use super::keys::Key;
 use super::names::Names;
 use super::streams::Streams;
@@ -105,6 +105,8 @@ pub(crate) struct PeerView {
     pub(crate) transport: Option<Transport>,
     /// The networks behind it.
     pub(crate) allowed_ips: Vec<String>,
+    /// Whether both have a preshared key.
+    pub(crate) preshared_key: bool,
     /// Seconds since the last handshake; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) handshake_age_s: Option<f64>,
@@ -159,6 +161,7 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView
         endpoint_name: None,
         transport: None,
         allowed_ips: config.allowed_ips.iter().map(ToString::to_string).collect(),
+        preshared_key: config.preshared_key.is_some(),
         handshake_age_s: status.last_handshake.map(age),
         authentic_age_s: status.last_authentic.map(age),
         received_bytes: status.bytes_received,
@@ -186,6 +189,7 @@ pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMod
         endpoint,
         allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),
         persistent_keepalive: seconds(peer.keepalive),
+        pinned: (peer.multi == Multi::No).then_some(peer.timeout),
         ..PeerConfig::new(peer.public_key)
     }
 }

@@ -126,11 +126,14 @@ impl Streams {
         })
     }
 
-    /// Listens on a TCP port, in both families where the machine has both.
+    /// Listens on a TCP port, in both families where the machine has both, or on none; no longer on the
+    /// one before.
     ///
     /// # Errors
-    /// EADDRINUSE, EACCES for a port below 1024.
-    pub(super) fn listen(&mut self, port: u16, options: &PeerOptions) -> io::Result<()> {
+    /// EADDRINUSE, EACCES for a port below 1024: then on none.
+    pub(super) fn listen(&mut self, port: Option<u16>, options: &PeerOptions) -> io::Result<()> {
+        (self.listener, self.spare) = (None, None);
+        let Some(port) = port else { return Ok(()) };
         let any_v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
         let any_v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
         let socket = match options.source {
@@ -147,6 +150,11 @@ impl Streams {
         self.spare = socket.try_clone().ok();
         self.listener = Some(socket);
         Ok(())
+    }
+
+    /// The port that is listened on.
+    pub(super) fn port(&self) -> Option<u16> {
+        Some(self.listener.as_ref()?.local_addr().ok()?.as_socket()?.port())
     }
 
     /// The descriptor that is readable when somebody connects.

@@ -18,7 +18,7 @@
 //! ```
 
 use super::conf::HookPolicy;
-use super::config::{Config, Hook, Hooks, Interface, Peer, PeerEndpoint, Transport};
+use super::config::{Config, Hook, Hooks, Interface, Multi, Peer, PeerEndpoint, Transport};
 use super::keys::Key;
 use super::secret::SecretSource;
 use super::values;
@@ -81,6 +81,7 @@ impl Reader {
             source: table.get("source", value::parsed("an IP address")),
             listen_tcp: table.get("listen_tcp", value::integer(1..=u16::MAX)),
             master: table.get("master", value::parsed("the name of a bridge")),
+            is_transient: table.get("persist", value::boolean) == Some(false),
         }
     }
 
@@ -155,6 +156,10 @@ impl Reader {
             shape_in: shape(table, "rate_in"),
             vxlan,
             mode,
+            timeout: table.get("timeout", by(values::timeout)).unwrap_or(Peer::TIMEOUT),
+            multi: table.get("multi", multi).unwrap_or_default(),
+            up: self.hook(table, "up"),
+            down: self.hook(table, "down"),
             preshared_key,
             allowed_ips,
             endpoint,
@@ -232,6 +237,15 @@ fn transport(table: &mut Table<'_>, has_endpoint: bool) -> (Transport, Option<Pe
         table.wrong("endpoint_tcp", "this goes with transport = \"auto\"", help);
     }
     (transport, tcp)
+}
+
+/// `"no"` or `"killold"`, in VTun's words.
+fn multi(value: &Value<'_>) -> Result<Multi, Wrong> {
+    if value.as_text() == Some("yes") {
+        let help = "of two hosts with one key only one is connected: give each a key and an entry";
+        return Err(Wrong::new("cannot be `yes`").help(help));
+    }
+    value::one_of(&[("no", Multi::No), ("killold", Multi::KillOld)])(value)
 }
 
 /// A rate, as `"100mbit"`, with the burst that is given for both directions.

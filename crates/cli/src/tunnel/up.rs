@@ -3,9 +3,12 @@
 use super::conf::HookPolicy;
 use super::config::{Hook, Peer};
 use super::daemon::{Daemon, interface_port};
+use super::guard::Guard;
+use super::hooks::Hooks;
 use super::keys::{Key, fill_random};
 use super::load::{Loaded, load};
 use super::names::Names;
+use super::presence::Presence;
 use super::program::{self, Dns};
 use super::secret::SecretSource;
 use super::setup::{Plan, Seen, delete_stale_rules, path_mtu};
@@ -140,6 +143,14 @@ impl Options {
         actions.extend(loaded.config.peers.iter().filter_map(reach_text));
         actions.extend(dns_actions(&loaded, Dns::find()));
         actions.extend(run(&hooks.post_up));
+        for peer in &loaded.config.peers {
+            for (hooks, when) in [(&peer.up, "comes"), (&peer.down, "is gone")] {
+                actions.extend(hooks.iter().map(|hook| {
+                    let words = program::words(hook, &loaded.name);
+                    format!("run {} whenever the peer {when}", words.join(" "))
+                }));
+            }
+        }
         Ok(actions)
     }
 
@@ -151,9 +162,21 @@ impl Options {
         hide_memory();
         let loaded = self.load()?;
         let name = loaded.name;
-        let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?)?;
+        let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
+        let claim = claim.map_err(|error| match error.exit {
+            Exit::Conflict => error.hint(
+                "A tunnel is called as its file, in whichever network namespace it is: give the file \
+                 another name.",
+            ),
+            _ => error,
+        })?;
         let netns = self.netns()?;
-        for rule in delete_stale_rules(netns.as_ref())? {
+        let stale = delete_stale_rules(netns.as_ref())?;
+        if !stale.is_empty() {
+            // Without nft there is none.
+            let _ = Guard::default().replace(&Guard::stale(name), netns.as_ref());
+        }
+        for rule in stale {
             let rule = super::setup::rule_text(&rule);
             output.note(format!("took away the rule {rule}, left by a tunnel that was killed"));
         }
@@ -177,6 +200,7 @@ impl Options {
                 daemon.failure = Some(Error::io("wait for", "packets", &error));
             }
         }
+        daemon.end_hooks();
         let mut failures = Vec::new();
         let mut note = |result: Result<()>| failures.extend(result.err().map(|e| e.report.message));
         note(run_hooks(&hooks.pre_down, &name));
@@ -208,12 +232,13 @@ impl Options {
         let interface = &loaded.config.interface;
         let port = interface_port(&loaded.config);
         let sockets = PeerOptions { port, mark, source: interface.source };
-        let peers = PeerSockets::open(&sockets).map_err(|error| socket_error(&sockets, &error))?;
+        let failed = |error| port_error(&format!("UDP port {port}"), &sockets, &error);
+        let peers = PeerSockets::open(&sockets).map_err(failed)?;
         let failed = |error| Error::io("make", "an eventfd", &error);
         let mut streams = Streams::new(self.faster).map_err(failed)?;
         if let Some(port) = interface.listen_tcp {
-            let failed = |error| Error::io("listen on", format_args!("TCP port {port}"), &error);
-            streams.listen(port, &sockets).map_err(failed)?;
+            let failed = |error| port_error(&format!("TCP port {port}"), &sockets, &error);
+            streams.listen(Some(port), &sockets).map_err(failed)?;
         }
         let names = Names::new().map_err(failed)?;
         let name = loaded.name.to_string();
@@ -258,6 +283,8 @@ impl Options {
             pipe: None,
             next_clock: Instant::ZERO,
             stamps,
+            presence: Presence::default(),
+            peer_hooks: Hooks::new(output.clone()),
             remade: None,
             is_stopping: false,
             failure: None,
@@ -381,16 +408,13 @@ fn run_program(words: &[String], input: Option<&str>) -> Result<()> {
     })
 }
 
-fn socket_error(options: &PeerOptions, error: &io::Error) -> Error {
-    let object = match options.source {
-        Some(source) => format!("UDP port {} at {source}", options.port),
-        None => format!("UDP port {}", options.port),
-    };
-    let new = Error::io("listen on", &object, error);
+/// Why a port cannot be listened on.
+pub(super) fn port_error(what: &str, options: &PeerOptions, error: &io::Error) -> Error {
+    let at = options.source.map_or(String::new(), |source| format!(" at {source}"));
+    let new = Error::io("listen on", format!("{what}{at}"), error);
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            new.hint("Another program has the port: 'ss -ulpn' tells which. Or choose another one.")
-        }
+        io::ErrorKind::AddrInUse => Error { exit: Exit::Conflict, ..new }
+            .hint("Another program has the port: 'ss -tulpn' tells which. Or choose another one."),
         _ => new,
     }
 }

@@ -3,6 +3,7 @@
 use super::config::{Hook, PeerEndpoint, Table};
 use adit::netlink::IpPrefix;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 /// The longest name of a host: RFC 1035, section 2.3.4.
 const HOST_LEN_MAX: usize = 253;
@@ -70,6 +71,13 @@ pub(crate) fn keepalive(text: &str) -> Result<u16> {
         return Ok(0);
     }
     text.parse().map_err(|_| "a keepalive is off or a number of seconds up to 65535".to_owned())
+}
+
+/// `off` or a number of seconds; zero is off.
+pub(crate) fn timeout(text: &str) -> Result<Duration> {
+    let seconds =
+        keepalive(text).map_err(|_| "a timeout is off or a number of seconds up to 65535");
+    Ok(Duration::from_secs(seconds?.into()))
 }
 
 /// `true` or `false`.

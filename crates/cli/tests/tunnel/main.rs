@@ -9,16 +9,22 @@ mod endure;
 mod faults;
 mod files;
 mod frames;
+mod guard;
 mod invite;
+mod many;
 mod panics;
 mod peers;
+mod presence;
+mod reload;
 mod remake;
 mod secrets;
+mod show;
 mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod system;
 mod threats;
 mod transports;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

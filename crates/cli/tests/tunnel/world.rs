@@ -195,7 +195,7 @@ impl World {
     pub(crate) fn up_telling(&self, space: &Space, file: &Path, words: &str) -> (Running, PathBuf) {
         let told = file.with_extension("told");
         let into = std::fs::File::create(&told).unwrap();
-        let mut command = Command::new(ADIT);
+        let mut command = bare(ADIT);
         command.env("STATE_DIRECTORY", STATE);
         command.args(["-n", &space.path(), "tunnel", "up"]).arg(file);
         command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null());

@@ -98,6 +98,9 @@ pub struct PeerConfig {
     /// Whether to ask if the peer is adit as well, which path-MTU discovery and frames need. A foreign
     /// peer drops the question.
     pub extensions: bool,
+    /// It moves only after it was silent for so long: until then a second host with its key is refused.
+    /// `None` is the protocol's roaming (NDSS 2017, 2.1): it is where it was heard last.
+    pub pinned: Option<Duration>,
     /// How fast packets to it may be.
     pub shape_out: Option<Shape>,
     /// How fast packets from it may be.
@@ -117,6 +120,7 @@ impl PeerConfig {
             mode: PeerMode::Packets,
             clamp_mss: true,
             extensions: true,
+            pinned: None,
             shape_out: None,
             shape_in: None,
         }

@@ -2,7 +2,6 @@
 
 use adit_packet::Instant;
 
-use super::Tunnel;
 use super::cookie::Standing;
 use super::handshake::Received;
 use super::limiter::Verdict;
@@ -11,6 +10,7 @@ use super::message::{
 };
 use super::peer::{count, new_key};
 use super::session::Session;
+use super::{Tunnel, TunnelEvent};
 use crate::{DropReason, Endpoint, Outbox};
 
 impl Tunnel {
@@ -53,6 +53,11 @@ impl Tunnel {
         let gap = shared.config.timing.initiation_gap;
         if peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
             return Err(DropReason::RateLimited);
+        }
+        if peer.is_elsewhere(now, from) {
+            peer.drops.note(DropReason::Elsewhere);
+            shared.event(TunnelEvent::Refused { peer: peer.config.public_key, from });
+            return Err(DropReason::Elsewhere);
         }
         peer.timestamp = Some(timestamp);
         peer.last_accepted = Some(now);

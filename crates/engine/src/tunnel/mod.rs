@@ -292,6 +292,14 @@ impl Tunnel {
         }
     }
 
+    /// Tells with [`TunnelEvent::Heard`], once, when a peer is heard.
+    pub fn await_peer(&mut self, key: &PublicKey) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, _)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.is_awaited = true;
+        }
+    }
+
     /// Says something to a peer, be it nothing: it knows from then on where we are.
     pub fn send_keepalive(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
         let slot = self.by_key.get(key).copied();

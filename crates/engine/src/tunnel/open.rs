@@ -208,7 +208,11 @@ impl Tunnel {
             self.look_after(now, inbox.last.replace(slot), out);
         }
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
-        let opened = open(peer, shared, now, inbox, header, range.clone());
+        let opened = if peer.is_elsewhere(now, from) {
+            Err(DropReason::Elsewhere)
+        } else {
+            open(peer, shared, now, inbox, header, range.clone())
+        };
         let result = match opened {
             Ok(placed) => {
                 peer.bytes_received += count(range.len());

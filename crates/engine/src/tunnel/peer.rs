@@ -56,6 +56,8 @@ pub(super) struct Peer {
     pub(super) bytes_received: u64,
     last_handshake: Option<Instant>,
     last_authentic: Option<Instant>,
+    /// The owner wants to be told of the next message.
+    pub(super) is_awaited: bool,
     pub(super) drops: Drops,
 }
 
@@ -84,6 +86,7 @@ impl Peer {
             bytes_received: 0,
             last_handshake: None,
             last_authentic: None,
+            is_awaited: false,
             drops: Drops::default(),
             config,
         }
@@ -366,6 +369,9 @@ impl Peer {
         shared.authenticated += 1;
         self.last_authentic = Some(now);
         self.timers.received();
+        if core::mem::take(&mut self.is_awaited) {
+            shared.event(TunnelEvent::Heard { peer: self.config.public_key });
+        }
         if self.endpoint != Some(from) {
             if matches!(from, Endpoint::Udp(_)) {
                 self.last_udp = Some(from);
@@ -375,6 +381,13 @@ impl Peer {
             self.path.moved(shared.config.mtu);
             shared.event(TunnelEvent::Moved { peer, from: before, to: from });
         }
+    }
+
+    /// Whether what comes from there is not the peer's, who is pinned elsewhere.
+    pub(super) fn is_elsewhere(&self, now: Instant, from: Endpoint) -> bool {
+        let Some(pinned) = self.config.pinned else { return false };
+        let is_there = self.last_authentic.is_some_and(|last| now.since(last) < pinned);
+        is_there && self.endpoint.is_some_and(|endpoint| endpoint != from)
     }
 
     /// Does what is due.

@@ -93,6 +93,20 @@ pub enum TunnelEvent {
         /// As many in a row, on the way that it is being tried.
         count: u8,
     },
+    /// Somebody else with its key wanted to be it, and was refused ([`PeerConfig::pinned`]).
+    ///
+    /// [`PeerConfig::pinned`]: super::PeerConfig::pinned
+    Refused {
+        /// The peer.
+        peer: PublicKey,
+        /// Where that one is.
+        from: Endpoint,
+    },
+    /// It was heard again, as [`Tunnel::await_peer`](super::Tunnel::await_peer) asked for.
+    Heard {
+        /// The peer.
+        peer: PublicKey,
+    },
     /// The longest packet that fits the path to it has changed.
     PathMtu {
         /// The peer.

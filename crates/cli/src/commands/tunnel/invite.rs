@@ -216,8 +216,18 @@ impl AcceptArgs {
         write_open(&path, &open)?;
         let client = name.to_string().parse().map_err(Error::usage)?;
         match Client::find(Some(client), "tunnel") {
-            Ok(client) => client.send(Method::Post, "/reload", &Value::Null).map(|_| Exit::Ok),
-            Err(_) if self.up => start(&path),
+            Ok(client) => {
+                client.send(Method::Post, "/reload", &Value::Null)?;
+                context.output.note(format!("{name} has {} as a peer now", self.address));
+                Ok(Exit::Ok)
+            }
+            Err(_) if self.up => {
+                let exit = start(&path)?;
+                if exit == Exit::Ok {
+                    context.output.note(format!("{name} is up; {} is a peer", self.address));
+                }
+                Ok(exit)
+            }
             Err(_) => {
                 context
                     .output

@@ -31,6 +31,9 @@ impl Args {
             output.value(&replies)?;
             return Ok(Exit::Ok);
         }
+        if replies.is_empty() {
+            output.note("no tunnel runs");
+        }
         for (number, reply) in replies.into_iter().enumerate() {
             let view: View = serde_json::from_value(reply).map_err(std::io::Error::from)?;
             if number > 0 {
@@ -47,9 +50,7 @@ impl Args {
 fn lines(view: &View, output: &Output) -> Vec<String> {
     let mut lines = vec![format!("tunnel {}", output.paint(Tone::Name, &view.ifname))];
     let mut add = |what: &str, value: String| lines.push(format!("  {what}: {value}"));
-    if let Some(key) = &view.public_key {
-        add("public key", key.clone());
-    }
+    add("public key", view.public_key.clone().unwrap_or_else(|| "(no private key)".to_owned()));
     add("listening port", view.listen_port.to_string());
     add("MTU", view.mtu.to_string());
     if let Some(mark) = view.fwmark {
@@ -95,7 +96,12 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
         Some(Transport::Tcp) => add("transport", "TCP".to_owned()),
         _ => {}
     }
-    add("allowed ips", peer.allowed_ips.join(", "));
+    let none = || "(none)".to_owned();
+    let networks = Some(peer.allowed_ips.join(", ")).filter(|text| !text.is_empty());
+    add("allowed ips", networks.unwrap_or_else(none));
+    if peer.preshared_key {
+        add("preshared key", "(hidden)".to_owned());
+    }
     add("last handshake", ago(peer.handshake_age_s));
     add("last packet", ago(peer.authentic_age_s));
     add(

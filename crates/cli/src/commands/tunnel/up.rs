@@ -26,10 +26,12 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A file is one of wg-quick (site.conf), unchanged, or TOML (site.toml); it names the device. Further \
-files add peers. A name alone is looked for in /etc/adit and /etc/wireguard.
+files add peers. A name alone is looked for in /etc/adit and /etc/wireguard. In TOML there is more: \
+TCP where UDP is blocked, Ethernet frames, rates, programs for a peer that comes or goes.
 
 It runs until it is told to stop ('adit tunnel down NAME', Ctrl-C); with --detach it goes on in the \
-background. Routes go where AllowedIPs say. 'wg show' and 'wg set' work on it.
+background. Routes go where AllowedIPs say. 'wg show' and 'wg set' work on it. It ends with 6 if it \
+was told not to wait for peers (persist = false) and none is there, with 7 if its device is gone for good.
 
 Examples:
   adit tunnel up site.conf
@@ -176,8 +178,9 @@ impl CheckArgs {
             match (load(std::slice::from_ref(&file), self.hooks), &mut worst) {
                 (Ok(_), _) if context.output.json => {}
                 (Ok(loaded), _) => {
-                    let peers = loaded.config.peers.len();
-                    context.output.line(format!("{}: well, {peers} peers", file.display()))?;
+                    let count = loaded.config.peers.len();
+                    let peers = if count == 1 { "peer" } else { "peers" };
+                    context.output.line(format!("{}: well, {count} {peers}", file.display()))?;
                 }
                 (Err(error), None) => worst = Some(error),
                 (Err(mut error), Some(worst)) => {

@@ -172,7 +172,7 @@ fn answers_come_from_where_was_written_to() {
         // One of IPv6 is there a moment later.
         let start = Instant::now();
         while UdpSocket::bind((prefix.ip(), 0)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20));
+            assert!(start.elapsed() < Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(1));
         }
         let to = SocketAddr::new(prefix.ip(), b.port());
@@ -202,13 +202,14 @@ fn answers_come_from_where_was_written_to() {
     assert_eq!((counters.sent, counters.sent_datagrams, counters.cut), (4, 36, 0));
 }
 
-/// What comes next, within two seconds.
+/// What comes next.
 fn next(sockets: &mut PeerSockets, place: usize, pool: &mut Pool) -> Arrival {
-    for _ in 0..2000 {
+    let start = Instant::now();
+    loop {
         if let Some(arrival) = sockets.get(place).unwrap().recv(pool) {
             return arrival;
         }
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing came");
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("nothing came");
 }

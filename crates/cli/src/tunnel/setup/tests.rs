@@ -59,6 +59,14 @@ fn a_default_route_has_a_table_and_rules_of_its_own() {
             "add rule -4 not fwmark 0xca6d lookup 51821",
             "add rule -4 lookup main suppress_prefixlength 0",
             "write 1 to /proc/sys/net/ipv4/conf/all/src_valid_mark",
+            "nft add table ip adit-site",
+            "nft add chain ip adit-site preraw { type filter hook prerouting priority -300; }",
+            "nft add chain ip adit-site premangle { type filter hook prerouting priority -150; }",
+            "nft add chain ip adit-site postmangle { type filter hook postrouting priority -150; }",
+            "nft add rule ip adit-site postmangle meta l4proto { tcp, udp } meta mark 51821 \
+             ct mark set meta mark",
+            "nft add rule ip adit-site premangle meta l4proto { tcp, udp } ct mark 51821 \
+             meta mark set ct mark",
         ]
     );
     let priorities: Vec<_> = plan.rules.iter().map(|rule| rule.priority.unwrap()).collect();

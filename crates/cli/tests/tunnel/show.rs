@@ -1,0 +1,47 @@
+//! What `adit tunnel show` tells, beside `wg show`.
+
+use crate::support::{adit, run};
+use crate::world::{World, of_peer, show, wait_for};
+
+/// All that `wg show` tells is told, and the ages are those of what happened.
+#[test]
+fn what_wg_shows_is_shown() {
+    let world = World::new();
+    let psk = format!("PresharedKey = {}", adit("tunnel genpsk").trim());
+    let first = format!("{psk}\nPersistentKeepalive = 5");
+    let (a, b) = world.pair("192.0.2.2:51820", [("FwMark = 0x77", &first), ("", &psk)]);
+    let (_ta, tb) = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2"));
+    let dump = || -> Vec<Vec<String>> {
+        let words = |line: &str| line.split('\t').map(str::to_owned).collect();
+        run("wg show ta dump").lines().map(words).collect()
+    };
+    let (wg, view) = (dump(), show("ta"));
+    let (interface, peer) = (&wg[0], &wg[1]);
+    let ours = &view["peers"][0];
+    assert_eq!(view["public_key"], interface[1].as_str());
+    assert_eq!(view["listen_port"].to_string(), interface[2]);
+    assert_eq!((view["fwmark"].as_u64(), interface[3].as_str()), (Some(0x77), "0x77"));
+    assert_eq!(ours["public_key"], peer[0].as_str());
+    assert_eq!((ours["preshared_key"].as_bool(), peer[1] == "(none)"), (Some(true), false));
+    assert_eq!(ours["endpoint"], peer[2].as_str());
+    assert_eq!(ours["allowed_ips"].as_array().unwrap().len(), peer[3].split(',').count());
+    assert_eq!(ours["keepalive_s"].to_string(), peer[7]);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let age = now - peer[4].parse::<f64>().unwrap();
+    assert!((of_peer("ta", "handshake_age_s") - age).abs() < 5.0, "{age}");
+    assert!(peer[5].parse::<u64>().unwrap() > 0 && ours["received_bytes"].as_u64().unwrap() > 0);
+    let text = adit("tunnel show ta");
+    for told in ["fwmark: 0x77", "preshared key: (hidden)", "keepalive: every 5 s", "last packet: "]
+    {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    // What is sent to nobody makes no age younger.
+    tb.kill();
+    let (packet, handshake) = (of_peer("ta", "authentic_age_s"), of_peer("ta", "handshake_age_s"));
+    let start = std::time::Instant::now();
+    assert!(!world.a.succeeds("ping -n -c 3 -i 0.5 -W 1 10.9.0.2"));
+    let passed = start.elapsed().as_secs_f64();
+    assert!(of_peer("ta", "authentic_age_s") >= packet + passed - 0.1);
+    assert!(of_peer("ta", "handshake_age_s") >= handshake + passed - 0.1);
+}
