@@ -7,7 +7,7 @@ use rustix::process::{getpriority_process, setpriority_process};
 /// wants them, and the programs the rest.
 const NICE: i32 = -10;
 
-/// Goes before programs until it is dropped: the thread that made it, not those that are there already.
+/// Goes before programs until it is dropped: the thread that made it, and what that starts.
 #[derive(Debug)]
 pub(crate) struct Ahead(());
 
@@ -18,10 +18,17 @@ impl Ahead {
         // Of the calling thread alone, whatever POSIX says (setpriority(2)).
         (!is_chosen && setpriority_process(None, NICE).is_ok()).then_some(Self(()))
     }
+
+    /// For a thread that one ahead has started: back to where programs are.
+    pub(crate) fn step_back() {
+        if getpriority_process(None) == Ok(NICE) {
+            let _ = setpriority_process(None, 0);
+        }
+    }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        let _ = setpriority_process(None, 0);
+        Self::step_back();
     }
 }
