@@ -3,9 +3,10 @@
 use rustix::process::{getpriority_process, setpriority_process};
 
 /// A kernel forwards in its softirq, ahead of every program; who waits behind a program that fills a core
-/// has a queue of its whole time slice before it. At -10 a thread has 9 parts of a core in 10 where it
-/// wants them, and the programs the rest.
-const NICE: i32 = -10;
+/// has a queue of its whole time slice before it. At -3 a thread has 2 parts of a core in 3 where it
+/// wants them. More would starve those who take what it brings: at -10, on two full cores, a flood of
+/// datagrams costs it one and a half times as much and half as many arrive.
+const NICE: i32 = -3;
 
 /// Goes before programs until it is dropped: the thread that made it, and what that starts.
 #[derive(Debug)]

@@ -166,10 +166,10 @@ fn root_a_tunnel_goes_before_programs() {
         stat.rsplit(')').next().unwrap().split(' ').nth(17).unwrap().to_owned()
     };
     let process = std::path::PathBuf::from(format!("/proc/{}", tunnel.pid()));
-    wait_for("it goes before programs", || nice(&process) == "-10");
+    wait_for("it goes before programs", || nice(&process) == "-3");
     for task in std::fs::read_dir(process.join("task")).unwrap() {
         let task = task.unwrap();
         let is_first = task.file_name().to_str() == Some(&tunnel.pid().to_string());
-        assert_eq!(nice(&task.path()), if is_first { "-10" } else { "0" }, "{task:?}");
+        assert_eq!(nice(&task.path()), if is_first { "-3" } else { "0" }, "{task:?}");
     }
 }
