@@ -196,11 +196,8 @@ fn a_flood_of_handshakes_stops_nobody() {
     assert!(of_peer("tc", "handshake_age_s").is_finite());
 }
 
-/// One of two peers sends from addresses that are not its own, in both families, and packets that are not as
-/// long as they say: none comes out at the server, and each is counted.
-#[test]
-fn a_peer_cannot_send_from_an_address_of_another() {
-    const FORGED: &str = "
+/// Packets with forged sources or lengths, and two without, into the device p2.
+const FORGED: &str = "
 import socket, struct
 s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
 def ipv4(source, length=None, version=4):
@@ -230,6 +227,11 @@ for packet, kind in [
 ]:
     s.sendto(packet, ('p2', kind))
 ";
+
+/// One of two peers sends from addresses that are not its own, in both families, and packets that are not as
+/// long as they say: none comes out at the server, and each is counted.
+#[test]
+fn a_peer_cannot_send_from_an_address_of_another() {
     let world = World::new();
     let keys = [Keys::new(), Keys::new(), Keys::new()];
     let hub = format!(
