@@ -1,29 +1,61 @@
 #!/usr/bin/env bash
-# Tunnels side by side: adit and wireguard-go in turn, between two namespaces joined by a veth pair of
-# MTU 1500. All traffic stays in the namespaces; they and every program in them go at the end.
+# Tunnels side by side, in turn, between two namespaces joined by a veth pair of MTU 1500. All traffic
+# stays in the namespaces; they and every program in them go at the end.
 #
-#   bench/tunnel.sh [ROUNDS]          3 unless given; needs root, iperf3, jq, wg and wireguard-go
+#   bench/tunnel.sh [ROUNDS] [TUNNEL...]      needs root, iperf3, jq, wg and the programs
 #
-#   ADIT=PATH  WIREGUARD_GO=PATH      the programs
-#   SECS=3                            of each stream of TCP
+#   adit            packets in UDP, a wg-quick file
+#   adit-tap        frames in UDP, between ends of ours
+#   adit-tcp        packets in TCP
+#   wireguard-go    $WIREGUARD_GO: the one in Debian 12 is years old
+#   boringtun       $PEERS/boringtun-cli with one thread, its fastest here
+#   gotatun         $PEERS/gotatun
+#   vtun-tcp        $VTUND: TCP, nothing encrypted
 #
-# A round runs each peer once, in turn, for the speed of a machine drifts: read the ratio, which is of
-# medians. CPU is the seconds of the program for each 10^9 bytes that one stream brought across.
+#   ROWS="tcp1 tcp4 reverse udp idle load"    what is measured of each; all unless given
+#   SECS=2                                    of each stream
+#   ADIT, WIREGUARD_GO, VTUND=PATH  PEERS=target/peers/bin (crates/cli/tests/tunnel/peers.sh makes it)
+#
+# A round runs each once, for the speed of a machine drifts: read the ratios to the first, which are of
+# medians. CPU is the seconds of a program for each 10^9 bytes that one stream brought across; beside it
+# what part of that the cipher alone takes, if bench/aead.sh was run. udp is what of a flood in datagrams
+# of 1272 bytes arrives.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-ROUNDS=${1:-3} SECS=${SECS:-3}
-ADIT=${ADIT:-target/release/adit} WIREGUARD_GO=${WIREGUARD_GO:-wireguard-go}
-PEERS=(adit wireguard-go)
+ROUNDS=${1:-3}
+[ $# = 0 ] || shift
+SECS=${SECS:-2} ROWS=${ROWS:-tcp1 tcp4 reverse udp idle load}
+ADIT=${ADIT:-target/release/adit} WIREGUARD_GO=${WIREGUARD_GO:-wireguard-go} VTUND=${VTUND:-vtund}
+PEERS=${PEERS:-target/peers/bin}
 A=adit-bench-a-$$ B=adit-bench-b-$$
 W=$(mktemp -d)
 PIDS=()
 
 [ "$(id -u)" = 0 ] || { echo "needs root, for namespaces" >&2; exit 1; }
-for program in iperf3 jq wg "$WIREGUARD_GO"; do
+for program in iperf3 jq wg; do
   command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
 done
 [ -x "$ADIT" ] || { echo "$ADIT is missing: cargo build --release" >&2; exit 1; }
+
+# The program of a tunnel
+program() {
+  case $1 in
+    adit*) echo "$ADIT" ;;
+    wireguard-go) echo "$WIREGUARD_GO" ;;
+    boringtun) echo "$PEERS/boringtun-cli" ;;
+    gotatun) echo "$PEERS/gotatun" ;;
+    vtun-tcp) echo "$VTUND" ;;
+    *) echo "no tunnel is called $1" >&2; exit 2 ;;
+  esac
+}
+
+TUNNELS=()
+[ $# != 0 ] || set -- adit wireguard-go boringtun gotatun adit-tap adit-tcp vtun-tcp
+for tunnel; do
+  path=$(program "$tunnel")
+  if command -v "$path" >/dev/null; then TUNNELS+=("$tunnel"); else echo "left out: no $path" >&2; fi
+done
 
 in_a() { ip netns exec "$A" "$@"; }
 in_b() { ip netns exec "$B" "$@"; }
@@ -35,11 +67,13 @@ stop() {
 }
 cleanup() {
   stop
-  ip netns del "$A" 2>/dev/null || true
-  ip netns del "$B" 2>/dev/null || true
-  rm -rf "$W"
+  for space in "$A" "$B"; do
+    # vtund has children.
+    for pid in $(ip netns pids "$space" 2>/dev/null); do kill "$pid" 2>/dev/null || true; done
+    ip netns del "$space" 2>/dev/null || true
+  done
 }
-trap cleanup EXIT
+trap 'cleanup; rm -rf "$W"' EXIT
 
 net() {
   ip netns add "$A"; ip netns add "$B"
@@ -49,102 +83,188 @@ net() {
   for side in "$A ua" "$B ub"; do
     # shellcheck disable=SC2086
     set -- $side
+    # vtund ends when a router solicitation comes before its device is up.
+    ip netns exec "$1" sysctl -qw net.ipv6.conf.default.disable_ipv6=1
     ip -n "$1" link set lo up; ip -n "$1" link set "$2" up
   done
 }
 
-# side PEER NAMESPACE DEVICE NUMBER KEY OTHER-PUBLIC
-side() {
-  local other=$((3 - $4))
-  local conf=$W/$3.conf
+# background LOG COMMAND...: not by a function that runs it, for what is killed must be the program
+background() {
+  local log=$1; shift
+  "$@" >"$W/$log" 2>&1 </dev/null &
+  PIDS+=($!)
+}
+
+# wait_for COMMAND...: until it succeeds, ten seconds at most
+wait_for() {
+  for _ in $(seq 50); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done
+  echo "not within 10 s: $*" >&2; tail -n 5 "$W"/*.log >&2; exit 1
+}
+
+address() { # NAMESPACE DEVICE NUMBER MTU
+  wait_for ip -n "$1" link show dev "$2"
+  ip -n "$1" addr add "10.99.0.$3/24" dev "$2"
+  ip -n "$1" link set "$2" mtu "$4" up
+}
+
+# A side of a tunnel: NAME NAMESPACE DEVICE NUMBER KEY OTHER-PUBLIC
+side_of_wireguard() {
+  local other=$((3 - $4)) conf=$W/$3.conf
   {
     printf '[Interface]\nPrivateKey = %s\nListenPort = 51820\n' "$5"
     [ "$1" = adit ] && printf 'Address = 10.99.0.%s/24\nMTU = 1420\nTable = off\n' "$4"
     printf '[Peer]\nPublicKey = %s\nAllowedIPs = 10.99.0.%s/32\nEndpoint = 192.0.2.%s:51820\n' \
       "$6" "$other" "$other"
   } >"$conf"
-  if [ "$1" = adit ]; then
-    "$ADIT" -q -n "$2" tunnel up "$conf" 2>"$W/$3.log" &
-    PIDS+=($!)
-    return
+  case $1 in
+    adit) background "$3.log" "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
+    wireguard-go) background "$3.log" ip netns exec "$2" env LOG_LEVEL=error "$WIREGUARD_GO" -f "$3" ;;
+    boringtun) background "$3.log" ip netns exec "$2" "$PEERS/boringtun-cli" -f -t 1 --disable-drop-privileges "$3" ;;
+    gotatun) background "$3.log" ip netns exec "$2" "$PEERS/gotatun" -f --disable-drop-privileges "$3" ;;
+  esac
+  wait_for test -S "/run/wireguard/$3.sock"
+  wait_for wg setconf "$3" "$conf"
+  address "$2" "$3" "$4" 1420
+}
+
+side_of_adit() {
+  local other=$((3 - $4)) conf=$W/$3.toml
+  {
+    printf '[interface]\nprivate_key = "%s"\nlisten_port = 51820\n' "$5"
+    printf 'addresses = ["10.99.0.%s/24"]\ntable = "off"\n' "$4"
+    [ "$1" = adit-tcp ] && printf 'mtu = 1420\n'
+    [ "$1$4" = adit-tcp2 ] && printf 'listen_tcp = 443\n'
+    printf '[[peer]]\npublic_key = "%s"\n' "$6"
+    case $1$4 in
+      adit-tap*) printf 'mode = "tap"\nendpoint = "192.0.2.%s:51820"\n' "$other" ;;
+      adit-tcp1) printf 'transport = "tcp"\nendpoint = "192.0.2.2:443"\nkeepalive = 1\n' ;;
+    esac
+    [ "$1" = adit-tap ] || printf 'allowed_ips = ["10.99.0.%s/32"]\n' "$other"
+  } >"$conf"
+  background "$3.log" "$ADIT" -q -n "$2" tunnel up "$conf"
+}
+
+side_of_vtun() {
+  mkdir -p /var/lock/vtund /var/run/vtund
+  cat >"$W/$3.conf" <<C
+options { port 5000; timeout 20; ip /sbin/ip; }
+default { type tun; proto tcp; encrypt no; compress no; keepalive yes; speed 0; multi killold; }
+bench { passwd bench; device $3; persist no; up { ip "link set %% up"; }; }
+C
+  if [ "$4" = 2 ]; then
+    background "$3.log" ip netns exec "$2" "$VTUND" -s -n -f "$W/$3.conf"
+  else
+    background "$3.log" ip netns exec "$2" "$VTUND" -n -f "$W/$3.conf" bench 192.0.2.2
   fi
-  ip netns exec "$2" env LOG_LEVEL=error "$WIREGUARD_GO" -f "$3" >"$W/$3.log" 2>&1 &
-  PIDS+=($!)
-  for _ in $(seq 50); do [ -S "/run/wireguard/$3.sock" ] && break; sleep 0.1; done
-  wg setconf "$3" "$conf"
-  ip -n "$2" addr add "10.99.0.$4/24" dev "$3"
-  ip -n "$2" link set "$3" mtu 1420 up
 }
 
-# CPU seconds of a process, all threads
-cpu() { sed 's/^.*) //' "/proc/$1/stat" | awk -v hz="$(getconf CLK_TCK)" '{print ($12 + $13) / hz}'; }
-rss() { awk '/VmHWM/{print $2}' "/proc/$1/status"; }
-percentile() { sort -n | awk -v p="$1" '{v[NR]=$1} END{if(!NR)exit; i=int(p/100*(NR-1)+1.5); print v[i]}'; }
-median() { percentile 50; }
-rtt() { in_a ping -n -i "$1" -c "$2" -W 1 10.99.0.2 | sed -n 's/.*time=\([0-9.]*\) ms/\1/p'; }
-
-# tcp NAME STREAMS [-R]: appends Mbit/s and bytes
-tcp() {
-  local name=$1 streams=$2; shift 2
-  timeout $((SECS + 15)) ip netns exec "$A" iperf3 -c 10.99.0.2 -t "$SECS" -P "$streams" -J "$@" |
-    jq -r '.end.sum_received | "\(.bits_per_second / 1e6) \(.bytes)"' >>"$W/$name"
-}
-
-measure() { # PEER
-  local peer=$1 ka kb a b a0 b0 bytes
+start() { # TUNNEL
+  local ka kb kind=$1
   umask 077
-  net
   ka=$(wg genkey) kb=$(wg genkey)
-  side "$peer" "$A" adbta 1 "$ka" "$(wg pubkey <<<"$kb")"
-  side "$peer" "$B" adbtb 2 "$kb" "$(wg pubkey <<<"$ka")"
-  a=${PIDS[0]} b=${PIDS[1]}
-  # Not by the function: what is killed must be the program, not a shell before it.
-  ip netns exec "$B" iperf3 -s -B 0.0.0.0 >/dev/null 2>&1 &
-  PIDS+=($!)
-  for _ in $(seq 50); do in_a ping -c 1 -W 1 10.99.0.2 >/dev/null 2>&1 && break; sleep 0.2; done
-  rtt 0.002 500 >>"$W/$peer.idle"
-  a0=$(cpu "$a") b0=$(cpu "$b")
-  tcp "$peer.tcp1" 1
-  bytes=$(tail -1 "$W/$peer.tcp1" | cut -d' ' -f2)
-  awk "BEGIN{print ($(cpu "$a") - $a0) / $bytes * 1e9}" >>"$W/$peer.cpu_send"
-  awk "BEGIN{print ($(cpu "$b") - $b0) / $bytes * 1e9}" >>"$W/$peer.cpu_receive"
-  tcp "$peer.tcp4" 4
-  tcp "$peer.reverse" 1 -R
-  { in_a iperf3 -c 10.99.0.2 -t 3 >/dev/null 2>&1 & } ; local load=$!
-  sleep 0.5
-  rtt 0.004 500 >>"$W/$peer.load"
-  wait "$load" || true
-  rss "$a" >>"$W/$peer.rss"
-  stop
-  ip netns del "$A"; ip netns del "$B"
+  case $1 in
+    adit-*) kind=adit ;;
+    vtun-*) kind=vtun ;;
+    *) kind=wireguard ;;
+  esac
+  # The server first: vtun's client does not wait for it.
+  "side_of_$kind" "$1" "$B" adbtb 2 "$kb" "$(wg pubkey <<<"$ka")"
+  [ "$kind" = vtun ] && wait_for sh -c "ip netns exec $B ss -ltn | grep -q :5000"
+  "side_of_$kind" "$1" "$A" adbta 1 "$ka" "$(wg pubkey <<<"$kb")"
+  if [ "$kind" = vtun ]; then
+    address "$A" adbta 1 1450
+    address "$B" adbtb 2 1450
+  fi
+}
+
+# CPU seconds of a process and its children, all threads
+cpu() {
+  local sum=0 pid
+  for pid in $1 $(pgrep -P "$1" || true); do
+    sum=$(sed 's/^.*) //' "/proc/$pid/stat" |
+      awk -v hz="$(getconf CLK_TCK)" -v sum="$sum" '{print sum + ($12 + $13) / hz}')
+  done
+  echo "$sum"
+}
+rss() { awk '/VmHWM/{print $2}' "/proc/$1/status"; }
+percentile() { sort -n | awk -v p="$1" '{v[NR]=$1} END{if(!NR){print "-";exit} i=int(p/100*(NR-1)+1.5); print v[i]}'; }
+median() { percentile 50; }
+rtt() { in_a ping -n -i "$1" -c "$2" -W 1 10.99.0.2 | sed -n 's/.*time=\([0-9.]*\) ms/\1/p' || true; }
+wanted() { [[ " $ROWS " = *" $1 "* ]]; }
+
+# stream NAME ARGUMENTS...: appends Mbit/s and bytes that arrived
+stream() {
+  local name=$1; shift
+  timeout $((SECS + 15)) ip netns exec "$A" iperf3 -c 10.99.0.2 -t "$SECS" -J "$@" |
+    jq -r '.end | (.sum_received // .sum) | "\(.bits_per_second / 1e6) \(.bytes)"' >>"$W/$name"
+}
+
+measure() { # TUNNEL
+  local t=$1 a b a0 b0 bytes
+  net
+  start "$t"
+  b=${PIDS[0]} a=${PIDS[1]}
+  background iperf.log ip netns exec "$B" iperf3 -s -B 0.0.0.0
+  wait_for ip netns exec "$A" ping -c 1 -W 1 10.99.0.2
+  wait_for sh -c "ip netns exec $B ss -ltn | grep -q :5201"
+  wanted idle && rtt 0.002 400 >>"$W/$t.idle"
+  if wanted tcp1; then
+    a0=$(cpu "$a") b0=$(cpu "$b")
+    stream "$t.tcp1"
+    bytes=$(tail -1 "$W/$t.tcp1" | cut -d' ' -f2)
+    awk "BEGIN{print ($(cpu "$a") - $a0) / $bytes * 1e9}" >>"$W/$t.cpu_send"
+    awk "BEGIN{print ($(cpu "$b") - $b0) / $bytes * 1e9}" >>"$W/$t.cpu_receive"
+  fi
+  wanted tcp4 && stream "$t.tcp4" -P 4
+  wanted reverse && stream "$t.reverse" -R
+  wanted udp && stream "$t.udp" -u -b 0 -l 1272
+  if wanted load; then
+    { timeout 20 ip netns exec "$A" iperf3 -c 10.99.0.2 -t 3 >/dev/null 2>&1 & } ; local load=$!
+    sleep 0.5
+    rtt 0.004 500 >>"$W/$t.load"
+    wait "$load" || true
+  fi
+  rss "$a" >>"$W/$t.rss"
+  cleanup
 }
 
 for round in $(seq "$ROUNDS"); do
-  for peer in "${PEERS[@]}"; do
-    echo "round $round: $peer" >&2
-    measure "$peer"
+  for tunnel in "${TUNNELS[@]}"; do
+    echo "round $round: $tunnel" >&2
+    measure "$tunnel"
   done
 done
 
-value() { # PEER WHAT
+value() { # TUNNEL WHAT
+  local file=$W/$1.${2%%[0-9][0-9]}
+  [ -s "$file" ] || { echo -; return; }
   case $2 in
-    tcp1 | tcp4 | reverse) awk '{print $1}' "$W/$1.$2" | median ;;
-    idle50) percentile 50 <"$W/$1.idle" ;;
-    idle99) percentile 99 <"$W/$1.idle" ;;
-    load50) percentile 50 <"$W/$1.load" ;;
-    load99) percentile 99 <"$W/$1.load" ;;
-    *) median <"$W/$1.$2" ;;
+    idle50 | load50) percentile 50 <"$file" ;;
+    idle99 | load99) percentile 99 <"$file" ;;
+    *) awk '{print $1}' "$file" | median ;;
   esac
 }
-printf '%-34s %12s %14s %7s\n' "" "${PEERS[@]}" ratio
+# Seconds of one core for 10^9 bytes in packets of 1420, of the cipher alone
+cipher=$(awk '/^ring seal/{print 8 / $3}' bench/aead/target/figures 2>/dev/null || true)
+
+printf '%-28s' ""
+printf ' %20s' "${TUNNELS[@]}"
+printf '\n'
 while read -r what label; do
-  x=$(value adit "$what") y=$(value wireguard-go "$what")
-  awk -v l="$label" -v x="$x" -v y="$y" \
-    'BEGIN{printf "%-34s %12.3f %14.3f %7.2f\n", l, x, y, y ? x / y : 0}'
-done <<'E'
+  first=$(value "${TUNNELS[0]}" "$what")
+  [ "$first" != - ] || continue
+  printf '%-28s' "$label"
+  for tunnel in "${TUNNELS[@]}"; do
+    awk -v x="$first" -v y="$(value "$tunnel" "$what")" \
+      'BEGIN{if (y == "-") printf " %20s", y; else printf " %11.3f x %6.2f", y, y ? x / y : 0}'
+  done
+  printf '\n'
+done <<'L'
 tcp1 TCP, one stream, Mbit/s
 tcp4 TCP, four streams, Mbit/s
 reverse TCP, one stream back, Mbit/s
+udp UDP, arrives, Mbit/s
 cpu_send CPU s/GB, sender
 cpu_receive CPU s/GB, receiver
 idle50 ping idle p50, ms
@@ -152,4 +272,9 @@ idle99 ping idle p99, ms
 load50 ping under load p50, ms
 load99 ping under load p99, ms
 rss memory at most, KiB
-E
+L
+if [ -n "$cipher" ] && wanted tcp1; then
+  awk -v c="$cipher" -v s="$(value "${TUNNELS[0]}" cpu_send)" -v r="$(value "${TUNNELS[0]}" cpu_receive)" 'BEGIN{
+    printf "the cipher alone, one core: %.3f s/GB; of its speed %s reaches %.0f %% sending, %.0f %% receiving\n",
+      c, "'"${TUNNELS[0]}"'", c / s * 100, c / r * 100}'
+fi

@@ -133,6 +133,9 @@ impl Error {
             None => Exit::Refused,
         };
         let mut new = Self::new(exit, &SYSTEM, format_args!("cannot {what} {object}: {error}"));
+        if let Some(remedy) = errno.and_then(remedy_of_errno) {
+            new.report.hint = Some(remedy.to_owned());
+        }
         new.report.errno = errno;
         new.report.object = Some(object.to_string());
         new
@@ -201,6 +204,24 @@ fn exit_of_errno(errno: i32) -> Exit {
         Errno::TIMEDOUT => Exit::Timeout,
         _ => Exit::Refused,
     }
+}
+
+/// What helps in most cases of an error number.
+fn remedy_of_errno(errno: i32) -> Option<&'static str> {
+    use rustix::io::Errno;
+    Some(match Errno::from_raw_os_error(errno) {
+        Errno::PERM | Errno::ACCESS => "Run it as root, or as a user who may do that.",
+        Errno::NOENT | Errno::NOTDIR => "See whether the path is right; folders are not made.",
+        Errno::ISDIR => "Name a file: this is a folder.",
+        Errno::NODEV => "See 'ip link' for the interfaces that there are.",
+        Errno::ADDRINUSE => "Another program has that address: end it, or choose another one.",
+        Errno::ADDRNOTAVAIL => "See 'ip address' for the addresses that this host has.",
+        Errno::NETUNREACH | Errno::HOSTUNREACH => "See 'ip route' for the way there.",
+        Errno::MFILE | Errno::NFILE => "Raise the limit of open files: 'ulimit -n'.",
+        Errno::NOSPC | Errno::DQUOT => "Make room on the disk.",
+        Errno::ROFS => "Choose a place that can be written to.",
+        _ => return None,
+    })
 }
 
 /// The kernel's name for an error number, as `EBUSY`.
@@ -288,7 +309,7 @@ pub(crate) const SYSTEM: Entry = Entry {
     title: "the operating system refused",
     explanation: "A file, a directory or a system call failed for the reason that the message \
                   ends with.",
-    remedy: "",
+    remedy: "'adit doctor' tells what this system allows.",
 };
 
 pub(crate) const HELD: Entry = Entry {

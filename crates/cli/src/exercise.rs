@@ -72,7 +72,7 @@ pub fn config(bytes: &[u8]) {
     let problems = Problems::default();
     match kind % 4 {
         0 => drop(Lab::of_source(&source, &problems)),
-        1 => crate::config::netem::check(&source, &problems),
+        1 => drop(crate::config::netem::of_file(&source)),
         2 => drop(WantedPort::from_words(&source, &problems)),
         _ => {
             let mut table = source.words(0, &problems);

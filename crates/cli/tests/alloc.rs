@@ -1,46 +1,8 @@
 //! The loop allocates nothing for a packet, once it is warm.
 #![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
-#![expect(unsafe_code, reason = "a counting GlobalAlloc can only be written with it")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    /// Allocations of this thread: those of the test harness beside it do not count.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-impl Counting {
-    fn count() {
-        // A thread that is ending has no counter any more.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-    }
-}
-
-// SAFETY: every call goes to `System` with the arguments that came in.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        Self::count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(memory, layout, len) }
-    }
-}
+#[path = "../../packet/tests/counting/mod.rs"]
+mod counting;
 
 #[test]
 fn frames_between_ports_of_all_kinds_allocate_nothing() {
@@ -48,7 +10,7 @@ fn frames_between_ports_of_all_kinds_allocate_nothing() {
     let name = format!("adit-alloc-{}", std::process::id());
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir(&folder).unwrap();
-    let counted = adit_cli::exercise::count_while_forwarding(&folder, || ALLOCATIONS.get());
+    let counted = adit_cli::exercise::count_while_forwarding(&folder, counting::allocations);
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(counted, 0);
 }

@@ -68,6 +68,15 @@ pub const PACKET_SOCKET_LEN_MAX: usize = 8 * 65_536 + 64;
 /// `struct virtio_net_hdr`.
 const VNET_LEN: usize = VnetLen::Legacy.bytes();
 
+/// Has the kernel no longer tell when each packet came to a socket (`SO_TIMESTAMPNS`), which a library
+/// may have asked for: it takes time and room among what else it tells.
+///
+/// # Errors
+/// ENOTSOCK.
+pub fn stop_time_stamps(socket: impl AsFd) -> io::Result<()> {
+    sys::packet_socket::set_time_stamps(socket.as_fd(), false)
+}
+
 impl PacketSocket {
     /// Opens a socket that copies the packets of interface `index` from now on: none that came
     /// before, none past the filter.
@@ -95,7 +104,7 @@ impl PacketSocket {
             sockopt::set_socket_recv_buffer_size(&fd, len)?;
         }
         sys::packet_socket::set_aux_data(fd.as_fd())?;
-        sys::packet_socket::set_time_stamps(fd.as_fd())?;
+        sys::packet_socket::set_time_stamps(fd.as_fd(), true)?;
         if options.incoming_only {
             sys::packet_socket::set_incoming_only(fd.as_fd())?;
         }

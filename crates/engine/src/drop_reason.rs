@@ -89,6 +89,8 @@ reasons! {
     NoSession => "no session",
     /// Tunnel: handshakes come faster than they may.
     RateLimited => "rate limited",
+    /// Tunnel: a router marked it as congested, and its ends would not understand (RFC 6040).
+    Congested => "congested",
 }
 
 impl fmt::Display for DropReason {

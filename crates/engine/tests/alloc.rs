@@ -1,7 +1,8 @@
 //! A switch allocates nothing for a frame, once its outbox has seen a flood; a tunnel nothing for a
 //! packet, once it has a session.
 
-#![expect(unsafe_code, reason = "a counting GlobalAlloc can only be written with it")]
+#[path = "../../packet/tests/counting/mod.rs"]
+mod counting;
 
 use adit_engine::switch::{
     GuardConfig, IpPrefix, Mirror, MirrorDirection, MirrorFilter, PortConfig, StormConfig,
@@ -10,46 +11,7 @@ use adit_engine::switch::{
 use adit_engine::tunnel::{PeerConfig, PeerMode, Prefix, PrivateKey, Tunnel, TunnelConfig};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Gso, Instant, Pool, PoolConfig, VnetHeader};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
-
-thread_local! {
-    /// Allocations of this thread: those of the test harness beside it do not count.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-impl Counting {
-    fn count() {
-        // A thread that is ending has no counter any more.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-    }
-}
-
-// SAFETY: every call goes to `System` with the arguments that came in.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        Self::count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(memory, layout, len) }
-    }
-}
 
 /// Everything that looks at a frame, on.
 fn busy_switch() -> Switch {
@@ -103,7 +65,7 @@ fn frames_allocate_nothing() {
     let mut before = 0;
     for round in 0..20_000 {
         if round == 10_000 {
-            before = ALLOCATIONS.get();
+            before = counting::allocations();
         }
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let [a, b, c, d, ..] = random.to_be_bytes();
@@ -126,7 +88,7 @@ fn frames_allocate_nothing() {
         }
         while switch.poll_event().is_some() {}
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(counting::allocations() - before, 0);
     assert!(out.counts().sent() > 10_000);
 }
 
@@ -183,7 +145,7 @@ fn packets_in_a_tunnel_allocate_nothing() {
         for round in 0..3000_u64 {
             let now = Instant::ZERO + Duration::from_millis(500_000 + 10 * round);
             if round == 1500 {
-                (before, came) = (ALLOCATIONS.get(), 0);
+                (before, came) = (counting::allocations(), 0);
             }
             let from = usize::from(round % 2 == 1);
             let (tunnel, out) = &mut sides[from];
@@ -211,7 +173,7 @@ fn packets_in_a_tunnel_allocate_nothing() {
                 while round < 1500 && tunnel.poll_event().is_some() {}
             }
         }
-        assert_eq!(ALLOCATIONS.get() - before, 0, "{mode:?}");
+        assert_eq!(counting::allocations() - before, 0, "{mode:?}");
         assert!(came >= 1500, "{came}");
     }
 }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::fmt;
 
-use crate::{PacketInfo, VnetHeader};
+use crate::{Ecn, PacketInfo, VnetHeader};
 
 /// What came with a packet beside its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub struct Meta {
     pub vnet: VnetHeader,
     /// Bytes that were left out at its end when it was copied, for a capture; otherwise 0.
     pub cut: u32,
+    /// Of a datagram or train of a tunnel: the codepoint of its outer header.
+    pub ecn: Ecn,
 }
 
 /// There is not so much room in the buffer.

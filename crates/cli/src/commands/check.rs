@@ -56,10 +56,10 @@ enum Kind {
 impl Kind {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Switch => "switch",
-            Self::Netem => "netem",
-            Self::Profile => "profile",
-            Self::Tunnel => "tunnel",
+            Self::Switch => "a switch",
+            Self::Netem => "a link",
+            Self::Profile => "the profile of a link",
+            Self::Tunnel => "a tunnel",
         }
     }
 
@@ -106,7 +106,7 @@ impl Args {
         }
         for one in checked {
             output.line(crate::output::clean(&format!(
-                "{}: a {} without mistakes",
+                "{}: {} without mistakes",
                 one.file, one.kind
             )))?;
             if output.verbose > 0 {
@@ -130,10 +130,7 @@ fn check(path: &Path) -> Result<Checked> {
     let kind = kind_of(&source);
     let actions = match kind {
         Kind::Switch => switch_plan::actions(&Lab::of_source(&source, &problems)),
-        Kind::Netem => {
-            netem::check(&source, &problems);
-            Vec::new()
-        }
+        Kind::Netem => link::actions(&netem::of_file(&source)?),
         Kind::Profile => {
             let mut table = source.parse(&problems);
             let profiles = profile::of_table(&mut table, Profiles::default());

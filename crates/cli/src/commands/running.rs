@@ -57,7 +57,8 @@ pub(super) fn tell(
     path: &str,
     body: &Value,
 ) -> Result<Exit> {
-    if context.is_rehearsal(&[format!("{method} {path} {body} to '{}'", client.name())])? {
+    let shown = if body.is_null() { String::new() } else { format!(" {body}") };
+    if context.is_rehearsal(&[format!("{method} {path}{shown} to '{}'", client.name())])? {
         return Ok(Exit::Ok);
     }
     print_done(context, client, client.send(method, path, body)?)

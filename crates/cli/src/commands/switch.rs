@@ -31,7 +31,7 @@ A port is KIND:ARGUMENT[,KEY=VALUE]...
 and for every kind
   name=NAME                                what to call it; without it, as 'tap:a'
   vlan=N | trunk=N+N-N [native=N] | tunnel=N    access, trunk (pvid= untagged= tag=service), QinQ
-  isolated  group=N  sticky  fdb-limit=N
+  isolated  split-horizon=N  sticky  fdb-limit=N     ports with one N exchange nothing
   guard-mac=MAC+MAC  guard-ip=IP+PREFIX  guard-arp  guard-nd  guard-dhcp  guard-ra
   storm-broadcast=N  storm-multicast=N  storm-unknown=N  storm-burst=N     frames in a second
   netem=PRESET | netem=FILE.toml | netem=delay=20ms+loss=1%
@@ -106,12 +106,15 @@ struct ShowArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   adit switch fdb
   adit switch fdb --port tap:a --vlan 10
   adit switch fdb add 02:00:00:00:00:01 tap:a --vlan 10
-  adit switch fdb flush --port tap:a")]
+  adit switch fdb flush --port tap:a"
+)]
 struct FdbArgs {
     #[command(subcommand)]
     command: Option<FdbCommand>,
@@ -168,6 +171,13 @@ enum FdbCommand {
 #[derive(Debug, Subcommand)]
 enum PortCommand {
     /// Add a port, written as for 'adit switch --port'
+    #[command(after_help = "\
+'adit switch --help' lists the kinds of port and their keys.
+
+Examples:
+  adit switch port add tap:c,netns=blue,vlan=20
+  adit switch port add unix:/run/vm.sock,guard-mac=02:00:00:00:00:01
+  adit switch port add tap:slow,netem=lte")]
     Add {
         /// The port
         port: String,
@@ -186,10 +196,12 @@ enum PortCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The keys of a port are those of --port but what it is; those of the switch: ageing, moves-per-second, \
-loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max.
+loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max. 'none' takes a VLAN, a guard, a limit, \
+a split horizon, a link or a mirror away, 'off' what is on.
 
 Examples:
   adit switch set tap:a vlan=20 isolated
+  adit switch set tap:a vlan=none isolated=off guard-ip=none storm-broadcast=none
   adit switch set tap:a netem=delay=50ms+loss=1%
   adit switch set ageing=60s")]
 struct SetArgs {
@@ -371,6 +383,15 @@ impl PortCommand {
 impl SetArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         let mut words = self.words;
+        // The only key that means something without a value.
+        if let [word] = words.as_slice()
+            && !word.contains('=')
+            && word != "loop-guard"
+        {
+            let message = format!("say what to change of '{word}'");
+            return Err(Error::usage(message)
+                .hint(format_args!("For example: adit switch set {word} vlan=20 isolated")));
+        }
         let is_port = words.first().is_some_and(|word| !word.contains('=') && words.len() > 1);
         let path = if is_port {
             format!("/ports/{}", escape(&words.remove(0)))

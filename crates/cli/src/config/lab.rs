@@ -1,7 +1,7 @@
 //! A switch with its ports as it is wanted: from a file, from options, or from both.
 
 use super::port::{WantedPort, vlan};
-use super::value::{boolean, duration, integer, mac, one_of, parsed, path, text};
+use super::value::{boolean, duration, integer, long_duration, mac, one_of, parsed, path, text};
 use super::{Problems, Source, Table, Value, Wrong, nearest};
 use crate::capture::filter::Filter;
 use crate::capture::pcapng::LinkType;
@@ -229,7 +229,7 @@ impl Lab {
 fn read_switch(table: &mut Table<'_>, base: SwitchConfig) -> SwitchConfig {
     let guard = base.loop_guard;
     let config = SwitchConfig {
-        ageing: table.get("ageing", duration).unwrap_or(base.ageing),
+        ageing: table.get("ageing", long_duration).unwrap_or(base.ageing),
         fdb_limit: table
             .get("fdb-limit", integer(1..=SwitchConfig::FDB_LIMIT_MAX))
             .unwrap_or(base.fdb_limit),
@@ -242,8 +242,8 @@ fn read_switch(table: &mut Table<'_>, base: SwitchConfig) -> SwitchConfig {
             flaps_per_second: table
                 .get("loop-flaps", integer(1..=u8::MAX))
                 .unwrap_or(guard.flaps_per_second),
-            hold: table.get("loop-hold", duration).unwrap_or(guard.hold),
-            hold_max: table.get("loop-hold-max", duration).unwrap_or(guard.hold_max),
+            hold: table.get("loop-hold", long_duration).unwrap_or(guard.hold),
+            hold_max: table.get("loop-hold-max", long_duration).unwrap_or(guard.hold_max),
         },
         mirrors: Vec::new(),
         seed: base.seed,

@@ -89,10 +89,14 @@ impl Plan {
     /// All mistakes, of the files and of the options.
     pub(crate) fn link(&self) -> Result<WantedLink, Error> {
         let problems = Problems::default();
-        let mut file = FromFile::default();
-        if let Some(path) = &self.config {
-            file = of_source(&Source::read(path)?, &problems);
-        }
+        let file = match &self.config {
+            Some(path) => of_source(&Source::read(path)?, &problems),
+            None => FromFile::default(),
+        };
+        self.on_top_of(file, problems)
+    }
+
+    fn on_top_of(&self, file: FromFile, problems: Problems) -> Result<WantedLink, Error> {
         let mut profiles = file.profiles;
         if let Some(path) = &self.profile {
             profiles = profile::of_file(path, &problems)?;
@@ -127,9 +131,14 @@ impl Plan {
     }
 }
 
-/// Checks a file without running it; its mistakes go to `problems`.
-pub(crate) fn check(source: &Source, problems: &Problems) {
-    of_source(source, problems);
+/// What a file alone asks for.
+///
+/// # Errors
+/// All its mistakes.
+pub(crate) fn of_file(source: &Source) -> Result<WantedLink, Error> {
+    let problems = Problems::default();
+    let file = of_source(source, &problems);
+    Plan { config: Some(source.name().into()), ..Plan::default() }.on_top_of(file, problems)
 }
 
 fn of_source(source: &Source, problems: &Problems) -> FromFile {
@@ -149,6 +158,12 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         Some(value) => profile::of_value("profile", &value, problems),
         None => None,
     };
+    for key in profile::KEYS.into_iter().chain(["preset", "a-to-b", "b-to-a"]) {
+        if table.has(key) {
+            let help = "write it below a line `[profile]`".to_owned();
+            table.wrong(key, format_args!("`{key}` is a key of the profile"), Some(help));
+        }
+    }
     table.finish();
     FromFile { name, ports, profiles: profiles.unwrap_or_default(), seed }
 }
@@ -169,6 +184,15 @@ fn end(text: &str) -> Result<End, (usize, Wrong)> {
     if let Some((key, _)) = spec.rest.first() {
         let at = text.find(&format!(",{key}")).map_or(0, |at| at + 1);
         let own = PortSpec::keys_of(text.split(':').next().unwrap_or_default());
+        if super::port::is_of_a_switch(key) {
+            let wrong = Wrong::new(format_args!("`{key}` is for a port of a switch"));
+            return Err((at, match key.as_str() {
+                "netem" => wrong.help(
+                    "this link is one itself: say what it is like by --preset, --delay, --a-to-b ...",
+                ),
+                _ => wrong.help("see 'adit switch --help'"),
+            }));
+        }
         let help = match super::nearest(key, own.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", own.join(", ")),

@@ -166,7 +166,7 @@ impl WantedPort {
             Some(Netem::Profiles(profiles)) => self.netem = Some(*profiles),
             None => {}
         }
-        if table.value("mirror").is_some_and(|value| value.as_text() == Some("none")) {
+        if table.value("mirror").is_some_and(|value| is_no_more(value)) {
             self.mirror = None;
         } else if table.has("mirror") {
             self.mirror = rest.mirror;
@@ -175,6 +175,27 @@ impl WantedPort {
             table.wrong("name", "the name of a port cannot be changed", None);
         }
     }
+}
+
+/// Whether a key says what a switch does at a port, not what the port is.
+pub(super) fn is_of_a_switch(key: &str) -> bool {
+    const KEYS: [&str; 14] = [
+        "fdb-limit",
+        "isolated",
+        "mirror",
+        "name",
+        "native",
+        "netem",
+        "pvid",
+        "split-horizon",
+        "sticky",
+        "tag",
+        "trunk",
+        "tunnel",
+        "untagged",
+        "vlan",
+    ];
+    KEYS.contains(&key) || key.starts_with("guard-") || key.starts_with("storm-")
 }
 
 /// Why a TUN device cannot be a port.
@@ -225,10 +246,7 @@ impl Rest {
         let config = PortConfig {
             vlan,
             isolated: table.get("isolated", boolean).unwrap_or(base.isolated),
-            group: match table.get("group", integer(0..=u16::MAX)) {
-                Some(group) => Some(GroupId(group)),
-                None => base.group,
-            },
+            group: table.get("split-horizon", group).unwrap_or(base.group),
             sticky: table.get("sticky", boolean).unwrap_or(base.sticky),
             fdb_limit: table.get("fdb-limit", integer(0..=FDB_LIMIT_MAX)).unwrap_or(base.fdb_limit),
             guard: read_guard(table, base.guard),
@@ -256,7 +274,7 @@ impl Rest {
 }
 
 fn read_netem<'a>(table: &Table<'a>, value: &Value<'a>) -> Option<Netem> {
-    if value.as_text() == Some("none") {
+    if is_no_more(value) {
         return Some(Netem::None);
     }
     let profiles = profile::of_value("netem", value, table.problems());
@@ -315,6 +333,18 @@ fn read_vlan(table: &mut Table<'_>) -> Option<VlanMode> {
     })
 }
 
+/// Whether a value takes away what was: a VLAN, a guard, a limit, a group, a link, a mirror.
+fn is_no_more(value: &Value<'_>) -> bool {
+    matches!(value.as_text(), Some("any" | "none"))
+}
+
+fn group(value: &Value<'_>) -> Result<Option<GroupId>, Wrong> {
+    if is_no_more(value) {
+        return Ok(None);
+    }
+    integer(0..=u16::MAX)(value).map(|number| Some(GroupId(number)))
+}
+
 /// The number of a VLAN.
 pub(crate) fn vlan(value: &Value<'_>) -> Result<VlanId, Wrong> {
     let number = integer(VlanId::MIN.number()..=VlanId::MAX.number())(value)?;
@@ -322,7 +352,7 @@ pub(crate) fn vlan(value: &Value<'_>) -> Result<VlanId, Wrong> {
 }
 
 fn vlan_or_any(value: &Value<'_>) -> Result<Option<VlanId>, Wrong> {
-    if value.as_text() == Some("any") { Ok(None) } else { vlan(value).map(Some) }
+    if is_no_more(value) { Ok(None) } else { vlan(value).map(Some) }
 }
 
 /// `10`, `"100-199"`, `"all"`.
@@ -370,7 +400,7 @@ fn limited<T>(
 ) -> Vec<T> {
     let is_empty_list =
         |value: &Value<'_>| matches!(&value.kind, Kind::List(list) if list.is_empty());
-    if table.value(key).is_some_and(|v| v.as_text() == Some("any") || is_empty_list(v)) {
+    if table.value(key).is_some_and(|value| is_no_more(value) || is_empty_list(value)) {
         return Vec::new();
     }
     let list = table.list(key, read);
@@ -395,11 +425,7 @@ fn read_storm(table: &mut Table<'_>, base: StormConfig) -> StormConfig {
     let burst = table.get("storm-burst", integer(1..=u32::MAX));
     let mut rate = |key: &'static str, base: Option<StormRate>| {
         let read = table.get(key, |value| {
-            if value.as_text() == Some("any") {
-                Ok(None)
-            } else {
-                integer(0..=u32::MAX)(value).map(Some)
-            }
+            if is_no_more(value) { Ok(None) } else { integer(0..=u32::MAX)(value).map(Some) }
         });
         // What is allowed in a second may come at once, unless something else is said.
         let new = |frames_per_second: u32| StormRate {

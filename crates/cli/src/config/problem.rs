@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 /// The most mistakes that are told of: nobody reads more, and a file that is none has one a line.
 const PROBLEMS_MAX: usize = 100;
@@ -177,6 +178,9 @@ impl Problems {
         let mistakes = if count == 1 { "mistake" } else { "mistakes" };
         let message = format!("{what} has {more}{count} {mistakes}");
         let mut error = Error::new(Exit::Usage, &CONFIG, message).object(what);
+        if problems.iter().all(|problem| !Path::new(&problem.file).exists()) {
+            error = error.hint("Mend what is named; nothing was done.");
+        }
         error.report.problems = problems;
         Err(error)
     }

@@ -14,6 +14,9 @@ use toml::de::{DeTable, DeValue};
 /// The largest configuration: ten thousand ports with every key that there is take less.
 const SOURCE_LEN_MAX: usize = 1 << 20;
 
+/// How many places are told of that are no TOML: of a file with more the rest makes no sense.
+const FAULTS_MAX: usize = 3;
+
 /// A file, or an option of the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
@@ -114,9 +117,16 @@ impl Source {
     /// Reads it as TOML; what is wrong goes to `problems`, and the rest can be used.
     pub(crate) fn parse<'a>(&'a self, problems: &'a Problems) -> Table<'a> {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
-        for error in errors {
+        for error in errors.iter().take(FAULTS_MAX) {
             let span = error.span().unwrap_or(0..0);
             problems.push(self, span, error.message(), None);
+        }
+        if errors.len() > FAULTS_MAX {
+            // What else it says would be told of as keys that nobody wrote.
+            let message = format!("{} more places are no TOML", errors.len() - FAULTS_MAX);
+            let help = Some("is it the right file?".to_owned());
+            problems.push(self, self.text.len()..self.text.len(), message, help);
+            return Table::new(self, problems, String::new(), 0..0, Vec::new());
         }
         Table::new(self, problems, String::new(), 0..0, entries(self, table.into_inner()))
     }

@@ -184,6 +184,7 @@ pub(crate) fn boolean(value: &Value<'_>) -> Result<bool, Wrong> {
         Kind::Boolean(is) => Ok(*is),
         Kind::Word(word) if matches!(&**word, "true" | "on" | "yes") => Ok(true),
         Kind::Word(word) if matches!(&**word, "false" | "off" | "no") => Ok(false),
+        Kind::Word(_) => Err(Wrong::expected("on or off", value)),
         Kind::Text(text) if matches!(&**text, "true" | "false") => {
             Err(Wrong::expected("true or false", value).help("without quotes"))
         }
@@ -283,7 +284,13 @@ pub(crate) fn path(value: &Value<'_>) -> Result<PathBuf, Wrong> {
 
 /// A time, as `"20ms"`.
 pub(crate) fn duration(value: &Value<'_>) -> Result<Duration, Wrong> {
-    quantity(value, "a time", &TIMES, parse_duration)
+    quantity(value, "a time", "ms", parse_duration)
+}
+
+/// A time of which most people mean seconds, as `"60s"`.
+pub(crate) fn long_duration(value: &Value<'_>) -> Result<Duration, Wrong> {
+    let parse = |text: &str| parse_quantity(text, &TIMES, None, "s").map(Duration::from_nanos);
+    quantity(value, "a time", "s", parse)
 }
 
 /// A number of bytes, as `"64KiB"`; a number alone is bytes.
@@ -291,12 +298,12 @@ pub(crate) fn size(value: &Value<'_>) -> Result<u64, Wrong> {
     if let Kind::Integer(number) = value.kind {
         return u64::try_from(number).map_err(|_| Wrong::new("is below 0"));
     }
-    quantity(value, "a size", &SIZES, parse_size)
+    quantity(value, "a size", "MB", parse_size)
 }
 
 /// Bits in a second, as `"100mbit"`.
 pub(crate) fn rate(value: &Value<'_>) -> Result<u64, Wrong> {
-    quantity(value, "a rate", &RATES, parse_rate)
+    quantity(value, "a rate", "mbit", parse_rate)
 }
 
 /// A share of all, from 0 to 1: `"2.5%"` or `0.025`.
@@ -345,17 +352,17 @@ const RATES: [Unit; 4] =
 
 /// `20ms`, `1.5s`, `5min`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, Wrong> {
-    parse_quantity(text, &TIMES, None).map(Duration::from_nanos)
+    parse_quantity(text, &TIMES, None, "ms").map(Duration::from_nanos)
 }
 
 /// `1500`, `64KiB`, `10MB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, Wrong> {
-    parse_quantity(text, &SIZES, Some("B"))
+    parse_quantity(text, &SIZES, Some("B"), "B")
 }
 
 /// `100mbit`, `1.5gbit`, `0.5mbit/s`.
 pub(crate) fn parse_rate(text: &str) -> Result<u64, Wrong> {
-    parse_quantity(text.strip_suffix("/s").unwrap_or(text), &RATES, None)
+    parse_quantity(text.strip_suffix("/s").unwrap_or(text), &RATES, None, "mbit")
 }
 
 /// `2.5%` or `0.025`.
@@ -388,10 +395,9 @@ pub(crate) fn parse_share(text: &str) -> Result<f64, Wrong> {
 fn quantity<T>(
     value: &Value<'_>,
     what: &str,
-    units: &[Unit],
-    parse: fn(&str) -> Result<T, Wrong>,
+    example: &str,
+    parse: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Result<T, Wrong> {
-    let example = units.get(2).map_or("", |(unit, _)| *unit);
     match &value.kind {
         Kind::Text(_) | Kind::Word(_) => {
             parse(value.as_text().unwrap_or_default()).map_err(|wrong| told(what, value, wrong))
@@ -413,8 +419,14 @@ fn told(what: &str, value: &Value<'_>, wrong: Wrong) -> Wrong {
     Wrong { message, ..wrong }
 }
 
-/// A decimal number and a unit as a whole number of the smallest unit; without a unit `default`.
-fn parse_quantity(text: &str, units: &[Unit], default: Option<&str>) -> Result<u64, Wrong> {
+/// A decimal number and a unit as a whole number of the smallest unit; without a unit `default`, and
+/// if there is none, `example` may have been meant.
+fn parse_quantity(
+    text: &str,
+    units: &[Unit],
+    default: Option<&str>,
+    example: &str,
+) -> Result<u64, Wrong> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit_span = end..text.len();
@@ -428,7 +440,6 @@ fn parse_quantity(text: &str, units: &[Unit], default: Option<&str>) -> Result<u
     let unit = match (unit, default) {
         ("", Some(default)) => default,
         ("", None) => {
-            let example = units.get(2).map_or("", |(unit, _)| *unit);
             let wrong = Wrong::new(format_args!("`{text}` has no unit"));
             return Err(wrong.help(format_args!("did you mean {text}{example}?")));
         }
@@ -438,9 +449,11 @@ fn parse_quantity(text: &str, units: &[Unit], default: Option<&str>) -> Result<u
     let found = units.iter().find(|(known, _)| known.eq_ignore_ascii_case(unit));
     let Some((_, factor)) = found else {
         let wrong = Wrong::new(format_args!("`{unit}` is no unit of it")).part(unit_span);
-        let near = (ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(unit)))
-            .map(|(_, unit)| *unit)
-            .filter(|unit| known().any(|known| known == *unit))
+        let is_meant = |(alias, meant): &&(&str, &str)| {
+            alias.eq_ignore_ascii_case(unit) && known().any(|known| known == *meant)
+        };
+        let near = (ALIASES.iter().find(is_meant))
+            .map(|(_, meant)| *meant)
             .or_else(|| nearest(unit, known()));
         return Err(match near {
             Some(near) => wrong.help(format_args!("did you mean {number}{near}?")),
@@ -455,7 +468,7 @@ fn parse_quantity(text: &str, units: &[Unit], default: Option<&str>) -> Result<u
 }
 
 /// What others call a unit.
-const ALIASES: [(&str, &str); 19] = [
+const ALIASES: [(&str, &str); 27] = [
     ("msec", "ms"),
     ("millis", "ms"),
     ("usec", "us"),
@@ -465,6 +478,14 @@ const ALIASES: [(&str, &str); 19] = [
     ("secs", "s"),
     ("seconds", "s"),
     ("m", "min"),
+    ("m", "mbit"),
+    ("k", "kB"),
+    ("m", "MB"),
+    ("g", "GB"),
+    ("ki", "KiB"),
+    ("mi", "MiB"),
+    ("gi", "GiB"),
+    ("kb", "kbit"),
     ("minutes", "min"),
     ("hours", "h"),
     ("days", "d"),

@@ -18,7 +18,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const CHANGE_WITHIN: Duration = Duration::from_secs(60);
 
 /// The same where many are asked, of which one may be stopped.
-const LIST_WITHIN: Duration = Duration::from_secs(1);
+const LIST_WITHIN: Duration = Duration::from_secs(3);
 
 /// The longest reply that is read: twice what a program sends.
 const REPLY_LEN_MAX: u64 = 64 << 20;
@@ -70,7 +70,8 @@ impl Client {
             return Ok(client);
         }
         let message = format!("'{}' is a {}, no {kind}", client.name, about.kind);
-        Err(Error::new(Exit::Conflict, &CONTROL, message).object(client.name))
+        let hint = format!("Ask it by 'adit {} ...'.", about.kind);
+        Err(Error::new(Exit::Conflict, &CONTROL, message).object(client.name).hint(hint))
     }
 
     /// The program of a name, or without one the only one of that kind.

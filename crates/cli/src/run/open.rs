@@ -236,12 +236,16 @@ fn vxlan(spec: &VxlanSpec) -> Vec<Port> {
 
 fn stdio() -> Result<Port> {
     let failed = |error: io::Error| Error::io("use", "the standard streams", &error);
+    let hint = "Put a program at the other end: ssh HOST adit switch --port stdio ...";
     for (stream, name) in
         [(rustix::stdio::stdin(), "standard input"), (rustix::stdio::stdout(), "standard output")]
     {
         if rustix::termios::isatty(stream) {
-            let hint = "put a program at the other end: ssh HOST adit switch --port stdio ...";
             return Err(Error::usage(format_args!("{name} is a terminal")).hint(hint));
+        }
+        let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
+            return Err(Error::usage(format_args!("{name} is no pipe and no socket")).hint(hint));
         }
     }
     let reader = rustix::stdio::stdin().try_clone_to_owned().map_err(failed)?;

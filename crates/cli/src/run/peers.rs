@@ -5,13 +5,15 @@
 //! by one, and that is counted.
 
 use super::sources::{self, Sources};
-use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use super::udp::TRAIN_LEN_MAX;
+use adit_packet::{Batch, Ecn, Gso, PacketBuf, Pool, PoolConfig};
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
+use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -227,13 +229,7 @@ impl PeerSocket {
         socket.bind(&at.into())?;
         let socket = UdpSocket::from(socket);
         enlarge(&socket);
-        let state = UdpSocketState::new((&socket).into())?;
-        // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
-        if at.is_ipv4() {
-            sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;
-        } else {
-            sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DO)?;
-        }
+        let state = state_of(&socket, at.is_ipv4())?;
         Ok(Self {
             socket,
             state,
@@ -288,11 +284,13 @@ impl PeerSocket {
         self.is_bulk = false;
         let mut place = 0;
         for meta in metas.into_iter().take(count) {
+            let ecn = Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8));
             let is_train = meta.len > meta.stride;
             self.is_bulk |= is_train;
             self.counters.received += 1;
             self.counters.received_datagrams += datagrams(meta.len, meta.stride);
-            if !is_train && let Some(packet) = copy(&mut self.buffers[place], meta.len, pool) {
+            if !is_train && let Some(mut packet) = copy(&mut self.buffers[place], meta.len, pool) {
+                packet.meta.ecn = ecn;
                 self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
                 place += 1;
                 continue;
@@ -303,6 +301,7 @@ impl PeerSocket {
                 pool.give(packet);
                 continue;
             }
+            packet.meta.ecn = ecn;
             if is_train {
                 packet.meta.vnet.gso = Gso::UdpL4;
                 packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
@@ -332,7 +331,9 @@ impl PeerSocket {
         pool: &mut Pool,
     ) -> Option<TooBig> {
         let mut too_big = None;
-        for packet in batch.drain(..) {
+        let mut packets = batch.drain(..).peekable();
+        while let Some(first) = packets.next() {
+            let packet = self.gather(first, &mut packets, pool);
             if self.waiting.is_empty() {
                 match self.send_one(to, &packet) {
                     Sent::Wait => {}
@@ -355,6 +356,40 @@ impl PeerSocket {
             }
         }
         too_big
+    }
+
+    /// Makes a train of a datagram and those after it that are as long and have the same codepoint: one
+    /// call and one way through the kernel for all of them, for the price of a copy.
+    fn gather(
+        &self,
+        first: PacketBuf,
+        packets: &mut Peekable<impl Iterator<Item = PacketBuf>>,
+        pool: &mut Pool,
+    ) -> PacketBuf {
+        let (len, ecn) = (first.len(), first.meta.ecn);
+        let is_alike = |next: &PacketBuf| {
+            next.len() == len && next.meta.ecn == ecn && next.meta.vnet.gso == Gso::None
+        };
+        let count_max = self.state.max_gso_segments().min(TRAIN_LEN_MAX / len.max(1));
+        if count_max < 2
+            || first.meta.vnet.gso != Gso::None
+            || !packets.peek().is_some_and(is_alike)
+        {
+            return first;
+        }
+        let Some(mut train) = pool.take(count_max * len) else { return first };
+        train.meta = first.meta;
+        (train.meta.vnet.gso, train.meta.vnet.gso_size) =
+            (Gso::UdpL4, u16::try_from(len).unwrap_or(u16::MAX));
+        // It has room for so many.
+        let _ = train.extend(first.bytes());
+        pool.give(first);
+        for _ in 1..count_max {
+            let Some(next) = packets.next_if(is_alike) else { break };
+            let _ = train.extend(next.bytes());
+            pool.give(next);
+        }
+        train
     }
 
     /// Sends what waits, now that there may be room.
@@ -385,7 +420,7 @@ impl PeerSocket {
         let is_train = vnet.gso == Gso::UdpL4 && packet.len() > usize::from(vnet.gso_size);
         let stride = if is_train { usize::from(vnet.gso_size).max(1) } else { packet.len() };
         if !is_train || self.state.max_gso_segments() > 1 {
-            match self.transmit(to, packet.bytes(), is_train.then_some(stride)) {
+            match self.transmit(to, packet.meta.ecn, packet.bytes(), is_train.then_some(stride)) {
                 Ok(()) => {
                     self.counters.sent += 1;
                     self.counters.sent_datagrams += datagrams(packet.len(), stride);
@@ -399,11 +434,11 @@ impl PeerSocket {
         }
         self.counters.cut += 1;
         for datagram in packet.bytes().chunks(stride) {
-            match self.transmit(to, datagram, None) {
+            match self.transmit(to, packet.meta.ecn, datagram, None) {
                 Ok(()) => self.counters.sent_datagrams += 1,
                 // It was the length, not the train: let trains be tried again.
                 Err(Errno::MSGSIZE) => {
-                    if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
+                    if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
                         self.state = state;
                     }
                     return self.refused(to, Errno::MSGSIZE);
@@ -423,6 +458,7 @@ impl PeerSocket {
     fn transmit(
         &mut self,
         to: SocketAddr,
+        ecn: Ecn,
         contents: &[u8],
         stride: Option<usize>,
     ) -> Result<(), Errno> {
@@ -432,8 +468,8 @@ impl PeerSocket {
             sources.forget(to);
         }
         let src_ip = self.sources.as_ref().and_then(|sources| sources.of(to));
-        let transmit =
-            Transmit { destination: to, ecn: None, contents, segment_size: stride, src_ip };
+        let ecn = EcnCodepoint::from_bits(ecn.bits());
+        let transmit = Transmit { destination: to, ecn, contents, segment_size: stride, src_ip };
         let send = |state: &UdpSocketState, transmit| {
             let sent = state.try_send((&self.socket).into(), transmit);
             sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
@@ -444,7 +480,7 @@ impl PeerSocket {
                 if src_ip.is_some() =>
             {
                 sources.forget(to);
-                if let Ok(state) = UdpSocketState::new((&self.socket).into()) {
+                if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
                     self.state = state;
                 }
                 send(&self.state, &Transmit { src_ip: None, ..transmit })
@@ -494,6 +530,20 @@ enum Sent {
 
 fn datagrams(len: usize, stride: usize) -> u64 {
     u64::try_from(len.div_ceil(stride.max(1))).unwrap_or(0)
+}
+
+/// What the kernel can do with a socket, which asks it for more than we want.
+fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(socket.into())?;
+    // Nobody asks when a datagram came, and with that told the codepoint of ECN has no room.
+    adit::stop_time_stamps(socket)?;
+    // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
+    if is_v4 {
+        sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO)?;
+    } else {
+        sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DO)?;
+    }
+    Ok(state)
 }
 
 /// Enlarges the buffers as far as is allowed: beyond the system's limit with `CAP_NET_ADMIN` only.

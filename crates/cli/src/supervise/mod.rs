@@ -264,6 +264,33 @@ impl Panel {
     }
 }
 
+/// How long is waited until the same is told again.
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// What may happen with each packet of a stranger, and is told of once a second at most.
+#[derive(Debug, Default)]
+struct Seldom {
+    told: Option<adit_packet::Instant>,
+    untold: u64,
+}
+
+impl Seldom {
+    /// It happened again; how often since it was told of, if it is to be told of now.
+    fn happens(&mut self, now: adit_packet::Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.since(told) < SELDOM) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+/// `once`, `7 times`.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 /// How many of one kind get a name by themselves.
 const NUMBER_MAX: u32 = 64;
 

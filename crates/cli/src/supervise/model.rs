@@ -63,7 +63,7 @@ pub(crate) struct Port {
     pub(crate) isolated: bool,
     /// The group within which nothing is forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) group: Option<u16>,
+    pub(crate) split_horizon: Option<u16>,
     /// Whether addresses stay where they were learned.
     pub(crate) sticky: bool,
     /// Addresses on it.
@@ -257,6 +257,18 @@ pub(crate) struct Guard {
     pub(crate) ra: bool,
 }
 
+impl Guard {
+    /// For people; nothing if all may come in.
+    pub(crate) fn text(&self) -> Option<String> {
+        let mut words: Vec<String> = Vec::new();
+        words.extend((!self.mac.is_empty()).then(|| format!("mac {}", self.mac.join(" "))));
+        words.extend((!self.ip.is_empty()).then(|| format!("ip {}", self.ip.join(" "))));
+        let flags = [(self.arp, "arp"), (self.nd, "nd"), (self.dhcp, "dhcp"), (self.ra, "ra")];
+        words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+}
+
 /// How many frames in a second may come in; not there: any number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Storm {
@@ -269,6 +281,20 @@ pub(crate) struct Storm {
     /// For an address that is on no port yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unknown: Option<u32>,
+}
+
+impl Storm {
+    /// For people; nothing if any number may come in.
+    pub(crate) fn text(&self) -> Option<String> {
+        let limits = [
+            (self.broadcast, "broadcast"),
+            (self.multicast, "multicast"),
+            (self.unknown, "unknown"),
+        ];
+        let one = |(limit, kind): (Option<u32>, &str)| Some(format!("{} {kind}", limit?));
+        let words: Vec<String> = limits.into_iter().filter_map(one).collect();
+        (!words.is_empty()).then(|| format!("{} frames a second", words.join(", ")))
+    }
 }
 
 /// What went one way through a port; a super-packet is one frame.
@@ -312,6 +338,9 @@ pub(crate) struct Mirror {
     pub(crate) truncate: Option<usize>,
     /// Copies that went there.
     pub(crate) frames: u64,
+    /// Copies for which there was no room: in memory, or at who reads them.
+    #[serde(default)]
+    pub(crate) missed: u64,
 }
 
 /// The word for a direction.
@@ -418,7 +447,7 @@ pub(crate) fn port(
         mtu: of_loop.and_then(|(port, _)| port.mtu()),
         vlan: Vlan::new(&config.vlan),
         isolated: config.isolated,
-        group: config.group.map(|group| group.0),
+        split_horizon: config.group.map(|group| group.0),
         sticky: config.sticky,
         fdb_entries: 0,
         fdb_limit: config.fdb_limit,

@@ -1,7 +1,7 @@
 //! The program that runs a link between two ports.
 
 use super::aside::{Aside, Asked, Job, Supervise};
-use super::{Event as Told, Panel, TICK, model, read_request, value};
+use super::{Event as Told, Panel, Seldom, TICK, model, random, read_request, times, value};
 use crate::config::netem::{Plan, WantedLink};
 use crate::config::profile::{self, Profiles};
 use crate::control::{Method, Reply, Request};
@@ -81,7 +81,7 @@ pub(crate) fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exi
     let panel = Panel::open(wanted.name.clone(), "netem", output.clone())?;
     let seed = match wanted.seed {
         Some(seed) => seed,
-        None => super::random()?,
+        None => random()?,
     };
     let config = NetemConfig {
         ports: PORTS,
@@ -101,6 +101,7 @@ pub(crate) fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exi
         seed,
         gone: [None, None],
         listeners: [None, None],
+        refused: Seldom::default(),
     };
     for at in 0..PORTS.len() {
         supervisor.open(&mut runner, at)?;
@@ -137,6 +138,8 @@ struct Supervisor {
     gone: [Option<String>; 2],
     /// Where an end that is no port yet is waited for.
     listeners: [Option<ListenerId>; 2],
+    /// Of those who came to an end at which somebody is.
+    refused: Seldom,
 }
 
 impl Supervisor {
@@ -249,8 +252,12 @@ impl Supervisor {
         let Some(id) = at.and_then(|at| PORTS.get(at)) else { return };
         let name = self.name_of(*id);
         if runner.port(*id).is_some() {
-            let message = format!("{name}: a second one is refused");
-            return self.panel.tell(&Told::Failed { message });
+            if let Some(count) = self.refused.happens(runner.now()) {
+                let count = times(count);
+                let message = format!("{name} is an end for one; a second one came {count}");
+                self.panel.tell(&Told::Failed { message });
+            }
+            return;
         }
         match runner.attach(*id, port) {
             Ok(()) => self.panel.tell(&Told::PortAdded { port: name }),

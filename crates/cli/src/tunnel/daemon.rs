@@ -9,6 +9,7 @@ use super::names::{Names, News};
 use super::presence::Presence;
 use super::setup::{Applied, Plan, Seen};
 use super::site::Site;
+use super::stamps::Stamps;
 use super::state::{self, View};
 use super::streams::{Streams, Switched};
 use super::uapi::{self, SetRequest, UapiSocket};
@@ -68,6 +69,7 @@ pub(super) struct Daemon {
     pub(super) next_clock: Instant,
     pub(super) presence: Presence,
     pub(super) peer_hooks: Hooks,
+    pub(super) stamps: Stamps,
     /// When its device was made anew.
     pub(super) remade: Option<Instant>,
     pub(super) is_stopping: bool,
@@ -110,6 +112,9 @@ impl Daemon {
             let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
+            if let Some(stamp) = self.stamps.received(&peer.public_key) {
+                runner.engine_mut().tunnel.raise_timestamp(&peer.public_key, stamp);
+            }
             self.names.set(peer.public_key, peer.endpoint_udp());
             self.streams.set_client(peer);
             self.presence.set(now, peer);
@@ -149,6 +154,7 @@ impl Daemon {
             self.names.next_retry(),
             self.streams.next_due(),
             self.presence.next_due(),
+            self.stamps.due(),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
     }
@@ -541,6 +547,10 @@ impl Handler<Site> for Daemon {
                 let now = runner.now();
                 if now >= self.next_clock {
                     self.tell_clock(runner);
+                    self.stamps.note(now);
+                }
+                if self.stamps.due().is_some_and(|at| now >= at) {
+                    self.stamps.save(&runner.engine().tunnel, &self.output);
                 }
                 self.names.retry(now);
             }
@@ -566,6 +576,7 @@ impl Handler<Site> for Daemon {
                     self.tell(format_args!("connected to {} at {at}", *peer.to_base64()));
                     self.heard(runner, &peer, endpoint);
                     self.came(runner, &peer, endpoint);
+                    self.stamps.note(runner.now());
                 }
                 TunnelEvent::Moved { peer, from, to } => {
                     let at = at_text(runner, to);

@@ -31,6 +31,7 @@ mod remake;
 pub(crate) mod secret;
 mod setup;
 mod site;
+mod stamps;
 pub(crate) mod state;
 mod streams;
 mod toml;

@@ -228,10 +228,10 @@ mod tests {
     const PEER: PublicKey = PublicKey([7; 32]);
 
     fn wait(names: &mut Names, now: Instant) -> Vec<News> {
-        for _ in 0..200 {
+        for _ in 0..600 {
             let mut fds = [PollFd::new(names, PollFlags::IN)];
-            let second = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-            poll(&mut fds, Some(&second)).unwrap();
+            let tenth = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+            poll(&mut fds, Some(&tenth)).unwrap();
             let news = names.news(now, |_| None);
             if !news.is_empty() {
                 return news;
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(at.since_origin(), RETRY_FIRST);
         names.retry(at);
         assert_eq!(names.next_retry(), None);
-        for _ in 0..200 {
+        for _ in 0..1200 {
             std::thread::sleep(Duration::from_millis(50));
             assert!(names.news(at, |_| None).is_empty(), "it was told before");
             if names.next_retry().is_some() {

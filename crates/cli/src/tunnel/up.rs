@@ -13,6 +13,7 @@ use super::program::{self, Dns};
 use super::secret::SecretSource;
 use super::setup::{Plan, Seen, delete_stale_rules, path_mtu};
 use super::site::Site;
+use super::stamps::Stamps;
 use super::streams::Streams;
 use super::uapi::UapiSocket;
 use crate::commands::open_netns;
@@ -191,6 +192,7 @@ impl Options {
             notify(Status::Ready);
             ready();
             let result = runner.run(&mut daemon);
+            daemon.stamps.save(&runner.engine().tunnel, output);
             notify(Status::Stopping);
             if let Err(error) = result {
                 daemon.failure = Some(Error::io("wait for", "packets", &error));
@@ -246,12 +248,16 @@ impl Options {
         let copy = netns.as_ref().map(Netns::try_clone).transpose();
         let copy = copy.map_err(|error| Error::io("use", "the namespace", &error))?;
         let (device, applied) = plan.apply(copy)?;
+        let stamps = Stamps::open(&name, output);
+        let public = interface.private_key.as_ref().map(PrivateKey::public_key);
+        let last_timestamp = public.and_then(|key| stamps.sent(&key));
         let config = TunnelConfig {
             private_key: interface.private_key.clone(),
             device: (plan.mode == Mode::Tun).then_some(Site::device(plan.mode)),
             mtu: u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX),
             join: !device.offload().is_empty(),
             timing: Timing::STANDARD.faster(self.faster),
+            last_timestamp,
             ..TunnelConfig::default()
         };
         let monitor = netns.as_ref().map_or_else(Monitor::open, Monitor::open_in).ok();
@@ -276,6 +282,7 @@ impl Options {
             next_clock: Instant::ZERO,
             presence: Presence::default(),
             peer_hooks: Hooks::new(output.clone()),
+            stamps,
             remade: None,
             is_stopping: false,
             failure: None,

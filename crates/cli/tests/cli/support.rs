@@ -38,6 +38,8 @@ pub(crate) fn bare(name: impl AsRef<OsStr>) -> Command {
     for variable in VARIABLES {
         command.env_remove(variable);
     }
+    // What outlives a program ends with the world of its test.
+    command.env("STATE_DIRECTORY", "/run/adit-state");
     command.stdin(Stdio::null());
     command
 }

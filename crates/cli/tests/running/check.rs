@@ -3,9 +3,10 @@
 use crate::program::{debris, hosts};
 use crate::support::{adit, adit_json, parse, refused, root, run};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-const EXAMPLES: [&str; 3] = ["lab.toml", "dsl.toml", "link.toml"];
+const EXAMPLES: [&str; 4] = ["lab.toml", "dsl.toml", "link.toml", "tunnel.toml"];
 
 fn example(name: &str) -> String {
     fs::read_to_string(root().join("examples").join(name)).unwrap()
@@ -26,6 +27,10 @@ fn with(name: &str, text: &str) -> String {
     for other in EXAMPLES {
         fs::write(folder.join(other), example(other)).unwrap();
     }
+    // Of a tunnel nobody else may read the key.
+    let key = folder.join("site.key");
+    fs::write(&key, adit("tunnel genkey")).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let path = folder.join(name);
     fs::write(&path, text).unwrap();
     path.display().to_string()
@@ -33,11 +38,42 @@ fn with(name: &str, text: &str) -> String {
 
 #[test]
 fn the_examples_have_no_mistakes() {
-    for (name, kind) in EXAMPLES.iter().zip(["switch", "profile", "netem"]) {
-        let path = root().join("examples").join(name);
-        let checked = adit_json(&format!("check {}", path.display()));
+    hosts(&[]);
+    for (name, kind) in EXAMPLES.iter().zip(["switch", "profile", "netem", "tunnel"]) {
+        let path = with(name, &example(name));
+        let checked = adit_json(&format!("check {path}"));
         assert_eq!(checked[0]["kind"], kind, "{name}");
     }
+}
+
+#[test]
+fn every_example_file_is_checked_and_has_each_kind_of_port() {
+    let files = fs::read_dir(root().join("examples")).unwrap();
+    let mut names: Vec<String> =
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort_unstable();
+    let mut known = EXAMPLES.map(str::to_owned);
+    known.sort_unstable();
+    assert_eq!(names, known);
+    for kind in ["tap:", "unix:", "vxlan:", "pcap:"] {
+        assert!(example("lab.toml").contains(&format!("port = \"{kind}")), "{kind}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_of_in_a_few_lines() {
+    hosts(&[]);
+    let text = "root:x:0:0:root:/root:/bin/bash\n".repeat(200);
+    for (text, told, last) in [("name = \n", 2, "string"), (&text, 4, "more places are no TOML")] {
+        let path = with("passwd", text);
+        let report = parse(&refused(&format!("-j check {path}")).1);
+        let problems = report["problems"].as_array().unwrap();
+        assert_eq!(problems.len(), told, "{report}");
+        let message = problems.last().unwrap()["message"].as_str().unwrap();
+        assert!(message.contains(last), "{message}");
+    }
+    let (exit, errors) = refused("check /run/nosuch.toml");
+    assert!(exit == 4 && errors.contains("help: See whether the path is right"), "{errors}");
 }
 
 #[test]

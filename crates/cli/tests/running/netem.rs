@@ -57,7 +57,7 @@ fn a_large_file_is_read_while_the_link_goes_on() {
     assert!(reaches("na", "192.0.2.2"));
     let trace: String = (1..=4_000_000).map(|ms| format!("{ms}\n")).collect();
     std::fs::write("/run/large.trace", trace).unwrap();
-    let mut set = Command::new(ADIT)
+    let mut set = bare(ADIT)
         .args(["netem", "set", "--trace", "large.trace"])
         .current_dir("/run")
         .spawn()
@@ -149,7 +149,7 @@ while True:
     });
     let (sent, received) = (sent() - sent_before, received() - received_before);
     receiver.kill().and_then(|()| receiver.wait()).unwrap();
-    assert!(sent > 50_000.0, "{sent} went through");
+    assert!(sent > 20_000.0, "{sent} went through");
     let (asked, seen) = (0.01, 1.0 - received / sent);
     let reach = 3.29 * (asked * (1.0 - asked) / sent).sqrt();
     assert!((seen - asked).abs() <= reach, "{seen} of {sent}, +-{reach}");
@@ -217,6 +217,10 @@ fn a_link_is_drawn_before_it_is_used() {
 #[test]
 fn mistakes_are_told_with_the_option_and_make_no_device() {
     hosts(&[]);
+    std::fs::write("/run/trace", "1\n2\n").unwrap();
+    std::fs::write("/run/steps", "time,rate\n0,1mbit\n").unwrap();
+    std::fs::write("/run/profile.toml", "delay = '20ms'\n").unwrap();
+    std::fs::write("/run/link.toml", "ports = ['tap:a', 'tap:b']\n").unwrap();
     for (line, part) in [
         ("netem --port tap:a", "two ports, not 1"),
         ("netem --port tap:a --port tap:b --delay 20", "20ms"),
@@ -224,13 +228,21 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
         ("netem --port tap:a --port tap:b --a-to-b dealy=20ms", "`delay`"),
         ("netem --port tap:a --port tap:b --preset ltte", "`lte`"),
         ("netem --port tap:a --port tap:b --profile /nosuch.toml", "/nosuch.toml"),
-        ("netem --port tap:a,vlan=5 --port tap:b", "vlan"),
+        ("netem --port tap:a,vlan=5 --port tap:b", "`vlan` is for a port of a switch"),
+        ("netem --port tap:a,netem=lte --port tap:b", "say what it is like by --preset"),
+        ("netem --port tap:a --port tap:b --rate 100m", "did you mean 100mbit?"),
+        ("netem --port tap:a --port tap:b --queue-limit 9", "`queue-limit` without `rate`"),
+        ("netem --port tap:a --port tap:b --keep-order maybe", "on or off"),
         ("netem --port tap:a --port tun:b", "packets"),
+        ("netem preview --trace /run/trace --steps /run/steps", "`trace`: a trace gives the rate"),
         ("netem set", "say what to change"),
+        ("netem --config /run/profile.toml", "write it below a line `[profile]`"),
+        ("netem --profile /run/link.toml --port tap:a --port tap:b", "by --config"),
         ("switch", "give --port"),
         ("switch --port tap:a,vlan=0", "from 1 to 4094"),
         ("switch --port tap:a --port tap:a", "two ports"),
-        ("switch --port tap:a --ageing 5", "5ms"),
+        ("switch --port tap:a --ageing 5", "did you mean 5s?"),
+        ("switch --port stdio --port tap:a", "is no pipe and no socket"),
         ("switch --port tap:a --mirror x,ports=b", "names no port"),
     ] {
         let (exit, errors) = refused(line);

@@ -49,6 +49,19 @@ fn a_switch_is_asked_and_changed_while_it_runs() {
     adit("switch set tap:c isolated guard-ip=192.0.2.3");
     let port = &adit_json("switch show tap:c")[0];
     assert_eq!((&port["isolated"], &port["guard"]["ip"]), (&json!(true), &json!(["192.0.2.3/32"])));
+    // What was set can be taken away.
+    let all =
+        "guard-ip=192.0.2.3 guard-mac=02:00:00:00:00:09 storm-broadcast=9 vlan=7 split-horizon=3";
+    assert_eq!(adit(&format!("switch set c {all}")), "tap:c changed\n");
+    assert_eq!(adit(&format!("switch set c {all}")), "nothing changed\n");
+    let none: Vec<String> =
+        all.split(' ').map(|word| format!("{}=none", word.split('=').next().unwrap())).collect();
+    adit(&format!("switch set c isolated=off {}", none.join(" ")));
+    let port = adit_json("switch show c")[0].clone();
+    let guard = json!({"mac": [], "ip": [], "arp": false, "nd": false, "dhcp": false, "ra": false});
+    assert_eq!((&port["guard"], &port["storm"]), (&guard, &json!({})), "{port}");
+    assert_eq!((&port["isolated"], &port["split_horizon"]), (&json!(false), &json!(null)));
+    assert_eq!(port["vlan"], json!({"mode": "any"}));
     assert_eq!(adit("switch port del c"), "tap:c removed\n");
     assert!(is_cut_off("na", "192.0.2.3"));
 
@@ -84,7 +97,7 @@ fn what_is_told_is_valid_by_its_schema() {
         ("running", adit("-j switch list")),
         ("done", adit("-j switch set a trunk=10+20-29 native=1")),
         ("switch-show-port", adit("-j switch show a")),
-        ("done", adit("-j switch set a tunnel=5 guard-arp storm-broadcast=5 group=3")),
+        ("done", adit("-j switch set a tunnel=5 guard-arp storm-broadcast=5 split-horizon=3")),
         ("done", adit("-j switch set b netem=delay=1ms+loss=1%")),
         ("switch-show", adit("-j switch show")),
         ("done", adit("-j switch port add tap:c")),
@@ -111,7 +124,11 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch set a vlan=5000", 2, "from 1 to 4094"),
         ("switch set a vlna=5", 2, "`vlan`"),
         ("switch set nosuch vlan=5", 4, "tap:a, tap:b"),
-        ("switch set ageing=5", 2, "5ms"),
+        ("switch set ageing=5", 2, "did you mean 5s?"),
+        ("switch set loop-guard=maybe", 2, "on or off"),
+        ("switch set a", 2, "what to change of 'a'"),
+        ("switch set a netem=nosuch", 2, "keys, as `delay=20ms"),
+        ("switch port add stdio", 2, "unix:PATH"),
         ("switch set fdb-limit=7", 2, "cannot be changed"),
         ("switch port add tap:a", 5, "already"),
         ("switch port add tpa:c", 2, "tap:NAME"),
@@ -120,7 +137,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch fdb add 01:00:5e:00:00:01 a", 7, "group"),
         ("switch fdb del 02:00:00:00:00:77", 4, "not in the table"),
         ("switch show --name nosuch", 4, "nosuch"),
-        ("netem show --name switch", 5, "is a switch"),
+        ("netem show --name switch", 5, "Ask it by 'adit switch ...'"),
         ("netem show", 4, "no netem"),
         ("switch --port tap:z --mirror /nosuch/all.pcapng", 7, "Make the folder first"),
     ] {
@@ -154,6 +171,62 @@ fn what_was_in_the_cable_of_a_port_is_told_as_lost_when_it_is_taken_off() {
         assert_eq!(counts["cleared"], counts["received"], "{counts}");
         assert!(counts["cleared"].as_u64() >= link["held"].as_u64(), "{counts}");
     }
+}
+
+#[test]
+fn one_guest_of_many_is_shown_and_sent_away() {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    let mut program = bridge("--port unix:/run/guests --port vxlan:127.0.0.2+127.0.0.3,vni=5");
+    let guests = [1, 2].map(|_| {
+        let guest = UnixStream::connect("/run/guests").unwrap();
+        program.wait_for("port-added");
+        guest
+    });
+    assert_eq!(adit_json("switch show unix:/run/guests").as_array().unwrap().len(), 3);
+    let shown = adit_json("switch show unix:/run/guests#1");
+    assert_eq!(shown.as_array().unwrap().len(), 1);
+    assert_eq!(shown[0]["name"], "unix:/run/guests#1");
+    assert_eq!(adit("switch port del unix:/run/guests#1"), "unix:/run/guests#1 removed\n");
+    let mut rest = Vec::new();
+    guests.first().unwrap().read_to_end(&mut rest).unwrap();
+    let names: Vec<String> = adit_json("switch show unix:/run/guests")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| port["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["unix:/run/guests", "unix:/run/guests#2"]);
+    let (exit, errors) = refused("switch port del vxlan:127.0.0.3,vni=5");
+    assert!(exit == 5 && errors.contains("goes only with"), "{errors}");
+}
+
+#[test]
+fn guests_beyond_the_limit_are_told_of_once_a_second_however_much_they_send() {
+    use std::os::unix::net::UnixDatagram;
+    let mut program = bridge("--port unix:/run/guests,type=dgram");
+    let mut guest = |number: usize| {
+        let guest = UnixDatagram::bind(format!("/run/guest{number}")).unwrap();
+        guest.send_to(&[0xff; 60], "/run/guests").unwrap();
+        guest
+    };
+    let guests: Vec<UnixDatagram> = (0..512).map(&mut guest).collect();
+    eventually("all of them have a port", || {
+        program.count("port-added");
+        program.seen.len() >= 512
+    });
+    let begin = std::time::Instant::now();
+    let more = guest(512);
+    for _ in 0..5000 {
+        more.send_to(&[0xff; 60], "/run/guests").unwrap();
+    }
+    let told = program.wait_for("failed");
+    assert!(told["message"].as_str().unwrap().contains("has 512 guests"), "{told}");
+    eventually("all was read", || adit_json("switch show")["strangers"].is_number());
+    let seconds = begin.elapsed().as_secs();
+    let events = program.count("failed");
+    assert!(u64::try_from(events).unwrap() <= seconds + 1, "{events} in {seconds} s");
+    drop(guests);
 }
 
 #[test]
@@ -289,6 +362,19 @@ fn what_would_be_done_is_told_and_not_done() {
     hosts(&[]);
     let told = adit("--dry-run switch --port tap:a,vlan=10 --port tap:b --mirror /run/x.pcapng");
     assert!(told.contains("open tap:a\n") && told.contains("vlan 10\n"), "{told}");
+    let told = adit(
+        "--dry-run switch --port tap:a,group=daemon,split-horizon=2,guard-ip=192.0.2.1,guard-arp,\
+         storm-broadcast=10,netem=delay=20ms",
+    );
+    for part in [
+        "open tap:a,group=daemon\n",
+        "tap:a: split horizon 2\n",
+        "tap:a: guards: ip 192.0.2.1/32, arp\n",
+        "tap:a: at most 10 broadcast frames a second\n",
+        "tap:a: link in: delay=20ms\n",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     let told = adit("--dry-run netem --port tap:a --port tap:b --delay 20ms");
     assert!(told.contains("a to b: delay=20ms"), "{told}");
     assert_eq!(run("ip -br link show type tun"), "");

@@ -1,9 +1,9 @@
 //! Layer 2: Ethernet frames between ends of ours.
 
-use crate::support::{adit, run};
+use crate::support::{adit, bare, run};
 use crate::world::{Keys, Running, Space, World, show, wait_for};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// The file of one end, with these peers: a key, and an endpoint if it is known.
 fn file(world: &World, name: &str, own: &Keys, address: &str, peers: &[(&Keys, &str)]) -> PathBuf {
@@ -112,7 +112,7 @@ pub(crate) fn has_lease(world: &World, server: (&Space, &str), client: (&Space, 
     );
     let conf = world.write("udhcpd.conf", &text);
     let net = format!("--net={}", server.0.path());
-    let mut command = Command::new("nsenter");
+    let mut command = bare("nsenter");
     command.args([&net, "busybox", "udhcpd", "-f"]).arg(conf).stdin(Stdio::null());
     let _running = Running(command.stderr(Stdio::null()).spawn().unwrap());
     let script = "#!/bin/sh\n[ \"$1\" = bound ] && ip addr add $ip/24 dev $interface || true\n";

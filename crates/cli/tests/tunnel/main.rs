@@ -4,6 +4,7 @@
 mod addresses;
 mod basics;
 mod changes;
+mod ecn;
 mod endure;
 mod faults;
 mod files;
@@ -17,6 +18,7 @@ mod reload;
 mod remake;
 mod secrets;
 mod show;
+mod stamps;
 mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]

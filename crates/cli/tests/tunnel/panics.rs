@@ -2,17 +2,17 @@
 //! debug assertions have failpoints, each of which the environment turns on.
 #![allow(clippy::print_stdout, reason = "figures for people; a test that is skipped says so")]
 
-use crate::support::{ADIT, run};
+use crate::support::{ADIT, bare, run};
 use crate::world::{Running, World, wait_for};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 /// Starts adit with a failpoint, in the namespace a, and waits for what it tells when all is there.
 fn start(world: &World, failpoint: &str, words: &str, ready: &str) -> Running {
     let path = format!("{}:{}", world.folder.display(), std::env::var("PATH").unwrap());
-    let child = Command::new(ADIT)
+    let child = bare(ADIT)
         .args(["-v", "-n", &world.a.path()])
         .args(words.split_whitespace())
         .env("ADIT_FAILPOINT", failpoint)

@@ -76,17 +76,18 @@ fn a_tunnel_without_descriptors_goes_on() {
     let open = std::fs::read_dir(format!("/proc/{}/fd", tb.pid())).unwrap().count();
     crate::support::run(&format!("prlimit --pid {} --nofile={}", tb.pid(), open + 1));
     const STRANGERS: &str = "
-import socket, time
+import socket, sys
 kept = []
 for n in range(100):
     s = socket.create_connection(('192.0.2.2', 443))
     kept.append(s)
 print('there', flush=True)
-time.sleep(60)
+sys.stdin.read()
 ";
     let script = world.write("strangers.py", STRANGERS);
     let mut command = world.a.command(&format!("python3 {}", script.display()));
-    let mut strangers = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut strangers =
+        Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let mut told = [0; 5];
     std::io::Read::read_exact(strangers.0.stdout.as_mut().unwrap(), &mut told).unwrap();
     for _ in 0..3 {

@@ -1,9 +1,9 @@
 //! A peer that is reached by UDP or TCP, whichever is answered.
 
-use crate::support::{adit, adit_json, refused};
+use crate::support::{adit, adit_json, bare, refused};
 use crate::world::{Keys, Running, Space, World, show, wait_for};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const AUTO: &str = "transport = \"auto\"\nendpoint = \"192.0.2.2:51820\"\n\
                     endpoint_tcp = \"192.0.2.2:443\"\n";
@@ -43,6 +43,12 @@ fn endpoint(name: &str) -> String {
     show(name)["peers"][0]["endpoint"].as_str().unwrap_or_default().to_owned()
 }
 
+/// The client is or comes to be at this address of its peer: on a machine that stands still for a while UDP
+/// seems to be blocked now and then, for all timeouts are short here.
+fn is_at(address: &str) {
+    wait_for(address, || endpoint("ta") == address);
+}
+
 /// UDP is blocked: traffic goes on by TCP; it is open again: so it is by UDP, by itself. A connection
 /// inside lives through both.
 #[test]
@@ -52,7 +58,7 @@ fn a_peer_is_reached_by_tcp_while_udp_is_blocked() {
     let _tb = world.up(&world.b, &b, "--faster 10");
     let (_ta, told) = world.up_telling(&world.a, &a, "--faster 10");
     reaches(&world.a, "10.9.0.2");
-    assert_eq!(endpoint("ta"), "192.0.2.2:51820");
+    is_at("192.0.2.2:51820");
     assert_eq!(show("ta")["peers"][0]["transport"], "auto");
     let (echo, lines) = echo(&world);
     let goes_on = || {
@@ -64,24 +70,21 @@ fn a_peer_is_reached_by_tcp_while_udp_is_blocked() {
     goes_on();
     for _ in 0..2 {
         block(&world.b);
-        wait_for("it is by TCP", || endpoint("ta") == "tcp:192.0.2.2:443");
+        is_at("tcp:192.0.2.2:443");
         wait_for("and so it is there", || endpoint("tb").starts_with("tcp:"));
         goes_on();
         reaches(&world.b, "10.9.0.1");
         unblock(&world.b);
-        wait_for("it is by UDP", || endpoint("ta") == "192.0.2.2:51820");
+        is_at("192.0.2.2:51820");
         wait_for("and so it is there", || endpoint("tb").starts_with("192.0.2.1:"));
         goes_on();
         reaches(&world.b, "10.9.0.1");
     }
     drop(echo);
     let told = std::fs::read_to_string(told).unwrap();
-    assert_eq!(
-        told.matches("does not answer by UDP: by TCP to 192.0.2.2:443").count(),
-        2,
-        "{told}"
-    );
-    assert_eq!(told.matches("answers by UDP again").count(), 2, "{told}");
+    for what in ["does not answer by UDP: by TCP to 192.0.2.2:443", "answers by UDP again"] {
+        assert!(told.matches(what).count() >= 2, "{told}");
+    }
 }
 
 /// It begins where UDP is blocked; the server restarts, which ends the stream; it is down for a while.
@@ -94,12 +97,12 @@ fn a_peer_behind_a_firewall_comes_back_by_tcp() {
     for _ in 0..2 {
         let tb = world.up(&world.b, &b, "--faster 10");
         reaches(&world.a, "10.9.0.2");
-        assert_eq!(endpoint("ta"), "tcp:192.0.2.2:443");
+        is_at("tcp:192.0.2.2:443");
         tb.kill();
     }
     unblock(&world.b);
     let _tb = world.up(&world.b, &b, "--faster 10");
-    wait_for("it is by UDP", || endpoint("ta") == "192.0.2.2:51820");
+    is_at("192.0.2.2:51820");
     reaches(&world.a, "10.9.0.2");
 }
 
@@ -116,25 +119,25 @@ fn the_way_to_a_peer_is_changed_by_a_reload() {
     let _tb = world.up(&world.b, &b, "--faster 10");
     let _ta = world.up(&world.a, &a, "--faster 10");
     reaches(&world.a, "10.9.0.2");
-    assert_eq!(endpoint("ta"), "tcp:192.0.2.2:443");
+    is_at("tcp:192.0.2.2:443");
     assert_eq!(show("ta")["peers"][0]["endpoint_name"], "far.test:51820");
     assert_eq!(adit_json("tunnel reload ta")["unchanged"], 1);
-    assert_eq!(endpoint("ta"), "tcp:192.0.2.2:443");
+    is_at("tcp:192.0.2.2:443");
     unblock(&world.b);
     let udp = "endpoint = \"192.0.2.2:51820\"\n";
     world.write("ta.toml", &text.replace(&named, udp));
     adit("tunnel reload ta");
     reaches(&world.a, "10.9.0.2");
-    assert_eq!(endpoint("ta"), "192.0.2.2:51820");
+    is_at("192.0.2.2:51820");
     let tcp = "transport = \"tcp\"\nendpoint = \"192.0.2.2:443\"\n";
     world.write("ta.toml", &text.replace(&named, tcp));
     adit("tunnel reload ta");
     reaches(&world.a, "10.9.0.2");
-    assert_eq!(endpoint("ta"), "tcp:192.0.2.2:443");
+    is_at("tcp:192.0.2.2:443");
     world.write("ta.toml", &text.replace(&named, AUTO));
     adit("tunnel reload ta");
     reaches(&world.a, "10.9.0.2");
-    assert_eq!(endpoint("ta"), "192.0.2.2:51820");
+    is_at("192.0.2.2:51820");
 }
 
 #[test]
@@ -161,7 +164,7 @@ fn the_way_to_a_peer_is_checked_and_told() {
 /// Ends as its test does, or by an alarm of its own.
 fn python(space: &Space, line: &str) -> Running {
     let net = format!("--net={}", space.path());
-    let mut command = Command::new("nsenter");
+    let mut command = bare("nsenter");
     command.arg(net).arg("python3").args(line.split_whitespace());
     Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
 }
@@ -170,14 +173,14 @@ fn python(space: &Space, line: &str) -> Running {
 fn echo(world: &World) -> (Vec<Running>, PathBuf) {
     const SERVER: &str = "
 import signal, socket
-signal.alarm(120)
+signal.alarm(600)
 s = socket.create_server(('10.9.0.2', 7001))
 c, _ = s.accept()
 while d := c.recv(9): c.sendall(d)
 ";
     const CLIENT: &str = "
 import signal, socket, sys, time
-signal.alarm(120)
+signal.alarm(600)
 c = socket.create_connection(('10.9.0.2', 7001))
 with open(sys.argv[1], 'w') as f:
     while True:

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where tunnels keep what is to outlive them: in the world that ends with a test.
+pub(crate) const STATE: &str = "/run/adit-state";
+
 /// Waits until `done` is; what it was is told if it never is.
 pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -89,6 +92,11 @@ impl Space {
         let short = |line: &str| line.split(": <").next().unwrap().replace(" linkdown", "");
         let lines = lines.iter().flat_map(|text| text.lines()).filter(is_ours).map(short);
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Does something there.
+    pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.0.run(work).unwrap()
     }
 
     /// Whether there is a link of this name.
@@ -187,7 +195,8 @@ impl World {
     pub(crate) fn up_telling(&self, space: &Space, file: &Path, words: &str) -> (Running, PathBuf) {
         let told = file.with_extension("told");
         let into = std::fs::File::create(&told).unwrap();
-        let mut command = Command::new(ADIT);
+        let mut command = bare(ADIT);
+        command.env("STATE_DIRECTORY", STATE);
         command.args(["-n", &space.path(), "tunnel", "up"]).arg(file);
         command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null());
         let mut running = Running(command.stderr(into).spawn().unwrap());

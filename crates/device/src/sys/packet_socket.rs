@@ -47,8 +47,8 @@ pub(crate) fn set_vnet_header(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// `SO_TIMESTAMPNS`: tells when the kernel saw each packet.
-pub(crate) fn set_time_stamps(socket: BorrowedFd<'_>) -> io::Result<()> {
-    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &1_i32)
+pub(crate) fn set_time_stamps(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &i32::from(on))
 }
 
 /// `T` must be what the option takes.

@@ -1,6 +1,7 @@
 //! What the owner of a switch may ask and change while it runs.
 
 use adit_packet::{Instant, MacAddr};
+use alloc::vec::Vec;
 use core::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -63,6 +64,7 @@ impl Switch {
             table_full_told: None,
             flapping: None,
             drained_at: Instant::ZERO,
+            missed: Vec::new(),
         })
     }
 
@@ -82,6 +84,8 @@ impl Switch {
         check(&config)?;
         let (fdb_limit, seed) = (self.config.fdb_limit, self.config.seed);
         self.config = SwitchConfig { fdb_limit, seed, ..config };
+        let mirrors = &self.config.mirrors;
+        self.missed.retain(|(to, _)| mirrors.iter().any(|mirror| mirror.to == *to));
         // Both are looked at anew: they may now come sooner.
         (self.next_round, self.next_sweep) = (self.now, self.now);
         if !self.config.loop_guard.enabled {
@@ -194,6 +198,13 @@ impl Switch {
     #[must_use]
     pub const fn fdb_len(&self) -> usize {
         self.fdb.len()
+    }
+
+    /// How many copies for mirrors to that port were not made: there was no buffer, or too much was on
+    /// its way.
+    #[must_use]
+    pub fn missed_copies(&self, to: PortId) -> u64 {
+        self.missed.iter().find(|(of, _)| *of == to).map_or(0, |(_, count)| *count)
     }
 
     /// How many addresses were learned on a port.

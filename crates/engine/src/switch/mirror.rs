@@ -1,5 +1,7 @@
 //! Copies of frames for somebody who watches.
 
+use alloc::vec::Vec;
+
 use adit_packet::{Ethernet, Headers, PacketBuf, VnetHeader};
 
 use super::{FrameMatch, Mirror, MirrorDirection, MirrorFilter, SwitchConfig};
@@ -32,13 +34,23 @@ impl Watchers {
     }
 }
 
-/// Sends copies of a frame to those mirrors of `watching` that want it, and tells `sent` of each.
+/// Counts a copy that could not be made.
+#[cold]
+pub(super) fn note_missed(missed: &mut Vec<(PortId, u64)>, to: PortId) {
+    match missed.iter_mut().find(|(of, _)| *of == to) {
+        Some((_, count)) => *count += 1,
+        None => missed.push((to, 1)),
+    }
+}
+
+/// Sends copies of a frame to those mirrors of `watching` that want it, and tells `sent` of each how
+/// long it was; `None`: there was no room for it.
 pub(super) fn copy_to(
     mirrors: &[Mirror],
     mut watching: u32,
     packet: &PacketBuf,
     out: &mut Outbox,
-    mut sent: impl FnMut(PortId, usize),
+    mut sent: impl FnMut(PortId, Option<usize>),
 ) {
     while watching != 0 {
         let at = usize::try_from(watching.trailing_zeros()).unwrap_or(usize::MAX);
@@ -48,9 +60,8 @@ pub(super) fn copy_to(
         if keep != 0 {
             let before = out.counts().sent();
             send_first(mirror.to, packet, keep, out);
-            if out.counts().sent() != before {
-                sent(mirror.to, packet.len().min(keep));
-            }
+            let has_gone = out.counts().sent() != before;
+            sent(mirror.to, has_gone.then(|| packet.len().min(keep)));
         }
     }
 }

@@ -93,10 +93,12 @@ pub use fdb::{FdbEntry, FdbFlush, FdbKind};
 pub use manage::PortState;
 pub use vlan::{VlanId, VlanSet};
 
+use alloc::vec::Vec;
+
 use adit_packet::{Instant, MacAddr, PacketBuf};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{DropReason, Endpoint, Engine, Outbox};
+use crate::{DropReason, Endpoint, Engine, Outbox, PortId};
 use event::Events;
 use fdb::{Fdb, Key};
 use head::Head;
@@ -125,6 +127,8 @@ pub struct Switch {
     flapping: Option<(Instant, Instant)>,
     /// When the frames of a loop that was cut have come in.
     drained_at: Instant,
+    /// Copies for which there was no room, by where they should have gone.
+    missed: Vec<(PortId, u64)>,
 }
 
 /// Where a frame goes.
@@ -344,10 +348,16 @@ impl Switch {
     }
 
     fn mirror(&mut self, watching: u32, packet: &PacketBuf, out: &mut Outbox) {
-        let ports = &mut self.ports;
-        mirror::copy_to(&self.config.mirrors, watching, packet, out, |to, len| {
-            if let Some(port) = ports.find_mut(to) {
-                port.counters.note_egress(len);
+        let (ports, missed) = (&mut self.ports, &mut self.missed);
+        mirror::copy_to(&self.config.mirrors, watching, packet, out, |to, sent| {
+            let port = ports.find_mut(to).map(|port| &mut port.counters);
+            match (sent, port) {
+                (Some(len), Some(counters)) => counters.note_egress(len),
+                (Some(_), None) => {}
+                (None, counters) => {
+                    mirror::note_missed(missed, to);
+                    counters.into_iter().for_each(|c| c.note_egress_drop(DropReason::NoBuffer));
+                }
             }
         });
     }

@@ -145,6 +145,22 @@ impl Tunnel {
         self.shared.config.last_timestamp
     }
 
+    /// The greatest timestamp that came from a peer: to be kept over a restart, so that initiations
+    /// that were recorded before are worth nothing after it.
+    #[must_use]
+    pub fn timestamp_of(&self, key: &PublicKey) -> Option<Tai64n> {
+        self.peer(key)?.timestamp
+    }
+
+    /// Has a peer's initiations accepted only if they are later than this.
+    pub fn raise_timestamp(&mut self, key: &PublicKey, timestamp: Tai64n) {
+        if let Some(&slot) = self.by_key.get(key)
+            && let Some((peer, _)) = self.peer_mut(slot)
+        {
+            peer.timestamp = peer.timestamp.max(Some(timestamp));
+        }
+    }
+
     /// What the tunnel was made of, as it was changed since.
     #[must_use]
     pub const fn config(&self) -> &TunnelConfig {

@@ -12,7 +12,7 @@
 use core::net::IpAddr;
 use core::ops::Range;
 
-use adit_packet::{Gso, Instant, Layer, PacketBuf};
+use adit_packet::{Ecn, Gso, Instant, Layer, PacketBuf};
 
 use super::join::{Candidate, Draft, HEADERS_MAX, network_in_frame};
 use super::message::{DATA_HEADER_LEN, DataHeader, Message};
@@ -29,6 +29,8 @@ const COVERED_MAX: usize = HEADERS_MAX + OUTER_LEN_MAX;
 /// A train that is being decrypted.
 struct Inbox {
     packet: PacketBuf,
+    /// The codepoint of its outer headers: a train has one.
+    ecn: Ecn,
     /// What was decrypted last and may go on.
     ready: Option<Ready>,
     /// Whether a message was for us: a keepalive, a handshake.
@@ -39,6 +41,37 @@ struct Inbox {
     allowed: Option<(u32, IpAddr)>,
     /// The peer of the last message: it is looked after when the train ends.
     last: Option<u32>,
+}
+
+impl Inbox {
+    /// Passes a mark of the headers outside on to the IP packet inside, if there is one from `start` to
+    /// `end` (RFC 6040, section 4.2).
+    #[inline]
+    fn pass_mark(
+        &mut self,
+        outer: Ecn,
+        placed: &Placed,
+        start: usize,
+        end: usize,
+    ) -> Result<(), DropReason> {
+        if outer == Ecn::NotEct {
+            return Ok(());
+        }
+        let bytes = self.packet.bytes_mut();
+        let ip = bytes.get_mut(start..end).unwrap_or_default();
+        let inner = Ecn::of(ip);
+        match inner.decapsulated(outer) {
+            Some(ecn) if ecn == inner => {}
+            Some(ecn) => ecn.write(ip),
+            // What is no IP has no ends that could be told.
+            None if ip.is_empty() => {}
+            None => {
+                placed.restore(bytes);
+                return Err(DropReason::Congested);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A packet or super-packet that lies ready in the train's buffer.
@@ -65,6 +98,11 @@ impl Arrived {
     fn frame(slot: u32, bytes: &[u8], range: Range<usize>) -> Self {
         let network = network_in_frame(bytes.get(range.clone()).unwrap_or_default());
         Self { slot, layer: Layer::Frame, network, range }
+    }
+
+    /// Where IP starts in the train, or where it ends without.
+    fn network_at(&self) -> usize {
+        self.network.map_or(self.range.end, |network| self.range.start + network)
     }
 }
 
@@ -102,6 +140,7 @@ impl Tunnel {
             _ => len.max(1),
         };
         let mut inbox = Inbox {
+            ecn: packet.meta.ecn,
             packet,
             ready: None,
             absorbed: false,
@@ -214,11 +253,13 @@ impl Tunnel {
                     placed.restore(inbox.packet.bytes_mut());
                     return Err(DropReason::SourceNotAllowed);
                 }
-                self.handle_packet(now, slot, inbox, placed, range, out);
+                inbox.pass_mark(inbox.ecn, placed, range.start, range.end)?;
+                self.handle_packet(now, slot, inbox, placed, range, out)?;
             }
             (Some(Plain::Frame { end }), PeerMode::Frames(_)) => {
                 let range = placed.start + FRAME_HEADER_LEN..placed.start + end;
                 let arrived = Arrived::frame(slot, bytes, range);
+                inbox.pass_mark(inbox.ecn, placed, arrived.network_at(), arrived.range.end)?;
                 self.take(now, inbox, placed, &arrived, out);
             }
             (Some(Plain::Fragment { end }), PeerMode::Frames(_)) => {
@@ -254,8 +295,8 @@ impl Tunnel {
         placed: &Placed,
         range: Range<usize>,
         out: &mut Outbox,
-    ) {
-        let Some((peer, _)) = self.peer_mut(slot) else { return };
+    ) -> Result<(), DropReason> {
+        let (peer, _) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
         let bytes = inbox.packet.bytes_mut();
         let packet = bytes.get(range.clone()).unwrap_or_default();
         let (vxlan, found) = match peer.config.mode {
@@ -265,7 +306,8 @@ impl Tunnel {
         match (found, vxlan) {
             (Found::Frame(at), _) => {
                 let frame = range.start + at..range.end;
-                let arrived = Arrived::frame(slot, bytes, frame);
+                let (outer, arrived) = (Ecn::of(packet), Arrived::frame(slot, bytes, frame));
+                inbox.pass_mark(outer, placed, arrived.network_at(), arrived.range.end)?;
                 self.take(now, inbox, placed, &arrived, out);
             }
             (Found::Piece { number, start, last, at }, Some(vxlan)) => {
@@ -281,6 +323,7 @@ impl Tunnel {
                 self.take(now, inbox, placed, &arrived, out);
             }
         }
+        Ok(())
     }
 
     /// Delivers a frame that was put together, if it is whole.

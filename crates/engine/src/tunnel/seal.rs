@@ -2,8 +2,11 @@
 
 use alloc::sync::Arc;
 
-use adit_packet::{Gso, Instant, Layer, PacketBuf, Segment, SuperPacket, finish_checksum};
+use adit_packet::{
+    Ecn, Gso, Instant, Layer, Meta, PacketBuf, Segment, SuperPacket, finish_checksum,
+};
 
+use super::join::network_in_frame;
 use super::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
 use super::noise::TAG_LEN;
 use super::peer::{Peer, count};
@@ -39,6 +42,9 @@ struct Way {
     max: usize,
     /// What stands before a packet inside a message: nothing, or a frame's first byte.
     prefix: usize,
+    /// What routers on the way are told: the packet's own codepoint (RFC 6040, 4.1, normal mode);
+    /// of messages of our own and of fragments that they take no marks.
+    ecn: Ecn,
 }
 
 impl Peer {
@@ -50,10 +56,11 @@ impl Peer {
         mut packet: PacketBuf,
         out: &mut Outbox,
     ) {
-        let Some(way) = self.way(shared) else {
+        let Some(mut way) = self.way(shared) else {
             return self.discard(packet, DropReason::NoSession, out);
         };
         let layer = self.layer_out();
+        way.ecn = Ecn::of(network(layer, packet.bytes()));
         if self.config.clamp_mss {
             mss::clamp(&mut packet, layer, way.max.saturating_sub(way.prefix));
         }
@@ -119,6 +126,7 @@ impl Peer {
             limit: shared.config.timing.reject_after_messages,
             max: usize::from(self.path.mtu()),
             prefix,
+            ecn: Ecn::NotEct,
         })
     }
 
@@ -170,7 +178,7 @@ impl Peer {
             return Err((packet, DropReason::NoBuffer));
         }
         way.key.seal(counter, packet.bytes_mut());
-        packet.meta = adit_packet::Meta::default();
+        packet.meta = Meta { ecn: way.ecn, ..Meta::default() };
         self.bytes_sent += count(packet.len());
         out.send(way.to, packet);
         Ok(())
@@ -219,6 +227,7 @@ impl Peer {
             for (counter, segment) in (first..).zip(segments.by_ref().take(in_train)) {
                 append(&mut train, way, counter, &segment);
             }
+            train.meta.ecn = way.ecn;
             if in_train > 1 {
                 train.meta.vnet.gso = Gso::UdpL4;
                 train.meta.vnet.gso_size = u16::try_from(datagram).unwrap_or(u16::MAX);
@@ -304,6 +313,15 @@ impl Peer {
         }
         Ok(())
     }
+}
+
+/// A packet or frame from its IP header on, if it has one.
+pub(super) fn network(layer: Layer, bytes: &[u8]) -> &[u8] {
+    let at = match layer {
+        Layer::Packet => Some(0),
+        Layer::Frame => network_in_frame(bytes),
+    };
+    at.and_then(|at| bytes.get(at..)).unwrap_or_default()
 }
 
 /// A packet that could not be sent, and why.

@@ -7,8 +7,8 @@ use std::vec::Vec;
 
 use adit_packet::checksum::Sum;
 use adit_packet::{
-    Batch, Gso, Instant, Ipv4Header, Layer, PacketBuf, Pool, PoolConfig, SuperPacket, TcpFlags,
-    TcpHeader, VnetHeader,
+    Batch, Ecn, Gso, Instant, Ipv4Header, Layer, PacketBuf, Pool, PoolConfig, SuperPacket,
+    TcpFlags, TcpHeader, VnetHeader,
 };
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -18,6 +18,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::*;
 
 mod data;
+mod ecn;
 mod foreign;
 mod frames;
 mod handshake;
@@ -109,6 +110,7 @@ struct Datagram {
     to: Endpoint,
     bytes: Vec<u8>,
     gso_size: u16,
+    ecn: Ecn,
 }
 
 /// What the network does with a datagram.
@@ -191,9 +193,14 @@ impl Net {
 
     /// A datagram comes to a side.
     fn inject(&mut self, us: usize, from: Endpoint, bytes: &[u8], gso_size: u16) {
+        self.inject_marked(us, from, bytes, gso_size, Ecn::NotEct);
+    }
+
+    fn inject_marked(&mut self, us: usize, from: Endpoint, bytes: &[u8], gso_size: u16, ecn: Ecn) {
         let side = &mut self.sides[us];
         let mut packet = side.out.pool().take(bytes.len()).unwrap();
         packet.extend(bytes).unwrap();
+        packet.meta.ecn = ecn;
         if gso_size != 0 {
             packet.meta.vnet.gso = Gso::UdpL4;
             packet.meta.vnet.gso_size = gso_size;
@@ -220,6 +227,7 @@ impl Net {
                     to,
                     bytes: packet.bytes().to_vec(),
                     gso_size: packet.meta.vnet.gso_size,
+                    ecn: packet.meta.ecn,
                 };
                 side.out.pool().give(packet);
                 self.log.push(datagram.clone());
@@ -247,7 +255,8 @@ impl Net {
             if let Some(at) = self.wire.iter().position(|datagram| datagram.due <= self.now) {
                 let datagram = self.wire.remove(at).unwrap();
                 if let Some(to) = self.sides.iter().position(|side| side.at == datagram.to) {
-                    self.inject(to, datagram.from, &datagram.bytes, datagram.gso_size);
+                    let Datagram { from, bytes, gso_size, ecn, .. } = datagram;
+                    self.inject_marked(to, from, &bytes, gso_size, ecn);
                 }
                 continue;
             }

@@ -8,12 +8,13 @@ use core::net::IpAddr;
 
 use adit_packet::checksum::Sum;
 use adit_packet::{
-    Fragment, Gso, Headers, Instant, Ipv4, Ipv4Header, Ipv6Header, Layer, PacketBuf,
+    Ecn, Fragment, Gso, Headers, Instant, Ipv4, Ipv4Header, Ipv6Header, Layer, PacketBuf,
     Tunnel as OuterIp, UdpHeader, VnetHeader, finish_checksum, ip_protocol,
 };
 
 use super::mss;
 use super::peer::Peer;
+use super::seal::network;
 use super::shared::Shared;
 use crate::{DropReason, Outbox, PortId};
 
@@ -101,6 +102,8 @@ impl Vxlan {
     /// Puts the outer headers before a frame or super-frame.
     fn wrap(&self, frame: &mut PacketBuf) -> Result<(), DropReason> {
         let vnet = self.wrapped(frame)?;
+        // As Linux does it: marks on the way to the peer pass through both tunnels.
+        let ecn = Ecn::of(network(Layer::Frame, frame.bytes())).bits();
         let udp_len = frame.len() + UDP_AND_HEADER_LEN;
         let len16 = |len: usize| u16::try_from(len).map_err(|_| DropReason::TooBig);
         let mut udp = UdpHeader {
@@ -115,7 +118,7 @@ impl Vxlan {
         match (self.local, self.remote) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let header = Ipv4Header {
-                    tos: 0,
+                    tos: ecn,
                     total_len: len16(Ipv4Header::LEN + udp_len)?,
                     id: 0,
                     dont_fragment: false,
@@ -130,7 +133,7 @@ impl Vxlan {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 ip_len = Ipv6Header::LEN;
                 let header = Ipv6Header {
-                    class: 0,
+                    class: ecn,
                     flow_label: 0,
                     payload_len: udp.len,
                     next_header: ip_protocol::UDP,

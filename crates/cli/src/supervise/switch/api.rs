@@ -47,8 +47,7 @@ impl Supervisor {
             (Method::Get, ["switch"]) => value(&self.show(runner)),
             (Method::Patch, ["switch"]) => self.patch_switch(runner, &request.body),
             (Method::Get, ["ports", name]) => {
-                let addresses = addresses_by_port(runner.engine());
-                self.find(name).and_then(|at| value(&self.show_port(runner, at, &addresses)))
+                self.get_port(runner, name).and_then(|ports| value(&ports))
             }
             (Method::Delete, ["ports", name]) => self.delete_port(runner, name),
             (Method::Get, ["fdb"]) => self.get_addresses(runner, request),
@@ -73,26 +72,45 @@ impl Supervisor {
             .iter()
             .map(|mirror| {
                 let wanted = &mirror.wanted;
-                let frames = mirror.file.and_then(|id| runner.port(id)).map(|(_, c)| c.sent);
-                let of_port = || match &wanted.to {
+                let to = match &wanted.to {
                     MirrorTo::Port(name) => {
                         let port = self.ports.iter().find(|port| port.wanted.name == *name);
-                        let id = port.and_then(|port| port.ends.first()).map(|(id, _)| *id);
-                        id.and_then(|id| runner.port(id)).map_or(0, |(_, counters)| counters.sent)
+                        port.and_then(|port| port.ends.first()).map(|(id, _)| *id)
                     }
-                    MirrorTo::File(_) => 0,
+                    MirrorTo::File(_) => mirror.file,
                 };
+                let of_loop = to.and_then(|id| runner.port(id)).map(|(_, counters)| counters);
+                let missed = to.map_or(0, |to| runner.engine().missed_copies(to));
                 model::Mirror {
                     to: wanted.to.to_string(),
                     ports: wanted.ports.clone(),
                     direction: model::direction(wanted.direction).to_owned(),
                     filter: wanted.filter.text(),
                     truncate: wanted.truncate,
-                    frames: frames.unwrap_or_else(of_port),
+                    frames: of_loop.map_or(0, |counters| counters.sent),
+                    missed: missed + of_loop.map_or(0, |counters| counters.queue_full),
                 }
             })
             .collect();
         show
+    }
+
+    /// A port with all its ends, or one end of it.
+    fn get_port(&self, runner: &Runner<Switch>, name: &str) -> Result<Vec<model::Port>> {
+        let addresses = addresses_by_port(runner.engine());
+        if let Some((at, _)) = self.find_end(name) {
+            let ends = self.show_port(runner, at, &addresses).into_iter();
+            return Ok(ends.filter(|port| port.name == name).collect());
+        }
+        self.find(name).map(|at| self.show_port(runner, at, &addresses))
+    }
+
+    /// The port of which something by that name is one of several ends, and that end.
+    fn find_end(&self, name: &str) -> Option<(usize, PortId)> {
+        self.ports.iter().enumerate().find_map(|(at, port)| {
+            let end = port.ends.iter().find(|(_, end)| end == name && *end != port.wanted.name);
+            end.map(|(id, _)| (at, *id))
+        })
     }
 
     /// A port; of one with several ends, each.
@@ -151,18 +169,18 @@ impl Supervisor {
 
     /// The ports of the engine that are meant by a name: all ends of a port, or one of them.
     fn ends(&self, name: &str) -> Result<Vec<PortId>> {
-        let all = self.ports.iter().flat_map(|port| &port.ends);
-        let one: Vec<PortId> = all.filter(|(_, end)| end == name).map(|(id, _)| *id).collect();
-        if !one.is_empty() {
-            return Ok(one);
+        if let Some((_, id)) = self.find_end(name) {
+            return Ok(vec![id]);
         }
         let port = self.ports.get(self.find(name)?);
         Ok(port.into_iter().flat_map(|port| &port.ends).map(|(id, _)| *id).collect())
     }
 
     fn delete_port(&mut self, runner: &mut Runner<Switch>, name: &str) -> Result<Value> {
-        let at = self.find(name)?;
-        let name = self.remove_port(runner, at)?;
+        let name = match self.find_end(name) {
+            Some((at, id)) => self.remove_guest(runner, at, id)?,
+            None => self.find(name).and_then(|at| self.remove_port(runner, at))?,
+        };
         self.panel.tell(&Told::PortRemoved { port: name.clone() });
         value(&model::Done { done: vec![format!("{name} removed")] })
     }

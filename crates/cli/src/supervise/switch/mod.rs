@@ -9,7 +9,7 @@ mod reload;
 pub(crate) mod text;
 
 use super::aside::{Aside, Supervise};
-use super::{Numbers, Panel, TICK, random};
+use super::{Numbers, Panel, Seldom, TICK, random};
 use crate::config::lab::{Lab, WantedMirror, resolve_among};
 use crate::config::port::WantedPort;
 use crate::error::{Error, Exit, Result};
@@ -36,6 +36,7 @@ pub(crate) fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
         aside: Aside::default(),
         lab: Lab { switch: lab.switch.clone(), ..Lab::default() },
         numbers: Numbers::default(),
+        is_running: false,
         seed: match lab.seed {
             Some(seed) => seed,
             None => random()?,
@@ -68,6 +69,8 @@ struct Supervisor {
     /// What was read last.
     lab: Lab,
     numbers: Numbers,
+    /// Whether its start is over.
+    is_running: bool,
     /// What the links of ports draw their decisions from.
     seed: u64,
     ports: Vec<Running>,
@@ -83,13 +86,22 @@ struct Running {
     listener: Option<ListenerId>,
     /// How many have come.
     guests: u64,
+    /// Of those who came, and were one more than may come.
+    refused: Seldom,
     /// Why it is there no more.
     gone: Option<String>,
 }
 
 impl Running {
     fn new(wanted: WantedPort) -> Self {
-        Self { wanted, ends: Vec::new(), listener: None, guests: 0, gone: None }
+        Self {
+            wanted,
+            ends: Vec::new(),
+            listener: None,
+            guests: 0,
+            refused: Seldom::default(),
+            gone: None,
+        }
     }
 }
 
@@ -113,6 +125,7 @@ impl Supervisor {
             self.add_mirror(runner, mirror.clone())?;
         }
         self.lab = lab;
+        self.is_running = true;
         Ok(())
     }
 

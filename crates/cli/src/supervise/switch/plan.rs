@@ -84,9 +84,15 @@ fn settings(port: &WantedPort) -> Vec<String> {
     }
     words.extend(told.isolated.then(|| "isolated".to_owned()));
     words.extend(told.sticky.then(|| "sticky".to_owned()));
-    words.extend((told.guard != model::Guard::default()).then(|| "guarded".to_owned()));
-    words.extend((told.storm != model::Storm::default()).then(|| "storms limited".to_owned()));
-    words.extend(port.netem.as_ref().map(|_| "with a link".to_owned()));
+    words.extend(told.split_horizon.map(|group| format!("split horizon {group}")));
+    words.extend(told.guard.text().map(|guards| format!("guards: {guards}")));
+    words.extend(told.storm.text().map(|storms| format!("at most {storms}")));
+    if let Some(profiles) = &port.netem {
+        let asked = model::Netem::new(profiles);
+        for (way, keys) in [("in", &asked.a_to_b), ("out", &asked.b_to_a)] {
+            words.push(format!("link {way}: {}", model::keys_text(keys)));
+        }
+    }
     words.extend(port.mirror.as_ref().map(|path| format!("copied to {}", path.display())));
     words
 }

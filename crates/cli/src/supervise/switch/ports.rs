@@ -1,6 +1,6 @@
 //! The ports of a switch while it runs: opened, changed, taken away, gone.
 
-use super::super::Event as Told;
+use super::super::{Event as Told, times};
 use super::{Running, Supervisor, api};
 use crate::config::lab::StaticAddress;
 use crate::config::port::WantedPort;
@@ -31,6 +31,14 @@ impl Supervisor {
                 let message = format!("there is a port '{}' already", wanted.name);
                 return Err(Error::new(Exit::Conflict, &api::PORT, message));
             }
+        }
+        if self.is_running && wanted.spec.kind == PortKind::Stdio {
+            let message =
+                "the standard streams of a switch that runs are those it was started with";
+            return Err(Error::new(Exit::Usage, &api::PORT, message).hint(
+                "Start it with '--port stdio', or add unix:PATH and join it to a stream of the same \
+                 format: 'socat - UNIX-CONNECT:PATH'.",
+            ));
         }
         let opened = match wanted.spec.open()? {
             Opened::Ports(ports) => ports,
@@ -94,8 +102,12 @@ impl Supervisor {
         };
         let mut running = self.ports.remove(at);
         if running.ends.len() >= GUESTS_MAX {
-            let message = format!("{}: one more than {GUESTS_MAX} guests", running.wanted.name);
-            self.panel.tell(&Told::Failed { message });
+            if let Some(count) = running.refused.happens(runner.now()) {
+                let name = &running.wanted.name;
+                let count = times(count);
+                let message = format!("{name} has {GUESTS_MAX} guests; one more came {count}");
+                self.panel.tell(&Told::Failed { message });
+            }
         } else {
             running.guests += 1;
             let name = format!("{}#{}", running.wanted.name, running.guests);
@@ -145,6 +157,11 @@ impl Supervisor {
             .map_err(|error| Error::new(Exit::Refused, &api::PORT, error).object(&mtu_name))?;
         if let Err(error) = runner.attach(id, port) {
             runner.engine_mut().remove_port(id);
+            // The rest of what the loop minds was looked at before.
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                let message = format!("there is a port to '{mtu_name}' already");
+                return Err(Error::new(Exit::Conflict, &api::PORT, message).object(mtu_name));
+            }
             return Err(Error::io("use", mtu_name, &error));
         }
         let set = self.set_netem(runner, (id, &mtu_name), running.wanted.netem.as_ref());
@@ -205,6 +222,26 @@ impl Supervisor {
         self.set_mirrors(runner)?;
         self.remove_own_mirror(runner, &running.wanted)?;
         Ok(running.wanted.name)
+    }
+
+    /// Sends a guest of a listener away; it may come again.
+    pub(super) fn remove_guest(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        at: usize,
+        id: PortId,
+    ) -> Result<String> {
+        let name = self.name_of(id);
+        let Some(running) = self.ports.get_mut(at).filter(|port| port.listener.is_some()) else {
+            let message = format!("'{name}' goes only with the port that it is an end of");
+            return Err(Error::new(Exit::Conflict, &api::PORT, message).object(name));
+        };
+        running.ends.retain(|(end, _)| *end != id);
+        runner.engine_mut().remove_port(id);
+        if let Some(links) = runner.detach(id) {
+            self.panel.link_ended(&name, &links);
+        }
+        self.set_mirrors(runner).map(|()| name)
     }
 
     /// Makes a port what `wanted` says, without taking it away.

@@ -146,6 +146,9 @@ impl Supervise for Supervisor {
             Read::Changed(wanted) => {
                 // It may have been taken away meanwhile.
                 let at = self.find(&wanted.name)?;
+                if self.ports.get(at).is_some_and(|port| port.wanted == *wanted) {
+                    return Ok(Vec::new());
+                }
                 let done = vec![format!("{} changed", wanted.name)];
                 self.set_port(runner, at, *wanted).map(|()| done)
             }

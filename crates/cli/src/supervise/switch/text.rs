@@ -6,12 +6,13 @@ use crate::supervise::model;
 /// A switch for people.
 pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
     let mut lines = vec![format!(
-        "{} (pid {}): {} of {} addresses, kept for {} s",
+        "{} (pid {}): {} of {} addresses, kept for {} s{}",
         output.paint(Tone::Name, clean(&show.name)),
         show.pid,
         show.fdb_entries,
         show.fdb_limit,
-        show.ageing_s
+        show.ageing_s,
+        if show.loop_guard { "" } else { ", no loop guard" }
     )];
     let head = ["PORT", "STATE", "VLAN", "MACS", "IN", "DROPPED", "OUT", "DROPPED"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -28,11 +29,21 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
         ]);
     }
     lines.extend(table(&rows));
+    for port in &show.ports {
+        if let Some(reason) = &port.reason {
+            let (name, state) = (clean(&port.name), port.state.as_str());
+            lines.push(format!("{name} is {state}: {}", clean(reason)));
+        }
+    }
     for mirror in &show.mirrors {
         let of =
             if mirror.ports.is_empty() { "all ports".to_owned() } else { mirror.ports.join(", ") };
+        let missed = match mirror.missed {
+            0 => String::new(),
+            count => format!(", {count} missed"),
+        };
         lines.push(format!(
-            "mirror of {} ({}) to {}: {} frames",
+            "mirror of {} ({}) to {}: {} frames{missed}",
             clean(&of),
             mirror.direction,
             clean(&mirror.to),
@@ -57,20 +68,13 @@ pub(crate) fn port(output: &Output, port: &model::Port) -> String {
     let mut words = Vec::new();
     words.extend(port.isolated.then(|| "isolated".to_owned()));
     words.extend(port.sticky.then(|| "sticky".to_owned()));
-    words.extend(port.group.map(|group| format!("group {group}")));
+    words.extend(port.split_horizon.map(|group| format!("split horizon {group}")));
     if !words.is_empty() {
         lines.push(format!("  flags      {}", words.join(", ")));
     }
     lines.push(format!("  addresses  {} of {}", port.fdb_entries, port.fdb_limit));
-    let guard = &port.guard;
-    let mut words: Vec<String> = Vec::new();
-    words.extend((!guard.mac.is_empty()).then(|| format!("mac {}", guard.mac.join(" "))));
-    words.extend((!guard.ip.is_empty()).then(|| format!("ip {}", guard.ip.join(" "))));
-    let flags = [(guard.arp, "arp"), (guard.nd, "nd"), (guard.dhcp, "dhcp"), (guard.ra, "ra")];
-    words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
-    if !words.is_empty() {
-        lines.push(format!("  guards     {}", words.join(", ")));
-    }
+    lines.extend(port.guard.text().map(|guards| format!("  guards     {guards}")));
+    lines.extend(port.storm.text().map(|storms| format!("  storms     at most {storms}")));
     if let Some(link) = &port.link {
         lines.extend(link.lines(&clean(&port.name)).into_iter().map(|line| format!("  {line}")));
     }

@@ -52,7 +52,8 @@ impl Profile {
     }
 
     /// Whether packets may wait for the line.
-    pub(in crate::netem) fn has_rate(&self) -> bool {
+    #[must_use]
+    pub fn has_rate(&self) -> bool {
         self.rate != Rate::Unlimited || self.has_step_rates()
     }
 

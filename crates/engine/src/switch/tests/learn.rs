@@ -24,7 +24,7 @@ fn pages_of_the_table_are_all_of_it_though_others_go_meanwhile() {
         let [high, low] = number.to_be_bytes();
         net.give(0, &frame(MacAddr([2, 0, 0, 1, high, low]), MacAddr::BROADCAST));
     }
-    let stays = |mac: MacAddr| mac.0[5] % 2 == 0;
+    let stays = |mac: MacAddr| mac.0[5].is_multiple_of(2);
     let (mut seen, mut pages, mut from) = (BTreeMap::new(), 0, Some(0));
     while let Some(at) = from {
         let (page, next) = net.switch.fdb_page(at);

@@ -26,6 +26,25 @@ fn watched(net: &mut Net, port: u16, bytes: &[u8]) -> Vec<Sent> {
 }
 
 #[test]
+fn copies_for_which_there_is_no_room_are_counted() {
+    for truncate in [None, Some(60)] {
+        let mut net = net(&[Mirror { truncate, ..mirror() }]);
+        // The frame itself and its copy for the second port; none is left for a mirror.
+        let config = PoolConfig { small_limit: 1, large_limit: 0, ..PoolConfig::default() };
+        net.out = Outbox::new(Pool::new(config));
+        net.received = 0;
+        let mut long = frame(mac(1), MacAddr::BROADCAST);
+        long.resize(100, 0);
+        assert!(watched(&mut net, 0, &long).is_empty());
+        assert!(net.switch.missed_copies(PortId(WATCHER)) >= 1, "{truncate:?}");
+        assert_eq!(net.switch.missed_copies(PortId(1)), 0);
+        // Another one does not inherit it.
+        net.switch.set(quiet()).unwrap();
+        assert_eq!(net.switch.missed_copies(PortId(WATCHER)), 0);
+    }
+}
+
+#[test]
 fn each_direction_of_each_port() {
     use MirrorDirection::{Both, Egress, Ingress};
     for (direction, ports, expected) in [

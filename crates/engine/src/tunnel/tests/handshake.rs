@@ -420,3 +420,43 @@ fn a_pinned_peer_stays_where_it_is() {
     let heard = |event: &&TunnelEvent| matches!(event, TunnelEvent::Heard { .. });
     assert_eq!(net.sides[1].events.iter().filter(heard).count(), 1);
 }
+
+/// An initiation that was recorded is worth nothing after a restart of who remembers, and who
+/// remembers what it sent goes on from there, also with a clock that went back.
+#[test]
+fn timestamps_outlive_a_restart() {
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    let (ours, theirs) = (net.sides[0].key(), net.sides[1].key());
+    let recorded = net.log[0].clone();
+    let sent = net.sides[0].tunnel.last_timestamp().unwrap();
+    assert_eq!(net.sides[1].tunnel.timestamp_of(&ours), Some(sent));
+    let restart = |seed, at, last_timestamp, peer: PublicKey, timestamp: Option<Tai64n>| {
+        let mut side = Side::new(seed, at, TunnelConfig { last_timestamp, ..Default::default() });
+        // Ten years back.
+        side.tunnel.set_wall_clock(Instant::ZERO, seconds(1_400_000_000));
+        let mut config = PeerConfig::new(peer);
+        let other = usize::from(seed == 1);
+        config.allowed_ips = vec![format_prefix(other)];
+        config.endpoint = Some(udp("192.0.2.2:2000")).filter(|_| seed == 1);
+        side.tunnel.set_peer(Instant::ZERO, config);
+        if let Some(timestamp) = timestamp {
+            side.tunnel.raise_timestamp(&peer, timestamp);
+        }
+        side
+    };
+    for remembers in [false, true] {
+        net.sides[1] = restart(2, "192.0.2.2:2000", None, ours, remembers.then_some(sent));
+        let start = net.log.len();
+        net.inject(1, recorded.from, &recorded.bytes, 0);
+        assert_eq!(net.sent(start, 2), usize::from(!remembers), "responses");
+    }
+    for remembers in [false, true] {
+        let last = remembers.then_some(sent);
+        net.sides[0] = restart(1, "192.0.2.1:1000", last, theirs, None);
+        net.send(0, &ipv4(0, 100));
+        net.run(millis(100));
+        assert_eq!(net.sides[1].packets().len(), usize::from(remembers));
+        net.run(seconds(1));
+    }
+}
