@@ -12,6 +12,6 @@ cd "$(dirname "$0")/switch"
 
 cargo build --release --quiet --manifest-path ../../Cargo.toml --bin adit
 mkdir -p target
-cc -O2 -Wall -Wextra -o target/tools tools.c
+cc -O2 -Wall -Wextra -pthread -o target/tools tools.c
 exec unshare -nm --propagation private -- bash -c \
   'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec python3 netem.py "$@"' - "$@"

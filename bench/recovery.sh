@@ -220,6 +220,8 @@ deleted() {
   world ''
   for _ in $(seq "$RUNS"); do
     flow
+    # Once a second at most it is made anew.
+    sleep 1
     ip -n "$A" link del adra
     since "$(now)"
     end INT "$PING"

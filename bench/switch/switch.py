@@ -19,7 +19,7 @@ TICK = 100  # USER_HZ
 SOON = 15
 
 # The ceiling, the rival, and the kernel's own that copies nothing.
-PEERS = ["wire", "adit", "vde", "ovs", "bridge"]
+PEERS = ["wire", "split", "adit", "vde", "ovs", "bridge"]
 
 
 def busy():
@@ -68,7 +68,7 @@ class Net:
                 wait_for(lambda: self.has(host), f"e0 in h{host}")
                 sh("ip", "-n", f"h{host}", "address", "add", f"198.18.0.{host}/24", "dev", "e0")
                 sh("ip", "-n", f"h{host}", "link", "set", "e0", "up")
-            for host in range(2, self.hosts + 1):
+            for host in [2] if self.peer == "wire" else range(2, self.hosts + 1):
                 sh(*self.inside(1, "ping", "-c1", "-W5", "-q", f"198.18.0.{host}"))
         except BaseException:
             self.__exit__()
@@ -103,7 +103,10 @@ class Net:
         return process
 
     def start_wire(self):
-        self.start(TOOLS, "wire", *(f"/run/netns/h{host}" for host in (1, 2)))
+        self.start(TOOLS, "wire", *(f"/run/netns/h{host}" for host in range(1, self.hosts + 1)))
+
+    def start_split(self):
+        self.start(TOOLS, "split", *(f"/run/netns/h{host}" for host in (1, 2)))
 
     def start_adit(self):
         # Everything that a port can be asked to check, for the row that says what it costs.
@@ -290,7 +293,7 @@ def main():
     print("a stream from every second host to the next; CPU of the whole machine, and of the switch alone;")
     print("datagrams of 64 bytes that arrive, at most one in a thousand lost; pings every millisecond")
     for hosts in map(int, args.hosts.split(",")):
-        some = [p for p in peers if hosts == 2 or p != "wire"]
+        some = [p for p in peers if hosts == 2 or p != "split"]
         if hosts == 2 and "adit" in some:
             some.append("adit-guarded")
         columns = STREAM + (ALONE if hosts == 2 else [])

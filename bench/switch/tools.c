@@ -1,6 +1,7 @@
 /* What the benchmarks of switch and netem measure with, and the bare loop that they are held against.
  *
- *   tools wire NETNS NETNS           makes a TAP e0 in each, and passes super-packets between them
+ *   tools wire NETNS NETNS...        makes a TAP e0 in each, and passes super-packets between those of a pair
+ *   tools split NETNS NETNS          the same with a thread that reads and one that writes each way
  *   tools send ADDRESS RATE SECONDS  datagrams of 64 bytes, RATE a second (0: as many as go)
  *   tools recv IDLE_MS               counts them until none came for so long: received, seconds
  *   tools late ADDRESS COUNT GAP_US  datagrams of 200 bytes with the time at which they were sent
@@ -10,18 +11,23 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +37,8 @@
 #endif
 
 #define PORT 7001
+#define HOSTS 256
+#define SLOTS 64
 #define BATCH 16
 #define SMALL 64
 #define ROOM 69632 /* a super-packet with its headers */
@@ -68,24 +76,107 @@ static int tap(const char *netns)
 	return fd;
 }
 
-static void wire(char **netns)
+/* As many pairs as there are: what comes from one of a pair goes to the other. */
+static void wire(char **netns, int count)
 {
 	static char room[ROOM];
-	struct pollfd ports[2] = { { tap(netns[0]), POLLIN, 0 }, { tap(netns[1]), POLLIN, 0 } };
+	static int ports[HOSTS];
+	int epoll = epoll_create1(0);
 
+	for (int port = 0; port < count; port++) {
+		struct epoll_event wanted = { EPOLLIN, { .fd = port } };
+
+		ports[port] = tap(netns[port]);
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, ports[port], &wanted))
+			die("epoll");
+	}
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
-		poll(ports, 2, -1);
-		for (int from = 0; from < 2; from++) {
-			for (int turn = 0; ports[from].revents && turn < 64; turn++) {
-				ssize_t len = read(ports[from].fd, room, sizeof room);
+		struct epoll_event ready[64];
+		int events = epoll_wait(epoll, ready, 64, -1);
+
+		for (int at = 0; at < events; at++) {
+			int from = ready[at].data.fd;
+
+			for (int turn = 0; turn < 64; turn++) {
+				ssize_t len = read(ports[from], room, sizeof room);
 				if (len <= 0)
 					break;
-				(void)!write(ports[1 - from].fd, room, (size_t)len);
+				(void)!write(ports[from ^ 1], room, (size_t)len);
 			}
 		}
 	}
+}
+
+/* One way of a split wire: packets that were read and are not yet written. */
+struct way {
+	int from, to;
+	_Atomic unsigned read, written;
+	_Atomic int sleeping; /* the writer, which a futex wakes */
+	ssize_t lens[SLOTS];
+	char rooms[SLOTS][ROOM];
+};
+
+static void *reader(void *argument)
+{
+	struct way *way = argument;
+
+	for (;;) {
+		struct pollfd ready = { way->from, POLLIN, 0 };
+		poll(&ready, 1, -1);
+		for (;;) {
+			unsigned at = way->read;
+			/* A full ring is the writer's turn. */
+			while (at - way->written == SLOTS)
+				sched_yield();
+			way->lens[at % SLOTS] = read(way->from, way->rooms[at % SLOTS], ROOM);
+			if (way->lens[at % SLOTS] <= 0)
+				break;
+			way->read = at + 1;
+			if (atomic_exchange(&way->sleeping, 0))
+				syscall(SYS_futex, &way->sleeping, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		}
+	}
+	return NULL;
+}
+
+static void *writer(void *argument)
+{
+	struct way *way = argument;
+
+	for (;;) {
+		unsigned at = way->written;
+		if (at == way->read) {
+			way->sleeping = 1;
+			if (at == way->read)
+				syscall(SYS_futex, &way->sleeping, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
+			way->sleeping = 0;
+			continue;
+		}
+		(void)!write(way->to, way->rooms[at % SLOTS], (size_t)way->lens[at % SLOTS]);
+		way->written = at + 1;
+	}
+	return NULL;
+}
+
+static void split(char **netns)
+{
+	static struct way ways[2];
+	int ports[2] = { tap(netns[0]), tap(netns[1]) };
+
+	for (int from = 0; from < 2; from++) {
+		pthread_t thread;
+
+		ways[from].from = ports[from];
+		ways[from].to = ports[1 - from];
+		if (pthread_create(&thread, NULL, reader, &ways[from]) ||
+		    pthread_create(&thread, NULL, writer, &ways[from]))
+			die("thread");
+	}
+	puts("ready");
+	fflush(stdout);
+	pause();
 }
 
 static int connected(const char *address)
@@ -220,8 +311,10 @@ int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 
-	if (!strcmp(what, "wire") && argc == 4)
-		wire(argv + 2);
+	if (!strcmp(what, "wire") && argc >= 4 && argc % 2 == 0 && argc - 2 <= HOSTS)
+		wire(argv + 2, argc - 2);
+	else if (!strcmp(what, "split") && argc == 4)
+		split(argv + 2);
 	else if (!strcmp(what, "send") && argc == 5)
 		send_many(argv[2], atof(argv[3]), atof(argv[4]));
 	else if (!strcmp(what, "recv") && argc == 3)

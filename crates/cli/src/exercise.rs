@@ -100,6 +100,22 @@ pub fn stream_frames(bytes: &[u8]) {
     crate::run::exercise::stream_frames(bytes);
 }
 
+/// The messages of a tunnel over TCP, however the stream comes in pieces, are those that are in it.
+///
+/// # Panics
+/// If it does not hold.
+pub fn stream_messages(bytes: &[u8]) {
+    crate::run::exercise::stream_messages(bytes);
+}
+
+/// A line that is an invitation is told again as it is, and open invitations are read or skipped.
+///
+/// # Panics
+/// If it does not hold.
+pub fn tunnel_invitation(bytes: &[u8]) {
+    crate::tunnel::exercise_invitation(&String::from_utf8_lossy(bytes));
+}
+
 /// A VXLAN datagram is a frame of a segment or nothing, and what its frame leaves to be done can be
 /// done.
 ///

@@ -34,7 +34,7 @@ pub(crate) mod value;
 mod tests;
 
 pub(crate) use problem::{CATALOG, Problem, Problems};
-pub(crate) use source::Source;
+pub(crate) use source::{Source, open_regular};
 pub(crate) use suggest::nearest;
 pub(crate) use table::Table;
 pub(crate) use value::{Value, Wrong};

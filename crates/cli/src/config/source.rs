@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 /// The largest configuration: ten thousand ports with every key that there is take less.
 const SOURCE_LEN_MAX: usize = 1 << 20;
@@ -22,7 +23,8 @@ const FAULTS_MAX: usize = 3;
 pub(crate) struct Source {
     name: String,
     path: PathBuf,
-    text: String,
+    /// There may be keys in it.
+    text: Zeroizing<String>,
 }
 
 /// A place in a source, for people.
@@ -65,7 +67,8 @@ impl Source {
         let name = path.display().to_string();
         let failed = |error| Error::io("read", &name, &error);
         let limit = u64::try_from(SOURCE_LEN_MAX).unwrap_or(u64::MAX) + 1;
-        let mut bytes = Vec::new();
+        // Room for all of it from the start: what a vector leaves behind when it grows is not wiped.
+        let mut bytes = Vec::with_capacity(SOURCE_LEN_MAX + 1);
         file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
         let is_too_large = bytes.len() > SOURCE_LEN_MAX;
         // What is shown of a file that is not UTF-8 is the part before the place.
@@ -78,7 +81,7 @@ impl Source {
                 (String::from_utf8_lossy(&bytes).into_owned(), Some(end))
             }
         };
-        let source = Self { name, path: path.to_owned(), text };
+        let source = Self { name, path: path.to_owned(), text: text.into() };
         let fault = |span, message: &str, help: String| {
             let problems = Problems::default();
             problems.push(&source, span, message, Some(help));
@@ -96,7 +99,7 @@ impl Source {
 
     /// A text that is at hand; `name` is what mistakes are told of.
     pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), path: PathBuf::new(), text: text.into() }
+        Self { name: name.into(), path: PathBuf::new(), text: Zeroizing::new(text.into()) }
     }
 
     /// How it is called.
@@ -194,7 +197,11 @@ impl Source {
 
     /// What somebody in the folder `folder` asks for at a control socket.
     pub(crate) fn request(folder: &Path) -> Self {
-        Self { name: "request".to_owned(), path: folder.join("request"), text: String::new() }
+        Self {
+            name: "request".to_owned(),
+            path: folder.join("request"),
+            text: Zeroizing::default(),
+        }
     }
 
     /// Reads a JSON object; there mistakes have no place but the name of their key.
@@ -229,7 +236,7 @@ impl Source {
 }
 
 /// Opens a file for reading if it is a regular one, without waiting.
-pub(super) fn open_regular(path: &Path) -> std::io::Result<File> {
+pub(crate) fn open_regular(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;

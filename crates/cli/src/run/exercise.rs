@@ -1,7 +1,7 @@
 //! What must hold whatever comes from outside: called by property tests and by fuzz targets.
 
 use super::{Event, Flow, Handler, Opened, Port, PortSpec, Runner};
-use super::{framing, recording as recordings, unfinished, vxlan_header};
+use super::{framing, messages, recording as recordings, unfinished, vxlan_header};
 use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
 use std::io::Read;
@@ -12,6 +12,11 @@ use std::time::Duration;
 /// A byte stream of frames.
 pub(crate) fn stream_frames(bytes: &[u8]) {
     framing::exercise(bytes);
+}
+
+/// A byte stream of a tunnel's messages.
+pub(crate) fn stream_messages(bytes: &[u8]) {
+    messages::exercise(bytes);
 }
 
 /// A datagram of VXLAN.

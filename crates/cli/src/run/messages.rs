@@ -11,7 +11,7 @@
 use super::Gone;
 use super::port::{Cx, Recv};
 use super::stream::Handle;
-use adit_packet::{Batch, Gso, PacketBuf, Pool};
+use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -264,37 +264,54 @@ impl Inbox {
     }
 }
 
+/// A stream gives the same messages however it is cut: bytes in pieces, the first says of which length.
+pub(super) fn exercise(bytes: &[u8]) {
+    let Some((&piece, stream)) = bytes.split_first() else { return };
+    let whole = messages(stream, INBOX_LEN / 2);
+    assert_eq!(messages(stream, usize::from(piece) + 1), whole);
+    assert!(whole.iter().map(|message| message.len() + LENGTH_LEN).sum::<usize>() <= stream.len());
+}
+
+/// All messages of a stream that comes in pieces of this length.
+fn messages(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
+    let (mut inbox, mut pool) = (Inbox::default(), Pool::new(PoolConfig::default()));
+    let mut messages = Vec::new();
+    let mut pieces = stream.chunks(piece);
+    loop {
+        match inbox.next(&mut pool) {
+            Next::Train(packet) => {
+                let stride = match usize::from(packet.meta.vnet.gso_size) {
+                    0 => packet.len(),
+                    stride => stride,
+                };
+                messages.extend(packet.bytes().chunks(stride).map(<[u8]>::to_vec));
+                pool.give(packet);
+            }
+            Next::Empty => messages.push(Vec::new()),
+            Next::NoBuffer => unreachable!("no buffer is kept"),
+            Next::More => {
+                let Some(piece) = pieces.next() else { break };
+                inbox.spare_mut()[..piece.len()].copy_from_slice(piece);
+                inbox.filled(piece.len());
+            }
+        }
+    }
+    assert_eq!(pool.out(), (0, 0));
+    messages
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_packet::PoolConfig;
+    use proptest::prelude::*;
 
-    /// All messages of a stream that comes in pieces of this length.
-    fn messages(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-        let (mut inbox, mut pool) = (Inbox::default(), Pool::new(PoolConfig::default()));
-        let mut messages = Vec::new();
-        let mut pieces = stream.chunks(piece);
-        loop {
-            match inbox.next(&mut pool) {
-                Next::Train(packet) => {
-                    let stride = match usize::from(packet.meta.vnet.gso_size) {
-                        0 => packet.len(),
-                        stride => stride,
-                    };
-                    messages.extend(packet.bytes().chunks(stride).map(<[u8]>::to_vec));
-                    pool.give(packet);
-                }
-                Next::Empty => messages.push(Vec::new()),
-                Next::NoBuffer => panic!("no buffer"),
-                Next::More => {
-                    let Some(piece) = pieces.next() else { break };
-                    inbox.spare_mut()[..piece.len()].copy_from_slice(piece);
-                    inbox.filled(piece.len());
-                }
-            }
+    proptest! {
+        #[test]
+        fn any_stream_is_the_same_however_it_is_cut(
+            bytes in prop::collection::vec(prop_oneof![Just(0), 0..4_u8, any::<u8>()], 0..3000)
+        ) {
+            exercise(&bytes);
         }
-        assert_eq!(pool.out(), (0, 0));
-        messages
     }
 
     #[test]

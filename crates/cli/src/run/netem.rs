@@ -1,6 +1,5 @@
 //! Emulated links between a port and the engine, one a direction.
 
-use super::clock;
 use super::runner::Runner;
 use adit_engine::netem::Link;
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
@@ -33,9 +32,10 @@ impl<E: Engine> Runner<E> {
     /// Puts links between a port and the engine, or takes them away; the old ones are
     /// given back, with nothing in them any more. To change a link that is there, see [`Self::netem_mut`].
     pub(crate) fn set_netem(&mut self, id: PortId, netem: PortNetem) -> Option<PortNetem> {
+        self.read_clock();
         let slot = self.slots.get_mut(usize::from(id.0)).and_then(Option::as_mut)?;
         let mut old = std::mem::replace(&mut slot.netem, netem);
-        old.clear(clock::now(), &mut self.out);
+        old.clear(self.now, &mut self.out);
         self.time(id);
         Some(old)
     }
@@ -118,6 +118,6 @@ impl<E: Engine> Runner<E> {
         if is_timed {
             self.timed.push(id);
         }
-        self.now = clock::now();
+        self.read_clock();
     }
 }

@@ -1,6 +1,5 @@
 //! How a loop reaches peers: what an engine sends to `Endpoint::Udp`, and what comes from there.
 
-use super::clock;
 use super::peers::{Arrival, INITIATION, TooBig};
 use super::reactor::{Ready, Source};
 use super::runner::Runner;
@@ -107,7 +106,7 @@ impl<E: Engine> Runner<E> {
             }
             if chunk >= CHUNK_LEN {
                 self.flush();
-                self.now = clock::now();
+                self.read_clock();
                 chunk = 0;
             }
         }

@@ -177,12 +177,13 @@ impl<E: Engine> Runner<E> {
     /// more; `None` if there is no such port.
     pub(crate) fn detach(&mut self, id: PortId) -> Option<PortNetem> {
         let slot = self.slots.get_mut(usize::from(id.0))?.take()?;
+        self.read_clock();
         let Slot { mut port, mut netem, .. } = *slot;
         for fd in [port.fd(), port.write_fd()].into_iter().flatten() {
             self.reactor.remove(fd);
         }
         port.close(self.out.pool());
-        netem.clear(clock::now(), &mut self.out);
+        netem.clear(self.now, &mut self.out);
         self.unfollow_link(id);
         self.leave_shared(id);
         self.timed.retain(|&timed| timed != id);
@@ -250,7 +251,7 @@ impl<E: Engine> Runner<E> {
 
     fn turn_until_stopped(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
         loop {
-            self.now = clock::now();
+            self.begin_turn();
             self.run_due();
             handler.turn(self);
             while let Some(event) = self.events.pop_front() {
@@ -269,12 +270,16 @@ impl<E: Engine> Runner<E> {
                 self.timer.set(at, self.now)?;
             }
             self.reactor.wait(poll)?;
+            if !poll {
+                // What ended the sleep came before the thread was awake.
+                self.now = self.now.max(clock::now() - self.timer.wake_age());
+            }
             self.serve_again();
             for at in 0..self.reactor.len() {
                 let Some(ready) = self.reactor.ready(at) else { break };
-                // What came is stamped when its turn has come, not with those before it.
-                self.now = clock::now();
                 self.dispatch(ready);
+                // What came is stamped when its turn has come, not with those before it.
+                self.read_clock();
             }
         }
     }
@@ -282,7 +287,7 @@ impl<E: Engine> Runner<E> {
     fn dispatch(&mut self, ready: Ready) {
         let interest = Interest { readable: ready.readable, writable: ready.writable };
         match ready.source {
-            Source::Timer => self.timer.fired(),
+            Source::Timer => self.timer.fired(clock::now()),
             Source::Signals => self.signals.read(&mut self.events),
             Source::Port(index, number) => {
                 let id = PortId(index);
@@ -305,6 +310,21 @@ impl<E: Engine> Runner<E> {
             Source::Peers(place, number) => self.serve_peers(place, number, ready),
             Source::Watched(token) => self.events.push_back(Event::Ready(token)),
         }
+    }
+
+    /// Looks at the clock. What is due within a moment is due: to sleep again would take longer.
+    fn begin_turn(&mut self) {
+        self.read_clock();
+        if let Some(due) = self.next_timeout()
+            && due <= self.now + Timer::EARLY_MAX
+        {
+            self.now = self.now.max(due);
+        }
+    }
+
+    /// Looks at the clock; the moment of the loop never goes back.
+    pub(super) fn read_clock(&mut self) {
+        self.now = self.now.max(clock::now());
     }
 
     /// The earliest moment at which something is to be done.

@@ -13,8 +13,8 @@ use super::runner::Runner;
 use super::serve::{CHUNK_LEN, FRAMES_MAX};
 use super::shared::Shared;
 use super::udp::{TRAIN_COUNT_MAX, TRAIN_LEN_MAX, UdpIo, UdpSocket, count_unsent, frames};
+use super::unfinished;
 use super::vxlan_header::{HEADER_LEN, header};
-use super::{clock, unfinished};
 use adit_engine::{Engine, PortId};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
 use rustix::io::Errno;
@@ -198,7 +198,7 @@ impl<E: Engine> Runner<E> {
             }
             if chunk >= CHUNK_LEN {
                 self.flush();
-                self.now = clock::now();
+                self.read_clock();
                 chunk = 0;
             }
         }

@@ -67,9 +67,9 @@ pub(super) struct Daemon {
     /// The port of standard input and output, or of the program in their place: it ends with that.
     pub(super) pipe: Option<PortId>,
     pub(super) next_clock: Instant,
+    pub(super) stamps: Stamps,
     pub(super) presence: Presence,
     pub(super) peer_hooks: Hooks,
-    pub(super) stamps: Stamps,
     /// When its device was made anew.
     pub(super) remade: Option<Instant>,
     pub(super) is_stopping: bool,
@@ -153,8 +153,8 @@ impl Daemon {
             Some(self.next_clock),
             self.names.next_retry(),
             self.streams.next_due(),
-            self.presence.next_due(),
             self.stamps.due(),
+            self.presence.next_due(),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
     }
@@ -575,8 +575,8 @@ impl Handler<Site> for Daemon {
                     let at = endpoint.map(|at| at_text(runner, at)).unwrap_or_default();
                     self.tell(format_args!("connected to {} at {at}", *peer.to_base64()));
                     self.heard(runner, &peer, endpoint);
-                    self.came(runner, &peer, endpoint);
                     self.stamps.note(runner.now());
+                    self.came(runner, &peer, endpoint);
                 }
                 TunnelEvent::Moved { peer, from, to } => {
                     let at = at_text(runner, to);

@@ -102,9 +102,16 @@ impl Invitation {
         if u32::from_str_radix(sum, 16).ok()? != checksum(text.as_bytes()) {
             return None;
         }
+        Self::of_text(text)
+    }
+
+    /// Reads what is in a line.
+    pub(super) fn of_text(text: &str) -> Option<Self> {
         let mut lines = text.lines();
+        let name = lines.next()?;
         let invitation = Self {
-            name: IfName::new(OsStr::new(lines.next()?)).ok()?,
+            // It is to be told as it is: none with control characters.
+            name: IfName::new(OsStr::new(name)).ok().filter(|ok| ok.to_string() == name)?,
             endpoint: values::endpoint(lines.next()?).ok()?,
             server: PublicKey::from_base64(lines.next()?).ok()?,
             preshared_key: PresharedKey::from_base64(lines.next()?).ok()?,

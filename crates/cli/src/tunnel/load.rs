@@ -6,11 +6,10 @@ use super::hide::hide_secrets;
 use super::keys::Key;
 use super::secret::check_private;
 use super::toml;
-use crate::config::{Problems, Source};
+use crate::config::{Problems, Source, open_regular};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use adit::IfName;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Where a tunnel that is given by its name alone is looked for, in this order.
@@ -42,7 +41,7 @@ pub(crate) fn load(files: &[PathBuf], hooks: HookPolicy) -> Result<Loaded> {
     let mut open_to_others = None;
     for path in &files {
         let failed = |error| Error::io("read", path.display(), &error);
-        let file = File::open(path).map_err(failed)?;
+        let file = open_regular(path).map_err(failed)?;
         let source = Source::read_from(path, &file)?;
         let (read, has_secret) = if path.extension() == Some(OsStr::new("toml")) {
             toml::read(&source, &problems, hooks)

@@ -61,6 +61,20 @@ pub(crate) fn exercise_file(is_toml: bool, text: &str) {
     }
 }
 
+/// For fuzzing and property tests: reads what is inside of an invitation, and the file of open ones.
+pub(crate) fn exercise_invitation(text: &str) {
+    let _ = invitation::Invitation::parse(text);
+    if let Some(invitation) = invitation::Invitation::of_text(text) {
+        let again = invitation::Invitation::parse(&invitation.to_line());
+        assert_eq!(again.as_ref(), Ok(&invitation));
+    }
+    for open in invitation::read_open(text, 0) {
+        let again = invitation::write_open(std::slice::from_ref(&open));
+        let again = again.expect("it is one");
+        assert_eq!(invitation::read_open(&again, 0), [open]);
+    }
+}
+
 /// As many characters of a key may not be told: half of it.
 const KEY_PART_LEN_MIN: usize = 22;
 
@@ -91,6 +105,13 @@ mod tests {
             text in "set=1\n(public_key=[0-9a-f]{64}\n|allowed_ip=[0-9./:-]{1,20}\n|[a-z_]{1,12}=[0-9a-f]{0,8}\n){0,9}\n?"
         ) {
             super::exercise_uapi(text.as_bytes());
+        }
+
+        #[test]
+        fn any_invitation_is_read(
+            text in "[a-z0-9]{1,16}\n[a-z0-9.:\\[\\]]{1,20}:[0-9]{1,5}\n[A-Za-z0-9+/]{42}A=\n[A-Za-z0-9+/]{42}A=\n(10[.]9[.]0[.][0-9]{1,3}/[0-9]{1,2}|fd00::[0-9a-f]{0,4}/[0-9]{1,3}|[ ,]){0,5}\n(0[.]0[.]0[.]0/0|::/0|, ){0,3}\n?|([0-9./, ]{1,20} [A-Za-z0-9+/]{42}A= [0-9]{1,9}\n){0,3}"
+        ) {
+            super::exercise_invitation(&text);
         }
     }
 }

@@ -102,7 +102,8 @@ fn hooks_run_without_a_shell_and_only_if_allowed() {
     assert_eq!(world.a.state(), before);
 }
 
-/// A name leads elsewhere after a while: it is asked for again when the peer is silent.
+/// A name leads elsewhere after a while: it is asked for again when the peer is silent. When it leads nowhere
+/// later, the address that was good last is kept.
 #[test]
 fn a_name_is_asked_for_again() {
     let world = World::new();
@@ -110,10 +111,19 @@ fn a_name_is_asked_for_again() {
     let path = hosts("192.0.2.99");
     crate::support::run(&format!("mount --bind {} /etc/hosts", path.display()));
     let (a, b) = world.pair("far.test:51820", [("", "PersistentKeepalive = 1"), ("", "")]);
-    let _tunnels = (world.up(&world.a, &a, "--faster 10"), world.up(&world.b, &b, ""));
+    let _tb = world.up(&world.b, &b, "");
+    let (_ta, told) = world.up_telling(&world.a, &a, "--faster 10");
     wait_for("it is found", || show("ta")["peers"][0]["endpoint"] == "192.0.2.99:51820");
     assert_eq!(show("ta")["peers"][0]["endpoint_name"], "far.test:51820");
     hosts("192.0.2.2");
     wait_for("it is found elsewhere", || show("ta")["peers"][0]["endpoint"] == "192.0.2.2:51820");
     wait_for("it is connected", || show("ta")["peers"][0]["connected"] == true);
+    world.write("hosts", "127.0.0.1 localhost\n");
+    world.b.run("ip link set ub down");
+    wait_for("it is not found", || {
+        std::fs::read_to_string(&told).unwrap().contains("cannot find far.test")
+    });
+    assert_eq!(show("ta")["peers"][0]["endpoint"], "192.0.2.2:51820");
+    world.b.run("ip link set ub up");
+    wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2"));
 }

@@ -1,9 +1,7 @@
 //! What a tunnel survives.
 
 use crate::support::{adit, run};
-use crate::world::{Keys, Space, World, show, wait_for};
-use std::fmt::Write;
-use std::time::Instant;
+use crate::world::{Space, World, show, wait_for};
 
 const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
 
@@ -130,33 +128,4 @@ except TimeoutError:
     let count: u64 = drops.iter().map(|drop| drop["count"].as_u64().unwrap()).sum();
     // As many as the socket had room for, on a machine that reads little.
     assert!(count > 500, "{drops:?}");
-}
-
-#[test]
-fn a_thousand_peers_start() {
-    let world = World::new();
-    let mut text = format!("[Interface]\nPrivateKey = {}\n", Keys::new().private);
-    for number in 0..1000_u32 {
-        let [_, _, high, low] = number.to_be_bytes();
-        let key = base64(number);
-        writeln!(text, "[Peer]\nPublicKey = {key}\nAllowedIPs = 10.1.{high}.{low}/32").unwrap();
-        writeln!(text, "Endpoint = 192.0.2.2:{}", 1000 + number).unwrap();
-    }
-    let file = world.write("many.conf", &text);
-    let start = Instant::now();
-    let many = world.up(&world.a, &file, "");
-    println!("1000 peers, with a route each, were up after {:?}", start.elapsed());
-    assert_eq!(show("many")["peers"].as_array().unwrap().len(), 1000);
-    assert_eq!(run("wg show many peers").lines().count(), 1000);
-    let start = Instant::now();
-    adit("tunnel reload many");
-    println!("and were read again in {:?}", start.elapsed());
-    drop(many);
-}
-
-/// A public key that is a number: nobody has its private one, and it is no point of low order.
-fn base64(number: u32) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |at: u32| char::from(DIGITS[usize::try_from(number >> (6 * at) & 63).unwrap()]);
-    format!("B{}{}{}{}=", digit(2), digit(1), digit(0), "A".repeat(39))
 }

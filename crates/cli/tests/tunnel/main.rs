@@ -11,6 +11,7 @@ mod files;
 mod frames;
 mod guard;
 mod invite;
+mod many;
 mod panics;
 mod peers;
 mod presence;
@@ -23,6 +24,7 @@ mod streams;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod system;
 mod threats;
 mod transports;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

@@ -230,6 +230,83 @@ fn a_linux_vxlan_device_over_wireguard_go_shares_an_ethernet() {
     world.b.run("ping -n -c 1 -W 10 -I 10.8.0.100 10.8.0.1");
 }
 
+/// What Mullvad's udp-over-tcp does: each datagram after its length, in two bytes, the higher first.
+/// `udp2tcp` takes datagrams at port 5000 to TCP port 443 of the end a, `tcp2udp` TCP at port 443 to
+/// datagrams for port 51820.
+const RELAY: &str = "
+import socket, struct, sys, threading
+def out_of(tcp, send):
+    stream = tcp.makefile('rb')
+    while head := stream.read(2):
+        try:
+            send(stream.read(struct.unpack('>H', head)[0]))
+        except ConnectionRefusedError:
+            pass
+def into(tcp, datagram):
+    tcp.sendall(struct.pack('>H', len(datagram)) + datagram)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if sys.argv[1] == 'udp2tcp':
+    udp.bind(('127.0.0.1', 5000))
+    print('there', flush=True)
+    first, of = udp.recvfrom(65535)
+    udp.connect(of)
+    tcp = socket.create_connection(('192.0.2.1', 443))
+    into(tcp, first)
+else:
+    listener = socket.create_server(('192.0.2.2', 443))
+    print('there', flush=True)
+    tcp, _ = listener.accept()
+    udp.connect(('127.0.0.1', 51820))
+tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+threading.Thread(target=out_of, args=(tcp, udp.send), daemon=True).start()
+while True:
+    try:
+        into(tcp, udp.recv(65535))
+    except ConnectionRefusedError:
+        pass
+";
+
+/// Datagrams of wireguard-go go over TCP, of which it knows nothing, in either role.
+fn over_tcp(we_begin: bool) {
+    let (world, pair) = (World::new(), Pair::new());
+    let (kind, server, client, endpoint) = if we_begin {
+        ("tcp2udp", "", "transport = \"tcp\"\nendpoint = \"192.0.2.2:443\"", "")
+    } else {
+        ("udp2tcp", "listen_tcp = 443", "", "Endpoint = 127.0.0.1:5000")
+    };
+    let text = format!(
+        "[interface]\nprivate_key = \"{}\"\naddresses = [\"10.9.0.1/24\", \"fd00:9::1/64\"]\n{server}\n\
+         [[peer]]\npublic_key = \"{}\"\npreshared_key = \"{}\"\n{client}\n\
+         allowed_ips = [\"10.9.0.2/32\", \"fd00:9::2/128\"]\n",
+        pair.ours.private, pair.theirs.public, pair.shared
+    );
+    let mut command = bare("nsenter");
+    command.arg(format!("--net={}", world.b.path())).arg("python3");
+    command.arg(world.write("relay.py", RELAY)).arg(kind).stdout(Stdio::piped());
+    let mut relay = Running(command.spawn().unwrap());
+    let mut told = [0; 6];
+    std::io::Read::read_exact(relay.0.stdout.as_mut().unwrap(), &mut told).unwrap();
+    let _ta = world.up(&world.a, &world.write("ta.toml", &text), "");
+    let peer = pair.their_peer(endpoint);
+    let _go = Peer::WireguardGo.start(&world, &pair.theirs, &peer).unwrap();
+    let (from, to) = if we_begin { (&world.a, "10.9.0.2") } else { (&world.b, "10.9.0.1") };
+    wait_for("a ping is answered", || from.succeeds(&format!("ping -n -c 1 -W 1 {to}")));
+    crosses(&world.a, ["10.9.0.2", "fd00:9::2"]);
+    crosses(&world.b, ["10.9.0.1", "fd00:9::1"]);
+    transfers(&world);
+    assert_eq!(crate::world::show("ta")["datagrams"]["received"], 0, "none by UDP");
+}
+
+#[test]
+fn we_begin_over_tcp_with_a_peer_that_knows_nothing_of_it() {
+    over_tcp(true);
+}
+
+#[test]
+fn a_peer_that_knows_nothing_of_it_begins_over_tcp() {
+    over_tcp(false);
+}
+
 fn they_begin(peer: Peer) {
     let (world, pair) = (World::new(), Pair::new());
     let file = pair.our_file(&world, "");

@@ -196,6 +196,163 @@ fn a_flood_of_handshakes_stops_nobody() {
     assert!(of_peer("tc", "handshake_age_s").is_finite());
 }
 
+/// Packets with forged sources or lengths, and two without, into the device p2.
+const FORGED: &str = "
+import socket, struct
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+def ipv4(source, length=None, version=4):
+    udp = struct.pack('>HHHH', 9, 9, 16, 0) + b'12345678'
+    head = struct.pack('>BBHHHBBH', version << 4 | 5, 0, length or 20 + len(udp), 0, 0, 64, 17, 0)
+    head += socket.inet_aton(source) + socket.inet_aton('10.9.0.1')
+    total = sum(struct.unpack('>10H', head))
+    total = (total & 0xffff) + (total >> 16)
+    return head[:10] + struct.pack('>H', ~(total + (total >> 16)) & 0xffff) + head[12:] + udp
+def ipv6(source, length=None):
+    udp = struct.pack('>HHHH', 9, 9, 16, 0) + b'12345678'
+    head = struct.pack('>IHBB', 6 << 28, length or len(udp), 17, 64)
+    return head + socket.inet_pton(10, source) + socket.inet_pton(10, 'fd00:9::1') + udp
+for packet, kind in [
+    (ipv4('10.9.1.1'), 0x800),                # of the other peer
+    (ipv4('10.9.0.1'), 0x800),                # of the server
+    (ipv4('10.9.2.7'), 0x800),                # in a prefix of the other peer around its own
+    (ipv4('203.0.113.5'), 0x800),             # of nobody
+    (ipv4('10.9.1.2', length=60), 0x800),     # longer than it is
+    (ipv4('10.9.1.2', length=19), 0x800),     # shorter than its header
+    (ipv4('10.9.1.2', version=5), 0x800),
+    (ipv6('fd00:9::1:1'), 0x86dd),
+    (ipv6('fd00:9::1'), 0x86dd),
+    (ipv6('fd00:9::1:2', length=300), 0x86dd),
+    (ipv4('10.9.1.2'), 0x800),                # its own: the only ones that come out
+    (ipv6('fd00:9::1:2'), 0x86dd),
+]:
+    s.sendto(packet, ('p2', kind))
+";
+
+/// One of two peers sends from addresses that are not its own, in both families, and packets that are not as
+/// long as they say: none comes out at the server, and each is counted.
+#[test]
+fn a_peer_cannot_send_from_an_address_of_another() {
+    let world = World::new();
+    let keys = [Keys::new(), Keys::new(), Keys::new()];
+    let hub = format!(
+        "[Interface]\nPrivateKey = {}\nListenPort = 51820\nAddress = 10.9.0.1/24, fd00:9::1/64\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.0/16, 10.9.1.1/32, fd00:9::1:0/112\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.1.2/32, fd00:9::1:2/128\n",
+        keys[0].private, keys[1].public, keys[2].public
+    );
+    let _hub = world.up(&world.b, &world.write("hub.conf", &hub), "");
+    let client = |number: usize| {
+        let text = format!(
+            "[Interface]\nPrivateKey = {}\nAddress = 10.9.1.{number}/32\nTable = off\n\
+             [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.1/32, fd00:9::1/128\n\
+             Endpoint = 192.0.2.2:51820\n",
+            keys[number].private, keys[0].public
+        );
+        let running = world.up(&world.a, &world.write(&format!("p{number}.conf"), &text), "");
+        wait_for("a ping is answered", || {
+            world.a.succeeds(&format!("ping -n -c 1 -W 1 -I p{number} 10.9.0.1"))
+        });
+        running
+    };
+    let _clients = (client(1), client(2));
+    let came_out = || -> u64 {
+        let link = crate::support::parse(&world.b.run("ip -j -s link show dev hub"));
+        link[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+    };
+    // Those that are no packets the sender refuses, the others the server.
+    let dropped = || -> u64 {
+        let count = |drops: &serde_json::Value| -> u64 {
+            drops.as_array().unwrap().iter().map(|drop| drop["count"].as_u64().unwrap()).sum()
+        };
+        ["hub", "p2"]
+            .map(|name| {
+                let view = show(name);
+                let peers = view["peers"].as_array().unwrap();
+                count(&view["drops"]) + peers.iter().map(|peer| count(&peer["drops"])).sum::<u64>()
+            })
+            .iter()
+            .sum()
+    };
+    let (before, arrived) = (dropped(), came_out());
+    world.a.run(&format!("python3 {}", world.write("forged.py", FORGED).display()));
+    wait_for("each is dropped", || dropped() >= before + 10);
+    wait_for("its own come out", || came_out() >= arrived + 2);
+    assert_eq!(came_out(), arrived + 2);
+}
+
+/// Who has recorded all that was sent, sends it again: nothing of it comes through a second time, nothing
+/// is answered, and nobody is elsewhere.
+#[test]
+fn what_was_recorded_is_worth_nothing() {
+    const RECORD: &str = "
+import socket, sys, threading
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.bind(('ub', 0))
+print('there', flush=True)
+s.settimeout(0.2)
+kept = []
+end = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(1), end.set())).start()
+while not end.is_set():
+    try:
+        frame = s.recv(70000)
+        if frame[12:14] == b'\\x08\\x00' and frame[23] == 17 and frame[30:34] == bytes([192, 0, 2, 2]):
+            kept.append(frame)
+    except TimeoutError:
+        pass
+s.close()
+# From another address.
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for frame in kept:
+    head = bytearray(frame[14:34])
+    head[10:12] = bytes(2)
+    head[12:16] = socket.inet_aton('192.0.2.66')
+    udp = bytearray(frame[34:])
+    udp[6:8] = bytes(2)
+    s.sendto(bytes(head + udp), ('192.0.2.2', 0))
+print(len(kept))
+";
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let script = world.write("record.py", RECORD);
+    // Recorded and sent again at the end b, where nothing is on its way any more: by its loopback.
+    world.b.run("ip addr add 192.0.2.66/32 dev lo");
+    let mut command = bare("nsenter");
+    command.arg(format!("--net={}", world.b.path())).arg("python3").arg(&script);
+    let mut recorder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = std::io::BufReader::new(recorder.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    assert_eq!(line, "there\n");
+    let _tb = world.up(&world.b, &b, "");
+    let ta = world.up(&world.a, &a, "");
+    world.a.run("ping -n -q -c 30 -i 0.02 -W 10 10.9.0.2");
+    ta.kill();
+    let counts = || {
+        let link = crate::support::parse(&world.b.run("ip -j -s link show dev tb"));
+        let view = show("tb");
+        let drops = [&view["drops"], &view["peers"][0]["drops"]];
+        let drops = drops.into_iter().flat_map(|drops| drops.as_array().unwrap());
+        let replayed = drops.filter(|drop| drop["reason"] == "replayed");
+        let replayed: u64 = replayed.map(|drop| drop["count"].as_u64().unwrap()).sum();
+        (link[0]["stats64"]["rx"]["packets"].as_u64().unwrap(), replayed)
+    };
+    let ((arrived, replayed), before) = (counts(), sent(&world.b));
+    assert_eq!(replayed, 0);
+    std::io::Write::write_all(&mut recorder.stdin.take().unwrap(), b"x").unwrap();
+    line.clear();
+    std::io::Read::read_to_string(&mut told, &mut line).unwrap();
+    assert!(recorder.wait().unwrap().success());
+    let again: u64 = line.trim().parse().unwrap();
+    assert!(again >= 31, "an initiation and 30 packets at least: {again}");
+    wait_for("all are dropped", || counts().1 >= again);
+    assert_eq!(counts(), (arrived, again));
+    assert_eq!(sent(&world.b), before, "nothing is answered");
+    assert_eq!(show("tb")["peers"][0]["endpoint"], "192.0.2.1:51820");
+    let _ta = world.up(&world.a, &a, "");
+    reaches(&world.a, "10.9.0.2");
+}
+
 /// As large as the machine lets them be.
 const CORES_ALLOWED: &str = r#"ulimit -Sc "$(ulimit -Hc)"; exec "$@""#;
 

@@ -97,6 +97,27 @@ impl Pair {
     }
 }
 
+/// Three times the kernel forgets the session, and begins another one; then it moves.
+fn they_begin_anew_and_move(pair: &mut Pair) {
+    for _ in 0..3 {
+        let before = Instant::now();
+        pair.guest.run("wg set wg0 peer $(wg show wg0 peers) remove");
+        pair.theirs("Endpoint = [2001:db8::1]:51820");
+        pair.guest_reaches("10.9.0.1");
+        assert!(session_made("ta") > before, "it is another session");
+    }
+    let endpoint = || show("ta")["peers"][0]["endpoint"].clone();
+    let address = "/bin/ip addr";
+    pair.guest.run(&format!("{address} del 2001:db8::2/64 dev eth0"));
+    pair.guest.run(&format!("{address} add 2001:db8::9/64 dev eth0 nodad"));
+    pair.guest_reaches("10.9.0.1");
+    assert_eq!(endpoint(), "[2001:db8::9]:51820");
+    pair.guest.run("wg set wg0 peer $(wg show wg0 peers) endpoint 192.0.2.7:51820");
+    pair.guest_reaches("10.9.0.1");
+    assert_eq!(endpoint(), "192.0.2.2:51820");
+    pair.reaches_guest("fd00:9::2");
+}
+
 /// Both roles, both families inside and outside, a preshared key, three renewals, roaming, VXLAN.
 #[test]
 fn the_kernels_wireguard_is_a_peer() {
@@ -129,24 +150,7 @@ fn the_kernels_wireguard_is_a_peer() {
     pair.guest_reaches("fd00:9::1");
     assert_eq!(show("ta")["peers"][0]["endpoint"], "[2001:db8::2]:51820");
     pair.transfers("TCP6", "[fd00:9::1]", "[fd00:9::2]");
-    // Three times they forget the session, and begin another one; then they move.
-    for _ in 0..3 {
-        let before = Instant::now();
-        pair.guest.run("wg set wg0 peer $(wg show wg0 peers) remove");
-        pair.theirs("Endpoint = [2001:db8::1]:51820");
-        pair.guest_reaches("10.9.0.1");
-        assert!(session_made("ta") > before, "it is another session");
-    }
-    let endpoint = || show("ta")["peers"][0]["endpoint"].clone();
-    let address = "/bin/ip addr";
-    pair.guest.run(&format!("{address} del 2001:db8::2/64 dev eth0"));
-    pair.guest.run(&format!("{address} add 2001:db8::9/64 dev eth0 nodad"));
-    pair.guest_reaches("10.9.0.1");
-    assert_eq!(endpoint(), "[2001:db8::9]:51820");
-    pair.guest.run("wg set wg0 peer $(wg show wg0 peers) endpoint 192.0.2.7:51820");
-    pair.guest_reaches("10.9.0.1");
-    assert_eq!(endpoint(), "192.0.2.2:51820");
-    pair.reaches_guest("fd00:9::2");
+    they_begin_anew_and_move(&mut pair);
 
     // Ethernet over VXLAN: of a switch here, of the kernel there.
     pair.guest.run(

@@ -67,16 +67,19 @@ impl UapiSocket {
         if rustix::net::connect(&new()?, &address) == Err(Errno::CONNREFUSED) {
             std::fs::remove_file(&path)?;
         }
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let listener = new()?;
         // The file gets its mode from here: it is never open to others.
         rustix::fs::fchmod(&listener, Mode::from_raw_mode(0o600))?;
         rustix::net::bind(&listener, &address)?;
-        rustix::fs::chmod(&path, Mode::from_raw_mode(0o600))?;
-        rustix::net::listen(&listener, 16)?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         let spare = listener.try_clone().ok();
-        Ok(Self { path, epoll, listener, spare, clients: Vec::new(), accepted: 0 })
+        // From here on the file goes with it, also when what follows fails.
+        let socket = Self { path, epoll, listener, spare, clients: Vec::new(), accepted: 0 };
+        rustix::fs::chmod(&socket.path, Mode::from_raw_mode(0o600))?;
+        rustix::net::listen(&socket.listener, 16)?;
+        let data = EventData::new_u64(LISTENER);
+        epoll::add(&socket.epoll, &socket.listener, data, EventFlags::IN)?;
+        Ok(socket)
     }
 
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.

@@ -394,33 +394,6 @@ fn a_silent_peer_is_reported_while_packets_keep_coming() {
     net.assert_passes(0);
 }
 
-/// A peer that may not move: a second host with its key is refused as long as the first is heard.
-#[test]
-fn a_pinned_peer_stays_where_it_is() {
-    let mut net = Net::pair_with(TunnelConfig::default(), |peer| peer.pinned = Some(seconds(60)));
-    net.assert_passes(0);
-    let first = net.status(1).endpoint;
-    let (peer, refused) = (net.peer_of(1), udp("192.0.2.66:6"));
-    // The same key, the same session even, from elsewhere.
-    net.sides[0].at = refused;
-    net.send(0, &ipv4(0, 200));
-    net.run(seconds(40));
-    assert_eq!(net.status(1).endpoint, first);
-    assert!(net.status(1).drops.count(DropReason::Elsewhere) >= 1);
-    let event = TunnelEvent::Refused { peer, from: refused };
-    net.run(seconds(15));
-    assert!(net.sides[1].events.contains(&event), "{:?}", net.sides[1].events);
-    // It was silent for long enough.
-    net.sides[1].tunnel.await_peer(&peer);
-    net.run(seconds(10));
-    net.send(0, &ipv4(0, 200));
-    net.run(seconds(30));
-    assert_eq!(net.status(1).endpoint, Some(refused));
-    net.assert_passes(1);
-    let heard = |event: &&TunnelEvent| matches!(event, TunnelEvent::Heard { .. });
-    assert_eq!(net.sides[1].events.iter().filter(heard).count(), 1);
-}
-
 /// An initiation that was recorded is worth nothing after a restart of who remembers, and who
 /// remembers what it sent goes on from there, also with a clock that went back.
 #[test]
@@ -459,4 +432,31 @@ fn timestamps_outlive_a_restart() {
         assert_eq!(net.sides[1].packets().len(), usize::from(remembers));
         net.run(seconds(1));
     }
+}
+
+/// A peer that may not move: a second host with its key is refused as long as the first is heard.
+#[test]
+fn a_pinned_peer_stays_where_it_is() {
+    let mut net = Net::pair_with(TunnelConfig::default(), |peer| peer.pinned = Some(seconds(60)));
+    net.assert_passes(0);
+    let first = net.status(1).endpoint;
+    let (peer, refused) = (net.peer_of(1), udp("192.0.2.66:6"));
+    // The same key, the same session even, from elsewhere.
+    net.sides[0].at = refused;
+    net.send(0, &ipv4(0, 200));
+    net.run(seconds(40));
+    assert_eq!(net.status(1).endpoint, first);
+    assert!(net.status(1).drops.count(DropReason::Elsewhere) >= 1);
+    let event = TunnelEvent::Refused { peer, from: refused };
+    net.run(seconds(15));
+    assert!(net.sides[1].events.contains(&event), "{:?}", net.sides[1].events);
+    // It was silent for long enough.
+    net.sides[1].tunnel.await_peer(&peer);
+    net.run(seconds(10));
+    net.send(0, &ipv4(0, 200));
+    net.run(seconds(30));
+    assert_eq!(net.status(1).endpoint, Some(refused));
+    net.assert_passes(1);
+    let heard = |event: &&TunnelEvent| matches!(event, TunnelEvent::Heard { .. });
+    assert_eq!(net.sides[1].events.iter().filter(heard).count(), 1);
 }

@@ -1,0 +1,34 @@
+//! A loop that does what the kernel does elsewhere goes before programs.
+
+use rustix::process::{getpriority_process, setpriority_process};
+
+/// A kernel forwards in its softirq, ahead of every program; who waits behind a program that fills a core
+/// has a queue of its whole time slice before it. At -10 a thread has 9 parts of a core in 10 where it
+/// wants them, and the programs the rest.
+const NICE: i32 = -10;
+
+/// Goes before programs until it is dropped: the thread that made it, and what that starts.
+#[derive(Debug)]
+pub(crate) struct Ahead(());
+
+impl Ahead {
+    /// Nothing where that is not allowed, or where another priority was chosen for us.
+    pub(crate) fn new() -> Option<Self> {
+        let is_chosen = getpriority_process(None).ok()? != 0;
+        // Of the calling thread alone, whatever POSIX says (setpriority(2)).
+        (!is_chosen && setpriority_process(None, NICE).is_ok()).then_some(Self(()))
+    }
+
+    /// For a thread that one ahead has started: back to where programs are.
+    pub(crate) fn step_back() {
+        if getpriority_process(None) == Ok(NICE) {
+            let _ = setpriority_process(None, 0);
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        Self::step_back();
+    }
+}
