@@ -57,6 +57,8 @@ for tunnel; do
   if command -v "$path" >/dev/null; then TUNNELS+=("$tunnel"); else echo "left out: no $path" >&2; fi
 done
 
+[ ${#TUNNELS[@]} != 0 ] || exit 1
+
 in_a() { ip netns exec "$A" "$@"; }
 in_b() { ip netns exec "$B" "$@"; }
 
@@ -196,8 +198,9 @@ wanted() { [[ " $ROWS " = *" $1 "* ]]; }
 # stream NAME ARGUMENTS...: appends Mbit/s and bytes that arrived
 stream() {
   local name=$1; shift
-  timeout $((SECS + 15)) ip netns exec "$A" iperf3 -c 10.99.0.2 -t "$SECS" -J "$@" |
-    jq -r '.end | (.sum_received // .sum) | "\(.bits_per_second / 1e6) \(.bytes)"' >>"$W/$name"
+  timeout $((SECS + 15)) ip netns exec "$A" iperf3 -c 10.99.0.2 -t "$SECS" -J "$@" >"$W/json" || true
+  jq -er '.end | (.sum_received // .sum) | "\(.bits_per_second / 1e6) \(.bytes)"' "$W/json" \
+    >>"$W/$name" 2>/dev/null || { echo "$name: $(jq -r .error "$W/json")" >&2; return 1; }
 }
 
 measure() { # TUNNEL
@@ -208,17 +211,18 @@ measure() { # TUNNEL
   background iperf.log ip netns exec "$B" iperf3 -s -B 0.0.0.0
   wait_for ip netns exec "$A" ping -c 1 -W 1 10.99.0.2
   wait_for sh -c "ip netns exec $B ss -ltn | grep -q :5201"
-  wanted idle && rtt 0.002 400 >>"$W/$t.idle"
+  ! wanted idle || rtt 0.002 400 >>"$W/$t.idle"
   if wanted tcp1; then
     a0=$(cpu "$a") b0=$(cpu "$b")
-    stream "$t.tcp1"
-    bytes=$(tail -1 "$W/$t.tcp1" | cut -d' ' -f2)
-    awk "BEGIN{print ($(cpu "$a") - $a0) / $bytes * 1e9}" >>"$W/$t.cpu_send"
-    awk "BEGIN{print ($(cpu "$b") - $b0) / $bytes * 1e9}" >>"$W/$t.cpu_receive"
+    if stream "$t.tcp1"; then
+      bytes=$(tail -1 "$W/$t.tcp1" | cut -d' ' -f2)
+      awk "BEGIN{print ($(cpu "$a") - $a0) / $bytes * 1e9}" >>"$W/$t.cpu_send"
+      awk "BEGIN{print ($(cpu "$b") - $b0) / $bytes * 1e9}" >>"$W/$t.cpu_receive"
+    fi
   fi
-  wanted tcp4 && stream "$t.tcp4" -P 4
-  wanted reverse && stream "$t.reverse" -R
-  wanted udp && stream "$t.udp" -u -b 0 -l 1272
+  ! wanted tcp4 || stream "$t.tcp4" -P 4 || true
+  ! wanted reverse || stream "$t.reverse" -R || true
+  ! wanted udp || stream "$t.udp" -u -b 0 -l 1272 || true
   if wanted load; then
     { timeout 20 ip netns exec "$A" iperf3 -c 10.99.0.2 -t 3 >/dev/null 2>&1 & } ; local load=$!
     sleep 0.5

@@ -133,9 +133,7 @@ impl Error {
             None => Exit::Refused,
         };
         let mut new = Self::new(exit, &SYSTEM, format_args!("cannot {what} {object}: {error}"));
-        if let Some(remedy) = errno.and_then(remedy_of_errno) {
-            new.report.hint = Some(remedy.to_owned());
-        }
+        new.report.hint = errno.map(|errno| remedy_of_errno(errno).to_owned());
         new.report.errno = errno;
         new.report.object = Some(object.to_string());
         new
@@ -207,9 +205,9 @@ fn exit_of_errno(errno: i32) -> Exit {
 }
 
 /// What helps in most cases of an error number.
-fn remedy_of_errno(errno: i32) -> Option<&'static str> {
+fn remedy_of_errno(errno: i32) -> &'static str {
     use rustix::io::Errno;
-    Some(match Errno::from_raw_os_error(errno) {
+    match Errno::from_raw_os_error(errno) {
         Errno::PERM | Errno::ACCESS => "Run it as root, or as a user who may do that.",
         Errno::NOENT | Errno::NOTDIR => "See whether the path is right; folders are not made.",
         Errno::ISDIR => "Name a file: this is a folder.",
@@ -220,8 +218,8 @@ fn remedy_of_errno(errno: i32) -> Option<&'static str> {
         Errno::MFILE | Errno::NFILE => "Raise the limit of open files: 'ulimit -n'.",
         Errno::NOSPC | Errno::DQUOT => "Make room on the disk.",
         Errno::ROFS => "Choose a place that can be written to.",
-        _ => return None,
-    })
+        _ => "'adit doctor' tells what this system allows.",
+    }
 }
 
 /// The kernel's name for an error number, as `EBUSY`.
@@ -309,7 +307,7 @@ pub(crate) const SYSTEM: Entry = Entry {
     title: "the operating system refused",
     explanation: "A file, a directory or a system call failed for the reason that the message \
                   ends with.",
-    remedy: "'adit doctor' tells what this system allows.",
+    remedy: "",
 };
 
 pub(crate) const HELD: Entry = Entry {

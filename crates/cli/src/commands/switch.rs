@@ -67,6 +67,9 @@ struct RunArgs {
     /// [,filter=EXPRESSION], or port:NAME in place of a file
     #[arg(long, value_name = "FILE")]
     mirror: Vec<String>,
+    /// What the links of ports (netem=) draw their decisions from: the same for the same seed and frames
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// How long an address is kept without a frame from it
     #[arg(long, value_name = "TIME")]
     ageing: Option<String>,
@@ -244,6 +247,7 @@ impl RunArgs {
             name: self.name,
             ports: self.port,
             mirrors: self.mirror,
+            seed: self.seed,
             switch,
         };
         let lab = plan.lab()?;

@@ -302,7 +302,7 @@ mod ports {
             ("tap:a,trunk=10+x", 16, "cannot have"),
             ("tap:a,trunk=30-20", 13, "20-30"),
             ("tap:a,guard-mac=02:00", 17, "MAC"),
-            ("tap:a,isolated=maybe", 16, "true or false"),
+            ("tap:a,isolated=maybe", 16, "on or off"),
             ("tap:a,netem=delay=20", 19, "20ms"),
             ("tap:a,netem=nosuch", 13, "nosuch"),
             ("tap:a,storm-burst=7", 19, "storm-broadcast"),
@@ -372,7 +372,7 @@ mod profiles {
             "loss=1%,loss-burst=5,reorder=2%,reorder-by=7,bit-errors=0.000001",
             "rate=1.5mbit,queue=codel,queue-limit=64KiB,ecn,overhead=adsl",
             "rate=1mbit,queue=fq-codel,fq-flows=16,queue-limit=50ms,outage=10s/1s/60s+90s/5s",
-            "limit-packets=1000,limit-bytes=1MiB,overhead=ethernet",
+            "limit-packets=1000,limit-bytes=1MiB,rate=1gbit,overhead=ethernet",
         ];
         for text in texts.map(str::to_owned).into_iter().chain(presets) {
             let profile = read(&text).unwrap().a_to_b;

@@ -85,6 +85,7 @@ fn answer(request: &Request) -> Reply {
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (request.method, path.as_slice()) {
         (Method::Get, ["large"]) => Reply::ok(json!("x".repeat(8 << 20))),
+        (Method::Get, ["huge"]) => Reply::ok(json!("x".repeat(40 << 20))),
         (Method::Post, ["echo", word]) => Reply::ok(json!([word, request.body])),
         (Method::Delete, ["busy"]) => {
             Error::usage("no").hint("really").object("busy").after(vec!["a".to_owned()]).into()
@@ -147,6 +148,8 @@ fn an_error_arrives_as_it_was() {
     assert_eq!(error.exit, Exit::Partly);
     assert_eq!(error.report.hint.as_deref(), Some("really"));
     assert_eq!((error.report.done, error.report.message), (vec!["a".to_owned()], "no".to_owned()));
+    let error = rig.client().get("/huge").unwrap_err();
+    assert!(error.report.message.contains("the reply is too long"), "{error:?}");
     let error = rig.client().get("/nosuch").unwrap_err();
     assert!(error.report.message.contains("there is no GET /nosuch"), "{error:?}");
 }

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `runner`, `serve`, `deliver` | the loop, its way in and its way out |
 //! | `netem` | emulated links between a port and the engine |
+//! | `priority` | that it goes before programs |
 //! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
 //! | `spec`, `open` | a port as text, and what comes of it |
 //! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
@@ -45,6 +46,7 @@ mod netem;
 mod open;
 mod peers;
 mod port;
+mod priority;
 mod reach;
 mod reactor;
 mod recording;
@@ -67,6 +69,7 @@ pub(crate) use netem::PortNetem;
 pub(crate) use open::Opened;
 pub(crate) use peers::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
 pub(crate) use port::{Port, PortCounters};
+pub(crate) use priority::Ahead;
 pub(crate) use runner::{ListenerId, Runner};
 pub(crate) use spec::{PortKind, PortSpec, SpecError};
 

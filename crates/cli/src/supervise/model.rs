@@ -21,6 +21,9 @@ pub(crate) struct Switch {
     pub(crate) name: String,
     /// Its process.
     pub(crate) pid: u32,
+    /// What the links of its ports draw their decisions from.
+    #[serde(default)]
+    pub(crate) seed: u64,
     /// How long an address is kept without a frame from it, in seconds.
     pub(crate) ageing_s: f64,
     /// Addresses in its table.
@@ -476,6 +479,7 @@ pub(crate) fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) ->
     Switch {
         name,
         pid: std::process::id(),
+        seed: 0,
         ageing_s: config.ageing.as_secs_f64(),
         fdb_entries,
         fdb_limit: config.fdb_limit,

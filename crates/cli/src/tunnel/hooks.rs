@@ -2,6 +2,7 @@
 
 use super::program;
 use crate::output::Output;
+use crate::run::Ahead;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,7 +31,10 @@ impl Hooks {
         if self.worker.is_none() {
             let (sender, receiver) = sync_channel(WAITING_MAX);
             let output = self.output.clone();
-            let work = move || work(&receiver, &output);
+            let work = move || {
+                Ahead::step_back();
+                work(&receiver, &output);
+            };
             match std::thread::Builder::new().name("hooks".to_owned()).spawn(work) {
                 Ok(thread) => self.worker = Some((sender, thread)),
                 Err(error) => self.output.note(format!("warning: no hook is run: {error}")),

@@ -1,6 +1,7 @@
 //! Peers whose endpoint has a name: asked for on threads of their own, again when a peer is silent.
 
 use super::config::PeerEndpoint;
+use crate::run::Ahead;
 use adit_engine::tunnel::PublicKey;
 use adit_packet::Instant;
 use rustix::event::{EventfdFlags, eventfd};
@@ -177,7 +178,10 @@ impl Names {
         for number in 0..THREADS {
             let questions = Arc::clone(&self.questions);
             let (answers, wake) = (self.sender.clone(), Arc::clone(&self.wake));
-            let work = move || answer(&questions, &answers, &wake);
+            let work = move || {
+                Ahead::step_back();
+                answer(&questions, &answers, &wake);
+            };
             // Without any thread the names stay unknown, and everything else works.
             let _ = std::thread::Builder::new().name(format!("names-{number}")).spawn(work);
         }

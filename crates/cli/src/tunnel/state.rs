@@ -181,6 +181,8 @@ pub(crate) fn dropped(drops: &adit_engine::tunnel::Drops) -> Vec<Dropped> {
 
 /// A peer for the engine; `endpoint` is where it is, as far as that is known without asking.
 pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> PeerConfig {
+    // Who is never gone never moves.
+    let pinned = if peer.timeout.is_zero() { Duration::MAX } else { peer.timeout };
     PeerConfig {
         mode,
         shape_out: peer.shape_out,
@@ -189,7 +191,7 @@ pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMod
         endpoint,
         allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),
         persistent_keepalive: seconds(peer.keepalive),
-        pinned: (peer.multi == Multi::No).then_some(peer.timeout),
+        pinned: (peer.multi == Multi::No).then_some(pinned),
         ..PeerConfig::new(peer.public_key)
     }
 }

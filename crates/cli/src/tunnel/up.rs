@@ -20,7 +20,7 @@ use crate::commands::open_netns;
 use crate::control::{Claim, Server, Status, notify};
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::output::Output;
-use crate::run::{PeerOptions, PeerSockets, Port, Runner};
+use crate::run::{Ahead, PeerOptions, PeerSockets, Port, Runner};
 use adit::netlink::Monitor;
 use adit::{Device, IfName, Link, Mode, Netns};
 use adit_engine::tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
@@ -191,7 +191,9 @@ impl Options {
         if started.is_ok() {
             notify(Status::Ready);
             ready();
+            let ahead = Ahead::new();
             let result = runner.run(&mut daemon);
+            drop(ahead);
             daemon.stamps.save(&runner.engine().tunnel, output);
             notify(Status::Stopping);
             if let Err(error) = result {

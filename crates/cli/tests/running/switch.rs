@@ -155,11 +155,13 @@ fn mistakes_are_told_and_change_nothing() {
 
 #[test]
 fn what_was_in_the_cable_of_a_port_is_told_as_lost_when_it_is_taken_off() {
-    let mut program = bridge("");
+    let mut program = bridge("--seed 7");
     assert!(reaches("na", "192.0.2.2"));
+    assert_eq!(adit_json("switch show")["seed"], 7);
     for off in ["switch set a netem=none", "switch port del a"] {
         // So slow that nothing comes through.
         adit("switch set a netem=delay=1h");
+        assert!(adit("switch show").contains("links of ports: seed 7"));
         try_run("ip netns exec na ping -q -c 5 -i 0.01 -W 1 192.0.2.2");
         let link = adit_json("switch show a")[0]["link"]["ingress"]["counts"].clone();
         assert!(link["held"].as_u64().unwrap() >= 1, "{link}");
@@ -223,8 +225,8 @@ fn guests_beyond_the_limit_are_told_of_once_a_second_however_much_they_send() {
     let told = program.wait_for("failed");
     assert!(told["message"].as_str().unwrap().contains("has 512 guests"), "{told}");
     eventually("all was read", || adit_json("switch show")["strangers"].is_number());
-    let seconds = begin.elapsed().as_secs();
     let events = program.count("failed");
+    let seconds = begin.elapsed().as_secs();
     assert!(u64::try_from(events).unwrap() <= seconds + 1, "{events} in {seconds} s");
     drop(guests);
 }

@@ -153,3 +153,23 @@ fn the_device_may_be_in_another_namespace() {
     adit("tunnel down ta");
     assert_eq!(inside.state(), before);
 }
+
+/// The thread that moves packets goes before programs.
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_a_tunnel_goes_before_programs() {
+    let world = World::new();
+    let (a, _) = world.pair("192.0.2.2:51820", PLAIN);
+    let tunnel = world.up(&world.a, &a, "");
+    let nice = |task: &std::path::Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap();
+        stat.rsplit(')').next().unwrap().split(' ').nth(17).unwrap().to_owned()
+    };
+    let process = std::path::PathBuf::from(format!("/proc/{}", tunnel.pid()));
+    wait_for("it goes before programs", || nice(&process) == "-3");
+    for task in std::fs::read_dir(process.join("task")).unwrap() {
+        let task = task.unwrap();
+        let is_first = task.file_name().to_str() == Some(&tunnel.pid().to_string());
+        assert_eq!(nice(&task.path()), if is_first { "-3" } else { "0" }, "{task:?}");
+    }
+}

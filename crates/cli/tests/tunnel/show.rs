@@ -29,7 +29,7 @@ fn what_wg_shows_is_shown() {
     assert_eq!(ours["keepalive_s"].to_string(), peer[7]);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
     let age = now - peer[4].parse::<f64>().unwrap();
-    assert!((of_peer("ta", "handshake_age_s") - age).abs() < 5.0, "{age}");
+    assert!((of_peer("ta", "handshake_age_s") - age).abs() < 30.0, "{age}");
     assert!(peer[5].parse::<u64>().unwrap() > 0 && ours["received_bytes"].as_u64().unwrap() > 0);
     let text = adit("tunnel show ta");
     for told in ["fwmark: 0x77", "preshared key: (hidden)", "keepalive: every 5 s", "last packet: "]

@@ -102,7 +102,7 @@ fn a_firewall_that_refuses_is_no_end() {
     let refused = || show("ta")["datagrams"]["refused"].as_u64().unwrap();
     let before = refused();
     assert!(!world.a.succeeds("ping -n -c 5 -i 0.05 -W 1 10.9.0.2"));
-    assert!(refused() > before);
+    wait_for("it is counted", || refused() > before);
     world.a.run("nft flush ruleset");
     reaches(&world.a, "10.9.0.2");
 }
@@ -258,8 +258,8 @@ fn a_machine_may_start_in_1970() {
             world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2")
                 && crate::world::session_made("ta") > before
         });
-        let output = world.a.run("ping -n -q -c 20 -i 0.1 -W 5 10.9.0.2");
-        assert!(output.contains(" 0% packet loss"), "{output}");
+        // Sessions are that short that a machine which stands still for a second may lose a packet.
+        wait_for("all packets cross", || world.a.pings("-q -c 20 -i 0.1 -W 5 10.9.0.2"));
     }
     let log = logged(&world);
     assert!(!log.contains("panicked"), "{log}");

@@ -150,12 +150,11 @@ impl World {
             space.run(&format!("ip addr add 2001:db8::{number}/64 dev {link} nodad"));
             space.run(&format!("ip link set {link} up"));
         }
-        // The kernel makes it when the link is up, a moment later.
+        // The kernel adds an address of IPv6 to its tables at a time of its own.
         for (space, number) in [(&world.a, 1), (&world.b, 2)] {
-            let route = format!("local 2001:db8::{number} ");
-            wait_for("the links are up", || {
-                space.run("ip -6 route show table local").contains(&route)
-            });
+            let is_there =
+                || space.run("ip -6 route show table local").contains(&format!("::{number} dev u"));
+            wait_for("its address is there", is_there);
         }
         world
     }

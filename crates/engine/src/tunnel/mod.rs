@@ -37,7 +37,8 @@
 //!
 //! **Endpoints** are UDP addresses or ports: a stream that carries one message in each buffer is a port
 //! that is neither the device's nor a peer's. A peer is where its last authentic message came from,
-//! whichever that is.
+//! whichever that is, unless it is pinned: then only after a silence. Another way to it is tried by an
+//! initiation there; the one in use goes on until that is answered.
 //!
 //! **Bounds.** Per peer: three sessions, 16 packets that wait for a handshake, 512 in each shaper, 36 KiB
 //! of fragments. In all: 128 packets that wait for handshakes, 2048 in shapers (64 of them large), 4096

@@ -66,7 +66,10 @@ pub(crate) fn link(bytes: &[u8]) {
     while !input.0.is_empty() {
         let action = input.byte();
         now += Duration::from_micros(input.word().into());
-        if action < 16 {
+        if action < 2 {
+            link.clear(now, &mut out);
+            assert_eq!((link.held(), link.next_timeout()), (0, None));
+        } else if action < 16 {
             let profile = self::profile(&mut input);
             // One that cannot be changes nothing.
             let _ = link.set(now, &profile);

@@ -140,7 +140,7 @@ fn leave_as_a_train(place: usize, ip: IpAddr) {
     assert_eq!((a.counters().sent, a.counters().sent_datagrams), (5, 55));
     let (mut received, mut marks) = (Vec::new(), [0; 4]);
     let begin = Instant::now();
-    while received.len() < sent.concat().len() && begin.elapsed() < Duration::from_secs(20) {
+    while received.len() < sent.concat().len() && begin.elapsed() < Duration::from_secs(60) {
         while let Some(Arrival { packet, .. }) = b.get(place).unwrap().recv(&mut pool) {
             received.extend_from_slice(packet.bytes());
             marks[usize::from(packet.meta.ecn.bits())] += packet.len();

@@ -66,6 +66,7 @@ impl Supervisor {
         let addresses = addresses_by_port(engine);
         let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
         show.ports = ports.collect();
+        show.seed = self.seed;
         (show.strangers, show.astray) = (runner.strangers(), runner.astray());
         show.mirrors = self
             .mirrors

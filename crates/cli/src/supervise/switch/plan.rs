@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) ports: Vec<String>,
     /// Mirrors besides those of the file.
     pub(crate) mirrors: Vec<String>,
+    /// The seed, in place of the file's.
+    pub(crate) seed: Option<u64>,
     /// Keys of the switch itself, in place of the file's.
     pub(crate) switch: Vec<(&'static str, String)>,
 }
@@ -52,6 +54,7 @@ impl Plan {
             .map_or("the command line".to_owned(), |path| path.display().to_string());
         problems.check(what)?;
         lab.name = self.name.clone().or(lab.name);
+        lab.seed = self.seed.or(lab.seed);
         Ok(lab)
     }
 }
