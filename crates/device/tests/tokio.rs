@@ -117,7 +117,7 @@ fn ipv4() -> [u8; 20] {
 fn pings_are_answered() {
     on_both(|| async {
         let queue = Arc::new(tun());
-        let ping = std::thread::spawn(|| support::run("ping -n -c 3 -i 0.01 -W 30 192.0.2.77"));
+        let ping = std::thread::spawn(|| support::run("ping -n -c 3 -i 0.01 -w 60 192.0.2.77"));
         let answer = tokio::spawn(async move {
             let mut buf = [0; 2048];
             loop {
@@ -139,7 +139,7 @@ fn pings_are_answered() {
         while !ping.is_finished() {
             sleep(Duration::from_millis(5)).await;
         }
-        assert!(ping.join().unwrap().contains(" 0% packet loss"));
+        ping.join().expect("three answers come");
         answer.abort();
     });
 }

@@ -72,6 +72,16 @@ pub(crate) fn run(line: &str) -> String {
     text(&output.stdout)
 }
 
+/// Which of the first `count` echoes are not in what `ping -c COUNT -w SECONDS` prints. Without `-w` it
+/// waits for the last echo for two round trips only; with it, until so many have come, and sends more
+/// meanwhile: an echo that is late is not lost.
+pub(crate) fn lost_echoes(output: &str, count: usize) -> Vec<usize> {
+    let echoes = output.split("icmp_seq=").skip(1);
+    let numbers = echoes.filter_map(|rest| rest.split(' ').next()?.parse().ok());
+    let seen: std::collections::BTreeSet<usize> = numbers.collect();
+    (1..=count).filter(|number| !seen.contains(number)).collect()
+}
+
 /// What a command prints as JSON; nothing is an empty list.
 pub(crate) fn json(line: &str) -> Value {
     parse(&run(line))

@@ -7,8 +7,7 @@ use std::process::Stdio;
 const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
 
 fn pings(space: &Space, to: &str) {
-    let output = space.run(&format!("ping -n -c 3 -i 0.1 -W 10 {to}"));
-    assert!(output.contains(" 0% packet loss"), "{output}");
+    wait_for("all echoes come back", || space.pings(&format!("-c 3 -i 0.1 -W 10 {to}")));
 }
 
 #[test]
