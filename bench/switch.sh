@@ -4,6 +4,7 @@
 # reads and one that writes (split), in one table for 2, 8 and 64 hosts.
 #
 #   bench/switch.sh [--rounds N] [--seconds S] [--peers wire,split,adit,vde,ovs,bridge] [--hosts 2,8,64]
+#                   [--streams N]
 #
 # Needs root, iperf3, python3, a C compiler, and the peers: vde2, openvswitch-switch. A peer that is not
 # there has its row say so. Everything runs in namespaces that vanish with it. Nothing else should run

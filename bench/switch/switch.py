@@ -160,9 +160,9 @@ class Net:
             sh("ip", "-n", "hsw", "link", "set", f"t{host}", "master", "br0", "up")
 
 
-def stream(net, seconds):
-    """One TCP stream from 1 to 2, from 3 to 4 and so on."""
-    pairs = [(n, n + 1) for n in range(1, net.hosts, 2)]
+def stream(net, seconds, streams):
+    """One TCP stream from 1 to 2, from 3 to 4 and so on, at most so many."""
+    pairs = [(n, n + 1) for n in range(1, net.hosts, 2)][:streams]
     servers = [
         subprocess.Popen(net.inside(to, "iperf3", "-s", "-1"), stdout=subprocess.DEVNULL)
         for _, to in pairs
@@ -226,7 +226,7 @@ def round_trip(net):
 
 def measure(peer, hosts, args):
     with Net(peer, hosts) as net:
-        sample = stream(net, args.seconds)
+        sample = stream(net, args.seconds, args.streams)
         if hosts == 2:
             sample["datagrams"] = lossless(net)
             sample.update(round_trip(net))
@@ -286,11 +286,13 @@ def main():
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--hosts", default="2,8,64", help="how many hosts, each a table of its own")
+    parser.add_argument("--streams", type=int, help="how many at once; unless given, one from every second host")
     args = parser.parse_args()
     peers = args.peers.split(",")
     release = open("/proc/sys/kernel/osrelease").read().strip()
     print(f"Linux {release}; medians of {args.rounds} rounds of {args.seconds} s, in turns; TCP of iperf3,")
-    print("a stream from every second host to the next; CPU of the whole machine, and of the switch alone;")
+    some = f"at most {args.streams} at once" if args.streams else "one from every second host to the next"
+    print(f"streams: {some}; CPU of the whole machine, and of the switch alone;")
     print("datagrams of 64 bytes that arrive, at most one in a thousand lost; pings every millisecond")
     for hosts in map(int, args.hosts.split(",")):
         some = [p for p in peers if hosts == 2 or p != "split"]
