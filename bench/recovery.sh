@@ -196,13 +196,21 @@ rebound() {
   rebind 40000
   for run in $(seq "$RUNS"); do lost rebind $((40000 + run)); done
 }
+# An answer on its way from the old address takes the peer back there, as WireGuard has it.
+repoint() {
+  for _ in $(seq 10); do
+    wg set adra peer "$1" endpoint "$2"
+    sleep 0.015
+    [ "$(wg show adra endpoints)" != "$1	$2" ] || break
+  done
+}
 family() {
   world ''
   local key to
   key=$(wg show adrb public-key)
   for run in $(seq "$RUNS"); do
     [ $((run % 2)) = 0 ] && to=192.0.2.2:51820 || to=[2001:db8::2]:51820
-    lost wg set adra peer "$key" endpoint "$to"
+    lost repoint "$key" "$to"
   done
 }
 flap() {

@@ -7,6 +7,7 @@
 #   adit            packets in UDP, a wg-quick file
 #   adit-tap        frames in UDP, between ends of ours
 #   adit-tcp        packets in TCP
+#   adit-fifo       like adit, ahead of every program (SCHED_FIFO): what of the wait is for a core
 #   wireguard-go    $WIREGUARD_GO: the one in Debian 12 is years old
 #   boringtun       $PEERS/boringtun-cli with one thread, its fastest here
 #   gotatun         $PEERS/gotatun
@@ -51,7 +52,7 @@ program() {
 }
 
 TUNNELS=()
-[ $# != 0 ] || set -- adit wireguard-go boringtun gotatun adit-tap adit-tcp vtun-tcp
+[ $# != 0 ] || set -- adit wireguard-go boringtun gotatun adit-tap adit-tcp adit-fifo vtun-tcp
 for tunnel; do
   path=$(program "$tunnel")
   if command -v "$path" >/dev/null; then TUNNELS+=("$tunnel"); else echo "left out: no $path" >&2; fi
@@ -115,12 +116,13 @@ side_of_wireguard() {
   local other=$((3 - $4)) conf=$W/$3.conf
   {
     printf '[Interface]\nPrivateKey = %s\nListenPort = 51820\n' "$5"
-    [ "$1" = adit ] && printf 'Address = 10.99.0.%s/24\nMTU = 1420\nTable = off\n' "$4"
+    [[ $1 = adit* ]] && printf 'Address = 10.99.0.%s/24\nMTU = 1420\nTable = off\n' "$4"
     printf '[Peer]\nPublicKey = %s\nAllowedIPs = 10.99.0.%s/32\nEndpoint = 192.0.2.%s:51820\n' \
       "$6" "$other" "$other"
   } >"$conf"
   case $1 in
     adit) background "$3.log" "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
+    adit-fifo) background "$3.log" chrt -f 1 "$ADIT" -q -n "$2" tunnel up "$conf"; return ;;
     wireguard-go) background "$3.log" ip netns exec "$2" env LOG_LEVEL=error "$WIREGUARD_GO" -f "$3" ;;
     boringtun) background "$3.log" ip netns exec "$2" "$PEERS/boringtun-cli" -f -t 1 --disable-drop-privileges "$3" ;;
     gotatun) background "$3.log" ip netns exec "$2" "$PEERS/gotatun" -f --disable-drop-privileges "$3" ;;
@@ -166,7 +168,7 @@ start() { # TUNNEL
   umask 077
   ka=$(wg genkey) kb=$(wg genkey)
   case $1 in
-    adit-*) kind=adit ;;
+    adit-tap | adit-tcp) kind=adit ;;
     vtun-*) kind=vtun ;;
     *) kind=wireguard ;;
   esac
