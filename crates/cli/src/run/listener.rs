@@ -1,11 +1,9 @@
 //! Unix sockets at which guests come and go.
 
 use super::datagram::DatagramSocket;
-use super::port::Io;
 use super::reactor::Source;
 use super::runner::Runner;
 use super::shared::Shared;
-use super::stream::StreamPort;
 use super::{Event, Interest, ListenerId, Port};
 use adit_engine::Engine;
 use adit_packet::Instant;
@@ -175,9 +173,8 @@ impl<E: Engine> Runner<E> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let name = format!("unix:{}", listener.path.path().display());
             match accept_with(&listener.socket, flags) {
-                Ok(socket) => match StreamPort::socket(socket) {
+                Ok(socket) => match Port::from_stream(name, socket) {
                     Ok(port) => {
-                        let port = Port::new(name, None, Io::Stream(Box::new(port)));
                         self.events.push_back(Event::Accepted(ListenerId(place), port));
                         self.paused.retain(|&paused| paused != place);
                     }

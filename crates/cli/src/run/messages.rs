@@ -9,12 +9,10 @@
 //! the senders inside the tunnel are to learn how fast it is.
 
 use super::Gone;
+use super::byte_stream::ByteStream;
 use super::port::{Cx, Recv};
-use super::stream::Handle;
 use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
-use rustix::io::Errno;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 /// How many bytes stand before each message.
 const LENGTH_LEN: usize = 2;
@@ -30,41 +28,26 @@ const TRAIN_LEN_MAX: usize = 65_507;
 
 /// A stream of messages in both directions.
 pub(super) struct MessagePort {
-    reader: Handle,
-    /// Where it is another one than the reader.
-    writer: Option<Handle>,
+    stream: ByteStream,
     inbox: Inbox,
     outbox: Box<[u8]>,
     /// What waits in the outbox: `sent <= filled <= outbox.len()`.
     sent: usize,
     filled: usize,
-    /// The last write found no room: only the descriptor tells when there is some.
-    is_blocked: bool,
 }
 
 impl MessagePort {
-    /// A connected socket, or one that is about to be.
-    pub(super) fn socket(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self::new(Handle::new(socket)?, None))
-    }
-
-    /// A descriptor for each direction.
-    pub(super) fn pair(reader: OwnedFd, writer: OwnedFd) -> io::Result<Self> {
-        Ok(Self::new(Handle::new(reader)?, Some(Handle::new(writer)?)))
-    }
-
-    fn new(reader: Handle, writer: Option<Handle>) -> Self {
+    pub(super) fn new(stream: ByteStream) -> Self {
         let outbox = vec![0; OUTBOX_LEN].into();
-        let inbox = Inbox::default();
-        Self { reader, writer, inbox, outbox, sent: 0, filled: 0, is_blocked: false }
+        Self { stream, inbox: Inbox::default(), outbox, sent: 0, filled: 0 }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+        self.stream.fd()
     }
 
     pub(super) fn write_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.writer.as_ref().map(AsFd::as_fd)
+        self.stream.write_fd()
     }
 
     pub(super) fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
@@ -81,13 +64,10 @@ impl MessagePort {
                 }
                 Next::More => {}
             }
-            match rustix::io::read(self.reader.as_fd(), self.inbox.spare_mut()) {
-                Ok(0) => return Recv::Gone(Gone::Closed),
-                Ok(count) => self.inbox.filled(count),
-                Err(Errno::AGAIN) => return Recv::Nothing,
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET | Errno::PIPE) => return Recv::Gone(Gone::Closed),
-                Err(error) => return Recv::Gone(Gone::Failed(error.into())),
+            match self.stream.read(self.inbox.spare_mut()) {
+                Ok(Some(count)) => self.inbox.filled(count),
+                Ok(None) => return Recv::Nothing,
+                Err(gone) => return Recv::Gone(gone),
             }
         }
     }
@@ -119,12 +99,11 @@ impl MessagePort {
             cx.pool.give(packet);
         }
         result?;
-        if self.is_blocked { Ok(()) } else { self.write() }
+        if self.stream.is_full() { Ok(()) } else { self.write() }
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Gone> {
-        // A pipe whose reader went is ready for ever, also while there is nothing to write.
-        if !self.is_waiting() && self.writer.as_ref().is_some_and(Handle::has_failed) {
+        if !self.is_waiting() && self.stream.is_gone() {
             return Err(Gone::Closed);
         }
         self.write()
@@ -146,7 +125,7 @@ impl MessagePort {
     }
 
     fn make_room(&mut self) -> Result<(), Gone> {
-        if !self.is_blocked {
+        if !self.stream.is_full() {
             self.write()?;
         }
         self.outbox.copy_within(self.sent..self.filled, 0);
@@ -155,21 +134,10 @@ impl MessagePort {
     }
 
     fn write(&mut self) -> Result<(), Gone> {
-        let writer = self.writer.as_ref().unwrap_or(&self.reader);
-        self.is_blocked = false;
-        while self.sent < self.filled {
-            match writer.write(&self.outbox[self.sent..self.filled]) {
-                Ok(count) => self.sent += count,
-                Err(Errno::AGAIN) => {
-                    self.is_blocked = true;
-                    return Ok(());
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::PIPE | Errno::CONNRESET) => return Err(Gone::Closed),
-                Err(error) => return Err(Gone::Failed(error.into())),
-            }
+        self.sent += self.stream.write(&self.outbox[self.sent..self.filled])?;
+        if self.sent == self.filled {
+            (self.sent, self.filled) = (0, 0);
         }
-        (self.sent, self.filled) = (0, 0);
         Ok(())
     }
 }
@@ -335,7 +303,7 @@ mod tests {
     #[test]
     fn a_stream_that_is_full_takes_no_more_and_loses_whole_messages() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut port = MessagePort::socket(ours.into()).unwrap();
+        let mut port = MessagePort::new(ByteStream::socket(ours.into()).unwrap());
         let mut pool = Pool::new(PoolConfig::default());
         let (mut kit, mut counters) = (super::super::port::Kit::new(), Default::default());
         for _ in 0..1000 {
@@ -352,10 +320,10 @@ mod tests {
         theirs.set_nonblocking(true).unwrap();
         let mut stream = Vec::new();
         while port.is_waiting() {
-            let _ = io::Read::read_to_end(&mut &theirs, &mut stream);
+            let _ = std::io::Read::read_to_end(&mut &theirs, &mut stream);
             port.flush().unwrap();
         }
-        let _ = io::Read::read_to_end(&mut &theirs, &mut stream);
+        let _ = std::io::Read::read_to_end(&mut &theirs, &mut stream);
         let got = messages(&stream, 4096);
         assert_eq!(u64::try_from(got.len()).unwrap(), counters.sent);
         assert!(got.iter().all(|message| message == &[7; 1000]));

@@ -29,6 +29,7 @@
 //! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
 //! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
 
+mod byte_stream;
 mod clock;
 mod datagram;
 mod device;

@@ -1,5 +1,6 @@
 //! What comes of the text of a port.
 
+use super::byte_stream::ByteStream;
 use super::datagram::DatagramSocket;
 use super::device::DevicePort;
 use super::interface::InterfacePort;
@@ -60,7 +61,7 @@ impl Port {
     /// # Errors
     /// EBADF.
     pub(crate) fn messages(name: &str, socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self::new(name, None, Io::Messages(Box::new(MessagePort::socket(socket)?))))
+        Ok(Self::of_messages(name, ByteStream::socket(socket)?))
     }
 
     /// The same with a descriptor for each direction.
@@ -72,7 +73,11 @@ impl Port {
         reader: OwnedFd,
         writer: OwnedFd,
     ) -> io::Result<Self> {
-        Ok(Self::new(name, None, Io::Messages(Box::new(MessagePort::pair(reader, writer)?))))
+        Ok(Self::of_messages(name, ByteStream::pair(reader, writer)?))
+    }
+
+    fn of_messages(name: &str, stream: ByteStream) -> Self {
+        Self::new(name, None, Io::Messages(Box::new(MessagePort::new(stream))))
     }
 
     /// A port on a TUN or TAP device that is open: its first queue.
@@ -95,7 +100,11 @@ impl Port {
     /// # Errors
     /// Those of fcntl(2).
     pub(crate) fn from_stream(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self::new(name, None, Io::Stream(Box::new(StreamPort::socket(socket)?))))
+        Ok(Self::of_frames(name, ByteStream::socket(socket)?))
+    }
+
+    pub(super) fn of_frames(name: impl Into<String>, stream: ByteStream) -> Self {
+        Self::new(name, None, Io::Stream(Box::new(StreamPort::new(stream))))
     }
 }
 
@@ -250,8 +259,7 @@ fn stdio() -> Result<Port> {
     }
     let reader = rustix::stdio::stdin().try_clone_to_owned().map_err(failed)?;
     let writer = rustix::stdio::stdout().try_clone_to_owned().map_err(failed)?;
-    let port = StreamPort::pair(reader, writer).map_err(failed)?;
-    Ok(Port::new("stdio", None, Io::Stream(Box::new(port))))
+    Ok(Port::of_frames("stdio", ByteStream::pair(reader, writer).map_err(failed)?))
 }
 
 fn pcap(spec: &PcapSpec) -> Result<Port> {

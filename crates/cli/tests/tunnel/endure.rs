@@ -1,8 +1,8 @@
 //! What happens to the machine and the process of a tunnel, and it goes on.
-#![allow(clippy::print_stdout, reason = "figures for people; a test that is skipped says so")]
+#![allow(clippy::print_stdout, reason = "figures for people, not held")]
 
 use crate::support::{adit, bare, run, text};
-use crate::world::{Keys, Running, Space, World, of_peer, show, wait_for};
+use crate::world::{Keys, Running, Space, World, faketime, of_peer, show, wait_for};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -67,17 +67,12 @@ fn it_goes_on_after_it_was_stopped() {
 #[test]
 fn a_clock_that_jumps_ends_no_session() {
     let world = World::new();
-    let library = run("find /usr/lib -name libfaketimeMT.so.1");
-    if library.is_empty() {
-        let required = std::env::var("ADIT_REQUIRE").is_ok_and(|what| what.contains("peers"));
-        assert!(!required, "not installed: faketime");
-        return println!("skipped: not installed: faketime");
-    }
+    let Some(library) = faketime() else { return };
     let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
     let _tb = world.up(&world.b, &b, "--faster 40");
     let clock = world.write("clock", "+0");
     let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
-    let library = format!("LD_PRELOAD={}", library.trim());
+    let library = format!("LD_PRELOAD={library}");
     let (net, a) = (world.a.path(), a.display().to_string());
     // A timestamp that is smaller than the last one would be refused by the peer.
     for (monotonic, first) in [("DONT_FAKE_MONOTONIC=1", "-3650d"), ("DONT_FAKE_MONOTONIC=0", "+0")]

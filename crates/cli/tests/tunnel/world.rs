@@ -303,3 +303,25 @@ pub(crate) fn session_made(name: &str) -> Instant {
     let age = Duration::from_secs_f64(of_peer(name, "handshake_age_s"));
     Instant::now().checked_sub(age).unwrap()
 }
+
+/// Tells that a test is skipped for want of this peer.
+///
+/// # Panics
+/// If `ADIT_REQUIRE` wants the peers of the tests.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+pub(crate) fn skipped(missing: &str) {
+    let required =
+        std::env::var("ADIT_REQUIRE").is_ok_and(|what| what.split(',').any(|word| word == "peers"));
+    assert!(!required, "not there: {missing}");
+    println!("skipped: not there: {missing}");
+}
+
+/// The library that gives programs another time.
+pub(crate) fn faketime() -> Option<String> {
+    let found = crate::support::run("find /usr/lib -name libfaketimeMT.so.1");
+    let library = found.lines().next().map(str::to_owned);
+    if library.is_none() {
+        skipped("Debian's package faketime");
+    }
+    library
+}

@@ -1,8 +1,7 @@
 //! Unix sockets and byte streams.
 
 use super::support::{Folder, Host, Loop, PATIENCE, echo, enter, transfer, v4};
-use crate::run::port::Io;
-use crate::run::stream::StreamPort;
+use crate::run::byte_stream::ByteStream;
 use crate::run::{Port, PortSpec};
 use adit_engine::PortId;
 use std::io::{Read, Write};
@@ -146,8 +145,8 @@ fn two_loops_join_by_pipes_as_standard_streams_are() {
     let (back, back_end) = std::io::pipe().unwrap();
     let add = |running: &Loop, reader: std::io::PipeReader, writer: std::io::PipeWriter| {
         running.with(move |runner, owner| {
-            let port = StreamPort::pair(reader.into(), writer.into()).unwrap();
-            owner.add(runner, Port::new("stdio", None, Io::Stream(Box::new(port))))
+            let stream = ByteStream::pair(reader.into(), writer.into()).unwrap();
+            owner.add(runner, Port::of_frames("stdio", stream))
         })
     };
     let id = add(&left, there, back_end);
@@ -166,8 +165,8 @@ fn a_pipe_that_nobody_reads_ends_the_port() {
     let (reader, _writer) = std::io::pipe().unwrap();
     let (reader_end, writer) = std::io::pipe().unwrap();
     running.with(move |runner, owner| {
-        let port = StreamPort::pair(reader.into(), writer.into()).unwrap();
-        owner.add(runner, Port::new("stdio", None, Io::Stream(Box::new(port))))
+        let stream = ByteStream::pair(reader.into(), writer.into()).unwrap();
+        owner.add(runner, Port::of_frames("stdio", stream))
     });
     // Nothing is ever sent, and the other pipe stays open.
     drop(reader_end);
