@@ -187,7 +187,9 @@ fn make_folder(path: &Path) -> Result<()> {
         return Err(unfit(format!("{} belongs to user {}", path.display(), found.uid())));
     }
     if found.mode() & 0o002 != 0 {
-        return Err(unfit(format!("everybody may write to {}", path.display())));
+        let path = path.display();
+        let hint = format!("Take that from them: chmod o-w {path}");
+        return Err(unfit(format!("everybody may write to {path}")).hint(hint));
     }
     Ok(())
 }

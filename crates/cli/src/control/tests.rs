@@ -222,6 +222,7 @@ fn a_folder_that_others_may_write_to_is_refused() {
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
     let refused = Claim::in_folder(folder.clone(), "lab".parse().unwrap()).unwrap_err();
     assert_eq!(refused.report.code, "ADIT-E0825");
+    assert!(refused.report.hint.unwrap().ends_with(&format!("chmod o-w {}", folder.display())));
     // A link in its place is none either.
     let link = Rig::folder("link");
     std::os::unix::fs::symlink(&folder, &link).unwrap();
