@@ -5,7 +5,6 @@
 //! std::process::exit(i32::from(adit_cli::run()));
 //! ```
 
-mod bench;
 mod capture;
 mod color;
 mod commands;

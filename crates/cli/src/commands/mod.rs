@@ -1,6 +1,5 @@
 //! The subcommands, one file each: `Args` and `run`.
 
-pub(crate) mod bench;
 pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -102,8 +101,6 @@ enum Command {
     /// Encrypted tunnels: WireGuard's protocol
     #[command(subcommand)]
     Tunnel(tunnel::Command),
-    /// Measure how fast packets move on this machine
-    Bench(bench::Args),
 }
 
 impl Cli {
@@ -121,7 +118,6 @@ impl Cli {
             Command::Check(args) => args.run(context),
             Command::Capture(args) => args.run(context),
             Command::Tunnel(command) => command.run(context),
-            Command::Bench(args) => args.run(context),
         }
     }
 }

@@ -17,8 +17,7 @@ pub(crate) struct Args {
 type Named = (&'static str, fn() -> Schema);
 
 /// Every output that has a JSON form.
-const SCHEMAS: [Named; 23] = [
-    ("bench", of::<crate::bench::report::Report>),
+const SCHEMAS: [Named; 22] = [
     ("capture", of::<crate::capture::decode::Packet>),
     ("check", of::<Vec<check::Checked>>),
     ("dev-add", of::<dev::model::Device>),
