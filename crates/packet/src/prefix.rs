@@ -252,8 +252,18 @@ mod tests {
         assert_eq!(prefix("192.0.2.1").to_string(), "192.0.2.1/32");
         assert_eq!(prefix("2001:db8::1").to_string(), "2001:db8::1/128");
         assert_eq!(std::format!("{:>12}|", prefix("10.0.0.0/8")), "  10.0.0.0/8|");
-        for text in ["", "/24", "10/8", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/256", "x/1", "::/1/1"]
-        {
+        for text in [
+            "",
+            "/",
+            "/24",
+            "10/8",
+            "::/ 8",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/256",
+            "x/1",
+            "::/1/1",
+        ] {
             assert_eq!(text.parse::<IpPrefix>(), Err(PrefixError::Syntax), "{text}");
         }
         let error = "192.0.2.1/33".parse::<IpPrefix>().unwrap_err();

@@ -6,8 +6,7 @@ use super::names::Names;
 use super::streams::Streams;
 use super::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use crate::run::PeerCounters;
-use adit::netlink::IpPrefix;
-use adit_engine::tunnel::{PeerConfig, PeerMode, PeerStatus, Prefix, PublicKey, Tunnel};
+use adit_engine::tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey, Tunnel};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use schemars::JsonSchema;
@@ -189,7 +188,7 @@ pub(crate) fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMod
         shape_in: peer.shape_in,
         preshared_key: peer.preshared_key.clone(),
         endpoint,
-        allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),
+        allowed_ips: peer.allowed_ips.clone(),
         persistent_keepalive: seconds(peer.keepalive),
         pinned: (peer.multi == Multi::No).then_some(pinned),
         ..PeerConfig::new(peer.public_key)
@@ -219,13 +218,13 @@ pub(crate) fn changed(before: Option<PeerConfig>, change: &PeerChange) -> Option
     if change.replace_allowed_ips {
         peer.allowed_ips.clear();
     }
-    for network in change.allowed_ips.iter().filter_map(|network| prefix(*network)) {
+    for network in change.allowed_ips.iter().copied() {
         if !peer.allowed_ips.contains(&network) {
             peer.allowed_ips.push(network);
         }
     }
-    for network in change.forbidden_ips.iter().filter_map(|network| prefix(*network)) {
-        peer.allowed_ips.retain(|known| *known != network);
+    for network in &change.forbidden_ips {
+        peer.allowed_ips.retain(|known| known != network);
     }
     Some(peer)
 }
@@ -244,7 +243,7 @@ pub(crate) fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: 
             bytes_sent: status.bytes_sent,
             bytes_received: status.bytes_received,
             keepalive: u16::try_from(keepalive).unwrap_or(u16::MAX),
-            allowed_ips: config.allowed_ips.iter().filter_map(ip_prefix).collect(),
+            allowed_ips: config.allowed_ips.clone(),
         })
     };
     Snapshot {
@@ -265,14 +264,6 @@ pub(crate) fn udp(endpoint: Endpoint) -> Option<SocketAddr> {
 
 fn seconds(seconds: u16) -> Option<Duration> {
     (seconds != 0).then(|| Duration::from_secs(seconds.into()))
-}
-
-fn prefix(network: IpPrefix) -> Option<Prefix> {
-    Prefix::new(network.ip(), network.len())
-}
-
-fn ip_prefix(network: &Prefix) -> Option<IpPrefix> {
-    IpPrefix::new(network.address(), network.len()).ok()
 }
 
 #[cfg(test)]

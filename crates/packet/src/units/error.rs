@@ -34,6 +34,18 @@ impl UnitError {
     }
 }
 
+/// `text` in backquotes, fit for a terminal: nothing that is not printable, at most 40 characters.
+pub(super) fn quoted(text: &str) -> String {
+    const LEN_MAX: usize = 40;
+    let mut out = String::from("`");
+    out.extend(text.chars().take(LEN_MAX).flat_map(char::escape_debug));
+    if text.chars().nth(LEN_MAX).is_some() {
+        out.push_str("...");
+    }
+    out.push('`');
+    out
+}
+
 impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

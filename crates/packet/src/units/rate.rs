@@ -1,6 +1,6 @@
 //! Bit rates.
 
-use super::UnitError;
+use super::error::{UnitError, quoted};
 use super::scale::{Scale, Unit};
 use alloc::format;
 use core::fmt;
@@ -60,7 +60,7 @@ impl FromStr for Bitrate {
         }
         let help = Some(format!("the maximum is {}", Self::MAX));
         Err(UnitError {
-            message: format!("`{}` is too large", text.trim()),
+            message: format!("{} is too large", quoted(text.trim())),
             help,
             part: 0..text.len(),
         })

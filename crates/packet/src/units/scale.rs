@@ -1,6 +1,6 @@
 //! A number and a unit, exactly: what durations, rates, sizes and counts have in common.
 
-use super::UnitError;
+use super::error::{UnitError, quoted};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -42,7 +42,7 @@ impl Scale {
         match self.parse_exact(text)? {
             (value, true) => Ok(value),
             (_, false) => {
-                let message = format!("`{}` is not a whole number", text.trim());
+                let message = format!("{} is not a whole number", quoted(text.trim()));
                 Err(UnitError { message, help: None, part: 0..text.len() })
             }
         }
@@ -57,7 +57,7 @@ impl Scale {
         let Some(number) = Number::at_start(trimmed) else {
             let message = match trimmed {
                 "" => format!("{} is missing", self.what),
-                _ => format!("`{trimmed}` is not {}", self.what),
+                _ => format!("{} is not {}", quoted(trimmed), self.what),
             };
             return Err(error(message, Some(format!("write {}", self.example("20")))));
         };
@@ -67,15 +67,15 @@ impl Scale {
             ("", None) if number.is_zero() => 1,
             ("", None) => {
                 let help = format!("did you mean {}?", self.example(number.text));
-                return Err(error(format!("`{trimmed}` has no unit"), Some(help)));
+                return Err(error(format!("{} has no unit", quoted(trimmed)), Some(help)));
             }
             (unit, _) => self.size_of(unit).ok_or_else(|| UnitError {
-                message: format!("unknown unit `{unit}`"),
+                message: format!("unknown unit {}", quoted(unit)),
                 help: Some(self.suggestion(number.text, unit)),
                 part: (end - unit.len()).max(start)..end,
             })?,
         };
-        number.times(size).ok_or_else(|| error(format!("`{trimmed}` is too large"), None))
+        number.times(size).ok_or_else(|| error(format!("{} is too large", quoted(trimmed)), None))
     }
 
     fn size_of(&self, unit: &str) -> Option<u64> {
@@ -93,7 +93,7 @@ impl Scale {
             .find(|known| known.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(unit)));
         let near = || names().find(|name| name.len() > 1 && is_one_mistake_away(name, unit));
         match by_alias.map(|known| known.name).or_else(near) {
-            Some(name) => format!("did you mean `{number}{name}`?"),
+            Some(name) => format!("did you mean {}?", quoted(&format!("{number}{name}"))),
             None => {
                 let names: Vec<_> = names().collect();
                 let (last, others) = names.split_last().unwrap_or((&"", &[]));
@@ -105,7 +105,7 @@ impl Scale {
     /// `20ms` or `20s`, in backquotes.
     fn example(&self, number: &str) -> String {
         let examples: Vec<_> =
-            self.examples.iter().map(|unit| format!("`{number}{unit}`")).collect();
+            self.examples.iter().map(|unit| quoted(&format!("{number}{unit}"))).collect();
         examples.join(" or ")
     }
 }

@@ -1,6 +1,6 @@
 //! Shares of a whole: percentages.
 
-use super::UnitError;
+use super::error::{UnitError, quoted};
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
@@ -29,18 +29,19 @@ pub fn parse_share(text: &str) -> Result<f64, UnitError> {
         let help = Some("write `2.5%` or `0.025`".into());
         return Err(match trimmed {
             "" => error("a share is missing".into(), help),
-            _ => error(format!("`{trimmed}` is not a share"), help),
+            _ => error(format!("{} is not a share", quoted(trimmed)), help),
         });
     };
     if share > 1.0 && is_percent {
         return Err(error(
-            format!("`{trimmed}` is more than all"),
+            format!("{} is more than all", quoted(trimmed)),
             Some("the maximum is `100%`".into()),
         ));
     }
     if share >= 1.0 && !is_percent {
-        let help = (share <= 100.0).then(|| format!("did you mean `{number}%`?"));
-        return Err(error(format!("`{trimmed}` needs a percent sign"), help));
+        let help =
+            (share <= 100.0).then(|| format!("did you mean {}?", quoted(&format!("{number}%"))));
+        return Err(error(format!("{} needs a percent sign", quoted(trimmed)), help));
     }
     Ok(share)
 }
