@@ -5,7 +5,7 @@ use super::{Problems, Source, Table, Value, Wrong};
 use crate::config::lab::{MirrorTo, WantedFilter, WantedMirror};
 use crate::config::profile::{self, Profiles};
 use crate::run::{PortKind, PortSpec};
-use adit::Mode;
+use adit_device::Mode;
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
     StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
