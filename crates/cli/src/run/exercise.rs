@@ -2,7 +2,7 @@
 
 use super::{Event, Flow, Handler, Opened, Port, PortSpec, Runner};
 use super::{framing, messages, recording as recordings, unfinished, vxlan_header};
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
 use std::io::Read;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -49,16 +49,24 @@ pub(crate) struct Hub {
 }
 
 impl Engine for Hub {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        _: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         let others = self.ports.iter().map(|&port| Endpoint::Port(port));
         let mut others = others.filter(|&to| to != from);
         let Some(last) = others.next_back() else {
-            return out.discard(packet, DropReason::NoDestination);
+            out.discard(packet, DropReason::NO_DESTINATION);
+            return Handled::NOTHING;
         };
         for to in others {
             out.send_copy(to, &packet);
         }
         out.send(last, packet);
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {

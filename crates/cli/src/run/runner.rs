@@ -10,7 +10,7 @@ use super::shared::SharedSlot;
 use super::signals::Signals;
 use super::{Event, Flow, Gone, Handler, Interest, Port, PortCounters, Token};
 use crate::panics;
-use adit_engine::{Endpoint, Engine, Outbox, PortId};
+use adit_engine::{Endpoint, Engine, Outbox, PortId, Request};
 use adit_packet::{Batch, Instant, Pool};
 use std::collections::VecDeque;
 use std::io;
@@ -368,6 +368,11 @@ impl<E: Engine> Runner<E> {
 
     /// Sends all that the engine has sent.
     pub(super) fn flush(&mut self) {
+        while let Some(request) = self.out.next_request() {
+            if let Request::Reroute(peer) = request {
+                self.reroute(peer);
+            }
+        }
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
                 Endpoint::Port(id) => match self.joined_to(id) {
@@ -375,6 +380,10 @@ impl<E: Engine> Runner<E> {
                     Some(other) => self.hand_back(other),
                 },
                 Endpoint::Udp(peer) => self.send_to_peer(peer),
+                Endpoint::Flow(_) => {
+                    self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
+                    self.batch.give_all(self.out.pool());
+                }
             }
         }
     }
