@@ -322,7 +322,7 @@ impl Reorder {
 }
 
 /// What a link holds at most, in its queue and on its way; what comes then is dropped as
-/// [`QueueFull`](crate::DropReason::QueueFull).
+/// [`QueueFull`](crate::DropReason::QUEUE_FULL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Packets.
