@@ -1,7 +1,7 @@
 //! `adit man`.
 
-use super::{Cli, Context};
-use crate::error::{Error, Exit, Result};
+use crate::commands::{Cli, Context};
+use adit_service::error::{Error, Exit, Result};
 use clap::CommandFactory;
 use clap_mangen::{Man, generate_to};
 use std::path::PathBuf;
