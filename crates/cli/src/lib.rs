@@ -13,6 +13,7 @@ mod control;
 mod error;
 #[doc(hidden)]
 pub mod exercise;
+mod man;
 mod netem;
 mod output;
 mod panics;

@@ -8,6 +8,7 @@ mod bench;
 mod commands;
 mod errors;
 mod kill;
+mod man;
 mod reference;
 mod schema;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
