@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = adit::netlink::decode_for_fuzzing(bytes);
+    let _ = adit_device::netlink::decode_for_fuzzing(bytes);
 });

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../crates/engine/tests/tunnel_exercise/mod.rs"]
+#[path = "../../crates/tunnel/tests/exercise/mod.rs"]
 #[allow(dead_code, reason = "each target calls one of its functions")]
 mod exercise;
 

@@ -28,8 +28,8 @@ fn main() -> Result<()> {
     let [_, subject, mode, rest @ ..] = &args[..] else {
         return Err("forward SUBJECT tun|tap".into());
     };
-    let near = adit::Netns::new_anonymous()?;
-    let far = adit::Netns::new_anonymous()?;
+    let near = adit_device::Netns::new_anonymous()?;
+    let far = adit_device::Netns::new_anonymous()?;
     let offload = !subject.ends_with("-packets");
     let kind = Kind { tap: mode == "tap", offload };
     let ends = [&near, &far];
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
         other => return Err(format!("no subject {other}").into()),
     }
     let path =
-        |ns: &adit::Netns| format!("/proc/{}/fd/{}", std::process::id(), ns.as_fd().as_raw_fd());
+        |ns: &adit_device::Netns| format!("/proc/{}/fd/{}", std::process::id(), ns.as_fd().as_raw_fd());
     println!("{} {}", path(&near), path(&far));
     io::stdout().flush()?;
     io::stdin().read_to_end(&mut Vec::new())?;

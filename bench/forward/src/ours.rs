@@ -1,7 +1,7 @@
 //! The library, and the C loop on the devices that the library opened.
 
 use crate::{FAR, Kind, NEAR, Result};
-use adit::{
+use adit_device::{
     Batch, DeviceOptions, Mode, Netns, Offload, OffloadChoice, Pair, Pool, PoolConfig, Queue,
     Receiver, SendOptions, Sender, VnetFormat,
 };

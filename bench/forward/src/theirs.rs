@@ -1,7 +1,7 @@
 //! Other libraries, used as their own examples and benchmark programs use them.
 
 use crate::{FAR, Kind, NEAR, Result};
-use adit::Netns;
+use adit_device::Netns;
 use std::sync::Arc;
 use std::thread;
 use tun_rs::{DeviceBuilder, GROTable, IDEAL_BATCH_SIZE, Layer, SyncDevice, VIRTIO_NET_HDR_LEN};

@@ -13,8 +13,8 @@
 mod count;
 mod subject;
 
-use adit::netlink::Address;
-use adit::{DeviceOptions, Mode};
+use adit_device::netlink::Address;
+use adit_device::{DeviceOptions, Mode};
 use std::collections::HashMap;
 use std::net::UdpSocket;
 use subject::{Bench, Subject};
@@ -79,7 +79,7 @@ struct Row {
 
 fn main() {
     let options = options();
-    adit::Netns::enter_new().expect("a network namespace: run under `unshare -Urn --`");
+    adit_device::Netns::enter_new().expect("a network namespace: run under `unshare -Urn --`");
     let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
     let device = DeviceOptions::new(Mode::Tun)
         .address(Address::new("192.0.2.1/24".parse().expect("a prefix")))

@@ -3,7 +3,7 @@
 //! Each loop is a function of its own with a plain name, which callgrind can tell apart.
 
 use crate::count::{Cost, measure};
-use adit::{AsyncQueue, Batch, Pair, Pool, PoolConfig, Queue};
+use adit_device::{AsyncQueue, Batch, Pair, Pool, PoolConfig, Queue};
 use std::hint::black_box;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use tokio::runtime::Runtime;

@@ -1,7 +1,7 @@
 //! What is told of a failure, and the status with which the program ends.
 
 use crate::config::Problem;
-use adit::ErrorKind;
+use adit_device::ErrorKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -126,7 +126,7 @@ impl Error {
 
     /// A failure of the operating system on `object` while doing `what`.
     pub(crate) fn io(what: &str, object: impl fmt::Display, error: &io::Error) -> Self {
-        let errno = adit::netlink::raw_errno(error);
+        let errno = adit_device::netlink::raw_errno(error);
         let exit = match errno {
             _ if error.kind() == io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
             Some(errno) => exit_of_errno(errno),
@@ -159,8 +159,8 @@ impl Error {
     }
 }
 
-impl From<adit::Error> for Error {
-    fn from(error: adit::Error) -> Self {
+impl From<adit_device::Error> for Error {
+    fn from(error: adit_device::Error) -> Self {
         let report = Report {
             code: error.code().to_owned(),
             message: error.to_string(),

@@ -7,7 +7,7 @@ use crate::config::lab::Lab;
 use crate::config::port::WantedPort;
 use crate::config::profile::{self, Profiles};
 use crate::config::{Problems, Source};
-use adit::MacAddr;
+use adit_device::MacAddr;
 use std::fmt::Write;
 
 /// What is shown of a packet has no control character and is not long. The first byte chooses the

@@ -6,7 +6,7 @@ mod counting;
 
 #[test]
 fn frames_between_ports_of_all_kinds_allocate_nothing() {
-    adit::Netns::enter_new().unwrap();
+    adit_device::Netns::enter_new().unwrap();
     let name = format!("adit-alloc-{}", std::process::id());
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir(&folder).unwrap();

@@ -4,7 +4,7 @@
 
 mod capture_support;
 
-use adit::Netns;
+use adit_device::Netns;
 use capture_support::{adit, answers, eventually, ip, world};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -43,7 +43,7 @@ impl Drop for Running {
 }
 
 fn has_link(name: &str) -> bool {
-    adit::Link::find(&name.parse().unwrap()).is_ok()
+    adit_device::Link::find(&name.parse().unwrap()).is_ok()
 }
 
 #[test]

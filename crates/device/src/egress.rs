@@ -132,7 +132,7 @@ impl SendCounters {
 /// Nothing is allocated once the largest batch has been seen.
 ///
 /// ```no_run
-/// use adit::{Batch, Pool, PoolConfig, Queue, Receiver, SendOptions, Sender};
+/// use adit_device::{Batch, Pool, PoolConfig, Queue, Receiver, SendOptions, Sender};
 ///
 /// /// Every packet by itself, and yet few system calls on both sides.
 /// fn forward(from: &Queue, to: &Queue) -> std::io::Result<()> {

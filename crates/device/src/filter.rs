@@ -26,7 +26,7 @@ pub const FILTER_LEN_MAX: usize = 4096;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // `tcpdump -y RAW -ddd 'ip proto 1'`, for a TUN device.
 /// let icmp = "7\n48 0 0 0\n84 0 0 240\n21 0 3 64\n48 0 0 9\n21 0 1 1\n6 0 0 262144\n6 0 0 0\n";
-/// let icmp: adit::ClassicFilter = icmp.parse()?;
+/// let icmp: adit_device::ClassicFilter = icmp.parse()?;
 /// let mut packet = [0; 20];
 /// (packet[0], packet[9]) = (0x45, 1);
 /// assert_eq!(icmp.run(&packet), 262_144);

@@ -4,7 +4,7 @@
 //! a device is to be; [`Device`] is the device, with every setting; [`Queue`] moves packets.
 //!
 //! ```
-//! use adit::{DeviceOptions, Mode, Netns};
+//! use adit_device::{DeviceOptions, Mode, Netns};
 //! use std::net::UdpSocket;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,7 +21,7 @@
 //!
 //! // Whatever the kernel routes to 192.0.2.0/24 now comes out of the queue.
 //! UdpSocket::bind("192.0.2.1:0")?.send_to(b"hello", "192.0.2.77:9")?;
-//! let mut buf = [0; adit::RECORD_LEN_MAX];
+//! let mut buf = [0; adit_device::RECORD_LEN_MAX];
 //! let packet = loop {
 //!     let len = device.queues()[0].recv(&mut buf)?;
 //!     if buf[0] >> 4 == 4 {

@@ -17,7 +17,7 @@ const NAMED: &str = "/run/netns";
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
-/// let here = adit::Netns::current()?;
+/// let here = adit_device::Netns::current()?;
 /// let inode = here.run(|| std::fs::read_link("/proc/thread-self/ns/net"))??;
 /// assert_eq!(inode, std::fs::read_link("/proc/thread-self/ns/net")?);
 /// # Ok(())

@@ -26,8 +26,8 @@ pub const QUEUES_MAX: u16 = 256;
 /// Describes a device; [`DeviceOptions::open`] makes it or attaches to it.
 ///
 /// ```no_run
-/// use adit::netlink::Address;
-/// use adit::{DeviceOptions, Mode};
+/// use adit_device::netlink::Address;
+/// use adit_device::{DeviceOptions, Mode};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let device = DeviceOptions::new(Mode::Tun)

@@ -38,7 +38,7 @@ use tokio::task::coop::{consume_budget, poll_proceed};
 /// the queue or a reference to it, wake only the last task that polled in that direction.
 ///
 /// ```no_run
-/// use adit::{AsyncQueue, DeviceOptions, Mode, RECORD_LEN_MAX};
+/// use adit_device::{AsyncQueue, DeviceOptions, Mode, RECORD_LEN_MAX};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut device = DeviceOptions::new(Mode::Tun).up(true).open()?;

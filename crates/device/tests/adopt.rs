@@ -3,7 +3,7 @@
 
 mod support;
 
-use adit::{Cause, Device, DeviceOptions, Mode, Netns, VnetFormat, VnetLen};
+use adit_device::{Cause, Device, DeviceOptions, Mode, Netns, VnetFormat, VnetLen};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Command;

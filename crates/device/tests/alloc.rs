@@ -4,8 +4,8 @@
 mod counting;
 mod support;
 
-use adit::netlink::Address;
-use adit::{Batch, DeviceOptions, Mode, Pair, Pool, PoolConfig, VnetFormat};
+use adit_device::netlink::Address;
+use adit_device::{Batch, DeviceOptions, Mode, Pair, Pool, PoolConfig, VnetFormat};
 use std::net::UdpSocket;
 
 fn allocations(work: impl FnOnce()) -> u64 {

@@ -3,8 +3,10 @@
 
 mod support;
 
-use adit::{Cause, Create, DeviceOptions, ErrorKind, IfName, Link, Mode, Offload, OffloadChoice};
-use adit::{Netns, VnetFormat, VnetLen};
+use adit_device::{
+    Cause, Create, DeviceOptions, ErrorKind, IfName, Link, Mode, Offload, OffloadChoice,
+};
+use adit_device::{Netns, VnetFormat, VnetLen};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -73,18 +75,18 @@ fn a_failed_open_leaves_nothing() {
     Link::find(&name("t1")).unwrap().set_alias(OsStr::from_bytes(b"caf\xe9")).unwrap();
     let before = Link::find(&name("t1")).unwrap().info().unwrap();
     let route = "203.0.113.0/24".parse().unwrap();
-    let unreachable = adit::netlink::Route {
+    let unreachable = adit_device::netlink::Route {
         gateway: Some("198.51.100.1".parse().unwrap()),
-        ..adit::netlink::Route::new(route)
+        ..adit_device::netlink::Route::new(route)
     };
     let options = tun("t1").create(Create::Attach).mtu(1300).txqueuelen(5).alias("other").up(true);
-    let address = adit::netlink::Address::new("192.0.2.1/24".parse().unwrap());
+    let address = adit_device::netlink::Address::new("192.0.2.1/24".parse().unwrap());
     options.address(address).route(unreachable).open().unwrap_err();
     let link = Link::find(&name("t1")).unwrap();
     let after = link.info().unwrap();
     assert_eq!((after.mtu, after.txqueuelen), (before.mtu, before.txqueuelen));
     assert_eq!(after.alias.as_deref(), Some(OsStr::from_bytes(b"caf\xe9")));
-    assert!(!after.flags.contains(adit::netlink::LinkFlags::UP));
+    assert!(!after.flags.contains(adit_device::netlink::LinkFlags::UP));
     assert_eq!(link.addresses().unwrap(), []);
 }
 
@@ -182,14 +184,14 @@ fn offloads_are_taken_as_sets_and_cleared_again() {
 
 #[test]
 fn each_packet_has_its_hash_where_the_kernel_gives_none() {
-    use adit::{Batch, HashReport, HashTypes, Pair, Pool, PoolConfig};
+    use adit_device::{Batch, HashReport, HashTypes, Pair, Pool, PoolConfig};
     support::enter();
     let format = VnetFormat { len: VnetLen::Hash, ..VnetFormat::default() };
     let device = tun("t0")
         .vnet_hdr(format)
         .hash_report(HashTypes::PLAIN)
         .nonblocking(true)
-        .address(adit::netlink::Address::new("161.142.100.81/24".parse().unwrap()))
+        .address(adit_device::netlink::Address::new("161.142.100.81/24".parse().unwrap()))
         .up(true)
         .open()
         .unwrap();
@@ -226,7 +228,7 @@ fn what_an_administrator_switched_off_is_known_until_we_set_it() {
     assert_eq!(device.offload(), Offload::USO, "UFO is taken and forgotten");
     support::run("ethtool -K t0 tx-tcp6-segmentation off");
     let fd = device.take_queues().remove(0).into();
-    let mut adopted = adit::Device::adopt(fd, Mode::Tap).unwrap();
+    let mut adopted = adit_device::Device::adopt(fd, Mode::Tap).unwrap();
     assert_eq!(adopted.offload(), Offload::USO - Offload::TSO6);
     adopted.set_offload(Offload::USO).unwrap();
     assert_eq!(adopted.offload(), Offload::USO);

@@ -8,8 +8,8 @@
 
 mod support;
 
-use adit::netlink::{Address, LinkChange, Netlink, Route};
-use adit::{
+use adit_device::netlink::{Address, LinkChange, Netlink, Route};
+use adit_device::{
     Cause, ClassicFilter, ClassicInstruction, Create, Device, DeviceOptions, Endian, Error,
     ErrorKind, IfIndex, IfName, Link, MacAddr, Mode, Netns, Offload, OffloadChoice, Queue,
     RECORD_LEN_MAX, VnetFormat, VnetLen,
@@ -937,16 +937,16 @@ fn a_name_in_another_namespace_is_another_device() {
     support::enter();
     let _holder = Holder::open("t0", 0x1001, 1, None);
     let other = Netns::new_anonymous().unwrap();
-    let here = adit::holders(&name("t0"), None).unwrap();
+    let here = adit_device::holders(&name("t0"), None).unwrap();
     assert_eq!(here.list.len(), 1, "{here:?}");
-    assert_eq!(adit::holders(&name("t0"), Some(&other)).unwrap().list, []);
+    assert_eq!(adit_device::holders(&name("t0"), Some(&other)).unwrap().list, []);
 
     // Opened here, but the device is there: it counts for there.
     let device = tun("t0").netns(other.try_clone().unwrap()).open().unwrap();
-    let there = adit::holders(&name("t0"), Some(&other)).unwrap();
+    let there = adit_device::holders(&name("t0"), Some(&other)).unwrap();
     assert_eq!(there.list.len(), 1, "{there:?}");
     assert_eq!(there.list[0].pid, std::process::id());
-    assert_eq!(adit::holders(&name("t0"), None).unwrap().list, here.list);
+    assert_eq!(adit_device::holders(&name("t0"), None).unwrap().list, here.list);
     drop(device);
 }
 

@@ -7,7 +7,7 @@ mod refusing;
 mod support;
 mod traffic;
 
-use adit::{GsoKind, IndirectionTable, Mode, Offload, Rss, RssConfig, SendOptions, Sender};
+use adit_device::{GsoKind, IndirectionTable, Mode, Offload, Rss, RssConfig, SendOptions, Sender};
 use forward::{Forwarder, Side, fill};
 use refusing::Refused;
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 mod support;
 mod traffic;
 
-use adit::{Create, IfIndex, NamePattern, VnetFormat, VnetLen};
+use adit_device::{Create, IfIndex, NamePattern, VnetFormat, VnetLen};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use traffic::{enter_quiet, name, python, tap, tun};
@@ -19,7 +19,9 @@ fd = made('b0', TUN | TAP | NO_PI)
 assert getiff(fd)[1] & 3 == TUN, 'both are TUN'
 ",
     );
-    for (options, mode) in [(tun("t0"), adit::Mode::Tun), (tap("t1"), adit::Mode::Tap)] {
+    for (options, mode) in
+        [(tun("t0"), adit_device::Mode::Tun), (tap("t1"), adit_device::Mode::Tap)]
+    {
         let device = options.open().unwrap();
         assert_eq!((device.mode(), device.info().unwrap().tun.unwrap().mode), (mode, mode));
     }
@@ -103,10 +105,11 @@ fails(E.EINVAL, fcntl.ioctl, made('t2', TUN), 0x401054d5, struct.pack('H6xQ', 1,
 #[test]
 fn napi_fragments_need_napi_a_tap_and_the_first_user_namespace() {
     enter_quiet();
-    let refused = |options: adit::DeviceOptions| options.open().unwrap_err().errno().unwrap();
+    let refused =
+        |options: adit_device::DeviceOptions| options.open().unwrap_err().errno().unwrap();
     // The library turns NAPI on with it, without which the kernel refuses as well.
     python("fails(E.EPERM, setiff, tun(), 't0', TAP | NO_PI | FRAGS)");
-    assert!(adit::Link::find(&name("t0")).is_err());
+    assert!(adit_device::Link::find(&name("t0")).is_err());
     assert_eq!(refused(tap("t0").napi_frags(true)), libc::EPERM);
 }
 
@@ -145,7 +148,8 @@ assert struct.unpack('i', fcntl.ioctl(fd, 0x800454d7, bytes(4)))[0] == 24
 value(fd, 208, 1)
 ",
     );
-    let attach = |options: adit::DeviceOptions| options.create(Create::Attach).open().unwrap();
+    let attach =
+        |options: adit_device::DeviceOptions| options.create(Create::Attach).open().unwrap();
     let device = attach(tun("t0").vnet_hdr(VnetFormat::default()));
     let seen = device.info().unwrap().tun.unwrap();
     assert!(!seen.pi && seen.vnet_hdr);
@@ -187,7 +191,7 @@ fn an_index_can_be_wished_for() {
     let device = tun("t0").index(index).open().unwrap();
     assert_eq!(device.index().unwrap(), index);
     assert_eq!(tun("t1").index(index).open().unwrap_err().errno(), Some(libc::EBUSY));
-    assert!(adit::Link::find(&name("t1")).is_err());
+    assert!(adit_device::Link::find(&name("t1")).is_err());
     // A number that is negative to the kernel cannot be made.
     assert_eq!((IfIndex::new(0), IfIndex::new(1 << 31)), (None, None));
     python(

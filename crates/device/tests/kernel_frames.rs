@@ -6,7 +6,7 @@
 mod support;
 mod traffic;
 
-use adit::{
+use adit_device::{
     Batch, Device, DeviceOptions, Endian, Gso, Layout, Netns, Offload, OffloadChoice, PacketInfo,
     Pair, Pool, PoolConfig, Queue, Record, VnetFormat, VnetHeader, VnetLen,
 };
@@ -158,7 +158,7 @@ fn the_other_byte_order_needs_a_kernel_built_for_it() {
     let format = VnetFormat { len: VnetLen::Legacy, endian: Endian::Big };
     let error = tun("t0").vnet_hdr(format).open().unwrap_err();
     assert_eq!(error.errno(), Some(libc::EINVAL));
-    assert!(adit::Link::find(&traffic::name("t0")).is_err(), "nothing is left behind");
+    assert!(adit_device::Link::find(&traffic::name("t0")).is_err(), "nothing is left behind");
 }
 
 /// A header as it goes over the descriptor, so that it can be wrong.
@@ -393,7 +393,7 @@ fn pass(from: &Queue, to: &Queue, stop: &AtomicBool, supers: &AtomicUsize, small
     let mut pool = Pool::new(PoolConfig {
         headroom: 0,
         small_room: 2048,
-        large_room: adit::RECORD_LEN_MAX,
+        large_room: adit_device::RECORD_LEN_MAX,
         small_limit: 80,
         large_limit: 80,
     });
@@ -421,7 +421,7 @@ fn tcp_between(make: impl Fn() -> DeviceOptions, len: VnetLen) {
         make()
             .vnet_hdr(format(len))
             .offload(OffloadChoice::Exact(Offload::USO))
-            .address(adit::netlink::Address::new(address.parse().unwrap()))
+            .address(adit_device::netlink::Address::new(address.parse().unwrap()))
             .up(true)
     };
     let a = with("192.0.2.1/24").open().unwrap();
@@ -477,7 +477,7 @@ fn a_batch_keeps_what_came_with_each_packet() {
     let mut pool = Pool::new(PoolConfig {
         headroom: 32,
         small_room: 256,
-        large_room: adit::RECORD_LEN_MAX,
+        large_room: adit_device::RECORD_LEN_MAX,
         small_limit: 3,
         large_limit: 2,
     });

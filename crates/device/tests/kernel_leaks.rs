@@ -4,8 +4,8 @@
 mod support;
 mod traffic;
 
-use adit::netlink::Netlink;
-use adit::{Netns, VnetFormat};
+use adit_device::netlink::Netlink;
+use adit_device::{Netns, VnetFormat};
 use traffic::{enter_quiet, tap, tun};
 
 fn descriptors() -> usize {
@@ -33,7 +33,7 @@ fn a_thousand_devices_leave_no_descriptor_no_device_and_no_namespace() {
         if turn % 7 == 0 {
             device.set_persist(true).unwrap();
             drop((device, queues));
-            let again = tap("dev0").create(adit::Create::Attach).open();
+            let again = tap("dev0").create(adit_device::Create::Attach).open();
             assert_eq!(again.is_ok(), turn % 2 == 1 && turn % 4 == 0, "{again:?}");
             drop(again);
             support::run("ip link del dev0");

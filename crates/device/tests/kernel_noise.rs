@@ -6,7 +6,7 @@
 mod support;
 mod traffic;
 
-use adit::{Device, DeviceOptions, Offload, OffloadChoice, VnetFormat, VnetLen};
+use adit_device::{Device, DeviceOptions, Offload, OffloadChoice, VnetFormat, VnetLen};
 use std::net::UdpSocket;
 use traffic::{HERE, SOON, THERE, drain, enter_quiet, tap, tun, udp, up};
 
@@ -83,7 +83,7 @@ fn still_works(device: &Device) {
     socket.set_read_timeout(Some(SOON)).unwrap();
     let port = socket.local_addr().unwrap().port();
     let mut record = vec![0; device.layout().len()];
-    if device.mode() == adit::Mode::Tap {
+    if device.mode() == adit_device::Mode::Tap {
         record.extend(device.mac().unwrap().0);
         record.extend([2, 0, 0, 0, 0, 9, 8, 0]);
     }

@@ -5,8 +5,8 @@
 mod support;
 mod traffic;
 
-use adit::netlink::TunInfo;
-use adit::{Create, Device, ErrorKind, Link, QUEUES_MAX, Queue};
+use adit_device::netlink::TunInfo;
+use adit_device::{Create, Device, ErrorKind, Link, QUEUES_MAX, Queue};
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,7 +44,7 @@ fn a_device_has_256_queues_attached_and_detached_together() {
 fn queues_fit_only_a_device_of_their_kind() {
     enter_quiet();
     let single = tun("t0").open().unwrap();
-    let errno = |options: adit::DeviceOptions| {
+    let errno = |options: adit_device::DeviceOptions| {
         options.create(Create::Attach).open().unwrap_err().errno().unwrap()
     };
     assert_eq!(errno(tun("t0")), libc::EBUSY, "a single-queue device is taken");

@@ -6,8 +6,8 @@
 mod support;
 mod traffic;
 
-use adit::netlink::HardwareType;
-use adit::{Device, MacAddr};
+use adit_device::netlink::HardwareType;
+use adit_device::{Device, MacAddr};
 use std::time::Duration;
 use traffic::{HERE, THERE, drain, enter_quiet, errno, name, python, tap, tun, udp, up};
 
@@ -35,7 +35,7 @@ fn owner_and_group_are_set_by_value_and_read_back() {
     assert_eq!(ids(), (Some(0), Some(0)));
     // A refused owner leaves no device.
     assert!(tun("t1").persist(true).owner(4242).open().is_err());
-    assert!(adit::Link::find(&name("t1")).is_err());
+    assert!(adit_device::Link::find(&name("t1")).is_err());
 }
 
 #[test]
@@ -43,14 +43,14 @@ fn a_failed_attach_leaves_owner_and_link_type() {
     enter_quiet();
     let device = tun("t0").link_type(512).persist(true).owner(0).open().unwrap();
     drop(device);
-    let attach = || tun("t0").create(adit::Create::Attach).group(0).link_type(1);
+    let attach = || tun("t0").create(adit_device::Create::Attach).group(0).link_type(1);
     assert!(attach().mtu(70_000).open().is_err());
-    let nowhere = adit::netlink::Route {
+    let nowhere = adit_device::netlink::Route {
         gateway: Some("198.51.100.1".parse().unwrap()),
-        ..adit::netlink::Route::new("203.0.113.0/24".parse().unwrap())
+        ..adit_device::netlink::Route::new("203.0.113.0/24".parse().unwrap())
     };
     assert!(attach().up(true).route(nowhere).open().is_err());
-    let info = adit::Link::find(&name("t0")).unwrap().info().unwrap();
+    let info = adit_device::Link::find(&name("t0")).unwrap().info().unwrap();
     let tun = info.tun.unwrap();
     assert_eq!((tun.owner, tun.group), (Some(0), None));
     assert_eq!(info.hardware_type, HardwareType(512));

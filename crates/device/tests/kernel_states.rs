@@ -6,8 +6,8 @@
 mod support;
 mod traffic;
 
-use adit::netlink::{LinkFlags, Netlink, OperState};
-use adit::{Create, Device, ErrorKind, Link, Netns, Queue};
+use adit_device::netlink::{LinkFlags, Netlink, OperState};
+use adit_device::{Create, Device, ErrorKind, Link, Netns, Queue};
 use std::net::UdpSocket;
 use std::time::Duration;
 use traffic::{
@@ -184,7 +184,9 @@ fn a_queue_goes_on_after_a_move() {
     assert!(second.created(), "the name is free here again");
 
     assert!(device.addresses().unwrap().is_empty());
-    device.add_address(&adit::netlink::Address::new("192.0.2.1/24".parse().unwrap())).unwrap();
+    device
+        .add_address(&adit_device::netlink::Address::new("192.0.2.1/24".parse().unwrap()))
+        .unwrap();
     device.set_up(true).unwrap();
     let socket = there.run(|| UdpSocket::bind((HERE, 0)).unwrap()).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
@@ -319,7 +321,7 @@ fn a_device_is_found_by_its_other_name_and_after_a_rename() {
 fn changes_are_told_only_while_the_link_is_up() {
     enter_quiet();
     let device = tun("t0").open().unwrap();
-    let mut monitor = adit::netlink::Monitor::open().unwrap();
+    let mut monitor = adit_device::netlink::Monitor::open().unwrap();
     let mut told = |what: &str| {
         let mut count = 0;
         while monitor.recv(Some(Duration::from_millis(50))).unwrap().is_some() {

@@ -5,7 +5,7 @@
 mod support;
 mod traffic;
 
-use adit::{Create, Mode, Offload, OffloadChoice, VnetFormat};
+use adit_device::{Create, Mode, Offload, OffloadChoice, VnetFormat};
 use std::path::Path;
 use traffic::{enter_quiet, errno, name, python, tap, tun};
 
@@ -85,7 +85,8 @@ fn root_a_device_is_for_its_owner_and_its_group() {
     let attach = |uid, gid, device: &str, errno: i32| {
         become_and(test, uid, gid, &format!("attach {device} {errno}"));
     };
-    let stays = |options: adit::DeviceOptions| options.persist(true).up(true).open().unwrap();
+    let stays =
+        |options: adit_device::DeviceOptions| options.persist(true).up(true).open().unwrap();
 
     drop(stays(tun("own").owner(NOBODY)));
     drop(stays(tap("tap0").owner(NOBODY)));
@@ -109,7 +110,7 @@ fn root_a_device_is_for_its_owner_and_its_group() {
     support::run("ip tuntap add any mode tun");
     support::run("ip link set any up");
     become_and(test, NOBODY, NOBODY, "seize any 0");
-    assert!(adit::Link::find(&name("any")).is_err(), "taken, and made to go");
+    assert!(adit_device::Link::find(&name("any")).is_err(), "taken, and made to go");
 }
 
 #[test]

@@ -4,12 +4,12 @@
 
 mod support;
 
-use adit::netlink::{
+use adit_device::netlink::{
     AddrGenMode, Address, AddressFlags, Event, FwMark, HardwareType, IpFamily, IpPrefix,
     LinkChange, LinkFlags, LinkInfo, Mode, Monitor, Netlink, NetlinkError, NextHop, OperState,
     ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction, Scope, TABLE_MAIN, TunInfo, raw_errno,
 };
-use adit::{IfIndex, IfName, MacAddr, Netns};
+use adit_device::{IfIndex, IfName, MacAddr, Netns};
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 use std::ffi::OsStr;

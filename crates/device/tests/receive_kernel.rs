@@ -5,7 +5,7 @@
 mod support;
 mod traffic;
 
-use adit::{
+use adit_device::{
     Batch, Device, Endian, Offload, OffloadChoice, Pool, PoolConfig, Queue, Receiver, VnetFormat,
     VnetLen,
 };

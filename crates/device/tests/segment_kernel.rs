@@ -7,7 +7,7 @@ mod super_packets;
 mod support;
 mod traffic;
 
-use adit::{
+use adit_device::{
     Batch, Device, DeviceOptions, Endian, GsoKind, Mode, Offload, OffloadChoice, PacketBuf, Pool,
     PoolConfig, Queue, SendCounters, SendOptions, Sender, VnetFormat, VnetHeader, VnetLen,
 };
@@ -78,7 +78,7 @@ impl Router {
     }
 
     fn with(from: Device, to: Device, link: Link) -> Self {
-        Self { from, to, link, buf: vec![0; adit::RECORD_LEN_MAX] }
+        Self { from, to, link, buf: vec![0; adit_device::RECORD_LEN_MAX] }
     }
 
     fn queue(&self) -> &Queue {
@@ -236,7 +236,7 @@ fn a_kernel_that_refuses_super_packets_costs_no_packet() {
 #[test]
 fn a_kernel_without_any_of_them_costs_no_packet() {
     let name = "a_kernel_without_any_of_them_costs_no_packet";
-    if !refusing::is_refusing(name, Refused::Whole(50..=adit::RECORD_LEN_MAX)) {
+    if !refusing::is_refusing(name, Refused::Whole(50..=adit_device::RECORD_LEN_MAX)) {
         return;
     }
     let mut router = Router::new(Mode::Tun);

@@ -1,7 +1,7 @@
 //! Steering and filters against the kernel's own devices.
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test]")]
 
-use adit::{
+use adit_device::{
     ClassicFilter, DeviceOptions, EbpfProgram, IndirectionTable, Mode, NamePattern, Netns, Queue,
     Rss, RssConfig, VnetHashCap, VnetHashConfig,
 };

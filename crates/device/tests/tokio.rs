@@ -4,9 +4,11 @@
 
 mod support;
 
-use adit::netlink::Address;
-use adit::{AsyncQueue, Batch, DeviceOptions, ErrorKind, Framed, Mode, PacketBuf, Pair};
-use adit::{Offload, OffloadChoice, Pool, PoolConfig, Receiver, SendOptions, Sender, VnetFormat};
+use adit_device::netlink::Address;
+use adit_device::{AsyncQueue, Batch, DeviceOptions, ErrorKind, Framed, Mode, PacketBuf, Pair};
+use adit_device::{
+    Offload, OffloadChoice, Pool, PoolConfig, Receiver, SendOptions, Sender, VnetFormat,
+};
 use futures_core::Stream;
 use futures_sink::Sink;
 use std::future::{Future, poll_fn};
@@ -198,7 +200,7 @@ fn the_end_of_the_device_is_one_error_of_the_stream() {
             if item.as_ref().is_ok_and(|packet| number(packet.bytes()) == Some(7)) {
                 // While the stream waits.
                 deleter = Some(tokio::task::spawn_blocking({
-                    let here = adit::Netns::current().unwrap();
+                    let here = adit_device::Netns::current().unwrap();
                     move || here.run(|| std::thread::sleep(QUIET)).map(|()| here.run(delete))
                 }));
             }

@@ -49,73 +49,18 @@
 //! assert!(out.counts().balance(1, hub.held()));
 //! # Ok::<(), adit_packet::NoRoom>(())
 //! ```
-//!
-//! # Testing an engine
-//!
-//! With the feature `sim`, [`sim::Sim`] puts an engine into a network of hosts with a TCP/IP stack, in
-//! virtual time. It checks after each step that no packet and no buffer was lost. Here the hub is tried
-//! by two hosts while its third port has no device any more:
-//!
-#![cfg_attr(feature = "sim", doc = "```")]
-#![cfg_attr(not(feature = "sim"), doc = "```ignore")]
-//! # use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
-//! # use adit_packet::{Instant, PacketBuf};
-//! # struct Hub {
-//! #     ports: Vec<PortId>,
-//! # }
-//! # impl Engine for Hub {
-//! #     fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
-//! #         for &port in self.ports.iter().filter(|&&port| Endpoint::Port(port) != from) {
-//! #             out.send_copy(Endpoint::Port(port), &packet);
-//! #         }
-//! #         out.discard(packet, DropReason::SamePort);
-//! #     }
-//! #     fn next_timeout(&self) -> Option<Instant> {
-//! #         None
-//! #     }
-//! #     fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
-//! # }
-//! use adit_engine::sim::{Fault, HostConfig, Sim, for_each_seed};
-//! use core::time::Duration;
-//!
-//! for_each_seed(10, |seed| {
-//!     let mut sim = Sim::new(seed);
-//!     let hub = sim.engine("hub", Hub { ports: vec![PortId(0), PortId(1), PortId(2)] });
-//!     let a = sim.host("a", "192.0.2.1/24");
-//!     // This one sends super-packets, as a kernel does through a TAP device.
-//!     let b = sim.host("b", HostConfig::new("192.0.2.2/24").with_super_packets());
-//!     let c = sim.probe("c");
-//!     sim.wire(a, hub.port(0));
-//!     sim.wire(b, hub.port(1));
-//!     sim.wire(c, hub.port(2));
-//!     sim.fault(c, Fault::Gone);
-//!
-//!     let server = sim.tcp_listen(a, 80);
-//!     let client = sim.tcp_connect(b, ([192, 0, 2, 1], 80).into());
-//!     sim.tcp_send(client, &[7; 100_000]);
-//!     sim.tcp_close(client);
-//!     sim.run_for(Duration::from_secs(60)); // takes some milliseconds
-//!     assert_eq!(sim.tcp_received(server).len(), 100_000);
-//!     assert_eq!(sim.recv(c), None);
-//! });
-//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-// The simulator is for tests: it reads a seed from the environment and says which one failed.
-#[cfg(any(test, feature = "sim"))]
+#[cfg(test)]
 extern crate std;
 
 mod contract;
 mod drop_reason;
 pub mod netem;
 mod outbox;
-#[cfg(feature = "sim")]
-pub mod sim;
 pub mod switch;
-#[cfg(feature = "tunnel")]
-pub mod tunnel;
 
 pub use contract::{Endpoint, Engine, PortId};
 pub use drop_reason::DropReason;

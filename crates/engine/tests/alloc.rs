@@ -8,9 +8,9 @@ use adit_engine::switch::{
     GuardConfig, IpPrefix, Mirror, MirrorDirection, MirrorFilter, PortConfig, StormConfig,
     StormRate, Switch, SwitchConfig, Trunk, VlanId, VlanMode, VlanSet,
 };
-use adit_engine::tunnel::{PeerConfig, PeerMode, Prefix, PrivateKey, Tunnel, TunnelConfig};
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Gso, Instant, Pool, PoolConfig, VnetHeader};
+use adit_tunnel::{PeerConfig, PeerMode, Prefix, PrivateKey, Tunnel, TunnelConfig};
 use std::time::Duration;
 
 /// Everything that looks at a frame, on.

@@ -3,7 +3,7 @@
 use super::mover::{Mover, MoverKind};
 use super::rig::{self, FAR, TapPair};
 use super::{Sample, cpu};
-use adit::Queue;
+use adit_device::Queue;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! The two that are compared: the library, and bare system calls as the ceiling.
 
-use adit::{Layout, Pair, Pool, PoolConfig, Queue, RECORD_LEN_MAX};
+use adit_device::{Layout, Pair, Pool, PoolConfig, Queue, RECORD_LEN_MAX};
 use adit_packet::{Batch, PacketBuf};
 use std::io;
 use std::os::fd::AsFd;

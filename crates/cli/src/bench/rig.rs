@@ -1,6 +1,8 @@
 //! The namespaces and devices of a turn.
 
-use adit::{Device, DeviceOptions, Mode, Netns, Offload, OffloadChoice, Queue, Result, VnetFormat};
+use adit_device::{
+    Device, DeviceOptions, Mode, Netns, Offload, OffloadChoice, Queue, Result, VnetFormat,
+};
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -61,6 +63,6 @@ impl TapPair {
     }
 }
 
-fn net(address: Ipv4Addr) -> adit::netlink::Address {
+fn net(address: Ipv4Addr) -> adit_device::netlink::Address {
     format!("{address}/24").parse().expect("an address and a length")
 }

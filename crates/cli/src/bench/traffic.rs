@@ -2,7 +2,7 @@
 
 use super::mover::{Moved, Mover};
 use super::{LONGEST, Sample, cpu, rig};
-use adit::{Gso, Layout, Queue, VnetHeader};
+use adit_device::{Gso, Layout, Queue, VnetHeader};
 use adit_packet::{PacketBuf, checksum};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};

@@ -10,7 +10,7 @@ mod tree;
 
 use super::pcapng::{Direction, LinkType, Meta};
 use super::rotate::calendar;
-use adit::MacAddr;
+use adit_device::MacAddr;
 use etherparse::{
     ArpPacketSlice, EtherType, Ipv4HeaderSlice, LaxIpv6Slice, LaxLinkExtSlice, LaxNetSlice,
     LaxSlicedPacket, LinkSlice, TransportSlice,

@@ -4,8 +4,8 @@
 
 use super::pcapng::LinkType;
 use super::text::printable;
-use adit::netlink::Netlink;
-use adit::{IfName, Mode};
+use adit_device::netlink::Netlink;
+use adit_device::{IfName, Mode};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;

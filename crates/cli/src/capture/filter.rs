@@ -2,7 +2,7 @@
 
 use super::pcapng::LinkType;
 use super::text::printable;
-use adit::{ClassicFilter, FilterError};
+use adit_device::{ClassicFilter, FilterError};
 use std::fmt;
 use std::io;
 use std::process::{Command, Stdio};

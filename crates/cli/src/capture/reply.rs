@@ -7,8 +7,8 @@
 //! probe of RFC 5227, duplicate address detection of RFC 4862) is not told that it is taken.
 
 use super::pcapng::LinkType;
-use adit::MacAddr;
-use adit::netlink::IpPrefix;
+use adit_device::MacAddr;
+use adit_device::netlink::IpPrefix;
 use adit_packet::checksum::{self, Sum};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

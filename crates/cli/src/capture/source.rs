@@ -4,8 +4,8 @@
 use super::Now;
 use super::decode::Gso;
 use super::pcapng::{Direction, LinkType, Meta};
-use adit::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
-use adit::{
+use adit_device::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
+use adit_device::{
     ClassicFilter, Create, Device, DeviceOptions, IfName, Link, MacAddr, Mode, NamePattern,
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, Queue, RECORD_LEN_MAX, VnetHeader,
 };
@@ -210,7 +210,7 @@ impl Source {
     }
 
     /// What the kernel tells of the interface.
-    pub(crate) fn info(&self) -> Result<LinkInfo, adit::Error> {
+    pub(crate) fn info(&self) -> Result<LinkInfo, adit_device::Error> {
         match &self.kind {
             Kind::Queue { device, .. } => device.info(),
             Kind::Socket { link, .. } => link.info(),
@@ -294,7 +294,7 @@ impl Source {
 
     fn is_gone(&self, error: &io::Error) -> bool {
         let is_queue = matches!(self.kind, Kind::Queue { .. });
-        is_queue && adit::ErrorKind::of_queue(error) == adit::ErrorKind::DeviceGone
+        is_queue && adit_device::ErrorKind::of_queue(error) == adit_device::ErrorKind::DeviceGone
     }
 
     /// Sends a packet into the host through a device of ours.
@@ -335,7 +335,7 @@ impl AsFd for Source {
 
 /// Who holds the queues of a device.
 fn held(name: &IfName) -> String {
-    let holders = adit::holders(name, None).unwrap_or_default().list;
+    let holders = adit_device::holders(name, None).unwrap_or_default().list;
     let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
     let by = if holders.is_empty() { "others".to_owned() } else { holders.join(", ") };
     format!("{name} is held by {by}")
@@ -363,7 +363,7 @@ fn gso(vnet: &VnetHeader, len: usize) -> Option<Gso> {
 #[derive(Debug)]
 pub(crate) enum OpenError {
     /// The device cannot be made, found or attached to.
-    Device(adit::Error),
+    Device(adit_device::Error),
     /// The packet socket cannot be opened.
     Socket {
         /// On which interface.
@@ -380,8 +380,8 @@ pub(crate) enum OpenError {
     },
 }
 
-impl From<adit::Error> for OpenError {
-    fn from(error: adit::Error) -> Self {
+impl From<adit_device::Error> for OpenError {
+    fn from(error: adit_device::Error) -> Self {
         Self::Device(error)
     }
 }

@@ -13,8 +13,8 @@ use crate::capture::{Now, pcapng};
 use crate::commands::Context;
 use crate::error::{Entry, Error, Exit, Result};
 use crate::output::{Color, Output};
-use adit::Mode;
-use adit::netlink::IpPrefix;
+use adit_device::Mode;
+use adit_device::netlink::IpPrefix;
 use clap::ValueEnum;
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -180,7 +180,7 @@ impl Args {
 
     fn wanted(&self) -> Result<Wanted> {
         let name = self.name.as_deref().unwrap_or_default();
-        let wrong = |error: adit::NameError| Error::usage(format!("'{name}': {error}"));
+        let wrong = |error: adit_device::NameError| Error::usage(format!("'{name}': {error}"));
         if !self.create {
             return Ok(Wanted::Existing(name.parse().map_err(wrong)?));
         }
@@ -341,7 +341,7 @@ fn link_type(interface: Interface) -> Result<pcapng::LinkType> {
     Source::link_type_of(&match interface {
         Interface::Existing(name) => Wanted::Existing(name),
         Interface::New(mode) => {
-            Wanted::New { name: adit::NamePattern::KERNEL, mode, addresses: Vec::new() }
+            Wanted::New { name: adit_device::NamePattern::KERNEL, mode, addresses: Vec::new() }
         }
     })
     .map_err(open_error)

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::error::{Exit, Result};
 use crate::output::{Output, Tone, clean};
-use adit::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
+use adit_device::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;

@@ -33,16 +33,16 @@ impl From<Entry> for Explanation {
     }
 }
 
-impl From<&adit::CauseEntry> for Explanation {
-    fn from(entry: &adit::CauseEntry) -> Self {
-        let adit::CauseEntry { code, title, explanation, remedy, .. } = *entry;
+impl From<&adit_device::CauseEntry> for Explanation {
+    fn from(entry: &adit_device::CauseEntry) -> Self {
+        let adit_device::CauseEntry { code, title, explanation, remedy, .. } = *entry;
         Self { code, title, explanation, remedy }
     }
 }
 
 /// Every code there is, in order: the library's, then the program's.
 pub(crate) fn catalog() -> Vec<Explanation> {
-    let library = adit::Cause::CATALOG.iter().map(Explanation::from);
+    let library = adit_device::Cause::CATALOG.iter().map(Explanation::from);
     let program = error::CATALOG
         .into_iter()
         .chain(capture::CATALOG)

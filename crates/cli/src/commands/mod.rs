@@ -17,7 +17,7 @@ pub(crate) mod tuntap;
 
 use crate::error::{self, Error, Exit, Result};
 use crate::output::{Color, Output};
-use adit::Netns;
+use adit_device::Netns;
 use clap::{Args, Parser, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -4,8 +4,8 @@ use super::Context;
 use super::dev::{self, add, holders, model, set, values};
 use crate::error::{Error, Exit, Result};
 use crate::output::clean;
-use adit::netlink::Netlink;
-use adit::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
+use adit_device::netlink::Netlink;
+use adit_device::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
 use schemars::JsonSchema;
 use serde::Serialize;
 

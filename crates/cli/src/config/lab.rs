@@ -6,7 +6,7 @@ use super::{Problems, Source, Table, Value, Wrong, nearest};
 use crate::capture::filter::Filter;
 use crate::capture::pcapng::LinkType;
 use crate::control::Name;
-use adit::{ClassicFilter, MacAddr};
+use adit_device::{ClassicFilter, MacAddr};
 use adit_engine::switch::{
     FrameFilter, FrameMatch, LoopGuardConfig, MirrorDirection, MirrorFilter, SwitchConfig, VlanId,
 };

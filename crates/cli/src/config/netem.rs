@@ -6,7 +6,7 @@ use super::{Problems, Source, Wrong};
 use crate::control::Name;
 use crate::error::Error;
 use crate::run::{PortKind, PortSpec};
-use adit::Mode;
+use adit_device::Mode;
 use adit_packet::Layer;
 use std::path::PathBuf;
 

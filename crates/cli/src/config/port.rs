@@ -5,7 +5,7 @@ use super::{Problems, Source, Table, Value, Wrong};
 use crate::config::lab::{MirrorTo, WantedFilter, WantedMirror};
 use crate::config::profile::{self, Profiles};
 use crate::run::{PortKind, PortSpec};
-use adit::Mode;
+use adit_device::Mode;
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
     StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
@@ -416,7 +416,7 @@ fn limited<T>(
 
 /// An IP address, or a prefix as `192.0.2.0/24`.
 fn prefix(value: &Value<'_>) -> Result<IpPrefix, Wrong> {
-    let prefix: adit::netlink::IpPrefix =
+    let prefix: adit_device::netlink::IpPrefix =
         parsed("an address or prefix as \"192.0.2.0/24\"")(value)?;
     IpPrefix::new(prefix.ip(), prefix.len()).ok_or_else(|| Wrong::new("is no prefix"))
 }

@@ -5,7 +5,7 @@
 
 use super::table::Entry;
 use super::{Problems, Source, Table, nearest};
-use adit::MacAddr;
+use adit_device::MacAddr;
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::ops::{Range, RangeInclusive};

@@ -3,7 +3,7 @@
 use super::Gone;
 use super::egress::Egress;
 use super::port::{Cx, Recv};
-use adit::{Device, ErrorKind, Queue, SendOptions, Sender};
+use adit_device::{Device, ErrorKind, Queue, SendOptions, Sender};
 use adit_packet::{Batch, Pool};
 use rustix::io::Errno;
 use std::io;

@@ -103,10 +103,10 @@ pub(crate) fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u6
     traffic.stream = Some(theirs);
     traffic.add(&mut runner, Port::from_stream("pair", ours.into()).expect("a socket"));
     for (name, address) in [("lo", None), ("t0", Some("192.0.2.1/24")), ("t1", None)] {
-        let link = adit::Link::find(&name.parse().expect("a name")).expect("it is there");
+        let link = adit_device::Link::find(&name.parse().expect("a name")).expect("it is there");
         link.set_up(true).expect("our namespace");
         if let Some(address) = address {
-            let address = adit::netlink::Address::new(address.parse().expect("an address"));
+            let address = adit_device::netlink::Address::new(address.parse().expect("an address"));
             link.add_address(&address).expect("our namespace");
         }
     }

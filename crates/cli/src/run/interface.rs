@@ -3,7 +3,7 @@
 use super::Gone;
 use super::egress::{Egress, Refusal, Sink};
 use super::port::{Cx, Recv};
-use adit::{Link, Netns, PacketSocket, PacketSocketOptions};
+use adit_device::{Link, Netns, PacketSocket, PacketSocketOptions};
 use adit_packet::{Batch, PacketBuf, Pool, VnetHeader};
 use rustix::io::Errno;
 use rustix::net::sockopt;

@@ -15,8 +15,10 @@ use super::vxlan::VxlanPort;
 use super::{Listener, Port, PortKind, PortSpec};
 use crate::commands::open_netns;
 use crate::error::{Error, Result};
-use adit::netlink::HardwareType;
-use adit::{Create, DeviceOptions, Endian, Link, Mode, Netns, OffloadChoice, VnetFormat, VnetLen};
+use adit_device::netlink::HardwareType;
+use adit_device::{
+    Create, DeviceOptions, Endian, Link, Mode, Netns, OffloadChoice, VnetFormat, VnetLen,
+};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use std::io;
@@ -84,7 +86,7 @@ impl Port {
     ///
     /// # Errors
     /// ENODEV: it was deleted.
-    pub(crate) fn from_device(device: adit::Device) -> Result<Self> {
+    pub(crate) fn from_device(device: adit_device::Device) -> Result<Self> {
         let info = device.info()?;
         let kind = match device.mode() {
             Mode::Tap => "tap",

@@ -11,8 +11,8 @@ use super::namespaces::NamespaceName;
 use super::replay::ReplayPort;
 use super::stream::StreamPort;
 use super::vxlan::VxlanPort;
-use adit::Netns;
-use adit::netlink::LinkInfo;
+use adit_device::Netns;
+use adit_device::netlink::LinkInfo;
 use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketAddrUnix;
@@ -198,7 +198,7 @@ impl Port {
     }
 
     /// What the kernel tells of the link, where there is one.
-    pub(super) fn link_info(&self) -> Option<adit::Result<LinkInfo>> {
+    pub(super) fn link_info(&self) -> Option<adit_device::Result<LinkInfo>> {
         match &self.io {
             Io::Device(port) => Some(port.device.info()),
             Io::Interface(port) => Some(port.link.info()),
@@ -263,8 +263,8 @@ impl Kit {
         Self {
             pair: Pair::default(),
             headers: vec![0; HEADERS_LEN_MAX].into(),
-            scratch: vec![0; adit::RECORD_LEN_MAX].into(),
-            datagrams: vec![0; adit::RECORD_LEN_MAX].into(),
+            scratch: vec![0; adit_device::RECORD_LEN_MAX].into(),
+            datagrams: vec![0; adit_device::RECORD_LEN_MAX].into(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::commands::dev::values::{Group, User};
-use adit::{IfName, MacAddr, Mode, NamePattern};
+use adit_device::{IfName, MacAddr, Mode, NamePattern};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -66,7 +66,7 @@ impl UdpIo {
             sockopt::set_ip_mtu_discover(&io.socket, Ipv4PathMtuDiscovery::DONT)?;
         } else {
             sockopt::set_ipv6_mtu_discover(&io.socket, Ipv6PathMtuDiscovery::DONT)?;
-            adit::allow_ipv6_fragments(&io.socket)?;
+            adit_device::allow_ipv6_fragments(&io.socket)?;
         }
         Ok(io)
     }

@@ -8,7 +8,7 @@ use super::{program, state};
 use crate::error::{Error, Exit, SYSTEM};
 use crate::run::Runner;
 use adit_engine::Endpoint;
-use adit_engine::tunnel::PublicKey;
+use adit_tunnel::PublicKey;
 use std::fmt::Display;
 
 impl Daemon {

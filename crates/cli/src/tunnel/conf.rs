@@ -16,7 +16,7 @@ use super::config::{Config, Hook, Interface, Peer};
 use super::keys::Key;
 use super::values;
 use crate::config::{Problems, Source, nearest};
-use adit_engine::tunnel::PublicKey;
+use adit_tunnel::PublicKey;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! What a tunnel is to be: plain data, whichever file it was written in.
 
-use adit::netlink::IpPrefix;
-use adit::{IfName, Mode};
-use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
+use adit_device::netlink::IpPrefix;
+use adit_device::{IfName, Mode};
+use adit_tunnel::{PresharedKey, PrivateKey, PublicKey, Shape, Vxlan};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -20,11 +20,11 @@ use crate::output::Output;
 use crate::run::{
     Event, Flow, Gone, Handler, PeerOptions, PeerSockets, Port, Runner, Signal, Token,
 };
-use adit::netlink::{self, Monitor};
-use adit::{Link, Mode, Netns};
-use adit_engine::tunnel::{PeerConfig, PublicKey, TunnelEvent};
+use adit_device::netlink::{self, Monitor};
+use adit_device::{Link, Mode, Netns};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
+use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

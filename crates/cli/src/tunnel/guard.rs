@@ -7,8 +7,8 @@
 
 use super::program;
 use super::setup::Plan;
-use adit::netlink::IpFamily;
-use adit::{IfName, Netns};
+use adit_device::netlink::IpFamily;
+use adit_device::{IfName, Netns};
 use std::io;
 
 /// The filter of one tunnel: a table for each family that has a default route.

@@ -14,9 +14,9 @@
 use super::config::{Config, PeerEndpoint};
 use super::keys::Key;
 use super::values;
-use adit::IfName;
-use adit::netlink::IpPrefix;
-use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use adit_device::IfName;
+use adit_device::netlink::IpPrefix;
+use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::ffi::OsStr;

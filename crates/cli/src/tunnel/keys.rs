@@ -1,6 +1,6 @@
 //! Keys of WireGuard: 32 bytes, in base64 for people and in hexadecimal for the socket of `wg`.
 
-use adit_engine::tunnel::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
+use adit_tunnel::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;

@@ -8,7 +8,7 @@ use super::secret::check_private;
 use super::toml;
 use crate::config::{Problems, Source, open_regular};
 use crate::error::{Error, Exit, Result, SYSTEM};
-use adit::IfName;
+use adit_device::IfName;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 

@@ -2,8 +2,8 @@
 
 use super::config::PeerEndpoint;
 use crate::run::Ahead;
-use adit_engine::tunnel::PublicKey;
 use adit_packet::Instant;
+use adit_tunnel::PublicKey;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -5,8 +5,8 @@
 
 use super::config::{Hook, Peer};
 use adit_engine::Endpoint;
-use adit_engine::tunnel::PublicKey;
 use adit_packet::Instant;
+use adit_tunnel::PublicKey;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use super::config::Hook;
 use super::keys::Key;
-use adit::IfName;
-use adit_engine::tunnel::PublicKey;
+use adit_device::IfName;
+use adit_tunnel::PublicKey;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};

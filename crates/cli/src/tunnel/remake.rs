@@ -5,7 +5,7 @@ use super::setup::Plan;
 use super::site::Site;
 use crate::error::{Error, Exit, Result, SYSTEM};
 use crate::run::{Flow, Gone, Port, Runner};
-use adit::{Link, Netns};
+use adit_device::{Link, Netns};
 use std::time::Duration;
 
 /// Whoever deletes it twice in this time means it; and nothing is made and deleted without end.

@@ -15,12 +15,14 @@
 use super::config::{Config, Table};
 use super::guard::Guard;
 use crate::error::{Error, Result};
-use adit::netlink::{
+use adit_device::netlink::{
     Address, FwMark, IpFamily, IpPrefix, Netlink, ROUTE_PROTOCOL, Route, Rule, RuleAction,
     TABLE_MAIN,
 };
-use adit::{Create, Device, DeviceOptions, Endian, IfName, Link, Mode, Netns, OffloadChoice};
-use adit::{VnetFormat, VnetLen};
+use adit_device::{
+    Create, Device, DeviceOptions, Endian, IfName, Link, Mode, Netns, OffloadChoice,
+};
+use adit_device::{VnetFormat, VnetLen};
 use std::net::IpAddr;
 
 /// The first table that is tried for a default route: the number that `wg-quick` begins with.
@@ -251,7 +253,7 @@ impl Plan {
         if let Some(master) = &self.master {
             device.set_master(Some(master))?;
         }
-        if !info.flags.contains(adit::netlink::LinkFlags::UP) {
+        if !info.flags.contains(adit_device::netlink::LinkFlags::UP) {
             device.set_up(true)?;
         }
         self.add_routes(device, applied)?;
@@ -273,7 +275,7 @@ impl Plan {
         let forwards = netns.map_or_else(|| Ok(forwards()), |netns| netns.run(forwards));
         if matches!(forwards, Ok(false)) {
             let mtu = u16::try_from(self.mtu.min(self.tunnel_mtu)).unwrap_or(u16::MAX);
-            let bytes = u32::try_from(adit_engine::tunnel::gso_len_max(mtu)).unwrap_or(u32::MAX);
+            let bytes = u32::try_from(adit_tunnel::gso_len_max(mtu)).unwrap_or(u32::MAX);
             let _ = device.set_gso_max_size(bytes.min(GSO_LEGACY_MAX_SIZE));
         }
     }

@@ -9,11 +9,11 @@
 //! Even ports are the tunnel's, odd ones the switch's; the loop joins a port 2n with 2n + 1.
 
 use crate::run::Runner;
-use adit::Mode;
+use adit_device::Mode;
 use adit_engine::switch::{ConfigError, PortConfig, Switch, SwitchConfig};
-use adit_engine::tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
 use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf};
+use adit_tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
 use std::collections::BTreeMap;
 
 /// The port of a TUN device, at the tunnel, and of a TAP device, at the switch.

@@ -14,8 +14,8 @@
 
 use super::keys::Key;
 use crate::output::Output;
-use adit_engine::tunnel::{PublicKey, Tai64n, Tunnel};
 use adit_packet::Instant;
+use adit_tunnel::{PublicKey, Tai64n, Tunnel};
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, DirBuilder, OpenOptions};

@@ -6,10 +6,10 @@ use super::names::Names;
 use super::streams::Streams;
 use super::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use crate::run::PeerCounters;
-use adit::netlink::IpPrefix;
-use adit_engine::tunnel::{PeerConfig, PeerMode, PeerStatus, Prefix, PublicKey, Tunnel};
+use adit_device::netlink::IpPrefix;
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
+use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, Prefix, PublicKey, Tunnel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -175,7 +175,7 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView
 }
 
 /// Drops by reason, those that occurred.
-pub(crate) fn dropped(drops: &adit_engine::tunnel::Drops) -> Vec<Dropped> {
+pub(crate) fn dropped(drops: &adit_tunnel::Drops) -> Vec<Dropped> {
     drops.iter().map(|(why, count)| Dropped { reason: why.to_string(), count }).collect()
 }
 

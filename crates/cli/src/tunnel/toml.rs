@@ -24,10 +24,10 @@ use super::secret::SecretSource;
 use super::values;
 use crate::config::value::{self, Kind};
 use crate::config::{Problems, Source, Table, Value, Wrong};
-use adit::Mode;
-use adit::netlink::IpPrefix;
+use adit_device::Mode;
+use adit_device::netlink::IpPrefix;
 use adit_engine::PortId;
-use adit_engine::tunnel::{Shape, Vxlan};
+use adit_tunnel::{Shape, Vxlan};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

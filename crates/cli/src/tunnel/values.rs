@@ -1,7 +1,7 @@
 //! The words of a configuration, each parsed into a valid value or refused with what would be right.
 
 use super::config::{Hook, PeerEndpoint, Table};
-use adit::netlink::IpPrefix;
+use adit_device::netlink::IpPrefix;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) type Result<T> = std::result::Result<T, String>;
 
 /// An address with a prefix length: `192.0.2.1/24`; without one it is all prefix.
 pub(crate) fn address(text: &str) -> Result<IpPrefix> {
-    text.parse().map_err(|error: adit::netlink::PrefixError| error.to_string())
+    text.parse().map_err(|error: adit_device::netlink::PrefixError| error.to_string())
 }
 
 /// A network: bits beyond the prefix are cleared, as `wg` does.
@@ -57,7 +57,7 @@ pub(crate) fn table(text: &str) -> Result<Table> {
     match text.to_ascii_lowercase().as_str() {
         "auto" | "" => Ok(Table::Auto),
         "off" => Ok(Table::Off),
-        "main" => Ok(Table::Number(adit::netlink::TABLE_MAIN)),
+        "main" => Ok(Table::Number(adit_device::netlink::TABLE_MAIN)),
         text => number(text)
             .filter(|&number| number != 0)
             .map(Table::Number)

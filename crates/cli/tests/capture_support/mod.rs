@@ -17,7 +17,7 @@ pub(crate) fn world(test: impl FnOnce(&Path) + Send + 'static) {
     std::fs::create_dir(&directory).unwrap();
     let clean = Cleaner(directory.clone());
     let thread = std::thread::spawn(move || {
-        adit::Netns::enter_new().unwrap();
+        adit_device::Netns::enter_new().unwrap();
         ip("link set lo up");
         test(&directory);
     });

@@ -114,7 +114,8 @@ fn del_goes_on_after_a_failure() {
 #[test]
 fn show_tells_who_holds_a_device() {
     enter();
-    let tun = adit::DeviceOptions::new(adit::Mode::Tun).name("held0".parse().unwrap());
+    let tun =
+        adit_device::DeviceOptions::new(adit_device::Mode::Tun).name("held0".parse().unwrap());
     let device = tun.multi_queue(true).queues(2).alias("a\u{1b}[31mb").open().unwrap();
     let shown = adit_json("dev show held0");
     let holder = &shown[0]["holders"][0];
@@ -136,8 +137,10 @@ fn show_tells_who_holds_a_device() {
 #[test]
 fn the_carrier_goes_on_and_off_while_the_device_is_held() {
     enter();
-    let device =
-        adit::DeviceOptions::new(adit::Mode::Tun).name("tun0".parse().unwrap()).up(true).open();
+    let device = adit_device::DeviceOptions::new(adit_device::Mode::Tun)
+        .name("tun0".parse().unwrap())
+        .up(true)
+        .open();
     let carrier = || std::fs::read_to_string("/sys/class/net/tun0/carrier").unwrap();
     adit("dev set tun0 --carrier off");
     assert_eq!(carrier(), "0\n");

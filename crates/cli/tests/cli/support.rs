@@ -20,7 +20,8 @@ const VARIABLES: [&str; 5] =
 /// Moves the calling thread into a network namespace of its own, with a `/sys` that shows it and an
 /// empty `/run`, so that `ip netns` meddles with nobody.
 pub(crate) fn enter() {
-    adit::Netns::enter_new().expect("a network namespace: run the tests under `unshare -Urnm --`");
+    adit_device::Netns::enter_new()
+        .expect("a network namespace: run the tests under `unshare -Urnm --`");
     #[expect(deprecated, reason = "the new name is unsafe for flags that are not used here")]
     rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::FS).expect("a mount namespace");
     mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).expect("mount /sys");

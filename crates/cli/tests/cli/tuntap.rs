@@ -53,7 +53,7 @@ fn adit_shows_and_deletes_what_ip_tuntap_made() {
 #[test]
 fn a_device_that_is_held_stays() {
     enter();
-    let tun = adit::DeviceOptions::new(adit::Mode::Tun).name("tun0".parse().unwrap());
+    let tun = adit_device::DeviceOptions::new(adit_device::Mode::Tun).name("tun0".parse().unwrap());
     let device = tun.persist(true).open().unwrap();
     let (status, errors) = refused("tuntap del dev tun0 mode tun");
     assert_eq!(status, 5, "{errors}");

@@ -76,7 +76,7 @@ fn a_million_source_addresses_leave_known_hosts_their_own() {
     let fdb = adit_json("switch fdb");
     assert_eq!(fdb.as_array().unwrap().len(), 8192);
     for (mac, port) in macs.iter().zip(["tap:a", "tap:b"]) {
-        let mac = adit::MacAddr(*mac).to_string();
+        let mac = adit_device::MacAddr(*mac).to_string();
         let entry = fdb.as_array().unwrap().iter().find(|entry| entry["mac"] == mac.as_str());
         assert_eq!(entry.unwrap()["port"], port);
     }

@@ -5,7 +5,7 @@ use crate::support::{ADIT, bare, run};
 use crate::wire::{
     Random, Wire, addresses, ask, dropped, is_at_rest, link, mac_of, port, quiet_hosts, runs,
 };
-use adit::Netns;
+use adit_device::Netns;
 use adit_packet::{Gso, VnetHeader};
 use std::io::{Read, Write};
 use std::net::UdpSocket;

@@ -1,7 +1,7 @@
 //! What the tests send, see and ask.
 
 use crate::program::{PATIENCE, address, eventually, hosts};
-use adit::{IfName, Link, Netns, PacketSocket, PacketSocketOptions};
+use adit_device::{IfName, Link, Netns, PacketSocket, PacketSocketOptions};
 use adit_packet::VnetHeader;
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};

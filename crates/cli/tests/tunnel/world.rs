@@ -5,7 +5,7 @@
 //! ```
 
 use crate::support::{ADIT, bare, command, enter, text};
-use adit::Netns;
+use adit_device::Netns;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd};

@@ -15,7 +15,7 @@ mod tunnel;
 #[path = "../tunnel/world.rs"]
 mod world;
 
-use adit::Netns;
+use adit_device::Netns;
 use guest::{Guest, Nic};
 use std::path::{Path, PathBuf};
 use std::process::Child;

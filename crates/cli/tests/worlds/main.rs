@@ -1,6 +1,6 @@
 //! The same scenarios in two worlds: simulated, and real.
 //!
-//! A scenario is one function of a [`World`]. In the one world the engines run in `adit_engine::sim`,
+//! A scenario is one function of a [`World`]. In the one world the engines run in `adit_sim`,
 //! with smoltcp for the hosts; in the other the program `adit` holds real TAPs in namespaces, with the
 //! kernel for the hosts. What is true in one only is a mistake of the other.
 #![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
-use adit_engine::sim::Sim;
+use adit_sim::Sim;
 use netns::Netns;
 
 /// A port of a switch, with a host behind it.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adit::netlink::{Address, IpPrefix, LinkChange, Netlink};
-use adit::{IfName, Link};
+use adit_device::netlink::{Address, IpPrefix, LinkChange, Netlink};
+use adit_device::{IfName, Link};
 
 use crate::{LinkSpec, PortSpec, World, address};
 
@@ -22,7 +22,7 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// A program that forwards, and a namespace for each host.
 pub(crate) struct Netns {
-    hosts: Vec<adit::Netns>,
+    hosts: Vec<adit_device::Netns>,
     program: Option<Child>,
     /// Where the program's control socket is.
     run: PathBuf,
@@ -31,7 +31,8 @@ pub(crate) struct Netns {
 impl Netns {
     /// A world in a namespace of its own, which the calling thread enters.
     pub(crate) fn new() -> Self {
-        adit::Netns::enter_new().expect("a namespace: run the tests under `unshare -Urnm --`");
+        adit_device::Netns::enter_new()
+            .expect("a namespace: run the tests under `unshare -Urnm --`");
         static WORLDS: AtomicUsize = AtomicUsize::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let run = std::env::temp_dir().join(format!("adit-world-{}-{number}", std::process::id()));
@@ -51,7 +52,7 @@ impl Netns {
         program.arg(command).env("XDG_RUNTIME_DIR", &self.run).env_remove("NOTIFY_SOCKET");
         program.stdin(Stdio::null()).stdout(Stdio::null());
         for number in 0..count {
-            let netns = adit::Netns::new_anonymous().unwrap();
+            let netns = adit_device::Netns::new_anonymous().unwrap();
             netns.run(set_host).unwrap();
             let path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
             program.arg("--port").arg(format!("tap:h{number},netns={path}{}", port(number)));

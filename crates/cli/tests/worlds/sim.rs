@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use adit_engine::PortId;
 use adit_engine::netem::{Bitrate, Delay, Loss, Netem, NetemConfig, Profile, Rate};
-use adit_engine::sim::{EngineId, HostConfig, HostId, Sim};
 use adit_engine::switch::{PortConfig, Switch, SwitchConfig, VlanId, VlanMode};
+use adit_sim::{EngineId, HostConfig, HostId, Sim};
 
 use crate::{LinkSpec, PortSpec, World, address};
 

@@ -77,7 +77,7 @@ impl AddressFlags {
 /// An address of a link, as it is or as it is to be.
 ///
 /// ```
-/// use adit::netlink::{Address, AddressFlags};
+/// use adit_device::netlink::{Address, AddressFlags};
 /// let address = Address {
 ///     flags: AddressFlags::NODAD,
 ///     ..Address::new("2001:db8::1/64".parse().unwrap())

@@ -20,7 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 /// What [`Netlink::set_link`] changes; what is not set here stays as it is.
 ///
 /// ```no_run
-/// use adit::netlink::{LinkChange, Netlink};
+/// use adit_device::netlink::{LinkChange, Netlink};
 /// let mut netlink = Netlink::open()?;
 /// let link = netlink.link_by_name(&"tun0".parse()?)?;
 /// netlink.set_link(link.index, &LinkChange::new().mtu(1400).up(true))?;

@@ -50,9 +50,9 @@ impl Error for NetlinkError {}
 /// [`io::Error::raw_os_error`] is `None` for an error with words, because those take its place.
 ///
 /// ```
-/// let mut netlink = adit::netlink::Netlink::open()?;
+/// let mut netlink = adit_device::netlink::Netlink::open()?;
 /// let error = netlink.link_by_name(&"no-such-link".parse()?).unwrap_err();
-/// assert_eq!(adit::netlink::raw_errno(&error), Some(19)); // ENODEV
+/// assert_eq!(adit_device::netlink::raw_errno(&error), Some(19)); // ENODEV
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]

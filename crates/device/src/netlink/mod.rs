@@ -4,7 +4,7 @@
 //! One [`Netlink`] is one conversation with one network namespace. Reading needs no privilege:
 //!
 //! ```
-//! use adit::netlink::Netlink;
+//! use adit_device::netlink::Netlink;
 //!
 //! let mut netlink = Netlink::open()?;
 //! for link in netlink.links()? {

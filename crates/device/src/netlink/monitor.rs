@@ -52,7 +52,7 @@ pub enum Event {
 /// waits for each event without limit.
 ///
 /// ```no_run
-/// use adit::netlink::{Event, Monitor};
+/// use adit_device::netlink::{Event, Monitor};
 /// for event in Monitor::open()? {
 ///     if let Event::LinkRemoved(link) = event? {
 ///         println!("{} is gone", link.name);

@@ -58,13 +58,13 @@ words! {
 /// A route, as it is or as it is to be.
 ///
 /// ```
-/// use adit::netlink::Route;
+/// use adit_device::netlink::Route;
 /// let route = Route {
 ///     gateway: Some("192.0.2.1".parse().unwrap()),
 ///     metric: Some(100),
 ///     ..Route::new("198.51.100.0/24".parse().unwrap())
 /// };
-/// assert_eq!(route.table, adit::netlink::TABLE_MAIN);
+/// assert_eq!(route.table, adit_device::netlink::TABLE_MAIN);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {

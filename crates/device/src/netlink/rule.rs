@@ -55,7 +55,7 @@ impl From<u32> for FwMark {
 /// A rule, as it is or as it is to be: all that is set must match.
 ///
 /// ```
-/// use adit::netlink::{IpFamily, Rule, RuleAction};
+/// use adit_device::netlink::{IpFamily, Rule, RuleAction};
 /// // What is not marked as the tunnel's own goes into the tunnel: its routes are in table 51820.
 /// let rule = Rule {
 ///     fwmark: Some(51820.into()),

@@ -1,7 +1,7 @@
 //! Two namespaces with a device each, and threads that forward between them.
 
 use crate::support;
-use adit::{
+use adit_device::{
     Batch, DeviceOptions, Endian, IfName, Mode, Netns, Offload, OffloadChoice, Pool, PoolConfig,
     Queue, ReceiveCounters, Receiver, SendCounters, SendOptions, Sender, VnetFormat, VnetLen,
 };

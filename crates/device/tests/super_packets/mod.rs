@@ -1,6 +1,6 @@
 //! Random super-packets of every kind.
 
-use adit::{Gso, VnetHeader};
+use adit_device::{Gso, VnetHeader};
 use adit_packet::{Tunnel, checksum};
 use std::net::{Ipv4Addr, Ipv6Addr};
 

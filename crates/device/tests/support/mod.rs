@@ -15,7 +15,8 @@ const COMMAND_TIME_MAX: &str = "120";
 /// Moves the calling thread into a network namespace of its own, with a mount namespace in which
 /// `/sys` shows that network and `/run` is empty, so that `ip netns` meddles with nobody.
 pub(crate) fn enter() {
-    adit::Netns::enter_new().expect("a network namespace: run the tests under `unshare -Urnm --`");
+    adit_device::Netns::enter_new()
+        .expect("a network namespace: run the tests under `unshare -Urnm --`");
     #[expect(deprecated, reason = "the new name is unsafe for flags that are not used here")]
     rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::FS).expect("a mount namespace");
     // Without this, where `/` is shared and no `unshare -m` came before, the mounts would be the

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use crate::support;
-use adit::{DeviceOptions, IfName, Mode, Queue};
+use adit_device::{DeviceOptions, IfName, Mode, Queue};
 use std::io::{BufRead, BufReader, Lines};
 use std::net::Ipv4Addr;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -47,7 +47,7 @@ pub(crate) fn tap(text: &str) -> DeviceOptions {
 /// With the address [`HERE`], up.
 pub(crate) fn up(options: DeviceOptions) -> DeviceOptions {
     let prefix = format!("{HERE}/24").parse().expect("a prefix");
-    options.address(adit::netlink::Address::new(prefix)).up(true)
+    options.address(adit_device::netlink::Address::new(prefix)).up(true)
 }
 
 /// The errno of a call that is to fail.
@@ -57,7 +57,7 @@ pub(crate) fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
 
 /// Receives one packet, or fails the test.
 pub(crate) fn recv(queue: &Queue) -> Vec<u8> {
-    let mut buf = vec![0; adit::RECORD_LEN_MAX];
+    let mut buf = vec![0; adit_device::RECORD_LEN_MAX];
     let ready = queue.wait(false, Some(SOON)).expect("poll");
     assert!(ready.readable, "no packet came: {ready:?}");
     let len = queue.recv(&mut buf).expect("a packet");
@@ -67,7 +67,7 @@ pub(crate) fn recv(queue: &Queue) -> Vec<u8> {
 
 /// Reads all that is there and says how many packets it was.
 pub(crate) fn drain(queue: &Queue) -> usize {
-    let mut buf = vec![0; adit::RECORD_LEN_MAX];
+    let mut buf = vec![0; adit_device::RECORD_LEN_MAX];
     let mut count = 0;
     while queue.recv(&mut buf).is_ok() {
         count += 1;

@@ -1,6 +1,6 @@
 //! An ICMP or ICMPv6 message.
 
-use adit::MacAddr;
+use adit_device::MacAddr;
 use etherparse::{Icmpv4Slice, Icmpv6Slice};
 use serde::Serialize;
 use std::net::Ipv6Addr;

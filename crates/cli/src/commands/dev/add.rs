@@ -4,8 +4,8 @@ use super::super::Context;
 use super::list;
 use super::values::{self, Group, LinkArgs, ModeArg, User};
 use crate::error::{Error, Exit, Result};
-use adit::netlink::{Address, IpFamily, Route};
-use adit::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
+use adit_device::netlink::{Address, IpFamily, Route};
+use adit_device::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]
@@ -161,7 +161,7 @@ impl Args {
 
     /// What [`Args::run`] does, in its order.
     fn actions(&self) -> Vec<String> {
-        let mode = adit::Mode::from(self.mode);
+        let mode = adit_device::Mode::from(self.mode);
         let with = [
             (self.pi, "packet information"),
             (self.vnet_hdr, "a virtio-net header"),

@@ -5,7 +5,7 @@ use super::model::Deleted;
 use super::values::AnyName;
 use super::{find, set};
 use crate::error::{Exit, Result};
-use adit::ErrorKind;
+use adit_device::ErrorKind;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -4,8 +4,8 @@ use super::model::{Around, Device};
 use super::values::AnyName;
 use super::{holders, not_a_device};
 use crate::error::{Error, Result};
-use adit::IfIndex;
-use adit::netlink::{LinkInfo, Netlink};
+use adit_device::IfIndex;
+use adit_device::netlink::{LinkInfo, Netlink};
 use std::collections::BTreeMap;
 
 /// All TUN and TAP devices, by index.
@@ -16,7 +16,7 @@ pub(crate) fn all(stats: bool) -> Result<Vec<Device>> {
 
 /// The device of this name (or other name).
 pub(crate) fn one(name: &AnyName, stats: bool) -> Result<Device> {
-    let index = adit::Link::find_altname(name)?.index()?;
+    let index = adit_device::Link::find_altname(name)?.index()?;
     let device = with_index(index, stats)?;
     match device {
         (_, Some(device)) => Ok(device),

@@ -12,8 +12,8 @@ pub(crate) mod watch;
 
 use super::Context;
 use crate::error::{Error, Exit, NOT_A_DEVICE, Result};
-use adit::Link;
-use adit::netlink::{LinkInfo, TunInfo};
+use adit_device::Link;
+use adit_device::netlink::{LinkInfo, TunInfo};
 use clap::Subcommand;
 use std::ffi::OsStr;
 use std::fmt;

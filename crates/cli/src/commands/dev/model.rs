@@ -2,8 +2,8 @@
 
 use super::holders::Holder;
 use super::values;
-use adit::IfIndex;
-use adit::netlink::{Address, AddressFlags, LinkFlags, LinkInfo, LinkStats, TunInfo};
+use adit_device::IfIndex;
+use adit_device::netlink::{Address, AddressFlags, LinkFlags, LinkInfo, LinkStats, TunInfo};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;

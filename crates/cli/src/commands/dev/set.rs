@@ -4,8 +4,8 @@ use super::super::{Context, open_netns};
 use super::values::{self, AnyName, Group, LinkArgs, Switch, User};
 use super::{add, find, holders};
 use crate::error::{Error, Exit, HELD, NOT_HELD, Result};
-use adit::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
-use adit::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
+use adit_device::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
+use adit_device::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
 use std::fmt;
 
 #[derive(Debug, clap::Args)]
@@ -183,7 +183,7 @@ fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
             return Error::new(Exit::Conflict, &NOT_HELD, message).object(name);
         }
         let cause = Cause::of_carrier(&error);
-        adit::Error::new("set the carrier of", name, cause, error).into()
+        adit_device::Error::new("set the carrier of", name, cause, error).into()
     })
 }
 

@@ -1,8 +1,8 @@
 //! What stands on the command line about a device: parsed once, into valid types.
 
 use crate::output::clean;
-use adit::netlink::{Address, AddressFlags, IpPrefix, Route};
-use adit::{IfName, MacAddr, Mode, NamePattern};
+use adit_device::netlink::{Address, AddressFlags, IpPrefix, Route};
+use adit_device::{IfName, MacAddr, Mode, NamePattern};
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::fmt;
@@ -129,7 +129,7 @@ pub(crate) fn group_name(gid: u32) -> Option<String> {
 }
 
 /// The name of a device that is there.
-pub(crate) fn name(text: &str) -> Result<IfName, adit::NameError> {
+pub(crate) fn name(text: &str) -> Result<IfName, adit_device::NameError> {
     IfName::new(OsStr::new(text))
 }
 
@@ -143,11 +143,11 @@ impl AnyName {
 }
 
 impl FromStr for AnyName {
-    type Err = adit::NameError;
+    type Err = adit_device::NameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match name(text) {
-            Err(adit::NameError::TooLong { len }) if len <= Self::LEN_MAX => {}
+            Err(adit_device::NameError::TooLong { len }) if len <= Self::LEN_MAX => {}
             checked => drop(checked?),
         }
         Ok(Self(text.to_owned()))
@@ -167,7 +167,7 @@ impl fmt::Display for AnyName {
 }
 
 /// The name of a new device, or a pattern for it.
-pub(crate) fn pattern(text: &str) -> Result<NamePattern, adit::NameError> {
+pub(crate) fn pattern(text: &str) -> Result<NamePattern, adit_device::NameError> {
     NamePattern::new(OsStr::new(text))
 }
 
@@ -207,7 +207,9 @@ pub(crate) fn route(text: &str) -> Result<Route, String> {
     let destination = match (destination, via) {
         ("default", Some(IpAddr::V6(_))) => IpPrefix::ALL_V6,
         ("default", _) => IpPrefix::ALL_V4,
-        (text, _) => text.parse().map_err(|error: adit::netlink::PrefixError| error.to_string())?,
+        (text, _) => {
+            text.parse().map_err(|error: adit_device::netlink::PrefixError| error.to_string())?
+        }
     };
     if destination != destination.network() {
         let network = destination.network();

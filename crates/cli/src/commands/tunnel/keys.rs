@@ -4,7 +4,7 @@ use super::super::Context;
 use crate::error::{Error, Exit, Result};
 use crate::tunnel::keys::Key;
 use crate::tunnel::secret::SecretSource;
-use adit_engine::tunnel::{PresharedKey, PrivateKey};
+use adit_tunnel::{PresharedKey, PrivateKey};
 use rustix::fs::{FileType, fstat};
 use std::io;
 

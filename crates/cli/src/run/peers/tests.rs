@@ -6,9 +6,9 @@ fn open(source: Option<IpAddr>) -> PeerSockets {
 }
 
 fn enter() {
-    adit::Netns::enter_new().expect("run the tests under `unshare -Urnm --`");
+    adit_device::Netns::enter_new().expect("run the tests under `unshare -Urnm --`");
     let name = "lo".parse().unwrap();
-    adit::Link::find(&name).unwrap().set_up(true).unwrap();
+    adit_device::Link::find(&name).unwrap().set_up(true).unwrap();
 }
 
 fn packet(pool: &mut Pool, bytes: &[u8], stride: Option<u16>) -> PacketBuf {
@@ -65,7 +65,7 @@ fn trains_go_and_come_whole_in_both_families() {
 #[test]
 fn what_the_path_does_not_take_is_told() {
     enter();
-    adit::Link::find(&"lo".parse().unwrap()).unwrap().set_mtu(1300).unwrap();
+    adit_device::Link::find(&"lo".parse().unwrap()).unwrap().set_mtu(1300).unwrap();
     let mut pool = Pool::new(PoolConfig::default());
     let (mut a, b) = (open(None), open(None));
     let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), b.port());
@@ -162,12 +162,12 @@ fn answers_come_from_where_was_written_to() {
     enter();
     let mut pool = Pool::new(PoolConfig::default());
     let (mut a, mut b) = (open(None), open(None));
-    let lo = adit::Link::find(&"lo".parse().unwrap()).unwrap();
-    let further: [adit::netlink::IpPrefix; 2] =
+    let lo = adit_device::Link::find(&"lo".parse().unwrap()).unwrap();
+    let further: [adit_device::netlink::IpPrefix; 2] =
         ["192.0.2.9/32", "2001:db8::9/128"].map(|text| text.parse().unwrap());
     let bytes = vec![7; 10_000];
     for (place, prefix) in further.into_iter().enumerate() {
-        let address = adit::netlink::Address::new(prefix);
+        let address = adit_device::netlink::Address::new(prefix);
         lo.add_address(&address).unwrap();
         // One of IPv6 is there a moment later.
         let start = Instant::now();

@@ -59,8 +59,8 @@ fn a_persistent_tap_comes_back_and_another_vanishes() {
         });
         assert_eq!(port, ("tap:p0".to_owned(), Some(1500)));
         drop(running);
-        assert!(adit::Link::find(&"p0".parse().unwrap()).is_ok());
-        assert!(adit::Link::find(&"gone0".parse().unwrap()).is_err());
+        assert!(adit_device::Link::find(&"p0".parse().unwrap()).is_ok());
+        assert!(adit_device::Link::find(&"gone0".parse().unwrap()).is_err());
     }
     drop(a);
 }
@@ -78,7 +78,7 @@ fn tap_and_veth() -> (Loop, Host, Host) {
 /// A veth with one end here, `v1`, and the other, `v0`, in a host.
 fn veth_to(host: &Host) {
     ip("link add v1 type veth peer name v0");
-    let here = adit::Link::find(&"v0".parse().unwrap()).unwrap();
+    let here = adit_device::Link::find(&"v0".parse().unwrap()).unwrap();
     here.move_to(&host.0).unwrap();
     ip("link set v1 up");
 }
@@ -113,7 +113,7 @@ fn a_tagged_frame_keeps_its_tag() {
         let mut frame = [0xff; 60];
         frame[6..18].copy_from_slice(&[2, 0, 0, 0, 0, 9, 0x81, 0, 0x60, 5, 0x88, 0xb5]);
         for _ in 0..3 {
-            sender.send_parts(&adit::VnetHeader::default(), &frame, &[]).unwrap();
+            sender.send_parts(&adit_device::VnetHeader::default(), &frame, &[]).unwrap();
         }
         for frame in receive_frames(&receiver, 3) {
             assert_eq!(frame[12..18], [0x81, 0, 0x60, 5, 0x88, 0xb5], "the tag is where it was");
@@ -124,7 +124,7 @@ fn a_tagged_frame_keeps_its_tag() {
 }
 
 /// A tagged super-packet of TCP over IPv4, 10,000 bytes of payload in segments of 1000.
-fn tagged_super_packet() -> (Vec<u8>, adit::VnetHeader) {
+fn tagged_super_packet() -> (Vec<u8>, adit_device::VnetHeader) {
     let mut frame = vec![0xff; 6];
     frame.extend([2, 0, 0, 0, 0, 9, 0x81, 0, 0x60, 5, 8, 0]);
     frame.extend([0x45, 0, 0x27, 0x38, 0, 0, 0x40, 0, 64, 6, 0, 0, 203, 0, 113, 1, 203, 0, 113, 2]);
@@ -132,14 +132,14 @@ fn tagged_super_packet() -> (Vec<u8>, adit::VnetHeader) {
     let sum = adit_packet::checksum::of(&frame[18..38]);
     frame[28..30].copy_from_slice(&sum.to_be_bytes());
     frame.resize(58 + 10_000, 9);
-    let vnet = adit::VnetHeader {
-        flags: adit::VnetHeader::NEEDS_CSUM,
-        gso: adit::Gso::Tcp4,
+    let vnet = adit_device::VnetHeader {
+        flags: adit_device::VnetHeader::NEEDS_CSUM,
+        gso: adit_device::Gso::Tcp4,
         hdr_len: 58,
         gso_size: 1000,
         csum_start: 38,
         csum_offset: 16,
-        ..adit::VnetHeader::default()
+        ..adit_device::VnetHeader::default()
     };
     (frame, vnet)
 }
@@ -154,8 +154,8 @@ fn a_tagged_super_packet_crosses_whole() {
         let sender = from.run(|| packet_socket(device));
         let (frame, vnet) = tagged_super_packet();
         sender.send_parts(&vnet, &frame, &[]).unwrap();
-        let mut pool = adit::Pool::new(adit::PoolConfig::default());
-        let mut pair = adit::Pair::default();
+        let mut pool = adit_device::Pool::new(adit_device::PoolConfig::default());
+        let mut pair = adit_device::Pair::default();
         let start = std::time::Instant::now();
         let packet = loop {
             assert!(start.elapsed() < PATIENCE, "from {device}: nothing came");
@@ -176,16 +176,16 @@ fn a_tagged_super_packet_crosses_whole() {
     }
 }
 
-fn packet_socket(name: &str) -> adit::PacketSocket {
-    let link = adit::Link::find(&name.parse().unwrap()).unwrap();
-    let options = adit::PacketSocketOptions { incoming_only: true, ..Default::default() };
-    adit::PacketSocket::open(link.index().unwrap(), &options).unwrap()
+fn packet_socket(name: &str) -> adit_device::PacketSocket {
+    let link = adit_device::Link::find(&name.parse().unwrap()).unwrap();
+    let options = adit_device::PacketSocketOptions { incoming_only: true, ..Default::default() };
+    adit_device::PacketSocket::open(link.index().unwrap(), &options).unwrap()
 }
 
 /// Frames of the ether type for experiments, or tagged.
-fn receive_frames(socket: &adit::PacketSocket, count: usize) -> Vec<Vec<u8>> {
+fn receive_frames(socket: &adit_device::PacketSocket, count: usize) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
-    let mut buf = vec![0; adit::PACKET_SOCKET_LEN_MAX];
+    let mut buf = vec![0; adit_device::PACKET_SOCKET_LEN_MAX];
     let start = std::time::Instant::now();
     while frames.len() < count {
         assert!(start.elapsed() < PATIENCE, "{} frames came", frames.len());
@@ -250,7 +250,7 @@ fn a_tap_that_is_moved_stays_a_port() {
     let (mut running, a, b) = two_taps();
     echo(&a, &b, v4(2), 100);
     let c = Host::new();
-    a.run(|| adit::Link::find(&"t0".parse().unwrap()).unwrap().move_to(&c.0).unwrap());
+    a.run(|| adit_device::Link::find(&"t0".parse().unwrap()).unwrap().move_to(&c.0).unwrap());
     running.wait_for("down 0");
     c.address("t0", 3);
     running.wait_for("up 0");
@@ -263,8 +263,8 @@ fn a_namespace_that_is_deleted_is_one_event_and_dies() {
     enter();
     private_run();
     ip("netns add blue");
-    let inode = adit::Netns::named("blue").unwrap().inode().unwrap();
-    let (a, b) = (Host(adit::Netns::named("blue").unwrap()), Host::new());
+    let inode = adit_device::Netns::named("blue").unwrap().inode().unwrap();
+    let (a, b) = (Host(adit_device::Netns::named("blue").unwrap()), Host::new());
     let other = format!("tap:t0,netns={}", b.path());
     let mut running = Loop::start(&["tap:t0,netns=blue", &other]);
     a.address("t0", 1);

@@ -23,9 +23,13 @@ fn pcap(times: &[u32]) -> Vec<u8> {
 }
 
 /// The lengths of frames that arrive at a TAP, and when, in milliseconds after `since`.
-fn arrivals(socket: &adit::PacketSocket, since: SystemTime, count: usize) -> Vec<(usize, u128)> {
+fn arrivals(
+    socket: &adit_device::PacketSocket,
+    since: SystemTime,
+    count: usize,
+) -> Vec<(usize, u128)> {
     let since = since.duration_since(UNIX_EPOCH).unwrap();
-    let mut buf = vec![0; adit::PACKET_SOCKET_LEN_MAX];
+    let mut buf = vec![0; adit_device::PACKET_SOCKET_LEN_MAX];
     let mut seen = Vec::new();
     let start = Instant::now();
     while seen.len() < count {
@@ -42,13 +46,16 @@ fn arrivals(socket: &adit::PacketSocket, since: SystemTime, count: usize) -> Vec
     seen
 }
 
-fn tap() -> (Loop, Host, adit::PacketSocket) {
+fn tap() -> (Loop, Host, adit_device::PacketSocket) {
     let host = Host::new();
     let running = Loop::start(&[&format!("tap:t0,netns={}", host.path())]);
     host.address("t0", 1);
     let socket = host.run(|| {
-        let link = adit::Link::find(&"t0".parse().unwrap()).unwrap();
-        adit::PacketSocket::open(link.index().unwrap(), &adit::PacketSocketOptions::default())
+        let link = adit_device::Link::find(&"t0".parse().unwrap()).unwrap();
+        adit_device::PacketSocket::open(
+            link.index().unwrap(),
+            &adit_device::PacketSocketOptions::default(),
+        )
     });
     (running, host, socket.unwrap())
 }

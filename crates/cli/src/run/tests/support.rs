@@ -2,7 +2,7 @@
 
 use crate::run::exercise::Hub;
 use crate::run::{Event, Flow, Handler, Interest, ListenerId, Opened, PortCounters, Runner, Token};
-use adit::Netns;
+use adit_device::Netns;
 use adit_engine::PortId;
 use adit_packet::{Pool, PoolConfig};
 use std::io::{Read, Write};

@@ -14,7 +14,7 @@ fn rig(spec: &str) -> Rig {
     enter();
     let (a, there) = (Host::new(), Host::new());
     ip("link add u0 type veth peer name u1");
-    adit::Link::find(&"u1".parse().unwrap()).unwrap().move_to(&there.0).unwrap();
+    adit_device::Link::find(&"u1".parse().unwrap()).unwrap().move_to(&there.0).unwrap();
     ip("addr add 198.51.100.1/24 dev u0");
     ip("addr add 2001:db8:1::1/64 dev u0 nodad");
     ip("link set u0 mtu 1600 up");
@@ -84,7 +84,7 @@ fn a_path_that_narrows_on_its_way_is_found() {
     let far = Host::new();
     rig.there.ip("link add r0 type veth peer name r1");
     rig.there.run(|| {
-        let link = adit::Link::find(&"r1".parse().unwrap()).unwrap();
+        let link = adit_device::Link::find(&"r1".parse().unwrap()).unwrap();
         link.move_to(&far.0).unwrap();
     });
     rig.there.ip("addr add 2001:db8:2::1/64 dev r0 nodad");

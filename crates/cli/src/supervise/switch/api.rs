@@ -237,7 +237,7 @@ fn addresses_by_port(engine: &Switch) -> BTreeMap<PortId, usize> {
 
 /// What a request about addresses names.
 struct Asked {
-    mac: Option<adit::MacAddr>,
+    mac: Option<adit_device::MacAddr>,
     port: Option<String>,
     vlan: Option<VlanId>,
 }

@@ -18,8 +18,8 @@ pub(crate) use format::{errno, get};
 pub(crate) use parse::{end_of_request, parse};
 pub(crate) use socket::UapiSocket;
 
-use adit::netlink::IpPrefix;
-use adit_engine::tunnel::{PresharedKey, PrivateKey, PublicKey};
+use adit_device::netlink::IpPrefix;
+use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
 use std::net::SocketAddr;
 use std::time::Duration;
 

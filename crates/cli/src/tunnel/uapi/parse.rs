@@ -2,8 +2,8 @@
 
 use super::super::keys::Key;
 use super::{BadRequest, PeerChange, Request, SetRequest};
-use adit::netlink::IpPrefix;
-use adit_engine::tunnel::{KEY_LEN, PublicKey};
+use adit_device::netlink::IpPrefix;
+use adit_tunnel::{KEY_LEN, PublicKey};
 use std::net::SocketAddr;
 
 /// Where the first request in `bytes` ends: behind the empty line.

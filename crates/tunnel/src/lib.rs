@@ -1,0 +1,461 @@
+//! WireGuard tunnels, layer 3 and 2. # Theory of operation
+//!
+//! A [`Tunnel`] has one key of ours and many peers, each named by its public key. It is wire-compatible
+//! with every WireGuard; written from Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel",
+//! NDSS 2017, whose sections are cited at the code that keeps each requirement.
+//!
+//! **Handshake.** `Noise_IKpsk2`, one message each way: an initiation proves who
+//! sends it and when (a timestamp that never goes back), the response gives fresh keys. Each side has
+//! three sessions with a peer at most: the current one, the one before, whose packets are still under
+//! way, and one that waits for the initiator's first packet. Initiators renew by time and count;
+//! whoever hears nothing after it sent initiates anew. All intervals stand in [`Timing`].
+//!
+//! **Silence.** Nothing is answered that does not carry a MAC under our public key. What does is worked
+//! at up to a budget: by source first, then all together; beyond it a sender is asked to prove its
+//! address (a cookie of 64 bytes for 148 or 92). So answers are never longer than questions, and one
+//! loud sender makes only itself suffer.
+//!
+//! **Out.** A packet or super-packet from the device port goes to the peer whose allowed IPs have its
+//! destination. A super-packet is cut up straight into a train: each segment with 16 bytes of header
+//! before and 16 of tag behind, encrypted where it stands, all in one buffer, which leaves as one
+//! `UDP_SEGMENT` send. That is the only copy. A single packet is encrypted in its own buffer.
+//!
+//! **In.** A train is decrypted within its buffer. Packets that continue one another are decrypted to
+//! where their payloads join, so they leave as one super-packet without having been copied. Checksums
+//! are verified before, source addresses belong to the peer's allowed IPs, counters to a window.
+//!
+//! **Layer 2.** A peer in [`PeerMode::Frames`] has a port of its own, for Ethernet frames. They cross in
+//! a format that only adit knows, in pieces where they do not fit the path. With another WireGuard they
+//! cross in VXLAN inside the tunnel ([`PeerMode::Vxlan`]).
+//!
+//! **Path.** Two of our own find each other by a control message after the handshake and then probe
+//! how long a packet may be. What does not fit is not dropped in silence: TCP is told by its maximum
+//! segment size, or cut shorter; the rest gets an ICMP answer, and frames are fragmented.
+//!
+//! **Shaping.** Each direction of a peer may have a rate: a token bucket, and FQ-CoDel for what waits.
+//! What would keep the line busy for more than 2 ms is cut up before it waits.
+//!
+//! **Endpoints** are UDP addresses or ports: a stream that carries one message in each buffer is a port
+//! that is neither the device's nor a peer's. A peer is where its last authentic message came from,
+//! whichever that is, unless it is pinned: then only after a silence. Another way to it is tried by an
+//! initiation there; the one in use goes on until that is answered.
+//!
+//! **Bounds.** Per peer: three sessions, 16 packets that wait for a handshake, 512 in each shaper, 36 KiB
+//! of fragments. In all: 128 packets that wait for handshakes, 2048 in shapers (64 of them large), 4096
+//! sources that are counted, 1024 events.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use adit_packet::{Instant, Layer, PacketBuf};
+
+use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+
+mod allowed_ips;
+mod config;
+mod cookie;
+mod exchange;
+mod handshake;
+mod join;
+mod keys;
+mod limiter;
+mod message;
+mod mss;
+mod noise;
+mod open;
+mod path;
+mod peer;
+mod plain;
+mod prefix;
+mod reassembly;
+mod replay;
+mod seal;
+mod session;
+mod shaper;
+mod shaping;
+mod shared;
+mod status;
+mod tai64n;
+mod timers;
+mod timing;
+mod too_big;
+mod vxlan;
+mod wakes;
+
+#[cfg(test)]
+mod tests;
+
+use allowed_ips::AllowedIps;
+pub use config::{PeerConfig, PeerMode, Random, TunnelConfig};
+pub use keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
+use peer::Peer;
+pub use prefix::{ParsePrefixError, Prefix};
+pub use seal::gso_len_max;
+pub use shaper::Shape;
+use shared::{Shared, Us};
+pub use status::{Drops, PeerStatus, TunnelEvent};
+pub use tai64n::Tai64n;
+pub use timing::Timing;
+pub use vxlan::Vxlan;
+
+/// A WireGuard interface: one key of ours, many peers.
+pub struct Tunnel {
+    shared: Shared,
+    /// By slot; a peer keeps its slot, and one that went leaves it to another.
+    peers: Vec<Option<Box<Peer>>>,
+    by_key: BTreeMap<PublicKey, u32>,
+    /// The ports of layer 2 peers.
+    by_port: BTreeMap<PortId, u32>,
+    allowed: AllowedIps,
+    drops: Drops,
+}
+
+impl core::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tunnel").field("peers", &self.by_key.len()).finish_non_exhaustive()
+    }
+}
+
+impl Tunnel {
+    /// A tunnel without peers.
+    #[must_use]
+    pub fn new(config: TunnelConfig, random: Random) -> Self {
+        Self {
+            shared: Shared::new(config, random),
+            peers: Vec::new(),
+            by_key: BTreeMap::new(),
+            by_port: BTreeMap::new(),
+            allowed: AllowedIps::default(),
+            drops: Drops::default(),
+        }
+    }
+
+    /// Tells the wall clock: the time since 1970-01-01 UTC that it shows at `now`. Call it at the
+    /// start, about once a minute, and after a suspend. Without it, or where it goes back, timestamps
+    /// count up from the last one.
+    pub fn set_wall_clock(&mut self, now: Instant, unix: Duration) {
+        self.shared.set_clock(now, unix);
+    }
+
+    /// The greatest timestamp that was sent: to be kept over a restart where the clock is not reliable.
+    #[must_use]
+    pub const fn last_timestamp(&self) -> Option<Tai64n> {
+        self.shared.config.last_timestamp
+    }
+
+    /// The greatest timestamp that came from a peer: to be kept over a restart, so that initiations
+    /// that were recorded before are worth nothing after it.
+    #[must_use]
+    pub fn timestamp_of(&self, key: &PublicKey) -> Option<Tai64n> {
+        self.peer(key)?.timestamp
+    }
+
+    /// Has a peer's initiations accepted only if they are later than this.
+    pub fn raise_timestamp(&mut self, key: &PublicKey, timestamp: Tai64n) {
+        if let Some(&slot) = self.by_key.get(key)
+            && let Some((peer, _)) = self.peer_mut(slot)
+        {
+            peer.timestamp = peer.timestamp.max(Some(timestamp));
+        }
+    }
+
+    /// What the tunnel was made of, as it was changed since.
+    #[must_use]
+    pub const fn config(&self) -> &TunnelConfig {
+        &self.shared.config
+    }
+
+    /// Our public key, if there is a private one.
+    #[must_use]
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.shared.us.as_ref().map(|us| us.identity.public)
+    }
+
+    /// Changes our key; all sessions end, and a peer of the same key goes.
+    pub fn set_private_key(&mut self, key: Option<PrivateKey>, out: &mut Outbox) {
+        if key == self.shared.config.private_key {
+            return;
+        }
+        self.shared.us = key.clone().map(Us::new);
+        self.shared.config.private_key = key;
+        if let Some(ours) = self.public_key() {
+            self.remove_peer(&ours, out);
+        }
+        for peer in self.peers.iter_mut().flatten() {
+            peer.set_identity(&mut self.shared, out);
+        }
+    }
+
+    /// The device's MTU has changed: paths are searched anew.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.shared.config.mtu = mtu;
+        for peer in self.peers.iter_mut().flatten() {
+            peer.path.moved(mtu);
+            peer.plan(&mut self.shared);
+        }
+    }
+
+    /// The port of the layer 3 device has changed (it was made anew).
+    pub const fn set_device(&mut self, device: Option<PortId>) {
+        self.shared.config.device = device;
+    }
+
+    /// Adds a peer, or changes the one of that key to what is given. Sessions go on unless the
+    /// preshared key changed; the endpoint is left alone if none is given. A prefix that another peer had
+    /// moves here. Our own key is no peer.
+    pub fn set_peer(&mut self, now: Instant, config: PeerConfig) {
+        if self.public_key() == Some(config.public_key) {
+            return;
+        }
+        if let Some(&slot) = self.by_key.get(&config.public_key) {
+            self.allowed.remove_all(slot);
+            self.by_port.retain(|_, owner| *owner != slot);
+        }
+        let slot = self.slot_of(&config);
+        for prefix in &config.allowed_ips {
+            if let Some(former) = self.allowed.insert(prefix, slot)
+                && let Some((former, _)) = self.peer_mut(former)
+            {
+                former.config.allowed_ips.retain(|other| other != prefix);
+            }
+        }
+        if let Some(port) = config.mode.port() {
+            self.by_port.insert(port, slot);
+        }
+        if let Some((peer, shared)) = self.peer_mut(slot) {
+            peer.set(now, config, shared);
+        }
+    }
+
+    /// What a peer was set to, its endpoint where it is now: to be changed and set again.
+    #[must_use]
+    pub fn peer_config(&self, key: &PublicKey) -> Option<PeerConfig> {
+        let peer = self.peer(key)?;
+        Some(PeerConfig { endpoint: peer.endpoint, ..peer.config.clone() })
+    }
+
+    /// Removes a peer and tells whether it was there.
+    pub fn remove_peer(&mut self, key: &PublicKey, out: &mut Outbox) -> bool {
+        let Some(slot) = self.by_key.remove(key) else { return false };
+        self.allowed.remove_all(slot);
+        self.by_port.retain(|_, owner| *owner != slot);
+        let place = usize::try_from(slot).ok().and_then(|slot| self.peers.get_mut(slot));
+        if let Some(mut peer) = place.and_then(Option::take) {
+            peer.end_sessions(&mut self.shared);
+            peer.drop_queue(&mut self.shared, out, DropReason::NoPeer);
+            peer.drop_shaped(&mut self.shared, out, DropReason::NoPeer);
+        }
+        true
+    }
+
+    /// The keys of all peers, sorted.
+    pub fn peers(&self) -> impl ExactSizeIterator<Item = PublicKey> + '_ {
+        self.by_key.keys().copied()
+    }
+
+    /// How a peer is at `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant, key: &PublicKey) -> Option<PeerStatus> {
+        self.peer(key).map(|peer| peer.status(now, &self.shared))
+    }
+
+    /// What was dropped that belongs to no peer.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Tells where a peer is, e.g. because its name was resolved again.
+    pub fn set_endpoint(&mut self, key: &PublicKey, endpoint: Endpoint) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.set_endpoint(endpoint, shared);
+        }
+    }
+
+    /// A stream (a port that is neither the device nor a peer's) has ended: whoever was there is now
+    /// where it was last by UDP, or is configured to be, or nowhere.
+    pub fn forget_endpoint(&mut self, endpoint: Endpoint) {
+        for peer in self.peers.iter_mut().flatten().filter(|peer| peer.endpoint == Some(endpoint)) {
+            peer.forget_endpoint(endpoint, &mut self.shared);
+        }
+    }
+
+    /// Begins a handshake elsewhere than where a peer is; if it is answered, the peer is there, and its
+    /// session goes on. Not while another handshake is under way.
+    pub fn probe(&mut self, now: Instant, key: &PublicKey, elsewhere: Endpoint, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.probe(shared, now, elsewhere, out);
+        }
+    }
+
+    /// Tells with [`TunnelEvent::Heard`], once, when a peer is heard.
+    pub fn await_peer(&mut self, key: &PublicKey) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, _)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.is_awaited = true;
+        }
+    }
+
+    /// Says something to a peer, be it nothing: it knows from then on where we are.
+    pub fn send_keepalive(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.send_keepalive(shared, now, out);
+        }
+    }
+
+    /// Starts a handshake with a peer now; if one was started less than [`Timing::rekey_timeout`] ago,
+    /// then. One that is being tried goes on.
+    pub fn connect(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.want_session(shared, now, out);
+        }
+    }
+
+    /// The network refused a datagram to `endpoint` that was longer than `datagram_len` (EMSGSIZE, and
+    /// the path MTU that the kernel knows less IP and UDP headers).
+    pub fn path_mtu_hint(&mut self, now: Instant, endpoint: Endpoint, datagram_len: usize) {
+        let mtu = datagram_len.saturating_sub(message::DATA_OVERHEAD).max(path::MTU_MIN.into());
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let there = |peer: &&mut Box<Peer>| peer.endpoint == Some(endpoint);
+        for peer in self.peers.iter_mut().flatten().filter(there) {
+            peer.lower_path_mtu(&mut self.shared, now, mtu);
+        }
+    }
+
+    /// The next event, if there is one.
+    pub fn poll_event(&mut self) -> Option<TunnelEvent> {
+        self.shared.next_event()
+    }
+
+    fn peer(&self, key: &PublicKey) -> Option<&Peer> {
+        let slot = usize::try_from(*self.by_key.get(key)?).ok()?;
+        self.peers.get(slot)?.as_deref()
+    }
+
+    fn peer_mut(&mut self, slot: u32) -> Option<(&mut Peer, &mut Shared)> {
+        let peer = self.peers.get_mut(usize::try_from(slot).ok()?)?.as_deref_mut()?;
+        Some((peer, &mut self.shared))
+    }
+
+    /// The slot of a peer, which is made if there is none of that key.
+    fn slot_of(&mut self, config: &PeerConfig) -> u32 {
+        if let Some(&slot) = self.by_key.get(&config.public_key) {
+            return slot;
+        }
+        let free = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
+        let slot = u32::try_from(free).unwrap_or(u32::MAX);
+        let bare = PeerConfig { persistent_keepalive: None, ..config.clone() };
+        let peer = Some(Box::new(Peer::new(slot, bare, &self.shared)));
+        match self.peers.get_mut(free) {
+            Some(place) => *place = peer,
+            None => self.peers.push(peer),
+        }
+        self.by_key.insert(config.public_key, slot);
+        slot
+    }
+
+    /// A packet from the device: its destination says for whom it is (NDSS 2017, section 2).
+    fn handle_device(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
+        let destination = destination(packet.bytes());
+        let owner = destination.and_then(|destination| self.allowed.owner(destination));
+        match owner.and_then(|slot| self.peer_mut(slot)) {
+            Some((peer, shared)) if peer.layer_out() == Layer::Packet => {
+                peer.send_in_turn(shared, now, packet, out);
+            }
+            _ => {
+                let known = destination.is_some();
+                let why = if known { DropReason::NoPeer } else { DropReason::Malformed };
+                self.drops.note(why);
+                out.discard(packet, why);
+            }
+        }
+    }
+
+    /// A frame from the port of a peer.
+    fn handle_frame(&mut self, now: Instant, slot: u32, frame: PacketBuf, out: &mut Outbox) {
+        match self.peer_mut(slot) {
+            Some((peer, shared)) => match peer.config.mode {
+                PeerMode::Vxlan(vxlan) => peer.send_vxlan(shared, now, &vxlan, frame, out),
+                _ => peer.send_in_turn(shared, now, frame, out),
+            },
+            None => out.discard(frame, DropReason::NoPeer),
+        }
+    }
+}
+
+impl Engine for Tunnel {
+    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+        match from {
+            Endpoint::Port(port) if self.shared.config.device == Some(port) => {
+                self.handle_device(now, packet, out);
+            }
+            Endpoint::Port(port) if self.by_port.contains_key(&port) => {
+                if let Some(&slot) = self.by_port.get(&port) {
+                    self.handle_frame(now, slot, packet, out);
+                }
+            }
+            from => self.handle_network(now, from, packet, out),
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.shared.wakes.next()
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        while let Some((at, slot)) = self.shared.wakes.pop(now) {
+            if let Some((peer, shared)) = self.peer_mut(slot)
+                && peer.planned == Some(at)
+            {
+                peer.planned = None;
+                peer.handle_timeout(shared, now, out);
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.shared.queued + self.shared.shaped
+    }
+
+    fn authenticated(&self) -> u64 {
+        self.shared.authenticated
+    }
+}
+
+/// The source address of a packet.
+fn source(packet: &[u8]) -> Option<IpAddr> {
+    address(packet, 12, 8)
+}
+
+/// The destination address of a packet.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    address(packet, 16, 24)
+}
+
+/// The address at `v4` or `v6`, whichever version the packet is.
+fn address(packet: &[u8], v4: usize, v6: usize) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 if packet.len() >= 20 => {
+            let octets: [u8; 4] = *packet.get(v4..)?.first_chunk()?;
+            Some(Ipv4Addr::from(octets).into())
+        }
+        6 if packet.len() >= 40 => {
+            let octets: [u8; 16] = *packet.get(v6..)?.first_chunk()?;
+            Some(Ipv6Addr::from(octets).into())
+        }
+        _ => None,
+    }
+}
