@@ -22,6 +22,11 @@ mod tunnel;
 
 mod supervise;
 
+/// The Rust of the book, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/library.md")]
+struct Cookbook;
+
 use clap::Parser;
 use commands::{Cli, Context};
 use error::{Error, Exit};

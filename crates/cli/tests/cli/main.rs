@@ -5,6 +5,7 @@
 
 mod agree;
 mod bench;
+mod book;
 mod commands;
 mod errors;
 mod kill;
