@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    adit_cli::exercise::port_spec(bytes);
+    adit_runtime::exercise::port_spec(bytes);
 });

@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    adit_cli::exercise::recording(bytes);
+    adit_runtime::exercise::recording(bytes);
 });

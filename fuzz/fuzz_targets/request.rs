@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    adit_cli::exercise::request(bytes);
+    adit_service::exercise::request(bytes);
 });

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| adit_cli::exercise::tunnel_file(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| adit_vpn::exercise::any_file(bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| adit_cli::exercise::stream_messages(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| adit_runtime::exercise::stream_messages(bytes));

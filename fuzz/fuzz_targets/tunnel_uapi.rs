@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| adit_cli::exercise::tunnel_uapi(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| adit_vpn::exercise::request(bytes));

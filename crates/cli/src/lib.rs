@@ -1,5 +1,5 @@
 //! The program `adit`, as a library for its `main` and its fuzz targets only: it promises nothing to
-//! others, who use the crate `adit`.
+//! others, who use the libraries.
 //!
 //! ```no_run
 //! std::process::exit(i32::from(adit_cli::run()));
@@ -7,36 +7,29 @@
 
 mod bench;
 mod capture;
+mod color;
 mod commands;
-mod config;
-mod control;
-mod error;
 #[doc(hidden)]
 pub mod exercise;
 mod man;
 mod netem;
-mod output;
-mod panics;
-mod run;
-mod tunnel;
-
-mod supervise;
 
 /// The Rust of the book, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/src/library.md")]
 struct Cookbook;
 
+use adit_service::error::{Error, Exit};
+use adit_service::output::Output;
 use clap::Parser;
+use color::Color;
 use commands::{Cli, Context};
-use error::{Error, Exit};
-use output::{Color, Output};
 use std::ffi::OsString;
 
 /// Does what the command line says and gives the status to exit with.
 #[must_use]
 pub fn run() -> u8 {
-    panics::end_in_order();
+    adit_runtime::panics::end_in_order();
     let args: Vec<OsString> = std::env::args_os().collect();
     if capture::extcap::is_extcap_call(&args) {
         return commands::capture::serve_wireshark(&args) as u8;
@@ -51,7 +44,7 @@ pub fn run() -> u8 {
         }
         Err(error) => misused(&error),
     };
-    if panics::is_ending() { Exit::Bug as u8 } else { exit as u8 }
+    if adit_runtime::panics::is_ending() { Exit::Bug as u8 } else { exit as u8 }
 }
 
 fn failed(output: &Output, error: &Error) -> Exit {
@@ -73,7 +66,7 @@ fn misused(error: &clap::Error) -> Exit {
         let text = text.split("\n\nUsage:").next().unwrap_or_default();
         let text = text.split("\n\nFor more information").next().unwrap_or_default();
         let message = text.trim().trim_start_matches("error: ").replace("\n\n", "; ");
-        let output = Output::new(true, false, Color::Never, false, 0);
+        let output = Output::new(true, false, Color::Never.streams(), false, 0);
         return failed(&output, &Error::usage(message));
     }
     // If standard error is closed, the status alone tells.

@@ -10,7 +10,7 @@ fn frames_between_ports_of_all_kinds_allocate_nothing() {
     let name = format!("adit-alloc-{}", std::process::id());
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir(&folder).unwrap();
-    let counted = adit_cli::exercise::count_while_forwarding(&folder, counting::allocations);
+    let counted = adit_runtime::exercise::count_while_forwarding(&folder, counting::allocations);
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(counted, 0);
 }

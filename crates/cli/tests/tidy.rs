@@ -45,7 +45,32 @@ fn crates_depend_as_the_plan_says() {
         ("engine", vec!["adit-packet"]),
         ("tunnel", vec!["adit-engine", "adit-packet"]),
         ("sim", vec!["adit-engine", "adit-packet"]),
-        ("cli", vec!["adit-device", "adit-engine", "adit-tunnel", "adit-packet"]),
+        ("runtime", vec!["adit-engine", "adit-device", "adit-packet"]),
+        ("service", vec!["adit-runtime", "adit-engine", "adit-device", "adit-packet"]),
+        (
+            "vpn",
+            vec![
+                "adit-service",
+                "adit-runtime",
+                "adit-tunnel",
+                "adit-engine",
+                "adit-device",
+                "adit-packet",
+            ],
+        ),
+        (
+            "cli",
+            vec![
+                "adit-vpn",
+                "adit-service",
+                "adit-runtime",
+                "adit-tunnel",
+                "adit-sim",
+                "adit-engine",
+                "adit-device",
+                "adit-packet",
+            ],
+        ),
     ];
     for (name, allowed) in allowed {
         let manifest = root().join("crates").join(name).join("Cargo.toml");

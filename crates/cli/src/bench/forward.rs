@@ -1,8 +1,9 @@
 //! Two TAP devices in two namespaces, and a thread a direction that forwards between them.
 
-use super::mover::{Mover, MoverKind};
-use super::rig::{self, FAR, TapPair};
-use super::{Sample, cpu};
+use crate::bench::mover::{Mover, MoverKind};
+use crate::bench::rig;
+use crate::bench::rig::{FAR, TapPair};
+use crate::bench::{Sample, cpu};
 use adit_device::Queue;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -7,7 +7,7 @@
 mod cpu;
 mod forward;
 mod mover;
-mod report;
+pub(crate) mod report;
 mod rig;
 mod svg;
 mod traffic;

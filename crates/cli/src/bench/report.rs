@@ -1,7 +1,7 @@
 //! Figures of many turns: median and spread.
 
-use super::mover::MoverKind;
-use super::{Case, Sample};
+use crate::bench::mover::MoverKind;
+use crate::bench::{Case, Sample};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 pub(super) const NEAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 pub(super) const FAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 
-/// How many packets wait for a reader before the kernel drops: more than [`super::traffic`] fills.
+/// How many packets wait for a reader before the kernel drops: more than [`crate::bench::traffic`] fills.
 const QUEUE_LEN: u32 = 1000;
 
 /// Moves the process into a network namespace of its own, and where that takes a privilege that it

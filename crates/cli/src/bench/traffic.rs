@@ -1,7 +1,7 @@
 //! One device: packets written to it and read from it.
 
-use super::mover::{Moved, Mover};
-use super::{LONGEST, Sample, cpu, rig};
+use crate::bench::mover::{Moved, Mover};
+use crate::bench::{LONGEST, Sample, cpu, rig};
 use adit_device::{Gso, Layout, Queue, VnetHeader};
 use adit_packet::{PacketBuf, checksum};
 use std::io;

@@ -4,13 +4,13 @@
 //! into one can reach the terminal as text.
 
 mod icmp;
-mod line;
+pub(crate) mod line;
 mod tcp;
 mod tree;
 
-use super::pcapng::{Direction, LinkType, Meta};
-use super::rotate::calendar;
 use adit_device::MacAddr;
+use adit_runtime::format::pcapng::{Direction, LinkType, Meta};
+use adit_runtime::record::rotate::calendar;
 use etherparse::{
     ArpPacketSlice, EtherType, Ipv4HeaderSlice, LaxIpv6Slice, LaxLinkExtSlice, LaxNetSlice,
     LaxSlicedPacket, LinkSlice, TransportSlice,
@@ -20,7 +20,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 pub(crate) use icmp::Icmp;
-pub(crate) use line::hex_dump;
 pub(crate) use tcp::Tcp;
 
 /// One packet, as `--json` prints it: one object a line.

@@ -2,10 +2,10 @@
 //! their extcap directory, to list interfaces, to ask what each carries and which options it has,
 //! and to capture into a pipe.
 
-use super::pcapng::LinkType;
-use super::text::printable;
 use adit_device::netlink::Netlink;
 use adit_device::{IfName, Mode};
+use adit_runtime::format::pcapng::LinkType;
+use adit_runtime::record::text::printable;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;

@@ -11,32 +11,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod extcap;
-pub(crate) mod filter;
-pub(crate) mod pcapng;
-pub(crate) mod record;
 pub(crate) mod reply;
-pub(crate) mod rotate;
 pub(crate) mod run;
-pub(crate) mod sink;
 pub(crate) mod source;
-pub(crate) mod text;
 pub(crate) mod units;
-
-use std::time::{Duration, Instant, SystemTime};
-
-/// A reading of both clocks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    /// For deadlines: it never jumps.
-    pub(crate) monotonic: Instant,
-    /// For time stamps and names: since 1970.
-    pub(crate) wall: Duration,
-}
-
-impl Now {
-    /// Reads them.
-    pub(crate) fn read() -> Self {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Self { monotonic: Instant::now(), wall: wall.unwrap_or_default() }
-    }
-}

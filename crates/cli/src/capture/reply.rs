@@ -6,10 +6,10 @@
 //! that it is of no use for amplification. Somebody who asks whether an address is free (an ARP
 //! probe of RFC 5227, duplicate address detection of RFC 4862) is not told that it is taken.
 
-use super::pcapng::LinkType;
 use adit_device::MacAddr;
 use adit_device::netlink::IpPrefix;
 use adit_packet::checksum::{self, Sum};
+use adit_runtime::format::pcapng::LinkType;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The MAC address of every host that is not there, locally administered.

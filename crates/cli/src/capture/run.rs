@@ -1,14 +1,15 @@
 //! The loop: one thread that sleeps in poll(2) until there is a packet, a signal, a reader that can
 //! take more or has gone, or a deadline.
 
-use super::Now;
-use super::decode::{Packet, hex_dump};
-use super::filter::Filter;
-use super::pcapng::{Direction, Meta, Statistics};
-use super::record::{RecordError, Recorder};
-use super::reply::Responder;
-use super::sink::{Sink, WriteFailure};
-use super::source::{Incoming, Source};
+use crate::capture::decode::Packet;
+use crate::capture::decode::line::hex_dump;
+use crate::capture::reply::Responder;
+use crate::capture::source::{Incoming, Source};
+use adit_runtime::format::pcapng::{Direction, Meta, Statistics};
+use adit_runtime::record::now::Now;
+use adit_runtime::record::recorder::{RecordError, Recorder};
+use adit_runtime::record::sink::{Sink, WriteFailure};
+use adit_service::filter::Filter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt;

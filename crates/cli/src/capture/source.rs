@@ -1,14 +1,14 @@
 //! Where packets come from: a queue of a TUN or TAP device, which is ours alone, or a packet socket
 //! on an interface that others use, which sees copies.
 
-use super::Now;
-use super::decode::Gso;
-use super::pcapng::{Direction, LinkType, Meta};
+use crate::capture::decode::Gso;
 use adit_device::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
 use adit_device::{
     ClassicFilter, Create, Device, DeviceOptions, IfName, Link, MacAddr, Mode, NamePattern,
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, Queue, RECORD_LEN_MAX, VnetHeader,
 };
+use adit_runtime::format::pcapng::{Direction, LinkType, Meta};
+use adit_runtime::record::now::Now;
 use std::cell::Cell;
 use std::fmt;
 use std::io;

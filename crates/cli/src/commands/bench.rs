@@ -1,9 +1,10 @@
 //! `adit bench`.
 
-use super::Context;
-use crate::bench::{self, Report, Row};
-use crate::error::{Error, Exit, Result};
-use crate::output::{Output, Tone, clean};
+use crate::bench;
+use crate::bench::report::{Report, Row};
+use crate::commands::Context;
+use adit_service::error::{Error, Exit, Result};
+use adit_service::output::{Output, Tone, clean};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Args {
         }
         let reason = report.results.iter().find_map(|row| row.missing.as_deref());
         let message = format!("nothing could be measured: {}", reason.unwrap_or("no reason known"));
-        Err(Error::new(Exit::Refused, &crate::error::SYSTEM, message))
+        Err(Error::new(Exit::Refused, &adit_service::error::SYSTEM, message))
     }
 }
 

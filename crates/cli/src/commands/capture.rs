@@ -1,20 +1,24 @@
 //! `adit capture`.
 
-use crate::capture::extcap::{self, Call, Interface};
-use crate::capture::filter::{CompileError, Filter};
-use crate::capture::record::{RecordError, Recorder, Target};
+use crate::capture::extcap;
+use crate::capture::extcap::{Call, Interface};
 use crate::capture::reply::Responder;
-use crate::capture::rotate::Rotation;
 use crate::capture::run::{Capture, EndError, Show, signals};
-use crate::capture::sink::{Sink, whole_lines};
 use crate::capture::source::{OpenError, Source, Wanted};
 use crate::capture::units::{parse_size, parse_time};
-use crate::capture::{Now, pcapng};
+use crate::color::Color;
 use crate::commands::Context;
-use crate::error::{Entry, Error, Exit, Result};
-use crate::output::{Color, Output};
 use adit_device::Mode;
 use adit_device::netlink::IpPrefix;
+use adit_runtime::format::pcapng;
+use adit_runtime::record::error::{record_error, writer};
+use adit_runtime::record::now::Now;
+use adit_runtime::record::recorder::{Recorder, Target};
+use adit_runtime::record::rotate::Rotation;
+use adit_runtime::record::sink::{Sink, whole_lines};
+use adit_service::error::{Entry, Error, Exit, Result};
+use adit_service::filter::{CompileError, Filter};
+use adit_service::output::Output;
 use clap::ValueEnum;
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -108,15 +112,6 @@ const FILTER: Entry = Entry {
     remedy: "",
 };
 
-/// The recording ended.
-const RECORD: Entry = Entry {
-    code: "ADIT-E0812",
-    title: "the recording cannot be written",
-    explanation: "The disk is full, the file cannot be opened or the reader of a pipe took nothing \
-                  for two seconds. A file is whole up to its last packet.",
-    remedy: "Make room, or limit the recording with --rotate-size and --files.",
-};
-
 /// There is nothing to capture from.
 const SOURCE: Entry = Entry {
     code: "ADIT-E0813",
@@ -127,7 +122,7 @@ const SOURCE: Entry = Entry {
 };
 
 /// The codes of this subcommand.
-pub(crate) const CATALOG: [Entry; 3] = [FILTER, RECORD, SOURCE];
+pub(crate) const CATALOG: [Entry; 2] = [FILTER, SOURCE];
 
 impl Args {
     /// Captures until it is told to end.
@@ -143,7 +138,7 @@ impl Args {
         if context.is_rehearsal(&self.actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        let mut note = |text: String| context.output.note(crate::output::clean(&text));
+        let mut note = |text: String| context.output.note(adit_service::output::clean(&text));
         let in_kernel = filter.as_ref().filter(|filter| filter.suits_the_kernel());
         let in_kernel = in_kernel.map(|filter| &filter.program);
         let source =
@@ -256,7 +251,7 @@ impl Args {
             filter: filter.map(|filter| filter.expression.clone()),
         };
         let recorder = Recorder::open(&target, rotation, (writer(), interface), Now::read());
-        recorder.map(Some).map_err(|error| record_error(&error))
+        recorder.map(Some).map_err(|error| record_error(&error).into())
     }
 
     /// For `--dry-run`.
@@ -280,17 +275,6 @@ impl Args {
     }
 }
 
-/// Who writes a recording: this program on this machine.
-pub(crate) fn writer() -> pcapng::Writer {
-    let system = rustix::system::uname();
-    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-    pcapng::Writer {
-        hardware: text(system.machine()),
-        os: format!("{} {}", text(system.sysname()), text(system.release())),
-        application: concat!("adit ", env!("CARGO_PKG_VERSION")).to_owned(),
-    }
-}
-
 fn install_extcap(context: &Context) -> Result<Exit> {
     let program = std::env::current_exe()?;
     if context.is_rehearsal(&[format!("link {} into the extcap directory", program.display())])? {
@@ -304,7 +288,7 @@ fn install_extcap(context: &Context) -> Result<Exit> {
 
 /// Does what Wireshark asks for, and tells errors in a line, which Wireshark shows to its user.
 pub(crate) fn serve_wireshark(args: &[OsString]) -> Exit {
-    let output = Output::new(false, false, Color::Never, true, 0);
+    let output = Output::new(false, false, Color::Never.streams(), true, 0);
     let served = extcap::parse(args).map_err(Error::usage).and_then(|call| serve(call, &output));
     match served {
         // Wireshark closes the pipe when it has what it wants.
@@ -405,23 +389,9 @@ fn open_error(error: OpenError) -> Error {
     }
 }
 
-/// A recording that cannot be written, as an error.
-pub(crate) fn record_error(error: &RecordError) -> Error {
-    let message = with_source(error);
-    let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let exit = if error.is_reader_gone() { Exit::BrokenPipe } else { Exit::Refused };
-    let mut new = Error::new(exit, &RECORD, message);
-    new.report.errno = errno.and_then(io::Error::raw_os_error);
-    match errno.map(io::Error::kind) {
-        Some(io::ErrorKind::NotFound) => new.hint("Make the folder first, or choose another."),
-        Some(io::ErrorKind::PermissionDenied) => new.hint("Choose a folder that you may write to."),
-        _ => new,
-    }
-}
-
 fn end_error(error: &EndError) -> Error {
     match error {
-        EndError::Record(error) => record_error(error),
+        EndError::Record(error) => record_error(error).into(),
         EndError::Gone => Error::new(Exit::NotFound, &SOURCE, error).hint(
             "It was deleted while the capture was going on; what was recorded until then is whole.",
         ),
@@ -432,11 +402,4 @@ fn end_error(error: &EndError) -> Error {
 
 fn source_error(what: &str, object: &str, source: &io::Error) -> Error {
     Error::io(what, object, source)
-}
-
-fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

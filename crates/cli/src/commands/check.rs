@@ -1,13 +1,17 @@
 //! `adit check`.
 
-use super::Context;
-use crate::config::lab::Lab;
-use crate::config::profile::{self, KEYS, Profiles};
-use crate::config::{Problems, Source, netem};
-use crate::error::{Error, Exit, Result};
-use crate::supervise::{netem as link, switch::plan as switch_plan};
-use crate::tunnel::conf::HookPolicy;
-use crate::tunnel::load::load;
+use crate::commands::Context;
+use adit_service::config::problem::Problems;
+use adit_service::config::source::Source;
+use adit_service::error::{Error, Exit, Result};
+use adit_service::link;
+use adit_service::link::profile;
+use adit_service::link::profile::{KEYS, Profiles};
+use adit_service::link::wanted;
+use adit_service::switch::plan as switch_plan;
+use adit_service::switch::wanted::Lab;
+use adit_vpn::file::conf::HookPolicy;
+use adit_vpn::file::load::load;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -105,13 +109,13 @@ impl Args {
             return Ok(Exit::Ok);
         }
         for one in checked {
-            output.line(crate::output::clean(&format!(
+            output.line(adit_service::output::clean(&format!(
                 "{}: {} without mistakes",
                 one.file, one.kind
             )))?;
             if output.verbose > 0 {
                 for action in one.actions {
-                    output.line(crate::output::clean(&format!("  {action}")))?;
+                    output.line(adit_service::output::clean(&format!("  {action}")))?;
                 }
             }
         }
@@ -130,7 +134,7 @@ fn check(path: &Path) -> Result<Checked> {
     let kind = kind_of(&source);
     let actions = match kind {
         Kind::Switch => switch_plan::actions(&Lab::of_source(&source, &problems)),
-        Kind::Netem => link::actions(&netem::of_file(&source)?),
+        Kind::Netem => link::actions(&wanted::of_file(&source)?),
         Kind::Profile => {
             let mut table = source.parse(&problems);
             let profiles = profile::of_table(&mut table, Profiles::default());
@@ -158,7 +162,9 @@ fn kind_of(source: &Source) -> Kind {
             if known.contains(&key.as_str()) {
                 2
             } else {
-                usize::from(crate::config::nearest(key, known.iter().copied()).is_some())
+                usize::from(
+                    adit_service::config::suggest::nearest(key, known.iter().copied()).is_some(),
+                )
             }
         };
         keys.iter().map(of_key).sum()

@@ -1,7 +1,7 @@
 //! `adit completions`.
 
-use super::{Cli, Context};
-use crate::error::{Exit, Result};
+use crate::commands::{Cli, Context};
+use adit_service::error::{Exit, Result};
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::{Shell as Known, generate};
 

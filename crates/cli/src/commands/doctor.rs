@@ -1,9 +1,9 @@
 //! `adit doctor`.
 
-use super::Context;
-use crate::error::{Exit, Result};
-use crate::output::{Output, Tone, clean};
+use crate::commands::Context;
 use adit_device::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
+use adit_service::error::{Exit, Result};
+use adit_service::output::{Output, Tone, clean};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;

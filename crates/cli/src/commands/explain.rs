@@ -1,8 +1,9 @@
 //! `adit explain`.
 
-use super::{Context, capture};
-use crate::error::{self, Entry, Error, Exit, Result};
-use crate::output::Tone;
+use crate::commands::{Context, capture};
+use adit_service::error;
+use adit_service::error::{Entry, Error, Exit, Result};
+use adit_service::output::Tone;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -46,10 +47,10 @@ pub(crate) fn catalog() -> Vec<Explanation> {
     let program = error::CATALOG
         .into_iter()
         .chain(capture::CATALOG)
-        .chain(crate::config::CATALOG)
-        .chain(crate::control::CATALOG)
-        .chain(crate::supervise::switch::api::CATALOG)
-        .chain(crate::supervise::netem::CATALOG)
+        .chain(adit_service::config::problem::CATALOG)
+        .chain(adit_service::control::CATALOG)
+        .chain(adit_service::switch::api::CATALOG)
+        .chain(adit_service::link::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();
     all.sort_by_key(|entry| entry.code);

@@ -1,8 +1,8 @@
 //! `adit man`.
 
-use super::{Cli, Context};
-use crate::error::{Error, Exit, Result};
+use crate::commands::{Cli, Context};
 use crate::man;
+use adit_service::error::{Error, Exit, Result};
 use clap::CommandFactory;
 use std::path::PathBuf;
 

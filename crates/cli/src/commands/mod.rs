@@ -15,9 +15,10 @@ pub(crate) mod switch;
 pub(crate) mod tunnel;
 pub(crate) mod tuntap;
 
-use crate::error::{self, Error, Exit, Result};
-use crate::output::{Color, Output};
-use adit_device::Netns;
+use crate::color::Color;
+use adit_runtime::text::netns::{netns_error, open_netns};
+use adit_service::error::{Exit, Result};
+use adit_service::output::Output;
 use clap::{Args, Parser, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -25,7 +26,7 @@ use std::fmt;
 
 /// The TUN/TAP toolkit: devices, capture, switches, emulated links and tunnels.
 #[derive(Debug, Parser)]
-#[command(name = "adit", version, after_help = error::EXIT_CODES, max_term_width = 100)]
+#[command(name = "adit", version, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(
     disable_help_subcommand = false,
     subcommand_required = true,
@@ -69,7 +70,7 @@ pub(crate) struct Global {
 
 impl Global {
     pub(crate) fn output(&self) -> Output {
-        Output::new(self.json, self.pretty, self.color, self.quiet, self.verbose)
+        Output::new(self.json, self.pretty, self.color.streams(), self.quiet, self.verbose)
     }
 }
 
@@ -151,7 +152,7 @@ impl Context {
             self.output.value(&Rehearsal { actions })?;
         } else {
             for action in actions {
-                self.output.line(crate::output::clean(&action))?;
+                self.output.line(adit_service::output::clean(&action))?;
             }
         }
         Ok(true)
@@ -166,23 +167,19 @@ pub(crate) struct Rehearsal {
     actions: Vec<String>,
 }
 
-/// The namespace that a user means: a path has a slash, a process id is a number, all else a name.
-pub(crate) fn open_netns(text: &str) -> Result<Netns> {
-    let opened = if text.contains('/') {
-        Netns::open(text)
-    } else {
-        // A namespace may have a number for a name, which then goes first.
-        match (Netns::named(text), text.parse()) {
-            (Err(_), Ok(pid)) => Netns::of_pid(pid),
-            (named, _) => named,
-        }
-    };
-    opened.map_err(|error| netns_error("open", text, &error))
-}
+/// The table for `--help` and the man page.
+const EXIT_CODES: &str = "\
+Exit status:
+  0      done
+  1      what was asked about is not so (doctor)
+  2      the command line or a configuration is wrong
+  3      a privilege is missing
+  4      there is no such device, address, namespace, program or code
+  5      busy, there already, or of another kind
+  6      it took too long
+  7      the kernel refused it for another reason
+  8      a part was done before the failure
+  101    a bug of adit: it panicked, and took back what it had made
+  128+n  ended by signal n
 
-fn netns_error(what: &str, name: &str, error: &std::io::Error) -> Error {
-    let mut new = Error::io(what, format_args!("network namespace '{name}'"), error);
-    new.report.code = error::NETNS.code.to_owned();
-    new.report.object = Some(name.to_owned());
-    new.hint(error::NETNS.remedy)
-}
+An error is told on standard error with a code; 'adit explain CODE' says more of it.";

@@ -1,16 +1,20 @@
 //! `adit netem`.
 
-use super::Context;
-use super::running::{Which, ask, list, tell, with_folder};
-use crate::config::netem::{Keys, Plan};
-use crate::config::profile::{self, Profiles};
-use crate::config::{Problems, Source};
-use crate::control::{Method, Name};
-use crate::error::{Error, Exit, Result};
+use crate::commands::Context;
+use crate::commands::running::{Which, ask, list, tell, with_folder};
 use crate::netem::plot::Charset;
-use crate::netem::preview::{self, Preview};
+use crate::netem::preview;
+use crate::netem::preview::Preview;
 use crate::netem::svg;
-use crate::supervise::netem;
+use adit_service::config::problem::Problems;
+use adit_service::config::source::Source;
+use adit_service::control::http::Method;
+use adit_service::control::name::Name;
+use adit_service::error::{Error, Exit, Result};
+use adit_service::link;
+use adit_service::link::profile;
+use adit_service::link::profile::Profiles;
+use adit_service::link::wanted::{Keys, Plan};
 use clap::Subcommand;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -276,11 +280,11 @@ impl Args {
             None => self.run.run(context),
             Some(Command::Set(args)) => args.run(context),
             Some(Command::Show(which)) => {
-                let shown: netem::Shown = ask(&which.client(NETEM)?, "/netem")?;
+                let shown: link::Shown = ask(&which.client(NETEM)?, "/netem")?;
                 if context.output.json {
                     context.output.value(&shown)?;
                 } else {
-                    context.output.line(netem::text(&context.output, &shown))?;
+                    context.output.line(link::text(&context.output, &shown))?;
                 }
                 Ok(Exit::Ok)
             }
@@ -307,10 +311,10 @@ impl RunArgs {
             keys: self.keys.keys(),
         };
         let wanted = plan.link()?;
-        if context.is_rehearsal(&netem::actions(&wanted))? {
+        if context.is_rehearsal(&link::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        netem::run(plan, wanted, &context.output)
+        link::run(plan, wanted, &context.output)
     }
 }
 
@@ -334,7 +338,7 @@ impl PreviewArgs {
         }
         let simulate = |profile| {
             preview::simulate(profile, self.seed)
-                .map_err(|error| Error::new(Exit::Usage, &netem::LINK, error))
+                .map_err(|error| Error::new(Exit::Usage, &link::LINK, error))
         };
         let previews =
             Previews { a_to_b: simulate(&profiles.a_to_b)?, b_to_a: simulate(&profiles.b_to_a)? };

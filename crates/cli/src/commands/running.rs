@@ -1,10 +1,12 @@
 //! What is said to programs that run, of whatever kind.
 
-use super::Context;
-use crate::control::{Client, Instance, Method, Name, instances};
-use crate::error::{Error, Exit, Result};
-use crate::output::{clean, table};
-use crate::supervise::model;
+use crate::commands::Context;
+use adit_service::control::client::{Client, Instance, instances};
+use adit_service::control::http::Method;
+use adit_service::control::name::Name;
+use adit_service::error::{Error, Exit, Result};
+use adit_service::output::{clean, table};
+use adit_service::switch::model;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -82,7 +84,7 @@ fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> 
 
 fn other_version(client: &Client, error: &serde_json::Error) -> Error {
     let message = format!("'{}' is of another version: {error}", client.name());
-    Error::new(Exit::Refused, &crate::control::CONTROL, message).object(client.name())
+    Error::new(Exit::Refused, &adit_service::control::CONTROL, message).object(client.name())
 }
 
 /// Lists the programs of a kind that run.

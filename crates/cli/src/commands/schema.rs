@@ -1,9 +1,9 @@
 //! `adit schema`.
 
-use super::{Context, Rehearsal, check, dev, doctor, explain, netem, tuntap};
-use crate::control::Instance;
-use crate::error::{Error, Exit, Report, Result, UNKNOWN};
-use crate::supervise::{self, model};
+use crate::commands::{Context, Rehearsal, check, dev, doctor, explain, netem, tuntap};
+use adit_service::control::client::Instance;
+use adit_service::error::{Error, Exit, Report, Result, UNKNOWN};
+use adit_service::switch::model;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
@@ -18,7 +18,7 @@ type Named = (&'static str, fn() -> Schema);
 
 /// Every output that has a JSON form.
 const SCHEMAS: [Named; 23] = [
-    ("bench", of::<crate::bench::Report>),
+    ("bench", of::<crate::bench::report::Report>),
     ("capture", of::<crate::capture::decode::Packet>),
     ("check", of::<Vec<check::Checked>>),
     ("dev-add", of::<dev::model::Device>),
@@ -30,16 +30,16 @@ const SCHEMAS: [Named; 23] = [
     ("done", of::<model::Done>),
     ("dry-run", of::<Rehearsal>),
     ("error", of::<Report>),
-    ("events", of::<supervise::Event>),
+    ("events", of::<adit_service::supervisor::Event>),
     ("explain", of::<Vec<explain::Explanation>>),
     ("netem-preview", of::<netem::Previews>),
-    ("netem-show", of::<supervise::netem::Shown>),
+    ("netem-show", of::<adit_service::link::Shown>),
     ("running", of::<Vec<Instance>>),
     ("switch-fdb", of::<Vec<model::Address>>),
     ("switch-show", of::<model::Switch>),
     ("switch-show-port", of::<Vec<model::Port>>),
-    ("tunnel-reload", of::<crate::tunnel::daemon::Reloaded>),
-    ("tunnel-show", of::<Vec<crate::tunnel::state::View>>),
+    ("tunnel-reload", of::<adit_vpn::daemon::Reloaded>),
+    ("tunnel-show", of::<Vec<adit_vpn::state::View>>),
     ("tuntap-show", of::<Vec<tuntap::Entry>>),
 ];
 

@@ -1,15 +1,20 @@
 //! `adit switch`.
 
-use super::Context;
-use super::running::{Which, ask, list, tell, with_folder};
-use crate::config::port::WantedPort;
-use crate::config::{Problems, Source};
-use crate::control::{Client, Method, Name, escape};
-use crate::error::{Error, Exit, Result};
-use crate::run::{PortKind, PortSpec};
-use crate::supervise::switch::plan::{self as switch_plan, Plan};
-use crate::supervise::switch::text;
-use crate::supervise::{model, switch};
+use crate::commands::Context;
+use crate::commands::running::{Which, ask, list, tell, with_folder};
+use adit_runtime::text::spec::{PortKind, PortSpec};
+use adit_service::config::problem::Problems;
+use adit_service::config::source::Source;
+use adit_service::control::client::Client;
+use adit_service::control::http::{Method, escape};
+use adit_service::control::name::Name;
+use adit_service::error::{Error, Exit, Result};
+use adit_service::switch;
+use adit_service::switch::model;
+use adit_service::switch::plan as switch_plan;
+use adit_service::switch::plan::Plan;
+use adit_service::switch::port::WantedPort;
+use adit_service::switch::text;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;

@@ -1,11 +1,12 @@
 //! `adit tuntap`: the words of `ip tuntap`, in their order.
 
-use super::Context;
-use super::dev::{self, add, holders, model, set, values};
-use crate::error::{Error, Exit, Result};
-use crate::output::clean;
+use crate::commands::Context;
+use crate::commands::dev;
+use crate::commands::dev::{add, holders, model, set, values};
 use adit_device::netlink::Netlink;
 use adit_device::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
+use adit_service::error::{Error, Exit, Result};
+use adit_service::output::clean;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -52,8 +53,8 @@ struct Words {
 struct Wanted {
     name: Option<NamePattern>,
     mode: Option<Mode>,
-    user: Option<values::User>,
-    group: Option<values::Group>,
+    user: Option<adit_runtime::text::user::User>,
+    group: Option<adit_runtime::text::user::Group>,
     pi: bool,
     vnet_hdr: bool,
     multi_queue: bool,
@@ -189,7 +190,7 @@ impl Wanted {
         let (link, info, tun) = dev::find(name)?;
         if tun.mode != mode {
             let message = format!("{name} is a {} device, not {mode}", tun.mode);
-            return Err(Error::new(Exit::Conflict, &crate::error::NOT_A_DEVICE, message)
+            return Err(Error::new(Exit::Conflict, &adit_service::error::NOT_A_DEVICE, message)
                 .object(name)
                 .hint(format!("Say 'mode {}'.", tun.mode)));
         }

@@ -12,7 +12,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::error::EXIT_CODES;
 use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -94,7 +93,9 @@ fn of_command(command: &Command, all: &[Command]) -> io::Result<Page> {
         man.render_subcommands_section(&mut page)?;
     }
     let mut rest = Roff::new();
-    write_exit_status(&mut rest);
+    if let Some(program) = all.first() {
+        write_exit_status(&mut rest, program);
+    }
     write_entries(&mut rest, "FILES", &table::FILES, path(command));
     write_entries(&mut rest, "ENVIRONMENT", &table::ENVIRONMENT, path(command));
     let mut examples = help.examples;
@@ -106,11 +107,11 @@ fn of_command(command: &Command, all: &[Command]) -> io::Result<Page> {
     Ok(Page { file: format!("{name}.1"), roff: page })
 }
 
-/// The table of `adit --help`, so that the help and each page agree.
-fn write_exit_status(roff: &mut Roff) {
+/// The table in the help of the program, so that the help and each page agree.
+fn write_exit_status(roff: &mut Roff, program: &Command) {
     roff.control("SH", ["EXIT STATUS"]);
-    let lines = EXIT_CODES.lines().skip(1);
-    for line in lines {
+    let help = program.get_after_help().map(ToString::to_string).unwrap_or_default();
+    for line in help.lines().skip_while(|line| *line != "Exit status:").skip(1) {
         match line.strip_prefix("  ").and_then(|line| line.split_once(' ')) {
             Some((status, meaning)) => {
                 roff.control("TP", []);

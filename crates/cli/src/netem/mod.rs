@@ -2,6 +2,4 @@
 
 pub(crate) mod plot;
 pub(crate) mod preview;
-pub(crate) mod report;
 pub(crate) mod svg;
-pub(crate) mod words;

@@ -1,14 +1,15 @@
 //! What a profile does, found by sending packets through a link of it in virtual time.
 
-use super::plot::{self, Charset};
-use super::report::{LinkReport, rate};
-use super::words;
+use crate::netem::plot;
+use crate::netem::plot::Charset;
 use adit_engine::Outbox;
 use adit_engine::netem::{
     Bitrate, Delay, Discipline, Jitter, Link, Loss, Profile, ProfileError, Queue, QueueLimit, Rate,
     Report, Seed,
 };
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
+use adit_service::link::report::{LinkReport, rate};
+use adit_service::link::words;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -405,5 +406,29 @@ mod tests {
         let preview = simulate(&stopped, 1).expect("it can be");
         assert!(preview.rate.iter().all(|point| point.bits_per_second == 0.0));
         assert!(!preview.lines("x", 60, Charset::Unicode).is_empty());
+    }
+
+    #[test]
+    fn a_report_says_what_was_asked_and_what_happened() {
+        let preset = Preset::named("wifi-bad").expect("a preset");
+        let report = simulate(&preset.down, 1).expect("it can be").report;
+        let lines = report.lines("down");
+        assert!(lines[0].starts_with("down: 2 % lost in bursts of 5; 10mbit"), "{lines:#?}");
+        for part in
+            ["  lost       ", "with 99.9 % confidence", "  delay      p50 ", "  decisions  "]
+        {
+            assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:#?}");
+        }
+        let loss = report.loss.expect("it was asked for");
+        assert!(loss.low < 0.02 && loss.high > 0.02, "{loss:?}");
+        serde_json::to_string(&report).expect("numbers and text");
+    }
+
+    #[test]
+    fn a_perfect_link_has_little_to_tell() {
+        let report = simulate(&Default::default(), 1).expect("it can be").report;
+        let lines = report.lines("a to b");
+        assert_eq!(lines[0], "a to b: a perfect link");
+        assert!(!lines.iter().any(|line| line.contains("lost") || line.contains("line ")));
     }
 }

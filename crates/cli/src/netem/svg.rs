@@ -1,7 +1,7 @@
 //! A preview as a picture.
 
-use super::preview::{Preview, bits};
-use super::words;
+use crate::netem::preview::{Preview, bits};
+use adit_service::link::words;
 use std::fmt::Write;
 use std::time::Duration;
 

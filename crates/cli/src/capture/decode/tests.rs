@@ -1,4 +1,5 @@
-use super::*;
+use crate::capture::decode::line::hex_dump;
+use crate::capture::decode::*;
 use etherparse::{PacketBuilder, TcpOptionElement};
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, TestRunner};

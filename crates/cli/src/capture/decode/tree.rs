@@ -1,6 +1,6 @@
 //! A packet's decoded fields, one line a header, for `-v`.
 
-use super::Packet;
+use crate::capture::decode::Packet;
 use std::fmt::Write;
 
 impl Packet {

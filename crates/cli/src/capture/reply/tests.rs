@@ -1,4 +1,4 @@
-use super::*;
+use crate::capture::reply::*;
 use etherparse::{PacketBuilder, PacketHeaders};
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};

@@ -1,11 +1,13 @@
 //! `adit dev add`.
 
-use super::super::Context;
-use super::list;
-use super::values::{self, Group, LinkArgs, ModeArg, User};
-use crate::error::{Error, Exit, Result};
+use crate::commands::Context;
+use crate::commands::dev::list;
+use crate::commands::dev::values;
+use crate::commands::dev::values::{LinkArgs, ModeArg};
 use adit_device::netlink::{Address, IpFamily, Route};
 use adit_device::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
+use adit_runtime::text::user::{Group, User};
+use adit_service::error::{Error, Exit, Result};
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]

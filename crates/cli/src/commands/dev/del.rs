@@ -1,11 +1,11 @@
 //! `adit dev del`.
 
-use super::super::Context;
-use super::model::Deleted;
-use super::values::AnyName;
-use super::{find, set};
-use crate::error::{Exit, Result};
+use crate::commands::Context;
+use crate::commands::dev::model::Deleted;
+use crate::commands::dev::values::AnyName;
+use crate::commands::dev::{find, set};
 use adit_device::ErrorKind;
+use adit_service::error::{Exit, Result};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

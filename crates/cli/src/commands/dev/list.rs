@@ -1,11 +1,11 @@
 //! Reads the devices of the namespace.
 
-use super::model::{Around, Device};
-use super::values::AnyName;
-use super::{holders, not_a_device};
-use crate::error::{Error, Result};
+use crate::commands::dev::model::{Around, Device};
+use crate::commands::dev::values::AnyName;
+use crate::commands::dev::{holders, not_a_device};
 use adit_device::IfIndex;
 use adit_device::netlink::{LinkInfo, Netlink};
+use adit_service::error::{Error, Result};
 use std::collections::BTreeMap;
 
 /// All TUN and TAP devices, by index.

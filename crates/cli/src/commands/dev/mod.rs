@@ -10,10 +10,10 @@ pub(crate) mod show;
 pub(crate) mod values;
 pub(crate) mod watch;
 
-use super::Context;
-use crate::error::{Error, Exit, NOT_A_DEVICE, Result};
+use crate::commands::Context;
 use adit_device::Link;
 use adit_device::netlink::{LinkInfo, TunInfo};
+use adit_service::error::{Error, Exit, NOT_A_DEVICE, Result};
 use clap::Subcommand;
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,7 +1,6 @@
 //! The JSON of a device: the names of `ip -d -j link` where it has one.
 
-use super::holders::Holder;
-use super::values;
+use crate::commands::dev::holders::Holder;
 use adit_device::IfIndex;
 use adit_device::netlink::{Address, AddressFlags, LinkFlags, LinkInfo, LinkStats, TunInfo};
 use schemars::JsonSchema;
@@ -296,8 +295,8 @@ impl Data {
             numqueues: tun.queues,
             numdisabled: tun.queues_disabled,
             persist: tun.persist,
-            user: tun.owner.map(|uid| Id::new(uid, values::user_name(uid))),
-            group: tun.group.map(|gid| Id::new(gid, values::group_name(gid))),
+            user: tun.owner.map(|uid| Id::new(uid, adit_runtime::text::user::user_name(uid))),
+            group: tun.group.map(|gid| Id::new(gid, adit_runtime::text::user::group_name(gid))),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! `adit dev set`.
 
-use super::super::{Context, open_netns};
-use super::values::{self, AnyName, Group, LinkArgs, Switch, User};
-use super::{add, find, holders};
-use crate::error::{Error, Exit, HELD, NOT_HELD, Result};
+use crate::commands::Context;
+use crate::commands::dev::values;
+use crate::commands::dev::values::{AnyName, LinkArgs, Switch};
+use crate::commands::dev::{add, find, holders};
 use adit_device::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
 use adit_device::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
+use adit_runtime::text::netns::open_netns;
+use adit_runtime::text::user::{Group, User};
+use adit_service::error::{Error, Exit, HELD, NOT_HELD, Result};
 use std::fmt;
 
 #[derive(Debug, clap::Args)]
@@ -192,7 +195,7 @@ pub(crate) fn attach(link: &Link) -> Result<Device> {
     let info = link.info()?;
     match &info.tun {
         Some(tun) => attach_as(&info, tun),
-        None => Err(super::not_a_device(info.name, info.kind.as_deref())),
+        None => Err(crate::commands::dev::not_a_device(info.name, info.kind.as_deref())),
     }
 }
 

@@ -1,11 +1,11 @@
 //! `adit dev show`.
 
-use super::super::Context;
-use super::list;
-use super::model::{Device, Stats};
-use super::values::AnyName;
-use crate::error::{Exit, Result};
-use crate::output::{Output, Tone, clean, table};
+use crate::commands::Context;
+use crate::commands::dev::list;
+use crate::commands::dev::model::{Device, Stats};
+use crate::commands::dev::values::AnyName;
+use adit_service::error::{Exit, Result};
+use adit_service::output::{Output, Tone, clean, table};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -116,7 +116,7 @@ fn detail(output: &Output, device: &Device) -> Result<()> {
         row("altnames", clean(&device.altnames.join(" ")));
     }
     row("persist", on(data.persist).to_owned());
-    let id = |id: &Option<super::model::Id>| {
+    let id = |id: &Option<crate::commands::dev::model::Id>| {
         id.as_ref().map_or_else(|| "-".to_owned(), |id| clean(&id.to_string()))
     };
     row("user", id(&data.user));

@@ -1,8 +1,8 @@
 //! What stands on the command line about a device: parsed once, into valid types.
 
-use crate::output::clean;
 use adit_device::netlink::{Address, AddressFlags, IpPrefix, Route};
 use adit_device::{IfName, MacAddr, Mode, NamePattern};
+use adit_service::output::clean;
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::fmt;
@@ -62,70 +62,6 @@ impl fmt::Display for Switch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if *self == Self::On { "on" } else { "off" })
     }
-}
-
-/// A user by name or number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
-    text: String,
-    pub(crate) uid: u32,
-}
-
-impl FromStr for User {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let uid = match text.parse() {
-            Ok(uid) => uid,
-            Err(_) => uzers::get_user_by_name(text).ok_or("there is no such user")?.uid(),
-        };
-        Ok(Self { text: text.to_owned(), uid })
-    }
-}
-
-impl fmt::Display for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_id(f, &self.text, self.uid)
-    }
-}
-
-/// A group by name or number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
-    text: String,
-    pub(crate) gid: u32,
-}
-
-impl FromStr for Group {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let gid = match text.parse() {
-            Ok(gid) => gid,
-            Err(_) => uzers::get_group_by_name(text).ok_or("there is no such group")?.gid(),
-        };
-        Ok(Self { text: text.to_owned(), gid })
-    }
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_id(f, &self.text, self.gid)
-    }
-}
-
-fn write_id(f: &mut fmt::Formatter<'_>, text: &str, id: u32) -> fmt::Result {
-    if text.parse() == Ok(id) { write!(f, "{id}") } else { write!(f, "{text} ({id})") }
-}
-
-/// The name of a user, if the system has one for the id.
-pub(crate) fn user_name(uid: u32) -> Option<String> {
-    uzers::get_user_by_uid(uid).map(|user| user.name().to_string_lossy().into_owned())
-}
-
-/// The name of a group, if the system has one for the id.
-pub(crate) fn group_name(gid: u32) -> Option<String> {
-    uzers::get_group_by_gid(gid).map(|group| group.name().to_string_lossy().into_owned())
 }
 
 /// The name of a device that is there.
@@ -253,14 +189,5 @@ mod tests {
         assert_eq!(route_text(&routed), "198.51.100.0/24 via 192.0.2.2 metric 7");
         assert_eq!(route("default,via=fe80::1").unwrap().destination, IpPrefix::ALL_V6);
         assert!(route("198.51.100.1/24").unwrap_err().contains("198.51.100.0/24"));
-    }
-
-    #[test]
-    fn users_by_name_and_number() {
-        assert_eq!("root".parse::<User>().unwrap().uid, 0);
-        assert_eq!("root".parse::<User>().unwrap().to_string(), "root (0)");
-        assert_eq!("4711".parse::<User>().unwrap().to_string(), "4711");
-        assert!("no such user".parse::<User>().is_err());
-        assert_eq!("root".parse::<Group>().unwrap().gid, 0);
     }
 }

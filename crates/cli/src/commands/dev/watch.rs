@@ -1,12 +1,12 @@
 //! `adit dev watch`.
 
-use super::super::Context;
-use super::model::{Addr, Around, Device};
-use super::{holders, list};
-use crate::error::{Error, Exit, Result};
-use crate::output::{Output, Tone, clean};
+use crate::commands::Context;
+use crate::commands::dev::model::{Addr, Around, Device};
+use crate::commands::dev::{holders, list};
 use adit_device::IfIndex;
 use adit_device::netlink::{Address, Event as Change, LinkInfo, Monitor, Netlink};
+use adit_service::error::{Error, Exit, Result};
+use adit_service::output::{Output, Tone, clean};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,16 +1,18 @@
 //! `adit tunnel invite`, `join`, `accept`.
 
-use super::super::Context;
-use crate::control::{Client, Method};
-use crate::error::{Error, Exit, Result, SYSTEM};
-use crate::tunnel::conf::HookPolicy;
-use crate::tunnel::config::PeerEndpoint;
-use crate::tunnel::invitation::{self, Invitation, LINE_LEN_MAX, OPEN_FOR, Open};
-use crate::tunnel::keys::{Key, fill_random};
-use crate::tunnel::load::{Loaded, find, load, name_of};
-use crate::tunnel::values;
+use crate::commands::Context;
 use adit_device::netlink::IpPrefix;
+use adit_service::control::client::Client;
+use adit_service::control::http::Method;
+use adit_service::error::{Error, Exit, Result, SYSTEM};
 use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
+use adit_vpn::file::conf::HookPolicy;
+use adit_vpn::file::config::PeerEndpoint;
+use adit_vpn::file::invitation;
+use adit_vpn::file::invitation::{Invitation, LINE_LEN_MAX, OPEN_FOR, Open};
+use adit_vpn::file::keys::{Key, fill_random};
+use adit_vpn::file::load::{Loaded, find, load, name_of};
+use adit_vpn::file::values;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;

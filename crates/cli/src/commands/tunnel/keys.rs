@@ -1,10 +1,10 @@
 //! `adit tunnel genkey`, `genpsk` and `pubkey`: what `wg` has by the same names.
 
-use super::super::Context;
-use crate::error::{Error, Exit, Result};
-use crate::tunnel::keys::Key;
-use crate::tunnel::secret::SecretSource;
+use crate::commands::Context;
+use adit_service::error::{Error, Exit, Result};
 use adit_tunnel::{PresharedKey, PrivateKey};
+use adit_vpn::file::keys::Key;
+use adit_vpn::file::secret::SecretSource;
 use rustix::fs::{FileType, fstat};
 use std::io;
 

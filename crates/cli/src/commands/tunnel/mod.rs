@@ -5,8 +5,8 @@ mod keys;
 mod show;
 mod up;
 
-use super::Context;
-use crate::error::{Exit, Result};
+use crate::commands::Context;
+use adit_service::error::{Exit, Result};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]

@@ -1,11 +1,12 @@
 //! `adit tunnel show`.
 
-use super::super::Context;
-use crate::control::{Client, Name, instances};
-use crate::error::{Exit, Result};
-use crate::output::{Output, Tone};
-use crate::tunnel::config::Transport;
-use crate::tunnel::state::{Dropped, PeerView, View};
+use crate::commands::Context;
+use adit_service::control::client::{Client, instances};
+use adit_service::control::name::Name;
+use adit_service::error::{Exit, Result};
+use adit_service::output::{Output, Tone};
+use adit_vpn::file::config::Transport;
+use adit_vpn::state::{Dropped, PeerView, View};
 use serde_json::Value;
 
 #[derive(Debug, clap::Args)]

@@ -1,15 +1,17 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
-use super::super::Context;
-use crate::control::{Client, Method, Name};
-use crate::error::{Error, Exit, Result};
-use crate::tunnel::conf::HookPolicy;
-use crate::tunnel::config::Hook;
-use crate::tunnel::daemon::Reloaded;
-use crate::tunnel::load::load;
-use crate::tunnel::secret::SecretSource;
-use crate::tunnel::up::{Options, Pipe};
-use crate::tunnel::values;
+use crate::commands::Context;
+use adit_service::control::client::Client;
+use adit_service::control::http::Method;
+use adit_service::control::name::Name;
+use adit_service::error::{Error, Exit, Result};
+use adit_vpn::daemon::Reloaded;
+use adit_vpn::file::conf::HookPolicy;
+use adit_vpn::file::config::Hook;
+use adit_vpn::file::load::load;
+use adit_vpn::file::secret::SecretSource;
+use adit_vpn::file::values;
+use adit_vpn::up::{Options, Pipe};
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -43,7 +45,7 @@ pub(crate) struct UpArgs {
     files: Vec<PathBuf>,
     /// What is done about programs that a file wants to be run (PostUp and the like)
     #[arg(long, value_name = "refuse|skip|run", default_value = "refuse")]
-    #[arg(hide_possible_values = true)]
+    #[arg(hide_possible_values = true, value_parser = hook_policy())]
     hooks: HookPolicy,
     /// Where the private key is: a file with mode 0600, '-' or credential:NAME
     #[arg(long, value_name = "FILE")]
@@ -77,7 +79,7 @@ pub(crate) struct CheckArgs {
     files: Vec<PathBuf>,
     /// Whether programs to be run are a mistake
     #[arg(long, value_name = "refuse|skip|run", default_value = "refuse")]
-    #[arg(hide_possible_values = true)]
+    #[arg(hide_possible_values = true, value_parser = hook_policy())]
     hooks: HookPolicy,
 }
 
@@ -205,7 +207,7 @@ impl DownArgs {
         while client.name().socket_path().exists() {
             if Instant::now() > end {
                 let message = format!("the tunnel {} does not end", client.name());
-                return Err(Error::new(Exit::Timeout, &crate::error::SYSTEM, message));
+                return Err(Error::new(Exit::Timeout, &adit_service::error::SYSTEM, message));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -231,4 +233,10 @@ impl ReloadArgs {
         ))?;
         Ok(Exit::Ok)
     }
+}
+
+fn hook_policy() -> impl clap::builder::TypedValueParser<Value = HookPolicy> {
+    use clap::builder::TypedValueParser as _;
+    clap::builder::PossibleValuesParser::new(HookPolicy::WORDS)
+        .map(|word| word.parse().expect("the parser takes these words only"))
 }

@@ -1,0 +1,204 @@
+//! What must hold whatever comes from outside: called by property tests and by fuzz targets.
+
+use crate::event::{Event, Flow, Handler};
+use crate::format::{framing, recording as recordings, unfinished, vxlan_header};
+use crate::port::Port;
+use crate::port::messages;
+use crate::runner::Runner;
+use crate::text::open::Opened;
+use crate::text::spec::PortSpec;
+use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
+use std::io::Read;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::time::Duration;
+
+/// A byte stream of frames.
+pub fn stream_frames(bytes: &[u8]) {
+    framing::exercise(bytes);
+}
+
+/// A byte stream of a tunnel's messages.
+pub fn stream_messages(bytes: &[u8]) {
+    messages::exercise(bytes);
+}
+
+/// A datagram of VXLAN.
+pub fn vxlan(datagram: &[u8]) {
+    vxlan_header::exercise(datagram);
+    unfinished::exercise(datagram);
+}
+
+/// A pcap or pcapng file.
+pub fn recording(file: &[u8]) {
+    recordings::exercise(file);
+}
+
+/// The text of a port.
+pub fn port_spec(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match text.parse::<PortSpec>() {
+        Ok(spec) => assert!(spec.rest.len() <= text.len()),
+        Err(error) => {
+            assert!(error.at <= text.len(), "{error:?}");
+            assert!(!error.message.is_empty());
+        }
+    }
+}
+
+/// The smallest engine: every frame goes to all other ports.
+#[derive(Debug, Default)]
+pub struct Hub {
+    pub ports: Vec<PortId>,
+}
+
+impl Engine for Hub {
+    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+        let others = self.ports.iter().map(|&port| Endpoint::Port(port));
+        let mut others = others.filter(|&to| to != from);
+        let Some(last) = others.next_back() else {
+            return out.discard(packet, DropReason::NoDestination);
+        };
+        for to in others {
+            out.send_copy(to, &packet);
+        }
+        out.send(last, packet);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
+}
+
+/// How often traffic is made before it is counted, and while it is.
+const ROUNDS: u32 = 200;
+
+/// The broadcast address of the network behind `t0`.
+const EVERYBODY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 255), 9);
+
+/// Frames of all lengths go between ports of all kinds; how much `count` grew meanwhile, once the
+/// loop was warm. Needs a network namespace of the caller's own and a folder for sockets.
+pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u64 {
+    let mut runner =
+        Runner::new(Hub::default(), Pool::new(PoolConfig::default())).expect("descriptors");
+    runner.engine_and_outbox().2.pool().warm_up(PoolConfig::SMALL_LIMIT, 64);
+    let path = folder.join("s");
+    let specs =
+        ["tap:t0,mtu=9000".to_owned(), "tap:t1,mtu=9000".to_owned(), "vxlan:127.0.0.1".to_owned()];
+    let mut traffic = Traffic::default();
+    for spec in specs {
+        let opened = spec.parse::<PortSpec>().expect("a port").open().expect("it opens");
+        let Opened::Ports(ports) = opened else { unreachable!("no listener") };
+        ports.into_iter().for_each(|port| traffic.add(&mut runner, port));
+    }
+    let spec = format!("unix:{},type=dgram", path.display()).parse::<PortSpec>();
+    let Ok(Opened::Listener(listener)) = spec.expect("a port").open() else {
+        unreachable!("a listener")
+    };
+    runner.listen(listener).expect("it listens");
+    let guest = UnixDatagram::bind(folder.join("g")).expect("a guest");
+    guest.set_nonblocking(true).expect("a socket");
+    guest.send_to(&[0xff; 60], &path).expect("it is there");
+    traffic.guest = Some(guest);
+    let (ours, theirs) = UnixStream::pair().expect("descriptors");
+    theirs.set_nonblocking(true).expect("a socket");
+    traffic.stream = Some(theirs);
+    traffic.add(&mut runner, Port::from_stream("pair", ours.into()).expect("a socket"));
+    for (name, address) in [("lo", None), ("t0", Some("192.0.2.1/24")), ("t1", None)] {
+        let link = adit_device::Link::find(&name.parse().expect("a name")).expect("it is there");
+        link.set_up(true).expect("our namespace");
+        if let Some(address) = address {
+            let address = adit_device::netlink::Address::new(address.parse().expect("an address"));
+            link.add_address(&address).expect("our namespace");
+        }
+    }
+    let source = UdpSocket::bind("192.0.2.1:0").expect("the address is there");
+    source.set_broadcast(true).expect("a socket");
+    traffic.source = Some(source);
+    traffic.count = Some(count);
+    runner.set_alarm(Some(runner.now()));
+    runner.run(&mut traffic).expect("epoll works");
+    let received = traffic.ids.iter().filter_map(|&id| Some(runner.port(id)?.1.received));
+    let received: u64 = received.sum();
+    assert!(received > u64::from(ROUNDS), "frames came: {received}");
+    traffic.counted
+}
+
+/// Makes traffic from time to time, and takes away what comes of it.
+#[derive(Default)]
+struct Traffic {
+    ids: Vec<PortId>,
+    source: Option<UdpSocket>,
+    guest: Option<UnixDatagram>,
+    stream: Option<UnixStream>,
+    count: Option<fn() -> u64>,
+    round: u32,
+    before: u64,
+    counted: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, runner: &mut Runner<Hub>, port: Port) {
+        let id = PortId(u16::try_from(self.ids.len()).expect("a few ports"));
+        runner.attach(id, port).expect("it is new");
+        runner.engine_mut().ports.push(id);
+        self.ids.push(id);
+    }
+
+    fn make(&mut self) {
+        let payload = [7; 8000];
+        for len in [10, 1000, 3000, 8000] {
+            let packet = payload.get(..len).unwrap_or_default();
+            if let Some(source) = &self.source {
+                // A full queue drops it, which is as well.
+                let _ = source.send_to(packet, EVERYBODY);
+            }
+        }
+        let mut buf = [0; 65_536];
+        if let Some(guest) = &self.guest {
+            while guest.recv(&mut buf).is_ok() {}
+        }
+        if let Some(mut stream) = self.stream.as_ref() {
+            while stream.read(&mut buf).is_ok_and(|len| len > 0) {}
+        }
+    }
+}
+
+impl Handler<Hub> for Traffic {
+    fn event(&mut self, runner: &mut Runner<Hub>, event: Event) -> Flow {
+        match event {
+            Event::Accepted(_, port) => self.add(runner, port),
+            Event::Alarm => {
+                let count = self.count.map_or(0, |count| count());
+                match self.round {
+                    ROUNDS => self.before = count,
+                    round if round == 2 * ROUNDS => {
+                        self.counted = count - self.before;
+                        return Flow::Stop;
+                    }
+                    _ => {}
+                }
+                self.round += 1;
+                self.make();
+                runner.set_alarm(Some(runner.now() + Duration::from_micros(500)));
+            }
+            _ => {}
+        }
+        Flow::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text(text in "((tap|tun|dev|unix|vxlan|stdio|pcap)?:?)?[a-z0-9:.,+=%/ -]{0,40}") {
+            super::port_spec(text.as_bytes());
+        }
+    }
+}

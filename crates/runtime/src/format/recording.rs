@@ -1,0 +1,267 @@
+//! Frames of a pcap or pcapng file with their times: no more of it in memory than a block.
+
+use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
+use pcap_parser::pcapng::Block;
+use pcap_parser::traits::PcapReaderIterator;
+use pcap_parser::{Linktype, PcapBlockOwned, PcapError, create_reader};
+use std::io::{self, Read};
+
+/// The longest block: a packet of 256 KiB, the most that capture programs keep, and its options.
+const BLOCK_LEN_MAX: usize = 512 << 10;
+
+/// How many interfaces a pcapng section may have.
+const INTERFACES_MAX: usize = 4096;
+
+const NANOS: u64 = 1_000_000_000;
+
+/// A recording that is being read.
+pub struct Recording {
+    reader: Box<dyn PcapReaderIterator + Send>,
+    interfaces: Vec<Interface>,
+    /// Packets that were no frames: of another kind of link, too short or too long.
+    pub skipped: u64,
+}
+
+/// How the packets of one interface are to be read.
+#[derive(Clone, Copy)]
+struct Interface {
+    is_ethernet: bool,
+    /// How many units a second has.
+    resolution: u64,
+}
+
+impl Recording {
+    /// Reads the beginning.
+    ///
+    /// # Errors
+    /// InvalidData: it is neither pcap nor pcapng.
+    pub fn new(source: impl Read + Send + 'static) -> io::Result<Self> {
+        let reader = create_reader(BLOCK_LEN_MAX, source).map_err(|_| not_one("no pcap file"))?;
+        Ok(Self { reader, interfaces: Vec::new(), skipped: 0 })
+    }
+
+    /// Puts the next frame into `frame` and gives its time in nanoseconds since an origin of the
+    /// file's own; `None` at the end. A packet that the end cuts off is none.
+    ///
+    /// # Errors
+    /// InvalidData: what comes next is no block; UnexpectedEof: reading failed.
+    pub fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Option<u64>> {
+        // A refill that brings nothing new is the end, whatever the parser thinks it needs.
+        let mut is_refilled = false;
+        loop {
+            let (consumed, found) = match self.reader.next() {
+                Ok((consumed, block)) => {
+                    (consumed, take(&block, &mut self.interfaces, frame, &mut self.skipped)?)
+                }
+                Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(None),
+                Err(PcapError::Incomplete(_)) if is_refilled => {
+                    return Ok(None);
+                }
+                Err(PcapError::Incomplete(_)) => {
+                    let before = self.reader.data().len();
+                    let refilled = self.reader.refill().map_err(|_| io::ErrorKind::UnexpectedEof);
+                    refilled?;
+                    is_refilled = self.reader.data().len() == before;
+                    continue;
+                }
+                Err(PcapError::BufferTooSmall) => return Err(not_one("a block of over 512 KiB")),
+                Err(_) => return Err(not_one("something that is no block")),
+            };
+            self.reader.consume(consumed);
+            is_refilled = false;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Takes a frame out of a block, if it has one; its time.
+fn take(
+    block: &PcapBlockOwned<'_>,
+    interfaces: &mut Vec<Interface>,
+    frame: &mut Vec<u8>,
+    skipped: &mut u64,
+) -> io::Result<Option<u64>> {
+    let (interface, time, data, len) = match block {
+        PcapBlockOwned::LegacyHeader(header) => {
+            let resolution = if header.is_nanosecond_precision() { NANOS } else { 1_000_000 };
+            let is_ethernet = header.network == Linktype::ETHERNET;
+            interfaces.push(Interface { is_ethernet, resolution });
+            return Ok(None);
+        }
+        PcapBlockOwned::Legacy(packet) => {
+            let Some(&interface) = interfaces.first() else { return Ok(None) };
+            let (seconds, fraction) = (u64::from(packet.ts_sec), u64::from(packet.ts_usec));
+            let time = seconds * NANOS + fraction * (NANOS / interface.resolution);
+            (interface, time, packet.data, packet.caplen)
+        }
+        PcapBlockOwned::NG(Block::SectionHeader(_)) => {
+            interfaces.clear();
+            return Ok(None);
+        }
+        PcapBlockOwned::NG(Block::InterfaceDescription(description)) => {
+            if interfaces.len() >= INTERFACES_MAX {
+                return Err(not_one("over 4096 interfaces"));
+            }
+            let resolution = resolution(description.if_tsresol).unwrap_or(1_000_000);
+            let is_ethernet = description.linktype == Linktype::ETHERNET;
+            interfaces.push(Interface { is_ethernet, resolution });
+            return Ok(None);
+        }
+        PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+            let index = usize::try_from(packet.if_id).unwrap_or(usize::MAX);
+            let Some(&interface) = interfaces.get(index) else {
+                *skipped += 1;
+                return Ok(None);
+            };
+            let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+            (interface, nanos(units, interface.resolution), packet.data, packet.caplen)
+        }
+        // It has no time: when it is met is as good as any.
+        PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+            let Some(&interface) = interfaces.first() else {
+                *skipped += 1;
+                return Ok(None);
+            };
+            (interface, 0, packet.data, packet.origlen)
+        }
+        PcapBlockOwned::NG(_) => return Ok(None),
+    };
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(data.len());
+    let data = data.get(..len).unwrap_or_default();
+    if !interface.is_ethernet || !(FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&len) {
+        *skipped += 1;
+        return Ok(None);
+    }
+    frame.clear();
+    frame.extend_from_slice(data);
+    Ok(Some(time))
+}
+
+/// Units a second, by `if_tsresol`: a power of ten, or with the highest bit of two.
+fn resolution(option: u8) -> Option<u64> {
+    let power = u32::from(option & 0x7f);
+    let base: u64 = if option & 0x80 == 0 { 10 } else { 2 };
+    base.checked_pow(power)
+}
+
+fn nanos(units: u64, resolution: u64) -> u64 {
+    let nanos = u128::from(units) * u128::from(NANOS) / u128::from(resolution.max(1));
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+fn not_one(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("it has {what}"))
+}
+
+/// What must hold whatever a file has in it: it ends, and gives frames only.
+///
+/// # Panics
+/// If it does not hold.
+pub fn exercise(bytes: &[u8]) {
+    let source = io::Cursor::new(bytes.to_vec());
+    let Ok(mut recording) = Recording::new(source) else { return };
+    let mut frame = Vec::new();
+    let mut count = 0;
+    while let Ok(Some(_)) = recording.next(&mut frame) {
+        assert!((FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&frame.len()));
+        count += 1;
+    }
+    assert!(count <= bytes.len() / FRAME_LEN_MIN, "no frame comes from nowhere");
+    assert!(recording.interfaces.len() <= INTERFACES_MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A pcap file of frames of that many bytes, each with its time.
+    fn pcap(nanos: bool, frames: &[(u32, u32, usize)]) -> Vec<u8> {
+        let magic: u32 = if nanos { 0xa1b2_3c4d } else { 0xa1b2_c3d4 };
+        let mut file = magic.to_le_bytes().to_vec();
+        file.extend([2, 0, 4, 0]);
+        file.extend([0; 8]);
+        file.extend(65_535_u32.to_le_bytes());
+        file.extend(1_u32.to_le_bytes());
+        for &(seconds, fraction, len) in frames {
+            let len32 = u32::try_from(len).unwrap();
+            for word in [seconds, fraction, len32, len32] {
+                file.extend(word.to_le_bytes());
+            }
+            file.extend(vec![7; len]);
+        }
+        file
+    }
+
+    fn read(file: &[u8]) -> (Vec<(u64, usize)>, u64) {
+        exercise(file);
+        let mut recording = Recording::new(io::Cursor::new(file.to_vec())).unwrap();
+        let (mut frame, mut frames) = (Vec::new(), Vec::new());
+        while let Some(time) = recording.next(&mut frame).unwrap() {
+            frames.push((time, frame.len()));
+        }
+        (frames, recording.skipped)
+    }
+
+    fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+        let body_len = body.len().next_multiple_of(4);
+        let len = u32::try_from(body_len + 12).unwrap();
+        let mut block = [kind.to_le_bytes(), len.to_le_bytes()].concat();
+        block.extend(body);
+        block.resize(8 + body_len, 0);
+        block.extend(len.to_le_bytes());
+        block
+    }
+
+    #[test]
+    fn times_of_both_resolutions() {
+        let frames = [(1, 5, 60), (1, 6, 1514), (2, 0, 13), (3, 0, 14)];
+        let (seen, skipped) = read(&pcap(false, &frames));
+        let second = NANOS;
+        assert_eq!(seen, [(second + 5000, 60), (second + 6000, 1514), (3 * second, 14)]);
+        assert_eq!(skipped, 1, "13 bytes are no frame");
+        assert_eq!(read(&pcap(true, &frames)).0[0], (second + 5, 60));
+        let cut = pcap(false, &frames);
+        assert_eq!(read(&cut[..cut.len() - 1]).0.len(), 2, "what is cut off is none");
+        assert!(Recording::new(io::Cursor::new(b"hello, world, this is text".to_vec())).is_err());
+    }
+
+    #[test]
+    fn blocks_of_pcapng() {
+        let mut file = block(
+            0x0a0d_0d0a,
+            &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255],
+        );
+        // Ethernet in nanoseconds (if_tsresol 9), then bare IP, then Ethernet in units of 2^-10 s.
+        file.extend(block(1, &[1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0]));
+        file.extend(block(1, &[101, 0, 0, 0, 0, 0, 0, 0]));
+        file.extend(block(1, &[1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 0x8a, 0, 0, 0, 0, 0, 0, 0]));
+        let packet = |interface: u32, units: u32| {
+            let mut body = Vec::new();
+            for word in [interface, 0, units, 60, 60] {
+                body.extend(word.to_le_bytes());
+            }
+            body.extend([7; 60]);
+            block(6, &body)
+        };
+        for (interface, units) in [(0, 1234), (1, 5), (2, 1024), (3, 0)] {
+            file.extend(packet(interface, units));
+        }
+        let (seen, skipped) = read(&file);
+        assert_eq!(seen, [(1234, 60), (NANOS, 60)]);
+        assert_eq!(skipped, 2, "bare IP, and an interface that is not there");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end(mut bytes in prop::collection::vec(any::<u8>(), 0..600), at in 0..3_usize) {
+            exercise(&bytes);
+            // The same after a true beginning.
+            let mut file = pcap(at == 1, &[(1, 1, 60)]);
+            file.append(&mut bytes);
+            exercise(&file);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What a panic does: it is a bug, and ends the program; whoever owns the loop takes back first what it
+//! made.
+
+use rustix::process::{Signal, getpid, kill_process};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// From here on a panic of another thread than the first ends the program as SIGTERM does, by which a
+/// loop ends in order.
+pub fn end_in_order() {
+    let tell = take_hook();
+    set_hook(Box::new(move |panic| {
+        IS_ENDING.store(true, Ordering::Release);
+        tell(panic);
+        if rustix::thread::gettid() != getpid() {
+            // A process may always signal itself.
+            let _ = kill_process(getpid(), Signal::TERM);
+        }
+    }));
+}
+
+/// Whether a thread has panicked.
+pub fn is_ending() -> bool {
+    IS_ENDING.load(Ordering::Acquire)
+}
+
+/// Does `work`; a panic of it is a failure. What it worked on may be in any state then, and is good for
+/// nothing but being dropped.
+///
+/// # Errors
+/// Those of `work`.
+pub fn caught<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let done = catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(io::Error::other("a bug of adit: it panicked")))
+}
+
+/// Panics if the environment says `ADIT_FAILPOINT=name`, for the tests of what a panic leaves behind. In
+/// a release there is nothing of it.
+pub fn failpoint(name: &str) {
+    if cfg!(debug_assertions) && std::env::var_os("ADIT_FAILPOINT").is_some_and(|set| set == name) {
+        panic!("the failpoint {name}");
+    }
+}

@@ -1,0 +1,5 @@
+//! UDP sockets by which an engine reaches its peers.
+
+pub mod peers;
+pub mod reach;
+pub mod sources;

@@ -1,0 +1,331 @@
+//! Messages of a tunnel on a byte stream: TCP, or a descriptor for each direction.
+//!
+//! ```text
+//!  0            2               length + 2
+//!  | length, BE | message       | length, BE | message ...
+//! ```
+//!
+//! As Mullvad's udp-over-tcp has it. What does not fit into a stream that is full is dropped, not kept:
+//! the senders inside the tunnel are to learn how fast it is.
+
+use crate::event::Gone;
+use crate::port::byte_stream::ByteStream;
+use crate::port::{Cx, Recv};
+use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
+use std::os::fd::BorrowedFd;
+
+/// How many bytes stand before each message.
+const LENGTH_LEN: usize = 2;
+
+/// The longest message with its length, twice, so that a read is never short of room.
+const INBOX_LEN: usize = 2 * (65_535 + LENGTH_LEN);
+
+/// How many bytes may wait for the stream: two trains, 1 ms at 1 Gbit/s.
+const OUTBOX_LEN: usize = 128 * 1024;
+
+/// The most bytes of messages of one length that are handed on as a train.
+const TRAIN_LEN_MAX: usize = 65_507;
+
+/// A stream of messages in both directions.
+pub struct MessagePort {
+    stream: ByteStream,
+    inbox: Inbox,
+    outbox: Box<[u8]>,
+    /// What waits in the outbox: `sent <= filled <= outbox.len()`.
+    sent: usize,
+    filled: usize,
+}
+
+impl MessagePort {
+    pub fn new(stream: ByteStream) -> Self {
+        let outbox = vec![0; OUTBOX_LEN].into();
+        Self { stream, inbox: Inbox::default(), outbox, sent: 0, filled: 0 }
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.fd()
+    }
+
+    pub fn write_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.write_fd()
+    }
+
+    pub fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        loop {
+            match self.inbox.next(cx.pool) {
+                Next::Train(packet) => return Recv::Packet(packet),
+                Next::Empty => {
+                    cx.counters.malformed += 1;
+                    return Recv::Dropped;
+                }
+                Next::NoBuffer => {
+                    cx.counters.no_buffer += 1;
+                    return Recv::Dropped;
+                }
+                Next::More => {}
+            }
+            match self.stream.read(self.inbox.spare_mut()) {
+                Ok(Some(count)) => self.inbox.filled(count),
+                Ok(None) => return Recv::Nothing,
+                Err(gone) => return Recv::Gone(gone),
+            }
+        }
+    }
+
+    /// Whether messages are here that no descriptor tells of.
+    pub fn has_more(&self) -> bool {
+        self.inbox.has_next()
+    }
+
+    pub fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+        let mut result = Ok(());
+        for packet in batch.drain(..) {
+            let vnet = &packet.meta.vnet;
+            let stride = match vnet.gso {
+                Gso::UdpL4 => usize::from(vnet.gso_size).max(1),
+                _ => packet.len().max(1),
+            };
+            for message in packet.bytes().chunks(stride) {
+                if self.outbox.len() - self.filled < message.len() + LENGTH_LEN && result.is_ok() {
+                    result = self.make_room();
+                }
+                let went = result.is_ok() && self.push(message);
+                let count = if went { &mut cx.counters.sent } else { &mut cx.counters.queue_full };
+                *count += 1;
+                if went {
+                    cx.counters.sent_bytes += u64::try_from(message.len()).unwrap_or(0);
+                }
+            }
+            cx.pool.give(packet);
+        }
+        result?;
+        if self.stream.is_full() { Ok(()) } else { self.write() }
+    }
+
+    pub fn flush(&mut self) -> Result<(), Gone> {
+        if !self.is_waiting() && self.stream.is_gone() {
+            return Err(Gone::Closed);
+        }
+        self.write()
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.sent < self.filled
+    }
+
+    fn push(&mut self, message: &[u8]) -> bool {
+        let Ok(length) = u16::try_from(message.len()) else { return false };
+        let end = self.filled + LENGTH_LEN + message.len();
+        let Some(room) = self.outbox.get_mut(self.filled..end) else { return false };
+        let (head, body) = room.split_at_mut(LENGTH_LEN);
+        head.copy_from_slice(&length.to_be_bytes());
+        body.copy_from_slice(message);
+        self.filled = end;
+        true
+    }
+
+    fn make_room(&mut self) -> Result<(), Gone> {
+        if !self.stream.is_full() {
+            self.write()?;
+        }
+        self.outbox.copy_within(self.sent..self.filled, 0);
+        (self.sent, self.filled) = (0, self.filled - self.sent);
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), Gone> {
+        self.sent += self.stream.write(&self.outbox[self.sent..self.filled])?;
+        if self.sent == self.filled {
+            (self.sent, self.filled) = (0, 0);
+        }
+        Ok(())
+    }
+}
+
+/// What came and was not taken out. Its memory does not grow.
+struct Inbox {
+    buf: Box<[u8]>,
+    /// `start <= end <= buf.len()`.
+    start: usize,
+    end: usize,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { buf: vec![0; INBOX_LEN].into(), start: 0, end: 0 }
+    }
+}
+
+/// What comes next in a stream.
+enum Next {
+    /// A message, or several of one length in a row as a train, the last perhaps shorter.
+    Train(PacketBuf),
+    /// A message of no length; it is skipped.
+    Empty,
+    /// There is no buffer for a message, which is skipped.
+    NoBuffer,
+    /// Nothing until more bytes come.
+    More,
+}
+
+impl Inbox {
+    /// Room for what comes next, never empty after [`Self::next`] said `More`.
+    fn spare_mut(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.buf.len() - self.end < INBOX_LEN / 2 {
+            self.buf.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        &mut self.buf[self.end..]
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.end = self.end.saturating_add(count).min(self.buf.len());
+    }
+
+    /// The whole message that begins at `at`, and where it ends.
+    fn message(&self, at: usize) -> Option<(&[u8], usize)> {
+        let (length, rest) = self.buf.get(at..self.end)?.split_first_chunk()?;
+        let message = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
+        Some((message, at + LENGTH_LEN + message.len()))
+    }
+
+    fn has_next(&self) -> bool {
+        self.message(self.start).is_some()
+    }
+
+    fn next(&mut self, pool: &mut Pool) -> Next {
+        let Some((first, mut end)) = self.message(self.start) else { return Next::More };
+        let stride = first.len();
+        if stride == 0 {
+            self.start = end;
+            return Next::Empty;
+        }
+        let (mut total, mut count) = (stride, 1);
+        while let Some((message, after)) = self.message(end)
+            && (1..=stride).contains(&message.len())
+            && total + message.len() <= TRAIN_LEN_MAX
+        {
+            (total, count, end) = (total + message.len(), count + 1, after);
+            if message.len() < stride {
+                break;
+            }
+        }
+        let Some(mut packet) = pool.take(total) else {
+            self.start = end;
+            return Next::NoBuffer;
+        };
+        let mut at = self.start;
+        for _ in 0..count {
+            let Some((message, after)) = self.message(at) else { break };
+            // It was taken with room for all of them.
+            let _ = packet.extend(message);
+            at = after;
+        }
+        self.start = end;
+        if count > 1 {
+            packet.meta.vnet.gso = Gso::UdpL4;
+            packet.meta.vnet.gso_size = u16::try_from(stride).unwrap_or(u16::MAX);
+        }
+        Next::Train(packet)
+    }
+}
+
+/// A stream gives the same messages however it is cut: bytes in pieces, the first says of which length.
+pub fn exercise(bytes: &[u8]) {
+    let Some((&piece, stream)) = bytes.split_first() else { return };
+    let whole = messages(stream, INBOX_LEN / 2);
+    assert_eq!(messages(stream, usize::from(piece) + 1), whole);
+    assert!(whole.iter().map(|message| message.len() + LENGTH_LEN).sum::<usize>() <= stream.len());
+}
+
+/// All messages of a stream that comes in pieces of this length.
+fn messages(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
+    let (mut inbox, mut pool) = (Inbox::default(), Pool::new(PoolConfig::default()));
+    let mut messages = Vec::new();
+    let mut pieces = stream.chunks(piece);
+    loop {
+        match inbox.next(&mut pool) {
+            Next::Train(packet) => {
+                let stride = match usize::from(packet.meta.vnet.gso_size) {
+                    0 => packet.len(),
+                    stride => stride,
+                };
+                messages.extend(packet.bytes().chunks(stride).map(<[u8]>::to_vec));
+                pool.give(packet);
+            }
+            Next::Empty => messages.push(Vec::new()),
+            Next::NoBuffer => unreachable!("no buffer is kept"),
+            Next::More => {
+                let Some(piece) = pieces.next() else { break };
+                inbox.spare_mut()[..piece.len()].copy_from_slice(piece);
+                inbox.filled(piece.len());
+            }
+        }
+    }
+    assert_eq!(pool.out(), (0, 0));
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_stream_is_the_same_however_it_is_cut(
+            bytes in prop::collection::vec(prop_oneof![Just(0), 0..4_u8, any::<u8>()], 0..3000)
+        ) {
+            exercise(&bytes);
+        }
+    }
+
+    #[test]
+    fn messages_come_whole_however_the_stream_is_cut() {
+        let lengths = [1452, 1452, 1452, 80, 0, 148, 148, 1, 65_535, 65_535, 32, 32, 33];
+        let sent: Vec<Vec<u8>> = lengths
+            .iter()
+            .enumerate()
+            .map(|(at, &len)| vec![u8::try_from(at).unwrap(); len])
+            .collect();
+        let mut stream = Vec::new();
+        for message in &sent {
+            stream.extend_from_slice(&u16::try_from(message.len()).unwrap().to_be_bytes());
+            stream.extend_from_slice(message);
+        }
+        for piece in [1, 2, 3, 1453, 50_000] {
+            assert_eq!(messages(&stream, piece), sent, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_full_takes_no_more_and_loses_whole_messages() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut port = MessagePort::new(ByteStream::socket(ours.into()).unwrap());
+        let mut pool = Pool::new(PoolConfig::default());
+        let (mut kit, mut counters) = (crate::port::Kit::new(), Default::default());
+        for _ in 0..1000 {
+            let mut packet = pool.take(1000).unwrap();
+            packet.extend(&[7; 1000]).unwrap();
+            let mut batch = Batch::new();
+            batch.push(packet).unwrap();
+            let now = adit_packet::Instant::ZERO;
+            let mut cx = Cx { now, pool: &mut pool, kit: &mut kit, counters: &mut counters };
+            port.send(&mut cx, &mut batch).unwrap();
+        }
+        assert!(port.is_waiting() && counters.queue_full > 0 && counters.sent > 100);
+        assert_eq!(counters.sent + counters.queue_full, 1000);
+        theirs.set_nonblocking(true).unwrap();
+        let mut stream = Vec::new();
+        while port.is_waiting() {
+            let _ = std::io::Read::read_to_end(&mut &theirs, &mut stream);
+            port.flush().unwrap();
+        }
+        let _ = std::io::Read::read_to_end(&mut &theirs, &mut stream);
+        let got = messages(&stream, 4096);
+        assert_eq!(u64::try_from(got.len()).unwrap(), counters.sent);
+        assert!(got.iter().all(|message| message == &[7; 1000]));
+    }
+}

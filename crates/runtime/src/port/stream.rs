@@ -1,0 +1,151 @@
+//! A byte stream as a port: one guest at a unix socket, or standard input and output.
+
+use crate::event::Gone;
+use crate::format::framing::{Decoder, Encoder, Next};
+use crate::port::byte_stream::ByteStream;
+use crate::port::{Cx, Recv};
+use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
+use std::os::fd::BorrowedFd;
+
+/// A stream of frames in both directions. It carries no offloads: super-packets are cut up and
+/// checksums finished before.
+pub struct StreamPort {
+    stream: ByteStream,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// The last read took less than there was room for: nothing is left to be read now.
+    is_drained: bool,
+}
+
+impl StreamPort {
+    pub fn new(stream: ByteStream) -> Self {
+        Self { stream, decoder: Decoder::new(), encoder: Encoder::new(), is_drained: false }
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.fd()
+    }
+
+    pub fn write_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.write_fd()
+    }
+
+    pub fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        loop {
+            match self.decoder.next() {
+                Next::Frame(frame) => {
+                    let packet = cx.pool.take(frame.len()).and_then(|mut packet| {
+                        packet.extend(frame).ok()?;
+                        Some(packet)
+                    });
+                    return packet.map_or_else(
+                        || {
+                            cx.counters.no_buffer += 1;
+                            Recv::Dropped
+                        },
+                        Recv::Packet,
+                    );
+                }
+                Next::Runt => {
+                    cx.counters.malformed += 1;
+                    return Recv::Dropped;
+                }
+                Next::TooLong => return Recv::Gone(Gone::Protocol("a frame of more than 64 KiB")),
+                Next::More if std::mem::take(&mut self.is_drained) => return Recv::Nothing,
+                Next::More => {}
+            }
+            let spare = self.decoder.spare_mut();
+            match self.stream.read(spare) {
+                Ok(Some(count)) => {
+                    self.is_drained = count < spare.len();
+                    self.decoder.filled(count);
+                }
+                Ok(None) => return Recv::Nothing,
+                Err(gone) => return Recv::Gone(gone),
+            }
+        }
+    }
+
+    /// Whether frames are here that no descriptor tells of.
+    pub fn has_more(&self) -> bool {
+        self.decoder.has_next()
+    }
+
+    pub fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+        let mut result = Ok(());
+        for mut packet in batch.drain(..) {
+            if result.is_ok() {
+                result = self.push(cx, &mut packet);
+            }
+            cx.pool.give(packet);
+        }
+        result?;
+        if self.stream.is_full() { Ok(()) } else { self.write() }
+    }
+
+    pub fn flush(&mut self) -> Result<(), Gone> {
+        if self.encoder.is_empty() && self.stream.is_gone() {
+            return Err(Gone::Closed);
+        }
+        self.write()
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        !self.encoder.is_empty()
+    }
+
+    /// Appends a packet's frames, as many as there is room for.
+    fn push(&mut self, cx: &mut Cx<'_>, packet: &mut PacketBuf) -> Result<(), Gone> {
+        if !packet.meta.vnet.is_super_packet() {
+            if finish_checksum(packet).is_err() {
+                cx.counters.refused += 1;
+                return Ok(());
+            }
+            let went = self.push_frame(packet.bytes(), &[])?;
+            count(cx, went, packet.len());
+            return Ok(());
+        }
+        let whole = SuperPacket::parse(packet.bytes(), &packet.meta.vnet, Layer::Frame);
+        let Some((whole, headers)) = whole.ok().and_then(|whole| {
+            let headers = cx.kit.headers.get_mut(..whole.header_len())?;
+            Some((whole, headers))
+        }) else {
+            cx.counters.refused += 1;
+            return Ok(());
+        };
+        let mut went = true;
+        for segment in whole.segments() {
+            went &= segment.write_headers(headers).is_ok()
+                && self.push_frame(headers, segment.payload())?;
+        }
+        count(cx, went, packet.len());
+        Ok(())
+    }
+
+    /// Appends a frame, after making room for it if the stream takes some; whether it went.
+    fn push_frame(&mut self, head: &[u8], tail: &[u8]) -> Result<bool, Gone> {
+        if self.encoder.push(head, tail) {
+            return Ok(true);
+        }
+        if self.stream.is_full() {
+            return Ok(false);
+        }
+        self.write()?;
+        Ok(self.encoder.push(head, tail))
+    }
+
+    fn write(&mut self) -> Result<(), Gone> {
+        let count = self.stream.write(self.encoder.bytes())?;
+        self.encoder.written(count);
+        Ok(())
+    }
+}
+
+fn count(cx: &mut Cx<'_>, went: bool, len: usize) {
+    if went {
+        cx.counters.sent += 1;
+        cx.counters.sent_bytes += u64::try_from(len).unwrap_or(0);
+    } else {
+        cx.counters.queue_full += 1;
+    }
+}

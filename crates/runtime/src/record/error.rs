@@ -1,0 +1,41 @@
+//! A recording that cannot be written, as an error; and what wrote it.
+
+use crate::error::{Error, Kind, RECORD};
+use crate::format::pcapng;
+use crate::record::recorder::RecordError;
+use std::error::Error as _;
+use std::io;
+
+/// Who writes a recording: this program on this machine.
+pub fn writer() -> pcapng::Writer {
+    let system = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    pcapng::Writer {
+        hardware: text(system.machine()),
+        os: format!("{} {}", text(system.sysname()), text(system.release())),
+        application: concat!("adit ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+/// A recording that cannot be written, as an error.
+pub fn record_error(error: &RecordError) -> Error {
+    let message = with_source(error);
+    let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let kind = if error.is_reader_gone() { Kind::BrokenPipe } else { Kind::Refused };
+    let mut new = Error::new(kind, &RECORD, message);
+    if let Some(number) = errno.and_then(io::Error::raw_os_error) {
+        new = new.errno(number);
+    }
+    match errno.map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => new.hint("Make the folder first, or choose another."),
+        Some(io::ErrorKind::PermissionDenied) => new.hint("Choose a folder that you may write to."),
+        _ => new,
+    }
+}
+
+fn with_source(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

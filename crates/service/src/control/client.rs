@@ -1,0 +1,211 @@
+//! The side that asks.
+
+use crate::control::http;
+use crate::control::http::Method;
+use crate::control::name::Name;
+use crate::control::name::names;
+use crate::control::{CONTROL, NOT_RUNNING};
+use crate::error::{Error, Exit, Report, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a program may take to answer: it does so between two batches of packets.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it may take to change something: files of hundreds of megabytes are read for it.
+const CHANGE_WITHIN: Duration = Duration::from_secs(60);
+
+/// The same where many are asked, of which one may be stopped.
+const LIST_WITHIN: Duration = Duration::from_secs(3);
+
+/// The longest reply that is read: twice what a program sends.
+const REPLY_LEN_MAX: u64 = 64 << 20;
+
+/// A program that runs.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(title = "adit: a program that runs")]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// What it is: switch, netem or tunnel.
+    pub kind: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its version of adit.
+    pub version: String,
+    /// For how many seconds it has been running.
+    pub uptime_s: u64,
+}
+
+/// One program that can be asked.
+#[derive(Clone, Debug)]
+pub struct Client {
+    name: Name,
+    path: PathBuf,
+    within: Duration,
+}
+
+impl Client {
+    fn new(name: Name, within: Duration) -> Self {
+        let path = name.socket_path();
+        Self { name, path, within }
+    }
+
+    /// The program that listens at `path`.
+    #[cfg(test)]
+    pub fn at(name: Name, path: PathBuf) -> Self {
+        Self { name, path, within: ANSWER_WITHIN }
+    }
+
+    /// The program of a name, if it is of that kind.
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`] if nobody listens, [`Exit::Conflict`] if it is of another kind.
+    pub fn named(name: Name, kind: &str) -> Result<Self> {
+        let client = Self::new(name, ANSWER_WITHIN);
+        let about = client.about()?;
+        if about.kind == kind {
+            return Ok(client);
+        }
+        let message = format!("'{}' is a {}, no {kind}", client.name, about.kind);
+        let hint = format!("Ask it by 'adit {} ...'.", about.kind);
+        Err(Error::new(Exit::Conflict, &CONTROL, message).object(client.name).hint(hint))
+    }
+
+    /// The program of a name, or without one the only one of that kind.
+    ///
+    /// # Errors
+    /// As [`Client::named`]; if there is none, or several.
+    pub fn find(name: Option<Name>, kind: &str) -> Result<Self> {
+        if let Some(name) = name {
+            return Self::named(name, kind);
+        }
+        let running = instances(kind);
+        match running.as_slice() {
+            [one] => Ok(Self::new(parse(&one.name)?, ANSWER_WITHIN)),
+            [] => {
+                let message = format!("no {kind} is running");
+                Err(Error::new(Exit::NotFound, &NOT_RUNNING, message))
+            }
+            several => {
+                let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
+                let message = format!("several are running: {}", names.join(", "));
+                let how = if kind == "tunnel" { "by its name" } else { "by --name" };
+                Err(Error::usage(message).hint(format!("Say which one {how}.")))
+            }
+        }
+    }
+
+    /// The name of the program.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn get(&self, path: &str) -> Result<Value> {
+        self.send(Method::Get, path, &Value::Null)
+    }
+
+    /// Asks or tells, and gives the body of the reply.
+    ///
+    /// # Errors
+    /// The program's own, as if it had happened here; that it does not run or does not answer.
+    pub fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let bytes = self.exchange(method, path, body)?;
+        let Some((status, body)) = http::parse_reply(&bytes) else {
+            let message = format!("'{}' gave no answer that is one", self.name);
+            return Err(Error::new(Exit::Refused, &CONTROL, message).object(&self.name));
+        };
+        if status == 200 {
+            return Ok(body);
+        }
+        Err(self.refusal(status, body))
+    }
+
+    /// What the program is.
+    fn about(&self) -> Result<Instance> {
+        serde_json::from_value(self.get("/")?).map_err(|error| {
+            let message = format!("'{}' is of another version: {error}", self.name);
+            Error::new(Exit::Refused, &CONTROL, message).object(&self.name)
+        })
+    }
+
+    fn exchange(&self, method: Method, path: &str, body: &Value) -> Result<Vec<u8>> {
+        let mut stream = UnixStream::connect(&self.path).map_err(|error| self.unreached(&error))?;
+        let within = if method == Method::Get { self.within } else { CHANGE_WITHIN };
+        let mut exchange = || -> io::Result<Vec<u8>> {
+            stream.set_read_timeout(Some(within))?;
+            stream.set_write_timeout(Some(within))?;
+            // A server that refuses before it has read all has told why.
+            let sent = stream.write_all(&http::request(method, path, body));
+            let mut bytes = Vec::new();
+            let received = (&mut stream).take(REPLY_LEN_MAX).read_to_end(&mut bytes);
+            if bytes.is_empty() {
+                sent?;
+                received?;
+            }
+            Ok(bytes)
+        };
+        exchange().map_err(|error| {
+            let mut new = Error::io("ask", format_args!("'{}'", self.name), &error);
+            new.report.code = CONTROL.code.to_owned();
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+                new.exit = Exit::Timeout;
+            }
+            new
+        })
+    }
+
+    fn unreached(&self, error: &io::Error) -> Error {
+        use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+        let name = &self.name;
+        let new = match error.kind() {
+            NotFound => {
+                let message = format!("nothing of the name '{name}' is running");
+                Error::new(Exit::NotFound, &NOT_RUNNING, message)
+            }
+            ConnectionRefused => {
+                let message = format!("'{name}' is not running any more");
+                Error::new(Exit::NotFound, &NOT_RUNNING, message)
+            }
+            PermissionDenied => {
+                let message = format!("this user may not ask '{name}': {}", self.path.display());
+                Error::new(Exit::Permission, &CONTROL, message)
+                    .hint("Run it as root, or as the user who runs the program.")
+            }
+            _ => Error::io("reach", format_args!("'{name}'"), error),
+        };
+        new.object(name)
+    }
+
+    /// The error that the program tells of, as if it had happened here.
+    fn refusal(&self, status: u16, mut body: Value) -> Error {
+        let report = body.get_mut("error").map(Value::take);
+        let report = report.and_then(|report| serde_json::from_value::<Report>(report).ok());
+        let exit = body.get("exit").and_then(Value::as_u64).and_then(Exit::from_code);
+        if let (Some(report), Some(exit)) = (report, exit) {
+            return Error { exit, report: Box::new(report) };
+        }
+        let why = body.get("message").and_then(Value::as_str).unwrap_or("no reason given");
+        let exit = if status == 403 { Exit::Permission } else { Exit::Refused };
+        let message = format!("'{}' refused it: {why}", self.name);
+        Error::new(exit, &CONTROL, message).object(&self.name)
+    }
+}
+
+/// The programs of a kind that run, in the order of their names.
+pub fn instances(kind: &str) -> Vec<Instance> {
+    let about = |name| Client::new(name, LIST_WITHIN).about().ok();
+    names().into_iter().filter_map(about).filter(|one| one.kind == kind).collect()
+}
+
+fn parse(name: &str) -> Result<Name> {
+    name.parse().map_err(|error| Error::new(Exit::Refused, &CONTROL, error))
+}

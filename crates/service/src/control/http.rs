@@ -1,0 +1,223 @@
+//! The part of HTTP/1.1 that is spoken here: one request, one reply with its length, then the end.
+
+use serde_json::Value;
+use std::fmt;
+
+/// The longest head of a request.
+pub const HEAD_LEN_MAX: usize = 8 << 10;
+
+/// The longest body of a request: what `port add` and `set` say of one port is far shorter, and an UAPI
+/// configuration of a thousand peers fits.
+pub const BODY_LEN_MAX: usize = 1 << 20;
+
+/// The most header fields: curl sends four.
+const FIELDS_MAX: usize = 32;
+
+/// What is to be done with what a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Ask.
+    Get,
+    /// Do, or add.
+    Post,
+    /// Change.
+    Patch,
+    /// Take away.
+    Delete,
+}
+
+impl Method {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is to be done.
+    pub method: Method,
+    /// The path, as `/ports/a`, without what follows a `?`.
+    pub path: String,
+    /// What follows the `?`, with `%xx` resolved: keys and their values.
+    pub query: Vec<(String, String)>,
+    /// The body; `null` if there is none.
+    pub body: Value,
+    /// Who asks.
+    pub from: Ticket,
+}
+
+/// One request of one client, to be answered later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticket {
+    /// The client's place.
+    pub slot: usize,
+    /// The client's number, which no other one has.
+    pub number: u64,
+}
+
+impl Request {
+    /// The parts of the path, as `["ports", "a"]`, with `%xx` resolved.
+    pub fn segments(&self) -> Vec<String> {
+        self.path.split('/').filter(|part| !part.is_empty()).map(unescape).collect()
+    }
+}
+
+/// What the bytes so far are.
+#[derive(Debug)]
+pub enum Parsed {
+    /// The beginning of a request.
+    Partial,
+    /// A whole request.
+    Request(Request),
+    /// None that is understood: the status, and why.
+    Refused(u16, String),
+}
+
+/// Reads a request from the bytes received so far.
+pub fn parse(bytes: &[u8]) -> Parsed {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut head = httparse::Request::new(&mut fields);
+    let head_len = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(len)) => len,
+        Ok(httparse::Status::Partial) if bytes.len() > HEAD_LEN_MAX => {
+            return Parsed::Refused(431, "the head of the request is too long".to_owned());
+        }
+        Ok(httparse::Status::Partial) => return Parsed::Partial,
+        Err(error) => return Parsed::Refused(400, format!("this is no HTTP: {error}")),
+    };
+    let method = match head.method {
+        Some("GET") => Method::Get,
+        Some("POST") => Method::Post,
+        Some("PATCH") => Method::Patch,
+        Some("DELETE") => Method::Delete,
+        _ => return Parsed::Refused(405, "GET, POST, PATCH and DELETE are known".to_owned()),
+    };
+    let mut len = 0;
+    for field in head.headers.iter() {
+        if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Parsed::Refused(411, "a body must come with its Content-Length".to_owned());
+        }
+        if field.name.eq_ignore_ascii_case("content-length") {
+            let text = std::str::from_utf8(field.value).unwrap_or_default();
+            match text.trim().parse::<usize>() {
+                Ok(number) if number <= BODY_LEN_MAX => len = number,
+                Ok(_) => return Parsed::Refused(413, "the body is too long".to_owned()),
+                Err(_) => return Parsed::Refused(400, "Content-Length is no number".to_owned()),
+            }
+        }
+    }
+    let Some(body) = bytes.get(head_len..head_len + len) else { return Parsed::Partial };
+    let body = match body {
+        [] => Value::Null,
+        body => match serde_json::from_slice(body) {
+            Ok(value) => value,
+            Err(error) => return Parsed::Refused(400, format!("the body is no JSON: {error}")),
+        },
+    };
+    let target = head.path.unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pair = |word: &str| {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        (unescape(key), unescape(value))
+    };
+    let query = query.split('&').filter(|word| !word.is_empty()).map(pair).collect();
+    let path = path.to_owned();
+    Parsed::Request(Request { method, path, query, body, from: Ticket::default() })
+}
+
+/// Whatever the bytes are, reading them ends and does not panic: for tests and fuzzing.
+pub fn parse_any(bytes: &[u8]) {
+    if let Parsed::Request(request) = parse(bytes) {
+        assert!(request.segments().len() <= bytes.len());
+    }
+    let _ = parse_reply(bytes);
+}
+
+/// A request as bytes.
+pub fn request(method: Method, path: &str, body: &Value) -> Vec<u8> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let len = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: adit\r\nContent-Type: application/json\r\n\
+         Content-Length: {len}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// The longest body of a reply: a switch of 1,024 ports with all that there is to tell of each is
+/// shorter, and addresses come in pages.
+pub const REPLY_LEN_MAX: usize = 32 << 20;
+
+/// A reply as bytes.
+pub fn reply(status: u16, body: &Value) -> Vec<u8> {
+    let mut text = body.to_string();
+    let mut status = status;
+    if text.len() > REPLY_LEN_MAX {
+        (status, text) = (500, r#"{"message":"the reply is too long"}"#.to_owned());
+    }
+    let reason = match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        409 => "Conflict",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "Refused",
+    };
+    let body = format!("{text}\n");
+    let len = body.len();
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Reads a whole reply: its status and body; `None` if it is none.
+pub fn parse_reply(bytes: &[u8]) -> Option<(u16, Value)> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut head = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(len) = head.parse(bytes).ok()? else { return None };
+    Some((head.code?, serde_json::from_slice(bytes.get(len..)?).ok()?))
+}
+
+/// One segment of a path as it stands in a request.
+pub fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    out
+}
+
+fn unescape(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let resolved = hex.filter(|_| byte == b'%').and_then(|h| u8::from_str_radix(h, 16).ok());
+        out.push(resolved.unwrap_or(byte));
+        rest = if resolved.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,67 @@
+//! How a running program is asked and told: JSON over HTTP/1.1 on a unix socket.
+//!
+//! ```text
+//! program that runs                              program that asks
+//! Name -> Claim (one of that name, or its PID)
+//!         Server (fd for the loop's epoll)  <--  Client, or: curl --unix-socket /run/adit/lab.sock http://x/
+//!           serve(|request| reply)
+//! ```
+//!
+//! A server has one descriptor that becomes readable when there is something to do, also when a client
+//! has been idle for too long, so any loop can have it beside its ports. It never blocks: a request,
+//! its reply and the time for them are bounded, and a reader that takes nothing is dropped and counted.
+//! What takes its time is answered later ([`Reply::Later`]).
+//!
+//! Who may ask: the user who runs the program, root, and the group of the socket (mode 0660); the
+//! kernel tells who it is (`SO_PEERCRED`).
+
+pub mod client;
+pub mod http;
+pub mod name;
+pub mod notify;
+pub mod server;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::Entry;
+
+/// Another program has the name.
+const TAKEN: Entry = Entry {
+    code: "ADIT-E0822",
+    title: "a program of that name runs already",
+    explanation: "Each switch, link and tunnel has a name, by which its control socket is found. A second \
+                  one of the same name would take the devices of the first.",
+    remedy: "End the other one ('adit switch stop', 'adit netem stop'), or choose another --name.",
+};
+
+/// Nobody listens.
+const NOT_RUNNING: Entry = Entry {
+    code: "ADIT-E0823",
+    title: "no program of that name runs",
+    explanation: "There is no control socket of that name in $XDG_RUNTIME_DIR/adit or /run/adit, or \
+                  nobody listens on it any more.",
+    remedy: "See 'adit switch list', 'adit netem list' and 'adit tunnel show' for those that run.",
+};
+
+/// The other side does not speak as it should.
+pub const CONTROL: Entry = Entry {
+    code: "ADIT-E0824",
+    title: "the running program cannot be asked",
+    explanation: "It is there, but it does not answer in time, refuses this user, is of another kind, or \
+                  speaks another version of the protocol.",
+    remedy: "",
+};
+
+/// The folder is no safe place.
+const PLACE: Entry = Entry {
+    code: "ADIT-E0825",
+    title: "the folder for control sockets cannot be used",
+    explanation: "Control sockets stand in $XDG_RUNTIME_DIR/adit, and without that variable in /run/adit. \
+                  The folder must belong to this user or to root, and others must not be able to write \
+                  to it.",
+    remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run it as root.",
+};
+
+/// The codes of control sockets.
+pub const CATALOG: [Entry; 4] = [TAKEN, NOT_RUNNING, CONTROL, PLACE];

@@ -1,0 +1,195 @@
+//! Names of running programs, where their sockets are, and that there is one of each.
+
+use crate::control::{PLACE, TAKEN};
+use crate::error::{Error, Exit, Result};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The longest name: with it the path of the socket fits into `sun_path` (108 bytes) for any usual
+/// folder.
+const NAME_LEN_MAX: usize = 48;
+
+/// The name of a switch, a link or a tunnel: letters, digits, `-`, `_` and `.`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if text.is_empty() || text.len() > NAME_LEN_MAX {
+            return Err(format!("a name has 1 to {NAME_LEN_MAX} characters"));
+        }
+        if !text.chars().all(is_known) || text.starts_with(['-', '.']) {
+            return Err(
+                "a name has letters, digits, '-', '_' and '.', and begins with none of the \
+                        last two but '_'"
+                    .to_owned(),
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Name {
+    /// Where its control socket is.
+    pub fn socket_path(&self) -> PathBuf {
+        self.socket_in(&folder())
+    }
+
+    fn socket_in(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{self}.sock"))
+    }
+}
+
+/// Where the sockets are.
+pub fn folder() -> PathBuf {
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+    of_user.map_or(PathBuf::from("/run"), PathBuf::from).join("adit")
+}
+
+/// The names that have a socket, in order; whether somebody listens is another question.
+pub fn names() -> Vec<Name> {
+    let Ok(entries) = std::fs::read_dir(folder()) else { return Vec::new() };
+    let names = entries.filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        name.to_str()?.strip_suffix(".sock")?.parse().ok()
+    });
+    let mut names: Vec<Name> = names.collect();
+    names.sort();
+    names
+}
+
+/// The right to a name: held by a lock on a file, which the kernel takes back however the program
+/// ends.
+#[derive(Debug)]
+pub struct Claim {
+    name: Name,
+    folder: PathBuf,
+    // Held for its lock.
+    _lock: File,
+}
+
+impl Claim {
+    /// Claims a name, and takes away the socket that a killed program has left.
+    ///
+    /// # Errors
+    /// [`Exit::Conflict`] with the process that has it; what the folder says.
+    pub fn new(name: Name) -> Result<Self> {
+        Self::in_folder(folder(), name)
+    }
+
+    pub fn in_folder(folder: PathBuf, name: Name) -> Result<Self> {
+        make_folder(&folder)?;
+        let path = lock_in(&folder, &name);
+        let failed = |error: io::Error| Error::io("lock", path.display(), &error);
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let lock = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644));
+            let mut lock = File::from(lock.map_err(|errno| failed(errno.into()))?);
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(taken(&name, &mut lock)),
+                Err(errno) => return Err(failed(errno.into())),
+            }
+            // The one before us may have removed the file between our open and our lock.
+            if !is_same(&lock, &path) {
+                continue;
+            }
+            lock.set_len(0).and_then(|()| lock.rewind()).map_err(failed)?;
+            writeln!(lock, "{}", std::process::id()).map_err(failed)?;
+            remove(&name.socket_in(&folder))?;
+            return Ok(Self { name, folder, _lock: lock });
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Where its control socket is to be.
+    pub fn socket_path(&self) -> PathBuf {
+        self.name.socket_in(&self.folder)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The socket first: while the lock is there, nobody else has made one.
+        for path in [self.socket_path(), lock_in(&self.folder, &self.name)] {
+            // If it cannot be removed, the next of this name does it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn lock_in(folder: &Path, name: &Name) -> PathBuf {
+    folder.join(format!("{name}.lock"))
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    let of_path = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    let of_file = rustix::fs::fstat(file);
+    of_path.is_ok_and(|a| of_file.is_ok_and(|b| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)))
+}
+
+fn taken(name: &Name, lock: &mut File) -> Error {
+    let mut text = String::new();
+    // The file is ours to read; a number is short.
+    let _ = lock.take(32).read_to_string(&mut text);
+    let pid = text.trim().parse::<u32>();
+    let by = pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
+    Error::new(Exit::Conflict, &TAKEN, format_args!("'{name}' runs already: {by}")).object(name)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove the old socket", path.display(), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the folder if it is not there, and sees to it that nobody else can put anything into it.
+fn make_folder(path: &Path) -> Result<()> {
+    let unfit = |message: String| Error::new(Exit::Refused, &PLACE, message).object(path.display());
+    let mut builder = std::fs::DirBuilder::new();
+    match builder.mode(0o755).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let mut new = Error::io("make the folder", path.display(), &error);
+            new.report.code = PLACE.code.to_owned();
+            return Err(new.hint(PLACE.remedy));
+        }
+        _ => {}
+    }
+    let found = std::fs::symlink_metadata(path);
+    let found = found.map_err(|error| Error::io("look at", path.display(), &error))?;
+    if !found.is_dir() {
+        return Err(unfit(format!("{} is no folder", path.display())));
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    if ![0, uid].contains(&found.uid()) {
+        return Err(unfit(format!("{} belongs to user {}", path.display(), found.uid())));
+    }
+    if found.mode() & 0o002 != 0 {
+        let path = path.display();
+        let hint = format!("Take that from them: chmod o-w {path}");
+        return Err(unfit(format!("everybody may write to {path}")).hint(hint));
+    }
+    Ok(())
+}

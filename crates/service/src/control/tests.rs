@@ -1,0 +1,256 @@
+use crate::control::client::Client;
+use crate::control::http::{Method, Request, parse_any};
+use crate::control::name::Claim;
+use crate::control::name::Name;
+use crate::control::server::{Reply, Server};
+use crate::error::{Error, Exit};
+use proptest::prelude::{ProptestConfig, any, proptest};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A folder for one test, with a server that answers in a thread until it is dropped.
+struct Rig {
+    folder: PathBuf,
+    name: Name,
+    end: Option<(mpsc::Sender<()>, std::thread::JoinHandle<()>)>,
+}
+
+impl Rig {
+    fn folder(test: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("adit-control-{test}-{}", std::process::id()))
+    }
+
+    fn new(test: &str) -> Self {
+        let (folder, name) = (Self::folder(test), "lab".parse::<Name>().unwrap());
+        let claim = Claim::in_folder(folder.clone(), name.clone()).unwrap();
+        let mut server = Server::bind(claim, "switch").unwrap();
+        let (end, ended) = mpsc::channel();
+        let go = folder.join("go");
+        let thread = std::thread::spawn(move || {
+            let mut late = None;
+            while ended.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                let timeout = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+                if poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&timeout)).unwrap() > 0 {
+                    server.serve(|request| match request.path.as_str() {
+                        "/late" => {
+                            late = Some(request.from);
+                            Reply::Later
+                        }
+                        "/now" => Reply::ok(json!(late.is_some())),
+                        _ => answer(request),
+                    });
+                } else if let Some(to) = late.take_if(|_| std::fs::exists(&go).unwrap()) {
+                    server.reply(to, &Reply::ok(json!("late")));
+                }
+            }
+            server.finish();
+        });
+        Self { folder, name, end: Some((end, thread)) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("lab.sock")
+    }
+
+    fn client(&self) -> Client {
+        Client::at(self.name.clone(), self.path())
+    }
+
+    fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = UnixStream::connect(self.path()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        // A server that refuses what is too long does not read it all.
+        let _ = stream.write_all(bytes);
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let (end, thread) = self.end.take().unwrap();
+        end.send(()).unwrap();
+        thread.join().unwrap();
+        assert!(!self.path().exists(), "the socket is gone at the end");
+        std::fs::remove_dir(&self.folder).unwrap();
+    }
+}
+
+fn answer(request: &Request) -> Reply {
+    let segments = request.segments();
+    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match (request.method, path.as_slice()) {
+        (Method::Get, ["large"]) => Reply::ok(json!("x".repeat(8 << 20))),
+        (Method::Get, ["huge"]) => Reply::ok(json!("x".repeat(40 << 20))),
+        (Method::Post, ["echo", word]) => Reply::ok(json!([word, request.body])),
+        (Method::Delete, ["busy"]) => {
+            Error::usage("no").hint("really").object("busy").after(vec!["a".to_owned()]).into()
+        }
+        _ => Reply::unknown_path(request),
+    }
+}
+
+#[test]
+fn asked_and_answered() {
+    let rig = Rig::new("asked");
+    let client = rig.client();
+    let about = client.get("/").unwrap();
+    assert_eq!((&about["name"], &about["kind"]), (&json!("lab"), &json!("switch")));
+    assert_eq!(about["pid"], std::process::id());
+    let path = format!("/echo/{}", crate::control::http::escape("ä b/%41"));
+    let echo = client.send(Method::Post, &path, &json!({"a": 1})).unwrap();
+    assert_eq!(echo, json!(["ä b/%41", {"a": 1}]));
+    assert_eq!(client.get("/large").unwrap().as_str().unwrap().len(), 8 << 20);
+    let mode = std::fs::metadata(rig.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+}
+
+#[test]
+fn a_late_reply_goes_to_who_asked_and_holds_nobody_up() {
+    let rig = Rig::new("late");
+    let waits = |is: bool| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while rig.client().get("/now").unwrap() != is {
+            assert!(Instant::now() < end, "{is}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // One who does not wait for it: the reply is for nobody, though another one has its place.
+    let mut gone = UnixStream::connect(rig.path()).unwrap();
+    gone.write_all(b"GET /late HTTP/1.1\r\n\r\n").unwrap();
+    waits(true);
+    drop(gone);
+    let next = UnixStream::connect(rig.path()).unwrap();
+    std::fs::write(rig.folder.join("go"), "").unwrap();
+    waits(false);
+    next.set_nonblocking(true).unwrap();
+    let read = (&next).read(&mut [0; 10]).unwrap_err();
+    assert_eq!(read.kind(), std::io::ErrorKind::WouldBlock);
+    std::fs::remove_file(rig.folder.join("go")).unwrap();
+
+    let client = rig.client();
+    let asks = std::thread::spawn(move || client.get("/late").unwrap());
+    waits(true);
+    assert!(!asks.is_finished());
+    std::fs::write(rig.folder.join("go"), "").unwrap();
+    assert_eq!(asks.join().unwrap(), "late");
+    std::fs::remove_file(rig.folder.join("go")).unwrap();
+}
+
+#[test]
+fn an_error_arrives_as_it_was() {
+    let rig = Rig::new("error");
+    let error = rig.client().send(Method::Delete, "/busy", &Value::Null).unwrap_err();
+    assert_eq!(error.exit, Exit::Partly);
+    assert_eq!(error.report.hint.as_deref(), Some("really"));
+    assert_eq!((error.report.done, error.report.message), (vec!["a".to_owned()], "no".to_owned()));
+    let error = rig.client().get("/huge").unwrap_err();
+    assert!(error.report.message.contains("the reply is too long"), "{error:?}");
+    let error = rig.client().get("/nosuch").unwrap_err();
+    assert!(error.report.message.contains("there is no GET /nosuch"), "{error:?}");
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    let rig = Rig::new("refused");
+    assert!(rig.raw(b"\x16\x03\x01 hello\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    assert!(rig.raw(b"PUT / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20_000));
+    assert!(rig.raw(long.as_bytes()).starts_with("HTTP/1.1 431 "));
+    let body = "POST / HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n";
+    assert!(rig.raw(body.as_bytes()).starts_with("HTTP/1.1 413 "));
+    assert!(
+        rig.raw(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{x").starts_with("HTTP/1.1 400 ")
+    );
+    let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert!(rig.raw(chunked).starts_with("HTTP/1.1 411 "));
+    rig.client().get("/").unwrap();
+}
+
+#[test]
+fn slow_and_many_clients_hold_nobody_up_and_are_counted() {
+    let rig = Rig::new("slow");
+    // One that never reads its reply, one that never ends its request.
+    let mut sleeper = UnixStream::connect(rig.path()).unwrap();
+    sleeper.write_all(b"GET /large HTTP/1.1\r\n\r\n").unwrap();
+    let mut half = UnixStream::connect(rig.path()).unwrap();
+    half.write_all(b"GET /").unwrap();
+    rig.client().get("/").unwrap();
+    // More than there is room for: the last are told so.
+    let crowd: Vec<_> = (0..14).map(|_| UnixStream::connect(rig.path()).unwrap()).collect();
+    assert!(rig.raw(b"").starts_with("HTTP/1.1 503 "));
+    drop(crowd);
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Ok(about) = rig.client().get("/")
+            && about["clients_dropped"].as_u64() >= Some(2)
+        {
+            break;
+        }
+        assert!(Instant::now() < end, "both are dropped after 10 s");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn there_is_one_of_each_name() {
+    let rig = Rig::new("taken");
+    let second = Claim::in_folder(rig.folder.clone(), rig.name.clone()).unwrap_err();
+    assert_eq!(second.exit, Exit::Conflict);
+    let pid = std::process::id().to_string();
+    assert!(second.report.message.contains(&pid), "{}", second.report.message);
+    rig.client().get("/").unwrap();
+}
+
+#[test]
+fn what_a_killed_program_left_is_taken_over() {
+    let folder = Rig::folder("stale");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("lab.lock"), "4711\n").unwrap();
+    drop(std::os::unix::net::UnixListener::bind(folder.join("lab.sock")).unwrap());
+    Rig::new("stale").client().get("/").unwrap();
+}
+
+#[test]
+fn a_folder_that_others_may_write_to_is_refused() {
+    let folder = Rig::folder("open");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+    let refused = Claim::in_folder(folder.clone(), "lab".parse().unwrap()).unwrap_err();
+    assert_eq!(refused.report.code, "ADIT-E0825");
+    assert!(refused.report.hint.unwrap().ends_with(&format!("chmod o-w {}", folder.display())));
+    // A link in its place is none either.
+    let link = Rig::folder("link");
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    assert!(Claim::in_folder(link.clone(), "lab".parse().unwrap()).is_err());
+    std::fs::remove_file(link).unwrap();
+    std::fs::remove_dir(folder).unwrap();
+}
+
+#[test]
+fn names_are_files_and_nothing_else() {
+    for good in ["lab", "a", "sw-1", "_x", "a.b"] {
+        assert!(good.parse::<Name>().is_ok(), "{good}");
+    }
+    for bad in ["", ".", "..", "-x", "a/b", "a b", "ä", &"x".repeat(49)] {
+        assert!(bad.parse::<Name>().is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_the_reader_of_requests_panic(tail in any::<Vec<u8>>(), head in 0..4usize) {
+        let heads: [&[u8]; 4] =
+            [b"", b"GET /", b"POST / HTTP/1.1\r\nContent-Length: ", b"HTTP/1.1 200 OK\r\n\r\n"];
+        parse_any(&[heads[head], &tail].concat());
+    }
+}

@@ -1,0 +1,252 @@
+//! What is told of a failure, and the status with which the program ends.
+
+use crate::config::problem::Problem;
+use adit_runtime::error::{Details, Kind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+
+/// The status with which the program ends: `adit --help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// What was asked about is not so.
+    NotSo = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A privilege is missing.
+    Permission = 3,
+    /// There is no such device, user, namespace.
+    NotFound = 4,
+    /// Another has it, or it is of another kind.
+    Conflict = 5,
+    /// It took too long.
+    Timeout = 6,
+    /// The kernel refused it for another reason.
+    Refused = 7,
+    /// A part was done before the failure.
+    Partly = 8,
+    /// A thread panicked; what the program had made was taken back.
+    Bug = 101,
+    /// The reader of the output went away: 128 + SIGPIPE.
+    BrokenPipe = 141,
+}
+
+impl Exit {
+    /// The status for a kind of failure.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Usage => Self::Usage,
+            Kind::Permission => Self::Permission,
+            Kind::NotFound => Self::NotFound,
+            Kind::Conflict => Self::Conflict,
+            Kind::Timeout => Self::Timeout,
+            Kind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::Refused,
+        }
+    }
+
+    /// The status of a number, as another adit has told it.
+    pub fn from_code(code: u64) -> Option<Self> {
+        const ALL: [Exit; 8] = [
+            Exit::NotSo,
+            Exit::Usage,
+            Exit::Permission,
+            Exit::NotFound,
+            Exit::Conflict,
+            Exit::Timeout,
+            Exit::Refused,
+            Exit::Partly,
+        ];
+        ALL.into_iter().find(|exit| *exit as u64 == code)
+    }
+}
+
+/// A failure, ready to be told.
+#[derive(Debug)]
+pub struct Error {
+    pub exit: Exit,
+    /// Boxed: a `Result` of it is passed about, and seldom one.
+    pub report: Box<Report>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The JSON object for an error, on standard error.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "adit error")]
+pub struct Report {
+    /// The stable code, for `adit explain`.
+    pub code: String,
+    /// What was tried on what, and why it failed.
+    pub message: String,
+    /// What helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The kernel's number, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<i32>,
+    /// The device, namespace or file that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// What had been done before the failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<String>,
+    /// The mistakes of a configuration, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+impl Error {
+    /// A failure that the program itself found; `entry` is of [`CATALOG`].
+    pub fn new(exit: Exit, entry: &Entry, message: impl fmt::Display) -> Self {
+        let report = Report {
+            code: entry.code.to_owned(),
+            message: message.to_string(),
+            hint: Some(entry.remedy.to_owned()).filter(|hint| !hint.is_empty()),
+            errno: None,
+            object: None,
+            done: Vec::new(),
+            problems: Vec::new(),
+        };
+        Self { exit, report: Box::new(report) }
+    }
+
+    /// A command line that clap takes and that makes no sense all the same.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, &USAGE, message)
+    }
+
+    /// A failure of the operating system on `object` while doing `what`.
+    pub fn io(what: &str, object: impl fmt::Display, error: &io::Error) -> Self {
+        adit_runtime::error::Error::io(what, object, error).into()
+    }
+
+    pub fn object(mut self, object: impl fmt::Display) -> Self {
+        self.report.object = Some(object.to_string());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.report.hint = Some(hint.to_string());
+        self
+    }
+
+    /// The same failure after `done` was done already.
+    pub fn after(mut self, done: Vec<String>) -> Self {
+        if !done.is_empty() {
+            self.exit = Exit::Partly;
+            self.report.done = done;
+        }
+        self
+    }
+}
+
+impl From<adit_device::Error> for Error {
+    fn from(error: adit_device::Error) -> Self {
+        adit_runtime::error::Error::from(error).into()
+    }
+}
+
+impl From<adit_runtime::error::Error> for Error {
+    fn from(error: adit_runtime::error::Error) -> Self {
+        let Details { kind, code, message, hint, errno, object } = error.into_details();
+        let (done, problems) = (Vec::new(), Vec::new());
+        let report = Report { code, message, hint, errno, object, done, problems };
+        Self { exit: Exit::of(kind), report: Box::new(report) }
+    }
+}
+
+/// A failure to write the output.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::io("write", "the output", &error)
+    }
+}
+
+/// The kernel's name for an error number, as `EBUSY`.
+pub fn errno_name(errno: i32) -> Option<&'static str> {
+    // Those that the TUN driver, routing netlink and files give.
+    const NAMES: [(i32, &str); 37] = [
+        (1, "EPERM"),
+        (2, "ENOENT"),
+        (3, "ESRCH"),
+        (4, "EINTR"),
+        (5, "EIO"),
+        (6, "ENXIO"),
+        (7, "E2BIG"),
+        (9, "EBADF"),
+        (11, "EAGAIN"),
+        (12, "ENOMEM"),
+        (13, "EACCES"),
+        (14, "EFAULT"),
+        (16, "EBUSY"),
+        (17, "EEXIST"),
+        (19, "ENODEV"),
+        (20, "ENOTDIR"),
+        (21, "EISDIR"),
+        (22, "EINVAL"),
+        (23, "ENFILE"),
+        (24, "EMFILE"),
+        (28, "ENOSPC"),
+        (30, "EROFS"),
+        (32, "EPIPE"),
+        (34, "ERANGE"),
+        (36, "ENAMETOOLONG"),
+        (40, "ELOOP"),
+        (77, "EBADFD"),
+        (90, "EMSGSIZE"),
+        (95, "EOPNOTSUPP"),
+        (97, "EAFNOSUPPORT"),
+        (99, "EADDRNOTAVAIL"),
+        (100, "ENETDOWN"),
+        (101, "ENETUNREACH"),
+        (105, "ENOBUFS"),
+        (110, "ETIMEDOUT"),
+        (113, "EHOSTUNREACH"),
+        (115, "EINPROGRESS"),
+    ];
+    NAMES.iter().find(|(number, _)| *number == errno).map(|(_, name)| *name)
+}
+
+pub const NOT_A_DEVICE: Entry = Entry {
+    code: "ADIT-E0802",
+    title: "the interface is no TUN or TAP device",
+    explanation: "There is an interface of that name, but another driver made it. 'adit dev' and \
+                  'adit tuntap' change and delete only TUN and TAP devices, so that a slip of the \
+                  pen takes no network card away.",
+    remedy: "See 'adit dev show' for the TUN and TAP devices, 'ip link' for all interfaces.",
+};
+
+pub const HELD: Entry = Entry {
+    code: "ADIT-E0805",
+    title: "a program holds the device",
+    explanation: "Owner, group and persistence of a TUN or TAP device are set through a queue of \
+                  it. While another program holds one, a second holder would reset the header \
+                  length and the offloads under its feet.",
+    remedy: "End the program that holds it ('adit dev show NAME' tells which), then try again.",
+};
+
+pub const UNKNOWN: Entry = Entry {
+    code: "ADIT-E0806",
+    title: "there is no such code or schema",
+    explanation: "The names that exist are listed when the command is given without one.",
+    remedy: "Give the command without a name to see all.",
+};
+
+pub const NOT_HELD: Entry = Entry {
+    code: "ADIT-E0807",
+    title: "a device that nobody holds has no carrier",
+    explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
+                  takes it away when the last one leaves, and lets nobody change that in between.",
+    remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
+};
+
+/// The codes of the program itself; those of the libraries come on top.
+pub const CATALOG: [Entry; 4] = [NOT_A_DEVICE, HELD, UNKNOWN, NOT_HELD];
+
+pub use adit_runtime::error::{Entry, NETNS, SYSTEM, USAGE};

@@ -1,0 +1,20 @@
+//! Switches and emulated links that are configured, queried, reloaded and watched.
+
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::new_without_default,
+    clippy::len_without_is_empty,
+    clippy::should_implement_trait,
+    private_interfaces,
+    reason = "moved; documented crate by crate"
+)]
+pub mod config;
+pub mod control;
+pub mod error;
+pub mod exercise;
+pub mod filter;
+pub mod link;
+pub mod output;
+pub mod supervisor;
+pub mod switch;

@@ -1,0 +1,562 @@
+//! What a link is to be like: profiles for both directions, from a file, an object or options.
+//!
+//! The keys are the same everywhere: `delay = "20ms"` in a file, `--delay 20ms` on the command line,
+//! `"delay": "20ms"` at the control socket. They are for both directions; those in `a-to-b` and
+//! `b-to-a` are for one. At a port of a switch, `a` is what the port is connected to.
+
+pub mod json;
+
+pub use json::to_json;
+
+use crate::config::problem::Problems;
+use crate::config::source::Source;
+use crate::config::table::Table;
+use crate::config::value::{
+    Kind, boolean, duration, integer, number, one_of, parse_duration, parse_size, rate, share, text,
+};
+use crate::config::value::{Value, Wrong};
+use adit_engine::netem::{
+    Bitrate, CoDel, Corrupt, Delay, DelayTable, Discipline, FILE_LEN_MAX, FqCoDel, GilbertElliott,
+    Jitter, Loss, LossPattern, Opportunities, Outage, Overhead, ParseError, Preset, Profile, Queue,
+    QueueLimit, Rate, Reorder, Steps,
+};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A link: one profile for each direction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profiles {
+    /// From the first port to the second; at a port of a switch, into the switch.
+    pub a_to_b: Profile,
+    /// From the second port to the first; at a port of a switch, out of the switch.
+    pub b_to_a: Profile,
+}
+
+/// The keys of a profile, in the order in which effects apply.
+pub const KEYS: [&str; 37] = [
+    "outage",
+    "corrupt",
+    "bit-errors",
+    "loss",
+    "loss-burst",
+    "loss-pattern",
+    "ge-p",
+    "ge-r",
+    "ge-loss-bad",
+    "ge-loss-good",
+    "mark-loss",
+    "duplicate",
+    "rate",
+    "trace",
+    "steps",
+    "overhead",
+    "overhead-min",
+    "atm",
+    "queue",
+    "queue-limit",
+    "ecn",
+    "codel-target",
+    "codel-interval",
+    "fq-flows",
+    "fq-quantum",
+    "delay",
+    "jitter",
+    "distribution",
+    "pareto-shape",
+    "delay-table",
+    "correlation",
+    "keep-order",
+    "reorder",
+    "reorder-by",
+    "reorder-within",
+    "limit-packets",
+    "limit-bytes",
+];
+
+/// Reads a whole profile file.
+///
+/// `None` if it cannot be used; why is among the problems.
+pub fn of_file(path: &Path, problems: &Problems) -> Result<Profiles, crate::error::Error> {
+    let source = Source::read_named(path)?;
+    let mut table = source.parse(problems);
+    let profiles = of_table(&mut table, Profiles::default());
+    for key in ["ports", "profile"] {
+        if table.contains(key) && table.has(key) {
+            let help = "give the file of a link by --config".to_owned();
+            let message = format!("`{key}` is a key of a link, not of a profile");
+            table.wrong(key, message, Some(help));
+        }
+    }
+    table.finish();
+    Ok(profiles)
+}
+
+/// Reads a profile that is a table, the name of a preset or that of a file; `None` if it is wrong.
+pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Option<Profiles> {
+    if let Some(mut table) = value.as_table(key, problems) {
+        let profiles = of_table(&mut table, Profiles::default());
+        table.finish();
+        return Some(profiles);
+    }
+    let wrong = |wrong| value.wrong(key, wrong, problems);
+    let Some(name) = value.as_text() else {
+        wrong(Wrong::expected("a profile: a preset, a file, or a table", value));
+        return None;
+    };
+    if !name.contains(['.', '/']) {
+        let or = "; or a file, as `./link.toml`; or keys, as `delay=20ms+loss=1%`";
+        let preset = preset(value)
+            .map_err(|wrong| Wrong { help: wrong.help.map(|help| format!("{help}{or}")), ..wrong });
+        return preset.map_err(wrong).ok();
+    }
+    let path = value.source().beside(name);
+    match of_file(&path, problems) {
+        Ok(profiles) => Some(profiles),
+        Err(error) if error.report.problems.is_empty() => {
+            wrong(Wrong::new(format_args!(
+                "names a file that is not there: {}",
+                error.report.message
+            )));
+            None
+        }
+        Err(error) => {
+            error.report.problems.into_iter().for_each(|problem| problems.add(problem));
+            None
+        }
+    }
+}
+
+/// Reads the keys of a profile on top of what is there already.
+pub fn of_table(table: &mut Table<'_>, base: Profiles) -> Profiles {
+    let mut profiles = table.get("preset", preset).unwrap_or(base);
+    profiles.a_to_b = direction(table, profiles.a_to_b);
+    profiles.b_to_a = direction(table, profiles.b_to_a);
+    for (key, profile) in [("a-to-b", &mut profiles.a_to_b), ("b-to-a", &mut profiles.b_to_a)] {
+        if let Some(mut table) = table.table(key) {
+            *profile = direction(&mut table, std::mem::take(profile));
+            without_rate(&mut table, profile.has_rate());
+            table.finish();
+        }
+    }
+    without_rate(table, profiles.a_to_b.has_rate() || profiles.b_to_a.has_rate());
+    profiles
+}
+
+/// Tells of keys that say how a line is, where there is none.
+fn without_rate(table: &mut Table<'_>, has_rate: bool) {
+    for key in ["queue", "queue-limit", "ecn", "overhead", "overhead-min", "atm"] {
+        if !has_rate && table.has(key) {
+            let help = "add `rate`, as \"100mbit\": without one nothing waits".to_owned();
+            table.wrong(key, format_args!("`{key}` without `rate`"), Some(help));
+        }
+    }
+}
+
+/// The subscriber is at the first port.
+fn preset(value: &Value<'_>) -> Result<Profiles, Wrong> {
+    let name = one_of(&Preset::NAMES.map(|name| (name, name)))(value)?;
+    let preset = Preset::named(name).ok_or_else(|| Wrong::new("names no preset"))?;
+    Ok(Profiles { a_to_b: preset.up, b_to_a: preset.down })
+}
+
+/// Reads the keys of one direction.
+fn direction(table: &mut Table<'_>, base: Profile) -> Profile {
+    let outages = if table.has("outage") { table.list("outage", outage) } else { base.outages };
+    let profile = Profile {
+        outages,
+        corrupt: corrupt(table, base.corrupt),
+        loss: loss(table, base.loss),
+        mark_loss: table.get("mark-loss", boolean).unwrap_or(base.mark_loss),
+        duplicate: table.get("duplicate", share).unwrap_or(base.duplicate),
+        rate: line(table, base.rate),
+        steps: match table.get("steps", |value| file_or_none(value, Steps::parse)) {
+            Some(steps) => steps,
+            None => base.steps,
+        },
+        overhead: overhead(table, base.overhead),
+        queue: queue(table, base.queue),
+        delay: delay(table, base.delay),
+        reorder: reorder(table, base.reorder),
+        limits: adit_engine::netem::Limits {
+            packets: table
+                .get("limit-packets", integer(1..=usize::MAX))
+                .unwrap_or(base.limits.packets),
+            bytes: table.get("limit-bytes", bytes).unwrap_or(base.limits.bytes),
+        },
+    };
+    if let Err(error) = profile.check() {
+        // A value that was told of is not in the profile: what is wrong here fits its own key only.
+        let key = key_of(error.field);
+        let own = key.split('|').find(|key| table.contains(key)).unwrap_or_default();
+        let named = key.split('|').next().unwrap_or_default();
+        let shown = if own.is_empty() { named } else { own };
+        table.wrong(own, format_args!("`{shown}`: {}", error.problem), None);
+    }
+    profile
+}
+
+/// The keys from which a field of a profile comes, the most probable one first.
+fn key_of(field: &str) -> &'static str {
+    match field {
+        "corrupt.share" => "corrupt",
+        "corrupt.rate" => "bit-errors",
+        "loss.length" => "loss-burst",
+        "loss.p" => "ge-p",
+        "loss.r" => "ge-r",
+        "loss.1-h" => "ge-loss-bad",
+        "loss.1-k" => "ge-loss-good",
+        "duplicate" => "duplicate",
+        "rate" => "rate",
+        "steps.rate" => "trace|steps",
+        "overhead.bytes" => "overhead",
+        "queue.limit" => "queue-limit",
+        "queue.ecn" => "ecn",
+        "queue.interval" => "codel-interval",
+        "queue.target" => "codel-target|codel-interval",
+        "queue.flows" => "fq-flows",
+        "queue.quantum" => "fq-quantum",
+        "queue.discipline" => "queue",
+        "delay" => "delay",
+        "delay.jitter" => "jitter",
+        "delay.shape" => "pareto-shape",
+        "delay.correlation" => "correlation",
+        "reorder.share" => "reorder",
+        "reorder.by" => "reorder-by",
+        "reorder.within" => "reorder-within",
+        "limits.packets" => "limit-packets",
+        "limits.bytes" => "limit-bytes",
+        "outages" | "outages.lasts" | "outages.every" => "outage",
+        _ => "loss|ge-p",
+    }
+}
+
+/// `AT/LASTS`, `AT/LASTS/EVERY`: `10s/500ms/60s`.
+fn outage(value: &Value<'_>) -> Result<Outage, Wrong> {
+    const HELP: &str = "write BEGIN/LENGTH or BEGIN/LENGTH/PERIOD, as \"10s/500ms/60s\"";
+    let text = value.as_text().ok_or_else(|| Wrong::expected("a text", value).help(HELP))?;
+    let times: Vec<Result<Duration, Wrong>> = text.split('/').map(parse_duration).collect();
+    let mut times = times.into_iter();
+    let mut next = || match times.next() {
+        None => Ok(None),
+        Some(Ok(time)) => Ok(Some(time)),
+        Some(Err(wrong)) => Err(Wrong { part: None, ..wrong }),
+    };
+    let told = |wrong: Wrong| {
+        Wrong::new(format_args!("is wrong: {}", wrong.message))
+            .help(wrong.help.unwrap_or(HELP.to_owned()))
+    };
+    match (
+        next().map_err(told)?,
+        next().map_err(told)?,
+        next().map_err(told)?,
+        next().map_err(told)?,
+    ) {
+        (Some(at), Some(lasts), every, None) => Ok(Outage { at, lasts, every }),
+        _ => Err(Wrong::new(format_args!("cannot be `{text}`")).help(HELP)),
+    }
+}
+
+fn corrupt(table: &mut Table<'_>, base: Corrupt) -> Corrupt {
+    let packets = table.get("corrupt", share);
+    let bits = table.get("bit-errors", number(0.0..=0.1));
+    match (packets, bits) {
+        (Some(_), Some(_)) => {
+            let help = "`corrupt` is a share of packets, `bit-errors` one of bits".to_owned();
+            table.wrong("bit-errors", "`corrupt` and `bit-errors` exclude each other", Some(help));
+            base
+        }
+        (Some(share), None) if share > 0.0 => Corrupt::Packets { share },
+        (None, Some(rate)) if rate > 0.0 => Corrupt::Bits { rate },
+        (None, None) => base,
+        _ => Corrupt::None,
+    }
+}
+
+fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
+    let share_lost = table.get("loss", share);
+    let length = table.get("loss-burst", number(1.0..=1e6));
+    let pattern = table.get("loss-pattern", |value| file_or_none(value, LossPattern::parse));
+    let ge = ["ge-p", "ge-r", "ge-loss-bad", "ge-loss-good"].map(|key| table.get(key, share));
+    let has_ge = ge.iter().any(Option::is_some);
+    if length.is_some() && !table.has("loss") {
+        table.wrong(
+            "loss-burst",
+            "`loss-burst` without `loss`",
+            Some("add `loss`, as \"1%\"".to_owned()),
+        );
+    }
+    for (key, is) in [("loss-pattern", pattern.is_some()), ("ge-p", has_ge)] {
+        if is && share_lost.is_some() {
+            let help = Some(
+                "losses are random, in bursts, of two states (ge-...), or of a pattern".to_owned(),
+            );
+            table.wrong(key, format_args!("`loss` and `{key}` exclude each other"), help);
+            return base;
+        }
+    }
+    let [to_bad, to_good, loss_bad, loss_good] = ge;
+    match (share_lost, length, pattern) {
+        (Some(share), Some(length), _) if share > 0.0 => Loss::Bursts { share, length },
+        (Some(share), None, _) if share > 0.0 => Loss::Random { share },
+        (Some(_), _, _) => Loss::None,
+        (None, _, Some(pattern)) => pattern.map_or(Loss::None, Loss::Pattern),
+        (None, _, None) if has_ge => {
+            if to_bad.is_none() || to_good.is_none() {
+                let help = "both are needed: the chance to go bad, and that to get well".to_owned();
+                let key = if to_bad.is_none() { "ge-r" } else { "ge-p" };
+                table.wrong(key, "`ge-p` or `ge-r` is missing", Some(help));
+            }
+            Loss::GilbertElliott(GilbertElliott {
+                to_bad: to_bad.unwrap_or(0.0),
+                to_good: to_good.unwrap_or(1.0),
+                loss_bad: loss_bad.unwrap_or(1.0),
+                loss_good: loss_good.unwrap_or(0.0),
+            })
+        }
+        _ => base,
+    }
+}
+
+fn line(table: &mut Table<'_>, base: Rate) -> Rate {
+    let fixed = table.get("rate", |value| match value.as_text() {
+        Some("unlimited") => Ok(Rate::Unlimited),
+        _ => rate(value).map(|bits| Rate::Fixed(Bitrate::from_bits_per_second(bits))),
+    });
+    let trace = table.get("trace", |value| file_or_none(value, Opportunities::parse));
+    match (fixed, trace) {
+        (Some(_), Some(Some(_))) => {
+            let help = "a trace says when something can be sent; a rate says it for all times";
+            table.wrong("trace", "`rate` and `trace` exclude each other", Some(help.to_owned()));
+            base
+        }
+        (_, Some(Some(trace))) => Rate::Trace(trace),
+        (Some(fixed), _) => fixed,
+        (None, Some(None)) => Rate::Unlimited,
+        (None, None) => base,
+    }
+}
+
+fn overhead(table: &mut Table<'_>, base: Overhead) -> Overhead {
+    const NAMED: [(&str, Overhead); 3] = [
+        ("none", Overhead::NONE),
+        ("ethernet", Overhead::ETHERNET),
+        ("adsl", Overhead::ADSL_BRIDGED),
+    ];
+    let read = table.get("overhead", |value| {
+        let is_number = value.as_text().is_none_or(|text| text.parse::<i64>().is_ok());
+        if is_number {
+            let bytes = integer(-1000..=1000i16)(value)?;
+            Ok(Overhead { bytes, ..Overhead::NONE })
+        } else {
+            one_of(&NAMED)(value)
+        }
+    });
+    let base = read.unwrap_or(base);
+    Overhead {
+        min: table.get("overhead-min", integer(0..=u16::MAX)).unwrap_or(base.min),
+        atm: table.get("atm", boolean).unwrap_or(base.atm),
+        ..base
+    }
+}
+
+fn queue(table: &mut Table<'_>, base: Queue) -> Queue {
+    let (codel, flows) = match base.discipline {
+        Discipline::DropTail => (CoDel::default(), FqCoDel::default()),
+        Discipline::CoDel(codel) => (codel, FqCoDel::default()),
+        Discipline::FqCoDel(flows) => (flows.codel, flows),
+    };
+    let codel = CoDel {
+        target: table.get("codel-target", duration).unwrap_or(codel.target),
+        interval: table.get("codel-interval", duration).unwrap_or(codel.interval),
+    };
+    let flows = FqCoDel {
+        codel,
+        flows: table.get("fq-flows", integer(1..=u32::MAX)).unwrap_or(flows.flows),
+        quantum: table.get("fq-quantum", integer(1..=u32::MAX)).unwrap_or(flows.quantum),
+    };
+    let named = [
+        ("drop-tail", Discipline::DropTail),
+        ("codel", Discipline::CoDel(codel)),
+        ("fq-codel", Discipline::FqCoDel(flows)),
+    ];
+    let asked = table.get("queue", one_of(&named));
+    let discipline = asked.unwrap_or(match base.discipline {
+        Discipline::DropTail => Discipline::DropTail,
+        Discipline::CoDel(_) => Discipline::CoDel(codel),
+        Discipline::FqCoDel(_) => Discipline::FqCoDel(flows),
+    });
+    let unused = match discipline {
+        Discipline::DropTail => &["codel-target", "codel-interval", "fq-flows", "fq-quantum"][..],
+        Discipline::CoDel(_) => &["fq-flows", "fq-quantum"],
+        Discipline::FqCoDel(_) => &[],
+    };
+    for key in unused {
+        if table.has(key) {
+            let needed = if key.starts_with("fq") { "fq-codel" } else { "codel" };
+            let help = Some(format!("add `queue = \"{needed}\"`"));
+            table.wrong(key, format_args!("`{key}` is for {needed}"), help);
+        }
+    }
+    Queue {
+        limit: table.get("queue-limit", queue_limit).unwrap_or(base.limit),
+        discipline,
+        ecn: table.get("ecn", boolean).unwrap_or(base.ecn),
+    }
+}
+
+/// `1000` packets, `"64KiB"`, `"50ms"`.
+fn queue_limit(value: &Value<'_>) -> Result<QueueLimit, Wrong> {
+    let packets = integer(1..=u32::MAX);
+    let Some(text) = value.as_text() else { return packets(value).map(QueueLimit::Packets) };
+    if matches!(value.kind, Kind::Word(_)) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return packets(value).map(QueueLimit::Packets);
+    }
+    if let Ok(time) = parse_duration(text) {
+        return Ok(QueueLimit::Time(time));
+    }
+    let has_unit = text.ends_with(['B', 'b']);
+    match parse_size(text) {
+        Ok(bytes) if has_unit => Ok(QueueLimit::Bytes(bytes)),
+        _ => Err(Wrong::new(format_args!("cannot be `{text}`"))
+            .help("a number of packets (1000), bytes (\"64KiB\") or time (\"50ms\")")),
+    }
+}
+
+fn delay(table: &mut Table<'_>, base: Delay) -> Delay {
+    let kind = table.get(
+        "distribution",
+        one_of(&[
+            ("uniform", Shape::Uniform),
+            ("normal", Shape::Normal),
+            ("pareto", Shape::Pareto),
+        ]),
+    );
+    let width = table.get("jitter", duration);
+    let shape = table.get("pareto-shape", number(1.0..=100.0));
+    let values = table.get("delay-table", |value| file_or_none(value, DelayTable::parse));
+    if (kind.is_some() || shape.is_some())
+        && width.is_none()
+        && matches!(base.jitter, Jitter::None | Jitter::Table(_))
+    {
+        let key = if kind.is_some() { "distribution" } else { "pareto-shape" };
+        if !table.has("jitter") {
+            table.wrong(
+                key,
+                format_args!("`{key}` without `jitter`"),
+                Some("add `jitter`, as \"5ms\"".to_owned()),
+            );
+        }
+    }
+    if values.as_ref().is_some_and(Option::is_some) && width.is_some() {
+        let help = Some("a table holds the jitter itself".to_owned());
+        table.wrong("delay-table", "`jitter` and `delay-table` exclude each other", help);
+    }
+    let (base_kind, base_width, base_shape) = match base.jitter {
+        Jitter::Uniform { width } => (Shape::Uniform, Some(width), None),
+        Jitter::Normal { deviation } => (Shape::Normal, Some(deviation), None),
+        Jitter::Pareto { mean, shape } => (Shape::Pareto, Some(mean), Some(shape)),
+        Jitter::None | Jitter::Table(_) => (Shape::Uniform, None, None),
+    };
+    let is_changed = kind.is_some() || width.is_some() || shape.is_some();
+    let jitter = match (values, width.or(base_width)) {
+        (Some(Some(values)), _) => Jitter::Table(values),
+        (_, Some(width)) if is_changed && width.is_zero() => Jitter::None,
+        (_, Some(width)) if is_changed => match kind.unwrap_or(base_kind) {
+            Shape::Uniform => Jitter::Uniform { width },
+            Shape::Normal => Jitter::Normal { deviation: width },
+            Shape::Pareto => {
+                Jitter::Pareto { mean: width, shape: shape.or(base_shape).unwrap_or(PARETO_SHAPE) }
+            }
+        },
+        (Some(None), _) => Jitter::None,
+        _ => base.jitter,
+    };
+    Delay {
+        base: table.get("delay", duration).unwrap_or(base.base),
+        jitter,
+        correlation: table.get("correlation", share).unwrap_or(base.correlation),
+        keep_order: table.get("keep-order", boolean).unwrap_or(base.keep_order),
+    }
+}
+
+/// As tc-netem's table: a tail with a finite variance, and not much more.
+const PARETO_SHAPE: f64 = 3.0;
+
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Uniform,
+    Normal,
+    Pareto,
+}
+
+fn reorder(table: &mut Table<'_>, base: Option<Reorder>) -> Option<Reorder> {
+    let asked = table.get("reorder", share);
+    let by = table.get("reorder-by", integer(1..=Reorder::BY_MAX));
+    let within = table.get("reorder-within", duration);
+    let by_or = |base| by.unwrap_or(base);
+    // Long enough for a few packets to come at a thousand a second.
+    let within_or = |base| within.unwrap_or(base);
+    let default = (1, Duration::from_millis(10));
+    if asked.is_none() && base.is_none() && !table.has("reorder") {
+        for key in ["reorder-by", "reorder-within"] {
+            if table.has(key) {
+                table.wrong(
+                    key,
+                    format_args!("`{key}` without `reorder`"),
+                    Some("add `reorder`, as \"1%\"".to_owned()),
+                );
+            }
+        }
+    }
+    match (asked, base) {
+        (Some(share), _) if share <= 0.0 => None,
+        (Some(share), Some(base)) => {
+            Some(Reorder { share, by: by_or(base.by), within: within_or(base.within) })
+        }
+        (Some(share), None) => {
+            Some(Reorder { share, by: by_or(default.0), within: within_or(default.1) })
+        }
+        (None, Some(base)) => {
+            Some(Reorder { by: by_or(base.by), within: within_or(base.within), ..base })
+        }
+        (None, None) => None,
+    }
+}
+
+fn bytes(value: &Value<'_>) -> Result<usize, Wrong> {
+    usize::try_from(crate::config::value::size(value)?).map_err(|_| Wrong::new("is too large"))
+}
+
+/// What the file that a value names holds, `"none"` for nothing.
+fn file_or_none<T>(
+    value: &Value<'_>,
+    parse: fn(&str) -> Result<T, ParseError>,
+) -> Result<Option<Arc<T>>, Wrong> {
+    let name = text(value)?;
+    if name == "none" {
+        return Ok(None);
+    }
+    let path = value.source().beside(&name);
+    let content = read_file(&path).map_err(|error| {
+        Wrong::new(format_args!("cannot be read from {}: {error}", path.display()))
+    })?;
+    match parse(&content) {
+        Ok(parsed) => Ok(Some(Arc::new(parsed))),
+        Err(ParseError { line: 0, problem }) => {
+            Err(Wrong::new(format_args!("names {}, which is wrong: {problem}", path.display())))
+        }
+        Err(ParseError { line, problem }) => Err(Wrong::new(format_args!(
+            "names a file with a mistake, {}:{line}: {problem}",
+            path.display()
+        ))),
+    }
+}
+
+fn read_file(path: &Path) -> std::io::Result<String> {
+    let limit = u64::try_from(FILE_LEN_MAX).unwrap_or(u64::MAX) + 1;
+    let mut text = String::new();
+    crate::config::source::open_regular(path)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,172 @@
+//! The only place that prints.
+
+use crate::error::{Report, errno_name};
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+use std::fmt;
+use std::io::{self, Write};
+
+/// How and what to print.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub json: bool,
+    pub pretty: bool,
+    pub quiet: bool,
+    /// How often `-v` was given.
+    pub verbose: u8,
+    color_out: bool,
+    color_err: bool,
+}
+
+/// What a piece of text is, for its colour; never told by colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Name,
+    Good,
+    Bad,
+    Faint,
+}
+
+impl Tone {
+    const fn style(self) -> Style {
+        match self {
+            Self::Name => AnsiColor::Cyan.on_default(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Faint => Style::new().dimmed(),
+        }
+    }
+}
+
+impl Output {
+    pub fn new(json: bool, pretty: bool, colors: [bool; 2], quiet: bool, verbose: u8) -> Self {
+        Self {
+            json: json || pretty,
+            pretty,
+            quiet,
+            verbose,
+            color_out: colors[0],
+            color_err: colors[1],
+        }
+    }
+
+    /// `text` in its colour, if colours are on for standard output.
+    pub fn paint(&self, tone: Tone, text: impl fmt::Display) -> String {
+        paint(self.color_out, tone, text)
+    }
+
+    /// A line of what was asked for.
+    pub fn line(&self, text: impl fmt::Display) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{text}")?;
+        out.flush()
+    }
+
+    /// Bytes of what was asked for, as they are.
+    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// A JSON value: on one line, or with `--pretty` on many.
+    pub fn value(&self, value: &impl Serialize) -> io::Result<()> {
+        self.line(to_json(value, self.pretty)?)
+    }
+
+    /// Something that is good to know, on standard error; not with `-q`.
+    pub fn note(&self, text: impl fmt::Display) {
+        if !self.quiet {
+            // Standard error may be closed; there is nobody to tell then.
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// A failure, on standard error.
+    pub fn error(&self, report: &Report) {
+        let text = if self.json {
+            // A report is numbers and strings: it always has a JSON form.
+            to_json(report, self.pretty).unwrap_or_else(|_| report.message.clone())
+        } else {
+            report_text(report, self.color_err)
+        };
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
+
+fn to_json(value: &impl Serialize, pretty: bool) -> io::Result<String> {
+    let text =
+        if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    text.map_err(io::Error::from)
+}
+
+fn paint(on: bool, tone: Tone, text: impl fmt::Display) -> String {
+    if on {
+        let style = tone.style();
+        format!("{style}{text}{style:#}")
+    } else {
+        text.to_string()
+    }
+}
+
+fn report_text(report: &Report, color: bool) -> String {
+    let mut text = format!("{}: {}", paint(color, Tone::Bad, "error"), clean(&report.message));
+    for done in &report.done {
+        text.push_str(&format!("\n  done: {}", clean(done)));
+    }
+    for problem in &report.problems {
+        // Its parts are made harmless where they are put together.
+        text.push_str(&format!("\n{problem}"));
+    }
+    if let Some(hint) = &report.hint {
+        text.push_str(&format!("\n  help: {}", clean(hint)));
+    }
+    text.push_str(&format!("\n  code: {}", report.code));
+    if let Some(errno) = report.errno {
+        let name = errno_name(errno).map_or(String::new(), |name| format!(", {name}"));
+        text.push_str(&format!(" (errno {errno}{name})"));
+    }
+    text
+}
+
+/// `text` from outside (an alias, the name of a process) made harmless for a terminal.
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Lines up the columns of `rows`, two spaces between them.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut widths = vec![0; columns];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_reaches_the_terminal_as_a_command() {
+        assert_eq!(clean("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\nc");
+        assert_eq!(clean("büro \u{9b}"), "büro \\u{9b}");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["NAME".to_owned(), "MTU".into()], vec!["t".into(), "1500".into()]];
+        assert_eq!(table(&rows), ["NAME  MTU", "t     1500"]);
+    }
+}

@@ -1,0 +1,256 @@
+//! What a switch that runs can be asked and told.
+
+use crate::config::table::Table;
+use crate::config::value::{integer, mac};
+use crate::control::http::{Method, Request};
+use crate::control::server::Reply;
+use crate::error::{Entry, Error, Exit, Result};
+use crate::supervisor::{Event as Told, read_request, value};
+use crate::switch::Supervisor;
+use crate::switch::model;
+use crate::switch::port::vlan;
+use crate::switch::wanted::{Lab, MirrorTo, StaticAddress};
+use adit_engine::PortId;
+use adit_engine::switch::{FdbEntry, FdbFlush, Switch, VlanId};
+use adit_runtime::runner::Runner;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// There is no such port.
+pub const NO_PORT: Entry = Entry {
+    code: "ADIT-E0826",
+    title: "the switch has no such port",
+    explanation: "A port is called as it was given, as 'tap:a', or by its 'name'. What follows the colon \
+                  is enough if only one port ends so.",
+    remedy: "See 'adit switch show' for the ports.",
+};
+
+/// A port or the switch cannot be as it is wanted.
+pub const PORT: Entry = Entry {
+    code: "ADIT-E0827",
+    title: "the switch cannot do that",
+    explanation: "There is a port of that name already, there are too many, or an address is in \
+                  the table already or cannot be. Nothing was changed.",
+    remedy: "See 'adit switch show' and 'adit switch fdb'.",
+};
+
+/// The codes of switches that run.
+pub const CATALOG: [Entry; 2] = [NO_PORT, PORT];
+
+impl Supervisor {
+    /// Answers a request for which nothing is read.
+    pub(super) fn answer_now(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        request: &Request,
+        path: &[&str],
+    ) -> Reply {
+        let result = match (request.method, path) {
+            (Method::Get, ["switch"]) => value(&self.show(runner)),
+            (Method::Patch, ["switch"]) => self.patch_switch(runner, &request.body),
+            (Method::Get, ["ports", name]) => {
+                self.get_port(runner, name).and_then(|ports| value(&ports))
+            }
+            (Method::Delete, ["ports", name]) => self.delete_port(runner, name),
+            (Method::Get, ["fdb"]) => self.get_addresses(runner, request),
+            (Method::Post, ["fdb"]) => self.post_address(runner, &request.body),
+            (Method::Delete, ["fdb"]) => self.delete_addresses(runner, &request.body),
+            _ => return Reply::unknown_path(request),
+        };
+        result.into()
+    }
+
+    /// The switch and all its ports.
+    pub(super) fn show(&self, runner: &Runner<Switch>) -> model::Switch {
+        let engine = runner.engine();
+        let name = self.panel.name.to_string();
+        let mut show = model::switch(name, engine.config(), engine.fdb_len());
+        let addresses = addresses_by_port(engine);
+        let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
+        show.ports = ports.collect();
+        show.seed = self.seed;
+        (show.strangers, show.astray) = (runner.strangers(), runner.astray());
+        show.mirrors = self
+            .mirrors
+            .iter()
+            .map(|mirror| {
+                let wanted = &mirror.wanted;
+                let to = match &wanted.to {
+                    MirrorTo::Port(name) => {
+                        let port = self.ports.iter().find(|port| port.wanted.name == *name);
+                        port.and_then(|port| port.ends.first()).map(|(id, _)| *id)
+                    }
+                    MirrorTo::File(_) => mirror.file,
+                };
+                let of_loop = to.and_then(|id| runner.port(id)).map(|(_, counters)| counters);
+                let missed = to.map_or(0, |to| runner.engine().missed_copies(to));
+                model::Mirror {
+                    to: wanted.to.to_string(),
+                    ports: wanted.ports.clone(),
+                    direction: model::direction(wanted.direction).to_owned(),
+                    filter: wanted.filter.text(),
+                    truncate: wanted.truncate,
+                    frames: of_loop.map_or(0, |counters| counters.sent),
+                    missed: missed + of_loop.map_or(0, |counters| counters.queue_full),
+                }
+            })
+            .collect();
+        show
+    }
+
+    /// A port with all its ends, or one end of it.
+    fn get_port(&self, runner: &Runner<Switch>, name: &str) -> Result<Vec<model::Port>> {
+        let addresses = addresses_by_port(runner.engine());
+        if let Some((at, _)) = self.find_end(name) {
+            let ends = self.show_port(runner, at, &addresses).into_iter();
+            return Ok(ends.filter(|port| port.name == name).collect());
+        }
+        self.find(name).map(|at| self.show_port(runner, at, &addresses))
+    }
+
+    /// The port of which something by that name is one of several ends, and that end.
+    fn find_end(&self, name: &str) -> Option<(usize, PortId)> {
+        self.ports.iter().enumerate().find_map(|(at, port)| {
+            let end = port.ends.iter().find(|(_, end)| end == name && *end != port.wanted.name);
+            end.map(|(id, _)| (at, *id))
+        })
+    }
+
+    /// A port; of one with several ends, each.
+    fn show_port(
+        &self,
+        runner: &Runner<Switch>,
+        at: usize,
+        addresses: &BTreeMap<PortId, usize>,
+    ) -> Vec<model::Port> {
+        let Some(running) = self.ports.get(at) else { return Vec::new() };
+        let (engine, wanted) = (runner.engine(), &running.wanted);
+        if let Some(why) = &running.gone {
+            let mut port =
+                model::port((&wanted.name, &wanted.text), &wanted.config, None, None, None);
+            port.reason = Some(why.clone());
+            return vec![port];
+        }
+        let end = |(id, name): &(_, String)| {
+            let config = engine.port_config(*id).unwrap_or(&wanted.config);
+            let (state, counters) = (engine.port_state(*id), engine.counters(*id));
+            let names = (name.as_str(), wanted.text.as_str());
+            let mut port = model::port(names, config, state, counters, runner.port(*id));
+            port.netem = wanted.netem.as_ref().map(model::Netem::new);
+            port.link = runner.netem(*id).and_then(model::Links::new);
+            port.fdb_entries = addresses.get(id).copied().unwrap_or(0);
+            port
+        };
+        let mut list = Vec::new();
+        if running.listener.is_some() {
+            let names = (wanted.name.as_str(), wanted.text.as_str());
+            let port = model::port(names, &wanted.config, None, None, None);
+            list.push(model::Port { state: model::State::Listening, ..port });
+        }
+        list.extend(running.ends.iter().map(end));
+        list
+    }
+
+    /// A page of the table; the keys of an address choose among those on it.
+    fn get_addresses(&self, runner: &Runner<Switch>, request: &Request) -> Result<Value> {
+        let query = request.query.iter().map(|(key, text)| (key.clone(), text.clone().into()));
+        let (asked, from) = read_request(&Value::Object(query.collect()), |table| {
+            let from = table.get("after", integer(0..=usize::MAX));
+            (Asked::read(table, false), from.unwrap_or(0))
+        })?;
+        let ends = asked.port.map(|name| self.ends(&name)).transpose()?;
+        let is_asked = |entry: &FdbEntry| {
+            ends.as_ref().is_none_or(|ends| ends.contains(&entry.port))
+                && asked.vlan.is_none_or(|vlan| entry.vlan == Some(vlan))
+                && asked.mac.is_none_or(|mac| entry.mac == mac)
+        };
+        let (entries, next) = runner.engine().fdb_page(from);
+        let now = runner.now();
+        let one = |entry| model::Address::new(&entry, self.name_of(entry.port), now);
+        value(&model::Page { addresses: entries.filter(is_asked).map(one).collect(), next })
+    }
+
+    /// The ports of the engine that are meant by a name: all ends of a port, or one of them.
+    fn ends(&self, name: &str) -> Result<Vec<PortId>> {
+        if let Some((_, id)) = self.find_end(name) {
+            return Ok(vec![id]);
+        }
+        let port = self.ports.get(self.find(name)?);
+        Ok(port.into_iter().flat_map(|port| &port.ends).map(|(id, _)| *id).collect())
+    }
+
+    fn delete_port(&mut self, runner: &mut Runner<Switch>, name: &str) -> Result<Value> {
+        let name = match self.find_end(name) {
+            Some((at, id)) => self.remove_guest(runner, at, id)?,
+            None => self.find(name).and_then(|at| self.remove_port(runner, at))?,
+        };
+        self.panel.tell(&Told::PortRemoved { port: name.clone() });
+        value(&model::Done { done: vec![format!("{name} removed")] })
+    }
+
+    fn patch_switch(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
+        let switch = runner.engine().config().clone();
+        let mut lab = Lab { switch, ..Lab::default() };
+        read_request(body, |table| lab.set_switch(table))?;
+        self.set_switch(runner, lab.switch)?;
+        value(&model::Done { done: vec!["the switch changed".to_owned()] })
+    }
+
+    fn post_address(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
+        let entry = read_request(body, |table| Asked::read(table, true))?;
+        let (Some(mac), Some(port)) = (entry.mac, entry.port) else {
+            return Err(Error::usage("which address, on which port?"));
+        };
+        let entry = StaticAddress { mac, vlan: entry.vlan, port };
+        self.add_static(runner, &entry)?;
+        value(&model::Done { done: vec![format!("{} put on {}", entry.mac, entry.port)] })
+    }
+
+    fn delete_addresses(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
+        let entry = read_request(body, |table| Asked::read(table, false))?;
+        if let Some(mac) = entry.mac {
+            if !runner.engine_mut().fdb_del(entry.vlan, mac) {
+                let message = format!("{mac} is not in the table");
+                return Err(Error::new(Exit::NotFound, &PORT, message).object(mac));
+            }
+            return value(&model::Done { done: vec![format!("{mac} removed")] });
+        }
+        let mut count = 0;
+        let ends = match &entry.port {
+            None => vec![None],
+            Some(name) => self.ends(name)?.into_iter().map(Some).collect(),
+        };
+        for port in ends {
+            let which = FdbFlush { port, vlan: entry.vlan, with_static: false };
+            count += runner.engine_mut().fdb_flush(which);
+        }
+        value(&model::Done { done: vec![format!("{count} addresses removed")] })
+    }
+}
+
+/// How many addresses are on each port.
+fn addresses_by_port(engine: &Switch) -> BTreeMap<PortId, usize> {
+    let mut counts = BTreeMap::new();
+    for entry in engine.fdb() {
+        *counts.entry(entry.port).or_default() += 1;
+    }
+    counts
+}
+
+/// What a request about addresses names.
+struct Asked {
+    mac: Option<adit_device::MacAddr>,
+    port: Option<String>,
+    vlan: Option<VlanId>,
+}
+
+impl Asked {
+    fn read(table: &mut Table<'_>, is_new: bool) -> Self {
+        let text = crate::config::value::text;
+        Self {
+            mac: if is_new { table.required("mac", mac) } else { table.get("mac", mac) },
+            port: if is_new { table.required("port", text) } else { table.get("port", text) },
+            vlan: table.get("vlan", vlan),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a switch is to be, from the command line and its file, and what its start would do.
+
+use crate::config::problem::Problems;
+use crate::config::source::Source;
+use crate::control::name::Name;
+use crate::error::Result;
+use crate::switch::model;
+use crate::switch::port::WantedPort;
+use crate::switch::wanted::Lab;
+use std::path::PathBuf;
+
+/// What the command line asks for; read anew, with the file, at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The file.
+    pub config: Option<PathBuf>,
+    /// The name, in place of the file's.
+    pub name: Option<Name>,
+    /// Ports besides those of the file.
+    pub ports: Vec<String>,
+    /// Mirrors besides those of the file.
+    pub mirrors: Vec<String>,
+    /// The seed, in place of the file's.
+    pub seed: Option<u64>,
+    /// Keys of the switch itself, in place of the file's.
+    pub switch: Vec<(&'static str, String)>,
+}
+
+impl Plan {
+    /// What is wanted.
+    ///
+    /// # Errors
+    /// All mistakes, of the file and of the options.
+    pub fn lab(&self) -> Result<Lab> {
+        let problems = Problems::default();
+        let mut lab = Lab::default();
+        if let Some(path) = &self.config {
+            lab = Lab::of_source(&Source::read(path)?, &problems);
+        }
+        for text in &self.ports {
+            lab.add_port(&Source::new("--port", text), &problems);
+        }
+        for text in &self.mirrors {
+            lab.add_mirror(&Source::new("--mirror", text), &problems);
+        }
+        for (key, text) in &self.switch {
+            let source = Source::new(format!("--{key}"), text);
+            let mut table = source.table(vec![source.option(key)], &problems);
+            lab.set_switch(&mut table);
+            table.finish();
+        }
+        let what = self
+            .config
+            .as_ref()
+            .map_or("the command line".to_owned(), |path| path.display().to_string());
+        problems.check(what)?;
+        lab.name = self.name.clone().or(lab.name);
+        lab.seed = self.seed.or(lab.seed);
+        Ok(lab)
+    }
+}
+
+/// What a start would do, for `--dry-run`.
+pub fn actions(lab: &Lab) -> Vec<String> {
+    let name = lab.name.as_ref().map_or("switch".to_owned(), ToString::to_string);
+    let mut actions = vec![format!("run the switch '{name}'")];
+    for port in &lab.ports {
+        actions.push(format!("open {}", port.text));
+        actions.extend(settings(port).into_iter().map(|what| format!("{}: {what}", port.name)));
+    }
+    for entry in &lab.statics {
+        actions.push(format!("put {} on {} for good", entry.mac, entry.port));
+    }
+    for mirror in &lab.mirrors {
+        let of =
+            if mirror.ports.is_empty() { "all ports".to_owned() } else { mirror.ports.join(", ") };
+        actions.push(format!("copy what passes {of} to {}", mirror.to));
+    }
+    actions
+}
+
+/// What is not the default of a port, in words.
+fn settings(port: &WantedPort) -> Vec<String> {
+    let told = model::port((&port.name, &port.text), &port.config, None, None, None);
+    let mut words = Vec::new();
+    if told.vlan != model::Vlan::Any {
+        words.push(format!("vlan {}", told.vlan.text()));
+    }
+    words.extend(told.isolated.then(|| "isolated".to_owned()));
+    words.extend(told.sticky.then(|| "sticky".to_owned()));
+    words.extend(told.split_horizon.map(|group| format!("split horizon {group}")));
+    words.extend(told.guard.text().map(|guards| format!("guards: {guards}")));
+    words.extend(told.storm.text().map(|storms| format!("at most {storms}")));
+    if let Some(profiles) = &port.netem {
+        let asked = model::Netem::new(profiles);
+        for (way, keys) in [("in", &asked.a_to_b), ("out", &asked.b_to_a)] {
+            words.push(format!("link {way}: {}", model::keys_text(keys)));
+        }
+    }
+    words.extend(port.mirror.as_ref().map(|path| format!("copied to {}", path.display())));
+    words
+}

@@ -1,0 +1,190 @@
+//! The timestamps of handshakes, kept over restarts.
+//!
+//! A responder takes only initiations with a later timestamp than any before (NDSS 2017, 5.1). Of what
+//! it forgets at a restart, a recorded initiation would be accepted once more; and what we ourselves
+//! sent must not be forgotten where the clock may go back, or our peers refuse us until it is there
+//! again. A file for each tunnel, written whole and renamed, rarely:
+//!
+//! ```text
+//! sent OUR-PUBLIC-KEY TIMESTAMP
+//! from PUBLIC-KEY TIMESTAMP
+//! ```
+//!
+//! Keys in base64, timestamps in hexadecimal (TAI64N).
+
+use crate::file::keys::Key;
+use adit_packet::Instant;
+use adit_service::output::Output;
+use adit_tunnel::{PublicKey, Tai64n, Tunnel};
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long after a handshake the file is written: those of many peers at once are written once.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+
+/// The longest file that is read: 100,000 peers of 75 bytes.
+const FILE_LEN_MAX: u64 = 8 << 20;
+
+/// Where and what is kept for one tunnel.
+#[derive(Debug, Default)]
+pub struct Stamps {
+    /// `None` if nothing can be kept.
+    file: Option<PathBuf>,
+    /// What the file has.
+    text: String,
+    sent: BTreeMap<PublicKey, Tai64n>,
+    received: BTreeMap<PublicKey, Tai64n>,
+    due: Option<Instant>,
+}
+
+impl Stamps {
+    /// Reads what was kept for the tunnel of this name. Whatever is wrong with the file is a warning.
+    pub fn open(name: &str, output: &Output) -> Self {
+        let Some(folder) = folder() else { return Self::default() };
+        let file = folder.join(format!("{name}.timestamps"));
+        let mut stamps = Self::default();
+        match read(&file) {
+            Ok(text) => {
+                let bad = text.lines().filter(|line| stamps.take(line).is_none()).count();
+                if bad > 0 {
+                    output.note(format!("warning: {}: {bad} lines ignored", file.display()));
+                }
+                stamps.text = text;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => output.note(format!("warning: cannot read {}: {error}", file.display())),
+        }
+        stamps.file = Some(file);
+        stamps
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        let mut words = line.split(' ');
+        let (kind, key, stamp) = (words.next()?, words.next()?, words.next()?);
+        let map = match kind {
+            "sent" => &mut self.sent,
+            "from" => &mut self.received,
+            _ => return None,
+        };
+        map.insert(PublicKey::from_base64(key).ok()?, parse_stamp(stamp)?);
+        Some(())
+    }
+
+    /// The greatest timestamp that was sent with this key.
+    pub fn sent(&self, key: &PublicKey) -> Option<Tai64n> {
+        self.sent.get(key).copied()
+    }
+
+    /// The greatest timestamp that came from this peer.
+    pub fn received(&self, peer: &PublicKey) -> Option<Tai64n> {
+        self.received.get(peer).copied()
+    }
+
+    /// There was a handshake: the file is to be written soon.
+    pub fn note(&mut self, now: Instant) {
+        if self.file.is_some() {
+            self.due.get_or_insert(now.checked_add(SAVE_AFTER).unwrap_or(Instant::MAX));
+        }
+    }
+
+    /// When the file is to be written.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Writes the file if it is not as it should be. A failure is a warning, the first time.
+    pub fn save(&mut self, tunnel: &Tunnel, output: &Output) {
+        self.due = None;
+        let Some(file) = &self.file else { return };
+        let text = text_of(tunnel);
+        if text == self.text {
+            return;
+        }
+        match write(file, &text) {
+            Ok(()) => self.text = text,
+            Err(error) => {
+                output.note(format!("warning: cannot keep {}: {error}", file.display()));
+                self.file = None;
+            }
+        }
+    }
+}
+
+fn text_of(tunnel: &Tunnel) -> String {
+    let sent = tunnel.public_key().zip(tunnel.last_timestamp()).map(|(key, at)| ("sent", key, at));
+    let received = tunnel.peers().filter_map(|key| Some(("from", key, tunnel.timestamp_of(&key)?)));
+    let line = |(kind, key, stamp): (&str, PublicKey, Tai64n)| {
+        let hex: String = stamp.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{kind} {} {hex}\n", *key.to_base64())
+    };
+    sent.into_iter().chain(received).map(line).collect()
+}
+
+fn parse_stamp(text: &str) -> Option<Tai64n> {
+    let mut bytes = [0; Tai64n::LEN];
+    if text.len() != 2 * Tai64n::LEN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(Tai64n::from_bytes(bytes))
+}
+
+/// The folder that systemd made for the service, else the user's own, or root's.
+fn folder() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_service = set("STATE_DIRECTORY");
+    let of_user = || Some(set("XDG_STATE_HOME")?.join("adit"));
+    let of_root = || rustix::process::geteuid().is_root().then(|| PathBuf::from("/var/lib/adit"));
+    let at_home = || Some(set("HOME")?.join(".local/state/adit"));
+    of_service.or_else(of_user).or_else(of_root).or_else(at_home)
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(file)?.take(FILE_LEN_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Whole or not at all; what the disk has not got when the power fails is lost.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let new = file.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(&new)?.write_all(text.as_bytes())?;
+    fs::rename(&new, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut stamps = Stamps::default();
+        let (key, stamp) = (PublicKey([7; 32]), Tai64n::from_unix(Duration::from_secs(1)));
+        let line = format!("from {} 400000000000000b00000000", *key.to_base64());
+        assert_eq!(stamps.take(&line), Some(()));
+        assert_eq!((stamps.received(&key), stamps.sent(&key)), (Some(stamp), None));
+        for bad in ["", "from", "from x 40", "was a b", &line[..60], &line.replace('4', "+")] {
+            assert_eq!(stamps.take(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read(line in "(sent|from)? ?[A-Za-z0-9+/]{0,44}=? ?\\PC{0,30}") {
+            let _ = Stamps::default().take(&line);
+        }
+    }
+}

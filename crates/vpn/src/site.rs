@@ -1,0 +1,124 @@
+//! The engine of a tunnel: WireGuard, and for layer 2 a switch that joins the peers with the device.
+//!
+//! ```text
+//! layer 3   TUN --0-- tunnel -- peers
+//! layer 2   TAP --1-- switch --3 2-- tunnel -- peer A
+//!                           \--5 4-- tunnel -- peer B
+//! ```
+//!
+//! Even ports are the tunnel's, odd ones the switch's; the loop joins a port 2n with 2n + 1.
+
+use adit_device::Mode;
+use adit_engine::switch::{ConfigError, PortConfig, Switch, SwitchConfig};
+use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_packet::{Instant, PacketBuf};
+use adit_runtime::runner::Runner;
+use adit_tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
+use std::collections::BTreeMap;
+
+/// The port of a TUN device, at the tunnel, and of a TAP device, at the switch.
+const TUN: PortId = PortId(0);
+const TAP: PortId = PortId(1);
+
+/// A tunnel, with a switch if its device is a TAP.
+#[derive(Debug)]
+pub struct Site {
+    pub tunnel: Tunnel,
+    switch: Option<Switch>,
+    /// The tunnel's ports for layer 2 peers.
+    ports: BTreeMap<PublicKey, PortId>,
+}
+
+impl Site {
+    /// A tunnel without peers; `seed` is a random number that the switch keeps to itself.
+    ///
+    /// # Errors
+    /// None that the configuration here can have.
+    pub fn new(tunnel: Tunnel, mode: Mode, seed: u64) -> Result<Self, ConfigError> {
+        let switch = match mode {
+            Mode::Tun => None,
+            Mode::Tap => {
+                let mut switch = Switch::new(SwitchConfig { seed, ..SwitchConfig::default() })?;
+                switch.add_port(TAP, PortConfig::default())?;
+                Some(switch)
+            }
+        };
+        Ok(Self { tunnel, switch, ports: BTreeMap::new() })
+    }
+
+    /// Where the device is.
+    pub const fn device(mode: Mode) -> PortId {
+        match mode {
+            Mode::Tun => TUN,
+            Mode::Tap => TAP,
+        }
+    }
+
+    /// What crosses to a peer: packets, or frames by a port that it keeps; `None` if there is no
+    /// port left.
+    pub fn mode_of(
+        runner: &mut Runner<Self>,
+        peer: &PublicKey,
+        vxlan: Option<Vxlan>,
+    ) -> Option<PeerMode> {
+        let mode = |port| match vxlan {
+            Some(vxlan) => PeerMode::Vxlan(Vxlan { port, ..vxlan }),
+            None => PeerMode::Frames(port),
+        };
+        let site = runner.engine_mut();
+        let Some(switch) = &mut site.switch else { return Some(PeerMode::Packets) };
+        if let Some(port) = site.ports.get(peer) {
+            return Some(mode(*port));
+        }
+        let is_free = |port: &PortId| !site.ports.values().any(|taken| taken == port);
+        let ours = (2..u16::MAX).step_by(2).map(PortId).find(is_free)?;
+        let theirs = PortId(ours.0 + 1);
+        switch.add_port(theirs, PortConfig::default()).ok()?;
+        site.ports.insert(*peer, ours);
+        runner.join(ours, theirs);
+        Some(mode(ours))
+    }
+
+    /// A peer has gone: so does its port.
+    pub fn forget(&mut self, peer: &PublicKey) {
+        if let (Some(port), Some(switch)) = (self.ports.remove(peer), &mut self.switch) {
+            switch.remove_port(PortId(port.0 + 1));
+        }
+    }
+}
+
+impl Engine for Site {
+    #[inline]
+    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+        match (from, &mut self.switch) {
+            (Endpoint::Port(PortId(number)), Some(switch)) if number % 2 == 1 => {
+                switch.handle(now, from, packet, out);
+            }
+            (Endpoint::Port(PortId(number)), None) if number % 2 == 1 => {
+                out.discard(packet, DropReason::NoDestination);
+            }
+            _ => self.tunnel.handle(now, from, packet, out),
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let switch = self.switch.as_ref().and_then(Engine::next_timeout);
+        self.tunnel.next_timeout().into_iter().chain(switch).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.tunnel.handle_timeout(now, out);
+        if let Some(switch) = &mut self.switch {
+            switch.handle_timeout(now, out);
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.tunnel.held() + self.switch.as_ref().map_or(0, Engine::held)
+    }
+
+    #[inline]
+    fn authenticated(&self) -> u64 {
+        self.tunnel.authenticated()
+    }
+}

@@ -1,0 +1,308 @@
+//! Between a configuration, the engine, and what is shown of it.
+
+use crate::file::config::{Multi, Peer, PeerEndpoint, Transport};
+use crate::file::keys::Key;
+use crate::host::names::Names;
+use crate::streams::Streams;
+use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
+use adit_device::netlink::IpPrefix;
+use adit_engine::{Endpoint, PortId};
+use adit_packet::Instant;
+use adit_runtime::peer::peers::PeerCounters;
+use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, Prefix, PublicKey, Tunnel};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+/// How a tunnel is.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "adit tunnel show")]
+pub struct View {
+    /// The name of its device.
+    pub ifname: String,
+    /// Its public key; absent if it has no private one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// The UDP port that it listens on.
+    pub listen_port: u16,
+    /// The IP MTU of its device.
+    pub mtu: u32,
+    /// The mark on its own datagrams; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fwmark: Option<u32>,
+    /// What went through its sockets.
+    pub datagrams: Datagrams,
+    /// Packets dropped that belong to no peer, by reason.
+    pub drops: Vec<Dropped>,
+    /// Its peers.
+    pub peers: Vec<PeerView>,
+}
+
+/// What went through the sockets of a tunnel.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Datagrams {
+    /// Datagrams received, strangers' as well.
+    pub received: u64,
+    /// In as many trains.
+    pub received_trains: u64,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// In as many trains.
+    pub sent_trains: u64,
+    /// Trains that the kernel or the card refused, sent one by one.
+    pub cut_trains: u64,
+    /// Trains that are longer than the path takes, lost.
+    pub too_big: u64,
+    /// Trains that the network or its filter refused, lost.
+    pub refused: u64,
+    /// Trains that found the socket's queue full, lost.
+    pub queue_full: u64,
+    /// Datagrams for which there was no buffer, lost.
+    pub no_buffer: u64,
+}
+
+impl From<PeerCounters> for Datagrams {
+    fn from(counters: PeerCounters) -> Self {
+        Self {
+            received: counters.received_datagrams,
+            received_trains: counters.received,
+            sent: counters.sent_datagrams,
+            sent_trains: counters.sent,
+            cut_trains: counters.cut,
+            too_big: counters.too_big,
+            refused: counters.refused,
+            queue_full: counters.queue_full,
+            no_buffer: counters.no_buffer,
+        }
+    }
+}
+
+/// Packets dropped for one reason.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Dropped {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How a peer is.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PeerView {
+    /// By which it is known.
+    pub public_key: String,
+    /// Whether packets can be sent to it now.
+    pub connected: bool,
+    /// Where it was last heard from, or is said to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The name by which its endpoint is found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_name: Option<String>,
+    /// How we reach it, if not only by UDP: `tcp`, or `auto`, and the endpoint tells which for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// The networks behind it.
+    pub allowed_ips: Vec<String>,
+    /// Whether both have a preshared key.
+    pub preshared_key: bool,
+    /// Seconds since the last handshake; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake_age_s: Option<f64>,
+    /// Seconds since the last packet that proved to be the peer's; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentic_age_s: Option<f64>,
+    /// Bytes received from it.
+    pub received_bytes: u64,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+    /// Seconds between keepalives; absent if they are off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive_s: Option<u64>,
+    /// The longest IP packet that fits the way to it.
+    pub path_mtu: u16,
+    /// Whether it is adit as well.
+    pub adit: bool,
+    /// Packets that wait for a handshake.
+    pub queued: usize,
+    /// Packets dropped, by reason.
+    pub drops: Vec<Dropped>,
+}
+
+/// How a tunnel is, all but the name of its device and its sockets.
+pub fn peers(
+    tunnel: &Tunnel,
+    names: &Names,
+    streams: &Streams,
+    now: Instant,
+    stream: impl Fn(PortId) -> String,
+) -> Vec<PeerView> {
+    let view = |key: PublicKey| {
+        let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
+        let endpoint = status.endpoint.map(|endpoint| match endpoint {
+            Endpoint::Udp(address) => address.to_string(),
+            Endpoint::Port(port) => stream(port),
+        });
+        let endpoint_name = names.name_of(&key).or_else(|| streams.names.name_of(&key));
+        let transport = streams.transport(&key);
+        let view = peer_view(&status, &config, now);
+        Some(PeerView { endpoint, endpoint_name, transport, ..view })
+    };
+    tunnel.peers().filter_map(view).collect()
+}
+
+fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView {
+    let age = |at: Instant| (now.since(at).as_secs_f64() * 1000.0).round() / 1000.0;
+    PeerView {
+        public_key: status.public_key.to_base64().to_string(),
+        connected: status.connected,
+        endpoint: None,
+        endpoint_name: None,
+        transport: None,
+        allowed_ips: config.allowed_ips.iter().map(ToString::to_string).collect(),
+        preshared_key: config.preshared_key.is_some(),
+        handshake_age_s: status.last_handshake.map(age),
+        authentic_age_s: status.last_authentic.map(age),
+        received_bytes: status.bytes_received,
+        sent_bytes: status.bytes_sent,
+        keepalive_s: config.persistent_keepalive.map(|every| every.as_secs()),
+        path_mtu: status.path_mtu,
+        adit: status.extensions,
+        queued: status.queued,
+        drops: dropped(&status.drops),
+    }
+}
+
+/// Drops by reason, those that occurred.
+pub fn dropped(drops: &adit_tunnel::Drops) -> Vec<Dropped> {
+    drops.iter().map(|(why, count)| Dropped { reason: why.to_string(), count }).collect()
+}
+
+/// A peer for the engine; `endpoint` is where it is, as far as that is known without asking.
+pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> PeerConfig {
+    // Who is never gone never moves.
+    let pinned = if peer.timeout.is_zero() { Duration::MAX } else { peer.timeout };
+    PeerConfig {
+        mode,
+        shape_out: peer.shape_out,
+        shape_in: peer.shape_in,
+        preshared_key: peer.preshared_key.clone(),
+        endpoint,
+        allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),
+        persistent_keepalive: seconds(peer.keepalive),
+        pinned: (peer.multi == Multi::No).then_some(pinned),
+        ..PeerConfig::new(peer.public_key)
+    }
+}
+
+/// The address of an endpoint that needs no asking.
+pub fn known(peer: &Peer) -> Option<Endpoint> {
+    peer.endpoint_udp().and_then(PeerEndpoint::address).map(Endpoint::Udp)
+}
+
+/// What becomes of a peer by a change that `wg` asks for; `None` if nothing.
+pub fn changed(before: Option<PeerConfig>, change: &PeerChange) -> Option<PeerConfig> {
+    if before.is_none() && change.update_only {
+        return None;
+    }
+    let mut peer = before.unwrap_or_else(|| PeerConfig::new(change.public_key));
+    if let Some(key) = &change.preshared_key {
+        peer.preshared_key.clone_from(key);
+    }
+    if let Some(endpoint) = change.endpoint {
+        peer.endpoint = Some(Endpoint::Udp(endpoint));
+    }
+    if let Some(keepalive) = change.keepalive {
+        peer.persistent_keepalive = seconds(keepalive);
+    }
+    if change.replace_allowed_ips {
+        peer.allowed_ips.clear();
+    }
+    for network in change.allowed_ips.iter().filter_map(|network| prefix(*network)) {
+        if !peer.allowed_ips.contains(&network) {
+            peer.allowed_ips.push(network);
+        }
+    }
+    for network in change.forbidden_ips.iter().filter_map(|network| prefix(*network)) {
+        peer.allowed_ips.retain(|known| *known != network);
+    }
+    Some(peer)
+}
+
+/// How a tunnel is, for `wg`.
+pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) -> Snapshot {
+    let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let peer = |key: PublicKey| {
+        let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
+        let keepalive = config.persistent_keepalive.unwrap_or_default().as_secs();
+        Some(PeerSnapshot {
+            public_key: key,
+            preshared_key: config.preshared_key,
+            endpoint: status.endpoint.and_then(udp),
+            last_handshake: status.last_handshake.map(|at| unix.saturating_sub(now.since(at))),
+            bytes_sent: status.bytes_sent,
+            bytes_received: status.bytes_received,
+            keepalive: u16::try_from(keepalive).unwrap_or(u16::MAX),
+            allowed_ips: config.allowed_ips.iter().filter_map(ip_prefix).collect(),
+        })
+    };
+    Snapshot {
+        private_key: tunnel.config().private_key.clone(),
+        listen_port,
+        fwmark,
+        peers: tunnel.peers().filter_map(peer).collect(),
+    }
+}
+
+/// The UDP address of an endpoint, if it is one.
+pub fn udp(endpoint: Endpoint) -> Option<SocketAddr> {
+    match endpoint {
+        Endpoint::Udp(address) => Some(address),
+        Endpoint::Port(_) => None,
+    }
+}
+
+fn seconds(seconds: u16) -> Option<Duration> {
+    (seconds != 0).then(|| Duration::from_secs(seconds.into()))
+}
+
+fn prefix(network: IpPrefix) -> Option<Prefix> {
+    Prefix::new(network.ip(), network.len())
+}
+
+fn ip_prefix(network: &Prefix) -> Option<IpPrefix> {
+    IpPrefix::new(network.address(), network.len()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_wg_changes_what_it_names() {
+        let key = PublicKey([1; 32]);
+        let mut change = PeerChange::new(key);
+        change.update_only = true;
+        assert_eq!(changed(None, &change), None, "there is none to be updated");
+        change.update_only = false;
+        change.endpoint = Some("192.0.2.1:5".parse().unwrap());
+        change.allowed_ips = vec!["192.0.2.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        change.keepalive = Some(25);
+        let peer = changed(None, &change).unwrap();
+        assert_eq!(peer.persistent_keepalive, Some(Duration::from_secs(25)));
+
+        let mut second = PeerChange::new(key);
+        second.allowed_ips = vec!["10.0.0.0/8".parse().unwrap(), "::/0".parse().unwrap()];
+        second.forbidden_ips = vec!["192.0.2.0/24".parse().unwrap()];
+        second.keepalive = Some(0);
+        let peer = changed(Some(peer), &second).unwrap();
+        let networks: Vec<_> = peer.allowed_ips.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["10.0.0.0/8", "::/0"]);
+        assert_eq!((peer.persistent_keepalive, peer.endpoint.is_some()), (None, true));
+
+        second.replace_allowed_ips = true;
+        second.allowed_ips.truncate(1);
+        assert_eq!(changed(Some(peer), &second).unwrap().allowed_ips.len(), 1);
+    }
+}
