@@ -121,7 +121,7 @@ pub(super) const ENVIRONMENT: [Entry; 12] = [
 ];
 
 /// Examples of commands whose help has none, or more of them.
-const EXAMPLES: [(&str, &[&str]); 33] = [
+const EXAMPLES: [(&str, &[&str]); 32] = [
     (
         "",
         &[
@@ -171,7 +171,6 @@ const EXAMPLES: [(&str, &[&str]); 33] = [
     ("tunnel show", &["adit tunnel show", "adit -j tunnel show site"]),
     ("tunnel reload", &["adit tunnel reload site"]),
     ("tunnel check", &["adit tunnel check site.conf", "adit tunnel check --hooks run site.toml"]),
-    ("bench", &["adit bench --rounds 3"]),
 ];
 
 /// Commands that take and print keys and invitations.

@@ -190,7 +190,10 @@ fn check_command(place: &str, words: &[String]) {
         panic!("{place}: {words:?}: {error}");
     }
     let has = |option: &str| words.iter().any(|word| word == option);
-    if has("--port") && !has("--config") && !has("--profile") && (has("switch") || has("netem")) {
+    let mut pairs = words.windows(2);
+    let starts =
+        pairs.any(|pair| ["switch", "netem"].contains(&&*pair[0]) && pair[1].starts_with('-'));
+    if starts && has("--port") && !has("--config") && !has("--profile") {
         let mut rehearsed = vec!["--dry-run"];
         rehearsed.extend(words[1..].iter().map(String::as_str));
         let output = try_adit(&rehearsed);
