@@ -111,6 +111,7 @@ mod device;
 mod host;
 mod network;
 mod node;
+mod outside;
 mod port;
 mod random;
 mod reno;
@@ -130,13 +131,15 @@ use core::time::Duration;
 use adit_packet::{Instant, Layer, Meta, PacketBuf, PoolConfig};
 
 use adit_engine::netem::{Link, Profile, Report, Seed};
-use adit_engine::{Counts, DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_engine::{Counts, DropReason, Endpoint, Engine, FlowId, Outbox, PortId};
 use host::Host;
 use network::Network;
 use node::{AnyEngine, EngineNode, Node, Probe};
+use outside::Delivery;
 use port::Line;
 
 pub use host::HostConfig;
+pub use outside::{Outside, RemoteId, Server};
 pub use port::{Fault, PortCounts};
 pub use random::Random;
 pub use seeds::for_each_seed;
@@ -499,6 +502,18 @@ impl Sim {
         self.host_ref(stream.0).tcp_is_finished(stream.1)
     }
 
+    /// What the flows of engines reach ([`Endpoint::Flow`]).
+    #[must_use]
+    pub const fn outside(&self) -> &Outside {
+        &self.network.outside
+    }
+
+    /// What the flows of engines reach, to be changed: servers, and what they send.
+    #[must_use]
+    pub const fn outside_mut(&mut self) -> &mut Outside {
+        &mut self.network.outside
+    }
+
     /// Lets time pass.
     ///
     /// # Panics
@@ -596,6 +611,7 @@ impl Sim {
     fn move_to(&mut self, moment: Instant) {
         if moment > self.now() {
             self.network.now = moment;
+            self.network.outside.now = moment;
             self.steps = 0;
         }
     }
@@ -612,6 +628,9 @@ impl Sim {
             while let Some((end, packet)) = self.network.next_arrival(port) {
                 self.arrive(end, packet);
             }
+        }
+        while let Some((node, flow, delivery)) = self.network.next_from_outside() {
+            self.arrive_from_flow(node, flow, delivery);
         }
         for node in 0..self.nodes.len() {
             self.wake(node);
@@ -632,6 +651,20 @@ impl Sim {
         match taken {
             Ok(()) => self.network.deliver(packet),
             Err(why) => self.network.refuse(end, packet, why),
+        }
+    }
+
+    fn arrive_from_flow(&mut self, node: usize, flow: FlowId, delivery: Delivery) {
+        let now = self.now();
+        let taken = self.with_engine(node, |engine| match delivery {
+            Delivery::Bytes(bytes) => engine.handle_bytes(now, flow, bytes),
+            Delivery::Event(event) => {
+                engine.engine.handle_flow(now, flow, event, &mut engine.out);
+                Ok(())
+            }
+        });
+        if let Err(bytes) = taken {
+            self.network.outside.give_back(node, flow, bytes);
         }
     }
 

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use adit_packet::{Instant, Meta, PacketBuf, Pool, PoolConfig};
 
 use super::End;
+use super::outside::{Delivery, Outside};
 use super::port::{Fault, Line, Port};
 use super::trace::{Losses, Summary, Trace};
-use adit_engine::{Counts, DropReason, Outbox};
+use adit_engine::{Counts, DropReason, Endpoint, FlowId, Outbox, Request};
 
 pub(super) struct Network {
     pub(super) now: Instant,
@@ -21,6 +22,7 @@ pub(super) struct Network {
     out: Outbox,
     received: u64,
     delivered: u64,
+    pub(super) outside: Outside,
 }
 
 impl Network {
@@ -41,6 +43,7 @@ impl Network {
             out: Outbox::new(Pool::new(config)),
             received: 0,
             delivered: 0,
+            outside: Outside::default(),
         }
     }
 
@@ -94,6 +97,35 @@ impl Network {
         } else {
             self.send_one(from, bytes, meta);
         }
+    }
+
+    /// Takes what an engine sends to a flow.
+    pub(super) fn send_to_flow(&mut self, from: End, flow: FlowId, bytes: &[u8]) {
+        let now = self.now;
+        if self.outside.take(from.node, flow, bytes) {
+            let (name, len) = (self.show(from), bytes.len());
+            self.trace.add(format_args!("{now} {name} > {len} bytes"));
+            return;
+        }
+        // As what is sent to no wire: counted here.
+        self.send_one(from, bytes, Meta::default());
+    }
+
+    /// Carries out what an engine asks for.
+    pub(super) fn request(&mut self, node: usize, request: Request) {
+        // There is one way to each peer, and no choice of a local address.
+        let Request::Flow(flow, request) = request else { return };
+        let (now, name) = (self.now, self.show(End { node, at: Endpoint::Flow(flow) }));
+        self.trace.add(format_args!("{now} {name} {request:?}"));
+        self.outside.request(node, flow, request);
+    }
+
+    /// What is for an engine now, of a flow.
+    pub(super) fn next_from_outside(&mut self) -> Option<(usize, FlowId, Delivery)> {
+        let (node, flow, delivery) = self.outside.next(self.now)?;
+        let (now, name) = (self.now, self.show(End { node, at: Endpoint::Flow(flow) }));
+        self.trace.add(format_args!("{now} {name} < {delivery}"));
+        Some((node, flow, delivery))
     }
 
     fn send_one(&mut self, from: End, bytes: &[u8], meta: Meta) {
@@ -174,7 +206,7 @@ impl Network {
 
     /// When something is due at a port; [`Instant::MAX`]: never.
     pub(super) fn due(&self) -> Instant {
-        let mut due = Instant::MAX;
+        let mut due = self.outside.due();
         for port in &self.ports {
             due = due.min(port.due());
         }
@@ -187,6 +219,7 @@ impl Network {
 
     /// The law of the network: what was sent into it arrived, was discarded or is on the way.
     pub(super) fn check(&mut self) {
+        self.outside.check();
         let held: usize = self.ports.iter().map(Port::held).sum();
         let counts = self.out.counts();
         let (made, lost) = (counts.made(), counts.discarded() + counts.absorbed());
@@ -209,7 +242,6 @@ impl Network {
 
 /// `name` of a node with one port, `name:2`, or `name@192.0.2.1:51820` towards a peer.
 pub(super) fn show(names: &[String], end: End) -> String {
-    use adit_engine::Endpoint;
     use alloc::format;
     let name = names.get(end.node).map(String::as_str).unwrap_or_default();
     match end.at {

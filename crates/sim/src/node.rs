@@ -11,7 +11,7 @@ use super::End;
 use super::host::Host;
 use super::network::Network;
 use super::trace::Losses;
-use adit_engine::{Counts, DropReason, Endpoint, Engine, Outbox};
+use adit_engine::{Counts, DropReason, Endpoint, Engine, FlowId, FlowRequest, Outbox, Request};
 
 pub(super) enum Node {
     Engine(Box<EngineNode>),
@@ -71,6 +71,20 @@ impl EngineNode {
         Ok(())
     }
 
+    /// Hands it bytes of a flow; gives them back if there is no buffer for them.
+    pub(super) fn handle_bytes(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        bytes: Vec<u8>,
+    ) -> Result<(), Vec<u8>> {
+        let Some(mut packet) = self.out.pool().take(bytes.len()) else { return Err(bytes) };
+        packet.extend(&bytes).expect("a buffer of that length was taken");
+        self.received += 1;
+        self.engine.handle(now, Endpoint::Flow(flow), packet, &mut self.out);
+        Ok(())
+    }
+
     pub(super) const fn due(&self) -> Instant {
         self.due
     }
@@ -92,12 +106,25 @@ impl EngineNode {
 
     /// Sends what is in its outbox, then checks that nothing was lost.
     pub(super) fn flush(&mut self, node: usize, network: &mut Network) {
+        let mut ends = Vec::new();
+        while let Some(request) = self.out.next_request() {
+            match request {
+                // Behind the bytes that were sent before it.
+                Request::Flow(_, FlowRequest::Shutdown | FlowRequest::Close) => ends.push(request),
+                _ => network.request(node, request),
+            }
+        }
         while let Some(at) = self.out.next_group(&mut self.batch) {
             for packet in self.batch.drain(..) {
-                network.send(End { node, at }, packet.bytes(), packet.meta);
+                let from = End { node, at };
+                match at {
+                    Endpoint::Flow(flow) => network.send_to_flow(from, flow, packet.bytes()),
+                    _ => network.send(from, packet.bytes(), packet.meta),
+                }
                 self.out.pool().give(packet);
             }
         }
+        ends.into_iter().for_each(|request| network.request(node, request));
         self.due = self.engine.next_timeout().unwrap_or(Instant::MAX);
         self.check(network.names.get(node).map_or("", |name| name));
     }

@@ -43,7 +43,7 @@ enum Source {
     V4(u32),
     V6(u64),
     Port(u16),
-    Flow(u32),
+    Flow(u64),
 }
 
 /// A token bucket as the moment at which it will be full.
