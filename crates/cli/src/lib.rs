@@ -11,7 +11,13 @@ mod color;
 mod commands;
 #[doc(hidden)]
 pub mod exercise;
+mod man;
 mod netem;
+
+/// The Rust of the book, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/library.md")]
+struct Cookbook;
 
 use adit_service::error::{Error, Exit};
 use adit_service::output::Output;

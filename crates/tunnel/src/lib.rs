@@ -75,7 +75,6 @@ mod open;
 mod path;
 mod peer;
 mod plain;
-mod prefix;
 mod reassembly;
 mod replay;
 mod seal;
@@ -94,11 +93,11 @@ mod wakes;
 #[cfg(test)]
 mod tests;
 
+pub use adit_packet::IpPrefix;
 use allowed_ips::AllowedIps;
 pub use config::{PeerConfig, PeerMode, Random, TunnelConfig};
 pub use keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use peer::Peer;
-pub use prefix::{ParsePrefixError, Prefix};
 pub use seal::gso_len_max;
 pub use shaper::Shape;
 use shared::{Shared, Us};
@@ -212,7 +211,7 @@ impl Tunnel {
     /// Adds a peer, or changes the one of that key to what is given. Sessions go on unless the
     /// preshared key changed; the endpoint is left alone if none is given. A prefix that another peer had
     /// moves here. Our own key is no peer.
-    pub fn set_peer(&mut self, now: Instant, config: PeerConfig) {
+    pub fn set_peer(&mut self, now: Instant, mut config: PeerConfig) {
         if self.public_key() == Some(config.public_key) {
             return;
         }
@@ -220,6 +219,8 @@ impl Tunnel {
             self.allowed.remove_all(slot);
             self.by_port.retain(|_, owner| *owner != slot);
         }
+        // Host bits would make two of one network.
+        config.allowed_ips.iter_mut().for_each(|prefix| *prefix = prefix.network());
         let slot = self.slot_of(&config);
         for prefix in &config.allowed_ips {
             if let Some(former) = self.allowed.insert(prefix, slot)

@@ -170,8 +170,10 @@ impl Net {
         ]);
         for (us, them) in [(0, 1), (1, 0)] {
             let mut peer = PeerConfig::new(net.sides[them].key());
-            peer.allowed_ips =
-                vec![format_prefix(them), Prefix::new("2001:db8::".parse().unwrap(), 32).unwrap()];
+            peer.allowed_ips = vec![
+                format_prefix(them),
+                IpPrefix::new("2001:db8::".parse().unwrap(), 32).unwrap(),
+            ];
             peer.endpoint = (us == 0).then_some(net.sides[them].at);
             peer.extensions = false;
             set(&mut peer);
@@ -298,8 +300,8 @@ impl Net {
     }
 }
 
-fn format_prefix(side: usize) -> Prefix {
-    Prefix::new(inside(side).into(), 24).unwrap()
+fn format_prefix(side: usize) -> IpPrefix {
+    IpPrefix::new(inside(side).into(), 24).unwrap()
 }
 
 /// The address of a side inside.

@@ -5,9 +5,11 @@
 
 mod agree;
 mod bench;
+mod book;
 mod commands;
 mod errors;
 mod kill;
+mod man;
 mod reference;
 mod schema;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

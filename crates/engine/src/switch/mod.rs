@@ -81,10 +81,10 @@ mod storm;
 mod tagging;
 mod vlan;
 
+pub use adit_packet::IpPrefix;
 pub use config::{
-    FrameFilter, FrameMatch, GroupId, GuardConfig, IpPrefix, LoopGuardConfig, Mirror,
-    MirrorDirection, MirrorFilter, PortConfig, StormConfig, StormRate, SwitchConfig, TagKind,
-    Trunk, VlanMode,
+    FrameFilter, FrameMatch, GroupId, GuardConfig, LoopGuardConfig, Mirror, MirrorDirection,
+    MirrorFilter, PortConfig, StormConfig, StormRate, SwitchConfig, TagKind, Trunk, VlanMode,
 };
 pub use counters::PortCounters;
 pub use error::ConfigError;
