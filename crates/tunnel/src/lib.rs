@@ -96,7 +96,7 @@ mod tests;
 pub use adit_packet::IpPrefix;
 use allowed_ips::AllowedIps;
 pub use config::{PeerConfig, PeerMode, Random, TunnelConfig};
-pub use keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
+pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 use peer::Peer;
 pub use seal::gso_len_max;
 pub use shaper::Shape;
