@@ -49,6 +49,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(capture::CATALOG)
         .chain(adit_service::config::problem::CATALOG)
         .chain(adit_service::control::CATALOG)
+        .chain(adit_service::file::CATALOG)
         .chain(adit_service::switch::api::CATALOG)
         .chain(adit_service::link::CATALOG)
         .map(Explanation::from);
