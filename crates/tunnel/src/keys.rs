@@ -79,7 +79,7 @@ impl PrivateKey {
     }
 
     /// The shared secret with another's key; `None` if that is one of the few points that give zero.
-    pub(super) fn agree(&self, theirs: &PublicKey) -> Option<SharedSecret> {
+    pub(crate) fn agree(&self, theirs: &PublicKey) -> Option<SharedSecret> {
         let shared = self.secret().diffie_hellman(&theirs.0.into());
         shared.was_contributory().then(|| SharedSecret(shared.to_bytes()))
     }
@@ -192,7 +192,7 @@ fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
 
 /// The result of a Diffie-Hellman exchange. Its memory is cleared when it is dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub(super) struct SharedSecret([u8; KEY_LEN]);
+pub(crate) struct SharedSecret([u8; KEY_LEN]);
 
 impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,7 +201,7 @@ impl fmt::Debug for SharedSecret {
 }
 
 impl SharedSecret {
-    pub(super) const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+    pub(crate) const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 }

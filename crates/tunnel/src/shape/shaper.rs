@@ -47,7 +47,7 @@ const WHOLE_MAX: Duration = Duration::from_millis(2);
 ///
 /// Source: RFC 8290 (FQ-CoDel), RFC 8289 (CoDel).
 #[derive(Debug)]
-pub(super) struct Shaper {
+pub(crate) struct Shaper {
     shape: Shape,
     /// When all that was sent would have been sent at the rate: the bucket as a moment.
     paid: Instant,
@@ -93,7 +93,7 @@ struct CoDel {
 
 impl Shaper {
     /// A shaper whose queues nobody can aim at who does not know `key`.
-    pub(super) fn new(shape: Shape, key: u64) -> Self {
+    pub(crate) fn new(shape: Shape, key: u64) -> Self {
         Self {
             shape,
             paid: Instant::ZERO,
@@ -108,21 +108,21 @@ impl Shaper {
     }
 
     /// Changes the rate; what waits goes on waiting.
-    pub(super) const fn set(&mut self, shape: Shape) {
+    pub(crate) const fn set(&mut self, shape: Shape) {
         self.shape = shape;
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// Whether a super-packet of that length is to be cut up before it is pushed.
-    pub(super) fn wants_segments(&self, len: usize) -> bool {
+    pub(crate) fn wants_segments(&self, len: usize) -> bool {
         self.shape.time(len) > WHOLE_MAX
     }
 
     /// When [`Self::pop`] gives a packet, if one waits.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
         (self.len > 0).then(|| self.paid - self.shape.time(self.burst()))
     }
 
@@ -136,7 +136,7 @@ impl Shaper {
     }
 
     /// Takes a packet and gives it back at once if nothing waits and it may be sent.
-    pub(super) fn pass(&mut self, now: Instant, packet: PacketBuf) -> Result<PacketBuf, PacketBuf> {
+    pub(crate) fn pass(&mut self, now: Instant, packet: PacketBuf) -> Result<PacketBuf, PacketBuf> {
         if self.len == 0 && self.is_open(now) {
             self.pay(now, packet.len());
             Ok(packet)
@@ -147,7 +147,7 @@ impl Shaper {
 
     /// Queues a packet; if there are too many it returns the one that is to be dropped, the first of
     /// the longest flow.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         now: Instant,
         packet: PacketBuf,
@@ -190,7 +190,7 @@ impl Shaper {
     }
 
     /// The next packet, if it may be sent at `now`. Those that waited too long go to `drop`.
-    pub(super) fn pop(
+    pub(crate) fn pop(
         &mut self,
         now: Instant,
         mut drop: impl FnMut(PacketBuf),
@@ -224,7 +224,7 @@ impl Shaper {
     }
 
     /// Takes all that waits, whatever the rate.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = PacketBuf> + '_ {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = PacketBuf> + '_ {
         self.len = 0;
         self.free.clear();
         self.flows.fill(Flow::default());

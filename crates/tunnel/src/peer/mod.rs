@@ -1,22 +1,30 @@
 //! One peer: where it is, its handshake, its sessions, its timers.
 
+mod discovery;
+pub(crate) mod send;
+mod shaping;
+mod vxlan;
+
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
-use super::cookie::CookieJar;
-use super::handshake::{Initiated, Remote};
-use super::keys::SharedSecret;
-use super::message::INITIATION_LEN;
-use super::path::Path;
-use super::plain::FRAME_HEADER_LEN;
-use super::reassembly::Reassembly;
-use super::session::{Session, Sessions};
-use super::shaping::Shapers;
-use super::shared::Shared;
-use super::timers::{Attempt, Timers, is_due};
-use super::{PeerConfig, PeerMode, PeerStatus, PresharedKey, Tai64n, TunnelEvent};
+use crate::config::{PeerConfig, PeerMode};
+use crate::frames::plain::FRAME_HEADER_LEN;
+use crate::frames::reassembly::Reassembly;
+use crate::handshake::cookie::CookieJar;
+use crate::handshake::ikpsk2::{Initiated, Remote};
+use crate::keys::SharedSecret;
+use crate::keys::{KEY_LEN, PresharedKey, PrivateKey};
+use crate::message::INITIATION_LEN;
+use crate::path::Path;
+use crate::session::timers::{Attempt, Timers, is_due};
+use crate::session::{Session, Sessions};
+use crate::shape::Shapers;
+use crate::shared::Shared;
+use crate::status::{PeerStatus, TunnelEvent};
+use crate::tai64n::Tai64n;
 use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
 /// Packets that wait for one peer's handshake: a connection's first window. The oldest give way.
@@ -29,40 +37,40 @@ const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
 
 /// One peer.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// Its place in the tunnel's list.
-    pub(super) slot: u32,
-    pub(super) config: PeerConfig,
+    pub(crate) slot: u32,
+    pub(crate) config: PeerConfig,
     preshared: PresharedKey,
     /// What our static keys agree on; `None` without a key of ours, or if they cannot.
-    pub(super) shared_secret: Option<SharedSecret>,
-    pub(super) endpoint: Option<Endpoint>,
+    pub(crate) shared_secret: Option<SharedSecret>,
+    pub(crate) endpoint: Option<Endpoint>,
     /// Where it was by UDP, for when it came by a stream that has ended.
     last_udp: Option<Endpoint>,
-    pub(super) jar: CookieJar,
-    pub(super) initiated: Option<Initiated>,
+    pub(crate) jar: CookieJar,
+    pub(crate) initiated: Option<Initiated>,
     last_initiation: Option<Instant>,
     /// Of the last initiation that was accepted from it.
-    pub(super) timestamp: Option<Tai64n>,
-    pub(super) last_accepted: Option<Instant>,
-    pub(super) sessions: Sessions,
-    pub(super) timers: Timers,
-    pub(super) planned: Option<Instant>,
+    pub(crate) timestamp: Option<Tai64n>,
+    pub(crate) last_accepted: Option<Instant>,
+    pub(crate) sessions: Sessions,
+    pub(crate) timers: Timers,
+    pub(crate) planned: Option<Instant>,
     queue: VecDeque<PacketBuf>,
-    pub(super) shapers: Shapers,
-    pub(super) path: Path,
-    pub(super) reassembly: Reassembly,
-    pub(super) bytes_sent: u64,
-    pub(super) bytes_received: u64,
+    pub(crate) shapers: Shapers,
+    pub(crate) path: Path,
+    pub(crate) reassembly: Reassembly,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
     last_handshake: Option<Instant>,
     last_authentic: Option<Instant>,
     /// The owner wants to be told of the next message.
-    pub(super) is_awaited: bool,
-    pub(super) drops: DropCounts,
+    pub(crate) is_awaited: bool,
+    pub(crate) drops: DropCounts,
 }
 
 impl Peer {
-    pub(super) fn new(slot: u32, config: PeerConfig, shared: &Shared) -> Self {
+    pub(crate) fn new(slot: u32, config: PeerConfig, shared: &Shared) -> Self {
         let us = shared.us.as_ref();
         Self {
             slot,
@@ -93,7 +101,7 @@ impl Peer {
     }
 
     /// Whether its messages hold frames or packets.
-    pub(super) const fn layer_out(&self) -> Layer {
+    pub(crate) const fn layer_out(&self) -> Layer {
         match self.config.mode {
             PeerMode::Packets | PeerMode::Vxlan(_) => Layer::Packet,
             PeerMode::Frames(_) => Layer::Frame,
@@ -101,7 +109,7 @@ impl Peer {
     }
 
     /// Whether what comes from it is frames or packets; with VXLAN it may be both.
-    pub(super) const fn layer_in(&self) -> Layer {
+    pub(crate) const fn layer_in(&self) -> Layer {
         match self.config.mode {
             PeerMode::Packets => Layer::Packet,
             PeerMode::Vxlan(_) | PeerMode::Frames(_) => Layer::Frame,
@@ -109,7 +117,7 @@ impl Peer {
     }
 
     /// What stands before a frame in its messages, or nothing before a packet.
-    pub(super) const fn prefix_len(&self) -> usize {
+    pub(crate) const fn prefix_len(&self) -> usize {
         match &self.config.mode {
             PeerMode::Packets => 0,
             PeerMode::Vxlan(vxlan) => vxlan.outer_len(),
@@ -118,7 +126,7 @@ impl Peer {
     }
 
     /// Changes it to what is given; sessions go on unless the preshared key is another one.
-    pub(super) fn set(&mut self, now: Instant, config: PeerConfig, shared: &mut Shared) {
+    pub(crate) fn set(&mut self, now: Instant, config: PeerConfig, shared: &mut Shared) {
         let interval = config.persistent_keepalive.filter(|interval| !interval.is_zero());
         let config = PeerConfig {
             persistent_keepalive: interval.map(|interval| interval.max(KEEPALIVE_MIN)),
@@ -135,13 +143,13 @@ impl Peer {
             // The first one is sent at once, as `wg set` does it.
             self.timers.persistent = config.persistent_keepalive.map(|_| now);
         }
-        self.shapers.set(config.shape_out, config.shape_in, shared);
+        self.shapers.set(config.shape_out, config.shape_in, &mut shared.random);
         self.config = config;
         self.plan(shared);
     }
 
     /// The peer is said to be there. A handshake that is being tried is tried there at once.
-    pub(super) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+    pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         if self.endpoint.replace(endpoint) != Some(endpoint) {
             self.path.moved(shared.config.mtu);
             self.timers.retry = self.timers.retry.map(|_| Instant::ZERO);
@@ -153,7 +161,7 @@ impl Peer {
     }
 
     /// The stream by which it came has ended: it is where it was by UDP, or is configured to be.
-    pub(super) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
+    pub(crate) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
         self.endpoint = None;
         if let Some(endpoint) = self.last_udp.or(self.config.endpoint).filter(|e| *e != stream) {
             self.set_endpoint(endpoint, shared);
@@ -165,7 +173,7 @@ impl Peer {
     ///
     /// What the initiation reaches takes us to be there from then on. If its answer does not reach us, the
     /// next initiation goes where the peer is, soon: the loss is that of so long.
-    pub(super) fn probe(
+    pub(crate) fn probe(
         &mut self,
         shared: &mut Shared,
         now: Instant,
@@ -183,7 +191,7 @@ impl Peer {
     }
 
     /// Our key is another one.
-    pub(super) fn set_identity(&mut self, shared: &mut Shared, out: &mut Outbox) {
+    pub(crate) fn set_identity(&mut self, shared: &mut Shared, out: &mut Outbox) {
         self.end_sessions(shared);
         self.drop_queue(shared, out, DropReason::NO_SESSION);
         let us = shared.us.as_ref();
@@ -191,14 +199,14 @@ impl Peer {
     }
 
     /// Ends the handshake and all sessions and clears their keys.
-    pub(super) fn end_sessions(&mut self, shared: &mut Shared) {
+    pub(crate) fn end_sessions(&mut self, shared: &mut Shared) {
         shared.free([self.initiated.take().map(|initiated| initiated.index)]);
         shared.free(self.sessions.clear());
         self.timers = Timers { persistent: self.timers.persistent, ..Timers::default() };
     }
 
     /// Gives back the packets that wait.
-    pub(super) fn drop_queue(&mut self, shared: &mut Shared, out: &mut Outbox, why: DropReason) {
+    pub(crate) fn drop_queue(&mut self, shared: &mut Shared, out: &mut Outbox, why: DropReason) {
         while let Some(packet) = self.queue.pop_front() {
             shared.queued = shared.queued.saturating_sub(1);
             self.discard(packet, why, out);
@@ -206,21 +214,21 @@ impl Peer {
     }
 
     /// Counts a packet of this peer as dropped and gives it back.
-    pub(super) fn discard(&mut self, packet: PacketBuf, why: DropReason, out: &mut Outbox) {
+    pub(crate) fn discard(&mut self, packet: PacketBuf, why: DropReason, out: &mut Outbox) {
         self.drops.note(why);
         out.discard(packet, why);
     }
 
-    pub(super) fn remote<'a>(&'a self, secret: &'a SharedSecret) -> Remote<'a> {
+    pub(crate) fn remote<'a>(&'a self, secret: &'a SharedSecret) -> Remote<'a> {
         Remote { public: &self.config.public_key, shared: secret, preshared: &self.preshared }
     }
 
-    pub(super) const fn preshared(&self) -> &PresharedKey {
+    pub(crate) const fn preshared(&self) -> &PresharedKey {
         &self.preshared
     }
 
     /// Sends a packet or frame, now or when there is a session.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         shared: &mut Shared,
         now: Instant,
@@ -248,7 +256,7 @@ impl Peer {
         self.want_session(shared, now, out);
     }
 
-    pub(super) fn can_send(&self, now: Instant, shared: &Shared) -> bool {
+    pub(crate) fn can_send(&self, now: Instant, shared: &Shared) -> bool {
         let timing = &shared.config.timing;
         self.endpoint.is_some()
             && self.sessions.current.as_ref().is_some_and(|session| session.can_send(now, timing))
@@ -263,7 +271,7 @@ impl Peer {
     }
 
     /// Sends a keepalive, or makes a session to send one in.
-    pub(super) fn send_keepalive(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+    pub(crate) fn send_keepalive(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if self.can_send(now, shared) {
             self.send_message(shared, now, &[], 0, out);
         } else {
@@ -273,7 +281,7 @@ impl Peer {
 
     /// Starts a handshake unless one was started a moment ago (NDSS 2017, 6.4: at most one in
     /// Rekey-Timeout).
-    pub(super) fn want_session(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+    pub(crate) fn want_session(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if self.timers.retry.is_some() {
             // One is being tried. Who still wants it does not let it be given up.
             if let Some(attempt) = &mut self.timers.attempt {
@@ -296,7 +304,7 @@ impl Peer {
     }
 
     /// Sends an initiation.
-    pub(super) fn initiate(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+    pub(crate) fn initiate(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         let (Some(endpoint), Some(secret)) = (self.endpoint, self.shared_secret.clone()) else {
             return;
         };
@@ -323,7 +331,7 @@ impl Peer {
     }
 
     /// Signs a handshake message and sends it.
-    pub(super) fn send_handshake(
+    pub(crate) fn send_handshake(
         &mut self,
         shared: &Shared,
         now: Instant,
@@ -341,7 +349,7 @@ impl Peer {
     }
 
     /// A session began that we initiated.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &mut self,
         shared: &mut Shared,
         now: Instant,
@@ -358,7 +366,7 @@ impl Peer {
     }
 
     /// A handshake is complete on both sides: packets can be sent.
-    pub(super) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+    pub(crate) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         self.last_handshake = Some(now);
         self.timers.completed();
         self.timers.began(now, &shared.config.timing);
@@ -369,7 +377,7 @@ impl Peer {
     }
 
     /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
-    pub(super) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
+    pub(crate) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
         shared.handled.authenticated = true;
         self.last_authentic = Some(now);
         self.timers.received();
@@ -388,14 +396,14 @@ impl Peer {
     }
 
     /// Whether what comes from there is not the peer's, who is pinned elsewhere.
-    pub(super) fn is_elsewhere(&self, now: Instant, from: Endpoint) -> bool {
+    pub(crate) fn is_elsewhere(&self, now: Instant, from: Endpoint) -> bool {
         let Some(pinned) = self.config.pinned else { return false };
         let is_there = self.last_authentic.is_some_and(|last| now.since(last) < pinned);
         is_there && self.endpoint.is_some_and(|endpoint| endpoint != from)
     }
 
     /// Does what is due.
-    pub(super) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+    pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if is_due(&mut self.timers.forget, now) {
             let gone = self.sessions.clear();
             shared.free(gone);
@@ -449,13 +457,13 @@ impl Peer {
     }
 
     /// Sees to it that the tunnel wakes up for this peer.
-    pub(super) fn plan(&mut self, shared: &mut Shared) {
+    pub(crate) fn plan(&mut self, shared: &mut Shared) {
         let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
         let next = next.into_iter().flatten().min();
         shared.wakes.plan(self.slot, &mut self.planned, next);
     }
 
-    pub(super) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {
+    pub(crate) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {
         PeerStatus {
             public_key: self.config.public_key,
             endpoint: self.endpoint,
@@ -473,13 +481,13 @@ impl Peer {
 }
 
 /// A fresh private key.
-pub(super) fn new_key(shared: &mut Shared) -> super::PrivateKey {
-    let mut bytes = zeroize::Zeroizing::new([0; super::KEY_LEN]);
+pub(crate) fn new_key(shared: &mut Shared) -> PrivateKey {
+    let mut bytes = zeroize::Zeroizing::new([0; KEY_LEN]);
     (shared.random)(bytes.as_mut_slice());
-    super::PrivateKey::from_bytes(*bytes)
+    PrivateKey::from_bytes(*bytes)
 }
 
 /// A length as a counter counts it.
-pub(super) fn count(len: usize) -> u64 {
+pub(crate) fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -15,7 +15,7 @@ const QUOTE_V6: usize = 1280 - 40 - 8;
 
 /// Whether a packet that is too long has to be refused: IPv4 with DF, and IPv6 of more than the 1280 bytes
 /// that every link of IPv6 has to take (RFC 8200, 5). The rest the network outside may cut.
-pub(super) fn must_not_be_cut(packet: &[u8]) -> bool {
+pub(crate) fn must_not_be_cut(packet: &[u8]) -> bool {
     match Ipv4::parse(packet) {
         Ok(ipv4) => ipv4.dont_fragment(),
         Err(_) => packet.len() > 1280,
@@ -24,7 +24,7 @@ pub(super) fn must_not_be_cut(packet: &[u8]) -> bool {
 
 /// The "too big" message to the sender of a packet: from whom it was to, which is as good as any
 /// address of ours, since the sender looks at the quoted packet. `None` if it may not be answered (RFC 1122, 3.2.2).
-pub(super) fn answer(packet: &[u8], mtu: usize, out: &mut Outbox) -> Option<PacketBuf> {
+pub(crate) fn answer(packet: &[u8], mtu: usize, out: &mut Outbox) -> Option<PacketBuf> {
     let headers = Headers::parse_packet(packet).ok()?;
     let (source, destination) = headers.addresses(packet)?;
     let is_error = headers.transport().is_some_and(|at| {

@@ -4,9 +4,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// The longest frame that is cut into fragments: a jumbo frame with two tags.
-pub(super) const FRAME_LEN_MAX: usize = 9216;
+pub(crate) const FRAME_LEN_MAX: usize = 9216;
 /// In a fragment's offset: it is the last one.
-pub(super) const LAST: u16 = 1 << 15;
+pub(crate) const LAST: u16 = 1 << 15;
 
 /// Frames under way at a time: the network between two peers seldom changes the order of more.
 const FRAMES_MAX: usize = 4;
@@ -16,7 +16,7 @@ const FRAMES_MAX: usize = 4;
 /// They come in order most often. One that does not lie behind what is there already is kept as well,
 /// but two that overlap end the frame: nobody sends them.
 #[derive(Debug, Default)]
-pub(super) struct Reassembly {
+pub(crate) struct Reassembly {
     frames: Vec<Frame>,
     /// Which one gives way when there are too many: they take turns.
     oldest: usize,
@@ -70,21 +70,21 @@ impl Frame {
 
 impl Reassembly {
     /// The number of the next frame that we send in pieces.
-    pub(super) const fn next_number(&mut self) -> u16 {
+    pub(crate) const fn next_number(&mut self) -> u16 {
         self.sent = self.sent.wrapping_add(1);
         self.sent
     }
 
     /// Takes a fragment, as it stands in the message after its first byte and without padding, and
     /// returns the frame if that is whole now.
-    pub(super) fn take(&mut self, fragment: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn take(&mut self, fragment: &[u8]) -> Option<&[u8]> {
         let (&[n0, n1, o0, o1], piece) = fragment.split_first_chunk()?;
         let (number, offset) = (u16::from_be_bytes([n0, n1]), u16::from_be_bytes([o0, o1]));
         self.take_piece(number, usize::from(offset & !LAST), offset & LAST != 0, piece)
     }
 
     /// Takes bytes `start..` of the frame of that number and returns the frame if that is whole now.
-    pub(super) fn take_piece(
+    pub(crate) fn take_piece(
         &mut self,
         number: u16,
         start: usize,

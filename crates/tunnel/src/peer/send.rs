@@ -6,21 +6,24 @@ use adit_packet::{
     Ecn, Gso, Instant, Layer, Meta, PacketBuf, Segment, SuperPacket, finish_checksum,
 };
 
-use super::join::network_in_frame;
-use super::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
-use super::noise::TAG_LEN;
-use super::peer::{Peer, count};
-use super::plain::{FRAGMENT, FRAGMENT_HEADER_LEN, FRAME, FRAME_HEADER_LEN, first_byte, padding};
-use super::reassembly::{FRAME_LEN_MAX, LAST};
-use super::session::SendKey;
-use super::shared::Shared;
-use super::{mss, too_big};
+use crate::frames::plain::{
+    FRAGMENT, FRAGMENT_HEADER_LEN, FRAME, FRAME_HEADER_LEN, first_byte, padding,
+};
+use crate::frames::reassembly::{FRAME_LEN_MAX, LAST};
+use crate::inner::network;
+use crate::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
+use crate::noise::TAG_LEN;
+use crate::path::mss;
+use crate::path::too_big;
+use crate::peer::{Peer, count};
+use crate::session::SendKey;
+use crate::shared::Shared;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
 /// Datagrams in one train: as many as the kernel takes (`UDP_MAX_SEGMENTS`).
-pub(super) const TRAIN_MAX: usize = 64;
+pub(crate) const TRAIN_MAX: usize = 64;
 /// Bytes in one train: the longest UDP payload over IPv4.
-pub(super) const TRAIN_LEN_MAX: usize = 65_507;
+pub(crate) const TRAIN_LEN_MAX: usize = 65_507;
 
 /// The longest super-packet of `mtu`-byte packets that becomes one train: what to set a device's
 /// `IFLA_GSO_MAX_SIZE` to, so that none needs a second, short one.
@@ -49,7 +52,7 @@ struct Way {
 
 impl Peer {
     /// Sends a packet or frame of the peer's port in the current session.
-    pub(super) fn send_now(
+    pub(crate) fn send_now(
         &mut self,
         shared: &mut Shared,
         now: Instant,
@@ -92,7 +95,7 @@ impl Peer {
 
     /// Sends one message that we make ourselves: nothing (a keepalive), or one of our own kinds, made
     /// `len` bytes long with zeros.
-    pub(super) fn send_message(
+    pub(crate) fn send_message(
         &mut self,
         shared: &mut Shared,
         now: Instant,
@@ -314,15 +317,6 @@ impl Peer {
         }
         Ok(())
     }
-}
-
-/// A packet or frame from its IP header on, if it has one.
-pub(super) fn network(layer: Layer, bytes: &[u8]) -> &[u8] {
-    let at = match layer {
-        Layer::Packet => Some(0),
-        Layer::Frame => network_in_frame(bytes),
-    };
-    at.and_then(|at| bytes.get(at..)).unwrap_or_default()
 }
 
 /// A packet that could not be sent, and why.

@@ -1,19 +1,22 @@
 //! One session: two keys, a counter, a replay window.
 
+pub(crate) mod replay;
+pub(crate) mod timers;
+
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use adit_packet::Instant;
 use ring::aead::Aad;
 
-use super::Timing;
-use super::handshake::SessionKeys;
-use super::message::{DATA_HEADER_LEN, DataHeader};
-use super::noise::{CipherKey, TAG_LEN, nonce};
-use super::replay::ReplayWindow;
+use crate::handshake::ikpsk2::SessionKeys;
+use crate::message::{DATA_HEADER_LEN, DataHeader};
+use crate::noise::{CipherKey, TAG_LEN, nonce};
+use crate::session::replay::ReplayWindow;
+use crate::timing::Timing;
 
 /// What is needed to send in a session: any thread may.
-pub(super) struct SendKey {
+pub(crate) struct SendKey {
     key: CipherKey,
     their_index: u32,
     counter: AtomicU64,
@@ -22,19 +25,19 @@ pub(super) struct SendKey {
 impl SendKey {
     /// Takes `count` counters in a row, none of them `limit` or more; `None` if there are not so many
     /// left. No counter is given twice (NDSS 2017, 5.4.6).
-    pub(super) fn reserve(&self, count: u64, limit: u64) -> Option<u64> {
+    pub(crate) fn reserve(&self, count: u64, limit: u64) -> Option<u64> {
         let after = |first: u64| first.checked_add(count).filter(|&next| next <= limit);
         self.counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after).ok()
     }
 
     /// How many counters were taken.
-    pub(super) fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.counter.load(Ordering::Relaxed)
     }
 
     /// Makes `message` a data message: the header is written to its front, what follows is encrypted
     /// in place, and the tag is written to its last bytes. `counter` was reserved for this one.
-    pub(super) fn seal(&self, counter: u64, message: &mut [u8]) {
+    pub(crate) fn seal(&self, counter: u64, message: &mut [u8]) {
         let header = DataHeader { receiver: self.their_index, counter };
         let Some((head, rest)) = message.split_first_chunk_mut::<DATA_HEADER_LEN>() else { return };
         let Some((text, tag)) = rest.split_last_chunk_mut::<TAG_LEN>() else { return };
@@ -49,7 +52,7 @@ impl SendKey {
 }
 
 /// What is needed to decrypt in a session: any thread may. Whoever notes the counters is one.
-pub(super) struct RecvKey(CipherKey);
+pub(crate) struct RecvKey(CipherKey);
 
 impl RecvKey {
     /// Decrypts what starts `skip` bytes into `buffer` and ends with it, the tag included, to the
@@ -57,24 +60,24 @@ impl RecvKey {
     /// buffer's contents are lost.
     ///
     /// So a packet can be moved while it is decrypted, at no cost.
-    pub(super) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
+    pub(crate) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
         let opened = self.0.0.open_within(nonce(counter), Aad::empty(), buffer, skip..);
         opened.ok().map(|plain| plain.len())
     }
 }
 
 /// One session with a peer.
-pub(super) struct Session {
+pub(crate) struct Session {
     /// How we call it: what the peer writes to its messages.
-    pub(super) index: u32,
-    pub(super) send: Arc<SendKey>,
-    pub(super) recv: Arc<RecvKey>,
-    pub(super) window: ReplayWindow,
-    pub(super) born: Instant,
+    pub(crate) index: u32,
+    pub(crate) send: Arc<SendKey>,
+    pub(crate) recv: Arc<RecvKey>,
+    pub(crate) window: ReplayWindow,
+    pub(crate) born: Instant,
     /// Whether we initiated it: only the initiator makes a new one in time (NDSS 2017, 6.2).
-    pub(super) initiator: bool,
+    pub(crate) initiator: bool,
     /// Whether a new one was asked for because of what was received near the end.
-    pub(super) asked_late: bool,
+    pub(crate) asked_late: bool,
 }
 
 impl core::fmt::Debug for Session {
@@ -88,7 +91,7 @@ impl core::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(now: Instant, keys: &SessionKeys, index: u32, initiator: bool) -> Self {
+    pub(crate) fn new(now: Instant, keys: &SessionKeys, index: u32, initiator: bool) -> Self {
         Self {
             index,
             send: Arc::new(SendKey {
@@ -105,32 +108,32 @@ impl Session {
     }
 
     /// Whether packets may still be received in it (NDSS 2017, 6.2).
-    pub(super) fn is_alive(&self, now: Instant, timing: &Timing) -> bool {
+    pub(crate) fn is_alive(&self, now: Instant, timing: &Timing) -> bool {
         now.since(self.born) < timing.reject_after_time
     }
 
     /// Whether packets may still be sent in it.
-    pub(super) fn can_send(&self, now: Instant, timing: &Timing) -> bool {
+    pub(crate) fn can_send(&self, now: Instant, timing: &Timing) -> bool {
         self.is_alive(now, timing) && self.send.used() < timing.reject_after_messages
     }
 
     /// Whether after sending a new session is to be made (NDSS 2017, 6.2): by count on either side,
     /// by time on the initiator's alone, so that not both start at once.
-    pub(super) fn is_worn(&self, now: Instant, timing: &Timing) -> bool {
+    pub(crate) fn is_worn(&self, now: Instant, timing: &Timing) -> bool {
         self.send.used() >= timing.rekey_after_messages
             || self.initiator && now.since(self.born) >= timing.rekey_after_time
     }
 
     /// Whether after receiving a new session is to be made, because this one would end before who only
     /// receives would send a keepalive and notice (NDSS 2017, 6.2).
-    pub(super) fn is_ending(&self, now: Instant, timing: &Timing) -> bool {
+    pub(crate) fn is_ending(&self, now: Instant, timing: &Timing) -> bool {
         let rest = timing.keepalive_timeout + timing.rekey_timeout;
         self.initiator && now.since(self.born) >= timing.reject_after_time.saturating_sub(rest)
     }
 
     /// Sets the counter of messages sent, for tests of its end.
     #[cfg(test)]
-    pub(super) fn set_counter(&self, counter: u64) {
+    pub(crate) fn set_counter(&self, counter: u64) {
         self.send.counter.store(counter, Ordering::Relaxed);
     }
 }
@@ -140,15 +143,15 @@ impl Session {
 /// A responder may not send in a new session before the initiator did: until then the session is the
 /// `next` one. Packets of the one before may still be under way (NDSS 2017, 6.3).
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
-    pub(super) current: Option<Session>,
+pub(crate) struct Sessions {
+    pub(crate) current: Option<Session>,
     previous: Option<Session>,
     next: Option<Session>,
 }
 
 impl Sessions {
     /// Takes a session that we initiated: it is confirmed. Returns the index of one that ends by it.
-    pub(super) fn begin(&mut self, session: Session) -> [Option<u32>; 2] {
+    pub(crate) fn begin(&mut self, session: Session) -> [Option<u32>; 2] {
         // A session that was never confirmed is newer than the current one.
         let unconfirmed = self.next.take();
         let current = self.current.replace(session);
@@ -161,14 +164,14 @@ impl Sessions {
     }
 
     /// Takes a session that the peer initiated: it is not confirmed yet.
-    pub(super) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
+    pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
         let next = self.next.replace(session);
         [next, self.previous.take()].map(|session| session.map(|session| session.index))
     }
 
     /// A message came in the session of that index: if it was the next one it is the current one now.
     /// Returns whether it was, and the index of the session that ends by it.
-    pub(super) fn confirm(&mut self, index: u32) -> (bool, Option<u32>) {
+    pub(crate) fn confirm(&mut self, index: u32) -> (bool, Option<u32>) {
         let Some(next) = self.next.take_if(|next| next.index == index) else {
             return (false, None);
         };
@@ -178,7 +181,7 @@ impl Sessions {
     }
 
     /// The session of that index.
-    pub(super) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
+    pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
         [&mut self.current, &mut self.next, &mut self.previous]
             .into_iter()
             .flatten()
@@ -186,7 +189,7 @@ impl Sessions {
     }
 
     /// Ends them all and returns their indices.
-    pub(super) fn clear(&mut self) -> [Option<u32>; 3] {
+    pub(crate) fn clear(&mut self) -> [Option<u32>; 3] {
         [self.current.take(), self.previous.take(), self.next.take()]
             .map(|session| session.map(|session| session.index))
     }
@@ -194,8 +197,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use super::super::KEY_LEN;
     use super::*;
+    use crate::keys::KEY_LEN;
     use zeroize::Zeroizing;
 
     fn session(index: u32) -> Session {

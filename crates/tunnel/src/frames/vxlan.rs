@@ -8,15 +8,12 @@ use core::net::IpAddr;
 
 use adit_packet::checksum::Sum;
 use adit_packet::{
-    Ecn, Fragment, Gso, Headers, Instant, Ipv4, Ipv4Header, Ipv6Header, Layer, PacketBuf,
-    Tunnel as OuterIp, UdpHeader, VnetHeader, finish_checksum, ip_protocol,
+    Ecn, Headers, Ipv4, Ipv4Header, Ipv6Header, Layer, PacketBuf, Tunnel as OuterIp, UdpHeader,
+    VnetHeader, ip_protocol,
 };
 
-use super::mss;
-use super::peer::Peer;
-use super::seal::network;
-use super::shared::Shared;
-use adit_engine::{DropReason, Outbox, PortId};
+use crate::inner::network;
+use adit_engine::{DropReason, PortId};
 
 /// The flag that says that there is a VNI.
 const HAS_VNI: u8 = 0x08;
@@ -24,9 +21,7 @@ const HAS_VNI: u8 = 0x08;
 const HEADER_LEN: usize = 8;
 const UDP_AND_HEADER_LEN: usize = UdpHeader::LEN + HEADER_LEN;
 /// What stands before a frame at most: over IPv6.
-pub(super) const OUTER_LEN_MAX: usize = Ipv6Header::LEN + UDP_AND_HEADER_LEN;
-/// The longest packet that IP's 16 bits of length can say.
-const IP_LEN_MAX: usize = 65_535;
+pub(crate) const OUTER_LEN_MAX: usize = Ipv6Header::LEN + UDP_AND_HEADER_LEN;
 
 /// How frames cross to a peer in VXLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +40,7 @@ pub struct Vxlan {
 
 /// What a packet is to [`Vxlan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A frame that starts there.
     Frame(usize),
     /// A piece of the packet of that number, from `start` on, its payload from `at` on.
@@ -59,7 +54,7 @@ impl Vxlan {
     pub const UDP_PORT: u16 = 4789;
 
     /// How many bytes stand before a frame.
-    pub(super) const fn outer_len(&self) -> usize {
+    pub(crate) const fn outer_len(&self) -> usize {
         match self.local {
             IpAddr::V4(_) => Ipv4Header::LEN + UDP_AND_HEADER_LEN,
             IpAddr::V6(_) => Ipv6Header::LEN + UDP_AND_HEADER_LEN,
@@ -67,7 +62,7 @@ impl Vxlan {
     }
 
     /// Looks for a frame in a packet from the peer, which authenticated.
-    pub(super) fn find(&self, packet: &[u8]) -> Found {
+    pub(crate) fn find(&self, packet: &[u8]) -> Found {
         let Ok(headers) = Headers::parse_packet(packet) else { return Found::Other };
         if headers.addresses(packet) != Some((self.remote, self.local))
             || headers.protocol() != Some(ip_protocol::UDP)
@@ -90,7 +85,7 @@ impl Vxlan {
     }
 
     /// Where the frame starts in a UDP datagram, if it is one of this network.
-    pub(super) fn frame_in(&self, datagram: &[u8]) -> Option<usize> {
+    pub(crate) fn frame_in(&self, datagram: &[u8]) -> Option<usize> {
         let &[_, _, d0, d1, _, _, _, _, flags, _, _, _, v0, v1, v2, _] = datagram.first_chunk()?;
         let ours = u16::from_be_bytes([d0, d1]) == self.udp_port
             && flags & HAS_VNI != 0
@@ -100,7 +95,7 @@ impl Vxlan {
     }
 
     /// Puts the outer headers before a frame or super-frame.
-    fn wrap(&self, frame: &mut PacketBuf) -> Result<(), DropReason> {
+    pub(crate) fn wrap(&self, frame: &mut PacketBuf) -> Result<(), DropReason> {
         let vnet = self.wrapped(frame)?;
         // As Linux does it: marks on the way to the peer pass through both tunnels.
         let ecn = Ecn::of(network(Layer::Frame, frame.bytes())).bits();
@@ -177,112 +172,5 @@ impl Vxlan {
             inner_nh_offset: further(inner.network())?,
             ..vnet
         })
-    }
-}
-
-impl Peer {
-    /// Sends a frame from the peer's port in VXLAN.
-    pub(super) fn send_vxlan(
-        &mut self,
-        shared: &mut Shared,
-        now: Instant,
-        vxlan: &Vxlan,
-        mut frame: PacketBuf,
-        out: &mut Outbox,
-    ) {
-        let room = usize::from(self.path.mtu()).saturating_sub(vxlan.outer_len());
-        if self.config.clamp_mss {
-            mss::clamp(&mut frame, Layer::Frame, room);
-        }
-        let vnet = frame.meta.vnet;
-        if !vnet.is_super_packet() {
-            return self.send_one_vxlan(shared, now, vxlan, frame, out);
-        }
-        // Datagrams keep their bounds; and the whole must have a length that IP can say.
-        let headers_len = usize::from(vnet.hdr_len);
-        let too_long = vnet.gso == Gso::UdpL4 && headers_len + usize::from(vnet.gso_size) > room;
-        if too_long || frame.len() + vxlan.outer_len() > IP_LEN_MAX {
-            return self.send_vxlan_segments(shared, now, vxlan, frame, out);
-        }
-        match vxlan.wrap(&mut frame) {
-            Ok(()) => self.send_in_turn(shared, now, frame, out),
-            Err(why) => self.discard(frame, why, out),
-        }
-    }
-
-    fn send_vxlan_segments(
-        &mut self,
-        shared: &mut Shared,
-        now: Instant,
-        vxlan: &Vxlan,
-        frame: PacketBuf,
-        out: &mut Outbox,
-    ) {
-        let whole = adit_packet::SuperPacket::parse(frame.bytes(), &frame.meta.vnet, Layer::Frame);
-        let Ok(whole) = whole else { return self.discard(frame, DropReason::MALFORMED, out) };
-        for segment in whole.segments() {
-            let made = out.make(segment.len()).and_then(|mut made| {
-                // It has room for so many.
-                segment.append_to(&mut made).ok().map(|()| made)
-            });
-            match made {
-                Some(made) => self.send_one_vxlan(shared, now, vxlan, made, out),
-                None => self.drops.note(DropReason::NO_BUFFER),
-            }
-        }
-        out.absorb(frame);
-    }
-
-    /// Sends a single frame, over IPv4 in fragments if it does not fit: the other side's kernel puts
-    /// them together.
-    fn send_one_vxlan(
-        &mut self,
-        shared: &mut Shared,
-        now: Instant,
-        vxlan: &Vxlan,
-        mut frame: PacketBuf,
-        out: &mut Outbox,
-    ) {
-        let wrapped = finish_checksum(&mut frame).map_err(|_| DropReason::MALFORMED);
-        if let Err(why) = wrapped.and_then(|()| vxlan.wrap(&mut frame)) {
-            return self.discard(frame, why, out);
-        }
-        let mtu = usize::from(self.path.mtu());
-        if frame.len() <= mtu {
-            return self.send_in_turn(shared, now, frame, out);
-        }
-        let size = mtu.saturating_sub(Ipv4Header::LEN) & !7;
-        let header = Ipv4::parse(frame.bytes()).map(|ipv4| ipv4.header());
-        let (Ok(header), true) = (header, size > 0) else {
-            return self.discard(frame, DropReason::TOO_BIG, out);
-        };
-        let number = self.reassembly.next_number();
-        let payload = frame.bytes().get(Ipv4Header::LEN..).unwrap_or_default();
-        let mut offset = 0_usize;
-        for piece in payload.chunks(size) {
-            let fragment = Fragment {
-                offset: u16::try_from(offset).unwrap_or_default(),
-                more: offset + piece.len() < payload.len(),
-                id: number.into(),
-            };
-            offset += piece.len();
-            let total_len = Ipv4Header::LEN + piece.len();
-            let header = Ipv4Header {
-                total_len: u16::try_from(total_len).unwrap_or_default(),
-                id: number,
-                fragment: Some(fragment),
-                ..header
-            };
-            match out.make(total_len) {
-                Some(mut packet) => {
-                    // It has room for both.
-                    let _ = packet.extend(&header.to_bytes());
-                    let _ = packet.extend(piece);
-                    self.send_in_turn(shared, now, packet, out);
-                }
-                None => self.drops.note(DropReason::NO_BUFFER),
-            }
-        }
-        out.absorb(frame);
     }
 }

@@ -2,20 +2,21 @@
 
 use adit_packet::Instant;
 
-use super::cookie::Standing;
-use super::handshake::Received;
-use super::limiter::Verdict;
-use super::message::{
+use crate::handshake::cookie::Standing;
+use crate::handshake::ikpsk2::Received;
+use crate::handshake::limiter::Verdict;
+use crate::message::{
     COOKIE_LEN, CookieReply, INITIATION_LEN, Initiation, Message, RESPONSE_LEN, Response,
 };
-use super::peer::{count, new_key};
-use super::session::Session;
-use super::{Tunnel, TunnelEvent};
+use crate::peer::{count, new_key};
+use crate::session::Session;
+use crate::status::TunnelEvent;
+use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
 impl Tunnel {
     /// Takes a handshake message. Whatever is wrong with it, nothing is answered, but for a cookie.
-    pub(super) fn handle_handshake(
+    pub(crate) fn handle_handshake(
         &mut self,
         now: Instant,
         from: Endpoint,

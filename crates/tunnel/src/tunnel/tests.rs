@@ -11,12 +11,13 @@ use adit_packet::{
     Batch, Ecn, Gso, Instant, Ipv4Header, Layer, PacketBuf, Pool, PoolConfig, SuperPacket,
     TcpFlags, TcpHeader, VnetHeader,
 };
-use core::net::{Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
+use crate::{IpPrefix, KEY_LEN, PresharedKey, Shape, Timing, Vxlan, gso_len_max, session};
 
 mod data;
 mod ecn;

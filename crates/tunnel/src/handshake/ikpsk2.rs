@@ -1,43 +1,44 @@
 //! The handshake `Noise_IKpsk2`: one message each way.
 
-use super::keys::SharedSecret;
-use super::message::{Initiation, Response, Sealed};
-use super::noise::{Key, Symmetric};
-use super::{PresharedKey, PrivateKey, PublicKey, Tai64n};
+use crate::keys::SharedSecret;
+use crate::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::message::{Initiation, Response, Sealed};
+use crate::noise::{Key, Symmetric};
+use crate::tai64n::Tai64n;
 
 /// We, and what follows from our key.
 #[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) private: PrivateKey,
-    pub(super) public: PublicKey,
+pub(crate) struct Identity {
+    pub(crate) private: PrivateKey,
+    pub(crate) public: PublicKey,
 }
 
 impl Identity {
-    pub(super) fn new(private: PrivateKey) -> Self {
+    pub(crate) fn new(private: PrivateKey) -> Self {
         Self { public: private.public_key(), private }
     }
 }
 
 /// The other side, and what follows from both keys.
-pub(super) struct Remote<'a> {
-    pub(super) public: &'a PublicKey,
+pub(crate) struct Remote<'a> {
+    pub(crate) public: &'a PublicKey,
     /// What the two static keys agree on: computed once for each peer.
-    pub(super) shared: &'a SharedSecret,
-    pub(super) preshared: &'a PresharedKey,
+    pub(crate) shared: &'a SharedSecret,
+    pub(crate) preshared: &'a PresharedKey,
 }
 
 /// The keys of a new session.
-pub(super) struct SessionKeys {
-    pub(super) send: Key,
-    pub(super) recv: Key,
+pub(crate) struct SessionKeys {
+    pub(crate) send: Key,
+    pub(crate) recv: Key,
     /// How the other side calls it.
-    pub(super) their_index: u32,
+    pub(crate) their_index: u32,
 }
 
 /// A handshake whose initiation we sent: what is needed to make use of the response.
-pub(super) struct Initiated {
+pub(crate) struct Initiated {
     /// How we call the session that is to be.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     ephemeral: PrivateKey,
     symmetric: Symmetric,
 }
@@ -51,7 +52,7 @@ impl core::fmt::Debug for Initiated {
 impl Initiated {
     /// Makes an initiation, its MACs still zero (NDSS 2017, 5.4.2). `None` if the other side's key is
     /// one that no secret can be agreed on with.
-    pub(super) fn new(
+    pub(crate) fn new(
         us: &Identity,
         them: &Remote<'_>,
         ephemeral: PrivateKey,
@@ -74,7 +75,7 @@ impl Initiated {
     /// Makes the session of a response (NDSS 2017, 5.4.3); `None` if it does not authenticate.
     ///
     /// It may be tried again: a forged response does not end the handshake.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &self,
         us: &Identity,
         them: &Remote<'_>,
@@ -94,9 +95,9 @@ impl Initiated {
 }
 
 /// An initiation that we received, up to the sender's name.
-pub(super) struct Received {
+pub(crate) struct Received {
     /// Who says to have sent it: to be believed once [`Self::timestamp`] is there.
-    pub(super) public: PublicKey,
+    pub(crate) public: PublicKey,
     their_index: u32,
     ephemeral: PublicKey,
     timestamp: Sealed<{ Tai64n::LEN }>,
@@ -105,7 +106,7 @@ pub(super) struct Received {
 
 impl Received {
     /// Decrypts the sender's name (one Diffie-Hellman); `None` if that is not possible.
-    pub(super) fn new(us: &Identity, message: &Initiation) -> Option<Self> {
+    pub(crate) fn new(us: &Identity, message: &Initiation) -> Option<Self> {
         let mut symmetric = Symmetric::new(&us.public.0);
         let ephemeral = PublicKey(message.ephemeral);
         symmetric.mix_key(&ephemeral.0);
@@ -122,14 +123,14 @@ impl Received {
     }
 
     /// Decrypts the timestamp, which proves who sent it. `None` if it does not authenticate.
-    pub(super) fn timestamp(&mut self, shared: &SharedSecret) -> Option<Tai64n> {
+    pub(crate) fn timestamp(&mut self, shared: &SharedSecret) -> Option<Tai64n> {
         let key = self.symmetric.mix_key_for_cipher(shared.as_bytes());
         let timestamp = self.symmetric.open(&key, &self.timestamp.text, &self.timestamp.tag)?;
         Some(Tai64n::from_bytes(timestamp))
     }
 
     /// Makes the response, its MACs still zero, and the session (NDSS 2017, 5.4.3).
-    pub(super) fn respond(
+    pub(crate) fn respond(
         mut self,
         preshared: &PresharedKey,
         ephemeral: &PrivateKey,

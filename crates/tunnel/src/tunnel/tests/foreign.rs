@@ -199,7 +199,7 @@ fn boringtun_gives_us_a_cookie() {
 fn boringtun_takes_our_cookie() {
     let mut pair = Pair::new(None, None);
     // Nobody is worked for who has not proved its address.
-    pair.ours.tunnel.shared.limiter = limiter::Limiter::new(20);
+    pair.ours.tunnel.shared.limiter = crate::handshake::limiter::Limiter::new(20);
     for _ in 0..5 {
         pair.they_initiate();
         pair.now += millis(30);

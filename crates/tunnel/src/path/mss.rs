@@ -9,7 +9,7 @@ const NOTHING: u8 = 1;
 
 /// Lowers the maximum segment size in a SYN to what an IP packet of `mtu` bytes (or a frame of that many)
 /// has room for, so that neither end sends more.
-pub(super) fn clamp(packet: &mut PacketBuf, layer: Layer, mtu: usize) {
+pub(crate) fn clamp(packet: &mut PacketBuf, layer: Layer, mtu: usize) {
     if !may_be_syn(packet.bytes(), layer) {
         return;
     }

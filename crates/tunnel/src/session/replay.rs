@@ -5,7 +5,7 @@
 /// A ring of words; one more than the window is long, so that the word that is being started never
 /// holds counters that are still in it.
 #[derive(Clone, Debug)]
-pub(super) struct ReplayWindow {
+pub(crate) struct ReplayWindow {
     words: [u64; Self::WORDS],
     /// One more than the greatest counter that was seen; 0 for none.
     next: u64,
@@ -14,15 +14,15 @@ pub(super) struct ReplayWindow {
 impl ReplayWindow {
     /// How far behind the greatest one a counter may be. A train of 64 datagrams can overtake another a
     /// hundred times.
-    pub(super) const LEN: u64 = 8192;
+    pub(crate) const LEN: u64 = 8192;
     const WORDS: usize = 129;
 
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { words: [0; Self::WORDS], next: 0 }
     }
 
     /// Whether a counter was not seen and is not too old.
-    pub(super) fn is_new(&self, counter: u64) -> bool {
+    pub(crate) fn is_new(&self, counter: u64) -> bool {
         if counter >= self.next {
             return true;
         }
@@ -30,7 +30,7 @@ impl ReplayWindow {
     }
 
     /// Notes a counter and tells whether it was new. Only for messages that authenticated.
-    pub(super) fn note(&mut self, counter: u64) -> bool {
+    pub(crate) fn note(&mut self, counter: u64) -> bool {
         if !self.is_new(counter) {
             return false;
         }

@@ -12,9 +12,10 @@ use chacha20poly1305::aead::AeadInOut;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::message::{COOKIE_NONCE_LEN, CookieReply, MAC_LEN, Sealed};
-use super::noise::{Hash, hash};
-use super::{PublicKey, Random};
+use crate::config::Random;
+use crate::keys::PublicKey;
+use crate::message::{COOKIE_NONCE_LEN, CookieReply, MAC_LEN, Sealed};
+use crate::noise::{Hash, hash};
 use adit_engine::Endpoint;
 
 type Mac = [u8; MAC_LEN];
@@ -27,13 +28,13 @@ const LATENCY: Duration = Duration::from_secs(5);
 
 /// The keys for the MACs of messages to one receiver; they follow from its public key alone.
 #[derive(Debug)]
-pub(super) struct MacKeys {
+pub(crate) struct MacKeys {
     mac1: Hash,
     cookie: Hash,
 }
 
 impl MacKeys {
-    pub(super) fn new(receiver: &PublicKey) -> Self {
+    pub(crate) fn new(receiver: &PublicKey) -> Self {
         Self { mac1: hash(&[b"mac1----", &receiver.0]), cookie: hash(&[b"cookie--", &receiver.0]) }
     }
 }
@@ -55,7 +56,7 @@ fn split(message: &[u8]) -> Option<(&[u8], &Mac, &Mac)> {
 
 /// What a message's MACs say about its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// It does not even know our public key.
     Stranger,
     /// It knows our public key.
@@ -65,7 +66,7 @@ pub(super) enum Standing {
 }
 
 /// Checks the MACs of what we receive and gives cookies.
-pub(super) struct CookieChecker {
+pub(crate) struct CookieChecker {
     keys: MacKeys,
     secret: Zeroizing<Hash>,
     since: Option<Instant>,
@@ -78,12 +79,12 @@ impl core::fmt::Debug for CookieChecker {
 }
 
 impl CookieChecker {
-    pub(super) fn new(us: &PublicKey) -> Self {
+    pub(crate) fn new(us: &PublicKey) -> Self {
         Self { keys: MacKeys::new(us), secret: Zeroizing::default(), since: None }
     }
 
     /// Checks the MACs of a handshake message.
-    pub(super) fn check(&self, now: Instant, from: Endpoint, message: &[u8]) -> Standing {
+    pub(crate) fn check(&self, now: Instant, from: Endpoint, message: &[u8]) -> Standing {
         let Some((rest, mac1, mac2)) = split(message) else { return Standing::Stranger };
         if !bool::from(mac(&self.keys.mac1, &[rest]).ct_eq(mac1)) {
             return Standing::Stranger;
@@ -99,7 +100,7 @@ impl CookieChecker {
 
     /// Makes the reply that gives the sender of a message its cookie, encrypted under the message's
     /// mac1: only who saw the message can have made use of it.
-    pub(super) fn reply(
+    pub(crate) fn reply(
         &mut self,
         now: Instant,
         from: Endpoint,
@@ -145,7 +146,7 @@ impl CookieChecker {
 
 /// The MACs of what we send to one peer, and the cookie that it gave us.
 #[derive(Debug)]
-pub(super) struct CookieJar {
+pub(crate) struct CookieJar {
     keys: MacKeys,
     cookie: Option<(Mac, Instant)>,
     /// mac1 of the last handshake message: a cookie reply is an answer to it.
@@ -153,12 +154,12 @@ pub(super) struct CookieJar {
 }
 
 impl CookieJar {
-    pub(super) fn new(peer: &PublicKey) -> Self {
+    pub(crate) fn new(peer: &PublicKey) -> Self {
         Self { keys: MacKeys::new(peer), cookie: None, last: None }
     }
 
     /// Writes both MACs to the end of a handshake message.
-    pub(super) fn sign(&mut self, now: Instant, lifetime: Duration, message: &mut [u8]) {
+    pub(crate) fn sign(&mut self, now: Instant, lifetime: Duration, message: &mut [u8]) {
         let Some((rest, mac2)) = message.split_last_chunk_mut::<MAC_LEN>() else { return };
         let Some((body, mac1)) = rest.split_last_chunk_mut::<MAC_LEN>() else { return };
         *mac1 = mac(&self.keys.mac1, &[body]);
@@ -172,7 +173,7 @@ impl CookieJar {
     }
 
     /// Takes the cookie out of a reply to our last message; `false` if it is none.
-    pub(super) fn take(&mut self, now: Instant, reply: &CookieReply) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, reply: &CookieReply) -> bool {
         let Some(mac1) = self.last else { return false };
         let mut cookie = reply.cookie.text;
         let opened = XChaCha20Poly1305::new(&self.keys.cookie.into()).decrypt_inout_detached(

@@ -116,7 +116,7 @@ fn a_flood_of_forged_addresses_is_borne() {
     let config = TunnelConfig { handshakes_per_second: 100, ..TunnelConfig::default() };
     let mut net = Net::pair_with(config, |_| {});
     let victim = net.sides[1].key();
-    let mut jar = cookie::CookieJar::new(&victim);
+    let mut jar = crate::handshake::cookie::CookieJar::new(&victim);
     let mut rng = ChaCha20Rng::seed_from_u64(8);
     let (mut sent, mut answered) = (0, 0);
     net.send(0, &ipv4(0, 100));

@@ -1,75 +1,16 @@
 //! A peer's packets in its share of the line, to it and from it.
 
+use adit_engine::{DropReason, Endpoint, Outbox, PortId};
 use adit_packet::{Instant, Layer, PacketBuf, SuperPacket};
 
-use super::peer::Peer;
-use super::shaper::{Shape, Shaper};
-use super::shared::Shared;
-use adit_engine::{DropReason, Endpoint, Outbox, PortId};
-
-/// Large buffers that wait in all shapers together: a quarter of the pool's.
-const LARGE_MAX: usize = 64;
-/// Buffers that wait in all shapers together: half of the pool's small ones.
-const HELD_MAX: usize = 2048;
-/// A buffer with more memory than this is one of the large ones.
-const SMALL_LEN: usize = 4096;
-
-/// Which way a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Out,
-    In,
-}
-
-/// Both directions of a peer.
-#[derive(Debug, Default)]
-pub(super) struct Shapers {
-    /// To the peer.
-    out: Option<Shaper>,
-    /// From the peer.
-    inward: Option<Shaper>,
-}
-
-impl Shapers {
-    /// The rate of what is no longer shaped, until nothing waits.
-    const OPEN: Shape = Shape { bits_per_second: u64::MAX, burst: u32::MAX };
-
-    /// Sets both rates.
-    pub(super) fn set(&mut self, out: Option<Shape>, inward: Option<Shape>, shared: &mut Shared) {
-        for (shaper, shape) in [(&mut self.out, out), (&mut self.inward, inward)] {
-            match (shaper, shape) {
-                (Some(shaper), shape) => shaper.set(shape.unwrap_or(Self::OPEN)),
-                (none, Some(shape)) => {
-                    let mut key = [0; 8];
-                    (shared.random)(&mut key);
-                    *none = Some(Shaper::new(shape, u64::from_le_bytes(key)));
-                }
-                (None, None) => {}
-            }
-        }
-    }
-
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let both = [&self.out, &self.inward].into_iter().flatten();
-        both.filter_map(Shaper::next_timeout).min()
-    }
-
-    /// How many packets wait.
-    pub(super) fn len(&self) -> usize {
-        [&self.out, &self.inward].into_iter().flatten().map(Shaper::len).sum()
-    }
-
-    fn of(&mut self, way: Way) -> Option<&mut Shaper> {
-        match way {
-            Way::Out => self.out.as_mut(),
-            Way::In => self.inward.as_mut(),
-        }
-    }
-}
+use crate::peer::Peer;
+use crate::shape::Way;
+use crate::shape::shaper::Shaper;
+use crate::shared::Shared;
 
 impl Peer {
     /// Sends a packet or frame from a port when its turn comes.
-    pub(super) fn send_in_turn(
+    pub(crate) fn send_in_turn(
         &mut self,
         shared: &mut Shared,
         now: Instant,
@@ -83,7 +24,7 @@ impl Peer {
 
     /// Gives a packet or frame from the peer to its port when its turn comes. Packets beside VXLAN are
     /// let through.
-    pub(super) fn deliver_in_turn(
+    pub(crate) fn deliver_in_turn(
         &mut self,
         shared: &mut Shared,
         now: Instant,
@@ -100,17 +41,17 @@ impl Peer {
     }
 
     /// Sends and delivers what may go now.
-    pub(super) fn run_shapers(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+    pub(crate) fn run_shapers(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         for way in [Way::Out, Way::In] {
             while let Some(shaper) = self.shapers.of(way) {
                 let drops = &mut self.drops;
                 let packet = shaper.pop(now, |packet| {
-                    shared.released(&packet);
+                    shared.shaped.release(&packet);
                     drops.note(DropReason::QUEUE_MANAGED);
                     out.discard(packet, DropReason::QUEUE_MANAGED);
                 });
                 let Some(packet) = packet else { break };
-                shared.released(&packet);
+                shared.shaped.release(&packet);
                 match way {
                     Way::Out => self.send(shared, now, packet, out),
                     Way::In => self.deliver(self.inside(shared), packet, out),
@@ -120,10 +61,10 @@ impl Peer {
     }
 
     /// Gives back all that waits.
-    pub(super) fn drop_shaped(&mut self, shared: &mut Shared, out: &mut Outbox, why: DropReason) {
+    pub(crate) fn drop_shaped(&mut self, shared: &mut Shared, out: &mut Outbox, why: DropReason) {
         for way in [Way::Out, Way::In] {
             for packet in self.shapers.of(way).into_iter().flat_map(Shaper::drain) {
-                shared.released(&packet);
+                shared.shaped.release(&packet);
                 out.discard(packet, why);
             }
         }
@@ -209,26 +150,14 @@ impl Peer {
         layer: Layer,
         out: &mut Outbox,
     ) {
-        let is_large = packet.capacity() > SMALL_LEN;
-        if shared.shaped >= HELD_MAX || is_large && shared.shaped_large >= LARGE_MAX {
+        if !shared.shaped.admits(&packet) {
             return self.discard(packet, DropReason::QUEUE_FULL, out);
         }
-        shared.shaped += 1;
-        shared.shaped_large += usize::from(is_large);
         let over = self.shapers.of(way).and_then(|shaper| shaper.push(now, packet, layer));
         if let Some(over) = over {
-            shared.released(&over);
+            shared.shaped.release(&over);
             self.discard(over, DropReason::QUEUE_FULL, out);
         }
         self.plan(shared);
-    }
-}
-
-impl Shared {
-    /// A packet waits no more.
-    fn released(&mut self, packet: &PacketBuf) {
-        self.shaped = self.shaped.saturating_sub(1);
-        let is_large = usize::from(packet.capacity() > SMALL_LEN);
-        self.shaped_large = self.shaped_large.saturating_sub(is_large);
     }
 }

@@ -6,12 +6,12 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
-use super::cookie::Standing;
+use crate::handshake::cookie::Standing;
 use adit_engine::Endpoint;
 
 /// What to do with a handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Work at it.
     Work,
     /// Ask the sender to prove its address first.
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
 /// whose senders did not prove their address are too many together. So one sender cannot make the
 /// others suffer, unless it forges their addresses, and from those a cookie frees them.
 #[derive(Debug)]
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     sources: BTreeMap<(Source, bool), Bucket>,
     /// For sources that find no room: they share one.
     crowd: Bucket,
@@ -70,7 +70,7 @@ impl Bucket {
 impl Limiter {
     /// Sources that are told apart: 256 KiB of them. When there are more, those that were quiet are
     /// forgotten, and if none was, the rest share one bucket.
-    pub(super) const SOURCES_MAX: usize = 4096;
+    pub(crate) const SOURCES_MAX: usize = 4096;
     /// Of each source, as in the kernel's WireGuard.
     const PER_SOURCE: (u32, u32) = (20, 5);
     /// Of each source that proved its address: enough for a building behind one when its power comes
@@ -81,7 +81,7 @@ impl Limiter {
 
     /// `per_second`: the handshakes worked at, and a quarter of that more for senders that did not prove
     /// their address.
-    pub(super) const fn new(per_second: u32) -> Self {
+    pub(crate) const fn new(per_second: u32) -> Self {
         Self {
             sources: BTreeMap::new(),
             crowd: Bucket::FULL,
@@ -94,7 +94,7 @@ impl Limiter {
     }
 
     /// What to do with a message from there whose MACs say this.
-    pub(super) fn judge(&mut self, now: Instant, from: Endpoint, standing: Standing) -> Verdict {
+    pub(crate) fn judge(&mut self, now: Instant, from: Endpoint, standing: Standing) -> Verdict {
         let proven = match standing {
             Standing::Stranger => return Verdict::Drop,
             Standing::Knows => false,

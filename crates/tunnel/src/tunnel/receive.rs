@@ -14,13 +14,17 @@ use core::ops::Range;
 
 use adit_packet::{Ecn, Gso, Instant, Layer, PacketBuf};
 
-use super::join::{Candidate, Draft, HEADERS_MAX, network_in_frame};
-use super::message::{DATA_HEADER_LEN, DataHeader, Message};
-use super::peer::{Peer, count};
-use super::plain::{FRAME_HEADER_LEN, Plain};
-use super::shared::Shared;
-use super::vxlan::{Found, OUTER_LEN_MAX};
-use super::{PeerMode, Tunnel, mss, source};
+use crate::config::PeerMode;
+use crate::frames::plain::{FRAME_HEADER_LEN, Plain};
+use crate::frames::vxlan::{Found, OUTER_LEN_MAX};
+use crate::inner::network_in_frame;
+use crate::inner::source;
+use crate::join::{Candidate, Draft, HEADERS_MAX};
+use crate::message::{DATA_HEADER_LEN, DataHeader, Message};
+use crate::path::mss;
+use crate::peer::{Peer, count};
+use crate::shared::Shared;
+use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
 /// Headers, and what stands before a frame.
@@ -126,7 +130,7 @@ impl Placed {
 
 impl Tunnel {
     /// Takes a datagram or a train of them from the network.
-    pub(super) fn handle_network(
+    pub(crate) fn handle_network(
         &mut self,
         now: Instant,
         from: Endpoint,

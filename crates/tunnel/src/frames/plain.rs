@@ -12,30 +12,30 @@
 //! What is ours has neither 4 nor 6 where an IP packet has its version, so a foreign peer drops it.
 
 /// A frame: its first byte, less the padding.
-pub(super) const FRAME: u8 = 0x10;
+pub(crate) const FRAME: u8 = 0x10;
 /// A fragment of a frame.
-pub(super) const FRAGMENT: u8 = 0x20;
+pub(crate) const FRAGMENT: u8 = 0x20;
 /// A control message.
-pub(super) const CONTROL: u8 = 0x30;
+pub(crate) const CONTROL: u8 = 0x30;
 /// What a frame has before it.
-pub(super) const FRAME_HEADER_LEN: usize = 1;
+pub(crate) const FRAME_HEADER_LEN: usize = 1;
 /// What a fragment has before it.
-pub(super) const FRAGMENT_HEADER_LEN: usize = 5;
+pub(crate) const FRAGMENT_HEADER_LEN: usize = 5;
 
 /// How many bytes of zero follow `len` bytes: up to a multiple of 16, so that the length tells less
 /// (NDSS 2017, 5.4.6), but not past `max`, for which a datagram is made.
-pub(super) fn padding(len: usize, max: usize) -> usize {
+pub(crate) fn padding(len: usize, max: usize) -> usize {
     len.next_multiple_of(16).min(max).saturating_sub(len)
 }
 
 /// The first byte of one of ours: its type and the length of the padding, at most 15.
-pub(super) fn first_byte(kind: u8, padding: usize) -> u8 {
+pub(crate) fn first_byte(kind: u8, padding: usize) -> u8 {
     kind | u8::try_from(padding & 15).unwrap_or_default()
 }
 
 /// What a decrypted message is, and where it starts and ends without header and padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plain {
+pub(crate) enum Plain {
     Keepalive,
     Packet { len: usize },
     Frame { end: usize },
@@ -45,7 +45,7 @@ pub(super) enum Plain {
 
 impl Plain {
     /// Tells what `bytes` are by their first byte and lengths; `None` if nothing that we know.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let Some(&first) = bytes.first() else { return Some(Self::Keepalive) };
         let end = bytes.len().checked_sub(usize::from(first & 15));
         match first & 0xf0 {
