@@ -8,7 +8,10 @@ use core::time::Duration;
 
 use adit_packet::units::Bitrate;
 
-use super::{DelayTable, LossPattern, Opportunities, Steps};
+use super::opportunities::Opportunities;
+use super::pattern::LossPattern;
+use super::steps::Steps;
+use super::table::DelayTable;
 
 /// One direction of a link; the default is a perfect one.
 ///
@@ -263,7 +266,7 @@ pub struct Delay {
 
 impl Delay {
     /// The longest, jitter included: 1 hour, so that no packet is held for longer than anybody waits.
-    pub const MAX: Duration = Duration::from_secs(3600);
+    pub const MAX: Duration = DelayTable::VALUE_MAX;
 
     /// The same for every packet.
     #[must_use]

@@ -5,9 +5,14 @@ use core::time::Duration;
 use adit_packet::{Instant, PacketBuf};
 use rand_chacha::rand_core::Rng;
 
-use super::loop_guard::{Probe, Round};
-use super::{FdbKind, LoopCause, Switch, SwitchEvent, tagging};
-use crate::{DropReason, Outbox, PortId};
+use crate::drop_reason::DropReason;
+use crate::endpoint::PortId;
+use crate::outbox::Outbox;
+use crate::switch::engine::Switch;
+use crate::switch::event::{LoopCause, SwitchEvent};
+use crate::switch::fdb::FdbKind;
+use crate::switch::loop_guard::{Probe, Round};
+use crate::switch::tagging;
 
 /// Flapping that pauses for so long has ended.
 const FLAP_PAUSE: Duration = Duration::from_secs(1);

@@ -4,10 +4,12 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
-use super::fdb::{FdbKind, Key, Slot};
-use super::port::News;
-use super::{LoopCause, Switch, SwitchEvent};
-use crate::{DropReason, PortId};
+use crate::drop_reason::DropReason;
+use crate::endpoint::PortId;
+use crate::switch::engine::Switch;
+use crate::switch::event::{LoopCause, SwitchEvent};
+use crate::switch::fdb::{FdbKind, Key, Slot};
+use crate::switch::port::News;
 
 /// In this time moves and flaps are counted.
 const SECOND: Duration = Duration::from_secs(1);

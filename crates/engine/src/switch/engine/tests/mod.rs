@@ -11,6 +11,7 @@ mod vlan;
 
 use super::*;
 use crate::PortId;
+use crate::switch::*;
 use adit_packet::{Batch, EthernetHeader, Meta, Pool, PoolConfig, VnetHeader};
 use core::time::Duration;
 use std::vec;

@@ -6,41 +6,27 @@ use core::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::event::Events;
-use super::fdb::{Fdb, Key, Slot};
-use super::mirror::Watchers;
-use super::port::{self, Port, Ports};
-use super::{
-    ConfigError, FdbEntry, FdbFlush, FdbKind, LoopCause, PortConfig, PortCounters, Switch,
-    SwitchConfig, SwitchEvent, VlanId,
-};
-use crate::{DropReason, PortId};
-
-/// Whether a port takes part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortState {
-    /// It does.
-    Forwarding,
-    /// Its link is down.
-    Down,
-    /// A loop shows on it.
-    Blocked {
-        /// How the loop shows.
-        cause: LoopCause,
-        /// When it is tried again.
-        until: Instant,
-    },
-    /// It is where the copies of a mirror go, and nothing else.
-    Mirror,
-}
+use crate::drop_reason::DropReason;
+use crate::endpoint::PortId;
+use crate::switch::config::{PortConfig, SwitchConfig};
+use crate::switch::counters::PortCounters;
+use crate::switch::engine::Switch;
+use crate::switch::error::ConfigError;
+use crate::switch::event::Events;
+use crate::switch::event::SwitchEvent;
+use crate::switch::fdb::{Fdb, Key, Slot};
+use crate::switch::fdb::{FdbEntry, FdbFlush, FdbKind};
+use crate::switch::loop_guard::LoopState;
+use crate::switch::mirror::Watchers;
+use crate::switch::port::{self, Port, PortState, Ports};
+use crate::switch::vlan::VlanId;
 
 /// How many slots of the table a page is at least: a fraction of a millisecond to look at them.
 const PAGE_SLOTS: usize = 4096;
 
 impl Switch {
-    /// The most ports: a broadcast on all of them fills a sixteenth of an
-    /// [`Outbox`](crate::Outbox).
-    pub const PORTS_MAX: usize = 1024;
+    /// The most ports: [`SwitchConfig::PORTS_MAX`].
+    pub const PORTS_MAX: usize = SwitchConfig::PORTS_MAX;
 
     /// A switch without ports.
     ///
@@ -89,7 +75,7 @@ impl Switch {
         // Both are looked at anew: they may now come sooner.
         (self.next_round, self.next_sweep) = (self.now, self.now);
         if !self.config.loop_guard.enabled {
-            self.ports.iter_mut().for_each(|port| port.loops = super::loop_guard::LoopState::new());
+            self.ports.iter_mut().for_each(|port| port.loops = LoopState::new());
         }
         self.reopen();
         Ok(())
@@ -146,7 +132,7 @@ impl Switch {
         if core::mem::replace(&mut port.is_up, up) == up {
             return true;
         }
-        port.loops = super::loop_guard::LoopState::new();
+        port.loops = LoopState::new();
         if !up {
             self.forget_learned(id);
         }
