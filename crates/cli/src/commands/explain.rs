@@ -1,6 +1,7 @@
 //! `adit explain`.
 
-use crate::commands::{Context, capture};
+use crate::commands::capture;
+use crate::context::Context;
 use adit_service::error;
 use adit_service::error::{Entry, Error, Exit, Result};
 use adit_service::output::Tone;

@@ -1,6 +1,6 @@
 //! `adit tunnel invite`, `join`, `accept`.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_device::netlink::IpPrefix;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
