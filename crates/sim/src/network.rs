@@ -6,27 +6,27 @@ use alloc::vec::Vec;
 
 use adit_packet::{Instant, Meta, PacketBuf, Pool, PoolConfig};
 
-use super::End;
-use super::outside::{Delivery, Outside};
-use super::port::{Fault, Line, Port};
-use super::trace::{Losses, Summary, Trace};
+use crate::ids::End;
+use crate::outside::{Delivery, Outside};
+use crate::port::{Fault, Line, Port};
+use crate::trace::{Losses, Summary, Trace};
 use adit_engine::{Counts, DropReason, Endpoint, FlowId, Outbox, Request};
 
-pub(super) struct Network {
-    pub(super) now: Instant,
-    pub(super) ports: Vec<Port>,
-    pub(super) trace: Trace,
-    pub(super) names: Vec<String>,
+pub(crate) struct Network {
+    pub(crate) now: Instant,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) trace: Trace,
+    pub(crate) names: Vec<String>,
     by_end: BTreeMap<End, usize>,
     /// Its pool is the memory of the network: what the kernel holds in the real one.
     out: Outbox,
     received: u64,
     delivered: u64,
-    pub(super) outside: Outside,
+    pub(crate) outside: Outside,
 }
 
 impl Network {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = PoolConfig {
             // No packet of a simulation needs a header before it on the wire.
             headroom: 0,
@@ -48,7 +48,7 @@ impl Network {
     }
 
     /// Joins two ends; each line leads away from its end.
-    pub(super) fn join(
+    pub(crate) fn join(
         &mut self,
         ends: [End; 2],
         layer: Option<adit_packet::Layer>,
@@ -64,11 +64,11 @@ impl Network {
         }
     }
 
-    pub(super) fn port(&self, end: End) -> Option<&Port> {
+    pub(crate) fn port(&self, end: End) -> Option<&Port> {
         self.ports.get(*self.by_end.get(&end)?)
     }
 
-    pub(super) fn fault(&mut self, end: End, fault: Fault) {
+    pub(crate) fn fault(&mut self, end: End, fault: Fault) {
         let now = self.now;
         match self.port_mut(end) {
             Some(port) => port.set(fault, now),
@@ -79,7 +79,7 @@ impl Network {
     }
 
     /// The port at an end.
-    pub(super) fn port_mut(&mut self, end: End) -> Option<&mut Port> {
+    pub(crate) fn port_mut(&mut self, end: End) -> Option<&mut Port> {
         self.ports.get_mut(*self.by_end.get(&end)?)
     }
 
@@ -87,7 +87,7 @@ impl Network {
     ///
     /// A train of datagrams enters an emulated link as the datagrams that it stands for; a
     /// super-packet is cut up by the link itself, which knows its headers.
-    pub(super) fn send(&mut self, from: End, bytes: &[u8], meta: Meta) {
+    pub(crate) fn send(&mut self, from: End, bytes: &[u8], meta: Meta) {
         let size = usize::from(meta.vnet.gso_size);
         let is_cut = meta.vnet.is_super_packet()
             && size > 0
@@ -100,7 +100,7 @@ impl Network {
     }
 
     /// Takes what an engine sends to a flow.
-    pub(super) fn send_to_flow(&mut self, from: End, flow: FlowId, bytes: &[u8]) {
+    pub(crate) fn send_to_flow(&mut self, from: End, flow: FlowId, bytes: &[u8]) {
         let now = self.now;
         if self.outside.take(from.node, flow, bytes) {
             let (name, len) = (self.show(from), bytes.len());
@@ -112,7 +112,7 @@ impl Network {
     }
 
     /// Carries out what an engine asks for.
-    pub(super) fn request(&mut self, node: usize, request: Request) {
+    pub(crate) fn request(&mut self, node: usize, request: Request) {
         // There is one way to each peer, and no choice of a local address.
         let Request::Flow(flow, request) = request else { return };
         let (now, name) = (self.now, self.show(End { node, at: Endpoint::Flow(flow) }));
@@ -121,7 +121,7 @@ impl Network {
     }
 
     /// What is for an engine now, of a flow.
-    pub(super) fn next_from_outside(&mut self) -> Option<(usize, FlowId, Delivery)> {
+    pub(crate) fn next_from_outside(&mut self) -> Option<(usize, FlowId, Delivery)> {
         let (node, flow, delivery) = self.outside.next(self.now)?;
         let (now, name) = (self.now, self.show(End { node, at: Endpoint::Flow(flow) }));
         self.trace.add(format_args!("{now} {name} < {delivery}"));
@@ -145,7 +145,7 @@ impl Network {
     }
 
     /// The next packet that arrives from a port, and the end where it does.
-    pub(super) fn next_arrival(&mut self, at: usize) -> Option<(End, PacketBuf)> {
+    pub(crate) fn next_arrival(&mut self, at: usize) -> Option<(End, PacketBuf)> {
         loop {
             let port = self.ports.get_mut(at)?;
             if port.due() > self.now {
@@ -172,18 +172,18 @@ impl Network {
     }
 
     /// Packets that arrived and that were lost, so far.
-    pub(super) fn arrived(&self) -> u64 {
+    pub(crate) fn arrived(&self) -> u64 {
         self.delivered + self.out.counts().discarded()
     }
 
     /// The node took a copy.
-    pub(super) fn deliver(&mut self, packet: PacketBuf) {
+    pub(crate) fn deliver(&mut self, packet: PacketBuf) {
         self.delivered += 1;
         self.out.pool().give(packet);
     }
 
     /// The node could not take it.
-    pub(super) fn refuse(&mut self, end: End, packet: PacketBuf, why: DropReason) {
+    pub(crate) fn refuse(&mut self, end: End, packet: PacketBuf, why: DropReason) {
         let at = self.by_end.get(&end).copied();
         let before = self.out.counts().clone();
         self.out.discard(packet, why);
@@ -205,7 +205,7 @@ impl Network {
     }
 
     /// When something is due at a port; [`Instant::MAX`]: never.
-    pub(super) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         let mut due = self.outside.due();
         for port in &self.ports {
             due = due.min(port.due());
@@ -213,12 +213,12 @@ impl Network {
         due
     }
 
-    pub(super) const fn counts(&self) -> &Counts {
+    pub(crate) const fn counts(&self) -> &Counts {
         self.out.counts()
     }
 
     /// The law of the network: what was sent into it arrived, was discarded or is on the way.
-    pub(super) fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         self.outside.check();
         let held: usize = self.ports.iter().map(Port::held).sum();
         let counts = self.out.counts();
@@ -235,13 +235,13 @@ impl Network {
         assert!(small + large <= held, "the network lost buffers: more are out than it holds");
     }
 
-    pub(super) fn show(&self, end: End) -> String {
+    pub(crate) fn show(&self, end: End) -> String {
         show(&self.names, end)
     }
 }
 
 /// `name` of a node with one port, `name:2`, or `name@192.0.2.1:51820` towards a peer.
-pub(super) fn show(names: &[String], end: End) -> String {
+pub(crate) fn show(names: &[String], end: End) -> String {
     use alloc::format;
     let name = names.get(end.node).map(String::as_str).unwrap_or_default();
     match end.at {

@@ -126,6 +126,12 @@ impl Shared {
         stamp
     }
 
+    pub(crate) fn random_u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        (self.random)(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
     /// A random time from 0 to the jitter: so that two peers do not try again at the same moment.
     pub(crate) fn jitter(&mut self) -> Duration {
         let mut bytes = [0; 4];

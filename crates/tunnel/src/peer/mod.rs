@@ -143,7 +143,7 @@ impl Peer {
             // The first one is sent at once, as `wg set` does it.
             self.timers.persistent = config.persistent_keepalive.map(|_| now);
         }
-        self.shapers.set(config.shape_out, config.shape_in, &mut shared.random);
+        self.shapers.set(config.shape_out, config.shape_in, || shared.random_u64());
         self.config = config;
         self.plan(shared);
     }

@@ -5,7 +5,6 @@ pub(crate) mod waiting;
 
 use adit_packet::Instant;
 
-use crate::config::Random;
 use crate::shape::shaper::{Shape, Shaper};
 
 /// Which way a packet goes.
@@ -29,14 +28,17 @@ impl Shapers {
     const OPEN: Shape = Shape { bits_per_second: u64::MAX, burst: u32::MAX };
 
     /// Sets both rates.
-    pub(crate) fn set(&mut self, out: Option<Shape>, inward: Option<Shape>, random: &mut Random) {
+    pub(crate) fn set(
+        &mut self,
+        out: Option<Shape>,
+        inward: Option<Shape>,
+        mut new_key: impl FnMut() -> u64,
+    ) {
         for (shaper, shape) in [(&mut self.out, out), (&mut self.inward, inward)] {
             match (shaper, shape) {
                 (Some(shaper), shape) => shaper.set(shape.unwrap_or(Self::OPEN)),
                 (none, Some(shape)) => {
-                    let mut key = [0; 8];
-                    random(&mut key);
-                    *none = Some(Shaper::new(shape, u64::from_le_bytes(key)));
+                    *none = Some(Shaper::new(shape, new_key()));
                 }
                 (None, None) => {}
             }

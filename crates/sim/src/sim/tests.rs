@@ -1,6 +1,6 @@
 use super::*;
-use adit_engine::DropReason;
 use adit_engine::Handled;
+use adit_engine::PortId;
 use adit_engine::netem::{Delay, Loss};
 use adit_packet::{Gso, VnetHeader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -467,6 +467,6 @@ fn a_scenario_that_wires_twice_is_told() {
         sim.wire(a, other);
     });
     assert_eq!(text, "there is a wire at a:0 already");
-    let text = panic_of(|| Sim::new(1).fault(EngineId::<Hub>(0, PhantomData).port(1), Fault::Up));
+    let text = panic_of(|| Sim::new(1).fault(EngineId::<Hub>::new(0).port(1), Fault::Up));
     assert!(text.starts_with("no wire at"), "{text}");
 }
