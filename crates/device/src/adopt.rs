@@ -76,17 +76,26 @@ impl Device {
         Self::adopt(receive_descriptor(socket.as_fd())?, mode)
     }
 
-    /// Adopts a descriptor that systemd passed (`LISTEN_FDS`, or `OpenFile=/dev/net/tun` made
-    /// ready by a helper): the one with this name in `LISTEN_FDNAMES`, or the first. Each can be
-    /// taken once.
+    /// Adopts a descriptor that systemd passed (`LISTEN_FDS`, `OpenFile=`): the one with this name in
+    /// `LISTEN_FDNAMES`, or the first that is left.
+    ///
+    /// It takes ownership of the descriptor, so it first checks that the descriptor has no owner in this
+    /// process: its FD_CLOEXEC flag must be clear, as exec leaves it. Every descriptor that Rust code
+    /// opened, or that another part of the process took over, has the flag.
     ///
     /// # Errors
-    /// `NotFound`: systemd passed this process none, or none of that name; else as
-    /// [`Device::adopt`].
+    /// `NotFound`: systemd passed no descriptor of that name to this process (ENOENT), or it has an owner
+    /// already (EBUSY). `Mismatch`: it is not a descriptor of `/dev/net/tun` (ENOTTY); it stays open.
+    /// Otherwise as [`Device::adopt`].
     pub fn from_systemd(name: Option<&str>, mode: Mode) -> Result<Self> {
         let object = name.unwrap_or("LISTEN_FDS");
-        let fd = sys::inherit::take(name)
-            .map_err(|error| Error::new("take from systemd", object, Cause::NoFdPassed, error))?;
+        let fd = sys::inherit::take(name).map_err(|error| {
+            let cause = match error.raw_os_error() {
+                Some(libc::ENOTTY) => Cause::NotTun { file: String::new() },
+                _ => Cause::NoFdPassed,
+            };
+            Error::new("take from systemd", object, cause, error)
+        })?;
         Self::adopt(fd, mode)
     }
 }

@@ -1,10 +1,13 @@
 //! The buffers of one thread: small ones for packets, large ones for super-packets.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::PacketBuf;
+use crate::buffer::Dropped;
 
 /// The sizes and limits of a [`Pool`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +86,13 @@ impl Pool {
     /// An empty small buffer; `None` at the limit.
     #[must_use]
     pub fn take_small(&mut self) -> Option<PacketBuf> {
-        Some(PacketBuf::from_storage(self.small.take()?, self.headroom))
+        self.small.take(self.headroom)
     }
 
     /// An empty large buffer; `None` at the limit.
     #[must_use]
     pub fn take_large(&mut self) -> Option<PacketBuf> {
-        Some(PacketBuf::from_storage(self.large.take()?, self.headroom))
+        self.large.take(self.headroom)
     }
 
     /// An empty buffer with room for `len` bytes, the smallest that is left; `None` at the limit or
@@ -110,40 +113,49 @@ impl Pool {
         Some(copy)
     }
 
-    /// Takes a buffer back. One that has neither size of this pool goes to the allocator.
+    /// Takes a buffer back. A buffer of another pool, or of none, is kept too if it has one of the two
+    /// sizes and the limit allows it; otherwise its memory goes to the allocator.
     pub fn give(&mut self, packet: PacketBuf) {
-        if packet.capacity() == self.small.size {
-            self.small.give(packet.into_storage());
-        } else if packet.capacity() == self.large.size {
-            self.large.give(packet.into_storage());
+        if let Some(class) = self.class(&packet) {
+            class.give(packet);
         }
     }
 
-    /// Lets a buffer go for good, e.g. to another thread: it no longer counts against the limit.
-    ///
-    /// A buffer that is dropped without this and without [`Self::give`] counts for ever.
-    pub fn release(&mut self, packet: &PacketBuf) {
-        if packet.capacity() == self.small.size {
-            self.small.out = self.small.out.saturating_sub(1);
-        } else if packet.capacity() == self.large.size {
-            self.large.out = self.large.out.saturating_sub(1);
+    /// Lets a buffer go for good, for example to another thread: it no longer counts against the limit.
+    pub fn release(&mut self, packet: &mut PacketBuf) {
+        if let Some(class) = self.class(packet).filter(|class| packet.is_of(&class.dropped)) {
+            packet.set_home(None);
+            class.out -= 1;
         }
     }
 
-    /// Takes a buffer in that was let go by [`Self::release`], here or in a pool of the same sizes: it
-    /// counts against the limit again, even where that is reached.
-    pub fn adopt(&mut self, packet: &PacketBuf) {
-        if packet.capacity() == self.small.size {
-            self.small.out += 1;
-        } else if packet.capacity() == self.large.size {
-            self.large.out += 1;
+    /// Takes over a buffer that belongs to no pool, for example after [`Self::release`], here or in a
+    /// pool of the same sizes: it counts against the limit, even if that is exceeded.
+    pub fn adopt(&mut self, packet: &mut PacketBuf) {
+        if let Some(class) = self.class(packet).filter(|class| !packet.is_of(&class.dropped)) {
+            class.out += 1;
+            let former = packet.set_home(Some(Arc::clone(&class.dropped)));
+            credit(former);
         }
     }
 
-    /// The small and large buffers that are out now.
+    /// The small and large buffers in use: taken and neither given back nor released. A dropped one
+    /// counts until the limit is reached.
     #[must_use]
     pub const fn out(&self) -> (usize, usize) {
         (self.small.out, self.large.out)
+    }
+
+    /// How many small and large buffers did not come back since the pool was created: dropped, or given
+    /// to another pool. Each costs an allocation, so a program that forwards packets keeps this at 0.
+    #[must_use]
+    pub fn dropped(&self) -> (usize, usize) {
+        (self.small.dropped(), self.large.dropped())
+    }
+
+    fn class(&mut self, packet: &PacketBuf) -> Option<&mut Class> {
+        let size = packet.capacity();
+        [&mut self.small, &mut self.large].into_iter().find(|class| class.size == size)
     }
 
     /// Fills `pair` and returns where to read to: `before` bytes for the headers that a queue puts before
@@ -215,43 +227,97 @@ impl Pair {
     }
 }
 
+/// Counts a buffer that leaves its pool for another one: it does not come back.
+fn credit(former: Option<Dropped>) {
+    if let Some(former) = former {
+        former.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Buffers of one size.
 #[derive(Debug)]
 struct Class {
     size: usize,
     limit: usize,
-    /// Buffers that are out; with `free` at most `limit`.
+    /// Buffers in use; with `free` at most `limit`.
     out: usize,
-    free: Vec<Box<[u8]>>,
+    free: Vec<Free>,
+    /// Buffers that will not come back, counted from any thread and not yet taken off `out`.
+    dropped: Dropped,
+    /// Those taken off `out` already.
+    dropped_before: usize,
+}
+
+/// The memory of a free buffer, with the reference that it keeps for its whole life.
+#[derive(Debug)]
+struct Free {
+    storage: Box<[u8]>,
+    home: Dropped,
 }
 
 impl Class {
     fn new(size: usize, limit: usize) -> Self {
-        Self { size, limit, out: 0, free: Vec::new() }
+        Self {
+            size,
+            limit,
+            out: 0,
+            free: Vec::new(),
+            dropped: Dropped::default(),
+            dropped_before: 0,
+        }
+    }
+
+    fn allocate(&self) -> Free {
+        Free { storage: vec![0; self.size].into_boxed_slice(), home: Arc::clone(&self.dropped) }
     }
 
     fn warm_up(&mut self, count: usize) {
         let count = count.min(self.limit.saturating_sub(self.out));
         self.free.reserve(self.limit.saturating_sub(self.free.len()));
         while self.free.len() < count {
-            self.free.push(vec![0; self.size].into_boxed_slice());
+            let free = self.allocate();
+            self.free.push(free);
         }
     }
 
-    fn take(&mut self) -> Option<Box<[u8]>> {
-        if self.out >= self.limit {
+    fn take(&mut self, headroom: usize) -> Option<PacketBuf> {
+        if self.out >= self.limit && !self.write_off() {
             return None;
         }
         self.out += 1;
-        // The last one given back is the one most likely in the cache.
-        Some(self.free.pop().unwrap_or_else(|| vec![0; self.size].into_boxed_slice()))
+        // The buffer given back last is the one most likely in the cache.
+        let Free { storage, home } = self.free.pop().unwrap_or_else(|| self.allocate());
+        Some(PacketBuf::from_storage(storage, headroom, Some(home)))
     }
 
-    fn give(&mut self, storage: Box<[u8]>) {
-        self.out = self.out.saturating_sub(1);
-        if self.free.len() + self.out < self.limit {
-            self.free.push(storage);
+    fn give(&mut self, packet: PacketBuf) {
+        let is_ours = packet.is_of(&self.dropped);
+        let (storage, home) = packet.into_storage();
+        let home = if is_ours {
+            self.out -= 1;
+            home
+        } else {
+            credit(home);
+            Some(Arc::clone(&self.dropped))
+        };
+        if let Some(home) = home
+            && self.free.len() + self.out < self.limit
+        {
+            self.free.push(Free { storage, home });
         }
+    }
+
+    /// Takes dropped buffers off those in use; whether there is room below the limit now. Only at the
+    /// limit: the counter is shared with other threads, and reading it for every packet would cost.
+    fn write_off(&mut self) -> bool {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        self.dropped_before += dropped;
+        self.out = self.out.saturating_sub(dropped);
+        self.out < self.limit
+    }
+
+    fn dropped(&self) -> usize {
+        self.dropped_before + self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -277,12 +343,12 @@ mod tests {
         pool.give(third);
         assert!(pool.take(PoolConfig::LARGE_ROOM + 1).is_none());
         assert!(pool.take(usize::MAX).is_none());
-        let large = pool.take(PoolConfig::LARGE_ROOM).unwrap();
+        let mut large = pool.take(PoolConfig::LARGE_ROOM).unwrap();
         assert_eq!(pool.out(), (2, 1));
-        pool.release(&large);
+        pool.release(&mut large);
         assert_eq!(pool.out(), (2, 0));
         let other = pool.take_large().unwrap();
-        pool.adopt(&large);
+        pool.adopt(&mut large);
         assert_eq!(pool.out(), (2, 2));
         assert!(pool.take_large().is_none(), "one too many until one comes back");
         pool.give(large);
@@ -306,7 +372,51 @@ mod tests {
     }
 
     #[test]
-    fn strangers_do_not_grow_the_pool() {
+    fn a_dropped_buffer_is_replaced_and_counted() {
+        let mut pool = pool(1, 0);
+        for round in 0..3 {
+            let packet = pool.take_small().unwrap();
+            assert_eq!(pool.dropped(), (round, 0));
+            std::thread::scope(|scope| drop(scope.spawn(|| drop(packet))));
+            assert_eq!(pool.out(), (1, 0), "until the limit is reached");
+        }
+        assert_eq!(pool.dropped(), (3, 0));
+        let packet = pool.take_small().unwrap();
+        assert!(pool.take_small().is_none());
+        pool.give(packet);
+        assert_eq!((pool.out(), pool.dropped()), ((0, 0), (3, 0)));
+    }
+
+    #[test]
+    fn a_buffer_may_change_pools() {
+        let (mut here, mut there) = (pool(1, 0), pool(1, 0));
+        there.give(here.take_small().unwrap());
+        assert_eq!((there.out(), there.small.free.len()), ((0, 0), 1));
+        let packet = here.take_small().expect("the one that left is written off");
+        let other = there.take_small().unwrap();
+        assert!(there.take_small().is_none());
+        drop(other);
+        assert_eq!((here.dropped(), there.dropped()), ((1, 0), (1, 0)), "each counts its own");
+        here.give(packet);
+    }
+
+    #[test]
+    fn a_released_buffer_counts_nowhere() {
+        let mut pool = pool(1, 0);
+        let mut packet = pool.take_small().unwrap();
+        pool.release(&mut packet);
+        pool.release(&mut packet);
+        assert_eq!(pool.out(), (0, 0));
+        pool.give(packet);
+        assert_eq!((pool.out(), pool.small.free.len()), ((0, 0), 1));
+        let mut packet = pool.take_small().unwrap();
+        pool.release(&mut packet);
+        drop(packet);
+        assert_eq!(pool.dropped(), (0, 0));
+    }
+
+    #[test]
+    fn foreign_buffers_do_not_grow_the_pool() {
         let mut pool = pool(1, 0);
         for _ in 0..10 {
             pool.give(PacketBuf::new(PoolConfig::HEADROOM, PoolConfig::SMALL_ROOM));

@@ -217,9 +217,9 @@ impl Net {
         let side = &mut self.sides[us];
         let mut batch = Batch::new();
         while let Some(to) = side.out.next_group(&mut batch) {
-            for packet in batch.drain(..) {
+            for mut packet in batch.drain(..) {
                 if let Endpoint::Port(port) = to {
-                    side.out.pool().release(&packet);
+                    side.out.pool().release(&mut packet);
                     side.arrived.push((port, packet));
                     continue;
                 }

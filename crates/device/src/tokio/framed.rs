@@ -50,8 +50,8 @@ impl Framed {
     /// An empty buffer with room for `len` bytes, for a packet to send; `None` at the pool's limit.
     #[must_use]
     pub fn take(&mut self, len: usize) -> Option<PacketBuf> {
-        let packet = self.pool.take(len)?;
-        self.pool.release(&packet);
+        let mut packet = self.pool.take(len)?;
+        self.pool.release(&mut packet);
         Some(packet)
     }
 
@@ -80,8 +80,8 @@ impl Stream for Framed {
             return Poll::Ready(None);
         }
         let Self { queue, pool, pair, .. } = this;
-        let item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair)));
-        match &item {
+        let mut item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair)));
+        match &mut item {
             Ok(packet) => this.pool.release(packet),
             Err(error) => this.ended = !is_of_one_packet(error),
         }
