@@ -96,6 +96,7 @@ impl Default for SendOptions {
 
 /// What a [`Sender`] has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendCounters {
     /// Super-packets that the kernel took whole.
     pub whole: u64,

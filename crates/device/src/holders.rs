@@ -26,6 +26,7 @@ const COMMAND_LEN_MAX: usize = 64;
 
 /// A process that has a device open.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Holder {
     /// The process.
     pub pid: u32,
@@ -43,6 +44,7 @@ impl fmt::Display for Holder {
 
 /// What [`holders`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Holders {
     /// The processes, by their number.
     pub list: Vec<Holder>,
@@ -64,6 +66,7 @@ pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
 
 /// What [`all_holders`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AllHolders {
     /// The holders of each device that has one, by their number.
     pub devices: BTreeMap<IfName, Vec<Holder>>,

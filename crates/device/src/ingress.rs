@@ -21,6 +21,7 @@ pub struct Receiver {
 
 /// What a [`Receiver`] has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReceiveCounters {
     /// Super-packets that were cut up.
     pub cut: u64,

@@ -39,6 +39,7 @@ pub struct PacketSocket {
 
 /// How many packets came, and how many of them were lost because the reader was too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PacketStatistics {
     /// Packets that passed the filter, the lost ones included.
     pub passed: u64,
@@ -48,6 +49,7 @@ pub struct PacketStatistics {
 
 /// What is known of a packet that was received.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ReceivedPacket {
     /// How many bytes of it are in the buffer, from its first byte on.
     pub len: usize,

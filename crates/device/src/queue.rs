@@ -51,6 +51,7 @@ pub struct Queue {
 
 /// What [`Queue::wait`] saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ready {
     /// A packet can be read.
     pub readable: bool,
@@ -62,6 +63,7 @@ pub struct Ready {
 
 /// What became of the packets of one [`Queue::send_batch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BatchSent {
     /// Taken by the kernel.
     pub sent: usize,

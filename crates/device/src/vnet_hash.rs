@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 
 /// What the kernel's hash interface can do (`struct tun_vnet_hash` of TUNGETVNETHASHCAP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VnetHashCap {
     /// It fills hash and report type of a virtio-net header of at least 20 bytes.
     pub report: bool,

@@ -9,7 +9,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Ecn, PacketInfo, VnetHeader};
 
-/// What came with a packet beside its bytes.
+/// What comes with a packet beside its bytes.
+///
+/// Minor versions may add fields: end a literal with `..Meta::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
     /// Flags and protocol, where the queue has packet information.

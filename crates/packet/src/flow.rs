@@ -40,6 +40,7 @@ pub enum IpVersion {
 /// # Ok::<(), adit_packet::Malformed>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Headers {
     ether_type: u16,
     tag_count: u8,

@@ -37,6 +37,7 @@ pub enum FilterProblem {
 
 /// Why a filter is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FilterError {
     /// The index of the invalid instruction, from 0.
     pub at: usize,
