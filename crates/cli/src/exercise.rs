@@ -38,3 +38,16 @@ pub fn answer(bytes: &[u8]) {
         assert!(answer.len() <= data.len());
     }
 }
+
+/// Whether a command line, with the name of the program first, is one that the program accepts.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn command_line(words: &[String]) -> Result<(), String> {
+    use clap::Parser;
+    match crate::commands::Cli::try_parse_from(words) {
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        // Help and versions are errors to clap.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

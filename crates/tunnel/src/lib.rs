@@ -58,7 +58,7 @@ use core::time::Duration;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_engine::{DropCounts, DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 
 mod allowed_ips;
 mod config;
@@ -101,7 +101,7 @@ use peer::Peer;
 pub use seal::gso_len_max;
 pub use shaper::Shape;
 use shared::{Shared, Us};
-pub use status::{Drops, PeerStatus, TunnelEvent};
+pub use status::{PeerStatus, TunnelEvent};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
 pub use vxlan::Vxlan;
@@ -115,7 +115,7 @@ pub struct Tunnel {
     /// The ports of layer 2 peers.
     by_port: BTreeMap<PortId, u32>,
     allowed: AllowedIps,
-    drops: Drops,
+    drops: DropCounts,
 }
 
 impl core::fmt::Debug for Tunnel {
@@ -134,7 +134,7 @@ impl Tunnel {
             by_key: BTreeMap::new(),
             by_port: BTreeMap::new(),
             allowed: AllowedIps::default(),
-            drops: Drops::default(),
+            drops: DropCounts::new(),
         }
     }
 
@@ -252,8 +252,8 @@ impl Tunnel {
         let place = usize::try_from(slot).ok().and_then(|slot| self.peers.get_mut(slot));
         if let Some(mut peer) = place.and_then(Option::take) {
             peer.end_sessions(&mut self.shared);
-            peer.drop_queue(&mut self.shared, out, DropReason::NoPeer);
-            peer.drop_shaped(&mut self.shared, out, DropReason::NoPeer);
+            peer.drop_queue(&mut self.shared, out, DropReason::NO_PEER);
+            peer.drop_shaped(&mut self.shared, out, DropReason::NO_PEER);
         }
         true
     }
@@ -271,7 +271,7 @@ impl Tunnel {
 
     /// What was dropped that belongs to no peer.
     #[must_use]
-    pub const fn drops(&self) -> &Drops {
+    pub const fn drops(&self) -> &DropCounts {
         &self.drops
     }
 
@@ -378,7 +378,7 @@ impl Tunnel {
             }
             _ => {
                 let known = destination.is_some();
-                let why = if known { DropReason::NoPeer } else { DropReason::Malformed };
+                let why = if known { DropReason::NO_PEER } else { DropReason::MALFORMED };
                 self.drops.note(why);
                 out.discard(packet, why);
             }
@@ -392,13 +392,20 @@ impl Tunnel {
                 PeerMode::Vxlan(vxlan) => peer.send_vxlan(shared, now, &vxlan, frame, out),
                 _ => peer.send_in_turn(shared, now, frame, out),
             },
-            None => out.discard(frame, DropReason::NoPeer),
+            None => out.discard(frame, DropReason::NO_PEER),
         }
     }
 }
 
 impl Engine for Tunnel {
-    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
+        self.shared.handled = Handled::NOTHING;
         match from {
             Endpoint::Port(port) if self.shared.config.device == Some(port) => {
                 self.handle_device(now, packet, out);
@@ -410,6 +417,7 @@ impl Engine for Tunnel {
             }
             from => self.handle_network(now, from, packet, out),
         }
+        self.shared.handled
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -429,10 +437,6 @@ impl Engine for Tunnel {
 
     fn held(&self) -> usize {
         self.shared.queued + self.shared.shaped
-    }
-
-    fn authenticated(&self) -> u64 {
-        self.shared.authenticated
     }
 }
 

@@ -142,6 +142,7 @@ pub fn peers(
         let endpoint = status.endpoint.map(|endpoint| match endpoint {
             Endpoint::Udp(address) => address.to_string(),
             Endpoint::Port(port) => stream(port),
+            Endpoint::Flow(flow) => flow.to_string(),
         });
         let endpoint_name = names.name_of(&key).or_else(|| streams.names.name_of(&key));
         let transport = streams.transport(&key);
@@ -174,7 +175,7 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView
 }
 
 /// Drops by reason, those that occurred.
-pub fn dropped(drops: &adit_tunnel::Drops) -> Vec<Dropped> {
+pub fn dropped(drops: &adit_engine::DropCounts) -> Vec<Dropped> {
     drops.iter().map(|(why, count)| Dropped { reason: why.to_string(), count }).collect()
 }
 
@@ -258,7 +259,7 @@ pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) ->
 pub fn udp(endpoint: Endpoint) -> Option<SocketAddr> {
     match endpoint {
         Endpoint::Udp(address) => Some(address),
-        Endpoint::Port(_) => None,
+        Endpoint::Port(_) | Endpoint::Flow(_) => None,
     }
 }
 

@@ -1,9 +1,8 @@
 //! `adit man`.
 
-use crate::commands::{Cli, Context};
+use crate::context::Context;
+use crate::man;
 use adit_service::error::{Error, Exit, Result};
-use clap::CommandFactory;
-use clap_mangen::{Man, generate_to};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -14,10 +13,11 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let pages = man::pages((context.program)())?;
         let Some(dir) = self.dir else {
-            let mut page = Vec::new();
-            Man::new(Cli::command()).render(&mut page)?;
-            context.output.bytes(&page)?;
+            if let Some(first) = pages.first() {
+                context.output.bytes(&first.roff)?;
+            }
             return Ok(Exit::Ok);
         };
         if context.is_rehearsal(&[format!("write the manual to {}", dir.display())])? {
@@ -25,7 +25,9 @@ impl Args {
         }
         let failed = |error| Error::io("write the manual to", dir.display(), &error);
         std::fs::create_dir_all(&dir).map_err(failed)?;
-        generate_to(Cli::command(), &dir).map_err(failed)?;
+        for page in pages {
+            std::fs::write(dir.join(page.file), page.roff).map_err(failed)?;
+        }
         Ok(Exit::Ok)
     }
 }

@@ -201,21 +201,9 @@ fn explain_knows_every_code() {
 }
 
 #[test]
-fn completions_and_man_pages_are_made() {
-    let folder = std::env::temp_dir().join(format!("adit-man-{}", std::process::id()));
-    adit(&format!("man {}", folder.display()));
-    for page in ["adit.1", "adit-dev-add.1", "adit-tuntap.1", "adit-doctor.1"] {
-        let text = std::fs::read_to_string(folder.join(page)).unwrap();
-        assert!(text.contains(".SH NAME"), "{page}");
-        let path = folder.join(page);
-        let line = format!("man --warnings -l -Tutf8 -Z {}", path.display());
-        let output = crate::support::command(line.split(' ')).output().unwrap();
-        assert!(
-            output.status.success() && output.stderr.is_empty(),
-            "{}",
-            crate::support::text(&output.stderr)
-        );
-    }
+fn completions_are_made() {
+    let folder = std::env::temp_dir().join(format!("adit-completions-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
     let scripts = [("bash", "complete -F"), ("zsh", "#compdef adit"), ("fish", "complete -c adit")];
     for (shell, wanted) in scripts {
         let script = adit(&format!("completions {shell}"));
@@ -226,7 +214,6 @@ fn completions_and_man_pages_are_made() {
         run(&format!("{shell} -n {}", path.display()));
     }
     std::fs::remove_dir_all(folder).unwrap();
-    assert!(adit("man").contains("Exit status"));
 }
 
 #[test]

@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod agree;
-mod bench;
+mod book;
 mod commands;
 mod errors;
 mod kill;
+mod man;
 mod reference;
 mod schema;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

@@ -322,7 +322,7 @@ impl Reorder {
 }
 
 /// What a link holds at most, in its queue and on its way; what comes then is dropped as
-/// [`QueueFull`](crate::DropReason::QueueFull).
+/// [`QueueFull`](crate::DropReason::QUEUE_FULL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Packets.
@@ -336,8 +336,11 @@ impl Limits {
     pub const PACKETS_MAX: usize = 1 << 24;
     /// One super-packet must fit.
     pub const BYTES_MIN: usize = 128 * 1024;
-    /// 64 GiB.
-    pub const BYTES_MAX: usize = 1 << 36;
+    /// 64 GiB; 1 GiB where addresses have 32 bits.
+    pub const BYTES_MAX: usize = match 1_usize.checked_shl(36) {
+        Some(bytes) => bytes,
+        None => 1 << 30,
+    };
 }
 
 impl Default for Limits {
