@@ -15,42 +15,42 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::io;
 use std::net::IpAddr;
 
-/// The tag (`ip route`'s `proto`) by which our own routes are known: free in
-/// `linux/rtnetlink.h` and in iproute2's `rt_protos`.
+/// The protocol (`ip route`'s `proto`) that marks our own routes: unassigned in `linux/rtnetlink.h`
+/// and in iproute2's `rt_protos`.
 pub const ROUTE_PROTOCOL: u8 = 77;
 
-/// The table of a host's ordinary routes.
+/// The main routing table.
 pub const TABLE_MAIN: u32 = 254;
 
-/// The table of a host's own and its broadcast addresses, which the kernel keeps.
+/// The table of local and broadcast addresses, which the kernel maintains.
 pub const TABLE_LOCAL: u32 = 255;
 
 words! {
-    /// What becomes of a packet that a route is chosen for: `RTN_*` of `linux/rtnetlink.h`.
+    /// What the kernel does with packets that match a route: `RTN_*` of `linux/rtnetlink.h`.
     RouteKind {
         /// Not set.
         Unspec = 0 "none",
-        /// It is sent on.
+        /// Forwards them.
         Unicast = 1 "unicast",
-        /// It is for this host.
+        /// Delivers them to this host.
         Local = 2 "local",
-        /// It is for this host, and sent as a broadcast.
+        /// Delivers them to this host; sends them as broadcast.
         Broadcast = 3 "broadcast",
-        /// It is for this host, and sent to one of many.
+        /// Delivers them to this host, one of several with the address (anycast).
         Anycast = 4 "anycast",
-        /// It is sent to a multicast group.
+        /// Sends them to a multicast group.
         Multicast = 5 "multicast",
-        /// It is dropped without a word.
+        /// Drops them silently.
         Blackhole = 6 "blackhole",
-        /// It is dropped; the sender hears "host unreachable".
+        /// Drops them and reports "host unreachable" to the sender.
         Unreachable = 7 "unreachable",
-        /// It is dropped; the sender hears "administratively prohibited".
+        /// Drops them and reports "administratively prohibited" to the sender.
         Prohibit = 8 "prohibit",
-        /// The search goes on in the next rule's table.
+        /// Continues with the table of the next rule.
         Throw = 9 "throw",
-        /// It is translated (no longer supported).
+        /// Translates them (no longer supported).
         Nat = 10 "nat",
-        /// It is resolved by a program.
+        /// A program resolves the destination.
         External = 11 "xresolve",
     }
 }
