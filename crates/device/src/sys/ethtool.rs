@@ -1,4 +1,4 @@
-//! Which offload features of a link are on (`include/uapi/linux/ethtool.h`).
+//! The enabled offload features of a link (`include/uapi/linux/ethtool.h`).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -21,7 +21,7 @@ struct IfReqData {
     rest: [u8; 16],
 }
 
-/// The names of the features that are on, as `ethtool -k` knows them. `socket` is any socket in the
+/// The names of the enabled features, as `ethtool -k` prints them. `socket` is any socket in the
 /// namespace of the link.
 pub(crate) fn active_features(socket: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<String>> {
     let count = count(socket, name)?;
@@ -63,14 +63,14 @@ fn checked(count: u32) -> io::Result<u32> {
     Ok(count)
 }
 
-/// A NUL-terminated name out of words.
+/// A NUL-terminated name from words.
 fn text(words: &[u32]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
-/// SIOCETHTOOL: `data` starts with the command and has all the room that the command says.
+/// SIOCETHTOOL: `data` begins with the command and has the room that the command requires.
 fn ethtool(socket: BorrowedFd<'_>, name: &[u8], data: &mut [u32]) -> io::Result<()> {
     let mut request = IfReqData { name: [0; 16], data: data.as_mut_ptr(), rest: [0; 16] };
     request.name[..name.len()].copy_from_slice(name);
