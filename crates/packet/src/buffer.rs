@@ -1,4 +1,4 @@
-//! One packet in memory that it owns, with room before and after it.
+//! A packet in its own memory, with room before and after it.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -14,17 +14,17 @@ use crate::{Ecn, PacketInfo, VnetHeader};
 /// Minor versions may add fields: end a literal with `..Meta::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
-    /// Flags and protocol, where the queue has packet information.
+    /// Flags and protocol, if the queue has packet information.
     pub info: PacketInfo,
-    /// The virtio-net header, where the queue has one; otherwise all zero: nothing left to be done.
+    /// The virtio-net header, if the queue has it; otherwise all zero, which means a plain packet.
     pub vnet: VnetHeader,
-    /// Bytes that were left out at its end when it was copied, for a capture; otherwise 0.
+    /// The number of bytes cut off its end when it was copied, for a capture; otherwise 0.
     pub cut: u32,
-    /// Of a datagram or train of a tunnel: the codepoint of its outer header.
+    /// For a datagram of a tunnel: the ECN codepoint of its outer header.
     pub ecn: Ecn,
 }
 
-/// There is not so much room in the buffer.
+/// The packet buffer has not enough room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
@@ -64,7 +64,8 @@ pub struct PacketBuf {
 }
 
 impl PacketBuf {
-    /// An empty packet in fresh memory, in no pool: `headroom` bytes before it and `room` for it.
+    /// An empty packet in newly allocated memory that belongs to no pool: `headroom` bytes before
+    /// it, and `room` bytes for it.
     #[must_use]
     pub fn new(headroom: usize, room: usize) -> Self {
         let storage = vec![0; headroom.saturating_add(room)].into_boxed_slice();
@@ -91,50 +92,50 @@ impl PacketBuf {
         self.home.as_ref().is_some_and(|own| Arc::ptr_eq(own, home))
     }
 
-    /// The packet.
+    /// The bytes of the packet.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.storage.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// The packet, to be edited in place.
+    /// The bytes of the packet, for editing in place.
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.storage.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// The length of the packet.
+    /// The length of the packet in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether there are no bytes in it.
+    /// Whether the packet has no bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// All the memory: headroom, packet and tailroom.
+    /// The size of the memory in bytes: headroom, packet and tailroom.
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.storage.len()
     }
 
-    /// The bytes that [`Self::prepend`] can still give.
+    /// How many bytes [`Self::prepend`] can still add.
     #[must_use]
     pub const fn headroom(&self) -> usize {
         self.start
     }
 
-    /// The bytes that [`Self::grow`] can still give.
+    /// How many bytes [`Self::grow`] can still add.
     #[must_use]
     pub const fn tailroom(&self) -> usize {
         self.storage.len() - self.end
     }
 
-    /// Makes the packet `count` bytes longer at its front and returns these bytes, which hold
-    /// whatever was there; `None` if the headroom is smaller.
+    /// Extends the packet by `count` bytes at its front and returns these bytes, with arbitrary
+    /// contents; `None` if the headroom is smaller.
     #[must_use]
     pub fn prepend(&mut self, count: usize) -> Option<&mut [u8]> {
         let start = self.start.checked_sub(count)?;
@@ -143,18 +144,18 @@ impl PacketBuf {
         Some(new)
     }
 
-    /// Makes the packet `count` bytes shorter at its front (at most empty): they become headroom.
+    /// Removes `count` bytes (at most all) from the packet's front: they become headroom.
     pub fn advance(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
     }
 
-    /// Cuts the packet to its first `len` bytes; no effect if it is no longer than that.
+    /// Truncates the packet to `len` bytes; no effect on a shorter one.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start.saturating_add(len));
     }
 
-    /// Makes the packet `count` bytes longer at its end and returns these bytes, which hold
-    /// whatever was there; `None` if the tailroom is smaller.
+    /// Extends the packet by `count` bytes at its end and returns these bytes, with arbitrary
+    /// contents; `None` if the tailroom is smaller.
     #[must_use]
     pub fn grow(&mut self, count: usize) -> Option<&mut [u8]> {
         let end = self.end.checked_add(count)?;
@@ -167,35 +168,37 @@ impl PacketBuf {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if the tailroom is smaller; then nothing is appended.
+    /// [`NoRoom`] if the tailroom is smaller; nothing is appended then.
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         self.grow(bytes.len()).ok_or(NoRoom)?.copy_from_slice(bytes);
         Ok(())
     }
 
-    /// The whole tailroom, to be read into; [`Self::set_len`] then makes it part of the packet.
+    /// The whole tailroom, for reading into; [`Self::set_len`] then makes it part of the packet.
     #[must_use]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.storage.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// All memory from `before` bytes before the packet on; `None` if the headroom is smaller.
+    /// The memory from `before` bytes before the packet to its end; `None` if the headroom is
+    /// smaller.
     pub(crate) fn room_from(&mut self, before: usize) -> Option<&mut [u8]> {
         self.storage.get_mut(self.start.checked_sub(before)?..)
     }
 
-    /// Sets the packet's length; what is new holds whatever was there.
+    /// Sets the packet's length. Added bytes have arbitrary contents.
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if the buffer ends before `len`; then nothing changes.
+    /// [`NoRoom`] if the buffer ends before `len`; nothing changes then.
     pub fn set_len(&mut self, len: usize) -> Result<(), NoRoom> {
         let end = self.start.checked_add(len).filter(|&end| end <= self.storage.len());
         self.end = end.ok_or(NoRoom)?;
         Ok(())
     }
 
-    /// Makes it empty with `headroom` bytes before it (at most the whole buffer) and no meta.
+    /// Empties the packet, with `headroom` bytes before it (at most the whole buffer) and default
+    /// meta.
     pub fn reset(&mut self, headroom: usize) {
         self.start = headroom.min(self.storage.len());
         self.end = self.start;
