@@ -12,7 +12,7 @@ command -v cargo-deny >/dev/null || {
   echo "not checked: cargo-deny is missing (cargo install cargo-deny --locked)" >&2
   exit 77
 }
-cargo deny --all-features check bans licenses sources
+cargo deny --all-features check --hide-inclusion-graph bans licenses sources
 cargo deny fetch db >/dev/null 2>&1 || {
   echo "not checked: the list of advisories cannot be fetched" >&2
   exit 77
