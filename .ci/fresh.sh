@@ -30,7 +30,7 @@ cp -a "$toolchain/." "$root/opt/rust/"
 # The certificates of this machine: its network may have some of its own.
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/opt/rust/certificates"
 # What git knows of, as it is now: no build, nothing that was installed by hand.
-git ls-files -z --cached --others --exclude-standard | tar --null -T - --ignore-failed-read -cf - |
+git -c safe.directory="$PWD" ls-files -z --cached --others --exclude-standard | tar --null -T - --ignore-failed-read -cf - |
   tar -xf - -C "$root/root/adit"
 
 # In a namespace of mounts whose root this is: in a mere chroot no user namespace may be made.
