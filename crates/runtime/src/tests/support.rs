@@ -20,15 +20,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long anything here may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What happened, as text that a test can wait for.
-pub type News = String;
+pub(super) type News = String;
 
 type Work = Box<dyn FnOnce(&mut Runner<Hub>, &mut Owner) -> Flow + Send>;
 
 /// The handler: attaches whoever comes, and does what the test asks for on the loop's thread.
-pub struct Owner {
+pub(super) struct Owner {
     wake: UnixStream,
     work: Receiver<Work>,
     news: Sender<News>,
@@ -36,7 +36,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    pub fn add(&mut self, runner: &mut Runner<Hub>, port: crate::port::Port) -> PortId {
+    pub(super) fn add(&mut self, runner: &mut Runner<Hub>, port: crate::port::Port) -> PortId {
         let id = PortId(self.next);
         self.next += 1;
         runner.attach(id, port).expect("it is attached");
@@ -80,7 +80,7 @@ impl Handler<Hub> for Owner {
 }
 
 /// A loop on a thread of its own, which ends with it.
-pub struct Loop {
+pub(super) struct Loop {
     thread: Option<JoinHandle<std::io::Result<()>>>,
     wake: UnixStream,
     work: Sender<Work>,
@@ -90,7 +90,7 @@ pub struct Loop {
 
 impl Loop {
     /// Runs a hub with these ports, numbered from 0 on.
-    pub fn start(specs: &[&str]) -> Self {
+    pub(super) fn start(specs: &[&str]) -> Self {
         let (wake, woken) = UnixStream::pair().unwrap();
         woken.set_nonblocking(true).unwrap();
         let (work, todo) = channel();
@@ -115,7 +115,7 @@ impl Loop {
     }
 
     /// Does something on the loop's thread and waits for its result.
-    pub fn with<T: Send + 'static>(
+    pub(super) fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Runner<Hub>, &mut Owner) -> T + Send + 'static,
     ) -> T {
@@ -133,7 +133,7 @@ impl Loop {
     }
 
     /// Opens one more port, or listener.
-    pub fn open(&mut self, spec: &str) -> Vec<PortId> {
+    pub(super) fn open(&mut self, spec: &str) -> Vec<PortId> {
         let text = spec.to_owned();
         let spec: crate::text::spec::PortSpec = spec.parse().unwrap();
         self.with(move |runner, owner| {
@@ -150,12 +150,12 @@ impl Loop {
         })
     }
 
-    pub fn counters(&self, port: u16) -> PortCounters {
+    pub(super) fn counters(&self, port: u16) -> PortCounters {
         self.with(move |runner, _| *runner.port(PortId(port)).expect("it is there").1)
     }
 
     /// Waits for news that start like this, and gives them whole.
-    pub fn wait_for(&mut self, start: &str) -> News {
+    pub(super) fn wait_for(&mut self, start: &str) -> News {
         loop {
             if let Some(at) = self.seen.iter().position(|news| news.starts_with(start)) {
                 return self.seen.remove(at);
@@ -168,7 +168,7 @@ impl Loop {
     }
 
     /// How many news start like this by now.
-    pub fn count(&mut self, start: &str) -> usize {
+    pub(super) fn count(&mut self, start: &str) -> usize {
         self.seen.extend(self.news.try_iter());
         self.seen.iter().filter(|news| news.starts_with(start)).count()
     }
@@ -186,16 +186,16 @@ impl Drop for Loop {
 }
 
 /// Moves the test's thread into a namespace of its own.
-pub fn enter() {
+pub(super) fn enter() {
     Netns::enter_new().expect("run the tests under `unshare -Urnm --`");
     ip("link set lo up");
 }
 
 /// A directory that goes with the test.
-pub struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("adit-run-{}-{number}", std::process::id());
@@ -204,7 +204,7 @@ impl Folder {
         Self(path)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }
@@ -216,7 +216,7 @@ impl Drop for Folder {
 }
 
 /// Gives the test's thread an empty `/run`, so that `ip netns` meddles with nobody.
-pub fn private_run() {
+pub(super) fn private_run() {
     use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
     use rustix::thread::UnshareFlags;
     #[expect(deprecated, reason = "the new name is unsafe for flags that are not used here")]
@@ -227,10 +227,10 @@ pub fn private_run() {
 }
 
 /// A namespace for the other end of a port.
-pub struct Host(pub Netns);
+pub(super) struct Host(pub Netns);
 
 impl Host {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let netns = Netns::new_anonymous().expect("a namespace");
         let host = Self(netns);
         host.ip("link set lo up");
@@ -238,27 +238,27 @@ impl Host {
     }
 
     /// What a specification says to have its device in here.
-    pub fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         use std::os::fd::AsFd;
         format!("/proc/self/fd/{}", self.0.as_fd().as_raw_fd())
     }
 
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.0.run(work).expect("a thread in the namespace")
     }
 
-    pub fn ip(&self, words: &str) {
+    pub(super) fn ip(&self, words: &str) {
         self.run(|| ip(words));
     }
 
     /// Sets a device up that was down, which has taken its IPv6 address away.
-    pub fn address_again(&self, device: &str, number: u8) {
+    pub(super) fn address_again(&self, device: &str, number: u8) {
         self.ip(&format!("link set {device} up"));
         self.ip(&format!("addr add 2001:db8::{number}/64 dev {device} nodad"));
     }
 
     /// Gives the device `192.0.2.N/24` and `2001:db8::N/64` and sets it up.
-    pub fn address(&self, device: &str, number: u8) {
+    pub(super) fn address(&self, device: &str, number: u8) {
         self.ip(&format!("link set {device} up"));
         self.ip(&format!("addr add 192.0.2.{number}/24 dev {device}"));
         self.ip(&format!("addr add 2001:db8::{number}/64 dev {device} nodad"));
@@ -266,7 +266,7 @@ impl Host {
 }
 
 /// `ip` with these words, which must succeed.
-pub fn ip(words: &str) {
+pub(super) fn ip(words: &str) {
     let output = Command::new("ip")
         .args(words.split(' '))
         .stdin(Stdio::null())
@@ -275,12 +275,12 @@ pub fn ip(words: &str) {
     assert!(output.status.success(), "ip {words}: {output:?}");
 }
 
-pub fn v4(number: u8) -> IpAddr {
+pub(super) fn v4(number: u8) -> IpAddr {
     Ipv4Addr::new(192, 0, 2, number).into()
 }
 
 /// A datagram of `len` bytes goes from one host to another and back.
-pub fn echo(from: &Host, to: &Host, address: IpAddr, len: usize) {
+pub(super) fn echo(from: &Host, to: &Host, address: IpAddr, len: usize) {
     let server = to.run(|| UdpSocket::bind((address, 7)).expect("bind"));
     server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let family: IpAddr = if address.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
@@ -311,7 +311,7 @@ fn byte(at: usize) -> u8 {
 }
 
 /// `len` bytes over TCP from one host to another, every byte compared.
-pub fn transfer(from: &Host, to: &Host, address: IpAddr, len: usize) {
+pub(super) fn transfer(from: &Host, to: &Host, address: IpAddr, len: usize) {
     let listener = to.run(|| TcpListener::bind((address, 0)).expect("listen"));
     let port = listener.local_addr().unwrap().port();
     let reader = std::thread::spawn(move || {
