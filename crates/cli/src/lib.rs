@@ -5,10 +5,10 @@
 //! std::process::exit(i32::from(adit_cli::run()));
 //! ```
 
-mod bench;
 mod capture;
 mod color;
 mod commands;
+mod context;
 #[doc(hidden)]
 pub mod exercise;
 mod man;
@@ -23,7 +23,7 @@ use adit_service::error::{Error, Exit};
 use adit_service::output::Output;
 use clap::Parser;
 use color::Color;
-use commands::{Cli, Context};
+use commands::Cli;
 use std::ffi::OsString;
 
 /// Does what the command line says and gives the status to exit with.
@@ -37,7 +37,7 @@ pub fn run() -> u8 {
     let exit = match Cli::try_parse() {
         Ok(cli) => {
             let output = cli.global.output();
-            match Context::new(&cli.global, output.clone()).and_then(|context| cli.run(&context)) {
+            match cli.run(output.clone()) {
                 Ok(exit) => exit,
                 Err(error) => failed(&output, &error),
             }

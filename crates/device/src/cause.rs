@@ -1,7 +1,7 @@
-//! Why something failed: one variant a cause, although many causes share an errno.
+//! Causes of failures: one variant per cause, although many causes share an errno.
 //!
-//! The variants with their codes and words are the table of [`catalog`]; what a cause found out
-//! about its failure is put into words by `text.rs`.
+//! [`catalog`] is the table of variants, codes and texts; `text.rs` prints a cause with the details of
+//! its failure.
 
 mod catalog;
 mod names;
@@ -13,25 +13,25 @@ mod tests;
 
 pub use catalog::Cause;
 
-use crate::ErrorKind;
+use crate::{ErrorKind, Mode};
 
-/// What `adit explain` knows of one cause.
+/// An entry of the catalogue of causes, as `adit explain` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CauseEntry {
     /// The stable code, as `ADIT-E0215`.
     pub code: &'static str,
-    /// The kind, to match on.
+    /// The kind of failure.
     pub kind: ErrorKind,
-    /// The cause in one sentence, without what was found out about the particular failure.
+    /// The cause in one sentence without a full stop, for any failure of this cause.
     pub title: &'static str,
-    /// How it comes about, and how it is told from others with the same errno.
+    /// How it happens, and how it differs from other causes of the same errno.
     pub explanation: &'static str,
-    /// What helps, in one sentence.
+    /// What to do: one or more instructions.
     pub remedy: &'static str,
 }
 
 impl Cause {
-    /// The entry of the catalogue with this code, in whatever case; the `ADIT-` may be missing.
+    /// The entry of the catalogue with this code. Case is ignored, and `ADIT-` may be missing.
     #[must_use]
     pub fn explain(code: &str) -> Option<&'static CauseEntry> {
         let short = |code: &str| code.to_ascii_uppercase().trim_start_matches("ADIT-").to_owned();
@@ -39,7 +39,16 @@ impl Cause {
         Self::CATALOG.iter().find(|entry| short(entry.code) == code)
     }
 
-    /// The kind, to match on.
+    /// The cause with the mode of the device it is about, so that its remedy can create one.
+    pub(crate) fn of_mode(self, of: Mode) -> Self {
+        match self {
+            Self::NoSuchDevice { mode: None } => Self::NoSuchDevice { mode: Some(of) },
+            Self::DeviceGone { mode: None } => Self::DeviceGone { mode: Some(of) },
+            cause => cause,
+        }
+    }
+
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.entry().kind
@@ -51,7 +60,9 @@ impl Cause {
         self.entry().code
     }
 
-    /// What helps, in one sentence.
+    /// What to do, with the details of the failure where they help: one or more instructions.
+    ///
+    /// Commands name the device as `NAME`; [`Error::remedy`](crate::Error::remedy) fills it in.
     #[must_use]
     pub fn remedy(&self) -> String {
         text::remedy(self).unwrap_or_else(|| self.entry().remedy.to_owned())

@@ -80,7 +80,7 @@ impl Device {
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Result<T> {
         call(self.fd()).map_err(|error| {
-            let cause = diagnose::setting(setting, &error);
+            let cause = diagnose::setting(setting, &error).of_mode(self.mode);
             Error::new(op, self.link.last_name(), cause, error)
         })
     }
@@ -167,7 +167,7 @@ impl Device {
                 Ok(()) => taken.push(set),
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
                 Err(error) => {
-                    let cause = diagnose::setting(Setting::Offload(set), &error);
+                    let cause = diagnose::setting(Setting::Offload(set), &error).of_mode(self.mode);
                     return Err(Error::new(op, self.link.last_name(), cause, error));
                 }
             }
@@ -244,7 +244,7 @@ impl Device {
     /// # Errors
     /// `NotPermitted` (EPERM) without `CAP_NET_ADMIN` there.
     pub fn netns(&self) -> Result<Netns> {
-        self.ioctl("find the namespace of", Setting::Netns, |fd| {
+        self.ioctl("find the network namespace of", Setting::Netns, |fd| {
             Netns::try_from(sys::tun::dev_netns(fd)?)
         })
     }
@@ -254,7 +254,7 @@ impl Device {
     /// # Errors
     /// `DeviceGone` (EBADFD).
     pub fn queue_name(&self) -> Result<IfName> {
-        self.ioctl("name", Setting::Persist, crate::link::queue_name)
+        self.ioctl("read the name of", Setting::Persist, crate::link::queue_name)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::diagnose::{self, LinkSetting};
 use crate::netlink::{Address, LinkChange, LinkInfo, Netlink, Route};
-use crate::{Cause, Error, IfIndex, IfName, MacAddr, Netns, Offload, Result, sys};
+use crate::{Error, IfIndex, IfName, MacAddr, Netns, Offload, Result, sys};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -120,7 +120,7 @@ impl Link {
     /// # Errors
     /// `DeviceGone` or `NotFound` (ENODEV) if it was deleted.
     pub fn info(&self) -> Result<LinkInfo> {
-        let info = self.with("read", LinkSetting::Find, Netlink::link_by_index)?;
+        let info = self.with("look up", LinkSetting::Find, Netlink::link_by_index)?;
         self.place().name = info.name;
         Ok(info)
     }
@@ -210,7 +210,7 @@ impl Link {
     /// # Errors
     /// `InvalidValue` (EINVAL, ERANGE) if it is longer.
     pub fn set_alias(&self, alias: impl AsRef<OsStr>) -> Result<()> {
-        self.change("describe", LinkSetting::Alias, &LinkChange::new().alias(alias))
+        self.change("set the alias of", LinkSetting::Alias, &LinkChange::new().alias(alias))
     }
 
     /// Sets the hardware address. The holder of a queue needs no privilege for it.
@@ -269,7 +269,7 @@ impl Link {
     /// # Errors
     /// As [`Link::info`].
     pub fn addresses(&self) -> Result<Vec<Address>> {
-        self.with("list addresses of", LinkSetting::Address, |netlink, index| {
+        self.with("list the addresses of", LinkSetting::Address, |netlink, index| {
             let addresses = netlink.addresses(Some(index))?;
             Ok(addresses.into_iter().map(|(_, address)| address).collect())
         })
@@ -343,9 +343,4 @@ pub(crate) fn queue_name(queue: std::os::fd::BorrowedFd<'_>) -> io::Result<IfNam
     // A name that another program made the kernel take may have a '%' in it, ours cannot.
     IfName::new(OsStr::from_bytes(&request.name[..len]))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-/// An error without a name of its own in netlink.
-pub(crate) fn no_such_device(op: &'static str, name: impl std::fmt::Display) -> Error {
-    Error::new(op, name, Cause::NoSuchDevice, io::Error::from_raw_os_error(libc::ENODEV))
 }

@@ -223,16 +223,16 @@ impl fmt::Display for NameError {
         match self {
             Self::Empty => f.write_str("the name is empty"),
             Self::TooLong { len } => {
-                write!(f, "the name has {len} bytes, and the kernel takes at most {NAME_LEN_MAX}")
+                write!(f, "the name has {len} bytes, more than the maximum of {NAME_LEN_MAX}")
             }
-            Self::Dots => f.write_str("'.' and '..' are not names for an interface"),
-            Self::Byte { byte: b' ' } => f.write_str("the name has a space in it"),
+            Self::Dots => f.write_str("'.' and '..' are not valid interface names"),
+            Self::Byte { byte: b' ' } => f.write_str("the name contains a space"),
             Self::Byte { byte } if byte.is_ascii_graphic() => {
-                write!(f, "the name has a '{}' in it", char::from(*byte))
+                write!(f, "the name contains '{}'", char::from(*byte))
             }
-            Self::Byte { byte } => write!(f, "the name has the byte 0x{byte:02x} in it"),
+            Self::Byte { byte } => write!(f, "the name contains the byte 0x{byte:02x}"),
             Self::Percent => {
-                f.write_str("'%' stands in a name only once and as '%d', and only for a new device")
+                f.write_str("a name may contain '%' only once, as '%d', and only for a new device")
             }
         }
     }

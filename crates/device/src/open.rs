@@ -4,12 +4,12 @@
 //! all that can fail; a device that was there before is put back as it was.
 
 use crate::diagnose::{self, LinkSetting, Setting};
-use crate::link::{no_such_device, queue_name};
+use crate::link::queue_name;
 use crate::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route};
 use crate::order::Order;
 use crate::sys::tun::{self as ioctls, IfReq};
 use crate::{
-    Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload,
+    Cause, Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload,
     PacketHasher, Queue, Result, ToeplitzKey, VnetFormat, VnetHashConfig, VnetLen,
 };
 use rustix::fs::{Mode as FileMode, OFlags};
@@ -43,18 +43,23 @@ impl DeviceOptions {
         match self.netns.clone() {
             None => self.open_here(),
             Some(netns) => netns.run(|| self.open_here()).map_err(|error| {
-                Error::new("enter the namespace of", self.name, diagnose::netns(&error), error)
+                Error::new(
+                    "enter the network namespace of",
+                    self.name,
+                    diagnose::netns(&error),
+                    error,
+                )
             })?,
         }
     }
 
     fn open_here(&self) -> Result<Device> {
         let mut netlink = Netlink::open().map_err(|error| {
-            Error::new("ask for", self.name, diagnose::link(LinkSetting::Find, &error), error)
+            Error::new("look up", self.name, diagnose::link(LinkSetting::Find, &error), error)
         })?;
         let before = self.name.exact().and_then(|name| netlink.link_by_name(&name).ok());
         if self.create == Create::Attach && before.is_none() {
-            return Err(no_such_device("attach to", self.name));
+            return Err(self.no_such_device());
         }
         let first = self.attach_first(&mut netlink)?;
         let found = queue_name(first.as_fd()).and_then(|name| netlink.link_by_name(&name));
@@ -64,7 +69,7 @@ impl DeviceOptions {
         let created = before.as_ref().is_none_or(|before| before.index != info.index);
         if created && self.create == Create::Attach {
             // It was deleted between our look and our ioctl, which made a new one: that goes again.
-            return Err(no_such_device("attach to", self.name));
+            return Err(self.no_such_device());
         }
         let control = first
             .try_clone()
@@ -84,6 +89,11 @@ impl DeviceOptions {
         let mut undo = Undo { before: before.filter(|_| !created), ..Undo::default() };
         self.configure(&mut device, &mut undo).inspect_err(|_| undo.run(&device))?;
         Ok(device)
+    }
+
+    fn no_such_device(&self) -> Error {
+        let cause = Cause::NoSuchDevice { mode: Some(self.mode) };
+        Error::new("attach to", self.name, cause, io::Error::from_raw_os_error(libc::ENODEV))
     }
 
     fn layout(&self) -> Layout {
@@ -172,7 +182,7 @@ impl DeviceOptions {
             ioctls::set_iff(fd.as_fd(), &mut request).map_err(|error| {
                 let cause = match Netlink::open() {
                     Ok(mut netlink) => diagnose::attach(self, &mut netlink, &error),
-                    Err(_) => crate::Cause::Other,
+                    Err(_) => Cause::Other,
                 };
                 Error::new("add a queue to", name, cause, error)
             })?;

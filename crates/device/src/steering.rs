@@ -142,7 +142,7 @@ impl fmt::Display for IndirectionError {
                 "the indirection table names queue {queue}, and a device has at most {QUEUES_MAX}"
             ),
             Self::Queues { queues } => {
-                write!(f, "{queues} queues to spread over, not 1 to {QUEUES_MAX}")
+                write!(f, "the table has {queues} queues; the valid range is 1 to {QUEUES_MAX}")
             }
         }
     }

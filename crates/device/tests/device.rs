@@ -36,7 +36,7 @@ fn names_are_what_the_kernel_made_of_them() {
 fn create_attach_and_either_are_distinct() {
     support::enter();
     let missing = tun("t0").create(Create::Attach).open().unwrap_err();
-    assert_eq!(missing.cause(), &Cause::NoSuchDevice);
+    assert_eq!(missing.cause(), &Cause::NoSuchDevice { mode: Some(Mode::Tun) });
     assert!(Link::find(&name("t0")).is_err(), "a failed attach made a device");
 
     let device = tun("t0").persist(true).open().unwrap();

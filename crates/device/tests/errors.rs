@@ -142,7 +142,7 @@ const NAMES: &[Row] = {
     &[
         row("empty name", || name_error(""), 22, "ADIT-E0201", InvalidName, "1 to 15 bytes"),
         row("16 bytes", || name_error("1234567890123456"), 22, "ADIT-E0202", InvalidName, "15"),
-        row("dots", || name_error(".."), 22, "ADIT-E0203", InvalidName, "choose"),
+        row("dots", || name_error(".."), 22, "ADIT-E0203", InvalidName, "Choose"),
         row("a slash", || name_error("a/b"), 22, "ADIT-E0204", InvalidName, "'/'"),
         row("a space", || name_error("a b"), 22, "ADIT-E0204", InvalidName, "space"),
         row("two %d", || name_error("%d%d"), 22, "ADIT-E0205", InvalidName, "'tun%d'"),
@@ -263,7 +263,7 @@ const ATTACH: &[Row] = {
         row("create", no_capability, 1, "ADIT-E0210", NotPermitted, "--cap-add=NET_ADMIN"),
         row("held by another", held, 16, "ADIT-E0215", Busy, "kill"),
         row("held by us", held_by_us, 16, "ADIT-E0215", Busy, "--multi-queue"),
-        row("EXCL", exists, 16, "ADIT-E0216", Exists, "Create::Attach"),
+        row("EXCL", exists, 16, "ADIT-E0216", Exists, "attach to the device"),
         row("EXCL on a veth", exists_as_veth, 16, "ADIT-E0216", Exists, "veth"),
         row("index of lo", index, 16, "ADIT-E0217", Exists, "index"),
         row("attach to lo", || attach(tun("lo")), 22, "ADIT-E0218", Mismatch, "another name"),
@@ -272,8 +272,15 @@ const ATTACH: &[Row] = {
         row("TUN of a TAP", is_tap, 22, "ADIT-E0219", Mismatch, "--mode tap"),
         row("one queue of many", is_multi_queue, 22, "ADIT-E0220", Mismatch, "--multi-queue"),
         row("many queues of one", is_single_queue, 22, "ADIT-E0221", Mismatch, "one queue"),
-        row("257th queue", queues, 7, "ADIT-E0222", Limit, "close"),
-        row("attach to nothing", || attach(tun("t0")), 19, "ADIT-E0223", NotFound, "adit dev add"),
+        row("257th queue", queues, 7, "ADIT-E0222", Limit, "Close"),
+        row(
+            "attach to nothing",
+            || attach(tun("t0")),
+            19,
+            "ADIT-E0223",
+            NotFound,
+            "adit dev add t0 --mode tun`",
+        ),
     ]
 };
 
@@ -496,7 +503,7 @@ const LINK: &[Row] = {
             34,
             "ADIT-E0327",
             InvalidValue,
-            "shorten",
+            "Shorten",
         ),
         row("taken name", taken, 17, "ADIT-E0328", Exists, "another name"),
         row("no bridge", || master(tap("t0"), "br7"), 19, "ADIT-E0330", NotFound, "type bridge"),
@@ -518,7 +525,7 @@ const LINK: &[Row] = {
             Unsupported,
             "down",
         ),
-        row("taken there", taken_there, 17, "ADIT-E0336", Exists, "rename"),
+        row("taken there", taken_there, 17, "ADIT-E0336", Exists, "Rename"),
         row("move lo", move_lo, 22, "ADIT-E0337", Unsupported, "adit -n"),
         row("no capability", forbidden, 1, "ADIT-E0501", NotPermitted, "sudo"),
         row(
@@ -527,7 +534,7 @@ const LINK: &[Row] = {
             19,
             "ADIT-E0223",
             NotFound,
-            "list",
+            "List",
         ),
         row("deleted", deleted, 19, "ADIT-E0402", ErrorKind::DeviceGone, "adit dev watch"),
     ]
@@ -618,7 +625,7 @@ const NAMESPACES: &[Row] = {
     }
     fn missing() -> Error {
         let error = named("green");
-        assert!(error.to_string().contains("only blue"), "{error}");
+        assert!(error.to_string().contains("existing: blue"), "{error}");
         error
     }
     fn file() -> Error {
@@ -646,7 +653,7 @@ const NAMESPACES: &[Row] = {
         row("a mount namespace", || of("/proc/self/ns/mnt"), 22, "ADIT-E0541", Mismatch, "/ns/net"),
         row("no right to enter", enter, 1, "ADIT-E0542", NotPermitted, "unshare -Urn"),
         row("no such process", || of("/proc/4194305/ns/net"), 2, "ADIT-E0544", NotFound, "lsns"),
-        row("a name with /", || named("a/b"), 22, "ADIT-E0545", InvalidName, "whole path"),
+        row("a name with /", || named("a/b"), 22, "ADIT-E0545", InvalidName, "full path"),
         row("many threads", threads, 22, "ADIT-E0553", InvalidValue, "unshare -Urn"),
     ]
 };
@@ -719,8 +726,22 @@ const QUEUE: &[Row] = {
     &[
         row("link down", || send(tun("t0"), &[0x45; 20]), 5, "ADIT-E0401", LinkDown, "up"),
         row("deleted", gone, 77, "ADIT-E0402", DeviceGone, "adit dev add"),
-        row("deleted while waiting", gone_while_waiting, 14, "ADIT-E0402", DeviceGone, "anew"),
-        row("deleted, then set", gone_for_settings, 77, "ADIT-E0402", DeviceGone, "anew"),
+        row(
+            "deleted while waiting",
+            gone_while_waiting,
+            14,
+            "ADIT-E0402",
+            DeviceGone,
+            "adit dev add t0 --mode tun",
+        ),
+        row(
+            "deleted, then set",
+            gone_for_settings,
+            77,
+            "ADIT-E0402",
+            DeviceGone,
+            "adit dev add t0 --mode tun",
+        ),
         row(
             "nothing there",
             || recv(&tun("t0").open().unwrap().queues()[0], RECORD_LEN_MAX),
@@ -729,7 +750,14 @@ const QUEUE: &[Row] = {
             WouldBlock,
             "poll",
         ),
-        row("no bytes", || send(tun("t0").up(true), &[]), 22, "ADIT-E0404", Malformed, "nothing"),
+        row(
+            "no bytes",
+            || send(tun("t0").up(true), &[]),
+            22,
+            "ADIT-E0404",
+            Malformed,
+            "empty packets",
+        ),
         row(
             "not IP",
             || send(tun("t0").up(true), &[0xff; 60]),
@@ -760,7 +788,7 @@ const QUEUE: &[Row] = {
             22,
             "ADIT-E0408",
             Malformed,
-            "cut the packet up",
+            "Segment the packet",
         ),
         row(
             "70,000 bytes",
@@ -770,7 +798,7 @@ const QUEUE: &[Row] = {
             Malformed,
             "65535",
         ),
-        row("detached under NAPI", detached, 16, "ADIT-E0410", Busy, "attach"),
+        row("detached under NAPI", detached, 16, "ADIT-E0410", Busy, "Attach"),
         row("buffer of 2 bytes", short_buffer, 22, "ADIT-E0411", InvalidValue, "69632"),
     ]
 };
@@ -844,7 +872,7 @@ const ROOT: &[Row] = {
         let _holder = Holder::open("t0", 0x1001, 1, None);
         become_user(1000, 1000, &[]);
         let error = attach(tun("t0"));
-        assert!(error.to_string().contains("could not be"), "{error}");
+        assert!(error.to_string().contains("unknown process"), "{error}");
         error
     }
     fn frags_on_tun() -> Error {
@@ -857,10 +885,24 @@ const ROOT: &[Row] = {
         row("create as a user", create, 1, "ADIT-E0210", NotPermitted, "sudo"),
         row("owner", || attach_as_user(Some(7), None), 1, "ADIT-E0211", NotPermitted, "user 7"),
         row("group", || attach_as_user(None, Some(7)), 1, "ADIT-E0212", NotPermitted, "usermod"),
-        row("both", || both(7, 7, "neither"), 1, "ADIT-E0213", NotPermitted, "anew"),
-        row("our user", || both(1000, 7, "group does"), 1, "ADIT-E0213", NotPermitted, "both"),
-        row("our group", || both(7, 1001, "user does"), 1, "ADIT-E0213", NotPermitted, "both"),
-        row("held by root", held_by_root, 16, "ADIT-E0215", ErrorKind::Busy, "end that program"),
+        row("both", || both(7, 7, "neither"), 1, "ADIT-E0213", NotPermitted, "recreate"),
+        row(
+            "our user",
+            || both(1000, 7, "group does not"),
+            1,
+            "ADIT-E0213",
+            NotPermitted,
+            "--group",
+        ),
+        row(
+            "our group",
+            || both(7, 1001, "user does not"),
+            1,
+            "ADIT-E0213",
+            NotPermitted,
+            "--group",
+        ),
+        row("held by root", held_by_root, 16, "ADIT-E0215", ErrorKind::Busy, "Stop that program"),
         row("fragments on TUN", frags_on_tun, 22, "ADIT-E0225", InvalidValue, "TAP"),
         row("fragments alone", frags_alone, 22, "ADIT-E0226", InvalidValue, "NAPI"),
     ]

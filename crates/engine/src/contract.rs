@@ -5,38 +5,71 @@ use core::net::SocketAddr;
 
 use adit_packet::{Instant, PacketBuf};
 
-use crate::Outbox;
+use crate::{FlowEvent, FlowId, Outbox};
 
 /// A state machine for packets.
 ///
 /// Every packet that comes in leaves by [`Outbox::send`] or [`Outbox::discard`], has served its purpose
 /// ([`Outbox::absorb`]), or is held and counted by [`Self::held`]: *in and made = sent, discarded,
 /// absorbed and held* at any moment between two calls ([`Counts::balance`](crate::Counts::balance)).
-/// The simulator (feature `sim`) checks it. What comes from a peer is never an error and never a panic.
+/// The simulator (adit-sim) checks it. Input from a peer never causes an error or a panic.
 pub trait Engine {
-    /// Takes a packet that came `from` at `now`; what cannot be used goes to `out.discard`.
+    /// Takes a packet that came `from` at `now`. Never fails: a packet that cannot be used goes to
+    /// [`Outbox::discard`].
     ///
-    /// `now` never goes back from one call to the next.
-    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox);
+    /// Returns what handling the packet showed about its sender; most engines return
+    /// [`Handled::NOTHING`]. `now` never goes back from one call to the next.
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled;
 
-    /// When [`Self::handle_timeout`] is to be called; `None` if there is nothing to wait for.
+    /// The time at which [`Self::handle_timeout`] must be called; `None` while no timer runs.
     ///
-    /// It is asked for again after every other call.
+    /// The loop asks again after every other call.
     fn next_timeout(&self) -> Option<Instant>;
 
-    /// Does what is due at `now`; being called early or late does no harm.
+    /// Does the work that is due at `now`. An early or late call does no harm.
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox);
+
+    /// Takes an event of a flow that the engine opened ([`Outbox::request`]). Bytes of a flow come by
+    /// [`Self::handle`] as packets from [`Endpoint::Flow`].
+    ///
+    /// An engine without flows leaves this as it is.
+    fn handle_flow(&mut self, now: Instant, flow: FlowId, event: FlowEvent, out: &mut Outbox) {
+        let _ = (now, flow, event, out);
+    }
 
     /// How many packets the engine keeps for later.
     fn held(&self) -> usize {
         0
     }
+}
 
-    /// How many messages have proved to be a peer's, for an engine that can tell: only those say
-    /// anything about the way to it.
-    fn authenticated(&self) -> u64 {
-        0
-    }
+/// What handling a packet showed about its sender.
+///
+/// A loop with several local addresses answers a peer from the address that its last authenticated
+/// packet was sent to. It must not learn that from a forged packet, and only the engine knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handled {
+    /// The packet proved that it is from a peer of the engine.
+    pub authenticated: bool,
+    /// The packet began an exchange with that peer: what was learned about the way to it before no
+    /// longer counts.
+    pub began: bool,
+}
+
+impl Handled {
+    /// Nothing: the engine authenticates nobody, or the packet did not authenticate.
+    pub const NOTHING: Self = Self { authenticated: false, began: false };
+    /// The packet authenticated, within an exchange that goes on.
+    pub const AUTHENTICATED: Self = Self { authenticated: true, began: false };
+    /// The packet authenticated and began an exchange.
+    pub const BEGAN: Self = Self { authenticated: true, began: true };
 }
 
 /// Where a packet comes from or goes to.
@@ -45,7 +78,15 @@ pub enum Endpoint {
     /// A port: a device's queue, as the engine's owner numbered it.
     Port(PortId),
     /// A peer on the network, reached by UDP.
+    ///
+    /// A packet for it is one datagram, or a train of datagrams of equal length (the last one may be
+    /// shorter) whose length is `meta.vnet.gso_size`, with `meta.vnet.gso` = [`Gso::UdpL4`]: see
+    /// [`datagrams`](crate::datagrams).
+    ///
+    /// [`Gso::UdpL4`]: adit_packet::Gso::UdpL4
     Udp(SocketAddr),
+    /// A connection or UDP flow of the host's own sockets, which the runtime owns: see [`FlowId`].
+    Flow(FlowId),
 }
 
 impl fmt::Display for Endpoint {
@@ -53,6 +94,7 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Port(port) => write!(f, "port {port}"),
             Self::Udp(address) => write!(f, "{address}"),
+            Self::Flow(flow) => write!(f, "flow {flow}"),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! port:
 //!
 //! ```
-//! use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+//! use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 //! use adit_packet::{Batch, Instant, PacketBuf, Pool, PoolConfig};
 //!
 //! struct Hub {
@@ -14,15 +14,24 @@
 //! }
 //!
 //! impl Engine for Hub {
-//!     fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+//!     fn handle(
+//!         &mut self,
+//!         _: Instant,
+//!         from: Endpoint,
+//!         packet: PacketBuf,
+//!         out: &mut Outbox,
+//!     ) -> Handled {
 //!         let mut others = self.ports.iter().map(|&port| Endpoint::Port(port)).filter(|&to| to != from);
-//!         let Some(last) = others.next_back() else {
-//!             return out.discard(packet, DropReason::NoDestination);
-//!         };
-//!         for to in others {
-//!             out.send_copy(to, &packet); // flooding copies ...
+//!         match others.next_back() {
+//!             Some(last) => {
+//!                 for to in others {
+//!                     out.send_copy(to, &packet); // flooding copies ...
+//!                 }
+//!                 out.send(last, packet); // ... and the last port gets the original
+//!             }
+//!             None => out.discard(packet, DropReason::NO_DESTINATION),
 //!         }
-//!         out.send(last, packet); // ... and the last port gets the original
+//!         Handled::NOTHING
 //!     }
 //!
 //!     fn next_timeout(&self) -> Option<Instant> {
@@ -57,11 +66,17 @@ extern crate alloc;
 extern crate std;
 
 mod contract;
+mod datagrams;
+mod drop_counts;
 mod drop_reason;
+pub mod flow;
 pub mod netem;
 mod outbox;
 pub mod switch;
 
-pub use contract::{Endpoint, Engine, PortId};
-pub use drop_reason::DropReason;
+pub use contract::{Endpoint, Engine, Handled, PortId};
+pub use datagrams::datagrams;
+pub use drop_counts::DropCounts;
+pub use drop_reason::{DropReason, Reason};
+pub use flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
 pub use outbox::{Counts, Outbox};

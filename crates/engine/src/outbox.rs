@@ -1,10 +1,11 @@
 //! Where packets leave an engine.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use adit_packet::{Batch, PacketBuf, Pool};
 
-use crate::{DropReason, Endpoint};
+use crate::{DropCounts, DropReason, Endpoint, Request};
 
 /// The two doors of an engine: packets sent, grouped by destination, and packets discarded.
 ///
@@ -23,6 +24,8 @@ pub struct Outbox {
     last: usize,
     /// The first group that may not be empty.
     first: usize,
+    /// What the engine wants of the runtime beside packets.
+    requests: VecDeque<Request>,
     counts: Counts,
 }
 
@@ -43,6 +46,9 @@ impl Outbox {
     /// How many packets it holds unless told otherwise: a batch of 64, flooded to 256 ports.
     pub const LIMIT: usize = 64 * 256;
 
+    /// Requests that wait at most: four for each of 256 flows.
+    pub const REQUESTS_MAX: usize = 1024;
+
     /// An empty outbox for at most [`Self::LIMIT`] packets.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
@@ -52,20 +58,23 @@ impl Outbox {
     /// An empty outbox for at most `limit` packets.
     #[must_use]
     pub const fn with_limit(pool: Pool, limit: usize) -> Self {
-        let counts = Counts {
-            made: 0,
-            sent: 0,
-            absorbed: 0,
-            discarded: 0,
-            reasons: [0; DropReason::ALL.len()],
-        };
-        Self { pool, limit, slots: Vec::new(), groups: Vec::new(), last: 0, first: 0, counts }
+        let counts = Counts { made: 0, sent: 0, absorbed: 0, drops: DropCounts::new() };
+        Self {
+            pool,
+            limit,
+            slots: Vec::new(),
+            groups: Vec::new(),
+            last: 0,
+            first: 0,
+            requests: VecDeque::new(),
+            counts,
+        }
     }
 
-    /// Sends a packet. If the outbox is full it is discarded ([`DropReason::OutboxFull`]).
+    /// Sends a packet. If the outbox is full it is discarded ([`DropReason::OUTBOX_FULL`]).
     pub fn send(&mut self, to: Endpoint, packet: PacketBuf) {
         if self.slots.len() >= self.limit {
-            return self.discard(packet, DropReason::OutboxFull);
+            return self.discard(packet, DropReason::OUTBOX_FULL);
         }
         self.counts.sent += 1;
         let slot = self.slots.len();
@@ -85,18 +94,18 @@ impl Outbox {
     }
 
     /// Sends a copy of `packet` with its meta. Without a buffer for it, or if the outbox is full, that
-    /// is counted as a packet made and discarded ([`DropReason::NoBuffer`], [`DropReason::OutboxFull`]).
+    /// is counted as a packet made and discarded ([`DropReason::NO_BUFFER`], [`DropReason::OUTBOX_FULL`]).
     pub fn send_copy(&mut self, to: Endpoint, packet: &PacketBuf) {
         self.counts.made += 1;
         match self.pool.copy_of(packet) {
             Some(copy) => self.send(to, copy),
-            None => self.counts.note(DropReason::NoBuffer),
+            None => self.counts.drops.note(DropReason::NO_BUFFER),
         }
     }
 
     /// Discards a packet: counts why and gives its buffer back to the pool.
     pub fn discard(&mut self, packet: PacketBuf, why: DropReason) {
-        self.counts.note(why);
+        self.counts.drops.note(why);
         self.pool.give(packet);
     }
 
@@ -116,7 +125,27 @@ impl Outbox {
         Some(packet)
     }
 
-    /// The pool, for whoever feeds the engine. An engine uses [`Self::make`], which counts.
+    /// Asks the runtime for something beside sending packets, e.g. to open a flow.
+    ///
+    /// # Errors
+    /// [`Self::REQUESTS_MAX`] requests wait already: the request comes back, to be made in a later
+    /// call, e.g. a [`handle_timeout`](crate::Engine::handle_timeout) that is due at once.
+    pub fn request(&mut self, request: Request) -> Result<(), Request> {
+        if self.requests.len() >= Self::REQUESTS_MAX {
+            return Err(request);
+        }
+        self.requests.push_back(request);
+        Ok(())
+    }
+
+    /// The next request, in the order in which they were made. A runtime takes all of them before the
+    /// packets ([`Self::next_group`]).
+    #[inline]
+    pub fn next_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// The pool, for the feeder of the engine. An engine uses [`Self::make`], which counts.
     #[must_use]
     pub const fn pool(&mut self) -> &mut Pool {
         &mut self.pool
@@ -185,9 +214,7 @@ pub struct Counts {
     made: u64,
     sent: u64,
     absorbed: u64,
-    discarded: u64,
-    /// The same by reason.
-    reasons: [u64; DropReason::ALL.len()],
+    drops: DropCounts,
 }
 
 impl Counts {
@@ -209,37 +236,28 @@ impl Counts {
         self.absorbed
     }
 
-    /// Packets discarded, for whatever reason.
+    /// Packets discarded, for any reason.
     #[must_use]
     pub const fn discarded(&self) -> u64 {
-        self.discarded
+        self.drops.total()
     }
 
     /// Packets discarded for that reason.
     #[must_use]
     pub fn discarded_for(&self, why: DropReason) -> u64 {
-        self.reasons.get(why as usize).copied().unwrap_or(0)
+        self.drops.count(why)
     }
 
-    /// Packets discarded, by reason, those reasons only that occurred.
+    /// Packets discarded, by reason; only the reasons that occurred.
     pub fn by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        let counts = self.reasons.iter().copied();
-        DropReason::ALL.into_iter().zip(counts).filter(|&(_, count)| count != 0)
+        self.drops.iter()
     }
 
     /// The law of every engine: what came in and what was made left by one of the doors or is held.
     #[must_use]
     pub fn balance(&self, received: u64, held: usize) -> bool {
         let held = u64::try_from(held).unwrap_or(u64::MAX);
-        received + self.made == self.sent + self.absorbed + self.discarded + held
-    }
-
-    fn note(&mut self, why: DropReason) {
-        self.discarded += 1;
-        // The reasons are numbered from 0 in the order of the list.
-        if let Some(count) = self.reasons.get_mut(why as usize) {
-            *count += 1;
-        }
+        received + self.made == self.sent + self.absorbed + self.drops.total() + held
     }
 }
 

@@ -10,7 +10,7 @@ use adit_engine::switch::{
 };
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
 use adit_packet::{Batch, Gso, Instant, Pool, PoolConfig, VnetHeader};
-use adit_tunnel::{PeerConfig, PeerMode, Prefix, PrivateKey, Tunnel, TunnelConfig};
+use adit_tunnel::{PeerConfig, PeerMode, PrivateKey, Tunnel, TunnelConfig};
 use std::time::Duration;
 
 /// Everything that looks at a frame, on.
@@ -130,7 +130,7 @@ fn tunnels(mode: PeerMode) -> [(Tunnel, Outbox); 2] {
         let mut peer = PeerConfig::new(keys[1 - us].public_key());
         peer.endpoint = Some(Endpoint::Udp(([192, 0, 2, 9], 1).into()));
         peer.mode = mode;
-        peer.allowed_ips.extend(Prefix::new([0, 0, 0, 0].into(), 0));
+        peer.allowed_ips.push(IpPrefix::ALL_V4);
         tunnel.set_peer(Instant::ZERO, peer);
         (tunnel, Outbox::new(Pool::new(PoolConfig::default())))
     })

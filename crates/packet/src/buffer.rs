@@ -25,7 +25,7 @@ pub struct NoRoom;
 
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no room in the packet's buffer")
+        f.write_str("the packet buffer is full")
     }
 }
 

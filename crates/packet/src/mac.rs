@@ -51,7 +51,9 @@ pub struct ParseMacError;
 
 impl fmt::Display for ParseMacError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a MAC address is six hexadecimal bytes with colons, as 02:00:5e:10:00:01")
+        f.write_str(
+            "write a MAC address as six hexadecimal bytes with colons, such as 02:00:5e:10:00:01",
+        )
     }
 }
 

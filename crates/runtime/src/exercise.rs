@@ -7,7 +7,7 @@ use crate::port::messages;
 use crate::runner::Runner;
 use crate::text::open::Opened;
 use crate::text::spec::PortSpec;
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
 use std::io::Read;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -54,16 +54,24 @@ pub struct Hub {
 }
 
 impl Engine for Hub {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        _: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         let others = self.ports.iter().map(|&port| Endpoint::Port(port));
         let mut others = others.filter(|&to| to != from);
         let Some(last) = others.next_back() else {
-            return out.discard(packet, DropReason::NoDestination);
+            out.discard(packet, DropReason::NO_DESTINATION);
+            return Handled::NOTHING;
         };
         for to in others {
             out.send_copy(to, &packet);
         }
         out.send(last, packet);
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {

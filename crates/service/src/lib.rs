@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod exercise;
+pub mod file;
 pub mod filter;
 pub mod link;
 pub mod output;

@@ -42,24 +42,24 @@ impl Device {
         let len_max = self.mtu + if self.layer == Layer::Frame { Self::LINK_HEADER_MAX } else { 0 };
         if vnet.is_super_packet() {
             let whole = SuperPacket::parse(bytes, &vnet, self.layer);
-            let whole = whole.map_err(|_| DropReason::Malformed)?;
+            let whole = whole.map_err(|_| DropReason::MALFORMED)?;
             for segment in whole.segments() {
                 if segment.len() > len_max {
-                    return Err(DropReason::TooBig);
+                    return Err(DropReason::TOO_BIG);
                 }
                 let mut copy = PacketBuf::new(0, segment.len());
-                segment.append_to(&mut copy).map_err(|_| DropReason::Malformed)?;
+                segment.append_to(&mut copy).map_err(|_| DropReason::MALFORMED)?;
                 self.inbox.push_back(copy);
             }
             return Ok(());
         }
         if bytes.len() > len_max {
-            return Err(DropReason::TooBig);
+            return Err(DropReason::TOO_BIG);
         }
         let mut copy = PacketBuf::new(0, bytes.len());
-        copy.extend(bytes).map_err(|_| DropReason::TooBig)?;
+        copy.extend(bytes).map_err(|_| DropReason::TOO_BIG)?;
         copy.meta = packet.meta;
-        finish_checksum(&mut copy).map_err(|_| DropReason::Malformed)?;
+        finish_checksum(&mut copy).map_err(|_| DropReason::MALFORMED)?;
         self.inbox.push_back(copy);
         Ok(())
     }

@@ -53,17 +53,24 @@
 //! An engine with three ports: two hosts use it while the device of its third port is gone.
 //!
 //! ```
-//! # use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+//! # use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 //! # use adit_packet::{Instant, PacketBuf};
 //! # struct Hub {
 //! #     ports: Vec<PortId>,
 //! # }
 //! # impl Engine for Hub {
-//! #     fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+//! #     fn handle(
+//! #         &mut self,
+//! #         _: Instant,
+//! #         from: Endpoint,
+//! #         packet: PacketBuf,
+//! #         out: &mut Outbox,
+//! #     ) -> Handled {
 //! #         for &port in self.ports.iter().filter(|&&port| Endpoint::Port(port) != from) {
 //! #             out.send_copy(Endpoint::Port(port), &packet);
 //! #         }
-//! #         out.discard(packet, DropReason::SamePort);
+//! #         out.discard(packet, DropReason::SAME_PORT);
+//! #         Handled::NOTHING
 //! #     }
 //! #     fn next_timeout(&self) -> Option<Instant> {
 //! #         None

@@ -107,7 +107,7 @@ impl Network {
         let at = self.by_end.get(&from).copied();
         match at.and_then(|at| self.ports.get_mut(at)) {
             Some(port) => port.send(self.now, packet, &mut self.out),
-            None => self.out.discard(packet, DropReason::NoDestination),
+            None => self.out.discard(packet, DropReason::NO_DESTINATION),
         }
         self.note_losses(at, from, &before);
     }
@@ -127,7 +127,7 @@ impl Network {
             let peer = self.ports.get_mut(to)?;
             let (end, is_up) = (peer.end, peer.is_up());
             if !is_up {
-                self.refuse(end, packet, DropReason::PortDown);
+                self.refuse(end, packet, DropReason::PORT_DOWN);
                 continue;
             }
             peer.counts.received += 1;
@@ -215,5 +215,6 @@ pub(super) fn show(names: &[String], end: End) -> String {
     match end.at {
         Endpoint::Port(port) => format!("{name}:{port}"),
         Endpoint::Udp(address) => format!("{name}@{address}"),
+        Endpoint::Flow(flow) => format!("{name}#{flow}"),
     }
 }

@@ -65,7 +65,7 @@ impl EngineNode {
         from: Endpoint,
         packet: &PacketBuf,
     ) -> Result<(), DropReason> {
-        let copy = self.out.pool().copy_of(packet).ok_or(DropReason::NoBuffer)?;
+        let copy = self.out.pool().copy_of(packet).ok_or(DropReason::NO_BUFFER)?;
         self.received += 1;
         self.engine.handle(now, from, copy, &mut self.out);
         Ok(())
@@ -140,7 +140,7 @@ impl Probe {
 
     pub(super) fn receive(&mut self, packet: &PacketBuf) -> Result<(), DropReason> {
         if self.received.len() >= Self::LIMIT {
-            return Err(DropReason::QueueFull);
+            return Err(DropReason::QUEUE_FULL);
         }
         self.received.push_back((packet.bytes().to_vec(), packet.meta));
         Ok(())

@@ -14,7 +14,7 @@ use adit_engine::{DropReason, Outbox};
 /// What goes wrong at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The link goes down: nothing leaves or arrives ([`DropReason::PortDown`]).
+    /// The link goes down: nothing leaves or arrives ([`DropReason::PORT_DOWN`]).
     Down,
     /// The link comes back, if the device is still there.
     Up,
@@ -132,12 +132,12 @@ impl Port {
     pub(super) fn send(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
         self.counts.sent += 1;
         if !self.is_up() {
-            out.discard(packet, DropReason::PortDown);
+            out.discard(packet, DropReason::PORT_DOWN);
         } else if !self.queue.is_empty() || self.full_until > now {
             if self.queue.len() < Sim::PORT_QUEUE {
                 self.queue.push_back(packet);
             } else {
-                out.discard(packet, DropReason::QueueFull);
+                out.discard(packet, DropReason::QUEUE_FULL);
             }
         } else {
             self.take(now, packet, out);
@@ -153,7 +153,7 @@ impl Port {
             if self.is_up() {
                 self.take(now, packet, out);
             } else {
-                out.discard(packet, DropReason::PortDown);
+                out.discard(packet, DropReason::PORT_DOWN);
             }
         }
         let packet = self.line.pop(now, out);
@@ -201,7 +201,7 @@ impl Line {
             Self::Plain(flying) if flying.len() < Sim::WIRE_LIMIT => {
                 flying.push_back((now + Sim::WIRE_DELAY, packet));
             }
-            Self::Plain(_) => out.discard(packet, DropReason::QueueFull),
+            Self::Plain(_) => out.discard(packet, DropReason::QUEUE_FULL),
             Self::Emulated(link) => link.push(now, packet, out),
         }
     }

@@ -1,5 +1,6 @@
 use super::*;
 use adit_engine::DropReason;
+use adit_engine::Handled;
 use adit_engine::netem::{Delay, Loss};
 use adit_packet::{Gso, VnetHeader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,13 +18,21 @@ impl Hub {
 }
 
 impl Engine for Hub {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        _: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         let mut others = self.ports.iter().copied().filter(|&to| to != from);
         let Some(last) = others.next_back() else {
-            return out.discard(packet, DropReason::NoDestination);
+            out.discard(packet, DropReason::NO_DESTINATION);
+            return Handled::NOTHING;
         };
         others.for_each(|to| out.send_copy(to, &packet));
         out.send(last, packet);
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -36,9 +45,16 @@ impl Engine for Hub {
 /// Passes what comes from its port to a peer, and back.
 struct Relay(Endpoint);
 impl Engine for Relay {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        _: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         let port = Endpoint::Port(PortId(0));
         out.send(if from == port { self.0 } else { port }, packet);
+        Handled::NOTHING
     }
     fn next_timeout(&self) -> Option<Instant> {
         None
@@ -212,7 +228,7 @@ fn a_host_refuses_what_its_device_would() {
     sim.send(probe, &[0xff; 3000], Meta { vnet, ..Meta::default() });
     sim.run_for(SECOND);
     let lost: Vec<_> = sim.lost().by_reason().collect();
-    assert_eq!(lost, [(DropReason::Malformed, 1), (DropReason::TooBig, 1)]);
+    assert_eq!(lost, [(DropReason::MALFORMED, 1), (DropReason::TOO_BIG, 1)]);
     assert_eq!(sim.port_counts(host).lost, 2);
 }
 
@@ -231,7 +247,7 @@ fn a_port_that_is_down_loses_both_ways_and_comes_back() {
         sim.run_for(2 * SECOND);
         assert_eq!(sim.rtt(ping).is_some(), answered, "{fault}");
     }
-    assert!(sim.lost().by_reason().any(|(why, _)| why == DropReason::PortDown));
+    assert!(sim.lost().by_reason().any(|(why, _)| why == DropReason::PORT_DOWN));
     assert!(sim.trace().contains(" hub:1 gone\n"));
 }
 
@@ -275,8 +291,8 @@ fn an_engine_without_buffers_loses_at_its_port() {
     sim.send(a, &[1; 4000], Meta::default());
     sim.run_for(SECOND);
     // The small one has no buffer for its copy, the large one none at all.
-    assert_eq!(sim.counts(hub).by_reason().collect::<Vec<_>>(), [(DropReason::NoBuffer, 1)]);
-    assert_eq!(sim.lost().by_reason().next(), Some((DropReason::NoBuffer, 1)));
+    assert_eq!(sim.counts(hub).by_reason().collect::<Vec<_>>(), [(DropReason::NO_BUFFER, 1)]);
+    assert_eq!(sim.lost().by_reason().next(), Some((DropReason::NO_BUFFER, 1)));
     assert_eq!(sim.recv(b), None);
     assert!(sim.trace().contains(" hub:0 loses 1 no buffer\n"), "{}", sim.trace());
     assert!(sim.trace().contains(" hub loses 1 no buffer\n"), "{}", sim.trace());
@@ -332,7 +348,7 @@ fn a_wire_that_loses_is_the_same_for_the_same_seed() {
         let (a, b) = (sim.host("a", config), sim.host("b", "192.0.2.2/24"));
         sim.wire_through(a, b, [&profile, &profile]);
         transfer(&mut sim, a, b, "192.0.2.2:80", 300_000);
-        assert!(sim.lost().by_reason().any(|(why, _)| why == DropReason::Loss));
+        assert!(sim.lost().by_reason().any(|(why, _)| why == DropReason::LOSS));
         assert_eq!(sim.lost().by_reason().count(), 1);
         sim.trace_hash()
     };
@@ -391,7 +407,13 @@ struct Thief {
 }
 
 impl Engine for Thief {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        _: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         match self.way {
             // Forgotten, and its buffer with it.
             0 => drop(packet),
@@ -406,6 +428,7 @@ impl Engine for Thief {
             }
             _ => out.send(from, packet),
         }
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -206,7 +206,7 @@ impl Pair {
                 peer.mode = PeerMode::Frames(PortId(0));
                 side.tunnel.set_device(None);
             }
-            peer.allowed_ips.extend(adit_tunnel::Prefix::new(inside.into(), 24));
+            peer.allowed_ips.extend(adit_packet::IpPrefix::new(inside.into(), 24));
             side.tunnel.set_peer(now, peer);
         }
         ours.tunnel.connect(now, &keys[1], &mut ours.out);

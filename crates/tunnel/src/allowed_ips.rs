@@ -3,8 +3,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::Prefix;
-use super::prefix::{mask32, mask128};
+use adit_packet::{IpPrefix, mask_v4, mask_v6};
 
 /// The owners of prefixes; of those that contain an address the longest counts.
 ///
@@ -26,9 +25,9 @@ struct Level<A> {
 
 impl AllowedIps {
     /// Gives a prefix to a peer; whoever had it loses it and is returned.
-    pub(super) fn insert(&mut self, prefix: &Prefix, owner: u32) -> Option<u32> {
+    pub(super) fn insert(&mut self, prefix: &IpPrefix, owner: u32) -> Option<u32> {
         let len = prefix.len();
-        match prefix.address() {
+        match prefix.network().ip() {
             IpAddr::V4(address) => insert(&mut self.v4, len, address.to_bits(), owner),
             IpAddr::V6(address) => insert(&mut self.v6, len, address.to_bits(), owner),
         }
@@ -45,11 +44,11 @@ impl AllowedIps {
         match address {
             IpAddr::V4(address) => {
                 let bits = address.to_bits();
-                self.v4.iter().find_map(|level| level.owner(bits & mask32(level.len)))
+                self.v4.iter().find_map(|level| level.owner(bits & mask_v4(level.len)))
             }
             IpAddr::V6(address) => {
                 let bits = address.to_bits();
-                self.v6.iter().find_map(|level| level.owner(bits & mask128(level.len)))
+                self.v6.iter().find_map(|level| level.owner(bits & mask_v6(level.len)))
             }
         }
     }
@@ -98,8 +97,8 @@ mod tests {
     use std::vec;
 
     /// The oracle: all prefixes are looked at, and the longest that has the address counts.
-    fn scan(all: &[(Prefix, u32)], address: IpAddr) -> Option<u32> {
-        let mut best: Option<(Prefix, u32)> = None;
+    fn scan(all: &[(IpPrefix, u32)], address: IpAddr) -> Option<u32> {
+        let mut best: Option<(IpPrefix, u32)> = None;
         for &(prefix, owner) in all.iter().filter(|(prefix, _)| prefix.contains(address)) {
             if best.is_none_or(|(longest, _)| longest.len() <= prefix.len()) {
                 best = Some((prefix, owner));
@@ -120,10 +119,10 @@ mod tests {
         ]
     }
 
-    fn prefix() -> impl Strategy<Value = Prefix> {
+    fn prefix() -> impl Strategy<Value = IpPrefix> {
         (address(), any::<u8>()).prop_map(|(address, len)| {
             let bits = if address.is_ipv4() { 33 } else { 129 };
-            Prefix::new(address, u8::try_from(u16::from(len) % bits).unwrap()).unwrap()
+            IpPrefix::new(address, u8::try_from(u16::from(len) % bits).unwrap()).unwrap().network()
         })
     }
 
@@ -135,7 +134,7 @@ mod tests {
             questions in prop::collection::vec(address(), 1..40),
         ) {
             let mut table = AllowedIps::default();
-            let mut all: Vec<(Prefix, u32)> = vec![];
+            let mut all: Vec<(IpPrefix, u32)> = vec![];
             for (prefix, owner) in entries {
                 table.insert(&prefix, owner);
                 all.retain(|(other, _)| *other != prefix);
@@ -145,7 +144,7 @@ mod tests {
                 table.remove_all(removed);
                 all.retain(|&(_, owner)| owner != removed);
             }
-            let edges: Vec<_> = all.iter().map(|(prefix, _)| prefix.address()).collect();
+            let edges: Vec<_> = all.iter().map(|(prefix, _)| prefix.ip()).collect();
             for address in questions.into_iter().chain(edges) {
                 prop_assert_eq!(table.owner(address), scan(&all, address), "{}", address);
             }

@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Prefix, PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing, Vxlan};
+use adit_packet::IpPrefix;
+
+use super::{PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing, Vxlan};
 use adit_engine::{Endpoint, PortId};
 
 /// A source of random bytes that nobody can foretell: `getrandom`, or a seeded ChaCha in a simulation.
@@ -88,7 +90,7 @@ pub struct PeerConfig {
     /// Where it is, as far as is known: an address, or the port of a stream.
     pub endpoint: Option<Endpoint>,
     /// The addresses that it may send from, and that are sent to it.
-    pub allowed_ips: Vec<Prefix>,
+    pub allowed_ips: Vec<IpPrefix>,
     /// A keepalive is sent whenever nothing else was for so long; 0 is never.
     pub persistent_keepalive: Option<Duration>,
     /// What crosses.

@@ -138,6 +138,7 @@ impl CookieChecker {
                 }
             }
             Endpoint::Port(port) => mac(secret, &[b"port", &port.0.to_be_bytes()]),
+            Endpoint::Flow(flow) => mac(secret, &[b"flow", &flow.0.to_be_bytes()]),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Tunnel {
             Message::Initiation(bytes) => self.handle_initiation(now, from, bytes, out),
             Message::Response(bytes) => self.handle_response(now, from, bytes, out),
             Message::Cookie(bytes) => self.handle_cookie(now, bytes),
-            Message::Data => Err(DropReason::NotOurs),
+            Message::Data => Err(DropReason::NOT_OURS),
         }
     }
 
@@ -38,26 +38,27 @@ impl Tunnel {
         bytes: &[u8; INITIATION_LEN],
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let message = Initiation::parse(bytes).ok_or(DropReason::NotOurs)?;
+        let message = Initiation::parse(bytes).ok_or(DropReason::NOT_OURS)?;
         self.admit(now, from, bytes, message.sender, false, out)?;
-        let us = self.shared.us.as_ref().ok_or(DropReason::NotOurs)?;
-        let mut received = Received::new(&us.identity, &message).ok_or(DropReason::NotAuthentic)?;
-        let slot = *self.by_key.get(&received.public).ok_or(DropReason::NotAuthentic)?;
-        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotAuthentic)?;
-        let secret = peer.shared_secret.as_ref().ok_or(DropReason::NotAuthentic)?;
-        let timestamp = received.timestamp(secret).ok_or(DropReason::NotAuthentic)?;
+        let us = self.shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
+        let mut received =
+            Received::new(&us.identity, &message).ok_or(DropReason::NOT_AUTHENTIC)?;
+        let slot = *self.by_key.get(&received.public).ok_or(DropReason::NOT_AUTHENTIC)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_AUTHENTIC)?;
+        let secret = peer.shared_secret.as_ref().ok_or(DropReason::NOT_AUTHENTIC)?;
+        let timestamp = received.timestamp(secret).ok_or(DropReason::NOT_AUTHENTIC)?;
         // "The responder keeps track of the greatest timestamp received per client" (5.1).
         if peer.timestamp.is_some_and(|last| timestamp <= last) {
-            return Err(DropReason::Replayed);
+            return Err(DropReason::REPLAYED);
         }
         let gap = shared.config.timing.initiation_gap;
         if peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
-            return Err(DropReason::RateLimited);
+            return Err(DropReason::RATE_LIMITED);
         }
         if peer.is_elsewhere(now, from) {
-            peer.drops.note(DropReason::Elsewhere);
+            peer.drops.note(DropReason::ELSEWHERE);
             shared.event(TunnelEvent::Refused { peer: peer.config.public_key, from });
-            return Err(DropReason::Elsewhere);
+            return Err(DropReason::ELSEWHERE);
         }
         peer.timestamp = Some(timestamp);
         peer.last_accepted = Some(now);
@@ -66,11 +67,12 @@ impl Tunnel {
         let index = shared.new_index(slot);
         let Some((keys, response)) = received.respond(peer.preshared(), &ephemeral, index) else {
             shared.free([Some(index)]);
-            return Err(DropReason::NotAuthentic);
+            return Err(DropReason::NOT_AUTHENTIC);
         };
         let gone = peer.sessions.await_confirmation(Session::new(now, &keys, index, false));
         shared.free(gone);
         peer.heard(shared, now, from);
+        shared.handled.began = true;
         peer.timers.began(now, &shared.config.timing);
         peer.timers.sent(now, peer.config.persistent_keepalive);
         peer.send_handshake(shared, now, from, &mut response.to_bytes(), out);
@@ -86,23 +88,23 @@ impl Tunnel {
         bytes: &[u8; RESPONSE_LEN],
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let message = Response::parse(bytes).ok_or(DropReason::NotOurs)?;
-        let slot = self.shared.peer_of(message.receiver).ok_or(DropReason::NotOurs)?;
-        let (peer, _) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
+        let message = Response::parse(bytes).ok_or(DropReason::NOT_OURS)?;
+        let slot = self.shared.peer_of(message.receiver).ok_or(DropReason::NOT_OURS)?;
+        let (peer, _) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         let index = peer.initiated.as_ref().map(|initiated| initiated.index);
         if index != Some(message.receiver) {
-            return Err(DropReason::NotOurs);
+            return Err(DropReason::NOT_OURS);
         }
         // Who knows the index of a handshake under way has seen our initiation.
         self.admit(now, from, bytes, message.sender, true, out)?;
-        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
-        let us = shared.us.as_ref().ok_or(DropReason::NotOurs)?;
-        let secret = peer.shared_secret.clone().ok_or(DropReason::NotOurs)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
+        let us = shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
+        let secret = peer.shared_secret.clone().ok_or(DropReason::NOT_OURS)?;
         let keys = peer
             .initiated
             .as_ref()
             .and_then(|initiated| initiated.finish(&us.identity, &peer.remote(&secret), &message))
-            .ok_or(DropReason::NotAuthentic)?;
+            .ok_or(DropReason::NOT_AUTHENTIC)?;
         // The index now names the session.
         peer.initiated = None;
         peer.bytes_received += count(bytes.len());
@@ -114,11 +116,11 @@ impl Tunnel {
     /// A cookie (NDSS 2017, 5.4.7). It says nothing about where the peer is, for it is not the peer's
     /// session that authenticates it.
     fn handle_cookie(&mut self, now: Instant, bytes: &[u8; COOKIE_LEN]) -> Result<(), DropReason> {
-        let reply = CookieReply::parse(bytes).ok_or(DropReason::NotOurs)?;
-        let slot = self.shared.peer_of(reply.receiver).ok_or(DropReason::NotOurs)?;
-        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
+        let reply = CookieReply::parse(bytes).ok_or(DropReason::NOT_OURS)?;
+        let slot = self.shared.peer_of(reply.receiver).ok_or(DropReason::NOT_OURS)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         if !peer.jar.take(now, &reply) {
-            return Err(DropReason::NotAuthentic);
+            return Err(DropReason::NOT_AUTHENTIC);
         }
         peer.bytes_received += count(bytes.len());
         // One more initiation at once, in each attempt: who is flooded answers those with a cookie, and
@@ -144,15 +146,15 @@ impl Tunnel {
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let shared = &mut self.shared;
-        let us = shared.us.as_mut().ok_or(DropReason::NotOurs)?;
+        let us = shared.us.as_mut().ok_or(DropReason::NOT_OURS)?;
         let standing = match us.checker.check(now, from, bytes) {
-            Standing::Stranger => return Err(DropReason::NotAuthentic),
+            Standing::Stranger => return Err(DropReason::NOT_AUTHENTIC),
             _ if known => Standing::Reachable,
             standing => standing,
         };
         match shared.limiter.judge(now, from, standing) {
             Verdict::Work => Ok(()),
-            Verdict::Drop => Err(DropReason::RateLimited),
+            Verdict::Drop => Err(DropReason::RATE_LIMITED),
             Verdict::Cookie => {
                 let reply = us.checker.reply(now, from, bytes, sender, &mut shared.random);
                 if let Some(reply) = reply
@@ -162,7 +164,7 @@ impl Tunnel {
                     let _ = packet.extend(&reply.to_bytes());
                     out.send(from, packet);
                 }
-                Err(DropReason::RateLimited)
+                Err(DropReason::RATE_LIMITED)
             }
         }
     }

@@ -58,7 +58,7 @@ use core::time::Duration;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_engine::{DropCounts, DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 
 mod allowed_ips;
 mod config;
@@ -75,7 +75,6 @@ mod open;
 mod path;
 mod peer;
 mod plain;
-mod prefix;
 mod reassembly;
 mod replay;
 mod seal;
@@ -94,15 +93,15 @@ mod wakes;
 #[cfg(test)]
 mod tests;
 
+pub use adit_packet::IpPrefix;
 use allowed_ips::AllowedIps;
 pub use config::{PeerConfig, PeerMode, Random, TunnelConfig};
 pub use keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use peer::Peer;
-pub use prefix::{ParsePrefixError, Prefix};
 pub use seal::gso_len_max;
 pub use shaper::Shape;
 use shared::{Shared, Us};
-pub use status::{Drops, PeerStatus, TunnelEvent};
+pub use status::{PeerStatus, TunnelEvent};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
 pub use vxlan::Vxlan;
@@ -116,7 +115,7 @@ pub struct Tunnel {
     /// The ports of layer 2 peers.
     by_port: BTreeMap<PortId, u32>,
     allowed: AllowedIps,
-    drops: Drops,
+    drops: DropCounts,
 }
 
 impl core::fmt::Debug for Tunnel {
@@ -135,7 +134,7 @@ impl Tunnel {
             by_key: BTreeMap::new(),
             by_port: BTreeMap::new(),
             allowed: AllowedIps::default(),
-            drops: Drops::default(),
+            drops: DropCounts::new(),
         }
     }
 
@@ -212,7 +211,7 @@ impl Tunnel {
     /// Adds a peer, or changes the one of that key to what is given. Sessions go on unless the
     /// preshared key changed; the endpoint is left alone if none is given. A prefix that another peer had
     /// moves here. Our own key is no peer.
-    pub fn set_peer(&mut self, now: Instant, config: PeerConfig) {
+    pub fn set_peer(&mut self, now: Instant, mut config: PeerConfig) {
         if self.public_key() == Some(config.public_key) {
             return;
         }
@@ -220,6 +219,8 @@ impl Tunnel {
             self.allowed.remove_all(slot);
             self.by_port.retain(|_, owner| *owner != slot);
         }
+        // Host bits would make two of one network.
+        config.allowed_ips.iter_mut().for_each(|prefix| *prefix = prefix.network());
         let slot = self.slot_of(&config);
         for prefix in &config.allowed_ips {
             if let Some(former) = self.allowed.insert(prefix, slot)
@@ -251,8 +252,8 @@ impl Tunnel {
         let place = usize::try_from(slot).ok().and_then(|slot| self.peers.get_mut(slot));
         if let Some(mut peer) = place.and_then(Option::take) {
             peer.end_sessions(&mut self.shared);
-            peer.drop_queue(&mut self.shared, out, DropReason::NoPeer);
-            peer.drop_shaped(&mut self.shared, out, DropReason::NoPeer);
+            peer.drop_queue(&mut self.shared, out, DropReason::NO_PEER);
+            peer.drop_shaped(&mut self.shared, out, DropReason::NO_PEER);
         }
         true
     }
@@ -270,7 +271,7 @@ impl Tunnel {
 
     /// What was dropped that belongs to no peer.
     #[must_use]
-    pub const fn drops(&self) -> &Drops {
+    pub const fn drops(&self) -> &DropCounts {
         &self.drops
     }
 
@@ -377,7 +378,7 @@ impl Tunnel {
             }
             _ => {
                 let known = destination.is_some();
-                let why = if known { DropReason::NoPeer } else { DropReason::Malformed };
+                let why = if known { DropReason::NO_PEER } else { DropReason::MALFORMED };
                 self.drops.note(why);
                 out.discard(packet, why);
             }
@@ -391,13 +392,20 @@ impl Tunnel {
                 PeerMode::Vxlan(vxlan) => peer.send_vxlan(shared, now, &vxlan, frame, out),
                 _ => peer.send_in_turn(shared, now, frame, out),
             },
-            None => out.discard(frame, DropReason::NoPeer),
+            None => out.discard(frame, DropReason::NO_PEER),
         }
     }
 }
 
 impl Engine for Tunnel {
-    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
+        self.shared.handled = Handled::NOTHING;
         match from {
             Endpoint::Port(port) if self.shared.config.device == Some(port) => {
                 self.handle_device(now, packet, out);
@@ -409,6 +417,7 @@ impl Engine for Tunnel {
             }
             from => self.handle_network(now, from, packet, out),
         }
+        self.shared.handled
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -428,10 +437,6 @@ impl Engine for Tunnel {
 
     fn held(&self) -> usize {
         self.shared.queued + self.shared.shaped
-    }
-
-    fn authenticated(&self) -> u64 {
-        self.shared.authenticated
     }
 }
 

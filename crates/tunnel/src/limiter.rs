@@ -43,6 +43,7 @@ enum Source {
     V4(u32),
     V6(u64),
     Port(u16),
+    Flow(u32),
 }
 
 /// A token bucket as the moment at which it will be full.
@@ -138,6 +139,7 @@ impl Source {
     fn of(from: Endpoint) -> Self {
         match from {
             Endpoint::Port(port) => Self::Port(port.0),
+            Endpoint::Flow(flow) => Self::Flow(flow.0),
             Endpoint::Udp(address) => match address.ip().to_canonical() {
                 IpAddr::V4(ip) => Self::V4(ip.to_bits()),
                 IpAddr::V6(ip) => {

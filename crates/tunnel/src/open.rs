@@ -67,7 +67,7 @@ impl Inbox {
             None if ip.is_empty() => {}
             None => {
                 placed.restore(bytes);
-                return Err(DropReason::Congested);
+                return Err(DropReason::CONGESTED);
             }
         }
         Ok(())
@@ -144,7 +144,7 @@ impl Tunnel {
             packet,
             ready: None,
             absorbed: false,
-            why: DropReason::NotOurs,
+            why: DropReason::NOT_OURS,
             allowed: None,
             last: None,
         };
@@ -179,7 +179,7 @@ impl Tunnel {
         let result = match Message::parse(bytes) {
             Some(Message::Data) => return self.handle_data(now, from, inbox, range, out),
             Some(message) => self.handle_handshake(now, from, &message, out),
-            None => Err(DropReason::NotOurs),
+            None => Err(DropReason::NOT_OURS),
         };
         match result {
             Ok(()) => inbox.absorbed = true,
@@ -201,15 +201,15 @@ impl Tunnel {
         let header = DataHeader::parse(bytes);
         let slot = header.and_then(|header| self.shared.peer_of(header.receiver));
         let (Some(header), Some(slot)) = (header, slot) else {
-            self.drops.note(DropReason::NotOurs);
-            return Err(DropReason::NotOurs);
+            self.drops.note(DropReason::NOT_OURS);
+            return Err(DropReason::NOT_OURS);
         };
         if inbox.last != Some(slot) {
             self.look_after(now, inbox.last.replace(slot), out);
         }
-        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         let opened = if peer.is_elsewhere(now, from) {
-            Err(DropReason::Elsewhere)
+            Err(DropReason::ELSEWHERE)
         } else {
             open(peer, shared, now, inbox, header, range.clone())
         };
@@ -238,7 +238,7 @@ impl Tunnel {
     ) -> Result<(), DropReason> {
         let bytes = inbox.packet.bytes_mut();
         let plain = Plain::parse(bytes.get(placed.start..placed.end).unwrap_or_default());
-        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         if !matches!(plain, Some(Plain::Keepalive | Plain::Control { .. })) {
             peer.timers.received_data(now, &shared.config.timing);
         }
@@ -251,7 +251,7 @@ impl Tunnel {
                 let range = placed.start..placed.start + len;
                 if !self.is_allowed(slot, inbox, range.clone()) {
                     placed.restore(inbox.packet.bytes_mut());
-                    return Err(DropReason::SourceNotAllowed);
+                    return Err(DropReason::SOURCE_NOT_ALLOWED);
                 }
                 inbox.pass_mark(inbox.ecn, placed, range.start, range.end)?;
                 self.handle_packet(now, slot, inbox, placed, range, out)?;
@@ -280,7 +280,7 @@ impl Tunnel {
             }
             _ => {
                 placed.restore(bytes);
-                return Err(DropReason::Malformed);
+                return Err(DropReason::MALFORMED);
             }
         }
         Ok(())
@@ -296,7 +296,7 @@ impl Tunnel {
         range: Range<usize>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let (peer, _) = self.peer_mut(slot).ok_or(DropReason::NotOurs)?;
+        let (peer, _) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         let bytes = inbox.packet.bytes_mut();
         let packet = bytes.get(range.clone()).unwrap_or_default();
         let (vxlan, found) = match peer.config.mode {
@@ -411,9 +411,9 @@ impl Tunnel {
                 self.deliver(now, &ready, packet, out);
             }
             None => {
-                inbox.why = DropReason::NoBuffer;
+                inbox.why = DropReason::NO_BUFFER;
                 if let Some((peer, _)) = self.peer_mut(ready.peer) {
-                    peer.drops.note(DropReason::NoBuffer);
+                    peer.drops.note(DropReason::NO_BUFFER);
                 }
             }
         }
@@ -426,7 +426,7 @@ impl Tunnel {
             packet.meta.vnet = draft.finish(packet.bytes_mut());
         }
         let Some((peer, shared)) = self.peer_mut(ready.peer) else {
-            return out.discard(packet, DropReason::NoPeer);
+            return out.discard(packet, DropReason::NO_PEER);
         };
         if peer.config.clamp_mss {
             let before = if ready.layer == Layer::Frame { peer.prefix_len() } else { 0 };
@@ -465,13 +465,13 @@ fn open(
     let timing = &shared.config.timing;
     let (prefix, layer) = (peer.prefix_len(), peer.layer_in());
     let slot = peer.slot;
-    let session = peer.sessions.by_index(header.receiver).ok_or(DropReason::NoSession)?;
+    let session = peer.sessions.by_index(header.receiver).ok_or(DropReason::NO_SESSION)?;
     // NDSS 2017, 6.2: neither too old nor with a counter too near its end.
     if !session.is_alive(now, timing) || header.counter >= timing.reject_after_messages {
-        return Err(DropReason::NoSession);
+        return Err(DropReason::NO_SESSION);
     }
     if !session.window.is_new(header.counter) {
-        return Err(DropReason::Replayed);
+        return Err(DropReason::REPLAYED);
     }
     let text = range.start + DATA_HEADER_LEN;
     let ready = inbox.ready.as_ref().filter(|ready| ready.peer == slot && ready.layer == layer);
@@ -489,7 +489,7 @@ fn open(
     let buffer = bytes.get_mut(start..range.end).unwrap_or_default();
     let Some(len) = session.recv.open(header.counter, buffer, text - start) else {
         placed.restore(bytes);
-        return Err(DropReason::NotAuthentic);
+        return Err(DropReason::NOT_AUTHENTIC);
     };
     placed.end = start + len;
     session.window.note(header.counter);

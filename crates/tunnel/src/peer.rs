@@ -16,8 +16,8 @@ use super::session::{Session, Sessions};
 use super::shaping::Shapers;
 use super::shared::Shared;
 use super::timers::{Attempt, Timers, is_due};
-use super::{Drops, PeerConfig, PeerMode, PeerStatus, PresharedKey, Tai64n, TunnelEvent};
-use adit_engine::{DropReason, Endpoint, Outbox};
+use super::{PeerConfig, PeerMode, PeerStatus, PresharedKey, Tai64n, TunnelEvent};
+use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
 /// Packets that wait for one peer's handshake: a connection's first window. The oldest give way.
 const QUEUE_MAX: usize = 16;
@@ -58,7 +58,7 @@ pub(super) struct Peer {
     last_authentic: Option<Instant>,
     /// The owner wants to be told of the next message.
     pub(super) is_awaited: bool,
-    pub(super) drops: Drops,
+    pub(super) drops: DropCounts,
 }
 
 impl Peer {
@@ -87,7 +87,7 @@ impl Peer {
             last_handshake: None,
             last_authentic: None,
             is_awaited: false,
-            drops: Drops::default(),
+            drops: DropCounts::new(),
             config,
         }
     }
@@ -185,7 +185,7 @@ impl Peer {
     /// Our key is another one.
     pub(super) fn set_identity(&mut self, shared: &mut Shared, out: &mut Outbox) {
         self.end_sessions(shared);
-        self.drop_queue(shared, out, DropReason::NoSession);
+        self.drop_queue(shared, out, DropReason::NO_SESSION);
         let us = shared.us.as_ref();
         self.shared_secret = us.and_then(|us| us.identity.private.agree(&self.config.public_key));
     }
@@ -231,19 +231,19 @@ impl Peer {
             return self.send_now(shared, now, packet, out);
         }
         if self.endpoint.is_none() || self.shared_secret.is_none() {
-            return self.discard(packet, DropReason::NoDestination, out);
+            return self.discard(packet, DropReason::NO_DESTINATION, out);
         }
         if self.queue.len() >= QUEUE_MAX
             && let Some(oldest) = self.queue.pop_front()
         {
             shared.queued = shared.queued.saturating_sub(1);
-            self.discard(oldest, DropReason::QueueFull, out);
+            self.discard(oldest, DropReason::QUEUE_FULL, out);
         }
         if shared.queued < QUEUED_MAX {
             shared.queued += 1;
             self.queue.push_back(packet);
         } else {
-            self.discard(packet, DropReason::QueueFull, out);
+            self.discard(packet, DropReason::QUEUE_FULL, out);
         }
         self.want_session(shared, now, out);
     }
@@ -314,6 +314,10 @@ impl Peer {
         let jitter = shared.jitter();
         self.timers.retry = Some(now + shared.config.timing.rekey_timeout + jitter);
         self.timers.sent(now, self.config.persistent_keepalive);
+        if let Endpoint::Udp(address) = endpoint {
+            // A request that finds no room is no loss: the next initiation makes it again.
+            let _ = out.request(Request::Reroute(address));
+        }
         let mut bytes: [u8; INITIATION_LEN] = message.to_bytes();
         self.send_handshake(shared, now, endpoint, &mut bytes, out);
     }
@@ -366,7 +370,7 @@ impl Peer {
 
     /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
     pub(super) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
-        shared.authenticated += 1;
+        shared.handled.authenticated = true;
         self.last_authentic = Some(now);
         self.timers.received();
         if core::mem::take(&mut self.is_awaited) {
@@ -435,7 +439,7 @@ impl Peer {
         if now.since(attempt.since) >= shared.config.timing.rekey_attempt_time {
             self.timers.completed();
             shared.free([self.initiated.take().map(|initiated| initiated.index)]);
-            self.drop_queue(shared, out, DropReason::NoSession);
+            self.drop_queue(shared, out, DropReason::NO_SESSION);
             if self.timers.forget.is_none() {
                 self.timers.began(now, &shared.config.timing);
             }

@@ -57,7 +57,7 @@ impl Peer {
         out: &mut Outbox,
     ) {
         let Some(mut way) = self.way(shared) else {
-            return self.discard(packet, DropReason::NoSession, out);
+            return self.discard(packet, DropReason::NO_SESSION, out);
         };
         let layer = self.layer_out();
         way.ecn = Ecn::of(network(layer, packet.bytes()));
@@ -70,7 +70,7 @@ impl Peer {
             self.send_single(&way, packet, out)
         };
         let sent = match (sent, layer) {
-            (Err((packet, DropReason::TooBig)), Layer::Frame) => {
+            (Err((packet, why)), Layer::Frame) if why == DropReason::TOO_BIG => {
                 self.send_fragments(&way, packet, out)
             }
             (sent, _) => sent,
@@ -78,8 +78,9 @@ impl Peer {
         match sent {
             Ok(()) => self.after_send(shared, now, true, out),
             Err((packet, why)) => {
-                if let (DropReason::TooBig, Layer::Packet, Some(device)) =
-                    (why, layer, shared.config.device)
+                if why == DropReason::TOO_BIG
+                    && layer == Layer::Packet
+                    && let Some(device) = shared.config.device
                     && let Some(answer) = too_big::answer(packet.bytes(), way.max, out)
                 {
                     out.send(Endpoint::Port(device), answer);
@@ -152,22 +153,22 @@ impl Peer {
         out: &mut Outbox,
     ) -> Result<(), Refused> {
         if finish_checksum(&mut packet).is_err() {
-            return Err((packet, DropReason::Malformed));
+            return Err((packet, DropReason::MALFORMED));
         }
         let len = packet.len() + way.prefix;
         if len > way.max && (way.prefix != 0 || too_big::must_not_be_cut(packet.bytes())) {
-            return Err((packet, DropReason::TooBig));
+            return Err((packet, DropReason::TOO_BIG));
         }
         let pad = padding(len, way.max);
         if packet.headroom() < DATA_HEADER_LEN + way.prefix || packet.tailroom() < pad + TAG_LEN {
             let roomy = out.pool().take(len + pad + DATA_OVERHEAD);
-            let Some(mut roomy) = roomy else { return Err((packet, DropReason::NoBuffer)) };
+            let Some(mut roomy) = roomy else { return Err((packet, DropReason::NO_BUFFER)) };
             // It has room for more.
             let _ = roomy.extend(packet.bytes());
             out.pool().give(core::mem::replace(&mut packet, roomy));
         }
         let Some(counter) = way.key.reserve(1, way.limit) else {
-            return Err((packet, DropReason::NoSession));
+            return Err((packet, DropReason::NO_SESSION));
         };
         if way.prefix != 0 {
             packet.prepend(way.prefix).into_iter().for_each(|at| at.fill(first_byte(FRAME, pad)));
@@ -175,7 +176,7 @@ impl Peer {
         packet.grow(pad).into_iter().for_each(|at| at.fill(0));
         let room = packet.prepend(DATA_HEADER_LEN).is_some() && packet.grow(TAG_LEN).is_some();
         if !room {
-            return Err((packet, DropReason::NoBuffer));
+            return Err((packet, DropReason::NO_BUFFER));
         }
         way.key.seal(counter, packet.bytes_mut());
         packet.meta = Meta { ecn: way.ecn, ..Meta::default() };
@@ -215,15 +216,15 @@ impl Peer {
         let per_train = match way.to {
             Endpoint::Udp(_) => (TRAIN_LEN_MAX / datagram).clamp(1, TRAIN_MAX),
             // A stream knows no trains: one message in each buffer.
-            Endpoint::Port(_) => 1,
+            Endpoint::Port(_) | Endpoint::Flow(_) => 1,
         };
         let mut left = whole.count();
         let mut segments = whole.segments();
         while left > 0 {
             let in_train = left.min(per_train);
             let counters = u64::try_from(in_train).unwrap_or(u64::MAX);
-            let first = way.key.reserve(counters, way.limit).ok_or(DropReason::NoSession)?;
-            let mut train = out.make(in_train * datagram).ok_or(DropReason::NoBuffer)?;
+            let first = way.key.reserve(counters, way.limit).ok_or(DropReason::NO_SESSION)?;
+            let mut train = out.make(in_train * datagram).ok_or(DropReason::NO_BUFFER)?;
             for (counter, segment) in (first..).zip(segments.by_ref().take(in_train)) {
                 append(&mut train, way, counter, &segment);
             }
@@ -249,7 +250,7 @@ impl Peer {
         let sent = if packet.meta.vnet.is_super_packet() {
             self.fragment_super(way, &packet, out)
         } else if finish_checksum(&mut packet).is_err() {
-            Err(DropReason::Malformed)
+            Err(DropReason::MALFORMED)
         } else {
             self.fragment(way, packet.bytes(), out)
         };
@@ -269,9 +270,9 @@ impl Peer {
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let whole = SuperPacket::parse(packet.bytes(), &packet.meta.vnet, Layer::Frame)
-            .map_err(|_| DropReason::Malformed)?;
+            .map_err(|_| DropReason::MALFORMED)?;
         let longest = whole.header_len() + whole.segment_size();
-        let mut frame = out.pool().take(longest).ok_or(DropReason::NoBuffer)?;
+        let mut frame = out.pool().take(longest).ok_or(DropReason::NO_BUFFER)?;
         let headroom = frame.headroom();
         let mut sent = Ok(());
         for segment in whole.segments() {
@@ -288,7 +289,7 @@ impl Peer {
     fn fragment(&mut self, way: &Way, frame: &[u8], out: &mut Outbox) -> Result<(), DropReason> {
         let room = way.max.saturating_sub(FRAGMENT_HEADER_LEN);
         if room == 0 || frame.len() > FRAME_LEN_MAX {
-            return Err(DropReason::TooBig);
+            return Err(DropReason::TOO_BIG);
         }
         let size = frame.len().div_ceil(frame.len().div_ceil(room)).max(1);
         let [n0, n1] = self.reassembly.next_number().to_be_bytes();
@@ -296,8 +297,8 @@ impl Peer {
         for piece in frame.chunks(size) {
             let plain = FRAGMENT_HEADER_LEN + piece.len();
             let pad = padding(plain, way.max);
-            let counter = way.key.reserve(1, way.limit).ok_or(DropReason::NoSession)?;
-            let mut message = out.make(plain + pad + DATA_OVERHEAD).ok_or(DropReason::NoBuffer)?;
+            let counter = way.key.reserve(1, way.limit).ok_or(DropReason::NO_SESSION)?;
+            let mut message = out.make(plain + pad + DATA_OVERHEAD).ok_or(DropReason::NO_BUFFER)?;
             let last = at + piece.len() == frame.len();
             let offset = u16::try_from(at).unwrap_or_default() | if last { LAST } else { 0 };
             let [o0, o1] = offset.to_be_bytes();
@@ -336,16 +337,16 @@ fn cut_to_fit<'a>(
 ) -> Result<SuperPacket<'a>, DropReason> {
     let mut vnet = packet.meta.vnet;
     let whole = SuperPacket::parse(packet.bytes(), &vnet, layer);
-    let whole = whole.map_err(|_| DropReason::Malformed)?;
+    let whole = whole.map_err(|_| DropReason::MALFORMED)?;
     let room = way.max.saturating_sub(way.prefix + whole.header_len());
     if whole.segment_size().min(whole.payload().len()) <= room {
         return Ok(whole);
     }
     if room == 0 || !matches!(vnet.gso, Gso::Tcp4 | Gso::Tcp6) {
-        return Err(DropReason::TooBig);
+        return Err(DropReason::TOO_BIG);
     }
     vnet.gso_size = u16::try_from(room).unwrap_or(u16::MAX);
-    SuperPacket::parse(packet.bytes(), &vnet, layer).map_err(|_| DropReason::Malformed)
+    SuperPacket::parse(packet.bytes(), &vnet, layer).map_err(|_| DropReason::MALFORMED)
 }
 
 /// Appends one segment to a train as a message.

@@ -106,8 +106,8 @@ impl Peer {
                 let drops = &mut self.drops;
                 let packet = shaper.pop(now, |packet| {
                     shared.released(&packet);
-                    drops.note(DropReason::QueueManaged);
-                    out.discard(packet, DropReason::QueueManaged);
+                    drops.note(DropReason::QUEUE_MANAGED);
+                    out.discard(packet, DropReason::QUEUE_MANAGED);
                 });
                 let Some(packet) = packet else { break };
                 shared.released(&packet);
@@ -132,7 +132,7 @@ impl Peer {
     fn deliver(&mut self, to: Option<PortId>, packet: PacketBuf, out: &mut Outbox) {
         match to {
             Some(port) => out.send(Endpoint::Port(port), packet),
-            None => self.discard(packet, DropReason::NoDestination, out),
+            None => self.discard(packet, DropReason::NO_DESTINATION, out),
         }
     }
 
@@ -183,7 +183,7 @@ impl Peer {
     ) {
         let layer = self.layer_of(way);
         let Ok(whole) = SuperPacket::parse(packet.bytes(), &packet.meta.vnet, layer) else {
-            return self.discard(packet, DropReason::Malformed, out);
+            return self.discard(packet, DropReason::MALFORMED, out);
         };
         for segment in whole.segments() {
             let made = out.make(segment.len()).and_then(|mut made| {
@@ -192,7 +192,7 @@ impl Peer {
             });
             match made {
                 Some(made) => self.hold(shared, now, way, made, layer, out),
-                None => self.drops.note(DropReason::NoBuffer),
+                None => self.drops.note(DropReason::NO_BUFFER),
             }
         }
         out.absorb(packet);
@@ -211,14 +211,14 @@ impl Peer {
     ) {
         let is_large = packet.capacity() > SMALL_LEN;
         if shared.shaped >= HELD_MAX || is_large && shared.shaped_large >= LARGE_MAX {
-            return self.discard(packet, DropReason::QueueFull, out);
+            return self.discard(packet, DropReason::QUEUE_FULL, out);
         }
         shared.shaped += 1;
         shared.shaped_large += usize::from(is_large);
         let over = self.shapers.of(way).and_then(|shaper| shaper.push(now, packet, layer));
         if let Some(over) = over {
             shared.released(&over);
-            self.discard(over, DropReason::QueueFull, out);
+            self.discard(over, DropReason::QUEUE_FULL, out);
         }
         self.plan(shared);
     }

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
+use adit_engine::Handled;
 use adit_packet::Instant;
 
 use super::cookie::CookieChecker;
@@ -27,8 +28,8 @@ pub(super) struct Shared {
     /// Packets that wait in shapers, of all peers, and those of them in large buffers.
     pub(super) shaped: usize,
     pub(super) shaped_large: usize,
-    /// Messages that proved to be a peer's.
-    pub(super) authenticated: u64,
+    /// What the packet that is being handled has shown so far.
+    pub(super) handled: Handled,
 }
 
 /// Our key and what follows from it.
@@ -63,7 +64,7 @@ impl Shared {
             queued: 0,
             shaped: 0,
             shaped_large: 0,
-            authenticated: 0,
+            handled: Handled::NOTHING,
         }
     }
 

@@ -3,7 +3,7 @@
 use adit_packet::Instant;
 
 use super::PublicKey;
-use adit_engine::{DropReason, Endpoint};
+use adit_engine::{DropCounts, Endpoint};
 
 /// How a peer is, at the moment of asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,35 +29,7 @@ pub struct PeerStatus {
     /// Packets that wait for a handshake, or for their share of the line.
     pub queued: usize,
     /// What was dropped on the way to it and from it.
-    pub drops: Drops,
-}
-
-/// Packets dropped, by reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drops([u64; DropReason::ALL.len()]);
-
-impl Drops {
-    /// How many for this reason.
-    #[must_use]
-    pub fn count(&self, why: DropReason) -> u64 {
-        DropReason::ALL
-            .iter()
-            .zip(self.0)
-            .find_map(|(&reason, count)| (reason == why).then_some(count))
-            .unwrap_or_default()
-    }
-
-    /// Those that occurred.
-    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.into_iter().zip(self.0).filter(|&(_, count)| count != 0)
-    }
-
-    pub(super) fn note(&mut self, why: DropReason) {
-        let at = DropReason::ALL.iter().position(|&reason| reason == why);
-        if let Some(count) = at.and_then(|at| self.0.get_mut(at)) {
-            *count += 1;
-        }
-    }
+    pub drops: DropCounts,
 }
 
 /// Something that happens rarely and that the owner may want to act on.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::vec;
 use std::vec::Vec;
 
+use adit_engine::Request;
 use adit_packet::checksum::Sum;
 use adit_packet::{
     Batch, Ecn, Gso, Instant, Ipv4Header, Layer, PacketBuf, Pool, PoolConfig, SuperPacket,
@@ -60,6 +61,9 @@ struct Side {
     arrived: Vec<(PortId, PacketBuf)>,
     fed: u64,
     events: Vec<TunnelEvent>,
+    requests: Vec<Request>,
+    /// What its last packet from the network showed.
+    handled: Handled,
 }
 
 impl Side {
@@ -69,7 +73,16 @@ impl Side {
         tunnel.set_wall_clock(Instant::ZERO, seconds(1_700_000_000));
         let out = Outbox::new(Pool::new(PoolConfig::default()));
         let at = udp(at);
-        Self { tunnel, out, at, arrived: Vec::new(), fed: 0, events: Vec::new() }
+        Self {
+            tunnel,
+            out,
+            at,
+            arrived: Vec::new(),
+            fed: 0,
+            events: Vec::new(),
+            requests: Vec::new(),
+            handled: Handled::NOTHING,
+        }
     }
 
     fn key(&self) -> PublicKey {
@@ -157,8 +170,10 @@ impl Net {
         ]);
         for (us, them) in [(0, 1), (1, 0)] {
             let mut peer = PeerConfig::new(net.sides[them].key());
-            peer.allowed_ips =
-                vec![format_prefix(them), Prefix::new("2001:db8::".parse().unwrap(), 32).unwrap()];
+            peer.allowed_ips = vec![
+                format_prefix(them),
+                IpPrefix::new("2001:db8::".parse().unwrap(), 32).unwrap(),
+            ];
             peer.endpoint = (us == 0).then_some(net.sides[them].at);
             peer.extensions = false;
             set(&mut peer);
@@ -206,13 +221,14 @@ impl Net {
             packet.meta.vnet.gso_size = gso_size;
         }
         side.fed += 1;
-        side.tunnel.handle(self.now, from, packet, &mut side.out);
+        side.handled = side.tunnel.handle(self.now, from, packet, &mut side.out);
         self.collect(us);
     }
 
     /// Takes what a side sent: to its device, or onto the wire.
     fn collect(&mut self, us: usize) {
         let side = &mut self.sides[us];
+        side.requests.extend(core::iter::from_fn(|| side.out.next_request()));
         let mut batch = Batch::new();
         while let Some(to) = side.out.next_group(&mut batch) {
             for packet in batch.drain(..) {
@@ -284,8 +300,8 @@ impl Net {
     }
 }
 
-fn format_prefix(side: usize) -> Prefix {
-    Prefix::new(inside(side).into(), 24).unwrap()
+fn format_prefix(side: usize) -> IpPrefix {
+    IpPrefix::new(inside(side).into(), 24).unwrap()
 }
 
 /// The address of a side inside.

@@ -105,7 +105,7 @@ impl Vxlan {
         // As Linux does it: marks on the way to the peer pass through both tunnels.
         let ecn = Ecn::of(network(Layer::Frame, frame.bytes())).bits();
         let udp_len = frame.len() + UDP_AND_HEADER_LEN;
-        let len16 = |len: usize| u16::try_from(len).map_err(|_| DropReason::TooBig);
+        let len16 = |len: usize| u16::try_from(len).map_err(|_| DropReason::TOO_BIG);
         let mut udp = UdpHeader {
             source_port: self.udp_port,
             destination_port: self.udp_port,
@@ -148,10 +148,10 @@ impl Vxlan {
                 let head = pseudo.add_bytes(&udp.to_bytes()).add_bytes(&vxlan);
                 udp.checksum = head.add_bytes(frame.bytes()).finish_udp();
             }
-            _ => return Err(DropReason::NoDestination),
+            _ => return Err(DropReason::NO_DESTINATION),
         }
         let pieces: [&[u8]; 3] = [ip.get(..ip_len).unwrap_or_default(), &udp.to_bytes(), &vxlan];
-        let outer = frame.prepend(self.outer_len()).ok_or(DropReason::NoBuffer)?;
+        let outer = frame.prepend(self.outer_len()).ok_or(DropReason::NO_BUFFER)?;
         let from = pieces.into_iter().flatten();
         outer.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         frame.meta.vnet = vnet;
@@ -164,9 +164,9 @@ impl Vxlan {
         if !vnet.is_super_packet() {
             return Ok(VnetHeader::default());
         }
-        let inner = Headers::parse_frame(frame.bytes()).map_err(|_| DropReason::Malformed)?;
+        let inner = Headers::parse_frame(frame.bytes()).map_err(|_| DropReason::MALFORMED)?;
         let further = |offset: usize| {
-            u16::try_from(offset + self.outer_len()).map_err(|_| DropReason::Malformed)
+            u16::try_from(offset + self.outer_len()).map_err(|_| DropReason::MALFORMED)
         };
         Ok(VnetHeader {
             hdr_len: further(vnet.hdr_len.into())?,
@@ -219,7 +219,7 @@ impl Peer {
         out: &mut Outbox,
     ) {
         let whole = adit_packet::SuperPacket::parse(frame.bytes(), &frame.meta.vnet, Layer::Frame);
-        let Ok(whole) = whole else { return self.discard(frame, DropReason::Malformed, out) };
+        let Ok(whole) = whole else { return self.discard(frame, DropReason::MALFORMED, out) };
         for segment in whole.segments() {
             let made = out.make(segment.len()).and_then(|mut made| {
                 // It has room for so many.
@@ -227,7 +227,7 @@ impl Peer {
             });
             match made {
                 Some(made) => self.send_one_vxlan(shared, now, vxlan, made, out),
-                None => self.drops.note(DropReason::NoBuffer),
+                None => self.drops.note(DropReason::NO_BUFFER),
             }
         }
         out.absorb(frame);
@@ -243,7 +243,7 @@ impl Peer {
         mut frame: PacketBuf,
         out: &mut Outbox,
     ) {
-        let wrapped = finish_checksum(&mut frame).map_err(|_| DropReason::Malformed);
+        let wrapped = finish_checksum(&mut frame).map_err(|_| DropReason::MALFORMED);
         if let Err(why) = wrapped.and_then(|()| vxlan.wrap(&mut frame)) {
             return self.discard(frame, why, out);
         }
@@ -254,7 +254,7 @@ impl Peer {
         let size = mtu.saturating_sub(Ipv4Header::LEN) & !7;
         let header = Ipv4::parse(frame.bytes()).map(|ipv4| ipv4.header());
         let (Ok(header), true) = (header, size > 0) else {
-            return self.discard(frame, DropReason::TooBig, out);
+            return self.discard(frame, DropReason::TOO_BIG, out);
         };
         let number = self.reassembly.next_number();
         let payload = frame.bytes().get(Ipv4Header::LEN..).unwrap_or_default();
@@ -280,7 +280,7 @@ impl Peer {
                     let _ = packet.extend(piece);
                     self.send_in_turn(shared, now, packet, out);
                 }
-                None => self.drops.note(DropReason::NoBuffer),
+                None => self.drops.note(DropReason::NO_BUFFER),
             }
         }
         out.absorb(frame);

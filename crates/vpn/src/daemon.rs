@@ -610,6 +610,7 @@ pub fn at_text(runner: &Runner<Site>, at: Endpoint) -> String {
         Endpoint::Port(port) => {
             runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
         }
+        Endpoint::Flow(flow) => flow.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@
 
 use adit_device::Mode;
 use adit_engine::switch::{ConfigError, PortConfig, Switch, SwitchConfig};
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf};
 use adit_runtime::runner::Runner;
 use adit_tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
@@ -89,13 +89,20 @@ impl Site {
 
 impl Engine for Site {
     #[inline]
-    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         match (from, &mut self.switch) {
             (Endpoint::Port(PortId(number)), Some(switch)) if number % 2 == 1 => {
-                switch.handle(now, from, packet, out);
+                switch.handle(now, from, packet, out)
             }
             (Endpoint::Port(PortId(number)), None) if number % 2 == 1 => {
-                out.discard(packet, DropReason::NoDestination);
+                out.discard(packet, DropReason::NO_DESTINATION);
+                Handled::NOTHING
             }
             _ => self.tunnel.handle(now, from, packet, out),
         }
@@ -115,10 +122,5 @@ impl Engine for Site {
 
     fn held(&self) -> usize {
         self.tunnel.held() + self.switch.as_ref().map_or(0, Engine::held)
-    }
-
-    #[inline]
-    fn authenticated(&self) -> u64 {
-        self.tunnel.authenticated()
     }
 }

@@ -5,11 +5,10 @@ use crate::file::keys::Key;
 use crate::host::names::Names;
 use crate::streams::Streams;
 use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
-use adit_device::netlink::IpPrefix;
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_runtime::peer::peers::PeerCounters;
-use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, Prefix, PublicKey, Tunnel};
+use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey, Tunnel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -143,6 +142,7 @@ pub fn peers(
         let endpoint = status.endpoint.map(|endpoint| match endpoint {
             Endpoint::Udp(address) => address.to_string(),
             Endpoint::Port(port) => stream(port),
+            Endpoint::Flow(flow) => flow.to_string(),
         });
         let endpoint_name = names.name_of(&key).or_else(|| streams.names.name_of(&key));
         let transport = streams.transport(&key);
@@ -175,7 +175,7 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView
 }
 
 /// Drops by reason, those that occurred.
-pub fn dropped(drops: &adit_tunnel::Drops) -> Vec<Dropped> {
+pub fn dropped(drops: &adit_engine::DropCounts) -> Vec<Dropped> {
     drops.iter().map(|(why, count)| Dropped { reason: why.to_string(), count }).collect()
 }
 
@@ -189,7 +189,7 @@ pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> P
         shape_in: peer.shape_in,
         preshared_key: peer.preshared_key.clone(),
         endpoint,
-        allowed_ips: peer.allowed_ips.iter().filter_map(|network| prefix(*network)).collect(),
+        allowed_ips: peer.allowed_ips.clone(),
         persistent_keepalive: seconds(peer.keepalive),
         pinned: (peer.multi == Multi::No).then_some(pinned),
         ..PeerConfig::new(peer.public_key)
@@ -219,13 +219,13 @@ pub fn changed(before: Option<PeerConfig>, change: &PeerChange) -> Option<PeerCo
     if change.replace_allowed_ips {
         peer.allowed_ips.clear();
     }
-    for network in change.allowed_ips.iter().filter_map(|network| prefix(*network)) {
+    for network in change.allowed_ips.iter().copied() {
         if !peer.allowed_ips.contains(&network) {
             peer.allowed_ips.push(network);
         }
     }
-    for network in change.forbidden_ips.iter().filter_map(|network| prefix(*network)) {
-        peer.allowed_ips.retain(|known| *known != network);
+    for network in &change.forbidden_ips {
+        peer.allowed_ips.retain(|known| known != network);
     }
     Some(peer)
 }
@@ -244,7 +244,7 @@ pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) ->
             bytes_sent: status.bytes_sent,
             bytes_received: status.bytes_received,
             keepalive: u16::try_from(keepalive).unwrap_or(u16::MAX),
-            allowed_ips: config.allowed_ips.iter().filter_map(ip_prefix).collect(),
+            allowed_ips: config.allowed_ips.clone(),
         })
     };
     Snapshot {
@@ -259,20 +259,12 @@ pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) ->
 pub fn udp(endpoint: Endpoint) -> Option<SocketAddr> {
     match endpoint {
         Endpoint::Udp(address) => Some(address),
-        Endpoint::Port(_) => None,
+        Endpoint::Port(_) | Endpoint::Flow(_) => None,
     }
 }
 
 fn seconds(seconds: u16) -> Option<Duration> {
     (seconds != 0).then(|| Duration::from_secs(seconds.into()))
-}
-
-fn prefix(network: IpPrefix) -> Option<Prefix> {
-    Prefix::new(network.ip(), network.len())
-}
-
-fn ip_prefix(network: &Prefix) -> Option<IpPrefix> {
-    IpPrefix::new(network.address(), network.len()).ok()
 }
 
 #[cfg(test)]

@@ -268,8 +268,8 @@ impl Streams {
         let is_here = matches!(at, Endpoint::Port(port) if self.streams.contains_key(&port));
         let client = self.clients.get_mut(peer)?;
         match at {
-            Endpoint::Port(_) if !is_here => None,
-            Endpoint::Port(_) => {
+            Endpoint::Port(_) | Endpoint::Flow(_) if !is_here => None,
+            Endpoint::Port(_) | Endpoint::Flow(_) => {
                 // The next attempt after it is a quick one again.
                 client.delay = RETRY_FIRST;
                 let auto = client.auto.as_mut().filter(|auto| auto.probe_at.is_none())?;

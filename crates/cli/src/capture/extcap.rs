@@ -9,7 +9,6 @@ use adit_runtime::record::text::printable;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -184,12 +183,8 @@ pub(crate) fn install(program: &Path) -> io::Result<PathBuf> {
     let directory = directory().ok_or_else(|| {
         io::Error::new(io::ErrorKind::Unsupported, "neither tshark nor HOME tells the directory")
     })?;
-    std::fs::create_dir_all(&directory)?;
     let link = directory.join("adit");
-    // Made beside it and moved into its place: there is a whole link at any time.
-    let new = directory.join(format!(".adit.{}", std::process::id()));
-    symlink(program, &new)?;
-    std::fs::rename(&new, &link)?;
+    adit_service::file::link(program, &link)?;
     Ok(link)
 }
 

@@ -7,7 +7,7 @@ use crate::capture::run::{Capture, EndError, Show, signals};
 use crate::capture::source::{OpenError, Source, Wanted};
 use crate::capture::units::{parse_size, parse_time};
 use crate::color::Color;
-use crate::commands::Context;
+use crate::context::Context;
 use adit_device::Mode;
 use adit_device::netlink::IpPrefix;
 use adit_runtime::format::pcapng;
@@ -124,21 +124,39 @@ const SOURCE: Entry = Entry {
 /// The codes of this subcommand.
 pub(crate) const CATALOG: [Entry; 2] = [FILTER, SOURCE];
 
+/// A capture whose arguments are valid.
+struct Plan {
+    wanted: Wanted,
+    rotation: Rotation,
+    filter: Option<Filter>,
+}
+
 impl Args {
     /// Captures until it is told to end.
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         if self.install_extcap {
             return install_extcap(context);
         }
+        let plan = self.plan()?;
+        if context.is_rehearsal(&self.actions(&plan.wanted))? {
+            return Ok(Exit::Ok);
+        }
+        self.capture(plan, &context.output)
+    }
+
+    /// Checks the arguments against each other and compiles the filter.
+    fn plan(&self) -> Result<Plan> {
         let wanted = self.wanted()?;
         let rotation = self.rotation()?;
         let link_type = Source::link_type_of(&wanted).map_err(open_error)?;
         let filter =
             Filter::compile(&self.filter, link_type, self.snaplen).map_err(filter_error)?;
-        if context.is_rehearsal(&self.actions(&wanted))? {
-            return Ok(Exit::Ok);
-        }
-        let mut note = |text: String| context.output.note(adit_service::output::clean(&text));
+        Ok(Plan { wanted, rotation, filter })
+    }
+
+    fn capture(self, plan: Plan, output: &Output) -> Result<Exit> {
+        let Plan { wanted, rotation, filter } = plan;
+        let mut note = |text: String| output.note(adit_service::output::clean(&text));
         let in_kernel = filter.as_ref().filter(|filter| filter.suits_the_kernel());
         let in_kernel = in_kernel.map(|filter| &filter.program);
         let source =
@@ -157,7 +175,7 @@ impl Args {
             signals,
             filter: filter.filter(|_| !source.is_filtered()),
             source,
-            lines: self.lines(&context.output)?,
+            lines: self.lines(output)?,
             recorder,
             responder,
             snap_len: usize::try_from(self.snaplen).unwrap_or(usize::MAX),
@@ -165,7 +183,7 @@ impl Args {
             duration: self.duration,
         };
         let (summary, result) = capture.run();
-        context.output.note(summary);
+        output.note(summary);
         match result {
             Err(error) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
             Err(error) => Err(end_error(&error)),
@@ -313,8 +331,9 @@ fn serve(call: Call, output: &Output) -> Result<Exit> {
             result.err().map(|error| format!("{error}\n")).unwrap_or_default()
         }
         Call::Capture { interface, fifo, filter, address, reply } => {
-            let context = Context { output: output.clone(), dry_run: false };
-            return extcap_args(interface, fifo, filter, address, reply)?.run(&context);
+            let args = extcap_args(interface, fifo, filter, address, reply)?;
+            let plan = args.plan()?;
+            return args.capture(plan, output);
         }
     };
     output.bytes(text.as_bytes())?;

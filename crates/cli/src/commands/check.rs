@@ -1,6 +1,6 @@
 //! `adit check`.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::error::{Error, Exit, Result};

@@ -1,8 +1,8 @@
 //! `adit completions`.
 
-use crate::commands::{Cli, Context};
+use crate::context::Context;
 use adit_service::error::{Exit, Result};
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::{Shell as Known, generate};
 
 /// The shells that are supported.
@@ -29,7 +29,7 @@ impl Args {
             Shell::Fish => Known::Fish,
         };
         let mut script = Vec::new();
-        generate(shell, &mut Cli::command(), "adit", &mut script);
+        generate(shell, &mut (context.program)(), "adit", &mut script);
         context.output.bytes(&script)?;
         Ok(Exit::Ok)
     }

@@ -1,6 +1,6 @@
 //! `adit doctor`.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_device::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
 use adit_service::error::{Exit, Result};
 use adit_service::output::{Output, Tone, clean};

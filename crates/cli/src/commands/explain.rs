@@ -1,6 +1,7 @@
 //! `adit explain`.
 
-use crate::commands::{Context, capture};
+use crate::commands::capture;
+use crate::context::Context;
 use adit_service::error;
 use adit_service::error::{Entry, Error, Exit, Result};
 use adit_service::output::Tone;
@@ -49,6 +50,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(capture::CATALOG)
         .chain(adit_service::config::problem::CATALOG)
         .chain(adit_service::control::CATALOG)
+        .chain(adit_service::file::CATALOG)
         .chain(adit_service::switch::api::CATALOG)
         .chain(adit_service::link::CATALOG)
         .map(Explanation::from);

@@ -1,7 +1,7 @@
 //! `adit netem`.
 
-use crate::commands::Context;
 use crate::commands::running::{Which, ask, list, tell, with_folder};
+use crate::context::Context;
 use crate::netem::plot::Charset;
 use crate::netem::preview;
 use crate::netem::preview::Preview;

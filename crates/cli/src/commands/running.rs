@@ -1,6 +1,6 @@
 //! What is said to programs that run, of whatever kind.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_service::control::client::{Client, Instance, instances};
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;

@@ -1,7 +1,7 @@
 //! `adit switch`.
 
-use crate::commands::Context;
 use crate::commands::running::{Which, ask, list, tell, with_folder};
+use crate::context::Context;
 use adit_runtime::text::spec::{PortKind, PortSpec};
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;

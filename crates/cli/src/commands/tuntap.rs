@@ -1,8 +1,8 @@
 //! `adit tuntap`: the words of `ip tuntap`, in their order.
 
-use crate::commands::Context;
-use crate::commands::dev;
+use crate::commands::dev::find::find;
 use crate::commands::dev::{add, holders, model, set, values};
+use crate::context::Context;
 use adit_device::netlink::Netlink;
 use adit_device::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
 use adit_service::error::{Error, Exit, Result};
@@ -187,7 +187,7 @@ impl Wanted {
         let name = self.name.and_then(|name| name.exact());
         let name = name.ok_or_else(|| Error::usage("say which device: 'dev NAME'"))?;
         let mode = self.required_mode()?;
-        let (link, info, tun) = dev::find(name)?;
+        let (link, info, tun) = find(name)?;
         if tun.mode != mode {
             let message = format!("{name} is a {} device, not {mode}", tun.mode);
             return Err(Error::new(Exit::Conflict, &adit_service::error::NOT_A_DEVICE, message)
@@ -236,7 +236,7 @@ impl Wanted {
 fn entries(only: Option<&IfName>, mode: Option<Mode>) -> Result<Vec<Entry>> {
     if let Some(name) = only {
         // One that is not there, or of another kind, is an error; an empty list would hide it.
-        dev::find(name)?;
+        find(name)?;
     }
     let failed = |error| Error::io("list", "the interfaces", &error);
     let links = Netlink::open().and_then(|mut netlink| netlink.links()).map_err(failed)?;

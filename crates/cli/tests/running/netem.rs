@@ -1,7 +1,7 @@
 //! `adit netem` and those who ask it.
 
-use crate::program::{Program, address, eventually, fastest, hosts, reaches, validate};
-use crate::support::{ADIT, adit, adit_json, bare, refused, run};
+use crate::program::{Program, address, eventually, fastest, hosts, reaches};
+use crate::support::{ADIT, adit, adit_json, bare, refused, run, validate};
 use serde_json::json;
 use std::process::Command;
 

@@ -1,9 +1,9 @@
 //! `adit switch` and those who ask it.
 
 use crate::program::{
-    Ended, Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run, validate,
+    Ended, Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run,
 };
-use crate::support::{adit, adit_json, parse, refused, run};
+use crate::support::{adit, adit_json, parse, refused, run, validate};
 use serde_json::json;
 
 /// A switch with two hosts that reach each other.

@@ -178,7 +178,7 @@ impl fmt::Display for LoadError {
         let reason =
             self.log.lines().rfind(|line| !line.is_empty() && !line.starts_with("processed"));
         match reason {
-            Some(reason) => write!(f, "the kernel refused the eBPF program ({reason})"),
+            Some(reason) => write!(f, "the kernel rejected the eBPF program: {reason}"),
             None => f.write_str("cannot load an eBPF program"),
         }
     }

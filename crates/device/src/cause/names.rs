@@ -1,39 +1,38 @@
-//! The causes that are rules for names.
+//! The causes that concern names.
 
 use super::CauseEntry;
 use crate::{ErrorKind, NameError};
 
 const fn name(code: &'static str, title: &'static str, explanation: &'static str) -> CauseEntry {
-    let remedy = "choose a name of 1 to 15 bytes without space, '/', ':' and '%' ('tun%d' lets the \
-                  kernel choose the number)";
+    let remedy = "Choose a name of 1 to 15 bytes without space, '/', ':' and '%'. In 'tun%d' the \
+                  kernel chooses the number.";
     CauseEntry { code, kind: ErrorKind::InvalidName, title, explanation, remedy }
 }
 
 pub(super) const NAME_EMPTY: CauseEntry = name(
     "ADIT-E0201",
     "the name is empty",
-    "An interface that is to be found needs a name; only a new one may leave it to the kernel.",
+    "Only a new interface may leave its name to the kernel.",
 );
 pub(super) const NAME_LONG: CauseEntry = name(
     "ADIT-E0202",
     "the name is longer than 15 bytes",
-    "The kernel would cut the name off at 15 bytes (IFNAMSIZ) without a word, and make or find \
-     another device than the one that was meant.",
+    "The kernel would silently truncate the name to 15 bytes (IFNAMSIZ) and use another device.",
 );
 pub(super) const NAME_DOTS: CauseEntry = name(
     "ADIT-E0203",
-    "'.' and '..' are not names for an interface",
-    "Each interface has a directory of its name in /proc and /sys, so the kernel answers EINVAL.",
+    "'.' and '..' are not valid interface names",
+    "EINVAL: each interface has a directory of its name in /proc and /sys.",
 );
 pub(super) const NAME_BYTE: CauseEntry = name(
     "ADIT-E0204",
-    "the name has a byte in it that the kernel does not take",
-    "White space, '/', ':' and NUL are EINVAL to the kernel (dev_valid_name).",
+    "the name contains an invalid byte",
+    "EINVAL: the kernel rejects white space, '/', ':' and NUL (dev_valid_name).",
 );
 pub(super) const NAME_PERCENT: CauseEntry = name(
     "ADIT-E0205",
-    "'%' stands in a name only once and as '%d', and only for a new device",
-    "The kernel fills the first free number in for '%d'; anything else with '%' is EINVAL.",
+    "a name may contain '%' only once, as '%d', and only for a new device",
+    "EINVAL: the kernel replaces '%d' with the first free number and rejects any other '%'.",
 );
 
 pub(super) fn name_entry(error: NameError) -> &'static CauseEntry {

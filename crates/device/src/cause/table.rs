@@ -1,14 +1,14 @@
-//! How the table of causes becomes an enum and its catalogue.
+//! The macro that builds the enum of causes and its catalogue from one table.
 
-/// Makes the enum, its catalogue and the way from one to the other out of one table.
+/// Defines the enum, its catalogue and `entry`, which leads from one to the other.
 macro_rules! causes {
     ($($variant:ident $({ $($(#[$meta:meta])* $field:ident: $kind_of:ty),+ $(,)? })?
         = $code:literal $kind:ident, $title:literal, $explanation:literal, $remedy:literal;)+) => {
-        /// The cause of an [`Error`](crate::Error), found out after the failure.
+        /// The cause of an [`Error`](crate::Error), determined after the failure.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Cause {
-            /// The name breaks a rule; each rule has its code, E0201 to E0205.
+            /// The name is invalid; each rule has its own code, E0201 to E0205.
             Name(NameError),
             $(
                 #[doc = concat!($code, ": ", $title, ".")]
@@ -17,7 +17,7 @@ macro_rules! causes {
         }
 
         impl Cause {
-            /// Every cause there is: those of names first, then by code.
+            /// Every cause: those of names first, then by code.
             pub const CATALOG: &'static [CauseEntry] = &[
                 NAME_EMPTY, NAME_LONG, NAME_DOTS, NAME_BYTE, NAME_PERCENT,
                 $(CauseEntry {
@@ -29,7 +29,7 @@ macro_rules! causes {
                 },)+
             ];
 
-            /// The entry of the catalogue.
+            /// The entry of this cause in the catalogue.
             #[must_use]
             pub fn entry(&self) -> &'static CauseEntry {
                 match self {

@@ -12,10 +12,13 @@ fn every_code_is_unique_and_documented() {
         assert!(number.len() == 4 && number.bytes().all(|b| b.is_ascii_digit()), "{}", entry.code);
         assert!(codes.insert(entry.code), "{} is given out twice", entry.code);
         assert!(titles.insert(entry.title), "{}: {:?} is said twice", entry.code, entry.title);
-        for text in [entry.title, entry.remedy] {
-            assert!(text.len() > 4 && !text.ends_with('.'), "{}: {text:?}", entry.code);
+        assert!(entry.title.len() > 4 && !entry.title.ends_with('.'), "{}", entry.title);
+        for text in [entry.explanation, entry.remedy] {
+            assert!(text.len() > 4 && text.ends_with('.'), "{}: {text:?}", entry.code);
+            assert!(
+                !text.starts_with(|first: char| first.is_lowercase()) || text.starts_with("adit")
+            );
         }
-        assert!(entry.explanation.ends_with('.'), "{}: {:?}", entry.code, entry.explanation);
         for text in [entry.title, entry.explanation, entry.remedy] {
             assert!(!text.contains("  ") && !text.contains('\n'), "{}: {text:?}", entry.code);
         }
@@ -42,7 +45,7 @@ fn a_cause_is_its_entry() {
     }
     assert_eq!(Cause::LinkDown.code(), "ADIT-E0401");
     assert_eq!(Cause::LinkDown.to_string(), "the link is down");
-    assert_eq!(Cause::LinkDown.remedy(), "set it up: `adit dev set NAME --up`");
+    assert_eq!(Cause::LinkDown.remedy(), "Set it up: `adit dev set NAME --up`.");
 }
 
 #[test]
@@ -61,20 +64,23 @@ fn holders_are_named() {
         let list = (1..=count).map(holder).collect();
         Cause::Held { holders: Holders { list, partial } }.to_string()
     };
-    let open = "the device has one queue, and it is open in ";
-    assert_eq!(text(0, true), format!("{open}a program that could not be found out"));
+    let open = "the device has a single queue, which is open in ";
+    assert_eq!(text(0, true), format!("{open}an unknown process"));
     assert_eq!(text(1, false), format!("{open}process 1 (vpn)"));
     let three = "process 1 (vpn), process 2 (vpn), process 3 (vpn)";
     assert_eq!(
         text(5, true),
-        format!("{open}{three} and 2 more (not all programs could be looked into)")
+        format!("{open}{three} and 2 more (some processes could not be inspected)")
     );
     let one = Cause::Held { holders: Holders { list: vec![holder(7)], partial: false } };
     assert!(one.remedy().contains("`kill 7`"), "{}", one.remedy());
+    let own = Holders { list: vec![holder(std::process::id())], partial: false };
+    let remedy = Cause::Held { holders: own }.remedy();
+    assert!(!remedy.contains("kill") && remedy.contains("itself"), "{remedy}");
 }
 
 #[test]
 fn flags_are_named() {
     let text = Cause::FlagsUnknown { flags: 0x50 }.to_string();
-    assert_eq!(text, "this kernel's tun driver does not have IFF_NAPI and IFF_NO_CARRIER");
+    assert_eq!(text, "the tun driver of this kernel lacks IFF_NAPI and IFF_NO_CARRIER");
 }

@@ -72,8 +72,8 @@ fn any(setting: LinkSetting, errno: i32) -> Option<Cause> {
             user_namespace: !process::in_first_user_namespace() && process::has_net_admin(),
         },
         // What is looked for by name or number was never known to be there.
-        libc::ENODEV if setting == LinkSetting::Find => Cause::NoSuchDevice,
-        libc::ENODEV => Cause::DeviceGone,
+        libc::ENODEV if setting == LinkSetting::Find => Cause::NoSuchDevice { mode: None },
+        libc::ENODEV => Cause::DeviceGone { mode: None },
         libc::ETIMEDOUT => Cause::NetlinkSilent,
         libc::EINTR => Cause::NetlinkUnsettled,
         _ => return None,

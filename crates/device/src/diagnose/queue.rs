@@ -34,7 +34,7 @@ impl Cause {
             libc::EINVAL => Self::BufferShort { len, headers: queue.layout().len() },
             // The read that was waiting when the device went says EFAULT, too.
             libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_ok() => Self::TunnelHeaderShort,
-            libc::EFAULT => Self::DeviceGone,
+            libc::EFAULT => Self::DeviceGone { mode: Some(queue.mode()) },
             libc::ENOBUFS => Self::NoBuffer,
             _ => either(queue, errno, error),
         }
@@ -43,9 +43,10 @@ impl Cause {
 
 /// What both directions may meet.
 fn either(queue: &Queue, errno: i32, error: &io::Error) -> Cause {
+    let gone = Cause::DeviceGone { mode: Some(queue.mode()) };
     match errno {
-        libc::EBADFD | libc::ENODEV => Cause::DeviceGone,
-        libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_err() => Cause::DeviceGone,
+        libc::EBADFD | libc::ENODEV => gone,
+        libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_err() => gone,
         libc::EAGAIN => Cause::WouldBlock,
         _ => general(error),
     }

@@ -8,7 +8,7 @@ use std::io;
 pub(crate) fn setting(setting: Setting, error: &io::Error) -> Cause {
     let Some(errno) = error.raw_os_error() else { return general(error) };
     match (setting, errno) {
-        (_, libc::EBADFD) => Cause::DeviceGone,
+        (_, libc::EBADFD) => Cause::DeviceGone { mode: None },
         (Setting::Features(_), libc::ENOTTY) => Cause::NodeForeign,
         (Setting::Features(flags), libc::EINVAL) => Cause::FlagsUnknown { flags },
         (Setting::IfIndex, libc::EPERM) => Cause::AlreadyAttached,
@@ -42,7 +42,7 @@ impl Cause {
             Some(libc::EINVAL) => Self::QueueState,
             Some(libc::EPERM) => Self::QueueForbidden,
             Some(libc::E2BIG) => Self::QueuesExhausted { limit: QUEUES_MAX },
-            Some(libc::EBADFD) => Self::DeviceGone,
+            Some(libc::EBADFD) => Self::DeviceGone { mode: None },
             _ => general(error),
         }
     }

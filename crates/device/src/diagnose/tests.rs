@@ -74,5 +74,5 @@ fn queues_that_may_not_come_back() {
     let cause = Cause::of_attach;
     assert_eq!(cause(&errno(libc::EPERM)), Cause::QueueForbidden);
     assert_eq!(cause(&errno(libc::E2BIG)), Cause::QueuesExhausted { limit: 256 });
-    assert_eq!(cause(&errno(libc::EBADFD)), Cause::DeviceGone);
+    assert_eq!(cause(&errno(libc::EBADFD)), Cause::DeviceGone { mode: None });
 }

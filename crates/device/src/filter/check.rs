@@ -1,21 +1,21 @@
-//! The rules that a filter must keep before it may run.
+//! The checks of a filter before it may run: those of the kernel's verifier of classic BPF.
 
 use super::{BESIDE_PACKET, BESIDE_VLAN, ClassicInstruction, FILTER_LEN_MAX, SCRATCH_LEN, Step};
 use super::{Operand, Operation, Source};
 use std::error::Error;
 use std::fmt;
 
-/// The rule that a filter breaks.
+/// The rule that a filter violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FilterProblem {
-    /// No instruction at all.
+    /// No instructions.
     Empty,
     /// More than 4096 instructions.
     TooLong,
     /// The operation is unknown to the kernel.
     Operation,
-    /// A jump past the end.
+    /// A jump past the end of the program.
     Jump,
     /// The last instruction does not return.
     NoReturn,
@@ -25,22 +25,22 @@ pub enum FilterProblem {
     Shift,
     /// A scratch word other than 0 to 15.
     Scratch,
-    /// A scratch word is read that was not written on every way there.
+    /// A read of a scratch word that some path to it does not write.
     ScratchUnset,
-    /// A load of what only the kernel has beside the packet, and not a VLAN tag.
+    /// A load of kernel metadata other than the VLAN tag.
     BesidePacket,
-    /// The text is not as `tcpdump -ddd` prints it.
+    /// The text is not in the format of `tcpdump -ddd`.
     Text,
-    /// The text announces another number of instructions.
+    /// The first line of the text gives another number of instructions.
     Count,
 }
 
-/// Why a filter was refused.
+/// Why a filter is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterError {
-    /// The index of the instruction.
+    /// The index of the invalid instruction, from 0.
     pub at: usize,
-    /// What is wrong with it.
+    /// The rule that it violates.
     pub problem: FilterProblem,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.at;
         match self.problem {
-            FilterProblem::Empty => f.write_str("the filter has no instruction"),
+            FilterProblem::Empty => f.write_str("the filter has no instructions"),
             FilterProblem::TooLong => {
                 write!(f, "the filter has more than {FILTER_LEN_MAX} instructions")
             }
@@ -57,18 +57,20 @@ impl fmt::Display for FilterError {
             FilterProblem::NoReturn => f.write_str("the last instruction does not return"),
             FilterProblem::DivisionByZero => write!(f, "instruction {at} divides by zero"),
             FilterProblem::Shift => write!(f, "instruction {at} shifts by 32 bits or more"),
-            FilterProblem::Scratch => write!(f, "instruction {at} names no scratch word (0 to 15)"),
+            FilterProblem::Scratch => {
+                write!(f, "instruction {at} uses a scratch word other than 0 to 15")
+            }
             FilterProblem::ScratchUnset => {
                 write!(f, "instruction {at} reads a scratch word that may be unset")
             }
             FilterProblem::BesidePacket => {
-                write!(f, "instruction {at} loads what only the kernel has, not the packet")
+                write!(f, "instruction {at} loads kernel metadata, not packet bytes")
             }
             FilterProblem::Text => {
-                write!(f, "instruction {at} is not four numbers as tcpdump -ddd prints them")
+                write!(f, "instruction {at} is not four numbers as `tcpdump -ddd` prints them")
             }
             FilterProblem::Count => {
-                write!(f, "the text has {at} instructions and announces another number")
+                write!(f, "the text has {at} instructions, but its first line gives another number")
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use super::flags::words;
 use super::message::{Message, Request, attributes, read_ip, read_string, read_u32, split};
-use super::prefix::{IpFamily, IpPrefix};
 use super::socket::Netlink;
 use super::uapi::{
     AF_UNSPEC, IFA_ADDRESS, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_LABEL, IFA_LOCAL,
     RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
 };
+use super::{IpFamily, IpPrefix, family};
 use crate::IfIndex;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::ffi::OsString;
@@ -183,7 +183,8 @@ fn header(family: u8, prefix_len: u8, scope: u8, link: Option<IfIndex>) -> [u8; 
 
 fn request(kind: u16, flags: u16, link: IfIndex, address: &Address) -> Request {
     let local = address.local;
-    let header = header(local.family().number(), local.len(), address.scope.number(), Some(link));
+    let header =
+        header(family::number(local.family()), local.len(), address.scope.number(), Some(link));
     let mut request = Request::new(kind, flags, &header);
     request.ip(IFA_LOCAL, local.ip()).ip(IFA_ADDRESS, address.peer.unwrap_or(local.ip()));
     if let Some(broadcast) = address.broadcast {
@@ -227,7 +228,7 @@ fn new_address(message: &Message<'_>) -> Option<(IfIndex, Address)> {
 pub(super) fn decode(body: &[u8]) -> Option<(IfIndex, Address)> {
     let (header, rest) = split::<8>(body)?;
     let [family, prefix_len, flags, scope, i0, i1, i2, i3] = *header;
-    let family = IpFamily::from_number(family)?;
+    let family = family::from_number(family)?;
     let index = IfIndex::new(u32::from_ne_bytes([i0, i1, i2, i3]))?;
     let (mut local, mut remote) = (None, None);
     let mut address = Address {

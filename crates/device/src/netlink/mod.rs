@@ -28,12 +28,12 @@
 mod addr;
 mod change;
 mod error;
+mod family;
 mod flags;
 mod hardware;
 mod link;
 mod message;
 mod monitor;
-mod prefix;
 mod route;
 mod rule;
 mod socket;
@@ -44,13 +44,13 @@ mod tun;
 mod uapi;
 
 pub use addr::{Address, AddressFlags, Scope};
+pub use adit_packet::{IpFamily, IpPrefix, PrefixError};
 pub use change::LinkChange;
 pub use error::{NetlinkError, raw_errno};
 pub use flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
 pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
 pub use link::LinkInfo;
 pub use monitor::{Event, Monitor};
-pub use prefix::{IpFamily, IpPrefix, PrefixError};
 pub use route::{NextHop, ROUTE_PROTOCOL, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
 pub use rule::{FwMark, Rule, RuleAction};
 pub use socket::{ANSWER_TIME_MAX, ENTRIES_MAX, LIST_ATTEMPTS_MAX, Netlink};

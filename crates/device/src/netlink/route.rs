@@ -3,13 +3,13 @@
 use super::addr::Scope;
 use super::flags::words;
 use super::message::{Message, Request, attributes, read_ip, read_u32, split};
-use super::prefix::{IpFamily, IpPrefix};
 use super::socket::Netlink;
 use super::uapi::{
     RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
     RTA_TABLE, RTA_VIA, RTAX_MTU, RTM_DELROUTE, RTM_F_CLONED, RTM_GETROUTE, RTM_NEWROUTE,
     RTNH_F_ONLINK,
 };
+use super::{IpFamily, IpPrefix, family};
 use crate::IfIndex;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::io;
@@ -175,7 +175,7 @@ impl Netlink {
         let mut routes = Vec::new();
         for family in [IpFamily::V4, IpFamily::V6] {
             let mut header = [0; 12];
-            header[0] = family.number();
+            header[0] = family::number(family);
             let mut request = Request::new(RTM_GETROUTE, NLM_F_DUMP, &header);
             if let Some(table) = table {
                 request.u32(RTA_TABLE, table);
@@ -239,7 +239,7 @@ fn header(route: &Route, scope: Scope) -> [u8; 12] {
     let table = u8::try_from(route.table).unwrap_or(0);
     let flags = if route.onlink { RTNH_F_ONLINK } else { 0 };
     let [f0, f1, f2, f3] = u32::from(flags).to_ne_bytes();
-    let (family, len) = (route.destination.family().number(), route.destination.len());
+    let (family, len) = (family::number(route.destination.family()), route.destination.len());
     let kind = route.kind.number();
     [family, len, 0, 0, table, route.protocol, scope.number(), kind, f0, f1, f2, f3]
 }
@@ -313,7 +313,7 @@ fn read_gateway(kind: u16, value: &[u8], family: IpFamily) -> Option<IpAddr> {
 
 /// `struct rtvia`: an address after its family (u16).
 fn via(gateway: IpAddr) -> Vec<u8> {
-    let mut value = u16::from(IpFamily::of(gateway).number()).to_ne_bytes().to_vec();
+    let mut value = u16::from(family::number(IpFamily::of(gateway))).to_ne_bytes().to_vec();
     match gateway {
         IpAddr::V4(ip) => value.extend_from_slice(&ip.octets()),
         IpAddr::V6(ip) => value.extend_from_slice(&ip.octets()),
@@ -330,7 +330,7 @@ fn new_route(message: &Message<'_>) -> Option<Route> {
 pub(super) fn decode(body: &[u8]) -> Option<Route> {
     let (header, rest) = split::<12>(body)?;
     let [family, len, _, _, table, protocol, scope, kind, f0, f1, f2, f3] = *header;
-    let family = IpFamily::from_number(family)?;
+    let family = family::from_number(family)?;
     let flags = u32::from_ne_bytes([f0, f1, f2, f3]);
     if flags & RTM_F_CLONED != 0 {
         return None;

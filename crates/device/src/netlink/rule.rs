@@ -1,7 +1,6 @@
 //! Rules: which table a packet's route is looked up in.
 
 use super::message::{Message, Request, attributes, read_ip, read_string, read_u32, split};
-use super::prefix::{IpFamily, IpPrefix};
 use super::route::ROUTE_PROTOCOL;
 use super::socket::Netlink;
 use super::uapi::{
@@ -9,6 +8,7 @@ use super::uapi::{
     FRA_PROTOCOL, FRA_SRC, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_UID_RANGE, RTM_DELRULE,
     RTM_GETRULE, RTM_NEWRULE,
 };
+use super::{IpFamily, IpPrefix, family};
 use crate::IfName;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use std::ffi::OsStr;
@@ -168,7 +168,7 @@ impl Rule {
         };
         let flags = if self.invert { FIB_RULE_INVERT } else { 0 };
         let [f0, f1, f2, f3] = flags.to_ne_bytes();
-        let family = self.family.number();
+        let family = family::number(self.family);
         [family, len(self.to), len(self.from), 0, table, 0, 0, action, f0, f1, f2, f3]
     }
 }
@@ -182,7 +182,7 @@ impl Netlink {
         let mut rules = Vec::new();
         for family in [IpFamily::V4, IpFamily::V6] {
             let mut header = [0; 12];
-            header[0] = family.number();
+            header[0] = family::number(family);
             let mut request = Request::new(RTM_GETRULE, NLM_F_DUMP, &header);
             // A kernel without IPv6 gives the IPv4 rules again.
             let list = self.list(&mut request, |message| {
@@ -223,7 +223,7 @@ fn new_rule(message: &Message<'_>) -> Option<Rule> {
 pub(super) fn decode(body: &[u8]) -> Option<Rule> {
     let (header, rest) = split::<12>(body)?;
     let [family, to_len, from_len, _, table, _, _, action, f0, f1, f2, f3] = *header;
-    let family = IpFamily::from_number(family)?;
+    let family = family::from_number(family)?;
     let mut rule = Rule {
         priority: Some(0), // the kernel leaves it out where it is 0
         invert: u32::from_ne_bytes([f0, f1, f2, f3]) & FIB_RULE_INVERT != 0,

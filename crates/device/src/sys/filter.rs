@@ -1,5 +1,7 @@
 //! What decides which packets a queue gets: ioctls of `linux/if_tun.h`, and filters of sockets.
 
+use super::request::number;
+use rustix::ioctl::opcode;
 use std::io;
 use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -42,7 +44,7 @@ pub(crate) fn set_filter(queue: BorrowedFd<'_>, program: Option<BorrowedFd<'_>>)
 
 fn set_program(
     queue: BorrowedFd<'_>,
-    request: libc::c_ulong,
+    request: libc::Ioctl,
     program: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     let program: libc::c_int = program.map_or(-1, |fd| fd.as_raw_fd());
@@ -187,18 +189,18 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-const TUNATTACHFILTER: libc::c_ulong = write::<libc::sock_fprog>(213);
-const TUNDETACHFILTER: libc::c_ulong = write::<libc::sock_fprog>(214);
-const TUNSETSTEERINGEBPF: libc::c_ulong = read::<libc::c_int>(224);
-const TUNSETFILTEREBPF: libc::c_ulong = read::<libc::c_int>(225);
+const TUNATTACHFILTER: libc::Ioctl = write::<libc::sock_fprog>(213);
+const TUNDETACHFILTER: libc::Ioctl = write::<libc::sock_fprog>(214);
+const TUNSETSTEERINGEBPF: libc::Ioctl = read::<libc::c_int>(224);
+const TUNSETFILTEREBPF: libc::Ioctl = read::<libc::c_int>(225);
 // Proposed for Linux (series "tun: Introduce virtio-net hashing feature"), in no release up to 6.18.
-const TUNGETVNETHASHCAP: libc::c_ulong = read::<TunVnetHash>(228);
-const TUNSETVNETHASH: libc::c_ulong = write::<TunVnetHash>(229);
+const TUNGETVNETHASHCAP: libc::Ioctl = read::<TunVnetHash>(228);
+const TUNSETVNETHASH: libc::Ioctl = write::<TunVnetHash>(229);
 
-const fn read<T>(number: u8) -> libc::c_ulong {
-    rustix::ioctl::opcode::read::<T>(b'T', number) as libc::c_ulong
+const fn read<T>(nr: u8) -> libc::Ioctl {
+    number(opcode::read::<T>(b'T', nr))
 }
 
-const fn write<T>(number: u8) -> libc::c_ulong {
-    rustix::ioctl::opcode::write::<T>(b'T', number) as libc::c_ulong
+const fn write<T>(nr: u8) -> libc::Ioctl {
+    number(opcode::write::<T>(b'T', nr))
 }

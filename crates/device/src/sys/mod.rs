@@ -13,5 +13,6 @@ pub(crate) mod netns;
 pub(crate) mod packet_socket;
 #[cfg(feature = "tokio")]
 pub(crate) mod reactor;
+mod request;
 pub(crate) mod tun;
 pub(crate) mod udp;

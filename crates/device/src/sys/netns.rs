@@ -1,5 +1,7 @@
 //! Namespaces of the calling thread.
 
+use super::request::number;
+use rustix::ioctl::opcode;
 use rustix::thread::UnshareFlags;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -38,4 +40,4 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
 }
 
 /// `_IO(0xb7, 0x3)` of `linux/nsfs.h`.
-const NS_GET_NSTYPE: libc::c_ulong = rustix::ioctl::opcode::none(0xb7, 0x3) as libc::c_ulong;
+const NS_GET_NSTYPE: libc::Ioctl = number(opcode::none(0xb7, 0x3));

@@ -88,6 +88,11 @@ pub(crate) struct Received {
 }
 
 /// One packet into `bufs`, one after the other, its control messages into `control`; does not wait.
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_fallible_conversions,
+    reason = "the lengths of a msghdr are size_t in glibc, int and socklen_t in musl"
+)]
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     bufs: &mut [IoSliceMut<'_>],
@@ -108,15 +113,17 @@ pub(crate) fn receive(
     message.msg_namelen = libc::socklen_t::try_from(size_of_val(&address)).expect("20 bytes");
     // An IoSliceMut has the layout of a struct iovec: that is its promise.
     message.msg_iov = bufs.as_mut_ptr().cast();
-    message.msg_iovlen = bufs.len();
+    message.msg_iovlen = bufs.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
     message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(control);
+    message.msg_controllen =
+        size_of_val(control).try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
     // SAFETY: `message` points to `address`, `bufs` and `control` with their true lengths, and all of
     // them outlive the call.
     let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
-    Ok(Received { len, packet_type: address.sll_pkttype, control_len: message.msg_controllen })
+    let control_len = message.msg_controllen.try_into().expect("no longer than `control`");
+    Ok(Received { len, packet_type: address.sll_pkttype, control_len })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

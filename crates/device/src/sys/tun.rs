@@ -4,6 +4,7 @@
 //! value with 0 and garbage. Here that is a matter of types: [`by_value`], [`by_pointer`] and
 //! [`read_back`] are the only three shapes, and each request below names its own.
 
+use super::request::number;
 use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -95,11 +96,10 @@ struct TunFilter {
 pub(crate) const TX_FILTER_MAX: usize = 256;
 
 /// A request whose argument is the value itself.
-fn by_value<const OPCODE: Opcode>(fd: BorrowedFd<'_>, value: libc::c_int) -> io::Result<()> {
-    let value = usize::from_ne_bytes(i64::from(value).to_ne_bytes());
+fn by_value<const OPCODE: Opcode>(fd: BorrowedFd<'_>, value: u32) -> io::Result<()> {
     // SAFETY: OPCODE is one whose argument the kernel takes as a number (see its caller), so no
     // memory is read or written.
-    let request = unsafe { IntegerSetter::<OPCODE>::new_usize(value) };
+    let request = unsafe { IntegerSetter::<OPCODE>::new_usize(value as usize) };
     // SAFETY: as above.
     Ok(unsafe { ioctl(fd, request) }?)
 }
@@ -135,23 +135,23 @@ pub(crate) fn get_iff(fd: BorrowedFd<'_>) -> io::Result<IfReq> {
 }
 
 pub(crate) fn set_debug(fd: BorrowedFd<'_>, mask: i32) -> io::Result<()> {
-    by_value::<TUNSETDEBUG>(fd, mask)
+    by_value::<TUNSETDEBUG>(fd, mask.cast_unsigned())
 }
 
 pub(crate) fn set_persist(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    by_value::<TUNSETPERSIST>(fd, i32::from(on))
+    by_value::<TUNSETPERSIST>(fd, u32::from(on))
 }
 
 pub(crate) fn set_owner(fd: BorrowedFd<'_>, user: u32) -> io::Result<()> {
-    by_value::<TUNSETOWNER>(fd, user.cast_signed())
+    by_value::<TUNSETOWNER>(fd, user)
 }
 
 pub(crate) fn set_group(fd: BorrowedFd<'_>, group: u32) -> io::Result<()> {
-    by_value::<TUNSETGROUP>(fd, group.cast_signed())
+    by_value::<TUNSETGROUP>(fd, group)
 }
 
 pub(crate) fn set_link_type(fd: BorrowedFd<'_>, arphrd: u16) -> io::Result<()> {
-    by_value::<TUNSETLINK>(fd, i32::from(arphrd))
+    by_value::<TUNSETLINK>(fd, u32::from(arphrd))
 }
 
 /// TUNGETFEATURES: `IFF_*` that the kernel knows; works before TUNSETIFF.
@@ -160,7 +160,7 @@ pub(crate) fn features(fd: BorrowedFd<'_>) -> io::Result<u32> {
 }
 
 pub(crate) fn set_offload(fd: BorrowedFd<'_>, bits: u32) -> io::Result<()> {
-    by_value::<TUNSETOFFLOAD>(fd, bits.cast_signed())
+    by_value::<TUNSETOFFLOAD>(fd, bits)
 }
 
 /// TUNSETTXFILTER: lets only frames to `addrs` through to user space; 0 addresses: all of them.
@@ -253,15 +253,4 @@ pub(crate) fn set_hw_addr(fd: BorrowedFd<'_>, addr: [u8; 6]) -> io::Result<()> {
         fd,
         IfReqHwAddr { name: [0; 16], family, data, rest: [0; 8] },
     )
-}
-
-/// The request as libc's ioctl(2) takes it, which differs between C libraries.
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::cast_lossless,
-    clippy::cast_possible_truncation,
-    reason = "c_ulong on glibc, c_int on musl; a request has 32 bits"
-)]
-const fn number(opcode: Opcode) -> libc::Ioctl {
-    opcode as libc::Ioctl
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use adit_packet::{Instant, Layer, PacketBuf};
 
 use super::{Link, Profile, ProfileError, Report, Seed};
-use crate::{DropReason, Endpoint, Engine, Outbox, PortId};
+use crate::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 
 /// One of the two ways through a [`Netem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,15 +134,25 @@ impl Netem {
 }
 
 impl Engine for Netem {
-    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         let [a, b] = self.ports.map(Endpoint::Port);
         let direction = match from {
             from if from == a => Direction::AToB,
             from if from == b => Direction::BToA,
-            _ => return out.discard(packet, DropReason::NoDestination),
+            _ => {
+                out.discard(packet, DropReason::NO_DESTINATION);
+                return Handled::NOTHING;
+            }
         };
         self.link_mut(direction).push(now, packet, out);
         self.send_due(now, direction, out);
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -224,7 +234,7 @@ mod tests {
         }
         assert!(out.counts().balance(6, netem.held()));
         let why: vec::Vec<_> = out.counts().by_reason().collect();
-        assert_eq!(why, [(DropReason::NoDestination, 1), (DropReason::Loss, 1)]);
+        assert_eq!(why, [(DropReason::NO_DESTINATION, 1), (DropReason::LOSS, 1)]);
         assert_eq!(netem.report(Direction::AToB).counts.received, 3);
         assert_eq!(netem.report(Direction::BToA).counts.received, 2);
         assert_eq!(Direction::AToB.to_string(), "a to b");

@@ -269,7 +269,7 @@ impl Link {
     }
 
     /// Throws away what is in the link, as when it is taken off: that counts as cleared, and is
-    /// discarded as [`DropReason::PortDown`].
+    /// discarded as [`DropReason::PORT_DOWN`].
     pub fn clear(&mut self, now: Instant, out: &mut Outbox) {
         let now = self.tick(now);
         self.advance(now);
@@ -335,7 +335,7 @@ impl Link {
         let meta = packet.meta;
         let Ok(whole) = SuperPacket::parse(packet.bytes(), &meta.vnet, self.layer) else {
             self.tally.counts.malformed += 1;
-            return out.discard(packet, DropReason::Malformed);
+            return out.discard(packet, DropReason::MALFORMED);
         };
         self.tally.counts.cut += 1;
         self.tally.counts.made += u64::try_from(whole.count() - 1).unwrap_or(0);
@@ -357,7 +357,7 @@ impl Link {
         if replaced {
             out.pool().give(packet);
         } else {
-            out.discard(packet, DropReason::NoBuffer);
+            out.discard(packet, DropReason::NO_BUFFER);
         }
     }
 
@@ -378,7 +378,7 @@ impl Link {
         if schedule::is_out(&self.profile.outages, now - self.outages_from) {
             self.tally.counts.outage += 1;
             self.tally.note(Decision::Outage, number, 0);
-            return out.discard(packet, DropReason::Outage);
+            return out.discard(packet, DropReason::OUTAGE);
         }
         if bits > 0 {
             self.tally.counts.corrupted += 1;
@@ -389,7 +389,7 @@ impl Link {
             if !self.profile.mark_loss || !ecn::is_capable(&packet, self.layer) {
                 self.tally.counts.lost += 1;
                 self.tally.note(Decision::Lost, number, 0);
-                return out.discard(packet, DropReason::Loss);
+                return out.discard(packet, DropReason::LOSS);
             }
             ecn::mark(&mut packet, self.layer);
             self.tally.counts.lost_marked += 1;
@@ -432,7 +432,7 @@ impl Link {
             Err(packet) => {
                 self.tally.counts.limit += 1;
                 self.tally.note(Decision::Limit, fate.number, 0);
-                return out.discard(packet, DropReason::QueueFull);
+                return out.discard(packet, DropReason::QUEUE_FULL);
             }
         };
         let slot = self.store.slot_mut(handle);
@@ -548,7 +548,7 @@ impl Link {
         let (came, marked) = (slot.came, slot.marked);
         let Some(mut packet) = self.store.take(handle, out.pool()) else {
             self.tally.counts.no_buffer += 1;
-            out.discard(PacketBuf::new(0, 0), DropReason::NoBuffer);
+            out.discard(PacketBuf::new(0, 0), DropReason::NO_BUFFER);
             return None;
         };
         if marked {
@@ -577,9 +577,9 @@ impl Link {
     fn discard_gone(&mut self, out: &mut Outbox) {
         for (handle, why) in self.gone.drain(..) {
             let reason = match why {
-                Decision::QueueFull => DropReason::QueueFull,
-                Decision::Cleared => DropReason::PortDown,
-                _ => DropReason::QueueManaged,
+                Decision::QueueFull => DropReason::QUEUE_FULL,
+                Decision::Cleared => DropReason::PORT_DOWN,
+                _ => DropReason::QUEUE_MANAGED,
             };
             // Without a buffer for it, it is counted all the same.
             let packet = self.store.take(handle, out.pool());

@@ -44,9 +44,9 @@ mod steps;
 mod store;
 mod table;
 mod tally;
-pub mod units;
 mod way;
 
+pub use adit_packet::units::Bitrate;
 pub use engine::{Direction, Netem, NetemConfig};
 pub use file::{FILE_LEN_MAX, ParseError};
 pub use link::Link;
@@ -54,8 +54,8 @@ pub use opportunities::Opportunities;
 pub use pattern::LossPattern;
 pub use presets::Preset;
 pub use profile::{
-    Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, GilbertElliott, Jitter, Limits, Loss,
-    Outage, Overhead, Profile, ProfileError, Queue, QueueLimit, Rate, Reorder,
+    CoDel, Corrupt, Delay, Discipline, FqCoDel, GilbertElliott, Jitter, Limits, Loss, Outage,
+    Overhead, Profile, ProfileError, Queue, QueueLimit, Rate, Reorder,
 };
 pub use random::Seed;
 pub use report::{Counts, Estimate, Histogram, Report};

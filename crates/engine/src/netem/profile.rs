@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use adit_packet::units::Bitrate;
+
 use super::{DelayTable, LossPattern, Opportunities, Steps};
 
 /// One direction of a link; the default is a perfect one.
@@ -134,44 +136,6 @@ pub enum Rate {
     Fixed(Bitrate),
     /// As a recorded trace of opportunities to send says.
     Trace(Arc<Opportunities>),
-}
-
-/// Bits a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bitrate(u64);
-
-impl Bitrate {
-    /// The fastest there is: 1 Tbit/s. Above it, the time of one packet is less than 1 ns.
-    pub const MAX: Self = Self(1_000_000_000_000);
-
-    /// That many bits a second.
-    #[must_use]
-    pub const fn from_bits_per_second(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    /// Bits a second.
-    #[must_use]
-    pub const fn bits_per_second(self) -> u64 {
-        self.0
-    }
-}
-
-/// With the largest unit that gives a short number, as `tc` writes it: `2.5mbit`.
-impl fmt::Display for Bitrate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit")];
-        for (size, name) in units {
-            if self.0 >= size && self.0.is_multiple_of(size / 1000) {
-                let (whole, thousandths) = (self.0 / size, self.0 % size / (size / 1000));
-                let digits = alloc::format!("{thousandths:03}");
-                let digits = digits.trim_end_matches('0');
-                let point = if digits.is_empty() { "" } else { "." };
-                return write!(f, "{whole}{point}{digits}{name}");
-            }
-        }
-        write!(f, "{}bit", self.0)
-    }
 }
 
 /// What a packet costs on the line beside its own bytes (those that the port carries: on TAP with
@@ -358,7 +322,7 @@ impl Reorder {
 }
 
 /// What a link holds at most, in its queue and on its way; what comes then is dropped as
-/// [`QueueFull`](crate::DropReason::QueueFull).
+/// [`QueueFull`](crate::DropReason::QUEUE_FULL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Packets.
@@ -372,8 +336,11 @@ impl Limits {
     pub const PACKETS_MAX: usize = 1 << 24;
     /// One super-packet must fit.
     pub const BYTES_MIN: usize = 128 * 1024;
-    /// 64 GiB.
-    pub const BYTES_MAX: usize = 1 << 36;
+    /// 64 GiB; 1 GiB where addresses have 32 bits.
+    pub const BYTES_MAX: usize = match 1_usize.checked_shl(36) {
+        Some(bytes) => bytes,
+        None => 1 << 30,
+    };
 }
 
 impl Default for Limits {

@@ -1,11 +1,13 @@
 //! A link whose rate, delay and loss change at given moments.
 
 use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::file::{self, ParseError, quoted};
-use super::{Bitrate, Delay, units};
+use super::{Bitrate, Delay};
+use adit_packet::units::{UnitError, parse_duration, parse_share};
 
 /// What holds from a moment on, until the next step. What a step leaves out is as in the profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -98,8 +100,8 @@ impl Steps {
             if let Some((time, _)) =
                 line.split_once(',').filter(|(_, rest)| rest.trim() == "repeat")
             {
-                let time = units::parse_duration(time);
-                period = Some(time.map_err(|what| error(what.into()))?);
+                let time = parse_duration(time);
+                period = Some(time.map_err(|wrong| error(wrong.to_string()))?);
                 continue;
             }
             let step = step(line, &columns).map_err(error)?;
@@ -220,14 +222,14 @@ fn step(line: &str, columns: &[Column]) -> Result<Step, alloc::string::String> {
         return Err(format!("{count} values for {} columns", columns.len()));
     }
     for (value, column) in line.split(',').map(str::trim).zip(columns) {
-        let read = match column {
-            Column::Time => units::parse_duration(value).map(|at| step.at = at),
+        let read: Result<(), UnitError> = match column {
+            Column::Time => parse_duration(value).map(|at| step.at = at),
             _ if value.is_empty() => Ok(()),
-            Column::Rate => units::parse_bitrate(value).map(|rate| step.rate = Some(rate)),
-            Column::Delay => units::parse_duration(value).map(|delay| step.delay = Some(delay)),
-            Column::Loss => units::parse_share(value).map(|loss| step.loss = Some(loss)),
+            Column::Rate => value.parse().map(|rate| step.rate = Some(rate)),
+            Column::Delay => parse_duration(value).map(|delay| step.delay = Some(delay)),
+            Column::Loss => parse_share(value).map(|loss| step.loss = Some(loss)),
         };
-        read.map_err(|what| format!("{}: {what}", quoted(value)))?;
+        read.map_err(|wrong| wrong.to_string())?;
     }
     Ok(step)
 }

@@ -1,11 +1,13 @@
 //! A distribution of delays given by its values.
 
 use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::Delay;
 use super::file::{self, ParseError, quoted};
-use super::{Delay, units};
+use adit_packet::units::parse_millis;
 
 /// An empirical distribution of delays: measured values, of which each is as likely as the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +56,8 @@ impl DelayTable {
             if values.len() == Self::LEN_MAX {
                 return Err(ParseError::new(number, format!("more than {} values", Self::LEN_MAX)));
             }
-            let bare = line.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-            let value = if bare {
-                units::parse_duration(&format!("{line}ms"))
-            } else {
-                units::parse_duration(line)
-            };
-            let value = value
-                .map_err(|what| ParseError::new(number, format!("{}: {what}", quoted(line))))?;
+            let value =
+                parse_millis(line).map_err(|wrong| ParseError::new(number, wrong.to_string()))?;
             if value > Delay::MAX {
                 let problem = format!("{}: a delay is at most an hour", quoted(line));
                 return Err(ParseError::new(number, problem));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Engine, PortId};
+use crate::{Engine, FlowId, FlowRequest, Handled, PortId};
 use adit_packet::{Instant, PoolConfig};
 use alloc::collections::{BTreeSet, VecDeque};
 use core::net::SocketAddr;
@@ -88,7 +88,7 @@ fn a_full_outbox_and_an_empty_pool_are_counted() {
     let held = packet(&mut out, 3);
     out.send_copy(PORTS[0], &held);
     assert!(out.make(1).is_none());
-    let expected = [(DropReason::NoBuffer, 1), (DropReason::OutboxFull, 1)];
+    let expected = [(DropReason::NO_BUFFER, 1), (DropReason::OUTBOX_FULL, 1)];
     assert_eq!(out.counts().by_reason().collect::<Vec<_>>(), expected);
     assert!(out.counts().balance(4, 1));
     assert!(!out.counts().balance(4, 0));
@@ -97,8 +97,8 @@ fn a_full_outbox_and_an_empty_pool_are_counted() {
 
 #[test]
 fn each_reason_has_its_own_lower_case_text() {
-    let texts: BTreeSet<_> = DropReason::ALL.iter().map(ToString::to_string).collect();
-    assert_eq!(texts.len(), DropReason::ALL.len());
+    let texts: BTreeSet<_> = DropReason::KNOWN.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), DropReason::KNOWN.len());
     assert!(texts.iter().all(|text| text.to_lowercase() == *text));
 }
 
@@ -114,9 +114,15 @@ impl Anything {
 }
 
 impl Engine for Anything {
-    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         match packet.bytes().first().map(|byte| byte % 5) {
-            Some(0) => out.discard(packet, DropReason::Filtered),
+            Some(0) => out.discard(packet, DropReason::FILTERED),
             Some(1) => {
                 out.send_copy(PORTS[0], &packet);
                 out.send_copy(PORTS[1], &packet);
@@ -125,7 +131,7 @@ impl Engine for Anything {
             Some(2) if self.held.len() < Self::HELD_MAX => {
                 self.held.push_back((now + Self::DELAY, packet));
             }
-            Some(2) => out.discard(packet, DropReason::QueueFull),
+            Some(2) => out.discard(packet, DropReason::QUEUE_FULL),
             Some(3) => {
                 out.send(from, packet);
                 if let Some(answer) = out.make(1) {
@@ -134,6 +140,7 @@ impl Engine for Anything {
             }
             _ => out.send(PORTS[0], packet),
         }
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -178,4 +185,21 @@ fn in_and_made_is_sent_discarded_and_held() {
         }
     }
     assert!(received > 5_000 && out.counts().by_reason().count() >= 4);
+}
+
+#[test]
+fn requests_keep_their_order_and_are_bounded() {
+    let mut out = outbox(1, 1);
+    let request = |number| Request::Flow(FlowId(number), FlowRequest::Close);
+    let most = u32::try_from(Outbox::REQUESTS_MAX).unwrap();
+    for number in 0..most {
+        assert_eq!(out.request(request(number)), Ok(()));
+    }
+    assert_eq!(out.request(request(most)), Err(request(most)), "it comes back");
+    assert_eq!(out.next_request(), Some(request(0)));
+    assert_eq!(out.request(request(most)), Ok(()));
+    for number in 1..=most {
+        assert_eq!(out.next_request(), Some(request(number)));
+    }
+    assert_eq!(out.next_request(), None);
 }

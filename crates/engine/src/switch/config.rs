@@ -3,10 +3,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::IpAddr;
 use core::time::Duration;
 
-use adit_packet::{MacAddr, ether_type};
+use adit_packet::{IpPrefix, MacAddr, ether_type};
 
 use super::{VlanId, VlanSet};
 use crate::PortId;
@@ -211,64 +210,6 @@ pub struct GuardConfig {
 impl GuardConfig {
     /// The most entries of a list, which is read from its start for every frame.
     pub const LIST_MAX: usize = 64;
-}
-
-/// IP addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct IpPrefix {
-    address: IpAddr,
-    len: u8,
-}
-
-impl IpPrefix {
-    /// The first `len` bits of `address`; `None` if it has fewer. Bits after them do not count.
-    #[must_use]
-    pub const fn new(address: IpAddr, len: u8) -> Option<Self> {
-        let max = if address.is_ipv4() { 32 } else { 128 };
-        if len <= max { Some(Self { address, len }) } else { None }
-    }
-
-    /// One address.
-    #[must_use]
-    pub const fn host(address: IpAddr) -> Self {
-        Self { address, len: if address.is_ipv4() { 32 } else { 128 } }
-    }
-
-    /// Whether `address` begins with its bits.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let len = u32::from(self.len);
-        match (self.address, address) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                let differing = ours.to_bits() ^ theirs.to_bits();
-                differing.leading_zeros() >= len
-            }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                let differing = ours.to_bits() ^ theirs.to_bits();
-                differing.leading_zeros() >= len
-            }
-            _ => false,
-        }
-    }
-
-    /// The address as it was given.
-    #[must_use]
-    pub const fn address(&self) -> IpAddr {
-        self.address
-    }
-
-    /// How many bits count.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a number of bits")]
-    pub const fn len(&self) -> u8 {
-        self.len
-    }
-}
-
-impl fmt::Display for IpPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.len)
-    }
 }
 
 /// How much of what is flooded may come in at a port; `None`: any amount.

@@ -1,6 +1,6 @@
 //! What went through a port.
 
-use crate::DropReason;
+use crate::{DropCounts, DropReason};
 
 /// What went through a port since it was added.
 ///
@@ -17,22 +17,20 @@ pub struct PortCounters {
     pub egress_frames: u64,
     /// Their bytes.
     pub egress_bytes: u64,
-    ingress_drops: Drops,
-    egress_drops: Drops,
+    ingress_drops: DropCounts,
+    egress_drops: DropCounts,
 }
-
-type Drops = [u64; DropReason::ALL.len()];
 
 impl PortCounters {
     /// Frames that came in and went nowhere, by reason, those reasons only that occurred.
     pub fn ingress_drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        occurred(&self.ingress_drops)
+        self.ingress_drops.iter()
     }
 
     /// Frames that should have gone out here and did not, by reason, those reasons only that
     /// occurred.
     pub fn egress_drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        occurred(&self.egress_drops)
+        self.egress_drops.iter()
     }
 
     pub(super) fn note_ingress(&mut self, len: usize) {
@@ -46,21 +44,10 @@ impl PortCounters {
     }
 
     pub(super) fn note_ingress_drop(&mut self, why: DropReason) {
-        note(&mut self.ingress_drops, why);
+        self.ingress_drops.note(why);
     }
 
     pub(super) fn note_egress_drop(&mut self, why: DropReason) {
-        note(&mut self.egress_drops, why);
-    }
-}
-
-fn occurred(drops: &Drops) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-    let counts = drops.iter().copied();
-    DropReason::ALL.into_iter().zip(counts).filter(|&(_, count)| count != 0)
-}
-
-fn note(drops: &mut Drops, why: DropReason) {
-    if let Some(count) = drops.get_mut(why as usize) {
-        *count += 1;
+        self.egress_drops.note(why);
     }
 }

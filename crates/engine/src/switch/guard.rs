@@ -44,22 +44,22 @@ impl GuardConfig {
     ///
     /// # Errors
     ///
-    /// The guard that drops it; [`DropReason::Filtered`] if what is inside cannot be seen.
+    /// The guard that drops it; [`DropReason::FILTERED`] if what is inside cannot be seen.
     pub(super) fn check(&self, head: &Head, frame: &[u8]) -> Result<(), DropReason> {
-        require(self.macs.is_empty() || self.macs.contains(&head.source), DropReason::MacGuard)?;
+        require(self.macs.is_empty() || self.macs.contains(&head.source), DropReason::MAC_GUARD)?;
         if !self.reads_inside() {
             return Ok(());
         }
         let mut at = Head::TYPE;
         for _ in 0..=TAGS_MAX {
-            let ether_type = type_at(frame, at).ok_or(DropReason::Malformed)?;
+            let ether_type = type_at(frame, at).ok_or(DropReason::MALFORMED)?;
             if !ether_type::is_tag(ether_type) {
                 let payload = frame.get(at + 2..).unwrap_or_default();
                 return self.check_payload(head.source, ether_type, payload);
             }
             at += VlanTag::LEN;
         }
-        Err(DropReason::Filtered)
+        Err(DropReason::FILTERED)
     }
 
     fn check_payload(
@@ -73,7 +73,7 @@ impl GuardConfig {
             ether_type::IPV4 => self.check_ipv4(payload),
             ether_type::IPV6 => self.check_ipv6(source, payload),
             // SNAP (RFC 1042): some hosts read what is inside as they read a frame.
-            0..TYPE_MIN => require(!payload.starts_with(&[0xaa, 0xaa]), DropReason::Filtered),
+            0..TYPE_MIN => require(!payload.starts_with(&[0xaa, 0xaa]), DropReason::FILTERED),
             _ => Ok(()),
         }
     }
@@ -84,42 +84,42 @@ impl GuardConfig {
     }
 
     fn check_arp(&self, source: MacAddr, payload: &[u8]) -> Result<(), DropReason> {
-        let arp = Arp::parse(payload).map_err(|_| DropReason::ArpGuard)?;
+        let arp = Arp::parse(payload).map_err(|_| DropReason::ARP_GUARD)?;
         // A probe (RFC 5227) has no sender yet and asks for the address that is to be its own.
         let claimed = match (arp.operation, arp.sender_ip) {
             (ArpOperation::Request, Ipv4Addr::UNSPECIFIED) => arp.target_ip,
             (_, sender) => sender,
         };
-        require(arp.sender_mac == source && self.has(claimed), DropReason::ArpGuard)
+        require(arp.sender_mac == source && self.has(claimed), DropReason::ARP_GUARD)
     }
 
     fn check_ipv4(&self, payload: &[u8]) -> Result<(), DropReason> {
         if self.addresses.is_empty() && !self.no_dhcp_server {
             return Ok(());
         }
-        let ipv4 = Ipv4::parse(payload).map_err(|_| DropReason::Malformed)?;
+        let ipv4 = Ipv4::parse(payload).map_err(|_| DropReason::MALFORMED)?;
         let offset = ipv4.fragment().map_or(0, |fragment| fragment.offset);
         let ports = match (ipv4.protocol(), offset) {
             (ip_protocol::UDP, 0) => {
                 // A fragment so short that it hides the ports is no honest one.
-                Some(ports(ipv4.payload()).ok_or(DropReason::Malformed)?)
+                Some(ports(ipv4.payload()).ok_or(DropReason::MALFORMED)?)
             }
             _ => None,
         };
         let is_dhcp_client = ipv4.source().is_unspecified()
             && ipv4.fragment().is_none()
             && ports == Some((DHCP_CLIENT, DHCP_SERVER));
-        require(is_dhcp_client || self.has(ipv4.source()), DropReason::IpGuard)?;
+        require(is_dhcp_client || self.has(ipv4.source()), DropReason::IP_GUARD)?;
         let is_server = ports.is_some_and(|(from, to)| from == DHCP_SERVER || to == DHCP_CLIENT);
-        require(!(self.no_dhcp_server && is_server), DropReason::DhcpGuard)
+        require(!(self.no_dhcp_server && is_server), DropReason::DHCP_GUARD)
     }
 
     fn check_ipv6(&self, source: MacAddr, payload: &[u8]) -> Result<(), DropReason> {
         if self.addresses.is_empty() && !(self.nd || self.no_dhcp_server || self.no_router) {
             return Ok(());
         }
-        let ipv6 = Ipv6::parse(payload).map_err(|_| DropReason::Malformed)?;
-        let upper = ipv6.upper_layer().map_err(|_| DropReason::Malformed)?;
+        let ipv6 = Ipv6::parse(payload).map_err(|_| DropReason::MALFORMED)?;
+        let upper = ipv6.upper_layer().map_err(|_| DropReason::MALFORMED)?;
         let offset = upper.fragment.map_or(0, |fragment| fragment.offset);
         let message = match (upper.protocol, offset) {
             (ip_protocol::ICMP6, 0) => Message::Icmp(*upper.payload.first().ok_or(HIDDEN)?),
@@ -127,15 +127,15 @@ impl GuardConfig {
             _ => Message::Other,
         };
         let is_start = ipv6.source().is_unspecified() && is_start_of_a_host(message);
-        require(is_start || self.has(ipv6.source()), DropReason::IpGuard)?;
+        require(is_start || self.has(ipv6.source()), DropReason::IP_GUARD)?;
         if let Some(home) = home_address(&ipv6, &upper) {
-            require(self.has(home), DropReason::IpGuard)?;
+            require(self.has(home), DropReason::IP_GUARD)?;
         }
         match message {
             Message::Icmp(kind) => self.check_icmp6(source, &ipv6, &upper, kind),
             Message::Udp((from, to)) => {
                 let is_server = from == DHCP6_SERVER || to == DHCP6_CLIENT;
-                require(!(self.no_dhcp_server && is_server), DropReason::DhcpGuard)
+                require(!(self.no_dhcp_server && is_server), DropReason::DHCP_GUARD)
             }
             Message::Other => Ok(()),
         }
@@ -150,7 +150,7 @@ impl GuardConfig {
     ) -> Result<(), DropReason> {
         use icmp::v6;
         let is_routers = matches!(kind, v6::ROUTER_ADVERTISEMENT | REDIRECT);
-        require(!(self.no_router && is_routers), DropReason::RaGuard)?;
+        require(!(self.no_router && is_routers), DropReason::RA_GUARD)?;
         let options_at = match kind {
             v6::ROUTER_SOLICITATION => 8,
             v6::ROUTER_ADVERTISEMENT => 16,
@@ -163,21 +163,21 @@ impl GuardConfig {
             return Ok(());
         }
         // No neighbour discovery in fragments, not even in one (RFC 6980).
-        require(upper.fragment.is_none(), DropReason::NdGuard)?;
+        require(upper.fragment.is_none(), DropReason::ND_GUARD)?;
         let claims_target = kind == v6::NEIGHBOUR_ADVERTISEMENT
             || kind == v6::NEIGHBOUR_SOLICITATION && ipv6.source().is_unspecified();
         if claims_target {
-            let target = address_at(upper.payload, 8).ok_or(DropReason::NdGuard)?;
-            require(self.has(target), DropReason::NdGuard)?;
+            let target = address_at(upper.payload, 8).ok_or(DropReason::ND_GUARD)?;
+            require(self.has(target), DropReason::ND_GUARD)?;
         }
-        let options = upper.payload.get(options_at..).ok_or(DropReason::NdGuard)?;
+        let options = upper.payload.get(options_at..).ok_or(DropReason::ND_GUARD)?;
         // A redirect names the link-layer address of another host: that is what it is for.
-        require(kind == REDIRECT || link_addresses_are(options, source), DropReason::NdGuard)
+        require(kind == REDIRECT || link_addresses_are(options, source), DropReason::ND_GUARD)
     }
 }
 
 /// A first fragment that does not show what it carries (RFC 7112).
-const HIDDEN: DropReason = DropReason::Malformed;
+const HIDDEN: DropReason = DropReason::MALFORMED;
 
 /// What a guard has to know of what is above IP.
 #[derive(Clone, Copy)]

@@ -25,16 +25,16 @@ impl Head {
     /// Reads the addresses and one tag.
     pub(super) fn parse(frame: &[u8]) -> Result<Self, DropReason> {
         let Some(&[a, b, c, d, e, f, g, h, i, j, k, l, t0, t1]) = frame.first_chunk() else {
-            return Err(DropReason::Malformed);
+            return Err(DropReason::MALFORMED);
         };
         let source = MacAddr([g, h, i, j, k, l]);
         if !source.is_station() {
-            return Err(DropReason::Malformed);
+            return Err(DropReason::MALFORMED);
         }
         let tpid = u16::from_be_bytes([t0, t1]);
         let tag = if ether_type::is_tag(tpid) {
             let Some(&[.., c0, c1, _, _]) = frame.first_chunk::<18>() else {
-                return Err(DropReason::Malformed);
+                return Err(DropReason::MALFORMED);
             };
             Some(VlanTag { tpid, tci: u16::from_be_bytes([c0, c1]) })
         } else {

@@ -38,11 +38,11 @@ impl Switch {
     ///
     /// # Errors
     ///
-    /// [`DropReason::MacGuard`] if the address is another port's for good,
-    /// [`DropReason::PortBlocked`] if it shows a loop here.
+    /// [`DropReason::MAC_GUARD`] if the address is another port's for good,
+    /// [`DropReason::PORT_BLOCKED`] if it shows a loop here.
     pub(super) fn learn(&mut self, place: usize, key: Key) -> Result<Option<Instant>, DropReason> {
         let (now, ageing) = (self.now, self.config.ageing);
-        let port = self.ports.at_mut(place).ok_or(DropReason::PortDown)?;
+        let port = self.ports.at_mut(place).ok_or(DropReason::PORT_DOWN)?;
         let Some(slot) = self.fdb.find_mut(key) else {
             return Ok(self.learn_new(place, key));
         };
@@ -63,7 +63,7 @@ impl Switch {
                 let (vlan, mac, port) = (key.vlan(), key.mac(), port.id);
                 self.events.push(SwitchEvent::MacRefused { vlan, mac, owner, port });
             }
-            return Err(DropReason::MacGuard);
+            return Err(DropReason::MAC_GUARD);
         }
         if slot.is_aged(now, ageing) {
             self.forget(key);
@@ -124,7 +124,7 @@ impl Switch {
                 self.relocate(key, home);
                 let cause = LoopCause::Flapping { vlan: key.vlan(), mac: key.mac(), other };
                 self.block(at, cause);
-                if at == id { Err(DropReason::PortBlocked) } else { Ok(None) }
+                if at == id { Err(DropReason::PORT_BLOCKED) } else { Ok(None) }
             }
             Move::Stay | Move::Loop { .. } => {
                 self.relocate(key, home);

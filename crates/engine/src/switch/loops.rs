@@ -24,7 +24,7 @@ impl Switch {
         let Some(receiver) = self.ports.at(place).filter(|_| self.config.loop_guard.enabled) else {
             return false;
         };
-        if receiver.closed.is_some_and(|closed| closed != DropReason::PortBlocked) {
+        if receiver.closed.is_some_and(|closed| closed != DropReason::PORT_BLOCKED) {
             return false;
         }
         let Some((probe, body)) = Probe::parse(packet.bytes()) else { return false };
@@ -93,7 +93,7 @@ impl Switch {
     pub(super) fn begin_round(&mut self, out: &mut Outbox) {
         for place in 0..self.ports.len() {
             let Some(port) = self.ports.at_mut(place) else { return };
-            if port.closed.is_some_and(|closed| closed != DropReason::PortBlocked) {
+            if port.closed.is_some_and(|closed| closed != DropReason::PORT_BLOCKED) {
                 continue;
             }
             match port.loops.begin_round(self.now, &self.config.loop_guard) {

@@ -161,10 +161,10 @@ impl Switch {
         let port = self.ports.find(id)?;
         Some(match (port.closed, port.loops.blocked()) {
             (None, _) => PortState::Forwarding,
-            (Some(DropReason::PortBlocked), Some(blocked)) => {
+            (Some(why), Some(blocked)) if why == DropReason::PORT_BLOCKED => {
                 PortState::Blocked { cause: blocked.cause, until: blocked.until }
             }
-            (Some(DropReason::PortDown), _) => PortState::Down,
+            (Some(why), _) if why == DropReason::PORT_DOWN => PortState::Down,
             _ => PortState::Mirror,
         })
     }
@@ -269,11 +269,11 @@ impl Switch {
         for port in self.ports.iter_mut() {
             port.watchers = Watchers::of(port.id, mirrors);
             port.closed = if !port.is_up {
-                Some(DropReason::PortDown)
+                Some(DropReason::PORT_DOWN)
             } else if mirrors.iter().any(|mirror| mirror.to == port.id) {
-                Some(DropReason::Filtered)
+                Some(DropReason::FILTERED)
             } else if port.loops.blocked().is_some() {
-                Some(DropReason::PortBlocked)
+                Some(DropReason::PORT_BLOCKED)
             } else {
                 None
             };

@@ -43,7 +43,7 @@
 //!
 //! ```
 //! use adit_engine::switch::{PortConfig, Switch, SwitchConfig, VlanId, VlanMode};
-//! use adit_engine::{Endpoint, Engine, Outbox, PortId};
+//! use adit_engine::{Endpoint, Engine, Handled, Outbox, PortId};
 //! use adit_packet::{Batch, Instant, Pool, PoolConfig};
 //!
 //! let mut switch = Switch::new(SwitchConfig::default())?;
@@ -81,10 +81,10 @@ mod storm;
 mod tagging;
 mod vlan;
 
+pub use adit_packet::IpPrefix;
 pub use config::{
-    FrameFilter, FrameMatch, GroupId, GuardConfig, IpPrefix, LoopGuardConfig, Mirror,
-    MirrorDirection, MirrorFilter, PortConfig, StormConfig, StormRate, SwitchConfig, TagKind,
-    Trunk, VlanMode,
+    FrameFilter, FrameMatch, GroupId, GuardConfig, LoopGuardConfig, Mirror, MirrorDirection,
+    MirrorFilter, PortConfig, StormConfig, StormRate, SwitchConfig, TagKind, Trunk, VlanMode,
 };
 pub use counters::PortCounters;
 pub use error::ConfigError;
@@ -98,7 +98,7 @@ use alloc::vec::Vec;
 use adit_packet::{Instant, MacAddr, PacketBuf};
 use rand_chacha::ChaCha8Rng;
 
-use crate::{DropReason, Endpoint, Engine, Outbox, PortId};
+use crate::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use event::Events;
 use fdb::{Fdb, Key};
 use head::Head;
@@ -142,13 +142,22 @@ enum Verdict {
 }
 
 impl Engine for Switch {
-    fn handle(&mut self, now: Instant, from: Endpoint, mut packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         self.now = now;
         let place = match from {
             Endpoint::Port(id) => self.ports.place(id),
-            Endpoint::Udp(_) => None,
+            Endpoint::Udp(_) | Endpoint::Flow(_) => None,
         };
-        let Some(place) = place else { return out.discard(packet, DropReason::PortDown) };
+        let Some(place) = place else {
+            out.discard(packet, DropReason::PORT_DOWN);
+            return Handled::NOTHING;
+        };
         match self.ingress(place, &mut packet, out) {
             Ok(Verdict::Unicast(to)) => self.send(to, packet, out),
             Ok(Verdict::Flood { tagging, is_unknown }) => {
@@ -157,6 +166,7 @@ impl Engine for Switch {
             Ok(Verdict::Heard) => out.absorb(packet),
             Err(why) => self.drop_at(place, why, packet, out),
         }
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -186,7 +196,7 @@ impl Switch {
         packet: &mut PacketBuf,
         out: &mut Outbox,
     ) -> Result<Verdict, DropReason> {
-        let port = self.ports.at_mut(place).ok_or(DropReason::PortDown)?;
+        let port = self.ports.at_mut(place).ok_or(DropReason::PORT_DOWN)?;
         port.counters.note_ingress(packet.len());
         let closed = port.closed;
         let head = Head::parse(packet.bytes())?;
@@ -199,12 +209,12 @@ impl Switch {
                 return Ok(Verdict::Heard);
             }
         } else if head::is_reserved(head.destination) {
-            return Err(closed.unwrap_or(DropReason::ReservedAddress));
+            return Err(closed.unwrap_or(DropReason::RESERVED_ADDRESS));
         }
         if let Some(closed) = closed {
             return Err(closed);
         }
-        let port = self.ports.at_mut(place).ok_or(DropReason::PortDown)?;
+        let port = self.ports.at_mut(place).ok_or(DropReason::PORT_DOWN)?;
         let tagging = Tagging::ingress(&port.config.vlan, &head, packet)?;
         if port.is_guarded {
             let checked = port.config.guard.check(&head, packet.bytes());
@@ -234,7 +244,7 @@ impl Switch {
             return Ok(Verdict::Flood { tagging, is_unknown: false });
         }
         let destination = Key::new(tagging.vlan, head.destination);
-        let port = self.ports.at(place).ok_or(DropReason::PortDown)?;
+        let port = self.ports.at(place).ok_or(DropReason::PORT_DOWN)?;
         let LastHit { to, generation, until, .. } = port.last;
         let is_same = port.last.source == source && port.last.destination == destination;
         if is_same && generation == self.fdb.generation() && self.now < until {
@@ -266,10 +276,10 @@ impl Switch {
         out: &mut Outbox,
     ) -> Result<Verdict, DropReason> {
         if to == place {
-            return Err(DropReason::SamePort);
+            return Err(DropReason::SAME_PORT);
         }
         let (Some(from), Some(port)) = (self.ports.at(place), self.ports.at(to)) else {
-            return Err(DropReason::NoDestination);
+            return Err(DropReason::NO_DESTINATION);
         };
         let form = from.form_to(port, &tagging)?;
         let watching = port.watchers.egress;
@@ -307,7 +317,7 @@ impl Switch {
             }
         }
         let Some((to, form)) = last else {
-            return self.drop_at(from, DropReason::NoDestination, packet, out);
+            return self.drop_at(from, DropReason::NO_DESTINATION, packet, out);
         };
         match self.prepare(to, form, &mut tagging, &mut packet, out) {
             Ok(()) => self.send(to, packet, out),
@@ -324,7 +334,7 @@ impl Switch {
         packet: &mut PacketBuf,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let Some(port) = self.ports.at_mut(to) else { return Err(DropReason::NoDestination) };
+        let Some(port) = self.ports.at_mut(to) else { return Err(DropReason::NO_DESTINATION) };
         let watching = port.watchers.egress;
         tagging.apply(form, packet).inspect_err(|&why| port.counters.note_egress_drop(why))?;
         if watching != 0 {
@@ -336,7 +346,7 @@ impl Switch {
     fn send(&mut self, to: usize, packet: PacketBuf, out: &mut Outbox) {
         match self.ports.at_mut(to) {
             Some(port) => port.send(packet, out),
-            None => out.discard(packet, DropReason::NoDestination),
+            None => out.discard(packet, DropReason::NO_DESTINATION),
         }
     }
 
@@ -356,7 +366,7 @@ impl Switch {
                 (Some(_), None) => {}
                 (None, counters) => {
                     mirror::note_missed(missed, to);
-                    counters.into_iter().for_each(|c| c.note_egress_drop(DropReason::NoBuffer));
+                    counters.into_iter().for_each(|c| c.note_egress_drop(DropReason::NO_BUFFER));
                 }
             }
         });
@@ -382,7 +392,7 @@ impl Switch {
         if port.tells(news, now) {
             self.events.push(SwitchEvent::Storm { port: port.id, kind });
         }
-        Err(DropReason::Storm)
+        Err(DropReason::STORM)
     }
 
     fn tell_guarded(&mut self, place: usize, mac: MacAddr, reason: DropReason) {

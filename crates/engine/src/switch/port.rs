@@ -113,7 +113,7 @@ impl Port {
         }
         let same_group = self.config.group.is_some() && self.config.group == to.config.group;
         if same_group || self.config.isolated && to.config.isolated {
-            return Err(DropReason::Isolated);
+            return Err(DropReason::ISOLATED);
         }
         tagging.form(&to.config.vlan)
     }
@@ -123,7 +123,7 @@ impl Port {
         let (len, sent) = (packet.len(), out.counts().sent());
         out.send(Endpoint::Port(self.id), packet);
         if out.counts().sent() == sent {
-            self.counters.note_egress_drop(DropReason::OutboxFull);
+            self.counters.note_egress_drop(DropReason::OUTBOX_FULL);
         } else {
             self.counters.note_egress(len);
         }
@@ -132,11 +132,11 @@ impl Port {
     /// Sends a copy and counts it.
     pub(super) fn send_copy(&mut self, packet: &PacketBuf, out: &mut Outbox) {
         let sent = out.counts().sent();
-        let full = out.counts().discarded_for(DropReason::OutboxFull);
+        let full = out.counts().discarded_for(DropReason::OUTBOX_FULL);
         out.send_copy(Endpoint::Port(self.id), packet);
         if out.counts().sent() == sent {
-            let was_full = out.counts().discarded_for(DropReason::OutboxFull) != full;
-            let why = if was_full { DropReason::OutboxFull } else { DropReason::NoBuffer };
+            let was_full = out.counts().discarded_for(DropReason::OUTBOX_FULL) != full;
+            let why = if was_full { DropReason::OUTBOX_FULL } else { DropReason::NO_BUFFER };
             self.counters.note_egress_drop(why);
         } else {
             self.counters.note_egress(packet.len());

@@ -54,7 +54,7 @@ impl Tagging {
     ///
     /// # Errors
     ///
-    /// [`DropReason::VlanFiltered`] if the port does not take it.
+    /// [`DropReason::VLAN_FILTERED`] if the port does not take it.
     pub(super) fn ingress(
         mode: &VlanMode,
         head: &Head,
@@ -62,14 +62,14 @@ impl Tagging {
     ) -> Result<Self, DropReason> {
         match mode {
             VlanMode::Transparent => match head.tag {
-                Some(tag) if tag.vid() == RESERVED => Err(DropReason::VlanFiltered),
+                Some(tag) if tag.vid() == RESERVED => Err(DropReason::VLAN_FILTERED),
                 Some(tag) if tag.vid() != 0 => Ok(Self::carried(tag)),
                 _ => Ok(Self::untagged(0, TagKind::Customer)),
             },
             VlanMode::Access(vlan) => {
                 let mut tagging = Self::untagged(vlan.number(), TagKind::Customer);
                 match head.tag {
-                    Some(tag) if tag.tpid != ether_type::VLAN => Err(DropReason::VlanFiltered)?,
+                    Some(tag) if tag.tpid != ether_type::VLAN => Err(DropReason::VLAN_FILTERED)?,
                     Some(tag) => tagging.take_priority(tag, packet, MayShow::None)?,
                     None => {}
                 }
@@ -94,9 +94,9 @@ impl Tagging {
         let tag = head.tag.filter(|tag| tag.tpid == tpid);
         if let Some(tag) = tag.filter(|tag| tag.vid() != 0) {
             let is_member = trunk.tagged.has(tag.vid()) || trunk.untagged.has(tag.vid());
-            return if is_member { Ok(Self::carried(tag)) } else { Err(DropReason::VlanFiltered) };
+            return if is_member { Ok(Self::carried(tag)) } else { Err(DropReason::VLAN_FILTERED) };
         }
-        let pvid = trunk.pvid.ok_or(DropReason::VlanFiltered)?;
+        let pvid = trunk.pvid.ok_or(DropReason::VLAN_FILTERED)?;
         let mut tagging = Self::untagged(pvid.number(), trunk.tag);
         if let Some(tag) = tag {
             tagging.take_priority(tag, packet, MayShow::AllBut(tpid))?;
@@ -121,7 +121,7 @@ impl Tagging {
         may_show: MayShow,
     ) -> Result<(), DropReason> {
         if tag.vid() != 0 {
-            return Err(DropReason::VlanFiltered);
+            return Err(DropReason::VLAN_FILTERED);
         }
         self.priority = tag.tci & PRIORITY;
         pop(packet)?;
@@ -132,7 +132,7 @@ impl Tagging {
     ///
     /// # Errors
     ///
-    /// [`DropReason::VlanFiltered`] if the port is not a member of its VLAN.
+    /// [`DropReason::VLAN_FILTERED`] if the port is not a member of its VLAN.
     pub(super) fn form(&self, mode: &VlanMode) -> Result<Form, DropReason> {
         match mode {
             VlanMode::Transparent if self.vlan == 0 => Ok(Form::AsItIs),
@@ -149,7 +149,7 @@ impl Tagging {
             VlanMode::Trunk(trunk) if trunk.untagged.has(self.vlan) => {
                 Ok(Form::Untagged(MayShow::AllBut(trunk.tag.tpid())))
             }
-            _ => Err(DropReason::VlanFiltered),
+            _ => Err(DropReason::VLAN_FILTERED),
         }
     }
 
@@ -157,8 +157,8 @@ impl Tagging {
     ///
     /// # Errors
     ///
-    /// [`DropReason::VlanFiltered`] if another tag would show, [`DropReason::Malformed`] if the
-    /// virtio-net header points into the tag, [`DropReason::NoBuffer`] without headroom.
+    /// [`DropReason::VLAN_FILTERED`] if another tag would show, [`DropReason::MALFORMED`] if the
+    /// virtio-net header points into the tag, [`DropReason::NO_BUFFER`] without headroom.
     pub(super) fn apply(&mut self, form: Form, packet: &mut PacketBuf) -> Result<(), DropReason> {
         match form {
             Form::AsItIs => Ok(()),
@@ -189,7 +189,7 @@ impl Tagging {
 pub(super) fn tag_own(mode: &VlanMode, packet: &mut PacketBuf) -> Result<(), DropReason> {
     match mode {
         VlanMode::Trunk(trunk) if trunk.untagged.is_empty() => {
-            let vlan = trunk.tagged.iter().next().ok_or(DropReason::VlanFiltered)?;
+            let vlan = trunk.tagged.iter().next().ok_or(DropReason::VLAN_FILTERED)?;
             push(packet, VlanTag { tpid: trunk.tag.tpid(), tci: vlan.number() })
         }
         _ => Ok(()),
@@ -199,21 +199,21 @@ pub(super) fn tag_own(mode: &VlanMode, packet: &mut PacketBuf) -> Result<(), Dro
 impl MayShow {
     fn check(self, packet: &PacketBuf) -> Result<(), DropReason> {
         let Some(shown) = type_at(packet.bytes(), Head::TYPE) else {
-            return Err(DropReason::Malformed);
+            return Err(DropReason::MALFORMED);
         };
         let is_fine = match self {
             Self::Any => true,
             Self::AllBut(tpid) => shown != tpid,
             Self::None => !ether_type::is_tag(shown),
         };
-        if is_fine { Ok(()) } else { Err(DropReason::VlanFiltered) }
+        if is_fine { Ok(()) } else { Err(DropReason::VLAN_FILTERED) }
     }
 }
 
 /// Puts a tag after the two addresses.
 fn push(packet: &mut PacketBuf, tag: VlanTag) -> Result<(), DropReason> {
     let vnet = shifted(&packet.meta.vnet, |at| at.checked_add(TAG_LEN))?;
-    packet.prepend(VlanTag::LEN).ok_or(DropReason::NoBuffer)?;
+    packet.prepend(VlanTag::LEN).ok_or(DropReason::NO_BUFFER)?;
     let bytes = packet.bytes_mut();
     bytes.copy_within(VlanTag::LEN..VlanTag::LEN + Head::TYPE, 0);
     if let Some(field) = bytes.get_mut(Head::TYPE..Head::TYPE + VlanTag::LEN) {
@@ -248,7 +248,7 @@ fn shifted(
         (&mut vnet.inner_nh_offset, is_tunnel),
     ];
     for (field, _) in fields.into_iter().filter(|(field, is_used)| *is_used && **field != 0) {
-        *field = shift(*field).ok_or(DropReason::Malformed)?;
+        *field = shift(*field).ok_or(DropReason::MALFORMED)?;
     }
     Ok(vnet)
 }

@@ -81,10 +81,10 @@ impl<'a> Input<'a> {
     fn prefix(&mut self) -> Option<IpPrefix> {
         let [a, b, c, d] = [self.byte(), self.byte(), self.byte(), self.byte()];
         if self.is() {
-            IpPrefix::new([a, b, c, d].into(), self.below(33))
+            IpPrefix::new([a, b, c, d].into(), self.below(33)).ok()
         } else {
             let address = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-            IpPrefix::new(address.into(), self.below(129))
+            IpPrefix::new(address.into(), self.below(129)).ok()
         }
     }
 

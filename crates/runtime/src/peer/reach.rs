@@ -2,7 +2,7 @@
 
 use crate::event::{Event, Interest};
 use crate::peer::peers::PeerSockets;
-use crate::peer::peers::{Arrival, INITIATION, TooBig};
+use crate::peer::peers::{Arrival, TooBig};
 use crate::runner::Runner;
 use crate::runner::serve::{CHUNK_LEN, SHARE_LEN};
 use crate::wake::reactor::{Ready, Source};
@@ -53,6 +53,14 @@ impl<E: Engine> Runner<E> {
         self.reach.as_ref().map(|reach| &reach.sockets)
     }
 
+    /// An exchange with a peer begins: the kernel chooses the address that it is sent from.
+    pub fn reroute(&mut self, peer: SocketAddr) {
+        let place = PeerSockets::place_of(peer);
+        if let Some(socket) = self.reach.as_mut().and_then(|reach| reach.sockets.get(place)) {
+            socket.reroute(peer);
+        }
+    }
+
     /// Sends `self.batch` to a peer.
     pub fn send_to_peer(&mut self, to: SocketAddr) {
         let place = PeerSockets::place_of(to);
@@ -97,13 +105,11 @@ impl<E: Engine> Runner<E> {
             };
             chunk += packet.len();
             share += packet.len() + DATAGRAM_COST;
-            let begins = packet.bytes().first() == Some(&INITIATION);
-            let authenticated = self.engine.authenticated();
-            self.engine.handle(self.now, Endpoint::Udp(from), packet, &mut self.out);
-            if self.engine.authenticated() != authenticated
+            let handled = self.engine.handle(self.now, Endpoint::Udp(from), packet, &mut self.out);
+            if handled.authenticated
                 && let Some(socket) = self.reach.as_mut().and_then(|reach| reach.sockets.get(place))
             {
-                socket.heard(from, at, begins);
+                socket.heard(from, at, handled.began);
             }
             if chunk >= CHUNK_LEN {
                 self.flush();

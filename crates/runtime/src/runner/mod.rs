@@ -14,7 +14,7 @@ use crate::wake::clock::Timer;
 use crate::wake::links::Links;
 use crate::wake::reactor::{Reactor, Ready, Source};
 use crate::wake::signals::Signals;
-use adit_engine::{Endpoint, Engine, Outbox, PortId};
+use adit_engine::{Endpoint, Engine, Outbox, PortId, Request};
 use adit_packet::{Batch, Instant, Pool};
 use std::collections::VecDeque;
 use std::io;
@@ -372,6 +372,11 @@ impl<E: Engine> Runner<E> {
 
     /// Sends all that the engine has sent.
     pub fn flush(&mut self) {
+        while let Some(request) = self.out.next_request() {
+            if let Request::Reroute(peer) = request {
+                self.reroute(peer);
+            }
+        }
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
                 Endpoint::Port(id) => match self.joined_to(id) {
@@ -379,6 +384,10 @@ impl<E: Engine> Runner<E> {
                     Some(other) => self.hand_back(other),
                 },
                 Endpoint::Udp(peer) => self.send_to_peer(peer),
+                Endpoint::Flow(_) => {
+                    self.astray += u64::try_from(self.batch.len()).unwrap_or(0);
+                    self.batch.give_all(self.out.pool());
+                }
             }
         }
     }

@@ -420,9 +420,7 @@ fn limited<T>(
 
 /// An IP address, or a prefix as `192.0.2.0/24`.
 fn prefix(value: &Value<'_>) -> Result<IpPrefix, Wrong> {
-    let prefix: adit_device::netlink::IpPrefix =
-        parsed("an address or prefix as \"192.0.2.0/24\"")(value)?;
-    IpPrefix::new(prefix.ip(), prefix.len()).ok_or_else(|| Wrong::new("is no prefix"))
+    parsed("an address or prefix as \"192.0.2.0/24\"")(value)
 }
 
 fn read_storm(table: &mut Table<'_>, base: StormConfig) -> StormConfig {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use adit_engine::{DropReason, Endpoint, Engine, Outbox, PortId};
+use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf};
 
 /// Sends what it gets to every other port.
@@ -18,14 +18,22 @@ impl Hub {
 }
 
 impl Engine for Hub {
-    fn handle(&mut self, _: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        _: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         let ports = (0..self.ports).map(|port| Endpoint::Port(PortId(port)));
         let mut others = ports.filter(|&to| to != from);
         let Some(last) = others.next_back() else {
-            return out.discard(packet, DropReason::NoDestination);
+            out.discard(packet, DropReason::NO_DESTINATION);
+            return Handled::NOTHING;
         };
         others.for_each(|to| out.send_copy(to, &packet));
         out.send(last, packet);
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -53,24 +61,31 @@ impl Moody {
 }
 
 impl Engine for Moody {
-    fn handle(&mut self, now: Instant, from: Endpoint, packet: PacketBuf, out: &mut Outbox) {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
         self.count += 1;
         match self.count % 16 {
-            3 => out.discard(packet, DropReason::Filtered),
+            3 => out.discard(packet, DropReason::FILTERED),
             5 => out.send(Endpoint::Port(PortId(u16::MAX)), packet),
             7 => {
                 if let Some(mut answer) = out.make(60) {
                     let _ = answer.extend(&[0xff; 60]);
                     out.send(from, answer);
                 }
-                self.hub.handle(now, from, packet, out);
+                return self.hub.handle(now, from, packet, out);
             }
             9 => out.send(Endpoint::Udp(([192, 0, 2, 1], 1).into()), packet),
             odd if odd % 2 == 1 && self.held.len() < Self::HELD_MAX => {
                 self.held.push_back((now + Self::DELAY, from, packet));
             }
-            _ => self.hub.handle(now, from, packet, out),
+            _ => return self.hub.handle(now, from, packet, out),
         }
+        Handled::NOTHING
     }
 
     fn next_timeout(&self) -> Option<Instant> {

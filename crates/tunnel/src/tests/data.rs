@@ -145,7 +145,7 @@ fn a_forged_datagram_in_a_train_harms_no_other() {
             (0..6).filter(|&at| at != forged).map(|at| packets[at].clone()).collect();
         assert_eq!(net.sides[1].packets()[before..], wanted, "{forged}");
     }
-    assert_eq!(net.status(1).drops.count(DropReason::NotAuthentic), 6);
+    assert_eq!(net.status(1).drops.count(DropReason::NOT_AUTHENTIC), 6);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_train_is_not_accepted_twice() {
     let before = net.sides[1].packets().len();
     net.inject(1, udp("203.0.113.1:1"), &train.bytes, train.gso_size);
     assert_eq!(net.sides[1].packets().len(), before);
-    assert_eq!(net.status(1).drops.count(DropReason::Replayed), 10);
+    assert_eq!(net.status(1).drops.count(DropReason::REPLAYED), 10);
     assert_eq!(net.status(1).endpoint, Some(net.sides[0].at), "and moves nobody");
 }
 
@@ -281,7 +281,7 @@ fn the_queue_for_a_handshake_has_an_end() {
         net.send(0, &ipv4(0, 100));
     }
     assert_eq!(net.status(0).queued, 16);
-    assert_eq!(net.status(0).drops.count(DropReason::QueueFull), 24);
+    assert_eq!(net.status(0).drops.count(DropReason::QUEUE_FULL), 24);
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn whom_nobody_knows_gets_nothing() {
     net.send(0, &ipv4_between(inside(0), Ipv4Addr::new(192, 168, 1, 1), 100));
     net.send(0, &[0x45]);
     net.send(0, &[]);
-    assert_eq!(net.sides[0].tunnel.drops().count(DropReason::NoPeer), 1);
-    assert_eq!(net.sides[0].tunnel.drops().count(DropReason::Malformed), 2);
+    assert_eq!(net.sides[0].tunnel.drops().count(DropReason::NO_PEER), 1);
+    assert_eq!(net.sides[0].tunnel.drops().count(DropReason::MALFORMED), 2);
     assert!(net.log.is_empty());
 }

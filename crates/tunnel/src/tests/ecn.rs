@@ -69,7 +69,7 @@ fn marks_pass_through_as_rfc_6040_has_it() {
             net.send_from(0, port(vxlan), &bytes, vnet);
             net.rule = Box::new(|_| Fate::Deliver);
             net.run(millis(10));
-            let drops = net.status(1).drops.count(DropReason::Congested);
+            let drops = net.status(1).drops.count(DropReason::CONGESTED);
             let arrived = &net.sides[1].arrived;
             let Some(expected) = inner.decapsulated(outer) else {
                 assert_eq!((drops, arrived.len()), (3, 0), "{vxlan:?}");
@@ -98,5 +98,5 @@ fn messages_of_our_own_take_no_marks() {
         Fate::Deliver
     });
     net.run(seconds(200));
-    assert_eq!(net.status(1).drops.count(DropReason::Congested), 0);
+    assert_eq!(net.status(1).drops.count(DropReason::CONGESTED), 0);
 }

@@ -155,7 +155,7 @@ fn packets_and_frames_do_not_mix() {
     let from = net.sides[0].at;
     net.inject(1, from, &message, 0);
     assert!(net.sides[1].arrived.is_empty());
-    assert_eq!(net.status(1).drops.count(DropReason::Malformed), 1);
+    assert_eq!(net.status(1).drops.count(DropReason::MALFORMED), 1);
 
     // And a frame to a peer of packets, as a foreign peer would see it.
     let mut net = Net::pair();

@@ -23,6 +23,29 @@ fn a_packet_makes_a_session_and_crosses() {
 }
 
 #[test]
+fn a_loop_learns_from_authentic_messages_only() {
+    let mut net = Net::pair();
+    net.send(0, &ipv4(0, 100));
+    let Endpoint::Udp(responder) = net.sides[1].at else { panic!("it is reached by UDP") };
+    assert_eq!(net.sides[0].requests, [Request::Reroute(responder)], "a handshake begins");
+    net.run(millis(1));
+    assert_eq!(net.sides[1].handled, Handled::BEGAN, "an initiation");
+    let forged = net.log[0].bytes.clone();
+    net.run(millis(1));
+    assert_eq!(net.sides[0].handled, Handled::AUTHENTICATED, "a response");
+    net.run(millis(10));
+    assert_eq!(net.sides[1].handled, Handled::AUTHENTICATED, "data");
+    assert_eq!(net.sides[1].requests, [], "who answers begins nothing");
+    net.inject(1, udp("198.51.100.1:1"), &forged, 0);
+    assert_eq!(net.sides[1].handled, Handled::NOTHING, "a replay");
+    net.send(0, &ipv4(0, 100));
+    let mut broken = net.log.last().unwrap().bytes.clone();
+    broken[40] ^= 1;
+    net.inject(1, udp("198.51.100.1:1"), &broken, 0);
+    assert_eq!(net.sides[1].handled, Handled::NOTHING, "a forgery");
+}
+
+#[test]
 fn lengths_are_padded_to_sixteen() {
     let mut net = Net::pair();
     net.assert_passes(0);
@@ -48,7 +71,7 @@ fn handshakes_are_tried_again_and_given_up() {
     assert!(gaps.iter().all(|gap| (seconds(5)..=seconds(5) + millis(333)).contains(gap)));
     assert!(gaps.windows(2).any(|pair| pair[0] != pair[1]), "with jitter");
     assert_eq!(net.status(0).queued, 0);
-    assert_eq!(net.status(0).drops.count(DropReason::NoSession), 1);
+    assert_eq!(net.status(0).drops.count(DropReason::NO_SESSION), 1);
     let silent = |event: &&TunnelEvent| matches!(event, TunnelEvent::Silent { .. });
     let silent = net.sides[0].events.iter().filter(silent).count();
     assert!((4..=6).contains(&silent), "each 15 s or so: {silent}");
@@ -163,7 +186,7 @@ fn an_old_session_is_of_no_use() {
     net.now += seconds(181);
     net.inject(1, recorded.from, &recorded.bytes, 0);
     assert_eq!(net.sides[1].packets().len(), 1);
-    assert_eq!(net.status(1).drops.count(DropReason::NoSession), 1);
+    assert_eq!(net.status(1).drops.count(DropReason::NO_SESSION), 1);
     assert!(!net.status(0).connected);
     net.assert_passes(0);
 }
@@ -446,7 +469,7 @@ fn a_pinned_peer_stays_where_it_is() {
     net.send(0, &ipv4(0, 200));
     net.run(seconds(40));
     assert_eq!(net.status(1).endpoint, first);
-    assert!(net.status(1).drops.count(DropReason::Elsewhere) >= 1);
+    assert!(net.status(1).drops.count(DropReason::ELSEWHERE) >= 1);
     let event = TunnelEvent::Refused { peer, from: refused };
     net.run(seconds(15));
     assert!(net.sides[1].events.contains(&event), "{:?}", net.sides[1].events);

@@ -198,7 +198,7 @@ fn nobody_sends_from_an_address_of_another() {
     }
     let key = net.sides[0].key();
     let status = net.sides[3].status(net.now, &key);
-    assert_eq!(status.drops.count(DropReason::SourceNotAllowed), 3 + 2);
+    assert_eq!(status.drops.count(DropReason::SOURCE_NOT_ALLOWED), 3 + 2);
 }
 
 /// A packet's own lengths may lie: they are checked before anything else is looked at.
@@ -225,7 +225,7 @@ fn lengths_inside_are_checked() {
         net.inject(1, from, &message, 0);
     }
     assert_eq!(net.sides[1].packets().len(), before);
-    assert_eq!(net.status(1).drops.count(DropReason::Malformed), count);
+    assert_eq!(net.status(1).drops.count(DropReason::MALFORMED), count);
     net.assert_passes(0);
 }
 

@@ -63,7 +63,7 @@ fn who_sends_too_much_is_told() {
     let ip = Ipv4::parse(answer.bytes()).unwrap();
     assert_eq!(Icmp::parse(ip.payload()).unwrap().header().mtu_v4(), Some(mtu));
     assert!(icmp::has_valid_checksum_v4(ip.payload()));
-    assert_eq!(net.status(0).drops.count(DropReason::TooBig), 1);
+    assert_eq!(net.status(0).drops.count(DropReason::TOO_BIG), 1);
     // What fits crosses, and TCP is cut to fit.
     let before = net.sides[1].packets().len();
     net.send(0, &ipv4(0, mtu.into()));

@@ -217,7 +217,7 @@ fn a_device_that_went_is_replaced() {
     net.sides[1].tunnel.set_device(None);
     net.send(0, &ipv4(0, 100));
     net.run(millis(10));
-    assert_eq!(net.status(1).drops.count(DropReason::NoDestination), 1);
+    assert_eq!(net.status(1).drops.count(DropReason::NO_DESTINATION), 1);
     net.sides[1].tunnel.set_device(Some(PortId(8)));
     net.send(0, &ipv4(0, 100));
     net.run(millis(10));

@@ -31,7 +31,7 @@ fn the_rate_holds_in_either_direction() {
         let bits = u64::try_from((bytes - before) * 8).unwrap();
         assert!((RATE * 2 - RATE / 50..RATE * 2 + RATE / 50).contains(&bits), "{out}: {bits}");
         let drops = net.status(usize::from(!out)).drops;
-        assert!(drops.count(DropReason::QueueManaged) > 0, "{drops:?}");
+        assert!(drops.count(DropReason::QUEUE_MANAGED) > 0, "{drops:?}");
         net.run(seconds(5));
         assert_eq!(net.sides[usize::from(!out)].tunnel.held(), 0);
     }

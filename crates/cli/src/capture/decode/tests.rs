@@ -146,7 +146,7 @@ fn json_has_the_time_and_no_empty_fields() {
     assert_eq!(json["arp"]["target"], "192.0.2.77");
     assert_eq!(json["direction"], "out");
     assert!(json.get("tcp").is_none());
-    let schema = crate::commands::schema::of::<Packet>().to_value();
+    let schema = crate::context::schema_of::<Packet>().to_value();
     let properties = schema["properties"].as_object().unwrap();
     for key in json.as_object().unwrap().keys() {
         assert!(properties.contains_key(key), "{key} is not in the schema");

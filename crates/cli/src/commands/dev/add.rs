@@ -1,9 +1,9 @@
 //! `adit dev add`.
 
-use crate::commands::Context;
 use crate::commands::dev::list;
 use crate::commands::dev::values;
 use crate::commands::dev::values::{LinkArgs, ModeArg};
+use crate::context::Context;
 use adit_device::netlink::{Address, IpFamily, Route};
 use adit_device::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
 use adit_runtime::text::user::{Group, User};

@@ -1,9 +1,10 @@
 //! `adit dev del`.
 
-use crate::commands::Context;
+use crate::commands::dev::find::find;
 use crate::commands::dev::model::Deleted;
+use crate::commands::dev::set;
 use crate::commands::dev::values::AnyName;
-use crate::commands::dev::{find, set};
+use crate::context::Context;
 use adit_device::ErrorKind;
 use adit_service::error::{Exit, Result};
 

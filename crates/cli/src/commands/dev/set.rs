@@ -1,9 +1,10 @@
 //! `adit dev set`.
 
-use crate::commands::Context;
+use crate::commands::dev::find::{find, not_a_device};
 use crate::commands::dev::values;
 use crate::commands::dev::values::{AnyName, LinkArgs, Switch};
-use crate::commands::dev::{add, find, holders};
+use crate::commands::dev::{add, holders};
+use crate::context::Context;
 use adit_device::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
 use adit_device::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
 use adit_runtime::text::netns::open_netns;
@@ -195,7 +196,7 @@ pub(crate) fn attach(link: &Link) -> Result<Device> {
     let info = link.info()?;
     match &info.tun {
         Some(tun) => attach_as(&info, tun),
-        None => Err(crate::commands::dev::not_a_device(info.name, info.kind.as_deref())),
+        None => Err(not_a_device(info.name, info.kind.as_deref())),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `adit dev show`.
 
-use crate::commands::Context;
 use crate::commands::dev::list;
 use crate::commands::dev::model::{Device, Stats};
 use crate::commands::dev::values::AnyName;
+use crate::context::Context;
 use adit_service::error::{Exit, Result};
 use adit_service::output::{Output, Tone, clean, table};
 

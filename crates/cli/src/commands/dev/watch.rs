@@ -1,8 +1,8 @@
 //! `adit dev watch`.
 
-use crate::commands::Context;
 use crate::commands::dev::model::{Addr, Around, Device};
 use crate::commands::dev::{holders, list};
+use crate::context::Context;
 use adit_device::IfIndex;
 use adit_device::netlink::{Address, Event as Change, LinkInfo, Monitor, Netlink};
 use adit_service::error::{Error, Exit, Result};

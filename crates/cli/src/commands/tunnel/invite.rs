@@ -1,10 +1,12 @@
 //! `adit tunnel invite`, `join`, `accept`.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_device::netlink::IpPrefix;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::error::{Error, Exit, Result, SYSTEM};
+use adit_service::file;
+use adit_service::file::LockFile;
 use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::PeerEndpoint;
@@ -15,10 +17,8 @@ use adit_vpn::file::load::{Loaded, find, load, name_of};
 use adit_vpn::file::values;
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
@@ -26,6 +26,9 @@ use zeroize::Zeroizing;
 
 /// Where a tunnel that is given by its name alone is made.
 const FOLDER: &str = "/etc/adit";
+
+/// The mode of files with keys.
+const SECRET: u32 = 0o600;
 
 /// The port of a server that is new: the one that WireGuard's users know.
 const PORT: u16 = 51820;
@@ -88,7 +91,8 @@ impl InviteArgs {
             return Ok(Exit::Ok);
         }
         let port = self.port()?;
-        if is_new {
+        let _lock = LockFile::wait_for(&path)?;
+        if !path.exists() {
             make_server(&path, port.unwrap_or(PORT))?;
             context.output.note(format!("made {}", path.display()));
         }
@@ -175,7 +179,8 @@ impl JoinArgs {
             return Ok(Exit::Ok);
         }
         let key = PrivateKey::generate().map_err(no_random)?;
-        write_new(&path, &invitation.to_file(&key))?;
+        file::create(&path, invitation.to_file(&key).as_bytes(), SECRET)
+            .map_err(|error| Error::io("write", path.display(), &error))?;
         context.output.note(format!("wrote {}; on the other machine:", path.display()));
         let address = invitation.addresses.first().map_or(String::new(), |a| a.ip().to_string());
         let public = key.public_key().to_base64();
@@ -193,6 +198,7 @@ impl AcceptArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let path = find(&self.file)?;
         let key = PublicKey::from_base64(&self.key).map_err(Error::usage)?;
+        let lock = if context.dry_run { None } else { Some(LockFile::wait_for(&path)?) };
         let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
         if config.peers.iter().any(|peer| peer.public_key == key) {
             let message = format!("{} has that peer already", path.display());
@@ -213,9 +219,10 @@ impl AcceptArgs {
         let is_toml = path.extension() == Some(OsStr::new("toml"));
         let peer = invitation::peer_text(is_toml, &key, &preshared_key, &addresses);
         let before = Zeroizing::new(read(&path)?);
-        replace(&path, &format!("{}{}", *before, *peer))?;
+        replace(&path, &Zeroizing::new(format!("{}{}", *before, *peer)))?;
         // The key is used up only when the peer is there.
         write_open(&path, &open)?;
+        drop(lock);
         let client = name.to_string().parse().map_err(Error::usage)?;
         match Client::find(Some(client), "tunnel") {
             Ok(client) => {
@@ -255,7 +262,9 @@ fn make_server(path: &Path, port: u16) -> Result<()> {
     let mut random = [0; 8];
     fill_random(&mut random).map_err(no_random)?;
     let key = PrivateKey::generate().map_err(no_random)?;
-    write_new(path, &invitation::new_server(&key, port, random))
+    let text = invitation::new_server(&key, port, random);
+    file::create(path, text.as_bytes(), SECRET)
+        .map_err(|error| Error::io("write", path.display(), &error))
 }
 
 /// Starts a tunnel in the background by this program.
@@ -297,24 +306,8 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| Error::io("read", path.display(), &error))
 }
 
-/// Writes a file that only its owner can read and that was not there.
-fn write_new(path: &Path, text: &str) -> Result<()> {
-    let failed = |error| Error::io("write", path.display(), &error);
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
-}
-
-/// Replaces a file as a whole: a kill leaves the old one or the new one.
 fn replace(path: &Path, text: &str) -> Result<()> {
-    let new = path.with_extension("new");
-    // One that a killed program left.
-    let _ = std::fs::remove_file(&new);
-    write_new(&new, text)?;
-    std::fs::rename(&new, path).map_err(|error| Error::io("write", path.display(), &error))
+    file::replace(path, text, SECRET).map_err(|error| Error::io("write", path.display(), &error))
 }
 
 fn now() -> u64 {

@@ -1,6 +1,6 @@
 //! `adit tunnel genkey`, `genpsk` and `pubkey`: what `wg` has by the same names.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_service::error::{Error, Exit, Result};
 use adit_tunnel::{PresharedKey, PrivateKey};
 use adit_vpn::file::keys::Key;

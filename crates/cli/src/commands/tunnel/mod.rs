@@ -5,7 +5,7 @@ mod keys;
 mod show;
 mod up;
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_service::error::{Exit, Result};
 use clap::Subcommand;
 

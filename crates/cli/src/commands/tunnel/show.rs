@@ -1,6 +1,6 @@
 //! `adit tunnel show`.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_service::control::client::{Client, instances};
 use adit_service::control::name::Name;
 use adit_service::error::{Exit, Result};

@@ -1,6 +1,6 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
-use crate::commands::Context;
+use crate::context::Context;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;

@@ -4,8 +4,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::time::Duration;
 
+use adit_packet::units::Bitrate;
+
 use super::{
-    Bitrate, CoDel, Corrupt, Delay, Discipline, FqCoDel, Jitter, Limits, Loss, Outage, Profile,
+    CoDel, Corrupt, Delay, Discipline, FqCoDel, Jitter, Limits, Loss, Outage, Profile,
     ProfileError, Queue, QueueLimit, Rate, Reorder,
 };
 
@@ -38,7 +40,7 @@ impl Profile {
         share("duplicate", self.duplicate)?;
         if let Rate::Fixed(rate) = self.rate {
             let text = || format!("from 1bit to {}, not {rate}", Bitrate::MAX);
-            ensure("rate", rate.0 > 0 && rate <= Bitrate::MAX, text)?;
+            ensure("rate", rate > Bitrate::default() && rate <= Bitrate::MAX, text)?;
         }
         let both = matches!(self.rate, Rate::Trace(_)) && self.has_step_rates();
         let text = || "a trace gives the rate: it cannot change in steps as well".to_string();

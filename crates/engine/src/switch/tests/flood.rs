@@ -20,7 +20,7 @@ fn isolated_ports_see_no_foreign_frame() {
     assert_eq!(net.ports(2, &frame(mac(3), mac(99))), [3], "unknown");
     assert_eq!(net.ports(2, &frame(mac(3), mac(1))), [0]);
     net.give(1, &frame(mac(2), MacAddr::BROADCAST));
-    assert_eq!(net.dropped(1, &frame(mac(2), mac(1))), Some(DropReason::Isolated));
+    assert_eq!(net.dropped(1, &frame(mac(2), mac(1))), Some(DropReason::ISOLATED));
     assert_eq!(net.ports(1, &frame(mac(2), mac(3))), [2]);
 }
 
@@ -32,7 +32,7 @@ fn groups_split_the_horizon() {
     }
     assert_eq!(net.ports(0, &frame(mac(1), MacAddr::BROADCAST)), [2, 3, 4]);
     assert_eq!(net.ports(4, &frame(mac(5), MacAddr::BROADCAST)), [0, 1, 2, 3]);
-    assert_eq!(net.dropped(1, &frame(mac(2), mac(1))), Some(DropReason::Isolated));
+    assert_eq!(net.dropped(1, &frame(mac(2), mac(1))), Some(DropReason::ISOLATED));
     assert_eq!(net.ports(2, &frame(mac(3), mac(1))), [0]);
 }
 
@@ -44,9 +44,9 @@ fn a_port_that_goes_down_loses_what_it_learned() {
     assert!(net.switch.set_link(PortId(0), false) && !net.switch.set_link(PortId(9), false));
     assert_eq!(net.switch.port_state(PortId(0)), Some(PortState::Down));
     assert_eq!(net.ports(1, &frame(mac(2), mac(1))), [2]);
-    assert_eq!(net.dropped(0, &frame(mac(1), mac(2))), Some(DropReason::PortDown));
+    assert_eq!(net.dropped(0, &frame(mac(1), mac(2))), Some(DropReason::PORT_DOWN));
     net.switch.fdb_add(None, mac(7), PortId(0)).unwrap();
-    assert_eq!(net.dropped(1, &frame(mac(2), mac(7))), Some(DropReason::PortDown));
+    assert_eq!(net.dropped(1, &frame(mac(2), mac(7))), Some(DropReason::PORT_DOWN));
     assert!(net.switch.set_link(PortId(0), true));
     assert_eq!(net.switch.port_state(PortId(0)), Some(PortState::Forwarding));
     assert_eq!(net.ports(1, &frame(mac(2), mac(7))), [0]);
@@ -78,7 +78,7 @@ fn a_flood_copies_and_the_last_port_gets_the_original() {
     assert_eq!((net.out.counts().made(), net.out.counts().sent()), (2, 3));
     let mut alone = Net::new(1);
     let only = frame(mac(1), MacAddr::BROADCAST);
-    assert_eq!(alone.dropped(0, &only), Some(DropReason::NoDestination));
+    assert_eq!(alone.dropped(0, &only), Some(DropReason::NO_DESTINATION));
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn what_finds_no_buffer_is_counted_where_it_should_have_gone() {
         (counters.egress_frames, counters.egress_drops().collect::<Vec<_>>())
     };
     assert_eq!(drops(1), (1, vec![]));
-    assert_eq!(drops(2), (0, vec![(DropReason::NoBuffer, 1)]));
-    assert_eq!(drops(3), (0, vec![(DropReason::OutboxFull, 1)]));
+    assert_eq!(drops(2), (0, vec![(DropReason::NO_BUFFER, 1)]));
+    assert_eq!(drops(3), (0, vec![(DropReason::OUTBOX_FULL, 1)]));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_copy_that_a_full_outbox_refuses_had_a_buffer() {
     for port in [2, 3] {
         let counters = net.switch.counters(PortId(port)).unwrap();
         let drops: Vec<_> = counters.egress_drops().collect();
-        assert_eq!(drops, [(DropReason::OutboxFull, 1)], "port {port}");
+        assert_eq!(drops, [(DropReason::OUTBOX_FULL, 1)], "port {port}");
     }
 }
 

@@ -129,8 +129,8 @@ fn prefixes() {
     assert!(all.contains(OURS.into()) && !all.contains(OURS6.into()));
     let net = IpPrefix::new(OURS6.into(), 64).unwrap();
     assert!(net.contains(OTHERS6.into()) && !net.contains(LINK_LOCAL.into()));
-    assert_eq!(IpPrefix::new(OURS.into(), 33), None);
-    assert_eq!(IpPrefix::new(OURS6.into(), 129), None);
+    assert!(IpPrefix::new(OURS.into(), 33).is_err());
+    assert!(IpPrefix::new(OURS6.into(), 129).is_err());
     assert_eq!(std::format!("{net} {}", net.len()), "2001:db8::1/64 64");
     let host = IpPrefix::host(IpAddr::from(OURS));
     assert!(host.contains(OURS.into()) && !host.contains(OTHERS.into()));
@@ -150,9 +150,9 @@ fn a_mac_address_must_be_listed() {
     for host in [1, 2] {
         takes(&mut net, &frame(mac(host), MacAddr::BROADCAST));
     }
-    refuses(&mut net, DropReason::MacGuard, &frame(mac(3), MacAddr::BROADCAST));
+    refuses(&mut net, DropReason::MAC_GUARD, &frame(mac(3), MacAddr::BROADCAST));
     let guarded = |reason| SwitchEvent::Guarded { port: PortId(0), mac: mac(3), reason };
-    assert_eq!(net.events(), [guarded(DropReason::MacGuard)], "told once a second");
+    assert_eq!(net.events(), [guarded(DropReason::MAC_GUARD)], "told once a second");
     assert_eq!(net.port_of(0, mac(3)), None);
 }
 
@@ -166,19 +166,19 @@ fn an_ipv4_source_must_be_listed() {
     let later = Fragment { offset: 1480, more: false, id: 1 };
     for fragment in [None, Some(later)] {
         let spoofed = ip4(OTHERS, ip_protocol::TCP, fragment, &[0; 20]);
-        refuses(&mut net, DropReason::IpGuard, &spoofed);
+        refuses(&mut net, DropReason::IP_GUARD, &spoofed);
     }
     // A host that has no address yet asks for one, and nothing else.
     let unset = Ipv4Addr::UNSPECIFIED;
     takes(&mut net, &ip4(unset, ip_protocol::UDP, None, &udp(68, 67)));
-    refuses(&mut net, DropReason::IpGuard, &ip4(unset, ip_protocol::UDP, None, &udp(68, 53)));
-    refuses(&mut net, DropReason::IpGuard, &ip4(unset, ip_protocol::TCP, None, &[0; 20]));
+    refuses(&mut net, DropReason::IP_GUARD, &ip4(unset, ip_protocol::UDP, None, &udp(68, 53)));
+    refuses(&mut net, DropReason::IP_GUARD, &ip4(unset, ip_protocol::TCP, None, &[0; 20]));
     let first = Fragment { offset: 0, more: true, id: 1 };
     let fragment = ip4(unset, ip_protocol::UDP, Some(first), &udp(68, 67));
-    refuses(&mut net, DropReason::IpGuard, &fragment);
+    refuses(&mut net, DropReason::IP_GUARD, &fragment);
     for len in 14..34 {
         let cut = &ip4(OURS, ip_protocol::TCP, None, &[0; 20])[..len];
-        refuses(&mut net, DropReason::Malformed, cut);
+        refuses(&mut net, DropReason::MALFORMED, cut);
     }
 }
 
@@ -186,22 +186,22 @@ fn an_ipv4_source_must_be_listed() {
 fn an_ipv6_source_must_be_listed() {
     let mut net = net(strict());
     takes(&mut net, &ip6(OURS6, ip_protocol::UDP, &udp(1000, 53)));
-    refuses(&mut net, DropReason::IpGuard, &ip6(OTHERS6, ip_protocol::UDP, &udp(1000, 53)));
+    refuses(&mut net, DropReason::IP_GUARD, &ip6(OTHERS6, ip_protocol::UDP, &udp(1000, 53)));
     refuses(
         &mut net,
-        DropReason::IpGuard,
+        DropReason::IP_GUARD,
         &ip6(OTHERS6, ip_protocol::FRAGMENT, &[6, 0, 5, 0, 0, 0, 0, 1]),
     );
     // The home address of a mobile host is whose packet it is.
     let mut home = vec![ip_protocol::UDP, 2, 1, 2, 0, 0, 201, 16];
     home.extend(OTHERS6.octets());
     let mobile = [&home[..], &udp(1000, 53)].concat();
-    refuses(&mut net, DropReason::IpGuard, &ip6(OURS6, ip_protocol::DESTINATION_OPTIONS, &mobile));
+    refuses(&mut net, DropReason::IP_GUARD, &ip6(OURS6, ip_protocol::DESTINATION_OPTIONS, &mobile));
     let none = Ipv6Addr::UNSPECIFIED;
-    refuses(&mut net, DropReason::IpGuard, &ip6(none, ip_protocol::UDP, &udp(68, 67)));
+    refuses(&mut net, DropReason::IP_GUARD, &ip6(none, ip_protocol::UDP, &udp(68, 67)));
     takes(&mut net, &icmp6(none, &message(icmp::v6::ROUTER_SOLICITATION, 8, &[])));
     takes(&mut net, &icmp6(none, &message(143, 8, &[])));
-    refuses(&mut net, DropReason::IpGuard, &icmp6(none, &message(icmp::v6::ECHO_REQUEST, 8, &[])));
+    refuses(&mut net, DropReason::IP_GUARD, &icmp6(none, &message(icmp::v6::ECHO_REQUEST, 8, &[])));
 }
 
 #[test]
@@ -209,9 +209,9 @@ fn one_family_listed_is_the_only_one() {
     let addresses = vec![IpPrefix::host(OURS.into())];
     let mut net = net(GuardConfig { addresses, ..GuardConfig::default() });
     takes(&mut net, &ip4(OURS, ip_protocol::TCP, None, &[0; 20]));
-    refuses(&mut net, DropReason::IpGuard, &ip6(OURS6, ip_protocol::UDP, &udp(1000, 53)));
+    refuses(&mut net, DropReason::IP_GUARD, &ip6(OURS6, ip_protocol::UDP, &udp(1000, 53)));
     let dad = icmp6(Ipv6Addr::UNSPECIFIED, &neighbour(SOLICITATION, OURS6, None));
-    refuses(&mut net, DropReason::NdGuard, &dad);
+    refuses(&mut net, DropReason::ND_GUARD, &dad);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn arp_must_tell_the_truth() {
         framed(me, MacAddr::BROADCAST, ether_type::ARP, &[0; 28]),
         arp(Request, (me, OURS), OTHERS)[..41].to_vec(),
     ] {
-        refuses(&mut net, DropReason::ArpGuard, &lie);
+        refuses(&mut net, DropReason::ARP_GUARD, &lie);
     }
 }
 
@@ -256,7 +256,7 @@ fn neighbour_discovery_must_tell_the_truth() {
         icmp6(LINK_LOCAL, &message(icmp::v6::ROUTER_SOLICITATION, 8, &[1, 2, 0, 0, 0, 0, 0, 0])),
         icmp6(LINK_LOCAL, &message(icmp::v6::NEIGHBOUR_SOLICITATION, 8, &[])), // too short
     ] {
-        refuses(&mut net, DropReason::NdGuard, &lie);
+        refuses(&mut net, DropReason::ND_GUARD, &lie);
     }
     takes(&mut net, &icmp6(OURS6, &message(icmp::v6::ECHO_REQUEST, 8, &[])));
 }
@@ -283,28 +283,28 @@ fn routers_are_not_let_in_by_any_way() {
     let advertisement = message(icmp::v6::ROUTER_ADVERTISEMENT, 16, &[]);
     let redirect = message(137, 40, &[]);
     for bytes in [&advertisement, &redirect] {
-        refuses(&mut net, DropReason::RaGuard, &icmp6(OTHERS6, bytes));
+        refuses(&mut net, DropReason::RA_GUARD, &icmp6(OTHERS6, bytes));
         let icmp = ip_protocol::ICMP6;
         let (first, behind) = behind_extensions(icmp, bytes);
-        refuses(&mut net, DropReason::RaGuard, &ip6(OTHERS6, first, &behind));
+        refuses(&mut net, DropReason::RA_GUARD, &ip6(OTHERS6, first, &behind));
         for more in [false, true] {
             let (first, whole) = in_fragment(icmp, more, bytes);
-            refuses(&mut net, DropReason::RaGuard, &ip6(OTHERS6, first, &whole));
+            refuses(&mut net, DropReason::RA_GUARD, &ip6(OTHERS6, first, &whole));
             let (first, nested) = in_fragment(first, more, &whole);
-            refuses(&mut net, DropReason::RaGuard, &ip6(OTHERS6, first, &nested));
+            refuses(&mut net, DropReason::RA_GUARD, &ip6(OTHERS6, first, &nested));
             let (inner, behind) = behind_extensions(icmp, bytes);
             let (first, both) = in_fragment(inner, more, &behind);
-            refuses(&mut net, DropReason::RaGuard, &ip6(OTHERS6, first, &both));
+            refuses(&mut net, DropReason::RA_GUARD, &ip6(OTHERS6, first, &both));
         }
     }
     // The type hidden in a second fragment: the first one shows no message, and is dropped.
     let (first, nothing) = in_fragment(ip_protocol::ICMP6, true, &[]);
-    refuses(&mut net, DropReason::Malformed, &ip6(OTHERS6, first, &nothing));
+    refuses(&mut net, DropReason::MALFORMED, &ip6(OTHERS6, first, &nothing));
     let (first, cut) =
         in_fragment(ip_protocol::DESTINATION_OPTIONS, true, &[58, 9, 0, 0, 0, 0, 0, 0]);
-    refuses(&mut net, DropReason::Malformed, &ip6(OTHERS6, first, &cut));
+    refuses(&mut net, DropReason::MALFORMED, &ip6(OTHERS6, first, &cut));
     let long: Vec<u8> = [[60, 0, 1, 4, 0, 0, 0, 0]; 9].concat();
-    refuses(&mut net, DropReason::Malformed, &ip6(OTHERS6, 60, &long));
+    refuses(&mut net, DropReason::MALFORMED, &ip6(OTHERS6, 60, &long));
     takes(&mut net, &icmp6(OTHERS6, &message(icmp::v6::ROUTER_SOLICITATION, 8, &[])));
     takes(&mut net, &icmp6(OTHERS6, &neighbour(ADVERTISEMENT, OTHERS6, Some(mac(9)))));
     let later = [ip_protocol::ICMP6, 0, 5, 0xc8, 0, 0, 0, 7, 134, 0];
@@ -317,13 +317,13 @@ fn neighbour_discovery_is_not_fragmented() {
     let honest = neighbour(ADVERTISEMENT, OURS6, Some(mac(ME)));
     for more in [false, true] {
         let (first, whole) = in_fragment(ip_protocol::ICMP6, more, &honest);
-        refuses(&mut net, DropReason::NdGuard, &ip6(OURS6, first, &whole));
+        refuses(&mut net, DropReason::ND_GUARD, &ip6(OURS6, first, &whole));
     }
     let (first, behind) = behind_extensions(ip_protocol::ICMP6, &honest);
     takes(&mut net, &ip6(OURS6, first, &behind));
     let lie = neighbour(ADVERTISEMENT, OTHERS6, Some(mac(ME)));
     let (first, behind) = behind_extensions(ip_protocol::ICMP6, &lie);
-    refuses(&mut net, DropReason::NdGuard, &ip6(OURS6, first, &behind));
+    refuses(&mut net, DropReason::ND_GUARD, &ip6(OURS6, first, &behind));
 }
 
 #[test]
@@ -334,23 +334,23 @@ fn dhcp_servers_are_not_let_in_by_any_way() {
     for ports in [udp(67, 68), udp(1000, 68), udp(67, 67)] {
         for fragment in [None, Some(first)] {
             let offer = ip4(OTHERS, ip_protocol::UDP, fragment, &ports);
-            refuses(&mut net, DropReason::DhcpGuard, &offer);
+            refuses(&mut net, DropReason::DHCP_GUARD, &offer);
         }
     }
     for ports in [udp(547, 546), udp(1000, 546), udp(547, 547)] {
-        refuses(&mut net, DropReason::DhcpGuard, &ip6(OTHERS6, ip_protocol::UDP, &ports));
+        refuses(&mut net, DropReason::DHCP_GUARD, &ip6(OTHERS6, ip_protocol::UDP, &ports));
         let (next, behind) = behind_extensions(ip_protocol::UDP, &ports);
-        refuses(&mut net, DropReason::DhcpGuard, &ip6(OTHERS6, next, &behind));
+        refuses(&mut net, DropReason::DHCP_GUARD, &ip6(OTHERS6, next, &behind));
         let (next, fragment) = in_fragment(ip_protocol::UDP, true, &ports);
-        refuses(&mut net, DropReason::DhcpGuard, &ip6(OTHERS6, next, &fragment));
+        refuses(&mut net, DropReason::DHCP_GUARD, &ip6(OTHERS6, next, &fragment));
     }
     // With options in the IPv4 header the ports are elsewhere.
     let mut optioned = ip4(OTHERS, ip_protocol::UDP, None, &[&[1; 4], &udp(67, 68)[..]].concat());
     optioned[14] = 0x46;
-    refuses(&mut net, DropReason::DhcpGuard, &optioned);
+    refuses(&mut net, DropReason::DHCP_GUARD, &optioned);
     for len in 0..4 {
         let tiny = ip4(OTHERS, ip_protocol::UDP, Some(first), &udp(67, 68)[..len]);
-        refuses(&mut net, DropReason::Malformed, &tiny);
+        refuses(&mut net, DropReason::MALFORMED, &tiny);
     }
     takes(&mut net, &ip4(OTHERS, ip_protocol::UDP, Some(later), &udp(67, 68)));
     takes(&mut net, &ip4(Ipv4Addr::UNSPECIFIED, ip_protocol::UDP, None, &udp(68, 67)));
@@ -362,20 +362,20 @@ fn what_cannot_be_seen_is_dropped() {
     let guard = GuardConfig { arp: true, ..GuardConfig::default() };
     let mut net = net(guard);
     let lie = arp(ArpOperation::Reply, (mac(9), OTHERS), OURS);
-    refuses(&mut net, DropReason::ArpGuard, &lie);
+    refuses(&mut net, DropReason::ARP_GUARD, &lie);
     // LLC/SNAP, with whatever length (CVE-2021-27854, CVE-2021-27862).
     for length in [0, 36, 1500, 0x05ff] {
         let snap = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 6], &lie[14..]].concat();
         let hidden = framed(mac(ME), MacAddr::BROADCAST, length, &snap);
-        refuses(&mut net, DropReason::Filtered, &hidden);
+        refuses(&mut net, DropReason::FILTERED, &hidden);
     }
     // Other LLC, e.g. IS-IS, passes.
     takes(&mut net, &framed(mac(ME), MacAddr::BROADCAST, 36, &[0xfe, 0xfe, 3]));
     // More tags than there is a use for (CVE-2021-27853).
     let deep = (0..5).fold(lie.clone(), |bytes, _| tagged(0x8100, 0, &bytes));
-    assert_eq!(net.dropped(0, &deep), Some(DropReason::Filtered));
+    assert_eq!(net.dropped(0, &deep), Some(DropReason::FILTERED));
     let cut = &tagged(0x8100, 0, &tagged(0x8100, 0, &lie))[..20];
-    assert_eq!(net.dropped(0, cut), Some(DropReason::Malformed));
+    assert_eq!(net.dropped(0, cut), Some(DropReason::MALFORMED));
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn guards_stand_before_the_port_of_an_access_vlan_too() {
         net.set_port(port, PortConfig { vlan: vlan_10.clone(), guard, ..PortConfig::default() });
     }
     let lie = arp(ArpOperation::Reply, (mac(ME), OTHERS), OURS);
-    assert_eq!(net.dropped(0, &tagged(0x8100, 0xe000, &lie)), Some(DropReason::ArpGuard));
+    assert_eq!(net.dropped(0, &tagged(0x8100, 0xe000, &lie)), Some(DropReason::ARP_GUARD));
     let honest = arp(ArpOperation::Reply, (mac(ME), OURS), OTHERS);
     assert_eq!(net.ports(0, &tagged(0x8100, 0xe000, &honest)), [1]);
 }

@@ -11,7 +11,7 @@ fn unicast_goes_where_its_destination_was_seen() {
     assert_eq!(net.ports(0, &frame(mac(1), mac(2))), [1, 2, 3]);
     assert_eq!(net.ports(2, &frame(mac(2), mac(1))), [0]);
     assert_eq!(net.ports(0, &frame(mac(1), mac(2))), [2]);
-    assert_eq!(net.dropped(2, &frame(mac(3), mac(2))), Some(DropReason::SamePort));
+    assert_eq!(net.dropped(2, &frame(mac(3), mac(2))), Some(DropReason::SAME_PORT));
     assert_eq!((net.switch.fdb_len(), net.switch.learned(PortId(2))), (3, Some(2)));
 }
 
@@ -153,7 +153,7 @@ fn static_and_sticky_addresses_do_not_move_and_are_nobody_elses() {
     net.pass(Duration::from_secs(1000));
     for (owner, address) in [(0, mac(1)), (1, mac(2))] {
         let theft = frame(address, MacAddr::BROADCAST);
-        assert_eq!(net.dropped(2, &theft), Some(DropReason::MacGuard));
+        assert_eq!(net.dropped(2, &theft), Some(DropReason::MAC_GUARD));
         assert_eq!(net.port_of(0, address), Some(owner));
     }
     let refused =

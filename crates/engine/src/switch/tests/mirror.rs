@@ -84,7 +84,7 @@ fn the_watchers_port_takes_no_part() {
     net.switch.add_port(PortId(WATCHER), PortConfig::default()).unwrap();
     assert_eq!(net.switch.port_state(PortId(WATCHER)), Some(PortState::Mirror));
     assert_eq!(watched(&mut net, 0, &frame(mac(1), MacAddr::BROADCAST)).len(), 3, "copies only");
-    assert_eq!(net.dropped(WATCHER, &frame(mac(9), mac(1))), Some(DropReason::Filtered));
+    assert_eq!(net.dropped(WATCHER, &frame(mac(9), mac(1))), Some(DropReason::FILTERED));
     let counters = net.switch.counters(PortId(WATCHER)).unwrap();
     assert_eq!((counters.egress_frames, counters.egress_bytes), (3, 180));
     net.switch.set(quiet()).unwrap();

@@ -190,13 +190,13 @@ fn a_switch_with_two_ports_is_a_wire() {
 fn what_is_no_frame_is_dropped() {
     let mut net = Net::new(2);
     for len in 0..14 {
-        assert_eq!(net.dropped(0, &frame(mac(1), mac(2))[..len]), Some(DropReason::Malformed));
+        assert_eq!(net.dropped(0, &frame(mac(1), mac(2))[..len]), Some(DropReason::MALFORMED));
     }
     for source in [MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 1]), MacAddr::default()] {
-        assert_eq!(net.dropped(0, &frame(source, mac(2))), Some(DropReason::Malformed));
+        assert_eq!(net.dropped(0, &frame(source, mac(2))), Some(DropReason::MALFORMED));
     }
     let cut = &tagged(0x8100, 5, &frame(mac(1), mac(2)))[..17];
-    assert_eq!(net.dropped(0, cut), Some(DropReason::Malformed));
+    assert_eq!(net.dropped(0, cut), Some(DropReason::MALFORMED));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_frame_from_nowhere_is_discarded() {
         net.switch.handle(net.now, from, packet, &mut net.out);
         assert_eq!(net.take(), []);
     }
-    assert_eq!(net.out.counts().by_reason().collect::<Vec<_>>(), [(DropReason::PortDown, 3)]);
+    assert_eq!(net.out.counts().by_reason().collect::<Vec<_>>(), [(DropReason::PORT_DOWN, 3)]);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn reserved_addresses_go_nowhere() {
     for last in 0..=255 {
         let destination = MacAddr([0x01, 0x80, 0xc2, 0, 0, last]);
         for bytes in [frame(mac(1), destination), tagged(0x8100, 3, &frame(mac(1), destination))] {
-            let expected = (last < 16).then_some(DropReason::ReservedAddress);
+            let expected = (last < 16).then_some(DropReason::RESERVED_ADDRESS);
             assert_eq!(net.dropped(0, &bytes), expected, "{destination}");
         }
     }

@@ -25,7 +25,7 @@ fn each_kind_has_its_own_limit() {
         let port = PortId(0);
         assert_eq!(net.events(), [SwitchEvent::Storm { port, kind }]);
         let drops: Vec<_> = net.switch.counters(port).unwrap().ingress_drops().collect();
-        assert_eq!(drops, [(DropReason::Storm, 97)]);
+        assert_eq!(drops, [(DropReason::STORM, 97)]);
         for (_, other) in kinds.into_iter().filter(|&(other, _)| other != kind) {
             assert_eq!(net.ports(0, &frame(mac(1), other)), [1, 2], "{kind} alone is limited");
         }
@@ -45,5 +45,5 @@ fn a_limit_stays_as_it_is_when_something_else_changes() {
     let broadcast = frame(mac(1), MacAddr::BROADCAST);
     assert_eq!(net.ports(0, &broadcast), [1]);
     net.set_port(0, PortConfig { storm, fdb_limit: 5, ..PortConfig::default() });
-    assert_eq!(net.dropped(0, &broadcast), Some(DropReason::Storm));
+    assert_eq!(net.dropped(0, &broadcast), Some(DropReason::STORM));
 }

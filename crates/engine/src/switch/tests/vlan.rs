@@ -5,7 +5,7 @@ use adit_packet::{Gso, Tunnel};
 
 const CUSTOMER: u16 = 0x8100;
 const SERVICE: u16 = 0x88a8;
-const VLAN_FILTERED: Option<DropReason> = Some(DropReason::VlanFiltered);
+const VLAN_FILTERED: Option<DropReason> = Some(DropReason::VLAN_FILTERED);
 
 fn mode(vlan: VlanMode) -> PortConfig {
     PortConfig { vlan, ..PortConfig::default() }
@@ -102,7 +102,7 @@ fn access_ports_are_untagged_and_trunks_tagged() {
 
     assert_eq!(net.dropped(3, &plain()), VLAN_FILTERED, "no pvid");
     assert_eq!(net.dropped(3, &tagged(CUSTOMER, 30, &plain())), VLAN_FILTERED);
-    assert_eq!(net.dropped(6, &plain()), Some(DropReason::NoDestination));
+    assert_eq!(net.dropped(6, &plain()), Some(DropReason::NO_DESTINATION));
     for tag in [10, 20, 4095] {
         assert_eq!(net.dropped(0, &tagged(CUSTOMER, tag, &plain())), VLAN_FILTERED);
     }
@@ -131,7 +131,7 @@ fn no_frame_hops_to_another_vlan() {
     assert_eq!(forms(&mut net, 1, &tagged(CUSTOMER, 10, &inner)), []);
     for port in [0, 2, 3] {
         let drops = net.switch.counters(PortId(port)).unwrap().egress_drops();
-        assert_eq!(drops.collect::<Vec<_>>(), [(DropReason::VlanFiltered, 1)]);
+        assert_eq!(drops.collect::<Vec<_>>(), [(DropReason::VLAN_FILTERED, 1)]);
     }
 }
 
@@ -156,7 +156,7 @@ fn a_provider_carries_its_customers_tags() {
     ];
     assert_eq!(forms(&mut net, 0, &inner), expected);
     let drops = net.switch.counters(PortId(4)).unwrap().egress_drops().collect::<Vec<_>>();
-    assert_eq!(drops, [(DropReason::VlanFiltered, 1)], "it would look tagged");
+    assert_eq!(drops, [(DropReason::VLAN_FILTERED, 1)], "it would look tagged");
     let expected = [(0, inner.clone()), (1, inner.clone()), (3, tagged(CUSTOMER, 0xa064, &inner))];
     assert_eq!(forms(&mut net, 2, &outer)[..3], expected);
     // Whatever the customer's tag is, it is payload.

@@ -49,7 +49,7 @@ fn what_is_in_a_link_that_is_taken_off_is_discarded_and_not_delivered() {
         assert_eq!(report.counts.cleared, u64::try_from(held).unwrap());
         assert_eq!((report.counts.held, world.link.next_timeout()), (0, None));
         assert_eq!(report.time, ms(25));
-        let discarded = world.out.counts().discarded_for(DropReason::PortDown);
+        let discarded = world.out.counts().discarded_for(DropReason::PORT_DOWN);
         assert_eq!(discarded, report.counts.cleared);
         assert!(world.link.pop(Instant::from_nanos(SECOND), &mut world.out).is_none());
         // It is as new for what comes.

@@ -103,7 +103,7 @@ fn a_pattern_says_which_packets_are_lost() {
     world.run();
     assert_eq!(world.numbers(), [0, 1, 3, 4, 6, 7]);
     assert_eq!(world.link.report().loss.unwrap().hits, 3);
-    assert_eq!(world.out.counts().by_reason().collect::<Vec<_>>(), [(DropReason::Loss, 3)]);
+    assert_eq!(world.out.counts().by_reason().collect::<Vec<_>>(), [(DropReason::LOSS, 3)]);
 }
 
 #[test]

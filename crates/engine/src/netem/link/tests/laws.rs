@@ -290,7 +290,7 @@ fn memory_is_bounded_by_both_limits() {
     assert!(world.link.held_bytes() <= limits.bytes);
     assert!(world.link.held() > 600 && world.link.held() < 1000, "{}", world.link.held());
     let discarded: Vec<_> = world.out.counts().by_reason().map(|(why, _)| why).collect();
-    assert_eq!(discarded, [DropReason::QueueFull]);
+    assert_eq!(discarded, [DropReason::QUEUE_FULL]);
 
     let limits = Limits { packets: 10, ..Limits::default() };
     let mut world = World::new(&Profile { delay, limits, ..Profile::default() });

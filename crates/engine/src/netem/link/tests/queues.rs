@@ -69,7 +69,7 @@ fn codel_cuts_a_standing_queue_down() {
     let counts = world.link.report().counts;
     assert!(counts.queue_managed > 800 && counts.queue_full == 0, "{counts:?}");
     let discarded: Vec<_> = world.out.counts().by_reason().collect();
-    assert_eq!(discarded, [(DropReason::QueueManaged, counts.queue_managed)]);
+    assert_eq!(discarded, [(DropReason::QUEUE_MANAGED, counts.queue_managed)]);
 }
 
 /// A sender that halves its rate with each loss and adds to it else, as TCP does: the queue stays
