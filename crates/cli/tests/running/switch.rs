@@ -126,7 +126,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch set nosuch vlan=5", 4, "tap:a, tap:b"),
         ("switch set ageing=5", 2, "did you mean 5s?"),
         ("switch set loop-guard=maybe", 2, "on or off"),
-        ("switch set a", 2, "what to change of 'a'"),
+        ("switch set a", 2, "nothing to change for 'a'"),
         ("switch set a netem=nosuch", 2, "keys, as `delay=20ms"),
         ("switch port add stdio", 2, "unix:PATH"),
         ("switch set fdb-limit=7", 2, "cannot be changed"),
