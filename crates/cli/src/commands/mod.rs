@@ -6,6 +6,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod list;
 mod man;
 mod netem;
 mod running;
@@ -97,6 +98,9 @@ commands! {
         "netem-preview": netem::Previews,
         "netem-show": adit_service::link::report::LinkStatus,
     ]
+    /// List running switches, links and tunnels
+    #[command(visible_alias = "ls")]
+    List(list::Args) ["list": Vec<list::Running>]
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
