@@ -2,7 +2,7 @@
 
 use crate::commands::Context;
 use crate::commands::running::{Which, ask, list, tell, with_folder};
-use adit_runtime::text::spec::{PortKind, PortSpec};
+use adit_runtime::PortSpec;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::client::Client;
@@ -256,7 +256,7 @@ impl RunArgs {
             switch,
         };
         let lab = plan.lab()?;
-        let is_stdio = |port: &WantedPort| port.spec.kind == PortKind::Stdio;
+        let is_stdio = |port: &WantedPort| port.spec.kind().prefix == "stdio";
         if context.output.json && lab.ports.iter().any(is_stdio) {
             return Err(Error::usage(
                 "the standard output cannot be a port and tell events as well",

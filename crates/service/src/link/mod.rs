@@ -18,10 +18,10 @@ use crate::switch::model;
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::event::{Event, Flow, Handler};
-use adit_runtime::port::Port;
-use adit_runtime::runner::{ListenerId, Runner};
-use adit_runtime::text::open::Opened;
+use adit_runtime::Opened;
+use adit_runtime::Port;
+use adit_runtime::{Event, Flow, Handler};
+use adit_runtime::{ListenerId, Runner, Signals};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -101,8 +101,9 @@ pub fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exit> {
         layer: wanted.layer,
     };
     let engine = Netem::new(&config).map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
-    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
-        .map_err(|error| Error::io("start", "the loop", &error))?;
+    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
+    Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     let mut supervisor = Supervisor {
         panel,
         plan,
@@ -257,7 +258,7 @@ impl Supervisor {
     }
 
     /// Somebody came to a listener: he is that end, unless there is one already.
-    fn accepted(&mut self, runner: &mut Runner<Netem>, listener: ListenerId, port: Port) {
+    fn accepted(&mut self, runner: &mut Runner<Netem>, listener: ListenerId, port: Box<dyn Port>) {
         let at = self.listeners.iter().position(|known| *known == Some(listener));
         let Some(id) = at.and_then(|at| PORTS.get(at)) else { return };
         let name = self.name_of(*id);

@@ -6,8 +6,8 @@ use crate::switch::wanted::{MirrorTo, WantedMirror};
 use crate::switch::{RunningMirror, Supervisor, api};
 use adit_engine::PortId;
 use adit_engine::switch::{Mirror, Switch, SwitchConfig};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
+use adit_runtime::port::mirror::MirrorPort;
 
 /// The most of a frame that a recording holds: super-packets as they are.
 const SNAP_LEN: u32 = 1 << 18;
@@ -24,14 +24,14 @@ impl Supervisor {
             MirrorTo::File(path) => {
                 let snap_len = wanted.truncate.and_then(|len| u32::try_from(len).ok());
                 let filter = wanted.filter.text();
-                let port = Port::mirror(path, snap_len.unwrap_or(SNAP_LEN), filter)?;
+                let port = MirrorPort::open(path, snap_len.unwrap_or(SNAP_LEN), filter)?;
                 let taken =
                     |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
                 let Some(id) = self.numbers.next(taken) else {
                     return Err(Error::usage("there are too many ports"));
                 };
                 runner
-                    .attach(id, port)
+                    .attach(id, Box::new(port))
                     .map_err(|error| Error::io("use", path.display(), &error))?;
                 Some(id)
             }

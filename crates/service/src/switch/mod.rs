@@ -20,8 +20,8 @@ use crate::switch::wanted::{Lab, WantedMirror, resolve_among};
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::event::{Event, Flow, Handler};
-use adit_runtime::runner::{ListenerId, Runner};
+use adit_runtime::{Event, Flow, Handler};
+use adit_runtime::{ListenerId, Runner, Signals};
 use plan::Plan;
 
 /// Runs a switch until it is told to end.
@@ -32,8 +32,9 @@ pub fn run(plan: Plan, lab: Lab, output: &Output) -> Result<Exit> {
     let panel = Panel::open(lab.name.clone(), "switch", output.clone())?;
     let config = SwitchConfig { seed: random()?, ..lab.switch.clone() };
     let engine = Switch::new(config).map_err(Error::usage)?;
-    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
-        .map_err(|error| Error::io("start", "the loop", &error))?;
+    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
+    Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     let mut supervisor = Supervisor {
         panel,
         plan,

@@ -4,7 +4,7 @@ use crate::supervisor::Event as Told;
 use crate::switch::Supervisor;
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchEvent};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 
 impl Supervisor {
     /// Tells what the engine has to tell.

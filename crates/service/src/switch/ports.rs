@@ -9,13 +9,12 @@ use crate::switch::{Running, Supervisor, api};
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, PortConfig, Switch};
-use adit_runtime::event::Gone;
-use adit_runtime::netem::PortNetem;
-use adit_runtime::port::Port;
-use adit_runtime::runner::{ListenerId, Runner};
-use adit_runtime::socket::listener::Listener;
-use adit_runtime::text::open::Opened;
-use adit_runtime::text::spec::PortKind;
+use adit_runtime::Gone;
+use adit_runtime::Hub;
+use adit_runtime::Opened;
+use adit_runtime::Port;
+use adit_runtime::PortNetem;
+use adit_runtime::{ListenerId, Runner};
 
 /// The most guests at one listener: far more than one machine runs, and far fewer than a switch has
 /// ports.
@@ -38,7 +37,7 @@ impl Supervisor {
                 return Err(Error::new(Exit::Conflict, &api::PORT, message));
             }
         }
-        if self.is_running && wanted.spec.kind == PortKind::Stdio {
+        if self.is_running && wanted.spec.kind().prefix == "stdio" {
             let message =
                 "the standard streams of a switch that runs are those it was started with";
             return Err(Error::new(Exit::Usage, &api::PORT, message).hint(
@@ -86,7 +85,7 @@ impl Supervisor {
         &mut self,
         runner: &mut Runner<Switch>,
         wanted: WantedPort,
-        listener: Listener,
+        listener: Box<dyn Hub>,
     ) -> Result<()> {
         let listener = runner
             .listen(listener)
@@ -101,7 +100,7 @@ impl Supervisor {
         &mut self,
         runner: &mut Runner<Switch>,
         listener: ListenerId,
-        port: Port,
+        port: Box<dyn Port>,
     ) {
         let Some(at) = self.ports.iter().position(|port| port.listener == Some(listener)) else {
             return;
@@ -147,7 +146,7 @@ impl Supervisor {
         &mut self,
         runner: &mut Runner<Switch>,
         running: &Running,
-        port: Port,
+        port: Box<dyn Port>,
         is_group: bool,
     ) -> Result<PortId> {
         let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
@@ -331,7 +330,7 @@ impl Supervisor {
             self.panel.link_ended(&name, links);
             self.panel.tell(&Told::PortGone { port: name, reason: why.to_string() });
             // Who runs it at the other end of ssh(1) has gone.
-            let is_ours = |port: &&Running| port.wanted.spec.kind == PortKind::Stdio;
+            let is_ours = |port: &&Running| port.wanted.spec.kind().prefix == "stdio";
             self.panel.is_ending |=
                 self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
         }

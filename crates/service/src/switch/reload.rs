@@ -9,7 +9,7 @@ use crate::switch::port::WantedPort;
 use crate::switch::wanted::Lab;
 use crate::switch::{Supervisor, api, text};
 use adit_engine::switch::{Switch, SwitchConfig};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 
 impl Supervisor {
     /// Changes the switch itself.
