@@ -12,7 +12,9 @@
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod event;
 pub mod exercise;
+pub mod file;
 pub mod filter;
 pub mod link;
 pub mod output;

@@ -1,11 +1,11 @@
 //! `adit completions`.
 
-use crate::commands::{Cli, Context};
+use crate::context::Context;
 use adit_service::error::{Exit, Result};
-use clap::{CommandFactory, ValueEnum};
+use clap::ValueEnum;
 use clap_complete::{Shell as Known, generate};
 
-/// The shells that are supported.
+/// The supported shells.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Shell {
     Bash,
@@ -16,7 +16,7 @@ enum Shell {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: adit completions bash > /etc/bash_completion.d/adit")]
 pub(crate) struct Args {
-    /// The shell
+    /// The shell to print completions for
     #[arg(value_name = "bash|zsh|fish", hide_possible_values = true)]
     shell: Shell,
 }
@@ -29,7 +29,7 @@ impl Args {
             Shell::Fish => Known::Fish,
         };
         let mut script = Vec::new();
-        generate(shell, &mut Cli::command(), "adit", &mut script);
+        generate(shell, &mut (context.program)(), "adit", &mut script);
         context.output.bytes(&script)?;
         Ok(Exit::Ok)
     }

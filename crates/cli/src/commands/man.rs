@@ -1,9 +1,8 @@
 //! `adit man`.
 
-use crate::commands::{Cli, Context};
+use crate::context::Context;
 use crate::man;
 use adit_service::error::{Error, Exit, Result};
-use clap::CommandFactory;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -14,7 +13,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let pages = man::pages(Cli::command())?;
+        let pages = man::pages((context.program)())?;
         let Some(dir) = self.dir else {
             if let Some(first) = pages.first() {
                 context.output.bytes(&first.roff)?;

@@ -1,28 +1,25 @@
-//! The subcommands, one file each: `Args` and `run`.
+//! The table of subcommands, from which dispatch, help, completions, manual and schemas come.
 
-pub(crate) mod bench;
 pub(crate) mod capture;
-pub(crate) mod check;
-pub(crate) mod completions;
-pub(crate) mod dev;
-pub(crate) mod doctor;
+mod check;
+mod completions;
+mod dev;
+mod doctor;
 pub(crate) mod explain;
-pub(crate) mod man;
-pub(crate) mod netem;
+mod man;
+mod netem;
 mod running;
-pub(crate) mod schema;
-pub(crate) mod switch;
-pub(crate) mod tunnel;
-pub(crate) mod tuntap;
+mod schema;
+mod switch;
+mod tunnel;
+mod tuntap;
 
-use crate::color::Color;
-use adit_runtime::text::netns::{netns_error, open_netns};
-use adit_service::error::{Exit, Result};
+use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
+use adit_service::control::client::Instance;
+use adit_service::error::{Exit, Report, Result};
 use adit_service::output::Output;
-use clap::{Args, Parser, Subcommand};
-use schemars::JsonSchema;
-use serde::Serialize;
-use std::fmt;
+use adit_service::switch::model;
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// The TUN/TAP toolkit: devices, capture, switches, emulated links and tunnels.
 #[derive(Debug, Parser)]
@@ -39,147 +36,108 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// What every subcommand takes.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-#[expect(clippy::struct_excessive_bools, reason = "four switches of a command line")]
-pub(crate) struct Global {
-    /// Print JSON
-    #[arg(short, long, global = true)]
-    json: bool,
-    /// Print JSON on many lines
-    #[arg(short, long, global = true)]
-    pretty: bool,
-    /// Use colours: 'auto' is on a terminal, and heeds NO_COLOR
-    #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
-    color: Color,
-    /// Work in this network namespace: a name, a path, or the id of a process
-    #[arg(short, long, global = true, value_name = "NS")]
-    netns: Option<String>,
-    /// Say nothing but what was asked for
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// Say more; twice for still more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// Print each action that would be taken, and do nothing
-    #[arg(long, global = true)]
-    dry_run: bool,
-}
-
-impl Global {
-    pub(crate) fn output(&self) -> Output {
-        Output::new(self.json, self.pretty, self.color.streams(), self.quiet, self.verbose)
-    }
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Make, change, delete and show devices
-    #[command(subcommand)]
-    Dev(dev::Command),
-    /// The same in the words of 'ip tuntap'
-    Tuntap(tuntap::Args),
-    /// What this machine allows, and what helps where it does not
-    Doctor(doctor::Args),
-    /// Say more about the code of an error
-    Explain(explain::Args),
-    /// Print the completions for a shell
-    Completions(completions::Args),
-    /// Print the manual, or write a page for each subcommand
-    Man(man::Args),
-    /// Print the JSON schema of an output
-    Schema(schema::Args),
-    /// A learning switch of TAP devices, interfaces, QEMU guests and VXLAN
-    Switch(Box<switch::Args>),
-    /// A link with delay, loss and rate between two ports
-    Netem(Box<netem::Args>),
-    /// Look at configuration files and tell all their mistakes
-    Check(check::Args),
-    /// Show, record, filter and answer the packets of an interface
-    Capture(Box<capture::Args>),
-    /// Encrypted tunnels: WireGuard's protocol
-    #[command(subcommand)]
-    Tunnel(tunnel::Command),
-    /// Measure how fast packets move on this machine
-    Bench(bench::Args),
-}
-
-impl Cli {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        match self.command {
-            Command::Dev(command) => command.run(context),
-            Command::Tuntap(args) => args.run(context),
-            Command::Doctor(args) => args.run(context),
-            Command::Explain(args) => args.run(context),
-            Command::Completions(args) => args.run(context),
-            Command::Man(args) => args.run(context),
-            Command::Schema(args) => args.run(context),
-            Command::Switch(args) => args.run(context),
-            Command::Netem(args) => args.run(context),
-            Command::Check(args) => args.run(context),
-            Command::Capture(args) => args.run(context),
-            Command::Tunnel(command) => command.run(context),
-            Command::Bench(args) => args.run(context),
+/// Defines `Command` and what follows from it. An entry is the line in the help (a doc comment), a
+/// variant with its arguments, and the JSON outputs, each with the name of its schema.
+macro_rules! commands {
+    ($($(#[$meta:meta])* $variant:ident($args:ty) [$($name:literal: $output:ty),* $(,)?])*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$meta])* $variant($args),)*
         }
-    }
-}
 
-/// What a subcommand has to work with. It runs in the namespace of `-n` already.
-#[derive(Debug)]
-pub(crate) struct Context {
-    pub(crate) output: Output,
-    pub(crate) dry_run: bool,
-}
-
-impl Context {
-    /// Enters the namespace of `-n`: the program has one thread at this time.
-    pub(crate) fn new(global: &Global, output: Output) -> Result<Self> {
-        if let Some(name) = &global.netns {
-            open_netns(name)?.enter().map_err(|error| netns_error("enter", name, &error))?;
-        }
-        Ok(Self { output, dry_run: global.dry_run })
-    }
-
-    /// For `--dry-run`: prints what would be done and says that there is nothing more to do.
-    pub(crate) fn is_rehearsal(&self, actions: &[impl fmt::Display]) -> Result<bool> {
-        if !self.dry_run {
-            return Ok(false);
-        }
-        let actions: Vec<String> = actions.iter().map(ToString::to_string).collect();
-        if self.output.json {
-            self.output.value(&Rehearsal { actions })?;
-        } else {
-            for action in actions {
-                self.output.line(adit_service::output::clean(&action))?;
+        impl Command {
+            fn run(self, context: &Context) -> Result<Exit> {
+                match self {
+                    $(Self::$variant(args) => args.run(context),)*
+                }
             }
         }
-        Ok(true)
+
+        /// The schemas of all JSON outputs, in the order of their names.
+        fn schemas() -> Vec<NamedSchema> {
+            let mut all: Vec<NamedSchema> = vec![$($(($name, schema_of::<$output>),)*)*];
+            all.extend(SHARED_SCHEMAS);
+            all.sort_by_key(|(name, _)| *name);
+            all
+        }
+    };
+}
+
+commands! {
+    /// Create, change, delete and show devices
+    #[command(subcommand)]
+    Dev(dev::Command) [
+        "dev-add": dev::model::Device,
+        "dev-del": Vec<dev::model::Deleted>,
+        "dev-set": dev::model::Device,
+        "dev-show": Vec<dev::model::Device>,
+        "dev-watch": dev::watch::Event,
+    ]
+    /// Manage devices with the syntax of 'ip tuntap'
+    Tuntap(tuntap::Args) ["tuntap-show": Vec<tuntap::Entry>]
+    /// Check what this machine allows and how to fix what it does not
+    Doctor(doctor::Args) ["doctor": doctor::Findings]
+    /// Explain an error code or errno
+    Explain(explain::Args) ["explain": Vec<explain::Explanation>]
+    /// Print shell completions
+    Completions(completions::Args) []
+    /// Print the manual, or write all its pages to a directory
+    Man(man::Args) []
+    /// Print the JSON schema of an output
+    Schema(schema::Args) []
+    /// Run a learning switch of TAP devices, interfaces, QEMU guests and VXLAN
+    Switch(Box<switch::Args>) [
+        "switch-fdb": Vec<model::Address>,
+        "switch-show": model::Switch,
+        "switch-show-port": Vec<model::Port>,
+    ]
+    /// Run a link with delay, loss and rate between two ports
+    Netem(Box<netem::Args>) [
+        "netem-preview": netem::Previews,
+        "netem-show": adit_service::link::report::LinkStatus,
+    ]
+    /// Check configuration files and report every error
+    Check(check::Args) ["check": Vec<check::Checked>]
+    /// Show, record, filter and answer the packets of an interface
+    Capture(Box<capture::Args>) ["capture": crate::capture::decode::Packet]
+    /// Run and manage WireGuard tunnels
+    #[command(subcommand)]
+    Tunnel(tunnel::Command) [
+        "tunnel-reload": adit_vpn::daemon::Reloaded,
+        "tunnel-show": Vec<adit_vpn::state::View>,
+    ]
+}
+
+/// The schemas of outputs that several subcommands have.
+const SHARED_SCHEMAS: [NamedSchema; 5] = [
+    ("done", schema_of::<adit_service::supervisor::DoneReply>),
+    ("dry-run", schema_of::<Rehearsal>),
+    ("error", schema_of::<Report>),
+    ("events", schema_of::<adit_service::event::Event>),
+    ("running", schema_of::<Vec<Instance>>),
+];
+
+impl Cli {
+    /// Runs the subcommand, in the namespace of `-n`.
+    pub(crate) fn run(self, output: Output) -> Result<Exit> {
+        let context = Context::new(&self.global, output, Self::command, schemas)?;
+        self.command.run(&context)
     }
 }
 
-/// What `--dry-run` prints.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(title = "adit --dry-run")]
-pub(crate) struct Rehearsal {
-    /// Each action that would be taken, in order.
-    actions: Vec<String>,
-}
-
-/// The table for `--help` and the man page.
+/// The exit statuses, for `--help` and the man page.
 const EXIT_CODES: &str = "\
 Exit status:
   0      done
-  1      what was asked about is not so (doctor)
-  2      the command line or a configuration is wrong
-  3      a privilege is missing
-  4      there is no such device, address, namespace, program or code
-  5      busy, there already, or of another kind
-  6      it took too long
-  7      the kernel refused it for another reason
-  8      a part was done before the failure
-  101    a bug of adit: it panicked, and took back what it had made
-  128+n  ended by signal n
+  1      a check of 'adit doctor' failed
+  2      invalid command line or configuration
+  3      permission denied
+  4      device, address, namespace, program, file or code not found
+  5      busy, already exists, or of another kind
+  6      timed out
+  7      the kernel refused the operation for another reason
+  8      failed after some of the changes were made
+  101    a bug in adit: it panicked and removed what it had created
+  128+n  terminated by signal n
 
-An error is told on standard error with a code; 'adit explain CODE' says more of it.";
+Errors go to standard error with a code; 'adit explain CODE' explains it.";

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod agree;
-mod bench;
 mod book;
 mod commands;
 mod errors;

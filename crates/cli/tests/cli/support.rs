@@ -4,6 +4,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::thread::UnshareFlags;
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -115,4 +116,19 @@ pub(crate) fn refused(line: &str) -> (i32, String) {
     let output = try_adit(&line.split_whitespace().collect::<Vec<_>>());
     assert_eq!(text(&output.stdout), "", "{line}");
     (output.status.code().expect("an exit status"), text(&output.stderr))
+}
+
+/// Validates outputs, each by the schema of that name.
+pub(crate) fn validate(outputs: &[(&str, String)]) {
+    let mut python = Command::new("timeout")
+        .args(["120", "python3", "-c", include_str!("../validate.py"), ADIT])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = python.stdin.take().unwrap();
+    for (name, text) in outputs {
+        writeln!(stdin, "{name}\t{}", text.trim()).unwrap();
+    }
+    drop(stdin);
+    assert!(python.wait().unwrap().success(), "an output is not valid by its schema");
 }

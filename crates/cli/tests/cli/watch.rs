@@ -1,6 +1,6 @@
 //! `adit dev watch`.
 
-use crate::support::{ADIT, adit, command, enter, parse, root, run};
+use crate::support::{ADIT, adit, command, enter, parse, run, validate};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
@@ -64,13 +64,7 @@ fn every_change_of_a_device_is_told() {
     let removed = watch.event("removed");
     assert_eq!(removed["ifname"], "new0");
 
-    let schema = root().join("schema/dev-watch.json");
-    let check = "import json, sys, jsonschema
-schema = json.load(open(sys.argv[1]))
-for event in sys.argv[2:]: jsonschema.validate(json.loads(event), schema)";
-    let (added, removed) = (added.to_string(), removed.to_string());
-    let words = ["python3", "-c", check, schema.to_str().unwrap(), &added, &removed];
-    assert!(command(words).status().unwrap().success());
+    validate(&[("dev-watch", added.to_string()), ("dev-watch", removed.to_string())]);
 }
 
 #[test]

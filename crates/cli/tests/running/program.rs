@@ -1,8 +1,8 @@
 //! A program that runs, and hosts for it.
 
-use crate::support::{ADIT, bare, command, enter, root, run, text};
+use crate::support::{ADIT, bare, command, enter, run, text};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -168,25 +168,6 @@ pub(crate) fn fastest(netns: &str, to: &str) -> f64 {
     let output = run(&format!("ip netns exec {netns} ping -q -c 5 -i 0.1 {to}"));
     let times = output.rsplit(" = ").next().unwrap();
     times.split('/').next().unwrap().parse().unwrap()
-}
-
-/// Validates outputs, each by the schema of that name.
-pub(crate) fn validate(outputs: &[(&str, String)]) {
-    let mut python = Command::new("timeout")
-        .args(["120", "python3", "-c", include_str!("../validate.py")])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = python.stdin.take().unwrap();
-    for (name, text) in outputs {
-        let path = root().join("schema").join(format!("{name}.json"));
-        writeln!(stdin, "{}\t{}", path.display(), text.trim()).unwrap();
-    }
-    drop(stdin);
-    let mut errors = String::new();
-    python.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    assert!(python.wait().unwrap().success(), "{errors}");
 }
 
 /// What stands in the folder of control sockets.

@@ -1,9 +1,9 @@
 //! `adit switch` and those who ask it.
 
 use crate::program::{
-    Ended, Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run, validate,
+    Ended, Program, address, debris, eventually, hosts, is_cut_off, reaches, try_run,
 };
-use crate::support::{adit, adit_json, parse, refused, run};
+use crate::support::{adit, adit_json, parse, refused, run, validate};
 use serde_json::json;
 
 /// A switch with two hosts that reach each other.
@@ -126,10 +126,10 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch set nosuch vlan=5", 4, "tap:a, tap:b"),
         ("switch set ageing=5", 2, "did you mean 5s?"),
         ("switch set loop-guard=maybe", 2, "on or off"),
-        ("switch set a", 2, "what to change of 'a'"),
+        ("switch set a", 2, "nothing to change for 'a'"),
         ("switch set a netem=nosuch", 2, "keys, as `delay=20ms"),
         ("switch port add stdio", 2, "unix:PATH"),
-        ("switch set fdb-limit=7", 2, "cannot be changed"),
+        ("switch set fdb-limit=7", 2, "cannot change while"),
         ("switch port add tap:a", 5, "already"),
         ("switch port add tpa:c", 2, "tap:NAME"),
         ("switch port add dev:nosuch", 4, "nosuch"),

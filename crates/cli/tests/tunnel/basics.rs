@@ -131,7 +131,7 @@ fn it_goes_to_the_background_and_comes_down() {
     .unwrap();
     let told = crate::support::text(&twice.stderr);
     assert_eq!(twice.status.code(), Some(5), "{told}");
-    assert!(told.contains("runs already"), "{told}");
+    assert!(told.contains("is already running"), "{told}");
     adit("tunnel down ta");
     adit("tunnel down");
     assert!(!world.a.has_link("ta"));

@@ -6,7 +6,7 @@ use crate::port::kind::{Argument, Key, Kind, Opened, Parsed, PortOptions};
 use crate::port::{Cx, Gone, Port, PortLink, Recv, Wait};
 use crate::text::netns::open_netns;
 use crate::text::user::{Group, User};
-use crate::text::words::{SpecError, Words, parsed};
+use crate::text::words::{Words, parsed};
 use crate::wake::namespaces::NamespaceName;
 use adit_device::{
     Create, Device, DeviceOptions, Endian, ErrorKind, Link, MacAddr, Mode, NamePattern,

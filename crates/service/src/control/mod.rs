@@ -20,6 +20,7 @@ pub mod http;
 pub mod name;
 pub mod notify;
 pub mod server;
+pub mod socket;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use crate::error::Entry;
 /// Another program has the name.
 const TAKEN: Entry = Entry {
     code: "ADIT-E0822",
-    title: "a program of that name runs already",
+    title: "a program of that name is already running",
     explanation: "Each switch, link and tunnel has a name, by which its control socket is found. A second \
                   one of the same name would take the devices of the first.",
     remedy: "End the other one ('adit switch stop', 'adit netem stop'), or choose another --name.",

@@ -2,11 +2,9 @@
 
 use crate::control::{PLACE, TAKEN};
 use crate::error::{Error, Exit, Result};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use crate::file::{LockFile, Locked};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -79,8 +77,8 @@ pub fn names() -> Vec<Name> {
 pub struct Claim {
     name: Name,
     folder: PathBuf,
-    // Held for its lock.
-    _lock: File,
+    // Held until the socket has been removed.
+    _lock: LockFile,
 }
 
 impl Claim {
@@ -94,25 +92,18 @@ impl Claim {
 
     pub fn in_folder(folder: PathBuf, name: Name) -> Result<Self> {
         make_folder(&folder)?;
-        let path = lock_in(&folder, &name);
-        let failed = |error: io::Error| Error::io("lock", path.display(), &error);
-        loop {
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let lock = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644));
-            let mut lock = File::from(lock.map_err(|errno| failed(errno.into()))?);
-            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(taken(&name, &mut lock)),
-                Err(errno) => return Err(failed(errno.into())),
+        let path = folder.join(format!("{name}.lock"));
+        let locked = LockFile::try_lock(path.clone());
+        match locked.map_err(|error| Error::io("lock", path.display(), &error))? {
+            Locked::Ours(lock) => {
+                remove(&name.socket_in(&folder))?;
+                Ok(Self { name, folder, _lock: lock })
             }
-            // The one before us may have removed the file between our open and our lock.
-            if !is_same(&lock, &path) {
-                continue;
+            Locked::Taken(pid) => {
+                let by = pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
+                let message = format!("'{name}' is already running: {by}");
+                Err(Error::new(Exit::Conflict, &TAKEN, message).object(name))
             }
-            lock.set_len(0).and_then(|()| lock.rewind()).map_err(failed)?;
-            writeln!(lock, "{}", std::process::id()).map_err(failed)?;
-            remove(&name.socket_in(&folder))?;
-            return Ok(Self { name, folder, _lock: lock });
         }
     }
 
@@ -129,31 +120,9 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The socket first: while the lock is there, nobody else has made one.
-        for path in [self.socket_path(), lock_in(&self.folder, &self.name)] {
-            // If it cannot be removed, the next of this name does it.
-            let _ = std::fs::remove_file(path);
-        }
+        // Before the lock is released. If it cannot be removed, the next program of this name does.
+        let _ = std::fs::remove_file(self.socket_path());
     }
-}
-
-fn lock_in(folder: &Path, name: &Name) -> PathBuf {
-    folder.join(format!("{name}.lock"))
-}
-
-fn is_same(file: &File, path: &Path) -> bool {
-    let of_path = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
-    let of_file = rustix::fs::fstat(file);
-    of_path.is_ok_and(|a| of_file.is_ok_and(|b| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)))
-}
-
-fn taken(name: &Name, lock: &mut File) -> Error {
-    let mut text = String::new();
-    // The file is ours to read; a number is short.
-    let _ = lock.take(32).read_to_string(&mut text);
-    let pid = text.trim().parse::<u32>();
-    let by = pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
-    Error::new(Exit::Conflict, &TAKEN, format_args!("'{name}' runs already: {by}")).object(name)
 }
 
 fn remove(path: &Path) -> Result<()> {

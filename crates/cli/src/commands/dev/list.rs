@@ -1,8 +1,9 @@
 //! Reads the devices of the namespace.
 
+use crate::commands::dev::find::not_a_device;
+use crate::commands::dev::holders;
 use crate::commands::dev::model::{Around, Device};
 use crate::commands::dev::values::AnyName;
-use crate::commands::dev::{holders, not_a_device};
 use adit_device::IfIndex;
 use adit_device::netlink::{LinkInfo, Netlink};
 use adit_service::error::{Error, Result};

@@ -1,14 +1,12 @@
 //! Figures of many turns: median and spread.
 
-use crate::bench::mover::MoverKind;
-use crate::bench::{Case, Sample};
-use schemars::JsonSchema;
+use crate::mover::MoverKind;
+use crate::turns::{Case, Sample};
 use serde::Serialize;
 use std::time::Duration;
 
-/// What `adit bench` prints.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(title = "adit bench")]
+/// The report that `--json` prints.
+#[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The kernel's release.
     pub(crate) kernel: String,
@@ -23,7 +21,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(rounds: u32, time: Duration, results: Vec<Row>) -> Self {
+    pub(crate) fn new(rounds: u32, time: Duration, results: Vec<Row>) -> Self {
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { kernel, cores, rounds, seconds: time.as_secs_f64(), results }
@@ -31,7 +29,7 @@ impl Report {
 }
 
 /// One mover in one case.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Row {
     /// What was moved.
     pub(crate) case: String,
@@ -46,7 +44,7 @@ pub(crate) struct Row {
 }
 
 /// What was measured.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Figures {
     /// Packets, or super-packets, a second.
     pub(crate) packets_per_second: Spread,
@@ -61,7 +59,7 @@ pub(crate) struct Figures {
 }
 
 /// Several turns as one figure.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Spread {
     /// The middle one.
     pub(crate) median: f64,
@@ -98,7 +96,7 @@ impl Sample {
 
 impl Row {
     /// The turns of a mover beside those of the ceiling.
-    pub(super) fn new(
+    pub(crate) fn new(
         case: Case,
         kind: MoverKind,
         samples: &[Sample],

@@ -7,10 +7,10 @@ use std::io;
 use std::net::Ipv4Addr;
 
 /// The two ends, of the block for benchmarks (RFC 2544).
-pub(super) const NEAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-pub(super) const FAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 
-/// How many packets wait for a reader before the kernel drops: more than [`crate::bench::traffic`] fills.
+/// How many packets wait for a reader before the kernel drops: more than [`crate::traffic`] fills.
 const QUEUE_LEN: u32 = 1000;
 
 /// Moves the process into a network namespace of its own, and where that takes a privilege that it
@@ -37,20 +37,20 @@ fn options(mode: Mode, vnet: bool) -> DeviceOptions {
 
 /// A TUN device in the namespace of the calling thread, with [`NEAR`]; packets longer than an
 /// Ethernet's go with a virtio-net header.
-pub(super) fn tun(long: bool) -> Result<Device> {
+pub(crate) fn tun(long: bool) -> Result<Device> {
     let mtu = if long { 65_535 } else { 1500 };
     options(Mode::Tun, long).mtu(mtu).address(net(NEAR)).open()
 }
 
 /// Two TAP devices: [`NEAR`] in the namespace of the calling thread, [`FAR`] in one of its own.
-pub(super) struct TapPair {
-    pub(super) near: Device,
-    pub(super) far: Device,
-    pub(super) far_netns: Netns,
+pub(crate) struct TapPair {
+    pub(crate) near: Device,
+    pub(crate) far: Device,
+    pub(crate) far_netns: Netns,
 }
 
 impl TapPair {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let far_netns = Netns::new_anonymous()?;
         let far = options(Mode::Tap, true).netns(far_netns.try_clone()?).address(net(FAR));
         let near = options(Mode::Tap, true).address(net(NEAR));
@@ -58,7 +58,7 @@ impl TapPair {
         Ok(Self { near, far: far.map_err(io::Error::other)?, far_netns })
     }
 
-    pub(super) fn queues(&self) -> Option<(&Queue, &Queue)> {
+    pub(crate) fn queues(&self) -> Option<(&Queue, &Queue)> {
         Some((self.near.queues().first()?, self.far.queues().first()?))
     }
 }

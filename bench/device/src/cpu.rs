@@ -12,7 +12,7 @@ const TICK: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// Those of reading `/proc/stat`.
-pub(super) fn busy() -> io::Result<Duration> {
+pub(crate) fn busy() -> io::Result<Duration> {
     let text = fs::read_to_string("/proc/stat")?;
     let fields = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
     // user nice system idle iowait irq softirq steal; guest time is in user time already.

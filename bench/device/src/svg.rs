@@ -1,6 +1,6 @@
 //! The report as a picture: a bar for each mover of each case, relative to the ceiling.
 
-use crate::bench::report::{Figures, Report, Row, Spread};
+use crate::report::{Figures, Report, Row, Spread};
 use std::fmt::Write;
 
 const WIDTH: u32 = 860;

@@ -1,9 +1,10 @@
 //! Two TAP devices in two namespaces, and a thread a direction that forwards between them.
 
-use crate::bench::mover::{Mover, MoverKind};
-use crate::bench::rig;
-use crate::bench::rig::{FAR, TapPair};
-use crate::bench::{Sample, cpu};
+use crate::cpu;
+use crate::mover::{Mover, MoverKind};
+use crate::rig;
+use crate::rig::{FAR, TapPair};
+use crate::turns::Sample;
 use adit_device::Queue;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -77,7 +78,7 @@ impl Turn {
 }
 
 /// Forwards one TCP stream for `time`.
-pub(super) fn stream(kind: MoverKind, time: Duration) -> io::Result<Sample> {
+pub(crate) fn stream(kind: MoverKind, time: Duration) -> io::Result<Sample> {
     run(kind, time, |turn, pair, scope| {
         let listener = pair.far_netns.run(|| TcpListener::bind((FAR, 0)))??;
         let to = listener.local_addr()?;
@@ -103,7 +104,7 @@ pub(super) fn stream(kind: MoverKind, time: Duration) -> io::Result<Sample> {
 }
 
 /// Forwards UDP packets of 64 bytes for `time`, as fast as one socket makes them.
-pub(super) fn datagrams(kind: MoverKind, time: Duration) -> io::Result<Sample> {
+pub(crate) fn datagrams(kind: MoverKind, time: Duration) -> io::Result<Sample> {
     run(kind, time, |turn, pair, scope| {
         // Nobody reads from it, but it keeps the kernel from saying that nobody is there.
         let receiver = pair.far_netns.run(|| UdpSocket::bind((FAR, 0)))??;

@@ -28,9 +28,9 @@ impl MoverKind {
 
 /// How many packets and bytes moved, headers of the queue not counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Moved {
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Moved {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Moved {
@@ -41,20 +41,20 @@ impl Moved {
 }
 
 /// A mover with its memory, for one thread. Its queues do not wait.
-pub(super) enum Mover {
+pub(crate) enum Mover {
     Plain(Box<[u8]>),
     Adit(Box<Memory>),
 }
 
 /// What the library's calls work on.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     pool: Pool,
     pair: Pair,
     batch: Batch,
 }
 
 impl Mover {
-    pub(super) fn new(kind: MoverKind) -> Self {
+    pub(crate) fn new(kind: MoverKind) -> Self {
         match kind {
             MoverKind::Plain => Self::Plain(vec![0; RECORD_LEN_MAX].into_boxed_slice()),
             MoverKind::Adit => Self::Adit(Box::new(Memory {
@@ -69,7 +69,7 @@ impl Mover {
     ///
     /// # Errors
     /// The first packet that the kernel refused.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         queue: &Queue,
         packet: &mut PacketBuf,
@@ -100,7 +100,7 @@ impl Mover {
     }
 
     /// Takes packets out of a queue until there are none.
-    pub(super) fn drain(&mut self, queue: &Queue, moved: &mut Moved) -> io::Result<()> {
+    pub(crate) fn drain(&mut self, queue: &Queue, moved: &mut Moved) -> io::Result<()> {
         loop {
             let before = moved.packets;
             let done = match self {
@@ -130,7 +130,7 @@ impl Mover {
     ///
     /// # Errors
     /// EAGAIN: nothing waits. Others: the device is gone.
-    pub(super) fn forward(&mut self, from: &Queue, to: &Queue) -> io::Result<Moved> {
+    pub(crate) fn forward(&mut self, from: &Queue, to: &Queue) -> io::Result<Moved> {
         let mut moved = Moved::default();
         match self {
             Self::Plain(record) => {

@@ -1,7 +1,8 @@
 //! One device: packets written to it and read from it.
 
-use crate::bench::mover::{Moved, Mover};
-use crate::bench::{LONGEST, Sample, cpu, rig};
+use crate::mover::{Moved, Mover};
+use crate::turns::{LONGEST, Sample};
+use crate::{cpu, rig};
 use adit_device::{Gso, Layout, Queue, VnetHeader};
 use adit_packet::{PacketBuf, checksum};
 use std::io;
@@ -16,7 +17,7 @@ const FILL: u32 = 256;
 const NOBODY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// Writes packets of `len` bytes for `time`.
-pub(super) fn write(mover: &mut Mover, len: usize, time: Duration) -> io::Result<Sample> {
+pub(crate) fn write(mover: &mut Mover, len: usize, time: Duration) -> io::Result<Sample> {
     let device = rig::tun(len > 1500).map_err(io::Error::other)?;
     let queue = first(device.queues())?;
     let mut packet = if len == LONGEST { super_packet(len) } else { datagram(len) };
@@ -35,7 +36,7 @@ pub(super) fn write(mover: &mut Mover, len: usize, time: Duration) -> io::Result
 
 /// Reads packets of `len` bytes: a queue is filled by a socket and emptied again, and only the
 /// emptying is timed, until it took `time` or all together took thrice as long.
-pub(super) fn read(mover: &mut Mover, len: usize, time: Duration) -> io::Result<Sample> {
+pub(crate) fn read(mover: &mut Mover, len: usize, time: Duration) -> io::Result<Sample> {
     let device = rig::tun(len > 1500).map_err(io::Error::other)?;
     let queue = first(device.queues())?;
     let socket = UdpSocket::bind((rig::NEAR, 0))?;
