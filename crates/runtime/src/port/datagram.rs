@@ -41,6 +41,8 @@ pub struct DatagramHub {
     senders: HashMap<PortId, SocketAddrUnix>,
     /// The sender of the last datagram: the next one is most often from the same.
     last: Option<(SocketAddrUnix, PortId)>,
+    /// The next datagram may be from a sender whose port was returned and is not attached yet.
+    has_accepted: bool,
     /// Datagrams without a sender's address, from too many senders, or that are no frames.
     refused: u64,
 }
@@ -60,6 +62,7 @@ impl DatagramHub {
             ports: HashMap::new(),
             senders: HashMap::new(),
             last: None,
+            has_accepted: false,
             refused: 0,
         })
     }
@@ -117,6 +120,9 @@ impl Hub for DatagramHub {
     }
 
     fn recv(&mut self, cx: &mut HubCx<'_>) -> HubRecv {
+        if std::mem::take(&mut self.has_accepted) {
+            return HubRecv::Nothing;
+        }
         match receive(self.socket.as_fd(), cx.pool, cx.scratch) {
             Datagram::Frame(packet, Some(sender)) => {
                 if let Some(id) = self.find(&sender) {
@@ -127,6 +133,7 @@ impl Hub for DatagramHub {
                 if is_bound && self.ports.len() < PORTS_MAX {
                     let port = self.new_port(sender, packet.bytes());
                     cx.pool.give(packet);
+                    self.has_accepted = true;
                     return HubRecv::Accepted(Box::new(port));
                 }
                 self.refused += 1;

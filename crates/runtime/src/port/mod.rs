@@ -212,7 +212,8 @@ pub enum HubRecv {
     /// It read something; what is for a port is in [`HubCx::arrivals`]. There may be more.
     Some,
     /// A new port: a connection, or the first datagram of a sender. The loop's owner attaches or drops
-    /// it before the hub is read again.
+    /// it after this turn. There may be more: a hub that must not be read before that returns
+    /// [`Self::Nothing`] once.
     Accepted(Box<dyn Port>),
     /// Nothing now.
     Nothing,

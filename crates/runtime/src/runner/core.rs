@@ -32,6 +32,9 @@ const SHARE_LEN: usize = 256 * 1024;
 /// the headers and the cipher's start.
 const DATAGRAM_COST: usize = 1024;
 
+/// How many ports a listener may bring in one turn; other connections wait in its backlog.
+const ACCEPTS_MAX: usize = 16;
+
 /// An engine, all that is attached to it, and the packets between them.
 pub(crate) struct Core<E> {
     pub(crate) engine: E,
@@ -373,8 +376,11 @@ impl<E: Engine> Core<E> {
     pub(crate) fn serve_hub(&mut self, place: u32, number: u32) {
         let Some(id) = self.hubs.of_event(place, number) else { return };
         let mut arrivals = std::mem::take(&mut self.arrivals);
-        let mut chunk = 0;
+        let (mut chunk, mut accepted) = (0, 0);
         for _ in 0..FRAMES_MAX {
+            if accepted >= ACCEPTS_MAX {
+                break;
+            }
             let Some(slot) = self.hubs.get_mut(id) else { break };
             let mut cx = HubCx {
                 now: self.now,
@@ -391,6 +397,7 @@ impl<E: Engine> Core<E> {
                     slot.counters.no_buffer += 1;
                 }
             }
+            accepted += usize::from(matches!(found, HubRecv::Accepted(_)));
             if !self.hub_has_more(id, found) {
                 break;
             }
@@ -416,8 +423,7 @@ impl<E: Engine> Core<E> {
             HubRecv::Accepted(port) => {
                 self.hubs.succeeded(id);
                 self.events.push_back(Event::Accepted(id, port));
-                // The next packet may be from the same sender: it must be attached first.
-                false
+                true
             }
             HubRecv::Failed(_) => !self.hubs.failed(id, self.now, &self.reactor),
             HubRecv::Exhausted(error) => {
