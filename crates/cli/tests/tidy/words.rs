@@ -49,7 +49,9 @@ fn what_users_read_is_plain() {
         }
     }
     let mut pages = super::files(&root().join("docs"), "md");
-    pages.extend(["README.md", "CHANGELOG.md"].map(|name| root().join(name)));
+    pages.extend(super::files(&root().join("crates"), "md"));
+    let roots = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+    pages.extend(roots.map(|name| root().join(name)));
     for page in pages {
         for (number, line) in fs::read_to_string(&page).unwrap().lines().enumerate() {
             for phrase in banned(line) {
