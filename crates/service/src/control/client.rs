@@ -200,10 +200,15 @@ impl Client {
     }
 }
 
-/// The programs of a kind that run, in the order of their names.
+/// All running programs, in the order of their names.
+#[must_use]
+pub fn running() -> Vec<Instance> {
+    names().into_iter().filter_map(|name| Client::new(name, LIST_WITHIN).about().ok()).collect()
+}
+
+/// The running programs of a kind, in the order of their names.
 pub fn instances(kind: &str) -> Vec<Instance> {
-    let about = |name| Client::new(name, LIST_WITHIN).about().ok();
-    names().into_iter().filter_map(about).filter(|one| one.kind == kind).collect()
+    running().into_iter().filter(|one| one.kind == kind).collect()
 }
 
 fn parse(name: &str) -> Result<Name> {
