@@ -16,8 +16,9 @@ mod tunnel;
 mod tuntap;
 
 use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
+use crate::exit::Exit;
 use adit_service::control::client::Instance;
-use adit_service::error::{Exit, Report, Result};
+use adit_service::error::{Report, Result};
 use adit_service::output::Output;
 use adit_service::switch::model;
 use clap::{CommandFactory, Parser, Subcommand};
