@@ -13,6 +13,7 @@ mod context;
 pub mod exercise;
 mod man;
 mod netem;
+mod show;
 
 /// The Rust of the book, compiled.
 #[cfg(doctest)]

@@ -94,7 +94,7 @@ commands! {
     /// Run a link with delay, loss and rate between two ports
     Netem(Box<netem::Args>) [
         "netem-preview": netem::Previews,
-        "netem-show": adit_service::link::Shown,
+        "netem-show": adit_service::link::report::LinkStatus,
     ]
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
@@ -110,10 +110,10 @@ commands! {
 
 /// The schemas of outputs that several subcommands have.
 const SHARED_SCHEMAS: [NamedSchema; 5] = [
-    ("done", schema_of::<model::Done>),
+    ("done", schema_of::<adit_service::supervisor::DoneReply>),
     ("dry-run", schema_of::<Rehearsal>),
     ("error", schema_of::<Report>),
-    ("events", schema_of::<adit_service::supervisor::Event>),
+    ("events", schema_of::<adit_service::event::Event>),
     ("running", schema_of::<Vec<Instance>>),
 ];
 

@@ -6,14 +6,18 @@ use crate::netem::plot::Charset;
 use crate::netem::preview;
 use crate::netem::preview::Preview;
 use crate::netem::svg;
+use crate::show;
+use crate::show::events;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Exit, Result};
+use adit_service::event::Event;
 use adit_service::link;
 use adit_service::link::profile;
 use adit_service::link::profile::Profiles;
+use adit_service::link::report::LinkStatus;
 use adit_service::link::wanted::{Keys, Plan};
 use clap::Subcommand;
 use schemars::JsonSchema;
@@ -280,11 +284,11 @@ impl Args {
             None => self.run.run(context),
             Some(Command::Set(args)) => args.run(context),
             Some(Command::Show(which)) => {
-                let shown: link::Shown = ask(&which.client(NETEM)?, "/netem")?;
+                let status: LinkStatus = ask(&which.client(NETEM)?, "/netem")?;
                 if context.output.json {
-                    context.output.value(&shown)?;
+                    context.output.value(&status)?;
                 } else {
-                    context.output.line(link::text(&context.output, &shown))?;
+                    context.output.line(show::link::status(&context.output, &status))?;
                 }
                 Ok(Exit::Ok)
             }
@@ -314,7 +318,13 @@ impl RunArgs {
         if context.is_rehearsal(&link::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        link::run(plan, wanted, &context.output)
+        let status = link::run(plan, wanted, events::printed(&context.output))?;
+        if context.output.json {
+            context.output.value(&Event::Report { link: Box::new(status) })?;
+        } else {
+            context.output.line(show::link::status(&context.output, &status))?;
+        }
+        Ok(Exit::Ok)
     }
 }
 

@@ -6,7 +6,7 @@ use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Exit, Result};
 use adit_service::output::{clean, table};
-use adit_service::switch::model;
+use adit_service::supervisor::DoneReply;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -67,7 +67,7 @@ pub(super) fn send(
 }
 
 fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> {
-    let done: model::Done =
+    let done: DoneReply =
         serde_json::from_value(reply).map_err(|error| other_version(client, &error))?;
     if context.output.json {
         context.output.value(&done)?;

@@ -129,7 +129,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch set a", 2, "nothing to change for 'a'"),
         ("switch set a netem=nosuch", 2, "keys, as `delay=20ms"),
         ("switch port add stdio", 2, "unix:PATH"),
-        ("switch set fdb-limit=7", 2, "cannot be changed"),
+        ("switch set fdb-limit=7", 2, "cannot change while"),
         ("switch port add tap:a", 5, "already"),
         ("switch port add tpa:c", 2, "tap:NAME"),
         ("switch port add dev:nosuch", 4, "nosuch"),
