@@ -234,6 +234,22 @@ fn every_command_of_the_book_and_the_manual_is_valid() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+#[test]
+fn every_example_program_of_the_book_exists() {
+    let mut count = 0;
+    for page in book_and_root() {
+        for command in page.text.split("cargo run -p adit-").skip(1) {
+            let Some((package, rest)) = command.split_once(' ') else { continue };
+            let Some((_, example)) = rest.split_once("--example ") else { continue };
+            let name = example.split([' ', '`', '\n']).next().unwrap();
+            let path = root().join(format!("crates/{package}/examples/{name}.rs"));
+            assert!(path.exists(), "{}: {}", page.path.display(), path.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 4, "{count} programs");
+}
+
 /// A block of TOML that begins with the name of a file is a whole one.
 #[test]
 fn every_file_of_the_book_is_valid() {
