@@ -2,6 +2,7 @@
 
 use crate::commands::running::{Which, ask, list, send, with_folder};
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::show::events;
 use crate::show::switch as text;
 use adit_runtime::text::spec::{PortKind, PortSpec};
@@ -10,7 +11,7 @@ use adit_service::config::source::Source;
 use adit_service::control::client::Client;
 use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::switch;
 use adit_service::switch::model;
 use adit_service::switch::plan as switch_plan;

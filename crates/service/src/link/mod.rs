@@ -8,7 +8,7 @@ pub mod words;
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
-use crate::error::{Entry, Error, Exit, Result};
+use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::link::profile::Profiles;
 use crate::link::report::{End, LinkReport, LinkStatus};
@@ -75,7 +75,7 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
         seed,
         layer: wanted.layer,
     };
-    let engine = Netem::new(&config).map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+    let engine = Netem::new(&config).map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
     let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
         .map_err(|error| Error::io("start", "the loop", &error))?;
     let mut service = LinkService {
@@ -147,7 +147,7 @@ impl LinkService {
         let (Some(port), None) = (ports.next(), ports.next()) else {
             let message =
                 format!("'{}' cannot be an end of a link: it has several ports", end.name);
-            return Err(Error::new(Exit::Usage, &LINK, message));
+            return Err(Error::new(Kind::Usage, &LINK, message));
         };
         let name = port.name().to_owned();
         runner.attach(*id, port).map_err(|error| Error::io("use", name, &error))?;
@@ -182,7 +182,7 @@ impl LinkService {
             (Direction::BToA, &profiles.b_to_a, &self.wanted.profiles.b_to_a),
         ];
         for (_, profile, _) in &ways {
-            profile.check().map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+            profile.check().map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
         }
         for (direction, profile, before) in ways {
             if profile == before {
@@ -191,7 +191,7 @@ impl LinkService {
             runner
                 .engine_mut()
                 .set(now, direction, profile)
-                .map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+                .map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
             done.push(format!("{direction}: {}", model::keys_text(&profile::to_json(profile))));
         }
         self.wanted.profiles = profiles;
@@ -208,7 +208,7 @@ impl LinkService {
         if wanted.layer != self.wanted.layer {
             let message = "a running link cannot change between frames and packets";
             return Err(
-                Error::new(Exit::Usage, &LINK, message).hint("Stop the link and start it again.")
+                Error::new(Kind::Usage, &LINK, message).hint("Stop the link and start it again.")
             );
         }
         let done = self.set(runner, wanted.profiles.clone())?;

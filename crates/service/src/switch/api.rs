@@ -4,7 +4,7 @@ use crate::config::table::Table;
 use crate::config::value::{integer, mac};
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
-use crate::error::{Entry, Error, Exit, Result};
+use crate::error::{Entry, Error, Kind, Result};
 use crate::event::Event;
 use crate::supervisor::{Done, read_request, value};
 use crate::switch::SwitchService;
@@ -212,7 +212,7 @@ impl SwitchService {
         if let Some(mac) = entry.mac {
             if !runner.engine_mut().fdb_del(entry.vlan, mac) {
                 let message = format!("{mac} is not in the table");
-                return Err(Error::new(Exit::NotFound, &PORT, message).object(mac));
+                return Err(Error::new(Kind::NotFound, &PORT, message).object(mac));
             }
             return Ok(Done::new(vec![format!("{mac} removed")]).reply);
         }

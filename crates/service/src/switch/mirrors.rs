@@ -1,6 +1,6 @@
 //! Mirrors of a running switch.
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::{MirrorTo, WantedMirror};
 use crate::switch::{RunningMirror, SwitchService, api};
@@ -89,7 +89,7 @@ impl SwitchService {
         }
         let config = SwitchConfig { mirrors, ..config.clone() };
         let set = runner.engine_mut().set(config);
-        set.map_err(|error| Error::new(Exit::Refused, &api::PORT, error))
+        set.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
     }
 
     pub(super) fn remove_own_mirror(

@@ -12,7 +12,7 @@ pub mod wanted;
 
 use crate::control::http::{Method, Request};
 use crate::control::socket::ControlSocket;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::supervisor::{
     Answer, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger, seed, value,
@@ -179,7 +179,7 @@ impl SwitchService {
                 0 => format!("there is no port '{name}'"),
                 several => format!("'{name}' matches {several} ports"),
             };
-            Error::new(Exit::NotFound, &api::NO_PORT, message)
+            Error::new(Kind::NotFound, &api::NO_PORT, message)
                 .object(name)
                 .hint(format_args!("The ports are: {}", names.join(", ")))
         })

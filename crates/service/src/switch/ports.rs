@@ -1,6 +1,6 @@
 //! The ports of a switch while it runs: opened, changed, taken away, gone.
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::link::profile::Profiles;
 use crate::supervisor::times;
@@ -29,16 +29,16 @@ impl SwitchService {
     /// Whether a port can be added: its name is free, and it can be opened now.
     ///
     /// # Errors
-    /// [`Exit::Conflict`] or [`Exit::Usage`].
+    /// [`Kind::Conflict`] or [`Kind::Usage`].
     pub(super) fn check_new(&self, wanted: &WantedPort) -> Result<()> {
         let is_it = |port: &Running| port.gone.is_none() && port.wanted.name == wanted.name;
         if self.ports.iter().any(is_it) {
             let message = format!("there is a port '{}' already", wanted.name);
-            return Err(Error::new(Exit::Conflict, &api::PORT, message));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message));
         }
         if self.is_running && wanted.spec.kind == PortKind::Stdio {
             let message = "a running switch cannot use its standard streams as a port";
-            return Err(Error::new(Exit::Usage, &api::PORT, message).hint(
+            return Err(Error::new(Kind::Usage, &api::PORT, message).hint(
                 "Start it with '--port stdio', or add unix:PATH and join it to a stream of the same \
                  format: 'socat - UNIX-CONNECT:PATH'.",
             ));
@@ -163,13 +163,13 @@ impl SwitchService {
         runner
             .engine_mut()
             .add_port(id, config)
-            .map_err(|error| Error::new(Exit::Refused, &api::PORT, error).object(&mtu_name))?;
+            .map_err(|error| Error::new(Kind::Refused, &api::PORT, error).object(&mtu_name))?;
         if let Err(error) = runner.attach(id, port) {
             runner.engine_mut().remove_port(id);
             // The rest of what the loop minds was looked at before.
             if error.kind() == std::io::ErrorKind::AlreadyExists {
                 let message = format!("there is a port to '{mtu_name}' already");
-                return Err(Error::new(Exit::Conflict, &api::PORT, message).object(mtu_name));
+                return Err(Error::new(Kind::Conflict, &api::PORT, message).object(mtu_name));
             }
             return Err(Error::io("use", mtu_name, &error));
         }
@@ -188,7 +188,7 @@ impl SwitchService {
         (id, name): (PortId, &str),
         wanted: Option<&Profiles>,
     ) -> Result<()> {
-        let wrong = |error| Error::new(Exit::Usage, &api::PORT, error);
+        let wrong = |error| Error::new(Kind::Usage, &api::PORT, error);
         let now = runner.now();
         let Some(links) = runner.netem_mut(id) else { return Ok(()) };
         let Some(wanted) = wanted else {
@@ -243,7 +243,7 @@ impl SwitchService {
         let name = self.name_of(id);
         let Some(running) = self.ports.get_mut(at).filter(|port| port.listener.is_some()) else {
             let message = format!("'{name}' goes only with the port that it is an end of");
-            return Err(Error::new(Exit::Conflict, &api::PORT, message).object(name));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message).object(name));
         };
         running.ends.retain(|(end, _)| *end != id);
         runner.engine_mut().remove_port(id);
@@ -270,7 +270,7 @@ impl SwitchService {
                 runner
                     .engine_mut()
                     .set_port(*id, config)
-                    .map_err(|error| Error::new(Exit::Usage, &api::PORT, error))?;
+                    .map_err(|error| Error::new(Kind::Usage, &api::PORT, error))?;
             }
             if running.wanted.netem != wanted.netem {
                 self.set_netem(runner, (*id, name), wanted.netem.as_ref())?;
@@ -295,10 +295,10 @@ impl SwitchService {
         let port = self.ports.get(at).and_then(|port| port.ends.first());
         let Some((id, _)) = port else {
             let message = format!("the port '{}' is gone", entry.port);
-            return Err(Error::new(Exit::Conflict, &api::PORT, message));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message));
         };
         let added = runner.engine_mut().fdb_add(entry.vlan, entry.mac, *id);
-        added.map_err(|error| Error::new(Exit::Refused, &api::PORT, error))
+        added.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
     }
 
     /// Addresses of the file on a port that has come back.

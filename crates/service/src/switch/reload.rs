@@ -7,7 +7,7 @@
 //! ```
 
 use crate::control::http::Request;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::supervisor::{Done, Job, Progress, read_request};
 use crate::switch::port::WantedPort;
@@ -292,6 +292,6 @@ impl SwitchService {
         }
         let (seed, mirrors) = (config.seed, config.mirrors.clone());
         let set = runner.engine_mut().set(SwitchConfig { seed, mirrors, ..wanted });
-        set.map_err(|error| Error::new(Exit::Usage, &api::PORT, error))
+        set.map_err(|error| Error::new(Kind::Usage, &api::PORT, error))
     }
 }
