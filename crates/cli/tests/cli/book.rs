@@ -302,33 +302,3 @@ fn troubleshooting_has_the_titles_of_the_errors() {
     let count = now.lines().filter(|line| line.starts_with("### ADIT-E")).count();
     assert!(count > 20, "{count} codes");
 }
-
-/// Words that a reader of English stumbles over.
-#[test]
-fn texts_are_plain_english() {
-    const WORDS: [&str; 11] = [
-        "mend",
-        "heed",
-        "heeds",
-        "whoever",
-        "anew",
-        "is to be",
-        "are to be",
-        "so long",
-        "is told",
-        "are told",
-        "tells",
-    ];
-    let of_root =
-        ["README.md", "ARCHITECTURE.md", "SPECIFICATION.md"].map(|name| root().join(name));
-    for page in book().into_iter().chain(of_root.map(Page::read)) {
-        // Names of tests are code.
-        let prose: String = page.text.split('`').step_by(2).collect::<Vec<_>>().join(" ");
-        let words: Vec<&str> = prose.split(|c: char| !c.is_alphanumeric()).collect();
-        let text = format!(" {} ", words.join(" ").to_lowercase());
-        for word in WORDS {
-            let found = text.contains(&format!(" {word} "));
-            assert!(!found, "{}: {word}", page.path.display());
-        }
-    }
-}
