@@ -31,7 +31,7 @@ use super::table::DelayTable;
 /// assert_eq!(profile.check(), Ok(()));
 ///
 /// let wrong = Profile { duplicate: 1.5, ..profile };
-/// assert_eq!(wrong.check().unwrap_err().to_string(), "duplicate: a share is from 0 to 1, not 1.5");
+/// assert_eq!(wrong.check().unwrap_err().to_string(), "duplicate: a share must be from 0 to 1, not 1.5");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
