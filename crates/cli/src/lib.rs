@@ -1,5 +1,5 @@
-//! The program `adit`, as a library for its `main` and its fuzz targets only: it promises nothing to
-//! others, who use the libraries.
+//! The program `adit` as a library, for its `main` and fuzz targets only. It has no stable API: use the
+//! other crates.
 //!
 //! ```no_run
 //! std::process::exit(i32::from(adit_cli::run()));
@@ -13,6 +13,7 @@ mod context;
 pub mod exercise;
 mod man;
 mod netem;
+mod show;
 
 /// The Rust of the book, compiled.
 #[cfg(doctest)]
@@ -26,7 +27,7 @@ use color::Color;
 use commands::Cli;
 use std::ffi::OsString;
 
-/// Does what the command line says and gives the status to exit with.
+/// Runs the command line and returns the exit status.
 #[must_use]
 pub fn run() -> u8 {
     adit_runtime::panics::end_in_order();
@@ -54,10 +55,10 @@ fn failed(output: &Output, error: &Error) -> Exit {
     error.exit
 }
 
-/// The command line was wrong, or asked for help.
+/// Prints help, or an invalid command line.
 fn misused(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
-        // Help or the version. A reader that went away is no failure worth telling.
+        // Help or the version. If the reader is gone, there is nothing to report.
         return error.print().map_or(Exit::BrokenPipe, |()| Exit::Ok);
     }
     let wants_json = std::env::args_os().any(|word| is_json_flag(&word));
@@ -69,7 +70,7 @@ fn misused(error: &clap::Error) -> Exit {
         let output = Output::new(true, false, Color::Never.streams(), false, 0);
         return failed(&output, &Error::usage(message));
     }
-    // If standard error is closed, the status alone tells.
+    // If standard error is closed, only the status remains.
     let _ = error.print();
     Exit::Usage
 }

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The code, as ADIT-E0802 or E0802; without one all are listed
+    /// A code such as E0802, or an errno such as 22 or EINVAL; all codes are listed without it
     code: Option<String>,
 }
 
-/// What a code means.
+/// The meaning of an error code.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit explain: an entry of the list")]
 pub(crate) struct Explanation {
@@ -24,7 +24,7 @@ pub(crate) struct Explanation {
     title: &'static str,
     /// Why it happens.
     explanation: &'static str,
-    /// What helps.
+    /// How to fix it.
     remedy: &'static str,
 }
 
@@ -42,7 +42,7 @@ impl From<&adit_device::CauseEntry> for Explanation {
     }
 }
 
-/// Every code there is, in order: the library's, then the program's.
+/// All codes of the library and the program, in order.
 pub(crate) fn catalog() -> Vec<Explanation> {
     let library = adit_device::Cause::CATALOG.iter().map(Explanation::from);
     let program = error::CATALOG
@@ -67,7 +67,7 @@ impl Args {
             let wanted = normal(code);
             entries.retain(|entry| entry.code == wanted);
             if entries.is_empty() {
-                let message = format!("there is no code '{code}'");
+                let message = format!("unknown error code '{code}'");
                 return Err(Error::new(Exit::NotFound, &error::UNKNOWN, message).object(code));
             }
         }

@@ -20,6 +20,7 @@ pub mod http;
 pub mod name;
 pub mod notify;
 pub mod server;
+pub mod socket;
 
 #[cfg(test)]
 mod tests;

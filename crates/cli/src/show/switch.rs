@@ -1,10 +1,11 @@
 //! A switch, its ports and its addresses for people.
 
-use crate::output::{Output, Tone, clean, table};
-use crate::switch::model;
+use crate::show::link;
+use adit_service::output::{Output, Tone, clean, table};
+use adit_service::switch::model;
 
 /// A switch for people.
-pub fn switch(output: &Output, show: &model::Switch) -> String {
+pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
     let mut lines = vec![format!(
         "{} (pid {}): {} of {} addresses, kept for {} s{}",
         output.paint(Tone::Name, clean(&show.name)),
@@ -57,7 +58,7 @@ pub fn switch(output: &Output, show: &model::Switch) -> String {
 }
 
 /// A port for people.
-pub fn port(output: &Output, port: &model::Port) -> String {
+pub(crate) fn port(output: &Output, port: &model::Port) -> String {
     let mut lines =
         vec![format!("{}: {}", output.paint(Tone::Name, clean(&port.name)), port.state.as_str())];
     if let Some(reason) = &port.reason {
@@ -78,8 +79,9 @@ pub fn port(output: &Output, port: &model::Port) -> String {
     lines.push(format!("  addresses  {} of {}", port.fdb_entries, port.fdb_limit));
     lines.extend(port.guard.text().map(|guards| format!("  guards     {guards}")));
     lines.extend(port.storm.text().map(|storms| format!("  storms     at most {storms}")));
-    if let Some(link) = &port.link {
-        lines.extend(link.lines(&clean(&port.name)).into_iter().map(|line| format!("  {line}")));
+    if let Some(links) = &port.link {
+        let text = link::of_port(&clean(&port.name), links);
+        lines.extend(text.into_iter().map(|line| format!("  {line}")));
     }
     for (name, counters) in [("in", &port.ingress), ("out", &port.egress)] {
         let drops = counters.drops.iter().map(|(why, count)| format!("; {count} dropped: {why}"));
@@ -94,7 +96,7 @@ pub fn port(output: &Output, port: &model::Port) -> String {
 }
 
 /// Addresses for people.
-pub fn fdb(list: &[model::Address]) -> String {
+pub(crate) fn fdb(list: &[model::Address]) -> String {
     let mut rows = vec![["ADDRESS", "VLAN", "PORT", "KIND", "AGE"].map(str::to_owned).to_vec()];
     for entry in list {
         rows.push(vec![
