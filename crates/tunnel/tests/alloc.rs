@@ -3,12 +3,13 @@
 #[path = "../../packet/tests/counting/mod.rs"]
 mod counting;
 
+use adit_engine::switch::IpPrefix;
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
-use adit_packet::{Batch, Gso, Instant, IpPrefix, Pool, PoolConfig, VnetHeader};
+use adit_packet::{Batch, Gso, Instant, Pool, PoolConfig, VnetHeader};
 use adit_tunnel::{PeerConfig, PeerMode, PrivateKey, Tunnel, TunnelConfig};
 use std::time::Duration;
 
-/// Carries what one side sent to the other, and says how many buffers came out at its port.
+/// Carries what one side sent to the other; returns how many buffers came out at its port.
 fn carry(now: Instant, sides: &mut [(Tunnel, Outbox); 2], from: usize, batch: &mut Batch) -> usize {
     let [first, second] = sides;
     let ((_, out), (tunnel, into)) = if from == 0 { (first, second) } else { (second, first) };

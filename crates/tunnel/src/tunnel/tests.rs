@@ -232,9 +232,9 @@ impl Net {
         side.requests.extend(core::iter::from_fn(|| side.out.next_request()));
         let mut batch = Batch::new();
         while let Some(to) = side.out.next_group(&mut batch) {
-            for packet in batch.drain(..) {
+            for mut packet in batch.drain(..) {
                 if let Endpoint::Port(port) = to {
-                    side.out.pool().release(&packet);
+                    side.out.pool().release(&mut packet);
                     side.arrived.push((port, packet));
                     continue;
                 }

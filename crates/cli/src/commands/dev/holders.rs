@@ -18,12 +18,11 @@ pub(crate) struct Holder {
 /// The holders of every device by its name, as far as they are visible to this user.
 pub(crate) fn all() -> BTreeMap<String, Vec<Holder>> {
     let found = adit_device::all_holders(None).unwrap_or_default();
-    let named =
-        found.devices.into_iter().map(|(name, holders)| {
-            let holders = holders
-                .into_iter()
-                .map(|adit_device::Holder { pid, command, fds }| Holder { pid, command, fds });
-            (name.to_string(), holders.collect())
-        });
+    let named = found.devices.into_iter().map(|(name, holders)| {
+        let holders = holders
+            .into_iter()
+            .map(|adit_device::Holder { pid, command, fds, .. }| Holder { pid, command, fds });
+        (name.to_string(), holders.collect())
+    });
     named.collect()
 }
