@@ -9,7 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::switch::vlan::VlanId;
 
-/// What an owner of a switch may want to know. News that repeats itself is told once a second.
+/// What an owner of a switch may want to know. Notice that repeats itself is told once a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SwitchEvent {

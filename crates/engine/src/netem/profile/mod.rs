@@ -57,7 +57,7 @@ pub struct Profile {
     pub reorder: Option<Reorder>,
     /// Rate, delay and loss that change with time, in place of those above.
     pub steps: Option<Arc<Steps>>,
-    /// What the link holds at most, in its queue and on its way.
+    /// What the link holds at most, in its queue and on its in_flight.
     pub limits: Limits,
 }
 
@@ -249,7 +249,7 @@ impl Default for FqCoDel {
     }
 }
 
-/// How long packets are on their way.
+/// How long packets are on their in_flight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delay {
     /// What jitter is added to. Nothing is ever early enough to make the delay negative.
