@@ -127,3 +127,8 @@ pub use port::{Fault, PortCounts};
 pub use random::Random;
 pub use seeds::for_each_seed;
 pub use sim::Sim;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
