@@ -149,5 +149,5 @@ fn files_that_are_not_as_they_should_be() {
     run("mkfifo /run/pipe.toml");
     with("lab.toml", &text.replace("dsl.toml", "/run/pipe.toml"));
     let (_, errors) = refused("check /run/examples/lab.toml");
-    assert!(errors.contains("no regular file"), "{errors}");
+    assert!(errors.contains("not a regular file"), "{errors}");
 }

@@ -1,0 +1,682 @@
+//! UDP sockets by which an engine reaches peers: what comes from and goes to `Endpoint::Udp`.
+//!
+//! One packet is one datagram or a train of them, equally long but for the last: `UDP_SEGMENT` on the
+//! way out, `UDP_GRO` on the way in. Where the kernel or a card refuses a train, its datagrams go one
+//! by one, and that is counted.
+
+use crate::peer::sources;
+use crate::peer::sources::Sources;
+use crate::socket::udp::TRAIN_LEN_MAX;
+use crate::wake::backoff::Backoff;
+use crate::wake::reactor::{Interest, Reactor, Source};
+use adit_packet::{Batch, Ecn, Gso, Instant, PacketBuf, Pool, PoolConfig};
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::iter::Peekable;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// How many trains one call receives at most: with more, the first would leave the cache before it is
+/// worked at.
+const RECEIVE_MAX: usize = 4;
+
+/// Trains that wait for room in the socket: as many bytes as the socket itself takes by default.
+const WAITING_MAX: usize = 64;
+
+/// The buffers of the sockets. Where this thread is what is slowest, TCP inside the tunnel fills the one
+/// that it reads from, and all else waits behind that: 512 KiB (the kernel counts twice as much, with what
+/// it needs besides) are 1 ms at 5 Gbit/s. With 2 MiB the 99th percentile of pings beside a stream that
+/// takes all was 5.7 ms in place of 3.3, for 4 % more throughput; with 256 KiB 2.4 ms, for 8 % less.
+const BUFFER_LEN: usize = 512 << 10;
+
+/// How often another port is tried when one is free for one family only.
+const BIND_ATTEMPTS_MAX: usize = 16;
+
+/// Sockets for IPv4 and IPv6 with one port, either of which may be missing on this machine.
+#[derive(Debug)]
+pub struct PeerSockets {
+    sockets: [Option<PeerSocket>; 2],
+    port: u16,
+    /// Tells their events from those of the sockets before.
+    number: u32,
+}
+
+/// How the sockets are to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerOptions {
+    /// 0 for one that the kernel chooses.
+    pub port: u16,
+    /// The mark on what is sent (`SO_MARK`); 0 for none.
+    pub mark: u32,
+    /// The only address to send from and receive at.
+    pub source: Option<IpAddr>,
+}
+
+/// What went through one socket. A train counts once, its datagrams each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerCounters {
+    pub received: u64,
+    pub received_datagrams: u64,
+    pub sent: u64,
+    pub sent_datagrams: u64,
+    /// Trains that had to go one datagram at a time.
+    pub cut: u64,
+    /// Datagrams for which there was no buffer.
+    pub no_buffer: u64,
+    /// Trains that found no room to wait.
+    pub queue_full: u64,
+    /// Trains that are longer than the path takes.
+    pub too_big: u64,
+    /// Trains that the network or its filter refused.
+    pub refused: u64,
+}
+
+/// What became of a send that the owner has to hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooBig {
+    pub to: SocketAddr,
+    /// The longest UDP payload that the path takes, as far as the kernel knows.
+    pub len_max: usize,
+}
+
+impl PeerSockets {
+    /// Opens the sockets in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// EADDRINUSE: another program has the port; EADDRNOTAVAIL: `source` is no address of this
+    /// machine; EPERM: a mark needs `CAP_NET_ADMIN`.
+    pub fn open(options: &PeerOptions) -> io::Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match Self::open_pair(options) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse
+                        && options.port == 0
+                        && attempt < BIND_ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn open_pair(options: &PeerOptions) -> io::Result<Self> {
+        let wants = |is_v4: bool| options.source.is_none_or(|source| source.is_ipv4() == is_v4);
+        let mut port = options.port;
+        let mut sockets = [None, None];
+        for (place, any) in sockets.iter_mut().zip(ANY) {
+            if !wants(any.is_ipv4()) {
+                continue;
+            }
+            let at = SocketAddr::new(options.source.unwrap_or(any), port);
+            match PeerSocket::open(at, options.mark) {
+                Ok(socket) => {
+                    port = socket.socket.local_addr()?.port();
+                    *place = Some(socket);
+                }
+                // A machine without this family, or one that has it switched off.
+                Err(error) if options.source.is_none() && is_without_family(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if sockets.iter().all(Option::is_none) {
+            return Err(Errno::AFNOSUPPORT.into());
+        }
+        Ok(Self { sockets, port, number: 0 })
+    }
+
+    /// The port that both have.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What went through both.
+    pub fn counters(&self) -> PeerCounters {
+        let mut sum = PeerCounters::default();
+        for PeerSocket { counters: one, .. } in self.sockets.iter().flatten() {
+            sum.received += one.received;
+            sum.received_datagrams += one.received_datagrams;
+            sum.sent += one.sent;
+            sum.sent_datagrams += one.sent_datagrams;
+            sum.cut += one.cut;
+            sum.no_buffer += one.no_buffer;
+            sum.queue_full += one.queue_full;
+            sum.too_big += one.too_big;
+            sum.refused += one.refused;
+        }
+        sum
+    }
+
+    /// Marks what is sent from now on.
+    ///
+    /// # Errors
+    /// EPERM without `CAP_NET_ADMIN`.
+    pub fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+        self.sockets.iter_mut().flatten().try_for_each(|socket| {
+            socket.mark = mark;
+            socket2::SockRef::from(&socket.socket).set_mark(mark)
+        })
+    }
+
+    /// Waits for them from now on.
+    pub(crate) fn register(&mut self, reactor: &Reactor, number: u32) -> io::Result<()> {
+        self.number = number;
+        for (place, socket) in self.each() {
+            reactor.add(&socket.socket, source(place, number), Interest::READ)?;
+        }
+        Ok(())
+    }
+
+    /// No longer waits for them.
+    pub(crate) fn unregister(&self, reactor: &Reactor) {
+        self.each().for_each(|(_, socket)| reactor.remove(&socket.socket));
+    }
+
+    /// The number that they were registered with.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn each(&self) -> impl Iterator<Item = (usize, &PeerSocket)> {
+        let places = self.sockets.iter().enumerate();
+        places.filter_map(|(place, socket)| Some((place, socket.as_ref()?)))
+    }
+
+    /// The next train that came to a socket.
+    #[inline]
+    pub(crate) fn recv(&mut self, place: usize, pool: &mut Pool) -> Received {
+        self.get(place).map_or(Received::Nothing, |socket| socket.recv(pool))
+    }
+
+    /// A message from there to an address of ours was authentic; `began`: it began an exchange.
+    #[inline]
+    pub(crate) fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, began: bool) {
+        if let Some(socket) = self.get(Self::place_of(from)) {
+            socket.heard(from, at, began);
+        }
+    }
+
+    /// Forgets the local address that a peer was answered from.
+    pub(crate) fn reroute(&mut self, peer: SocketAddr) {
+        if let Some(socket) = self.get(Self::place_of(peer)) {
+            socket.reroute(peer);
+        }
+    }
+
+    /// Sends all of `batch` to a peer; what does not go now waits. `false`: there is no socket for
+    /// this family, and the batch is as it was.
+    pub(crate) fn send(
+        &mut self,
+        to: SocketAddr,
+        batch: &mut Batch,
+        pool: &mut Pool,
+        reactor: &Reactor,
+    ) -> (bool, Option<TooBig>) {
+        let place = Self::place_of(to);
+        let Some(socket) = self.get(place) else { return (false, None) };
+        let too_big = socket.send(to, batch, pool);
+        self.settle(place, reactor);
+        (true, too_big)
+    }
+
+    /// Sends what waits for room in a socket.
+    pub(crate) fn flush(&mut self, place: usize, pool: &mut Pool, reactor: &Reactor) {
+        if let Some(socket) = self.get(place) {
+            socket.flush(pool);
+            self.settle(place, reactor);
+        }
+    }
+
+    /// Reading a socket failed: pauses it if it fails again and again.
+    pub(crate) fn failed(&mut self, place: usize, now: Instant, reactor: &Reactor) {
+        if let Some(socket) = self.get(place) {
+            socket.backoff.failed(now);
+            self.settle(place, reactor);
+        }
+    }
+
+    /// When a socket that was paused is read again.
+    pub(crate) fn next_resume(&self) -> Option<Instant> {
+        self.each().filter_map(|(_, socket)| socket.backoff.until()).min()
+    }
+
+    /// Reads sockets again whose pause is over.
+    pub(crate) fn resume(&mut self, now: Instant, reactor: &Reactor) {
+        for place in 0..self.sockets.len() {
+            if self.get(place).is_some_and(|socket| socket.backoff.resume(now)) {
+                self.settle(place, reactor);
+            }
+        }
+    }
+
+    /// Waits for what a socket must be waited for now.
+    fn settle(&mut self, place: usize, reactor: &Reactor) {
+        let number = self.number;
+        let Some(socket) = self.get(place) else { return };
+        let interest = Interest {
+            readable: socket.backoff.until().is_none(),
+            writable: !socket.waiting.is_empty(),
+        };
+        if interest != socket.interest {
+            socket.interest = interest;
+            // It is registered, and a change needs no memory.
+            let _ = reactor.change(&socket.socket, source(place, number), interest);
+        }
+    }
+
+    fn get(&mut self, place: usize) -> Option<&mut PeerSocket> {
+        self.sockets.get_mut(place)?.as_mut()
+    }
+
+    /// Gives all buffers back, before it is dropped.
+    pub(crate) fn close(&mut self, pool: &mut Pool) {
+        self.sockets.iter_mut().flatten().for_each(|socket| socket.close(pool));
+    }
+
+    /// The place of the socket by which `to` is reached.
+    const fn place_of(to: SocketAddr) -> usize {
+        if to.is_ipv4() { 0 } else { 1 }
+    }
+}
+
+fn source(place: usize, number: u32) -> Source {
+    Source::Peers(u32::try_from(place).unwrap_or(0), number)
+}
+
+/// Every address, in the order of the places.
+const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+
+fn is_without_family(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+/// One of the sockets.
+#[derive(Debug)]
+struct PeerSocket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// Ready to be received into.
+    buffers: Vec<PacketBuf>,
+    /// Received and not yet taken.
+    received: VecDeque<Arrival>,
+    /// For room in the socket.
+    waiting: VecDeque<(SocketAddr, PacketBuf)>,
+    /// Whether the last call brought long trains: then one at a time is best.
+    is_bulk: bool,
+    /// What its descriptor is waited for.
+    interest: Interest,
+    backoff: Backoff,
+    counters: PeerCounters,
+    mark: u32,
+    /// From where peers are answered; `None` where the socket has one address only.
+    sources: Option<Sources>,
+}
+
+/// What [`PeerSockets::recv`] found.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Train(Arrival),
+    Nothing,
+    /// Reading failed.
+    Failed,
+}
+
+/// A train that came.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub from: SocketAddr,
+    /// The address of ours that it was sent to.
+    pub at: Option<IpAddr>,
+    pub packet: PacketBuf,
+}
+
+impl PeerSocket {
+    fn open(at: SocketAddr, mark: u32) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if mark != 0 {
+            socket.set_mark(mark)?;
+        }
+        socket.bind(&at.into())?;
+        let socket = UdpSocket::from(socket);
+        enlarge(&socket);
+        let state = state_of(&socket, at.is_ipv4())?;
+        Ok(Self {
+            socket,
+            state,
+            buffers: Vec::with_capacity(RECEIVE_MAX),
+            received: VecDeque::with_capacity(RECEIVE_MAX),
+            waiting: VecDeque::with_capacity(WAITING_MAX),
+            is_bulk: false,
+            interest: Interest::READ,
+            backoff: Backoff::default(),
+            counters: PeerCounters::default(),
+            mark,
+            sources: at.ip().is_unspecified().then(Sources::default),
+        })
+    }
+
+    /// What came from there to an address of ours was authentic.
+    #[inline]
+    fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, began: bool) {
+        if let (Some(sources), Some(at)) = (&mut self.sources, at) {
+            if began {
+                sources.forget(from);
+            }
+            sources.heard(from, at, || sources::chosen(from, self.mark));
+        }
+    }
+
+    /// Forgets the local address that a peer was answered from.
+    fn reroute(&mut self, peer: SocketAddr) {
+        if let Some(sources) = &mut self.sources {
+            sources.forget(peer);
+        }
+    }
+
+    /// The next train, if there is one now.
+    fn recv(&mut self, pool: &mut Pool) -> Received {
+        if let Some(arrival) = self.received.pop_front() {
+            return Received::Train(arrival);
+        }
+        while self.buffers.len() < RECEIVE_MAX {
+            let Some(buffer) = pool.take_large() else { break };
+            self.buffers.push(buffer);
+        }
+        if self.buffers.is_empty() {
+            return self.skip();
+        }
+        let wanted = if self.is_bulk { 1 } else { self.buffers.len() };
+        let mut metas = [RecvMeta::default(); RECEIVE_MAX];
+        let mut buffers = self.buffers.iter_mut();
+        let mut slices: [IoSliceMut<'_>; RECEIVE_MAX] = std::array::from_fn(|_| {
+            IoSliceMut::new(buffers.next().map(PacketBuf::spare_mut).unwrap_or_default())
+        });
+        let received =
+            self.state.recv((&self.socket).into(), &mut slices[..wanted], &mut metas[..wanted]);
+        let count = match received {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Nothing,
+            // It belongs to something sent before (a refused port, say), and is reported once.
+            Err(_) => return Received::Failed,
+        };
+        self.backoff.succeeded();
+        self.is_bulk = false;
+        let mut place = 0;
+        for meta in metas.into_iter().take(count) {
+            let ecn = Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8));
+            let is_train = meta.len > meta.stride;
+            self.is_bulk |= is_train;
+            self.counters.received += 1;
+            self.counters.received_datagrams += datagrams(meta.len, meta.stride);
+            if !is_train && let Some(mut packet) = copy(&mut self.buffers[place], meta.len, pool) {
+                packet.meta.ecn = ecn;
+                self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
+                place += 1;
+                continue;
+            }
+            let mut packet = self.buffers.remove(place);
+            // The kernel wrote no more than there is room.
+            if packet.set_len(meta.len).is_err() {
+                pool.give(packet);
+                continue;
+            }
+            packet.meta.ecn = ecn;
+            if is_train {
+                packet.meta.vnet.gso = Gso::UdpL4;
+                packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
+            }
+            self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
+        }
+        self.received.pop_front().map_or(Received::Nothing, Received::Train)
+    }
+
+    /// Without a buffer: reads and drops, for epoll reports what stays unread forever.
+    #[cold]
+    fn skip(&mut self) -> Received {
+        for _ in 0..RECEIVE_MAX {
+            if self.socket.recv_from(&mut [0]).is_ok() {
+                self.counters.no_buffer += 1;
+            }
+        }
+        Received::Nothing
+    }
+
+    /// Sends all of `batch` to a peer: what does not go now waits here; what has no room to wait is
+    /// dropped and counted.
+    fn send(&mut self, to: SocketAddr, batch: &mut Batch, pool: &mut Pool) -> Option<TooBig> {
+        let mut too_big = None;
+        let mut packets = batch.drain(..).peekable();
+        while let Some(first) = packets.next() {
+            let packet = self.gather(first, &mut packets, pool);
+            if self.waiting.is_empty() {
+                match self.send_one(to, &packet) {
+                    Sent::Wait => {}
+                    Sent::Done => {
+                        pool.give(packet);
+                        continue;
+                    }
+                    Sent::TooBig(len_max) => {
+                        too_big = Some(TooBig { to, len_max });
+                        pool.give(packet);
+                        continue;
+                    }
+                }
+            }
+            if self.waiting.len() >= WAITING_MAX {
+                self.counters.queue_full += 1;
+                pool.give(packet);
+            } else {
+                self.waiting.push_back((to, packet));
+            }
+        }
+        too_big
+    }
+
+    /// Makes a train of a datagram and those after it that are as long and have the same codepoint: one
+    /// call and one way through the kernel for all of them, for the price of a copy.
+    fn gather(
+        &self,
+        first: PacketBuf,
+        packets: &mut Peekable<impl Iterator<Item = PacketBuf>>,
+        pool: &mut Pool,
+    ) -> PacketBuf {
+        let (len, ecn) = (first.len(), first.meta.ecn);
+        let is_alike = |next: &PacketBuf| {
+            next.len() == len && next.meta.ecn == ecn && next.meta.vnet.gso == Gso::None
+        };
+        let count_max = self.state.max_gso_segments().min(TRAIN_LEN_MAX / len.max(1));
+        if count_max < 2
+            || first.meta.vnet.gso != Gso::None
+            || !packets.peek().is_some_and(is_alike)
+        {
+            return first;
+        }
+        let Some(mut train) = pool.take(count_max * len) else { return first };
+        train.meta = first.meta;
+        (train.meta.vnet.gso, train.meta.vnet.gso_size) =
+            (Gso::UdpL4, u16::try_from(len).unwrap_or(u16::MAX));
+        // It has room for so many.
+        let _ = train.extend(first.bytes());
+        pool.give(first);
+        for _ in 1..count_max {
+            let Some(next) = packets.next_if(is_alike) else { break };
+            let _ = train.extend(next.bytes());
+            pool.give(next);
+        }
+        train
+    }
+
+    /// Sends what waits, now that there may be room.
+    fn flush(&mut self, pool: &mut Pool) {
+        while let Some((to, packet)) = self.waiting.pop_front() {
+            if matches!(self.send_one(to, &packet), Sent::Wait) {
+                self.waiting.push_front((to, packet));
+                return;
+            }
+            pool.give(packet);
+        }
+    }
+
+    /// Gives all buffers back, before it is dropped.
+    fn close(&mut self, pool: &mut Pool) {
+        let received = self.received.drain(..).map(|arrival| arrival.packet);
+        let waiting = self.waiting.drain(..).map(|(_, packet)| packet);
+        received.chain(waiting).chain(self.buffers.drain(..)).for_each(|p| pool.give(p));
+    }
+
+    fn send_one(&mut self, to: SocketAddr, packet: &PacketBuf) -> Sent {
+        let vnet = &packet.meta.vnet;
+        let is_train = vnet.gso == Gso::UdpL4 && packet.len() > usize::from(vnet.gso_size);
+        let stride = if is_train { usize::from(vnet.gso_size).max(1) } else { packet.len() };
+        if !is_train || self.state.max_gso_segments() > 1 {
+            match self.transmit(to, packet.meta.ecn, packet.bytes(), is_train.then_some(stride)) {
+                Ok(()) => {
+                    self.counters.sent += 1;
+                    self.counters.sent_datagrams += datagrams(packet.len(), stride);
+                    return Sent::Done;
+                }
+                Err(Errno::AGAIN) => return Sent::Wait,
+                // The kernel's words for "no trains": then one by one.
+                Err(Errno::INVAL | Errno::IO) if is_train => {}
+                Err(error) => return self.refused(to, error),
+            }
+        }
+        self.counters.cut += 1;
+        for datagram in packet.bytes().chunks(stride) {
+            match self.transmit(to, packet.meta.ecn, datagram, None) {
+                Ok(()) => self.counters.sent_datagrams += 1,
+                // It was the length, not the train: let trains be tried again.
+                Err(Errno::MSGSIZE) => {
+                    if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
+                        self.state = state;
+                    }
+                    return self.refused(to, Errno::MSGSIZE);
+                }
+                // A part is gone already: the rest is lost as on a full link.
+                Err(Errno::AGAIN) => {
+                    self.counters.queue_full += 1;
+                    return Sent::Done;
+                }
+                Err(error) => return self.refused(to, error),
+            }
+        }
+        self.counters.sent += 1;
+        Sent::Done
+    }
+
+    fn transmit(
+        &mut self,
+        to: SocketAddr,
+        ecn: Ecn,
+        contents: &[u8],
+        stride: Option<usize>,
+    ) -> Result<(), Errno> {
+        let src_ip = self.sources.as_ref().and_then(|sources| sources.of(to));
+        let ecn = EcnCodepoint::from_bits(ecn.bits());
+        let transmit = Transmit { destination: to, ecn, contents, segment_size: stride, src_ip };
+        let send = |state: &UdpSocketState, transmit| {
+            let sent = state.try_send((&self.socket).into(), transmit);
+            sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        };
+        match (send(&self.state, &transmit), &mut self.sources) {
+            // The address is ours no longer. EINVAL has made `state` do with less.
+            (Err(Errno::INVAL | Errno::NETUNREACH | Errno::HOSTUNREACH), Some(sources))
+                if src_ip.is_some() =>
+            {
+                sources.forget(to);
+                if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
+                    self.state = state;
+                }
+                send(&self.state, &Transmit { src_ip: None, ..transmit })
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    /// No error of the network ends anything: the next handshake or packet tries again.
+    #[cold]
+    fn refused(&mut self, to: SocketAddr, error: Errno) -> Sent {
+        if error != Errno::MSGSIZE {
+            self.counters.refused += 1;
+            return Sent::Done;
+        }
+        self.counters.too_big += 1;
+        let headers = if to.is_ipv4() { 20 + 8 } else { 40 + 8 };
+        match path_mtu(to) {
+            Ok(mtu) => Sent::TooBig(usize::try_from(mtu).unwrap_or(0).saturating_sub(headers)),
+            Err(_) => Sent::Done,
+        }
+    }
+}
+
+/// A datagram in a small buffer, if it fits: most do, and the large one stays in the cache.
+fn copy(from: &mut PacketBuf, len: usize, pool: &mut Pool) -> Option<PacketBuf> {
+    if len > PoolConfig::SMALL_ROOM {
+        return None;
+    }
+    let mut packet = pool.take_small()?;
+    if packet.extend(from.spare_mut().get(..len)?).is_err() {
+        pool.give(packet);
+        return None;
+    }
+    Some(packet)
+}
+
+/// What became of one train.
+enum Sent {
+    /// It is gone, or refused and counted.
+    Done,
+    /// There is no room now.
+    Wait,
+    /// The path takes this many bytes of UDP payload only.
+    TooBig(usize),
+}
+
+fn datagrams(len: usize, stride: usize) -> u64 {
+    u64::try_from(len.div_ceil(stride.max(1))).unwrap_or(0)
+}
+
+/// What the kernel can do with a socket, which asks it for more than we want.
+fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(socket.into())?;
+    // Nobody asks when a datagram came, and with that told the codepoint of ECN has no room.
+    adit_device::stop_time_stamps(socket)?;
+    // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
+    if is_v4 {
+        sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO)?;
+    } else {
+        sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DO)?;
+    }
+    Ok(state)
+}
+
+/// Enlarges the buffers as far as is allowed: beyond the system's limit with `CAP_NET_ADMIN` only.
+fn enlarge(socket: &UdpSocket) {
+    if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER_LEN).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER_LEN);
+    }
+    if sockopt::set_socket_send_buffer_size_force(socket, BUFFER_LEN).is_err() {
+        let _ = sockopt::set_socket_send_buffer_size(socket, BUFFER_LEN);
+    }
+}
+
+/// The path MTU that the kernel knows: it tells that of connected sockets only.
+///
+/// # Errors
+/// ENETUNREACH: there is no route.
+pub fn path_mtu(to: SocketAddr) -> io::Result<u32> {
+    let probe = UdpSocket::bind((ANY[PeerSockets::place_of(to)], 0))?;
+    probe.connect(to)?;
+    let mtu = if to.is_ipv4() { sockopt::ip_mtu(&probe)? } else { sockopt::ipv6_mtu(&probe)? };
+    Ok(mtu)
+}
+
+#[cfg(test)]
+mod tests;
