@@ -17,6 +17,7 @@ pub mod exercise;
 pub mod file;
 pub mod filter;
 pub mod link;
+pub mod netem;
 pub mod output;
 pub mod supervisor;
 pub mod switch;
