@@ -15,6 +15,7 @@ pub mod error;
 pub mod exercise;
 pub mod file;
 pub mod filter;
+pub mod host;
 pub mod link;
 pub mod output;
 pub mod supervisor;

@@ -4,12 +4,14 @@ use super::addr::Address;
 use super::link::LinkInfo;
 use super::message::{Message, messages};
 use super::route::Route;
+use super::rule::Rule;
 use super::socket::Socket;
 use super::uapi::{
-    GROUP_IPV4_IFADDR, GROUP_IPV4_ROUTE, GROUP_IPV6_IFADDR, GROUP_IPV6_ROUTE, GROUP_LINK,
-    RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+    GROUP_IPV4_IFADDR, GROUP_IPV4_ROUTE, GROUP_IPV4_RULE, GROUP_IPV6_IFADDR, GROUP_IPV6_ROUTE,
+    GROUP_IPV6_RULE, GROUP_LINK, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_DELRULE, RTM_NEWADDR,
+    RTM_NEWLINK, RTM_NEWROUTE, RTM_NEWRULE,
 };
-use super::{addr, link, route};
+use super::{addr, link, route, rule};
 use crate::{IfIndex, Netns};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -41,6 +43,10 @@ pub enum Event {
     /// A route is gone. The kernel does not tell of the IPv4 routes that go because their link goes
     /// down or is deleted.
     RouteRemoved(Route),
+    /// A routing rule is new.
+    RuleAdded(Rule),
+    /// A routing rule is gone.
+    RuleRemoved(Rule),
     /// Events came faster than they were read, and some were lost: whoever keeps a picture must
     /// list anew.
     Lost,
@@ -77,7 +83,9 @@ impl Monitor {
             | GROUP_IPV4_IFADDR
             | GROUP_IPV4_ROUTE
             | GROUP_IPV6_IFADDR
-            | GROUP_IPV6_ROUTE;
+            | GROUP_IPV6_ROUTE
+            | GROUP_IPV4_RULE
+            | GROUP_IPV6_RULE;
         let socket = Socket::open(groups)?;
         // Beyond `net.core.rmem_max` only with CAP_NET_ADMIN over the whole machine.
         sockopt::set_socket_recv_buffer_size_force(&socket.fd, BACKLOG_LEN)
@@ -158,6 +166,8 @@ pub(super) fn event(message: &Message<'_>) -> Option<Event> {
         RTM_DELADDR => addr::decode(body).map(|(link, addr)| Event::AddressRemoved(link, addr)),
         RTM_NEWROUTE => route::decode(body).map(Event::RouteAdded),
         RTM_DELROUTE => route::decode(body).map(Event::RouteRemoved),
+        RTM_NEWRULE => rule::decode(body).map(Event::RuleAdded),
+        RTM_DELRULE => rule::decode(body).map(Event::RuleRemoved),
         _ => None,
     }
 }

@@ -22,14 +22,14 @@ const TAP: PortId = PortId(1);
 
 /// A tunnel, with a switch if its device is a TAP.
 #[derive(Debug)]
-pub struct Site {
+pub struct TunnelEngine {
     pub tunnel: Tunnel,
     switch: Option<Switch>,
     /// The tunnel's ports for layer 2 peers.
     ports: BTreeMap<PublicKey, PortId>,
 }
 
-impl Site {
+impl TunnelEngine {
     /// A tunnel without peers; `seed` is a random number that the switch keeps to itself.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Site {
     }
 }
 
-impl Engine for Site {
+impl Engine for TunnelEngine {
     #[inline]
     fn handle(
         &mut self,
