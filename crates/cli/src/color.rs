@@ -1,13 +1,13 @@
-//! When the output has colours.
+//! When to color the output.
 
 use clap::ValueEnum;
 use std::io::{self, IsTerminal};
 
-/// When to use colours.
+/// The values of `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    // On a terminal, unless NO_COLOR is set or TERM is dumb. Not a doc comment: clap would make each
-    // help text long by it.
+    // On a terminal, unless NO_COLOR is set or TERM is dumb. Not a doc comment: clap would switch
+    // to the long form of help.
     #[default]
     Auto,
     Always,
@@ -15,7 +15,7 @@ pub(crate) enum Color {
 }
 
 impl Color {
-    /// Whether standard output and standard error get colours.
+    /// Whether to color standard output and standard error.
     pub(crate) fn streams(self) -> [bool; 2] {
         [self.on(io::stdout().is_terminal()), self.on(io::stderr().is_terminal())]
     }

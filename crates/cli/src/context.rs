@@ -18,23 +18,23 @@ pub(crate) struct Global {
     /// Print JSON
     #[arg(short, long, global = true)]
     json: bool,
-    /// Print JSON on many lines
+    /// Print indented JSON
     #[arg(short, long, global = true)]
     pretty: bool,
-    /// Use colours: 'auto' is on a terminal, and heeds NO_COLOR
+    /// Colorize output; 'auto' follows the terminal and NO_COLOR
     #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     color: Color,
-    /// Work in this network namespace: a name, a path, or the id of a process
+    /// Run in this network namespace: a name, a path or a process ID
     #[arg(short, long, global = true, value_name = "NS")]
     netns: Option<String>,
-    /// Say nothing but what was asked for
+    /// Print only results and errors
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Say more; twice for still more
+    /// Print more detail; repeat for even more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Print each action that would be taken, and do nothing
+    /// Print the actions without performing them
     #[arg(long, global = true)]
     dry_run: bool,
 }

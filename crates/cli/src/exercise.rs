@@ -1,4 +1,4 @@
-//! What must hold whatever the bytes of a packet are: property tests and fuzz targets call the same.
+//! Invariants for arbitrary input, shared by property tests and fuzz targets.
 
 use crate::capture::decode::Packet;
 use crate::capture::reply::Responder;
@@ -6,11 +6,11 @@ use adit_device::MacAddr;
 use adit_runtime::format::pcapng::{LinkType, Meta};
 use std::fmt::Write;
 
-/// What is shown of a packet has no control character and is not long. The first byte chooses the
-/// layer, the next two how long the packet was.
+/// Checks that the text of a packet is short and has no control characters. The first byte selects the link
+/// type, the next two the original length.
 ///
 /// # Panics
-/// If it does not hold.
+/// If the invariant is violated.
 pub fn show(bytes: &[u8]) {
     let Some((&[layer, low, high], data)) = bytes.split_first_chunk() else { return };
     let link = if layer & 1 == 0 { LinkType::Raw } else { LinkType::Ethernet };
@@ -24,10 +24,10 @@ pub fn show(bytes: &[u8]) {
     serde_json::to_string(&packet).expect("a packet is plain data");
 }
 
-/// An answer is never longer than what it answers. The first byte chooses the layer.
+/// Checks that an answer is never longer than its request. The first byte selects the link type.
 ///
 /// # Panics
-/// If it does not hold.
+/// If the invariant is violated.
 pub fn answer(bytes: &[u8]) {
     let Some((&layer, data)) = bytes.split_first() else { return };
     let link = if layer & 1 == 0 { LinkType::Raw } else { LinkType::Ethernet };
@@ -39,10 +39,10 @@ pub fn answer(bytes: &[u8]) {
     }
 }
 
-/// Whether a command line, with the name of the program first, is one that the program accepts.
+/// Parses a command line, with the name of the program first.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The message for an invalid command line.
 pub fn command_line(words: &[String]) -> Result<(), String> {
     use clap::Parser;
     match crate::commands::Cli::try_parse_from(words) {

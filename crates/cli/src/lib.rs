@@ -1,5 +1,5 @@
-//! The program `adit`, as a library for its `main` and its fuzz targets only: it promises nothing to
-//! others, who use the libraries.
+//! The program `adit` as a library, for its `main` and fuzz targets only. It has no stable API: use the
+//! other crates.
 //!
 //! ```no_run
 //! std::process::exit(i32::from(adit_cli::run()));
@@ -11,22 +11,25 @@ mod commands;
 mod context;
 #[doc(hidden)]
 pub mod exercise;
+mod exit;
 mod man;
 mod netem;
+mod show;
 
 /// The Rust of the book, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/src/library.md")]
 struct Cookbook;
 
-use adit_service::error::{Error, Exit};
+use crate::exit::Exit;
+use adit_service::error::Error;
 use adit_service::output::Output;
 use clap::Parser;
 use color::Color;
 use commands::Cli;
 use std::ffi::OsString;
 
-/// Does what the command line says and gives the status to exit with.
+/// Runs the command line and returns the exit status.
 #[must_use]
 pub fn run() -> u8 {
     adit_runtime::panics::end_in_order();
@@ -48,16 +51,17 @@ pub fn run() -> u8 {
 }
 
 fn failed(output: &Output, error: &Error) -> Exit {
-    if error.exit != Exit::BrokenPipe {
+    let exit = Exit::of(error);
+    if exit != Exit::BrokenPipe {
         output.error(&error.report);
     }
-    error.exit
+    exit
 }
 
-/// The command line was wrong, or asked for help.
+/// Prints help, or an invalid command line.
 fn misused(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
-        // Help or the version. A reader that went away is no failure worth telling.
+        // Help or the version. If the reader is gone, there is nothing to report.
         return error.print().map_or(Exit::BrokenPipe, |()| Exit::Ok);
     }
     let wants_json = std::env::args_os().any(|word| is_json_flag(&word));
@@ -69,7 +73,7 @@ fn misused(error: &clap::Error) -> Exit {
         let output = Output::new(true, false, Color::Never.streams(), false, 0);
         return failed(&output, &Error::usage(message));
     }
-    // If standard error is closed, the status alone tells.
+    // If standard error is closed, only the status remains.
     let _ = error.print();
     Exit::Usage
 }

@@ -137,7 +137,7 @@ fn an_interface_that_others_use_is_captured_by_a_packet_socket() {
         let file = directory.join("x.pcapng");
         let mut command = adit("capture lo -j -w");
         let capture = Capture::start(command.arg(&file).arg("udp port 7").stdout(Stdio::piped()));
-        assert!(capture.introduction.contains("by a packet socket"));
+        assert!(capture.introduction.contains("through a packet socket"));
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         for port in [7, 9, 7] {
             socket.send_to(b"hello", ("127.0.0.1", port)).unwrap();
@@ -190,7 +190,7 @@ fn a_device_that_another_program_holds_is_said_and_captured_from() {
         let second = Capture::start(second.stdout(Stdio::piped()));
         let said = &second.introduction;
         assert!(said.contains("process ") && said.contains("(adit)"), "{said}");
-        assert!(said.contains("by a packet socket"), "{said}");
+        assert!(said.contains("through a packet socket"), "{said}");
         assert!(answers("192.0.2.77"));
         let (output, _) = second.finish();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -440,7 +440,7 @@ fn a_reader_that_sleeps_does_not_stop_the_answers() {
         capture.interrupt();
         std::thread::sleep(Duration::from_millis(300));
         let (output, stderr) = capture.finish();
-        assert!(stderr.contains("not recorded: the reader is too slow"), "{stderr}");
+        assert!(stderr.contains("not recorded because the reader is too slow"), "{stderr}");
         let captured = number(&stderr, "packets captured");
         assert!(captured >= 7000, "{stderr}");
         assert!(output.stdout.len() > 4 << 20);
@@ -468,9 +468,9 @@ fn mistakes_are_told_before_anything_is_made() {
             ("capture tun0 --create --reply", 2, "no address"),
             ("capture lo --reply", 2, "--create"),
             ("capture lo --files 3 -w x", 2, "--rotate-size"),
-            ("capture lo -w - --rotate-size 10MB", 2, "cannot be rotated"),
+            ("capture lo -w - --rotate-size 10MB", 2, "cannot rotate"),
             ("capture lo -w /nowhere/x", 7, "cannot open '/nowhere/x'"),
-            ("capture lo --for 10x", 2, "a time is"),
+            ("capture lo --for 10x", 2, "expected a time"),
         ];
         for (words, code, part) in cases {
             let output = output(&mut adit(words));

@@ -1,4 +1,4 @@
-//! Descriptors that somebody else opened: adopted, passed over a socket, given by systemd.
+//! Descriptors opened by another program: adopted, received over a socket, passed by systemd.
 
 use crate::diagnose::{self, Setting};
 use crate::link::queue_name;
@@ -18,19 +18,19 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// What errors call a descriptor that has no name yet.
+/// The name of an unnamed descriptor in errors.
 const DESCRIPTOR: &str = "descriptor";
 
 impl Device {
-    /// Takes over a descriptor of a TUN or TAP device that somebody else attached, and finds out
-    /// what it is: mode, packet information, header and offloads are those that the device
-    /// has.
+    /// Adopts a descriptor of a TUN or TAP device that another program attached. Mode, packet
+    /// information, header and offloads are read from the device.
     ///
-    /// The descriptor must be of a device in a namespace that this process may look into.
+    /// The device must be in a network namespace that this process may inspect.
     ///
     /// # Errors
-    /// `Mismatch`: it is no TUN or TAP (ENOTTY), it has no device yet (EBADFD), or it is not of
-    /// `mode`; `Unsupported`: its header has a length that virtio does not know.
+    /// `Mismatch`: the descriptor is not of a TUN or TAP device (ENOTTY), or of the other mode.
+    /// `NotFound`: it has no device (EBADFD). `Unsupported`: its header has a length that virtio
+    /// does not define.
     pub fn adopt(fd: OwnedFd, mode: Mode) -> Result<Self> {
         if let Some(cause) = Cause::of_descriptor(fd.as_fd(), Some(mode)) {
             let number = if cause == Cause::Unattached { libc::EBADFD } else { libc::EINVAL };
@@ -67,42 +67,52 @@ impl Device {
         })
     }
 
-    /// Receives one descriptor over a unix socket and adopts it.
+    /// Receives one descriptor over a Unix socket and adopts it.
     ///
     /// # Errors
-    /// `NotFound`: the message brought no descriptor, or the other end is closed; else as
+    /// `NotFound`: the message brought no descriptor, or the peer closed the socket. Otherwise as
     /// [`Device::adopt`].
     pub fn receive(socket: impl AsFd, mode: Mode) -> Result<Self> {
         Self::adopt(receive_descriptor(socket.as_fd())?, mode)
     }
 
-    /// Adopts a descriptor that systemd passed (`LISTEN_FDS`, or `OpenFile=/dev/net/tun` made
-    /// ready by a helper): the one with this name in `LISTEN_FDNAMES`, or the first. Each can be
-    /// taken once.
+    /// Adopts a descriptor that systemd passed (`LISTEN_FDS`, `OpenFile=`): the one with this name in
+    /// `LISTEN_FDNAMES`, or the first that is left.
+    ///
+    /// It takes ownership of the descriptor, so it first checks that the descriptor has no owner in this
+    /// process: its FD_CLOEXEC flag must be clear, as exec leaves it. Every descriptor that Rust code
+    /// opened, or that another part of the process took over, has the flag.
     ///
     /// # Errors
-    /// `NotFound`: systemd passed this process none, or none of that name; else as
-    /// [`Device::adopt`].
+    /// `NotFound`: systemd passed no descriptor of that name to this process (ENOENT), or it has an owner
+    /// already (EBUSY). `Mismatch`: it is not a descriptor of `/dev/net/tun` (ENOTTY); it stays open.
+    /// Otherwise as [`Device::adopt`].
     pub fn from_systemd(name: Option<&str>, mode: Mode) -> Result<Self> {
         let object = name.unwrap_or("LISTEN_FDS");
-        let fd = sys::inherit::take(name)
-            .map_err(|error| Error::new("take from systemd", object, Cause::NoFdPassed, error))?;
+        let fd = sys::inherit::take(name).map_err(|error| {
+            let cause = match error.raw_os_error() {
+                Some(libc::ENOTTY) => Cause::NotTun { file: String::new() },
+                _ => Cause::NoFdPassed,
+            };
+            Error::new("take from systemd", object, cause, error)
+        })?;
         Self::adopt(fd, mode)
     }
 }
 
 impl Queue {
-    /// Passes this queue on to the process at the other end of a unix socket; it stays here too.
+    /// Sends a duplicate of this queue's descriptor to the peer of a Unix socket. The queue stays
+    /// usable.
     ///
     /// # Errors
-    /// Those of sendmsg(2): EPIPE if the other end is closed.
+    /// Those of sendmsg(2): EPIPE if the peer closed the socket.
     pub fn pass_to(&self, socket: impl AsFd) -> io::Result<()> {
         let fds = [self.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
         debug_assert!(fits, "the space was made for one descriptor");
-        // A stream carries no descriptor without a byte of data.
+        // A stream socket carries descriptors only together with data.
         sendmsg(socket, &[IoSlice::new(b"q")], &mut control, SendFlags::NOSIGNAL)?;
         Ok(())
     }
@@ -121,13 +131,14 @@ fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
         _ => None,
     });
     let first = fds.next().and_then(|mut fds| fds.next());
-    // More descriptors than one were cut off by the kernel and closed: not what was agreed.
+    // The kernel truncated the list and closed the rest: the sender broke the agreement of one
+    // descriptor.
     first
         .filter(|_| !message.flags.contains(ReturnFlags::CTRUNC))
         .ok_or_else(|| failed(errno(libc::ENOMSG)))
 }
 
-/// The device in its own namespace or, where we may not ask for that, in ours.
+/// Finds the device in its own namespace, or in ours if we may not ask for its namespace.
 fn find(fd: BorrowedFd<'_>, name: &IfName) -> Result<(Netlink, LinkInfo)> {
     let there = ioctls::dev_netns(fd).and_then(Netns::try_from);
     let netlink = match there.and_then(|netns| {

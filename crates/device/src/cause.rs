@@ -17,6 +17,7 @@ use crate::{ErrorKind, Mode};
 
 /// An entry of the catalogue of causes, as `adit explain` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CauseEntry {
     /// The stable code, as `ADIT-E0215`.
     pub code: &'static str,

@@ -1,4 +1,4 @@
-//! A TUN or TAP device that this process holds.
+//! A TUN or TAP device that this process has open.
 
 use crate::diagnose::{self, Setting};
 use crate::order::Place;
@@ -8,10 +8,10 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-/// A TUN or TAP device: its settings (those of [`Link`] as well) and its queues.
+/// A TUN or TAP device: its settings (including those of [`Link`]) and its queues.
 ///
-/// The device exists as long as this value or one of its queues does, and longer if it is
-/// persistent. [`DeviceOptions::open`](crate::DeviceOptions::open) makes or finds one;
+/// The device exists while this value or one of its queues does, and longer if it is persistent.
+/// [`DeviceOptions::open`](crate::DeviceOptions::open) creates it or attaches to it;
 /// [`Device::adopt`] takes over a descriptor.
 #[derive(Debug)]
 pub struct Device {
@@ -21,7 +21,7 @@ pub struct Device {
     pub(crate) offload: Offload,
     pub(crate) created: bool,
     pub(crate) queues: Vec<Queue>,
-    /// The link's descriptor is one of the first queue, and holds its place.
+    /// The place of the first queue, which the link's descriptor keeps attached.
     pub(crate) place: Option<Arc<Place>>,
 }
 
@@ -32,37 +32,37 @@ impl Device {
         self.mode
     }
 
-    /// What stands before each packet.
+    /// The headers before each packet.
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// The offloads that are on, read back from the kernel after they were set.
+    /// The enabled offloads, as the kernel reported them after the last change.
     #[must_use]
     pub fn offload(&self) -> Offload {
         self.offload
     }
 
-    /// Whether the device was made by this handle, rather than found.
+    /// Whether this handle created the device, rather than attached to an existing one.
     #[must_use]
     pub fn created(&self) -> bool {
         self.created
     }
 
-    /// The queues that are still here.
+    /// The queues that were not taken out.
     #[must_use]
     pub fn queues(&self) -> &[Queue] {
         &self.queues
     }
 
-    /// Takes the queues out, for threads of their own. The device handle goes on to set things; the
-    /// first queue stays attached as long as it lives.
+    /// Takes the queues out, for example for a thread each. The handle keeps its settings; it also
+    /// keeps the first queue attached while it lives.
     pub fn take_queues(&mut self) -> Vec<Queue> {
         std::mem::take(&mut self.queues)
     }
 
-    /// Gives the settings up and keeps the queues.
+    /// Drops the settings and returns the queues.
     #[must_use]
     pub fn into_queues(self) -> Vec<Queue> {
         self.queues
@@ -72,7 +72,7 @@ impl Device {
         self.link.queue().expect("a device's link always has a queue").as_fd()
     }
 
-    /// Does an ioctl and tells its failure.
+    /// Calls an ioctl, and determines the cause if it fails.
     pub(crate) fn ioctl<T>(
         &self,
         op: &'static str,
@@ -85,7 +85,7 @@ impl Device {
         })
     }
 
-    /// Sets whether the device stays when its last queue is closed.
+    /// Sets whether the device outlives its last queue.
     ///
     /// # Errors
     /// `DeviceGone` (EBADFD).
@@ -94,8 +94,8 @@ impl Device {
         self.ioctl(op, Setting::Persist, |fd| sys::tun::set_persist(fd, persist))
     }
 
-    /// Sets the user who may attach without privilege; it cannot be unset. What the kernel took is
-    /// read back.
+    /// Sets the user who may attach without privileges, and reads the value back. It cannot be
+    /// unset.
     ///
     /// # Errors
     /// `InvalidValue` (EINVAL) for an id that this user namespace does not map.
@@ -105,8 +105,8 @@ impl Device {
         self.kept("set the owner of", Setting::Owner(uid), kept == Some(uid))
     }
 
-    /// Sets the group that may attach without privilege; with an owner, both must match. What the
-    /// kernel took is read back.
+    /// Sets the group that may attach without privileges, and reads the value back. With an owner
+    /// too, both must match.
     ///
     /// # Errors
     /// `InvalidValue` (EINVAL) for an id that this user namespace does not map.
@@ -116,7 +116,8 @@ impl Device {
         self.kept("set the group of", Setting::Group(gid), kept == Some(gid))
     }
 
-    /// The kernel said yes; did it?
+    /// Fails unless the kernel stored the value: it reports success for some values that it
+    /// ignores.
     fn kept(&self, op: &'static str, setting: Setting, kept: bool) -> Result<()> {
         if kept {
             return Ok(());
@@ -125,7 +126,8 @@ impl Device {
         Err(Error::new(op, self.link.last_name(), diagnose::setting(setting, &error), error))
     }
 
-    /// Sets the `ARPHRD_*` number that the device shows. The kernel takes any.
+    /// Sets the link type that the device reports (an `ARPHRD_*` number). The kernel accepts any
+    /// number.
     ///
     /// # Errors
     /// `Busy` (EBUSY) while the link is up.
@@ -135,12 +137,12 @@ impl Device {
         })
     }
 
-    /// Sets the offloads of the device, for all of its queues, and reads back which are on.
-    /// This overrides what was switched off by `ethtool -K`.
+    /// Sets the offloads of the device, for all its queues, and reads back which are enabled.
+    /// Overrides `ethtool -K`.
     ///
     /// # Errors
-    /// `Unsupported` (EINVAL): this kernel does not take that set. `InvalidValue`: the set needs a
-    /// virtio-net header, or a longer one, which this queue has not.
+    /// `Unsupported` (EINVAL): this kernel does not support the set. `InvalidValue`: the set
+    /// requires a virtio-net header, or a longer one.
     pub fn set_offload(&mut self, offload: Offload) -> Result<()> {
         let op = "set the offloads of";
         let tunnel = offload.contains(Offload::UDP_TUNNEL_GSO);
@@ -150,12 +152,12 @@ impl Device {
         };
         self.kept(op, Setting::OffloadHeader(offload), room)?;
         self.ioctl(op, Setting::Offload(offload), |fd| sys::tun::set_offload(fd, offload.bits()))?;
-        // The kernel keeps what its features can express: UFO is taken and forgotten.
+        // The kernel stores only what its features express: it accepts UFO and forgets it.
         self.offload = self.link.offload_seen()?;
         Ok(())
     }
 
-    /// Tries which of `sets` the kernel takes, and puts the present one back.
+    /// Returns the sets among `sets` that the kernel accepts; restores the current one afterwards.
     ///
     /// # Errors
     /// `DeviceGone` (EBADFD).
@@ -177,7 +179,7 @@ impl Device {
         Ok(taken)
     }
 
-    /// How many bytes of sent packets may wait below; `None` is no limit.
+    /// The limit in bytes of sent packets that the kernel queues; `None` is no limit.
     ///
     /// # Errors
     /// `DeviceGone` (EBADFD).
@@ -186,7 +188,7 @@ impl Device {
         Ok(u32::try_from(bytes).ok().filter(|_| bytes != i32::MAX))
     }
 
-    /// Limits how many bytes of sent packets may wait below before `send` gives EAGAIN.
+    /// Limits the bytes of sent packets that the kernel queues before `send` returns EAGAIN.
     ///
     /// # Errors
     /// `InvalidValue` (EINVAL) for 0.
@@ -197,7 +199,7 @@ impl Device {
         })
     }
 
-    /// Gives the device a carrier or takes it away. Without one the kernel sends it nothing.
+    /// Turns the carrier on or off. Without a carrier the kernel transmits nothing to the device.
     ///
     /// # Errors
     /// `DeviceGone` (EBADFD).
@@ -213,17 +215,17 @@ impl Device {
         self.ioctl("read the hardware address of", Setting::Mac, sys::tun::hw_addr).map(MacAddr)
     }
 
-    /// Lets only frames to `addrs` and to broadcast through to the queues of a TAP; none lifts the
-    /// filter. Up to eight unicast addresses, which come first, are matched exactly; multicast
-    /// groups beyond are hashed and let some others through. Returns how many are matched exactly.
+    /// Lets only broadcast frames and frames to `addrs` through to the queues of a TAP; an empty
+    /// list removes the filter. Returns how many addresses are matched exactly: up to eight unicast
+    /// addresses. Further multicast groups are hashed, so other groups with the same hash pass too.
     ///
     /// # Errors
-    /// `Unsupported` (EINVAL) on TUN; `Limit` for more than 256 addresses, or more unicast
-    /// addresses than the kernel matches (it would let everything through).
+    /// `Unsupported` (EINVAL) on TUN. `Limit` for more than 256 addresses, or for more unicast
+    /// addresses than the kernel matches: it would let everything through.
     pub fn set_tx_filter(&self, addrs: &[MacAddr], all_multicast: bool) -> Result<usize> {
         let op = "set the address filter of";
         let mut addrs: Vec<[u8; 6]> = addrs.iter().map(|mac| mac.0).collect();
-        // Unicast first: the kernel takes the first eight for the exact ones.
+        // Unicast first: the kernel matches the first eight exactly.
         addrs.sort_by_key(|&mac| MacAddr(mac).is_multicast());
         let unicast = addrs.iter().filter(|&&mac| !MacAddr(mac).is_multicast()).count();
         let fits = unicast <= TX_FILTER_EXACT && addrs.len() <= sys::tun::TX_FILTER_MAX;
@@ -231,7 +233,7 @@ impl Device {
         self.ioctl(op, Setting::TxFilter, |fd| sys::tun::set_tx_filter(fd, &addrs, all_multicast))
     }
 
-    /// Which driver messages are logged (`NETIF_MSG_*`).
+    /// Sets which driver messages the kernel logs (`NETIF_MSG_*`).
     ///
     /// # Errors
     /// `DeviceGone` (EBADFD).
@@ -239,7 +241,7 @@ impl Device {
         self.ioctl("set the log mask of", Setting::Debug, |fd| sys::tun::set_debug(fd, mask))
     }
 
-    /// The namespace in which the device is now.
+    /// The network namespace that the device is in now.
     ///
     /// # Errors
     /// `NotPermitted` (EPERM) without `CAP_NET_ADMIN` there.
@@ -249,7 +251,7 @@ impl Device {
         })
     }
 
-    /// The name by the queue, which needs no netlink.
+    /// The name of the device, read through the queue instead of netlink.
     ///
     /// # Errors
     /// `DeviceGone` (EBADFD).
@@ -258,10 +260,10 @@ impl Device {
     }
 }
 
-/// How many unicast addresses a filter matches (`FLT_EXACT_COUNT`).
+/// The maximum number of unicast addresses that a filter matches (`FLT_EXACT_COUNT`).
 const TX_FILTER_EXACT: usize = 8;
 
-/// A device has all the settings of its link.
+/// Gives access to the settings of the link.
 impl Deref for Device {
     type Target = Link;
 

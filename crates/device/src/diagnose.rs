@@ -1,8 +1,8 @@
-//! Finds the cause of a failure, after it: the way that succeeds pays nothing.
+//! Determines the cause of a failure, after it: the successful path pays nothing.
 //!
-//! An errno of the kernel has many causes; here the rest of the machine is asked (netlink, `/proc`)
-//! which one it is. What has changed since the failure may mislead it: then the answer is
-//! [`Cause::NameRaced`] or [`Cause::Other`], never a guess.
+//! One errno of the kernel has many causes, so this module inspects the machine (netlink, `/proc`).
+//! If the state has changed since the failure, the result is [`Cause::NameRaced`] or
+//! [`Cause::Other`], never a guess.
 
 mod attach;
 mod descriptor;

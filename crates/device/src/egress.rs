@@ -1,4 +1,4 @@
-//! Sending packets whole, cut up or joined, as the queue and the kernel take them.
+//! Sending super-packets whole, segmented or joined, as the queue and the kernel accept them.
 
 use crate::layout::{Layout, Mode};
 use crate::queue::{BatchSent, Queue, is_refusal};
@@ -9,14 +9,14 @@ use adit_packet::{
 use std::borrow::Borrow;
 use std::io::{self, IoSlice};
 
-/// The kinds of super-packet that a kernel takes or refuses each for itself.
+/// A kind of super-packet that a kernel may accept or reject independently of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GsoKind {
     /// TCP over IPv4.
     Tcp4,
     /// TCP over IPv6.
     Tcp6,
-    /// UDP over either family.
+    /// UDP over IPv4 or IPv6.
     UdpL4,
     /// Any of them inside a UDP tunnel.
     Tunnel,
@@ -25,7 +25,8 @@ pub enum GsoKind {
 impl GsoKind {
     const COUNT: usize = 4;
 
-    /// `None` for a packet, and for [`Gso::Udp`], which nobody but the kernel can cut up.
+    /// The kind of a super-packet. `None` for a plain packet, and for [`Gso::Udp`] (IP
+    /// fragmentation), which only the kernel can segment.
     #[must_use]
     pub fn of(vnet: &VnetHeader) -> Option<Self> {
         match (vnet.gso, vnet.tunnel) {
@@ -47,26 +48,27 @@ impl GsoKind {
     }
 }
 
-/// What a [`Sender`] may do, each a switch of its own.
+/// What a [`Sender`] may do with super-packets and flows. Minor versions may add fields: end a
+/// literal with `..SendOptions::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SendOptions {
-    /// TCP super-packets go whole.
+    /// Send TCP super-packets whole.
     pub tso: bool,
-    /// UDP super-packets go whole.
+    /// Send UDP super-packets whole.
     pub uso: bool,
-    /// Super-packets inside UDP tunnels go whole, where the virtio-net header has 24 bytes.
+    /// Send super-packets inside UDP tunnels whole, if the virtio-net header has 24 bytes.
     pub tunnel: bool,
-    /// TCP packets of one flow and batch are joined.
+    /// Join TCP packets of one flow within a batch.
     pub coalesce_tcp: bool,
-    /// UDP packets of one flow and batch are joined.
+    /// Join UDP packets of one flow within a batch.
     pub coalesce_udp: bool,
 }
 
 impl SendOptions {
-    /// Every super-packet is cut up, nothing is joined.
+    /// Segment every super-packet, join nothing.
     pub const NONE: Self =
         Self { tso: false, uso: false, tunnel: false, coalesce_tcp: false, coalesce_udp: false };
-    /// Everything.
+    /// Send everything whole, join everything.
     pub const ALL: Self =
         Self { tso: true, uso: true, tunnel: true, coalesce_tcp: true, coalesce_udp: true };
 
@@ -87,63 +89,65 @@ impl SendOptions {
     }
 }
 
-/// What is whole stays whole, and nothing is joined.
+/// Super-packets are sent whole, and nothing is joined.
 impl Default for SendOptions {
     fn default() -> Self {
         Self { coalesce_tcp: false, coalesce_udp: false, ..Self::ALL }
     }
 }
 
-/// What a [`Sender`] has done since it was made.
+/// The counters of a [`Sender`], since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SendCounters {
-    /// Super-packets that the kernel took whole.
+    /// Super-packets that the kernel accepted whole.
     pub whole: u64,
-    /// Super-packets that were cut up.
+    /// Super-packets that were segmented.
     pub cut: u64,
-    /// The packets into which they were cut.
+    /// Segments sent of them.
     pub segments: u64,
-    /// Super-packets made of several packets, and taken by the kernel.
+    /// Super-packets that were joined from several packets and accepted by the kernel.
     pub trains: u64,
-    /// The packets in them.
+    /// The packets joined into them.
     pub joined: u64,
-    /// Packets and segments refused by the kernel or by our own checks as no packet at all.
+    /// Packets and segments that the kernel or our own checks rejected as invalid.
     pub refused: u64,
     refused_whole: [u64; GsoKind::COUNT],
 }
 
 impl SendCounters {
-    /// Super-packets of that kind that the kernel refused with EINVAL and that were cut up instead.
+    /// Super-packets of that kind that the kernel rejected with EINVAL and that were then
+    /// segmented.
     #[must_use]
     pub fn refused_whole(&self, kind: GsoKind) -> u64 {
         self.refused_whole[kind.index()]
     }
 }
 
-/// The sending side of one thread: writes the packets of a batch in the form that the queue takes.
+/// Sends batches in the form that the queue accepts. One sender serves one thread.
 ///
-/// - A queue with a virtio-net header takes super-packets whole; the offloads of the device
-///   ([`Device::set_offload`](crate::Device::set_offload)) are about the other direction.
-/// - A queue without one gets them cut up, and checksums finished.
-/// - Packets of a flow are joined if asked for ([`SendOptions`]), their payload by reference.
-/// - A super-packet that the kernel refuses with EINVAL is sent cut up, with nothing lost. After
-///   [`Sender::REFUSALS_MAX`] in a row that kind goes cut up at once.
+/// - A queue with a virtio-net header gets super-packets whole. (The offloads of the device,
+///   [`Device::set_offload`](crate::Device::set_offload), concern the receive direction only.)
+/// - A queue without the header gets segments with complete checksums.
+/// - Packets of a flow are joined if [`SendOptions`] allow it, without copying their payload.
+/// - A super-packet that the kernel rejects with EINVAL is segmented and sent again, so nothing is
+///   lost. After [`Sender::REFUSALS_MAX`] rejections in a row, that kind is always segmented.
 ///
-/// Nothing is allocated once the largest batch has been seen.
+/// Does not allocate once it has seen the largest batch.
 ///
 /// ```no_run
 /// use adit_device::{Batch, Pool, PoolConfig, Queue, Receiver, SendOptions, Sender};
 ///
-/// /// Every packet by itself, and yet few system calls on both sides.
+/// /// Forwards single packets with few system calls on both sides.
 /// fn forward(from: &Queue, to: &Queue) -> std::io::Result<()> {
 ///     let mut pool = Pool::new(PoolConfig::default());
-///     // Room for the segments of several super-packets, or trains end with the batch.
+///     // Room for the segments of several super-packets: packets are joined within a batch only.
 ///     let mut batch = Batch::with_capacity(256);
 ///     let mut receiver = Receiver::segmented(from.mode());
 ///     let mut sender = Sender::new(to.mode(), SendOptions::ALL);
 ///     loop {
 ///         receiver.recv_batch(from, &mut pool, &mut batch)?;
-///         // batch.iter_mut(): what this program is for.
+///         // The program's own work: batch.iter_mut() ...
 ///         while !batch.is_empty() || sender.has_rest() {
 ///             sender.send_batch(to, &mut pool, &mut batch)?;
 ///         }
@@ -155,28 +159,28 @@ pub struct Sender {
     coalescer: Coalescer,
     wire: Wire,
     fates: Vec<Fate>,
-    /// Packets on their way back into a batch that was not sent whole.
+    /// Unsent packets on their way back into the batch.
     left: Vec<PacketBuf>,
-    /// A super-packet of which a part was sent, and its first segment that was not.
+    /// A super-packet that is partly sent, and the index of its first unsent segment.
     rest: Option<(PacketBuf, usize)>,
 }
 
-/// What became of one packet of a batch.
+/// The outcome of one packet of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Left,
     Sent,
     Refused,
-    /// Cut up and sent up to that segment.
+    /// Segmented; the queue was full before the segment of this index.
     Begun(usize),
 }
 
 impl Sender {
-    /// So many refusals of a kind in a row stand for a kernel that does not know it. A single one may
-    /// be the fault of the packet, which may come from somebody who means ill.
+    /// After this many rejections of a kind in a row the kernel is taken not to support it. A
+    /// single one may be the fault of the packet, which an attacker may have sent.
     pub const REFUSALS_MAX: u8 = 4;
 
-    /// A sender for queues of that mode, with no memory yet.
+    /// A sender for queues of that mode. It has allocated nothing yet.
     #[must_use]
     pub fn new(mode: Mode, options: SendOptions) -> Self {
         let layer = mode.layer();
@@ -195,46 +199,47 @@ impl Sender {
         }
     }
 
-    /// What it may do.
+    /// The options.
     #[must_use]
     pub fn options(&self) -> SendOptions {
         self.wire.options
     }
 
-    /// Changes what it may do, and gives kinds that were refused another chance.
+    /// Sets the options, and tries rejected kinds again.
     pub fn set_options(&mut self, options: SendOptions) {
         self.wire.options = options;
         self.wire.refusals = [0; GsoKind::COUNT];
     }
 
-    /// What it has done.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> &SendCounters {
         &self.wire.counters
     }
 
-    /// Whether super-packets of that kind go cut up because the kernel refuses them.
+    /// Whether super-packets of that kind are always segmented because the kernel rejects them.
     #[must_use]
     pub fn is_refused(&self, kind: GsoKind) -> bool {
         self.wire.refusals[kind.index()] >= Self::REFUSALS_MAX
     }
 
-    /// Whether a part of a super-packet waits in here, because the queue took no more of it: the next
-    /// [`Sender::send_batch`], also of an empty batch, sends it first.
+    /// Whether part of a super-packet is still unsent because the queue was full. The next
+    /// [`Sender::send_batch`] sends it first, even with an empty batch.
     #[must_use]
     pub fn has_rest(&self) -> bool {
         self.rest.is_some()
     }
 
-    /// Gives the buffer of what was not sent back to `pool`, before the sender is dropped.
+    /// Gives the buffer of an unsent super-packet back to `pool`. Call it before dropping the
+    /// sender.
     pub fn give_rest(&mut self, pool: &mut Pool) {
         if let Some((packet, _)) = self.rest.take() {
             pool.give(packet);
         }
     }
 
-    /// Sends the packets of `batch` and gives their buffers back to `pool`. The packets of a flow
-    /// keep their order; what could not be sent yet stays in `batch`, in order as well.
+    /// Sends the packets of `batch` and gives their buffers back to `pool`. Packets that could not
+    /// be sent yet stay in `batch`. The order of packets within a flow is kept.
     ///
     /// # Errors
     /// As [`Queue::send_batch`].
@@ -249,7 +254,7 @@ impl Sender {
         let joins = self.wire.options.coalesce_tcp || self.wire.options.coalesce_udp;
         if layout.vnet_hdr.is_none() {
             for packet in batch.iter_mut().filter(|packet| !packet.meta.vnet.is_super_packet()) {
-                // One that cannot be finished is refused when its turn comes.
+                // A packet whose checksum cannot be completed is rejected when it is sent.
                 let _ = finish_checksum(packet);
             }
         }
@@ -286,7 +291,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Takes out of `batch` what is done.
+    /// Removes the completed packets from `batch` and counts them; keeps a half-sent super-packet.
     fn settle(&mut self, pool: &mut Pool, batch: &mut Batch) -> BatchSent {
         let mut done = BatchSent::default();
         for (packet, fate) in batch.drain(..).zip(&self.fates) {
@@ -314,39 +319,40 @@ impl Sender {
     }
 }
 
-/// What writes, apart from what holds the packets.
+/// Writes packets; holds no packet itself, so that it can be borrowed beside the batch.
 #[derive(Debug)]
 struct Wire {
     layer: Layer,
     options: SendOptions,
-    /// For each kind the refusals since the kernel last took one, at most `REFUSALS_MAX`.
+    /// Per kind, the rejections since the kernel last accepted one; at most `REFUSALS_MAX`.
     refusals: [u8; GsoKind::COUNT],
     counters: SendCounters,
-    /// The headers of one segment.
+    /// Scratch space for the headers of one segment.
     headers: Vec<u8>,
 }
 
-/// What came of cutting a super-packet up.
+/// The outcome of segmenting a super-packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    /// The kernel took at least one segment.
+    /// The kernel accepted at least one segment.
     Taken,
-    /// It took none.
+    /// It accepted none.
     Refused,
-    /// It is no super-packet.
+    /// The packet is not a valid super-packet.
     Malformed,
 }
 
 impl Wire {
-    /// The longest UDP super-packet that Linux takes, in segments (`UDP_MAX_SEGMENTS`).
+    /// The maximum number of segments in a UDP super-packet (Linux `UDP_MAX_SEGMENTS`).
     const UDP_SEGMENTS_MAX: usize = 128;
 
-    /// Sends one packet, and notes its fate.
+    /// Sends one packet, and records its outcome.
     fn send(&mut self, queue: &Queue, packet: &mut PacketBuf, fate: &mut Fate) -> io::Result<()> {
         self.send_by(queue, packet, fate, |packet| queue.send_packet_mut(packet))
     }
 
-    /// As [`Wire::send`], with the call that sends it whole.
+    /// Like [`Wire::send`], with the call that sends the packet whole: `send_packet_mut` where the
+    /// packet may be edited, `send_packet` where a train borrows it.
     fn send_by<P: Borrow<PacketBuf>>(
         &mut self,
         queue: &Queue,
@@ -392,7 +398,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends packets as one, or one by one if they may not be joined or the kernel refuses it.
+    /// Sends joined packets as one super-packet, or one by one if the options do not allow joining
+    /// or the kernel rejects it.
     fn send_train(
         &mut self,
         queue: &Queue,
@@ -425,13 +432,14 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends the segments of a super-packet from number `next` on; `next` tells how far it came.
+    /// Sends the segments of a super-packet, from index `next` on; on an error, `next` is the first
+    /// unsent one.
     fn cut(&mut self, queue: &Queue, packet: &PacketBuf, next: &mut usize) -> io::Result<Cut> {
         let meta = &packet.meta;
         let Ok(whole) = SuperPacket::parse(packet.bytes(), &meta.vnet, self.layer) else {
             return Ok(Cut::Malformed);
         };
-        // Nothing is left to be done for a segment, so its header is all zero.
+        // A segment needs no further work from the kernel, so its virtio-net header is all zero.
         let mut before = [0; Layout::LEN_MAX];
         let len = encode(queue, meta.info, &VnetHeader::default(), &mut before)?;
         self.headers.resize(whole.header_len(), 0);
@@ -471,7 +479,8 @@ impl Wire {
         self.refusals[kind.index()] = 0;
     }
 
-    /// The kernel took in pieces what it did not take whole: so the packet is not to blame.
+    /// The kernel accepted the segments of a packet that it rejected whole, so the packet was
+    /// valid.
     fn refused_whole(&mut self, kind: GsoKind) {
         let refusals = &mut self.refusals[kind.index()];
         *refusals = refusals.saturating_add(1).min(Sender::REFUSALS_MAX);
@@ -484,7 +493,7 @@ impl Wire {
     }
 }
 
-/// Headers and payloads as they are, in one write.
+/// Writes new headers and the original payloads, gathered into one call.
 fn write_train(queue: &Queue, info: PacketInfo, train: &Train<'_>) -> io::Result<usize> {
     let mut before = [0; Layout::LEN_MAX];
     let len = encode(queue, info, &train.vnet(), &mut before)?;
@@ -503,7 +512,7 @@ fn encode(queue: &Queue, info: PacketInfo, vnet: &VnetHeader, out: &mut [u8]) ->
     queue.layout().encode(info, vnet, out).map_err(invalid)
 }
 
-/// Whether the packet went; `false` if it was refused as no packet.
+/// Whether the kernel accepted the packet; `false` if it was rejected as invalid.
 fn taken(result: io::Result<usize>) -> io::Result<bool> {
     match result {
         Ok(_) => Ok(true),

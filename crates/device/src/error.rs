@@ -1,4 +1,4 @@
-//! What went wrong: what was tried, on what, why, and what helps.
+//! The error type: operation, object, cause and remedy.
 
 use crate::IfName;
 use crate::cause::Cause;
@@ -8,11 +8,18 @@ use std::io;
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Something that was asked of a device and did not happen.
+/// A failed operation on a device, a link or a namespace.
 ///
-/// Its text says what was tried on what and why it failed; the operating system's own error is the
-/// [`source`](std::error::Error::source). What helps is in [`Error::remedy`].
-#[derive(Debug)]
+/// It prints the operation, its object and the cause; the error of the operating system is the
+/// [`source`](std::error::Error::source). [`Error::remedy`] says what to do.
+///
+/// `Debug` prints all of it on several lines, for `unwrap` and for errors that leave `main`:
+///
+/// ```text
+/// Error: cannot create tun0: creating a device requires CAP_NET_ADMIN over the network namespace: ...
+///   help: Do one of these: run the program with sudo; ...
+///   code: ADIT-E0210
+/// ```
 pub struct Error {
     op: &'static str,
     object: String,
@@ -21,7 +28,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `op` (as "create device") on `object` (as "tun0").
+    /// An error of `op` (a verb, such as "create") on `object` (such as "tun0").
     pub fn new(
         op: &'static str,
         object: impl fmt::Display,
@@ -31,29 +38,29 @@ impl Error {
         Self { op, object: object.to_string(), cause: Box::new(cause), source }
     }
 
-    /// The kind, to match on.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.cause.kind()
     }
 
-    /// Why it failed, with what was found out about it after the failure.
+    /// Why it failed, as determined after the failure.
     #[must_use]
     pub fn cause(&self) -> &Cause {
         &self.cause
     }
 
-    /// The stable code of the cause, as `ADIT-E0212`.
+    /// The stable code of the cause, such as `ADIT-E0212`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.cause.code()
     }
 
-    /// What helps, in one sentence; where it gives a command for a device, with the device's name.
+    /// What to do: one or more instructions. Commands in it name the device.
     #[must_use]
     pub fn remedy(&self) -> String {
         let remedy = self.cause.remedy();
-        // Only what a shell takes as it stands.
+        // Only a name that a shell does not interpret.
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let is_plain = self.object.bytes().all(plain) && !self.object.starts_with('-');
         if self.object.parse::<IfName>().is_ok() && is_plain {
@@ -63,19 +70,19 @@ impl Error {
         }
     }
 
-    /// What was tried, as "create device".
+    /// The operation, such as "create".
     #[must_use]
     pub fn op(&self) -> &'static str {
         self.op
     }
 
-    /// On what it was tried: the name of a device, an address, a file.
+    /// The object of the operation: the name of a device, an address, a file.
     #[must_use]
     pub fn object(&self) -> &str {
         &self.object
     }
 
-    /// The operating system's number, where there is one.
+    /// The errno of the operating system, if there is one.
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         crate::netlink::raw_errno(&self.source)
@@ -88,58 +95,65 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}: {}\n  help: {}\n  code: {}", self.source, self.remedy(), self.code())
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
     }
 }
 
-/// The original error of the operating system is inside, its number included.
+/// Wraps the error; [`Error::errno`] is still available from the inner value.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         Self::new(error.source.kind(), error)
     }
 }
 
-/// What sort of failure it is; [`Cause`] tells it exactly.
+/// The kind of a failure, for matching; [`Cause`] is the exact reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A capability, an owner or a file mode stands against it.
+    /// A capability is missing, or an owner, group or file mode does not match.
     NotPermitted,
-    /// Another program has it.
+    /// Another program uses it.
     Busy,
-    /// There is one of that name already.
+    /// The name, index, address or route exists.
     Exists,
-    /// There is none.
+    /// The object does not exist.
     NotFound,
-    /// The name breaks a rule for names.
+    /// The name is invalid.
     InvalidName,
-    /// A value that this kind of device does not take.
+    /// The device does not accept the value.
     InvalidValue,
-    /// What is there is not of the kind that was asked for.
+    /// The existing object is of another kind than the requested one.
     Mismatch,
-    /// This kernel has no such feature.
+    /// The kernel or the device does not support the feature.
     Unsupported,
     /// A limit of the kernel or of the process is reached.
     Limit,
-    /// The packet is not one that the kernel takes.
+    /// The packet is invalid.
     Malformed,
-    /// The link is down: nothing can be sent until it is up; the device is still there.
+    /// The link is down: sending fails until it is up; the device still exists.
     LinkDown,
-    /// The device was deleted: nothing more will come.
+    /// The device was deleted: the queue is of no further use.
     DeviceGone,
-    /// Nothing to read or no room to write now.
+    /// Nothing to receive or no room to send at present.
     WouldBlock,
-    /// Anything else; the errno tells.
+    /// Anything else; see the errno.
     Other,
 }
 
 impl ErrorKind {
-    /// What an error of [`Queue::recv`](crate::Queue::recv) and its kin means.
+    /// The kind of an error of [`Queue::recv`](crate::Queue::recv), [`Queue::send`](crate::Queue::send)
+    /// and the other methods that move packets.
     ///
-    /// EBADFD, and EFAULT of a read that was blocked, say that the device is gone; EIO that the
-    /// link is down; EINVAL that the packet is not one. Source: `drivers/net/tun.c`.
+    /// EBADFD, and EFAULT of a blocked read, mean that the device was deleted; EIO that the link is
+    /// down; EINVAL that the packet is invalid. Source: Linux `drivers/net/tun.c`.
     #[must_use]
     pub fn of_queue(error: &io::Error) -> Self {
         match error.raw_os_error() {
@@ -150,5 +164,21 @@ impl ErrorKind {
             Some(libc::EBUSY) => Self::Busy,
             _ => Self::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_what_to_do() {
+        let source = io::Error::from_raw_os_error(libc::EIO);
+        let error = Error::new("send over", "t0", Cause::LinkDown, source);
+        assert_eq!(
+            format!("{error:?}"),
+            "cannot send over t0: the link is down: Input/output error (os error 5)\n  \
+             help: Set it up: `adit dev set t0 --up`.\n  code: ADIT-E0401"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Classic BPF: the filters that tcpdump compiles, for TAP devices and sockets in the kernel, and
-//! for everything else (TUN devices, files) by an interpreter here.
+//! Classic BPF, the filters that tcpdump compiles: in the kernel for TAP devices and sockets,
+//! interpreted here for everything else (TUN devices, files).
 
 mod check;
 mod interpreter;
@@ -13,14 +13,14 @@ use std::str::FromStr;
 pub use crate::sys::filter::ClassicInstruction;
 pub use check::{FilterError, FilterProblem};
 
-/// The most instructions of a filter: the kernel's `BPF_MAXINSNS`.
+/// The maximum number of instructions of a filter: the kernel's `BPF_MAXINSNS`.
 pub const FILTER_LEN_MAX: usize = 4096;
 
-/// A classic BPF program that was checked: it ends on every input, and reads nothing but the packet
-/// and what it wrote to its own scratch words.
+/// A checked program of classic BPF: it ends on every input, and reads only the packet and the
+/// scratch words that it has written.
 ///
-/// As text it is what `tcpdump -ddd` prints and what iptables and tc take: the number of
-/// instructions, then one line of four decimal numbers for each.
+/// Its text form is that of `tcpdump -ddd`, iptables and tc: the number of instructions, then one
+/// line of four decimal numbers for each.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,11 +37,11 @@ pub const FILTER_LEN_MAX: usize = 4096;
 pub struct ClassicFilter(Vec<ClassicInstruction>);
 
 impl ClassicFilter {
-    /// Checks a program by the kernel's rules (`bpf_check_classic` in `net/core/filter.c`), and one
-    /// of its own: of the loads of what is beside the packet it takes only those of a VLAN tag.
+    /// Checks a program by the kernel's rules (`bpf_check_classic` in Linux `net/core/filter.c`),
+    /// and by one of ours: of kernel metadata it may load the VLAN tag only.
     ///
     /// # Errors
-    /// [`FilterError`] says which rule it breaks, and where.
+    /// [`FilterError`]: the violated rule and the instruction.
     pub fn new(instructions: impl Into<Vec<ClassicInstruction>>) -> Result<Self, FilterError> {
         let instructions = instructions.into();
         check::check(&instructions)?;
@@ -54,22 +54,23 @@ impl ClassicFilter {
         &self.0
     }
 
-    /// How many bytes of `packet` to keep, from its first byte on; 0 drops it, and more than it has
-    /// keeps all. At most 4096 steps, as jumps go forward only.
+    /// How many bytes of `packet` to keep, from its first byte on: 0 drops it; more than its length
+    /// keeps all. Runs at most 4096 steps, because jumps only go forward.
     #[must_use]
     pub fn run(&self, packet: &[u8]) -> u32 {
         interpreter::run(&self.0, packet)
     }
 
-    /// Lets the kernel filter what a TAP device hands to its queues, cut to the bytes to keep.
+    /// Attaches the filter to a TAP device: the kernel runs it on frames for its queues, and
+    /// truncates them.
     ///
     /// # Errors
-    /// EINVAL on a TUN device; EBADFD if the descriptor is attached to no device.
+    /// EINVAL on a TUN device; EBADFD if the descriptor has no device.
     pub fn attach(&self, queue: impl AsFd) -> io::Result<()> {
         sys::filter::attach_filter(queue.as_fd(), &self.0)
     }
 
-    /// Takes the filter off a TAP device; no error if there was none.
+    /// Removes the filter of a TAP device; not an error if there is none.
     ///
     /// # Errors
     /// As [`ClassicFilter::attach`].
@@ -77,7 +78,8 @@ impl ClassicFilter {
         sys::filter::detach_filter(queue.as_fd())
     }
 
-    /// Lets the kernel filter what a socket receives, a packet socket for one.
+    /// Attaches the filter to a socket, such as a packet socket: the kernel runs it on received
+    /// packets.
     ///
     /// # Errors
     /// ENOTSOCK; EPERM if the socket's filter is locked; ENOMEM above `net.core.optmem_max`.
@@ -85,10 +87,10 @@ impl ClassicFilter {
         sys::filter::attach_socket_filter(socket.as_fd(), &self.0)
     }
 
-    /// Takes the filter off a socket.
+    /// Removes the filter of a socket.
     ///
     /// # Errors
-    /// ENOENT if it has none; ENOTSOCK.
+    /// ENOENT if there is none; ENOTSOCK.
     pub fn detach_from_socket(socket: impl AsFd) -> io::Result<()> {
         sys::filter::detach_socket_filter(socket.as_fd())
     }
@@ -145,9 +147,9 @@ enum Step {
     LoadPacket { width: usize, indexed: bool },
     /// `X = 4 * (packet[k] & 15)`: the length of an IPv4 header.
     LoadHeaderLen,
-    /// `A`, or `X`, becomes a value.
+    /// Loads a value into `A` or `X`.
     Load { to: Register, from: Source },
-    /// `scratch[k]` becomes the register's value.
+    /// Stores the register into `scratch[k]`.
     Store(Register),
     /// `A = A operation operand`.
     Compute { operation: Operation, operand: Operand },
@@ -159,7 +161,7 @@ enum Step {
     JumpIf { test: Test, operand: Operand },
     /// `X = A`, or `A = X`.
     Copy { to: Register },
-    /// Ends with `A` or k.
+    /// Returns `A` or k.
     Return { accumulator: bool },
 }
 
@@ -205,7 +207,7 @@ enum Test {
 }
 
 impl Step {
-    /// The operation with this number, if the kernel knows it.
+    /// The operation of this number, if the kernel knows it.
     fn decode(code: u16) -> Option<Self> {
         let operand = if code & 0x08 == 0 { Operand::Constant } else { Operand::X };
         Some(match code {
@@ -254,15 +256,16 @@ const fn width(code: u16) -> usize {
     }
 }
 
-/// Words that a program may write and read back.
+/// The number of scratch words.
 const SCRATCH_LEN: usize = 16;
 
-/// From here on the offset of a load is not into the packet: `SKF_AD_OFF` and two other bases.
+/// Load offsets from here on refer to kernel metadata, not the packet: `SKF_AD_OFF` and two other
+/// bases.
 const BESIDE_PACKET: u32 = 0x8000_0000;
 
-/// Loads of the VLAN tag beside the packet: `SKF_AD_OFF` plus `SKF_AD_VLAN_TAG`,
-/// `SKF_AD_VLAN_TAG_PRESENT` and `SKF_AD_VLAN_TPID`. tcpdump's programs look there first and then
-/// in the packet.
+/// Loads of the VLAN tag in the metadata: `SKF_AD_OFF` plus `SKF_AD_VLAN_TAG`,
+/// `SKF_AD_VLAN_TAG_PRESENT` and `SKF_AD_VLAN_TPID`. tcpdump's programs look there first, then in
+/// the packet.
 const BESIDE_VLAN: [u32; 3] = [0xffff_f000 + 44, 0xffff_f000 + 48, 0xffff_f000 + 60];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Who has a TUN or TAP device open.
+//! The processes that have a TUN or TAP device open.
 
 use crate::{IfName, Netns, sys};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -12,26 +12,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-/// How many descriptors of all processes are looked at: beyond, the answer is partial.
+/// The maximum number of descriptors inspected, of all processes; beyond it, the result is partial.
 const DESCRIPTORS_MAX: usize = 500_000;
 
-/// How long the search goes on: it serves an error message.
+/// The time limit of the search: it serves an error message.
 const TIME_MAX: Duration = Duration::from_secs(1);
 
-/// How many holders are listed: one device has at most 256 queues, a host some dozens of devices.
+/// The maximum number of holders listed: a device has at most 256 queues, a host some dozens of
+/// devices.
 const HOLDERS_MAX: usize = 4096;
 
-/// How many bytes of a process's name are kept; the kernel's own limit is 15.
+/// The maximum length of a process name in bytes; the kernel's own limit is 15.
 const COMMAND_LEN_MAX: usize = 64;
 
 /// A process that has a device open.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Holder {
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// Its name (`/proc/PID/comm`), up to 15 bytes; what cannot be printed is escaped.
+    /// The process name (`/proc/PID/comm`), up to 15 bytes; unprintable characters are escaped.
     pub command: String,
-    /// Its descriptors of the device: one a queue.
+    /// Its descriptors of the device, one per queue.
     pub fds: Vec<RawFd>,
 }
 
@@ -41,18 +43,19 @@ impl fmt::Display for Holder {
     }
 }
 
-/// What [`holders`] found.
+/// The result of [`holders`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Holders {
-    /// The processes, by their number.
+    /// The processes, by id.
     pub list: Vec<Holder>,
-    /// Whether something could not be looked at (other users' processes, or too many), so that
-    /// there may be more.
+    /// Whether some processes could not be inspected (those of other users, or too many), so that
+    /// there may be further holders.
     pub partial: bool,
 }
 
-/// Who has the device `name` (not an alternative name) of `netns` (the calling thread's, if `None`)
-/// open; see [`all_holders`].
+/// The processes that have the device `name` of `netns` open (`None`: of the calling thread's
+/// namespace). `name` must not be an alternative name. See [`all_holders`].
 ///
 /// # Errors
 /// As [`all_holders`].
@@ -62,24 +65,24 @@ pub fn holders(name: &IfName, netns: Option<&Netns>) -> io::Result<Holders> {
     Ok(Holders { list, partial: found.partial })
 }
 
-/// What [`all_holders`] found.
+/// The result of [`all_holders`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AllHolders {
-    /// The holders of each device that has one, by their number.
+    /// The holders of each open device, by process id.
     pub devices: BTreeMap<IfName, Vec<Holder>>,
     /// As in [`Holders`].
     pub partial: bool,
 }
 
-/// Who has the devices of `netns` (the calling thread's, if `None`) open, by what
-/// `/proc/PID/fdinfo` says.
+/// The processes that have devices of `netns` open (`None`: of the calling thread's namespace),
+/// from `/proc/PID/fdinfo`.
 ///
-/// Reads the descriptors of every process that it may; of those that it may not (without
-/// `CAP_SYS_PTRACE`: other users') it only says that there may be more. A device of the same name in
-/// another namespace is told apart by the descriptor itself where that can be had
-/// (`pidfd_getfd(2)`, for a moment), else by the namespace of its process, which is wrong for a
-/// program that opened the device elsewhere. Processes outside of the caller's pid namespace are
-/// not seen.
+/// It inspects the descriptors of every process that it may read. Processes of other users require
+/// `CAP_SYS_PTRACE`; without it the result is marked partial. A device of the same name in another
+/// namespace is recognized by the descriptor itself if it can be duplicated (`pidfd_getfd(2)`),
+/// otherwise by the namespace of the process, which is wrong for a program that opened the device
+/// elsewhere. Processes outside of the caller's pid namespace are invisible.
 ///
 /// # Errors
 /// Those of opening `/proc` and `/proc/thread-self/ns/net`.
@@ -115,9 +118,9 @@ fn search(name: Option<&IfName>, netns: Option<&Netns>) -> io::Result<AllHolders
 }
 
 struct Search<'a> {
-    /// The only device that matters, if it is one.
+    /// The only device of interest, if any.
     name: Option<&'a IfName>,
-    /// The namespace of the devices.
+    /// The inode of the namespace of the devices.
     inode: u64,
     found: AllHolders,
     count: usize,
@@ -165,13 +168,13 @@ impl Search<'_> {
         }
     }
 
-    /// What ended while we looked holds nothing; what we may not read might.
+    /// A process that ended meanwhile holds nothing; one that we may not read might.
     fn missed(&mut self, error: &io::Error) {
         let ended = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
         self.found.partial |= !ended;
     }
 
-    /// Whether the device behind the descriptor is in the namespace in question.
+    /// Whether the device behind the descriptor is in the namespace of interest.
     fn is_ours(&mut self, pid: u32, fd: RawFd) -> bool {
         if let Some(inode) = device_netns(pid, fd) {
             return inode == self.inode;
@@ -186,7 +189,7 @@ impl Search<'_> {
     }
 }
 
-/// The namespace in which the device of another process's descriptor is; `None` if we may not know.
+/// The namespace of the device behind another process's descriptor; `None` if we may not know.
 fn device_netns(pid: u32, fd: RawFd) -> Option<u64> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
@@ -195,7 +198,7 @@ fn device_netns(pid: u32, fd: RawFd) -> Option<u64> {
     Netns::try_from(netns).ok()?.inode().ok()
 }
 
-/// The device of a descriptor, out of the line `iff: NAME` of the tun driver.
+/// The device of a descriptor, from the line `iff: NAME` of the tun driver.
 fn device_of(info: &[u8]) -> Option<IfName> {
     let mut lines = info.split(|&byte| byte == b'\n');
     let device = lines.find_map(|line| line.strip_prefix(b"iff:"))?;

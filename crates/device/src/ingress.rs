@@ -1,4 +1,4 @@
-//! Receiving super-packets whole or cut up.
+//! Receiving super-packets whole or segmented.
 
 use crate::layout::Mode;
 use crate::queue::Queue;
@@ -6,30 +6,31 @@ use adit_packet::{Batch, Layer, PacketBuf, Pair, Pool, SuperPacket, VnetHeader, 
 use rustix::io::Errno;
 use std::io;
 
-/// The receiving side of one thread: fills batches with packets in the form that is asked for.
+/// Receives batches, with super-packets whole or segmented. One receiver serves one thread.
 #[derive(Debug)]
 pub struct Receiver {
     layer: Layer,
     segmented: bool,
     pair: Pair,
-    /// A super-packet of which a part was handed out, and its first segment that was not.
+    /// A super-packet that is partly delivered, and the index of its first undelivered segment.
     rest: Option<(PacketBuf, usize)>,
-    /// Segments of the last super-packet.
+    /// The number of segments of the last super-packet.
     last_count: usize,
     counters: ReceiveCounters,
 }
 
-/// What a [`Receiver`] has done since it was made.
+/// The counters of a [`Receiver`], since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReceiveCounters {
-    /// Super-packets that were cut up.
+    /// Super-packets that were segmented.
     pub cut: u64,
-    /// Packets whose virtio-net header did not fit them, and that were dropped.
+    /// Packets that were dropped because their virtio-net header did not match them.
     pub malformed: u64,
 }
 
 impl Receiver {
-    /// Super-packets and open checksums as the kernel gives them.
+    /// Delivers super-packets and partial checksums as the kernel gives them.
     #[must_use]
     pub fn whole(mode: Mode) -> Self {
         Self {
@@ -42,29 +43,29 @@ impl Receiver {
         }
     }
 
-    /// Super-packets cut up and all checksums finished: every packet is as it would be on a wire. What
-    /// does not fit a batch, or the pool, comes with the next call: no super-packet has too many
-    /// segments.
+    /// Segments super-packets and completes all checksums: every packet is as it would be on a
+    /// wire. Segments that do not fit the batch or the pool are delivered by the next call, so a
+    /// super-packet may have any number of them.
     #[must_use]
     pub fn segmented(mode: Mode) -> Self {
         Self { segmented: true, ..Self::whole(mode) }
     }
 
-    /// What it has done.
+    /// The counters.
     #[must_use]
     pub fn counters(&self) -> &ReceiveCounters {
         &self.counters
     }
 
-    /// Whether segments of a super-packet wait in here: the queue is then not to be waited for before
-    /// the next [`Receiver::recv_batch`].
+    /// Whether segments of a super-packet are still undelivered. If so, call
+    /// [`Receiver::recv_batch`] before waiting for the queue to become readable.
     #[must_use]
     pub fn has_rest(&self) -> bool {
         self.rest.is_some()
     }
 
-    /// Gives the buffers that it keeps back to `pool`, and with them segments that were not handed
-    /// out, before it is dropped.
+    /// Gives the buffers that the receiver keeps back to `pool`; undelivered segments are lost.
+    /// Call it before dropping the receiver.
     pub fn give_rest(&mut self, pool: &mut Pool) {
         pool.give_pair(&mut self.pair);
         if let Some((packet, _)) = self.rest.take() {
@@ -72,9 +73,11 @@ impl Receiver {
         }
     }
 
-    /// Receives packets until there are none left, `batch` is full or `pool` is empty, and says how
-    /// many. A queue that waits does so for the first packet only. Cutting up, it also ends where
-    /// another super-packet like the last one would not fit: one in two batches is not joined again.
+    /// Appends received packets to `batch`, and returns their number.
+    ///
+    /// Stops when the queue is empty, `batch` is full or `pool` is empty. A blocking queue blocks
+    /// for the first packet only. With segmentation it also stops when another super-packet like
+    /// the last one would not fit: packets of two batches cannot be joined again.
     ///
     /// # Errors
     /// As [`Queue::recv_batch`].
@@ -104,7 +107,8 @@ impl Receiver {
         }
     }
 
-    /// Puts a packet into `batch`, which has room for it, or a super-packet aside.
+    /// Appends a packet to `batch`, which must have room for it, or keeps a super-packet for
+    /// [`Receiver::cut_rest`].
     fn take(&mut self, mut packet: PacketBuf, pool: &mut Pool, batch: &mut Batch) {
         if packet.meta.vnet.is_super_packet() {
             self.counters.cut += 1;
@@ -126,11 +130,10 @@ impl Receiver {
         }
     }
 
-    /// Appends segments of the super-packet that was put aside until there are none left or `batch`
-    /// is full.
+    /// Appends segments of the kept super-packet until all are delivered or `batch` is full.
     ///
     /// # Errors
-    /// ENOBUFS: `pool` has no buffer left.
+    /// ENOBUFS: `pool` is empty.
     fn cut_rest(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<()> {
         let Some((packet, next)) = &mut self.rest else { return Ok(()) };
         let vnet = packet.meta.vnet;
@@ -147,7 +150,8 @@ impl Receiver {
             let mut buffer = pool.take(segment.len()).ok_or(Errno::NOBUFS)?;
             let appended = segment.append_to(&mut buffer);
             buffer.meta.info = packet.meta.info;
-            // The flow is the same, and its checksums are known to be right.
+            // All segments are of the flow whose hash the kernel computed, and we computed their
+            // checksums.
             buffer.meta.vnet = VnetHeader {
                 flags: VnetHeader::DATA_VALID,
                 hash: vnet.hash,

@@ -1,10 +1,10 @@
-//! What stands before each packet on a queue.
+//! The headers before each packet on a queue.
 
 pub use crate::netlink::Mode;
 use adit_packet::{Endian, Layer, Malformed, PacketInfo, VnetHeader, VnetLen};
 
 impl Mode {
-    /// What the bytes of a queue start with.
+    /// The layer that the bytes of a queue begin with.
     pub(crate) const fn layer(self) -> Layer {
         match self {
             Self::Tun => Layer::Packet,
@@ -16,13 +16,13 @@ impl Mode {
 /// The virtio-net header of a queue: its length and byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VnetFormat {
-    /// Its length.
+    /// Its length in bytes.
     pub len: VnetLen,
     /// The byte order of its fields.
     pub endian: Endian,
 }
 
-/// The bytes before each packet, in both directions:
+/// The headers before each packet, in both directions:
 ///
 /// ```text
 /// | packet information (4), if on | virtio-net header (10, 12, 20, 24), if on | packet ...
@@ -37,7 +37,7 @@ pub struct Layout {
     pub vnet_hdr: Option<VnetFormat>,
 }
 
-/// One record of a queue, taken apart.
+/// A record of a queue, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The packet information, if the queue has it.
@@ -49,10 +49,11 @@ pub struct Record<'a> {
 }
 
 impl Layout {
-    /// Packet information and the longest virtio-net header.
+    /// The maximum length of the headers in bytes: packet information and the longest virtio-net
+    /// header.
     pub const LEN_MAX: usize = PacketInfo::LEN + VnetHeader::LEN_MAX;
 
-    /// How many bytes stand before the packet: 0 to 28.
+    /// The length of the headers in bytes: 0 to 28.
     #[must_use]
     pub const fn len(&self) -> usize {
         let info = if self.packet_info { PacketInfo::LEN } else { 0 };
@@ -62,16 +63,16 @@ impl Layout {
         }
     }
 
-    /// Whether the packet stands alone.
+    /// Whether packets have no headers.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes what [`Queue::recv`](crate::Queue::recv) gave apart.
+    /// Decodes a record that [`Queue::recv`](crate::Queue::recv) returned.
     ///
     /// # Errors
-    /// [`Malformed`] if it is shorter than its headers.
+    /// [`Malformed`] if the record is shorter than its headers, or a header is invalid.
     pub fn decode<'a>(&self, mut bytes: &'a [u8]) -> Result<Record<'a>, Malformed> {
         let mut record = Record { info: None, vnet: None, packet: bytes };
         if self.packet_info {
@@ -86,10 +87,10 @@ impl Layout {
         Ok(record)
     }
 
-    /// Writes the headers for one packet to the front of `out` and says how many bytes they take.
+    /// Writes the headers of one packet to the start of `out`, and returns their length in bytes.
     ///
     /// # Errors
-    /// [`Malformed`] if `out` is shorter than [`Layout::len`].
+    /// [`Malformed`] if `out` is shorter than [`Layout::len`], or `vnet` does not fit the header.
     pub fn encode(
         &self,
         info: PacketInfo,

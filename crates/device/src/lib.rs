@@ -1,51 +1,21 @@
-//! TUN and TAP devices on Linux: typed, safe, complete.
+#![doc = include_str!("../README.md")]
 //!
-//! A TUN device hands a program IP packets, a TAP device Ethernet frames. [`DeviceOptions`] says what
-//! a device is to be; [`Device`] is the device, with every setting; [`Queue`] moves packets.
+//! # Overview
 //!
-//! ```
-//! use adit_device::{DeviceOptions, Mode, Netns};
-//! use std::net::UdpSocket;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A network namespace of our own, so that nobody's network is touched. It takes privilege, or
-//! // `Netns::enter_new_rootless()` before the first thread; without either there is nothing to show.
-//! if Netns::enter_new().is_err() {
-//!     return Ok(());
-//! }
-//! let device = DeviceOptions::new(Mode::Tun)
-//!     .name("vpn%d".parse()?)
-//!     .address("192.0.2.1/24".parse()?)
-//!     .up(true)
-//!     .open()?;
-//!
-//! // Whatever the kernel routes to 192.0.2.0/24 now comes out of the queue.
-//! UdpSocket::bind("192.0.2.1:0")?.send_to(b"hello", "192.0.2.77:9")?;
-//! let mut buf = [0; adit_device::RECORD_LEN_MAX];
-//! let packet = loop {
-//!     let len = device.queues()[0].recv(&mut buf)?;
-//!     if buf[0] >> 4 == 4 {
-//!         break &buf[..len];
-//!     }
-//! };
-//! assert!(packet.ends_with(b"hello"));
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # What is where
-//!
-//! - [`DeviceOptions`], [`Create`]: make a device, attach to one, in any namespace.
-//! - [`Device`], [`Link`]: settings, by index, wherever the device is moved to.
-//! - [`Queue`], [`Layout`], [`Record`]: packets in and out, and what stands before them. With the
+//! - [`DeviceOptions`], [`Create`]: create a device or attach to one, in any network namespace.
+//! - [`Device`], [`Link`]: settings of an interface, which survive renames and moves.
+//! - [`Queue`], [`Layout`], [`Record`]: packets in and out, and the headers before them. With the
 //!   feature `tokio`, `AsyncQueue`.
-//! - [`Receiver`], [`Sender`]: batches with super-packets whole, cut up or joined, as asked.
+//! - [`Receiver`], [`Sender`]: batches with super-packets whole, segmented or joined.
 //! - [`Offload`]: checksums and super-packets. [`Rss`], [`EbpfProgram`], [`ClassicFilter`]: which
 //!   queue gets a packet, and how much of it.
 //! - [`netlink`]: links, addresses, routes, rules and their events.
-//! - [`Netns`]: namespaces. [`Device::adopt`], [`Device::receive`], [`Device::from_systemd`]:
-//!   descriptors that somebody with more rights has opened.
+//! - [`Netns`]: network namespaces. [`Device::adopt`], [`Device::receive`],
+//!   [`Device::from_systemd`]: descriptors opened by a more privileged program.
 //! - [`Error`], [`Cause`]: one cause for each failure, although the kernel has seven for one EINVAL.
+//!
+//! The kernel and this crate take opposite views: what the kernel transmits (tx), a queue receives.
+//! This crate always speaks of the queue's side: receive is towards the program, send towards the kernel.
 //!
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 

@@ -1,4 +1,4 @@
-//! The settings of an interface, by index, wherever it is.
+//! The settings of an interface.
 
 use crate::diagnose::{self, LinkSetting};
 use crate::netlink::{Address, LinkChange, LinkInfo, Netlink, Route};
@@ -8,37 +8,39 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A handle on one interface, which a rename or a move to another namespace does not break: it
-/// knows the interface by its index and its namespace, and a device's own handle finds it again
-/// through its queue when somebody else has moved it.
+/// A handle to one interface that survives renames and moves to other network namespaces.
 ///
-/// Changes need `CAP_NET_ADMIN` over the namespace; reading needs nothing.
+/// It identifies the interface by its index and namespace. The handle of a
+/// [`Device`](crate::Device) also finds the interface through its queue after another program moved
+/// it.
+///
+/// Changes require `CAP_NET_ADMIN` over the namespace; reading requires no privileges.
 #[derive(Debug)]
 pub struct Link {
     place: Mutex<Place>,
-    /// A queue of the device, through which it is found again.
+    /// A queue of the device, to find it again.
     queue: Option<OwnedFd>,
 }
 
-/// Where the interface is now.
+/// The current location of the interface.
 #[derive(Debug)]
 struct Place {
     netlink: Netlink,
     index: IfIndex,
-    /// The name that it was last seen with: for error texts.
+    /// The name as last seen, for error messages.
     name: IfName,
 }
 
 impl Link {
-    /// The interface with this name (or other name) in the namespace of the calling thread.
+    /// The interface with this name or alternative name in the namespace of the calling thread.
     ///
     /// # Errors
-    /// `NotFound` (ENODEV) if there is none.
+    /// `NotFound` (ENODEV).
     pub fn find(name: &IfName) -> Result<Self> {
         Self::find_with(name.as_os_str(), Netlink::open())
     }
 
-    /// As [`Link::find`], also by another name of up to 127 bytes.
+    /// The interface with this name or alternative name, which may have up to 127 bytes.
     ///
     /// # Errors
     /// As [`Link::find`].
@@ -70,7 +72,7 @@ impl Link {
         Ok(Self::new(netlink, &info, None))
     }
 
-    /// `netlink` is in the namespace of the interface.
+    /// Wraps `netlink`, a socket in the namespace of the interface.
     pub(crate) fn new(netlink: Netlink, info: &LinkInfo, queue: Option<OwnedFd>) -> Self {
         let place = Place { netlink, index: info.index, name: info.name };
         Self { place: Mutex::new(place), queue }
@@ -80,7 +82,7 @@ impl Link {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `work`; if the interface is no longer where it was, once more where it is now.
+    /// Calls `work`. If the interface has moved, finds it again and retries once.
     fn with<T>(
         &self,
         op: &'static str,
@@ -104,7 +106,7 @@ impl Link {
         })
     }
 
-    /// Finds the device again through its queue: the queue knows its namespace and its name.
+    /// Finds the device through its queue, which reports its namespace and name.
     fn follow(&self, place: &mut Place) -> Option<()> {
         let queue = self.queue.as_ref()?;
         let netns = Netns::try_from(sys::tun::dev_netns(queue.as_fd()).ok()?).ok()?;
@@ -115,7 +117,7 @@ impl Link {
         Some(())
     }
 
-    /// All that the kernel tells of it, as it is now.
+    /// The current state of the interface, as netlink reports it.
     ///
     /// # Errors
     /// `DeviceGone` or `NotFound` (ENODEV) if it was deleted.
@@ -125,7 +127,7 @@ impl Link {
         Ok(info)
     }
 
-    /// The offloads that the device has, read back from the link's features (`ethtool -k`).
+    /// The enabled offloads, read from the link's features (`ethtool -k`).
     pub(crate) fn offload_seen(&self) -> Result<Offload> {
         self.with("read the offloads of", LinkSetting::Find, |netlink, index| {
             let name = netlink.link_by_index(index)?.name;
@@ -134,7 +136,7 @@ impl Link {
         })
     }
 
-    /// The name that it has now.
+    /// The current name.
     ///
     /// # Errors
     /// As [`Link::info`].
@@ -142,7 +144,7 @@ impl Link {
         self.info().map(|info| info.name)
     }
 
-    /// The index in the namespace in which it is now.
+    /// The current index, in the namespace that the interface is in now.
     ///
     /// # Errors
     /// As [`Link::info`].
@@ -167,7 +169,7 @@ impl Link {
         self.change("set the MTU of", LinkSetting::Mtu(mtu), &LinkChange::new().mtu(mtu))
     }
 
-    /// Sets how many packets wait for the reader; takes effect at once.
+    /// Sets how many packets the kernel queues for the reader. Takes effect immediately.
     ///
     /// # Errors
     /// `InvalidValue` above 524,288 on a TUN or TAP device.
@@ -176,17 +178,17 @@ impl Link {
         self.change("set the queue length of", LinkSetting::TxQueueLen(packets), &change)
     }
 
-    /// Sets the longest super-packet that the stack makes for it, in bytes. What it forwards and is
-    /// longer, the kernel cuts up.
+    /// Sets the maximum length in bytes of the super-packets that the host's stack builds for the
+    /// interface. The kernel segments longer ones that it forwards.
     ///
     /// # Errors
-    /// `InvalidValue` (EINVAL) above what a TUN or TAP device takes, 65,536.
+    /// `InvalidValue` (EINVAL) above 65,536, the maximum of TUN and TAP devices.
     pub fn set_gso_max_size(&self, bytes: u32) -> Result<()> {
         let change = LinkChange::new().gso_max_size(bytes);
         self.change("set the GSO size of", LinkSetting::GsoMaxSize, &change)
     }
 
-    /// Sets it up or down.
+    /// Sets the link up or down.
     ///
     /// # Errors
     /// `NotPermitted` (EPERM).
@@ -195,17 +197,17 @@ impl Link {
         self.change(op, LinkSetting::Up, &LinkChange::new().up(up))
     }
 
-    /// Renames it.
+    /// Renames the interface.
     ///
     /// # Errors
-    /// `Exists` (EEXIST) if the name is taken.
+    /// `Exists` (EEXIST) if another interface has the name.
     pub fn set_name(&self, name: IfName) -> Result<()> {
         self.change("rename", LinkSetting::Name, &LinkChange::new().name(name))?;
         self.place().name = name;
         Ok(())
     }
 
-    /// Describes it for people, in up to 255 bytes; empty takes the description away.
+    /// Sets the description for people, up to 255 bytes; an empty one removes it.
     ///
     /// # Errors
     /// `InvalidValue` (EINVAL, ERANGE) if it is longer.
@@ -213,10 +215,10 @@ impl Link {
         self.change("set the alias of", LinkSetting::Alias, &LinkChange::new().alias(alias))
     }
 
-    /// Sets the hardware address. The holder of a queue needs no privilege for it.
+    /// Sets the hardware address. With an open queue this requires no privileges.
     ///
     /// # Errors
-    /// `InvalidValue` (EADDRNOTAVAIL) for a multicast or zero address; `Unsupported` on TUN.
+    /// `InvalidValue` (EADDRNOTAVAIL) for a group or zero address; `Unsupported` on TUN.
     pub fn set_mac(&self, mac: MacAddr) -> Result<()> {
         let queue = self.queue.as_ref().map(AsFd::as_fd);
         self.with("set the hardware address of", LinkSetting::Mac, |netlink, index| match queue {
@@ -225,10 +227,11 @@ impl Link {
         })
     }
 
-    /// Makes it a port of a bridge (or of a bond or VRF), or of nothing.
+    /// Makes the interface a port of a bridge, bond or VRF; `None` removes it from its master.
     ///
     /// # Errors
-    /// `NotFound` (ENODEV) if there is no such bridge, `Mismatch` (EOPNOTSUPP) if it is none.
+    /// `NotFound` (ENODEV) if the bridge does not exist, `Mismatch` (EOPNOTSUPP) if it takes no
+    /// ports.
     pub fn set_master(&self, master: Option<&IfName>) -> Result<()> {
         self.with("set the bridge of", LinkSetting::Master, |netlink, index| {
             let change = match master {
@@ -239,7 +242,7 @@ impl Link {
         })
     }
 
-    /// Puts back the master that the link had, by index.
+    /// Restores the master that the link had, by index.
     pub(crate) fn restore_master(&self, master: Option<IfIndex>) -> Result<()> {
         let change = match master {
             Some(master) => LinkChange::new().master(master),
@@ -248,10 +251,10 @@ impl Link {
         self.change("set the bridge of", LinkSetting::Master, &change)
     }
 
-    /// Moves it to `netns`, where it is down at first; this handle goes with it.
+    /// Moves the interface to `netns`, where it is down at first. The handle follows it.
     ///
     /// # Errors
-    /// `Exists` (EEXIST) if its name is taken there; `NotPermitted` (EPERM).
+    /// `Exists` (EEXIST) if an interface of that name exists there; `NotPermitted` (EPERM).
     pub fn move_to(&self, netns: &Netns) -> Result<()> {
         let name = self.name()?;
         self.change("move", LinkSetting::Netns, &LinkChange::new().netns(netns))?;
@@ -264,7 +267,7 @@ impl Link {
         Ok(())
     }
 
-    /// Its IPv4 and IPv6 addresses.
+    /// The IPv4 and IPv6 addresses.
     ///
     /// # Errors
     /// As [`Link::info`].
@@ -275,17 +278,17 @@ impl Link {
         })
     }
 
-    /// Gives it an address.
+    /// Adds an address.
     ///
     /// # Errors
-    /// `Exists` (EEXIST); `Unsupported` for IPv6 where that is switched off.
+    /// `Exists` (EEXIST); `Unsupported` (EACCES) for IPv6 where it is disabled.
     pub fn add_address(&self, address: &Address) -> Result<()> {
         self.with("add an address to", LinkSetting::Address, |netlink, index| {
             netlink.add_address(index, address)
         })
     }
 
-    /// Takes an address away.
+    /// Deletes an address.
     ///
     /// # Errors
     /// `NotFound` (EADDRNOTAVAIL).
@@ -295,18 +298,18 @@ impl Link {
         })
     }
 
-    /// Adds a route over it.
+    /// Adds a route over the interface.
     ///
     /// # Errors
-    /// `Exists` (EEXIST); ENETUNREACH, EHOSTUNREACH if the gateway is not reachable; `LinkDown`
-    /// (ENETDOWN) if it is down.
+    /// `Exists` (EEXIST); ENETUNREACH or EHOSTUNREACH if the gateway is unreachable; `LinkDown`
+    /// (ENETDOWN) while the link is down.
     pub fn add_route(&self, route: &Route) -> Result<()> {
         self.with("add a route over", LinkSetting::Route, |netlink, index| {
             netlink.add_route(&Route { oif: Some(index), ..route.clone() })
         })
     }
 
-    /// Deletes a route over it.
+    /// Deletes a route over the interface.
     ///
     /// # Errors
     /// `NotFound` (ESRCH).
@@ -316,7 +319,7 @@ impl Link {
         })
     }
 
-    /// Deletes the interface itself.
+    /// Deletes the interface.
     ///
     /// # Errors
     /// `NotPermitted` (EPERM); `Unsupported` (EOPNOTSUPP) for hardware and `lo`.
@@ -324,23 +327,23 @@ impl Link {
         self.with("delete", LinkSetting::Delete, Netlink::delete_link)
     }
 
-    /// A queue of the device, for the ioctls that any queue takes.
+    /// A queue of the device, for the ioctls that any queue accepts.
     pub(crate) fn queue(&self) -> Option<&OwnedFd> {
         self.queue.as_ref()
     }
 
-    /// The name for error texts.
+    /// The name for error messages.
     pub(crate) fn last_name(&self) -> IfName {
         self.place().name
     }
 }
 
-/// The present name of the device behind a queue.
+/// The current name of the device behind a queue.
 pub(crate) fn queue_name(queue: std::os::fd::BorrowedFd<'_>) -> io::Result<IfName> {
     use std::os::unix::ffi::OsStrExt;
     let request = sys::tun::get_iff(queue)?;
     let len = request.name.iter().position(|&byte| byte == 0).unwrap_or(request.name.len());
-    // A name that another program made the kernel take may have a '%' in it, ours cannot.
+    // A name that another program forced on the kernel may contain '%'; ours cannot.
     IfName::new(OsStr::from_bytes(&request.name[..len]))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -1,4 +1,4 @@
-//! Interface names and indices, checked once, before the kernel sees them.
+//! Interface names and indices, checked before the kernel sees them.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -6,17 +6,17 @@ use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-/// The longest name in bytes: the kernel's `IFNAMSIZ` less the NUL.
+/// The maximum length of a name in bytes: the kernel's `IFNAMSIZ` less the NUL.
 pub const NAME_LEN_MAX: usize = 15;
 
-/// The index by which the kernel knows an interface in one network namespace.
+/// The index of an interface in its network namespace.
 ///
-/// It survives a rename; after a move to another namespace it may be another one.
+/// A rename does not change it; a move to another namespace may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IfIndex(NonZeroU32);
 
 impl IfIndex {
-    /// An index, or `None` for zero and for what the kernel's `int` cannot hold.
+    /// The index; `None` for 0 and above `i32::MAX`, the kernel's limits.
     #[must_use]
     pub const fn new(index: u32) -> Option<Self> {
         if index > i32::MAX as u32 {
@@ -28,7 +28,7 @@ impl IfIndex {
         }
     }
 
-    /// The bare number, 1 to `i32::MAX`.
+    /// The number, 1 to `i32::MAX`.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0.get()
@@ -41,9 +41,10 @@ impl fmt::Display for IfIndex {
     }
 }
 
-/// The name of an interface: 1 to 15 bytes that the kernel accepts (`dev_valid_name` in
-/// `net/core/dev.c`): no white space, no `/`, no `:`, not `.` or `..`. Bytes, not text: the kernel
-/// takes names that are not UTF-8, and so does this type; `Display` escapes what cannot be printed.
+/// The name of an interface: 1 to 15 bytes without white space, `/` and `:`, and not `.` or `..`.
+///
+/// A name is bytes, not text: the kernel accepts names that are not UTF-8, and so does this type.
+/// `Display` escapes unprintable characters. Source: `dev_valid_name` in Linux `net/core/dev.c`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IfName {
     bytes: [u8; NAME_LEN_MAX],
@@ -54,7 +55,7 @@ impl IfName {
     /// Checks `name`.
     ///
     /// # Errors
-    /// [`NameError`] says which rule it breaks. A `%` is refused here: only a [`NamePattern`] has it.
+    /// [`NameError`]: the rule that the name violates. A `%` is invalid here; see [`NamePattern`].
     pub fn new(name: impl AsRef<OsStr>) -> Result<Self, NameError> {
         let name = name.as_ref().as_bytes();
         if name.contains(&b'%') {
@@ -63,7 +64,7 @@ impl IfName {
         Self::check(name)
     }
 
-    /// Everything but the rule on `%`.
+    /// Checks all rules but the one on `%`.
     fn check(name: &[u8]) -> Result<Self, NameError> {
         if name.is_empty() {
             return Err(NameError::Empty);
@@ -74,7 +75,7 @@ impl IfName {
         if name == b"." || name == b".." {
             return Err(NameError::Dots);
         }
-        // The kernel's isspace() knows Latin-1: 0xa0 is a space to it.
+        // The kernel's isspace() uses Latin-1, where 0xa0 is a space.
         let bad = |b: u8| b == b'/' || b == b':' || b == 0 || b == 0xa0 || matches!(b, 9..=13 | 32);
         if let Some(&byte) = name.iter().find(|&&b| bad(b)) {
             return Err(NameError::Byte { byte });
@@ -85,13 +86,13 @@ impl IfName {
         Ok(Self { bytes, len })
     }
 
-    /// The bytes of the name, without a NUL.
+    /// The bytes of the name, without NUL.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// The name as the operating system's string.
+    /// The name as an `OsStr`.
     #[must_use]
     pub fn as_os_str(&self) -> &OsStr {
         OsStr::from_bytes(self.as_bytes())
@@ -133,19 +134,19 @@ impl FromStr for IfName {
     }
 }
 
-/// What to call a new device: a name, or a pattern in which the kernel fills in the first free
-/// number for one `%d` (`tap%d` becomes `tap0`). Empty, the kernel's own `tun%d` or `tap%d`.
+/// The name for a new device, or a pattern with one `%d`, which the kernel replaces with the first
+/// free number: `tap%d` becomes `tap0`. Empty, it is the kernel's default, `tun%d` or `tap%d`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamePattern(Option<IfName>);
 
 impl NamePattern {
-    /// Leaves the name to the kernel: `tun%d` or `tap%d`.
+    /// The kernel's default: `tun%d` or `tap%d`.
     pub const KERNEL: Self = Self(None);
 
-    /// Checks `pattern`: as an [`IfName`], but with at most one `%d`.
+    /// Checks `pattern` like an [`IfName`], but allows one `%d`.
     ///
     /// # Errors
-    /// [`NameError`] says which rule it breaks.
+    /// [`NameError`]: the rule that the pattern violates.
     pub fn new(pattern: impl AsRef<OsStr>) -> Result<Self, NameError> {
         let bytes = pattern.as_ref().as_bytes();
         if bytes.is_empty() {
@@ -160,13 +161,13 @@ impl NamePattern {
         IfName::check(bytes).map(|name| Self(Some(name)))
     }
 
-    /// The name, if the kernel has nothing to fill in.
+    /// The name, if it is not a pattern.
     #[must_use]
     pub fn exact(&self) -> Option<IfName> {
         self.0.filter(|name| !name.as_bytes().contains(&b'%'))
     }
 
-    /// The bytes that go into `ifr_name`; empty for [`NamePattern::KERNEL`].
+    /// The bytes for `ifr_name`; empty for [`NamePattern::KERNEL`].
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], IfName::as_bytes)
@@ -196,25 +197,26 @@ impl FromStr for NamePattern {
     }
 }
 
-/// The rule that a name breaks. The kernel says EINVAL to all of them, or cuts the name off.
+/// The rule that a name violates. The kernel rejects all of them with EINVAL, or truncates the
+/// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
-    /// No byte at all.
+    /// The name is empty.
     Empty,
-    /// Longer than 15 bytes; the kernel would cut it off without a word.
+    /// Longer than 15 bytes; the kernel would silently truncate it.
     TooLong {
-        /// How many bytes it has.
+        /// Its length in bytes.
         len: usize,
     },
     /// `.` or `..`.
     Dots,
     /// White space, `/`, `:` or NUL.
     Byte {
-        /// The first byte that is not allowed.
+        /// The first invalid byte.
         byte: u8,
     },
-    /// A `%` that is not the one `%d` of a pattern.
+    /// A `%` other than the one `%d` of a pattern.
     Percent,
 }
 

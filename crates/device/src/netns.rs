@@ -1,4 +1,4 @@
-//! Network namespaces: open one, make one, run code in one.
+//! Network namespaces: open one, create one, run code in one.
 
 use crate::sys;
 use rustix::fs::{Mode, OFlags};
@@ -8,12 +8,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Where `ip netns` keeps the namespaces that have a name.
+/// Where `ip netns` keeps named namespaces.
 const NAMED: &str = "/run/netns";
 
-/// A network namespace, held open: it lives at least as long as this value.
+/// A handle to a network namespace, which keeps the namespace alive.
 ///
-/// Everything here leaves the calling thread where it is, but for the functions that say so.
+/// No method changes the namespace of the calling thread, except those that say so.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -30,12 +30,13 @@ impl Netns {
     /// The namespace of the calling thread.
     ///
     /// # Errors
-    /// Those of opening `/proc/thread-self/ns/net`: ENOENT where `/proc` is not mounted.
+    /// Those of opening `/proc/thread-self/ns/net`: ENOENT if `/proc` is not mounted.
     pub fn current() -> io::Result<Self> {
         Self::open("/proc/thread-self/ns/net")
     }
 
-    /// The namespace behind a file: a bind mount such as `/run/netns/NAME`, or `/proc/PID/ns/net`.
+    /// Opens the namespace behind a file: a bind mount such as `/run/netns/NAME`, or
+    /// `/proc/PID/ns/net`.
     ///
     /// # Errors
     /// ENOENT, EACCES as for any file; EINVAL if the file is not a network namespace.
@@ -44,10 +45,10 @@ impl Netns {
         Self::try_from(rustix::fs::open(path.as_ref(), flags, Mode::empty())?)
     }
 
-    /// The namespace with this name, as `ip netns add` made it.
+    /// Opens the namespace with this name, as `ip netns add` creates them.
     ///
     /// # Errors
-    /// EINVAL if the name has a `/` or is empty, `.` or `..`; ENOENT if there is none.
+    /// ENOENT if there is none; EINVAL if the name contains `/`, is empty, `.` or `..`.
     pub fn named(name: &str) -> io::Result<Self> {
         if name.is_empty() || name.contains('/') || name == "." || name == ".." {
             return Err(io::Error::from(rustix::io::Errno::INVAL));
@@ -55,18 +56,18 @@ impl Netns {
         Self::open(Path::new(NAMED).join(name))
     }
 
-    /// The namespace of a process.
+    /// Opens the namespace of a process.
     ///
     /// # Errors
-    /// ENOENT if there is no such process; EACCES if it is somebody else's.
+    /// ENOENT if the process does not exist; EACCES if it belongs to another user.
     pub fn of_pid(pid: u32) -> io::Result<Self> {
         Self::open(format!("/proc/{pid}/ns/net"))
     }
 
-    /// A new namespace without a name; it goes when this value and all that is in it are gone.
+    /// Creates a namespace without a name. It ends when this handle and all users of it are gone.
     ///
     /// # Errors
-    /// EPERM without `CAP_SYS_ADMIN`; ENOSPC if `user.max_net_namespaces` is reached.
+    /// EPERM without `CAP_SYS_ADMIN`; ENOSPC at the limit `user.max_net_namespaces`.
     pub fn new_anonymous() -> io::Result<Self> {
         on_a_thread(|| {
             sys::netns::unshare_net()?;
@@ -74,7 +75,7 @@ impl Netns {
         })?
     }
 
-    /// Moves the calling **thread**, for good, into a new network namespace.
+    /// Moves the calling **thread** permanently into a new network namespace.
     ///
     /// # Errors
     /// As [`Netns::new_anonymous`].
@@ -82,26 +83,26 @@ impl Netns {
         sys::netns::unshare_net()
     }
 
-    /// Moves the calling **process**, for good, into a new user namespace and a new network
-    /// namespace of it, in which it has every capability over the network; the present user and
-    /// group become root there. To be called before the first thread starts.
+    /// Moves the calling **process** permanently into a new user namespace and a new network
+    /// namespace of it, in which it has all capabilities over the network. The current user and
+    /// group become root there. Call it before the first thread starts.
     ///
     /// # Errors
-    /// EINVAL if the process has more than one thread; EPERM or ENOSPC where the machine does not
+    /// EINVAL if the process has more than one thread; EPERM or ENOSPC if the machine does not
     /// allow user namespaces (`user.max_user_namespaces`, AppArmor).
     pub fn enter_new_rootless() -> io::Result<()> {
         let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
         sys::netns::unshare_user_net()?;
         fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))?;
-        // A user without privileges may map a group only after giving up setgroups(2).
+        // An unprivileged user may map a group only after giving up setgroups(2).
         fs::write("/proc/self/setgroups", "deny")?;
         fs::write("/proc/self/gid_map", format!("0 {} 1", group.as_raw()))
     }
 
-    /// Moves the calling **thread** into this namespace, for good.
+    /// Moves the calling **thread** permanently into this namespace.
     ///
     /// # Errors
-    /// EPERM without `CAP_SYS_ADMIN` both here and over the namespace.
+    /// EPERM without `CAP_SYS_ADMIN`, in the current user namespace and over this namespace.
     pub fn enter(&self) -> io::Result<()> {
         Ok(rustix::thread::move_into_link_name_space(
             self.0.as_fd(),
@@ -109,23 +110,23 @@ impl Netns {
         )?)
     }
 
-    /// Runs `work` inside this namespace, on a thread that ends with it.
+    /// Runs `work` in this namespace, on a new thread that ends with it.
     ///
     /// # Errors
-    /// As [`Netns::enter`]; EAGAIN if no thread can be had.
+    /// As [`Netns::enter`]; EAGAIN if no thread can be created.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         on_a_thread(|| self.enter().map(|()| work()))?
     }
 
-    /// A second handle on the same namespace.
+    /// A second handle to the same namespace.
     ///
     /// # Errors
-    /// EMFILE if the process has no descriptor left.
+    /// EMFILE at the process's limit of descriptors.
     pub fn try_clone(&self) -> io::Result<Self> {
         self.0.try_clone().map(Self)
     }
 
-    /// Whether both handles mean one namespace.
+    /// Whether both handles refer to the same namespace.
     ///
     /// # Errors
     /// Those of fstat(2).
@@ -134,7 +135,7 @@ impl Netns {
         Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 
-    /// The inode number, by which `ip netns identify`, `lsns` and `/proc` know the namespace.
+    /// The inode number, which identifies the namespace in `lsns` and `/proc`.
     ///
     /// # Errors
     /// Those of fstat(2).
@@ -143,7 +144,7 @@ impl Netns {
     }
 }
 
-/// Runs `work` on a thread of its own, so that what it does to "the calling thread" ends with it.
+/// Runs `work` on a new thread, so that changes to "the calling thread" end with it.
 fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
@@ -166,7 +167,7 @@ impl From<Netns> for OwnedFd {
 impl TryFrom<OwnedFd> for Netns {
     type Error = io::Error;
 
-    /// Takes a descriptor over.
+    /// Takes over a descriptor.
     ///
     /// # Errors
     /// EINVAL if it is not a network namespace.

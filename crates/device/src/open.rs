@@ -1,7 +1,7 @@
-//! How a device is opened: in an order in which a failure, or a kill, leaves nothing half-made.
+//! Opening a device, in an order in which a failure or a kill leaves nothing half-configured.
 //!
-//! A new device goes with its last descriptor until it is made persistent. So that comes last, after
-//! all that can fail; a device that was there before is put back as it was.
+//! A new device disappears with its last descriptor until it is made persistent, so that comes
+//! last, after everything that can fail. An existing device gets its former settings back.
 
 use crate::diagnose::{self, LinkSetting, Setting};
 use crate::link::queue_name;
@@ -17,10 +17,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-/// The node through which every device is made.
+/// The device node of the tun driver.
 pub(crate) const NODE: &str = "/dev/net/tun";
 
-/// Opens the node; the device will be in the namespace of the calling thread.
+/// Opens the node. The device will be in the network namespace of the calling thread.
 pub(crate) fn open_node(nonblocking: bool) -> Result<OwnedFd> {
     let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
     flags.set(OFlags::NONBLOCK, nonblocking);
@@ -31,14 +31,14 @@ pub(crate) fn open_node(nonblocking: bool) -> Result<OwnedFd> {
 }
 
 impl DeviceOptions {
-    /// Makes the device or attaches to it, and sets all that was asked for.
+    /// Creates the device or attaches to it, and applies all settings.
     ///
-    /// A failure leaves nothing behind: a device that was made goes, one that was there keeps the
-    /// addresses, routes and settings that it had.
+    /// A failure leaves nothing behind: a new device disappears, an existing one gets the
+    /// addresses, routes and settings back that it had.
     ///
     /// # Errors
-    /// `NotPermitted` (EACCES, EPERM), `NotFound` (ENODEV), `Exists` and `Busy` (EBUSY),
-    /// `Mismatch` (EINVAL) and more: [`Error::cause`] tells which of the many causes it is.
+    /// `NotPermitted` (EACCES, EPERM), `NotFound` (ENODEV), `Exists` and `Busy` (EBUSY), `Mismatch`
+    /// (EINVAL) and more; [`Error::cause`] is the exact cause.
     pub fn open(self) -> Result<Device> {
         match self.netns.clone() {
             None => self.open_here(),
@@ -68,7 +68,8 @@ impl DeviceOptions {
         })?;
         let created = before.as_ref().is_none_or(|before| before.index != info.index);
         if created && self.create == Create::Attach {
-            // It was deleted between our look and our ioctl, which made a new one: that goes again.
+            // It was deleted between our lookup and our ioctl, which then created another one.
+            // Dropping `first` deletes that.
             return Err(self.no_such_device());
         }
         let control = first
@@ -83,7 +84,7 @@ impl DeviceOptions {
             queues: Vec::new(),
             place: None,
         };
-        // Our first queue is attached by now; single-queue devices do not tell the number.
+        // Our first queue is attached by now. A single-queue device does not report the number.
         let known = created || info.tun.is_some_and(|tun| tun.queues.unwrap_or(1) == 1);
         self.attach_queues(&mut device, first, info.name, known)?;
         let mut undo = Undo { before: before.filter(|_| !created), ..Undo::default() };
@@ -100,7 +101,7 @@ impl DeviceOptions {
         Layout { packet_info: self.packet_info, vnet_hdr: self.vnet_hdr }
     }
 
-    /// The flags of TUNSETIFF.
+    /// The flags for TUNSETIFF.
     fn flags(&self) -> u16 {
         let mut flags = match self.mode {
             Mode::Tun => ioctls::IFF_TUN,
@@ -122,7 +123,7 @@ impl DeviceOptions {
         flags
     }
 
-    /// The first queue: it makes the device or finds it.
+    /// Opens the first queue, which creates the device or finds it.
     fn attach_first(&self, netlink: &mut Netlink) -> Result<OwnedFd> {
         let fd = open_node(self.nonblocking)?;
         self.check_features(&fd)?;
@@ -140,11 +141,11 @@ impl DeviceOptions {
         Ok(fd)
     }
 
-    /// The kernel takes flags that it does not know without a word, so they are asked for first.
+    /// Fails if the driver lacks a requested flag: the kernel silently ignores unknown ones.
     fn check_features(&self, fd: &OwnedFd) -> Result<()> {
         let known = ioctls::features(fd.as_fd())
             .map_err(|error| self.failed("read the features for", Setting::Features(0), error))?;
-        // NO_CARRIER is listed by kernels that have it (6.1); the last two are never listed.
+        // Kernels that have NO_CARRIER (6.1) list it.
         let asked = u32::from(self.flags());
         let missing = asked & !known;
         if missing == 0 {
@@ -158,7 +159,7 @@ impl DeviceOptions {
         Error::new(op, self.name, diagnose::setting(setting, &error), error)
     }
 
-    /// The other queues, of the device that now has a name.
+    /// Opens the other queues, now that the device has a name.
     fn attach_queues(
         &self,
         device: &mut Device,
@@ -191,7 +192,7 @@ impl DeviceOptions {
         Ok(())
     }
 
-    /// Everything that is set after the device is there. Persistence is last.
+    /// Applies the settings that need an existing device. Persistence is last.
     fn configure(&self, device: &mut Device, undo: &mut Undo) -> Result<()> {
         self.set_headers(device)?;
         self.set_offloads(device)?;
@@ -203,7 +204,7 @@ impl DeviceOptions {
             device.set_link_type(arphrd)?;
         }
         self.configure_link(device, undo)?;
-        // These cannot be unset, so nothing of the link can fail after them.
+        // Owner and group cannot be unset, so no setting of the link may fail after them.
         if let Some(uid) = self.owner.or_else(|| self.default_owner(device)) {
             device.set_owner(uid)?;
         }
@@ -216,13 +217,14 @@ impl DeviceOptions {
         }
     }
 
-    /// A persistent device without owner and group is everybody's: the maker's is better.
+    /// The owner of a new persistent device without owner and group: any user could attach to it
+    /// otherwise.
     fn default_owner(&self, device: &Device) -> Option<u32> {
         let nobody = device.created && self.persist == Some(true) && self.group.is_none();
         nobody.then(|| rustix::process::geteuid().as_raw())
     }
 
-    /// The length and byte order of the virtio-net header: a device keeps those of its last holder.
+    /// Sets length and byte order of the virtio-net header: a device keeps those of its last user.
     fn set_headers(&self, device: &Device) -> Result<()> {
         let fd = device.queues[0].as_fd();
         let VnetFormat { len, endian } = self.vnet_hdr.unwrap_or_default();
@@ -231,7 +233,8 @@ impl DeviceOptions {
             .and_then(|()| ioctls::vnet_hdr_len(fd))
             .and_then(|kept| if kept == bytes { Ok(()) } else { Err(invalid()) })
             .map_err(|error| self.failed("set the header of", Setting::VnetHdr, error))?;
-        // Only hosts of the other byte order have a switch to turn off: EINVAL elsewhere.
+        // Only hosts of the other byte order support turning this off; elsewhere it fails with
+        // EINVAL.
         let big = ioctls::set_vnet_be(fd, endian == Endian::Big);
         let native_big = endian == Endian::Big && cfg!(target_endian = "big");
         match big {
@@ -242,13 +245,14 @@ impl DeviceOptions {
         ioctls::set_vnet_le(fd, endian == Endian::Little)
             .and_then(|()| ioctls::vnet_le(fd))
             .and_then(|little| {
-                // A little-endian host says yes whatever was set.
+                // A little-endian host always reports little endian.
                 if little || endian != Endian::Little { Ok(()) } else { Err(invalid()) }
             })
             .map_err(|error| self.failed("set the byte order of", Setting::Endian, error))
     }
 
-    /// The first set of the ladder that the kernel takes; the empty one clears what was left.
+    /// Enables the first set of the ladder that the kernel accepts. Its last step, the empty set,
+    /// clears what an earlier user enabled.
     fn set_offloads(&self, device: &mut Device) -> Result<()> {
         let ladder = self.offload_ladder();
         let (last, richer) = ladder.split_last().expect("a ladder has a last step");
@@ -260,7 +264,7 @@ impl DeviceOptions {
         device.set_offload(*last)
     }
 
-    /// The kernel's hash where it has one, ours elsewhere.
+    /// Enables the kernel's flow hash if it has one, ours otherwise.
     fn set_hash_report(&self, device: &mut Device) {
         let Some(types) = self.hash_report else { return };
         let room = self.vnet_hdr.is_some_and(|format| format.len >= VnetLen::Hash);
@@ -273,7 +277,7 @@ impl DeviceOptions {
         }
     }
 
-    /// What netlink sets: routes need the link up, so they come after it.
+    /// Applies the settings of netlink. Routes come last, because they require the link to be up.
     fn configure_link(&self, device: &Device, undo: &mut Undo) -> Result<()> {
         let wanted = &self.link;
         if let Some(mac) = wanted.mac {
@@ -310,7 +314,7 @@ fn invalid() -> io::Error {
     io::Error::from_raw_os_error(libc::EINVAL)
 }
 
-/// What puts a device that was there before back as it was.
+/// The former state of an existing device, to restore after a failure.
 #[derive(Debug, Default)]
 struct Undo {
     before: Option<LinkInfo>,
@@ -319,7 +323,7 @@ struct Undo {
 }
 
 impl Undo {
-    /// Goes on after errors: the first failure is the one to report.
+    /// Restores everything it can, ignoring errors: the first failure is the one to report.
     fn run(&self, device: &Device) {
         let Some(before) = &self.before else { return };
         for route in &self.routes {
@@ -329,7 +333,7 @@ impl Undo {
             let _ = device.delete_address(address);
         }
         let _ = device.set_up(before.flags.contains(LinkFlags::UP));
-        // A link that was up could not be given another type.
+        // The link type could not have been changed on a link that was up.
         let _ = device.set_link_type(before.hardware_type.0);
         let _ = device.set_mtu(before.mtu);
         let _ = device.set_txqueuelen(before.txqueuelen);

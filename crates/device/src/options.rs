@@ -1,4 +1,4 @@
-//! What a device is to be: plain data, then one call.
+//! The description of a device to open: plain data, then one call.
 
 use crate::netlink::{Address, Route};
 use crate::{
@@ -8,22 +8,22 @@ use crate::{
 use std::ffi::OsString;
 use std::sync::Arc;
 
-/// Whether the device is to be made or is there already.
+/// Whether [`DeviceOptions::open`] creates the device or attaches to an existing one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Create {
-    /// Make it; that it exists is an error.
+    /// Create it; fail if an interface of that name exists.
     #[default]
     Exclusive,
-    /// Attach to it; that it does not exist is an error.
+    /// Attach to it; fail if it does not exist.
     Attach,
-    /// Attach to it, or make it.
+    /// Attach to it if it exists, otherwise create it.
     AttachOrCreate,
 }
 
-/// The most queues that one device can have (`MAX_TAP_QUEUES`).
+/// The maximum number of queues of a device (`MAX_TAP_QUEUES`).
 pub const QUEUES_MAX: u16 = 256;
 
-/// Describes a device; [`DeviceOptions::open`] makes it or attaches to it.
+/// Describes a device; [`DeviceOptions::open`] creates it or attaches to it.
 ///
 /// ```no_run
 /// use adit_device::netlink::Address;
@@ -36,7 +36,7 @@ pub const QUEUES_MAX: u16 = 256;
 ///     .mtu(1400)
 ///     .up(true)
 ///     .open()?;
-/// println!("made {}", device.name()?);
+/// println!("created {}", device.name()?);
 /// # Ok(())
 /// # }
 /// ```
@@ -66,7 +66,7 @@ pub struct DeviceOptions {
     pub(crate) link: LinkOptions,
 }
 
-/// The part that is set by netlink.
+/// The options that are set through netlink.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LinkOptions {
     pub(crate) mac: Option<MacAddr>,
@@ -80,7 +80,8 @@ pub(crate) struct LinkOptions {
 }
 
 impl DeviceOptions {
-    /// A device with the kernel's name, one blocking queue, no packet information, no header.
+    /// A new device of this mode, named by the kernel, with one blocking queue, without packet
+    /// information and virtio-net header.
     pub fn new(mode: Mode) -> Self {
         Self {
             mode,
@@ -107,76 +108,78 @@ impl DeviceOptions {
         }
     }
 
-    /// A name, or a pattern with `%d`.
+    /// Sets the name, or a pattern with `%d` in which the kernel puts the first free number.
     pub fn name(mut self, name: NamePattern) -> Self {
         self.name = name;
         self
     }
 
-    /// Make it, attach to it, or either.
+    /// Sets whether to create the device, to attach to it, or either.
     pub fn create(mut self, create: Create) -> Self {
         self.create = create;
         self
     }
 
-    /// Makes the device in this namespace; the calling thread stays where it is.
+    /// Opens the device in this network namespace. The calling thread stays in its own.
     pub fn netns(mut self, netns: Netns) -> Self {
         self.netns = Some(Arc::new(netns));
         self
     }
 
-    /// How many queues to open, 1 to [`QUEUES_MAX`]; more than one makes it multi-queue.
+    /// Sets how many queues to open, 1 to [`QUEUES_MAX`]. More than one makes the device
+    /// multi-queue.
     pub fn queues(mut self, queues: u16) -> Self {
         self.queues = queues.clamp(1, QUEUES_MAX);
         self.multi_queue |= queues > 1;
         self
     }
 
-    /// Whether more queues can be attached later (`IFF_MULTI_QUEUE`).
+    /// Sets whether further queues can attach later (`IFF_MULTI_QUEUE`).
     pub fn multi_queue(mut self, multi_queue: bool) -> Self {
         self.multi_queue = multi_queue;
         self
     }
 
-    /// Whether the queues give EAGAIN instead of waiting.
+    /// Sets whether calls on the queues return EAGAIN instead of blocking.
     pub fn nonblocking(mut self, nonblocking: bool) -> Self {
         self.nonblocking = nonblocking;
         self
     }
 
-    /// Whether four bytes of packet information stand before each packet.
+    /// Sets whether four bytes of packet information precede each packet.
     pub fn packet_info(mut self, packet_info: bool) -> Self {
         self.packet_info = packet_info;
         self
     }
 
-    /// Puts a virtio-net header before each packet; super-packets need it.
+    /// Puts a virtio-net header before each packet. Super-packets and partial checksums require it.
     pub fn vnet_hdr(mut self, format: VnetFormat) -> Self {
         self.vnet_hdr = Some(format);
         self
     }
 
-    /// Which offloads to ask for; without [`DeviceOptions::vnet_hdr`] there can be none.
+    /// Sets which offloads to request. Without [`DeviceOptions::vnet_hdr`] there can be none.
     pub fn offload(mut self, offload: OffloadChoice) -> Self {
         self.offload = offload;
         self
     }
 
-    /// Runs what is written through NAPI and GRO (`IFF_NAPI`): dearer by 40 % a packet.
+    /// Sets whether sent packets pass through NAPI and GRO (`IFF_NAPI`). It costs 40 % more per
+    /// packet.
     pub fn napi(mut self, napi: bool) -> Self {
         self.napi = napi;
         self
     }
 
-    /// Makes each part of a vectored write a fragment of its own (`IFF_NAPI_FRAGS`): for tests of
-    /// the kernel, TAP only, with `CAP_NET_ADMIN` in the first user namespace; turns NAPI on.
+    /// Turns each part of a vectored write into a fragment (`IFF_NAPI_FRAGS`), and NAPI on. Made
+    /// for kernel tests: TAP only, and it requires `CAP_NET_ADMIN` in the initial user namespace.
     pub fn napi_frags(mut self, napi_frags: bool) -> Self {
         self.napi_frags = napi_frags;
         self.napi |= napi_frags;
         self
     }
 
-    /// Whether the device has a carrier from the start; [`Device::set_carrier`] gives it one later.
+    /// Sets whether the device starts without a carrier; [`Device::set_carrier`] turns it on later.
     ///
     /// [`Device::set_carrier`]: crate::Device::set_carrier
     pub fn carrier(mut self, carrier: bool) -> Self {
@@ -184,47 +187,47 @@ impl DeviceOptions {
         self
     }
 
-    /// The index that a new device is to have.
+    /// Sets the index of a new device.
     pub fn index(mut self, index: IfIndex) -> Self {
         self.index = Some(index);
         self
     }
 
-    /// Whether the device stays when its last queue is closed. One that is made to stay without an
-    /// owner or group gets the caller as its owner, for otherwise every user could attach to it.
+    /// Sets whether the device outlives its last queue. A new persistent device without owner and
+    /// group gets the effective user as its owner: otherwise every user could attach to it.
     pub fn persist(mut self, persist: bool) -> Self {
         self.persist = Some(persist);
         self
     }
 
-    /// The user who may attach without privilege.
+    /// Sets the user who may attach without privileges.
     pub fn owner(mut self, uid: u32) -> Self {
         self.owner = Some(uid);
         self
     }
 
-    /// The group that may attach without privilege; with an owner as well, both must match.
+    /// Sets the group that may attach without privileges. With an owner too, both must match.
     pub fn group(mut self, gid: u32) -> Self {
         self.group = Some(gid);
         self
     }
 
-    /// The `ARPHRD_*` number that the device shows as its link type.
+    /// Sets the link type that the device reports (an `ARPHRD_*` number).
     pub fn link_type(mut self, arphrd: u16) -> Self {
         self.link_type = Some(arphrd);
         self
     }
 
-    /// How many bytes of sent packets may wait below before `send` gives EAGAIN. Anything but the
-    /// default (no limit) makes writes to a TAP dearer.
+    /// Limits the bytes of sent packets that the kernel may queue; beyond it, `send` returns
+    /// EAGAIN. Any value other than the default (no limit) makes writes to a TAP more expensive.
     pub fn send_buffer(mut self, bytes: u32) -> Self {
         self.send_buffer = Some(bytes);
         self
     }
 
-    /// Fills the hash of each packet's virtio-net header that [`Queue::recv_batch`] gives: by the
-    /// kernel where it has the interface for that and the header has room (20 bytes), else here, by
-    /// a Toeplitz hash with Microsoft's key.
+    /// Fills in the flow hash of each packet that [`Queue::recv_batch`] returns: by the kernel if
+    /// it supports that and the header has at least 20 bytes, otherwise by a Toeplitz hash with
+    /// Microsoft's key.
     ///
     /// [`Queue::recv_batch`]: crate::Queue::recv_batch
     pub fn hash_report(mut self, types: HashTypes) -> Self {
@@ -232,31 +235,31 @@ impl DeviceOptions {
         self
     }
 
-    /// The hardware address of a TAP.
+    /// Sets the hardware address of a TAP.
     pub fn mac(mut self, mac: MacAddr) -> Self {
         self.link.mac = Some(mac);
         self
     }
 
-    /// The IP MTU: 68 to 65535 on TUN, to 65521 on TAP.
+    /// Sets the IP MTU in bytes: 68 to 65535 on TUN, 68 to 65521 on TAP.
     pub fn mtu(mut self, mtu: u32) -> Self {
         self.link.mtu = Some(mtu);
         self
     }
 
-    /// How many packets wait for the reader before the kernel drops: 500 unless set.
+    /// Sets how many packets the kernel queues for the reader before it drops: 500 by default.
     pub fn txqueuelen(mut self, packets: u32) -> Self {
         self.link.txqueuelen = Some(packets);
         self
     }
 
-    /// A description for people, up to 255 bytes.
+    /// Sets a description for people, up to 255 bytes.
     pub fn alias(mut self, alias: impl Into<OsString>) -> Self {
         self.link.alias = Some(alias.into());
         self
     }
 
-    /// The bridge of which the device becomes a port.
+    /// Makes the device a port of this bridge.
     pub fn master(mut self, master: IfName) -> Self {
         self.link.master = Some(master);
         self
@@ -268,19 +271,19 @@ impl DeviceOptions {
         self
     }
 
-    /// Adds a route; its `oif` is set to the device.
+    /// Adds a route; its `oif` becomes this device.
     pub fn route(mut self, route: Route) -> Self {
         self.link.routes.push(route);
         self
     }
 
-    /// Whether the device is set up (or down) at the end.
+    /// Sets the device up (or down) as the last step but persistence and owner.
     pub fn up(mut self, up: bool) -> Self {
         self.link.up = Some(up);
         self
     }
 
-    /// The sets to try for [`DeviceOptions::offload`].
+    /// The sets of offloads to try, richest first.
     pub(crate) fn offload_ladder(&self) -> Vec<Offload> {
         let room = self.vnet_hdr.map(|format| format.len);
         match self.offload {

@@ -1,10 +1,10 @@
-//! Which index each queue has, for steering: the kernel does not tell.
+//! The index of each queue, for steering: the kernel does not report it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The queues of one device in the kernel's order (`tun->tfiles`): one that is detached or closed
-/// leaves its place to the last. Known only where one process has opened every queue.
+/// The attached queues of one device in the kernel's order (`tun->tfiles`): when a queue is
+/// detached or closed, the last one takes its index. Known only if one process opened every queue.
 #[derive(Debug, Default)]
 pub(crate) struct Order(Mutex<State>);
 
@@ -14,8 +14,8 @@ struct State {
     next: u64,
 }
 
-/// One queue's ticket in the order; it leaves the order when dropped. Whoever holds a descriptor of
-/// the queue shares it: the kernel's queue leaves with the last of them.
+/// The entry of one queue in the order; dropping it removes the queue. All descriptors of the queue
+/// share it, because the kernel's queue ends with the last of them.
 #[derive(Debug)]
 pub(crate) struct Place {
     order: Arc<Order>,
@@ -28,7 +28,7 @@ impl Order {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A place for a queue that has just been attached.
+    /// Adds a queue that was attached just now.
     pub(crate) fn join(self: &Arc<Self>) -> Arc<Place> {
         let ticket = self.with(|state| {
             state.next += 1;
@@ -46,7 +46,7 @@ impl Place {
         u16::try_from(at).ok()
     }
 
-    /// The queue was attached again: it is the last one now.
+    /// The queue was attached again: it is the last one.
     pub(crate) fn attach(&self) {
         self.order.with(|state| state.attached.push(self.ticket));
     }
@@ -62,7 +62,7 @@ impl Place {
 }
 
 impl Place {
-    /// The descriptor lives on without its `Queue`: its place stays taken.
+    /// The descriptor outlives its `Queue`, so the queue keeps its index.
     pub(crate) fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
     }

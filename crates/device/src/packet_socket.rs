@@ -1,4 +1,4 @@
-//! Packet sockets: a copy of what passes any interface, whoever owns it (packet(7)).
+//! Packet sockets: copies of the packets of any interface (packet(7)).
 
 use crate::{ClassicFilter, IfIndex, Netns, sys};
 use adit_packet::{Endian, PacketBuf, Pair, Pool, VnetHeader, VnetLen};
@@ -8,28 +8,29 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// How a [`PacketSocket`] is to be.
+/// The options of a [`PacketSocket`]. Minor versions may add fields: end a literal with
+/// `..PacketSocketOptions::default()`.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct PacketSocketOptions {
-    /// Packets that it does not let through never reach the socket. It sees frames without their
-    /// outermost VLAN tag.
+    /// The kernel discards packets that this filter rejects. It sees frames without their outermost
+    /// VLAN tag.
     pub filter: Option<ClassicFilter>,
-    /// Whether the interface is to receive frames that are for other stations.
+    /// Whether the interface receives frames for other stations (promiscuous mode).
     pub promiscuous: bool,
-    /// Whether to leave out what the host sends; a loopback gives each packet a second time, when it
-    /// comes in. Kernels before 4.20 do not know how.
+    /// Whether to leave out the packets that the host sends. On a loopback interface each packet
+    /// still appears once, when it is received. Requires Linux 4.20.
     pub incoming_only: bool,
-    /// How many bytes of packets may wait for the reader; the kernel's default without it, and no
-    /// more than `net.core.rmem_max` without `CAP_NET_ADMIN` in the first user namespace.
+    /// The receive buffer in bytes. The default is the kernel's; the maximum is `net.core.rmem_max`
+    /// without `CAP_NET_ADMIN` in the initial user namespace.
     pub buffer_len: Option<usize>,
-    /// The namespace of the interface; that of the calling thread without it.
+    /// The network namespace of the interface; `None` is that of the calling thread.
     pub netns: Option<std::sync::Arc<Netns>>,
 }
 
-/// A copy of all packets of one interface, in both directions.
+/// A socket that gets a copy of every packet of one interface, in both directions.
 ///
-/// It never waits: poll it for readability.
+/// It never blocks: poll it for readability.
 #[derive(Debug)]
 pub struct PacketSocket {
     fd: OwnedFd,
@@ -37,57 +38,61 @@ pub struct PacketSocket {
     seen: PacketStatistics,
 }
 
-/// How many packets came, and how many of them were lost because the reader was too slow.
+/// How many packets arrived, and how many of them were lost because the reader was too slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PacketStatistics {
-    /// Packets that passed the filter, the lost ones included.
+    /// Packets that passed the filter, including the lost ones.
     pub passed: u64,
-    /// Packets that found no room in the socket's buffer.
+    /// Packets that were lost because the receive buffer was full.
     pub dropped: u64,
 }
 
-/// What is known of a packet that was received.
+/// The metadata of a received packet.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ReceivedPacket {
-    /// How many bytes of it are in the buffer, from its first byte on.
+    /// How many of its bytes are in the buffer.
     pub len: usize,
-    /// How long it is.
+    /// Its length in bytes, which may exceed the buffer.
     pub original_len: usize,
     /// Whether the host sent it, rather than received it.
     pub is_outgoing: bool,
-    /// When the kernel saw it, since 1970; `None` if it does not say.
+    /// When the kernel saw it, since 1970; `None` if the kernel did not report it.
     pub time: Option<Duration>,
-    /// Checksum and segmentation that are left to the device.
+    /// Its virtio-net header: partial checksum and segmentation.
     pub vnet: VnetHeader,
 }
 
-/// The longest packet: a super-packet of 64 KiB, or up to 512 KiB where `gso_max_size` is raised
-/// (IPv6 jumbo, `GSO_MAX_SIZE` in `linux/netdevice.h`), with its Ethernet header and VLAN tags.
+/// The maximum length of a packet in bytes: a super-packet of 64 KiB, or up to 512 KiB if
+/// `gso_max_size` is raised (`GSO_MAX_SIZE` in Linux `linux/netdevice.h`), with Ethernet header and
+/// VLAN tags.
 pub const PACKET_SOCKET_LEN_MAX: usize = 8 * 65_536 + 64;
 
-/// `struct virtio_net_hdr`.
+/// The length of `struct virtio_net_hdr`.
 const VNET_LEN: usize = VnetLen::Legacy.bytes();
 
-/// Has the kernel no longer tell when each packet came to a socket (`SO_TIMESTAMPNS`), which a library
-/// may have asked for: it takes time and room among what else it tells.
+/// Turns receive time stamps of a socket off (`SO_TIMESTAMPNS`), which a library may have turned
+/// on: they cost time, and room in the control messages.
 ///
 /// # Errors
+/// ENOTSOCK.
 /// ENOTSOCK.
 pub fn stop_time_stamps(socket: impl AsFd) -> io::Result<()> {
     sys::packet_socket::set_time_stamps(socket.as_fd(), false)
 }
 
 impl PacketSocket {
-    /// Opens a socket that copies the packets of interface `index` from now on: none that came
-    /// before, none past the filter.
+    /// Opens a socket that copies the packets of interface `index` from now on. No packet arrives
+    /// that is older, or that the filter rejects.
     ///
     /// # Errors
-    /// EPERM without `CAP_NET_RAW`; ENODEV if there is no such interface; ENOPROTOOPT if the kernel
-    /// does not know [`PacketSocketOptions::incoming_only`].
+    /// EPERM without `CAP_NET_RAW`; ENODEV if the interface does not exist; ENOPROTOOPT if the
+    /// kernel does not support [`PacketSocketOptions::incoming_only`].
     pub fn open(index: IfIndex, options: &PacketSocketOptions) -> io::Result<Self> {
         let open = || -> io::Result<OwnedFd> {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            // Protocol 0: nothing comes before the filter is in place and the socket is bound.
+            // Protocol 0: nothing arrives before the filter is set and the socket is bound.
             let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
             Ok(rustix::net::socket_with(family, kind, flags, None)?)
         };
@@ -117,12 +122,12 @@ impl PacketSocket {
         Ok(Self { fd, has_vnet_header, seen: PacketStatistics::default() })
     }
 
-    /// Receives one packet into `buf`, from its first byte on, with its VLAN tag where the sender
-    /// put it. What does not fit is cut off.
+    /// Receives one packet into `buf`, with its VLAN tag where the sender put it. A longer packet
+    /// is truncated.
     ///
     /// # Errors
-    /// EAGAIN: none is there. ENETDOWN, once: the interface went down or is gone; packets come again
-    /// if it comes up. EINVAL: a super-packet of a kind that the kernel cannot describe is lost.
+    /// EAGAIN: no packet. ENETDOWN, once: the interface went down or was deleted; packets arrive
+    /// again when it comes up. EINVAL: a super-packet that the kernel cannot describe was lost.
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<ReceivedPacket> {
         let mut control = [0_u64; CONTROL_WORDS];
         let received = {
@@ -147,12 +152,13 @@ impl PacketSocket {
         Ok(ReceivedPacket { len, original_len, is_outgoing, time: control.time, vnet })
     }
 
-    /// Receives one packet into a buffer of `pool`, its header decoded into its meta, with its VLAN
-    /// tag where the sender put it. `pair` is what is kept ready from call to call.
+    /// Receives one packet into a buffer of `pool`, with its VLAN tag where the sender put it, and
+    /// decodes its virtio-net header into the packet's meta. `pair` keeps buffers ready between
+    /// calls.
     ///
     /// # Errors
-    /// As [`PacketSocket::recv`]. ENOBUFS: `pool` has no buffer left. EMSGSIZE: the packet is longer
-    /// than a buffer, and lost.
+    /// As [`PacketSocket::recv`]. ENOBUFS: `pool` is empty. EMSGSIZE: the packet exceeds a buffer,
+    /// and is lost.
     pub fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair) -> io::Result<PacketBuf> {
         let header_len = if self.has_vnet_header { VNET_LEN } else { 0 };
         let mut control = [0_u64; CONTROL_WORDS];
@@ -176,17 +182,17 @@ impl PacketSocket {
         Ok(packet)
     }
 
-    /// Sends a frame out of the interface, super-packets and open checksums as its meta says.
+    /// Sends a frame out of the interface; its meta describes partial checksum and segmentation.
     ///
     /// # Errors
-    /// EAGAIN: no room now. ENOBUFS: the interface's queue is full, and the frame is lost. ENETDOWN:
-    /// it is down. ENXIO: it is gone. EMSGSIZE: longer than its MTU allows. EINVAL: not a frame, or
-    /// meta that needs a kernel with `PACKET_VNET_HDR`.
+    /// EAGAIN: no room. ENOBUFS: the queue of the interface is full, and the frame is lost.
+    /// ENETDOWN: the interface is down. ENXIO: it was deleted. EMSGSIZE: the frame exceeds the MTU.
+    /// EINVAL: not a frame, or meta that requires a kernel with `PACKET_VNET_HDR`.
     pub fn send_packet(&self, packet: &PacketBuf) -> io::Result<()> {
         self.send_parts(&packet.meta.vnet, packet.bytes(), &[])
     }
 
-    /// Sends a frame in two parts, as [`PacketSocket::send_packet`] does.
+    /// Sends a frame gathered from two parts, like [`PacketSocket::send_packet`].
     ///
     /// # Errors
     /// As [`PacketSocket::send_packet`].
@@ -206,7 +212,7 @@ impl PacketSocket {
         Ok(())
     }
 
-    /// Counts since the socket was opened.
+    /// The counts since the socket was opened.
     ///
     /// # Errors
     /// Those of getsockopt(2).
@@ -224,7 +230,8 @@ impl AsFd for PacketSocket {
     }
 }
 
-/// Puts a tag behind the two MAC addresses of the `len` bytes in `buf`; how many there are then.
+/// Inserts a VLAN tag after the MAC addresses of the `len` bytes in `buf`, and returns the new
+/// length.
 fn insert_tag(buf: &mut [u8], len: usize, tag: [u8; 4]) -> usize {
     const ADDRESSES_LEN: usize = 12;
     let new_len = (len + tag.len()).min(buf.len());
@@ -236,7 +243,7 @@ fn insert_tag(buf: &mut [u8], len: usize, tag: [u8; 4]) -> usize {
     new_len
 }
 
-/// Puts a tag behind the two MAC addresses of a packet; `None` if there is no room for it.
+/// Inserts a VLAN tag after the MAC addresses of a packet; `None` if there is no room for it.
 fn put_tag(packet: &mut PacketBuf, tag: [u8; 4]) -> Option<()> {
     const ADDRESSES_LEN: usize = 12;
     if packet.len() < ADDRESSES_LEN {
@@ -256,10 +263,10 @@ fn put_tag(packet: &mut PacketBuf, tag: [u8; 4]) -> Option<()> {
     Some(())
 }
 
-/// Room for a time stamp (32 bytes) and the auxiliary data (40 bytes) and as much again.
+/// The length of the control buffer: twice a time stamp (32 bytes) and auxiliary data (40 bytes).
 const CONTROL_WORDS: usize = 18;
 
-/// What the control messages say.
+/// The contents of the control messages.
 #[derive(Debug, Default)]
 struct Control {
     time: Option<Duration>,
@@ -268,8 +275,8 @@ struct Control {
 }
 
 impl Control {
-    /// `len` bytes of `struct cmsghdr { size_t len; int level; int type; }`, each with its data,
-    /// aligned to a word.
+    /// Splits control messages: `len` bytes of `struct cmsghdr { size_t len; int level; int type;
+    /// }`, each with its data, aligned to a word.
     fn parse(words: &[u64], len: usize) -> Self {
         let mut bytes = [0; CONTROL_WORDS * 8];
         for (bytes, word) in bytes.chunks_exact_mut(8).zip(words) {

@@ -1,12 +1,12 @@
-//! Programs and filters that the kernel runs for a device.
+//! Programs and filters of a device, which run in the kernel.
 
 use crate::device::Device;
 use crate::diagnose::Setting;
 use crate::{ClassicFilter, EbpfProgram, Result, Rss, VnetHashCap, VnetHashConfig};
 
 impl Device {
-    /// Lets `program` choose the queue of each packet: its answer modulo the number of attached
-    /// queues. `None` gives the choice back to the kernel.
+    /// Lets `program` choose the queue of each packet: its result modulo the number of attached
+    /// queues. `None` returns the choice to the kernel.
     ///
     /// # Errors
     /// `DeviceGone` (EBADFD).
@@ -17,8 +17,8 @@ impl Device {
         })
     }
 
-    /// Lets a hash choose the queue of each packet; [`Rss`] stays in the hands of the caller, who
-    /// can change its table while packets flow.
+    /// Lets a hash choose the queue of each packet. The caller keeps the [`Rss`], and can change
+    /// its table while packets flow.
     ///
     /// # Errors
     /// As [`Device::set_steering`].
@@ -26,8 +26,8 @@ impl Device {
         self.set_steering(Some(rss.program()))
     }
 
-    /// Lets `program` say how many bytes of each packet the queues get; 0 drops it. On TUN this is
-    /// the only filter in the kernel. `None` takes it off.
+    /// Lets `program` decide how many bytes of each packet the queues get; 0 drops the packet. On
+    /// TUN this is the only filter in the kernel. `None` removes it.
     ///
     /// # Errors
     /// As [`Device::set_steering`].
@@ -38,11 +38,11 @@ impl Device {
         })
     }
 
-    /// Lets a classic filter say how many bytes of each frame the queues of a TAP get. `None` takes
-    /// it off.
+    /// Lets a classic filter decide how many bytes of each frame the queues of a TAP get. `None`
+    /// removes it.
     ///
     /// # Errors
-    /// `Unsupported` (EINVAL) on TUN: there, [`Device::set_filter`] or [`ClassicFilter::run`].
+    /// `InvalidValue` (EINVAL) on TUN: use [`Device::set_filter`] or [`ClassicFilter::run`] there.
     pub fn set_classic_filter(&self, filter: Option<&ClassicFilter>) -> Result<()> {
         self.ioctl("set the classic filter of", Setting::ClassicFilter, |fd| match filter {
             Some(filter) => filter.attach(fd),
@@ -50,16 +50,16 @@ impl Device {
         })
     }
 
-    /// What the kernel's own hash interface can do.
+    /// The capabilities of the kernel's own flow hash.
     ///
     /// # Errors
-    /// `Unsupported` (EINVAL) where the kernel has none, as up to Linux 6.18:
-    /// [`DeviceOptions::hash_report`](crate::DeviceOptions::hash_report) and [`Rss`] do the same.
+    /// `Unsupported` (EINVAL) if the kernel has none, as up to Linux 6.18. Use
+    /// [`DeviceOptions::hash_report`](crate::DeviceOptions::hash_report) and [`Rss`] instead.
     pub fn vnet_hash_cap(&self) -> Result<VnetHashCap> {
         self.ioctl("probe the hash of", Setting::VnetHash, |fd| VnetHashCap::probe(fd))
     }
 
-    /// Sets the kernel's own hash interface.
+    /// Configures the kernel's own flow hash.
     ///
     /// # Errors
     /// As [`Device::vnet_hash_cap`].

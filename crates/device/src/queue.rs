@@ -1,4 +1,4 @@
-//! One queue of a device: a descriptor through which packets go in and out.
+//! One queue of a device: a descriptor that packets are received from and sent to.
 
 use crate::PacketHasher;
 use crate::layout::{Layout, Mode};
@@ -13,66 +13,73 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The longest packet that IP can name; on TAP its Ethernet header and two VLAN tags come on top.
+/// The maximum length of an IP packet. On TAP, the Ethernet header and two VLAN tags come on top.
 const PACKET_LEN_MAX: usize = 65_535;
 const FRAME_LEN_MAX: usize = PACKET_LEN_MAX + 14 + 8;
 
-/// A buffer of this many bytes holds whatever [`Queue::recv`] gives, headers and super-packets
-/// inside UDP tunnels included. A shorter one may cut a packet off, and only a queue with packet
-/// information tells so.
+/// The buffer length in bytes that [`Queue::recv`] needs for any record: headers, and super-packets
+/// inside UDP tunnels, included. A shorter buffer may truncate a packet, and only a queue with
+/// packet information reports that (`PacketInfo::STRIP`).
 pub const RECORD_LEN_MAX: usize = 69_632;
 
 /// One queue of a TUN or TAP device.
 ///
-/// One call moves one packet, whole, with the headers of its [`Layout`] before it. Sharing a queue
-/// between threads is sound; but of several threads that wait in [`Queue::recv`], every packet wakes
-/// all: one reader a queue.
+/// One call moves one whole packet, with the headers of its [`Layout`] before it. A queue may be
+/// shared between threads, but every packet wakes all threads that block in [`Queue::recv`]: use
+/// one reader per queue.
 ///
-/// To end a wait from another thread, do not close the queue (that neither wakes the reader nor
-/// frees the device): use [`Queue::wait`] with a time limit, or poll it beside an eventfd.
+/// To stop a blocked reader from another thread, do not close the queue: that neither wakes the
+/// reader nor frees the device. Use [`Queue::wait`] with a timeout, or poll the queue together with
+/// an eventfd.
 ///
 /// # Errors
-/// Of every call that moves packets, with [`ErrorKind::of_queue`](crate::ErrorKind::of_queue) to
-/// name them: EBADFD, or EFAULT of a read that was waiting: the device was deleted (`DeviceGone`),
-/// and nothing more will come; EIO on sending: the link is down, the packet is lost and the device
-/// is still there; EINVAL on sending: not a packet; EMSGSIZE: longer than any packet can be; EAGAIN
-/// of a queue that does not wait.
+/// All calls that move packets share these; [`ErrorKind::of_queue`](crate::ErrorKind::of_queue)
+/// classifies them, and [`Cause::of_send`](crate::Cause::of_send) and
+/// [`Cause::of_recv`](crate::Cause::of_recv) explain them.
+///
+/// - EBADFD, or EFAULT from a blocked read: the device was deleted. The queue is of no further use.
+/// - EIO on sending: the link is down. The packet is lost; the device still exists.
+/// - EINVAL on sending: the packet is invalid.
+/// - EMSGSIZE: the packet exceeds [`Queue::len_max`].
+/// - EAGAIN: the queue is nonblocking, and there is no packet or no room.
 #[derive(Debug)]
 pub struct Queue {
     fd: OwnedFd,
     mode: Mode,
     layout: Layout,
-    /// The longest packet with its headers; kept because every send compares with it.
+    /// The maximum length of a packet with its headers. Cached: every send compares with it.
     record_len_max: usize,
     nonblocking: AtomicBool,
     place: Option<Arc<Place>>,
     hasher: Option<Arc<PacketHasher>>,
 }
 
-/// What [`Queue::wait`] saw.
+/// What [`Queue::wait`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ready {
-    /// A packet can be read.
+    /// A packet can be received.
     pub readable: bool,
-    /// A packet can be sent; never while the link is down.
+    /// A packet can be sent. Never set while the link is down.
     pub writable: bool,
-    /// The device was deleted: take the queue out of every poll set, or it will spin.
+    /// The device was deleted. Remove the queue from every poll set: it stays ready forever.
     pub gone: bool,
 }
 
-/// What became of the packets of one [`Queue::send_batch`].
+/// The outcome of one [`Queue::send_batch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BatchSent {
-    /// Taken by the kernel.
+    /// Packets that the kernel accepted.
     pub sent: usize,
-    /// Refused by the kernel or by our own checks as no packet at all, and dropped.
+    /// Packets that the kernel or our own checks rejected as invalid; they are dropped.
     pub refused: usize,
 }
 
 impl Queue {
-    /// So many bytes end a batch: they are sent before they leave a core's second-level cache, and
-    /// their buffers are read into again while they are in it. With 64 super-packets in a batch a read
-    /// costs 1.7 times as much as with these four, which are within 5 % of one at a time.
+    /// A batch ends after this many bytes, 256 KiB: its packets are then sent, and its buffers
+    /// reused, while they are still in the core's L2 cache. With 64 super-packets per batch a read
+    /// costs 1.7 times as much as with these four, which are within 5 % of one packet at a time.
     pub const BATCH_BYTES: usize = 256 * 1024;
 
     pub(crate) fn new(
@@ -87,39 +94,40 @@ impl Queue {
         Self { fd, mode, layout, record_len_max, nonblocking, place, hasher: None }
     }
 
-    /// Fills the hash of each packet that [`Queue::recv_batch`] gives.
+    /// Fills in the flow hash of each packet that [`Queue::recv_batch`] returns.
     pub(crate) fn set_hasher(&mut self, hasher: Arc<PacketHasher>) {
         self.hasher = Some(hasher);
     }
 
-    /// Whether packets or frames go through it.
+    /// Whether the queue carries packets (TUN) or frames (TAP).
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// What stands before each packet.
+    /// The headers before each packet.
     #[must_use]
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// The longest packet or frame that [`Queue::send`] takes, without headers.
+    /// The maximum length in bytes of a packet or frame for [`Queue::send`], without headers:
+    /// 65,535, or 65,557 on TAP.
     #[must_use]
     pub fn len_max(&self) -> usize {
         len_max(self.mode)
     }
 
-    /// Receives one packet into `buf`, its headers first, and gives their length together.
+    /// Receives one packet into `buf`, its headers first, and returns their total length.
     ///
     /// # Errors
-    /// See [`Queue`]. EINVAL: `buf` is shorter than the headers, and the packet is lost.
+    /// See [`Queue`]. EINVAL: `buf` is shorter than the headers; the packet is lost.
     #[inline]
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(&self.fd, buf)?)
     }
 
-    /// Receives one packet into several buffers, one after the other.
+    /// Receives one packet into several buffers, filled in order.
     ///
     /// # Errors
     /// As [`Queue::recv`].
@@ -128,10 +136,10 @@ impl Queue {
         Ok(rustix::io::readv(&self.fd, bufs)?)
     }
 
-    /// Sends one packet, its headers first.
+    /// Sends one packet, its headers first, and returns the number of bytes.
     ///
     /// # Errors
-    /// See [`Queue`]. The MTU is not checked: neither does the kernel.
+    /// See [`Queue`]. The MTU is not checked, by the kernel neither.
     #[inline]
     pub fn send(&self, packet: &[u8]) -> io::Result<usize> {
         if packet.len() > self.record_len_max {
@@ -140,7 +148,7 @@ impl Queue {
         Ok(rustix::io::write(&self.fd, packet)?)
     }
 
-    /// Sends one packet out of several buffers, one after the other.
+    /// Sends one packet, gathered from several buffers in order.
     ///
     /// # Errors
     /// As [`Queue::send`].
@@ -153,15 +161,16 @@ impl Queue {
         Ok(rustix::io::writev(&self.fd, bufs)?)
     }
 
-    /// Receives packets until there are none left, `batch` is full, [`Queue::BATCH_BYTES`] came or
-    /// `pool` is empty, and says how many. A queue that waits does so for the first packet only. Nothing is allocated once `pool`
-    /// is warm; `pair` is what is kept ready from call to call. Super-packets come whole: a
-    /// [`Receiver`](crate::Receiver) cuts them up.
+    /// Appends received packets to `batch`, and returns their number.
+    ///
+    /// Stops when the queue is empty, `batch` is full, [`Queue::BATCH_BYTES`] have arrived, or
+    /// `pool` is empty. A blocking queue blocks for the first packet only. Super-packets arrive
+    /// whole; a [`Receiver`](crate::Receiver) segments them. `pair` keeps buffers ready between
+    /// calls: pass the same one each time. Does not allocate once `pool` is warm.
     ///
     /// # Errors
-    /// See [`Queue`]; after an error, packets that came before it are in `batch` only if the call
-    /// returned their number: an error is returned when it is the first thing that happens. EAGAIN:
-    /// there was none. ENOBUFS: `pool` has no buffer left.
+    /// See [`Queue`]. An error is returned only if no packet came before it; otherwise the next
+    /// call meets it. EAGAIN: no packet. ENOBUFS: `pool` is empty.
     pub fn recv_batch(
         &self,
         pool: &mut Pool,
@@ -186,17 +195,18 @@ impl Queue {
         Ok(count)
     }
 
-    /// Receives one packet into a buffer of `pool`, headers decoded into its meta: what
-    /// [`Queue::recv_batch`] does, for a caller who has a use for each packet at once.
+    /// Receives one packet into a buffer of `pool`, and decodes its headers into the packet's meta.
+    /// Like [`Queue::recv_batch`], for callers that process packets one at a time.
     ///
     /// # Errors
-    /// As [`Queue::recv_batch`]. InvalidData: the header before the packet is not one.
+    /// As [`Queue::recv_batch`]. InvalidData: the virtio-net header is invalid.
     #[inline]
     pub fn recv_packet(&self, pool: &mut Pool, pair: &mut Pair) -> io::Result<PacketBuf> {
         self.recv_next(pool, pair, false)
     }
 
-    /// Receives one packet; if there were others before it, without waiting.
+    /// Receives one packet. With `more`, it does not block: the batch already has packets to
+    /// deliver.
     #[inline(always)]
     pub(crate) fn recv_next(
         &self,
@@ -207,7 +217,7 @@ impl Queue {
         let header_len = self.layout.len();
         let room = pool.ready(pair, header_len).ok_or(Errno::NOBUFS)?;
         let len = if more && !self.nonblocking.load(Ordering::Relaxed) {
-            // The offset of -1 means "as read(2)": the queue has no position.
+            // The offset -1 selects the file position, as read(2) does; a queue has none anyway.
             let bufs = &mut [IoSliceMut::new(room)];
             rustix::io::preadv2(&self.fd, bufs, u64::MAX, ReadWriteFlags::NOWAIT)?
         } else {
@@ -229,16 +239,16 @@ impl Queue {
         Ok(packet)
     }
 
-    /// Sends packets from the front of `batch`, with the headers that their meta says, and gives
-    /// their buffers back to `pool`. What could not be sent yet stays in `batch`.
+    /// Sends packets from the front of `batch` with the headers of their meta, and gives their
+    /// buffers back to `pool`. Packets that could not be sent yet stay in `batch`.
     ///
-    /// Each goes as it is: a [`Sender`](crate::Sender) cuts up what this queue or kernel does not
-    /// take whole, and joins what may be joined.
+    /// Each packet is sent as it is: a [`Sender`](crate::Sender) segments super-packets that the
+    /// queue or kernel does not accept, and joins packets of a flow.
     ///
     /// # Errors
-    /// See [`Queue`], with the packet that met it at the front of `batch`: returned when it is the
-    /// first thing that happens. A packet that the kernel refuses as malformed, or whose meta does not
-    /// go into the header of this queue, is dropped and counted, and the rest go on.
+    /// See [`Queue`]. An error is returned only if no packet was sent before it; the packet that
+    /// met it stays at the front of `batch`. Packets that the kernel rejects as invalid, or whose
+    /// meta does not fit the header of this queue, are dropped and counted, and sending continues.
     pub fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
         let mut done = BatchSent::default();
         let mut failed = None;
@@ -262,7 +272,7 @@ impl Queue {
         }
     }
 
-    /// Sends one packet with the headers that its meta says.
+    /// Sends one packet with the headers of its meta.
     ///
     /// # Errors
     /// As [`Queue::send`].
@@ -277,8 +287,9 @@ impl Queue {
         self.send_vectored(&[IoSlice::new(&header[..len]), IoSlice::new(packet.bytes())])
     }
 
-    /// As [`Queue::send_packet`], in one piece where the packet has room for its headers before it:
-    /// what was in that headroom is written over.
+    /// Sends one packet like [`Queue::send_packet`], but writes the headers into the packet's
+    /// headroom if they fit: one contiguous write instead of a gathered one. Overwrites that part
+    /// of the headroom.
     ///
     /// # Errors
     /// As [`Queue::send`].
@@ -296,10 +307,10 @@ impl Queue {
         sent
     }
 
-    /// Waits until a packet can be read (or, with `to_send`, sent), at most for `timeout`.
+    /// Waits until a packet can be received (or, with `to_send`, sent), for at most `timeout`.
     ///
     /// # Errors
-    /// EINTR if a signal came.
+    /// EINTR if a signal arrives.
     pub fn wait(&self, to_send: bool, timeout: Option<Duration>) -> io::Result<Ready> {
         let wanted = if to_send { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut fds = [PollFd::new(&self.fd, wanted)];
@@ -315,22 +326,23 @@ impl Queue {
         })
     }
 
-    /// Whether calls give EAGAIN instead of waiting. The setting belongs to the open file: a
-    /// duplicate of the descriptor shares it.
+    /// Sets whether calls return EAGAIN instead of blocking. Duplicates of the descriptor share the
+    /// setting, which belongs to the open file.
     ///
     /// # Errors
-    /// Those of ioctl(2): FIONBIO is answered for every kind of file before its driver.
+    /// Those of ioctl(2). The kernel handles FIONBIO before the driver, so a deleted device is no
+    /// error.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&self.fd, nonblocking)?;
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Attaches a queue of a multi-queue device that was detached; it becomes the last one.
+    /// Attaches a detached queue of a multi-queue device again; it becomes the last one.
     ///
     /// # Errors
-    /// EINVAL if it is attached, or if the device has one queue only; EPERM for a user who may not.
-    /// [`Cause::of_attach`](crate::Cause::of_attach) tells it.
+    /// EINVAL if it is attached, or if the device has a single queue; EPERM without the right to
+    /// attach. [`Cause::of_attach`](crate::Cause::of_attach) explains it.
     pub fn attach(&self) -> io::Result<()> {
         sys::tun::set_queue(self.fd.as_fd(), true)?;
         if let Some(place) = &self.place {
@@ -339,11 +351,11 @@ impl Queue {
         Ok(())
     }
 
-    /// Detaches this queue: it gets no more packets, and the last queue takes its index. Sending
-    /// still works, except with NAPI (EBUSY).
+    /// Detaches the queue: it receives no more packets, and the last queue takes over its index.
+    /// Sending still works, except with NAPI (EBUSY).
     ///
     /// # Errors
-    /// EINVAL if it is detached, or if the device has one queue only.
+    /// EINVAL if it is detached, or if the device has a single queue.
     pub fn detach(&self) -> io::Result<()> {
         sys::tun::set_queue(self.fd.as_fd(), false)?;
         if let Some(place) = &self.place {
@@ -355,13 +367,13 @@ impl Queue {
     /// Whether the queue is detached.
     ///
     /// # Errors
-    /// EBADFD if the device is gone.
+    /// EBADFD if the device was deleted.
     pub fn is_detached(&self) -> io::Result<bool> {
         Ok(sys::tun::get_iff(self.fd.as_fd())?.flags & sys::tun::IFF_DETACH_QUEUE != 0)
     }
 
-    /// The index by which steering names the queue; `None` while it is detached or where other
-    /// programs hold queues of the device as well, for the kernel does not tell it.
+    /// The queue's index for steering. `None` while it is detached, and if other programs have
+    /// queues of the device too: the kernel does not report the index.
     #[must_use]
     pub fn index(&self) -> Option<u16> {
         self.place.as_ref()?.index()
@@ -375,7 +387,7 @@ const fn len_max(mode: Mode) -> usize {
     }
 }
 
-/// Whether an error of sending is about the packet: no other packet would meet it.
+/// Whether a send error concerns only this packet, so that the next one may succeed.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE))
         || error.kind() == io::ErrorKind::InvalidData
@@ -421,7 +433,7 @@ impl AsRawFd for Queue {
     }
 }
 
-/// The queue goes on as a bare descriptor.
+/// Returns the bare descriptor; the queue stays attached.
 impl From<Queue> for OwnedFd {
     fn from(queue: Queue) -> Self {
         if let Some(place) = queue.place {

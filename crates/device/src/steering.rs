@@ -1,5 +1,5 @@
-//! Receive-side scaling: which queue of a multi-queue device gets a packet, chosen by a Toeplitz
-//! hash of its addresses and ports and a table, and that hash itself for a virtio-net header.
+//! Receive-side scaling: a Toeplitz hash of addresses and ports, and a table, choose the queue of
+//! each packet of a multi-queue device. The hash is also available for virtio-net headers.
 //!
 //! The kernel's tun driver has no RSS of its own (Linux 6.18), but lets an eBPF program choose the
 //! queue. [`Rss`] is such a program; [`PacketHasher`] computes the same hash in this process.
@@ -19,24 +19,24 @@ use std::os::fd::AsFd;
 
 pub use hasher::PacketHasher;
 
-/// The most entries of an [`IndirectionTable`], as in virtio-net and most network cards.
+/// The maximum length of an [`IndirectionTable`], as in virtio-net and most network cards.
 pub const INDIRECTION_LEN_MAX: usize = 128;
 
-/// How to spread packets over queues.
+/// The configuration of [`Rss`]. Minor versions may add fields: start from [`RssConfig::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RssConfig {
-    /// The secret of the Toeplitz hash.
+    /// The secret key of the Toeplitz hash.
     pub key: ToeplitzKey,
-    /// Which queue each value of the hash means.
+    /// The queue for each hash value.
     pub indirection: IndirectionTable,
-    /// What is hashed, out of [`HashTypes::PLAIN`]: home addresses (`_EX`) are not looked for.
+    /// The hashed packet types, out of [`HashTypes::PLAIN`]: home addresses (`_EX`) are ignored.
     pub types: HashTypes,
-    /// The queue of all that is not hashed: ARP, broken packets, types left out.
+    /// The queue of packets that are not hashed: ARP, malformed packets, types left out.
     pub unclassified_queue: u16,
 }
 
 impl RssConfig {
-    /// All plain types, Microsoft's key, queue 0 for what is not hashed.
+    /// All plain types, Microsoft's key, and queue 0 for packets that are not hashed.
     #[must_use]
     pub fn new(indirection: IndirectionTable) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl RssConfig {
         }
     }
 
-    /// As [`RssConfig::new`], but both directions of a flow go to one queue.
+    /// Like [`RssConfig::new`], but both directions of a flow go to the same queue.
     #[must_use]
     pub fn symmetric(indirection: IndirectionTable) -> Self {
         Self { key: ToeplitzKey::SYMMETRIC, ..Self::new(indirection) }
@@ -56,16 +56,17 @@ impl RssConfig {
 
 /// The queue for each value of the lowest bits of the hash.
 ///
-/// A queue here is its index among the attached queues of the device. The kernel takes it modulo
-/// their number; when a queue detaches, the last one takes its index.
+/// Queues are numbered among the attached queues of the device, and the kernel takes the number
+/// modulo their count. When a queue detaches, the last one takes over its index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndirectionTable(Vec<u16>);
 
 impl IndirectionTable {
-    /// Checks a table: a power of two of entries, at most 128, each at most 255.
+    /// Checks a table: the number of entries is a power of two up to 128, each entry is at most
+    /// 255.
     ///
     /// # Errors
-    /// [`IndirectionError`] says which rule it breaks.
+    /// [`IndirectionError`]: the rule that it violates.
     pub fn new(queues: impl Into<Vec<u16>>) -> Result<Self, IndirectionError> {
         let queues = queues.into();
         let len = queues.len();
@@ -78,7 +79,7 @@ impl IndirectionTable {
         Ok(Self(queues))
     }
 
-    /// 128 entries that spread the hash evenly over the queues 0 to `queues` - 1.
+    /// A table of 128 entries that spreads the hash evenly over the queues 0 to `queues` - 1.
     ///
     /// # Errors
     /// [`IndirectionError::Queues`] if `queues` is not 1 to 256.
@@ -89,7 +90,7 @@ impl IndirectionTable {
         Ok(Self((0..queues).cycle().take(INDIRECTION_LEN_MAX).collect()))
     }
 
-    /// The queues, in order of the hash.
+    /// The queues, by hash value.
     #[must_use]
     pub fn as_slice(&self) -> &[u16] {
         &self.0
@@ -102,30 +103,30 @@ impl IndirectionTable {
         self.0[usize::try_from(hash).map_or(0, |hash| hash & mask)]
     }
 
-    /// The table as the program reads it: always 128 entries, in the machine's byte order. A shorter
-    /// one is repeated, which changes no answer: the lengths are powers of two.
+    /// The table as the program reads it: always 128 entries, in native byte order. A shorter table
+    /// is repeated, which changes no result, because the lengths are powers of two.
     fn value(&self) -> Vec<u8> {
         self.0.iter().cycle().take(INDIRECTION_LEN_MAX).flat_map(|q| q.to_ne_bytes()).collect()
     }
 }
 
-/// The rule that an indirection table breaks.
+/// The rule that an indirection table violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IndirectionError {
     /// The number of entries is not a power of two up to 128.
     Len {
-        /// How many entries it has.
+        /// The number of entries.
         len: usize,
     },
-    /// An entry names a queue that no device can have.
+    /// An entry exceeds the maximum queue number.
     Queue {
         /// The first such entry.
         queue: u16,
     },
-    /// The number of queues to spread over is not 1 to 256.
+    /// The number of queues is not 1 to 256.
     Queues {
-        /// The number.
+        /// The number of queues.
         queues: u16,
     },
 }
@@ -150,25 +151,25 @@ impl fmt::Display for IndirectionError {
 
 impl Error for IndirectionError {}
 
-/// RSS as an eBPF program, loaded.
+/// RSS as a loaded eBPF program.
 ///
-/// A device that it is attached to keeps program and tables alive; this handle is needed only to
-/// change the table.
+/// A device keeps the attached program and its tables alive; this handle is needed only to change
+/// the table.
 #[derive(Debug)]
 pub struct Rss {
     program: EbpfProgram,
     hasher: PacketHasher,
     indirection: IndirectionTable,
-    /// What the program reads: [`IndirectionTable::value`].
+    /// The map that the program reads, with [`IndirectionTable::value`].
     indirection_map: ArrayMap,
 }
 
 impl Rss {
-    /// Loads a program for devices of one mode.
+    /// Loads the program for devices of one mode.
     ///
     /// # Errors
-    /// EPERM without `CAP_BPF` in the initial user namespace; leave the choice to the kernel then: it
-    /// keeps a flow on the queue on which the program answers it.
+    /// EPERM without `CAP_BPF` in the initial user namespace. Leave the choice to the kernel then:
+    /// it keeps a flow on the queue that the program answers it on.
     pub fn load(mode: Mode, config: &RssConfig) -> Result<Self, LoadError> {
         let hasher = PacketHasher::new(mode, &config.key, config.types);
         let hash_map = map_with(&hasher.tables_value())?;
@@ -188,19 +189,19 @@ impl Rss {
         self.program.attach_steering(queue)
     }
 
-    /// Changes the table under every device that the program is attached to, from the next packet on.
+    /// Changes the table for all devices that the program is attached to, from the next packet on.
     ///
     /// # Errors
-    /// Those of bpf(2); none is known for a table once loaded.
+    /// Those of bpf(2); none is known for a loaded table.
     pub fn set_indirection(&mut self, table: IndirectionTable) -> io::Result<()> {
         self.indirection_map.update(&table.value())?;
         self.indirection = table;
         Ok(())
     }
 
-    /// The queue that the program chooses for a packet as a queue delivers it (without packet
-    /// information and virtio-net header), or `None` if it is not hashed and goes to the queue for
-    /// those. It is yet to be taken modulo the number of attached queues.
+    /// The queue that the program chooses for a packet or frame (without the queue's headers),
+    /// before the kernel takes it modulo the number of attached queues. `None` if the packet is not
+    /// hashed and goes to [`RssConfig::unclassified_queue`].
     #[must_use]
     pub fn queue_for(&self, packet: &[u8]) -> Option<u16> {
         self.hasher.hash(packet).map(|hash| self.indirection.queue(hash.value))

@@ -1,11 +1,15 @@
-//! Queues on tokio's reactor.
+//! Queues in tokio's reactor.
 //!
-//! Three facts of the kernel shape this file. A queue whose device was deleted polls as EPOLLERR and
-//! nothing else, which tokio does not take for readable: every wait asks for errors as well. A queue
-//! whose link is down never polls as writable, while a write says EIO at once: a send is tried before
-//! it waits. And room in the send buffer wakes only those whom poll told that there was none: a send
-//! polls before it waits. Source: `tun_chr_poll`, `tun_get_user` and `tun_sock_write_space` of Linux
-//! `drivers/net/tun.c`.
+//! Three facts about the kernel determine this file:
+//!
+//! - The queue of a deleted device polls as EPOLLERR and nothing else, which tokio does not count
+//!   as readable. So every wait asks for errors too.
+//! - A queue whose link is down never polls as writable, while a write fails with EIO at once. So a
+//!   send is tried before it waits.
+//! - Room in the send buffer wakes only waiters whom poll reported that there was none. So a send
+//!   polls before it waits.
+//!
+//! Source: `tun_chr_poll`, `tun_get_user` and `tun_sock_write_space` of Linux `drivers/net/tun.c`.
 
 mod framed;
 
@@ -25,17 +29,17 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::task::coop::{consume_budget, poll_proceed};
 
-/// A [`Queue`] whose calls wait in tokio's reactor.
+/// A [`Queue`] whose calls wait in tokio's reactor instead of blocking.
 ///
-/// One call moves one packet, whole, with the headers of its [`Layout`](crate::Layout) before it.
-/// All calls take `&self`: a task may receive while another sends, without a lock. Of several tasks
-/// that receive, every packet wakes all: one receiver a queue.
+/// One call moves one whole packet, with the headers of its [`Layout`](crate::Layout) before it.
+/// All methods take `&self`, so one task may receive while another sends. Every packet wakes all
+/// tasks that receive: use one receiver per queue.
 ///
-/// All futures are cancel-safe: one that is dropped before it is ready has moved no packet.
+/// All futures are cancel-safe: a future dropped before it completes has moved no packet.
 ///
-/// As [`AsyncRead`], one read is one packet, and what a short buffer does not hold is lost; as
-/// [`AsyncWrite`], one write (vectored or not) is one packet, and flushing does nothing. Both, for
-/// the queue or a reference to it, wake only the last task that polled in that direction.
+/// As [`AsyncRead`], one read is one packet, truncated if the buffer is too short. As
+/// [`AsyncWrite`], one write (vectored or not) is one packet, and flushing does nothing. Both wake
+/// only the last task that polled in that direction.
 ///
 /// ```no_run
 /// use adit_device::{AsyncQueue, DeviceOptions, Mode, RECORD_LEN_MAX};
@@ -51,31 +55,32 @@ use tokio::task::coop::{consume_budget, poll_proceed};
 /// ```
 ///
 /// # Errors
-/// Those of [`Queue`]. Of a device that was deleted, every call gives EBADFD
-/// ([`DeviceGone`](crate::ErrorKind::DeviceGone)) at once, a wait that is under way included. Of a
-/// link that is down, every send gives EIO; receiving waits on, and goes on when it is up.
+/// Those of [`Queue`]. On a deleted device every call, including a pending one, fails with EBADFD
+/// ([`DeviceGone`](crate::ErrorKind::DeviceGone)). While the link is down, sends fail with EIO;
+/// receives wait until it is up.
 #[derive(Debug)]
 pub struct AsyncQueue {
-    /// Registered for reading only. So its other direction is never ready while the device lives
-    /// and always when it is gone: what those who poll for reading need to hear of that as well.
+    /// Registered for reading only. So the other direction is never ready while the device exists,
+    /// and always ready when it is gone, which is what readers must learn.
     reader: AsyncFd<Queue>,
-    /// The same queue by a second descriptor, for the reactor knows each but once. Sends seldom
-    /// wait (only a limited send buffer makes them), so it is made for the first one that does.
+    /// A second descriptor of the same queue, because the reactor accepts each descriptor only
+    /// once. Sends rarely wait (only with a limited send buffer), so the first one that does
+    /// creates it.
     writer: OnceLock<AsyncFd<OwnedFd>>,
 }
 
-/// A packet, or the end of the device: EPOLLERR.
+/// A packet, or EPOLLERR for a deleted device.
 const TO_RECV: Interest = Interest::READABLE.add(Interest::ERROR);
 const TO_SEND: Interest = Interest::WRITABLE.add(Interest::ERROR);
 
 impl AsyncQueue {
-    /// Takes a queue to the reactor of the running runtime, and sets it non-blocking.
+    /// Registers a queue with the reactor of the current runtime, and makes it nonblocking.
     ///
     /// # Errors
     /// Those of fcntl(2) and epoll_ctl(2): ENOSPC at the limit of watched descriptors.
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one without I/O.
+    /// Outside of a tokio runtime, or in one without I/O.
     #[track_caller]
     pub fn new(queue: Queue) -> io::Result<Self> {
         queue.set_nonblocking(true)?;
@@ -83,25 +88,25 @@ impl AsyncQueue {
         Ok(Self { reader, writer: OnceLock::new() })
     }
 
-    /// The queue itself. It must stay non-blocking: otherwise calls hold up the whole runtime.
+    /// The queue. It must stay nonblocking: otherwise calls block the runtime.
     #[must_use]
     pub fn get_ref(&self) -> &Queue {
         self.reader.get_ref()
     }
 
-    /// Takes the queue out of the reactor. It stays non-blocking.
+    /// Removes the queue from the reactor and returns it. It stays nonblocking.
     #[must_use]
     pub fn into_inner(self) -> Queue {
         self.reader.into_inner()
     }
 
-    /// Makes a stream and a sink of packets of it, in buffers of `pool`.
+    /// Converts the queue into a stream and sink of packets, with buffers from `pool`.
     #[must_use]
     pub fn into_framed(self, pool: Pool) -> Framed {
         Framed::new(self, pool)
     }
 
-    /// Waits until there may be a packet to read or the device is gone: [`Self::try_recv`] tells.
+    /// Waits until a packet may be available or the device is gone; [`Self::try_recv`] decides.
     ///
     /// # Errors
     /// If the runtime is shutting down.
@@ -110,11 +115,12 @@ impl AsyncQueue {
         Ok(())
     }
 
-    /// Waits until there is room to send or the device is gone: [`Self::try_send`] tells. While the
-    /// link is down there is none.
+    /// Waits until there is room to send or the device is gone; [`Self::try_send`] decides. There
+    /// is no room while the link is down.
     ///
     /// # Errors
-    /// If the runtime is shutting down; for the first wait those of [`Self::new`] and EMFILE.
+    /// If the runtime is shutting down. The first wait also fails like [`Self::new`], or with
+    /// EMFILE.
     pub async fn writable(&self) -> io::Result<()> {
         while !self.has_room()? {
             self.writer()?.ready(TO_SEND).await?.clear_ready();
@@ -122,7 +128,7 @@ impl AsyncQueue {
         Ok(())
     }
 
-    /// Receives one packet if the reactor knows of one; see [`Queue::recv`].
+    /// Receives one packet if the reactor reports one; see [`Queue::recv`].
     ///
     /// # Errors
     /// See [`AsyncQueue`]. EAGAIN (`WouldBlock`): wait for [`Self::readable`].
@@ -143,7 +149,7 @@ impl AsyncQueue {
         self.get_ref().send(packet)
     }
 
-    /// Receives one packet into `buf`, its headers first, and gives their length together.
+    /// Receives one packet into `buf`, its headers first, and returns their total length.
     ///
     /// # Errors
     /// See [`AsyncQueue`] and [`Queue::recv`].
@@ -151,7 +157,7 @@ impl AsyncQueue {
         self.recv_with(|queue| queue.recv(buf)).await
     }
 
-    /// Waits for the first packet, then receives as many as there are; see [`Queue::recv_batch`].
+    /// Waits for the first packet, then receives all available ones; see [`Queue::recv_batch`].
     ///
     /// # Errors
     /// See [`AsyncQueue`] and [`Queue::recv_batch`].
@@ -172,7 +178,7 @@ impl AsyncQueue {
         self.send_with(|queue| queue.send(packet)).await
     }
 
-    /// Sends one packet with the headers that its meta says.
+    /// Sends one packet with the headers of its meta.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -180,8 +186,8 @@ impl AsyncQueue {
         self.send_with(|queue| queue.send_packet(packet)).await
     }
 
-    /// Waits for room for the first packet, then sends as many from the front of `batch` as there
-    /// is room for; what could not be sent yet stays in `batch`. See [`Queue::send_batch`].
+    /// Waits for room for the first packet, then sends packets from the front of `batch` while
+    /// there is room; the rest stays in `batch`. See [`Queue::send_batch`].
     ///
     /// # Errors
     /// See [`AsyncQueue`] and [`Queue::send_batch`].
@@ -189,8 +195,8 @@ impl AsyncQueue {
         self.send_with(|queue| queue.send_batch(pool, batch)).await
     }
 
-    /// Waits for the first packet, then receives as many as there are in the form that `receiver`
-    /// gives; see [`Receiver::recv_batch`].
+    /// Waits for the first packet, then receives all available ones through `receiver`; see
+    /// [`Receiver::recv_batch`].
     ///
     /// # Errors
     /// See [`AsyncQueue`] and [`Queue::recv_batch`].
@@ -200,7 +206,7 @@ impl AsyncQueue {
         pool: &mut Pool,
         batch: &mut Batch,
     ) -> io::Result<usize> {
-        // Segments that wait in there are no reason for the queue to be ready.
+        // Undelivered segments do not make the queue readable, so deliver them without waiting.
         if receiver.has_rest() {
             match receiver.recv_batch(self.get_ref(), pool, batch) {
                 Err(error) if would_block(&error) => {}
@@ -210,8 +216,8 @@ impl AsyncQueue {
         self.recv_with(|queue| receiver.recv_batch(queue, pool, batch)).await
     }
 
-    /// Waits for room for the first packet, then sends as many as there is room for in the form that
-    /// `sender` gives; see [`Sender::send_batch`].
+    /// Waits for room for the first packet, then sends packets through `sender` while there is
+    /// room; see [`Sender::send_batch`].
     ///
     /// # Errors
     /// See [`AsyncQueue`] and [`Queue::send_batch`].
@@ -232,7 +238,8 @@ impl AsyncQueue {
                 Err(error) if would_block(&error) => {}
                 result => return result,
             }
-            // The kernel tells of the end a moment before its calls fail, and never again.
+            // The kernel reports the end of the device a moment before calls fail with it, and only
+            // once.
             if guard.ready().is_error() {
                 return Err(gone());
             }
@@ -281,9 +288,9 @@ impl AsyncQueue {
         }
     }
 
-    /// Whether a send would not wait. If it would, the kernel now knows that somebody does: it wakes
-    /// a waiter only if poll found no room before, which an edge-triggered reactor does not ask
-    /// again after EAGAIN. Source: `SOCKWQ_ASYNC_NOSPACE` in `drivers/net/tun.c`.
+    /// Whether a send would not wait. If it would, the kernel knows about the waiter afterwards: it
+    /// wakes only those whose poll found no room, and an edge-triggered reactor does not poll again
+    /// after EAGAIN. Source: `SOCKWQ_ASYNC_NOSPACE` in Linux `drivers/net/tun.c`.
     fn has_room(&self) -> io::Result<bool> {
         let seen = self.get_ref().wait(true, Some(Duration::ZERO))?;
         Ok(seen.writable || seen.gone)
@@ -292,8 +299,8 @@ impl AsyncQueue {
     fn writer(&self) -> io::Result<&AsyncFd<OwnedFd>> {
         if self.writer.get().is_none() {
             let fd = self.as_fd().try_clone_to_owned()?;
-            // Registered for reading as well, for the kernel tells of the end of a device only
-            // those who wait for packets. Another task may have been faster: then this one goes.
+            // Registered for reading too, because the kernel reports the end of a device to readers
+            // only. Another task may have set the writer meanwhile: then ours is dropped.
             let interest = Interest::READABLE | Interest::WRITABLE;
             let _ = self.writer.set(reactor::register_fd(fd, interest)?);
         }
@@ -310,7 +317,7 @@ fn with_errno(error: io::Error) -> io::Error {
     if would_block(&error) { Errno::AGAIN.into() } else { error }
 }
 
-/// What the calls on a queue give whose device was deleted.
+/// The error of all calls on the queue of a deleted device.
 fn gone() -> io::Error {
     Errno::BADFD.into()
 }

@@ -1,14 +1,15 @@
-//! UDP sockets that carry frames.
+//! Options of UDP sockets that carry frames.
 
 use std::io;
 use std::os::fd::AsFd;
 
-/// Lets the kernel cut the datagrams of an IPv6 socket into fragments, which somebody forbade.
+/// Allows the kernel to fragment the datagrams of an IPv6 socket (turns `IPV6_DONTFRAG` off).
 ///
-/// That alone does not do it where `IPV6_MTU_DISCOVER` forbids it as well (ipv6(7), RFC 3542 11.2).
+/// The kernel still does not fragment them if `IPV6_MTU_DISCOVER` forbids it (ipv6(7), RFC 3542,
+/// section 11.2).
 ///
 /// # Errors
-/// ENOPROTOOPT: the socket is none of IPv6.
+/// ENOPROTOOPT: the socket is not an IPv6 socket.
 pub fn allow_ipv6_fragments(socket: impl AsFd) -> io::Result<()> {
     crate::sys::udp::allow_fragments(socket.as_fd())
 }

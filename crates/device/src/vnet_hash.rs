@@ -1,6 +1,6 @@
-//! The kernel's own hash interface, where it has one: hash reports in the virtio-net header, and
-//! RSS without a program. No release up to Linux 6.18 has it; [`crate::PacketHasher`] and
-//! [`crate::Rss`] do the same.
+//! The kernel's own flow hash: hash reports in the virtio-net header, and RSS without a program.
+//!
+//! No release up to Linux 6.18 has it; [`crate::PacketHasher`] and [`crate::Rss`] do the same.
 
 use crate::steering::RssConfig;
 use crate::sys;
@@ -11,23 +11,24 @@ use adit_packet::HashTypes;
 use std::io;
 use std::os::fd::AsFd;
 
-/// What the kernel's hash interface can do (`struct tun_vnet_hash` of TUNGETVNETHASHCAP).
+/// The capabilities of the kernel's flow hash (`struct tun_vnet_hash` of TUNGETVNETHASHCAP).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VnetHashCap {
-    /// It fills hash and report type of a virtio-net header of at least 20 bytes.
+    /// It fills in hash and report type of a virtio-net header of at least 20 bytes.
     pub report: bool,
     /// It chooses queues by the hash.
     pub rss: bool,
-    /// What it can hash.
+    /// The packet types that it can hash.
     pub types: HashTypes,
 }
 
 impl VnetHashCap {
-    /// Asks the kernel.
+    /// Reads the capabilities from the kernel.
     ///
     /// # Errors
-    /// EINVAL where the kernel has no such interface; EBADFD if the descriptor is attached to no
-    /// device; ENOTTY if it is not of a tun device at all.
+    /// EINVAL if the kernel has no flow hash; EBADFD if the descriptor has no device; ENOTTY if it
+    /// is not of `/dev/net/tun`.
     pub fn probe(queue: impl AsFd) -> io::Result<Self> {
         sys::filter::vnet_hash_capabilities(queue.as_fd()).map(Self::from)
     }
@@ -43,28 +44,28 @@ impl From<TunVnetHash> for VnetHashCap {
     }
 }
 
-/// What the kernel's hash interface is to do (TUNSETVNETHASH).
+/// The configuration of the kernel's flow hash (TUNSETVNETHASH).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VnetHashConfig {
-    /// Nothing.
+    /// Turns it off.
     Off,
-    /// Fills the hash of the virtio-net header.
+    /// Fills in the hash of the virtio-net header.
     Report(HashTypes),
-    /// Chooses queues, and fills the hash of the header as well if `report` is set.
+    /// Chooses queues, and with `report` also fills in the hash of the header.
     Rss {
         /// Key, table and types.
         config: RssConfig,
-        /// Whether to fill the hash too.
+        /// Whether to fill in the hash too.
         report: bool,
     },
 }
 
 impl VnetHashConfig {
-    /// Sets it for the device of `queue`.
+    /// Applies the configuration to the device of `queue`.
     ///
     /// # Errors
-    /// As [`VnetHashCap::probe`]; EINVAL too for what the interface cannot do, such as RSS beside a
-    /// steering program.
+    /// As [`VnetHashCap::probe`]; EINVAL also for what the kernel does not support, such as RSS
+    /// together with a steering program.
     pub fn set(&self, queue: impl AsFd) -> io::Result<()> {
         sys::filter::set_vnet_hash(queue.as_fd(), &self.argument()?)
     }

@@ -75,6 +75,9 @@ fn started_by_systemd() {
     assert_eq!(device.name().unwrap().to_string(), "t0");
     let again = Device::from_systemd(Some("tap"), Mode::Tap).unwrap_err();
     assert_eq!(again.cause(), &Cause::NoFdPassed, "a descriptor has one owner");
+    let null = || Device::from_systemd(Some("other"), Mode::Tap).unwrap_err();
+    assert_eq!(null().cause(), &Cause::NotTun { file: String::new() });
+    assert_eq!(null().cause(), &Cause::NotTun { file: String::new() }, "it was not closed");
 }
 
 #[test]

@@ -7,12 +7,12 @@ use crate::{MacAddr, Malformed};
 /// Hardware Ethernet (1), protocol IPv4, address lengths 6 and 4.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
-/// What an ARP packet asks or says.
+/// The operation of an ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ArpOperation {
-    /// Who has the target address? (1)
+    /// Request (1): asks who has the target address.
     Request,
-    /// The sender has the sender address (2).
+    /// Reply (2): the sender has the sender address.
     Reply,
 }
 
@@ -26,27 +26,28 @@ pub enum ArpOperation {
 /// Source: RFC 826.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Arp {
-    /// Asks or answers.
+    /// Request or reply.
     pub operation: ArpOperation,
-    /// Who sends it.
+    /// The sender's hardware address.
     pub sender_mac: MacAddr,
-    /// The sender's address; 0.0.0.0 in a probe (RFC 5227).
+    /// The sender's IP address; 0.0.0.0 in a probe (RFC 5227).
     pub sender_ip: Ipv4Addr,
-    /// Unused in a request.
+    /// The target's hardware address; unused in a request.
     pub target_mac: MacAddr,
-    /// The address that is asked for.
+    /// The target's IP address.
     pub target_ip: Ipv4Addr,
 }
 
 impl Arp {
-    /// Its length; a frame may pad it.
+    /// Its length in bytes; a frame may pad it.
     pub const LEN: usize = 28;
 
-    /// Reads the packet from the first [`Self::LEN`] bytes.
+    /// Decodes the packet from the first [`Self::LEN`] bytes.
     ///
     /// # Errors
     ///
-    /// [`Malformed::ArpShort`]; [`Malformed::ArpKind`] for other hardware, protocol or operation.
+    /// [`Malformed::ArpShort`]; [`Malformed::ArpKind`] for another hardware type, protocol or
+    /// operation.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let bytes: &[u8; Self::LEN] = bytes.first_chunk().ok_or(Malformed::ArpShort)?;
         let (kind, rest) = bytes.split_first_chunk::<6>().ok_or(Malformed::ArpShort)?;
@@ -69,7 +70,7 @@ impl Arp {
         })
     }
 
-    /// The packet's bytes.
+    /// The packet as bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let operation = match self.operation {
@@ -90,7 +91,7 @@ impl Arp {
         bytes
     }
 
-    /// The reply that tells the asker that `mac` has the address it asked for.
+    /// The reply to this request: `mac` has the requested address.
     #[must_use]
     pub const fn reply_from(&self, mac: MacAddr) -> Self {
         Self {

@@ -1,11 +1,11 @@
-//! Packets in order, a bounded number of them.
+//! A bounded list of packets.
 
 use alloc::vec::Vec;
 use core::ops::RangeBounds;
 
 use crate::{PacketBuf, Pool};
 
-/// Packets in the order in which they came, at most [`Self::capacity`] of them.
+/// Packets in order of arrival, at most [`Self::capacity`].
 #[derive(Debug)]
 pub struct Batch {
     packets: Vec<PacketBuf>,
@@ -13,17 +13,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// As many as one wake-up takes unless told otherwise: past 64 the cost of a wake-up no longer
-    /// shows, and 64 small packets (128 KiB) still fit a core's second-level cache.
+    /// The default capacity, 64: beyond it the cost of a wake-up no longer shows, and 64 small
+    /// packets (128 KiB) still fit into a core's L2 cache.
     pub const CAPACITY: usize = 64;
 
-    /// An empty batch of [`Self::CAPACITY`].
+    /// An empty batch for [`Self::CAPACITY`] packets.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(Self::CAPACITY)
     }
 
-    /// An empty batch for at most `capacity` packets; allocates for all of them now.
+    /// An empty batch for at most `capacity` packets. Allocates its memory now.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self { packets: Vec::with_capacity(capacity), capacity }
@@ -33,7 +33,7 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// The packet itself if the batch is full.
+    /// Returns the packet if the batch is full.
     pub fn push(&mut self, packet: PacketBuf) -> Result<(), PacketBuf> {
         if self.is_full() {
             return Err(packet);
@@ -42,31 +42,31 @@ impl Batch {
         Ok(())
     }
 
-    /// How many packets it may hold.
+    /// The maximum number of packets.
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How many packets are in it.
+    /// The number of packets.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.packets.len()
     }
 
-    /// How many more it takes.
+    /// How many more packets fit.
     #[must_use]
     pub const fn room(&self) -> usize {
         self.capacity - self.packets.len()
     }
 
-    /// Whether there is none in it.
+    /// Whether the batch has no packets.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
-    /// Whether it takes no more.
+    /// Whether the batch is full.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.packets.len() >= self.capacity
@@ -83,14 +83,13 @@ impl Batch {
         self.packets.iter()
     }
 
-    /// The packets in order, to be edited.
+    /// The packets in order, for editing.
     pub fn iter_mut(&mut self) -> core::slice::IterMut<'_, PacketBuf> {
         self.packets.iter_mut()
     }
 
-    /// Takes the packets of `range` out in order, e.g. `..` for all and `..n` for those sent.
-    ///
-    /// A range past the end means up to the end.
+    /// Removes the packets of `range` and returns them in order: `..` for all, `..n` for the first
+    /// n. A range past the end stops at the end.
     pub fn drain(&mut self, range: impl RangeBounds<usize>) -> alloc::vec::Drain<'_, PacketBuf> {
         use core::ops::Bound::{Excluded, Included, Unbounded};
         let len = self.packets.len();

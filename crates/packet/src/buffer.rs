@@ -1,25 +1,30 @@
-//! One packet in memory that it owns, with room before and after it.
+//! A packet in its own memory, with room before and after it.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
+use core::mem;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Ecn, PacketInfo, VnetHeader};
 
-/// What came with a packet beside its bytes.
+/// What comes with a packet beside its bytes.
+///
+/// Minor versions may add fields: end a literal with `..Meta::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
-    /// Flags and protocol, where the queue has packet information.
+    /// Flags and protocol, if the queue has packet information.
     pub info: PacketInfo,
-    /// The virtio-net header, where the queue has one; otherwise all zero: nothing left to be done.
+    /// The virtio-net header, if the queue has it; otherwise all zero, which means a plain packet.
     pub vnet: VnetHeader,
-    /// Bytes that were left out at its end when it was copied, for a capture; otherwise 0.
+    /// The number of bytes cut off its end when it was copied, for a capture; otherwise 0.
     pub cut: u32,
-    /// Of a datagram or train of a tunnel: the codepoint of its outer header.
+    /// For a datagram of a tunnel: the ECN codepoint of its outer header.
     pub ecn: Ecn,
 }
 
-/// There is not so much room in the buffer.
+/// The packet buffer has not enough room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
@@ -31,83 +36,106 @@ impl fmt::Display for NoRoom {
 
 impl core::error::Error for NoRoom {}
 
-/// One packet (or frame) in memory that it owns, with room for headers before and for a trailer after.
+/// The count of a pool's buffers of one size that were dropped in place of being given back.
+///
+/// A buffer holds a reference to the count of its pool for its whole life, also in the pool's list, so
+/// that taking and giving touch no reference count.
+pub(crate) type Dropped = Arc<AtomicUsize>;
+
+/// One packet or frame in memory that it owns, with room for headers before it and a trailer after it.
 ///
 /// ```text
 ///  0            start              end              capacity
 ///  |  headroom  |  bytes()         |  tailroom      |
 /// ```
 ///
-/// Usually it belongs to a [`Pool`](crate::Pool): take it there and give it back there.
+/// Usually it comes from a [`Pool`](crate::Pool), which takes it back with
+/// [`Pool::give`](crate::Pool::give). If it is dropped instead, its memory goes to the allocator, and
+/// the pool may allocate another one in its place.
 pub struct PacketBuf {
     storage: Box<[u8]>,
     /// `start <= end <= storage.len()`, always.
     start: usize,
     end: usize,
-    /// What came with the packet.
+    /// The pool's count; `None` if the buffer belongs to no pool.
+    home: Option<Dropped>,
+    /// What came with the packet: packet information, virtio-net header, outer ECN.
     pub meta: Meta,
 }
 
 impl PacketBuf {
-    /// An empty packet in fresh memory, in no pool: `headroom` bytes before it and `room` for it.
+    /// An empty packet in newly allocated memory that belongs to no pool: `headroom` bytes before
+    /// it, and `room` bytes for it.
     #[must_use]
     pub fn new(headroom: usize, room: usize) -> Self {
-        Self::from_storage(vec![0; headroom.saturating_add(room)].into_boxed_slice(), headroom)
+        let storage = vec![0; headroom.saturating_add(room)].into_boxed_slice();
+        Self::from_storage(storage, headroom, None)
     }
 
-    pub(crate) fn from_storage(storage: Box<[u8]>, headroom: usize) -> Self {
+    pub(crate) fn from_storage(storage: Box<[u8]>, headroom: usize, home: Option<Dropped>) -> Self {
         let start = headroom.min(storage.len());
-        Self { storage, start, end: start, meta: Meta::default() }
+        Self { storage, start, end: start, home, meta: Meta::default() }
     }
 
-    pub(crate) fn into_storage(self) -> Box<[u8]> {
-        self.storage
+    /// The memory and the pool that it belongs to.
+    pub(crate) fn into_storage(mut self) -> (Box<[u8]>, Option<Dropped>) {
+        (mem::take(&mut self.storage), self.home.take())
     }
 
-    /// The packet.
+    /// Makes it belong to another pool, or to none, and returns the former one.
+    pub(crate) fn set_home(&mut self, home: Option<Dropped>) -> Option<Dropped> {
+        mem::replace(&mut self.home, home)
+    }
+
+    /// Whether it belongs to the pool with this count.
+    pub(crate) fn is_of(&self, home: &Dropped) -> bool {
+        self.home.as_ref().is_some_and(|own| Arc::ptr_eq(own, home))
+    }
+
+    /// The bytes of the packet.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.storage.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// The packet, to be edited in place.
+    /// The bytes of the packet, for editing in place.
     #[must_use]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.storage.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// The length of the packet.
+    /// The length of the packet in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether there are no bytes in it.
+    /// Whether the packet has no bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// All the memory: headroom, packet and tailroom.
+    /// The size of the memory in bytes: headroom, packet and tailroom.
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.storage.len()
     }
 
-    /// The bytes that [`Self::prepend`] can still give.
+    /// How many bytes [`Self::prepend`] can still add.
     #[must_use]
     pub const fn headroom(&self) -> usize {
         self.start
     }
 
-    /// The bytes that [`Self::grow`] can still give.
+    /// How many bytes [`Self::grow`] can still add.
     #[must_use]
     pub const fn tailroom(&self) -> usize {
         self.storage.len() - self.end
     }
 
-    /// Makes the packet `count` bytes longer at its front and returns these bytes, which hold
-    /// whatever was there; `None` if the headroom is smaller.
+    /// Extends the packet by `count` bytes at its front and returns these bytes, with arbitrary
+    /// contents; `None` if the headroom is smaller.
     #[must_use]
     pub fn prepend(&mut self, count: usize) -> Option<&mut [u8]> {
         let start = self.start.checked_sub(count)?;
@@ -116,18 +144,18 @@ impl PacketBuf {
         Some(new)
     }
 
-    /// Makes the packet `count` bytes shorter at its front (at most empty): they become headroom.
+    /// Removes `count` bytes (at most all) from the packet's front: they become headroom.
     pub fn advance(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
     }
 
-    /// Cuts the packet to its first `len` bytes; no effect if it is no longer than that.
+    /// Truncates the packet to `len` bytes; no effect on a shorter one.
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start.saturating_add(len));
     }
 
-    /// Makes the packet `count` bytes longer at its end and returns these bytes, which hold
-    /// whatever was there; `None` if the tailroom is smaller.
+    /// Extends the packet by `count` bytes at its end and returns these bytes, with arbitrary
+    /// contents; `None` if the tailroom is smaller.
     #[must_use]
     pub fn grow(&mut self, count: usize) -> Option<&mut [u8]> {
         let end = self.end.checked_add(count)?;
@@ -140,35 +168,37 @@ impl PacketBuf {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if the tailroom is smaller; then nothing is appended.
+    /// [`NoRoom`] if the tailroom is smaller; nothing is appended then.
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
         self.grow(bytes.len()).ok_or(NoRoom)?.copy_from_slice(bytes);
         Ok(())
     }
 
-    /// The whole tailroom, to be read into; [`Self::set_len`] then makes it part of the packet.
+    /// The whole tailroom, for reading into; [`Self::set_len`] then makes it part of the packet.
     #[must_use]
     pub fn spare_mut(&mut self) -> &mut [u8] {
         self.storage.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// All memory from `before` bytes before the packet on; `None` if the headroom is smaller.
+    /// The memory from `before` bytes before the packet to its end; `None` if the headroom is
+    /// smaller.
     pub(crate) fn room_from(&mut self, before: usize) -> Option<&mut [u8]> {
         self.storage.get_mut(self.start.checked_sub(before)?..)
     }
 
-    /// Sets the packet's length; what is new holds whatever was there.
+    /// Sets the packet's length. Added bytes have arbitrary contents.
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if the buffer ends before `len`; then nothing changes.
+    /// [`NoRoom`] if the buffer ends before `len`; nothing changes then.
     pub fn set_len(&mut self, len: usize) -> Result<(), NoRoom> {
         let end = self.start.checked_add(len).filter(|&end| end <= self.storage.len());
         self.end = end.ok_or(NoRoom)?;
         Ok(())
     }
 
-    /// Makes it empty with `headroom` bytes before it (at most the whole buffer) and no meta.
+    /// Empties the packet, with `headroom` bytes before it (at most the whole buffer) and default
+    /// meta.
     pub fn reset(&mut self, headroom: usize) {
         self.start = headroom.min(self.storage.len());
         self.end = self.start;
@@ -176,7 +206,16 @@ impl PacketBuf {
     }
 }
 
-/// Its lengths, not its contents: a super-packet has 64 KiB of them.
+/// Tells the pool that the buffer will not come back.
+impl Drop for PacketBuf {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            home.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Prints the lengths, not the bytes: a super-packet has 64 KiB of them.
 impl fmt::Debug for PacketBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PacketBuf")

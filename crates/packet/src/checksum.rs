@@ -1,4 +1,4 @@
-//! The Internet checksum: RFC 1071, and RFC 1624 for changes to it.
+//! The Internet checksum (RFC 1071), and its incremental update (RFC 1624).
 //!
 //! ```
 //! use adit_packet::checksum::{self, Sum};
@@ -13,37 +13,38 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-/// The checksum of `bytes`: 0 if they contain their right checksum.
+/// The checksum of `bytes`; 0 if they include a valid checksum.
 #[must_use]
 pub fn of(bytes: &[u8]) -> u16 {
     Sum::ZERO.add_bytes(bytes).finish()
 }
 
-/// The checksum after one 16-bit word under it changed from `old` to `new` (RFC 1624, eqn. 3).
+/// The checksum after a covered 16-bit word changed from `old` to `new` (RFC 1624, eqn. 3).
 ///
-/// For UDP the caller leaves a checksum of 0 (none) alone and writes a result of 0 as 0xffff.
+/// For UDP the caller must keep a checksum of 0 (none), and write a result of 0 as 0xffff.
 #[must_use]
 pub fn update16(check: u16, old: u16, new: u16) -> u16 {
     Sum(u64::from(!check) + u64::from(!old) + u64::from(new)).finish_be()
 }
 
-/// The checksum after one aligned 32-bit word under it, e.g. an IPv4 address, changed.
+/// The checksum after a covered, aligned 32-bit word changed, such as an IPv4 address.
 #[must_use]
 pub fn update32(check: u16, old: u32, new: u32) -> u16 {
     Sum(u64::from(!check) + u64::from(!old) + u64::from(new)).finish_be()
 }
 
-/// A ones' complement sum of 16-bit words that is still being added to.
+/// A running ones' complement sum of 16-bit words.
 ///
-/// The words are kept in the machine's byte order (RFC 1071, section 2 B), folded on demand.
+/// Words are in native byte order (RFC 1071, section 2 B) and folded on demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
 impl Sum {
-    /// The sum of nothing.
+    /// The empty sum.
     pub const ZERO: Self = Self(0);
 
-    /// The pseudo header of TCP or UDP over IPv4 (RFC 9293, 3.1); `len` is header and payload.
+    /// The sum of the pseudo header of TCP or UDP over IPv4 (RFC 9293, 3.1); `len` is header plus
+    /// payload.
     #[must_use]
     pub fn pseudo_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, len: u16) -> Self {
         Self::ZERO
@@ -53,7 +54,7 @@ impl Sum {
             .add_u16(len)
     }
 
-    /// The pseudo header over IPv6 (RFC 8200, 8.1); `len` is header and payload.
+    /// The sum of the pseudo header over IPv6 (RFC 8200, 8.1); `len` is header plus payload.
     #[must_use]
     pub fn pseudo_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, len: u32) -> Self {
         Self::ZERO
@@ -63,26 +64,27 @@ impl Sum {
             .add_bytes(&len.to_be_bytes())
     }
 
-    /// Adds one word by its value.
+    /// Adds one word, given by value.
     #[must_use]
     pub const fn add_u16(self, word: u16) -> Self {
         self.add(Self(word.to_be() as u64))
     }
 
-    /// Adds another sum, e.g. that of a piece computed before.
+    /// Adds another sum, such as that of an earlier piece.
     #[must_use]
     pub const fn add(self, other: Self) -> Self {
         let (sum, carry) = self.0.overflowing_add(other.0);
-        // 2^64 is 1 modulo 0xffff; a carry out leaves a sum far below the top.
+        // 2^64 is 1 modulo 0xffff, so a carry out is added at the low end; the sum is then far
+        // below overflow.
         Self(sum + carry as u64)
     }
 
-    /// Adds `bytes`, which start at an even offset of what is summed; an odd last byte is padded
-    /// with a zero, so only the last piece may have an odd length.
+    /// Adds `bytes`, which must start at an even offset of the sum. An odd last byte is padded with
+    /// zero, so only the last piece may have an odd length.
     #[must_use]
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
-        /// Longer than any header: those are summed without a call.
+        /// Longer than any header: headers are summed inline.
         const LONG: usize = 64;
         let (chunks, rest) = bytes.as_chunks::<32>();
         let (mut tail, rest) =
@@ -108,8 +110,8 @@ impl Sum {
         Self(self.fold_native().swap_bytes() as u64)
     }
 
-    /// The sum, folded to 16 bits and not inverted: what a `NEEDS_CSUM` packet holds in its
-    /// checksum field for its pseudo header.
+    /// The sum folded to 16 bits, not inverted: the contents of the checksum field of a
+    /// `NEEDS_CSUM` packet.
     #[must_use]
     pub const fn fold(self) -> u16 {
         u16::from_be(self.fold_native())
@@ -121,7 +123,7 @@ impl Sum {
         !self.fold()
     }
 
-    /// The checksum of a UDP datagram, where 0 means none and is written as 0xffff (RFC 768).
+    /// The checksum of a UDP datagram: 0 means none, so a result of 0 becomes 0xffff (RFC 768).
     #[must_use]
     pub const fn finish_udp(self) -> u16 {
         match self.finish() {
@@ -130,7 +132,7 @@ impl Sum {
         }
     }
 
-    /// The checksum of a sum of values instead of words in memory.
+    /// Folds a sum of values, as opposed to words in memory.
     const fn finish_be(self) -> u16 {
         !self.fold_native()
     }
@@ -146,9 +148,9 @@ impl Sum {
     }
 }
 
-/// Eight 32-bit lanes in 64-bit sums: the compiler turns this into vector adds, and all of them
-/// together cannot overflow below 16 GiB. Inlined where registers are short it does not, and takes
-/// twice as long.
+/// Sums in eight 32-bit lanes with 64-bit totals, which the compiler turns into vector additions;
+/// they cannot overflow below 16 GiB. Not inlined: where registers are short, the compiler does not
+/// vectorize it, and it takes twice as long.
 #[inline(never)]
 fn sum_of_chunks(chunks: &[[u8; 32]]) -> u64 {
     let mut lanes = [0_u64; 8];

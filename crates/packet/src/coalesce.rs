@@ -1,4 +1,4 @@
-//! Packets of one flow joined to super-packets, so that many cross in one system call.
+//! Joins packets of one flow into super-packets, so that many cross in one system call.
 
 use alloc::vec::Vec;
 
@@ -8,25 +8,26 @@ use crate::{
     FlowKey, Gso, Headers, IpVersion, Layer, PacketBuf, TcpFlags, VnetHeader, checksum, ip_protocol,
 };
 
-/// Joins packets of a batch to trains: super-packets whose payload stays where it is.
+/// Joins packets of a batch into trains: super-packets whose payload stays in the packets' buffers.
 ///
-/// The flush rules are those of the kernel's GRO (`tcp_gro_receive`, `udp_gro_receive`,
+/// The rules are those of the kernel's GRO (`tcp_gro_receive`, `udp_gro_receive`,
 /// `inet_gro_receive`, `ipv6_gro_receive`):
 ///
-/// - All header bytes must be equal but lengths, checksums, IPv4 identification and, in TCP,
+/// - All header bytes must be equal except lengths, checksums, IPv4 identification and, in TCP,
 ///   sequence number, FIN and PSH. So addresses, ports, TTL, TOS, VLAN, window, acknowledgment and
-///   options (timestamps) are.
-/// - TCP payload must follow without a gap; UDP payload must be of the first one's length. A shorter
-///   one ends the train, an empty one is not joined.
-/// - FIN and PSH end a train; SYN, RST, URG, and CWR but on the first packet, are not joined.
-/// - IPv4: no options, no fragments, a right header checksum, identifications that count up, or that
-///   stay the same where DF is set (RFC 6864 gives them no meaning then).
-/// - The transport checksum must be right, be known to be right (`DATA_VALID`) or be left to be
-///   finished (`NEEDS_CSUM`). UDP without a checksum is not joined.
-/// - What is a super-packet already goes alone, with its own virtio-net header.
+///   options (timestamps) are equal.
+/// - TCP payload must follow without a gap. UDP payloads must have the length of the first one; a
+///   shorter one ends the train, and an empty one is not joined.
+/// - FIN and PSH end a train. SYN, RST and URG are not joined, nor is CWR except on the first
+///   packet.
+/// - IPv4 packets have no options, are not fragments, and have a valid header checksum. Their
+///   identifications count up, or are equal with DF set (RFC 6864 gives them no meaning then).
+/// - The transport checksum must be valid, known to be valid (`DATA_VALID`), or partial
+///   (`NEEDS_CSUM`). UDP without a checksum is not joined.
+/// - A super-packet is not joined; it keeps its own virtio-net header.
 ///
-/// A packet that is not joined ends its flow's train and goes after it; a fragment ends all. So the
-/// packets of a flow never change places.
+/// A packet that cannot be joined ends its flow's train and follows it; a fragment ends all trains.
+/// So the order within a flow never changes.
 ///
 /// ```
 /// use adit_packet::{Coalescer, Gso, Layer, PacketBuf, SuperPacket, VnetHeader};
@@ -47,18 +48,18 @@ use crate::{
 /// let train = trains.iter().next().expect("one train");
 /// assert_eq!((trains.len(), train.count(), train.len()), (1, 3, 28 + 3000));
 /// assert_eq!((train.vnet().gso, train.vnet().gso_size), (Gso::UdpL4, 1200));
-/// let pieces: Vec<&[u8]> = train.pieces().collect(); // for writev: headers, then each payload
+/// // For writev: the headers, then each payload.
 /// assert_eq!(pieces.len(), 4);
 /// # Ok::<(), adit_packet::Malformed>(())
 /// ```
 #[derive(Debug)]
 pub struct Coalescer {
     layer: Layer,
-    /// In the order of their first packets.
+    /// The trains in order of their first packets.
     trains: Vec<Draft>,
-    /// Trains that may still grow, the youngest last.
+    /// The trains that may still grow, newest last.
     open: Vec<usize>,
-    /// For each packet the next one of its train and where its payload starts and ends.
+    /// For each packet the next one of its train, and the range of its payload.
     members: Vec<Member>,
 }
 
@@ -68,26 +69,26 @@ struct Member {
     payload: (usize, usize),
 }
 
-/// A train in the making.
+/// A train under construction.
 #[derive(Debug)]
 struct Draft {
     flow: Option<FlowKey>,
     first: usize,
     last: usize,
     count: usize,
-    /// Payload of all its packets, and of its first one.
+    /// The payload bytes of all its packets, and of its first one.
     payload_len: usize,
     size: usize,
     fixed_id: bool,
-    /// FIN and PSH of the last packet.
+    /// FIN and PSH of its last packet.
     last_flags: TcpFlags,
-    /// The layout of the headers, the same for all its packets.
+    /// The positions of the headers, the same in all its packets.
     shape: Shape,
     headers: [u8; Coalescer::HEADERS_MAX],
     vnet: VnetHeader,
 }
 
-/// Where the headers of a packet are that may be joined.
+/// The positions of the headers in a packet that can be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
     version: IpVersion,
@@ -98,25 +99,28 @@ struct Shape {
 }
 
 impl Coalescer {
-    /// Packets in one train: as many as the kernel's UDP GRO joins (`UDP_GRO_CNT_MAX`), half of what
-    /// it takes from a TUN device (128) and a sixteenth of what `writev` takes.
+    /// The maximum number of packets in a train, 64: as many as the kernel's UDP GRO joins
+    /// (`UDP_GRO_CNT_MAX`), half of what the kernel accepts from a TUN device (128), and far below
+    /// the limit of `writev` (1024).
     pub const COUNT_MAX: usize = 64;
-    /// Trains that are open at a time, as in the kernel (8 buckets of 8); the oldest is ended first.
+    /// The maximum number of open trains, as in the kernel (8 buckets of 8); the oldest one is
+    /// ended first.
     pub const OPEN_MAX: usize = 64;
-    /// Longer headers are not joined: 22 of Ethernet, 40 of IPv6 and 60 of TCP are 122.
+    /// The maximum length of headers that are joined: 22 of Ethernet, 40 of IPv6 and 60 of TCP are
+    /// 122.
     pub const HEADERS_MAX: usize = 128;
-    /// The longest IP packet that its 16-bit length can say.
+    /// The maximum length of an IP packet, set by its 16-bit length field.
     const IP_LEN_MAX: usize = 65_535;
 
-    /// A coalescer for packets (TUN) or frames (TAP), with no memory yet.
+    /// A coalescer for packets (TUN) or frames (TAP). It has allocated nothing yet.
     #[must_use]
     pub const fn new(layer: Layer) -> Self {
         Self { layer, trains: Vec::new(), open: Vec::new(), members: Vec::new() }
     }
 
-    /// Joins what can be joined of `packets`. Each is in exactly one train, most often alone.
+    /// Joins `packets` where possible. Each packet is in exactly one train, usually alone.
     ///
-    /// Nothing is copied but headers; memory is kept from one batch to the next.
+    /// Copies headers only. Keeps its memory from batch to batch.
     #[must_use]
     pub fn join<'a>(&'a mut self, packets: &'a [PacketBuf]) -> Trains<'a> {
         self.trains.clear();
@@ -156,8 +160,7 @@ impl Coalescer {
         self.start(index, packet, Some(flow), Some(candidate));
     }
 
-    /// A packet whose headers agree with those of the youngest open train, and need no parsing then:
-    /// most packets of a stream.
+    /// Tries the newest open train without parsing: in a stream most packets have the same headers.
     fn like_the_youngest(&self, packet: &PacketBuf) -> Option<Candidate> {
         let draft = self.draft(self.open.len().checked_sub(1)?)?;
         let shape = &draft.shape;
@@ -168,8 +171,8 @@ impl Coalescer {
         self.trains.get(*self.open.get(place)?)
     }
 
-    /// Appends a packet to the open train with which its headers agree; if it does not follow, the train
-    /// ends and another begins.
+    /// Appends a packet to the open train with equal headers. If it does not continue the train,
+    /// ends that and starts another one.
     fn extend(&mut self, place: usize, index: usize, packet: &PacketBuf, candidate: Candidate) {
         let at = self.open.get(place).copied().unwrap_or_default();
         let Some(draft) = self.trains.get_mut(at) else { return };
@@ -184,7 +187,7 @@ impl Coalescer {
         self.start(index, packet, flow, Some(candidate));
     }
 
-    /// Where in `open` the train of a flow is; looked for from the youngest.
+    /// The position in `open` of a flow's train, searched from the newest.
     fn place_of(&self, flow: &FlowKey) -> Option<usize> {
         self.open.iter().rposition(|&at| {
             self.trains.get(at).is_some_and(|draft| draft.flow.as_ref() == Some(flow))
@@ -197,7 +200,7 @@ impl Coalescer {
         }
     }
 
-    /// Starts a train with a packet, open for more if it may be joined.
+    /// Starts a train with a packet, open for more if the packet can be joined.
     fn start(
         &mut self,
         index: usize,
@@ -247,7 +250,7 @@ impl Coalescer {
     }
 }
 
-/// A packet that may be joined, as far as it alone can tell.
+/// A packet that can be joined, judging by itself.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     shape: Shape,
@@ -259,7 +262,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// With one of these a packet is the last of its train, if it may be joined at all.
+    /// With one of these flags a packet is the last of its train, if it can be joined at all.
     const ENDS: TcpFlags = TcpFlags::FIN.with(TcpFlags::PSH);
     const NEVER: TcpFlags = TcpFlags::SYN.with(TcpFlags::RST).with(TcpFlags::URG);
 
@@ -285,7 +288,7 @@ impl Candidate {
         })
     }
 
-    /// Reads a packet whose headers are known to have this shape.
+    /// Parses a packet whose headers are known to have this shape.
     fn of_shape(packet: &PacketBuf, shape: &Shape) -> Option<Self> {
         let bytes = packet.bytes();
         let Shape { version, network, transport, payload, tcp } = *shape;
@@ -330,7 +333,7 @@ impl Candidate {
         self.end - self.shape.payload
     }
 
-    /// Whether its transport checksum is right or somebody else's business.
+    /// Whether its transport checksum is valid, or need not be checked here.
     fn is_right(&self, packet: &PacketBuf) -> bool {
         let vnet = &packet.meta.vnet;
         if vnet.needs_csum() || vnet.flags & VnetHeader::DATA_VALID != 0 {
@@ -346,13 +349,13 @@ impl Candidate {
 }
 
 impl Shape {
-    /// Where the transport checksum is, from the transport header on.
+    /// The position of the transport checksum in the transport header.
     const fn checksum_at(&self) -> u16 {
         if self.tcp { 16 } else { 6 }
     }
 
-    /// Whether a checksum left to be finished is that of this transport header, and not one further
-    /// inside, behind the headers of a tunnel.
+    /// Whether the partial checksum is that of this transport header, and not one further inside,
+    /// behind the headers of a tunnel.
     fn is_checksum_of(&self, vnet: &VnetHeader) -> bool {
         let at = (usize::from(vnet.csum_start), vnet.csum_offset);
         !vnet.needs_csum() || at == (self.transport, self.checksum_at())
@@ -370,13 +373,13 @@ impl Shape {
         };
         let Self { network, transport, payload, .. } = *self;
         let ip = match self.version {
-            // Link, version to TOS; flags to protocol; addresses.
+            // Link header, version to TOS; flags to protocol; addresses.
             IpVersion::V4 => {
                 same(0, network + 2)
                     && same(network + 6, network + 10)
                     && same(network + 12, transport)
             }
-            // Link, version to flow label; next header to the end of the extension headers.
+            // Link header, version to flow label; next header to the end of the extension headers.
             IpVersion::V6 => same(0, network + 4) && same(network + 6, transport),
         };
         let flags = |bytes: &[u8]| bytes.get(transport + 13).copied().map(TcpFlags);
@@ -391,12 +394,12 @@ impl Shape {
 }
 
 impl Draft {
-    /// Whether the headers of a packet are those of the train where they must be.
+    /// Whether the headers of a packet equal those of the train where they must.
     fn agrees(&self, shape: &Shape, bytes: &[u8]) -> bool {
         *shape == self.shape && shape.agree(&self.headers, bytes)
     }
 
-    /// Whether a packet whose headers agree continues the train.
+    /// Whether a packet with equal headers continues the train.
     fn takes(&mut self, candidate: &Candidate) -> bool {
         let len = candidate.payload_len();
         let total = self.shape.payload - self.shape.network + self.payload_len + len;
@@ -424,7 +427,7 @@ impl Draft {
         true
     }
 
-    /// Appends a packet that fits and tells whether it was the last.
+    /// Appends a packet that continues the train; returns whether it was the last.
     fn append(&mut self, index: usize, candidate: &Candidate, members: &mut [Member]) -> bool {
         if let Some(last) = members.get_mut(self.last) {
             last.next = Some(index);
@@ -440,7 +443,7 @@ impl Draft {
         len < self.size || candidate.flags.intersects(Candidate::ENDS)
     }
 
-    /// Rewrites the headers to those of the super-packet, the transport checksum left to be finished.
+    /// Rewrites the headers to those of the super-packet, with a partial transport checksum.
     fn finish(&mut self) {
         let Shape { version, network, transport, payload, tcp } = self.shape;
         let Some(headers) = self.headers.get_mut(..payload) else { return };
@@ -493,7 +496,7 @@ pub struct Trains<'a> {
 }
 
 impl<'a> Trains<'a> {
-    /// How many there are.
+    /// The number of trains.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.trains.len()
@@ -505,14 +508,14 @@ impl<'a> Trains<'a> {
         self.trains.is_empty()
     }
 
-    /// The trains, in the order in which they are to be sent.
+    /// The trains, in the order in which they must be sent.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Train<'a>> + use<'a> {
         let Self { members, packets, .. } = *self;
         self.trains.iter().map(move |draft| Train { draft, members, packets })
     }
 }
 
-/// One or more packets to be sent as one.
+/// One or more packets that are sent as one.
 #[derive(Clone, Copy, Debug)]
 pub struct Train<'a> {
     draft: &'a Draft,
@@ -521,26 +524,27 @@ pub struct Train<'a> {
 }
 
 impl<'a> Train<'a> {
-    /// How many packets it joins, at least 1.
+    /// The number of its packets, at least 1.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.draft.count
     }
 
-    /// The virtio-net header to send it with: the packet's own if it is alone.
+    /// The virtio-net header to send it with; that of the packet if it is alone.
     #[must_use]
     pub const fn vnet(&self) -> VnetHeader {
         self.draft.vnet
     }
 
-    /// The indices of its packets, in order: to send them one by one if the kernel refuses the train.
+    /// The indices of its packets in order, for sending them one by one if the kernel rejects the
+    /// train.
     pub fn members(&self) -> impl Iterator<Item = usize> + use<'a> {
         let members = self.members;
         let first = Some(self.draft.first);
         core::iter::successors(first, move |&at| members.get(at).and_then(|member| member.next))
     }
 
-    /// The bytes to be sent: the headers and then each packet's payload, or the packet if it is alone.
+    /// The bytes to send: the headers, then each packet's payload; or the packet if it is alone.
     pub fn pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { draft, members, packets } = *self;
         let alone = draft.count == 1;
@@ -556,7 +560,7 @@ impl<'a> Train<'a> {
         core::iter::once(front).chain(payloads)
     }
 
-    /// The length of all pieces.
+    /// The length of all pieces in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "it has at least one packet")]
     pub fn len(&self) -> usize {

@@ -1,24 +1,23 @@
-//! Explicit congestion notification, and what tunnels do with it.
+//! Explicit congestion notification, and its treatment in tunnels.
 
 use crate::checksum;
 
-/// The two bits by which a packet says whether its ends understand marks, or that it got one (RFC 3168,
-/// section 5).
+/// The ECN codepoint of a packet (RFC 3168, section 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ecn {
-    /// Its ends do not understand marks: a congested router drops it.
+    /// Not ECN-capable: a congested router drops the packet.
     #[default]
     NotEct,
-    /// They do, ECT(1).
+    /// ECN-capable transport, ECT(1).
     Ect1,
-    /// They do, ECT(0).
+    /// ECN-capable transport, ECT(0).
     Ect0,
-    /// Congestion experienced: a router marked it.
+    /// Congestion experienced: a router marked the packet.
     Ce,
 }
 
 impl Ecn {
-    /// The codepoint of two bits; higher ones are ignored.
+    /// The codepoint of the two low bits; higher ones are ignored.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         match bits & 3 {
@@ -29,7 +28,7 @@ impl Ecn {
         }
     }
 
-    /// Its two bits.
+    /// The two bits.
     #[must_use]
     pub const fn bits(self) -> u8 {
         match self {
@@ -40,7 +39,7 @@ impl Ecn {
         }
     }
 
-    /// The codepoint of the IPv4 or IPv6 header that `ip` starts with; `NotEct` if there is none.
+    /// The codepoint of the IPv4 or IPv6 header at the start of `ip`; `NotEct` if there is none.
     #[must_use]
     pub const fn of(ip: &[u8]) -> Self {
         match ip {
@@ -50,8 +49,8 @@ impl Ecn {
         }
     }
 
-    /// Writes it to the IPv4 or IPv6 header that `ip` starts with, whose checksum stays as right as it
-    /// was.
+    /// Writes the codepoint to the IPv4 or IPv6 header at the start of `ip`, and updates the IPv4
+    /// checksum.
     pub fn write(self, ip: &mut [u8]) {
         match ip {
             [first @ 0x40..=0x4f, tos, _, _, _, _, _, _, _, _, c0, c1, ..] => {
@@ -66,9 +65,9 @@ impl Ecn {
         }
     }
 
-    /// What a packet with this codepoint is to have when it leaves a tunnel whose outer header came
-    /// with `outer`; `None` if it must be dropped: a mark that its ends would not understand (RFC 6040,
-    /// figure 4).
+    /// The codepoint of a packet that leaves a tunnel, where this is its own and `outer` that of
+    /// the outer header; `None` if the packet must be dropped: it is marked, but not ECN-capable
+    /// (RFC 6040, figure 4).
     #[must_use]
     pub const fn decapsulated(self, outer: Self) -> Option<Self> {
         match (self, outer) {

@@ -14,10 +14,10 @@ pub mod ether_type {
     pub const VLAN: u16 = 0x8100;
     /// The outer tag of two (802.1ad, "`QinQ`").
     pub const SERVICE_VLAN: u16 = 0x88a8;
-    /// The outer tag of two before 802.1ad.
+    /// The outer tag of two before 802.1ad was standardized.
     pub const OLD_SERVICE_VLAN: u16 = 0x9100;
 
-    /// Whether a VLAN tag follows this type.
+    /// Whether the type is that of a VLAN tag.
     #[must_use]
     pub const fn is_tag(ether_type: u16) -> bool {
         matches!(ether_type, VLAN | SERVICE_VLAN | OLD_SERVICE_VLAN)
@@ -43,10 +43,10 @@ pub struct VlanTag {
 }
 
 impl VlanTag {
-    /// The length of a tag.
+    /// The length of a tag in bytes.
     pub const LEN: usize = 4;
 
-    /// The VLAN, 0 to 4095; 0 means a priority only.
+    /// The VLAN id, 0 to 4095; 0 is a priority tag.
     #[must_use]
     pub const fn vid(self) -> u16 {
         self.tci & 0x0fff
@@ -64,7 +64,7 @@ impl VlanTag {
         self.tci & 0x1000 != 0
     }
 
-    /// The four bytes, to be put after the two MAC addresses.
+    /// The tag as bytes, to insert after the two MAC addresses.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; Self::LEN] {
         let [t0, t1] = self.tpid.to_be_bytes();
@@ -73,7 +73,7 @@ impl VlanTag {
     }
 }
 
-/// A frame that was checked to have its header and at most two tags before its payload.
+/// A frame with a complete header and at most two tags.
 ///
 /// ```text
 ///  0             6        12   [tag 4] [tag 4]   +2
@@ -90,10 +90,10 @@ pub struct Ethernet<'a> {
 }
 
 impl<'a> Ethernet<'a> {
-    /// How many tags are read: 802.1ad has a service and a customer tag.
+    /// The maximum number of tags parsed: 802.1ad has a service and a customer tag.
     pub const TAGS_MAX: usize = TAGS_MAX;
 
-    /// Checks and reads the header.
+    /// Parses the header.
     ///
     /// # Errors
     ///
@@ -117,14 +117,14 @@ impl<'a> Ethernet<'a> {
         Ok(Self { head, tags, ether_type, payload })
     }
 
-    /// To whom.
+    /// The destination address.
     #[must_use]
     pub const fn destination(&self) -> MacAddr {
         let &[a, b, c, d, e, f, ..] = self.head;
         MacAddr([a, b, c, d, e, f])
     }
 
-    /// From whom.
+    /// The source address.
     #[must_use]
     pub const fn source(&self) -> MacAddr {
         let &[_, _, _, _, _, _, a, b, c, d, e, f, _, _] = self.head;
@@ -142,35 +142,35 @@ impl<'a> Ethernet<'a> {
         self.ether_type
     }
 
-    /// What follows the header and its tags, with padding if there is any.
+    /// The bytes after header and tags, including padding.
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// The length of header and tags.
+    /// The length of header and tags in bytes.
     #[must_use]
     pub fn header_len(&self) -> usize {
         EthernetHeader::LEN + VlanTag::LEN * self.tags().count()
     }
 }
 
-/// An untagged Ethernet header, to be written.
+/// An untagged Ethernet header to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EthernetHeader {
-    /// To whom.
+    /// The destination address.
     pub destination: MacAddr,
-    /// From whom.
+    /// The source address.
     pub source: MacAddr,
     /// The type of the payload; a tag's `tpid` if a tag follows.
     pub ether_type: u16,
 }
 
 impl EthernetHeader {
-    /// Its length.
+    /// Its length in bytes.
     pub const LEN: usize = 14;
 
-    /// The header's bytes.
+    /// The header as bytes.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; Self::LEN] {
         let [a, b, c, d, e, f] = self.destination.0;

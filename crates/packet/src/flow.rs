@@ -1,4 +1,4 @@
-//! Where the headers of a packet are, found once; and the flow that it belongs to.
+//! The positions of a packet's headers, found in one pass; and the flow that it belongs to.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -8,7 +8,7 @@ use crate::{
     ether_type, ip_protocol,
 };
 
-/// Version of the network header.
+/// The version of the network header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IpVersion {
     /// IPv4.
@@ -17,15 +17,15 @@ pub enum IpVersion {
     V6,
 }
 
-/// Where the headers of one packet or frame are, found in one pass.
+/// The positions of the headers of one packet or frame, found in one pass.
 ///
 /// ```text
 ///  0        network         transport      payload       end
 ///  | [ethernet, tags] | IPv4, or IPv6 and extensions | TCP, UDP, ICMP | payload | [padding] |
 /// ```
 ///
-/// Offsets count from the first byte of what was parsed and stay true while the headers keep their
-/// lengths. The bytes themselves are not kept: give the same ones to the methods that ask for them.
+/// Offsets count from the first parsed byte, and stay valid while the headers keep their lengths.
+/// The value does not keep the bytes: pass the same ones to the methods that take them.
 ///
 /// ```
 /// use adit_packet::{Headers, ip_protocol};
@@ -40,6 +40,7 @@ pub enum IpVersion {
 /// # Ok::<(), adit_packet::Malformed>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Headers {
     ether_type: u16,
     tag_count: u8,
@@ -56,11 +57,11 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Parses an Ethernet frame. What is not IP (ARP, say) has only a payload.
+    /// Parses an Ethernet frame. A frame that is not IP (such as ARP) has only a payload.
     ///
     /// # Errors
     ///
-    /// The fault of the first header that has one.
+    /// The fault of the first malformed header.
     pub fn parse_frame(frame: &[u8]) -> Result<Self, Malformed> {
         let ethernet = Ethernet::parse(frame)?;
         let mut headers = Self::without_network(ethernet.ether_type(), ethernet.header_len());
@@ -73,11 +74,11 @@ impl Headers {
         Ok(headers)
     }
 
-    /// Parses an IP packet; its first four bits tell the version.
+    /// Parses an IP packet, whose version is in its first four bits.
     ///
     /// # Errors
     ///
-    /// [`Malformed::IpVersion`], or the fault of the first header that has one.
+    /// [`Malformed::IpVersion`], or the fault of the first malformed header.
     pub fn parse_packet(packet: &[u8]) -> Result<Self, Malformed> {
         match packet.first().map(|byte| byte >> 4) {
             Some(4) => {
@@ -94,13 +95,14 @@ impl Headers {
         }
     }
 
-    /// The type of what follows the Ethernet header and its tags (of the packet itself, without).
+    /// The type of the payload after the Ethernet header and its tags; without one, of the packet
+    /// itself.
     #[must_use]
     pub const fn ether_type(&self) -> u16 {
         self.ether_type
     }
 
-    /// How many VLAN tags there are, 0 to 2.
+    /// The number of VLAN tags, 0 to 2.
     #[must_use]
     pub const fn tag_count(&self) -> u8 {
         self.tag_count
@@ -112,7 +114,7 @@ impl Headers {
         self.version
     }
 
-    /// The protocol above IP and its extension headers; `None` if it is not IP.
+    /// The protocol above IP and its extension headers; `None` if the packet is not IP.
     #[must_use]
     pub const fn protocol(&self) -> Option<u8> {
         match self.version {
@@ -121,56 +123,56 @@ impl Headers {
         }
     }
 
-    /// Which fragment it is; `None` for a whole packet.
+    /// The fragment information; `None` for a whole packet.
     #[must_use]
     pub const fn fragment(&self) -> Option<Fragment> {
         self.fragment
     }
 
-    /// Where the network header starts: after the Ethernet header and its tags.
+    /// The offset of the network header, after the Ethernet header and its tags.
     #[must_use]
     pub fn network(&self) -> usize {
         usize::from(self.network)
     }
 
-    /// Where the header of TCP, UDP or ICMP starts; `None` for other protocols and in a fragment
-    /// that does not have the whole header.
+    /// The offset of the TCP, UDP or ICMP header; `None` for other protocols, and in a fragment
+    /// without the complete header.
     #[must_use]
     pub fn transport(&self) -> Option<usize> {
         self.transport.map(usize::from)
     }
 
-    /// Where the payload starts: of the last header that was read.
+    /// The offset of the payload of the last parsed header.
     #[must_use]
     pub fn payload(&self) -> usize {
         usize::from(self.payload)
     }
 
-    /// Where the packet ends by its own lengths; padding may follow.
+    /// The end of the packet by its own lengths; padding may follow.
     #[must_use]
     pub fn end(&self) -> usize {
         usize::try_from(self.end).unwrap_or(usize::MAX)
     }
 
-    /// The length of the IPv6 extension headers together.
+    /// The total length of the IPv6 extension headers in bytes.
     #[must_use]
     pub fn extensions_len(&self) -> usize {
         usize::from(self.extensions_len)
     }
 
-    /// Where the home address of an IPv6 destination option is (RFC 6275, 6.3).
+    /// The offset of the home address in an IPv6 destination option (RFC 6275, 6.3).
     #[must_use]
     pub fn home_address(&self) -> Option<usize> {
         self.home_address.map(usize::from)
     }
 
-    /// Where the address of an IPv6 routing header of type 2 is (RFC 6275, 6.4).
+    /// The offset of the address in an IPv6 routing header of type 2 (RFC 6275, 6.4).
     #[must_use]
     pub fn routing_address(&self) -> Option<usize> {
         self.routing_address.map(usize::from)
     }
 
-    /// The source and destination address of `bytes`; `None` if it is not IP.
+    /// The source and destination address; `None` if the packet is not IP.
     #[must_use]
     pub fn addresses(&self, bytes: &[u8]) -> Option<(IpAddr, IpAddr)> {
         let network = self.network();
@@ -187,7 +189,7 @@ impl Headers {
         }
     }
 
-    /// The source and destination port of `bytes`; `None` without TCP or UDP and for fragments.
+    /// The source and destination port; `None` without TCP or UDP, and for fragments.
     #[must_use]
     pub fn ports(&self, bytes: &[u8]) -> Option<(u16, u16)> {
         if self.fragment.is_some() || !matches!(self.protocol, ip_protocol::TCP | ip_protocol::UDP)
@@ -198,8 +200,8 @@ impl Headers {
         Some((u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])))
     }
 
-    /// The flow of `bytes`; `None` if it is not IP. All fragments of a packet have one flow, without
-    /// ports.
+    /// The flow; `None` if the packet is not IP. All fragments of a packet have the same flow,
+    /// without ports.
     #[must_use]
     pub fn flow(&self, bytes: &[u8]) -> Option<FlowKey> {
         let (source, destination) = self.addresses(bytes)?;
@@ -245,7 +247,7 @@ impl Headers {
         self.read_transport(upper.protocol, extensions + upper.extensions_len, upper.payload)
     }
 
-    /// Reads the header above IP. `at` is where `bytes`, the IP payload, starts.
+    /// Parses the header above IP. `at` is the offset of `bytes`, the IP payload.
     fn read_transport(&mut self, protocol: u8, at: usize, bytes: &[u8]) -> Result<(), Malformed> {
         self.protocol = protocol;
         self.payload = offset(at);
@@ -253,7 +255,8 @@ impl Headers {
         let header_len = match (protocol, self.fragment) {
             (_, Some(fragment)) if fragment.offset != 0 => return Ok(()),
             (ip_protocol::TCP, None) => Tcp::parse(bytes)?.header_len(),
-            // A first fragment may end inside the header, and a length there is the whole packet's.
+            // A first fragment may end inside the header, and a length in it is that of the whole
+            // packet.
             (ip_protocol::TCP, Some(_)) => match Tcp::parse(bytes) {
                 Ok(tcp) => tcp.header_len(),
                 Err(_) => return Ok(()),
@@ -274,28 +277,28 @@ impl Headers {
     }
 }
 
-/// An offset of a header: at most 22 + 40 + 8 * 2048 + 60, which fits 16 bits.
+/// The offset of a header: at most 22 + 40 + 8 * 2048 + 60, which fits 16 bits.
 fn offset(at: usize) -> u16 {
     u16::try_from(at).unwrap_or(u16::MAX)
 }
 
-/// What tells one flow from another. Protocols without ports, and fragments, have ports of 0.
+/// The key of a flow. Protocols without ports, and fragments, have ports of 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
-    /// From whom.
+    /// The source address.
     pub source: IpAddr,
-    /// To whom.
+    /// The destination address.
     pub destination: IpAddr,
     /// The protocol above IP.
     pub protocol: u8,
-    /// The sender's port.
+    /// The source port.
     pub source_port: u16,
-    /// The receiver's port.
+    /// The destination port.
     pub destination_port: u16,
 }
 
 impl FlowKey {
-    /// The flow of the answers.
+    /// The key of the opposite direction.
     #[must_use]
     pub const fn reversed(self) -> Self {
         Self {
@@ -307,7 +310,7 @@ impl FlowKey {
         }
     }
 
-    /// One key for both directions: the lower end as the source.
+    /// The same key for both directions: the lower endpoint is the source.
     #[must_use]
     pub fn symmetric(self) -> Self {
         if (self.source, self.source_port) <= (self.destination, self.destination_port) {

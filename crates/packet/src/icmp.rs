@@ -10,19 +10,19 @@ use crate::{MacAddr, Malformed, ip_protocol, ipv6};
 
 /// Types and codes of ICMP for IPv4 (RFC 792, RFC 1191).
 pub mod v4 {
-    /// Answer to an echo request.
+    /// Echo reply.
     pub const ECHO_REPLY: u8 = 0;
     /// Destination unreachable.
     pub const UNREACHABLE: u8 = 3;
     /// Echo request.
     pub const ECHO_REQUEST: u8 = 8;
-    /// The packet ran out of hops.
+    /// Time exceeded: the hop limit reached 0.
     pub const TIME_EXCEEDED: u8 = 11;
-    /// Code of [`UNREACHABLE`]: the host cannot be reached.
+    /// Code of [`UNREACHABLE`]: host unreachable.
     pub const CODE_HOST: u8 = 1;
-    /// Code of [`UNREACHABLE`]: nobody listens on the port.
+    /// Code of [`UNREACHABLE`]: port unreachable.
     pub const CODE_PORT: u8 = 3;
-    /// Code of [`UNREACHABLE`]: too big, and may not be fragmented.
+    /// Code of [`UNREACHABLE`]: fragmentation needed, but not allowed.
     pub const CODE_TOO_BIG: u8 = 4;
 }
 
@@ -30,29 +30,29 @@ pub mod v4 {
 pub mod v6 {
     /// Destination unreachable.
     pub const UNREACHABLE: u8 = 1;
-    /// Too big for the next link; the MTU is in the header.
+    /// Packet too big for the next link; the MTU is in the header.
     pub const TOO_BIG: u8 = 2;
-    /// The packet ran out of hops.
+    /// Time exceeded: the hop limit reached 0.
     pub const TIME_EXCEEDED: u8 = 3;
     /// Echo request.
     pub const ECHO_REQUEST: u8 = 128;
-    /// Answer to an echo request.
+    /// Echo reply.
     pub const ECHO_REPLY: u8 = 129;
     /// Router solicitation.
     pub const ROUTER_SOLICITATION: u8 = 133;
     /// Router advertisement.
     pub const ROUTER_ADVERTISEMENT: u8 = 134;
-    /// Who has this address?
+    /// Neighbor solicitation.
     pub const NEIGHBOUR_SOLICITATION: u8 = 135;
-    /// I have this address.
+    /// Neighbor advertisement.
     pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-    /// Code of [`UNREACHABLE`]: the address cannot be reached.
+    /// Code of [`UNREACHABLE`]: address unreachable.
     pub const CODE_ADDRESS: u8 = 3;
-    /// Code of [`UNREACHABLE`]: nobody listens on the port.
+    /// Code of [`UNREACHABLE`]: port unreachable.
     pub const CODE_PORT: u8 = 4;
 }
 
-/// An ICMP message of either family.
+/// An ICMP message, for IPv4 or IPv6.
 ///
 /// ```text
 ///  0      1      2          4                 8
@@ -67,7 +67,7 @@ pub struct Icmp<'a> {
 }
 
 impl<'a> Icmp<'a> {
-    /// Reads the header.
+    /// Parses the header.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl<'a> Icmp<'a> {
         Ok(Self { head, body })
     }
 
-    /// The header, its checksum left out.
+    /// The header without its checksum.
     #[must_use]
     pub const fn header(&self) -> IcmpHeader {
         let &[kind, code, _, _, a, b, c, d] = self.head;
@@ -96,39 +96,39 @@ impl<'a> Icmp<'a> {
         self.head[1]
     }
 
-    /// The checksum as it stands.
+    /// The checksum field.
     #[must_use]
     pub const fn checksum(&self) -> u16 {
         u16::from_be_bytes([self.head[2], self.head[3]])
     }
 
-    /// Identifier and sequence number, if it is an echo message.
+    /// Identifier and sequence number of an echo message.
     #[must_use]
     pub const fn echo(&self) -> (u16, u16) {
         let &[_, _, _, _, a, b, c, d] = self.head;
         (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
     }
 
-    /// What follows the header: an echo's data, or the packet that an error is about.
+    /// The bytes after the header: the data of an echo, or the packet that an error is about.
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body
     }
 }
 
-/// An ICMP header, to be written; the checksum is filled in when the body is there.
+/// An ICMP header to write; compute the checksum when the body is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpHeader {
     /// The type.
     pub kind: u8,
     /// The code.
     pub code: u8,
-    /// Bytes 4 to 7, whose meaning is the type's.
+    /// Bytes 4 to 7, which depend on the type.
     pub rest: [u8; 4],
 }
 
 impl IcmpHeader {
-    /// Its length.
+    /// Its length in bytes.
     pub const LEN: usize = 8;
 
     /// An echo message of type `kind`.
@@ -139,20 +139,20 @@ impl IcmpHeader {
         Self { kind, code: 0, rest: [a, b, c, d] }
     }
 
-    /// IPv4: the packet was too big for a link of this MTU and may not be fragmented (RFC 1191).
+    /// IPv4: the packet exceeds the MTU of a link and must not be fragmented (RFC 1191).
     #[must_use]
     pub const fn too_big_v4(mtu: u16) -> Self {
         let [a, b] = mtu.to_be_bytes();
         Self { kind: v4::UNREACHABLE, code: v4::CODE_TOO_BIG, rest: [0, 0, a, b] }
     }
 
-    /// IPv6: the packet was too big for a link of this MTU (RFC 4443, 3.2).
+    /// IPv6: the packet exceeds the MTU of a link (RFC 4443, 3.2).
     #[must_use]
     pub const fn too_big_v6(mtu: u32) -> Self {
         Self { kind: v6::TOO_BIG, code: 0, rest: mtu.to_be_bytes() }
     }
 
-    /// The MTU of an IPv4 "too big" message; `None` for any other.
+    /// The MTU of an IPv4 "fragmentation needed" message; `None` for other messages.
     #[must_use]
     pub const fn mtu_v4(&self) -> Option<u16> {
         match (self.kind, self.code, self.rest) {
@@ -161,7 +161,7 @@ impl IcmpHeader {
         }
     }
 
-    /// The MTU of an IPv6 "too big" message; `None` for any other.
+    /// The MTU of an IPv6 "packet too big" message; `None` for other messages.
     #[must_use]
     pub const fn mtu_v6(&self) -> Option<u32> {
         match self.kind {
@@ -170,7 +170,7 @@ impl IcmpHeader {
         }
     }
 
-    /// The header's bytes, with no checksum yet.
+    /// The header as bytes, with a checksum of 0.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; Self::LEN] {
         let [a, b, c, d] = self.rest;
@@ -178,12 +178,12 @@ impl IcmpHeader {
     }
 }
 
-/// Computes the checksum of a whole ICMP message for IPv4 and writes it (bytes 2 and 3).
+/// Writes the checksum of a whole ICMP message for IPv4 (bytes 2 and 3).
 pub fn fill_checksum_v4(message: &mut [u8]) {
     fill_checksum(message, Sum::ZERO);
 }
 
-/// Computes the checksum of a whole ICMP message for IPv6 and writes it (bytes 2 and 3).
+/// Writes the checksum of a whole ICMP message for IPv6 (bytes 2 and 3).
 pub fn fill_checksum_v6(source: Ipv6Addr, destination: Ipv6Addr, message: &mut [u8]) {
     let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
     let pseudo = Sum::pseudo_v6(source, destination, ip_protocol::ICMP6, len);
@@ -200,20 +200,20 @@ fn fill_checksum(message: &mut [u8], pseudo: Sum) {
     }
 }
 
-/// Whether the checksum of an ICMP message for IPv4 is right.
+/// Whether the checksum of an ICMP message for IPv4 is valid.
 #[must_use]
 pub fn has_valid_checksum_v4(message: &[u8]) -> bool {
     checksum::of(message) == 0
 }
 
-/// Whether the checksum of an ICMP message for IPv6 is right.
+/// Whether the checksum of an ICMP message for IPv6 is valid.
 #[must_use]
 pub fn has_valid_checksum_v6(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> bool {
     let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
     Sum::pseudo_v6(source, destination, ip_protocol::ICMP6, len).add_bytes(message).finish() == 0
 }
 
-/// A neighbour solicitation or advertisement.
+/// A neighbor solicitation or advertisement.
 ///
 /// ```text
 ///  0      1   2          4              8        24
@@ -223,37 +223,38 @@ pub fn has_valid_checksum_v6(source: Ipv6Addr, destination: Ipv6Addr, message: &
 /// Source: RFC 4861, 4.3 and 4.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Neighbour {
-    /// Asks or answers.
+    /// Solicitation or advertisement.
     pub kind: NeighbourKind,
-    /// The address that is asked for or had.
+    /// The target address.
     pub target: Ipv6Addr,
-    /// The link-layer address option: of the asker in a solicitation, of the target in an answer.
+    /// The link-layer address option: the sender's in a solicitation, the target's in an
+    /// advertisement.
     pub link_address: Option<MacAddr>,
 }
 
-/// Which of the two neighbour messages.
+/// The kind of a neighbor discovery message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NeighbourKind {
-    /// Who has the target?
+    /// Neighbor solicitation.
     Solicitation,
-    /// I have it.
+    /// Neighbor advertisement.
     Advertisement {
         /// Flag R: the sender is a router.
         router: bool,
-        /// Flag S: in answer to a solicitation.
+        /// Flag S: the answer to a solicitation.
         solicited: bool,
-        /// Flag O: replaces what is cached.
+        /// Flag O: overrides the cached entry.
         override_cached: bool,
     },
 }
 
 impl Neighbour {
-    /// Its length with one link-layer address option.
+    /// Its length in bytes with one link-layer address option.
     pub const LEN: usize = 32;
     const SOURCE_LINK_ADDRESS: u8 = 1;
     const TARGET_LINK_ADDRESS: u8 = 2;
 
-    /// Reads a whole ICMP message. Unknown options are walked over.
+    /// Parses a whole ICMP message. Unknown options are skipped.
     ///
     /// # Errors
     ///
@@ -296,7 +297,7 @@ impl Neighbour {
         }
     }
 
-    /// The message's bytes, with no checksum yet, and how many of them there are (24 or 32).
+    /// The message as bytes, with a checksum of 0, and its length in bytes (24 or 32).
     #[must_use]
     pub fn to_bytes(&self) -> ([u8; Self::LEN], usize) {
         let (kind, flags, option) = match self.kind {

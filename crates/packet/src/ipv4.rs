@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use crate::checksum::{self, Sum};
 use crate::{Fragment, Malformed};
 
-/// Numbers of the protocols above IPv4 and IPv6 (IANA, Protocol Numbers).
+/// The numbers of protocols above IPv4 and IPv6 (IANA, Protocol Numbers).
 pub mod ip_protocol {
     /// IPv6 hop-by-hop options.
     pub const HOP_BY_HOP: u8 = 0;
@@ -19,13 +19,13 @@ pub mod ip_protocol {
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.
     pub const FRAGMENT: u8 = 44;
-    /// Encapsulating security payload: what follows is encrypted.
+    /// Encapsulating security payload: the rest is encrypted.
     pub const ESP: u8 = 50;
     /// Authentication header.
     pub const AUTHENTICATION: u8 = 51;
     /// ICMP for IPv6.
     pub const ICMP6: u8 = 58;
-    /// Nothing follows.
+    /// No next header.
     pub const NO_NEXT_HEADER: u8 = 59;
     /// IPv6 destination options.
     pub const DESTINATION_OPTIONS: u8 = 60;
@@ -36,7 +36,7 @@ pub mod ip_protocol {
 pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 
-/// An IPv4 packet whose lengths were checked; its checksum was not ([`Self::has_valid_checksum`]).
+/// An IPv4 packet with valid lengths. Its checksum is checked by [`Self::has_valid_checksum`] only.
 ///
 /// ```text
 ///  0           1     2           4    6                  8     9          10         12       16
@@ -54,12 +54,12 @@ pub struct Ipv4<'a> {
 }
 
 impl<'a> Ipv4<'a> {
-    /// Checks and reads the header. Bytes after the total length (a frame's padding) are ignored.
+    /// Parses the header. Bytes after the total length, a frame's padding, are ignored.
     ///
     /// # Errors
     ///
     /// [`Malformed::Ipv4Short`], [`Malformed::Ipv4Version`], [`Malformed::Ipv4HeaderLen`];
-    /// [`Malformed::Ipv4Len`] if the total length is less than the header or more than there is.
+    /// [`Malformed::Ipv4Len`] if the total length is less than the header or exceeds the packet.
     pub fn parse(packet: &'a [u8]) -> Result<Self, Malformed> {
         let head: &[u8; Ipv4Header::LEN] = packet.first_chunk().ok_or(Malformed::Ipv4Short)?;
         if head[0] >> 4 != 4 {
@@ -94,7 +94,7 @@ impl<'a> Ipv4<'a> {
         self.head[1]
     }
 
-    /// The length of header, options and payload.
+    /// The length of header, options and payload in bytes.
     #[must_use]
     pub const fn total_len(&self) -> u16 {
         u16::from_be_bytes([self.head[2], self.head[3]])
@@ -106,13 +106,13 @@ impl<'a> Ipv4<'a> {
         u16::from_be_bytes([self.head[4], self.head[5]])
     }
 
-    /// Whether routers may not fragment it.
+    /// Whether routers must not fragment it.
     #[must_use]
     pub const fn dont_fragment(&self) -> bool {
         self.flags() & DONT_FRAGMENT != 0
     }
 
-    /// Which fragment it is; `None` for a whole packet.
+    /// The fragment information; `None` for a whole packet.
     #[must_use]
     pub fn fragment(&self) -> Option<Fragment> {
         let fragment = Fragment {
@@ -123,7 +123,7 @@ impl<'a> Ipv4<'a> {
         (fragment.more || fragment.offset != 0).then_some(fragment)
     }
 
-    /// Hops left.
+    /// The remaining hops.
     #[must_use]
     pub const fn ttl(&self) -> u8 {
         self.head[8]
@@ -135,45 +135,45 @@ impl<'a> Ipv4<'a> {
         self.head[9]
     }
 
-    /// The header checksum as it stands.
+    /// The header checksum field.
     #[must_use]
     pub const fn checksum(&self) -> u16 {
         u16::from_be_bytes([self.head[10], self.head[11]])
     }
 
-    /// Whether the header checksum is right.
+    /// Whether the header checksum is valid.
     #[must_use]
     pub fn has_valid_checksum(&self) -> bool {
         Sum::ZERO.add_bytes(self.head).add_bytes(self.options).finish() == 0
     }
 
-    /// From whom.
+    /// The source address.
     #[must_use]
     pub const fn source(&self) -> Ipv4Addr {
         let &[.., a, b, c, d, _, _, _, _] = self.head;
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// To whom.
+    /// The destination address.
     #[must_use]
     pub const fn destination(&self) -> Ipv4Addr {
         let &[.., a, b, c, d] = self.head;
         Ipv4Addr::new(a, b, c, d)
     }
 
-    /// The options, 0 to 40 bytes, unread.
+    /// The options, 0 to 40 bytes, not parsed.
     #[must_use]
     pub const fn options(&self) -> &'a [u8] {
         self.options
     }
 
-    /// The length of header and options, 20 to 60.
+    /// The length of header and options in bytes, 20 to 60.
     #[must_use]
     pub const fn header_len(&self) -> usize {
         Ipv4Header::LEN + self.options.len()
     }
 
-    /// The payload, without a frame's padding.
+    /// The payload without a frame's padding.
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
@@ -184,34 +184,34 @@ impl<'a> Ipv4<'a> {
     }
 }
 
-/// An IPv4 header without options, to be written.
+/// An IPv4 header without options, to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ipv4Header {
     /// Differentiated services and ECN.
     pub tos: u8,
-    /// The length of header and payload.
+    /// The length of header and payload in bytes.
     pub total_len: u16,
     /// The identification.
     pub id: u16,
-    /// Whether routers may not fragment it.
+    /// Whether routers must not fragment it.
     pub dont_fragment: bool,
-    /// Which fragment it is; its `id` is not used here.
+    /// The fragment information; its `id` is not used here.
     pub fragment: Option<Fragment>,
-    /// Hops left.
+    /// The remaining hops.
     pub ttl: u8,
     /// The protocol of the payload.
     pub protocol: u8,
-    /// From whom.
+    /// The source address.
     pub source: Ipv4Addr,
-    /// To whom.
+    /// The destination address.
     pub destination: Ipv4Addr,
 }
 
 impl Ipv4Header {
-    /// Its length without options.
+    /// Its length in bytes, without options.
     pub const LEN: usize = 20;
 
-    /// The header's bytes with a right checksum.
+    /// The header as bytes, with a valid checksum.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut flags = if self.dont_fragment { DONT_FRAGMENT } else { 0 };
@@ -250,7 +250,7 @@ impl Ipv4Header {
     }
 }
 
-/// The fixed part of an IPv4 header, to be edited in place; every change keeps the checksum right.
+/// The fixed part of an IPv4 header, for editing in place. Every change keeps the checksum valid.
 #[derive(Debug)]
 pub struct Ipv4Mut<'a> {
     head: &'a mut [u8; Ipv4Header::LEN],
@@ -267,17 +267,17 @@ impl<'a> Ipv4Mut<'a> {
         Ok(Self { head: packet.first_chunk_mut().ok_or(Malformed::Ipv4Short)? })
     }
 
-    /// Sets the source address. The transport checksum covers it too: [`checksum::update32`].
+    /// Sets the source address. Update the transport checksum too: [`checksum::update32`].
     pub fn set_source(&mut self, source: Ipv4Addr) {
         self.set_word(12, source.octets());
     }
 
-    /// Sets the destination address. The transport checksum covers it too: [`checksum::update32`].
+    /// Sets the destination address. Update the transport checksum too: [`checksum::update32`].
     pub fn set_destination(&mut self, destination: Ipv4Addr) {
         self.set_word(16, destination.octets());
     }
 
-    /// Sets the hops left.
+    /// Sets the remaining hops.
     pub fn set_ttl(&mut self, ttl: u8) {
         self.set_word(8, [ttl, self.head[9], self.head[10], self.head[11]]);
     }
@@ -287,7 +287,7 @@ impl<'a> Ipv4Mut<'a> {
         self.set_word(0, [self.head[0], tos, self.head[2], self.head[3]]);
     }
 
-    /// Sets the length of header, options and payload.
+    /// Sets the length of header, options and payload in bytes.
     pub fn set_total_len(&mut self, len: u16) {
         let [l0, l1] = len.to_be_bytes();
         self.set_word(0, [self.head[0], self.head[1], l0, l1]);
@@ -299,8 +299,8 @@ impl<'a> Ipv4Mut<'a> {
         self.set_word(4, [i0, i1, self.head[6], self.head[7]]);
     }
 
-    /// Writes an aligned word. The word with the checksum itself (8) must be given with the
-    /// checksum as it stands.
+    /// Writes an aligned word and updates the checksum. The word that contains the checksum (8)
+    /// must be given with the current checksum.
     fn set_word(&mut self, at: usize, new: [u8; 4]) {
         let Some(word) = self.head.get_mut(at..).and_then(|tail| tail.first_chunk_mut::<4>())
         else {

@@ -1,21 +1,21 @@
-//! The IPv6 header and the extension headers after it.
+//! The IPv6 header and its extension headers.
 
 use core::net::Ipv6Addr;
 
 use crate::{Malformed, ip_protocol};
 
-/// Which part of a packet a fragment is.
+/// The position of a fragment in its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fragment {
-    /// Where its payload starts in the whole one, in bytes; a multiple of 8.
+    /// The offset of its payload in the whole packet, in bytes; a multiple of 8.
     pub offset: u16,
-    /// Whether it is not the last one.
+    /// Whether more fragments follow.
     pub more: bool,
-    /// The same for all fragments of a packet (16 bits in IPv4).
+    /// The identification that all fragments of a packet share (16 bits in IPv4).
     pub id: u32,
 }
 
-/// An IPv6 packet whose lengths were checked.
+/// An IPv6 packet with valid lengths.
 ///
 /// ```text
 ///  0                               4             6             7           8        24            40
@@ -30,12 +30,12 @@ pub struct Ipv6<'a> {
 }
 
 impl<'a> Ipv6<'a> {
-    /// Checks and reads the header. Bytes after the payload length (padding) are ignored.
+    /// Parses the header. Bytes after the payload length, a frame's padding, are ignored.
     ///
     /// # Errors
     ///
     /// [`Malformed::Ipv6Short`], [`Malformed::Ipv6Version`]; [`Malformed::Ipv6Len`] if the payload
-    /// length is more than there is. Jumbograms (RFC 2675) are not read: a TUN device makes none.
+    /// length exceeds the packet. Jumbograms (RFC 2675) are not supported: a TUN device sends none.
     pub fn parse(packet: &'a [u8]) -> Result<Self, Malformed> {
         let (head, rest) = packet.split_first_chunk().ok_or(Malformed::Ipv6Short)?;
         let head: &[u8; Ipv6Header::LEN] = head;
@@ -72,71 +72,73 @@ impl<'a> Ipv6<'a> {
         u32::from_be_bytes([0, self.head[1] & 15, self.head[2], self.head[3]])
     }
 
-    /// The length of all that follows the header.
+    /// The length in bytes of everything after the header.
     #[must_use]
     pub const fn payload_len(&self) -> u16 {
         u16::from_be_bytes([self.head[4], self.head[5]])
     }
 
-    /// What follows the header: an extension header or the upper layer.
+    /// The type of the next header: an extension header or the upper layer.
     #[must_use]
     pub const fn next_header(&self) -> u8 {
         self.head[6]
     }
 
-    /// Hops left.
+    /// The remaining hops.
     #[must_use]
     pub const fn hop_limit(&self) -> u8 {
         self.head[7]
     }
 
-    /// From whom.
+    /// The source address.
     #[must_use]
     pub fn source(&self) -> Ipv6Addr {
         address(self.head, 8).unwrap_or(Ipv6Addr::UNSPECIFIED)
     }
 
-    /// To whom, by the header itself; a routing header may name the last destination.
+    /// The destination address in the header; a routing header may contain the final destination.
     #[must_use]
     pub fn destination(&self) -> Ipv6Addr {
         address(self.head, 24).unwrap_or(Ipv6Addr::UNSPECIFIED)
     }
 
-    /// All that follows the header, extension headers included, without padding.
+    /// Everything after the header, including extension headers, without padding.
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Walks over the extension headers to what they carry.
+    /// Skips the extension headers.
     ///
     /// # Errors
     ///
-    /// [`Malformed::Ipv6ExtensionShort`]; [`Malformed::Ipv6Extensions`] past [`UpperLayer::LIMIT`].
+    /// [`Malformed::Ipv6ExtensionShort`]; [`Malformed::Ipv6Extensions`] above
+    /// [`UpperLayer::LIMIT`].
     pub fn upper_layer(&self) -> Result<UpperLayer<'a>, Malformed> {
         UpperLayer::find(self.next_header(), self.payload)
     }
 }
 
-/// What an IPv6 packet carries behind its extension headers.
+/// The contents of an IPv6 packet after its extension headers.
 #[derive(Clone, Copy, Debug)]
 pub struct UpperLayer<'a> {
-    /// Its protocol. Of a later fragment: that of the whole packet.
+    /// Its protocol; in a later fragment, that of the whole packet.
     pub protocol: u8,
-    /// Its bytes. Of a later fragment: the fragment's.
+    /// Its bytes; in a later fragment, those of the fragment.
     pub payload: &'a [u8],
-    /// The length of all extension headers together.
+    /// The total length of the extension headers in bytes.
     pub extensions_len: usize,
-    /// Which fragment this is.
+    /// The fragment information; `None` for a whole packet.
     pub fragment: Option<Fragment>,
-    /// Where in [`Ipv6::payload`] the home address is (destination option 201, RFC 6275, 6.3).
+    /// The offset in [`Ipv6::payload`] of the home address (destination option 201, RFC 6275, 6.3).
     pub home_address: Option<usize>,
-    /// Where in [`Ipv6::payload`] the address of a routing header of type 2 is (RFC 6275, 6.4).
+    /// The offset in [`Ipv6::payload`] of the address in a routing header of type 2 (RFC 6275,
+    /// 6.4).
     pub routing_address: Option<usize>,
 }
 
 impl<'a> UpperLayer<'a> {
-    /// How many extension headers are walked over: RFC 8200, 4.1 lists seven, each once.
+    /// The maximum number of extension headers: RFC 8200, 4.1 lists seven, each once.
     pub const LIMIT: usize = 8;
 
     fn find(first: u8, payload: &'a [u8]) -> Result<Self, Malformed> {
@@ -163,7 +165,7 @@ impl<'a> UpperLayer<'a> {
         Err(Malformed::Ipv6Extensions)
     }
 
-    /// Keeps what the walk finds in one extension header.
+    /// Records the findings in one extension header.
     fn note(&mut self, extension: &[u8]) {
         match self.protocol {
             ip_protocol::FRAGMENT => {
@@ -186,8 +188,8 @@ impl<'a> UpperLayer<'a> {
     }
 }
 
-/// The length of the extension header of kind `protocol` at the front of `bytes`; `None` if that
-/// is no extension header.
+/// The length in bytes of the extension header of kind `protocol` at the start of `bytes`; `None`
+/// if that is not an extension header.
 fn extension_len(protocol: u8, bytes: &[u8]) -> Option<Result<usize, Malformed>> {
     let words = bytes.get(1).map(|&words| usize::from(words)).ok_or(Malformed::Ipv6ExtensionShort);
     match protocol {
@@ -201,7 +203,7 @@ fn extension_len(protocol: u8, bytes: &[u8]) -> Option<Result<usize, Malformed>>
     }
 }
 
-/// Where the home address stands in a destination options header.
+/// The offset of the home address in a destination options header.
 fn home_address(extension: &[u8]) -> Option<usize> {
     const PAD1: u8 = 0;
     const HOME_ADDRESS: u8 = 201;
@@ -225,30 +227,30 @@ pub(crate) fn address(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     bytes.get(at..)?.first_chunk::<16>().map(|&octets| octets.into())
 }
 
-/// An IPv6 header, to be written.
+/// An IPv6 header to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ipv6Header {
     /// Traffic class.
     pub class: u8,
     /// Flow label, 20 bits.
     pub flow_label: u32,
-    /// The length of all that follows.
+    /// The length in bytes of everything after the header.
     pub payload_len: u16,
-    /// What follows.
+    /// The type of the next header.
     pub next_header: u8,
-    /// Hops left.
+    /// The remaining hops.
     pub hop_limit: u8,
-    /// From whom.
+    /// The source address.
     pub source: Ipv6Addr,
-    /// To whom.
+    /// The destination address.
     pub destination: Ipv6Addr,
 }
 
 impl Ipv6Header {
-    /// Its length.
+    /// Its length in bytes.
     pub const LEN: usize = 40;
 
-    /// The header's bytes.
+    /// The header as bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let first = 6 << 28 | u32::from(self.class) << 20 | self.flow_label & 0x000f_ffff;
@@ -266,7 +268,7 @@ impl Ipv6Header {
     }
 }
 
-/// An IPv6 header, to be edited in place. The transport checksum covers the addresses.
+/// An IPv6 header for editing in place. The transport checksum covers the addresses: update it too.
 #[derive(Debug)]
 pub struct Ipv6Mut<'a> {
     head: &'a mut [u8; Ipv6Header::LEN],
@@ -293,7 +295,7 @@ impl<'a> Ipv6Mut<'a> {
         self.set(24, &destination.octets());
     }
 
-    /// Sets the hops left.
+    /// Sets the remaining hops.
     pub fn set_hop_limit(&mut self, hop_limit: u8) {
         self.head[7] = hop_limit;
     }
@@ -304,7 +306,7 @@ impl<'a> Ipv6Mut<'a> {
         self.head[1] = class << 4 | self.head[1] & 15;
     }
 
-    /// Sets the length of all that follows.
+    /// Sets the length in bytes of everything after the header.
     pub fn set_payload_len(&mut self, len: u16) {
         self.set(4, &len.to_be_bytes());
     }

@@ -1,28 +1,16 @@
-//! Packets as bytes: buffers, header views, checksums, flow keys and the virtio-net header.
+#![doc = include_str!("../README.md")]
 //!
-//! No operating system, no clock, no sockets: the same code serves a TUN queue, a simulated wire
-//! and a test. Words: a *frame* is layer 2, a *packet* layer 3. Nothing here panics on any bytes.
+//! # Overview
 //!
-//! A packet arrives in a buffer of the thread's [`Pool`], is parsed, edited in place and given back:
+//! - [`Pool`], [`PacketBuf`], [`Batch`]: buffers with headroom, and lists of them.
+//! - [`Ethernet`], [`Arp`], [`Ipv4`], [`Ipv6`], [`Tcp`], [`Udp`], [`Icmp`]: views of headers, with
+//!   `...Mut` types that edit in place and keep checksums valid, and `...Header` types that write new
+//!   ones. [`Headers`] finds all headers of a packet in one pass; [`FlowKey`] identifies its flow.
+//! - [`VnetHeader`], [`SuperPacket`], [`Coalescer`]: super-packets, segmented and joined.
+//! - [`checksum`], [`Toeplitz`]: the Internet checksum, and the RSS hash.
+//! - [`IpPrefix`], [`MacAddr`], [`units`]: addresses and quantities as text.
 //!
-//! ```
-//! use adit_packet::{Pool, PoolConfig, checksum};
-//!
-//! let mut pool = Pool::new(PoolConfig::default());
-//! let mut packet = pool.take(28).expect("the pool is not used up");
-//! // An echo request, as ping makes it: IPv4 header, then ICMP type 8.
-//! packet.extend(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2])?;
-//! packet.extend(&[8, 0, 0, 0, 0, 7, 0, 1])?;
-//! let header_sum = checksum::of(&packet.bytes()[..20]);
-//! packet.bytes_mut()[10..12].copy_from_slice(&header_sum.to_be_bytes());
-//! assert_eq!(checksum::of(&packet.bytes()[..20]), 0, "a header with its checksum sums to nothing");
-//!
-//! // Headers are put before the packet without moving it.
-//! packet.prepend(14).expect("256 bytes of headroom").fill(0xff);
-//! assert_eq!(packet.len(), 42);
-//! pool.give(packet);
-//! # Ok::<(), adit_packet::NoRoom>(())
-//! ```
+//! Words: a *frame* is layer 2, a *packet* layer 3. No function panics, whatever the bytes are.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]

@@ -1,9 +1,9 @@
-//! An Ethernet hardware address.
+//! MAC addresses.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// An Ethernet hardware address (48 bits), printed with colons as `ip` prints it.
+/// A MAC address (48 bits), printed with colons as `ip` prints it.
 ///
 /// Source: IEEE 802, section 8.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,7 +19,7 @@ impl MacAddr {
         self.0[0] & 1 == 1
     }
 
-    /// Whether a station may bear this address: not a group address and not all zero.
+    /// Whether a station may have this address: not a group address and not all zero.
     #[must_use]
     pub const fn is_station(self) -> bool {
         !self.is_multicast() && !matches!(self.0, [0, 0, 0, 0, 0, 0])

@@ -21,10 +21,10 @@ pub struct PacketInfo {
 impl PacketInfo {
     /// Its length in bytes.
     pub const LEN: usize = 4;
-    /// Flag `TUN_PKT_STRIP`: the packet was longer than the buffer and its end is lost.
+    /// Flag `TUN_PKT_STRIP`: the packet was longer than the buffer and was truncated.
     pub const STRIP: u16 = 1;
 
-    /// Reads it from the first [`Self::LEN`] bytes.
+    /// Decodes it from the first [`Self::LEN`] bytes.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl PacketInfo {
         Ok(Self { flags: u16::from_ne_bytes([f0, f1]), protocol: u16::from_be_bytes([p0, p1]) })
     }
 
-    /// The bytes that the kernel reads.
+    /// The bytes for the kernel.
     #[must_use]
     pub const fn encode(self) -> [u8; Self::LEN] {
         let [f0, f1] = self.flags.to_ne_bytes();
@@ -42,7 +42,7 @@ impl PacketInfo {
         [f0, f1, p0, p1]
     }
 
-    /// Whether the end of the packet was cut off.
+    /// Whether the packet was truncated.
     #[must_use]
     pub const fn is_truncated(self) -> bool {
         self.flags & Self::STRIP != 0

@@ -1,38 +1,42 @@
-//! The buffers of one thread: small ones for packets, large ones for super-packets.
+//! The packet buffers of one thread: small ones for packets, large ones for super-packets.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use crate::PacketBuf;
+use crate::buffer::Dropped;
 
-/// The sizes and limits of a [`Pool`].
+/// The sizes and limits of a [`Pool`]. Minor versions may add fields: end a literal with
+/// `..PoolConfig::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
-    /// Bytes before each packet when it is taken.
+    /// Bytes of headroom before each packet.
     pub headroom: usize,
-    /// Bytes of a small buffer for the packet, after the headroom.
+    /// Bytes for the packet in a small buffer, after the headroom.
     pub small_room: usize,
-    /// Bytes of a large buffer for the packet, after the headroom.
+    /// Bytes for the packet in a large buffer, after the headroom.
     pub large_room: usize,
-    /// How many small buffers may exist.
+    /// The maximum number of small buffers.
     pub small_limit: usize,
-    /// How many large buffers may exist.
+    /// The maximum number of large buffers.
     pub large_limit: usize,
 }
 
 impl PoolConfig {
-    /// Enough for the outer headers of a tunnel (IPv6, UDP, VXLAN or WireGuard, Ethernet with two
-    /// tags: 40 + 8 + 16 + 22) twice over, and four cache lines.
+    /// 256 bytes: twice the outer headers of a tunnel (IPv6, UDP, VXLAN or WireGuard, Ethernet with
+    /// two tags: 40 + 8 + 16 + 22), and four cache lines.
     pub const HEADROOM: usize = 256;
-    /// A small buffer is 2 KiB with its headroom: a frame of MTU 1500 with room for a trailer.
+    /// 2 KiB with the headroom: a frame of MTU 1500 with room for a trailer.
     pub const SMALL_ROOM: usize = 2048 - Self::HEADROOM;
-    /// The longest that a queue gives is a super-packet of 65,535 bytes with 14 of Ethernet and 8
-    /// of VLAN tags; with UDP-tunnel GSO its outer headers come on top: 68 KiB.
+    /// 68 KiB: a super-packet of 65,535 bytes with 14 of Ethernet and 8 of VLAN tags, and with UDP
+    /// tunnel GSO the outer headers on top.
     pub const LARGE_ROOM: usize = 68 * 1024;
-    /// 8 MiB of small buffers: four batches of 64 on each of 16 ports.
+    /// 4096 buffers, 8 MiB: four batches of 64 packets on each of 16 ports.
     pub const SMALL_LIMIT: usize = 4096;
-    /// 17 MiB of large buffers: four batches of 64 super-packets.
+    /// 256 buffers, 17 MiB: four batches of 64 super-packets.
     pub const LARGE_LIMIT: usize = 256;
 }
 
@@ -50,8 +54,8 @@ impl Default for PoolConfig {
 
 /// The packet buffers of one thread, in two sizes, each with a limit.
 ///
-/// Memory is taken from the allocator when a buffer is first needed (or by [`Self::warm_up`]) and
-/// kept from then on: in steady state neither `take` nor `give` allocates.
+/// A buffer is allocated when it is first needed, or by [`Self::warm_up`], and then kept: in steady
+/// state neither taking nor giving back allocates.
 #[derive(Debug)]
 pub struct Pool {
     headroom: usize,
@@ -60,12 +64,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool with no memory yet.
+    /// A pool that has allocated nothing yet.
     #[must_use]
     pub fn new(config: PoolConfig) -> Self {
         let PoolConfig { headroom, small_room, large_room, small_limit, large_limit } = config;
         let small = headroom.saturating_add(small_room);
-        // A buffer is told by its size, so the two are never equal.
+        // A buffer is recognized by its size, so the two must differ.
         let large = headroom.saturating_add(large_room).max(small.saturating_add(1));
         Self {
             headroom,
@@ -74,7 +78,7 @@ impl Pool {
         }
     }
 
-    /// Takes the memory of that many buffers of each size (at most their limits) from the allocator.
+    /// Allocates that many buffers of each size, at most up to their limits.
     pub fn warm_up(&mut self, small: usize, large: usize) {
         self.small.warm_up(small);
         self.large.warm_up(large);
@@ -83,17 +87,17 @@ impl Pool {
     /// An empty small buffer; `None` at the limit.
     #[must_use]
     pub fn take_small(&mut self) -> Option<PacketBuf> {
-        Some(PacketBuf::from_storage(self.small.take()?, self.headroom))
+        self.small.take(self.headroom)
     }
 
     /// An empty large buffer; `None` at the limit.
     #[must_use]
     pub fn take_large(&mut self) -> Option<PacketBuf> {
-        Some(PacketBuf::from_storage(self.large.take()?, self.headroom))
+        self.large.take(self.headroom)
     }
 
-    /// An empty buffer with room for `len` bytes, the smallest that is left; `None` at the limit or
-    /// if `len` is more than a large buffer holds.
+    /// An empty buffer with room for `len` bytes, small if possible; `None` at the limit, or if
+    /// `len` exceeds a large buffer.
     #[must_use]
     pub fn take(&mut self, len: usize) -> Option<PacketBuf> {
         let size = self.headroom.checked_add(len)?;
@@ -110,46 +114,56 @@ impl Pool {
         Some(copy)
     }
 
-    /// Takes a buffer back. One that has neither size of this pool goes to the allocator.
+    /// Takes a buffer back. A buffer of another pool, or of none, is kept if it has one of the two
+    /// sizes and the limit allows it; otherwise its memory is freed.
     pub fn give(&mut self, packet: PacketBuf) {
-        if packet.capacity() == self.small.size {
-            self.small.give(packet.into_storage());
-        } else if packet.capacity() == self.large.size {
-            self.large.give(packet.into_storage());
+        if let Some(class) = self.class(&packet) {
+            class.give(packet);
         }
     }
 
-    /// Lets a buffer go for good, e.g. to another thread: it no longer counts against the limit.
-    ///
-    /// A buffer that is dropped without this and without [`Self::give`] counts for ever.
-    pub fn release(&mut self, packet: &PacketBuf) {
-        if packet.capacity() == self.small.size {
-            self.small.out = self.small.out.saturating_sub(1);
-        } else if packet.capacity() == self.large.size {
-            self.large.out = self.large.out.saturating_sub(1);
+    /// Releases a buffer from the pool, for example to another thread: it no longer counts against
+    /// the limit.
+    pub fn release(&mut self, packet: &mut PacketBuf) {
+        if let Some(class) = self.class(packet).filter(|class| packet.is_of(&class.dropped)) {
+            packet.set_home(None);
+            class.out -= 1;
         }
     }
 
-    /// Takes a buffer in that was let go by [`Self::release`], here or in a pool of the same sizes: it
-    /// counts against the limit again, even where that is reached.
-    pub fn adopt(&mut self, packet: &PacketBuf) {
-        if packet.capacity() == self.small.size {
-            self.small.out += 1;
-        } else if packet.capacity() == self.large.size {
-            self.large.out += 1;
+    /// Takes over a buffer that belongs to no pool, for example after [`Self::release`] of a pool
+    /// with the same sizes. It counts against the limit, even if that is exceeded then.
+    pub fn adopt(&mut self, packet: &mut PacketBuf) {
+        if let Some(class) = self.class(packet).filter(|class| !packet.is_of(&class.dropped)) {
+            class.out += 1;
+            let former = packet.set_home(Some(Arc::clone(&class.dropped)));
+            credit(former);
         }
     }
 
-    /// The small and large buffers that are out now.
+    /// The small and large buffers in use: taken and neither given back nor released. A dropped one
+    /// counts until the limit is reached.
     #[must_use]
     pub const fn out(&self) -> (usize, usize) {
         (self.small.out, self.large.out)
     }
 
-    /// Fills `pair` and returns where to read to: `before` bytes for the headers that a queue puts before
-    /// a packet, then room for the longest packet; `None` if there is no large buffer left.
+    /// How many small and large buffers did not come back since the pool was created: dropped, or given
+    /// to another pool. Each costs an allocation, so a program that forwards packets keeps this at 0.
+    #[must_use]
+    pub fn dropped(&self) -> (usize, usize) {
+        (self.small.dropped(), self.large.dropped())
+    }
+
+    fn class(&mut self, packet: &PacketBuf) -> Option<&mut Class> {
+        let size = packet.capacity();
+        [&mut self.small, &mut self.large].into_iter().find(|class| class.size == size)
+    }
+
+    /// Puts buffers into `pair` and returns where to read to: `before` bytes for the headers of a
+    /// queue, then room for the longest packet. `None` if the pool has no large buffer.
     ///
-    /// After a read [`Pair::settle`] gives the packet.
+    /// After the read, [`Pair::settle`] returns the packet.
     #[must_use]
     pub fn ready<'a>(&mut self, pair: &'a mut Pair, before: usize) -> Option<&'a mut [u8]> {
         if pair.small.is_none() {
@@ -163,7 +177,7 @@ impl Pool {
         large.room_from(before)
     }
 
-    /// Takes back what `pair` still holds.
+    /// Takes the buffers of `pair` back.
     pub fn give_pair(&mut self, pair: &mut Pair) {
         for packet in [pair.small.take(), pair.large.take()].into_iter().flatten() {
             self.give(packet);
@@ -171,15 +185,15 @@ impl Pool {
     }
 }
 
-/// A small and a large buffer, for one read of a packet whose length is not known before.
+/// A small and a large buffer, for reading a packet of unknown length.
 ///
 /// ```text
 ///  large: | headroom .. headers of the queue | packet, if it is long | tailroom |
 ///  small:                       | headroom   | a copy, if it is short | tailroom |
 /// ```
 ///
-/// The read goes to the large buffer, in one piece: gathering two costs more than copying a short
-/// packet, and the large buffer, being the same time and again, stays in the cache.
+/// The read goes into the large buffer in one piece: gathering into two costs more than copying a
+/// short packet, and the same large buffer, used again and again, stays in the cache.
 ///
 /// ```
 /// # use adit_packet::{Pair, Pool, PoolConfig};
@@ -198,10 +212,10 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// The packet of the `len` bytes that were read behind the headers; the other buffer stays here
-    /// for the next read.
+    /// The packet of `len` bytes that was read after the headers. The unused buffer stays here for
+    /// the next read.
     ///
-    /// `None` if the pair was not made ready or `len` is longer than the large buffer.
+    /// `None` if the pair was not ready, or `len` exceeds the large buffer.
     #[must_use]
     pub fn settle(&mut self, len: usize) -> Option<PacketBuf> {
         let large = self.large.as_mut()?;
@@ -215,43 +229,98 @@ impl Pair {
     }
 }
 
+/// Counts a buffer that moves to another pool: it does not come back to its own.
+fn credit(former: Option<Dropped>) {
+    if let Some(former) = former {
+        former.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Buffers of one size.
 #[derive(Debug)]
 struct Class {
     size: usize,
     limit: usize,
-    /// Buffers that are out; with `free` at most `limit`.
+    /// Buffers in use; with `free` at most `limit`.
     out: usize,
-    free: Vec<Box<[u8]>>,
+    free: Vec<Free>,
+    /// Buffers that do not come back, counted by any thread and not yet subtracted from `out`.
+    dropped: Dropped,
+    /// Buffers that were subtracted from `out`.
+    dropped_before: usize,
+}
+
+/// The memory of a free buffer, with its permanent reference to the pool's count.
+#[derive(Debug)]
+struct Free {
+    storage: Box<[u8]>,
+    home: Dropped,
 }
 
 impl Class {
     fn new(size: usize, limit: usize) -> Self {
-        Self { size, limit, out: 0, free: Vec::new() }
+        Self {
+            size,
+            limit,
+            out: 0,
+            free: Vec::new(),
+            dropped: Dropped::default(),
+            dropped_before: 0,
+        }
+    }
+
+    fn allocate(&self) -> Free {
+        Free { storage: vec![0; self.size].into_boxed_slice(), home: Arc::clone(&self.dropped) }
     }
 
     fn warm_up(&mut self, count: usize) {
         let count = count.min(self.limit.saturating_sub(self.out));
         self.free.reserve(self.limit.saturating_sub(self.free.len()));
         while self.free.len() < count {
-            self.free.push(vec![0; self.size].into_boxed_slice());
+            let free = self.allocate();
+            self.free.push(free);
         }
     }
 
-    fn take(&mut self) -> Option<Box<[u8]>> {
-        if self.out >= self.limit {
+    fn take(&mut self, headroom: usize) -> Option<PacketBuf> {
+        if self.out >= self.limit && !self.write_off() {
             return None;
         }
         self.out += 1;
-        // The last one given back is the one most likely in the cache.
-        Some(self.free.pop().unwrap_or_else(|| vec![0; self.size].into_boxed_slice()))
+        // The buffer given back last is the most likely to be in the cache.
+        let Free { storage, home } = self.free.pop().unwrap_or_else(|| self.allocate());
+        Some(PacketBuf::from_storage(storage, headroom, Some(home)))
     }
 
-    fn give(&mut self, storage: Box<[u8]>) {
-        self.out = self.out.saturating_sub(1);
-        if self.free.len() + self.out < self.limit {
-            self.free.push(storage);
+    fn give(&mut self, packet: PacketBuf) {
+        let is_ours = packet.is_of(&self.dropped);
+        let (storage, home) = packet.into_storage();
+        let home = if is_ours {
+            self.out -= 1;
+            home
+        } else {
+            credit(home);
+            Some(Arc::clone(&self.dropped))
+        };
+        if let Some(home) = home
+            && self.free.len() + self.out < self.limit
+        {
+            self.free.push(Free { storage, home });
         }
+    }
+
+    /// Subtracts dropped buffers from those in use, and returns whether there is room below the
+    /// limit now. Called only at the limit: the counter is shared with other threads, and too
+    /// expensive to read per packet.
+    fn write_off(&mut self) -> bool {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        self.dropped_before += dropped;
+        self.out = self.out.saturating_sub(dropped);
+        self.out < self.limit
+    }
+
+    fn dropped(&self) -> usize {
+        self.dropped_before + self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -277,12 +346,12 @@ mod tests {
         pool.give(third);
         assert!(pool.take(PoolConfig::LARGE_ROOM + 1).is_none());
         assert!(pool.take(usize::MAX).is_none());
-        let large = pool.take(PoolConfig::LARGE_ROOM).unwrap();
+        let mut large = pool.take(PoolConfig::LARGE_ROOM).unwrap();
         assert_eq!(pool.out(), (2, 1));
-        pool.release(&large);
+        pool.release(&mut large);
         assert_eq!(pool.out(), (2, 0));
         let other = pool.take_large().unwrap();
-        pool.adopt(&large);
+        pool.adopt(&mut large);
         assert_eq!(pool.out(), (2, 2));
         assert!(pool.take_large().is_none(), "one too many until one comes back");
         pool.give(large);
@@ -306,7 +375,51 @@ mod tests {
     }
 
     #[test]
-    fn strangers_do_not_grow_the_pool() {
+    fn a_dropped_buffer_is_replaced_and_counted() {
+        let mut pool = pool(1, 0);
+        for round in 0..3 {
+            let packet = pool.take_small().unwrap();
+            assert_eq!(pool.dropped(), (round, 0));
+            std::thread::scope(|scope| drop(scope.spawn(|| drop(packet))));
+            assert_eq!(pool.out(), (1, 0), "until the limit is reached");
+        }
+        assert_eq!(pool.dropped(), (3, 0));
+        let packet = pool.take_small().unwrap();
+        assert!(pool.take_small().is_none());
+        pool.give(packet);
+        assert_eq!((pool.out(), pool.dropped()), ((0, 0), (3, 0)));
+    }
+
+    #[test]
+    fn a_buffer_may_change_pools() {
+        let (mut here, mut there) = (pool(1, 0), pool(1, 0));
+        there.give(here.take_small().unwrap());
+        assert_eq!((there.out(), there.small.free.len()), ((0, 0), 1));
+        let packet = here.take_small().expect("the one that left is written off");
+        let other = there.take_small().unwrap();
+        assert!(there.take_small().is_none());
+        drop(other);
+        assert_eq!((here.dropped(), there.dropped()), ((1, 0), (1, 0)), "each counts its own");
+        here.give(packet);
+    }
+
+    #[test]
+    fn a_released_buffer_counts_nowhere() {
+        let mut pool = pool(1, 0);
+        let mut packet = pool.take_small().unwrap();
+        pool.release(&mut packet);
+        pool.release(&mut packet);
+        assert_eq!(pool.out(), (0, 0));
+        pool.give(packet);
+        assert_eq!((pool.out(), pool.small.free.len()), ((0, 0), 1));
+        let mut packet = pool.take_small().unwrap();
+        pool.release(&mut packet);
+        drop(packet);
+        assert_eq!(pool.dropped(), (0, 0));
+    }
+
+    #[test]
+    fn foreign_buffers_do_not_grow_the_pool() {
         let mut pool = pool(1, 0);
         for _ in 0..10 {
             pool.give(PacketBuf::new(PoolConfig::HEADROOM, PoolConfig::SMALL_ROOM));

@@ -5,12 +5,12 @@ use core::ops::BitOr;
 use crate::ipv6::address;
 use crate::{HashReport, Headers, IpVersion, VnetHash, ip_protocol};
 
-/// The secret of a Toeplitz hash: 40 bytes are enough for two IPv6 addresses and two ports.
+/// The secret key of a Toeplitz hash: 40 bytes, enough for two IPv6 addresses and two ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ToeplitzKey(pub [u8; Self::LEN]);
 
 impl ToeplitzKey {
-    /// Its length.
+    /// Its length in bytes.
     pub const LEN: usize = 40;
 
     /// The key of Microsoft's verification suite, which most network cards use by default.
@@ -33,20 +33,20 @@ impl ToeplitzKey {
     };
 }
 
-/// A Toeplitz hash made ready: 4.5 KiB of tables, two look-ups a byte.
+/// A Toeplitz hash with prepared tables: 4.5 KiB, two look-ups per byte.
 ///
 /// Source: Microsoft, "RSS hashing functions"; virtio 1.3, 5.1.6.4.3.
 #[derive(Clone)]
 pub struct Toeplitz {
-    /// For each half byte of the input the part that each of its values adds to the hash.
+    /// For each half byte of the input, what each of its values adds to the hash.
     tables: [[u32; 16]; Self::INPUT_MAX * 2],
 }
 
 impl Toeplitz {
-    /// The longest input: two IPv6 addresses and two ports.
+    /// The maximum length of the input in bytes: two IPv6 addresses and two ports.
     pub const INPUT_MAX: usize = 36;
 
-    /// Makes the tables of a key.
+    /// Computes the tables of a key.
     #[must_use]
     pub fn new(key: &ToeplitzKey) -> Self {
         let mut tables = [[0; 16]; Self::INPUT_MAX * 2];
@@ -65,7 +65,7 @@ impl Toeplitz {
         Self { tables }
     }
 
-    /// The hash of `pieces` one after the other; what is past [`Self::INPUT_MAX`] bytes is ignored.
+    /// The hash of the concatenated `pieces`; bytes past [`Self::INPUT_MAX`] are ignored.
     #[must_use]
     pub fn hash(&self, pieces: &[&[u8]]) -> u32 {
         let mut tables = self.tables.as_chunks::<2>().0.iter();
@@ -91,7 +91,7 @@ impl core::fmt::Debug for Toeplitz {
     }
 }
 
-/// Over what packets are hashed (`VIRTIO_NET_RSS_HASH_TYPE_*`).
+/// The fields that are hashed (`VIRTIO_NET_RSS_HASH_TYPE_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HashTypes(pub u32);
 
@@ -114,12 +114,12 @@ impl HashTypes {
     pub const TCP6_EX: Self = Self(1 << 7);
     /// IPv6 home addresses and UDP ports.
     pub const UDP6_EX: Self = Self(1 << 8);
-    /// All that do not read home addresses.
+    /// All types without home addresses.
     pub const PLAIN: Self = Self(0x3f);
-    /// All.
+    /// All types.
     pub const ALL: Self = Self(0x1ff);
 
-    /// Whether all of `types` are among these.
+    /// Whether it includes all of `types`.
     #[must_use]
     pub const fn contains(self, types: Self) -> bool {
         self.0 & types.0 == types.0
@@ -134,12 +134,13 @@ impl BitOr for HashTypes {
     }
 }
 
-/// The hash of `bytes`, whose headers were parsed, and over what; `None` if no enabled type fits.
+/// The hash of `bytes`, whose parsed headers are `headers`, and its type; `None` if no enabled type
+/// applies.
 ///
-/// The most specific enabled type is taken. Fragments are hashed over their addresses only, so that
-/// all of a packet meet in one queue. The `_EX` types apply to packets with any IPv6 extension
-/// header and take the home address (destination option 201) for the source and the address of a
-/// routing header of type 2 for the destination, where there are such.
+/// The most specific enabled type applies. Of fragments only the addresses are hashed, so that all
+/// fragments of a packet reach the same queue. The `_EX` types apply to packets with any IPv6
+/// extension header; they replace the source by the home address (destination option 201) and the
+/// destination by the address of a routing header of type 2, if present.
 ///
 /// Source: virtio 1.3, 5.1.6.4.3.
 #[must_use]
@@ -179,7 +180,7 @@ impl From<(u32, HashReport)> for VnetHash {
     }
 }
 
-/// The most specific type among `types` that fits.
+/// The most specific type among `types` that applies.
 fn report_for(headers: &Headers, types: HashTypes, has_ports: bool) -> Option<HashReport> {
     let protocol = headers.protocol().filter(|_| has_ports);
     let tcp = protocol == Some(ip_protocol::TCP);

@@ -1,16 +1,16 @@
-//! A super-packet cut up into the packets that it stands for.
+//! Segments of a super-packet.
 
 use crate::checksum::{self, Sum};
 use crate::{
     Gso, Headers, IpVersion, Malformed, NoRoom, PacketBuf, TcpFlags, VnetHeader, ip_protocol,
 };
 
-/// Whether bytes start with an Ethernet header (a TAP device) or an IP header (a TUN device).
+/// The layer that bytes start with: Ethernet (a TAP device) or IP (a TUN device).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layer {
-    /// Ethernet first.
+    /// An Ethernet header.
     Frame,
-    /// IP first.
+    /// An IP header.
     Packet,
 }
 
@@ -28,25 +28,26 @@ impl Layer {
     }
 }
 
-/// A super-packet: up to 64 KiB of payload behind one set of headers, to be cut up lazily.
+/// A super-packet: up to 64 KiB of payload after one set of headers, segmented on demand.
 ///
 /// ```text
 ///  | headers | payload 0 | payload 1 | ... | payload n - 1 (may be shorter) |
 ///             <-gso_size->
 /// ```
 ///
-/// Each [`Segment`] writes its own headers where it is told to and has its payload by reference, so
-/// it can be sent with `writev`, appended to a buffer with its own headroom, or left in the train.
-/// There is no limit to the number of segments. As Linux does it (`tcp_gso_segment`,
-/// `__udp_gso_segment`, `inet_gso_segment`): lengths, checksums and TCP sequence numbers are each
-/// segment's own, IPv4 identifications count up, CWR stays on the first segment only, FIN and PSH on
-/// the last only, and a UDP checksum of 0 is written as 0xffff. Inside a UDP tunnel the same holds
-/// for the outer headers.
+/// Each [`Segment`] writes its own headers where the caller wants them, and refers to its payload
+/// in place. So it can be sent with `writev`, or appended to a buffer with its own headroom. The
+/// number of segments is unlimited.
+///
+/// Headers follow Linux (`tcp_gso_segment`, `__udp_gso_segment`, `inet_gso_segment`): every segment
+/// has its own lengths, checksums and TCP sequence number; IPv4 identifications count up; CWR stays
+/// on the first segment only, FIN and PSH on the last; and a UDP checksum of 0 is written as
+/// 0xffff. Inside a UDP tunnel the same applies to the outer headers.
 ///
 /// ```
 /// use adit_packet::{Gso, Layer, PacketBuf, SuperPacket, VnetHeader};
 ///
-/// // 3000 bytes of UDP payload, to be sent as datagrams of at most 1200 bytes.
+/// // 3000 bytes of UDP payload, for datagrams of at most 1200 bytes.
 /// let mut bytes = vec![0x45, 0, 0x0b, 0xd4, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
 /// bytes.extend([0, 7, 0, 9, 0x0b, 0xc0, 0, 0]);
 /// bytes.resize(28 + 3000, b'x');
@@ -55,7 +56,7 @@ impl Layer {
 ///
 /// let mut packet = PacketBuf::new(64, 1500);
 /// for (segment, payload_len) in super_packet.segments().zip([1200, 1200, 600]) {
-///     packet.reset(64); // headroom for what a tunnel puts before it
+///     packet.reset(64); // headroom for the headers of a tunnel
 ///     segment.append_to(&mut packet).expect("1500 bytes");
 ///     assert_eq!(packet.len(), 28 + payload_len);
 /// }
@@ -69,17 +70,18 @@ pub struct SuperPacket<'a> {
     inner: Ip,
     transport: Transport,
     at: usize,
-    /// The transport's header and its pseudo header, without what [`Transport::varying`] names.
+    /// The sum of the transport header and its pseudo header, without the words of
+    /// [`Transport::varying`].
     fixed: Sum,
     outer: Option<Outer>,
 }
 
-/// An IP header: its version and where it is.
+/// An IP header: its version and offset.
 #[derive(Clone, Copy, Debug)]
 struct Ip {
     version: IpVersion,
     at: usize,
-    /// For IPv4 the header without length, identification and checksum.
+    /// For IPv4 the sum of the header without length, identification and checksum.
     fixed: Sum,
 }
 
@@ -94,7 +96,7 @@ impl Ip {
     }
 }
 
-/// The sum of the header from `at` to `end` without the 16-bit words at these offsets in it.
+/// The sum of the header from `at` to `end`, without the 16-bit words at these offsets.
 fn sum_without(bytes: &[u8], at: usize, end: usize, words: &[usize]) -> Sum {
     let header = bytes.get(at..end).unwrap_or_default();
     let without = |sum: Sum, &word: &usize| sum.add_u16(!take(header, word));
@@ -108,7 +110,7 @@ enum Transport {
 }
 
 impl Transport {
-    /// Where its checksum is, from its header on.
+    /// The offset of its checksum in its header.
     const fn checksum_at(self) -> u16 {
         match self {
             Self::Tcp => 16,
@@ -123,8 +125,8 @@ impl Transport {
         }
     }
 
-    /// The 16-bit words of its header that are not the same in every segment: sequence number, flags
-    /// and checksum, or length and checksum.
+    /// The 16-bit words of its header that differ between segments: sequence number, flags and
+    /// checksum, or length and checksum.
     const fn varying(self) -> &'static [usize] {
         match self {
             Self::Tcp => &[4, 6, 12, 16],
@@ -133,7 +135,7 @@ impl Transport {
     }
 }
 
-/// The headers of a UDP tunnel before the ones that are cut up.
+/// The outer headers of a UDP tunnel.
 #[derive(Clone, Copy, Debug)]
 struct Outer {
     ip: Ip,
@@ -142,12 +144,12 @@ struct Outer {
 }
 
 impl<'a> SuperPacket<'a> {
-    /// Finds the headers of a super-packet; its checksums need not be there yet.
+    /// Finds the headers of a super-packet. Its checksums may be partial.
     ///
     /// # Errors
     ///
-    /// The fault of a header; [`Malformed::SuperPacket`] if the virtio-net header is not that of
-    /// what the headers say, has a segment size of 0, or asks for IP fragments ([`Gso::Udp`]).
+    /// The fault of a header. [`Malformed::SuperPacket`] if the virtio-net header contradicts the
+    /// headers, has a segment size of 0, or requests IP fragmentation ([`Gso::Udp`]).
     pub fn parse(bytes: &'a [u8], vnet: &VnetHeader, layer: Layer) -> Result<Self, Malformed> {
         let outermost = layer.parse(bytes)?;
         let bytes = bytes.get(..outermost.end()).ok_or(Malformed::SuperPacket)?;
@@ -198,25 +200,25 @@ impl<'a> SuperPacket<'a> {
         })
     }
 
-    /// How many segments it stands for, at least 1.
+    /// The number of segments, at least 1.
     #[must_use]
     pub fn count(&self) -> usize {
         self.payload.len().div_ceil(self.size).max(1)
     }
 
-    /// The length of the headers that each segment has.
+    /// The length of each segment's headers in bytes.
     #[must_use]
     pub const fn header_len(&self) -> usize {
         self.headers.len()
     }
 
-    /// The payload of all segments together, e.g. to be handed on as one train (`UDP_SEGMENT`).
+    /// The payload of all segments together, for example to send as one train (`UDP_SEGMENT`).
     #[must_use]
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// The payload bytes of each segment but the last.
+    /// The payload length in bytes of each segment but the last.
     #[must_use]
     pub const fn segment_size(&self) -> usize {
         self.size
@@ -228,7 +230,7 @@ impl<'a> SuperPacket<'a> {
         (0..self.count()).map(move |index| Segment { whole, index })
     }
 
-    /// The segment with that number, from 0.
+    /// The segment of this index, from 0.
     #[must_use]
     pub fn segment(&self, index: usize) -> Option<Segment<'a>> {
         (index < self.count()).then_some(Segment { whole: *self, index })
@@ -254,7 +256,7 @@ impl Outer {
     }
 }
 
-/// One packet of a super-packet.
+/// A segment of a super-packet: one packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
     whole: SuperPacket<'a>,
@@ -262,13 +264,13 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// Its number, from 0.
+    /// Its index, from 0.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.index
     }
 
-    /// Its payload, where it stands in the super-packet.
+    /// Its payload, in the super-packet's memory.
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         let start = self.index * self.whole.size;
@@ -276,14 +278,14 @@ impl<'a> Segment<'a> {
         self.whole.payload.get(start..end).unwrap_or_default()
     }
 
-    /// The length of headers and payload.
+    /// The length of headers and payload in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "it always has headers")]
     pub fn len(&self) -> usize {
         self.whole.headers.len() + self.payload().len()
     }
 
-    /// Writes its headers, checksums included, to the front of `out` and returns their length.
+    /// Writes its headers, with checksums, to the start of `out`, and returns their length.
     ///
     /// # Errors
     ///
@@ -296,7 +298,7 @@ impl<'a> Segment<'a> {
         Ok(headers.len())
     }
 
-    /// Writes it whole to the front of `out` and returns its length.
+    /// Writes the whole segment to the start of `out`, and returns its length.
     ///
     /// # Errors
     ///
@@ -308,21 +310,22 @@ impl<'a> Segment<'a> {
         let out = out.get_mut(..payload.len()).ok_or(NoRoom)?;
         to.copy_from_slice(headers);
         out.copy_from_slice(payload);
-        // The copy is in the first-level cache.
+        // This copy of the payload is in the L1 cache now, so it is the one to sum.
         self.rewrite(to, Sum::ZERO.add_bytes(out));
         Ok(headers.len() + payload.len())
     }
 
-    /// Appends it whole to `packet`. The meta stays as it is: nothing is left to be done.
+    /// Appends the whole segment to `packet`. The meta stays as it is: a segment is a plain packet.
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if the tailroom is smaller than [`Self::len`]; then nothing is appended.
+    /// [`NoRoom`] if the tailroom is smaller than [`Self::len`]; nothing is appended then.
     pub fn append_to(&self, packet: &mut PacketBuf) -> Result<(), NoRoom> {
         self.write(packet.grow(self.len()).ok_or(NoRoom)?).map(|_| ())
     }
 
-    /// Makes a copy of the super-packet's headers this segment's, whose payload has that sum.
+    /// Turns a copy of the super-packet's headers into this segment's; `payload` is the sum of its
+    /// payload.
     fn rewrite(&self, headers: &mut [u8], payload_sum: Sum) {
         let SuperPacket { inner, transport, at, fixed, outer, .. } = self.whole;
         let payload_len = self.payload().len();
@@ -355,7 +358,7 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Length, and for IPv4 identification and checksum.
+    /// Writes the length, and for IPv4 identification and checksum.
     fn rewrite_ip(&self, headers: &mut [u8], ip: Ip, payload_len: usize) {
         let after = headers.len() - ip.at + payload_len;
         match ip.version {
@@ -370,7 +373,7 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Sequence number and flags; returns their sum.
+    /// Writes sequence number and flags; returns their sum.
     fn rewrite_tcp(&self, headers: &mut [u8], at: usize) -> Sum {
         let passed = u32::try_from(self.index * self.whole.size).unwrap_or_default();
         let mut sum = Sum::ZERO;
@@ -392,14 +395,15 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Finishes the checksum that a packet's virtio-net header leaves to be done (`NEEDS_CSUM`) and
-/// takes the flag back; without the flag nothing happens. Not for super-packets.
+/// Completes a partial checksum (`NEEDS_CSUM`) and clears the flag; without the flag nothing
+/// happens. Not for super-packets.
 ///
 /// Source: Linux `skb_checksum_help`.
 ///
 /// # Errors
 ///
-/// [`Malformed::VnetChecksum`] if the checksum is past the packet's end; then nothing changes.
+/// [`Malformed::VnetChecksum`] if the checksum lies beyond the end of the packet; nothing changes
+/// then.
 pub fn finish_checksum(packet: &mut PacketBuf) -> Result<(), Malformed> {
     let vnet = packet.meta.vnet;
     if !vnet.needs_csum() {
@@ -411,7 +415,7 @@ pub fn finish_checksum(packet: &mut PacketBuf) -> Result<(), Malformed> {
     if covered.len() < offset + 2 {
         return Err(Malformed::VnetChecksum);
     }
-    // The field holds the pseudo header's sum, so it is summed as it is.
+    // The field holds the sum of the pseudo header, so summing it as it is adds that.
     let check = Sum::ZERO.add_bytes(covered).finish_udp();
     put(covered, offset, check);
     packet.meta.vnet.flags &= !VnetHeader::NEEDS_CSUM;
@@ -421,8 +425,8 @@ pub fn finish_checksum(packet: &mut PacketBuf) -> Result<(), Malformed> {
 
 /// The sum of the transport's pseudo header without its length.
 ///
-/// A checksum that is left to be finished holds it already, and rightly so even where the header's
-/// addresses are not the pseudo header's (IPv6 routing header, RFC 8200, 8.1).
+/// A partial checksum holds it already, and correctly even where the header's addresses are not
+/// those of the pseudo header (IPv6 routing header, RFC 8200, 8.1).
 fn pseudo_without_len(
     bytes: &[u8],
     vnet: &VnetHeader,
@@ -440,7 +444,7 @@ fn pseudo_without_len(
     }
 }
 
-/// The sum of the headers from `at` on, the checksum at `field` zeroed.
+/// The sum of the headers from `at` on, with the checksum at `field` as zero.
 fn headers_sum(headers: &mut [u8], at: usize, field: usize) -> Sum {
     put(headers, field, 0);
     Sum::ZERO.add_bytes(headers.get(at..).unwrap_or_default())
@@ -482,7 +486,7 @@ pub(crate) fn take(bytes: &[u8], at: usize) -> u16 {
     field.map_or(0, |&field| u16::from_be_bytes(field))
 }
 
-/// A length: no packet is longer than its own 16-bit length said.
+/// A length as u16: no packet exceeds its own 16-bit length field.
 pub(crate) fn len16(len: usize) -> u16 {
     u16::try_from(len).unwrap_or(u16::MAX)
 }

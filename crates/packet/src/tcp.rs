@@ -8,21 +8,21 @@ use crate::{Malformed, checksum};
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
-    /// No more data from the sender.
+    /// FIN: no more data from the sender.
     pub const FIN: Self = Self(0x01);
-    /// Synchronize sequence numbers.
+    /// SYN: synchronize sequence numbers.
     pub const SYN: Self = Self(0x02);
-    /// Reset the connection.
+    /// RST: reset the connection.
     pub const RST: Self = Self(0x04);
-    /// Push.
+    /// PSH: push.
     pub const PSH: Self = Self(0x08);
-    /// The acknowledgment number counts.
+    /// ACK: the acknowledgment number is valid.
     pub const ACK: Self = Self(0x10);
-    /// The urgent pointer counts.
+    /// URG: the urgent pointer is valid.
     pub const URG: Self = Self(0x20);
-    /// ECN echo.
+    /// ECE: ECN echo.
     pub const ECE: Self = Self(0x40);
-    /// Congestion window reduced.
+    /// CWR: congestion window reduced.
     pub const CWR: Self = Self(0x80);
 
     /// Whether all of `flags` are set.
@@ -37,20 +37,20 @@ impl TcpFlags {
         self.0 & flags.0 != 0
     }
 
-    /// These and `flags`.
+    /// The union with `flags`.
     #[must_use]
     pub const fn with(self, flags: Self) -> Self {
         Self(self.0 | flags.0)
     }
 
-    /// These but not `flags`.
+    /// Without `flags`.
     #[must_use]
     pub const fn without(self, flags: Self) -> Self {
         Self(self.0 & !flags.0)
     }
 }
 
-/// The names of the flags that are set, as `SYN|ACK`.
+/// Prints the names of the set flags, as `SYN|ACK`.
 impl core::fmt::Debug for TcpFlags {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let names = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
@@ -66,7 +66,7 @@ impl core::fmt::Debug for TcpFlags {
     }
 }
 
-/// A TCP segment whose header length was checked.
+/// A TCP segment with a valid header length.
 ///
 /// ```text
 ///  0             2             4          8                12      13      14       16         18
@@ -84,7 +84,7 @@ pub struct Tcp<'a> {
 }
 
 impl<'a> Tcp<'a> {
-    /// Checks and reads the header; what follows it is payload.
+    /// Parses the header; everything after it is payload.
     ///
     /// # Errors
     ///
@@ -115,13 +115,13 @@ impl<'a> Tcp<'a> {
         }
     }
 
-    /// The sender's port.
+    /// The source port.
     #[must_use]
     pub const fn source_port(&self) -> u16 {
         u16::from_be_bytes([self.head[0], self.head[1]])
     }
 
-    /// The receiver's port.
+    /// The destination port.
     #[must_use]
     pub const fn destination_port(&self) -> u16 {
         u16::from_be_bytes([self.head[2], self.head[3]])
@@ -151,7 +151,7 @@ impl<'a> Tcp<'a> {
         u16::from_be_bytes([self.head[14], self.head[15]])
     }
 
-    /// The checksum as it stands.
+    /// The checksum field.
     #[must_use]
     pub const fn checksum(&self) -> u16 {
         u16::from_be_bytes([self.head[16], self.head[17]])
@@ -163,19 +163,19 @@ impl<'a> Tcp<'a> {
         u16::from_be_bytes([self.head[18], self.head[19]])
     }
 
-    /// The options' bytes.
+    /// The options as bytes.
     #[must_use]
     pub const fn options_bytes(&self) -> &'a [u8] {
         self.options
     }
 
-    /// The options up to the first one that is malformed.
+    /// The options, up to the first malformed one.
     #[must_use]
     pub const fn options(&self) -> TcpOptions<'a> {
         TcpOptions { rest: self.options }
     }
 
-    /// The length of header and options, 20 to 60.
+    /// The length of header and options in bytes, 20 to 60.
     #[must_use]
     pub const fn header_len(&self) -> usize {
         TcpHeader::LEN + self.options.len()
@@ -188,26 +188,26 @@ impl<'a> Tcp<'a> {
     }
 }
 
-/// One TCP option.
+/// A TCP option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TcpOption<'a> {
-    /// The largest segment that the sender takes (kind 2).
+    /// The maximum segment size that the sender accepts (kind 2).
     MaxSegmentSize(u16),
-    /// The shift of its window (kind 3, RFC 7323).
+    /// The window scale (kind 3, RFC 7323).
     WindowScale(u8),
-    /// It takes selective acknowledgments (kind 4, RFC 2018).
+    /// Selective acknowledgments are permitted (kind 4, RFC 2018).
     SackPermitted,
     /// Selective acknowledgments: pairs of 32-bit edges (kind 5).
     Sack(&'a [u8]),
     /// Timestamps (kind 8, RFC 7323).
     Timestamps {
-        /// The sender's clock.
+        /// The sender's timestamp.
         value: u32,
-        /// The last value seen from the other side.
+        /// The last timestamp received from the peer.
         echo: u32,
     },
-    /// Any other.
+    /// Any other option.
     Other {
         /// Its kind.
         kind: u8,
@@ -216,7 +216,8 @@ pub enum TcpOption<'a> {
     },
 }
 
-/// The options of one segment: ends at the end-of-list option or at the first malformed one.
+/// The options of one segment. The iterator ends at the end-of-list option or the first malformed
+/// one.
 #[derive(Clone, Debug)]
 pub struct TcpOptions<'a> {
     rest: &'a [u8],
@@ -253,12 +254,12 @@ impl<'a> Iterator for TcpOptions<'a> {
     }
 }
 
-/// A TCP header without options, to be written.
+/// A TCP header without options, to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TcpHeader {
-    /// The sender's port.
+    /// The source port.
     pub source_port: u16,
-    /// The receiver's port.
+    /// The destination port.
     pub destination_port: u16,
     /// The sequence number of the first payload byte.
     pub sequence: u32,
@@ -268,18 +269,18 @@ pub struct TcpHeader {
     pub flags: TcpFlags,
     /// The window, not scaled.
     pub window: u16,
-    /// The checksum over pseudo header, header and payload; written as it is.
+    /// The checksum over pseudo header, header and payload; written unchanged.
     pub checksum: u16,
     /// The urgent pointer.
     pub urgent: u16,
 }
 
 impl TcpHeader {
-    /// Its length without options.
+    /// Its length in bytes, without options.
     pub const LEN: usize = 20;
 
-    /// The bytes of the fixed header; `options_len` bytes of options (a multiple of 4, at most 40)
-    /// are to follow them.
+    /// The fixed header as bytes, for `options_len` bytes of options after it (a multiple of 4, at
+    /// most 40).
     #[must_use]
     pub fn to_bytes(&self, options_len: u8) -> [u8; Self::LEN] {
         let [s0, s1] = self.source_port.to_be_bytes();
@@ -315,10 +316,10 @@ impl TcpHeader {
     }
 }
 
-/// The fixed part of a TCP header, to be edited in place.
+/// The fixed part of a TCP header, for editing in place.
 ///
-/// Edits keep a full checksum right. Where the checksum is still to be finished (`NEEDS_CSUM`) it
-/// covers the addresses only: then use [`Self::head_mut`] and adjust nothing.
+/// Edits keep a complete checksum valid. A partial checksum (`NEEDS_CSUM`) covers the addresses
+/// only: use [`Self::head_mut`] then, and update nothing.
 #[derive(Debug)]
 pub struct TcpMut<'a> {
     head: &'a mut [u8; TcpHeader::LEN],
@@ -335,14 +336,14 @@ impl<'a> TcpMut<'a> {
         Ok(Self { head: segment.first_chunk_mut().ok_or(Malformed::TcpShort)? })
     }
 
-    /// Sets the sender's port and adjusts the checksum.
+    /// Sets the source port and updates the checksum.
     pub fn set_source_port(&mut self, port: u16) {
         let [high, low, ..] = self.head;
         let old = set_port([high, low], port);
         self.adjust16(old, port);
     }
 
-    /// Sets the receiver's port and adjusts the checksum.
+    /// Sets the destination port and updates the checksum.
     pub fn set_destination_port(&mut self, port: u16) {
         let [_, _, high, low, ..] = self.head;
         let old = set_port([high, low], port);
@@ -354,17 +355,17 @@ impl<'a> TcpMut<'a> {
         [self.head[16], self.head[17]] = checksum.to_be_bytes();
     }
 
-    /// Adjusts the checksum for a 16-bit word that changed, e.g. a port.
+    /// Updates the checksum for a 16-bit word that changed, such as a port.
     pub fn adjust16(&mut self, old: u16, new: u16) {
         self.set_checksum(checksum::update16(self.checksum(), old, new));
     }
 
-    /// Adjusts the checksum for a 32-bit word that changed, e.g. an IPv4 address.
+    /// Updates the checksum for a 32-bit word that changed, such as an IPv4 address.
     pub fn adjust32(&mut self, old: u32, new: u32) {
         self.set_checksum(checksum::update32(self.checksum(), old, new));
     }
 
-    /// The fixed header's bytes.
+    /// The fixed header as bytes.
     #[must_use]
     pub fn head_mut(&mut self) -> &mut [u8; TcpHeader::LEN] {
         self.head

@@ -1,4 +1,4 @@
-//! A moment, given by whoever runs the program.
+//! Time as an argument.
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
@@ -6,15 +6,15 @@ use core::time::Duration;
 
 /// A moment in nanoseconds since an origin that the caller chose (on Linux: `CLOCK_BOOTTIME`).
 ///
-/// It has no `now()`: time is an argument, so that a run can be repeated. Arithmetic saturates; 64
-/// bits of nanoseconds last 584 years.
+/// It has no `now()`: time is always an argument, so that a run can be repeated. Arithmetic
+/// saturates; 64 bits of nanoseconds last 584 years.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
-    /// The last moment there is: a timer set to it never fires.
+    /// The last moment: a timer set to it never fires.
     pub const MAX: Self = Self(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the origin.
@@ -93,7 +93,7 @@ impl Sub for Instant {
     }
 }
 
-/// Seconds with nine decimals, as a trace prints it.
+/// Prints seconds with nine decimals.
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:09}", self.0 / 1_000_000_000, self.0 % 1_000_000_000)

@@ -3,7 +3,7 @@
 use crate::ports::set_port;
 use crate::{Malformed, checksum};
 
-/// A UDP datagram whose length was checked.
+/// A UDP datagram with a valid length.
 ///
 /// ```text
 ///  0             2             4        6          8
@@ -18,12 +18,12 @@ pub struct Udp<'a> {
 }
 
 impl<'a> Udp<'a> {
-    /// Checks and reads the header. Bytes after the length are ignored.
+    /// Parses the header. Bytes after the length are ignored.
     ///
     /// # Errors
     ///
-    /// [`Malformed::UdpShort`]; [`Malformed::UdpLen`] if the length is less than the header or more
-    /// than there is.
+    /// [`Malformed::UdpShort`]; [`Malformed::UdpLen`] if the length is less than the header or
+    /// exceeds the packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
         let head: &[u8; UdpHeader::LEN] = datagram.first_chunk().ok_or(Malformed::UdpShort)?;
         let len = usize::from(u16::from_be_bytes([head[4], head[5]]));
@@ -42,26 +42,26 @@ impl<'a> Udp<'a> {
         }
     }
 
-    /// The sender's port.
+    /// The source port.
     #[must_use]
     pub const fn source_port(&self) -> u16 {
         u16::from_be_bytes([self.head[0], self.head[1]])
     }
 
-    /// The receiver's port.
+    /// The destination port.
     #[must_use]
     pub const fn destination_port(&self) -> u16 {
         u16::from_be_bytes([self.head[2], self.head[3]])
     }
 
-    /// The length of header and payload.
+    /// The length of header and payload in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "the header's field, at least 8")]
     pub const fn len(&self) -> u16 {
         u16::from_be_bytes([self.head[4], self.head[5]])
     }
 
-    /// The checksum as it stands; 0 means none.
+    /// The checksum field; 0 means none.
     #[must_use]
     pub const fn checksum(&self) -> u16 {
         u16::from_be_bytes([self.head[6], self.head[7]])
@@ -74,24 +74,24 @@ impl<'a> Udp<'a> {
     }
 }
 
-/// A UDP header, to be written.
+/// A UDP header to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UdpHeader {
-    /// The sender's port.
+    /// The source port.
     pub source_port: u16,
-    /// The receiver's port.
+    /// The destination port.
     pub destination_port: u16,
-    /// The length of header and payload.
+    /// The length of header and payload in bytes.
     pub len: u16,
-    /// The checksum over pseudo header, header and payload; written as it is.
+    /// The checksum over pseudo header, header and payload; written unchanged.
     pub checksum: u16,
 }
 
 impl UdpHeader {
-    /// Its length.
+    /// Its length in bytes.
     pub const LEN: usize = 8;
 
-    /// The header's bytes.
+    /// The header as bytes.
     #[must_use]
     pub const fn to_bytes(&self) -> [u8; Self::LEN] {
         let [s0, s1] = self.source_port.to_be_bytes();
@@ -102,10 +102,10 @@ impl UdpHeader {
     }
 }
 
-/// A UDP header, to be edited in place; a checksum that is there is kept right, none stays none.
+/// A UDP header for editing in place. Edits keep a complete checksum valid, and none stays none.
 ///
-/// Where the checksum is still to be finished (`NEEDS_CSUM`) it covers the addresses only: then use
-/// [`Self::head_mut`] and adjust nothing.
+/// A partial checksum (`NEEDS_CSUM`) covers the addresses only: use [`Self::head_mut`] then, and
+/// update nothing.
 #[derive(Debug)]
 pub struct UdpMut<'a> {
     head: &'a mut [u8; UdpHeader::LEN],
@@ -122,14 +122,14 @@ impl<'a> UdpMut<'a> {
         Ok(Self { head: datagram.first_chunk_mut().ok_or(Malformed::UdpShort)? })
     }
 
-    /// Sets the sender's port and adjusts the checksum.
+    /// Sets the source port and updates the checksum.
     pub fn set_source_port(&mut self, port: u16) {
         let [high, low, ..] = self.head;
         let old = set_port([high, low], port);
         self.adjust16(old, port);
     }
 
-    /// Sets the receiver's port and adjusts the checksum.
+    /// Sets the destination port and updates the checksum.
     pub fn set_destination_port(&mut self, port: u16) {
         let [_, _, high, low, ..] = self.head;
         let old = set_port([high, low], port);
@@ -141,17 +141,17 @@ impl<'a> UdpMut<'a> {
         [self.head[6], self.head[7]] = checksum.to_be_bytes();
     }
 
-    /// Adjusts the checksum for a 16-bit word that changed, e.g. a port.
+    /// Updates the checksum for a 16-bit word that changed, such as a port.
     pub fn adjust16(&mut self, old: u16, new: u16) {
         self.adjust(|check| checksum::update16(check, old, new));
     }
 
-    /// Adjusts the checksum for a 32-bit word that changed, e.g. an IPv4 address.
+    /// Updates the checksum for a 32-bit word that changed, such as an IPv4 address.
     pub fn adjust32(&mut self, old: u32, new: u32) {
         self.adjust(|check| checksum::update32(check, old, new));
     }
 
-    /// The header's bytes.
+    /// The header as bytes.
     #[must_use]
     pub fn head_mut(&mut self) -> &mut [u8; UdpHeader::LEN] {
         self.head

@@ -1,25 +1,25 @@
-//! The virtio-net header: what the kernel leaves to be done for a packet, and what we leave to it.
+//! The virtio-net header: it describes partial checksums and super-packets, in both directions.
 
 use crate::Malformed;
 
-/// Bits of the `gso_type` byte beside the type itself.
+/// Bits of the `gso_type` byte other than the type.
 const GSO_ECN: u8 = 0x80;
 const GSO_TUNNEL_V4: u8 = 0x20;
 const GSO_TUNNEL_V6: u8 = 0x40;
 
-/// How a super-packet is to be cut up (`VIRTIO_NET_HDR_GSO_*`).
+/// How a super-packet is segmented (`VIRTIO_NET_HDR_GSO_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Gso {
-    /// One packet, not to be cut (0).
+    /// A single packet (0).
     #[default]
     None,
     /// TCP over IPv4 (1).
     Tcp4,
-    /// UDP over either family, cut as IP fragments (3, "UFO"): Linux no longer makes these.
+    /// UDP over IPv4 or IPv6, split into IP fragments (3, "UFO"). Linux no longer sends these.
     Udp,
     /// TCP over IPv6 (4).
     Tcp6,
-    /// UDP over either family, cut as datagrams (5, "USO").
+    /// UDP over IPv4 or IPv6, split into datagrams (5, "USO").
     UdpL4,
 }
 
@@ -55,7 +55,7 @@ pub enum Tunnel {
     Ipv6,
 }
 
-/// What a hash was computed over (`VIRTIO_NET_HASH_REPORT_*`).
+/// The fields that a hash was computed over (`VIRTIO_NET_HASH_REPORT_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
 pub enum HashReport {
@@ -100,7 +100,7 @@ impl HashReport {
         }
     }
 
-    /// The report with that number; `None` for a number that is not defined.
+    /// The report of this number; `None` for an undefined number.
     #[must_use]
     pub const fn from_wire(report: u16) -> Option<Self> {
         Some(match report {
@@ -119,12 +119,12 @@ impl HashReport {
     }
 }
 
-/// The flow hash that a header of 20 bytes or more carries.
+/// The flow hash in a header of 20 bytes or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VnetHash {
     /// The Toeplitz hash.
     pub value: u32,
-    /// Over what, as [`HashReport::to_wire`] gives it: kept as read, known or not.
+    /// The report type, as [`HashReport::to_wire`] encodes it; unknown numbers are kept.
     pub report: u16,
 }
 
@@ -134,11 +134,11 @@ pub enum VnetLen {
     /// 10 bytes: `struct virtio_net_hdr`.
     #[default]
     Legacy = 10,
-    /// 12 bytes: and `num_buffers`.
+    /// 12 bytes: with `num_buffers`.
     Mergeable = 12,
-    /// 20 bytes: and the hash.
+    /// 20 bytes: with the hash.
     Hash = 20,
-    /// 24 bytes: and the offsets of a UDP tunnel.
+    /// 24 bytes: with the offsets of a UDP tunnel.
     Tunnel = 24,
 }
 
@@ -154,7 +154,7 @@ impl VnetLen {
         }
     }
 
-    /// The header of exactly that many bytes.
+    /// The header of exactly that many bytes, if there is one.
     #[must_use]
     pub const fn from_bytes(bytes: usize) -> Option<Self> {
         match bytes {
@@ -167,13 +167,13 @@ impl VnetLen {
     }
 }
 
-/// The byte order of the header's first 12 bytes on one queue (`TUNSETVNETLE`, `TUNSETVNETBE`).
+/// The byte order of the first 12 bytes of the header (`TUNSETVNETLE`, `TUNSETVNETBE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Endian {
-    /// As the machine has it: the kernel's default.
+    /// The machine's own: the kernel's default.
     #[default]
     Native,
-    /// Little endian, as virtio 1.0 has it.
+    /// Little endian, as in virtio 1.0.
     Little,
     /// Big endian.
     Big,
@@ -206,40 +206,40 @@ impl Endian {
 ///  | hash value | hash report |  0   | outer_th_offset | inner_nh_offset |
 /// ```
 ///
-/// Bytes 0 to 11 are in the queue's [`Endian`], 12 to 23 always little endian. Offsets count from
-/// the packet's first byte (of the frame on TAP).
+/// Bytes 0 to 11 are in the queue's [`Endian`], bytes 12 to 23 always in little endian. Offsets
+/// count from the first byte of the packet (of the frame on TAP).
 ///
 /// Source: Linux `include/uapi/linux/virtio_net.h`; virtio 1.3, section 5.1.6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VnetHeader {
-    /// [`Self::NEEDS_CSUM`] and its neighbours.
+    /// [`Self::NEEDS_CSUM`] and the other flags.
     pub flags: u8,
-    /// How to cut the packet up.
+    /// How to segment the packet.
     pub gso: Gso,
-    /// A TCP super-packet with CWR set: only its first segment keeps it.
+    /// A TCP super-packet with CWR set, which only its first segment keeps.
     pub ecn: bool,
-    /// The super-packet is inside a UDP tunnel over this family.
+    /// The outer address family of a super-packet inside a UDP tunnel.
     pub tunnel: Option<Tunnel>,
-    /// Length of all headers of a super-packet. A hint: a kernel that forwards may set it wrong.
+    /// The length of all headers of a super-packet. A hint: a forwarding kernel may set it wrong.
     pub hdr_len: u16,
-    /// Payload bytes of each segment but the last.
+    /// The payload length in bytes of each segment but the last.
     pub gso_size: u16,
-    /// Where the checksum that is to be finished starts.
+    /// The offset where a partial checksum starts.
     pub csum_start: u16,
-    /// Where it goes, counted from `csum_start`.
+    /// The offset of the checksum field, from `csum_start`.
     pub csum_offset: u16,
-    /// Buffers used (12 bytes or more): a TUN queue has 0 or 1 here.
+    /// The number of buffers used (12 bytes or more): 0 or 1 on a TUN queue.
     pub num_buffers: u16,
     /// The flow hash (20 bytes or more).
     pub hash: VnetHash,
-    /// Where the outer transport header starts (24 bytes).
+    /// The offset of the outer transport header (24 bytes).
     pub outer_th_offset: u16,
-    /// Where the inner network header starts (24 bytes).
+    /// The offset of the inner network header (24 bytes).
     pub inner_nh_offset: u16,
 }
 
 impl VnetHeader {
-    /// Flag: the transport checksum holds the pseudo header's sum only and is to be finished.
+    /// Flag: the transport checksum is partial: the field holds the sum of the pseudo header only.
     pub const NEEDS_CSUM: u8 = 1;
     /// Flag: the checksum was verified.
     pub const DATA_VALID: u8 = 2;
@@ -247,10 +247,10 @@ impl VnetHeader {
     pub const RSC_INFO: u8 = 4;
     /// Flag: the outer UDP header of a tunnel has a checksum.
     pub const UDP_TUNNEL_CSUM: u8 = 8;
-    /// The longest header.
+    /// The maximum length of the header in bytes.
     pub const LEN_MAX: usize = 24;
 
-    /// Whether the transport checksum is to be finished.
+    /// Whether the transport checksum is partial.
     #[must_use]
     pub const fn needs_csum(&self) -> bool {
         self.flags & Self::NEEDS_CSUM != 0
@@ -262,11 +262,12 @@ impl VnetHeader {
         !matches!(self.gso, Gso::None)
     }
 
-    /// Reads the header from the first `len` bytes; what a shorter header lacks is zero.
+    /// Decodes the header from the first `len` bytes. Fields that a shorter header lacks are zero.
     ///
     /// # Errors
     ///
-    /// [`Malformed::VnetShort`] for fewer bytes, [`Malformed::VnetGso`] for an unknown GSO type.
+    /// [`Malformed::VnetShort`] if there are fewer bytes; [`Malformed::VnetGso`] for an unknown GSO
+    /// type.
     pub fn decode(bytes: &[u8], len: VnetLen, endian: Endian) -> Result<Self, Malformed> {
         let bytes = bytes.get(..len.bytes()).ok_or(Malformed::VnetShort)?;
         let (head, rest) = bytes.split_first_chunk::<10>().ok_or(Malformed::VnetShort)?;
@@ -303,13 +304,14 @@ impl VnetHeader {
         Ok(header)
     }
 
-    /// Writes the header to the first `len` bytes and returns how many these are.
+    /// Encodes the header into the first `len` bytes, and returns `len` in bytes. A hash that does
+    /// not fit is omitted.
     ///
     /// # Errors
     ///
-    /// [`Malformed::VnetShort`] if `bytes` is shorter than `len`; [`Malformed::VnetLen`] if this is
-    /// a tunnel's super-packet and `len` is not [`VnetLen::Tunnel`] (the kernel would take the
-    /// offsets for zero). A hash that does not fit is left out.
+    /// [`Malformed::VnetShort`] if `bytes` is shorter than `len`; [`Malformed::VnetLen`] for a
+    /// super-packet inside a tunnel unless `len` is [`VnetLen::Tunnel`]: the kernel would take the
+    /// offsets as zero.
     pub fn encode(
         &self,
         bytes: &mut [u8],

@@ -143,7 +143,7 @@ impl Options {
         let loaded = self.load()?;
         let name = loaded.name;
         let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
-        let claim = claim.map_err(|error| match error.exit {
+        let claim = claim.map_err(|error| match error.kind {
             Exit::Conflict => error.hint(
                 "A tunnel has the name of its file, in every network namespace: give the file another \
                  name.",

@@ -1,7 +1,6 @@
-//! What a packet says, for people and programs: parsed with etherparse, as far as it goes.
+//! Decodes packets with etherparse, for people and programs.
 //!
-//! Only numbers, addresses and our own words come out of a packet, so nothing that a peer writes
-//! into one can reach the terminal as text.
+//! The output has only numbers, addresses and our own words, so no text from a packet reaches the terminal.
 
 mod icmp;
 pub(crate) mod line;
@@ -31,16 +30,16 @@ pub(crate) struct Packet {
     pub(crate) time: Duration,
     /// The interface.
     pub(crate) interface: String,
-    /// Into the host or out of it, where that is known.
+    /// Into or out of the host, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) direction: Option<Direction>,
     /// Its length in bytes.
     pub(crate) length: usize,
     /// How many bytes of it were captured.
     pub(crate) captured_length: usize,
-    /// How many packets were lost between the one before and this one.
+    /// Number of packets lost since the previous one.
     pub(crate) lost_before: u64,
-    /// Segmentation that is left to the device, if this is many packets in one.
+    /// Segmentation left to the device, if this is a super-packet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gso: Option<Gso>,
     /// The Ethernet header.
@@ -61,7 +60,7 @@ pub(crate) struct Packet {
     /// The ICMP or ICMPv6 message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) icmp: Option<Icmp>,
-    /// What is wrong with it, where the parsing ended early.
+    /// Why parsing ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) malformed: Option<String>,
     /// The captured bytes in hexadecimal, if asked for.
@@ -69,12 +68,12 @@ pub(crate) struct Packet {
     pub(crate) bytes: Option<String>,
 }
 
-/// Many packets in one.
+/// A super-packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(crate) struct Gso {
-    /// Payload bytes of each packet but the last.
+    /// Payload bytes of each segment except the last.
     pub(crate) size: u16,
-    /// How many packets it stands for.
+    /// Number of segments.
     pub(crate) segments: usize,
 }
 
@@ -104,15 +103,15 @@ pub(crate) struct Vlan {
 /// An ARP message about IPv4 over Ethernet.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct Arp {
-    /// 1 asks, 2 answers.
+    /// 1 for a request, 2 for a reply.
     pub(crate) operation: u16,
-    /// Who sends it.
+    /// The sender's address.
     pub(crate) sender: Ipv4Addr,
     /// The sender's MAC address.
     pub(crate) sender_mac: String,
-    /// Who is meant.
+    /// The target's address.
     pub(crate) target: Ipv4Addr,
-    /// The target's MAC address; zero in a question.
+    /// The target's MAC address; zero in a request.
     pub(crate) target_mac: String,
 }
 
@@ -135,17 +134,17 @@ pub(crate) struct Ip {
     pub(crate) ecn: u8,
     /// Header and payload in bytes, as the header says.
     pub(crate) length: usize,
-    /// Which fragment it is, if it is one.
+    /// The fragment, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fragment: Option<Fragment>,
 }
 
-/// A piece of a larger packet.
+/// A fragment of a packet.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct Fragment {
-    /// Which packet it is a piece of.
+    /// The identification of the whole packet.
     pub(crate) id: u32,
-    /// Where in that packet's payload it belongs, in bytes.
+    /// Its offset in the payload of the whole packet, in bytes.
     pub(crate) offset: u16,
     /// Whether more follow.
     pub(crate) more: bool,
@@ -163,7 +162,7 @@ pub(crate) struct Udp {
 }
 
 impl Packet {
-    /// Decodes what was captured of a packet; never fails, whatever the bytes are.
+    /// Decodes the captured bytes of a packet. Never fails.
     pub(crate) fn decode(interface: &str, link: LinkType, meta: &Meta, data: &[u8]) -> Self {
         let mut packet = Self {
             time: meta.time,
@@ -283,8 +282,8 @@ impl Ip {
     }
 }
 
-/// Looks for the fragment header among whole extension headers. etherparse's own iterator is no
-/// help: where the chain is broken off, 0.21 reads past the end of the slice.
+/// Finds the fragment header among complete extension headers. etherparse's own iterator (0.21) reads past
+/// the end of the slice if the chain is truncated.
 fn fragment_v6(mut kind: u8, mut headers: &[u8]) -> Option<Fragment> {
     const AUTHENTICATION: u8 = 51;
     const FRAGMENT: u8 = 44;
@@ -307,7 +306,7 @@ fn fragment_v6(mut kind: u8, mut headers: &[u8]) -> Option<Fragment> {
 }
 
 impl Arp {
-    /// `None` if it is not about IPv4 over Ethernet.
+    /// Returns `None` unless it is ARP for IPv4 over Ethernet.
     fn decode(arp: &ArpPacketSlice<'_>) -> Option<Self> {
         if arp.proto_addr_type() != EtherType::IPV4 {
             return None;

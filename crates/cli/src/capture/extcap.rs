@@ -1,6 +1,5 @@
-//! Wireshark's extcap protocol (`doc/extcap.4`): Wireshark and tshark run `adit`, through a link in
-//! their extcap directory, to list interfaces, to ask what each carries and which options it has,
-//! and to capture into a pipe.
+//! Wireshark's extcap protocol (`doc/extcap.4`): Wireshark and tshark run `adit`, through a link in their
+//! extcap directory, to list interfaces with their link types and options, and to capture into a pipe.
 
 use adit_device::netlink::Netlink;
 use adit_device::{IfName, Mode};
@@ -12,19 +11,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the values of our interfaces begin with; no interface of the kernel has a colon.
+/// Prefix of our interface values; kernel interfaces have no colon.
 const PREFIX: &str = "adit:";
 const NEW_TUN: &str = "+tun";
 const NEW_TAP: &str = "+tap";
 
-/// Whether the program was started by Wireshark: no option of ours has these names.
+/// Whether Wireshark started the program: our own options have other names.
 pub(crate) fn is_extcap_call(args: &[OsString]) -> bool {
     args.iter().skip(1).any(|arg| {
         arg.to_str().is_some_and(|arg| arg == "--capture" || arg.starts_with("--extcap-"))
     })
 }
 
-/// What Wireshark asks for.
+/// A request by Wireshark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     /// The list of interfaces.
@@ -33,15 +32,15 @@ pub(crate) enum Call {
     LinkTypes(Interface),
     /// The options of one.
     Config(Interface),
-    /// Whether a filter is right.
+    /// To check a filter.
     CheckFilter(Interface, String),
     /// To capture into a pipe.
     Capture {
-        /// From where.
+        /// The interface.
         interface: Interface,
-        /// Into which pipe.
+        /// The pipe.
         fifo: PathBuf,
-        /// With which filter.
+        /// The filter.
         filter: String,
         /// The address of a new device.
         address: Option<String>,
@@ -50,12 +49,12 @@ pub(crate) enum Call {
     },
 }
 
-/// One of the interfaces that we list.
+/// One of the listed interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interface {
-    /// A device that is there.
+    /// An existing device.
     Existing(IfName),
-    /// A device to be made.
+    /// A device to create.
     New(Mode),
 }
 
@@ -69,7 +68,7 @@ impl Interface {
     }
 }
 
-/// Reads the arguments, which Wireshark writes as `--name value` or `--name=value`.
+/// Parses the arguments, which Wireshark writes as `--name value` or `--name=value`.
 ///
 /// # Errors
 /// A sentence for Wireshark's user.
@@ -82,7 +81,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        let mut value = || value.take().or_else(|| args.next()).ok_or("a value is missing");
+        let mut value = || value.take().or_else(|| args.next()).ok_or("an option needs a value");
         match name.as_str() {
             "--extcap-interfaces" | "--extcap-dlts" | "--extcap-config" | "--capture" => {
                 verb = Some(name);
@@ -92,7 +91,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
             "--fifo" => fifo = Some(value()?),
             "--addr" => address = Some(value()?),
             "--reply" => reply = true,
-            // The version comes with `=` or not at all; what is unknown is of a later version.
+            // The version has `=` or is absent; unknown options belong to a later version.
             _ => {}
         }
     }
@@ -101,7 +100,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
         return Ok(Call::Interfaces);
     }
     let interface = interface.as_deref().and_then(Interface::parse);
-    let interface = interface.ok_or("there is no such interface")?;
+    let interface = interface.ok_or("no such interface")?;
     Ok(match verb.as_str() {
         "--extcap-dlts" => Call::LinkTypes(interface),
         "--extcap-config" => Call::Config(interface),
@@ -116,7 +115,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
     })
 }
 
-/// The list of interfaces: the TUN and TAP devices that are there, and two to be made.
+/// Lists the existing TUN and TAP devices, and two entries to create one.
 ///
 /// # Errors
 /// Those of netlink.
@@ -128,7 +127,7 @@ pub(crate) fn interfaces() -> io::Result<String> {
     );
     for link in Netlink::open()?.links()? {
         let Some(tun) = &link.tun else { continue };
-        // Braces would end the value; such a name can be captured from by itself.
+        // Braces would end the value; such a device can be captured from by 'adit capture'.
         let name = link.name.to_string();
         if name.contains(['{', '}']) {
             continue;
@@ -175,21 +174,24 @@ pub(crate) fn config(interface: Interface) -> String {
     text
 }
 
-/// Puts a link to this program into the user's extcap directory, and says where.
+/// Links this program into the user's extcap directory and returns the path of the link.
 ///
 /// # Errors
-/// Those of making the directory and the link; Unsupported without a home directory.
+/// Those of creating the directory and the link; Unsupported without a home directory.
 pub(crate) fn install(program: &Path) -> io::Result<PathBuf> {
     let directory = directory().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::Unsupported, "neither tshark nor HOME tells the directory")
+        io::Error::new(
+            io::ErrorKind::Unsupported,
+            "cannot find the extcap directory: tshark is missing and HOME is not set",
+        )
     })?;
     let link = directory.join("adit");
     adit_service::file::link(program, &link)?;
     Ok(link)
 }
 
-/// Where the user's extcap programs are, as tshark says: since Wireshark 4.2 in a directory of their
-/// own, which it names; before that, below the configuration.
+/// The user's extcap directory as reported by tshark: since Wireshark 4.2 a directory of its own, before that
+/// one below the configuration.
 fn directory() -> Option<PathBuf> {
     let output = Command::new("tshark").args(["-G", "folders"]).output().ok();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

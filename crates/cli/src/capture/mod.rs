@@ -1,13 +1,13 @@
-//! `adit capture`: packets of one interface, shown, written to files, filtered and answered.
+//! `adit capture`: shows, records, filters and answers the packets of one interface.
 //!
 //! ```text
-//! source -> filter -> decode -> line, tree, JSON          source: a queue of ours, or a packet
-//!   |           \---> record -> pcapng -> output                  socket on somebody else's
+//! source -> filter -> decode -> line, tree, JSON          source: our queue, or a packet socket
+//!   |           \---> record -> pcapng -> output          on an interface of other programs
 //!   \-> reply -> back into the queue, recorded as well
 //! ```
 //!
-//! One thread, one loop ([`run`]): sleeping in poll(2) until a packet, a signal, a reader that can
-//! take more, or a deadline. Nothing in here but the loop and the source knows of the clock.
+//! One thread and one loop ([`run`]) that sleeps in poll(2) until a packet, a signal, a writable output or a
+//! deadline. Only the loop and the source read the clock.
 
 pub(crate) mod decode;
 pub(crate) mod extcap;

@@ -1,10 +1,9 @@
-//! Answers for hosts that are not there: ARP, neighbour solicitations and ping, for every address
-//! of the subnets but the device's own.
+//! Answers for virtual hosts: ARP, neighbor solicitations and ping, for every address of the subnets except
+//! the device's own.
 //!
-//! What it never does: answer a packet that is malformed, a fragment or has a wrong checksum; answer
-//! for or to a broadcast, multicast or unspecified address; answer with more bytes than it got, so
-//! that it is of no use for amplification. Somebody who asks whether an address is free (an ARP
-//! probe of RFC 5227, duplicate address detection of RFC 4862) is not told that it is taken.
+//! It never answers malformed packets, fragments or wrong checksums, nor for or to a broadcast, multicast or
+//! unspecified address. An answer is never longer than its request, so it cannot amplify. Probes for a free
+//! address (ARP probes of RFC 5227, duplicate address detection of RFC 4862) get no answer.
 
 use adit_device::MacAddr;
 use adit_device::netlink::IpPrefix;
@@ -12,16 +11,16 @@ use adit_packet::checksum::{self, Sum};
 use adit_runtime::format::pcapng::LinkType;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The MAC address of every host that is not there, locally administered.
+/// The MAC address of every virtual host, locally administered.
 const MAC: MacAddr = MacAddr([0x02, b'a', b'd', b'i', b't', 1]);
-/// The one to take if the device itself has the other.
+/// The MAC address of virtual hosts if the device itself has [`MAC`].
 const MAC_ELSE: MacAddr = MacAddr([0x02, b'a', b'd', b'i', b't', 2]);
 
 const ETHERNET_LEN: usize = 14;
 const IPV6_LEN: usize = 40;
 const ICMPV6: u8 = 58;
 
-/// Who answers.
+/// Answers for the virtual hosts of some subnets.
 #[derive(Debug)]
 pub(crate) struct Responder {
     link: LinkType,
@@ -31,15 +30,14 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    /// Answers for the subnets of `addresses`, which are those of the device; `device_mac` is what
-    /// the device uses, if it is a TAP.
+    /// Answers for the subnets of the device's `addresses`; `device_mac` is the MAC of a TAP.
     pub(crate) fn new(
         link: LinkType,
         addresses: impl IntoIterator<Item = IpPrefix>,
         device_mac: Option<MacAddr>,
     ) -> Self {
         let mac = if device_mac == Some(MAC) { MAC_ELSE } else { MAC };
-        // The link-local subnet is left to the hosts that are there.
+        // Link-local addresses belong to real hosts.
         let is_global = |prefix: &IpPrefix| match prefix.ip() {
             IpAddr::V4(ip) => !ip.is_link_local(),
             IpAddr::V6(ip) => !ip.is_unicast_link_local(),
@@ -122,7 +120,7 @@ impl Responder {
         let header = packet.first_chunk::<20>()?;
         let [version_ihl, _, l0, l1, _, _, f0, f1, _, protocol, _, _, addresses @ ..] = *header;
         let len = usize::from(u16::from_be_bytes([l0, l1]));
-        // Options would have to be answered as well; more-fragments and offset must be zero.
+        // We do not answer options; more-fragments and offset must be zero.
         let is_whole = version_ihl == 0x45 && u16::from_be_bytes([f0, f1]) & 0x3fff == 0;
         if !is_whole || protocol != 1 || checksum::of(header) != 0 {
             return None;
@@ -183,7 +181,7 @@ impl Responder {
             return None;
         }
         let has_address = has_source_address(options)?;
-        // Who asks everybody must say where it is; who asks one only is known already.
+        // A multicast solicitation must carry the source link-layer address; a unicast one need not.
         if destination != target && !has_address {
             return None;
         }
@@ -199,7 +197,7 @@ impl Responder {
         finish_icmp_v6(out, start, target, source)
     }
 
-    /// Whether `ip` is a host of one of the subnets and not the device itself.
+    /// Whether `ip` is a virtual host: in one of the subnets, and not the device itself.
     fn stands_in_for(&self, ip: IpAddr) -> bool {
         let is_own = |prefix: &IpPrefix| prefix.ip() == ip;
         let covers = |prefix: &&IpPrefix| prefix.contains(ip);
@@ -214,13 +212,13 @@ impl Responder {
                 let number = ip.to_bits() & hosts;
                 is_host_v4(ip) && (hosts <= 1 || (number != 0 && number != hosts))
             }
-            // RFC 4291, section 2.6.1: the first address is any router's.
+            // RFC 4291, section 2.6.1: the first address is the routers' anycast address.
             IpAddr::V6(ip) => is_host_v6(ip) && IpAddr::V6(ip) != prefix.network().ip(),
         })
     }
 }
 
-/// Addresses and ICMPv6 message of a packet whose lengths and checksum are right.
+/// Addresses and ICMPv6 message of a packet with valid lengths and checksum.
 fn icmp_v6(packet: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr, &[u8])> {
     let header = packet.first_chunk::<IPV6_LEN>()?;
     let [_, _, _, _, l0, l1, next, _, addresses @ ..] = header;
@@ -236,7 +234,7 @@ fn icmp_v6(packet: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr, &[u8])> {
     (is_host_v6(source) && sum.finish() == 0).then_some((source, destination, message))
 }
 
-/// Appends an IPv6 header, and says where its ICMPv6 message of `len` bytes starts.
+/// Appends an IPv6 header and returns the start of its ICMPv6 message of `len` bytes.
 fn begin_icmp_v6(
     out: &mut Vec<u8>,
     source: Ipv6Addr,

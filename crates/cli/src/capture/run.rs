@@ -1,5 +1,5 @@
-//! The loop: one thread that sleeps in poll(2) until there is a packet, a signal, a reader that can
-//! take more or has gone, or a deadline.
+//! The loop: one thread that sleeps in poll(2) until a packet or signal arrives, an output becomes writable or
+//! loses its reader, or a deadline expires.
 
 use crate::capture::decode::Packet;
 use crate::capture::decode::line::hex_dump;
@@ -17,19 +17,19 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// How many packets are taken before deadlines and signals are looked at again.
+/// Maximum number of packets handled before deadlines and signals are checked again.
 const BUDGET: usize = 256;
 
-/// How long packets that are there already are taken after the capture was told to end.
+/// How long packets already in the queue are still captured after a signal.
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
-/// How often an interface that went down is looked for.
+/// How often to check whether an interface that went down still exists.
 const DOUBT: Duration = Duration::from_millis(500);
 
 /// How packets are shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Show {
-    /// One JSON object a packet instead of a line.
+    /// One JSON object per packet instead of a line.
     pub(crate) json: bool,
     /// The decoded fields below the line.
     pub(crate) tree: bool,
@@ -37,10 +37,10 @@ pub(crate) struct Show {
     pub(crate) bytes: bool,
 }
 
-/// Everything that a capture works with.
+/// A capture with its source and outputs.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    /// What [`signals`] gave: registered before anybody is told that the capture has begun.
+    /// The stream of [`signals`], registered before the capture is announced.
     pub(crate) signals: UnixStream,
     /// Where packets come from.
     pub(crate) source: Source,
@@ -50,36 +50,36 @@ pub(crate) struct Capture {
     pub(crate) lines: Option<(Show, Sink)>,
     /// Where packets are recorded.
     pub(crate) recorder: Option<Recorder>,
-    /// Who answers.
+    /// Answers ARP, neighbor solicitations and ping.
     pub(crate) responder: Option<Responder>,
-    /// How many bytes of a packet are kept.
+    /// Maximum number of bytes kept of each packet.
     pub(crate) snap_len: usize,
-    /// After how many packets it ends.
+    /// The number of packets after which it stops.
     pub(crate) count: Option<u64>,
-    /// After what time it ends.
+    /// The time after which it stops.
     pub(crate) duration: Option<Duration>,
 }
 
-/// What a capture did.
+/// The counters of a capture.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Summary {
     /// Packets shown or recorded.
     pub(crate) captured: u64,
-    /// Packets that the filter kept back; `None` if it does so in the kernel, which does not count.
+    /// Packets rejected by the filter; `None` if the kernel filters, which does not count them.
     pub(crate) filtered: Option<u64>,
-    /// Packets that the kernel dropped because they were not fetched in time.
+    /// Packets dropped by the kernel because they were not read in time.
     pub(crate) dropped: u64,
-    /// Packets that a slow reader of the recording made us drop.
+    /// Packets not recorded because the reader of the recording was too slow.
     pub(crate) not_recorded: u64,
-    /// Packets that a slow reader of the lines made us drop.
+    /// Packets not shown because the reader of the lines was too slow.
     pub(crate) not_shown: u64,
     /// Answers sent.
     pub(crate) answered: u64,
-    /// Answers that the device did not take.
+    /// Answers that the device did not accept.
     pub(crate) unanswered: u64,
 }
 
-/// Why a capture ended before it was told to.
+/// Why a capture ended early.
 #[derive(Debug)]
 pub(crate) enum EndError {
     /// The interface was deleted.
@@ -93,7 +93,7 @@ pub(crate) enum EndError {
 }
 
 impl EndError {
-    /// Whether a reader has gone, which is the way to end `adit capture | head`.
+    /// Whether the reader closed the pipe, which is how `adit capture | head` ends.
     pub(crate) fn is_reader_gone(&self) -> bool {
         match self {
             Self::Record(error) => error.is_reader_gone(),
@@ -116,7 +116,7 @@ impl From<WriteFailure> for EndError {
 }
 
 impl Capture {
-    /// Captures until it is told to end, and says what it did, also if it ended early.
+    /// Captures until a limit or a signal; returns the counters even after an error.
     pub(crate) fn run(mut self) -> (Summary, Result<(), EndError>) {
         let start = Now::read();
         let filtered = (!self.source.is_filtered()).then_some(0);
@@ -192,7 +192,7 @@ impl Capture {
         Ok(Seen { packets, signal, lines: seen_lines, recorder })
     }
 
-    /// Takes packets until there are none, or enough for now.
+    /// Handles packets until none are left or the batch limit is reached.
     fn drain(
         &mut self,
         state: &mut State,
@@ -243,7 +243,7 @@ impl Capture {
         self.take(state, start, &Incoming { len: answer.len(), meta, gso: None }, answer)
     }
 
-    /// Filters, shows and records one packet. Whether it was the last one wanted.
+    /// Filters, shows and records one packet. Returns whether it was the last one wanted.
     fn take(
         &mut self,
         state: &mut State,
@@ -286,7 +286,7 @@ impl Capture {
         self.count.is_some_and(|count| state.summary.captured >= count)
     }
 
-    /// Writes what waits.
+    /// Writes buffered output.
     fn end(self, state: &mut State, start: Now) -> Result<(), EndError> {
         let now = Now::read();
         let mut result = Ok(());
@@ -316,7 +316,7 @@ impl State {
             received: filtered.map(|filtered| captured + filtered + dropped),
             dropped: dropped + not_recorded,
             accepted: captured,
-            // The recorder knows how many it has.
+            // The recorder has its own count.
             delivered: 0,
         }
     }
@@ -329,11 +329,11 @@ enum Drained {
     Empty,
     /// There may be more.
     Busy,
-    /// The capture has all that it wants.
+    /// The packet limit is reached.
     Complete,
 }
 
-/// What poll(2) said.
+/// The result of poll(2).
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each descriptor that is polled")]
 struct Seen {
@@ -349,7 +349,7 @@ fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
         if show.bytes {
             packet.bytes = Some(data.iter().map(|byte| format!("{byte:02x}")).collect());
         }
-        // Only a map with keys that are not text can fail, and there is none.
+        // Serialization fails only for maps whose keys are not strings, and there are none.
         let mut text = serde_json::to_string(&packet).unwrap_or_default();
         text.push('\n');
         return text;
@@ -364,8 +364,8 @@ fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
     text
 }
 
-/// A stream that becomes readable when the program is told to end. What may wait after that is
-/// bounded: [`Sink::close`].
+/// A stream that becomes readable at SIGINT or SIGTERM. After that, [`Sink::close`] limits how long output may
+/// wait.
 ///
 /// # Errors
 /// EMFILE if the process has no descriptor left.
@@ -386,16 +386,16 @@ impl fmt::Display for Summary {
         }
         write!(f, ", {} dropped by the kernel", self.dropped)?;
         if self.not_recorded > 0 {
-            write!(f, ", {} not recorded: the reader is too slow", self.not_recorded)?;
+            write!(f, ", {} not recorded because the reader is too slow", self.not_recorded)?;
         }
         if self.not_shown > 0 {
-            write!(f, ", {} not shown: the reader is too slow", self.not_shown)?;
+            write!(f, ", {} not shown because the reader is too slow", self.not_shown)?;
         }
         if self.answered > 0 {
             write!(f, ", {} answered", self.answered)?;
         }
         if self.unanswered > 0 {
-            write!(f, ", {} answers not taken by the device", self.unanswered)?;
+            write!(f, ", {} answers rejected by the device", self.unanswered)?;
         }
         Ok(())
     }
@@ -410,7 +410,7 @@ impl fmt::Display for EndError {
         match self {
             Self::Gone => f.write_str("the interface was deleted"),
             Self::Record(error) => error.fmt(f),
-            Self::Show(_) => f.write_str("cannot write to the standard output"),
+            Self::Show(_) => f.write_str("cannot write to standard output"),
             Self::System(_) => f.write_str("cannot wait for packets"),
         }
     }

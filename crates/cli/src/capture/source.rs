@@ -1,5 +1,5 @@
-//! Where packets come from: a queue of a TUN or TAP device, which is ours alone, or a packet socket
-//! on an interface that others use, which sees copies.
+//! The source of packets: a queue of a TUN or TAP device that no other program holds, or a packet socket,
+//! which sees copies.
 
 use crate::capture::decode::Gso;
 use adit_device::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
@@ -14,15 +14,15 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// How many bytes of packets may wait in a packet socket: a burst of 30,000 small ones.
+/// Receive buffer of a packet socket in bytes: enough for a burst of 30,000 small packets.
 const SOCKET_BUFFER_LEN: usize = 32 << 20;
 
 /// What to capture from.
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
-    /// An interface that is there.
+    /// An existing interface.
     Existing(IfName),
-    /// A new device, which goes with the capture.
+    /// A new device, deleted at the end of the capture.
     New {
         /// Its name.
         name: NamePattern,
@@ -70,8 +70,8 @@ pub(crate) struct Incoming {
 }
 
 impl Source {
-    /// Finds or makes what is wanted. A device that another program holds is captured from by a
-    /// packet socket; `note` is then told so. A packet socket has `filter` from its first packet on.
+    /// Opens or creates the device. If another program holds it, uses a packet socket and says so through `note`.
+    /// A packet socket applies `filter` from its first packet on.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -95,7 +95,7 @@ impl Source {
                 let Some(tun) = &info.tun else {
                     return Self::socket(link, &info, promiscuous, filter);
                 };
-                // Of a multi-queue device a new queue would take a share of the packets away.
+                // Another queue of a multi-queue device would take packets away from the others.
                 if tun.queues.is_none_or(|queues| queues == 0) {
                     let options = DeviceOptions::new(tun.mode)
                         .name((*name).into())
@@ -110,7 +110,7 @@ impl Source {
                 } else {
                     note(held(name));
                 }
-                note(format!("capturing copies of what passes {name}, by a packet socket"));
+                note(format!("capturing copies of the packets on {name} through a packet socket"));
                 Self::socket(link, &info, promiscuous, filter)
             }
         }
@@ -142,7 +142,7 @@ impl Source {
     ) -> Result<Self, OpenError> {
         let link_type = link_type_of_hardware(info.hardware_type)
             .ok_or(OpenError::LinkType { name: info.name, hardware_type: info.hardware_type })?;
-        // A loopback gives each packet twice, when it goes and when it comes: once is enough.
+        // A loopback interface delivers each packet twice, outgoing and incoming: skip one.
         let incoming_only = info.hardware_type == HardwareType::LOOPBACK;
         let options = PacketSocketOptions {
             incoming_only,
@@ -163,7 +163,7 @@ impl Source {
         })
     }
 
-    /// What the packets of an interface will start with.
+    /// The link type of an interface before it is opened.
     ///
     /// # Errors
     /// [`OpenError`]: there is none of that name, or it is of another kind.
@@ -185,12 +185,12 @@ impl Source {
         self.name
     }
 
-    /// What packets start with.
+    /// The link type of the packets.
     pub(crate) fn link_type(&self) -> LinkType {
         self.link_type
     }
 
-    /// How large a buffer for [`Source::recv`] must be.
+    /// Buffer length that [`Source::recv`] needs, in bytes.
     pub(crate) fn buffer_len(&self) -> usize {
         match self.kind {
             Kind::Queue { .. } => RECORD_LEN_MAX,
@@ -198,18 +198,18 @@ impl Source {
         }
     }
 
-    /// What the interface is, for people.
+    /// A description for messages.
     pub(crate) fn describe(&self) -> String {
         let kind = match (&self.kind, self.link_type) {
             (Kind::Queue { .. }, LinkType::Raw) => "a TUN device",
             (Kind::Queue { .. }, LinkType::Ethernet) => "a TAP device",
-            (Kind::Socket { .. }, _) => "by a packet socket",
+            (Kind::Socket { .. }, _) => "through a packet socket",
         };
         let is_down = self.info().is_ok_and(|info| !info.flags.contains(LinkFlags::UP));
         format!("{}, {kind}{}", self.name, if is_down { ", which is down" } else { "" })
     }
 
-    /// What the kernel tells of the interface.
+    /// The kernel's view of the interface.
     pub(crate) fn info(&self) -> Result<LinkInfo, adit_device::Error> {
         match &self.kind {
             Kind::Queue { device, .. } => device.info(),
@@ -217,8 +217,7 @@ impl Source {
         }
     }
 
-    /// The addresses of a device of ours, for which answers may be sent, and its MAC address;
-    /// `None` of an interface that others use.
+    /// The addresses and MAC of our device, for the responder; `None` if the source is a packet socket.
     pub(crate) fn own_addresses(&self) -> Option<(Vec<IpPrefix>, Option<MacAddr>)> {
         let Kind::Queue { device, .. } = &self.kind else { return None };
         let addresses = device.addresses().unwrap_or_default();
@@ -231,7 +230,7 @@ impl Source {
         self.is_filtered
     }
 
-    /// The next packet, if there is one now.
+    /// Receives the next packet without blocking.
     ///
     /// # Errors
     /// NotFound: the interface is gone, and no more will come.
@@ -263,7 +262,7 @@ impl Source {
         }
     }
 
-    /// What it means that no packet came.
+    /// Maps an error of a receive: none, a retry or the end.
     fn nothing(&self, error: io::Error) -> io::Result<Option<Incoming>> {
         if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
             return Ok(None);
@@ -278,12 +277,12 @@ impl Source {
         }
     }
 
-    /// Whether [`Source::exists`] is to be asked from time to time, as poll(2) will not tell.
+    /// Whether the caller must poll [`Source::exists`], because poll(2) does not report a deletion now.
     pub(crate) fn is_in_doubt(&self) -> bool {
         matches!(&self.kind, Kind::Socket { is_down, .. } if is_down.get())
     }
 
-    /// Whether the interface is still there.
+    /// Whether the interface still exists.
     pub(crate) fn exists(&self) -> bool {
         let info = self.info();
         if let (Kind::Socket { is_down, .. }, Ok(info)) = (&self.kind, &info) {
@@ -297,10 +296,10 @@ impl Source {
         is_queue && adit_device::ErrorKind::of_queue(error) == adit_device::ErrorKind::DeviceGone
     }
 
-    /// Sends a packet into the host through a device of ours.
+    /// Sends a packet into the host through our device.
     ///
     /// # Errors
-    /// Those of [`Queue::send`]; Unsupported on an interface that others use.
+    /// Those of [`Queue::send`]; Unsupported on a packet socket.
     pub(crate) fn send(&self, packet: &[u8]) -> io::Result<()> {
         match &self.kind {
             Kind::Queue { queue, .. } => queue.send(packet).map(|_| ()),
@@ -308,8 +307,8 @@ impl Source {
         }
     }
 
-    /// How many packets the kernel dropped since the capture began, because they were not fetched in
-    /// time. For a device this asks netlink; for a socket it is cheap.
+    /// The number of packets the kernel dropped since the capture began because they were not read in time.
+    /// Queries netlink for a device; cheap for a socket.
     pub(crate) fn dropped(&mut self) -> u64 {
         let dropped = match &mut self.kind {
             Kind::Queue { device, .. } => device.info().map(|info| info.stats.tx_dropped).ok(),
@@ -318,7 +317,7 @@ impl Source {
         dropped.unwrap_or(self.dropped_before).saturating_sub(self.dropped_before)
     }
 
-    /// Whether [`Source::dropped`] costs a system call only.
+    /// Whether [`Source::dropped`] takes only one system call.
     pub(crate) fn counts_drops_cheaply(&self) -> bool {
         matches!(self.kind, Kind::Socket { .. })
     }
@@ -333,17 +332,17 @@ impl AsFd for Source {
     }
 }
 
-/// Who holds the queues of a device.
+/// Lists the holders of a device, for messages.
 fn held(name: &IfName) -> String {
     let holders = adit_device::holders(name, None).unwrap_or_default().list;
     let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
-    let by = if holders.is_empty() { "others".to_owned() } else { holders.join(", ") };
+    let by = if holders.is_empty() { "another program".to_owned() } else { holders.join(", ") };
     format!("{name} is held by {by}")
 }
 
-/// How packets of an interface start, of the kinds that start as TUN or Ethernet do.
+/// The link type of a hardware type, if it carries Ethernet or raw IP.
 fn link_type_of_hardware(hardware_type: HardwareType) -> Option<LinkType> {
-    // `ARPHRD_*` of linux/if_arp.h: PPP, the tunnels, RAWIP and NONE carry bare IP.
+    // `ARPHRD_*` of linux/if_arp.h: PPP, the tunnels, RAWIP and NONE carry raw IP.
     const RAW: [u16; 7] = [512, 519, 768, 769, 776, 778, 823];
     match hardware_type {
         HardwareType::ETHER | HardwareType::LOOPBACK => Some(LinkType::Ethernet),
@@ -359,10 +358,10 @@ fn gso(vnet: &VnetHeader, len: usize) -> Option<Gso> {
         .then(|| Gso { size, segments: len.saturating_sub(header_len).div_ceil(usize::from(size)) })
 }
 
-/// Why there is nothing to capture from.
+/// Why a source cannot be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The device cannot be made, found or attached to.
+    /// The device cannot be created, found or attached to.
     Device(adit_device::Error),
     /// The packet socket cannot be opened.
     Socket {
@@ -371,7 +370,7 @@ pub(crate) enum OpenError {
         /// Why.
         source: io::Error,
     },
-    /// The interface carries what no decoder here knows.
+    /// The interface carries neither Ethernet nor raw IP.
     LinkType {
         /// Which interface.
         name: IfName,
@@ -393,7 +392,7 @@ impl fmt::Display for OpenError {
             Self::Socket { name, .. } => write!(f, "cannot open a packet socket on {name}"),
             Self::LinkType { name, hardware_type } => write!(
                 f,
-                "{name} is of type {}, and only Ethernet and bare IP can be captured",
+                "{name} has link type {}; only Ethernet and raw IP can be captured",
                 hardware_type.0
             ),
         }

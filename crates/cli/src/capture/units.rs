@@ -13,10 +13,10 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err("a size is a number and kB, MB, GB, KiB, MiB or GiB, as 10MB".to_owned()),
+        _ => return Err("expected a size in kB, MB, GB, KiB, MiB or GiB, such as 10MB".to_owned()),
     };
     let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    size.filter(|size| *size > 0).ok_or_else(|| "the size is no whole number above 0".to_owned())
+    size.filter(|size| *size > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
 /// A time: `10` or `10s`, `500ms`, `5m`, `2h`, `1d`.
@@ -28,11 +28,11 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err("a time is a number and ms, s, m, h or d, as 10s".to_owned()),
+        _ => return Err("expected a time in ms, s, m, h or d, such as 10s".to_owned()),
     };
     let time = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds));
     let time = time.filter(|time| *time > 0).map(Duration::from_millis);
-    time.ok_or_else(|| "the time is no whole number above 0".to_owned())
+    time.ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
 fn split(text: &str) -> (&str, &str) {

@@ -8,6 +8,7 @@ use crate::capture::source::{OpenError, Source, Wanted};
 use crate::capture::units::{parse_size, parse_time};
 use crate::color::Color;
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::Mode;
 use adit_device::netlink::IpPrefix;
 use adit_runtime::format::pcapng;
@@ -16,7 +17,7 @@ use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{Recorder, Target};
 use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::{Sink, whole_lines};
-use adit_service::error::{Entry, Error, Exit, Result};
+use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
 use adit_service::output::Output;
 use clap::ValueEnum;
@@ -32,63 +33,61 @@ const SNAP_LEN: u32 = 262_144;
 
 /// Arguments of `adit capture`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Times are UTC. Packets that leave the host are marked '>', those that come \
-in '<'. With -w, packets are shown only with -v, -x or -j. Ctrl-C ends the capture.
+#[command(after_help = "'>' marks packets that leave the host, '<' those that enter it. With -w, \
+packets are shown only with -v, -x or -j. Runs until Ctrl-C.
 
 Examples:
   adit capture tun0 --create --addr 192.0.2.1/24 --reply    then: ping 192.0.2.77
   adit capture eth0 -w day.pcapng --rotate-size 100MB --files 10 'udp port 53'
-  adit capture tap0 -w - | wireshark -k -i -"
-)]
+  adit capture tap0 -w - | wireshark -k -i -")]
 #[expect(clippy::struct_excessive_bools, reason = "five switches of a command line")]
 pub(crate) struct Args {
     /// The interface; with --create, a name or a pattern such as tun%d
     #[arg(required_unless_present = "install_extcap")]
     name: Option<String>,
-    /// A filter in tcpdump's syntax
+    /// A filter in the syntax of tcpdump
     filter: Vec<String>,
-    /// Make the device; it goes with the capture
+    /// Create the device, and delete it at the end
     #[arg(long)]
     create: bool,
-    /// What to make
+    /// The kind of device to create
     #[arg(long, requires = "create", default_value = "tun")]
     mode: NewMode,
-    /// An address of the new device, with the length of its subnet's prefix
+    /// An address of the new device, with its prefix length
     #[arg(long, requires = "create", value_name = "IP/LEN")]
     addr: Vec<IpPrefix>,
-    /// Answer ARP, neighbour solicitations and ping for every address of the device's subnets
+    /// Answer ARP, neighbor solicitations and ping for every address in the device's subnets
     #[arg(long)]
     reply: bool,
     /// Show the bytes of each packet
     #[arg(short = 'x', long)]
     hex: bool,
-    /// Record as pcapng; '-' is the standard output
+    /// Record to a pcapng file; '-' is standard output
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
-    /// Begin another file when one has this size: 10MB
+    /// Start a new file when it reaches this size: 10MB
     #[arg(long, requires = "write", value_name = "SIZE", value_parser = parse_size)]
     rotate_size: Option<u64>,
-    /// Begin another file after this time: 60s, 5m, 1h
+    /// Start a new file after this time: 60s, 5m, 1h
     #[arg(long, requires = "write", value_name = "TIME", value_parser = parse_time)]
     rotate_time: Option<Duration>,
-    /// How many files to keep; older ones are deleted
+    /// Number of files to keep; older ones are deleted
     #[arg(long, requires = "write", value_name = "N")]
     files: Option<NonZeroU32>,
-    /// End after so many packets
+    /// Stop after this number of packets
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// End after this time: 10s
+    /// Stop after this time: 10s
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
     duration: Option<Duration>,
-    /// Keep so many bytes of each packet
+    /// Keep this many bytes of each packet
     #[arg(short, long, value_name = "BYTES", default_value_t = SNAP_LEN, hide_default_value = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(SNAP_LEN)))]
     snaplen: u32,
-    /// Leave the interface's promiscuous mode off
+    /// Do not enable promiscuous mode
     #[arg(long)]
     no_promisc: bool,
-    /// Make this program known to Wireshark and tshark
+    /// Register this program with Wireshark and tshark
     #[arg(long, exclusive = true)]
     install_extcap: bool,
 }
@@ -103,22 +102,22 @@ enum NewMode {
     Tap,
 }
 
-/// The filter is wrong.
+/// The filter is invalid.
 const FILTER: Entry = Entry {
     code: "ADIT-E0811",
-    title: "the filter cannot be used",
-    explanation: "Filters are written in the syntax of pcap-filter(7) and compiled by tcpdump, \
-                  which must be installed.",
+    title: "invalid capture filter",
+    explanation: "Filters have the syntax of pcap-filter(7). tcpdump compiles them and must be \
+                  installed.",
     remedy: "",
 };
 
-/// There is nothing to capture from.
+/// The interface cannot be captured.
 const SOURCE: Entry = Entry {
     code: "ADIT-E0813",
-    title: "the interface cannot be captured from",
-    explanation: "Interfaces that others use are captured from by a packet socket, which needs \
-                  CAP_NET_RAW and an interface that carries Ethernet or bare IP.",
-    remedy: "Run it as root, or with 'setcap cap_net_raw,cap_net_admin+ep' on the program.",
+    title: "cannot capture from the interface",
+    explanation: "Interfaces in use by other programs are captured through a packet socket, which \
+                  needs CAP_NET_RAW and an interface that carries Ethernet or raw IP.",
+    remedy: "Run it as root, or give the program the capability: 'setcap cap_net_raw,cap_net_admin+ep'.",
 };
 
 /// The codes of this subcommand.
@@ -132,7 +131,7 @@ struct Plan {
 }
 
 impl Args {
-    /// Captures until it is told to end.
+    /// Captures until a limit or a signal.
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         if self.install_extcap {
             return install_extcap(context);
@@ -163,7 +162,7 @@ impl Args {
             Source::open(&wanted, !self.no_promisc, in_kernel, &mut note).map_err(open_error)?;
         let responder = self.responder(&source)?;
         let recorder = self.recorder(&source, rotation, filter.as_ref())?;
-        // After the recording is open: until a pipe has its reader, Ctrl-C ends the program at once.
+        // After the recording is open: while a pipe waits for its reader, Ctrl-C ends the program at once.
         let signals = signals().map_err(|error| Error::io("catch", "signals", &error))?;
         let mut introduction = format!("capturing from {}", source.describe());
         for (at, subnet) in responder.iter().flat_map(Responder::subnets).enumerate() {
@@ -210,7 +209,7 @@ impl Args {
             Rotation { size: self.rotate_size, time: self.rotate_time, files: self.files };
         let is_stdout = matches!(self.target(), Some(Target::Stdout));
         if is_stdout && (rotation.is_on() || rotation.files.is_some()) {
-            return Err(Error::usage("the standard output cannot be rotated"));
+            return Err(Error::usage("cannot rotate standard output"));
         }
         if rotation.files.is_some() && !rotation.is_on() {
             return Err(Error::usage("--files needs --rotate-size or --rotate-time"));
@@ -241,16 +240,19 @@ impl Args {
             return Ok(None);
         }
         let Some((addresses, mac)) = source.own_addresses() else {
-            return Err(Error::usage(format!("--reply needs a device of our own, and {} is none", source.name()))
-                .hint("Answers go through a queue: end the program that holds the device, or make one with --create."));
+            return Err(Error::usage(format!(
+                "--reply needs a TUN or TAP device that no other program holds, and {} is not one",
+                source.name()
+            ))
+            .hint("Stop the program that holds the device, or create one with --create."));
         };
         let responder = Responder::new(source.link_type(), addresses, mac);
         if responder.subnets().next().is_none() {
             return Err(Error::usage(format!(
-                "{} has no address, so there is no subnet to answer for",
+                "{} has no address and so no subnet to answer for",
                 source.name()
             ))
-            .hint("Give it one: --create --addr 192.0.2.1/24, or 'ip address add'."));
+            .hint("Add one with --create --addr 192.0.2.1/24, or with 'adit dev set NAME --add-addr 192.0.2.1/24'."));
         }
         Ok(Some(responder))
     }
@@ -279,12 +281,12 @@ impl Args {
             Wanted::Existing(name) => actions.push(format!("capture from {name}")),
             Wanted::New { name, mode, addresses } => {
                 actions.push(format!("create {mode} device {name}"));
-                actions.extend(addresses.iter().map(|address| format!("give it {address}")));
-                actions.push("set it up and capture from it".to_owned());
+                actions.extend(addresses.iter().map(|address| format!("add address {address}")));
+                actions.push("bring it up and capture from it".to_owned());
             }
         }
         if self.reply {
-            actions.push("answer ARP, neighbour solicitations and ping in its subnets".to_owned());
+            actions.push("answer ARP, neighbor solicitations and ping in its subnets".to_owned());
         }
         if let Some(path) = &self.write {
             actions.push(format!("record to '{}'", path.display()));
@@ -304,16 +306,16 @@ fn install_extcap(context: &Context) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Does what Wireshark asks for, and tells errors in a line, which Wireshark shows to its user.
+/// Serves a call by Wireshark. Errors are one line, which Wireshark shows to its user.
 pub(crate) fn serve_wireshark(args: &[OsString]) -> Exit {
     let output = Output::new(false, false, Color::Never.streams(), true, 0);
     let served = extcap::parse(args).map_err(Error::usage).and_then(|call| serve(call, &output));
     match served {
-        // Wireshark closes the pipe when it has what it wants.
-        Ok(_) | Err(Error { exit: Exit::BrokenPipe, .. }) => Exit::Ok,
+        // Wireshark closes the pipe when it has read enough.
+        Ok(_) | Err(Error { kind: Kind::BrokenPipe, .. }) => Exit::Ok,
         Err(error) => {
             output.error(&error.report);
-            error.exit
+            Exit::of(&error)
         }
     }
 }
@@ -326,7 +328,7 @@ fn serve(call: Call, output: &Output) -> Result<Exit> {
         Call::LinkTypes(interface) => extcap::link_types(link_type(interface)?),
         Call::Config(interface) => extcap::config(interface),
         Call::CheckFilter(interface, filter) => {
-            // Wireshark takes what is printed for what is wrong with the filter.
+            // Wireshark shows any output as the error in the filter.
             let result = Filter::compile(&[filter], link_type(interface)?, SNAP_LEN);
             result.err().map(|error| format!("{error}\n")).unwrap_or_default()
         }
@@ -391,7 +393,7 @@ fn filter_error(error: CompileError) -> Error {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    Error::new(Exit::Usage, &FILTER, message).hint(hint)
+    Error::new(Kind::Usage, &FILTER, message).hint(hint)
 }
 
 fn open_error(error: OpenError) -> Error {
@@ -401,20 +403,20 @@ fn open_error(error: OpenError) -> Error {
             let hint = SOURCE.remedy;
             let mut new = Error::io("open a packet socket on", name, &source);
             new.report.code = SOURCE.code.to_owned();
-            if new.exit == Exit::Permission { new.hint(hint) } else { new }
+            if new.kind == Kind::Permission { new.hint(hint) } else { new }
         }
-        OpenError::LinkType { .. } => Error::new(Exit::Conflict, &SOURCE, &error)
-            .hint("Capture from the interface below or above it."),
+        OpenError::LinkType { .. } => Error::new(Kind::Conflict, &SOURCE, &error)
+            .hint("Capture from the interface below or above it instead."),
     }
 }
 
 fn end_error(error: &EndError) -> Error {
     match error {
         EndError::Record(error) => record_error(error).into(),
-        EndError::Gone => Error::new(Exit::NotFound, &SOURCE, error).hint(
-            "It was deleted while the capture was going on; what was recorded until then is whole.",
+        EndError::Gone => Error::new(Kind::NotFound, &SOURCE, error).hint(
+            "It was deleted during the capture. The recording is complete up to that moment.",
         ),
-        EndError::Show(source) => source_error("write to", "the standard output", source),
+        EndError::Show(source) => source_error("write to", "standard output", source),
         EndError::System(source) => source_error("wait for", "packets", source),
     }
 }

@@ -1,15 +1,16 @@
 //! `adit check`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::link;
 use adit_service::link::profile;
 use adit_service::link::profile::{KEYS, Profiles};
 use adit_service::link::wanted;
 use adit_service::switch::plan as switch_plan;
-use adit_service::switch::wanted::Lab;
+use adit_service::switch::wanted::WantedSwitch;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::load::load;
 use schemars::JsonSchema;
@@ -20,30 +21,30 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What a file is shows by its keys: a switch has [[port]], a link 'ports', a tunnel [interface] or the \
-ending .conf, a profile the keys of a link. All mistakes of all files are told, each with file, line, \
-column and what may have been meant. Nothing is changed.
+Recognizes the kind of a file by its keys: [[port]] of a switch, 'ports' of a link, [interface] or the \
+extension .conf of a tunnel, the keys of a link in a profile. Reports every error of every file with \
+file, line, column and a suggestion. Changes nothing.
 
 Example: adit check lab.toml lte.toml")]
 pub(crate) struct Args {
-    /// The files
+    /// The files to check
     #[arg(required = true)]
     files: Vec<PathBuf>,
 }
 
-/// What is found of a file without mistakes.
+/// The result for a valid file.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit check: an entry of the list")]
 pub(crate) struct Checked {
     /// The file.
     file: String,
-    /// What it is for.
+    /// Its kind.
     kind: Kind,
-    /// What it would do.
+    /// The actions it would cause.
     actions: Vec<String>,
 }
 
-/// What a file is for.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -67,7 +68,7 @@ impl Kind {
         }
     }
 
-    /// The keys at its top.
+    /// Its top-level keys.
     fn keys(self) -> Vec<&'static str> {
         match self {
             Self::Switch => vec!["switch", "port", "static", "mirror"],
@@ -92,7 +93,7 @@ impl Args {
             match (check(file), &mut wrong) {
                 (Ok(one), _) => checked.push(one),
                 (Err(error), None) => wrong = Some(error),
-                // Mistakes of all files are told together.
+                // Errors of all files are reported together.
                 (Err(error), Some(first)) => {
                     first.report.message =
                         format!("{}; {}", first.report.message, error.report.message);
@@ -110,7 +111,7 @@ impl Args {
         }
         for one in checked {
             output.line(adit_service::output::clean(&format!(
-                "{}: {} without mistakes",
+                "{}: {}, no errors",
                 one.file, one.kind
             )))?;
             if output.verbose > 0 {
@@ -133,7 +134,7 @@ fn check(path: &Path) -> Result<Checked> {
     let problems = Problems::default();
     let kind = kind_of(&source);
     let actions = match kind {
-        Kind::Switch => switch_plan::actions(&Lab::of_source(&source, &problems)),
+        Kind::Switch => switch_plan::actions(&WantedSwitch::of_source(&source, &problems)),
         Kind::Netem => link::actions(&wanted::of_file(&source)?),
         Kind::Profile => {
             let mut table = source.parse(&problems);
@@ -149,10 +150,10 @@ fn check(path: &Path) -> Result<Checked> {
 
 fn tunnel(path: &Path) -> Result<Vec<String>> {
     let loaded = load(&[path.to_owned()], HookPolicy::Run)?;
-    Ok(vec![format!("run the tunnel '{}' with {} peers", loaded.name, loaded.config.peers.len())])
+    Ok(vec![format!("run tunnel '{}' with {} peers", loaded.name, loaded.config.peers.len())])
 }
 
-/// What a file is for: that of which it has the most keys, mistyped ones counting a little.
+/// The kind that shares the most keys with the file; misspelled keys count half.
 fn kind_of(source: &Source) -> Kind {
     let problems = Problems::default();
     let keys = source.parse(&problems).keys();
@@ -169,7 +170,7 @@ fn kind_of(source: &Source) -> Kind {
         };
         keys.iter().map(of_key).sum()
     };
-    // Of two that are equally near, the first is taken.
+    // The first of equally likely kinds wins.
     let mut best = (Kind::Switch, points(Kind::Switch));
     for kind in [Kind::Netem, Kind::Tunnel, Kind::Profile] {
         let points = points(kind);

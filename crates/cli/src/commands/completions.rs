@@ -1,11 +1,12 @@
 //! `adit completions`.
 
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use clap::ValueEnum;
 use clap_complete::{Shell as Known, generate};
 
-/// The shells that are supported.
+/// The supported shells.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Shell {
     Bash,
@@ -16,7 +17,7 @@ enum Shell {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: adit completions bash > /etc/bash_completion.d/adit")]
 pub(crate) struct Args {
-    /// The shell
+    /// The shell to print completions for
     #[arg(value_name = "bash|zsh|fish", hide_possible_values = true)]
     shell: Shell,
 }

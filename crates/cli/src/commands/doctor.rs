@@ -1,8 +1,9 @@
 //! `adit doctor`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
-use adit_service::error::{Exit, Result};
+use adit_service::error::Result;
 use adit_service::output::{Output, Tone, clean};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,41 +12,41 @@ use std::io;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status 0 if devices can be made here, at least in a user namespace of one's own; 1 if not. The \
-trial takes place in a network namespace of its own and leaves nothing behind.")]
+Exits with status 0 if devices can be created here, at least in a new user namespace, and with 1 if \
+not. The trial runs in a network namespace of its own and leaves nothing behind.")]
 pub(crate) struct Args {}
 
-/// What was found.
+/// The results of all checks.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit doctor")]
 pub(crate) struct Findings {
-    /// Whether devices can be made here.
+    /// Whether devices can be created here.
     ok: bool,
     checks: Vec<Check>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Check {
-    /// Its name: stable.
+    /// Its stable name.
     name: &'static str,
     state: State,
-    /// What is so.
+    /// What the check found.
     detail: String,
-    /// What helps.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
 
-/// How it stands.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
-    /// As it should be.
+    /// It passed.
     Ok,
-    /// Something cannot be had, and the rest works.
+    /// A feature is missing; the rest works.
     Limited,
-    /// Nothing works without it.
+    /// Nothing works without this.
     Failed,
 }
 
@@ -69,14 +70,14 @@ impl Args {
         let steps = [
             "open /dev/net/tun",
             "read /proc/misc, /proc/self/status and the limits on user namespaces",
-            "make a TAP device in a network namespace of its own and set its offloads",
+            "create a TAP device in a new network namespace and set its offloads",
         ];
         if context.is_rehearsal(&steps)? {
             return Ok(Exit::Ok);
         }
         let mut checks = vec![module(), node()];
         let (capability, namespaces) = (capability(), user_namespaces());
-        // Either way to the privilege will do.
+        // Either the capability or a user namespace is enough.
         let neither = capability.state != State::Ok && namespaces.state != State::Ok;
         checks.push(if neither { capability.failed() } else { capability });
         checks.push(namespaces);
@@ -95,7 +96,7 @@ impl Args {
 
 fn print(output: &Output, findings: &Findings) -> io::Result<()> {
     for check in &findings.checks {
-        // The word says what the colour says.
+        // The word repeats what the color shows.
         let mark = match check.state {
             State::Ok => output.paint(Tone::Good, "ok     "),
             State::Limited => output.paint(Tone::Name, "limited"),
@@ -107,11 +108,11 @@ fn print(output: &Output, findings: &Findings) -> io::Result<()> {
         }
     }
     let verdict =
-        if findings.ok { "devices can be made here" } else { "no device can be made here" };
+        if findings.ok { "devices can be created here" } else { "devices cannot be created here" };
     output.line(verdict)
 }
 
-/// The driver registers its node's number, be it a module or built in.
+/// Both a module and a built-in driver register in /proc/misc.
 fn module() -> Check {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let registered = fs::read_to_string("/proc/misc")
@@ -120,18 +121,18 @@ fn module() -> Check {
         .any(|line| line.split_whitespace().nth(1) == Some("tun"));
     let release = release.trim();
     if registered {
-        Check::ok("driver", format!("the TUN/TAP driver is there (Linux {release})"))
+        Check::ok("driver", format!("the TUN/TAP driver is present (Linux {release})"))
     } else {
         Check::limited(
             "driver",
             format!("the TUN/TAP driver is not loaded (Linux {release})"),
-            "Load it with 'modprobe tun'; opening the node does so too where that is allowed. A \
-             kernel without it needs CONFIG_TUN.",
+            "Load it: 'modprobe tun'. Opening /dev/net/tun loads it too where that is permitted. The \
+             kernel must be built with CONFIG_TUN.",
         )
     }
 }
 
-/// The library finds out why the node does not open, and what helps.
+/// The library diagnoses why /dev/net/tun does not open.
 fn node() -> Check {
     match Features::read() {
         Ok(_) => Check::ok("node", "/dev/net/tun opens"),
@@ -155,10 +156,10 @@ fn capability() -> Check {
     }
     Check::limited(
         "capability",
-        format!("no CAP_NET_ADMIN in {place}: no device can be made in this network namespace"),
-        "Run as root (sudo); or give the program the capability with 'setcap cap_net_admin+ep'; or \
-         let root make a device for you once ('adit dev add NAME --mode tun --user YOU'); or work \
-         in a namespace of your own ('unshare -Urn'). In a container: '--cap-add=NET_ADMIN'.",
+        format!("no CAP_NET_ADMIN in {place}: devices cannot be created in this network namespace"),
+        "Run as root (sudo); or give the program the capability: 'setcap cap_net_admin+ep'; or let \
+         root create a device for you once: 'adit dev add NAME --mode tun --user YOU'; or run in \
+         your own namespace: 'unshare -Urn'. In a container: '--cap-add=NET_ADMIN'.",
     )
 }
 
@@ -166,29 +167,29 @@ fn user_namespaces() -> Check {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let name = "user namespaces";
     if number("/proc/sys/user/max_user_namespaces") == Some(0) {
-        let remedy = "Allow them with 'sysctl user.max_user_namespaces=10000'.";
-        return Check::limited(name, "switched off: user.max_user_namespaces is 0", remedy);
+        let remedy = "Enable them: 'sysctl user.max_user_namespaces=10000'.";
+        return Check::limited(name, "disabled: user.max_user_namespaces is 0", remedy);
     }
     if number("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
-        let remedy = "Allow them with 'sysctl kernel.unprivileged_userns_clone=1'.";
-        return Check::limited(
-            name,
-            "only for root: kernel.unprivileged_userns_clone is 0",
-            remedy,
-        );
+        let remedy = "Enable them: 'sysctl kernel.unprivileged_userns_clone=1'.";
+        return Check::limited(name, "root only: kernel.unprivileged_userns_clone is 0", remedy);
     }
     if number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
-        let remedy = "Write an AppArmor profile with 'userns,' for the program, or set \
+        let remedy = "Write an AppArmor profile with 'userns,' for the program, or run \
                       'sysctl kernel.apparmor_restrict_unprivileged_userns=0'.";
-        return Check::limited(name, "AppArmor takes their capabilities away", remedy);
+        return Check::limited(name, "AppArmor removes their capabilities", remedy);
     }
     if !fs::exists("/proc/self/ns/user").unwrap_or(false) {
-        return Check::limited(name, "this kernel has none", "It needs CONFIG_USER_NS.");
+        return Check::limited(
+            name,
+            "not supported by this kernel",
+            "Build the kernel with CONFIG_USER_NS.",
+        );
     }
-    Check::ok(name, "allowed: 'unshare -Urn' makes a network of one's own without root")
+    Check::ok(name, "allowed: 'unshare -Urn' gives a network namespace without root")
 }
 
-/// One check for each feature that the driver may lack.
+/// One check for each optional feature of the driver.
 fn features() -> Vec<Check> {
     let Ok(features) = Features::read() else { return Vec::new() };
     let wanted = [
@@ -200,16 +201,16 @@ fn features() -> Vec<Check> {
     ];
     let check = |(feature, name, since): (Features, &'static str, &str)| {
         if features.contains(feature) {
-            Check::ok(name, "the driver has it")
+            Check::ok(name, "supported by the driver")
         } else {
-            let remedy = format!("It needs Linux {since} or newer.");
-            Check::limited(name, "the driver has it not", remedy)
+            let remedy = format!("Linux {since} or newer is required.");
+            Check::limited(name, "not supported by the driver", remedy)
         }
     };
     wanted.into_iter().map(check).collect()
 }
 
-/// Makes a device where nobody sees it, and probes the offloads.
+/// Creates a device in a new namespace and probes its offloads.
 fn trial() -> Check {
     let name = "trial";
     let netns = match Netns::new_anonymous() {
@@ -217,7 +218,7 @@ fn trial() -> Check {
         Err(error) => {
             return Check::limited(
                 name,
-                format!("not made: no network namespace to try in: {error}"),
+                format!("not run: cannot create a network namespace: {error}"),
                 "Try 'unshare -Urn adit doctor'.",
             );
         }
@@ -228,12 +229,12 @@ fn trial() -> Check {
     match probed {
         Ok(taken) => match taken.first() {
             Some(best) if best.contains(Offload::USO) => {
-                Check::ok(name, format!("a device can be made; offloads: {best}"))
+                Check::ok(name, format!("a device can be created; offloads: {best}"))
             }
             best => Check::limited(
                 name,
-                format!("a device can be made; offloads: {}", best.copied().unwrap_or_default()),
-                "UDP super-packets (uso4, uso6) need Linux 6.2 or newer.",
+                format!("a device can be created; offloads: {}", best.copied().unwrap_or_default()),
+                "UDP super-packets (uso4, uso6) require Linux 6.2 or newer.",
             ),
         },
         Err(error) => Check::limited(name, error.to_string(), error.remedy()).failed(),

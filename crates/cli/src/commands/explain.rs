@@ -2,19 +2,20 @@
 
 use crate::commands::capture;
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::error;
-use adit_service::error::{Entry, Error, Exit, Result};
+use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::output::Tone;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The code, as ADIT-E0802 or E0802; without one all are listed
+    /// A code such as E0802, or an errno such as 22 or EINVAL; all codes are listed without it
     code: Option<String>,
 }
 
-/// What a code means.
+/// The meaning of an error code.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit explain: an entry of the list")]
 pub(crate) struct Explanation {
@@ -24,7 +25,7 @@ pub(crate) struct Explanation {
     title: &'static str,
     /// Why it happens.
     explanation: &'static str,
-    /// What helps.
+    /// How to fix it.
     remedy: &'static str,
 }
 
@@ -42,7 +43,7 @@ impl From<&adit_device::CauseEntry> for Explanation {
     }
 }
 
-/// Every code there is, in order: the library's, then the program's.
+/// All codes of the library and the program, in order.
 pub(crate) fn catalog() -> Vec<Explanation> {
     let library = adit_device::Cause::CATALOG.iter().map(Explanation::from);
     let program = error::CATALOG
@@ -67,8 +68,8 @@ impl Args {
             let wanted = normal(code);
             entries.retain(|entry| entry.code == wanted);
             if entries.is_empty() {
-                let message = format!("there is no code '{code}'");
-                return Err(Error::new(Exit::NotFound, &error::UNKNOWN, message).object(code));
+                let message = format!("unknown error code '{code}'");
+                return Err(Error::new(Kind::NotFound, &error::UNKNOWN, message).object(code));
             }
         }
         if output.json {

@@ -6,6 +6,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod list;
 mod man;
 mod netem;
 mod running;
@@ -15,8 +16,9 @@ mod tunnel;
 mod tuntap;
 
 use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
+use crate::exit::Exit;
 use adit_service::control::client::Instance;
-use adit_service::error::{Exit, Report, Result};
+use adit_service::error::{Report, Result};
 use adit_service::output::Output;
 use adit_service::switch::model;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -94,8 +96,11 @@ commands! {
     /// Run a link with delay, loss and rate between two ports
     Netem(Box<netem::Args>) [
         "netem-preview": netem::Previews,
-        "netem-show": adit_service::link::Shown,
+        "netem-show": adit_service::link::report::LinkStatus,
     ]
+    /// List running switches, links and tunnels
+    #[command(visible_alias = "ls")]
+    List(list::Args) ["list": Vec<list::Running>]
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
@@ -110,10 +115,10 @@ commands! {
 
 /// The schemas of outputs that several subcommands have.
 const SHARED_SCHEMAS: [NamedSchema; 5] = [
-    ("done", schema_of::<model::Done>),
+    ("done", schema_of::<adit_service::supervisor::DoneReply>),
     ("dry-run", schema_of::<Rehearsal>),
     ("error", schema_of::<Report>),
-    ("events", schema_of::<adit_service::supervisor::Event>),
+    ("events", schema_of::<adit_service::event::Event>),
     ("running", schema_of::<Vec<Instance>>),
 ];
 
@@ -125,19 +130,19 @@ impl Cli {
     }
 }
 
-/// The table for `--help` and the man page.
+/// The exit statuses, for `--help` and the man page.
 const EXIT_CODES: &str = "\
 Exit status:
   0      done
-  1      what was asked about is not so (doctor)
-  2      the command line or a configuration is wrong
-  3      a privilege is missing
-  4      there is no such device, address, namespace, program or code
-  5      busy, there already, or of another kind
-  6      it took too long
-  7      the kernel refused it for another reason
-  8      a part was done before the failure
-  101    a bug of adit: it panicked, and took back what it had made
-  128+n  ended by signal n
+  1      a check of 'adit doctor' failed
+  2      invalid command line or configuration
+  3      permission denied
+  4      device, address, namespace, program, file or code not found
+  5      busy, already exists, or of another kind
+  6      timed out
+  7      the kernel refused the operation for another reason
+  8      failed after some of the changes were made
+  101    a bug in adit: it panicked and removed what it had created
+  128+n  terminated by signal n
 
-An error is told on standard error with a code; 'adit explain CODE' says more of it.";
+Errors go to standard error with a code; 'adit explain CODE' explains it.";

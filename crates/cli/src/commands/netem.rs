@@ -1,19 +1,24 @@
 //! `adit netem`.
 
-use crate::commands::running::{Which, ask, list, tell, with_folder};
+use crate::commands::running::{Which, ask, list, send, with_folder};
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::netem::plot::Charset;
 use crate::netem::preview;
 use crate::netem::preview::Preview;
 use crate::netem::svg;
+use crate::show;
+use crate::show::events;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
+use adit_service::event::Event;
 use adit_service::link;
 use adit_service::link::profile;
 use adit_service::link::profile::Profiles;
+use adit_service::link::report::LinkStatus;
 use adit_service::link::wanted::{Keys, Plan};
 use clap::Subcommand;
 use schemars::JsonSchema;
@@ -21,19 +26,18 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// What it is called among programs that run.
+/// Its kind among running programs.
 const NETEM: &str = "netem";
 
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-A link between two ports, each way with what is asked for: first the options that stand alone, for \
-both ways, then those of --a-to-b and --b-to-a. Effects apply in this order: outages, corruption, \
-loss, duplication, rate and queue, delay and jitter, reordering. The same keys stand in a profile file \
-(TOML) and in 'netem=' of a port of 'adit switch'.
+Emulates a link between two ports. Options apply to both directions; --a-to-b and --b-to-a override them \
+for one. Effects apply in this order: outages, corruption, loss, duplication, rate and queue, delay and \
+jitter, reordering. Profile files (TOML) and 'netem=' of a port of 'adit switch' take the same keys.
 
-A time is 20ms, 1.5s, 250us; a share 1% or 0.01; a rate 100mbit; a size 64KiB.
+Times: 20ms, 1.5s, 250us. Shares: 1% or 0.01. Rates: 100mbit. Sizes: 64KiB.
 
 Examples:
   adit netem --port tap:a --port tap:b --delay 20ms --jitter 5ms --loss 1% --rate 100mbit --seed 7
@@ -41,8 +45,8 @@ Examples:
   adit netem --port tap:a --port tap:b --profile link.toml
   adit netem set --delay 80ms; adit netem show; adit netem stop
 
-It runs until Ctrl-C, SIGTERM or 'adit netem stop', then tells what was asked for and what happened, \
-with the bounds of 99.9 % confidence. SIGHUP reads the files again."
+Runs until Ctrl-C, SIGTERM or 'adit netem stop', then reports wanted and measured values with their \
+99.9 % confidence intervals. SIGHUP reloads the files."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -53,19 +57,19 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct RunArgs {
-    /// A port, written as for 'adit switch'; two of them: a and b
+    /// A port, as for 'adit switch'; give two: a, then b
     #[arg(long, value_name = "PORT")]
     port: Vec<String>,
     /// Read ports, profile and seed from a TOML file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What to call the link; by this name it can be asked
+    /// Name of the link, for the other subcommands
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
     /// Read a profile from a TOML file
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// What all random decisions are drawn from: the same for the same seed and packets
+    /// Random seed, for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -74,23 +78,24 @@ struct RunArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Change a link while it runs, between two packets
+    /// Change a running link, between two packets
     Set(SetArgs),
-    /// Show what was asked of a link and what has happened
+    /// Show the wanted and measured values of a link
     Show(Which),
-    /// Draw what a link will be like, before it is used
+    /// Plot the behavior of a link before it is used
     Preview(PreviewArgs),
-    /// Read the configuration again and apply what has changed
+    /// Reload the configuration and apply the changes
     Reload(Which),
-    /// List the links that run
+    /// List running links
+    #[command(visible_alias = "ls")]
     List,
-    /// End a link
+    /// Stop a link
     Stop(Which),
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What is not named stays as it is. 'none', 0 and 'unlimited' take an effect away.
+Other settings stay. 'none', 0 and 'unlimited' remove an effect.
 
 Examples:
   adit netem set --delay 80ms --loss 0
@@ -104,7 +109,7 @@ struct SetArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Packets are sent through the link in virtual time, so it is what the link will do, and takes a second.
+Sends packets through the real link code in virtual time; takes about a second.
 
 Examples:
   adit netem preview --preset lte
@@ -113,17 +118,17 @@ struct PreviewArgs {
     /// Read a profile from a TOML file
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// What all random decisions are drawn from
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Draw it into this file as well
+    /// Write the plot to this file too
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     #[command(flatten)]
     keys: Box<KeyArgs>,
 }
 
-/// What a link will be like, each way.
+/// The preview of a link, for each direction.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit netem preview")]
 pub(crate) struct Previews {
@@ -135,7 +140,7 @@ pub(crate) struct Previews {
 
 macro_rules! keys {
     ($($(#[$attribute:meta])* $field:ident => $key:literal,)*) => {
-        /// The keys of a profile as options.
+        /// The keys of a profile, as options.
         #[derive(Debug, clap::Args)]
         #[command(next_help_heading = "Link")]
         struct KeyArgs {
@@ -152,124 +157,124 @@ macro_rules! keys {
 }
 
 keys! {
-    /// Begin with a known kind of link, a being the subscriber: lte, starlink, dsl, wifi-bad, geo
+    /// Start from a preset, with a as the subscriber: lte, starlink, dsl, wifi-bad, geo
     #[arg(value_name = "NAME")]
     preset => "preset",
-    /// Keys for this way only, as rate=5mbit,loss=2%
+    /// Keys for this direction only, such as rate=5mbit,loss=2%
     #[arg(value_name = "KEY=VALUE,...")]
     a_to_b => "a-to-b",
-    /// The same for the other way
+    /// Keys for the other direction only
     #[arg(value_name = "KEY=VALUE,...")]
     b_to_a => "b-to-a",
-    /// How long packets are on their way
+    /// Delay of each packet
     #[arg(value_name = "TIME")]
     delay => "delay",
-    /// By how much the delay varies
+    /// Variation of the delay
     #[arg(value_name = "TIME")]
     jitter => "jitter",
-    /// How the jitter is distributed: uniform, normal, pareto
+    /// Distribution of the jitter: uniform, normal, pareto
     #[arg(value_name = "NAME")]
     distribution => "distribution",
-    /// The exponent of the tail of a Pareto distribution
+    /// Tail exponent of the Pareto distribution
     #[arg(value_name = "N")]
     pareto_shape => "pareto-shape",
-    /// A file with measured delays, one a line
+    /// A file of measured delays, one per line
     #[arg(value_name = "FILE")]
     delay_table => "delay-table",
-    /// How much a packet's jitter is like that of the one before
+    /// Correlation of the jitter with that of the previous packet
     #[arg(value_name = "SHARE")]
     correlation => "correlation",
-    /// Whether no packet passes an earlier one by jitter (on unless said otherwise)
+    /// Keep the order of packets despite jitter (default: on)
     #[arg(value_name = "on|off")]
     keep_order => "keep-order",
-    /// The share of packets that are lost
+    /// Share of lost packets
     #[arg(value_name = "SHARE")]
     loss => "loss",
-    /// How many are lost in a row, in the mean
+    /// Mean number of packets lost in a row
     #[arg(value_name = "N")]
     loss_burst => "loss-burst",
-    /// A file that says of each packet whether it is lost
+    /// A file that marks each packet as lost or not
     #[arg(value_name = "FILE")]
     loss_pattern => "loss-pattern",
-    /// Gilbert-Elliott: the chance to go from good to bad
+    /// Gilbert-Elliott: probability to go from good to bad
     #[arg(value_name = "SHARE")]
     ge_p => "ge-p",
-    /// Gilbert-Elliott: the chance to go back to good
+    /// Gilbert-Elliott: probability to go from bad to good
     #[arg(value_name = "SHARE")]
     ge_r => "ge-r",
-    /// Gilbert-Elliott: the loss in the bad state (all unless said otherwise)
+    /// Gilbert-Elliott: loss in the bad state (default: 100%)
     #[arg(value_name = "SHARE")]
     ge_loss_bad => "ge-loss-bad",
-    /// Gilbert-Elliott: the loss in the good state
+    /// Gilbert-Elliott: loss in the good state
     #[arg(value_name = "SHARE")]
     ge_loss_good => "ge-loss-good",
-    /// Whether packets with ECN are marked in place of lost
+    /// Mark ECN packets instead of losing them
     #[arg(value_name = "on|off")]
     mark_loss => "mark-loss",
-    /// The share of packets that come twice
+    /// Share of duplicated packets
     #[arg(value_name = "SHARE")]
     duplicate => "duplicate",
-    /// The share of packets in which one bit is wrong
+    /// Share of packets with one flipped bit
     #[arg(value_name = "SHARE")]
     corrupt => "corrupt",
-    /// The share of bits that are wrong
+    /// Bit error rate
     #[arg(value_name = "N")]
     bit_errors => "bit-errors",
-    /// The share of packets that later ones pass
+    /// Share of reordered packets
     #[arg(value_name = "SHARE")]
     reorder => "reorder",
-    /// How many pass each of them
+    /// Number of packets that overtake each reordered packet
     #[arg(value_name = "N")]
     reorder_by => "reorder-by",
-    /// How long each waits for that at most
+    /// Maximum time a reordered packet is held back
     #[arg(value_name = "TIME")]
     reorder_within => "reorder-within",
-    /// How fast the link is
+    /// Rate of the link
     #[arg(value_name = "RATE")]
     rate => "rate",
-    /// A file of moments at which something can be sent (Mahimahi's format)
+    /// A file of transmission opportunities (Mahimahi's format)
     #[arg(value_name = "FILE")]
     trace => "trace",
-    /// A file of steps of time, rate, delay and loss
+    /// A file of steps: time, rate, delay and loss
     #[arg(value_name = "FILE")]
     steps => "steps",
-    /// What each packet costs besides: ethernet, adsl, or a number of bytes
+    /// Extra bytes per packet: ethernet, adsl, or a number
     #[arg(value_name = "BYTES")]
     overhead => "overhead",
-    /// The least that a packet costs
+    /// Minimum bytes per packet
     #[arg(value_name = "BYTES")]
     overhead_min => "overhead-min",
-    /// Whether packets are sent as ATM cells
+    /// Send packets as ATM cells
     #[arg(value_name = "on|off")]
     atm => "atm",
-    /// What waits for the line, and what is dropped: drop-tail, codel, fq-codel
+    /// Queue discipline: drop-tail, codel, fq-codel
     #[arg(value_name = "NAME")]
     queue => "queue",
-    /// How much may wait: 1000 (packets), 64KiB or 50ms
+    /// Queue limit: 1000 (packets), 64KiB or 50ms
     #[arg(value_name = "LIMIT")]
     queue_limit => "queue-limit",
-    /// Whether codel and fq-codel mark packets with ECN in place of dropping them
+    /// Let codel and fq-codel mark ECN packets instead of dropping them
     #[arg(value_name = "on|off")]
     ecn => "ecn",
-    /// The delay that a queue may stand at
+    /// Acceptable standing queue delay
     #[arg(value_name = "TIME")]
     codel_target => "codel-target",
-    /// How long it may be above that
+    /// Time the delay may exceed the target
     #[arg(value_name = "TIME")]
     codel_interval => "codel-interval",
-    /// How many queues flows are spread over
+    /// Number of flow queues
     #[arg(value_name = "N")]
     fq_flows => "fq-flows",
-    /// How many bytes a flow sends before it is the next one's turn
+    /// Bytes a flow may send before the next flow's turn
     #[arg(value_name = "BYTES")]
     fq_quantum => "fq-quantum",
-    /// When nothing passes: BEGIN/LENGTH[/PERIOD], several joined by +
+    /// Outages: BEGIN/LENGTH[/PERIOD], joined by +
     #[arg(value_name = "TIMES")]
     outage => "outage",
-    /// How many packets the link holds at most
+    /// Maximum number of packets in the link
     #[arg(value_name = "N")]
     limit_packets => "limit-packets",
-    /// How much memory it takes for them at most
+    /// Maximum memory for these packets
     #[arg(value_name = "SIZE")]
     limit_bytes => "limit-bytes",
 }
@@ -280,11 +285,11 @@ impl Args {
             None => self.run.run(context),
             Some(Command::Set(args)) => args.run(context),
             Some(Command::Show(which)) => {
-                let shown: link::Shown = ask(&which.client(NETEM)?, "/netem")?;
+                let status: LinkStatus = ask(&which.client(NETEM)?, "/netem")?;
                 if context.output.json {
-                    context.output.value(&shown)?;
+                    context.output.value(&status)?;
                 } else {
-                    context.output.line(link::text(&context.output, &shown))?;
+                    context.output.line(show::link::status(&context.output, &status))?;
                 }
                 Ok(Exit::Ok)
             }
@@ -299,7 +304,7 @@ impl Args {
 impl RunArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         if self.port.is_empty() && self.config.is_none() {
-            return Err(Error::usage("a link needs two ports: give --port twice, or --config")
+            return Err(Error::usage("a link needs two ports: --port twice, or --config")
                 .hint("For example: adit netem --port tap:a --port tap:b --delay 20ms"));
         }
         let plan = Plan {
@@ -314,11 +319,17 @@ impl RunArgs {
         if context.is_rehearsal(&link::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        link::run(plan, wanted, &context.output)
+        let status = link::run(plan, wanted, events::printed(&context.output))?;
+        if context.output.json {
+            context.output.value(&Event::Report { link: Box::new(status) })?;
+        } else {
+            context.output.line(show::link::status(&context.output, &status))?;
+        }
+        Ok(Exit::Ok)
     }
 }
 
-/// How wide curves are drawn where the terminal does not say.
+/// Width of plots if the terminal size is unknown.
 const WIDTH: usize = 80;
 
 impl PreviewArgs {
@@ -338,13 +349,13 @@ impl PreviewArgs {
         }
         let simulate = |profile| {
             preview::simulate(profile, self.seed)
-                .map_err(|error| Error::new(Exit::Usage, &link::LINK, error))
+                .map_err(|error| Error::new(Kind::Usage, &link::LINK, error))
         };
         let previews =
             Previews { a_to_b: simulate(&profiles.a_to_b)?, b_to_a: simulate(&profiles.b_to_a)? };
         let is_alike = profiles.a_to_b == profiles.b_to_a;
         let named: Vec<(&str, &Preview)> = if is_alike {
-            vec![("each way", &previews.a_to_b)]
+            vec![("both directions", &previews.a_to_b)]
         } else {
             vec![("a to b", &previews.a_to_b), ("b to a", &previews.b_to_a)]
         };
@@ -371,7 +382,9 @@ impl SetArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         let keys = self.keys.keys();
         if keys.list.is_empty() {
-            return Err(Error::usage("say what to change: see 'adit netem set --help'"));
+            return Err(Error::usage(
+                "nothing to change; 'adit netem set --help' lists the options",
+            ));
         }
         let mut body = Map::new();
         for (key, text) in keys.list {
@@ -386,6 +399,6 @@ impl SetArgs {
             };
             body.insert(key.to_owned(), value);
         }
-        tell(context, &self.which.client(NETEM)?, Method::Patch, "/netem", &with_folder(body)?)
+        send(context, &self.which.client(NETEM)?, Method::Patch, "/netem", &with_folder(body)?)
     }
 }

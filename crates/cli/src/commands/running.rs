@@ -1,58 +1,59 @@
-//! What is said to programs that run, of whatever kind.
+//! Requests to running programs of every kind.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::control::client::{Client, Instance, instances};
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_service::output::{clean, table};
-use adit_service::switch::model;
+use adit_service::supervisor::DoneReply;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Which of the programs of a kind is meant.
+/// Selects one of the running programs of a kind.
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
-    /// Which one, if several run
+    /// Its name, if several are running
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
 }
 
 impl Which {
-    /// The one that is meant.
+    /// The selected program.
     pub(super) fn client(self, kind: &str) -> Result<Client> {
         Client::find(self.name, kind)
     }
 
-    /// Has it read its configuration again, and prints what was done.
+    /// Makes it reload its configuration, and prints the changes.
     pub(super) fn reload(self, context: &Context, kind: &str) -> Result<Exit> {
-        tell(context, &self.client(kind)?, Method::Post, "/reload", &Value::Null)
+        send(context, &self.client(kind)?, Method::Post, "/reload", &Value::Null)
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(super) fn stop(self, context: &Context, kind: &str) -> Result<Exit> {
-        tell(context, &self.client(kind)?, Method::Post, "/stop", &Value::Null)
+        send(context, &self.client(kind)?, Method::Post, "/stop", &Value::Null)
     }
 }
 
-/// With the folder from which the files are that it names.
+/// Adds our working directory, to which relative paths in `body` refer.
 pub(super) fn with_folder(mut body: Map<String, Value>) -> Result<Value> {
-    let folder =
-        std::env::current_dir().map_err(|error| Error::io("find", "the folder", &error))?;
+    let folder = std::env::current_dir()
+        .map_err(|error| Error::io("read", "the working directory", &error))?;
     if let Some(folder) = folder.to_str() {
         body.insert("cwd".to_owned(), folder.into());
     }
     Ok(Value::Object(body))
 }
 
-/// Asks for what is of the type `T`.
+/// Fetches `path` and parses the reply.
 pub(super) fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T> {
     let value = client.get(path)?;
     serde_json::from_value(value).map_err(|error| other_version(client, &error))
 }
 
-/// Tells it to do something and prints what was done.
-pub(super) fn tell(
+/// Sends a request and prints the changes it made.
+pub(super) fn send(
     context: &Context,
     client: &Client,
     method: Method,
@@ -67,7 +68,7 @@ pub(super) fn tell(
 }
 
 fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> {
-    let done: model::Done =
+    let done: DoneReply =
         serde_json::from_value(reply).map_err(|error| other_version(client, &error))?;
     if context.output.json {
         context.output.value(&done)?;
@@ -83,11 +84,11 @@ fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> 
 }
 
 fn other_version(client: &Client, error: &serde_json::Error) -> Error {
-    let message = format!("'{}' is of another version: {error}", client.name());
-    Error::new(Exit::Refused, &adit_service::control::CONTROL, message).object(client.name())
+    let message = format!("'{}' runs another version of adit: {error}", client.name());
+    Error::new(Kind::Refused, &adit_service::control::CONTROL, message).object(client.name())
 }
 
-/// Lists the programs of a kind that run.
+/// Lists the running programs of a kind.
 pub(super) fn list(context: &Context, kind: &str) -> Result<Exit> {
     let running = instances(kind);
     if context.output.json {

@@ -1,25 +1,27 @@
 //! `adit switch`.
 
-use crate::commands::running::{Which, ask, list, tell, with_folder};
+use crate::commands::running::{Which, ask, list, send, with_folder};
 use crate::context::Context;
+use crate::exit::Exit;
+use crate::show::events;
+use crate::show::switch as text;
 use adit_runtime::text::spec::{PortKind, PortSpec};
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::client::Client;
 use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::switch;
 use adit_service::switch::model;
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::plan::Plan;
 use adit_service::switch::port::WantedPort;
-use adit_service::switch::text;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-/// What it is called among programs that run.
+/// Its kind among running programs.
 const SWITCH: &str = "switch";
 
 #[derive(Debug, clap::Args)]
@@ -27,20 +29,20 @@ const SWITCH: &str = "switch";
     args_conflicts_with_subcommands = true,
     after_help = "\
 A port is KIND:ARGUMENT[,KEY=VALUE]...
-  tap:NAME         a TAP device, made or attached to [netns= user= group= mac= mtu= txqueuelen= persist=]
-  dev:NAME         an interface that is there, by a packet socket [netns=]
+  tap:NAME         a TAP device, created or attached to [netns= user= group= mac= mtu= txqueuelen= persist=]
+  dev:NAME         an existing interface, through a packet socket [netns=]
   unix:PATH        QEMU's -netdev stream and dgram [type=dgram connect remote=]
   vxlan:IP[+IP]    VXLAN, RFC 7348 [vni= port= local=]
-  stdio            frames with a length before them, as for 'ssh HOST adit switch --port stdio ...'
+  stdio            length-prefixed frames, for 'ssh HOST adit switch --port stdio ...'
   pcap:FILE        a recording, played back [speed= loop]
-and for every kind
-  name=NAME                                what to call it; without it, as 'tap:a'
+Keys of every kind:
+  name=NAME                                its name; the default is 'tap:a' for tap:a
   vlan=N | trunk=N+N-N [native=N] | tunnel=N    access, trunk (pvid= untagged= tag=service), QinQ
-  isolated  split-horizon=N  sticky  fdb-limit=N     ports with one N exchange nothing
+  isolated  split-horizon=N  sticky  fdb-limit=N     no traffic between ports of the same N
   guard-mac=MAC+MAC  guard-ip=IP+PREFIX  guard-arp  guard-nd  guard-dhcp  guard-ra
-  storm-broadcast=N  storm-multicast=N  storm-unknown=N  storm-burst=N     frames in a second
+  storm-broadcast=N  storm-multicast=N  storm-unknown=N  storm-burst=N     frames per second
   netem=PRESET | netem=FILE.toml | netem=delay=20ms+loss=1%
-  mirror=FILE      a copy of all that passes, as pcapng
+  mirror=FILE      copy all its frames to a pcapng file
 
 Examples:
   adit switch --port tap:a --port tap:b
@@ -48,7 +50,7 @@ Examples:
   adit switch --config lab.toml --name lab &
   adit switch show; adit switch port add tap:c,vlan=20; adit switch stop
 
-It runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reads --config again."
+Runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reloads --config."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -59,49 +61,50 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct RunArgs {
-    /// A port; may be given more than once
+    /// A port; repeatable
     #[arg(long, value_name = "PORT")]
     port: Vec<String>,
-    /// Read a TOML file; 'adit check FILE' looks at it without running it
+    /// Read a TOML file; 'adit check FILE' checks it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What to call the switch; by this name it can be asked
+    /// Name of the switch, for the other subcommands
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
-    /// Record what passes: FILE[,ports=A+B][,direction=ingress|egress|both][,truncate=BYTES]
-    /// [,filter=EXPRESSION], or port:NAME in place of a file
+    /// Mirror frames: FILE[,ports=A+B][,direction=ingress|egress|both][,truncate=BYTES]
+    /// [,filter=EXPRESSION], or port:NAME instead of FILE
     #[arg(long, value_name = "FILE")]
     mirror: Vec<String>,
-    /// What the links of ports (netem=) draw their decisions from: the same for the same seed and frames
+    /// Random seed of the links of ports (netem=), for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How long an address is kept without a frame from it
+    /// Expire an address after this time without a frame from it
     #[arg(long, value_name = "TIME")]
     ageing: Option<String>,
-    /// How many addresses are kept
+    /// Maximum number of addresses
     #[arg(long, value_name = "N")]
     fdb_limit: Option<String>,
-    /// Whether a port on which a loop shows is blocked
+    /// Block a port on which a loop is detected
     #[arg(long, value_name = "on|off")]
     loop_guard: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show a switch that runs, or one of its ports in detail
+    /// Show a running switch, or one of its ports in detail
     Show(ShowArgs),
-    /// Show or change the addresses that a switch knows
+    /// Show or change the address table
     Fdb(FdbArgs),
-    /// Add or take away ports while it runs
+    /// Add or remove ports
     #[command(subcommand)]
     Port(PortCommand),
-    /// Change a port, or the switch itself, while it runs
+    /// Change a port or the switch
     Set(SetArgs),
-    /// Read the configuration again and apply what has changed
+    /// Reload the configuration and apply the changes
     Reload(Which),
-    /// List the switches that run
+    /// List running switches
+    #[command(visible_alias = "ls")]
     List,
-    /// End a switch
+    /// Stop a switch
     Stop(Which),
 }
 
@@ -126,13 +129,13 @@ Examples:
 struct FdbArgs {
     #[command(subcommand)]
     command: Option<FdbCommand>,
-    /// Those on one port only
+    /// Only addresses on this port
     #[arg(long, value_name = "PORT")]
     port: Option<String>,
-    /// Those of one VLAN only
+    /// Only addresses of this VLAN
     #[arg(long, value_name = "N")]
     vlan: Option<u16>,
-    /// This address only
+    /// Only this address
     #[arg(long, value_name = "MAC")]
     mac: Option<String>,
     #[command(flatten)]
@@ -141,7 +144,7 @@ struct FdbArgs {
 
 #[derive(Debug, Subcommand)]
 enum FdbCommand {
-    /// Put an address on a port for good
+    /// Add a static address
     Add {
         /// The address
         mac: String,
@@ -153,7 +156,7 @@ enum FdbCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Take an address out
+    /// Delete an address
     Del {
         /// The address
         mac: String,
@@ -163,12 +166,12 @@ enum FdbCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Take out all that were learned
+    /// Delete all learned addresses
     Flush {
-        /// Of one port only
+        /// Only those on this port
         #[arg(long, value_name = "PORT")]
         port: Option<String>,
-        /// Of one VLAN only
+        /// Only those of this VLAN
         #[arg(long, value_name = "N")]
         vlan: Option<u16>,
         #[command(flatten)]
@@ -178,9 +181,9 @@ enum FdbCommand {
 
 #[derive(Debug, Subcommand)]
 enum PortCommand {
-    /// Add a port, written as for 'adit switch --port'
+    /// Add a port, with the syntax of 'adit switch --port'
     #[command(after_help = "\
-'adit switch --help' lists the kinds of port and their keys.
+'adit switch --help' lists kinds of ports and their keys.
 
 Examples:
   adit switch port add tap:c,netns=blue,vlan=20
@@ -192,7 +195,7 @@ Examples:
         #[command(flatten)]
         which: Which,
     },
-    /// Take a port away
+    /// Remove a port
     Del {
         /// The port
         port: String,
@@ -203,9 +206,9 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The keys of a port are those of --port but what it is; those of the switch: ageing, moves-per-second, \
-loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max. 'none' takes a VLAN, a guard, a limit, \
-a split horizon, a link or a mirror away, 'off' what is on.
+Keys of a port: those of --port except its kind and argument. Keys of the switch: ageing, \
+moves-per-second, loop-guard, loop-probe, loop-flaps, loop-hold, loop-hold-max. 'none' removes a VLAN, \
+guard, limit, split horizon, link or mirror; 'off' turns a flag off.
 
 Examples:
   adit switch set tap:a vlan=20 isolated
@@ -213,7 +216,7 @@ Examples:
   adit switch set tap:a netem=delay=50ms+loss=1%
   adit switch set ageing=60s")]
 struct SetArgs {
-    /// The port, unless the switch itself is meant, and what to change
+    /// The port (omit it to change the switch) and the keys to change
     #[arg(required = true, value_name = "PORT | KEY[=VALUE]")]
     words: Vec<String>,
     #[command(flatten)]
@@ -238,8 +241,8 @@ impl Args {
 impl RunArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         if self.port.is_empty() && self.config.is_none() {
-            return Err(Error::usage("a switch needs ports: give --port or --config")
-                .hint("The one-line bridge: adit switch --port tap:a --port tap:b"));
+            return Err(Error::usage("no ports: --port or --config is required")
+                .hint("For example: adit switch --port tap:a --port tap:b"));
         }
         let keys = [
             ("ageing", self.ageing),
@@ -255,18 +258,18 @@ impl RunArgs {
             seed: self.seed,
             switch,
         };
-        let lab = plan.lab()?;
+        let wanted = plan.read()?;
         let is_stdio = |port: &WantedPort| port.spec.kind == PortKind::Stdio;
-        if context.output.json && lab.ports.iter().any(is_stdio) {
+        if context.output.json && wanted.ports.iter().any(is_stdio) {
             return Err(Error::usage(
-                "the standard output cannot be a port and tell events as well",
+                "standard output cannot be both a port and the output of --json",
             )
-            .hint("Leave --json away, or ask by 'adit switch show --json'."));
+            .hint("Omit --json; 'adit switch show --json' shows the state."));
         }
-        if context.is_rehearsal(&switch_plan::actions(&lab))? {
+        if context.is_rehearsal(&switch_plan::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        switch::run(plan, lab, &context.output)
+        switch::run(plan, wanted, events::printed(&context.output)).map(|()| Exit::Ok)
     }
 }
 
@@ -324,22 +327,22 @@ impl FdbArgs {
             }
             Some(FdbCommand::Add { mac, port, vlan, which }) => {
                 let body = with_vlan(json!({ "mac": mac, "port": port }), vlan);
-                tell(context, &which.client(SWITCH)?, Method::Post, "/fdb", &body)
+                send(context, &which.client(SWITCH)?, Method::Post, "/fdb", &body)
             }
             Some(FdbCommand::Del { mac, vlan, which }) => {
                 let body = with_vlan(json!({ "mac": mac }), vlan);
-                tell(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
+                send(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
             }
             Some(FdbCommand::Flush { port, vlan, which }) => {
                 let body = port.map_or(json!({}), |port| json!({ "port": port }));
                 let body = with_vlan(body, vlan);
-                tell(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
+                send(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
             }
         }
     }
 }
 
-/// All addresses of a switch that are as `keys` have them, in their order.
+/// Fetches all addresses that match `keys`, page by page, in order.
 fn addresses(client: &Client, keys: [(&str, Option<String>); 3]) -> Result<Vec<model::Address>> {
     let keys = keys.into_iter().filter_map(|(key, text)| Some((key, text?)));
     let query: String = keys.map(|(key, text)| format!("&{key}={}", escape(&text))).collect();
@@ -348,11 +351,11 @@ fn addresses(client: &Client, keys: [(&str, Option<String>); 3]) -> Result<Vec<m
     while let Some(from) = after {
         let page: model::Page = ask(client, &format!("/fdb?after={from}{query}"))?;
         list.extend(page.addresses);
-        // Of a page that leads back there is no end.
+        // A page that points backwards would loop forever.
         after = page.next.filter(|next| *next > from);
     }
     list.sort_by(|a, b| (a.vlan, &a.mac).cmp(&(b.vlan, &b.mac)));
-    // One that moved meanwhile may have been on two pages.
+    // An address that moved meanwhile may be on two pages.
     list.dedup_by(|a, b| (a.vlan, &a.mac) == (b.vlan, &b.mac));
     Ok(list)
 }
@@ -361,17 +364,17 @@ impl PortCommand {
     fn run(self, context: &Context) -> Result<Exit> {
         match self {
             Self::Add { port, which } => {
-                // Mistakes are told here, with their places.
+                // Report errors here, with their positions.
                 let source = Source::new("PORT", &port);
                 let problems = Problems::default();
                 let wanted = WantedPort::from_words(&source, &problems);
                 problems.check("the port")?;
-                let Some(wanted) = wanted else { return Err(Error::usage("which port?")) };
+                let Some(wanted) = wanted else { return Err(Error::usage("the port is empty")) };
                 let problems = Problems::default();
                 let all = source.words(0, &problems).to_json();
                 let own =
                     PortSpec::keys_of(wanted.text.split([':', ',']).next().unwrap_or_default());
-                // What it is stands in its text; the first word is that as well.
+                // The text of the port has its kind and the keys of that kind.
                 let is_engines = |key: &String| {
                     !own.contains(&key.as_str()) && !wanted.text.starts_with(key.as_str())
                 };
@@ -379,11 +382,11 @@ impl PortCommand {
                     all.into_iter().filter(|(key, _)| is_engines(key)).collect();
                 body.insert("port".to_owned(), wanted.text.into());
                 let body = with_folder(body)?;
-                tell(context, &which.client(SWITCH)?, Method::Post, "/ports", &body)
+                send(context, &which.client(SWITCH)?, Method::Post, "/ports", &body)
             }
             Self::Del { port, which } => {
                 let path = format!("/ports/{}", escape(&port));
-                tell(context, &which.client(SWITCH)?, Method::Delete, &path, &Value::Null)
+                send(context, &which.client(SWITCH)?, Method::Delete, &path, &Value::Null)
             }
         }
     }
@@ -392,12 +395,12 @@ impl PortCommand {
 impl SetArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         let mut words = self.words;
-        // The only key that means something without a value.
+        // `loop-guard` is the only key that works without a value.
         if let [word] = words.as_slice()
             && !word.contains('=')
             && word != "loop-guard"
         {
-            let message = format!("say what to change of '{word}'");
+            let message = format!("nothing to change for '{word}'");
             return Err(Error::usage(message)
                 .hint(format_args!("For example: adit switch set {word} vlan=20 isolated")));
         }
@@ -407,13 +410,13 @@ impl SetArgs {
         } else {
             "/switch".to_owned()
         };
-        // Several words are as good as several keys in one.
+        // Several words and several keys in one word mean the same.
         let text = words.join(",");
         let source = Source::new("SETTING", text);
         let problems = Problems::default();
         let body = source.words(0, &problems).to_json();
         problems.check("the command line")?;
         let body = with_folder(body)?;
-        tell(context, &self.which.client(SWITCH)?, Method::Patch, &path, &body)
+        send(context, &self.which.client(SWITCH)?, Method::Patch, &path, &body)
     }
 }

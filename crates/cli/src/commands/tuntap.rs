@@ -1,25 +1,26 @@
-//! `adit tuntap`: the words of `ip tuntap`, in their order.
+//! `adit tuntap`: the syntax of `ip tuntap`.
 
 use crate::commands::dev::find::find;
 use crate::commands::dev::{add, holders, model, set, values};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::Netlink;
 use adit_device::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_service::output::clean;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 const WORDS: &str = "\
 Words, in any order:
-  [dev] NAME       the device; for add also a pattern as 'tap%d'
-  mode tun|tap     packets or frames; may be left out where the name begins with it
-  user USER        the user who may attach, by name or number
-  group GROUP      the group that may attach, by name or number
-  pi               four bytes of packet information before each packet
-  vnet_hdr         a virtio-net header before each packet
-  multi_queue      let more than one queue attach
-  one_queue        taken and without effect, as in the kernel since 3.8";
+  [dev] NAME       the device; for 'add' also a pattern such as 'tap%d'
+  mode tun|tap     packets or frames; optional if the name begins with the mode
+  user USER        the user allowed to attach, by name or number
+  group GROUP      the group allowed to attach, by name or number
+  pi               prefix each packet with 4 bytes of packet information
+  vnet_hdr         prefix each packet with a virtio-net header
+  multi_queue      allow several queues
+  one_queue        accepted and ignored, as in Linux since 3.8";
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = WORDS)]
@@ -30,25 +31,25 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Make a persistent device
+    /// Create a persistent device
     #[command(after_help = WORDS)]
     Add(Words),
-    /// Make a device transient: it goes when nobody holds it
+    /// Make a device transient: it disappears when no program holds it
     #[command(after_help = WORDS)]
     Del(Words),
     /// List the devices
-    #[command(visible_aliases = ["list", "lst"], after_help = WORDS)]
+    #[command(visible_aliases = ["list", "ls", "lst"], after_help = WORDS)]
     Show(Words),
 }
 
 #[derive(Debug, Default, clap::Args)]
 struct Words {
-    /// The words, see below
+    /// The words listed below
     #[arg(value_name = "WORD")]
     words: Vec<String>,
 }
 
-/// What the words say.
+/// The parsed words.
 #[derive(Debug, Default)]
 struct Wanted {
     name: Option<NamePattern>,
@@ -73,7 +74,7 @@ pub(crate) struct Entry {
     /// The group's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<u32>,
-    /// Who holds it.
+    /// The processes that hold it.
     processes: Vec<Process>,
 }
 
@@ -100,9 +101,8 @@ impl Wanted {
         let mut wanted = Self::default();
         let mut words = words.words.into_iter();
         while let Some(word) = words.next() {
-            let mut value = || {
-                words.next().ok_or_else(|| Error::usage(format!("a value must follow '{word}'")))
-            };
+            let mut value =
+                || words.next().ok_or_else(|| Error::usage(format!("'{word}' needs a value")));
             match word.as_str() {
                 "mode" => once(&mut wanted.mode, "mode", mode(&value()?)?)?,
                 "user" => {
@@ -127,7 +127,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// `ip` takes a device whose name begins with `tun` for a TUN.
+    /// Like `ip`: a name that begins with `tun` or `tap` gives the mode.
     fn mode_of_name(&self) -> Option<Mode> {
         let name = self.name.as_ref()?.as_bytes();
         match name.get(..3)? {
@@ -138,7 +138,7 @@ impl Wanted {
     }
 
     fn required_mode(&self) -> Result<Mode> {
-        self.mode.ok_or_else(|| Error::usage("say which mode: 'mode tun' or 'mode tap'"))
+        self.mode.ok_or_else(|| Error::usage("the mode is missing: 'mode tun' or 'mode tap'"))
     }
 
     fn add(self, context: &Context) -> Result<Exit> {
@@ -147,7 +147,7 @@ impl Wanted {
         let with = [
             (self.pi, "packet information"),
             (self.vnet_hdr, "a virtio-net header"),
-            (self.multi_queue, "many queues"),
+            (self.multi_queue, "several queues"),
         ];
         let with: Vec<String> =
             with.iter().filter(|(on, _)| *on).map(|(_, what)| format!(" with {what}")).collect();
@@ -185,14 +185,14 @@ impl Wanted {
 
     fn del(self, context: &Context) -> Result<Exit> {
         let name = self.name.and_then(|name| name.exact());
-        let name = name.ok_or_else(|| Error::usage("say which device: 'dev NAME'"))?;
+        let name = name.ok_or_else(|| Error::usage("the device is missing: 'dev NAME'"))?;
         let mode = self.required_mode()?;
         let (link, info, tun) = find(name)?;
         if tun.mode != mode {
             let message = format!("{name} is a {} device, not {mode}", tun.mode);
-            return Err(Error::new(Exit::Conflict, &adit_service::error::NOT_A_DEVICE, message)
+            return Err(Error::new(Kind::Conflict, &adit_service::error::NOT_A_DEVICE, message)
                 .object(name)
-                .hint(format!("Say 'mode {}'.", tun.mode)));
+                .hint(format!("Use 'mode {}'.", tun.mode)));
         }
         if context.is_rehearsal(&[format!("make {name} transient")])? {
             return Ok(Exit::Ok);
@@ -235,7 +235,7 @@ impl Wanted {
 
 fn entries(only: Option<&IfName>, mode: Option<Mode>) -> Result<Vec<Entry>> {
     if let Some(name) = only {
-        // One that is not there, or of another kind, is an error; an empty list would hide it.
+        // A missing device, or one of another kind, is an error; an empty list would hide that.
         find(name)?;
     }
     let failed = |error| Error::io("list", "the interfaces", &error);
@@ -276,7 +276,7 @@ fn mode(text: &str) -> Result<Mode> {
     match text {
         "tun" => Ok(Mode::Tun),
         "tap" => Ok(Mode::Tap),
-        _ => Err(bad("mode", text, "'tun' and 'tap' are the modes")),
+        _ => Err(bad("mode", text, "expected 'tun' or 'tap'")),
     }
 }
 
@@ -288,7 +288,7 @@ fn bad(word: &str, value: &str, why: &str) -> Error {
     Error::usage(format!("invalid value '{value}' for '{word}': {why}"))
 }
 
-/// Says a thing for the first time.
+/// Stores a value unless the word was given before.
 fn once<T>(slot: &mut Option<T>, word: &str, value: T) -> Result<()> {
     match slot.replace(value) {
         None => Ok(()),

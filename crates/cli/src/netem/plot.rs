@@ -1,16 +1,16 @@
-//! Curves and bars of characters, for a terminal.
+//! Curves and bars for a terminal.
 
-/// What the terminal can show.
+/// The characters the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charset {
-    /// Braille dots, two by four a character, and blocks.
+    /// Braille dots, two by four per character, and blocks.
     Unicode,
-    /// One mark a character.
+    /// One mark per character.
     Ascii,
 }
 
 impl Charset {
-    /// By the locale of the environment: a `UTF-8` in the first of these variables that is set.
+    /// Unicode if the first of these locale variables that is set names UTF-8.
     pub(crate) fn of_environment() -> Self {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()
@@ -32,8 +32,8 @@ impl Charset {
     }
 }
 
-/// A curve through `points` (x, y), which is drawn `width` by `height` characters large, with the
-/// ranges of both axes and what they are called. Nothing without two different values of x.
+/// Draws a curve through `points` (x, y) in `width` by `height` characters, with labels on the y axis.
+/// Returns nothing unless two values of x differ.
 pub(crate) fn curve(
     points: &[(f64, f64)],
     (width, height): (usize, usize),
@@ -52,7 +52,7 @@ pub(crate) fn curve(
     for column in 0..columns {
         let x = first.0 + (last.0 - first.0) * float(column) / float(columns - 1);
         let row = place(at(points, x) / y_max, rows);
-        // The steps between two columns are filled, so that a curve is one line.
+        // Steps between two columns are filled, so that the curve is connected.
         let (low, high) =
             before.map_or((row, row), |before: usize| (row.min(before), row.max(before)));
         for row in low..=high {
@@ -76,21 +76,20 @@ pub(crate) fn curve(
         .collect()
 }
 
-/// A line for each of `bars`, (name, value, what is written behind it), the longest `width`
-/// characters.
+/// Draws a line for each of `bars` (name, value, note); the longest bar has `width` characters.
 pub(crate) fn bars(bars: &[(String, f64, String)], width: usize, charset: Charset) -> Vec<String> {
     let most = bars.iter().map(|(_, value, _)| *value).fold(0.0, f64::max);
     let margin = bars.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
     let mark = if charset == Charset::Unicode { "\u{2588}" } else { "#" };
     let line = |(name, value, note): &(String, f64, String)| {
-        // What there is shows, be it little.
+        // A small value still shows.
         let length = if *value > 0.0 { (place(value / most, width) + 1).min(width) } else { 0 };
         format!("{name:>margin$} {} {note}", mark.repeat(length))
     };
     bars.iter().map(line).collect()
 }
 
-/// The value at `x` of the straight lines between points in order of x.
+/// Interpolates linearly at `x` between points in order of x.
 fn at(points: &[(f64, f64)], x: f64) -> f64 {
     let next = points.partition_point(|point| point.0 < x);
     match (next.checked_sub(1).and_then(|before| points.get(before)), points.get(next)) {
@@ -100,7 +99,7 @@ fn at(points: &[(f64, f64)], x: f64) -> f64 {
     }
 }
 
-/// Where a share of 0 to 1 is among so many places.
+/// Maps a share of 0 to 1 to one of `places`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

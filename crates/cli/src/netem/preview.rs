@@ -1,69 +1,71 @@
-//! What a profile does, found by sending packets through a link of it in virtual time.
+//! The behavior of a profile, measured by sending packets through its link in virtual time.
 
 use crate::netem::plot;
 use crate::netem::plot::Charset;
+use crate::show::link;
+use crate::show::link::rate;
 use adit_engine::Outbox;
 use adit_engine::netem::{
     Bitrate, Delay, Discipline, Jitter, Link, Loss, Profile, ProfileError, Queue, QueueLimit, Rate,
     Report, Seed,
 };
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
-use adit_service::link::report::{LinkReport, rate};
+use adit_service::link::report::LinkReport;
 use adit_service::link::words;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Packets that delay and loss are found by: 200 of each percent.
+/// Number of packets that measure delay and loss: 200 for each percent.
 const PROBES: u32 = 20_000;
-/// A probe is as long as a ping.
+/// Length of a probe in bytes: that of a ping.
 const PROBE_LEN: usize = 98;
-/// Packets that the rate is found by, at most: 100 Mbit/s for 30 s, and half a second of work. A
+/// Maximum number of packets that measure the rate: 100 Mbit/s for 30 s, or half a second of work. A
 /// faster line is shown for a shorter time.
 const LOAD_MAX: u64 = 250_000;
-/// As long as Ethernet frames usually get.
+/// Length of a load packet in bytes: a full Ethernet frame.
 const LOAD_LEN: usize = 1514;
-/// For how long the rate is shown: as long as a schedule lasts, within these.
+/// Minimum and maximum time the rate is shown; a schedule is shown whole within them.
 const LOAD_TIME: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 /// Points of the rate over time.
 const RATE_POINTS: u64 = 100;
 /// Points of the delay's distribution.
 const DELAY_POINTS: u32 = 200;
-/// Longer bursts of loss are shown together.
+/// Longest burst of loss with a row of its own; longer ones share it.
 const BURST_MAX: u32 = 20;
 
-/// What a profile does.
+/// The measured behavior of a profile.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit netem preview")]
 pub(crate) struct Preview {
-    /// The time between two probes, in milliseconds: so long that they do not fill the line.
+    /// The interval between probes in milliseconds, long enough not to fill the line.
     pub(crate) probe_every_ms: f64,
-    /// What happened to the probes.
+    /// The report about the probes.
     pub(crate) report: LinkReport,
     /// The distribution of the probes' delay.
     pub(crate) delay: Vec<DelayPoint>,
-    /// How many probes were lost in a row, and how often.
+    /// Runs of consecutive losses, by length.
     pub(crate) bursts: Vec<Burst>,
-    /// What comes out while more is sent than the line takes; empty without a rate.
+    /// The output rate of the saturated line; empty without a rate limit.
     pub(crate) rate: Vec<RatePoint>,
 }
 
 /// A point of a distribution.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub(crate) struct DelayPoint {
-    /// The share of packets, 0 to 1, ...
+    /// A share of packets, 0 to 1, ...
     pub(crate) share: f64,
-    /// ... that took no longer than this, in milliseconds.
+    /// ... whose delay is at most this, in milliseconds.
     pub(crate) delay_ms: f64,
 }
 
-/// Losses in a row.
+/// Bursts of loss of one length.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub(crate) struct Burst {
-    /// How many in a row; the highest stands for all that are longer, too.
+    /// Packets lost in a row; the highest value includes all longer bursts.
     pub(crate) length: u32,
-    /// How often that was.
+    /// Number of such bursts.
     pub(crate) count: u32,
 }
 
@@ -72,7 +74,7 @@ pub(crate) struct Burst {
 pub(crate) struct RatePoint {
     /// The middle of the span, in seconds from the start.
     pub(crate) seconds: f64,
-    /// Bits a second that came out in it, without overhead.
+    /// Output rate in it, in bits per second without overhead.
     pub(crate) bits_per_second: f64,
 }
 
@@ -80,7 +82,7 @@ pub(crate) struct RatePoint {
 ///
 /// # Errors
 ///
-/// The field of the profile that cannot be as it is.
+/// Names the invalid field of the profile.
 pub(crate) fn simulate(profile: &Profile, seed: u64) -> Result<Preview, ProfileError> {
     let every = probe_interval(profile);
     let (report, bursts) = probe(profile, seed, every)?;
@@ -100,7 +102,7 @@ pub(crate) fn simulate(profile: &Profile, seed: u64) -> Result<Preview, ProfileE
     })
 }
 
-/// A millisecond, or so long that probes take a tenth of the line.
+/// The interval between probes: a millisecond, or more if they would take over a tenth of the line.
 fn probe_interval(profile: &Profile) -> Duration {
     let bits = profile.overhead.wire_len(PROBE_LEN) * 8;
     let rate = match &profile.rate {
@@ -124,7 +126,7 @@ fn fastest(profile: &Profile) -> Option<Bitrate> {
     steps.chain(base).max()
 }
 
-/// A link and what was taken out of it.
+/// A link and its outbox.
 struct Run {
     link: Link,
     out: Outbox,
@@ -137,17 +139,17 @@ impl Run {
         Ok(Self { link, out: Outbox::new(Pool::new(PoolConfig::default())) })
     }
 
-    /// Sends a packet of nothing, told apart by its hash, which no effect changes.
+    /// Sends a packet of zeros, numbered by its hash, which no effect changes.
     fn push(&mut self, now: Instant, number: u32, len: usize) {
         let mut packet = self.out.pool().take(len).unwrap_or_else(|| PacketBuf::new(0, len));
-        // Both have the room.
+        // Both have capacity for `len` bytes.
         let _ = packet.set_len(len);
         packet.bytes_mut().fill(0);
         packet.meta.vnet.hash.value = number;
         self.link.push(now, packet, &mut self.out);
     }
 
-    /// Takes out what is due up to `until`, each packet when it is.
+    /// Takes out packets due up to `until`, each at its time.
     fn take(&mut self, until: Instant, mut each: impl FnMut(Instant, &PacketBuf)) {
         while let Some(next) = self.link.next_timeout().filter(|next| *next <= until) {
             while let Some(packet) = self.link.pop(next, &mut self.out) {
@@ -158,7 +160,7 @@ impl Run {
     }
 }
 
-/// Single packets, far apart: what each of them meets.
+/// Sends single packets far apart and measures delay and loss.
 fn probe(
     profile: &Profile,
     seed: u64,
@@ -177,7 +179,7 @@ fn probe(
         run.take(now, |_, packet| note(packet));
         run.push(now, number, PROBE_LEN);
     }
-    // What a stopped line holds for ever stays there.
+    // Packets that a stopped line holds forever stay there.
     run.take(Instant::ZERO + every * PROBES + Delay::MAX, |_, packet| note(packet));
     let mut lengths = BTreeMap::new();
     for burst in came.split(|&came| came).filter(|burst| !burst.is_empty()) {
@@ -188,10 +190,10 @@ fn probe(
     Ok((run.link.report(), bursts))
 }
 
-/// More than the line takes, all the time: what comes out.
+/// Saturates the line and measures its output.
 fn load(profile: &Profile, seed: u64) -> Result<Vec<RatePoint>, ProfileError> {
     let time = load_time(profile);
-    // The line alone: what is lost or late does not change it.
+    // Without loss and delay, which do not change the rate of the line.
     let line = Profile {
         loss: Loss::None,
         duplicate: 0.0,
@@ -214,7 +216,7 @@ fn load(profile: &Profile, seed: u64) -> Result<Vec<RatePoint>, ProfileError> {
             run.push(now, 0, LOAD_LEN);
             sent += 1;
         }
-        // In an outage all of it was lost: try again in a hundredth of a span.
+        // During an outage everything was lost: retry after a hundredth of a span.
         let pause = now + Duration::from_nanos(span / 100);
         now = run.link.next_timeout().map_or(pause, |next| next.max(now));
         run.take(now, |at, packet| {
@@ -232,7 +234,7 @@ fn load(profile: &Profile, seed: u64) -> Result<Vec<RatePoint>, ProfileError> {
     Ok(points.collect())
 }
 
-/// As long as the longest schedule lasts, or as long as it takes to send the most packets.
+/// The length of the longest schedule, limited by the time to send `LOAD_MAX` packets.
 fn load_time(profile: &Profile) -> Duration {
     let [least, most] = LOAD_TIME;
     let trace = match &profile.rate {
@@ -258,7 +260,7 @@ impl Preview {
     /// The preview as lines of text of `width` characters, `name` on the first.
     pub(crate) fn lines(&self, name: &str, width: usize, charset: Charset) -> Vec<String> {
         let width = width.clamp(40, 200) - 14;
-        let mut lines = self.report.lines(name);
+        let mut lines = link::lines(&self.report, name);
         let milliseconds = |ms: f64| words::time(Duration::from_secs_f64(ms / 1e3));
         let points: Vec<_> = self.delay.iter().map(|point| (point.delay_ms, point.share)).collect();
         let drawn = plot::curve(&points, (width, 8), 1.0, words::share, charset);
@@ -266,7 +268,7 @@ impl Preview {
         {
             lines.push(String::new());
             lines.push(format!(
-                "delay: share of packets that took no longer, from {} to {}",
+                "delay: cumulative share of packets, from {} to {}",
                 milliseconds(first.0),
                 milliseconds(last.0)
             ));
@@ -274,7 +276,7 @@ impl Preview {
         }
         if !self.bursts.is_empty() {
             lines.push(String::new());
-            lines.push("losses: how many in a row, and how often".to_owned());
+            lines.push("losses: number of bursts by length in packets".to_owned());
             let rows: Vec<_> = self.bursts.iter().map(Burst::row).collect();
             lines.extend(plot::bars(&rows, width.saturating_sub(8), charset));
         }
@@ -285,7 +287,7 @@ impl Preview {
         if let (false, Some(last)) = (drawn.is_empty(), points.last()) {
             lines.push(String::new());
             lines.push(format!(
-                "rate: what comes out of a full line, for {}",
+                "rate: output of a saturated line over {}",
                 words::time(Duration::from_secs_f64(last.0))
             ));
             lines.extend(drawn);
@@ -333,8 +335,11 @@ mod tests {
             assert_eq!(preview.rate.len(), 100);
             for charset in [Charset::Unicode, Charset::Ascii] {
                 let lines = preview.lines(name, 80, charset);
-                assert!(lines.iter().any(|line| line.starts_with("delay: share")), "{lines:#?}");
-                assert!(lines.iter().any(|line| line.starts_with("rate: what")), "{lines:#?}");
+                assert!(
+                    lines.iter().any(|line| line.starts_with("delay: cumulative share")),
+                    "{lines:#?}"
+                );
+                assert!(lines.iter().any(|line| line.starts_with("rate: output")), "{lines:#?}");
                 let drawn = lines.iter().skip_while(|line| !line.is_empty());
                 assert!(drawn.clone().all(|line| line.chars().count() <= 80), "{lines:#?}");
                 let ascii = drawn.clone().all(|line| line.is_ascii());
@@ -412,7 +417,7 @@ mod tests {
     fn a_report_says_what_was_asked_and_what_happened() {
         let preset = Preset::named("wifi-bad").expect("a preset");
         let report = simulate(&preset.down, 1).expect("it can be").report;
-        let lines = report.lines("down");
+        let lines = link::lines(&report, "down");
         assert!(lines[0].starts_with("down: 2 % lost in bursts of 5; 10mbit"), "{lines:#?}");
         for part in
             ["  lost       ", "with 99.9 % confidence", "  delay      p50 ", "  decisions  "]
@@ -427,7 +432,7 @@ mod tests {
     #[test]
     fn a_perfect_link_has_little_to_tell() {
         let report = simulate(&Default::default(), 1).expect("it can be").report;
-        let lines = report.lines("a to b");
+        let lines = link::lines(&report, "a to b");
         assert_eq!(lines[0], "a to b: a perfect link");
         assert!(!lines.iter().any(|line| line.contains("lost") || line.contains("line ")));
     }

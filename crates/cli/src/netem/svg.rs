@@ -1,4 +1,4 @@
-//! A preview as a picture.
+//! A preview as an SVG picture.
 
 use crate::netem::preview::{Preview, bits};
 use adit_service::link::words;
@@ -6,11 +6,11 @@ use std::fmt::Write;
 use std::time::Duration;
 
 const WIDTH: u32 = 860;
-/// Where plots start and end.
+/// Left and right edge of plots.
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = 830.0;
 const PLOT_HEIGHT: u32 = 150;
-/// From the top of one plot to that of the next.
+/// Distance between the tops of two plots.
 const PLOT_STEP: u32 = 220;
 const BLUE: &str = "#1f6fb2";
 const DARK: &str = "#1a1a1a";
@@ -31,7 +31,7 @@ pub(crate) fn draw(previews: &[(&str, &Preview)]) -> String {
     )
 }
 
-/// Draws one preview from `top` on and says where the next one starts.
+/// Draws one preview from `top` on and returns the top of the next one.
 fn draw_one(svg: &mut String, name: &str, preview: &Preview, top: u32) -> u32 {
     let asked = preview.report.asked.join("; ");
     let asked = if asked.is_empty() { "a perfect link".to_owned() } else { asked };
@@ -44,7 +44,7 @@ fn draw_one(svg: &mut String, name: &str, preview: &Preview, top: u32) -> u32 {
         && last.0 > first.0
     {
         let ends = (ms(first.0), ms(last.0));
-        let title = "share of packets that took no longer";
+        let title = "cumulative share of packets by delay";
         curve(svg, top, title, &delay, 1.0, &words::share(1.0), &ends);
         top += PLOT_STEP;
     }
@@ -57,11 +57,11 @@ fn draw_one(svg: &mut String, name: &str, preview: &Preview, top: u32) -> u32 {
     let most = rate.iter().map(|point| point.1).fold(0.0, f64::max);
     if let (Some(last), true) = (rate.last(), most > 0.0) {
         let ends = ("0 s".to_owned(), words::time(Duration::from_secs_f64(last.0)));
-        curve(svg, top, "what comes out of a full line", &rate, most, &bits(most), &ends);
+        curve(svg, top, "output of a saturated line", &rate, most, &bits(most), &ends);
         top += PLOT_STEP;
     }
-    // What cannot be drawn is told.
-    for line in preview.report.lines(name).iter().skip(1) {
+    // The rest of the report is text.
+    for line in crate::show::link::lines(&preview.report, name).iter().skip(1) {
         text(svg, 16.0, top - 30, 11, GREY, line.trim());
         top += 16;
     }
@@ -100,7 +100,7 @@ fn curve(
 
 fn bursts(svg: &mut String, top: u32, preview: &Preview) {
     let most = preview.bursts.iter().map(|burst| burst.count).max().unwrap_or(1);
-    frame(svg, top, "how many packets were lost in a row, and how often", &most.to_string());
+    frame(svg, top, "number of loss bursts by length in packets", &most.to_string());
     let longest = preview.bursts.iter().map(|burst| burst.length).max().unwrap_or(1);
     let step = (RIGHT - LEFT) / f64::from(longest.max(10));
     for burst in &preview.bursts {
@@ -116,7 +116,7 @@ fn bursts(svg: &mut String, top: u32, preview: &Preview) {
     }
 }
 
-/// The frame of a plot: its title, nought and the highest value.
+/// Draws the frame of a plot with its title, zero and highest value.
 fn frame(svg: &mut String, top: u32, title: &str, most: &str) {
     text(svg, LEFT, top - 10, 13, DARK, title);
     for (y, name) in [(top, most), (top + PLOT_HEIGHT, "0")] {

@@ -101,7 +101,7 @@ fn del_goes_on_after_a_failure() {
     adit("dev add tun1 --mode tun");
     let (status, errors) = refused("dev del tun0 br0 tun1");
     assert_eq!(status, 8, "{errors}");
-    assert!(errors.contains("br0 is no TUN or TAP device, but a bridge"), "{errors}");
+    assert!(errors.contains("br0 is not a TUN or TAP device, but a bridge"), "{errors}");
     assert!(errors.contains("code: ADIT-E0802"), "{errors}");
     assert_eq!(adit_json("dev show"), Value::Array(Vec::new()));
     run("ip link show br0");
@@ -150,7 +150,7 @@ fn the_carrier_goes_on_and_off_while_the_device_is_held() {
     adit("dev add tun1 --mode tun --up");
     let (status, errors) = refused("dev set tun1 --carrier on");
     assert_eq!(status, 5, "{errors}");
-    assert!(errors.contains("nobody holds the device"), "{errors}");
+    assert!(errors.contains("no program holds the device"), "{errors}");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn dry_runs_do_nothing() {
     assert_eq!(
         lines,
         "create tun device tun0\nset the owner to 0\nadd address 192.0.2.1 peer 192.0.2.2\n\
-         set it up\nmake it persistent\n"
+         bring it up\nmake it persistent\n"
     );
     let actions = adit_json("--dry-run tuntap add dev tap0 mode tap");
     assert_eq!(actions["actions"][0], "create tap device tap0");
@@ -181,7 +181,7 @@ fn doctor_finds_this_machine_well() {
     for wanted in ["driver", "node", "capability", "user namespaces", "multi_queue", "trial"] {
         assert!(names.iter().any(|check| check["name"] == wanted), "{wanted}: {findings}");
     }
-    assert!(adit("doctor").ends_with("devices can be made here\n"));
+    assert!(adit("doctor").ends_with("devices can be created here\n"));
     assert_eq!(adit_json("dev show"), Value::Array(Vec::new()), "nothing is left");
 }
 

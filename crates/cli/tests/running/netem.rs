@@ -208,7 +208,7 @@ fn a_reload_changes_a_link_and_brings_a_port_back() {
 fn a_link_is_drawn_before_it_is_used() {
     hosts(&[]);
     let text = adit("netem preview --delay 20ms --jitter 5ms --svg /run/link.svg");
-    assert!(text.contains("each way: delay 20 ms"), "{text}");
+    assert!(text.contains("both directions: delay 20 ms"), "{text}");
     assert!(std::fs::read_to_string("/run/link.svg").unwrap().starts_with("<svg"));
     let json = adit("-j netem preview --preset lte");
     validate(&[("netem-preview", json)]);
@@ -235,10 +235,10 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
         ("netem --port tap:a --port tap:b --keep-order maybe", "on or off"),
         ("netem --port tap:a --port tun:b", "packets"),
         ("netem preview --trace /run/trace --steps /run/steps", "`trace`: a trace gives the rate"),
-        ("netem set", "say what to change"),
+        ("netem set", "nothing to change"),
         ("netem --config /run/profile.toml", "write it below a line `[profile]`"),
         ("netem --profile /run/link.toml --port tap:a --port tap:b", "by --config"),
-        ("switch", "give --port"),
+        ("switch", "no ports"),
         ("switch --port tap:a,vlan=0", "from 1 to 4094"),
         ("switch --port tap:a --port tap:a", "two ports"),
         ("switch --port tap:a --ageing 5", "did you mean 5s?"),

@@ -10,7 +10,7 @@ fn check_tells_every_mistake_and_changes_nothing() {
     let (a, _) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
     assert_eq!(
         adit(&format!("tunnel check {}", a.display())),
-        format!("{}: well, 1 peer\n", a.display())
+        format!("{}: no errors, 1 peer\n", a.display())
     );
     let wrong = world.write("x.conf", "[Interface]\nPrivateKye = a\n[Pear]\n");
     let (status, told) = refused(&format!("tunnel check {}", wrong.display()));

@@ -1,4 +1,4 @@
-//! Just enough of an assembler for eBPF: forward and backward labels, the instructions in use here.
+//! A minimal assembler for eBPF: labels, and the instructions that this crate uses.
 //!
 //! The numbers are those of RFC 9669, "BPF Instruction Set Architecture".
 
@@ -6,8 +6,8 @@ use super::Instruction;
 use crate::sys::bpf::ArrayMap;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// A register: R0 holds results, R1 to R5 arguments (lost in a call), R6 to R9 are kept over calls,
-/// R10 is the end of the stack.
+/// A register: R0 holds results, R1 to R5 arguments (lost in a call), R6 to R9 survive calls, R10
+/// points to the end of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Register {
     R0,
@@ -50,28 +50,28 @@ pub(crate) enum Operation {
     ShiftRight,
 }
 
-/// A place in the program, named before it is known.
+/// A position in the program; it may be named before it is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Label(usize);
 
-/// A program in the making.
+/// A program under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     instructions: Vec<Instruction>,
-    /// Where each label is, once bound.
+    /// The position of each label, once bound.
     labels: Vec<Option<usize>>,
     /// Jumps (index of the instruction, label) whose distance `finish` fills in.
     jumps: Vec<(usize, Label)>,
 }
 
 impl Assembler {
-    /// A new label, to be bound once.
+    /// A new label; bind it exactly once.
     pub(crate) fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
-    /// Puts `label` before the next instruction.
+    /// Binds `label` to the next instruction.
     pub(crate) fn bind(&mut self, label: Label) {
         self.labels[label.0] = Some(self.instructions.len());
     }
@@ -158,12 +158,12 @@ impl Assembler {
         self.push(JMP | 0x80, Register::R0, Register::R0, 0, helper);
     }
 
-    /// Ends the program with the answer in R0.
+    /// Exits the program with the result in R0.
     pub(crate) fn exit(&mut self) {
         self.push(JMP | 0x90, Register::R0, Register::R0, 0, 0);
     }
 
-    /// The instructions with all distances filled in.
+    /// The instructions, with all jump distances filled in.
     pub(crate) fn finish(mut self) -> Vec<Instruction> {
         for (at, label) in self.jumps {
             let target = self.labels[label.0].expect("every label in use is bound");
@@ -177,7 +177,7 @@ impl Assembler {
         self.instructions.push(Instruction { code, registers, offset, immediate });
     }
 
-    /// Both registers in their byte; `pseudo` stands in for the source where that is not one.
+    /// Both registers in one byte; `pseudo` replaces the source where that is not a register.
     fn registers(to: Register, from: Register, pseudo: u8) -> u8 {
         let (to, from) = (to.number(), from.number() | pseudo);
         if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from }
@@ -201,7 +201,7 @@ impl Register {
     }
 }
 
-/// An index into the program as jumps count.
+/// The index of an instruction, as jumps count.
 fn index(at: usize) -> i16 {
     i16::try_from(at).expect("programs assembled here are shorter than 32,768 instructions")
 }

@@ -1,4 +1,4 @@
-//! eBPF programs that look at a packet and answer with a number: which queue, or how many bytes.
+//! eBPF programs that look at a packet and return a number: a queue, or a number of bytes.
 
 pub(crate) mod assembler;
 
@@ -13,31 +13,32 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 pub use crate::sys::bpf::Instruction;
 
-/// The longest text of the verifier that a [`LoadError`] keeps, in bytes. The text of a refused
-/// program is the path that the verifier took; its end, with the reason, counts.
+/// The maximum length in bytes of the verifier's log that a [`LoadError`] keeps. The log of a
+/// rejected program is the path that the verifier took; only its end, with the reason, matters.
 const LOG_LEN_MAX: usize = 1 << 20;
 
-/// What the kernel puts before the data of a test run and takes off again: an Ethernet header.
+/// The kernel adds an Ethernet header to the data of a test run, and removes it again.
 const TEST_RUN_HEADER_LEN: usize = 14;
 
-/// The licence of the programs that this crate assembles, its own. They call no helper that the
-/// kernel keeps for the GPL, so there is no need to claim another.
+/// The license of the programs that this crate assembles. They call no helper that the kernel
+/// reserves for the GPL.
 pub(crate) const LICENCE: &CStr = c"MIT";
 
-/// A loaded program of type `BPF_PROG_TYPE_SOCKET_FILTER`, the one that the tun driver takes.
+/// A loaded program of type `BPF_PROG_TYPE_SOCKET_FILTER`, the only type that the tun driver
+/// accepts.
 ///
-/// Its context is `struct __sk_buff`; the data begins with the IP header on a TUN device and with
-/// the Ethernet header on a TAP device. A device keeps an attached program alive by itself.
+/// Its context is `struct __sk_buff`. The data begins with the IP header on a TUN device, and with
+/// the Ethernet header on a TAP device. A device keeps an attached program alive.
 #[derive(Debug)]
 pub struct EbpfProgram(OwnedFd);
 
 impl EbpfProgram {
-    /// Loads instructions; `licence` decides which helpers they may call (`GPL` and its compatible
+    /// Loads instructions. `licence` determines which helpers they may call (`GPL` and compatible
     /// names: all).
     ///
     /// # Errors
     /// EPERM without `CAP_BPF` in the initial user namespace; EINVAL or EACCES with the verifier's
-    /// text if it refuses the program (`kernel/bpf/verifier.c`).
+    /// log if it rejects the program (Linux `kernel/bpf/verifier.c`).
     pub fn from_instructions(
         instructions: &[Instruction],
         licence: &CStr,
@@ -52,7 +53,7 @@ impl EbpfProgram {
         if !matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) {
             return Err(source.into());
         }
-        // Again, with a log this time: the first try is spared the cost of writing one.
+        // Load it again with a log: the first attempt avoids the cost of writing one.
         let mut log = vec![0; LOG_LEN_MAX];
         match load(&mut log) {
             Ok(fd) => Ok(Self(fd)),
@@ -60,7 +61,7 @@ impl EbpfProgram {
         }
     }
 
-    /// Takes over a program that somebody else loaded: clang's, bpftool's, a pinned one.
+    /// Takes over a program that another tool loaded, such as clang or bpftool, or a pinned one.
     ///
     /// # Errors
     /// EINVAL if it is not a program of type socket filter; those of reading `/proc/self/fdinfo`.
@@ -75,7 +76,7 @@ impl EbpfProgram {
         }
     }
 
-    /// A filter that keeps the first `len` bytes of each packet; 0 drops all.
+    /// Loads a filter that keeps the first `len` bytes of each packet; 0 drops all.
     ///
     /// # Errors
     /// As [`EbpfProgram::from_instructions`].
@@ -86,8 +87,9 @@ impl EbpfProgram {
         Self::from_instructions(&asm.finish(), LICENCE)
     }
 
-    /// What the program answers to `packet`, in the kernel, without a device (`BPF_PROG_TEST_RUN`).
-    /// `packet` begins as on the device: with the IP header, or with the Ethernet header.
+    /// Runs the program on `packet` in the kernel, without a device (`BPF_PROG_TEST_RUN`), and
+    /// returns its result. `packet` begins as on the device: with the IP header, or with the
+    /// Ethernet header.
     ///
     /// # Errors
     /// EINVAL if `packet` is longer than about a page.
@@ -95,7 +97,7 @@ impl EbpfProgram {
         let mut data = Vec::with_capacity(TEST_RUN_HEADER_LEN + packet.len());
         data.extend([0; 12]);
         data.extend(match packet.first().map(|byte| byte >> 4) {
-            // The kernel refuses a test run on less than the header that the type promises.
+            // The kernel rejects a test run on less data than the header of that type has.
             Some(4) if packet.len() >= 20 => [0x08, 0x00],
             Some(6) if packet.len() >= 40 => [0x86, 0xdd],
             _ => [0, 0],
@@ -104,17 +106,17 @@ impl EbpfProgram {
         sys::bpf::prog_test_run(self.0.as_fd(), &data)
     }
 
-    /// Lets the program choose the queue of each packet: its answer modulo the number of attached
-    /// queues. `queue` is any attached queue; the program stays with the device when queues close.
+    /// Lets the program choose the queue of each packet: its result modulo the number of attached
+    /// queues. `queue` is any attached queue; the program stays with the device after queues close.
     ///
     /// # Errors
-    /// EBADFD if the descriptor is attached to no device; EINVAL on macvtap.
+    /// EBADFD if the descriptor has no device; EINVAL on macvtap.
     pub fn attach_steering(&self, queue: impl AsFd) -> io::Result<()> {
         sys::filter::set_steering(queue.as_fd(), Some(self.as_fd()))
     }
 
-    /// Lets the program say how many bytes of each packet the queues get; 0 drops it. It holds for
-    /// the whole device, TUN or TAP, and only for what the kernel sends.
+    /// Lets the program decide how many bytes of each packet the queues get; 0 drops the packet. It
+    /// applies to the whole device, TUN or TAP, in the receive direction only.
     ///
     /// # Errors
     /// As [`EbpfProgram::attach_steering`].
@@ -122,7 +124,7 @@ impl EbpfProgram {
         sys::filter::set_filter(queue.as_fd(), Some(self.as_fd()))
     }
 
-    /// Gives the choice of the queue back to the kernel; no error if no program had it.
+    /// Returns the choice of the queue to the kernel; not an error if no program is attached.
     ///
     /// # Errors
     /// As [`EbpfProgram::attach_steering`].
@@ -130,7 +132,7 @@ impl EbpfProgram {
         sys::filter::set_steering(queue.as_fd(), None)
     }
 
-    /// Takes the device's eBPF filter off; no error if there was none.
+    /// Removes the eBPF filter of the device; not an error if there is none.
     ///
     /// # Errors
     /// As [`EbpfProgram::attach_steering`].
@@ -151,7 +153,7 @@ impl From<EbpfProgram> for OwnedFd {
     }
 }
 
-/// Why the kernel did not take a program.
+/// Why the kernel did not load a program.
 #[derive(Debug)]
 pub struct LoadError {
     source: io::Error,
@@ -159,7 +161,7 @@ pub struct LoadError {
 }
 
 impl LoadError {
-    /// What the verifier wrote; empty if it was not asked (EPERM, ENOMEM).
+    /// The verifier's log; empty if it was not reached (EPERM, ENOMEM).
     #[must_use]
     pub fn log(&self) -> &str {
         &self.log
@@ -174,7 +176,7 @@ impl LoadError {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The reason stands before the verifier's statistics, which begin with "processed".
+        // The reason precedes the verifier's statistics, which begin with "processed".
         let reason =
             self.log.lines().rfind(|line| !line.is_empty() && !line.starts_with("processed"));
         match reason {

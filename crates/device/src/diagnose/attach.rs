@@ -1,5 +1,5 @@
-//! Why TUNSETIFF failed. Source: `tun_set_iff`, `tun_attach` and `tun_not_capable` of Linux
-//! `drivers/net/tun.c`, whose order of checks is kept here.
+//! Why TUNSETIFF failed. The order of checks is that of the kernel: `tun_set_iff`, `tun_attach` and
+//! `tun_not_capable` in Linux `drivers/net/tun.c`.
 
 use super::{general, process};
 use crate::holders::{Holders, holders};
@@ -7,7 +7,7 @@ use crate::netlink::{HardwareType, LinkInfo, Netlink};
 use crate::{Cause, Create, DeviceOptions, Mode, QUEUES_MAX};
 use std::io;
 
-/// TUNSETIFF failed; `netlink` is in the namespace of the device.
+/// Determines why TUNSETIFF failed; `netlink` must be in the namespace of the device.
 pub(crate) fn attach(options: &DeviceOptions, netlink: &mut Netlink, error: &io::Error) -> Cause {
     let name = options.name.exact();
     let found = name.and_then(|name| netlink.link_by_name(&name).ok());
@@ -16,7 +16,7 @@ pub(crate) fn attach(options: &DeviceOptions, netlink: &mut Netlink, error: &io:
         Some(libc::EBUSY) => busy(options, netlink, found.as_ref()),
         Some(libc::EINVAL) => invalid(options, found.as_ref()),
         Some(libc::E2BIG) => Cause::QueuesExhausted { limit: QUEUES_MAX },
-        // A new descriptor has no device yet, so another program took the name a moment ago.
+        // A new descriptor has no device yet, so another program has just taken the name.
         Some(libc::EEXIST) => found.as_ref().map_or(Cause::AlreadyAttached, exists),
         Some(libc::ENFILE) => Cause::NamesExhausted,
         Some(libc::EACCES) => Cause::NodeSecurity,
@@ -40,7 +40,8 @@ fn not_permitted(options: &DeviceOptions, found: Option<&LinkInfo>) -> Cause {
     let owner_matches = tun.owner.is_none_or(|owner| owner == uid);
     let group_matches = tun.group.is_none_or(process::is_in_group);
     match (tun.owner, tun.group) {
-        // By what it is now we may attach to it: it was not there, or another one, a moment ago.
+        // The device, as it is now, lets us attach: it did not exist a moment ago, or was another
+        // one.
         _ if owner_matches && group_matches => Cause::NameRaced,
         (Some(owner), Some(group)) => {
             Cause::OwnerAndGroup { owner, group, uid, owner_matches, group_matches }
@@ -55,7 +56,7 @@ fn busy(options: &DeviceOptions, netlink: &mut Netlink, found: Option<&LinkInfo>
     match (found, options.index) {
         (Some(link), _) if options.create == Create::Exclusive => exists(link),
         (Some(link), _) if link.tun.is_some_and(|tun| !tun.multi_queue) => {
-            // The thread that asks is in the namespace of the device, as `netlink` is.
+            // The calling thread is in the namespace of the device, as `netlink` is.
             let unknown = Holders { list: Vec::new(), partial: true };
             Cause::Held { holders: holders(&link.name, None).unwrap_or(unknown) }
         }
@@ -93,7 +94,7 @@ fn invalid(options: &DeviceOptions, found: Option<&LinkInfo>) -> Cause {
     }
 }
 
-/// What an interface is, in one word.
+/// The type of an interface in one word.
 pub(super) fn kind(link: &LinkInfo) -> String {
     match (&link.tun, &link.kind) {
         (Some(tun), _) => tun.mode.to_string(),

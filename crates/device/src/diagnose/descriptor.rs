@@ -1,4 +1,4 @@
-//! Why a descriptor that was passed to us cannot be used.
+//! Why a descriptor from another program cannot be used.
 
 use super::general;
 use crate::{Cause, Mode, sys};
@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 impl Cause {
-    /// What speaks against using `fd` as a queue, of a device of mode `want` if that matters:
-    /// `None` if nothing does. Asks the descriptor itself and changes nothing.
+    /// Why `fd` cannot be used as a queue, of a device of mode `want` if given; `None` if it can.
+    /// Only reads from the descriptor.
     #[must_use]
     pub fn of_descriptor(fd: BorrowedFd<'_>, want: Option<Mode>) -> Option<Self> {
         let request = match sys::tun::features(fd).and_then(|_| sys::tun::get_iff(fd)) {
@@ -25,7 +25,7 @@ fn not_a_queue(fd: BorrowedFd<'_>, error: &io::Error) -> Cause {
     match error.raw_os_error() {
         Some(libc::EBADFD) => Cause::Unattached,
         Some(libc::EBADF) => Cause::NotOpen,
-        // Each kind of file has its own way not to know a request.
+        // Each kind of file has its own errno for unknown requests.
         Some(libc::ENOTTY | libc::EINVAL | libc::EOPNOTSUPP | libc::EFAULT | libc::EPERM) => {
             let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
             Cause::NotTun { file: link.map_or_else(|_| String::new(), |l| l.display().to_string()) }

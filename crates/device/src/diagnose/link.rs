@@ -5,14 +5,14 @@ use crate::netlink::{Netlink, NetlinkError, raw_errno};
 use crate::{Cause, IfIndex};
 use std::io;
 
-/// The longest queue that the driver makes: a ring of pointers has to fit into 4 MiB
+/// The maximum queue length of the driver in packets: its ring of pointers must fit into 4 MiB
 /// (`KMALLOC_MAX_SIZE`).
 const TX_QUEUE_LEN_MAX: u32 = 524_288;
 
-/// The least MTU with which the kernel does IPv6 (RFC 8200, section 5).
+/// The minimum MTU of IPv6 (RFC 8200, section 5).
 const IPV6_MTU_MIN: u32 = 1280;
 
-/// A netlink request on the link `index` failed, which `netlink` can be asked about.
+/// Determines why a request on the link `index` failed, by asking `netlink` about the link.
 pub(crate) fn link_at(
     setting: LinkSetting,
     netlink: &mut Netlink,
@@ -38,7 +38,7 @@ pub(crate) fn link_at(
     }
 }
 
-/// A netlink request failed.
+/// Determines why a netlink request failed, from the error alone.
 pub(crate) fn link(setting: LinkSetting, error: &io::Error) -> Cause {
     let Some(errno) = raw_errno(error) else { return general(error) };
     let words = NetlinkError::of(error).map(NetlinkError::message);
@@ -55,7 +55,7 @@ pub(crate) fn link(setting: LinkSetting, error: &io::Error) -> Cause {
 }
 
 impl Cause {
-    /// Why [`LinkChange::carrier`](crate::netlink::LinkChange::carrier) was refused.
+    /// Why [`LinkChange::carrier`](crate::netlink::LinkChange::carrier) failed.
     #[must_use]
     pub fn of_carrier(error: &io::Error) -> Self {
         match raw_errno(error) {
@@ -65,13 +65,13 @@ impl Cause {
     }
 }
 
-/// What any request may meet.
+/// Causes that any request may have.
 fn any(setting: LinkSetting, errno: i32) -> Option<Cause> {
     Some(match errno {
         libc::EPERM => Cause::NetlinkForbidden {
             user_namespace: !process::in_first_user_namespace() && process::has_net_admin(),
         },
-        // What is looked for by name or number was never known to be there.
+        // A lookup by name or number: the interface may never have existed.
         libc::ENODEV if setting == LinkSetting::Find => Cause::NoSuchDevice { mode: None },
         libc::ENODEV => Cause::DeviceGone { mode: None },
         libc::ETIMEDOUT => Cause::NetlinkSilent,
@@ -105,7 +105,7 @@ fn master(errno: i32, words: Option<&str>) -> Option<Cause> {
         libc::EOPNOTSUPP => Cause::MasterNotBridge,
         libc::ELOOP => Cause::MasterLoop,
         libc::EBUSY => Cause::MasterBusy,
-        // The bridge's other reasons come with words.
+        // For its other reasons the bridge gives a message.
         libc::EINVAL if words.is_none() => Cause::MasterNeedsTap,
         _ => return None,
     })

@@ -1,17 +1,17 @@
-//! Why a network or user namespace could not be had.
+//! Why a network or user namespace cannot be used.
 
 use super::{general, process};
 use crate::Cause;
 use std::fs;
 use std::io;
 
-/// How many names of namespaces are listed: they stand in an error message.
+/// The maximum number of namespace names listed in an error message.
 const NAMES_MAX: usize = 64;
 
-/// Where `ip netns` keeps the namespaces that have a name.
+/// Where `ip netns` keeps named namespaces.
 const NAMED: &str = "/run/netns";
 
-/// A namespace could not be opened, made or entered.
+/// Determines why a namespace could not be opened, created or entered.
 pub(crate) fn netns(error: &io::Error) -> Cause {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => Cause::NetnsProcess,
@@ -29,7 +29,7 @@ impl Cause {
         netns(error)
     }
 
-    /// Why [`Netns::named`](crate::Netns::named) failed for `name`, with the names that there are.
+    /// Why [`Netns::named`](crate::Netns::named) failed for `name`, with the existing names.
     #[must_use]
     pub fn of_netns_named(name: &str, error: &io::Error) -> Self {
         match error.raw_os_error() {
@@ -52,10 +52,10 @@ impl Cause {
                 Self::UsernsOff
             }
             Some(libc::EPERM | libc::EACCES) if apparmor == Some(1) => Self::UsernsAppArmor,
-            // EUSERS is what kernels before 4.9 say.
+            // Kernels before 4.9 return EUSERS.
             Some(libc::ENOSPC | libc::EUSERS) => Self::UsernsLimit,
             Some(libc::EINVAL) if threads() > 1 => Self::UsernsThreads,
-            // CONFIG_USER_NS is not set.
+            // The kernel was built without CONFIG_USER_NS.
             Some(libc::EINVAL | libc::ENOSYS) => Self::UsernsOff,
             Some(libc::EPERM | libc::EACCES) => Self::UsernsForbidden,
             _ => general(error),

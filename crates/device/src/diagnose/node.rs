@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// The directories on the way.
+/// The directories on the path.
 const DIRECTORIES: [&str; 2] = ["/dev", "/dev/net"];
 
-/// `open("/dev/net/tun")` failed.
+/// Determines why opening `/dev/net/tun` failed.
 pub(crate) fn open_node(error: &io::Error) -> Cause {
     open_node_at(Path::new(crate::open::NODE), error)
 }
@@ -28,13 +28,13 @@ fn open_node_at(node: &Path, error: &io::Error) -> Cause {
     }
 }
 
-/// Whether the kernel has the driver: it is a misc device.
+/// Whether the kernel has the tun driver, which registers itself as a misc device.
 fn has_driver() -> bool {
     let misc = fs::read_to_string("/proc/misc").unwrap_or_default();
     misc.lines().any(|line| line.split_whitespace().nth(1) == Some("tun"))
 }
 
-/// Which of the causes of EACCES it is.
+/// Distinguishes the causes of EACCES.
 fn denied(node: &Path) -> Cause {
     for directory in DIRECTORIES {
         if let Ok(meta) = fs::metadata(directory)

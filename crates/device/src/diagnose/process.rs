@@ -1,4 +1,4 @@
-//! What this process is and may.
+//! The identity and privileges of this process.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ pub(super) fn is_in_group(group: u32) -> bool {
             .is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group))
 }
 
-/// Whether this is the first user namespace: the only one that maps every id to itself.
+/// Whether this is the initial user namespace: the only one that maps every id to itself.
 pub(super) fn in_first_user_namespace() -> bool {
     let Ok(map) = fs::read_to_string("/proc/thread-self/uid_map") else { return true };
     map.split_whitespace().eq(["0", "0", "4294967295"])
@@ -31,7 +31,7 @@ pub(super) fn has_net_admin() -> bool {
         .is_some_and(|bits| bits & (1 << CAP_NET_ADMIN) != 0)
 }
 
-/// A number of `/proc/sys`; `None` if this kernel does not have it.
+/// A number from `/proc/sys`; `None` if this kernel does not have it.
 pub(super) fn sysctl(path: &str) -> Option<u64> {
     fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
 }

@@ -6,11 +6,11 @@ use crate::{Cause, Mode, Queue, sys};
 use std::io;
 use std::os::fd::AsFd;
 
-/// A frame's header: two addresses and a type.
+/// The length of an Ethernet header: two addresses and a type.
 const ETHERNET_HEADER_LEN: usize = 14;
 
 impl Cause {
-    /// Why `queue` did not send `record`: a packet with the headers of the queue's layout before it.
+    /// Why `queue` did not send `record`, a packet with the headers of the queue's layout.
     #[must_use]
     pub fn of_send(queue: &Queue, record: &[u8], error: &io::Error) -> Self {
         let Some(errno) = error.raw_os_error() else { return malformed(error) };
@@ -26,13 +26,13 @@ impl Cause {
         }
     }
 
-    /// Why `queue` gave nothing into a buffer of `len` bytes.
+    /// Why `queue` received nothing into a buffer of `len` bytes.
     #[must_use]
     pub fn of_recv(queue: &Queue, len: usize, error: &io::Error) -> Self {
         let Some(errno) = error.raw_os_error() else { return malformed(error) };
         match errno {
             libc::EINVAL => Self::BufferShort { len, headers: queue.layout().len() },
-            // The read that was waiting when the device went says EFAULT, too.
+            // A read that was blocked when the device was deleted returns EFAULT too.
             libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_ok() => Self::TunnelHeaderShort,
             libc::EFAULT => Self::DeviceGone { mode: Some(queue.mode()) },
             libc::ENOBUFS => Self::NoBuffer,
@@ -41,7 +41,7 @@ impl Cause {
     }
 }
 
-/// What both directions may meet.
+/// Causes that both directions may have.
 fn either(queue: &Queue, errno: i32, error: &io::Error) -> Cause {
     let gone = Cause::DeviceGone { mode: Some(queue.mode()) };
     match errno {
@@ -52,7 +52,7 @@ fn either(queue: &Queue, errno: i32, error: &io::Error) -> Cause {
     }
 }
 
-/// Our own refusal of a header, before the kernel's.
+/// The cause of our own check of a header, which comes before the kernel's.
 fn malformed(error: &io::Error) -> Cause {
     match error.kind() {
         io::ErrorKind::InvalidData => Cause::VnetHeaderRefused,
@@ -60,7 +60,7 @@ fn malformed(error: &io::Error) -> Cause {
     }
 }
 
-/// Which rule the record breaks.
+/// The rule that the record violates.
 fn refused(queue: &Queue, record: &[u8]) -> Cause {
     let layout = queue.layout();
     let headers = layout.len();
@@ -75,7 +75,7 @@ fn refused(queue: &Queue, record: &[u8]) -> Cause {
             Cause::FrameShort { len: packet.len() }
         }
         (Mode::Tun, None) => Cause::PacketEmpty,
-        // With packet information the kernel believes that.
+        // With packet information the kernel trusts its protocol field.
         (Mode::Tun, Some(first)) if !layout.packet_info && !matches!(first >> 4, 4 | 6) => {
             Cause::NotIp { version: first >> 4 }
         }

@@ -4,7 +4,7 @@ use super::{Setting, general};
 use crate::{Cause, Offload, QUEUES_MAX};
 use std::io;
 
-/// Another ioctl on a queue failed.
+/// Determines why another ioctl on a queue failed.
 pub(crate) fn setting(setting: Setting, error: &io::Error) -> Cause {
     let Some(errno) = error.raw_os_error() else { return general(error) };
     match (setting, errno) {
@@ -48,7 +48,8 @@ impl Cause {
     }
 }
 
-/// The rules of `set_offload` in `drivers/net/tun.c`; a set that obeys them all is not known.
+/// Applies the rules of `set_offload` in Linux `drivers/net/tun.c`. A set that obeys them is
+/// unknown to this kernel.
 fn offload(set: Offload) -> Cause {
     let uso = Offload::USO4 | Offload::USO6;
     let segments = uso | Offload::TSO4 | Offload::TSO6;
@@ -66,7 +67,7 @@ fn offload(set: Offload) -> Cause {
     Cause::OffloadUnknown { set }
 }
 
-/// The device checks this before the kernel, which does not.
+/// The device checks this itself, because the kernel does not.
 fn offload_header(set: Offload) -> Cause {
     if set.contains(Offload::UDP_TUNNEL_GSO) {
         Cause::OffloadNeedsTunnelHeader { set }

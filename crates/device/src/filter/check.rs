@@ -37,6 +37,7 @@ pub enum FilterProblem {
 
 /// Why a filter is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FilterError {
     /// The index of the invalid instruction, from 0.
     pub at: usize,
@@ -87,8 +88,8 @@ pub(super) fn check(program: &[ClassicInstruction]) -> Result<(), FilterError> {
     if program.len() > FILTER_LEN_MAX {
         return error(FILTER_LEN_MAX, FilterProblem::TooLong);
     }
-    // For each instruction, the scratch words that are written on every way to it, one bit each. As
-    // in the kernel, what follows a return counts as reached from there.
+    // For each instruction, a bit for every scratch word that is written on all paths to it. As in
+    // the kernel, the instruction after a return counts as reached from there.
     let mut written = vec![u16::MAX; program.len()];
     written[0] = 0;
     for (at, instruction) in program.iter().enumerate() {

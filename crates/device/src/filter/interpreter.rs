@@ -3,8 +3,8 @@
 use super::{BESIDE_VLAN, ClassicInstruction, Operand, Operation, Register, SCRATCH_LEN, Source};
 use super::{Step, Test};
 
-/// How many bytes of `packet` the program keeps; 0 if it reads past the packet's end, divides by
-/// zero, or (which the checks exclude) is not a program.
+/// How many bytes of `packet` the program keeps; 0 if it reads past the end of the packet, divides
+/// by zero, or (which the checks exclude) is invalid.
 pub(super) fn run(program: &[ClassicInstruction], packet: &[u8]) -> u32 {
     Machine { packet, a: 0, x: 0, scratch: [0; SCRATCH_LEN] }.run(program).unwrap_or(0)
 }
@@ -25,7 +25,8 @@ impl Machine<'_> {
             at += 1;
             match Step::decode(instruction.code)? {
                 Step::LoadPacket { width, indexed: false } => {
-                    // A queue or a file delivers the tag in the packet: there is none beside it.
+                    // A queue or a file delivers the tag in the packet, so there is none in the
+                    // metadata.
                     self.a = if BESIDE_VLAN.contains(&k) { 0 } else { self.load(k, width)? };
                 }
                 Step::LoadPacket { width, indexed: true } => {
@@ -57,7 +58,7 @@ impl Machine<'_> {
         }
     }
 
-    /// A number of `width` bytes of the packet.
+    /// A number of `width` bytes from the packet.
     fn load(&self, offset: u32, width: usize) -> Option<u32> {
         let start = usize::try_from(offset).ok()?;
         let bytes = self.packet.get(start..start.checked_add(width)?)?;
@@ -94,7 +95,7 @@ fn compute(a: u32, operation: Operation, b: u32) -> Option<u32> {
         Operation::And => a & b,
         Operation::Or => a | b,
         Operation::Xor => a ^ b,
-        // Only the lowest five bits of the distance count.
+        // Only the lowest five bits of the shift distance count.
         Operation::ShiftLeft => a.wrapping_shl(b),
         Operation::ShiftRight => a.wrapping_shr(b),
     })

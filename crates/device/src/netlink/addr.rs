@@ -17,9 +17,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 words! {
-    /// How far an address or a route reaches: `RT_SCOPE_*` of `linux/rtnetlink.h`.
+    /// The scope of an address or a route: `RT_SCOPE_*` of `linux/rtnetlink.h`.
     Scope {
-        /// Everywhere.
+        /// Global.
         Global = 0 "global",
         /// The site (IPv6, deprecated).
         Site = 200 "site",
@@ -36,36 +36,36 @@ bitflags::bitflags! {
     /// The flags of an address: `IFA_F_*` of `linux/if_addr.h`. Bits not named here are kept.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct AddressFlags: u32 {
-        /// A second address in the same network (IPv4), or a temporary one (IPv6, RFC 8981).
+        /// A further address in the same network (IPv4), or a temporary one (IPv6, RFC 8981).
         const SECONDARY = 0x01;
-        /// No duplicate address detection: usable at once (IPv6).
+        /// Without duplicate address detection: usable at once (IPv6).
         const NODAD = 0x02;
-        /// Usable while it is still being checked (RFC 4429).
+        /// Usable while duplicate address detection runs (RFC 4429).
         const OPTIMISTIC = 0x04;
-        /// Another host has it.
+        /// Duplicate: another host has it.
         const DADFAILED = 0x08;
         /// A mobile node's home address (RFC 6275).
         const HOMEADDRESS = 0x10;
         /// Past its preferred lifetime.
         const DEPRECATED = 0x20;
-        /// Being checked for duplicates: not yet usable.
+        /// Tentative: duplicate address detection runs, the address is not usable yet.
         const TENTATIVE = 0x40;
-        /// Without an end to its lifetime.
+        /// Without an expiry time.
         const PERMANENT = 0x80;
-        /// Temporary addresses are made from it.
+        /// Temporary addresses are derived from it.
         const MANAGETEMPADDR = 0x100;
-        /// No route to its network is made.
+        /// The kernel adds no route to its network.
         const NOPREFIXROUTE = 0x200;
-        /// Its multicast group is joined.
+        /// The kernel joins its multicast group.
         const MCAUTOJOIN = 0x400;
-        /// Made from a secret (RFC 7217).
+        /// Derived from a secret (RFC 7217).
         const STABLE_PRIVACY = 0x800;
         const _ = !0;
     }
 }
 
 impl AddressFlags {
-    /// Those that may be set; IPv4 knows NOPREFIXROUTE and MCAUTOJOIN only.
+    /// The flags that may be set. IPv4 supports NOPREFIXROUTE and MCAUTOJOIN only.
     pub const SETTABLE: Self = Self::NODAD
         .union(Self::OPTIMISTIC)
         .union(Self::HOMEADDRESS)
@@ -74,7 +74,8 @@ impl AddressFlags {
         .union(Self::MCAUTOJOIN);
 }
 
-/// An address of a link, as it is or as it is to be.
+/// An address of a link, existing or wanted. Minor versions may add fields: end a literal with
+/// `..Address::new(prefix)`.
 ///
 /// ```
 /// use adit_device::netlink::{Address, AddressFlags};
@@ -90,25 +91,24 @@ pub struct Address {
     pub local: IpPrefix,
     /// The address at the other end of a point-to-point link, of the same family.
     pub peer: Option<IpAddr>,
-    /// The broadcast address; the kernel makes none up.
+    /// The broadcast address; the kernel does not compute one.
     pub broadcast: Option<Ipv4Addr>,
-    /// How far it reaches; IPv6 finds that out by itself.
+    /// Its scope; IPv6 derives it from the address.
     pub scope: Scope,
-    /// The name that old programs see (IPv4): the link's name or that and a colon and more, up to
-    /// 15 bytes. `None` asks for the link's name.
+    /// The label that old programs show (IPv4): the link's name, or that name, a colon and more, up
+    /// to 15 bytes. `None` requests the link's name.
     pub label: Option<OsString>,
-    /// Its flags; of these only [`AddressFlags::SETTABLE`] are asked for, the others are the
-    /// kernel's to tell.
+    /// Its flags. Only [`AddressFlags::SETTABLE`] are sent to the kernel, which sets the others.
     pub flags: AddressFlags,
-    /// For how long it may be used, in whole seconds; `None` for ever.
+    /// How long it is valid, in whole seconds; `None` is forever.
     pub valid_lifetime: Option<Duration>,
-    /// For how long it is chosen for new connections, at most as long as it is valid; `None` for
-    /// ever.
+    /// How long it is preferred for new connections, at most its validity; `None` is forever.
     pub preferred_lifetime: Option<Duration>,
 }
 
 impl Address {
-    /// A lasting address without a peer; its scope is host for loopback addresses, else global.
+    /// A permanent address without a peer. Its scope is host for loopback addresses, otherwise
+    /// global.
     #[must_use]
     pub fn new(local: IpPrefix) -> Self {
         Self {
@@ -137,35 +137,35 @@ impl Netlink {
     /// The IPv4 and IPv6 addresses of one link, or of all links of the namespace.
     ///
     /// # Errors
-    /// ETIMEDOUT if the kernel does not answer; ENODEV if there is no such link.
+    /// ETIMEDOUT if the kernel does not answer; ENODEV if the link does not exist.
     pub fn addresses(&mut self, link: Option<IfIndex>) -> io::Result<Vec<(IfIndex, Address)>> {
         let mut request = Request::new(RTM_GETADDR, NLM_F_DUMP, &header(AF_UNSPEC, 0, 0, link));
-        // A kernel without strict checking gives those of all links.
+        // A kernel without strict checking returns those of all links.
         self.list(&mut request, |message| {
             new_address(message).filter(|(index, _)| link.is_none_or(|link| link == *index))
         })
     }
 
-    /// Gives a link an address.
+    /// Adds an address to a link.
     ///
     /// # Errors
-    /// EEXIST if it has it already; EINVAL; ENODEV; EPERM; EACCES for IPv6 where it is disabled.
+    /// EEXIST if it has the address; EINVAL; ENODEV; EPERM; EACCES for IPv6 where it is disabled.
     pub fn add_address(&mut self, link: IfIndex, address: &Address) -> io::Result<()> {
         self.change(&mut request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, link, address))
     }
 
-    /// Gives a link an address, or changes the lifetimes and flags of the one that it has.
+    /// Adds an address to a link, or changes lifetimes and flags of the existing one.
     ///
     /// # Errors
-    /// As [`Netlink::add_address`], but for EEXIST.
+    /// As [`Netlink::add_address`], except EEXIST.
     pub fn replace_address(&mut self, link: IfIndex, address: &Address) -> io::Result<()> {
         self.change(&mut request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, link, address))
     }
 
-    /// Takes an address away from a link; address, prefix length, peer and label say which.
+    /// Deletes the address of a link that has this address, prefix length, peer and label.
     ///
     /// # Errors
-    /// EADDRNOTAVAIL if it has no such address; ENODEV; EPERM.
+    /// EADDRNOTAVAIL if there is none; ENODEV; EPERM.
     pub fn delete_address(&mut self, link: IfIndex, address: &Address) -> io::Result<()> {
         self.change(&mut request(RTM_DELADDR, 0, link, address))
     }
@@ -207,7 +207,7 @@ fn request(kind: u16, flags: u16, link: IfIndex, address: &Address) -> Request {
     request
 }
 
-/// The kernel's way to say "for ever".
+/// The kernel's value for "forever".
 const FOR_EVER: u32 = u32::MAX;
 
 fn seconds(lifetime: Option<Duration>) -> u32 {
@@ -260,7 +260,7 @@ pub(super) fn decode(body: &[u8]) -> Option<(IfIndex, Address)> {
             _ => {}
         }
     }
-    // The kernel leaves IFA_LOCAL out of an IPv6 address without a peer.
+    // The kernel omits IFA_LOCAL for an IPv6 address without a peer.
     let own = local.or(remote)?;
     address.local = IpPrefix::new(own, prefix_len).ok()?;
     address.peer = remote.filter(|peer| *peer != own);

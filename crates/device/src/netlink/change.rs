@@ -1,4 +1,4 @@
-//! Links: making, changing and deleting them.
+//! Creating, changing and deleting links.
 
 use super::flags::{AddrGenMode, LinkFlags};
 use super::link::header;
@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// What [`Netlink::set_link`] changes; what is not set here stays as it is.
+/// The changes for [`Netlink::set_link`]; everything not set stays as it is.
 ///
 /// ```no_run
 /// use adit_device::netlink::{LinkChange, Netlink};
@@ -49,32 +49,33 @@ impl<'a> LinkChange<'a> {
         Self::default()
     }
 
-    /// Renames the link. EEXIST if the name is taken; EBUSY on an older kernel if the link is up.
+    /// Renames the link. EEXIST if the name is taken; EBUSY on kernels before 6.2 while the link is
+    /// up.
     pub fn name(mut self, name: IfName) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// Sets the IP MTU in bytes. EINVAL outside the limits that the link itself has.
+    /// Sets the IP MTU in bytes. EINVAL outside of the link's own limits.
     pub fn mtu(mut self, mtu: u32) -> Self {
         self.mtu = Some(mtu);
         self
     }
 
-    /// Sets the length of the send queue in packets.
+    /// Sets the length of the transmit queue in packets.
     pub fn txqueuelen(mut self, packets: u32) -> Self {
         self.txqueuelen = Some(packets);
         self
     }
 
-    /// Sets the longest super-packet that the stack makes for the link, in bytes. EINVAL above what its
-    /// driver takes.
+    /// Sets the maximum length in bytes of the super-packets that the stack builds for the link.
+    /// EINVAL above the driver's maximum.
     pub fn gso_max_size(mut self, bytes: u32) -> Self {
         self.gso_max_size = Some(bytes);
         self
     }
 
-    /// Takes the link up or down.
+    /// Sets the link up or down.
     pub fn up(mut self, up: bool) -> Self {
         self.up = Some(up);
         self
@@ -86,7 +87,7 @@ impl<'a> LinkChange<'a> {
         self
     }
 
-    /// Sets the description, up to 255 bytes; an empty one takes it away.
+    /// Sets the description, up to 255 bytes; an empty one removes it.
     pub fn alias(mut self, alias: impl AsRef<OsStr>) -> Self {
         self.alias = Some(alias.as_ref().to_owned());
         self
@@ -98,32 +99,32 @@ impl<'a> LinkChange<'a> {
         self
     }
 
-    /// Takes the link away from its master.
+    /// Removes the link from its master.
     pub fn no_master(mut self) -> Self {
         self.master = Some(None);
         self
     }
 
-    /// Switches the carrier on or off. EINVAL while the link is down; EOPNOTSUPP where the driver
-    /// has no say in it.
+    /// Turns the carrier on or off. EINVAL while the link is down; EOPNOTSUPP if the driver does
+    /// not support it.
     pub fn carrier(mut self, carrier: bool) -> Self {
         self.carrier = Some(carrier);
         self
     }
 
-    /// Puts the link into a group, which `ip link set group` addresses as one.
+    /// Puts the link into a group, for `ip link set group`.
     pub fn group(mut self, group: u32) -> Self {
         self.group = Some(group);
         self
     }
 
-    /// Sets how the link makes its IPv6 link-local address. EAFNOSUPPORT without IPv6.
+    /// Sets how the kernel generates the link's IPv6 link-local address. EAFNOSUPPORT without IPv6.
     pub fn addr_gen_mode(mut self, mode: AddrGenMode) -> Self {
         self.addr_gen_mode = Some(mode);
         self
     }
 
-    /// Moves the link to another network namespace, where it may get another index; it goes down
+    /// Moves the link to another network namespace, where it may get another index. It goes down
     /// and loses its addresses. EEXIST if its name is taken there.
     pub fn netns(mut self, netns: &'a Netns) -> Self {
         self.netns = Some(netns.as_fd());
@@ -156,7 +157,8 @@ impl<'a> LinkChange<'a> {
             request.attribute(IFLA_ADDRESS, &address.0);
         }
         if let Some(alias) = &self.alias {
-            // Without a NUL: the kernel counts it as part of the alias, and takes none for "away".
+            // Without NUL: the kernel counts a NUL as part of the alias. An empty value removes the
+            // alias.
             request.attribute(IFLA_IFALIAS, alias.as_bytes());
         }
         if let Some(carrier) = self.carrier {
@@ -177,48 +179,51 @@ impl<'a> LinkChange<'a> {
 }
 
 impl Netlink {
-    /// Changes a link. The kernel carries the parts out one after the other and stops at the first
-    /// that it refuses: namespace, address, MTU, group, name, alias, master, up or down, carrier,
-    /// txqueuelen, GSO size (`do_setlink` in `net/core/rtnetlink.c`); ours comes before: the address mode.
+    /// Changes a link. The kernel applies the changes in this order and stops at the first failure:
+    /// namespace, address, MTU, group, name, alias, master, up or down, carrier, txqueuelen, GSO
+    /// size (`do_setlink` in Linux `net/core/rtnetlink.c`). The address generation mode is applied
+    /// before them.
     ///
     /// # Errors
-    /// ENODEV if there is no such link, EPERM without `CAP_NET_ADMIN`, and those named at the
-    /// setters of [`LinkChange`].
+    /// ENODEV if the link does not exist, EPERM without `CAP_NET_ADMIN`, and those documented at
+    /// the setters of [`LinkChange`].
     pub fn set_link(&mut self, index: IfIndex, change: &LinkChange<'_>) -> io::Result<()> {
         if let (Some(mode), Some(true)) = (change.addr_gen_mode, change.up) {
-            // The kernel would make the address first, as the link goes up, and then set the mode.
+            // Otherwise the kernel would generate the address, as the link goes up, before the mode
+            // is set.
             self.change(&mut LinkChange::new().addr_gen_mode(mode).request(index))?;
         }
         self.change(&mut change.request(index))
     }
 
-    /// Deletes a link that can be deleted: EOPNOTSUPP for hardware and `lo`.
+    /// Deletes a link.
     ///
     /// # Errors
-    /// ENODEV if there is none, EPERM without `CAP_NET_ADMIN`.
+    /// EOPNOTSUPP for hardware and `lo`; ENODEV if it does not exist; EPERM without
+    /// `CAP_NET_ADMIN`.
     pub fn delete_link(&mut self, index: IfIndex) -> io::Result<()> {
         let header = header(Some(index), LinkFlags::empty(), LinkFlags::empty());
         self.change(&mut Request::new(RTM_DELLINK, 0, &header))
     }
 
-    /// Gives a link another name besides its own: up to 127 bytes.
+    /// Adds an alternative name to a link, up to 127 bytes.
     ///
     /// # Errors
-    /// EEXIST if a link of the namespace has it; ENODEV; EPERM.
+    /// EEXIST if a link of the namespace has the name; ENODEV; EPERM.
     pub fn add_altname(&mut self, index: IfIndex, name: impl AsRef<OsStr>) -> io::Result<()> {
         let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
         self.altname(RTM_NEWLINKPROP, flags, index, name.as_ref())
     }
 
-    /// Takes another name away from a link.
+    /// Deletes an alternative name of a link.
     ///
     /// # Errors
-    /// ENOENT if it has no such name; ENODEV; EPERM.
+    /// ENOENT if the link does not have the name; ENODEV; EPERM.
     pub fn del_altname(&mut self, index: IfIndex, name: impl AsRef<OsStr>) -> io::Result<()> {
         self.altname(RTM_DELLINKPROP, 0, index, name.as_ref())
     }
 
-    /// Makes a bridge and gives its index.
+    /// Creates a bridge and returns its index.
     ///
     /// # Errors
     /// EEXIST if the name is taken; EOPNOTSUPP without the kernel's bridge module; EPERM.
@@ -229,7 +234,7 @@ impl Netlink {
         Ok(self.link_by_name(name)?.index)
     }
 
-    /// Makes a pair of links that are joined to each other, and gives their indices.
+    /// Creates a veth pair and returns the indices of both ends.
     ///
     /// # Errors
     /// EEXIST if a name is taken; EOPNOTSUPP without the kernel's veth module; EPERM.
@@ -246,7 +251,7 @@ impl Netlink {
         Ok((self.link_by_name(name)?.index, self.link_by_name(peer)?.index))
     }
 
-    /// Makes a link; `info` writes its kind and what that needs.
+    /// Creates a link; `info` writes its kind and attributes.
     fn add_link(&mut self, name: &IfName, info: impl FnOnce(&mut Request)) -> io::Result<()> {
         let header = header(None, LinkFlags::empty(), LinkFlags::empty());
         let mut request = Request::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &header);

@@ -1,4 +1,4 @@
-//! Errors with the kernel's own words.
+//! Errors with the kernel's own message.
 
 use super::message::{attributes, read_i32, read_string, split};
 use super::uapi::NLMSGERR_ATTR_MSG;
@@ -8,8 +8,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// A refusal to which the kernel gave words (an extended acknowledgement), as the inside of an
-/// [`io::Error`]; [`NetlinkError::of`] finds it there, [`raw_errno`] only its number.
+/// An error with a message from the kernel (an extended acknowledgement). It is the inner error of
+/// an [`io::Error`]: [`NetlinkError::of`] finds it, and [`raw_errno`] its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetlinkError {
     errno: i32,
@@ -17,19 +17,19 @@ pub struct NetlinkError {
 }
 
 impl NetlinkError {
-    /// The refusal inside `error`, if the kernel gave it words.
+    /// The error inside of `error`, if the kernel gave a message.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 
-    /// The number of the error: `EINVAL` and the like, positive.
+    /// The errno, a positive number.
     #[must_use]
     pub const fn errno(&self) -> i32 {
         self.errno
     }
 
-    /// What the kernel wrote: "Nexthop has invalid gateway".
+    /// The kernel's message, such as "Nexthop has invalid gateway".
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -45,9 +45,9 @@ impl fmt::Display for NetlinkError {
 
 impl Error for NetlinkError {}
 
-/// The errno of an error of this module, whether or not the kernel gave it words.
+/// The errno of an error of this module, with or without a message from the kernel.
 ///
-/// [`io::Error::raw_os_error`] is `None` for an error with words, because those take its place.
+/// [`io::Error::raw_os_error`] returns `None` for an error with a message.
 ///
 /// ```
 /// let mut netlink = adit_device::netlink::Netlink::open()?;
@@ -82,7 +82,7 @@ pub(super) fn acknowledgement(flags: u16, body: &[u8]) -> io::Result<()> {
     Err(refusal(code, words.unwrap_or(&[])))
 }
 
-/// The result in the body of an NLMSG_DONE: an error number, if any, then TLVs.
+/// The result in the body of an NLMSG_DONE: an errno, if any, then TLVs.
 pub(super) fn end_of_dump(flags: u16, body: &[u8]) -> io::Result<()> {
     match read_i32(body) {
         None | Some(0..) => Ok(()),
@@ -91,7 +91,7 @@ pub(super) fn end_of_dump(flags: u16, body: &[u8]) -> io::Result<()> {
     }
 }
 
-/// An answer that is not what the kernel writes.
+/// The error for an invalid message from the kernel.
 pub(super) fn malformed() -> io::Error {
     Errno::BADMSG.into()
 }

@@ -10,7 +10,7 @@ pub(super) const fn number(family: IpFamily) -> u8 {
     }
 }
 
-/// The family that the kernel numbers so; `None` for all but IPv4 and IPv6.
+/// The family with that number; `None` for all but IPv4 and IPv6.
 pub(super) const fn from_number(number: u8) -> Option<IpFamily> {
     match number {
         uapi::AF_INET => Some(IpFamily::V4),

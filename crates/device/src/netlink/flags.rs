@@ -1,4 +1,4 @@
-//! A link's flags and states, printed as `ip` prints them.
+//! The flags and states of a link, printed as `ip` prints them.
 
 use std::fmt;
 
@@ -10,45 +10,45 @@ bitflags::bitflags! {
         const UP = 1;
         /// Has a broadcast address.
         const BROADCAST = 1 << 1;
-        /// Its driver is asked for more messages.
+        /// Its driver logs debug messages.
         const DEBUG = 1 << 2;
         /// The loopback interface.
         const LOOPBACK = 1 << 3;
-        /// One peer at the other end, as a TUN device has.
+        /// Point-to-point: one peer at the other end, as for a TUN device.
         const POINTOPOINT = 1 << 4;
-        /// Kept for history.
+        /// Unused.
         const NOTRAILERS = 1 << 5;
         /// Up and operational (RFC 2863).
         const RUNNING = 1 << 6;
         /// No address resolution.
         const NOARP = 1 << 7;
-        /// Takes every frame.
+        /// Promiscuous: receives every frame.
         const PROMISC = 1 << 8;
-        /// Takes every multicast frame.
+        /// Receives every multicast frame.
         const ALLMULTI = 1 << 9;
-        /// Has slaves.
+        /// Has slaves (bonding).
         const MASTER = 1 << 10;
-        /// Is one of a master's slaves (bonding; a bridge's port has no such flag).
+        /// Is a slave of a master (bonding; ports of a bridge do not have the flag).
         const SLAVE = 1 << 11;
         /// Supports multicast.
         const MULTICAST = 1 << 12;
-        /// Can choose its media.
+        /// Can select its media.
         const PORTSEL = 1 << 13;
-        /// Chooses its media by itself.
+        /// Selects its media automatically.
         const AUTOMEDIA = 1 << 14;
         /// Loses its addresses when it goes down.
         const DYNAMIC = 1 << 15;
-        /// The layer below is up: there is a carrier.
+        /// The lower layer is up: there is a carrier.
         const LOWER_UP = 1 << 16;
-        /// Waits for something outside (802.1X).
+        /// Dormant: waits for an external event (802.1X).
         const DORMANT = 1 << 17;
-        /// Echoes what is sent (CAN).
+        /// Echoes sent frames (CAN).
         const ECHO = 1 << 18;
         const _ = !0;
     }
 }
 
-/// `ip`'s words in `ip`'s order; it shows no RUNNING, but NO-CARRIER where that is missing.
+/// The words of `ip` in its order; it shows NO-CARRIER instead of RUNNING.
 const WORDS: [(LinkFlags, &str); 18] = [
     (LinkFlags::LOOPBACK, "LOOPBACK"),
     (LinkFlags::BROADCAST, "BROADCAST"),
@@ -94,7 +94,7 @@ macro_rules! words {
         #[non_exhaustive]
         pub enum $name {
             $($(#[$doc])* $variant,)*
-            /// A number that this library has no word for.
+            /// A number without a name in this library.
             Other(u8),
         }
 
@@ -131,27 +131,27 @@ macro_rules! words {
 pub(super) use words;
 
 words! {
-    /// Whether packets pass: RFC 2863's operational state, `IF_OPER_*` of `linux/if.h`.
+    /// The operational state (RFC 2863): `IF_OPER_*` of `linux/if.h`.
     OperState {
-        /// The driver does not say; a TUN device that is up and attached says so.
+        /// Unknown: the driver does not report it, as TUN devices that are up and attached.
         Unknown = 0 "UNKNOWN",
         /// The hardware is gone.
         NotPresent = 1 "NOTPRESENT",
         /// Down, or up without a carrier.
         Down = 2 "DOWN",
-        /// What it stands on is down.
+        /// The lower link is down.
         LowerLayerDown = 3 "LOWERLAYERDOWN",
         /// Being tested.
         Testing = 4 "TESTING",
-        /// Waits for something outside (802.1X).
+        /// Dormant: waits for an external event (802.1X).
         Dormant = 5 "DORMANT",
-        /// Packets pass.
+        /// Up: packets pass.
         Up = 6 "UP",
     }
 }
 
 words! {
-    /// Who takes a link from dormant to up: `IF_LINK_MODE_*` of `linux/if.h`.
+    /// What takes a link from dormant to up: `IF_LINK_MODE_*` of `linux/if.h`.
     LinkMode {
         /// The kernel.
         Default = 0 "DEFAULT",
@@ -163,15 +163,16 @@ words! {
 }
 
 words! {
-    /// How a link makes its IPv6 link-local address: `IN6_ADDR_GEN_MODE_*` of `linux/if_link.h`.
+    /// How the kernel generates a link's IPv6 link-local address: `IN6_ADDR_GEN_MODE_*` of
+    /// `linux/if_link.h`.
     AddrGenMode {
         /// From the hardware address (RFC 4291, appendix A).
         Eui64 = 0 "eui64",
-        /// Not at all.
+        /// It generates none.
         None = 1 "none",
-        /// From a secret that is set (RFC 7217).
+        /// From a configured secret (RFC 7217).
         StablePrivacy = 2 "stable_secret",
-        /// From a secret that the kernel makes up.
+        /// From a random secret of the kernel.
         Random = 3 "random",
     }
 }

@@ -1,21 +1,21 @@
-//! Types and addresses of hardware.
+//! Hardware types and addresses.
 
 use crate::MacAddr;
 use std::fmt;
 
-/// The kernel's longest hardware address: `MAX_ADDR_LEN` of `linux/netdevice.h`.
+/// The maximum length of a hardware address: `MAX_ADDR_LEN` of `linux/netdevice.h`.
 pub const HARDWARE_ADDRESS_LEN_MAX: usize = 32;
 
-/// What kind of hardware a link is, or pretends to be: `ARPHRD_*` of `linux/if_arp.h`.
+/// The hardware type that a link reports: `ARPHRD_*` of `linux/if_arp.h`.
 ///
-/// Prints the word that `ip` has for it (`ether`, `none` for TUN), or the number in brackets.
+/// It prints as in `ip` (`ether`, `none` for TUN), or as the number in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HardwareType(pub u16);
 
 impl HardwareType {
     /// Ethernet, and TAP.
     pub const ETHER: Self = Self(1);
-    /// No link layer at all: TUN.
+    /// No link layer: TUN.
     pub const NONE: Self = Self(0xfffe);
     /// The loopback interface.
     pub const LOOPBACK: Self = Self(772);
@@ -109,12 +109,12 @@ impl fmt::Display for HardwareType {
     }
 }
 
-/// A hardware address as the kernel has it: 1 to 32 bytes, printed with colons.
+/// A hardware address of 1 to 32 bytes, printed with colons.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HardwareAddress(Box<[u8]>);
 
 impl HardwareAddress {
-    /// An address of these bytes; `None` for no byte at all and for more than 32.
+    /// An address of these bytes; `None` for none and for more than 32.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         (1..=HARDWARE_ADDRESS_LEN_MAX).contains(&bytes.len()).then(|| Self(bytes.into()))
@@ -126,7 +126,7 @@ impl HardwareAddress {
         &self.0
     }
 
-    /// The Ethernet address, if it has six bytes.
+    /// The address as a MAC address, if it has six bytes.
     #[must_use]
     pub fn mac(&self) -> Option<MacAddr> {
         <[u8; 6]>::try_from(self.as_bytes()).ok().map(MacAddr)

@@ -1,4 +1,4 @@
-//! Links: what the kernel tells of its interfaces.
+//! Links, as the kernel reports them.
 
 use super::flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
 use super::hardware::{HardwareAddress, HardwareType};
@@ -23,79 +23,80 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// A link as the kernel describes it: all that `ip -d -s link show` knows of a TUN or TAP device.
+/// A link as the kernel reports it: everything that `ip -d -s link show` prints of a TUN or TAP
+/// device.
 ///
-/// `rx` and `tx` here are the kernel's own words for its counters and queues.
+/// `rx` and `tx` are the kernel's words for its counters and queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkInfo {
-    /// The index in the namespace that was asked.
+    /// The index, in the queried namespace.
     pub index: IfIndex,
     /// The name.
     pub name: IfName,
-    /// Further names, which may be longer (up to 127 bytes); bytes, not text.
+    /// Alternative names, which may have up to 127 bytes; bytes, not text.
     pub altnames: Vec<OsString>,
-    /// The description that was given to it (`ip link set alias`).
+    /// The description (`ip link set alias`).
     pub alias: Option<OsString>,
     /// Up, broadcast and the like.
     pub flags: LinkFlags,
     /// The IP MTU in bytes.
     pub mtu: u32,
-    /// The least MTU that it takes; 0 where the driver sets no limit.
+    /// The minimum MTU; 0 if the driver sets no limit.
     pub min_mtu: u32,
-    /// The greatest MTU that it takes; 0 where the driver sets no limit.
+    /// The maximum MTU; 0 if the driver sets no limit.
     pub max_mtu: u32,
     /// The queueing discipline: `noop`, `fq_codel`, `mq`.
     pub qdisc: Option<String>,
-    /// Whether packets pass.
+    /// The operational state.
     pub operstate: OperState,
-    /// Who takes it from dormant to up.
+    /// What takes it from dormant to up.
     pub link_mode: LinkMode,
     /// The number of its group; 0 is `default`.
     pub group: u32,
-    /// The length of its send queue in packets.
+    /// The length of its transmit queue in packets.
     pub txqueuelen: u32,
-    /// What hardware it is or pretends to be.
+    /// The hardware type.
     pub hardware_type: HardwareType,
     /// The hardware address; TUN has none.
     pub address: Option<HardwareAddress>,
     /// The hardware broadcast address (the peer's address of a point-to-point link).
     pub broadcast: Option<HardwareAddress>,
-    /// The address that the hardware was made with.
+    /// The permanent hardware address.
     pub permanent_address: Option<HardwareAddress>,
-    /// The bridge, bond or VRF of which it is a port.
+    /// The bridge, bond or VRF that it is a port of.
     pub master: Option<IfIndex>,
-    /// The link that it stands on, or a veth's peer; in the namespace `link_netnsid` if that is set.
+    /// The lower link, or the peer of a veth; in the namespace `link_netnsid` if that is set.
     pub lower: Option<IfIndex>,
     /// Whether there is a carrier.
     pub carrier: bool,
-    /// How many users want it promiscuous.
+    /// How many users requested promiscuous mode.
     pub promiscuity: u32,
-    /// How many users want every multicast frame.
+    /// How many users requested all multicast frames.
     pub allmulti: u32,
-    /// How many send queues it has room for.
+    /// The maximum number of transmit queues.
     pub num_tx_queues: u32,
-    /// How many receive queues it has room for.
+    /// The maximum number of receive queues.
     pub num_rx_queues: u32,
-    /// The longest super-packet that the stack makes for it, in bytes.
+    /// The maximum length in bytes of the super-packets that the stack builds for it.
     pub gso_max_size: u32,
-    /// The most segments in one.
+    /// The maximum number of segments of those.
     pub gso_max_segs: u32,
-    /// The longest TCP super-packet that its hardware takes, in bytes; 0 from older kernels.
+    /// The maximum length in bytes of TCP super-packets for its hardware; 0 from older kernels.
     pub tso_max_size: u32,
-    /// The most segments in one; 0 from older kernels.
+    /// The maximum number of segments of those; 0 from older kernels.
     pub tso_max_segs: u32,
-    /// The longest super-packet that GRO builds from what it receives, in bytes.
+    /// The maximum length in bytes of the super-packets that GRO builds from received packets.
     pub gro_max_size: u32,
-    /// How it makes its IPv6 link-local address; `None` without IPv6.
+    /// How the kernel generates its IPv6 link-local address; `None` without IPv6.
     pub inet6_addr_gen_mode: Option<AddrGenMode>,
-    /// The id, in the namespace that was asked, of the namespace in which `lower` is.
+    /// The id, in the queried namespace, of the namespace that `lower` is in.
     pub link_netnsid: Option<i32>,
     /// The counters.
     pub stats: LinkStats,
-    /// The kind that its driver calls itself: `tun`, `bridge`, `veth`; `None` for hardware and `lo`.
+    /// The kind that its driver reports: `tun`, `bridge`, `veth`; `None` for hardware and `lo`.
     pub kind: Option<String>,
-    /// What the TUN/TAP driver tells of it.
+    /// The report of the TUN/TAP driver.
     pub tun: Option<TunInfo>,
 }
 
@@ -103,7 +104,7 @@ impl Netlink {
     /// All links of the namespace, by index.
     ///
     /// # Errors
-    /// ETIMEDOUT if the kernel does not answer; EINTR if the list never stood still.
+    /// ETIMEDOUT if the kernel does not answer; EINTR if the list kept changing.
     pub fn links(&mut self) -> io::Result<Vec<LinkInfo>> {
         self.list(&mut request(NLM_F_DUMP, None), new_link)
     }
@@ -115,7 +116,7 @@ impl Netlink {
     pub fn ports(&mut self, master: IfIndex) -> io::Result<Vec<LinkInfo>> {
         let mut request = request(NLM_F_DUMP, None);
         request.u32(IFLA_MASTER, master.get());
-        // A kernel without strict checking gives all links.
+        // A kernel without strict checking returns all links.
         self.list(&mut request, |message| {
             new_link(message).filter(|link| link.master == Some(master))
         })
@@ -124,23 +125,23 @@ impl Netlink {
     /// The link with this index.
     ///
     /// # Errors
-    /// ENODEV if there is none.
+    /// ENODEV if it does not exist.
     pub fn link_by_index(&mut self, index: IfIndex) -> io::Result<LinkInfo> {
         self.query(&mut request(0, Some(index)), new_link)
     }
 
-    /// The link with this name, be it its name or one of its alternative names.
+    /// The link with this name or alternative name.
     ///
     /// # Errors
-    /// ENODEV if there is none.
+    /// ENODEV if it does not exist.
     pub fn link_by_name(&mut self, name: &IfName) -> io::Result<LinkInfo> {
         self.link_named(IFLA_IFNAME, name.as_bytes())
     }
 
-    /// The link with this alternative name (or name): up to 127 bytes.
+    /// The link with this name or alternative name of up to 127 bytes.
     ///
     /// # Errors
-    /// ENODEV if there is none; EINVAL or ERANGE if it is too long.
+    /// ENODEV if it does not exist; EINVAL or ERANGE if the name is too long.
     pub fn link_by_altname(&mut self, name: impl AsRef<OsStr>) -> io::Result<LinkInfo> {
         self.link_named(IFLA_ALT_IFNAME, name.as_ref().as_bytes())
     }
@@ -156,8 +157,9 @@ impl Netlink {
 fn request(flags: u16, index: Option<IfIndex>) -> Request {
     let header = header(index, LinkFlags::empty(), LinkFlags::empty());
     let mut request = Request::new(RTM_GETLINK, flags, &header);
-    // Only with a mask does the kernel (6.18, `rtnl_calcit`) make room for the longest link of a
-    // list; without, a link with hundreds of altnames ends the list early and without an error.
+    // Only with a mask does the kernel (6.18, `rtnl_calcit`) size the answer for the longest link.
+    // Without it, a link with hundreds of alternative names ends the list early and without an
+    // error.
     request.u32(IFLA_EXT_MASK, RTEXT_FILTER_VF);
     request
 }
@@ -179,8 +181,8 @@ fn new_link(message: &Message<'_>) -> Option<LinkInfo> {
     if message.kind == RTM_NEWLINK { decode(message.body) } else { None }
 }
 
-/// Reads the body of an RTM_NEWLINK or RTM_DELLINK. `None` if it is malformed, or is about a link
-/// in a special role (AF_BRIDGE: as a bridge's port) and not about the link itself.
+/// Decodes the body of an RTM_NEWLINK or RTM_DELLINK. `None` if it is malformed, or describes a
+/// port of a bridge (AF_BRIDGE) and not the link itself.
 pub(super) fn decode(body: &[u8]) -> Option<LinkInfo> {
     let (header, rest) = split::<16>(body)?;
     let [family, _, type_low, type_high, i0, i1, i2, i3, f0, f1, f2, f3, ..] = *header;
@@ -201,7 +203,7 @@ pub(super) fn decode(body: &[u8]) -> Option<LinkInfo> {
     Some(link)
 }
 
-/// A link of which nothing is known but index and name.
+/// A link of which only index and name are known.
 fn blank(index: IfIndex, name: IfName) -> LinkInfo {
     LinkInfo {
         index,
@@ -242,7 +244,7 @@ fn blank(index: IfIndex, name: IfName) -> LinkInfo {
 }
 
 impl LinkInfo {
-    /// Takes one attribute in; one that is unknown or too short changes nothing.
+    /// Applies one attribute; an unknown or short one changes nothing.
     fn attribute(&mut self, kind: u16, value: &[u8]) {
         match kind {
             IFLA_ADDRESS => self.address = HardwareAddress::new(value),
@@ -271,7 +273,7 @@ impl LinkInfo {
         }
     }
 
-    /// The field for an attribute that is one 32-bit number.
+    /// The field of an attribute that is one 32-bit number.
     fn number(&mut self, kind: u16) -> Option<&mut u32> {
         Some(match kind {
             IFLA_MTU => &mut self.mtu,

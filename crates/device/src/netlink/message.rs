@@ -1,4 +1,4 @@
-//! Messages as bytes: requests are written, answers are walked.
+//! Encodes requests and decodes answers.
 //!
 //! ```text
 //! message    | len u32 | kind u16 | flags u16 | sequence u32 | port u32 | family header | attribute ...
@@ -20,17 +20,17 @@ const ATTRIBUTE_HEADER_LEN: usize = 4;
 /// The low bits of an attribute's kind; the two above are flags.
 const KIND_MASK: u16 = 0x3fff;
 
-/// A message to the kernel that is being written.
+/// A request under construction.
 #[derive(Debug)]
 pub(super) struct Request {
     bytes: Vec<u8>,
-    /// A value did not fit into an attribute: the request must not leave.
+    /// A value did not fit into an attribute: the request must not be sent.
     too_long: bool,
 }
 
 impl Request {
-    /// A request of this kind, which is answered with an acknowledgement after all else (a dump
-    /// with its NLMSG_DONE instead). `header` is the family header.
+    /// A request of this kind, with an acknowledgement as the last answer (a dump ends with
+    /// NLMSG_DONE instead). `header` is the family header.
     pub(super) fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
         let mut bytes = vec![0; HEADER_LEN];
         let mut message = NetlinkBuffer::new(&mut bytes);
@@ -58,7 +58,7 @@ impl Request {
         }
     }
 
-    /// Text with the NUL that the kernel expects of names.
+    /// Text with the NUL that the kernel expects after names.
     pub(super) fn string(&mut self, kind: u16, text: &[u8]) -> &mut Self {
         self.nest(kind, |request| {
             request.bytes.extend_from_slice(text);
@@ -67,7 +67,7 @@ impl Request {
         self
     }
 
-    /// An attribute that holds attributes, marked as such; `fill` writes them.
+    /// A nested attribute, marked as such; `fill` writes its contents.
     pub(super) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
         self.nest(kind | NLA_F_NESTED, fill);
         self
@@ -80,8 +80,8 @@ impl Request {
         self
     }
 
-    /// A structure that begins with its length (u16), which counts what `fill` writes behind it, and
-    /// goes on with `header`: a `struct rtnexthop`.
+    /// A `struct rtnexthop`: its own length (u16), which includes what `fill` writes, then
+    /// `header`.
     pub(super) fn sized(&mut self, header: &[u8], fill: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
@@ -97,7 +97,7 @@ impl Request {
     /// The finished message.
     ///
     /// # Errors
-    /// EMSGSIZE if a value was longer than an attribute can say.
+    /// EMSGSIZE if a value exceeded the maximum length of an attribute.
     pub(super) fn finish(&mut self, sequence: u32) -> io::Result<&[u8]> {
         let len = u32::try_from(self.bytes.len()).map_err(|_| Errno::MSGSIZE)?;
         if self.too_long {
@@ -139,11 +139,12 @@ pub(super) struct Message<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
     pub(super) sequence: u32,
-    /// The family header and what follows it.
+    /// The family header and the attributes.
     pub(super) body: &'a [u8],
 }
 
-/// The messages of one datagram; what is cut short or lies about its length ends the walk.
+/// The messages of one datagram. A truncated one, or one with an invalid length, ends the
+/// iteration.
 pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let message = NetlinkBuffer::new_checked(datagram).ok()?;
@@ -158,7 +159,7 @@ pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
     })
 }
 
-/// The attributes in `bytes` as kind (without its flags) and value; a malformed one ends the walk.
+/// The attributes in `bytes`: kind without flags, and value. A malformed one ends the iteration.
 pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).map_while(Result::ok).map(|attribute| {
         let value = attribute.into_inner();
@@ -167,7 +168,7 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// The first `N` bytes of `bytes`, and the rest.
+/// Splits off the first `N` bytes.
 pub(super) fn split<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8])> {
     bytes.split_first_chunk()
 }
@@ -184,7 +185,7 @@ pub(super) fn read_i32(value: &[u8]) -> Option<i32> {
     value.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes))
 }
 
-/// Four or sixteen bytes, nothing else.
+/// An address of exactly four or sixteen bytes.
 pub(super) fn read_ip(value: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(value) {
         return Some(Ipv4Addr::from(octets).into());
@@ -192,7 +193,7 @@ pub(super) fn read_ip(value: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(value).ok().map(|octets| Ipv6Addr::from(octets).into())
 }
 
-/// What stands before the first NUL.
+/// The bytes before the first NUL.
 pub(super) fn read_string(value: &[u8]) -> &[u8] {
     value.split(|&byte| byte == 0).next().unwrap_or(&[])
 }

@@ -1,7 +1,7 @@
-//! Links, addresses, routes and rules of a network namespace, through the kernel's routing netlink:
-//! blocking calls, no async runtime.
+//! Links, addresses, routes and rules of a network namespace, through routing netlink
+//! (rtnetlink(7)), with blocking calls.
 //!
-//! One [`Netlink`] is one conversation with one network namespace. Reading needs no privilege:
+//! One [`Netlink`] is a socket in one network namespace. Reading requires no privileges:
 //!
 //! ```
 //! use adit_device::netlink::Netlink;
@@ -16,14 +16,14 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Links are known by their index, so that a rename breaks nothing. Names, aliases and labels are
-//! bytes, as they are for the kernel.
+//! Links are identified by index, so that a rename breaks nothing. Names, aliases and labels are
+//! bytes, as in the kernel.
 //!
 //! # Errors
 //!
-//! Every call gives an [`std::io::Error`]. Where the kernel says in words what it refuses, those are
-//! the error's text, and [`NetlinkError::of`] finds them. [`raw_errno`] gives the number in either
-//! case; `raw_os_error` alone does not.
+//! Every call returns an [`std::io::Error`]. If the kernel gave a message, the error prints it, and
+//! [`NetlinkError::of`] finds it. [`raw_errno`] returns the errno in either case; `raw_os_error`
+//! alone does not.
 
 mod addr;
 mod change;

@@ -1,4 +1,4 @@
-//! Events: what changes in a network namespace, as the kernel tells it.
+//! Events: the changes of a network namespace, as the kernel reports them.
 
 use super::addr::Address;
 use super::link::LinkInfo;
@@ -21,41 +21,41 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// How many bytes of events the kernel keeps for a slow reader, before it loses some and says so;
-/// it counts about 2 KiB for a link. Without privilege `net.core.rmem_max` may allow less.
+/// The receive buffer in bytes. A link counts as about 2 KiB in it. When it is full, the kernel
+/// drops events and reports that. Without privileges `net.core.rmem_max` may limit it to less.
 const BACKLOG_LEN: usize = 2 << 20;
 
-/// Something that changed.
+/// A change in the network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A link is new or has changed; this is all of what it is now. The kernel does not tell of
-    /// some changes while the link is down: alias, group, txqueuelen.
+    /// A link was created or changed; this is its new state. The kernel does not report some
+    /// changes while the link is down: alias, group, txqueuelen.
     LinkChanged(Box<LinkInfo>),
-    /// A link was deleted or moved to another namespace; this is what it was.
+    /// A link was deleted or moved to another namespace; this is its last state.
     LinkRemoved(Box<LinkInfo>),
-    /// A link has a new address, or an address has changed (its flags, once it is checked).
+    /// An address was added, or changed (for example its flags, after duplicate address detection).
     AddressAdded(IfIndex, Address),
-    /// A link has lost an address.
+    /// An address was deleted.
     AddressRemoved(IfIndex, Address),
-    /// A route is new or has changed.
+    /// A route was added or changed.
     RouteAdded(Route),
-    /// A route is gone. The kernel does not tell of the IPv4 routes that go because their link goes
-    /// down or is deleted.
+    /// A route was deleted. The kernel does not report IPv4 routes that disappear because their
+    /// link goes down or is deleted.
     RouteRemoved(Route),
-    /// A routing rule is new.
+    /// A routing rule was added.
     RuleAdded(Rule),
-    /// A routing rule is gone.
+    /// A routing rule was deleted.
     RuleRemoved(Rule),
-    /// Events came faster than they were read, and some were lost: whoever keeps a picture must
-    /// list anew.
+    /// Events were lost because they came faster than they were read. A program that keeps a copy
+    /// of the state must list it again.
     Lost,
 }
 
-/// A listener to the changes of one network namespace: that of the thread that opened it, for good.
+/// A listener for the changes of one network namespace: that of the thread that opened it.
 ///
-/// What changed before it was opened it does not tell: open it first, then list. As an iterator it
-/// waits for each event without limit.
+/// It reports no change from before it was opened: open it first, then list the state. As an
+/// iterator it waits for each event without limit.
 ///
 /// ```no_run
 /// use adit_device::netlink::{Event, Monitor};
@@ -69,7 +69,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Monitor {
     socket: Socket,
-    /// What one datagram brought, less what was handed out.
+    /// The undelivered events of the last datagram.
     pending: VecDeque<Event>,
 }
 
@@ -77,7 +77,7 @@ impl Monitor {
     /// Listens in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// EMFILE, ENFILE; EPERM where a sandbox forbids netlink.
+    /// EMFILE, ENFILE; EPERM in a sandbox that forbids netlink.
     pub fn open() -> io::Result<Self> {
         let groups = GROUP_LINK
             | GROUP_IPV4_IFADDR
@@ -87,13 +87,13 @@ impl Monitor {
             | GROUP_IPV4_RULE
             | GROUP_IPV6_RULE;
         let socket = Socket::open(groups)?;
-        // Beyond `net.core.rmem_max` only with CAP_NET_ADMIN over the whole machine.
+        // More than `net.core.rmem_max` requires CAP_NET_ADMIN in the initial user namespace.
         sockopt::set_socket_recv_buffer_size_force(&socket.fd, BACKLOG_LEN)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket.fd, BACKLOG_LEN))?;
         Ok(Self { socket, pending: VecDeque::new() })
     }
 
-    /// Listens in `netns`; the calling thread stays where it is.
+    /// Listens in `netns`. The calling thread stays in its own namespace.
     ///
     /// # Errors
     /// As [`Monitor::open`] and [`Netns::run`].
@@ -101,14 +101,14 @@ impl Monitor {
         netns.run(Self::open)?
     }
 
-    /// The next event; waits for it at most `timeout`, or for ever if that is `None`. `Ok(None)` if
-    /// none came in time.
+    /// The next event. Waits at most `timeout`, or forever if it is `None`; returns `Ok(None)` if
+    /// no event came.
     ///
-    /// Whoever polls the descriptor ([`AsFd`]) and finds it readable calls this with a timeout of
-    /// zero until it gives `None`: one datagram may hold more than one event.
+    /// A program that polls the descriptor ([`AsFd`]) calls this with a timeout of zero until it
+    /// returns `None`: one datagram may hold several events.
     ///
     /// # Errors
-    /// Those of poll(2) and recv(2); none that the kernel's messages could cause.
+    /// Those of poll(2) and recv(2). Messages of the kernel cause none.
     pub fn recv(&mut self, timeout: Option<Duration>) -> io::Result<Option<Event>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -127,7 +127,7 @@ impl Monitor {
         }
     }
 
-    /// Waits until there is something to read; `false` if the deadline came first.
+    /// Waits for readability; `false` at the deadline.
     fn wait(&self, deadline: Option<Instant>) -> io::Result<bool> {
         retry_on_intr(|| {
             let left = deadline.map(|deadline| {
@@ -150,13 +150,13 @@ impl AsFd for Monitor {
 impl Iterator for Monitor {
     type Item = io::Result<Event>;
 
-    /// Waits for the next event, without limit; never `None`.
+    /// Waits for the next event without limit; never returns `None`.
     fn next(&mut self) -> Option<Self::Item> {
         self.recv(None).transpose()
     }
 }
 
-/// The event in a message; `None` if it is malformed or about something else.
+/// The event in a message; `None` if it is malformed or of another kind.
 pub(super) fn event(message: &Message<'_>) -> Option<Event> {
     let body = message.body;
     match message.kind {

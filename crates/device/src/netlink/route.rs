@@ -15,47 +15,48 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::io;
 use std::net::IpAddr;
 
-/// The tag (`ip route`'s `proto`) by which our own routes are known: free in
-/// `linux/rtnetlink.h` and in iproute2's `rt_protos`.
+/// The protocol (`ip route`'s `proto`) that marks our own routes: unassigned in `linux/rtnetlink.h`
+/// and in iproute2's `rt_protos`.
 pub const ROUTE_PROTOCOL: u8 = 77;
 
-/// The table of a host's ordinary routes.
+/// The main routing table.
 pub const TABLE_MAIN: u32 = 254;
 
-/// The table of a host's own and its broadcast addresses, which the kernel keeps.
+/// The table of local and broadcast addresses, which the kernel maintains.
 pub const TABLE_LOCAL: u32 = 255;
 
 words! {
-    /// What becomes of a packet that a route is chosen for: `RTN_*` of `linux/rtnetlink.h`.
+    /// What the kernel does with packets that match a route: `RTN_*` of `linux/rtnetlink.h`.
     RouteKind {
         /// Not set.
         Unspec = 0 "none",
-        /// It is sent on.
+        /// Forwards them.
         Unicast = 1 "unicast",
-        /// It is for this host.
+        /// Delivers them to this host.
         Local = 2 "local",
-        /// It is for this host, and sent as a broadcast.
+        /// Delivers them to this host; sends them as broadcast.
         Broadcast = 3 "broadcast",
-        /// It is for this host, and sent to one of many.
+        /// Delivers them to this host, one of several with the address (anycast).
         Anycast = 4 "anycast",
-        /// It is sent to a multicast group.
+        /// Sends them to a multicast group.
         Multicast = 5 "multicast",
-        /// It is dropped without a word.
+        /// Drops them silently.
         Blackhole = 6 "blackhole",
-        /// It is dropped; the sender hears "host unreachable".
+        /// Drops them and reports "host unreachable" to the sender.
         Unreachable = 7 "unreachable",
-        /// It is dropped; the sender hears "administratively prohibited".
+        /// Drops them and reports "administratively prohibited" to the sender.
         Prohibit = 8 "prohibit",
-        /// The search goes on in the next rule's table.
+        /// Continues with the table of the next rule.
         Throw = 9 "throw",
-        /// It is translated (no longer supported).
+        /// Translates them (no longer supported).
         Nat = 10 "nat",
-        /// It is resolved by a program.
+        /// A program resolves the destination.
         External = 11 "xresolve",
     }
 }
 
-/// A route, as it is or as it is to be.
+/// A route, existing or wanted. Minor versions may add fields: end a literal with
+/// `..Route::new(destination)`.
 ///
 /// ```
 /// use adit_device::netlink::Route;
@@ -68,37 +69,36 @@ words! {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The network that it leads to, whose other bits must be zero; [`IpPrefix::ALL_V4`] and
-    /// [`IpPrefix::ALL_V6`] make it a default route.
+    /// The destination network; its host bits must be zero. [`IpPrefix::ALL_V4`] and
+    /// [`IpPrefix::ALL_V6`] are default routes.
     pub destination: IpPrefix,
-    /// The next router; it may have an IPv6 address on an IPv4 route (RFC 8950).
+    /// The next hop; an IPv4 route may have an IPv6 gateway (RFC 8950).
     pub gateway: Option<IpAddr>,
-    /// The link by which packets leave.
+    /// The outgoing link.
     pub oif: Option<IfIndex>,
-    /// Of two routes to one network the one with the lower metric is taken. `None` is 0 for IPv4
-    /// and 1024 for IPv6.
+    /// The metric. Among routes to one network the lowest wins. `None` is 0 for IPv4 and 1024 for
+    /// IPv6.
     pub metric: Option<u32>,
-    /// The table that it is in.
+    /// The routing table.
     pub table: u32,
-    /// Who made it.
+    /// The protocol, which identifies the program that added it.
     pub protocol: u8,
-    /// How far the destination is; `None` leaves it to what kind and gateway say. IPv4 only.
+    /// The scope of the destination; `None` derives it from kind and gateway. IPv4 only.
     pub scope: Option<Scope>,
-    /// What becomes of the packets.
+    /// What the kernel does with the packets.
     pub kind: RouteKind,
-    /// The source address that this host's own packets get.
+    /// The preferred source address for this host's own packets.
     pub prefsrc: Option<IpAddr>,
     /// The MTU for this destination in bytes; `None` is that of the link.
     pub mtu: Option<u32>,
-    /// The gateway is taken to be on the link even though no route says so.
+    /// Treats the gateway as directly reachable on the link, without a route to it.
     pub onlink: bool,
-    /// Where the packets are spread over more than one way: the ways. `gateway`, `oif` and `onlink`
-    /// are unset then.
+    /// The next hops of a multipath route. `gateway`, `oif` and `onlink` are unset then.
     pub next_hops: Vec<NextHop>,
 }
 
 impl Route {
-    /// A route of ours ([`ROUTE_PROTOCOL`]) in the main table that has no way yet.
+    /// A route of ours ([`ROUTE_PROTOCOL`]) in the main table, without gateway and link.
     #[must_use]
     pub const fn new(destination: IpPrefix) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl Route {
         self.gateway.is_some() || !self.next_hops.is_empty()
     }
 
-    /// What `ip route` assumes: a route to a neighbour reaches no further than the link.
+    /// The default of `ip route`: link scope for a route without a gateway.
     fn scope_or_default(&self) -> Scope {
         match (self.scope, self.kind) {
             (Some(scope), _) => scope,
@@ -166,11 +166,11 @@ impl Route {
 }
 
 impl Netlink {
-    /// The IPv4 and IPv6 routes of one table, or of all.
+    /// The IPv4 and IPv6 routes of one table, or of all tables.
     ///
     /// # Errors
-    /// ETIMEDOUT if the kernel does not answer; EINTR if the list never stood still; EOVERFLOW if
-    /// there are more than [`ENTRIES_MAX`](super::ENTRIES_MAX).
+    /// ETIMEDOUT if the kernel does not answer; EINTR if the list kept changing; EOVERFLOW above
+    /// [`ENTRIES_MAX`](super::ENTRIES_MAX) routes.
     pub fn routes(&mut self, table: Option<u32>) -> io::Result<Vec<Route>> {
         let mut routes = Vec::new();
         for family in [IpFamily::V4, IpFamily::V6] {
@@ -181,15 +181,15 @@ impl Netlink {
                 request.u32(RTA_TABLE, table);
             }
             let list = self.list(&mut request, |message| {
-                // A kernel without IPv6 gives the IPv4 routes again; one without strict checking
-                // gives those of all tables.
+                // A kernel without IPv6 returns the IPv4 routes again; one without strict checking,
+                // those of all tables.
                 new_route(message).filter(|route| {
                     route.destination.family() == family
                         && table.is_none_or(|table| table == route.table)
                 })
             });
             match list {
-                // The table is not there: no route was ever put into it.
+                // The table does not exist: no route was ever added to it.
                 Err(error) if super::raw_errno(&error) == Some(libc::ENOENT) => {}
                 list => routes.extend(list?),
             }
@@ -200,25 +200,24 @@ impl Netlink {
     /// Adds a route.
     ///
     /// # Errors
-    /// EEXIST if the table has one to the same network with the same metric; ENETUNREACH if the
-    /// gateway is not on a link; ENETDOWN if the link is down; EINVAL if bits beyond the prefix are
-    /// set; EPERM.
+    /// EEXIST if the table has a route to that network with that metric; ENETUNREACH if the gateway
+    /// is not on a link; ENETDOWN if the link is down; EINVAL if host bits are set; EPERM.
     pub fn add_route(&mut self, route: &Route) -> io::Result<()> {
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default()))
     }
 
-    /// Adds a route, in the place of one to the same network with the same metric.
+    /// Adds a route, or replaces the one to the same network with the same metric.
     ///
     /// # Errors
-    /// As [`Netlink::add_route`], but for EEXIST.
+    /// As [`Netlink::add_route`], except EEXIST.
     pub fn replace_route(&mut self, route: &Route) -> io::Result<()> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
         self.change(&mut route.request(RTM_NEWROUTE, flags, route.scope_or_default()))
     }
 
-    /// Deletes the first route that agrees in all that is set here; a scope that is not set agrees
-    /// with any, as does a protocol of 0.
+    /// Deletes the first route that matches all fields set here. An unset scope and a protocol of 0
+    /// match any.
     ///
     /// # Errors
     /// ESRCH if there is none; EPERM.
@@ -235,7 +234,7 @@ impl Netlink {
 /// | table u8 | protocol u8 | scope u8 | type u8 | flags u32 |
 /// ```
 fn header(route: &Route, scope: Scope) -> [u8; 12] {
-    // A table beyond 255 stands in RTA_TABLE only; 0 here says so.
+    // A table above 255 goes into RTA_TABLE only, with 0 here.
     let table = u8::try_from(route.table).unwrap_or(0);
     let flags = if route.onlink { RTNH_F_ONLINK } else { 0 };
     let [f0, f1, f2, f3] = u32::from(flags).to_ne_bytes();
@@ -244,16 +243,16 @@ fn header(route: &Route, scope: Scope) -> [u8; 12] {
     [family, len, 0, 0, table, route.protocol, scope.number(), kind, f0, f1, f2, f3]
 }
 
-/// One of the ways of a route that has more than one.
+/// A next hop of a multipath route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextHop {
-    /// The next router.
+    /// The gateway.
     pub gateway: Option<IpAddr>,
-    /// The link by which packets leave.
+    /// The outgoing link.
     pub oif: Option<IfIndex>,
-    /// Its share of the packets, 1 to 256.
+    /// Its weight, 1 to 256.
     pub weight: u16,
-    /// The gateway is taken to be on the link even though no route says so.
+    /// Treats the gateway as directly reachable on the link, without a route to it.
     pub onlink: bool,
 }
 
@@ -274,7 +273,7 @@ impl NextHop {
         });
     }
 
-    /// Reads one from the front of `bytes`; gives it with what follows.
+    /// Decodes one from the start of `bytes`; returns it and the rest.
     fn read(bytes: &[u8], family: IpFamily) -> Option<(Self, &[u8])> {
         let (header, _) = split::<8>(bytes)?;
         let [l0, l1, flags, weight, i0, i1, i2, i3] = *header;
@@ -294,7 +293,7 @@ impl NextHop {
     }
 }
 
-/// A gateway of the route's family as RTA_GATEWAY, of the other as RTA_VIA.
+/// A gateway: RTA_GATEWAY for the route's own family, RTA_VIA for the other.
 fn write_gateway(request: &mut Request, family: IpFamily, gateway: IpAddr) {
     if IpFamily::of(gateway) == family {
         request.ip(RTA_GATEWAY, gateway);
@@ -325,8 +324,8 @@ fn new_route(message: &Message<'_>) -> Option<Route> {
     if message.kind == RTM_NEWROUTE { decode(message.body) } else { None }
 }
 
-/// Reads the body of an RTM_NEWROUTE or RTM_DELROUTE; `None` if it is malformed, of another family,
-/// or an entry of the route cache.
+/// Decodes the body of an RTM_NEWROUTE or RTM_DELROUTE; `None` if it is malformed, of another
+/// family, or an entry of the route cache.
 pub(super) fn decode(body: &[u8]) -> Option<Route> {
     let (header, rest) = split::<12>(body)?;
     let [family, len, _, _, table, protocol, scope, kind, f0, f1, f2, f3] = *header;

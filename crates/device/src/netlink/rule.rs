@@ -1,4 +1,4 @@
-//! Rules: which table a packet's route is looked up in.
+//! Policy routing rules, which select the routing table of a packet.
 
 use super::message::{Message, Request, attributes, read_ip, read_string, read_u32, split};
 use super::route::ROUTE_PROTOCOL;
@@ -16,19 +16,19 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 
-/// What a rule does with the packets that it matches: `FR_ACT_*` of `linux/fib_rules.h`.
+/// What a rule does with matching packets: `FR_ACT_*` of `linux/fib_rules.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RuleAction {
-    /// Looks for a route in this table; if there is none, the next rule is tried.
+    /// Looks up a route in this table; without a match the next rule is tried.
     Table(u32),
-    /// Drops them without a word.
+    /// Drops them silently.
     Blackhole,
-    /// Drops them; the sender hears "network unreachable".
+    /// Drops them and reports "network unreachable" to the sender.
     Unreachable,
-    /// Drops them; the sender hears "administratively prohibited".
+    /// Drops them and reports "administratively prohibited" to the sender.
     Prohibit,
-    /// Something that this library has no word for (`goto`, `nop`).
+    /// An action without a name in this library (`goto`, `nop`).
     Other(u8),
 }
 
@@ -37,12 +37,12 @@ const FR_ACT_BLACKHOLE: u8 = 6;
 const FR_ACT_UNREACHABLE: u8 = 7;
 const FR_ACT_PROHIBIT: u8 = 8;
 
-/// A mark on packets, and the bits of it that count.
+/// A packet mark and the mask of its relevant bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FwMark {
     /// The mark.
     pub mark: u32,
-    /// The bits that are compared; all of them as a rule.
+    /// The bits that are compared; usually all.
     pub mask: u32,
 }
 
@@ -52,11 +52,12 @@ impl From<u32> for FwMark {
     }
 }
 
-/// A rule, as it is or as it is to be: all that is set must match.
+/// A rule, existing or wanted: a packet must match all fields that are set. Minor versions may add
+/// fields: end a literal with `..Rule::new(family, action)`.
 ///
 /// ```
 /// use adit_device::netlink::{IpFamily, Rule, RuleAction};
-/// // What is not marked as the tunnel's own goes into the tunnel: its routes are in table 51820.
+/// // Unmarked packets, which are not the tunnel's own, use the tunnel's routes in table 51820.
 /// let rule = Rule {
 ///     fwmark: Some(51820.into()),
 ///     invert: true,
@@ -68,27 +69,28 @@ impl From<u32> for FwMark {
 pub struct Rule {
     /// IPv4 or IPv6.
     pub family: IpFamily,
-    /// Its place: lower numbers come first. `None` has the kernel put it before all but rule 0.
+    /// Its priority: lower numbers come first. `None` lets the kernel put it before all rules but
+    /// rule 0.
     pub priority: Option<u32>,
-    /// The source's network.
+    /// The source network.
     pub from: Option<IpPrefix>,
-    /// The destination's network.
+    /// The destination network.
     pub to: Option<IpPrefix>,
-    /// The packet's mark.
+    /// The packet mark.
     pub fwmark: Option<FwMark>,
-    /// The link by which the packet came; `lo` for this host's own.
+    /// The incoming link; `lo` for this host's own packets.
     pub iif: Option<IfName>,
     /// The link that the sending socket is bound to.
     pub oif: Option<IfName>,
-    /// The user of the sending socket.
+    /// The users of the sending socket.
     pub uid_range: Option<RangeInclusive<u32>>,
-    /// What is done.
+    /// What the kernel does with matching packets.
     pub action: RuleAction,
-    /// The rule is for those that do not match.
+    /// Inverts the match.
     pub invert: bool,
-    /// A route found in the table counts only if its prefix is longer than this.
+    /// Ignores routes of the table with a prefix of this length or shorter.
     pub suppress_prefixlength: Option<u32>,
-    /// Who made it; 0 agrees with any when a rule is deleted.
+    /// The protocol, which identifies the program that added it; on deletion 0 matches any.
     pub protocol: u8,
 }
 
@@ -159,7 +161,7 @@ impl Rule {
     fn header(&self) -> [u8; 12] {
         let len = |prefix: Option<IpPrefix>| prefix.map_or(0, IpPrefix::len);
         let (action, table) = match self.action {
-            // A table beyond 255 stands in FRA_TABLE only.
+            // A table above 255 goes into FRA_TABLE only.
             RuleAction::Table(table) => (FR_ACT_TO_TBL, u8::try_from(table).unwrap_or(0)),
             RuleAction::Blackhole => (FR_ACT_BLACKHOLE, 0),
             RuleAction::Unreachable => (FR_ACT_UNREACHABLE, 0),
@@ -174,17 +176,17 @@ impl Rule {
 }
 
 impl Netlink {
-    /// The IPv4 and IPv6 rules, in the order in which they are tried.
+    /// The IPv4 and IPv6 rules, in order of priority.
     ///
     /// # Errors
-    /// ETIMEDOUT if the kernel does not answer; EINTR if the list never stood still.
+    /// ETIMEDOUT if the kernel does not answer; EINTR if the list kept changing.
     pub fn rules(&mut self) -> io::Result<Vec<Rule>> {
         let mut rules = Vec::new();
         for family in [IpFamily::V4, IpFamily::V6] {
             let mut header = [0; 12];
             header[0] = family::number(family);
             let mut request = Request::new(RTM_GETRULE, NLM_F_DUMP, &header);
-            // A kernel without IPv6 gives the IPv4 rules again.
+            // A kernel without IPv6 returns the IPv4 rules again.
             let list = self.list(&mut request, |message| {
                 new_rule(message).filter(|rule| rule.family == family)
             });
@@ -200,13 +202,13 @@ impl Netlink {
     /// Adds a rule.
     ///
     /// # Errors
-    /// EEXIST if there is the same one; EINVAL if prefixes are of another family or there is no
-    /// table; EPERM.
+    /// EEXIST if the same rule exists; EINVAL if a prefix has the other family or the table is
+    /// missing; EPERM.
     pub fn add_rule(&mut self, rule: &Rule) -> io::Result<()> {
         self.change(&mut rule.request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL))
     }
 
-    /// Deletes the first rule that agrees in all that is set here.
+    /// Deletes the first rule that matches all fields set here.
     ///
     /// # Errors
     /// ENOENT if there is none; EPERM.
@@ -219,7 +221,7 @@ fn new_rule(message: &Message<'_>) -> Option<Rule> {
     if message.kind == RTM_NEWRULE { decode(message.body) } else { None }
 }
 
-/// Reads the body of an RTM_NEWRULE; `None` if it is malformed or of another family.
+/// Decodes the body of an RTM_NEWRULE; `None` if it is malformed or of another family.
 pub(super) fn decode(body: &[u8]) -> Option<Rule> {
     let (header, rest) = split::<12>(body)?;
     let [family, to_len, from_len, _, table, _, _, action, f0, f1, f2, f3] = *header;
@@ -246,7 +248,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Rule> {
             }
             FRA_FWMASK => {
                 let mark = rule.fwmark.map_or(0, |mark| mark.mark);
-                // The kernel tells a mask of 0 for a rule that does not look at the mark.
+                // For a rule that ignores the mark, the kernel reports a mask of 0.
                 rule.fwmark =
                     read_u32(value).filter(|mask| *mask != 0).map(|mask| FwMark { mark, mask });
             }
@@ -256,7 +258,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Rule> {
             FRA_PROTOCOL => rule.protocol = value.first().copied().unwrap_or(0),
             FRA_UID_RANGE => rule.uid_range = uid_range(value),
             FRA_SUPPRESS_PREFIXLEN => {
-                // -1 is "not at all".
+                // -1 stands for "no suppression".
                 rule.suppress_prefixlength = read_u32(value).filter(|len| *len != u32::MAX);
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! The socket: a request, its answers, and what can go wrong between them.
+//! The netlink socket: requests and their answers.
 
 use super::error::{acknowledgement, end_of_dump, malformed};
 use super::message::{Message, Request, messages};
@@ -13,39 +13,39 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// How long the kernel may take to answer. It answers at once, unless another process holds its
-/// routing lock (a module being loaded, thousands of devices being deleted).
+/// The maximum wait for an answer. The kernel answers at once, unless another process holds its
+/// routing lock (a module is loading, thousands of devices are being deleted).
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// How often a list is asked for again because it changed while it was read.
+/// The maximum number of attempts for a list that changes while it is read.
 pub const LIST_ATTEMPTS_MAX: u32 = 16;
 
-/// The most entries in one list (4 Mi): four times the routes of the whole Internet.
+/// The maximum number of entries in one list (4 Mi): four times the routes of the Internet.
 pub const ENTRIES_MAX: usize = 1 << 22;
 
-/// The longest datagram from the kernel. It writes at most 32 KiB; only one single message, a link
-/// with hundreds of virtual functions, may be longer.
+/// The maximum length of a datagram from the kernel. It writes at most 32 KiB; only a single
+/// message, of a link with hundreds of virtual functions, may be longer.
 const DATAGRAM_LEN_MAX: usize = 4 << 20;
 
-/// Room for what the kernel writes as a rule.
+/// The initial buffer, enough for almost every datagram.
 const BUFFER_LEN: usize = 32 << 10;
 
-/// Datagrams to throw away after an answer that was not read to its end: a dump as long as a list
-/// may be has fewer.
+/// The maximum number of datagrams to discard after an answer that was not read to its end: more
+/// than the longest list has.
 const STALE_DATAGRAMS_MAX: usize = 1 << 20;
 
-/// A conversation with the kernel about the links, addresses, routes and rules of one network
-/// namespace: that of the thread that opened it, for good.
+/// A netlink socket for the links, addresses, routes and rules of one network namespace: that of
+/// the thread that opened it.
 ///
-/// Every call sends a request, which the kernel carries out before the send returns, and waits for
-/// the answer, at most [`ANSWER_TIME_MAX`] (ETIMEDOUT). Lists are consistent: one that changed while
-/// it was read is read again. Reading needs no privilege; changing needs `CAP_NET_ADMIN` over the
+/// Every call sends a request, which the kernel executes before the send returns, and waits for the
+/// answer, at most [`ANSWER_TIME_MAX`] (ETIMEDOUT). Lists are consistent: one that changed while it
+/// was read is read again. Reading requires no privileges; changes require `CAP_NET_ADMIN` over the
 /// namespace (EPERM).
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
-    /// An answer was left half-read; its rest must go before the next request.
+    /// An answer was not read to its end: discard the rest before the next request.
     stale: bool,
 }
 
@@ -53,13 +53,13 @@ impl Netlink {
     /// A socket in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// EMFILE, ENFILE; EPERM where a sandbox forbids netlink.
+    /// EMFILE, ENFILE; EPERM in a sandbox that forbids netlink.
     pub fn open() -> io::Result<Self> {
         let socket = Socket::open(0)?;
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
         for option in [NetlinkOption::CapAck, NetlinkOption::ExtAck, NetlinkOption::GetStrictChk] {
             match enable(socket.as_fd(), option) {
-                // An older kernel: fewer words, and filters are applied here.
+                // Older kernels give fewer messages, and we filter their lists ourselves.
                 Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {}
                 result => result?,
             }
@@ -67,7 +67,7 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, stale: false })
     }
 
-    /// A socket in `netns`; the calling thread stays where it is.
+    /// A socket in `netns`. The calling thread stays in its own namespace.
     ///
     /// # Errors
     /// As [`Netlink::open`] and [`Netns::run`].
@@ -75,17 +75,17 @@ impl Netlink {
         netns.run(Self::open)?
     }
 
-    /// The socket, for requests that any socket of the namespace takes.
+    /// The socket, for ioctls that any socket of the namespace accepts.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Sends a request that changes something, and waits until the kernel says that it is done.
+    /// Sends a request that changes something, and waits for the acknowledgement.
     pub(super) fn change(&mut self, request: &mut Request) -> io::Result<()> {
         self.exchange(request, &mut |_| {})
     }
 
-    /// Sends a request for one object and gives the first answer that `decode` understands.
+    /// Sends a request for one object, and returns the first answer that `decode` accepts.
     pub(super) fn query<T>(
         &mut self,
         request: &mut Request,
@@ -100,7 +100,7 @@ impl Netlink {
         found.ok_or_else(malformed)
     }
 
-    /// Sends a dump request and collects what `decode` understands of the answers.
+    /// Sends a dump request, and collects the answers that `decode` accepts.
     pub(super) fn list<T>(
         &mut self,
         request: &mut Request,
@@ -125,7 +125,7 @@ impl Netlink {
         Err(Errno::INTR.into())
     }
 
-    /// One request and all of its answers up to the last; EINTR if a list changed meanwhile.
+    /// Sends one request, and visits its answers up to the last; EINTR if a list changed meanwhile.
     fn exchange(
         &mut self,
         request: &mut Request,
@@ -137,7 +137,7 @@ impl Netlink {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request.finish(self.sequence)?;
         retry_on_intr(|| rustix::net::send(&self.socket.fd, bytes, SendFlags::empty()))?;
-        // Until the last answer is seen, an early return leaves some behind.
+        // An early return leaves answers behind, until the last one was seen.
         self.stale = true;
         let mut answers = Answers::new(self.sequence);
         let result = loop {
@@ -156,17 +156,17 @@ impl Netlink {
     }
 }
 
-/// Whether a list that failed so may well succeed when asked for again.
+/// Whether a failed list may succeed at the next attempt.
 fn is_worth_another_try(error: &io::Error) -> bool {
-    // EBUSY: the kernel is still at the dump before, which was given up.
+    // EBUSY: the kernel still works on the previous dump, which was abandoned.
     matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS | libc::EBUSY))
 }
 
-/// What came in answer to one request so far.
+/// The answers to one request so far.
 #[derive(Debug)]
 pub(super) struct Answers {
     sequence: u32,
-    /// The list changed while the kernel wrote it.
+    /// The kernel reported that the list changed during the dump.
     interrupted: bool,
 }
 
@@ -175,8 +175,8 @@ impl Answers {
         Self { sequence, interrupted: false }
     }
 
-    /// Shows the answers in one datagram to `visit`, and breaks with the result of the request once
-    /// that is among them: EINTR for a list that changed.
+    /// Passes the answers of one datagram to `visit`. Breaks with the result of the request once it
+    /// is among them: EINTR for a list that changed.
     pub(super) fn take(
         &mut self,
         datagram: &[u8],
@@ -201,7 +201,7 @@ impl Answers {
     }
 }
 
-/// A netlink socket and the buffer that it reads into.
+/// A netlink socket with its receive buffer.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) fd: OwnedFd,
@@ -209,7 +209,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// A socket that belongs to these multicast groups (a bit mask).
+    /// A socket that joins these multicast groups (a bit mask).
     pub(super) fn open(groups: u32) -> io::Result<Self> {
         let fd = rustix::net::socket_with(
             AddressFamily::NETLINK,
@@ -218,16 +218,16 @@ impl Socket {
             None, // NETLINK_ROUTE is number 0
         )?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
-        // Only the kernel may write to a socket that is connected to it.
+        // Connected to the kernel, the socket accepts no messages of other processes.
         rustix::net::connect(&fd, &SocketAddrNetlink::new(0, 0))?;
         Ok(Self { fd, buffer: Vec::new() })
     }
 
-    /// The next datagram, whole.
+    /// Receives the next datagram, whole.
     ///
     /// # Errors
-    /// EAGAIN if none came in time, ENOBUFS if the kernel lost some, EMSGSIZE if it was longer than
-    /// [`DATAGRAM_LEN_MAX`] and was thrown away.
+    /// EAGAIN if none came in time; ENOBUFS if the kernel dropped some; EMSGSIZE if it exceeded
+    /// [`DATAGRAM_LEN_MAX`] and was discarded.
     pub(super) fn recv(&mut self, flags: RecvFlags) -> io::Result<&[u8]> {
         let peek = flags | RecvFlags::PEEK | RecvFlags::TRUNC;
         let (_, len) = retry_on_intr(|| rustix::net::recv(&self.fd, &mut [0_u8; 1][..], peek))?;
@@ -241,7 +241,7 @@ impl Socket {
         self.buffer.get(..len).ok_or_else(|| Errno::MSGSIZE.into())
     }
 
-    /// Throws away all that waits; a dump in progress ends with it.
+    /// Discards all queued datagrams, which also ends a dump in progress.
     fn discard_all(&mut self) -> io::Result<()> {
         for _ in 0..STALE_DATAGRAMS_MAX {
             match self.recv(RecvFlags::DONTWAIT) {

@@ -1,7 +1,7 @@
-//! A link's counters.
+//! The counters of a link.
 
-/// The counters of a link since it was made, in the kernel's words: `struct rtnl_link_stats64` of
-/// `linux/if_link.h`. For a TUN or TAP device `rx` is what its program sent into the kernel.
+/// The counters of a link since it was created, named as in the kernel: `struct rtnl_link_stats64`
+/// of `linux/if_link.h`. For a TUN or TAP device `rx` counts what its program sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the kernel's own words, explained in linux/if_link.h")]
 #[non_exhaustive]
@@ -34,13 +34,13 @@ pub struct LinkStats {
 }
 
 impl LinkStats {
-    /// Reads the kernel's structure; what an older kernel leaves out at its end is zero.
+    /// Decodes the kernel's structure; fields that an older kernel lacks are zero.
     pub(super) fn decode(value: &[u8]) -> Self {
         let mut words = value.chunks_exact(8).map(|word| {
             u64::from_ne_bytes(word.try_into().expect("chunks_exact(8) gives eight bytes"))
         });
         let mut next = || words.next().unwrap_or(0);
-        // The fields are evaluated in the order in which they stand here: the kernel's.
+        // The fields are evaluated in this order, which is the kernel's.
         Self {
             rx_packets: next(),
             tx_packets: next(),

@@ -1,4 +1,4 @@
-//! What netlink tells of a TUN or TAP device.
+//! The report of the TUN/TAP driver through netlink.
 
 use super::message::{attributes, read_u8, read_u32};
 use super::uapi::{
@@ -7,12 +7,12 @@ use super::uapi::{
 };
 use std::fmt;
 
-/// The layer at which a device works.
+/// The mode of a device: the layer that it works at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Layer 3: packets.
+    /// Layer 3: IP packets.
     Tun,
-    /// Layer 2: frames.
+    /// Layer 2: Ethernet frames.
     Tap,
 }
 
@@ -25,34 +25,34 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A TUN or TAP device as its driver describes it (`tun_fill_info` in `drivers/net/tun.c`).
+/// A TUN or TAP device as its driver reports it (`tun_fill_info` in Linux `drivers/net/tun.c`).
 ///
-/// This is the only place where the packet-information mode can be seen: `TUNGETIFF` cannot tell.
+/// It is the only report of the packet-information mode: `TUNGETIFF` does not show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TunInfo {
     /// TUN or TAP.
     pub mode: Mode,
-    /// The user who may attach without privilege, as an id in the reader's user namespace.
+    /// The user who may attach without privileges, as an id of the reader's user namespace.
     pub owner: Option<u32>,
-    /// The group that may attach without privilege.
+    /// The group that may attach without privileges.
     pub group: Option<u32>,
-    /// Four bytes of packet information stand before each packet.
+    /// Four bytes of packet information precede each packet.
     pub pi: bool,
-    /// A virtio-net header stands before each packet.
+    /// A virtio-net header precedes each packet.
     pub vnet_hdr: bool,
-    /// The device stays when its last queue is closed.
+    /// The device outlives its last queue.
     pub persist: bool,
-    /// More than one queue may be attached.
+    /// Several queues may attach.
     pub multi_queue: bool,
-    /// How many queues are attached and enabled; the kernel tells it of multi-queue devices only.
+    /// The number of enabled queues; reported for multi-queue devices only.
     pub queues: Option<u32>,
-    /// How many queues are attached but disabled; told of multi-queue devices only.
+    /// The number of disabled queues; reported for multi-queue devices only.
     pub queues_disabled: Option<u32>,
 }
 
 impl TunInfo {
-    /// Reads the attributes inside `IFLA_INFO_DATA`; `None` if they do not say TUN or TAP.
+    /// Decodes the attributes in `IFLA_INFO_DATA`; `None` if they give neither TUN nor TAP.
     pub(super) fn decode(data: &[u8]) -> Option<Self> {
         let mut mode = None;
         let mut info = Self {

@@ -1,5 +1,5 @@
-//! RSS as an eBPF program: finds in the kernel what `tuple.rs` finds here, hashes it with the same
-//! tables, and answers with a queue.
+//! RSS as an eBPF program: it finds the tuple in the kernel as `tuple.rs` does here, hashes it with
+//! the same tables, and returns a queue.
 //!
 //! ```text
 //! R6 context   R7 offset into the packet   R8 hash   R9 next header, then address of the tables
@@ -21,7 +21,7 @@ use crate::sys::bpf::ArrayMap;
 use Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use adit_packet::HashTypes;
 
-/// What the program answers.
+/// What the program returns.
 #[derive(Debug)]
 pub(super) enum Answer<'a> {
     /// The entry of the indirection table, 128 times u16.

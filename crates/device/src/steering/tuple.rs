@@ -1,5 +1,5 @@
-//! What of a packet is hashed. The eBPF program in `program.rs` finds the same bytes in the kernel:
-//! what changes here changes there, and a test compares both on random packets.
+//! The hashed part of a packet. The eBPF program in `program.rs` finds the same bytes in the
+//! kernel: change both together; a test compares them on random packets.
 
 use crate::Mode;
 use adit_packet::{HashReport, HashTypes, Toeplitz};
@@ -7,10 +7,11 @@ use adit_packet::{HashReport, HashTypes, Toeplitz};
 /// Two IPv6 addresses and two ports.
 pub(super) const TUPLE_LEN_MAX: usize = Toeplitz::INPUT_MAX;
 
-/// The most IPv6 extension headers passed over; a packet with more is hashed by its addresses.
+/// The maximum number of IPv6 extension headers to skip; a packet with more is hashed by its
+/// addresses.
 pub(super) const EXTENSIONS_MAX: usize = 8;
 
-/// The most VLAN tags passed over; a packet with more is not hashed.
+/// The maximum number of VLAN tags to skip; a frame with more is not hashed.
 pub(super) const VLAN_TAGS_MAX: usize = 2;
 
 pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -21,14 +22,14 @@ pub(super) const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 pub(super) const AUTHENTICATION: u8 = 51;
-/// Hop-by-hop options, routing, destination options: length in units of 8 bytes less one. A fragment
-/// header is not passed over: fragments of a packet are to meet on one queue.
+/// Hop-by-hop options, routing, destination options: length in units of 8 bytes, less one. A
+/// fragment header is not skipped: all fragments of a packet must reach the same queue.
 pub(super) const EXTENSIONS: [u8; 3] = [0, 43, 60];
 
-/// More fragments, and the offset: the bits of IPv4's third word that only fragments have.
+/// More fragments, and the offset: the bits of IPv4's third word that only fragments set.
 pub(super) const FRAGMENT_BITS: u16 = 0x3fff;
 
-/// Source address, destination address, and, if hashed, source port and destination port.
+/// Source address and destination address, and, if hashed, source port and destination port.
 #[derive(Debug)]
 pub(super) struct Tuple {
     bytes: [u8; TUPLE_LEN_MAX],
@@ -37,7 +38,7 @@ pub(super) struct Tuple {
 }
 
 impl Tuple {
-    /// What of `packet` is hashed, or `None` if it is of none of the `types`.
+    /// The tuple of `packet`, or `None` if it is of none of the `types`.
     pub(super) fn of(mode: Mode, types: HashTypes, packet: &[u8]) -> Option<Self> {
         let packet = match mode {
             Mode::Tun => packet,
@@ -106,7 +107,7 @@ impl Tuple {
     }
 }
 
-/// The IP packet in an Ethernet frame, or `None` if its type and its version are not of IP.
+/// The IP packet in an Ethernet frame, or `None` if type or version are not of IP.
 fn after_ethernet(frame: &[u8]) -> Option<&[u8]> {
     let mut rest = frame.get(12..)?;
     for _ in 0..=VLAN_TAGS_MAX {
@@ -125,7 +126,7 @@ fn after_ethernet(frame: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The ports behind the extension headers, if there are any and they are to be hashed.
+/// The ports behind the extension headers, if they exist and are hashed.
 fn transport_of_ipv6(
     types: HashTypes,
     mut next_header: u8,

@@ -36,7 +36,8 @@ const MAP_TYPE_ARRAY: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct ArrayMap {
     fd: OwnedFd,
-    /// Bytes that the kernel reads from, or writes to, a value; it is told no other length.
+    /// The length of the value in bytes, which the kernel reads and writes without being given it
+    /// again.
     value_len: u32,
 }
 
@@ -80,7 +81,7 @@ impl AsFd for ArrayMap {
     }
 }
 
-/// Loads a program of `prog_type`; the verifier's words go to `log`, unless it is empty.
+/// Loads a program of `prog_type`; the verifier's log goes to `log`, unless that is empty.
 pub(crate) fn prog_load(
     prog_type: u32,
     instructions: &[Instruction],
@@ -105,7 +106,7 @@ pub(crate) fn prog_load(
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Runs a program once on `data`, from the Ethernet header on, and gives what it returned.
+/// Runs a program once on `data`, from the Ethernet header on, and returns its result.
 pub(crate) fn prog_test_run(program: BorrowedFd<'_>, data: &[u8]) -> io::Result<u32> {
     let mut attributes = TestRun {
         prog_fd: raw(program),

@@ -1,4 +1,4 @@
-//! What decides which packets a queue gets: ioctls of `linux/if_tun.h`, and filters of sockets.
+//! Which packets a queue gets: ioctls of `linux/if_tun.h`, and filters of sockets.
 
 use super::request::number;
 use rustix::ioctl::opcode;
@@ -20,7 +20,7 @@ pub struct ClassicInstruction {
     pub k: u32,
 }
 
-/// `struct tun_vnet_hash`: what the kernel's own hash interface can do, or is to do.
+/// `struct tun_vnet_hash`: capabilities or configuration of the kernel's flow hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct TunVnetHash {
@@ -29,7 +29,7 @@ pub(crate) struct TunVnetHash {
     pub(crate) types: u32,
 }
 
-/// TUNSETSTEERINGEBPF: lets a program choose the queue; `None` gives the choice back to the kernel.
+/// TUNSETSTEERINGEBPF: lets a program choose the queue; `None` returns the choice to the kernel.
 pub(crate) fn set_steering(
     queue: BorrowedFd<'_>,
     program: Option<BorrowedFd<'_>>,
@@ -37,7 +37,7 @@ pub(crate) fn set_steering(
     set_program(queue, TUNSETSTEERINGEBPF, program)
 }
 
-/// TUNSETFILTEREBPF: lets a program say how many bytes of a packet to keep; `None` takes it off.
+/// TUNSETFILTEREBPF: lets a program decide how many bytes of a packet to keep; `None` removes it.
 pub(crate) fn set_filter(queue: BorrowedFd<'_>, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
     set_program(queue, TUNSETFILTEREBPF, program)
 }
@@ -52,7 +52,7 @@ fn set_program(
     check(unsafe { libc::ioctl(queue.as_raw_fd(), request, &raw const program) })
 }
 
-/// TUNATTACHFILTER: classic BPF on what a TAP device hands to its queues.
+/// TUNATTACHFILTER: classic BPF on the frames for the queues of a TAP device.
 pub(crate) fn attach_filter(
     queue: BorrowedFd<'_>,
     instructions: &[ClassicInstruction],
@@ -62,14 +62,14 @@ pub(crate) fn attach_filter(
     check(unsafe { libc::ioctl(queue.as_raw_fd(), TUNATTACHFILTER, &raw const program) })
 }
 
-/// TUNDETACHFILTER: takes the classic BPF off.
+/// TUNDETACHFILTER: removes the classic filter.
 pub(crate) fn detach_filter(queue: BorrowedFd<'_>) -> io::Result<()> {
     let program = sock_fprog(&[])?;
     // SAFETY: at most a `sock_fprog` is read there, and no instruction.
     check(unsafe { libc::ioctl(queue.as_raw_fd(), TUNDETACHFILTER, &raw const program) })
 }
 
-/// SO_ATTACH_FILTER: classic BPF on what a socket receives.
+/// SO_ATTACH_FILTER: classic BPF on the packets that a socket receives.
 pub(crate) fn attach_socket_filter(
     socket: BorrowedFd<'_>,
     instructions: &[ClassicInstruction],
@@ -88,7 +88,7 @@ pub(crate) fn attach_socket_filter(
     })
 }
 
-/// SO_DETACH_FILTER: takes the filter off a socket; ENOENT if it has none.
+/// SO_DETACH_FILTER: removes the filter of a socket; ENOENT if there is none.
 pub(crate) fn detach_socket_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
     let unused: libc::c_int = 0;
     let len = libc::socklen_t::try_from(size_of_val(&unused)).expect("one int");
@@ -104,7 +104,7 @@ pub(crate) fn detach_socket_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// TUNGETVNETHASHCAP: what the kernel's hash interface can do; EINVAL where there is none.
+/// TUNGETVNETHASHCAP: the capabilities of the kernel's flow hash; EINVAL without one.
 pub(crate) fn vnet_hash_capabilities(queue: BorrowedFd<'_>) -> io::Result<TunVnetHash> {
     let mut hash = TunVnetHash::default();
     // SAFETY: the request writes one `tun_vnet_hash` at the address that it is given.
@@ -112,8 +112,8 @@ pub(crate) fn vnet_hash_capabilities(queue: BorrowedFd<'_>) -> io::Result<TunVne
     Ok(hash)
 }
 
-/// TUNSETVNETHASH: `argument` is a `tun_vnet_hash` and, where its flags ask for RSS, a
-/// `tun_vnet_hash_rss`, the table and the key; `argument_len` says how long that must be.
+/// TUNSETVNETHASH: `argument` is a `tun_vnet_hash` and, if its flags request RSS, a
+/// `tun_vnet_hash_rss`, the table and the key; `argument_len` computes the required length.
 pub(crate) fn set_vnet_hash(queue: BorrowedFd<'_>, argument: &VnetHashArgument) -> io::Result<()> {
     // SAFETY: the argument is never shorter than what the kernel reads for its flags.
     check(unsafe { libc::ioctl(queue.as_raw_fd(), TUNSETVNETHASH, argument.0.as_ptr()) })
@@ -129,17 +129,17 @@ pub(crate) fn set_vnet_hash(queue: BorrowedFd<'_>, argument: &VnetHashArgument) 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct VnetHashArgument(Vec<u8>);
 
-/// The part of [`VnetHashArgument`] that asks for RSS.
+/// The RSS part of [`VnetHashArgument`].
 #[derive(Debug)]
 pub(crate) struct VnetRssArgument<'a> {
     pub(crate) unclassified_queue: u16,
-    /// A power of two of entries, so that its length less one is a mask.
+    /// The number of entries is a power of two, so that it less one is a mask.
     pub(crate) table: &'a [u16],
     pub(crate) key: &'a [u8; 40],
 }
 
 impl VnetHashArgument {
-    /// Lays the argument out; EINVAL if the table's length is not a power of two of 16 bits.
+    /// Encodes the argument; EINVAL if the table's length is not a power of two of 16 bits.
     pub(crate) fn new(
         report: bool,
         types: u32,

@@ -1,20 +1,27 @@
-//! Descriptors that systemd leaves open for the program (sd_listen_fds(3)).
+//! Descriptors that systemd passes to the program (sd_listen_fds(3)).
 
 use std::collections::BTreeSet;
 use std::env;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
-/// Where they start (`SD_LISTEN_FDS_START`).
+/// The first of them (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
-/// Our limit on how many are looked at.
+/// The most descriptors that we look at.
 const COUNT_MAX: RawFd = 1024;
 
-/// Those that were taken: each can have one owner only.
+/// The device number of `/dev/net/tun` (`Documentation/admin-guide/devices.txt`).
+const TUN_DEVICE: (u32, u32) = (10, 200);
+
+/// The descriptors taken so far: each can have one owner only.
 static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
-/// Takes the descriptor with this name, or the first that is left; ENOENT if there is none.
+/// Takes the descriptor with this name, or the first that is left, and sets FD_CLOEXEC.
+///
+/// # Errors
+/// ENOENT: none of that name was passed. EBADF: it is not open. EBUSY: it has an owner in this process.
+/// ENOTTY: it is not an open file of `/dev/net/tun`; it stays where it is.
 pub(crate) fn take(name: Option<&str>) -> io::Result<OwnedFd> {
     let none = || io::Error::from_raw_os_error(libc::ENOENT);
     let number = |key| env::var(key).ok().and_then(|text| text.parse::<i64>().ok());
@@ -31,16 +38,35 @@ pub(crate) fn take(name: Option<&str>) -> io::Result<OwnedFd> {
         if name.is_some_and(|name| name != this) || taken.contains(&fd) {
             continue;
         }
-        // SAFETY: F_GETFD only asks; EBADF tells that the environment promised too much.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        check(fd)?;
         taken.insert(fd);
-        // SAFETY: systemd opened it for this process (LISTEN_PID) to own, and TAKEN sees to it
-        // that nobody else has got it from here.
+        // SAFETY: systemd opened it for this process (LISTEN_PID) to own. It has no other owner: TAKEN
+        // excludes those from here, and `check` every other, because FD_CLOEXEC is not set.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
         return Ok(fd);
     }
     Err(none())
+}
+
+/// Whether `fd` may be taken: an inherited, ownerless descriptor of `/dev/net/tun`.
+///
+/// An inherited descriptor cannot have FD_CLOEXEC: exec would have closed it. A descriptor that a part
+/// of this process opened or took over does have it: Rust's standard library and sd_listen_fds(3)
+/// always set it.
+fn check(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_GETFD only reads the flags of the descriptor; a number that is not open is EBADF.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    // SAFETY: it is open and is only borrowed for fstat(2).
+    let stat = rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(fd) })?;
+    let is_tun = rustix::fs::FileType::from_raw_mode(stat.st_mode)
+        == rustix::fs::FileType::CharacterDevice
+        && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == TUN_DEVICE;
+    if is_tun { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENOTTY)) }
 }

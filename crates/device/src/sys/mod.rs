@@ -1,7 +1,8 @@
-//! The system calls that rustix does not cover: the only `unsafe` of the project.
+//! The system calls that rustix does not cover: the only `unsafe` code of the project.
 //!
-//! The contract of this folder: one function a system call; it takes and gives owned or borrowed
-//! descriptors and plain values, keeps no state and returns `io::Result` with the errno untouched.
+//! The contract of this folder: one function per system call. It takes and returns owned or
+//! borrowed descriptors and plain values, keeps no state, and returns `io::Result` with the
+//! kernel's errno.
 #![expect(unsafe_code, reason = "the only place where unsafe is allowed; see the contract above")]
 
 pub(crate) mod bpf;

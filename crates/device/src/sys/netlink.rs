@@ -7,19 +7,19 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// `SOL_NETLINK` of `linux/socket.h`.
 const SOL_NETLINK: libc::c_int = 270;
 
-/// A switch of a netlink socket, as in `linux/netlink.h`.
+/// An option of a netlink socket, as in `linux/netlink.h`.
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
 pub(crate) enum NetlinkOption {
-    /// Acknowledgements leave the request's body out (Linux 4.3).
+    /// Acknowledgements omit the request's body (Linux 4.3).
     CapAck = 10,
-    /// Acknowledgements bring the kernel's words (Linux 4.12).
+    /// Acknowledgements include the kernel's message (Linux 4.12).
     ExtAck = 11,
-    /// A dump obeys the filters of its request, or refuses them (Linux 4.20).
+    /// A dump applies the filters of its request, or rejects them (Linux 4.20).
     GetStrictChk = 12,
 }
 
-/// Turns `option` on; ENOPROTOOPT from a kernel that is older than the option.
+/// Turns `option` on; ENOPROTOOPT if the kernel is older than the option.
 pub(crate) fn enable(fd: BorrowedFd<'_>, option: NetlinkOption) -> io::Result<()> {
     let on: libc::c_int = 1;
     let len = libc::socklen_t::try_from(size_of_val(&on)).expect("four bytes");

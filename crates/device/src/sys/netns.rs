@@ -6,21 +6,22 @@ use rustix::thread::UnshareFlags;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Gives the calling thread a new network namespace of its own.
+/// Moves the calling thread into a new network namespace.
 pub(crate) fn unshare_net() -> io::Result<()> {
     // SAFETY: NEWNET changes only which network the calling thread sees; it does not unshare file
     // descriptors, memory or anything else that safe Rust code relies on.
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?)
 }
 
-/// Gives the calling process, which must have one thread only, new user and network namespaces.
+/// Moves the calling process, which must have a single thread, into new user and network
+/// namespaces.
 pub(crate) fn unshare_user_net() -> io::Result<()> {
     // SAFETY: as above; NEWUSER changes credentials only, and the kernel refuses it (EINVAL) to a
     // process with more than one thread.
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }?)
 }
 
-/// What [`namespace_type`] says of a network namespace: `CLONE_NEWNET`.
+/// The result of [`namespace_type`] for a network namespace: `CLONE_NEWNET`.
 pub(crate) const NET: libc::c_int = libc::CLONE_NEWNET;
 
 /// The kind of namespace behind `fd` as its `CLONE_NEW*` flag; EINVAL for any other file.
@@ -29,7 +30,7 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
     if kind < 0 {
         let error = io::Error::last_os_error();
-        // Other kinds of file do not know the request: ENOTTY.
+        // Other kinds of file do not support the request: ENOTTY.
         return Err(if error.raw_os_error() == Some(libc::ENOTTY) {
             io::Error::from_raw_os_error(libc::EINVAL)
         } else {

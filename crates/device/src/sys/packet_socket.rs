@@ -20,7 +20,7 @@ pub(crate) fn bind(socket: BorrowedFd<'_>, index: i32) -> io::Result<()> {
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) })
 }
 
-/// `PACKET_ADD_MEMBERSHIP`: lets the interface receive frames to any address.
+/// `PACKET_ADD_MEMBERSHIP`: the interface receives frames to any address (promiscuous mode).
 pub(crate) fn set_promiscuous(socket: BorrowedFd<'_>, index: i32) -> io::Result<()> {
     let request = libc::packet_mreq {
         mr_ifindex: index,
@@ -31,12 +31,12 @@ pub(crate) fn set_promiscuous(socket: BorrowedFd<'_>, index: i32) -> io::Result<
     set(socket, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
 }
 
-/// `PACKET_IGNORE_OUTGOING`: leaves out what the host sends.
+/// `PACKET_IGNORE_OUTGOING`: omits packets that the host sends.
 pub(crate) fn set_incoming_only(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32)
 }
 
-/// `PACKET_AUXDATA`: tells each packet's length and VLAN tag.
+/// `PACKET_AUXDATA`: reports each packet's length and VLAN tag.
 pub(crate) fn set_aux_data(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1_i32)
 }
@@ -46,12 +46,12 @@ pub(crate) fn set_vnet_header(socket: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1_i32)
 }
 
-/// `SO_TIMESTAMPNS`: tells when the kernel saw each packet.
+/// `SO_TIMESTAMPNS`: reports when the kernel saw each packet.
 pub(crate) fn set_time_stamps(socket: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &i32::from(on))
 }
 
-/// `T` must be what the option takes.
+/// Sets an option; `T` must be the type that the option takes.
 pub(super) fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of::<T>()).expect("a few bytes");
     let value: *const T = value;
@@ -76,18 +76,19 @@ pub(crate) fn statistics(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     Ok((counts[0], counts[1]))
 }
 
-/// What [`receive`] says beside the bytes.
+/// The metadata of [`receive`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
-    /// How long the packet is, even if the buffer is shorter.
+    /// The length of the packet, even if the buffer is shorter.
     pub(crate) len: usize,
     /// `sll_pkttype`: `PACKET_HOST`, `PACKET_OUTGOING` and others.
     pub(crate) packet_type: u8,
-    /// How many bytes of the control buffer are in use.
+    /// The length of the control messages in bytes.
     pub(crate) control_len: usize,
 }
 
-/// One packet into `bufs`, one after the other, its control messages into `control`; does not wait.
+/// Receives one packet into `bufs`, filled in order, and its control messages into `control`; does
+/// not block.
 #[allow(
     clippy::useless_conversion,
     clippy::unnecessary_fallible_conversions,
@@ -111,7 +112,7 @@ pub(crate) fn receive(
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_name = (&raw mut address).cast();
     message.msg_namelen = libc::socklen_t::try_from(size_of_val(&address)).expect("20 bytes");
-    // An IoSliceMut has the layout of a struct iovec: that is its promise.
+    // IoSliceMut guarantees the layout of a struct iovec.
     message.msg_iov = bufs.as_mut_ptr().cast();
     message.msg_iovlen = bufs.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
     message.msg_control = control.as_mut_ptr().cast();

@@ -1,8 +1,8 @@
 //! The ioctls of `/dev/net/tun` (`include/uapi/linux/if_tun.h`, `drivers/net/tun.c`).
 //!
-//! The kernel takes some arguments by value and some by pointer, and answers a pointer given for a
-//! value with 0 and garbage. Here that is a matter of types: [`by_value`], [`by_pointer`] and
-//! [`read_back`] are the only three shapes, and each request below names its own.
+//! The kernel takes some arguments by value and some by pointer, and answers a pointer in place of
+//! a value with 0 and garbage. Types prevent that here: [`by_value`], [`by_pointer`] and
+//! [`read_back`] are the only three forms, and each request below names its own.
 
 use super::request::number;
 use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, Updater, ioctl, opcode};
@@ -65,7 +65,7 @@ pub(crate) struct IfReq {
 }
 
 impl IfReq {
-    /// `name` has at most 15 bytes: `IfName` and `NamePattern` see to it.
+    /// `name` has at most 15 bytes, which `IfName` and `NamePattern` guarantee.
     pub(crate) fn new(name: &[u8], flags: u16) -> Self {
         let mut request = Self { name: [0; 16], flags, rest: [0; 22] };
         request.name[..name.len()].copy_from_slice(name);
@@ -92,7 +92,8 @@ struct TunFilter {
     addrs: [[u8; 6]; TX_FILTER_MAX],
 }
 
-/// Our limit on the addresses of one filter: eight exact ones and many hashed multicast groups.
+/// The maximum number of addresses of one filter: eight exact ones and many hashed multicast
+/// groups.
 pub(crate) const TX_FILTER_MAX: usize = 256;
 
 /// A request whose argument is the value itself.
@@ -120,7 +121,7 @@ fn read_back<const OPCODE: Opcode, T>(fd: BorrowedFd<'_>) -> io::Result<T> {
     Ok(unsafe { ioctl(fd, request) }?)
 }
 
-/// TUNSETIFF: makes or attaches to a device; the name that it has comes back.
+/// TUNSETIFF: creates a device or attaches to one; returns its name in `request`.
 pub(crate) fn set_iff(fd: BorrowedFd<'_>, request: &mut IfReq) -> io::Result<()> {
     // SAFETY: TUNSETIFF reads and writes one `struct ifreq` (40 bytes), which IfReq is.
     let request = unsafe { Updater::<TUNSETIFF, IfReq>::new(request) };
@@ -128,7 +129,7 @@ pub(crate) fn set_iff(fd: BorrowedFd<'_>, request: &mut IfReq) -> io::Result<()>
     Ok(unsafe { ioctl(fd, request) }?)
 }
 
-/// TUNGETIFF: name and flags. Bit 0x1000 says nothing about packet information: it is shared.
+/// TUNGETIFF: name and flags. Bit 0x1000 is shared, so it does not show packet information.
 pub(crate) fn get_iff(fd: BorrowedFd<'_>) -> io::Result<IfReq> {
     // The request is encoded for an unsigned int, but the kernel writes a whole `struct ifreq`.
     read_back::<TUNGETIFF, IfReq>(fd)
@@ -154,7 +155,7 @@ pub(crate) fn set_link_type(fd: BorrowedFd<'_>, arphrd: u16) -> io::Result<()> {
     by_value::<TUNSETLINK>(fd, u32::from(arphrd))
 }
 
-/// TUNGETFEATURES: `IFF_*` that the kernel knows; works before TUNSETIFF.
+/// TUNGETFEATURES: the `IFF_*` flags that the kernel knows; works before TUNSETIFF.
 pub(crate) fn features(fd: BorrowedFd<'_>) -> io::Result<u32> {
     read_back::<TUNGETFEATURES, libc::c_uint>(fd)
 }
@@ -163,7 +164,7 @@ pub(crate) fn set_offload(fd: BorrowedFd<'_>, bits: u32) -> io::Result<()> {
     by_value::<TUNSETOFFLOAD>(fd, bits)
 }
 
-/// TUNSETTXFILTER: lets only frames to `addrs` through to user space; 0 addresses: all of them.
+/// TUNSETTXFILTER: lets only frames to `addrs` through to the queues; no addresses: all frames.
 /// Returns how many addresses are matched exactly. At most [`TX_FILTER_MAX`] are used.
 pub(crate) fn set_tx_filter(
     fd: BorrowedFd<'_>,
@@ -217,7 +218,7 @@ pub(crate) fn set_queue(fd: BorrowedFd<'_>, attached: bool) -> io::Result<()> {
     by_pointer::<TUNSETQUEUE, IfReq>(fd, IfReq::new(b"", flag))
 }
 
-/// TUNSETIFINDEX, before TUNSETIFF only.
+/// TUNSETIFINDEX, only before TUNSETIFF.
 pub(crate) fn set_ifindex(fd: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     by_pointer::<TUNSETIFINDEX, libc::c_uint>(fd, index)
 }
@@ -226,7 +227,7 @@ pub(crate) fn set_carrier(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     by_pointer::<TUNSETCARRIER, libc::c_int>(fd, i32::from(on))
 }
 
-/// TUNGETDEVNETNS: a descriptor of the namespace in which the device is now.
+/// TUNGETDEVNETNS: a descriptor of the network namespace that the device is in.
 pub(crate) fn dev_netns(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: the request takes no argument.
     let netns = unsafe { libc::ioctl(fd.as_raw_fd(), number(TUNGETDEVNETNS)) };
@@ -244,7 +245,7 @@ pub(crate) fn hw_addr(fd: BorrowedFd<'_>) -> io::Result<[u8; 6]> {
     Ok([a, b, c, d, e, f])
 }
 
-/// SIOCSIFHWADDR on the descriptor: needs no privilege beyond having it.
+/// SIOCSIFHWADDR on the descriptor: requires no further privileges.
 pub(crate) fn set_hw_addr(fd: BorrowedFd<'_>, addr: [u8; 6]) -> io::Result<()> {
     let mut data = [0; 14];
     data[..6].copy_from_slice(&addr);

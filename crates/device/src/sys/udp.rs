@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// `IPV6_DONTFRAG`, off: lets the kernel cut a datagram into fragments.
+/// `IPV6_DONTFRAG`, off: allows the kernel to fragment a datagram.
 pub(crate) fn allow_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
     super::packet_socket::set(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, &0_i32)
 }

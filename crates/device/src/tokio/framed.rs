@@ -10,17 +10,18 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A stream of the packets that come out of a queue and a sink for those that go in.
+/// A stream of received packets and a sink for packets to send.
 ///
-/// The stream's packets belong to whoever takes them. Their buffers come from the pool, and go back
-/// there when they are sent or given to [`Framed::give`]; dropped ones go to the allocator. The sink
-/// holds one packet until it is flushed or the next one comes.
+/// The stream yields packets in buffers of the pool, which go back there when they are sent or
+/// given to [`Framed::give`]. The memory of dropped ones goes to the allocator. The sink holds one
+/// packet until it is flushed or the next one comes.
 ///
 /// # Errors
-/// The stream goes on after a packet that cannot be decoded (EINVAL, `InvalidData`, EMSGSIZE). Any
-/// other error is its last item: a deleted device gives exactly one, of kind
-/// [`DeviceGone`](ErrorKind::DeviceGone). An error of the sink is about the packet that it held,
-/// which is dropped; the sink stays usable, e.g. when a link that was down (EIO) is up again.
+/// The stream continues after a packet that cannot be decoded (EINVAL, `InvalidData`, EMSGSIZE).
+/// Any other error is its last item: a deleted device yields exactly one, of kind
+/// [`DeviceGone`](ErrorKind::DeviceGone). An error of the sink concerns the packet that it held,
+/// which is dropped; the sink stays usable, for example after a link that was down (EIO) is up
+/// again.
 #[derive(Debug)]
 pub struct Framed {
     queue: AsyncQueue,
@@ -41,21 +42,22 @@ impl Framed {
         &self.queue
     }
 
-    /// Gives the stream and the sink up; a packet that was not flushed is dropped.
+    /// Returns the queue. A packet that was not flushed is dropped.
     #[must_use]
     pub fn into_inner(self) -> AsyncQueue {
         self.queue
     }
 
-    /// An empty buffer with room for `len` bytes, for a packet to send; `None` at the pool's limit.
+    /// An empty buffer with room for `len` bytes, for a packet to send; `None` at the limit of the
+    /// pool.
     #[must_use]
     pub fn take(&mut self, len: usize) -> Option<PacketBuf> {
-        let packet = self.pool.take(len)?;
-        self.pool.release(&packet);
+        let mut packet = self.pool.take(len)?;
+        self.pool.release(&mut packet);
         Some(packet)
     }
 
-    /// Takes the buffer of a packet back, to be used again.
+    /// Gives the buffer of a packet back to the pool.
     pub fn give(&mut self, packet: PacketBuf) {
         self.pool.give(packet);
     }
@@ -80,8 +82,8 @@ impl Stream for Framed {
             return Poll::Ready(None);
         }
         let Self { queue, pool, pair, .. } = this;
-        let item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair)));
-        match &item {
+        let mut item = ready!(queue.poll_recv_with(cx, |queue| queue.recv_packet(pool, pair)));
+        match &mut item {
             Ok(packet) => this.pool.release(packet),
             Err(error) => this.ended = !is_of_one_packet(error),
         }
@@ -95,7 +97,7 @@ impl FusedStream for Framed {
     }
 }
 
-/// Whether the queue is as good as before, but for the packet.
+/// Whether the error concerns one packet only.
 fn is_of_one_packet(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
         || error.raw_os_error() == Some(libc::EMSGSIZE)

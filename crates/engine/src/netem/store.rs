@@ -6,7 +6,7 @@ use core::mem::size_of;
 
 use adit_packet::{Meta, PacketBuf, Pool};
 
-use super::Limits;
+use super::profile::Limits;
 
 /// A packet in a [`Store`].
 pub(super) type Handle = u32;
@@ -137,10 +137,10 @@ impl Store {
         self.slots.give(handle);
         self.held -= 1;
         if whole {
-            let packet = self.wholes.at_mut(first).packet.take()?;
+            let mut packet = self.wholes.at_mut(first).packet.take()?;
             self.wholes.give(first);
             self.whole_bytes -= packet.capacity();
-            pool.adopt(&packet);
+            pool.adopt(&mut packet);
             return Some(packet);
         }
         let mut packet = pool.take(len);
@@ -151,8 +151,8 @@ impl Store {
     }
 
     /// Keeps a packet in its buffer, for which the pool may have another.
-    fn keep(&mut self, packet: PacketBuf, pool: &mut Pool) -> u32 {
-        pool.release(&packet);
+    fn keep(&mut self, mut packet: PacketBuf, pool: &mut Pool) -> u32 {
+        pool.release(&mut packet);
         self.whole_bytes += packet.capacity();
         let index = self.wholes.take(Whole::default);
         self.wholes.at_mut(index).packet = Some(packet);

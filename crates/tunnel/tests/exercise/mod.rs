@@ -88,8 +88,8 @@ pub(crate) fn handshake(bytes: &[u8]) {
     } else {
         let peer = side.peer();
         side.tunnel.connect(NOW, &peer, &mut side.out);
-        let (_, initiation) = side.take().pop().expect("an initiation");
-        side.out.pool().release(&initiation);
+        let (_, mut initiation) = side.take().pop().expect("an initiation");
+        side.out.pool().release(&mut initiation);
         answer(&mut tunn(), initiation.bytes())
     };
     let mac2 = message.len() - 16;
@@ -197,8 +197,8 @@ impl Side {
         packet.meta.vnet = vnet;
         self.fed += 1;
         self.tunnel.handle(NOW, from, packet, &mut self.out);
-        let sent = self.take();
-        sent.iter().for_each(|(_, packet)| self.out.pool().release(packet));
+        let mut sent = self.take();
+        sent.iter_mut().for_each(|(_, packet)| self.out.pool().release(packet));
         assert!(self.out.counts().balance(self.fed, self.tunnel.held()));
         assert_eq!(self.out.pool().out(), (0, 0), "no buffer is lost");
         sent

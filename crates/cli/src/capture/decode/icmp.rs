@@ -13,7 +13,7 @@ pub(crate) struct Icmp {
     pub(crate) kind: u8,
     /// The code.
     pub(crate) code: u8,
-    /// What that means.
+    /// The meaning of type and code.
     pub(crate) name: &'static str,
     /// The identifier of an echo.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,13 +21,13 @@ pub(crate) struct Icmp {
     /// The sequence number of an echo.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sequence: Option<u16>,
-    /// The MTU that a packet was too big for.
+    /// The MTU that the packet exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mtu: Option<u32>,
-    /// The address that a neighbour solicitation or advertisement is about.
+    /// The address that a neighbor solicitation or advertisement is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<Ipv6Addr>,
-    /// The link-layer address in neighbour discovery.
+    /// The link-layer address in neighbor discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) link_address: Option<String>,
 }
@@ -132,8 +132,8 @@ fn name_v6(kind: u8, code: u8) -> &'static str {
         (132, _) => "multicast listener done",
         (133, _) => "router solicitation",
         (134, _) => "router advertisement",
-        (135, _) => "neighbour solicitation",
-        (136, _) => "neighbour advertisement",
+        (135, _) => "neighbor solicitation",
+        (136, _) => "neighbor advertisement",
         (137, _) => "redirect",
         _ => "message",
     }

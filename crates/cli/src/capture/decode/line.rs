@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! 05:13:20.123456 > ICMP   192.0.2.1 > 192.0.2.77  echo request, id 3, seq 1, 84 bytes
-//! time (UTC)      direction, protocol, from > to   what it says,            its length
+//! time (UTC)      direction, protocol, from > to   contents,                its length
 //! ```
 //!
-//! `>` leaves the host, `<` comes in.
+//! `>` leaves the host, `<` enters it.
 
 use crate::capture::decode::icmp::Icmp;
 use crate::capture::decode::tcp::Tcp;
@@ -36,7 +36,7 @@ impl Display for Packet {
             write!(f, " [{} lost before]", self.lost_before)?;
         }
         match &self.malformed {
-            // What the snap length cut off is not the sender's fault.
+            // A packet cut by the snap length is not malformed.
             Some(problem) if !self.is_cut() => write!(f, " [malformed: {problem}]"),
             _ => Ok(()),
         }
@@ -44,7 +44,7 @@ impl Display for Packet {
 }
 
 impl Packet {
-    /// The name of the innermost protocol that was understood.
+    /// The name of the innermost decoded protocol.
     pub(super) fn protocol(&self) -> String {
         if let Some(Ip { version, protocol, fragment, .. }) = &self.ip {
             let is_later = fragment.as_ref().is_some_and(|fragment| fragment.offset > 0);
@@ -79,7 +79,7 @@ impl Packet {
             (None, None, Some(ethernet)) => {
                 write!(f, "{} > {}", ethernet.source, ethernet.destination)
             }
-            (None, None, None) => f.write_str("no IP packet"),
+            (None, None, None) => f.write_str("not an IP packet"),
         }
     }
 

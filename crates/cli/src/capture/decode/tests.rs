@@ -52,7 +52,7 @@ fn lines() {
             built!(PacketBuilder::ipv6(source, target, 64).icmpv6_echo_reply(3, 9), &[0; 8]),
             "12:00:00.123456 > ICMPv6 fd00::1 > fd00::4d  echo reply, id 3, seq 9, 56 bytes",
         ),
-        (vec![], "12:00:00.123456 > ?      no IP packet, 0 bytes [malformed: "),
+        (vec![], "12:00:00.123456 > ?      not an IP packet, 0 bytes [malformed: "),
     ];
     for (bytes, expected) in cases {
         let line = decode(LinkType::Raw, &bytes).to_string();
@@ -91,7 +91,7 @@ fn frames() {
 }
 
 #[test]
-fn a_neighbour_solicitation_shows_target_and_address() {
+fn a_neighbor_solicitation_shows_target_and_address() {
     let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
     message.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x4d]);
     message.extend([1, 1, 2, 0, 0, 0, 0, 1]);
@@ -99,7 +99,7 @@ fn a_neighbour_solicitation_shows_target_and_address() {
     let mut bytes = Vec::new();
     builder.write(&mut bytes, etherparse::IpNumber::IPV6_ICMP, &message).unwrap();
     let line = decode(LinkType::Raw, &bytes).to_string();
-    assert!(line.contains("neighbour solicitation, fd00::4d, 02:00:00:00:00:01"), "{line}");
+    assert!(line.contains("neighbor solicitation, fd00::4d, 02:00:00:00:00:01"), "{line}");
     // An option of length 0 must not loop.
     *bytes.iter_mut().rev().nth(6).unwrap() = 0;
     assert_eq!(decode(LinkType::Raw, &bytes).icmp.unwrap().link_address, None);

@@ -154,7 +154,7 @@ fn solicitation(source: [u8; 16], destination: [u8; 16], options: &[u8], hops: u
 }
 
 #[test]
-fn neighbour_solicitations_are_answered_but_for_duplicate_address_detection() {
+fn neighbor_solicitations_are_answered_but_for_duplicate_address_detection() {
     let group = solicited_node(OTHER_V6.into()).octets();
     let to = [0x33, 0x33, 0xff, 0, 0, 0x4d];
     let address = [&[1, 1], HOST.as_slice()].concat();

@@ -4,68 +4,69 @@ use crate::commands::dev::list;
 use crate::commands::dev::values;
 use crate::commands::dev::values::{LinkArgs, ModeArg};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::{Address, IpFamily, Route};
 use adit_device::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
 use adit_runtime::text::user::{Group, User};
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The device is there until it is deleted. Without --user and --group it belongs to the user who \
-makes it. A failure, or a kill, leaves nothing behind.
+The device exists until it is deleted. Without --user and --group it belongs to the user who creates \
+it. If the command fails or is killed, it leaves nothing behind.
 
 Examples:
   adit dev add tun0 --mode tun --user alice --addr 192.0.2.1 --peer 192.0.2.2 --mtu 1400 --up
   adit dev add 'tap%d' --mode tap --master br0 --up")]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Args {
-    /// The name, or a pattern in which the kernel puts a number for '%d'
+    /// Its name, or a pattern such as 'tap%d' in which the kernel replaces %d by a number
     #[arg(value_parser = values::pattern)]
     name: NamePattern,
     /// IP packets (tun) or Ethernet frames (tap)
     #[arg(short, long, value_name = "tun|tap", hide_possible_values = true)]
     mode: ModeArg,
-    /// The user who may attach to it
+    /// The user allowed to attach to it
     #[arg(long)]
     user: Option<User>,
-    /// The group that may attach to it; with --user both must match
+    /// The group allowed to attach to it; with --user, both must match
     #[arg(long)]
     group: Option<Group>,
-    /// An IP address; may be given more than once
+    /// An IP address; repeatable
     #[arg(long, value_name = "CIDR[,nodad]", value_parser = values::address)]
     addr: Vec<Address>,
-    /// The address at the other end
+    /// The address of the remote end
     #[arg(long, value_name = "IP", requires = "addr")]
     peer: Option<IpAddr>,
-    /// A route over it; may be given more than once
+    /// A route through it; repeatable
     #[arg(long, value_name = "CIDR[,via=IP][,metric=N]", value_parser = values::route)]
     #[arg(requires = "up")]
     route: Vec<Route>,
     #[command(flatten)]
     link: LinkArgs,
-    /// Four bytes of packet information before each packet
+    /// Prefix each packet with 4 bytes of packet information
     #[arg(long)]
     pi: bool,
-    /// A virtio-net header before each packet
+    /// Prefix each packet with a virtio-net header
     #[arg(long)]
     vnet_hdr: bool,
-    /// Let more than one queue attach
+    /// Allow several queues
     #[arg(long)]
     multi_queue: bool,
-    /// Run what is written through NAPI and GRO
+    /// Process packets from the program with NAPI and GRO
     #[arg(long)]
     napi: bool,
-    /// No carrier at first
+    /// Create it without carrier
     #[arg(long)]
     no_carrier: bool,
-    /// The index that it is to have
+    /// Its interface index
     #[arg(long, value_name = "N", value_parser = index)]
     index: Option<IfIndex>,
-    /// The hardware that it shows (ARPHRD number)
+    /// Its hardware type (ARPHRD number)
     #[arg(long, value_name = "N")]
     link_type: Option<u16>,
-    /// Set it up
+    /// Bring it up
     #[arg(long)]
     up: bool,
 }
@@ -73,7 +74,9 @@ pub(crate) struct Args {
 fn index(text: &str) -> Result<IfIndex, String> {
     // The kernel's index is a positive int.
     let number = text.parse().ok().filter(|number| *number <= i32::MAX.unsigned_abs());
-    number.and_then(IfIndex::new).ok_or_else(|| "an index is a number from 1 to 2147483647".into())
+    number
+        .and_then(IfIndex::new)
+        .ok_or_else(|| "not an index: expected a number from 1 to 2147483647".into())
 }
 
 impl Args {
@@ -84,7 +87,7 @@ impl Args {
         }
         let device = self.options().open()?;
         let info = device.info()?;
-        // What is shown is the device as it is when we have let go of it.
+        // Show the device as it is after our queue is closed.
         drop(device);
         if context.output.json {
             print_device(context, info.index)?;
@@ -94,7 +97,7 @@ impl Args {
         Ok(Exit::Ok)
     }
 
-    /// The peer belongs to the one address of its family.
+    /// Assigns the peer to the only address of its family.
     fn pair_peer(&mut self) -> Result<()> {
         let Some(peer) = self.peer else { return Ok(()) };
         let family = IpFamily::of(peer);
@@ -161,13 +164,13 @@ impl Args {
         if self.up { options.up(true) } else { options }
     }
 
-    /// What [`Args::run`] does, in its order.
+    /// The actions of [`Args::run`], in order.
     fn actions(&self) -> Vec<String> {
         let mode = adit_device::Mode::from(self.mode);
         let with = [
             (self.pi, "packet information"),
             (self.vnet_hdr, "a virtio-net header"),
-            (self.multi_queue, "many queues"),
+            (self.multi_queue, "several queues"),
             (self.napi, "NAPI"),
             (self.no_carrier, "no carrier"),
         ];
@@ -193,7 +196,7 @@ impl Args {
         for address in &self.addr {
             add("add address", Some(values::address_text(address)));
         }
-        add("set it", self.up.then(|| "up".to_owned()));
+        add("bring it", self.up.then(|| "up".to_owned()));
         for route in &self.route {
             add("add route", Some(values::route_text(route)));
         }

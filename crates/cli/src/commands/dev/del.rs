@@ -5,13 +5,14 @@ use crate::commands::dev::model::Deleted;
 use crate::commands::dev::set;
 use crate::commands::dev::values::AnyName;
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::ErrorKind;
-use adit_service::error::{Exit, Result};
+use adit_service::error::Result;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Only TUN and TAP devices are deleted. One that cannot be does not keep the others: the first \
-failure is told at the end.")]
+Deletes only TUN and TAP devices. If one cannot be deleted, the others still are; the command then \
+fails with the first error.")]
 pub(crate) struct Args {
     /// The devices
     #[arg(required = true, value_name = "NAME")]
@@ -32,7 +33,7 @@ impl Args {
         }
         let actions: Vec<_> =
             deleted.iter().map(|gone| format!("delete device {}", gone.ifname)).collect();
-        // When nothing was done there is an error to tell and no list.
+        // If nothing was done, only the error is printed.
         if failed.is_none() || !deleted.is_empty() {
             let rehearsal = context.is_rehearsal(&actions)?;
             if !rehearsal && context.output.json {
@@ -58,7 +59,8 @@ fn delete(name: &AnyName, dry_run: bool) -> Result<Deleted> {
     Ok(Deleted { ifindex: info.index.get(), ifname: info.name.to_string() })
 }
 
-/// Its owner may not delete a device, but may make it transient: it goes as nobody holds it.
+/// The owner of a device may not delete it, but may clear its persist flag: it disappears if no program
+/// holds it.
 fn let_go(name: &AnyName) -> Result<()> {
     let (link, _, _) = find(name)?;
     Ok(set::attach(&link)?.set_persist(false)?)

@@ -12,20 +12,21 @@ pub(crate) mod values;
 pub(crate) mod watch;
 
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a persistent device and print the name that it got
+    /// Create a persistent device and print its name
     Add(Box<add::Args>),
     /// Change a device
     Set(Box<set::Args>),
     /// Delete devices
     Del(del::Args),
-    /// Show all devices, or one in detail
+    /// List all devices, or show one in detail
     Show(show::Args),
-    /// Print each change of the devices as it happens
+    /// Print each change to the devices as it happens
     Watch(watch::Args),
 }
 

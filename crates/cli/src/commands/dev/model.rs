@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(title = "a TUN or TAP device")]
 pub(crate) struct Device {
-    /// The index, in the namespace that was asked.
+    /// The interface index in its namespace.
     pub(crate) ifindex: u32,
     /// The name.
     pub(crate) ifname: String,
@@ -28,13 +28,13 @@ pub(crate) struct Device {
     pub(crate) master: Option<String>,
     /// Whether packets pass (RFC 2863).
     pub(crate) operstate: String,
-    /// Who takes it from dormant to up.
+    /// Whether the kernel or a program moves it from dormant to up.
     pub(crate) linkmode: String,
     /// The group of links that it is in.
     pub(crate) group: String,
-    /// How many packets wait for the reader.
+    /// Length of its queue towards the program, in packets.
     pub(crate) txqlen: u32,
-    /// The hardware that it shows: `none` for TUN, `ether` for TAP.
+    /// Its hardware type: `none` for TUN, `ether` for TAP.
     pub(crate) link_type: String,
     /// The hardware address.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,34 +45,34 @@ pub(crate) struct Device {
     /// The hardware broadcast address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) broadcast: Option<String>,
-    /// How many users want it promiscuous.
+    /// How many users requested promiscuous mode.
     pub(crate) promiscuity: u32,
-    /// How many users want every multicast frame.
+    /// How many users requested all multicast frames.
     pub(crate) allmulti: u32,
-    /// The least MTU that it takes.
+    /// The minimum MTU.
     pub(crate) min_mtu: u32,
-    /// The greatest MTU that it takes.
+    /// The maximum MTU.
     pub(crate) max_mtu: u32,
-    /// What the driver tells of it.
+    /// The driver's own settings.
     pub(crate) linkinfo: Info,
-    /// How it makes its IPv6 link-local address; absent without IPv6.
+    /// How its IPv6 link-local address is generated; absent without IPv6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inet6_addr_gen_mode: Option<String>,
-    /// How many queues it has room for, out of the kernel.
+    /// The maximum number of queues from the kernel to the program.
     pub(crate) num_tx_queues: u32,
-    /// How many queues it has room for, into the kernel.
+    /// The maximum number of queues from the program to the kernel.
     pub(crate) num_rx_queues: u32,
-    /// The longest super-packet that the stack makes for it, in bytes.
+    /// The longest super-packet that the stack builds for it, in bytes.
     pub(crate) gso_max_size: u32,
     /// The most segments in one.
     pub(crate) gso_max_segs: u32,
-    /// The longest TCP super-packet that it takes, in bytes.
+    /// The longest TCP super-packet that it accepts, in bytes.
     pub(crate) tso_max_size: u32,
     /// The most segments in one.
     pub(crate) tso_max_segs: u32,
     /// The longest super-packet that GRO builds, in bytes.
     pub(crate) gro_max_size: u32,
-    /// The description for people.
+    /// Its description.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ifalias: Option<String>,
     /// Further names.
@@ -83,11 +83,11 @@ pub(crate) struct Device {
     pub(crate) stats64: Option<Stats>,
     /// Its IP addresses.
     pub(crate) addr_info: Vec<Addr>,
-    /// The processes that hold a queue of it, as far as they can be seen.
+    /// The processes that hold a queue of it, as far as they are visible to this user.
     pub(crate) holders: Vec<Holder>,
 }
 
-/// What the driver tells.
+/// The driver's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Info {
     /// Always `tun`: the driver has one name for both.
@@ -95,7 +95,7 @@ pub(crate) struct Info {
     pub(crate) info_data: Data,
 }
 
-/// What the TUN/TAP driver tells.
+/// The settings of the TUN/TAP driver.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "the driver's own flags")]
 pub(crate) struct Data {
@@ -113,12 +113,12 @@ pub(crate) struct Data {
     /// Queues attached and disabled; multi-queue devices only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) numdisabled: Option<u32>,
-    /// It stays when its last queue is closed.
+    /// It persists after its last queue is closed.
     pub(crate) persist: bool,
-    /// The user who may attach: the name, or the id where it has none.
+    /// The user allowed to attach: the name, or the ID if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<Id>,
-    /// The group that may attach.
+    /// The group allowed to attach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<Id>,
 }
@@ -131,7 +131,7 @@ pub(crate) enum Id {
     Number(u32),
 }
 
-/// The counters, in the kernel's words: `rx` is what a program sent into the kernel.
+/// The counters as the kernel names them: `rx` counts packets from the program.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Stats {
     pub(crate) rx: Received,
@@ -173,16 +173,16 @@ pub(crate) struct Addr {
     /// The broadcast address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) broadcast: Option<String>,
-    /// How far it reaches.
+    /// Its scope.
     pub(crate) scope: String,
     #[serde(flatten)]
     pub(crate) flags: AddrFlags,
-    /// The name that old programs see.
+    /// The label that old programs show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
-    /// In seconds; 4294967295 is for ever.
+    /// In seconds; 4294967295 means forever.
     pub(crate) valid_life_time: u32,
-    /// In seconds; 4294967295 is for ever.
+    /// In seconds; 4294967295 means forever.
     pub(crate) preferred_life_time: u32,
 }
 
@@ -228,19 +228,19 @@ pub(crate) struct Deleted {
     pub(crate) ifname: String,
 }
 
-/// What goes into a [`Device`] besides the link itself.
+/// The inputs of a [`Device`] besides the link itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Around {
     /// The names of all links of the namespace, for masters.
     pub(crate) names: BTreeMap<IfIndex, String>,
     pub(crate) addresses: Vec<(IfIndex, Address)>,
     pub(crate) holders: BTreeMap<String, Vec<Holder>>,
-    /// Whether to tell the counters.
+    /// Whether to include counters.
     pub(crate) stats: bool,
 }
 
 impl Device {
-    /// `None` if the link is no TUN or TAP device.
+    /// Returns `None` unless the link is a TUN or TAP device.
     pub(crate) fn new(link: &LinkInfo, around: &Around) -> Option<Self> {
         let tun = link.tun.as_ref()?;
         let ifname = link.name.to_string();

@@ -5,17 +5,18 @@ use crate::commands::dev::values;
 use crate::commands::dev::values::{AnyName, LinkArgs, Switch};
 use crate::commands::dev::{add, holders};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
 use adit_device::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
 use adit_runtime::text::netns::open_netns;
 use adit_runtime::text::user::{Group, User};
-use adit_service::error::{Error, Exit, HELD, NOT_HELD, Result};
+use adit_service::error::{Error, HELD, Kind, NOT_HELD, Result};
 use std::fmt;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The changes are made in the order in which they stand here. The first that fails ends it; what was \
-done before stays and is told (exit status 8).")]
+Changes are made in the order of this list. The first failure stops the command: earlier changes \
+stay and are listed (exit status 8).")]
 pub(crate) struct Args {
     /// The device
     name: AnyName,
@@ -25,45 +26,45 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct Changes {
-    /// The user who may attach to it
+    /// The user allowed to attach to it
     #[arg(long)]
     user: Option<User>,
-    /// The group that may attach to it; with a user both must match
+    /// The group allowed to attach to it; with a user, both must match
     #[arg(long)]
     group: Option<Group>,
-    /// Whether it stays when its last queue is closed
+    /// Keep it when its last queue is closed
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     persist: Option<Switch>,
-    /// Set it down
+    /// Bring it down
     #[arg(long, conflicts_with = "up")]
     down: bool,
     /// Move it to another network namespace
     #[arg(long, value_name = "NS")]
     move_to: Option<String>,
-    /// A new name
+    /// Rename it
     #[arg(long = "name", value_name = "NEW", value_parser = values::name)]
     rename: Option<IfName>,
     #[command(flatten)]
     link: LinkArgs,
-    /// Take it away from its bridge
+    /// Remove it from its bridge
     #[arg(long, conflicts_with = "master")]
     no_master: bool,
-    /// Take an IP address away; may be given more than once
+    /// Remove an IP address; repeatable
     #[arg(long, value_name = "CIDR", value_parser = values::address)]
     del_addr: Vec<Address>,
-    /// Add an IP address; may be given more than once
+    /// Add an IP address; repeatable
     #[arg(long, value_name = "CIDR[,nodad]", value_parser = values::address)]
     add_addr: Vec<Address>,
-    /// Set it up
+    /// Bring it up
     #[arg(long)]
     up: bool,
-    /// Whether it has a carrier
+    /// Turn its carrier on or off
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     carrier: Option<Switch>,
-    /// Take a route away; may be given more than once
+    /// Remove a route; repeatable
     #[arg(long, value_name = "CIDR[,via=IP][,metric=N]", value_parser = values::route)]
     del_route: Vec<Route>,
-    /// Add a route over it; may be given more than once
+    /// Add a route through it; repeatable
     #[arg(long, value_name = "CIDR[,via=IP][,metric=N]", value_parser = values::route)]
     add_route: Vec<Route>,
 }
@@ -95,7 +96,7 @@ impl Args {
         let moves = self.changes.move_to.is_some();
         let actions = self.changes.actions()?;
         if actions.is_empty() {
-            return Err(Error::usage("say what to change: see 'adit dev set --help'"));
+            return Err(Error::usage("nothing to change; 'adit dev set --help' lists the options"));
         }
         if context.is_rehearsal(&actions)? {
             return Ok(Exit::Ok);
@@ -105,7 +106,7 @@ impl Args {
             action.run(&link).map_err(|error| error.after(std::mem::take(&mut done)))?;
             done.push(action.to_string());
         }
-        // A device that has moved or gone has no object here to print.
+        // A device that moved to another namespace cannot be read here.
         if context.output.json
             && !moves
             && let Ok(index) = link.index()
@@ -117,8 +118,8 @@ impl Args {
 }
 
 impl Changes {
-    /// The order: who may have it, while it is where it was; the move; what needs it down; up; what
-    /// needs it up.
+    /// The changes in order: access, while the device is in its old namespace; the move; changes that need
+    /// it down; up; changes that need it up.
     fn actions(self) -> Result<Vec<Action>> {
         let mut actions = Vec::new();
         actions.extend(self.user.map(Action::Owner));
@@ -170,12 +171,12 @@ impl Action {
     }
 }
 
-/// Whoever made the route: the user names it by where it leads.
+/// Matches the route whatever its protocol: the user identifies it by its destination.
 fn any_protocol(route: &Route) -> Route {
     Route { protocol: 0, ..route.clone() }
 }
 
-/// By netlink: a queue that we attached would give a carrier, and take it away in leaving.
+/// Uses netlink: attaching a queue would turn the carrier on, and closing it turn it off again.
 fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
     let info = link.info()?;
     let changed = Netlink::open()
@@ -183,15 +184,15 @@ fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
     changed.map_err(|error| {
         let name = info.name;
         if carrier && !holders::all().contains_key(&name.to_string()) {
-            let message = format!("cannot set the carrier of {name}: nobody holds the device");
-            return Error::new(Exit::Conflict, &NOT_HELD, message).object(name);
+            let message = format!("cannot set the carrier of {name}: no program holds the device");
+            return Error::new(Kind::Conflict, &NOT_HELD, message).object(name);
         }
         let cause = Cause::of_carrier(&error);
         adit_device::Error::new("set the carrier of", name, cause, error).into()
     })
 }
 
-/// Attaches for a moment to a device that nobody holds.
+/// Attaches briefly to a device that no program holds.
 pub(crate) fn attach(link: &Link) -> Result<Device> {
     let info = link.info()?;
     match &info.tun {
@@ -202,15 +203,15 @@ pub(crate) fn attach(link: &Link) -> Result<Device> {
 
 fn attach_as(info: &LinkInfo, tun: &TunInfo) -> Result<Device> {
     let name = info.name;
-    // Of a device with one queue the driver itself refuses a second holder. One with many would
-    // take us in, and what we set in attaching (header length, offloads) is set for all.
+    // The driver refuses a second holder of a single-queue device. It accepts another queue of a
+    // multi-queue device, but attaching resets header length and offloads for all of them.
     if tun.queues.unwrap_or(0) + tun.queues_disabled.unwrap_or(0) > 0 {
         let holders = holders::all().remove(&name.to_string()).unwrap_or_default();
         let who = holders.iter().map(|holder| format!("{} ({})", holder.command, holder.pid));
         let who = who.collect::<Vec<_>>().join(", ");
         let who = if who.is_empty() { "another program".to_owned() } else { who };
-        let message = format!("cannot attach to {name}: {who} holds queues of it");
-        return Err(Error::new(Exit::Conflict, &HELD, message).object(name));
+        let message = format!("cannot attach to {name}: {who} holds a queue of it");
+        return Err(Error::new(Kind::Conflict, &HELD, message).object(name));
     }
     let mut options = DeviceOptions::new(tun.mode)
         .name(name.into())
@@ -236,13 +237,13 @@ impl fmt::Display for Action {
             Self::Mac(mac) => write!(f, "set the hardware address to {mac}"),
             Self::Alias(alias) => write!(f, "set the alias to {alias}"),
             Self::Master(Some(master)) => write!(f, "make it a port of {master}"),
-            Self::Master(None) => f.write_str("take it away from its bridge"),
+            Self::Master(None) => f.write_str("remove it from its bridge"),
             Self::DelAddress(address) => {
                 write!(f, "delete address {}", values::address_text(address))
             }
             Self::AddAddress(address) => write!(f, "add address {}", values::address_text(address)),
-            Self::Up(true) => f.write_str("set it up"),
-            Self::Up(false) => f.write_str("set it down"),
+            Self::Up(true) => f.write_str("bring it up"),
+            Self::Up(false) => f.write_str("bring it down"),
             Self::Carrier(switch) => write!(f, "set the carrier {switch}"),
             Self::DelRoute(route) => write!(f, "delete route {}", values::route_text(route)),
             Self::AddRoute(route) => write!(f, "add route {}", values::route_text(route)),

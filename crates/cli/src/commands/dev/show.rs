@@ -4,14 +4,15 @@ use crate::commands::dev::list;
 use crate::commands::dev::model::{Device, Stats};
 use crate::commands::dev::values::AnyName;
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use adit_service::output::{Output, Tone, clean, table};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The device; without one all are shown, a line each
+    /// The device; all are listed without it
     name: Option<AnyName>,
-    /// The counters as well
+    /// Show counters too
     #[arg(short, long)]
     stats: bool,
 }
@@ -36,10 +37,10 @@ impl Args {
     }
 }
 
-/// One line a device.
+/// Prints one line for each device.
 fn brief(output: &Output, devices: &[Device]) -> Result<()> {
     if devices.is_empty() {
-        output.note("no TUN or TAP device here");
+        output.note("no TUN or TAP devices");
         return Ok(());
     }
     let heads = ["NAME", "MODE", "STATE", "MTU", "USER", "ADDRESSES", "HELD BY"];
@@ -63,7 +64,7 @@ fn brief(output: &Output, devices: &[Device]) -> Result<()> {
         let line = if number == 0 { output.paint(Tone::Faint, line) } else { line };
         output.line(line)?;
     }
-    // The counters have too many columns for the table.
+    // Counters have too many columns for the table.
     for device in devices.iter().filter(|device| device.stats64.is_some()) {
         output.line(format_args!("\n{}", output.paint(Tone::Name, &device.ifname)))?;
         stats(output, device.stats64.as_ref())?;
@@ -89,7 +90,7 @@ fn state(device: &Device) -> &'static str {
     }
 }
 
-/// All that is known of one device.
+/// Prints everything known about one device.
 fn detail(output: &Output, device: &Device) -> Result<()> {
     let data = &device.linkinfo.info_data;
     let name = output.paint(Tone::Name, &device.ifname);
@@ -147,7 +148,7 @@ fn detail(output: &Output, device: &Device) -> Result<()> {
 
 fn stats(output: &Output, stats: Option<&Stats>) -> Result<()> {
     let Some(Stats { rx, tx }) = stats else { return Ok(()) };
-    // A program sends into the kernel what the kernel counts as received.
+    // The kernel counts packets written by the program as received.
     let heads = ["", "bytes", "packets", "errors", "dropped"];
     let row = |name: &str, counters: [u64; 4]| {
         let mut row = vec![format!("  {name}")];

@@ -1,4 +1,4 @@
-//! What stands on the command line about a device: parsed once, into valid types.
+//! Values of device options on the command line, parsed once into valid types.
 
 use adit_device::netlink::{Address, AddressFlags, IpPrefix, Route};
 use adit_device::{IfName, MacAddr, Mode, NamePattern};
@@ -25,22 +25,22 @@ impl From<ModeArg> for Mode {
     }
 }
 
-/// The settings of a link that are the same for a new device and for one that is there.
+/// The settings that new and existing devices share.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LinkArgs {
     /// The IP MTU in bytes
     #[arg(long, value_name = "BYTES")]
     pub(crate) mtu: Option<u32>,
-    /// How many packets wait for the reader
+    /// Length of its queue towards the program, in packets
     #[arg(long, value_name = "PACKETS")]
     pub(crate) txqueuelen: Option<u32>,
-    /// The hardware address of a TAP
+    /// The MAC address of a TAP
     #[arg(long)]
     pub(crate) mac: Option<MacAddr>,
-    /// A description for people; an empty one takes it away
+    /// A description; an empty one removes it
     #[arg(long, value_name = "TEXT")]
     pub(crate) alias: Option<String>,
-    /// The bridge of which it becomes a port
+    /// The bridge to attach it to
     #[arg(long, value_name = "BRIDGE", value_parser = name)]
     pub(crate) master: Option<IfName>,
 }
@@ -64,12 +64,12 @@ impl fmt::Display for Switch {
     }
 }
 
-/// The name of a device that is there.
+/// The name of an existing device.
 pub(crate) fn name(text: &str) -> Result<IfName, adit_device::NameError> {
     IfName::new(OsStr::new(text))
 }
 
-/// A device that is there, by its name or by another name of it, which may be longer.
+/// An existing device, by its name or by an alternative name, which may be longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AnyName(String);
 
@@ -115,7 +115,11 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
     for option in parts {
         match option {
             "nodad" => address.flags |= AddressFlags::NODAD,
-            _ => return Err(format!("'{option}' is no option of an address: nodad is")),
+            _ => {
+                return Err(format!(
+                    "unknown option '{option}' of an address; the only one is nodad"
+                ));
+            }
         }
     }
     Ok(address)
@@ -129,14 +133,16 @@ pub(crate) fn route(text: &str) -> Result<Route, String> {
     for option in parts {
         match option.split_once('=') {
             Some(("via", ip)) => {
-                let ip: IpAddr = ip.parse().map_err(|_| format!("'{ip}' is no IP address"))?;
+                let ip: IpAddr = ip.parse().map_err(|_| format!("'{ip}' is not an IP address"))?;
                 via = Some(ip);
             }
             Some(("metric", number)) => {
-                metric = Some(number.parse().map_err(|_| format!("'{number}' is no metric"))?);
+                metric = Some(number.parse().map_err(|_| format!("'{number}' is not a metric"))?);
             }
             _ => {
-                return Err(format!("'{option}' is no option of a route: via=IP and metric=N are"));
+                return Err(format!(
+                    "unknown option '{option}' of a route; expected via=IP or metric=N"
+                ));
             }
         }
     }
@@ -149,12 +155,14 @@ pub(crate) fn route(text: &str) -> Result<Route, String> {
     };
     if destination != destination.network() {
         let network = destination.network();
-        return Err(format!("{destination} is a host in a network: did you mean {network}?"));
+        return Err(format!(
+            "{destination} is a host address; did you mean the network {network}?"
+        ));
     }
     Ok(Route { gateway: via, metric, ..Route::new(destination) })
 }
 
-/// How an address is told of.
+/// An address as text.
 pub(crate) fn address_text(address: &Address) -> String {
     let nodad = if address.flags.contains(AddressFlags::NODAD) { ", nodad" } else { "" };
     match address.peer {
@@ -163,7 +171,7 @@ pub(crate) fn address_text(address: &Address) -> String {
     }
 }
 
-/// How a route is told of.
+/// A route as text.
 pub(crate) fn route_text(route: &Route) -> String {
     let mut text = route.destination.to_string();
     if let Some(gateway) = route.gateway {
@@ -184,7 +192,7 @@ mod tests {
         let nodad = address("2001:db8::1/64,nodad").unwrap();
         assert!(nodad.flags.contains(AddressFlags::NODAD));
         assert_eq!(address("192.0.2.1").unwrap().local.to_string(), "192.0.2.1/32");
-        assert!(address("192.0.2.1/24,dad").unwrap_err().contains("nodad is"));
+        assert!(address("192.0.2.1/24,dad").unwrap_err().contains("nodad"));
         let routed = route("198.51.100.0/24,via=192.0.2.2,metric=7").unwrap();
         assert_eq!(route_text(&routed), "198.51.100.0/24 via 192.0.2.2 metric 7");
         assert_eq!(route("default,via=fe80::1").unwrap().destination, IpPrefix::ALL_V6);

@@ -3,9 +3,10 @@
 use crate::commands::dev::model::{Addr, Around, Device};
 use crate::commands::dev::{holders, list};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::IfIndex;
 use adit_device::netlink::{Address, Event as Change, LinkInfo, Monitor, Netlink};
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::output::{Output, Tone, clean};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,11 +15,11 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-First each device that is there is told as 'present', so that nothing is missed in between. With \
---json each line is one object. Ends with Ctrl-C.")]
+Prints the existing devices first, as 'present', so that no change is missed in between. With --json \
+each line is an object. Runs until Ctrl-C.")]
 pub(crate) struct Args {}
 
-/// How many changes are taken at once: who holds what is searched for once for all of them.
+/// The most changes handled at once. Device holders are looked up once for all of them.
 const CHANGES_MAX: usize = 1024;
 
 /// What happened to a device.
@@ -26,19 +27,19 @@ const CHANGES_MAX: usize = 1024;
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[schemars(title = "adit dev watch: one line")]
 pub(crate) enum Event {
-    /// It was there when the watch began, or when events were lost.
+    /// It existed when the watch began, or after events were lost.
     Present { device: Box<Device> },
-    /// It is new here.
+    /// It was created, or moved into this namespace.
     Added { device: Box<Device> },
-    /// It is different now.
+    /// It changed.
     Changed { device: Box<Device> },
     /// It was deleted, or moved to another namespace.
     Removed { ifindex: u32, ifname: String },
-    /// It has a new address, or the flags of one have changed.
+    /// An address was added, or its flags changed.
     AddressAdded { ifindex: u32, ifname: String, address: Addr },
-    /// It has lost an address.
+    /// An address was removed.
     AddressRemoved { ifindex: u32, ifname: String, address: Addr },
-    /// Events came faster than they were read; what is there follows as `present`.
+    /// Events arrived faster than they were read; all devices follow as `present`.
     Lost,
 }
 
@@ -61,7 +62,7 @@ impl Args {
     }
 }
 
-/// The devices as they were last told.
+/// The devices as last printed.
 struct Watch<'a> {
     known: BTreeMap<IfIndex, Device>,
     output: &'a Output,
@@ -71,7 +72,7 @@ impl Watch<'_> {
     fn list(&mut self) -> Result<()> {
         self.known.clear();
         for device in list::all(false)? {
-            self.tell(&Event::Present { device: Box::new(device.clone()) })?;
+            self.print(&Event::Present { device: Box::new(device.clone()) })?;
             if let Some(index) = IfIndex::new(device.ifindex) {
                 self.known.insert(index, device);
             }
@@ -102,18 +103,18 @@ impl Watch<'_> {
                     Some(before) if before == *boxed => return Ok(()),
                     Some(_) => Event::Changed { device: boxed },
                 };
-                self.tell(&event)
+                self.print(&event)
             }
             Change::LinkRemoved(link) => match self.known.remove(&link.index) {
                 Some(Device { ifindex, ifname, .. }) => {
-                    self.tell(&Event::Removed { ifindex, ifname })
+                    self.print(&Event::Removed { ifindex, ifname })
                 }
                 None => Ok(()),
             },
             Change::AddressAdded(index, address) => self.address(index, &address, true),
             Change::AddressRemoved(index, address) => self.address(index, &address, false),
             Change::Lost => {
-                self.tell(&Event::Lost)?;
+                self.print(&Event::Lost)?;
                 self.list()
             }
             _ => Ok(()),
@@ -124,14 +125,14 @@ impl Watch<'_> {
         let Some(device) = self.known.get(&index) else { return Ok(()) };
         let (ifindex, ifname, address) =
             (device.ifindex, device.ifname.clone(), Addr::new(address));
-        self.tell(&if added {
+        self.print(&if added {
             Event::AddressAdded { ifindex, ifname, address }
         } else {
             Event::AddressRemoved { ifindex, ifname, address }
         })
     }
 
-    fn tell(&self, event: &Event) -> Result<()> {
+    fn print(&self, event: &Event) -> Result<()> {
         if self.output.json {
             self.output.value(event)?;
         } else {
@@ -141,8 +142,8 @@ impl Watch<'_> {
     }
 }
 
-/// The name of the master and the addresses, which the event itself does not tell. If they cannot
-/// be read, the device has gone meanwhile, and the next event says so.
+/// Reads the name of the master and the addresses, which the event lacks. If they cannot be read, the
+/// device is gone, and the next event reports that.
 fn look_around(link: &LinkInfo, around: &mut Around) {
     if link.tun.is_none() {
         return;

@@ -1,10 +1,11 @@
 //! `adit tunnel invite`, `join`, `accept`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::IpPrefix;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
-use adit_service::error::{Error, Exit, Result, SYSTEM};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::file;
 use adit_service::file::LockFile;
 use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
@@ -24,20 +25,20 @@ use std::process::Command;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
-/// Where a tunnel that is given by its name alone is made.
+/// The folder of a new tunnel that is given by its name.
 const FOLDER: &str = "/etc/adit";
 
 /// The mode of files with keys.
 const SECRET: u32 = 0o600;
 
-/// The port of a server that is new: the one that WireGuard's users know.
+/// The port of a new server: WireGuard's usual one.
 const PORT: u16 = 51820;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It prints one line, for 'adit tunnel join' on the other machine. The line is a secret. If there is no \
-such file, a server is made with networks at random. What 'join' prints goes to 'accept' here, within \
-a day.
+Prints a line for 'adit tunnel join' on the other machine. The line is a secret. If the file does not \
+exist, it creates a server with random networks. Pass the output of 'join' to 'accept' here within a \
+day.
 
   server$ adit tunnel invite site --endpoint vpn.example.net
   client$ adit tunnel join --up < LINE
@@ -46,38 +47,38 @@ pub(crate) struct InviteArgs {
     /// The file of the tunnel, or its name
     #[arg(value_name = "FILE|NAME")]
     file: PathBuf,
-    /// Where others reach this machine: a name or an address, with a port if it is not its own
+    /// The address or name of this machine for others; the port is optional
     #[arg(long, value_name = "HOST[:PORT]")]
     endpoint: String,
-    /// What they send through the tunnel: its own networks unless given
+    /// The networks they send through the tunnel; the default is the tunnel's own
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = values::network)]
     allowed_ips: Vec<IpPrefix>,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It reads the line that 'adit tunnel invite' printed, makes a private key, which stays here, writes the \
-file of the tunnel and prints the command that is to be run on the other machine.")]
+Reads the line that 'adit tunnel invite' printed, creates a private key, writes the file of the tunnel \
+and prints the command to run on the other machine. The private key stays here.")]
 pub(crate) struct JoinArgs {
-    /// The file to write: /etc/adit/NAME.conf unless given
+    /// The file to write; the default is /etc/adit/NAME.conf
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Start it in the background as well
+    /// Start the tunnel in the background
     #[arg(long)]
     up: bool,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "'adit tunnel join' prints this command. A tunnel that runs is reloaded.")]
+#[command(after_help = "'adit tunnel join' prints this command. A running tunnel is reloaded.")]
 pub(crate) struct AcceptArgs {
     /// The file of the tunnel, or its name
     #[arg(value_name = "FILE|NAME")]
     file: PathBuf,
-    /// The address that was reserved
+    /// The reserved address
     address: IpAddr,
     /// The public key of the other machine
     key: String,
-    /// Start the tunnel in the background if it does not run
+    /// Start the tunnel in the background unless it is running
     #[arg(long)]
     up: bool,
 }
@@ -86,7 +87,7 @@ impl InviteArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let path = place(&self.file)?;
         let is_new = !path.exists();
-        let what = if is_new { "make a server in" } else { "reserve an address in" };
+        let what = if is_new { "create a server in" } else { "reserve an address in" };
         if context.is_rehearsal(&[format!("{what} {}", path.display())])? {
             return Ok(Exit::Ok);
         }
@@ -94,7 +95,7 @@ impl InviteArgs {
         let _lock = LockFile::wait_for(&path)?;
         if !path.exists() {
             make_server(&path, port.unwrap_or(PORT))?;
-            context.output.note(format!("made {}", path.display()));
+            context.output.note(format!("created {}", path.display()));
         }
         let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
         let interface = &config.interface;
@@ -104,14 +105,14 @@ impl InviteArgs {
             .ok_or_else(|| Error::usage(format!("{} has no private key", path.display())))?;
         let listen = interface.listen_port.filter(|&port| port != 0);
         let port = port.or(listen).ok_or_else(|| {
-            Error::usage("the port is not known").hint("Give it: --endpoint HOST:PORT.")
+            Error::usage("the endpoint has no port").hint("Add it: --endpoint HOST:PORT.")
         })?;
         let endpoint = self.endpoint(port)?;
         let mut open = open_invitations(&path)?;
         let taken: Vec<IpPrefix> = open.iter().flat_map(|open| &open.addresses).copied().collect();
         let addresses = invitation::free_addresses(&config, &taken).ok_or_else(|| {
-            Error::usage("the networks of the tunnel have no address left")
-                .hint("Address in [Interface] is to have a prefix length, as 10.9.0.1/24.")
+            Error::usage("the networks of the tunnel have no free address")
+                .hint("Give Address in [Interface] a prefix length, such as 10.9.0.1/24.")
         })?;
         let preshared_key = PresharedKey::generate().map_err(no_random)?;
         let until = now() + OPEN_FOR;
@@ -165,7 +166,7 @@ impl InviteArgs {
 impl JoinArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         if io::stdin().is_terminal() {
-            context.output.note("paste the line of the invitation, and press Enter and Ctrl-D");
+            context.output.note("paste the invitation, then press Enter and Ctrl-D");
         }
         let limit = u64::try_from(LINE_LEN_MAX * 2).unwrap_or(u64::MAX);
         let mut line = Zeroizing::new(String::with_capacity(LINE_LEN_MAX * 2));
@@ -181,7 +182,7 @@ impl JoinArgs {
         let key = PrivateKey::generate().map_err(no_random)?;
         file::create(&path, invitation.to_file(&key).as_bytes(), SECRET)
             .map_err(|error| Error::io("write", path.display(), &error))?;
-        context.output.note(format!("wrote {}; on the other machine:", path.display()));
+        context.output.note(format!("wrote {}; run on the other machine:", path.display()));
         let address = invitation.addresses.first().map_or(String::new(), |a| a.ip().to_string());
         let public = key.public_key().to_base64();
         let command = format!("adit tunnel accept {} {address} {}", invitation.name, *public);
@@ -201,15 +202,15 @@ impl AcceptArgs {
         let lock = if context.dry_run { None } else { Some(LockFile::wait_for(&path)?) };
         let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
         if config.peers.iter().any(|peer| peer.public_key == key) {
-            let message = format!("{} has that peer already", path.display());
-            return Err(Error::new(Exit::Conflict, &SYSTEM, message).object(path.display()));
+            let message = format!("{} already has this peer", path.display());
+            return Err(Error::new(Kind::Conflict, &SYSTEM, message).object(path.display()));
         }
         let mut open = open_invitations(&path)?;
         let is_it = |open: &Open| open.addresses.iter().any(|known| known.ip() == self.address);
         let at = open.iter().position(is_it).ok_or_else(|| {
-            let message = format!("there is no open invitation for {}", self.address);
-            Error::new(Exit::NotFound, &SYSTEM, message)
-                .hint("They are open for a day and for one peer: 'adit tunnel invite' anew.")
+            let message = format!("no open invitation for {}", self.address);
+            Error::new(Kind::NotFound, &SYSTEM, message)
+                .hint("An invitation is valid for one day and one peer. Create a new one: 'adit tunnel invite'.")
         })?;
         let actions = [format!("add the peer {} to {}", self.key, path.display())];
         if context.is_rehearsal(&actions)? {
@@ -220,14 +221,14 @@ impl AcceptArgs {
         let peer = invitation::peer_text(is_toml, &key, &preshared_key, &addresses);
         let before = Zeroizing::new(read(&path)?);
         replace(&path, &Zeroizing::new(format!("{}{}", *before, *peer)))?;
-        // The key is used up only when the peer is there.
+        // Remove the invitation only after the peer is saved.
         write_open(&path, &open)?;
         drop(lock);
         let client = name.to_string().parse().map_err(Error::usage)?;
         match Client::find(Some(client), "tunnel") {
             Ok(client) => {
                 client.send(Method::Post, "/reload", &Value::Null)?;
-                context.output.note(format!("{name} has {} as a peer now", self.address));
+                context.output.note(format!("{name} has the new peer {}", self.address));
                 Ok(Exit::Ok)
             }
             Err(_) if self.up => {
@@ -240,14 +241,14 @@ impl AcceptArgs {
             Err(_) => {
                 context
                     .output
-                    .note(format!("start it: adit tunnel up --detach {}", path.display()));
+                    .note(format!("start the tunnel: adit tunnel up --detach {}", path.display()));
                 Ok(Exit::Ok)
             }
         }
     }
 }
 
-/// A file that is there, or where a new one is to be.
+/// Finds the file, or the place of a new one.
 fn place(file: &Path) -> Result<PathBuf> {
     let is_name = file.components().count() == 1 && file.extension().is_none();
     match find(file) {
@@ -267,7 +268,7 @@ fn make_server(path: &Path, port: u16) -> Result<()> {
         .map_err(|error| Error::io("write", path.display(), &error))
 }
 
-/// Starts a tunnel in the background by this program.
+/// Starts a tunnel in the background with this program.
 fn start(path: &Path) -> Result<Exit> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Error::io("find", "this program", &error))?;
@@ -276,12 +277,12 @@ fn start(path: &Path) -> Result<Exit> {
     if status.success() {
         return Ok(Exit::Ok);
     }
-    // It has told why.
+    // The process has printed the reason.
     let code = status.code().and_then(|code| u64::try_from(code).ok());
     Ok(code.and_then(Exit::from_code).unwrap_or(Exit::Refused))
 }
 
-/// Where the open invitations of a tunnel are.
+/// The file with the open invitations of a tunnel.
 fn open_path(path: &Path) -> PathBuf {
     path.with_extension("invited")
 }
@@ -297,7 +298,7 @@ fn open_invitations(path: &Path) -> Result<Vec<Open>> {
 
 fn write_open(path: &Path, open: &[Open]) -> Result<()> {
     let text = invitation::write_open(open).ok_or_else(|| {
-        Error::usage("there are too many open invitations").hint("They end after a day.")
+        Error::usage("too many open invitations").hint("They expire after a day.")
     })?;
     replace(&open_path(path), &text)
 }

@@ -1,7 +1,8 @@
-//! `adit tunnel genkey`, `genpsk` and `pubkey`: what `wg` has by the same names.
+//! `adit tunnel genkey`, `genpsk` and `pubkey`, as in `wg`.
 
 use crate::context::Context;
-use adit_service::error::{Error, Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::{Error, Result};
 use adit_tunnel::{PresharedKey, PrivateKey};
 use adit_vpn::file::keys::Key;
 use adit_vpn::file::secret::SecretSource;
@@ -10,16 +11,18 @@ use std::io;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-As 'wg genkey'. Keep it where nobody else can read it:
+Like 'wg genkey'. Keep the key where nobody else can read it:
   umask 077; adit tunnel genkey > site.key; adit tunnel pubkey < site.key")]
 pub(crate) struct GenkeyArgs {}
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "As 'wg genpsk': both peers get it, on top of their own keys.")]
+#[command(
+    after_help = "Like 'wg genpsk'. Both peers need the same preshared key in addition to their own keys."
+)]
 pub(crate) struct GenpskArgs {}
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "As 'wg pubkey': adit tunnel pubkey < site.key")]
+#[command(after_help = "Like 'wg pubkey': adit tunnel pubkey < site.key")]
 pub(crate) struct PubkeyArgs {}
 
 impl GenkeyArgs {
@@ -40,8 +43,9 @@ impl PubkeyArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let source = SecretSource::Stdin;
         let text = source.read().map_err(|error| Error::io("read", &source, &error))?;
-        let key = PrivateKey::from_base64(&text)
-            .map_err(|error| Error::usage(format!("standard input has no private key: {error}")))?;
+        let key = PrivateKey::from_base64(&text).map_err(|error| {
+            Error::usage(format!("standard input is not a private key: {error}"))
+        })?;
         print(context, &key.public_key().to_base64())
     }
 }
@@ -50,15 +54,15 @@ fn no_random(error: io::Error) -> Error {
     Error::io("read", "random numbers", &error)
 }
 
-/// Prints a secret; says so if it goes to a file that others can read.
+/// Prints a secret, with a warning if standard output is a file that others can read.
 fn print_secret(context: &Context, key: &str) -> Result<Exit> {
     let open_file = fstat(io::stdout()).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o007 != 0
     });
     if open_file {
-        context.output.note(
-            "warning: writing to a file that everybody can read; 'umask 077' before keeps it closed",
-        );
+        context
+            .output
+            .note("warning: the output file is readable by everybody; run 'umask 077' first");
     }
     print(context, key)
 }

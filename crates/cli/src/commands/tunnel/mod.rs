@@ -6,7 +6,8 @@ mod show;
 mod up;
 
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -15,17 +16,18 @@ pub(crate) enum Command {
     Up(up::UpArgs),
     /// Stop a tunnel
     Down(up::DownArgs),
-    /// Show tunnels and their peers
+    /// Show running tunnels and their peers
+    #[command(visible_aliases = ["list", "ls"])]
     Show(show::Args),
-    /// Read the files of a tunnel again
+    /// Reload the files of a tunnel
     Reload(up::ReloadArgs),
-    /// Look for mistakes in files
+    /// Check tunnel files
     Check(up::CheckArgs),
-    /// Invite another machine: prints one line for it
+    /// Print an invitation for another machine
     Invite(invite::InviteArgs),
-    /// Join by an invitation: reads its line
+    /// Join a tunnel by an invitation from standard input
     Join(invite::JoinArgs),
-    /// Accept the machine that has joined
+    /// Accept a machine that joined
     Accept(invite::AcceptArgs),
     /// Print a new private key
     Genkey(keys::GenkeyArgs),

@@ -1,9 +1,10 @@
 //! `adit tunnel show`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::control::client::{Client, instances};
 use adit_service::control::name::Name;
-use adit_service::error::{Exit, Result};
+use adit_service::error::Result;
 use adit_service::output::{Output, Tone};
 use adit_vpn::file::config::Transport;
 use adit_vpn::state::{Dropped, PeerView, View};
@@ -11,10 +12,10 @@ use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The last handshake says when keys were made; the last packet says when the peer was last heard from \
-for certain: it was decrypted with its keys.")]
+'last handshake' is the time of the last key exchange, 'last packet' that of the last packet decrypted \
+with the peer's keys.")]
 pub(crate) struct Args {
-    /// The tunnels; without a name all that run
+    /// The tunnels; all running tunnels without a name
     names: Vec<Name>,
 }
 
@@ -33,7 +34,7 @@ impl Args {
             return Ok(Exit::Ok);
         }
         if replies.is_empty() {
-            output.note("no tunnel runs");
+            output.note("no tunnel is running");
         }
         for (number, reply) in replies.into_iter().enumerate() {
             let view: View = serde_json::from_value(reply).map_err(std::io::Error::from)?;
@@ -60,8 +61,8 @@ fn lines(view: &View, output: &Output) -> Vec<String> {
     let d = &view.datagrams;
     add("datagrams", format!("{} received, {} sent", d.received, d.sent));
     let lost = [
-        (d.cut_trains, "trains cut up"),
-        (d.too_big, "too long for the path"),
+        (d.cut_trains, "GSO trains split"),
+        (d.too_big, "larger than the path MTU"),
         (d.refused, "refused by the network"),
         (d.queue_full, "queue full"),
         (d.no_buffer, "no buffer"),
@@ -69,7 +70,7 @@ fn lines(view: &View, output: &Output) -> Vec<String> {
     let lost: Vec<String> =
         lost.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !lost.is_empty() {
-        add("trouble", lost.join(", "));
+        add("send problems", lost.join(", "));
     }
     if !view.drops.is_empty() {
         add("dropped", drops(&view.drops));
@@ -87,13 +88,13 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
     let state =
         if peer.connected { (Tone::Good, "connected") } else { (Tone::Faint, "no session") };
     add("state", output.paint(state.0, state.1));
-    let endpoint = peer.endpoint.clone().unwrap_or_else(|| "not known".to_owned());
+    let endpoint = peer.endpoint.clone().unwrap_or_else(|| "unknown".to_owned());
     match &peer.endpoint_name {
         Some(name) => add("endpoint", format!("{endpoint} ({name})")),
         None => add("endpoint", endpoint),
     }
     match peer.transport {
-        Some(Transport::Auto) => add("transport", "UDP, or TCP while that is blocked".to_owned()),
+        Some(Transport::Auto) => add("transport", "UDP, or TCP while UDP is blocked".to_owned()),
         Some(Transport::Tcp) => add("transport", "TCP".to_owned()),
         _ => {}
     }
@@ -114,10 +115,10 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
         add("keepalive", format!("every {every} s"));
     }
     if peer.adit {
-        add("speaks", "adit".to_owned());
+        add("implementation", "adit".to_owned());
     }
     if peer.queued > 0 {
-        add("waiting", format!("{} packets, for a handshake", peer.queued));
+        add("waiting", format!("{} packets for a handshake", peer.queued));
     }
     if !peer.drops.is_empty() {
         add("dropped", drops(&peer.drops));

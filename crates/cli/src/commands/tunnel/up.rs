@@ -1,10 +1,11 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_vpn::daemon::Reloaded;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
@@ -19,21 +20,21 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What the started program writes when all is there.
+/// What the background process writes when the tunnel is up.
 const READY: &[u8] = b"ready";
 
-/// How long a tunnel may take to end: its hooks take 30 s each at most.
+/// Maximum time for a tunnel to stop: each of its hooks may take 30 s.
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A file is one of wg-quick (site.conf), unchanged, or TOML (site.toml); it names the device. Further \
-files add peers. A name alone is looked for in /etc/adit and /etc/wireguard. In TOML there is more: \
-TCP where UDP is blocked, Ethernet frames, rates, programs for a peer that comes or goes.
+FILE is a wg-quick file (site.conf) or TOML (site.toml); its name is that of the device. Further files \
+add peers. NAME is looked up in /etc/adit and /etc/wireguard. TOML has more features: TCP where UDP is \
+blocked, Ethernet frames, rate limits, programs to run when a peer connects or disconnects.
 
-It runs until it is told to stop ('adit tunnel down NAME', Ctrl-C); with --detach it goes on in the \
-background. Routes go where AllowedIPs say. 'wg show' and 'wg set' work on it. It ends with 6 if it \
-was told not to wait for peers (persist = false) and none is there, with 7 if its device is gone for good.
+Runs until 'adit tunnel down NAME' or Ctrl-C; with --detach in the background. AllowedIPs set the \
+routes. 'wg show' and 'wg set' work on it. Exits with status 6 if 'persist = false' and no peer is \
+connected, with 7 if the device was deleted and cannot be created again.
 
 Examples:
   adit tunnel up site.conf
@@ -43,41 +44,41 @@ pub(crate) struct UpArgs {
     /// The files of the tunnel, or its name
     #[arg(required = true, value_name = "FILE|NAME")]
     files: Vec<PathBuf>,
-    /// What is done about programs that a file wants to be run (PostUp and the like)
+    /// How to treat PostUp and other hooks in the file
     #[arg(long, value_name = "refuse|skip|run", default_value = "refuse")]
     #[arg(hide_possible_values = true, value_parser = hook_policy())]
     hooks: HookPolicy,
-    /// Where the private key is: a file with mode 0600, '-' or credential:NAME
+    /// Read the private key from a file with mode 0600, '-' or credential:NAME
     #[arg(long, value_name = "FILE")]
     private_key_file: Option<SecretSource>,
-    /// The namespace that the device is to be in; datagrams go by the one of the program
+    /// Create the device in this namespace; UDP and TCP use the current one
     #[arg(long, value_name = "NS")]
     device_netns: Option<String>,
-    /// Reach the peer by standard input and output, as ssh runs it; it ends with them
+    /// Connect to the peer through standard input and output, as started by ssh
     #[arg(long, conflicts_with = "detach")]
     stdio: bool,
-    /// Reach the peer by a program, as 'ssh HOST adit tunnel up --stdio FILE'; no shell reads it
+    /// Connect to the peer through a program, such as 'ssh HOST adit tunnel up --stdio FILE' (no shell)
     #[arg(long, value_name = "COMMAND", value_parser = values::hook, conflicts_with = "stdio")]
     exec: Option<Hook>,
-    /// Return when it is up; it goes on in the background
+    /// Return when the tunnel is up; it continues in the background
     #[arg(short, long)]
     detach: bool,
-    /// This is the program in the background
+    /// Marks the background process
     #[arg(long, hide = true)]
     detached: bool,
-    /// All intervals of the protocol divided by this
+    /// Divisor of all protocol intervals, for tests
     #[arg(long, hide = true, default_value = "1")]
     faster: u32,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-All mistakes of all files, each with its place; nothing is changed. Exit status 2 if there are any.")]
+Reports every error of every file with its position. Changes nothing. Exits with status 2 if there are errors.")]
 pub(crate) struct CheckArgs {
-    /// The files, each a tunnel of its own
+    /// The files, each of one tunnel
     #[arg(required = true, value_name = "FILE|NAME")]
     files: Vec<PathBuf>,
-    /// Whether programs to be run are a mistake
+    /// Whether hooks are errors
     #[arg(long, value_name = "refuse|skip|run", default_value = "refuse")]
     #[arg(hide_possible_values = true, value_parser = hook_policy())]
     hooks: HookPolicy,
@@ -85,16 +86,16 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DownArgs {
-    /// The tunnel; without a name the only one that runs
+    /// The tunnel; the only running one without a name
     name: Option<Name>,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Peers that did not change keep their sessions, and lose no packet. A mistake in a file changes \
-nothing. SIGHUP does the same.")]
+Unchanged peers keep their sessions and lose no packets. If a file has an error, nothing changes. \
+SIGHUP does the same.")]
 pub(crate) struct ReloadArgs {
-    /// The tunnel; without a name the only one that runs
+    /// The tunnel; the only running one without a name
     name: Option<Name>,
 }
 
@@ -121,9 +122,9 @@ impl UpArgs {
             return detach();
         }
         if self.detached {
-            // It is to outlive the terminal; a session leader already is as good.
+            // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
-            options.run(&context.output, tell_ready)?;
+            options.run(&context.output, notify_ready)?;
         } else {
             options.run(&context.output, || context.output.note("up"))?;
         }
@@ -131,14 +132,14 @@ impl UpArgs {
     }
 }
 
-/// Starts this program again in the background and waits until it is ready, or has failed.
+/// Starts this program in the background and waits until the tunnel is up or has failed.
 fn detach() -> Result<Exit> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Error::io("find", "this program", &error))?;
     let is_detach = |word: &std::ffi::OsString| word == "--detach" || word == "-d";
     let mut words: Vec<_> = std::env::args_os().skip(1).collect();
     if !words.iter().any(is_detach) {
-        return Err(Error::usage("-d stands alone here, not joined to other letters"));
+        return Err(Error::usage("-d cannot be combined with other short options"));
     }
     for word in words.iter_mut().filter(|word| is_detach(word)) {
         *word = "--detached".into();
@@ -147,23 +148,23 @@ fn detach() -> Result<Exit> {
     command.args(words).stdout(Stdio::piped());
     let mut child =
         command.spawn().map_err(|error| Error::io("start", program.display(), &error))?;
-    let mut told = Vec::new();
+    let mut answer = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        // It ends when the program is ready, or has ended.
-        let _ = stdout.take(64).read_to_end(&mut told);
+        // EOF comes when the tunnel is up or the process has exited.
+        let _ = stdout.take(64).read_to_end(&mut answer);
     }
-    if told == READY {
+    if answer == READY {
         return Ok(Exit::Ok);
     }
     let status = child.wait().map_err(|error| Error::io("wait for", "the tunnel", &error))?;
-    // It has told why.
+    // The process has printed the reason.
     let code = status.code().and_then(|code| u64::try_from(code).ok());
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
 }
 
-/// Tells the waiting parent, and lets go of what it has open.
-fn tell_ready() {
-    // Who does not wait any more is not told.
+/// Notifies the waiting parent and closes its descriptors.
+fn notify_ready() {
+    // The parent may be gone.
     let _ = std::io::stdout().lock().write_all(READY).and_then(|()| std::io::stdout().flush());
     let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
     if let Ok(null) = null {
@@ -182,7 +183,9 @@ impl CheckArgs {
                 (Ok(loaded), _) => {
                     let count = loaded.config.peers.len();
                     let peers = if count == 1 { "peer" } else { "peers" };
-                    context.output.line(format!("{}: well, {count} {peers}", file.display()))?;
+                    context
+                        .output
+                        .line(format!("{}: no errors, {count} {peers}", file.display()))?;
                 }
                 (Err(error), None) => worst = Some(error),
                 (Err(mut error), Some(worst)) => {
@@ -198,16 +201,16 @@ impl CheckArgs {
 impl DownArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let client = Client::find(self.name, "tunnel")?;
-        if context.is_rehearsal(&[format!("stop the tunnel {}", client.name())])? {
+        if context.is_rehearsal(&[format!("stop tunnel {}", client.name())])? {
             return Ok(Exit::Ok);
         }
         client.send(Method::Post, "/stop", &Value::Null)?;
         let end = Instant::now() + STOP_TIME_MAX;
-        // Its socket goes after all else.
+        // The socket is removed last.
         while client.name().socket_path().exists() {
             if Instant::now() > end {
-                let message = format!("the tunnel {} does not end", client.name());
-                return Err(Error::new(Exit::Timeout, &adit_service::error::SYSTEM, message));
+                let message = format!("tunnel {} does not stop", client.name());
+                return Err(Error::new(Kind::Timeout, &adit_service::error::SYSTEM, message));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -218,7 +221,7 @@ impl DownArgs {
 impl ReloadArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let client = Client::find(self.name, "tunnel")?;
-        if context.is_rehearsal(&[format!("read the files of {} again", client.name())])? {
+        if context.is_rehearsal(&[format!("reload the files of {}", client.name())])? {
             return Ok(Exit::Ok);
         }
         let reply = client.send(Method::Post, "/reload", &Value::Null)?;
@@ -238,5 +241,5 @@ impl ReloadArgs {
 fn hook_policy() -> impl clap::builder::TypedValueParser<Value = HookPolicy> {
     use clap::builder::TypedValueParser as _;
     clap::builder::PossibleValuesParser::new(HookPolicy::WORDS)
-        .map(|word| word.parse().expect("the parser takes these words only"))
+        .map(|word| word.parse().expect("the parser accepts only these words"))
 }
