@@ -24,7 +24,7 @@ use adit_runtime::wake::priority::Ahead;
 use adit_service::control::name::Claim;
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Server;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::find_stale;
@@ -144,7 +144,7 @@ impl Options {
         let name = loaded.name;
         let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
         let claim = claim.map_err(|error| match error.kind {
-            Exit::Conflict => error.hint(
+            Kind::Conflict => error.hint(
                 "A tunnel has the name of its file, in every network namespace: give the file another \
                  name.",
             ),

@@ -1,6 +1,6 @@
 //! A queue of a device for a moment: some settings are made through one.
 
-use crate::error::{Error, Exit, HELD, NOT_A_DEVICE, NOT_HELD, Result};
+use crate::error::{Error, HELD, Kind, NOT_A_DEVICE, NOT_HELD, Result};
 use adit_device::netlink::{LinkChange, LinkInfo, Netlink, TunInfo};
 use adit_device::{Cause, Create, Device, DeviceOptions, Holder, IfName, Link, VnetFormat};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 /// Attaches for a moment to a device that no other program holds.
 ///
 /// # Errors
-/// [`Exit::Conflict`] if it is held, or is no TUN or TAP device; as [`DeviceOptions::open`].
+/// [`Kind::Conflict`] if it is held, or is no TUN or TAP device; as [`DeviceOptions::open`].
 pub fn attach(link: &Link) -> Result<Device> {
     let info = link.info()?;
     match &info.tun {
@@ -22,7 +22,7 @@ pub fn attach(link: &Link) -> Result<Device> {
 pub fn not_a_device(name: impl fmt::Display, kind: Option<&str>) -> Error {
     let kind = kind.map_or(String::new(), |kind| format!(", but a {kind}"));
     let message = format!("{name} is no TUN or TAP device{kind}");
-    Error::new(Exit::Conflict, &NOT_A_DEVICE, message).object(name)
+    Error::new(Kind::Conflict, &NOT_A_DEVICE, message).object(name)
 }
 
 fn attach_as(info: &LinkInfo, tun: &TunInfo) -> Result<Device> {
@@ -35,7 +35,7 @@ fn attach_as(info: &LinkInfo, tun: &TunInfo) -> Result<Device> {
         let who = who.collect::<Vec<_>>().join(", ");
         let who = if who.is_empty() { "another program".to_owned() } else { who };
         let message = format!("cannot attach to {name}: {who} holds queues of it");
-        return Err(Error::new(Exit::Conflict, &HELD, message).object(name));
+        return Err(Error::new(Kind::Conflict, &HELD, message).object(name));
     }
     let mut options = DeviceOptions::new(tun.mode)
         .name(name.into())
@@ -57,7 +57,7 @@ fn holders_of(name: &IfName) -> Vec<Holder> {
 /// closed.
 ///
 /// # Errors
-/// [`Exit::Conflict`] if no program holds the device, which has no carrier then.
+/// [`Kind::Conflict`] if no program holds the device, which has no carrier then.
 pub fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
     let info = link.info()?;
     let changed = Netlink::open()
@@ -66,7 +66,7 @@ pub fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
         let name = info.name;
         if carrier && holders_of(&name).is_empty() {
             let message = format!("cannot set the carrier of {name}: nobody holds the device");
-            return Error::new(Exit::Conflict, &NOT_HELD, message).object(name);
+            return Error::new(Kind::Conflict, &NOT_HELD, message).object(name);
         }
         let cause = Cause::of_carrier(&error);
         adit_device::Error::new("set the carrier of", name, cause, error).into()

@@ -1,6 +1,6 @@
 //! Carries out one action at a time.
 
-use crate::error::{Error, Exit, Result, SYSTEM};
+use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::host::action::{
     Action, OpenDevice, Program, SRC_VALID_MARK, needs_device, route_text, rule_text,
 };
@@ -162,6 +162,68 @@ impl HostExecutor {
         Ok(Outcome::undone_by(undo))
     }
 
+    /// The settings of the link itself.
+    fn set_link(&self, action: &Action) -> Result<Outcome> {
+        match action {
+            Action::SetLinkType(number) => self.with_queue(|device| device.set_link_type(*number)),
+            Action::SetOwner(user) => self.with_queue(|device| device.set_owner(user.uid)),
+            Action::SetGroup(group) => self.with_queue(|device| device.set_group(group.gid)),
+            Action::SetPersistent(on) => self.with_queue(|device| device.set_persist(*on)),
+            Action::MoveTo(netns) => {
+                self.device()?.move_to(&open_netns(netns)?)?;
+                Ok(Outcome::DONE)
+            }
+            Action::Rename(name) => self.set(
+                |info| (info.name != *name).then_some(Action::Rename(info.name)),
+                |link| link.set_name(*name),
+            ),
+            Action::SetMtu(mtu) => self.set(
+                |info| (info.mtu != *mtu).then_some(Action::SetMtu(info.mtu)),
+                |link| link.set_mtu(*mtu),
+            ),
+            Action::SetTxQueueLen(packets) => self.set(
+                |info| {
+                    let old = info.txqueuelen;
+                    (old != *packets).then_some(Action::SetTxQueueLen(old))
+                },
+                |link| link.set_txqueuelen(*packets),
+            ),
+            Action::SetGsoMaxSize(bytes) => self.set(
+                |info| {
+                    let old = info.gso_max_size;
+                    (old != *bytes).then_some(Action::SetGsoMaxSize(old))
+                },
+                |link| link.set_gso_max_size(*bytes),
+            ),
+            Action::SetMac(mac) => {
+                let link = self.device()?;
+                let before = link.info()?.address.and_then(|address| address.mac());
+                link.set_mac(*mac)?;
+                Ok(Outcome::Changed { undo: before.map(Action::SetMac) })
+            }
+            Action::SetAlias(alias) => {
+                let link = self.device()?;
+                let before = link.info()?.alias.unwrap_or_default();
+                link.set_alias(alias)?;
+                let undo = before.into_string().ok().map(Action::SetAlias);
+                Ok(Outcome::Changed { undo })
+            }
+            Action::SetMaster(_) => self.set_master(action),
+            Action::SetUp(up) => self.set(
+                |info| {
+                    let is_up = info.flags.contains(LinkFlags::UP);
+                    (is_up != *up).then_some(Action::SetUp(is_up))
+                },
+                |link| link.set_up(*up),
+            ),
+            Action::SetCarrier(on) => {
+                set_carrier(self.device()?, *on)?;
+                Ok(Outcome::DONE)
+            }
+            other => Err(Error::usage(format!("cannot {other} here"))),
+        }
+    }
+
     fn set_master(&self, action: &Action) -> Result<Outcome> {
         let Action::SetMaster(wanted) = action else { return Ok(Outcome::Unchanged) };
         let link = self.device()?;
@@ -288,7 +350,7 @@ impl HostExecutor {
         let run = || Ok(program::run(&words, Some(script)));
         let result =
             self.in_netns(run).map_err(|error| Error::io("enter", "the namespace", &error))?;
-        result.map_err(|error| Error::new(Exit::Refused, &SYSTEM, error).object("nft"))
+        result.map_err(|error| Error::new(Kind::Refused, &SYSTEM, error).object("nft"))
     }
 }
 
@@ -304,61 +366,6 @@ impl Executor for HostExecutor {
                 Link::find(name)?.delete()?;
                 Ok(Outcome::DONE)
             }
-            Action::SetLinkType(number) => self.with_queue(|device| device.set_link_type(*number)),
-            Action::SetOwner(user) => self.with_queue(|device| device.set_owner(user.uid)),
-            Action::SetGroup(group) => self.with_queue(|device| device.set_group(group.gid)),
-            Action::SetPersistent(on) => self.with_queue(|device| device.set_persist(*on)),
-            Action::MoveTo(netns) => {
-                self.device()?.move_to(&open_netns(netns)?)?;
-                Ok(Outcome::DONE)
-            }
-            Action::Rename(name) => self.set(
-                |info| (info.name != *name).then_some(Action::Rename(info.name)),
-                |link| link.set_name(*name),
-            ),
-            Action::SetMtu(mtu) => self.set(
-                |info| (info.mtu != *mtu).then_some(Action::SetMtu(info.mtu)),
-                |link| link.set_mtu(*mtu),
-            ),
-            Action::SetTxQueueLen(packets) => self.set(
-                |info| {
-                    let old = info.txqueuelen;
-                    (old != *packets).then_some(Action::SetTxQueueLen(old))
-                },
-                |link| link.set_txqueuelen(*packets),
-            ),
-            Action::SetGsoMaxSize(bytes) => self.set(
-                |info| {
-                    let old = info.gso_max_size;
-                    (old != *bytes).then_some(Action::SetGsoMaxSize(old))
-                },
-                |link| link.set_gso_max_size(*bytes),
-            ),
-            Action::SetMac(mac) => {
-                let link = self.device()?;
-                let before = link.info()?.address.and_then(|address| address.mac());
-                link.set_mac(*mac)?;
-                Ok(Outcome::Changed { undo: before.map(Action::SetMac) })
-            }
-            Action::SetAlias(alias) => {
-                let link = self.device()?;
-                let before = link.info()?.alias.unwrap_or_default();
-                link.set_alias(alias)?;
-                let undo = before.into_string().ok().map(Action::SetAlias);
-                Ok(Outcome::Changed { undo })
-            }
-            Action::SetMaster(_) => self.set_master(action),
-            Action::SetUp(up) => self.set(
-                |info| {
-                    let is_up = info.flags.contains(LinkFlags::UP);
-                    (is_up != *up).then_some(Action::SetUp(is_up))
-                },
-                |link| link.set_up(*up),
-            ),
-            Action::SetCarrier(on) => {
-                set_carrier(self.device()?, *on)?;
-                Ok(Outcome::DONE)
-            }
             Action::AddAddress(address) => self.add_address(address),
             Action::DeleteAddress(address) => {
                 self.device()?.delete_address(address)?;
@@ -372,6 +379,7 @@ impl Executor for HostExecutor {
             Action::SetFilter(table) => self.set_filter(table),
             Action::DeleteFilter(id) => self.delete_filter(id),
             Action::Run(program) => run_program(program),
+            setting => self.set_link(setting),
         }
     }
 
@@ -396,7 +404,7 @@ impl Executor for HostExecutor {
 }
 
 fn no_device() -> Error {
-    Error::new(Exit::NotFound, &SYSTEM, "no device is open")
+    Error::new(Kind::NotFound, &SYSTEM, "no device is open")
 }
 
 fn is_errno(error: &io::Error, errno: Errno) -> bool {
@@ -411,7 +419,7 @@ fn may_be_there(kind: ErrorKind) -> bool {
 fn run_program(program: &Program) -> Result<Outcome> {
     program::run(&program.words, program.input.as_deref()).map_err(|error| {
         let object = program.words.first().cloned().unwrap_or_default();
-        Error::new(Exit::Refused, &SYSTEM, format!("cannot run {error}")).object(object)
+        Error::new(Kind::Refused, &SYSTEM, format!("cannot run {error}")).object(object)
     })?;
     let undo = (!program.undo.is_empty()).then(|| {
         let (words, purpose) = (program.undo.clone(), program.purpose);

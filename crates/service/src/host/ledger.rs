@@ -47,7 +47,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The first action that failed and must not. What this call has done is undone in reverse; what could
-    /// not be undone is in the error's list of things done, and its exit status is 8 then.
+    /// not be undone is in the error's list of things done, and the program exits with status 8 then.
     pub fn apply(&mut self, executor: &mut dyn Executor, wanted: &[Action]) -> Result<Vec<Action>> {
         let (mut changed, mut added) = (Vec::new(), Vec::new());
         for action in wanted {

@@ -109,7 +109,7 @@ impl Host {
 
     /// Reads netlink events; returns the device's MTU if it changed. `Err` if the monitor failed: its
     /// descriptor must not be watched any more.
-    pub fn hear(&mut self, now: Instant) -> Result<Option<u32>, ()> {
+    pub fn hear(&mut self, now: Instant) -> io::Result<Option<u32>> {
         let Some(monitor) = &mut self.monitor else { return Ok(None) };
         let (mut mtu, mut must_look) = (None, false);
         for _ in 0..EVENTS_MAX {
@@ -125,7 +125,7 @@ impl Host {
                 Ok(Some(Event::AddressRemoved(..) | Event::Lost)) => must_look = true,
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(_) => return Err(()),
+                Err(error) => return Err(error),
             }
         }
         if must_look {

@@ -40,7 +40,7 @@ use adit_runtime::runner::Runner;
 use adit_service::control::http::{Method, Request};
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::{Reply, Server};
-use adit_service::error::{Error, Exit, Result, SYSTEM};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::output::Output;
 use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
 use rustix::io::Errno;
@@ -554,7 +554,7 @@ impl Daemon {
     fn device_is_lost(&mut self, why: &Gone, more: &str) -> Flow {
         let name = self.loaded.name;
         let message = format!("the device {name} is gone: {why}{more}");
-        let error = Error::new(Exit::Refused, &SYSTEM, message).object(name);
+        let error = Error::new(Kind::Refused, &SYSTEM, message).object(name);
         self.failure = Some(error.hint("Start the tunnel again."));
         Flow::Stop
     }
@@ -596,7 +596,7 @@ impl Daemon {
             }
             MONITOR => match self.host.hear(runner.now()) {
                 Ok(mtu) => self.set_mtu(runner, mtu),
-                Err(()) => {
+                Err(_) => {
                     // It would be ready forever.
                     if let Some(monitor) = self.host.monitor_fd() {
                         runner.unwatch(monitor);
@@ -633,7 +633,7 @@ impl Daemon {
         self.events.expire(runner);
         if self.loaded.config.interface.is_transient && self.events.is_over() {
             let message = "no peer is connected, and the tunnel must not wait (`persist = false`)";
-            self.failure = Some(Error::new(Exit::Timeout, &SYSTEM, message));
+            self.failure = Some(Error::new(Kind::Timeout, &SYSTEM, message));
             return Flow::Stop;
         }
         self.host.run_due(runner.now());
@@ -649,7 +649,7 @@ impl Handler<TunnelEngine> for Daemon {
             Event::PortGone { port, why, .. } => {
                 if self.endpoints.is_pipe(port) {
                     let message = format!("the pipe to the peer has ended: {why}");
-                    self.failure = Some(Error::new(Exit::Refused, &SYSTEM, message));
+                    self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
                     Flow::Stop
                 } else if self.endpoints.ended(runner, port) {
                     Flow::Continue

@@ -28,11 +28,13 @@ fn texts(plan: &Plan) -> Vec<String> {
 }
 
 fn rules(plan: &Plan) -> Vec<&Rule> {
-    let rule = |action| match action {
-        &Action::AddRule(ref rule) => Some(rule),
-        _ => None,
-    };
-    plan.actions.iter().filter_map(rule).collect()
+    let mut rules = Vec::new();
+    for action in &plan.actions {
+        if let Action::AddRule(rule) = action {
+            rules.push(rule);
+        }
+    }
+    rules
 }
 
 fn kernel_rules() -> Vec<Rule> {
