@@ -9,10 +9,7 @@ use crate::state::udp;
 use crate::streams::{Streams, Switched};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::event::{Interest, Token};
-use adit_runtime::peer::peers::{PeerOptions, PeerSockets};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::{Interest, PeerOptions, PeerSockets, Port, Runner, Token};
 use adit_service::error::{Error, Result};
 use adit_service::output::Output;
 use adit_tunnel::PublicKey;
@@ -156,7 +153,7 @@ impl Endpoints {
     pub fn attach_pipe(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
-        stream: Port,
+        stream: Box<dyn Port>,
         peer: Option<PublicKey>,
     ) -> io::Result<()> {
         self.pipe = Some(self.streams.attach(runner, stream, peer)?);

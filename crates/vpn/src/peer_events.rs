@@ -9,7 +9,7 @@ use crate::state::{endpoint_text, udp};
 use adit_device::IfName;
 use adit_engine::Endpoint;
 use adit_packet::Instant;
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 use adit_service::output::Output;
 use adit_tunnel::PublicKey;
 use std::fmt::{self, Display};

@@ -18,9 +18,8 @@ use crate::file::config::{Peer, PeerEndpoint, Transport};
 use crate::host::names::{Names, News};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::peer::peers::PeerOptions;
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::port::messages::MessagePort;
+use adit_runtime::{PeerOptions, Port, Runner};
 use adit_tunnel::PublicKey;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -381,7 +380,7 @@ impl Streams {
     pub fn attach(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
-        stream: Port,
+        stream: Box<dyn Port>,
         peer: Option<PublicKey>,
     ) -> io::Result<PortId> {
         let port = self.free_port().ok_or(Errno::NOSPC)?;
@@ -433,7 +432,7 @@ impl Streams {
         socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
         let keepalive = TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(DEAD_AFTER / 3);
         socket.set_tcp_keepalive(&keepalive)?;
-        let stream = Port::messages(name, OwnedFd::from(socket))?;
+        let stream = Box::new(MessagePort::socket(name, OwnedFd::from(socket))?);
         let port = self.attach(runner, stream, peer)?;
         if let Some(stream) = self.streams.get_mut(&port) {
             stream.is_proven = peer.is_some();

@@ -8,7 +8,7 @@
 //!   '------- readable: result --------'
 //! ```
 
-use adit_runtime::wake::priority::Ahead;
+use adit_runtime::RaisedPriority;
 use rustix::event::{EventfdFlags, eventfd};
 use std::fmt;
 use std::io;
@@ -57,7 +57,7 @@ impl<S: Send + 'static, T: Send + 'static> Worker<S, T> {
         let (handover, states) = channel();
         let work = move || {
             let Ok(mut state) = states.recv() else { return None };
-            Ahead::step_back();
+            RaisedPriority::lower();
             for job in queue {
                 let done = catch_unwind(AssertUnwindSafe(|| {
                     adit_runtime::panics::failpoint("host");

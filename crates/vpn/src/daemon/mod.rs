@@ -33,10 +33,10 @@ use crate::uapi::socket::UapiSocket;
 use adit_device::netlink;
 use adit_device::{Device, Mode};
 use adit_packet::Instant;
-use adit_runtime::event::{Event, Flow, Gone, Handler, Interest, Signal, Token};
-use adit_runtime::peer::peers::{PeerOptions, PeerSockets};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::port::device::DevicePort;
+use adit_runtime::{
+    Event, Flow, Gone, Handler, Interest, PeerOptions, PeerSockets, Port, Runner, Signal, Token,
+};
 use adit_service::control::http::{Method, Request};
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::{Reply, Server};
@@ -199,7 +199,7 @@ impl Daemon {
     pub fn attach_pipe(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
-        stream: Port,
+        stream: Box<dyn Port>,
     ) -> io::Result<()> {
         let peer = match self.loaded.config.peers.as_slice() {
             [peer] => Some(peer.public_key),
@@ -540,7 +540,7 @@ impl Daemon {
 
     fn attach(&mut self, runner: &mut Runner<TunnelEngine>, device: Device) -> Result<()> {
         let name = self.loaded.name;
-        let port = Port::from_device(device)?;
+        let port = Box::new(DevicePort::new(device)?);
         let attached = runner.attach(TunnelEngine::device(self.plan.mode), port);
         attached.map_err(|error| Error::io("wait for", name, &error))?;
         self.recreated_at = Some(runner.now());

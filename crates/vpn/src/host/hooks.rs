@@ -3,7 +3,7 @@
 use crate::file::config::Hook;
 use crate::file::keys::Key;
 use adit_device::IfName;
-use adit_runtime::wake::priority::Ahead;
+use adit_runtime::RaisedPriority;
 use adit_service::host::action::{Action, Program, Purpose};
 use adit_service::host::program;
 use adit_service::output::Output;
@@ -76,7 +76,7 @@ impl Hooks {
             let (sender, receiver) = sync_channel(WAITING_MAX);
             let output = self.output.clone();
             let work = move || {
-                Ahead::step_back();
+                RaisedPriority::lower();
                 work(&receiver, &output);
             };
             match std::thread::Builder::new().name("hooks".to_owned()).spawn(work) {

@@ -320,7 +320,7 @@ fn networks(config: &Config) -> Vec<IpPrefix> {
 /// The least MTU on the way to any of these, as far as the kernel knows it.
 #[must_use]
 pub fn path_mtu(peers: impl Iterator<Item = IpAddr>) -> Option<u32> {
-    peers.filter_map(|ip| adit_runtime::peer::peers::path_mtu((ip, 9).into()).ok()).min()
+    peers.filter_map(|ip| adit_runtime::path_mtu((ip, 9).into()).ok()).min()
 }
 
 #[cfg(test)]
