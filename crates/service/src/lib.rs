@@ -21,3 +21,4 @@ pub mod link;
 pub mod output;
 pub mod supervisor;
 pub mod switch;
+pub mod text;
