@@ -36,11 +36,9 @@ const FOLDERS: [(&str, &str); 9] = [
     ("sim", "sim: outside"),
     (
         "runtime",
-        "runner: peer port socket wake
-        text: port record socket
+        "runner: peer port wake
         peer: socket wake
-        socket: format port wake
-        port: format record wake
+        port: format record socket text wake
         record: format",
     ),
     (
@@ -62,13 +60,13 @@ const FOLDERS: [(&str, &str); 9] = [
 ];
 
 /// Crates of which some files are still in circles; the list only gets shorter.
-const WITH_CIRCLES: [&str; 5] = ["packet", "device", "runtime", "service", "vpn"];
+const WITH_CIRCLES: [&str; 4] = ["packet", "device", "service", "vpn"];
 
 /// Crates whose folders still use others than listed.
-const WITH_STRAY_ARROWS: [&str; 2] = ["runtime", "service"];
+const WITH_STRAY_ARROWS: [&str; 1] = ["service"];
 
 /// Crates with types whose methods are still in several places.
-const WITH_SCATTERED_METHODS: [&str; 4] = ["device", "engine", "runtime", "vpn"];
+const WITH_SCATTERED_METHODS: [&str; 3] = ["device", "engine", "vpn"];
 
 /// The most lines of a crate, its tests not counted.
 const CRATE_LINES_MAX: usize = 15_000;
