@@ -20,3 +20,4 @@ pub mod link;
 pub mod output;
 pub mod supervisor;
 pub mod switch;
+pub mod text;

@@ -8,7 +8,7 @@ use crate::file::keys::Key;
 use crate::file::secret::check_private;
 use crate::file::toml;
 use adit_device::IfName;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
 use adit_service::config::source::{Source, open_regular};
 use adit_service::error::{Error, Exit, Result, SYSTEM};
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
 use crate::file::conf;
 use crate::file::conf::HookPolicy;
 use crate::host::setup::*;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 
 fn config(text: &str) -> Config {
