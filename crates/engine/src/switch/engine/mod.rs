@@ -30,7 +30,7 @@ pub struct Switch {
     ports: Ports,
     fdb: Fdb,
     events: Events,
-    /// The time of the last call that told it.
+    /// The time of the last call.
     now: Instant,
     /// Of this switch, in probes.
     name: u64,
