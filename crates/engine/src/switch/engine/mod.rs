@@ -23,7 +23,7 @@ use crate::switch::mirror;
 use crate::switch::port::{LastHit, Notice, Ports};
 use crate::switch::tagging::{Form, Tagging};
 
-/// A learning Ethernet switch: [the module](super) may_report how it works.
+/// A learning Ethernet switch: the [module](crate::switch) explains how it works.
 #[derive(Debug)]
 pub struct Switch {
     config: SwitchConfig,
