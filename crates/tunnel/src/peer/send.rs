@@ -1,4 +1,4 @@
-//! From a port to a peer: packets and super-packets to trains of data messages.
+//! The send path: from packets and super-packets to trains of data messages.
 
 use alloc::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::session::SendKey;
 use crate::shared::Shared;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
-/// Datagrams in one train: as many as the kernel takes (`UDP_MAX_SEGMENTS`).
+/// Datagrams in one train: the limit of the kernel (`UDP_MAX_SEGMENTS`).
 pub(crate) const TRAIN_MAX: usize = 64;
 /// Bytes in one train: the longest UDP payload over IPv4.
 pub(crate) const TRAIN_LEN_MAX: usize = 65_507;
@@ -36,17 +36,17 @@ pub fn gso_len_max(mtu: u16) -> usize {
     datagrams * mtu.saturating_sub(72) + 72
 }
 
-/// What is needed to make data messages to one peer.
+/// The state for sending data messages to one peer.
 struct SendPath {
     key: Arc<SendKey>,
     to: Endpoint,
     limit: u64,
     /// The longest packet that fits a datagram.
     max: usize,
-    /// What stands before a packet inside a message: nothing, or a frame's first byte.
+    /// The bytes before a packet inside a message: none, or the first byte of a frame.
     prefix: usize,
-    /// What routers on the path are told: the packet's own codepoint (RFC 6040, 4.1, normal mode);
-    /// of messages of our own and of fragments that they take no marks.
+    /// The ECN codepoint of the outer header: that of the packet (RFC 6040, 4.1, normal mode); not ECN-capable
+    /// for our own messages and for fragments.
     ecn: Ecn,
 }
 
@@ -93,8 +93,8 @@ impl Peer {
         }
     }
 
-    /// Sends one message that we make ourselves: nothing (a keepalive), or one of our own kinds, made
-    /// `len` bytes long with zeros.
+    /// Sends a message of our own: an empty one (a keepalive), or a control message, padded with zeros to `len`
+    /// bytes.
     pub(crate) fn send_message(
         &mut self,
         shared: &mut Shared,
