@@ -3,12 +3,12 @@
 //! # Theory of operation
 //!
 //! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal or the timer
-//! is ready. A ready port is read until it has nothing more or has had its share ([`FRAMES_MAX`]);
+//! is ready. A ready port is read until it has nothing more or has had its share ([`FRAMES_MAX`](runner::serve::FRAMES_MAX));
 //! each packet goes to the engine at once, and what the engine sends leaves after each super-packet,
-//! while it is still in the cache, and after every [`CHUNK_LEN`] bytes of others, so that they can be
+//! while it is still in the cache, and after every [`CHUNK_LEN`](runner::serve::CHUNK_LEN) bytes of others, so that they can be
 //! joined. A port that takes no more has a bounded queue of its
 //! own and waits for its descriptor alone; past the bound its packets are dropped and counted. What
-//! happens beside packets (a port went, a guest came, a signal) is an [`Event`] for the [`Handler`],
+//! happens beside packets (a port went, a guest came, a signal) is an [`Event`](event::Event) for the [`Handler`](event::Handler),
 //! between two batches and on the same thread.
 //!
 //! The timer is absolute, on `CLOCK_BOOTTIME`, and set anew only when what it waits for changes. A thread
@@ -40,18 +40,32 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
-pub mod event;
 pub mod exercise;
 pub mod format;
-pub mod netem;
+mod netem;
 pub mod panics;
-pub mod peer;
+mod peer;
 pub mod port;
 pub mod record;
-pub mod runner;
-pub mod socket;
+mod runner;
+mod socket;
 pub mod text;
-pub mod wake;
+mod wake;
+
+pub use netem::PortNetem;
+pub use peer::sockets::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
+pub use port::kind::{Kind, Opened};
+pub use port::spec::PortSpec;
+pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};
+pub use runner::event::{Event, Flow};
+pub use runner::hubs::ListenerId;
+pub use runner::{Handler, Runner};
+pub use wake::clock::now;
+pub use wake::mailbox::{CallError, Remote};
+pub use wake::namespaces::NamespaceName;
+pub use wake::priority::RaisedPriority;
+pub use wake::reactor::{Interest, Token};
+pub use wake::signals::{Signal, Signals};
 
 #[cfg(test)]
 mod tests;

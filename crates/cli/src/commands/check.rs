@@ -1,9 +1,10 @@
 //! `adit check`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::link;
 use adit_service::link::profile;
 use adit_service::link::profile::{KEYS, Profiles};

@@ -6,6 +6,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod list;
 mod man;
 mod netem;
 mod running;
@@ -15,8 +16,9 @@ mod tunnel;
 mod tuntap;
 
 use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
+use crate::exit::Exit;
 use adit_service::control::client::Instance;
-use adit_service::error::{Exit, Report, Result};
+use adit_service::error::{Report, Result};
 use adit_service::output::Output;
 use adit_service::switch::model;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -96,6 +98,9 @@ commands! {
         "netem-preview": netem::Previews,
         "netem-show": adit_service::link::report::LinkStatus,
     ]
+    /// List running switches, links and tunnels
+    #[command(visible_alias = "ls")]
+    List(list::Args) ["list": Vec<list::Running>]
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface

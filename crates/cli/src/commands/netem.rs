@@ -2,6 +2,7 @@
 
 use crate::commands::running::{Which, ask, list, send, with_folder};
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::netem::plot::Charset;
 use crate::netem::preview;
 use crate::netem::preview::Preview;
@@ -12,7 +13,7 @@ use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
 use adit_service::link;
 use adit_service::link::profile;
@@ -348,7 +349,7 @@ impl PreviewArgs {
         }
         let simulate = |profile| {
             preview::simulate(profile, self.seed)
-                .map_err(|error| Error::new(Exit::Usage, &link::LINK, error))
+                .map_err(|error| Error::new(Kind::Usage, &link::LINK, error))
         };
         let previews =
             Previews { a_to_b: simulate(&profiles.a_to_b)?, b_to_a: simulate(&profiles.b_to_a)? };

@@ -10,7 +10,7 @@
 //! A server has one descriptor that becomes readable when there is something to do, also when a client
 //! has been idle for too long, so any loop can have it beside its ports. It never blocks: a request,
 //! its reply and the time for them are bounded, and a reader that takes nothing is dropped and counted.
-//! What takes its time is answered later ([`Reply::Later`]).
+//! What takes its time is answered later ([`Reply::Later`](server::Reply::Later)).
 //!
 //! Who may ask: the user who runs the program, root, and the group of the socket (mode 0660); the
 //! kernel tells who it is (`SO_PEERCRED`).
@@ -25,7 +25,7 @@ pub mod socket;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Entry;
+use crate::error::{Entry, Error, Kind};
 
 /// Another program has the name.
 const TAKEN: Entry = Entry {
@@ -66,3 +66,32 @@ const PLACE: Entry = Entry {
 
 /// The codes of control sockets.
 pub const CATALOG: [Entry; 4] = [TAKEN, NOT_RUNNING, CONTROL, PLACE];
+
+/// The kinds of failure by their numbers in the protocol, which are the exit statuses of the client.
+const NUMBERS: [(Kind, u8); 7] = [
+    (Kind::Usage, 2),
+    (Kind::Permission, 3),
+    (Kind::NotFound, 4),
+    (Kind::Conflict, 5),
+    (Kind::Timeout, 6),
+    (Kind::Refused, 7),
+    // Partly done: the error lists what was.
+    (Kind::Refused, PARTLY),
+];
+
+/// The number of any failure after something was done.
+const PARTLY: u8 = 8;
+
+/// The number of a failure in the protocol.
+fn number_of(error: &Error) -> u8 {
+    if !error.report.done.is_empty() {
+        return PARTLY;
+    }
+    let number = NUMBERS.iter().find(|(kind, _)| *kind == error.kind).map(|(_, number)| *number);
+    number.unwrap_or(7)
+}
+
+/// The kind of failure with this number.
+fn kind_of(number: u64) -> Option<Kind> {
+    NUMBERS.iter().find(|(_, known)| u64::from(*known) == number).map(|(kind, _)| *kind)
+}

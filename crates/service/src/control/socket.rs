@@ -2,7 +2,7 @@
 
 use crate::control::name::{Claim, Name};
 use crate::control::server::Server;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
 
 /// How many services of one kind can run without a name of their own.
@@ -32,7 +32,7 @@ impl ControlSocket {
             let name = if number == 1 { kind.to_owned() } else { format!("{kind}-{number}") };
             let name: Name = name.parse().map_err(Error::usage)?;
             match Self::claim(name.clone(), kind) {
-                Err(error) if error.exit == Exit::Conflict => {}
+                Err(error) if error.kind == Kind::Conflict => {}
                 Err(error) => return Ok(Self { name, server: None, missing: Some(error) }),
                 opened => return opened,
             }

@@ -8,7 +8,7 @@ pub mod words;
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
-use crate::error::{Entry, Error, Exit, Result};
+use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::link::profile::Profiles;
 use crate::link::report::{End, LinkReport, LinkStatus};
@@ -21,10 +21,10 @@ use crate::switch::model;
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::event::{Event as LoopEvent, Flow};
-use adit_runtime::port::Port;
-use adit_runtime::runner::{ListenerId, Runner};
-use adit_runtime::text::open::Opened;
+use adit_runtime::Opened;
+use adit_runtime::Port;
+use adit_runtime::{Event as LoopEvent, Flow};
+use adit_runtime::{ListenerId, Runner, Signals};
 use serde_json::Value;
 
 /// A port or a profile that a link cannot have.
@@ -75,9 +75,10 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
         seed,
         layer: wanted.layer,
     };
-    let engine = Netem::new(&config).map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
-    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
-        .map_err(|error| Error::io("start", "the loop", &error))?;
+    let engine = Netem::new(&config).map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
+    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
+    Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     let mut service = LinkService {
         name: socket.name().to_string(),
         events: events.clone(),
@@ -147,7 +148,7 @@ impl LinkService {
         let (Some(port), None) = (ports.next(), ports.next()) else {
             let message =
                 format!("'{}' cannot be an end of a link: it has several ports", end.name);
-            return Err(Error::new(Exit::Usage, &LINK, message));
+            return Err(Error::new(Kind::Usage, &LINK, message));
         };
         let name = port.name().to_owned();
         runner.attach(*id, port).map_err(|error| Error::io("use", name, &error))?;
@@ -182,7 +183,7 @@ impl LinkService {
             (Direction::BToA, &profiles.b_to_a, &self.wanted.profiles.b_to_a),
         ];
         for (_, profile, _) in &ways {
-            profile.check().map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+            profile.check().map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
         }
         for (direction, profile, before) in ways {
             if profile == before {
@@ -191,7 +192,7 @@ impl LinkService {
             runner
                 .engine_mut()
                 .set(now, direction, profile)
-                .map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+                .map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
             done.push(format!("{direction}: {}", model::keys_text(&profile::to_json(profile))));
         }
         self.wanted.profiles = profiles;
@@ -208,7 +209,7 @@ impl LinkService {
         if wanted.layer != self.wanted.layer {
             let message = "a running link cannot change between frames and packets";
             return Err(
-                Error::new(Exit::Usage, &LINK, message).hint("Stop the link and start it again.")
+                Error::new(Kind::Usage, &LINK, message).hint("Stop the link and start it again.")
             );
         }
         let done = self.set(runner, wanted.profiles.clone())?;
@@ -229,7 +230,7 @@ impl LinkService {
             return Ok(Progress::Done(Done::new(done)));
         }
         Ok(Progress::Next(Box::new(move || {
-            let open = |(at, spec): (usize, adit_runtime::text::spec::PortSpec)| {
+            let open = |(at, spec): (usize, adit_runtime::PortSpec)| {
                 (at, spec.open().map_err(Error::from))
             };
             Ok(Change::Opened(done, missing.into_iter().map(open).collect()))
@@ -257,7 +258,7 @@ impl LinkService {
     }
 
     /// A connection to a listener becomes that end, unless the end has one.
-    fn accepted(&mut self, runner: &mut Runner<Netem>, listener: ListenerId, port: Port) {
+    fn accepted(&mut self, runner: &mut Runner<Netem>, listener: ListenerId, port: Box<dyn Port>) {
         let at = self.listeners.iter().position(|known| *known == Some(listener));
         let Some(id) = at.and_then(|at| PORTS.get(at)) else { return };
         let name = self.name_of(*id);

@@ -2,10 +2,10 @@
 //! resolve names. No packet waits for it.
 
 use crate::control::http::{Request, Ticket};
-use crate::error::{Error, Exit, Result, SYSTEM};
+use crate::error::{Error, Kind, Result, SYSTEM};
 use adit_engine::Engine;
-use adit_runtime::event::{Interest, Token};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
+use adit_runtime::{Interest, Token};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::PipeReader;
@@ -95,7 +95,7 @@ impl<T: Send + 'static> BackgroundReader<T> {
         let Current { trigger, result, end } = self.current.take()?;
         runner.unwatch(&end);
         let broken =
-            |_| Err(Error::new(Exit::Refused, &SYSTEM, "the background thread has panicked"));
+            |_| Err(Error::new(Kind::Refused, &SYSTEM, "the background thread has panicked"));
         Some((trigger, result.recv().unwrap_or_else(broken)))
     }
 }

@@ -4,7 +4,7 @@ use crate::config::table::Table;
 use crate::config::value::{integer, mac};
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
-use crate::error::{Entry, Error, Exit, Result};
+use crate::error::{Entry, Error, Kind, Result};
 use crate::event::Event;
 use crate::supervisor::{Done, read_request, value};
 use crate::switch::SwitchService;
@@ -13,7 +13,7 @@ use crate::switch::port::vlan;
 use crate::switch::wanted::{MirrorTo, StaticAddress, WantedSwitch};
 use adit_engine::PortId;
 use adit_engine::switch::{FdbEntry, FdbFlush, Switch, VlanId};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ impl SwitchService {
         let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
         show.ports = ports.collect();
         show.seed = self.seed;
-        (show.strangers, show.astray) = (runner.strangers(), runner.astray());
+        (show.strangers, show.astray) = (runner.refused_by_hubs(), runner.misrouted());
         show.mirrors = self
             .mirrors
             .iter()
@@ -212,7 +212,7 @@ impl SwitchService {
         if let Some(mac) = entry.mac {
             if !runner.engine_mut().fdb_del(entry.vlan, mac) {
                 let message = format!("{mac} is not in the table");
-                return Err(Error::new(Exit::NotFound, &PORT, message).object(mac));
+                return Err(Error::new(Kind::NotFound, &PORT, message).object(mac));
             }
             return Ok(Done::new(vec![format!("{mac} removed")]).reply);
         }

@@ -1,6 +1,6 @@
 //! The ports of a switch while it runs: opened, changed, taken away, gone.
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::link::profile::Profiles;
 use crate::supervisor::times;
@@ -10,13 +10,12 @@ use crate::switch::{Running, SwitchService, api};
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, PortConfig, Switch};
-use adit_runtime::event::Gone;
-use adit_runtime::netem::PortNetem;
-use adit_runtime::port::Port;
-use adit_runtime::runner::{ListenerId, Runner};
-use adit_runtime::socket::listener::Listener;
-use adit_runtime::text::open::Opened;
-use adit_runtime::text::spec::PortKind;
+use adit_runtime::Gone;
+use adit_runtime::Hub;
+use adit_runtime::Opened;
+use adit_runtime::Port;
+use adit_runtime::PortNetem;
+use adit_runtime::{ListenerId, Runner};
 
 /// The most guests at one listener: far more than one machine runs, and far fewer than a switch has
 /// ports.
@@ -29,16 +28,16 @@ impl SwitchService {
     /// Whether a port can be added: its name is free, and it can be opened now.
     ///
     /// # Errors
-    /// [`Exit::Conflict`] or [`Exit::Usage`].
+    /// [`Kind::Conflict`] or [`Kind::Usage`].
     pub(super) fn check_new(&self, wanted: &WantedPort) -> Result<()> {
         let is_it = |port: &Running| port.gone.is_none() && port.wanted.name == wanted.name;
         if self.ports.iter().any(is_it) {
             let message = format!("there is a port '{}' already", wanted.name);
-            return Err(Error::new(Exit::Conflict, &api::PORT, message));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message));
         }
-        if self.is_running && wanted.spec.kind == PortKind::Stdio {
+        if self.is_running && wanted.spec.kind().prefix == "stdio" {
             let message = "a running switch cannot use its standard streams as a port";
-            return Err(Error::new(Exit::Usage, &api::PORT, message).hint(
+            return Err(Error::new(Kind::Usage, &api::PORT, message).hint(
                 "Start it with '--port stdio', or add unix:PATH and join it to a stream of the same \
                  format: 'socat - UNIX-CONNECT:PATH'.",
             ));
@@ -87,7 +86,7 @@ impl SwitchService {
         &mut self,
         runner: &mut Runner<Switch>,
         wanted: WantedPort,
-        listener: Listener,
+        listener: Box<dyn Hub>,
     ) -> Result<String> {
         let listener = runner
             .listen(listener)
@@ -103,7 +102,7 @@ impl SwitchService {
         &mut self,
         runner: &mut Runner<Switch>,
         listener: ListenerId,
-        port: Port,
+        port: Box<dyn Port>,
     ) {
         let Some(at) = self.ports.iter().position(|port| port.listener == Some(listener)) else {
             return;
@@ -150,7 +149,7 @@ impl SwitchService {
         &mut self,
         runner: &mut Runner<Switch>,
         running: &Running,
-        port: Port,
+        port: Box<dyn Port>,
         is_group: bool,
     ) -> Result<PortId> {
         let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
@@ -163,13 +162,13 @@ impl SwitchService {
         runner
             .engine_mut()
             .add_port(id, config)
-            .map_err(|error| Error::new(Exit::Refused, &api::PORT, error).object(&mtu_name))?;
+            .map_err(|error| Error::new(Kind::Refused, &api::PORT, error).object(&mtu_name))?;
         if let Err(error) = runner.attach(id, port) {
             runner.engine_mut().remove_port(id);
             // The rest of what the loop minds was looked at before.
             if error.kind() == std::io::ErrorKind::AlreadyExists {
                 let message = format!("there is a port to '{mtu_name}' already");
-                return Err(Error::new(Exit::Conflict, &api::PORT, message).object(mtu_name));
+                return Err(Error::new(Kind::Conflict, &api::PORT, message).object(mtu_name));
             }
             return Err(Error::io("use", mtu_name, &error));
         }
@@ -188,7 +187,7 @@ impl SwitchService {
         (id, name): (PortId, &str),
         wanted: Option<&Profiles>,
     ) -> Result<()> {
-        let wrong = |error| Error::new(Exit::Usage, &api::PORT, error);
+        let wrong = |error| Error::new(Kind::Usage, &api::PORT, error);
         let now = runner.now();
         let Some(links) = runner.netem_mut(id) else { return Ok(()) };
         let Some(wanted) = wanted else {
@@ -243,7 +242,7 @@ impl SwitchService {
         let name = self.name_of(id);
         let Some(running) = self.ports.get_mut(at).filter(|port| port.listener.is_some()) else {
             let message = format!("'{name}' goes only with the port that it is an end of");
-            return Err(Error::new(Exit::Conflict, &api::PORT, message).object(name));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message).object(name));
         };
         running.ends.retain(|(end, _)| *end != id);
         runner.engine_mut().remove_port(id);
@@ -270,7 +269,7 @@ impl SwitchService {
                 runner
                     .engine_mut()
                     .set_port(*id, config)
-                    .map_err(|error| Error::new(Exit::Usage, &api::PORT, error))?;
+                    .map_err(|error| Error::new(Kind::Usage, &api::PORT, error))?;
             }
             if running.wanted.netem != wanted.netem {
                 self.set_netem(runner, (*id, name), wanted.netem.as_ref())?;
@@ -295,10 +294,10 @@ impl SwitchService {
         let port = self.ports.get(at).and_then(|port| port.ends.first());
         let Some((id, _)) = port else {
             let message = format!("the port '{}' is gone", entry.port);
-            return Err(Error::new(Exit::Conflict, &api::PORT, message));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message));
         };
         let added = runner.engine_mut().fdb_add(entry.vlan, entry.mac, *id);
-        added.map_err(|error| Error::new(Exit::Refused, &api::PORT, error))
+        added.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
     }
 
     /// Addresses of the file on a port that has come back.
@@ -332,7 +331,7 @@ impl SwitchService {
             self.link_ended(&name, links);
             self.events.send(&Event::PortGone { port: name, reason: why.to_string() });
             // Who runs it at the other end of ssh(1) has gone.
-            let is_ours = |port: &&Running| port.wanted.spec.kind == PortKind::Stdio;
+            let is_ours = |port: &&Running| port.wanted.spec.kind().prefix == "stdio";
             self.is_stopping |= self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
         }
         if let Err(error) = self.set_mirrors(runner) {
