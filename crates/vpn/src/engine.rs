@@ -27,7 +27,7 @@ const SWITCH: usize = 1;
 
 /// A tunnel, with a switch if its device is a TAP.
 #[derive(Debug)]
-pub struct Site {
+pub struct TunnelEngine {
     pub tunnel: Tunnel,
     switch: Option<Switch>,
     bay: PatchBay,
@@ -35,7 +35,7 @@ pub struct Site {
     ports: BTreeMap<PublicKey, PortId>,
 }
 
-impl Site {
+impl TunnelEngine {
     /// A tunnel without peers; `seed` is a random number that the switch keeps to itself.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Members for Parts<'_> {
     }
 }
 
-impl Engine for Site {
+impl Engine for TunnelEngine {
     #[inline]
     fn handle(
         &mut self,
