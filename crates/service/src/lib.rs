@@ -11,11 +11,13 @@
 )]
 pub mod config;
 pub mod control;
+pub mod errno;
 pub mod error;
 pub mod event;
 pub mod exercise;
 pub mod file;
 pub mod filter;
+pub mod host;
 pub mod link;
 pub mod netem;
 pub mod output;
