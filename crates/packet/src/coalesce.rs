@@ -49,6 +49,7 @@ use crate::{
 /// assert_eq!((trains.len(), train.count(), train.len()), (1, 3, 28 + 3000));
 /// assert_eq!((train.vnet().gso, train.vnet().gso_size), (Gso::UdpL4, 1200));
 /// // For writev: the headers, then each payload.
+/// let pieces: Vec<&[u8]> = train.pieces().collect();
 /// assert_eq!(pieces.len(), 4);
 /// # Ok::<(), adit_packet::Malformed>(())
 /// ```
