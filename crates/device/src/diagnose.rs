@@ -1,7 +1,7 @@
 //! Determines the cause of a failure, after it: the successful path pays nothing.
 //!
 //! One errno of the kernel has many causes, so this module inspects the machine (netlink, `/proc`).
-//! If the state has changed since the failure, the result is [`Cause::NameRaced`] or
+//! If the state has changed since the failure, the result is [`Cause::NameRace`] or
 //! [`Cause::Other`], never a guess.
 
 mod attach;

@@ -70,7 +70,7 @@ pub use offload::{Offload, OffloadChoice};
 pub use options::{Create, DeviceOptions, QUEUES_MAX};
 pub use packet_socket::{
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
-    stop_time_stamps,
+    disable_timestamps,
 };
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{

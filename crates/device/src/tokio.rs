@@ -207,7 +207,7 @@ impl AsyncQueue {
         batch: &mut Batch,
     ) -> io::Result<usize> {
         // Undelivered segments do not make the queue readable, so deliver them without waiting.
-        if receiver.has_rest() {
+        if receiver.has_pending() {
             match receiver.recv_batch(self.get_ref(), pool, batch) {
                 Err(error) if would_block(&error) => {}
                 result => return result,

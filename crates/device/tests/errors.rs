@@ -219,7 +219,7 @@ const ATTACH: &[Row] = {
     fn held_by_us() -> Error {
         let _device = tun("t0").open().unwrap();
         let error = attach(tun("t0"));
-        let Cause::Held { holders } = error.cause() else { return error };
+        let Cause::InUse { holders } = error.cause() else { return error };
         let own = holders.list.iter().find(|holder| holder.pid == std::process::id()).unwrap();
         assert_eq!(own.fds.len(), 2, "a queue and the handle's own");
         error

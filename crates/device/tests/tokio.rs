@@ -435,12 +435,12 @@ fn super_packets_are_cut_up_and_joined() {
         while seen.len() < 60 {
             queue.recv_through(&mut receiver, &mut pool, &mut batch).await.unwrap();
             seen.extend(batch.iter().filter_map(|packet| number(packet.bytes())));
-            while !batch.is_empty() || sender.has_rest() {
+            while !batch.is_empty() || sender.has_pending() {
                 queue.send_through(&mut sender, &mut pool, &mut batch).await.unwrap();
             }
         }
         assert!(seen.into_iter().eq(0..60));
-        assert_eq!(receiver.counters().cut, 2);
+        assert_eq!(receiver.counters().segmented, 2);
         assert!(sender.counters().trains >= 6, "{:?}", sender.counters());
     });
 }

@@ -19,7 +19,7 @@ pub struct Meta {
     /// The virtio-net header, if the queue has it; otherwise all zero, which means a plain packet.
     pub vnet: VnetHeader,
     /// The number of bytes cut off its end when it was copied, for a capture; otherwise 0.
-    pub cut: u32,
+    pub truncated: u32,
     /// For a datagram of a tunnel: the ECN codepoint of its outer header.
     pub ecn: Ecn,
 }

@@ -74,8 +74,8 @@ fn any(setting: LinkSetting, errno: i32) -> Option<Cause> {
         // A lookup by name or number: the interface may never have existed.
         libc::ENODEV if setting == LinkSetting::Find => Cause::NoSuchDevice { mode: None },
         libc::ENODEV => Cause::DeviceGone { mode: None },
-        libc::ETIMEDOUT => Cause::NetlinkSilent,
-        libc::EINTR => Cause::NetlinkUnsettled,
+        libc::ETIMEDOUT => Cause::NetlinkTimeout,
+        libc::EINTR => Cause::DumpInterrupted,
         _ => return None,
     })
 }

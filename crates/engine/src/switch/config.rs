@@ -245,7 +245,7 @@ pub struct Mirror {
     /// Which of these frames are copied.
     pub filter: MirrorFilter,
     /// How many bytes of a frame are copied at most. Of a frame that was cut the copy's
-    /// [`Meta::cut`](adit_packet::Meta::cut) says how many bytes are missing, and its virtio-net
+    /// [`Meta::cut`](adit_packet::Meta::truncated) says how many bytes are missing, and its virtio-net
     /// header is empty.
     pub truncate: Option<usize>,
 }

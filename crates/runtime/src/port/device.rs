@@ -93,18 +93,18 @@ impl DevicePort {
     }
 
     pub fn is_waiting(&self) -> bool {
-        self.waiting.is_waiting() || self.sender.has_rest()
+        self.waiting.is_waiting() || self.sender.has_pending()
     }
 
     pub fn close(&mut self, pool: &mut Pool) {
         self.waiting.clear(pool);
-        self.sender.give_rest(pool);
+        self.sender.give_pending(pool);
     }
 
     /// Writes until `batch` is empty, or there is no room.
     #[inline]
     fn write(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<Room, Gone> {
-        while !batch.is_empty() || self.sender.has_rest() {
+        while !batch.is_empty() || self.sender.has_pending() {
             let before = bytes_of(batch);
             match self.sender.send_batch(&self.queue, cx.pool, batch) {
                 Ok(done) => {
@@ -147,7 +147,7 @@ impl DevicePort {
                 1
             }
         };
-        self.sender.give_rest(cx.pool);
+        self.sender.give_pending(cx.pool);
         batch.drain(..count).for_each(|packet| cx.pool.give(packet));
         Ok(Room::Some)
     }
