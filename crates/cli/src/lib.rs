@@ -11,15 +11,18 @@ mod commands;
 mod context;
 #[doc(hidden)]
 pub mod exercise;
+mod exit;
 mod man;
 mod netem;
+mod show;
 
 /// The Rust of the book, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/src/library.md")]
 struct Cookbook;
 
-use adit_service::error::{Error, Exit};
+use crate::exit::Exit;
+use adit_service::error::Error;
 use adit_service::output::Output;
 use clap::Parser;
 use color::Color;
@@ -48,10 +51,11 @@ pub fn run() -> u8 {
 }
 
 fn failed(output: &Output, error: &Error) -> Exit {
-    if error.exit != Exit::BrokenPipe {
+    let exit = Exit::of(error);
+    if exit != Exit::BrokenPipe {
         output.error(&error.report);
     }
-    error.exit
+    exit
 }
 
 /// Prints help, or an invalid command line.

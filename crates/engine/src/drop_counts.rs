@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::DropReason;
+use crate::drop_reason::DropReason;
 
 /// Packets dropped, by reason: one set for each place where drops are counted, e.g. a port or a peer.
 ///

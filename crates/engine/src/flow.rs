@@ -26,17 +26,19 @@
 //! [`FlowEvent::Connected`], or [`FlowEvent::Failed`] with the error that the host met.
 //!
 //! **Order.** The runtime carries out requests in order, before it sends the packets of the same outbox:
-//! `Open` comes before the first datagram. `Shutdown` and `Close` take effect behind the
-//! bytes that were sent to the flow before them; an engine sends nothing after them.
+//! a flow is open when its first datagram comes. `Shutdown` and `Close` take effect behind the bytes
+//! that were sent to the flow before them; an engine sends nothing after them.
 //!
-//! **End.** A number is free again after `Close`, `Reset` or `Failed`: no event comes after these.
+//! **End.** After `Close`, `Reset` or `Failed` no event of the flow comes, and requests and packets for it
+//! are discarded. A number stands for one flow only: an engine that numbers the slots of a table adds
+//! a generation, `FlowId(u64::from(generation) << 32 | u64::from(slot))`.
 
 use core::fmt;
 use core::net::SocketAddr;
 
-/// The number of a flow of one engine, chosen by the engine: see the [module](self).
+/// The number of a flow, chosen by the engine, and used for one flow only: see the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowId(pub u32);
+pub struct FlowId(pub u64);
 
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,7 +118,7 @@ pub enum FlowEvent {
     PathMtu(u16),
     /// UDP: the network answered a datagram with an error. The flow goes on.
     Error(FlowError),
-    /// The flow could not be opened, or has ended by an error. Its number is free.
+    /// The flow could not be opened, or has ended by an error: no event of it follows.
     Failed(FlowError),
 }
 

@@ -69,14 +69,16 @@ mod contract;
 mod datagrams;
 mod drop_counts;
 mod drop_reason;
+mod endpoint;
 pub mod flow;
 pub mod netem;
 mod outbox;
 pub mod switch;
 
-pub use contract::{Endpoint, Engine, Handled, PortId};
+pub use contract::{Engine, Handled};
 pub use datagrams::datagrams;
 pub use drop_counts::DropCounts;
 pub use drop_reason::{DropReason, Reason};
+pub use endpoint::{Endpoint, PortId};
 pub use flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
 pub use outbox::{Counts, Outbox};

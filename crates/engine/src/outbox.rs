@@ -5,7 +5,10 @@ use alloc::vec::Vec;
 
 use adit_packet::{Batch, PacketBuf, Pool};
 
-use crate::{DropCounts, DropReason, Endpoint, Request};
+use crate::drop_counts::DropCounts;
+use crate::drop_reason::DropReason;
+use crate::endpoint::Endpoint;
+use crate::flow::Request;
 
 /// The two doors of an engine: packets sent, grouped by destination, and packets discarded.
 ///

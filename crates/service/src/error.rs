@@ -1,75 +1,17 @@
 //! What is told of a failure, and the status with which the program ends.
 
 use crate::config::problem::Problem;
-use adit_runtime::error::{Details, Kind};
+use adit_runtime::error::Details;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 
-/// The status with which the program ends: `adit --help` lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done.
-    Ok = 0,
-    /// What was asked about is not so.
-    NotSo = 1,
-    /// The command line is wrong.
-    Usage = 2,
-    /// A privilege is missing.
-    Permission = 3,
-    /// There is no such device, user, namespace.
-    NotFound = 4,
-    /// Another has it, or it is of another kind.
-    Conflict = 5,
-    /// It took too long.
-    Timeout = 6,
-    /// The kernel refused it for another reason.
-    Refused = 7,
-    /// A part was done before the failure.
-    Partly = 8,
-    /// A thread panicked; what the program had made was taken back.
-    Bug = 101,
-    /// The reader of the output went away: 128 + SIGPIPE.
-    BrokenPipe = 141,
-}
-
-impl Exit {
-    /// The status for a kind of failure.
-    #[must_use]
-    pub const fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Usage => Self::Usage,
-            Kind::Permission => Self::Permission,
-            Kind::NotFound => Self::NotFound,
-            Kind::Conflict => Self::Conflict,
-            Kind::Timeout => Self::Timeout,
-            Kind::BrokenPipe => Self::BrokenPipe,
-            _ => Self::Refused,
-        }
-    }
-
-    /// The status of a number, as another adit has told it.
-    pub fn from_code(code: u64) -> Option<Self> {
-        const ALL: [Exit; 8] = [
-            Exit::NotSo,
-            Exit::Usage,
-            Exit::Permission,
-            Exit::NotFound,
-            Exit::Conflict,
-            Exit::Timeout,
-            Exit::Refused,
-            Exit::Partly,
-        ];
-        ALL.into_iter().find(|exit| *exit as u64 == code)
-    }
-}
-
 /// A failure, ready to be told.
 #[derive(Debug)]
 pub struct Error {
-    pub exit: Exit,
+    /// What kind of failure it is: programs branch on it.
+    pub kind: Kind,
     /// Boxed: a `Result` of it is passed about, and seldom one.
     pub report: Box<Report>,
 }
@@ -103,7 +45,7 @@ pub struct Report {
 
 impl Error {
     /// A failure that the program itself found; `entry` is of [`CATALOG`].
-    pub fn new(exit: Exit, entry: &Entry, message: impl fmt::Display) -> Self {
+    pub fn new(kind: Kind, entry: &Entry, message: impl fmt::Display) -> Self {
         let report = Report {
             code: entry.code.to_owned(),
             message: message.to_string(),
@@ -113,12 +55,12 @@ impl Error {
             done: Vec::new(),
             problems: Vec::new(),
         };
-        Self { exit, report: Box::new(report) }
+        Self { kind, report: Box::new(report) }
     }
 
     /// A command line that clap takes and that makes no sense all the same.
     pub fn usage(message: impl fmt::Display) -> Self {
-        Self::new(Exit::Usage, &USAGE, message)
+        Self::new(Kind::Usage, &USAGE, message)
     }
 
     /// A failure of the operating system on `object` while doing `what`.
@@ -138,10 +80,7 @@ impl Error {
 
     /// The same failure after `done` was done already.
     pub fn after(mut self, done: Vec<String>) -> Self {
-        if !done.is_empty() {
-            self.exit = Exit::Partly;
-            self.report.done = done;
-        }
+        self.report.done = done;
         self
     }
 }
@@ -157,7 +96,7 @@ impl From<adit_runtime::error::Error> for Error {
         let Details { kind, code, message, hint, errno, object } = error.into_details();
         let (done, problems) = (Vec::new(), Vec::new());
         let report = Report { code, message, hint, errno, object, done, problems };
-        Self { exit: Exit::of(kind), report: Box::new(report) }
+        Self { kind, report: Box::new(report) }
     }
 }
 
@@ -249,4 +188,4 @@ pub const NOT_HELD: Entry = Entry {
 /// The codes of the program itself; those of the libraries come on top.
 pub const CATALOG: [Entry; 4] = [NOT_A_DEVICE, HELD, UNKNOWN, NOT_HELD];
 
-pub use adit_runtime::error::{Entry, NETNS, SYSTEM, USAGE};
+pub use adit_runtime::error::{Entry, Kind, Kind as Exit, NETNS, SYSTEM, USAGE};

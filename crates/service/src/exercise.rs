@@ -4,7 +4,7 @@ use crate::config::problem::Problems;
 use crate::config::source::Source;
 use crate::link::profile::{self, Profiles};
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::Lab;
+use crate::switch::wanted::WantedSwitch;
 
 /// Reading a configuration ends and does not panic, whatever the text is; its mistakes are few and
 /// have no control character. The first byte chooses what it is read as.
@@ -16,7 +16,7 @@ pub fn config(bytes: &[u8]) {
     let source = Source::new("x.toml", String::from_utf8_lossy(data));
     let problems = Problems::default();
     match kind % 4 {
-        0 => drop(Lab::of_source(&source, &problems)),
+        0 => drop(WantedSwitch::of_source(&source, &problems)),
         1 => drop(crate::link::wanted::of_file(&source)),
         2 => drop(WantedPort::from_words(&source, &problems)),
         _ => {

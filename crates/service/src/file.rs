@@ -10,7 +10,7 @@
 //! A reader sees the old text or the new one, also after a crash. Modes are set explicitly: the umask
 //! has no effect. A temporary file that a killed program left is removed by the next writer.
 
-use crate::error::{Entry, Error, Exit, Result};
+use crate::error::{Entry, Error, Kind, Result};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -227,7 +227,7 @@ impl LockFile {
     /// Waits up to 10 seconds until no other program changes `target`, and creates missing folders.
     ///
     /// # Errors
-    /// [`Exit::Timeout`] with the process that holds the lock; those of [`LockFile::try_lock`].
+    /// [`Kind::Timeout`] with the process that holds the lock; those of [`LockFile::try_lock`].
     pub fn wait_for(target: &Path) -> Result<Self> {
         let path = beside(target, ".lock");
         let failed = |error: io::Error| Error::io("lock", path.display(), &error);
@@ -241,7 +241,7 @@ impl LockFile {
                         pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
                     let message = format!("{by} is changing {}", target.display());
                     return Err(
-                        Error::new(Exit::Timeout, &LOCKED, message).object(target.display())
+                        Error::new(Kind::Timeout, &LOCKED, message).object(target.display())
                     );
                 }
                 Locked::Taken(_) => std::thread::sleep(LOCK_RETRY),

@@ -12,6 +12,7 @@
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod event;
 pub mod exercise;
 pub mod file;
 pub mod filter;

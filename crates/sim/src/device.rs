@@ -16,7 +16,7 @@ use smoltcp::time::Instant;
 
 use adit_engine::DropReason;
 
-pub(super) struct Device {
+pub(crate) struct Device {
     layer: Layer,
     mtu: usize,
     /// How segments are joined; `None` if they are not.
@@ -31,13 +31,13 @@ impl Device {
     /// What a TCP or UDP packet is at most, with a link header before it.
     const LEN_MAX: usize = 65_535 + Self::LINK_HEADER_MAX;
 
-    pub(super) const fn new(layer: Layer, mtu: usize, super_packets: bool) -> Self {
+    pub(crate) const fn new(layer: Layer, mtu: usize, super_packets: bool) -> Self {
         let coalescer = if super_packets { Some(Coalescer::new(layer)) } else { None };
         Self { layer, mtu, coalescer, inbox: VecDeque::new(), outbox: Vec::new() }
     }
 
     /// Takes a packet that arrived, cut up if it is a super-packet.
-    pub(super) fn receive(&mut self, packet: &PacketBuf) -> Result<(), DropReason> {
+    pub(crate) fn receive(&mut self, packet: &PacketBuf) -> Result<(), DropReason> {
         let (bytes, vnet) = (packet.bytes(), packet.meta.vnet);
         let len_max = self.mtu + if self.layer == Layer::Frame { Self::LINK_HEADER_MAX } else { 0 };
         if vnet.is_super_packet() {
@@ -66,7 +66,7 @@ impl Device {
 
     /// Lets `each` see what has arrived and is not read yet, and say how many duplicates of it are to
     /// follow.
-    pub(super) fn review(&mut self, mut each: impl FnMut(&[u8]) -> usize) {
+    pub(crate) fn review(&mut self, mut each: impl FnMut(&[u8]) -> usize) {
         for _ in 0..self.inbox.len() {
             let Some(packet) = self.inbox.pop_front() else { break };
             for _ in 0..each(packet.bytes()) {
@@ -80,12 +80,12 @@ impl Device {
     }
 
     /// The packets that the stack sent since they were last taken out.
-    pub(super) fn outgoing(&self) -> &[PacketBuf] {
+    pub(crate) fn outgoing(&self) -> &[PacketBuf] {
         &self.outbox
     }
 
     /// What the stack sent since the last call.
-    pub(super) fn sent(&mut self, mut each: impl FnMut(&[u8], Meta)) {
+    pub(crate) fn sent(&mut self, mut each: impl FnMut(&[u8], Meta)) {
         let Some(coalescer) = &mut self.coalescer else {
             self.outbox.drain(..).for_each(|packet| each(packet.bytes(), packet.meta));
             return;
@@ -160,7 +160,7 @@ impl phy::Device for Device {
     }
 }
 
-pub(super) struct Arrived(PacketBuf);
+pub(crate) struct Arrived(PacketBuf);
 
 impl phy::RxToken for Arrived {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
@@ -168,7 +168,7 @@ impl phy::RxToken for Arrived {
     }
 }
 
-pub(super) struct Leaving<'a>(&'a mut Vec<PacketBuf>);
+pub(crate) struct Leaving<'a>(&'a mut Vec<PacketBuf>);
 
 impl phy::TxToken for Leaving<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {

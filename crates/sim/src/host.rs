@@ -10,8 +10,8 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use super::device::Device;
-use super::reno::{Reno, Seen};
+use crate::device::Device;
+use crate::reno::{Reno, Seen};
 use adit_engine::DropReason;
 
 /// What a host is to be.
@@ -82,8 +82,8 @@ impl From<&str> for HostConfig {
     }
 }
 
-pub(super) struct Host {
-    pub(super) layer: Layer,
+pub(crate) struct Host {
+    pub(crate) layer: Layer,
     device: Device,
     interface: Interface,
     sockets: SocketSet<'static>,
@@ -129,7 +129,7 @@ impl Host {
     /// The first port of connections that we open (RFC 6335).
     const FIRST_PORT: u16 = 49_152;
 
-    pub(super) fn new(config: &HostConfig, node: usize, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(config: &HostConfig, node: usize, seed: u64, now: Instant) -> Self {
         let mut device = Device::new(config.layer, config.mtu, config.super_packets);
         let hardware = match config.layer {
             Layer::Frame => HardwareAddress::Ethernet(EthernetAddress(mac_of(config, node).0)),
@@ -177,13 +177,13 @@ impl Host {
         }
     }
 
-    pub(super) fn receive(&mut self, packet: &PacketBuf) -> Result<(), DropReason> {
+    pub(crate) fn receive(&mut self, packet: &PacketBuf) -> Result<(), DropReason> {
         self.is_touched = true;
         self.device.receive(packet)
     }
 
     /// Runs the stack, then hands over what it sends.
-    pub(super) fn poll(&mut self, now: Instant, send: impl FnMut(&[u8], Meta)) {
+    pub(crate) fn poll(&mut self, now: Instant, send: impl FnMut(&[u8], Meta)) {
         let layer = self.layer;
         self.device.review(|bytes| {
             let Some(seen) = Seen::parse(bytes, layer) else { return 0 };
@@ -223,11 +223,11 @@ impl Host {
         self.device.sent(send);
     }
 
-    pub(super) const fn due(&self, now: Instant) -> Instant {
+    pub(crate) const fn due(&self, now: Instant) -> Instant {
         if self.is_touched { now } else { self.wake }
     }
 
-    pub(super) fn ping(&mut self, now: Instant, to: IpAddr) -> usize {
+    pub(crate) fn ping(&mut self, now: Instant, to: IpAddr) -> usize {
         let number = self.echoes.len();
         self.echoes.push(Echo { sent: now, rtt: None });
         let id = u16::try_from(number & 0xffff).unwrap_or_default();
@@ -245,7 +245,7 @@ impl Host {
         number
     }
 
-    pub(super) fn rtt(&self, echo: usize) -> Option<Duration> {
+    pub(crate) fn rtt(&self, echo: usize) -> Option<Duration> {
         self.echoes.get(echo)?.rtt
     }
 
@@ -270,7 +270,7 @@ impl Host {
         });
     }
 
-    pub(super) fn udp_bind(&mut self, port: u16) -> usize {
+    pub(crate) fn udp_bind(&mut self, port: u16) -> usize {
         let buffer = || {
             let metadata = vec![udp::PacketMetadata::EMPTY; Self::QUEUE];
             udp::PacketBuffer::new(metadata, vec![0; Self::QUEUE * 1500])
@@ -282,25 +282,25 @@ impl Host {
     }
 
     /// Whether the socket had room for it.
-    pub(super) fn udp_send(&mut self, socket: usize, to: SocketAddr, payload: &[u8]) -> bool {
+    pub(crate) fn udp_send(&mut self, socket: usize, to: SocketAddr, payload: &[u8]) -> bool {
         self.is_touched = true;
         let socket: &mut udp::Socket<'_> = self.sockets.get_mut(self.datagrams[socket]);
         socket.send_slice(payload, smoltcp::wire::IpEndpoint::from(to)).is_ok()
     }
 
-    pub(super) fn udp_recv(&mut self, socket: usize) -> Option<(SocketAddr, Vec<u8>)> {
+    pub(crate) fn udp_recv(&mut self, socket: usize) -> Option<(SocketAddr, Vec<u8>)> {
         let socket: &mut udp::Socket<'_> = self.sockets.get_mut(self.datagrams[socket]);
         let (payload, meta) = socket.recv().ok()?;
         Some((meta.endpoint.into(), payload.to_vec()))
     }
 
-    pub(super) fn tcp_listen(&mut self, port: u16) -> usize {
+    pub(crate) fn tcp_listen(&mut self, port: u16) -> usize {
         let mut socket = self.tcp_socket();
         socket.listen(port).expect("a new socket, and a port that is not 0");
         self.add_stream(socket)
     }
 
-    pub(super) fn tcp_connect(&mut self, to: SocketAddr) -> usize {
+    pub(crate) fn tcp_connect(&mut self, to: SocketAddr) -> usize {
         let mut socket = self.tcp_socket();
         let port = self.next_port;
         self.next_port = self.next_port.checked_add(1).unwrap_or(Self::FIRST_PORT);
@@ -336,22 +336,22 @@ impl Host {
         self.streams.len() - 1
     }
 
-    pub(super) fn tcp_send(&mut self, stream: usize, bytes: &[u8]) {
+    pub(crate) fn tcp_send(&mut self, stream: usize, bytes: &[u8]) {
         self.is_touched = true;
         self.streams[stream].to_send.extend_from_slice(bytes);
     }
 
-    pub(super) fn tcp_close(&mut self, stream: usize) {
+    pub(crate) fn tcp_close(&mut self, stream: usize) {
         self.is_touched = true;
         self.streams[stream].is_closing = true;
     }
 
-    pub(super) fn tcp_received(&self, stream: usize) -> &[u8] {
+    pub(crate) fn tcp_received(&self, stream: usize) -> &[u8] {
         &self.streams[stream].received
     }
 
     /// Whether the peer closed its side and everything was read.
-    pub(super) fn tcp_is_finished(&self, stream: usize) -> bool {
+    pub(crate) fn tcp_is_finished(&self, stream: usize) -> bool {
         let socket: &tcp::Socket<'_> = self.sockets.get(self.streams[stream].handle);
         let opened = !matches!(
             socket.state(),

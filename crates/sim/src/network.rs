@@ -6,25 +6,27 @@ use alloc::vec::Vec;
 
 use adit_packet::{Instant, Meta, PacketBuf, Pool, PoolConfig};
 
-use super::End;
-use super::port::{Fault, Line, Port};
-use super::trace::{Losses, Summary, Trace};
-use adit_engine::{Counts, DropReason, Outbox};
+use crate::ids::End;
+use crate::outside::{Delivery, Outside};
+use crate::port::{Fault, Line, Port};
+use crate::trace::{Losses, Summary, Trace};
+use adit_engine::{Counts, DropReason, Endpoint, FlowId, Outbox, Request};
 
-pub(super) struct Network {
-    pub(super) now: Instant,
-    pub(super) ports: Vec<Port>,
-    pub(super) trace: Trace,
-    pub(super) names: Vec<String>,
+pub(crate) struct Network {
+    pub(crate) now: Instant,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) trace: Trace,
+    pub(crate) names: Vec<String>,
     by_end: BTreeMap<End, usize>,
     /// Its pool is the memory of the network: what the kernel holds in the real one.
     out: Outbox,
     received: u64,
     delivered: u64,
+    pub(crate) outside: Outside,
 }
 
 impl Network {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = PoolConfig {
             // No packet of a simulation needs a header before it on the wire.
             headroom: 0,
@@ -41,11 +43,12 @@ impl Network {
             out: Outbox::new(Pool::new(config)),
             received: 0,
             delivered: 0,
+            outside: Outside::default(),
         }
     }
 
     /// Joins two ends; each line leads away from its end.
-    pub(super) fn join(
+    pub(crate) fn join(
         &mut self,
         ends: [End; 2],
         layer: Option<adit_packet::Layer>,
@@ -61,11 +64,11 @@ impl Network {
         }
     }
 
-    pub(super) fn port(&self, end: End) -> Option<&Port> {
+    pub(crate) fn port(&self, end: End) -> Option<&Port> {
         self.ports.get(*self.by_end.get(&end)?)
     }
 
-    pub(super) fn fault(&mut self, end: End, fault: Fault) {
+    pub(crate) fn fault(&mut self, end: End, fault: Fault) {
         let now = self.now;
         match self.port_mut(end) {
             Some(port) => port.set(fault, now),
@@ -76,7 +79,7 @@ impl Network {
     }
 
     /// The port at an end.
-    pub(super) fn port_mut(&mut self, end: End) -> Option<&mut Port> {
+    pub(crate) fn port_mut(&mut self, end: End) -> Option<&mut Port> {
         self.ports.get_mut(*self.by_end.get(&end)?)
     }
 
@@ -84,7 +87,7 @@ impl Network {
     ///
     /// A train of datagrams enters an emulated link as the datagrams that it stands for; a
     /// super-packet is cut up by the link itself, which knows its headers.
-    pub(super) fn send(&mut self, from: End, bytes: &[u8], meta: Meta) {
+    pub(crate) fn send(&mut self, from: End, bytes: &[u8], meta: Meta) {
         let size = usize::from(meta.vnet.gso_size);
         let is_cut = meta.vnet.is_super_packet()
             && size > 0
@@ -94,6 +97,35 @@ impl Network {
         } else {
             self.send_one(from, bytes, meta);
         }
+    }
+
+    /// Takes what an engine sends to a flow.
+    pub(crate) fn send_to_flow(&mut self, from: End, flow: FlowId, bytes: &[u8]) {
+        let now = self.now;
+        if self.outside.take(from.node, flow, bytes) {
+            let (name, len) = (self.show(from), bytes.len());
+            self.trace.add(format_args!("{now} {name} > {len} bytes"));
+            return;
+        }
+        // As what is sent to no wire: counted here.
+        self.send_one(from, bytes, Meta::default());
+    }
+
+    /// Carries out what an engine asks for.
+    pub(crate) fn request(&mut self, node: usize, request: Request) {
+        // There is one way to each peer, and no choice of a local address.
+        let Request::Flow(flow, request) = request else { return };
+        let (now, name) = (self.now, self.show(End { node, at: Endpoint::Flow(flow) }));
+        self.trace.add(format_args!("{now} {name} {request:?}"));
+        self.outside.request(node, flow, request);
+    }
+
+    /// What is for an engine now, of a flow.
+    pub(crate) fn next_from_outside(&mut self) -> Option<(usize, FlowId, Delivery)> {
+        let (node, flow, delivery) = self.outside.next(self.now)?;
+        let (now, name) = (self.now, self.show(End { node, at: Endpoint::Flow(flow) }));
+        self.trace.add(format_args!("{now} {name} < {delivery}"));
+        Some((node, flow, delivery))
     }
 
     fn send_one(&mut self, from: End, bytes: &[u8], meta: Meta) {
@@ -113,7 +145,7 @@ impl Network {
     }
 
     /// The next packet that arrives from a port, and the end where it does.
-    pub(super) fn next_arrival(&mut self, at: usize) -> Option<(End, PacketBuf)> {
+    pub(crate) fn next_arrival(&mut self, at: usize) -> Option<(End, PacketBuf)> {
         loop {
             let port = self.ports.get_mut(at)?;
             if port.due() > self.now {
@@ -140,18 +172,18 @@ impl Network {
     }
 
     /// Packets that arrived and that were lost, so far.
-    pub(super) fn arrived(&self) -> u64 {
+    pub(crate) fn arrived(&self) -> u64 {
         self.delivered + self.out.counts().discarded()
     }
 
     /// The node took a copy.
-    pub(super) fn deliver(&mut self, packet: PacketBuf) {
+    pub(crate) fn deliver(&mut self, packet: PacketBuf) {
         self.delivered += 1;
         self.out.pool().give(packet);
     }
 
     /// The node could not take it.
-    pub(super) fn refuse(&mut self, end: End, packet: PacketBuf, why: DropReason) {
+    pub(crate) fn refuse(&mut self, end: End, packet: PacketBuf, why: DropReason) {
         let at = self.by_end.get(&end).copied();
         let before = self.out.counts().clone();
         self.out.discard(packet, why);
@@ -173,20 +205,21 @@ impl Network {
     }
 
     /// When something is due at a port; [`Instant::MAX`]: never.
-    pub(super) fn due(&self) -> Instant {
-        let mut due = Instant::MAX;
+    pub(crate) fn due(&self) -> Instant {
+        let mut due = self.outside.due();
         for port in &self.ports {
             due = due.min(port.due());
         }
         due
     }
 
-    pub(super) const fn counts(&self) -> &Counts {
+    pub(crate) const fn counts(&self) -> &Counts {
         self.out.counts()
     }
 
     /// The law of the network: what was sent into it arrived, was discarded or is on the way.
-    pub(super) fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
+        self.outside.check();
         let held: usize = self.ports.iter().map(Port::held).sum();
         let counts = self.out.counts();
         let (made, lost) = (counts.made(), counts.discarded() + counts.absorbed());
@@ -202,14 +235,13 @@ impl Network {
         assert!(small + large <= held, "the network lost buffers: more are out than it holds");
     }
 
-    pub(super) fn show(&self, end: End) -> String {
+    pub(crate) fn show(&self, end: End) -> String {
         show(&self.names, end)
     }
 }
 
 /// `name` of a node with one port, `name:2`, or `name@192.0.2.1:51820` towards a peer.
-pub(super) fn show(names: &[String], end: End) -> String {
-    use adit_engine::Endpoint;
+pub(crate) fn show(names: &[String], end: End) -> String {
     use alloc::format;
     let name = names.get(end.node).map(String::as_str).unwrap_or_default();
     match end.at {

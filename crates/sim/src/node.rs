@@ -7,20 +7,20 @@ use core::any::Any;
 
 use adit_packet::{Batch, Instant, Meta, PacketBuf, Pool, PoolConfig};
 
-use super::End;
-use super::host::Host;
-use super::network::Network;
-use super::trace::Losses;
-use adit_engine::{Counts, DropReason, Endpoint, Engine, Outbox};
+use crate::host::Host;
+use crate::ids::End;
+use crate::network::Network;
+use crate::trace::Losses;
+use adit_engine::{Counts, DropReason, Endpoint, Engine, FlowId, FlowRequest, Outbox, Request};
 
-pub(super) enum Node {
+pub(crate) enum Node {
     Engine(Box<EngineNode>),
     Host(Box<Host>),
     Probe(Probe),
 }
 
 /// An engine of any type.
-pub(super) trait AnyEngine: Engine {
+pub(crate) trait AnyEngine: Engine {
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
@@ -36,9 +36,9 @@ impl<E: Engine + 'static> AnyEngine for E {
 }
 
 /// An engine, its outbox and its books.
-pub(super) struct EngineNode {
-    pub(super) engine: Box<dyn AnyEngine>,
-    pub(super) out: Outbox,
+pub(crate) struct EngineNode {
+    pub(crate) engine: Box<dyn AnyEngine>,
+    pub(crate) out: Outbox,
     batch: Batch,
     received: u64,
     /// When it wants to be woken: asked for at every step, so it is kept. [`Instant::MAX`]: never.
@@ -52,14 +52,14 @@ impl EngineNode {
     /// through a backlog of so many steps, or it spins.
     const IMPATIENT_MAX: usize = 10_000;
 
-    pub(super) fn new(engine: Box<dyn AnyEngine>, pool: PoolConfig) -> Self {
+    pub(crate) fn new(engine: Box<dyn AnyEngine>, pool: PoolConfig) -> Self {
         let out = Outbox::new(Pool::new(pool));
         let due = engine.next_timeout().unwrap_or(Instant::MAX);
         Self { engine, out, batch: Batch::new(), received: 0, due, impatient: 0 }
     }
 
     /// Hands it a copy of a packet.
-    pub(super) fn handle(
+    pub(crate) fn handle(
         &mut self,
         now: Instant,
         from: Endpoint,
@@ -71,12 +71,26 @@ impl EngineNode {
         Ok(())
     }
 
-    pub(super) const fn due(&self) -> Instant {
+    /// Hands it bytes of a flow; gives them back if there is no buffer for them.
+    pub(crate) fn handle_bytes(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        bytes: Vec<u8>,
+    ) -> Result<(), Vec<u8>> {
+        let Some(mut packet) = self.out.pool().take(bytes.len()) else { return Err(bytes) };
+        packet.extend(&bytes).expect("a buffer of that length was taken");
+        self.received += 1;
+        self.engine.handle(now, Endpoint::Flow(flow), packet, &mut self.out);
+        Ok(())
+    }
+
+    pub(crate) const fn due(&self) -> Instant {
         self.due
     }
 
     /// Does what is due.
-    pub(super) fn wake(&mut self, now: Instant, name: &str) {
+    pub(crate) fn wake(&mut self, now: Instant, name: &str) {
         self.engine.handle_timeout(now, &mut self.out);
         if self.engine.next_timeout().is_some_and(|next| next <= now) {
             self.impatient += 1;
@@ -91,13 +105,26 @@ impl EngineNode {
     }
 
     /// Sends what is in its outbox, then checks that nothing was lost.
-    pub(super) fn flush(&mut self, node: usize, network: &mut Network) {
+    pub(crate) fn flush(&mut self, node: usize, network: &mut Network) {
+        let mut ends = Vec::new();
+        while let Some(request) = self.out.next_request() {
+            match request {
+                // Behind the bytes that were sent before it.
+                Request::Flow(_, FlowRequest::Shutdown | FlowRequest::Close) => ends.push(request),
+                _ => network.request(node, request),
+            }
+        }
         while let Some(at) = self.out.next_group(&mut self.batch) {
             for packet in self.batch.drain(..) {
-                network.send(End { node, at }, packet.bytes(), packet.meta);
+                let from = End { node, at };
+                match at {
+                    Endpoint::Flow(flow) => network.send_to_flow(from, flow, packet.bytes()),
+                    _ => network.send(from, packet.bytes(), packet.meta),
+                }
                 self.out.pool().give(packet);
             }
         }
+        ends.into_iter().for_each(|request| network.request(node, request));
         self.due = self.engine.next_timeout().unwrap_or(Instant::MAX);
         self.check(network.names.get(node).map_or("", |name| name));
     }
@@ -119,7 +146,7 @@ impl EngineNode {
     }
 
     /// What it discarded since `before`, for the trace.
-    pub(super) fn note_losses(&self, before: &Counts, node: usize, network: &mut Network) {
+    pub(crate) fn note_losses(&self, before: &Counts, node: usize, network: &mut Network) {
         let losses = Losses { before, after: self.out.counts() };
         if losses.count() > 0 {
             let (now, name) = (network.now, network.names.get(node).map_or("", |name| name));
@@ -130,15 +157,15 @@ impl EngineNode {
 
 /// A device that a test reads from and writes to by hand.
 #[derive(Default)]
-pub(super) struct Probe {
-    pub(super) received: VecDeque<(Vec<u8>, Meta)>,
+pub(crate) struct Probe {
+    pub(crate) received: VecDeque<(Vec<u8>, Meta)>,
 }
 
 impl Probe {
     /// Packets that it keeps: as many as a wire carries at a time, ten times over.
-    pub(super) const LIMIT: usize = 10_000;
+    pub(crate) const LIMIT: usize = 10_000;
 
-    pub(super) fn receive(&mut self, packet: &PacketBuf) -> Result<(), DropReason> {
+    pub(crate) fn receive(&mut self, packet: &PacketBuf) -> Result<(), DropReason> {
         if self.received.len() >= Self::LIMIT {
             return Err(DropReason::QUEUE_FULL);
         }

@@ -7,9 +7,16 @@ use core::time::Duration;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
-use super::{End, Sim};
+use crate::ids::End;
 use adit_engine::netem::{Link, Profile, ProfileError};
 use adit_engine::{DropReason, Outbox};
+
+/// The delay of a wire without a netem profile.
+pub(crate) const WIRE_DELAY: Duration = Duration::from_micros(1);
+/// Packets on such a wire in one direction.
+pub(crate) const WIRE_LIMIT: usize = 1000;
+/// Packets that wait at a port that takes nothing.
+pub(crate) const QUEUE_LIMIT: usize = 256;
 
 /// What goes wrong at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +28,7 @@ pub enum Fault {
     /// The device is deleted: as [`Self::Down`], for ever.
     Gone,
     /// The port takes nothing for that long (`EAGAIN`): packets wait in its queue, at most
-    /// [`Sim::PORT_QUEUE`] of them.
+    /// [`Sim::PORT_QUEUE`](crate::Sim::PORT_QUEUE) of them.
     Full(Duration),
     /// Whoever reads from the port is slow: it takes one packet in that time. Zero ends it.
     Slow(Duration),
@@ -50,13 +57,13 @@ pub struct PortCounts {
     pub lost: u64,
 }
 
-pub(super) struct Port {
-    pub(super) end: End,
+pub(crate) struct Port {
+    pub(crate) end: End,
     /// What kind of packets it carries; `None` for a peer's datagrams.
-    pub(super) layer: Option<Layer>,
+    pub(crate) layer: Option<Layer>,
     /// The port at the other end, by its index.
-    pub(super) peer: usize,
-    pub(super) counts: PortCounts,
+    pub(crate) peer: usize,
+    pub(crate) counts: PortCounts,
     line: Line,
     state: State,
     /// Until when it takes nothing.
@@ -77,7 +84,7 @@ enum State {
 }
 
 impl Port {
-    pub(super) const fn new(end: End, layer: Option<Layer>, peer: usize, line: Line) -> Self {
+    pub(crate) const fn new(end: End, layer: Option<Layer>, peer: usize, line: Line) -> Self {
         Self {
             end,
             layer,
@@ -93,7 +100,7 @@ impl Port {
     }
 
     /// The emulated link that leads away from it.
-    pub(super) fn link(&self) -> Option<&Link> {
+    pub(crate) fn link(&self) -> Option<&Link> {
         match &self.line {
             Line::Plain(_) => None,
             Line::Emulated(link) => Some(link),
@@ -101,7 +108,7 @@ impl Port {
     }
 
     /// Changes the emulated link; `None` if there is none.
-    pub(super) fn set_profile(
+    pub(crate) fn set_profile(
         &mut self,
         now: Instant,
         profile: &Profile,
@@ -112,11 +119,11 @@ impl Port {
         Some(result)
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.state == State::Up
     }
 
-    pub(super) fn set(&mut self, fault: Fault, now: Instant) {
+    pub(crate) fn set(&mut self, fault: Fault, now: Instant) {
         match fault {
             Fault::Down | Fault::Up if self.state == State::Gone => {}
             Fault::Down => self.state = State::Down,
@@ -129,12 +136,12 @@ impl Port {
     }
 
     /// Takes a packet that the node sends, or says why not.
-    pub(super) fn send(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
+    pub(crate) fn send(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
         self.counts.sent += 1;
         if !self.is_up() {
             out.discard(packet, DropReason::PORT_DOWN);
         } else if !self.queue.is_empty() || self.full_until > now {
-            if self.queue.len() < Sim::PORT_QUEUE {
+            if self.queue.len() < QUEUE_LIMIT {
                 self.queue.push_back(packet);
             } else {
                 out.discard(packet, DropReason::QUEUE_FULL);
@@ -146,7 +153,7 @@ impl Port {
     }
 
     /// Moves what is due: from the queue to the way, and from there out.
-    pub(super) fn next_arrival(&mut self, now: Instant, out: &mut Outbox) -> Option<PacketBuf> {
+    pub(crate) fn next_arrival(&mut self, now: Instant, out: &mut Outbox) -> Option<PacketBuf> {
         while self.full_until <= now
             && let Some(packet) = self.queue.pop_front()
         {
@@ -161,7 +168,7 @@ impl Port {
         packet
     }
 
-    pub(super) const fn due(&self) -> Instant {
+    pub(crate) const fn due(&self) -> Instant {
         self.due
     }
 
@@ -170,7 +177,7 @@ impl Port {
         self.due = queued.min(self.line.next_timeout().unwrap_or(Instant::MAX));
     }
 
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.queue.len() + self.line.held()
     }
 
@@ -184,7 +191,7 @@ impl Port {
 }
 
 /// The way from a port to the one at the other end.
-pub(super) enum Line {
+pub(crate) enum Line {
     /// All arrive a moment later, in order.
     Plain(VecDeque<(Instant, PacketBuf)>),
     /// As a netem profile says.
@@ -192,14 +199,14 @@ pub(super) enum Line {
 }
 
 impl Line {
-    pub(super) const fn plain() -> Self {
+    pub(crate) const fn plain() -> Self {
         Self::Plain(VecDeque::new())
     }
 
     fn push(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
         match self {
-            Self::Plain(flying) if flying.len() < Sim::WIRE_LIMIT => {
-                flying.push_back((now + Sim::WIRE_DELAY, packet));
+            Self::Plain(flying) if flying.len() < WIRE_LIMIT => {
+                flying.push_back((now + WIRE_DELAY, packet));
             }
             Self::Plain(_) => out.discard(packet, DropReason::QUEUE_FULL),
             Self::Emulated(link) => link.push(now, packet, out),

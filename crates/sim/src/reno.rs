@@ -20,10 +20,10 @@ use adit_packet::{Headers, Layer, TcpFlags, ip_protocol};
 
 /// The part of a segment that matters here.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) source: u16,
-    pub(super) destination: u16,
-    pub(super) sequence: u32,
+pub(crate) struct Seen {
+    pub(crate) source: u16,
+    pub(crate) destination: u16,
+    pub(crate) sequence: u32,
     ack: u32,
     flags: TcpFlags,
     window: u16,
@@ -32,7 +32,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// `None` for what is not TCP.
-    pub(super) fn parse(bytes: &[u8], layer: Layer) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], layer: Layer) -> Option<Self> {
         let headers: Headers = layer.parse(bytes).ok()?;
         if headers.protocol()? != ip_protocol::TCP {
             return None;
@@ -54,7 +54,7 @@ impl Seen {
 
 /// How much a connection may have in flight.
 #[derive(Clone, Debug)]
-pub(super) struct Reno {
+pub(crate) struct Reno {
     mss: usize,
     cwnd: usize,
     ssthresh: usize,
@@ -77,7 +77,7 @@ impl Reno {
     /// What says that a packet was lost and not only late (RFC 5681, 3.2).
     const DUPLICATES: usize = 3;
 
-    pub(super) const fn new(mss: usize) -> Self {
+    pub(crate) const fn new(mss: usize) -> Self {
         Self {
             mss,
             cwnd: Self::INITIAL * mss,
@@ -92,13 +92,13 @@ impl Reno {
         }
     }
 
-    pub(super) const fn mss(&self) -> usize {
+    pub(crate) const fn mss(&self) -> usize {
         self.mss
     }
 
     /// Bytes that may be in flight: also one new segment for each of the first duplicates (limited
     /// transmit, RFC 3042).
-    pub(super) fn window(&self) -> usize {
+    pub(crate) fn window(&self) -> usize {
         if self.recover.is_some() {
             return self.cwnd;
         }
@@ -106,7 +106,7 @@ impl Reno {
     }
 
     /// A segment leaves.
-    pub(super) fn sent(&mut self, segment: &Seen) {
+    pub(crate) fn sent(&mut self, segment: &Seen) {
         if segment.flags.contains(TcpFlags::SYN) {
             self.unacked = segment.sequence.wrapping_add(1);
             self.next = self.unacked;
@@ -125,7 +125,7 @@ impl Reno {
     }
 
     /// A segment arrives. Returns how many duplicates of it are to follow.
-    pub(super) fn arrived(&mut self, segment: &Seen) -> usize {
+    pub(crate) fn arrived(&mut self, segment: &Seen) -> usize {
         if !segment.flags.contains(TcpFlags::ACK) || is_before(self.next, segment.ack) {
             return 0;
         }

@@ -76,7 +76,7 @@ fn replay(seed: u64, package: Option<&str>, test: Option<&str>) -> String {
 const LAST_LINES: usize = 30;
 
 /// Says where a simulation stood when its test panicked.
-pub(super) fn tell_failure<'a>(
+pub(crate) fn tell_failure<'a>(
     seed: u64,
     now: Instant,
     lines: impl ExactSizeIterator<Item = &'a str>,

@@ -9,7 +9,7 @@ use adit_packet::{Headers, IpVersion, Layer, Meta, TcpFlags, ether_type, ip_prot
 
 /// The events of a simulation, a line each, and a hash of all of them.
 #[derive(Debug)]
-pub(super) struct Trace {
+pub(crate) struct Trace {
     lines: VecDeque<String>,
     limit: usize,
     hash: u64,
@@ -17,13 +17,13 @@ pub(super) struct Trace {
 
 impl Trace {
     /// Lines that are kept: of a longer simulation the last ones, for they say why it failed.
-    pub(super) const LIMIT: usize = 10_000;
+    pub(crate) const LIMIT: usize = 10_000;
 
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { lines: VecDeque::new(), limit: Self::LIMIT, hash: HASH_START }
     }
 
-    pub(super) fn add(&mut self, line: fmt::Arguments<'_>) {
+    pub(crate) fn add(&mut self, line: fmt::Arguments<'_>) {
         let mut text = if self.lines.len() < self.limit { None } else { self.lines.pop_front() }
             .unwrap_or_default();
         text.clear();
@@ -33,11 +33,11 @@ impl Trace {
         self.lines.push_back(text);
     }
 
-    pub(super) const fn hash(&self) -> u64 {
+    pub(crate) const fn hash(&self) -> u64 {
         self.hash
     }
 
-    pub(super) fn lines(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+    pub(crate) fn lines(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         self.lines.iter().map(String::as_str)
     }
 }
@@ -59,13 +59,13 @@ fn hash(start: u64, bytes: &[u8]) -> u64 {
 }
 
 /// What was discarded between two moments: ` 2 queue full, 1 loss`.
-pub(super) struct Losses<'a> {
-    pub(super) before: &'a Counts,
-    pub(super) after: &'a Counts,
+pub(crate) struct Losses<'a> {
+    pub(crate) before: &'a Counts,
+    pub(crate) after: &'a Counts,
 }
 
 impl Losses<'_> {
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.after.discarded() - self.before.discarded()
     }
 }
@@ -86,11 +86,11 @@ impl fmt::Display for Losses<'_> {
 }
 
 /// How a packet is shown: its length, what its headers say and a hash of all its bytes.
-pub(super) struct Summary<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) meta: Meta,
+pub(crate) struct Summary<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) meta: Meta,
     /// `None` for what is neither a frame nor a packet: a tunnel's datagram.
-    pub(super) layer: Option<Layer>,
+    pub(crate) layer: Option<Layer>,
 }
 
 impl fmt::Display for Summary<'_> {

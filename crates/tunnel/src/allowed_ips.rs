@@ -11,7 +11,7 @@ use adit_packet::{IpPrefix, mask_v4, mask_v6};
 /// search in each, so it costs as many of them as there are lengths (most often two or three), whoever
 /// chose the address.
 #[derive(Debug, Default)]
-pub(super) struct AllowedIps {
+pub(crate) struct AllowedIps {
     v4: Vec<Level<u32>>,
     v6: Vec<Level<u128>>,
 }
@@ -25,7 +25,7 @@ struct Level<A> {
 
 impl AllowedIps {
     /// Gives a prefix to a peer; whoever had it loses it and is returned.
-    pub(super) fn insert(&mut self, prefix: &IpPrefix, owner: u32) -> Option<u32> {
+    pub(crate) fn insert(&mut self, prefix: &IpPrefix, owner: u32) -> Option<u32> {
         let len = prefix.len();
         match prefix.network().ip() {
             IpAddr::V4(address) => insert(&mut self.v4, len, address.to_bits(), owner),
@@ -34,13 +34,13 @@ impl AllowedIps {
     }
 
     /// Takes from a peer all that it has.
-    pub(super) fn remove_all(&mut self, owner: u32) {
+    pub(crate) fn remove_all(&mut self, owner: u32) {
         remove_all(&mut self.v4, owner);
         remove_all(&mut self.v6, owner);
     }
 
     /// Whom an address belongs to.
-    pub(super) fn owner(&self, address: IpAddr) -> Option<u32> {
+    pub(crate) fn owner(&self, address: IpAddr) -> Option<u32> {
         match address {
             IpAddr::V4(address) => {
                 let bits = address.to_bits();

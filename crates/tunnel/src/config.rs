@@ -5,7 +5,11 @@ use core::time::Duration;
 
 use adit_packet::IpPrefix;
 
-use super::{PresharedKey, PrivateKey, PublicKey, Shape, Tai64n, Timing, Vxlan};
+use crate::frames::vxlan::Vxlan;
+use crate::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::shape::shaper::Shape;
+use crate::tai64n::Tai64n;
+use crate::timing::Timing;
 use adit_engine::{Endpoint, PortId};
 
 /// A source of random bytes that nobody can foretell: `getrandom`, or a seeded ChaCha in a simulation.
@@ -27,7 +31,7 @@ pub struct TunnelConfig {
     /// The greatest timestamp that was ever sent with this key, as [`Tunnel::last_timestamp`] told it
     /// before; none may be sent that is not greater.
     ///
-    /// [`Tunnel::last_timestamp`]: super::Tunnel::last_timestamp
+    /// [`Tunnel::last_timestamp`]: crate::Tunnel::last_timestamp
     pub last_timestamp: Option<Tai64n>,
     /// The intervals of the protocol.
     pub timing: Timing,
@@ -72,7 +76,7 @@ pub enum PeerMode {
 
 impl PeerMode {
     /// The port of its frames.
-    pub(super) const fn port(&self) -> Option<PortId> {
+    pub(crate) const fn port(&self) -> Option<PortId> {
         match self {
             Self::Packets => None,
             Self::Frames(port) | Self::Vxlan(Vxlan { port, .. }) => Some(*port),

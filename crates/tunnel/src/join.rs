@@ -4,10 +4,10 @@
 //! buffer, the payload of each moved to the end of the one before while it is decrypted.
 
 use adit_packet::checksum::{self, Sum};
-use adit_packet::{Gso, TcpFlags, VnetHeader, ether_type, ip_protocol};
+use adit_packet::{Gso, TcpFlags, VnetHeader, ip_protocol};
 
 /// The longest headers that are joined: 1 of our own, 22 of Ethernet, 40 of IPv6, 60 of TCP are 123.
-pub(super) const HEADERS_MAX: usize = 128;
+pub(crate) const HEADERS_MAX: usize = 128;
 /// Packets in one super-packet, as the kernel's UDP GRO has it (`UDP_GRO_CNT_MAX`).
 const COUNT_MAX: usize = 64;
 /// The longest packet that IP's 16 bits of length can say.
@@ -48,7 +48,7 @@ impl Shape {
 
 /// A packet that may be joined, as far as it alone can tell.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     shape: Shape,
     len: usize,
     id: u16,
@@ -62,7 +62,7 @@ impl Candidate {
     /// options, whose checksums are right.
     ///
     /// A wrong checksum must stay as it is: in a super-packet it would be made anew and so be right.
-    pub(super) fn new(bytes: &[u8], network: usize) -> Option<Self> {
+    pub(crate) fn new(bytes: &[u8], network: usize) -> Option<Self> {
         let ip = bytes.get(network..)?;
         let (v4, protocol, header, len, id, dont_fragment) = match ip.first()? {
             0x45 => {
@@ -123,7 +123,7 @@ impl Candidate {
 
 /// A super-packet that grows. Its bytes are in the caller's buffer, headers first.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     first: Candidate,
     count: usize,
     payload_len: usize,
@@ -133,7 +133,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) const fn new(first: Candidate) -> Self {
+    pub(crate) const fn new(first: Candidate) -> Self {
         Self {
             count: 1,
             payload_len: first.payload_len(),
@@ -145,13 +145,13 @@ impl Draft {
     }
 
     /// The length of the headers of all its packets; `None` if it takes no more packets.
-    pub(super) const fn header_len(&self) -> Option<usize> {
+    pub(crate) const fn header_len(&self) -> Option<usize> {
         if self.open { Some(self.first.shape.payload) } else { None }
     }
 
     /// Takes a packet if it is the next one: `bytes` start with the super-packet, `packet` is it.
     /// Then its payload is to follow the super-packet's, and its length is returned.
-    pub(super) fn take(&mut self, bytes: &[u8], packet: &[u8], next: &Candidate) -> Option<usize> {
+    pub(crate) fn take(&mut self, bytes: &[u8], packet: &[u8], next: &Candidate) -> Option<usize> {
         let shape = self.first.shape;
         let len = next.payload_len();
         let total = shape.payload - shape.network + self.payload_len + len;
@@ -187,7 +187,7 @@ impl Draft {
 
     /// Makes the headers at the front of `bytes` those of the super-packet and returns what to tell
     /// the device; a packet that is alone stays as it is.
-    pub(super) fn finish(&self, bytes: &mut [u8]) -> VnetHeader {
+    pub(crate) fn finish(&self, bytes: &mut [u8]) -> VnetHeader {
         let Shape { v4, tcp, network, transport, payload } = self.first.shape;
         if self.count < 2 {
             return VnetHeader::default();
@@ -227,18 +227,6 @@ impl Draft {
             ..VnetHeader::default()
         }
     }
-}
-
-/// Where IP starts in a frame, with at most one tag; `None` if it is not IP.
-pub(super) fn network_in_frame(frame: &[u8]) -> Option<usize> {
-    let word = |at: usize| {
-        frame.get(at..).and_then(<[u8]>::first_chunk).map(|&word| u16::from_be_bytes(word))
-    };
-    let (kind, network) = match word(12)? {
-        ether_type::VLAN => (word(16)?, 18),
-        kind => (kind, 14),
-    };
-    matches!(kind, ether_type::IPV4 | ether_type::IPV6).then_some(network)
 }
 
 /// Whether the headers of two packets of that shape are equal where they must be: everywhere but in

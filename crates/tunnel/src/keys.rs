@@ -1,17 +1,42 @@
 //! Keys: what identifies a peer and what nobody may see.
 
+use alloc::string::String;
 use core::fmt;
+use core::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 use x25519_dalek::StaticSecret;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// The length of every key.
 pub const KEY_LEN: usize = 32;
 
-/// A peer's Curve25519 public key: its name.
+/// The characters of a key in base64: 32 bytes in groups of three, padded.
+const BASE64_LEN: usize = 44;
+
+/// A peer's Curve25519 public key: its name. As text in base64, as `wg` prints it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; KEY_LEN]);
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; BASE64_LEN];
+        // It has room for exactly so many.
+        let _ = STANDARD.encode_slice(self.0, &mut text);
+        f.pad(core::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+
+    /// Reads 44 characters of base64, as strictly as `wg`: with padding, and without bits left over.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        decode(text).map(|bytes| Self(*bytes))
+    }
+}
 
 /// The first four bytes in hexadecimal: enough to tell peers apart.
 impl fmt::Debug for PublicKey {
@@ -21,7 +46,8 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A Curve25519 private key; its memory is cleared when it goes.
+/// A Curve25519 private key. Its memory is cleared when it is dropped, and it has no `Display`, so that
+/// it does not get into a log: see [`Self::to_base64`].
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PrivateKey([u8; KEY_LEN]);
 
@@ -40,6 +66,12 @@ impl PrivateKey {
         &self.0
     }
 
+    /// The key in base64, as `wg genkey` prints it.
+    #[must_use]
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(STANDARD.encode(self.0))
+    }
+
     /// The public key that belongs to it.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
@@ -47,13 +79,22 @@ impl PrivateKey {
     }
 
     /// The shared secret with another's key; `None` if that is one of the few points that give zero.
-    pub(super) fn agree(&self, theirs: &PublicKey) -> Option<SharedSecret> {
+    pub(crate) fn agree(&self, theirs: &PublicKey) -> Option<SharedSecret> {
         let shared = self.secret().diffie_hellman(&theirs.0.into());
         shared.was_contributory().then(|| SharedSecret(shared.to_bytes()))
     }
 
     fn secret(&self) -> StaticSecret {
         StaticSecret::from(self.0)
+    }
+}
+
+impl FromStr for PrivateKey {
+    type Err = KeyError;
+
+    /// Reads a key as [`PublicKey`] does, and clamps it.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        decode(text).map(|bytes| Self::from_bytes(*bytes))
     }
 }
 
@@ -71,7 +112,8 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// A symmetric key that both sides of one peering know besides; its memory is cleared when it goes.
+/// A symmetric key that both sides of one peering share. Its memory is cleared when it is dropped, and
+/// it has no `Display`.
 #[derive(Clone, Default, Zeroize, ZeroizeOnDrop)]
 pub struct PresharedKey([u8; KEY_LEN]);
 
@@ -86,6 +128,21 @@ impl PresharedKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
+    }
+
+    /// The key in base64, as `wg genpsk` prints it.
+    #[must_use]
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(STANDARD.encode(self.0))
+    }
+}
+
+impl FromStr for PresharedKey {
+    type Err = KeyError;
+
+    /// Reads a key as [`PublicKey`] does.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        decode(text).map(|bytes| Self(*bytes))
     }
 }
 
@@ -103,9 +160,39 @@ impl fmt::Debug for PresharedKey {
     }
 }
 
-/// What a Diffie-Hellman exchange gave; its memory is cleared when it goes.
+/// Why a text is not a key. It holds no part of the text, which may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// The characters of the text.
+    len: usize,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.len {
+            BASE64_LEN => f.write_str("a key is 32 bytes in base64; this text is not valid base64"),
+            len => write!(f, "a key is {BASE64_LEN} characters of base64; this text has {len}"),
+        }
+    }
+}
+
+impl core::error::Error for KeyError {}
+
+fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+    let wrong = KeyError { len: text.chars().count() };
+    if text.len() != BASE64_LEN {
+        return Err(wrong);
+    }
+    // The decoder wants room for the padding as well.
+    let mut room = Zeroizing::new([0; KEY_LEN + 1]);
+    let len = STANDARD.decode_slice(text, &mut *room).map_err(|_| wrong)?;
+    let (key, _) = room.split_first_chunk().filter(|_| len == KEY_LEN).ok_or(wrong)?;
+    Ok(Zeroizing::new(*key))
+}
+
+/// The result of a Diffie-Hellman exchange. Its memory is cleared when it is dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub(super) struct SharedSecret([u8; KEY_LEN]);
+pub(crate) struct SharedSecret([u8; KEY_LEN]);
 
 impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,7 +201,7 @@ impl fmt::Debug for SharedSecret {
 }
 
 impl SharedSecret {
-    pub(super) const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+    pub(crate) const fn as_bytes(&self) -> &[u8; KEY_LEN] {
         &self.0
     }
 }
@@ -123,6 +210,7 @@ impl SharedSecret {
 mod tests {
     use super::*;
     use std::format;
+    use std::string::ToString;
 
     fn hex(text: &str) -> [u8; KEY_LEN] {
         let mut bytes = [0; KEY_LEN];
@@ -143,6 +231,25 @@ mod tests {
         let shared = hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
         assert_eq!(*bob.agree(&alice.public_key()).unwrap().as_bytes(), shared);
         assert_eq!(*alice.agree(&bob.public_key()).unwrap().as_bytes(), shared);
+    }
+
+    #[test]
+    fn keys_are_read_as_strictly_as_wg_reads_them() {
+        // A pair that `wg genkey` and `wg pubkey` made.
+        let private = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+        let public = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+        let key: PrivateKey = private.parse().unwrap();
+        assert_eq!(key.public_key().to_string(), public);
+        assert_eq!(public.parse(), Ok(key.public_key()));
+        assert_eq!(*key.to_base64(), private);
+        assert_eq!(*private.parse::<PresharedKey>().unwrap().to_base64(), private);
+        let left_over = public.replace("kw=", "kx=");
+        let no_padding = &public[..43];
+        for wrong in ["", "abc", no_padding, &left_over, &format!("{public} "), &"ü".repeat(22)] {
+            let error = wrong.parse::<PublicKey>().unwrap_err().to_string();
+            assert!(error.starts_with("a key is "), "{error}");
+            assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
+        }
     }
 
     #[test]

@@ -9,23 +9,24 @@
 //!
 //! All numbers are little endian.
 
-use super::noise::TAG_LEN;
-use super::{KEY_LEN, Tai64n};
+use crate::keys::KEY_LEN;
+use crate::noise::TAG_LEN;
+use crate::tai64n::Tai64n;
 
 /// The length of an initiation.
-pub(super) const INITIATION_LEN: usize = 148;
+pub(crate) const INITIATION_LEN: usize = 148;
 /// The length of a response.
-pub(super) const RESPONSE_LEN: usize = 92;
+pub(crate) const RESPONSE_LEN: usize = 92;
 /// The length of a cookie reply.
-pub(super) const COOKIE_LEN: usize = 64;
+pub(crate) const COOKIE_LEN: usize = 64;
 /// The length of a data message's header.
-pub(super) const DATA_HEADER_LEN: usize = 16;
+pub(crate) const DATA_HEADER_LEN: usize = 16;
 /// What a data message adds to a packet.
-pub(super) const DATA_OVERHEAD: usize = DATA_HEADER_LEN + TAG_LEN;
+pub(crate) const DATA_OVERHEAD: usize = DATA_HEADER_LEN + TAG_LEN;
 /// The length of mac1 and of mac2.
-pub(super) const MAC_LEN: usize = 16;
+pub(crate) const MAC_LEN: usize = 16;
 /// The length of a cookie reply's nonce (XChaCha20-Poly1305).
-pub(super) const COOKIE_NONCE_LEN: usize = 24;
+pub(crate) const COOKIE_NONCE_LEN: usize = 24;
 
 /// Kinds of messages: the first byte.
 const INITIATION: u8 = 1;
@@ -35,7 +36,7 @@ const DATA: u8 = 4;
 
 /// A message of the right length and type; nothing in it is checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Message<'a> {
+pub(crate) enum Message<'a> {
     Initiation(&'a [u8; INITIATION_LEN]),
     Response(&'a [u8; RESPONSE_LEN]),
     Cookie(&'a [u8; COOKIE_LEN]),
@@ -44,7 +45,7 @@ pub(super) enum Message<'a> {
 
 impl<'a> Message<'a> {
     /// Tells what bytes are; `None` if they are no message, a reserved byte that is not 0 included.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let &[kind, 0, 0, 0] = bytes.first_chunk()? else { return None };
         match kind {
             INITIATION => bytes.try_into().ok().map(Self::Initiation),
@@ -58,22 +59,22 @@ impl<'a> Message<'a> {
 
 /// An encrypted field: text and tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sealed<const N: usize> {
-    pub(super) text: [u8; N],
-    pub(super) tag: [u8; TAG_LEN],
+pub(crate) struct Sealed<const N: usize> {
+    pub(crate) text: [u8; N],
+    pub(crate) tag: [u8; TAG_LEN],
 }
 
 /// An initiation without its two MACs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Initiation {
-    pub(super) sender: u32,
-    pub(super) ephemeral: [u8; KEY_LEN],
-    pub(super) public: Sealed<KEY_LEN>,
-    pub(super) timestamp: Sealed<{ Tai64n::LEN }>,
+pub(crate) struct Initiation {
+    pub(crate) sender: u32,
+    pub(crate) ephemeral: [u8; KEY_LEN],
+    pub(crate) public: Sealed<KEY_LEN>,
+    pub(crate) timestamp: Sealed<{ Tai64n::LEN }>,
 }
 
 impl Initiation {
-    pub(super) fn parse(bytes: &[u8; INITIATION_LEN]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8; INITIATION_LEN]) -> Option<Self> {
         let mut reader = Reader(bytes.get(4..)?);
         Some(Self {
             sender: reader.index()?,
@@ -84,7 +85,7 @@ impl Initiation {
     }
 
     /// The message with both MACs zero.
-    pub(super) fn to_bytes(self) -> [u8; INITIATION_LEN] {
+    pub(crate) fn to_bytes(self) -> [u8; INITIATION_LEN] {
         let mut bytes = [0; INITIATION_LEN];
         write(
             &mut bytes,
@@ -104,15 +105,15 @@ impl Initiation {
 
 /// A response without its two MACs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Response {
-    pub(super) sender: u32,
-    pub(super) receiver: u32,
-    pub(super) ephemeral: [u8; KEY_LEN],
-    pub(super) nothing: Sealed<0>,
+pub(crate) struct Response {
+    pub(crate) sender: u32,
+    pub(crate) receiver: u32,
+    pub(crate) ephemeral: [u8; KEY_LEN],
+    pub(crate) nothing: Sealed<0>,
 }
 
 impl Response {
-    pub(super) fn parse(bytes: &[u8; RESPONSE_LEN]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8; RESPONSE_LEN]) -> Option<Self> {
         let mut reader = Reader(bytes.get(4..)?);
         Some(Self {
             sender: reader.index()?,
@@ -123,7 +124,7 @@ impl Response {
     }
 
     /// The message with both MACs zero.
-    pub(super) fn to_bytes(self) -> [u8; RESPONSE_LEN] {
+    pub(crate) fn to_bytes(self) -> [u8; RESPONSE_LEN] {
         let mut bytes = [0; RESPONSE_LEN];
         write(
             &mut bytes,
@@ -141,19 +142,19 @@ impl Response {
 
 /// A cookie reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CookieReply {
-    pub(super) receiver: u32,
-    pub(super) nonce: [u8; COOKIE_NONCE_LEN],
-    pub(super) cookie: Sealed<MAC_LEN>,
+pub(crate) struct CookieReply {
+    pub(crate) receiver: u32,
+    pub(crate) nonce: [u8; COOKIE_NONCE_LEN],
+    pub(crate) cookie: Sealed<MAC_LEN>,
 }
 
 impl CookieReply {
-    pub(super) fn parse(bytes: &[u8; COOKIE_LEN]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8; COOKIE_LEN]) -> Option<Self> {
         let mut reader = Reader(bytes.get(4..)?);
         Some(Self { receiver: reader.index()?, nonce: reader.take()?, cookie: reader.sealed()? })
     }
 
-    pub(super) fn to_bytes(self) -> [u8; COOKIE_LEN] {
+    pub(crate) fn to_bytes(self) -> [u8; COOKIE_LEN] {
         let mut bytes = [0; COOKIE_LEN];
         write(
             &mut bytes,
@@ -171,14 +172,14 @@ impl CookieReply {
 
 /// The header of a data message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DataHeader {
-    pub(super) receiver: u32,
-    pub(super) counter: u64,
+pub(crate) struct DataHeader {
+    pub(crate) receiver: u32,
+    pub(crate) counter: u64,
 }
 
 impl DataHeader {
     /// The header of a data message that is long enough to have a tag; `None` if it is none.
-    pub(super) fn parse(message: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(message: &[u8]) -> Option<Self> {
         if message.len() < DATA_OVERHEAD {
             return None;
         }
@@ -193,7 +194,7 @@ impl DataHeader {
         })
     }
 
-    pub(super) const fn to_bytes(self) -> [u8; DATA_HEADER_LEN] {
+    pub(crate) const fn to_bytes(self) -> [u8; DATA_HEADER_LEN] {
         let [i0, i1, i2, i3] = self.receiver.to_le_bytes();
         let [c0, c1, c2, c3, c4, c5, c6, c7] = self.counter.to_le_bytes();
         [DATA, 0, 0, 0, i0, i1, i2, i3, c0, c1, c2, c3, c4, c5, c6, c7]

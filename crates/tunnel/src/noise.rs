@@ -6,22 +6,22 @@ use blake2::{Blake2s256, Digest};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::KEY_LEN;
+use crate::keys::KEY_LEN;
 
 /// The length of an authentication tag.
-pub(super) const TAG_LEN: usize = 16;
+pub(crate) const TAG_LEN: usize = 16;
 
 /// What a hash gives.
-pub(super) type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// The key of an AEAD or a MAC; its memory is cleared when it goes.
-pub(super) type Key = Zeroizing<[u8; KEY_LEN]>;
+pub(crate) type Key = Zeroizing<[u8; KEY_LEN]>;
 
 const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
 
 /// HASH of the pieces one after another.
-pub(super) fn hash(pieces: &[&[u8]]) -> Hash {
+pub(crate) fn hash(pieces: &[&[u8]]) -> Hash {
     let mut state = Blake2s256::new();
     for piece in pieces {
         state.update(piece);
@@ -45,7 +45,7 @@ fn hmac(key: &Hash, pieces: &[&[u8]]) -> Key {
 }
 
 /// `KDF_n`: `N` keys from a key and an input (RFC 5869 without info).
-pub(super) fn kdf<const N: usize>(key: &Hash, input: &[u8]) -> [Key; N] {
+pub(crate) fn kdf<const N: usize>(key: &Hash, input: &[u8]) -> [Key; N] {
     let secret = hmac(key, &[input]);
     let mut last: Key = Zeroizing::default();
     let mut count = 0_u8;
@@ -60,10 +60,10 @@ pub(super) fn kdf<const N: usize>(key: &Hash, input: &[u8]) -> [Key; N] {
 
 /// A key as the AEAD wants it. The cipher's own type does not clear its memory, so this writes another
 /// key over it when it goes.
-pub(super) struct CipherKey(pub(super) LessSafeKey);
+pub(crate) struct CipherKey(pub(crate) LessSafeKey);
 
 impl CipherKey {
-    pub(super) fn new(key: &[u8; KEY_LEN]) -> Self {
+    pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("a ChaCha20 key has 32 bytes");
         Self(LessSafeKey::new(key))
     }
@@ -79,14 +79,14 @@ impl Drop for CipherKey {
 }
 
 /// The nonce of a counter: four bytes of zero and the counter, little endian (NDSS 2017, 5.4.6).
-pub(super) fn nonce(counter: u64) -> Nonce {
+pub(crate) fn nonce(counter: u64) -> Nonce {
     let [a, b, c, d, e, f, g, h] = counter.to_le_bytes();
     Nonce::assume_unique_for_key([0, 0, 0, 0, a, b, c, d, e, f, g, h])
 }
 
 /// The chaining key and the hash of a handshake under way; cleared when it goes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub(super) struct Symmetric {
+pub(crate) struct Symmetric {
     chaining: Hash,
     hash: Hash,
 }
@@ -99,32 +99,32 @@ impl core::fmt::Debug for Symmetric {
 
 impl Symmetric {
     /// The start of a handshake with the responder whose static key this is (NDSS 2017, 5.4.2).
-    pub(super) fn new(responder: &[u8; KEY_LEN]) -> Self {
+    pub(crate) fn new(responder: &[u8; KEY_LEN]) -> Self {
         let chaining = hash(&[CONSTRUCTION]);
         let identified = hash(&[&chaining, IDENTIFIER]);
         Self { chaining, hash: hash(&[&identified, responder]) }
     }
 
     /// Mixes what both have seen into the hash.
-    pub(super) fn mix_hash(&mut self, data: &[u8]) {
+    pub(crate) fn mix_hash(&mut self, data: &[u8]) {
         self.hash = hash(&[&self.hash, data]);
     }
 
     /// Mixes a secret into the chaining key.
-    pub(super) fn mix_key(&mut self, secret: &[u8]) {
+    pub(crate) fn mix_key(&mut self, secret: &[u8]) {
         let [chaining] = kdf::<1>(&self.chaining, secret);
         self.chaining = *chaining;
     }
 
     /// Mixes a secret into the chaining key and returns a key to encrypt with.
-    pub(super) fn mix_key_for_cipher(&mut self, secret: &[u8]) -> Key {
+    pub(crate) fn mix_key_for_cipher(&mut self, secret: &[u8]) -> Key {
         let [chaining, key] = kdf::<2>(&self.chaining, secret);
         self.chaining = *chaining;
         key
     }
 
     /// Mixes the preshared key into both and returns a key to encrypt with.
-    pub(super) fn mix_preshared(&mut self, preshared: &[u8; KEY_LEN]) -> Key {
+    pub(crate) fn mix_preshared(&mut self, preshared: &[u8; KEY_LEN]) -> Key {
         let [chaining, temporary, key] = kdf::<3>(&self.chaining, preshared);
         self.chaining = *chaining;
         self.mix_hash(temporary.as_slice());
@@ -132,7 +132,7 @@ impl Symmetric {
     }
 
     /// Writes `plain` encrypted and its tag to `out`, which is as long as both, and mixes it in.
-    pub(super) fn seal(&mut self, key: &Key, plain: &[u8], out: &mut [u8]) {
+    pub(crate) fn seal(&mut self, key: &Key, plain: &[u8], out: &mut [u8]) {
         let Some((text, tag)) = out.split_at_mut_checked(plain.len()) else { return };
         text.copy_from_slice(plain);
         let sealed = CipherKey::new(key)
@@ -144,7 +144,7 @@ impl Symmetric {
     }
 
     /// Decrypts a field of `N` bytes and its tag and mixes it in; `None` if it does not authenticate.
-    pub(super) fn open<const N: usize>(
+    pub(crate) fn open<const N: usize>(
         &mut self,
         key: &Key,
         text: &[u8; N],
@@ -164,7 +164,7 @@ impl Symmetric {
     }
 
     /// The two keys of the session: first the one that the initiator sends with (NDSS 2017, 5.4.5).
-    pub(super) fn split(&self) -> [Key; 2] {
+    pub(crate) fn split(&self) -> [Key; 2] {
         kdf::<2>(&self.chaining, &[])
     }
 }

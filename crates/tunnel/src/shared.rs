@@ -6,41 +6,44 @@ use core::time::Duration;
 use adit_engine::Handled;
 use adit_packet::Instant;
 
-use super::cookie::CookieChecker;
-use super::handshake::Identity;
-use super::limiter::Limiter;
-use super::wakes::Wakes;
-use super::{PrivateKey, Random, Tai64n, TunnelConfig, TunnelEvent};
+use crate::config::{Random, TunnelConfig};
+use crate::handshake::cookie::CookieChecker;
+use crate::handshake::ikpsk2::Identity;
+use crate::handshake::limiter::Limiter;
+use crate::keys::PrivateKey;
+use crate::shape::waiting::Waiting;
+use crate::status::TunnelEvent;
+use crate::tai64n::Tai64n;
+use crate::wakes::Wakes;
 
 /// What all peers of a tunnel have in common.
-pub(super) struct Shared {
-    pub(super) config: TunnelConfig,
-    pub(super) random: Random,
-    pub(super) us: Option<Us>,
-    pub(super) limiter: Limiter,
-    pub(super) wakes: Wakes,
+pub(crate) struct Shared {
+    pub(crate) config: TunnelConfig,
+    pub(crate) random: Random,
+    pub(crate) us: Option<Us>,
+    pub(crate) limiter: Limiter,
+    pub(crate) wakes: Wakes,
     /// Which peer each index of ours belongs to: of a handshake or of a session.
     indices: BTreeMap<u32, u32>,
     events: VecDeque<TunnelEvent>,
     clock: Option<(Instant, Duration)>,
     /// Packets that wait for handshakes, of all peers.
-    pub(super) queued: usize,
-    /// Packets that wait in shapers, of all peers, and those of them in large buffers.
-    pub(super) shaped: usize,
-    pub(super) shaped_large: usize,
+    pub(crate) queued: usize,
+    /// Packets that wait in shapers, of all peers.
+    pub(crate) shaped: Waiting,
     /// What the packet that is being handled has shown so far.
-    pub(super) handled: Handled,
+    pub(crate) handled: Handled,
 }
 
 /// Our key and what follows from it.
 #[derive(Debug)]
-pub(super) struct Us {
-    pub(super) identity: Identity,
-    pub(super) checker: CookieChecker,
+pub(crate) struct Us {
+    pub(crate) identity: Identity,
+    pub(crate) checker: CookieChecker,
 }
 
 impl Us {
-    pub(super) fn new(private: PrivateKey) -> Self {
+    pub(crate) fn new(private: PrivateKey) -> Self {
         let identity = Identity::new(private);
         Self { checker: CookieChecker::new(&identity.public), identity }
     }
@@ -51,7 +54,7 @@ impl Shared {
     /// 300 peers that come back at once.
     const EVENTS_MAX: usize = 1024;
 
-    pub(super) fn new(config: TunnelConfig, random: Random) -> Self {
+    pub(crate) fn new(config: TunnelConfig, random: Random) -> Self {
         Self {
             us: config.private_key.clone().map(Us::new),
             limiter: Limiter::new(config.handshakes_per_second),
@@ -62,15 +65,14 @@ impl Shared {
             events: VecDeque::new(),
             clock: None,
             queued: 0,
-            shaped: 0,
-            shaped_large: 0,
+            shaped: Waiting::default(),
             handled: Handled::NOTHING,
         }
     }
 
     /// An index that is not in use and that nobody can foretell: one that counts would tell how many
     /// peers there are (NDSS 2017, 5.4.2: "randomly").
-    pub(super) fn new_index(&mut self, peer: u32) -> u32 {
+    pub(crate) fn new_index(&mut self, peer: u32) -> u32 {
         loop {
             let mut bytes = [0; 4];
             (self.random)(&mut bytes);
@@ -83,34 +85,34 @@ impl Shared {
     }
 
     /// Gives indices back.
-    pub(super) fn free(&mut self, indices: impl IntoIterator<Item = Option<u32>>) {
+    pub(crate) fn free(&mut self, indices: impl IntoIterator<Item = Option<u32>>) {
         for index in indices.into_iter().flatten() {
             self.indices.remove(&index);
         }
     }
 
     /// Whose index this is.
-    pub(super) fn peer_of(&self, index: u32) -> Option<u32> {
+    pub(crate) fn peer_of(&self, index: u32) -> Option<u32> {
         self.indices.get(&index).copied()
     }
 
-    pub(super) fn event(&mut self, event: TunnelEvent) {
+    pub(crate) fn event(&mut self, event: TunnelEvent) {
         if self.events.len() >= Self::EVENTS_MAX {
             self.events.pop_front();
         }
         self.events.push_back(event);
     }
 
-    pub(super) fn next_event(&mut self) -> Option<TunnelEvent> {
+    pub(crate) fn next_event(&mut self) -> Option<TunnelEvent> {
         self.events.pop_front()
     }
 
-    pub(super) fn set_clock(&mut self, now: Instant, unix: Duration) {
+    pub(crate) fn set_clock(&mut self, now: Instant, unix: Duration) {
         self.clock = Some((now, unix));
     }
 
     /// A timestamp greater than all before, whatever the clock does (NDSS 2017, 5.1).
-    pub(super) fn timestamp(&mut self, now: Instant) -> Tai64n {
+    pub(crate) fn timestamp(&mut self, now: Instant) -> Tai64n {
         let unix = match self.clock {
             Some((at, unix)) => unix.saturating_add(now.since(at)),
             None => now.since_origin(),
@@ -124,8 +126,14 @@ impl Shared {
         stamp
     }
 
+    pub(crate) fn random_u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        (self.random)(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
     /// A random time from 0 to the jitter: so that two peers do not try again at the same moment.
-    pub(super) fn jitter(&mut self) -> Duration {
+    pub(crate) fn jitter(&mut self) -> Duration {
         let mut bytes = [0; 4];
         (self.random)(&mut bytes);
         let most = u64::try_from(self.config.timing.jitter.as_nanos()).unwrap_or(u64::MAX);
@@ -134,7 +142,7 @@ impl Shared {
     }
 
     #[cfg(test)]
-    pub(super) fn indices(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn indices(&self) -> impl Iterator<Item = u32> + '_ {
         self.indices.keys().copied()
     }
 }

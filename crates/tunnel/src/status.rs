@@ -2,7 +2,7 @@
 
 use adit_packet::Instant;
 
-use super::PublicKey;
+use crate::keys::PublicKey;
 use adit_engine::{DropCounts, Endpoint};
 
 /// How a peer is, at the moment of asking.
@@ -53,7 +53,7 @@ pub enum TunnelEvent {
         to: Endpoint,
     },
     /// It does not answer handshakes: its name may have another address by now. Comes every
-    /// [`Timing::silent_after`](super::Timing::silent_after) while it is silent.
+    /// [`Timing::silent_after`](crate::Timing::silent_after) while it is silent.
     Silent {
         /// The peer.
         peer: PublicKey,
@@ -67,14 +67,14 @@ pub enum TunnelEvent {
     },
     /// Somebody else with its key wanted to be it, and was refused ([`PeerConfig::pinned`]).
     ///
-    /// [`PeerConfig::pinned`]: super::PeerConfig::pinned
+    /// [`PeerConfig::pinned`]: crate::PeerConfig::pinned
     Refused {
         /// The peer.
         peer: PublicKey,
         /// Where that one is.
         from: Endpoint,
     },
-    /// It was heard again, as [`Tunnel::await_peer`](super::Tunnel::await_peer) asked for.
+    /// It was heard again, as [`Tunnel::await_peer`](crate::Tunnel::await_peer) asked for.
     Heard {
         /// The peer.
         peer: PublicKey,

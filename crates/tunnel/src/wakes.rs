@@ -10,13 +10,13 @@ use adit_packet::Instant;
 /// Timers are set with every packet and seldom come due. So an entry is made only when a peer's next
 /// moment comes nearer; when it comes and nothing is due any more, the peer is asked again.
 #[derive(Debug, Default)]
-pub(super) struct Wakes {
+pub(crate) struct Wakes {
     heap: BinaryHeap<Reverse<(Instant, u32)>>,
 }
 
 impl Wakes {
     /// Sees to it that the peer is looked at no later than `at`; `planned` is when it would be so far.
-    pub(super) fn plan(&mut self, peer: u32, planned: &mut Option<Instant>, at: Option<Instant>) {
+    pub(crate) fn plan(&mut self, peer: u32, planned: &mut Option<Instant>, at: Option<Instant>) {
         let Some(at) = at else { return };
         if planned.is_none_or(|planned| at < planned) {
             *planned = Some(at);
@@ -25,12 +25,12 @@ impl Wakes {
     }
 
     /// The next moment at which [`Self::pop`] gives a peer.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// A peer whose moment has come, with that moment: it counts if it is still the planned one.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(Instant, u32)> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, u32)> {
         if self.next()? > now {
             return None;
         }

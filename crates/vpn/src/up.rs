@@ -171,7 +171,7 @@ impl Options {
         let loaded = self.load()?;
         let name = loaded.name;
         let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
-        let claim = claim.map_err(|error| match error.exit {
+        let claim = claim.map_err(|error| match error.kind {
             Exit::Conflict => error.hint(
                 "A tunnel is called as its file, in whichever network namespace it is: give the file \
                  another name.",

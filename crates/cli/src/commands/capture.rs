@@ -8,6 +8,7 @@ use crate::capture::source::{OpenError, Source, Wanted};
 use crate::capture::units::{parse_size, parse_time};
 use crate::color::Color;
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::Mode;
 use adit_device::netlink::IpPrefix;
 use adit_runtime::format::pcapng;
@@ -16,7 +17,7 @@ use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{Recorder, Target};
 use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::{Sink, whole_lines};
-use adit_service::error::{Entry, Error, Exit, Result};
+use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
 use adit_service::output::Output;
 use clap::ValueEnum;
@@ -311,10 +312,10 @@ pub(crate) fn serve_wireshark(args: &[OsString]) -> Exit {
     let served = extcap::parse(args).map_err(Error::usage).and_then(|call| serve(call, &output));
     match served {
         // Wireshark closes the pipe when it has read enough.
-        Ok(_) | Err(Error { exit: Exit::BrokenPipe, .. }) => Exit::Ok,
+        Ok(_) | Err(Error { kind: Kind::BrokenPipe, .. }) => Exit::Ok,
         Err(error) => {
             output.error(&error.report);
-            error.exit
+            Exit::of(&error)
         }
     }
 }
@@ -392,7 +393,7 @@ fn filter_error(error: CompileError) -> Error {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    Error::new(Exit::Usage, &FILTER, message).hint(hint)
+    Error::new(Kind::Usage, &FILTER, message).hint(hint)
 }
 
 fn open_error(error: OpenError) -> Error {
@@ -402,9 +403,9 @@ fn open_error(error: OpenError) -> Error {
             let hint = SOURCE.remedy;
             let mut new = Error::io("open a packet socket on", name, &source);
             new.report.code = SOURCE.code.to_owned();
-            if new.exit == Exit::Permission { new.hint(hint) } else { new }
+            if new.kind == Kind::Permission { new.hint(hint) } else { new }
         }
-        OpenError::LinkType { .. } => Error::new(Exit::Conflict, &SOURCE, &error)
+        OpenError::LinkType { .. } => Error::new(Kind::Conflict, &SOURCE, &error)
             .hint("Capture from the interface below or above it instead."),
     }
 }
@@ -412,7 +413,7 @@ fn open_error(error: OpenError) -> Error {
 fn end_error(error: &EndError) -> Error {
     match error {
         EndError::Record(error) => record_error(error).into(),
-        EndError::Gone => Error::new(Exit::NotFound, &SOURCE, error).hint(
+        EndError::Gone => Error::new(Kind::NotFound, &SOURCE, error).hint(
             "It was deleted during the capture. The recording is complete up to that moment.",
         ),
         EndError::Show(source) => source_error("write to", "standard output", source),

@@ -1,15 +1,16 @@
 //! `adit check`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::link;
 use adit_service::link::profile;
 use adit_service::link::profile::{KEYS, Profiles};
 use adit_service::link::wanted;
 use adit_service::switch::plan as switch_plan;
-use adit_service::switch::wanted::Lab;
+use adit_service::switch::wanted::WantedSwitch;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::load::load;
 use schemars::JsonSchema;
@@ -133,7 +134,7 @@ fn check(path: &Path) -> Result<Checked> {
     let problems = Problems::default();
     let kind = kind_of(&source);
     let actions = match kind {
-        Kind::Switch => switch_plan::actions(&Lab::of_source(&source, &problems)),
+        Kind::Switch => switch_plan::actions(&WantedSwitch::of_source(&source, &problems)),
         Kind::Netem => link::actions(&wanted::of_file(&source)?),
         Kind::Profile => {
             let mut table = source.parse(&problems);

@@ -1,7 +1,8 @@
 //! `adit completions`.
 
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use clap::ValueEnum;
 use clap_complete::{Shell as Known, generate};
 

@@ -1,8 +1,9 @@
 //! `adit doctor`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
-use adit_service::error::{Exit, Result};
+use adit_service::error::Result;
 use adit_service::output::{Output, Tone, clean};
 use schemars::JsonSchema;
 use serde::Serialize;

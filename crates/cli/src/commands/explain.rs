@@ -2,8 +2,9 @@
 
 use crate::commands::capture;
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::error;
-use adit_service::error::{Entry, Error, Exit, Result};
+use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::output::Tone;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -68,7 +69,7 @@ impl Args {
             entries.retain(|entry| entry.code == wanted);
             if entries.is_empty() {
                 let message = format!("unknown error code '{code}'");
-                return Err(Error::new(Exit::NotFound, &error::UNKNOWN, message).object(code));
+                return Err(Error::new(Kind::NotFound, &error::UNKNOWN, message).object(code));
             }
         }
         if output.json {

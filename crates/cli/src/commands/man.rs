@@ -1,8 +1,9 @@
 //! `adit man`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::man;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod list;
 mod man;
 mod netem;
 mod running;
@@ -15,8 +16,9 @@ mod tunnel;
 mod tuntap;
 
 use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
+use crate::exit::Exit;
 use adit_service::control::client::Instance;
-use adit_service::error::{Exit, Report, Result};
+use adit_service::error::{Report, Result};
 use adit_service::output::Output;
 use adit_service::switch::model;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -94,8 +96,11 @@ commands! {
     /// Run a link with delay, loss and rate between two ports
     Netem(Box<netem::Args>) [
         "netem-preview": netem::Previews,
-        "netem-show": adit_service::link::Shown,
+        "netem-show": adit_service::link::report::LinkStatus,
     ]
+    /// List running switches, links and tunnels
+    #[command(visible_alias = "ls")]
+    List(list::Args) ["list": Vec<list::Running>]
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
@@ -110,10 +115,10 @@ commands! {
 
 /// The schemas of outputs that several subcommands have.
 const SHARED_SCHEMAS: [NamedSchema; 5] = [
-    ("done", schema_of::<model::Done>),
+    ("done", schema_of::<adit_service::supervisor::DoneReply>),
     ("dry-run", schema_of::<Rehearsal>),
     ("error", schema_of::<Report>),
-    ("events", schema_of::<adit_service::supervisor::Event>),
+    ("events", schema_of::<adit_service::event::Event>),
     ("running", schema_of::<Vec<Instance>>),
 ];
 

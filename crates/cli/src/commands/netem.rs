@@ -2,18 +2,23 @@
 
 use crate::commands::running::{Which, ask, list, send, with_folder};
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::netem::plot::Charset;
 use crate::netem::preview;
 use crate::netem::preview::Preview;
 use crate::netem::svg;
+use crate::show;
+use crate::show::events;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
+use adit_service::event::Event;
 use adit_service::link;
 use adit_service::link::profile;
 use adit_service::link::profile::Profiles;
+use adit_service::link::report::LinkStatus;
 use adit_service::link::wanted::{Keys, Plan};
 use clap::Subcommand;
 use schemars::JsonSchema;
@@ -280,11 +285,11 @@ impl Args {
             None => self.run.run(context),
             Some(Command::Set(args)) => args.run(context),
             Some(Command::Show(which)) => {
-                let shown: link::Shown = ask(&which.client(NETEM)?, "/netem")?;
+                let status: LinkStatus = ask(&which.client(NETEM)?, "/netem")?;
                 if context.output.json {
-                    context.output.value(&shown)?;
+                    context.output.value(&status)?;
                 } else {
-                    context.output.line(link::text(&context.output, &shown))?;
+                    context.output.line(show::link::status(&context.output, &status))?;
                 }
                 Ok(Exit::Ok)
             }
@@ -314,7 +319,13 @@ impl RunArgs {
         if context.is_rehearsal(&link::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        link::run(plan, wanted, &context.output)
+        let status = link::run(plan, wanted, events::printed(&context.output))?;
+        if context.output.json {
+            context.output.value(&Event::Report { link: Box::new(status) })?;
+        } else {
+            context.output.line(show::link::status(&context.output, &status))?;
+        }
+        Ok(Exit::Ok)
     }
 }
 
@@ -338,7 +349,7 @@ impl PreviewArgs {
         }
         let simulate = |profile| {
             preview::simulate(profile, self.seed)
-                .map_err(|error| Error::new(Exit::Usage, &link::LINK, error))
+                .map_err(|error| Error::new(Kind::Usage, &link::LINK, error))
         };
         let previews =
             Previews { a_to_b: simulate(&profiles.a_to_b)?, b_to_a: simulate(&profiles.b_to_a)? };

@@ -1,12 +1,13 @@
 //! Requests to running programs of every kind.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::control::client::{Client, Instance, instances};
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_service::output::{clean, table};
-use adit_service::switch::model;
+use adit_service::supervisor::DoneReply;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -67,7 +68,7 @@ pub(super) fn send(
 }
 
 fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> {
-    let done: model::Done =
+    let done: DoneReply =
         serde_json::from_value(reply).map_err(|error| other_version(client, &error))?;
     if context.output.json {
         context.output.value(&done)?;
@@ -84,7 +85,7 @@ fn print_done(context: &Context, client: &Client, reply: Value) -> Result<Exit> 
 
 fn other_version(client: &Client, error: &serde_json::Error) -> Error {
     let message = format!("'{}' runs another version of adit: {error}", client.name());
-    Error::new(Exit::Refused, &adit_service::control::CONTROL, message).object(client.name())
+    Error::new(Kind::Refused, &adit_service::control::CONTROL, message).object(client.name())
 }
 
 /// Lists the running programs of a kind.

@@ -1,7 +1,8 @@
 //! `adit schema`.
 
 use crate::context::Context;
-use adit_service::error::{Error, Exit, Result, UNKNOWN};
+use crate::exit::Exit;
+use adit_service::error::{Error, Kind, Result, UNKNOWN};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -24,7 +25,7 @@ impl Args {
         };
         let Some((_, schema)) = schemas.iter().find(|(known, _)| *known == name) else {
             let message = format!("no schema is called '{name}'");
-            return Err(Error::new(Exit::NotFound, &UNKNOWN, message)
+            return Err(Error::new(Kind::NotFound, &UNKNOWN, message)
                 .object(name)
                 .hint("List the schemas: adit schema"));
         };

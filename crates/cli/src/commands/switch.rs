@@ -2,19 +2,21 @@
 
 use crate::commands::running::{Which, ask, list, send, with_folder};
 use crate::context::Context;
+use crate::exit::Exit;
+use crate::show::events;
+use crate::show::switch as text;
 use adit_runtime::text::spec::{PortKind, PortSpec};
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::client::Client;
 use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::switch;
 use adit_service::switch::model;
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::plan::Plan;
 use adit_service::switch::port::WantedPort;
-use adit_service::switch::text;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -256,18 +258,18 @@ impl RunArgs {
             seed: self.seed,
             switch,
         };
-        let lab = plan.lab()?;
+        let wanted = plan.read()?;
         let is_stdio = |port: &WantedPort| port.spec.kind == PortKind::Stdio;
-        if context.output.json && lab.ports.iter().any(is_stdio) {
+        if context.output.json && wanted.ports.iter().any(is_stdio) {
             return Err(Error::usage(
                 "standard output cannot be both a port and the output of --json",
             )
             .hint("Omit --json; 'adit switch show --json' shows the state."));
         }
-        if context.is_rehearsal(&switch_plan::actions(&lab))? {
+        if context.is_rehearsal(&switch_plan::actions(&wanted))? {
             return Ok(Exit::Ok);
         }
-        switch::run(plan, lab, &context.output)
+        switch::run(plan, wanted, events::printed(&context.output)).map(|()| Exit::Ok)
     }
 }
 

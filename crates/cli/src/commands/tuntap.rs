@@ -3,9 +3,10 @@
 use crate::commands::dev::find::find;
 use crate::commands::dev::{add, holders, model, set, values};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::Netlink;
 use adit_device::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_service::output::clean;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -189,7 +190,7 @@ impl Wanted {
         let (link, info, tun) = find(name)?;
         if tun.mode != mode {
             let message = format!("{name} is a {} device, not {mode}", tun.mode);
-            return Err(Error::new(Exit::Conflict, &adit_service::error::NOT_A_DEVICE, message)
+            return Err(Error::new(Kind::Conflict, &adit_service::error::NOT_A_DEVICE, message)
                 .object(name)
                 .hint(format!("Use 'mode {}'.", tun.mode)));
         }

@@ -70,7 +70,11 @@ pub(super) const FILES: [Entry; 11] = [
         "A usual place for the completions of bash.",
         &["completions"],
     ),
-    entry("/usr/local/share/man/man1", "A usual place for the pages.", &["man"]),
+    entry(
+        "/usr/local/share/man/man1, man5, man7",
+        "The usual places for the pages, by section.",
+        &["man"],
+    ),
 ];
 
 pub(super) const ENVIRONMENT: [Entry; 12] = [
@@ -145,7 +149,7 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
     ("tuntap show", &["adit tuntap show", "adit -j tuntap show"]),
     ("doctor", &["adit doctor", "adit -j doctor"]),
     ("explain", &["adit explain ADIT-E0215", "adit explain E0215", "adit explain"]),
-    ("man", &["adit man", "adit man /usr/local/share/man/man1"]),
+    ("man", &["adit man pages", "man -l pages/adit-switch.1"]),
     ("schema", &["adit schema", "adit schema dev-show"]),
     (
         "switch show",

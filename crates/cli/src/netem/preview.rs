@@ -2,13 +2,15 @@
 
 use crate::netem::plot;
 use crate::netem::plot::Charset;
+use crate::show::link;
+use crate::show::link::rate;
 use adit_engine::Outbox;
 use adit_engine::netem::{
     Bitrate, Delay, Discipline, Jitter, Link, Loss, Profile, ProfileError, Queue, QueueLimit, Rate,
     Report, Seed,
 };
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
-use adit_service::link::report::{LinkReport, rate};
+use adit_service::link::report::LinkReport;
 use adit_service::link::words;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -258,7 +260,7 @@ impl Preview {
     /// The preview as lines of text of `width` characters, `name` on the first.
     pub(crate) fn lines(&self, name: &str, width: usize, charset: Charset) -> Vec<String> {
         let width = width.clamp(40, 200) - 14;
-        let mut lines = self.report.lines(name);
+        let mut lines = link::lines(&self.report, name);
         let milliseconds = |ms: f64| words::time(Duration::from_secs_f64(ms / 1e3));
         let points: Vec<_> = self.delay.iter().map(|point| (point.delay_ms, point.share)).collect();
         let drawn = plot::curve(&points, (width, 8), 1.0, words::share, charset);
@@ -415,7 +417,7 @@ mod tests {
     fn a_report_says_what_was_asked_and_what_happened() {
         let preset = Preset::named("wifi-bad").expect("a preset");
         let report = simulate(&preset.down, 1).expect("it can be").report;
-        let lines = report.lines("down");
+        let lines = link::lines(&report, "down");
         assert!(lines[0].starts_with("down: 2 % lost in bursts of 5; 10mbit"), "{lines:#?}");
         for part in
             ["  lost       ", "with 99.9 % confidence", "  delay      p50 ", "  decisions  "]
@@ -430,7 +432,7 @@ mod tests {
     #[test]
     fn a_perfect_link_has_little_to_tell() {
         let report = simulate(&Default::default(), 1).expect("it can be").report;
-        let lines = report.lines("a to b");
+        let lines = link::lines(&report, "a to b");
         assert_eq!(lines[0], "a to b: a perfect link");
         assert!(!lines.iter().any(|line| line.contains("lost") || line.contains("line ")));
     }

@@ -61,7 +61,7 @@ fn draw_one(svg: &mut String, name: &str, preview: &Preview, top: u32) -> u32 {
         top += PLOT_STEP;
     }
     // The rest of the report is text.
-    for line in preview.report.lines(name).iter().skip(1) {
+    for line in crate::show::link::lines(&preview.report, name).iter().skip(1) {
         text(svg, 16.0, top - 30, 11, GREY, line.trim());
         top += 16;
     }

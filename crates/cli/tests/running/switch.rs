@@ -84,6 +84,8 @@ fn a_switch_is_asked_and_changed_while_it_runs() {
     adit("switch fdb del 02:00:00:00:00:77 --vlan 7");
     assert!(adit("switch fdb flush --port a").contains("addresses removed"));
     assert!(adit("switch list").contains("lab"));
+    let list = adit("ls");
+    assert!(list.contains("lab   switch  ") && list.contains("/run/adit/lab.sock"), "{list}");
 }
 
 #[test]
@@ -95,6 +97,7 @@ fn what_is_told_is_valid_by_its_schema() {
         ("switch-show-port", adit("-j switch show a")),
         ("switch-fdb", adit("-j switch fdb")),
         ("running", adit("-j switch list")),
+        ("list", adit("-j list")),
         ("done", adit("-j switch set a trunk=10+20-29 native=1")),
         ("switch-show-port", adit("-j switch show a")),
         ("done", adit("-j switch set a tunnel=5 guard-arp storm-broadcast=5 split-horizon=3")),
@@ -129,7 +132,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch set a", 2, "nothing to change for 'a'"),
         ("switch set a netem=nosuch", 2, "keys, as `delay=20ms"),
         ("switch port add stdio", 2, "unix:PATH"),
-        ("switch set fdb-limit=7", 2, "cannot be changed"),
+        ("switch set fdb-limit=7", 2, "cannot change while"),
         ("switch port add tap:a", 5, "already"),
         ("switch port add tpa:c", 2, "tap:NAME"),
         ("switch port add dev:nosuch", 4, "nosuch"),

@@ -4,7 +4,7 @@
 #   prepare.sh DIR
 #
 # The kernel's package is unpacked, not installed. Needs busybox-static, cpio, iperf3, iproute2, lz4,
-# kmod, qemu-system-x86 and socat. What is there already is not made again.
+# kmod, qemu-system-x86, socat and zstd. What is there already is not made again.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
@@ -15,16 +15,25 @@ if [ ! -d package ]; then
   apt-get -qq download "$kernel"
   dpkg-deb -x "$kernel"_*.deb package.new
   rm "$kernel"_*.deb
+  # From Debian 13 on, modules are below usr.
+  [ -e package.new/lib ] || ln -s usr/lib package.new/lib
   mv package.new package
 fi
 
-# QEMU starts an uncompressed kernel half a second sooner: it is an lz4 stream inside the image.
-if [ ! -f vmlinux ]; then
+# QEMU starts an uncompressed kernel half a second sooner. It is a stream inside the image: of lz4 in
+# Debian 12, of zstd in Debian 13. unpacked MAGIC PROGRAM...: extracts it, if it is one of this program.
+unpacked() {
+  local image at
   image=$(echo package/boot/vmlinuz-*)
-  at=$(LC_ALL=C grep -abo -m1 -P '\x02\x21\x4c\x18' "$image" | head -1 | cut -d: -f1)
-  # The image goes on after the stream: lz4 says so and fails, when all is written.
-  tail -c +$((at + 1)) "$image" | lz4 -dcq >vmlinux.new 2>/dev/null || true
+  at=$(LC_ALL=C grep -abo -m1 -P "$1" "$image" | head -1 | cut -d: -f1)
+  shift
+  [ -n "$at" ] || return
+  # The image goes on after the stream: the program fails on that when all is written.
+  tail -c +$((at + 1)) "$image" | "$@" >vmlinux.new 2>/dev/null || true
   [ "$(head -c4 vmlinux.new | tail -c3)" = ELF ]
+}
+if [ ! -f vmlinux ]; then
+  unpacked '\x02\x21\x4c\x18' lz4 -dcq || unpacked '\x28\xb5\x2f\xfd' zstd -dcq
   mv vmlinux.new vmlinux
 fi
 

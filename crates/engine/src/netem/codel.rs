@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::CoDel;
+use super::profile::CoDel;
 use super::store::{Handle, NONE, Store};
 
 /// Packets of one queue, first in, first out, linked in their slots.

@@ -2,7 +2,7 @@
 
 use adit_packet::{PacketBuf, VnetHeader, finish_checksum};
 
-use super::Corrupt;
+use super::profile::Corrupt;
 use super::random::{Chance, Effect, Seed, Stream};
 
 /// What decides which bits are turned round.

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
+use super::profile::{Delay, Jitter};
 use super::random::{Effect, Seed, Stream};
-use super::{Delay, Jitter};
 
 /// What draws the jitter of packets.
 #[derive(Debug)]

@@ -4,8 +4,14 @@ use core::fmt;
 
 use adit_packet::{Instant, Layer, PacketBuf};
 
-use super::{Link, Profile, ProfileError, Report, Seed};
-use crate::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
+use super::link::Link;
+use super::profile::{Profile, ProfileError};
+use super::random::Seed;
+use super::report::Report;
+use crate::contract::{Engine, Handled};
+use crate::drop_reason::DropReason;
+use crate::endpoint::{Endpoint, PortId};
+use crate::outbox::Outbox;
 
 /// One of the two ways through a [`Netem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::FqCoDel;
 use super::codel::{Law, List, State};
+use super::profile::FqCoDel;
 use super::store::{Handle, NONE, Store};
 
 /// How many packets are dropped at once from the longest flow, so that the search for it is paid for

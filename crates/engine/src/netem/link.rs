@@ -8,16 +8,21 @@ use adit_packet::{Instant, Layer, PacketBuf, SuperPacket};
 
 use super::corrupt::Errors;
 use super::delay::{self, Draws};
+use super::ecn;
 use super::flow::Hasher;
 use super::loss::Losses;
+use super::profile::{Corrupt, Jitter, Loss, Profile, ProfileError};
 use super::queue::Waiting;
-use super::random::{Chance, Effect, Stream};
+use super::random::{Chance, Effect, Seed, Stream};
 use super::rate::Line;
+use super::report::Report;
+use super::schedule;
+use super::steps::Step;
 use super::store::{Handle, Store};
 use super::tally::{Decision, Tally};
 use super::way::Way;
-use super::{Corrupt, Jitter, Loss, Profile, ProfileError, Report, Seed, Step, ecn, schedule};
-use crate::{DropReason, Outbox};
+use crate::drop_reason::DropReason;
+use crate::outbox::Outbox;
 
 /// One direction of a link, without input or output.
 ///
@@ -315,7 +320,7 @@ impl Link {
     }
 
     #[cfg(test)]
-    const fn report_counts(&self) -> super::Counts {
+    const fn report_counts(&self) -> super::report::Counts {
         self.tally.counts
     }
 

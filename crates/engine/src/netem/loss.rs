@@ -1,7 +1,7 @@
 //! Which packets are lost.
 
+use super::profile::{GilbertElliott, Loss};
 use super::random::{Chance, Effect, Seed, Stream};
-use super::{GilbertElliott, Loss};
 
 /// What decides which packets are lost.
 #[derive(Debug)]

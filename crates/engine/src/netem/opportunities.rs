@@ -4,8 +4,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Bitrate;
 use super::file::{self, ParseError, quoted};
+use adit_packet::units::Bitrate;
 
 /// A trace of opportunities to send, repeated when it ends: at each of its moments
 /// [`Self::BYTES`] bytes pass, whether one packet, several or a part of one; what nothing waits for

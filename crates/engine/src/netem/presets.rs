@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec;
 use core::time::Duration;
 
-use super::{
-    Bitrate, Delay, DelayTable, Jitter, Loss, Outage, Overhead, Profile, Queue, QueueLimit, Rate,
-};
+use super::profile::{Delay, Jitter, Loss, Outage, Overhead, Profile, Queue, QueueLimit, Rate};
+use super::table::DelayTable;
+use adit_packet::units::Bitrate;
 
 /// A kind of link: a profile for each direction, as a subscriber has them.
 ///

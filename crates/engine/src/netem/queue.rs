@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use super::codel::{Law, List, State};
 use super::fq_codel::FlowQueues;
+use super::profile::{Discipline, Queue, QueueLimit};
 use super::store::{Handle, Store};
-use super::{Discipline, Queue, QueueLimit};
 
 /// Packets that wait for the line, in the order of their discipline.
 #[derive(Debug)]

@@ -3,7 +3,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Opportunities, Profile, Rate, Steps};
+use super::opportunities::Opportunities;
+use super::profile::{Profile, Rate};
+use super::steps::Steps;
 
 /// Times a second has in a nanosecond clock.
 const SECOND: u64 = 1_000_000_000;

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use super::{Bitrate, Profile};
+use super::profile::Profile;
+use adit_packet::units::Bitrate;
 
 mod estimate;
 mod histogram;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Outage;
+use super::profile::Outage;
 
 /// Whether one of the outages lasts `since` nanoseconds after their start.
 pub(super) fn is_out(outages: &[Outage], since: u64) -> bool {

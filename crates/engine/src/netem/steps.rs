@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::file::{self, ParseError, quoted};
-use super::{Bitrate, Delay};
+use super::table::DelayTable;
+use adit_packet::units::Bitrate;
 use adit_packet::units::{UnitError, parse_duration, parse_share};
 
 /// What holds from a moment on, until the next step. What a step leaves out is as in the profile.
@@ -16,7 +17,7 @@ pub struct Step {
     pub at: Duration,
     /// The rate; 0 stops the line, and what waits goes on waiting.
     pub rate: Option<Bitrate>,
-    /// The delay in place of [`Delay::base`].
+    /// The delay in place of [`Delay::base`](super::Delay::base).
     pub delay: Option<Duration>,
     /// The share of packets lost, each by itself, in place of the profile's loss.
     pub loss: Option<f64>,
@@ -173,7 +174,7 @@ fn check(step: &Step, before: Option<Duration>) -> Result<(), alloc::string::Str
     if step.rate.is_some_and(|rate| rate > Bitrate::MAX) {
         return Err(format!("the fastest rate is {}", Bitrate::MAX));
     }
-    if step.delay.is_some_and(|delay| delay > Delay::MAX) {
+    if step.delay.is_some_and(|delay| delay > DelayTable::VALUE_MAX) {
         return Err("a delay is at most an hour".into());
     }
     if step.loss.is_some_and(|loss| !(0.0..=1.0).contains(&loss)) {

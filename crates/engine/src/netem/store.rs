@@ -6,7 +6,7 @@ use core::mem::size_of;
 
 use adit_packet::{Meta, PacketBuf, Pool};
 
-use super::Limits;
+use super::profile::Limits;
 
 /// A packet in a [`Store`].
 pub(super) type Handle = u32;

@@ -5,7 +5,6 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Delay;
 use super::file::{self, ParseError, quoted};
 use adit_packet::units::parse_millis;
 
@@ -19,19 +18,21 @@ pub struct DelayTable {
 impl DelayTable {
     /// More values change no percentile that anybody reads.
     pub const LEN_MAX: usize = 1 << 20;
+    /// The longest delay: 1 hour, so that no packet is held for longer than anybody waits.
+    pub const VALUE_MAX: Duration = Duration::from_secs(3600);
 
     /// The distribution of these values, in any order.
     ///
     /// # Errors
     ///
-    /// If there are none, more than [`Self::LEN_MAX`], or one above [`Delay::MAX`].
+    /// If there are none, more than [`Self::LEN_MAX`], or one above [`Self::VALUE_MAX`].
     pub fn new(values: impl IntoIterator<Item = Duration>) -> Result<Self, ParseError> {
         let mut sorted = Vec::new();
         for value in values {
             if sorted.len() == Self::LEN_MAX {
                 return Err(ParseError::whole(format!("more than {} values", Self::LEN_MAX)));
             }
-            if value > Delay::MAX {
+            if value > Self::VALUE_MAX {
                 return Err(ParseError::whole(format!("a delay of {value:?}: at most an hour")));
             }
             sorted.push(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
@@ -58,7 +59,7 @@ impl DelayTable {
             }
             let value =
                 parse_millis(line).map_err(|wrong| ParseError::new(number, wrong.to_string()))?;
-            if value > Delay::MAX {
+            if value > Self::VALUE_MAX {
                 let problem = format!("{}: a delay is at most an hour", quoted(line));
                 return Err(ParseError::new(number, problem));
             }

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use super::flow::mix;
-use super::{Bitrate, Counts, Estimate, Histogram, Profile, Report};
+use super::profile::Profile;
+use super::report::{Counts, Estimate, Histogram, Report};
+use adit_packet::units::Bitrate;
 
 /// What a link decided about a packet. The numbers are part of the hash: they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -191,7 +191,7 @@ fn in_and_made_is_sent_discarded_and_held() {
 fn requests_keep_their_order_and_are_bounded() {
     let mut out = outbox(1, 1);
     let request = |number| Request::Flow(FlowId(number), FlowRequest::Close);
-    let most = u32::try_from(Outbox::REQUESTS_MAX).unwrap();
+    let most = u64::try_from(Outbox::REQUESTS_MAX).unwrap();
     for number in 0..most {
         assert_eq!(out.request(request(number)), Ok(()));
     }

@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use adit_packet::{IpPrefix, MacAddr, ether_type};
 
-use super::{VlanId, VlanSet};
-use crate::PortId;
+use crate::endpoint::PortId;
+use crate::switch::vlan::{VlanId, VlanSet};
 
 /// What a switch is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub struct SwitchConfig {
 }
 
 impl SwitchConfig {
+    /// The most ports: a broadcast on all of them fills a sixteenth of an
+    /// [`Outbox`](crate::Outbox).
+    pub const PORTS_MAX: usize = 1024;
     /// The most addresses that a table may be made for: 64 MiB of memory.
     pub const FDB_LIMIT_MAX: usize = 1 << 20;
     /// The most mirrors: each is looked at for every frame of its ports.

@@ -1,6 +1,7 @@
 //! What went through a port.
 
-use crate::{DropCounts, DropReason};
+use crate::drop_counts::DropCounts;
+use crate::drop_reason::DropReason;
 
 /// What went through a port since it was added.
 ///

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::{GuardConfig, Switch, SwitchConfig};
-use crate::PortId;
+use crate::endpoint::PortId;
+use crate::switch::config::{GuardConfig, SwitchConfig};
 
 /// Why a switch or a port cannot be as it is wanted; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum ConfigError {
     NoPort(PortId),
     /// There is such a port already.
     PortExists(PortId),
-    /// There are [`Switch::PORTS_MAX`] ports already.
+    /// There are [`SwitchConfig::PORTS_MAX`] ports already.
     TooManyPorts,
     /// The limit of the table is 0 or more than [`SwitchConfig::FDB_LIMIT_MAX`].
     FdbLimit,
@@ -43,7 +43,9 @@ impl fmt::Display for ConfigError {
         match self {
             Self::NoPort(port) => write!(f, "there is no port {port}"),
             Self::PortExists(port) => write!(f, "there is a port {port} already"),
-            Self::TooManyPorts => write!(f, "a switch has at most {} ports", Switch::PORTS_MAX),
+            Self::TooManyPorts => {
+                write!(f, "a switch has at most {} ports", SwitchConfig::PORTS_MAX)
+            }
             Self::FdbLimit => {
                 write!(f, "the table of addresses has 1 to {} entries", SwitchConfig::FDB_LIMIT_MAX)
             }

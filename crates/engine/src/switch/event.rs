@@ -5,8 +5,9 @@ use core::fmt;
 
 use adit_packet::MacAddr;
 
-use super::VlanId;
-use crate::{DropReason, PortId};
+use crate::drop_reason::DropReason;
+use crate::endpoint::PortId;
+use crate::switch::vlan::VlanId;
 
 /// What an owner of a switch may want to know. News that repeats itself is told once a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

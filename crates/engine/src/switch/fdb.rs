@@ -11,8 +11,8 @@ use core::time::Duration;
 
 use adit_packet::{Instant, MacAddr};
 
-use super::VlanId;
-use crate::PortId;
+use crate::endpoint::PortId;
+use crate::switch::vlan::VlanId;
 
 /// One address of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

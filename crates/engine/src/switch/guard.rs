@@ -13,9 +13,9 @@ use adit_packet::{
     Arp, ArpOperation, Ipv4, Ipv6, MacAddr, UpperLayer, VlanTag, ether_type, icmp, ip_protocol,
 };
 
-use super::GuardConfig;
-use super::head::{Head, type_at};
-use crate::DropReason;
+use crate::drop_reason::DropReason;
+use crate::switch::config::GuardConfig;
+use crate::switch::head::{Head, type_at};
 
 /// The most tags of a frame that is guarded: two, and two priority tags.
 const TAGS_MAX: usize = 4;

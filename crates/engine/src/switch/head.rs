@@ -2,7 +2,7 @@
 
 use adit_packet::{MacAddr, VlanTag, ether_type};
 
-use crate::DropReason;
+use crate::drop_reason::DropReason;
 
 /// What a switch needs to know of every frame.
 ///

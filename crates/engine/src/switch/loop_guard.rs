@@ -20,9 +20,10 @@ use core::time::Duration;
 
 use adit_packet::{EthernetHeader, Instant, MacAddr, PacketBuf, VlanTag, ether_type};
 
-use super::head::type_at;
-use super::{LoopCause, LoopGuardConfig};
-use crate::PortId;
+use crate::endpoint::PortId;
+use crate::switch::config::LoopGuardConfig;
+use crate::switch::event::LoopCause;
+use crate::switch::head::type_at;
 
 /// The group of probes: locally administered, so nobody else's, and flooded by every bridge.
 pub(super) const GROUP: MacAddr = MacAddr(*b"\x03adit\x01");

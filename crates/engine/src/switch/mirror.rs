@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use adit_packet::{Ethernet, Headers, PacketBuf, VnetHeader};
 
-use super::{FrameMatch, Mirror, MirrorDirection, MirrorFilter, SwitchConfig};
-use crate::{Endpoint, Outbox, PortId};
+use crate::endpoint::{Endpoint, PortId};
+use crate::outbox::Outbox;
+use crate::switch::config::{FrameMatch, Mirror, MirrorDirection, MirrorFilter, SwitchConfig};
 
 /// Which mirrors watch a port, one bit a mirror.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

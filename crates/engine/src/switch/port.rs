@@ -5,13 +5,18 @@ use core::time::Duration;
 
 use adit_packet::{Instant, PacketBuf};
 
-use super::fdb::Key;
-use super::loop_guard::LoopState;
-use super::mirror::Watchers;
-use super::storm::Storm;
-use super::tagging::{Form, Tagging};
-use super::{ConfigError, GuardConfig, PortConfig, PortCounters, Switch};
-use crate::{DropReason, Endpoint, Outbox, PortId};
+use crate::drop_reason::DropReason;
+use crate::endpoint::{Endpoint, PortId};
+use crate::outbox::Outbox;
+use crate::switch::config::{GuardConfig, PortConfig, SwitchConfig};
+use crate::switch::counters::PortCounters;
+use crate::switch::error::ConfigError;
+use crate::switch::event::LoopCause;
+use crate::switch::fdb::Key;
+use crate::switch::loop_guard::LoopState;
+use crate::switch::mirror::Watchers;
+use crate::switch::storm::Storm;
+use crate::switch::tagging::{Form, Tagging};
 
 /// One port.
 #[derive(Debug)]
@@ -31,6 +36,24 @@ pub(super) struct Port {
     pub(super) loops: LoopState,
     pub(super) counters: PortCounters,
     told: [Option<Instant>; News::COUNT],
+}
+
+/// Whether a port takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// It does.
+    Forwarding,
+    /// Its link is down.
+    Down,
+    /// A loop shows on it.
+    Blocked {
+        /// How the loop shows.
+        cause: LoopCause,
+        /// When it is tried again.
+        until: Instant,
+    },
+    /// It is where the copies of a mirror go, and nothing else.
+    Mirror,
 }
 
 /// What a port found in the table for its last frame: true for the next frame between the same two
@@ -204,7 +227,7 @@ impl Ports {
         if self.place(port.id).is_some() {
             return Err(ConfigError::PortExists(port.id));
         }
-        if self.list.len() >= Switch::PORTS_MAX {
+        if self.list.len() >= SwitchConfig::PORTS_MAX {
             return Err(ConfigError::TooManyPorts);
         }
         let at = self.list.partition_point(|other| other.id < port.id);

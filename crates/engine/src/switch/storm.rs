@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use adit_packet::{Instant, PacketBuf};
 
-use super::{StormConfig, StormKind, StormRate};
+use crate::switch::config::{StormConfig, StormRate};
+use crate::switch::event::StormKind;
 
 /// The limits of one port.
 #[derive(Debug)]

@@ -5,9 +5,9 @@
 
 use adit_packet::{PacketBuf, VlanTag, VnetHeader, ether_type};
 
-use super::head::{Head, type_at};
-use super::{TagKind, Trunk, VlanMode};
-use crate::DropReason;
+use crate::drop_reason::DropReason;
+use crate::switch::config::{TagKind, Trunk, VlanMode};
+use crate::switch::head::{Head, type_at};
 
 /// Priority and drop eligibility in a tag.
 const PRIORITY: u16 = 0xf000;

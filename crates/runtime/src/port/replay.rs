@@ -5,6 +5,7 @@ use crate::format::recording::Recording;
 use crate::port::{Cx, Recv};
 use crate::text::spec::PcapSpec;
 use adit_packet::{Batch, Instant};
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -108,11 +109,12 @@ impl ReplayPort {
     }
 }
 
-/// Reading must not wait for anybody, so it is a file and nothing else.
+/// Only a regular file: to open or read a pipe may wait for its writer.
 fn read(path: &PathBuf) -> io::Result<Recording> {
-    let file = File::open(path)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     Recording::new(file)
 }

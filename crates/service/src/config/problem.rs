@@ -1,7 +1,7 @@
 //! Mistakes in a configuration, and how they are told.
 
 use crate::config::source::Source;
-use crate::error::{Entry, Error, Exit};
+use crate::error::{Entry, Error, Kind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -177,7 +177,7 @@ impl Problems {
         let count = problems.len();
         let mistakes = if count == 1 { "mistake" } else { "mistakes" };
         let message = format!("{what} has {more}{count} {mistakes}");
-        let mut error = Error::new(Exit::Usage, &CONFIG, message).object(what);
+        let mut error = Error::new(Kind::Usage, &CONFIG, message).object(what);
         if problems.iter().all(|problem| !Path::new(&problem.file).exists()) {
             error = error.hint("Mend what is named; nothing was done.");
         }

@@ -4,8 +4,8 @@ use crate::control::http;
 use crate::control::http::Method;
 use crate::control::name::Name;
 use crate::control::name::names;
-use crate::control::{CONTROL, NOT_RUNNING};
-use crate::error::{Error, Exit, Report, Result};
+use crate::control::{CONTROL, NOT_RUNNING, kind_of};
+use crate::error::{Error, Kind, Report, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -64,7 +64,7 @@ impl Client {
     /// The program of a name, if it is of that kind.
     ///
     /// # Errors
-    /// [`Exit::NotFound`] if nobody listens, [`Exit::Conflict`] if it is of another kind.
+    /// [`Kind::NotFound`] if nobody listens, [`Kind::Conflict`] if it is of another kind.
     pub fn named(name: Name, kind: &str) -> Result<Self> {
         let client = Self::new(name, ANSWER_WITHIN);
         let about = client.about()?;
@@ -73,7 +73,7 @@ impl Client {
         }
         let message = format!("'{}' is a {}, no {kind}", client.name, about.kind);
         let hint = format!("Ask it by 'adit {} ...'.", about.kind);
-        Err(Error::new(Exit::Conflict, &CONTROL, message).object(client.name).hint(hint))
+        Err(Error::new(Kind::Conflict, &CONTROL, message).object(client.name).hint(hint))
     }
 
     /// The program of a name, or without one the only one of that kind.
@@ -89,7 +89,7 @@ impl Client {
             [one] => Ok(Self::new(parse(&one.name)?, ANSWER_WITHIN)),
             [] => {
                 let message = format!("no {kind} is running");
-                Err(Error::new(Exit::NotFound, &NOT_RUNNING, message))
+                Err(Error::new(Kind::NotFound, &NOT_RUNNING, message))
             }
             several => {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
@@ -121,7 +121,7 @@ impl Client {
         let bytes = self.exchange(method, path, body)?;
         let Some((status, body)) = http::parse_reply(&bytes) else {
             let message = format!("'{}' gave no answer that is one", self.name);
-            return Err(Error::new(Exit::Refused, &CONTROL, message).object(&self.name));
+            return Err(Error::new(Kind::Refused, &CONTROL, message).object(&self.name));
         };
         if status == 200 {
             return Ok(body);
@@ -133,7 +133,7 @@ impl Client {
     fn about(&self) -> Result<Instance> {
         serde_json::from_value(self.get("/")?).map_err(|error| {
             let message = format!("'{}' is of another version: {error}", self.name);
-            Error::new(Exit::Refused, &CONTROL, message).object(&self.name)
+            Error::new(Kind::Refused, &CONTROL, message).object(&self.name)
         })
     }
 
@@ -157,7 +157,7 @@ impl Client {
             let mut new = Error::io("ask", format_args!("'{}'", self.name), &error);
             new.report.code = CONTROL.code.to_owned();
             if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
-                new.exit = Exit::Timeout;
+                new.kind = Kind::Timeout;
             }
             new
         })
@@ -169,15 +169,15 @@ impl Client {
         let new = match error.kind() {
             NotFound => {
                 let message = format!("nothing of the name '{name}' is running");
-                Error::new(Exit::NotFound, &NOT_RUNNING, message)
+                Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             ConnectionRefused => {
                 let message = format!("'{name}' is not running any more");
-                Error::new(Exit::NotFound, &NOT_RUNNING, message)
+                Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             PermissionDenied => {
                 let message = format!("this user may not ask '{name}': {}", self.path.display());
-                Error::new(Exit::Permission, &CONTROL, message)
+                Error::new(Kind::Permission, &CONTROL, message)
                     .hint("Run it as root, or as the user who runs the program.")
             }
             _ => Error::io("reach", format_args!("'{name}'"), error),
@@ -189,23 +189,28 @@ impl Client {
     fn refusal(&self, status: u16, mut body: Value) -> Error {
         let report = body.get_mut("error").map(Value::take);
         let report = report.and_then(|report| serde_json::from_value::<Report>(report).ok());
-        let exit = body.get("exit").and_then(Value::as_u64).and_then(Exit::from_code);
-        if let (Some(report), Some(exit)) = (report, exit) {
-            return Error { exit, report: Box::new(report) };
+        let kind = body.get("exit").and_then(Value::as_u64).and_then(kind_of);
+        if let (Some(report), Some(kind)) = (report, kind) {
+            return Error { kind, report: Box::new(report) };
         }
         let why = body.get("message").and_then(Value::as_str).unwrap_or("no reason given");
-        let exit = if status == 403 { Exit::Permission } else { Exit::Refused };
+        let kind = if status == 403 { Kind::Permission } else { Kind::Refused };
         let message = format!("'{}' refused it: {why}", self.name);
-        Error::new(exit, &CONTROL, message).object(&self.name)
+        Error::new(kind, &CONTROL, message).object(&self.name)
     }
 }
 
-/// The programs of a kind that run, in the order of their names.
+/// All running programs, in the order of their names.
+#[must_use]
+pub fn running() -> Vec<Instance> {
+    names().into_iter().filter_map(|name| Client::new(name, LIST_WITHIN).about().ok()).collect()
+}
+
+/// The running programs of a kind, in the order of their names.
 pub fn instances(kind: &str) -> Vec<Instance> {
-    let about = |name| Client::new(name, LIST_WITHIN).about().ok();
-    names().into_iter().filter_map(about).filter(|one| one.kind == kind).collect()
+    running().into_iter().filter(|one| one.kind == kind).collect()
 }
 
 fn parse(name: &str) -> Result<Name> {
-    name.parse().map_err(|error| Error::new(Exit::Refused, &CONTROL, error))
+    name.parse().map_err(|error| Error::new(Kind::Refused, &CONTROL, error))
 }

@@ -20,11 +20,12 @@ pub mod http;
 pub mod name;
 pub mod notify;
 pub mod server;
+pub mod socket;
 
 #[cfg(test)]
 mod tests;
 
-use crate::error::Entry;
+use crate::error::{Entry, Error, Kind};
 
 /// Another program has the name.
 const TAKEN: Entry = Entry {
@@ -65,3 +66,32 @@ const PLACE: Entry = Entry {
 
 /// The codes of control sockets.
 pub const CATALOG: [Entry; 4] = [TAKEN, NOT_RUNNING, CONTROL, PLACE];
+
+/// The kinds of failure by their numbers in the protocol, which are the exit statuses of the client.
+const NUMBERS: [(Kind, u8); 7] = [
+    (Kind::Usage, 2),
+    (Kind::Permission, 3),
+    (Kind::NotFound, 4),
+    (Kind::Conflict, 5),
+    (Kind::Timeout, 6),
+    (Kind::Refused, 7),
+    // Partly done: the error lists what was.
+    (Kind::Refused, PARTLY),
+];
+
+/// The number of any failure after something was done.
+const PARTLY: u8 = 8;
+
+/// The number of a failure in the protocol.
+fn number_of(error: &Error) -> u8 {
+    if !error.report.done.is_empty() {
+        return PARTLY;
+    }
+    let number = NUMBERS.iter().find(|(kind, _)| *kind == error.kind).map(|(_, number)| *number);
+    number.unwrap_or(7)
+}
+
+/// The kind of failure with this number.
+fn kind_of(number: u64) -> Option<Kind> {
+    NUMBERS.iter().find(|(_, known)| u64::from(*known) == number).map(|(kind, _)| *kind)
+}

@@ -1,7 +1,7 @@
 //! Names of running programs, where their sockets are, and that there is one of each.
 
 use crate::control::{PLACE, TAKEN};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::file::{LockFile, Locked};
 use std::fmt;
 use std::io;
@@ -85,7 +85,7 @@ impl Claim {
     /// Claims a name, and takes away the socket that a killed program has left.
     ///
     /// # Errors
-    /// [`Exit::Conflict`] with the process that has it; what the folder says.
+    /// [`Kind::Conflict`] with the process that has it; what the folder says.
     pub fn new(name: Name) -> Result<Self> {
         Self::in_folder(folder(), name)
     }
@@ -102,7 +102,7 @@ impl Claim {
             Locked::Taken(pid) => {
                 let by = pid.map_or("another program".to_owned(), |pid| format!("process {pid}"));
                 let message = format!("'{name}' is already running: {by}");
-                Err(Error::new(Exit::Conflict, &TAKEN, message).object(name))
+                Err(Error::new(Kind::Conflict, &TAKEN, message).object(name))
             }
         }
     }
@@ -136,7 +136,7 @@ fn remove(path: &Path) -> Result<()> {
 
 /// Makes the folder if it is not there, and sees to it that nobody else can put anything into it.
 fn make_folder(path: &Path) -> Result<()> {
-    let unfit = |message: String| Error::new(Exit::Refused, &PLACE, message).object(path.display());
+    let unfit = |message: String| Error::new(Kind::Refused, &PLACE, message).object(path.display());
     let mut builder = std::fs::DirBuilder::new();
     match builder.mode(0o755).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

@@ -4,7 +4,8 @@ use crate::control::http;
 use crate::control::http::Method;
 use crate::control::http::{Parsed, Request, Ticket};
 use crate::control::name::Claim;
-use crate::error::{Error, Exit, Result};
+use crate::control::number_of;
+use crate::error::{Error, Kind, Result};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{Mode, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -67,14 +68,14 @@ impl Reply {
 /// A failure is told as `--json` tells it, with the exit status for the client.
 impl From<Error> for Reply {
     fn from(error: Error) -> Self {
-        let status = match error.exit {
-            Exit::Usage => 400,
-            Exit::Permission => 403,
-            Exit::NotFound => 404,
-            Exit::Conflict => 409,
+        let status = match error.kind {
+            Kind::Usage => 400,
+            Kind::Permission => 403,
+            Kind::NotFound => 404,
+            Kind::Conflict => 409,
             _ => 500,
         };
-        let body = json!({ "exit": error.exit as u8, "error": *error.report });
+        let body = json!({ "exit": number_of(&error), "error": *error.report });
         Self::Now(status, body)
     }
 }

@@ -1,4 +1,4 @@
-//! The program that runs a link between two ports.
+//! The emulated link as a service: two ports, and a profile for each direction.
 
 pub mod profile;
 pub mod report;
@@ -7,65 +7,37 @@ pub mod words;
 
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
-use crate::error::{Entry, Error, Exit, Result};
+use crate::control::socket::ControlSocket;
+use crate::error::{Entry, Error, Kind, Result};
+use crate::event::{Event, Events};
 use crate::link::profile::Profiles;
-use crate::link::report::LinkReport;
+use crate::link::report::{End, LinkReport, LinkStatus};
 use crate::link::wanted::{Plan, WantedLink};
-use crate::output::{Output, Tone, clean};
-use crate::supervisor::background::{Aside, Asked, Job, Supervise};
-use crate::supervisor::{Event as Told, Panel, Seldom, TICK, random, read_request, times, value};
+use crate::supervisor::{
+    Answer, Done, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger, read_request,
+    seed, times, value,
+};
 use crate::switch::model;
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::event::{Event, Flow, Handler};
+use adit_runtime::event::{Event as LoopEvent, Flow};
 use adit_runtime::port::Port;
 use adit_runtime::runner::{ListenerId, Runner};
 use adit_runtime::text::open::Opened;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// A link cannot be as it is wanted.
+/// A port or a profile that a link cannot have.
 pub const LINK: Entry = Entry {
     code: "ADIT-E0828",
-    title: "the link cannot be so",
-    explanation: "A port of the link is none that it can have, or a profile cannot be as it is \
-                  wanted. Nothing was changed.",
+    title: "the link cannot be set up like that",
+    explanation: "A port cannot be an end of a link, or a profile has values that exclude each other. \
+                  Nothing was changed.",
     remedy: "See 'adit netem show' and 'adit netem preview'.",
 };
 
-/// The codes of links that run.
+/// The codes of links.
 pub const CATALOG: [Entry; 1] = [LINK];
-
-/// A link that runs: what is asked of it, and what has happened.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "adit netem show")]
-pub struct Shown {
-    /// Its name.
-    pub name: String,
-    /// Its process.
-    pub pid: u32,
-    /// What its decisions are drawn from.
-    pub seed: u64,
-    /// Its two ports, a and b.
-    pub ports: Vec<End>,
-    /// What is asked for.
-    pub asked: model::Netem,
-    /// From a to b: what happened.
-    pub a_to_b: LinkReport,
-    /// From b to a.
-    pub b_to_a: LinkReport,
-}
-
-/// One end of a link.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct End {
-    /// Its name.
-    pub name: String,
-    /// Why it is there no more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gone: Option<String>,
-}
 
 /// What a start would do, for `--dry-run`.
 pub fn actions(wanted: &WantedLink) -> Vec<String> {
@@ -76,22 +48,25 @@ pub fn actions(wanted: &WantedLink) -> Vec<String> {
     actions
 }
 
-/// What is asked of both ways of a link.
+/// The settings of both directions.
 pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
     let asked = model::Netem::new(profiles);
     let ways = [("a to b", &asked.a_to_b), ("b to a", &asked.b_to_a)];
     ways.into_iter().map(|(way, keys)| format!("{way}: {}", model::keys_text(keys))).collect()
 }
 
-/// Runs a link until it is told to end, then reports.
+/// Runs a link until it is told to stop, and gives its last state.
 ///
 /// # Errors
-/// If it cannot start: nothing is left then.
-pub fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exit> {
-    let panel = Panel::open(wanted.name.clone(), "netem", output.clone())?;
+/// It cannot start; nothing is left behind then.
+pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus> {
+    let socket = ControlSocket::open(wanted.name.clone(), "netem")?;
+    if let Some(error) = &socket.missing {
+        events.note(format_args!("no control socket: {}", error.report.message));
+    }
     let seed = match wanted.seed {
         Some(seed) => seed,
-        None => random()?,
+        None => seed()?,
     };
     let config = NetemConfig {
         ports: PORTS,
@@ -100,68 +75,63 @@ pub fn run(plan: Plan, wanted: WantedLink, output: &Output) -> Result<Exit> {
         seed,
         layer: wanted.layer,
     };
-    let engine = Netem::new(&config).map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+    let engine = Netem::new(&config).map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
     let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
         .map_err(|error| Error::io("start", "the loop", &error))?;
-    let mut supervisor = Supervisor {
-        panel,
+    let mut service = LinkService {
+        name: socket.name().to_string(),
+        events: events.clone(),
         plan,
-        aside: Aside::default(),
         wanted,
         seed,
         gone: [None, None],
         listeners: [None, None],
-        refused: Seldom::default(),
+        refused: RateLimitedLog::default(),
     };
     for at in 0..PORTS.len() {
-        supervisor.open(&mut runner, at)?;
+        if let Some(end) = service.wanted.ports.get(at) {
+            let opened = end.spec.open()?;
+            service.attach(&mut runner, at, opened)?;
+        }
     }
-    supervisor.panel.watch(&runner)?;
-    let names = supervisor.wanted.ports.iter().map(|end| end.name.clone());
-    supervisor.panel.ready(names.collect());
+    let ports = service.wanted.ports.iter().map(|end| end.name.clone()).collect();
+    let mut supervisor = Supervisor::new(service, socket, events.clone());
+    supervisor.ready(ports);
     let now = runner.now();
     runner.engine_mut().start(now);
     runner.set_alarm(Some(now + TICK));
-    let result = runner.run(&mut supervisor);
-    let shown = supervisor.show(&runner);
-    supervisor.panel.flush();
-    supervisor.panel.finish();
-    result.map_err(|error| Error::io("run", "the loop", &error))?;
-    if output.json {
-        output.value(&Told::Report { link: Box::new(shown) })?;
-    } else {
-        output.line(text(output, &shown))?;
-    }
-    Ok(Exit::Ok)
+    let result = supervisor.run(&mut runner);
+    let status = supervisor.service.show(&runner);
+    events.flush();
+    supervisor.finish();
+    result.map(|()| status)
 }
 
 /// The ports of the engine: a and b.
 const PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 
-/// Who owns the loop of a link.
-struct Supervisor {
-    panel: Panel,
+/// A running link.
+struct LinkService {
+    name: String,
+    events: Events,
     plan: Plan,
-    aside: Aside<Read>,
     wanted: WantedLink,
     seed: u64,
+    /// Why an end is gone.
     gone: [Option<String>; 2],
-    /// Where an end that is no port yet is waited for.
+    /// The listener of an end that waits for a connection.
     listeners: [Option<ListenerId>; 2],
-    /// Of those who came to an end at which somebody is.
-    refused: Seldom,
+    /// Connections that were refused because the end has one.
+    refused: RateLimitedLog,
 }
 
-impl Supervisor {
-    fn open(&mut self, runner: &mut Runner<Netem>, at: usize) -> Result<()> {
+impl LinkService {
+    /// Makes an open port one end of the link.
+    fn attach(&mut self, runner: &mut Runner<Netem>, at: usize, opened: Opened) -> Result<()> {
         let (Some(end), Some(id)) = (self.wanted.ports.get(at), PORTS.get(at)) else {
             return Ok(());
         };
-        let wrong = |why: &str| {
-            let message = format!("'{}' cannot be an end of a link: {why}", end.name);
-            Error::new(Exit::Usage, &LINK, message)
-        };
-        let ports = match end.spec.open()? {
+        let ports = match opened {
             Opened::Ports(ports) => ports,
             Opened::Listener(listener) => {
                 let name = &end.name;
@@ -175,7 +145,9 @@ impl Supervisor {
         };
         let mut ports = ports.into_iter();
         let (Some(port), None) = (ports.next(), ports.next()) else {
-            return Err(wrong("it is several"));
+            let message =
+                format!("'{}' cannot be an end of a link: it has several ports", end.name);
+            return Err(Error::new(Kind::Usage, &LINK, message));
         };
         let name = port.name().to_owned();
         runner.attach(*id, port).map_err(|error| Error::io("use", name, &error))?;
@@ -185,11 +157,11 @@ impl Supervisor {
         Ok(())
     }
 
-    fn show(&self, runner: &Runner<Netem>) -> Shown {
+    fn show(&self, runner: &Runner<Netem>) -> LinkStatus {
         let engine = runner.engine();
         let ends = self.wanted.ports.iter().zip(&self.gone);
-        Shown {
-            name: self.panel.name.to_string(),
+        LinkStatus {
+            name: self.name.clone(),
             pid: std::process::id(),
             seed: self.seed,
             ports: ends
@@ -210,7 +182,7 @@ impl Supervisor {
             (Direction::BToA, &profiles.b_to_a, &self.wanted.profiles.b_to_a),
         ];
         for (_, profile, _) in &ways {
-            profile.check().map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+            profile.check().map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
         }
         for (direction, profile, before) in ways {
             if profile == before {
@@ -219,60 +191,107 @@ impl Supervisor {
             runner
                 .engine_mut()
                 .set(now, direction, profile)
-                .map_err(|error| Error::new(Exit::Usage, &LINK, error))?;
+                .map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
             done.push(format!("{direction}: {}", model::keys_text(&profile::to_json(profile))));
         }
         self.wanted.profiles = profiles;
         Ok(done)
     }
 
-    /// Makes it all as wanted: profiles change between two packets, a port that is another one
-    /// is opened anew, and so is one that went.
-    fn become_as(&mut self, runner: &mut Runner<Netem>, wanted: WantedLink) -> Result<Vec<String>> {
+    /// The first half of a reload: profiles change between two packets; a port that is another one, or
+    /// gone, is closed, and opened beside the loop.
+    fn begin_reload(
+        &mut self,
+        runner: &mut Runner<Netem>,
+        wanted: WantedLink,
+    ) -> Result<Progress<Change>> {
         if wanted.layer != self.wanted.layer {
-            return Err(Error::new(
-                Exit::Usage,
-                &LINK,
-                "frames cannot become packets while it runs",
-            ));
+            let message = "a running link cannot change between frames and packets";
+            return Err(
+                Error::new(Kind::Usage, &LINK, message).hint("Stop the link and start it again.")
+            );
         }
-        let mut done = self.set(runner, wanted.profiles.clone())?;
+        let done = self.set(runner, wanted.profiles.clone())?;
         let before = std::mem::replace(&mut self.wanted, wanted);
-        for at in 0..PORTS.len() {
-            let same = self.wanted.ports.get(at) == before.ports.get(at);
+        let mut missing = Vec::new();
+        for (at, (id, end)) in PORTS.iter().zip(&self.wanted.ports).enumerate() {
             let is_gone = self.gone.get(at).is_some_and(Option::is_some);
-            if same && !is_gone {
+            if before.ports.get(at) == Some(end) && !is_gone {
                 continue;
             }
-            if let Some(id) = PORTS.get(at) {
-                runner.detach(*id);
-            }
+            runner.detach(*id);
             if let Some(listener) = self.listeners.get_mut(at).and_then(Option::take) {
                 runner.close_listener(listener);
             }
-            self.open(runner, at).map_err(|error| error.after(done.clone()))?;
-            done.extend(self.wanted.ports.get(at).map(|end| format!("{} opened", end.name)));
+            missing.push((at, end.spec.clone()));
         }
-        Ok(done)
+        if missing.is_empty() {
+            return Ok(Progress::Done(Done::new(done)));
+        }
+        Ok(Progress::Next(Box::new(move || {
+            let open = |(at, spec): (usize, adit_runtime::text::spec::PortSpec)| {
+                (at, spec.open().map_err(Error::from))
+            };
+            Ok(Change::Opened(done, missing.into_iter().map(open).collect()))
+        })))
     }
 
-    /// Somebody came to a listener: he is that end, unless there is one already.
+    /// The second half of a reload.
+    fn finish_reload(
+        &mut self,
+        runner: &mut Runner<Netem>,
+        mut done: Vec<String>,
+        opened: Vec<(usize, Result<Opened>)>,
+    ) -> Result<Progress<Change>> {
+        for (at, opened) in opened {
+            let attached = opened.and_then(|opened| self.attach(runner, at, opened));
+            attached.map_err(|error| {
+                if let Some(gone) = self.gone.get_mut(at) {
+                    *gone = Some(error.report.message.clone());
+                }
+                error.after(done.clone())
+            })?;
+            done.extend(self.wanted.ports.get(at).map(|end| format!("{} opened", end.name)));
+        }
+        Ok(Progress::Done(Done::new(done)))
+    }
+
+    /// A connection to a listener becomes that end, unless the end has one.
     fn accepted(&mut self, runner: &mut Runner<Netem>, listener: ListenerId, port: Port) {
         let at = self.listeners.iter().position(|known| *known == Some(listener));
         let Some(id) = at.and_then(|at| PORTS.get(at)) else { return };
         let name = self.name_of(*id);
         if runner.port(*id).is_some() {
-            if let Some(count) = self.refused.happens(runner.now()) {
+            if let Some(count) = self.refused.count(runner.now()) {
                 let count = times(count);
-                let message = format!("{name} is an end for one; a second one came {count}");
-                self.panel.tell(&Told::Failed { message });
+                let message = format!("{name} takes one connection; another was refused {count}");
+                self.events.send(&Event::Failed { message });
             }
             return;
         }
         match runner.attach(*id, port) {
-            Ok(()) => self.panel.tell(&Told::PortAdded { port: name }),
-            Err(error) => self.panel.failed(&name, &Error::io("use", &name, &error)),
+            Ok(()) => self.events.send(&Event::PortAdded { port: name }),
+            Err(error) => self.events.failed(&name, &Error::io("use", &name, &error)),
         }
+    }
+
+    fn port_gone(&mut self, port: PortId, reason: String) {
+        let at = PORTS.iter().position(|known| *known == port);
+        // Another connection may come to a listener.
+        let is_awaited = at.is_some_and(|at| self.listeners.get(at).is_some_and(Option::is_some));
+        if let Some(gone) = at.and_then(|at| self.gone.get_mut(at)).filter(|_| !is_awaited) {
+            *gone = Some(reason.clone());
+        }
+        self.events.send(&Event::PortGone { port: self.name_of(port), reason });
+    }
+
+    fn listener_gone(&mut self, listener: ListenerId, reason: String) {
+        let at = self.listeners.iter().position(|known| *known == Some(listener));
+        let Some((at, id)) = at.and_then(|at| Some((at, *PORTS.get(at)?))) else { return };
+        if let (Some(place), Some(gone)) = (self.listeners.get_mut(at), self.gone.get_mut(at)) {
+            (*place, *gone) = (None, Some(reason.clone()));
+        }
+        self.events.send(&Event::PortGone { port: self.name_of(id), reason });
     }
 
     fn name_of(&self, id: PortId) -> String {
@@ -281,123 +300,77 @@ impl Supervisor {
     }
 }
 
-/// What is read beside the loop.
-enum Read {
-    /// The configuration.
+/// What was read or opened beside the loop.
+enum Change {
+    /// A configuration was read.
     Link(Box<WantedLink>),
-    /// What a request wants of both directions.
+    /// The profiles that a request asks for were read.
     Profiles(Box<Profiles>),
+    /// Ends were opened; with what was done before.
+    Opened(Vec<String>, Vec<(usize, Result<Opened>)>),
 }
 
-impl Supervise for Supervisor {
+impl Service for LinkService {
     type Engine = Netem;
-    type Read = Read;
+    type Change = Change;
 
-    fn panel(&mut self) -> &mut Panel {
-        &mut self.panel
-    }
-
-    fn aside(&mut self) -> &mut Aside<Read> {
-        &mut self.aside
-    }
-
-    fn job(&self, asked: &Asked) -> Result<Job<Read>> {
-        Ok(match asked {
-            Asked::Reload(_) => {
+    fn job(&self, trigger: &Trigger) -> Result<Job<Change>> {
+        Ok(match trigger {
+            Trigger::Reload(_) => {
                 let plan = self.plan.clone();
-                Box::new(move || plan.link().map(Box::new).map(Read::Link))
+                Box::new(move || plan.link().map(Box::new).map(Change::Link))
             }
-            Asked::Change(request) => {
+            Trigger::Request(request) => {
                 let (body, base) = (request.body.clone(), self.wanted.profiles.clone());
                 Box::new(move || {
                     let profiles = read_request(&body, |table| profile::of_table(table, base))?;
-                    Ok(Read::Profiles(Box::new(profiles)))
+                    Ok(Change::Profiles(Box::new(profiles)))
                 })
             }
         })
     }
 
-    fn apply(&mut self, runner: &mut Runner<Netem>, read: Read) -> Result<Vec<String>> {
-        match read {
-            Read::Link(wanted) => self.become_as(runner, *wanted),
-            Read::Profiles(profiles) => self.set(runner, *profiles),
+    fn apply(&mut self, runner: &mut Runner<Netem>, change: Change) -> Result<Progress<Change>> {
+        match change {
+            Change::Link(wanted) => self.begin_reload(runner, *wanted),
+            Change::Profiles(profiles) => {
+                self.set(runner, *profiles).map(|done| Progress::Done(Done::new(done)))
+            }
+            Change::Opened(done, opened) => self.finish_reload(runner, done, opened),
         }
     }
 
-    fn answer(&mut self, runner: &mut Runner<Netem>, request: &Request) -> Reply {
+    fn answer(&mut self, runner: &mut Runner<Netem>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
-            (Method::Get, "/netem") => value(&self.show(runner)).into(),
-            (Method::Patch, "/netem") => self.read_later(request),
-            _ => Reply::unknown_path(request),
+            (Method::Get, "/netem") => self.status(runner).into(),
+            (Method::Patch, "/netem") => Answer::Later,
+            _ => Answer::Now(Reply::unknown_path(request)),
         }
     }
 
-    fn text(&self, runner: &Runner<Netem>) -> String {
-        text(&self.panel.output, &self.show(runner))
+    fn status(&self, runner: &Runner<Netem>) -> Result<Value> {
+        value(&self.show(runner))
     }
-}
 
-impl Handler<Netem> for Supervisor {
-    fn event(&mut self, runner: &mut Runner<Netem>, event: Event) -> Flow {
+    fn event(&mut self, runner: &mut Runner<Netem>, event: LoopEvent) -> Flow {
         match event {
-            Event::PortGone { port, why, .. } => {
-                let at = PORTS.iter().position(|known| *known == port);
-                // At a listener another one may come.
-                let is_awaited =
-                    at.is_some_and(|at| self.listeners.get(at).is_some_and(Option::is_some));
-                if let Some(gone) = at.and_then(|at| self.gone.get_mut(at)).filter(|_| !is_awaited)
-                {
-                    *gone = Some(why.to_string());
-                }
-                let (port, reason) = (self.name_of(port), why.to_string());
-                self.panel.tell(&Told::PortGone { port, reason });
+            LoopEvent::PortGone { port, why, .. } => self.port_gone(port, why.to_string()),
+            LoopEvent::Accepted(listener, port) => self.accepted(runner, listener, port),
+            LoopEvent::ListenerGone(listener, error) => {
+                self.listener_gone(listener, error.to_string());
             }
-            Event::Accepted(listener, port) => self.accepted(runner, listener, port),
-            Event::ListenerGone(listener, error) => {
-                let at = self.listeners.iter().position(|known| *known == Some(listener));
-                if let Some(at) = at {
-                    let port =
-                        self.wanted.ports.get(at).map_or(String::new(), |end| end.name.clone());
-                    let reason = error.to_string();
-                    if let (Some(place), Some(gone)) =
-                        (self.listeners.get_mut(at), self.gone.get_mut(at))
-                    {
-                        (*place, *gone) = (None, Some(reason.clone()));
-                    }
-                    self.panel.tell(&Told::PortGone { port, reason });
-                }
+            LoopEvent::PortDown(port) => {
+                self.events.send(&Event::PortDown { port: self.name_of(port) });
             }
-            Event::PortDown(port) => self.panel.tell(&Told::PortDown { port: self.name_of(port) }),
-            Event::PortUp(port) => self.panel.tell(&Told::PortUp { port: self.name_of(port) }),
-            Event::Alarm => {
-                self.panel.flush();
+            LoopEvent::PortUp(port) => {
+                self.events.send(&Event::PortUp { port: self.name_of(port) });
+            }
+            LoopEvent::Alarm => {
+                self.events.flush();
                 runner.set_alarm(Some(runner.now() + TICK));
             }
-            other => return self.heard(runner, other),
+            _ => {}
         }
         Flow::Continue
     }
-}
-
-/// A link for people: what was asked for, and what happened.
-pub fn text(output: &Output, shown: &Shown) -> String {
-    let names: Vec<String> = shown
-        .ports
-        .iter()
-        .map(|end| match &end.gone {
-            None => clean(&end.name),
-            Some(why) => format!("{} (gone: {})", clean(&end.name), clean(why)),
-        })
-        .collect();
-    let mut lines = vec![format!(
-        "{} (pid {}): {}, seed {}",
-        output.paint(Tone::Name, clean(&shown.name)),
-        shown.pid,
-        names.join(" and "),
-        shown.seed
-    )];
-    let name = |at: usize| shown.ports.get(at).map_or(String::new(), |end| clean(&end.name));
-    lines.extend(shown.a_to_b.lines(&format!("{} to {}", name(0), name(1))));
-    lines.extend(shown.b_to_a.lines(&format!("{} to {}", name(1), name(0))));
-    lines.join("\n")
 }

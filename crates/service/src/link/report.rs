@@ -1,10 +1,41 @@
 //! What was asked of a link and what happened, as text and as JSON.
 
 use crate::link::words;
+use crate::switch::model::Netem;
 use adit_engine::netem::{Counts, Estimate, Histogram, Report};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// A link: its settings and what has happened.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "adit netem show")]
+pub struct LinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+    /// The seed of its random decisions.
+    pub seed: u64,
+    /// Its two ports, a and b.
+    pub ports: Vec<End>,
+    /// Its settings.
+    pub asked: Netem,
+    /// From a to b: what has happened.
+    pub a_to_b: LinkReport,
+    /// From b to a.
+    pub b_to_a: LinkReport,
+}
+
+/// One end of a link.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct End {
+    /// Its name.
+    pub name: String,
+    /// Why it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<String>,
+}
 
 /// One direction of a link: what was asked of it and what happened.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -180,117 +211,5 @@ impl From<&Report> for LinkReport {
             bits_per_second: report.goodput.bits_per_second(),
             decisions: format!("{:016x}", report.decisions),
         }
-    }
-}
-
-impl LinkReport {
-    /// The report as lines of text, `name` (a direction, a port) on the first.
-    pub fn lines(&self, name: &str) -> Vec<String> {
-        let asked =
-            if self.asked.is_empty() { "a perfect link".to_owned() } else { self.asked.join("; ") };
-        let counts = &self.counts;
-        let mut lines = vec![format!("{name}: {asked}")];
-        let cut = if counts.cut > 0 { format!(", {} cut up", counts.cut) } else { String::new() };
-        lines.push(format!(
-            "  packets    {} in{cut}, {} out, {} held, in {:.3} s",
-            counts.received, counts.delivered, counts.held, self.seconds
-        ));
-        let shares = [
-            ("lost", self.loss),
-            ("corrupted", self.corrupted),
-            ("twice", self.duplicates),
-            ("reordered", self.reordered),
-        ];
-        for (name, share) in shares {
-            lines.extend(share.map(|share| format!("  {name:<10} {}", share.text())));
-        }
-        let drops = self.drops();
-        if !drops.is_empty() {
-            lines.push(format!("  dropped    {}", drops.join(", ")));
-        }
-        let marks = counts.lost_marked + counts.queue_marked;
-        if marks > 0 {
-            lines.push(format!("  marked     {marks} with ECN"));
-        }
-        lines.extend(self.delay.line("delay"));
-        lines.extend(self.waiting.and_then(|times| times.line("waiting")));
-        lines.extend(self.late.line("late"));
-        if let Some(bits) = self.line_bits_per_second {
-            lines.push(format!("  line       {} while it was busy", rate(bits)));
-        }
-        lines.push(format!("  rate       {} out", rate(self.bits_per_second)));
-        lines.push(format!("  decisions  {}", self.decisions));
-        lines
-    }
-
-    /// What was dropped and not asked for as loss.
-    fn drops(&self) -> Vec<String> {
-        let counts = &self.counts;
-        [
-            (counts.outage, "in outages"),
-            (counts.queue_full, "queue full"),
-            (counts.queue_managed, "by the queue's discipline"),
-            (counts.limit, "over the link's limits"),
-            (counts.cleared, "as it was taken off"),
-            (counts.malformed, "malformed"),
-            (counts.no_buffer, "without a buffer"),
-        ]
-        .into_iter()
-        .filter(|&(count, _)| count > 0)
-        .map(|(count, why)| format!("{count} {why}"))
-        .collect()
-    }
-}
-
-impl Share {
-    fn text(self) -> String {
-        format!(
-            "{} of {}: {}, with 99.9 % confidence {} to {}",
-            self.hits,
-            self.of,
-            words::share(self.share),
-            words::share(self.low),
-            words::share(self.high)
-        )
-    }
-}
-
-impl Times {
-    fn line(self, name: &str) -> Option<String> {
-        let ms = |ms: f64| words::time(Duration::from_secs_f64(ms / 1e3));
-        (self.count > 0).then(|| {
-            format!(
-                "  {name:<10} p50 {}, p90 {}, p99 {}, p99.9 {}, {} to {}",
-                ms(self.p50_ms),
-                ms(self.p90_ms),
-                ms(self.p99_ms),
-                ms(self.p999_ms),
-                ms(self.min_ms),
-                ms(self.max_ms)
-            )
-        })
-    }
-}
-
-/// Bits a second with three decimals of its unit.
-#[expect(clippy::cast_precision_loss, reason = "53 bits are enough for a rate")]
-pub fn rate(bits: u64) -> String {
-    match bits as f64 {
-        bits if bits >= 1e9 => format!("{:.3} Gbit/s", bits / 1e9),
-        bits if bits >= 1e6 => format!("{:.3} Mbit/s", bits / 1e6),
-        bits if bits >= 1e3 => format!("{:.3} kbit/s", bits / 1e3),
-        bits => format!("{bits:.0} bit/s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_have_their_unit() {
-        assert_eq!(rate(999), "999 bit/s");
-        assert_eq!(rate(99_999_900), "100.000 Mbit/s");
-        assert_eq!(rate(2_500_000_000), "2.500 Gbit/s");
     }
 }

@@ -1,363 +1,273 @@
-//! Programs that run an engine until they are told to end: who owns the loop, answers at the control
-//! socket, tells what happens, and reads the configuration again.
+//! Runs a service: its loop, its control socket, its events and its reloads.
 //!
 //! ```text
-//! SIGHUP, SIGINT ...  ->  Runner  -- Event -->  supervisor  <--  control socket
-//!                     (loop, ports, engine)     what is wanted, what is told
+//!  SIGHUP, SIGTERM ...  ->  Runner (loop, ports, engine)
+//!                              | Event
+//!                              v
+//!  control socket  <-->  Supervisor  <-- result --  background thread: opens, reads, resolves
+//!                              |
+//!                              v
+//!                           Service: the wanted state, the reported state, how to apply a change
 //! ```
+//!
+//! A change takes three steps. [`Service::job`] says how to read it. The job runs on a thread of its
+//! own, and [`Service::apply`] applies the result on the loop's thread, between two batches of packets,
+//! or asks for another job: to open the ports that the configuration names, say.
 
-pub mod background;
+mod background;
+mod limits;
+mod request;
 
-use crate::config::problem::Problems;
-use crate::config::source::Source;
-use crate::config::table::Table;
-use crate::control::name::{Claim, Name};
-use crate::control::notify::Status;
-use crate::control::notify::notify;
-use crate::control::server::Server;
-use crate::error::{Error, Exit, Result};
-use crate::output::{Output, clean};
-use adit_engine::{Engine, PortId};
-use adit_runtime::event::{Interest, Token};
-use adit_runtime::netem::PortNetem;
-use adit_runtime::record::sink::{Sink, whole_lines};
+pub use background::{Job, Trigger};
+pub use limits::RateLimitedLog;
+pub(crate) use limits::{seed, times};
+pub use request::{Done, DoneReply, read_request, value};
+
+use crate::control::http::{Method, Request};
+use crate::control::notify::{Status, notify};
+use crate::control::server::Reply;
+use crate::control::socket::ControlSocket;
+use crate::error::{Error, Result};
+use crate::event::{Event, Events};
+use adit_engine::Engine;
+use adit_runtime::event::{Event as LoopEvent, Flow, Handler, Interest, Signal, Token};
 use adit_runtime::runner::Runner;
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::{Map, Value};
-use std::cell::RefCell;
+use background::BackgroundReader;
+use serde_json::Value;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How often the engine is asked for news, and recordings and events that wait are written: they are
-/// for people.
+/// How often a service asks its engine for news and flushes its recordings and events: people read
+/// them.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 
-/// The control socket among the descriptors of a loop.
-pub(crate) const CONTROL: Token = Token(0);
+/// The control socket among the descriptors of the loop.
+const CONTROL: Token = Token(0);
 
-/// What a supervisor tells: on standard error for people, with `--json` a line each on standard
-/// output.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-#[schemars(title = "adit switch, adit netem: one line")]
-pub enum Event {
-    /// It runs.
-    Ready {
-        /// Its name.
-        name: String,
-        /// Where it can be asked.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        socket: Option<PathBuf>,
-        /// Its ports.
-        ports: Vec<String>,
-    },
-    /// A port is there.
-    PortAdded {
-        /// Its name.
-        port: String,
-    },
-    /// A port was taken away.
-    PortRemoved {
-        /// Its name.
-        port: String,
-    },
-    /// A port ended by itself.
-    PortGone {
-        /// Its name.
-        port: String,
-        /// Why.
-        reason: String,
-    },
-    /// The link of a port went down.
-    PortDown {
-        /// Its name.
-        port: String,
-    },
-    /// The link of a port came up.
-    PortUp {
-        /// Its name.
-        port: String,
-    },
-    /// A recording of copies ended before it was to.
-    MirrorEnded {
-        /// Where it went.
-        mirror: String,
-        /// Why.
-        reason: String,
-    },
-    /// The engine has news: a loop, a moved address, a storm.
-    News {
-        /// The ports that it is about.
-        ports: Vec<String>,
-        /// What it is.
-        message: String,
-    },
-    /// The configuration was read again.
-    Reloaded {
-        /// What was done.
-        done: Vec<String>,
-    },
-    /// The cable of a port was taken off: what was asked of it, and what happened.
-    LinkEnded {
-        /// The port.
-        port: String,
-        /// Both ways of it.
-        link: Box<crate::switch::model::Links>,
-    },
-    /// A link has ended: what was asked of it, and what happened.
-    Report {
-        /// All of it.
-        link: Box<crate::link::Shown>,
-    },
-    /// Something did not work, and the rest goes on.
-    Failed {
-        /// What.
-        message: String,
-    },
+/// The end of a background job.
+const JOB: Token = Token(1);
+
+/// The first token that a service may watch descriptors with.
+pub const FIRST_TOKEN: u32 = 8;
+
+/// A program that owns an engine, its ports and a control socket. Nothing here may block: no packet
+/// moves while a method runs.
+pub trait Service: Sized {
+    /// The engine.
+    type Engine: Engine;
+    /// What a background job returns: a configuration that was read, ports that were opened.
+    type Change: Send + 'static;
+
+    /// How to read what was asked for, given the state now. The job runs on another thread.
+    ///
+    /// # Errors
+    /// The request can be refused without reading anything.
+    fn job(&self, trigger: &Trigger) -> Result<Job<Self::Change>>;
+
+    /// Applies what a job returned, or asks for the next job.
+    ///
+    /// # Errors
+    /// What could not be applied, with [`Error::after`] what was.
+    fn apply(
+        &mut self,
+        runner: &mut Runner<Self::Engine>,
+        change: Self::Change,
+    ) -> Result<Progress<Self::Change>>;
+
+    /// Answers a request other than `/reload` and `/stop`.
+    fn answer(&mut self, runner: &mut Runner<Self::Engine>, request: &Request) -> Answer;
+
+    /// The reported state: what `show --json` prints.
+    ///
+    /// # Errors
+    /// None in practice: a state consists of numbers and strings.
+    fn status(&self, runner: &Runner<Self::Engine>) -> Result<Value>;
+
+    /// Handles an event of the loop that is not the supervisor's: a port, a listener, the alarm, a
+    /// descriptor that the service watches.
+    fn event(&mut self, runner: &mut Runner<Self::Engine>, event: LoopEvent) -> Flow;
+
+    /// Called once a turn of the loop, for engines that report events often.
+    fn turn(&mut self, runner: &mut Runner<Self::Engine>) {
+        let _ = runner;
+    }
 }
 
-impl fmt::Display for Event {
+/// How far a change has come.
+pub enum Progress<T> {
+    /// It is applied.
+    Done(Done),
+    /// Another job must run first; its result goes to [`Service::apply`].
+    Next(Job<T>),
+}
+
+impl<T> fmt::Debug for Progress<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready { name, socket, ports } => {
-                write!(f, "'{name}' runs: {}", ports.join(", "))?;
-                match socket {
-                    Some(path) => write!(f, " (control socket {})", path.display()),
-                    None => f.write_str(" (without a control socket)"),
-                }
-            }
-            Self::PortAdded { port } => write!(f, "{port} added"),
-            Self::PortRemoved { port } => write!(f, "{port} removed"),
-            Self::PortGone { port, reason } => write!(f, "{port} gone: {reason}"),
-            Self::PortDown { port } => write!(f, "{port} is down"),
-            Self::PortUp { port } => write!(f, "{port} is up"),
-            Self::MirrorEnded { mirror, reason } => write!(f, "mirror {mirror} ended: {reason}"),
-            Self::LinkEnded { port, link } => f.write_str(&link.lines(port).join("\n")),
-            Self::Report { link } => write!(f, "'{}' has ended", link.name),
-            Self::News { message, .. } => f.write_str(message),
-            Self::Reloaded { done } if done.is_empty() => f.write_str("reloaded: nothing changed"),
-            Self::Reloaded { done } => write!(f, "reloaded: {}", done.join(", ")),
-            Self::Failed { message } => f.write_str(message),
+            Self::Done(done) => f.debug_tuple("Done").field(done).finish(),
+            Self::Next(_) => f.write_str("Next"),
         }
     }
 }
 
-/// How a program says that it runs, and how it is asked.
-#[derive(Debug)]
-pub(crate) struct Panel {
-    pub(crate) name: Name,
-    pub(crate) server: Option<Server>,
-    pub(crate) output: Output,
-    /// Where events go: never waited for, so that a reader who sleeps stops no packet. `None` after
-    /// the reader has gone.
-    pub(crate) events: RefCell<Option<Sink>>,
-    pub(crate) is_ending: bool,
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The reply.
+    Now(Reply),
+    /// [`Service::job`] reads what the request asks for; the reply follows.
+    Later,
 }
 
-impl Panel {
-    /// Claims a name and listens. Without a name that was asked for, the first of `default`,
-    /// `default-2`, ... that is free; where sockets cannot be made, it runs without one.
-    ///
-    /// # Errors
-    /// If the name that was asked for is taken, or has no place.
-    pub(crate) fn open(name: Option<Name>, default: &'static str, output: Output) -> Result<Self> {
-        let listen = |name: Name| -> Result<(Name, Server)> {
-            let claim = Claim::new(name.clone())?;
-            Ok((name, Server::bind(claim, default)?))
-        };
-        let (name, server) = match name {
-            Some(name) => listen(name).map(|(name, server)| (name, Some(server)))?,
-            None => {
-                let mut numbered = (1..=NUMBER_MAX).map(|number| match number {
-                    1 => default.parse::<Name>(),
-                    _ => format!("{default}-{number}").parse(),
-                });
-                let free = numbered.find_map(|name| match listen(name.ok()?) {
-                    Err(error) if error.exit == Exit::Conflict => None,
-                    other => Some(other),
-                });
-                match free {
-                    Some(Ok((name, server))) => (name, Some(server)),
-                    Some(Err(error)) => {
-                        output.note(format_args!("no control socket: {}", error.report.message));
-                        (default.parse().map_err(Error::usage)?, None)
-                    }
-                    None => return Err(Error::usage("too many run; choose a --name")),
-                }
-            }
-        };
-        let events =
-            if output.json { Sink::stdout(whole_lines) } else { Sink::stderr(whole_lines) };
-        let events = RefCell::new(events.ok());
-        Ok(Self { name, server, output, events, is_ending: false })
+impl From<Result<Value>> for Answer {
+    fn from(result: Result<Value>) -> Self {
+        Self::Now(result.into())
+    }
+}
+
+/// Runs a [`Service`].
+#[derive(Debug)]
+pub struct Supervisor<S: Service> {
+    /// The service.
+    pub service: S,
+    socket: ControlSocket,
+    events: Events,
+    background: BackgroundReader<S::Change>,
+    is_stopping: bool,
+}
+
+impl<S: Service> Supervisor<S> {
+    /// A supervisor that answers at `socket` and reports to `events`.
+    pub const fn new(service: S, socket: ControlSocket, events: Events) -> Self {
+        let background = BackgroundReader::new();
+        Self { service, socket, events, background, is_stopping: false }
     }
 
-    pub(crate) fn watch<E: Engine>(&self, runner: &Runner<E>) -> Result<()> {
-        let Some(server) = &self.server else { return Ok(()) };
-        let readable = Interest { readable: true, writable: false };
-        runner
-            .watch(server, CONTROL, readable)
-            .map_err(|error| Error::io("watch", "the control socket", &error))
-    }
-
-    pub(crate) fn ready(&self, ports: Vec<String>) {
-        let socket = self.server.as_ref().map(|_| self.name.socket_path());
-        self.tell(&Event::Ready { name: self.name.to_string(), socket, ports });
+    /// Reports that the service is running, to the observer and the service manager.
+    pub fn ready(&self, ports: Vec<String>) {
+        let (name, socket) = (self.socket.name().to_string(), self.socket.path());
+        self.events.send(&Event::Ready { name, socket, ports });
         notify(Status::Ready);
     }
 
-    pub(crate) fn tell(&self, event: &Event) {
-        if !self.output.json {
-            // Each line by itself, for an end of line is none of the characters that may stand in one.
-            let lines: Vec<String> = event.to_string().lines().map(clean).collect();
-            return self.write(&lines.join("\n"));
+    /// Runs the loop until SIGINT, SIGTERM, a `stop` request, or [`Flow::Stop`] from the service.
+    ///
+    /// # Errors
+    /// Those of epoll, which no packet and no peer can cause.
+    pub fn run(&mut self, runner: &mut Runner<S::Engine>) -> Result<()> {
+        if let Some(server) = &self.socket.server {
+            let readable = Interest { readable: true, writable: false };
+            let watched = runner.watch(server, CONTROL, readable);
+            watched.map_err(|error| Error::io("watch", "the control socket", &error))?;
         }
-        // An event is numbers and strings: it always has a JSON form.
-        if let Ok(text) = serde_json::to_string(event) {
-            self.write(&text);
-        }
-    }
-
-    /// Writes lines; those for which a slow reader leaves no room are lost.
-    pub(crate) fn write(&self, text: &str) {
-        if self.output.quiet && !self.output.json {
-            return;
-        }
-        if let Some(sink) = &mut *self.events.borrow_mut() {
-            // What fails here is seen by `flush`.
-            let _ = sink.append(format!("{text}\n").as_bytes(), Instant::now());
-        }
-        self.flush();
-    }
-
-    /// Writes what waits for its reader.
-    pub(crate) fn flush(&self) {
-        let mut events = self.events.borrow_mut();
-        if events.as_mut().is_some_and(|sink| sink.flush().is_err()) {
-            // A reader of events that went away is no reason to stop the traffic.
-            *events = None;
-        }
-    }
-
-    /// Tells what the links of a port did, if it had any.
-    pub(crate) fn link_ended(&self, port: &str, netem: &PortNetem) {
-        if let Some(link) = crate::switch::model::Links::new(netem) {
-            self.tell(&Event::LinkEnded { port: port.to_owned(), link: Box::new(link) });
-        }
-    }
-
-    /// Tells of what did not work.
-    pub(crate) fn failed(&self, what: &str, error: &Error) {
-        let mut message = format!("{what}: {}", error.report.message);
-        for problem in &error.report.problems {
-            message.push_str(&format!(
-                "; {}:{}:{}: {}",
-                problem.file, problem.line, problem.column, problem.message
-            ));
-        }
-        self.tell(&Event::Failed { message });
-    }
-
-    pub(crate) fn finish(self) {
+        let result = runner.run(self);
         notify(Status::Stopping);
-        if let Some(server) = self.server {
-            server.finish();
-        }
+        result.map_err(|error| Error::io("run", "the loop", &error))
     }
-}
 
-/// How long is waited until the same is told again.
-pub(crate) const SELDOM: Duration = Duration::from_secs(1);
-
-/// What may happen with each packet of a stranger, and is told of once a second at most.
-#[derive(Debug, Default)]
-pub(crate) struct Seldom {
-    pub(crate) told: Option<adit_packet::Instant>,
-    pub(crate) untold: u64,
-}
-
-impl Seldom {
-    /// It happened again; how often since it was told of, if it is to be told of now.
-    pub(crate) fn happens(&mut self, now: adit_packet::Instant) -> Option<u64> {
-        self.untold += 1;
-        if self.told.is_some_and(|told| now.since(told) < SELDOM) {
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
+    /// Sends the replies that are still due, for up to a second, and releases the name.
+    pub fn finish(self) -> S {
+        self.socket.finish();
+        self.service
     }
-}
 
-/// `once`, `7 times`.
-pub(crate) fn times(count: u64) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
-}
+    fn serve(&mut self, runner: &mut Runner<S::Engine>) {
+        let Some(mut server) = self.socket.server.take() else { return };
+        server.serve(|request| {
+            let answer = match (request.method, request.path.as_str()) {
+                (Method::Post, "/reload") => {
+                    self.background.queue(Trigger::Reload(Some(request.from)));
+                    return Reply::Later;
+                }
+                (Method::Post, "/stop") => {
+                    self.is_stopping = true;
+                    let done = vec![format!("'{}' stopped", self.socket.name())];
+                    Answer::from(Ok(Done::new(done).reply))
+                }
+                _ => self.service.answer(runner, request),
+            };
+            match answer {
+                Answer::Now(reply) => reply,
+                Answer::Later => {
+                    self.background.queue(Trigger::Request(request.clone()));
+                    Reply::Later
+                }
+            }
+        });
+        self.socket.server = Some(server);
+    }
 
-/// How many of one kind get a name by themselves.
-pub(crate) const NUMBER_MAX: u32 = 64;
-
-/// Numbers for ports: one after the other, so that none comes again soon.
-#[derive(Debug, Default)]
-pub(crate) struct Numbers {
-    pub(crate) last: u16,
-}
-
-impl Numbers {
-    /// The next number that is not `taken`; `None` if all are.
-    pub(crate) fn next(&mut self, taken: impl Fn(PortId) -> bool) -> Option<PortId> {
-        for _ in 0..u16::MAX {
-            self.last = self.last.wrapping_add(1);
-            if !taken(PortId(self.last)) {
-                return Some(PortId(self.last));
+    /// Starts the next job, unless one runs.
+    fn start_next(&mut self, runner: &mut Runner<S::Engine>) {
+        while let Some(trigger) = self.background.next() {
+            if matches!(trigger, Trigger::Reload(_)) {
+                notify(Status::Reloading);
+            }
+            match self.service.job(&trigger) {
+                Ok(job) => self.start(runner, trigger, job),
+                Err(error) => self.done(&trigger, Err(error)),
             }
         }
-        None
+    }
+
+    fn start(&mut self, runner: &Runner<S::Engine>, trigger: Trigger, job: Job<S::Change>) {
+        if let Err((trigger, error)) = self.background.start(runner, JOB, trigger, job) {
+            self.done(&trigger, Err(error));
+        }
+    }
+
+    fn apply(&mut self, runner: &mut Runner<S::Engine>) {
+        let Some((trigger, result)) = self.background.finish(runner) else { return };
+        match result.and_then(|change| self.service.apply(runner, change)) {
+            Ok(Progress::Next(job)) => self.start(runner, trigger, job),
+            Ok(Progress::Done(done)) => self.done(&trigger, Ok(done)),
+            Err(error) => self.done(&trigger, Err(error)),
+        }
+    }
+
+    /// Reports the result of a change, and replies to the client.
+    fn done(&mut self, trigger: &Trigger, result: Result<Done>) {
+        let client = match trigger {
+            Trigger::Request(request) => Some(request.from),
+            Trigger::Reload(client) => {
+                notify(Status::Ready);
+                match &result {
+                    Ok(done) => self.events.send(&Event::Reloaded { done: done.lines.clone() }),
+                    Err(error) => self.events.failed("reload failed", error),
+                }
+                *client
+            }
+        };
+        if let (Some(client), Some(server)) = (client, &mut self.socket.server) {
+            server.reply(client, &result.map(|done| done.reply).into());
+        }
     }
 }
 
-/// 64 bits that nobody can foresee.
-pub(crate) fn random() -> Result<u64> {
-    use std::io::Read;
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| Error::io("read", "/dev/urandom", &error))?;
-    Ok(u64::from_ne_bytes(bytes))
-}
+impl<S: Service> Handler<S::Engine> for Supervisor<S> {
+    fn event(&mut self, runner: &mut Runner<S::Engine>, event: LoopEvent) -> Flow {
+        let mut flow = Flow::Continue;
+        match event {
+            LoopEvent::AcceptPaused(error) => {
+                let message = format!("no connection is accepted for a while: {error}");
+                self.events.send(&Event::Failed { message });
+            }
+            LoopEvent::Ready(CONTROL) => self.serve(runner),
+            LoopEvent::Ready(JOB) => self.apply(runner),
+            LoopEvent::Signal(Signal::Hangup) => self.background.queue(Trigger::Reload(None)),
+            LoopEvent::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
+            LoopEvent::Signal(Signal::User1) => {
+                if let Ok(status) = self.service.status(runner) {
+                    self.events.send(&Event::Status { status });
+                }
+            }
+            event => flow = self.service.event(runner, event),
+        }
+        self.start_next(runner);
+        if self.is_stopping { Flow::Stop } else { flow }
+    }
 
-/// A model as a value.
-pub(crate) fn value(model: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(model).map_err(|error| Error::from(std::io::Error::from(error)))
-}
-
-/// What `read` makes of the keys of a request; files that it names are from the folder that it tells.
-///
-/// # Errors
-/// All its mistakes.
-pub(crate) fn read_request<T>(body: &Value, read: impl FnOnce(&mut Table<'_>) -> T) -> Result<T> {
-    let (object, folder) = object_of(body)?;
-    let source = Source::request(&folder);
-    let problems = Problems::default();
-    let mut table = source.json(&object, &problems);
-    let result = read(&mut table);
-    table.finish();
-    problems.check("the request")?;
-    Ok(result)
-}
-
-/// The object of a request, and the folder from which its files are.
-pub(crate) fn object_of(body: &Value) -> Result<(Map<String, Value>, PathBuf)> {
-    let mut object = match body {
-        Value::Object(object) => object.clone(),
-        Value::Null => Map::new(),
-        _ => return Err(Error::usage("the body of the request is to be an object")),
-    };
-    let folder = match object.remove("cwd") {
-        None => PathBuf::from("/"),
-        Some(Value::String(folder)) if Path::new(&folder).is_absolute() => folder.into(),
-        Some(_) => return Err(Error::usage("`cwd` is to be an absolute path")),
-    };
-    Ok((object, folder))
+    fn turn(&mut self, runner: &mut Runner<S::Engine>) {
+        self.service.turn(runner);
+    }
 }

@@ -4,12 +4,13 @@ use crate::config::table::Table;
 use crate::config::value::{integer, mac};
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
-use crate::error::{Entry, Error, Exit, Result};
-use crate::supervisor::{Event as Told, read_request, value};
-use crate::switch::Supervisor;
+use crate::error::{Entry, Error, Kind, Result};
+use crate::event::Event;
+use crate::supervisor::{Done, read_request, value};
+use crate::switch::SwitchService;
 use crate::switch::model;
 use crate::switch::port::vlan;
-use crate::switch::wanted::{Lab, MirrorTo, StaticAddress};
+use crate::switch::wanted::{MirrorTo, StaticAddress, WantedSwitch};
 use adit_engine::PortId;
 use adit_engine::switch::{FdbEntry, FdbFlush, Switch, VlanId};
 use adit_runtime::runner::Runner;
@@ -37,7 +38,7 @@ pub const PORT: Entry = Entry {
 /// The codes of switches that run.
 pub const CATALOG: [Entry; 2] = [NO_PORT, PORT];
 
-impl Supervisor {
+impl SwitchService {
     /// Answers a request for which nothing is read.
     pub(super) fn answer_now(
         &mut self,
@@ -63,7 +64,7 @@ impl Supervisor {
     /// The switch and all its ports.
     pub(super) fn show(&self, runner: &Runner<Switch>) -> model::Switch {
         let engine = runner.engine();
-        let name = self.panel.name.to_string();
+        let name = self.name.clone();
         let mut show = model::switch(name, engine.config(), engine.fdb_len());
         let addresses = addresses_by_port(engine);
         let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
@@ -184,16 +185,16 @@ impl Supervisor {
             Some((at, id)) => self.remove_guest(runner, at, id)?,
             None => self.find(name).and_then(|at| self.remove_port(runner, at))?,
         };
-        self.panel.tell(&Told::PortRemoved { port: name.clone() });
-        value(&model::Done { done: vec![format!("{name} removed")] })
+        self.events.send(&Event::PortRemoved { port: name.clone() });
+        Ok(Done::new(vec![format!("{name} removed")]).reply)
     }
 
     fn patch_switch(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
         let switch = runner.engine().config().clone();
-        let mut lab = Lab { switch, ..Lab::default() };
-        read_request(body, |table| lab.set_switch(table))?;
-        self.set_switch(runner, lab.switch)?;
-        value(&model::Done { done: vec!["the switch changed".to_owned()] })
+        let mut wanted = WantedSwitch { switch, ..WantedSwitch::default() };
+        read_request(body, |table| wanted.set_switch(table))?;
+        self.set_switch(runner, wanted.switch)?;
+        Ok(Done::new(vec!["the switch changed".to_owned()]).reply)
     }
 
     fn post_address(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
@@ -203,7 +204,7 @@ impl Supervisor {
         };
         let entry = StaticAddress { mac, vlan: entry.vlan, port };
         self.add_static(runner, &entry)?;
-        value(&model::Done { done: vec![format!("{} put on {}", entry.mac, entry.port)] })
+        Ok(Done::new(vec![format!("{} put on {}", entry.mac, entry.port)]).reply)
     }
 
     fn delete_addresses(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
@@ -211,9 +212,9 @@ impl Supervisor {
         if let Some(mac) = entry.mac {
             if !runner.engine_mut().fdb_del(entry.vlan, mac) {
                 let message = format!("{mac} is not in the table");
-                return Err(Error::new(Exit::NotFound, &PORT, message).object(mac));
+                return Err(Error::new(Kind::NotFound, &PORT, message).object(mac));
             }
-            return value(&model::Done { done: vec![format!("{mac} removed")] });
+            return Ok(Done::new(vec![format!("{mac} removed")]).reply);
         }
         let mut count = 0;
         let ends = match &entry.port {
@@ -224,7 +225,7 @@ impl Supervisor {
             let which = FdbFlush { port, vlan: entry.vlan, with_static: false };
             count += runner.engine_mut().fdb_flush(which);
         }
-        value(&model::Done { done: vec![format!("{count} addresses removed")] })
+        Ok(Done::new(vec![format!("{count} addresses removed")]).reply)
     }
 }
 

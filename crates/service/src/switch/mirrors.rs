@@ -1,47 +1,48 @@
-//! The mirrors of a switch while it runs.
+//! Mirrors of a running switch.
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::{MirrorTo, WantedMirror};
-use crate::switch::{RunningMirror, Supervisor, api};
+use crate::switch::{RunningMirror, SwitchService, api};
 use adit_engine::PortId;
 use adit_engine::switch::{Mirror, Switch, SwitchConfig};
 use adit_runtime::port::Port;
 use adit_runtime::runner::Runner;
 
-/// The most of a frame that a recording holds: super-packets as they are.
+/// The most bytes of a frame in a recording: whole super-packets.
 const SNAP_LEN: u32 = 1 << 18;
 
-impl Supervisor {
-    /// Opens a mirror.
+/// Opens the file of a mirror; `None` if the copies go to a port. It may block: call it beside the loop.
+pub(super) fn open(wanted: &WantedMirror) -> Result<Option<Port>> {
+    let MirrorTo::File(path) = &wanted.to else { return Ok(None) };
+    let snap_len = wanted.truncate.and_then(|len| u32::try_from(len).ok());
+    let port = Port::mirror(path, snap_len.unwrap_or(SNAP_LEN), wanted.filter.text())?;
+    Ok(Some(port))
+}
+
+impl SwitchService {
+    /// Adds a mirror whose file, if it has one, is open.
     pub(super) fn add_mirror(
         &mut self,
         runner: &mut Runner<Switch>,
         wanted: WantedMirror,
+        file: Option<Port>,
     ) -> Result<()> {
-        let file = match &wanted.to {
-            MirrorTo::Port(_) => None,
-            MirrorTo::File(path) => {
-                let snap_len = wanted.truncate.and_then(|len| u32::try_from(len).ok());
-                let filter = wanted.filter.text();
-                let port = Port::mirror(path, snap_len.unwrap_or(SNAP_LEN), filter)?;
-                let taken =
-                    |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
-                let Some(id) = self.numbers.next(taken) else {
-                    return Err(Error::usage("there are too many ports"));
-                };
-                runner
-                    .attach(id, port)
-                    .map_err(|error| Error::io("use", path.display(), &error))?;
-                Some(id)
-            }
-        };
-        self.mirrors.push(RunningMirror { wanted, file });
+        let mut id = None;
+        if let Some(file) = file {
+            let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
+            let free = self.numbers.next(taken);
+            let free = free.ok_or_else(|| Error::usage("there are too many ports"))?;
+            let attached = runner.attach(free, file);
+            attached.map_err(|error| Error::io("use", &wanted.to, &error))?;
+            id = Some(free);
+        }
+        self.mirrors.push(RunningMirror { wanted, file: id });
         let set = self.set_mirrors(runner);
         if set.is_err() {
-            // One more than there may be.
+            // One more than the engine takes.
             self.mirrors.pop();
-            file.map(|id| runner.detach(id));
+            id.map(|id| runner.detach(id));
         }
         set
     }
@@ -49,7 +50,7 @@ impl Supervisor {
     /// Closes a mirror.
     pub(super) fn remove_mirror(&mut self, runner: &mut Runner<Switch>, at: usize) -> Result<()> {
         let mirror = self.mirrors.remove(at);
-        // First nothing is sent there any more.
+        // First, so that nothing is sent there.
         self.set_mirrors(runner)?;
         if let Some(id) = mirror.file {
             runner.detach(id);
@@ -57,7 +58,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tells the engine of the mirrors, of which ports may have come and gone.
+    /// Sets the mirrors of the engine after ports or mirrors came or went.
     pub(super) fn set_mirrors(&mut self, runner: &mut Runner<Switch>) -> Result<()> {
         let ids = |name: &String| {
             let port = self.ports.iter().find(|port| port.wanted.name == *name);
@@ -71,7 +72,7 @@ impl Supervisor {
                 MirrorTo::File(_) => mirror.file,
             };
             let ports: Vec<PortId> = wanted.ports.iter().flat_map(ids).collect();
-            // No port named is all of them; those named and gone are none.
+            // An empty list means all ports; a list of ports that are all gone means none.
             if let Some(to) = to.filter(|_| wanted.ports.is_empty() || !ports.is_empty()) {
                 mirrors.push(Mirror {
                     to,
@@ -88,7 +89,7 @@ impl Supervisor {
         }
         let config = SwitchConfig { mirrors, ..config.clone() };
         let set = runner.engine_mut().set(config);
-        set.map_err(|error| Error::new(Exit::Refused, &api::PORT, error))
+        set.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
     }
 
     pub(super) fn remove_own_mirror(

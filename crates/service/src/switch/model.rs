@@ -115,13 +115,6 @@ impl Links {
         let report = |link: &Option<Box<Link>>| Some(LinkReport::from(&link.as_ref()?.report()));
         Some(Self { ingress: report(&netem.ingress)?, egress: report(&netem.egress)? })
     }
-
-    /// The same as lines of text.
-    pub fn lines(&self, port: &str) -> Vec<String> {
-        let mut lines = self.ingress.lines(&format!("link of {port}, in"));
-        lines.extend(self.egress.lines(&format!("link of {port}, out")));
-        lines
-    }
 }
 
 /// Keys of a profile, each with its value as a text.
@@ -401,14 +394,6 @@ impl Address {
             age_s: age,
         }
     }
-}
-
-/// What a request did.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(title = "adit switch: what a command did")]
-pub struct Done {
-    /// Each thing, in order.
-    pub done: Vec<String>,
 }
 
 /// A port as it is told of.

@@ -1,14 +1,14 @@
-//! What a switch tells by itself.
+//! Events of the engine, as events of the service.
 
-use crate::supervisor::Event as Told;
-use crate::switch::Supervisor;
+use crate::event::Event;
+use crate::switch::SwitchService;
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchEvent};
 use adit_runtime::runner::Runner;
 
-impl Supervisor {
-    /// Tells what the engine has to tell.
-    pub(super) fn news(&self, runner: &mut Runner<Switch>) {
+impl SwitchService {
+    /// Reports the events of the engine.
+    pub(super) fn report_news(&self, runner: &mut Runner<Switch>) {
         while let Some(event) = runner.engine_mut().poll_event() {
             let (ids, text) = describe(&event);
             let ports: Vec<String> = ids.iter().map(|id| self.name_of(*id)).collect();
@@ -16,7 +16,7 @@ impl Supervisor {
             for name in &ports {
                 message = message.replacen("{}", name, 1);
             }
-            self.panel.tell(&Told::News { ports, message });
+            self.events.send(&Event::News { ports, message });
         }
     }
 }

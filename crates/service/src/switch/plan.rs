@@ -6,7 +6,7 @@ use crate::control::name::Name;
 use crate::error::Result;
 use crate::switch::model;
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::Lab;
+use crate::switch::wanted::WantedSwitch;
 use std::path::PathBuf;
 
 /// What the command line asks for; read anew, with the file, at each reload.
@@ -31,11 +31,11 @@ impl Plan {
     ///
     /// # Errors
     /// All mistakes, of the file and of the options.
-    pub fn lab(&self) -> Result<Lab> {
+    pub fn read(&self) -> Result<WantedSwitch> {
         let problems = Problems::default();
-        let mut lab = Lab::default();
+        let mut lab = WantedSwitch::default();
         if let Some(path) = &self.config {
-            lab = Lab::of_source(&Source::read(path)?, &problems);
+            lab = WantedSwitch::of_source(&Source::read(path)?, &problems);
         }
         for text in &self.ports {
             lab.add_port(&Source::new("--port", text), &problems);
@@ -61,7 +61,7 @@ impl Plan {
 }
 
 /// What a start would do, for `--dry-run`.
-pub fn actions(lab: &Lab) -> Vec<String> {
+pub fn actions(lab: &WantedSwitch) -> Vec<String> {
     let name = lab.name.as_ref().map_or("switch".to_owned(), ToString::to_string);
     let mut actions = vec![format!("run the switch '{name}'")];
     for port in &lab.ports {

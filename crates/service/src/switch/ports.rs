@@ -1,11 +1,12 @@
 //! The ports of a switch while it runs: opened, changed, taken away, gone.
 
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
 use crate::link::profile::Profiles;
-use crate::supervisor::{Event as Told, times};
+use crate::supervisor::times;
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::StaticAddress;
-use crate::switch::{Running, Supervisor, api};
+use crate::switch::{Running, SwitchService, api};
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, PortConfig, Switch};
@@ -24,29 +25,35 @@ const GUESTS_MAX: usize = 512;
 /// Groups that come from a port with several ends begin here; those of users are below.
 const OWN_GROUPS: u16 = 0x8000;
 
-impl Supervisor {
-    /// Opens a port and makes it one of the switch.
-    pub(super) fn add_port(
-        &mut self,
-        runner: &mut Runner<Switch>,
-        mut wanted: WantedPort,
-    ) -> Result<()> {
-        if let Ok(at) = self.find(&wanted.name) {
-            let port = self.ports.get(at);
-            if port.is_some_and(|port| port.gone.is_none() && port.wanted.name == wanted.name) {
-                let message = format!("there is a port '{}' already", wanted.name);
-                return Err(Error::new(Exit::Conflict, &api::PORT, message));
-            }
+impl SwitchService {
+    /// Whether a port can be added: its name is free, and it can be opened now.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] or [`Kind::Usage`].
+    pub(super) fn check_new(&self, wanted: &WantedPort) -> Result<()> {
+        let is_it = |port: &Running| port.gone.is_none() && port.wanted.name == wanted.name;
+        if self.ports.iter().any(is_it) {
+            let message = format!("there is a port '{}' already", wanted.name);
+            return Err(Error::new(Kind::Conflict, &api::PORT, message));
         }
         if self.is_running && wanted.spec.kind == PortKind::Stdio {
-            let message =
-                "the standard streams of a switch that runs are those it was started with";
-            return Err(Error::new(Exit::Usage, &api::PORT, message).hint(
+            let message = "a running switch cannot use its standard streams as a port";
+            return Err(Error::new(Kind::Usage, &api::PORT, message).hint(
                 "Start it with '--port stdio', or add unix:PATH and join it to a stream of the same \
                  format: 'socat - UNIX-CONNECT:PATH'.",
             ));
         }
-        let opened = match wanted.spec.open()? {
+        Ok(())
+    }
+
+    /// Adds a port that is open; gives its name.
+    pub(super) fn add_port(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        mut wanted: WantedPort,
+        opened: Opened,
+    ) -> Result<String> {
+        let opened = match opened {
             Opened::Ports(ports) => ports,
             Opened::Listener(listener) => return self.add_listener(runner, wanted, listener),
         };
@@ -70,16 +77,10 @@ impl Supervisor {
             }
         }
         self.ports.retain(|port| port.wanted.name != running.wanted.name);
-        let own = running.wanted.own_mirror();
         let name = running.wanted.name.clone();
         self.ports.push(running);
         self.restore_statics(runner, &name);
-        match own {
-            Some(own) if !self.mirrors.iter().any(|mirror| mirror.wanted == own) => {
-                self.add_mirror(runner, own)
-            }
-            _ => self.set_mirrors(runner),
-        }
+        self.set_mirrors(runner).map(|()| name)
     }
 
     fn add_listener(
@@ -87,13 +88,14 @@ impl Supervisor {
         runner: &mut Runner<Switch>,
         wanted: WantedPort,
         listener: Listener,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let listener = runner
             .listen(listener)
             .map_err(|error| Error::io("listen at", &wanted.name, &error))?;
-        self.ports.retain(|port| port.wanted.name != wanted.name);
+        let name = wanted.name.clone();
+        self.ports.retain(|port| port.wanted.name != name);
         self.ports.push(Running { listener: Some(listener), ..Running::new(wanted) });
-        Ok(())
+        self.set_mirrors(runner).map(|()| name)
     }
 
     /// Somebody came to a listener: a port of its own.
@@ -108,11 +110,12 @@ impl Supervisor {
         };
         let mut running = self.ports.remove(at);
         if running.ends.len() >= GUESTS_MAX {
-            if let Some(count) = running.refused.happens(runner.now()) {
+            if let Some(count) = running.refused.count(runner.now()) {
                 let name = &running.wanted.name;
                 let count = times(count);
-                let message = format!("{name} has {GUESTS_MAX} guests; one more came {count}");
-                self.panel.tell(&Told::Failed { message });
+                let message =
+                    format!("{name} has {GUESTS_MAX} guests; another was refused {count}");
+                self.events.send(&Event::Failed { message });
             }
         } else {
             running.guests += 1;
@@ -120,14 +123,14 @@ impl Supervisor {
             match self.attach(runner, &running, port, false) {
                 Ok(id) => {
                     running.ends.push((id, name.clone()));
-                    self.panel.tell(&Told::PortAdded { port: name });
+                    self.events.send(&Event::PortAdded { port: name });
                 }
-                Err(error) => self.panel.failed(&name, &error),
+                Err(error) => self.events.failed(&name, &error),
             }
         }
         self.ports.insert(at, running);
         if let Err(error) = self.set_mirrors(runner) {
-            self.panel.failed("a mirror cannot be as it was", &error);
+            self.events.failed("a mirror cannot be as it was", &error);
         }
     }
 
@@ -140,7 +143,7 @@ impl Supervisor {
             port.gone = Some(why.clone());
         }
         let port = port.wanted.name.clone();
-        self.panel.tell(&Told::PortGone { port, reason: why });
+        self.events.send(&Event::PortGone { port, reason: why });
     }
 
     fn attach(
@@ -160,13 +163,13 @@ impl Supervisor {
         runner
             .engine_mut()
             .add_port(id, config)
-            .map_err(|error| Error::new(Exit::Refused, &api::PORT, error).object(&mtu_name))?;
+            .map_err(|error| Error::new(Kind::Refused, &api::PORT, error).object(&mtu_name))?;
         if let Err(error) = runner.attach(id, port) {
             runner.engine_mut().remove_port(id);
             // The rest of what the loop minds was looked at before.
             if error.kind() == std::io::ErrorKind::AlreadyExists {
                 let message = format!("there is a port to '{mtu_name}' already");
-                return Err(Error::new(Exit::Conflict, &api::PORT, message).object(mtu_name));
+                return Err(Error::new(Kind::Conflict, &api::PORT, message).object(mtu_name));
             }
             return Err(Error::io("use", mtu_name, &error));
         }
@@ -185,12 +188,12 @@ impl Supervisor {
         (id, name): (PortId, &str),
         wanted: Option<&Profiles>,
     ) -> Result<()> {
-        let wrong = |error| Error::new(Exit::Usage, &api::PORT, error);
+        let wrong = |error| Error::new(Kind::Usage, &api::PORT, error);
         let now = runner.now();
         let Some(links) = runner.netem_mut(id) else { return Ok(()) };
         let Some(wanted) = wanted else {
             let old = runner.set_netem(id, PortNetem::default());
-            self.panel.link_ended(name, &old.unwrap_or_default());
+            self.link_ended(name, &old.unwrap_or_default());
             return Ok(());
         };
         if let (Some(ingress), Some(egress)) = (&mut links.ingress, &mut links.egress) {
@@ -216,7 +219,7 @@ impl Supervisor {
         for (id, name) in &running.ends {
             runner.engine_mut().remove_port(*id);
             if let Some(links) = runner.detach(*id) {
-                self.panel.link_ended(name, &links);
+                self.link_ended(name, &links);
             }
         }
     }
@@ -240,17 +243,18 @@ impl Supervisor {
         let name = self.name_of(id);
         let Some(running) = self.ports.get_mut(at).filter(|port| port.listener.is_some()) else {
             let message = format!("'{name}' goes only with the port that it is an end of");
-            return Err(Error::new(Exit::Conflict, &api::PORT, message).object(name));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message).object(name));
         };
         running.ends.retain(|(end, _)| *end != id);
         runner.engine_mut().remove_port(id);
         if let Some(links) = runner.detach(id) {
-            self.panel.link_ended(&name, &links);
+            self.link_ended(&name, &links);
         }
         self.set_mirrors(runner).map(|()| name)
     }
 
-    /// Makes a port what `wanted` says, without taking it away.
+    /// Changes a port to what `wanted` says without removing it. Its own mirror is removed if it changes,
+    /// and must be added.
     pub(super) fn set_port(
         &mut self,
         runner: &mut Runner<Switch>,
@@ -266,7 +270,7 @@ impl Supervisor {
                 runner
                     .engine_mut()
                     .set_port(*id, config)
-                    .map_err(|error| Error::new(Exit::Usage, &api::PORT, error))?;
+                    .map_err(|error| Error::new(Kind::Usage, &api::PORT, error))?;
             }
             if running.wanted.netem != wanted.netem {
                 self.set_netem(runner, (*id, name), wanted.netem.as_ref())?;
@@ -277,9 +281,6 @@ impl Supervisor {
         let before = std::mem::replace(&mut running.wanted, wanted);
         if own != before.own_mirror() {
             self.remove_own_mirror(runner, &before)?;
-            if let Some(own) = own {
-                self.add_mirror(runner, own)?;
-            }
         }
         self.set_mirrors(runner)
     }
@@ -294,15 +295,15 @@ impl Supervisor {
         let port = self.ports.get(at).and_then(|port| port.ends.first());
         let Some((id, _)) = port else {
             let message = format!("the port '{}' is gone", entry.port);
-            return Err(Error::new(Exit::Conflict, &api::PORT, message));
+            return Err(Error::new(Kind::Conflict, &api::PORT, message));
         };
         let added = runner.engine_mut().fdb_add(entry.vlan, entry.mac, *id);
-        added.map_err(|error| Error::new(Exit::Refused, &api::PORT, error))
+        added.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
     }
 
     /// Addresses of the file on a port that has come back.
     fn restore_statics(&mut self, runner: &mut Runner<Switch>, name: &str) {
-        for entry in self.lab.statics.clone().iter().filter(|entry| entry.port == name) {
+        for entry in self.wanted.statics.clone().iter().filter(|entry| entry.port == name) {
             // One that cannot be was told of at the start.
             let _ = self.add_static(runner, entry);
         }
@@ -318,7 +319,7 @@ impl Supervisor {
         if let Some(at) = self.mirrors.iter().position(|mirror| mirror.file == Some(id)) {
             let mirror = self.mirrors.remove(at);
             let (mirror, reason) = (mirror.wanted.to.to_string(), why.to_string());
-            self.panel.tell(&Told::MirrorEnded { mirror, reason });
+            self.events.send(&Event::MirrorEnded { mirror, reason });
         } else {
             let name = self.name_of(id);
             runner.engine_mut().remove_port(id);
@@ -328,22 +329,21 @@ impl Supervisor {
                     port.gone = Some(why.to_string());
                 }
             }
-            self.panel.link_ended(&name, links);
-            self.panel.tell(&Told::PortGone { port: name, reason: why.to_string() });
+            self.link_ended(&name, links);
+            self.events.send(&Event::PortGone { port: name, reason: why.to_string() });
             // Who runs it at the other end of ssh(1) has gone.
             let is_ours = |port: &&Running| port.wanted.spec.kind == PortKind::Stdio;
-            self.panel.is_ending |=
-                self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
+            self.is_stopping |= self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
         }
         if let Err(error) = self.set_mirrors(runner) {
-            self.panel.failed("a mirror cannot be as it was", &error);
+            self.events.failed("a mirror cannot be as it was", &error);
         }
     }
 
-    pub(super) fn link(&mut self, runner: &mut Runner<Switch>, id: PortId, up: bool) {
+    pub(super) fn set_link(&mut self, runner: &mut Runner<Switch>, id: PortId, up: bool) {
         runner.engine_mut().set_link(id, up);
         let port = self.name_of(id);
-        self.panel.tell(&if up { Told::PortUp { port } } else { Told::PortDown { port } });
+        self.events.send(&if up { Event::PortUp { port } } else { Event::PortDown { port } });
     }
 }
 

@@ -1,121 +1,103 @@
-//! A switch made as its configuration has it, as far as that has changed.
+//! Changes of a running switch: read and opened beside the loop, applied as far as something differs.
+//!
+//! ```text
+//! reload     read the files -> remove what is not wanted -> open what is new -> add it, change the rest
+//! add port   read the request -> check the name          -> open it          -> add it
+//! set port   read the request -> check the name          -> open its mirror  -> change it
+//! ```
 
-use crate::control::http::{Method, Request};
-use crate::control::server::Reply;
-use crate::error::{Error, Exit, Result};
-use crate::supervisor::background::{Aside, Asked, Job, Supervise};
-use crate::supervisor::{Event as Told, Panel, read_request};
+use crate::control::http::Request;
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::supervisor::{Done, Job, Progress, read_request};
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::Lab;
-use crate::switch::{Supervisor, api, text};
+use crate::switch::wanted::{WantedMirror, WantedSwitch};
+use crate::switch::{SwitchService, api, mirrors};
 use adit_engine::switch::{Switch, SwitchConfig};
+use adit_runtime::port::Port;
 use adit_runtime::runner::Runner;
+use adit_runtime::text::open::Opened;
 
-impl Supervisor {
-    /// Changes the switch itself.
-    pub(super) fn set_switch(
-        &mut self,
-        runner: &mut Runner<Switch>,
-        wanted: SwitchConfig,
-    ) -> Result<()> {
-        let config = runner.engine().config();
-        if wanted.fdb_limit != config.fdb_limit {
-            return Err(Error::usage("the size of the table cannot be changed while it runs")
-                .hint("End the switch and start it anew."));
-        }
-        let (seed, mirrors) = (config.seed, config.mirrors.clone());
-        let set = runner.engine_mut().set(SwitchConfig { seed, mirrors, ..wanted });
-        set.map_err(|error| Error::new(Exit::Usage, &api::PORT, error))
-    }
+/// What was read or opened beside the loop.
+pub(super) enum Change {
+    /// A configuration was read.
+    Wanted(Box<WantedSwitch>),
+    /// A port that must be added was read.
+    NewPort(Box<WantedPort>),
+    /// A port was read as it must become.
+    Port(Box<WantedPort>),
+    /// Ports and files were opened.
+    Opened(Opening<Result<Opened>, Result<Option<Port>>>),
+}
 
-    /// Makes it all as wanted, as far as that has changed.
-    fn become_as(&mut self, runner: &mut Runner<Switch>, wanted: Lab) -> Result<Vec<String>> {
-        let before = std::mem::replace(&mut self.lab, wanted.clone());
-        let mut done = Vec::new();
-        let mut failed = None;
-        let mut note = |result: Result<()>, what: String| match result {
-            Ok(()) => done.push(what),
+/// What a change needs opened (`P`, `M` are `()`), or has opened.
+pub(super) struct Opening<P, M> {
+    goal: Goal,
+    ports: Vec<(WantedPort, P)>,
+    mirrors: Vec<(WantedMirror, M)>,
+}
+
+/// What remains to be done after that.
+enum Goal {
+    /// Make the rest as wanted, compared with what was wanted before.
+    Reload { before: Box<WantedSwitch>, outcome: Outcome },
+    /// Nothing: the port is the change.
+    Add,
+    /// Change a port.
+    Set(Box<WantedPort>),
+}
+
+/// What was done, and the first failure.
+#[derive(Default)]
+struct Outcome {
+    done: Vec<String>,
+    failed: Option<Error>,
+}
+
+impl Outcome {
+    fn note(&mut self, result: Result<()>, what: String) {
+        match result {
+            Ok(()) => self.done.push(what),
             Err(error) => {
-                failed.get_or_insert(error);
-            }
-        };
-        let kept = |name: &str| wanted.ports.iter().find(|port| port.name == name);
-        for old in &before.mirrors {
-            if !wanted.mirrors.contains(old)
-                && let Some(at) = self.mirrors.iter().position(|mirror| mirror.wanted == *old)
-            {
-                note(self.remove_mirror(runner, at), format!("mirror {} removed", old.to));
+                self.failed.get_or_insert(error);
             }
         }
-        for old in &before.ports {
-            let is_kept = kept(&old.name).is_some_and(|new| new.spec == old.spec);
-            if !is_kept
-                && let Some(at) = self.ports.iter().position(|port| port.wanted.name == old.name)
-            {
-                note(self.remove_port(runner, at).map(|_| ()), format!("{} removed", old.name));
-            }
-        }
-        for new in &wanted.ports {
-            let at = self.ports.iter().position(|p| p.wanted.name == new.name && p.gone.is_none());
-            let old = before.ports.iter().find(|port| port.name == new.name);
-            match at {
-                None => note(self.add_port(runner, new.clone()), format!("{} added", new.name)),
-                Some(at) if old.is_none_or(|old| old != new) => {
-                    note(self.set_port(runner, at, new.clone()), format!("{} changed", new.name));
-                }
-                Some(_) => {}
-            }
-        }
-        if before.switch != wanted.switch {
-            note(self.set_switch(runner, wanted.switch.clone()), "the switch changed".to_owned());
-        }
-        for old in before.statics.iter().filter(|old| !wanted.statics.contains(old)) {
-            runner.engine_mut().fdb_del(old.vlan, old.mac);
-            note(Ok(()), format!("{} removed", old.mac));
-        }
-        for new in wanted.statics.iter().filter(|new| !before.statics.contains(new)) {
-            note(self.add_static(runner, new), format!("{} put on {}", new.mac, new.port));
-        }
-        for new in wanted.mirrors.iter().filter(|new| !before.mirrors.contains(new)) {
-            note(self.add_mirror(runner, new.clone()), format!("mirror {} added", new.to));
-        }
-        match failed {
-            Some(error) => Err(error.after(done)),
-            None => Ok(done),
+    }
+
+    fn into_result(self) -> Result<Progress<Change>> {
+        match self.failed {
+            Some(error) => Err(error.after(self.done)),
+            None => Ok(Progress::Done(Done::new(self.done))),
         }
     }
 }
 
-/// What is read beside the loop.
-pub enum Read {
-    /// The configuration.
-    Lab(Box<Lab>),
-    /// A port to be added.
-    New(Box<WantedPort>),
-    /// A port that is there, as it is to be.
-    Changed(Box<WantedPort>),
+impl Opening<(), ()> {
+    fn next(self) -> Progress<Change> {
+        Progress::Next(Box::new(move || {
+            let Self { goal, ports, mirrors } = self;
+            let ports = ports.into_iter().map(|(port, ())| {
+                let opened = port.spec.open().map_err(Error::from);
+                (port, opened)
+            });
+            let mirrors = mirrors.into_iter().map(|(mirror, ())| {
+                let opened = mirrors::open(&mirror);
+                (mirror, opened)
+            });
+            Ok(Change::Opened(Opening { goal, ports: ports.collect(), mirrors: mirrors.collect() }))
+        }))
+    }
 }
 
-impl Supervise for Supervisor {
-    type Engine = Switch;
-    type Read = Read;
-
-    fn panel(&mut self) -> &mut Panel {
-        &mut self.panel
+impl SwitchService {
+    /// Reads the files and options again.
+    pub(super) fn read_plan(&self) -> Job<Change> {
+        let plan = self.plan.clone();
+        Box::new(move || plan.read().map(Box::new).map(Change::Wanted))
     }
 
-    fn aside(&mut self) -> &mut Aside<Read> {
-        &mut self.aside
-    }
-
-    fn job(&self, asked: &Asked) -> Result<Job<Read>> {
-        let request = match asked {
-            Asked::Reload(_) => {
-                let plan = self.plan.clone();
-                return Ok(Box::new(move || plan.lab().map(Box::new).map(Read::Lab)));
-            }
-            Asked::Change(request) => request,
-        };
+    /// Reads the port that a request adds or changes.
+    pub(super) fn read_port(&self, request: &Request) -> Result<Job<Change>> {
         let body = request.body.clone();
         let segments = request.segments();
         let wanted = match segments.get(1) {
@@ -126,46 +108,190 @@ impl Supervise for Supervisor {
             return Ok(Box::new(move || {
                 let wanted = read_request(&body, WantedPort::from_table)?;
                 let wanted = wanted.ok_or_else(|| Error::usage("which port?"))?;
-                Ok(Read::New(Box::new(wanted)))
+                Ok(Change::NewPort(Box::new(wanted)))
             }));
         };
         Ok(Box::new(move || {
             read_request(&body, |table| wanted.change(table))?;
-            Ok(Read::Changed(Box::new(wanted)))
+            Ok(Change::Port(Box::new(wanted)))
         }))
     }
 
-    fn apply(&mut self, runner: &mut Runner<Switch>, read: Read) -> Result<Vec<String>> {
-        match read {
-            Read::Lab(wanted) => self.become_as(runner, *wanted),
-            Read::New(wanted) => {
-                self.add_port(runner, *wanted)?;
-                let port = self.ports.last().map_or(String::new(), |port| port.wanted.name.clone());
-                self.panel.tell(&Told::PortAdded { port: port.clone() });
-                Ok(vec![format!("{port} added")])
+    pub(super) fn apply_change(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        change: Change,
+    ) -> Result<Progress<Change>> {
+        match change {
+            Change::Wanted(wanted) => Ok(self.remove_unwanted(runner, *wanted).next()),
+            Change::NewPort(wanted) => {
+                self.check_new(&wanted)?;
+                let mirrors = wanted.own_mirror().map(|mirror| (mirror, ())).into_iter().collect();
+                Ok(Opening { goal: Goal::Add, ports: vec![(*wanted, ())], mirrors }.next())
             }
-            Read::Changed(wanted) => {
-                // It may have been taken away meanwhile.
+            Change::Port(wanted) => {
                 let at = self.find(&wanted.name)?;
-                if self.ports.get(at).is_some_and(|port| port.wanted == *wanted) {
-                    return Ok(Vec::new());
+                let current = self.ports.get(at).map(|port| &port.wanted);
+                if current == Some(&wanted) {
+                    return Ok(Progress::Done(Done::new(Vec::new())));
                 }
+                let own = wanted.own_mirror();
+                let is_new = own != current.and_then(WantedPort::own_mirror);
+                let mirrors = own.filter(|_| is_new).map(|mirror| (mirror, ()));
+                let mirrors = mirrors.into_iter().collect();
+                Ok(Opening { goal: Goal::Set(wanted), ports: Vec::new(), mirrors }.next())
+            }
+            Change::Opened(opened) => self.use_opened(runner, opened),
+        }
+    }
+
+    /// The first half of a reload: removes what is not wanted, so that its devices are free, and lists
+    /// what must be opened.
+    fn remove_unwanted(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        wanted: WantedSwitch,
+    ) -> Opening<(), ()> {
+        let before = std::mem::replace(&mut self.wanted, wanted.clone());
+        let mut outcome = Outcome::default();
+        for old in &before.mirrors {
+            if !wanted.mirrors.contains(old)
+                && let Some(at) = self.mirrors.iter().position(|mirror| mirror.wanted == *old)
+            {
+                outcome.note(self.remove_mirror(runner, at), format!("mirror {} removed", old.to));
+            }
+        }
+        for old in &before.ports {
+            let new = wanted.ports.iter().find(|port| port.name == old.name);
+            if new.is_none_or(|new| new.spec != old.spec)
+                && let Some(at) = self.ports.iter().position(|port| port.wanted.name == old.name)
+            {
+                let removed = self.remove_port(runner, at).map(|_| ());
+                outcome.note(removed, format!("{} removed", old.name));
+            }
+        }
+        let mut opening = Opening {
+            goal: Goal::Reload { before: Box::new(before), outcome },
+            ports: Vec::new(),
+            mirrors: Vec::new(),
+        };
+        for new in wanted.ports {
+            let at = self.ports.iter().find(|p| p.wanted.name == new.name && p.gone.is_none());
+            // A recording that has ended by itself is not begun again: that would empty its file.
+            let old = at.and_then(|port| port.wanted.own_mirror());
+            let own = new.own_mirror().filter(|own| old.as_ref() != Some(own));
+            opening.mirrors.extend(own.map(|own| (own, ())));
+            if at.is_none() {
+                opening.ports.push((new, ()));
+            }
+        }
+        if let Goal::Reload { before, .. } = &opening.goal {
+            let new = wanted.mirrors.into_iter().filter(|new| !before.mirrors.contains(new));
+            opening.mirrors.extend(new.map(|new| (new, ())));
+        }
+        opening
+    }
+
+    fn use_opened(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        opened: Opening<Result<Opened>, Result<Option<Port>>>,
+    ) -> Result<Progress<Change>> {
+        let Opening { goal, ports, mirrors } = opened;
+        match goal {
+            Goal::Reload { before, outcome } => {
+                self.finish_reload(runner, (*before, outcome), ports, mirrors)
+            }
+            Goal::Add => {
+                let mut done = Vec::new();
+                for (wanted, opened) in ports {
+                    // Another one may have been added in the meantime.
+                    self.check_new(&wanted)?;
+                    let port = self.add_port(runner, wanted, opened?)?;
+                    self.events.send(&Event::PortAdded { port: port.clone() });
+                    done.push(format!("{port} added"));
+                }
+                for (wanted, file) in mirrors {
+                    let added = file.and_then(|file| self.add_mirror(runner, wanted, file));
+                    added.map_err(|error| error.after(done.clone()))?;
+                }
+                Ok(Progress::Done(Done::new(done)))
+            }
+            Goal::Set(wanted) => {
+                // It may have been removed in the meantime.
+                let at = self.find(&wanted.name)?;
+                let files: Result<Vec<_>> =
+                    mirrors.into_iter().map(|(wanted, file)| Ok((wanted, file?))).collect();
                 let done = vec![format!("{} changed", wanted.name)];
-                self.set_port(runner, at, *wanted).map(|()| done)
+                self.set_port(runner, at, *wanted)?;
+                for (wanted, file) in files? {
+                    self.add_mirror(runner, wanted, file)?;
+                }
+                Ok(Progress::Done(Done::new(done)))
             }
         }
     }
 
-    fn answer(&mut self, runner: &mut Runner<Switch>, request: &Request) -> Reply {
-        let segments = request.segments();
-        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match (request.method, path.as_slice()) {
-            (Method::Post, ["ports"]) | (Method::Patch, ["ports", _]) => self.read_later(request),
-            _ => self.answer_now(runner, request, &path),
+    /// The second half of a reload: adds what was opened, and changes what differs.
+    fn finish_reload(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        (before, mut outcome): (WantedSwitch, Outcome),
+        ports: Vec<(WantedPort, Result<Opened>)>,
+        mirrors: Vec<(WantedMirror, Result<Option<Port>>)>,
+    ) -> Result<Progress<Change>> {
+        let wanted = self.wanted.clone();
+        for (new, opened) in ports {
+            let name = new.name.clone();
+            let added = opened.and_then(|opened| self.add_port(runner, new, opened));
+            outcome.note(added.map(|_| ()), format!("{name} added"));
         }
+        for new in &wanted.ports {
+            let at = self.ports.iter().position(|p| p.wanted.name == new.name && p.gone.is_none());
+            let old = before.ports.iter().find(|port| port.name == new.name);
+            if let Some(at) = at
+                && self.ports.get(at).is_some_and(|port| port.wanted != *new)
+                && old.is_none_or(|old| old != new)
+            {
+                outcome
+                    .note(self.set_port(runner, at, new.clone()), format!("{} changed", new.name));
+            }
+        }
+        if before.switch != wanted.switch {
+            let set = self.set_switch(runner, wanted.switch.clone());
+            outcome.note(set, "the switch changed".to_owned());
+        }
+        for old in before.statics.iter().filter(|old| !wanted.statics.contains(old)) {
+            runner.engine_mut().fdb_del(old.vlan, old.mac);
+            outcome.note(Ok(()), format!("{} removed", old.mac));
+        }
+        for new in wanted.statics.iter().filter(|new| !before.statics.contains(new)) {
+            outcome.note(self.add_static(runner, new), format!("{} put on {}", new.mac, new.port));
+        }
+        for (new, file) in mirrors {
+            let to = new.to.to_string();
+            let is_of_a_port = !wanted.mirrors.contains(&new);
+            let added = file.and_then(|file| self.add_mirror(runner, new, file));
+            if !is_of_a_port || added.is_err() {
+                outcome.note(added, format!("mirror {to} added"));
+            }
+        }
+        outcome.into_result()
     }
 
-    fn text(&self, runner: &Runner<Switch>) -> String {
-        text::switch(&self.panel.output, &self.show(runner))
+    /// Changes the switch itself.
+    pub(super) fn set_switch(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        wanted: SwitchConfig,
+    ) -> Result<()> {
+        let config = runner.engine().config();
+        if wanted.fdb_limit != config.fdb_limit {
+            return Err(Error::usage("`fdb-limit` cannot change while the switch is running")
+                .hint("Stop the switch and start it again."));
+        }
+        let (seed, mirrors) = (config.seed, config.mirrors.clone());
+        let set = runner.engine_mut().set(SwitchConfig { seed, mirrors, ..wanted });
+        set.map_err(|error| Error::new(Kind::Usage, &api::PORT, error))
     }
 }

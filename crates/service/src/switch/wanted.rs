@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// A switch with its ports as it is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Lab {
+pub struct WantedSwitch {
     /// How it is called.
     pub name: Option<Name>,
     /// What the links of its ports draw their decisions from; `None`: any.
@@ -137,7 +137,7 @@ impl FrameFilter for Program {
 /// The least that is kept of a frame: its addresses and its type.
 const TRUNCATE_MIN: usize = 14;
 
-impl Lab {
+impl WantedSwitch {
     /// Reads a file that is open; its mistakes go to `problems`.
     pub fn of_source(source: &Source, problems: &Problems) -> Self {
         let mut table = source.parse(problems);

@@ -1,7 +1,7 @@
 //! Failures of a tunnel on its host.
 
 use adit_runtime::peer::peers::PeerOptions;
-use adit_service::error::{Error, Exit};
+use adit_service::error::{Error, Kind};
 use std::io;
 
 /// Why a port cannot be listened on.
@@ -9,7 +9,7 @@ pub fn port_error(what: &str, options: &PeerOptions, error: &io::Error) -> Error
     let at = options.source.map_or(String::new(), |source| format!(" at {source}"));
     let new = Error::io("listen on", format!("{what}{at}"), error);
     match error.kind() {
-        io::ErrorKind::AddrInUse => Error { exit: Exit::Conflict, ..new }
+        io::ErrorKind::AddrInUse => Error { kind: Kind::Conflict, ..new }
             .hint("Another program has the port: 'ss -tulpn' tells which. Or choose another one."),
         _ => new,
     }

@@ -4,10 +4,11 @@ use crate::commands::dev::list;
 use crate::commands::dev::values;
 use crate::commands::dev::values::{LinkArgs, ModeArg};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::{Address, IpFamily, Route};
 use adit_device::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
 use adit_runtime::text::user::{Group, User};
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]

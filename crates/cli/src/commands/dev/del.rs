@@ -5,8 +5,9 @@ use crate::commands::dev::model::Deleted;
 use crate::commands::dev::set;
 use crate::commands::dev::values::AnyName;
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::ErrorKind;
-use adit_service::error::{Exit, Result};
+use adit_service::error::Result;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -2,7 +2,7 @@
 
 use adit_device::Link;
 use adit_device::netlink::{LinkInfo, TunInfo};
-use adit_service::error::{Error, Exit, NOT_A_DEVICE, Result};
+use adit_service::error::{Error, Kind, NOT_A_DEVICE, Result};
 use std::ffi::OsStr;
 use std::fmt;
 
@@ -19,5 +19,5 @@ pub(crate) fn find(name: impl AsRef<OsStr> + fmt::Display) -> Result<(Link, Link
 pub(crate) fn not_a_device(name: impl fmt::Display, kind: Option<&str>) -> Error {
     let kind = kind.map_or(String::new(), |kind| format!(", but a {kind}"));
     let message = format!("{name} is not a TUN or TAP device{kind}");
-    Error::new(Exit::Conflict, &NOT_A_DEVICE, message).object(name)
+    Error::new(Kind::Conflict, &NOT_A_DEVICE, message).object(name)
 }

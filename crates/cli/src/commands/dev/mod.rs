@@ -12,7 +12,8 @@ pub(crate) mod values;
 pub(crate) mod watch;
 
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]

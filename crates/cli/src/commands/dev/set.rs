@@ -5,11 +5,12 @@ use crate::commands::dev::values;
 use crate::commands::dev::values::{AnyName, LinkArgs, Switch};
 use crate::commands::dev::{add, holders};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::{Address, LinkChange, LinkInfo, Netlink, Route, TunInfo};
 use adit_device::{Cause, Create, Device, DeviceOptions, IfName, Link, MacAddr, Netns, VnetFormat};
 use adit_runtime::text::netns::open_netns;
 use adit_runtime::text::user::{Group, User};
-use adit_service::error::{Error, Exit, HELD, NOT_HELD, Result};
+use adit_service::error::{Error, HELD, Kind, NOT_HELD, Result};
 use std::fmt;
 
 #[derive(Debug, clap::Args)]
@@ -184,7 +185,7 @@ fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
         let name = info.name;
         if carrier && !holders::all().contains_key(&name.to_string()) {
             let message = format!("cannot set the carrier of {name}: no program holds the device");
-            return Error::new(Exit::Conflict, &NOT_HELD, message).object(name);
+            return Error::new(Kind::Conflict, &NOT_HELD, message).object(name);
         }
         let cause = Cause::of_carrier(&error);
         adit_device::Error::new("set the carrier of", name, cause, error).into()
@@ -210,7 +211,7 @@ fn attach_as(info: &LinkInfo, tun: &TunInfo) -> Result<Device> {
         let who = who.collect::<Vec<_>>().join(", ");
         let who = if who.is_empty() { "another program".to_owned() } else { who };
         let message = format!("cannot attach to {name}: {who} holds a queue of it");
-        return Err(Error::new(Exit::Conflict, &HELD, message).object(name));
+        return Err(Error::new(Kind::Conflict, &HELD, message).object(name));
     }
     let mut options = DeviceOptions::new(tun.mode)
         .name(name.into())

@@ -4,7 +4,8 @@ use crate::commands::dev::list;
 use crate::commands::dev::model::{Device, Stats};
 use crate::commands::dev::values::AnyName;
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use adit_service::output::{Output, Tone, clean, table};
 
 #[derive(Debug, clap::Args)]

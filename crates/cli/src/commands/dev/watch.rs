@@ -3,9 +3,10 @@
 use crate::commands::dev::model::{Addr, Around, Device};
 use crate::commands::dev::{holders, list};
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::IfIndex;
 use adit_device::netlink::{Address, Event as Change, LinkInfo, Monitor, Netlink};
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Result};
 use adit_service::output::{Output, Tone, clean};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,10 +1,11 @@
 //! `adit tunnel invite`, `join`, `accept`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_device::netlink::IpPrefix;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
-use adit_service::error::{Error, Exit, Result, SYSTEM};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::file;
 use adit_service::file::LockFile;
 use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
@@ -202,13 +203,13 @@ impl AcceptArgs {
         let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
         if config.peers.iter().any(|peer| peer.public_key == key) {
             let message = format!("{} already has this peer", path.display());
-            return Err(Error::new(Exit::Conflict, &SYSTEM, message).object(path.display()));
+            return Err(Error::new(Kind::Conflict, &SYSTEM, message).object(path.display()));
         }
         let mut open = open_invitations(&path)?;
         let is_it = |open: &Open| open.addresses.iter().any(|known| known.ip() == self.address);
         let at = open.iter().position(is_it).ok_or_else(|| {
             let message = format!("no open invitation for {}", self.address);
-            Error::new(Exit::NotFound, &SYSTEM, message)
+            Error::new(Kind::NotFound, &SYSTEM, message)
                 .hint("An invitation is valid for one day and one peer. Create a new one: 'adit tunnel invite'.")
         })?;
         let actions = [format!("add the peer {} to {}", self.key, path.display())];

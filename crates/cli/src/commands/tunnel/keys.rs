@@ -1,7 +1,8 @@
 //! `adit tunnel genkey`, `genpsk` and `pubkey`, as in `wg`.
 
 use crate::context::Context;
-use adit_service::error::{Error, Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::{Error, Result};
 use adit_tunnel::{PresharedKey, PrivateKey};
 use adit_vpn::file::keys::Key;
 use adit_vpn::file::secret::SecretSource;

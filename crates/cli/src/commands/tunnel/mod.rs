@@ -6,7 +6,8 @@ mod show;
 mod up;
 
 use crate::context::Context;
-use adit_service::error::{Exit, Result};
+use crate::exit::Exit;
+use adit_service::error::Result;
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]

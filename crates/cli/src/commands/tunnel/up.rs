@@ -1,10 +1,11 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::{Error, Exit, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_vpn::daemon::Reloaded;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
@@ -209,7 +210,7 @@ impl DownArgs {
         while client.name().socket_path().exists() {
             if Instant::now() > end {
                 let message = format!("tunnel {} does not stop", client.name());
-                return Err(Error::new(Exit::Timeout, &adit_service::error::SYSTEM, message));
+                return Err(Error::new(Kind::Timeout, &adit_service::error::SYSTEM, message));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

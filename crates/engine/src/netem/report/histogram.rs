@@ -34,7 +34,7 @@ impl Histogram {
         self.add_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    pub(in crate::netem) fn add_nanos(&mut self, nanos: u64) {
+    pub(crate) fn add_nanos(&mut self, nanos: u64) {
         if let Some(bucket) = self.buckets.get_mut(bucket_of(nanos)) {
             *bucket += 1;
         }

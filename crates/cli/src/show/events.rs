@@ -1,0 +1,70 @@
+//! Events on standard error for people, or with `--json` on standard output, one line each.
+
+use crate::show::{link, switch};
+use adit_runtime::record::sink::{Sink, whole_lines};
+use adit_service::event::{Event, Events, Observer};
+use adit_service::output::{Output, clean};
+use serde_json::Value;
+use std::time::Instant;
+
+/// Prints events without ever waiting for their reader: lines that a slow reader leaves no room for are
+/// lost.
+struct Printer {
+    output: Output,
+    /// `None` after the reader has gone: that is no reason to stop the traffic.
+    sink: Option<Sink>,
+}
+
+/// Events of a service that prints them.
+pub(crate) fn printed(output: &Output) -> Events {
+    let sink = if output.json { Sink::stdout(whole_lines) } else { Sink::stderr(whole_lines) };
+    Events::new(Printer { output: output.clone(), sink: sink.ok() })
+}
+
+impl Printer {
+    /// The line or lines of an event; `None` if it is not printed.
+    fn text(&self, event: &Event) -> Option<String> {
+        if self.output.json {
+            let is_printed = !matches!(event, Event::Status { .. });
+            // An event consists of numbers and strings: it always has a JSON form.
+            return serde_json::to_string(event).ok().filter(|_| is_printed);
+        }
+        if self.output.quiet || matches!(event, Event::Detail { .. } if self.output.verbose == 0) {
+            return None;
+        }
+        Some(match event {
+            Event::LinkEnded { port, link } => link::of_port(&clean(port), link).join("\n"),
+            Event::Status { status } => self.status(status),
+            // Each line by itself: `clean` would escape the ends of lines.
+            event => event.to_string().lines().map(clean).collect::<Vec<_>>().join("\n"),
+        })
+    }
+
+    /// A status as `show` prints it.
+    fn status(&self, status: &Value) -> String {
+        let switch = serde_json::from_value(status.clone());
+        let link = serde_json::from_value(status.clone());
+        match (switch, link) {
+            (Ok(status), _) => switch::switch(&self.output, &status),
+            (_, Ok(status)) => link::status(&self.output, &status),
+            _ => status.to_string(),
+        }
+    }
+}
+
+impl Observer for Printer {
+    fn event(&mut self, event: &Event) {
+        let Some(text) = self.text(event) else { return };
+        if let Some(sink) = &mut self.sink {
+            // `flush` sees what fails here.
+            let _ = sink.append(format!("{text}\n").as_bytes(), Instant::now());
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if self.sink.as_mut().is_some_and(|sink| sink.flush().is_err()) {
+            self.sink = None;
+        }
+    }
+}

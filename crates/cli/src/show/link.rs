@@ -1,0 +1,143 @@
+//! An emulated link for people: its settings and what has happened.
+
+use adit_service::link::report::{LinkReport, LinkStatus, Share, Times};
+use adit_service::link::words;
+use adit_service::output::{Output, Tone, clean};
+use adit_service::switch::model::Links;
+use std::time::Duration;
+
+/// A link.
+pub(crate) fn status(output: &Output, status: &LinkStatus) -> String {
+    let names: Vec<String> = status
+        .ports
+        .iter()
+        .map(|end| match &end.gone {
+            None => clean(&end.name),
+            Some(why) => format!("{} (gone: {})", clean(&end.name), clean(why)),
+        })
+        .collect();
+    let mut text = vec![format!(
+        "{} (pid {}): {}, seed {}",
+        output.paint(Tone::Name, clean(&status.name)),
+        status.pid,
+        names.join(" and "),
+        status.seed
+    )];
+    let name = |at: usize| status.ports.get(at).map_or(String::new(), |end| clean(&end.name));
+    text.extend(lines(&status.a_to_b, &format!("{} to {}", name(0), name(1))));
+    text.extend(lines(&status.b_to_a, &format!("{} to {}", name(1), name(0))));
+    text.join("\n")
+}
+
+/// The link of a port of a switch.
+pub(crate) fn of_port(port: &str, links: &Links) -> Vec<String> {
+    let mut text = lines(&links.ingress, &format!("link of {port}, in"));
+    text.extend(lines(&links.egress, &format!("link of {port}, out")));
+    text
+}
+
+/// A direction of a link as lines of text, `name` (a direction, a port) on the first.
+pub(crate) fn lines(report: &LinkReport, name: &str) -> Vec<String> {
+    let asked =
+        if report.asked.is_empty() { "a perfect link".to_owned() } else { report.asked.join("; ") };
+    let counts = &report.counts;
+    let mut lines = vec![format!("{name}: {asked}")];
+    let cut = if counts.cut > 0 { format!(", {} cut up", counts.cut) } else { String::new() };
+    lines.push(format!(
+        "  packets    {} in{cut}, {} out, {} held, in {:.3} s",
+        counts.received, counts.delivered, counts.held, report.seconds
+    ));
+    let shares = [
+        ("lost", report.loss),
+        ("corrupted", report.corrupted),
+        ("twice", report.duplicates),
+        ("reordered", report.reordered),
+    ];
+    for (name, share) in shares {
+        lines.extend(share.map(|share| format!("  {name:<10} {}", share_text(share))));
+    }
+    let drops = drops(report);
+    if !drops.is_empty() {
+        lines.push(format!("  dropped    {}", drops.join(", ")));
+    }
+    let marks = counts.lost_marked + counts.queue_marked;
+    if marks > 0 {
+        lines.push(format!("  marked     {marks} with ECN"));
+    }
+    lines.extend(times_line(report.delay, "delay"));
+    lines.extend(report.waiting.and_then(|times| times_line(times, "waiting")));
+    lines.extend(times_line(report.late, "late"));
+    if let Some(bits) = report.line_bits_per_second {
+        lines.push(format!("  line       {} while it was busy", rate(bits)));
+    }
+    lines.push(format!("  rate       {} out", rate(report.bits_per_second)));
+    lines.push(format!("  decisions  {}", report.decisions));
+    lines
+}
+
+/// What was dropped and is not the loss that was asked for.
+fn drops(report: &LinkReport) -> Vec<String> {
+    let counts = &report.counts;
+    [
+        (counts.outage, "in outages"),
+        (counts.queue_full, "queue full"),
+        (counts.queue_managed, "by the queue's discipline"),
+        (counts.limit, "over the link's limits"),
+        (counts.cleared, "as it was taken off"),
+        (counts.malformed, "malformed"),
+        (counts.no_buffer, "without a buffer"),
+    ]
+    .into_iter()
+    .filter(|&(count, _)| count > 0)
+    .map(|(count, why)| format!("{count} {why}"))
+    .collect()
+}
+
+fn share_text(share: Share) -> String {
+    format!(
+        "{} of {}: {}, with 99.9 % confidence {} to {}",
+        share.hits,
+        share.of,
+        words::share(share.share),
+        words::share(share.low),
+        words::share(share.high)
+    )
+}
+
+fn times_line(times: Times, name: &str) -> Option<String> {
+    let ms = |ms: f64| words::time(Duration::from_secs_f64(ms / 1e3));
+    (times.count > 0).then(|| {
+        format!(
+            "  {name:<10} p50 {}, p90 {}, p99 {}, p99.9 {}, {} to {}",
+            ms(times.p50_ms),
+            ms(times.p90_ms),
+            ms(times.p99_ms),
+            ms(times.p999_ms),
+            ms(times.min_ms),
+            ms(times.max_ms)
+        )
+    })
+}
+
+/// Bits a second with three decimals of its unit.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are enough for a rate")]
+pub(crate) fn rate(bits: u64) -> String {
+    match bits as f64 {
+        bits if bits >= 1e9 => format!("{:.3} Gbit/s", bits / 1e9),
+        bits if bits >= 1e6 => format!("{:.3} Mbit/s", bits / 1e6),
+        bits if bits >= 1e3 => format!("{:.3} kbit/s", bits / 1e3),
+        bits => format!("{bits:.0} bit/s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_their_unit() {
+        assert_eq!(rate(999), "999 bit/s");
+        assert_eq!(rate(99_999_900), "100.000 Mbit/s");
+        assert_eq!(rate(2_500_000_000), "2.500 Gbit/s");
+    }
+}

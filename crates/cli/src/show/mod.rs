@@ -1,0 +1,5 @@
+//! The state and the events of running services, for people.
+
+pub(crate) mod events;
+pub(crate) mod link;
+pub(crate) mod switch;

@@ -1,0 +1,111 @@
+//! A switch, its ports and its addresses for people.
+
+use crate::show::link;
+use adit_service::output::{Output, Tone, clean, table};
+use adit_service::switch::model;
+
+/// A switch for people.
+pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
+    let mut lines = vec![format!(
+        "{} (pid {}): {} of {} addresses, kept for {} s{}",
+        output.paint(Tone::Name, clean(&show.name)),
+        show.pid,
+        show.fdb_entries,
+        show.fdb_limit,
+        show.ageing_s,
+        if show.loop_guard { "" } else { ", no loop guard" }
+    )];
+    let head = ["PORT", "STATE", "VLAN", "MACS", "IN", "DROPPED", "OUT", "DROPPED"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for port in &show.ports {
+        rows.push(vec![
+            clean(&port.name),
+            port.state.as_str().to_owned(),
+            port.vlan.text(),
+            port.fdb_entries.to_string(),
+            port.ingress.frames.to_string(),
+            port.ingress.dropped().to_string(),
+            port.egress.frames.to_string(),
+            port.egress.dropped().to_string(),
+        ]);
+    }
+    lines.extend(table(&rows));
+    if show.ports.iter().any(|port| port.netem.is_some()) {
+        lines.push(format!("links of ports: seed {}", show.seed));
+    }
+    for port in &show.ports {
+        if let Some(reason) = &port.reason {
+            let (name, state) = (clean(&port.name), port.state.as_str());
+            lines.push(format!("{name} is {state}: {}", clean(reason)));
+        }
+    }
+    for mirror in &show.mirrors {
+        let of =
+            if mirror.ports.is_empty() { "all ports".to_owned() } else { mirror.ports.join(", ") };
+        let missed = match mirror.missed {
+            0 => String::new(),
+            count => format!(", {count} missed"),
+        };
+        lines.push(format!(
+            "mirror of {} ({}) to {}: {} frames{missed}",
+            clean(&of),
+            mirror.direction,
+            clean(&mirror.to),
+            mirror.frames
+        ));
+    }
+    lines.join("\n")
+}
+
+/// A port for people.
+pub(crate) fn port(output: &Output, port: &model::Port) -> String {
+    let mut lines =
+        vec![format!("{}: {}", output.paint(Tone::Name, clean(&port.name)), port.state.as_str())];
+    if let Some(reason) = &port.reason {
+        lines.push(format!("  reason     {}", clean(reason)));
+    }
+    lines.push(format!("  port       {}", clean(&port.port)));
+    if let Some(mtu) = port.mtu {
+        lines.push(format!("  mtu        {mtu}"));
+    }
+    lines.push(format!("  vlan       {}", port.vlan.text()));
+    let mut words = Vec::new();
+    words.extend(port.isolated.then(|| "isolated".to_owned()));
+    words.extend(port.sticky.then(|| "sticky".to_owned()));
+    words.extend(port.split_horizon.map(|group| format!("split horizon {group}")));
+    if !words.is_empty() {
+        lines.push(format!("  flags      {}", words.join(", ")));
+    }
+    lines.push(format!("  addresses  {} of {}", port.fdb_entries, port.fdb_limit));
+    lines.extend(port.guard.text().map(|guards| format!("  guards     {guards}")));
+    lines.extend(port.storm.text().map(|storms| format!("  storms     at most {storms}")));
+    if let Some(links) = &port.link {
+        let text = link::of_port(&clean(&port.name), links);
+        lines.extend(text.into_iter().map(|line| format!("  {line}")));
+    }
+    for (name, counters) in [("in", &port.ingress), ("out", &port.egress)] {
+        let drops = counters.drops.iter().map(|(why, count)| format!("; {count} dropped: {why}"));
+        lines.push(format!(
+            "  {name:<10} {} frames, {} bytes{}",
+            counters.frames,
+            counters.bytes,
+            drops.collect::<String>()
+        ));
+    }
+    lines.join("\n")
+}
+
+/// Addresses for people.
+pub(crate) fn fdb(list: &[model::Address]) -> String {
+    let mut rows = vec![["ADDRESS", "VLAN", "PORT", "KIND", "AGE"].map(str::to_owned).to_vec()];
+    for entry in list {
+        rows.push(vec![
+            entry.mac.clone(),
+            entry.vlan.map_or("-".to_owned(), |vlan| vlan.to_string()),
+            clean(&entry.port),
+            entry.kind.clone(),
+            entry.age_s.map_or("-".to_owned(), |age| format!("{age} s")),
+        ]);
+    }
+    table(&rows).join("\n")
+}

@@ -1,0 +1,203 @@
+//! What the lints cannot hold: the arrows between the crates, the size of files, no orphans.
+#![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
+
+mod arrows;
+mod graph;
+mod lexer;
+mod tree;
+mod words;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The longest file, its tests not counted: more is two concepts.
+const LINES_MAX: usize = 700;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// All files below `folder` with this ending, sorted.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|e| e == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let crates = files(&root().join("crates"), "rs");
+    let sources: Vec<_> =
+        crates.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
+    assert!(sources.len() > 20, "the walk found the sources");
+    sources
+}
+
+/// Whether a file has nothing but tests.
+fn is_test(path: &str) -> bool {
+    path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))
+}
+
+/// A source file up to its tests.
+fn without_tests(text: &str) -> &str {
+    &text[..text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len())]
+}
+
+/// The crates point down only. Tests may use the simulator from anywhere, and those
+/// of the simulator the tunnel.
+#[test]
+fn crates_depend_as_the_plan_says() {
+    let allowed: [(&str, &[&str]); 9] = [
+        ("packet", &[]),
+        ("device", &["packet"]),
+        ("engine", &["packet"]),
+        ("tunnel", &["engine", "packet"]),
+        ("sim", &["engine", "packet"]),
+        ("runtime", &["engine", "device", "packet"]),
+        ("service", &["runtime", "engine", "device", "packet"]),
+        ("vpn", &["service", "runtime", "tunnel", "engine", "device", "packet"]),
+        ("cli", &["vpn", "service", "runtime", "tunnel", "engine", "device", "packet"]),
+    ];
+    let folders = fs::read_dir(root().join("crates")).unwrap().count();
+    assert_eq!(folders, allowed.len(), "each crate is listed");
+    for (name, allowed) in allowed {
+        let manifest = root().join("crates").join(name).join("Cargo.toml");
+        let text = fs::read_to_string(manifest).unwrap();
+        let mut section = "";
+        for line in text.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            let key = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            let Some(used) = key.strip_prefix("adit-") else { continue };
+            let for_tests = section == "[dev-dependencies]"
+                && (used == "sim" || (name, used) == ("sim", "tunnel"));
+            assert!(allowed.contains(&used) || for_tests, "{name} must not use {used}");
+        }
+    }
+}
+
+#[test]
+fn no_file_is_too_long() {
+    for (path, text) in sources() {
+        if is_test(path.to_str().unwrap()) {
+            continue;
+        }
+        let lines = without_tests(&text).lines().count();
+        assert!(lines <= LINES_MAX, "{}: {lines} lines", path.display());
+    }
+}
+
+/// Every source file of a crate is named by a `mod` of its parent.
+#[test]
+fn no_file_is_an_orphan() {
+    for (path, _) in sources() {
+        let inside = path.strip_prefix(root().join("crates")).unwrap();
+        let parts: Vec<_> = inside.iter().map(|part| part.to_str().unwrap()).collect();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        if parts[1] != "src" || (parts.len() == 3 && matches!(stem, "lib" | "main")) {
+            continue;
+        }
+        let folder = path.parent().unwrap();
+        let (name, folder) = if stem == "mod" {
+            (folder.file_name().unwrap().to_str().unwrap(), folder.parent().unwrap())
+        } else {
+            (stem, folder)
+        };
+        let beside = folder.with_extension("rs");
+        let parents =
+            [folder.join("mod.rs"), folder.join("lib.rs"), folder.join("main.rs"), beside];
+        let named =
+            parents.iter().filter_map(|parent| fs::read_to_string(parent).ok()).any(|text| {
+                text.lines().any(|line| {
+                    let line = line.trim().trim_end_matches(';');
+                    line.ends_with(&format!("mod {name}"))
+                })
+            });
+        assert!(named, "{} is in no module", path.display());
+    }
+}
+
+#[test]
+fn unsafe_stands_in_one_folder() {
+    for (path, text) in sources() {
+        if path.starts_with(root().join("crates/device/src/sys")) || path.ends_with("tidy/main.rs")
+        {
+            continue;
+        }
+        // A counting allocator cannot be written without it; the file says so.
+        if path.ends_with("tests/counting/mod.rs") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            let found = code.contains("unsafe {") || code.contains("unsafe fn");
+            assert!(!found, "{}:{}: unsafe", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn engines_explain_themselves() {
+    for engine in fs::read_dir(root().join("crates/engine/src")).unwrap() {
+        let module = engine.unwrap().path().join("mod.rs");
+        if let Ok(text) = fs::read_to_string(&module) {
+            let opens = text.lines().take(3).any(|line| line.contains("Theory of operation"));
+            assert!(opens, "{}: opens with its theory of operation", module.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_over() {
+    // Written in two parts, so that this file is not found.
+    let words =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!(")];
+    for (path, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            for word in words {
+                assert!(!line.contains(word), "{}:{}: {word}", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+/// Every promise names a test that is there.
+#[test]
+fn each_promise_names_its_test() {
+    let text = fs::read_to_string(root().join("SPECIFICATION.md")).unwrap();
+    let mut functions = BTreeSet::new();
+    for (_, source) in sources() {
+        for line in source.lines() {
+            if let Some(rest) = line.trim_start().trim_start_matches("async ").strip_prefix("fn ") {
+                functions.insert(rest.split(['(', '<']).next().unwrap().to_owned());
+            }
+        }
+    }
+    let mut rows = 0;
+    for row in text.lines().filter(|line| line.starts_with("| S")) {
+        rows += 1;
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test: {row}");
+        for name in names {
+            let script = name.contains('/');
+            let known = if script {
+                root().join(name.split(' ').next().unwrap()).exists()
+            } else {
+                functions.contains(name)
+            };
+            assert!(known, "{name} is no test: {row}");
+        }
+    }
+    assert!(rows >= 6, "the promises were found");
+}

@@ -1,0 +1,129 @@
+//! What a switch does about loops: sends probes, hears them, blocks ports and opens them again.
+
+use core::time::Duration;
+
+use adit_packet::{Instant, PacketBuf};
+use rand_chacha::rand_core::Rng;
+
+use crate::drop_reason::DropReason;
+use crate::endpoint::PortId;
+use crate::outbox::Outbox;
+use crate::switch::engine::Switch;
+use crate::switch::event::{LoopCause, SwitchEvent};
+use crate::switch::fdb::FdbKind;
+use crate::switch::loop_guard::{Probe, Round};
+use crate::switch::tagging;
+
+/// Flapping that pauses for so long has ended.
+const FLAP_PAUSE: Duration = Duration::from_secs(1);
+/// How long probes have to find a loop before a port is blocked for flapping; with the spread it is
+/// well below a second.
+const FLAP_PATIENCE: Duration = Duration::from_millis(400);
+const FLAP_PATIENCE_SPREAD: u64 = 300;
+/// How long frames of a loop that was just cut come in from queues on the way.
+const DRAIN: Duration = Duration::from_millis(100);
+
+impl Switch {
+    /// Hears a frame for the group of probes; whether it is one of our own, which shows a loop.
+    pub(super) fn hears(&mut self, place: usize, packet: &mut PacketBuf) -> bool {
+        let Some(receiver) = self.ports.at(place).filter(|_| self.config.loop_guard.enabled) else {
+            return false;
+        };
+        if receiver.closed.is_some_and(|closed| closed != DropReason::PORT_BLOCKED) {
+            return false;
+        }
+        let Some((probe, body)) = Probe::parse(packet.bytes()) else { return false };
+        let sender = self.ports.find(probe.port);
+        let is_ours =
+            probe.name == self.name && sender.is_some_and(|sender| sender.loops.knows(probe.token));
+        if is_ours {
+            self.note_loop(probe, receiver.id);
+        } else {
+            probe.stamp(packet.bytes_mut(), body, self.name);
+        }
+        is_ours
+    }
+
+    /// One of our probes came back.
+    fn note_loop(&mut self, probe: Probe, receiver: PortId) {
+        let sender = probe.port;
+        let mut ends = [receiver, sender].into_iter();
+        let is_known = ends
+            .any(|end| self.ports.find_mut(end).is_some_and(|port| port.loops.note_still_there()));
+        if is_known {
+            return;
+        }
+        let others_first = sender == receiver || probe.lowest < self.name;
+        // Every switch sends a probe in an interval; a quarter is for its way.
+        let patience = self.config.loop_guard.probe_interval * 3 / 4;
+        let Some(port) = self.ports.find_mut(sender) else { return };
+        if port.loops.note_return(self.now) >= patience || !others_first {
+            let (at, other) = (sender.max(receiver), sender.min(receiver));
+            self.block(at, LoopCause::Probe { other });
+        }
+    }
+
+    /// An address flaps: calls for probes; whether it has gone on for so long that a port is to be
+    /// blocked.
+    pub(super) fn note_flap(&mut self) -> bool {
+        let now = self.now;
+        let (since, last) = self.flapping.unwrap_or((now, Instant::ZERO));
+        let since = if now.since(last) < FLAP_PAUSE { since } else { now };
+        self.flapping = Some((since, now));
+        if since == now {
+            self.next_round = now;
+        }
+        // Of a random number: which one of two switches comes first is open, but hardly both.
+        let patience = FLAP_PATIENCE + Duration::from_millis(self.name % FLAP_PATIENCE_SPREAD);
+        now.since(since) >= patience
+    }
+
+    /// Whether what was under way when a port was blocked may still be coming in.
+    pub(super) fn is_draining(&self) -> bool {
+        self.now < self.drained_at
+    }
+
+    /// Blocks a port on which a loop shows.
+    pub(super) fn block(&mut self, id: PortId, cause: LoopCause) {
+        let (now, config) = (self.now, self.config.loop_guard);
+        let Some(port) = self.ports.find_mut(id) else { return };
+        port.loops.block(now, cause, &config);
+        self.forget_all(|slot| slot.port == id && slot.kind == FdbKind::Dynamic);
+        self.reopen();
+        (self.flapping, self.drained_at) = (None, now + DRAIN);
+        self.events.push(SwitchEvent::PortBlocked { port: id, cause });
+    }
+
+    /// Sends a probe from every port that may, and opens those whose loop is gone.
+    pub(super) fn begin_round(&mut self, out: &mut Outbox) {
+        for place in 0..self.ports.len() {
+            let Some(port) = self.ports.at_mut(place) else { return };
+            if port.closed.is_some_and(|closed| closed != DropReason::PORT_BLOCKED) {
+                continue;
+            }
+            match port.loops.begin_round(self.now, &self.config.loop_guard) {
+                Round::Silent => continue,
+                Round::Probe => {}
+                Round::Unblocked => {
+                    self.events.push(SwitchEvent::PortUnblocked { port: port.id });
+                    self.reopen();
+                }
+            }
+            self.send_probe(place, out);
+        }
+    }
+
+    fn send_probe(&mut self, place: usize, out: &mut Outbox) {
+        let (name, token) = (self.name, self.random.next_u64());
+        let Some(port) = self.ports.at_mut(place) else { return };
+        let Some(mut packet) = out.make(Probe::LEN) else { return };
+        Probe { name, lowest: name, port: port.id, token }.append_to(&mut packet);
+        match tagging::tag_own(&port.config.vlan, &mut packet) {
+            Ok(()) => {
+                port.loops.sent(token);
+                port.send(packet, out);
+            }
+            Err(why) => out.discard(packet, why),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The control socket of a service, with the name by which it is found.
+
+use crate::control::name::{Claim, Name};
+use crate::control::server::Server;
+use crate::error::{Error, Kind, Result};
+use std::path::PathBuf;
+
+/// How many services of one kind can run without a name of their own.
+const NUMBER_MAX: u32 = 64;
+
+/// A name, and the socket that answers under it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    name: Name,
+    /// `None` while it serves, and where no socket can be created.
+    pub(crate) server: Option<Server>,
+    /// Why there is no socket.
+    pub missing: Option<Error>,
+}
+
+impl ControlSocket {
+    /// Claims `name` and listens; `kind` is what the service is, as `switch`. Without a name, the first
+    /// free one of `kind`, `kind-2`, ... is used; where no socket can be created, there is none.
+    ///
+    /// # Errors
+    /// The name that was asked for is taken, or its socket cannot be created.
+    pub fn open(name: Option<Name>, kind: &'static str) -> Result<Self> {
+        if let Some(name) = name {
+            return Self::claim(name, kind);
+        }
+        for number in 1..=NUMBER_MAX {
+            let name = if number == 1 { kind.to_owned() } else { format!("{kind}-{number}") };
+            let name: Name = name.parse().map_err(Error::usage)?;
+            match Self::claim(name.clone(), kind) {
+                Err(error) if error.kind == Kind::Conflict => {}
+                Err(error) => return Ok(Self { name, server: None, missing: Some(error) }),
+                opened => return opened,
+            }
+        }
+        Err(Error::usage(format!("{NUMBER_MAX} services of this kind are running"))
+            .hint("Give this one a name: --name NAME."))
+    }
+
+    fn claim(name: Name, kind: &'static str) -> Result<Self> {
+        let server = Server::bind(Claim::new(name.clone())?, kind)?;
+        Ok(Self::new(name, server))
+    }
+
+    /// The socket of a server that listens already.
+    pub const fn new(name: Name, server: Server) -> Self {
+        Self { name, server: Some(server), missing: None }
+    }
+
+    /// The name of the service.
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The path of the socket, if there is one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.server.as_ref().map(|_| self.name.socket_path())
+    }
+
+    /// Sends the replies that are still due, for up to a second, and releases the name.
+    pub fn finish(self) {
+        if let Some(server) = self.server {
+            server.finish();
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What a service reports by itself: on standard error for people, with `--json` one line each.
+//!
+//! ```text
+//! service, its threads  -- Events (cheap to clone) -->  Observer: prints, counts, forwards
+//! ```
+//!
+//! The service's loop waits for its observer, so an observer must not block: `adit` writes through a
+//! [`Sink`](adit_runtime::record::sink::Sink), which drops lines when its reader is too slow.
+
+use crate::link::report::LinkStatus;
+use crate::switch::model::Links;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[schemars(title = "adit switch, adit netem: one line")]
+#[non_exhaustive]
+pub enum Event {
+    /// The service is running.
+    Ready {
+        /// Its name.
+        name: String,
+        /// Its control socket.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        socket: Option<PathBuf>,
+        /// Its ports.
+        ports: Vec<String>,
+    },
+    /// A port was added.
+    PortAdded {
+        /// Its name.
+        port: String,
+    },
+    /// A port was removed on request.
+    PortRemoved {
+        /// Its name.
+        port: String,
+    },
+    /// A port ended by itself.
+    PortGone {
+        /// Its name.
+        port: String,
+        /// Why.
+        reason: String,
+    },
+    /// The link of a port went down.
+    PortDown {
+        /// Its name.
+        port: String,
+    },
+    /// The link of a port came up.
+    PortUp {
+        /// Its name.
+        port: String,
+    },
+    /// A mirror ended by itself.
+    MirrorEnded {
+        /// Its file or port.
+        mirror: String,
+        /// Why.
+        reason: String,
+    },
+    /// The engine reports a loop, a moved address or a storm.
+    News {
+        /// The ports concerned.
+        ports: Vec<String>,
+        /// What happened.
+        message: String,
+    },
+    /// The configuration was reloaded.
+    Reloaded {
+        /// What was done.
+        done: Vec<String>,
+    },
+    /// The emulated link of a port was removed: its settings and its counters.
+    LinkEnded {
+        /// The port.
+        port: String,
+        /// Both directions.
+        link: Box<Links>,
+    },
+    /// An emulated link has ended: its settings and its counters.
+    Report {
+        /// Both directions.
+        link: Box<LinkStatus>,
+    },
+    /// Something failed, and the service continues.
+    Failed {
+        /// What failed, and why.
+        message: String,
+    },
+    /// The state of the service, after SIGUSR1: the output of `show --json`.
+    Status {
+        /// The state.
+        status: Value,
+    },
+    /// Something that a user should know.
+    Note {
+        /// What.
+        message: String,
+    },
+    /// Something that a user may want to know: printed with `-v`.
+    Detail {
+        /// What.
+        message: String,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { name, socket, ports } => {
+                write!(f, "'{name}' is running: {}", ports.join(", "))?;
+                match socket {
+                    Some(path) => write!(f, " (control socket {})", path.display()),
+                    None => f.write_str(" (no control socket)"),
+                }
+            }
+            Self::PortAdded { port } => write!(f, "{port} added"),
+            Self::PortRemoved { port } => write!(f, "{port} removed"),
+            Self::PortGone { port, reason } => write!(f, "{port} gone: {reason}"),
+            Self::PortDown { port } => write!(f, "{port} is down"),
+            Self::PortUp { port } => write!(f, "{port} is up"),
+            Self::MirrorEnded { mirror, reason } => write!(f, "mirror {mirror} ended: {reason}"),
+            Self::LinkEnded { port, .. } => write!(f, "the link of {port} has ended"),
+            Self::Report { link } => write!(f, "'{}' has ended", link.name),
+            Self::Status { status } => status.fmt(f),
+            Self::Reloaded { done } if done.is_empty() => f.write_str("reloaded: nothing changed"),
+            Self::Reloaded { done } => write!(f, "reloaded: {}", done.join(", ")),
+            Self::News { message, .. }
+            | Self::Failed { message }
+            | Self::Note { message }
+            | Self::Detail { message } => f.write_str(message),
+        }
+    }
+}
+
+/// Receives events. It must not block: the loop of the service waits for it.
+pub trait Observer: Send {
+    /// Something happened.
+    fn event(&mut self, event: &Event);
+
+    /// Writes what waits for a slow reader; called about once a second.
+    fn flush(&mut self) {}
+}
+
+/// Sends events to an observer, from any thread.
+#[derive(Clone)]
+pub struct Events(Arc<Mutex<dyn Observer>>);
+
+impl Events {
+    /// Events for this observer.
+    pub fn new(observer: impl Observer + 'static) -> Self {
+        Self(Arc::new(Mutex::new(observer)))
+    }
+
+    /// Events that nobody observes.
+    #[must_use]
+    pub fn ignored() -> Self {
+        struct Nobody;
+        impl Observer for Nobody {
+            fn event(&mut self, _: &Event) {}
+        }
+        Self::new(Nobody)
+    }
+
+    /// Sends an event.
+    pub fn send(&self, event: &Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).event(event);
+    }
+
+    /// Sends [`Event::Note`].
+    pub fn note(&self, message: impl fmt::Display) {
+        self.send(&Event::Note { message: message.to_string() });
+    }
+
+    /// Sends [`Event::Detail`].
+    pub fn detail(&self, message: impl fmt::Display) {
+        self.send(&Event::Detail { message: message.to_string() });
+    }
+
+    /// Sends [`Event::Failed`] with all problems of the error.
+    pub fn failed(&self, what: impl fmt::Display, error: &crate::error::Error) {
+        let mut message = format!("{what}: {}", error.report.message);
+        for problem in &error.report.problems {
+            let crate::config::problem::Problem { file, line, column, message: why, .. } = problem;
+            message.push_str(&format!("; {file}:{line}:{column}: {why}"));
+        }
+        self.send(&Event::Failed { message });
+    }
+
+    /// Writes what waits for a slow reader.
+    pub fn flush(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush();
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}

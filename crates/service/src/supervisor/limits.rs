@@ -1,0 +1,40 @@
+//! Small parts that services share: how often a thing is reported, and seeds.
+
+use crate::error::{Error, Result};
+use adit_packet::Instant;
+use std::time::Duration;
+
+/// How long the same thing is not reported again.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts something that an outsider can cause with every packet, and reports it at most once a second.
+#[derive(Debug, Default)]
+pub struct RateLimitedLog {
+    reported: Option<Instant>,
+    count: u64,
+}
+
+impl RateLimitedLog {
+    /// Counts one more. `Some(count since the last report)` if it must be reported now.
+    pub fn count(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        if self.reported.is_some_and(|reported| now.since(reported) < INTERVAL) {
+            return None;
+        }
+        self.reported = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
+/// `once`, `7 times`.
+pub(crate) fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+/// A random seed below 2^53: JSON readers that use doubles keep it.
+pub(crate) fn seed() -> Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
+    Ok(u64::from_ne_bytes(bytes) >> 11)
+}

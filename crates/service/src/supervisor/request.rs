@@ -1,0 +1,74 @@
+//! Requests and replies as JSON.
+
+use crate::config::problem::Problems;
+use crate::config::source::Source;
+use crate::config::table::Table;
+use crate::error::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+/// What a change did.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Each thing, for people.
+    pub lines: Vec<String>,
+    /// The reply to the client.
+    pub reply: Value,
+}
+
+impl Done {
+    /// The usual reply: the lines as `done`.
+    #[must_use]
+    pub fn new(lines: Vec<String>) -> Self {
+        let reply = serde_json::json!({ "done": lines });
+        Self { lines, reply }
+    }
+}
+
+/// The reply to a change.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "adit switch: what a command did")]
+pub struct DoneReply {
+    /// Each thing, in order.
+    pub done: Vec<String>,
+}
+
+/// A report as JSON.
+///
+/// # Errors
+/// None in practice: a report consists of numbers and strings.
+pub fn value(report: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(report).map_err(|error| Error::from(std::io::Error::from(error)))
+}
+
+/// What `read` makes of the keys of a request. Relative paths in it start at its key `cwd`.
+///
+/// # Errors
+/// All its problems.
+pub fn read_request<T>(body: &Value, read: impl FnOnce(&mut Table<'_>) -> T) -> Result<T> {
+    let (object, folder) = object_of(body)?;
+    let source = Source::request(&folder);
+    let problems = Problems::default();
+    let mut table = source.json(&object, &problems);
+    let result = read(&mut table);
+    table.finish();
+    problems.check("the request")?;
+    Ok(result)
+}
+
+/// The object of a request, and the folder for its relative paths.
+fn object_of(body: &Value) -> Result<(Map<String, Value>, PathBuf)> {
+    let mut object = match body {
+        Value::Object(object) => object.clone(),
+        Value::Null => Map::new(),
+        _ => return Err(Error::usage("the body of the request must be an object")),
+    };
+    let folder = match object.remove("cwd") {
+        None => PathBuf::from("/"),
+        Some(Value::String(folder)) if Path::new(&folder).is_absolute() => folder.into(),
+        Some(_) => return Err(Error::usage("`cwd` must be an absolute path")),
+    };
+    Ok((object, folder))
+}

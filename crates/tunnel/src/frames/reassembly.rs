@@ -1,0 +1,185 @@
+//! Frames that came in pieces.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// The longest frame that is cut into fragments: a jumbo frame with two tags.
+pub(crate) const FRAME_LEN_MAX: usize = 9216;
+/// In a fragment's offset: it is the last one.
+pub(crate) const LAST: u16 = 1 << 15;
+
+/// Frames under way at a time: the network between two peers seldom changes the order of more.
+const FRAMES_MAX: usize = 4;
+
+/// The fragments of frames of one peer: at most 36 KiB, and nothing before the first one comes.
+///
+/// They come in order most often. One that does not lie behind what is there already is kept as well,
+/// but two that overlap end the frame: nobody sends them.
+#[derive(Debug, Default)]
+pub(crate) struct Reassembly {
+    frames: Vec<Frame>,
+    /// Which one gives way when there are too many: they take turns.
+    oldest: usize,
+    sent: u16,
+}
+
+#[derive(Debug)]
+struct Frame {
+    number: u16,
+    bytes: Vec<u8>,
+    /// How many bytes came, and how many there are to be.
+    received: usize,
+    total: Option<usize>,
+    /// Where each fragment starts and ends.
+    ranges: Vec<(usize, usize)>,
+}
+
+impl Frame {
+    /// Fragments of one frame: of the shortest path that there is (a datagram of 576 bytes).
+    const RANGES_MAX: usize = 32;
+
+    fn new(number: u16) -> Self {
+        let ranges = Vec::with_capacity(Self::RANGES_MAX);
+        Self { number, bytes: vec![0; FRAME_LEN_MAX], received: 0, total: None, ranges }
+    }
+
+    fn restart(&mut self, number: u16) {
+        self.number = number;
+        (self.received, self.total) = (0, None);
+        self.ranges.clear();
+    }
+
+    /// Takes a piece; `None` if it contradicts what is there.
+    fn take(&mut self, start: usize, last: bool, piece: &[u8]) -> Option<()> {
+        let end = start + piece.len();
+        let overlaps = self.ranges.iter().any(|&(from, to)| start < to && from < end);
+        let past = self.total.is_some_and(|total| end > total || last);
+        let short = last && self.ranges.iter().any(|&(_, to)| to > end);
+        if overlaps || past || short || self.ranges.len() >= Self::RANGES_MAX {
+            return None;
+        }
+        self.bytes.get_mut(start..end)?.copy_from_slice(piece);
+        self.ranges.push((start, end));
+        self.received += piece.len();
+        if last {
+            self.total = Some(end);
+        }
+        Some(())
+    }
+}
+
+impl Reassembly {
+    /// The number of the next frame that we send in pieces.
+    pub(crate) const fn next_number(&mut self) -> u16 {
+        self.sent = self.sent.wrapping_add(1);
+        self.sent
+    }
+
+    /// Takes a fragment, as it stands in the message after its first byte and without padding, and
+    /// returns the frame if that is whole now.
+    pub(crate) fn take(&mut self, fragment: &[u8]) -> Option<&[u8]> {
+        let (&[n0, n1, o0, o1], piece) = fragment.split_first_chunk()?;
+        let (number, offset) = (u16::from_be_bytes([n0, n1]), u16::from_be_bytes([o0, o1]));
+        self.take_piece(number, usize::from(offset & !LAST), offset & LAST != 0, piece)
+    }
+
+    /// Takes bytes `start..` of the frame of that number and returns the frame if that is whole now.
+    pub(crate) fn take_piece(
+        &mut self,
+        number: u16,
+        start: usize,
+        last: bool,
+        piece: &[u8],
+    ) -> Option<&[u8]> {
+        let at = self.place_of(number);
+        let frame = self.frames.get_mut(at)?;
+        if piece.is_empty() || frame.take(start, last, piece).is_none() {
+            frame.restart(number);
+            return None;
+        }
+        let total = frame.total.filter(|&total| total == frame.received)?;
+        frame.restart(number);
+        frame.bytes.get(..total)
+    }
+
+    fn place_of(&mut self, number: u16) -> usize {
+        if let Some(at) = self.frames.iter().position(|frame| frame.number == number) {
+            return at;
+        }
+        if self.frames.len() < FRAMES_MAX {
+            self.frames.push(Frame::new(number));
+            return self.frames.len() - 1;
+        }
+        let at = self.oldest;
+        self.oldest = (at + 1) % FRAMES_MAX;
+        if let Some(frame) = self.frames.get_mut(at) {
+            frame.restart(number);
+        }
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fragment(number: u16, start: usize, last: bool, piece: &[u8]) -> Vec<u8> {
+        let offset = u16::try_from(start).unwrap() | if last { LAST } else { 0 };
+        [&number.to_be_bytes()[..], &offset.to_be_bytes(), piece].concat()
+    }
+
+    fn cut(number: u16, frame: &[u8], size: usize) -> Vec<Vec<u8>> {
+        (0..frame.len())
+            .step_by(size)
+            .map(|at| {
+                let end = frame.len().min(at + size);
+                fragment(number, at, end == frame.len(), &frame[at..end])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn frames_in_any_order_and_mixed() {
+        let first: Vec<u8> = (0..=255).cycle().take(1514).collect();
+        let second: Vec<u8> = first.iter().map(|byte| !byte).collect();
+        let mut reassembly = Reassembly::default();
+        let (a, b) = (cut(1, &first, 600), cut(2, &second, 900));
+        for piece in [&a[2], &b[1], &a[0]] {
+            assert!(reassembly.take(piece).is_none());
+        }
+        assert_eq!(reassembly.take(&a[1]), Some(&first[..]));
+        assert_eq!(reassembly.take(&b[0]), Some(&second[..]));
+    }
+
+    #[test]
+    fn what_contradicts_itself_ends() {
+        let mut reassembly = Reassembly::default();
+        assert!(reassembly.take(&fragment(1, 0, false, &[1; 100])).is_none());
+        assert!(reassembly.take(&fragment(1, 50, true, &[2; 100])).is_none(), "overlaps");
+        assert!(reassembly.take(&fragment(1, 100, true, &[2; 100])).is_none(), "is forgotten");
+        for start in [9000, 9216, 20_000, 32_767] {
+            assert!(reassembly.take(&fragment(3, start, true, &[0; 300])).is_none());
+        }
+        assert!(reassembly.take(&fragment(4, 0, true, &[])).is_none());
+        assert!(reassembly.take(&[0; 3]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn memory_has_a_bound_whatever_comes(
+            pieces in prop::collection::vec(
+                (any::<u16>(), 0_usize..10_000, any::<bool>(), 0_usize..1500), 0..200),
+        ) {
+            let mut reassembly = Reassembly::default();
+            for (number, start, last, len) in pieces {
+                let start = start & 0x7fff;
+                if let Some(frame) = reassembly.take(&fragment(number % 8, start, last, &[7; 1500][..len])) {
+                    prop_assert!(frame.len() <= FRAME_LEN_MAX);
+                }
+                let held: usize = reassembly.frames.iter().map(|frame| frame.bytes.len()).sum();
+                prop_assert!(held <= FRAMES_MAX * FRAME_LEN_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The two MACs of each handshake message, and cookies (NDSS 2017, 5.3, 5.4.4 and 5.4.7).
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use adit_packet::Instant;
+use blake2::Blake2sMac;
+use blake2::digest::consts::U16;
+use blake2::digest::{FixedOutput, KeyInit, Update};
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::AeadInOut;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::config::Random;
+use crate::keys::PublicKey;
+use crate::message::{COOKIE_NONCE_LEN, CookieReply, MAC_LEN, Sealed};
+use crate::noise::{Hash, hash};
+use adit_engine::Endpoint;
+
+type Mac = [u8; MAC_LEN];
+
+/// How long the secret behind the cookies that we give lasts.
+const SECRET_LIFETIME: Duration = Duration::from_secs(120);
+
+/// A cookie is not used in its last seconds: the message may be under way when it ends.
+const LATENCY: Duration = Duration::from_secs(5);
+
+/// The keys for the MACs of messages to one receiver; they follow from its public key alone.
+#[derive(Debug)]
+pub(crate) struct MacKeys {
+    mac1: Hash,
+    cookie: Hash,
+}
+
+impl MacKeys {
+    pub(crate) fn new(receiver: &PublicKey) -> Self {
+        Self { mac1: hash(&[b"mac1----", &receiver.0]), cookie: hash(&[b"cookie--", &receiver.0]) }
+    }
+}
+
+fn mac(key: &[u8], pieces: &[&[u8]]) -> Mac {
+    let mut state = Blake2sMac::<U16>::new_from_slice(key).expect("a key of at most 32 bytes");
+    for piece in pieces {
+        state.update(piece);
+    }
+    state.finalize_fixed().into()
+}
+
+/// A handshake message in front of its MACs, mac1 and mac2.
+fn split(message: &[u8]) -> Option<(&[u8], &Mac, &Mac)> {
+    let (rest, mac2) = message.split_last_chunk()?;
+    let (rest, mac1) = rest.split_last_chunk()?;
+    Some((rest, mac1, mac2))
+}
+
+/// What a message's MACs say about its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It does not even know our public key.
+    Stranger,
+    /// It knows our public key.
+    Knows,
+    /// It knows our public key and receives what is sent to its address.
+    Reachable,
+}
+
+/// Checks the MACs of what we receive and gives cookies.
+pub(crate) struct CookieChecker {
+    keys: MacKeys,
+    secret: Zeroizing<Hash>,
+    since: Option<Instant>,
+}
+
+impl core::fmt::Debug for CookieChecker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("CookieChecker").field("since", &self.since).finish_non_exhaustive()
+    }
+}
+
+impl CookieChecker {
+    pub(crate) fn new(us: &PublicKey) -> Self {
+        Self { keys: MacKeys::new(us), secret: Zeroizing::default(), since: None }
+    }
+
+    /// Checks the MACs of a handshake message.
+    pub(crate) fn check(&self, now: Instant, from: Endpoint, message: &[u8]) -> Standing {
+        let Some((rest, mac1, mac2)) = split(message) else { return Standing::Stranger };
+        if !bool::from(mac(&self.keys.mac1, &[rest]).ct_eq(mac1)) {
+            return Standing::Stranger;
+        }
+        if *mac2 != [0; MAC_LEN] && self.secret_is_fresh(now) {
+            let right = mac(&self.cookie(from), &[rest, mac1]);
+            if bool::from(right.ct_eq(mac2)) {
+                return Standing::Reachable;
+            }
+        }
+        Standing::Knows
+    }
+
+    /// Makes the reply that gives the sender of a message its cookie, encrypted under the message's
+    /// mac1: only who saw the message can have made use of it.
+    pub(crate) fn reply(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        message: &[u8],
+        sender: u32,
+        random: &mut Random,
+    ) -> Option<CookieReply> {
+        let (_, mac1, _) = split(message)?;
+        if !self.secret_is_fresh(now) {
+            random(self.secret.as_mut_slice());
+            self.since = Some(now);
+        }
+        let mut nonce = [0; COOKIE_NONCE_LEN];
+        random(&mut nonce);
+        let mut text = self.cookie(from);
+        let tag = XChaCha20Poly1305::new(&self.keys.cookie.into())
+            .encrypt_inout_detached(&nonce.into(), mac1, text.as_mut_slice().into())
+            .ok()?
+            .into();
+        Some(CookieReply { receiver: sender, nonce, cookie: Sealed { text, tag } })
+    }
+
+    fn secret_is_fresh(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.since(since) < SECRET_LIFETIME)
+    }
+
+    /// The cookie of an address and port: without the port everybody behind one NAT has the same.
+    fn cookie(&self, from: Endpoint) -> Mac {
+        let secret = self.secret.as_slice();
+        match from {
+            Endpoint::Udp(address) => {
+                let port = address.port().to_be_bytes();
+                match address.ip() {
+                    IpAddr::V4(ip) => mac(secret, &[&ip.octets(), &port]),
+                    IpAddr::V6(ip) => mac(secret, &[&ip.octets(), &port]),
+                }
+            }
+            Endpoint::Port(port) => mac(secret, &[b"port", &port.0.to_be_bytes()]),
+            Endpoint::Flow(flow) => mac(secret, &[b"flow", &flow.0.to_be_bytes()]),
+        }
+    }
+}
+
+/// The MACs of what we send to one peer, and the cookie that it gave us.
+#[derive(Debug)]
+pub(crate) struct CookieJar {
+    keys: MacKeys,
+    cookie: Option<(Mac, Instant)>,
+    /// mac1 of the last handshake message: a cookie reply is an answer to it.
+    last: Option<Mac>,
+}
+
+impl CookieJar {
+    pub(crate) fn new(peer: &PublicKey) -> Self {
+        Self { keys: MacKeys::new(peer), cookie: None, last: None }
+    }
+
+    /// Writes both MACs to the end of a handshake message.
+    pub(crate) fn sign(&mut self, now: Instant, lifetime: Duration, message: &mut [u8]) {
+        let Some((rest, mac2)) = message.split_last_chunk_mut::<MAC_LEN>() else { return };
+        let Some((body, mac1)) = rest.split_last_chunk_mut::<MAC_LEN>() else { return };
+        *mac1 = mac(&self.keys.mac1, &[body]);
+        self.last = Some(*mac1);
+        let usable = lifetime.saturating_sub(LATENCY.min(lifetime / 10));
+        self.cookie = self.cookie.filter(|&(_, since)| now.since(since) < usable);
+        *mac2 = match &self.cookie {
+            Some((cookie, _)) => mac(cookie, &[body, mac1.as_slice()]),
+            None => [0; MAC_LEN],
+        };
+    }
+
+    /// Takes the cookie out of a reply to our last message; `false` if it is none.
+    pub(crate) fn take(&mut self, now: Instant, reply: &CookieReply) -> bool {
+        let Some(mac1) = self.last else { return false };
+        let mut cookie = reply.cookie.text;
+        let opened = XChaCha20Poly1305::new(&self.keys.cookie.into()).decrypt_inout_detached(
+            &reply.nonce.into(),
+            &mac1,
+            cookie.as_mut_slice().into(),
+            &reply.cookie.tag.into(),
+        );
+        if opened.is_err() {
+            return false;
+        }
+        // One reply for one message: a replayed one must not renew the cookie.
+        self.last = None;
+        self.cookie = Some((cookie, now));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn udp(text: &str) -> Endpoint {
+        Endpoint::Udp(text.parse().unwrap())
+    }
+
+    fn random() -> Random {
+        let mut next = 0_u8;
+        Box::new(move |bytes| {
+            for byte in bytes {
+                next = next.wrapping_mul(5).wrapping_add(3);
+                *byte = next;
+            }
+        })
+    }
+
+    #[test]
+    fn a_cookie_is_bound_to_address_and_port_and_ends() {
+        let us = PublicKey([9; 32]);
+        let (mut checker, mut jar) = (CookieChecker::new(&us), CookieJar::new(&us));
+        let lifetime = SECRET_LIFETIME;
+        let from = udp("192.0.2.1:1000");
+        let mut message = [7; 148];
+        jar.sign(at(0), lifetime, &mut message);
+        assert_eq!(checker.check(at(0), from, &message), Standing::Knows);
+
+        let reply = checker.reply(at(0), from, &message, 5, &mut random()).unwrap();
+        assert!(jar.take(at(1), &reply));
+        assert!(!jar.take(at(1), &reply), "once");
+        jar.sign(at(2), lifetime, &mut message);
+        assert_eq!(checker.check(at(2), from, &message), Standing::Reachable);
+        for other in ["192.0.2.1:1001", "192.0.2.2:1000", "[2001:db8::1]:1000"] {
+            assert_eq!(checker.check(at(2), udp(other), &message), Standing::Knows, "{other}");
+        }
+        let mut changed = message;
+        changed[20] ^= 1;
+        assert_eq!(checker.check(at(2), from, &changed), Standing::Stranger);
+        assert_eq!(checker.check(at(121), from, &message), Standing::Knows, "the secret is old");
+        jar.sign(at(117), lifetime, &mut message);
+        assert_eq!(message[132..], [0; 16], "the cookie is old");
+    }
+
+    #[test]
+    fn a_reply_to_another_message_gives_no_cookie() {
+        let us = PublicKey([9; 32]);
+        let (mut checker, mut jar) = (CookieChecker::new(&us), CookieJar::new(&us));
+        let mut message = [7; 148];
+        jar.sign(at(0), SECRET_LIFETIME, &mut message);
+        let from = udp("192.0.2.1:1000");
+        let mut other = message;
+        other[120] ^= 1;
+        let reply = checker.reply(at(0), from, &other, 5, &mut random()).unwrap();
+        assert!(!jar.take(at(0), &reply));
+    }
+}

@@ -1,0 +1,166 @@
+//! The handshake `Noise_IKpsk2`: one message each way.
+
+use crate::keys::SharedSecret;
+use crate::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::message::{Initiation, Response, Sealed};
+use crate::noise::{Key, Symmetric};
+use crate::tai64n::Tai64n;
+
+/// We, and what follows from our key.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) private: PrivateKey,
+    pub(crate) public: PublicKey,
+}
+
+impl Identity {
+    pub(crate) fn new(private: PrivateKey) -> Self {
+        Self { public: private.public_key(), private }
+    }
+}
+
+/// The other side, and what follows from both keys.
+pub(crate) struct Remote<'a> {
+    pub(crate) public: &'a PublicKey,
+    /// What the two static keys agree on: computed once for each peer.
+    pub(crate) shared: &'a SharedSecret,
+    pub(crate) preshared: &'a PresharedKey,
+}
+
+/// The keys of a new session.
+pub(crate) struct SessionKeys {
+    pub(crate) send: Key,
+    pub(crate) recv: Key,
+    /// How the other side calls it.
+    pub(crate) their_index: u32,
+}
+
+/// A handshake whose initiation we sent: what is needed to make use of the response.
+pub(crate) struct Initiated {
+    /// How we call the session that is to be.
+    pub(crate) index: u32,
+    ephemeral: PrivateKey,
+    symmetric: Symmetric,
+}
+
+impl core::fmt::Debug for Initiated {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Initiated").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Initiated {
+    /// Makes an initiation, its MACs still zero (NDSS 2017, 5.4.2). `None` if the other side's key is
+    /// one that no secret can be agreed on with.
+    pub(crate) fn new(
+        us: &Identity,
+        them: &Remote<'_>,
+        ephemeral: PrivateKey,
+        index: u32,
+        timestamp: Tai64n,
+    ) -> Option<(Self, Initiation)> {
+        let mut symmetric = Symmetric::new(&them.public.0);
+        let public = ephemeral.public_key();
+        symmetric.mix_key(&public.0);
+        symmetric.mix_hash(&public.0);
+        let key = symmetric.mix_key_for_cipher(ephemeral.agree(them.public)?.as_bytes());
+        let our_static = seal(&mut symmetric, &key, &us.public.0);
+        let key = symmetric.mix_key_for_cipher(them.shared.as_bytes());
+        let timestamp = seal(&mut symmetric, &key, &timestamp.to_bytes());
+        let message =
+            Initiation { sender: index, ephemeral: public.0, public: our_static, timestamp };
+        Some((Self { index, ephemeral, symmetric }, message))
+    }
+
+    /// Makes the session of a response (NDSS 2017, 5.4.3); `None` if it does not authenticate.
+    ///
+    /// It may be tried again: a forged response does not end the handshake.
+    pub(crate) fn finish(
+        &self,
+        us: &Identity,
+        them: &Remote<'_>,
+        message: &Response,
+    ) -> Option<SessionKeys> {
+        let mut symmetric = self.symmetric.clone();
+        let theirs = PublicKey(message.ephemeral);
+        symmetric.mix_key(&theirs.0);
+        symmetric.mix_hash(&theirs.0);
+        symmetric.mix_key(self.ephemeral.agree(&theirs)?.as_bytes());
+        symmetric.mix_key(us.private.agree(&theirs)?.as_bytes());
+        let key = symmetric.mix_preshared(them.preshared.as_bytes());
+        symmetric.open(&key, &message.nothing.text, &message.nothing.tag)?;
+        let [send, recv] = symmetric.split();
+        Some(SessionKeys { send, recv, their_index: message.sender })
+    }
+}
+
+/// An initiation that we received, up to the sender's name.
+pub(crate) struct Received {
+    /// Who says to have sent it: to be believed once [`Self::timestamp`] is there.
+    pub(crate) public: PublicKey,
+    their_index: u32,
+    ephemeral: PublicKey,
+    timestamp: Sealed<{ Tai64n::LEN }>,
+    symmetric: Symmetric,
+}
+
+impl Received {
+    /// Decrypts the sender's name (one Diffie-Hellman); `None` if that is not possible.
+    pub(crate) fn new(us: &Identity, message: &Initiation) -> Option<Self> {
+        let mut symmetric = Symmetric::new(&us.public.0);
+        let ephemeral = PublicKey(message.ephemeral);
+        symmetric.mix_key(&ephemeral.0);
+        symmetric.mix_hash(&ephemeral.0);
+        let key = symmetric.mix_key_for_cipher(us.private.agree(&ephemeral)?.as_bytes());
+        let public = symmetric.open(&key, &message.public.text, &message.public.tag)?;
+        Some(Self {
+            public: PublicKey(public),
+            their_index: message.sender,
+            ephemeral,
+            timestamp: message.timestamp,
+            symmetric,
+        })
+    }
+
+    /// Decrypts the timestamp, which proves who sent it. `None` if it does not authenticate.
+    pub(crate) fn timestamp(&mut self, shared: &SharedSecret) -> Option<Tai64n> {
+        let key = self.symmetric.mix_key_for_cipher(shared.as_bytes());
+        let timestamp = self.symmetric.open(&key, &self.timestamp.text, &self.timestamp.tag)?;
+        Some(Tai64n::from_bytes(timestamp))
+    }
+
+    /// Makes the response, its MACs still zero, and the session (NDSS 2017, 5.4.3).
+    pub(crate) fn respond(
+        mut self,
+        preshared: &PresharedKey,
+        ephemeral: &PrivateKey,
+        index: u32,
+    ) -> Option<(SessionKeys, Response)> {
+        let public = ephemeral.public_key();
+        self.symmetric.mix_key(&public.0);
+        self.symmetric.mix_hash(&public.0);
+        self.symmetric.mix_key(ephemeral.agree(&self.ephemeral)?.as_bytes());
+        self.symmetric.mix_key(ephemeral.agree(&self.public)?.as_bytes());
+        let key = self.symmetric.mix_preshared(preshared.as_bytes());
+        let nothing = seal(&mut self.symmetric, &key, &[]);
+        let [recv, send] = self.symmetric.split();
+        let their_index = self.their_index;
+        let message =
+            Response { sender: index, receiver: their_index, ephemeral: public.0, nothing };
+        Some((SessionKeys { send, recv, their_index }, message))
+    }
+}
+
+fn seal<const N: usize>(symmetric: &mut Symmetric, key: &Key, plain: &[u8; N]) -> Sealed<N> {
+    // The longest field is a public key.
+    let mut out = [0; 48];
+    let mut sealed = Sealed { text: [0; N], tag: [0; 16] };
+    if let Some(out) = out.get_mut(..N + 16) {
+        symmetric.seal(key, plain, out);
+        if let Some((text, tag)) = out.split_at_checked(N) {
+            sealed.text.copy_from_slice(text);
+            sealed.tag.copy_from_slice(tag);
+        }
+    }
+    sealed
+}

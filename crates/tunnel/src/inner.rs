@@ -1,0 +1,51 @@
+//! Where things stand in the packets and frames inside the tunnel, found without parsing all of them.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use adit_packet::{Layer, ether_type};
+
+/// The source address of a packet.
+pub(crate) fn source(packet: &[u8]) -> Option<IpAddr> {
+    address(packet, 12, 8)
+}
+
+/// The destination address of a packet.
+pub(crate) fn destination(packet: &[u8]) -> Option<IpAddr> {
+    address(packet, 16, 24)
+}
+
+/// The address at `v4` or `v6`, whichever version the packet is.
+fn address(packet: &[u8], v4: usize, v6: usize) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 if packet.len() >= 20 => {
+            let octets: [u8; 4] = *packet.get(v4..)?.first_chunk()?;
+            Some(Ipv4Addr::from(octets).into())
+        }
+        6 if packet.len() >= 40 => {
+            let octets: [u8; 16] = *packet.get(v6..)?.first_chunk()?;
+            Some(Ipv6Addr::from(octets).into())
+        }
+        _ => None,
+    }
+}
+
+/// A packet or frame from its IP header on, if it has one.
+pub(crate) fn network(layer: Layer, bytes: &[u8]) -> &[u8] {
+    let at = match layer {
+        Layer::Packet => Some(0),
+        Layer::Frame => network_in_frame(bytes),
+    };
+    at.and_then(|at| bytes.get(at..)).unwrap_or_default()
+}
+
+/// Where IP starts in a frame, with at most one tag; `None` if it is not IP.
+pub(crate) fn network_in_frame(frame: &[u8]) -> Option<usize> {
+    let word = |at: usize| {
+        frame.get(at..).and_then(<[u8]>::first_chunk).map(|&word| u16::from_be_bytes(word))
+    };
+    let (kind, network) = match word(12)? {
+        ether_type::VLAN => (word(16)?, 18),
+        kind => (kind, 14),
+    };
+    matches!(kind, ether_type::IPV4 | ether_type::IPV6).then_some(network)
+}

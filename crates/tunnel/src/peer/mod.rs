@@ -1,0 +1,493 @@
+//! One peer: where it is, its handshake, its sessions, its timers.
+
+mod discovery;
+pub(crate) mod send;
+mod shaping;
+mod vxlan;
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use adit_packet::{Instant, Layer, PacketBuf};
+
+use crate::config::{PeerConfig, PeerMode};
+use crate::frames::plain::FRAME_HEADER_LEN;
+use crate::frames::reassembly::Reassembly;
+use crate::handshake::cookie::CookieJar;
+use crate::handshake::ikpsk2::{Initiated, Remote};
+use crate::keys::SharedSecret;
+use crate::keys::{KEY_LEN, PresharedKey, PrivateKey};
+use crate::message::INITIATION_LEN;
+use crate::path::Path;
+use crate::session::timers::{Attempt, Timers, is_due};
+use crate::session::{Session, Sessions};
+use crate::shape::Shapers;
+use crate::shared::Shared;
+use crate::status::{PeerStatus, TunnelEvent};
+use crate::tai64n::Tai64n;
+use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
+
+/// Packets that wait for one peer's handshake: a connection's first window. The oldest give way.
+const QUEUE_MAX: usize = 16;
+/// Packets that wait for handshakes, of all peers together: half of the pool's large buffers.
+const QUEUED_MAX: usize = 128;
+
+/// The shortest interval of persistent keepalives, whatever is asked for; the UAPI knows seconds.
+const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
+
+/// One peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Its place in the tunnel's list.
+    pub(crate) slot: u32,
+    pub(crate) config: PeerConfig,
+    preshared: PresharedKey,
+    /// What our static keys agree on; `None` without a key of ours, or if they cannot.
+    pub(crate) shared_secret: Option<SharedSecret>,
+    pub(crate) endpoint: Option<Endpoint>,
+    /// Where it was by UDP, for when it came by a stream that has ended.
+    last_udp: Option<Endpoint>,
+    pub(crate) jar: CookieJar,
+    pub(crate) initiated: Option<Initiated>,
+    last_initiation: Option<Instant>,
+    /// Of the last initiation that was accepted from it.
+    pub(crate) timestamp: Option<Tai64n>,
+    pub(crate) last_accepted: Option<Instant>,
+    pub(crate) sessions: Sessions,
+    pub(crate) timers: Timers,
+    pub(crate) planned: Option<Instant>,
+    queue: VecDeque<PacketBuf>,
+    pub(crate) shapers: Shapers,
+    pub(crate) path: Path,
+    pub(crate) reassembly: Reassembly,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    last_handshake: Option<Instant>,
+    last_authentic: Option<Instant>,
+    /// The owner wants to be told of the next message.
+    pub(crate) is_awaited: bool,
+    pub(crate) drops: DropCounts,
+}
+
+impl Peer {
+    pub(crate) fn new(slot: u32, config: PeerConfig, shared: &Shared) -> Self {
+        let us = shared.us.as_ref();
+        Self {
+            slot,
+            preshared: config.preshared_key.clone().unwrap_or_default(),
+            shared_secret: us.and_then(|us| us.identity.private.agree(&config.public_key)),
+            endpoint: config.endpoint,
+            last_udp: None,
+            jar: CookieJar::new(&config.public_key),
+            initiated: None,
+            last_initiation: None,
+            timestamp: None,
+            last_accepted: None,
+            sessions: Sessions::default(),
+            timers: Timers::default(),
+            planned: None,
+            queue: VecDeque::new(),
+            shapers: Shapers::default(),
+            path: Path::new(shared.config.mtu),
+            reassembly: Reassembly::default(),
+            bytes_sent: 0,
+            bytes_received: 0,
+            last_handshake: None,
+            last_authentic: None,
+            is_awaited: false,
+            drops: DropCounts::new(),
+            config,
+        }
+    }
+
+    /// Whether its messages hold frames or packets.
+    pub(crate) const fn layer_out(&self) -> Layer {
+        match self.config.mode {
+            PeerMode::Packets | PeerMode::Vxlan(_) => Layer::Packet,
+            PeerMode::Frames(_) => Layer::Frame,
+        }
+    }
+
+    /// Whether what comes from it is frames or packets; with VXLAN it may be both.
+    pub(crate) const fn layer_in(&self) -> Layer {
+        match self.config.mode {
+            PeerMode::Packets => Layer::Packet,
+            PeerMode::Vxlan(_) | PeerMode::Frames(_) => Layer::Frame,
+        }
+    }
+
+    /// What stands before a frame in its messages, or nothing before a packet.
+    pub(crate) const fn prefix_len(&self) -> usize {
+        match &self.config.mode {
+            PeerMode::Packets => 0,
+            PeerMode::Vxlan(vxlan) => vxlan.outer_len(),
+            PeerMode::Frames(_) => FRAME_HEADER_LEN,
+        }
+    }
+
+    /// Changes it to what is given; sessions go on unless the preshared key is another one.
+    pub(crate) fn set(&mut self, now: Instant, config: PeerConfig, shared: &mut Shared) {
+        let interval = config.persistent_keepalive.filter(|interval| !interval.is_zero());
+        let config = PeerConfig {
+            persistent_keepalive: interval.map(|interval| interval.max(KEEPALIVE_MIN)),
+            ..config
+        };
+        if config.preshared_key != self.config.preshared_key {
+            self.preshared = config.preshared_key.clone().unwrap_or_default();
+            self.end_sessions(shared);
+        }
+        if let Some(endpoint) = config.endpoint {
+            self.set_endpoint(endpoint, shared);
+        }
+        if config.persistent_keepalive != self.config.persistent_keepalive {
+            // The first one is sent at once, as `wg set` does it.
+            self.timers.persistent = config.persistent_keepalive.map(|_| now);
+        }
+        self.shapers.set(config.shape_out, config.shape_in, || shared.random_u64());
+        self.config = config;
+        self.plan(shared);
+    }
+
+    /// The peer is said to be there. A handshake that is being tried is tried there at once.
+    pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+        if self.endpoint.replace(endpoint) != Some(endpoint) {
+            self.path.moved(shared.config.mtu);
+            self.timers.retry = self.timers.retry.map(|_| Instant::ZERO);
+            if let Some(attempt) = &mut self.timers.attempt {
+                attempt.unanswered = 0;
+            }
+            self.plan(shared);
+        }
+    }
+
+    /// The stream by which it came has ended: it is where it was by UDP, or is configured to be.
+    pub(crate) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
+        self.endpoint = None;
+        if let Some(endpoint) = self.last_udp.or(self.config.endpoint).filter(|e| *e != stream) {
+            self.set_endpoint(endpoint, shared);
+        }
+    }
+
+    /// Begins a handshake elsewhere than where it is; who answers there is there. Not while another
+    /// one is under way.
+    ///
+    /// What the initiation reaches takes us to be there from then on. If its answer does not reach us, the
+    /// next initiation goes where the peer is, soon: the loss is that of so long.
+    pub(crate) fn probe(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        elsewhere: Endpoint,
+        out: &mut Outbox,
+    ) {
+        if self.timers.retry.is_some() {
+            return;
+        }
+        let here = self.endpoint.replace(elsewhere);
+        self.initiate(shared, now, out);
+        self.endpoint = here;
+        self.timers.retry = Some(now + shared.config.timing.rekey_timeout / 5);
+        self.plan(shared);
+    }
+
+    /// Our key is another one.
+    pub(crate) fn set_identity(&mut self, shared: &mut Shared, out: &mut Outbox) {
+        self.end_sessions(shared);
+        self.drop_queue(shared, out, DropReason::NO_SESSION);
+        let us = shared.us.as_ref();
+        self.shared_secret = us.and_then(|us| us.identity.private.agree(&self.config.public_key));
+    }
+
+    /// Ends the handshake and all sessions and clears their keys.
+    pub(crate) fn end_sessions(&mut self, shared: &mut Shared) {
+        shared.free([self.initiated.take().map(|initiated| initiated.index)]);
+        shared.free(self.sessions.clear());
+        self.timers = Timers { persistent: self.timers.persistent, ..Timers::default() };
+    }
+
+    /// Gives back the packets that wait.
+    pub(crate) fn drop_queue(&mut self, shared: &mut Shared, out: &mut Outbox, why: DropReason) {
+        while let Some(packet) = self.queue.pop_front() {
+            shared.queued = shared.queued.saturating_sub(1);
+            self.discard(packet, why, out);
+        }
+    }
+
+    /// Counts a packet of this peer as dropped and gives it back.
+    pub(crate) fn discard(&mut self, packet: PacketBuf, why: DropReason, out: &mut Outbox) {
+        self.drops.note(why);
+        out.discard(packet, why);
+    }
+
+    pub(crate) fn remote<'a>(&'a self, secret: &'a SharedSecret) -> Remote<'a> {
+        Remote { public: &self.config.public_key, shared: secret, preshared: &self.preshared }
+    }
+
+    pub(crate) const fn preshared(&self) -> &PresharedKey {
+        &self.preshared
+    }
+
+    /// Sends a packet or frame, now or when there is a session.
+    pub(crate) fn send(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        if self.can_send(now, shared) {
+            return self.send_now(shared, now, packet, out);
+        }
+        if self.endpoint.is_none() || self.shared_secret.is_none() {
+            return self.discard(packet, DropReason::NO_DESTINATION, out);
+        }
+        if self.queue.len() >= QUEUE_MAX
+            && let Some(oldest) = self.queue.pop_front()
+        {
+            shared.queued = shared.queued.saturating_sub(1);
+            self.discard(oldest, DropReason::QUEUE_FULL, out);
+        }
+        if shared.queued < QUEUED_MAX {
+            shared.queued += 1;
+            self.queue.push_back(packet);
+        } else {
+            self.discard(packet, DropReason::QUEUE_FULL, out);
+        }
+        self.want_session(shared, now, out);
+    }
+
+    pub(crate) fn can_send(&self, now: Instant, shared: &Shared) -> bool {
+        let timing = &shared.config.timing;
+        self.endpoint.is_some()
+            && self.sessions.current.as_ref().is_some_and(|session| session.can_send(now, timing))
+    }
+
+    /// Sends what waited for a session.
+    fn send_queue(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        while let Some(packet) = self.queue.pop_front() {
+            shared.queued = shared.queued.saturating_sub(1);
+            self.send_now(shared, now, packet, out);
+        }
+    }
+
+    /// Sends a keepalive, or makes a session to send one in.
+    pub(crate) fn send_keepalive(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        if self.can_send(now, shared) {
+            self.send_message(shared, now, &[], 0, out);
+        } else {
+            self.want_session(shared, now, out);
+        }
+    }
+
+    /// Starts a handshake unless one was started a moment ago (NDSS 2017, 6.4: at most one in
+    /// Rekey-Timeout).
+    pub(crate) fn want_session(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        if self.timers.retry.is_some() {
+            // One is being tried. Who still wants it does not let it be given up.
+            if let Some(attempt) = &mut self.timers.attempt {
+                attempt.since = now;
+            }
+            return;
+        }
+        let earliest = self.last_initiation.map(|last| last + shared.config.timing.rekey_timeout);
+        match earliest.filter(|&earliest| earliest > now) {
+            None => {
+                self.timers.attempt = None;
+                self.initiate(shared, now, out);
+            }
+            Some(earliest) => {
+                self.timers.retry = Some(earliest + shared.jitter());
+                self.timers.attempt = Some(Attempt::new(now));
+            }
+        }
+        self.plan(shared);
+    }
+
+    /// Sends an initiation.
+    pub(crate) fn initiate(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        let (Some(endpoint), Some(secret)) = (self.endpoint, self.shared_secret.clone()) else {
+            return;
+        };
+        let timestamp = shared.timestamp(now);
+        let ephemeral = new_key(shared);
+        shared.free([self.initiated.take().map(|initiated| initiated.index)]);
+        let index = shared.new_index(self.slot);
+        let Some(us) = &shared.us else { return shared.free([Some(index)]) };
+        let remote = self.remote(&secret);
+        let made = Initiated::new(&us.identity, &remote, ephemeral, index, timestamp);
+        let Some((initiated, message)) = made else { return shared.free([Some(index)]) };
+        self.initiated = Some(initiated);
+        self.last_initiation = Some(now);
+        self.timers.attempt.get_or_insert(Attempt::new(now));
+        let jitter = shared.jitter();
+        self.timers.retry = Some(now + shared.config.timing.rekey_timeout + jitter);
+        self.timers.sent(now, self.config.persistent_keepalive);
+        if let Endpoint::Udp(address) = endpoint {
+            // A request that finds no room is no loss: the next initiation makes it again.
+            let _ = out.request(Request::Reroute(address));
+        }
+        let mut bytes: [u8; INITIATION_LEN] = message.to_bytes();
+        self.send_handshake(shared, now, endpoint, &mut bytes, out);
+    }
+
+    /// Signs a handshake message and sends it.
+    pub(crate) fn send_handshake(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        to: Endpoint,
+        bytes: &mut [u8],
+        out: &mut Outbox,
+    ) {
+        self.jar.sign(now, shared.config.timing.cookie_lifetime, bytes);
+        if let Some(mut packet) = out.make(bytes.len()) {
+            // It has room for so many.
+            let _ = packet.extend(bytes);
+            self.bytes_sent += count(bytes.len());
+            out.send(to, packet);
+        }
+    }
+
+    /// A session began that we initiated.
+    pub(crate) fn begin(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        session: Session,
+        out: &mut Outbox,
+    ) {
+        let gone = self.sessions.begin(session);
+        shared.free(gone);
+        if self.queue.is_empty() {
+            // The responder may send once it has heard from us in the session (NDSS 2017, 5.4.6).
+            self.send_keepalive(shared, now, out);
+        }
+        self.connected(shared, now, out);
+    }
+
+    /// A handshake is complete on both sides: packets can be sent.
+    pub(crate) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        self.last_handshake = Some(now);
+        self.timers.completed();
+        self.timers.began(now, &shared.config.timing);
+        let peer = self.config.public_key;
+        shared.event(TunnelEvent::Connected { peer, endpoint: self.endpoint });
+        self.send_queue(shared, now, out);
+        self.say_hello(shared, now, out);
+    }
+
+    /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
+    pub(crate) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
+        shared.handled.authenticated = true;
+        self.last_authentic = Some(now);
+        self.timers.received();
+        if core::mem::take(&mut self.is_awaited) {
+            shared.event(TunnelEvent::Heard { peer: self.config.public_key });
+        }
+        if self.endpoint != Some(from) {
+            if matches!(from, Endpoint::Udp(_)) {
+                self.last_udp = Some(from);
+            }
+            let before = self.endpoint.replace(from);
+            let peer = self.config.public_key;
+            self.path.moved(shared.config.mtu);
+            shared.event(TunnelEvent::Moved { peer, from: before, to: from });
+        }
+    }
+
+    /// Whether what comes from there is not the peer's, who is pinned elsewhere.
+    pub(crate) fn is_elsewhere(&self, now: Instant, from: Endpoint) -> bool {
+        let Some(pinned) = self.config.pinned else { return false };
+        let is_there = self.last_authentic.is_some_and(|last| now.since(last) < pinned);
+        is_there && self.endpoint.is_some_and(|endpoint| endpoint != from)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        if is_due(&mut self.timers.forget, now) {
+            let gone = self.sessions.clear();
+            shared.free(gone);
+        }
+        if is_due(&mut self.timers.retry, now) {
+            self.retry(shared, now, out);
+        }
+        if is_due(&mut self.timers.keepalive, now) {
+            let again = core::mem::take(&mut self.timers.keepalive_again);
+            self.send_keepalive(shared, now, out);
+            if again {
+                self.timers.keepalive = Some(now + shared.config.timing.keepalive_timeout);
+            }
+        }
+        if is_due(&mut self.timers.answer, now) {
+            self.want_session(shared, now, out);
+        }
+        if is_due(&mut self.timers.persistent, now)
+            && let Some(interval) = self.config.persistent_keepalive
+        {
+            // Sending sets it again, if there is somebody to send to.
+            self.timers.persistent = Some(now + interval);
+            self.send_keepalive(shared, now, out);
+        }
+        self.probe_path(shared, now, out);
+        self.run_shapers(shared, now, out);
+        self.plan(shared);
+    }
+
+    /// No response came: initiates again, or gives up after Rekey-Attempt-Time (NDSS 2017, 6.4).
+    fn retry(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        let Some(attempt) = &mut self.timers.attempt else { return };
+        attempt.unanswered = attempt.unanswered.saturating_add(1);
+        let (peer, count) = (self.config.public_key, attempt.unanswered);
+        shared.event(TunnelEvent::Unanswered { peer, count });
+        let silent = now.since(attempt.reported) >= shared.config.timing.silent_after;
+        if silent {
+            attempt.reported = now;
+            shared.event(TunnelEvent::Silent { peer: self.config.public_key });
+        }
+        if now.since(attempt.since) >= shared.config.timing.rekey_attempt_time {
+            self.timers.completed();
+            shared.free([self.initiated.take().map(|initiated| initiated.index)]);
+            self.drop_queue(shared, out, DropReason::NO_SESSION);
+            if self.timers.forget.is_none() {
+                self.timers.began(now, &shared.config.timing);
+            }
+        } else {
+            self.initiate(shared, now, out);
+        }
+    }
+
+    /// Sees to it that the tunnel wakes up for this peer.
+    pub(crate) fn plan(&mut self, shared: &mut Shared) {
+        let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
+        let next = next.into_iter().flatten().min();
+        shared.wakes.plan(self.slot, &mut self.planned, next);
+    }
+
+    pub(crate) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {
+        PeerStatus {
+            public_key: self.config.public_key,
+            endpoint: self.endpoint,
+            bytes_sent: self.bytes_sent,
+            bytes_received: self.bytes_received,
+            last_handshake: self.last_handshake,
+            last_authentic: self.last_authentic,
+            connected: self.can_send(now, shared),
+            path_mtu: self.path.mtu(),
+            extensions: self.path.is_ours(),
+            queued: self.queue.len() + self.shapers.len(),
+            drops: self.drops.clone(),
+        }
+    }
+}
+
+/// A fresh private key.
+pub(crate) fn new_key(shared: &mut Shared) -> PrivateKey {
+    let mut bytes = zeroize::Zeroizing::new([0; KEY_LEN]);
+    (shared.random)(bytes.as_mut_slice());
+    PrivateKey::from_bytes(*bytes)
+}
+
+/// A length as a counter counts it.
+pub(crate) fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,358 @@
+//! From a port to a peer: packets and super-packets to trains of data messages.
+
+use alloc::sync::Arc;
+
+use adit_packet::{
+    Ecn, Gso, Instant, Layer, Meta, PacketBuf, Segment, SuperPacket, finish_checksum,
+};
+
+use crate::frames::plain::{
+    FRAGMENT, FRAGMENT_HEADER_LEN, FRAME, FRAME_HEADER_LEN, first_byte, padding,
+};
+use crate::frames::reassembly::{FRAME_LEN_MAX, LAST};
+use crate::inner::network;
+use crate::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
+use crate::noise::TAG_LEN;
+use crate::path::mss;
+use crate::path::too_big;
+use crate::peer::{Peer, count};
+use crate::session::SendKey;
+use crate::shared::Shared;
+use adit_engine::{DropReason, Endpoint, Outbox};
+
+/// Datagrams in one train: as many as the kernel takes (`UDP_MAX_SEGMENTS`).
+pub(crate) const TRAIN_MAX: usize = 64;
+/// Bytes in one train: the longest UDP payload over IPv4.
+pub(crate) const TRAIN_LEN_MAX: usize = 65_507;
+
+/// The longest super-packet of `mtu`-byte packets that becomes one train: what to set a device's
+/// `IFLA_GSO_MAX_SIZE` to, so that none needs a second, short one.
+#[must_use]
+pub fn gso_len_max(mtu: u16) -> usize {
+    let mtu = usize::from(mtu);
+    let datagrams = (TRAIN_LEN_MAX / (mtu + DATA_OVERHEAD)).clamp(1, TRAIN_MAX);
+    // Headers stand in it once, those of IPv6 and TCP with timestamps here; with shorter ones it has
+    // fewer segments.
+    datagrams * mtu.saturating_sub(72) + 72
+}
+
+/// What is needed to make data messages to one peer.
+struct Way {
+    key: Arc<SendKey>,
+    to: Endpoint,
+    limit: u64,
+    /// The longest packet that fits a datagram.
+    max: usize,
+    /// What stands before a packet inside a message: nothing, or a frame's first byte.
+    prefix: usize,
+    /// What routers on the way are told: the packet's own codepoint (RFC 6040, 4.1, normal mode);
+    /// of messages of our own and of fragments that they take no marks.
+    ecn: Ecn,
+}
+
+impl Peer {
+    /// Sends a packet or frame of the peer's port in the current session.
+    pub(crate) fn send_now(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let Some(mut way) = self.way(shared) else {
+            return self.discard(packet, DropReason::NO_SESSION, out);
+        };
+        let layer = self.layer_out();
+        way.ecn = Ecn::of(network(layer, packet.bytes()));
+        if self.config.clamp_mss {
+            mss::clamp(&mut packet, layer, way.max.saturating_sub(way.prefix));
+        }
+        let sent = if packet.meta.vnet.is_super_packet() {
+            self.send_super(&way, layer, packet, out)
+        } else {
+            self.send_single(&way, packet, out)
+        };
+        let sent = match (sent, layer) {
+            (Err((packet, why)), Layer::Frame) if why == DropReason::TOO_BIG => {
+                self.send_fragments(&way, packet, out)
+            }
+            (sent, _) => sent,
+        };
+        match sent {
+            Ok(()) => self.after_send(shared, now, true, out),
+            Err((packet, why)) => {
+                if why == DropReason::TOO_BIG
+                    && layer == Layer::Packet
+                    && let Some(device) = shared.config.device
+                    && let Some(answer) = too_big::answer(packet.bytes(), way.max, out)
+                {
+                    out.send(Endpoint::Port(device), answer);
+                }
+                self.discard(packet, why, out);
+            }
+        }
+    }
+
+    /// Sends one message that we make ourselves: nothing (a keepalive), or one of our own kinds, made
+    /// `len` bytes long with zeros.
+    pub(crate) fn send_message(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        plain: &[u8],
+        len: usize,
+        out: &mut Outbox,
+    ) {
+        let Some(way) = self.way(shared) else { return };
+        let Some(counter) = way.key.reserve(1, way.limit) else { return };
+        let Some(mut packet) = out.make(len + DATA_OVERHEAD) else { return };
+        if let Some(message) = packet.grow(len + DATA_OVERHEAD) {
+            message.fill(0);
+            if let Some(text) = message.get_mut(DATA_HEADER_LEN..DATA_HEADER_LEN + plain.len()) {
+                text.copy_from_slice(plain);
+            }
+            way.key.seal(counter, message);
+        }
+        self.bytes_sent += count(packet.len());
+        out.send(way.to, packet);
+        self.after_send(shared, now, false, out);
+    }
+
+    fn way(&self, shared: &Shared) -> Option<Way> {
+        let session = self.sessions.current.as_ref()?;
+        let prefix = match self.layer_out() {
+            Layer::Packet => 0,
+            Layer::Frame => FRAME_HEADER_LEN,
+        };
+        Some(Way {
+            key: Arc::clone(&session.send),
+            to: self.endpoint?,
+            limit: shared.config.timing.reject_after_messages,
+            max: usize::from(self.path.mtu()),
+            prefix,
+            ecn: Ecn::NotEct,
+        })
+    }
+
+    /// Timers, and a new session if this one is worn.
+    fn after_send(&mut self, shared: &mut Shared, now: Instant, data: bool, out: &mut Outbox) {
+        self.timers.sent(now, self.config.persistent_keepalive);
+        if data && self.timers.answer.is_none() {
+            let jitter = shared.jitter();
+            self.timers.sent_data(now, &shared.config.timing, jitter);
+        }
+        let timing = &shared.config.timing;
+        if self.sessions.current.as_ref().is_some_and(|session| session.is_worn(now, timing)) {
+            self.want_session(shared, now, out);
+        }
+        self.plan(shared);
+    }
+
+    /// Encrypts one packet where it stands.
+    fn send_single(
+        &mut self,
+        way: &Way,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<(), Refused> {
+        if finish_checksum(&mut packet).is_err() {
+            return Err((packet, DropReason::MALFORMED));
+        }
+        let len = packet.len() + way.prefix;
+        if len > way.max && (way.prefix != 0 || too_big::must_not_be_cut(packet.bytes())) {
+            return Err((packet, DropReason::TOO_BIG));
+        }
+        let pad = padding(len, way.max);
+        if packet.headroom() < DATA_HEADER_LEN + way.prefix || packet.tailroom() < pad + TAG_LEN {
+            let roomy = out.pool().take(len + pad + DATA_OVERHEAD);
+            let Some(mut roomy) = roomy else { return Err((packet, DropReason::NO_BUFFER)) };
+            // It has room for more.
+            let _ = roomy.extend(packet.bytes());
+            out.pool().give(core::mem::replace(&mut packet, roomy));
+        }
+        let Some(counter) = way.key.reserve(1, way.limit) else {
+            return Err((packet, DropReason::NO_SESSION));
+        };
+        if way.prefix != 0 {
+            packet.prepend(way.prefix).into_iter().for_each(|at| at.fill(first_byte(FRAME, pad)));
+        }
+        packet.grow(pad).into_iter().for_each(|at| at.fill(0));
+        let room = packet.prepend(DATA_HEADER_LEN).is_some() && packet.grow(TAG_LEN).is_some();
+        if !room {
+            return Err((packet, DropReason::NO_BUFFER));
+        }
+        way.key.seal(counter, packet.bytes_mut());
+        packet.meta = Meta { ecn: way.ecn, ..Meta::default() };
+        self.bytes_sent += count(packet.len());
+        out.send(way.to, packet);
+        Ok(())
+    }
+
+    /// Cuts a super-packet up straight into trains of messages.
+    fn send_super(
+        &mut self,
+        way: &Way,
+        layer: Layer,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<(), Refused> {
+        match self.send_trains(way, layer, &packet, out) {
+            Ok(()) => {
+                out.absorb(packet);
+                Ok(())
+            }
+            Err(why) => Err((packet, why)),
+        }
+    }
+
+    fn send_trains(
+        &mut self,
+        way: &Way,
+        layer: Layer,
+        packet: &PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let whole = cut_to_fit(packet, layer, way)?;
+        let first_len = whole.segment(0).map(|segment| segment.len()).unwrap_or_default();
+        let plain = way.prefix + first_len;
+        let datagram = plain + padding(plain, way.max) + DATA_OVERHEAD;
+        let per_train = match way.to {
+            Endpoint::Udp(_) => (TRAIN_LEN_MAX / datagram).clamp(1, TRAIN_MAX),
+            // A stream knows no trains: one message in each buffer.
+            Endpoint::Port(_) | Endpoint::Flow(_) => 1,
+        };
+        let mut left = whole.count();
+        let mut segments = whole.segments();
+        while left > 0 {
+            let in_train = left.min(per_train);
+            let counters = u64::try_from(in_train).unwrap_or(u64::MAX);
+            let first = way.key.reserve(counters, way.limit).ok_or(DropReason::NO_SESSION)?;
+            let mut train = out.make(in_train * datagram).ok_or(DropReason::NO_BUFFER)?;
+            for (counter, segment) in (first..).zip(segments.by_ref().take(in_train)) {
+                append(&mut train, way, counter, &segment);
+            }
+            train.meta.ecn = way.ecn;
+            if in_train > 1 {
+                train.meta.vnet.gso = Gso::UdpL4;
+                train.meta.vnet.gso_size = u16::try_from(datagram).unwrap_or(u16::MAX);
+            }
+            self.bytes_sent += count(train.len());
+            out.send(way.to, train);
+            left -= in_train;
+        }
+        Ok(())
+    }
+
+    /// Cuts a frame that fits no datagram into fragments that do, a super-packet's frames each.
+    fn send_fragments(
+        &mut self,
+        way: &Way,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<(), Refused> {
+        let sent = if packet.meta.vnet.is_super_packet() {
+            self.fragment_super(way, &packet, out)
+        } else if finish_checksum(&mut packet).is_err() {
+            Err(DropReason::MALFORMED)
+        } else {
+            self.fragment(way, packet.bytes(), out)
+        };
+        match sent {
+            Ok(()) => {
+                out.absorb(packet);
+                Ok(())
+            }
+            Err(why) => Err((packet, why)),
+        }
+    }
+
+    fn fragment_super(
+        &mut self,
+        way: &Way,
+        packet: &PacketBuf,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let whole = SuperPacket::parse(packet.bytes(), &packet.meta.vnet, Layer::Frame)
+            .map_err(|_| DropReason::MALFORMED)?;
+        let longest = whole.header_len() + whole.segment_size();
+        let mut frame = out.pool().take(longest).ok_or(DropReason::NO_BUFFER)?;
+        let headroom = frame.headroom();
+        let mut sent = Ok(());
+        for segment in whole.segments() {
+            frame.reset(headroom);
+            if sent.is_ok() && segment.append_to(&mut frame).is_ok() {
+                sent = self.fragment(way, frame.bytes(), out);
+            }
+        }
+        out.pool().give(frame);
+        sent
+    }
+
+    /// Sends a frame as fragments of the same length, as far as that goes.
+    fn fragment(&mut self, way: &Way, frame: &[u8], out: &mut Outbox) -> Result<(), DropReason> {
+        let room = way.max.saturating_sub(FRAGMENT_HEADER_LEN);
+        if room == 0 || frame.len() > FRAME_LEN_MAX {
+            return Err(DropReason::TOO_BIG);
+        }
+        let size = frame.len().div_ceil(frame.len().div_ceil(room)).max(1);
+        let [n0, n1] = self.reassembly.next_number().to_be_bytes();
+        let mut at = 0;
+        for piece in frame.chunks(size) {
+            let plain = FRAGMENT_HEADER_LEN + piece.len();
+            let pad = padding(plain, way.max);
+            let counter = way.key.reserve(1, way.limit).ok_or(DropReason::NO_SESSION)?;
+            let mut message = out.make(plain + pad + DATA_OVERHEAD).ok_or(DropReason::NO_BUFFER)?;
+            let last = at + piece.len() == frame.len();
+            let offset = u16::try_from(at).unwrap_or_default() | if last { LAST } else { 0 };
+            let [o0, o1] = offset.to_be_bytes();
+            // It has room for all of it.
+            let _ = message.extend(&[0; DATA_HEADER_LEN]);
+            let _ = message.extend(&[first_byte(FRAGMENT, pad), n0, n1, o0, o1]);
+            let _ = message.extend(piece);
+            message.grow(pad + TAG_LEN).into_iter().for_each(|rest| rest.fill(0));
+            way.key.seal(counter, message.bytes_mut());
+            self.bytes_sent += count(message.len());
+            out.send(way.to, message);
+            at += piece.len();
+        }
+        Ok(())
+    }
+}
+
+/// A packet that could not be sent, and why.
+type Refused = (PacketBuf, DropReason);
+
+/// A super-packet whose segments fit the path, if it can be one: TCP may be cut shorter than it was
+/// to be, for its receiver sees a stream, but the bounds of datagrams stay.
+fn cut_to_fit<'a>(
+    packet: &'a PacketBuf,
+    layer: Layer,
+    way: &Way,
+) -> Result<SuperPacket<'a>, DropReason> {
+    let mut vnet = packet.meta.vnet;
+    let whole = SuperPacket::parse(packet.bytes(), &vnet, layer);
+    let whole = whole.map_err(|_| DropReason::MALFORMED)?;
+    let room = way.max.saturating_sub(way.prefix + whole.header_len());
+    if whole.segment_size().min(whole.payload().len()) <= room {
+        return Ok(whole);
+    }
+    if room == 0 || !matches!(vnet.gso, Gso::Tcp4 | Gso::Tcp6) {
+        return Err(DropReason::TOO_BIG);
+    }
+    vnet.gso_size = u16::try_from(room).unwrap_or(u16::MAX);
+    SuperPacket::parse(packet.bytes(), &vnet, layer).map_err(|_| DropReason::MALFORMED)
+}
+
+/// Appends one segment to a train as a message.
+fn append(train: &mut PacketBuf, way: &Way, counter: u64, segment: &Segment<'_>) {
+    let len = way.prefix + segment.len();
+    let pad = padding(len, way.max);
+    let Some(message) = train.grow(len + pad + DATA_OVERHEAD) else { return };
+    if let Some(text) = message.get_mut(DATA_HEADER_LEN..DATA_HEADER_LEN + len + pad) {
+        let (prefix, rest) = text.split_at_mut(way.prefix);
+        prefix.fill(first_byte(FRAME, pad));
+        let written = segment.write(rest).unwrap_or_default();
+        rest.get_mut(written..).into_iter().for_each(|zeros| zeros.fill(0));
+    }
+    way.key.seal(counter, message);
+}

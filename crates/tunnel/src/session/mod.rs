@@ -1,0 +1,290 @@
+//! One session: two keys, a counter, a replay window.
+
+pub(crate) mod replay;
+pub(crate) mod timers;
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use adit_packet::Instant;
+use ring::aead::Aad;
+
+use crate::handshake::ikpsk2::SessionKeys;
+use crate::message::{DATA_HEADER_LEN, DataHeader};
+use crate::noise::{CipherKey, TAG_LEN, nonce};
+use crate::session::replay::ReplayWindow;
+use crate::timing::Timing;
+
+/// What is needed to send in a session: any thread may.
+pub(crate) struct SendKey {
+    key: CipherKey,
+    their_index: u32,
+    counter: AtomicU64,
+}
+
+impl SendKey {
+    /// Takes `count` counters in a row, none of them `limit` or more; `None` if there are not so many
+    /// left. No counter is given twice (NDSS 2017, 5.4.6).
+    pub(crate) fn reserve(&self, count: u64, limit: u64) -> Option<u64> {
+        let after = |first: u64| first.checked_add(count).filter(|&next| next <= limit);
+        self.counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after).ok()
+    }
+
+    /// How many counters were taken.
+    pub(crate) fn used(&self) -> u64 {
+        self.counter.load(Ordering::Relaxed)
+    }
+
+    /// Makes `message` a data message: the header is written to its front, what follows is encrypted
+    /// in place, and the tag is written to its last bytes. `counter` was reserved for this one.
+    pub(crate) fn seal(&self, counter: u64, message: &mut [u8]) {
+        let header = DataHeader { receiver: self.their_index, counter };
+        let Some((head, rest)) = message.split_first_chunk_mut::<DATA_HEADER_LEN>() else { return };
+        let Some((text, tag)) = rest.split_last_chunk_mut::<TAG_LEN>() else { return };
+        *head = header.to_bytes();
+        let sealed = self
+            .key
+            .0
+            .seal_in_place_separate_tag(nonce(counter), Aad::empty(), text)
+            .expect("a datagram is shorter than the cipher's 256 GiB");
+        tag.copy_from_slice(sealed.as_ref());
+    }
+}
+
+/// What is needed to decrypt in a session: any thread may. Whoever notes the counters is one.
+pub(crate) struct RecvKey(CipherKey);
+
+impl RecvKey {
+    /// Decrypts what starts `skip` bytes into `buffer` and ends with it, the tag included, to the
+    /// front of `buffer`, and returns the length; `None` if it does not authenticate, and then the
+    /// buffer's contents are lost.
+    ///
+    /// So a packet can be moved while it is decrypted, at no cost.
+    pub(crate) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
+        let opened = self.0.0.open_within(nonce(counter), Aad::empty(), buffer, skip..);
+        opened.ok().map(|plain| plain.len())
+    }
+}
+
+/// One session with a peer.
+pub(crate) struct Session {
+    /// How we call it: what the peer writes to its messages.
+    pub(crate) index: u32,
+    pub(crate) send: Arc<SendKey>,
+    pub(crate) recv: Arc<RecvKey>,
+    pub(crate) window: ReplayWindow,
+    pub(crate) born: Instant,
+    /// Whether we initiated it: only the initiator makes a new one in time (NDSS 2017, 6.2).
+    pub(crate) initiator: bool,
+    /// Whether a new one was asked for because of what was received near the end.
+    pub(crate) asked_late: bool,
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session")
+            .field("index", &self.index)
+            .field("born", &self.born)
+            .field("initiator", &self.initiator)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(now: Instant, keys: &SessionKeys, index: u32, initiator: bool) -> Self {
+        Self {
+            index,
+            send: Arc::new(SendKey {
+                key: CipherKey::new(&keys.send),
+                their_index: keys.their_index,
+                counter: AtomicU64::new(0),
+            }),
+            recv: Arc::new(RecvKey(CipherKey::new(&keys.recv))),
+            window: ReplayWindow::new(),
+            born: now,
+            initiator,
+            asked_late: false,
+        }
+    }
+
+    /// Whether packets may still be received in it (NDSS 2017, 6.2).
+    pub(crate) fn is_alive(&self, now: Instant, timing: &Timing) -> bool {
+        now.since(self.born) < timing.reject_after_time
+    }
+
+    /// Whether packets may still be sent in it.
+    pub(crate) fn can_send(&self, now: Instant, timing: &Timing) -> bool {
+        self.is_alive(now, timing) && self.send.used() < timing.reject_after_messages
+    }
+
+    /// Whether after sending a new session is to be made (NDSS 2017, 6.2): by count on either side,
+    /// by time on the initiator's alone, so that not both start at once.
+    pub(crate) fn is_worn(&self, now: Instant, timing: &Timing) -> bool {
+        self.send.used() >= timing.rekey_after_messages
+            || self.initiator && now.since(self.born) >= timing.rekey_after_time
+    }
+
+    /// Whether after receiving a new session is to be made, because this one would end before who only
+    /// receives would send a keepalive and notice (NDSS 2017, 6.2).
+    pub(crate) fn is_ending(&self, now: Instant, timing: &Timing) -> bool {
+        let rest = timing.keepalive_timeout + timing.rekey_timeout;
+        self.initiator && now.since(self.born) >= timing.reject_after_time.saturating_sub(rest)
+    }
+
+    /// Sets the counter of messages sent, for tests of its end.
+    #[cfg(test)]
+    pub(crate) fn set_counter(&self, counter: u64) {
+        self.send.counter.store(counter, Ordering::Relaxed);
+    }
+}
+
+/// The sessions with one peer.
+///
+/// A responder may not send in a new session before the initiator did: until then the session is the
+/// `next` one. Packets of the one before may still be under way (NDSS 2017, 6.3).
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    pub(crate) current: Option<Session>,
+    previous: Option<Session>,
+    next: Option<Session>,
+}
+
+impl Sessions {
+    /// Takes a session that we initiated: it is confirmed. Returns the index of one that ends by it.
+    pub(crate) fn begin(&mut self, session: Session) -> [Option<u32>; 2] {
+        // A session that was never confirmed is newer than the current one.
+        let unconfirmed = self.next.take();
+        let current = self.current.replace(session);
+        let (kept, gone) = match unconfirmed {
+            Some(next) => (Some(next), current),
+            None => (current, None),
+        };
+        let before = core::mem::replace(&mut self.previous, kept);
+        [before, gone].map(|session| session.map(|session| session.index))
+    }
+
+    /// Takes a session that the peer initiated: it is not confirmed yet.
+    pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
+        let next = self.next.replace(session);
+        [next, self.previous.take()].map(|session| session.map(|session| session.index))
+    }
+
+    /// A message came in the session of that index: if it was the next one it is the current one now.
+    /// Returns whether it was, and the index of the session that ends by it.
+    pub(crate) fn confirm(&mut self, index: u32) -> (bool, Option<u32>) {
+        let Some(next) = self.next.take_if(|next| next.index == index) else {
+            return (false, None);
+        };
+        let current = self.current.replace(next);
+        let gone = core::mem::replace(&mut self.previous, current);
+        (true, gone.map(|session| session.index))
+    }
+
+    /// The session of that index.
+    pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous]
+            .into_iter()
+            .flatten()
+            .find(|session| session.index == index)
+    }
+
+    /// Ends them all and returns their indices.
+    pub(crate) fn clear(&mut self) -> [Option<u32>; 3] {
+        [self.current.take(), self.previous.take(), self.next.take()]
+            .map(|session| session.map(|session| session.index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KEY_LEN;
+    use zeroize::Zeroizing;
+
+    fn session(index: u32) -> Session {
+        let key = || Zeroizing::new([3; KEY_LEN]);
+        let keys = SessionKeys { send: key(), recv: key(), their_index: 9 };
+        Session::new(Instant::ZERO, &keys, index, true)
+    }
+
+    #[test]
+    fn counters_end_before_they_wrap() {
+        let session = session(1);
+        let limit = Timing::STANDARD.reject_after_messages;
+        assert_eq!(limit, u64::MAX - (1 << 13), "2^64 - 2^13 - 1");
+        session.set_counter(limit - 3);
+        assert!(session.can_send(Instant::ZERO, &Timing::STANDARD));
+        assert_eq!(session.send.reserve(2, limit), Some(limit - 3));
+        assert_eq!(session.send.reserve(2, limit), None, "one is left");
+        assert_eq!(session.send.reserve(1, limit), Some(limit - 1));
+        assert!(!session.can_send(Instant::ZERO, &Timing::STANDARD));
+        for _ in 0..10_000 {
+            assert_eq!(session.send.reserve(64, limit), None);
+        }
+        assert_eq!(session.send.used(), limit);
+    }
+
+    #[test]
+    fn a_message_is_moved_while_it_is_opened() {
+        let session = session(1);
+        let mut buffer = [0_u8; 200];
+        buffer[100 + 16..100 + 16 + 30].fill(7);
+        session.send.seal(5, &mut buffer[100..100 + 62]);
+        let header = DataHeader::parse(&buffer[100..162]).unwrap();
+        assert_eq!(header, DataHeader { receiver: 9, counter: 5 });
+        for target in [60, 99, 116] {
+            let mut copy = buffer;
+            let len = session.recv.open(5, &mut copy[target..162], 116 - target);
+            assert_eq!(len, Some(30));
+            assert_eq!(copy[target..target + 30], [7; 30]);
+            assert_eq!(copy[..60], buffer[..60]);
+        }
+        assert_eq!(session.recv.open(6, &mut buffer[116..162], 0), None);
+    }
+
+    /// Several threads use one key: each counter is given once, and what one sealed another opens.
+    #[test]
+    fn a_session_serves_several_threads() {
+        let session = session(1);
+        let mut all: std::vec::Vec<u64> = std::thread::scope(|scope| {
+            let workers: std::vec::Vec<_> = (0..4)
+                .map(|_| {
+                    let (send, recv) = (Arc::clone(&session.send), Arc::clone(&session.recv));
+                    scope.spawn(move || {
+                        let mut taken = std::vec::Vec::new();
+                        for count in (1..=8).cycle().take(200) {
+                            let first = send.reserve(count, u64::MAX).unwrap();
+                            for counter in first..first + count {
+                                let mut message = [0; 64];
+                                send.seal(counter, &mut message);
+                                let opened = recv.open(counter, &mut message[16..], 0);
+                                assert_eq!(opened, Some(32));
+                                taken.push(counter);
+                            }
+                        }
+                        taken
+                    })
+                })
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        assert_eq!(all, (0..session.send.used()).collect::<std::vec::Vec<_>>());
+    }
+
+    #[test]
+    fn the_next_session_becomes_the_current_one_when_it_is_used() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.begin(session(1)), [None, None]);
+        assert_eq!(sessions.await_confirmation(session(2)), [None, None]);
+        assert_eq!(sessions.current.as_ref().unwrap().index, 1);
+        assert_eq!(sessions.confirm(1), (false, None));
+        assert_eq!(sessions.confirm(2), (true, None));
+        assert_eq!(sessions.current.as_ref().unwrap().index, 2);
+        assert!(sessions.by_index(1).is_some(), "what is under way still arrives");
+        assert_eq!(sessions.begin(session(3)), [Some(1), None]);
+        assert_eq!(sessions.await_confirmation(session(4)), [None, Some(2)]);
+        assert_eq!(sessions.begin(session(5)), [None, Some(3)]);
+        assert_eq!(sessions.clear(), [Some(5), Some(4), None]);
+    }
+}

@@ -1,0 +1,445 @@
+//! A peer's share of the line: a token bucket, and FQ-CoDel for what has to wait.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use adit_packet::{Headers, Instant, Layer, PacketBuf};
+
+/// How fast one direction of a peer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Bits of packets inside the tunnel a second, at least 1000.
+    pub bits_per_second: u64,
+    /// Bytes that may be sent at once after a pause.
+    pub burst: u32,
+}
+
+impl Shape {
+    /// The least rate: below it a packet waits for more than ten seconds.
+    pub const BITS_PER_SECOND_MIN: u64 = 1000;
+    /// Ten full packets: enough for a short exchange to go through unhindered.
+    pub const BURST: u32 = 15_000;
+
+    /// How long `len` bytes take.
+    fn time(self, len: usize) -> Duration {
+        let rate = u128::from(self.bits_per_second.max(Self::BITS_PER_SECOND_MIN));
+        let bits = u128::try_from(len).unwrap_or(u128::MAX).saturating_mul(8);
+        let nanos = bits.saturating_mul(1_000_000_000) / rate;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// Packets that wait in one shaper. At 1 Mbit/s that is six seconds of full ones, which CoDel does not
+/// let come about.
+const PACKETS_MAX: usize = 512;
+/// Queues for flows in one shaper: with 16 flows three of four have one of their own.
+const FLOWS: usize = 64;
+/// What a flow may send in its turn, as in Linux: a full frame.
+const QUANTUM: i64 = 1514;
+/// `CoDel`'s times (RFC 8289, 4.2 and 4.3).
+const TARGET: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(100);
+/// A super-packet that takes longer than this is cut up before it waits, so that others get between.
+const WHOLE_MAX: Duration = Duration::from_millis(2);
+
+/// One direction of a peer.
+///
+/// Source: RFC 8290 (FQ-CoDel), RFC 8289 (CoDel).
+#[derive(Debug)]
+pub(crate) struct Shaper {
+    shape: Shape,
+    /// When all that was sent would have been sent at the rate: the bucket as a moment.
+    paid: Instant,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    flows: Box<[Flow]>,
+    new: Turn,
+    old: Turn,
+    len: usize,
+    key: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    packet: Option<PacketBuf>,
+    came: Instant,
+    next: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    ends: Option<(usize, usize)>,
+    bytes: usize,
+    deficit: i64,
+    waits: bool,
+    next: Option<usize>,
+    codel: CoDel,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    ends: Option<(usize, usize)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct CoDel {
+    first_above: Option<Instant>,
+    dropping: bool,
+    drop_next: Instant,
+    count: u32,
+    last_count: u32,
+}
+
+impl Shaper {
+    /// A shaper whose queues nobody can aim at who does not know `key`.
+    pub(crate) fn new(shape: Shape, key: u64) -> Self {
+        Self {
+            shape,
+            paid: Instant::ZERO,
+            slots: Vec::new(),
+            free: Vec::new(),
+            flows: alloc::vec![Flow::default(); FLOWS].into_boxed_slice(),
+            new: Turn::default(),
+            old: Turn::default(),
+            len: 0,
+            key,
+        }
+    }
+
+    /// Changes the rate; what waits goes on waiting.
+    pub(crate) const fn set(&mut self, shape: Shape) {
+        self.shape = shape;
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether a super-packet of that length is to be cut up before it is pushed.
+    pub(crate) fn wants_segments(&self, len: usize) -> bool {
+        self.shape.time(len) > WHOLE_MAX
+    }
+
+    /// When [`Self::pop`] gives a packet, if one waits.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        (self.len > 0).then(|| self.paid - self.shape.time(self.burst()))
+    }
+
+    /// Whether a packet may be sent at once.
+    fn is_open(&self, now: Instant) -> bool {
+        self.paid.since(now) <= self.shape.time(self.burst())
+    }
+
+    fn burst(&self) -> usize {
+        usize::try_from(self.shape.burst).unwrap_or(usize::MAX)
+    }
+
+    /// Takes a packet and gives it back at once if nothing waits and it may be sent.
+    pub(crate) fn pass(&mut self, now: Instant, packet: PacketBuf) -> Result<PacketBuf, PacketBuf> {
+        if self.len == 0 && self.is_open(now) {
+            self.pay(now, packet.len());
+            Ok(packet)
+        } else {
+            Err(packet)
+        }
+    }
+
+    /// Queues a packet; if there are too many it returns the one that is to be dropped, the first of
+    /// the longest flow.
+    pub(crate) fn push(
+        &mut self,
+        now: Instant,
+        packet: PacketBuf,
+        layer: Layer,
+    ) -> Option<PacketBuf> {
+        let index = self.flow_of(&packet, layer);
+        let len = packet.len();
+        let slot = Slot { packet: Some(packet), came: now, next: None };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.slots[at] = slot;
+                at
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        };
+        self.len += 1;
+        let flow = &mut self.flows[index];
+        flow.bytes += len;
+        flow.ends = match flow.ends {
+            Some((first, last)) => {
+                self.slots[last].next = Some(at);
+                Some((first, at))
+            }
+            None => Some((at, at)),
+        };
+        if !flow.waits {
+            flow.waits = true;
+            flow.deficit = QUANTUM;
+            self.append(index, true);
+        }
+        if self.len <= PACKETS_MAX {
+            return None;
+        }
+        let longest = self.flows.iter().enumerate().max_by_key(|(_, flow)| flow.bytes);
+        let longest = longest.map(|(index, _)| index)?;
+        self.take_first(longest).map(|(packet, _)| packet)
+    }
+
+    /// The next packet, if it may be sent at `now`. Those that waited too long go to `drop`.
+    pub(crate) fn pop(
+        &mut self,
+        now: Instant,
+        mut drop: impl FnMut(PacketBuf),
+    ) -> Option<PacketBuf> {
+        if !self.is_open(now) {
+            return None;
+        }
+        loop {
+            let is_new = self.new.ends.is_some();
+            let (index, _) = if is_new { self.new.ends } else { self.old.ends }?;
+            let flow = &mut self.flows[index];
+            if flow.deficit <= 0 {
+                flow.deficit += QUANTUM;
+                self.remove_first(is_new);
+                self.append(index, false);
+                continue;
+            }
+            if let Some(packet) = self.dequeue(now, index, &mut drop) {
+                self.flows[index].deficit -= i64::try_from(packet.len()).unwrap_or(i64::MAX);
+                self.pay(now, packet.len());
+                return Some(packet);
+            }
+            // A new flow that ran empty takes one turn as an old one (RFC 8290, 4.2).
+            self.remove_first(is_new);
+            if is_new && self.old.ends.is_some() {
+                self.append(index, false);
+            } else {
+                self.flows[index].waits = false;
+            }
+        }
+    }
+
+    /// Takes all that waits, whatever the rate.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = PacketBuf> + '_ {
+        self.len = 0;
+        self.free.clear();
+        self.flows.fill(Flow::default());
+        (self.new, self.old) = (Turn::default(), Turn::default());
+        self.slots.drain(..).filter_map(|slot| slot.packet)
+    }
+
+    fn pay(&mut self, now: Instant, len: usize) {
+        self.paid = self.paid.max(now) + self.shape.time(len);
+    }
+
+    /// `CoDel` on one flow (RFC 8289, 5).
+    fn dequeue(
+        &mut self,
+        now: Instant,
+        index: usize,
+        drop: &mut impl FnMut(PacketBuf),
+    ) -> Option<PacketBuf> {
+        let mut codel = self.flows[index].codel;
+        let (mut packet, mut late) = self.next(now, index, &mut codel);
+        if codel.dropping {
+            codel.dropping = late;
+            while codel.dropping && now >= codel.drop_next {
+                packet.into_iter().for_each(&mut *drop);
+                codel.count = codel.count.saturating_add(1);
+                (packet, late) = self.next(now, index, &mut codel);
+                codel.dropping = late;
+                codel.drop_next = codel.after(codel.drop_next);
+            }
+        } else if late {
+            packet.into_iter().for_each(&mut *drop);
+            (packet, _) = self.next(now, index, &mut codel);
+            codel.dropping = true;
+            let new = codel.count.saturating_sub(codel.last_count);
+            let recent = now.since(codel.drop_next) < INTERVAL * 16;
+            codel.count = if new > 1 && recent { new } else { 1 };
+            codel.last_count = codel.count;
+            codel.drop_next = codel.after(now);
+        }
+        self.flows[index].codel = codel;
+        packet
+    }
+
+    /// The head of a flow, and whether the flow was above the target for an interval.
+    fn next(&mut self, now: Instant, index: usize, codel: &mut CoDel) -> (Option<PacketBuf>, bool) {
+        let Some((packet, came)) = self.take_first(index) else {
+            codel.first_above = None;
+            return (None, false);
+        };
+        // A packet that the line is busy with is no queue (RFC 8290, 5.2: 1 Mbit/s).
+        let target = TARGET.max(self.shape.time(1514) * 3 / 2);
+        let left = self.flows[index].bytes;
+        if now.since(came) < target || left <= 1514 {
+            codel.first_above = None;
+            return (Some(packet), false);
+        }
+        let above = *codel.first_above.get_or_insert(now + INTERVAL);
+        (Some(packet), now >= above)
+    }
+
+    fn take_first(&mut self, index: usize) -> Option<(PacketBuf, Instant)> {
+        let (first, last) = self.flows[index].ends?;
+        let slot = &mut self.slots[first];
+        let packet = slot.packet.take()?;
+        self.flows[index].ends = slot.next.map(|next| (next, last));
+        self.flows[index].bytes -= packet.len();
+        self.len -= 1;
+        self.free.push(first);
+        Some((packet, slot.came))
+    }
+
+    fn append(&mut self, index: usize, new: bool) {
+        self.flows[index].next = None;
+        let turn = if new { &mut self.new } else { &mut self.old };
+        turn.ends = match turn.ends {
+            Some((first, last)) => {
+                self.flows[last].next = Some(index);
+                Some((first, index))
+            }
+            None => Some((index, index)),
+        };
+    }
+
+    fn remove_first(&mut self, new: bool) {
+        let turn = if new { &mut self.new } else { &mut self.old };
+        if let Some((first, last)) = turn.ends {
+            turn.ends = self.flows[first].next.map(|next| (next, last));
+        }
+    }
+
+    /// The queue of a packet's flow: by addresses, protocol and ports, or by its first bytes.
+    fn flow_of(&self, packet: &PacketBuf, layer: Layer) -> usize {
+        let bytes = packet.bytes();
+        let flow = layer.parse(bytes).ok().and_then(|headers: Headers| headers.flow(bytes));
+        let mut hash = self.key;
+        let mut add = |part: &[u8]| {
+            for &byte in part {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        };
+        match flow {
+            Some(flow) => {
+                for address in [flow.source, flow.destination] {
+                    match address {
+                        core::net::IpAddr::V4(address) => add(&address.octets()),
+                        core::net::IpAddr::V6(address) => add(&address.octets()),
+                    }
+                }
+                add(&[flow.protocol]);
+                add(&flow.source_port.to_be_bytes());
+                add(&flow.destination_port.to_be_bytes());
+            }
+            None => add(bytes.get(..12).unwrap_or(bytes)),
+        }
+        hash ^= hash >> 32;
+        usize::try_from(hash & u64::from(u32::MAX)).unwrap_or_default() % FLOWS
+    }
+}
+
+impl CoDel {
+    /// When the next packet is dropped: sooner with each that was.
+    fn after(&self, from: Instant) -> Instant {
+        from + INTERVAL.div_f64(libm::sqrt(f64::from(self.count.max(1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(flow: u8, len: usize) -> PacketBuf {
+        let mut packet = PacketBuf::new(0, len);
+        packet.grow(len).unwrap().fill(flow);
+        packet
+    }
+
+    fn shaper(bits_per_second: u64) -> Shaper {
+        Shaper::new(Shape { bits_per_second, burst: 3000 }, 7)
+    }
+
+    /// Feeds packets as fast as they are taken and counts bytes sent in ten seconds.
+    #[test]
+    fn the_rate_is_kept() {
+        for rate in [1_000_000, 10_000_000, 1_000_000_000] {
+            let mut shaper = shaper(rate);
+            let (mut now, mut sent) = (Instant::ZERO, 0_u64);
+            let end = now + Duration::from_secs(1);
+            while now < end {
+                while shaper.len() < 5 {
+                    assert!(shaper.push(now, packet(1, 1000), Layer::Packet).is_none());
+                }
+                while let Some(packet) = shaper.pop(now, drop) {
+                    sent += u64::try_from(packet.len()).unwrap();
+                }
+                now = shaper.next_timeout().unwrap().max(now + Duration::from_nanos(1));
+            }
+            let bits = sent * 8;
+            let wanted = rate..=rate + rate / 100 + 4000 * 8;
+            assert!(wanted.contains(&bits), "{rate} {bits}");
+        }
+    }
+
+    #[test]
+    fn a_burst_passes_at_once() {
+        let mut shaper = shaper(1_000_000);
+        let now = Instant::ZERO + Duration::from_secs(5);
+        for _ in 0..4 {
+            assert!(shaper.pass(now, packet(1, 1000)).is_ok());
+        }
+        assert!(shaper.pass(now, packet(1, 1000)).is_err());
+        assert!(shaper.pass(now + Duration::from_millis(8), packet(1, 1000)).is_ok());
+    }
+
+    /// A flow that sends too much waits and is dropped from; one that sends little does not.
+    #[test]
+    fn flows_do_not_harm_each_other_and_do_not_wait_long() {
+        let mut shaper = shaper(10_000_000);
+        let mut dropped = [0_u32; 2];
+        let (mut small, mut large) = (0_u32, 0_u32);
+        let mut longest = 0;
+        for tick in 0..10_000_u64 {
+            let now = Instant::ZERO + Duration::from_millis(tick);
+            for _ in 0..3 {
+                if let Some(gone) = shaper.push(now, packet(9, 1000), Layer::Packet) {
+                    dropped[usize::from(gone.bytes()[0] == 1)] += 1;
+                }
+            }
+            if tick % 20 == 0 {
+                let gone = shaper.push(now, packet(1, 100), Layer::Packet);
+                dropped[usize::from(gone.is_some_and(|gone| gone.bytes()[0] == 1))] += 1;
+            }
+            while let Some(packet) = shaper.pop(now, |gone| {
+                dropped[usize::from(gone.bytes()[0] == 1)] += 1;
+            }) {
+                let count = if packet.bytes()[0] == 1 { &mut small } else { &mut large };
+                *count += 1;
+            }
+            longest = longest.max(shaper.len());
+        }
+        assert_eq!(small, 500, "none of the small flow was lost");
+        assert_eq!(dropped[1], 0);
+        assert!((12_000..13_000).contains(&large), "{large}");
+        assert!(longest <= PACKETS_MAX);
+    }
+
+    #[test]
+    fn what_waits_can_be_taken_out() {
+        let mut shaper = shaper(1_000_000);
+        for flow in 0..20 {
+            shaper.push(Instant::ZERO, packet(flow, 100), Layer::Packet);
+        }
+        assert_eq!(shaper.drain().count(), 20);
+        assert_eq!((shaper.len(), shaper.next_timeout()), (0, None));
+        assert!(shaper.pop(Instant::MAX, drop).is_none());
+        shaper.push(Instant::ZERO, packet(1, 100), Layer::Packet);
+        assert!(shaper.pop(Instant::ZERO, drop).is_some());
+    }
+}

@@ -1,0 +1,172 @@
+//! Handshake messages from the network.
+
+use adit_packet::Instant;
+
+use crate::handshake::cookie::Standing;
+use crate::handshake::ikpsk2::Received;
+use crate::handshake::limiter::Verdict;
+use crate::message::{
+    COOKIE_LEN, CookieReply, INITIATION_LEN, Initiation, Message, RESPONSE_LEN, Response,
+};
+use crate::peer::{count, new_key};
+use crate::session::Session;
+use crate::status::TunnelEvent;
+use crate::tunnel::Tunnel;
+use adit_engine::{DropReason, Endpoint, Outbox};
+
+impl Tunnel {
+    /// Takes a handshake message. Whatever is wrong with it, nothing is answered, but for a cookie.
+    pub(crate) fn handle_handshake(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        match message {
+            Message::Initiation(bytes) => self.handle_initiation(now, from, bytes, out),
+            Message::Response(bytes) => self.handle_response(now, from, bytes, out),
+            Message::Cookie(bytes) => self.handle_cookie(now, bytes),
+            Message::Data => Err(DropReason::NOT_OURS),
+        }
+    }
+
+    /// An initiation (NDSS 2017, 5.4.2): the cheapest checks first.
+    fn handle_initiation(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        bytes: &[u8; INITIATION_LEN],
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let message = Initiation::parse(bytes).ok_or(DropReason::NOT_OURS)?;
+        self.admit(now, from, bytes, message.sender, false, out)?;
+        let us = self.shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
+        let mut received =
+            Received::new(&us.identity, &message).ok_or(DropReason::NOT_AUTHENTIC)?;
+        let slot = *self.by_key.get(&received.public).ok_or(DropReason::NOT_AUTHENTIC)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_AUTHENTIC)?;
+        let secret = peer.shared_secret.as_ref().ok_or(DropReason::NOT_AUTHENTIC)?;
+        let timestamp = received.timestamp(secret).ok_or(DropReason::NOT_AUTHENTIC)?;
+        // "The responder keeps track of the greatest timestamp received per client" (5.1).
+        if peer.timestamp.is_some_and(|last| timestamp <= last) {
+            return Err(DropReason::REPLAYED);
+        }
+        let gap = shared.config.timing.initiation_gap;
+        if peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
+            return Err(DropReason::RATE_LIMITED);
+        }
+        if peer.is_elsewhere(now, from) {
+            peer.drops.note(DropReason::ELSEWHERE);
+            shared.event(TunnelEvent::Refused { peer: peer.config.public_key, from });
+            return Err(DropReason::ELSEWHERE);
+        }
+        peer.timestamp = Some(timestamp);
+        peer.last_accepted = Some(now);
+        peer.bytes_received += count(bytes.len());
+        let ephemeral = new_key(shared);
+        let index = shared.new_index(slot);
+        let Some((keys, response)) = received.respond(peer.preshared(), &ephemeral, index) else {
+            shared.free([Some(index)]);
+            return Err(DropReason::NOT_AUTHENTIC);
+        };
+        let gone = peer.sessions.await_confirmation(Session::new(now, &keys, index, false));
+        shared.free(gone);
+        peer.heard(shared, now, from);
+        shared.handled.began = true;
+        peer.timers.began(now, &shared.config.timing);
+        peer.timers.sent(now, peer.config.persistent_keepalive);
+        peer.send_handshake(shared, now, from, &mut response.to_bytes(), out);
+        peer.plan(shared);
+        Ok(())
+    }
+
+    /// A response to an initiation of ours (NDSS 2017, 5.4.3).
+    fn handle_response(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        bytes: &[u8; RESPONSE_LEN],
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let message = Response::parse(bytes).ok_or(DropReason::NOT_OURS)?;
+        let slot = self.shared.peer_of(message.receiver).ok_or(DropReason::NOT_OURS)?;
+        let (peer, _) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
+        let index = peer.initiated.as_ref().map(|initiated| initiated.index);
+        if index != Some(message.receiver) {
+            return Err(DropReason::NOT_OURS);
+        }
+        // Who knows the index of a handshake under way has seen our initiation.
+        self.admit(now, from, bytes, message.sender, true, out)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
+        let us = shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
+        let secret = peer.shared_secret.clone().ok_or(DropReason::NOT_OURS)?;
+        let keys = peer
+            .initiated
+            .as_ref()
+            .and_then(|initiated| initiated.finish(&us.identity, &peer.remote(&secret), &message))
+            .ok_or(DropReason::NOT_AUTHENTIC)?;
+        // The index now names the session.
+        peer.initiated = None;
+        peer.bytes_received += count(bytes.len());
+        peer.heard(shared, now, from);
+        peer.begin(shared, now, Session::new(now, &keys, message.receiver, true), out);
+        Ok(())
+    }
+
+    /// A cookie (NDSS 2017, 5.4.7). It says nothing about where the peer is, for it is not the peer's
+    /// session that authenticates it.
+    fn handle_cookie(&mut self, now: Instant, bytes: &[u8; COOKIE_LEN]) -> Result<(), DropReason> {
+        let reply = CookieReply::parse(bytes).ok_or(DropReason::NOT_OURS)?;
+        let slot = self.shared.peer_of(reply.receiver).ok_or(DropReason::NOT_OURS)?;
+        let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
+        if !peer.jar.take(now, &reply) {
+            return Err(DropReason::NOT_AUTHENTIC);
+        }
+        peer.bytes_received += count(bytes.len());
+        // One more initiation at once, in each attempt: who is flooded answers those with a cookie, and
+        // Rekey-Timeout is long to wait. An attacker gains nothing: it needs an initiation to make a
+        // reply to.
+        let jitter = shared.jitter();
+        if let Some(attempt) = peer.timers.attempt.as_mut().filter(|attempt| !attempt.hurried) {
+            attempt.hurried = true;
+            peer.timers.retry = Some(now + jitter);
+            peer.plan(shared);
+        }
+        Ok(())
+    }
+
+    /// Lets a handshake message pass or not; it may be answered with a cookie (NDSS 2017, 5.3).
+    fn admit(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        bytes: &[u8],
+        sender: u32,
+        known: bool,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let shared = &mut self.shared;
+        let us = shared.us.as_mut().ok_or(DropReason::NOT_OURS)?;
+        let standing = match us.checker.check(now, from, bytes) {
+            Standing::Stranger => return Err(DropReason::NOT_AUTHENTIC),
+            _ if known => Standing::Reachable,
+            standing => standing,
+        };
+        match shared.limiter.judge(now, from, standing) {
+            Verdict::Work => Ok(()),
+            Verdict::Drop => Err(DropReason::RATE_LIMITED),
+            Verdict::Cookie => {
+                let reply = us.checker.reply(now, from, bytes, sender, &mut shared.random);
+                if let Some(reply) = reply
+                    && let Some(mut packet) = out.make(COOKIE_LEN)
+                {
+                    // It has room for so many.
+                    let _ = packet.extend(&reply.to_bytes());
+                    out.send(from, packet);
+                }
+                Err(DropReason::RATE_LIMITED)
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! The engine: peers by key, by address and by port, and what an owner does with them while it runs.
+//!
+//! `receive` is the way of data messages from the network, `handshakes` that of the others.
+
+mod handshakes;
+mod receive;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use adit_engine::{DropCounts, DropReason, Endpoint, Engine, Handled, Outbox, PortId};
+use adit_packet::{Instant, Layer, PacketBuf};
+
+use crate::allowed_ips::AllowedIps;
+use crate::config::{PeerConfig, PeerMode, Random, TunnelConfig};
+use crate::inner::destination;
+use crate::keys::{PrivateKey, PublicKey};
+use crate::message;
+use crate::path::MTU_MIN;
+use crate::peer::Peer;
+use crate::shared::{Shared, Us};
+use crate::status::{PeerStatus, TunnelEvent};
+use crate::tai64n::Tai64n;
+
+/// A WireGuard interface: one key of ours, many peers.
+pub struct Tunnel {
+    shared: Shared,
+    /// By slot; a peer keeps its slot, and one that went leaves it to another.
+    peers: Vec<Option<Box<Peer>>>,
+    by_key: BTreeMap<PublicKey, u32>,
+    /// The ports of layer 2 peers.
+    by_port: BTreeMap<PortId, u32>,
+    allowed: AllowedIps,
+    drops: DropCounts,
+}
+
+impl core::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tunnel").field("peers", &self.by_key.len()).finish_non_exhaustive()
+    }
+}
+
+impl Tunnel {
+    /// A tunnel without peers.
+    #[must_use]
+    pub fn new(config: TunnelConfig, random: Random) -> Self {
+        Self {
+            shared: Shared::new(config, random),
+            peers: Vec::new(),
+            by_key: BTreeMap::new(),
+            by_port: BTreeMap::new(),
+            allowed: AllowedIps::default(),
+            drops: DropCounts::new(),
+        }
+    }
+
+    /// Tells the wall clock: the time since 1970-01-01 UTC that it shows at `now`. Call it at the
+    /// start, about once a minute, and after a suspend. Without it, or where it goes back, timestamps
+    /// count up from the last one.
+    pub fn set_wall_clock(&mut self, now: Instant, unix: Duration) {
+        self.shared.set_clock(now, unix);
+    }
+
+    /// The greatest timestamp that was sent: to be kept over a restart where the clock is not reliable.
+    #[must_use]
+    pub const fn last_timestamp(&self) -> Option<Tai64n> {
+        self.shared.config.last_timestamp
+    }
+
+    /// The greatest timestamp that came from a peer: to be kept over a restart, so that initiations
+    /// that were recorded before are worth nothing after it.
+    #[must_use]
+    pub fn timestamp_of(&self, key: &PublicKey) -> Option<Tai64n> {
+        self.peer(key)?.timestamp
+    }
+
+    /// Has a peer's initiations accepted only if they are later than this.
+    pub fn raise_timestamp(&mut self, key: &PublicKey, timestamp: Tai64n) {
+        if let Some(&slot) = self.by_key.get(key)
+            && let Some((peer, _)) = self.peer_mut(slot)
+        {
+            peer.timestamp = peer.timestamp.max(Some(timestamp));
+        }
+    }
+
+    /// What the tunnel was made of, as it was changed since.
+    #[must_use]
+    pub const fn config(&self) -> &TunnelConfig {
+        &self.shared.config
+    }
+
+    /// Our public key, if there is a private one.
+    #[must_use]
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.shared.us.as_ref().map(|us| us.identity.public)
+    }
+
+    /// Changes our key; all sessions end, and a peer of the same key goes.
+    pub fn set_private_key(&mut self, key: Option<PrivateKey>, out: &mut Outbox) {
+        if key == self.shared.config.private_key {
+            return;
+        }
+        self.shared.us = key.clone().map(Us::new);
+        self.shared.config.private_key = key;
+        if let Some(ours) = self.public_key() {
+            self.remove_peer(&ours, out);
+        }
+        for peer in self.peers.iter_mut().flatten() {
+            peer.set_identity(&mut self.shared, out);
+        }
+    }
+
+    /// The device's MTU has changed: paths are searched anew.
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.shared.config.mtu = mtu;
+        for peer in self.peers.iter_mut().flatten() {
+            peer.path.moved(mtu);
+            peer.plan(&mut self.shared);
+        }
+    }
+
+    /// The port of the layer 3 device has changed (it was made anew).
+    pub const fn set_device(&mut self, device: Option<PortId>) {
+        self.shared.config.device = device;
+    }
+
+    /// Adds a peer, or changes the one of that key to what is given. Sessions go on unless the
+    /// preshared key changed; the endpoint is left alone if none is given. A prefix that another peer had
+    /// moves here. Our own key is no peer.
+    pub fn set_peer(&mut self, now: Instant, mut config: PeerConfig) {
+        if self.public_key() == Some(config.public_key) {
+            return;
+        }
+        if let Some(&slot) = self.by_key.get(&config.public_key) {
+            self.allowed.remove_all(slot);
+            self.by_port.retain(|_, owner| *owner != slot);
+        }
+        // Host bits would make two of one network.
+        config.allowed_ips.iter_mut().for_each(|prefix| *prefix = prefix.network());
+        let slot = self.slot_of(&config);
+        for prefix in &config.allowed_ips {
+            if let Some(former) = self.allowed.insert(prefix, slot)
+                && let Some((former, _)) = self.peer_mut(former)
+            {
+                former.config.allowed_ips.retain(|other| other != prefix);
+            }
+        }
+        if let Some(port) = config.mode.port() {
+            self.by_port.insert(port, slot);
+        }
+        if let Some((peer, shared)) = self.peer_mut(slot) {
+            peer.set(now, config, shared);
+        }
+    }
+
+    /// What a peer was set to, its endpoint where it is now: to be changed and set again.
+    #[must_use]
+    pub fn peer_config(&self, key: &PublicKey) -> Option<PeerConfig> {
+        let peer = self.peer(key)?;
+        Some(PeerConfig { endpoint: peer.endpoint, ..peer.config.clone() })
+    }
+
+    /// Removes a peer and tells whether it was there.
+    pub fn remove_peer(&mut self, key: &PublicKey, out: &mut Outbox) -> bool {
+        let Some(slot) = self.by_key.remove(key) else { return false };
+        self.allowed.remove_all(slot);
+        self.by_port.retain(|_, owner| *owner != slot);
+        let place = usize::try_from(slot).ok().and_then(|slot| self.peers.get_mut(slot));
+        if let Some(mut peer) = place.and_then(Option::take) {
+            peer.end_sessions(&mut self.shared);
+            peer.drop_queue(&mut self.shared, out, DropReason::NO_PEER);
+            peer.drop_shaped(&mut self.shared, out, DropReason::NO_PEER);
+        }
+        true
+    }
+
+    /// The keys of all peers, sorted.
+    pub fn peers(&self) -> impl ExactSizeIterator<Item = PublicKey> + '_ {
+        self.by_key.keys().copied()
+    }
+
+    /// How a peer is at `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant, key: &PublicKey) -> Option<PeerStatus> {
+        self.peer(key).map(|peer| peer.status(now, &self.shared))
+    }
+
+    /// What was dropped that belongs to no peer.
+    #[must_use]
+    pub const fn drops(&self) -> &DropCounts {
+        &self.drops
+    }
+
+    /// Tells where a peer is, e.g. because its name was resolved again.
+    pub fn set_endpoint(&mut self, key: &PublicKey, endpoint: Endpoint) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.set_endpoint(endpoint, shared);
+        }
+    }
+
+    /// A stream (a port that is neither the device nor a peer's) has ended: whoever was there is now
+    /// where it was last by UDP, or is configured to be, or nowhere.
+    pub fn forget_endpoint(&mut self, endpoint: Endpoint) {
+        for peer in self.peers.iter_mut().flatten().filter(|peer| peer.endpoint == Some(endpoint)) {
+            peer.forget_endpoint(endpoint, &mut self.shared);
+        }
+    }
+
+    /// Begins a handshake elsewhere than where a peer is; if it is answered, the peer is there, and its
+    /// session goes on. Not while another handshake is under way.
+    pub fn probe(&mut self, now: Instant, key: &PublicKey, elsewhere: Endpoint, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.probe(shared, now, elsewhere, out);
+        }
+    }
+
+    /// Tells with [`TunnelEvent::Heard`], once, when a peer is heard.
+    pub fn await_peer(&mut self, key: &PublicKey) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, _)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.is_awaited = true;
+        }
+    }
+
+    /// Says something to a peer, be it nothing: it knows from then on where we are.
+    pub fn send_keepalive(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.send_keepalive(shared, now, out);
+        }
+    }
+
+    /// Starts a handshake with a peer now; if one was started less than [`Timing::rekey_timeout`](crate::Timing::rekey_timeout) ago,
+    /// then. One that is being tried goes on.
+    pub fn connect(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.want_session(shared, now, out);
+        }
+    }
+
+    /// The network refused a datagram to `endpoint` that was longer than `datagram_len` (EMSGSIZE, and
+    /// the path MTU that the kernel knows less IP and UDP headers).
+    pub fn path_mtu_hint(&mut self, now: Instant, endpoint: Endpoint, datagram_len: usize) {
+        let mtu = datagram_len.saturating_sub(message::DATA_OVERHEAD).max(MTU_MIN.into());
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let there = |peer: &&mut Box<Peer>| peer.endpoint == Some(endpoint);
+        for peer in self.peers.iter_mut().flatten().filter(there) {
+            peer.lower_path_mtu(&mut self.shared, now, mtu);
+        }
+    }
+
+    /// The next event, if there is one.
+    pub fn poll_event(&mut self) -> Option<TunnelEvent> {
+        self.shared.next_event()
+    }
+
+    fn peer(&self, key: &PublicKey) -> Option<&Peer> {
+        let slot = usize::try_from(*self.by_key.get(key)?).ok()?;
+        self.peers.get(slot)?.as_deref()
+    }
+
+    fn peer_mut(&mut self, slot: u32) -> Option<(&mut Peer, &mut Shared)> {
+        let peer = self.peers.get_mut(usize::try_from(slot).ok()?)?.as_deref_mut()?;
+        Some((peer, &mut self.shared))
+    }
+
+    /// The slot of a peer, which is made if there is none of that key.
+    fn slot_of(&mut self, config: &PeerConfig) -> u32 {
+        if let Some(&slot) = self.by_key.get(&config.public_key) {
+            return slot;
+        }
+        let free = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
+        let slot = u32::try_from(free).unwrap_or(u32::MAX);
+        let bare = PeerConfig { persistent_keepalive: None, ..config.clone() };
+        let peer = Some(Box::new(Peer::new(slot, bare, &self.shared)));
+        match self.peers.get_mut(free) {
+            Some(place) => *place = peer,
+            None => self.peers.push(peer),
+        }
+        self.by_key.insert(config.public_key, slot);
+        slot
+    }
+
+    /// A packet from the device: its destination says for whom it is (NDSS 2017, section 2).
+    fn handle_device(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
+        let destination = destination(packet.bytes());
+        let owner = destination.and_then(|destination| self.allowed.owner(destination));
+        match owner.and_then(|slot| self.peer_mut(slot)) {
+            Some((peer, shared)) if peer.layer_out() == Layer::Packet => {
+                peer.send_in_turn(shared, now, packet, out);
+            }
+            _ => {
+                let known = destination.is_some();
+                let why = if known { DropReason::NO_PEER } else { DropReason::MALFORMED };
+                self.drops.note(why);
+                out.discard(packet, why);
+            }
+        }
+    }
+
+    /// A frame from the port of a peer.
+    fn handle_frame(&mut self, now: Instant, slot: u32, frame: PacketBuf, out: &mut Outbox) {
+        match self.peer_mut(slot) {
+            Some((peer, shared)) => match peer.config.mode {
+                PeerMode::Vxlan(vxlan) => peer.send_vxlan(shared, now, &vxlan, frame, out),
+                _ => peer.send_in_turn(shared, now, frame, out),
+            },
+            None => out.discard(frame, DropReason::NO_PEER),
+        }
+    }
+}
+
+impl Engine for Tunnel {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
+        self.shared.handled = Handled::NOTHING;
+        match from {
+            Endpoint::Port(port) if self.shared.config.device == Some(port) => {
+                self.handle_device(now, packet, out);
+            }
+            Endpoint::Port(port) if self.by_port.contains_key(&port) => {
+                if let Some(&slot) = self.by_port.get(&port) {
+                    self.handle_frame(now, slot, packet, out);
+                }
+            }
+            from => self.handle_network(now, from, packet, out),
+        }
+        self.shared.handled
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.shared.wakes.next()
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        while let Some((at, slot)) = self.shared.wakes.pop(now) {
+            if let Some((peer, shared)) = self.peer_mut(slot)
+                && peer.planned == Some(at)
+            {
+                peer.planned = None;
+                peer.handle_timeout(shared, now, out);
+            }
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.shared.queued + self.shared.shaped.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;
