@@ -258,6 +258,8 @@ impl Sender {
                 let _ = finish_checksum(packet);
             }
         }
+        // Packets stay in the batch while they are sent, because trains borrow their payload. Each gets
+        // an outcome instead, and `settle` removes the completed ones afterwards.
         self.outcomes.clear();
         self.outcomes.resize(batch.len(), Outcome::Left);
         let Self { coalescer, writer, outcomes, .. } = self;
@@ -367,6 +369,8 @@ impl Writer {
     ) -> io::Result<()> {
         let vnet = &packet.borrow().meta.vnet;
         let has_header = queue.layout().vnet_hdr.is_some();
+        // Plain packets, almost always: one write. Without a virtio-net header the kernel cannot be told
+        // of a partial checksum, which `send_batch` has completed where it could.
         let Some(kind) = GsoKind::of(vnet) else {
             let open = vnet.needs_csum() || vnet.is_super_packet();
             *outcome = if open && !has_header || !taken(whole(&mut packet))? {
@@ -386,6 +390,8 @@ impl Writer {
             }
             refused = true;
         }
+        // Not whole, or rejected whole: segment it. On EAGAIN some segments are sent already, so the
+        // packet is kept with the index of the next one; sending it again would duplicate them.
         let mut next = 0;
         let segmented = self.send_segments(queue, packet.borrow(), &mut next).inspect_err(|_| {
             if next > 0 {
@@ -426,6 +432,7 @@ impl Writer {
             }
             refused = Some(kind);
         }
+        // One by one. If the first succeeds, the kernel rejected the joining and not the packets.
         for at in train.members() {
             self.send_by(queue, &packets[at], &mut outcomes[at], |packet| {
                 queue.send_packet(packet)

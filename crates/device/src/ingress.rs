@@ -94,6 +94,8 @@ impl Receiver {
         loop {
             let received = self.deliver_segments(pool, batch);
             let count = batch.len() - before;
+            // Stop early if the next super-packet, probably of the same size, would be split between two
+            // batches. One that no batch can hold is split in any case.
             let fits = self.last_count <= batch.room() || self.last_count > batch.capacity();
             if batch.is_full() || count > 0 && !fits {
                 return Ok(count);
@@ -115,6 +117,7 @@ impl Receiver {
             self.pending = Some((packet, 0));
             return;
         }
+        // A checksum that we complete ourselves is known to be valid: say so, as the kernel does.
         let open = packet.meta.vnet.needs_csum();
         let packet = if finish_checksum(&mut packet).is_ok() {
             if open {
