@@ -40,7 +40,7 @@ impl Cause {
         Self::CATALOG.iter().find(|entry| short(entry.code) == code)
     }
 
-    /// The cause with the mode of the device it is about, so that its remedy can create one.
+    /// Adds the mode of the device, for a remedy that creates one.
     pub(crate) fn of_mode(self, of: Mode) -> Self {
         match self {
             Self::NoSuchDevice { mode: None } => Self::NoSuchDevice { mode: Some(of) },

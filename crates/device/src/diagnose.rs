@@ -24,10 +24,10 @@ pub(crate) use setting::setting;
 use crate::Cause;
 use std::io;
 
-/// What was being set when it failed.
+/// The setting that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
-    /// TUNGETFEATURES: these `IFF_*` are not there.
+    /// TUNGETFEATURES: these `IFF_*` are missing.
     Features(u32),
     /// TUNSETIFINDEX.
     IfIndex,
@@ -41,7 +41,7 @@ pub(crate) enum Setting {
     LinkType,
     /// TUNSETOFFLOAD.
     Offload(crate::Offload),
-    /// The offloads need a virtio-net header, or a longer one, than the queue has.
+    /// The offloads require a virtio-net header, or a longer one.
     OffloadHeader(crate::Offload),
     /// TUNSETVNETHDRSZ.
     VnetHdr,
@@ -55,7 +55,7 @@ pub(crate) enum Setting {
     Mac,
     /// TUNSETTXFILTER.
     TxFilter,
-    /// More addresses than the filter holds.
+    /// More addresses than the filter can hold.
     TxFilterLen(usize),
     /// TUNSETDEBUG.
     Debug,
@@ -71,14 +71,14 @@ pub(crate) enum Setting {
     Netns,
 }
 
-/// What was asked of netlink when it failed.
+/// The netlink request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkSetting {
-    /// The link itself was looked for.
+    /// Looking up the link.
     Find,
     /// The MTU.
     Mtu(u32),
-    /// The length of the send queue.
+    /// The length of the transmit queue.
     TxQueueLen(u32),
     /// The length of super-packets.
     GsoMaxSize,
@@ -102,7 +102,7 @@ pub(crate) enum LinkSetting {
     Delete,
 }
 
-/// The causes that any request to the kernel may have.
+/// Causes that any request to the kernel may have.
 fn general(error: &io::Error) -> Cause {
     match crate::netlink::raw_errno(error) {
         Some(libc::EMFILE) => Cause::FilesOfProcess,

@@ -220,8 +220,8 @@ impl DeviceOptions {
     /// The owner of a new persistent device without owner and group: any user could attach to it
     /// otherwise.
     fn default_owner(&self, device: &Device) -> Option<u32> {
-        let nobody = device.created && self.persist == Some(true) && self.group.is_none();
-        nobody.then(|| rustix::process::geteuid().as_raw())
+        let has_no_owner = device.created && self.persist == Some(true) && self.group.is_none();
+        has_no_owner.then(|| rustix::process::geteuid().as_raw())
     }
 
     /// Sets length and byte order of the virtio-net header: a device keeps those of its last user.

@@ -6,7 +6,7 @@
 //!   as readable. So every wait asks for errors too.
 //! - A queue whose link is down never polls as writable, while a write fails with EIO at once. So a
 //!   send is tried before it waits.
-//! - Room in the send buffer wakes only waiters whom poll reported that there was none. So a send
+//! - Room in the send buffer wakes only waiters that poll has turned away before. So a send
 //!   polls before it waits.
 //!
 //! Source: `tun_chr_poll`, `tun_get_user` and `tun_sock_write_space` of Linux `drivers/net/tun.c`.

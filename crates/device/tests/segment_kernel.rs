@@ -145,7 +145,7 @@ fn batch_of(case: &Case, pool: &mut Pool) -> Batch {
     batch
 }
 
-/// Sends random super-packets and compares what the kernel, or whoever cuts them up, makes of them.
+/// Sends random super-packets, and compares the segments of the kernel and of this crate.
 fn compare(router: &mut Router, sender: &mut Sender, tunnels: bool, seed: u64) {
     let mut random = Random::new(seed);
     let mut pool = Pool::new(PoolConfig::default());

@@ -247,8 +247,8 @@ fn a_link_that_is_down_refuses_packets_and_goes_on_when_it_is_up() {
     });
 }
 
-/// A TAP `t0` whose frames to the station 02:00:00:00:00:02 wait in a slow queue of a bridge. Nobody
-/// else sends: a frame that comes in would wake a sender for whom there is no other event.
+/// A TAP `t0` whose frames to the station 02:00:00:00:00:02 wait in a slow queue of a bridge. No
+/// other host sends: an incoming frame would wake a sender that has no other event.
 fn slow_tap() -> AsyncQueue {
     support::run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
     support::run("ip link add br0 up type bridge stp_state 0 forward_delay 0 mcast_snooping 0");

@@ -57,7 +57,7 @@ pub use socket::{ANSWER_TIME_MAX, ENTRIES_MAX, LIST_ATTEMPTS_MAX, Netlink};
 pub use stats::LinkStats;
 pub use tun::{Mode, TunInfo};
 
-/// Reads a datagram as each kind of answer and event that there is; gives how many were understood.
+/// Decodes a datagram as every kind of answer and event; returns how many were valid.
 ///
 /// For fuzzing: no bytes may make it panic, hang, or use more memory than a small multiple of theirs.
 #[doc(hidden)]

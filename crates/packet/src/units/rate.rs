@@ -34,7 +34,7 @@ const RATE: Scale = Scale {
 pub struct Bitrate(u64);
 
 impl Bitrate {
-    /// 1 Tbit/s, the maximum that is read from text: a packet then takes less than a nanosecond.
+    /// 1 Tbit/s, the maximum accepted from text: a packet takes less than a nanosecond then.
     pub const MAX: Self = Self(1_000_000_000_000);
 
     /// `bits` per second.
