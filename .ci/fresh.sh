@@ -24,11 +24,9 @@ root=$work/root
 mmdebstrap --quiet --variant=minbase "$suite" "$root"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 
-toolchain=$(rustc --print sysroot)
 mkdir -p "$root/opt/rust" "$root/root/adit"
-cp -a "$toolchain/." "$root/opt/rust/"
 # The certificates of this machine: its network may have some of its own.
-cp -L /etc/ssl/certs/ca-certificates.crt "$root/opt/rust/certificates"
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/opt/certificates"
 # What git knows of, as it is now: no build, nothing that was installed by hand.
 git -c safe.directory="$PWD" ls-files -z --cached --others --exclude-standard | tar --null -T - --ignore-failed-read -cf - |
   tar -xf - -C "$root/root/adit"
@@ -41,6 +39,7 @@ unshare --mount --pid --fork --propagation private bash -c '
   mount --bind "$root" "$root"
   mount --rbind /dev "$root/dev"
   mount --rbind /sys "$root/sys"
+  mount --bind -o ro "$2" "$root/opt/rust"
   mkdir -p "$root/.old"
   cd "$root"
   pivot_root . .old
@@ -48,7 +47,7 @@ unshare --mount --pid --fork --propagation private bash -c '
   mount -t tmpfs tmpfs /tmp
   mount -t tmpfs tmpfs /run
   umount -l /.old
-  exec env -i HOME=/root TERM=dumb LANG=C.UTF-8 CARGO_HTTP_CAINFO=/opt/rust/certificates \
+  exec env -i HOME=/root TERM=dumb LANG=C.UTF-8 CARGO_HTTP_CAINFO=/opt/certificates \
     PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     bash /root/commands </dev/null
-' fresh "$root"
+' fresh "$root" "$(rustc --print sysroot)"

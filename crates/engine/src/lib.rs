@@ -82,3 +82,8 @@ pub use drop_reason::{DropReason, Reason};
 pub use endpoint::{Endpoint, PortId};
 pub use flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
 pub use outbox::{Counts, Outbox};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

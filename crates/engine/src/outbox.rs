@@ -1,5 +1,7 @@
 //! Where packets leave an engine.
 
+mod index;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -7,8 +9,9 @@ use adit_packet::{Batch, PacketBuf, Pool};
 
 use crate::drop_counts::DropCounts;
 use crate::drop_reason::DropReason;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, PortId};
 use crate::flow::Request;
+use crate::outbox::index::Index;
 
 /// The two doors of an engine: packets sent, grouped by destination, and packets discarded.
 ///
@@ -23,6 +26,8 @@ pub struct Outbox {
     /// Packets sent and not yet taken out, each linked to the next one for the same destination.
     slots: Vec<Slot>,
     groups: Vec<Group>,
+    /// The groups by destination, when there are many.
+    index: Index,
     /// The group that was last sent to: most often the next packet goes there or to the one after.
     last: usize,
     /// The first group that may not be empty.
@@ -52,6 +57,9 @@ impl Outbox {
     /// Requests that wait at most: four for each of 256 flows.
     pub const REQUESTS_MAX: usize = 1024;
 
+    /// Destinations that are searched for one by one; with more of them there is a hash table.
+    const SCANNED_MAX: usize = 32;
+
     /// An empty outbox for at most [`Self::LIMIT`] packets.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
@@ -67,6 +75,7 @@ impl Outbox {
             limit,
             slots: Vec::new(),
             groups: Vec::new(),
+            index: Index::new(),
             last: 0,
             first: 0,
             requests: VecDeque::new(),
@@ -193,22 +202,42 @@ impl Outbox {
         }
         self.slots.clear();
         self.groups.clear();
+        self.index.clear();
         (self.first, self.last) = (0, 0);
         None
     }
 
-    /// The group of a destination, looked for from where the last one was: a train of packets to one
-    /// destination and a flood over all ports both find theirs at once.
+    /// The group of a destination.
     fn group_of(&mut self, to: Endpoint) -> usize {
-        let (before, from) = self.groups.split_at(self.last);
-        if let Some(ahead) = from.iter().position(|group| group.to == to) {
-            return self.last + ahead;
+        // A train of packets to one destination, or a flood over all ports.
+        for at in [self.last, self.last + 1] {
+            if self.groups.get(at).is_some_and(|group| group.to == to) {
+                return at;
+            }
         }
-        before.iter().position(|group| group.to == to).unwrap_or_else(|| {
-            self.groups.push(Group { to, ends: None });
-            self.groups.len() - 1
-        })
+        let found = if self.index.is_empty() {
+            self.groups.iter().position(|group| group.to == to)
+        } else {
+            self.index.find(to, to_of(&self.groups))
+        };
+        found.unwrap_or_else(|| self.new_group(to))
     }
+
+    fn new_group(&mut self, to: Endpoint) -> usize {
+        let at = self.groups.len();
+        self.groups.push(Group { to, ends: None });
+        if at >= Self::SCANNED_MAX {
+            // All that were found by a scan so far, then each as it comes.
+            let first = if self.index.is_empty() { 0 } else { at };
+            (first..=at).for_each(|place| self.index.insert(place, to_of(&self.groups)));
+        }
+        at
+    }
+}
+
+/// The destination of the group at a place, which is one that there is.
+fn to_of(groups: &[Group]) -> impl Fn(usize) -> Endpoint {
+    |place| groups.get(place).map_or(Endpoint::Port(PortId(u16::MAX)), |group| group.to)
 }
 
 /// What went through an [`Outbox`].

@@ -3,12 +3,12 @@
 //! # Theory of operation
 //!
 //! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal or the timer
-//! is ready. A ready port is read until it has nothing more or has had its share ([`FRAMES_MAX`]);
+//! is ready. A ready port is read until it has nothing more or has had its share ([`FRAMES_MAX`](runner::serve::FRAMES_MAX));
 //! each packet goes to the engine at once, and what the engine sends leaves after each super-packet,
-//! while it is still in the cache, and after every [`CHUNK_LEN`] bytes of others, so that they can be
+//! while it is still in the cache, and after every [`CHUNK_LEN`](runner::serve::CHUNK_LEN) bytes of others, so that they can be
 //! joined. A port that takes no more has a bounded queue of its
 //! own and waits for its descriptor alone; past the bound its packets are dropped and counted. What
-//! happens beside packets (a port went, a guest came, a signal) is an [`Event`] for the [`Handler`],
+//! happens beside packets (a port went, a guest came, a signal) is an [`Event`](event::Event) for the [`Handler`](event::Handler),
 //! between two batches and on the same thread.
 //!
 //! The timer is absolute, on `CLOCK_BOOTTIME`, and set anew only when what it waits for changes. A thread

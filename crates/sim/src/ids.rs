@@ -12,15 +12,15 @@ pub struct End {
     pub(crate) at: Endpoint,
 }
 
-/// A host of a [`Sim`].
+/// A host of a [`Sim`](crate::Sim).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostId(pub(crate) usize);
 
-/// A probe of a [`Sim`].
+/// A probe of a [`Sim`](crate::Sim).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProbeId(pub(crate) usize);
 
-/// An engine of type `E` in a [`Sim`].
+/// An engine of type `E` in a [`Sim`](crate::Sim).
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EngineId<E>(pub(crate) usize, PhantomData<fn() -> E>);
 

@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! A [`Sim`] is a set of nodes and of wires between their ports. A node is an [`Engine`] of any type, a
+//! A [`Sim`] is a set of nodes and of wires between their ports. A node is an [`Engine`](adit_engine::Engine) of any type, a
 //! *host* with a TCP/IP stack (smoltcp), or a *probe*, which a test reads and writes by hand. Nothing
 //! here reads a clock: time stands still while packets are handled and then jumps to the next moment
 //! at which something is due, so a minute of an idle network costs nothing.
@@ -127,3 +127,8 @@ pub use port::{Fault, PortCounts};
 pub use random::Random;
 pub use seeds::for_each_seed;
 pub use sim::Sim;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

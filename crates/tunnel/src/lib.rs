@@ -80,3 +80,8 @@ pub use status::{PeerStatus, TunnelEvent};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
 pub use tunnel::Tunnel;
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -14,15 +14,15 @@ use crate::keys::PrivateKey;
 use crate::shape::waiting::Waiting;
 use crate::status::TunnelEvent;
 use crate::tai64n::Tai64n;
-use crate::wakes::Wakes;
+use crate::wakes::WakeQueue;
 
 /// What all peers of a tunnel have in common.
 pub(crate) struct Shared {
     pub(crate) config: TunnelConfig,
     pub(crate) random: Random,
-    pub(crate) us: Option<Us>,
+    pub(crate) us: Option<LocalIdentity>,
     pub(crate) limiter: Limiter,
-    pub(crate) wakes: Wakes,
+    pub(crate) wakes: WakeQueue,
     /// Which peer each index of ours belongs to: of a handshake or of a session.
     indices: BTreeMap<u32, u32>,
     events: VecDeque<TunnelEvent>,
@@ -37,12 +37,12 @@ pub(crate) struct Shared {
 
 /// Our key and what follows from it.
 #[derive(Debug)]
-pub(crate) struct Us {
+pub(crate) struct LocalIdentity {
     pub(crate) identity: Identity,
     pub(crate) checker: CookieChecker,
 }
 
-impl Us {
+impl LocalIdentity {
     pub(crate) fn new(private: PrivateKey) -> Self {
         let identity = Identity::new(private);
         Self { checker: CookieChecker::new(&identity.public), identity }
@@ -56,11 +56,11 @@ impl Shared {
 
     pub(crate) fn new(config: TunnelConfig, random: Random) -> Self {
         Self {
-            us: config.private_key.clone().map(Us::new),
+            us: config.private_key.clone().map(LocalIdentity::new),
             limiter: Limiter::new(config.handshakes_per_second),
             config,
             random,
-            wakes: Wakes::default(),
+            wakes: WakeQueue::default(),
             indices: BTreeMap::new(),
             events: VecDeque::new(),
             clock: None,

@@ -1,9 +1,10 @@
 //! `adit list`.
 
 use crate::context::Context;
+use crate::exit::Exit;
 use adit_service::control::client::{Instance, running};
 use adit_service::control::name::Name;
-use adit_service::error::{Exit, Result};
+use adit_service::error::Result;
 use adit_service::output::{clean, table};
 use schemars::JsonSchema;
 use serde::Serialize;

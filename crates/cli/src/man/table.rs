@@ -28,7 +28,7 @@ fn begins_with_any(path: &str, of: &[&str]) -> bool {
 /// The commands that open TUN and TAP devices.
 const DEVICES: &[&str] = &["dev", "tuntap", "doctor", "capture", "switch", "netem", "tunnel"];
 /// The programs with a control socket.
-const SERVICES: &[&str] = &["switch", "netem", "tunnel"];
+const SERVICES: &[&str] = &["list", "switch", "netem", "tunnel"];
 const TUNNEL: &[&str] = &["tunnel"];
 
 pub(super) const FILES: [Entry; 11] = [
@@ -202,7 +202,7 @@ pub(super) fn all_examples() -> impl Iterator<Item = (&'static str, &'static [&'
 }
 
 /// Pages about the same matter.
-const SEE_ALSO: [(&str, &[&str]); 12] = [
+const SEE_ALSO: [(&str, &[&str]); 13] = [
     ("", &["adit.toml(5)", "adit-control(7)"]),
     ("dev", &["ip-link(8)", "ip-address(8)"]),
     ("tuntap", &["adit-dev(1)", "ip(8)"]),
@@ -210,6 +210,7 @@ const SEE_ALSO: [(&str, &[&str]); 12] = [
     ("explain", &["adit-doctor(1)"]),
     ("schema", &["adit-control(7)"]),
     ("check", &["adit-tunnel-check(1)", "adit.toml(5)"]),
+    ("list", &["adit-control(7)"]),
     ("switch", &["adit.toml(5)", "adit-control(7)", "bridge(8)", "vde_switch(1)"]),
     ("netem", &["adit.toml(5)", "adit-control(7)", "tc-netem(8)"]),
     ("tunnel", &["adit.toml(5)", "adit-control(7)", "wg(8)", "wg-quick(8)"]),

@@ -1,4 +1,4 @@
-//! The engine of two ports with a link each way.
+//! The engine of two ports with a link each in_flight.
 
 use core::fmt;
 

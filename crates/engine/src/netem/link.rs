@@ -10,9 +10,10 @@ use super::corrupt::Errors;
 use super::delay::{self, Draws};
 use super::ecn;
 use super::flow::Hasher;
+use super::in_flight::InFlight;
 use super::loss::Losses;
 use super::profile::{Corrupt, Jitter, Loss, Profile, ProfileError};
-use super::queue::Waiting;
+use super::queue::LineQueue;
 use super::random::{Chance, Effect, Seed, Stream};
 use super::rate::Line;
 use super::report::Report;
@@ -20,7 +21,6 @@ use super::schedule;
 use super::steps::Step;
 use super::store::{Handle, Store};
 use super::tally::{Decision, Tally};
-use super::way::Way;
 use crate::drop_reason::DropReason;
 use crate::outbox::Outbox;
 
@@ -72,14 +72,14 @@ pub struct Link {
     reorders: Stream,
     hasher: Hasher,
     store: Store,
-    waiting: Waiting,
+    waiting: LineQueue,
     /// Since when packets wait without a pause.
     waiting_since: u64,
     line: Line,
     serving: Option<Serving>,
     /// When the line had sent its last packet.
     line_free: u64,
-    way: Way,
+    in_flight: InFlight,
     /// When the last packet arrives, of those that keep their order.
     last_due: u64,
     /// Packets that later ones are to pass, in the order in which they were due.
@@ -149,12 +149,12 @@ impl Link {
             reorders: seed.stream(Effect::Reorder),
             hasher: Hasher::new(seed),
             store: Store::new(profile.limits),
-            waiting: Waiting::new(profile.queue),
+            waiting: LineQueue::new(profile.queue),
             waiting_since: 0,
             line: Line::new(profile, 0),
             serving: None,
             line_free: 0,
-            way: Way::default(),
+            in_flight: InFlight::default(),
             last_due: 0,
             passed_by: VecDeque::new(),
             passed: 0,
@@ -223,7 +223,7 @@ impl Link {
             None => Some(self.line.start(self.line_free.max(self.waiting_since))),
         };
         let line = line.map(|at| at.saturating_add(self.least_delay));
-        let due = self.way.first().map(|due| due.at);
+        let due = self.in_flight.first().map(|due| due.at);
         let held = self.passed_by.front().map(|held| held.until);
         let next = [line, due, held].into_iter().flatten().min();
         next.filter(|&at| at != u64::MAX).map(Instant::from_nanos)
@@ -280,7 +280,7 @@ impl Link {
         self.advance(now);
         self.discard_gone(out);
         let mut left: Vec<Handle> = self.passed_by.drain(..).map(|held| held.packet).collect();
-        left.extend(core::iter::from_fn(|| self.way.pop()).map(|due| due.packet));
+        left.extend(core::iter::from_fn(|| self.in_flight.pop()).map(|due| due.packet));
         if let Some(serving) = self.serving.take() {
             self.line_free = now;
             left.push(serving.packet);
@@ -427,7 +427,7 @@ impl Link {
         copy
     }
 
-    /// Takes a packet into the queue, or without a rate puts it on its way.
+    /// Takes a packet into the queue, or without a rate puts it on its in_flight.
     fn admit(&mut self, now: u64, packet: PacketBuf, fate: Fate, out: &mut Outbox) {
         let wire_len = self.profile.overhead.wire_len(packet.len());
         let ecn = self.waiting.marks() && ecn::is_capable(&packet, self.layer);
@@ -508,7 +508,7 @@ impl Link {
         }
         let decision = if reorder { Decision::Reorder } else { Decision::Due };
         self.tally.note(decision, number, due);
-        self.way.push(due, handle);
+        self.in_flight.push(due, handle);
     }
 
     /// The next packet that is due at `now`, and when it was. Late or not, what happens is what would
@@ -516,7 +516,7 @@ impl Link {
     fn next_due(&mut self, now: u64) -> Option<(Handle, u64)> {
         loop {
             let held = self.passed_by.front().copied();
-            let first = self.way.first();
+            let first = self.in_flight.first();
             if let Some(held) = held {
                 let enough = held.passed <= self.passed;
                 let timed_out = held.until <= now && first.is_none_or(|due| held.until <= due.at);
@@ -527,7 +527,7 @@ impl Link {
                 }
             }
             let due = first.filter(|due| due.at <= now)?;
-            self.way.pop();
+            self.in_flight.pop();
             let slot = self.store.slot(due.packet);
             if let Some(reorder) = self.profile.reorder.filter(|_| slot.reorder) {
                 self.tally.counts.reordered += 1;

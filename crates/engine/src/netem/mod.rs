@@ -1,7 +1,7 @@
 //! A link with delay, loss and rate, in software. # Theory of operation
 //!
 //! [`Link`] is one direction of a link, without input or output: packets are pushed in and, when they
-//! are due, popped out. [`Netem`] is the engine of two ports with a link each way. A [`Profile`] says
+//! are due, popped out. [`Netem`] is the engine of two ports with a link each in_flight. A [`Profile`] says
 //! what a link is to be like, and [`Report`] what it was like.
 //!
 //! ```text
@@ -29,6 +29,7 @@ mod engine;
 mod file;
 mod flow;
 mod fq_codel;
+mod in_flight;
 mod link;
 mod loss;
 mod opportunities;
@@ -44,7 +45,6 @@ mod steps;
 mod store;
 mod table;
 mod tally;
-mod way;
 
 pub use adit_packet::units::Bitrate;
 pub use engine::{Direction, Netem, NetemConfig};

@@ -52,7 +52,7 @@ impl Opportunities {
         let mut trace = Self { at: Vec::new() };
         for (number, line) in file::lines(text) {
             let value = line.parse().map_err(|_| {
-                ParseError::new(number, format!("{}: not whole milliseconds", quoted(line)))
+                ParseError::new(number, format!("{}: expected whole milliseconds", quoted(line)))
             })?;
             trace.add(number, value)?;
         }
@@ -61,14 +61,17 @@ impl Opportunities {
 
     fn add(&mut self, line: usize, value: u64) -> Result<(), ParseError> {
         if self.at.len() == Self::LEN_MAX {
-            return Err(ParseError::new(line, format!("more than {} moments", Self::LEN_MAX)));
+            return Err(ParseError::new(line, format!("more than {} lines", Self::LEN_MAX)));
         }
         if value > Self::MILLISECONDS_MAX {
-            return Err(ParseError::new(line, format!("{value}: a trace is of 24 hours at most")));
+            return Err(ParseError::new(
+                line,
+                format!("{value}: a trace can last at most 24 hours"),
+            ));
         }
         let value = value * MILLISECOND;
         if self.at.last().is_some_and(|&before| before > value) {
-            return Err(ParseError::new(line, "earlier than the moment before"));
+            return Err(ParseError::new(line, "earlier than the line before"));
         }
         self.at.push(value);
         Ok(())
@@ -77,7 +80,9 @@ impl Opportunities {
     fn finish(self) -> Result<Self, ParseError> {
         match self.at.last() {
             None => Err(ParseError::whole("no moments")),
-            Some(0) => Err(ParseError::whole("the last moment must be above 0: it ends the trace")),
+            Some(0) => Err(ParseError::whole(
+                "the last time must be above 0: it is the length of the trace",
+            )),
             Some(_) => Ok(self),
         }
     }

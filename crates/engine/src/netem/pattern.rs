@@ -48,7 +48,7 @@ impl LossPattern {
                 };
                 let known = packets.bytes().all(|byte| byte == b'.' || byte == b'x');
                 let Some(times) = times.filter(|_| known && !packets.is_empty()) else {
-                    let what = "a pattern is of . and x, or a number, * and these, as 99*.";
+                    let what = "expected . and x, or a count such as 99*.";
                     return Err(ParseError::new(number, format!("{}: {what}", quoted(word))));
                 };
                 let len =

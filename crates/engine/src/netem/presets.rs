@@ -66,7 +66,7 @@ fn lte() -> Preset {
     let common = Profile { delay, queue: queue(ms(500)), ..Profile::default() };
     Preset {
         name: "lte",
-        about: "a mobile phone in a city: no loss, for the radio link repeats, but a deep queue",
+        about: "a mobile phone in a city: deep queue, no loss (the radio link retransmits)",
         source: "Ofcom, Measuring mobile broadband performance in the UK, April 2015: 14.7 and 13.6 \
                  Mbit/s, 53.1 ms round trip; chosen: jitter, a queue of 500 ms",
         down: Profile { rate: kbit(14_700), ..common.clone() },
@@ -82,7 +82,7 @@ fn starlink() -> Preset {
         Profile { delay, outages: vec![outage], queue: queue(ms(200)), ..Profile::default() };
     Preset {
         name: "starlink",
-        about: "satellites in low orbit: all is arranged anew every 15 seconds",
+        about: "satellites in low orbit: a new path every 15 seconds",
         source: "Ookla, third quarter of 2021, USA: 87.25 and 13.54 Mbit/s; Michel et al., A First \
                  Look at Starlink Performance, IMC 2022: round trip 50 ms, quartiles 40 and 60; Mohan \
                  et al., A Multifaceted Look at Starlink Performance, WWW 2024: every 15 s; chosen: \
@@ -103,7 +103,7 @@ fn dsl() -> Preset {
     let common = Profile { delay, overhead, queue: queue(ms(300)), ..Profile::default() };
     Preset {
         name: "dsl",
-        about: "ADSL2+ on a line of usual length: ATM cells, a slow way up",
+        about: "ADSL2+ on a line of average length: ATM cells, slow upload",
         source: "Ofcom, 2010: 6.5 Mbit/s of packages of up to 20 or 24; ITU-T G.992.5: 800 kbit/s up; \
                  FCC, Measuring Broadband America: 49 ms round trip; chosen: jitter, a queue of 300 ms",
         down: Profile { rate: kbit(6_500), ..common.clone() },
@@ -130,7 +130,7 @@ fn wifi_bad() -> Preset {
     };
     Preset {
         name: "wifi-bad",
-        about: "a wireless network at the edge of its reach, with a crowd on the air",
+        about: "Wi-Fi at the edge of its range, with many other stations",
         source: "Sui et al., Characterizing and Improving WiFi Latency in Large-Scale Operational \
                  Networks, MobiSys 2016: median 3 ms, 90 % 20 ms, 99 % 250 ms; chosen: 10 and 5 \
                  Mbit/s, 2 % loss in bursts of 5, a queue of 500 ms",

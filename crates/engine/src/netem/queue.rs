@@ -10,7 +10,7 @@ use super::store::{Handle, Store};
 
 /// Packets that wait for the line, in the order of their discipline.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct LineQueue {
     config: Queue,
     order: Order,
     packets: u32,
@@ -24,7 +24,7 @@ enum Order {
     FqCoDel(Box<FlowQueues>),
 }
 
-impl Waiting {
+impl LineQueue {
     pub(super) fn new(config: Queue) -> Self {
         let order = match config.discipline {
             Discipline::DropTail => Order::DropTail(List::default()),

@@ -64,7 +64,9 @@ impl Steps {
         }
         let Some(last) = before else { return Err(ParseError::whole("no steps")) };
         if period.is_some_and(|period| period <= last || period > Self::TIME_MAX) {
-            return Err(ParseError::whole("it repeats after its last step, and within 24 hours"));
+            return Err(ParseError::whole(
+                "the repeat time must be after the last step and within 24 hours",
+            ));
         }
         Ok(Self { steps, period })
     }
@@ -93,7 +95,7 @@ impl Steps {
         for (number, line) in lines {
             let error = |problem| ParseError::new(number, problem);
             if period.is_some() {
-                return Err(error("nothing may follow 'repeat'".into()));
+                return Err(error("no line may follow 'repeat'".into()));
             }
             if steps.len() == Self::LEN_MAX {
                 return Err(error(format!("more than {} steps", Self::LEN_MAX)));
@@ -166,19 +168,19 @@ fn nanos(time: Duration) -> u64 {
 
 fn check(step: &Step, before: Option<Duration>) -> Result<(), alloc::string::String> {
     if before.is_some_and(|before| step.at <= before) {
-        return Err("not later than the step before".into());
+        return Err("the time must be later than that of the step before".into());
     }
     if step.at > Steps::TIME_MAX {
-        return Err("steps are within 24 hours".into());
+        return Err("the time must be within 24 hours".into());
     }
     if step.rate.is_some_and(|rate| rate > Bitrate::MAX) {
-        return Err(format!("the fastest rate is {}", Bitrate::MAX));
+        return Err(format!("the rate must be at most {}", Bitrate::MAX));
     }
     if step.delay.is_some_and(|delay| delay > DelayTable::VALUE_MAX) {
-        return Err("a delay is at most an hour".into());
+        return Err("the delay must be at most 1 hour".into());
     }
     if step.loss.is_some_and(|loss| !(0.0..=1.0).contains(&loss)) {
-        return Err("a loss is from 0 to 1".into());
+        return Err("the loss must be from 0 to 1".into());
     }
     Ok(())
 }
@@ -200,18 +202,18 @@ fn columns(number: usize, names: &str) -> Result<Vec<Column>, ParseError> {
             "delay" => Column::Delay,
             "loss" => Column::Loss,
             other => {
-                let what = "the first line names columns: time, rate, delay, loss";
+                let what = "the first line must name the columns: time, rate, delay, loss";
                 return Err(ParseError::new(number, format!("{}: {what}", quoted(other))));
             }
         };
         if columns.contains(&column) {
-            let problem = format!("column {} twice", quoted(name.trim()));
+            let problem = format!("duplicate column {}", quoted(name.trim()));
             return Err(ParseError::new(number, problem));
         }
         columns.push(column);
     }
     if !columns.contains(&Column::Time) {
-        return Err(ParseError::new(number, "no column 'time'"));
+        return Err(ParseError::new(number, "the column 'time' is missing"));
     }
     Ok(columns)
 }

@@ -33,7 +33,9 @@ impl DelayTable {
                 return Err(ParseError::whole(format!("more than {} values", Self::LEN_MAX)));
             }
             if value > Self::VALUE_MAX {
-                return Err(ParseError::whole(format!("a delay of {value:?}: at most an hour")));
+                return Err(ParseError::whole(format!(
+                    "a delay of {value:?} is longer than 1 hour"
+                )));
             }
             sorted.push(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
         }
@@ -60,7 +62,7 @@ impl DelayTable {
             let value =
                 parse_millis(line).map_err(|wrong| ParseError::new(number, wrong.to_string()))?;
             if value > Self::VALUE_MAX {
-                let problem = format!("{}: a delay is at most an hour", quoted(line));
+                let problem = format!("{}: a delay must be at most 1 hour", quoted(line));
                 return Err(ParseError::new(number, problem));
             }
             values.push(value);

@@ -203,3 +203,38 @@ fn requests_keep_their_order_and_are_bounded() {
     }
     assert_eq!(out.next_request(), None);
 }
+
+#[test]
+fn thousands_of_destinations_are_grouped() {
+    let mut out = outbox(20_000, 20_000);
+    let mut to = Vec::new();
+    for number in 0..3000_u16 {
+        let [high, low] = number.to_be_bytes();
+        to.push(Endpoint::Port(PortId(number)));
+        to.push(Endpoint::Flow(FlowId(u64::from(number) << 32)));
+        to.push(Endpoint::Udp(([192, 0, high, low], 7).into()));
+    }
+    // Twice the same, on an outbox that had few groups before and after.
+    for few in [0, 40] {
+        for round in 0..2 {
+            for &to in &to {
+                let mut packet = out.pool().take(1).unwrap();
+                packet.extend(&[round]).unwrap();
+                out.send(to, packet);
+            }
+        }
+        let mut batch = Batch::new();
+        for &to in &to {
+            assert_eq!(out.next_group(&mut batch), Some(to));
+            let bytes: Vec<_> = batch.as_slice().iter().map(|packet| packet.bytes()[0]).collect();
+            assert_eq!(bytes, [0, 1], "both packets, in order");
+            batch.give_all(out.pool());
+        }
+        assert_eq!(out.next_group(&mut batch), None);
+        for &to in to.iter().take(few) {
+            let packet = out.pool().take(1).unwrap();
+            out.send(to, packet);
+        }
+        taken(&mut out, 64);
+    }
+}

@@ -41,29 +41,33 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoPort(port) => write!(f, "there is no port {port}"),
-            Self::PortExists(port) => write!(f, "there is a port {port} already"),
+            Self::NoPort(port) => write!(f, "no port {port}"),
+            Self::PortExists(port) => write!(f, "port {port} already exists"),
             Self::TooManyPorts => {
-                write!(f, "a switch has at most {} ports", SwitchConfig::PORTS_MAX)
+                write!(f, "a switch can have at most {} ports", SwitchConfig::PORTS_MAX)
             }
             Self::FdbLimit => {
-                write!(f, "the table of addresses has 1 to {} entries", SwitchConfig::FDB_LIMIT_MAX)
+                write!(
+                    f,
+                    "the address table must have 1 to {} entries",
+                    SwitchConfig::FDB_LIMIT_MAX
+                )
             }
-            Self::Ageing => f.write_str("addresses are kept for at least a second"),
+            Self::Ageing => f.write_str("the ageing time must be at least 1 s"),
             Self::TooManyMirrors => {
-                write!(f, "a switch has at most {} mirrors", SwitchConfig::MIRRORS_MAX)
+                write!(f, "a switch can have at most {} mirrors", SwitchConfig::MIRRORS_MAX)
             }
-            Self::ProbeInterval => f.write_str("probes for loops leave at most every 10 ms"),
-            Self::Hold => {
-                f.write_str("a blocked port is held for at least a second and at most `hold_max`")
+            Self::ProbeInterval => f.write_str("the probe interval must be at least 10 ms"),
+            Self::Hold => f.write_str("`hold` must be at least 1 s and at most `hold_max`"),
+            Self::PerSecond => {
+                f.write_str("the limits of moves and flaps per second must be at least 1")
             }
-            Self::PerSecond => f.write_str("a limit of moves or flaps per second is at least 1"),
             Self::GuardList => {
-                write!(f, "a list of a guard has at most {} entries", GuardConfig::LIST_MAX)
+                write!(f, "a guard list can have at most {} entries", GuardConfig::LIST_MAX)
             }
-            Self::Burst => f.write_str("a burst is at least one frame"),
-            Self::NotAStation => f.write_str("no host can have a group's address or none"),
-            Self::FdbFull => f.write_str("the table of addresses is full"),
+            Self::Burst => f.write_str("a burst must be at least 1 frame"),
+            Self::NotAStation => f.write_str("not a host address: it is a group address or zero"),
+            Self::FdbFull => f.write_str("the address table is full"),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::switch::vlan::VlanId;
 
-/// What an owner of a switch may want to know. News that repeats itself is told once a second.
+/// What an owner of a switch may want to know. Notice that repeats itself is told once a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SwitchEvent {
@@ -78,15 +78,21 @@ impl fmt::Display for SwitchEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::PortBlocked { port, cause } => write!(f, "port {port} blocked: {cause}"),
-            Self::PortUnblocked { port } => write!(f, "port {port} unblocked: no loop any more"),
+            Self::PortUnblocked { port } => write!(f, "port {port} unblocked: the loop is gone"),
             Self::MacMoved { vlan, mac, from, to } => {
                 write!(f, "{mac}{} moved from port {from} to port {to}", InVlan(vlan))
             }
             Self::MacRefused { vlan, mac, owner, port } => {
-                write!(f, "{mac}{} of port {owner} refused on port {port}", InVlan(vlan))
+                write!(
+                    f,
+                    "{mac}{} refused on port {port}: it belongs to port {owner}",
+                    InVlan(vlan)
+                )
             }
-            Self::PortLimit { port } => write!(f, "port {port} has learned all it may"),
-            Self::TableFull => f.write_str("the table of addresses is full"),
+            Self::PortLimit { port } => {
+                write!(f, "port {port} has reached its limit of learned addresses")
+            }
+            Self::TableFull => f.write_str("the address table is full"),
             Self::Storm { port, kind } => write!(f, "storm of {kind} on port {port}"),
             Self::Guarded { port, mac, reason } => {
                 write!(f, "frame from {mac} dropped on port {port}: {reason}")
@@ -128,7 +134,7 @@ impl fmt::Display for LoopCause {
         match *self {
             Self::Probe { other } => write!(f, "a probe sent by port {other} came back"),
             Self::Flapping { vlan, mac, other } => {
-                write!(f, "{mac}{} flaps between it and port {other}", InVlan(vlan))
+                write!(f, "{mac}{} flaps between this port and port {other}", InVlan(vlan))
             }
         }
     }

@@ -216,7 +216,7 @@ impl Fdb {
         self.slots.len()
     }
 
-    /// Takes out all that `unwanted` says of those slots, and tells `gone` of each.
+    /// Takes out all that `unwanted` says of those slots, and may_report `gone` of each.
     pub(super) fn remove_if(
         &mut self,
         slots: Range<usize>,

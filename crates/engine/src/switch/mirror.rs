@@ -44,7 +44,7 @@ pub(super) fn note_missed(missed: &mut Vec<(PortId, u64)>, to: PortId) {
     }
 }
 
-/// Sends copies of a frame to those mirrors of `watching` that want it, and tells `sent` of each how
+/// Sends copies of a frame to those mirrors of `watching` that want it, and may_report `sent` of each how
 /// long it was; `None`: there was no room for it.
 pub(super) fn copy_to(
     mirrors: &[Mirror],

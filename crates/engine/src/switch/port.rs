@@ -35,7 +35,7 @@ pub(super) struct Port {
     pub(super) is_up: bool,
     pub(super) loops: LoopState,
     pub(super) counters: PortCounters,
-    told: [Option<Instant>; News::COUNT],
+    reported: [Option<Instant>; Notice::COUNT],
 }
 
 /// Whether a port takes part.
@@ -70,9 +70,9 @@ pub(super) struct LastHit {
     pub(super) until: Instant,
 }
 
-/// News of a port that is told once a second at most.
+/// Notice of a port that is told once a second at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum Notice {
     Moved,
     Refused,
     Limit,
@@ -82,7 +82,7 @@ pub(super) enum News {
     UnknownUnicast,
 }
 
-impl News {
+impl Notice {
     const COUNT: usize = 7;
     /// How long the same news is not told again.
     pub(super) const QUIET: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ impl Port {
             is_up: true,
             loops: LoopState::new(),
             counters: PortCounters::default(),
-            told: [None; News::COUNT],
+            reported: [None; Notice::COUNT],
         }
     }
 
@@ -116,13 +116,13 @@ impl Port {
     }
 
     /// Whether this news is to be told: not if it was within the last second.
-    pub(super) fn tells(&mut self, news: News, now: Instant) -> bool {
-        let Some(told) = self.told.get_mut(news as usize) else { return false };
-        let is_new = told.is_none_or(|told| now.since(told) >= News::QUIET);
-        if is_new {
-            *told = Some(now);
+    pub(super) fn may_report(&mut self, notice: Notice, now: Instant) -> bool {
+        let Some(last) = self.reported.get_mut(notice as usize) else { return false };
+        let is_due = last.is_none_or(|last| now.since(last) >= Notice::QUIET);
+        if is_due {
+            *last = Some(now);
         }
-        is_new
+        is_due
     }
 
     /// The form in which a frame that came in here leaves by `to`.

@@ -3,7 +3,7 @@
 //!
 //! What it promises when things go wrong:
 //! - A regular file on a full disk ends with its last whole record: the rest is cut off.
-//! - A pipe whose reader is slow never blocks the caller: up to [`BACKLOG_MAX`] bytes wait for it,
+//! - A pipe whose reader is slow never blocks the caller: up to `BACKLOG_MAX` bytes wait for it,
 //!   then records are refused, which the caller counts.
 
 use rustix::event::{PollFd, PollFlags, Timespec};

@@ -1,8 +1,8 @@
 //! Configuration files in TOML, read so that all mistakes of a file are told at once, each with its
 //! place and what helps.
 //!
-//! A reader asks a [`Table`] for the keys that it knows, and each asks a [`Value`] to be what it is to
-//! be; what was not asked for is an unknown key. A mistake goes to [`Problems`] and reading goes on:
+//! A reader asks a [`Table`](table::Table) for the keys that it knows, and each asks a [`Value`](value::Value) to be what it is to
+//! be; what was not asked for is an unknown key. A mistake goes to [`Problems`](problem::Problems) and reading goes on:
 //!
 //! ```text
 //! let source = Source::read(path)?;
@@ -18,7 +18,7 @@
 //! ```
 //!
 //! The options of a port on the command line (`tap:a,vlan=10`) are read by the same functions: see
-//! [`Source::words`].
+//! [`Source::words`](source::Source::words).
 
 pub mod problem;
 pub mod source;

@@ -10,7 +10,7 @@
 //! A server has one descriptor that becomes readable when there is something to do, also when a client
 //! has been idle for too long, so any loop can have it beside its ports. It never blocks: a request,
 //! its reply and the time for them are bounded, and a reader that takes nothing is dropped and counted.
-//! What takes its time is answered later ([`Reply::Later`]).
+//! What takes its time is answered later ([`Reply::Later`](server::Reply::Later)).
 //!
 //! Who may ask: the user who runs the program, root, and the group of the socket (mode 0660); the
 //! kernel tells who it is (`SO_PEERCRED`).

@@ -58,7 +58,7 @@ fn split(message: &[u8]) -> Option<(&[u8], &Mac, &Mac)> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It does not even know our public key.
-    Stranger,
+    Invalid,
     /// It knows our public key.
     Knows,
     /// It knows our public key and receives what is sent to its address.
@@ -85,9 +85,9 @@ impl CookieChecker {
 
     /// Checks the MACs of a handshake message.
     pub(crate) fn check(&self, now: Instant, from: Endpoint, message: &[u8]) -> Standing {
-        let Some((rest, mac1, mac2)) = split(message) else { return Standing::Stranger };
+        let Some((rest, mac1, mac2)) = split(message) else { return Standing::Invalid };
         if !bool::from(mac(&self.keys.mac1, &[rest]).ct_eq(mac1)) {
-            return Standing::Stranger;
+            return Standing::Invalid;
         }
         if *mac2 != [0; MAC_LEN] && self.secret_is_fresh(now) {
             let right = mac(&self.cookie(from), &[rest, mac1]);
@@ -146,14 +146,14 @@ impl CookieChecker {
 
 /// The MACs of what we send to one peer, and the cookie that it gave us.
 #[derive(Debug)]
-pub(crate) struct CookieJar {
+pub(crate) struct PeerCookie {
     keys: MacKeys,
     cookie: Option<(Mac, Instant)>,
     /// mac1 of the last handshake message: a cookie reply is an answer to it.
     last: Option<Mac>,
 }
 
-impl CookieJar {
+impl PeerCookie {
     pub(crate) fn new(peer: &PublicKey) -> Self {
         Self { keys: MacKeys::new(peer), cookie: None, last: None }
     }
@@ -218,39 +218,39 @@ mod tests {
     #[test]
     fn a_cookie_is_bound_to_address_and_port_and_ends() {
         let us = PublicKey([9; 32]);
-        let (mut checker, mut jar) = (CookieChecker::new(&us), CookieJar::new(&us));
+        let (mut checker, mut cookie) = (CookieChecker::new(&us), PeerCookie::new(&us));
         let lifetime = SECRET_LIFETIME;
         let from = udp("192.0.2.1:1000");
         let mut message = [7; 148];
-        jar.sign(at(0), lifetime, &mut message);
+        cookie.sign(at(0), lifetime, &mut message);
         assert_eq!(checker.check(at(0), from, &message), Standing::Knows);
 
         let reply = checker.reply(at(0), from, &message, 5, &mut random()).unwrap();
-        assert!(jar.take(at(1), &reply));
-        assert!(!jar.take(at(1), &reply), "once");
-        jar.sign(at(2), lifetime, &mut message);
+        assert!(cookie.take(at(1), &reply));
+        assert!(!cookie.take(at(1), &reply), "once");
+        cookie.sign(at(2), lifetime, &mut message);
         assert_eq!(checker.check(at(2), from, &message), Standing::Reachable);
         for other in ["192.0.2.1:1001", "192.0.2.2:1000", "[2001:db8::1]:1000"] {
             assert_eq!(checker.check(at(2), udp(other), &message), Standing::Knows, "{other}");
         }
         let mut changed = message;
         changed[20] ^= 1;
-        assert_eq!(checker.check(at(2), from, &changed), Standing::Stranger);
+        assert_eq!(checker.check(at(2), from, &changed), Standing::Invalid);
         assert_eq!(checker.check(at(121), from, &message), Standing::Knows, "the secret is old");
-        jar.sign(at(117), lifetime, &mut message);
+        cookie.sign(at(117), lifetime, &mut message);
         assert_eq!(message[132..], [0; 16], "the cookie is old");
     }
 
     #[test]
     fn a_reply_to_another_message_gives_no_cookie() {
         let us = PublicKey([9; 32]);
-        let (mut checker, mut jar) = (CookieChecker::new(&us), CookieJar::new(&us));
+        let (mut checker, mut cookie) = (CookieChecker::new(&us), PeerCookie::new(&us));
         let mut message = [7; 148];
-        jar.sign(at(0), SECRET_LIFETIME, &mut message);
+        cookie.sign(at(0), SECRET_LIFETIME, &mut message);
         let from = udp("192.0.2.1:1000");
         let mut other = message;
         other[120] ^= 1;
         let reply = checker.reply(at(0), from, &other, 5, &mut random()).unwrap();
-        assert!(!jar.take(at(0), &reply));
+        assert!(!cookie.take(at(0), &reply));
     }
 }

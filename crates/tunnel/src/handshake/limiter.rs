@@ -29,7 +29,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Limiter {
     sources: BTreeMap<(Source, bool), Bucket>,
     /// For sources that find no room: they share one.
-    crowd: Bucket,
+    overflow: Bucket,
     unproven: Bucket,
     proven: Bucket,
     replies: Bucket,
@@ -84,7 +84,7 @@ impl Limiter {
     pub(crate) const fn new(per_second: u32) -> Self {
         Self {
             sources: BTreeMap::new(),
-            crowd: Bucket::FULL,
+            overflow: Bucket::FULL,
             unproven: Bucket::FULL,
             proven: Bucket::FULL,
             replies: Bucket::FULL,
@@ -94,9 +94,9 @@ impl Limiter {
     }
 
     /// What to do with a message from there whose MACs say this.
-    pub(crate) fn judge(&mut self, now: Instant, from: Endpoint, standing: Standing) -> Verdict {
+    pub(crate) fn decide(&mut self, now: Instant, from: Endpoint, standing: Standing) -> Verdict {
         let proven = match standing {
-            Standing::Stranger => return Verdict::Drop,
+            Standing::Invalid => return Verdict::Drop,
             Standing::Knows => false,
             Standing::Reachable => true,
         };
@@ -128,7 +128,7 @@ impl Limiter {
                 self.sources.retain(|_, bucket| bucket.full > now);
             }
             if self.sources.len() >= Self::SOURCES_MAX {
-                return &mut self.crowd;
+                return &mut self.overflow;
             }
         }
         self.sources.entry(key).or_insert(Bucket::FULL)
@@ -170,11 +170,11 @@ mod tests {
         let mut worked = 0;
         for millis in 0..1000 {
             for _ in 0..50 {
-                let verdict = limiter.judge(at(millis), from(1), Standing::Knows);
+                let verdict = limiter.decide(at(millis), from(1), Standing::Knows);
                 worked += u32::from(verdict == Verdict::Work);
             }
             if millis % 100 == 0 {
-                let other = limiter.judge(at(millis), from(2), Standing::Knows);
+                let other = limiter.decide(at(millis), from(2), Standing::Knows);
                 assert_eq!(other, Verdict::Work);
             }
         }
@@ -187,11 +187,11 @@ mod tests {
         let mut worked = 0;
         for message in 0..50_000_u32 {
             let now = at(u64::from(message / 50));
-            let verdict = limiter.judge(now, from(1 << 24 | message), Standing::Knows);
+            let verdict = limiter.decide(now, from(1 << 24 | message), Standing::Knows);
             worked += u32::from(verdict == Verdict::Work);
             if message % 5000 == 4999 {
-                assert_ne!(limiter.judge(now, from(7), Standing::Knows), Verdict::Drop);
-                assert_eq!(limiter.judge(now, from(7), Standing::Reachable), Verdict::Work);
+                assert_ne!(limiter.decide(now, from(7), Standing::Knows), Verdict::Drop);
+                assert_eq!(limiter.decide(now, from(7), Standing::Reachable), Verdict::Work);
             }
             assert!(limiter.sources.len() <= Limiter::SOURCES_MAX);
         }
@@ -201,11 +201,11 @@ mod tests {
     #[test]
     fn strangers_get_nothing_and_a_network_is_one_source() {
         let mut limiter = Limiter::new(1000);
-        assert_eq!(limiter.judge(at(0), from(1), Standing::Stranger), Verdict::Drop);
+        assert_eq!(limiter.decide(at(0), from(1), Standing::Invalid), Verdict::Drop);
         let mut worked = 0;
         for host in 0..100 {
             let address = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, host], 1));
-            let verdict = limiter.judge(at(0), Endpoint::Udp(address), Standing::Knows);
+            let verdict = limiter.decide(at(0), Endpoint::Udp(address), Standing::Knows);
             worked += u32::from(verdict == Verdict::Work);
         }
         assert_eq!(worked, 5);

@@ -26,7 +26,7 @@ impl Peer {
     /// on with the search.
     pub(crate) fn say_hello(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         let says_hello = self.path.begin_session(now, self.config.extensions);
-        self.plan(shared);
+        self.schedule(shared);
         if says_hello {
             self.send_control(shared, now, &[HELLO, VERSION, 0], out);
         }
@@ -60,7 +60,7 @@ impl Peer {
             }
             _ => {}
         }
-        self.plan(shared);
+        self.schedule(shared);
     }
 
     /// The network refused a datagram for being longer than one that holds a packet of `mtu` bytes.
@@ -68,7 +68,7 @@ impl Peer {
         let later = now + shared.config.timing.mtu_probe_interval;
         if self.path.lower(mtu, shared.config.mtu, later) {
             self.report_path_mtu(shared);
-            self.plan(shared);
+            self.schedule(shared);
         }
     }
 

@@ -13,7 +13,7 @@ use adit_packet::{Instant, Layer, PacketBuf};
 use crate::config::{PeerConfig, PeerMode};
 use crate::frames::plain::FRAME_HEADER_LEN;
 use crate::frames::reassembly::Reassembly;
-use crate::handshake::cookie::CookieJar;
+use crate::handshake::cookie::PeerCookie;
 use crate::handshake::ikpsk2::{Initiated, Remote};
 use crate::keys::SharedSecret;
 use crate::keys::{KEY_LEN, PresharedKey, PrivateKey};
@@ -47,7 +47,7 @@ pub(crate) struct Peer {
     pub(crate) endpoint: Option<Endpoint>,
     /// Where it was by UDP, for when it came by a stream that has ended.
     last_udp: Option<Endpoint>,
-    pub(crate) jar: CookieJar,
+    pub(crate) cookie: PeerCookie,
     pub(crate) initiated: Option<Initiated>,
     last_initiation: Option<Instant>,
     /// Of the last initiation that was accepted from it.
@@ -55,7 +55,7 @@ pub(crate) struct Peer {
     pub(crate) last_accepted: Option<Instant>,
     pub(crate) sessions: Sessions,
     pub(crate) timers: Timers,
-    pub(crate) planned: Option<Instant>,
+    pub(crate) scheduled: Option<Instant>,
     queue: VecDeque<PacketBuf>,
     pub(crate) shapers: Shapers,
     pub(crate) path: Path,
@@ -78,14 +78,14 @@ impl Peer {
             shared_secret: us.and_then(|us| us.identity.private.agree(&config.public_key)),
             endpoint: config.endpoint,
             last_udp: None,
-            jar: CookieJar::new(&config.public_key),
+            cookie: PeerCookie::new(&config.public_key),
             initiated: None,
             last_initiation: None,
             timestamp: None,
             last_accepted: None,
             sessions: Sessions::default(),
             timers: Timers::default(),
-            planned: None,
+            scheduled: None,
             queue: VecDeque::new(),
             shapers: Shapers::default(),
             path: Path::new(shared.config.mtu),
@@ -145,7 +145,7 @@ impl Peer {
         }
         self.shapers.set(config.shape_out, config.shape_in, || shared.random_u64());
         self.config = config;
-        self.plan(shared);
+        self.schedule(shared);
     }
 
     /// The peer is said to be there. A handshake that is being tried is tried there at once.
@@ -156,7 +156,7 @@ impl Peer {
             if let Some(attempt) = &mut self.timers.attempt {
                 attempt.unanswered = 0;
             }
-            self.plan(shared);
+            self.schedule(shared);
         }
     }
 
@@ -187,7 +187,7 @@ impl Peer {
         self.initiate(shared, now, out);
         self.endpoint = here;
         self.timers.retry = Some(now + shared.config.timing.rekey_timeout / 5);
-        self.plan(shared);
+        self.schedule(shared);
     }
 
     /// Our key is another one.
@@ -300,7 +300,7 @@ impl Peer {
                 self.timers.attempt = Some(Attempt::new(now));
             }
         }
-        self.plan(shared);
+        self.schedule(shared);
     }
 
     /// Sends an initiation.
@@ -339,7 +339,7 @@ impl Peer {
         bytes: &mut [u8],
         out: &mut Outbox,
     ) {
-        self.jar.sign(now, shared.config.timing.cookie_lifetime, bytes);
+        self.cookie.sign(now, shared.config.timing.cookie_lifetime, bytes);
         if let Some(mut packet) = out.make(bytes.len()) {
             // It has room for so many.
             let _ = packet.extend(bytes);
@@ -396,7 +396,7 @@ impl Peer {
     }
 
     /// Whether what comes from there is not the peer's, who is pinned elsewhere.
-    pub(crate) fn is_elsewhere(&self, now: Instant, from: Endpoint) -> bool {
+    pub(crate) fn refuses_endpoint(&self, now: Instant, from: Endpoint) -> bool {
         let Some(pinned) = self.config.pinned else { return false };
         let is_there = self.last_authentic.is_some_and(|last| now.since(last) < pinned);
         is_there && self.endpoint.is_some_and(|endpoint| endpoint != from)
@@ -430,7 +430,7 @@ impl Peer {
         }
         self.probe_path(shared, now, out);
         self.run_shapers(shared, now, out);
-        self.plan(shared);
+        self.schedule(shared);
     }
 
     /// No response came: initiates again, or gives up after Rekey-Attempt-Time (NDSS 2017, 6.4).
@@ -457,10 +457,10 @@ impl Peer {
     }
 
     /// Sees to it that the tunnel wakes up for this peer.
-    pub(crate) fn plan(&mut self, shared: &mut Shared) {
+    pub(crate) fn schedule(&mut self, shared: &mut Shared) {
         let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
         let next = next.into_iter().flatten().min();
-        shared.wakes.plan(self.slot, &mut self.planned, next);
+        shared.wakes.schedule(self.slot, &mut self.scheduled, next);
     }
 
     pub(crate) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {

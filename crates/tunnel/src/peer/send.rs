@@ -37,7 +37,7 @@ pub fn gso_len_max(mtu: u16) -> usize {
 }
 
 /// What is needed to make data messages to one peer.
-struct Way {
+struct SendPath {
     key: Arc<SendKey>,
     to: Endpoint,
     limit: u64,
@@ -45,7 +45,7 @@ struct Way {
     max: usize,
     /// What stands before a packet inside a message: nothing, or a frame's first byte.
     prefix: usize,
-    /// What routers on the way are told: the packet's own codepoint (RFC 6040, 4.1, normal mode);
+    /// What routers on the path are told: the packet's own codepoint (RFC 6040, 4.1, normal mode);
     /// of messages of our own and of fragments that they take no marks.
     ecn: Ecn,
 }
@@ -59,22 +59,22 @@ impl Peer {
         mut packet: PacketBuf,
         out: &mut Outbox,
     ) {
-        let Some(mut way) = self.way(shared) else {
+        let Some(mut path) = self.send_path(shared) else {
             return self.discard(packet, DropReason::NO_SESSION, out);
         };
         let layer = self.layer_out();
-        way.ecn = Ecn::of(network(layer, packet.bytes()));
+        path.ecn = Ecn::of(network(layer, packet.bytes()));
         if self.config.clamp_mss {
-            mss::clamp(&mut packet, layer, way.max.saturating_sub(way.prefix));
+            mss::clamp(&mut packet, layer, path.max.saturating_sub(path.prefix));
         }
         let sent = if packet.meta.vnet.is_super_packet() {
-            self.send_super(&way, layer, packet, out)
+            self.send_super(&path, layer, packet, out)
         } else {
-            self.send_single(&way, packet, out)
+            self.send_single(&path, packet, out)
         };
         let sent = match (sent, layer) {
             (Err((packet, why)), Layer::Frame) if why == DropReason::TOO_BIG => {
-                self.send_fragments(&way, packet, out)
+                self.send_fragments(&path, packet, out)
             }
             (sent, _) => sent,
         };
@@ -84,7 +84,7 @@ impl Peer {
                 if why == DropReason::TOO_BIG
                     && layer == Layer::Packet
                     && let Some(device) = shared.config.device
-                    && let Some(answer) = too_big::answer(packet.bytes(), way.max, out)
+                    && let Some(answer) = too_big::answer(packet.bytes(), path.max, out)
                 {
                     out.send(Endpoint::Port(device), answer);
                 }
@@ -103,28 +103,28 @@ impl Peer {
         len: usize,
         out: &mut Outbox,
     ) {
-        let Some(way) = self.way(shared) else { return };
-        let Some(counter) = way.key.reserve(1, way.limit) else { return };
+        let Some(path) = self.send_path(shared) else { return };
+        let Some(counter) = path.key.reserve(1, path.limit) else { return };
         let Some(mut packet) = out.make(len + DATA_OVERHEAD) else { return };
         if let Some(message) = packet.grow(len + DATA_OVERHEAD) {
             message.fill(0);
             if let Some(text) = message.get_mut(DATA_HEADER_LEN..DATA_HEADER_LEN + plain.len()) {
                 text.copy_from_slice(plain);
             }
-            way.key.seal(counter, message);
+            path.key.seal(counter, message);
         }
         self.bytes_sent += count(packet.len());
-        out.send(way.to, packet);
+        out.send(path.to, packet);
         self.after_send(shared, now, false, out);
     }
 
-    fn way(&self, shared: &Shared) -> Option<Way> {
+    fn send_path(&self, shared: &Shared) -> Option<SendPath> {
         let session = self.sessions.current.as_ref()?;
         let prefix = match self.layer_out() {
             Layer::Packet => 0,
             Layer::Frame => FRAME_HEADER_LEN,
         };
-        Some(Way {
+        Some(SendPath {
             key: Arc::clone(&session.send),
             to: self.endpoint?,
             limit: shared.config.timing.reject_after_messages,
@@ -145,58 +145,58 @@ impl Peer {
         if self.sessions.current.as_ref().is_some_and(|session| session.is_worn(now, timing)) {
             self.want_session(shared, now, out);
         }
-        self.plan(shared);
+        self.schedule(shared);
     }
 
     /// Encrypts one packet where it stands.
     fn send_single(
         &mut self,
-        way: &Way,
+        path: &SendPath,
         mut packet: PacketBuf,
         out: &mut Outbox,
     ) -> Result<(), Refused> {
         if finish_checksum(&mut packet).is_err() {
             return Err((packet, DropReason::MALFORMED));
         }
-        let len = packet.len() + way.prefix;
-        if len > way.max && (way.prefix != 0 || too_big::must_not_be_cut(packet.bytes())) {
+        let len = packet.len() + path.prefix;
+        if len > path.max && (path.prefix != 0 || too_big::must_not_be_cut(packet.bytes())) {
             return Err((packet, DropReason::TOO_BIG));
         }
-        let pad = padding(len, way.max);
-        if packet.headroom() < DATA_HEADER_LEN + way.prefix || packet.tailroom() < pad + TAG_LEN {
+        let pad = padding(len, path.max);
+        if packet.headroom() < DATA_HEADER_LEN + path.prefix || packet.tailroom() < pad + TAG_LEN {
             let roomy = out.pool().take(len + pad + DATA_OVERHEAD);
             let Some(mut roomy) = roomy else { return Err((packet, DropReason::NO_BUFFER)) };
             // It has room for more.
             let _ = roomy.extend(packet.bytes());
             out.pool().give(core::mem::replace(&mut packet, roomy));
         }
-        let Some(counter) = way.key.reserve(1, way.limit) else {
+        let Some(counter) = path.key.reserve(1, path.limit) else {
             return Err((packet, DropReason::NO_SESSION));
         };
-        if way.prefix != 0 {
-            packet.prepend(way.prefix).into_iter().for_each(|at| at.fill(first_byte(FRAME, pad)));
+        if path.prefix != 0 {
+            packet.prepend(path.prefix).into_iter().for_each(|at| at.fill(first_byte(FRAME, pad)));
         }
         packet.grow(pad).into_iter().for_each(|at| at.fill(0));
         let room = packet.prepend(DATA_HEADER_LEN).is_some() && packet.grow(TAG_LEN).is_some();
         if !room {
             return Err((packet, DropReason::NO_BUFFER));
         }
-        way.key.seal(counter, packet.bytes_mut());
-        packet.meta = Meta { ecn: way.ecn, ..Meta::default() };
+        path.key.seal(counter, packet.bytes_mut());
+        packet.meta = Meta { ecn: path.ecn, ..Meta::default() };
         self.bytes_sent += count(packet.len());
-        out.send(way.to, packet);
+        out.send(path.to, packet);
         Ok(())
     }
 
     /// Cuts a super-packet up straight into trains of messages.
     fn send_super(
         &mut self,
-        way: &Way,
+        path: &SendPath,
         layer: Layer,
         packet: PacketBuf,
         out: &mut Outbox,
     ) -> Result<(), Refused> {
-        match self.send_trains(way, layer, &packet, out) {
+        match self.send_trains(path, layer, &packet, out) {
             Ok(()) => {
                 out.absorb(packet);
                 Ok(())
@@ -207,16 +207,16 @@ impl Peer {
 
     fn send_trains(
         &mut self,
-        way: &Way,
+        path: &SendPath,
         layer: Layer,
         packet: &PacketBuf,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let whole = cut_to_fit(packet, layer, way)?;
+        let whole = cut_to_fit(packet, layer, path)?;
         let first_len = whole.segment(0).map(|segment| segment.len()).unwrap_or_default();
-        let plain = way.prefix + first_len;
-        let datagram = plain + padding(plain, way.max) + DATA_OVERHEAD;
-        let per_train = match way.to {
+        let plain = path.prefix + first_len;
+        let datagram = plain + padding(plain, path.max) + DATA_OVERHEAD;
+        let per_train = match path.to {
             Endpoint::Udp(_) => (TRAIN_LEN_MAX / datagram).clamp(1, TRAIN_MAX),
             // A stream knows no trains: one message in each buffer.
             Endpoint::Port(_) | Endpoint::Flow(_) => 1,
@@ -226,18 +226,18 @@ impl Peer {
         while left > 0 {
             let in_train = left.min(per_train);
             let counters = u64::try_from(in_train).unwrap_or(u64::MAX);
-            let first = way.key.reserve(counters, way.limit).ok_or(DropReason::NO_SESSION)?;
+            let first = path.key.reserve(counters, path.limit).ok_or(DropReason::NO_SESSION)?;
             let mut train = out.make(in_train * datagram).ok_or(DropReason::NO_BUFFER)?;
             for (counter, segment) in (first..).zip(segments.by_ref().take(in_train)) {
-                append(&mut train, way, counter, &segment);
+                append(&mut train, path, counter, &segment);
             }
-            train.meta.ecn = way.ecn;
+            train.meta.ecn = path.ecn;
             if in_train > 1 {
                 train.meta.vnet.gso = Gso::UdpL4;
                 train.meta.vnet.gso_size = u16::try_from(datagram).unwrap_or(u16::MAX);
             }
             self.bytes_sent += count(train.len());
-            out.send(way.to, train);
+            out.send(path.to, train);
             left -= in_train;
         }
         Ok(())
@@ -246,16 +246,16 @@ impl Peer {
     /// Cuts a frame that fits no datagram into fragments that do, a super-packet's frames each.
     fn send_fragments(
         &mut self,
-        way: &Way,
+        path: &SendPath,
         mut packet: PacketBuf,
         out: &mut Outbox,
     ) -> Result<(), Refused> {
         let sent = if packet.meta.vnet.is_super_packet() {
-            self.fragment_super(way, &packet, out)
+            self.fragment_super(path, &packet, out)
         } else if finish_checksum(&mut packet).is_err() {
             Err(DropReason::MALFORMED)
         } else {
-            self.fragment(way, packet.bytes(), out)
+            self.fragment(path, packet.bytes(), out)
         };
         match sent {
             Ok(()) => {
@@ -268,7 +268,7 @@ impl Peer {
 
     fn fragment_super(
         &mut self,
-        way: &Way,
+        path: &SendPath,
         packet: &PacketBuf,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
@@ -281,7 +281,7 @@ impl Peer {
         for segment in whole.segments() {
             frame.reset(headroom);
             if sent.is_ok() && segment.append_to(&mut frame).is_ok() {
-                sent = self.fragment(way, frame.bytes(), out);
+                sent = self.fragment(path, frame.bytes(), out);
             }
         }
         out.pool().give(frame);
@@ -289,8 +289,13 @@ impl Peer {
     }
 
     /// Sends a frame as fragments of the same length, as far as that goes.
-    fn fragment(&mut self, way: &Way, frame: &[u8], out: &mut Outbox) -> Result<(), DropReason> {
-        let room = way.max.saturating_sub(FRAGMENT_HEADER_LEN);
+    fn fragment(
+        &mut self,
+        path: &SendPath,
+        frame: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let room = path.max.saturating_sub(FRAGMENT_HEADER_LEN);
         if room == 0 || frame.len() > FRAME_LEN_MAX {
             return Err(DropReason::TOO_BIG);
         }
@@ -299,8 +304,8 @@ impl Peer {
         let mut at = 0;
         for piece in frame.chunks(size) {
             let plain = FRAGMENT_HEADER_LEN + piece.len();
-            let pad = padding(plain, way.max);
-            let counter = way.key.reserve(1, way.limit).ok_or(DropReason::NO_SESSION)?;
+            let pad = padding(plain, path.max);
+            let counter = path.key.reserve(1, path.limit).ok_or(DropReason::NO_SESSION)?;
             let mut message = out.make(plain + pad + DATA_OVERHEAD).ok_or(DropReason::NO_BUFFER)?;
             let last = at + piece.len() == frame.len();
             let offset = u16::try_from(at).unwrap_or_default() | if last { LAST } else { 0 };
@@ -310,9 +315,9 @@ impl Peer {
             let _ = message.extend(&[first_byte(FRAGMENT, pad), n0, n1, o0, o1]);
             let _ = message.extend(piece);
             message.grow(pad + TAG_LEN).into_iter().for_each(|rest| rest.fill(0));
-            way.key.seal(counter, message.bytes_mut());
+            path.key.seal(counter, message.bytes_mut());
             self.bytes_sent += count(message.len());
-            out.send(way.to, message);
+            out.send(path.to, message);
             at += piece.len();
         }
         Ok(())
@@ -327,12 +332,12 @@ type Refused = (PacketBuf, DropReason);
 fn cut_to_fit<'a>(
     packet: &'a PacketBuf,
     layer: Layer,
-    way: &Way,
+    path: &SendPath,
 ) -> Result<SuperPacket<'a>, DropReason> {
     let mut vnet = packet.meta.vnet;
     let whole = SuperPacket::parse(packet.bytes(), &vnet, layer);
     let whole = whole.map_err(|_| DropReason::MALFORMED)?;
-    let room = way.max.saturating_sub(way.prefix + whole.header_len());
+    let room = path.max.saturating_sub(path.prefix + whole.header_len());
     if whole.segment_size().min(whole.payload().len()) <= room {
         return Ok(whole);
     }
@@ -344,15 +349,15 @@ fn cut_to_fit<'a>(
 }
 
 /// Appends one segment to a train as a message.
-fn append(train: &mut PacketBuf, way: &Way, counter: u64, segment: &Segment<'_>) {
-    let len = way.prefix + segment.len();
-    let pad = padding(len, way.max);
+fn append(train: &mut PacketBuf, path: &SendPath, counter: u64, segment: &Segment<'_>) {
+    let len = path.prefix + segment.len();
+    let pad = padding(len, path.max);
     let Some(message) = train.grow(len + pad + DATA_OVERHEAD) else { return };
     if let Some(text) = message.get_mut(DATA_HEADER_LEN..DATA_HEADER_LEN + len + pad) {
-        let (prefix, rest) = text.split_at_mut(way.prefix);
+        let (prefix, rest) = text.split_at_mut(path.prefix);
         prefix.fill(first_byte(FRAME, pad));
         let written = segment.write(rest).unwrap_or_default();
         rest.get_mut(written..).into_iter().for_each(|zeros| zeros.fill(0));
     }
-    way.key.seal(counter, message);
+    path.key.seal(counter, message);
 }

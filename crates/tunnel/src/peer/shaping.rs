@@ -138,7 +138,7 @@ impl Peer {
         }
         out.absorb(packet);
         self.run_shapers(shared, now, out);
-        self.plan(shared);
+        self.schedule(shared);
     }
 
     fn hold(
@@ -158,6 +158,6 @@ impl Peer {
             shared.shaped.release(&over);
             self.discard(over, DropReason::QUEUE_FULL, out);
         }
-        self.plan(shared);
+        self.schedule(shared);
     }
 }

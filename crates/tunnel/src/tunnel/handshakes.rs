@@ -56,7 +56,7 @@ impl Tunnel {
         if peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
             return Err(DropReason::RATE_LIMITED);
         }
-        if peer.is_elsewhere(now, from) {
+        if peer.refuses_endpoint(now, from) {
             peer.drops.note(DropReason::ELSEWHERE);
             shared.event(TunnelEvent::Refused { peer: peer.config.public_key, from });
             return Err(DropReason::ELSEWHERE);
@@ -77,7 +77,7 @@ impl Tunnel {
         peer.timers.began(now, &shared.config.timing);
         peer.timers.sent(now, peer.config.persistent_keepalive);
         peer.send_handshake(shared, now, from, &mut response.to_bytes(), out);
-        peer.plan(shared);
+        peer.schedule(shared);
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl Tunnel {
         let reply = CookieReply::parse(bytes).ok_or(DropReason::NOT_OURS)?;
         let slot = self.shared.peer_of(reply.receiver).ok_or(DropReason::NOT_OURS)?;
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
-        if !peer.jar.take(now, &reply) {
+        if !peer.cookie.take(now, &reply) {
             return Err(DropReason::NOT_AUTHENTIC);
         }
         peer.bytes_received += count(bytes.len());
@@ -131,7 +131,7 @@ impl Tunnel {
         if let Some(attempt) = peer.timers.attempt.as_mut().filter(|attempt| !attempt.hurried) {
             attempt.hurried = true;
             peer.timers.retry = Some(now + jitter);
-            peer.plan(shared);
+            peer.schedule(shared);
         }
         Ok(())
     }
@@ -149,11 +149,11 @@ impl Tunnel {
         let shared = &mut self.shared;
         let us = shared.us.as_mut().ok_or(DropReason::NOT_OURS)?;
         let standing = match us.checker.check(now, from, bytes) {
-            Standing::Stranger => return Err(DropReason::NOT_AUTHENTIC),
+            Standing::Invalid => return Err(DropReason::NOT_AUTHENTIC),
             _ if known => Standing::Reachable,
             standing => standing,
         };
-        match shared.limiter.judge(now, from, standing) {
+        match shared.limiter.decide(now, from, standing) {
             Verdict::Work => Ok(()),
             Verdict::Drop => Err(DropReason::RATE_LIMITED),
             Verdict::Cookie => {

@@ -20,7 +20,7 @@ use crate::keys::{PrivateKey, PublicKey};
 use crate::message;
 use crate::path::MTU_MIN;
 use crate::peer::Peer;
-use crate::shared::{Shared, Us};
+use crate::shared::{LocalIdentity, Shared};
 use crate::status::{PeerStatus, TunnelEvent};
 use crate::tai64n::Tai64n;
 
@@ -102,7 +102,7 @@ impl Tunnel {
         if key == self.shared.config.private_key {
             return;
         }
-        self.shared.us = key.clone().map(Us::new);
+        self.shared.us = key.clone().map(LocalIdentity::new);
         self.shared.config.private_key = key;
         if let Some(ours) = self.public_key() {
             self.remove_peer(&ours, out);
@@ -117,7 +117,7 @@ impl Tunnel {
         self.shared.config.mtu = mtu;
         for peer in self.peers.iter_mut().flatten() {
             peer.path.moved(mtu);
-            peer.plan(&mut self.shared);
+            peer.schedule(&mut self.shared);
         }
     }
 
@@ -345,9 +345,9 @@ impl Engine for Tunnel {
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         while let Some((at, slot)) = self.shared.wakes.pop(now) {
             if let Some((peer, shared)) = self.peer_mut(slot)
-                && peer.planned == Some(at)
+                && peer.scheduled == Some(at)
             {
-                peer.planned = None;
+                peer.scheduled = None;
                 peer.handle_timeout(shared, now, out);
             }
         }

@@ -31,7 +31,7 @@ use adit_engine::{DropReason, Endpoint, Outbox};
 const COVERED_MAX: usize = HEADERS_MAX + OUTER_LEN_MAX;
 
 /// A train that is being decrypted.
-struct Inbox {
+struct Train {
     packet: PacketBuf,
     /// The codepoint of its outer headers: a train has one.
     ecn: Ecn,
@@ -47,7 +47,7 @@ struct Inbox {
     last: Option<u32>,
 }
 
-impl Inbox {
+impl Train {
     /// Passes a mark of the headers outside on to the IP packet inside, if there is one from `start` to
     /// `end` (RFC 6040, section 4.2).
     #[inline]
@@ -143,7 +143,7 @@ impl Tunnel {
             (Gso::UdpL4, size) if size > 0 => size,
             _ => len.max(1),
         };
-        let mut inbox = Inbox {
+        let mut train = Train {
             ecn: packet.meta.ecn,
             packet,
             ready: None,
@@ -154,12 +154,12 @@ impl Tunnel {
         };
         for start in (0..len).step_by(stride) {
             let range = start..len.min(start + stride);
-            if let Err(why) = self.handle_message(now, from, &mut inbox, range, out) {
-                inbox.why = why;
+            if let Err(why) = self.handle_message(now, from, &mut train, range, out) {
+                train.why = why;
             }
         }
-        self.look_after(now, inbox.last, out);
-        let Inbox { mut packet, ready, absorbed, why, .. } = inbox;
+        self.finish_train(now, train.last, out);
+        let Train { mut packet, ready, absorbed, why, .. } = train;
         if let Some(ready) = ready {
             packet.advance(ready.start);
             packet.truncate(ready.end - ready.start);
@@ -175,18 +175,18 @@ impl Tunnel {
         &mut self,
         now: Instant,
         from: Endpoint,
-        inbox: &mut Inbox,
+        train: &mut Train,
         range: Range<usize>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let bytes = inbox.packet.bytes().get(range.clone()).unwrap_or_default();
+        let bytes = train.packet.bytes().get(range.clone()).unwrap_or_default();
         let result = match Message::parse(bytes) {
-            Some(Message::Data) => return self.handle_data(now, from, inbox, range, out),
+            Some(Message::Data) => return self.handle_data(now, from, train, range, out),
             Some(message) => self.handle_handshake(now, from, &message, out),
             None => Err(DropReason::NOT_OURS),
         };
         match result {
-            Ok(()) => inbox.absorbed = true,
+            Ok(()) => train.absorbed = true,
             Err(why) => self.drops.note(why),
         }
         result
@@ -197,31 +197,31 @@ impl Tunnel {
         &mut self,
         now: Instant,
         from: Endpoint,
-        inbox: &mut Inbox,
+        train: &mut Train,
         range: Range<usize>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let bytes = inbox.packet.bytes().get(range.clone()).unwrap_or_default();
+        let bytes = train.packet.bytes().get(range.clone()).unwrap_or_default();
         let header = DataHeader::parse(bytes);
         let slot = header.and_then(|header| self.shared.peer_of(header.receiver));
         let (Some(header), Some(slot)) = (header, slot) else {
             self.drops.note(DropReason::NOT_OURS);
             return Err(DropReason::NOT_OURS);
         };
-        if inbox.last != Some(slot) {
-            self.look_after(now, inbox.last.replace(slot), out);
+        if train.last != Some(slot) {
+            self.finish_train(now, train.last.replace(slot), out);
         }
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
-        let opened = if peer.is_elsewhere(now, from) {
+        let opened = if peer.refuses_endpoint(now, from) {
             Err(DropReason::ELSEWHERE)
         } else {
-            open(peer, shared, now, inbox, header, range.clone())
+            open(peer, shared, now, train, header, range.clone())
         };
         let result = match opened {
             Ok(placed) => {
                 peer.bytes_received += count(range.len());
                 accept(peer, shared, now, from, header.receiver, out);
-                self.handle_plain(now, slot, inbox, &placed, out)
+                self.handle_plain(now, slot, train, &placed, out)
             }
             Err(why) => Err(why),
         };
@@ -236,11 +236,11 @@ impl Tunnel {
         &mut self,
         now: Instant,
         slot: u32,
-        inbox: &mut Inbox,
+        train: &mut Train,
         placed: &Placed,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let bytes = inbox.packet.bytes_mut();
+        let bytes = train.packet.bytes_mut();
         let plain = Plain::parse(bytes.get(placed.start..placed.end).unwrap_or_default());
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         if !matches!(plain, Some(Plain::Keepalive | Plain::Control { .. })) {
@@ -249,28 +249,28 @@ impl Tunnel {
         match (plain, peer.config.mode) {
             (Some(Plain::Keepalive), _) => {
                 placed.restore(bytes);
-                inbox.absorbed = true;
+                train.absorbed = true;
             }
             (Some(Plain::Packet { len }), PeerMode::Packets | PeerMode::Vxlan(_)) => {
                 let range = placed.start..placed.start + len;
-                if !self.is_allowed(slot, inbox, range.clone()) {
-                    placed.restore(inbox.packet.bytes_mut());
+                if !self.is_allowed(slot, train, range.clone()) {
+                    placed.restore(train.packet.bytes_mut());
                     return Err(DropReason::SOURCE_NOT_ALLOWED);
                 }
-                inbox.pass_mark(inbox.ecn, placed, range.start, range.end)?;
-                self.handle_packet(now, slot, inbox, placed, range, out)?;
+                train.pass_mark(train.ecn, placed, range.start, range.end)?;
+                self.handle_packet(now, slot, train, placed, range, out)?;
             }
             (Some(Plain::Frame { end }), PeerMode::Frames(_)) => {
                 let range = placed.start + FRAME_HEADER_LEN..placed.start + end;
                 let arrived = Arrived::frame(slot, bytes, range);
-                inbox.pass_mark(inbox.ecn, placed, arrived.network_at(), arrived.range.end)?;
-                self.take(now, inbox, placed, &arrived, out);
+                train.pass_mark(train.ecn, placed, arrived.network_at(), arrived.range.end)?;
+                self.take(now, train, placed, &arrived, out);
             }
             (Some(Plain::Fragment { end }), PeerMode::Frames(_)) => {
                 let piece = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
                 let whole = peer.reassembly.take(piece).and_then(|frame| copy(frame, out));
                 placed.restore(bytes);
-                self.take_whole(now, slot, inbox, whole, out);
+                self.take_whole(now, slot, train, whole, out);
             }
             (Some(Plain::Control { end }), _) => {
                 let mut control = [0; 16];
@@ -279,7 +279,7 @@ impl Tunnel {
                 let len = from.len();
                 control.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
                 placed.restore(bytes);
-                inbox.absorbed = true;
+                train.absorbed = true;
                 peer.handle_control(shared, now, control.get(..len).unwrap_or_default(), out);
             }
             _ => {
@@ -295,13 +295,13 @@ impl Tunnel {
         &mut self,
         now: Instant,
         slot: u32,
-        inbox: &mut Inbox,
+        train: &mut Train,
         placed: &Placed,
         range: Range<usize>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let (peer, _) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
-        let bytes = inbox.packet.bytes_mut();
+        let bytes = train.packet.bytes_mut();
         let packet = bytes.get(range.clone()).unwrap_or_default();
         let (vxlan, found) = match peer.config.mode {
             PeerMode::Vxlan(vxlan) => (Some(vxlan), vxlan.find(packet)),
@@ -311,8 +311,8 @@ impl Tunnel {
             (Found::Frame(at), _) => {
                 let frame = range.start + at..range.end;
                 let (outer, arrived) = (Ecn::of(packet), Arrived::frame(slot, bytes, frame));
-                inbox.pass_mark(outer, placed, arrived.network_at(), arrived.range.end)?;
-                self.take(now, inbox, placed, &arrived, out);
+                train.pass_mark(outer, placed, arrived.network_at(), arrived.range.end)?;
+                self.take(now, train, placed, &arrived, out);
             }
             (Found::Piece { number, start, last, at }, Some(vxlan)) => {
                 let piece = packet.get(at..).unwrap_or_default();
@@ -320,11 +320,11 @@ impl Tunnel {
                 let frame = whole.and_then(|datagram| datagram.get(vxlan.frame_in(datagram)?..));
                 let frame = frame.and_then(|frame| copy(frame, out));
                 placed.restore(bytes);
-                self.take_whole(now, slot, inbox, frame, out);
+                self.take_whole(now, slot, train, frame, out);
             }
             _ => {
                 let arrived = Arrived { slot, layer: Layer::Packet, network: Some(0), range };
-                self.take(now, inbox, placed, &arrived, out);
+                self.take(now, train, placed, &arrived, out);
             }
         }
         Ok(())
@@ -335,13 +335,13 @@ impl Tunnel {
         &mut self,
         now: Instant,
         slot: u32,
-        inbox: &mut Inbox,
+        train: &mut Train,
         frame: Option<PacketBuf>,
         out: &mut Outbox,
     ) {
-        inbox.absorbed = true;
+        train.absorbed = true;
         if let Some(frame) = frame {
-            self.flush(now, inbox, out);
+            self.flush(now, train, out);
             let (end, layer) = (frame.len(), Layer::Frame);
             let ready = Ready { start: 0, end, draft: None, layer, peer: slot };
             self.deliver(now, &ready, frame, out);
@@ -350,13 +350,13 @@ impl Tunnel {
 
     /// Whether the packet's source is the peer's: the longest prefix that has it decides (NDSS 2017,
     /// section 2), and not any prefix of the peer.
-    fn is_allowed(&self, slot: u32, inbox: &mut Inbox, packet: Range<usize>) -> bool {
-        let Some(source) = inbox.packet.bytes().get(packet).and_then(source) else { return false };
-        if inbox.allowed == Some((slot, source)) {
+    fn is_allowed(&self, slot: u32, train: &mut Train, packet: Range<usize>) -> bool {
+        let Some(source) = train.packet.bytes().get(packet).and_then(source) else { return false };
+        if train.allowed == Some((slot, source)) {
             return true;
         }
         let allowed = self.allowed.owner(source) == Some(slot);
-        inbox.allowed = allowed.then_some((slot, source));
+        train.allowed = allowed.then_some((slot, source));
         allowed
     }
 
@@ -364,18 +364,18 @@ impl Tunnel {
     fn take(
         &mut self,
         now: Instant,
-        inbox: &mut Inbox,
+        train: &mut Train,
         placed: &Placed,
         arrived: &Arrived,
         out: &mut Outbox,
     ) {
         let &Arrived { slot, layer, network, range: ref packet } = arrived;
-        let bytes = inbox.packet.bytes_mut();
+        let bytes = train.packet.bytes_mut();
         let found = bytes.get(packet.clone()).unwrap_or_default();
         let candidate = network
             .filter(|_| self.shared.config.join)
             .and_then(|network| Candidate::new(found, network));
-        if let (Some(ready), Some(candidate)) = (&mut inbox.ready, &candidate)
+        if let (Some(ready), Some(candidate)) = (&mut train.ready, &candidate)
             && ready.peer == slot
             && let Some(draft) = &mut ready.draft
             && let Some(before) = bytes.get(ready.start..ready.end)
@@ -391,31 +391,31 @@ impl Tunnel {
         }
         let mut start = packet.start;
         if placed.covered_len != 0
-            && let Some(ready) = &inbox.ready
+            && let Some(ready) = &train.ready
         {
             start = ready.end;
             bytes.copy_within(packet.clone(), start);
             placed.restore(bytes);
         }
-        self.flush(now, inbox, out);
+        self.flush(now, train, out);
         let end = start + packet.len();
-        inbox.ready =
+        train.ready =
             Some(Ready { start, end, draft: candidate.map(Draft::new), layer, peer: slot });
     }
 
     /// Sends what lies ready, in a buffer of its own: more is to come from this one.
-    fn flush(&mut self, now: Instant, inbox: &mut Inbox, out: &mut Outbox) {
-        let Some(ready) = inbox.ready.take() else { return };
-        let bytes = inbox.packet.bytes().get(ready.start..ready.end).unwrap_or_default();
+    fn flush(&mut self, now: Instant, train: &mut Train, out: &mut Outbox) {
+        let Some(ready) = train.ready.take() else { return };
+        let bytes = train.packet.bytes().get(ready.start..ready.end).unwrap_or_default();
         match out.make(bytes.len()) {
             Some(mut packet) => {
                 // It has room for so many.
                 let _ = packet.extend(bytes);
-                inbox.absorbed = true;
+                train.absorbed = true;
                 self.deliver(now, &ready, packet, out);
             }
             None => {
-                inbox.why = DropReason::NO_BUFFER;
+                train.why = DropReason::NO_BUFFER;
                 if let Some((peer, _)) = self.peer_mut(ready.peer) {
                     peer.drops.note(DropReason::NO_BUFFER);
                 }
@@ -441,7 +441,7 @@ impl Tunnel {
     }
 
     /// After a train of a peer's messages: asks for a new session if this one is ending, and plans.
-    fn look_after(&mut self, now: Instant, slot: Option<u32>, out: &mut Outbox) {
+    fn finish_train(&mut self, now: Instant, slot: Option<u32>, out: &mut Outbox) {
         let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) else { return };
         let timing = &shared.config.timing;
         let asks = peer
@@ -453,7 +453,7 @@ impl Tunnel {
             session.asked_late = true;
             peer.want_session(shared, now, out);
         }
-        peer.plan(shared);
+        peer.schedule(shared);
     }
 }
 
@@ -462,7 +462,7 @@ fn open(
     peer: &mut Peer,
     shared: &Shared,
     now: Instant,
-    inbox: &mut Inbox,
+    train: &mut Train,
     header: DataHeader,
     range: Range<usize>,
 ) -> Result<Placed, DropReason> {
@@ -478,7 +478,7 @@ fn open(
         return Err(DropReason::REPLAYED);
     }
     let text = range.start + DATA_HEADER_LEN;
-    let ready = inbox.ready.as_ref().filter(|ready| ready.peer == slot && ready.layer == layer);
+    let ready = train.ready.as_ref().filter(|ready| ready.peer == slot && ready.layer == layer);
     // Its headers go over the end of the payload before, never over headers.
     let over = ready.and_then(|ready| {
         let headers = ready.draft.as_ref()?.header_len()?;
@@ -487,7 +487,7 @@ fn open(
     });
     let (start, covered_len) = over.map_or((text, 0), |(end, covered)| (end - covered, covered));
     let mut placed = Placed { start, end: start, covered: [0; COVERED_MAX], covered_len };
-    let bytes = inbox.packet.bytes_mut();
+    let bytes = train.packet.bytes_mut();
     let under = bytes.get(start..start + covered_len).unwrap_or_default();
     placed.covered.iter_mut().zip(under).for_each(|(to, from)| *to = *from);
     let buffer = bytes.get_mut(start..range.end).unwrap_or_default();

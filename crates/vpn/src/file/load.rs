@@ -100,7 +100,7 @@ fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A path as it is; a name alone is looked for in [`FOLDERS`].
+/// A path as it is; a name alone is looked for in `/etc/adit` and `/etc/wireguard`.
 pub fn find(file: &Path) -> Result<PathBuf> {
     let is_name = file.components().count() == 1 && file.extension().is_none();
     if !is_name || file.exists() {

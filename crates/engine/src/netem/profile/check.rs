@@ -24,7 +24,8 @@ impl Profile {
     /// The first field that cannot be as it is.
     pub fn check(&self) -> Result {
         if self.outages.len() > Self::OUTAGES_MAX {
-            let problem = format!("at most {}, not {}", Self::OUTAGES_MAX, self.outages.len());
+            let problem =
+                format!("can have at most {}, not {}", Self::OUTAGES_MAX, self.outages.len());
             return Err(ProfileError { field: "outages", problem });
         }
         self.outages.iter().try_for_each(check_outage)?;
@@ -32,20 +33,20 @@ impl Profile {
             Corrupt::None => {}
             Corrupt::Packets { share: chance } => share("corrupt.share", chance)?,
             Corrupt::Bits { rate } => {
-                let text = || format!("a bit error rate is from 0 to 0.1, not {rate}");
+                let text = || format!("a bit error rate must be from 0 to 0.1, not {rate}");
                 ensure("corrupt.rate", (0.0..=0.1).contains(&rate), text)?;
             }
         }
         self.loss.check()?;
         share("duplicate", self.duplicate)?;
         if let Rate::Fixed(rate) = self.rate {
-            let text = || format!("from 1bit to {}, not {rate}", Bitrate::MAX);
+            let text = || format!("must be from 1bit to {}, not {rate}", Bitrate::MAX);
             ensure("rate", rate > Bitrate::default() && rate <= Bitrate::MAX, text)?;
         }
         let both = matches!(self.rate, Rate::Trace(_)) && self.has_step_rates();
-        let text = || "a trace gives the rate: it cannot change in steps as well".to_string();
+        let text = || "steps cannot change the rate of a trace".to_string();
         ensure("steps.rate", !both, text)?;
-        let text = || "from -1000 to 1000 bytes".to_string();
+        let text = || "must be from -1000 to 1000 bytes".to_string();
         ensure("overhead.bytes", (-1000..=1000).contains(&self.overhead.bytes), text)?;
         self.queue.check(self.has_rate())?;
         self.delay.check()?;
@@ -65,9 +66,9 @@ impl Profile {
 }
 
 fn check_outage(outage: &Outage) -> Result {
-    let text = || "an outage lasts longer than nothing".to_string();
+    let text = || "an outage must last longer than 0".to_string();
     ensure("outages.lasts", !outage.lasts.is_zero(), text)?;
-    let text = || format!("it would begin again before it ends after {:?}", outage.lasts);
+    let text = || format!("must be longer than the outage, which lasts {:?}", outage.lasts);
     ensure("outages.every", outage.every.is_none_or(|every| every > outage.lasts), text)
 }
 
@@ -78,10 +79,12 @@ impl Loss {
             &Self::Random { share: chance } => share("loss.share", chance),
             &Self::Bursts { share: chance, length } => {
                 share("loss.share", chance)?;
-                let text = || format!("a burst is of 1 to 1000000 packets, not {length}");
+                let text = || format!("a burst must be 1 to 1000000 packets, not {length}");
                 ensure("loss.length", (1.0..=1e6).contains(&length), text)?;
                 let most = length / (length + 1.0);
-                let text = || format!("bursts of {length} cannot lose more than {most:.3} of all");
+                let text = || {
+                    format!("bursts of {length} packets cannot lose a share of more than {most:.3}")
+                };
                 ensure("loss.share", chance <= most || chance >= 1.0, text)
             }
             Self::GilbertElliott(model) => {
@@ -101,16 +104,16 @@ impl Queue {
             QueueLimit::Bytes(bytes) => ("queue.limit", bytes > 0),
             QueueLimit::Time(time) => ("queue.limit", !time.is_zero() && time <= Delay::MAX),
         };
-        ensure(field, fits, || "more than nothing, and at most an hour".to_string())?;
+        ensure(field, fits, || "must be more than 0 and at most 1 hour".to_string())?;
         match self.discipline {
             Discipline::DropTail => {
-                let text = || "drop-tail marks nothing: choose codel or fq_codel".to_string();
+                let text = || "drop-tail cannot mark packets: use codel or fq_codel".to_string();
                 return ensure("queue.ecn", !self.ecn, text);
             }
             Discipline::CoDel(codel) => codel.check()?,
             Discipline::FqCoDel(fq) => fq.check()?,
         }
-        let text = || "without a rate nothing waits in the queue: set a rate".to_string();
+        let text = || "a queue has no effect without a rate: set a rate".to_string();
         ensure("queue.discipline", has_rate, text)
     }
 }
@@ -118,7 +121,8 @@ impl Queue {
 impl CoDel {
     fn check(&self) -> Result {
         at_most_an_hour("queue.interval", self.interval)?;
-        let text = || format!("more than nothing and below the interval of {:?}", self.interval);
+        let text =
+            || format!("must be more than 0 and less than the interval of {:?}", self.interval);
         ensure("queue.target", !self.target.is_zero() && self.target < self.interval, text)
     }
 }
@@ -129,10 +133,10 @@ impl FqCoDel {
 
     fn check(&self) -> Result {
         self.codel.check()?;
-        let text = || format!("from 1 to {}, not {}", Self::FLOWS_MAX, self.flows);
+        let text = || format!("must be from 1 to {}, not {}", Self::FLOWS_MAX, self.flows);
         ensure("queue.flows", (1..=Self::FLOWS_MAX).contains(&self.flows), text)?;
         // A packet of 64 KiB must not take thousands of turns.
-        let text = || format!("from 256 to 1000000 bytes, not {}", self.quantum);
+        let text = || format!("must be from 256 to 1000000 bytes, not {}", self.quantum);
         ensure("queue.quantum", (256..=1_000_000).contains(&self.quantum), text)
     }
 }
@@ -147,11 +151,11 @@ impl Delay {
             }
             Jitter::Pareto { mean, shape } => {
                 at_most_an_hour("delay.jitter", mean)?;
-                let text = || format!("more than 1 and at most 100, not {shape}");
+                let text = || format!("must be more than 1 and at most 100, not {shape}");
                 ensure("delay.shape", shape > 1.0 && shape <= 100.0, text)?;
             }
         }
-        let text = || format!("from 0 to less than 1, not {}", self.correlation);
+        let text = || format!("must be at least 0 and less than 1, not {}", self.correlation);
         ensure("delay.correlation", (0.0..1.0).contains(&self.correlation), text)
     }
 }
@@ -159,7 +163,7 @@ impl Delay {
 impl Reorder {
     fn check(&self) -> Result {
         share("reorder.share", self.share)?;
-        let text = || format!("from 1 to {} packets, not {}", Self::BY_MAX, self.by);
+        let text = || format!("must be from 1 to {} packets, not {}", Self::BY_MAX, self.by);
         ensure("reorder.by", (1..=Self::BY_MAX).contains(&self.by), text)?;
         at_most_an_hour("reorder.within", self.within)
     }
@@ -167,21 +171,22 @@ impl Reorder {
 
 impl Limits {
     fn check(&self) -> Result {
-        let text = || format!("from 1 to {}, not {}", Self::PACKETS_MAX, self.packets);
+        let text = || format!("must be from 1 to {}, not {}", Self::PACKETS_MAX, self.packets);
         ensure("limits.packets", (1..=Self::PACKETS_MAX).contains(&self.packets), text)?;
         let range = Self::BYTES_MIN..=Self::BYTES_MAX;
-        let text = || format!("from {} to {}, not {}", range.start(), range.end(), self.bytes);
+        let text =
+            || format!("must be from {} to {}, not {}", range.start(), range.end(), self.bytes);
         ensure("limits.bytes", range.contains(&self.bytes), text)
     }
 }
 
 fn share(field: &'static str, value: f64) -> Result {
-    let text = || format!("a share is from 0 to 1, not {value}");
+    let text = || format!("a share must be from 0 to 1, not {value}");
     ensure(field, (0.0..=1.0).contains(&value), text)
 }
 
 fn at_most_an_hour(field: &'static str, value: Duration) -> Result {
-    ensure(field, value <= Delay::MAX, || format!("at most an hour, not {value:?}"))
+    ensure(field, value <= Delay::MAX, || format!("must be at most 1 hour, not {value:?}"))
 }
 
 fn ensure(field: &'static str, holds: bool, problem: impl FnOnce() -> String) -> Result {

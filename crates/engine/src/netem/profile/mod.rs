@@ -31,7 +31,7 @@ use super::table::DelayTable;
 /// assert_eq!(profile.check(), Ok(()));
 ///
 /// let wrong = Profile { duplicate: 1.5, ..profile };
-/// assert_eq!(wrong.check().unwrap_err().to_string(), "duplicate: a share is from 0 to 1, not 1.5");
+/// assert_eq!(wrong.check().unwrap_err().to_string(), "duplicate: a share must be from 0 to 1, not 1.5");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
@@ -57,7 +57,7 @@ pub struct Profile {
     pub reorder: Option<Reorder>,
     /// Rate, delay and loss that change with time, in place of those above.
     pub steps: Option<Arc<Steps>>,
-    /// What the link holds at most, in its queue and on its way.
+    /// What the link holds at most, in its queue and on its in_flight.
     pub limits: Limits,
 }
 
@@ -249,7 +249,7 @@ impl Default for FqCoDel {
     }
 }
 
-/// How long packets are on their way.
+/// How long packets are on their in_flight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delay {
     /// What jitter is added to. Nothing is ever early enough to make the delay negative.

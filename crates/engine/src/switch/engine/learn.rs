@@ -9,7 +9,7 @@ use crate::endpoint::PortId;
 use crate::switch::engine::Switch;
 use crate::switch::event::{LoopCause, SwitchEvent};
 use crate::switch::fdb::{FdbKind, Key, Slot};
-use crate::switch::port::News;
+use crate::switch::port::Notice;
 
 /// In this time moves and flaps are counted.
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl Switch {
         }
         if slot.kind != FdbKind::Dynamic {
             let owner = slot.port;
-            if port.tells(News::Refused, now) {
+            if port.may_report(Notice::Refused, now) {
                 let (vlan, mac, port) = (key.vlan(), key.mac(), port.id);
                 self.events.push(SwitchEvent::MacRefused { vlan, mac, owner, port });
             }
@@ -78,13 +78,13 @@ impl Switch {
         let now = self.now;
         let port = self.ports.at_mut(place)?;
         if port.learned >= port.config.fdb_limit {
-            self.tell_limit(place);
+            self.report_limit(place);
             return None;
         }
         let kind = if port.config.sticky { FdbKind::Sticky } else { FdbKind::Dynamic };
         if !self.fdb.insert(Slot::new(key, port.id, kind, now)) {
-            if self.table_full_told.is_none_or(|told| now.since(told) >= News::QUIET) {
-                self.table_full_told = Some(now);
+            if self.table_full_reported.is_none_or(|last| now.since(last) >= Notice::QUIET) {
+                self.table_full_reported = Some(now);
                 self.events.push(SwitchEvent::TableFull);
             }
             return None;
@@ -108,17 +108,17 @@ impl Switch {
         let (id, from, is_full) = (port.id, slot.port, port.learned >= port.config.fdb_limit);
         let guard = &self.config.loop_guard;
         let flaps = guard.enabled.then_some(guard.flaps_per_second);
-        let judged = judge(slot, id, now, self.config.moves_per_second, flaps);
+        let judged = classify(slot, id, now, self.config.moves_per_second, flaps);
         let home = slot.home;
         match judged {
             Move::Follow(_) if is_full => {
-                self.tell_limit(place);
+                self.report_limit(place);
                 Ok(None)
             }
-            Move::Follow(is_news) => {
+            Move::Follow(is_first) => {
                 self.relocate(key, id);
-                if is_news {
-                    self.tell_moved(place, key, from);
+                if is_first {
+                    self.report_moved(place, key, from);
                 }
                 Ok(Some(now + REFRESH.min(self.config.ageing / 8)))
             }
@@ -135,17 +135,17 @@ impl Switch {
         }
     }
 
-    fn tell_limit(&mut self, place: usize) {
+    fn report_limit(&mut self, place: usize) {
         if let Some(port) = self.ports.at_mut(place)
-            && port.tells(News::Limit, self.now)
+            && port.may_report(Notice::Limit, self.now)
         {
             self.events.push(SwitchEvent::PortLimit { port: port.id });
         }
     }
 
-    fn tell_moved(&mut self, place: usize, key: Key, from: PortId) {
+    fn report_moved(&mut self, place: usize, key: Key, from: PortId) {
         if let Some(port) = self.ports.at_mut(place)
-            && port.tells(News::Moved, self.now)
+            && port.may_report(Notice::Moved, self.now)
         {
             let (vlan, mac, to) = (key.vlan(), key.mac(), port.id);
             self.events.push(SwitchEvent::MacMoved { vlan, mac, from, to });
@@ -216,7 +216,7 @@ impl Switch {
 }
 
 /// Counts the move and says what becomes of it.
-fn judge(
+fn classify(
     slot: &mut Slot,
     to: PortId,
     now: Instant,

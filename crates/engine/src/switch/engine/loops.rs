@@ -1,4 +1,4 @@
-//! What a switch does about loops: sends probes, hears them, blocks ports and opens them again.
+//! What a switch does about loops: sends probes, receive_probe them, blocks ports and opens them again.
 
 use core::time::Duration;
 
@@ -25,7 +25,7 @@ const DRAIN: Duration = Duration::from_millis(100);
 
 impl Switch {
     /// Hears a frame for the group of probes; whether it is one of our own, which shows a loop.
-    pub(super) fn hears(&mut self, place: usize, packet: &mut PacketBuf) -> bool {
+    pub(super) fn receive_probe(&mut self, place: usize, packet: &mut PacketBuf) -> bool {
         let Some(receiver) = self.ports.at(place).filter(|_| self.config.loop_guard.enabled) else {
             return false;
         };
@@ -89,7 +89,7 @@ impl Switch {
         let Some(port) = self.ports.find_mut(id) else { return };
         port.loops.block(now, cause, &config);
         self.forget_all(|slot| slot.port == id && slot.kind == FdbKind::Dynamic);
-        self.reopen();
+        self.update_ports();
         (self.flapping, self.drained_at) = (None, now + DRAIN);
         self.events.push(SwitchEvent::PortBlocked { port: id, cause });
     }
@@ -106,7 +106,7 @@ impl Switch {
                 Round::Probe => {}
                 Round::Unblocked => {
                     self.events.push(SwitchEvent::PortUnblocked { port: port.id });
-                    self.reopen();
+                    self.update_ports();
                 }
             }
             self.send_probe(place, out);

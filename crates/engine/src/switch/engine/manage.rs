@@ -47,7 +47,7 @@ impl Switch {
             next_round: Instant::ZERO,
             next_sweep: Instant::ZERO,
             sweep_at: 0,
-            table_full_told: None,
+            table_full_reported: None,
             flapping: None,
             drained_at: Instant::ZERO,
             missed: Vec::new(),
@@ -77,7 +77,7 @@ impl Switch {
         if !self.config.loop_guard.enabled {
             self.ports.iter_mut().for_each(|port| port.loops = LoopState::new());
         }
-        self.reopen();
+        self.update_ports();
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Switch {
         port::check(&config)?;
         self.ports.add(Port::new(id, config))?;
         self.next_round = self.now;
-        self.reopen();
+        self.update_ports();
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl Switch {
     pub fn remove_port(&mut self, id: PortId) -> bool {
         self.forget_all(|slot| slot.port == id);
         let removed = self.ports.remove(id).is_some();
-        self.reopen();
+        self.update_ports();
         removed
     }
 
@@ -115,7 +115,7 @@ impl Switch {
         if !keeps {
             self.forget_learned(id);
         }
-        self.reopen();
+        self.update_ports();
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl Switch {
             self.forget_learned(id);
         }
         self.next_round = self.now;
-        self.reopen();
+        self.update_ports();
         true
     }
 
@@ -250,7 +250,7 @@ impl Switch {
     }
 
     /// Finds out anew which ports are closed and watched, after a change.
-    pub(super) fn reopen(&mut self) {
+    pub(super) fn update_ports(&mut self) {
         let mirrors = &self.config.mirrors;
         for port in self.ports.iter_mut() {
             port.watchers = Watchers::of(port.id, mirrors);

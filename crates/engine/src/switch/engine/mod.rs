@@ -20,10 +20,10 @@ use crate::switch::fdb::{Fdb, Key};
 use crate::switch::head::{self, Head};
 use crate::switch::loop_guard;
 use crate::switch::mirror;
-use crate::switch::port::{LastHit, News, Ports};
+use crate::switch::port::{LastHit, Notice, Ports};
 use crate::switch::tagging::{Form, Tagging};
 
-/// A learning Ethernet switch: [the module](super) tells how it works.
+/// A learning Ethernet switch: [the module](super) may_report how it works.
 #[derive(Debug)]
 pub struct Switch {
     config: SwitchConfig,
@@ -40,7 +40,7 @@ pub struct Switch {
     next_sweep: Instant,
     /// The slot of the table at which the sweep goes on.
     sweep_at: usize,
-    table_full_told: Option<Instant>,
+    table_full_reported: Option<Instant>,
     /// Since when and until when an address flapped.
     flapping: Option<(Instant, Instant)>,
     /// When the frames of a loop that was cut have come in.
@@ -56,7 +56,7 @@ enum Verdict {
     /// To all that may have it.
     Flood { tagging: Tagging, is_unknown: bool },
     /// Nowhere: it was a probe of our own.
-    Heard,
+    Consumed,
 }
 
 impl Engine for Switch {
@@ -81,7 +81,7 @@ impl Engine for Switch {
             Ok(Verdict::Flood { tagging, is_unknown }) => {
                 self.flood(place, tagging, is_unknown, packet, out);
             }
-            Ok(Verdict::Heard) => out.absorb(packet),
+            Ok(Verdict::Consumed) => out.absorb(packet),
             Err(why) => self.drop_at(place, why, packet, out),
         }
         Handled::NOTHING
@@ -123,8 +123,8 @@ impl Switch {
             self.mirror(watching, packet, out);
         }
         if head.destination == loop_guard::GROUP {
-            if self.hears(place, packet) {
-                return Ok(Verdict::Heard);
+            if self.receive_probe(place, packet) {
+                return Ok(Verdict::Consumed);
             }
         } else if head::is_reserved(head.destination) {
             return Err(closed.unwrap_or(DropReason::RESERVED_ADDRESS));
@@ -136,7 +136,7 @@ impl Switch {
         let tagging = Tagging::ingress(&port.config.vlan, &head, packet)?;
         if port.is_guarded {
             let checked = port.config.guard.check(&head, packet.bytes());
-            checked.inspect_err(|&reason| self.tell_guarded(place, head.source, reason))?;
+            checked.inspect_err(|&reason| self.report_guarded(place, head.source, reason))?;
         }
         self.decide(place, &head, tagging, packet, out)
     }
@@ -302,20 +302,20 @@ impl Switch {
         if port.storm.admits(now, kind, packet) {
             return Ok(());
         }
-        let news = match kind {
-            StormKind::Broadcast => News::Broadcast,
-            StormKind::Multicast => News::Multicast,
-            StormKind::UnknownUnicast => News::UnknownUnicast,
+        let notice = match kind {
+            StormKind::Broadcast => Notice::Broadcast,
+            StormKind::Multicast => Notice::Multicast,
+            StormKind::UnknownUnicast => Notice::UnknownUnicast,
         };
-        if port.tells(news, now) {
+        if port.may_report(notice, now) {
             self.events.push(SwitchEvent::Storm { port: port.id, kind });
         }
         Err(DropReason::STORM)
     }
 
-    fn tell_guarded(&mut self, place: usize, mac: MacAddr, reason: DropReason) {
+    fn report_guarded(&mut self, place: usize, mac: MacAddr, reason: DropReason) {
         if let Some(port) = self.ports.at_mut(place)
-            && port.tells(News::Guarded, self.now)
+            && port.may_report(Notice::Guarded, self.now)
         {
             self.events.push(SwitchEvent::Guarded { port: port.id, mac, reason });
         }

@@ -116,7 +116,7 @@ fn a_flood_of_forged_addresses_is_borne() {
     let config = TunnelConfig { handshakes_per_second: 100, ..TunnelConfig::default() };
     let mut net = Net::pair_with(config, |_| {});
     let victim = net.sides[1].key();
-    let mut jar = crate::handshake::cookie::CookieJar::new(&victim);
+    let mut cookie = crate::handshake::cookie::PeerCookie::new(&victim);
     let mut rng = ChaCha20Rng::seed_from_u64(8);
     let (mut sent, mut answered) = (0, 0);
     net.send(0, &ipv4(0, 100));
@@ -127,7 +127,7 @@ fn a_flood_of_forged_addresses_is_borne() {
             let mut message = [0; 148];
             rng.fill_bytes(&mut message[4..]);
             message[..4].copy_from_slice(&[1, 0, 0, 0]);
-            jar.sign(net.now, seconds(120), &mut message);
+            cookie.sign(net.now, seconds(120), &mut message);
             let from = SocketAddr::from((Ipv4Addr::from_bits(rng.next_u32()), 9));
             sent += message.len();
             let start = net.log.len();

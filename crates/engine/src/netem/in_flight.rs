@@ -18,13 +18,13 @@ pub(super) struct Due {
 /// Most come in the order in which they leave: these are a plain queue. Only those that are earlier
 /// than one before them go to a heap.
 #[derive(Debug, Default)]
-pub(super) struct Way {
+pub(super) struct InFlight {
     queue: VecDeque<Due>,
     heap: BinaryHeap<Reverse<Due>>,
     order: u64,
 }
 
-impl Way {
+impl InFlight {
     pub(super) fn push(&mut self, at: u64, packet: Handle) {
         let due = Due { at, order: self.order, packet };
         self.order += 1;
@@ -58,19 +58,19 @@ mod tests {
     #[test]
     fn they_arrive_by_time_and_then_in_order() {
         let times = [5, 5, 9, 3, 9, 1, 3, 20, 10, 5];
-        let mut way = Way::default();
+        let mut in_flight = InFlight::default();
         for (packet, at) in (0..).zip(times) {
-            way.push(at, packet);
+            in_flight.push(at, packet);
         }
         let mut expected: Vec<_> = times.into_iter().zip(0_u32..).collect();
         expected.sort();
         let mut found = Vec::new();
-        while let Some(first) = way.first() {
-            let due = way.pop().unwrap();
+        while let Some(first) = in_flight.first() {
+            let due = in_flight.pop().unwrap();
             assert_eq!(first, due);
             found.push((due.at, due.packet));
         }
         assert_eq!(found, expected);
-        assert!(way.pop().is_none());
+        assert!(in_flight.pop().is_none());
     }
 }
