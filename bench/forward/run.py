@@ -15,6 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TARGET = HERE / "target"
+FORWARD = TARGET / "release/forward"
 # The first is the ceiling, the second the rival. With offload on, tun-rs takes every record of a TAP
 # for an IP packet ("invalid ip header version"), so that there it runs without.
 STREAM = {
@@ -37,7 +38,7 @@ class Forwarder:
     """A forwarder with its two namespaces, until the end of the with block."""
 
     def __init__(self, subject, mode):
-        command = [TARGET / "release/forward", subject, mode, TARGET / "loop"]
+        command = [FORWARD, subject, mode, TARGET / "loop"]
         # Every allocation of the forwarder, and of the C loop, counts in this file's eight bytes.
         self.allocated = tempfile.NamedTemporaryFile()
         self.allocated.write(bytes(8))
@@ -263,4 +264,5 @@ def main():
         table("TUN to TUN, 64 TCP streams, one queue and two", "Gbit/s", *results)
 
 
-main()
+if __name__ == "__main__":
+    main()

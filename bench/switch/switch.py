@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TOOLS = HERE / "target/tools"
-ADIT = HERE.parent.parent / "target/release/adit"
+ADIT = Path(os.environ.get("ADIT", HERE.parent.parent / "target/release/adit"))
 TICK = 100  # USER_HZ
 SOON = 15
 

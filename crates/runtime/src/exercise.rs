@@ -1,12 +1,14 @@
 //! What must hold whatever comes from outside: called by property tests and by fuzz targets.
 
-use crate::event::{Event, Flow, Handler};
 use crate::format::{framing, recording as recordings, unfinished, vxlan_header};
 use crate::port::Port;
+use crate::port::kind::Opened;
 use crate::port::messages;
+use crate::port::spec::PortSpec;
+use crate::port::stream::StreamPort;
+use crate::runner::Handler;
 use crate::runner::Runner;
-use crate::text::open::Opened;
-use crate::text::spec::PortSpec;
+use crate::runner::event::{Event, Flow};
 use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
 use std::io::Read;
@@ -114,7 +116,7 @@ pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u
     let (ours, theirs) = UnixStream::pair().expect("descriptors");
     theirs.set_nonblocking(true).expect("a socket");
     traffic.stream = Some(theirs);
-    traffic.add(&mut runner, Port::from_stream("pair", ours.into()).expect("a socket"));
+    traffic.add(&mut runner, Box::new(StreamPort::socket("pair", ours.into()).expect("a socket")));
     for (name, address) in [("lo", None), ("t0", Some("192.0.2.1/24")), ("t1", None)] {
         let link = adit_device::Link::find(&name.parse().expect("a name")).expect("it is there");
         link.set_up(true).expect("our namespace");
@@ -149,7 +151,7 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn add(&mut self, runner: &mut Runner<Hub>, port: Port) {
+    fn add(&mut self, runner: &mut Runner<Hub>, port: Box<dyn Port>) {
         let id = PortId(u16::try_from(self.ids.len()).expect("a few ports"));
         runner.attach(id, port).expect("it is new");
         runner.engine_mut().ports.push(id);

@@ -40,18 +40,32 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
-pub mod event;
 pub mod exercise;
 pub mod format;
-pub mod netem;
+mod netem;
 pub mod panics;
-pub mod peer;
+mod peer;
 pub mod port;
 pub mod record;
-pub mod runner;
-pub mod socket;
+mod runner;
+mod socket;
 pub mod text;
-pub mod wake;
+mod wake;
+
+pub use netem::PortNetem;
+pub use peer::sockets::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
+pub use port::kind::{Kind, Opened};
+pub use port::spec::PortSpec;
+pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};
+pub use runner::event::{Event, Flow};
+pub use runner::hubs::ListenerId;
+pub use runner::{Handler, Runner};
+pub use wake::clock::now;
+pub use wake::mailbox::{CallError, Remote};
+pub use wake::namespaces::NamespaceName;
+pub use wake::priority::RaisedPriority;
+pub use wake::reactor::{Interest, Token};
+pub use wake::signals::{Signal, Signals};
 
 #[cfg(test)]
 mod tests;

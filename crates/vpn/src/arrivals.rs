@@ -7,7 +7,7 @@ use crate::host::program;
 use crate::site::Site;
 use crate::state;
 use adit_engine::Endpoint;
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 use adit_service::error::{Error, Exit, SYSTEM};
 use adit_tunnel::PublicKey;
 use std::fmt::Display;

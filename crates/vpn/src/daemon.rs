@@ -21,10 +21,10 @@ use adit_device::netlink::{self, Monitor};
 use adit_device::{Link, Mode, Netns};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::event::{Event, Flow, Gone, Handler, Signal, Token};
-use adit_runtime::peer::peers::{PeerOptions, PeerSockets};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::Port;
+use adit_runtime::Runner;
+use adit_runtime::{Event, Flow, Gone, Handler, Signal, Token};
+use adit_runtime::{PeerOptions, PeerSockets};
 use adit_service::control;
 use adit_service::control::http::Method;
 use adit_service::control::notify::Status;
@@ -102,7 +102,7 @@ pub struct Reloaded {
 impl Daemon {
     /// Watches what there is to hear beside packets, and tells the engine of the peers.
     pub fn begin(&mut self, runner: &mut Runner<Site>) -> io::Result<()> {
-        let readable = adit_runtime::event::Interest { readable: true, writable: false };
+        let readable = adit_runtime::Interest { readable: true, writable: false };
         if let Some(server) = &self.server {
             runner.watch(server, CONTROL, readable)?;
         }
@@ -136,7 +136,11 @@ impl Daemon {
     }
 
     /// Moves messages by these descriptors: to and from the only peer, or whoever proves to be one.
-    pub fn attach_pipe(&mut self, runner: &mut Runner<Site>, stream: Port) -> io::Result<()> {
+    pub fn attach_pipe(
+        &mut self,
+        runner: &mut Runner<Site>,
+        stream: Box<dyn Port>,
+    ) -> io::Result<()> {
         let peer = match self.loaded.config.peers.as_slice() {
             [peer] => Some(peer.public_key),
             _ => None,
@@ -294,7 +298,7 @@ impl Daemon {
             // It had the port a moment ago.
             let _ = self.streams.listen(now, &self.sockets);
         }
-        let readable = adit_runtime::event::Interest { readable: true, writable: false };
+        let readable = adit_runtime::Interest { readable: true, writable: false };
         let watched = self.streams.listener().map(|fd| runner.watch(fd, STREAMS, readable));
         let what = format!("TCP port {}", wanted.unwrap_or_default());
         let failed = |error| port_error(&what, options, &error);

@@ -4,9 +4,9 @@ use crate::daemon::Daemon;
 use crate::host::setup::Plan;
 use crate::site::Site;
 use adit_device::{Link, Netns};
-use adit_runtime::event::{Flow, Gone};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
+use adit_runtime::port::device::DevicePort;
+use adit_runtime::{Flow, Gone};
 use adit_service::error::{Error, Exit, Result, SYSTEM};
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ impl Daemon {
             Some(netns) => Link::find_in(netns, &name)?,
             None => Link::find(&name)?,
         };
-        let port = Port::from_device(device)?;
-        let attached = runner.attach(Site::device(plan.mode), port);
+        let port = DevicePort::new(device)?;
+        let attached = runner.attach(Site::device(plan.mode), Box::new(port));
         attached.map_err(|error| Error::io("wait for", name, &error))?;
         self.set_dns();
         Ok(())

@@ -12,7 +12,7 @@ use adit_device::Mode;
 use adit_engine::switch::{ConfigError, PortConfig, Switch, SwitchConfig};
 use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 use adit_tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
 use std::collections::BTreeMap;
 

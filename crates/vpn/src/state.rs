@@ -7,7 +7,7 @@ use crate::streams::Streams;
 use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::peer::peers::PeerCounters;
+use adit_runtime::PeerCounters;
 use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey, Tunnel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

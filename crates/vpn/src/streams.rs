@@ -18,9 +18,10 @@ use crate::host::names::{Names, News};
 use crate::site::Site;
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::peer::peers::PeerOptions;
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::PeerOptions;
+use adit_runtime::Port;
+use adit_runtime::Runner;
+use adit_runtime::port::messages::MessagePort;
 use adit_tunnel::PublicKey;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -381,7 +382,7 @@ impl Streams {
     pub fn attach(
         &mut self,
         runner: &mut Runner<Site>,
-        stream: Port,
+        stream: Box<dyn Port>,
         peer: Option<PublicKey>,
     ) -> io::Result<PortId> {
         let port = self.free_port().ok_or(Errno::NOSPC)?;
@@ -433,7 +434,7 @@ impl Streams {
         socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
         let keepalive = TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(DEAD_AFTER / 3);
         socket.set_tcp_keepalive(&keepalive)?;
-        let stream = Port::messages(name, OwnedFd::from(socket))?;
+        let stream = Box::new(MessagePort::socket(name, OwnedFd::from(socket))?);
         let port = self.attach(runner, stream, peer)?;
         if let Some(stream) = self.streams.get_mut(&port) {
             stream.is_proven = peer.is_some();

@@ -21,11 +21,13 @@ use crate::uapi::socket::UapiSocket;
 use adit_device::netlink::Monitor;
 use adit_device::{Device, IfName, Link, Mode, Netns};
 use adit_packet::{Instant, Pool, PoolConfig};
-use adit_runtime::peer::peers::{PeerOptions, PeerSockets};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::Port;
+use adit_runtime::RaisedPriority;
+use adit_runtime::port::device::DevicePort;
+use adit_runtime::port::messages::MessagePort;
 use adit_runtime::text::netns::open_netns;
-use adit_runtime::wake::priority::Ahead;
+use adit_runtime::{PeerOptions, PeerSockets};
+use adit_runtime::{Runner, Signals};
 use adit_service::control::name::Claim;
 use adit_service::control::notify::Status;
 use adit_service::control::notify::notify;
@@ -69,28 +71,28 @@ pub enum Pipe {
 }
 
 impl Pipe {
-    fn open(&self) -> Result<Option<Port>> {
+    fn open(&self) -> Result<Option<Box<dyn Port>>> {
         match self {
             Self::None => Ok(None),
             Self::Stdio => {
-                let opened = || -> io::Result<Port> {
+                let opened = || -> io::Result<Box<dyn Port>> {
                     let reader = io::stdin().as_fd().try_clone_to_owned()?;
                     let writer = io::stdout().as_fd().try_clone_to_owned()?;
-                    Port::messages_of_pair("stdio", reader, writer)
+                    Ok(Box::new(MessagePort::pair("stdio", reader, writer)?))
                 };
                 let opened = opened();
                 opened.map(Some).map_err(|error| Error::io("use", "standard input", &error))
             }
             Self::Program(program) => {
                 let name = program.0.first().cloned().unwrap_or_default();
-                let started = || -> io::Result<Port> {
+                let started = || -> io::Result<Box<dyn Port>> {
                     let (ours, theirs) = UnixStream::pair()?;
                     let input = OwnedFd::from(theirs.try_clone()?);
                     let mut command = Command::new(&name);
                     command.args(program.0.get(1..).unwrap_or_default());
                     // It ends when its input does, as ssh and socat do.
                     command.stdin(input).stdout(OwnedFd::from(theirs)).spawn()?;
-                    Port::messages(&format!("exec:{name}"), ours.into())
+                    Ok(Box::new(MessagePort::socket(format!("exec:{name}"), ours.into())?))
                 };
                 started().map(Some).map_err(|error| Error::io("start", &name, &error))
             }
@@ -199,7 +201,7 @@ impl Options {
         if started.is_ok() {
             notify(Status::Ready);
             ready();
-            let ahead = Ahead::new();
+            let ahead = RaisedPriority::new();
             let result = runner.run(&mut daemon);
             drop(ahead);
             daemon.stamps.save(&runner.engine().tunnel, output);
@@ -326,7 +328,9 @@ impl Options {
         let site = Site::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
         let site = site.map_err(|error| Error::usage(format!("the switch: {error}")))?;
         let mut runner = Runner::new(site, Pool::new(PoolConfig::default())).map_err(failed)?;
-        runner.attach(Site::device(mode), Port::from_device(device)?).map_err(failed)?;
+        Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
+        let port = Box::new(DevicePort::new(device)?);
+        runner.attach(Site::device(mode), port).map_err(failed)?;
         runner.set_peers(Some(peers)).map_err(failed)?;
         daemon.begin(&mut runner).map_err(failed)?;
         if let Some(pipe) = pipe {

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
 use crate::show::switch as text;
-use adit_runtime::text::spec::{PortKind, PortSpec};
+use adit_runtime::PortSpec;
 use adit_service::config::problem::Problems;
 use adit_service::config::source::Source;
 use adit_service::control::client::Client;
@@ -259,7 +259,7 @@ impl RunArgs {
             switch,
         };
         let wanted = plan.read()?;
-        let is_stdio = |port: &WantedPort| port.spec.kind == PortKind::Stdio;
+        let is_stdio = |port: &WantedPort| port.spec.kind().prefix == "stdio";
         if context.output.json && wanted.ports.iter().any(is_stdio) {
             return Err(Error::usage(
                 "standard output cannot be both a port and the output of --json",

@@ -1,5 +1,4 @@
-//! UDP sockets by which an engine reaches its peers.
+//! Sockets to peers by UDP: where an engine sends to and receives from `Endpoint::Udp`.
 
-pub mod peers;
-pub mod reach;
-pub mod sources;
+pub(crate) mod sockets;
+pub(crate) mod sources;

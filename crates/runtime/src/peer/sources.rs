@@ -14,7 +14,7 @@ const PEERS_MAX: usize = 4096;
 
 /// The addresses by which peers are answered.
 #[derive(Debug, Default)]
-pub struct Sources {
+pub(crate) struct Sources {
     known: BTreeMap<SocketAddr, Known>,
     /// How many are named to the kernel.
     named: usize,
@@ -32,7 +32,12 @@ impl Sources {
     /// An authentic message came from a peer to an address of ours; `chosen` is asked for the address
     /// that the kernel takes by itself.
     #[inline]
-    pub fn heard(&mut self, peer: SocketAddr, at: IpAddr, chosen: impl FnOnce() -> Option<IpAddr>) {
+    pub(crate) fn heard(
+        &mut self,
+        peer: SocketAddr,
+        at: IpAddr,
+        chosen: impl FnOnce() -> Option<IpAddr>,
+    ) {
         if self.last != Some((peer, at)) {
             self.last = Some((peer, at));
             if self.known.get(&peer).is_none_or(|known| known.at != at) {
@@ -43,7 +48,7 @@ impl Sources {
 
     /// The address to name for a peer, if any.
     #[inline]
-    pub fn of(&self, peer: SocketAddr) -> Option<IpAddr> {
+    pub(crate) fn of(&self, peer: SocketAddr) -> Option<IpAddr> {
         if self.named == 0 {
             return None;
         }
@@ -51,7 +56,7 @@ impl Sources {
     }
 
     /// A handshake begins: whatever was the cause of the last one's end is not to be that of this one's.
-    pub fn forget(&mut self, peer: SocketAddr) {
+    pub(crate) fn forget(&mut self, peer: SocketAddr) {
         self.last = None;
         if self.known.remove(&peer).is_some_and(|known| known.is_named) {
             self.named -= 1;
@@ -70,7 +75,7 @@ impl Sources {
 }
 
 /// The address from which the kernel reaches a peer; `None` if it does not.
-pub fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
+pub(crate) fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
     let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let probe = UdpSocket::bind(any).ok()?;
     if mark != 0 {

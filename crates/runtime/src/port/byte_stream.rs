@@ -1,6 +1,6 @@
-//! Bytes in both directions, never waiting: a connected socket, or a descriptor for each direction.
+//! Bytes in both directions, non-blocking: a connected socket, or a descriptor for each direction.
 
-use crate::event::Gone;
+use crate::port::{Gone, Wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -27,12 +27,15 @@ impl ByteStream {
         Ok(Self { reader, writer, is_full: false })
     }
 
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.reader.fd.as_fd()
-    }
-
-    pub fn write_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.writer.as_ref().map(|writer| writer.fd.as_fd())
+    /// Calls `each` with the descriptors.
+    pub fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
+        match &self.writer {
+            None => each(self.reader.fd.as_fd(), Wait::Both),
+            Some(writer) => {
+                each(self.reader.fd.as_fd(), Wait::Read);
+                each(writer.fd.as_fd(), Wait::Write);
+            }
+        }
     }
 
     /// How many bytes came; none if there are none now.
@@ -64,13 +67,13 @@ impl ByteStream {
         Ok(bytes.len() - rest.len())
     }
 
-    /// The last write found no room: only the descriptor tells when there is some.
+    /// Whether the last write found no room: then only the descriptor shows when there is some.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// Whether the other end of a pipe has gone, which is ready for ever then, also while there is nothing
-    /// to write.
+    /// Whether the reader of our write descriptor has gone (POLLERR). Only with separate descriptors: EOF on
+    /// the read side does not show it, and epoll reports the error forever if it is ignored.
     pub fn is_gone(&self) -> bool {
         self.writer.as_ref().is_some_and(Handle::has_failed)
     }
@@ -83,8 +86,8 @@ fn gone(error: Errno) -> Gone {
     }
 }
 
-/// A descriptor that does not wait as long as it is here; it may be shared with other programs (the
-/// standard streams are), who find it as it was.
+/// A descriptor that is non-blocking until it is dropped. It may be shared with other programs (the
+/// standard streams are), so its flags are restored then.
 struct Handle {
     fd: OwnedFd,
     flags: OFlags,
@@ -109,7 +112,7 @@ impl Handle {
         rustix::io::write(&self.fd, bytes)
     }
 
-    /// Whether the other end has gone, as the descriptor to write to tells it.
+    /// Whether the other end has gone.
     fn has_failed(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];

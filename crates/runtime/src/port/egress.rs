@@ -1,14 +1,9 @@
 //! Frames on their way out of a port that cannot take everything: cut up where it takes no
 //! super-packets, and queued, within bounds, while it takes nothing.
 
-use crate::event::Gone;
-use crate::port::{Cx, PortCounters};
+use crate::port::{Cx, Gone, PortCounters};
 use adit_packet::{Batch, Layer, PacketBuf, Pool, SuperPacket, finish_checksum};
 use std::collections::VecDeque;
-
-/// The longest headers that are cut off a super-packet: Ethernet with tags, IPv6 with extensions and
-/// TCP with options, all of it twice inside a tunnel.
-pub const HEADERS_LEN_MAX: usize = 1024;
 
 /// How many frames may wait at a port: four batches, or 6 ms of full frames at 500 Mbit/s.
 const FRAMES_MAX: usize = 256;
@@ -188,7 +183,7 @@ fn send_one(
         cx.counters.refused += 1;
         return Sent::Done;
     };
-    let Some(headers) = cx.kit.headers.get_mut(..whole.header_len()) else {
+    let Some(headers) = cx.scratch.headers.get_mut(..whole.header_len()) else {
         cx.counters.refused += 1;
         return Sent::Done;
     };

@@ -1,9 +1,14 @@
-//! An interface that is there as a port, by a packet socket: super-packets whole both ways.
+//! `dev:NAME`: an interface that exists as a port, by a packet socket; super-packets whole both ways.
 
-use crate::event::Gone;
+use crate::error::{Error, Result};
 use crate::port::egress::{Egress, Refusal, Sink};
-use crate::port::{Cx, Recv};
-use adit_device::{Link, Netns, PacketSocket, PacketSocketOptions};
+use crate::port::kind::{Key, Kind, Opened, PortOptions};
+use crate::port::{Cx, Gone, Port, PortLink, Recv, Wait};
+use crate::text::netns::open_netns;
+use crate::text::words::parsed;
+use crate::wake::namespaces::NamespaceName;
+use adit_device::netlink::HardwareType;
+use adit_device::{IfName, Link, Netns, PacketSocket, PacketSocketOptions};
 use adit_packet::{Batch, PacketBuf, Pool, VnetHeader};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -14,41 +19,123 @@ use std::sync::Arc;
 /// How many bytes of frames may wait in the kernel, each way: 64 super-packets, a burst of one batch.
 const SOCKET_BUFFER_LEN: usize = 4 << 20;
 
+/// What `dev:` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceSpec {
+    /// The name of the interface.
+    pub name: IfName,
+    /// The namespace that it is in.
+    pub netns: Option<String>,
+}
+
+/// `dev:NAME`: an interface that exists, by a packet socket.
+pub static DEV: Kind = Kind {
+    prefix: "dev",
+    argument: "NAME",
+    help: "an interface that exists, by a packet socket",
+    keys: &[Key::new("netns", "NAME|PATH|PID", "the network namespace that it is in")],
+    parse: |argument, words| {
+        let name = parsed(argument.at, "a name", argument.text)?;
+        Ok(Box::new(InterfaceSpec { name, netns: words.text("netns")? }))
+    },
+};
+
+impl PortOptions for InterfaceSpec {
+    fn open(&self) -> Result<Opened> {
+        let netns = match &self.netns {
+            Some(netns) => open_netns(netns)?,
+            None => Netns::current()
+                .map_err(|error| Error::io("open a packet socket on", self.name, &error))?,
+        };
+        let link = Link::find_in(&netns, &self.name)?;
+        let mut port = InterfacePort::new(link, netns)?;
+        port.name = format!("dev:{}", self.name);
+        port.namespace = self.netns.as_deref().and_then(NamespaceName::of);
+        Ok(Opened::port(port))
+    }
+
+    fn netns(&self) -> Option<&str> {
+        self.netns.as_deref()
+    }
+}
+
 /// A packet socket on one interface.
 pub struct InterfacePort {
+    name: String,
+    mtu: u32,
+    namespace: Option<NamespaceName>,
     socket: InterfaceSocket,
     egress: Egress,
-    pub link: Link,
-    pub netns: Netns,
+    link: Link,
+    netns: Netns,
 }
 
 struct InterfaceSocket(PacketSocket);
 
 impl InterfacePort {
-    /// Takes part in the traffic of `link`, which is in `netns`: what comes to the interface for
-    /// whomever, and not what the host sends.
-    pub fn new(link: Link, netns: Netns) -> io::Result<Self> {
-        let options = PacketSocketOptions {
-            promiscuous: true,
-            incoming_only: true,
-            buffer_len: Some(SOCKET_BUFFER_LEN),
-            netns: Some(Arc::new(netns.try_clone()?)),
-            ..PacketSocketOptions::default()
-        };
-        let socket = PacketSocket::open(link.index()?, &options)?;
-        if sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER_LEN).is_err() {
-            // No more than `net.core.wmem_max` without privilege.
-            sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_LEN)?;
+    /// Takes part in the traffic of an interface in `netns`: receives what arrives at the interface, for
+    /// any address, and not what the host sends.
+    ///
+    /// # Errors
+    /// EPERM without `CAP_NET_RAW`; ENODEV: it was deleted; it is no Ethernet interface.
+    pub fn new(link: Link, netns: Netns) -> Result<Self> {
+        let info = link.info()?;
+        if !matches!(info.hardware_type, HardwareType::ETHER | HardwareType::LOOPBACK) {
+            return Err(Error::usage(format_args!("{} is no Ethernet interface", info.name)));
         }
-        Ok(Self { socket: InterfaceSocket(socket), egress: Egress::new(), link, netns })
+        let socket = open_socket(&link, &netns)
+            .map_err(|error| Error::io("open a packet socket on", info.name, &error))?;
+        Ok(Self {
+            name: format!("dev:{}", info.name),
+            mtu: info.mtu,
+            namespace: None,
+            socket: InterfaceSocket(socket),
+            egress: Egress::new(),
+            link,
+            netns,
+        })
+    }
+}
+
+fn open_socket(link: &Link, netns: &Netns) -> io::Result<PacketSocket> {
+    let options = PacketSocketOptions {
+        promiscuous: true,
+        incoming_only: true,
+        buffer_len: Some(SOCKET_BUFFER_LEN),
+        netns: Some(Arc::new(netns.try_clone()?)),
+        ..PacketSocketOptions::default()
+    };
+    let socket = PacketSocket::open(link.index()?, &options)?;
+    if sockopt::set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER_LEN).is_err() {
+        // No more than `net.core.wmem_max` without privilege.
+        sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_LEN)?;
+    }
+    Ok(socket)
+}
+
+impl Port for InterfacePort {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.0.as_fd()
+    fn mtu(&self) -> Option<u32> {
+        Some(self.mtu)
     }
 
-    pub fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
-        let error = match self.socket.0.recv_packet(cx.pool, &mut cx.kit.pair) {
+    fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
+        each(self.socket.0.as_fd(), Wait::Both);
+    }
+
+    fn link(&self) -> Option<PortLink<'_>> {
+        Some(PortLink::Interface(&self.link, &self.netns))
+    }
+
+    fn namespace(&self) -> Option<&NamespaceName> {
+        self.namespace.as_ref()
+    }
+
+    fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        let error = match self.socket.0.recv_packet(cx.pool, &mut cx.scratch.pair) {
             Ok(packet) => return Recv::Packet(packet),
             Err(error) => error,
         };
@@ -56,14 +143,14 @@ impl InterfacePort {
             Some(Errno::AGAIN) => Recv::Nothing,
             Some(Errno::INTR) => Recv::Dropped,
             // The pool is empty. What stays unread would be ready for ever.
-            Some(Errno::NOBUFS) => match self.socket.0.recv(&mut cx.kit.scratch) {
+            Some(Errno::NOBUFS) => match self.socket.0.recv(&mut cx.scratch.bytes) {
                 Ok(_) => {
                     cx.counters.no_buffer += 1;
                     Recv::Dropped
                 }
                 Err(_) => Recv::Nothing,
             },
-            // Told once; whether it is gone, the events of its namespace tell.
+            // Reported once; a deletion is reported by its namespace's events.
             Some(Errno::NETDOWN) => Recv::Nothing,
             Some(Errno::NODEV | Errno::NXIO) => Recv::Gone(Gone::Deleted),
             // Too long, or a super-packet of a kind that the kernel cannot describe.
@@ -71,23 +158,23 @@ impl InterfacePort {
                 cx.counters.malformed += 1;
                 Recv::Dropped
             }
-            _ => Recv::Gone(Gone::Failed(error)),
+            _ => Recv::Failed(error),
         }
     }
 
-    pub fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+    fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
         self.egress.send(&mut self.socket, cx, batch)
     }
 
-    pub fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
         self.egress.flush(&mut self.socket, cx)
     }
 
-    pub fn is_waiting(&self) -> bool {
+    fn wants_room(&self) -> bool {
         self.egress.is_waiting()
     }
 
-    pub fn close(&mut self, pool: &mut Pool) {
+    fn close(&mut self, pool: &mut Pool) {
         self.egress.clear(pool);
     }
 }
@@ -112,7 +199,7 @@ fn refusal(error: io::Error) -> Refusal {
         Some(Errno::NOBUFS | Errno::NOMEM) => Refusal::Full,
         Some(Errno::NETDOWN) => Refusal::Down,
         Some(Errno::MSGSIZE) => Refusal::TooBig,
-        // Of a deleted interface; its namespace's events tell of it.
+        // Of a deleted interface, which its namespace's events report.
         Some(Errno::NXIO | Errno::NODEV) => Refusal::Down,
         _ => Refusal::Refused,
     }

@@ -8,11 +8,11 @@
 //! As Mullvad's udp-over-tcp has it. What does not fit into a stream that is full is dropped, not kept:
 //! the senders inside the tunnel are to learn how fast it is.
 
-use crate::event::Gone;
 use crate::port::byte_stream::ByteStream;
-use crate::port::{Cx, Recv};
+use crate::port::{Cx, Gone, Port, Recv, Wait};
 use adit_packet::{Batch, Gso, PacketBuf, Pool, PoolConfig};
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// How many bytes stand before each message.
 const LENGTH_LEN: usize = 2;
@@ -28,6 +28,7 @@ const TRAIN_LEN_MAX: usize = 65_507;
 
 /// A stream of messages in both directions.
 pub struct MessagePort {
+    name: String,
     stream: ByteStream,
     inbox: Inbox,
     outbox: Box<[u8]>,
@@ -37,80 +38,26 @@ pub struct MessagePort {
 }
 
 impl MessagePort {
-    pub fn new(stream: ByteStream) -> Self {
+    /// A port on a socket that is connected or about to be.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn socket(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(name, ByteStream::socket(socket)?))
+    }
+
+    /// A port on one descriptor to read from and one to write to.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn pair(name: impl Into<String>, reader: OwnedFd, writer: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(name, ByteStream::pair(reader, writer)?))
+    }
+
+    /// A port on a byte stream.
+    pub fn new(name: impl Into<String>, stream: ByteStream) -> Self {
         let outbox = vec![0; OUTBOX_LEN].into();
-        Self { stream, inbox: Inbox::default(), outbox, sent: 0, filled: 0 }
-    }
-
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.fd()
-    }
-
-    pub fn write_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.stream.write_fd()
-    }
-
-    pub fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
-        loop {
-            match self.inbox.next(cx.pool) {
-                Next::Train(packet) => return Recv::Packet(packet),
-                Next::Empty => {
-                    cx.counters.malformed += 1;
-                    return Recv::Dropped;
-                }
-                Next::NoBuffer => {
-                    cx.counters.no_buffer += 1;
-                    return Recv::Dropped;
-                }
-                Next::More => {}
-            }
-            match self.stream.read(self.inbox.spare_mut()) {
-                Ok(Some(count)) => self.inbox.filled(count),
-                Ok(None) => return Recv::Nothing,
-                Err(gone) => return Recv::Gone(gone),
-            }
-        }
-    }
-
-    /// Whether messages are here that no descriptor tells of.
-    pub fn has_more(&self) -> bool {
-        self.inbox.has_next()
-    }
-
-    pub fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
-        let mut result = Ok(());
-        for packet in batch.drain(..) {
-            let vnet = &packet.meta.vnet;
-            let stride = match vnet.gso {
-                Gso::UdpL4 => usize::from(vnet.gso_size).max(1),
-                _ => packet.len().max(1),
-            };
-            for message in packet.bytes().chunks(stride) {
-                if self.outbox.len() - self.filled < message.len() + LENGTH_LEN && result.is_ok() {
-                    result = self.make_room();
-                }
-                let went = result.is_ok() && self.push(message);
-                let count = if went { &mut cx.counters.sent } else { &mut cx.counters.queue_full };
-                *count += 1;
-                if went {
-                    cx.counters.sent_bytes += u64::try_from(message.len()).unwrap_or(0);
-                }
-            }
-            cx.pool.give(packet);
-        }
-        result?;
-        if self.stream.is_full() { Ok(()) } else { self.write() }
-    }
-
-    pub fn flush(&mut self) -> Result<(), Gone> {
-        if !self.is_waiting() && self.stream.is_gone() {
-            return Err(Gone::Closed);
-        }
-        self.write()
-    }
-
-    pub fn is_waiting(&self) -> bool {
-        self.sent < self.filled
+        Self { name: name.into(), stream, inbox: Inbox::default(), outbox, sent: 0, filled: 0 }
     }
 
     fn push(&mut self, message: &[u8]) -> bool {
@@ -139,6 +86,82 @@ impl MessagePort {
             (self.sent, self.filled) = (0, 0);
         }
         Ok(())
+    }
+}
+
+impl Port for MessagePort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        loop {
+            match self.inbox.next(cx.pool) {
+                Next::Train(packet) => return Recv::Packet(packet),
+                Next::Empty => {
+                    cx.counters.malformed += 1;
+                    return Recv::Dropped;
+                }
+                Next::NoBuffer => {
+                    cx.counters.no_buffer += 1;
+                    return Recv::Dropped;
+                }
+                Next::More => {}
+            }
+            match self.stream.read(self.inbox.spare_mut()) {
+                Ok(Some(count)) => self.inbox.filled(count),
+                Ok(None) => return Recv::Nothing,
+                Err(gone) => return Recv::Gone(gone),
+            }
+        }
+    }
+
+    fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+        let mut result = Ok(());
+        for packet in batch.drain(..) {
+            let vnet = &packet.meta.vnet;
+            let stride = match vnet.gso {
+                Gso::UdpL4 => usize::from(vnet.gso_size).max(1),
+                _ => packet.len().max(1),
+            };
+            for message in packet.bytes().chunks(stride) {
+                if self.outbox.len() - self.filled < message.len() + LENGTH_LEN && result.is_ok() {
+                    result = self.make_room();
+                }
+                let went = result.is_ok() && self.push(message);
+                let count = if went { &mut cx.counters.sent } else { &mut cx.counters.queue_full };
+                *count += 1;
+                if went {
+                    cx.counters.sent_bytes += u64::try_from(message.len()).unwrap_or(0);
+                }
+            }
+            cx.pool.give(packet);
+        }
+        result?;
+        if self.stream.is_full() { Ok(()) } else { self.write() }
+    }
+
+    fn flush(&mut self, _: &mut Cx<'_>) -> Result<(), Gone> {
+        if !self.wants_room() && self.stream.is_gone() {
+            return Err(Gone::Closed);
+        }
+        self.write()
+    }
+
+    fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
+        self.stream.descriptors(each);
+    }
+
+    fn wants_room(&self) -> bool {
+        self.sent < self.filled
+    }
+
+    fn has_more(&self) -> bool {
+        self.inbox.has_next()
+    }
+
+    fn failed(&mut self) -> Option<Gone> {
+        self.stream.is_gone().then_some(Gone::Closed)
     }
 }
 
@@ -303,27 +326,31 @@ mod tests {
     #[test]
     fn a_stream_that_is_full_takes_no_more_and_loses_whole_messages() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut port = MessagePort::new(ByteStream::socket(ours.into()).unwrap());
+        let mut port = MessagePort::socket("test", ours.into()).unwrap();
         let mut pool = Pool::new(PoolConfig::default());
-        let (mut kit, mut counters) = (crate::port::Kit::new(), Default::default());
+        let (mut scratch, mut counters) = (crate::port::Scratch::new(), Default::default());
         for _ in 0..1000 {
             let mut packet = pool.take(1000).unwrap();
             packet.extend(&[7; 1000]).unwrap();
             let mut batch = Batch::new();
             batch.push(packet).unwrap();
             let now = adit_packet::Instant::ZERO;
-            let mut cx = Cx { now, pool: &mut pool, kit: &mut kit, counters: &mut counters };
+            let mut cx =
+                Cx { now, pool: &mut pool, scratch: &mut scratch, counters: &mut counters };
             port.send(&mut cx, &mut batch).unwrap();
         }
-        assert!(port.is_waiting() && counters.queue_full > 0 && counters.sent > 100);
+        assert!(port.wants_room() && counters.queue_full > 0 && counters.sent > 100);
         assert_eq!(counters.sent + counters.queue_full, 1000);
         theirs.set_nonblocking(true).unwrap();
         let mut stream = Vec::new();
-        while port.is_waiting() {
-            let _ = std::io::Read::read_to_end(&mut &theirs, &mut stream);
-            port.flush().unwrap();
+        while port.wants_room() {
+            let _ = io::Read::read_to_end(&mut &theirs, &mut stream);
+            let now = adit_packet::Instant::ZERO;
+            let mut cx =
+                Cx { now, pool: &mut pool, scratch: &mut scratch, counters: &mut counters };
+            port.flush(&mut cx).unwrap();
         }
-        let _ = std::io::Read::read_to_end(&mut &theirs, &mut stream);
+        let _ = io::Read::read_to_end(&mut &theirs, &mut stream);
         let got = messages(&stream, 4096);
         assert_eq!(u64::try_from(got.len()).unwrap(), counters.sent);
         assert!(got.iter().all(|message| message == &[7; 1000]));

@@ -1,31 +1,33 @@
-//! A pcapng file as a port: what is sent there is written, and nothing comes from it.
+//! A pcapng file as a port: packets sent to it are written, and nothing comes from it.
 
-use crate::event::Gone;
-use crate::format::pcapng::{Interface, LinkType, Meta, Statistics, Writer};
-use crate::port::Cx;
+use crate::error::Result;
+use crate::format::pcapng::{Interface, LinkType, Meta, Statistics};
+use crate::port::{Cx, Gone, Port, Recv};
+use crate::record::error::{record_error, writer};
 use crate::record::now::Now;
-use crate::record::recorder::{RecordError, Recorder, Target};
-use crate::record::rotate::Rotation;
-use adit_packet::{Batch, PacketBuf, Pool};
+use crate::record::recorder::{RecordError, Recorder};
+use crate::record::sink::FLUSH_WITHIN;
+use adit_packet::{Batch, Instant, PacketBuf, Pool};
 use std::io;
 use std::path::Path;
 
 /// A file that is being written.
 pub struct MirrorPort {
+    name: String,
     /// `None` once it has ended.
     recorder: Option<Recorder>,
     statistics: Statistics,
+    /// When what is buffered is written at the latest.
+    flush_at: Option<Instant>,
 }
 
 impl MirrorPort {
-    /// Begins a file of Ethernet frames; `filter` is told in it, and `snap_len` is the most that is
-    /// kept of a frame.
-    pub fn open(
-        path: &Path,
-        snap_len: u32,
-        filter: Option<String>,
-        writer: Writer,
-    ) -> Result<Self, RecordError> {
+    /// Begins a file of Ethernet frames, of each at most `snap_len` bytes; the file's header states
+    /// `filter`. A FIFO needs a reader: this never waits for one.
+    ///
+    /// # Errors
+    /// Those of open(2) and write(2); ENXIO: it is a FIFO without a reader.
+    pub fn open(path: &Path, snap_len: u32, filter: Option<String>) -> Result<Self> {
         let interface = Interface {
             name: "mirror".to_owned(),
             link_type: LinkType::Ethernet,
@@ -33,22 +35,11 @@ impl MirrorPort {
             filter,
         };
         let now = Now::read();
-        let target = Target::File(path.to_owned());
-        let recorder = Recorder::open(&target, Rotation::default(), (writer, interface), now)?;
+        let recorder = Recorder::open_nonblocking(path.to_owned(), (writer(), interface), now)
+            .map_err(|error| record_error(&error))?;
         let statistics = Statistics { start: now.wall, ..Statistics::default() };
-        Ok(Self { recorder: Some(recorder), statistics })
-    }
-
-    pub fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
-        let now = Now::read();
-        let mut result = Ok(());
-        for packet in batch.drain(..) {
-            if result.is_ok() {
-                result = self.write(&packet, now, cx);
-            }
-            cx.pool.give(packet);
-        }
-        result
+        let name = path.display().to_string();
+        Ok(Self { name, recorder: Some(recorder), statistics, flush_at: None })
     }
 
     fn write(&mut self, packet: &PacketBuf, now: Now, cx: &mut Cx<'_>) -> Result<(), Gone> {
@@ -72,24 +63,51 @@ impl MirrorPort {
         }
     }
 
-    /// Writes what has been waiting.
-    pub fn flush(&mut self) -> Result<(), Gone> {
-        let Some(recorder) = &mut self.recorder else { return Ok(()) };
-        recorder.flush().map_err(|error| self.end(&error))
-    }
-
     /// The file is whole up to its last packet, and stays so.
     fn end(&mut self, error: &RecordError) -> Gone {
         self.recorder = None;
         let why = std::error::Error::source(error).map_or(String::new(), |why| format!(": {why}"));
         Gone::Failed(io::Error::other(format!("{error}{why}")))
     }
+}
 
-    pub fn close(&mut self, _: &mut Pool) {
+impl Port for MirrorPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn recv(&mut self, _: &mut Cx<'_>) -> Recv {
+        Recv::Nothing
+    }
+
+    fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+        let now = Now::read();
+        let mut result = Ok(());
+        for packet in batch.drain(..) {
+            if result.is_ok() {
+                result = self.write(&packet, now, cx);
+            }
+            cx.pool.give(packet);
+        }
+        self.flush_at.get_or_insert(cx.now + FLUSH_WITHIN);
+        result
+    }
+
+    fn flush(&mut self, _: &mut Cx<'_>) -> Result<(), Gone> {
+        self.flush_at = None;
+        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+        recorder.flush().map_err(|error| self.end(&error))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.flush_at
+    }
+
+    fn close(&mut self, _: &mut Pool) {
         let now = Now::read();
         let statistics = Statistics { end: now.wall, ..self.statistics };
         if let Some(recorder) = self.recorder.take() {
-            // Who took the mirror away is not interested any more.
+            // The mirror was removed: its owner no longer waits for errors.
             let _ = recorder.close(&statistics, now);
         }
     }

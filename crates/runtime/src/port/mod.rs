@@ -1,330 +1,429 @@
-//! A port: one way in and out of an engine, whatever is behind it.
+//! Ports: each one way in and out of an engine, whatever is behind it.
+//!
+//! [`Port`] and [`Hub`] are the contract between the loop and everything that moves packets; a program
+//! may implement both. [`kinds`] is the list of the kinds that can be written as text.
+//!
+//! ```text
+//! file            what
+//! kinds           the list: one line a kind
+//! spec            `tap:a,netns=blue`, parsed by that list
+//! device          tap:NAME, tun:NAME
+//! interface       dev:NAME
+//! unix            unix:PATH, streams; datagram: the same with datagrams
+//! vxlan           vxlan:REMOTE
+//! stdio           stdio
+//! pcap            pcap:FILE
+//! stream          frames on a byte stream        messages   datagrams on a byte stream
+//! mirror          a file for copies              egress     the queue of a port that is full
+//! ```
 
 pub mod byte_stream;
+pub mod datagram;
 pub mod device;
 pub mod egress;
 pub mod interface;
+pub mod kind;
+pub mod kinds;
 pub mod messages;
 pub mod mirror;
-pub mod replay;
+pub mod pcap;
+pub mod spec;
+pub mod stdio;
 pub mod stream;
+pub mod unix;
+pub mod vxlan;
 
-use crate::event::Gone;
-use crate::port::device::DevicePort;
-use crate::port::egress::HEADERS_LEN_MAX;
-use crate::port::interface::InterfacePort;
-use crate::port::messages::MessagePort;
-use crate::port::mirror::MirrorPort;
-use crate::port::replay::ReplayPort;
-use crate::port::stream::StreamPort;
-use crate::socket::datagram::DatagramPort;
-use crate::socket::vxlan::VxlanPort;
 use crate::wake::namespaces::NamespaceName;
-use adit_device::Netns;
 use adit_device::netlink::LinkInfo;
+use adit_device::{Device, Link, Netns};
+use adit_engine::PortId;
 use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::SocketAddrUnix;
+use std::any::Any;
 use std::fmt;
+use std::io;
 use std::os::fd::BorrowedFd;
 
-/// A port that is open and not yet part of a loop, or is.
-pub struct Port {
-    name: String,
-    mtu: Option<u32>,
-    namespace: Option<NamespaceName>,
-    pub io: Io,
-}
+/// One way in and out of an engine: a device, a socket, a file, or anything else that a loop can wait
+/// for.
+///
+/// The loop calls [`Self::recv`] when one of the descriptors is readable, until it says
+/// [`Recv::Nothing`] or the port has had its share; it calls [`Self::send`] with what the engine sent,
+/// and [`Self::flush`] when a descriptor has room again. All calls come from one thread. None may block:
+/// while a port waits, no packet of any other moves.
+///
+/// A packet is an Ethernet frame or an IP packet, as the engine takes it, with its offloads in
+/// `meta.vnet`: a port whose other side takes no super-packets cuts them up before it sends
+/// ([`egress::Egress`] does that, and queues what does not fit).
+pub trait Port: Any + Send {
+    /// The name of the port for people: `tap:a`.
+    fn name(&self) -> &str;
 
-/// The kinds of port, each with what it needs to move packets.
-pub enum Io {
-    Device(Box<DevicePort>),
-    Interface(Box<InterfacePort>),
-    Stream(Box<StreamPort>),
-    Messages(Box<MessagePort>),
-    Datagram(Box<DatagramPort>),
-    Vxlan(Box<VxlanPort>),
-    Replay(Box<ReplayPort>),
-    Mirror(Box<MirrorPort>),
-}
-
-impl Port {
-    pub fn new(name: impl Into<String>, mtu: Option<u32>, io: Io) -> Self {
-        Self { name: name.into(), mtu, namespace: None, io }
+    /// The IP MTU of the device behind the port when it was opened; `None` if there is none.
+    fn mtu(&self) -> Option<u32> {
+        None
     }
 
-    /// The same, to end when the name of its namespace means it no more.
-    pub fn in_namespace(self, text: Option<&str>) -> Self {
-        Self { namespace: text.and_then(NamespaceName::of), ..self }
+    /// Takes the next packet, if there is one now.
+    fn recv(&mut self, cx: &mut Cx<'_>) -> Recv;
+
+    /// Sends the packets of `batch`, which is empty afterwards: every buffer goes back to `cx.pool` or
+    /// is queued here. What has no room is dropped and counted in `cx.counters`, and so is what was sent.
+    ///
+    /// # Errors
+    /// The port has ended; the loop detaches it.
+    fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone>;
+
+    /// Sends what is queued here, now that a descriptor has room or [`Self::next_timeout`] has passed.
+    ///
+    /// # Errors
+    /// The port has ended; the loop detaches it.
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
+        let _ = cx;
+        Ok(())
     }
 
-    pub fn namespace(&self) -> Option<&NamespaceName> {
-        self.namespace.as_ref()
+    /// Calls `each` with every descriptor that the loop must wait for; the same ones each time. A port
+    /// whose descriptors change adds them to an epoll instance of its own and waits for that.
+    fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
+        let _ = each;
     }
 
-    /// What to call it: `tap:NAME`, with the name that the device got.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Whether something is queued that waits for a descriptor to have room.
+    fn wants_room(&self) -> bool {
+        false
     }
 
-    /// The IP MTU of the device or interface when it was opened; `None` where there is none.
-    pub fn mtu(&self) -> Option<u32> {
-        self.mtu
+    /// Whether [`Self::recv`] has more although no descriptor is ready, e.g. in a buffer of its own.
+    fn has_more(&self) -> bool {
+        false
     }
 
-    /// The next packet, if there is one now.
-    #[inline]
-    pub fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
-        match &mut self.io {
-            Io::Device(port) => port.recv(cx),
-            Io::Interface(port) => port.recv(cx),
-            Io::Stream(port) => port.recv(cx),
-            Io::Messages(port) => port.recv(cx),
-            Io::Datagram(port) => port.recv(cx),
-            // Its packets come by the socket that it shares.
-            Io::Vxlan(_) | Io::Mirror(_) => Recv::Nothing,
-            Io::Replay(port) => port.recv(cx),
-        }
+    /// The time at which the loop must call [`Self::flush`] and [`Self::recv`] even if no descriptor is
+    /// ready. The loop asks again after every other call.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
     }
 
-    /// Sends the packets of `batch`, which is empty afterwards: what does not go now waits here, and
-    /// what has no room to wait is dropped and counted.
-    #[inline]
-    pub fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
-        match &mut self.io {
-            Io::Device(port) => port.send(cx, batch),
-            Io::Interface(port) => port.send(cx, batch),
-            Io::Stream(port) => port.send(cx, batch),
-            Io::Messages(port) => port.send(cx, batch),
-            Io::Datagram(port) => port.send(cx, batch),
-            Io::Mirror(port) => port.send(cx, batch),
-            Io::Vxlan(port) => {
-                port.send(cx, batch);
-                Ok(())
-            }
-            Io::Replay(_) => {
-                ReplayPort::send(cx, batch);
-                Ok(())
-            }
-        }
+    /// A descriptor reported an error or a hang-up. Returns why the port has ended, if it has and neither
+    /// [`Self::recv`] nor [`Self::flush`] would notice.
+    fn failed(&mut self) -> Option<Gone> {
+        None
     }
 
-    /// Sends what waits, now that there may be room.
-    pub fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
-        match &mut self.io {
-            Io::Device(port) => port.flush(cx),
-            Io::Interface(port) => port.flush(cx),
-            Io::Stream(port) => port.flush(),
-            Io::Messages(port) => port.flush(),
-            Io::Datagram(port) => port.flush(cx),
-            Io::Mirror(port) => port.flush(),
-            Io::Vxlan(_) | Io::Replay(_) => Ok(()),
-        }
+    /// The kernel interface behind the port, whose state the loop reports as events; `None` if there
+    /// is none.
+    fn link(&self) -> Option<PortLink<'_>> {
+        None
     }
 
-    /// Whether its descriptor is to tell when there is room for what waits.
-    pub fn wants_room(&self) -> bool {
-        match &self.io {
-            Io::Device(port) => port.is_waiting(),
-            Io::Interface(port) => port.is_waiting(),
-            Io::Stream(port) => port.is_waiting(),
-            Io::Messages(port) => port.is_waiting(),
-            // A datagram socket has room while one of its guests has none: time tells.
-            Io::Datagram(_) | Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => false,
-        }
+    /// The name of the network namespace that the port was opened in: without the name it ends.
+    fn namespace(&self) -> Option<&NamespaceName> {
+        None
     }
 
-    /// Whether [`Self::recv`] has more without its descriptor being ready.
-    pub fn has_more(&self) -> bool {
-        match &self.io {
-            Io::Stream(port) => port.has_more(),
-            Io::Messages(port) => port.has_more(),
-            _ => false,
-        }
+    /// The name of the hub that this port shares with others ([`Hub::name`]); `None` for a port that
+    /// receives by descriptors of its own.
+    fn hub(&self) -> Option<&str> {
+        None
     }
 
-    /// Whether [`Self::next_timeout`] may ever be something.
-    pub fn is_timed(&self) -> bool {
-        matches!(self.io, Io::Datagram(_) | Io::Replay(_))
+    /// Opens that hub: for the first port that names it.
+    ///
+    /// # Errors
+    /// ENOTCONN: the hub has been closed, and this port cannot open another one.
+    fn open_hub(&self) -> io::Result<Box<dyn Hub>> {
+        Err(rustix::io::Errno::NOTCONN.into())
     }
 
-    /// When [`Self::recv`] or [`Self::flush`] is to be called even if no descriptor is ready.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        match &self.io {
-            Io::Datagram(port) => port.next_timeout(),
-            Io::Replay(port) => port.next_timeout(),
-            _ => None,
-        }
-    }
-
-    /// The descriptor to read from, which is also the one to write to unless there is another.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.io {
-            Io::Device(port) => Some(port.fd()),
-            Io::Interface(port) => Some(port.fd()),
-            Io::Stream(port) => Some(port.fd()),
-            Io::Messages(port) => Some(port.fd()),
-            Io::Datagram(port) => port.fd(),
-            Io::Vxlan(_) | Io::Replay(_) | Io::Mirror(_) => None,
-        }
-    }
-
-    /// The descriptor to write to, where it is another one.
-    pub fn write_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.io {
-            Io::Stream(port) => port.write_fd(),
-            Io::Messages(port) => port.write_fd(),
-            _ => None,
-        }
-    }
-
-    /// Whether nobody will read what is written, of a descriptor for writing alone: the one for reading
-    /// does not tell, and an error that is not heeded would be told for ever.
-    pub fn has_lost_its_reader(&self) -> bool {
-        let Some(fd) = self.write_fd() else { return false };
-        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
-        let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        polled.is_ok_and(|count| count > 0)
-    }
-
-    /// The place of the socket on which a guest sends datagrams, and the guest's address.
-    pub fn datagram_peer(&self) -> Option<(u16, SocketAddrUnix)> {
-        match &self.io {
-            Io::Datagram(port) => port.peer(),
-            _ => None,
-        }
-    }
-
-    pub fn vxlan_mut(&mut self) -> Option<&mut VxlanPort> {
-        match &mut self.io {
-            Io::Vxlan(port) => Some(port),
-            _ => None,
-        }
-    }
-
-    pub fn is_vxlan(&self) -> bool {
-        matches!(self.io, Io::Vxlan(_))
-    }
-
-    /// What the kernel tells of the link, where there is one.
-    pub fn link_info(&self) -> Option<adit_device::Result<LinkInfo>> {
-        match &self.io {
-            Io::Device(port) => Some(port.device.info()),
-            Io::Interface(port) => Some(port.link.info()),
-            _ => None,
-        }
-    }
-
-    /// The namespace of the link, where there is one.
-    pub fn netns(&self) -> Option<Netns> {
-        match &self.io {
-            Io::Device(port) => port.device.netns().ok(),
-            Io::Interface(port) => port.netns.try_clone().ok(),
-            _ => None,
-        }
-    }
-
-    /// Whether the port goes on when its link is moved to another namespace.
-    pub fn follows_moves(&self) -> bool {
-        matches!(self.io, Io::Device(_))
-    }
-
-    /// Gives the buffers of what waits back to the pool, before it is dropped.
-    pub fn close(&mut self, pool: &mut Pool) {
-        match &mut self.io {
-            Io::Device(port) => port.close(pool),
-            Io::Interface(port) => port.close(pool),
-            Io::Datagram(port) => port.close(pool),
-            Io::Mirror(port) => port.close(pool),
-            Io::Stream(_) | Io::Messages(_) | Io::Vxlan(_) | Io::Replay(_) => {}
-        }
+    /// Gives the buffers of what is queued back to the pool, before the port is dropped.
+    fn close(&mut self, pool: &mut Pool) {
+        let _ = pool;
     }
 }
 
-impl fmt::Debug for Port {
+impl fmt::Debug for dyn Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port").field("name", &self.name).field("mtu", &self.mtu).finish()
+        f.debug_struct("Port").field("name", &self.name()).field("mtu", &self.mtu()).finish()
     }
 }
 
-/// What a port works with, of the loop that it is in.
+/// A socket that several ports share, or a listener: it reads once and says for which port.
+///
+/// A port names its hub by [`Port::hub`] and is added by [`Self::join`] when it is attached, which is
+/// also where the two exchange what they need of each other (`port` is downcast by [`Any`]). A hub that
+/// a port has opened is closed with its last port; one that the owner gave to
+/// [`Runner::listen`](crate::Runner::listen) stays until it is closed there.
+pub trait Hub: Any + Send {
+    /// The name by which ports find it, unique in the loop: `udp:0.0.0.0:4789`.
+    fn name(&self) -> &str;
+
+    /// The descriptor that is readable when something comes.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Reads once, and puts the packets into `cx.arrivals`. The loop calls it until it says
+    /// [`HubRecv::Nothing`] or the hub has had its share.
+    fn recv(&mut self, cx: &mut HubCx<'_>) -> HubRecv;
+
+    /// Adds a port.
+    ///
+    /// # Errors
+    /// EEXIST: there is one for the same remote; EINVAL: it is a port of another kind.
+    fn join(&mut self, id: PortId, port: &mut dyn Port) -> io::Result<()> {
+        let _ = (id, port);
+        Err(rustix::io::Errno::INVAL.into())
+    }
+
+    /// Removes a port that was detached.
+    fn leave(&mut self, id: PortId) {
+        let _ = id;
+    }
+
+    /// How many packets came that were for no port: from unknown senders, or malformed.
+    fn refused(&self) -> u64 {
+        0
+    }
+}
+
+impl fmt::Debug for dyn Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hub").field(&self.name()).finish()
+    }
+}
+
+/// What [`Port::recv`] found.
+#[derive(Debug)]
+pub enum Recv {
+    /// A packet.
+    Packet(PacketBuf),
+    /// Something that is no packet, or for which there was no buffer; it is consumed and counted. There
+    /// may be more.
+    Dropped,
+    /// Nothing now.
+    Nothing,
+    /// Reading failed, and may fail again at once: the loop reads again after a pause.
+    Failed(io::Error),
+    /// Nothing more will come: the loop detaches the port.
+    Gone(Gone),
+}
+
+/// What [`Hub::recv`] found.
+#[derive(Debug)]
+pub enum HubRecv {
+    /// It read something; what is for a port is in [`HubCx::arrivals`]. There may be more.
+    Some,
+    /// A new port: a connection, or the first datagram of a sender. The loop's owner attaches or drops
+    /// it after this turn. There may be more: a hub that must not be read before that returns
+    /// [`Self::Nothing`] once.
+    Accepted(Box<dyn Port>),
+    /// Nothing now.
+    Nothing,
+    /// Reading failed, and may fail again at once: the loop reads again after a pause.
+    Failed(io::Error),
+    /// The process has no descriptor or memory left to accept a connection: the loop accepts again
+    /// after a pause.
+    Exhausted(io::Error),
+    /// Nothing more will come: the loop closes the hub and ends its ports.
+    Gone(io::Error),
+}
+
+/// What a descriptor of a port is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Something to read.
+    Read,
+    /// Room to write, while [`Port::wants_room`].
+    Write,
+    /// Both.
+    Both,
+}
+
+impl Wait {
+    /// Whether it is read from.
+    #[must_use]
+    pub const fn reads(self) -> bool {
+        matches!(self, Self::Read | Self::Both)
+    }
+
+    /// Whether it is written to.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Both)
+    }
+}
+
+/// The part of a loop that a port works with.
+#[derive(Debug)]
 pub struct Cx<'a> {
+    /// The time of this turn.
     pub now: Instant,
+    /// The buffers.
     pub pool: &'a mut Pool,
-    pub kit: &'a mut Kit,
+    /// Memory for the duration of the call.
+    pub scratch: &'a mut Scratch,
+    /// The counters of this port. The loop counts what is received; a port counts all the rest.
     pub counters: &'a mut PortCounters,
 }
 
-/// Memory that all ports of a loop use in turn.
-pub struct Kit {
+/// The part of a loop that a hub works with.
+#[derive(Debug)]
+pub struct HubCx<'a> {
+    /// The time of this turn.
+    pub now: Instant,
+    /// The buffers.
+    pub pool: &'a mut Pool,
+    /// Memory for the duration of the call.
+    pub scratch: &'a mut Scratch,
+    /// Where the packets go.
+    pub arrivals: &'a mut Arrivals,
+}
+
+/// Packets that a hub has read, each for one of its ports.
+#[derive(Debug, Default)]
+pub struct Arrivals(pub(crate) Vec<(PortId, Option<PacketBuf>)>);
+
+impl Arrivals {
+    /// A packet for a port.
+    #[inline]
+    pub fn push(&mut self, to: PortId, packet: PacketBuf) {
+        self.0.push((to, Some(packet)));
+    }
+
+    /// A packet for a port was dropped, for there was no buffer.
+    pub fn no_buffer(&mut self, to: PortId) {
+        self.0.push((to, None));
+    }
+}
+
+/// Memory that all ports of a loop use in turn; nothing in it outlives a call.
+#[derive(Debug)]
+pub struct Scratch {
+    /// Buffers that the next packet is received into (`Queue::recv_packet`).
     pub pair: Pair,
-    /// The headers of one segment.
+    /// Room for the headers of one segment, 1 KiB.
     pub headers: Box<[u8]>,
-    /// A packet for which there is no buffer is read into it and dropped; trains of datagrams are put
-    /// together in it.
-    pub scratch: Box<[u8]>,
-    /// Trains of datagrams are taken apart in it.
+    /// Room for the longest packet: what is dropped is read into it, datagrams are joined in it.
+    pub bytes: Box<[u8]>,
+    /// Room for the longest train of datagrams, to be taken apart.
     pub datagrams: Box<[u8]>,
 }
 
-impl Kit {
+/// The longest headers that are cut off a super-packet: Ethernet with tags, IPv6 with extensions and
+/// TCP with options, all of it twice inside a tunnel.
+const HEADERS_LEN_MAX: usize = 1024;
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scratch {
+    /// About 200 KiB.
+    #[must_use]
     pub fn new() -> Self {
         Self {
             pair: Pair::default(),
             headers: vec![0; HEADERS_LEN_MAX].into(),
-            scratch: vec![0; adit_device::RECORD_LEN_MAX].into(),
+            bytes: vec![0; adit_device::RECORD_LEN_MAX].into(),
             datagrams: vec![0; adit_device::RECORD_LEN_MAX].into(),
         }
     }
 }
 
-/// What [`Port::recv`] found.
-pub enum Recv {
-    /// A packet.
-    Packet(PacketBuf),
-    /// Something that is no packet, or for which there was no buffer; it is counted. There may be
-    /// more.
-    Dropped,
-    /// Nothing now.
-    Nothing,
-    /// Nothing more will come.
-    Gone(Gone),
+/// The kernel interface behind a port.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PortLink<'a> {
+    /// A TUN or TAP device: the port goes on when it is moved to another namespace.
+    Device(&'a Device),
+    /// An interface in a namespace: the port ends when it is moved.
+    Interface(&'a Link, &'a Netns),
+}
+
+impl PortLink<'_> {
+    pub(crate) fn info(&self) -> adit_device::Result<LinkInfo> {
+        match self {
+            Self::Device(device) => device.info(),
+            Self::Interface(link, _) => link.info(),
+        }
+    }
+
+    pub(crate) fn netns(&self) -> io::Result<Netns> {
+        match self {
+            Self::Device(device) => device.netns().map_err(io::Error::other),
+            Self::Interface(_, netns) => netns.try_clone(),
+        }
+    }
+
+    pub(crate) const fn follows_moves(&self) -> bool {
+        matches!(self, Self::Device(_))
+    }
+}
+
+/// Why a port ended.
+#[derive(Debug)]
+pub enum Gone {
+    /// The device or interface was deleted.
+    Deleted,
+    /// Its network namespace was deleted.
+    NamespaceDeleted,
+    /// The other end closed the connection.
+    Closed,
+    /// A recording was played to its end.
+    Played,
+    /// The other end does not speak the protocol.
+    Protocol(&'static str),
+    /// Any other error.
+    Failed(io::Error),
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deleted => f.write_str("it was deleted"),
+            Self::NamespaceDeleted => f.write_str("its network namespace was deleted"),
+            Self::Closed => f.write_str("the other end closed the connection"),
+            Self::Played => f.write_str("the recording is at its end"),
+            Self::Protocol(what) => write!(f, "the other end sent {what}"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
 }
 
 /// What went through a port since it was attached. A super-packet counts as one frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
-    /// Frames that came in.
+    /// Frames received.
     pub received: u64,
     /// Their bytes.
     pub received_bytes: u64,
-    /// Frames that went out.
+    /// Frames sent.
     pub sent: u64,
     /// Their bytes.
     pub sent_bytes: u64,
-    /// Came in and were no frames.
+    /// Received and not a frame.
     pub malformed: u64,
-    /// Came in while there was no buffer for them.
+    /// Received while there was no buffer.
     pub no_buffer: u64,
-    /// Were to go out while the port's queue was full.
+    /// Not sent: the port's queue was full.
     pub queue_full: u64,
-    /// Were to go out while the link was down.
+    /// Not sent: the link was down.
     pub link_down: u64,
-    /// Were to go out and are longer than the port takes.
+    /// Not sent: longer than the port takes.
     pub too_big: u64,
-    /// Were to go out and were refused by the kernel.
+    /// Not sent: refused by the kernel.
     pub refused: u64,
 }
 
 #[cfg(test)]
 impl PortCounters {
     /// Frames that were dropped on the way in.
-    pub fn dropped_in(&self) -> u64 {
+    pub(crate) fn dropped_in(&self) -> u64 {
         self.malformed + self.no_buffer
     }
 
     /// Frames that were dropped on the way out.
-    pub fn dropped_out(&self) -> u64 {
+    pub(crate) fn dropped_out(&self) -> u64 {
         self.queue_full + self.link_down + self.too_big + self.refused
     }
 }

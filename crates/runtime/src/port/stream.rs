@@ -1,15 +1,17 @@
-//! A byte stream as a port: one guest at a unix socket, or standard input and output.
+//! A byte stream of frames as a port: one connection of a unix socket, or standard input and output.
+//! Each frame has its length before it (u32, big endian), as QEMU's `-netdev stream` has it.
 
-use crate::event::Gone;
 use crate::format::framing::{Decoder, Encoder, Next};
 use crate::port::byte_stream::ByteStream;
-use crate::port::{Cx, Recv};
+use crate::port::{Cx, Gone, Port, Recv, Wait};
 use adit_packet::{Batch, Layer, PacketBuf, SuperPacket, finish_checksum};
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A stream of frames in both directions. It carries no offloads: super-packets are cut up and
 /// checksums finished before.
 pub struct StreamPort {
+    name: String,
     stream: ByteStream,
     decoder: Decoder,
     encoder: Encoder,
@@ -18,19 +20,78 @@ pub struct StreamPort {
 }
 
 impl StreamPort {
-    pub fn new(stream: ByteStream) -> Self {
-        Self { stream, decoder: Decoder::new(), encoder: Encoder::new(), is_drained: false }
+    /// A port on a connected stream socket.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn socket(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(name, ByteStream::socket(socket)?))
     }
 
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.fd()
+    /// A port on a byte stream.
+    pub fn new(name: impl Into<String>, stream: ByteStream) -> Self {
+        Self {
+            name: name.into(),
+            stream,
+            decoder: Decoder::new(),
+            encoder: Encoder::new(),
+            is_drained: false,
+        }
     }
 
-    pub fn write_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.stream.write_fd()
+    /// Appends a packet's frames, as many as there is room for.
+    fn push(&mut self, cx: &mut Cx<'_>, packet: &mut PacketBuf) -> Result<(), Gone> {
+        if !packet.meta.vnet.is_super_packet() {
+            if finish_checksum(packet).is_err() {
+                cx.counters.refused += 1;
+                return Ok(());
+            }
+            let went = self.push_frame(packet.bytes(), &[])?;
+            count(cx, went, packet.len());
+            return Ok(());
+        }
+        let whole = SuperPacket::parse(packet.bytes(), &packet.meta.vnet, Layer::Frame);
+        let Some((whole, headers)) = whole.ok().and_then(|whole| {
+            let headers = cx.scratch.headers.get_mut(..whole.header_len())?;
+            Some((whole, headers))
+        }) else {
+            cx.counters.refused += 1;
+            return Ok(());
+        };
+        let mut went = true;
+        for segment in whole.segments() {
+            went &= segment.write_headers(headers).is_ok()
+                && self.push_frame(headers, segment.payload())?;
+        }
+        count(cx, went, packet.len());
+        Ok(())
     }
 
-    pub fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+    /// Appends a frame, after making room for it if the stream takes some; whether it went.
+    fn push_frame(&mut self, head: &[u8], tail: &[u8]) -> Result<bool, Gone> {
+        if self.encoder.push(head, tail) {
+            return Ok(true);
+        }
+        if self.stream.is_full() {
+            return Ok(false);
+        }
+        self.write()?;
+        Ok(self.encoder.push(head, tail))
+    }
+
+    fn write(&mut self) -> Result<(), Gone> {
+        let count = self.stream.write(self.encoder.bytes())?;
+        self.encoder.written(count);
+        Ok(())
+    }
+}
+
+impl Port for StreamPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
         loop {
             match self.decoder.next() {
                 Next::Frame(frame) => {
@@ -66,12 +127,7 @@ impl StreamPort {
         }
     }
 
-    /// Whether frames are here that no descriptor tells of.
-    pub fn has_more(&self) -> bool {
-        self.decoder.has_next()
-    }
-
-    pub fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+    fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
         let mut result = Ok(());
         for mut packet in batch.drain(..) {
             if result.is_ok() {
@@ -83,61 +139,27 @@ impl StreamPort {
         if self.stream.is_full() { Ok(()) } else { self.write() }
     }
 
-    pub fn flush(&mut self) -> Result<(), Gone> {
+    fn flush(&mut self, _: &mut Cx<'_>) -> Result<(), Gone> {
         if self.encoder.is_empty() && self.stream.is_gone() {
             return Err(Gone::Closed);
         }
         self.write()
     }
 
-    pub fn is_waiting(&self) -> bool {
+    fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
+        self.stream.descriptors(each);
+    }
+
+    fn wants_room(&self) -> bool {
         !self.encoder.is_empty()
     }
 
-    /// Appends a packet's frames, as many as there is room for.
-    fn push(&mut self, cx: &mut Cx<'_>, packet: &mut PacketBuf) -> Result<(), Gone> {
-        if !packet.meta.vnet.is_super_packet() {
-            if finish_checksum(packet).is_err() {
-                cx.counters.refused += 1;
-                return Ok(());
-            }
-            let went = self.push_frame(packet.bytes(), &[])?;
-            count(cx, went, packet.len());
-            return Ok(());
-        }
-        let whole = SuperPacket::parse(packet.bytes(), &packet.meta.vnet, Layer::Frame);
-        let Some((whole, headers)) = whole.ok().and_then(|whole| {
-            let headers = cx.kit.headers.get_mut(..whole.header_len())?;
-            Some((whole, headers))
-        }) else {
-            cx.counters.refused += 1;
-            return Ok(());
-        };
-        let mut went = true;
-        for segment in whole.segments() {
-            went &= segment.write_headers(headers).is_ok()
-                && self.push_frame(headers, segment.payload())?;
-        }
-        count(cx, went, packet.len());
-        Ok(())
+    fn has_more(&self) -> bool {
+        self.decoder.has_next()
     }
 
-    /// Appends a frame, after making room for it if the stream takes some; whether it went.
-    fn push_frame(&mut self, head: &[u8], tail: &[u8]) -> Result<bool, Gone> {
-        if self.encoder.push(head, tail) {
-            return Ok(true);
-        }
-        if self.stream.is_full() {
-            return Ok(false);
-        }
-        self.write()?;
-        Ok(self.encoder.push(head, tail))
-    }
-
-    fn write(&mut self) -> Result<(), Gone> {
-        let count = self.stream.write(self.encoder.bytes())?;
-        self.encoder.written(count);
-        Ok(())
+    fn failed(&mut self) -> Option<Gone> {
+        self.stream.is_gone().then_some(Gone::Closed)
     }
 }
 

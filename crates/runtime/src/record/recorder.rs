@@ -18,7 +18,7 @@ use std::time::Instant;
 pub enum Target {
     /// `-`: the standard output.
     Stdout,
-    /// A file or a pipe.
+    /// A file, or a FIFO: opening that waits for its reader.
     File(PathBuf),
 }
 
@@ -44,13 +44,36 @@ impl Recorder {
     pub fn open(
         target: &Target,
         rotation: Rotation,
+        header: (Writer, Interface),
+        now: Now,
+    ) -> Result<Self, RecordError> {
+        Self::begin_at(target, rotation, header, now, false)
+    }
+
+    /// The same with a single file, or with a FIFO that has a reader: neither opening it nor writing to
+    /// it waits.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; ENXIO: it is a FIFO without a reader.
+    pub fn open_nonblocking(
+        path: PathBuf,
+        header: (Writer, Interface),
+        now: Now,
+    ) -> Result<Self, RecordError> {
+        Self::begin_at(&Target::File(path), Rotation::default(), header, now, true)
+    }
+
+    fn begin_at(
+        target: &Target,
+        rotation: Rotation,
         (writer, interface): (Writer, Interface),
         now: Now,
+        is_nonblocking: bool,
     ) -> Result<Self, RecordError> {
         let (files, sink) = match target {
             Target::Stdout => (None, Sink::stdout(pcapng::whole_blocks)),
             Target::File(path) => {
-                let mut files = Files::new(path.clone(), rotation);
+                let mut files = Files::new(path.clone(), rotation, is_nonblocking);
                 let sink = Sink::new(files.open_next(now)?, pcapng::whole_blocks);
                 (Some(files), sink)
             }

@@ -5,6 +5,7 @@
 
 use crate::record::now::Now;
 use crate::record::text::printable;
+use rustix::fs::OFlags;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
@@ -38,6 +39,8 @@ impl Rotation {
 pub struct Files {
     path: PathBuf,
     rotation: Rotation,
+    /// Whether opening a file must not wait, as it does for the reader of a FIFO.
+    is_nonblocking: bool,
     number: u32,
     opened: Option<Instant>,
     kept: VecDeque<PathBuf>,
@@ -45,8 +48,8 @@ pub struct Files {
 
 impl Files {
     /// No file yet.
-    pub fn new(path: PathBuf, rotation: Rotation) -> Self {
-        Self { path, rotation, number: 0, opened: None, kept: VecDeque::new() }
+    pub fn new(path: PathBuf, rotation: Rotation, is_nonblocking: bool) -> Self {
+        Self { path, rotation, is_nonblocking, number: 0, opened: None, kept: VecDeque::new() }
     }
 
     /// The file that was opened last.
@@ -88,6 +91,9 @@ impl Files {
         }
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
+        if self.is_nonblocking {
+            options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
+        }
         let path = if self.rotation.is_on() {
             self.number = self.number.saturating_add(1);
             options.create_new(true);
@@ -209,7 +215,7 @@ mod tests {
             time: Some(Duration::from_secs(60)),
             files: NonZeroU32::new(2),
         };
-        let mut files = Files::new(dir.join("x.pcapng"), rotation);
+        let mut files = Files::new(dir.join("x.pcapng"), rotation, false);
         let mut now = Now::read();
         for _ in 0..5 {
             files.open_next(now).unwrap();
@@ -229,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_path() {
-        let mut files = Files::new("/nowhere/x\u{1b}".into(), Rotation::default());
+        let mut files = Files::new("/nowhere/x\u{1b}".into(), Rotation::default(), false);
         let error = files.open_next(Now::read()).unwrap_err();
         assert_eq!(error.to_string(), r"cannot open '/nowhere/x\u{1b}'");
         assert!(std::error::Error::source(&error).is_some());

@@ -96,7 +96,7 @@ impl Sink {
     /// # Errors
     /// What write(2) says: ENOSPC, EDQUOT, EIO, EPIPE.
     pub fn append(&mut self, record: &[u8], now: Instant) -> Result<bool, WriteFailure> {
-        if self.kind == Kind::Pipe && self.pending.len() + record.len() > BACKLOG_MAX {
+        if self.kind != Kind::Regular && self.pending.len() + record.len() > BACKLOG_MAX {
             self.flush()?;
             if self.pending.len() + record.len() > BACKLOG_MAX {
                 return Ok(false);
@@ -181,6 +181,8 @@ impl Sink {
         match self.file.write(bytes) {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.write_some(patience),
+            // Of a descriptor that does not block: it takes nothing now.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             result => result,
         }
     }

@@ -101,9 +101,9 @@ fn a_recording_begins_again() {
     running.wait_for("gone 1: it has no pcap file");
     for text in ["", "no recording", "\n\r\r\n"] {
         std::fs::write(&path, text).unwrap();
-        let spec: crate::text::spec::PortSpec = format!("pcap:{}", path.display()).parse().unwrap();
+        let spec: crate::port::spec::PortSpec = format!("pcap:{}", path.display()).parse().unwrap();
         assert!(spec.open().is_err());
     }
-    let spec: crate::text::spec::PortSpec = "pcap:/dev/zero".parse().unwrap();
+    let spec: crate::port::spec::PortSpec = "pcap:/dev/zero".parse().unwrap();
     assert!(spec.open().is_err());
 }

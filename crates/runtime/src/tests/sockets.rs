@@ -1,9 +1,9 @@
 //! Unix sockets and byte streams.
 
-use crate::port::Port;
 use crate::port::byte_stream::ByteStream;
+use crate::port::spec::PortSpec;
+use crate::port::stream::StreamPort;
 use crate::tests::support::{Folder, Host, Loop, PATIENCE, echo, enter, transfer, v4};
-use crate::text::spec::PortSpec;
 use adit_engine::PortId;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -147,7 +147,7 @@ fn two_loops_join_by_pipes_as_standard_streams_are() {
     let add = |running: &Loop, reader: std::io::PipeReader, writer: std::io::PipeWriter| {
         running.with(move |runner, owner| {
             let stream = ByteStream::pair(reader.into(), writer.into()).unwrap();
-            owner.add(runner, Port::of_frames("stdio", stream))
+            owner.add(runner, Box::new(StreamPort::new("stdio", stream)))
         })
     };
     let id = add(&left, there, back_end);
@@ -167,7 +167,7 @@ fn a_pipe_that_nobody_reads_ends_the_port() {
     let (reader_end, writer) = std::io::pipe().unwrap();
     running.with(move |runner, owner| {
         let stream = ByteStream::pair(reader.into(), writer.into()).unwrap();
-        owner.add(runner, Port::of_frames("stdio", stream))
+        owner.add(runner, Box::new(StreamPort::new("stdio", stream)))
     });
     // Nothing is ever sent, and the other pipe stays open.
     drop(reader_end);

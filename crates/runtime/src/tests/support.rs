@@ -1,10 +1,13 @@
 //! A running loop, hosts in namespaces, and traffic between them.
 
-use crate::event::{Event, Flow, Handler, Interest, Token};
 use crate::exercise::Hub;
 use crate::port::PortCounters;
-use crate::runner::{ListenerId, Runner};
-use crate::text::open::Opened;
+use crate::port::kind::Opened;
+use crate::runner::Handler;
+use crate::runner::Runner;
+use crate::runner::event::{Event, Flow};
+use crate::runner::hubs::ListenerId;
+use crate::wake::reactor::{Interest, Token};
 use adit_device::Netns;
 use adit_engine::PortId;
 use adit_packet::{Pool, PoolConfig};
@@ -36,7 +39,11 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn add(&mut self, runner: &mut Runner<Hub>, port: crate::port::Port) -> PortId {
+    pub(super) fn add(
+        &mut self,
+        runner: &mut Runner<Hub>,
+        port: Box<dyn crate::port::Port>,
+    ) -> PortId {
         let id = PortId(self.next);
         self.next += 1;
         runner.attach(id, port).expect("it is attached");
@@ -135,7 +142,7 @@ impl Loop {
     /// Opens one more port, or listener.
     pub(super) fn open(&mut self, spec: &str) -> Vec<PortId> {
         let text = spec.to_owned();
-        let spec: crate::text::spec::PortSpec = spec.parse().unwrap();
+        let spec: crate::port::spec::PortSpec = spec.parse().unwrap();
         self.with(move |runner, owner| {
             let opened = spec.open().unwrap_or_else(|error| panic!("{text}: {error:?}"));
             match opened {

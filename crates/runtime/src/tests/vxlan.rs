@@ -132,7 +132,7 @@ fn strangers_and_other_segments_are_not_heard() {
     }
     let received = [1, 2, 3].map(|port| rig.running.counters(port).received);
     assert_eq!(received, [1, 0, 1]);
-    assert_eq!(rig.running.with(|runner, _| runner.strangers()), 5);
+    assert_eq!(rig.running.with(|runner, _| runner.refused_by_hubs()), 5);
     // One socket for all, which goes with the last of them.
     let bound = || UdpSocket::bind("0.0.0.0:4789").is_err();
     assert!(bound());

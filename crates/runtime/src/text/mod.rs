@@ -1,6 +1,5 @@
-//! A port as people write it, and how it is opened.
+//! The grammar of a port's text, and the names in it: namespaces, users, groups.
 
 pub mod netns;
-pub mod open;
-pub mod spec;
 pub mod user;
+pub mod words;

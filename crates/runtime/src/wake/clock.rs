@@ -25,32 +25,32 @@ pub fn now() -> Instant {
 /// The kernel wakes a thread later than it was asked to, by nearly the same time again and again: what an
 /// idle core needs to wake up. The timer is set earlier by that.
 #[derive(Debug)]
-pub struct Timer {
+pub(crate) struct Timer {
     fd: OwnedFd,
     /// What the kernel has been told.
     set: Option<Instant>,
-    lead: Lead,
+    latency: WakeLatency,
 }
 
 impl Timer {
     /// What is due within this time may be done at once: to sleep again would take longer.
-    pub const EARLY_MAX: Duration = Duration::from_micros(5);
+    pub(crate) const EARLY_MAX: Duration = Duration::from_micros(5);
 
     /// One that is not set. Timers of this thread are then exact to the nanosecond rather than to
     /// the 50 us by which the kernel otherwise delays them to join wake-ups.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // A sandbox may forbid it: timers are then late, and nothing worse.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        Ok(Self { fd, set: None, lead: Lead::default() })
+        Ok(Self { fd, set: None, latency: WakeLatency::default() })
     }
 
     /// Sees to it that the thread is awake at `at`, as exactly as can be; without `at` it need not be.
     /// Where it is set to an earlier moment that is to come, it is left so: a moment that traffic puts
     /// off again and again then costs one wake in all, not a system call each time.
-    pub fn set(&mut self, at: Option<Instant>, now: Instant) -> io::Result<()> {
-        let at = at.map(|at| self.lead.before(at, now));
+    pub(crate) fn set(&mut self, at: Option<Instant>, now: Instant) -> io::Result<()> {
+        let at = at.map(|at| self.latency.before(at, now));
         let is_early = self.set.is_some_and(|set| set > now && at.is_none_or(|at| set <= at));
         if is_early || self.set == at {
             return Ok(());
@@ -70,24 +70,24 @@ impl Timer {
 
     /// How long ago that which woke the thread came, at least. Half of what timers show: a sender may
     /// have been awake beside it.
-    pub fn wake_age(&self) -> Duration {
-        self.lead.0 / 2
+    pub(crate) fn wake_age(&self) -> Duration {
+        self.latency.0 / 2
     }
 
     /// To be called at `now` when it is readable: it has to be set again, which also makes it
     /// unreadable.
-    pub fn fired(&mut self, now: Instant) {
+    pub(crate) fn fired(&mut self, now: Instant) {
         if let Some(set) = self.set.replace(Instant::ZERO) {
-            self.lead.learn(now - set);
+            self.latency.learn(now - set);
         }
     }
 }
 
 /// By how much a timer is set early: a low estimate of how late it wakes.
 #[derive(Debug, Default)]
-struct Lead(Duration);
+struct WakeLatency(Duration);
 
-impl Lead {
+impl WakeLatency {
     /// Longer is not the way of a core that wakes up, but of one that had something else to do.
     const MAX: Duration = Duration::from_micros(50);
 
@@ -123,36 +123,36 @@ mod tests {
 
     #[test]
     fn a_timer_is_set_early_by_what_its_wakes_showed() {
-        let mut lead = Lead::default();
+        let mut latency = WakeLatency::default();
         let (now, at) = (Instant::ZERO + 100 * MICRO, Instant::ZERO + 1000 * MICRO);
-        assert_eq!(lead.before(at, now), at);
-        (0..200).for_each(|_| lead.learn(20 * MICRO));
-        let early = at - lead.before(at, now);
+        assert_eq!(latency.before(at, now), at);
+        (0..200).for_each(|_| latency.learn(20 * MICRO));
+        let early = at - latency.before(at, now);
         assert!(early > 19 * MICRO && early <= 20 * MICRO, "{early:?}");
     }
 
     #[test]
     fn it_stays_below_most_wakes_and_within_its_limit() {
-        let mut lead = Lead::default();
+        let mut latency = WakeLatency::default();
         for round in 0..1000 {
-            lead.learn(if round % 5 == 0 { 15 * MICRO } else { 40 * MICRO });
+            latency.learn(if round % 5 == 0 { 15 * MICRO } else { 40 * MICRO });
         }
-        assert!(lead.0 > 15 * MICRO && lead.0 < 30 * MICRO, "{lead:?}");
-        (0..1000).for_each(|_| lead.learn(Duration::from_secs(1)));
-        assert!(lead.0 <= Lead::MAX, "{lead:?}");
-        (0..20).for_each(|_| lead.learn(Duration::ZERO));
-        assert!(lead.0 < MICRO, "{lead:?}");
+        assert!(latency.0 > 15 * MICRO && latency.0 < 30 * MICRO, "{latency:?}");
+        (0..1000).for_each(|_| latency.learn(Duration::from_secs(1)));
+        assert!(latency.0 <= WakeLatency::MAX, "{latency:?}");
+        (0..20).for_each(|_| latency.learn(Duration::ZERO));
+        assert!(latency.0 < MICRO, "{latency:?}");
     }
 
     #[test]
     fn a_wake_that_came_too_early_is_not_followed_by_another() {
-        let lead = Lead(20 * MICRO);
+        let latency = WakeLatency(20 * MICRO);
         let at = Instant::ZERO + 1000 * MICRO;
         for left in [0, 1, 19, 20] {
-            assert_eq!(lead.before(at, at - left * MICRO), at);
+            assert_eq!(latency.before(at, at - left * MICRO), at);
         }
-        assert_eq!(lead.before(at, at - 21 * MICRO), at - 20 * MICRO);
-        assert_eq!(lead.before(Instant::ZERO + MICRO, Instant::ZERO), Instant::ZERO + MICRO);
+        assert_eq!(latency.before(at, at - 21 * MICRO), at - 20 * MICRO);
+        assert_eq!(latency.before(Instant::ZERO + MICRO, Instant::ZERO), Instant::ZERO + MICRO);
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         rustix::event::poll(&mut fds, None)?;
         assert!(now() >= at);
         timer.fired(now());
-        assert!(timer.lead.0 > Duration::ZERO && timer.lead.0 <= Lead::MAX);
+        assert!(timer.latency.0 > Duration::ZERO && timer.latency.0 <= WakeLatency::MAX);
         timer.set(None, now())?;
         let mut fds = [rustix::event::PollFd::new(&timer, rustix::event::PollFlags::IN)];
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,179 +1,230 @@
-//! The links of namespaces in which there are ports: up, down, deleted.
+//! The links of namespaces in which there are ports: up, down, deleted, moved.
+//!
+//! One netlink socket a namespace, while there are ports in it. It reports changes by the index of the
+//! interface; the owner of the ports acts on them, and asks the kernel where an event was lost.
 
-use crate::event::{Event, Gone, Interest};
-use crate::runner::Runner;
-use crate::wake::clock;
-use crate::wake::reactor::Source;
+use crate::wake::reactor::{Interest, Reactor, Source};
 use adit_device::netlink::{Event as Change, LinkFlags, LinkInfo, Monitor};
 use adit_device::{IfIndex, Netns};
-use adit_engine::{Engine, PortId};
+use adit_engine::PortId;
+use adit_packet::Instant;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
 /// How many events are taken in one turn; the others stay readable.
 const EVENTS_MAX: usize = 64;
 
-/// One namespace, while there are ports in it.
-pub struct Links {
-    monitor: Monitor,
-    netns: Netns,
-    number: u32,
-    ports: Vec<LinkedPort>,
+/// How long after a query or a netlink socket failed it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The namespaces that are watched, and the state of each port's link.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    places: Vec<Option<Namespace>>,
+    /// The places by inode number.
+    by_inode: BTreeMap<u64, u32>,
+    /// The place of each port that is followed.
+    of_port: BTreeMap<PortId, u32>,
+    /// Ports whose link is asked for once more, for the last query failed.
+    unknown: BTreeSet<PortId>,
+    retry_at: Option<Instant>,
 }
 
-struct LinkedPort {
-    id: PortId,
+#[derive(Debug)]
+struct Namespace {
+    monitor: Monitor,
+    inode: u64,
+    number: u32,
+    ports: BTreeMap<PortId, Followed>,
+    by_index: BTreeMap<IfIndex, BTreeSet<PortId>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Followed {
     index: IfIndex,
     is_up: bool,
 }
 
+/// What happened to the link of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkChange {
+    /// It went up or down.
+    State(PortId, bool),
+    /// It is no longer in its namespace: deleted, or moved.
+    Left(PortId),
+    /// Events were lost: its state must be asked for.
+    Unknown(PortId),
+}
+
 /// Whether packets can pass.
-fn is_up(info: &LinkInfo) -> bool {
+pub(crate) fn is_up(info: &LinkInfo) -> bool {
     info.flags.contains(LinkFlags::UP | LinkFlags::LOWER_UP)
 }
 
-impl<E: Engine> Runner<E> {
-    /// Listens for what happens to the link of a port, which `was_up` as far as the owner knows.
-    /// Where that is not allowed, nothing is told but that it is gone.
-    pub fn follow_link(&mut self, id: PortId, was_up: bool) -> io::Result<()> {
-        let Some((port, _)) = self.port(id) else { return Ok(()) };
-        let Some(netns) = port.netns() else { return Ok(()) };
-        let place = self.links.iter().position(|links| {
-            links.as_ref().is_some_and(|links| links.netns.is_same(&netns).unwrap_or(false))
-        });
-        let place = match place {
-            Some(place) => place,
-            None => self.open_links(netns)?,
-        };
-        // After the monitor was opened: nothing falls between.
-        let Some(Ok(info)) = self.port(id).and_then(|(port, _)| port.link_info()) else {
-            return Ok(());
-        };
-        let port = LinkedPort { id, index: info.index, is_up: is_up(&info) };
-        if port.is_up != was_up {
-            self.events.push_back(state(&port));
+impl Links {
+    /// Opens the netlink socket of a namespace unless it is open, before the state of a link is asked
+    /// for: a change between the two is not missed.
+    pub(crate) fn open(
+        &mut self,
+        netns: &Netns,
+        reactor: &Reactor,
+        number: u32,
+    ) -> io::Result<u32> {
+        let inode = netns.inode()?;
+        if let Some(&place) = self.by_inode.get(&inode) {
+            return Ok(place);
         }
-        if let Some(Some(links)) = self.links.get_mut(place) {
-            links.ports.push(port);
+        let monitor = Monitor::open_in(netns)?;
+        let free = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
+        let place = u32::try_from(free).unwrap_or(u32::MAX);
+        reactor.add(&monitor, Source::Links(place, number), Interest::READ)?;
+        let (ports, by_index) = (BTreeMap::new(), BTreeMap::new());
+        let namespace = Namespace { monitor, inode, number, ports, by_index };
+        match self.places.get_mut(free) {
+            Some(place) => *place = Some(namespace),
+            None => self.places.push(Some(namespace)),
         }
-        Ok(())
-    }
-
-    fn open_links(&mut self, netns: Netns) -> io::Result<usize> {
-        let monitor = Monitor::open_in(&netns)?;
-        let place = self.links.iter().position(Option::is_none).unwrap_or(self.links.len());
-        let number = self.next_number();
-        let source = Source::Links(u16::try_from(place).unwrap_or(u16::MAX), number);
-        self.reactor.add(&monitor, source, Interest { readable: true, writable: false })?;
-        let links = Links { monitor, netns, number, ports: Vec::new() };
-        match self.links.get_mut(place) {
-            Some(free) => *free = Some(links),
-            None => self.links.push(Some(links)),
-        }
+        self.by_inode.insert(inode, place);
         Ok(place)
     }
 
-    /// A port was detached.
-    pub fn unfollow_link(&mut self, id: PortId) {
-        for place in &mut self.links {
-            let Some(links) = place else { continue };
-            links.ports.retain(|port| port.id != id);
-            if links.ports.is_empty() {
-                self.reactor.remove(&links.monitor);
-                *place = None;
+    /// Follows the link of a port in an open namespace.
+    pub(crate) fn follow(&mut self, place: u32, id: PortId, info: &LinkInfo) {
+        let Some(namespace) = self.place_mut(place) else { return };
+        let followed = Followed { index: info.index, is_up: is_up(info) };
+        namespace.ports.insert(id, followed);
+        namespace.by_index.entry(info.index).or_default().insert(id);
+        self.of_port.insert(id, place);
+        self.unknown.remove(&id);
+    }
+
+    /// No longer follows the link of a port; whether it was up.
+    pub(crate) fn unfollow(&mut self, id: PortId, reactor: &Reactor) -> Option<bool> {
+        self.unknown.remove(&id);
+        let place = self.of_port.remove(&id)?;
+        let namespace = self.place_mut(place)?;
+        let followed = namespace.ports.remove(&id)?;
+        if let Some(ids) = namespace.by_index.get_mut(&followed.index) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                namespace.by_index.remove(&followed.index);
             }
+        }
+        self.close_if_empty(place, reactor);
+        Some(followed.is_up)
+    }
+
+    /// Closes the netlink socket of a namespace without ports.
+    pub(crate) fn close_if_empty(&mut self, place: u32, reactor: &Reactor) {
+        if self.place_mut(place).is_some_and(|namespace| namespace.ports.is_empty()) {
+            self.close(place, reactor);
         }
     }
 
-    /// Takes what happened in one namespace.
-    pub fn read_links(&mut self, place: u16, number: u32) {
-        let place = usize::from(place);
+    fn close(&mut self, place: u32, reactor: &Reactor) -> Option<Namespace> {
+        let namespace = self.places.get_mut(index(place))?.take()?;
+        reactor.remove(&namespace.monitor);
+        self.by_inode.remove(&namespace.inode);
+        Some(namespace)
+    }
+
+    /// Notes the state of a link that was asked for; whether that is news.
+    pub(crate) fn note(&mut self, id: PortId, info: &LinkInfo) -> Option<LinkChange> {
+        self.unknown.remove(&id);
+        let place = *self.of_port.get(&id)?;
+        let followed = self.place_mut(place)?.ports.get_mut(&id)?;
+        let is_news = followed.is_up != is_up(info);
+        followed.is_up = is_up(info);
+        is_news.then_some(LinkChange::State(id, is_up(info)))
+    }
+
+    /// A query failed for a reason that may pass: it is repeated at [`Self::next_retry`].
+    pub(crate) fn ask_again(&mut self, id: PortId, now: Instant) {
+        self.unknown.insert(id);
+        self.retry_at.get_or_insert(now + RETRY_AFTER);
+    }
+
+    /// When [`Self::take_unknown`] has something.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// The ports whose links must be asked for now.
+    pub(crate) fn take_unknown(&mut self, now: Instant) -> Vec<PortId> {
+        if self.retry_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.retry_at = None;
+        self.unknown.iter().copied().collect()
+    }
+
+    /// Reads what happened in one namespace.
+    pub(crate) fn read(
+        &mut self,
+        place: u32,
+        number: u32,
+        reactor: &Reactor,
+        now: Instant,
+    ) -> Vec<LinkChange> {
+        let mut changes = Vec::new();
         for _ in 0..EVENTS_MAX {
-            let Some(Some(links)) = self.links.get_mut(place) else { return };
-            if links.number != number {
-                return;
-            }
-            match links.monitor.recv(Some(Duration::ZERO)) {
-                Ok(Some(Change::LinkChanged(info))) => {
-                    let ports = links.ports.iter_mut().filter(|port| port.index == info.index);
-                    for port in ports.filter(|port| port.is_up != is_up(&info)) {
-                        port.is_up = is_up(&info);
-                        self.events.push_back(state(port));
-                    }
+            let Some(namespace) = self.place_mut(place).filter(|n| n.number == number) else {
+                break;
+            };
+            match namespace.monitor.recv(Some(Duration::ZERO)) {
+                Ok(Some(Change::LinkChanged(info))) => namespace.changed(&info, &mut changes),
+                Ok(Some(Change::LinkRemoved(info))) => {
+                    let ids = namespace.by_index.get(&info.index).into_iter().flatten();
+                    changes.extend(ids.map(|&id| LinkChange::Left(id)));
                 }
-                Ok(Some(Change::LinkRemoved(info))) => self.check_links(place, Some(info.index)),
-                Ok(Some(Change::Lost)) => self.check_links(place, None),
+                Ok(Some(Change::Lost)) => {
+                    changes.extend(namespace.ports.keys().map(|&id| LinkChange::Unknown(id)));
+                }
                 Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) => return self.reopen_links(place),
+                Ok(None) => break,
+                Err(_) => {
+                    self.reopen_later(place, reactor, now);
+                    break;
+                }
             }
         }
+        changes
     }
 
-    /// Asks for the links of one namespace, or for one of them, which may be gone or elsewhere.
-    fn check_links(&mut self, place: usize, only: Option<IfIndex>) {
-        let Some(Some(links)) = self.links.get(place) else { return };
-        let asked = links.ports.iter().filter(|port| only.is_none_or(|index| index == port.index));
-        let ids: Vec<PortId> = asked.map(|port| port.id).collect();
-        for id in ids {
-            self.check_link(place, id, only.is_some());
-        }
-    }
-
-    /// `was_removed`: it is not in this namespace any more; a device may have been moved.
-    fn check_link(&mut self, place: usize, id: PortId, was_removed: bool) {
-        let Some((port, _)) = self.port(id) else { return };
-        let info = match port.link_info() {
-            Some(Ok(info)) if !was_removed || port.follows_moves() => info,
-            _ => return self.end(id, Gone::Deleted),
-        };
-        if was_removed {
-            // The monitor of this namespace may go with it.
-            let was_up =
-                self.links.get(place).and_then(Option::as_ref).is_some_and(|links| {
-                    links.ports.iter().any(|port| port.id == id && port.is_up)
-                });
-            self.unfollow_link(id);
-            let _ = self.follow_link(id, was_up);
-            return;
-        }
-        if let Some(Some(links)) = self.links.get_mut(place)
-            && let Some(port) = links.ports.iter_mut().find(|port| port.id == id)
-            && port.is_up != is_up(&info)
-        {
-            port.is_up = is_up(&info);
-            self.events.push_back(state(port));
+    /// A netlink socket failed: a new one after a while, and the links are asked for then.
+    fn reopen_later(&mut self, place: u32, reactor: &Reactor, now: Instant) {
+        let Some(namespace) = self.close(place, reactor) else { return };
+        for &id in namespace.ports.keys() {
+            self.of_port.remove(&id);
+            self.ask_again(id, now);
         }
     }
 
-    /// A netlink socket failed, of which no case is known: a new one, or none.
-    fn reopen_links(&mut self, place: usize) {
-        let Some(links) = self.links.get_mut(place).and_then(Option::take) else { return };
-        self.reactor.remove(&links.monitor);
-        for port in links.ports {
-            let _ = self.follow_link(port.id, port.is_up);
-        }
+    /// Whether the link of a port is followed.
+    pub(crate) fn follows(&self, id: PortId) -> bool {
+        self.of_port.contains_key(&id)
     }
 
-    /// Looks whether the names of the ports' namespaces still mean them, from time to time.
-    pub fn check_namespaces(&mut self) {
-        let due = self.namespace_check.is_some_and(|at| at <= self.now);
-        if !due {
-            return;
-        }
-        let mut is_any = false;
-        for index in 0..self.slots.len() {
-            let slot = self.slots.get(index).and_then(Option::as_ref);
-            let Some(name) = slot.and_then(|slot| slot.port.namespace()) else { continue };
-            is_any = true;
-            if !name.is_valid() {
-                self.end(PortId(u16::try_from(index).unwrap_or(u16::MAX)), Gone::NamespaceDeleted);
-            }
-        }
-        self.namespace_check = is_any.then(|| clock::now() + crate::wake::namespaces::PERIOD);
+    fn place_mut(&mut self, place: u32) -> Option<&mut Namespace> {
+        self.places.get_mut(index(place))?.as_mut()
     }
 }
 
-fn state(port: &LinkedPort) -> Event {
-    if port.is_up { Event::PortUp(port.id) } else { Event::PortDown(port.id) }
+impl Namespace {
+    fn changed(&mut self, info: &LinkInfo, changes: &mut Vec<LinkChange>) {
+        let Some(ids) = self.by_index.get(&info.index) else { return };
+        for id in ids {
+            if let Some(followed) = self.ports.get_mut(id)
+                && followed.is_up != is_up(info)
+            {
+                followed.is_up = is_up(info);
+                changes.push(LinkChange::State(*id, followed.is_up));
+            }
+        }
+    }
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }

@@ -1,8 +1,11 @@
-//! What wakes the loop: descriptors, the clock, signals, links, namespaces.
+//! What wakes the loop: descriptors, deadlines, signals, links, namespaces, other threads.
 
-pub mod clock;
-pub mod links;
-pub mod namespaces;
-pub mod priority;
-pub mod reactor;
-pub mod signals;
+pub(crate) mod backoff;
+pub(crate) mod clock;
+pub(crate) mod links;
+pub(crate) mod mailbox;
+pub(crate) mod namespaces;
+pub(crate) mod priority;
+pub(crate) mod reactor;
+pub(crate) mod signals;
+pub(crate) mod timers;

@@ -1,26 +1,30 @@
-//! Whether the network namespace of a port is still what its name says.
+//! Whether the network namespace of a port is still the one that its name says.
 //!
 //! A device's descriptor, a packet socket and a netlink socket each keep their namespace alive: after
 //! `ip netns del` nothing would ever fail, and the namespace would stay, without a name, as long as
-//! the port does. The kernel tells nobody, so the name is looked at.
+//! the port does. The kernel reports none of this, so the names are checked.
 
+use adit_engine::PortId;
+use adit_packet::Instant;
 use rustix::fs::stat;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How often names are looked at: one stat(2) a port.
-pub const PERIOD: Duration = Duration::from_millis(500);
+/// How often the names are checked: one stat(2) a namespace.
+const PERIOD: Duration = Duration::from_millis(500);
 
-/// The file that names a namespace, and what it was when the port was opened.
-#[derive(Clone, Debug)]
+/// The file that names a namespace, and the namespace that it was when the port was opened.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NamespaceName {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl NamespaceName {
-    /// The namespace that `text` means, as [`crate::text::netns::open_netns`] reads it; `None` if it
-    /// went since.
+    /// The namespace that `text` means: a path, the id of a process, or a name in `/run/netns`. `None`
+    /// if it is gone.
+    #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         let paths = if text.contains('/') {
             vec![PathBuf::from(text)]
@@ -36,6 +40,7 @@ impl NamespaceName {
     }
 
     /// Whether the name still means that namespace.
+    #[must_use]
     pub fn is_valid(&self) -> bool {
         identity(&self.path) == Some(self.identity)
     }
@@ -43,4 +48,43 @@ impl NamespaceName {
 
 fn identity(path: &PathBuf) -> Option<(u64, u64)> {
     stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// The names of the namespaces in which there are ports, each checked once every 500 ms.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    names: BTreeMap<NamespaceName, BTreeSet<PortId>>,
+    next_check: Option<Instant>,
+}
+
+impl Namespaces {
+    /// A port in a named namespace was attached.
+    pub(crate) fn add(&mut self, name: &NamespaceName, id: PortId, now: Instant) {
+        self.names.entry(name.clone()).or_default().insert(id);
+        self.next_check.get_or_insert(now);
+    }
+
+    /// A port was detached.
+    pub(crate) fn remove(&mut self, name: &NamespaceName, id: PortId) {
+        let Some(ids) = self.names.get_mut(name) else { return };
+        ids.remove(&id);
+        if ids.is_empty() {
+            self.names.remove(name);
+        }
+    }
+
+    /// When [`Self::lost`] looks at the names.
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        self.next_check
+    }
+
+    /// The ports whose namespace has lost its name, where it is time to look.
+    pub(crate) fn lost(&mut self, now: Instant) -> Vec<PortId> {
+        if self.next_check.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.next_check = (!self.names.is_empty()).then(|| now + PERIOD);
+        let lost = self.names.iter().filter(|(name, _)| !name.is_valid());
+        lost.flat_map(|(_, ids)| ids.iter().copied()).collect()
+    }
 }

@@ -10,9 +10,9 @@ const NICE: i32 = -3;
 
 /// Goes before programs until it is dropped: the thread that made it, and what that starts.
 #[derive(Debug)]
-pub struct Ahead(());
+pub struct RaisedPriority(());
 
-impl Ahead {
+impl RaisedPriority {
     /// Nothing where that is not allowed, or where another priority was chosen for us.
     pub fn new() -> Option<Self> {
         let is_chosen = getpriority_process(None).ok()? != 0;
@@ -21,15 +21,15 @@ impl Ahead {
     }
 
     /// For a thread that one ahead has started: back to where programs are.
-    pub fn step_back() {
+    pub fn lower() {
         if getpriority_process(None) == Ok(NICE) {
             let _ = setpriority_process(None, 0);
         }
     }
 }
 
-impl Drop for Ahead {
+impl Drop for RaisedPriority {
     fn drop(&mut self) {
-        Self::step_back();
+        Self::lower();
     }
 }

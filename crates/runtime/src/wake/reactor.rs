@@ -1,61 +1,86 @@
-//! epoll, with names for what is ready.
+//! epoll, with names for the descriptors.
 
-use crate::event::{Interest, Token};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How many descriptors one wake tells of; the others stay ready.
+/// How many descriptors one wake reports; the others stay ready.
 const READY_MAX: usize = 64;
 
-/// What a descriptor belongs to. The number beside an index tells a port from the one that had its
-/// index before, of which an event may still be on its way.
+/// The name of a watched descriptor, chosen by its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u32);
+
+/// What a descriptor is waited for, or is ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// There is something to read, or the other end has closed.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+}
+
+impl Interest {
+    /// Waits for something to read.
+    pub const READ: Self = Self { readable: true, writable: false };
+}
+
+/// The owner of a descriptor. The number beside an index tells a port from the one that had the index
+/// before: an event of the earlier one may still be pending. Indexes are below 2^24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     Timer,
     Signals,
-    /// A port's own descriptor.
-    Port(u16, u32),
+    /// Another thread has a request ([`Remote`](crate::Remote)).
+    Remote,
+    /// A port's own descriptors.
+    Port(u32, u32),
     /// A socket that several ports share, or a listener.
-    Shared(u16, u32),
+    Hub(u32, u32),
     /// The links of a namespace.
-    Links(u16, u32),
+    Links(u32, u32),
     /// One of the sockets for peers.
-    Peers(u16, u32),
-    /// Of the owner.
+    Peers(u32, u32),
+    /// A flow's socket.
+    Flow(u32, u32),
+    /// A descriptor of the loop's owner.
     Watched(Token),
 }
 
 impl Source {
     const fn encode(self) -> u64 {
-        let (kind, index, number) = match self {
+        let (kind, index, number): (u64, u32, u32) = match self {
             Self::Timer => (0, 0, 0),
             Self::Signals => (1, 0, 0),
             Self::Port(index, number) => (2, index, number),
-            Self::Shared(index, number) => (3, index, number),
+            Self::Hub(index, number) => (3, index, number),
             Self::Links(index, number) => (4, index, number),
             Self::Watched(Token(number)) => (5, 0, number),
             Self::Peers(index, number) => (6, index, number),
+            Self::Remote => (7, 0, 0),
+            Self::Flow(index, number) => (8, index, number),
         };
-        let (kind, index, number): (u64, u16, u32) = (kind, index, number);
-        let [i1, i0] = index.to_be_bytes();
+        let [_, i2, i1, i0] = index.to_be_bytes();
         let [n3, n2, n1, n0] = number.to_be_bytes();
-        kind << 48 | u64::from_be_bytes([0, 0, i1, i0, n3, n2, n1, n0])
+        kind << 56 | u64::from_be_bytes([0, i2, i1, i0, n3, n2, n1, n0])
     }
 
     const fn decode(data: u64) -> Self {
-        let [_, kind, i1, i0, n3, n2, n1, n0] = data.to_be_bytes();
-        let index = u16::from_be_bytes([i1, i0]);
+        let [kind, i2, i1, i0, n3, n2, n1, n0] = data.to_be_bytes();
+        let index = u32::from_be_bytes([0, i2, i1, i0]);
         let number = u32::from_be_bytes([n3, n2, n1, n0]);
         match kind {
             0 => Self::Timer,
             1 => Self::Signals,
             2 => Self::Port(index, number),
-            3 => Self::Shared(index, number),
+            3 => Self::Hub(index, number),
             4 => Self::Links(index, number),
             6 => Self::Peers(index, number),
+            7 => Self::Remote,
+            8 => Self::Flow(index, number),
             _ => Self::Watched(Token(number)),
         }
     }
@@ -63,43 +88,48 @@ impl Source {
 
 /// What one descriptor is ready for.
 #[derive(Clone, Copy, Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     pub source: Source,
     pub readable: bool,
     pub writable: bool,
-    /// An error or a hang-up, which stays until the descriptor is closed.
+    /// An error or a hang-up, which epoll reports until the descriptor is closed.
     pub failed: bool,
 }
 
 /// The descriptors that are waited for, level-triggered.
-pub struct Reactor {
+pub(crate) struct Reactor {
     epoll: OwnedFd,
     events: Vec<Event>,
 }
 
 impl Reactor {
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         Ok(Self { epoll, events: Vec::with_capacity(READY_MAX) })
     }
 
-    /// Waits for a descriptor from now on. An interest in nothing still hears that it failed.
-    pub fn add(&self, fd: impl AsFd, source: Source, interest: Interest) -> io::Result<()> {
+    /// Waits for a descriptor from now on. An interest in nothing still reports its failure.
+    pub(crate) fn add(&self, fd: impl AsFd, source: Source, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(source.encode()), flags(interest))?)
     }
 
-    /// Waits for something else of it.
-    pub fn change(&self, fd: impl AsFd, source: Source, interest: Interest) -> io::Result<()> {
+    /// Changes what a descriptor is waited for.
+    pub(crate) fn change(
+        &self,
+        fd: impl AsFd,
+        source: Source,
+        interest: Interest,
+    ) -> io::Result<()> {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(source.encode()), flags(interest))?)
     }
 
-    /// No longer waits for it. One that was never there is no error: it is what is wanted.
-    pub fn remove(&self, fd: impl AsFd) {
+    /// No longer waits for a descriptor. One that was never added is no error.
+    pub(crate) fn remove(&self, fd: impl AsFd) {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Waits until something is ready, or with `poll` only looks.
-    pub fn wait(&mut self, poll: bool) -> io::Result<()> {
+    /// Waits until a descriptor is ready; with `poll` it does not wait.
+    pub(crate) fn wait(&mut self, poll: bool) -> io::Result<()> {
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         self.events.clear();
         let spare = rustix::buffer::spare_capacity(&mut self.events);
@@ -109,13 +139,13 @@ impl Reactor {
         }
     }
 
-    /// How many are ready after [`Self::wait`].
-    pub fn len(&self) -> usize {
+    /// How many descriptors are ready after [`Self::wait`].
+    pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// One of them. A descriptor that failed is ready for both: whoever tries learns why.
-    pub fn ready(&self, at: usize) -> Option<Ready> {
+    /// One of them. A descriptor that failed is ready for both: the next read or write reports why.
+    pub(crate) fn ready(&self, at: usize) -> Option<Ready> {
         let event = *self.events.get(at)?;
         let (flags, data) = (event.flags, event.data);
         let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
@@ -128,9 +158,44 @@ impl Reactor {
     }
 }
 
+impl AsFd for Reactor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("epoll", &self.epoll).finish_non_exhaustive()
+    }
+}
+
 fn flags(interest: Interest) -> EventFlags {
     let mut flags = EventFlags::empty();
     flags.set(EventFlags::IN, interest.readable);
     flags.set(EventFlags::OUT, interest.writable);
     flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_survives_epoll() {
+        let sources = [
+            Source::Timer,
+            Source::Signals,
+            Source::Remote,
+            Source::Port(65_535, u32::MAX),
+            Source::Hub(1, 2),
+            Source::Links(3, 4),
+            Source::Peers(1, 5),
+            Source::Flow((1 << 24) - 1, 6),
+            Source::Watched(Token(u32::MAX)),
+        ];
+        for source in sources {
+            assert_eq!(Source::decode(source.encode()), source);
+        }
+    }
 }

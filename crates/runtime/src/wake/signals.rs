@@ -1,14 +1,25 @@
-//! Signals as something that can be read.
+//! Signals as a descriptor to read.
 
-use crate::event::{Event, Signal};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A signal that a loop reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGHUP: read the configuration again.
+    Hangup,
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+    /// SIGUSR1: print the state.
+    User1,
+}
 
 const SIGNALS: [(i32, Signal); 4] = [
     (SIGHUP, Signal::Hangup),
@@ -17,7 +28,11 @@ const SIGNALS: [(i32, Signal); 4] = [
     (SIGUSR1, Signal::User1),
 ];
 
-/// A flag for each signal, and a descriptor that is readable when one may be set.
+/// SIGHUP, SIGINT, SIGTERM and SIGUSR1 as something to wait for: while it exists they do not end the
+/// process.
+///
+/// Give it to a loop ([`Runner::watch_signals`](crate::Runner::watch_signals)), or wait for its
+/// descriptor elsewhere and call [`Self::read`].
 #[derive(Debug)]
 pub struct Signals {
     reader: UnixStream,
@@ -26,14 +41,17 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Hears them from now on.
+    /// Catches the four signals from now on, for the whole process.
+    ///
+    /// # Errors
+    /// EMFILE.
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
         let mut signals = Self { reader, flags: Default::default(), ids: Vec::new() };
         for ((number, _), flag) in SIGNALS.iter().zip(&signals.flags) {
-            // In this order: who is woken sees the flag.
+            // In this order: the flag is set before the reader wakes.
             signals.ids.push(signal_hook::flag::register(*number, Arc::clone(flag))?);
             let writer = writer.try_clone()?;
             signals.ids.push(signal_hook::low_level::pipe::register(*number, writer)?);
@@ -41,18 +59,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Takes those that came since the last call; several of one kind are one.
-    pub fn read(&self, events: &mut VecDeque<Event>) {
+    /// The signals that came since the last call, each once.
+    pub fn read(&self) -> impl Iterator<Item = Signal> {
         let mut bytes = [0; 64];
         while (&self.reader).read(&mut bytes).is_ok_and(|len| len == bytes.len()) {}
-        for ((_, signal), flag) in SIGNALS.iter().zip(&self.flags) {
-            if flag.swap(false, Ordering::AcqRel) {
-                if *signal == Signal::User1 {
-                    crate::panics::failpoint("loop");
-                }
-                events.push_back(Event::Signal(*signal));
-            }
-        }
+        let came = SIGNALS.iter().zip(&self.flags);
+        came.filter(|(_, flag)| flag.swap(false, Ordering::AcqRel)).map(|((_, signal), _)| *signal)
     }
 }
 

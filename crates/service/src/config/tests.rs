@@ -221,7 +221,6 @@ mod ports {
     use crate::switch::port::WantedPort;
     use adit_engine::netem::{Loss, Rate};
     use adit_engine::switch::{Trunk, VlanId, VlanMode, VlanSet};
-    use adit_runtime::text::spec::PortKind;
 
     fn words(text: &str) -> Result<WantedPort, Vec<Problem>> {
         let source = Source::new("--port", text);
@@ -274,7 +273,7 @@ mod ports {
             let ours = words(text).unwrap();
             let theirs = toml(&format!("port = '{text}'\n")).unwrap();
             assert_eq!(ours.spec, theirs.spec);
-            let PortKind::Vxlan(vxlan) = &theirs.spec.kind else { panic!("{theirs:?}") };
+            let vxlan: &adit_runtime::port::vxlan::VxlanSpec = theirs.spec.options().unwrap();
             assert_eq!(vxlan.port, udp);
         }
         let port = toml("port = 'vxlan:192.0.2.1'\nvni = 7\nvlan = 10\n").unwrap();

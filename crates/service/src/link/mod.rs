@@ -21,10 +21,10 @@ use crate::switch::model;
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::event::{Event as LoopEvent, Flow};
-use adit_runtime::port::Port;
-use adit_runtime::runner::{ListenerId, Runner};
-use adit_runtime::text::open::Opened;
+use adit_runtime::Opened;
+use adit_runtime::Port;
+use adit_runtime::{Event as LoopEvent, Flow};
+use adit_runtime::{ListenerId, Runner, Signals};
 use serde_json::Value;
 
 /// A port or a profile that a link cannot have.
@@ -76,8 +76,9 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
         layer: wanted.layer,
     };
     let engine = Netem::new(&config).map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
-    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
-        .map_err(|error| Error::io("start", "the loop", &error))?;
+    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
+    Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     let mut service = LinkService {
         name: socket.name().to_string(),
         events: events.clone(),
@@ -229,7 +230,7 @@ impl LinkService {
             return Ok(Progress::Done(Done::new(done)));
         }
         Ok(Progress::Next(Box::new(move || {
-            let open = |(at, spec): (usize, adit_runtime::text::spec::PortSpec)| {
+            let open = |(at, spec): (usize, adit_runtime::PortSpec)| {
                 (at, spec.open().map_err(Error::from))
             };
             Ok(Change::Opened(done, missing.into_iter().map(open).collect()))
@@ -257,7 +258,7 @@ impl LinkService {
     }
 
     /// A connection to a listener becomes that end, unless the end has one.
-    fn accepted(&mut self, runner: &mut Runner<Netem>, listener: ListenerId, port: Port) {
+    fn accepted(&mut self, runner: &mut Runner<Netem>, listener: ListenerId, port: Box<dyn Port>) {
         let at = self.listeners.iter().position(|known| *known == Some(listener));
         let Some(id) = at.and_then(|at| PORTS.get(at)) else { return };
         let name = self.name_of(*id);

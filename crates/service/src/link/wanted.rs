@@ -8,9 +8,8 @@ use crate::control::name::Name;
 use crate::error::Error;
 use crate::link::profile;
 use crate::link::profile::Profiles;
-use adit_device::Mode;
 use adit_packet::Layer;
-use adit_runtime::text::spec::{PortKind, PortSpec};
+use adit_runtime::PortSpec;
 use std::path::PathBuf;
 
 /// A link between two ports as it is wanted.
@@ -181,7 +180,7 @@ fn end_of_source(source: &Source, problems: &Problems) -> Option<End> {
 
 /// An end of a link by its text; the place of the mistake if there is one.
 fn end(text: &str) -> Result<End, (usize, Wrong)> {
-    let spec: PortSpec = text.parse().map_err(|error: adit_runtime::text::spec::SpecError| {
+    let spec: PortSpec = text.parse().map_err(|error: adit_runtime::text::words::SpecError| {
         (error.at, Wrong { message: error.message, help: error.hint, part: None })
     })?;
     if let Some((key, _)) = spec.rest.first() {
@@ -207,8 +206,5 @@ fn end(text: &str) -> Result<End, (usize, Wrong)> {
 }
 
 fn layer(spec: &PortSpec) -> Layer {
-    match &spec.kind {
-        PortKind::Device(device) if device.mode == Mode::Tun => Layer::Packet,
-        _ => Layer::Frame,
-    }
+    if spec.is_layer3() { Layer::Packet } else { Layer::Frame }
 }

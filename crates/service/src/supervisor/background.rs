@@ -4,8 +4,8 @@
 use crate::control::http::{Request, Ticket};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use adit_engine::Engine;
-use adit_runtime::event::{Interest, Token};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
+use adit_runtime::{Interest, Token};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::PipeReader;

@@ -13,7 +13,7 @@ use crate::switch::port::vlan;
 use crate::switch::wanted::{MirrorTo, StaticAddress, WantedSwitch};
 use adit_engine::PortId;
 use adit_engine::switch::{FdbEntry, FdbFlush, Switch, VlanId};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ impl SwitchService {
         let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
         show.ports = ports.collect();
         show.seed = self.seed;
-        (show.strangers, show.astray) = (runner.strangers(), runner.astray());
+        (show.strangers, show.astray) = (runner.refused_by_hubs(), runner.misrouted());
         show.mirrors = self
             .mirrors
             .iter()

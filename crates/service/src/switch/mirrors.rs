@@ -6,18 +6,22 @@ use crate::switch::wanted::{MirrorTo, WantedMirror};
 use crate::switch::{RunningMirror, SwitchService, api};
 use adit_engine::PortId;
 use adit_engine::switch::{Mirror, Switch, SwitchConfig};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
+use adit_runtime::Port;
+use adit_runtime::Runner;
+use adit_runtime::port::mirror::MirrorPort;
 
 /// The most bytes of a frame in a recording: whole super-packets.
 const SNAP_LEN: u32 = 1 << 18;
 
+/// The file of a mirror, if it has one.
+pub(super) type OpenedMirror = Result<Option<Box<dyn Port>>>;
+
 /// Opens the file of a mirror; `None` if the copies go to a port. It may block: call it beside the loop.
-pub(super) fn open(wanted: &WantedMirror) -> Result<Option<Port>> {
+pub(super) fn open(wanted: &WantedMirror) -> OpenedMirror {
     let MirrorTo::File(path) = &wanted.to else { return Ok(None) };
     let snap_len = wanted.truncate.and_then(|len| u32::try_from(len).ok());
-    let port = Port::mirror(path, snap_len.unwrap_or(SNAP_LEN), wanted.filter.text())?;
-    Ok(Some(port))
+    let port = MirrorPort::open(path, snap_len.unwrap_or(SNAP_LEN), wanted.filter.text())?;
+    Ok(Some(Box::new(port)))
 }
 
 impl SwitchService {
@@ -26,7 +30,7 @@ impl SwitchService {
         &mut self,
         runner: &mut Runner<Switch>,
         wanted: WantedMirror,
-        file: Option<Port>,
+        file: Option<Box<dyn Port>>,
     ) -> Result<()> {
         let mut id = None;
         if let Some(file) = file {

@@ -22,8 +22,8 @@ use crate::switch::wanted::{WantedMirror, WantedSwitch, resolve_among};
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::event::{Event as LoopEvent, Flow};
-use adit_runtime::runner::{ListenerId, Runner};
+use adit_runtime::{Event as LoopEvent, Flow};
+use adit_runtime::{ListenerId, Runner, Signals};
 use plan::Plan;
 use serde_json::Value;
 
@@ -38,8 +38,9 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     }
     let config = SwitchConfig { seed: seed()?, ..wanted.switch.clone() };
     let engine = Switch::new(config).map_err(Error::usage)?;
-    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default()))
-        .map_err(|error| Error::io("start", "the loop", &error))?;
+    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
+    Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     let mut service = SwitchService {
         name: socket.name().to_string(),
         events: events.clone(),
@@ -249,7 +250,7 @@ impl Service for SwitchService {
 }
 
 impl SwitchService {
-    fn link_ended(&self, port: &str, netem: &adit_runtime::netem::PortNetem) {
+    fn link_ended(&self, port: &str, netem: &adit_runtime::PortNetem) {
         if let Some(link) = model::Links::new(netem) {
             self.events.send(&Event::LinkEnded { port: port.to_owned(), link: Box::new(link) });
         }

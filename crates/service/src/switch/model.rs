@@ -9,7 +9,7 @@ use adit_engine::switch::{
     VlanMode, VlanSet,
 };
 use adit_packet::Instant;
-use adit_runtime::netem::PortNetem;
+use adit_runtime::PortNetem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -402,7 +402,7 @@ pub fn port(
     config: &PortConfig,
     state: Option<PortState>,
     counters: Option<&PortCounters>,
-    of_loop: Option<(&adit_runtime::port::Port, &adit_runtime::port::PortCounters)>,
+    of_loop: Option<(&dyn adit_runtime::Port, &adit_runtime::PortCounters)>,
 ) -> Port {
     let (state, reason) = match state {
         None => (State::Gone, None),

@@ -4,7 +4,7 @@ use crate::event::Event;
 use crate::switch::SwitchService;
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchEvent};
-use adit_runtime::runner::Runner;
+use adit_runtime::Runner;
 
 impl SwitchService {
     /// Reports the events of the engine.

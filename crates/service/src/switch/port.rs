@@ -8,12 +8,11 @@ use crate::config::value::{Value, Wrong};
 use crate::link::profile;
 use crate::link::profile::Profiles;
 use crate::switch::wanted::{MirrorTo, WantedFilter, WantedMirror};
-use adit_device::Mode;
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
     StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
 };
-use adit_runtime::text::spec::{PortKind, PortSpec};
+use adit_runtime::PortSpec;
 use std::path::PathBuf;
 
 /// The most addresses that one port may be allowed to learn: all that a table has.
@@ -39,11 +38,7 @@ pub struct WantedPort {
 impl WantedPort {
     /// `tap:a@blue` for a port that is called `tap:a` because nothing else was chosen.
     pub fn longer_name(&self) -> Option<String> {
-        let netns = match &self.spec.kind {
-            PortKind::Device(device) => device.netns.as_deref(),
-            PortKind::Interface(interface) => interface.netns.as_deref(),
-            _ => None,
-        }?;
+        let netns = self.spec.netns()?;
         let netns = netns.rsplit('/').next().unwrap_or(netns);
         self.text.starts_with(&self.name).then(|| format!("{}@{netns}", self.name))
     }
@@ -82,7 +77,9 @@ impl WantedPort {
         }
         let rest = Rest::read(&mut table, PortConfig::default());
         table.finish();
-        Some(rest.into_port(text, PortSpec { rest: Vec::new(), ..spec? }, source))
+        let mut spec = spec?;
+        spec.rest.clear();
+        Some(rest.into_port(text, spec, source))
     }
 
     /// Reads a `[[port]]` of a file, or an object of the control socket.
@@ -93,7 +90,8 @@ impl WantedPort {
         let mut keys = Vec::new();
         let mut text = whole.clone().unwrap_or_default();
         // The UDP port of VXLAN stands in the text: in a table, `port` is the port itself.
-        let own = PortSpec::keys_of(kind.unwrap_or_default()).iter().filter(|key| **key != "port");
+        let own = PortSpec::keys_of(kind.unwrap_or_default());
+        let own = own.iter().filter(|key| **key != "port");
         for key in own {
             let value = table.get(key, |value| {
                 value
@@ -206,7 +204,7 @@ pub fn is_of_a_switch(key: &str) -> bool {
 const NO_TUN: &str = "a switch takes frames, and a TUN device has packets: use a TAP";
 
 fn is_tun(spec: &PortSpec) -> bool {
-    matches!(&spec.kind, PortKind::Device(device) if device.mode == Mode::Tun)
+    spec.is_layer3()
 }
 
 /// Where the first word of the text of a port ends.
@@ -262,11 +260,7 @@ impl Rest {
     }
 
     fn into_port(self, text: String, mut spec: PortSpec, source: &Source) -> WantedPort {
-        match &mut spec.kind {
-            PortKind::Unix(unix) => unix.path = source.beside(&unix.path),
-            PortKind::Pcap(pcap) => pcap.path = source.beside(&pcap.path),
-            _ => {}
-        }
+        spec.change_path(|path| source.beside(path));
         let end = end_of_first_word(&text);
         let name = self.name.unwrap_or_else(|| text.get(..end).unwrap_or(&text).to_owned());
         let netem = match self.netem {

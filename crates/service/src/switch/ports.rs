@@ -10,13 +10,12 @@ use crate::switch::{Running, SwitchService, api};
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, PortConfig, Switch};
-use adit_runtime::event::Gone;
-use adit_runtime::netem::PortNetem;
-use adit_runtime::port::Port;
-use adit_runtime::runner::{ListenerId, Runner};
-use adit_runtime::socket::listener::Listener;
-use adit_runtime::text::open::Opened;
-use adit_runtime::text::spec::PortKind;
+use adit_runtime::Gone;
+use adit_runtime::Hub;
+use adit_runtime::Opened;
+use adit_runtime::Port;
+use adit_runtime::PortNetem;
+use adit_runtime::{ListenerId, Runner};
 
 /// The most guests at one listener: far more than one machine runs, and far fewer than a switch has
 /// ports.
@@ -36,7 +35,7 @@ impl SwitchService {
             let message = format!("there is a port '{}' already", wanted.name);
             return Err(Error::new(Kind::Conflict, &api::PORT, message));
         }
-        if self.is_running && wanted.spec.kind == PortKind::Stdio {
+        if self.is_running && wanted.spec.kind().prefix == "stdio" {
             let message = "a running switch cannot use its standard streams as a port";
             return Err(Error::new(Kind::Usage, &api::PORT, message).hint(
                 "Start it with '--port stdio', or add unix:PATH and join it to a stream of the same \
@@ -87,7 +86,7 @@ impl SwitchService {
         &mut self,
         runner: &mut Runner<Switch>,
         wanted: WantedPort,
-        listener: Listener,
+        listener: Box<dyn Hub>,
     ) -> Result<String> {
         let listener = runner
             .listen(listener)
@@ -103,7 +102,7 @@ impl SwitchService {
         &mut self,
         runner: &mut Runner<Switch>,
         listener: ListenerId,
-        port: Port,
+        port: Box<dyn Port>,
     ) {
         let Some(at) = self.ports.iter().position(|port| port.listener == Some(listener)) else {
             return;
@@ -150,7 +149,7 @@ impl SwitchService {
         &mut self,
         runner: &mut Runner<Switch>,
         running: &Running,
-        port: Port,
+        port: Box<dyn Port>,
         is_group: bool,
     ) -> Result<PortId> {
         let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
@@ -332,7 +331,7 @@ impl SwitchService {
             self.link_ended(&name, links);
             self.events.send(&Event::PortGone { port: name, reason: why.to_string() });
             // Who runs it at the other end of ssh(1) has gone.
-            let is_ours = |port: &&Running| port.wanted.spec.kind == PortKind::Stdio;
+            let is_ours = |port: &&Running| port.wanted.spec.kind().prefix == "stdio";
             self.is_stopping |= self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
         }
         if let Err(error) = self.set_mirrors(runner) {

@@ -10,13 +10,13 @@ use crate::control::http::Request;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::supervisor::{Done, Job, Progress, read_request};
+use crate::switch::mirrors::OpenedMirror;
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::{WantedMirror, WantedSwitch};
 use crate::switch::{SwitchService, api, mirrors};
 use adit_engine::switch::{Switch, SwitchConfig};
-use adit_runtime::port::Port;
-use adit_runtime::runner::Runner;
-use adit_runtime::text::open::Opened;
+use adit_runtime::Opened;
+use adit_runtime::Runner;
 
 /// What was read or opened beside the loop.
 pub(super) enum Change {
@@ -27,7 +27,7 @@ pub(super) enum Change {
     /// A port was read as it must become.
     Port(Box<WantedPort>),
     /// Ports and files were opened.
-    Opened(Opening<Result<Opened>, Result<Option<Port>>>),
+    Opened(Opening<Result<Opened>, OpenedMirror>),
 }
 
 /// What a change needs opened (`P`, `M` are `()`), or has opened.
@@ -195,7 +195,7 @@ impl SwitchService {
     fn use_opened(
         &mut self,
         runner: &mut Runner<Switch>,
-        opened: Opening<Result<Opened>, Result<Option<Port>>>,
+        opened: Opening<Result<Opened>, OpenedMirror>,
     ) -> Result<Progress<Change>> {
         let Opening { goal, ports, mirrors } = opened;
         match goal {
@@ -238,7 +238,7 @@ impl SwitchService {
         runner: &mut Runner<Switch>,
         (before, mut outcome): (WantedSwitch, Outcome),
         ports: Vec<(WantedPort, Result<Opened>)>,
-        mirrors: Vec<(WantedMirror, Result<Option<Port>>)>,
+        mirrors: Vec<(WantedMirror, OpenedMirror)>,
     ) -> Result<Progress<Change>> {
         let wanted = self.wanted.clone();
         for (new, opened) in ports {

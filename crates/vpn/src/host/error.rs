@@ -1,6 +1,6 @@
 //! Failures of a tunnel on its host.
 
-use adit_runtime::peer::peers::PeerOptions;
+use adit_runtime::PeerOptions;
 use adit_service::error::{Error, Kind};
 use std::io;
 

@@ -1,7 +1,7 @@
 //! Programs that are run when a peer comes or goes, one after another, beside the loop.
 
 use crate::host::program;
-use adit_runtime::wake::priority::Ahead;
+use adit_runtime::RaisedPriority;
 use adit_service::output::Output;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -32,7 +32,7 @@ impl Hooks {
             let (sender, receiver) = sync_channel(WAITING_MAX);
             let output = self.output.clone();
             let work = move || {
-                Ahead::step_back();
+                RaisedPriority::lower();
                 work(&receiver, &output);
             };
             match std::thread::Builder::new().name("hooks".to_owned()).spawn(work) {

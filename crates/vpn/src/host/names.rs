@@ -2,7 +2,7 @@
 
 use crate::file::config::PeerEndpoint;
 use adit_packet::Instant;
-use adit_runtime::wake::priority::Ahead;
+use adit_runtime::RaisedPriority;
 use adit_tunnel::PublicKey;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::{BTreeMap, VecDeque};
@@ -179,7 +179,7 @@ impl Names {
             let questions = Arc::clone(&self.questions);
             let (answers, wake) = (self.sender.clone(), Arc::clone(&self.wake));
             let work = move || {
-                Ahead::step_back();
+                RaisedPriority::lower();
                 answer(&questions, &answers, &wake);
             };
             // Without any thread the names stay unknown, and everything else works.

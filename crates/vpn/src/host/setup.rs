@@ -551,7 +551,7 @@ pub fn rule_text(rule: &Rule) -> String {
 
 /// The least MTU on the way to any of these, as far as the kernel knows it.
 pub fn path_mtu(peers: impl Iterator<Item = IpAddr>) -> Option<u32> {
-    peers.filter_map(|ip| adit_runtime::peer::peers::path_mtu((ip, 9).into()).ok()).min()
+    peers.filter_map(|ip| adit_runtime::path_mtu((ip, 9).into()).ok()).min()
 }
 
 #[cfg(test)]

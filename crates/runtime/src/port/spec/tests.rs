@@ -1,4 +1,9 @@
-use crate::text::spec::*;
+use crate::port::device::DeviceSpec;
+use crate::port::pcap::PcapSpec;
+use crate::port::spec::*;
+use crate::port::unix::{UnixRole, UnixSpec};
+use crate::port::vxlan::VxlanSpec;
+use adit_device::Mode;
 
 fn ok(text: &str) -> PortSpec {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -11,7 +16,7 @@ fn wrong(text: &str) -> SpecError {
 #[test]
 fn a_tap_takes_its_keys_and_hands_the_others_on() {
     let spec = ok("tap:a%d,netns=blue,vlan=5,persist,isolated,mtu=9000,mac=02:00:00:00:00:01");
-    let PortKind::Device(device) = spec.kind else { panic!("a device") };
+    let device: &DeviceSpec = spec.options().unwrap();
     assert_eq!(device.mode, Mode::Tap);
     assert_eq!(device.name.to_string(), "a%d");
     assert_eq!(device.netns.as_deref(), Some("blue"));
@@ -22,10 +27,7 @@ fn a_tap_takes_its_keys_and_hands_the_others_on() {
 
 #[test]
 fn unix_sockets_have_three_roles() {
-    let role = |text| match ok(text).kind {
-        PortKind::Unix(unix) => unix.role,
-        other => panic!("{other:?}"),
-    };
+    let role = |text| ok(text).options::<UnixSpec>().unwrap().role.clone();
     assert_eq!(role("unix:/s"), UnixRole::Listen);
     assert_eq!(role("unix:/s,type=stream,connect"), UnixRole::Connect);
     assert_eq!(role("unix:/s,type=dgram"), UnixRole::Datagram { remote: None });
@@ -38,11 +40,11 @@ fn unix_sockets_have_three_roles() {
 
 #[test]
 fn vxlan_has_remotes_of_one_family() {
-    let PortKind::Vxlan(spec) = ok("vxlan:192.0.2.1+192.0.2.2,vni=42,local=192.0.2.9").kind else {
-        panic!("vxlan")
-    };
+    let spec = ok("vxlan:192.0.2.1+192.0.2.2,vni=42,local=192.0.2.9");
+    let spec: &VxlanSpec = spec.options().unwrap();
     assert_eq!((spec.remotes.len(), spec.vni, spec.port), (2, 42, 4789));
-    let PortKind::Vxlan(spec) = ok("vxlan:[2001:db8::1],port=8472").kind else { panic!("vxlan") };
+    let spec = ok("vxlan:[2001:db8::1],port=8472");
+    let spec: &VxlanSpec = spec.options().unwrap();
     assert_eq!((spec.remotes[0].to_string().as_str(), spec.port), ("2001:db8::1", 8472));
     for text in [
         "vxlan:192.0.2.1+2001:db8::1",
@@ -61,7 +63,8 @@ fn vxlan_has_remotes_of_one_family() {
 
 #[test]
 fn a_recording_has_a_speed() {
-    let PortKind::Pcap(spec) = ok("pcap:/f.pcap,speed=2.5,loop").kind else { panic!("pcap") };
+    let spec = ok("pcap:/f.pcap,speed=2.5,loop");
+    let spec: &PcapSpec = spec.options().unwrap();
     assert_eq!((spec.speed, spec.repeat), (2.5, true));
     for speed in ["0", "-1", "nan", "inf", "fast", ""] {
         wrong(&format!("pcap:/f,speed={speed}"));
@@ -107,8 +110,8 @@ fn every_key_of_a_kind_is_taken() {
     let starts = ["tap:a", "tun:a", "dev:a", "unix:/a", "vxlan:192.0.2.2", "stdio", "pcap:/a"];
     for start in starts {
         let kind = start.split(':').next().unwrap();
-        let keys = PortSpec::keys_of(kind).iter().map(|key| {
-            let value = values.iter().find(|(name, _)| name == key).unwrap().1;
+        let keys = PortSpec::keys_of(kind).into_iter().map(|key| {
+            let value = values.iter().find(|(name, _)| *name == key).unwrap().1;
             format!(",{key}={value}")
         });
         let spec = ok(&format!("{start}{}", keys.collect::<String>()));

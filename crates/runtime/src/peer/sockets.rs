@@ -7,7 +7,9 @@
 use crate::peer::sources;
 use crate::peer::sources::Sources;
 use crate::socket::udp::TRAIN_LEN_MAX;
-use adit_packet::{Batch, Ecn, Gso, PacketBuf, Pool, PoolConfig};
+use crate::wake::backoff::Backoff;
+use crate::wake::reactor::{Interest, Reactor, Source};
+use adit_packet::{Batch, Ecn, Gso, Instant, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
@@ -16,7 +18,6 @@ use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
 
 /// How many trains one call receives at most: with more, the first would leave the cache before it is
 /// worked at.
@@ -39,6 +40,8 @@ const BIND_ATTEMPTS_MAX: usize = 16;
 pub struct PeerSockets {
     sockets: [Option<PeerSocket>; 2],
     port: u16,
+    /// Tells their events from those of the sockets before.
+    number: u32,
 }
 
 /// How the sockets are to be.
@@ -73,7 +76,7 @@ pub struct PeerCounters {
 
 /// What became of a send that the owner has to hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooBig {
+pub(crate) struct TooBig {
     pub to: SocketAddr,
     /// The longest UDP payload that the path takes, as far as the kernel knows.
     pub len_max: usize,
@@ -123,7 +126,7 @@ impl PeerSockets {
         if sockets.iter().all(Option::is_none) {
             return Err(Errno::AFNOSUPPORT.into());
         }
-        Ok(Self { sockets, port })
+        Ok(Self { sockets, port, number: 0 })
     }
 
     /// The port that both have.
@@ -159,25 +162,129 @@ impl PeerSockets {
         })
     }
 
-    /// The sockets that are there, by their places.
-    pub fn each(&self) -> impl Iterator<Item = (usize, &PeerSocket)> {
+    /// Waits for them from now on.
+    pub(crate) fn register(&mut self, reactor: &Reactor, number: u32) -> io::Result<()> {
+        self.number = number;
+        for (place, socket) in self.each() {
+            reactor.add(&socket.socket, source(place, number), Interest::READ)?;
+        }
+        Ok(())
+    }
+
+    /// No longer waits for them.
+    pub(crate) fn unregister(&self, reactor: &Reactor) {
+        self.each().for_each(|(_, socket)| reactor.remove(&socket.socket));
+    }
+
+    /// The number that they were registered with.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn each(&self) -> impl Iterator<Item = (usize, &PeerSocket)> {
         let places = self.sockets.iter().enumerate();
         places.filter_map(|(place, socket)| Some((place, socket.as_ref()?)))
     }
 
-    pub fn get(&mut self, place: usize) -> Option<&mut PeerSocket> {
+    /// The next train that came to a socket.
+    #[inline]
+    pub(crate) fn recv(&mut self, place: usize, pool: &mut Pool) -> Received {
+        self.get(place).map_or(Received::Nothing, |socket| socket.recv(pool))
+    }
+
+    /// A message from there to an address of ours was authentic; `began`: it began an exchange.
+    #[inline]
+    pub(crate) fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, began: bool) {
+        if let Some(socket) = self.get(Self::place_of(from)) {
+            socket.heard(from, at, began);
+        }
+    }
+
+    /// Forgets the local address that a peer was answered from.
+    pub(crate) fn reroute(&mut self, peer: SocketAddr) {
+        if let Some(socket) = self.get(Self::place_of(peer)) {
+            socket.reroute(peer);
+        }
+    }
+
+    /// Sends all of `batch` to a peer; what does not go now waits. `false`: there is no socket for
+    /// this family, and the batch is as it was.
+    pub(crate) fn send(
+        &mut self,
+        to: SocketAddr,
+        batch: &mut Batch,
+        pool: &mut Pool,
+        reactor: &Reactor,
+    ) -> (bool, Option<TooBig>) {
+        let place = Self::place_of(to);
+        let Some(socket) = self.get(place) else { return (false, None) };
+        let too_big = socket.send(to, batch, pool);
+        self.settle(place, reactor);
+        (true, too_big)
+    }
+
+    /// Sends what waits for room in a socket.
+    pub(crate) fn flush(&mut self, place: usize, pool: &mut Pool, reactor: &Reactor) {
+        if let Some(socket) = self.get(place) {
+            socket.flush(pool);
+            self.settle(place, reactor);
+        }
+    }
+
+    /// Reading a socket failed: pauses it if it fails again and again.
+    pub(crate) fn failed(&mut self, place: usize, now: Instant, reactor: &Reactor) {
+        if let Some(socket) = self.get(place) {
+            socket.backoff.failed(now);
+            self.settle(place, reactor);
+        }
+    }
+
+    /// When a socket that was paused is read again.
+    pub(crate) fn next_resume(&self) -> Option<Instant> {
+        self.each().filter_map(|(_, socket)| socket.backoff.until()).min()
+    }
+
+    /// Reads sockets again whose pause is over.
+    pub(crate) fn resume(&mut self, now: Instant, reactor: &Reactor) {
+        for place in 0..self.sockets.len() {
+            if self.get(place).is_some_and(|socket| socket.backoff.resume(now)) {
+                self.settle(place, reactor);
+            }
+        }
+    }
+
+    /// Waits for what a socket must be waited for now.
+    fn settle(&mut self, place: usize, reactor: &Reactor) {
+        let number = self.number;
+        let Some(socket) = self.get(place) else { return };
+        let interest = Interest {
+            readable: socket.backoff.until().is_none(),
+            writable: !socket.waiting.is_empty(),
+        };
+        if interest != socket.interest {
+            socket.interest = interest;
+            // It is registered, and a change needs no memory.
+            let _ = reactor.change(&socket.socket, source(place, number), interest);
+        }
+    }
+
+    fn get(&mut self, place: usize) -> Option<&mut PeerSocket> {
         self.sockets.get_mut(place)?.as_mut()
     }
 
     /// Gives all buffers back, before it is dropped.
-    pub fn close(&mut self, pool: &mut Pool) {
+    pub(crate) fn close(&mut self, pool: &mut Pool) {
         self.sockets.iter_mut().flatten().for_each(|socket| socket.close(pool));
     }
 
     /// The place of the socket by which `to` is reached.
-    pub const fn place_of(to: SocketAddr) -> usize {
+    const fn place_of(to: SocketAddr) -> usize {
         if to.is_ipv4() { 0 } else { 1 }
     }
+}
+
+fn source(place: usize, number: u32) -> Source {
+    Source::Peers(u32::try_from(place).unwrap_or(0), number)
 }
 
 /// Every address, in the order of the places.
@@ -189,7 +296,7 @@ fn is_without_family(error: &io::Error) -> bool {
 
 /// One of the sockets.
 #[derive(Debug)]
-pub struct PeerSocket {
+struct PeerSocket {
     socket: UdpSocket,
     state: UdpSocketState,
     /// Ready to be received into.
@@ -200,17 +307,27 @@ pub struct PeerSocket {
     waiting: VecDeque<(SocketAddr, PacketBuf)>,
     /// Whether the last call brought long trains: then one at a time is best.
     is_bulk: bool,
-    /// Whether its descriptor is waited for to take more.
-    pub is_armed: bool,
+    /// What its descriptor is waited for.
+    interest: Interest,
+    backoff: Backoff,
     counters: PeerCounters,
     mark: u32,
     /// From where peers are answered; `None` where the socket has one address only.
     sources: Option<Sources>,
 }
 
+/// What [`PeerSockets::recv`] found.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Train(Arrival),
+    Nothing,
+    /// Reading failed.
+    Failed,
+}
+
 /// A train that came.
 #[derive(Debug)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     pub from: SocketAddr,
     /// The address of ours that it was sent to.
     pub at: Option<IpAddr>,
@@ -237,7 +354,8 @@ impl PeerSocket {
             received: VecDeque::with_capacity(RECEIVE_MAX),
             waiting: VecDeque::with_capacity(WAITING_MAX),
             is_bulk: false,
-            is_armed: false,
+            interest: Interest::READ,
+            backoff: Backoff::default(),
             counters: PeerCounters::default(),
             mark,
             sources: at.ip().is_unspecified().then(Sources::default),
@@ -246,9 +364,9 @@ impl PeerSocket {
 
     /// What came from there to an address of ours was authentic.
     #[inline]
-    pub fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, begins: bool) {
+    fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, began: bool) {
         if let (Some(sources), Some(at)) = (&mut self.sources, at) {
-            if begins {
+            if began {
                 sources.forget(from);
             }
             sources.heard(from, at, || sources::chosen(from, self.mark));
@@ -256,20 +374,16 @@ impl PeerSocket {
     }
 
     /// Forgets the local address that a peer was answered from.
-    pub fn reroute(&mut self, peer: SocketAddr) {
+    fn reroute(&mut self, peer: SocketAddr) {
         if let Some(sources) = &mut self.sources {
             sources.forget(peer);
         }
     }
 
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// The next train, if one is there; `None` when nothing more can be had now.
-    pub fn recv(&mut self, pool: &mut Pool) -> Option<Arrival> {
-        if let Some(received) = self.received.pop_front() {
-            return Some(received);
+    /// The next train, if there is one now.
+    fn recv(&mut self, pool: &mut Pool) -> Received {
+        if let Some(arrival) = self.received.pop_front() {
+            return Received::Train(arrival);
         }
         while self.buffers.len() < RECEIVE_MAX {
             let Some(buffer) = pool.take_large() else { break };
@@ -284,10 +398,15 @@ impl PeerSocket {
         let mut slices: [IoSliceMut<'_>; RECEIVE_MAX] = std::array::from_fn(|_| {
             IoSliceMut::new(buffers.next().map(PacketBuf::spare_mut).unwrap_or_default())
         });
-        // An error belongs to something sent before (a refused port, say) or says that there is none.
         let received =
             self.state.recv((&self.socket).into(), &mut slices[..wanted], &mut metas[..wanted]);
-        let count = received.unwrap_or(0);
+        let count = match received {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Nothing,
+            // It belongs to something sent before (a refused port, say), and is reported once.
+            Err(_) => return Received::Failed,
+        };
+        self.backoff.succeeded();
         self.is_bulk = false;
         let mut place = 0;
         for meta in metas.into_iter().take(count) {
@@ -315,23 +434,23 @@ impl PeerSocket {
             }
             self.received.push_back(Arrival { from: meta.addr, at: meta.dst_ip, packet });
         }
-        self.received.pop_front()
+        self.received.pop_front().map_or(Received::Nothing, Received::Train)
     }
 
-    /// Without a buffer: what stayed unread would be ready for ever.
+    /// Without a buffer: reads and drops, for epoll reports what stays unread forever.
     #[cold]
-    fn skip(&mut self) -> Option<Arrival> {
+    fn skip(&mut self) -> Received {
         for _ in 0..RECEIVE_MAX {
             if self.socket.recv_from(&mut [0]).is_ok() {
                 self.counters.no_buffer += 1;
             }
         }
-        None
+        Received::Nothing
     }
 
     /// Sends all of `batch` to a peer: what does not go now waits here; what has no room to wait is
     /// dropped and counted.
-    pub fn send(&mut self, to: SocketAddr, batch: &mut Batch, pool: &mut Pool) -> Option<TooBig> {
+    fn send(&mut self, to: SocketAddr, batch: &mut Batch, pool: &mut Pool) -> Option<TooBig> {
         let mut too_big = None;
         let mut packets = batch.drain(..).peekable();
         while let Some(first) = packets.next() {
@@ -395,7 +514,7 @@ impl PeerSocket {
     }
 
     /// Sends what waits, now that there may be room.
-    pub fn flush(&mut self, pool: &mut Pool) {
+    fn flush(&mut self, pool: &mut Pool) {
         while let Some((to, packet)) = self.waiting.pop_front() {
             if matches!(self.send_one(to, &packet), Sent::Wait) {
                 self.waiting.push_front((to, packet));
@@ -403,11 +522,6 @@ impl PeerSocket {
             }
             pool.give(packet);
         }
-    }
-
-    /// Whether something waits for room.
-    pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
     }
 
     /// Gives all buffers back, before it is dropped.

@@ -1,4 +1,4 @@
-use crate::peer::peers::*;
+use crate::peer::sockets::*;
 use std::time::{Duration, Instant};
 
 fn open(source: Option<IpAddr>) -> PeerSockets {
@@ -26,7 +26,7 @@ fn receive(sockets: &mut PeerSockets, place: usize, pool: &mut Pool, len: usize)
     let (mut bytes, start) = (Vec::new(), Instant::now());
     while bytes.len() < len {
         assert!(start.elapsed() < Duration::from_secs(60), "{} bytes of {len}", bytes.len());
-        while let Some(Arrival { packet, .. }) = sockets.get(place).unwrap().recv(pool) {
+        while let Received::Train(Arrival { packet, .. }) = sockets.get(place).unwrap().recv(pool) {
             bytes.extend_from_slice(packet.bytes());
             pool.give(packet);
         }
@@ -141,7 +141,7 @@ fn leave_as_a_train(place: usize, ip: IpAddr) {
     let (mut received, mut marks) = (Vec::new(), [0; 4]);
     let begin = Instant::now();
     while received.len() < sent.concat().len() && begin.elapsed() < Duration::from_secs(60) {
-        while let Some(Arrival { packet, .. }) = b.get(place).unwrap().recv(&mut pool) {
+        while let Received::Train(Arrival { packet, .. }) = b.get(place).unwrap().recv(&mut pool) {
             received.extend_from_slice(packet.bytes());
             marks[usize::from(packet.meta.ecn.bits())] += packet.len();
             pool.give(packet);
@@ -206,7 +206,7 @@ fn answers_come_from_where_was_written_to() {
 fn next(sockets: &mut PeerSockets, place: usize, pool: &mut Pool) -> Arrival {
     let start = Instant::now();
     loop {
-        if let Some(arrival) = sockets.get(place).unwrap().recv(pool) {
+        if let Received::Train(arrival) = sockets.get(place).unwrap().recv(pool) {
             return arrival;
         }
         assert!(start.elapsed() < Duration::from_secs(60), "nothing came");

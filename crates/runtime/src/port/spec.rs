@@ -1,0 +1,129 @@
+//! A port as a command line or a file writes it.
+
+use crate::error::Result;
+use crate::port::kind::{Argument, Key, Kind, Opened, PortOptions};
+use crate::port::kinds::KINDS;
+use crate::text::words::{SpecError, Word, Words, is_near};
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// One port as text asks for it: `tap:a,netns=blue,mtu=9000`. Parsed and checked; [`Self::open`] makes it.
+#[derive(Clone, Debug)]
+pub struct PortSpec {
+    kind: &'static Kind,
+    options: Arc<dyn PortOptions>,
+    /// The keys that are not the port's own, in order: the engine's. A flag has no value.
+    pub rest: Vec<(String, Option<String>)>,
+}
+
+impl PartialEq for PortSpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.options.is_same(&*other.options) && self.rest == other.rest
+    }
+}
+
+impl PortSpec {
+    /// Parses text by a list of kinds: those of a program of its own, say.
+    ///
+    /// # Errors
+    /// The kind is not in the list, or its text is wrong.
+    pub fn parse(text: &str, kinds: &[&'static Kind]) -> Result<Self, SpecError> {
+        let mut words = Words::of(text);
+        let first = words.list.remove(0);
+        let (prefix, argument) = match first.text.split_once(':') {
+            Some((prefix, argument)) => (prefix, Some(argument)),
+            None => (first.text.as_str(), None),
+        };
+        let Some(kind) = kinds.iter().copied().find(|kind| kind.prefix == prefix) else {
+            return Err(unknown_kind(prefix, kinds));
+        };
+        let at = prefix.len() + 1;
+        let text = match (kind.argument, argument) {
+            ("", None) => "",
+            ("", Some(_)) => {
+                return Err(SpecError::new(at, format!("'{prefix}' takes nothing after a colon")));
+            }
+            (_, None | Some("")) => {
+                return Err(SpecError::new(prefix.len(), format!("'{prefix}' of what?"))
+                    .hint(format!("write {}", kind.example())));
+            }
+            (_, Some(argument)) => argument,
+        };
+        let options = (kind.parse)(Argument { at, text }, &mut words)?.into();
+        let rest = words.list.into_iter().map(Word::into_pair).collect();
+        Ok(Self { kind, options, rest })
+    }
+
+    /// Opens the port: makes a device, connects, binds. Nothing is left behind if it fails.
+    ///
+    /// # Errors
+    /// What the operating system refused, with the cause and a remedy.
+    pub fn open(&self) -> Result<Opened> {
+        self.options.open()
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> &'static Kind {
+        self.kind
+    }
+
+    /// What it asks for, as the type of its kind; `None` if it is of another kind.
+    #[must_use]
+    pub fn options<T: PortOptions>(&self) -> Option<&T> {
+        (&*self.options as &dyn Any).downcast_ref()
+    }
+
+    /// Whether its packets are IP packets instead of Ethernet frames.
+    #[must_use]
+    pub fn is_layer3(&self) -> bool {
+        self.options.is_layer3()
+    }
+
+    /// The network namespace that it names.
+    #[must_use]
+    pub fn netns(&self) -> Option<&str> {
+        self.options.netns()
+    }
+
+    /// Changes its path, if it has one: relative to the folder of a file, say.
+    pub fn change_path(&mut self, change: impl Fn(&Path) -> PathBuf) {
+        if let Some(changed) = self.options.with_path(&change) {
+            self.options = changed.into();
+        }
+    }
+
+    /// The names of the keys that a kind of port (`tap`, `unix`) has for itself; none for an unknown
+    /// kind.
+    #[must_use]
+    pub fn keys_of(prefix: &str) -> Vec<&'static str> {
+        let kind = KINDS.iter().find(|kind| kind.prefix == prefix);
+        let keys: &'static [Key] = kind.map_or(&[], |kind| kind.keys);
+        keys.iter().map(|key| key.name).collect()
+    }
+}
+
+impl FromStr for PortSpec {
+    type Err = SpecError;
+
+    /// Parses text by the list of this crate ([`KINDS`]).
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        Self::parse(text, KINDS)
+    }
+}
+
+fn unknown_kind(prefix: &str, kinds: &[&'static Kind]) -> SpecError {
+    let error = SpecError::new(0, format!("'{prefix}' is no kind of port"));
+    match kinds.iter().find(|kind| is_near(kind.prefix, prefix)) {
+        Some(near) => error.hint(format!("did you mean '{}'?", near.example())),
+        None => {
+            let all: Vec<String> = kinds.iter().map(|kind| kind.example()).collect();
+            error.hint(format!("there are {}", all.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

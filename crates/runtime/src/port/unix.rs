@@ -1,0 +1,179 @@
+//! `unix:PATH`: a unix socket: a listener whose connections become ports, a connection to one, or
+//! datagrams.
+
+use crate::error::{Error, Result};
+use crate::port::datagram::DatagramHub;
+use crate::port::kind::{Argument, Key, Kind, Opened, Parsed, PortOptions};
+use crate::port::stream::StreamPort;
+use crate::port::{Hub, HubCx, HubRecv};
+use crate::socket::unix::{SocketPath, bind_unix, connect_unix};
+use crate::text::words::{SpecError, Words};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, SocketType, accept_with, listen};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// `unix:PATH`: QEMU's `-netdev stream` and `-netdev dgram`.
+pub static UNIX: Kind = Kind {
+    prefix: "unix",
+    argument: "PATH",
+    help: "QEMU's -netdev stream and dgram",
+    keys: &[
+        Key::new("type", "stream|dgram", "a stream of frames, or a datagram a frame"),
+        Key::new("connect", "", "connect to a listener instead of listening"),
+        Key::new("remote", "PATH", "the only socket to exchange datagrams with"),
+    ],
+    parse,
+};
+
+/// What `unix:` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixSpec {
+    /// Where it is in the file system.
+    pub path: PathBuf,
+    /// Who is at its other end.
+    pub role: UnixRole,
+}
+
+/// Which end of a unix socket is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnixRole {
+    /// We listen; each connection is a port of its own.
+    Listen,
+    /// We connect to a listener.
+    Connect,
+    /// We take datagrams; each sender is a port of its own, unless one `remote` is named.
+    Datagram {
+        /// The only one with whom we exchange frames.
+        remote: Option<PathBuf>,
+    },
+}
+
+fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
+    let kind = words.take("type")?;
+    let connect = words.flag("connect")?;
+    let remote = words.take("remote")?;
+    let at = kind.as_ref().map_or(0, |(at, _)| *at);
+    let role = match kind.as_ref().map_or("stream", |(_, kind)| kind) {
+        "stream" if connect => UnixRole::Connect,
+        "stream" => UnixRole::Listen,
+        "dgram" if connect => {
+            return Err(SpecError::new(at, "datagrams have nobody to connect to")
+                .hint("name the other end with 'remote=PATH'"));
+        }
+        "dgram" => {
+            UnixRole::Datagram { remote: remote.as_ref().map(|(_, path)| path.clone().into()) }
+        }
+        other => {
+            return Err(SpecError::new(at, format!("'{other}' is no type of unix socket"))
+                .hint("it is 'stream' or 'dgram'"));
+        }
+    };
+    match (remote, &role) {
+        (Some((at, _)), UnixRole::Listen | UnixRole::Connect) => {
+            Err(SpecError::new(at, "'remote' is for datagrams").hint("add 'type=dgram'"))
+        }
+        _ => Ok(Box::new(UnixSpec { path: argument.text.into(), role })),
+    }
+}
+
+impl PortOptions for UnixSpec {
+    fn open(&self) -> Result<Opened> {
+        let path = &self.path;
+        let bind_failed = |error| in_use(path, &error);
+        match &self.role {
+            UnixRole::Listen => {
+                let listener = StreamListener::bind(path).map_err(bind_failed)?;
+                Ok(Opened::Listener(Box::new(listener)))
+            }
+            UnixRole::Connect => {
+                let failed = |error| Error::io("connect to", path.display(), &error);
+                let socket = connect_unix(path).map_err(failed)?;
+                let name = format!("unix:{}", path.display());
+                Ok(Opened::port(StreamPort::socket(name, socket).map_err(failed)?))
+            }
+            UnixRole::Datagram { remote: None } => {
+                let hub = DatagramHub::bind(path).map_err(bind_failed)?;
+                Ok(Opened::Listener(Box::new(hub)))
+            }
+            UnixRole::Datagram { remote: Some(remote) } => {
+                let hub = DatagramHub::bind(path).map_err(bind_failed)?;
+                let failed = |error| Error::io("send to", remote.display(), &error);
+                let name = format!("unix:{}", path.display());
+                Ok(Opened::port(hub.into_port(name, remote).map_err(failed)?))
+            }
+        }
+    }
+
+    fn with_path(&self, change: &dyn Fn(&Path) -> PathBuf) -> Option<Box<dyn PortOptions>> {
+        Some(Box::new(Self { path: change(&self.path), ..self.clone() }))
+    }
+}
+
+fn in_use(path: &Path, error: &io::Error) -> Error {
+    let hint = match Errno::from_io_error(error) {
+        Some(Errno::ADDRINUSE) => "a process has that socket: end it, or choose another path",
+        Some(Errno::EXIST) => "there is a file of that name which is no socket",
+        Some(Errno::NAMETOOLONG) => "the path of a socket has at most 107 bytes",
+        _ => return Error::io("bind", path.display(), error),
+    };
+    Error::io("bind", path.display(), error).hint(hint)
+}
+
+/// A listening stream socket: each connection is a port of its own.
+#[derive(Debug)]
+pub struct StreamListener {
+    socket: OwnedFd,
+    path: SocketPath,
+    name: String,
+}
+
+impl StreamListener {
+    /// Listens at a path; the file is removed with the listener.
+    ///
+    /// # Errors
+    /// EADDRINUSE: a process listens there; EEXIST: there is a file that is no socket.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        let (socket, path) = bind_unix(path, SocketType::STREAM)?;
+        listen(&socket, BACKLOG)?;
+        let name = format!("unix:{}", path.path().display());
+        Ok(Self { socket, path, name })
+    }
+
+    /// Its absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.path.path()
+    }
+}
+
+impl Hub for StreamListener {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn recv(&mut self, _: &mut HubCx<'_>) -> HubRecv {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match accept_with(&self.socket, flags) {
+            Ok(socket) => match StreamPort::socket(self.name.clone(), socket) {
+                Ok(port) => HubRecv::Accepted(Box::new(port)),
+                Err(error) => HubRecv::Failed(error),
+            },
+            Err(Errno::AGAIN) => HubRecv::Nothing,
+            // The connection ended before it was accepted.
+            Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => HubRecv::Some,
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                HubRecv::Exhausted(error.into())
+            }
+            Err(error) => HubRecv::Gone(error.into()),
+        }
+    }
+}
