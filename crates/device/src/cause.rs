@@ -4,6 +4,7 @@
 //! its failure.
 
 mod catalog;
+mod entry;
 mod names;
 mod table;
 mod text;
@@ -12,24 +13,10 @@ mod text;
 mod tests;
 
 pub use catalog::Cause;
+pub use entry::CauseEntry;
 
-use crate::{ErrorKind, Mode};
-
-/// An entry of the catalogue of causes, as `adit explain` prints it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CauseEntry {
-    /// The stable code, as `ADIT-E0215`.
-    pub code: &'static str,
-    /// The kind of failure.
-    pub kind: ErrorKind,
-    /// The cause in one sentence without a full stop, for any failure of this cause.
-    pub title: &'static str,
-    /// How it happens, and how it differs from other causes of the same errno.
-    pub explanation: &'static str,
-    /// What to do: one or more instructions.
-    pub remedy: &'static str,
-}
+use crate::kind::ErrorKind;
+use crate::netlink::Mode;
 
 impl Cause {
     /// The entry of the catalogue with this code. Case is ignored, and `ADIT-` may be missing.

@@ -7,7 +7,7 @@ use crate::diagnose::{self, LinkSetting, Setting};
 use crate::link::queue_name;
 use crate::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route};
 use crate::order::Order;
-use crate::sys::tun::{self as ioctls, IfReq};
+use crate::sys::tun::{self as ioctls, IfReq, NODE};
 use crate::{
     Cause, Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload,
     PacketHasher, Queue, Result, ToeplitzKey, VnetFormat, VnetHashConfig, VnetLen,
@@ -16,9 +16,6 @@ use rustix::fs::{Mode as FileMode, OFlags};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-
-/// The device node of the tun driver.
-pub(crate) const NODE: &str = "/dev/net/tun";
 
 /// Opens the node. The device will be in the network namespace of the calling thread.
 pub(crate) fn open_node(nonblocking: bool) -> Result<OwnedFd> {

@@ -192,7 +192,7 @@ fn the_end_of_the_device_ends_a_read_that_waits() {
 #[test]
 fn the_end_of_the_device_is_one_error_of_the_stream() {
     on_both(|| async {
-        let mut framed = tun().into_framed(pool());
+        let mut framed = Framed::new(tun(), pool());
         emit(&socket(), 7);
         let mut deleter = None;
         let mut items = Vec::new();
@@ -222,7 +222,7 @@ fn the_end_of_the_device_is_one_error_of_the_stream() {
 #[test]
 fn a_link_that_is_down_refuses_packets_and_goes_on_when_it_is_up() {
     on_both(|| async {
-        let mut framed = tun().into_framed(pool());
+        let mut framed = Framed::new(tun(), pool());
         set("down");
         for _ in 0..3 {
             let error = framed.get_ref().send(&ipv4()).await.unwrap_err();
@@ -296,7 +296,7 @@ fn a_full_send_buffer_makes_senders_wait() {
         }
         assert!(waits > 0, "the send buffer was never full");
 
-        let mut framed = queue.into_framed(pool());
+        let mut framed = Framed::new(queue, pool());
         for _ in 0..FRAMES {
             let mut packet = framed.take(1000).unwrap();
             packet.extend(&frame()).unwrap();

@@ -9,7 +9,7 @@
 //!                                                                the addresses fall into place
 //! ```
 
-use super::INDIRECTION_LEN_MAX;
+use super::indirection::INDIRECTION_LEN_MAX;
 use super::tuple::{
     AUTHENTICATION, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPES_VLAN, EXTENSIONS, EXTENSIONS_MAX,
     FRAGMENT_BITS, TCP, TUPLE_LEN_MAX, UDP, VLAN_TAGS_MAX,
