@@ -1,5 +1,8 @@
 //! A TUN or TAP device that this process has open.
 
+mod adopt;
+mod programs;
+
 use crate::diagnose::{self, Setting};
 use crate::order::Place;
 use crate::{Error, IfName, Layout, Link, MacAddr, Mode, Netns, Offload, Queue, Result, sys};

@@ -5,13 +5,13 @@
 //! [`Cause::Other`], never a guess.
 
 mod attach;
-mod descriptor;
-mod link;
-mod namespace;
+pub(crate) mod descriptor;
+pub(crate) mod link;
+pub(crate) mod namespace;
 mod node;
 mod process;
-mod queue;
-mod setting;
+pub(crate) mod queue;
+pub(crate) mod setting;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! The features of the kernel's TUN/TAP driver.
 
 use crate::diagnose::{self, Setting};
-use crate::open::open_node;
+use crate::options::open::open_node;
 use crate::sys::tun::NODE;
 use crate::{Error, Result, sys};
 use std::os::fd::AsFd;

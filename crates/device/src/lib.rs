@@ -19,7 +19,6 @@
 //!
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
-mod adopt;
 mod bpf;
 mod cause;
 mod device;
@@ -37,11 +36,9 @@ mod name;
 pub mod netlink;
 mod netns;
 mod offload;
-mod open;
 mod options;
 mod order;
 mod packet_socket;
-mod programs;
 mod queue;
 mod steering;
 mod sys;

@@ -1,5 +1,7 @@
 //! The description of a device to open: plain data, then one call.
 
+pub(crate) mod open;
+
 use crate::netlink::{Address, Route};
 use crate::{
     HashTypes, IfIndex, IfName, MacAddr, Mode, NamePattern, Netns, Offload, OffloadChoice,

@@ -7,7 +7,9 @@ use crate::sys;
 use adit_packet::{Batch, Malformed, Meta, PacketBuf, Pair, Pool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -385,6 +387,22 @@ impl Queue {
     #[must_use]
     pub fn index(&self) -> Option<u16> {
         self.place.as_ref()?.index()
+    }
+
+    /// Sends a duplicate of this queue's descriptor to the peer of a Unix socket. The queue stays
+    /// usable.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2): EPIPE if the peer closed the socket.
+    pub fn pass_to(&self, socket: impl AsFd) -> io::Result<()> {
+        let fds = [self.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
+        debug_assert!(fits, "the space was made for one descriptor");
+        // A stream socket carries descriptors only together with data.
+        sendmsg(socket, &[IoSlice::new(b"q")], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 }
 

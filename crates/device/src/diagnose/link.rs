@@ -54,14 +54,10 @@ pub(crate) fn link(setting: LinkSetting, error: &io::Error) -> Cause {
     })
 }
 
-impl Cause {
-    /// Why [`LinkChange::carrier`](crate::netlink::LinkChange::carrier) failed.
-    #[must_use]
-    pub fn of_carrier(error: &io::Error) -> Self {
-        match raw_errno(error) {
-            Some(libc::EOPNOTSUPP | libc::EINVAL) => Self::CarrierUnsupported,
-            _ => link(LinkSetting::Up, error),
-        }
+pub(crate) fn of_carrier(error: &io::Error) -> Cause {
+    match raw_errno(error) {
+        Some(libc::EOPNOTSUPP | libc::EINVAL) => Cause::CarrierUnsupported,
+        _ => link(LinkSetting::Up, error),
     }
 }
 

@@ -22,44 +22,32 @@ pub(crate) fn netns(error: &io::Error) -> Cause {
     }
 }
 
-impl Cause {
-    /// Why [`Netns::open`](crate::Netns::open), `of_pid`, `new_anonymous`, `enter` or `run` failed.
-    #[must_use]
-    pub fn of_netns(error: &io::Error) -> Self {
-        netns(error)
+pub(crate) fn of_netns_named(name: &str, error: &io::Error) -> Cause {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => Cause::NetnsMissing { existing: names() },
+        Some(libc::EINVAL) if name.is_empty() || name.contains('/') => Cause::NetnsName,
+        Some(libc::EINVAL) if name == "." || name == ".." => Cause::NetnsName,
+        Some(libc::ENAMETOOLONG) => Cause::NetnsName,
+        _ => netns(error),
     }
+}
 
-    /// Why [`Netns::named`](crate::Netns::named) failed for `name`, with the existing names.
-    #[must_use]
-    pub fn of_netns_named(name: &str, error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(libc::ENOENT) => Self::NetnsMissing { existing: names() },
-            Some(libc::EINVAL) if name.is_empty() || name.contains('/') => Self::NetnsName,
-            Some(libc::EINVAL) if name == "." || name == ".." => Self::NetnsName,
-            Some(libc::ENAMETOOLONG) => Self::NetnsName,
-            _ => netns(error),
+pub(crate) fn of_user_namespace(error: &io::Error) -> Cause {
+    let max = process::sysctl("user/max_user_namespaces");
+    let unprivileged = process::sysctl("kernel/unprivileged_userns_clone");
+    let apparmor = process::sysctl("kernel/apparmor_restrict_unprivileged_userns");
+    match error.raw_os_error() {
+        Some(libc::ENOSPC | libc::EPERM) if max == Some(0) || unprivileged == Some(0) => {
+            Cause::UsernsOff
         }
-    }
-
-    /// Why [`Netns::enter_new_rootless`](crate::Netns::enter_new_rootless) failed.
-    #[must_use]
-    pub fn of_user_namespace(error: &io::Error) -> Self {
-        let max = process::sysctl("user/max_user_namespaces");
-        let unprivileged = process::sysctl("kernel/unprivileged_userns_clone");
-        let apparmor = process::sysctl("kernel/apparmor_restrict_unprivileged_userns");
-        match error.raw_os_error() {
-            Some(libc::ENOSPC | libc::EPERM) if max == Some(0) || unprivileged == Some(0) => {
-                Self::UsernsOff
-            }
-            Some(libc::EPERM | libc::EACCES) if apparmor == Some(1) => Self::UsernsAppArmor,
-            // Kernels before 4.9 return EUSERS.
-            Some(libc::ENOSPC | libc::EUSERS) => Self::UsernsLimit,
-            Some(libc::EINVAL) if threads() > 1 => Self::UsernsThreads,
-            // The kernel was built without CONFIG_USER_NS.
-            Some(libc::EINVAL | libc::ENOSYS) => Self::UsernsOff,
-            Some(libc::EPERM | libc::EACCES) => Self::UsernsForbidden,
-            _ => general(error),
-        }
+        Some(libc::EPERM | libc::EACCES) if apparmor == Some(1) => Cause::UsernsAppArmor,
+        // Kernels before 4.9 return EUSERS.
+        Some(libc::ENOSPC | libc::EUSERS) => Cause::UsernsLimit,
+        Some(libc::EINVAL) if threads() > 1 => Cause::UsernsThreads,
+        // The kernel was built without CONFIG_USER_NS.
+        Some(libc::EINVAL | libc::ENOSYS) => Cause::UsernsOff,
+        Some(libc::EPERM | libc::EACCES) => Cause::UsernsForbidden,
+        _ => general(error),
     }
 }
 
