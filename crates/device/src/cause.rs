@@ -4,6 +4,7 @@
 //! its failure.
 
 mod catalog;
+pub(crate) mod diagnose;
 mod entry;
 mod names;
 mod table;
@@ -15,7 +16,6 @@ mod tests;
 pub use catalog::Cause;
 pub use entry::CauseEntry;
 
-use crate::diagnose;
 use crate::kind::ErrorKind;
 use crate::netlink::Mode;
 use crate::queue::Queue;

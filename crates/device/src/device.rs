@@ -3,7 +3,7 @@
 mod adopt;
 mod programs;
 
-use crate::diagnose::{self, Setting};
+use crate::cause::diagnose::{self, Setting};
 use crate::order::Place;
 use crate::{Error, IfName, Layout, Link, MacAddr, Mode, Netns, Offload, Queue, Result, sys};
 use std::io;

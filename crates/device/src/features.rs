@@ -1,6 +1,6 @@
 //! The features of the kernel's TUN/TAP driver.
 
-use crate::diagnose::{self, Setting};
+use crate::cause::diagnose::{self, Setting};
 use crate::options::open::open_node;
 use crate::sys::tun::NODE;
 use crate::{Error, Result, sys};

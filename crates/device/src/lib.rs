@@ -22,7 +22,6 @@
 mod bpf;
 mod cause;
 mod device;
-mod diagnose;
 mod egress;
 mod error;
 mod features;
@@ -66,7 +65,7 @@ pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
 pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
-pub use options::{Create, DeviceOptions, QUEUES_MAX};
+pub use options::{Create, DeviceOptions};
 pub use packet_socket::{
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
     disable_timestamps,
@@ -75,6 +74,7 @@ pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,
 };
+pub use sys::tun::QUEUES_MAX;
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncQueue, Framed};
 pub use udp::allow_ipv6_fragments;

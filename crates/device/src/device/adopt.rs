@@ -1,6 +1,6 @@
 //! Descriptors opened by another program: adopted, received over a socket, passed by systemd.
 
-use crate::diagnose::{self, Setting};
+use crate::cause::diagnose::{self, Setting};
 use crate::link::queue_name;
 use crate::netlink::{LinkInfo, Netlink};
 use crate::order::Order;

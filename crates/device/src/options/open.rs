@@ -3,7 +3,7 @@
 //! A new device disappears with its last descriptor until it is made persistent, so that comes
 //! last, after everything that can fail. An existing device gets its former settings back.
 
-use crate::diagnose::{self, LinkSetting, Setting};
+use crate::cause::diagnose::{self, LinkSetting, Setting};
 use crate::link::queue_name;
 use crate::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route};
 use crate::order::Order;
@@ -133,7 +133,7 @@ impl DeviceOptions {
         let mut request = IfReq::new(self.name.as_bytes(), flags);
         ioctls::set_iff(fd.as_fd(), &mut request).map_err(|error| {
             let op = if exclusive { "create" } else { "attach to" };
-            Error::new(op, self.name, diagnose::attach(self, netlink, &error), error)
+            Error::new(op, self.name, super::attach::attach(self, netlink, &error), error)
         })?;
         Ok(fd)
     }
@@ -179,7 +179,7 @@ impl DeviceOptions {
             let mut request = IfReq::new(name.as_bytes(), self.flags() & !ioctls::IFF_NO_CARRIER);
             ioctls::set_iff(fd.as_fd(), &mut request).map_err(|error| {
                 let cause = match Netlink::open() {
-                    Ok(mut netlink) => diagnose::attach(self, &mut netlink, &error),
+                    Ok(mut netlink) => super::attach::attach(self, &mut netlink, &error),
                     Err(_) => Cause::Other,
                 };
                 Error::new("add a queue to", name, cause, error)

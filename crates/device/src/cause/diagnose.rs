@@ -4,18 +4,16 @@
 //! If the state has changed since the failure, the result is [`Cause::NameRace`] or
 //! [`Cause::Other`], never a guess.
 
-mod attach;
 pub(crate) mod descriptor;
 pub(crate) mod link;
 pub(crate) mod namespace;
 mod node;
-mod process;
+pub(crate) mod process;
 pub(crate) mod queue;
 pub(crate) mod setting;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attach::attach;
 pub(crate) use link::{link, link_at};
 pub(crate) use namespace::netns;
 pub(crate) use node::open_node;
@@ -103,7 +101,7 @@ pub(crate) enum LinkSetting {
 }
 
 /// Causes that any request to the kernel may have.
-fn general(error: &io::Error) -> Cause {
+pub(crate) fn general(error: &io::Error) -> Cause {
     match crate::netlink::raw_errno(error) {
         Some(libc::EMFILE) => Cause::FilesOfProcess,
         Some(libc::ENFILE) => Cause::FilesOfSystem,

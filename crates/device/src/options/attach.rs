@@ -1,7 +1,7 @@
 //! Why TUNSETIFF failed. The order of checks is that of the kernel: `tun_set_iff`, `tun_attach` and
 //! `tun_not_capable` in Linux `drivers/net/tun.c`.
 
-use super::{general, process};
+use crate::cause::diagnose::{general, process};
 use crate::holders::{Holders, holders};
 use crate::netlink::{HardwareType, LinkInfo, Netlink};
 use crate::{Cause, Create, DeviceOptions, Mode, QUEUES_MAX};
