@@ -1,9 +1,9 @@
 //! Addresses of links.
 
+use super::Netlink;
 use super::family;
 use super::flags::words;
 use super::message::{Message, Request, attributes, read_ip, read_string, read_u32, split};
-use super::socket::Netlink;
 use super::uapi::{
     AF_UNSPEC, IFA_ADDRESS, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_LABEL, IFA_LOCAL,
     RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,

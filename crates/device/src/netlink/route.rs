@@ -1,10 +1,10 @@
 //! Routes.
 
+use super::Netlink;
 use super::addr::Scope;
 use super::family;
 use super::flags::words;
 use super::message::{Message, Request, attributes, read_ip, read_u32, split};
-use super::socket::Netlink;
 use super::uapi::{
     RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
     RTA_TABLE, RTA_VIA, RTAX_MTU, RTM_DELROUTE, RTM_F_CLONED, RTM_GETROUTE, RTM_NEWROUTE,
