@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// A failure, ready to be told.
 #[derive(Debug)]
@@ -63,6 +64,24 @@ impl Error {
         Self::new(Kind::Usage, &USAGE, message)
     }
 
+    /// All problems of the configuration `what`.
+    pub(crate) fn of_problems(
+        what: impl fmt::Display,
+        problems: Vec<Problem>,
+        has_more: bool,
+    ) -> Self {
+        let more = if has_more { "more than " } else { "" };
+        let count = problems.len();
+        let noun = if count == 1 { "error" } else { "errors" };
+        let message = format!("{what} has {more}{count} {noun}");
+        let mut error = Self::new(Kind::Usage, &CONFIG, message).object(what);
+        if problems.iter().all(|problem| !Path::new(&problem.file).exists()) {
+            error = error.hint("Fix what is listed above, then try again.");
+        }
+        error.report.problems = problems;
+        error
+    }
+
     /// A failure of the operating system on `object` while doing `what`.
     pub fn io(what: &str, object: impl fmt::Display, error: &io::Error) -> Self {
         adit_runtime::error::Error::io(what, object, error).into()
@@ -107,51 +126,6 @@ impl From<io::Error> for Error {
     }
 }
 
-/// The kernel's name for an error number, as `EBUSY`.
-pub fn errno_name(errno: i32) -> Option<&'static str> {
-    // Those that the TUN driver, routing netlink and files give.
-    const NAMES: [(i32, &str); 37] = [
-        (1, "EPERM"),
-        (2, "ENOENT"),
-        (3, "ESRCH"),
-        (4, "EINTR"),
-        (5, "EIO"),
-        (6, "ENXIO"),
-        (7, "E2BIG"),
-        (9, "EBADF"),
-        (11, "EAGAIN"),
-        (12, "ENOMEM"),
-        (13, "EACCES"),
-        (14, "EFAULT"),
-        (16, "EBUSY"),
-        (17, "EEXIST"),
-        (19, "ENODEV"),
-        (20, "ENOTDIR"),
-        (21, "EISDIR"),
-        (22, "EINVAL"),
-        (23, "ENFILE"),
-        (24, "EMFILE"),
-        (28, "ENOSPC"),
-        (30, "EROFS"),
-        (32, "EPIPE"),
-        (34, "ERANGE"),
-        (36, "ENAMETOOLONG"),
-        (40, "ELOOP"),
-        (77, "EBADFD"),
-        (90, "EMSGSIZE"),
-        (95, "EOPNOTSUPP"),
-        (97, "EAFNOSUPPORT"),
-        (99, "EADDRNOTAVAIL"),
-        (100, "ENETDOWN"),
-        (101, "ENETUNREACH"),
-        (105, "ENOBUFS"),
-        (110, "ETIMEDOUT"),
-        (113, "EHOSTUNREACH"),
-        (115, "EINPROGRESS"),
-    ];
-    NAMES.iter().find(|(number, _)| *number == errno).map(|(_, name)| *name)
-}
-
 pub const NOT_A_DEVICE: Entry = Entry {
     code: "ADIT-E0802",
     title: "the interface is no TUN or TAP device",
@@ -185,7 +159,17 @@ pub const NOT_HELD: Entry = Entry {
     remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
 };
 
+/// A configuration has errors.
+const CONFIG: Entry = Entry {
+    code: "ADIT-E0821",
+    title: "the configuration has errors",
+    explanation: "A file, or the options of a port on the command line, has unknown keys or invalid \
+                  values, or is not TOML. All errors are listed with their places. Nothing was changed; \
+                  a running program continues with its old configuration.",
+    remedy: "Fix the lines listed above, then run 'adit check FILE' again.",
+};
+
 /// The codes of the program itself; those of the libraries come on top.
-pub const CATALOG: [Entry; 4] = [NOT_A_DEVICE, HELD, UNKNOWN, NOT_HELD];
+pub const CATALOG: [Entry; 5] = [NOT_A_DEVICE, HELD, UNKNOWN, NOT_HELD, CONFIG];
 
 pub use adit_runtime::error::{Entry, Kind, Kind as Exit, NETNS, SYSTEM, USAGE};

@@ -11,12 +11,15 @@
 )]
 pub mod config;
 pub mod control;
+pub mod errno;
 pub mod error;
 pub mod event;
 pub mod exercise;
 pub mod file;
 pub mod filter;
+pub mod host;
 pub mod link;
 pub mod output;
 pub mod supervisor;
 pub mod switch;
+pub mod text;

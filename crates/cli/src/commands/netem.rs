@@ -1,6 +1,6 @@
 //! `adit netem`.
 
-use crate::commands::running::{Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, Which, ask, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::plot::Charset;
@@ -9,7 +9,8 @@ use crate::netem::preview::Preview;
 use crate::netem::svg;
 use crate::show;
 use crate::show::events;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
+use adit_service::config::read;
 use adit_service::config::source::Source;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
@@ -81,16 +82,16 @@ enum Command {
     /// Change a running link, between two packets
     Set(SetArgs),
     /// Show the wanted and measured values of a link
-    Show(Which),
+    Show(Named),
     /// Plot the behavior of a link before it is used
     Preview(PreviewArgs),
     /// Reload the configuration and apply the changes
-    Reload(Which),
+    Reload(Named),
     /// List running links
     #[command(visible_alias = "ls")]
     List,
     /// Stop a link
-    Stop(Which),
+    Stop(Named),
 }
 
 #[derive(Debug, clap::Args)]
@@ -391,7 +392,7 @@ impl SetArgs {
             let value = if matches!(key, "a-to-b" | "b-to-a") {
                 let source = Source::new(format!("--{key}"), text);
                 let problems = Problems::default();
-                let object = source.words(0, &problems).to_json();
+                let object = read::words(&source, 0, &problems).to_json();
                 problems.check("the command line")?;
                 Value::Object(object)
             } else {

@@ -1,12 +1,13 @@
 //! `adit switch`.
 
-use crate::commands::running::{Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, Which, ask, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
 use crate::show::switch as text;
 use adit_runtime::PortSpec;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
+use adit_service::config::read;
 use adit_service::config::source::Source;
 use adit_service::control::client::Client;
 use adit_service::control::http::{Method, escape};
@@ -100,18 +101,19 @@ enum Command {
     /// Change a port or the switch
     Set(SetArgs),
     /// Reload the configuration and apply the changes
-    Reload(Which),
+    Reload(Named),
     /// List running switches
     #[command(visible_alias = "ls")]
     List,
     /// Stop a switch
-    Stop(Which),
+    Stop(Named),
 }
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// The port
-    port: Option<String>,
+    /// The switch (the only running one without it), then a port to show in detail
+    #[arg(value_name = "NAME | PORT", num_args = 0..=2)]
+    words: Vec<String>,
     #[command(flatten)]
     which: Which,
 }
@@ -274,10 +276,26 @@ impl RunArgs {
 }
 
 impl ShowArgs {
+    /// The switch and the port. A single word is a switch if one of that name is running.
+    fn parts(self) -> (Which, Option<String>) {
+        let Self { words, which } = self;
+        let mut words = words.into_iter();
+        let (first, second) = (words.next(), words.next());
+        let name: Option<Name> = first.as_ref().and_then(|word| word.parse().ok());
+        let is_running =
+            || name.as_ref().is_some_and(|name| Client::named(name.clone(), SWITCH).is_ok());
+        match (first, second) {
+            (_, Some(port)) => (which.or_named(name), Some(port)),
+            (Some(_), None) if !which.is_named() && is_running() => (which.or_named(name), None),
+            (port, None) => (which, port),
+        }
+    }
+
     fn run(self, context: &Context) -> Result<Exit> {
-        let client = self.which.client(SWITCH)?;
+        let (which, port) = self.parts();
+        let client = which.client(SWITCH)?;
         let output = &context.output;
-        match self.port {
+        match port {
             Some(port) => {
                 let ports: Vec<model::Port> = ask(&client, &format!("/ports/{}", escape(&port)))?;
                 if output.json {
@@ -371,7 +389,7 @@ impl PortCommand {
                 problems.check("the port")?;
                 let Some(wanted) = wanted else { return Err(Error::usage("the port is empty")) };
                 let problems = Problems::default();
-                let all = source.words(0, &problems).to_json();
+                let all = read::words(&source, 0, &problems).to_json();
                 let own =
                     PortSpec::keys_of(wanted.text.split([':', ',']).next().unwrap_or_default());
                 // The text of the port has its kind and the keys of that kind.
@@ -414,7 +432,7 @@ impl SetArgs {
         let text = words.join(",");
         let source = Source::new("SETTING", text);
         let problems = Problems::default();
-        let body = source.words(0, &problems).to_json();
+        let body = read::words(&source, 0, &problems).to_json();
         problems.check("the command line")?;
         let body = with_folder(body)?;
         send(context, &self.which.client(SWITCH)?, Method::Patch, &path, &body)
