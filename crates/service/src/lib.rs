@@ -16,6 +16,7 @@ pub mod event;
 pub mod exercise;
 pub mod file;
 pub mod filter;
+pub mod host;
 pub mod link;
 pub mod output;
 pub mod supervisor;

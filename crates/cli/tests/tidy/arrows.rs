@@ -9,11 +9,64 @@ use std::fs;
 const CRATES: [&str; 9] =
     ["packet", "device", "engine", "tunnel", "sim", "runtime", "service", "vpn", "cli"];
 
-/// Which folder of a crate may use which, one crate a line. A folder that is not listed uses none.
-const FOLDERS: &[(&str, Arrows)] = &[];
+/// Which folder of a crate may use which: a line for each folder that uses others.
+const FOLDERS: [(&str, &str); 9] = [
+    ("packet", "coalesce: segment"),
+    (
+        "device",
+        "bpf: sys
+        cause: netlink
+        diagnose: cause netlink sys
+        filter: sys
+        netlink: sys
+        steering: bpf netlink sys
+        tokio: sys",
+    ),
+    (
+        "engine",
+        "netem: outbox
+        switch: outbox",
+    ),
+    (
+        "tunnel",
+        "tunnel: frames handshake path peer session
+        peer: frames handshake path session shape
+        session: handshake",
+    ),
+    ("sim", "sim: outside"),
+    (
+        "runtime",
+        "runner: peer port wake
+        peer: socket wake
+        port: format record socket text wake
+        record: format",
+    ),
+    (
+        "service",
+        "switch: config control link supervisor
+        link: config control supervisor
+        supervisor: config control",
+    ),
+    (
+        "vpn",
+        "host: file
+        uapi: file",
+    ),
+    (
+        "cli",
+        "commands: capture man netem show
+        netem: show",
+    ),
+];
 
-/// A folder, and the folders that it uses.
-type Arrows = &'static [(&'static str, &'static [&'static str])];
+/// Crates of which some files are still in circles; the list only gets shorter.
+const WITH_CIRCLES: [&str; 4] = ["packet", "device", "service", "vpn"];
+
+/// Crates whose folders still use others than listed.
+const WITH_STRAY_ARROWS: [&str; 1] = ["service"];
+
+/// Crates with types whose methods are still in several places.
+const WITH_SCATTERED_METHODS: [&str; 3] = ["device", "engine", "vpn"];
 
 /// The most lines of a crate, its tests not counted.
 const CRATE_LINES_MAX: usize = 15_000;
@@ -32,31 +85,45 @@ fn sources(name: &str) -> Sources {
     sources
 }
 
-#[test]
-#[ignore = "fails until the moves of issue 9 are complete"]
-fn no_circle_of_files() {
+/// Fails with the problems of all crates, but for those that are `excused`. One that is excused and has
+/// no problem must leave that list.
+#[expect(clippy::print_stdout, reason = "what is still wrong is shown beside a failure")]
+fn check(what: &str, excused: &[&str], problems_of: impl Fn(&str) -> String) {
     let mut problems = String::new();
     for name in CRATES {
-        let graph = Graph::read(&sources(name));
-        for circle in graph.circles() {
-            problems += &format!("{name}: {}\n{}", circle.join(" -> "), graph.explain(&circle));
+        let found = problems_of(name);
+        match (excused.contains(&name), found.is_empty()) {
+            (false, _) => problems += &found,
+            (true, true) => problems += &format!("{name}: take it off the list, it is clean\n"),
+            (true, false) => println!("excused:\n{found}"),
         }
     }
-    assert!(problems.is_empty(), "circles of files:\n{problems}");
+    assert!(problems.is_empty(), "{what}:\n{problems}");
 }
 
 #[test]
-#[ignore = "fails until the moves of issue 9 are complete"]
+fn no_circle_of_files() {
+    check("circles of files", &WITH_CIRCLES, |name| {
+        let graph = Graph::read(&sources(name));
+        let circle = |circle: &Vec<String>| {
+            format!("{name}: {}\n{}", circle.join(" -> "), graph.explain(circle))
+        };
+        graph.circles().iter().map(circle).collect()
+    });
+}
+
+#[test]
 fn folders_use_each_other_as_listed() {
-    let mut problems = String::new();
-    for name in CRATES {
+    check("arrows between folders", &WITH_STRAY_ARROWS, |name| {
         let sources = sources(name);
-        let listed = FOLDERS.iter().find(|(of, _)| *of == name).map_or(&[][..], |&(_, list)| list);
+        let listed = FOLDERS.iter().find(|(of, _)| *of == name).map_or("", |(_, list)| list);
         let allowed: BTreeSet<(&str, &str)> = listed
-            .iter()
-            .flat_map(|&(from, used)| used.iter().map(move |&to| (from, to)))
+            .lines()
+            .filter_map(|line| line.trim().split_once(": "))
+            .flat_map(|(from, used)| used.split(' ').map(move |to| (from, to)))
             .collect();
         let arrows = Graph::read(&sources).folders(&sources);
+        let mut problems = String::new();
         for ((from, to), why) in &arrows {
             if !allowed.contains(&(from.as_str(), to.as_str())) {
                 problems += &format!("{name}: {from} -> {to} is not listed: {why}\n");
@@ -70,8 +137,8 @@ fn folders_use_each_other_as_listed() {
                 problems += &format!("{name}: {from} -> {to} is in a circle\n");
             }
         }
-    }
-    assert!(problems.is_empty(), "arrows between folders:\n{problems}");
+        problems
+    });
 }
 
 /// Whether arrows lead from one folder to another.
@@ -104,13 +171,21 @@ fn impls(sources: &Sources) -> BTreeMap<(String, String), BTreeSet<String>> {
     found
 }
 
-/// The folder of a module's children: of `a/mod.rs` and `a.rs` it is `a`.
-fn folder_of(file: &str) -> &str {
-    file.strip_suffix("/mod.rs").or_else(|| file.strip_suffix(".rs")).unwrap_or(file)
+/// The folder that has all these files, a file beside a folder of its name included; `None` if that is
+/// `src` itself.
+fn common_folder<'a>(files: impl Iterator<Item = &'a str>) -> Option<String> {
+    let parts = |file: &'a str| -> Vec<&'a str> {
+        file.trim_end_matches("/mod.rs").trim_end_matches(".rs").split('/').collect()
+    };
+    let common = files.map(parts).reduce(|one, other| {
+        let same = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+        one[..same].to_vec()
+    })?;
+    (!common.is_empty()).then(|| common.join("/"))
 }
 
-/// What is wrong with the places of `impl` blocks: they are in one file, or the type has a folder of
-/// its own and all of them are in it.
+/// What is wrong with the places of `impl` blocks: they are in one file, or all of them and the type are
+/// in a folder that no other type has its methods spread over.
 fn scattered(sources: &Sources) -> Vec<String> {
     let mut problems = Vec::new();
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
@@ -119,14 +194,13 @@ fn scattered(sources: &Sources) -> Vec<String> {
             continue;
         }
         let list: Vec<_> = places.iter().map(String::as_str).collect();
+        let folder = common_folder(list.iter().copied().chain([file.as_str()]));
         let list = list.join(", ");
-        let folder = folder_of(&file);
-        let inside = |place: &String| {
-            *place == file || place.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-        };
-        if !places.iter().all(inside) {
+        let Some(folder) = folder else {
             problems.push(format!("{name} of {file} has methods in {list}"));
-        } else if let Some(other) = owners.insert(folder.to_owned(), name.clone()) {
+            continue;
+        };
+        if let Some(other) = owners.insert(folder.clone(), name.clone()) {
             problems.push(format!("{name} and {other} share the folder {folder}: {list}"));
         }
     }
@@ -134,15 +208,10 @@ fn scattered(sources: &Sources) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "fails until the moves of issue 9 are complete"]
 fn methods_of_a_type_are_in_one_place() {
-    let mut problems = String::new();
-    for name in CRATES {
-        for problem in scattered(&sources(name)) {
-            problems += &format!("{name}: {problem}\n");
-        }
-    }
-    assert!(problems.is_empty(), "impl blocks of one type in several places:\n{problems}");
+    check("methods of one type in several places", &WITH_SCATTERED_METHODS, |name| {
+        scattered(&sources(name)).iter().map(|problem| format!("{name}: {problem}\n")).collect()
+    });
 }
 
 #[test]
