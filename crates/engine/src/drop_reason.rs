@@ -166,6 +166,7 @@ reasons! {
     DHCP_GUARD "dhcp guard" "Switch: a DHCP server message from a port without a DHCP server."
     RA_GUARD "ra guard" "Switch: a router advertisement from a port without a router."
     STORM "storm" "Switch: the port exceeded its limit of broadcast, multicast or unknown unicast."
+    PATCH_LOOP "patch loop" "Patch: the packet crossed between engines too often, most likely in a loop."
     LOSS "loss" "Netem: lost as configured."
     OUTAGE "outage" "Netem: the link had a configured outage."
     QUEUE_MANAGED "queue managed" "Netem, tunnel: dropped by CoDel or FQ-CoDel."

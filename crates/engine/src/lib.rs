@@ -73,6 +73,7 @@ mod endpoint;
 pub mod flow;
 pub mod netem;
 mod outbox;
+pub mod patch;
 pub mod switch;
 
 pub use contract::{Engine, Handled};

@@ -1,17 +1,17 @@
 //! Where packets leave an engine.
 
 mod index;
+mod queue;
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use adit_packet::{Batch, PacketBuf, Pool};
 
 use crate::drop_counts::DropCounts;
 use crate::drop_reason::DropReason;
-use crate::endpoint::{Endpoint, PortId};
+use crate::endpoint::Endpoint;
 use crate::flow::Request;
-use crate::outbox::index::Index;
+pub(crate) use crate::outbox::queue::Queue;
 
 /// The two doors of an engine: packets sent, grouped by destination, and packets discarded.
 ///
@@ -23,31 +23,11 @@ use crate::outbox::index::Index;
 pub struct Outbox {
     pool: Pool,
     limit: usize,
-    /// Packets sent and not yet taken out, each linked to the next one for the same destination.
-    slots: Vec<Slot>,
-    groups: Vec<Group>,
-    /// The groups by destination, when there are many.
-    index: Index,
-    /// The group that was last sent to: most often the next packet goes there or to the one after.
-    last: usize,
-    /// The first group that may not be empty.
-    first: usize,
+    /// Packets sent and not yet taken out.
+    queue: Queue,
     /// What the engine wants of the runtime beside packets.
     requests: VecDeque<Request>,
     counts: Counts,
-}
-
-#[derive(Debug)]
-struct Slot {
-    packet: Option<PacketBuf>,
-    next: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Group {
-    to: Endpoint,
-    /// The first and the last slot; `None` when all was taken out.
-    ends: Option<(usize, usize)>,
 }
 
 impl Outbox {
@@ -56,9 +36,6 @@ impl Outbox {
 
     /// Requests that wait at most: four for each of 256 flows.
     pub const REQUESTS_MAX: usize = 1024;
-
-    /// Destinations that are searched for one by one; with more of them there is a hash table.
-    const SCANNED_MAX: usize = 32;
 
     /// An empty outbox for at most [`Self::LIMIT`] packets.
     #[must_use]
@@ -70,39 +47,16 @@ impl Outbox {
     #[must_use]
     pub const fn with_limit(pool: Pool, limit: usize) -> Self {
         let counts = Counts { made: 0, sent: 0, absorbed: 0, drops: DropCounts::new() };
-        Self {
-            pool,
-            limit,
-            slots: Vec::new(),
-            groups: Vec::new(),
-            index: Index::new(),
-            last: 0,
-            first: 0,
-            requests: VecDeque::new(),
-            counts,
-        }
+        Self { pool, limit, queue: Queue::new(), requests: VecDeque::new(), counts }
     }
 
     /// Sends a packet. If the outbox is full it is discarded ([`DropReason::OUTBOX_FULL`]).
     pub fn send(&mut self, to: Endpoint, packet: PacketBuf) {
-        if self.slots.len() >= self.limit {
+        if self.queue.len() >= self.limit {
             return self.discard(packet, DropReason::OUTBOX_FULL);
         }
         self.counts.sent += 1;
-        let slot = self.slots.len();
-        self.slots.push(Slot { packet: Some(packet), next: None });
-        let at = self.group_of(to);
-        let Some(group) = self.groups.get_mut(at) else { return };
-        self.last = at;
-        self.first = self.first.min(at);
-        if let Some((first, last)) = group.ends {
-            group.ends = Some((first, slot));
-            if let Some(before) = self.slots.get_mut(last) {
-                before.next = Some(slot);
-            }
-        } else {
-            group.ends = Some((slot, slot));
-        }
+        self.queue.push(to, packet);
     }
 
     /// Sends a copy of `packet` with its meta. Without a buffer for it, or if the outbox is full, that
@@ -157,6 +111,22 @@ impl Outbox {
         self.requests.pop_front()
     }
 
+    /// Puts another queue in the place of this one, for an engine that is made of engines: what its
+    /// members send comes into a queue of their own.
+    pub(crate) const fn swap_queue(&mut self, queue: &mut Queue) {
+        core::mem::swap(&mut self.queue, queue);
+    }
+
+    /// A packet that was counted as sent has not left the engine.
+    pub(crate) const fn take_back(&mut self) {
+        self.counts.sent -= 1;
+    }
+
+    /// How many packets it holds at most.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The pool, for the feeder of the engine. An engine uses [`Self::make`], which counts.
     #[must_use]
     pub const fn pool(&mut self) -> &mut Pool {
@@ -172,7 +142,7 @@ impl Outbox {
     /// Whether all that was sent was taken out: [`Self::next_group`] said `None`.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.queue.len() == 0
     }
 
     /// Appends to `batch` packets for one destination, in order, as many as it takes, and returns
@@ -180,64 +150,8 @@ impl Outbox {
     ///
     /// Take the packets out of the batch before the next call: it may be for another destination.
     pub fn next_group(&mut self, batch: &mut Batch) -> Option<Endpoint> {
-        if batch.is_full() {
-            return None;
-        }
-        while let Some(group) = self.groups.get_mut(self.first) {
-            let Some((first, last)) = group.ends.take() else {
-                self.first += 1;
-                continue;
-            };
-            let mut next = Some(first);
-            while let Some(at) = next.filter(|_| !batch.is_full()) {
-                let Some(slot) = self.slots.get_mut(at) else { break };
-                next = slot.next;
-                if let Some(packet) = slot.packet.take() {
-                    // It is not full.
-                    let _ = batch.push(packet);
-                }
-            }
-            group.ends = next.map(|next| (next, last));
-            return Some(group.to);
-        }
-        self.slots.clear();
-        self.groups.clear();
-        self.index.clear();
-        (self.first, self.last) = (0, 0);
-        None
+        self.queue.next_group(batch)
     }
-
-    /// The group of a destination.
-    fn group_of(&mut self, to: Endpoint) -> usize {
-        // A train of packets to one destination, or a flood over all ports.
-        for at in [self.last, self.last + 1] {
-            if self.groups.get(at).is_some_and(|group| group.to == to) {
-                return at;
-            }
-        }
-        let found = if self.index.is_empty() {
-            self.groups.iter().position(|group| group.to == to)
-        } else {
-            self.index.find(to, to_of(&self.groups))
-        };
-        found.unwrap_or_else(|| self.new_group(to))
-    }
-
-    fn new_group(&mut self, to: Endpoint) -> usize {
-        let at = self.groups.len();
-        self.groups.push(Group { to, ends: None });
-        if at >= Self::SCANNED_MAX {
-            // All that were found by a scan so far, then each as it comes.
-            let first = if self.index.is_empty() { 0 } else { at };
-            (first..=at).for_each(|place| self.index.insert(place, to_of(&self.groups)));
-        }
-        at
-    }
-}
-
-/// The destination of the group at a place, which is one that there is.
-fn to_of(groups: &[Group]) -> impl Fn(usize) -> Endpoint {
-    |place| groups.get(place).map_or(Endpoint::Port(PortId(u16::MAX)), |group| group.to)
 }
 
 /// What went through an [`Outbox`].

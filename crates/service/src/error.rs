@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// A failure, ready to be told.
 #[derive(Debug)]
@@ -61,6 +62,24 @@ impl Error {
     /// A command line that clap takes and that makes no sense all the same.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, &USAGE, message)
+    }
+
+    /// All problems of the configuration `what`.
+    pub(crate) fn of_problems(
+        what: impl fmt::Display,
+        problems: Vec<Problem>,
+        has_more: bool,
+    ) -> Self {
+        let more = if has_more { "more than " } else { "" };
+        let count = problems.len();
+        let noun = if count == 1 { "error" } else { "errors" };
+        let message = format!("{what} has {more}{count} {noun}");
+        let mut error = Self::new(Kind::Usage, &CONFIG, message).object(what);
+        if problems.iter().all(|problem| !Path::new(&problem.file).exists()) {
+            error = error.hint("Fix what is listed above, then try again.");
+        }
+        error.report.problems = problems;
+        error
     }
 
     /// A failure of the operating system on `object` while doing `what`.
@@ -185,7 +204,17 @@ pub const NOT_HELD: Entry = Entry {
     remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
 };
 
+/// A configuration has errors.
+const CONFIG: Entry = Entry {
+    code: "ADIT-E0821",
+    title: "the configuration has errors",
+    explanation: "A file, or the options of a port on the command line, has unknown keys or invalid \
+                  values, or is not TOML. All errors are listed with their places. Nothing was changed; \
+                  a running program continues with its old configuration.",
+    remedy: "Fix the lines listed above, then run 'adit check FILE' again.",
+};
+
 /// The codes of the program itself; those of the libraries come on top.
-pub const CATALOG: [Entry; 4] = [NOT_A_DEVICE, HELD, UNKNOWN, NOT_HELD];
+pub const CATALOG: [Entry; 5] = [NOT_A_DEVICE, HELD, UNKNOWN, NOT_HELD, CONFIG];
 
 pub use adit_runtime::error::{Entry, Kind, Kind as Exit, NETNS, SYSTEM, USAGE};

@@ -1,6 +1,7 @@
 //! What must hold whatever the bytes are: property tests and fuzz targets call the same.
 
-use crate::config::problem::Problems;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::link::profile::{self, Profiles};
 use crate::switch::port::WantedPort;
@@ -20,7 +21,7 @@ pub fn config(bytes: &[u8]) {
         1 => drop(crate::link::wanted::of_file(&source)),
         2 => drop(WantedPort::from_words(&source, &problems)),
         _ => {
-            let mut table = source.words(0, &problems);
+            let mut table = read::words(&source, 0, &problems);
             profile::of_table(&mut table, Profiles::default());
             table.finish();
         }

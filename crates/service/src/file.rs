@@ -224,6 +224,15 @@ impl LockFile {
         }
     }
 
+    /// Whether a process holds the lock, as far as this user can see.
+    #[must_use]
+    pub fn is_held(path: &Path) -> bool {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+        locked == Err(Errno::WOULDBLOCK)
+    }
+
     /// Waits up to 10 seconds until no other program changes `target`, and creates missing folders.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The only place that prints.
 
 use crate::error::{Report, errno_name};
+pub use crate::text::clean;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::fmt;
@@ -129,15 +130,6 @@ fn report_text(report: &Report, color: bool) -> String {
     text
 }
 
-/// `text` from outside (an alias, the name of a process) made harmless for a terminal.
-pub fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
-
 /// Lines up the columns of `rows`, two spaces between them.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -157,12 +149,6 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_from_outside_reaches_the_terminal_as_a_command() {
-        assert_eq!(clean("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\\nc");
-        assert_eq!(clean("büro \u{9b}"), "büro \\u{9b}");
-    }
 
     #[test]
     fn columns_line_up() {

@@ -1,15 +1,14 @@
-//! Which peer an address belongs to: the crypto-key routing table (NDSS 2017, section 2).
+//! The cryptokey routing table: from addresses to peers (NDSS 2017, section 2).
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use adit_packet::{IpPrefix, mask_v4, mask_v6};
 
-/// The owners of prefixes; of those that contain an address the longest counts.
+/// The owners of prefixes. The longest prefix that contains an address decides.
 ///
-/// For each length that occurs there is a sorted list, the longest first: a look-up is a binary
-/// search in each, so it costs as many of them as there are lengths (most often two or three), whoever
-/// chose the address.
+/// There is a sorted list for each prefix length in use, the longest first. A lookup is a binary search in
+/// each list: usually two or three, and never more, whatever address an attacker chooses.
 #[derive(Debug, Default)]
 pub(crate) struct AllowedIps {
     v4: Vec<Level<u32>>,
@@ -24,7 +23,7 @@ struct Level<A> {
 }
 
 impl AllowedIps {
-    /// Gives a prefix to a peer; whoever had it loses it and is returned.
+    /// Assigns a prefix to a peer. Returns the previous owner, which loses it.
     pub(crate) fn insert(&mut self, prefix: &IpPrefix, owner: u32) -> Option<u32> {
         let len = prefix.len();
         match prefix.network().ip() {
@@ -33,13 +32,13 @@ impl AllowedIps {
         }
     }
 
-    /// Takes from a peer all that it has.
+    /// Removes all prefixes of a peer.
     pub(crate) fn remove_all(&mut self, owner: u32) {
         remove_all(&mut self.v4, owner);
         remove_all(&mut self.v6, owner);
     }
 
-    /// Whom an address belongs to.
+    /// The owner of an address.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<u32> {
         match address {
             IpAddr::V4(address) => {

@@ -1,4 +1,4 @@
-//! What a tunnel is to be: plain data.
+//! The configuration of a tunnel and its peers: plain data.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -12,31 +12,32 @@ use crate::tai64n::Tai64n;
 use crate::timing::Timing;
 use adit_engine::{Endpoint, PortId};
 
-/// A source of random bytes that nobody can foretell: `getrandom`, or a seeded ChaCha in a simulation.
+/// A cryptographically secure source of random bytes: `getrandom`, or a seeded ChaCha in a simulation.
 ///
-/// It is asked at every handshake, so that a machine that was cloned does not repeat itself.
+/// It is called at every handshake, so a cloned machine does not repeat its keys.
 pub type Random = alloc::boxed::Box<dyn FnMut(&mut [u8]) + Send>;
 
-/// What is common to all peers of a tunnel.
+/// The configuration that all peers of a tunnel share.
+///
+/// Later versions may add fields: build it with `..TunnelConfig::default()`.
 #[derive(Clone, Debug)]
 pub struct TunnelConfig {
-    /// Our key; without one nothing is sent and nothing accepted.
+    /// Our private key. Without it nothing is sent or accepted.
     pub private_key: Option<PrivateKey>,
     /// The port of the layer 3 device (TUN); `None` if all peers are layer 2.
     pub device: Option<PortId>,
-    /// The MTU of that device: the longest IP packet that it may bring.
+    /// The MTU of that device: the longest IP packet that it sends, in bytes.
     pub mtu: u16,
-    /// Whether packets for ports are joined to super-packets (the device takes GSO).
+    /// Whether to join received packets to super-packets. Set it if the device accepts GSO.
     pub join: bool,
-    /// The greatest timestamp that was ever sent with this key, as [`Tunnel::last_timestamp`] told it
-    /// before; none may be sent that is not greater.
+    /// The greatest timestamp ever sent with this key, as [`Tunnel::last_timestamp`] returned it before
+    /// the restart. All later timestamps are greater.
     ///
     /// [`Tunnel::last_timestamp`]: crate::Tunnel::last_timestamp
     pub last_timestamp: Option<Tai64n>,
     /// The intervals of the protocol.
     pub timing: Timing,
-    /// How many handshakes a second are worked at, and a quarter of that for senders that did not prove
-    /// their address.
+    /// Handshakes processed per second. Senders that did not prove their address get a quarter of it.
     pub handshakes_per_second: u32,
 }
 
@@ -61,7 +62,7 @@ impl Default for TunnelConfig {
     }
 }
 
-/// What crosses to a peer.
+/// What a tunnel carries to and from a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PeerMode {
     /// IP packets between the tunnel's device and the peer, by allowed IPs.
@@ -69,8 +70,8 @@ pub enum PeerMode {
     Packets,
     /// Ethernet frames between this port and the peer, natively (both are adit).
     Frames(PortId),
-    /// Ethernet frames between a port and the peer in VXLAN, for a peer that is not adit; IP packets as
-    /// in [`Self::Packets`] besides.
+    /// Ethernet frames between a port and the peer in VXLAN, for a peer that is not adit. IP packets
+    /// cross as well, as in [`Self::Packets`].
     Vxlan(Vxlan),
 }
 
@@ -84,37 +85,39 @@ impl PeerMode {
     }
 }
 
-/// One peer.
+/// The configuration of one peer.
+///
+/// Later versions may add fields: build it with [`PeerConfig::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
-    /// Its name.
+    /// Its identity.
     pub public_key: PublicKey,
-    /// A further key that both sides know.
+    /// A symmetric key that both sides have, in addition to the key pairs.
     pub preshared_key: Option<PresharedKey>,
-    /// Where it is, as far as is known: an address, or the port of a stream.
+    /// The initial endpoint: a UDP address, or the port of a stream. `None` if only the peer can connect.
     pub endpoint: Option<Endpoint>,
-    /// The addresses that it may send from, and that are sent to it.
+    /// The prefixes that it may send from, and whose packets go to it.
     pub allowed_ips: Vec<IpPrefix>,
-    /// A keepalive is sent whenever nothing else was for so long; 0 is never.
+    /// The interval of keepalives while nothing else is sent; `None` and 0 disable them.
     pub persistent_keepalive: Option<Duration>,
-    /// What crosses.
+    /// What the tunnel carries to and from it.
     pub mode: PeerMode,
-    /// Whether TCP's maximum segment size is lowered to what fits.
+    /// Whether to lower the MSS option of TCP to the path MTU.
     pub clamp_mss: bool,
-    /// Whether to ask if the peer is adit as well, which path-MTU discovery and frames need. A foreign
-    /// peer drops the question.
+    /// Whether to ask the peer if it is adit, which path MTU discovery and frames need. Other
+    /// implementations drop the question.
     pub extensions: bool,
-    /// It moves only after it was silent for so long: until then a second host with its key is refused.
-    /// `None` is the protocol's roaming (NDSS 2017, 2.1): it is where it was heard last.
+    /// The silence after which the peer may move to another endpoint. Until then a second host with its key
+    /// is refused. `None` is the protocol's roaming (NDSS 2017, 2.1): the peer moves with each message.
     pub pinned: Option<Duration>,
-    /// How fast packets to it may be.
+    /// The rate limit of packets to it.
     pub shape_out: Option<Shape>,
-    /// How fast packets from it may be.
+    /// The rate limit of packets from it.
     pub shape_in: Option<Shape>,
 }
 
 impl PeerConfig {
-    /// A peer of which only the key is known.
+    /// A peer with a key and default settings.
     #[must_use]
     pub const fn new(public_key: PublicKey) -> Self {
         Self {

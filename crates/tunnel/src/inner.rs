@@ -1,4 +1,4 @@
-//! Where things stand in the packets and frames inside the tunnel, found without parsing all of them.
+//! Offsets in the packets and frames inside the tunnel, without a full parse.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ pub(crate) fn destination(packet: &[u8]) -> Option<IpAddr> {
     address(packet, 16, 24)
 }
 
-/// The address at `v4` or `v6`, whichever version the packet is.
+/// The address at offset `v4` or `v6`, by the version of the packet.
 fn address(packet: &[u8], v4: usize, v6: usize) -> Option<IpAddr> {
     match packet.first()? >> 4 {
         4 if packet.len() >= 20 => {
@@ -29,7 +29,7 @@ fn address(packet: &[u8], v4: usize, v6: usize) -> Option<IpAddr> {
     }
 }
 
-/// A packet or frame from its IP header on, if it has one.
+/// The bytes of a packet or frame from its IP header on; empty without one.
 pub(crate) fn network(layer: Layer, bytes: &[u8]) -> &[u8] {
     let at = match layer {
         Layer::Packet => Some(0),
@@ -38,7 +38,7 @@ pub(crate) fn network(layer: Layer, bytes: &[u8]) -> &[u8] {
     at.and_then(|at| bytes.get(at..)).unwrap_or_default()
 }
 
-/// Where IP starts in a frame, with at most one tag; `None` if it is not IP.
+/// The offset of the IP header in a frame with at most one tag; `None` if it is not IP.
 pub(crate) fn network_in_frame(frame: &[u8]) -> Option<usize> {
     let word = |at: usize| {
         frame.get(at..).and_then(<[u8]>::first_chunk).map(|&word| u16::from_be_bytes(word))

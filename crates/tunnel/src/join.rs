@@ -1,4 +1,4 @@
-//! Which packets of a train go on as one super-packet: the rules of the kernel's GRO.
+//! Which packets of a train are joined to one super-packet: the rules of the kernel's GRO.
 //!
 //! The same rules as in [`adit_packet::Coalescer`] for packets that lie one after another in a single
 //! buffer, the payload of each moved to the end of the one before while it is decrypted.
@@ -16,7 +16,7 @@ const LEN_MAX: usize = 65_535;
 const ENDS: TcpFlags = TcpFlags::FIN.with(TcpFlags::PSH);
 const NEVER: TcpFlags = TcpFlags::SYN.with(TcpFlags::RST).with(TcpFlags::URG);
 
-/// Where the headers of a packet are, counted from where it starts.
+/// The offsets of the headers of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
     v4: bool,
@@ -46,7 +46,7 @@ impl Shape {
     }
 }
 
-/// A packet that may be joined, as far as it alone can tell.
+/// A packet that can be joined, judged alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     shape: Shape,
@@ -61,7 +61,7 @@ impl Candidate {
     /// Looks at a packet that is `bytes` from `network` on: TCP or UDP with payload over IP without
     /// options, whose checksums are right.
     ///
-    /// A wrong checksum must stay as it is: in a super-packet it would be made anew and so be right.
+    /// A packet with a wrong checksum must not be joined: the super-packet would get a correct one.
     pub(crate) fn new(bytes: &[u8], network: usize) -> Option<Self> {
         let ip = bytes.get(network..)?;
         let (v4, protocol, header, len, id, dont_fragment) = match ip.first()? {
@@ -121,7 +121,7 @@ impl Candidate {
     }
 }
 
-/// A super-packet that grows. Its bytes are in the caller's buffer, headers first.
+/// A growing super-packet. Its bytes are in the caller's buffer, headers first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draft {
     first: Candidate,
@@ -144,13 +144,13 @@ impl Draft {
         }
     }
 
-    /// The length of the headers of all its packets; `None` if it takes no more packets.
+    /// The length of the headers of all its packets; `None` if it accepts no more packets.
     pub(crate) const fn header_len(&self) -> Option<usize> {
         if self.open { Some(self.first.shape.payload) } else { None }
     }
 
-    /// Takes a packet if it is the next one: `bytes` start with the super-packet, `packet` is it.
-    /// Then its payload is to follow the super-packet's, and its length is returned.
+    /// Accepts `packet` if it continues the super-packet at the start of `bytes`. Returns the length of its
+    /// payload, which the caller puts behind that of the super-packet.
     pub(crate) fn take(&mut self, bytes: &[u8], packet: &[u8], next: &Candidate) -> Option<usize> {
         let shape = self.first.shape;
         let len = next.payload_len();
@@ -185,8 +185,8 @@ impl Draft {
         Some(len)
     }
 
-    /// Makes the headers at the front of `bytes` those of the super-packet and returns what to tell
-    /// the device; a packet that is alone stays as it is.
+    /// Writes the headers of the super-packet to the front of `bytes` and returns its virtio-net header. A
+    /// single packet stays unchanged.
     pub(crate) fn finish(&self, bytes: &mut [u8]) -> VnetHeader {
         let Shape { v4, tcp, network, transport, payload } = self.first.shape;
         if self.count < 2 {
@@ -229,8 +229,8 @@ impl Draft {
     }
 }
 
-/// Whether the headers of two packets of that shape are equal where they must be: everywhere but in
-/// lengths, checksums, identification, sequence number, FIN and PSH.
+/// Whether the headers of two packets of that shape are equal, except lengths, checksums, identification,
+/// sequence number, FIN and PSH.
 fn agree(shape: &Shape, a: &[u8], b: &[u8]) -> bool {
     let Shape { v4, tcp, network, transport, payload } = *shape;
     let same = |from: usize, to: usize| match (a.get(from..to), b.get(from..to)) {

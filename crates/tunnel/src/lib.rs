@@ -1,48 +1,92 @@
-//! WireGuard tunnels, layer 3 and 2. # Theory of operation
+//! WireGuard tunnels without I/O, for layer 3 and layer 2.
 //!
-//! A [`Tunnel`] has one key of ours and many peers, each named by its public key. It is wire-compatible
-//! with every WireGuard; written from Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel",
-//! NDSS 2017, whose sections are cited at the code that keeps each requirement.
+//! You bring the device, the transport and the clock: packets go in with [`Engine::handle`], datagrams
+//! come out of the [`Outbox`], and [`Engine::next_timeout`] says when to call again. A loop looks like
+//! this:
 //!
-//! **Handshake.** `Noise_IKpsk2`, one message each way: an initiation proves who
-//! sends it and when (a timestamp that never goes back), the response gives fresh keys. Each side has
-//! three sessions with a peer at most: the current one, the one before, whose packets are still under
-//! way, and one that waits for the initiator's first packet. Initiators renew by time and count;
-//! whoever hears nothing after it sent initiates anew. All intervals stand in [`Timing`].
+//! ```
+//! use adit_engine::{Endpoint, Engine, Outbox, PortId, datagrams};
+//! use adit_packet::{Batch, Instant, Pool, PoolConfig};
+//! use adit_tunnel::{PeerConfig, PrivateKey, Tunnel, TunnelConfig};
 //!
-//! **Silence.** Nothing is answered that does not carry a MAC under our public key. What does is worked
-//! at up to a budget: by source first, then all together; beyond it a sender is asked to prove its
-//! address (a cookie of 64 bytes for 148 or 92). So answers are never longer than questions, and one
-//! loud sender makes only itself suffer.
+//! # fn random(bytes: &mut [u8]) { bytes.fill(7) }
+//! const DEVICE: PortId = PortId(0);
+//! let theirs = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=".parse()?;
+//! let private_key = Some(PrivateKey::from_bytes([9; 32])); // 32 bytes from getrandom, in truth
+//! let config = TunnelConfig { private_key, device: Some(DEVICE), ..TunnelConfig::default() };
+//! let mut tunnel = Tunnel::new(config, Box::new(random));
+//! let mut peer = PeerConfig::new(theirs);
+//! peer.endpoint = Some(Endpoint::Udp("192.0.2.1:51820".parse()?));
+//! peer.allowed_ips = vec!["10.0.0.0/24".parse()?];
+//! tunnel.set_peer(Instant::ZERO, peer);
 //!
-//! **Out.** A packet or super-packet from the device port goes to the peer whose allowed IPs have its
-//! destination. A super-packet is cut up straight into a train: each segment with 16 bytes of header
-//! before and 16 of tag behind, encrypted where it stands, all in one buffer, which leaves as one
-//! `UDP_SEGMENT` send. That is the only copy. A single packet is encrypted in its own buffer.
+//! let mut out = Outbox::new(Pool::new(PoolConfig::default()));
+//! let mut packet = out.pool().take(20).expect("a new pool has free buffers");
+//! packet.extend(&[0x45, 0, 0, 20, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 2, 10, 0, 0, 1])?;
+//! tunnel.handle(Instant::ZERO, Endpoint::Port(DEVICE), packet, &mut out);
 //!
-//! **In.** A train is decrypted within its buffer. Packets that continue one another are decrypted to
-//! where their payloads join, so they leave as one super-packet without having been copied. Checksums
-//! are verified before, source addresses belong to the peer's allowed IPs, counters to a window.
+//! let mut batch = Batch::new();
+//! let mut sent = Vec::new();
+//! while let Some(to) = out.next_group(&mut batch) {
+//!     for packet in batch.drain(..) {
+//!         // A packet for a peer may be a train: send each of its datagrams, or the whole by UDP_SEGMENT.
+//!         sent.extend(datagrams(&packet).map(|datagram| (to, datagram.len())));
+//!         out.pool().give(packet);
+//!     }
+//! }
+//! assert_eq!(sent, [(Endpoint::Udp("192.0.2.1:51820".parse()?), 148)], "a handshake begins");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
-//! **Layer 2.** A peer in [`PeerMode::Frames`] has a port of its own, for Ethernet frames. They cross in
-//! a format that only adit knows, in pieces where they do not fit the path. With another WireGuard they
+//! # Theory of operation
+//!
+//! A [`Tunnel`] has one private key and many peers, each identified by its public key. It is
+//! wire-compatible with every WireGuard implementation. It was written from Donenfeld, "WireGuard: Next
+//! Generation Kernel Network Tunnel", NDSS 2017; the code cites the section of each requirement.
+//!
+//! **Handshake.** `Noise_IKpsk2`, one message in each direction. The initiation proves its sender and
+//! carries a timestamp that never decreases; the response gives new keys. Each side keeps at most three
+//! sessions per peer: the current one, the previous one, whose packets are still under way, and one
+//! that waits for the initiator's first packet. The initiator renews a session by time and by count. A
+//! side that sent and receives nothing starts a new handshake. [`Timing`] holds all intervals.
+//!
+//! **Silence.** A message without a valid MAC under our public key gets no answer. Valid handshakes are
+//! processed up to a budget, first per source, then in total. Beyond it a sender must prove its address
+//! with a cookie (64 bytes in answer to 148 or 92). So an answer is never longer than its request, and
+//! a flood from one source hurts only that source.
+//!
+//! **Sending.** A packet or super-packet from the device port goes to the peer whose allowed IPs contain
+//! its destination. A super-packet becomes a *train* in one buffer: each segment with a header of 16
+//! bytes before it and a tag of 16 bytes behind it, encrypted in place. The train leaves in one
+//! `UDP_SEGMENT` send. Building it is the only copy. A single packet is encrypted in its own buffer.
+//!
+//! **Receiving.** A train is decrypted within its buffer. Consecutive packets of one TCP stream are
+//! decrypted to where their payloads join, so they leave as one super-packet without a copy. Checksums
+//! are verified first; sources must be in the peer's allowed IPs, counters in the replay window.
+//!
+//! **Layer 2.** A peer in [`PeerMode::Frames`] has its own port for Ethernet frames. They cross in a
+//! format of adit, fragmented where they exceed the path MTU. To another WireGuard implementation they
 //! cross in VXLAN inside the tunnel ([`PeerMode::Vxlan`]).
 //!
-//! **Path.** Two of our own find each other by a control message after the handshake and then probe
-//! how long a packet may be. What does not fit is not dropped in silence: TCP is told by its maximum
-//! segment size, or cut shorter; the rest gets an ICMP answer, and frames are fragmented.
+//! **Path MTU.** Two adit peers find each other by a control message after the handshake and then probe
+//! the path. A packet that does not fit is never dropped silently: the MSS option limits TCP, super-packets
+//! are cut shorter, other packets get an ICMP error, and frames are fragmented.
 //!
-//! **Shaping.** Each direction of a peer may have a rate: a token bucket, and FQ-CoDel for what waits.
-//! What would keep the line busy for more than 2 ms is cut up before it waits.
+//! **Shaping.** Each direction of a peer can have a rate: a token bucket, with FQ-CoDel for the packets that
+//! wait. A super-packet that would occupy the line for more than 2 ms is segmented before it waits.
 //!
-//! **Endpoints** are UDP addresses or ports: a stream that carries one message in each buffer is a port
-//! that is neither the device's nor a peer's. A peer is where its last authentic message came from,
-//! whichever that is, unless it is pinned: then only after a silence. Another way to it is tried by an
-//! initiation there; the one in use goes on until that is answered.
+//! **Endpoints** are UDP addresses or ports. A port that is neither the device's nor a peer's is a stream that
+//! carries one message per buffer. A peer roams to the endpoint of its last authenticated message. A pinned
+//! peer roams only after a silence. [`Tunnel::probe`] tries another endpoint with an initiation while the
+//! current one stays in use until the answer.
 //!
-//! **Bounds.** Per peer: three sessions, 16 packets that wait for a handshake, 512 in each shaper, 36 KiB
-//! of fragments. In all: 128 packets that wait for handshakes, 2048 in shapers (64 of them large), 4096
-//! sources that are counted, 1024 events.
+//! **Limits.** Per peer: three sessions, 16 packets that wait for a handshake, 512 in each shaper, 36 KiB of
+//! fragments. In total: 128 packets that wait for handshakes, 2048 in shapers (64 of them in large buffers),
+//! 4096 counted sources, 1024 events.
+//!
+//! [`Engine::handle`]: adit_engine::Engine::handle
+//! [`Engine::next_timeout`]: adit_engine::Engine::next_timeout
+//! [`Outbox`]: adit_engine::Outbox
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -21,7 +21,7 @@ pub(crate) const RESPONSE_LEN: usize = 92;
 pub(crate) const COOKIE_LEN: usize = 64;
 /// The length of a data message's header.
 pub(crate) const DATA_HEADER_LEN: usize = 16;
-/// What a data message adds to a packet.
+/// The overhead of a data message.
 pub(crate) const DATA_OVERHEAD: usize = DATA_HEADER_LEN + TAG_LEN;
 /// The length of mac1 and of mac2.
 pub(crate) const MAC_LEN: usize = 16;
@@ -34,7 +34,7 @@ const RESPONSE: u8 = 2;
 const COOKIE: u8 = 3;
 const DATA: u8 = 4;
 
-/// A message of the right length and type; nothing in it is checked yet.
+/// A message of a valid length and type; its contents are not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Message<'a> {
     Initiation(&'a [u8; INITIATION_LEN]),
@@ -44,7 +44,7 @@ pub(crate) enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Tells what bytes are; `None` if they are no message, a reserved byte that is not 0 included.
+    /// Determines the kind of a message; `None` if it is not one, or if a reserved byte is not 0.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let &[kind, 0, 0, 0] = bytes.first_chunk()? else { return None };
         match kind {
@@ -178,7 +178,7 @@ pub(crate) struct DataHeader {
 }
 
 impl DataHeader {
-    /// The header of a data message that is long enough to have a tag; `None` if it is none.
+    /// Parses the header of a data message that is long enough for a tag.
     pub(crate) fn parse(message: &[u8]) -> Option<Self> {
         if message.len() < DATA_OVERHEAD {
             return None;

@@ -11,10 +11,10 @@ use crate::keys::KEY_LEN;
 /// The length of an authentication tag.
 pub(crate) const TAG_LEN: usize = 16;
 
-/// What a hash gives.
+/// The output of the hash.
 pub(crate) type Hash = [u8; 32];
 
-/// The key of an AEAD or a MAC; its memory is cleared when it goes.
+/// The key of an AEAD or a MAC. Its memory is cleared when it is dropped.
 pub(crate) type Key = Zeroizing<[u8; KEY_LEN]>;
 
 const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
@@ -58,8 +58,8 @@ pub(crate) fn kdf<const N: usize>(key: &Hash, input: &[u8]) -> [Key; N] {
     })
 }
 
-/// A key as the AEAD wants it. The cipher's own type does not clear its memory, so this writes another
-/// key over it when it goes.
+/// A key as the AEAD needs it. The cipher's own type does not clear its memory, so dropping this overwrites it
+/// with another key.
 pub(crate) struct CipherKey(pub(crate) LessSafeKey);
 
 impl CipherKey {
@@ -73,7 +73,7 @@ impl Drop for CipherKey {
     fn drop(&mut self) {
         let zero = UnboundKey::new(&CHACHA20_POLY1305, &[0; KEY_LEN]);
         self.0 = LessSafeKey::new(zero.expect("a ChaCha20 key has 32 bytes"));
-        // What is about to be freed need not be written, unless somebody looks at it.
+        // Without this the compiler could omit a write to memory that is about to be freed.
         core::hint::black_box(&self.0);
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn nonce(counter: u64) -> Nonce {
     Nonce::assume_unique_for_key([0, 0, 0, 0, a, b, c, d, e, f, g, h])
 }
 
-/// The chaining key and the hash of a handshake under way; cleared when it goes.
+/// The chaining key and the hash of a handshake. Cleared when it is dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Symmetric {
     chaining: Hash,
@@ -105,7 +105,7 @@ impl Symmetric {
         Self { chaining, hash: hash(&[&identified, responder]) }
     }
 
-    /// Mixes what both have seen into the hash.
+    /// Mixes public data into the hash.
     pub(crate) fn mix_hash(&mut self, data: &[u8]) {
         self.hash = hash(&[&self.hash, data]);
     }

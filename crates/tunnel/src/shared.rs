@@ -1,4 +1,4 @@
-//! What all peers of a tunnel have in common.
+//! The state that all peers of a tunnel share.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
@@ -16,14 +16,14 @@ use crate::status::TunnelEvent;
 use crate::tai64n::Tai64n;
 use crate::wakes::WakeQueue;
 
-/// What all peers of a tunnel have in common.
+/// The state that all peers of a tunnel share.
 pub(crate) struct Shared {
     pub(crate) config: TunnelConfig,
     pub(crate) random: Random,
     pub(crate) us: Option<LocalIdentity>,
     pub(crate) limiter: Limiter,
     pub(crate) wakes: WakeQueue,
-    /// Which peer each index of ours belongs to: of a handshake or of a session.
+    /// From our indices, of handshakes and sessions, to peers.
     indices: BTreeMap<u32, u32>,
     events: VecDeque<TunnelEvent>,
     clock: Option<(Instant, Duration)>,
@@ -31,11 +31,11 @@ pub(crate) struct Shared {
     pub(crate) queued: usize,
     /// Packets that wait in shapers, of all peers.
     pub(crate) shaped: Waiting,
-    /// What the packet that is being handled has shown so far.
+    /// The result of handling the current packet so far.
     pub(crate) handled: Handled,
 }
 
-/// Our key and what follows from it.
+/// Our key, and the state derived from it.
 #[derive(Debug)]
 pub(crate) struct LocalIdentity {
     pub(crate) identity: Identity,
@@ -50,8 +50,8 @@ impl LocalIdentity {
 }
 
 impl Shared {
-    /// Events that wait for the owner; when there are more the oldest are forgotten. Three for each of
-    /// 300 peers that come back at once.
+    /// The maximum number of events that wait for the owner; beyond it the oldest are lost. Three for each of
+    /// 300 peers that return at once.
     const EVENTS_MAX: usize = 1024;
 
     pub(crate) fn new(config: TunnelConfig, random: Random) -> Self {
@@ -70,8 +70,7 @@ impl Shared {
         }
     }
 
-    /// An index that is not in use and that nobody can foretell: one that counts would tell how many
-    /// peers there are (NDSS 2017, 5.4.2: "randomly").
+    /// A new random index (NDSS 2017, 5.4.2: "randomly"). A counter would reveal the number of peers.
     pub(crate) fn new_index(&mut self, peer: u32) -> u32 {
         loop {
             let mut bytes = [0; 4];
@@ -84,14 +83,14 @@ impl Shared {
         }
     }
 
-    /// Gives indices back.
+    /// Frees indices.
     pub(crate) fn free(&mut self, indices: impl IntoIterator<Item = Option<u32>>) {
         for index in indices.into_iter().flatten() {
             self.indices.remove(&index);
         }
     }
 
-    /// Whose index this is.
+    /// The peer of an index.
     pub(crate) fn peer_of(&self, index: u32) -> Option<u32> {
         self.indices.get(&index).copied()
     }
@@ -111,7 +110,7 @@ impl Shared {
         self.clock = Some((now, unix));
     }
 
-    /// A timestamp greater than all before, whatever the clock does (NDSS 2017, 5.1).
+    /// A timestamp greater than all before, even if the clock goes back (NDSS 2017, 5.1).
     pub(crate) fn timestamp(&mut self, now: Instant) -> Tai64n {
         let unix = match self.clock {
             Some((at, unix)) => unix.saturating_add(now.since(at)),
@@ -132,7 +131,7 @@ impl Shared {
         u64::from_le_bytes(bytes)
     }
 
-    /// A random time from 0 to the jitter: so that two peers do not try again at the same moment.
+    /// A random time from 0 to the jitter, so that two peers do not retry at the same moment.
     pub(crate) fn jitter(&mut self) -> Duration {
         let mut bytes = [0; 4];
         (self.random)(&mut bytes);

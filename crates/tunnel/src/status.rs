@@ -1,38 +1,39 @@
-//! What a tunnel tells about itself.
+//! The status of peers, and events.
 
 use adit_packet::Instant;
 
 use crate::keys::PublicKey;
 use adit_engine::{DropCounts, Endpoint};
 
-/// How a peer is, at the moment of asking.
+/// The status of a peer at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerStatus {
-    /// Its name.
+    /// Its identity.
     pub public_key: PublicKey,
-    /// Where it was last heard from, or was said to be.
+    /// Where it is: the source of its last authenticated message, or as configured.
     pub endpoint: Option<Endpoint>,
-    /// Bytes of all messages sent to it, as they are on the wire after the UDP header.
+    /// Bytes sent to it: all messages, as UDP payload.
     pub bytes_sent: u64,
-    /// Bytes of all its messages that authenticated.
+    /// Bytes of its authenticated messages, as UDP payload.
     pub bytes_received: u64,
     /// When the last handshake was completed.
     pub last_handshake: Option<Instant>,
-    /// When the last message that authenticated came.
+    /// When its last authenticated message arrived.
     pub last_authentic: Option<Instant>,
-    /// Whether there is a session that packets can be sent in now.
+    /// Whether a session exists in which packets can be sent now.
     pub connected: bool,
-    /// The longest IP packet that fits the path, as far as is known.
+    /// The path MTU in bytes of the IP packet inside, as far as it is known.
     pub path_mtu: u16,
-    /// Whether it said that it is adit as well.
+    /// Whether it is adit as well.
     pub extensions: bool,
-    /// Packets that wait for a handshake, or for their share of the line.
+    /// Packets that wait for a handshake or in a shaper.
     pub queued: usize,
-    /// What was dropped on the way to it and from it.
+    /// Packets dropped on the way to it and from it.
     pub drops: DropCounts,
 }
 
-/// Something that happens rarely and that the owner may want to act on.
+/// A rare event that the owner of a tunnel may want to act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TunnelEvent {
@@ -40,46 +41,47 @@ pub enum TunnelEvent {
     Connected {
         /// The peer.
         peer: PublicKey,
-        /// Where it is.
+        /// Its endpoint.
         endpoint: Option<Endpoint>,
     },
-    /// The peer was heard from elsewhere.
+    /// The peer moved to another endpoint.
     Moved {
         /// The peer.
         peer: PublicKey,
-        /// Where it was.
+        /// Its previous endpoint.
         from: Option<Endpoint>,
-        /// Where it is.
+        /// Its endpoint now.
         to: Endpoint,
     },
-    /// It does not answer handshakes: its name may have another address by now. Comes every
+    /// The peer does not answer handshakes; its name may have a new address. Repeated every
     /// [`Timing::silent_after`](crate::Timing::silent_after) while it is silent.
     Silent {
         /// The peer.
         peer: PublicKey,
     },
-    /// An initiation was not answered in time; the next one follows.
+    /// An initiation was not answered in time. The next one follows.
     Unanswered {
         /// The peer.
         peer: PublicKey,
-        /// As many in a row, on the way that it is being tried.
+        /// Unanswered initiations in a row at this endpoint.
         count: u8,
     },
-    /// Somebody else with its key wanted to be it, and was refused ([`PeerConfig::pinned`]).
+    /// Another host with the key of a pinned peer was refused ([`PeerConfig::pinned`]).
     ///
     /// [`PeerConfig::pinned`]: crate::PeerConfig::pinned
     Refused {
         /// The peer.
         peer: PublicKey,
-        /// Where that one is.
+        /// The endpoint of that host.
         from: Endpoint,
     },
-    /// It was heard again, as [`Tunnel::await_peer`](crate::Tunnel::await_peer) asked for.
+    /// The peer sent an authenticated message, as requested by
+    /// [`Tunnel::await_peer`](crate::Tunnel::await_peer).
     Heard {
         /// The peer.
         peer: PublicKey,
     },
-    /// The longest packet that fits the path to it has changed.
+    /// The path MTU to the peer has changed.
     PathMtu {
         /// The peer.
         peer: PublicKey,

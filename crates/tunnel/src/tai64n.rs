@@ -1,11 +1,11 @@
-//! The timestamp in an initiation, which must never go back.
+//! The timestamp in an initiation, which never decreases.
 
 use core::time::Duration;
 
-/// A moment of the wall clock in the form of TAI64N: 8 bytes of seconds, 4 of nanoseconds, big endian.
+/// A wall clock time as TAI64N: 8 bytes of seconds, 4 of nanoseconds, big endian.
 ///
-/// A responder accepts of each peer only a greater one than it saw before, so a recorded initiation
-/// is worth nothing (NDSS 2017, 5.1 and 5.4.2). Source: Bernstein, "TAI64, TAI64N, and TAI64NA".
+/// A responder accepts only a greater timestamp than the last one of a peer, so a recorded initiation is
+/// useless (NDSS 2017, 5.1 and 5.4.2). Source: Bernstein, "TAI64, TAI64N, and TAI64NA".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tai64n([u8; Self::LEN]);
 
@@ -14,10 +14,10 @@ impl Tai64n {
     pub const LEN: usize = 12;
     /// 1970-01-01 00:00:00 UTC, 10 s behind TAI then.
     const EPOCH: u64 = (1 << 62) + 10;
-    /// The last 24 bits of the nanoseconds (16.8 ms) are not told: they would tell how fast we are.
+    /// The low 24 bits of the nanoseconds (16.8 ms) are cleared: they would reveal our processing speed.
     const GRANULE: u32 = 1 << 24;
 
-    /// The timestamp of a moment since 1970-01-01 00:00:00 UTC, rounded down to 16.8 ms.
+    /// The timestamp of a time since 1970-01-01 00:00:00 UTC, rounded down to 16.8 ms.
     #[must_use]
     pub fn from_unix(time: Duration) -> Self {
         let seconds = Self::EPOCH.saturating_add(time.as_secs());
@@ -30,13 +30,13 @@ impl Tai64n {
         self.0
     }
 
-    /// A timestamp from a message or from where it was kept.
+    /// A timestamp from a message or from storage.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The next one that there is.
+    /// The next greater timestamp.
     #[must_use]
     pub fn next(self) -> Self {
         let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = self.0;

@@ -2,39 +2,41 @@
 
 use core::time::Duration;
 
-/// The intervals and limits of the protocol; a test shortens them.
+/// The intervals and limits of the protocol. Tests shorten them.
+///
+/// Later versions may add fields: build it from [`Timing::STANDARD`].
 ///
 /// Source: Donenfeld, "WireGuard", NDSS 2017, section 6.1 and table of constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// A session's initiator makes a new one after so many messages.
+    /// Messages after which the initiator of a session starts a new one.
     pub rekey_after_messages: u64,
-    /// Nothing is sent or accepted in a session with this counter or a greater one.
+    /// The counter from which a session sends and accepts nothing.
     pub reject_after_messages: u64,
-    /// A session's initiator makes a new one when it sends after so long.
+    /// The age at which the initiator of a session starts a new one when it sends.
     pub rekey_after_time: Duration,
-    /// Nothing is sent or accepted in a session of this age.
+    /// The age at which a session sends and accepts nothing.
     pub reject_after_time: Duration,
-    /// A handshake is given up after so long.
+    /// The time after which a handshake is given up.
     pub rekey_attempt_time: Duration,
-    /// A handshake's initiation is sent again after so long.
+    /// The time after which an unanswered initiation is sent again.
     pub rekey_timeout: Duration,
-    /// Who received and had nothing to send sends a keepalive after so long.
+    /// The time after which a side that received data and sent nothing sends a keepalive.
     pub keepalive_timeout: Duration,
-    /// The most that is added to [`Self::rekey_timeout`], at random.
+    /// The maximum of the random time that is added to [`Self::rekey_timeout`].
     pub jitter: Duration,
-    /// The least time between two initiations of one peer that are answered.
+    /// The minimum time between two answered initiations of one peer.
     pub initiation_gap: Duration,
-    /// A cookie is good for so long.
+    /// The lifetime of a cookie.
     pub cookie_lifetime: Duration,
-    /// A peer that does not answer is reported after so long, and again.
+    /// The silence after which a peer is reported, repeatedly.
     pub silent_after: Duration,
-    /// The path's MTU is probed again after so long.
+    /// The time after which the path MTU is probed again.
     pub mtu_probe_interval: Duration,
 }
 
 impl Timing {
-    /// The protocol's.
+    /// The values of the protocol.
     pub const STANDARD: Self = Self {
         rekey_after_messages: 1 << 60,
         // 2^64 - 2^13 - 1: a window's width before the counter ends.
@@ -51,7 +53,7 @@ impl Timing {
         mtu_probe_interval: Duration::from_secs(600),
     };
 
-    /// All intervals divided by `factor`, the counters left as they are.
+    /// Returns a copy with all intervals divided by `factor`; the counters stay.
     #[must_use]
     pub fn faster(self, factor: u32) -> Self {
         let factor = factor.max(1);

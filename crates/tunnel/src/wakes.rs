@@ -1,21 +1,22 @@
-//! Which peer is to be looked at when.
+//! The wake-up times of peers.
 
 use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
 use adit_packet::Instant;
 
-/// The next moment of each peer that waits for something.
+/// A queue of wake-up times.
 ///
-/// Timers are set with every packet and seldom come due. So an entry is made only when a peer's next
-/// moment comes nearer; when it comes and nothing is due any more, the peer is asked again.
+/// Timers are set with every packet and rarely expire. So a new entry is made only when the next wake-up of a
+/// peer moves to an earlier time. A later one is noticed when the old entry comes up: the peer is then
+/// scheduled again.
 #[derive(Debug, Default)]
 pub(crate) struct WakeQueue {
     heap: BinaryHeap<Reverse<(Instant, u32)>>,
 }
 
 impl WakeQueue {
-    /// Sees to it that the peer is looked at no later than `at`; `scheduled` is when it would be so far.
+    /// Schedules a wake-up of a peer no later than `at`; `scheduled` is its current one.
     pub(crate) fn schedule(
         &mut self,
         peer: u32,
@@ -29,12 +30,12 @@ impl WakeQueue {
         }
     }
 
-    /// The next moment at which [`Self::pop`] gives a peer.
+    /// The time at which [`Self::pop`] next returns a peer.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// A peer whose moment has come, with that moment: it counts if it is still the scheduled one.
+    /// A peer whose wake-up is due, and the time of it. An entry is stale if it is not the peer's scheduled one.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(Instant, u32)> {
         if self.next()? > now {
             return None;

@@ -2,7 +2,7 @@
 
 use crate::file::{conf, hide, invitation as invitations, toml};
 use crate::{state, uapi};
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 
 /// For fuzzing and property tests: reads a file, and looks at what is told of it.

@@ -24,14 +24,14 @@
 )]
 #![forbid(unsafe_code)]
 
-pub mod arrivals;
 pub mod daemon;
+pub mod endpoints;
+pub mod engine;
 pub mod exercise;
 pub mod file;
 pub mod host;
+pub mod peer_events;
 pub mod presence;
-pub mod remake;
-pub mod site;
 pub mod state;
 pub mod streams;
 pub mod uapi;

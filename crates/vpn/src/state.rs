@@ -1,13 +1,13 @@
 //! Between a configuration, the engine, and what is shown of it.
 
+use crate::endpoints::Endpoints;
+use crate::engine::TunnelEngine;
 use crate::file::config::{Multi, Peer, PeerEndpoint, Transport};
 use crate::file::keys::Key;
-use crate::host::names::Names;
-use crate::streams::Streams;
 use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
-use adit_engine::{Endpoint, PortId};
+use adit_engine::Endpoint;
 use adit_packet::Instant;
-use adit_runtime::PeerCounters;
+use adit_runtime::{PeerCounters, Runner};
 use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey, Tunnel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct View {
     pub datagrams: Datagrams,
     /// Packets dropped that belong to no peer, by reason.
     pub drops: Vec<Dropped>,
+    /// Addresses, routes and rules that others have removed and that cannot be restored, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Its peers.
     pub peers: Vec<PeerView>,
 }
@@ -129,23 +132,14 @@ pub struct PeerView {
     pub drops: Vec<Dropped>,
 }
 
-/// How a tunnel is, all but the name of its device and its sockets.
-pub fn peers(
-    tunnel: &Tunnel,
-    names: &Names,
-    streams: &Streams,
-    now: Instant,
-    stream: impl Fn(PortId) -> String,
-) -> Vec<PeerView> {
+/// The state of each peer.
+#[must_use]
+pub fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints) -> Vec<PeerView> {
+    let (tunnel, now) = (&runner.engine().tunnel, runner.now());
     let view = |key: PublicKey| {
         let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
-        let endpoint = status.endpoint.map(|endpoint| match endpoint {
-            Endpoint::Udp(address) => address.to_string(),
-            Endpoint::Port(port) => stream(port),
-            Endpoint::Flow(flow) => flow.to_string(),
-        });
-        let endpoint_name = names.name_of(&key).or_else(|| streams.names.name_of(&key));
-        let transport = streams.transport(&key);
+        let endpoint = status.endpoint.map(|endpoint| endpoint_text(runner, endpoint));
+        let (endpoint_name, transport) = (endpoints.name_of(&key), endpoints.transport(&key));
         let view = peer_view(&status, &config, now);
         Some(PeerView { endpoint, endpoint_name, transport, ..view })
     };
@@ -252,6 +246,18 @@ pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) ->
         listen_port,
         fwmark,
         peers: tunnel.peers().filter_map(peer).collect(),
+    }
+}
+
+/// An endpoint for people: an address, or the name of a port.
+#[must_use]
+pub fn endpoint_text(runner: &Runner<TunnelEngine>, at: Endpoint) -> String {
+    match at {
+        Endpoint::Udp(address) => address.to_string(),
+        Endpoint::Port(port) => {
+            runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
+        }
+        Endpoint::Flow(flow) => flow.to_string(),
     }
 }
 

@@ -13,15 +13,13 @@
 //!    '<------------------------ an initiation by UDP is answered ------------'
 //! ```
 
+use crate::engine::TunnelEngine;
 use crate::file::config::{Peer, PeerEndpoint, Transport};
 use crate::host::names::{Names, News};
-use crate::site::Site;
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::PeerOptions;
-use adit_runtime::Port;
-use adit_runtime::Runner;
 use adit_runtime::port::messages::MessagePort;
+use adit_runtime::{PeerOptions, Port, Runner};
 use adit_tunnel::PublicKey;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -166,7 +164,7 @@ impl Streams {
     }
 
     /// Takes in whoever connects.
-    pub fn accept(&mut self, runner: &mut Runner<Site>) {
+    pub fn accept(&mut self, runner: &mut Runner<TunnelEngine>) {
         let Some(listener) = &self.listener else { return };
         // Its socket does not wait.
         let (socket, from) = match listener.accept() {
@@ -242,7 +240,7 @@ impl Streams {
     }
 
     /// A peer did not answer so many initiations in a row, where it is thought to be.
-    pub fn unanswered(&mut self, runner: &mut Runner<Site>, peer: &PublicKey, count: u8) {
+    pub fn unanswered(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey, count: u8) {
         if count < UNANSWERED_MAX {
             return;
         }
@@ -262,7 +260,7 @@ impl Streams {
     /// A peer was heard there.
     pub fn heard(
         &mut self,
-        runner: &mut Runner<Site>,
+        runner: &mut Runner<TunnelEngine>,
         peer: &PublicKey,
         at: Endpoint,
     ) -> Option<Switched> {
@@ -283,9 +281,9 @@ impl Streams {
                 let was_by_tcp = auto.probe_at.take().is_some();
                 if !self.ports_of(peer).is_empty() {
                     self.hang_up(runner, peer);
-                    let (site, now, out) = runner.engine_and_outbox();
+                    let (engine, now, out) = runner.engine_and_outbox();
                     // What was under way by TCP may have led the peer back there.
-                    site.tunnel.send_keepalive(now, peer, out);
+                    engine.tunnel.send_keepalive(now, peer, out);
                 }
                 was_by_tcp.then_some(Switched::ToUdp)
             }
@@ -293,14 +291,14 @@ impl Streams {
     }
 
     /// The peer has gone.
-    pub fn forget(&mut self, runner: &mut Runner<Site>, peer: &PublicKey) {
+    pub fn forget(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
         self.clients.remove(peer);
         self.names.set(*peer, None);
         self.hang_up(runner, peer);
     }
 
     /// Ends the streams to a peer.
-    fn hang_up(&mut self, runner: &mut Runner<Site>, peer: &PublicKey) {
+    fn hang_up(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
         for port in self.ports_of(peer) {
             self.streams.remove(&port);
             runner.detach(port);
@@ -309,7 +307,7 @@ impl Streams {
     }
 
     /// A stream has ended: whoever was there is connected to again, if it was us who connected.
-    pub fn ended(&mut self, runner: &mut Runner<Site>, port: PortId) -> bool {
+    pub fn ended(&mut self, runner: &mut Runner<TunnelEngine>, port: PortId) -> bool {
         let Some(stream) = self.streams.remove(&port) else { return false };
         runner.engine_mut().tunnel.forget_endpoint(Endpoint::Port(port));
         if let Some(client) = stream.peer.and_then(|peer| self.clients.get_mut(&peer)) {
@@ -339,7 +337,7 @@ impl Streams {
     }
 
     /// Connects where it is time to, and lets strangers go.
-    pub fn run_due(&mut self, runner: &mut Runner<Site>, options: &PeerOptions) {
+    pub fn run_due(&mut self, runner: &mut Runner<TunnelEngine>, options: &PeerOptions) {
         let now = runner.now();
         let due = |client: &Client| client.retry_at.is_some_and(|at| at <= now);
         let peers: Vec<(PublicKey, SocketAddr)> = self
@@ -364,7 +362,7 @@ impl Streams {
     }
 
     /// Tries UDP for peers that are reached by TCP, where it is time to.
-    fn try_udp(&mut self, runner: &mut Runner<Site>, now: Instant) {
+    fn try_udp(&mut self, runner: &mut Runner<TunnelEngine>, now: Instant) {
         for (peer, client) in &mut self.clients {
             let auto = client.auto.as_mut();
             let Some(auto) = auto.filter(|auto| auto.probe_at.is_some_and(|at| at <= now)) else {
@@ -372,8 +370,8 @@ impl Streams {
             };
             auto.probe_at = now.checked_add(self.probe_every);
             if let Some(address) = auto.udp {
-                let (site, now, out) = runner.engine_and_outbox();
-                site.tunnel.probe(now, peer, Endpoint::Udp(address), out);
+                let (engine, now, out) = runner.engine_and_outbox();
+                engine.tunnel.probe(now, peer, Endpoint::Udp(address), out);
             }
         }
     }
@@ -381,7 +379,7 @@ impl Streams {
     /// A stream of descriptors that are open, to the only peer or to whoever proves to be one.
     pub fn attach(
         &mut self,
-        runner: &mut Runner<Site>,
+        runner: &mut Runner<TunnelEngine>,
         stream: Box<dyn Port>,
         peer: Option<PublicKey>,
     ) -> io::Result<PortId> {
@@ -390,16 +388,16 @@ impl Streams {
         let since = runner.now();
         self.streams.insert(port, Stream { since, peer, is_proven: true });
         if let Some(peer) = peer {
-            let (site, now, out) = runner.engine_and_outbox();
-            site.tunnel.set_endpoint(&peer, Endpoint::Port(port));
-            site.tunnel.connect(now, &peer, out);
+            let (engine, now, out) = runner.engine_and_outbox();
+            engine.tunnel.set_endpoint(&peer, Endpoint::Port(port));
+            engine.tunnel.connect(now, &peer, out);
         }
         Ok(port)
     }
 
     fn connect(
         &mut self,
-        runner: &mut Runner<Site>,
+        runner: &mut Runner<TunnelEngine>,
         peer: PublicKey,
         address: SocketAddr,
         options: &PeerOptions,
@@ -423,7 +421,7 @@ impl Streams {
 
     fn take_in(
         &mut self,
-        runner: &mut Runner<Site>,
+        runner: &mut Runner<TunnelEngine>,
         name: &str,
         socket: Socket,
         peer: Option<PublicKey>,
@@ -443,7 +441,7 @@ impl Streams {
     }
 
     /// Looks which strangers are peers by now; those who were not in time go.
-    fn prove(&mut self, runner: &mut Runner<Site>, now: Instant) {
+    fn prove(&mut self, runner: &mut Runner<TunnelEngine>, now: Instant) {
         if self.streams.values().all(|stream| stream.is_proven) {
             return;
         }

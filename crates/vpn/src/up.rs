@@ -1,43 +1,37 @@
 //! How a tunnel starts and ends.
 
-use crate::daemon::{Daemon, interface_port};
+use crate::daemon::host::Host;
+use crate::daemon::{Daemon, Ended, Parts};
+use crate::endpoints::{Endpoints, WantedSockets};
+use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
 use crate::file::config::{Hook, Peer};
 use crate::file::keys::{Key, fill_random};
 use crate::file::load::{Loaded, load};
 use crate::file::secret::SecretSource;
-use crate::host::error::port_error;
-use crate::host::guard::Guard;
-use crate::host::hooks::Hooks;
-use crate::host::names::Names;
-use crate::host::program;
-use crate::host::program::Dns;
-use crate::host::setup::{Plan, Seen, delete_stale_rules, path_mtu};
-use crate::host::stamps::Stamps;
-use crate::presence::Presence;
-use crate::site::Site;
-use crate::streams::Streams;
+use crate::host::changes::HostChanges;
+use crate::host::hooks;
+use crate::host::plan::{Plan, Seen, path_mtu};
+use crate::host::timestamps::Timestamps;
 use crate::uapi::socket::UapiSocket;
-use adit_device::netlink::Monitor;
-use adit_device::{Device, IfName, Link, Mode, Netns};
-use adit_packet::{Instant, Pool, PoolConfig};
-use adit_runtime::Port;
-use adit_runtime::RaisedPriority;
+use adit_device::{Device, IfName, Mode, Netns};
+use adit_packet::{Pool, PoolConfig};
 use adit_runtime::port::device::DevicePort;
 use adit_runtime::port::messages::MessagePort;
 use adit_runtime::text::netns::open_netns;
-use adit_runtime::{PeerOptions, PeerSockets};
-use adit_runtime::{Runner, Signals};
+use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
-use adit_service::control::notify::Status;
-use adit_service::control::notify::notify;
+use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Server;
-use adit_service::error::{Error, Exit, Result, SYSTEM};
+use adit_service::error::{Error, Kind, Result};
+use adit_service::host::action::Action;
+use adit_service::host::executor::{Executor, HostExecutor};
+use adit_service::host::stale::find_stale;
 use adit_service::output::Output;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -108,7 +102,7 @@ impl Options {
     pub fn load(&self) -> Result<Loaded> {
         let mut loaded = load(&self.files, self.hooks)?;
         if let Some(source) = &self.private_key {
-            let failed = |error: &dyn std::fmt::Display| {
+            let failed = |error: &dyn fmt::Display| {
                 Error::usage(format!("no private key from {source}: {error}"))
             };
             let text = source.read().map_err(|error| Error::io("read", source, &error))?;
@@ -129,184 +123,137 @@ impl Options {
         Ok(self.device_netns.as_deref().map(open_netns).transpose()?)
     }
 
-    /// Each action that a start takes, in order.
+    /// What a start does, in order: each change to the host, and what the tunnel does by itself between.
     ///
     /// # Errors
-    /// As [`Options::load`], and those of looking at what there is.
-    pub fn actions(&self) -> Result<Vec<String>> {
+    /// As [`Options::load`], and those of reading the state of the host.
+    pub fn steps(&self) -> Result<Vec<Step>> {
         let loaded = self.load()?;
-        let (plan, _) = plan(&loaded, self.netns()?.as_ref())?;
-        let interface = &loaded.config.interface;
-        let hooks = &interface.hooks;
-        let run = |hooks: &[Hook]| -> Vec<String> {
-            let line = |hook| format!("run {}", program::words(hook, &loaded.name).join(" "));
-            hooks.iter().map(line).collect()
-        };
-        let mut actions = run(&hooks.pre_up);
-        let port = interface_port(&loaded.config);
-        let port =
-            if port == 0 { "a port that is free".to_owned() } else { format!("port {port}") };
-        let mark = if plan.mark == 0 { String::new() } else { format!(", mark {:#x}", plan.mark) };
-        actions.push(format!("listen on UDP {port}{mark}"));
-        actions.extend(interface.listen_tcp.map(|port| format!("listen on TCP port {port}")));
-        actions.extend(plan.actions());
-        actions.extend(loaded.config.peers.iter().filter_map(reach_text));
-        actions.extend(dns_actions(&loaded, Dns::find()));
-        actions.extend(run(&hooks.post_up));
-        for peer in &loaded.config.peers {
-            for (hooks, when) in [(&peer.up, "comes"), (&peer.down, "is gone")] {
-                actions.extend(hooks.iter().map(|hook| {
-                    let words = program::words(hook, &loaded.name);
-                    format!("run {} whenever the peer {when}", words.join(" "))
-                }));
-            }
-        }
-        Ok(actions)
+        let netns = self.netns()?;
+        Ok(Startup::new(&loaded, netns.as_ref(), None)?.steps(&loaded))
     }
 
-    /// Runs the tunnel until it is told to stop. `ready` is called when all is there.
+    /// Runs the tunnel until it is stopped. `ready` is called when it is up.
     ///
     /// # Errors
-    /// What failed first; whatever was done before is taken back.
+    /// What failed first; everything that was done is undone.
     pub fn run(&self, output: &Output, ready: impl FnOnce()) -> Result<()> {
         hide_memory();
         let loaded = self.load()?;
         let name = loaded.name;
         let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
         let claim = claim.map_err(|error| match error.kind {
-            Exit::Conflict => error.hint(
-                "A tunnel is called as its file, in whichever network namespace it is: give the file \
-                 another name.",
+            Kind::Conflict => error.hint(
+                "A tunnel has the name of its file, in every network namespace: give the file another \
+                 name.",
             ),
             _ => error,
         })?;
-        let netns = self.netns()?;
-        let stale = delete_stale_rules(netns.as_ref())?;
-        if !stale.is_empty() {
-            // Without nft there is none.
-            let _ = Guard::default().replace(&Guard::stale(name), netns.as_ref());
-        }
-        for rule in stale {
-            let rule = crate::host::setup::rule_text(&rule);
-            output.note(format!("took away the rule {rule}, left by a tunnel that was killed"));
-        }
         if loaded.config.interface.save_config {
             output.note("SaveConfig is ignored: adit does not write to its configuration");
         }
+        let netns = self.netns()?;
+        let mut startup = Startup::new(&loaded, netns.as_ref(), Some(&name))?;
+        let executor = HostExecutor::new(try_clone(netns.as_ref())?);
+        let mut changes = HostChanges::new(name, netns, Box::new(executor));
+        startup.prepare(&loaded, &mut changes, output)?;
         let hooks = loaded.config.interface.hooks.clone();
-        run_hooks(&hooks.pre_up, &name)?;
-        let (mut runner, mut daemon) = self.start(loaded, claim, netns, output)?;
-        let dns = daemon.set_dns();
-        let started = run_hooks(&hooks.post_up, &name);
+        let (mut runner, mut daemon) = self.start(loaded, startup.plan, claim, changes, output)?;
+        // Those of the user are his: they may use what is there, and their failure ends the start.
+        let started = run_hooks(&startup.post_up);
+        let mut result = Ok(());
         if started.is_ok() {
             notify(Status::Ready);
             ready();
-            let ahead = RaisedPriority::new();
-            let result = runner.run(&mut daemon);
-            drop(ahead);
-            daemon.stamps.save(&runner.engine().tunnel, output);
+            let priority = RaisedPriority::new();
+            result = runner.run(&mut daemon);
+            drop(priority);
             notify(Status::Stopping);
-            if let Err(error) = result {
-                daemon.failure = Some(Error::io("wait for", "packets", &error));
-            }
         }
-        daemon.end_hooks();
+        let Ended { changes, server, failure } = daemon.end(&runner, result);
         let mut failures = Vec::new();
         let mut note = |result: Result<()>| failures.extend(result.err().map(|e| e.report.message));
-        note(run_hooks(&hooks.pre_down, &name));
-        if let Some(dns) = dns {
-            note(run_program(&dns.unset(&name), None));
-        }
-        failures.extend(daemon.applied.undo(&daemon.link));
-        // The device goes with its last descriptor.
+        note(run_hooks(&hooks::actions(&hooks.pre_down, &name)));
+        failures.extend(changes.map(|mut changes| changes.undo()).unwrap_or_default());
+        // A new device goes with its last descriptor.
         drop(runner);
-        failures.extend(run_hooks(&hooks.post_down, &name).err().map(|e| e.report.message));
+        let post_down = run_hooks(&hooks::actions(&hooks.post_down, &name));
+        failures.extend(post_down.err().map(|error| error.report.message));
         for failure in failures {
             output.note(format!("warning: {failure}"));
         }
-        if let Some(server) = daemon.server.take() {
+        if let Some(server) = server {
             server.finish();
         }
-        started.and(daemon.failure.map_or(Ok(()), Err))
+        started.and(failure.map_or(Ok(()), Err))
     }
 
-    /// Device, sockets and engine, joined in a loop.
+    /// Device, sockets and engine, joined in a loop. The device comes last: what fails before has changed
+    /// nothing.
     fn start(
         &self,
         loaded: Loaded,
+        plan: Plan,
         claim: Claim,
-        netns: Option<Netns>,
+        mut changes: HostChanges,
         output: &Output,
-    ) -> Result<(Runner<Site>, Daemon)> {
-        let (plan, mark) = plan(&loaded, netns.as_ref())?;
-        let interface = &loaded.config.interface;
-        let port = interface_port(&loaded.config);
-        let sockets = PeerOptions { port, mark, source: interface.source };
-        let failed = |error| port_error(&format!("UDP port {port}"), &sockets, &error);
-        let peers = PeerSockets::open(&sockets).map_err(failed)?;
-        let failed = |error| Error::io("make", "an eventfd", &error);
-        let mut streams = Streams::new(self.faster).map_err(failed)?;
-        if let Some(port) = interface.listen_tcp {
-            let failed = |error| port_error(&format!("TCP port {port}"), &sockets, &error);
-            streams.listen(Some(port), &sockets).map_err(failed)?;
-        }
-        let names = Names::new().map_err(failed)?;
+    ) -> Result<(Runner<TunnelEngine>, Daemon)> {
+        let wanted = WantedSockets::new(&loaded.config, plan.mark);
+        let (endpoints, peers) = Endpoints::open(&wanted, self.faster, output.clone())?;
         let name = loaded.name.to_string();
         let uapi = UapiSocket::bind(&name).inspect_err(|error| {
-            output.note(format!("'wg' cannot be served: /run/wireguard/{name}.sock: {error}"));
+            output.note(format!("cannot serve 'wg': /run/wireguard/{name}.sock: {error}"));
         });
         let server = Server::bind(claim, "tunnel")?;
-        // The device last: whatever failed before has changed nothing.
-        let copy = netns.as_ref().map(Netns::try_clone).transpose();
-        let copy = copy.map_err(|error| Error::io("use", "the namespace", &error))?;
-        let (device, applied) = plan.apply(copy)?;
-        let stamps = Stamps::open(&name, output);
-        let public = interface.private_key.as_ref().map(PrivateKey::public_key);
-        let last_timestamp = public.and_then(|key| stamps.sent(&key));
-        let config = TunnelConfig {
-            private_key: interface.private_key.clone(),
-            device: (plan.mode == Mode::Tun).then_some(Site::device(plan.mode)),
-            mtu: u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX),
-            join: !device.offload().is_empty(),
-            timing: Timing::STANDARD.faster(self.faster),
-            last_timestamp,
-            ..TunnelConfig::default()
+        let timestamps = Timestamps::open(&name, output);
+        let device = changes.open(&plan)?;
+        for warning in changes.take_warnings() {
+            output.note(format!("warning: {warning}"));
+        }
+        let config = self.engine_config(&loaded, &plan, &device, &timestamps);
+        let mut daemon = match Host::start(loaded.name, changes) {
+            Ok(host) => Daemon::new(Parts {
+                output: output.clone(),
+                loaded,
+                hook_policy: self.hooks,
+                server,
+                uapi: uapi.ok(),
+                endpoints,
+                host,
+                plan,
+                timestamps,
+            }),
+            Err((error, mut changes)) => {
+                changes.undo();
+                return Err(Error::io("start", "a thread", &error));
+            }
         };
-        let monitor = netns.as_ref().map_or_else(Monitor::open, Monitor::open_in).ok();
-        let link = match &netns {
-            Some(netns) => Link::find_in(netns, &loaded.name)?,
-            None => Link::find(&loaded.name)?,
-        };
-        let mut daemon = Daemon {
-            output: output.clone(),
-            hooks: self.hooks,
-            server: Some(server),
-            uapi: uapi.ok(),
-            names,
-            netns,
-            link,
-            monitor,
-            plan,
-            applied,
-            sockets,
-            streams,
-            pipe: None,
-            next_clock: Instant::ZERO,
-            stamps,
-            presence: Presence::default(),
-            peer_hooks: Hooks::new(output.clone()),
-            remade: None,
-            is_stopping: false,
-            failure: None,
-            loaded,
-        };
-        daemon.warn();
         match self.make_loop(config, device, peers, &mut daemon) {
             Ok(runner) => Ok((runner, daemon)),
             Err(error) => {
-                daemon.applied.undo(&daemon.link);
+                daemon.abandon().map(|mut changes| changes.undo());
                 Err(error)
             }
+        }
+    }
+
+    fn engine_config(
+        &self,
+        loaded: &Loaded,
+        plan: &Plan,
+        device: &Device,
+        timestamps: &Timestamps,
+    ) -> TunnelConfig {
+        let private_key = loaded.config.interface.private_key.clone();
+        let public = private_key.as_ref().map(PrivateKey::public_key);
+        TunnelConfig {
+            private_key,
+            device: (plan.mode == Mode::Tun).then_some(TunnelEngine::device(plan.mode)),
+            mtu: u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX),
+            join: !device.offload().is_empty(),
+            timing: Timing::STANDARD.faster(self.faster),
+            last_timestamp: public.and_then(|key| timestamps.sent(&key)),
+            ..TunnelConfig::default()
         }
     }
 
@@ -316,21 +263,21 @@ impl Options {
         device: Device,
         peers: PeerSockets,
         daemon: &mut Daemon,
-    ) -> Result<Runner<Site>> {
+    ) -> Result<Runner<TunnelEngine>> {
         let pipe = self.pipe.open()?;
         let mode = device.mode();
         let random = Box::new(|bytes: &mut [u8]| {
             fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
         });
-        let failed = |error| Error::io("make", "the loop", &error);
+        let failed = |error| Error::io("create", "the loop", &error);
         let mut seed = [0; 8];
         fill_random(&mut seed).map_err(failed)?;
-        let site = Site::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
-        let site = site.map_err(|error| Error::usage(format!("the switch: {error}")))?;
-        let mut runner = Runner::new(site, Pool::new(PoolConfig::default())).map_err(failed)?;
+        let engine = TunnelEngine::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
+        let engine = engine.map_err(|error| Error::usage(format!("the switch: {error}")))?;
+        let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
         let port = Box::new(DevicePort::new(device)?);
-        runner.attach(Site::device(mode), port).map_err(failed)?;
+        runner.attach(TunnelEngine::device(mode), port).map_err(failed)?;
         runner.set_peers(Some(peers)).map_err(failed)?;
         daemon.begin(&mut runner).map_err(failed)?;
         if let Some(pipe) = pipe {
@@ -340,41 +287,123 @@ impl Options {
     }
 }
 
-impl Daemon {
-    /// Sets the name servers that the configuration asks for; gives how they are taken back.
-    pub fn set_dns(&self) -> Option<Dns> {
-        let (name, interface) = (&self.loaded.name, &self.loaded.config.interface);
-        if interface.dns.is_empty() {
-            return None;
+/// One line of `--dry-run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A change to the host.
+    Change(Action),
+    /// What the tunnel does by itself, or cannot do.
+    Note(String),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change(action) => action.fmt(f),
+            Self::Note(text) => f.write_str(text),
         }
-        let found = Dns::find().filter(|_| self.netns.is_none());
-        let Some(dns) = found else {
-            for action in dns_actions(&self.loaded, None) {
-                self.output.note(format!("warning: {action}"));
-            }
-            return None;
-        };
-        for (words, input) in dns.set(name, &interface.dns, &interface.dns_search) {
-            if let Err(error) = run_program(&words, input.as_deref()) {
-                self.output.note(format!("warning: name servers: {}", error.report.message));
-            }
-        }
-        Some(dns)
     }
 }
 
-/// The plan for a tunnel, and the mark of its sockets.
-fn plan(loaded: &Loaded, netns: Option<&Netns>) -> Result<(Plan, u32)> {
-    let mut seen = Seen::read(netns)?;
-    let peers = &loaded.config.peers;
-    let endpoints = peers.iter().filter_map(|peer| peer.endpoint.as_ref()?.address());
-    let endpoints: Vec<IpAddr> = endpoints.map(|endpoint| endpoint.ip()).collect();
-    if loaded.config.interface.mtu.is_none() {
-        seen.path_mtu = path_mtu(endpoints.into_iter());
+/// The changes of a start, in the order of the fields.
+#[derive(Debug)]
+struct Startup {
+    /// Removes what killed processes left.
+    stale: Vec<Action>,
+    pre_up: Vec<Action>,
+    plan: Plan,
+    post_up: Vec<Action>,
+}
+
+impl Startup {
+    /// Reads the state of the host; changes nothing. `own` is the name of the tunnel if it is claimed.
+    fn new(loaded: &Loaded, netns: Option<&Netns>, own: Option<&IfName>) -> Result<Self> {
+        let stale = find_stale(netns, own)?;
+        let hooks = &loaded.config.interface.hooks;
+        Ok(Self {
+            plan: plan(loaded, netns, &stale)?,
+            pre_up: hooks::actions(&hooks.pre_up, &loaded.name),
+            post_up: hooks::actions(&hooks.post_up, &loaded.name),
+            stale,
+        })
     }
-    let plan = Plan::new(loaded.name, &loaded.config, &seen);
-    let mark = plan.mark;
-    Ok((plan, mark))
+
+    /// What comes before the device. Hooks may change what the plan depends on: it is made again then.
+    fn prepare(
+        &mut self,
+        loaded: &Loaded,
+        changes: &mut HostChanges,
+        output: &Output,
+    ) -> Result<()> {
+        for action in &self.stale {
+            changes.perform(std::slice::from_ref(action))?;
+            output.note(format!("removed what a killed process left: {action}"));
+        }
+        changes.perform(&self.pre_up)?;
+        if !self.pre_up.is_empty() {
+            self.plan = plan(loaded, changes.netns(), &[])?;
+        }
+        if let Some(text) = dns_note(loaded, &self.plan) {
+            output.note(format!("warning: {text}"));
+        }
+        Ok(())
+    }
+
+    fn steps(self, loaded: &Loaded) -> Vec<Step> {
+        let mut first = Vec::new();
+        let config = &loaded.config;
+        let port = match config.port() {
+            0 => "a port that is free".to_owned(),
+            port => format!("port {port}"),
+        };
+        let mark = match self.plan.mark {
+            0 => String::new(),
+            mark => format!(", mark {mark:#x}"),
+        };
+        first.push(format!("listen on UDP {port}{mark}"));
+        let tcp = config.interface.listen_tcp;
+        first.extend(tcp.map(|port| format!("listen on TCP port {port}")));
+        let mut last: Vec<String> = config.peers.iter().filter_map(reach_text).collect();
+        last.extend(dns_note(loaded, &self.plan));
+        for peer in &config.peers {
+            for (hooks, when) in [(&peer.up, "connects"), (&peer.down, "disconnects")] {
+                last.extend(hooks.iter().map(|hook| {
+                    let words = hooks::words(hook, &loaded.name);
+                    format!("run {} whenever the peer {when}", words.join(" "))
+                }));
+            }
+        }
+        let mut steps: Vec<Step> = self.stale.into_iter().map(Step::Change).collect();
+        steps.extend(self.pre_up.into_iter().map(Step::Change));
+        steps.extend(first.into_iter().map(Step::Note));
+        steps.extend(self.plan.actions.into_iter().map(Step::Change));
+        steps.extend(last.into_iter().map(Step::Note));
+        steps.extend(self.post_up.into_iter().map(Step::Change));
+        steps
+    }
+}
+
+/// The plan for a tunnel that does not run; what `stale` removes is not there any more.
+fn plan(loaded: &Loaded, netns: Option<&Netns>, stale: &[Action]) -> Result<Plan> {
+    let leaving: Vec<&Action> = stale.iter().collect();
+    let mut seen = Seen::read(netns, &loaded.name, &leaving)?;
+    if loaded.config.interface.mtu.is_none() {
+        let peers = loaded.config.peers.iter();
+        let endpoints = peers.filter_map(|peer| peer.endpoint.as_ref()?.address());
+        seen.path_mtu = path_mtu(endpoints.map(|endpoint| endpoint.ip()));
+    }
+    Ok(Plan::new(loaded.name, &loaded.config, &seen))
+}
+
+fn try_clone(netns: Option<&Netns>) -> Result<Option<Netns>> {
+    let copy = netns.map(Netns::try_clone).transpose();
+    copy.map_err(|error| Error::io("use", "the namespace", &error))
+}
+
+/// Hooks run where the program is, whatever namespace the device is in.
+fn run_hooks(actions: &[Action]) -> Result<()> {
+    let mut executor = HostExecutor::new(None);
+    actions.iter().try_for_each(|action| executor.perform(action).map(drop))
 }
 
 /// To where a peer's messages go, if that is known.
@@ -390,34 +419,18 @@ fn reach_text(peer: &Peer) -> Option<String> {
     Some(format!("send to {way} what is for the peer {}", *peer.public_key.to_base64()))
 }
 
-fn dns_actions(loaded: &Loaded, dns: Option<Dns>) -> Vec<String> {
+/// What is said where name servers are wanted and cannot be set.
+fn dns_note(loaded: &Loaded, plan: &Plan) -> Option<String> {
     let interface = &loaded.config.interface;
-    if interface.dns.is_empty() {
-        return Vec::new();
+    if interface.dns.is_empty() || plan.sets_name_servers() {
+        return None;
     }
     let servers: Vec<String> = interface.dns.iter().map(ToString::to_string).collect();
-    let servers = servers.join(", ");
-    match dns {
-        None => vec![format!(
-            "name servers {servers} are not set: this machine has neither systemd-resolved nor \
-             resolvconf; names are asked for as before"
-        )],
-        Some(dns) => {
-            let programs = dns.set(&loaded.name, &interface.dns, &interface.dns_search);
-            programs.iter().map(|(words, _)| format!("run {}", words.join(" "))).collect()
-        }
-    }
-}
-
-fn run_hooks(hooks: &[Hook], name: &IfName) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run_program(&program::words(hook, name), None))
-}
-
-fn run_program(words: &[String], input: Option<&str>) -> Result<()> {
-    program::run(words, input).map_err(|error| {
-        Error::new(Exit::Refused, &SYSTEM, format!("cannot run {error}"))
-            .object(words.first().cloned().unwrap_or_default())
-    })
+    Some(format!(
+        "cannot set the name servers {}: this machine has neither systemd-resolved nor resolvconf; names \
+         are resolved as before",
+        servers.join(", ")
+    ))
 }
 
 /// No core file and no debugger of the same user shall see the keys.

@@ -2,7 +2,8 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
+use adit_service::config::read;
 use adit_service::config::source::Source;
 use adit_service::error::{Error, Result};
 use adit_service::link;
@@ -137,7 +138,7 @@ fn check(path: &Path) -> Result<Checked> {
         Kind::Switch => switch_plan::actions(&WantedSwitch::of_source(&source, &problems)),
         Kind::Netem => link::actions(&wanted::of_file(&source)?),
         Kind::Profile => {
-            let mut table = source.parse(&problems);
+            let mut table = read::toml(&source, &problems);
             let profiles = profile::of_table(&mut table, Profiles::default());
             table.finish();
             link::profile_actions(&profiles)
@@ -156,7 +157,7 @@ fn tunnel(path: &Path) -> Result<Vec<String>> {
 /// The kind that shares the most keys with the file; misspelled keys count half.
 fn kind_of(source: &Source) -> Kind {
     let problems = Problems::default();
-    let keys = source.parse(&problems).keys();
+    let keys = read::toml(source, &problems).keys();
     let points = |kind: Kind| -> usize {
         let known = kind.keys();
         let of_key = |key: &String| {

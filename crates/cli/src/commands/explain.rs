@@ -49,7 +49,6 @@ pub(crate) fn catalog() -> Vec<Explanation> {
     let program = error::CATALOG
         .into_iter()
         .chain(capture::CATALOG)
-        .chain(adit_service::config::problem::CATALOG)
         .chain(adit_service::control::CATALOG)
         .chain(adit_service::file::CATALOG)
         .chain(adit_service::switch::api::CATALOG)

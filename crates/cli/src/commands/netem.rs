@@ -9,7 +9,8 @@ use crate::netem::preview::Preview;
 use crate::netem::svg;
 use crate::show;
 use crate::show::events;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
+use adit_service::config::read;
 use adit_service::config::source::Source;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
@@ -391,7 +392,7 @@ impl SetArgs {
             let value = if matches!(key, "a-to-b" | "b-to-a") {
                 let source = Source::new(format!("--{key}"), text);
                 let problems = Problems::default();
-                let object = source.words(0, &problems).to_json();
+                let object = read::words(&source, 0, &problems).to_json();
                 problems.check("the command line")?;
                 Value::Object(object)
             } else {

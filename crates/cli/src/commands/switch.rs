@@ -6,7 +6,8 @@ use crate::exit::Exit;
 use crate::show::events;
 use crate::show::switch as text;
 use adit_runtime::PortSpec;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
+use adit_service::config::read;
 use adit_service::config::source::Source;
 use adit_service::control::client::Client;
 use adit_service::control::http::{Method, escape};
@@ -371,7 +372,7 @@ impl PortCommand {
                 problems.check("the port")?;
                 let Some(wanted) = wanted else { return Err(Error::usage("the port is empty")) };
                 let problems = Problems::default();
-                let all = source.words(0, &problems).to_json();
+                let all = read::words(&source, 0, &problems).to_json();
                 let own =
                     PortSpec::keys_of(wanted.text.split([':', ',']).next().unwrap_or_default());
                 // The text of the port has its kind and the keys of that kind.
@@ -414,7 +415,7 @@ impl SetArgs {
         let text = words.join(",");
         let source = Source::new("SETTING", text);
         let problems = Problems::default();
-        let body = source.words(0, &problems).to_json();
+        let body = read::words(&source, 0, &problems).to_json();
         problems.check("the command line")?;
         let body = with_folder(body)?;
         send(context, &self.which.client(SWITCH)?, Method::Patch, &path, &body)

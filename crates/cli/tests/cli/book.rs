@@ -81,6 +81,9 @@ fn book() -> Vec<Page> {
 fn book_and_root() -> Vec<Page> {
     let mut pages = book();
     pages.extend(markdown_in(root()));
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let readmes = crates.map(|folder| folder.join("README.md")).filter(|readme| readme.exists());
+    pages.extend(readmes.map(Page::read));
     pages
 }
 

@@ -64,7 +64,7 @@ fn every_example_file_is_checked_and_has_each_kind_of_port() {
 fn a_file_that_is_no_toml_is_told_of_in_a_few_lines() {
     hosts(&[]);
     let text = "root:x:0:0:root:/root:/bin/bash\n".repeat(200);
-    for (text, told, last) in [("name = \n", 2, "string"), (&text, 4, "more places are no TOML")] {
+    for (text, told, last) in [("name = \n", 2, "string"), (&text, 4, "more places are not TOML")] {
         let path = with("passwd", text);
         let report = parse(&refused(&format!("-j check {path}")).1);
         let problems = report["problems"].as_array().unwrap();
@@ -132,7 +132,7 @@ fn files_that_are_not_as_they_should_be() {
         (text.replace("tap:a", "tpa:a"), "tap:NAME"),
         (text.replace("dsl.toml", "nosuch.toml"), "nosuch.toml"),
         (text.replace("\"ingress\"", "\"ingres\""), "`ingress`"),
-        (text.replace("\"5min\"", "\"5mins\""), "5min"),
+        (text.replace("\"5min\"", "\"5mins\""), "`5m`"),
         (text.replace("true", "\"true\""), "without quotes"),
     ];
     for (bad, part) in cases {
@@ -144,10 +144,10 @@ fn files_that_are_not_as_they_should_be() {
     // A mistake in a file that is named has that file's name.
     with("dsl.toml", &example("dsl.toml").replace("12ms", "12"));
     let (_, errors) = refused("check /run/examples/lab.toml");
-    assert!(errors.contains("/run/examples/dsl.toml:2:9: "), "{errors}");
+    assert!(errors.contains("/run/examples/dsl.toml:2:10: "), "{errors}");
     // Nobody waits for a pipe that a file names.
     run("mkfifo /run/pipe.toml");
     with("lab.toml", &text.replace("dsl.toml", "/run/pipe.toml"));
     let (_, errors) = refused("check /run/examples/lab.toml");
-    assert!(errors.contains("no regular file"), "{errors}");
+    assert!(errors.contains("not a regular file"), "{errors}");
 }

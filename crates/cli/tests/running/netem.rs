@@ -230,7 +230,7 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
         ("netem --port tap:a --port tap:b --profile /nosuch.toml", "/nosuch.toml"),
         ("netem --port tap:a,vlan=5 --port tap:b", "`vlan` is for a port of a switch"),
         ("netem --port tap:a,netem=lte --port tap:b", "say what it is like by --preset"),
-        ("netem --port tap:a --port tap:b --rate 100m", "did you mean 100mbit?"),
+        ("netem --port tap:a --port tap:b --rate 100m", "did you mean `100mbit`?"),
         ("netem --port tap:a --port tap:b --queue-limit 9", "`queue-limit` without `rate`"),
         ("netem --port tap:a --port tap:b --keep-order maybe", "on or off"),
         ("netem --port tap:a --port tun:b", "packets"),
@@ -241,7 +241,7 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
         ("switch", "no ports"),
         ("switch --port tap:a,vlan=0", "from 1 to 4094"),
         ("switch --port tap:a --port tap:a", "two ports"),
-        ("switch --port tap:a --ageing 5", "did you mean 5s?"),
+        ("switch --port tap:a --ageing 5", "or `5s`?"),
         ("switch --port stdio --port tap:a", "is no pipe and no socket"),
         ("switch --port tap:a --mirror x,ports=b", "names no port"),
     ] {

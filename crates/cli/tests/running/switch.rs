@@ -127,7 +127,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch set a vlan=5000", 2, "from 1 to 4094"),
         ("switch set a vlna=5", 2, "`vlan`"),
         ("switch set nosuch vlan=5", 4, "tap:a, tap:b"),
-        ("switch set ageing=5", 2, "did you mean 5s?"),
+        ("switch set ageing=5", 2, "or `5s`?"),
         ("switch set loop-guard=maybe", 2, "on or off"),
         ("switch set a", 2, "nothing to change for 'a'"),
         ("switch set a netem=nosuch", 2, "keys, as `delay=20ms"),

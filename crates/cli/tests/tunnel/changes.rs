@@ -121,7 +121,7 @@ fn a_name_is_asked_for_again() {
     world.write("hosts", "127.0.0.1 localhost\n");
     world.b.run("ip link set ub down");
     wait_for("it is not found", || {
-        std::fs::read_to_string(&told).unwrap().contains("cannot find far.test")
+        std::fs::read_to_string(&told).unwrap().contains("cannot resolve far.test")
     });
     assert_eq!(show("ta")["peers"][0]["endpoint"], "192.0.2.2:51820");
     world.b.run("ip link set ub up");

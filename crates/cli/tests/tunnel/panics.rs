@@ -63,7 +63,7 @@ fn a_panic_of_any_thread_of_a_tunnel_leaves_nothing() {
     if is_skipped() {
         return;
     }
-    for failpoint in ["loop", "names"] {
+    for failpoint in ["loop", "names", "host"] {
         let world = World::new();
         let dns = world.folder.join("dns");
         let script = format!("#!/bin/sh\necho \"$@\" >>{}\ncat >/dev/null\n", dns.display());

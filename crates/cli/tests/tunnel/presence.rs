@@ -51,7 +51,7 @@ fn programs_are_run_when_a_peer_comes_and_goes() {
     );
     let rehearsal =
         adit(&format!("-n {} --dry-run tunnel up --hooks run {}", world.b.path(), b.display()));
-    assert!(rehearsal.contains("down tb %a %k whenever the peer is gone"), "{rehearsal}");
+    assert!(rehearsal.contains("down tb %a %k whenever the peer disconnects"), "{rehearsal}");
 
     let _tb = world.up(&world.b, &b, "--hooks run --faster 10");
     let logged = |count: usize| {
@@ -96,10 +96,10 @@ fn a_tunnel_that_is_not_to_wait_ends_with_its_peer() {
     wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2"));
     tb.kill();
     let (code, text) = ends(ta, &told);
-    assert!(code == Some(6) && text.contains("no peer is there"), "{code:?} {text}");
+    assert!(code == Some(6) && text.contains("no peer is connected"), "{code:?} {text}");
     let (ta, told) = world.up_telling(&world.a, &a, "");
     let (code, text) = ends(ta, &told);
-    assert!(code == Some(6) && text.contains("no peer is there"), "{code:?} {text}");
+    assert!(code == Some(6) && text.contains("no peer is connected"), "{code:?} {text}");
     assert_eq!(world.a.state(), before);
 }
 
@@ -111,9 +111,7 @@ fn two_hosts_with_one_key_are_told() {
     let a = file(&world, "ta.toml", (&ka, 1), &kb, ["listen_port = 51821", CLIENT]);
     let c =
         file(&world, "tc.toml", (&ka, 3), &kb, ["listen_port = 51822\ntable = \"off\"", CLIENT]);
-    for (multi, expected) in
-        [("killold", "which each take the other's place"), ("no", "which is refused")]
-    {
+    for (multi, expected) in [("killold", "which replace each other"), ("no", "which is refused")] {
         let peer = format!("multi = \"{multi}\"");
         let b = file(&world, "tb.toml", (&kb, 2), &ka, [SERVER, &peer]);
         let (_tb, told) = world.up_telling(&world.b, &b, "");

@@ -20,7 +20,7 @@ fn deletes(world: &World, running: &Running, told: &Path, reaches: impl Fn()) {
         std::thread::sleep(std::time::Duration::from_millis(1100));
         world.a.run("ip link del ta");
         let told = || std::fs::read_to_string(told).unwrap();
-        wait_for("it is told", || told().matches("was deleted; it was made anew").count() == count);
+        wait_for("it is told", || told().matches("was deleted; it was recreated").count() == count);
         reaches();
         let without_index = |state: &str| -> Vec<String> {
             let words =
@@ -116,7 +116,7 @@ fn a_device_that_cannot_be_made_anew_ends_the_tunnel() {
     world.a.run("ip link del ta");
     wait_for("it ends", || ta.0.try_wait().unwrap().is_some());
     assert_eq!(ta.0.wait().unwrap().code(), Some(7), "{}", text());
-    assert!(text().contains("is gone: it was deleted, and cannot be made anew: "), "{}", text());
+    assert!(text().contains("is gone: it was deleted, and cannot be recreated: "), "{}", text());
 
     let (a, _) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
     let (mut ta, told) = world.up_telling(&world.a, &a, "");

@@ -82,7 +82,7 @@ fn a_peer_is_reached_by_tcp_while_udp_is_blocked() {
     }
     drop(echo);
     let told = std::fs::read_to_string(told).unwrap();
-    for what in ["does not answer by UDP: by TCP to 192.0.2.2:443", "answers by UDP again"] {
+    for what in ["does not answer by UDP: using TCP to 192.0.2.2:443", "answers by UDP again"] {
         assert!(told.matches(what).count() >= 2, "{told}");
     }
 }

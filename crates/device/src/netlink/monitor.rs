@@ -4,12 +4,14 @@ use super::addr::Address;
 use super::link::LinkInfo;
 use super::message::{Message, messages};
 use super::route::Route;
+use super::rule::Rule;
 use super::socket::Socket;
 use super::uapi::{
-    GROUP_IPV4_IFADDR, GROUP_IPV4_ROUTE, GROUP_IPV6_IFADDR, GROUP_IPV6_ROUTE, GROUP_LINK,
-    RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
+    GROUP_IPV4_IFADDR, GROUP_IPV4_ROUTE, GROUP_IPV4_RULE, GROUP_IPV6_IFADDR, GROUP_IPV6_ROUTE,
+    GROUP_IPV6_RULE, GROUP_LINK, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_DELRULE, RTM_NEWADDR,
+    RTM_NEWLINK, RTM_NEWROUTE, RTM_NEWRULE,
 };
-use super::{addr, link, route};
+use super::{addr, link, route, rule};
 use crate::{IfIndex, Netns};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -41,6 +43,10 @@ pub enum Event {
     /// A route was deleted. The kernel does not report IPv4 routes that disappear because their
     /// link goes down or is deleted.
     RouteRemoved(Route),
+    /// A routing rule was added.
+    RuleAdded(Rule),
+    /// A routing rule was deleted.
+    RuleRemoved(Rule),
     /// Events were lost because they came faster than they were read. A program that keeps a copy
     /// of the state must list it again.
     Lost,
@@ -77,7 +83,9 @@ impl Monitor {
             | GROUP_IPV4_IFADDR
             | GROUP_IPV4_ROUTE
             | GROUP_IPV6_IFADDR
-            | GROUP_IPV6_ROUTE;
+            | GROUP_IPV6_ROUTE
+            | GROUP_IPV4_RULE
+            | GROUP_IPV6_RULE;
         let socket = Socket::open(groups)?;
         // More than `net.core.rmem_max` requires CAP_NET_ADMIN in the initial user namespace.
         sockopt::set_socket_recv_buffer_size_force(&socket.fd, BACKLOG_LEN)
@@ -158,6 +166,8 @@ pub(super) fn event(message: &Message<'_>) -> Option<Event> {
         RTM_DELADDR => addr::decode(body).map(|(link, addr)| Event::AddressRemoved(link, addr)),
         RTM_NEWROUTE => route::decode(body).map(Event::RouteAdded),
         RTM_DELROUTE => route::decode(body).map(Event::RouteRemoved),
+        RTM_NEWRULE => rule::decode(body).map(Event::RuleAdded),
+        RTM_DELRULE => rule::decode(body).map(Event::RuleRemoved),
         _ => None,
     }
 }

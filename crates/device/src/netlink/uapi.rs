@@ -117,5 +117,7 @@ pub(super) const FIB_RULE_INVERT: u32 = 2;
 pub(super) const GROUP_LINK: u32 = 1;
 pub(super) const GROUP_IPV4_IFADDR: u32 = 1 << 4;
 pub(super) const GROUP_IPV4_ROUTE: u32 = 1 << 6;
+pub(super) const GROUP_IPV4_RULE: u32 = 1 << 7;
 pub(super) const GROUP_IPV6_IFADDR: u32 = 1 << 8;
 pub(super) const GROUP_IPV6_ROUTE: u32 = 1 << 10;
+pub(super) const GROUP_IPV6_RULE: u32 = 1 << 18;

@@ -70,7 +70,7 @@ fn nanos(time: Duration) -> f64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) as f64
 }
 
-/// To whole nanoseconds, at most an hour either in_flight.
+/// To whole nanoseconds, at most an hour either way.
 #[expect(clippy::cast_possible_truncation, reason = "at most an hour: below 2^42")]
 fn round(nanos_value: f64) -> i64 {
     let most = nanos(Delay::MAX);

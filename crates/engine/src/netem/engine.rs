@@ -1,4 +1,4 @@
-//! The engine of two ports with a link each in_flight.
+//! The engine of two ports with a link in each direction.
 
 use core::fmt;
 
@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::endpoint::{Endpoint, PortId};
 use crate::outbox::Outbox;
 
-/// One of the two ways through a [`Netem`].
+/// A direction through a [`Netem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// From the first port to the second.
@@ -36,7 +36,9 @@ impl fmt::Display for Direction {
     }
 }
 
-/// What a [`Netem`] is to be.
+/// The configuration of a [`Netem`].
+///
+/// Later versions may add fields: build it with `..NetemConfig::default()`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetemConfig {
     /// The first and the second port.
@@ -45,7 +47,7 @@ pub struct NetemConfig {
     pub a_to_b: Profile,
     /// From the second port to the first.
     pub b_to_a: Profile,
-    /// What all random decisions are drawn from.
+    /// The seed of all random decisions.
     pub seed: u64,
     /// Whether the ports carry frames or packets.
     pub layer: Layer,
@@ -64,7 +66,7 @@ impl Default for NetemConfig {
     }
 }
 
-/// Two ports with a link each way: what comes from one goes to the other.
+/// Two ports with a link in each direction.
 #[derive(Debug)]
 pub struct Netem {
     ports: [PortId; 2],
@@ -73,7 +75,7 @@ pub struct Netem {
 }
 
 impl Netem {
-    /// Two links with nothing in them.
+    /// Creates two empty links.
     ///
     /// # Errors
     ///
@@ -116,7 +118,7 @@ impl Netem {
         }
     }
 
-    /// What was asked of one direction, and what happened.
+    /// The report of one direction: what was configured, and what happened.
     #[must_use]
     pub fn report(&self, direction: Direction) -> Report {
         self.link(direction).report()

@@ -1,4 +1,4 @@
-//! Packets on their way, by the time at which they arrive.
+//! Packets in flight, ordered by arrival time.
 
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;

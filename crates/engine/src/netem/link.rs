@@ -26,10 +26,9 @@ use crate::outbox::Outbox;
 
 /// One direction of a link, without input or output.
 ///
-/// What is pushed is lost, made or held, or comes out by [`Self::pop`] when it is due. What it
-/// decides depends on the profile, the seed and the packets with their times only, not on when it is
-/// asked for packets (unless [`Profile::limits`] are reached: a packet that was not taken out is
-/// still in the link).
+/// A packet that is pushed is lost, duplicated or held, and is popped ([`Self::pop`]) when it is due. All
+/// decisions depend only on the profile, the seed, and the packets with their times, not on the time of a
+/// pop. An exception is [`Profile::limits`]: a packet that was not popped is still in the link.
 ///
 /// ```
 /// use adit_engine::Outbox;
@@ -59,7 +58,7 @@ pub struct Link {
     cuts: bool,
     /// No packet arrives sooner than this after the line has sent it.
     least_delay: u64,
-    /// The last moment that it was told.
+    /// The time of the last call.
     now: u64,
     /// When the first packet came, and from when outages and steps are counted.
     started: Option<u64>,
@@ -115,7 +114,7 @@ struct Held {
     until: u64,
 }
 
-/// What was decided about a packet as it came.
+/// The decision about a packet on arrival.
 #[derive(Clone, Copy, Debug)]
 struct Fate {
     number: u64,
@@ -124,12 +123,12 @@ struct Fate {
 }
 
 impl Link {
-    /// A link with nothing in it, for Ethernet frames. Its schedules begin with the first packet, if
-    /// not by [`Self::start`].
+    /// Creates an empty link for Ethernet frames. Its schedules start with the first packet, or earlier with
+    /// [`Self::start`].
     ///
     /// # Errors
     ///
-    /// What [`Profile::check`] finds.
+    /// As [`Profile::check`].
     pub fn new(profile: &Profile, seed: Seed) -> Result<Self, ProfileError> {
         profile.check()?;
         Ok(Self {
@@ -165,13 +164,13 @@ impl Link {
         })
     }
 
-    /// The same for packets that start as `layer` says (a TUN device has no Ethernet header).
+    /// Sets the layer of its packets (a TUN device has no Ethernet header).
     #[must_use]
     pub fn with_layer(self, layer: Layer) -> Self {
         Self { layer, ..self }
     }
 
-    /// Begins the schedules (outages, steps, traces) at `now`; without this the first packet does.
+    /// Starts the schedules (outages, steps, traces) at `now` instead of with the first packet.
     pub fn start(&mut self, now: Instant) {
         let now = self.tick(now);
         if self.started.is_none() {
@@ -180,9 +179,9 @@ impl Link {
         }
     }
 
-    /// Takes a packet that came at `now`; `now` never goes back from one call to the next.
+    /// Accepts a packet at `now`, which never goes back from one call to the next.
     ///
-    /// What is lost goes to `out.discard`; super-packets are cut up and duplicates made with `out`.
+    /// Lost packets go to `out.discard`; segments and duplicates are made with `out`.
     pub fn push(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
         self.start(now);
         let now = self.tick(now);
@@ -196,7 +195,7 @@ impl Link {
         self.discard_gone(out);
     }
 
-    /// The next packet that is due at `now`; call it until there is none.
+    /// Returns the next packet that is due at `now`. Call it until it returns `None`.
     #[must_use]
     pub fn pop(&mut self, now: Instant, out: &mut Outbox) -> Option<PacketBuf> {
         let now = self.tick(now);
@@ -210,8 +209,7 @@ impl Link {
         None
     }
 
-    /// When [`Self::pop`] may next have a packet or something to discard; `None` if nothing happens
-    /// before the next [`Self::push`].
+    /// The next time to call [`Self::pop`]; `None` if nothing happens before the next [`Self::push`].
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         if !self.gone.is_empty() {
@@ -229,7 +227,7 @@ impl Link {
         next.filter(|&at| at != u64::MAX).map(Instant::from_nanos)
     }
 
-    /// How many packets are in the link.
+    /// The number of packets in the link.
     #[must_use]
     pub const fn held(&self) -> usize {
         self.store.held()
@@ -241,13 +239,13 @@ impl Link {
         self.store.bytes()
     }
 
-    /// Changes the profile, between two packets: what is in the queue, and what is left of the packet
-    /// that the line sends, is sent as the new one says; what the line has sent arrives as it would
-    /// have. Schedules that changed begin at `now`.
+    /// Changes the profile between two packets. Packets in the queue, and the rest of the packet on the line,
+    /// are sent at the new rate. Packets that have left the line arrive as before. Changed schedules start at
+    /// `now`.
     ///
     /// # Errors
     ///
-    /// What [`Profile::check`] finds; then nothing changes.
+    /// As [`Profile::check`]; then nothing changes.
     pub fn set(&mut self, now: Instant, profile: &Profile) -> Result<(), ProfileError> {
         profile.check()?;
         let now = self.tick(now);
@@ -273,8 +271,7 @@ impl Link {
         Ok(())
     }
 
-    /// Throws away what is in the link, as when it is taken off: that counts as cleared, and is
-    /// discarded as [`DropReason::PORT_DOWN`].
+    /// Discards all packets in the link, with [`DropReason::PORT_DOWN`]. They count as cleared.
     pub fn clear(&mut self, now: Instant, out: &mut Outbox) {
         let now = self.tick(now);
         self.advance(now);
@@ -295,19 +292,19 @@ impl Link {
         self.discard_gone(out);
     }
 
-    /// What was asked for, as set last.
+    /// The profile, as last set.
     #[must_use]
     pub const fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// What its random decisions are drawn from.
+    /// The seed of its random decisions.
     #[must_use]
     pub const fn seed(&self) -> Seed {
         self.seed
     }
 
-    /// What was asked for and what happened.
+    /// The report: what was configured, and what happened.
     #[must_use]
     pub fn report(&self) -> Report {
         let time = self.started.map_or(0, |started| self.now - started);
@@ -427,7 +424,7 @@ impl Link {
         copy
     }
 
-    /// Takes a packet into the queue, or without a rate puts it on its in_flight.
+    /// Takes a packet into the queue, or without a rate puts it in flight.
     fn admit(&mut self, now: u64, packet: PacketBuf, fate: Fate, out: &mut Outbox) {
         let wire_len = self.profile.overhead.wire_len(packet.len());
         let ecn = self.waiting.marks() && ecn::is_capable(&packet, self.layer);

@@ -1,25 +1,24 @@
 //! A link with delay, loss and rate, in software. # Theory of operation
 //!
-//! [`Link`] is one direction of a link, without input or output: packets are pushed in and, when they
-//! are due, popped out. [`Netem`] is the engine of two ports with a link each in_flight. A [`Profile`] says
-//! what a link is to be like, and [`Report`] what it was like.
+//! [`Link`] is one direction of a link without I/O: packets are pushed in and popped when they are due.
+//! [`Netem`] is an engine of two ports with a link in each direction. A [`Profile`] is the configuration of a
+//! link, a [`Report`] its measured behaviour.
 //!
 //! ```text
 //!  push -> outage -> corrupt -> loss -> duplicate -> queue -> line -> delay, jitter -> reorder -> pop
 //!          at once: decided as the packet comes      (CoDel, FQ-CoDel)  (a heap by time)
 //! ```
 //!
-//! - **Super-packets** are cut up first, and each packet of them goes its own way, unless there is
-//!   nothing but a constant delay, which would treat all of them alike.
-//! - **Time** is whole nanoseconds. The line keeps what a division leaves over, so that its rate is
-//!   exact however many packets it sends. It works in virtual time: what it did since it was last
-//!   looked at is decided as if it had been looked at every nanosecond. When the owner's timer is
-//!   late, packets come out late, but none is treated differently.
-//! - **Chance**: each effect has a stream of random numbers of its own ([`Seed`]) and draws once for
-//!   each packet that comes, lost or not. Adding loss does not change the delays that are drawn.
-//! - **Memory**: a packet that fills half of its buffer keeps it, and the pool may have another in its
-//!   place; a shorter one is copied into cells of 128 bytes. Either way what is on its way does not
-//!   keep the pool's buffers from those who receive. [`Limits`] bound it in packets and in bytes.
+//! - **Super-packets** are segmented first and each segment is treated alone, unless the profile has only a
+//!   constant delay, which treats all alike.
+//! - **Time** is in whole nanoseconds. The line keeps the remainders of divisions, so its rate is exact over
+//!   any number of packets. It works in virtual time: decisions since the last call are made as if it had
+//!   been called every nanosecond. A late timer delays packets, but changes no decision.
+//! - **Chance**: each effect has its own stream of random numbers ([`Seed`]) and draws once per packet, lost
+//!   or not. So adding loss does not change the delays.
+//! - **Memory**: a packet that fills half of its buffer keeps it, and the pool may allocate another. A
+//!   shorter packet is copied into cells of 128 bytes. So packets in flight do not exhaust the pool.
+//!   [`Limits`] bounds them in packets and in bytes.
 
 mod codel;
 mod corrupt;

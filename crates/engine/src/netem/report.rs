@@ -11,14 +11,14 @@ mod histogram;
 pub use estimate::Estimate;
 pub use histogram::Histogram;
 
-/// What was asked of one direction of a link, and what happened since its start.
+/// The report of one direction of a link: what was configured, and what happened since its start.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What was asked for, as set last.
+    /// The profile, as last set.
     pub asked: Profile,
-    /// From the first packet to the last call.
+    /// The time from the first packet to the last call.
     pub time: Duration,
-    /// What happened to packets.
+    /// The counts of packets.
     pub counts: Counts,
     /// The share of packets lost by [`Profile::loss`] or marked in place of it; `None` before the
     /// first packet.

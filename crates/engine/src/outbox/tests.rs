@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::string::ToString;
 use std::vec;
+use std::vec::Vec;
 
 const PORTS: [Endpoint; 3] =
     [Endpoint::Port(PortId(0)), Endpoint::Port(PortId(1)), Endpoint::Port(PortId(2))];

@@ -1,4 +1,4 @@
-//! What a switch and its ports are to be: plain data.
+//! The configuration of a switch and its ports: plain data.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,34 +10,36 @@ use adit_packet::{IpPrefix, MacAddr, ether_type};
 use crate::endpoint::PortId;
 use crate::switch::vlan::{VlanId, VlanSet};
 
-/// What a switch is to be.
+/// The configuration of a switch.
+///
+/// Later versions may add fields: build it with `..SwitchConfig::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchConfig {
-    /// How long a learned address is kept without a frame from it: at least 1 s.
+    /// The time after which a learned address without traffic expires: at least 1 s.
     pub ageing: Duration,
-    /// How many addresses are kept in all, static ones included: at most [`Self::FDB_LIMIT_MAX`].
-    /// It is fixed when the switch is made.
+    /// The size of the address table, static addresses included: at most [`Self::FDB_LIMIT_MAX`].
+    /// It cannot be changed later.
     pub fdb_limit: usize,
-    /// So many times in a second an address may move to another port; then it stays where it was
-    /// before until a second has passed.
+    /// How often per second an address may move to another port. After that it stays at its previous
+    /// port for the rest of the second.
     pub moves_per_second: u8,
-    /// Whether and how loops are found.
+    /// The loop guard.
     pub loop_guard: LoopGuardConfig,
-    /// Copies of frames for somebody who watches: at most [`Self::MIRRORS_MAX`].
+    /// Port mirrors: at most [`Self::MIRRORS_MAX`].
     pub mirrors: Vec<Mirror>,
-    /// A secret random number of this switch: of it are made its name in probes for loops, which
-    /// two switches must not share, and the places of the addresses in its table, which nobody may
-    /// foresee. It is fixed when the switch is made.
+    /// A secret random number, unique to this switch. It gives the switch its name in loop probes, and
+    /// keys the hash of the address table, so that no host can cause collisions. It cannot be changed
+    /// later.
     pub seed: u64,
 }
 
 impl SwitchConfig {
-    /// The most ports: a broadcast on all of them fills a sixteenth of an
+    /// The maximum number of ports: a broadcast to all of them fills a sixteenth of an
     /// [`Outbox`](crate::Outbox).
     pub const PORTS_MAX: usize = 1024;
-    /// The most addresses that a table may be made for: 64 MiB of memory.
+    /// The maximum size of the address table: 64 MiB of memory.
     pub const FDB_LIMIT_MAX: usize = 1 << 20;
-    /// The most mirrors: each is looked at for every frame of its ports.
+    /// The maximum number of mirrors: every frame of a mirrored port checks each of them.
     pub const MIRRORS_MAX: usize = 32;
 }
 
@@ -54,21 +56,20 @@ impl Default for SwitchConfig {
     }
 }
 
-/// How loops are found and what is done about them.
+/// How loops are detected, and how long a port stays blocked.
+///
+/// Later versions may add fields: build it with `..LoopGuardConfig::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopGuardConfig {
-    /// Whether a port on which a loop shows is blocked.
+    /// Whether to block a port on which a loop shows.
     pub enabled: bool,
-    /// How often a probe leaves each port; a loop shows after two of them at the latest. At least
-    /// 10 ms.
+    /// The interval of probes on each port, at least 10 ms. A loop is detected after at most two.
     pub probe_interval: Duration,
-    /// So many times in a second an address may appear on another port than before: then that is a
-    /// loop.
+    /// Port changes of an address per second that count as a loop.
     pub flaps_per_second: u8,
-    /// How long a port stays blocked before it is tried again; twice as long each time that the
-    /// loop is still there.
+    /// The time for which a port is blocked before a retry. It doubles while the loop persists.
     pub hold: Duration,
-    /// The longest that a port stays blocked before it is tried again.
+    /// The maximum time between two retries.
     pub hold_max: Duration,
 }
 
@@ -84,24 +85,26 @@ impl Default for LoopGuardConfig {
     }
 }
 
-/// What a port is to be. The default takes part in everything and checks nothing.
+/// The configuration of a port. The default forwards everything and checks nothing.
+///
+/// Later versions may add fields: build it with `..PortConfig::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortConfig {
-    /// Which VLANs it carries and how.
+    /// The VLANs that it carries, and their tags.
     pub vlan: VlanMode,
-    /// Isolated ports exchange no frame with each other, and get unicast for themselves only: what
-    /// is for an unknown address is not flooded to them.
+    /// Isolated ports exchange no frames with each other. Frames for unknown addresses are not flooded
+    /// to them.
     pub isolated: bool,
-    /// No frame goes from one port of a group to another of it (split horizon).
+    /// Ports of one group exchange no frames (split horizon).
     pub group: Option<GroupId>,
-    /// An address learned here is kept until the port goes down, and no other port may use it. One
-    /// that comes from another port becomes so when it has been here for 30 s.
+    /// An address learned here does not expire while the port is up, and no other port may use it. An
+    /// address that moved here becomes sticky after 30 s.
     pub sticky: bool,
-    /// How many addresses may be learned here.
+    /// The maximum number of addresses learned here.
     pub fdb_limit: usize,
-    /// What may come in here.
+    /// The checks of ingress frames.
     pub guard: GuardConfig,
-    /// How much may come in here of what is flooded.
+    /// The rate limits of flooded ingress frames.
     pub storm: StormConfig,
 }
 
@@ -123,39 +126,39 @@ impl Default for PortConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u16);
 
-/// Which VLANs a port carries and how.
+/// The VLANs of a port, and their tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum VlanMode {
-    /// All of them, as they come: tagged frames keep their tags and are kept apart by the outer one,
-    /// untagged frames are in a network of their own, which only transparent ports share.
+    /// All VLANs, unchanged. Tagged frames keep their tags and are separated by the outer one. Untagged
+    /// frames form a network of their own, which only transparent ports share.
     #[default]
     Transparent,
-    /// One VLAN, untagged. A frame that comes in tagged is dropped; a priority tag is taken off.
+    /// One VLAN, untagged. A tagged ingress frame is dropped; a priority tag is removed.
     Access(VlanId),
-    /// Several VLANs, tagged but for one.
+    /// Several VLANs, tagged except one.
     Trunk(Trunk),
-    /// One provider VLAN (`QinQ`): what comes in, tagged or not, gets a service tag (0x88a8) in
-    /// front; it is taken off again when it leaves here.
+    /// One provider VLAN (`QinQ`): every ingress frame, tagged or not, gets a service tag (0x88a8) in front.
+    /// It is removed at egress.
     Tunnel(VlanId),
 }
 
-/// A port for several VLANs.
+/// The VLANs of a trunk port.
 ///
 /// Source: IEEE 802.1Q, 6.9 and 8.8; `bridge vlan` of iproute2 has the same parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trunk {
-    /// The VLANs that it carries tagged. Frames of others are dropped.
+    /// The VLANs that it carries tagged. Frames of other VLANs are dropped.
     pub tagged: VlanSet,
-    /// The VLANs that leave it untagged, most often the native one alone.
+    /// The VLANs that leave it untagged, usually the native one.
     pub untagged: VlanSet,
-    /// The VLAN of frames that come in untagged; `None` drops them.
+    /// The VLAN of untagged ingress frames; `None` drops them.
     pub pvid: Option<VlanId>,
-    /// The kind of tag that it reads and writes; one of another kind is payload.
+    /// The kind of tag that it reads and writes. Tags of the other kind are payload.
     pub tag: TagKind,
 }
 
 impl Trunk {
-    /// A trunk that carries `allowed` tagged, but `native` untagged.
+    /// Creates a trunk that carries `allowed` tagged and `native` untagged.
     #[must_use]
     pub fn new(mut allowed: VlanSet, native: Option<VlanId>) -> Self {
         native.into_iter().for_each(|vlan| allowed.remove(vlan));
@@ -185,99 +188,103 @@ impl TagKind {
     }
 }
 
-/// What may come in at a port. The default lets everything in.
+/// The checks of ingress frames. The default accepts everything.
 ///
-/// The checks are one stage and none is a way around another: fragments, extension headers, tags in
-/// tags and LLC/SNAP frames that would hide what is inside are dropped if something is guarded.
+/// The checks cannot be bypassed by encapsulation: with any check enabled, fragments, extension headers,
+/// nested tags and LLC/SNAP frames that would hide the contents are dropped.
+///
+/// Later versions may add fields: build it with `..GuardConfig::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardConfig {
-    /// The source MAC addresses that may be used; empty: any. At most [`Self::LIST_MAX`].
+    /// The allowed source MAC addresses; empty allows all. At most [`Self::LIST_MAX`].
     pub macs: Vec<MacAddr>,
-    /// The source IP addresses that may be used; empty: any. At most [`Self::LIST_MAX`].
+    /// The allowed source IP addresses; empty allows all. At most [`Self::LIST_MAX`].
     ///
-    /// The list is for both families: without an IPv6 prefix there is no IPv6. Link-local
-    /// addresses are to be listed as well. What a host needs to get an address always passes: DHCP
-    /// from 0.0.0.0; from `::` the check for duplicates of a listed address, router solicitations
-    /// and multicast listener reports.
+    /// The list applies to both families: without an IPv6 prefix no IPv6 passes. List link-local addresses
+    /// as well. Messages by which a host gets its address always pass: DHCP from 0.0.0.0, and from
+    /// `::` duplicate address detection for a listed address, router solicitations and multicast listener
+    /// reports.
     pub addresses: Vec<IpPrefix>,
-    /// ARP messages must bear the frame's MAC address and a listed IP address.
+    /// Requires the frame's MAC address and a listed IP address in ARP messages.
     pub arp: bool,
-    /// Neighbour discovery must bear the frame's MAC address and a listed IP address.
+    /// Requires the frame's MAC address and a listed IP address in neighbour discovery.
     pub nd: bool,
-    /// No messages of a DHCP server, v4 or v6.
+    /// Drops messages of DHCP servers, v4 and v6.
     pub no_dhcp_server: bool,
-    /// No router advertisements and redirects.
+    /// Drops router advertisements and redirects.
     pub no_router: bool,
 }
 
 impl GuardConfig {
-    /// The most entries of a list, which is read from its start for every frame.
+    /// The maximum length of a list, which is searched from its start for every frame.
     pub const LIST_MAX: usize = 64;
 }
 
-/// How much of what is flooded may come in at a port; `None`: any amount.
+/// The rate limits of flooded ingress frames; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StormConfig {
-    /// Frames for all.
+    /// Broadcast frames.
     pub broadcast: Option<StormRate>,
-    /// Frames for a multicast group.
+    /// Multicast frames.
     pub multicast: Option<StormRate>,
-    /// Frames for an address that is on no port yet.
+    /// Unicast frames for an unknown address.
     pub unknown_unicast: Option<StormRate>,
 }
 
-/// A rate of frames; a super-packet counts as the frames that it stands for.
+/// A rate of frames. A super-packet counts as many times as it has segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StormRate {
-    /// Frames in a second in the long run; 0 lets none in.
+    /// The average rate in frames per second; 0 drops all.
     pub frames_per_second: u32,
-    /// Frames at once after a pause: at least 1.
+    /// The maximum burst in frames: at least 1.
     pub burst: u32,
 }
 
-/// Copies of frames that go to somebody who watches.
+/// A port mirror: sends copies of frames to an observer.
+///
+/// Later versions may add fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// Where the copies go. It need not be a port of the switch; if it is, it gets nothing else, and
-    /// what comes in there is dropped.
+    /// The destination of the copies. If it is a port of the switch, that port gets nothing else, and its
+    /// ingress frames are dropped.
     pub to: PortId,
-    /// The ports that are watched; empty: all.
+    /// The mirrored ports; empty for all.
     pub ports: Vec<PortId>,
-    /// What of them is watched.
+    /// The mirrored direction.
     pub direction: MirrorDirection,
-    /// Which of these frames are copied.
+    /// The filter of copied frames.
     pub filter: MirrorFilter,
-    /// How many bytes of a frame are copied at most. Of a frame that was cut the copy's
-    /// [`Meta::cut`](adit_packet::Meta::cut) says how many bytes are missing, and its virtio-net
-    /// header is empty.
+    /// The maximum length of a copy in bytes. In a truncated copy,
+    /// [`Meta::cut`](adit_packet::Meta::cut) is the number of missing bytes, and the virtio-net header is
+    /// empty.
     pub truncate: Option<usize>,
 }
 
-/// Which way of a port a mirror watches.
+/// The direction that a mirror copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MirrorDirection {
-    /// What comes in, as it came, also what is then dropped.
+    /// Ingress frames, unmodified, including those that the switch drops.
     Ingress,
-    /// What goes out, as it goes.
+    /// Egress frames, as they leave.
     Egress,
-    /// Both: a frame between two watched ports is copied twice.
+    /// Both. A frame between two mirrored ports is copied twice.
     #[default]
     Both,
 }
 
-/// Which frames a mirror copies.
+/// The filter of a mirror.
 #[derive(Clone, Debug, Default)]
 pub enum MirrorFilter {
-    /// All.
+    /// All frames.
     #[default]
     All,
-    /// Those that agree with every part that is given.
+    /// Frames that match every given part.
     Match(FrameMatch),
-    /// Those of which the program keeps something, and so much of them.
+    /// Frames that the program accepts, truncated to the length that it returns.
     Program(Arc<dyn FrameFilter>),
 }
 
-/// Two programs are equal if they are one and the same.
+/// Two programs are equal if they are the same object.
 impl PartialEq for MirrorFilter {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -291,23 +298,23 @@ impl PartialEq for MirrorFilter {
 
 impl Eq for MirrorFilter {}
 
-/// What a frame must have; `None` is anything.
+/// A frame pattern; `None` matches anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FrameMatch {
     /// The VLAN of its outer tag.
     pub vlan: Option<VlanId>,
-    /// Its source or its destination.
+    /// Its source or destination MAC address.
     pub mac: Option<MacAddr>,
-    /// Its type after the tags.
+    /// Its `EtherType`, after the tags.
     pub ether_type: Option<u16>,
-    /// Its protocol above IP.
+    /// Its IP protocol.
     pub protocol: Option<u8>,
-    /// Its source or its destination port (TCP, UDP).
+    /// Its source or destination port (TCP, UDP).
     pub port: Option<u16>,
 }
 
-/// A program that chooses frames, e.g. classic BPF.
+/// A program that selects frames, e.g. classic BPF.
 pub trait FrameFilter: fmt::Debug + Send + Sync {
-    /// How many bytes of `frame` to copy: 0 for none, more than it has for all.
+    /// The number of bytes of `frame` to copy: 0 rejects it, more than its length copies all.
     fn keep(&self, frame: &[u8]) -> usize;
 }

@@ -1,20 +1,20 @@
-//! What went through a port.
+//! The counters of a port.
 
 use crate::drop_counts::DropCounts;
 use crate::drop_reason::DropReason;
 
-/// What went through a port since it was added.
+/// The counters of a port since it was added.
 ///
-/// Of the frames that came in each was dropped ([`Self::ingress_drops`]), or went on to at least one
-/// port, where it was sent or dropped ([`Self::egress_drops`]), or was a probe of our own that came
-/// back. Bytes are those of the frames, tags included, headers of the device not.
+/// Each ingress frame was dropped ([`Self::ingress_drops`]), or forwarded to at least one port, where it was
+/// sent or dropped ([`Self::egress_drops`]), or was one of our own loop probes. Bytes count whole frames
+/// with their tags, without the headers of the device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
-    /// Frames that came in; a super-packet is one.
+    /// Ingress frames; a super-packet counts as one.
     pub ingress_frames: u64,
     /// Their bytes.
     pub ingress_bytes: u64,
-    /// Frames that went out.
+    /// Egress frames.
     pub egress_frames: u64,
     /// Their bytes.
     pub egress_bytes: u64,
@@ -23,13 +23,12 @@ pub struct PortCounters {
 }
 
 impl PortCounters {
-    /// Frames that came in and went nowhere, by reason, those reasons only that occurred.
+    /// Ingress frames that were dropped, by reason; only the reasons that occurred.
     pub fn ingress_drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         self.ingress_drops.iter()
     }
 
-    /// Frames that should have gone out here and did not, by reason, those reasons only that
-    /// occurred.
+    /// Egress frames that were dropped, by reason; only the reasons that occurred.
     pub fn egress_drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         self.egress_drops.iter()
     }

@@ -1,40 +1,39 @@
-//! Why a switch refuses what its owner wants.
+//! Configuration errors of a switch.
 
 use core::fmt;
 
 use crate::endpoint::PortId;
 use crate::switch::config::{GuardConfig, SwitchConfig};
 
-/// Why a switch or a port cannot be as it is wanted; nothing was changed.
+/// Why a configuration of a switch or port is invalid. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// There is no such port.
+    /// No such port.
     NoPort(PortId),
-    /// There is such a port already.
+    /// The port exists already.
     PortExists(PortId),
-    /// There are [`SwitchConfig::PORTS_MAX`] ports already.
+    /// The switch has [`SwitchConfig::PORTS_MAX`] ports already.
     TooManyPorts,
-    /// The limit of the table is 0 or more than [`SwitchConfig::FDB_LIMIT_MAX`].
+    /// The size of the address table is 0 or over [`SwitchConfig::FDB_LIMIT_MAX`].
     FdbLimit,
-    /// Addresses would age in less than a second.
+    /// The ageing time is under 1 s.
     Ageing,
-    /// There are more mirrors than [`SwitchConfig::MIRRORS_MAX`].
+    /// More than [`SwitchConfig::MIRRORS_MAX`] mirrors.
     TooManyMirrors,
-    /// Probes for loops would leave more often than every 10 ms.
+    /// The probe interval is under 10 ms.
     ProbeInterval,
-    /// A blocked port would be tried again sooner than after a second, or later than after
-    /// `hold_max`.
+    /// `hold` is under 1 s or over `hold_max`.
     Hold,
-    /// No limit per second, of moves or of flaps, can be 0.
+    /// A limit of moves or flaps per second is 0.
     PerSecond,
-    /// A list of a guard has more than [`GuardConfig::LIST_MAX`] entries.
+    /// A guard list has more than [`GuardConfig::LIST_MAX`] entries.
     GuardList,
     /// A burst of a storm limit is 0.
     Burst,
-    /// A host cannot have this address: it is zero or a group's.
+    /// The address is zero or a group address.
     NotAStation,
-    /// The table is full.
+    /// The address table is full.
     FdbFull,
 }
 

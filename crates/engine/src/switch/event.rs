@@ -9,68 +9,68 @@ use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::switch::vlan::VlanId;
 
-/// What an owner of a switch may want to know. Notice that repeats itself is told once a second.
+/// An event for the owner of a switch. Repeated events of a port are reported once per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SwitchEvent {
-    /// A port was blocked, for a loop shows on it.
+    /// A port was blocked because of a loop.
     PortBlocked {
         /// The port.
         port: PortId,
-        /// How it shows.
+        /// How the loop was detected.
         cause: LoopCause,
     },
-    /// The loop is gone and the port works again.
+    /// The loop is gone; the port forwards again.
     PortUnblocked {
         /// The port.
         port: PortId,
     },
-    /// An address appeared on another port.
+    /// An address moved to another port.
     MacMoved {
         /// Its VLAN.
         vlan: Option<VlanId>,
         /// The address.
         mac: MacAddr,
-        /// Where it was.
+        /// Its previous port.
         from: PortId,
-        /// Where it is.
+        /// Its port now.
         to: PortId,
     },
-    /// A port used an address that is static or sticky on another one.
+    /// A port used an address that is static or sticky on another port.
     MacRefused {
         /// Its VLAN.
         vlan: Option<VlanId>,
         /// The address.
         mac: MacAddr,
-        /// Whose it is.
+        /// The port that owns it.
         owner: PortId,
-        /// Who used it.
+        /// The port that used it.
         port: PortId,
     },
-    /// A port has as many learned addresses as it may: further ones are not learned.
+    /// A port reached its limit of learned addresses.
     PortLimit {
         /// The port.
         port: PortId,
     },
-    /// The table has as many addresses as it may: further ones are not learned.
+    /// The address table is full: further addresses are not learned.
     TableFull,
-    /// More frames of a kind came in at a port than may be flooded.
+    /// A port exceeded its limit of flooded frames.
     Storm {
         /// The port.
         port: PortId,
-        /// Of which kind.
+        /// The kind of frames.
         kind: StormKind,
     },
-    /// A guard of a port dropped a frame.
+    /// A guard dropped a frame.
     Guarded {
         /// The port.
         port: PortId,
         /// The source of the frame.
         mac: MacAddr,
-        /// Which guard.
+        /// The guard.
         reason: DropReason,
     },
-    /// So many events were lost here, for nobody took them.
+    /// This many events were lost, because the owner did not take them.
     Lost(u64),
 }
 
@@ -110,15 +110,15 @@ impl fmt::Display for InVlan {
     }
 }
 
-/// How a loop shows.
+/// How a loop was detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoopCause {
-    /// A probe that left by one of our ports came back.
+    /// A probe returned.
     Probe {
-        /// The port at the other end of the loop; the blocked one itself if the loop is behind it.
+        /// The port that sent the probe; the blocked port itself if the loop is behind it.
         other: PortId,
     },
-    /// An address appears on one port and another in turn, too often for a host that moves.
+    /// An address alternates between two ports.
     Flapping {
         /// Its VLAN.
         vlan: Option<VlanId>,
@@ -140,14 +140,14 @@ impl fmt::Display for LoopCause {
     }
 }
 
-/// The kinds of frames that are flooded.
+/// The kinds of flooded frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StormKind {
-    /// To all.
+    /// Broadcast.
     Broadcast,
-    /// To a group.
+    /// Multicast.
     Multicast,
-    /// To an address that is on no port yet.
+    /// Unicast to an unknown address.
     UnknownUnicast,
 }
 
@@ -161,7 +161,7 @@ impl fmt::Display for StormKind {
     }
 }
 
-/// Events that nobody has taken yet: a bounded queue.
+/// A bounded queue of events.
 #[derive(Debug)]
 pub(super) struct Events {
     queue: VecDeque<SwitchEvent>,
@@ -169,7 +169,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// A second of all kinds of news from some thirty ports.
+    /// A second of all kinds of events from 30 ports.
     const MAX: usize = 256;
 
     pub(super) fn new() -> Self {

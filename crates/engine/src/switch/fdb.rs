@@ -175,7 +175,7 @@ impl Fdb {
         self.slots.get(self.position(key)?)
     }
 
-    /// The same to be changed; whoever changes its port says so with [`Self::touch`].
+    /// The same, mutable. Call [`Self::touch`] after a change of its port.
     pub(super) fn find_mut(&mut self, key: Key) -> Option<&mut Slot> {
         let at = self.position(key)?;
         self.slots.get_mut(at)
@@ -216,7 +216,7 @@ impl Fdb {
         self.slots.len()
     }
 
-    /// Takes out all that `unwanted` says of those slots, and may_report `gone` of each.
+    /// Removes the entries of these slots that are `unwanted`, and calls `gone` for each.
     pub(super) fn remove_if(
         &mut self,
         slots: Range<usize>,

@@ -1,4 +1,4 @@
-//! Copies of frames for somebody who watches.
+//! Port mirrors: copies of frames.
 
 use alloc::vec::Vec;
 
@@ -44,8 +44,8 @@ pub(super) fn note_missed(missed: &mut Vec<(PortId, u64)>, to: PortId) {
     }
 }
 
-/// Sends copies of a frame to those mirrors of `watching` that want it, and may_report `sent` of each how
-/// long it was; `None`: there was no room for it.
+/// Sends copies of a frame to those mirrors of `watching` whose filter accepts it. Calls `sent` for each with
+/// the length of the copy; `None` if there was no room for it.
 pub(super) fn copy_to(
     mirrors: &[Mirror],
     mut watching: u32,

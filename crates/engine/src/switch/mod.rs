@@ -2,44 +2,43 @@
 //!
 //! # Theory of operation
 //!
-//! Each frame goes through one pipeline, in this order, and leaves it at the first stage that drops
-//! it, which is counted at the port where it came in ([`PortCounters::ingress_drops`]):
+//! Each frame passes one pipeline, in this order. The first stage that drops it ends the pipeline; the drop is
+//! counted at the ingress port ([`PortCounters::ingress_drops`]).
 //!
 //! ```text
-//! ingress   head     two addresses and a tag are read, once               head.rs
-//!           mirror   a copy of what comes in, as it came                  mirror.rs
-//!           probe?   one of our own means a loop                          loops.rs
+//! ingress   head     read the two addresses and the tag, once             head.rs
+//!           mirror   copy the frame as received                           mirror.rs
+//!           probe?   one of our own proves a loop                         loop_guard.rs, engine/loops.rs
 //!           reserved 01:80:c2:00:00:0x is never forwarded
-//!           closed?  down, blocked, or a mirror's port                    port.rs
-//!           vlan     which VLAN it is in; may it be here?                 tagging.rs
-//!           guard    MAC, ARP, IP, ND, DHCP, RA: may it say that?         guard.rs
-//!           storm    broadcast, multicast: not too many?                  storm.rs
-//! learn     its source is on this port from now on                        learn.rs, fdb.rs
-//! look up   where is its destination? unknown: storm, then flood
-//! egress    for each port: closed, isolated, same group, no member of the VLAN? then not there
-//!           tag      pushed, rewritten or taken off, only where needed    tagging.rs
-//!           mirror   a copy of what goes out, as it goes
+//!           closed?  down, blocked, or the destination of a mirror        port.rs
+//!           vlan     find the VLAN; is the port a member?                 tagging.rs
+//!           guard    MAC, ARP, IP, ND, DHCP, RA: allowed?                 guard.rs
+//!           storm    broadcast, multicast: within the limits?             storm.rs
+//! learn     record the source at this port                                engine/learn.rs, fdb.rs
+//! look up   find the destination; unknown: storm limit, then flood
+//! egress    per port: skip it if closed, isolated, of the same group, or not in the VLAN
+//!           tag      push, rewrite or remove it, only where needed        tagging.rs
+//!           mirror   copy the frame as sent
 //!           send     a flood copies; the last port gets the original
 //! ```
 //!
-//! **Frames stay whole.** A super-packet crosses as it came. When a tag is pushed or taken off, the
-//! twelve bytes of addresses move, and the offsets of the virtio-net header with them.
+//! **Frames stay whole.** A super-packet is forwarded as received. When a tag is pushed or removed, the twelve
+//! bytes of addresses move, and the offsets in the virtio-net header are adjusted.
 //!
-//! **The table** has a fixed size, and nothing that is in it is pushed out by what is new: an attack
-//! fills it and then learns nothing more, while known hosts keep their entries and their unicast.
-//! A port has a limit of its own, so that one alone cannot fill it. Each port remembers what its last
-//! frame found; while nothing changes in the table the next frame between the same hosts is not
-//! looked up. Entries that age are ignored at once and swept out in small steps.
+//! **The address table** has a fixed size, and new entries never evict existing ones: an attack fills the
+//! table, and after that known hosts keep their entries and their unicast. A limit per port keeps one port
+//! from filling it. Each port caches the result of its last lookup; while the table does not change, the next
+//! frame between the same hosts needs no lookup. Expired entries are ignored at once and swept in small steps.
 //!
-//! **An address that moves** from port to port is followed, but not more often than so many times in
-//! a second; then it stays at its home, the last port where it was for a while. Flapping on and on is
-//! a loop: the port that is not the home is blocked. Static and sticky addresses do not move, and a
-//! frame with one from another port is dropped.
+//! **An address that moves** to another port is followed, up to a number of moves per second. After that it
+//! stays at its home, the last port where it was for a while. Continued flapping means a loop: the port that
+//! is not the home is blocked. Static and sticky addresses do not move: a frame with such a source from
+//! another port is dropped.
 //!
-//! **Loops** show by that, or by a probe that comes back ([`LoopGuardConfig`]). Spanning tree's own
-//! frames are never forwarded, so a bridge beside us does not mistake us for a wire.
+//! **Loops** are detected by flapping, or by a probe that returns ([`LoopGuardConfig`]). Spanning tree frames
+//! are never forwarded, so a bridge next to us does not take us for a wire.
 //!
-//! **Time** passes in rounds of probes and steps of the sweep; nothing else waits. No frame is held.
+//! **Timers** send probes and sweep the table; nothing else waits. No frame is held.
 //!
 //! ```
 //! use adit_engine::switch::{PortConfig, Switch, SwitchConfig, VlanId, VlanMode};

@@ -38,21 +38,21 @@ pub(super) struct Port {
     reported: [Option<Instant>; Notice::COUNT],
 }
 
-/// Whether a port takes part.
+/// The state of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortState {
-    /// It does.
+    /// It forwards frames.
     Forwarding,
     /// Its link is down.
     Down,
-    /// A loop shows on it.
+    /// It is blocked because of a loop.
     Blocked {
-        /// How the loop shows.
+        /// How the loop was detected.
         cause: LoopCause,
-        /// When it is tried again.
+        /// When it is retried.
         until: Instant,
     },
-    /// It is where the copies of a mirror go, and nothing else.
+    /// It is the destination of a mirror and carries nothing else.
     Mirror,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct LastHit {
     pub(super) until: Instant,
 }
 
-/// Notice of a port that is told once a second at most.
+/// Kinds of events of a port, each reported once per second at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
     Moved,
@@ -84,7 +84,7 @@ pub(super) enum Notice {
 
 impl Notice {
     const COUNT: usize = 7;
-    /// How long the same news is not told again.
+    /// The time for which the same notice is not repeated.
     pub(super) const QUIET: Duration = Duration::from_secs(1);
 }
 
@@ -106,7 +106,7 @@ impl Port {
         }
     }
 
-    /// Changes what it is to be.
+    /// Changes its configuration.
     pub(super) fn set(&mut self, config: PortConfig) {
         self.is_guarded = config.guard.is_on();
         if config.storm != self.config.storm {
@@ -115,7 +115,7 @@ impl Port {
         self.config = config;
     }
 
-    /// Whether this news is to be told: not if it was within the last second.
+    /// Whether to report this notice: not within a second of the last time.
     pub(super) fn may_report(&mut self, notice: Notice, now: Instant) -> bool {
         let Some(last) = self.reported.get_mut(notice as usize) else { return false };
         let is_due = last.is_none_or(|last| now.since(last) >= Notice::QUIET);
@@ -167,7 +167,7 @@ impl Port {
     }
 }
 
-/// Checks what can be out of range.
+/// Checks the ranges of a configuration.
 pub(super) fn check(config: &PortConfig) -> Result<(), ConfigError> {
     let guard = &config.guard;
     if guard.macs.len() > GuardConfig::LIST_MAX || guard.addresses.len() > GuardConfig::LIST_MAX {

@@ -44,8 +44,6 @@ pub(crate) struct Core<E> {
     /// The sockets for peers.
     pub(crate) peers: Option<PeerSockets>,
     interfaces: Interfaces,
-    /// Ports of the engine that are joined to other ports of it.
-    joined: Vec<Option<PortId>>,
     pub(crate) reactor: Reactor,
     pub(crate) events: VecDeque<Event>,
     pub(crate) now: Instant,
@@ -71,7 +69,6 @@ impl<E: Engine> Core<E> {
             hubs: Hubs::default(),
             peers: None,
             interfaces: Interfaces::default(),
-            joined: Vec::new(),
             reactor: Reactor::new()?,
             events: VecDeque::new(),
             now: clock::now(),
@@ -154,17 +151,6 @@ impl<E: Engine> Core<E> {
         sockets.register(&self.reactor, number)?;
         self.peers = Some(sockets);
         Ok(())
-    }
-
-    /// Joins two ports of the engine: what it sends to one comes from the other.
-    pub(crate) fn join(&mut self, one: PortId, other: PortId) {
-        for (from, to) in [(one, other), (other, one)] {
-            let at = usize::from(from.0);
-            if self.joined.len() <= at {
-                self.joined.resize(at + 1, None);
-            }
-            self.joined[at] = Some(to);
-        }
     }
 
     /// Puts emulated links between a port and the engine; returns the old ones.
@@ -493,15 +479,7 @@ impl<E: Engine> Core<E> {
         }
         while let Some(to) = self.out.next_group(&mut self.batch) {
             match to {
-                Endpoint::Port(id) => match self.joined.get(usize::from(id.0)).copied().flatten() {
-                    None => self.deliver(id),
-                    Some(other) => {
-                        for packet in self.batch.drain(..) {
-                            let from = Endpoint::Port(other);
-                            self.engine.handle(self.now, from, packet, &mut self.out);
-                        }
-                    }
-                },
+                Endpoint::Port(id) => self.deliver(id),
                 Endpoint::Udp(peer) => {
                     let Some(peers) = &mut self.peers else {
                         self.misroute();

@@ -176,12 +176,6 @@ impl<E: Engine> Runner<E> {
         self.core.ports.get_mut(id).map(|slot| &mut slot.netem)
     }
 
-    /// Joins two ports of the engine, as by a cable: what it sends to one comes from the other. Nothing
-    /// else can be attached to them.
-    pub fn join(&mut self, one: PortId, other: PortId) {
-        self.core.join(one, other);
-    }
-
     /// Has a port send what is queued, now; a recording writes what is buffered.
     pub fn flush_port(&mut self, id: PortId) {
         self.core.flush_port(id);

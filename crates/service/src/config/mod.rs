@@ -1,13 +1,14 @@
-//! Configuration files in TOML, read so that all mistakes of a file are told at once, each with its
-//! place and what helps.
+//! Configuration files in TOML, read so that all errors of a file are reported at once, each with its
+//! place and a suggestion.
 //!
-//! A reader asks a [`Table`](table::Table) for the keys that it knows, and each asks a [`Value`](value::Value) to be what it is to
-//! be; what was not asked for is an unknown key. A mistake goes to [`Problems`](problem::Problems) and reading goes on:
+//! A reader asks a [`Table`](table::Table) for the keys that it knows and gives the type of each; a key
+//! that no reader asked for is unknown. Errors go to [`Problems`](problems::Problems), and reading
+//! continues:
 //!
 //! ```text
 //! let source = Source::read(path)?;
 //! let problems = Problems::default();
-//! let mut table = source.parse(&problems);
+//! let mut table = read::toml(&source, &problems);
 //! let mtu = table.get("mtu", value::integer(68..=65_521u32));
 //! for mut port in table.tables("port") {
 //!     let spec = port.required("port", value::text);
@@ -17,14 +18,18 @@
 //! problems.check("lab.toml")?;   // Err lists them all
 //! ```
 //!
-//! The options of a port on the command line (`tap:a,vlan=10`) are read by the same functions: see
-//! [`Source::words`](source::Source::words).
+//! The options of a port on the command line (`tap:a,vlan=10`) and the JSON of a request are read by the
+//! same functions: see [`read`].
 
+pub mod entry;
 pub mod problem;
+pub mod problems;
+pub mod read;
 pub mod source;
 pub mod suggest;
 pub mod table;
 pub mod value;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,12 @@
 //! A table of a configuration, asked key by key.
 
-use crate::config::problem::Problems;
+use crate::config::entry::{Entry, Kind, Value, Wrong};
+use crate::config::problems::Problems;
 use crate::config::source::Source;
 use crate::config::suggest::nearest;
-use crate::config::value::Wrong;
-use crate::config::value::{Kind, Value};
-use std::borrow::Cow;
+use crate::config::words;
 use std::fmt;
 use std::ops::Range;
-
-/// A key and its value.
-#[derive(Clone, Debug)]
-pub struct Entry<'a> {
-    pub key: Cow<'a, str>,
-    pub key_span: Range<usize>,
-    pub value: Value<'a>,
-}
 
 /// A table of which the known keys are asked for, one by one; [`Table::finish`] tells what is left.
 #[derive(Debug)]
@@ -32,7 +23,16 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub fn new(
+    /// The table at the top of `source`.
+    pub(super) const fn new(
+        source: &'a Source,
+        problems: &'a Problems,
+        entries: Vec<Entry<'a>>,
+    ) -> Self {
+        Self::within(source, problems, String::new(), 0..0, entries)
+    }
+
+    const fn within(
         source: &'a Source,
         problems: &'a Problems,
         name: String,
@@ -40,6 +40,25 @@ impl<'a> Table<'a> {
         entries: Vec<Entry<'a>>,
     ) -> Self {
         Self { source, problems, name, span, entries, known: Vec::new(), missing: Vec::new() }
+    }
+
+    /// A value as a table called `name`: one of a file; `key=value,key` as the whole text of an option,
+    /// `key=value+key` within one. `None` if it is something else.
+    pub fn of_value(name: &str, value: &Value<'a>, problems: &'a Problems) -> Option<Self> {
+        let (source, span) = (value.source, value.span.clone());
+        match &value.kind {
+            Kind::Table(entries) => {
+                Some(Self::within(source, problems, name.to_owned(), span, entries.clone()))
+            }
+            Kind::Word(text) if text.contains('=') => {
+                let is_whole = span == (0..text.len());
+                let separator = if is_whole { ',' } else { '+' };
+                let entries = words::entries(source, (text, span.start), separator, problems);
+                let span = if source.text().is_empty() { 0..0 } else { span };
+                Some(Self::within(source, problems, String::new(), span, entries))
+            }
+            _ => None,
+        }
     }
 
     /// What it was read from.
@@ -115,7 +134,7 @@ impl<'a> Table<'a> {
     pub fn table(&mut self, key: &'static str) -> Option<Self> {
         let (problems, name) = (self.problems, self.path(key));
         let value = self.value(key)?;
-        let table = value.as_table(&name, problems);
+        let table = Self::of_value(&name, value, problems);
         if table.is_none() {
             let help = Some(format!("write it as `[{name}]` on a line of its own"));
             let wrong = Wrong { help, ..Wrong::expected("a table", value) };
@@ -131,7 +150,7 @@ impl<'a> Table<'a> {
         let one = |value: &Value<'a>| match &value.kind {
             Kind::Table(entries) => {
                 let (span, entries) = (value.span.clone(), entries.clone());
-                Some(Self::new(source, problems, name.clone(), span, entries))
+                Some(Self::within(source, problems, name.clone(), span, entries))
             }
             _ => {
                 let help = Some(format!("write each as `[[{name}]]` on a line of its own"));

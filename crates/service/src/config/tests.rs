@@ -1,4 +1,6 @@
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::Problem;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
 use crate::config::value;
@@ -8,7 +10,7 @@ use std::time::Duration;
 fn mistakes(text: &str, read: impl Fn(&mut Table<'_>)) -> Vec<Problem> {
     let source = Source::new("x.toml", text);
     let problems = Problems::default();
-    let mut table = source.parse(&problems);
+    let mut table = read::toml(&source, &problems);
     read(&mut table);
     table.finish();
     problems.into_list()
@@ -128,7 +130,7 @@ fn no_file_has_more_mistakes_than_are_read() {
     let text: String = (0..5000).map(|n| format!("k{n} = 1\n")).collect();
     let source = Source::new("x.toml", text);
     let problems = Problems::default();
-    source.parse(&problems).finish();
+    read::toml(&source, &problems).finish();
     let error = problems.check("x.toml").unwrap_err();
     assert_eq!(error.report.problems.len(), 100);
     assert!(error.report.message.contains("more than 100"), "{}", error.report.message);
@@ -143,7 +145,7 @@ fn nothing_of_a_mebibyte_takes_long_or_panics() {
     {
         let source = Source::new("x.toml", text);
         let problems = Problems::default();
-        let mut table = source.parse(&problems);
+        let mut table = read::toml(&source, &problems);
         table.tables("x").into_iter().for_each(Table::finish);
         table.finish();
         problems.into_list();
@@ -165,7 +167,7 @@ fn a_file_that_is_too_large_or_no_text_is_refused() {
 fn words_of_the_command_line_are_read_alike() {
     let source = Source::new("--port", "tap:a,vlan=10,trunk=10+20,isolated,valn=7,vlan=9");
     let problems = Problems::default();
-    let mut table = source.words(6, &problems);
+    let mut table = read::words(&source, 6, &problems);
     assert_eq!(table.get("vlan", value::integer(1..=4094u16)), Some(10));
     assert_eq!(table.list("trunk", value::integer(1..=4094u16)), [10, 20]);
     assert_eq!(table.get("isolated", value::boolean), Some(true));
@@ -176,30 +178,49 @@ fn words_of_the_command_line_are_read_alike() {
 }
 
 #[test]
-fn quantities() {
-    let ok = value::parse_duration;
-    assert_eq!(ok("20ms"), Ok(Duration::from_millis(20)));
-    assert_eq!(ok("1.5 s"), Ok(Duration::from_millis(1500)));
-    assert_eq!(ok(".25us"), Ok(Duration::from_nanos(250)));
-    assert_eq!(ok("5min"), Ok(Duration::from_secs(300)));
-    assert_eq!(value::parse_rate("100Mbit/s"), Ok(100_000_000));
-    assert_eq!(value::parse_rate("1.5gbit"), Ok(1_500_000_000));
-    assert_eq!(value::parse_size("64KiB"), Ok(65_536));
-    assert_eq!(value::parse_size("1500"), Ok(1500));
-    assert_eq!(value::parse_share("2.5%"), Ok(0.025));
-    assert_eq!(value::parse_share("0.5"), Ok(0.5));
-    assert_eq!(value::parse_share("0"), Ok(0.0));
-    for (text, help) in [("20", "20ms"), ("20msec", "20ms"), ("20sm", "20ms"), ("3minutes", "3min")]
-    {
-        let wrong = ok(text).unwrap_err();
-        assert!(wrong.help.as_ref().is_some_and(|h| h.contains(help)), "{text}: {wrong:?}");
+fn quantities_are_read_alike_in_files_and_in_words() {
+    for (text, word) in [
+        (
+            "d = '5m'\ns = '10k'\nr = '1.5gbit'\nc = '10k'\np = '2.5%'",
+            "d=5m,s=10k,r=1.5gbit,c=10k,p=2.5%",
+        ),
+        (
+            "d = '300 s'\ns = 10000\nr = '1500Mbit/s'\nc = 10000\np = 0.025",
+            "d=300s,s=10kB,r=1500mbit,c=10000,p=0.025",
+        ),
+    ] {
+        let read_all = |table: &mut Table<'_>| {
+            assert_eq!(table.get("d", value::duration), Some(Duration::from_secs(300)));
+            assert_eq!(table.get("s", value::size), Some(10_000));
+            let rate = table.get("r", value::rate).map(|rate| rate.bits_per_second());
+            assert_eq!(rate, Some(1_500_000_000));
+            assert_eq!(table.get("c", value::integer(0..=20_000u32)), Some(10_000));
+            assert_eq!(table.get("p", value::share), Some(0.025));
+        };
+        assert_eq!(mistakes(text, read_all), []);
+        let (source, problems) = (Source::new("--port", word), Problems::default());
+        let mut table = read::words(&source, 0, &problems);
+        read_all(&mut table);
+        table.finish();
+        assert_eq!(problems.into_list(), []);
     }
-    assert!(value::parse_rate("5mbps").unwrap_err().help.unwrap().contains("5mbit"));
-    assert!(value::parse_share("1").unwrap_err().help.unwrap().contains("1%"));
-    for bad in
-        ["", "ms", "-1ms", "1e9s", "1.2.3ms", ".", "99999999999999999999s", "300000d", "1 x y"]
-    {
-        assert!(ok(bad).is_err(), "{bad}");
+    for (text, help) in [
+        ("20", "20ms"),
+        ("20msec", "20ms"),
+        ("20sm", "20ms"),
+        ("3minutes", "3m"),
+        ("", ""),
+        ("-1ms", ""),
+        ("1e9s", ""),
+        ("300000d", ""),
+        ("1 x y", ""),
+    ] {
+        let problems = mistakes(&format!("d = '{text}'"), |table| {
+            table.get("d", value::duration);
+        });
+        assert!(problems[0].message.starts_with("`d` "), "{problems:?}");
+        let given = problems[0].help.clone().unwrap_or_default();
+        assert!(given.contains(help), "{text}: {problems:?}");
     }
 }
 
@@ -216,7 +237,8 @@ fn the_wrong_part_of_a_text_is_pointed_at() {
 }
 
 mod ports {
-    use crate::config::problem::{Problem, Problems};
+    use crate::config::problem::Problem;
+    use crate::config::problems::Problems;
     use crate::config::source::Source;
     use crate::switch::port::WantedPort;
     use adit_engine::netem::{Loss, Rate};
@@ -233,7 +255,7 @@ mod ports {
     fn toml(text: &str) -> Result<WantedPort, Vec<Problem>> {
         let source = Source::new("lab.toml", text);
         let problems = Problems::default();
-        let mut table = source.parse(&problems);
+        let mut table = crate::config::read::toml(&source, &problems);
         let port = WantedPort::from_table(&mut table);
         table.finish();
         let problems = problems.into_list();
@@ -328,7 +350,8 @@ mod ports {
 }
 
 mod profiles {
-    use crate::config::problem::{Problem, Problems};
+    use crate::config::problem::Problem;
+    use crate::config::problems::Problems;
     use crate::config::source::Source;
     use crate::link::profile;
     use crate::link::profile::{KEYS, Profiles};
@@ -342,7 +365,7 @@ mod profiles {
     fn read_onto(text: &str, base: Profiles) -> Result<Profiles, Vec<Problem>> {
         let source = Source::new("--x", text);
         let problems = Problems::default();
-        let mut table = source.words(0, &problems);
+        let mut table = crate::config::read::words(&source, 0, &problems);
         let profiles = profile::of_table(&mut table, base);
         table.finish();
         let problems = problems.into_list();

@@ -125,6 +125,12 @@ impl Drop for Claim {
     }
 }
 
+/// Whether a program has claimed a name, as far as this user can see.
+#[must_use]
+pub fn is_claimed(name: &Name) -> bool {
+    LockFile::is_held(&folder().join(format!("{name}.lock")))
+}
+
 fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

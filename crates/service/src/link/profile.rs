@@ -8,18 +8,18 @@ pub mod json;
 
 pub use json::to_json;
 
-use crate::config::problem::Problems;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
-use crate::config::value::{
-    Kind, boolean, duration, integer, number, one_of, parse_duration, parse_size, rate, share, text,
-};
+use crate::config::value::{Kind, boolean, duration, integer, number, one_of, rate, share, text};
 use crate::config::value::{Value, Wrong};
 use adit_engine::netem::{
-    Bitrate, CoDel, Corrupt, Delay, DelayTable, Discipline, FILE_LEN_MAX, FqCoDel, GilbertElliott,
-    Jitter, Loss, LossPattern, Opportunities, Outage, Overhead, ParseError, Preset, Profile, Queue,
+    CoDel, Corrupt, Delay, DelayTable, Discipline, FILE_LEN_MAX, FqCoDel, GilbertElliott, Jitter,
+    Loss, LossPattern, Opportunities, Outage, Overhead, ParseError, Preset, Profile, Queue,
     QueueLimit, Rate, Reorder, Steps,
 };
+use adit_packet::units;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ pub const KEYS: [&str; 37] = [
 /// `None` if it cannot be used; why is among the problems.
 pub fn of_file(path: &Path, problems: &Problems) -> Result<Profiles, crate::error::Error> {
     let source = Source::read_named(path)?;
-    let mut table = source.parse(problems);
+    let mut table = read::toml(&source, problems);
     let profiles = of_table(&mut table, Profiles::default());
     for key in ["ports", "profile"] {
         if table.contains(key) && table.has(key) {
@@ -95,7 +95,7 @@ pub fn of_file(path: &Path, problems: &Problems) -> Result<Profiles, crate::erro
 
 /// Reads a profile that is a table, the name of a preset or that of a file; `None` if it is wrong.
 pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Option<Profiles> {
-    if let Some(mut table) = value.as_table(key, problems) {
+    if let Some(mut table) = Table::of_value(key, value, problems) {
         let profiles = of_table(&mut table, Profiles::default());
         table.finish();
         return Some(profiles);
@@ -236,24 +236,14 @@ fn key_of(field: &str) -> &'static str {
 fn outage(value: &Value<'_>) -> Result<Outage, Wrong> {
     const HELP: &str = "write BEGIN/LENGTH or BEGIN/LENGTH/PERIOD, as \"10s/500ms/60s\"";
     let text = value.as_text().ok_or_else(|| Wrong::expected("a text", value).help(HELP))?;
-    let times: Vec<Result<Duration, Wrong>> = text.split('/').map(parse_duration).collect();
-    let mut times = times.into_iter();
-    let mut next = || match times.next() {
-        None => Ok(None),
-        Some(Ok(time)) => Ok(Some(time)),
-        Some(Err(wrong)) => Err(Wrong { part: None, ..wrong }),
-    };
-    let told = |wrong: Wrong| {
-        Wrong::new(format_args!("is wrong: {}", wrong.message))
-            .help(wrong.help.unwrap_or(HELP.to_owned()))
-    };
-    match (
-        next().map_err(told)?,
-        next().map_err(told)?,
-        next().map_err(told)?,
-        next().map_err(told)?,
-    ) {
-        (Some(at), Some(lasts), every, None) => Ok(Outage { at, lasts, every }),
+    let times: Result<Vec<Duration>, _> = text.split('/').map(units::parse_duration).collect();
+    let times = times.map_err(|error| {
+        Wrong::new(format_args!("must be two or three durations: {}", error.message()))
+            .help(error.help().unwrap_or(HELP))
+    })?;
+    match *times {
+        [at, lasts] => Ok(Outage { at, lasts, every: None }),
+        [at, lasts, every] => Ok(Outage { at, lasts, every: Some(every) }),
         _ => Err(Wrong::new(format_args!("cannot be `{text}`")).help(HELP)),
     }
 }
@@ -322,7 +312,7 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
 fn line(table: &mut Table<'_>, base: Rate) -> Rate {
     let fixed = table.get("rate", |value| match value.as_text() {
         Some("unlimited") => Ok(Rate::Unlimited),
-        _ => rate(value).map(|bits| Rate::Fixed(Bitrate::from_bits_per_second(bits))),
+        _ => rate(value).map(Rate::Fixed),
     });
     let trace = table.get("trace", |value| file_or_none(value, Opportunities::parse));
     match (fixed, trace) {
@@ -413,11 +403,11 @@ fn queue_limit(value: &Value<'_>) -> Result<QueueLimit, Wrong> {
     if matches!(value.kind, Kind::Word(_)) && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return packets(value).map(QueueLimit::Packets);
     }
-    if let Ok(time) = parse_duration(text) {
+    if let Ok(time) = units::parse_duration(text) {
         return Ok(QueueLimit::Time(time));
     }
     let has_unit = text.ends_with(['B', 'b']);
-    match parse_size(text) {
+    match units::parse_size(text) {
         Ok(bytes) if has_unit => Ok(QueueLimit::Bytes(bytes)),
         _ => Err(Wrong::new(format_args!("cannot be `{text}`"))
             .help("a number of packets (1000), bytes (\"64KiB\") or time (\"50ms\")")),

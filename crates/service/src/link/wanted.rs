@@ -1,6 +1,7 @@
 //! A link between two ports as it is wanted.
 
-use crate::config::problem::Problems;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::config::value::Wrong;
 use crate::config::value::{integer, parsed, text};
@@ -67,8 +68,8 @@ impl Keys {
             .map(|(key, text)| (*key, Source::new(format!("--{key}"), text)))
             .collect();
         let all = Source::new("the command line", "");
-        let entries = sources.iter().map(|(key, source)| source.option(key)).collect();
-        let mut table = all.table(entries, problems);
+        let options = sources.iter().map(|(key, source)| (*key, source));
+        let mut table = read::options(&all, options, problems);
         let profiles = profile::of_table(&mut table, base);
         table.finish();
         profiles
@@ -144,7 +145,7 @@ pub fn of_file(source: &Source) -> Result<WantedLink, Error> {
 }
 
 fn of_source(source: &Source, problems: &Problems) -> FromFile {
-    let mut table = source.parse(problems);
+    let mut table = read::toml(source, problems);
     let name = table.get("name", parsed("a name"));
     let seed = table.get("seed", integer(0..=u64::MAX));
     let has_ports = table.has("ports");

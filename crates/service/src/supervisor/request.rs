@@ -1,6 +1,7 @@
 //! Requests and replies as JSON.
 
-use crate::config::problem::Problems;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
 use crate::error::{Error, Result};
@@ -51,7 +52,7 @@ pub fn read_request<T>(body: &Value, read: impl FnOnce(&mut Table<'_>) -> T) -> 
     let (object, folder) = object_of(body)?;
     let source = Source::request(&folder);
     let problems = Problems::default();
-    let mut table = source.json(&object, &problems);
+    let mut table = read::json(&source, &object, &problems);
     let result = read(&mut table);
     table.finish();
     problems.check("the request")?;

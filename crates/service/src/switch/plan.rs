@@ -1,6 +1,7 @@
 //! What a switch is to be, from the command line and its file, and what its start would do.
 
-use crate::config::problem::Problems;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::control::name::Name;
 use crate::error::Result;
@@ -45,7 +46,7 @@ impl Plan {
         }
         for (key, text) in &self.switch {
             let source = Source::new(format!("--{key}"), text);
-            let mut table = source.table(vec![source.option(key)], &problems);
+            let mut table = read::options(&source, [(*key, &source)], &problems);
             lab.set_switch(&mut table);
             table.finish();
         }

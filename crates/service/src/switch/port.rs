@@ -1,6 +1,7 @@
 //! A port of a switch as it is wanted.
 
-use crate::config::problem::Problems;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
 use crate::config::value::{Kind, boolean, integer, mac, one_of, parsed, text};
@@ -47,7 +48,7 @@ impl WantedPort {
     pub fn from_words(source: &Source, problems: &Problems) -> Option<Self> {
         let whole = source.text();
         let end = end_of_first_word(whole);
-        let mut table = source.words(end + 1, problems);
+        let mut table = read::words(source, end + 1, problems);
         let kind = whole.split(':').next().unwrap_or_default();
         let kind = kind.get(..end).unwrap_or(kind);
         let spec = match whole.parse::<PortSpec>() {

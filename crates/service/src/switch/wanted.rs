@@ -1,13 +1,12 @@
 //! A switch with its ports as it is wanted: from a file, from options, or from both.
 
-use crate::config::problem::Problems;
+use crate::config::problems::Problems;
+use crate::config::read;
 use crate::config::source::Source;
 use crate::config::suggest::nearest;
 use crate::config::table::Table;
 use crate::config::value::{Value, Wrong};
-use crate::config::value::{
-    boolean, duration, integer, long_duration, mac, one_of, parsed, path, text,
-};
+use crate::config::value::{boolean, duration, integer, mac, one_of, parsed, path, text};
 use crate::control::name::Name;
 use crate::filter::Filter;
 use crate::switch::port::{WantedPort, vlan};
@@ -140,7 +139,7 @@ const TRUNCATE_MIN: usize = 14;
 impl WantedSwitch {
     /// Reads a file that is open; its mistakes go to `problems`.
     pub fn of_source(source: &Source, problems: &Problems) -> Self {
-        let mut table = source.parse(problems);
+        let mut table = read::toml(source, problems);
         let name = table.get("name", parsed("a name"));
         let seed = table.get("seed", integer(0..=u64::MAX));
         let switch = table.table("switch").map(|mut table| {
@@ -205,7 +204,7 @@ impl WantedSwitch {
     /// Adds a mirror that an option asks for: `FILE,ports=a+b,direction=ingress`.
     pub fn add_mirror(&mut self, source: &Source, problems: &Problems) {
         let end = source.text().find(',').unwrap_or(source.text().len());
-        let mut table = source.words(end + 1, problems);
+        let mut table = read::words(source, end + 1, problems);
         let to = source.text().get(..end).unwrap_or_default();
         let to = match to.strip_prefix("port:") {
             Some(port) => match resolve(port, &self.ports) {
@@ -235,7 +234,7 @@ impl WantedSwitch {
 fn read_switch(table: &mut Table<'_>, base: SwitchConfig) -> SwitchConfig {
     let guard = base.loop_guard;
     let config = SwitchConfig {
-        ageing: table.get("ageing", long_duration).unwrap_or(base.ageing),
+        ageing: table.get("ageing", duration).unwrap_or(base.ageing),
         fdb_limit: table
             .get("fdb-limit", integer(1..=SwitchConfig::FDB_LIMIT_MAX))
             .unwrap_or(base.fdb_limit),
@@ -248,8 +247,8 @@ fn read_switch(table: &mut Table<'_>, base: SwitchConfig) -> SwitchConfig {
             flaps_per_second: table
                 .get("loop-flaps", integer(1..=u8::MAX))
                 .unwrap_or(guard.flaps_per_second),
-            hold: table.get("loop-hold", long_duration).unwrap_or(guard.hold),
-            hold_max: table.get("loop-hold-max", long_duration).unwrap_or(guard.hold_max),
+            hold: table.get("loop-hold", duration).unwrap_or(guard.hold),
+            hold_max: table.get("loop-hold-max", duration).unwrap_or(guard.hold_max),
         },
         mirrors: Vec::new(),
         seed: base.seed,

@@ -1,4 +1,4 @@
-//! What messages carry besides IP packets: frames, whole or in pieces, and control messages.
+//! The contents of messages other than IP packets: frames, fragments of frames, control messages.
 
 pub(crate) mod plain;
 pub(crate) mod reassembly;

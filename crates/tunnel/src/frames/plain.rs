@@ -1,4 +1,4 @@
-//! What stands inside a data message.
+//! The formats inside a data message.
 //!
 //! ```text
 //! IP packet    | 4x or 6x ...                           | padding |     every WireGuard
@@ -8,8 +8,8 @@
 //! keepalive    nothing
 //! ```
 //!
-//! `p` is the length of the padding, 0 to 15: a frame's length is nowhere else. Numbers are big endian.
-//! What is ours has neither 4 nor 6 where an IP packet has its version, so a foreign peer drops it.
+//! `p` is the length of the padding, 0 to 15: it gives the length of a frame. Numbers are big endian. Our own
+//! formats have neither 4 nor 6 in place of the IP version, so other implementations drop them.
 
 /// A frame: its first byte, less the padding.
 pub(crate) const FRAME: u8 = 0x10;
@@ -17,23 +17,23 @@ pub(crate) const FRAME: u8 = 0x10;
 pub(crate) const FRAGMENT: u8 = 0x20;
 /// A control message.
 pub(crate) const CONTROL: u8 = 0x30;
-/// What a frame has before it.
+/// The length of the header before a frame.
 pub(crate) const FRAME_HEADER_LEN: usize = 1;
-/// What a fragment has before it.
+/// The length of the header before a fragment.
 pub(crate) const FRAGMENT_HEADER_LEN: usize = 5;
 
-/// How many bytes of zero follow `len` bytes: up to a multiple of 16, so that the length tells less
-/// (NDSS 2017, 5.4.6), but not past `max`, for which a datagram is made.
+/// The padding after `len` bytes: up to a multiple of 16, which hides the exact length (NDSS 2017, 5.4.6), but not
+/// past `max`, the longest that fits a datagram.
 pub(crate) fn padding(len: usize, max: usize) -> usize {
     len.next_multiple_of(16).min(max).saturating_sub(len)
 }
 
-/// The first byte of one of ours: its type and the length of the padding, at most 15.
+/// The first byte of our own formats: the type, and the length of the padding (at most 15).
 pub(crate) fn first_byte(kind: u8, padding: usize) -> u8 {
     kind | u8::try_from(padding & 15).unwrap_or_default()
 }
 
-/// What a decrypted message is, and where it starts and ends without header and padding.
+/// The contents of a decrypted message, and their end without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plain {
     Keepalive,
@@ -44,7 +44,7 @@ pub(crate) enum Plain {
 }
 
 impl Plain {
-    /// Tells what `bytes` are by their first byte and lengths; `None` if nothing that we know.
+    /// Determines the contents by the first byte and the lengths; `None` if unknown.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let Some(&first) = bytes.first() else { return Some(Self::Keepalive) };
         let end = bytes.len().checked_sub(usize::from(first & 15));

@@ -1,24 +1,24 @@
-//! Frames that came in pieces.
+//! Reassembly of fragmented frames.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The longest frame that is cut into fragments: a jumbo frame with two tags.
+/// The longest frame that is fragmented: a jumbo frame with two tags.
 pub(crate) const FRAME_LEN_MAX: usize = 9216;
-/// In a fragment's offset: it is the last one.
+/// The flag of the last fragment, in its offset.
 pub(crate) const LAST: u16 = 1 << 15;
 
-/// Frames under way at a time: the network between two peers seldom changes the order of more.
+/// The number of frames in reassembly: a network rarely reorders more.
 const FRAMES_MAX: usize = 4;
 
-/// The fragments of frames of one peer: at most 36 KiB, and nothing before the first one comes.
+/// The reassembly buffers of one peer: at most 36 KiB, allocated with the first fragment.
 ///
-/// They come in order most often. One that does not lie behind what is there already is kept as well,
-/// but two that overlap end the frame: nobody sends them.
+/// Fragments usually arrive in order. Out of order they are accepted as well. Overlapping fragments discard
+/// the frame: no valid sender makes them.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
     frames: Vec<Frame>,
-    /// Which one gives way when there are too many: they take turns.
+    /// The buffer that is reused next, in turn.
     oldest: usize,
     sent: u16,
 }
@@ -27,10 +27,10 @@ pub(crate) struct Reassembly {
 struct Frame {
     number: u16,
     bytes: Vec<u8>,
-    /// How many bytes came, and how many there are to be.
+    /// The number of bytes received, and the length of the frame once it is known.
     received: usize,
     total: Option<usize>,
-    /// Where each fragment starts and ends.
+    /// The start and end of each fragment.
     ranges: Vec<(usize, usize)>,
 }
 
@@ -49,7 +49,7 @@ impl Frame {
         self.ranges.clear();
     }
 
-    /// Takes a piece; `None` if it contradicts what is there.
+    /// Adds a fragment; `None` if it contradicts the others.
     fn take(&mut self, start: usize, last: bool, piece: &[u8]) -> Option<()> {
         let end = start + piece.len();
         let overlaps = self.ranges.iter().any(|&(from, to)| start < to && from < end);
@@ -69,21 +69,20 @@ impl Frame {
 }
 
 impl Reassembly {
-    /// The number of the next frame that we send in pieces.
+    /// The number of the next frame that we fragment.
     pub(crate) const fn next_number(&mut self) -> u16 {
         self.sent = self.sent.wrapping_add(1);
         self.sent
     }
 
-    /// Takes a fragment, as it stands in the message after its first byte and without padding, and
-    /// returns the frame if that is whole now.
+    /// Adds a fragment (the message after its first byte, without padding); returns the frame once it is complete.
     pub(crate) fn take(&mut self, fragment: &[u8]) -> Option<&[u8]> {
         let (&[n0, n1, o0, o1], piece) = fragment.split_first_chunk()?;
         let (number, offset) = (u16::from_be_bytes([n0, n1]), u16::from_be_bytes([o0, o1]));
         self.take_piece(number, usize::from(offset & !LAST), offset & LAST != 0, piece)
     }
 
-    /// Takes bytes `start..` of the frame of that number and returns the frame if that is whole now.
+    /// Adds bytes from offset `start` of the frame with that number; returns the frame once it is complete.
     pub(crate) fn take_piece(
         &mut self,
         number: u16,

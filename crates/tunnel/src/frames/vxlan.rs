@@ -15,45 +15,47 @@ use adit_packet::{
 use crate::inner::network;
 use adit_engine::{DropReason, PortId};
 
-/// The flag that says that there is a VNI.
+/// The flag of a valid VNI.
 const HAS_VNI: u8 = 0x08;
 /// The VXLAN header's length, and with the UDP header.
 const HEADER_LEN: usize = 8;
 const UDP_AND_HEADER_LEN: usize = UdpHeader::LEN + HEADER_LEN;
-/// What stands before a frame at most: over IPv6.
+/// The maximum length of the headers before a frame: over IPv6.
 pub(crate) const OUTER_LEN_MAX: usize = Ipv6Header::LEN + UDP_AND_HEADER_LEN;
 
-/// How frames cross to a peer in VXLAN.
+/// The VXLAN settings of a peer.
+///
+/// Later versions may add fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vxlan {
     /// The port of the frames.
     pub port: PortId,
-    /// The network's number, 24 bits.
+    /// The VXLAN network identifier, 24 bits.
     pub vni: u32,
-    /// Our address inside the tunnel: what the other side has as `remote`.
+    /// Our address inside the tunnel: the `remote` of the other side.
     pub local: IpAddr,
-    /// Its address inside the tunnel, of the same family and among its allowed IPs.
+    /// The address of the peer inside the tunnel, of the same family, within its allowed IPs.
     pub remote: IpAddr,
     /// The UDP port, on both sides.
     pub udp_port: u16,
 }
 
-/// What a packet is to [`Vxlan`].
+/// The VXLAN contents of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// A frame that starts there.
+    /// A frame that starts at this offset.
     Frame(usize),
-    /// A piece of the packet of that number, from `start` on, its payload from `at` on.
+    /// An IPv4 fragment of the packet with that number, at offset `start`; its payload starts at `at`.
     Piece { number: u16, start: usize, last: bool, at: usize },
     /// Something else.
     Other,
 }
 
 impl Vxlan {
-    /// The port that IANA gave it.
+    /// The UDP port assigned by IANA.
     pub const UDP_PORT: u16 = 4789;
 
-    /// How many bytes stand before a frame.
+    /// The length of the headers before a frame.
     pub(crate) const fn outer_len(&self) -> usize {
         match self.local {
             IpAddr::V4(_) => Ipv4Header::LEN + UDP_AND_HEADER_LEN,
@@ -61,7 +63,7 @@ impl Vxlan {
         }
     }
 
-    /// Looks for a frame in a packet from the peer, which authenticated.
+    /// Looks for a frame in an authenticated packet from the peer.
     pub(crate) fn find(&self, packet: &[u8]) -> Found {
         let Ok(headers) = Headers::parse_packet(packet) else { return Found::Other };
         if headers.addresses(packet) != Some((self.remote, self.local))
@@ -84,7 +86,7 @@ impl Vxlan {
         }
     }
 
-    /// Where the frame starts in a UDP datagram, if it is one of this network.
+    /// The offset of the frame in a UDP datagram of this network.
     pub(crate) fn frame_in(&self, datagram: &[u8]) -> Option<usize> {
         let &[_, _, d0, d1, _, _, _, _, flags, _, _, _, v0, v1, v2, _] = datagram.first_chunk()?;
         let ours = u16::from_be_bytes([d0, d1]) == self.udp_port
@@ -94,10 +96,10 @@ impl Vxlan {
         (ours && long_enough).then_some(UDP_AND_HEADER_LEN)
     }
 
-    /// Puts the outer headers before a frame or super-frame.
+    /// Prepends the outer headers to a frame or super-packet.
     pub(crate) fn wrap(&self, frame: &mut PacketBuf) -> Result<(), DropReason> {
         let vnet = self.wrapped(frame)?;
-        // As Linux does it: marks on the way to the peer pass through both tunnels.
+        // As in Linux: ECN marks on the path to the peer pass both tunnels.
         let ecn = Ecn::of(network(Layer::Frame, frame.bytes())).bits();
         let udp_len = frame.len() + UDP_AND_HEADER_LEN;
         let len16 = |len: usize| u16::try_from(len).map_err(|_| DropReason::TOO_BIG);
@@ -137,7 +139,7 @@ impl Vxlan {
                     destination,
                 };
                 ip = header.to_bytes();
-                // Over IPv6 there must be one (RFC 8200, 8.1). A super-packet's segments get their own.
+                // The checksum is mandatory over IPv6 (RFC 8200, 8.1). Segments of a super-packet get their own.
                 let pseudo =
                     Sum::pseudo_v6(source, destination, ip_protocol::UDP, u32::from(udp.len));
                 let head = pseudo.add_bytes(&udp.to_bytes()).add_bytes(&vxlan);
@@ -153,7 +155,7 @@ impl Vxlan {
         Ok(())
     }
 
-    /// The virtio-net header of a frame once it is wrapped.
+    /// The virtio-net header of a wrapped frame.
     fn wrapped(&self, frame: &PacketBuf) -> Result<VnetHeader, DropReason> {
         let vnet = frame.meta.vnet;
         if !vnet.is_super_packet() {

@@ -20,13 +20,13 @@ use adit_engine::Endpoint;
 
 type Mac = [u8; MAC_LEN];
 
-/// How long the secret behind the cookies that we give lasts.
+/// The lifetime of the secret of our cookies.
 const SECRET_LIFETIME: Duration = Duration::from_secs(120);
 
-/// A cookie is not used in its last seconds: the message may be under way when it ends.
+/// A cookie is not used in its last seconds: it could expire while the message is under way.
 const LATENCY: Duration = Duration::from_secs(5);
 
-/// The keys for the MACs of messages to one receiver; they follow from its public key alone.
+/// The keys of the MACs of messages to one receiver, derived from its public key.
 #[derive(Debug)]
 pub(crate) struct MacKeys {
     mac1: Hash,
@@ -47,17 +47,17 @@ fn mac(key: &[u8], pieces: &[&[u8]]) -> Mac {
     state.finalize_fixed().into()
 }
 
-/// A handshake message in front of its MACs, mac1 and mac2.
+/// A handshake message split from its MACs: mac1 and mac2.
 fn split(message: &[u8]) -> Option<(&[u8], &Mac, &Mac)> {
     let (rest, mac2) = message.split_last_chunk()?;
     let (rest, mac1) = rest.split_last_chunk()?;
     Some((rest, mac1, mac2))
 }
 
-/// What a message's MACs say about its sender.
+/// What the MACs of a message prove about its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It does not even know our public key.
+    /// Nothing: mac1 is wrong, so the sender does not know our public key.
     Invalid,
     /// It knows our public key.
     Knows,
@@ -65,7 +65,7 @@ pub(crate) enum Standing {
     Reachable,
 }
 
-/// Checks the MACs of what we receive and gives cookies.
+/// Checks the MACs of received handshake messages, and makes cookies.
 pub(crate) struct CookieChecker {
     keys: MacKeys,
     secret: Zeroizing<Hash>,
@@ -98,8 +98,8 @@ impl CookieChecker {
         Standing::Knows
     }
 
-    /// Makes the reply that gives the sender of a message its cookie, encrypted under the message's
-    /// mac1: only who saw the message can have made use of it.
+    /// Makes a cookie reply to a message, encrypted under its mac1: only a host that saw the message can decrypt
+    /// it.
     pub(crate) fn reply(
         &mut self,
         now: Instant,
@@ -127,7 +127,7 @@ impl CookieChecker {
         self.since.is_some_and(|since| now.since(since) < SECRET_LIFETIME)
     }
 
-    /// The cookie of an address and port: without the port everybody behind one NAT has the same.
+    /// The cookie of an address and port. Without the port all hosts behind one NAT would share it.
     fn cookie(&self, from: Endpoint) -> Mac {
         let secret = self.secret.as_slice();
         match from {
@@ -144,7 +144,7 @@ impl CookieChecker {
     }
 }
 
-/// The MACs of what we send to one peer, and the cookie that it gave us.
+/// Makes the MACs of messages to one peer, with the cookie that it gave us.
 #[derive(Debug)]
 pub(crate) struct PeerCookie {
     keys: MacKeys,
@@ -172,7 +172,7 @@ impl PeerCookie {
         };
     }
 
-    /// Takes the cookie out of a reply to our last message; `false` if it is none.
+    /// Accepts the cookie in a reply to our last message; `false` if it is invalid.
     pub(crate) fn take(&mut self, now: Instant, reply: &CookieReply) -> bool {
         let Some(mac1) = self.last else { return false };
         let mut cookie = reply.cookie.text;

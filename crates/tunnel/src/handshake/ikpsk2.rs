@@ -1,4 +1,4 @@
-//! The handshake `Noise_IKpsk2`: one message each way.
+//! The handshake `Noise_IKpsk2`: one message in each direction.
 
 use crate::keys::SharedSecret;
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
@@ -6,7 +6,7 @@ use crate::message::{Initiation, Response, Sealed};
 use crate::noise::{Key, Symmetric};
 use crate::tai64n::Tai64n;
 
-/// We, and what follows from our key.
+/// Our static key, and the state derived from it.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) private: PrivateKey,
@@ -19,10 +19,10 @@ impl Identity {
     }
 }
 
-/// The other side, and what follows from both keys.
+/// The static key of the peer, and the state derived from both keys.
 pub(crate) struct Remote<'a> {
     pub(crate) public: &'a PublicKey,
-    /// What the two static keys agree on: computed once for each peer.
+    /// The shared secret of the static keys, computed once per peer.
     pub(crate) shared: &'a SharedSecret,
     pub(crate) preshared: &'a PresharedKey,
 }
@@ -31,13 +31,13 @@ pub(crate) struct Remote<'a> {
 pub(crate) struct SessionKeys {
     pub(crate) send: Key,
     pub(crate) recv: Key,
-    /// How the other side calls it.
+    /// The index that the peer chose for it.
     pub(crate) their_index: u32,
 }
 
-/// A handshake whose initiation we sent: what is needed to make use of the response.
+/// A handshake that we initiated: the state for processing the response.
 pub(crate) struct Initiated {
-    /// How we call the session that is to be.
+    /// The index that we chose for the new session.
     pub(crate) index: u32,
     ephemeral: PrivateKey,
     symmetric: Symmetric,
@@ -50,8 +50,7 @@ impl core::fmt::Debug for Initiated {
 }
 
 impl Initiated {
-    /// Makes an initiation, its MACs still zero (NDSS 2017, 5.4.2). `None` if the other side's key is
-    /// one that no secret can be agreed on with.
+    /// Makes an initiation without MACs (NDSS 2017, 5.4.2). `None` if the peer's key gives a zero secret.
     pub(crate) fn new(
         us: &Identity,
         them: &Remote<'_>,
@@ -72,9 +71,9 @@ impl Initiated {
         Some((Self { index, ephemeral, symmetric }, message))
     }
 
-    /// Makes the session of a response (NDSS 2017, 5.4.3); `None` if it does not authenticate.
+    /// Derives the session keys from a response (NDSS 2017, 5.4.3); `None` if it does not authenticate.
     ///
-    /// It may be tried again: a forged response does not end the handshake.
+    /// The state stays: a forged response does not end the handshake.
     pub(crate) fn finish(
         &self,
         us: &Identity,
@@ -94,9 +93,9 @@ impl Initiated {
     }
 }
 
-/// An initiation that we received, up to the sender's name.
+/// A received initiation, decrypted up to the static key of its sender.
 pub(crate) struct Received {
-    /// Who says to have sent it: to be believed once [`Self::timestamp`] is there.
+    /// The claimed sender. It is authenticated only after [`Self::timestamp`].
     pub(crate) public: PublicKey,
     their_index: u32,
     ephemeral: PublicKey,
@@ -105,7 +104,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Decrypts the sender's name (one Diffie-Hellman); `None` if that is not possible.
+    /// Decrypts the static key of the sender (one Diffie-Hellman operation).
     pub(crate) fn new(us: &Identity, message: &Initiation) -> Option<Self> {
         let mut symmetric = Symmetric::new(&us.public.0);
         let ephemeral = PublicKey(message.ephemeral);
@@ -122,14 +121,14 @@ impl Received {
         })
     }
 
-    /// Decrypts the timestamp, which proves who sent it. `None` if it does not authenticate.
+    /// Decrypts the timestamp, which authenticates the sender; `None` if it does not.
     pub(crate) fn timestamp(&mut self, shared: &SharedSecret) -> Option<Tai64n> {
         let key = self.symmetric.mix_key_for_cipher(shared.as_bytes());
         let timestamp = self.symmetric.open(&key, &self.timestamp.text, &self.timestamp.tag)?;
         Some(Tai64n::from_bytes(timestamp))
     }
 
-    /// Makes the response, its MACs still zero, and the session (NDSS 2017, 5.4.3).
+    /// Makes the response without MACs, and the session keys (NDSS 2017, 5.4.3).
     pub(crate) fn respond(
         mut self,
         preshared: &PresharedKey,

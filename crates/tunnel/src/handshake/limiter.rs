@@ -1,4 +1,4 @@
-//! How much work strangers may cause (NDSS 2017, 5.3).
+//! Rate limits of handshakes from unauthenticated senders (NDSS 2017, 5.3).
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -12,7 +12,7 @@ use adit_engine::Endpoint;
 /// What to do with a handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Work at it.
+    /// Process it.
     Work,
     /// Ask the sender to prove its address first.
     Cookie,
@@ -20,15 +20,15 @@ pub(crate) enum Verdict {
     Drop,
 }
 
-/// Decides which handshake messages are worked at: by source, and by how much all together cost.
+/// Decides which handshake messages are processed: by source, and by the total cost.
 ///
-/// A source that sends too many is asked for a cookie alone; all are asked only when the messages
-/// whose senders did not prove their address are too many together. So one sender cannot make the
-/// others suffer, unless it forges their addresses, and from those a cookie frees them.
+/// A source that exceeds its limit must prove its address with a cookie. All sources must, once messages from
+/// unproven addresses exceed their total limit. So one sender cannot block others, unless it forges their
+/// addresses; a cookie then helps them.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     sources: BTreeMap<(Source, bool), Bucket>,
-    /// For sources that find no room: they share one.
+    /// The shared bucket of sources beyond [`Self::SOURCES_MAX`].
     overflow: Bucket,
     unproven: Bucket,
     proven: Bucket,
@@ -37,7 +37,7 @@ pub(crate) struct Limiter {
     swept: Option<Instant>,
 }
 
-/// Who can use many addresses has a /64 of them.
+/// A source: an IPv4 address, or an IPv6 /64, since a host can use all addresses of its /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     V4(u32),
@@ -46,7 +46,7 @@ enum Source {
     Flow(u64),
 }
 
-/// A token bucket as the moment at which it will be full.
+/// A token bucket, stored as the time at which it will be full.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     full: Instant,
@@ -55,7 +55,7 @@ struct Bucket {
 impl Bucket {
     const FULL: Self = Self { full: Instant::ZERO };
 
-    /// Takes a token if there is one; `per_second` come in, at most `burst` wait.
+    /// Takes a token, if there is one: `per_second` are added, up to `burst`.
     fn take(&mut self, now: Instant, per_second: u32, burst: u32) -> bool {
         let each = Duration::from_secs(1) / per_second.max(1);
         let full = self.full.max(now) + each;
@@ -68,19 +68,18 @@ impl Bucket {
 }
 
 impl Limiter {
-    /// Sources that are told apart: 256 KiB of them. When there are more, those that were quiet are
-    /// forgotten, and if none was, the rest share one bucket.
+    /// The maximum number of counted sources: 256 KiB. Beyond it, quiet sources are removed; if there are none,
+    /// new sources share one bucket.
     pub(crate) const SOURCES_MAX: usize = 4096;
-    /// Of each source, as in the kernel's WireGuard.
+    /// The limit per source, as in the kernel's WireGuard.
     const PER_SOURCE: (u32, u32) = (20, 5);
-    /// Of each source that proved its address: enough for a building behind one when its power comes
-    /// back, and a twentieth of a core.
+    /// The limit per source with a proven address: enough for a building behind one NAT after a power cut, and
+    /// 5 % of a core.
     const PER_PROVEN_SOURCE: (u32, u32) = (200, 100);
     /// A cookie reply costs a sixtieth of a handshake.
     const REPLIES: u32 = 60;
 
-    /// `per_second`: the handshakes worked at, and a quarter of that more for senders that did not prove
-    /// their address.
+    /// Creates a limiter for `per_second` handshakes, and a quarter of that for unproven senders in addition.
     pub(crate) const fn new(per_second: u32) -> Self {
         Self {
             sources: BTreeMap::new(),
@@ -93,7 +92,7 @@ impl Limiter {
         }
     }
 
-    /// What to do with a message from there whose MACs say this.
+    /// Decides about a message from a source with that proof.
     pub(crate) fn decide(&mut self, now: Instant, from: Endpoint, standing: Standing) -> Verdict {
         let proven = match standing {
             Standing::Invalid => return Verdict::Drop,

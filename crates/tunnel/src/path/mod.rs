@@ -1,5 +1,4 @@
-//! The longest packet that fits the way to a peer, and whether the peer is adit, which can tell (after
-//! RFC 8899). What crosses for it is in `peer/discovery.rs`.
+//! The search for the path MTU to a peer that is adit, after RFC 8899. `peer/discovery.rs` has its messages.
 
 pub(crate) mod mss;
 pub(crate) mod too_big;
@@ -8,31 +7,31 @@ use core::time::Duration;
 
 use adit_packet::Instant;
 
-/// Hellos to a peer that does not answer them: it is not adit.
+/// Unanswered hellos after which a peer counts as another implementation.
 const HELLOS_MAX: u8 = 3;
 /// Probes of one length before it counts as too long (RFC 8899, 5.1.2: `MAX_PROBES`).
 const TRIES_MAX: u8 = 3;
-/// A length that every path has room for: IPv6's 1280, less 80 of our own headers.
+/// A packet length that fits every path: 1280 (IPv6) minus 80 bytes of headers.
 const BASE: u16 = 1200;
-/// No path is believed to be narrower: IPv4's 576, less 60 of our own headers.
+/// The minimum path MTU that we believe: 576 (IPv4) minus 60 bytes of headers.
 pub(crate) const MTU_MIN: u16 = 516;
-/// The search ends when the answer is known this well: padding is up to 16.
+/// The precision of the search: the padding to 16 bytes.
 const STEP: u16 = 16;
 
 /// The path to one peer.
 ///
-/// The longest length is probed first, for most often it fits. If it does not, one that surely does
-/// is found, and the truth lies between the two.
+/// The maximum is probed first, since it usually fits. Otherwise a length that fits is found, and the search
+/// continues between the two.
 #[derive(Debug)]
 pub(crate) struct Path {
     mtu: u16,
     ours: bool,
     hellos: u8,
-    /// What was found to fit; `None` before anything was.
+    /// The longest length known to fit; `None` at first.
     low: Option<u16>,
-    /// The longest that may fit.
+    /// The longest length that may fit.
     high: u16,
-    /// What is probed while nothing was found to fit.
+    /// The length to probe while none is known to fit.
     first: u16,
     probe: Option<Probe>,
     due: Option<Instant>,
@@ -41,7 +40,7 @@ pub(crate) struct Path {
 /// A length that is being tried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
-    /// Random, and repeated by the answer: nobody else can give one.
+    /// A random number that the answer repeats, so answers cannot be forged.
     pub(crate) number: u32,
     pub(crate) len: u16,
     tries: u8,
@@ -61,12 +60,12 @@ impl Path {
         }
     }
 
-    /// The longest packet that fits, as far as is known.
+    /// The path MTU, as far as it is known.
     pub(crate) const fn mtu(&self) -> u16 {
         self.mtu
     }
 
-    /// Whether the peer said that it is adit.
+    /// Whether the peer is adit.
     pub(crate) const fn is_ours(&self) -> bool {
         self.ours
     }
@@ -75,15 +74,15 @@ impl Path {
         self.due
     }
 
-    /// The path is another one: what is known of it is forgotten.
+    /// The path has changed: restarts from `mtu`.
     pub(crate) fn moved(&mut self, mtu: u16) {
         let (ours, hellos) = (self.ours, self.hellos);
         *self = Self { ours, hellos, ..Self::new(mtu) };
         self.due = ours.then_some(Instant::ZERO);
     }
 
-    /// A session began: goes on with the search; whether a hello should be sent, because the peer may be
-    /// adit and does not know that we are.
+    /// A session began: continues the search. Returns whether to send a hello, because the peer may be adit and
+    /// does not know that we are.
     pub(crate) fn begin_session(&mut self, now: Instant, extensions: bool) -> bool {
         if self.ours {
             self.due.get_or_insert(now);
@@ -93,7 +92,7 @@ impl Path {
         says_hello
     }
 
-    /// The peer said that it is adit: the search begins.
+    /// The peer is adit: starts the search.
     pub(crate) fn found_ours(&mut self, now: Instant) {
         if !self.ours {
             self.ours = true;
@@ -101,7 +100,7 @@ impl Path {
         }
     }
 
-    /// The answer to a probe came; whether what is known of the path has changed.
+    /// An answer to a probe arrived. Returns whether the path MTU changed.
     pub(crate) fn answered(&mut self, now: Instant, number: u32) -> bool {
         let Some(probe) = self.probe.filter(|probe| probe.number == number) else { return false };
         self.low = Some(self.low.map_or(probe.len, |low| low.max(probe.len)));
@@ -110,8 +109,8 @@ impl Path {
         self.set_mtu(probe.len)
     }
 
-    /// The network takes no more than `mtu`, where `longest` is what we would like: searches again later.
-    /// Whether that is news.
+    /// The network takes at most `mtu`. Restarts the search up to `longest` at `later`. Returns whether the path MTU
+    /// changed.
     pub(crate) fn lower(&mut self, mtu: u16, longest: u16, later: Instant) -> bool {
         if mtu >= self.mtu {
             return false;
@@ -125,13 +124,13 @@ impl Path {
         self.due.is_some_and(|due| due <= now)
     }
 
-    /// The search goes on with the next session: an idle peer is not woken for it.
+    /// Pauses the search until the next session: an idle peer is not woken for it.
     pub(crate) const fn pause(&mut self) {
         self.due = None;
     }
 
-    /// The probe to be sent now, with a random number; `None` if the search is over. It is repeated after
-    /// `patience`, and what was found is doubted after `interval`.
+    /// The probe to send now, with a random number; `None` if the search is over. It is repeated after
+    /// `patience`. A finished search restarts after `interval`.
     pub(crate) fn next_probe(
         &mut self,
         now: Instant,
@@ -157,26 +156,26 @@ impl Path {
         core::mem::replace(&mut self.mtu, mtu) != mtu
     }
 
-    /// Searches again from the top at `due`.
+    /// Restarts the search from the maximum at `due`.
     fn restart(&mut self, due: Instant, mtu: u16) {
         (self.low, self.high, self.first, self.probe) = (None, mtu, mtu, None);
         self.due = self.ours.then_some(due);
     }
 
-    /// No answer to the last of the tries.
+    /// The last try of a length got no answer.
     fn fits_not(&mut self, len: u16) {
         self.probe = None;
         self.high = len.saturating_sub(1);
         if self.low.is_none() && len > BASE {
             self.first = if self.mtu < len { self.mtu.max(BASE) } else { BASE };
         } else if self.low.is_none() {
-            // Not even the shortest: nobody answers probes there (any more).
+            // Not even the shortest fits: the peer does not answer probes (any more).
             self.ours = false;
             self.low = Some(self.mtu);
         }
     }
 
-    /// The length to be probed next; `None` when the search is over.
+    /// The next length to probe; `None` when the search is over.
     fn next_len(&self) -> Option<u16> {
         match self.low {
             None => Some(self.first),

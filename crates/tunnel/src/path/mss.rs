@@ -1,4 +1,4 @@
-//! The largest TCP segment that fits the tunnel, told to both ends.
+//! MSS clamping: limits TCP segments to the path MTU.
 
 use adit_packet::{IpVersion, Layer, PacketBuf, TcpFlags, checksum, ip_protocol};
 
@@ -7,8 +7,7 @@ const MSS: [u8; 2] = [2, 4];
 const END: u8 = 0;
 const NOTHING: u8 = 1;
 
-/// Lowers the maximum segment size in a SYN to what an IP packet of `mtu` bytes (or a frame of that many)
-/// has room for, so that neither end sends more.
+/// Lowers the MSS option of a SYN to what fits an IP packet (or a frame) of `mtu` bytes.
 pub(crate) fn clamp(packet: &mut PacketBuf, layer: Layer, mtu: usize) {
     if !may_be_syn(packet.bytes(), layer) {
         return;
@@ -32,7 +31,7 @@ pub(crate) fn clamp(packet: &mut PacketBuf, layer: Layer, mtu: usize) {
     }
 }
 
-/// A cheap look: most packets are no SYN.
+/// A cheap test first: most packets are not a SYN.
 fn may_be_syn(bytes: &[u8], layer: Layer) -> bool {
     let Layer::Packet = layer else { return bytes.len() < 200 };
     let flags = match bytes.first().map(|first| (first >> 4, usize::from(first & 15) * 4)) {
@@ -43,7 +42,7 @@ fn may_be_syn(bytes: &[u8], layer: Layer) -> bool {
     flags.is_some_and(|&flags| TcpFlags(flags).contains(TcpFlags::SYN))
 }
 
-/// Lowers the option in a TCP header, and its checksum if that is already there.
+/// Lowers the option in a TCP header, and corrects its checksum if it is complete.
 fn clamp_header(header: &mut [u8], most: u16, finished: bool) {
     let is_syn = header.get(13).is_some_and(|&flags| TcpFlags(flags).contains(TcpFlags::SYN));
     let mut at = 20;

@@ -1,4 +1,4 @@
-//! What the sender of a packet that does not fit is told (RFC 1191, RFC 4443).
+//! ICMP errors for packets that exceed the path MTU (RFC 1191, RFC 4443).
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -8,13 +8,13 @@ use adit_packet::{
 
 use adit_engine::Outbox;
 
-/// Of the packet, as much as an ICMP message of 576 bytes has room for (RFC 1812, 4.3.2.3).
+/// The length of the quoted packet: an ICMP message has at most 576 bytes (RFC 1812, 4.3.2.3).
 const QUOTE_V4: usize = 576 - 20 - 8;
-/// Of the packet, as much as fits IPv6's least MTU (RFC 4443, 2.4 c).
+/// The length of the quoted packet: the answer fits the minimum MTU of IPv6 (RFC 4443, 2.4 c).
 const QUOTE_V6: usize = 1280 - 40 - 8;
 
-/// Whether a packet that is too long has to be refused: IPv4 with DF, and IPv6 of more than the 1280 bytes
-/// that every link of IPv6 has to take (RFC 8200, 5). The rest the network outside may cut.
+/// Whether a packet that is too long must be refused: IPv4 with DF, and IPv6 over 1280 bytes, which every IPv6
+/// link carries (RFC 8200, 5). The outer network may fragment all others.
 pub(crate) fn must_not_be_cut(packet: &[u8]) -> bool {
     match Ipv4::parse(packet) {
         Ok(ipv4) => ipv4.dont_fragment(),
@@ -22,8 +22,8 @@ pub(crate) fn must_not_be_cut(packet: &[u8]) -> bool {
     }
 }
 
-/// The "too big" message to the sender of a packet: from whom it was to, which is as good as any
-/// address of ours, since the sender looks at the quoted packet. `None` if it may not be answered (RFC 1122, 3.2.2).
+/// Makes the "too big" message to the sender of a packet. Its source is the destination of the packet: the
+/// sender only evaluates the quoted packet. `None` if no answer is allowed (RFC 1122, 3.2.2).
 pub(crate) fn answer(packet: &[u8], mtu: usize, out: &mut Outbox) -> Option<PacketBuf> {
     let headers = Headers::parse_packet(packet).ok()?;
     let (source, destination) = headers.addresses(packet)?;
@@ -67,7 +67,7 @@ pub(crate) fn answer(packet: &[u8], mtu: usize, out: &mut Outbox) -> Option<Pack
             Some(answer)
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            // A link of less than 1280 is not IPv6's; the sender would not believe it.
+            // IPv6 has no links under 1280; the sender would ignore a smaller value.
             let header = IcmpHeader::too_big_v6(u32::try_from(mtu.max(1280)).ok()?);
             let ip = Ipv6Header {
                 class: 0,
@@ -88,7 +88,7 @@ pub(crate) fn answer(packet: &[u8], mtu: usize, out: &mut Outbox) -> Option<Pack
 
 fn message(ip: &[u8], header: IcmpHeader, quote: &[u8], out: &mut Outbox) -> Option<PacketBuf> {
     let mut answer = out.make(ip.len() + IcmpHeader::LEN + quote.len())?;
-    // It has room for so many.
+    // It has that much room.
     let _ = answer.extend(ip);
     let _ = answer.extend(&header.to_bytes());
     let _ = answer.extend(quote);

@@ -1,4 +1,4 @@
-//! Control messages between our own: finding each other, and the path MTU.
+//! Control messages between adit peers: hello, and path MTU discovery.
 
 use adit_engine::Outbox;
 use adit_packet::Instant;
@@ -22,8 +22,7 @@ const VERSION: u8 = 1;
 const KNOWN: u8 = 1;
 
 impl Peer {
-    /// At the start of a session: tells the peer that we are adit, unless it knows or is not, and goes
-    /// on with the search.
+    /// At the start of a session: sends a hello to a peer that may be adit, and continues the path MTU search.
     pub(crate) fn say_hello(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         let says_hello = self.path.begin_session(now, self.config.extensions);
         self.schedule(shared);
@@ -32,7 +31,7 @@ impl Peer {
         }
     }
 
-    /// Takes a control message, from its second byte on and without padding.
+    /// Handles a control message (without its first byte and padding).
     pub(crate) fn handle_control(
         &mut self,
         shared: &mut Shared,
@@ -63,7 +62,7 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// The network refused a datagram for being longer than one that holds a packet of `mtu` bytes.
+    /// The network refused a datagram; one with a packet of `mtu` bytes fits.
     pub(crate) fn lower_path_mtu(&mut self, shared: &mut Shared, now: Instant, mtu: u16) {
         let later = now + shared.config.timing.mtu_probe_interval;
         if self.path.lower(mtu, shared.config.mtu, later) {
@@ -72,7 +71,7 @@ impl Peer {
         }
     }
 
-    /// Probes the path if that is due.
+    /// Sends a path MTU probe if one is due.
     pub(crate) fn probe_path(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if !self.path.is_due(now) {
             return;

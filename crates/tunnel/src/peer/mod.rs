@@ -1,4 +1,4 @@
-//! One peer: where it is, its handshake, its sessions, its timers.
+//! One peer: its endpoint, handshake, sessions and timers.
 
 mod discovery;
 pub(crate) mod send;
@@ -27,30 +27,30 @@ use crate::status::{PeerStatus, TunnelEvent};
 use crate::tai64n::Tai64n;
 use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
-/// Packets that wait for one peer's handshake: a connection's first window. The oldest give way.
+/// Packets that wait for the handshake of one peer: the first window of a connection. The oldest are dropped.
 const QUEUE_MAX: usize = 16;
-/// Packets that wait for handshakes, of all peers together: half of the pool's large buffers.
+/// Packets that wait for handshakes of all peers: half of the large buffers of the pool.
 const QUEUED_MAX: usize = 128;
 
-/// The shortest interval of persistent keepalives, whatever is asked for; the UAPI knows seconds.
+/// The minimum interval of persistent keepalives. The UAPI has whole seconds.
 const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
 
 /// One peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Its place in the tunnel's list.
+    /// Its slot in the tunnel.
     pub(crate) slot: u32,
     pub(crate) config: PeerConfig,
     preshared: PresharedKey,
-    /// What our static keys agree on; `None` without a key of ours, or if they cannot.
+    /// The shared secret of the static keys; `None` without a private key, or if the result is zero.
     pub(crate) shared_secret: Option<SharedSecret>,
     pub(crate) endpoint: Option<Endpoint>,
-    /// Where it was by UDP, for when it came by a stream that has ended.
+    /// Its last UDP endpoint: the fallback when its stream ends.
     last_udp: Option<Endpoint>,
     pub(crate) cookie: PeerCookie,
     pub(crate) initiated: Option<Initiated>,
     last_initiation: Option<Instant>,
-    /// Of the last initiation that was accepted from it.
+    /// The timestamp of its last accepted initiation.
     pub(crate) timestamp: Option<Tai64n>,
     pub(crate) last_accepted: Option<Instant>,
     pub(crate) sessions: Sessions,
@@ -64,7 +64,7 @@ pub(crate) struct Peer {
     pub(crate) bytes_received: u64,
     last_handshake: Option<Instant>,
     last_authentic: Option<Instant>,
-    /// The owner wants to be told of the next message.
+    /// Whether to report its next message ([`TunnelEvent::Heard`]).
     pub(crate) is_awaited: bool,
     pub(crate) drops: DropCounts,
 }
@@ -116,7 +116,7 @@ impl Peer {
         }
     }
 
-    /// What stands before a frame in its messages, or nothing before a packet.
+    /// The bytes before a frame in its messages; 0 for packets.
     pub(crate) const fn prefix_len(&self) -> usize {
         match &self.config.mode {
             PeerMode::Packets => 0,
@@ -125,7 +125,7 @@ impl Peer {
         }
     }
 
-    /// Changes it to what is given; sessions go on unless the preshared key is another one.
+    /// Changes its configuration. Sessions continue unless the preshared key changes.
     pub(crate) fn set(&mut self, now: Instant, config: PeerConfig, shared: &mut Shared) {
         let interval = config.persistent_keepalive.filter(|interval| !interval.is_zero());
         let config = PeerConfig {
@@ -140,7 +140,7 @@ impl Peer {
             self.set_endpoint(endpoint, shared);
         }
         if config.persistent_keepalive != self.config.persistent_keepalive {
-            // The first one is sent at once, as `wg set` does it.
+            // The first one is sent at once, as with `wg set`.
             self.timers.persistent = config.persistent_keepalive.map(|_| now);
         }
         self.shapers.set(config.shape_out, config.shape_in, || shared.random_u64());
@@ -148,7 +148,7 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// The peer is said to be there. A handshake that is being tried is tried there at once.
+    /// Sets its endpoint. A pending handshake is retried there at once.
     pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         if self.endpoint.replace(endpoint) != Some(endpoint) {
             self.path.moved(shared.config.mtu);
@@ -160,7 +160,7 @@ impl Peer {
         }
     }
 
-    /// The stream by which it came has ended: it is where it was by UDP, or is configured to be.
+    /// Its stream has ended: falls back to the last UDP endpoint, or to the configured one.
     pub(crate) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
         self.endpoint = None;
         if let Some(endpoint) = self.last_udp.or(self.config.endpoint).filter(|e| *e != stream) {
@@ -168,11 +168,11 @@ impl Peer {
         }
     }
 
-    /// Begins a handshake elsewhere than where it is; who answers there is there. Not while another
-    /// one is under way.
+    /// Starts a handshake at another endpoint; the peer moves there if it answers. Does nothing while another
+    /// handshake is under way.
     ///
-    /// What the initiation reaches takes us to be there from then on. If its answer does not reach us, the
-    /// next initiation goes where the peer is, soon: the loss is that of so long.
+    /// The peer sends to us by the new path once it received the initiation. If its answer is lost, the next
+    /// initiation goes to the current endpoint after a fifth of Rekey-Timeout, which limits the loss.
     pub(crate) fn probe(
         &mut self,
         shared: &mut Shared,
@@ -190,7 +190,7 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// Our key is another one.
+    /// Our private key has changed.
     pub(crate) fn set_identity(&mut self, shared: &mut Shared, out: &mut Outbox) {
         self.end_sessions(shared);
         self.drop_queue(shared, out, DropReason::NO_SESSION);
@@ -198,14 +198,14 @@ impl Peer {
         self.shared_secret = us.and_then(|us| us.identity.private.agree(&self.config.public_key));
     }
 
-    /// Ends the handshake and all sessions and clears their keys.
+    /// Ends the handshake and all sessions, and erases their keys.
     pub(crate) fn end_sessions(&mut self, shared: &mut Shared) {
         shared.free([self.initiated.take().map(|initiated| initiated.index)]);
         shared.free(self.sessions.clear());
         self.timers = Timers { persistent: self.timers.persistent, ..Timers::default() };
     }
 
-    /// Gives back the packets that wait.
+    /// Discards the packets that wait for a handshake.
     pub(crate) fn drop_queue(&mut self, shared: &mut Shared, out: &mut Outbox, why: DropReason) {
         while let Some(packet) = self.queue.pop_front() {
             shared.queued = shared.queued.saturating_sub(1);
@@ -213,7 +213,7 @@ impl Peer {
         }
     }
 
-    /// Counts a packet of this peer as dropped and gives it back.
+    /// Discards a packet and counts it as a drop of this peer.
     pub(crate) fn discard(&mut self, packet: PacketBuf, why: DropReason, out: &mut Outbox) {
         self.drops.note(why);
         out.discard(packet, why);
@@ -227,7 +227,7 @@ impl Peer {
         &self.preshared
     }
 
-    /// Sends a packet or frame, now or when there is a session.
+    /// Sends a packet or frame now, or queues it until a session exists.
     pub(crate) fn send(
         &mut self,
         shared: &mut Shared,
@@ -262,7 +262,7 @@ impl Peer {
             && self.sessions.current.as_ref().is_some_and(|session| session.can_send(now, timing))
     }
 
-    /// Sends what waited for a session.
+    /// Sends the queued packets.
     fn send_queue(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         while let Some(packet) = self.queue.pop_front() {
             shared.queued = shared.queued.saturating_sub(1);
@@ -270,7 +270,7 @@ impl Peer {
         }
     }
 
-    /// Sends a keepalive, or makes a session to send one in.
+    /// Sends a keepalive, or starts a handshake that ends with one.
     pub(crate) fn send_keepalive(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if self.can_send(now, shared) {
             self.send_message(shared, now, &[], 0, out);
@@ -279,11 +279,10 @@ impl Peer {
         }
     }
 
-    /// Starts a handshake unless one was started a moment ago (NDSS 2017, 6.4: at most one in
-    /// Rekey-Timeout).
+    /// Starts a handshake, at most one per Rekey-Timeout (NDSS 2017, 6.4).
     pub(crate) fn want_session(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if self.timers.retry.is_some() {
-            // One is being tried. Who still wants it does not let it be given up.
+            // One is under way: this new demand restarts its Rekey-Attempt-Time.
             if let Some(attempt) = &mut self.timers.attempt {
                 attempt.since = now;
             }
@@ -323,7 +322,7 @@ impl Peer {
         self.timers.retry = Some(now + shared.config.timing.rekey_timeout + jitter);
         self.timers.sent(now, self.config.persistent_keepalive);
         if let Endpoint::Udp(address) = endpoint {
-            // A request that finds no room is no loss: the next initiation makes it again.
+            // If the queue of requests is full, the next initiation repeats it.
             let _ = out.request(Request::Reroute(address));
         }
         let mut bytes: [u8; INITIATION_LEN] = message.to_bytes();
@@ -341,14 +340,14 @@ impl Peer {
     ) {
         self.cookie.sign(now, shared.config.timing.cookie_lifetime, bytes);
         if let Some(mut packet) = out.make(bytes.len()) {
-            // It has room for so many.
+            // It has that much room.
             let _ = packet.extend(bytes);
             self.bytes_sent += count(bytes.len());
             out.send(to, packet);
         }
     }
 
-    /// A session began that we initiated.
+    /// Begins a session that we initiated.
     pub(crate) fn begin(
         &mut self,
         shared: &mut Shared,
@@ -365,7 +364,7 @@ impl Peer {
         self.connected(shared, now, out);
     }
 
-    /// A handshake is complete on both sides: packets can be sent.
+    /// The handshake is complete on both sides: packets can be sent.
     pub(crate) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         self.last_handshake = Some(now);
         self.timers.completed();
@@ -376,7 +375,7 @@ impl Peer {
         self.say_hello(shared, now, out);
     }
 
-    /// A message came that authenticated: the peer is where it came from (NDSS 2017, 2.1).
+    /// Notes an authenticated message: the peer moves to its source (NDSS 2017, 2.1).
     pub(crate) fn heard(&mut self, shared: &mut Shared, now: Instant, from: Endpoint) {
         shared.handled.authenticated = true;
         self.last_authentic = Some(now);
@@ -395,14 +394,14 @@ impl Peer {
         }
     }
 
-    /// Whether what comes from there is not the peer's, who is pinned elsewhere.
+    /// Whether the peer is pinned to another endpoint, so that messages from this one are refused.
     pub(crate) fn refuses_endpoint(&self, now: Instant, from: Endpoint) -> bool {
         let Some(pinned) = self.config.pinned else { return false };
         let is_there = self.last_authentic.is_some_and(|last| now.since(last) < pinned);
         is_there && self.endpoint.is_some_and(|endpoint| endpoint != from)
     }
 
-    /// Does what is due.
+    /// Runs the timers that are due.
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if is_due(&mut self.timers.forget, now) {
             let gone = self.sessions.clear();
@@ -424,7 +423,7 @@ impl Peer {
         if is_due(&mut self.timers.persistent, now)
             && let Some(interval) = self.config.persistent_keepalive
         {
-            // Sending sets it again, if there is somebody to send to.
+            // Sending sets it again, if there is an endpoint.
             self.timers.persistent = Some(now + interval);
             self.send_keepalive(shared, now, out);
         }
@@ -433,7 +432,7 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// No response came: initiates again, or gives up after Rekey-Attempt-Time (NDSS 2017, 6.4).
+    /// No response: sends another initiation, or gives up after Rekey-Attempt-Time (NDSS 2017, 6.4).
     fn retry(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         let Some(attempt) = &mut self.timers.attempt else { return };
         attempt.unanswered = attempt.unanswered.saturating_add(1);
@@ -456,7 +455,7 @@ impl Peer {
         }
     }
 
-    /// Sees to it that the tunnel wakes up for this peer.
+    /// Schedules the next wake-up for this peer.
     pub(crate) fn schedule(&mut self, shared: &mut Shared) {
         let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
         let next = next.into_iter().flatten().min();
@@ -487,7 +486,7 @@ pub(crate) fn new_key(shared: &mut Shared) -> PrivateKey {
     PrivateKey::from_bytes(*bytes)
 }
 
-/// A length as a counter counts it.
+/// Converts a length for a counter.
 pub(crate) fn count(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! From a port to a peer: packets and super-packets to trains of data messages.
+//! The send path: from packets and super-packets to trains of data messages.
 
 use alloc::sync::Arc;
 
@@ -20,38 +20,37 @@ use crate::session::SendKey;
 use crate::shared::Shared;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
-/// Datagrams in one train: as many as the kernel takes (`UDP_MAX_SEGMENTS`).
+/// Datagrams in one train: the limit of the kernel (`UDP_MAX_SEGMENTS`).
 pub(crate) const TRAIN_MAX: usize = 64;
 /// Bytes in one train: the longest UDP payload over IPv4.
 pub(crate) const TRAIN_LEN_MAX: usize = 65_507;
 
-/// The longest super-packet of `mtu`-byte packets that becomes one train: what to set a device's
-/// `IFLA_GSO_MAX_SIZE` to, so that none needs a second, short one.
+/// The longest super-packet of `mtu`-byte packets that fits one train. Set `IFLA_GSO_MAX_SIZE` of the device to it,
+/// so that no super-packet needs a second, short train.
 #[must_use]
 pub fn gso_len_max(mtu: u16) -> usize {
     let mtu = usize::from(mtu);
     let datagrams = (TRAIN_LEN_MAX / (mtu + DATA_OVERHEAD)).clamp(1, TRAIN_MAX);
-    // Headers stand in it once, those of IPv6 and TCP with timestamps here; with shorter ones it has
-    // fewer segments.
+    // A super-packet has its headers once: here those of IPv6 and TCP with timestamps.
     datagrams * mtu.saturating_sub(72) + 72
 }
 
-/// What is needed to make data messages to one peer.
+/// The state for sending data messages to one peer.
 struct SendPath {
     key: Arc<SendKey>,
     to: Endpoint,
     limit: u64,
     /// The longest packet that fits a datagram.
     max: usize,
-    /// What stands before a packet inside a message: nothing, or a frame's first byte.
+    /// The bytes before a packet inside a message: none, or the first byte of a frame.
     prefix: usize,
-    /// What routers on the path are told: the packet's own codepoint (RFC 6040, 4.1, normal mode);
-    /// of messages of our own and of fragments that they take no marks.
+    /// The ECN codepoint of the outer header: that of the packet (RFC 6040, 4.1, normal mode); not ECN-capable
+    /// for our own messages and for fragments.
     ecn: Ecn,
 }
 
 impl Peer {
-    /// Sends a packet or frame of the peer's port in the current session.
+    /// Sends a packet or frame in the current session.
     pub(crate) fn send_now(
         &mut self,
         shared: &mut Shared,
@@ -93,8 +92,8 @@ impl Peer {
         }
     }
 
-    /// Sends one message that we make ourselves: nothing (a keepalive), or one of our own kinds, made
-    /// `len` bytes long with zeros.
+    /// Sends a message of our own: an empty one (a keepalive), or a control message, padded with zeros to `len`
+    /// bytes.
     pub(crate) fn send_message(
         &mut self,
         shared: &mut Shared,
@@ -134,7 +133,7 @@ impl Peer {
         })
     }
 
-    /// Timers, and a new session if this one is worn.
+    /// Updates the timers, and starts a new session if this one is old.
     fn after_send(&mut self, shared: &mut Shared, now: Instant, data: bool, out: &mut Outbox) {
         self.timers.sent(now, self.config.persistent_keepalive);
         if data && self.timers.answer.is_none() {
@@ -148,7 +147,7 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// Encrypts one packet where it stands.
+    /// Encrypts one packet in its own buffer: header and tag go to its headroom and tailroom.
     fn send_single(
         &mut self,
         path: &SendPath,
@@ -188,7 +187,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Cuts a super-packet up straight into trains of messages.
+    /// Segments a super-packet directly into trains of messages: the only copy of its payload.
     fn send_super(
         &mut self,
         path: &SendPath,
@@ -218,7 +217,7 @@ impl Peer {
         let datagram = plain + padding(plain, path.max) + DATA_OVERHEAD;
         let per_train = match path.to {
             Endpoint::Udp(_) => (TRAIN_LEN_MAX / datagram).clamp(1, TRAIN_MAX),
-            // A stream knows no trains: one message in each buffer.
+            // Streams have no trains: one message per buffer.
             Endpoint::Port(_) | Endpoint::Flow(_) => 1,
         };
         let mut left = whole.count();
@@ -243,7 +242,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Cuts a frame that fits no datagram into fragments that do, a super-packet's frames each.
+    /// Fragments a frame that exceeds the path MTU; each frame of a super-packet alone.
     fn send_fragments(
         &mut self,
         path: &SendPath,
@@ -288,7 +287,7 @@ impl Peer {
         sent
     }
 
-    /// Sends a frame as fragments of the same length, as far as that goes.
+    /// Sends a frame as fragments of equal length (the last one may be shorter).
     fn fragment(
         &mut self,
         path: &SendPath,
@@ -324,11 +323,11 @@ impl Peer {
     }
 }
 
-/// A packet that could not be sent, and why.
+/// A packet that could not be sent, and the reason.
 type Refused = (PacketBuf, DropReason);
 
-/// A super-packet whose segments fit the path, if it can be one: TCP may be cut shorter than it was
-/// to be, for its receiver sees a stream, but the bounds of datagrams stay.
+/// A super-packet whose segments fit the path. TCP segments may be made shorter than requested, since the receiver
+/// sees a stream; the bounds of datagrams must stay.
 fn cut_to_fit<'a>(
     packet: &'a PacketBuf,
     layer: Layer,

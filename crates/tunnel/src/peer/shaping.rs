@@ -1,4 +1,4 @@
-//! A peer's packets in its share of the line, to it and from it.
+//! Rate limits of the packets to and from a peer.
 
 use adit_engine::{DropReason, Endpoint, Outbox, PortId};
 use adit_packet::{Instant, Layer, PacketBuf, SuperPacket};
@@ -9,7 +9,7 @@ use crate::shape::shaper::Shaper;
 use crate::shared::Shared;
 
 impl Peer {
-    /// Sends a packet or frame from a port when its turn comes.
+    /// Sends a packet or frame to the peer, within its rate.
     pub(crate) fn send_in_turn(
         &mut self,
         shared: &mut Shared,
@@ -22,8 +22,8 @@ impl Peer {
         }
     }
 
-    /// Gives a packet or frame from the peer to its port when its turn comes. Packets beside VXLAN are
-    /// let through.
+    /// Delivers a packet or frame from the peer to its port, within its rate. IP packets of a VXLAN peer are not
+    /// limited.
     pub(crate) fn deliver_in_turn(
         &mut self,
         shared: &mut Shared,
@@ -40,7 +40,7 @@ impl Peer {
         }
     }
 
-    /// Sends and delivers what may go now.
+    /// Sends and delivers the queued packets whose time has come.
     pub(crate) fn run_shapers(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         for way in [Way::Out, Way::In] {
             while let Some(shaper) = self.shapers.of(way) {
@@ -60,7 +60,7 @@ impl Peer {
         }
     }
 
-    /// Gives back all that waits.
+    /// Discards all queued packets.
     pub(crate) fn drop_shaped(&mut self, shared: &mut Shared, out: &mut Outbox, why: DropReason) {
         for way in [Way::Out, Way::In] {
             for packet in self.shapers.of(way).into_iter().flat_map(Shaper::drain) {
@@ -77,7 +77,7 @@ impl Peer {
         }
     }
 
-    /// The port of what comes from the peer.
+    /// The port for packets from the peer.
     fn inside(&self, shared: &Shared) -> Option<PortId> {
         self.config.mode.port().or(shared.config.device)
     }
@@ -89,7 +89,7 @@ impl Peer {
         }
     }
 
-    /// Returns a packet that may go at once, and lets it wait otherwise.
+    /// Returns the packet if it may go at once, and queues it otherwise.
     fn shape(
         &mut self,
         shared: &mut Shared,
@@ -113,7 +113,7 @@ impl Peer {
         }
     }
 
-    /// Cuts up a super-packet that would keep the line busy for long.
+    /// Segments a super-packet that would occupy the line for long.
     fn shape_segments(
         &mut self,
         shared: &mut Shared,
@@ -128,7 +128,7 @@ impl Peer {
         };
         for segment in whole.segments() {
             let made = out.make(segment.len()).and_then(|mut made| {
-                // It has room for so many.
+                // It has that much room.
                 segment.append_to(&mut made).ok().map(|()| made)
             });
             match made {

@@ -1,4 +1,4 @@
-//! Frames of a peer's port in VXLAN, to a peer that is not adit.
+//! Sending frames in VXLAN, to a peer that is not adit.
 
 use adit_engine::{DropReason, Outbox};
 use adit_packet::{
@@ -31,7 +31,7 @@ impl Peer {
         if !vnet.is_super_packet() {
             return self.send_one_vxlan(shared, now, vxlan, frame, out);
         }
-        // Datagrams keep their bounds; and the whole must have a length that IP can say.
+        // The bounds of datagrams must stay, and the whole must not exceed the maximum length of IP.
         let headers_len = usize::from(vnet.hdr_len);
         let too_long = vnet.gso == Gso::UdpL4 && headers_len + usize::from(vnet.gso_size) > room;
         if too_long || frame.len() + vxlan.outer_len() > IP_LEN_MAX {
@@ -55,7 +55,7 @@ impl Peer {
         let Ok(whole) = whole else { return self.discard(frame, DropReason::MALFORMED, out) };
         for segment in whole.segments() {
             let made = out.make(segment.len()).and_then(|mut made| {
-                // It has room for so many.
+                // It has that much room.
                 segment.append_to(&mut made).ok().map(|()| made)
             });
             match made {
@@ -66,8 +66,8 @@ impl Peer {
         out.absorb(frame);
     }
 
-    /// Sends a single frame, over IPv4 in fragments if it does not fit: the other side's kernel puts
-    /// them together.
+    /// Sends a single frame; over IPv4 in fragments if it exceeds the path MTU, which the kernel of the other side
+    /// reassembles.
     fn send_one_vxlan(
         &mut self,
         shared: &mut Shared,

@@ -15,7 +15,7 @@ use crate::noise::{CipherKey, TAG_LEN, nonce};
 use crate::session::replay::ReplayWindow;
 use crate::timing::Timing;
 
-/// What is needed to send in a session: any thread may.
+/// The sending half of a session, usable from any thread.
 pub(crate) struct SendKey {
     key: CipherKey,
     their_index: u32,
@@ -23,20 +23,20 @@ pub(crate) struct SendKey {
 }
 
 impl SendKey {
-    /// Takes `count` counters in a row, none of them `limit` or more; `None` if there are not so many
-    /// left. No counter is given twice (NDSS 2017, 5.4.6).
+    /// Reserves `count` consecutive counters below `limit`; `None` if there are not enough. No counter is
+    /// returned twice (NDSS 2017, 5.4.6).
     pub(crate) fn reserve(&self, count: u64, limit: u64) -> Option<u64> {
         let after = |first: u64| first.checked_add(count).filter(|&next| next <= limit);
         self.counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after).ok()
     }
 
-    /// How many counters were taken.
+    /// The number of reserved counters.
     pub(crate) fn used(&self) -> u64 {
         self.counter.load(Ordering::Relaxed)
     }
 
-    /// Makes `message` a data message: the header is written to its front, what follows is encrypted
-    /// in place, and the tag is written to its last bytes. `counter` was reserved for this one.
+    /// Turns `message` into a data message in place: writes the header to its front, encrypts the rest, and
+    /// writes the tag to its last bytes. `counter` must be reserved for it.
     pub(crate) fn seal(&self, counter: u64, message: &mut [u8]) {
         let header = DataHeader { receiver: self.their_index, counter };
         let Some((head, rest)) = message.split_first_chunk_mut::<DATA_HEADER_LEN>() else { return };
@@ -51,15 +51,14 @@ impl SendKey {
     }
 }
 
-/// What is needed to decrypt in a session: any thread may. Whoever notes the counters is one.
+/// The receiving half of a session, usable from any thread. Only one thread updates the replay window.
 pub(crate) struct RecvKey(CipherKey);
 
 impl RecvKey {
-    /// Decrypts what starts `skip` bytes into `buffer` and ends with it, the tag included, to the
-    /// front of `buffer`, and returns the length; `None` if it does not authenticate, and then the
-    /// buffer's contents are lost.
+    /// Decrypts `buffer[skip..]`, which ends with the tag, to the front of `buffer`. Returns the length; `None` if
+    /// it does not authenticate, and then the contents of `buffer` are lost.
     ///
-    /// So a packet can be moved while it is decrypted, at no cost.
+    /// So a packet is moved and decrypted in one pass.
     pub(crate) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
         let opened = self.0.0.open_within(nonce(counter), Aad::empty(), buffer, skip..);
         opened.ok().map(|plain| plain.len())
@@ -68,15 +67,15 @@ impl RecvKey {
 
 /// One session with a peer.
 pub(crate) struct Session {
-    /// How we call it: what the peer writes to its messages.
+    /// Our index of it, which the peer writes to its messages.
     pub(crate) index: u32,
     pub(crate) send: Arc<SendKey>,
     pub(crate) recv: Arc<RecvKey>,
     pub(crate) window: ReplayWindow,
     pub(crate) born: Instant,
-    /// Whether we initiated it: only the initiator makes a new one in time (NDSS 2017, 6.2).
+    /// Whether we initiated it: only the initiator renews it by time (NDSS 2017, 6.2).
     pub(crate) initiator: bool,
-    /// Whether a new one was asked for because of what was received near the end.
+    /// Whether a message near its end has requested a new one.
     pub(crate) asked_late: bool,
 }
 
@@ -107,25 +106,25 @@ impl Session {
         }
     }
 
-    /// Whether packets may still be received in it (NDSS 2017, 6.2).
+    /// Whether it still accepts packets (NDSS 2017, 6.2).
     pub(crate) fn is_alive(&self, now: Instant, timing: &Timing) -> bool {
         now.since(self.born) < timing.reject_after_time
     }
 
-    /// Whether packets may still be sent in it.
+    /// Whether it can still send packets.
     pub(crate) fn can_send(&self, now: Instant, timing: &Timing) -> bool {
         self.is_alive(now, timing) && self.send.used() < timing.reject_after_messages
     }
 
-    /// Whether after sending a new session is to be made (NDSS 2017, 6.2): by count on either side,
-    /// by time on the initiator's alone, so that not both start at once.
+    /// Whether to start a new session after sending (NDSS 2017, 6.2): by count on both sides, by time only on
+    /// the initiator, so that the two do not start at once.
     pub(crate) fn is_worn(&self, now: Instant, timing: &Timing) -> bool {
         self.send.used() >= timing.rekey_after_messages
             || self.initiator && now.since(self.born) >= timing.rekey_after_time
     }
 
-    /// Whether after receiving a new session is to be made, because this one would end before who only
-    /// receives would send a keepalive and notice (NDSS 2017, 6.2).
+    /// Whether to start a new session after receiving, because this one expires before a side that only
+    /// receives would send a keepalive (NDSS 2017, 6.2).
     pub(crate) fn is_ending(&self, now: Instant, timing: &Timing) -> bool {
         let rest = timing.keepalive_timeout + timing.rekey_timeout;
         self.initiator && now.since(self.born) >= timing.reject_after_time.saturating_sub(rest)
@@ -140,8 +139,8 @@ impl Session {
 
 /// The sessions with one peer.
 ///
-/// A responder may not send in a new session before the initiator did: until then the session is the
-/// `next` one. Packets of the one before may still be under way (NDSS 2017, 6.3).
+/// A responder must not send in a new session before the initiator: until then the session is `next`. Packets
+/// of the previous session may still be under way (NDSS 2017, 6.3).
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     pub(crate) current: Option<Session>,
@@ -150,7 +149,7 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Takes a session that we initiated: it is confirmed. Returns the index of one that ends by it.
+    /// Begins a session that we initiated, which is confirmed. Returns the index of the session that it ends.
     pub(crate) fn begin(&mut self, session: Session) -> [Option<u32>; 2] {
         // A session that was never confirmed is newer than the current one.
         let unconfirmed = self.next.take();
@@ -163,14 +162,14 @@ impl Sessions {
         [before, gone].map(|session| session.map(|session| session.index))
     }
 
-    /// Takes a session that the peer initiated: it is not confirmed yet.
+    /// Stores a session that the peer initiated, which is not confirmed yet.
     pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
         let next = self.next.replace(session);
         [next, self.previous.take()].map(|session| session.map(|session| session.index))
     }
 
-    /// A message came in the session of that index: if it was the next one it is the current one now.
-    /// Returns whether it was, and the index of the session that ends by it.
+    /// Notes a message in the session of that index: `next` becomes the current session. Returns whether it did,
+    /// and the index of the session that it ends.
     pub(crate) fn confirm(&mut self, index: u32) -> (bool, Option<u32>) {
         let Some(next) = self.next.take_if(|next| next.index == index) else {
             return (false, None);
@@ -188,7 +187,7 @@ impl Sessions {
             .find(|session| session.index == index)
     }
 
-    /// Ends them all and returns their indices.
+    /// Ends all sessions; returns their indices.
     pub(crate) fn clear(&mut self) -> [Option<u32>; 3] {
         [self.current.take(), self.previous.take(), self.next.take()]
             .map(|session| session.map(|session| session.index))

@@ -29,7 +29,7 @@ impl ReplayWindow {
         self.next - counter <= Self::LEN && self.word(counter) & bit(counter) == 0
     }
 
-    /// Notes a counter and tells whether it was new. Only for messages that authenticated.
+    /// Records a counter; returns whether it was new. Only for authenticated messages.
     pub(crate) fn note(&mut self, counter: u64) -> bool {
         if !self.is_new(counter) {
             return false;

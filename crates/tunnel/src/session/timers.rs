@@ -65,21 +65,21 @@ impl Timers {
         }
     }
 
-    /// Data was sent, not only a keepalive: an answer is expected, be it a keepalive.
+    /// Data was sent, not only a keepalive: an answer is expected, at least a keepalive.
     pub(crate) fn sent_data(&mut self, now: Instant, timing: &Timing, jitter: Duration) {
         if self.answer.is_none() {
             self.answer = Some(now + timing.keepalive_timeout + timing.rekey_timeout + jitter);
         }
     }
 
-    /// Any message came that authenticated.
+    /// An authenticated message arrived.
     pub(crate) const fn received(&mut self) {
         self.answer = None;
     }
 
     /// Data came, not only a keepalive: the peer expects an answer.
     ///
-    /// A keepalive is no data, so two peers with nothing to say do not keep each other awake.
+    /// A keepalive is not data, so two idle peers do not keep each other awake.
     pub(crate) fn received_data(&mut self, now: Instant, timing: &Timing) {
         if self.keepalive.is_none() {
             self.keepalive = Some(now + timing.keepalive_timeout);
@@ -88,12 +88,12 @@ impl Timers {
         }
     }
 
-    /// A session began: it is forgotten three lifetimes later, with whatever is left of handshakes.
+    /// A session began: it is erased three lifetimes later, with all handshake state.
     pub(crate) fn began(&mut self, now: Instant, timing: &Timing) {
         self.forget = Some(now + timing.reject_after_time * 3);
     }
 
-    /// A handshake was completed, whoever initiated it, or is given up.
+    /// A handshake completed, on either side's initiative, or was given up.
     pub(crate) fn completed(&mut self) {
         self.retry = None;
         self.attempt = None;

@@ -1,4 +1,4 @@
-//! Rates: a peer's share of the line, in each direction.
+//! Rate limits of a peer, in each direction.
 
 pub(crate) mod shaper;
 pub(crate) mod waiting;
@@ -7,14 +7,14 @@ use adit_packet::Instant;
 
 use crate::shape::shaper::{Shape, Shaper};
 
-/// Which way a packet goes.
+/// The direction of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Out,
     In,
 }
 
-/// Both directions of a peer.
+/// The shapers of both directions of a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Shapers {
     /// To the peer.
@@ -24,7 +24,7 @@ pub(crate) struct Shapers {
 }
 
 impl Shapers {
-    /// The rate of what is no longer shaped, until nothing waits.
+    /// The rate after shaping was disabled, until the queue is empty.
     const OPEN: Shape = Shape { bits_per_second: u64::MAX, burst: u32::MAX };
 
     /// Sets both rates.
@@ -50,7 +50,7 @@ impl Shapers {
         both.filter_map(Shaper::next_timeout).min()
     }
 
-    /// How many packets wait.
+    /// The number of packets that wait.
     pub(crate) fn len(&self) -> usize {
         [&self.out, &self.inward].into_iter().flatten().map(Shaper::len).sum()
     }

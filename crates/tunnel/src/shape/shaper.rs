@@ -1,4 +1,4 @@
-//! A peer's share of the line: a token bucket, and FQ-CoDel for what has to wait.
+//! A rate limit: a token bucket, with FQ-CoDel for the packets that wait.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,22 +6,22 @@ use core::time::Duration;
 
 use adit_packet::{Headers, Instant, Layer, PacketBuf};
 
-/// How fast one direction of a peer may be.
+/// The rate limit of one direction of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Bits of packets inside the tunnel a second, at least 1000.
+    /// The rate in bit/s of packets inside the tunnel: at least 1000.
     pub bits_per_second: u64,
-    /// Bytes that may be sent at once after a pause.
+    /// The maximum burst in bytes.
     pub burst: u32,
 }
 
 impl Shape {
-    /// The least rate: below it a packet waits for more than ten seconds.
+    /// The minimum rate: below it a packet would wait for more than 10 s.
     pub const BITS_PER_SECOND_MIN: u64 = 1000;
-    /// Ten full packets: enough for a short exchange to go through unhindered.
+    /// The default burst: ten full packets, enough for a short exchange without a wait.
     pub const BURST: u32 = 15_000;
 
-    /// How long `len` bytes take.
+    /// The time that `len` bytes take.
     fn time(self, len: usize) -> Duration {
         let rate = u128::from(self.bits_per_second.max(Self::BITS_PER_SECOND_MIN));
         let bits = u128::try_from(len).unwrap_or(u128::MAX).saturating_mul(8);
@@ -30,17 +30,16 @@ impl Shape {
     }
 }
 
-/// Packets that wait in one shaper. At 1 Mbit/s that is six seconds of full ones, which CoDel does not
-/// let come about.
+/// The maximum number of packets in one shaper: 6 s of full packets at 1 Mbit/s, which CoDel prevents.
 const PACKETS_MAX: usize = 512;
-/// Queues for flows in one shaper: with 16 flows three of four have one of their own.
+/// The number of flow queues: with 16 flows, three of four have their own.
 const FLOWS: usize = 64;
-/// What a flow may send in its turn, as in Linux: a full frame.
+/// The quantum of a flow, as in Linux: a full frame.
 const QUANTUM: i64 = 1514;
 /// `CoDel`'s times (RFC 8289, 4.2 and 4.3).
 const TARGET: Duration = Duration::from_millis(5);
 const INTERVAL: Duration = Duration::from_millis(100);
-/// A super-packet that takes longer than this is cut up before it waits, so that others get between.
+/// A super-packet that takes longer than this is segmented before it waits, so that other packets get between.
 const WHOLE_MAX: Duration = Duration::from_millis(2);
 
 /// One direction of a peer.
@@ -49,7 +48,7 @@ const WHOLE_MAX: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Shaper {
     shape: Shape,
-    /// When all that was sent would have been sent at the rate: the bucket as a moment.
+    /// The time at which the bucket will be full.
     paid: Instant,
     slots: Vec<Slot>,
     free: Vec<usize>,
@@ -92,7 +91,7 @@ struct CoDel {
 }
 
 impl Shaper {
-    /// A shaper whose queues nobody can aim at who does not know `key`.
+    /// Creates a shaper. Without `key` a sender cannot choose the queue of its flows.
     pub(crate) fn new(shape: Shape, key: u64) -> Self {
         Self {
             shape,
@@ -107,7 +106,7 @@ impl Shaper {
         }
     }
 
-    /// Changes the rate; what waits goes on waiting.
+    /// Changes the rate; queued packets stay.
     pub(crate) const fn set(&mut self, shape: Shape) {
         self.shape = shape;
     }
@@ -116,12 +115,12 @@ impl Shaper {
         self.len
     }
 
-    /// Whether a super-packet of that length is to be cut up before it is pushed.
+    /// Whether to segment a super-packet of that length before it is pushed.
     pub(crate) fn wants_segments(&self, len: usize) -> bool {
         self.shape.time(len) > WHOLE_MAX
     }
 
-    /// When [`Self::pop`] gives a packet, if one waits.
+    /// The time at which [`Self::pop`] returns a packet, if one waits.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         (self.len > 0).then(|| self.paid - self.shape.time(self.burst()))
     }
@@ -135,7 +134,7 @@ impl Shaper {
         usize::try_from(self.shape.burst).unwrap_or(usize::MAX)
     }
 
-    /// Takes a packet and gives it back at once if nothing waits and it may be sent.
+    /// Returns the packet as `Ok` if it may be sent at once, and as `Err` if it must be queued.
     pub(crate) fn pass(&mut self, now: Instant, packet: PacketBuf) -> Result<PacketBuf, PacketBuf> {
         if self.len == 0 && self.is_open(now) {
             self.pay(now, packet.len());
@@ -145,8 +144,7 @@ impl Shaper {
         }
     }
 
-    /// Queues a packet; if there are too many it returns the one that is to be dropped, the first of
-    /// the longest flow.
+    /// Queues a packet. If there are too many, returns one to drop: the head of the longest flow.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -189,7 +187,7 @@ impl Shaper {
         self.take_first(longest).map(|(packet, _)| packet)
     }
 
-    /// The next packet, if it may be sent at `now`. Those that waited too long go to `drop`.
+    /// Returns the next packet that may be sent at `now`. Packets that CoDel drops go to `drop`.
     pub(crate) fn pop(
         &mut self,
         now: Instant,
@@ -223,7 +221,7 @@ impl Shaper {
         }
     }
 
-    /// Takes all that waits, whatever the rate.
+    /// Removes all packets, regardless of the rate.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = PacketBuf> + '_ {
         self.len = 0;
         self.free.clear();
@@ -268,13 +266,13 @@ impl Shaper {
         packet
     }
 
-    /// The head of a flow, and whether the flow was above the target for an interval.
+    /// The head of a flow, and whether the flow was above the target for a whole interval.
     fn next(&mut self, now: Instant, index: usize, codel: &mut CoDel) -> (Option<PacketBuf>, bool) {
         let Some((packet, came)) = self.take_first(index) else {
             codel.first_above = None;
             return (None, false);
         };
-        // A packet that the line is busy with is no queue (RFC 8290, 5.2: 1 Mbit/s).
+        // One packet on a slow line is not a queue (RFC 8290, 5.2: 1 Mbit/s).
         let target = TARGET.max(self.shape.time(1514) * 3 / 2);
         let left = self.flows[index].bytes;
         if now.since(came) < target || left <= 1514 {

@@ -1,29 +1,29 @@
-//! How much waits in the shapers of all peers together.
+//! The total of packets in the shapers of all peers.
 
 use adit_packet::PacketBuf;
 
-/// Large buffers that wait in all shapers together: a quarter of the pool's.
+/// The maximum number of large buffers in all shapers: a quarter of the pool.
 const LARGE_MAX: usize = 64;
-/// Buffers that wait in all shapers together: half of the pool's small ones.
+/// The maximum number of buffers in all shapers: half of the small buffers of the pool.
 const HELD_MAX: usize = 2048;
-/// A buffer with more memory than this is one of the large ones.
+/// A buffer with a greater capacity is a large one.
 const SMALL_LEN: usize = 4096;
 
-/// How much waits in the shapers of all peers together.
+/// The total of packets in the shapers of all peers.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     count: usize,
-    /// Those of them in large buffers.
+    /// The packets in large buffers among them.
     large: usize,
 }
 
 impl Waiting {
-    /// How many packets wait.
+    /// The number of packets that wait.
     pub(crate) const fn len(&self) -> usize {
         self.count
     }
 
-    /// Counts a packet that is to wait, if there is room for it.
+    /// Counts a packet that will wait; `false` if there is no room for it.
     pub(crate) fn admits(&mut self, packet: &PacketBuf) -> bool {
         let is_large = is_large(packet);
         if self.count >= HELD_MAX || is_large && self.large >= LARGE_MAX {
@@ -34,7 +34,7 @@ impl Waiting {
         true
     }
 
-    /// A packet waits no more.
+    /// Counts a packet that no longer waits.
     pub(crate) fn release(&mut self, packet: &PacketBuf) {
         self.count = self.count.saturating_sub(1);
         self.large = self.large.saturating_sub(usize::from(is_large(packet)));

@@ -1,4 +1,4 @@
-//! Handshake messages from the network.
+//! The receive path of handshake messages.
 
 use adit_packet::Instant;
 
@@ -15,7 +15,7 @@ use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
 impl Tunnel {
-    /// Takes a handshake message. Whatever is wrong with it, nothing is answered, but for a cookie.
+    /// Handles a handshake message. An invalid one gets no answer, except a cookie reply.
     pub(crate) fn handle_handshake(
         &mut self,
         now: Instant,
@@ -31,7 +31,8 @@ impl Tunnel {
         }
     }
 
-    /// An initiation (NDSS 2017, 5.4.2): the cheapest checks first.
+    /// Handles an initiation (NDSS 2017, 5.4.2). The cheap checks come first: MAC and rate limit before the two
+    /// Diffie-Hellman operations, the timestamp before the response.
     fn handle_initiation(
         &mut self,
         now: Instant,
@@ -81,7 +82,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// A response to an initiation of ours (NDSS 2017, 5.4.3).
+    /// Handles a response to our initiation (NDSS 2017, 5.4.3).
     fn handle_response(
         &mut self,
         now: Instant,
@@ -96,7 +97,7 @@ impl Tunnel {
         if index != Some(message.receiver) {
             return Err(DropReason::NOT_OURS);
         }
-        // Who knows the index of a handshake under way has seen our initiation.
+        // A sender that knows the index of our handshake has seen our initiation, so its address is proven.
         self.admit(now, from, bytes, message.sender, true, out)?;
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
         let us = shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
@@ -114,8 +115,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// A cookie (NDSS 2017, 5.4.7). It says nothing about where the peer is, for it is not the peer's
-    /// session that authenticates it.
+    /// Handles a cookie reply (NDSS 2017, 5.4.7). The peer does not move by it: no session authenticates it.
     fn handle_cookie(&mut self, now: Instant, bytes: &[u8; COOKIE_LEN]) -> Result<(), DropReason> {
         let reply = CookieReply::parse(bytes).ok_or(DropReason::NOT_OURS)?;
         let slot = self.shared.peer_of(reply.receiver).ok_or(DropReason::NOT_OURS)?;
@@ -124,9 +124,8 @@ impl Tunnel {
             return Err(DropReason::NOT_AUTHENTIC);
         }
         peer.bytes_received += count(bytes.len());
-        // One more initiation at once, in each attempt: who is flooded answers those with a cookie, and
-        // Rekey-Timeout is long to wait. An attacker gains nothing: it needs an initiation to make a
-        // reply to.
+        // Retry at once, one time per attempt: a flooded peer answers only initiations with a cookie, and
+        // Rekey-Timeout is a long wait. An attacker gains nothing: a reply needs our initiation.
         let jitter = shared.jitter();
         if let Some(attempt) = peer.timers.attempt.as_mut().filter(|attempt| !attempt.hurried) {
             attempt.hurried = true;
@@ -136,7 +135,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Lets a handshake message pass or not; it may be answered with a cookie (NDSS 2017, 5.3).
+    /// Checks the MACs and the rate limit of a handshake message; may answer with a cookie (NDSS 2017, 5.3).
     fn admit(
         &mut self,
         now: Instant,
@@ -161,7 +160,7 @@ impl Tunnel {
                 if let Some(reply) = reply
                     && let Some(mut packet) = out.make(COOKIE_LEN)
                 {
-                    // It has room for so many.
+                    // It has that much room.
                     let _ = packet.extend(&reply.to_bytes());
                     out.send(from, packet);
                 }

@@ -24,10 +24,10 @@ use crate::shared::{LocalIdentity, Shared};
 use crate::status::{PeerStatus, TunnelEvent};
 use crate::tai64n::Tai64n;
 
-/// A WireGuard interface: one key of ours, many peers.
+/// A WireGuard interface: one private key, many peers. The [crate] documentation explains how it works.
 pub struct Tunnel {
     shared: Shared,
-    /// By slot; a peer keeps its slot, and one that went leaves it to another.
+    /// By slot. A peer keeps its slot until it is removed; then a new peer may get it.
     peers: Vec<Option<Box<Peer>>>,
     by_key: BTreeMap<PublicKey, u32>,
     /// The ports of layer 2 peers.
@@ -43,7 +43,7 @@ impl core::fmt::Debug for Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel without peers.
+    /// Creates a tunnel without peers.
     #[must_use]
     pub fn new(config: TunnelConfig, random: Random) -> Self {
         Self {
@@ -56,27 +56,27 @@ impl Tunnel {
         }
     }
 
-    /// Tells the wall clock: the time since 1970-01-01 UTC that it shows at `now`. Call it at the
-    /// start, about once a minute, and after a suspend. Without it, or where it goes back, timestamps
-    /// count up from the last one.
+    /// Sets the wall clock: `unix` is the time since 1970-01-01 UTC at `now`. Call it at the start, about
+    /// once a minute, and after a suspend. Without it, or if the clock goes back, timestamps count up
+    /// from the last one.
     pub fn set_wall_clock(&mut self, now: Instant, unix: Duration) {
         self.shared.set_clock(now, unix);
     }
 
-    /// The greatest timestamp that was sent: to be kept over a restart where the clock is not reliable.
+    /// The greatest timestamp sent so far. Store it over a restart where the clock is not reliable.
     #[must_use]
     pub const fn last_timestamp(&self) -> Option<Tai64n> {
         self.shared.config.last_timestamp
     }
 
-    /// The greatest timestamp that came from a peer: to be kept over a restart, so that initiations
-    /// that were recorded before are worth nothing after it.
+    /// The greatest timestamp received from a peer. Store it over a restart, so that recorded
+    /// initiations are rejected afterwards.
     #[must_use]
     pub fn timestamp_of(&self, key: &PublicKey) -> Option<Tai64n> {
         self.peer(key)?.timestamp
     }
 
-    /// Has a peer's initiations accepted only if they are later than this.
+    /// Accepts a peer's initiations only if their timestamp is greater than this one.
     pub fn raise_timestamp(&mut self, key: &PublicKey, timestamp: Tai64n) {
         if let Some(&slot) = self.by_key.get(key)
             && let Some((peer, _)) = self.peer_mut(slot)
@@ -85,19 +85,19 @@ impl Tunnel {
         }
     }
 
-    /// What the tunnel was made of, as it was changed since.
+    /// The configuration, with all changes since the start.
     #[must_use]
     pub const fn config(&self) -> &TunnelConfig {
         &self.shared.config
     }
 
-    /// Our public key, if there is a private one.
+    /// Our public key; `None` without a private key.
     #[must_use]
     pub fn public_key(&self) -> Option<PublicKey> {
         self.shared.us.as_ref().map(|us| us.identity.public)
     }
 
-    /// Changes our key; all sessions end, and a peer of the same key goes.
+    /// Changes our private key. All sessions end; a peer with the same key is removed.
     pub fn set_private_key(&mut self, key: Option<PrivateKey>, out: &mut Outbox) {
         if key == self.shared.config.private_key {
             return;
@@ -112,7 +112,7 @@ impl Tunnel {
         }
     }
 
-    /// The device's MTU has changed: paths are searched anew.
+    /// Sets the MTU of the device, and probes the path MTU to every peer again.
     pub fn set_mtu(&mut self, mtu: u16) {
         self.shared.config.mtu = mtu;
         for peer in self.peers.iter_mut().flatten() {
@@ -121,14 +121,14 @@ impl Tunnel {
         }
     }
 
-    /// The port of the layer 3 device has changed (it was made anew).
+    /// Sets the port of the layer 3 device, e.g. after the device was recreated.
     pub const fn set_device(&mut self, device: Option<PortId>) {
         self.shared.config.device = device;
     }
 
-    /// Adds a peer, or changes the one of that key to what is given. Sessions go on unless the
-    /// preshared key changed; the endpoint is left alone if none is given. A prefix that another peer had
-    /// moves here. Our own key is no peer.
+    /// Adds a peer, or reconfigures the peer with that key. Its sessions continue unless the preshared
+    /// key changed; its endpoint stays if `config` has none. A prefix that another peer has moves to this
+    /// one. A peer with our own key is ignored.
     pub fn set_peer(&mut self, now: Instant, mut config: PeerConfig) {
         if self.public_key() == Some(config.public_key) {
             return;
@@ -155,14 +155,15 @@ impl Tunnel {
         }
     }
 
-    /// What a peer was set to, its endpoint where it is now: to be changed and set again.
+    /// The configuration of a peer, with its current endpoint: change it and pass it to
+    /// [`set_peer`](Self::set_peer).
     #[must_use]
     pub fn peer_config(&self, key: &PublicKey) -> Option<PeerConfig> {
         let peer = self.peer(key)?;
         Some(PeerConfig { endpoint: peer.endpoint, ..peer.config.clone() })
     }
 
-    /// Removes a peer and tells whether it was there.
+    /// Removes a peer; `false` if there is none with that key.
     pub fn remove_peer(&mut self, key: &PublicKey, out: &mut Outbox) -> bool {
         let Some(slot) = self.by_key.remove(key) else { return false };
         self.allowed.remove_all(slot);
@@ -181,19 +182,19 @@ impl Tunnel {
         self.by_key.keys().copied()
     }
 
-    /// How a peer is at `now`.
+    /// The status of a peer at `now`.
     #[must_use]
     pub fn status(&self, now: Instant, key: &PublicKey) -> Option<PeerStatus> {
         self.peer(key).map(|peer| peer.status(now, &self.shared))
     }
 
-    /// What was dropped that belongs to no peer.
+    /// Drops that belong to no peer.
     #[must_use]
     pub const fn drops(&self) -> &DropCounts {
         &self.drops
     }
 
-    /// Tells where a peer is, e.g. because its name was resolved again.
+    /// Sets the endpoint of a peer, e.g. after its name was resolved again.
     pub fn set_endpoint(&mut self, key: &PublicKey, endpoint: Endpoint) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
@@ -201,16 +202,16 @@ impl Tunnel {
         }
     }
 
-    /// A stream (a port that is neither the device nor a peer's) has ended: whoever was there is now
-    /// where it was last by UDP, or is configured to be, or nowhere.
+    /// Call this when a stream (a port that is neither the device's nor a peer's) has ended. A peer that was
+    /// reached by it falls back to its last UDP endpoint, or to the configured one, or has none.
     pub fn forget_endpoint(&mut self, endpoint: Endpoint) {
         for peer in self.peers.iter_mut().flatten().filter(|peer| peer.endpoint == Some(endpoint)) {
             peer.forget_endpoint(endpoint, &mut self.shared);
         }
     }
 
-    /// Begins a handshake elsewhere than where a peer is; if it is answered, the peer is there, and its
-    /// session goes on. Not while another handshake is under way.
+    /// Starts a handshake with a peer at another endpoint. If the peer answers, it moves there; its session
+    /// continues until then. Does nothing while another handshake is under way.
     pub fn probe(&mut self, now: Instant, key: &PublicKey, elsewhere: Endpoint, out: &mut Outbox) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
@@ -218,7 +219,7 @@ impl Tunnel {
         }
     }
 
-    /// Tells with [`TunnelEvent::Heard`], once, when a peer is heard.
+    /// Reports the next authenticated message of a peer, once, with [`TunnelEvent::Heard`].
     pub fn await_peer(&mut self, key: &PublicKey) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, _)) = slot.and_then(|slot| self.peer_mut(slot)) {
@@ -226,7 +227,8 @@ impl Tunnel {
         }
     }
 
-    /// Says something to a peer, be it nothing: it knows from then on where we are.
+    /// Sends a keepalive to a peer, after a handshake if there is no session. The peer learns our endpoint
+    /// from it.
     pub fn send_keepalive(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
@@ -234,8 +236,8 @@ impl Tunnel {
         }
     }
 
-    /// Starts a handshake with a peer now; if one was started less than [`Timing::rekey_timeout`](crate::Timing::rekey_timeout) ago,
-    /// then. One that is being tried goes on.
+    /// Starts a handshake with a peer, at the earliest [`Timing::rekey_timeout`](crate::Timing::rekey_timeout)
+    /// after the last one. A handshake under way continues.
     pub fn connect(&mut self, now: Instant, key: &PublicKey, out: &mut Outbox) {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
@@ -243,8 +245,8 @@ impl Tunnel {
         }
     }
 
-    /// The network refused a datagram to `endpoint` that was longer than `datagram_len` (EMSGSIZE, and
-    /// the path MTU that the kernel knows less IP and UDP headers).
+    /// Call this when the network refused a datagram to `endpoint` as too long (EMSGSIZE). `datagram_len` is
+    /// the longest UDP payload that fits: the kernel's path MTU minus the IP and UDP headers.
     pub fn path_mtu_hint(&mut self, now: Instant, endpoint: Endpoint, datagram_len: usize) {
         let mtu = datagram_len.saturating_sub(message::DATA_OVERHEAD).max(MTU_MIN.into());
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
@@ -254,7 +256,7 @@ impl Tunnel {
         }
     }
 
-    /// The next event, if there is one.
+    /// Takes the oldest event.
     pub fn poll_event(&mut self) -> Option<TunnelEvent> {
         self.shared.next_event()
     }
@@ -269,7 +271,7 @@ impl Tunnel {
         Some((peer, &mut self.shared))
     }
 
-    /// The slot of a peer, which is made if there is none of that key.
+    /// The slot of the peer with that key, which is created if there is none.
     fn slot_of(&mut self, config: &PeerConfig) -> u32 {
         if let Some(&slot) = self.by_key.get(&config.public_key) {
             return slot;
@@ -286,7 +288,8 @@ impl Tunnel {
         slot
     }
 
-    /// A packet from the device: its destination says for whom it is (NDSS 2017, section 2).
+    /// Handles a packet from the device: the longest allowed IP prefix that contains its destination gives
+    /// the peer (NDSS 2017, section 2).
     fn handle_device(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
         let destination = destination(packet.bytes());
         let owner = destination.and_then(|destination| self.allowed.owner(destination));
@@ -303,7 +306,7 @@ impl Tunnel {
         }
     }
 
-    /// A frame from the port of a peer.
+    /// Handles a frame from the port of a layer 2 peer.
     fn handle_frame(&mut self, now: Instant, slot: u32, frame: PacketBuf, out: &mut Outbox) {
         match self.peer_mut(slot) {
             Some((peer, shared)) => match peer.config.mode {

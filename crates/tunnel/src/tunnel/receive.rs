@@ -1,13 +1,19 @@
-//! From the network to a port: trains of data messages to packets and super-packets.
+//! The receive path: from trains of data messages to packets and super-packets.
 //!
-//! A train is decrypted within its own buffer. While packets continue one another, each is decrypted
-//! to where its payload follows the one before, so joining them costs no copy:
+//! A train is decrypted within its own buffer. Consecutive packets of one flow are joined without a copy: a
+//! packet is decrypted to a place where its payload directly follows the payload before it, so its headers
+//! overwrite the end of that payload for a moment. The overwritten bytes are saved first, and restored when
+//! the headers were compared.
 //!
 //! ```text
-//! before   | header | packet 0, encrypted | tag | header | packet 1, encrypted | tag | ...
-//! after             | headers | payload 0 | payload 1 | ...
-//!                              its headers ^ stood here for a moment: what they covered is put back
+//! received  | hdr | packet 0 (ciphertext) | tag | hdr | packet 1 (ciphertext) | tag | ...
+//! packet 0        | headers 0 | payload 0 |
+//! packet 1        | headers 0 | payl| headers 1 | payload 1 |      `covered`: what headers 1 overwrote
+//! joined          | headers 0 | payload 0       | payload 1 |      restored: one super-packet
 //! ```
+//!
+//! If packet 1 does not continue packet 0, the part before leaves as a packet of its own (a copy), and
+//! packet 1 starts a new super-packet.
 
 use core::net::IpAddr;
 use core::ops::Range;
@@ -17,8 +23,7 @@ use adit_packet::{Ecn, Gso, Instant, Layer, PacketBuf};
 use crate::config::PeerMode;
 use crate::frames::plain::{FRAME_HEADER_LEN, Plain};
 use crate::frames::vxlan::{Found, OUTER_LEN_MAX};
-use crate::inner::network_in_frame;
-use crate::inner::source;
+use crate::inner::{network_in_frame, source};
 use crate::join::{Candidate, Draft, HEADERS_MAX};
 use crate::message::{DATA_HEADER_LEN, DataHeader, Message};
 use crate::path::mss;
@@ -27,7 +32,7 @@ use crate::shared::Shared;
 use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
 
-/// Headers, and what stands before a frame.
+/// The longest headers of a packet, with the outer headers of a frame before them.
 const COVERED_MAX: usize = HEADERS_MAX + OUTER_LEN_MAX;
 
 /// A train that is being decrypted.
@@ -35,21 +40,21 @@ struct Train {
     packet: PacketBuf,
     /// The codepoint of its outer headers: a train has one.
     ecn: Ecn,
-    /// What was decrypted last and may go on.
+    /// The packet or super-packet that was decrypted last, and that the next one may continue.
     ready: Option<Ready>,
-    /// Whether a message was for us: a keepalive, a handshake.
+    /// Whether a message was consumed here: a keepalive, a handshake.
     absorbed: bool,
-    /// Why the last one that was dropped was.
+    /// The reason of the last drop.
     why: DropReason,
-    /// The source that was last found to be allowed.
+    /// The last source that was found in the allowed IPs: most packets of a train have the same.
     allowed: Option<(u32, IpAddr)>,
-    /// The peer of the last message: it is looked after when the train ends.
+    /// The peer of the last message. Its session and timers are updated once per train.
     last: Option<u32>,
 }
 
 impl Train {
-    /// Passes a mark of the headers outside on to the IP packet inside, if there is one from `start` to
-    /// `end` (RFC 6040, section 4.2).
+    /// Copies the ECN mark of the outer header to the IP packet from `start` to `end`, if there is one
+    /// (RFC 6040, section 4.2).
     #[inline]
     fn pass_mark(
         &mut self,
@@ -67,7 +72,7 @@ impl Train {
         match inner.decapsulated(outer) {
             Some(ecn) if ecn == inner => {}
             Some(ecn) => ecn.write(ip),
-            // What is no IP has no ends that could be told.
+            // Not IP: no mark is possible.
             None if ip.is_empty() => {}
             None => {
                 placed.restore(bytes);
@@ -78,7 +83,7 @@ impl Train {
     }
 }
 
-/// A packet or super-packet that lies ready in the train's buffer.
+/// A decrypted packet or super-packet in the buffer of the train.
 #[derive(Clone, Copy)]
 struct Ready {
     start: usize,
@@ -88,13 +93,13 @@ struct Ready {
     peer: u32,
 }
 
-/// A packet or frame that is for a port.
+/// A decrypted packet or frame for a port.
 struct Arrived {
     slot: u32,
     layer: Layer,
-    /// Where IP starts in it, if it does.
+    /// The offset of its IP header, if it has one.
     network: Option<usize>,
-    /// Where it is.
+    /// Its place in the buffer.
     range: Range<usize>,
 }
 
@@ -104,13 +109,13 @@ impl Arrived {
         Self { slot, layer: Layer::Frame, network, range }
     }
 
-    /// Where IP starts in the train, or where it ends without.
+    /// The place of its IP header in the buffer, or its end if it has none.
     fn network_at(&self) -> usize {
         self.network.map_or(self.range.end, |network| self.range.start + network)
     }
 }
 
-/// A message decrypted to `start..end`. What it covers of the packet before is in `covered`.
+/// A message decrypted to `start..end`, and the bytes of the packet before that it overwrote.
 struct Placed {
     start: usize,
     end: usize,
@@ -119,7 +124,7 @@ struct Placed {
 }
 
 impl Placed {
-    /// Puts back what was covered.
+    /// Restores the overwritten bytes.
     fn restore(&self, bytes: &mut [u8]) {
         let from = self.covered.get(..self.covered_len).unwrap_or_default();
         if let Some(to) = bytes.get_mut(self.start..self.start + from.len()) {
@@ -129,7 +134,8 @@ impl Placed {
 }
 
 impl Tunnel {
-    /// Takes a datagram or a train of them from the network.
+    /// Handles a datagram or a train from the network. All messages of a train have one source address, but
+    /// not necessarily one peer or session.
     pub(crate) fn handle_network(
         &mut self,
         now: Instant,
@@ -192,7 +198,8 @@ impl Tunnel {
         result
     }
 
-    /// Decrypts a data message in its train (NDSS 2017, 5.4.6) and makes something of it.
+    /// Handles a data message (NDSS 2017, 5.4.6): decrypts it in place, moves the peer to its source, and
+    /// delivers its contents.
     fn handle_data(
         &mut self,
         now: Instant,
@@ -209,9 +216,11 @@ impl Tunnel {
             return Err(DropReason::NOT_OURS);
         };
         if train.last != Some(slot) {
+            // A train of one peer is finished once, not after each message.
             self.finish_train(now, train.last.replace(slot), out);
         }
         let (peer, shared) = self.peer_mut(slot).ok_or(DropReason::NOT_OURS)?;
+        // Before decryption: a message from the wrong place must not count as received in the replay window.
         let opened = if peer.refuses_endpoint(now, from) {
             Err(DropReason::ELSEWHERE)
         } else {
@@ -231,7 +240,7 @@ impl Tunnel {
         result
     }
 
-    /// Makes something of a decrypted message.
+    /// Dispatches the contents of a decrypted message by their kind.
     fn handle_plain(
         &mut self,
         now: Instant,
@@ -264,13 +273,13 @@ impl Tunnel {
                 let range = placed.start + FRAME_HEADER_LEN..placed.start + end;
                 let arrived = Arrived::frame(slot, bytes, range);
                 train.pass_mark(train.ecn, placed, arrived.network_at(), arrived.range.end)?;
-                self.take(now, train, placed, &arrived, out);
+                self.join(now, train, placed, &arrived, out);
             }
             (Some(Plain::Fragment { end }), PeerMode::Frames(_)) => {
                 let piece = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
                 let whole = peer.reassembly.take(piece).and_then(|frame| copy(frame, out));
                 placed.restore(bytes);
-                self.take_whole(now, slot, train, whole, out);
+                self.deliver_frame(now, slot, train, whole, out);
             }
             (Some(Plain::Control { end }), _) => {
                 let mut control = [0; 16];
@@ -290,7 +299,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Makes something of a packet: it is for the device, or has a frame in VXLAN in it.
+    /// Handles an IP packet: it is for the device, or it carries a frame in VXLAN.
     fn handle_packet(
         &mut self,
         now: Instant,
@@ -312,7 +321,7 @@ impl Tunnel {
                 let frame = range.start + at..range.end;
                 let (outer, arrived) = (Ecn::of(packet), Arrived::frame(slot, bytes, frame));
                 train.pass_mark(outer, placed, arrived.network_at(), arrived.range.end)?;
-                self.take(now, train, placed, &arrived, out);
+                self.join(now, train, placed, &arrived, out);
             }
             (Found::Piece { number, start, last, at }, Some(vxlan)) => {
                 let piece = packet.get(at..).unwrap_or_default();
@@ -320,18 +329,18 @@ impl Tunnel {
                 let frame = whole.and_then(|datagram| datagram.get(vxlan.frame_in(datagram)?..));
                 let frame = frame.and_then(|frame| copy(frame, out));
                 placed.restore(bytes);
-                self.take_whole(now, slot, train, frame, out);
+                self.deliver_frame(now, slot, train, frame, out);
             }
             _ => {
                 let arrived = Arrived { slot, layer: Layer::Packet, network: Some(0), range };
-                self.take(now, train, placed, &arrived, out);
+                self.join(now, train, placed, &arrived, out);
             }
         }
         Ok(())
     }
 
-    /// Delivers a frame that was put together, if it is whole.
-    fn take_whole(
+    /// Delivers a reassembled frame, once it is complete.
+    fn deliver_frame(
         &mut self,
         now: Instant,
         slot: u32,
@@ -348,8 +357,8 @@ impl Tunnel {
         }
     }
 
-    /// Whether the packet's source is the peer's: the longest prefix that has it decides (NDSS 2017,
-    /// section 2), and not any prefix of the peer.
+    /// Whether the source of a packet belongs to its peer: the owner of the longest matching prefix must be
+    /// this peer (NDSS 2017, section 2); a shorter matching prefix of the peer is not enough.
     fn is_allowed(&self, slot: u32, train: &mut Train, packet: Range<usize>) -> bool {
         let Some(source) = train.packet.bytes().get(packet).and_then(source) else { return false };
         if train.allowed == Some((slot, source)) {
@@ -360,8 +369,8 @@ impl Tunnel {
         allowed
     }
 
-    /// Joins a packet to the one before, or makes it the next one that may grow.
-    fn take(
+    /// Joins a packet to the one before it, or starts a new super-packet with it.
+    fn join(
         &mut self,
         now: Instant,
         train: &mut Train,
@@ -381,6 +390,8 @@ impl Tunnel {
             && let Some(before) = bytes.get(ready.start..ready.end)
             && let Some(payload) = draft.take(before, found, candidate)
         {
+            // `draft` has accepted it: only its payload is kept, which lies behind `ready.end` already if the
+            // message was decrypted over the packet before.
             if placed.covered_len == 0 {
                 bytes.copy_within(packet.end - payload..packet.end, ready.end);
             } else {
@@ -389,6 +400,8 @@ impl Tunnel {
             ready.end += payload;
             return;
         }
+        // It does not continue the packet before, whose end it may have overwritten: move it out of the way,
+        // then restore that end.
         let mut start = packet.start;
         if placed.covered_len != 0
             && let Some(ready) = &train.ready
@@ -403,13 +416,13 @@ impl Tunnel {
             Some(Ready { start, end, draft: candidate.map(Draft::new), layer, peer: slot });
     }
 
-    /// Sends what lies ready, in a buffer of its own: more is to come from this one.
+    /// Sends the packet that is ready, copied to a buffer of its own: this buffer still holds ciphertext.
     fn flush(&mut self, now: Instant, train: &mut Train, out: &mut Outbox) {
         let Some(ready) = train.ready.take() else { return };
         let bytes = train.packet.bytes().get(ready.start..ready.end).unwrap_or_default();
         match out.make(bytes.len()) {
             Some(mut packet) => {
-                // It has room for so many.
+                // It has that much room.
                 let _ = packet.extend(bytes);
                 train.absorbed = true;
                 self.deliver(now, &ready, packet, out);
@@ -423,7 +436,7 @@ impl Tunnel {
         }
     }
 
-    /// Makes a packet what its device is to be told, and sends it there.
+    /// Sets the offload metadata of a packet and sends it to its port.
     fn deliver(&mut self, now: Instant, ready: &Ready, mut packet: PacketBuf, out: &mut Outbox) {
         packet.meta = adit_packet::Meta::default();
         if let Some(draft) = &ready.draft {
@@ -440,7 +453,8 @@ impl Tunnel {
         peer.deliver_in_turn(shared, now, ready.layer, packet, out);
     }
 
-    /// After a train of a peer's messages: asks for a new session if this one is ending, and plans.
+    /// Finishes a train of one peer: requests a new session if the current one is ending, and reschedules
+    /// the timers.
     fn finish_train(&mut self, now: Instant, slot: Option<u32>, out: &mut Outbox) {
         let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) else { return };
         let timing = &shared.config.timing;
@@ -457,7 +471,7 @@ impl Tunnel {
     }
 }
 
-/// Decrypts a message to where it can best go on from.
+/// Decrypts a message to the place where it can best be joined to the packet before.
 fn open(
     peer: &mut Peer,
     shared: &Shared,
@@ -479,7 +493,8 @@ fn open(
     }
     let text = range.start + DATA_HEADER_LEN;
     let ready = train.ready.as_ref().filter(|ready| ready.peer == slot && ready.layer == layer);
-    // Its headers go over the end of the payload before, never over headers.
+    // The new headers may overwrite payload only, never the headers of the packet before: its payload must be
+    // at least as long as the new headers.
     let over = ready.and_then(|ready| {
         let headers = ready.draft.as_ref()?.header_len()?;
         let covered = headers + prefix;
@@ -500,7 +515,7 @@ fn open(
     Ok(placed)
 }
 
-/// A message authenticated: its sender is there, and it knows the session.
+/// Accounts for an authenticated message: the peer is at `from`, and it has confirmed the session.
 fn accept(
     peer: &mut Peer,
     shared: &mut Shared,
@@ -517,10 +532,10 @@ fn accept(
     }
 }
 
-/// A packet of its own for bytes.
+/// Copies bytes to a packet of their own.
 fn copy(bytes: &[u8], out: &mut Outbox) -> Option<PacketBuf> {
     let mut packet = out.make(bytes.len())?;
-    // It has room for so many.
+    // It has that much room.
     let _ = packet.extend(bytes);
     Some(packet)
 }

@@ -15,7 +15,7 @@
 use crate::file::config::{Config, Hook, Interface, Peer};
 use crate::file::keys::Key;
 use crate::file::values;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 use adit_service::config::suggest::nearest;
 use adit_tunnel::PublicKey;

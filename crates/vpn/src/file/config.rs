@@ -23,6 +23,12 @@ impl Config {
     pub fn mode(&self) -> Mode {
         self.peers.first().map_or(Mode::Tun, |peer| peer.mode)
     }
+
+    /// The UDP port to listen on, 0 for one that the kernel chooses.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.interface.listen_port.unwrap_or(0)
+    }
 }
 
 /// This end of a tunnel.

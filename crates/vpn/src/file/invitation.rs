@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::file::conf;
     use crate::file::conf::HookPolicy;
-    use adit_service::config::problem::Problems;
+    use adit_service::config::problems::Problems;
     use adit_service::config::source::Source;
 
     fn config(text: &str) -> Config {

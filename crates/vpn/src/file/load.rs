@@ -8,9 +8,9 @@ use crate::file::keys::Key;
 use crate::file::secret::check_private;
 use crate::file::toml;
 use adit_device::IfName;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
 use adit_service::config::source::{Source, open_regular};
-use adit_service::error::{Error, Exit, Result, SYSTEM};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,7 @@ pub fn load(files: &[PathBuf], hooks: HookPolicy) -> Result<Loaded> {
         if has_secret && let Err(error) = check_private(&file) {
             open_to_others.get_or_insert_with(|| {
                 let message = format!("cannot use {}: {error}", path.display());
-                Error::new(Exit::Permission, &SYSTEM, message).object(path.display())
+                Error::new(Kind::Permission, &SYSTEM, message).object(path.display())
             });
         }
         match &mut config {
@@ -110,7 +110,7 @@ pub fn find(file: &Path) -> Result<PathBuf> {
     FOLDERS.iter().map(at).find(|path| path.exists()).ok_or_else(|| {
         let places: Vec<String> = FOLDERS.iter().map(|p| at(p).display().to_string()).collect();
         let message = format!("there is no tunnel '{}'", file.display());
-        Error::new(Exit::NotFound, &SYSTEM, message)
+        Error::new(Kind::NotFound, &SYSTEM, message)
             .object(file.display())
             .hint(format!("looked for {}", places.join(", ")))
     })

@@ -25,7 +25,8 @@ use crate::file::values;
 use adit_device::Mode;
 use adit_device::netlink::IpPrefix;
 use adit_engine::PortId;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
+use adit_service::config::read;
 use adit_service::config::source::Source;
 use adit_service::config::table::Table;
 use adit_service::config::value;
@@ -37,7 +38,7 @@ use std::net::IpAddr;
 
 /// Reads a file; what is wrong goes to `problems`. Says besides whether a secret stands in it.
 pub fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config, bool) {
-    let mut file = source.parse(problems);
+    let mut file = read::toml(source, problems);
     let mut reader = Reader { hooks, has_secret: false, mode: None };
     let mut config = Config::default();
     if let Some(mut table) = file.table("interface") {
@@ -256,7 +257,7 @@ fn multi(value: &Value<'_>) -> Result<Multi, Wrong> {
 fn shape(table: &mut Table<'_>, key: &'static str) -> Option<Shape> {
     let burst = table.get("burst", value::size);
     let bits_per_second = table.get(key, |value| {
-        let rate = value::rate(value)?;
+        let rate = value::rate(value)?.bits_per_second();
         let enough = rate >= Shape::BITS_PER_SECOND_MIN;
         if enough { Ok(rate) } else { Err(Wrong::new("is below 1000 bits a second")) }
     })?;

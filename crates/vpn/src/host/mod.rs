@@ -1,9 +1,9 @@
 //! A tunnel on its host: device, addresses, routes, packet filter, name servers, programs.
 
+pub mod changes;
+pub mod dns;
 pub mod error;
-pub mod guard;
 pub mod hooks;
 pub mod names;
-pub mod program;
-pub mod setup;
-pub mod stamps;
+pub mod plan;
+pub mod timestamps;

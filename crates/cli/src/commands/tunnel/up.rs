@@ -115,7 +115,7 @@ impl UpArgs {
             faster: self.faster,
         };
         if context.dry_run {
-            context.is_rehearsal(&options.actions()?)?;
+            context.is_rehearsal(&options.steps()?)?;
             return Ok(Exit::Ok);
         }
         if self.detach {

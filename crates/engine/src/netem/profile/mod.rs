@@ -1,4 +1,4 @@
-//! What one direction of a link is to be like: plain data, checked as a whole.
+//! The configuration of one direction of a link: plain data, checked as a whole.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,10 +13,10 @@ use super::pattern::LossPattern;
 use super::steps::Steps;
 use super::table::DelayTable;
 
-/// One direction of a link; the default is a perfect one.
+/// The configuration of one direction of a link. The default is a perfect link.
 ///
-/// Effects apply in this order, whatever order they are written in: outages, corruption, loss,
-/// duplication, rate and queue, delay and jitter, reordering.
+/// Effects always apply in this order: outages, corruption, loss, duplication, rate and queue, delay and
+/// jitter, reordering. Later versions may add fields: build it with `..Profile::default()`.
 ///
 /// ```
 /// use adit_engine::netem::{Bitrate, Delay, Loss, Profile, Rate};
@@ -35,40 +35,40 @@ use super::table::DelayTable;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
-    /// When nothing passes: what arrives then is lost. At most [`Self::OUTAGES_MAX`].
+    /// Times at which all arriving packets are lost. At most [`Self::OUTAGES_MAX`].
     pub outages: Vec<Outage>,
-    /// Bit errors. Checksums are not put right.
+    /// Bit errors. Checksums are not corrected.
     pub corrupt: Corrupt,
-    /// Which packets are lost.
+    /// The loss of packets.
     pub loss: Loss,
-    /// Packets with ECN (RFC 3168) are marked where [`Self::loss`] would have lost them.
+    /// Whether to mark ECN-capable packets (RFC 3168) where [`Self::loss`] would drop them.
     pub mark_loss: bool,
-    /// The share of packets that come twice, the second right behind the first.
+    /// The share of duplicated packets. The copy follows the original directly.
     pub duplicate: f64,
-    /// How fast the link is.
+    /// The rate of the line.
     pub rate: Rate,
-    /// What each packet costs on the line beside its own bytes.
+    /// The overhead of each packet on the line.
     pub overhead: Overhead,
-    /// What waits for the line. Without a rate nothing waits.
+    /// The queue before the line. It has no effect without a rate.
     pub queue: Queue,
-    /// How long packets are on their way after the line has sent them.
+    /// The delay of packets after the line.
     pub delay: Delay,
-    /// Which packets are passed by later ones.
+    /// The reordering of packets.
     pub reorder: Option<Reorder>,
-    /// Rate, delay and loss that change with time, in place of those above.
+    /// Rate, delay and loss that change with time. They replace the values above.
     pub steps: Option<Arc<Steps>>,
-    /// What the link holds at most, in its queue and on its in_flight.
+    /// The limits of packets in the queue and in flight.
     pub limits: Limits,
 }
 
-/// When nothing passes, counted from the link's start (or from when it was set).
+/// A time without any traffic, counted from the start of the link or of this profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outage {
-    /// When it begins.
+    /// Its start.
     pub at: Duration,
-    /// How long it lasts.
+    /// Its duration.
     pub lasts: Duration,
-    /// It comes again each time this has passed; `None`: once.
+    /// The interval at which it repeats; `None` for a single outage.
     pub every: Option<Duration>,
 }
 
@@ -90,13 +90,13 @@ pub enum Corrupt {
     },
 }
 
-/// Which packets are lost.
+/// The loss of packets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Loss {
     /// None.
     #[default]
     None,
-    /// Each with the same probability, independent of the others.
+    /// Independent losses with one probability.
     Random {
         /// The share of packets, 0 to 1.
         share: f64,
@@ -110,7 +110,7 @@ pub enum Loss {
     },
     /// Two states, each with its own loss (Gilbert and Elliott; `loss gemodel p r 1-h 1-k` of tc).
     GilbertElliott(GilbertElliott),
-    /// As a pattern says, again and again.
+    /// By a pattern, which repeats.
     Pattern(Arc<LossPattern>),
 }
 
@@ -129,25 +129,25 @@ pub struct GilbertElliott {
     pub loss_good: f64,
 }
 
-/// How fast the link is.
+/// The rate of the line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Rate {
-    /// So fast that no packet waits.
+    /// Unlimited: no packet waits.
     #[default]
     Unlimited,
-    /// Always the same.
+    /// A constant rate.
     Fixed(Bitrate),
-    /// As a recorded trace of opportunities to send says.
+    /// A recorded trace of transmission opportunities.
     Trace(Arc<Opportunities>),
 }
 
-/// What a packet costs on the line beside its own bytes (those that the port carries: on TAP with
-/// the Ethernet header, without its frame check sequence).
+/// The overhead of a packet on the line, added to its own bytes (on TAP the frame with its Ethernet header,
+/// without the frame check sequence).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Overhead {
-    /// Bytes added; negative to take a header off that the line does not have.
+    /// Bytes added to each packet; negative to subtract a header that the line does not have.
     pub bytes: i16,
-    /// The least that one packet costs, in bytes.
+    /// The minimum cost of a packet in bytes.
     pub min: u16,
     /// Sent as ATM cells: 48 bytes of payload in 53, the last one padded (AAL5, ITU-T I.363.5).
     pub atm: bool,
@@ -173,26 +173,26 @@ impl Overhead {
     }
 }
 
-/// What waits for the line.
+/// The queue before the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
-    /// How much may wait. More is dropped: the newcomer, with FQ-CoDel the head of the longest flow.
+    /// Its length. Beyond it the newest packet is dropped; with FQ-CoDel, the head of the longest flow.
     pub limit: QueueLimit,
-    /// In which order, and what is dropped before the limit is reached.
+    /// Its order, and drops before the limit.
     pub discipline: Discipline,
-    /// A managed discipline marks packets with ECN (RFC 3168) where it would have dropped them.
+    /// Whether CoDel and FQ-CoDel mark ECN-capable packets (RFC 3168) instead of dropping them.
     pub ecn: bool,
 }
 
-/// How much may wait for the line.
+/// The length of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueLimit {
-    /// That many packets.
+    /// In packets.
     Packets(u32),
-    /// That many bytes, overhead included. One packet may always wait.
+    /// In bytes, overhead included. One packet may always wait.
     Bytes(u64),
-    /// What the line sends in that time at its present rate (a trace: at its mean rate; while it is stopped: at its
-    /// highest). One packet may always wait.
+    /// As the time that the line needs to send it, at its present rate (a trace: its mean rate; a stopped line:
+    /// its highest rate). One packet may always wait.
     Time(Duration),
 }
 
@@ -203,24 +203,24 @@ impl Default for QueueLimit {
     }
 }
 
-/// The queue's discipline.
+/// The discipline of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Discipline {
     /// First in, first out.
     #[default]
     DropTail,
-    /// First in, first out, with a standing queue cut down to a target delay (RFC 8289).
+    /// `CoDel` (RFC 8289): first in, first out; drops packets to keep the queue near a target delay.
     CoDel(CoDel),
-    /// A queue for each flow, in turn, each with `CoDel` (RFC 8290).
+    /// FQ-CoDel (RFC 8290): a queue for each flow, served in turn, each with `CoDel`.
     FqCoDel(FqCoDel),
 }
 
 /// The parameters of `CoDel` (RFC 8289, 4.2 and 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoDel {
-    /// The delay that a queue may stand at.
+    /// The target queueing delay.
     pub target: Duration,
-    /// How long it may be above the target before the first drop: a round trip time.
+    /// The time above the target before the first drop: a typical round trip time.
     pub interval: Duration,
 }
 
@@ -234,11 +234,11 @@ impl Default for CoDel {
 /// The parameters of FQ-CoDel (RFC 8290, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FqCoDel {
-    /// Of each flow's queue.
+    /// The parameters of each queue.
     pub codel: CoDel,
-    /// How many queues flows are hashed to.
+    /// The number of queues that flows are hashed to.
     pub flows: u32,
-    /// How many bytes a flow sends before it is the next one's turn.
+    /// Bytes that a queue sends per turn.
     pub quantum: u32,
 }
 
@@ -249,26 +249,26 @@ impl Default for FqCoDel {
     }
 }
 
-/// How long packets are on their in_flight.
+/// The delay of packets after the line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delay {
-    /// What jitter is added to. Nothing is ever early enough to make the delay negative.
+    /// The base delay. With jitter the delay is never below 0.
     pub base: Duration,
-    /// How it varies from packet to packet.
+    /// The variation from packet to packet.
     pub jitter: Jitter,
-    /// How much a packet's jitter is like that of the one before: the coefficient of a first-order
-    /// autoregression of normal variables, whose quantiles the jitter takes (a Gaussian copula), so
-    /// that the distribution stays what it is. 0 (independent) to less than 1.
+    /// The correlation of the jitter of successive packets, from 0 (independent) to less than 1. It is the
+    /// coefficient of a first-order autoregression of normal variables, whose quantiles give the jitter (a
+    /// Gaussian copula), so the distribution of the jitter does not change.
     pub correlation: f64,
-    /// No packet passes an earlier one: it waits for it. Jitter is then no reordering.
+    /// Whether packets keep their order: each waits for the earlier ones, so jitter does not reorder.
     pub keep_order: bool,
 }
 
 impl Delay {
-    /// The longest, jitter included: 1 hour, so that no packet is held for longer than anybody waits.
+    /// The maximum delay, jitter included: 1 hour.
     pub const MAX: Duration = DelayTable::VALUE_MAX;
 
-    /// The same for every packet.
+    /// A constant delay.
     #[must_use]
     pub const fn constant(base: Duration) -> Self {
         Self { base, jitter: Jitter::None, correlation: 0.0, keep_order: true }
@@ -281,41 +281,41 @@ impl Default for Delay {
     }
 }
 
-/// How the delay varies from packet to packet.
+/// The variation of the delay.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Jitter {
-    /// Not at all.
+    /// None.
     #[default]
     None,
-    /// Evenly between `base - width` and `base + width`.
+    /// Uniform between `base - width` and `base + width`.
     Uniform {
         /// Half the range.
         width: Duration,
     },
-    /// Normally around `base`.
+    /// Normal, with mean `base`.
     Normal {
         /// The standard deviation.
         deviation: Duration,
     },
-    /// Never below `base`, with a heavy tail above it: the excess is a Pareto (Lomax) variable.
+    /// Heavy-tailed above `base`: the excess has a Pareto (Lomax) distribution.
     Pareto {
         /// The mean excess over `base`.
         mean: Duration,
         /// The exponent of the tail, more than 1; the variance is finite above 2.
         shape: f64,
     },
-    /// `base` and a value of this table, values between them by interpolation.
+    /// `base` plus a value drawn from this table, with interpolation.
     Table(Arc<DelayTable>),
 }
 
-/// Which packets are passed by later ones (RFC 4737: reordered with an extent of `by`).
+/// The reordering of packets (RFC 4737: with an extent of `by`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reorder {
-    /// The share of packets that wait, 0 to 1.
+    /// The share of delayed packets, 0 to 1.
     pub share: f64,
-    /// How many later packets pass each of them, 1 to [`Self::BY_MAX`].
+    /// The number of later packets that overtake each of them, 1 to [`Self::BY_MAX`].
     pub by: u32,
-    /// It waits no longer than this, however few come.
+    /// The maximum time that it waits for them.
     pub within: Duration,
 }
 
@@ -324,8 +324,8 @@ impl Reorder {
     pub const BY_MAX: u32 = 1000;
 }
 
-/// What a link holds at most, in its queue and on its way; what comes then is dropped as
-/// [`QueueFull`](crate::DropReason::QUEUE_FULL).
+/// The limits of packets in the queue and in flight. Further packets are dropped with
+/// [`DropReason::QUEUE_FULL`](crate::DropReason::QUEUE_FULL).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Packets.
@@ -353,12 +353,12 @@ impl Default for Limits {
     }
 }
 
-/// What is wrong with a [`Profile`].
+/// An invalid field of a [`Profile`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileError {
     /// The field, as `delay.correlation`.
     pub field: &'static str,
-    /// What may stand there, and what does.
+    /// The allowed values, and the actual one.
     pub problem: String,
 }
 

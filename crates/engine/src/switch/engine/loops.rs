@@ -1,4 +1,4 @@
-//! What a switch does about loops: sends probes, receive_probe them, blocks ports and opens them again.
+//! The loop guard of a switch: sends and receives probes, blocks ports and unblocks them.
 
 use core::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::switch::fdb::FdbKind;
 use crate::switch::loop_guard::{Probe, Round};
 use crate::switch::tagging;
 
-/// Flapping that pauses for so long has ended.
+/// The pause after which flapping has ended.
 const FLAP_PAUSE: Duration = Duration::from_secs(1);
 /// How long probes have to find a loop before a port is blocked for flapping; with the spread it is
 /// well below a second.
@@ -24,7 +24,7 @@ const FLAP_PATIENCE_SPREAD: u64 = 300;
 const DRAIN: Duration = Duration::from_millis(100);
 
 impl Switch {
-    /// Hears a frame for the group of probes; whether it is one of our own, which shows a loop.
+    /// Receives a frame for the group of probes. Returns whether it is one of our own, which proves a loop.
     pub(super) fn receive_probe(&mut self, place: usize, packet: &mut PacketBuf) -> bool {
         let Some(receiver) = self.ports.at(place).filter(|_| self.config.loop_guard.enabled) else {
             return false;
@@ -63,8 +63,7 @@ impl Switch {
         }
     }
 
-    /// An address flaps: calls for probes; whether it has gone on for so long that a port is to be
-    /// blocked.
+    /// An address flaps: sends probes now. Returns whether it has flapped long enough to block a port.
     pub(super) fn note_flap(&mut self) -> bool {
         let now = self.now;
         let (since, last) = self.flapping.unwrap_or((now, Instant::ZERO));
@@ -73,12 +72,12 @@ impl Switch {
         if since == now {
             self.next_round = now;
         }
-        // Of a random number: which one of two switches comes first is open, but hardly both.
+        // A random spread: one of two switches blocks first, hardly both at once.
         let patience = FLAP_PATIENCE + Duration::from_millis(self.name % FLAP_PATIENCE_SPREAD);
         now.since(since) >= patience
     }
 
-    /// Whether what was under way when a port was blocked may still be coming in.
+    /// Whether frames that were under way when a port was blocked may still arrive.
     pub(super) fn is_draining(&self) -> bool {
         self.now < self.drained_at
     }
@@ -94,7 +93,7 @@ impl Switch {
         self.events.push(SwitchEvent::PortBlocked { port: id, cause });
     }
 
-    /// Sends a probe from every port that may, and opens those whose loop is gone.
+    /// Sends a probe from every port that forwards or is blocked, and unblocks ports whose loop is gone.
     pub(super) fn begin_round(&mut self, out: &mut Outbox) {
         for place in 0..self.ports.len() {
             let Some(port) = self.ports.at_mut(place) else { return };

@@ -1,4 +1,4 @@
-//! What the owner of a switch may ask and change while it runs.
+//! Configuration and status of a running switch.
 
 use adit_packet::{Instant, MacAddr};
 use alloc::vec::Vec;
@@ -21,14 +21,14 @@ use crate::switch::mirror::Watchers;
 use crate::switch::port::{self, Port, PortState, Ports};
 use crate::switch::vlan::VlanId;
 
-/// How many slots of the table a page is at least: a fraction of a millisecond to look at them.
+/// The minimum number of table slots in a page: it takes a fraction of a millisecond.
 const PAGE_SLOTS: usize = 4096;
 
 impl Switch {
-    /// The most ports: [`SwitchConfig::PORTS_MAX`].
+    /// The maximum number of ports: [`SwitchConfig::PORTS_MAX`].
     pub const PORTS_MAX: usize = SwitchConfig::PORTS_MAX;
 
-    /// A switch without ports.
+    /// Creates a switch without ports.
     ///
     /// # Errors
     ///
@@ -54,14 +54,14 @@ impl Switch {
         })
     }
 
-    /// What it is to be.
+    /// Its configuration.
     #[must_use]
     pub const fn config(&self) -> &SwitchConfig {
         &self.config
     }
 
-    /// Changes what it is to be, but for the size of its table and its seed, which stay. No frame is
-    /// lost and nothing that was learned.
+    /// Changes its configuration, except for the table size and the seed, which stay. No frame and no
+    /// learned address is lost.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Switch {
         self.config = SwitchConfig { fdb_limit, seed, ..config };
         let mirrors = &self.config.mirrors;
         self.missed.retain(|(to, _)| mirrors.iter().any(|mirror| mirror.to == *to));
-        // Both are looked at anew: they may now come sooner.
+        // Both may be due earlier now.
         (self.next_round, self.next_sweep) = (self.now, self.now);
         if !self.config.loop_guard.enabled {
             self.ports.iter_mut().for_each(|port| port.loops = LoopState::new());
@@ -81,7 +81,7 @@ impl Switch {
         Ok(())
     }
 
-    /// Adds a port, which is up.
+    /// Adds a port. Its link is up.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Switch {
         Ok(())
     }
 
-    /// Takes a port away with all its addresses; `false` if there is none.
+    /// Removes a port and all its addresses; `false` if there is no such port.
     pub fn remove_port(&mut self, id: PortId) -> bool {
         self.forget_all(|slot| slot.port == id);
         let removed = self.ports.remove(id).is_some();
@@ -102,7 +102,7 @@ impl Switch {
         removed
     }
 
-    /// Changes what a port is to be. What it learned stays if its VLANs and its stickiness do.
+    /// Changes the configuration of a port. Its learned addresses stay unless `vlan` or `sticky` changes.
     ///
     /// # Errors
     ///
@@ -119,14 +119,14 @@ impl Switch {
         Ok(())
     }
 
-    /// What a port is to be.
+    /// The configuration of a port.
     #[must_use]
     pub fn port_config(&self, id: PortId) -> Option<&PortConfig> {
         Some(&self.ports.find(id)?.config)
     }
 
-    /// Says whether the link of a port is up; `false` if there is no such port. A port that goes
-    /// down loses what it learned, and is no longer blocked.
+    /// Sets the link state of a port; `false` if there is no such port. A port that goes down loses its
+    /// learned addresses and its block.
     pub fn set_link(&mut self, id: PortId, up: bool) -> bool {
         let Some(port) = self.ports.find_mut(id) else { return false };
         if core::mem::replace(&mut port.is_up, up) == up {
@@ -141,7 +141,7 @@ impl Switch {
         true
     }
 
-    /// Whether a port takes part.
+    /// The state of a port.
     #[must_use]
     pub fn port_state(&self, id: PortId) -> Option<PortState> {
         let port = self.ports.find(id)?;
@@ -160,19 +160,19 @@ impl Switch {
         self.ports.iter().map(|port| port.id)
     }
 
-    /// What went through a port since it was added.
+    /// The counters of a port since it was added.
     #[must_use]
     pub fn counters(&self, id: PortId) -> Option<&PortCounters> {
         Some(&self.ports.find(id)?.counters)
     }
 
-    /// The table of addresses, in no order; what has aged is not shown.
+    /// The address table, in no order, without expired entries.
     pub fn fdb(&self) -> impl Iterator<Item = FdbEntry> + '_ {
         self.fdb.entries(0..self.fdb.size(), self.now, self.config.ageing)
     }
 
-    /// Some thousand addresses of the table, in no order, and where to go on: from 0 until that is
-    /// `None`. One that stays in the table meanwhile is in one of the pages.
+    /// A page of the address table (some thousand slots, in no order), and the start of the next one. Start
+    /// at 0 and continue until that is `None`. An entry that stays in the table is in one of the pages.
     pub fn fdb_page(&self, from: usize) -> (impl Iterator<Item = FdbEntry> + '_, Option<usize>) {
         let size = self.fdb.size();
         let end = self.fdb.boundary(from.saturating_add(PAGE_SLOTS).min(size));
@@ -180,27 +180,26 @@ impl Switch {
         (page, (end < size).then_some(end))
     }
 
-    /// How many addresses are in the table.
+    /// The number of addresses in the table.
     #[must_use]
     pub const fn fdb_len(&self) -> usize {
         self.fdb.len()
     }
 
-    /// How many copies for mirrors to that port were not made: there was no buffer, or too much was on
-    /// its way.
+    /// Mirror copies to that port that were lost, for want of a buffer or of room in the outbox.
     #[must_use]
     pub fn missed_copies(&self, to: PortId) -> u64 {
         self.missed.iter().find(|(of, _)| *of == to).map_or(0, |(_, count)| *count)
     }
 
-    /// How many addresses were learned on a port.
+    /// The number of addresses learned on a port.
     #[must_use]
     pub fn learned(&self, id: PortId) -> Option<usize> {
         Some(self.ports.find(id)?.learned)
     }
 
-    /// Adds a static address, in place of one that was there; `vlan` is `None` for the untagged
-    /// network of transparent ports.
+    /// Adds a static address, or replaces an entry of any kind. `vlan` is `None` for the untagged network of
+    /// transparent ports.
     ///
     /// # Errors
     ///
@@ -226,12 +225,12 @@ impl Switch {
         if added { Ok(()) } else { Err(ConfigError::FdbFull) }
     }
 
-    /// Takes an address out of the table, of whatever kind; `false` if it is not there.
+    /// Deletes an address of any kind; `false` if it is not in the table.
     pub fn fdb_del(&mut self, vlan: Option<VlanId>, mac: MacAddr) -> bool {
         self.forget(key_of(vlan, mac))
     }
 
-    /// Takes addresses out of the table and returns how many.
+    /// Deletes addresses; returns their number.
     pub fn fdb_flush(&mut self, which: FdbFlush) -> usize {
         self.forget_all(|slot| {
             which.port.is_none_or(|port| slot.port == port)
@@ -240,7 +239,7 @@ impl Switch {
         })
     }
 
-    /// The next piece of news, oldest first.
+    /// Takes the oldest event.
     pub fn poll_event(&mut self) -> Option<SwitchEvent> {
         self.events.pop()
     }
@@ -249,7 +248,7 @@ impl Switch {
         self.forget_all(|slot| slot.port == id && slot.kind != FdbKind::Static);
     }
 
-    /// Finds out anew which ports are closed and watched, after a change.
+    /// Updates which ports are closed and mirrored, after a change.
     pub(super) fn update_ports(&mut self) {
         let mirrors = &self.config.mirrors;
         for port in self.ports.iter_mut() {
@@ -273,7 +272,7 @@ fn key_of(vlan: Option<VlanId>, mac: MacAddr) -> Key {
     Key::new(vlan.map_or(0, VlanId::number), mac)
 }
 
-/// Checks what can be out of range.
+/// Checks the ranges of a configuration.
 fn check(config: &SwitchConfig) -> Result<(), ConfigError> {
     let guard = &config.loop_guard;
     if !(1..=SwitchConfig::FDB_LIMIT_MAX).contains(&config.fdb_limit) {

@@ -23,14 +23,14 @@ use crate::switch::mirror;
 use crate::switch::port::{LastHit, Notice, Ports};
 use crate::switch::tagging::{Form, Tagging};
 
-/// A learning Ethernet switch: [the module](super) may_report how it works.
+/// A learning Ethernet switch: the [module](crate::switch) explains how it works.
 #[derive(Debug)]
 pub struct Switch {
     config: SwitchConfig,
     ports: Ports,
     fdb: Fdb,
     events: Events,
-    /// The time of the last call that told it.
+    /// The time of the last call.
     now: Instant,
     /// Of this switch, in probes.
     name: u64,

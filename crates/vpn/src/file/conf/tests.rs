@@ -114,7 +114,7 @@ Endpoint = 192.0.2.9
             "2:1 there is no such section; did you mean [Interface]?",
             "5:1 there is no setting 'PrivateKye' here; did you mean PrivateKey?",
             "6:1 there is no setting 'Adress' here; did you mean Address?",
-            "7:25 an address with a prefix length is written as 192.0.2.1/24",
+            "7:25 write an address and a prefix length, as 192.0.2.1/24 or 2001:db8::/32",
             "8:1 there is no setting 'AllowedIPs' here; AllowedIPs belongs to [Peer]",
             "9:7 an MTU is a number from 68 to 65535",
             "10:1 MTU is given twice; its first value is at line 9",

@@ -6,11 +6,12 @@
 //!                           \--5 4-- tunnel -- peer B
 //! ```
 //!
-//! Even ports are the tunnel's, odd ones the switch's; the loop joins a port 2n with 2n + 1.
+//! Even ports are the tunnel's, odd ones the switch's; a patch cable joins a port 2n with 2n + 1.
 
 use adit_device::Mode;
+use adit_engine::patch::{Jack, Members, PatchBay};
 use adit_engine::switch::{ConfigError, PortConfig, Switch, SwitchConfig};
-use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
+use adit_engine::{Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf};
 use adit_runtime::Runner;
 use adit_tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
@@ -20,30 +21,37 @@ use std::collections::BTreeMap;
 const TUN: PortId = PortId(0);
 const TAP: PortId = PortId(1);
 
+/// The members of the patch.
+const TUNNEL: usize = 0;
+const SWITCH: usize = 1;
+
 /// A tunnel, with a switch if its device is a TAP.
 #[derive(Debug)]
-pub struct Site {
+pub struct TunnelEngine {
     pub tunnel: Tunnel,
     switch: Option<Switch>,
+    bay: PatchBay,
     /// The tunnel's ports for layer 2 peers.
     ports: BTreeMap<PublicKey, PortId>,
 }
 
-impl Site {
+impl TunnelEngine {
     /// A tunnel without peers; `seed` is a random number that the switch keeps to itself.
     ///
     /// # Errors
     /// None that the configuration here can have.
     pub fn new(tunnel: Tunnel, mode: Mode, seed: u64) -> Result<Self, ConfigError> {
+        let mut bay = PatchBay::new();
         let switch = match mode {
             Mode::Tun => None,
             Mode::Tap => {
                 let mut switch = Switch::new(SwitchConfig { seed, ..SwitchConfig::default() })?;
                 switch.add_port(TAP, PortConfig::default())?;
+                bay.expose(TAP, Jack::new(SWITCH, TAP));
                 Some(switch)
             }
         };
-        Ok(Self { tunnel, switch, ports: BTreeMap::new() })
+        Ok(Self { tunnel, switch, bay, ports: BTreeMap::new() })
     }
 
     /// Where the device is.
@@ -75,7 +83,7 @@ impl Site {
         let theirs = PortId(ours.0 + 1);
         switch.add_port(theirs, PortConfig::default()).ok()?;
         site.ports.insert(*peer, ours);
-        runner.join(ours, theirs);
+        site.bay.join(Jack::new(TUNNEL, ours), Jack::new(SWITCH, theirs));
         Some(mode(ours))
     }
 
@@ -83,11 +91,37 @@ impl Site {
     pub fn forget(&mut self, peer: &PublicKey) {
         if let (Some(port), Some(switch)) = (self.ports.remove(peer), &mut self.switch) {
             switch.remove_port(PortId(port.0 + 1));
+            self.bay.part(Jack::new(TUNNEL, port));
         }
     }
 }
 
-impl Engine for Site {
+/// The engines of a site, as the patch calls them.
+struct Parts<'a>(&'a mut Tunnel, &'a mut Switch);
+
+impl Members for Parts<'_> {
+    fn count(&self) -> usize {
+        2
+    }
+
+    fn get(&self, member: usize) -> Option<&dyn Engine> {
+        match member {
+            TUNNEL => Some(self.0),
+            SWITCH => Some(self.1),
+            _ => None,
+        }
+    }
+
+    fn get_mut(&mut self, member: usize) -> Option<&mut dyn Engine> {
+        match member {
+            TUNNEL => Some(self.0),
+            SWITCH => Some(self.1),
+            _ => None,
+        }
+    }
+}
+
+impl Engine for TunnelEngine {
     #[inline]
     fn handle(
         &mut self,
@@ -96,15 +130,12 @@ impl Engine for Site {
         packet: PacketBuf,
         out: &mut Outbox,
     ) -> Handled {
-        match (from, &mut self.switch) {
-            (Endpoint::Port(PortId(number)), Some(switch)) if number % 2 == 1 => {
-                switch.handle(now, from, packet, out)
+        match &mut self.switch {
+            None => self.tunnel.handle(now, from, packet, out),
+            Some(switch) => {
+                let mut parts = Parts(&mut self.tunnel, switch);
+                self.bay.handle(&mut parts, now, from, packet, out)
             }
-            (Endpoint::Port(PortId(number)), None) if number % 2 == 1 => {
-                out.discard(packet, DropReason::NO_DESTINATION);
-                Handled::NOTHING
-            }
-            _ => self.tunnel.handle(now, from, packet, out),
         }
     }
 
@@ -114,9 +145,12 @@ impl Engine for Site {
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        self.tunnel.handle_timeout(now, out);
-        if let Some(switch) = &mut self.switch {
-            switch.handle_timeout(now, out);
+        match &mut self.switch {
+            None => self.tunnel.handle_timeout(now, out),
+            Some(switch) => {
+                let mut parts = Parts(&mut self.tunnel, switch);
+                self.bay.handle_timeout(&mut parts, now, out);
+            }
         }
     }
 

@@ -1,9 +1,9 @@
-//! The timestamps of handshakes, kept over restarts.
+//! The timestamps of handshakes, kept across restarts.
 //!
-//! A responder takes only initiations with a later timestamp than any before (NDSS 2017, 5.1). Of what
-//! it forgets at a restart, a recorded initiation would be accepted once more; and what we ourselves
-//! sent must not be forgotten where the clock may go back, or our peers refuse us until it is there
-//! again. A file for each tunnel, written whole and renamed, rarely:
+//! A responder accepts only initiations with a later timestamp than any before (NDSS 2017, 5.1). If it
+//! forgot them at a restart, a recorded initiation would be accepted once more. If we forgot our own and the
+//! clock went back, our peers would refuse us until it caught up. Each tunnel has a file, which is replaced
+//! as a whole, at most once a second:
 //!
 //! ```text
 //! sent OUR-PUBLIC-KEY TIMESTAMP
@@ -14,25 +14,26 @@
 
 use crate::file::keys::Key;
 use adit_packet::Instant;
+use adit_service::file;
 use adit_service::output::Output;
 use adit_tunnel::{PublicKey, Tai64n, Tunnel};
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long after a handshake the file is written: those of many peers at once are written once.
+/// How long after a handshake the file is written: the handshakes of many peers cost one write.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
 
 /// The longest file that is read: 100,000 peers of 75 bytes.
 const FILE_LEN_MAX: u64 = 8 << 20;
 
-/// Where and what is kept for one tunnel.
+/// The timestamps of one tunnel, and their file.
 #[derive(Debug, Default)]
-pub struct Stamps {
+pub struct Timestamps {
     /// `None` if nothing can be kept.
     file: Option<PathBuf>,
     /// What the file has.
@@ -42,25 +43,25 @@ pub struct Stamps {
     due: Option<Instant>,
 }
 
-impl Stamps {
-    /// Reads what was kept for the tunnel of this name. Whatever is wrong with the file is a warning.
+impl Timestamps {
+    /// Reads the file of the tunnel of this name. A mistake in the file is a warning.
     pub fn open(name: &str, output: &Output) -> Self {
         let Some(folder) = folder() else { return Self::default() };
         let file = folder.join(format!("{name}.timestamps"));
-        let mut stamps = Self::default();
+        let mut timestamps = Self::default();
         match read(&file) {
             Ok(text) => {
-                let bad = text.lines().filter(|line| stamps.take(line).is_none()).count();
+                let bad = text.lines().filter(|line| timestamps.take(line).is_none()).count();
                 if bad > 0 {
                     output.note(format!("warning: {}: {bad} lines ignored", file.display()));
                 }
-                stamps.text = text;
+                timestamps.text = text;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => output.note(format!("warning: cannot read {}: {error}", file.display())),
         }
-        stamps.file = Some(file);
-        stamps
+        timestamps.file = Some(file);
+        timestamps
     }
 
     fn take(&mut self, line: &str) -> Option<()> {
@@ -85,33 +86,56 @@ impl Stamps {
         self.received.get(peer).copied()
     }
 
-    /// There was a handshake: the file is to be written soon.
+    /// Notes a handshake: the file must be written soon.
     pub fn note(&mut self, now: Instant) {
         if self.file.is_some() {
             self.due.get_or_insert(now.checked_add(SAVE_AFTER).unwrap_or(Instant::MAX));
         }
     }
 
-    /// When the file is to be written.
+    /// When the file must be written.
+    #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Writes the file if it is not as it should be. A failure is a warning, the first time.
-    pub fn save(&mut self, tunnel: &Tunnel, output: &Output) {
+    /// What must be written, if that differs from the file. [`Self::saved`] takes the result.
+    pub fn begin_save(&mut self, tunnel: &Tunnel) -> Option<Save> {
         self.due = None;
-        let Some(file) = &self.file else { return };
+        let file = self.file.clone()?;
         let text = text_of(tunnel);
-        if text == self.text {
-            return;
-        }
-        match write(file, &text) {
-            Ok(()) => self.text = text,
+        (text != self.text).then_some(Save { file, text })
+    }
+
+    /// Takes the result of a save. A failure is a warning, once.
+    pub fn saved(&mut self, save: Save, result: io::Result<()>, output: &Output) {
+        match result {
+            Ok(()) => self.text = save.text,
             Err(error) => {
-                output.note(format!("warning: cannot keep {}: {error}", file.display()));
+                output.note(format!("warning: cannot write {}: {error}", save.file.display()));
                 self.file = None;
             }
         }
+    }
+}
+
+/// A file that must be written.
+#[derive(Debug)]
+pub struct Save {
+    file: PathBuf,
+    text: String,
+}
+
+impl Save {
+    /// Writes it as a whole; readable for this user only.
+    ///
+    /// # Errors
+    /// EACCES, ENOSPC, EROFS.
+    pub fn write(&self) -> io::Result<()> {
+        if let Some(folder) = self.file.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        file::replace(&self.file, &self.text, 0o600)
     }
 }
 
@@ -152,18 +176,6 @@ fn read(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Whole or not at all; what the disk has not got when the power fails is lost.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let new = file.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(&new)?.write_all(text.as_bytes())?;
-    fs::rename(&new, file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,20 +183,20 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let mut stamps = Stamps::default();
+        let mut timestamps = Timestamps::default();
         let (key, stamp) = (PublicKey([7; 32]), Tai64n::from_unix(Duration::from_secs(1)));
         let line = format!("from {} 400000000000000b00000000", *key.to_base64());
-        assert_eq!(stamps.take(&line), Some(()));
-        assert_eq!((stamps.received(&key), stamps.sent(&key)), (Some(stamp), None));
+        assert_eq!(timestamps.take(&line), Some(()));
+        assert_eq!((timestamps.received(&key), timestamps.sent(&key)), (Some(stamp), None));
         for bad in ["", "from", "from x 40", "was a b", &line[..60], &line.replace('4', "+")] {
-            assert_eq!(stamps.take(bad), None, "{bad}");
+            assert_eq!(timestamps.take(bad), None, "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn any_line_is_read(line in "(sent|from)? ?[A-Za-z0-9+/]{0,44}=? ?\\PC{0,30}") {
-            let _ = Stamps::default().take(&line);
+            let _ = Timestamps::default().take(&line);
         }
     }
 }

@@ -1,0 +1,181 @@
+//! The changes to the host while the tunnel runs: on a thread of their own, and restored when others remove
+//! them.
+//!
+//! ```text
+//! netlink events -> wait 200 ms -> restore -> report, wait 1 s, 2 s, ... 60 s before the next
+//! reload, recreate, timestamps -> the same thread, one job after another
+//! ```
+
+use crate::file::load::Loaded;
+use crate::host::changes::{HostChanges, Restored};
+use crate::host::plan::Plan;
+use crate::host::timestamps::Save;
+use adit_device::Device;
+use adit_device::IfName;
+use adit_device::netlink::{Event, Monitor, ROUTE_PROTOCOL};
+use adit_packet::Instant;
+use adit_service::error::Result;
+use adit_service::host::worker::Worker;
+use adit_service::output::Output;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// How many netlink events are read in one turn; the others stay for the next.
+const EVENTS_MAX: usize = 64;
+
+/// How long to wait after an event: what is removed at once is restored at once.
+const SETTLE_TIME: Duration = Duration::from_millis(200);
+
+/// How soon after a repair the next may follow. The pause doubles up to the most while something keeps
+/// removing our state, and starts again after a quiet minute.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// What a job on the host's thread returns.
+#[derive(Debug)]
+pub enum HostResult {
+    /// The files were read again, and what they ask for was planned.
+    Read(Result<Box<(Loaded, Plan)>>),
+    /// The actions of another plan were performed.
+    Applied(Result<()>, Vec<String>),
+    /// The device was created again.
+    Recreated(Result<Device>, Vec<String>),
+    /// What others removed was restored, as far as possible.
+    Restored(Restored),
+    /// The timestamps were written.
+    Saved(Save, io::Result<()>),
+}
+
+/// The host, seen from the loop.
+#[derive(Debug)]
+pub struct Host {
+    name: IfName,
+    worker: Worker<HostChanges, HostResult>,
+    /// A sandbox may forbid it.
+    monitor: Option<Monitor>,
+    restore_at: Option<Instant>,
+    is_restoring: bool,
+    /// No repair before this.
+    quiet_until: Instant,
+    pause: Duration,
+    /// What is missing and cannot be restored.
+    missing: Vec<String>,
+}
+
+impl Host {
+    /// Hands the changes over to a thread, and listens to what others change.
+    ///
+    /// # Errors
+    /// EMFILE, EAGAIN: then the changes come back.
+    pub fn start(name: IfName, changes: HostChanges) -> Result<Self, (io::Error, HostChanges)> {
+        let monitor = changes.netns().map_or_else(Monitor::open, Monitor::open_in).ok();
+        Ok(Self {
+            name,
+            worker: Worker::start("host", changes)?,
+            monitor,
+            restore_at: None,
+            is_restoring: false,
+            quiet_until: Instant::ZERO,
+            pause: PAUSE_FIRST,
+            missing: Vec::new(),
+        })
+    }
+
+    /// The descriptor of results.
+    pub fn results_fd(&self) -> BorrowedFd<'_> {
+        self.worker.as_fd()
+    }
+
+    /// The descriptor of netlink events.
+    pub fn monitor_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.monitor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Does a job on the thread.
+    pub fn submit(&self, job: impl FnOnce(&mut HostChanges) -> HostResult + Send + 'static) {
+        self.worker.submit(job);
+    }
+
+    /// The results that are there.
+    pub fn results(&self) -> Vec<HostResult> {
+        self.worker.results()
+    }
+
+    /// What is missing on the host, with the reason.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// Reads netlink events; returns the device's MTU if it changed. `Err` if the monitor failed: its
+    /// descriptor must not be watched any more.
+    pub fn hear(&mut self, now: Instant) -> io::Result<Option<u32>> {
+        let Some(monitor) = &mut self.monitor else { return Ok(None) };
+        let (mut mtu, mut must_look) = (None, false);
+        for _ in 0..EVENTS_MAX {
+            match monitor.recv(Some(Duration::ZERO)) {
+                Ok(Some(Event::LinkChanged(link))) if link.name == self.name => {
+                    mtu = Some(link.mtu);
+                    must_look = true;
+                }
+                Ok(Some(Event::RouteRemoved(route))) => {
+                    must_look |= route.protocol == ROUTE_PROTOCOL;
+                }
+                Ok(Some(Event::RuleRemoved(rule))) => must_look |= rule.protocol == ROUTE_PROTOCOL,
+                Ok(Some(Event::AddressRemoved(..) | Event::Lost)) => must_look = true,
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if must_look {
+            let at = now.checked_add(SETTLE_TIME).unwrap_or(Instant::MAX);
+            self.restore_at.get_or_insert(at.max(self.quiet_until));
+        }
+        Ok(mtu)
+    }
+
+    /// When [`Self::run_due`] must be called.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.restore_at.filter(|_| !self.is_restoring)
+    }
+
+    /// Starts a repair if it is time to.
+    pub fn run_due(&mut self, now: Instant) {
+        if self.next_due().is_some_and(|at| at <= now) {
+            (self.restore_at, self.is_restoring) = (None, true);
+            self.submit(|host| HostResult::Restored(host.restore()));
+        }
+    }
+
+    /// Takes the result of a repair and reports it.
+    pub fn restored(&mut self, now: Instant, result: Restored, output: &Output) {
+        self.is_restoring = false;
+        if !result.restored.is_empty() {
+            let list = result.restored.join(", ");
+            output.note(format!("warning: restored what was removed from the host: {list}"));
+            // Whoever removes it again and again is answered less and less often.
+            if now.since(self.quiet_until) > PAUSE_MAX {
+                self.pause = PAUSE_FIRST;
+            }
+            self.quiet_until = now.checked_add(self.pause).unwrap_or(Instant::MAX);
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+        }
+        let news: Vec<&String> =
+            result.missing.iter().filter(|what| !self.missing.contains(what)).collect();
+        for what in news {
+            output.note(format!("warning: cannot restore what was removed from the host: {what}"));
+        }
+        self.missing = result.missing;
+    }
+
+    /// The host is as wanted: it was opened, changed or recreated.
+    pub fn is_complete(&mut self) {
+        self.missing.clear();
+    }
+
+    /// Waits for the jobs; returns the changes, to be undone.
+    pub fn finish(self) -> Option<HostChanges> {
+        self.worker.finish()
+    }
+}

@@ -1,0 +1,720 @@
+//! A tunnel that runs: everything beside packets.
+//!
+//! Nothing here waits: what reads files, dumps netlink, runs nft or another program, or resolves a name, is
+//! on a thread of its own and comes back as a ready descriptor.
+//!
+//! | part | its state |
+//! |---|---|
+//! | [`Daemon`] | the wanted configuration, the control socket and that of `wg`, the wall clock |
+//! | [`host`] | the changes to the host |
+//! | [`reload`] | how far a reload is |
+//! | [`Endpoints`] | sockets, streams, names |
+//! | [`PeerEvents`] | connected peers and their hooks |
+
+pub mod host;
+pub mod reload;
+
+use crate::daemon::host::{Host, HostResult};
+use crate::daemon::reload::{Applying, Reload};
+use crate::endpoints::{Endpoints, WantedSockets};
+use crate::engine::TunnelEngine;
+use crate::file::conf::HookPolicy;
+use crate::file::config::{Config, Peer};
+use crate::file::keys::Key;
+use crate::file::load::{Loaded, load};
+use crate::host::changes::HostChanges;
+use crate::host::plan::Plan;
+use crate::host::timestamps::Timestamps;
+use crate::peer_events::PeerEvents;
+use crate::state::{self, View, endpoint_text};
+use crate::uapi;
+use crate::uapi::SetRequest;
+use crate::uapi::socket::UapiSocket;
+use adit_device::netlink;
+use adit_device::{Device, Mode};
+use adit_packet::Instant;
+use adit_runtime::port::device::DevicePort;
+use adit_runtime::{
+    Event, Flow, Gone, Handler, Interest, PeerOptions, PeerSockets, Port, Runner, Signal, Token,
+};
+use adit_service::control::http::{Method, Request};
+use adit_service::control::notify::{Status, notify};
+use adit_service::control::server::{Reply, Server};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
+use adit_service::output::Output;
+use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io;
+use std::time::{Duration, SystemTime};
+use zeroize::Zeroizing;
+
+const CONTROL: Token = Token(0);
+const UAPI: Token = Token(1);
+const MONITOR: Token = Token(4);
+const HOST: Token = Token(6);
+
+const READABLE: Interest = Interest { readable: true, writable: false };
+
+/// How often the engine gets the wall clock, which may be set at any time.
+const CLOCK_EVERY: Duration = Duration::from_secs(60);
+
+/// A device that is deleted twice in this time is not created again: that was on purpose, and nothing is
+/// created and deleted without end.
+const RECREATE_GAP_MIN: Duration = Duration::from_secs(1);
+
+/// The owner of the loop and of everything beside it.
+#[derive(Debug)]
+pub struct Daemon {
+    output: Output,
+    loaded: Loaded,
+    hook_policy: HookPolicy,
+    /// Taken out while it serves.
+    server: Option<Server>,
+    uapi: Option<UapiSocket>,
+    endpoints: Endpoints,
+    host: Host,
+    plan: Plan,
+    reload: Reload,
+    next_clock: Instant,
+    timestamps: Timestamps,
+    events: PeerEvents,
+    recreated_at: Option<Instant>,
+    is_stopping: bool,
+    failure: Option<Error>,
+}
+
+/// What a daemon is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where messages go.
+    pub output: Output,
+    /// The configuration.
+    pub loaded: Loaded,
+    /// How the hooks of a file are treated when it is read again.
+    pub hook_policy: HookPolicy,
+    /// The control socket.
+    pub server: Server,
+    /// The socket of `wg`, if it can be served.
+    pub uapi: Option<UapiSocket>,
+    /// Sockets, streams, names.
+    pub endpoints: Endpoints,
+    /// The changes to the host.
+    pub host: Host,
+    /// What was done to the host.
+    pub plan: Plan,
+    /// The timestamps of handshakes.
+    pub timestamps: Timestamps,
+}
+
+/// What is left when a daemon ends.
+#[derive(Debug)]
+pub struct Ended {
+    /// The changes to the host, to be undone; `None` if their thread panicked.
+    pub changes: Option<HostChanges>,
+    /// The control socket: it goes last.
+    pub server: Option<Server>,
+    /// Why it ended, if nobody asked for it.
+    pub failure: Option<Error>,
+}
+
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(title = "adit tunnel reload")]
+pub struct Reloaded {
+    /// Peers that are new.
+    pub added: usize,
+    /// Peers of which something changed.
+    pub changed: usize,
+    /// Peers that are gone.
+    pub removed: usize,
+    /// Peers that did not change.
+    pub unchanged: usize,
+}
+
+impl Daemon {
+    /// A daemon for a loop that does not run yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { output, loaded, hook_policy, server, uapi, endpoints, host, plan, timestamps } =
+            parts;
+        Self {
+            events: PeerEvents::new(loaded.name, output.clone()),
+            output,
+            loaded,
+            hook_policy,
+            server: Some(server),
+            uapi,
+            endpoints,
+            host,
+            plan,
+            reload: Reload::default(),
+            next_clock: Instant::ZERO,
+            timestamps,
+            recreated_at: None,
+            is_stopping: false,
+            failure: None,
+        }
+    }
+
+    /// Watches the descriptors beside packets, and configures the engine's peers.
+    ///
+    /// # Errors
+    /// ENOMEM; ENOSPC: more peers than ports.
+    pub fn begin(&mut self, runner: &mut Runner<TunnelEngine>) -> io::Result<()> {
+        if let Some(server) = &self.server {
+            runner.watch(server, CONTROL, READABLE)?;
+        }
+        if let Some(uapi) = &self.uapi {
+            runner.watch(uapi, UAPI, READABLE)?;
+        }
+        if let Some(monitor) = self.host.monitor_fd() {
+            runner.watch(monitor, MONITOR, READABLE)?;
+        }
+        runner.watch(self.host.results_fd(), HOST, READABLE)?;
+        self.set_clock(runner);
+        for peer in &self.loaded.config.peers {
+            let mode =
+                TunnelEngine::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
+            let config = state::peer_config(peer, state::known(peer), mode);
+            let now = runner.now();
+            runner.engine_mut().tunnel.set_peer(now, config);
+            if let Some(timestamp) = self.timestamps.received(&peer.public_key) {
+                runner.engine_mut().tunnel.raise_timestamp(&peer.public_key, timestamp);
+            }
+            self.endpoints.set(runner, peer);
+            self.events.set(now, peer);
+        }
+        self.endpoints.watch(runner)?;
+        self.endpoints.run_due(runner);
+        self.set_alarm(runner);
+        Ok(())
+    }
+
+    /// Moves messages through a pipe: to and from the only peer, or a peer that authenticates.
+    ///
+    /// # Errors
+    /// ENOSPC.
+    pub fn attach_pipe(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        stream: Box<dyn Port>,
+    ) -> io::Result<()> {
+        let peer = match self.loaded.config.peers.as_slice() {
+            [peer] => Some(peer.public_key),
+            _ => None,
+        };
+        self.endpoints.attach_pipe(runner, stream, peer)
+    }
+
+    /// Ends: saves the timestamps, runs the hooks of the peers that are connected, and waits for the jobs on
+    /// the host's thread.
+    #[must_use]
+    pub fn end(mut self, runner: &Runner<TunnelEngine>, result: io::Result<()>) -> Ended {
+        if let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel) {
+            let written = save.write();
+            self.timestamps.saved(save, written, &self.output);
+        }
+        self.events.finish();
+        let failure = match result {
+            Ok(()) => self.failure,
+            Err(error) => Some(Error::io("wait for", "packets", &error)),
+        };
+        Ended { changes: self.host.finish(), server: self.server, failure }
+    }
+
+    /// Ends before the loop ran: returns the changes to the host, to be undone.
+    #[must_use]
+    pub fn abandon(self) -> Option<HostChanges> {
+        self.host.finish()
+    }
+
+    fn set_clock(&mut self, runner: &mut Runner<TunnelEngine>) {
+        let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let now = runner.now();
+        runner.engine_mut().tunnel.set_wall_clock(now, unix);
+        self.next_clock = now.checked_add(CLOCK_EVERY).unwrap_or(Instant::MAX);
+    }
+
+    fn set_alarm(&self, runner: &mut Runner<TunnelEngine>) {
+        let due = [
+            Some(self.next_clock),
+            self.endpoints.next_due(),
+            self.timestamps.due(),
+            self.events.next_due(),
+            self.host.next_due(),
+        ];
+        runner.set_alarm(due.into_iter().flatten().min());
+    }
+
+    fn reply(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Reply {
+        match (request.method, request.path.as_str()) {
+            (Method::Get, "/tunnel") => Reply::from(json(&self.view(runner))),
+            (Method::Post, "/reload") => {
+                self.reload.ask(Some(request.from));
+                Reply::Later
+            }
+            (Method::Post, "/stop") => {
+                self.is_stopping = true;
+                Reply::ok(Value::Null)
+            }
+            _ => Reply::unknown_path(request),
+        }
+    }
+
+    fn view(&self, runner: &Runner<TunnelEngine>) -> View {
+        let tunnel = &runner.engine().tunnel;
+        View {
+            ifname: self.loaded.name.to_string(),
+            public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
+            listen_port: runner.peers().map_or(0, PeerSockets::port),
+            mtu: self.plan.mtu,
+            fwmark: Some(self.endpoints.options().mark).filter(|&mark| mark != 0),
+            datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
+            drops: state::dropped(tunnel.drops()),
+            missing: self.host.missing().to_vec(),
+            peers: state::peers(runner, &self.endpoints),
+        }
+    }
+
+    fn answer_wg(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        request: uapi::Request,
+    ) -> Result<Zeroizing<String>, i32> {
+        match request {
+            uapi::Request::Get => {
+                let port = runner.peers().map_or(0, PeerSockets::port);
+                let now = runner.now();
+                let snapshot = state::snapshot(
+                    &runner.engine().tunnel,
+                    now,
+                    port,
+                    self.endpoints.options().mark,
+                );
+                Ok(uapi::format::get(&snapshot))
+            }
+            uapi::Request::Set(request) => {
+                self.set(runner, *request).map_err(|error| {
+                    netlink::raw_errno(&error).unwrap_or(Errno::IO.raw_os_error())
+                })?;
+                Ok(Zeroizing::new(uapi::format::errno(0)))
+            }
+        }
+    }
+
+    /// Performs a request of `wg`. What can fail comes first.
+    fn set(&mut self, runner: &mut Runner<TunnelEngine>, request: SetRequest) -> io::Result<()> {
+        let port = request.listen_port.unwrap_or(self.endpoints.options().port);
+        let mark = request.fwmark.unwrap_or(self.endpoints.options().mark);
+        self.endpoints.set_udp(runner, PeerOptions { port, mark, ..*self.endpoints.options() })?;
+        let (engine, _, out) = runner.engine_and_outbox();
+        if let Some(key) = request.private_key
+            && engine.tunnel.config().private_key != key
+        {
+            engine.tunnel.set_private_key(key, out);
+        }
+        if request.replace_peers {
+            let kept = |key: &PublicKey| request.peers.iter().any(|peer| peer.public_key == *key);
+            let gone: Vec<PublicKey> = engine.tunnel.peers().filter(|key| !kept(key)).collect();
+            gone.iter().for_each(|key| self.remove(runner, key));
+        }
+        for change in &request.peers {
+            let key = change.public_key;
+            if change.remove {
+                self.remove(runner, &key);
+                continue;
+            }
+            let before = runner.engine().tunnel.peer_config(&key);
+            let before_mode = before.as_ref().map(|before| before.mode);
+            let kept = before.clone().filter(|_| !request.replace_peers);
+            if let Some(peer) = state::changed(kept, change) {
+                let mode = before_mode.or_else(|| TunnelEngine::mode_of(runner, &key, None));
+                let mode = mode.ok_or(Errno::NOSPC)?;
+                let now = runner.now();
+                runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
+            }
+            if before.is_none() {
+                self.events.set(runner.now(), &Peer::new(key));
+            }
+            if let Some(endpoint) = change.endpoint {
+                self.endpoints.set_address(&key, endpoint);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the files again, on the host's thread, if somebody asked for it and no reload runs.
+    fn start_reload(&mut self) {
+        if !self.reload.start() {
+            return;
+        }
+        notify(Status::Reloading);
+        let (files, hooks) = (self.loaded.files.clone(), self.hook_policy);
+        let key = self.loaded.config.interface.private_key.clone();
+        let (mtu, mode) = (self.plan.mtu, self.plan.mode);
+        self.host.submit(move |host| {
+            let read = || {
+                let mut new = load(&files, hooks)?;
+                let interface = &mut new.config.interface;
+                // A key that is not in the file came from elsewhere, and an MTU was chosen at the start.
+                interface.private_key = interface.private_key.take().or(key);
+                interface.mtu = interface.mtu.or(Some(mtu));
+                if new.config.mode() != mode && !new.config.peers.is_empty() {
+                    let message =
+                        "the mode of the peers has changed: stop the tunnel and start it again";
+                    return Err(Error::usage(message));
+                }
+                let plan = Plan::new(new.name, &new.config, &host.seen()?);
+                // Without peers nothing says the mode.
+                Ok(Box::new((new, Plan { mode, ..plan })))
+            };
+            HostResult::Read(read())
+        });
+    }
+
+    /// The files were read: changes the sockets, and has the host changed.
+    fn read_again(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        read: Result<Box<(Loaded, Plan)>>,
+    ) -> Result<()> {
+        let (loaded, plan) = *read?;
+        let before = self.endpoints.sockets();
+        self.endpoints.change(runner, &WantedSockets::new(&loaded.config, plan.mark))?;
+        let actions = plan.actions.clone();
+        self.reload.apply(Applying { loaded, plan, before });
+        self.host.submit(move |host| {
+            let result = host.apply(&actions);
+            HostResult::Applied(result, host.take_warnings())
+        });
+        Ok(())
+    }
+
+    /// The host was changed: changes the peers. If it could not be, the sockets are as before again.
+    fn applied(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        result: Result<()>,
+    ) -> Result<Reloaded> {
+        let Some(Applying { loaded, plan, before }) = self.reload.applied() else {
+            return Ok(Reloaded::default());
+        };
+        if let Err(error) = result {
+            // They were open a moment ago; the first failure is the one that counts.
+            let _ = self.endpoints.change(runner, &before);
+            return Err(error);
+        }
+        self.host.is_complete();
+        if plan.tunnel_mtu != self.plan.tunnel_mtu {
+            runner.engine_mut().tunnel.set_mtu(u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX));
+        }
+        self.plan = plan;
+        let reloaded = self.reload_peers(runner, &loaded.config);
+        self.loaded = loaded;
+        Ok(reloaded)
+    }
+
+    /// Replies to everybody who asked for the reload.
+    fn finish_reload(&mut self, result: Result<Reloaded>) {
+        let asked = self.reload.finish();
+        if asked.contains(&None) {
+            match &result {
+                Ok(Reloaded { added, changed, removed, unchanged }) => self.output.note(format!(
+                    "reloaded: peers added {added}, changed {changed}, removed {removed}, unchanged \
+                     {unchanged}"
+                )),
+                Err(error) => self.output.error(&error.report),
+            }
+        }
+        notify(Status::Ready);
+        let reply = Reply::from(result.and_then(|reloaded| json(&reloaded)));
+        if let Some(server) = &mut self.server {
+            asked.into_iter().flatten().for_each(|ticket| server.reply(ticket, &reply));
+        }
+    }
+
+    fn reload_peers(&mut self, runner: &mut Runner<TunnelEngine>, new: &Config) -> Reloaded {
+        let mut reloaded = Reloaded::default();
+        let (engine, now, out) = runner.engine_and_outbox();
+        let key = new.interface.private_key.clone();
+        if engine.tunnel.config().private_key != key {
+            engine.tunnel.set_private_key(key, out);
+        }
+        let is_kept = |key: &PublicKey| new.peers.iter().any(|peer| peer.public_key == *key);
+        let gone: Vec<PublicKey> = engine.tunnel.peers().filter(|key| !is_kept(key)).collect();
+        gone.iter().for_each(|key| self.remove(runner, key));
+        reloaded.removed = gone.len();
+        for peer in &new.peers {
+            let before = &self.loaded.config.peers;
+            let old = before.iter().find(|old| old.public_key == peer.public_key);
+            let current = runner.engine().tunnel.peer_config(&peer.public_key);
+            let has_moved = old.is_none_or(|old| old.endpoint != peer.endpoint);
+            let endpoint = current.as_ref().and_then(|config| config.endpoint);
+            let known = state::known(peer);
+            // A peer roams: the file's endpoint counts only if the file has another one than before.
+            let endpoint = if has_moved { known.or(endpoint) } else { endpoint };
+            let Some(mode) = TunnelEngine::mode_of(runner, &peer.public_key, peer.vxlan) else {
+                continue;
+            };
+            let wanted = state::peer_config(peer, endpoint, mode);
+            match &current {
+                Some(current) if *current == wanted => reloaded.unchanged += 1,
+                Some(_) => reloaded.changed += 1,
+                None => reloaded.added += 1,
+            }
+            if current.as_ref() != Some(&wanted) {
+                runner.engine_mut().tunnel.set_peer(now, wanted);
+            }
+            if old != Some(peer) {
+                self.events.set(now, peer);
+            }
+            let way = |peer: &Peer| (peer.transport, peer.endpoint_tcp.clone());
+            if has_moved || old.is_some_and(|old| way(old) != way(peer)) {
+                self.endpoints.set(runner, peer);
+            }
+        }
+        reloaded
+    }
+
+    fn remove(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
+        let (engine, _, out) = runner.engine_and_outbox();
+        engine.tunnel.remove_peer(peer, out);
+        engine.forget(peer);
+        self.endpoints.remove(runner, peer);
+        self.events.remove(peer);
+    }
+
+    /// Takes the results of the host's thread.
+    fn host_results(&mut self, runner: &mut Runner<TunnelEngine>) -> Flow {
+        for result in self.host.results() {
+            match result {
+                HostResult::Read(read) => {
+                    if let Err(error) = self.read_again(runner, read) {
+                        self.finish_reload(Err(error));
+                    }
+                }
+                HostResult::Applied(result, warnings) => {
+                    self.warn(&warnings);
+                    let result = self.applied(runner, result);
+                    self.finish_reload(result);
+                }
+                HostResult::Recreated(result, warnings) => {
+                    self.warn(&warnings);
+                    let attached = result.and_then(|device| self.attach(runner, device));
+                    if let Err(error) = attached {
+                        let why = format!(", and cannot be recreated: {}", error.report.message);
+                        return self.device_is_lost(&Gone::Deleted, &why);
+                    }
+                }
+                HostResult::Restored(restored) => {
+                    let mtu = restored.mtu;
+                    self.host.restored(runner.now(), restored, &self.output);
+                    self.set_mtu(runner, mtu);
+                }
+                HostResult::Saved(save, result) => {
+                    self.timestamps.saved(save, result, &self.output);
+                }
+            }
+        }
+        Flow::Continue
+    }
+
+    /// The device is gone. One that was deleted is created again, with everything that was on it; sessions
+    /// go on, as they do not depend on it. Hooks are not run again: what they did outside of the device is
+    /// still there.
+    fn device_gone(&mut self, runner: &Runner<TunnelEngine>, why: &Gone) -> Flow {
+        let now = runner.now();
+        let is_meant = self.recreated_at.is_some_and(|at| now.since(at) < RECREATE_GAP_MIN);
+        if is_meant || !matches!(why, Gone::Deleted) {
+            return self.device_is_lost(why, "");
+        }
+        let mtu = self.plan.mtu;
+        self.host.submit(move |host| {
+            let result = host.recreate(mtu);
+            HostResult::Recreated(result, host.take_warnings())
+        });
+        Flow::Continue
+    }
+
+    fn attach(&mut self, runner: &mut Runner<TunnelEngine>, device: Device) -> Result<()> {
+        let name = self.loaded.name;
+        let port = Box::new(DevicePort::new(device)?);
+        let attached = runner.attach(TunnelEngine::device(self.plan.mode), port);
+        attached.map_err(|error| Error::io("wait for", name, &error))?;
+        self.recreated_at = Some(runner.now());
+        self.host.is_complete();
+        let hooks = &self.loaded.config.interface.hooks;
+        let left = if hooks.post_up.is_empty() { "" } else { "; PostUp is not run again" };
+        self.output.note(format!("the device {name} was deleted; it was recreated{left}"));
+        Ok(())
+    }
+
+    fn device_is_lost(&mut self, why: &Gone, more: &str) -> Flow {
+        let name = self.loaded.name;
+        let message = format!("the device {name} is gone: {why}{more}");
+        let error = Error::new(Kind::Refused, &SYSTEM, message).object(name);
+        self.failure = Some(error.hint("Start the tunnel again."));
+        Flow::Stop
+    }
+
+    /// Another program may have given the device another MTU: packets must fit that.
+    fn set_mtu(&mut self, runner: &mut Runner<TunnelEngine>, mtu: Option<u32>) {
+        let Some(mtu) = mtu.filter(|&mtu| mtu != self.plan.mtu) else { return };
+        self.plan.mtu = mtu;
+        if self.plan.mode == Mode::Tun {
+            self.plan.tunnel_mtu = mtu;
+            runner.engine_mut().tunnel.set_mtu(u16::try_from(mtu).unwrap_or(u16::MAX));
+        }
+    }
+
+    fn warn(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.output.note(format!("warning: {warning}")));
+    }
+
+    /// For `-v`.
+    fn detail(&self, text: std::fmt::Arguments<'_>) {
+        if self.output.verbose > 0 {
+            self.output.note(text);
+        }
+    }
+
+    fn ready(&mut self, runner: &mut Runner<TunnelEngine>, token: Token) -> Flow {
+        match token {
+            CONTROL => {
+                if let Some(mut server) = self.server.take() {
+                    server.serve(|request| self.reply(runner, request));
+                    self.server = Some(server);
+                }
+            }
+            UAPI => {
+                if let Some(mut uapi) = self.uapi.take() {
+                    uapi.serve(|request| self.answer_wg(runner, request));
+                    self.uapi = Some(uapi);
+                }
+            }
+            MONITOR => match self.host.hear(runner.now()) {
+                Ok(mtu) => self.set_mtu(runner, mtu),
+                Err(_) => {
+                    // It would be ready forever.
+                    if let Some(monitor) = self.host.monitor_fd() {
+                        runner.unwatch(monitor);
+                    }
+                }
+            },
+            HOST => return self.host_results(runner),
+            _ => {
+                self.endpoints.ready(runner, token);
+            }
+        }
+        Flow::Continue
+    }
+
+    fn alarm(&mut self, runner: &mut Runner<TunnelEngine>) {
+        let now = runner.now();
+        if now >= self.next_clock {
+            self.set_clock(runner);
+            self.timestamps.note(now);
+        }
+        if self.timestamps.due().is_some_and(|at| now >= at)
+            && let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel)
+        {
+            self.host.submit(move |_| {
+                let written = save.write();
+                HostResult::Saved(save, written)
+            });
+        }
+    }
+
+    /// What follows from every event: what is due, and what was asked for.
+    fn go_on(&mut self, runner: &mut Runner<TunnelEngine>) -> Flow {
+        self.endpoints.run_due(runner);
+        self.events.expire(runner);
+        if self.loaded.config.interface.is_transient && self.events.is_over() {
+            let message = "no peer is connected, and the tunnel must not wait (`persist = false`)";
+            self.failure = Some(Error::new(Kind::Timeout, &SYSTEM, message));
+            return Flow::Stop;
+        }
+        self.host.run_due(runner.now());
+        self.start_reload();
+        self.set_alarm(runner);
+        if self.is_stopping { Flow::Stop } else { Flow::Continue }
+    }
+}
+
+impl Handler<TunnelEngine> for Daemon {
+    fn event(&mut self, runner: &mut Runner<TunnelEngine>, event: Event) -> Flow {
+        let flow = match event {
+            Event::PortGone { port, why, .. } => {
+                if self.endpoints.is_pipe(port) {
+                    let message = format!("the pipe to the peer has ended: {why}");
+                    self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
+                    Flow::Stop
+                } else if self.endpoints.ended(runner, port) {
+                    Flow::Continue
+                } else {
+                    self.device_gone(runner, &why)
+                }
+            }
+            Event::Ready(token) => self.ready(runner, token),
+            Event::Signal(Signal::Interrupt | Signal::Terminate) => Flow::Stop,
+            Event::Signal(Signal::Hangup) => {
+                self.reload.ask(None);
+                Flow::Continue
+            }
+            Event::TooBig { to, len_max } => {
+                let (now, to) = (runner.now(), adit_engine::Endpoint::Udp(to));
+                runner.engine_mut().tunnel.path_mtu_hint(now, to, len_max);
+                Flow::Continue
+            }
+            Event::Alarm => {
+                self.alarm(runner);
+                Flow::Continue
+            }
+            _ => Flow::Continue,
+        };
+        if flow == Flow::Stop { Flow::Stop } else { self.go_on(runner) }
+    }
+
+    fn turn(&mut self, runner: &mut Runner<TunnelEngine>) {
+        let mut has_news = false;
+        while let Some(event) = runner.engine_mut().tunnel.poll_event() {
+            has_news = true;
+            match event {
+                TunnelEvent::Silent { peer } => self.endpoints.silent(peer),
+                TunnelEvent::Unanswered { peer, count } => {
+                    self.endpoints.unanswered(runner, &peer, count);
+                }
+                TunnelEvent::Connected { peer, endpoint } => {
+                    let at = endpoint.map(|at| endpoint_text(runner, at)).unwrap_or_default();
+                    self.detail(format_args!("handshake with {} at {at}", *peer.to_base64()));
+                    self.endpoints.heard(runner, &peer, endpoint);
+                    self.timestamps.note(runner.now());
+                    self.events.heard(runner.now(), &peer, endpoint);
+                }
+                TunnelEvent::Moved { peer, from, to } => {
+                    let at = endpoint_text(runner, to);
+                    self.detail(format_args!("{} is at {at} now", *peer.to_base64()));
+                    self.endpoints.heard(runner, &peer, Some(to));
+                    self.events.moved(runner.now(), &peer, from, to);
+                }
+                TunnelEvent::Refused { peer, from } => self.events.refused(runner, &peer, from),
+                TunnelEvent::Heard { peer } => {
+                    let config = runner.engine().tunnel.peer_config(&peer);
+                    let endpoint = config.and_then(|config| config.endpoint);
+                    self.events.heard(runner.now(), &peer, endpoint);
+                }
+                _ => {}
+            }
+        }
+        if has_news {
+            self.endpoints.run_due(runner);
+            self.set_alarm(runner);
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| Error::from(io::Error::from(error)))
+}

@@ -1,0 +1,126 @@
+//! What follows when a peer connects, disconnects, or turns out to be two hosts.
+
+use crate::engine::TunnelEngine;
+use crate::file::config::{Hook, Peer};
+use crate::file::keys::Key;
+use crate::host::hooks::{Hooks, peer_words};
+use crate::presence::Presence;
+use crate::state::{endpoint_text, udp};
+use adit_device::IfName;
+use adit_engine::Endpoint;
+use adit_packet::Instant;
+use adit_runtime::Runner;
+use adit_service::output::Output;
+use adit_tunnel::PublicKey;
+use std::fmt::{self, Display};
+
+/// Which peers are connected, and the hooks that run when this changes.
+#[derive(Debug)]
+pub struct PeerEvents {
+    name: IfName,
+    output: Output,
+    presence: Presence,
+    hooks: Hooks,
+}
+
+impl PeerEvents {
+    /// No peer yet; `name` is that of the device.
+    #[must_use]
+    pub fn new(name: IfName, output: Output) -> Self {
+        let hooks = Hooks::new(output.clone());
+        Self { name, output, presence: Presence::default(), hooks }
+    }
+
+    /// Adds a peer, or changes its timeout and hooks.
+    pub fn set(&mut self, now: Instant, peer: &Peer) {
+        self.presence.set(now, peer);
+    }
+
+    /// A peer was removed from the configuration.
+    pub fn remove(&mut self, peer: &PublicKey) {
+        let hooks = self.presence.remove(peer);
+        self.run(&hooks, peer, None);
+    }
+
+    /// A peer has a session, or was heard after a silence.
+    pub fn heard(&mut self, now: Instant, peer: &PublicKey, at: Option<Endpoint>) {
+        if let Some(hooks) = self.presence.heard(now, peer) {
+            self.detail(format_args!("{} is connected", *peer.to_base64()));
+            self.run(&hooks, peer, at);
+        }
+    }
+
+    /// Looks which peers were silent for their timeout.
+    pub fn expire(&mut self, runner: &mut Runner<TunnelEngine>) {
+        let now = runner.now();
+        let tunnel = &mut runner.engine_mut().tunnel;
+        let gone = self.presence.gone(now, |peer| tunnel.status(now, peer)?.last_authentic);
+        for (peer, silent, hooks) in gone {
+            tunnel.await_peer(&peer);
+            let (name, silent) = (peer.to_base64(), silent.as_secs());
+            self.detail(format_args!("{} is disconnected: silent for {silent} s", *name));
+            let endpoint = tunnel.peer_config(&peer).and_then(|config| config.endpoint);
+            self.run(&hooks, &peer, endpoint);
+        }
+    }
+
+    /// When [`Self::expire`] must be called.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Instant> {
+        self.presence.next_due()
+    }
+
+    /// Whether no peer is connected, and each had its timeout to connect.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.presence.is_over()
+    }
+
+    /// At the end of the tunnel: runs the hooks of the peers that are connected, and waits for all hooks.
+    pub fn finish(&mut self) {
+        for (peer, hooks) in self.presence.end() {
+            self.run(&hooks, &peer, None);
+        }
+        self.hooks.finish();
+    }
+
+    /// A peer has another endpoint. One host may be at two places by turns, but most likely they are two.
+    pub fn moved(&mut self, now: Instant, peer: &PublicKey, from: Option<Endpoint>, to: Endpoint) {
+        if let (Some(Endpoint::Udp(one)), Endpoint::Udp(other)) = (from, to)
+            && self.presence.moved(now, peer, Endpoint::Udp(one), to)
+        {
+            self.warn_of_two(peer, &one, &other, "which replace each other");
+        }
+    }
+
+    /// Another host with the key of a peer was refused.
+    pub fn refused(&mut self, runner: &Runner<TunnelEngine>, peer: &PublicKey, from: Endpoint) {
+        if self.presence.refused(runner.now(), peer) {
+            let config = runner.engine().tunnel.peer_config(peer);
+            let here = config.and_then(|config| config.endpoint);
+            let here = here.map(|at| endpoint_text(runner, at)).unwrap_or_default();
+            self.warn_of_two(peer, &here, &endpoint_text(runner, from), "which is refused");
+        }
+    }
+
+    fn warn_of_two(&self, peer: &PublicKey, one: &dyn Display, other: &dyn Display, what: &str) {
+        let key = peer.to_base64();
+        self.output.note(format!(
+            "warning: two hosts use the key {}: at {one}, and at {other}, {what}; give each its own",
+            *key
+        ));
+    }
+
+    fn run(&mut self, hooks: &[Hook], peer: &PublicKey, at: Option<Endpoint>) {
+        for hook in hooks {
+            self.hooks.run(peer_words(hook, &self.name, peer, at.and_then(udp)));
+        }
+    }
+
+    /// For `-v`.
+    fn detail(&self, text: fmt::Arguments<'_>) {
+        if self.output.verbose > 0 {
+            self.output.note(text);
+        }
+    }
+}
