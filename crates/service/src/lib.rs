@@ -11,6 +11,7 @@
 )]
 pub mod config;
 pub mod control;
+pub mod errno;
 pub mod error;
 pub mod event;
 pub mod exercise;

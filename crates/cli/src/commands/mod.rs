@@ -104,7 +104,10 @@ commands! {
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
-    Capture(Box<capture::Args>) ["capture": crate::capture::decode::Packet]
+    Capture(Box<capture::Args>) [
+        "capture": crate::capture::decode::Packet,
+        "capture-interfaces": Vec<capture::Capturable>,
+    ]
     /// Run and manage WireGuard tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Command) [

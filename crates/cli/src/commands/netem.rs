@@ -1,6 +1,6 @@
 //! `adit netem`.
 
-use crate::commands::running::{Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, Which, ask, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::plot::Charset;
@@ -82,16 +82,16 @@ enum Command {
     /// Change a running link, between two packets
     Set(SetArgs),
     /// Show the wanted and measured values of a link
-    Show(Which),
+    Show(Named),
     /// Plot the behavior of a link before it is used
     Preview(PreviewArgs),
     /// Reload the configuration and apply the changes
-    Reload(Which),
+    Reload(Named),
     /// List running links
     #[command(visible_alias = "ls")]
     List,
     /// Stop a link
-    Stop(Which),
+    Stop(Named),
 }
 
 #[derive(Debug, clap::Args)]

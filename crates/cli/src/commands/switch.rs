@@ -1,6 +1,6 @@
 //! `adit switch`.
 
-use crate::commands::running::{Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, Which, ask, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
@@ -101,18 +101,19 @@ enum Command {
     /// Change a port or the switch
     Set(SetArgs),
     /// Reload the configuration and apply the changes
-    Reload(Which),
+    Reload(Named),
     /// List running switches
     #[command(visible_alias = "ls")]
     List,
     /// Stop a switch
-    Stop(Which),
+    Stop(Named),
 }
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// The port
-    port: Option<String>,
+    /// The switch (the only running one without it), then a port to show in detail
+    #[arg(value_name = "NAME | PORT", num_args = 0..=2)]
+    words: Vec<String>,
     #[command(flatten)]
     which: Which,
 }
@@ -275,10 +276,26 @@ impl RunArgs {
 }
 
 impl ShowArgs {
+    /// The switch and the port. A single word is a switch if one of that name is running.
+    fn parts(self) -> (Which, Option<String>) {
+        let Self { words, which } = self;
+        let mut words = words.into_iter();
+        let (first, second) = (words.next(), words.next());
+        let name: Option<Name> = first.as_ref().and_then(|word| word.parse().ok());
+        let is_running =
+            || name.as_ref().is_some_and(|name| Client::named(name.clone(), SWITCH).is_ok());
+        match (first, second) {
+            (_, Some(port)) => (which.or_named(name), Some(port)),
+            (Some(_), None) if !which.is_named() && is_running() => (which.or_named(name), None),
+            (port, None) => (which, port),
+        }
+    }
+
     fn run(self, context: &Context) -> Result<Exit> {
-        let client = self.which.client(SWITCH)?;
+        let (which, port) = self.parts();
+        let client = which.client(SWITCH)?;
         let output = &context.output;
-        match self.port {
+        match port {
             Some(port) => {
                 let ports: Vec<model::Port> = ask(&client, &format!("/ports/{}", escape(&port)))?;
                 if output.json {

@@ -119,10 +119,14 @@ impl Plan {
             return Err(Error::usage(format!("a link has two ports, not {count}"))
                 .hint("Write '--port tap:a --port tap:b', or 'ports = [\"tap:a\", \"tap:b\"]'."));
         };
+        if ports[0].name == ports[1].name {
+            return Err(Error::usage(format!("both ports are '{}'", ports[0].name))
+                .hint("A link joins two different ports, such as tap:a and tap:b."));
+        }
         let layers = ports.each_ref().map(|end| layer(&end.spec));
         if layers[0] != layers[1] {
-            return Err(Error::usage("one port carries packets (tun), the other one frames")
-                .hint("Both ends of a link are to be of one kind."));
+            return Err(Error::usage("one port carries packets (tun), the other frames")
+                .hint("Both ports of a link must carry packets, or both frames."));
         }
         Ok(WantedLink {
             name: self.name.clone().or(file.name),
