@@ -302,7 +302,7 @@ mod tests {
         dont_fragment: true,
         fragment: None,
         ttl: 64,
-        protocol: ip_protocol::UDP,
+        protocol: crate::ip_protocol::UDP,
         source: Ipv4Addr::new(192, 168, 0, 1),
         destination: Ipv4Addr::new(192, 168, 0, 199),
     };
