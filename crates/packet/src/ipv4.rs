@@ -288,7 +288,6 @@ impl<'a> Ipv4Mut<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ip_protocol;
 
     /// A header whose checksum, b861, was computed by others.
     const BYTES: [u8; 20] = [
