@@ -378,34 +378,31 @@ impl UdpFlow {
         let mut bufs = [IoSliceMut::new(packet.spare_mut())];
         let received = self.state.recv(UdpSockRef::from(&self.socket), &mut bufs, &mut meta);
         let [meta] = meta;
-        let error = match received {
-            Ok(_) => {
-                // The kernel wrote no more than there is room.
-                let _ = packet.set_len(meta.len);
-                if meta.len > meta.stride {
-                    packet.meta.vnet.gso = Gso::UdpL4;
-                    packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
-                }
-                return FlowRecv::Packet(packet);
+        let Err(error) = received else {
+            // The kernel wrote no more than there is room.
+            let _ = packet.set_len(meta.len);
+            if meta.len > meta.stride {
+                packet.meta.vnet.gso = Gso::UdpL4;
+                packet.meta.vnet.gso_size = u16::try_from(meta.stride).unwrap_or(u16::MAX);
             }
-            Err(error) => error,
+            return FlowRecv::Packet(packet);
         };
         pool.give(packet);
         match Errno::from_io_error(&error) {
-            Some(Errno::AGAIN) if !self.forget_errors() => FlowRecv::Nothing,
-            Some(Errno::AGAIN | Errno::INTR) => FlowRecv::Nothing,
+            Some(Errno::AGAIN | Errno::INTR) | None => {
+                self.forget_errors();
+                FlowRecv::Nothing
+            }
             Some(errno) => {
                 self.forget_errors();
                 FlowRecv::Event(self.event_of(errno))
             }
-            None => FlowRecv::Nothing,
         }
     }
 
     /// Empties the error queue: its contents were reported as errors of the socket, and epoll reports a
     /// queue that is not empty forever.
-    fn forget_errors(&self) -> bool {
-        let mut any = false;
+    fn forget_errors(&self) {
         for _ in 0..ERRORS_MAX {
             let (mut bytes, mut control) = ([0; 64], RecvAncillaryBuffer::default());
             let mut bufs = [IoSliceMut::new(&mut bytes)];
@@ -413,9 +410,7 @@ impl UdpFlow {
             if recvmsg(&self.socket, &mut bufs, &mut control, flags).is_err() {
                 break;
             }
-            any = true;
         }
-        any
     }
 }
 
