@@ -77,5 +77,5 @@ pub use steering::{
 pub use sys::tun::QUEUES_MAX;
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncQueue, Framed};
-pub use udp::allow_ipv6_fragments;
+pub use udp::{allow_ipv6_fragments, report_icmp_errors};
 pub use vnet_hash::{VnetHashCap, VnetHashConfig};
