@@ -135,7 +135,9 @@ fn what_is_printed_as_json_is_valid_by_its_schema() {
 fn an_interface_that_others_use_is_captured_by_a_packet_socket() {
     world(|directory| {
         let file = directory.join("x.pcapng");
-        let mut command = adit("capture lo -j -w");
+        let list = String::from_utf8(output(&mut adit("capture -D")).stdout).unwrap();
+        assert!(list.contains("lo    Ethernet  up"), "{list}");
+        let mut command = adit("capture -i lo -j -w");
         let capture = Capture::start(command.arg(&file).arg("udp port 7").stdout(Stdio::piped()));
         assert!(capture.introduction.contains("through a packet socket"));
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

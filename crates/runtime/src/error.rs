@@ -159,7 +159,9 @@ fn kind_of_errno(errno: i32) -> Kind {
     use rustix::io::Errno;
     match Errno::from_raw_os_error(errno) {
         Errno::PERM | Errno::ACCESS => Kind::Permission,
-        Errno::NOENT | Errno::NODEV | Errno::SRCH | Errno::ADDRNOTAVAIL => Kind::NotFound,
+        Errno::NOENT | Errno::NOTDIR | Errno::NODEV | Errno::SRCH | Errno::ADDRNOTAVAIL => {
+            Kind::NotFound
+        }
         Errno::BUSY | Errno::EXIST => Kind::Conflict,
         Errno::TIMEDOUT => Kind::Timeout,
         _ => Kind::Refused,
@@ -170,17 +172,20 @@ fn kind_of_errno(errno: i32) -> Kind {
 fn remedy_of_errno(errno: i32) -> &'static str {
     use rustix::io::Errno;
     match Errno::from_raw_os_error(errno) {
-        Errno::PERM | Errno::ACCESS => "Run it as root, or as a user who may do that.",
-        Errno::NOENT | Errno::NOTDIR => "See whether the path is right; folders are not made.",
-        Errno::ISDIR => "Name a file: this is a folder.",
-        Errno::NODEV => "See 'ip link' for the interfaces that there are.",
-        Errno::ADDRINUSE => "Another program has that address: end it, or choose another one.",
-        Errno::ADDRNOTAVAIL => "See 'ip address' for the addresses that this host has.",
-        Errno::NETUNREACH | Errno::HOSTUNREACH => "See 'ip route' for the way there.",
+        Errno::PERM | Errno::ACCESS => "Run it as root, or as a user with that permission.",
+        Errno::NOENT | Errno::NOTDIR => "Check the path. Directories are not created.",
+        Errno::EXIST => "Choose another name, or remove the existing one first.",
+        Errno::ISDIR => "Give a file: this is a directory.",
+        Errno::NODEV => "List the interfaces: 'ip link'.",
+        Errno::ADDRINUSE => {
+            "Another program uses that address: stop it, or choose another address."
+        }
+        Errno::ADDRNOTAVAIL => "List the addresses of this host: 'ip address'.",
+        Errno::NETUNREACH | Errno::HOSTUNREACH => "List the routes: 'ip route'.",
         Errno::MFILE | Errno::NFILE => "Raise the limit of open files: 'ulimit -n'.",
-        Errno::NOSPC | Errno::DQUOT => "Make room on the disk.",
-        Errno::ROFS => "Choose a place that can be written to.",
-        _ => "'adit doctor' tells what this system allows.",
+        Errno::NOSPC | Errno::DQUOT => "Free space on the disk.",
+        Errno::ROFS => "Choose a writable file system.",
+        _ => "Check what this system allows: 'adit doctor'.",
     }
 }
 

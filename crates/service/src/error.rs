@@ -126,51 +126,6 @@ impl From<io::Error> for Error {
     }
 }
 
-/// The kernel's name for an error number, as `EBUSY`.
-pub fn errno_name(errno: i32) -> Option<&'static str> {
-    // Those that the TUN driver, routing netlink and files give.
-    const NAMES: [(i32, &str); 37] = [
-        (1, "EPERM"),
-        (2, "ENOENT"),
-        (3, "ESRCH"),
-        (4, "EINTR"),
-        (5, "EIO"),
-        (6, "ENXIO"),
-        (7, "E2BIG"),
-        (9, "EBADF"),
-        (11, "EAGAIN"),
-        (12, "ENOMEM"),
-        (13, "EACCES"),
-        (14, "EFAULT"),
-        (16, "EBUSY"),
-        (17, "EEXIST"),
-        (19, "ENODEV"),
-        (20, "ENOTDIR"),
-        (21, "EISDIR"),
-        (22, "EINVAL"),
-        (23, "ENFILE"),
-        (24, "EMFILE"),
-        (28, "ENOSPC"),
-        (30, "EROFS"),
-        (32, "EPIPE"),
-        (34, "ERANGE"),
-        (36, "ENAMETOOLONG"),
-        (40, "ELOOP"),
-        (77, "EBADFD"),
-        (90, "EMSGSIZE"),
-        (95, "EOPNOTSUPP"),
-        (97, "EAFNOSUPPORT"),
-        (99, "EADDRNOTAVAIL"),
-        (100, "ENETDOWN"),
-        (101, "ENETUNREACH"),
-        (105, "ENOBUFS"),
-        (110, "ETIMEDOUT"),
-        (113, "EHOSTUNREACH"),
-        (115, "EINPROGRESS"),
-    ];
-    NAMES.iter().find(|(number, _)| *number == errno).map(|(_, name)| *name)
-}
-
 pub const NOT_A_DEVICE: Entry = Entry {
     code: "ADIT-E0802",
     title: "the interface is no TUN or TAP device",

@@ -11,6 +11,7 @@
 )]
 pub mod config;
 pub mod control;
+pub mod errno;
 pub mod error;
 pub mod event;
 pub mod exercise;
@@ -18,6 +19,7 @@ pub mod file;
 pub mod filter;
 pub mod host;
 pub mod link;
+pub mod netem;
 pub mod output;
 pub mod supervisor;
 pub mod switch;

@@ -1,6 +1,7 @@
 //! The only place that prints.
 
-use crate::error::{Report, errno_name};
+use crate::errno::errno_name;
+use crate::error::Report;
 pub use crate::text::clean;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;

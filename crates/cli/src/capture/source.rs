@@ -341,7 +341,7 @@ fn held(name: &IfName) -> String {
 }
 
 /// The link type of a hardware type, if it carries Ethernet or raw IP.
-fn link_type_of_hardware(hardware_type: HardwareType) -> Option<LinkType> {
+pub(crate) fn link_type_of_hardware(hardware_type: HardwareType) -> Option<LinkType> {
     // `ARPHRD_*` of linux/if_arp.h: PPP, the tunnels, RAWIP and NONE carry raw IP.
     const RAW: [u16; 7] = [512, 519, 768, 769, 776, 778, 823];
     match hardware_type {

@@ -4,13 +4,13 @@ use crate::capture::extcap;
 use crate::capture::extcap::{Call, Interface};
 use crate::capture::reply::Responder;
 use crate::capture::run::{Capture, EndError, Show, signals};
-use crate::capture::source::{OpenError, Source, Wanted};
+use crate::capture::source::{OpenError, Source, Wanted, link_type_of_hardware};
 use crate::capture::units::{parse_size, parse_time};
 use crate::color::Color;
 use crate::context::Context;
 use crate::exit::Exit;
 use adit_device::Mode;
-use adit_device::netlink::IpPrefix;
+use adit_device::netlink::{IpPrefix, LinkFlags, LinkInfo, Netlink};
 use adit_runtime::format::pcapng;
 use adit_runtime::record::error::{record_error, writer};
 use adit_runtime::record::now::Now;
@@ -19,8 +19,10 @@ use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::{Sink, whole_lines};
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
-use adit_service::output::Output;
+use adit_service::output::{Output, table};
 use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::io;
@@ -43,10 +45,16 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "five switches of a command line")]
 pub(crate) struct Args {
     /// The interface; with --create, a name or a pattern such as tun%d
-    #[arg(required_unless_present = "install_extcap")]
+    #[arg(required_unless_present_any = ["install_extcap", "interface", "list_interfaces"])]
     name: Option<String>,
     /// A filter in the syntax of tcpdump
     filter: Vec<String>,
+    /// The interface, as for tcpdump; all words are the filter then
+    #[arg(short, long, value_name = "NAME")]
+    interface: Option<String>,
+    /// List the interfaces that can be captured
+    #[arg(short = 'D', long, exclusive = true)]
+    list_interfaces: bool,
     /// Create the device, and delete it at the end
     #[arg(long)]
     create: bool,
@@ -136,11 +144,23 @@ impl Args {
         if self.install_extcap {
             return install_extcap(context);
         }
-        let plan = self.plan()?;
-        if context.is_rehearsal(&self.actions(&plan.wanted))? {
+        if self.list_interfaces {
+            return list_interfaces(context);
+        }
+        let args = self.with_interface();
+        let plan = args.plan()?;
+        if context.is_rehearsal(&args.actions(&plan.wanted))? {
             return Ok(Exit::Ok);
         }
-        self.capture(plan, &context.output)
+        args.capture(plan, &context.output)
+    }
+
+    /// Moves the interface of `-i` to its place; the first word belongs to the filter then.
+    fn with_interface(mut self) -> Self {
+        if let Some(interface) = self.interface.take() {
+            self.filter.splice(0..0, self.name.replace(interface));
+        }
+        self
     }
 
     /// Checks the arguments against each other and compiles the filter.
@@ -252,7 +272,11 @@ impl Args {
                 "{} has no address and so no subnet to answer for",
                 source.name()
             ))
-            .hint("Add one with --create --addr 192.0.2.1/24, or with 'adit dev set NAME --add-addr 192.0.2.1/24'."));
+            .hint(if self.create {
+                "Add one: --addr 192.0.2.1/24.".to_owned()
+            } else {
+                format!("Add one: 'adit dev set {} --add-addr 192.0.2.1/24'.", source.name())
+            }));
         }
         Ok(Some(responder))
     }
@@ -293,6 +317,44 @@ impl Args {
         }
         actions
     }
+}
+
+/// An interface that can be captured.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit capture --list-interfaces: an entry of the list")]
+pub(crate) struct Capturable {
+    ifname: String,
+    /// What its packets begin with: `Ethernet`, or `IP` without a link header.
+    link_type: &'static str,
+    /// Whether it is up.
+    up: bool,
+}
+
+fn list_interfaces(context: &Context) -> Result<Exit> {
+    let failed = |error| Error::io("list", "the interfaces", &error);
+    let links = Netlink::open().and_then(|mut netlink| netlink.links()).map_err(failed)?;
+    let capturable = |link: &LinkInfo| {
+        let link_type = match link_type_of_hardware(link.hardware_type)? {
+            pcapng::LinkType::Ethernet => "Ethernet",
+            pcapng::LinkType::Raw => "IP",
+        };
+        let up = link.flags.contains(LinkFlags::UP);
+        Some(Capturable { ifname: link.name.to_string(), link_type, up })
+    };
+    let list: Vec<Capturable> = links.iter().filter_map(capturable).collect();
+    if context.output.json {
+        context.output.value(&list)?;
+        return Ok(Exit::Ok);
+    }
+    let mut rows = vec![["NAME", "LINK", "STATE"].map(str::to_owned).to_vec()];
+    rows.extend(list.into_iter().map(|one| {
+        let state = if one.up { "up" } else { "down" };
+        vec![one.ifname, one.link_type.to_owned(), state.to_owned()]
+    }));
+    for line in table(&rows) {
+        context.output.line(line)?;
+    }
+    Ok(Exit::Ok)
 }
 
 fn install_extcap(context: &Context) -> Result<Exit> {
@@ -370,6 +432,8 @@ fn extcap_args(
     Ok(Args {
         name: Some(name),
         filter: vec![filter],
+        interface: None,
+        list_interfaces: false,
         create,
         mode,
         addr: addr.transpose()?.into_iter().collect(),

@@ -3,11 +3,14 @@
 use crate::commands::capture;
 use crate::context::Context;
 use crate::exit::Exit;
+use adit_service::errno;
 use adit_service::error;
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::output::Tone;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::borrow::Cow;
+use std::io;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,12 +22,12 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit explain: an entry of the list")]
 pub(crate) struct Explanation {
-    /// The stable code.
+    /// The stable code, or the name of an errno.
     code: &'static str,
     /// What happened, in a few words.
-    title: &'static str,
+    title: Cow<'static, str>,
     /// Why it happens.
-    explanation: &'static str,
+    explanation: Cow<'static, str>,
     /// How to fix it.
     remedy: &'static str,
 }
@@ -32,14 +35,14 @@ pub(crate) struct Explanation {
 impl From<Entry> for Explanation {
     fn from(entry: Entry) -> Self {
         let Entry { code, title, explanation, remedy } = entry;
-        Self { code, title, explanation, remedy }
+        Self { code, title: title.into(), explanation: explanation.into(), remedy }
     }
 }
 
 impl From<&adit_device::CauseEntry> for Explanation {
     fn from(entry: &adit_device::CauseEntry) -> Self {
         let adit_device::CauseEntry { code, title, explanation, remedy, .. } = *entry;
-        Self { code, title, explanation, remedy }
+        Self { code, title: title.into(), explanation: explanation.into(), remedy }
     }
 }
 
@@ -64,11 +67,18 @@ impl Args {
         let output = &context.output;
         let mut entries = catalog();
         if let Some(code) = &self.code {
-            let wanted = normal(code);
-            entries.retain(|entry| entry.code == wanted);
+            entries = match of_errno(code) {
+                Some(entry) => vec![entry],
+                None => {
+                    let wanted = normal(code);
+                    entries.into_iter().filter(|entry| entry.code == wanted).collect()
+                }
+            };
             if entries.is_empty() {
                 let message = format!("unknown error code '{code}'");
-                return Err(Error::new(Kind::NotFound, &error::UNKNOWN, message).object(code));
+                return Err(Error::new(Kind::NotFound, &error::UNKNOWN, message)
+                    .object(code)
+                    .hint("List the codes: 'adit explain'."));
             }
         }
         if output.json {
@@ -96,6 +106,27 @@ impl Args {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// The entry of an errno, by its number or name. Codes have four digits, so `22` is an errno.
+fn of_errno(text: &str) -> Option<Explanation> {
+    let number = match text.parse() {
+        Ok(number) if text.len() < 4 => number,
+        Ok(_) => return None,
+        Err(_) => errno::errno_number(&text.to_ascii_uppercase())?,
+    };
+    let name = errno::errno_name(number)?;
+    let words = io::Error::from_raw_os_error(number).to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    Some(Explanation {
+        code: name,
+        title: format!("{words} (errno {number})").into(),
+        explanation:
+            "The kernel reports this number for many different causes. Errors of adit print it \
+                      after the code of the cause that they found."
+                .into(),
+        remedy: "Explain the code of the error instead: 'adit explain CODE'.",
+    })
 }
 
 /// `e0802` and `0802` are `ADIT-E0802`.

@@ -96,7 +96,7 @@ commands! {
     /// Run a link with delay, loss and rate between two ports
     Netem(Box<netem::Args>) [
         "netem-preview": netem::Previews,
-        "netem-show": adit_service::link::report::LinkStatus,
+        "netem-show": adit_service::netem::report::LinkStatus,
     ]
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
@@ -104,7 +104,10 @@ commands! {
     /// Check configuration files and report every error
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
-    Capture(Box<capture::Args>) ["capture": crate::capture::decode::Packet]
+    Capture(Box<capture::Args>) [
+        "capture": crate::capture::decode::Packet,
+        "capture-interfaces": Vec<capture::Capturable>,
+    ]
     /// Run and manage WireGuard tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Command) [

@@ -1,6 +1,6 @@
 //! `adit netem`.
 
-use crate::commands::running::{Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, Which, ask, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::plot::Charset;
@@ -17,10 +17,10 @@ use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
 use adit_service::link;
-use adit_service::link::profile;
-use adit_service::link::profile::Profiles;
-use adit_service::link::report::LinkStatus;
 use adit_service::link::wanted::{Keys, Plan};
+use adit_service::netem::profile;
+use adit_service::netem::profile::Profiles;
+use adit_service::netem::report::LinkStatus;
 use clap::Subcommand;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -82,16 +82,16 @@ enum Command {
     /// Change a running link, between two packets
     Set(SetArgs),
     /// Show the wanted and measured values of a link
-    Show(Which),
+    Show(Named),
     /// Plot the behavior of a link before it is used
     Preview(PreviewArgs),
     /// Reload the configuration and apply the changes
-    Reload(Which),
+    Reload(Named),
     /// List running links
     #[command(visible_alias = "ls")]
     List,
     /// Stop a link
-    Stop(Which),
+    Stop(Named),
 }
 
 #[derive(Debug, clap::Args)]

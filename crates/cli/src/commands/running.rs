@@ -25,6 +25,33 @@ impl Which {
         Client::find(self.name, kind)
     }
 
+    /// Selects it by name, unless `--name` did.
+    pub(super) fn or_named(self, name: Option<Name>) -> Self {
+        Self { name: self.name.or(name) }
+    }
+
+    /// Whether `--name` is given.
+    pub(super) fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
+/// Selects one of the running programs of a kind by a word.
+#[derive(Debug, clap::Args)]
+pub(super) struct Named {
+    /// Its name; the only running one without it
+    #[arg(value_name = "NAME", conflicts_with = "name")]
+    word: Option<Name>,
+    #[command(flatten)]
+    which: Which,
+}
+
+impl Named {
+    /// The selected program.
+    pub(super) fn client(self, kind: &str) -> Result<Client> {
+        self.which.or_named(self.word).client(kind)
+    }
+
     /// Makes it reload its configuration, and prints the changes.
     pub(super) fn reload(self, context: &Context, kind: &str) -> Result<Exit> {
         send(context, &self.client(kind)?, Method::Post, "/reload", &Value::Null)

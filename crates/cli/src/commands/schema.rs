@@ -27,7 +27,7 @@ impl Args {
             let message = format!("no schema is called '{name}'");
             return Err(Error::new(Kind::NotFound, &UNKNOWN, message)
                 .object(name)
-                .hint("List the schemas: adit schema"));
+                .hint("List the schemas: 'adit schema'."));
         };
         // People read schemas too, so they are indented without --pretty.
         let text = serde_json::to_string_pretty(&schema()).map_err(std::io::Error::from)?;

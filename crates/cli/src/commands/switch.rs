@@ -1,11 +1,12 @@
 //! `adit switch`.
 
-use crate::commands::running::{Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, Which, ask, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
 use crate::show::switch as text;
 use adit_runtime::PortSpec;
+use adit_runtime::port::kinds::KINDS;
 use adit_service::config::problems::Problems;
 use adit_service::config::read;
 use adit_service::config::source::Source;
@@ -14,6 +15,7 @@ use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::switch;
+use adit_service::switch::keys;
 use adit_service::switch::model;
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::plan::Plan;
@@ -28,36 +30,36 @@ const SWITCH: &str = "switch";
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "\
-A port is KIND:ARGUMENT[,KEY=VALUE]...
-  tap:NAME         a TAP device, created or attached to [netns= user= group= mac= mtu= txqueuelen= persist=]
-  dev:NAME         an existing interface, through a packet socket [netns=]
-  unix:PATH        QEMU's -netdev stream and dgram [type=dgram connect remote=]
-  vxlan:IP[+IP]    VXLAN, RFC 7348 [vni= port= local=]
-  stdio            length-prefixed frames, for 'ssh HOST adit switch --port stdio ...'
-  pcap:FILE        a recording, played back [speed= loop]
-Keys of every kind:
-  name=NAME                                its name; the default is 'tap:a' for tap:a
-  vlan=N | trunk=N+N-N [native=N] | tunnel=N    access, trunk (pvid= untagged= tag=service), QinQ
-  isolated  split-horizon=N  sticky  fdb-limit=N     no traffic between ports of the same N
-  guard-mac=MAC+MAC  guard-ip=IP+PREFIX  guard-arp  guard-nd  guard-dhcp  guard-ra
-  storm-broadcast=N  storm-multicast=N  storm-unknown=N  storm-burst=N     frames per second
-  netem=PRESET | netem=FILE.toml | netem=delay=20ms+loss=1%
-  mirror=FILE      copy all its frames to a pcapng file
-
-Examples:
-  adit switch --port tap:a --port tap:b
-  adit switch --port tap:a,vlan=10 --port tap:b,trunk=10+20 --mirror all.pcapng
-  adit switch --config lab.toml --name lab &
-  adit switch show; adit switch port add tap:c,vlan=20; adit switch stop
-
-Runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reloads --config."
+    after_help = help()
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     run: RunArgs,
+}
+
+/// The help on ports, from the lists that their readers use.
+fn help() -> String {
+    // A switch takes frames, and a TUN device has packets.
+    let kinds = KINDS.iter().filter(|kind| kind.prefix != "tun");
+    let kinds = kinds.map(|kind| format!("  {}\n", kind.help_line()));
+    format!(
+        "\
+A port is KIND:ARGUMENT[,KEY=VALUE]...
+{}
+Keys of every kind of port:
+{}
+Examples:
+  adit switch --port tap:a --port tap:b
+  adit switch --port tap:a,vlan=10 --port tap:b,trunk=10+20 --mirror all.pcapng
+  adit switch --config lab.toml --name lab &
+  adit switch show; adit switch port add tap:c,vlan=20; adit switch stop
+
+Runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reloads --config.",
+        kinds.collect::<String>(),
+        keys::help()
+    )
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,18 +103,19 @@ enum Command {
     /// Change a port or the switch
     Set(SetArgs),
     /// Reload the configuration and apply the changes
-    Reload(Which),
+    Reload(Named),
     /// List running switches
     #[command(visible_alias = "ls")]
     List,
     /// Stop a switch
-    Stop(Which),
+    Stop(Named),
 }
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// The port
-    port: Option<String>,
+    /// The switch (the only running one without it), then a port to show in detail
+    #[arg(value_name = "NAME | PORT", num_args = 0..=2)]
+    words: Vec<String>,
     #[command(flatten)]
     which: Which,
 }
@@ -275,10 +278,26 @@ impl RunArgs {
 }
 
 impl ShowArgs {
+    /// The switch and the port. A single word is a switch if one of that name is running.
+    fn parts(self) -> (Which, Option<String>) {
+        let Self { words, which } = self;
+        let mut words = words.into_iter();
+        let (first, second) = (words.next(), words.next());
+        let name: Option<Name> = first.as_ref().and_then(|word| word.parse().ok());
+        let is_running =
+            || name.as_ref().is_some_and(|name| Client::named(name.clone(), SWITCH).is_ok());
+        match (first, second) {
+            (_, Some(port)) => (which.or_named(name), Some(port)),
+            (Some(_), None) if !which.is_named() && is_running() => (which.or_named(name), None),
+            (port, None) => (which, port),
+        }
+    }
+
     fn run(self, context: &Context) -> Result<Exit> {
-        let client = self.which.client(SWITCH)?;
+        let (which, port) = self.parts();
+        let client = which.client(SWITCH)?;
         let output = &context.output;
-        match self.port {
+        match port {
             Some(port) => {
                 let ports: Vec<model::Port> = ask(&client, &format!("/ports/{}", escape(&port)))?;
                 if output.json {

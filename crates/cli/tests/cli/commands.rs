@@ -198,6 +198,10 @@ fn explain_knows_every_code() {
         assert!(adit(&format!("explain {}", code.to_lowercase())).contains(code));
     }
     assert_eq!(refused("explain ADIT-E9999").0, 4);
+    for errno in ["22", "EINVAL", "einval"] {
+        let text = adit(&format!("explain {errno}"));
+        assert!(text.starts_with("EINVAL: Invalid argument (errno 22)"), "{text}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod errors;
 mod kill;
 mod man;
 mod reference;
+mod remedies;
 mod schema;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod support;

@@ -73,7 +73,7 @@ fn a_file_that_is_no_toml_is_told_of_in_a_few_lines() {
         assert!(message.contains(last), "{message}");
     }
     let (exit, errors) = refused("check /run/nosuch.toml");
-    assert!(exit == 4 && errors.contains("help: See whether the path is right"), "{errors}");
+    assert!(exit == 4 && errors.contains("help: Check the path"), "{errors}");
 }
 
 #[test]

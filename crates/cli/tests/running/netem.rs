@@ -37,6 +37,7 @@ fn a_link_is_changed_while_it_runs_and_tells_what_happened() {
     let outputs = [
         ("netem-show", shown.to_string()),
         ("running", adit("-j netem list")),
+        ("netem-show", adit("-j netem show netem")),
         ("done", adit("-j netem set --loss 1%")),
     ];
     validate(&outputs);
@@ -234,7 +235,10 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
         ("netem --port tap:a --port tap:b --queue-limit 9", "`queue-limit` without `rate`"),
         ("netem --port tap:a --port tap:b --keep-order maybe", "on or off"),
         ("netem --port tap:a --port tun:b", "packets"),
-        ("netem preview --trace /run/trace --steps /run/steps", "`trace`: a trace gives the rate"),
+        (
+            "netem preview --trace /run/trace --steps /run/steps",
+            "`trace`: steps cannot change the rate",
+        ),
         ("netem set", "nothing to change"),
         ("netem --config /run/profile.toml", "write it below a line `[profile]`"),
         ("netem --profile /run/link.toml --port tap:a --port tap:b", "by --config"),

@@ -84,6 +84,8 @@ fn a_switch_is_asked_and_changed_while_it_runs() {
     adit("switch fdb del 02:00:00:00:00:77 --vlan 7");
     assert!(adit("switch fdb flush --port a").contains("addresses removed"));
     assert!(adit("switch list").contains("lab"));
+    assert!(adit("switch show lab").starts_with("lab (pid "));
+    assert!(adit("switch show lab tap:a").contains("tap:a") && adit("switch ls").contains("lab"));
     let list = adit("ls");
     assert!(list.contains("lab   switch  ") && list.contains("/run/adit/lab.sock"), "{list}");
 }
@@ -142,7 +144,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch show --name nosuch", 4, "nosuch"),
         ("netem show --name switch", 5, "Ask it by 'adit switch ...'"),
         ("netem show", 4, "no netem"),
-        ("switch --port tap:z --mirror /nosuch/all.pcapng", 7, "Make the folder first"),
+        ("switch --port tap:z --mirror /nosuch/all.pcapng", 4, "Create the directory first"),
     ] {
         let (exit, errors) = refused(line);
         assert_eq!(exit, status, "{line}: {errors}");

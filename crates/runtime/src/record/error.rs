@@ -21,14 +21,23 @@ pub fn writer() -> pcapng::Writer {
 pub fn record_error(error: &RecordError) -> Error {
     let message = with_source(error);
     let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let kind = if error.is_reader_gone() { Kind::BrokenPipe } else { Kind::Refused };
+    let kind = match errno.map(io::Error::kind) {
+        _ if error.is_reader_gone() => Kind::BrokenPipe,
+        Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Kind::NotFound,
+        Some(io::ErrorKind::PermissionDenied) => Kind::Permission,
+        _ => Kind::Refused,
+    };
     let mut new = Error::new(kind, &RECORD, message);
     if let Some(number) = errno.and_then(io::Error::raw_os_error) {
         new = new.errno(number);
     }
     match errno.map(io::Error::kind) {
-        Some(io::ErrorKind::NotFound) => new.hint("Make the folder first, or choose another."),
-        Some(io::ErrorKind::PermissionDenied) => new.hint("Choose a folder that you may write to."),
+        Some(io::ErrorKind::NotFound) => {
+            new.hint("Create the directory first, or choose another one.")
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
+            new.hint("Choose a directory that you may write to.")
+        }
         _ => new,
     }
 }

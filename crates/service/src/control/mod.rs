@@ -33,7 +33,7 @@ const TAKEN: Entry = Entry {
     title: "a program of that name is already running",
     explanation: "Each switch, link and tunnel has a name, by which its control socket is found. A second \
                   one of the same name would take the devices of the first.",
-    remedy: "End the other one ('adit switch stop', 'adit netem stop'), or choose another --name.",
+    remedy: "Stop the running one ('adit list' shows its kind), or choose another --name.",
 };
 
 /// Nobody listens.
@@ -42,7 +42,7 @@ const NOT_RUNNING: Entry = Entry {
     title: "no program of that name runs",
     explanation: "There is no control socket of that name in $XDG_RUNTIME_DIR/adit or /run/adit, or \
                   nobody listens on it any more.",
-    remedy: "See 'adit switch list', 'adit netem list' and 'adit tunnel show' for those that run.",
+    remedy: "List the running programs: 'adit list'.",
 };
 
 /// The other side does not speak as it should.

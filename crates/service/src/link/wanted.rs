@@ -7,8 +7,8 @@ use crate::config::value::Wrong;
 use crate::config::value::{integer, parsed, text};
 use crate::control::name::Name;
 use crate::error::Error;
-use crate::link::profile;
-use crate::link::profile::Profiles;
+use crate::netem::profile;
+use crate::netem::profile::Profiles;
 use adit_packet::Layer;
 use adit_runtime::PortSpec;
 use std::path::PathBuf;
@@ -119,10 +119,14 @@ impl Plan {
             return Err(Error::usage(format!("a link has two ports, not {count}"))
                 .hint("Write '--port tap:a --port tap:b', or 'ports = [\"tap:a\", \"tap:b\"]'."));
         };
+        if ports[0].name == ports[1].name {
+            return Err(Error::usage(format!("both ports are '{}'", ports[0].name))
+                .hint("A link joins two different ports, such as tap:a and tap:b."));
+        }
         let layers = ports.each_ref().map(|end| layer(&end.spec));
         if layers[0] != layers[1] {
-            return Err(Error::usage("one port carries packets (tun), the other one frames")
-                .hint("Both ends of a link are to be of one kind."));
+            return Err(Error::usage("one port carries packets (tun), the other frames")
+                .hint("Both ports of a link must carry packets, or both frames."));
         }
         Ok(WantedLink {
             name: self.name.clone().or(file.name),
@@ -187,7 +191,7 @@ fn end(text: &str) -> Result<End, (usize, Wrong)> {
     if let Some((key, _)) = spec.rest.first() {
         let at = text.find(&format!(",{key}")).map_or(0, |at| at + 1);
         let own = PortSpec::keys_of(text.split(':').next().unwrap_or_default());
-        if crate::switch::port::is_of_a_switch(key) {
+        if crate::switch::keys::is_of_a_switch(key) {
             let wrong = Wrong::new(format_args!("`{key}` is for a port of a switch"));
             return Err((at, match key.as_str() {
                 "netem" => wrong.help(

@@ -25,6 +25,7 @@ pub(crate) enum Command {
     /// Delete devices
     Del(del::Args),
     /// List all devices, or show one in detail
+    #[command(visible_aliases = ["list", "ls"])]
     Show(show::Args),
     /// Print each change to the devices as it happens
     Watch(watch::Args),

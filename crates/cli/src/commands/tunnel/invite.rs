@@ -180,8 +180,15 @@ impl JoinArgs {
             return Ok(Exit::Ok);
         }
         let key = PrivateKey::generate().map_err(no_random)?;
-        file::create(&path, invitation.to_file(&key).as_bytes(), SECRET)
-            .map_err(|error| Error::io("write", path.display(), &error))?;
+        file::create(&path, invitation.to_file(&key).as_bytes(), SECRET).map_err(|error| {
+            let new = Error::io("write", path.display(), &error);
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    new.hint("Choose another file with --to FILE, or remove this one first.")
+                }
+                _ => new,
+            }
+        })?;
         context.output.note(format!("wrote {}; run on the other machine:", path.display()));
         let address = invitation.addresses.first().map_or(String::new(), |a| a.ip().to_string());
         let public = key.public_key().to_base64();

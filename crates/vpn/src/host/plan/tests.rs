@@ -2,7 +2,7 @@ use crate::file::conf;
 use crate::file::conf::HookPolicy;
 use crate::host::changes::HostChanges;
 use crate::host::plan::*;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 use adit_service::host::executor::{Executor, HostExecutor, Outcome};
 use adit_service::host::stale::find_stale;
@@ -60,7 +60,7 @@ fn routes_go_where_the_addresses_do_not_lead_already() {
             "set the MTU to 1420",
             "set the queue length to 1000",
             "add address 192.0.2.1/24",
-            "set it up",
+            "bring it up",
             "add route 2001:db8::/32",
             "add route 198.51.100.0/24",
             "add route 10.0.0.0/8",
@@ -84,7 +84,7 @@ fn a_default_route_has_a_table_and_rules_of_its_own() {
             "attach to tun device site with a virtio-net header",
             "set the MTU to 1320",
             "add address 192.0.2.1/32",
-            "set it up",
+            "bring it up",
             "add route 0.0.0.0/0 table 51821",
             "add route unreachable 0.0.0.0/0 table 51821 metric 4294967295",
             "write 1 to /proc/sys/net/ipv4/conf/all/src_valid_mark",
