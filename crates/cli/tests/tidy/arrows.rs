@@ -25,6 +25,7 @@ const FOLDERS: [(&str, &str); 9] = [
     (
         "engine",
         "netem: outbox
+        patch: outbox
         switch: outbox",
     ),
     (

@@ -128,6 +128,7 @@ impl<'a> Input<'a> {
             isolated: flags & 1 != 0,
             group: (flags & 2 != 0).then(|| GroupId(u16::from(self.below(2)))),
             sticky: flags & 4 != 0,
+            forward_reserved: flags & 8 != 0,
             fdb_limit: usize::from(self.below(6)),
             guard: self.guard(),
             storm: StormConfig {
