@@ -53,6 +53,7 @@ pub use adit_packet::{
     Batch, Endian, Gso, HashReport, HashTypes, MacAddr, PacketBuf, PacketInfo, Pair, ParseMacError,
     Pool, PoolConfig, ToeplitzKey, VnetHash, VnetHeader, VnetLen,
 };
+pub use adopt::take_inherited;
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry};
 pub use device::Device;
