@@ -2,6 +2,7 @@
 //! and two lines here.
 
 pub mod device;
+pub mod fd;
 pub mod interface;
 pub mod pcap;
 pub mod stdio;
@@ -19,6 +20,7 @@ pub static KINDS: &[&Kind] = &[
     &vxlan::VXLAN,
     &stdio::STDIO,
     &pcap::PCAP,
+    &fd::FD,
 ];
 
 /// The help for all kinds, one line each.
