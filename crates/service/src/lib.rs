@@ -11,7 +11,6 @@
 )]
 pub mod config;
 pub mod control;
-pub mod errno;
 pub mod error;
 pub mod event;
 pub mod exercise;
@@ -19,7 +18,6 @@ pub mod file;
 pub mod filter;
 pub mod host;
 pub mod link;
-pub mod output;
 pub mod supervisor;
 pub mod switch;
 pub mod text;

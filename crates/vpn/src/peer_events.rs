@@ -10,7 +10,7 @@ use adit_device::IfName;
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::Runner;
-use adit_service::output::Output;
+use adit_service::event::Events;
 use adit_tunnel::PublicKey;
 use std::fmt::{self, Display};
 
@@ -18,7 +18,7 @@ use std::fmt::{self, Display};
 #[derive(Debug)]
 pub struct PeerEvents {
     name: IfName,
-    output: Output,
+    events: Events,
     presence: Presence,
     hooks: Hooks,
 }
@@ -26,9 +26,9 @@ pub struct PeerEvents {
 impl PeerEvents {
     /// No peer yet; `name` is that of the device.
     #[must_use]
-    pub fn new(name: IfName, output: Output) -> Self {
-        let hooks = Hooks::new(output.clone());
-        Self { name, output, presence: Presence::default(), hooks }
+    pub fn new(name: IfName, events: Events) -> Self {
+        let hooks = Hooks::new(events.clone());
+        Self { name, events, presence: Presence::default(), hooks }
     }
 
     /// Adds a peer, or changes its timeout and hooks.
@@ -105,7 +105,7 @@ impl PeerEvents {
 
     fn warn_of_two(&self, peer: &PublicKey, one: &dyn Display, other: &dyn Display, what: &str) {
         let key = peer.to_base64();
-        self.output.note(format!(
+        self.events.note(format!(
             "warning: two hosts use the key {}: at {one}, and at {other}, {what}; give each its own",
             *key
         ));
@@ -119,8 +119,6 @@ impl PeerEvents {
 
     /// For `-v`.
     fn detail(&self, text: fmt::Arguments<'_>) {
-        if self.output.verbose > 0 {
-            self.output.note(text);
-        }
+        self.events.detail(text);
     }
 }

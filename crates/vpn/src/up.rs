@@ -24,10 +24,10 @@ use adit_service::control::name::Claim;
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Server;
 use adit_service::error::{Error, Kind, Result};
+use adit_service::event::Events;
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::find_stale;
-use adit_service::output::Output;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::fmt;
@@ -137,7 +137,7 @@ impl Options {
     ///
     /// # Errors
     /// What failed first; everything that was done is undone.
-    pub fn run(&self, output: &Output, ready: impl FnOnce()) -> Result<()> {
+    pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<()> {
         hide_memory();
         let loaded = self.load()?;
         let name = loaded.name;
@@ -150,15 +150,15 @@ impl Options {
             _ => error,
         })?;
         if loaded.config.interface.save_config {
-            output.note("SaveConfig is ignored: adit does not write to its configuration");
+            events.note("SaveConfig is ignored: adit does not write to its configuration");
         }
         let netns = self.netns()?;
         let mut startup = Startup::new(&loaded, netns.as_ref(), Some(&name))?;
         let executor = HostExecutor::new(try_clone(netns.as_ref())?);
         let mut changes = HostChanges::new(name, netns, Box::new(executor));
-        startup.prepare(&loaded, &mut changes, output)?;
+        startup.prepare(&loaded, &mut changes, events)?;
         let hooks = loaded.config.interface.hooks.clone();
-        let (mut runner, mut daemon) = self.start(loaded, startup.plan, claim, changes, output)?;
+        let (mut runner, mut daemon) = self.start(loaded, startup.plan, claim, changes, events)?;
         // Those of the user are his: they may use what is there, and their failure ends the start.
         let started = run_hooks(&startup.post_up);
         let mut result = Ok(());
@@ -180,7 +180,7 @@ impl Options {
         let post_down = run_hooks(&hooks::actions(&hooks.post_down, &name));
         failures.extend(post_down.err().map(|error| error.report.message));
         for failure in failures {
-            output.note(format!("warning: {failure}"));
+            events.note(format!("warning: {failure}"));
         }
         if let Some(server) = server {
             server.finish();
@@ -196,24 +196,24 @@ impl Options {
         plan: Plan,
         claim: Claim,
         mut changes: HostChanges,
-        output: &Output,
+        events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Daemon)> {
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
-        let (endpoints, peers) = Endpoints::open(&wanted, self.faster, output.clone())?;
+        let (endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
         let name = loaded.name.to_string();
         let uapi = UapiSocket::bind(&name).inspect_err(|error| {
-            output.note(format!("cannot serve 'wg': /run/wireguard/{name}.sock: {error}"));
+            events.note(format!("cannot serve 'wg': /run/wireguard/{name}.sock: {error}"));
         });
         let server = Server::bind(claim, "tunnel")?;
-        let timestamps = Timestamps::open(&name, output);
+        let timestamps = Timestamps::open(&name, events);
         let device = changes.open(&plan)?;
         for warning in changes.take_warnings() {
-            output.note(format!("warning: {warning}"));
+            events.note(format!("warning: {warning}"));
         }
         let config = self.engine_config(&loaded, &plan, &device, &timestamps);
         let mut daemon = match Host::start(loaded.name, changes) {
             Ok(host) => Daemon::new(Parts {
-                output: output.clone(),
+                log: events.clone(),
                 loaded,
                 hook_policy: self.hooks,
                 server,
@@ -333,18 +333,18 @@ impl Startup {
         &mut self,
         loaded: &Loaded,
         changes: &mut HostChanges,
-        output: &Output,
+        events: &Events,
     ) -> Result<()> {
         for action in &self.stale {
             changes.perform(std::slice::from_ref(action))?;
-            output.note(format!("removed what a killed process left: {action}"));
+            events.note(format!("removed what a killed process left: {action}"));
         }
         changes.perform(&self.pre_up)?;
         if !self.pre_up.is_empty() {
             self.plan = plan(loaded, changes.netns(), &[])?;
         }
         if let Some(text) = dns_note(loaded, &self.plan) {
-            output.note(format!("warning: {text}"));
+            events.note(format!("warning: {text}"));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use adit_device::netlink::Netlink;
 use adit_device::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
 use adit_service::error::{Error, Kind, Result};
-use adit_service::output::clean;
+use adit_service::text::clean;
 use schemars::JsonSchema;
 use serde::Serialize;
 

@@ -1,9 +1,9 @@
 //! Events on standard error for people, or with `--json` on standard output, one line each.
 
+use crate::output::{Output, clean};
 use crate::show::{link, switch};
 use adit_runtime::record::sink::{Sink, whole_lines};
 use adit_service::event::{Event, Events, Observer};
-use adit_service::output::{Output, clean};
 use serde_json::Value;
 use std::time::Instant;
 
@@ -48,6 +48,24 @@ impl Printer {
             (Ok(status), _) => switch::switch(&self.output, &status),
             (_, Ok(status)) => link::status(&self.output, &status),
             _ => status.to_string(),
+        }
+    }
+}
+
+/// Prints events as text on standard error, whatever `--json` says: standard output may be a port of the
+/// service, and standard error must not be duplicated in a process that detaches from it.
+struct Notes(Output);
+
+/// Events of a service whose standard output is its own.
+pub(crate) fn notes(output: &Output) -> Events {
+    Events::new(Notes(output.clone()))
+}
+
+impl Observer for Notes {
+    fn event(&mut self, event: &Event) {
+        let Self(output) = self;
+        if !matches!(event, Event::Detail { .. }) || output.verbose > 0 {
+            output.note(event);
         }
     }
 }

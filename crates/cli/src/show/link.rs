@@ -1,8 +1,8 @@
 //! An emulated link for people: its settings and what has happened.
 
+use crate::output::{Output, Tone, clean};
 use adit_service::link::report::{LinkReport, LinkStatus, Share, Times};
 use adit_service::link::words;
-use adit_service::output::{Output, Tone, clean};
 use adit_service::switch::model::Links;
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ use adit_device::IfName;
 use adit_device::netlink::{Event, Monitor, ROUTE_PROTOCOL};
 use adit_packet::Instant;
 use adit_service::error::Result;
+use adit_service::event::Events;
 use adit_service::host::worker::Worker;
-use adit_service::output::Output;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -149,11 +149,11 @@ impl Host {
     }
 
     /// Takes the result of a repair and reports it.
-    pub fn restored(&mut self, now: Instant, result: Restored, output: &Output) {
+    pub fn restored(&mut self, now: Instant, result: Restored, events: &Events) {
         self.is_restoring = false;
         if !result.restored.is_empty() {
             let list = result.restored.join(", ");
-            output.note(format!("warning: restored what was removed from the host: {list}"));
+            events.note(format!("warning: restored what was removed from the host: {list}"));
             // Whoever removes it again and again is answered less and less often.
             if now.since(self.quiet_until) > PAUSE_MAX {
                 self.pause = PAUSE_FIRST;
@@ -164,7 +164,7 @@ impl Host {
         let news: Vec<&String> =
             result.missing.iter().filter(|what| !self.missing.contains(what)).collect();
         for what in news {
-            output.note(format!("warning: cannot restore what was removed from the host: {what}"));
+            events.note(format!("warning: cannot restore what was removed from the host: {what}"));
         }
         self.missing = result.missing;
     }

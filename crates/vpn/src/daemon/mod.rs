@@ -41,7 +41,7 @@ use adit_service::control::http::{Method, Request};
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::{Reply, Server};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
-use adit_service::output::Output;
+use adit_service::event::Events;
 use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ const RECREATE_GAP_MIN: Duration = Duration::from_secs(1);
 /// The owner of the loop and of everything beside it.
 #[derive(Debug)]
 pub struct Daemon {
-    output: Output,
+    log: Events,
     loaded: Loaded,
     hook_policy: HookPolicy,
     /// Taken out while it serves.
@@ -89,7 +89,7 @@ pub struct Daemon {
 #[derive(Debug)]
 pub struct Parts {
     /// Where messages go.
-    pub output: Output,
+    pub log: Events,
     /// The configuration.
     pub loaded: Loaded,
     /// How the hooks of a file are treated when it is read again.
@@ -137,11 +137,11 @@ impl Daemon {
     /// A daemon for a loop that does not run yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { output, loaded, hook_policy, server, uapi, endpoints, host, plan, timestamps } =
+        let Parts { log, loaded, hook_policy, server, uapi, endpoints, host, plan, timestamps } =
             parts;
         Self {
-            events: PeerEvents::new(loaded.name, output.clone()),
-            output,
+            events: PeerEvents::new(loaded.name, log.clone()),
+            log,
             loaded,
             hook_policy,
             server: Some(server),
@@ -214,7 +214,7 @@ impl Daemon {
     pub fn end(mut self, runner: &Runner<TunnelEngine>, result: io::Result<()>) -> Ended {
         if let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel) {
             let written = save.write();
-            self.timestamps.saved(save, written, &self.output);
+            self.timestamps.saved(save, written, &self.log);
         }
         self.events.finish();
         let failure = match result {
@@ -421,11 +421,11 @@ impl Daemon {
         let asked = self.reload.finish();
         if asked.contains(&None) {
             match &result {
-                Ok(Reloaded { added, changed, removed, unchanged }) => self.output.note(format!(
+                Ok(Reloaded { added, changed, removed, unchanged }) => self.log.note(format!(
                     "reloaded: peers added {added}, changed {changed}, removed {removed}, unchanged \
                      {unchanged}"
                 )),
-                Err(error) => self.output.error(&error.report),
+                Err(error) => self.log.failed("cannot reload", error),
             }
         }
         notify(Status::Ready);
@@ -510,11 +510,11 @@ impl Daemon {
                 }
                 HostResult::Restored(restored) => {
                     let mtu = restored.mtu;
-                    self.host.restored(runner.now(), restored, &self.output);
+                    self.host.restored(runner.now(), restored, &self.log);
                     self.set_mtu(runner, mtu);
                 }
                 HostResult::Saved(save, result) => {
-                    self.timestamps.saved(save, result, &self.output);
+                    self.timestamps.saved(save, result, &self.log);
                 }
             }
         }
@@ -547,7 +547,7 @@ impl Daemon {
         self.host.is_complete();
         let hooks = &self.loaded.config.interface.hooks;
         let left = if hooks.post_up.is_empty() { "" } else { "; PostUp is not run again" };
-        self.output.note(format!("the device {name} was deleted; it was recreated{left}"));
+        self.log.note(format!("the device {name} was deleted; it was recreated{left}"));
         Ok(())
     }
 
@@ -570,14 +570,12 @@ impl Daemon {
     }
 
     fn warn(&self, warnings: &[String]) {
-        warnings.iter().for_each(|warning| self.output.note(format!("warning: {warning}")));
+        warnings.iter().for_each(|warning| self.log.note(format!("warning: {warning}")));
     }
 
     /// For `-v`.
     fn detail(&self, text: std::fmt::Arguments<'_>) {
-        if self.output.verbose > 0 {
-            self.output.note(text);
-        }
+        self.log.detail(text);
     }
 
     fn ready(&mut self, runner: &mut Runner<TunnelEngine>, token: Token) -> Flow {

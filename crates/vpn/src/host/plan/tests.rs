@@ -2,7 +2,7 @@ use crate::file::conf;
 use crate::file::conf::HookPolicy;
 use crate::host::changes::HostChanges;
 use crate::host::plan::*;
-use adit_service::config::problem::Problems;
+use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 use adit_service::host::executor::{Executor, HostExecutor, Outcome};
 use adit_service::host::stale::find_stale;
