@@ -7,8 +7,8 @@
 //! The service's loop waits for its observer, so an observer must not block: `adit` writes through a
 //! [`Sink`](adit_runtime::record::sink::Sink), which drops lines when its reader is too slow.
 
-use crate::link::report::LinkStatus;
-use crate::switch::model::Links;
+use crate::netem::report::LinkStatus;
+use crate::netem::report::Links;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -189,8 +189,12 @@ impl Events {
     pub fn failed(&self, what: impl fmt::Display, error: &crate::error::Error) {
         let mut message = format!("{what}: {}", error.report.message);
         for problem in &error.report.problems {
-            let crate::config::problem::Problem { file, line, column, message: why, .. } = problem;
+            let crate::config::problem::Problem { file, line, column, message: why, help, .. } =
+                problem;
             message.push_str(&format!("; {file}:{line}:{column}: {why}"));
+            if let Some(help) = help {
+                message.push_str(&format!(" ({help})"));
+            }
         }
         self.send(&Event::Failed { message });
     }

@@ -18,6 +18,7 @@ pub mod file;
 pub mod filter;
 pub mod host;
 pub mod link;
+pub mod netem;
 pub mod supervisor;
 pub mod switch;
 pub mod text;

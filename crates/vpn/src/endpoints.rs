@@ -12,12 +12,13 @@ use adit_packet::Instant;
 use adit_runtime::{Interest, PeerOptions, PeerSockets, Port, Runner, Token};
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
+use adit_service::supervisor::FIRST_TOKEN;
 use adit_tunnel::PublicKey;
 use std::io;
 
-const NAMES: Token = Token(2);
-const LISTENER: Token = Token(3);
-const STREAM_NAMES: Token = Token(5);
+const NAMES: Token = Token(FIRST_TOKEN + 3);
+const LISTENER: Token = Token(FIRST_TOKEN + 4);
+const STREAM_NAMES: Token = Token(FIRST_TOKEN + 5);
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 

@@ -12,7 +12,7 @@ use adit_packet::Instant;
 use adit_runtime::Runner;
 use adit_service::event::Events;
 use adit_tunnel::PublicKey;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 
 /// Which peers are connected, and the hooks that run when this changes.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl PeerEvents {
     /// A peer has a session, or was heard after a silence.
     pub fn heard(&mut self, now: Instant, peer: &PublicKey, at: Option<Endpoint>) {
         if let Some(hooks) = self.presence.heard(now, peer) {
-            self.detail(format_args!("{} is connected", *peer.to_base64()));
+            self.events.detail(format_args!("{} is connected", *peer.to_base64()));
             self.run(&hooks, peer, at);
         }
     }
@@ -58,7 +58,7 @@ impl PeerEvents {
         for (peer, silent, hooks) in gone {
             tunnel.await_peer(&peer);
             let (name, silent) = (peer.to_base64(), silent.as_secs());
-            self.detail(format_args!("{} is disconnected: silent for {silent} s", *name));
+            self.events.detail(format_args!("{} is disconnected: silent for {silent} s", *name));
             let endpoint = tunnel.peer_config(&peer).and_then(|config| config.endpoint);
             self.run(&hooks, &peer, endpoint);
         }
@@ -115,10 +115,5 @@ impl PeerEvents {
         for hook in hooks {
             self.hooks.run(peer_words(hook, &self.name, peer, at.and_then(udp)));
         }
-    }
-
-    /// For `-v`.
-    fn detail(&self, text: fmt::Arguments<'_>) {
-        self.events.detail(text);
     }
 }

@@ -1,12 +1,14 @@
 //! `adit tuntap`: the syntax of `ip tuntap`.
 
 use crate::commands::dev::find::find;
-use crate::commands::dev::{add, holders, model, set, values};
+use crate::commands::dev::{add, holders, model, values};
 use crate::context::Context;
 use crate::exit::Exit;
 use adit_device::netlink::Netlink;
-use adit_device::{DeviceOptions, IfName, Mode, NamePattern, VnetFormat};
+use adit_device::{IfName, Mode, NamePattern};
 use adit_service::error::{Error, Kind, Result};
+use adit_service::host::action::{Action, OpenDevice};
+use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::text::clean;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -144,37 +146,18 @@ impl Wanted {
     fn add(self, context: &Context) -> Result<Exit> {
         let mode = self.required_mode()?;
         let name = self.name.unwrap_or_default();
-        let with = [
-            (self.pi, "packet information"),
-            (self.vnet_hdr, "a virtio-net header"),
-            (self.multi_queue, "several queues"),
-        ];
-        let with: Vec<String> =
-            with.iter().filter(|(on, _)| *on).map(|(_, what)| format!(" with {what}")).collect();
-        let mut actions = vec![format!("create {mode} device {name}{}", with.join(""))];
-        actions.extend(self.user.as_ref().map(|user| format!("set the owner to {user}")));
-        actions.extend(self.group.as_ref().map(|group| format!("set the group to {group}")));
-        actions.push("make it persistent".to_owned());
+        let mut actions = vec![Action::OpenDevice(OpenDevice {
+            packet_info: self.pi,
+            vnet_hdr: self.vnet_hdr,
+            multi_queue: self.multi_queue,
+            ..OpenDevice::new(mode, name, true)
+        })];
+        actions.extend(add::access(self.user, self.group)?);
+        actions.push(Action::SetPersistent(true));
         if context.is_rehearsal(&actions)? {
             return Ok(Exit::Ok);
         }
-        let mut options = DeviceOptions::new(mode)
-            .name(name)
-            .packet_info(self.pi)
-            .multi_queue(self.multi_queue)
-            .persist(true);
-        if self.vnet_hdr {
-            options = options.vnet_hdr(VnetFormat::default());
-        }
-        if let Some(user) = &self.user {
-            options = options.owner(user.uid);
-        }
-        if let Some(group) = &self.group {
-            options = options.group(group.gid);
-        }
-        let device = options.open()?;
-        let info = device.info()?;
-        drop(device);
+        let info = add::create(&actions)?;
         if context.output.json {
             add::print_device(context, info.index)?;
         } else if name.exact().is_none() {
@@ -194,10 +177,11 @@ impl Wanted {
                 .object(name)
                 .hint(format!("Use 'mode {}'.", tun.mode)));
         }
-        if context.is_rehearsal(&[format!("make {name} transient")])? {
+        let action = Action::SetPersistent(false);
+        if context.is_rehearsal(std::slice::from_ref(&action))? {
             return Ok(Exit::Ok);
         }
-        set::attach(&link)?.set_persist(false)?;
+        HostExecutor::on(link).perform(&action)?;
         if context.output.json {
             let gone = model::Deleted { ifindex: info.index.get(), ifname: info.name.to_string() };
             context.output.value(&[gone])?;

@@ -21,6 +21,27 @@ pub(crate) fn printed(output: &Output) -> Events {
     Events::new(Printer { output: output.clone(), sink: sink.ok() })
 }
 
+/// Prints events on standard error, whatever that is now: a program in the background replaces it.
+struct Notes(Output);
+
+/// Events of a tunnel, printed as text.
+pub(crate) fn noted(output: &Output) -> Events {
+    Events::new(Notes(output.clone()))
+}
+
+impl Observer for Notes {
+    fn event(&mut self, event: &Event) {
+        let is_printed = match event {
+            Event::Status { .. } => false,
+            Event::Detail { .. } => self.0.verbose > 0,
+            _ => true,
+        };
+        if is_printed {
+            self.0.note(event);
+        }
+    }
+}
+
 impl Printer {
     /// The line or lines of an event; `None` if it is not printed.
     fn text(&self, event: &Event) -> Option<String> {
@@ -48,24 +69,6 @@ impl Printer {
             (Ok(status), _) => switch::switch(&self.output, &status),
             (_, Ok(status)) => link::status(&self.output, &status),
             _ => status.to_string(),
-        }
-    }
-}
-
-/// Prints events as text on standard error, whatever `--json` says: standard output may be a port of the
-/// service, and standard error must not be duplicated in a process that detaches from it.
-struct Notes(Output);
-
-/// Events of a service whose standard output is its own.
-pub(crate) fn notes(output: &Output) -> Events {
-    Events::new(Notes(output.clone()))
-}
-
-impl Observer for Notes {
-    fn event(&mut self, event: &Event) {
-        let Self(output) = self;
-        if !matches!(event, Event::Detail { .. }) || output.verbose > 0 {
-            output.note(event);
         }
     }
 }

@@ -246,9 +246,9 @@ impl fmt::Display for Action {
             Self::SetMac(mac) => write!(f, "set the hardware address to {mac}"),
             Self::SetAlias(alias) => write!(f, "set the alias to {alias}"),
             Self::SetMaster(Some(master)) => write!(f, "make it a port of {master}"),
-            Self::SetMaster(None) => f.write_str("take it away from its bridge"),
-            Self::SetUp(true) => f.write_str("set it up"),
-            Self::SetUp(false) => f.write_str("set it down"),
+            Self::SetMaster(None) => f.write_str("remove it from its bridge"),
+            Self::SetUp(true) => f.write_str("bring it up"),
+            Self::SetUp(false) => f.write_str("bring it down"),
             Self::SetCarrier(on) => write!(f, "set the carrier {}", if *on { "on" } else { "off" }),
             Self::AddAddress(address) => write!(f, "add address {}", address_text(address)),
             Self::DeleteAddress(address) => write!(f, "delete address {}", address_text(address)),
@@ -274,7 +274,7 @@ impl fmt::Display for OpenDevice {
         let with = [
             (self.packet_info, "packet information"),
             (self.vnet_hdr, "a virtio-net header"),
-            (self.multi_queue, "many queues"),
+            (self.multi_queue, "several queues"),
             (self.napi, "NAPI"),
             (!self.carrier, "no carrier"),
         ];

@@ -21,20 +21,20 @@ pub fn attach(link: &Link) -> Result<Device> {
 #[must_use]
 pub fn not_a_device(name: impl fmt::Display, kind: Option<&str>) -> Error {
     let kind = kind.map_or(String::new(), |kind| format!(", but a {kind}"));
-    let message = format!("{name} is no TUN or TAP device{kind}");
+    let message = format!("{name} is not a TUN or TAP device{kind}");
     Error::new(Kind::Conflict, &NOT_A_DEVICE, message).object(name)
 }
 
 fn attach_as(info: &LinkInfo, tun: &TunInfo) -> Result<Device> {
     let name = info.name;
-    // The driver itself refuses a second holder of a device with one queue. A device with many queues
-    // would accept us, and what we set in attaching (header length, offloads) is set for all.
+    // The driver refuses a second holder of a single-queue device. It accepts another queue of a
+    // multi-queue device, but attaching resets header length and offloads for all of them.
     if tun.queues.unwrap_or(0) + tun.queues_disabled.unwrap_or(0) > 0 {
         let holders = holders_of(&name);
         let who = holders.iter().map(|holder| format!("{} ({})", holder.command, holder.pid));
         let who = who.collect::<Vec<_>>().join(", ");
         let who = if who.is_empty() { "another program".to_owned() } else { who };
-        let message = format!("cannot attach to {name}: {who} holds queues of it");
+        let message = format!("cannot attach to {name}: {who} holds a queue of it");
         return Err(Error::new(Kind::Conflict, &HELD, message).object(name));
     }
     let mut options = DeviceOptions::new(tun.mode)
@@ -65,7 +65,7 @@ pub fn set_carrier(link: &Link, carrier: bool) -> Result<()> {
     changed.map_err(|error| {
         let name = info.name;
         if carrier && holders_of(&name).is_empty() {
-            let message = format!("cannot set the carrier of {name}: nobody holds the device");
+            let message = format!("cannot set the carrier of {name}: no program holds the device");
             return Error::new(Kind::Conflict, &NOT_HELD, message).object(name);
         }
         let cause = Cause::of_carrier(&error);

@@ -61,6 +61,8 @@ impl Outcome {
 pub struct HostExecutor {
     netns: Option<Netns>,
     target: Target,
+    /// Whether an address, route or rule that is there already is a failure.
+    is_strict: bool,
 }
 
 /// The device.
@@ -78,13 +80,19 @@ impl HostExecutor {
     /// For a namespace, or that of the calling thread.
     #[must_use]
     pub fn new(netns: Option<Netns>) -> Self {
-        Self { netns, target: Target::None }
+        Self { netns, ..Self::default() }
     }
 
     /// For a device that exists, in the namespace of the calling thread.
     #[must_use]
     pub fn on(link: Link) -> Self {
-        Self { netns: None, target: Target::Link(link) }
+        Self { target: Target::Link(link), ..Self::default() }
+    }
+
+    /// An address, route or rule that is there already is a failure, as users of single commands expect.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { is_strict: true, ..self }
     }
 
     /// The device, if there is one.
@@ -241,6 +249,11 @@ impl HostExecutor {
         Ok(Outcome::undone_by(Action::SetMaster(before)))
     }
 
+    /// Whether a refusal is one that the kernel also gives for what is there.
+    const fn accepts(&self, kind: ErrorKind) -> bool {
+        !self.is_strict && matches!(kind, ErrorKind::Exists | ErrorKind::NotPermitted)
+    }
+
     fn add_address(&self, address: &Address) -> Result<Outcome> {
         let link = self.device()?;
         match link.add_address(address) {
@@ -249,7 +262,7 @@ impl HostExecutor {
             Err(error) => {
                 let have = link.addresses().unwrap_or_default();
                 let is_there = have.iter().any(|known| known.local == address.local);
-                if is_there && may_be_there(error.kind()) {
+                if is_there && self.accepts(error.kind()) {
                     return Ok(Outcome::Unchanged);
                 }
                 Err(error.into())
@@ -262,7 +275,9 @@ impl HostExecutor {
         if !needs_device(route) {
             return match self.netlink()?.add_route(route) {
                 Ok(()) => Ok(undo()),
-                Err(error) if is_errno(&error, Errno::EXIST) => Ok(Outcome::Unchanged),
+                Err(error) if is_errno(&error, Errno::EXIST) && !self.is_strict => {
+                    Ok(Outcome::Unchanged)
+                }
                 Err(error) => Err(Error::io("add the route", route_text(route), &error)),
             };
         }
@@ -274,7 +289,7 @@ impl HostExecutor {
                 let is_there = have.unwrap_or_default().iter().any(|known| {
                     known.oif == Some(index) && known.destination == route.destination
                 });
-                if is_there && may_be_there(error.kind()) {
+                if is_there && self.accepts(error.kind()) {
                     return Ok(Outcome::Unchanged);
                 }
                 Err(error.into())
@@ -295,7 +310,9 @@ impl HostExecutor {
     fn add_rule(&self, rule: &Rule) -> Result<Outcome> {
         match self.netlink()?.add_rule(rule) {
             Ok(()) => Ok(Outcome::undone_by(Action::DeleteRule(rule.clone()))),
-            Err(error) if is_errno(&error, Errno::EXIST) => Ok(Outcome::Unchanged),
+            Err(error) if is_errno(&error, Errno::EXIST) && !self.is_strict => {
+                Ok(Outcome::Unchanged)
+            }
             Err(error) => Err(Error::io("add the rule", rule_text(rule), &error)),
         }
     }
@@ -409,11 +426,6 @@ fn no_device() -> Error {
 
 fn is_errno(error: &io::Error, errno: Errno) -> bool {
     raw_errno(error) == Some(errno.raw_os_error())
-}
-
-/// Whether a refusal is one that the kernel also gives for what is there.
-fn may_be_there(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Exists | ErrorKind::NotPermitted)
 }
 
 fn run_program(program: &Program) -> Result<Outcome> {

@@ -3,7 +3,6 @@
 use crate::error::Result;
 use crate::host::action::{Action, OnFailure, OpenDevice};
 use crate::host::executor::{Executor, Outcome};
-use adit_device::Device;
 
 /// What one owner has changed on the host, with what reverts each change.
 ///
@@ -155,19 +154,6 @@ impl Ledger {
         let left = undo_all(executor, std::mem::take(&mut self.entries));
         left.into_iter().map(|(_, why)| why).collect()
     }
-}
-
-/// Opens a device by a list that begins with [`Action::OpenDevice`], and hands it over.
-///
-/// # Errors
-/// As [`Ledger::apply`].
-pub fn open_device(
-    ledger: &mut Ledger,
-    executor: &mut dyn Executor,
-    wanted: &[Action],
-) -> Result<Device> {
-    ledger.apply(executor, wanted)?;
-    executor.take_device()
 }
 
 /// Whether netlink reports that its result was removed.

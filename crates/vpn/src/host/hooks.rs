@@ -66,7 +66,7 @@ pub struct Hooks {
 impl Hooks {
     /// No program yet; warnings go to `events`.
     #[must_use]
-    pub fn new(events: Events) -> Self {
+    pub const fn new(events: Events) -> Self {
         Self { events, worker: None }
     }
 

@@ -5,10 +5,13 @@ use crate::commands::dev::values;
 use crate::commands::dev::values::{LinkArgs, ModeArg};
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_device::netlink::{Address, IpFamily, Route};
-use adit_device::{DeviceOptions, IfIndex, NamePattern, VnetFormat};
+use adit_device::netlink::{Address, IpFamily, LinkInfo, Route};
+use adit_device::{IfIndex, NamePattern};
 use adit_runtime::text::user::{Group, User};
 use adit_service::error::{Error, Result};
+use adit_service::host::action::{Action, OpenDevice};
+use adit_service::host::executor::{Executor, HostExecutor};
+use adit_service::host::ledger::Ledger;
 use std::net::IpAddr;
 
 #[derive(Debug, clap::Args)]
@@ -82,13 +85,11 @@ fn index(text: &str) -> Result<IfIndex, String> {
 impl Args {
     pub(crate) fn run(mut self, context: &Context) -> Result<Exit> {
         self.pair_peer()?;
-        if context.is_rehearsal(&self.actions())? {
+        let actions = self.actions()?;
+        if context.is_rehearsal(&actions)? {
             return Ok(Exit::Ok);
         }
-        let device = self.options().open()?;
-        let info = device.info()?;
-        // Show the device as it is after our queue is closed.
-        drop(device);
+        let info = create(&actions)?;
         if context.output.json {
             print_device(context, info.index)?;
         } else {
@@ -113,96 +114,52 @@ impl Args {
         }
     }
 
-    fn options(&self) -> DeviceOptions {
-        let mut options = DeviceOptions::new(self.mode.into())
-            .name(self.name)
-            .packet_info(self.pi)
-            .multi_queue(self.multi_queue)
-            .napi(self.napi)
-            .carrier(!self.no_carrier)
-            .persist(true);
-        if self.vnet_hdr {
-            options = options.vnet_hdr(VnetFormat::default());
-        }
-        if let Some(index) = self.index {
-            options = options.index(index);
-        }
-        if let Some(arphrd) = self.link_type {
-            options = options.link_type(arphrd);
-        }
-        if let Some(user) = &self.user {
-            options = options.owner(user.uid);
-        }
-        if let Some(group) = &self.group {
-            options = options.group(group.gid);
-        }
-        self.link_options(options)
+    /// The actions in order. A new device disappears with its last queue until it is persistent: that
+    /// comes last, so that a failure or a kill leaves nothing behind.
+    fn actions(self) -> Result<Vec<Action>> {
+        let mut actions = vec![Action::OpenDevice(OpenDevice {
+            index: self.index,
+            packet_info: self.pi,
+            vnet_hdr: self.vnet_hdr,
+            multi_queue: self.multi_queue,
+            napi: self.napi,
+            carrier: !self.no_carrier,
+            ..OpenDevice::new(self.mode.into(), self.name, true)
+        })];
+        actions.extend(self.link_type.map(Action::SetLinkType));
+        actions.extend(access(self.user, self.group)?);
+        actions.extend(self.link.mac.map(Action::SetMac));
+        actions.extend(self.link.mtu.map(Action::SetMtu));
+        actions.extend(self.link.txqueuelen.map(Action::SetTxQueueLen));
+        actions.extend(self.link.alias.map(Action::SetAlias));
+        actions.extend(self.link.master.map(|master| Action::SetMaster(Some(master))));
+        actions.extend(self.addr.into_iter().map(Action::AddAddress));
+        actions.extend(self.up.then_some(Action::SetUp(true)));
+        actions.extend(self.route.into_iter().map(Action::AddRoute));
+        actions.push(Action::SetPersistent(true));
+        Ok(actions)
     }
+}
 
-    fn link_options(&self, mut options: DeviceOptions) -> DeviceOptions {
-        if let Some(mac) = self.link.mac {
-            options = options.mac(mac);
-        }
-        if let Some(mtu) = self.link.mtu {
-            options = options.mtu(mtu);
-        }
-        if let Some(packets) = self.link.txqueuelen {
-            options = options.txqueuelen(packets);
-        }
-        if let Some(alias) = &self.link.alias {
-            options = options.alias(alias);
-        }
-        if let Some(master) = self.link.master {
-            options = options.master(master);
-        }
-        for address in &self.addr {
-            options = options.address(address.clone());
-        }
-        for route in &self.route {
-            options = options.route(route.clone());
-        }
-        if self.up { options.up(true) } else { options }
-    }
+/// Who may attach to a new device: without a user and a group, the user who creates it, since otherwise
+/// everybody could.
+pub(crate) fn access(user: Option<User>, group: Option<Group>) -> Result<Vec<Action>> {
+    let caller = || rustix::process::geteuid().as_raw().to_string().parse().map_err(Error::usage);
+    let user = match (user, &group) {
+        (None, None) => Some(caller()?),
+        (user, _) => user,
+    };
+    let owner = user.map(Action::SetOwner);
+    Ok(owner.into_iter().chain(group.map(Action::SetGroup)).collect())
+}
 
-    /// The actions of [`Args::run`], in order.
-    fn actions(&self) -> Vec<String> {
-        let mode = adit_device::Mode::from(self.mode);
-        let with = [
-            (self.pi, "packet information"),
-            (self.vnet_hdr, "a virtio-net header"),
-            (self.multi_queue, "several queues"),
-            (self.napi, "NAPI"),
-            (self.no_carrier, "no carrier"),
-        ];
-        let with: Vec<&str> = with.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
-        let with =
-            if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
-        let index = self.index.map_or(String::new(), |index| format!(" as index {index}"));
-        let mut actions = vec![format!("create {mode} device {}{index}{with}", self.name)];
-        let mut add = |what: &str, value: Option<String>| {
-            actions.extend(value.map(|value| format!("{what} {value}")));
-        };
-        add("set the link type to", self.link_type.map(|number| number.to_string()));
-        let owner = self.user.as_ref().map(ToString::to_string);
-        let nobody = owner.is_none() && self.group.is_none();
-        let caller = rustix::process::geteuid().as_raw().to_string();
-        add("set the owner to", owner.or(nobody.then_some(caller)));
-        add("set the group to", self.group.as_ref().map(ToString::to_string));
-        add("set the hardware address to", self.link.mac.map(|mac| mac.to_string()));
-        add("set the MTU to", self.link.mtu.map(|mtu| mtu.to_string()));
-        add("set the queue length to", self.link.txqueuelen.map(|packets| packets.to_string()));
-        add("set the alias to", self.link.alias.clone());
-        add("make it a port of", self.link.master.map(|master| master.to_string()));
-        for address in &self.addr {
-            add("add address", Some(values::address_text(address)));
-        }
-        add("bring it", self.up.then(|| "up".to_owned()));
-        for route in &self.route {
-            add("add route", Some(values::route_text(route)));
-        }
-        actions.push("make it persistent".to_owned());
-        actions
-    }
+/// Creates a device by a list of actions; describes it as it is after our queue is closed.
+pub(crate) fn create(actions: &[Action]) -> Result<LinkInfo> {
+    let mut executor = HostExecutor::new(None).strict();
+    Ledger::new().apply(&mut executor, actions)?;
+    let device = executor.take_device()?;
+    let info = device.info()?;
+    Ok(info)
 }
 
 /// The JSON object of the device with this index.

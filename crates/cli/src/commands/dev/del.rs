@@ -2,12 +2,12 @@
 
 use crate::commands::dev::find::find;
 use crate::commands::dev::model::Deleted;
-use crate::commands::dev::set;
 use crate::commands::dev::values::AnyName;
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_device::ErrorKind;
-use adit_service::error::Result;
+use adit_service::error::{Kind, Result};
+use adit_service::host::action::Action;
+use adit_service::host::executor::{Executor, HostExecutor};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -31,12 +31,12 @@ impl Args {
                 },
             }
         }
-        let actions: Vec<_> =
-            deleted.iter().map(|gone| format!("delete device {}", gone.ifname)).collect();
+        let actions: Vec<String> = deleted.iter().map(|(_, action)| action.to_string()).collect();
         // If nothing was done, only the error is printed.
         if failed.is_none() || !deleted.is_empty() {
             let rehearsal = context.is_rehearsal(&actions)?;
             if !rehearsal && context.output.json {
+                let deleted: Vec<&Deleted> = deleted.iter().map(|(gone, _)| gone).collect();
                 context.output.value(&deleted)?;
             }
         }
@@ -48,20 +48,16 @@ impl Args {
     }
 }
 
-fn delete(name: &AnyName, dry_run: bool) -> Result<Deleted> {
+fn delete(name: &AnyName, dry_run: bool) -> Result<(Deleted, Action)> {
     let (link, info, _) = find(name)?;
-    if !dry_run && let Err(error) = link.delete() {
-        let forbidden = error.kind() == ErrorKind::NotPermitted;
-        if !forbidden || let_go(name).is_err() {
-            return Err(error.into());
+    let action = Action::DeleteDevice(info.name);
+    if !dry_run && let Err(error) = HostExecutor::on(link).perform(&action) {
+        // The owner of a device may not delete it, but may clear its persist flag: it disappears if no
+        // program holds it.
+        let let_go = || HostExecutor::on(find(name)?.0).perform(&Action::SetPersistent(false));
+        if error.kind != Kind::Permission || let_go().is_err() {
+            return Err(error);
         }
     }
-    Ok(Deleted { ifindex: info.index.get(), ifname: info.name.to_string() })
-}
-
-/// The owner of a device may not delete it, but may clear its persist flag: it disappears if no program
-/// holds it.
-fn let_go(name: &AnyName) -> Result<()> {
-    let (link, _, _) = find(name)?;
-    Ok(set::attach(&link)?.set_persist(false)?)
+    Ok((Deleted { ifindex: info.index.get(), ifname: info.name.to_string() }, action))
 }

@@ -2,7 +2,8 @@
 
 use adit_device::Link;
 use adit_device::netlink::{LinkInfo, TunInfo};
-use adit_service::error::{Error, Kind, NOT_A_DEVICE, Result};
+use adit_service::error::Result;
+use adit_service::host::attach::not_a_device;
 use std::ffi::OsStr;
 use std::fmt;
 
@@ -14,10 +15,4 @@ pub(crate) fn find(name: impl AsRef<OsStr> + fmt::Display) -> Result<(Link, Link
         Some(tun) => Ok((link, info, tun)),
         None => Err(not_a_device(&name, info.kind.as_deref())),
     }
-}
-
-pub(crate) fn not_a_device(name: impl fmt::Display, kind: Option<&str>) -> Error {
-    let kind = kind.map_or(String::new(), |kind| format!(", but a {kind}"));
-    let message = format!("{name} is not a TUN or TAP device{kind}");
-    Error::new(Kind::Conflict, &NOT_A_DEVICE, message).object(name)
 }

@@ -1,12 +1,12 @@
 //! Reads the devices of the namespace.
 
-use crate::commands::dev::find::not_a_device;
 use crate::commands::dev::holders;
 use crate::commands::dev::model::{Around, Device};
 use crate::commands::dev::values::AnyName;
 use adit_device::IfIndex;
 use adit_device::netlink::{LinkInfo, Netlink};
 use adit_service::error::{Error, Result};
+use adit_service::host::attach::not_a_device;
 use std::collections::BTreeMap;
 
 /// All TUN and TAP devices, by index.

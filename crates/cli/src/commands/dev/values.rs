@@ -162,30 +162,10 @@ pub(crate) fn route(text: &str) -> Result<Route, String> {
     Ok(Route { gateway: via, metric, ..Route::new(destination) })
 }
 
-/// An address as text.
-pub(crate) fn address_text(address: &Address) -> String {
-    let nodad = if address.flags.contains(AddressFlags::NODAD) { ", nodad" } else { "" };
-    match address.peer {
-        Some(peer) => format!("{} peer {peer}{nodad}", address.local.ip()),
-        None => format!("{}{nodad}", address.local),
-    }
-}
-
-/// A route as text.
-pub(crate) fn route_text(route: &Route) -> String {
-    let mut text = route.destination.to_string();
-    if let Some(gateway) = route.gateway {
-        text.push_str(&format!(" via {gateway}"));
-    }
-    if let Some(metric) = route.metric {
-        text.push_str(&format!(" metric {metric}"));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_service::host::action::route_text;
 
     #[test]
     fn addresses_and_routes() {

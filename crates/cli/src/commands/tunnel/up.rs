@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events;
+use crate::show::events::noted;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
@@ -122,7 +122,7 @@ impl UpArgs {
         if self.detach {
             return detach();
         }
-        let events = events::notes(&context.output);
+        let events = noted(&context.output);
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::error::{Error, Kind, SYSTEM};
+use adit_device::Device;
 
 /// Records what is asked of it; what it refuses is in `refused`.
 #[derive(Default)]
@@ -58,7 +59,7 @@ fn a_list_is_performed_in_order_and_undone_in_reverse() {
     assert_eq!(host.take(), one.iter().map(ToString::to_string).collect::<Vec<_>>());
     assert!(ledger.undo(&mut host).is_empty());
     let undone =
-        ["set it down", "delete address 192.0.2.1/24", "set the MTU to 1500", "close the device"];
+        ["bring it down", "delete address 192.0.2.1/24", "set the MTU to 1500", "close the device"];
     assert_eq!(host.take(), undone);
     assert!(ledger.undo(&mut host).is_empty() && host.take().is_empty());
 }
@@ -69,11 +70,11 @@ fn a_failure_undoes_this_list_only_and_reports_what_is_left() {
     let first = [address("192.0.2.1/24")];
     ledger.apply(&mut host, &first).unwrap();
     host.take();
-    host.refused = vec!["set it up".to_owned(), "delete address 192.0.2.2/24".to_owned()];
+    host.refused = vec!["bring it up".to_owned(), "delete address 192.0.2.2/24".to_owned()];
     let two =
         [first[0].clone(), address("192.0.2.2/24"), address("192.0.2.3/24"), Action::SetUp(true)];
     let error = ledger.apply(&mut host, &two).unwrap_err();
-    assert_eq!(error.report.message, "no set it up");
+    assert_eq!(error.report.message, "no bring it up");
     assert_eq!(error.report.done, ["add address 192.0.2.2/24"]);
     assert_eq!(host.take().last().unwrap(), "delete address 192.0.2.3/24");
     assert_eq!(ledger.actions().collect::<Vec<_>>(), [&first[0]]);
