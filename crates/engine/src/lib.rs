@@ -66,6 +66,7 @@ extern crate alloc;
 extern crate std;
 
 mod contract;
+mod counter;
 mod datagrams;
 mod drop_counts;
 mod drop_reason;
@@ -77,6 +78,7 @@ pub mod patch;
 pub mod switch;
 
 pub use contract::{Engine, Handled};
+pub use counter::Counter;
 pub use datagrams::datagrams;
 pub use drop_counts::DropCounts;
 pub use drop_reason::{DropReason, Reason};

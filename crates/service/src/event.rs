@@ -7,8 +7,8 @@
 //! The service's loop waits for its observer, so an observer must not block: `adit` writes through a
 //! [`Sink`](adit_runtime::record::sink::Sink), which drops lines when its reader is too slow.
 
-use crate::link::report::LinkStatus;
-use crate::switch::model::Links;
+use crate::netem::report::LinkStatus;
+use crate::netem::report::Links;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;

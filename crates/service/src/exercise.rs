@@ -3,7 +3,7 @@
 use crate::config::problems::Problems;
 use crate::config::read;
 use crate::config::source::Source;
-use crate::link::profile::{self, Profiles};
+use crate::netem::profile::{self, Profiles};
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::WantedSwitch;
 

@@ -19,6 +19,7 @@ pub mod file;
 pub mod filter;
 pub mod host;
 pub mod link;
+pub mod netem;
 pub mod output;
 pub mod supervisor;
 pub mod switch;

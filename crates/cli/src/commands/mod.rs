@@ -96,7 +96,7 @@ commands! {
     /// Run a link with delay, loss and rate between two ports
     Netem(Box<netem::Args>) [
         "netem-preview": netem::Previews,
-        "netem-show": adit_service::link::report::LinkStatus,
+        "netem-show": adit_service::netem::report::LinkStatus,
     ]
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]

@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::show::events;
 use crate::show::switch as text;
 use adit_runtime::PortSpec;
+use adit_runtime::port::kinds::KINDS;
 use adit_service::config::problems::Problems;
 use adit_service::config::read;
 use adit_service::config::source::Source;
@@ -14,6 +15,7 @@ use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::switch;
+use adit_service::switch::keys;
 use adit_service::switch::model;
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::plan::Plan;
@@ -28,36 +30,36 @@ const SWITCH: &str = "switch";
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "\
-A port is KIND:ARGUMENT[,KEY=VALUE]...
-  tap:NAME         a TAP device, created or attached to [netns= user= group= mac= mtu= txqueuelen= persist=]
-  dev:NAME         an existing interface, through a packet socket [netns=]
-  unix:PATH        QEMU's -netdev stream and dgram [type=dgram connect remote=]
-  vxlan:IP[+IP]    VXLAN, RFC 7348 [vni= port= local=]
-  stdio            length-prefixed frames, for 'ssh HOST adit switch --port stdio ...'
-  pcap:FILE        a recording, played back [speed= loop]
-Keys of every kind:
-  name=NAME                                its name; the default is 'tap:a' for tap:a
-  vlan=N | trunk=N+N-N [native=N] | tunnel=N    access, trunk (pvid= untagged= tag=service), QinQ
-  isolated  split-horizon=N  sticky  fdb-limit=N     no traffic between ports of the same N
-  guard-mac=MAC+MAC  guard-ip=IP+PREFIX  guard-arp  guard-nd  guard-dhcp  guard-ra
-  storm-broadcast=N  storm-multicast=N  storm-unknown=N  storm-burst=N     frames per second
-  netem=PRESET | netem=FILE.toml | netem=delay=20ms+loss=1%
-  mirror=FILE      copy all its frames to a pcapng file
-
-Examples:
-  adit switch --port tap:a --port tap:b
-  adit switch --port tap:a,vlan=10 --port tap:b,trunk=10+20 --mirror all.pcapng
-  adit switch --config lab.toml --name lab &
-  adit switch show; adit switch port add tap:c,vlan=20; adit switch stop
-
-Runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reloads --config."
+    after_help = help()
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     run: RunArgs,
+}
+
+/// The help on ports, from the lists that their readers use.
+fn help() -> String {
+    // A switch takes frames, and a TUN device has packets.
+    let kinds = KINDS.iter().filter(|kind| kind.prefix != "tun");
+    let kinds = kinds.map(|kind| format!("  {}\n", kind.help_line()));
+    format!(
+        "\
+A port is KIND:ARGUMENT[,KEY=VALUE]...
+{}
+Keys of every kind of port:
+{}
+Examples:
+  adit switch --port tap:a --port tap:b
+  adit switch --port tap:a,vlan=10 --port tap:b,trunk=10+20 --mirror all.pcapng
+  adit switch --config lab.toml --name lab &
+  adit switch show; adit switch port add tap:c,vlan=20; adit switch stop
+
+Runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reloads --config.",
+        kinds.collect::<String>(),
+        keys::help()
+    )
 }
 
 #[derive(Debug, clap::Args)]

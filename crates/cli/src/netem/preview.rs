@@ -10,8 +10,8 @@ use adit_engine::netem::{
     Report, Seed,
 };
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
-use adit_service::link::report::LinkReport;
-use adit_service::link::words;
+use adit_service::netem::report::LinkReport;
+use adit_service::netem::words;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! A preview as an SVG picture.
 
 use crate::netem::preview::{Preview, bits};
-use adit_service::link::words;
+use adit_service::netem::words;
 use std::fmt::Write;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! An emulated link for people: its settings and what has happened.
 
-use adit_service::link::report::{LinkReport, LinkStatus, Share, Times};
-use adit_service::link::words;
+use adit_service::netem::report::Links;
+use adit_service::netem::report::{LinkReport, LinkStatus, Share, Times};
+use adit_service::netem::words;
 use adit_service::output::{Output, Tone, clean};
-use adit_service::switch::model::Links;
 use std::time::Duration;
 
 /// A link.
@@ -42,10 +42,16 @@ pub(crate) fn lines(report: &LinkReport, name: &str) -> Vec<String> {
         if report.asked.is_empty() { "a perfect link".to_owned() } else { report.asked.join("; ") };
     let counts = &report.counts;
     let mut lines = vec![format!("{name}: {asked}")];
-    let cut = if counts.cut > 0 { format!(", {} cut up", counts.cut) } else { String::new() };
+    let cut = match counts.get("cut") {
+        0 => String::new(),
+        count => format!(", {count} cut up"),
+    };
     lines.push(format!(
         "  packets    {} in{cut}, {} out, {} held, in {:.3} s",
-        counts.received, counts.delivered, counts.held, report.seconds
+        counts.get("received"),
+        counts.get("delivered"),
+        counts.get("held"),
+        report.seconds
     ));
     let shares = [
         ("lost", report.loss),
@@ -56,11 +62,11 @@ pub(crate) fn lines(report: &LinkReport, name: &str) -> Vec<String> {
     for (name, share) in shares {
         lines.extend(share.map(|share| format!("  {name:<10} {}", share_text(share))));
     }
-    let drops = drops(report);
+    let drops = counts.drops().map(|(count, why)| format!("{count} {why}")).collect::<Vec<_>>();
     if !drops.is_empty() {
         lines.push(format!("  dropped    {}", drops.join(", ")));
     }
-    let marks = counts.lost_marked + counts.queue_marked;
+    let marks = counts.get("lost_marked") + counts.get("queue_marked");
     if marks > 0 {
         lines.push(format!("  marked     {marks} with ECN"));
     }
@@ -73,24 +79,6 @@ pub(crate) fn lines(report: &LinkReport, name: &str) -> Vec<String> {
     lines.push(format!("  rate       {} out", rate(report.bits_per_second)));
     lines.push(format!("  decisions  {}", report.decisions));
     lines
-}
-
-/// What was dropped and is not the loss that was asked for.
-fn drops(report: &LinkReport) -> Vec<String> {
-    let counts = &report.counts;
-    [
-        (counts.outage, "in outages"),
-        (counts.queue_full, "queue full"),
-        (counts.queue_managed, "by the queue's discipline"),
-        (counts.limit, "over the link's limits"),
-        (counts.cleared, "as it was taken off"),
-        (counts.malformed, "malformed"),
-        (counts.no_buffer, "without a buffer"),
-    ]
-    .into_iter()
-    .filter(|&(count, _)| count > 0)
-    .map(|(count, why)| format!("{count} {why}"))
-    .collect()
 }
 
 fn share_text(share: Share) -> String {

@@ -70,8 +70,7 @@ pub(crate) fn port(output: &Output, port: &model::Port) -> String {
     }
     lines.push(format!("  vlan       {}", port.vlan.text()));
     let mut words = Vec::new();
-    words.extend(port.isolated.then(|| "isolated".to_owned()));
-    words.extend(port.sticky.then(|| "sticky".to_owned()));
+    words.extend(port.flags.on().map(str::to_owned));
     words.extend(port.split_horizon.map(|group| format!("split horizon {group}")));
     if !words.is_empty() {
         lines.push(format!("  flags      {}", words.join(", ")));

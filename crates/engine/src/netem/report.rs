@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::profile::Profile;
+use crate::counter::counters;
 use adit_packet::units::Bitrate;
 
 mod estimate;
@@ -44,58 +45,59 @@ pub struct Report {
     pub decisions: u64,
 }
 
-/// What happened to the packets of one direction of a link.
-///
-/// *received + made = delivered + dropped + held* at any moment; a super-packet that is cut up is
-/// received once and makes the packets that it stands for but one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Packets that came, super-packets as one.
-    pub received: u64,
-    /// Bytes that came.
-    pub received_bytes: u64,
-    /// Super-packets that were cut up.
-    pub cut: u64,
-    /// Packets after cutting: what loss, duplication and corruption are shares of.
-    pub packets: u64,
-    /// Packets made: by cutting, and duplicates.
-    pub made: u64,
-    /// Packets that came out.
-    pub delivered: u64,
-    /// Bytes that came out.
-    pub delivered_bytes: u64,
-    /// Packets in the link now.
-    pub held: u64,
-    /// Super-packets whose headers were wrong, dropped.
-    pub malformed: u64,
-    /// Packets that came during an outage.
-    pub outage: u64,
-    /// Packets corrupted.
-    pub corrupted: u64,
-    /// Bits of them that were turned round.
-    pub bit_errors: u64,
-    /// Packets lost as asked for.
-    pub lost: u64,
-    /// Packets marked with ECN in place of being lost.
-    pub lost_marked: u64,
-    /// Packets duplicated.
-    pub duplicated: u64,
-    /// Packets dropped because the queue was full.
-    pub queue_full: u64,
-    /// Packets dropped by `CoDel` or FQ-CoDel.
-    pub queue_managed: u64,
-    /// Packets marked with ECN by them.
-    pub queue_marked: u64,
-    /// Packets dropped because the link held all that it may ([`Profile::limits`]).
-    pub limit: u64,
-    /// Packets thrown away because the link was taken off ([`Link::clear`](super::Link::clear)).
-    pub cleared: u64,
-    /// Packets made to wait for later ones.
-    pub reordered: u64,
-    /// Packets dropped because the pool had no buffer left.
-    pub no_buffer: u64,
-    /// Bytes that the line sent, overhead included.
-    pub line_bytes: u64,
+counters! {
+    /// What happened to the packets of one direction of a link.
+    ///
+    /// *received + made = delivered + dropped + held* at any moment; a super-packet that is cut up is
+    /// received once and makes the packets that it stands for but one.
+    pub struct Counts {
+        /// Packets that came, super-packets as one.
+        received,
+        /// Bytes that came.
+        received_bytes,
+        /// Super-packets that were cut up.
+        cut,
+        /// Packets after cutting: what loss, duplication and corruption are shares of.
+        packets,
+        /// Packets made: by cutting, and duplicates.
+        made,
+        /// Packets that came out.
+        delivered,
+        /// Bytes that came out.
+        delivered_bytes,
+        /// Packets in the link now.
+        held,
+        /// Super-packets whose headers were wrong, dropped.
+        malformed drop "malformed",
+        /// Packets that came during an outage.
+        outage drop "in outages",
+        /// Packets corrupted.
+        corrupted,
+        /// Bits of them that were inverted.
+        bit_errors,
+        /// Packets lost as asked for.
+        lost,
+        /// Packets marked with ECN in place of being lost.
+        lost_marked,
+        /// Packets duplicated.
+        duplicated,
+        /// Packets dropped because the queue was full.
+        queue_full drop "queue full",
+        /// Packets dropped by the discipline of the queue: `CoDel`, FQ-CoDel.
+        queue_managed drop "by the queue's discipline",
+        /// Packets marked with ECN by the discipline of the queue.
+        queue_marked,
+        /// Packets dropped because the link held all that it may.
+        limit drop "over the link's limits",
+        /// Packets dropped because the link was removed while they were in it.
+        cleared drop "as the link was removed",
+        /// Packets made to wait for later ones.
+        reordered,
+        /// Packets dropped because the pool had no buffer left.
+        no_buffer drop "without a buffer",
+        /// Bytes that the line sent, overhead included.
+        line_bytes,
+    }
 }
 
 impl Counts {

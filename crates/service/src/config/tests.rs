@@ -353,8 +353,8 @@ mod profiles {
     use crate::config::problem::Problem;
     use crate::config::problems::Problems;
     use crate::config::source::Source;
-    use crate::link::profile;
-    use crate::link::profile::{KEYS, Profiles};
+    use crate::netem::profile;
+    use crate::netem::profile::{KEYS, Profiles};
     use adit_engine::netem::{Corrupt, Discipline, Jitter, Loss, QueueLimit};
     use std::time::Duration;
 
@@ -404,7 +404,7 @@ mod profiles {
         ];
         for text in texts.map(str::to_owned).into_iter().chain(presets) {
             let profile = read(&text).unwrap().a_to_b;
-            let shown = profile::to_json(&profile);
+            let shown = crate::netem::keys::to_json(&profile);
             let words: Vec<String> = shown
                 .iter()
                 .map(|(key, value)| format!("{key}={}", value.as_str().unwrap()))

@@ -1,23 +1,21 @@
 //! The emulated link as a service: two ports, and a profile for each direction.
 
-pub mod profile;
-pub mod report;
 pub mod wanted;
-pub mod words;
 
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
 use crate::error::{Entry, Error, Kind, Result};
 use crate::event::{Event, Events};
-use crate::link::profile::Profiles;
-use crate::link::report::{End, LinkReport, LinkStatus};
 use crate::link::wanted::{Plan, WantedLink};
+use crate::netem::keys::to_json;
+use crate::netem::profile::Profiles;
+use crate::netem::report::{End, LinkReport, LinkStatus};
+use crate::netem::{profile, report};
 use crate::supervisor::{
     Answer, Done, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger, read_request,
     seed, times, value,
 };
-use crate::switch::model;
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
 use adit_packet::{Pool, PoolConfig};
@@ -50,9 +48,9 @@ pub fn actions(wanted: &WantedLink) -> Vec<String> {
 
 /// The settings of both directions.
 pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
-    let asked = model::Netem::new(profiles);
+    let asked = report::Netem::new(profiles);
     let ways = [("a to b", &asked.a_to_b), ("b to a", &asked.b_to_a)];
-    ways.into_iter().map(|(way, keys)| format!("{way}: {}", model::keys_text(keys))).collect()
+    ways.into_iter().map(|(way, keys)| format!("{way}: {}", report::keys_text(keys))).collect()
 }
 
 /// Runs a link until it is told to stop, and gives its last state.
@@ -168,7 +166,7 @@ impl LinkService {
             ports: ends
                 .map(|(end, gone)| End { name: end.name.clone(), gone: gone.clone() })
                 .collect(),
-            asked: model::Netem::new(&self.wanted.profiles),
+            asked: report::Netem::new(&self.wanted.profiles),
             a_to_b: LinkReport::from(&engine.report(Direction::AToB)),
             b_to_a: LinkReport::from(&engine.report(Direction::BToA)),
         }
@@ -193,7 +191,7 @@ impl LinkService {
                 .engine_mut()
                 .set(now, direction, profile)
                 .map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
-            done.push(format!("{direction}: {}", model::keys_text(&profile::to_json(profile))));
+            done.push(format!("{direction}: {}", report::keys_text(&to_json(profile))));
         }
         self.wanted.profiles = profiles;
         Ok(done)

@@ -7,8 +7,8 @@ use crate::config::value::Wrong;
 use crate::config::value::{integer, parsed, text};
 use crate::control::name::Name;
 use crate::error::Error;
-use crate::link::profile;
-use crate::link::profile::Profiles;
+use crate::netem::profile;
+use crate::netem::profile::Profiles;
 use adit_packet::Layer;
 use adit_runtime::PortSpec;
 use std::path::PathBuf;
@@ -191,7 +191,7 @@ fn end(text: &str) -> Result<End, (usize, Wrong)> {
     if let Some((key, _)) = spec.rest.first() {
         let at = text.find(&format!(",{key}")).map_or(0, |at| at + 1);
         let own = PortSpec::keys_of(text.split(':').next().unwrap_or_default());
-        if crate::switch::port::is_of_a_switch(key) {
+        if crate::switch::keys::is_of_a_switch(key) {
             let wrong = Wrong::new(format_args!("`{key}` is for a port of a switch"));
             return Err((at, match key.as_str() {
                 "netem" => wrong.help(

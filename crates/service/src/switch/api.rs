@@ -137,8 +137,8 @@ impl SwitchService {
             let (state, counters) = (engine.port_state(*id), engine.counters(*id));
             let names = (name.as_str(), wanted.text.as_str());
             let mut port = model::port(names, config, state, counters, runner.port(*id));
-            port.netem = wanted.netem.as_ref().map(model::Netem::new);
-            port.link = runner.netem(*id).and_then(model::Links::new);
+            port.netem = wanted.netem.as_ref().map(crate::netem::report::Netem::new);
+            port.link = runner.netem(*id).and_then(crate::netem::report::Links::new);
             port.fdb_entries = addresses.get(id).copied().unwrap_or(0);
             port
         };

@@ -1,6 +1,7 @@
 //! The switch as a service.
 
 pub mod api;
+pub mod keys;
 pub mod mirrors;
 pub mod model;
 pub mod news;
@@ -251,7 +252,7 @@ impl Service for SwitchService {
 
 impl SwitchService {
     fn link_ended(&self, port: &str, netem: &adit_runtime::PortNetem) {
-        if let Some(link) = model::Links::new(netem) {
+        if let Some(link) = crate::netem::report::Links::new(netem) {
             self.events.send(&Event::LinkEnded { port: port.to_owned(), link: Box::new(link) });
         }
     }

@@ -1,15 +1,12 @@
 //! What programs that run tell at their control sockets, and how it is printed.
 
-use crate::link::profile::Profiles;
-use crate::link::profile::json::to_json;
-use crate::link::report::LinkReport;
-use adit_engine::netem::Link;
+use crate::netem::report::{Links, Netem};
+use crate::switch::keys::Flags;
 use adit_engine::switch::{
     FdbEntry, FdbKind, MirrorDirection, PortConfig, PortCounters, PortState, SwitchConfig, TagKind,
     VlanMode, VlanSet,
 };
 use adit_packet::Instant;
-use adit_runtime::PortNetem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,13 +60,12 @@ pub struct Port {
     pub mtu: Option<u32>,
     /// Which VLANs it carries.
     pub vlan: Vlan,
-    /// Whether it exchanges frames with other isolated ports.
-    pub isolated: bool,
     /// The group within which nothing is forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_horizon: Option<u16>,
-    /// Whether addresses stay where they were learned.
-    pub sticky: bool,
+    /// Its flags.
+    #[serde(flatten)]
+    pub flags: Flags,
     /// Addresses on it.
     pub fdb_entries: usize,
     /// Addresses that may be learned here.
@@ -88,54 +84,6 @@ pub struct Port {
     pub ingress: Counters,
     /// What went out.
     pub egress: Counters,
-}
-
-/// What a link is asked to be like: the keys that a profile has, those only that are not as in a
-/// perfect one.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Netem {
-    /// From the first port to the second; into a switch.
-    pub a_to_b: Keys,
-    /// From the second port to the first; out of a switch.
-    pub b_to_a: Keys,
-}
-
-/// What happened on the cable of a port of a switch.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Links {
-    /// Into the switch.
-    pub ingress: LinkReport,
-    /// Out of the switch.
-    pub egress: LinkReport,
-}
-
-impl Links {
-    /// What is told of the links of a port; `None` if it has none.
-    pub fn new(netem: &PortNetem) -> Option<Self> {
-        let report = |link: &Option<Box<Link>>| Some(LinkReport::from(&link.as_ref()?.report()));
-        Some(Self { ingress: report(&netem.ingress)?, egress: report(&netem.egress)? })
-    }
-}
-
-/// Keys of a profile, each with its value as a text.
-pub type Keys = serde_json::Map<String, serde_json::Value>;
-
-impl Netem {
-    /// What is told of these profiles.
-    pub fn new(profiles: &Profiles) -> Self {
-        Self { a_to_b: to_json(&profiles.a_to_b), b_to_a: to_json(&profiles.b_to_a) }
-    }
-}
-
-/// `delay=20ms loss=1%`, or that there is nothing.
-pub fn keys_text(keys: &Keys) -> String {
-    if keys.is_empty() {
-        return "perfect".to_owned();
-    }
-    let one = |(key, value): (&String, &serde_json::Value)| {
-        format!("{key}={}", value.as_str().unwrap_or_default())
-    };
-    keys.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a port takes part.
@@ -435,9 +383,8 @@ pub fn port(
         reason,
         mtu: of_loop.and_then(|(port, _)| port.mtu()),
         vlan: Vlan::new(&config.vlan),
-        isolated: config.isolated,
         split_horizon: config.group.map(|group| group.0),
-        sticky: config.sticky,
+        flags: Flags::new(config),
         fdb_entries: 0,
         fdb_limit: config.fdb_limit,
         guard: Guard {

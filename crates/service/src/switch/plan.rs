@@ -87,15 +87,14 @@ fn settings(port: &WantedPort) -> Vec<String> {
     if told.vlan != model::Vlan::Any {
         words.push(format!("vlan {}", told.vlan.text()));
     }
-    words.extend(told.isolated.then(|| "isolated".to_owned()));
-    words.extend(told.sticky.then(|| "sticky".to_owned()));
+    words.extend(told.flags.on().map(str::to_owned));
     words.extend(told.split_horizon.map(|group| format!("split horizon {group}")));
     words.extend(told.guard.text().map(|guards| format!("guards: {guards}")));
     words.extend(told.storm.text().map(|storms| format!("at most {storms}")));
     if let Some(profiles) = &port.netem {
-        let asked = model::Netem::new(profiles);
+        let asked = crate::netem::report::Netem::new(profiles);
         for (way, keys) in [("in", &asked.a_to_b), ("out", &asked.b_to_a)] {
-            words.push(format!("link {way}: {}", model::keys_text(keys)));
+            words.push(format!("link {way}: {}", crate::netem::report::keys_text(keys)));
         }
     }
     words.extend(port.mirror.as_ref().map(|path| format!("copied to {}", path.display())));

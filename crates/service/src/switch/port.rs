@@ -6,8 +6,9 @@ use crate::config::source::Source;
 use crate::config::table::Table;
 use crate::config::value::{Kind, boolean, integer, mac, one_of, parsed, text};
 use crate::config::value::{Value, Wrong};
-use crate::link::profile;
-use crate::link::profile::Profiles;
+use crate::netem::profile;
+use crate::netem::profile::Profiles;
+use crate::switch::keys::KEYS;
 use crate::switch::wanted::{MirrorTo, WantedFilter, WantedMirror};
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
@@ -129,7 +130,9 @@ impl WantedPort {
                 // The mistake is in the text itself, or in the value of a key beside it.
                 let key = keys.iter().rev().find(|(at, _)| error.at >= *at);
                 match key {
-                    Some((_, key)) => table.wrong(key, &error.message, error.hint),
+                    Some((_, key)) => {
+                        table.wrong(key, format_args!("`{key}`: {}", error.message), error.hint);
+                    }
                     None => {
                         let end = end_of_first_word(whole.get(error.at..).unwrap_or_default());
                         let part = error.at..error.at + end;
@@ -180,27 +183,6 @@ impl WantedPort {
     }
 }
 
-/// Whether a key says what a switch does at a port, not what the port is.
-pub fn is_of_a_switch(key: &str) -> bool {
-    const KEYS: [&str; 14] = [
-        "fdb-limit",
-        "isolated",
-        "mirror",
-        "name",
-        "native",
-        "netem",
-        "pvid",
-        "split-horizon",
-        "sticky",
-        "tag",
-        "trunk",
-        "tunnel",
-        "untagged",
-        "vlan",
-    ];
-    KEYS.contains(&key) || key.starts_with("guard-") || key.starts_with("storm-")
-}
-
 /// Why a TUN device cannot be a port.
 const NO_TUN: &str = "a switch takes frames, and a TUN device has packets: use a TAP";
 
@@ -246,15 +228,21 @@ impl Rest {
     fn read(table: &mut Table<'_>, base: PortConfig) -> Self {
         let name = table.get("name", text);
         let vlan = read_vlan(table).unwrap_or(base.vlan);
-        let config = PortConfig {
+        let mut config = PortConfig {
             vlan,
-            isolated: table.get("isolated", boolean).unwrap_or(base.isolated),
             group: table.get("split-horizon", group).unwrap_or(base.group),
-            sticky: table.get("sticky", boolean).unwrap_or(base.sticky),
             fdb_limit: table.get("fdb-limit", integer(0..=FDB_LIMIT_MAX)).unwrap_or(base.fdb_limit),
             guard: read_guard(table, base.guard),
             storm: read_storm(table, base.storm),
+            ..base
         };
+        for key in KEYS {
+            if let Some(flag) = key.flag
+                && let Some(on) = table.get(key.name, boolean)
+            {
+                (flag.set)(&mut config, on);
+            }
+        }
         let netem = table.value("netem").cloned().and_then(|value| read_netem(table, &value));
         let mirror = table.get("mirror", crate::config::value::path);
         Self { name, config, netem, mirror }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
-use crate::link::profile::Profiles;
+use crate::netem::profile::Profiles;
 use crate::supervisor::times;
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::StaticAddress;

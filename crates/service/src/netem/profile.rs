@@ -4,10 +4,6 @@
 //! `"delay": "20ms"` at the control socket. They are for both directions; those in `a-to-b` and
 //! `b-to-a` are for one. At a port of a switch, `a` is what the port is connected to.
 
-pub mod json;
-
-pub use json::to_json;
-
 use crate::config::problems::Problems;
 use crate::config::read;
 use crate::config::source::Source;

@@ -1,10 +1,16 @@
 //! What was asked of a link and what happened, as text and as JSON.
 
-use crate::link::words;
-use crate::switch::model::Netem;
-use adit_engine::netem::{Counts, Estimate, Histogram, Report};
-use schemars::JsonSchema;
+use crate::netem::keys::to_json;
+use crate::netem::profile::Profiles;
+use crate::netem::words;
+use adit_engine::Counter;
+use adit_engine::netem::{Counts, Estimate, Histogram, Link, Report};
+use adit_runtime::PortNetem;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A link: its settings and what has happened.
@@ -35,6 +41,53 @@ pub struct End {
     /// Why it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<String>,
+}
+
+/// What a link is asked to be like: the keys that a profile has, those only that are not as in a
+/// perfect one.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Netem {
+    /// From the first port to the second; into a switch.
+    pub a_to_b: Keys,
+    /// From the second port to the first; out of a switch.
+    pub b_to_a: Keys,
+}
+
+/// What happened on the cable of a port of a switch.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Links {
+    /// Into the switch.
+    pub ingress: LinkReport,
+    /// Out of the switch.
+    pub egress: LinkReport,
+}
+
+impl Links {
+    /// What is told of the links of a port; `None` if it has none.
+    pub fn new(netem: &PortNetem) -> Option<Self> {
+        let report = |link: &Option<Box<Link>>| Some(LinkReport::from(&link.as_ref()?.report()));
+        Some(Self { ingress: report(&netem.ingress)?, egress: report(&netem.egress)? })
+    }
+}
+
+/// Keys of a profile, each with its value as a text.
+pub type Keys = serde_json::Map<String, Value>;
+
+impl Netem {
+    /// What is told of these profiles.
+    pub fn new(profiles: &Profiles) -> Self {
+        Self { a_to_b: to_json(&profiles.a_to_b), b_to_a: to_json(&profiles.b_to_a) }
+    }
+}
+
+/// `delay=20ms loss=1%`, or that there is nothing.
+pub fn keys_text(keys: &Keys) -> String {
+    if keys.is_empty() {
+        return "perfect".to_owned();
+    }
+    let one =
+        |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or_default());
+    keys.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// One direction of a link: what was asked of it and what happened.
@@ -74,38 +127,50 @@ pub struct LinkReport {
     pub decisions: String,
 }
 
-/// How often each thing happened.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct LinkCounts {
-    pub received: u64,
-    pub received_bytes: u64,
-    /// Super-packets that were cut up.
-    pub cut: u64,
-    /// Packets after cutting.
-    pub packets: u64,
-    pub delivered: u64,
-    pub delivered_bytes: u64,
-    /// In the link now.
-    pub held: u64,
-    pub malformed: u64,
-    /// Came during an outage.
-    pub outage: u64,
-    pub corrupted: u64,
-    pub bit_errors: u64,
-    pub lost: u64,
-    pub lost_marked: u64,
-    pub duplicated: u64,
-    pub queue_full: u64,
-    /// Dropped by `CoDel` or FQ-CoDel.
-    pub queue_managed: u64,
-    pub queue_marked: u64,
-    /// Dropped because the link held all that it may.
-    pub limit: u64,
-    /// Dropped because the link was taken off while they were in it.
-    #[serde(default)]
-    pub cleared: u64,
-    pub reordered: u64,
-    pub no_buffer: u64,
+/// The counters of a direction of a link by their names, as the engine lists them
+/// ([`Counts::each`](adit_engine::netem::Counts::each)).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LinkCounts(BTreeMap<String, u64>);
+
+impl LinkCounts {
+    /// The counter of a name; 0 from an older version that does not have it.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// What was dropped and is not the loss that was asked for: how many, and why.
+    pub fn drops(&self) -> impl Iterator<Item = (u64, &'static str)> + '_ {
+        let of = |counter: Counter| Some((self.get(counter.name), counter.dropped?));
+        Counts::default().each().filter_map(of).filter(|(count, _)| *count > 0)
+    }
+}
+
+impl From<&Counts> for LinkCounts {
+    fn from(counts: &Counts) -> Self {
+        Self(counts.each().map(|counter| (counter.name.to_owned(), counter.value)).collect())
+    }
+}
+
+impl JsonSchema for LinkCounts {
+    fn schema_name() -> Cow<'static, str> {
+        "LinkCounts".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let one = |counter: Counter| {
+            let schema = json!({ "type": "integer", "minimum": 0, "description": counter.help });
+            (counter.name.to_owned(), schema)
+        };
+        let properties: serde_json::Map<String, Value> =
+            Counts::default().each().map(one).collect();
+        json_schema!({
+            "type": "object",
+            "description": "What happened to packets.",
+            "properties": properties,
+            "required": properties.keys().collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// A share that was counted, with the bounds of 99.9 % confidence.
@@ -156,34 +221,6 @@ impl From<Estimate> for Share {
     fn from(estimate: Estimate) -> Self {
         let Estimate { hits, of, share, low, high } = estimate;
         Self { hits, of, share, low, high }
-    }
-}
-
-impl From<&Counts> for LinkCounts {
-    fn from(counts: &Counts) -> Self {
-        Self {
-            received: counts.received,
-            received_bytes: counts.received_bytes,
-            cut: counts.cut,
-            packets: counts.packets,
-            delivered: counts.delivered,
-            delivered_bytes: counts.delivered_bytes,
-            held: counts.held,
-            malformed: counts.malformed,
-            outage: counts.outage,
-            corrupted: counts.corrupted,
-            bit_errors: counts.bit_errors,
-            lost: counts.lost,
-            lost_marked: counts.lost_marked,
-            duplicated: counts.duplicated,
-            queue_full: counts.queue_full,
-            queue_managed: counts.queue_managed,
-            queue_marked: counts.queue_marked,
-            limit: counts.limit,
-            cleared: counts.cleared,
-            reordered: counts.reordered,
-            no_buffer: counts.no_buffer,
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub fn profile(profile: &Profile) -> Vec<String> {
     match profile.corrupt {
         Corrupt::None => {}
         Corrupt::Packets { share } => {
-            words.push(format!("a wrong bit in {} of packets", crate::link::words::share(share)));
+            words.push(format!("a wrong bit in {} of packets", crate::netem::words::share(share)));
         }
         Corrupt::Bits { rate } => words.push(format!("bit error rate {}", short(rate))),
     }
@@ -88,9 +88,9 @@ pub fn profile(profile: &Profile) -> Vec<String> {
 fn loss(loss: &Loss) -> Option<String> {
     Some(match loss {
         Loss::None => return None,
-        Loss::Random { share } => format!("{} lost", crate::link::words::share(*share)),
+        Loss::Random { share } => format!("{} lost", crate::netem::words::share(*share)),
         Loss::Bursts { share, length } => {
-            format!("{} lost in bursts of {}", crate::link::words::share(*share), short(*length))
+            format!("{} lost in bursts of {}", crate::netem::words::share(*share), short(*length))
         }
         Loss::GilbertElliott(model) => format!(
             "{} lost: good to bad {}, back {}; lost in the bad state {}, in the good one {}",
