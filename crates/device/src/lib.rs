@@ -78,5 +78,5 @@ pub use steering::{
 };
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncQueue, Framed};
-pub use udp::allow_ipv6_fragments;
+pub use udp::{allow_ipv6_fragments, report_icmp_errors};
 pub use vnet_hash::{VnetHashCap, VnetHashConfig};

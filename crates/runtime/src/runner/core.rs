@@ -7,6 +7,7 @@ use crate::runner::event::Event;
 use crate::runner::hubs::{Hubs, ListenerId};
 use crate::runner::interfaces::{Interfaces, InterfacesCx};
 use crate::runner::ports::Ports;
+use crate::socket::flows::Flows;
 use crate::wake::clock;
 use crate::wake::reactor::{Reactor, Ready};
 use adit_engine::{Endpoint, Engine, Outbox, PortId, Request};
@@ -32,6 +33,10 @@ const SHARE_LEN: usize = 256 * 1024;
 /// the headers and the cipher's start.
 const DATAGRAM_COST: usize = 1024;
 
+/// How many times the events of flows are handed to the engine before other ports have their turn: each
+/// time it may send, and be given credit to send more.
+const FLOW_ROUNDS_MAX: usize = 4;
+
 /// How many ports a listener may bring in one turn; other connections wait in its backlog.
 const ACCEPTS_MAX: usize = 16;
 
@@ -43,6 +48,8 @@ pub(crate) struct Core<E> {
     pub(crate) hubs: Hubs,
     /// The sockets for peers.
     pub(crate) peers: Option<PeerSockets>,
+    /// The sockets of the engine's flows.
+    flows: Flows,
     interfaces: Interfaces,
     pub(crate) reactor: Reactor,
     pub(crate) events: VecDeque<Event>,
@@ -68,6 +75,7 @@ impl<E: Engine> Core<E> {
             ports: Ports::default(),
             hubs: Hubs::default(),
             peers: None,
+            flows: Flows::default(),
             interfaces: Interfaces::default(),
             reactor: Reactor::new()?,
             events: VecDeque::new(),
@@ -176,6 +184,9 @@ impl<E: Engine> Core<E> {
             self.hubs.next_resume(),
             self.peers.as_ref().and_then(PeerSockets::next_resume),
             self.interfaces.next_timeout(),
+            self.flows.next_resume(),
+            // Events that the last turn left.
+            (self.flows.event_count() > 0).then_some(self.now),
         ];
         all.into_iter().flatten().min()
     }
@@ -189,6 +200,7 @@ impl<E: Engine> Core<E> {
             self.with_interfaces(Interfaces::run_due);
         }
         self.hubs.resume(self.now, &self.reactor);
+        self.flows.resume(self.now, &self.reactor);
         if let Some(peers) = &mut self.peers {
             peers.resume(self.now, &self.reactor);
         }
@@ -468,13 +480,56 @@ impl<E: Engine> Core<E> {
         self.flush();
     }
 
+    /// A flow's socket is ready: sends what waits, and reads until it has nothing more or has had its share.
+    pub(crate) fn serve_flow(&mut self, at: u32, number: u32, ready: Ready) {
+        if self.flows.ready(at, number, ready, &self.reactor) {
+            let (mut chunk, mut share) = (0, 0);
+            while share < SHARE_LEN {
+                let pool = self.out.pool();
+                let Some((id, packet)) = self.flows.recv(at, pool, self.now, &self.reactor) else {
+                    break;
+                };
+                chunk += packet.len();
+                share += packet.len() + DATAGRAM_COST;
+                self.engine.handle(self.now, Endpoint::Flow(id), packet, &mut self.out);
+                if chunk >= CHUNK_LEN {
+                    self.flush();
+                    self.read_clock();
+                    chunk = 0;
+                }
+            }
+        }
+        self.flush();
+    }
+
     // The way out: from the engine to ports and peers.
 
-    /// Does what the engine asked for, and sends all that it has sent.
+    /// Does what the engine asked for, sends all that it has sent, and hands it the events of its flows.
+    #[inline]
     pub(crate) fn flush(&mut self) {
+        self.send_all();
+        for _ in 0..FLOW_ROUNDS_MAX {
+            let count = self.flows.event_count();
+            if count == 0 {
+                return;
+            }
+            for (id, event) in (0..count).map_while(|_| self.flows.next_event()) {
+                self.engine.handle_flow(self.now, id, event, &mut self.out);
+            }
+            self.send_all();
+        }
+    }
+
+    fn send_all(&mut self) {
         while let Some(request) = self.out.next_request() {
-            if let (Request::Reroute(peer), Some(peers)) = (request, &mut self.peers) {
-                peers.reroute(peer);
+            match request {
+                Request::Flow(id, request) => self.flows.request(id, request, &self.reactor),
+                Request::Reroute(peer) => {
+                    if let Some(peers) = &mut self.peers {
+                        peers.reroute(peer);
+                    }
+                }
+                _ => {}
             }
         }
         while let Some(to) = self.out.next_group(&mut self.batch) {
@@ -494,9 +549,15 @@ impl<E: Engine> Core<E> {
                         self.misroute();
                     }
                 }
-                Endpoint::Flow(_) => self.misroute(),
+                Endpoint::Flow(id) => {
+                    let pool = self.out.pool();
+                    if !self.flows.send(id, &mut self.batch, pool, &self.reactor) {
+                        self.misroute();
+                    }
+                }
             }
         }
+        self.flows.end(&self.reactor);
     }
 
     /// Drops `self.batch`: its destination is not attached.

@@ -7,6 +7,7 @@
 //!     Hubs          sockets that several ports share, and listeners
 //!     Interfaces    the kernel interfaces behind ports, and their namespaces
 //!     PeerSockets   the sockets for Endpoint::Udp
+//!     Flows         the sockets for Endpoint::Flow
 //! ```
 //!
 //! Each part owns its state and knows nothing of those above it, which ask and act on the answers.
@@ -89,7 +90,7 @@ impl<E: Engine> Runner<E> {
         self.core.now
     }
 
-    /// How many packets the engine sent to a port or a peer that is not attached.
+    /// How many packets the engine sent to a port, a peer or a flow that is not there.
     pub fn misrouted(&self) -> u64 {
         self.core.misrouted
     }
@@ -322,7 +323,7 @@ impl<E: Engine> Runner<E> {
             Source::Hub(place, number) => self.core.serve_hub(place, number),
             Source::Links(place, number) => self.core.serve_links(place, number),
             Source::Peers(place, number) => self.core.serve_peers(place, number, ready),
-            Source::Flow(..) => {}
+            Source::Flow(at, number) => self.core.serve_flow(at, number, ready),
             Source::Watched(token) => self.core.events.push_back(Event::Ready(token)),
         }
     }

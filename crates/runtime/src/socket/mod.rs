@@ -1,4 +1,6 @@
 //! Sockets, without any knowledge of ports.
 
+pub(crate) mod flow;
+pub(crate) mod flows;
 pub(crate) mod udp;
 pub(crate) mod unix;

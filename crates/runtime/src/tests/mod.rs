@@ -1,6 +1,8 @@
 //! The loop with a hub for an engine, real devices and sockets, each test in namespaces of its own.
 
 mod devices;
+mod flows;
+mod many;
 mod replay;
 mod sockets;
 mod support;

@@ -5,6 +5,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How many descriptors one wake reports; the others stay ready.
@@ -96,16 +97,30 @@ pub(crate) struct Ready {
     pub failed: bool,
 }
 
+impl Ready {
+    /// A descriptor that failed is ready for both: the next read or write reports why.
+    fn of(event: &Event) -> Self {
+        let (flags, data) = (event.flags, event.data);
+        let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        Self {
+            source: Source::decode(data.u64()),
+            readable: failed || flags.contains(EventFlags::IN),
+            writable: failed || flags.contains(EventFlags::OUT),
+            failed,
+        }
+    }
+}
+
 /// The descriptors that are waited for, level-triggered.
 pub(crate) struct Reactor {
     epoll: OwnedFd,
-    events: Vec<Event>,
+    ready: Vec<Ready>,
 }
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, events: Vec::with_capacity(READY_MAX) })
+        Ok(Self { epoll, ready: Vec::with_capacity(READY_MAX) })
     }
 
     /// Waits for a descriptor from now on. An interest in nothing still reports its failure.
@@ -131,30 +146,24 @@ impl Reactor {
     /// Waits until a descriptor is ready; with `poll` it does not wait.
     pub(crate) fn wait(&mut self, poll: bool) -> io::Result<()> {
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.events.clear();
-        let spare = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, spare, poll.then_some(&zero)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        self.ready.clear();
+        let mut events = [MaybeUninit::<Event>::uninit(); READY_MAX];
+        match epoll::wait(&self.epoll, &mut events, poll.then_some(&zero)) {
+            Ok((events, _)) => self.ready.extend(events.iter().map(Ready::of)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
     /// How many descriptors are ready after [`Self::wait`].
     pub(crate) fn len(&self) -> usize {
-        self.events.len()
+        self.ready.len()
     }
 
-    /// One of them. A descriptor that failed is ready for both: the next read or write reports why.
+    /// One of them.
     pub(crate) fn ready(&self, at: usize) -> Option<Ready> {
-        let event = *self.events.get(at)?;
-        let (flags, data) = (event.flags, event.data);
-        let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        Some(Ready {
-            source: Source::decode(data.u64()),
-            readable: failed || flags.contains(EventFlags::IN),
-            writable: failed || flags.contains(EventFlags::OUT),
-            failed,
-        })
+        self.ready.get(at).copied()
     }
 }
 

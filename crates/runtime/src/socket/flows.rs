@@ -1,0 +1,338 @@
+//! The flows of an engine: TCP connections and UDP sockets of the host, by the engine's numbers.
+//!
+//! ```text
+//! Request::Flow      ->  request()  -+
+//! packets for a flow ->  send()      +-> Flow -> socket
+//! epoll              ->  ready()    -+
+//!                                    '-> events (Connected, Credit, ...), packets by recv()
+//! ```
+//!
+//! Every flow is found by map or by index; a turn costs what is ready.
+
+use crate::socket::flow::{Flow, FlowRecv};
+use crate::wake::reactor::{Interest, Reactor, Ready, Source};
+use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest};
+use adit_packet::{Batch, Instant, Pool};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// The most flows of one loop: a descriptor each, where a process has 1,024 by default and half a million
+/// at most.
+pub(crate) const FLOWS_MAX: usize = 32_768;
+
+/// How long flows are not read after the pool was empty.
+const NO_BUFFER_PAUSE: Duration = Duration::from_millis(1);
+
+/// The flows.
+#[derive(Debug, Default)]
+pub(crate) struct Flows {
+    slots: Vec<Option<Box<Slot>>>,
+    free: Vec<u32>,
+    by_id: HashMap<FlowId, u32>,
+    /// For the engine.
+    events: VecDeque<(FlowId, FlowEvent)>,
+    /// Flows whose direction or whole ends behind what is sent in this turn.
+    ending: Vec<(u32, End)>,
+    /// Flows that are not read until there are buffers again.
+    starved: Vec<u32>,
+    resume_at: Option<Instant>,
+    number: u32,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// `None` once the engine has closed it: then only what waits is sent.
+    id: Option<FlowId>,
+    flow: Flow,
+    number: u32,
+    interest: Interest,
+    is_registered: bool,
+    is_starved: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Shutdown,
+    Close,
+}
+
+impl Flows {
+    /// Carries out a request of the engine.
+    pub(crate) fn request(&mut self, id: FlowId, request: FlowRequest, reactor: &Reactor) {
+        match request {
+            FlowRequest::Open { transport, to } => {
+                self.close(id, reactor);
+                if let Err(error) = self.open(id, Flow::open(transport, to), reactor) {
+                    self.events.push_back((id, FlowEvent::Failed(error)));
+                }
+            }
+            FlowRequest::Credit { until } => {
+                if let Some((at, slot)) = self.of_id(id) {
+                    if let Flow::Tcp(tcp) = &mut slot.flow {
+                        tcp.set_credit(until);
+                    }
+                    self.settle(at, reactor);
+                }
+            }
+            // They take effect behind the packets of this turn.
+            FlowRequest::Shutdown => self.end_later(id, End::Shutdown),
+            FlowRequest::Close => self.end_later(id, End::Close),
+            FlowRequest::Reset => {
+                if let Some((at, slot)) = self.of_id(id) {
+                    if let Flow::Tcp(tcp) = &slot.flow {
+                        tcp.reset();
+                    }
+                    self.remove(at, reactor);
+                    self.forget(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(
+        &mut self,
+        id: FlowId,
+        flow: Result<Flow, FlowError>,
+        reactor: &Reactor,
+    ) -> Result<(), FlowError> {
+        let flow = flow?;
+        if self.by_id.len() >= FLOWS_MAX {
+            return Err(FlowError::Exhausted);
+        }
+        self.number = self.number.wrapping_add(1);
+        let fresh = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let at = self.free.pop().unwrap_or(fresh);
+        let interest = flow.interest();
+        let added = reactor.add(flow.fd(), Source::Flow(at, self.number), interest);
+        if added.is_err() {
+            self.free.extend((at != fresh).then_some(at));
+            return Err(FlowError::Exhausted);
+        }
+        if let Flow::Udp(udp) = &flow {
+            self.events.push_back((id, udp.connected()));
+        }
+        let slot = Box::new(Slot {
+            id: Some(id),
+            flow,
+            number: self.number,
+            interest,
+            is_registered: true,
+            is_starved: false,
+        });
+        match self.slots.get_mut(index(at)) {
+            Some(place) => *place = Some(slot),
+            None => self.slots.push(Some(slot)),
+        }
+        self.by_id.insert(id, at);
+        Ok(())
+    }
+
+    fn end_later(&mut self, id: FlowId, end: End) {
+        if let Some(&at) = self.by_id.get(&id) {
+            self.ending.push((at, end));
+        }
+    }
+
+    /// Sends a batch to a flow. `false`: there is none, and the batch is as it was.
+    pub(crate) fn send(
+        &mut self,
+        id: FlowId,
+        batch: &mut Batch,
+        pool: &mut Pool,
+        reactor: &Reactor,
+    ) -> bool {
+        let Some(&at) = self.by_id.get(&id) else { return false };
+        let Self { slots, events, .. } = self;
+        let Some(Some(slot)) = slots.get_mut(index(at)) else { return false };
+        let mut report = |event| events.push_back((id, event));
+        let mut result = Ok(());
+        for packet in batch.drain(..) {
+            match &mut slot.flow {
+                Flow::Tcp(tcp) if result.is_ok() => {
+                    result = tcp.send(packet.bytes(), &mut report);
+                }
+                Flow::Tcp(_) => {}
+                Flow::Udp(udp) => udp.send(&packet, &mut report),
+            }
+            pool.give(packet);
+        }
+        match result {
+            Ok(()) => self.settle(at, reactor),
+            Err(error) => self.fail(at, error, reactor),
+        }
+        true
+    }
+
+    /// Ends what the engine has ended, now that all packets of this turn were sent.
+    pub(crate) fn end(&mut self, reactor: &Reactor) {
+        let mut ending = std::mem::take(&mut self.ending);
+        for (at, end) in ending.drain(..) {
+            let Some(Some(slot)) = self.slots.get_mut(index(at)) else { continue };
+            let shut = match &mut slot.flow {
+                Flow::Tcp(tcp) if end == End::Shutdown => tcp.shut_down(),
+                _ => Ok(()),
+            };
+            match (end, shut, slot.id) {
+                (End::Close, _, Some(id)) => self.close(id, reactor),
+                (_, Err(error), _) => self.fail(at, error, reactor),
+                _ => self.settle(at, reactor),
+            }
+        }
+        self.ending = ending;
+    }
+
+    /// Frees a number; its socket stays until what waits was sent.
+    fn close(&mut self, id: FlowId, reactor: &Reactor) {
+        let Some((at, slot)) = self.of_id(id) else { return };
+        slot.id = None;
+        let is_waiting = matches!(&slot.flow, Flow::Tcp(tcp) if tcp.linger());
+        self.forget(id);
+        if is_waiting {
+            self.settle(at, reactor);
+        } else {
+            self.remove(at, reactor);
+        }
+    }
+
+    /// A number is free: no event of it comes any more.
+    fn forget(&mut self, id: FlowId) {
+        self.by_id.remove(&id);
+        self.events.retain(|(of, _)| *of != id);
+    }
+
+    /// A flow's socket is ready: sends what waits. Whether it must be read.
+    pub(crate) fn ready(&mut self, at: u32, number: u32, ready: Ready, reactor: &Reactor) -> bool {
+        let Self { slots, events, .. } = self;
+        let slot = slots.get_mut(index(at)).and_then(Option::as_deref_mut);
+        let Some(slot) = slot.filter(|slot| slot.number == number) else { return false };
+        let Flow::Tcp(tcp) = &mut slot.flow else { return true };
+        let id = slot.id;
+        let mut report = |event| events.extend(id.map(|id| (id, event)));
+        if slot.interest.writable && ready.writable {
+            let written = tcp.writable(&mut report);
+            let is_over = slot.id.is_none() && !tcp.is_waiting();
+            if let Err(error) = written {
+                self.fail(at, error, reactor);
+                return false;
+            }
+            if is_over {
+                self.remove(at, reactor);
+                return false;
+            }
+            self.settle(at, reactor);
+            return ready.readable;
+        }
+        if ready.failed && slot.interest == Interest::default() {
+            if let Some(error) = tcp.take_error() {
+                self.fail(at, error, reactor);
+            } else {
+                // A hang-up while the engine takes nothing: epoll would report it forever.
+                reactor.remove(slot.flow.fd());
+                slot.is_registered = false;
+            }
+            return false;
+        }
+        ready.readable
+    }
+
+    /// The next packet of a flow that is ready. `None`: nothing more now.
+    pub(crate) fn recv(
+        &mut self,
+        at: u32,
+        pool: &mut Pool,
+        now: Instant,
+        reactor: &Reactor,
+    ) -> Option<(FlowId, adit_packet::PacketBuf)> {
+        let slot = self.slots.get_mut(index(at))?.as_deref_mut()?;
+        let id = slot.id?;
+        match slot.flow.recv(pool) {
+            FlowRecv::Packet(packet) => return Some((id, packet)),
+            FlowRecv::Nothing => {}
+            FlowRecv::Event(FlowEvent::Failed(error)) => {
+                self.fail(at, error, reactor);
+                return None;
+            }
+            FlowRecv::Event(event) => self.events.push_back((id, event)),
+            FlowRecv::NoBuffer => {
+                slot.is_starved = true;
+                self.starved.push(at);
+                self.resume_at.get_or_insert(now + NO_BUFFER_PAUSE);
+            }
+        }
+        self.settle(at, reactor);
+        None
+    }
+
+    /// When flows that had no buffer are read again.
+    pub(crate) fn next_resume(&self) -> Option<Instant> {
+        self.resume_at
+    }
+
+    /// Reads flows again that had no buffer.
+    pub(crate) fn resume(&mut self, now: Instant, reactor: &Reactor) {
+        if self.resume_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.resume_at = None;
+        while let Some(at) = self.starved.pop() {
+            if let Some(Some(slot)) = self.slots.get_mut(index(at)) {
+                slot.is_starved = false;
+                self.settle(at, reactor);
+            }
+        }
+    }
+
+    /// The next event for the engine.
+    pub(crate) fn next_event(&mut self) -> Option<(FlowId, FlowEvent)> {
+        self.events.pop_front()
+    }
+
+    /// How many events wait for the engine.
+    pub(crate) fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
+    fn of_id(&mut self, id: FlowId) -> Option<(u32, &mut Slot)> {
+        let at = *self.by_id.get(&id)?;
+        Some((at, self.slots.get_mut(index(at))?.as_deref_mut()?))
+    }
+
+    /// A flow has ended by an error: its number is free.
+    fn fail(&mut self, at: u32, error: FlowError, reactor: &Reactor) {
+        if let Some(id) = self.remove(at, reactor) {
+            self.events.push_back((id, FlowEvent::Failed(error)));
+        }
+    }
+
+    fn remove(&mut self, at: u32, reactor: &Reactor) -> Option<FlowId> {
+        let slot = self.slots.get_mut(index(at))?.take()?;
+        if slot.is_registered {
+            reactor.remove(slot.flow.fd());
+        }
+        self.free.push(at);
+        self.starved.retain(|&starved| starved != at);
+        let id = slot.id?;
+        self.by_id.remove(&id);
+        Some(id)
+    }
+
+    /// Waits for what a flow's socket must be waited for now.
+    fn settle(&mut self, at: u32, reactor: &Reactor) {
+        let Some(Some(slot)) = self.slots.get_mut(index(at)) else { return };
+        let mut interest = slot.flow.interest();
+        interest.readable &= !slot.is_starved && slot.id.is_some();
+        let source = Source::Flow(at, slot.number);
+        // It was registered once, so there is memory for it.
+        if !slot.is_registered && interest != Interest::default() {
+            slot.is_registered = reactor.add(slot.flow.fd(), source, interest).is_ok();
+        } else if interest != slot.interest && slot.is_registered {
+            let _ = reactor.change(slot.flow.fd(), source, interest);
+        }
+        slot.interest = interest;
+    }
+}
+
+fn index(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
