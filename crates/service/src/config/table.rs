@@ -178,7 +178,7 @@ impl<'a> Table<'a> {
         self.entries.into_iter().map(|entry| entry.key.into_owned()).collect()
     }
 
-    /// The keys and values as an object that [`Source::json`] reads: for options, whose values are
+    /// The keys and values as an object that `Source::json` reads: for options, whose values are
     /// words.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
         let one = |entry: &Entry<'a>| {
