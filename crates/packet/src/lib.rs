@@ -10,7 +10,7 @@
 //! - [`checksum`], [`Toeplitz`]: the Internet checksum, and the RSS hash.
 //! - [`IpPrefix`], [`MacAddr`], [`units`]: addresses and quantities as text.
 //!
-//! Words: a *frame* is layer 2, a *packet* layer 3. No function panics, whatever the bytes are.
+//! Words: a *frame* is layer 2, a *packet* layer 3. No function panics on any input.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]

@@ -566,7 +566,9 @@ impl Link {
     /// Takes up what the queue dropped.
     fn note_gone(&mut self, why: Decision) {
         for packet in self.scratch.drain(..) {
-            let number = self.store.slot(packet).number;
+            let slot = self.store.slot(packet);
+            let number = slot.number;
+            self.tally.counts.queue_dropped_bytes += u64::from(slot.wire_len);
             match why {
                 Decision::QueueFull => self.tally.counts.queue_full += 1,
                 _ => self.tally.counts.queue_managed += 1,

@@ -85,6 +85,8 @@ counters! {
         queue_full drop "queue full",
         /// Packets dropped by the discipline of the queue: `CoDel`, FQ-CoDel.
         queue_managed drop "by the queue's discipline",
+        /// Bytes of the packets that the queue dropped, overhead included.
+        queue_dropped_bytes,
         /// Packets marked with ECN by the discipline of the queue.
         queue_marked,
         /// Packets dropped because the link held all that it may.

@@ -100,6 +100,10 @@ pub struct PortConfig {
     /// An address learned here does not expire while the port is up, and no other port may use it. An
     /// address that moved here becomes sticky after 30 s.
     pub sticky: bool,
+    /// Frames for the reserved addresses 01:80:c2:00:00:0x (BPDU, LACP, LLDP, 802.1X) are flooded between
+    /// ports that have this set, as the cables of a lab would. Without it, and pause frames always, they
+    /// are dropped.
+    pub forward_reserved: bool,
     /// The maximum number of addresses learned here.
     pub fdb_limit: usize,
     /// The checks of ingress frames.
@@ -115,6 +119,7 @@ impl Default for PortConfig {
             isolated: false,
             group: None,
             sticky: false,
+            forward_reserved: false,
             fdb_limit: 1024,
             guard: GuardConfig::default(),
             storm: StormConfig::default(),
@@ -255,7 +260,7 @@ pub struct Mirror {
     /// The filter of copied frames.
     pub filter: MirrorFilter,
     /// The maximum length of a copy in bytes. In a truncated copy,
-    /// [`Meta::cut`](adit_packet::Meta::cut) is the number of missing bytes, and the virtio-net header is
+    /// [`Meta::truncated`](adit_packet::Meta::truncated) is the number of missing bytes, and the virtio-net header is
     /// empty.
     pub truncate: Option<usize>,
 }

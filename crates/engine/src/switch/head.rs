@@ -49,6 +49,9 @@ pub(super) fn type_at(frame: &[u8], at: usize) -> Option<u16> {
     frame.get(at..)?.first_chunk().map(|&bytes| u16::from_be_bytes(bytes))
 }
 
+/// Where pause frames go (802.3x): from one end of a cable to the other, never further.
+pub(super) const PAUSE: MacAddr = MacAddr([0x01, 0x80, 0xc2, 0x00, 0x00, 0x01]);
+
 /// Whether the address is one that bridges keep for themselves: spanning tree, pause, LACP, 802.1X,
 /// LLDP (IEEE 802.1Q, table 8-1).
 pub(super) const fn is_reserved(destination: MacAddr) -> bool {

@@ -128,6 +128,7 @@ impl<'a> Input<'a> {
             isolated: flags & 1 != 0,
             group: (flags & 2 != 0).then(|| GroupId(u16::from(self.below(2)))),
             sticky: flags & 4 != 0,
+            forward_reserved: flags & 8 != 0,
             fdb_limit: usize::from(self.below(6)),
             guard: self.guard(),
             storm: StormConfig {
@@ -264,7 +265,9 @@ impl World {
                 let is_probe = batch.iter().all(|packet| packet.bytes().starts_with(PROBES));
                 let is_tried = is_probe && matches!(state, Some(PortState::Blocked { .. }));
                 assert!(is_tried || state == Some(PortState::Forwarding), "{port} is {state:?}");
-                assert!(batch.iter().all(|packet| packet.len() >= 14 && packet.meta.cut == 0));
+                assert!(
+                    batch.iter().all(|packet| packet.len() >= 14 && packet.meta.truncated == 0)
+                );
                 assert_ne!(Some(port), from, "sent back");
             }
             batch.give_all(self.out.pool());

@@ -57,6 +57,11 @@ pub const KEYS: &[PortKey] = &[
     flag!("isolated", isolated, "no traffic with other isolated ports"),
     key("split-horizon", "N", "no traffic between ports of the same N"),
     flag!("sticky", sticky, "addresses that were learned here stay here"),
+    flag!(
+        "forward-reserved",
+        forward_reserved,
+        "pass BPDU, LACP and LLDP on to ports with this flag"
+    ),
     key("fdb-limit", "N", "the number of addresses that may be learned here"),
     key("guard-mac", "MAC+MAC", "allowed source MAC addresses"),
     key("guard-ip", "IP+PREFIX", "allowed source IP addresses"),

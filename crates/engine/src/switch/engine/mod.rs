@@ -116,7 +116,7 @@ impl Switch {
     ) -> Result<Verdict, DropReason> {
         let port = self.ports.at_mut(place).ok_or(DropReason::PORT_DOWN)?;
         port.counters.note_ingress(packet.len());
-        let closed = port.closed;
+        let (closed, forward_reserved) = (port.closed, port.config.forward_reserved);
         let head = Head::parse(packet.bytes())?;
         if port.watchers.ingress != 0 && closed.is_none() {
             let watching = port.watchers.ingress;
@@ -126,7 +126,9 @@ impl Switch {
             if self.receive_probe(place, packet) {
                 return Ok(Verdict::Consumed);
             }
-        } else if head::is_reserved(head.destination) {
+        } else if head::is_reserved(head.destination)
+            && !(forward_reserved && head.destination != head::PAUSE)
+        {
             return Err(closed.unwrap_or(DropReason::RESERVED_ADDRESS));
         }
         if let Some(closed) = closed {
@@ -218,12 +220,14 @@ impl Switch {
         mut packet: PacketBuf,
         out: &mut Outbox,
     ) {
+        let destination = packet.bytes().first_chunk().copied().map(MacAddr);
+        let is_reserved = destination.is_some_and(head::is_reserved);
         let mut last: Option<(usize, Form)> = None;
         for to in (0..self.ports.len()).filter(|&to| to != from) {
             let (Some(source), Some(port)) = (self.ports.at(from), self.ports.at(to)) else {
                 continue;
             };
-            if is_unknown && port.config.isolated {
+            if is_unknown && port.config.isolated || is_reserved && !port.config.forward_reserved {
                 continue;
             }
             let Ok(form) = source.form_to(port, &tagging) else { continue };

@@ -17,6 +17,7 @@ fn burst(limit: QueueLimit) -> Vec<u32> {
     world.run();
     let counts = world.link.report().counts;
     assert_eq!(counts.queue_full + counts.delivered, 10);
+    assert_eq!(counts.queue_dropped_bytes, counts.queue_full * 1500);
     assert!(world.out.counts().balance(10, world.came.len()));
     world.numbers()
 }

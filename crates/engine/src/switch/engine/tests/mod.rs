@@ -228,6 +228,25 @@ fn reserved_addresses_go_nowhere() {
 }
 
 #[test]
+fn reserved_addresses_pass_between_ports_that_forward_them() {
+    let mut net = Net::new(3);
+    for port in [0, 1] {
+        let config = PortConfig { forward_reserved: true, ..PortConfig::default() };
+        net.switch.set_port(PortId(port), config).unwrap();
+    }
+    for last in 0..16 {
+        let destination = MacAddr([0x01, 0x80, 0xc2, 0, 0, last]);
+        let bytes = frame(mac(1), destination);
+        if last == 1 {
+            assert_eq!(net.dropped(0, &bytes), Some(DropReason::RESERVED_ADDRESS), "a pause frame");
+            continue;
+        }
+        assert_eq!(net.ports(0, &bytes), [1], "{destination}");
+        assert_eq!(net.dropped(2, &bytes), Some(DropReason::RESERVED_ADDRESS));
+    }
+}
+
+#[test]
 fn limits_out_of_range_are_refused() {
     use ConfigError as E;
     let second = Duration::from_secs(1);
