@@ -179,8 +179,9 @@ impl Daemon {
             let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
-            if let Some(timestamp) = self.timestamps.received(&peer.public_key) {
-                runner.engine_mut().tunnel.raise_timestamp(&peer.public_key, timestamp);
+            for &timestamp in self.timestamps.received(&peer.public_key) {
+                let tunnel = &mut runner.engine_mut().tunnel;
+                tunnel.raise_timestamp(now, &peer.public_key, timestamp);
             }
             self.endpoints.set(runner, peer);
             self.peers.set(now, peer);
@@ -657,6 +658,14 @@ impl Service for Daemon {
                     self.peers.moved(runner.now(), &peer, from, to);
                 }
                 TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
+                TunnelEvent::ClockAhead { peer, by } => {
+                    let (peer, days) = (peer.to_base64(), by.as_secs() / (24 * 60 * 60));
+                    self.events.note(format!(
+                        "warning: the clock of peer {} is {days} days ahead of this machine's clock; \
+                         set the clock that is wrong",
+                        *peer
+                    ));
+                }
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);
