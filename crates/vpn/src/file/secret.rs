@@ -124,7 +124,7 @@ fn read_text(from: impl Read) -> io::Result<Zeroizing<String>> {
     from.take(u64::from(SECRET_LEN_MAX) + 1).read_to_end(&mut bytes)?;
     let invalid = |text| io::Error::new(io::ErrorKind::InvalidData, text);
     if bytes.len() > usize::from(SECRET_LEN_MAX) {
-        return Err(invalid("it is longer than any key"));
+        return Err(invalid("longer than any key"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is no text"))?;
     Ok(Zeroizing::new(text.trim().to_owned()))
