@@ -11,7 +11,6 @@
 )]
 pub mod config;
 pub mod control;
-pub mod errno;
 pub mod error;
 pub mod event;
 pub mod exercise;
@@ -20,7 +19,6 @@ pub mod filter;
 pub mod host;
 pub mod link;
 pub mod netem;
-pub mod output;
 pub mod supervisor;
 pub mod switch;
 pub mod text;

@@ -2,11 +2,11 @@
 
 use crate::commands::capture;
 use crate::context::Context;
+use crate::errno;
 use crate::exit::Exit;
-use adit_service::errno;
+use crate::output::Tone;
 use adit_service::error;
 use adit_service::error::{Entry, Error, Kind, Result};
-use adit_service::output::Tone;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::borrow::Cow;

@@ -9,7 +9,7 @@ use adit_device::{IfName, Mode, NamePattern};
 use adit_service::error::{Error, Kind, Result};
 use adit_service::host::action::{Action, OpenDevice};
 use adit_service::host::executor::{Executor, HostExecutor};
-use adit_service::output::clean;
+use adit_service::text::clean;
 use schemars::JsonSchema;
 use serde::Serialize;
 

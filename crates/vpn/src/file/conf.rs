@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
                 (None, Some(name)) => format!("did you mean {name}?"),
                 (None, None) => format!("known settings: {}", known.join(", ")),
             };
-            let message = format!("unknown setting '{}'", adit_service::output::clean(key.text));
+            let message = format!("unknown setting '{}'", adit_service::text::clean(key.text));
             return self.problem(key.span(), message, Some(help));
         };
         if let Some(first) = self.seen_before(name) {

@@ -2,7 +2,7 @@
 
 use adit_device::netlink::{Address, AddressFlags, IpPrefix, Route};
 use adit_device::{IfName, MacAddr, Mode, NamePattern};
-use adit_service::output::clean;
+use adit_service::text::clean;
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::fmt;

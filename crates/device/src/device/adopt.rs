@@ -1,6 +1,6 @@
 //! Descriptors opened by another program: adopted, received over a socket, passed by systemd.
 
-use crate::diagnose::{self, Setting};
+use crate::cause::diagnose::{self, Setting};
 use crate::link::queue_name;
 use crate::netlink::{LinkInfo, Netlink};
 use crate::order::Order;
@@ -9,13 +9,10 @@ use crate::{
     Cause, Device, Endian, Error, IfName, Layout, Link, Mode, Netns, Queue, Result, VnetFormat,
     VnetLen,
 };
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
-use std::io::{self, IoSlice, IoSliceMut};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// The name of an unnamed descriptor in errors.
@@ -100,22 +97,16 @@ impl Device {
     }
 }
 
-impl Queue {
-    /// Sends a duplicate of this queue's descriptor to the peer of a Unix socket. The queue stays
-    /// usable.
-    ///
-    /// # Errors
-    /// Those of sendmsg(2): EPIPE if the peer closed the socket.
-    pub fn pass_to(&self, socket: impl AsFd) -> io::Result<()> {
-        let fds = [self.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
-        debug_assert!(fits, "the space was made for one descriptor");
-        // A stream socket carries descriptors only together with data.
-        sendmsg(socket, &[IoSlice::new(b"q")], &mut control, SendFlags::NOSIGNAL)?;
-        Ok(())
-    }
+/// Takes a descriptor that this program inherited, by its number: from 3 on, for the first three are the
+/// standard streams. It is closed when a program is executed from now on.
+///
+/// A descriptor can be taken once, and only if no part of this process has opened it: those have
+/// FD_CLOEXEC, which inherited ones cannot have.
+///
+/// # Errors
+/// EBADF: it is not open. EBUSY: it is a standard stream, was taken before, or was opened by this process.
+pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    sys::inherit::take_number(number)
 }
 
 fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
