@@ -1,8 +1,8 @@
 //! Mirrors of a running switch.
 
 use crate::error::{Error, Kind, Result};
+use crate::switch::mirror::{MirrorTo, WantedMirror};
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::{MirrorTo, WantedMirror};
 use crate::switch::{RunningMirror, SwitchService, api};
 use adit_engine::PortId;
 use adit_engine::switch::{Mirror, Switch, SwitchConfig};

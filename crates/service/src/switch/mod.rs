@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod keys;
+pub mod mirror;
 pub mod mirrors;
 pub mod model;
 pub mod news;
@@ -18,8 +19,9 @@ use crate::event::{Event, Events};
 use crate::supervisor::{
     Answer, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger, seed, value,
 };
+use crate::switch::mirror::WantedMirror;
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::{WantedMirror, WantedSwitch, resolve_among};
+use crate::switch::wanted::{WantedSwitch, resolve_among};
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_packet::{Pool, PoolConfig};
