@@ -84,13 +84,13 @@ fn forward(from: &Queue, to: &Queue, ended: &AtomicBool) -> io::Result<u64> {
             }
             Err(error) => return Err(error),
         }
-        while !batch.is_empty() || sender.has_rest() {
+        while !batch.is_empty() || sender.has_pending() {
             match sender.send_batch(to, &mut pool, &mut batch) {
                 Ok(done) => packets += u64::try_from(done.sent).unwrap_or(0),
                 // A TAP that is down takes nothing: drop what was meant for it, as a switch does.
                 Err(error) if ErrorKind::of_queue(&error) == ErrorKind::LinkDown => {
                     batch.give_all(&mut pool);
-                    sender.give_rest(&mut pool);
+                    sender.give_pending(&mut pool);
                 }
                 Err(error) => return Err(error),
             }

@@ -4,6 +4,8 @@
 //! its failure.
 
 mod catalog;
+pub(crate) mod diagnose;
+mod entry;
 mod names;
 mod table;
 mod text;
@@ -12,24 +14,13 @@ mod text;
 mod tests;
 
 pub use catalog::Cause;
+pub use entry::CauseEntry;
 
-use crate::{ErrorKind, Mode};
-
-/// An entry of the catalogue of causes, as `adit explain` prints it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CauseEntry {
-    /// The stable code, as `ADIT-E0215`.
-    pub code: &'static str,
-    /// The kind of failure.
-    pub kind: ErrorKind,
-    /// The cause in one sentence without a full stop, for any failure of this cause.
-    pub title: &'static str,
-    /// How it happens, and how it differs from other causes of the same errno.
-    pub explanation: &'static str,
-    /// What to do: one or more instructions.
-    pub remedy: &'static str,
-}
+use crate::kind::ErrorKind;
+use crate::netlink::Mode;
+use crate::queue::Queue;
+use std::io;
+use std::os::fd::BorrowedFd;
 
 impl Cause {
     /// The entry of the catalogue with this code. Case is ignored, and `ADIT-` may be missing.
@@ -40,7 +31,7 @@ impl Cause {
         Self::CATALOG.iter().find(|entry| short(entry.code) == code)
     }
 
-    /// The cause with the mode of the device it is about, so that its remedy can create one.
+    /// Adds the mode of the device, for a remedy that creates one.
     pub(crate) fn of_mode(self, of: Mode) -> Self {
         match self {
             Self::NoSuchDevice { mode: None } => Self::NoSuchDevice { mode: Some(of) },
@@ -67,5 +58,55 @@ impl Cause {
     #[must_use]
     pub fn remedy(&self) -> String {
         text::remedy(self).unwrap_or_else(|| self.entry().remedy.to_owned())
+    }
+
+    /// Why `fd` cannot be used as a queue, of a device of mode `want` if given; `None` if it can.
+    /// Only reads from the descriptor.
+    #[must_use]
+    pub fn of_descriptor(fd: BorrowedFd<'_>, want: Option<Mode>) -> Option<Self> {
+        diagnose::descriptor::of_descriptor(fd, want)
+    }
+
+    /// Why [`LinkChange::carrier`](crate::netlink::LinkChange::carrier) failed.
+    #[must_use]
+    pub fn of_carrier(error: &io::Error) -> Self {
+        diagnose::link::of_carrier(error)
+    }
+
+    /// Why [`Netns::open`](crate::Netns::open), `of_pid`, `new_anonymous`, `enter` or `run` failed.
+    #[must_use]
+    pub fn of_netns(error: &io::Error) -> Self {
+        diagnose::netns(error)
+    }
+
+    /// Why [`Netns::named`](crate::Netns::named) failed for `name`, with the existing names.
+    #[must_use]
+    pub fn of_netns_named(name: &str, error: &io::Error) -> Self {
+        diagnose::namespace::of_netns_named(name, error)
+    }
+
+    /// Why [`Netns::enter_new_rootless`](crate::Netns::enter_new_rootless) failed.
+    #[must_use]
+    pub fn of_user_namespace(error: &io::Error) -> Self {
+        diagnose::namespace::of_user_namespace(error)
+    }
+
+    /// Why `queue` did not send `record`, a packet with the headers of the queue's layout.
+    #[must_use]
+    pub fn of_send(queue: &Queue, record: &[u8], error: &io::Error) -> Self {
+        diagnose::queue::of_send(queue, record, error)
+    }
+
+    /// Why `queue` received nothing into a buffer of `len` bytes.
+    #[must_use]
+    pub fn of_recv(queue: &Queue, len: usize, error: &io::Error) -> Self {
+        diagnose::queue::of_recv(queue, len, error)
+    }
+
+    /// Why [`Queue::attach`](crate::Queue::attach) or [`Queue::detach`](crate::Queue::detach)
+    /// failed.
+    #[must_use]
+    pub fn of_attach(error: &io::Error) -> Self {
+        diagnose::setting::of_attach(error)
     }
 }

@@ -1,6 +1,9 @@
 //! A TUN or TAP device that this process has open.
 
-use crate::diagnose::{self, Setting};
+mod adopt;
+mod programs;
+
+use crate::cause::diagnose::{self, Setting};
 use crate::order::Place;
 use crate::{Error, IfName, Layout, Link, MacAddr, Mode, Netns, Offload, Queue, Result, sys};
 use std::io;

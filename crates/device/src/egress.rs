@@ -103,7 +103,7 @@ pub struct SendCounters {
     /// Super-packets that the kernel accepted whole.
     pub whole: u64,
     /// Super-packets that were segmented.
-    pub cut: u64,
+    pub segmented: u64,
     /// Segments sent of them.
     pub segments: u64,
     /// Super-packets that were joined from several packets and accepted by the kernel.
@@ -148,7 +148,7 @@ impl SendCounters {
 ///     loop {
 ///         receiver.recv_batch(from, &mut pool, &mut batch)?;
 ///         // The program's own work: batch.iter_mut() ...
-///         while !batch.is_empty() || sender.has_rest() {
+///         while !batch.is_empty() || sender.has_pending() {
 ///             sender.send_batch(to, &mut pool, &mut batch)?;
 ///         }
 ///     }
@@ -157,17 +157,17 @@ impl SendCounters {
 #[derive(Debug)]
 pub struct Sender {
     coalescer: Coalescer,
-    wire: Wire,
-    fates: Vec<Fate>,
+    writer: Writer,
+    outcomes: Vec<Outcome>,
     /// Unsent packets on their way back into the batch.
     left: Vec<PacketBuf>,
     /// A super-packet that is partly sent, and the index of its first unsent segment.
-    rest: Option<(PacketBuf, usize)>,
+    pending: Option<(PacketBuf, usize)>,
 }
 
 /// The outcome of one packet of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum Outcome {
     Left,
     Sent,
     Refused,
@@ -186,54 +186,54 @@ impl Sender {
         let layer = mode.layer();
         Self {
             coalescer: Coalescer::new(layer),
-            wire: Wire {
+            writer: Writer {
                 layer,
                 options,
                 refusals: [0; GsoKind::COUNT],
                 counters: SendCounters::default(),
                 headers: Vec::new(),
             },
-            fates: Vec::new(),
+            outcomes: Vec::new(),
             left: Vec::new(),
-            rest: None,
+            pending: None,
         }
     }
 
     /// The options.
     #[must_use]
     pub fn options(&self) -> SendOptions {
-        self.wire.options
+        self.writer.options
     }
 
     /// Sets the options, and tries rejected kinds again.
     pub fn set_options(&mut self, options: SendOptions) {
-        self.wire.options = options;
-        self.wire.refusals = [0; GsoKind::COUNT];
+        self.writer.options = options;
+        self.writer.refusals = [0; GsoKind::COUNT];
     }
 
     /// The counters.
     #[must_use]
     pub fn counters(&self) -> &SendCounters {
-        &self.wire.counters
+        &self.writer.counters
     }
 
     /// Whether super-packets of that kind are always segmented because the kernel rejects them.
     #[must_use]
     pub fn is_refused(&self, kind: GsoKind) -> bool {
-        self.wire.refusals[kind.index()] >= Self::REFUSALS_MAX
+        self.writer.refusals[kind.index()] >= Self::REFUSALS_MAX
     }
 
     /// Whether part of a super-packet is still unsent because the queue was full. The next
     /// [`Sender::send_batch`] sends it first, even with an empty batch.
     #[must_use]
-    pub fn has_rest(&self) -> bool {
-        self.rest.is_some()
+    pub fn has_pending(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Gives the buffer of an unsent super-packet back to `pool`. Call it before dropping the
     /// sender.
-    pub fn give_rest(&mut self, pool: &mut Pool) {
-        if let Some((packet, _)) = self.rest.take() {
+    pub fn give_pending(&mut self, pool: &mut Pool) {
+        if let Some((packet, _)) = self.pending.take() {
             pool.give(packet);
         }
     }
@@ -251,16 +251,18 @@ impl Sender {
     ) -> io::Result<BatchSent> {
         self.send_rest(queue, pool)?;
         let layout = queue.layout();
-        let joins = self.wire.options.coalesce_tcp || self.wire.options.coalesce_udp;
+        let joins = self.writer.options.coalesce_tcp || self.writer.options.coalesce_udp;
         if layout.vnet_hdr.is_none() {
             for packet in batch.iter_mut().filter(|packet| !packet.meta.vnet.is_super_packet()) {
                 // A packet whose checksum cannot be completed is rejected when it is sent.
                 let _ = finish_checksum(packet);
             }
         }
-        self.fates.clear();
-        self.fates.resize(batch.len(), Fate::Left);
-        let Self { coalescer, wire, fates, .. } = self;
+        // Packets stay in the batch while they are sent, because trains borrow their payload. Each gets
+        // an outcome instead, and `settle` removes the completed ones afterwards.
+        self.outcomes.clear();
+        self.outcomes.resize(batch.len(), Outcome::Left);
+        let Self { coalescer, writer, outcomes, .. } = self;
         let packets = batch.as_slice();
         let trains = if joins && layout.vnet_hdr.is_some() && packets.len() > 1 {
             Some(coalescer.join(packets)).filter(|trains| trains.len() < packets.len())
@@ -268,12 +270,12 @@ impl Sender {
             None
         };
         let result = if let Some(trains) = trains {
-            trains.iter().try_for_each(|train| wire.send_train(queue, packets, &train, fates))
+            trains.iter().try_for_each(|train| writer.send_train(queue, packets, &train, outcomes))
         } else {
             batch
                 .iter_mut()
-                .zip(fates)
-                .try_for_each(|(packet, fate)| wire.send(queue, packet, fate))
+                .zip(outcomes)
+                .try_for_each(|(packet, outcome)| writer.send(queue, packet, outcome))
         };
         let done = self.settle(pool, batch);
         match result {
@@ -283,30 +285,30 @@ impl Sender {
     }
 
     fn send_rest(&mut self, queue: &Queue, pool: &mut Pool) -> io::Result<()> {
-        let Some((packet, next)) = &mut self.rest else { return Ok(()) };
-        if self.wire.cut(queue, packet, next)? == Cut::Malformed {
-            self.wire.counters.refused += 1;
+        let Some((packet, next)) = &mut self.pending else { return Ok(()) };
+        if self.writer.send_segments(queue, packet, next)? == Segmented::Malformed {
+            self.writer.counters.refused += 1;
         }
-        self.give_rest(pool);
+        self.give_pending(pool);
         Ok(())
     }
 
     /// Removes the completed packets from `batch` and counts them; keeps a half-sent super-packet.
     fn settle(&mut self, pool: &mut Pool, batch: &mut Batch) -> BatchSent {
         let mut done = BatchSent::default();
-        for (packet, fate) in batch.drain(..).zip(&self.fates) {
-            match *fate {
-                Fate::Left => {
+        for (packet, outcome) in batch.drain(..).zip(&self.outcomes) {
+            match *outcome {
+                Outcome::Left => {
                     self.left.push(packet);
                     continue;
                 }
-                Fate::Begun(next) => {
-                    self.rest = Some((packet, next));
+                Outcome::Begun(next) => {
+                    self.pending = Some((packet, next));
                     done.sent += 1;
                     continue;
                 }
-                Fate::Sent => done.sent += 1,
-                Fate::Refused => done.refused += 1,
+                Outcome::Sent => done.sent += 1,
+                Outcome::Refused => done.refused += 1,
             }
             pool.give(packet);
         }
@@ -321,7 +323,7 @@ impl Sender {
 
 /// Writes packets; holds no packet itself, so that it can be borrowed beside the batch.
 #[derive(Debug)]
-struct Wire {
+struct Writer {
     layer: Layer,
     options: SendOptions,
     /// Per kind, the rejections since the kernel last accepted one; at most `REFUSALS_MAX`.
@@ -333,7 +335,7 @@ struct Wire {
 
 /// The outcome of segmenting a super-packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
+enum Segmented {
     /// The kernel accepted at least one segment.
     Taken,
     /// It accepted none.
@@ -342,32 +344,39 @@ enum Cut {
     Malformed,
 }
 
-impl Wire {
+impl Writer {
     /// The maximum number of segments in a UDP super-packet (Linux `UDP_MAX_SEGMENTS`).
     const UDP_SEGMENTS_MAX: usize = 128;
 
     /// Sends one packet, and records its outcome.
-    fn send(&mut self, queue: &Queue, packet: &mut PacketBuf, fate: &mut Fate) -> io::Result<()> {
-        self.send_by(queue, packet, fate, |packet| queue.send_packet_mut(packet))
+    fn send(
+        &mut self,
+        queue: &Queue,
+        packet: &mut PacketBuf,
+        outcome: &mut Outcome,
+    ) -> io::Result<()> {
+        self.send_by(queue, packet, outcome, |packet| queue.send_packet_mut(packet))
     }
 
-    /// Like [`Wire::send`], with the call that sends the packet whole: `send_packet_mut` where the
+    /// Like [`Writer::send`], with the call that sends the packet whole: `send_packet_mut` where the
     /// packet may be edited, `send_packet` where a train borrows it.
     fn send_by<P: Borrow<PacketBuf>>(
         &mut self,
         queue: &Queue,
         mut packet: P,
-        fate: &mut Fate,
+        outcome: &mut Outcome,
         whole: impl Fn(&mut P) -> io::Result<usize>,
     ) -> io::Result<()> {
         let vnet = &packet.borrow().meta.vnet;
         let has_header = queue.layout().vnet_hdr.is_some();
+        // Plain packets, almost always: one write. Without a virtio-net header the kernel cannot be told
+        // of a partial checksum, which `send_batch` has completed where it could.
         let Some(kind) = GsoKind::of(vnet) else {
             let open = vnet.needs_csum() || vnet.is_super_packet();
-            *fate = if open && !has_header || !taken(whole(&mut packet))? {
+            *outcome = if open && !has_header || !taken(whole(&mut packet))? {
                 self.refused()
             } else {
-                Fate::Sent
+                Outcome::Sent
             };
             return Ok(());
         };
@@ -376,24 +385,26 @@ impl Wire {
             if taken(whole(&mut packet))? {
                 self.taken_whole(kind);
                 self.counters.whole += 1;
-                *fate = Fate::Sent;
+                *outcome = Outcome::Sent;
                 return Ok(());
             }
             refused = true;
         }
+        // Not whole, or rejected whole: segment it. On EAGAIN some segments are sent already, so the
+        // packet is kept with the index of the next one; sending it again would duplicate them.
         let mut next = 0;
-        let cut = self.cut(queue, packet.borrow(), &mut next).inspect_err(|_| {
+        let segmented = self.send_segments(queue, packet.borrow(), &mut next).inspect_err(|_| {
             if next > 0 {
-                *fate = Fate::Begun(next);
+                *outcome = Outcome::Begun(next);
             }
         });
-        if refused && (next > 0 || matches!(cut, Ok(Cut::Taken))) {
+        if refused && (next > 0 || matches!(segmented, Ok(Segmented::Taken))) {
             self.refused_whole(kind);
         }
-        *fate = match cut? {
-            Cut::Taken => Fate::Sent,
-            Cut::Refused => Fate::Refused,
-            Cut::Malformed => self.refused(),
+        *outcome = match segmented? {
+            Segmented::Taken => Outcome::Sent,
+            Segmented::Refused => Outcome::Refused,
+            Segmented::Malformed => self.refused(),
         };
         Ok(())
     }
@@ -405,7 +416,7 @@ impl Wire {
         queue: &Queue,
         packets: &[PacketBuf],
         train: &Train<'_>,
-        fates: &mut [Fate],
+        outcomes: &mut [Outcome],
     ) -> io::Result<()> {
         let kind = GsoKind::of(&train.vnet()).filter(|_| train.count() > 1);
         let mut refused = None;
@@ -416,14 +427,17 @@ impl Wire {
                 self.taken_whole(kind);
                 self.counters.trains += 1;
                 self.counters.joined += u64::try_from(train.count()).unwrap_or_default();
-                train.members().for_each(|at| fates[at] = Fate::Sent);
+                train.members().for_each(|at| outcomes[at] = Outcome::Sent);
                 return Ok(());
             }
             refused = Some(kind);
         }
+        // One by one. If the first succeeds, the kernel rejected the joining and not the packets.
         for at in train.members() {
-            self.send_by(queue, &packets[at], &mut fates[at], |packet| queue.send_packet(packet))?;
-            if fates[at] == Fate::Sent
+            self.send_by(queue, &packets[at], &mut outcomes[at], |packet| {
+                queue.send_packet(packet)
+            })?;
+            if outcomes[at] == Outcome::Sent
                 && let Some(kind) = refused.take()
             {
                 self.refused_whole(kind);
@@ -434,30 +448,35 @@ impl Wire {
 
     /// Sends the segments of a super-packet, from index `next` on; on an error, `next` is the first
     /// unsent one.
-    fn cut(&mut self, queue: &Queue, packet: &PacketBuf, next: &mut usize) -> io::Result<Cut> {
+    fn send_segments(
+        &mut self,
+        queue: &Queue,
+        packet: &PacketBuf,
+        next: &mut usize,
+    ) -> io::Result<Segmented> {
         let meta = &packet.meta;
         let Ok(whole) = SuperPacket::parse(packet.bytes(), &meta.vnet, self.layer) else {
-            return Ok(Cut::Malformed);
+            return Ok(Segmented::Malformed);
         };
         // A segment needs no further work from the kernel, so its virtio-net header is all zero.
         let mut before = [0; Layout::LEN_MAX];
         let len = encode(queue, meta.info, &VnetHeader::default(), &mut before)?;
         self.headers.resize(whole.header_len(), 0);
-        let mut cut = Cut::Refused;
+        let mut segmented = Segmented::Refused;
         while let Some(segment) = whole.segment(*next) {
             segment.write_headers(&mut self.headers).map_err(io::Error::other)?;
             let pieces = [&before[..len], &self.headers, segment.payload()].map(IoSlice::new);
             let pieces = if len == 0 { &pieces[1..] } else { &pieces[..] };
             if taken(queue.send_vectored(pieces))? {
-                cut = Cut::Taken;
+                segmented = Segmented::Taken;
                 self.counters.segments += 1;
             } else {
                 self.counters.refused += 1;
             }
             *next += 1;
         }
-        self.counters.cut += 1;
-        Ok(cut)
+        self.counters.segmented += 1;
+        Ok(segmented)
     }
 
     fn goes_whole(&self, layout: Layout, kind: GsoKind, packet: &PacketBuf) -> bool {
@@ -487,9 +506,9 @@ impl Wire {
         self.counters.refused_whole[kind.index()] += 1;
     }
 
-    fn refused(&mut self) -> Fate {
+    fn refused(&mut self) -> Outcome {
         self.counters.refused += 1;
-        Fate::Refused
+        Outcome::Refused
     }
 }
 

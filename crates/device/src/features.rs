@@ -1,7 +1,8 @@
 //! The features of the kernel's TUN/TAP driver.
 
-use crate::diagnose::{self, Setting};
-use crate::open::{NODE, open_node};
+use crate::cause::diagnose::{self, Setting};
+use crate::options::open::open_node;
+use crate::sys::tun::NODE;
 use crate::{Error, Result, sys};
 use std::os::fd::AsFd;
 

@@ -13,7 +13,7 @@ pub struct Receiver {
     segmented: bool,
     pair: Pair,
     /// A super-packet that is partly delivered, and the index of its first undelivered segment.
-    rest: Option<(PacketBuf, usize)>,
+    pending: Option<(PacketBuf, usize)>,
     /// The number of segments of the last super-packet.
     last_count: usize,
     counters: ReceiveCounters,
@@ -24,7 +24,7 @@ pub struct Receiver {
 #[non_exhaustive]
 pub struct ReceiveCounters {
     /// Super-packets that were segmented.
-    pub cut: u64,
+    pub segmented: u64,
     /// Packets that were dropped because their virtio-net header did not match them.
     pub malformed: u64,
 }
@@ -37,7 +37,7 @@ impl Receiver {
             layer: mode.layer(),
             segmented: false,
             pair: Pair::default(),
-            rest: None,
+            pending: None,
             last_count: 0,
             counters: ReceiveCounters::default(),
         }
@@ -60,15 +60,15 @@ impl Receiver {
     /// Whether segments of a super-packet are still undelivered. If so, call
     /// [`Receiver::recv_batch`] before waiting for the queue to become readable.
     #[must_use]
-    pub fn has_rest(&self) -> bool {
-        self.rest.is_some()
+    pub fn has_pending(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Gives the buffers that the receiver keeps back to `pool`; undelivered segments are lost.
     /// Call it before dropping the receiver.
-    pub fn give_rest(&mut self, pool: &mut Pool) {
+    pub fn give_pending(&mut self, pool: &mut Pool) {
         pool.give_pair(&mut self.pair);
-        if let Some((packet, _)) = self.rest.take() {
+        if let Some((packet, _)) = self.pending.take() {
             pool.give(packet);
         }
     }
@@ -92,8 +92,10 @@ impl Receiver {
         }
         let before = batch.len();
         loop {
-            let received = self.cut_rest(pool, batch);
+            let received = self.deliver_segments(pool, batch);
             let count = batch.len() - before;
+            // Stop early if the next super-packet, probably of the same size, would be split between two
+            // batches. One that no batch can hold is split in any case.
             let fits = self.last_count <= batch.room() || self.last_count > batch.capacity();
             if batch.is_full() || count > 0 && !fits {
                 return Ok(count);
@@ -108,13 +110,14 @@ impl Receiver {
     }
 
     /// Appends a packet to `batch`, which must have room for it, or keeps a super-packet for
-    /// [`Receiver::cut_rest`].
+    /// [`Receiver::deliver_segments`].
     fn take(&mut self, mut packet: PacketBuf, pool: &mut Pool, batch: &mut Batch) {
         if packet.meta.vnet.is_super_packet() {
-            self.counters.cut += 1;
-            self.rest = Some((packet, 0));
+            self.counters.segmented += 1;
+            self.pending = Some((packet, 0));
             return;
         }
+        // A checksum that we complete ourselves is known to be valid: say so, as the kernel does.
         let open = packet.meta.vnet.needs_csum();
         let packet = if finish_checksum(&mut packet).is_ok() {
             if open {
@@ -134,12 +137,12 @@ impl Receiver {
     ///
     /// # Errors
     /// ENOBUFS: `pool` is empty.
-    fn cut_rest(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<()> {
-        let Some((packet, next)) = &mut self.rest else { return Ok(()) };
+    fn deliver_segments(&mut self, pool: &mut Pool, batch: &mut Batch) -> io::Result<()> {
+        let Some((packet, next)) = &mut self.pending else { return Ok(()) };
         let vnet = packet.meta.vnet;
         let Ok(whole) = SuperPacket::parse(packet.bytes(), &vnet, self.layer) else {
             self.counters.malformed += 1;
-            self.give_super_packet(pool);
+            self.give_pending_packet(pool);
             return Ok(());
         };
         self.last_count = whole.count();
@@ -166,12 +169,12 @@ impl Receiver {
                 pool.give(buffer);
             }
         }
-        self.give_super_packet(pool);
+        self.give_pending_packet(pool);
         Ok(())
     }
 
-    fn give_super_packet(&mut self, pool: &mut Pool) {
-        if let Some((packet, _)) = self.rest.take() {
+    fn give_pending_packet(&mut self, pool: &mut Pool) {
+        if let Some((packet, _)) = self.pending.take() {
             pool.give(packet);
         }
     }

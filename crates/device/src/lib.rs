@@ -19,28 +19,25 @@
 //!
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
-mod adopt;
 mod bpf;
 mod cause;
 mod device;
-mod diagnose;
 mod egress;
 mod error;
 mod features;
 mod filter;
 mod holders;
 mod ingress;
+mod kind;
 mod layout;
 mod link;
 mod name;
 pub mod netlink;
 mod netns;
 mod offload;
-mod open;
 mod options;
 mod order;
 mod packet_socket;
-mod programs;
 mod queue;
 mod steering;
 mod sys;
@@ -57,25 +54,27 @@ pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry};
 pub use device::Device;
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, Result};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
 pub use holders::{AllHolders, Holder, Holders, all_holders, holders};
 pub use ingress::{ReceiveCounters, Receiver};
+pub use kind::ErrorKind;
 pub use layout::{Layout, Mode, Record, VnetFormat};
 pub use link::Link;
 pub use name::{IfIndex, IfName, NAME_LEN_MAX, NameError, NamePattern};
 pub use netns::Netns;
 pub use offload::{Offload, OffloadChoice};
-pub use options::{Create, DeviceOptions, QUEUES_MAX};
+pub use options::{Create, DeviceOptions};
 pub use packet_socket::{
     PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, PacketStatistics, ReceivedPacket,
-    stop_time_stamps,
+    disable_timestamps,
 };
 pub use queue::{BatchSent, Queue, RECORD_LEN_MAX, Ready};
 pub use steering::{
     INDIRECTION_LEN_MAX, IndirectionError, IndirectionTable, PacketHasher, Rss, RssConfig,
 };
+pub use sys::tun::QUEUES_MAX;
 #[cfg(feature = "tokio")]
 pub use tokio::{AsyncQueue, Framed};
 pub use udp::{allow_ipv6_fragments, report_icmp_errors};

@@ -1,6 +1,6 @@
 //! The settings of an interface.
 
-use crate::diagnose::{self, LinkSetting};
+use crate::cause::diagnose::{self, LinkSetting};
 use crate::netlink::{Address, LinkChange, LinkInfo, Netlink, Route};
 use crate::{Error, IfIndex, IfName, MacAddr, Netns, Offload, Result, sys};
 use std::ffi::OsStr;

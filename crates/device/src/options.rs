@@ -1,6 +1,10 @@
 //! The description of a device to open: plain data, then one call.
 
+mod attach;
+pub(crate) mod open;
+
 use crate::netlink::{Address, Route};
+use crate::sys::tun::QUEUES_MAX;
 use crate::{
     HashTypes, IfIndex, IfName, MacAddr, Mode, NamePattern, Netns, Offload, OffloadChoice,
     VnetFormat,
@@ -19,9 +23,6 @@ pub enum Create {
     /// Attach to it if it exists, otherwise create it.
     AttachOrCreate,
 }
-
-/// The maximum number of queues of a device (`MAX_TAP_QUEUES`).
-pub const QUEUES_MAX: u16 = 256;
 
 /// Describes a device; [`DeviceOptions::open`] creates it or attaches to it.
 ///

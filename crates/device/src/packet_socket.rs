@@ -78,7 +78,7 @@ const VNET_LEN: usize = VnetLen::Legacy.bytes();
 /// # Errors
 /// ENOTSOCK.
 /// ENOTSOCK.
-pub fn stop_time_stamps(socket: impl AsFd) -> io::Result<()> {
+pub fn disable_timestamps(socket: impl AsFd) -> io::Result<()> {
     sys::packet_socket::set_time_stamps(socket.as_fd(), false)
 }
 

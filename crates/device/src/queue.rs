@@ -7,7 +7,9 @@ use crate::sys;
 use adit_packet::{Batch, Malformed, Meta, PacketBuf, Pair, Pool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -178,6 +180,8 @@ impl Queue {
         batch: &mut Batch,
     ) -> io::Result<usize> {
         let (mut count, mut bytes) = (0, 0);
+        // The kernel has no call that reads several packets, so a batch is one read a packet: it saves
+        // the wake-ups between them, not the system calls.
         while !batch.is_full() && bytes < Self::BATCH_BYTES {
             match self.recv_next(pool, pair, count > 0) {
                 Ok(packet) => {
@@ -217,12 +221,16 @@ impl Queue {
         let header_len = self.layout.len();
         let room = pool.ready(pair, header_len).ok_or(Errno::NOBUFS)?;
         let len = if more && !self.nonblocking.load(Ordering::Relaxed) {
+            // A blocking queue would block here although packets wait in the batch: NOWAIT makes this
+            // one read nonblocking. Plain reads are cheaper, so all others are.
             // The offset -1 selects the file position, as read(2) does; a queue has none anyway.
             let bufs = &mut [IoSliceMut::new(room)];
             rustix::io::preadv2(&self.fd, bufs, u64::MAX, ReadWriteFlags::NOWAIT)?
         } else {
             rustix::io::read(&self.fd, &mut *room)?
         };
+        // The headers are before `room`'s packet and are decoded from there; `settle` then takes the
+        // packet alone.
         let mut meta = Meta::default();
         if header_len > 0 {
             let record = self.layout.decode(&room[..len]).map_err(invalid)?;
@@ -252,6 +260,8 @@ impl Queue {
     pub fn send_batch(&self, pool: &mut Pool, batch: &mut Batch) -> io::Result<BatchSent> {
         let mut done = BatchSent::default();
         let mut failed = None;
+        // Buffers go back to the pool in one step after the loop: draining while sending would move the
+        // rest of the batch for every packet.
         for packet in batch.iter_mut() {
             match self.send_packet_mut(packet) {
                 Ok(_) => done.sent += 1,
@@ -377,6 +387,22 @@ impl Queue {
     #[must_use]
     pub fn index(&self) -> Option<u16> {
         self.place.as_ref()?.index()
+    }
+
+    /// Sends a duplicate of this queue's descriptor to the peer of a Unix socket. The queue stays
+    /// usable.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2): EPIPE if the peer closed the socket.
+    pub fn pass_to(&self, socket: impl AsFd) -> io::Result<()> {
+        let fds = [self.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
+        debug_assert!(fits, "the space was made for one descriptor");
+        // A stream socket carries descriptors only together with data.
+        sendmsg(socket, &[IoSlice::new(b"q")], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 }
 

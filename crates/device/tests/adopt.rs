@@ -86,7 +86,7 @@ fn systemd_passes_a_device() {
     assert_eq!(
         Device::from_systemd(None, Mode::Tap).unwrap_err().cause(),
         &Cause::NoFdPassed,
-        "nobody passed this process anything"
+        "no descriptor was passed to this process"
     );
     let queue = descriptor(tap("t0"));
     // The shell does what systemd does: descriptor 4 is ours, LISTEN_PID the program's own.

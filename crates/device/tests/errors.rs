@@ -1,7 +1,7 @@
-//! Each cause of a failure, made for real in a namespace and told apart from its neighbours.
+//! Each cause of a failure, reproduced in a namespace and distinguished from similar ones.
 //!
-//! One row a failure; a row runs on a thread of its own with a network and a mount namespace of its
-//! own. Rows that need other users are in the `root_*` test.
+//! One row per failure. Each row runs on its own thread, in its own network and mount namespace. Rows
+//! that need other users are in the `root_*` test.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test]")]
 #![expect(clippy::print_stdout, reason = "what adit says in each row, to be read with --nocapture")]
@@ -29,8 +29,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use support::{Holder, run};
 
-/// What was done, what the kernel says (0: adit refused before it was asked), what adit says, and a
-/// part of what it says helps.
+/// An operation that fails, the kernel's errno (0: adit checked before it), adit's code and kind, and a
+/// part of the remedy.
 struct Row {
     what: &'static str,
     fail: fn() -> Error,
@@ -51,7 +51,7 @@ const fn row(
     Row { what, fail, errno, code, kind, remedy }
 }
 
-/// Makes each failure in a namespace of its own and compares all rows before it complains.
+/// Reproduces each failure in its own namespace, and reports all wrong rows together.
 fn check(rows: &[Row]) {
     let mut wrong = String::new();
     for row in rows {
@@ -67,13 +67,13 @@ fn check(rows: &[Row]) {
             continue;
         };
         let errno = error.errno().unwrap_or(0);
-        let told = (errno, error.code(), error.kind());
+        let found = (errno, error.code(), error.kind());
         let source = std::error::Error::source(&error).unwrap();
         println!("{}: {}: {error}: {source}\n    -> {}", row.what, error.code(), error.remedy());
-        if told != (row.errno, row.code, row.kind) || !error.remedy().contains(row.remedy) {
+        if found != (row.errno, row.code, row.kind) || !error.remedy().contains(row.remedy) {
             let wanted = (row.errno, row.code, row.kind, row.remedy);
             wrong += &format!(
-                "{}: {told:?}, not {wanted:?}\n    {error}: {source}\n    {}\n",
+                "{}: {found:?}, not {wanted:?}\n    {error}: {source}\n    {}\n",
                 row.what,
                 error.remedy()
             );
@@ -219,7 +219,7 @@ const ATTACH: &[Row] = {
     fn held_by_us() -> Error {
         let _device = tun("t0").open().unwrap();
         let error = attach(tun("t0"));
-        let Cause::Held { holders } = error.cause() else { return error };
+        let Cause::InUse { holders } = error.cause() else { return error };
         let own = holders.list.iter().find(|holder| holder.pid == std::process::id()).unwrap();
         assert_eq!(own.fds.len(), 2, "a queue and the handle's own");
         error

@@ -141,7 +141,7 @@ fn forwards(mode: Mode, options: SendOptions) {
     }
     for (received, sent, _) in forwarder.stop() {
         assert_eq!((received.malformed, sent.refused), (0, 0));
-        assert!(received.cut > 100, "{received:?} {sent:?}");
+        assert!(received.segmented > 100, "{received:?} {sent:?}");
         if options == SendOptions::ALL {
             // How many packets a train has depends on how fast the ends are: two at least.
             assert!(sent.trains > 100 && sent.joined >= 2 * sent.trains, "{received:?} {sent:?}");

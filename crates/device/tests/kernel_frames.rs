@@ -388,7 +388,7 @@ fails(E.EAGAIN, os.read, fd, 70_000)
     );
 }
 
-/// Passes packets from one queue to the other, whole, until told to stop; counts super-packets.
+/// Forwards whole packets from one queue to the other until stopped; counts super-packets.
 fn pass(from: &Queue, to: &Queue, stop: &AtomicBool, supers: &AtomicUsize, small: &AtomicUsize) {
     let mut pool = Pool::new(PoolConfig {
         headroom: 0,

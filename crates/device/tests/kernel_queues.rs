@@ -58,8 +58,8 @@ fn queues_fit_only_a_device_of_their_kind() {
     assert_eq!(errno(tun("t1")), libc::EINVAL);
 }
 
-/// Tells on which queue, by the kernel's count, each packet came that is sent into a device: a
-/// fan-out group of packet sockets spreads them by it (`PACKET_FANOUT_QM`: queue + 1).
+/// Prints the queue, as the kernel counts it, of each packet sent into a device: a fan-out group of
+/// packet sockets distributes packets by queue (`PACKET_FANOUT_QM`: queue + 1).
 const FAN_OUT: &str = r"
 import select, socket, struct, sys
 socks = []

@@ -23,7 +23,7 @@ fn owner_and_group_are_set_by_value_and_read_back() {
         let tun = device.info().unwrap().tun.unwrap();
         (tun.owner, tun.group)
     };
-    assert_eq!(ids(), (None, None), "nobody's until it is to persist");
+    assert_eq!(ids(), (None, None), "a device without an owner until it is persistent");
     device.set_owner(0).unwrap();
     device.set_group(0).unwrap();
     assert_eq!(ids(), (Some(0), Some(0)));
@@ -151,7 +151,7 @@ fn the_hardware_address_is_set_through_the_queue() {
     assert_eq!(device.mac().unwrap(), mac(2));
     let error = tun("t1").open().unwrap().set_mac(mac(1)).unwrap_err();
     assert_eq!(error.errno(), Some(libc::EOPNOTSUPP));
-    // Somebody else's change is seen through the queue.
+    // A change by another program is visible through the queue.
     support::run("ip link set t0 address 02:00:5e:10:00:03");
     assert_eq!(device.mac().unwrap(), mac(3));
 }

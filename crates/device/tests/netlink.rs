@@ -823,7 +823,7 @@ fn the_monitor_sees_a_life() {
     run("ip link set t1 master br0");
     await_event(&mut monitor, changed(&|link| link.master.is_some()));
     run("ip link set t1 nomaster");
-    // The kernel tells of a new alias only while the link is up.
+    // The kernel reports a new alias only while the link is up.
     run("ip link set t1 up");
     run("ip link set t1 alias out");
     await_event(&mut monitor, |event| match event {

@@ -61,8 +61,11 @@ fn segments_come_as_the_batch_has_room_for_them() {
             }
             batch.give_all(&mut pool);
         }
-        assert_eq!((number, receiver.counters().cut, receiver.has_rest()), (300, 10, false));
-        receiver.give_rest(&mut pool);
+        assert_eq!(
+            (number, receiver.counters().segmented, receiver.has_pending()),
+            (300, 10, false)
+        );
+        receiver.give_pending(&mut pool);
         assert_eq!(pool.out(), (0, 0));
     }
 }
@@ -79,7 +82,7 @@ fn a_pool_that_is_used_up_loses_no_segment() {
     while number < 60 {
         let count = receiver.recv_batch(only(&device), &mut pool, &mut batch).unwrap();
         assert!((1..=5).contains(&count), "{count}");
-        if receiver.has_rest() {
+        if receiver.has_pending() {
             assert_eq!(
                 errno(receiver.recv_batch(only(&device), &mut pool, &mut Batch::new())),
                 libc::ENOBUFS
@@ -91,7 +94,7 @@ fn a_pool_that_is_used_up_loses_no_segment() {
         }
         batch.give_all(&mut pool);
     }
-    receiver.give_rest(&mut pool);
+    receiver.give_pending(&mut pool);
     assert_eq!(pool.out(), (0, 0));
 }
 

@@ -145,7 +145,7 @@ fn batch_of(case: &Case, pool: &mut Pool) -> Batch {
     batch
 }
 
-/// Sends random super-packets and compares what the kernel, or whoever cuts them up, makes of them.
+/// Sends random super-packets, and compares the segments of the kernel and of this crate.
 fn compare(router: &mut Router, sender: &mut Sender, tunnels: bool, seed: u64) {
     let mut random = Random::new(seed);
     let mut pool = Pool::new(PoolConfig::default());
@@ -176,7 +176,7 @@ fn the_kernel_cuts_up_what_is_written_to_a_tun_as_we_do() {
     let mut sender = Sender::new(Mode::Tun, SendOptions::default());
     compare(&mut router, &mut sender, false, 1);
     let wanted = u64::try_from(CASES).unwrap();
-    assert_eq!((sender.counters().whole, sender.counters().cut), (wanted, 0));
+    assert_eq!((sender.counters().whole, sender.counters().segmented), (wanted, 0));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn the_kernel_cuts_up_frames_and_tunnels_as_we_do() {
     let mut sender = Sender::new(Mode::Tap, SendOptions::default());
     compare(&mut router, &mut sender, tunnels, 2);
     let wanted = u64::try_from(CASES).unwrap();
-    assert_eq!((sender.counters().whole, sender.counters().cut), (wanted, 0));
+    assert_eq!((sender.counters().whole, sender.counters().segmented), (wanted, 0));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn the_kernel_cuts_up_tagged_frames_as_we_do() {
     let mut sender = Sender::new(Mode::Tap, SendOptions::default());
     compare(&mut router, &mut sender, true, 6);
     let wanted = u64::try_from(CASES).unwrap();
-    assert_eq!((sender.counters().whole, sender.counters().cut), (wanted, 0));
+    assert_eq!((sender.counters().whole, sender.counters().segmented), (wanted, 0));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_queue_without_a_virtio_net_header_gets_packets() {
             let mut router = Router::open(mode, |options| options.packet_info(mode == Mode::Tap));
             let mut sender = Sender::new(mode, SendOptions::ALL);
             compare(&mut router, &mut sender, true, 3);
-            let SendCounters { whole, cut, segments, refused, .. } = *sender.counters();
+            let SendCounters { whole, segmented: cut, segments, refused, .. } = *sender.counters();
             assert_eq!((whole, cut, refused), (0, u64::try_from(CASES).unwrap(), 0));
             assert!(segments > 2 * cut);
         });
@@ -223,11 +223,11 @@ fn a_kernel_that_refuses_super_packets_costs_no_packet() {
     let counters = *sender.counters();
     let limit = u64::from(Sender::REFUSALS_MAX);
     assert_eq!(counters.refused_whole(GsoKind::Tunnel), limit);
-    assert!(sender.is_refused(GsoKind::Tunnel) && counters.cut > limit, "{counters:?}");
+    assert!(sender.is_refused(GsoKind::Tunnel) && counters.segmented > limit, "{counters:?}");
     for kind in [GsoKind::Tcp4, GsoKind::Tcp6, GsoKind::UdpL4] {
         assert_eq!((sender.is_refused(kind), counters.refused_whole(kind)), (false, 0));
     }
-    assert_eq!((counters.whole + counters.cut, counters.refused), (3000, 0));
+    assert_eq!((counters.whole + counters.segmented, counters.refused), (3000, 0));
     sender.set_options(sender.options());
     assert!(!sender.is_refused(GsoKind::Tunnel), "another chance");
 }
@@ -247,7 +247,7 @@ fn a_kernel_without_any_of_them_costs_no_packet() {
         assert!(sender.is_refused(kind), "{kind:?}");
         assert_eq!(counters.refused_whole(kind), u64::from(Sender::REFUSALS_MAX));
     }
-    assert_eq!((counters.whole, counters.cut, counters.refused), (0, 3000, 0));
+    assert_eq!((counters.whole, counters.segmented, counters.refused), (0, 3000, 0));
 }
 
 /// On a machine so slow that the queue is empty again before the next write, it is tried so often.
@@ -279,7 +279,7 @@ fn a_full_queue_ends_a_super_packet_in_the_middle_and_goes_on_there() {
             }
         }
         let mut done = 0;
-        while !batch.is_empty() || sender.has_rest() {
+        while !batch.is_empty() || sender.has_pending() {
             match sender.send_batch(router.queue(), &mut pool, &mut batch) {
                 Ok(sent) => done += sent.sent,
                 Err(error) => {
@@ -290,7 +290,7 @@ fn a_full_queue_ends_a_super_packet_in_the_middle_and_goes_on_there() {
                     waits += 1;
                 }
             }
-            rests += usize::from(sender.has_rest());
+            rests += usize::from(sender.has_pending());
         }
         assert_eq!(done, 2);
         for (index, wanted) in wanted.into_iter().enumerate() {
@@ -329,7 +329,7 @@ fn a_full_queue_between_trains_leaves_each_flow_in_order() {
             }
         }
         let total = batch.len();
-        while !batch.is_empty() || sender.has_rest() {
+        while !batch.is_empty() || sender.has_pending() {
             if sender.send_batch(router.queue(), &mut pool, &mut batch).is_err() {
                 waits += 1;
                 traffic::until("the queue takes more", || {

@@ -358,7 +358,7 @@ fn steering_needs_an_attached_queue() {
     EbpfProgram::detach_filter(&device.queues[0]).unwrap();
 }
 
-/// Fails on the first kernel that has the interface: then its answers are to be tested here.
+/// Fails on the first kernel that has the interface: its answers must be tested here then.
 #[test]
 fn this_kernel_has_no_hash_interface() {
     Netns::enter_new().unwrap();

@@ -192,7 +192,7 @@ fn the_end_of_the_device_ends_a_read_that_waits() {
 #[test]
 fn the_end_of_the_device_is_one_error_of_the_stream() {
     on_both(|| async {
-        let mut framed = tun().into_framed(pool());
+        let mut framed = Framed::new(tun(), pool());
         emit(&socket(), 7);
         let mut deleter = None;
         let mut items = Vec::new();
@@ -222,7 +222,7 @@ fn the_end_of_the_device_is_one_error_of_the_stream() {
 #[test]
 fn a_link_that_is_down_refuses_packets_and_goes_on_when_it_is_up() {
     on_both(|| async {
-        let mut framed = tun().into_framed(pool());
+        let mut framed = Framed::new(tun(), pool());
         set("down");
         for _ in 0..3 {
             let error = framed.get_ref().send(&ipv4()).await.unwrap_err();
@@ -247,8 +247,8 @@ fn a_link_that_is_down_refuses_packets_and_goes_on_when_it_is_up() {
     });
 }
 
-/// A TAP `t0` whose frames to the station 02:00:00:00:00:02 wait in a slow queue of a bridge. Nobody
-/// else sends: a frame that comes in would wake a sender for whom there is no other event.
+/// A TAP `t0` whose frames to the station 02:00:00:00:00:02 wait in a slow queue of a bridge. No
+/// other host sends: an incoming frame would wake a sender that has no other event.
 fn slow_tap() -> AsyncQueue {
     support::run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
     support::run("ip link add br0 up type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
@@ -296,7 +296,7 @@ fn a_full_send_buffer_makes_senders_wait() {
         }
         assert!(waits > 0, "the send buffer was never full");
 
-        let mut framed = queue.into_framed(pool());
+        let mut framed = Framed::new(queue, pool());
         for _ in 0..FRAMES {
             let mut packet = framed.take(1000).unwrap();
             packet.extend(&frame()).unwrap();
@@ -435,12 +435,12 @@ fn super_packets_are_cut_up_and_joined() {
         while seen.len() < 60 {
             queue.recv_through(&mut receiver, &mut pool, &mut batch).await.unwrap();
             seen.extend(batch.iter().filter_map(|packet| number(packet.bytes())));
-            while !batch.is_empty() || sender.has_rest() {
+            while !batch.is_empty() || sender.has_pending() {
                 queue.send_through(&mut sender, &mut pool, &mut batch).await.unwrap();
             }
         }
         assert!(seen.into_iter().eq(0..60));
-        assert_eq!(receiver.counters().cut, 2);
+        assert_eq!(receiver.counters().segmented, 2);
         assert!(sender.counters().trains >= 6, "{:?}", sender.counters());
     });
 }

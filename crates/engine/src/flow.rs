@@ -55,7 +55,7 @@ pub enum Request {
     /// Something of a flow.
     Flow(FlowId, FlowRequest),
     /// An exchange with this peer ([`Endpoint::Udp`](crate::Endpoint::Udp)) begins: choose the local
-    /// address and route anew, those that were learned may be the reason why the last one ended.
+    /// address and route again, since the learned ones may be why the last exchange ended.
     Reroute(SocketAddr),
 }
 

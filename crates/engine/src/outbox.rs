@@ -31,7 +31,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// How many packets it holds unless told otherwise: a batch of 64, flooded to 256 ports.
+    /// The default limit of packets: a batch of 64, flooded to 256 ports.
     pub const LIMIT: usize = 64 * 256;
 
     /// Requests that wait at most: four for each of 256 flows.
@@ -127,7 +127,7 @@ impl Outbox {
         self.limit
     }
 
-    /// The pool, for the feeder of the engine. An engine uses [`Self::make`], which counts.
+    /// The pool, for the loop that feeds the engine. An engine uses [`Self::make`], which counts.
     #[must_use]
     pub const fn pool(&mut self) -> &mut Pool {
         &mut self.pool

@@ -10,7 +10,7 @@ const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
 /// The operation of an ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ArpOperation {
-    /// Request (1): asks who has the target address.
+    /// Request (1): asks for the owner of the target address.
     Request,
     /// Reply (2): the sender has the sender address.
     Reply,

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Ecn, PacketInfo, VnetHeader};
 
-/// What comes with a packet beside its bytes.
+/// The metadata of a packet.
 ///
 /// Minor versions may add fields: end a literal with `..Meta::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub struct Meta {
     /// The virtio-net header, if the queue has it; otherwise all zero, which means a plain packet.
     pub vnet: VnetHeader,
     /// The number of bytes cut off its end when it was copied, for a capture; otherwise 0.
-    pub cut: u32,
+    pub truncated: u32,
     /// For a datagram of a tunnel: the ECN codepoint of its outer header.
     pub ecn: Ecn,
 }
@@ -59,7 +59,7 @@ pub struct PacketBuf {
     end: usize,
     /// The pool's count; `None` if the buffer belongs to no pool.
     home: Option<Dropped>,
-    /// What came with the packet: packet information, virtio-net header, outer ECN.
+    /// The metadata: packet information, virtio-net header, outer ECN.
     pub meta: Meta,
 }
 
@@ -206,7 +206,7 @@ impl PacketBuf {
     }
 }
 
-/// Tells the pool that the buffer will not come back.
+/// Counts the buffer as lost to its pool.
 impl Drop for PacketBuf {
     fn drop(&mut self) {
         if let Some(home) = &self.home {

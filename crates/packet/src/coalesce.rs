@@ -49,6 +49,7 @@ use crate::{
 /// assert_eq!((trains.len(), train.count(), train.len()), (1, 3, 28 + 3000));
 /// assert_eq!((train.vnet().gso, train.vnet().gso_size), (Gso::UdpL4, 1200));
 /// // For writev: the headers, then each payload.
+/// let pieces: Vec<&[u8]> = train.pieces().collect();
 /// assert_eq!(pieces.len(), 4);
 /// # Ok::<(), adit_packet::Malformed>(())
 /// ```
@@ -136,6 +137,7 @@ impl Coalescer {
         Trains { trains: &self.trains, members: &self.members, packets }
     }
 
+    /// Puts a packet into a train: its flow's open one if it continues that, otherwise its own.
     fn add(&mut self, index: usize, packet: &PacketBuf) {
         if let Some(candidate) = self.like_the_youngest(packet) {
             return self.extend(self.open.len() - 1, index, packet, candidate);
@@ -145,6 +147,8 @@ impl Coalescer {
         let flow = headers.and_then(|headers| headers.flow(bytes));
         let candidate = headers.and_then(|headers| Candidate::new(packet, &headers));
         let Some((flow, candidate)) = flow.zip(candidate) else {
+            // It cannot be joined, and must not overtake packets of its flow, or be overtaken. The flow of
+            // a later fragment is unknown (it has no ports), so a fragment ends all trains.
             match headers.and_then(|headers| headers.fragment()) {
                 Some(_) => self.open.clear(),
                 None => self.close(flow),
@@ -176,6 +180,7 @@ impl Coalescer {
     fn extend(&mut self, place: usize, index: usize, packet: &PacketBuf, candidate: Candidate) {
         let at = self.open.get(place).copied().unwrap_or_default();
         let Some(draft) = self.trains.get_mut(at) else { return };
+        // The checksum is summed last: it reads the whole payload.
         if draft.takes(&candidate) && candidate.is_right(packet) {
             if draft.append(index, &candidate, &mut self.members) {
                 self.open.remove(place);
@@ -227,6 +232,8 @@ impl Coalescer {
             headers: [0; Self::HEADERS_MAX],
             vnet: packet.meta.vnet,
         };
+        // A packet that would end its train at once, or whose checksum is invalid, stays alone. Its
+        // headers are not copied then: that is the common case of flows that cannot be joined.
         let candidate = candidate.filter(|candidate| {
             !candidate.flags.intersects(Candidate::ENDS) && candidate.is_right(packet)
         });
@@ -278,6 +285,7 @@ impl Candidate {
             tcp,
         };
         if version == IpVersion::V4 && transport != shape.network + 20 {
+            // It has options.
             return None;
         }
         let fits = headers.fragment().is_none()
@@ -317,6 +325,7 @@ impl Candidate {
             let sequence = bytes.get(transport + 4..)?.first_chunk()?;
             candidate.sequence = u32::from_be_bytes(*sequence);
             candidate.flags = TcpFlags(*bytes.get(transport + 13)?);
+        // UDP without a checksum, or with a length that contradicts that of IP.
         } else if take(bytes, transport + 6) == 0
             || usize::from(take(bytes, transport + 4)) != candidate.end.checked_sub(transport)?
         {
@@ -417,6 +426,7 @@ impl Draft {
             }
         }
         if self.shape.version == IpVersion::V4 {
+            // The second packet decides whether the identifications are equal or count up.
             let id = take(&self.headers, self.shape.network + 4);
             if self.count == 1 && candidate.dont_fragment && candidate.id == id {
                 self.fixed_id = true;

@@ -5,34 +5,6 @@ use core::net::Ipv4Addr;
 use crate::checksum::{self, Sum};
 use crate::{Fragment, Malformed};
 
-/// The numbers of protocols above IPv4 and IPv6 (IANA, Protocol Numbers).
-pub mod ip_protocol {
-    /// IPv6 hop-by-hop options.
-    pub const HOP_BY_HOP: u8 = 0;
-    /// ICMP for IPv4.
-    pub const ICMP: u8 = 1;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-    /// IPv6 routing header.
-    pub const ROUTING: u8 = 43;
-    /// IPv6 fragment header.
-    pub const FRAGMENT: u8 = 44;
-    /// Encapsulating security payload: the rest is encrypted.
-    pub const ESP: u8 = 50;
-    /// Authentication header.
-    pub const AUTHENTICATION: u8 = 51;
-    /// ICMP for IPv6.
-    pub const ICMP6: u8 = 58;
-    /// No next header.
-    pub const NO_NEXT_HEADER: u8 = 59;
-    /// IPv6 destination options.
-    pub const DESTINATION_OPTIONS: u8 = 60;
-    /// IPv6 mobility header.
-    pub const MOBILITY: u8 = 135;
-}
-
 pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 
@@ -129,7 +101,7 @@ impl<'a> Ipv4<'a> {
         self.head[8]
     }
 
-    /// The protocol of the payload: [`ip_protocol`].
+    /// The protocol of the payload: [`ip_protocol`](crate::ip_protocol).
     #[must_use]
     pub const fn protocol(&self) -> u8 {
         self.head[9]
@@ -329,7 +301,7 @@ mod tests {
         dont_fragment: true,
         fragment: None,
         ttl: 64,
-        protocol: ip_protocol::UDP,
+        protocol: crate::ip_protocol::UDP,
         source: Ipv4Addr::new(192, 168, 0, 1),
         destination: Ipv4Addr::new(192, 168, 0, 199),
     };

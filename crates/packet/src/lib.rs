@@ -10,7 +10,7 @@
 //! - [`checksum`], [`Toeplitz`]: the Internet checksum, and the RSS hash.
 //! - [`IpPrefix`], [`MacAddr`], [`units`]: addresses and quantities as text.
 //!
-//! Words: a *frame* is layer 2, a *packet* layer 3. No function panics, whatever the bytes are.
+//! Words: a *frame* is layer 2, a *packet* layer 3. No function panics on any input.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
@@ -28,6 +28,7 @@ mod ecn;
 mod ethernet;
 mod flow;
 pub mod icmp;
+pub mod ip_protocol;
 mod ipv4;
 mod ipv6;
 mod mac;
@@ -52,7 +53,7 @@ pub use ecn::Ecn;
 pub use ethernet::{Ethernet, EthernetHeader, VlanTag, ether_type};
 pub use flow::{FlowKey, Headers, IpVersion};
 pub use icmp::{Icmp, IcmpHeader, Neighbour, NeighbourKind};
-pub use ipv4::{Ipv4, Ipv4Header, Ipv4Mut, ip_protocol};
+pub use ipv4::{Ipv4, Ipv4Header, Ipv4Mut};
 pub use ipv6::{Fragment, Ipv6, Ipv6Header, Ipv6Mut, UpperLayer};
 pub use mac::{MacAddr, ParseMacError};
 pub use malformed::Malformed;

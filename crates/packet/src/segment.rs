@@ -151,6 +151,8 @@ impl<'a> SuperPacket<'a> {
     /// The fault of a header. [`Malformed::SuperPacket`] if the virtio-net header contradicts the
     /// headers, has a segment size of 0, or requests IP fragmentation ([`Gso::Udp`]).
     pub fn parse(bytes: &'a [u8], vnet: &VnetHeader, layer: Layer) -> Result<Self, Malformed> {
+        // `hdr_len`, `csum_start` and the outer offset are hints that a guest may set wrong, so the
+        // headers are parsed. Only where the inner headers of a tunnel start cannot be known otherwise.
         let outermost = layer.parse(bytes)?;
         let bytes = bytes.get(..outermost.end()).ok_or(Malformed::SuperPacket)?;
         let (base, headers, outer) = if vnet.tunnel.is_some() {
@@ -190,6 +192,7 @@ impl<'a> SuperPacket<'a> {
             inner,
             transport,
             at,
+            // Summed once: each segment adds only the words that differ, and its payload.
             fixed: pseudo_without_len(bytes, vnet, inner, transport, at, len).add(sum_without(
                 headers_bytes,
                 at,
@@ -349,6 +352,8 @@ impl<'a> Segment<'a> {
             self.rewrite_ip(headers, ip, payload_len);
             put(headers, udp + 4, len);
             if has_checksum {
+                // The inner headers are complete now, so the outer sum can read them; the payload's sum
+                // is used again, with bytes swapped if it starts at an odd offset of the outer packet.
                 let odd = !(headers.len() - udp).is_multiple_of(2);
                 let payload_sum = if odd { payload_sum.swapped() } else { payload_sum };
                 let pseudo = pseudo_sum(headers, ip.version, ip.at, ip_protocol::UDP, len);
@@ -381,6 +386,7 @@ impl<'a> Segment<'a> {
             *sequence = u32::from_be_bytes(*sequence).wrapping_add(passed).to_be_bytes();
             sum = sum.add_bytes(sequence);
         }
+        // As `tcp_gso_segment`: CWR acknowledges one mark once, FIN and PSH belong to the last byte.
         let mut gone = TcpFlags::default();
         if self.index != 0 {
             gone = gone.with(TcpFlags::CWR);

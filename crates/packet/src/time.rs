@@ -6,6 +6,14 @@ use core::time::Duration;
 
 /// A moment in nanoseconds since an origin that the caller chose (on Linux: `CLOCK_BOOTTIME`).
 ///
+/// With std's clock, the origin can be the start of the program:
+///
+/// ```
+/// let start = std::time::Instant::now();
+/// let now = adit_packet::Instant::from(start.elapsed());
+/// # let _ = now;
+/// ```
+///
 /// It has no `now()`: time is always an argument, so that a run can be repeated. Arithmetic
 /// saturates; 64 bits of nanoseconds last 584 years.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +68,13 @@ impl Instant {
     #[must_use]
     pub fn checked_sub(self, duration: Duration) -> Option<Self> {
         self.0.checked_sub(u64::try_from(duration.as_nanos()).ok()?).map(Self)
+    }
+}
+
+/// The moment that long after the origin.
+impl From<Duration> for Instant {
+    fn from(since_origin: Duration) -> Self {
+        Self::ZERO + since_origin
     }
 }
 

@@ -189,8 +189,12 @@ impl Events {
     pub fn failed(&self, what: impl fmt::Display, error: &crate::error::Error) {
         let mut message = format!("{what}: {}", error.report.message);
         for problem in &error.report.problems {
-            let crate::config::problem::Problem { file, line, column, message: why, .. } = problem;
+            let crate::config::problem::Problem { file, line, column, message: why, help, .. } =
+                problem;
             message.push_str(&format!("; {file}:{line}:{column}: {why}"));
+            if let Some(help) = help {
+                message.push_str(&format!(" ({help})"));
+            }
         }
         self.send(&Event::Failed { message });
     }

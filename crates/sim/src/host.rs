@@ -14,7 +14,9 @@ use crate::device::Device;
 use crate::reno::{Reno, Seen};
 use adit_engine::DropReason;
 
-/// What a host is to be.
+/// The configuration of a host.
+///
+/// Later versions may add fields: build it with [`HostConfig::new`].
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Its addresses with the lengths of their prefixes, at most [`Self::ADDRESSES_MAX`].

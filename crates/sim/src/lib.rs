@@ -14,15 +14,14 @@
 //!             super-packets    netem    = sent + discarded + held          full, slow
 //! ```
 //!
-//! One step does all that is due at one moment: faults of the script, then packets that arrive, then
-//! timeouts of engines, then the stacks of hosts, each in the order in which they were made. So a run
-//! depends on nothing but the scenario and its seed, and has the same [trace](Sim::trace) each time.
-//! What becomes due by that at the same moment is done in a next step, but after
-//! [so many](Sim::STEPS_AT_ONCE) a nanosecond passes: time always moves.
+//! One step does all work of one moment: scheduled faults, then arriving packets, then events of flows, then
+//! timeouts of engines and stacks of hosts, each in the order of creation. So a run depends only on the scenario
+//! and its seed, and has the same [trace](Sim::trace) each time. Work that becomes due at the same moment is done
+//! in the next step. After [a number of them](Sim::STEPS_AT_ONCE) a nanosecond passes: time always moves.
 //!
 //! Two laws are checked after every step, for each engine and for the network between them:
-//! *in + made = sent + discarded + absorbed + held*, and no buffer of a pool is lost. A failure of whatever kind
-//! prints the last lines of the trace and the seed; [`for_each_seed`] adds the command that replays it.
+//! *in + made = sent + discarded + absorbed + held*, and no buffer of a pool is lost. Any failure prints the last
+//! lines of the trace and the seed; [`for_each_seed`] adds the command that replays it.
 //!
 //! ```
 //! use adit_engine::netem::{Delay, Loss, Profile};

@@ -1,4 +1,4 @@
-//! A port of a node, what is wrong with it, and the way from it to the port at the other end.
+//! A port of a node, its faults, and the wire from it to the other end.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -18,19 +18,19 @@ pub(crate) const WIRE_LIMIT: usize = 1000;
 /// Packets that wait at a port that takes nothing.
 pub(crate) const QUEUE_LIMIT: usize = 256;
 
-/// What goes wrong at a port.
+/// A fault of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The link goes down: nothing leaves or arrives ([`DropReason::PORT_DOWN`]).
     Down,
     /// The link comes back, if the device is still there.
     Up,
-    /// The device is deleted: as [`Self::Down`], for ever.
+    /// The device is deleted: as [`Self::Down`], forever.
     Gone,
-    /// The port takes nothing for that long (`EAGAIN`): packets wait in its queue, at most
+    /// The port accepts nothing for this time (`EAGAIN`): packets wait in its queue, at most
     /// [`Sim::PORT_QUEUE`](crate::Sim::PORT_QUEUE) of them.
     Full(Duration),
-    /// Whoever reads from the port is slow: it takes one packet in that time. Zero ends it.
+    /// The reader of the port is slow: it takes one packet in this time. Zero ends the fault.
     Slow(Duration),
 }
 
@@ -46,14 +46,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What went through a port.
+/// The counts of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounts {
     /// Packets that the node sent here.
     pub sent: u64,
     /// Packets that arrived for the node.
     pub received: u64,
-    /// Packets that were lost at the port, in its queue or on the way to the other end.
+    /// Packets lost at the port, in its queue, or on the wire to the other end.
     pub lost: u64,
 }
 

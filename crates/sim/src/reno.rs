@@ -4,7 +4,7 @@
 //! Where a window lost two packets, the second one then costs another halving, or a timeout of a second.
 //! Kernels know better since RFC 6582 (`NewReno`). So smoltcp is left to send, repeat and time out, and
 //! this decides how much it may have in flight: the host feeds no more than that to the socket. That
-//! the next packet of a recovery is to be repeated, smoltcp learns from duplicates of the
+//! the next packet of a recovery must be repeated, smoltcp learns from duplicates of the
 //! acknowledgment that says so, which the host makes.
 //!
 //! ```text

@@ -24,8 +24,8 @@ use crate::seeds;
 
 /// A simulated network in virtual time: see the [crate](crate).
 ///
-/// A scenario is a test's own text, so what it gets wrong panics: a wire where there is one, a host's
-/// address that is none.
+/// Mistakes of a scenario panic, since it is part of a test: a second wire at one end, an invalid address of a
+/// host.
 pub struct Sim {
     seed: u64,
     random: Random,
@@ -39,21 +39,21 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// What a wire without a netem profile takes: a moment that is not zero, so that a packet in a loop
-    /// of wires does not stop the clock.
+    /// The delay of a wire without a netem profile. It is above 0, so that a packet in a loop of wires does not
+    /// stop the clock.
     pub const WIRE_DELAY: Duration = port::WIRE_DELAY;
-    /// Packets on such a wire in one direction; more are lost. As many as a TAP device queues
-    /// (`txqueuelen`): it bounds what a loop can multiply.
+    /// Packets on such a wire in one direction; further ones are lost. It equals the queue of a TAP device
+    /// (`txqueuelen`), and bounds what a loop can multiply.
     pub const WIRE_LIMIT: usize = port::WIRE_LIMIT;
-    /// Packets that wait at a port that takes nothing; more are lost.
+    /// Packets that wait at a port that accepts nothing; further ones are lost.
     pub const PORT_QUEUE: usize = port::QUEUE_LIMIT;
     /// Steps at one moment: as many as the hops of the longest way through links without any delay.
     pub const STEPS_AT_ONCE: usize = 64;
-    /// Steps and packets of one call of [`Self::run_for`] and its kind, unless told otherwise: a TCP
-    /// transfer of 500 MB through one engine has no more. It ends a packet storm.
+    /// The default limit of steps and packets in one call of [`Self::run_for`] or [`Self::run_until`]: a TCP
+    /// transfer of 500 MB through one engine stays below. It ends a packet storm.
     pub const EVENTS_MAX: u64 = 5_000_000;
 
-    /// An empty network at time zero; all its randomness comes from `seed`.
+    /// Creates an empty network at time zero; all its randomness comes from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -85,12 +85,12 @@ impl Sim {
         &mut self.random
     }
 
-    /// Allows another number of events than [`Self::EVENTS_MAX`].
+    /// Sets the limit of events; the default is [`Self::EVENTS_MAX`].
     pub const fn limit_events(&mut self, events: u64) {
         self.events_max = events;
     }
 
-    /// Adds a host, by its configuration or just its address: `sim.host("a", "192.0.2.1/24")`.
+    /// Adds a host by its configuration, or just its address: `sim.host("a", "192.0.2.1/24")`.
     pub fn host(&mut self, name: &str, config: impl Into<HostConfig>) -> HostId {
         let (node, seed) = (self.nodes.len(), self.random.next());
         let host = Host::new(&config.into(), node, seed, self.now());
@@ -109,7 +109,7 @@ impl Sim {
         self.engine_with(name, engine, PoolConfig::default())
     }
 
-    /// Adds an engine with a pool of its own limits, e.g. none of large buffers.
+    /// Adds an engine with a pool of other limits, e.g. without large buffers.
     pub fn engine_with<E: Engine + 'static>(
         &mut self,
         name: &str,
@@ -153,7 +153,7 @@ impl Sim {
         self.join(ends, lines);
     }
 
-    /// Changes the link that leads away from an end.
+    /// Changes the profile of the link that leads away from an end.
     ///
     /// # Panics
     ///
@@ -167,13 +167,13 @@ impl Sim {
         }
     }
 
-    /// What was asked of the link that leads away from an end, and what happened.
+    /// The report of the link that leads away from an end.
     #[must_use]
     pub fn report(&self, end: impl Into<End>) -> Option<Report> {
         self.network.port(end.into())?.link().map(Link::report)
     }
 
-    /// Something goes wrong at an end, now.
+    /// Causes a fault at an end now.
     ///
     /// # Panics
     ///
@@ -182,25 +182,25 @@ impl Sim {
         self.network.fault(end.into(), fault);
     }
 
-    /// Something is to go wrong at an end at a moment to come.
+    /// Schedules a fault at an end.
     pub fn fault_at(&mut self, at: Instant, end: impl Into<End>, fault: Fault) {
         let order = self.script.len();
         self.script.insert((at, order), (end.into(), fault));
     }
 
-    /// What went through a port.
+    /// The counts of a port.
     #[must_use]
     pub fn port_counts(&self, end: impl Into<End>) -> PortCounts {
         self.network.port(end.into()).map_or_else(PortCounts::default, |port| port.counts)
     }
 
-    /// What was lost between the nodes: at ports, in their queues and on the wires.
+    /// Losses between the nodes: at ports, in their queues and on the wires.
     #[must_use]
     pub const fn lost(&self) -> &Counts {
         self.network.counts()
     }
 
-    /// What was lost in all, between the nodes and by the engines.
+    /// All losses, between the nodes and by the engines.
     #[must_use]
     pub fn losses(&self) -> BTreeMap<DropReason, u64> {
         let mut losses = BTreeMap::new();
@@ -214,20 +214,20 @@ impl Sim {
         losses
     }
 
-    /// Looks at an engine.
+    /// Returns an engine.
     #[must_use]
     pub fn get<E: Engine + 'static>(&self, id: EngineId<E>) -> &E {
         let engine: &dyn AnyEngine = &*self.engine_node(id.0).engine;
         engine.as_any().downcast_ref().expect("its type is in the id")
     }
 
-    /// What an engine made, sent and discarded.
+    /// The counts of an engine.
     #[must_use]
     pub fn counts<E>(&self, id: EngineId<E>) -> &Counts {
         self.engine_node(id.0).out.counts()
     }
 
-    /// Calls an engine, e.g. to change its configuration; what it sends goes its way.
+    /// Calls a closure with an engine, e.g. to change its configuration. Packets that it sends are forwarded.
     pub fn call<E: Engine + 'static, R>(
         &mut self,
         id: EngineId<E>,
@@ -254,13 +254,13 @@ impl Sim {
         }
     }
 
-    /// Sends an echo request; it waits for its answer for 3 s.
+    /// Sends an echo request, which waits 3 s for its answer.
     pub fn ping(&mut self, from: HostId, to: IpAddr) -> PingId {
         let now = self.now();
         PingId(from, self.host_mut(from).ping(now, to))
     }
 
-    /// How long the answer took; `None` if there is none yet.
+    /// The round trip time; `None` without an answer yet.
     #[must_use]
     pub fn rtt(&self, ping: PingId) -> Option<Duration> {
         self.host_ref(ping.0).rtt(ping.1)
@@ -271,13 +271,13 @@ impl Sim {
         UdpId(host, self.host_mut(host).udp_bind(port))
     }
 
-    /// Sends a datagram; whether the socket had room for it. One to a neighbour who is not there holds up
-    /// those of the same socket.
+    /// Sends a datagram; returns whether the socket had room for it. A datagram to a neighbour that does not answer
+    /// holds up those of the same socket.
     pub fn udp_send(&mut self, socket: UdpId, to: SocketAddr, payload: &[u8]) -> bool {
         self.host_mut(socket.0).udp_send(socket.1, to, payload)
     }
 
-    /// The next datagram that came, and from where.
+    /// Takes the next received datagram and its source.
     pub fn udp_recv(&mut self, socket: UdpId) -> Option<(SocketAddr, Vec<u8>)> {
         self.host_mut(socket.0).udp_recv(socket.1)
     }
@@ -292,7 +292,7 @@ impl Sim {
         TcpId(host, self.host_mut(host).tcp_connect(to))
     }
 
-    /// Sends bytes, as the connection takes them.
+    /// Sends bytes as the connection accepts them.
     pub fn tcp_send(&mut self, stream: TcpId, bytes: &[u8]) {
         self.host_mut(stream.0).tcp_send(stream.1, bytes);
     }
@@ -302,25 +302,25 @@ impl Sim {
         self.host_mut(stream.0).tcp_close(stream.1);
     }
 
-    /// All bytes that came.
+    /// All received bytes.
     #[must_use]
     pub fn tcp_received(&self, stream: TcpId) -> &[u8] {
         self.host_ref(stream.0).tcp_received(stream.1)
     }
 
-    /// Whether the peer has closed and all that it sent was received.
+    /// Whether the peer has closed, and all its bytes were received.
     #[must_use]
     pub fn tcp_is_finished(&self, stream: TcpId) -> bool {
         self.host_ref(stream.0).tcp_is_finished(stream.1)
     }
 
-    /// What the flows of engines reach ([`Endpoint::Flow`]).
+    /// The servers that flows of engines reach ([`Endpoint::Flow`]).
     #[must_use]
     pub const fn outside(&self) -> &Outside {
         &self.network.outside
     }
 
-    /// What the flows of engines reach, to be changed: servers, and what they send.
+    /// The servers that flows of engines reach, mutable: add servers, send bytes, cause errors.
     #[must_use]
     pub const fn outside_mut(&mut self) -> &mut Outside {
         &mut self.network.outside
@@ -337,7 +337,7 @@ impl Sim {
         self.run_until(end, |_| false);
     }
 
-    /// Lets time pass until `done` or until `end`; whether it was done.
+    /// Lets time pass until `done` or until `end`; returns whether `done` was true.
     ///
     /// # Panics
     ///
@@ -375,7 +375,7 @@ impl Sim {
         text
     }
 
-    /// A hash of all events so far.
+    /// The hash of all events so far.
     #[must_use]
     pub const fn trace_hash(&self) -> u64 {
         self.network.trace.hash()

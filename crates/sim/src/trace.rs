@@ -44,7 +44,7 @@ impl Trace {
 
 const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// A hash that tells traces apart: FNV-1a over words of eight bytes, so that a super-packet costs little.
+/// A hash of the trace: FNV-1a over words of eight bytes, so that a super-packet costs little.
 fn hash(start: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -11,20 +11,21 @@ use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_runtime::{Interest, PeerOptions, PeerSockets, Port, Runner, Token};
 use adit_service::error::{Error, Result};
-use adit_service::output::Output;
+use adit_service::event::Events;
+use adit_service::supervisor::FIRST_TOKEN;
 use adit_tunnel::PublicKey;
 use std::io;
 
-const NAMES: Token = Token(2);
-const LISTENER: Token = Token(3);
-const STREAM_NAMES: Token = Token(5);
+const NAMES: Token = Token(FIRST_TOKEN + 3);
+const LISTENER: Token = Token(FIRST_TOKEN + 4);
+const STREAM_NAMES: Token = Token(FIRST_TOKEN + 5);
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
 /// The sockets of a tunnel, and where its peers are.
 #[derive(Debug)]
 pub struct Endpoints {
-    output: Output,
+    events: Events,
     names: Names,
     /// How the sockets are, the port as the configuration has it.
     options: PeerOptions,
@@ -60,7 +61,7 @@ impl Endpoints {
     pub fn open(
         wanted: &WantedSockets,
         faster: u32,
-        output: Output,
+        events: Events,
     ) -> Result<(Self, PeerSockets)> {
         let options = wanted.udp;
         let failed = |error| port_error(&format!("UDP port {}", options.port), &options, &error);
@@ -72,7 +73,7 @@ impl Endpoints {
             streams.listen(Some(port), &options).map_err(failed)?;
         }
         let names = Names::new().map_err(failed)?;
-        Ok((Self { output, names, options, streams, pipe: None }, peers))
+        Ok((Self { events, names, options, streams, pipe: None }, peers))
     }
 
     /// Watches the descriptors.
@@ -192,14 +193,14 @@ impl Endpoints {
         match at.and_then(|at| self.streams.heard(runner, peer, at)) {
             None => {}
             Some(Switched::ToTcp(address)) => {
-                self.output.note(format!(
+                self.events.note(format!(
                     "{} does not answer by UDP: using TCP to {address} until it does",
                     *name
                 ));
                 self.names.ask(*peer);
             }
             Some(Switched::ToUdp) => {
-                self.output.note(format!("{} answers by UDP again", *name));
+                self.events.note(format!("{} answers by UDP again", *name));
             }
         }
     }
@@ -244,7 +245,7 @@ impl Endpoints {
     }
 
     fn unresolved(&self, why: &str) {
-        self.output.note(format!("cannot resolve {why}; will retry"));
+        self.events.note(format!("cannot resolve {why}; will retry"));
     }
 
     /// Opens other sockets where they differ.

@@ -10,15 +10,15 @@ use adit_device::IfName;
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::Runner;
-use adit_service::output::Output;
+use adit_service::event::Events;
 use adit_tunnel::PublicKey;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 
 /// Which peers are connected, and the hooks that run when this changes.
 #[derive(Debug)]
 pub struct PeerEvents {
     name: IfName,
-    output: Output,
+    events: Events,
     presence: Presence,
     hooks: Hooks,
 }
@@ -26,9 +26,9 @@ pub struct PeerEvents {
 impl PeerEvents {
     /// No peer yet; `name` is that of the device.
     #[must_use]
-    pub fn new(name: IfName, output: Output) -> Self {
-        let hooks = Hooks::new(output.clone());
-        Self { name, output, presence: Presence::default(), hooks }
+    pub fn new(name: IfName, events: Events) -> Self {
+        let hooks = Hooks::new(events.clone());
+        Self { name, events, presence: Presence::default(), hooks }
     }
 
     /// Adds a peer, or changes its timeout and hooks.
@@ -45,7 +45,7 @@ impl PeerEvents {
     /// A peer has a session, or was heard after a silence.
     pub fn heard(&mut self, now: Instant, peer: &PublicKey, at: Option<Endpoint>) {
         if let Some(hooks) = self.presence.heard(now, peer) {
-            self.detail(format_args!("{} is connected", *peer.to_base64()));
+            self.events.detail(format_args!("{} is connected", *peer.to_base64()));
             self.run(&hooks, peer, at);
         }
     }
@@ -58,7 +58,7 @@ impl PeerEvents {
         for (peer, silent, hooks) in gone {
             tunnel.await_peer(&peer);
             let (name, silent) = (peer.to_base64(), silent.as_secs());
-            self.detail(format_args!("{} is disconnected: silent for {silent} s", *name));
+            self.events.detail(format_args!("{} is disconnected: silent for {silent} s", *name));
             let endpoint = tunnel.peer_config(&peer).and_then(|config| config.endpoint);
             self.run(&hooks, &peer, endpoint);
         }
@@ -105,7 +105,7 @@ impl PeerEvents {
 
     fn warn_of_two(&self, peer: &PublicKey, one: &dyn Display, other: &dyn Display, what: &str) {
         let key = peer.to_base64();
-        self.output.note(format!(
+        self.events.note(format!(
             "warning: two hosts use the key {}: at {one}, and at {other}, {what}; give each its own",
             *key
         ));
@@ -114,13 +114,6 @@ impl PeerEvents {
     fn run(&mut self, hooks: &[Hook], peer: &PublicKey, at: Option<Endpoint>) {
         for hook in hooks {
             self.hooks.run(peer_words(hook, &self.name, peer, at.and_then(udp)));
-        }
-    }
-
-    /// For `-v`.
-    fn detail(&self, text: fmt::Arguments<'_>) {
-        if self.output.verbose > 0 {
-            self.output.note(text);
         }
     }
 }

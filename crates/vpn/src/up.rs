@@ -1,6 +1,6 @@
 //! How a tunnel starts and ends.
 
-use crate::daemon::host::Host;
+use crate::daemon::host::{Host, lock};
 use crate::daemon::{Daemon, Ended, Parts};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
@@ -23,11 +23,13 @@ use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Server;
+use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Kind, Result};
+use adit_service::event::Events;
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::find_stale;
-use adit_service::output::Output;
+use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::fmt;
@@ -36,6 +38,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 /// What a tunnel is started with, beside its files.
 #[derive(Clone, Debug)]
@@ -137,7 +140,7 @@ impl Options {
     ///
     /// # Errors
     /// What failed first; everything that was done is undone.
-    pub fn run(&self, output: &Output, ready: impl FnOnce()) -> Result<()> {
+    pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<()> {
         hide_memory();
         let loaded = self.load()?;
         let name = loaded.name;
@@ -150,15 +153,16 @@ impl Options {
             _ => error,
         })?;
         if loaded.config.interface.save_config {
-            output.note("SaveConfig is ignored: adit does not write to its configuration");
+            events.note("SaveConfig is ignored: adit does not write to its configuration");
         }
         let netns = self.netns()?;
         let mut startup = Startup::new(&loaded, netns.as_ref(), Some(&name))?;
         let executor = HostExecutor::new(try_clone(netns.as_ref())?);
         let mut changes = HostChanges::new(name, netns, Box::new(executor));
-        startup.prepare(&loaded, &mut changes, output)?;
+        startup.prepare(&loaded, &mut changes, events)?;
         let hooks = loaded.config.interface.hooks.clone();
-        let (mut runner, mut daemon) = self.start(loaded, startup.plan, claim, changes, output)?;
+        let (mut runner, mut supervisor) =
+            self.start(loaded, startup.plan, claim, changes, events)?;
         // Those of the user are his: they may use what is there, and their failure ends the start.
         let started = run_hooks(&startup.post_up);
         let mut result = Ok(());
@@ -166,26 +170,25 @@ impl Options {
             notify(Status::Ready);
             ready();
             let priority = RaisedPriority::new();
-            result = runner.run(&mut daemon);
+            result = supervisor.run(&mut runner);
             drop(priority);
-            notify(Status::Stopping);
         }
-        let Ended { changes, server, failure } = daemon.end(&runner, result);
+        let (daemon, socket) = supervisor.into_parts();
+        let Ended { changes, failure } = daemon.end(&runner);
         let mut failures = Vec::new();
         let mut note = |result: Result<()>| failures.extend(result.err().map(|e| e.report.message));
         note(run_hooks(&hooks::actions(&hooks.pre_down, &name)));
-        failures.extend(changes.map(|mut changes| changes.undo()).unwrap_or_default());
+        failures.extend(lock(&changes).undo());
         // A new device goes with its last descriptor.
         drop(runner);
         let post_down = run_hooks(&hooks::actions(&hooks.post_down, &name));
         failures.extend(post_down.err().map(|error| error.report.message));
         for failure in failures {
-            output.note(format!("warning: {failure}"));
+            events.note(format!("warning: {failure}"));
         }
-        if let Some(server) = server {
-            server.finish();
-        }
-        started.and(failure.map_or(Ok(()), Err))
+        // Last: a client that stops the tunnel waits for it.
+        socket.finish();
+        started.and(result).and(failure.map_or(Ok(()), Err))
     }
 
     /// Device, sockets and engine, joined in a loop. The device comes last: what fails before has changed
@@ -196,45 +199,41 @@ impl Options {
         plan: Plan,
         claim: Claim,
         mut changes: HostChanges,
-        output: &Output,
-    ) -> Result<(Runner<TunnelEngine>, Daemon)> {
+        events: &Events,
+    ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
-        let (endpoints, peers) = Endpoints::open(&wanted, self.faster, output.clone())?;
+        let (endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
         let name = loaded.name.to_string();
         let uapi = UapiSocket::bind(&name).inspect_err(|error| {
-            output.note(format!("cannot serve 'wg': /run/wireguard/{name}.sock: {error}"));
+            events.note(format!("cannot serve 'wg': /run/wireguard/{name}.sock: {error}"));
         });
-        let server = Server::bind(claim, "tunnel")?;
-        let timestamps = Timestamps::open(&name, output);
+        let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
+        let timestamps = Timestamps::open(&name, events);
         let device = changes.open(&plan)?;
         for warning in changes.take_warnings() {
-            output.note(format!("warning: {warning}"));
+            events.note(format!("warning: {warning}"));
         }
         let config = self.engine_config(&loaded, &plan, &device, &timestamps);
-        let mut daemon = match Host::start(loaded.name, changes) {
-            Ok(host) => Daemon::new(Parts {
-                output: output.clone(),
-                loaded,
-                hook_policy: self.hooks,
-                server,
-                uapi: uapi.ok(),
-                endpoints,
-                host,
-                plan,
-                timestamps,
-            }),
-            Err((error, mut changes)) => {
-                changes.undo();
-                return Err(Error::io("start", "a thread", &error));
-            }
-        };
-        match self.make_loop(config, device, peers, &mut daemon) {
-            Ok(runner) => Ok((runner, daemon)),
-            Err(error) => {
-                daemon.abandon().map(|mut changes| changes.undo());
-                Err(error)
-            }
-        }
+        let changes = Arc::new(Mutex::new(changes));
+        let started = Host::start(loaded.name, &changes)
+            .map_err(|error| Error::io("start", "a thread", &error))
+            .and_then(|host| {
+                let mut daemon = Daemon::new(Parts {
+                    events: events.clone(),
+                    loaded,
+                    hook_policy: self.hooks,
+                    uapi: uapi.ok(),
+                    endpoints,
+                    host,
+                    plan,
+                    timestamps,
+                });
+                let runner = self.make_loop(config, device, peers, &mut daemon)?;
+                Ok((runner, Supervisor::new(daemon, socket, events.clone())))
+            });
+        started.inspect_err(|_| {
+            lock(&changes).undo();
+        })
     }
 
     fn engine_config(
@@ -333,18 +332,18 @@ impl Startup {
         &mut self,
         loaded: &Loaded,
         changes: &mut HostChanges,
-        output: &Output,
+        events: &Events,
     ) -> Result<()> {
         for action in &self.stale {
             changes.perform(std::slice::from_ref(action))?;
-            output.note(format!("removed what a killed process left: {action}"));
+            events.note(format!("removed what a killed process left: {action}"));
         }
         changes.perform(&self.pre_up)?;
         if !self.pre_up.is_empty() {
             self.plan = plan(loaded, changes.netns(), &[])?;
         }
         if let Some(text) = dns_note(loaded, &self.plan) {
-            output.note(format!("warning: {text}"));
+            events.note(format!("warning: {text}"));
         }
         Ok(())
     }

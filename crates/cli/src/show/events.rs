@@ -21,6 +21,27 @@ pub(crate) fn printed(output: &Output) -> Events {
     Events::new(Printer { output: output.clone(), sink: sink.ok() })
 }
 
+/// Prints events on standard error, whatever that is now: a program in the background replaces it.
+struct Notes(Output);
+
+/// Events of a tunnel, printed as text.
+pub(crate) fn noted(output: &Output) -> Events {
+    Events::new(Notes(output.clone()))
+}
+
+impl Observer for Notes {
+    fn event(&mut self, event: &Event) {
+        let is_printed = match event {
+            Event::Status { .. } => false,
+            Event::Detail { .. } => self.0.verbose > 0,
+            _ => true,
+        };
+        if is_printed {
+            self.0.note(event);
+        }
+    }
+}
+
 impl Printer {
     /// The line or lines of an event; `None` if it is not printed.
     fn text(&self, event: &Event) -> Option<String> {

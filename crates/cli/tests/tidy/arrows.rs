@@ -14,17 +14,19 @@ const FOLDERS: [(&str, &str); 9] = [
     ("packet", "coalesce: segment"),
     (
         "device",
-        "bpf: sys
-        cause: netlink
-        diagnose: cause netlink sys
+        "options: cause device netlink steering sys
+        device: bpf cause filter netlink steering sys
+        cause: netlink sys
+        steering: bpf netlink sys
+        bpf: sys
         filter: sys
         netlink: sys
-        steering: bpf netlink sys
         tokio: sys",
     ),
     (
         "engine",
         "netem: outbox
+        patch: outbox
         switch: outbox",
     ),
     (
@@ -49,7 +51,8 @@ const FOLDERS: [(&str, &str); 9] = [
     ),
     (
         "vpn",
-        "host: file
+        "daemon: file host uapi
+        host: file
         uapi: file",
     ),
     (
@@ -60,13 +63,13 @@ const FOLDERS: [(&str, &str); 9] = [
 ];
 
 /// Crates of which some files are still in circles; the list only gets shorter.
-const WITH_CIRCLES: [&str; 4] = ["packet", "device", "service", "vpn"];
+const WITH_CIRCLES: [&str; 2] = ["service", "vpn"];
 
 /// Crates whose folders still use others than listed.
 const WITH_STRAY_ARROWS: [&str; 1] = ["service"];
 
 /// Crates with types whose methods are still in several places.
-const WITH_SCATTERED_METHODS: [&str; 3] = ["device", "engine", "vpn"];
+const WITH_SCATTERED_METHODS: [&str; 1] = ["engine"];
 
 /// The most lines of a crate, its tests not counted.
 const CRATE_LINES_MAX: usize = 15_000;

@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod frames;
 mod guard;
+mod host;
 mod invite;
 mod many;
 mod panics;

@@ -63,7 +63,7 @@ fn a_panic_of_any_thread_of_a_tunnel_leaves_nothing() {
     if is_skipped() {
         return;
     }
-    for failpoint in ["loop", "names", "host"] {
+    for failpoint in ["loop", "names", "read", "host"] {
         let world = World::new();
         let dns = world.folder.join("dns");
         let script = format!("#!/bin/sh\necho \"$@\" >>{}\ncat >/dev/null\n", dns.display());
@@ -78,11 +78,13 @@ fn a_panic_of_any_thread_of_a_tunnel_leaves_nothing() {
         assert!(world.a.run("ip rule").contains("suppress_prefixlength"));
         assert_ne!(world.a.state(), before);
         let text = std::fs::read_to_string(&a).unwrap();
-        if failpoint == "loop" {
-            signal(&ta, "USR1");
-        } else {
-            world.write("ta.conf", &text.replace("192.0.2.2:", "localhost:"));
-            signal(&ta, "HUP");
+        match failpoint {
+            "loop" => signal(&ta, "USR1"),
+            "host" => drop(world.a.run("ip link set ta down")),
+            _ => {
+                world.write("ta.conf", &text.replace("192.0.2.2:", "localhost:"));
+                signal(&ta, "HUP");
+            }
         }
         ends(&world, ta, failpoint);
         assert_eq!(world.a.state(), before);
@@ -110,8 +112,12 @@ fn a_panic_of_any_thread_of_a_switch_leaves_nothing() {
             socket.display()
         );
         let file = world.write("lab.toml", &text);
-        let lab =
-            start(&world, failpoint, &format!("switch --config {}", file.display()), "'lab' runs");
+        let lab = start(
+            &world,
+            failpoint,
+            &format!("switch --config {}", file.display()),
+            "'lab' is running",
+        );
         assert!(world.a.has_link("t0") && socket.exists());
         signal(&lab, name);
         ends(&world, lab, failpoint);

@@ -3,7 +3,7 @@
 //! E01xx the node, E02xx creating and attaching, E03xx settings, E04xx sending and receiving, E05xx
 //! netlink and namespaces, E06xx descriptors, E09xx the rest.
 
-use super::CauseEntry;
+use super::entry::CauseEntry;
 use super::names::{NAME_BYTE, NAME_DOTS, NAME_EMPTY, NAME_LONG, NAME_PERCENT, name_entry};
 use super::table::causes;
 use crate::holders::Holders;
@@ -126,7 +126,7 @@ causes! {
         "EPERM. The flag lets a program build packets that no driver would build, so the kernel \
          never allows it in other user namespaces.",
         "Leave NAPI_FRAGS out, or run the program as root of the host, outside of user namespaces.";
-    Held {
+    InUse {
         /// The processes that have it open.
         holders: Holders,
     } = "ADIT-E0215" Busy,
@@ -218,7 +218,7 @@ causes! {
         "the tun driver of this kernel lacks a requested feature",
         "The kernel silently ignores unknown flags, so adit checks first (TUNGETFEATURES).",
         "Leave the feature out, or use a newer kernel. `adit doctor` lists the available features.";
-    NameRaced = "ADIT-E0229" Busy,
+    NameRace = "ADIT-E0229" Busy,
         "another program created or deleted the device at the same time",
         "EBUSY or EINVAL, and the state that would explain it has changed since.",
         "Try again.";
@@ -531,11 +531,11 @@ causes! {
         "EPERM. The owner of a TUN device may attach to it, but not set it up or give it addresses.",
         "Run the program with sudo, run `setcap cap_net_admin+ep` on it, run it in a rootless \
          namespace (`unshare -Urn`), or start the container with `--cap-add=NET_ADMIN`.";
-    NetlinkSilent = "ADIT-E0502" Other,
+    NetlinkTimeout = "ADIT-E0502" Other,
         "the kernel did not answer the netlink request in time",
         "ETIMEDOUT from adit: another program holds the kernel's lock of the network configuration.",
         "Try again. `dmesg` reports hung tasks.";
-    NetlinkUnsettled = "ADIT-E0503" Other,
+    DumpInterrupted = "ADIT-E0503" Other,
         "the list of interfaces kept changing while it was read",
         "EINTR from adit: at every attempt the kernel reported a change during the dump.",
         "Try again when fewer interfaces come and go.";

@@ -1,6 +1,6 @@
 //! The causes that concern names.
 
-use super::CauseEntry;
+use super::entry::CauseEntry;
 use crate::{ErrorKind, NameError};
 
 const fn name(code: &'static str, title: &'static str, explanation: &'static str) -> CauseEntry {

@@ -62,7 +62,7 @@ fn holders_are_named() {
     let holder = |pid| Holder { pid, command: "vpn".into(), fds: vec![3] };
     let text = |count, partial| {
         let list = (1..=count).map(holder).collect();
-        Cause::Held { holders: Holders { list, partial } }.to_string()
+        Cause::InUse { holders: Holders { list, partial } }.to_string()
     };
     let open = "the device has a single queue, which is open in ";
     assert_eq!(text(0, true), format!("{open}an unknown process"));
@@ -72,10 +72,10 @@ fn holders_are_named() {
         text(5, true),
         format!("{open}{three} and 2 more (some processes could not be inspected)")
     );
-    let one = Cause::Held { holders: Holders { list: vec![holder(7)], partial: false } };
+    let one = Cause::InUse { holders: Holders { list: vec![holder(7)], partial: false } };
     assert!(one.remedy().contains("`kill 7`"), "{}", one.remedy());
     let own = Holders { list: vec![holder(std::process::id())], partial: false };
-    let remedy = Cause::Held { holders: own }.remedy();
+    let remedy = Cause::InUse { holders: own }.remedy();
     assert!(!remedy.contains("kill") && remedy.contains("itself"), "{remedy}");
 }
 

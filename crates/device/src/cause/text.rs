@@ -78,7 +78,7 @@ fn attach(cause: &Cause, f: &mut fmt::Formatter<'_>) -> Option<fmt::Result> {
                  user {uid} {fails}"
             )
         }
-        Cause::Held { holders } => held(holders, f),
+        Cause::InUse { holders } => held(holders, f),
         Cause::Exists { kind, index } => {
             write!(f, "an interface of that name exists: {kind}, index {index}")
         }
@@ -193,7 +193,7 @@ fn flag_names(flags: u32) -> String {
 /// A remedy with the details of the failure; `None` where the catalogue's is as good.
 pub(super) fn remedy(cause: &Cause) -> Option<String> {
     Some(match cause {
-        Cause::Held { holders } => {
+        Cause::InUse { holders } => {
             let own = |holder: &Holder| holder.pid == std::process::id();
             match holders.list.as_slice() {
                 list if list.iter().any(own) => "This process has the device open itself. Open it \

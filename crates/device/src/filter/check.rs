@@ -1,7 +1,9 @@
 //! The checks of a filter before it may run: those of the kernel's verifier of classic BPF.
 
-use super::{BESIDE_PACKET, BESIDE_VLAN, ClassicInstruction, FILTER_LEN_MAX, SCRATCH_LEN, Step};
-use super::{Operand, Operation, Source};
+use super::instruction::{
+    BESIDE_PACKET, BESIDE_VLAN, FILTER_LEN_MAX, Operand, Operation, SCRATCH_LEN, Source, Step,
+};
+use crate::sys::filter::ClassicInstruction;
 use std::error::Error;
 use std::fmt;
 

@@ -1,7 +1,9 @@
 //! Runs a checked filter as the kernel would.
 
-use super::{BESIDE_VLAN, ClassicInstruction, Operand, Operation, Register, SCRATCH_LEN, Source};
-use super::{Step, Test};
+use super::instruction::{
+    BESIDE_VLAN, Operand, Operation, Register, SCRATCH_LEN, Source, Step, Test,
+};
+use crate::sys::filter::ClassicInstruction;
 
 /// How many bytes of `packet` the program keeps; 0 if it reads past the end of the packet, divides
 /// by zero, or (which the checks exclude) is invalid.

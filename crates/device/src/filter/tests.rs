@@ -1,3 +1,4 @@
+use super::instruction::{Source, Step};
 use super::*;
 use proptest::prelude::*;
 use std::os::unix::net::UnixDatagram;

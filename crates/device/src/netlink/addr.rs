@@ -1,14 +1,15 @@
 //! Addresses of links.
 
+use super::Netlink;
+use super::family;
 use super::flags::words;
 use super::message::{Message, Request, attributes, read_ip, read_string, read_u32, split};
-use super::socket::Netlink;
 use super::uapi::{
     AF_UNSPEC, IFA_ADDRESS, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_LABEL, IFA_LOCAL,
     RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR,
 };
-use super::{IpFamily, IpPrefix, family};
 use crate::IfIndex;
+use adit_packet::{IpFamily, IpPrefix, PrefixError};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::ffi::OsString;
 use std::io;
@@ -125,7 +126,7 @@ impl Address {
 }
 
 impl std::str::FromStr for Address {
-    type Err = super::PrefixError;
+    type Err = PrefixError;
 
     /// As [`Address::new`] of the prefix in the text: `192.0.2.1/24`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {

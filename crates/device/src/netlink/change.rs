@@ -1,9 +1,9 @@
 //! Creating, changing and deleting links.
 
+use super::Netlink;
 use super::flags::{AddrGenMode, LinkFlags};
 use super::link::header;
 use super::message::Request;
-use super::socket::Netlink;
 use super::uapi::{
     AF_INET6, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_ALT_IFNAME, IFLA_CARRIER, IFLA_GROUP,
     IFLA_GSO_MAX_SIZE, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA,

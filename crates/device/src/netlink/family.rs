@@ -1,6 +1,7 @@
 //! The kernel's numbers of the address families.
 
-use super::{IpFamily, uapi};
+use super::uapi;
+use adit_packet::IpFamily;
 
 /// `AF_INET` or `AF_INET6`.
 pub(super) const fn number(family: IpFamily) -> u8 {

@@ -1,11 +1,11 @@
 //! Links, as the kernel reports them.
 
+use super::Netlink;
 use super::flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
 use super::hardware::{HardwareAddress, HardwareType};
 use super::message::{
     Message, Request, attributes, read_i32, read_string, read_u8, read_u32, split,
 };
-use super::socket::Netlink;
 use super::stats::LinkStats;
 use super::tun::TunInfo;
 use super::uapi::{

@@ -1,16 +1,17 @@
 //! Routes.
 
+use super::Netlink;
 use super::addr::Scope;
+use super::family;
 use super::flags::words;
 use super::message::{Message, Request, attributes, read_ip, read_u32, split};
-use super::socket::Netlink;
 use super::uapi::{
     RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY,
     RTA_TABLE, RTA_VIA, RTAX_MTU, RTM_DELROUTE, RTM_F_CLONED, RTM_GETROUTE, RTM_NEWROUTE,
     RTNH_F_ONLINK,
 };
-use super::{IpFamily, IpPrefix, family};
 use crate::IfIndex;
+use adit_packet::{IpFamily, IpPrefix};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use std::io;
 use std::net::IpAddr;

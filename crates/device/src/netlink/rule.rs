@@ -1,15 +1,16 @@
 //! Policy routing rules, which select the routing table of a packet.
 
+use super::Netlink;
+use super::family;
 use super::message::{Message, Request, attributes, read_ip, read_string, read_u32, split};
 use super::route::ROUTE_PROTOCOL;
-use super::socket::Netlink;
 use super::uapi::{
     FIB_RULE_INVERT, FRA_DST, FRA_FWMARK, FRA_FWMASK, FRA_IIFNAME, FRA_OIFNAME, FRA_PRIORITY,
     FRA_PROTOCOL, FRA_SRC, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_UID_RANGE, RTM_DELRULE,
     RTM_GETRULE, RTM_NEWRULE,
 };
-use super::{IpFamily, IpPrefix, family};
 use crate::IfName;
+use adit_packet::{IpFamily, IpPrefix};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use std::ffi::OsStr;
 use std::io;

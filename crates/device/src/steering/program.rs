@@ -9,7 +9,7 @@
 //!                                                                the addresses fall into place
 //! ```
 
-use super::INDIRECTION_LEN_MAX;
+use super::indirection::INDIRECTION_LEN_MAX;
 use super::tuple::{
     AUTHENTICATION, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPES_VLAN, EXTENSIONS, EXTENSIONS_MAX,
     FRAGMENT_BITS, TCP, TUPLE_LEN_MAX, UDP, VLAN_TAGS_MAX,
@@ -83,7 +83,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// TUN: goes to the IP version of the first byte.
+    /// TUN: branches on the IP version in the first byte.
     fn version(&mut self) {
         self.asm.set(R7, 0);
         self.load_packet(SCRATCH, 1, self.labels.unclassified);
@@ -94,7 +94,7 @@ impl Writer<'_> {
         self.asm.jump(self.labels.unclassified);
     }
 
-    /// TAP: passes over Ethernet header and tags, goes to the IP version of the type.
+    /// TAP: skips Ethernet header and tags, and branches on the type.
     fn ethernet(&mut self) {
         let untagged = self.asm.label();
         self.asm.set(R7, 12);
@@ -126,7 +126,7 @@ impl Writer<'_> {
         self.asm.load(Width::U16, R9, R10, SCRATCH);
     }
 
-    /// From the IPv4 header at R7 to the answer.
+    /// Parses the IPv4 header at R7 and returns a queue.
     fn ipv4(&mut self) {
         let protocols = self.protocols(HashTypes::TCP4, HashTypes::UDP4);
         self.asm.bind(self.labels.ipv4);
@@ -158,7 +158,7 @@ impl Writer<'_> {
         self.answer_addresses(HashTypes::IPV4, 8);
     }
 
-    /// From the IPv6 header at R7 to the answer.
+    /// Parses the IPv6 header at R7 and returns a queue.
     fn ipv6(&mut self) {
         let protocols = self.protocols(HashTypes::TCP6, HashTypes::UDP6);
         self.asm.bind(self.labels.ipv6);
@@ -199,7 +199,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Passes over one extension header of the type in R9, or goes to `other`.
+    /// Skips one extension header of the type in R9, or jumps to `other`.
     fn extension(&mut self, other: Label) {
         let (known, in_words, passed) = (self.asm.label(), self.asm.label(), self.asm.label());
         for extension in EXTENSIONS {
@@ -270,7 +270,7 @@ impl Writer<'_> {
         self.asm.apply(Operation::ShiftRight, R1, 4);
     }
 
-    /// Copies `len` bytes of the packet from R7 on to the stack, or goes to `short`.
+    /// Copies `len` bytes of the packet from R7 on to the stack, or jumps to `short`.
     fn load_packet(&mut self, stack: i16, len: i32, short: Label) {
         self.asm.copy(R1, R6);
         self.asm.copy(R2, R7);

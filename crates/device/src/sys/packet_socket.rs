@@ -1,4 +1,4 @@
-//! Packet sockets (packet(7)): what rustix does not cover of them.
+//! The parts of packet sockets (packet(7)) that rustix does not cover.
 
 use std::io::{self, IoSliceMut};
 use std::mem::{size_of, size_of_val};

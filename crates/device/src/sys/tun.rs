@@ -53,6 +53,12 @@ pub(crate) const IFF_NO_PI: u16 = 0x1000;
 pub(crate) const IFF_VNET_HDR: u16 = 0x4000;
 pub(crate) const IFF_TUN_EXCL: u16 = 0x8000;
 
+/// The maximum number of queues of a device (`MAX_TAP_QUEUES`).
+pub const QUEUES_MAX: u16 = 256;
+
+/// The device node of the tun driver.
+pub(crate) const NODE: &str = "/dev/net/tun";
+
 /// `struct ifreq` with `ifr_flags`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! UDP sockets: what rustix does not cover of them.
+//! Options of UDP sockets that rustix does not cover.
 
 use std::io;
 use std::os::fd::BorrowedFd;

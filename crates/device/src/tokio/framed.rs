@@ -1,6 +1,6 @@
 //! A queue as a stream and a sink of packets.
 
-use super::AsyncQueue;
+use super::queue::AsyncQueue;
 use crate::ErrorKind;
 use adit_packet::{PacketBuf, Pair, Pool};
 use futures_core::Stream;
@@ -32,7 +32,9 @@ pub struct Framed {
 }
 
 impl Framed {
-    pub(super) fn new(queue: AsyncQueue, pool: Pool) -> Self {
+    /// A stream and a sink of the packets of `queue`, with buffers from `pool`.
+    #[must_use]
+    pub fn new(queue: AsyncQueue, pool: Pool) -> Self {
         Self { queue, pool, pair: Pair::default(), outgoing: None, ended: false }
     }
 

@@ -141,13 +141,13 @@ fn forward(from: &Queue, to: &Queue, options: SendOptions, stop: &AtomicBool) ->
             }
             Err(error) => panic!("receive: {error}"),
         }
-        while !batch.is_empty() || sender.has_rest() {
+        while !batch.is_empty() || sender.has_pending() {
             let sent = sender.send_batch(to, &mut pool, &mut batch).expect("send");
             packets += sent.sent;
         }
     }
-    receiver.give_rest(&mut pool);
-    sender.give_rest(&mut pool);
+    receiver.give_pending(&mut pool);
+    sender.give_pending(&mut pool);
     assert_eq!(pool.out(), (0, 0), "every buffer is back");
     (*receiver.counters(), *sender.counters(), packets)
 }

@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 const COMMAND_TIME_MAX: &str = "120";
 
 /// Moves the calling thread into a network namespace of its own, with a mount namespace in which
-/// `/sys` shows that network and `/run` is empty, so that `ip netns` meddles with nobody.
+/// `/sys` shows that network and `/run` is empty, so that `ip netns` affects no other test.
 pub(crate) fn enter() {
     adit_device::Netns::enter_new()
         .expect("a network namespace: run the tests under `unshare -Urnm --`");

@@ -45,7 +45,7 @@ impl LineQueue {
         self.packets
     }
 
-    /// Whether packets are told apart by flow.
+    /// Whether packets are queued by flow.
     pub(super) const fn has_flows(&self) -> bool {
         matches!(self.order, Order::FqCoDel(_))
     }

@@ -116,7 +116,7 @@ impl Chance {
 mod tests {
     use super::*;
 
-    /// Whoever repeats a run with an old seed finds the same numbers.
+    /// A run with an old seed gets the same numbers.
     #[test]
     fn the_numbers_never_change() {
         let first = |seed: Seed, effect| seed.stream(effect).next();

@@ -260,7 +260,7 @@ pub struct Mirror {
     /// The filter of copied frames.
     pub filter: MirrorFilter,
     /// The maximum length of a copy in bytes. In a truncated copy,
-    /// [`Meta::cut`](adit_packet::Meta::cut) is the number of missing bytes, and the virtio-net header is
+    /// [`Meta::truncated`](adit_packet::Meta::truncated) is the number of missing bytes, and the virtio-net header is
     /// empty.
     pub truncate: Option<usize>,
 }

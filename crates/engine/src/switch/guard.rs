@@ -85,7 +85,7 @@ impl GuardConfig {
 
     fn check_arp(&self, source: MacAddr, payload: &[u8]) -> Result<(), DropReason> {
         let arp = Arp::parse(payload).map_err(|_| DropReason::ARP_GUARD)?;
-        // A probe (RFC 5227) has no sender yet and asks for the address that is to be its own.
+        // A probe (RFC 5227) has no sender address yet and asks for the one that it wants to use.
         let claimed = match (arp.operation, arp.sender_ip) {
             (ArpOperation::Request, Ipv4Addr::UNSPECIFIED) => arp.target_ip,
             (_, sender) => sender,

@@ -141,7 +141,7 @@ struct Trial {
     failed: bool,
 }
 
-/// What is to be done for a port in a round.
+/// The action for a port in a round of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Round {
     /// It sends a probe.

@@ -79,7 +79,7 @@ fn send_first(to: PortId, packet: &PacketBuf, keep: usize, out: &mut Outbox) {
     copy.meta = packet.meta;
     // Nothing can be cut up or summed of which a part is missing.
     copy.meta.vnet = VnetHeader::default();
-    copy.meta.cut = u32::try_from(packet.len() - keep).unwrap_or(u32::MAX);
+    copy.meta.truncated = u32::try_from(packet.len() - keep).unwrap_or(u32::MAX);
     out.send(Endpoint::Port(to), copy);
 }
 

@@ -66,7 +66,7 @@ pub(super) struct LastHit {
     pub(super) to: usize,
     /// That of the table and the ports when it was found.
     pub(super) generation: u64,
-    /// Then the source is to be refreshed, or the destination ages.
+    /// The time at which the source must be refreshed or the destination expires.
     pub(super) until: Instant,
 }
 

@@ -265,7 +265,9 @@ impl World {
                 let is_probe = batch.iter().all(|packet| packet.bytes().starts_with(PROBES));
                 let is_tried = is_probe && matches!(state, Some(PortState::Blocked { .. }));
                 assert!(is_tried || state == Some(PortState::Forwarding), "{port} is {state:?}");
-                assert!(batch.iter().all(|packet| packet.len() >= 14 && packet.meta.cut == 0));
+                assert!(
+                    batch.iter().all(|packet| packet.len() >= 14 && packet.meta.truncated == 0)
+                );
                 assert_ne!(Some(port), from, "sent back");
             }
             batch.give_all(self.out.pool());

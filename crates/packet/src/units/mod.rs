@@ -19,10 +19,27 @@
 //!   options where a bare number has a meaning.
 //! - Fractions of a nanosecond, a bit or a byte are truncated.
 //!
-//! The printers are exact: the text parses back to the same value.
+//! The printers are exact: `{}` gives a text that parses back to the same value, such as `1.5s` or
+//! `64KiB`. `{:#}` rounds to three or four digits for people: `1.25 s`, `64 KiB`, `2.5 %`.
+//!
+//! ```
+//! use adit_packet::units;
+//! use core::time::Duration;
+//!
+//! let time = units::parse_duration("5m")?;
+//! assert_eq!(time, Duration::from_secs(300));
+//! assert_eq!(units::duration(time).to_string(), "5m");
+//! assert_eq!(format!("{:#}", units::duration(Duration::from_nanos(28_123))), "28.12 us");
+//! assert_eq!(
+//!     units::parse_duration("20msec").unwrap_err().to_string(),
+//!     "unknown unit `msec`; did you mean `20ms`?"
+//! );
+//! # Ok::<(), units::UnitError>(())
+//! ```
 
 mod error;
 mod rate;
+mod rounded;
 mod scale;
 mod share;
 
@@ -169,6 +186,9 @@ impl fmt::Display for Time {
         let Ok(nanos) = u64::try_from(self.0.as_nanos()) else {
             return write!(f, "{}s", self.0.as_secs());
         };
+        if f.alternate() {
+            return f.pad(&rounded::time(nanos));
+        }
         // Minutes and more only if they are whole: 90 s are no 1.5 minutes to most readers.
         let whole = DURATION.units.iter().rev().find(|unit| {
             unit.size >= 60_000_000_000 && nanos > 0 && nanos.is_multiple_of(unit.size)
@@ -187,6 +207,9 @@ pub struct Size(u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.pad(&rounded::size(self.0));
+        }
         let whole = |unit: &&Unit| self.0 > 0 && self.0.is_multiple_of(unit.size);
         // The largest unit of which it is a whole number; B is one always.
         match SIZE.units.iter().rev().find(whole) {

@@ -1,6 +1,7 @@
 //! Bit rates.
 
 use super::error::{UnitError, quoted};
+use super::rounded;
 use super::scale::{Scale, Unit};
 use alloc::format;
 use core::fmt;
@@ -33,7 +34,7 @@ const RATE: Scale = Scale {
 pub struct Bitrate(u64);
 
 impl Bitrate {
-    /// 1 Tbit/s, the maximum that is read from text: a packet then takes less than a nanosecond.
+    /// 1 Tbit/s, the maximum accepted from text: a packet takes less than a nanosecond then.
     pub const MAX: Self = Self(1_000_000_000_000);
 
     /// `bits` per second.
@@ -67,9 +68,12 @@ impl FromStr for Bitrate {
     }
 }
 
-/// Exactly, in the largest unit that needs at most three decimals.
+/// Prints exactly, in the largest unit that needs at most three decimals; `{:#}` rounds: `1.25 Gbit/s`.
 impl fmt::Display for Bitrate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.pad(&rounded::rate(self.0));
+        }
         let is_short =
             |unit: &&Unit| self.0 >= unit.size && self.0.is_multiple_of((unit.size / 1000).max(1));
         match RATE.units.iter().rev().find(is_short) {

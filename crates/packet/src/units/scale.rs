@@ -1,4 +1,4 @@
-//! A number and a unit, exactly: what durations, rates, sizes and counts have in common.
+//! A number and a unit, without rounding: the common part of durations, rates, sizes and counts.
 
 use super::error::{UnitError, quoted};
 use alloc::format;
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 pub(super) struct Unit {
     /// As it is printed.
     pub(super) name: &'static str,
-    /// What other programs call it: not read, but understood in a suggestion.
+    /// Names in other programs: not accepted, but they lead to a suggestion.
     pub(super) aliases: &'static [&'static str],
     /// In the smallest unit of the scale.
     pub(super) size: u64,
@@ -23,7 +23,7 @@ pub(super) struct Scale {
     pub(super) what: &'static str,
     /// The units from small to large.
     pub(super) units: &'static [Unit],
-    /// Other names that are read, and those that they stand for.
+    /// Further accepted names, with the names that they stand for.
     pub(super) synonyms: &'static [(&'static str, &'static str)],
     /// The size of a number without a unit; `None` refuses it.
     pub(super) bare: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// The value of `text` in the smallest unit; what is finer is cut off.
+    /// The value of `text` in the smallest unit; a finer fraction is truncated.
     pub(super) fn parse(&self, text: &str) -> Result<u64, UnitError> {
         self.parse_exact(text).map(|(value, _)| value)
     }

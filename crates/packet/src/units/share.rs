@@ -1,6 +1,7 @@
 //! Shares of a whole: percentages.
 
 use super::error::{UnitError, quoted};
+use super::rounded;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
@@ -52,6 +53,9 @@ pub struct Share(pub(super) f64);
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.pad(&format!("{} %", rounded::number(self.0 * 100.0)));
+        }
         // The shortest digits that give this number back, with the point two places on.
         let text = format!("{}", self.0);
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));

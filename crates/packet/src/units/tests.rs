@@ -171,6 +171,33 @@ fn prints_are_short() {
     assert_eq!(std::format!("{:>6}|", duration(Duration::from_millis(1))), "   1ms|");
 }
 
+#[test]
+fn people_get_rounded_values() {
+    for (value, text) in [
+        (Duration::ZERO, "0 s"),
+        (Duration::from_nanos(100), "100 ns"),
+        (Duration::from_nanos(28_123), "28.12 us"),
+        (Duration::from_millis(1250), "1.25 s"),
+        (Duration::from_secs(90), "90 s"),
+        (Duration::from_secs(300), "5 min"),
+        (Duration::from_secs(9000), "2 h"),
+        (Duration::from_secs(864_000), "10 d"),
+    ] {
+        assert_eq!(std::format!("{:#}", duration(value)), text);
+    }
+    for (value, text) in [(1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5 TiB")] {
+        assert_eq!(std::format!("{:#}", size(value)), text);
+    }
+    let rate = Bitrate::from_bits_per_second(18_754_321);
+    assert_eq!(std::format!("{rate:#}"), "18.75 Mbit/s");
+    assert_eq!(std::format!("{:#}", Bitrate::from_bits_per_second(999)), "999 bit/s");
+    for (value, text) in
+        [(0.01, "1 %"), (0.000_12, "0.012 %"), (0.0, "0 %"), (0.333_333, "33.33 %")]
+    {
+        assert_eq!(std::format!("{:#}", share(value)), text);
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_printed_is_read(value: u64, round in 0..20_u32) {

@@ -72,7 +72,7 @@ pub(crate) fn transport(bytes: &[u8]) {
     }
 }
 
-/// The checksum that `edited` must have: `original`'s, if that can be told at all.
+/// The checksum that `edited` must have: that of `original`, if it is defined.
 ///
 /// All-zero words have two sums (0 and 0xffff), so a checksum that was wrong may move between them.
 fn same_sum(original: &[u8], edited: &[u8]) -> u16 {

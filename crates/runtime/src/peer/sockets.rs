@@ -647,7 +647,7 @@ fn datagrams(len: usize, stride: usize) -> u64 {
 fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketState> {
     let state = UdpSocketState::new(socket.into())?;
     // Nobody asks when a datagram came, and with that told the codepoint of ECN has no room.
-    adit_device::stop_time_stamps(socket)?;
+    adit_device::disable_timestamps(socket)?;
     // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
     if is_v4 {
         sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO)?;

@@ -215,7 +215,7 @@ impl DevicePort {
     /// Writes until `batch` is empty, or there is no room.
     #[inline]
     fn write(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<Room, Gone> {
-        while !batch.is_empty() || self.sender.has_rest() {
+        while !batch.is_empty() || self.sender.has_pending() {
             let before = bytes_of(batch);
             match self.sender.send_batch(&self.queue, cx.pool, batch) {
                 Ok(done) => {
@@ -258,7 +258,7 @@ impl DevicePort {
                 1
             }
         };
-        self.sender.give_rest(cx.pool);
+        self.sender.give_pending(cx.pool);
         batch.drain(..count).for_each(|packet| cx.pool.give(packet));
         Ok(Room::Some)
     }
@@ -305,7 +305,7 @@ impl Port for DevicePort {
     }
 
     fn wants_room(&self) -> bool {
-        self.waiting.is_waiting() || self.sender.has_rest()
+        self.waiting.is_waiting() || self.sender.has_pending()
     }
 
     fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
@@ -322,7 +322,7 @@ impl Port for DevicePort {
 
     fn close(&mut self, pool: &mut Pool) {
         self.waiting.clear(pool);
-        self.sender.give_rest(pool);
+        self.sender.give_pending(pool);
     }
 }
 

@@ -44,7 +44,7 @@ impl MirrorPort {
 
     fn write(&mut self, packet: &PacketBuf, now: Now, cx: &mut Cx<'_>) -> Result<(), Gone> {
         let Some(recorder) = &mut self.recorder else { return Ok(()) };
-        let cut = usize::try_from(packet.meta.cut).unwrap_or(0);
+        let cut = usize::try_from(packet.meta.truncated).unwrap_or(0);
         let meta = Meta { time: now.wall, original_len: packet.len() + cut, ..Meta::default() };
         match recorder.packet(&meta, packet.bytes(), now, &self.statistics) {
             Ok(true) => {

@@ -302,7 +302,7 @@ impl UdpFlow {
         let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::UDP))?;
         socket.connect(&to.into())?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        adit_device::stop_time_stamps(&socket)?;
+        adit_device::disable_timestamps(&socket)?;
         // The kernel reports what does not fit the path, as the engine's own client would learn it.
         if to.is_ipv4() {
             sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;

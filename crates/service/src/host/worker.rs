@@ -27,7 +27,7 @@ pub struct Worker<S, T> {
     jobs: Sender<Job<S, T>>,
     results: Receiver<T>,
     wake: OwnedFd,
-    thread: JoinHandle<Option<S>>,
+    thread: JoinHandle<S>,
 }
 
 impl<S, T> fmt::Debug for Worker<S, T> {
@@ -40,23 +40,13 @@ impl<S: Send + 'static, T: Send + 'static> Worker<S, T> {
     /// Starts the thread.
     ///
     /// # Errors
-    /// EMFILE, EAGAIN: then the state comes back.
-    pub fn start(name: &str, state: S) -> Result<Self, (io::Error, S)> {
-        let wake = || -> io::Result<(OwnedFd, OwnedFd)> {
-            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            let signal = wake.try_clone()?;
-            Ok((wake, signal))
-        };
-        let (wake, signal) = match wake() {
-            Ok(both) => both,
-            Err(error) => return Err((error, state)),
-        };
+    /// EMFILE, EAGAIN.
+    pub fn start(name: &str, mut state: S) -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (jobs, queue) = channel::<Job<S, T>>();
         let (sender, results) = channel();
-        // By a channel, so that the state is not lost where no thread can be started.
-        let (handover, states) = channel();
+        let signal = wake.try_clone()?;
         let work = move || {
-            let Ok(mut state) = states.recv() else { return None };
             RaisedPriority::lower();
             for job in queue {
                 let done = catch_unwind(AssertUnwindSafe(|| {
@@ -70,15 +60,10 @@ impl<S: Send + 'static, T: Send + 'static> Worker<S, T> {
                 // It fails only if it is readable already.
                 let _ = rustix::io::write(&signal, &1_u64.to_ne_bytes());
             }
-            Some(state)
+            state
         };
-        match std::thread::Builder::new().name(name.to_owned()).spawn(work) {
-            Ok(thread) => match handover.send(state) {
-                Ok(()) => Ok(Self { jobs, results, wake, thread }),
-                Err(lost) => Err((io::ErrorKind::BrokenPipe.into(), lost.0)),
-            },
-            Err(error) => Err((error, state)),
-        }
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+        Ok(Self { jobs, results, wake, thread })
     }
 
     /// Puts a job into the queue.
@@ -97,7 +82,7 @@ impl<S: Send + 'static, T: Send + 'static> Worker<S, T> {
     /// Waits until all jobs are done; returns the state, also after a job panicked.
     pub fn finish(self) -> Option<S> {
         drop(self.jobs);
-        self.thread.join().ok().flatten()
+        self.thread.join().ok()
     }
 }
 

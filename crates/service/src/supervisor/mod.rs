@@ -165,6 +165,11 @@ impl<S: Service> Supervisor<S> {
         result.map_err(|error| Error::io("run", "the loop", &error))
     }
 
+    /// The service and its socket, for a service that has things to do before its name is released.
+    pub fn into_parts(self) -> (S, ControlSocket) {
+        (self.service, self.socket)
+    }
+
     /// Sends the replies that are still due, for up to a second, and releases the name.
     pub fn finish(self) -> S {
         self.socket.finish();

@@ -3,22 +3,22 @@
 //!
 //! ```text
 //! netlink events -> wait 200 ms -> restore -> report, wait 1 s, 2 s, ... 60 s before the next
-//! reload, recreate, timestamps -> the same thread, one job after another
+//! recreate, timestamps -> the same thread, one job after another
+//! reload -> the supervisor's background thread, which takes turns with this one by a lock
 //! ```
 
-use crate::file::load::Loaded;
 use crate::host::changes::{HostChanges, Restored};
-use crate::host::plan::Plan;
 use crate::host::timestamps::Save;
 use adit_device::Device;
 use adit_device::IfName;
 use adit_device::netlink::{Event, Monitor, ROUTE_PROTOCOL};
 use adit_packet::Instant;
 use adit_service::error::Result;
+use adit_service::event::Events;
 use adit_service::host::worker::Worker;
-use adit_service::output::Output;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How many netlink events are read in one turn; the others stay for the next.
@@ -35,10 +35,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// What a job on the host's thread returns.
 #[derive(Debug)]
 pub enum HostResult {
-    /// The files were read again, and what they ask for was planned.
-    Read(Result<Box<(Loaded, Plan)>>),
-    /// The actions of another plan were performed.
-    Applied(Result<()>, Vec<String>),
     /// The device was created again.
     Recreated(Result<Device>, Vec<String>),
     /// What others removed was restored, as far as possible.
@@ -47,11 +43,21 @@ pub enum HostResult {
     Saved(Save, io::Result<()>),
 }
 
+/// The changes to the host: of the host's thread, and of the background job of a reload.
+pub type SharedChanges = Arc<Mutex<HostChanges>>;
+
+/// Locks the changes. The loop never does it while a job may run.
+pub fn lock(changes: &SharedChanges) -> MutexGuard<'_, HostChanges> {
+    // After a panic they are needed for undoing what they list.
+    changes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The host, seen from the loop.
 #[derive(Debug)]
 pub struct Host {
     name: IfName,
-    worker: Worker<HostChanges, HostResult>,
+    changes: SharedChanges,
+    worker: Worker<SharedChanges, HostResult>,
     /// A sandbox may forbid it.
     monitor: Option<Monitor>,
     restore_at: Option<Instant>,
@@ -67,12 +73,13 @@ impl Host {
     /// Hands the changes over to a thread, and listens to what others change.
     ///
     /// # Errors
-    /// EMFILE, EAGAIN: then the changes come back.
-    pub fn start(name: IfName, changes: HostChanges) -> Result<Self, (io::Error, HostChanges)> {
-        let monitor = changes.netns().map_or_else(Monitor::open, Monitor::open_in).ok();
+    /// EMFILE, EAGAIN.
+    pub fn start(name: IfName, changes: &SharedChanges) -> io::Result<Self> {
+        let monitor = lock(changes).netns().map_or_else(Monitor::open, Monitor::open_in).ok();
         Ok(Self {
             name,
-            worker: Worker::start("host", changes)?,
+            changes: Arc::clone(changes),
+            worker: Worker::start("host", Arc::clone(changes))?,
             monitor,
             restore_at: None,
             is_restoring: false,
@@ -94,7 +101,12 @@ impl Host {
 
     /// Does a job on the thread.
     pub fn submit(&self, job: impl FnOnce(&mut HostChanges) -> HostResult + Send + 'static) {
-        self.worker.submit(job);
+        self.worker.submit(|changes| job(&mut lock(changes)));
+    }
+
+    /// The changes, for a job on another thread.
+    pub fn changes(&self) -> SharedChanges {
+        Arc::clone(&self.changes)
     }
 
     /// The results that are there.
@@ -149,11 +161,11 @@ impl Host {
     }
 
     /// Takes the result of a repair and reports it.
-    pub fn restored(&mut self, now: Instant, result: Restored, output: &Output) {
+    pub fn restored(&mut self, now: Instant, result: Restored, events: &Events) {
         self.is_restoring = false;
         if !result.restored.is_empty() {
             let list = result.restored.join(", ");
-            output.note(format!("warning: restored what was removed from the host: {list}"));
+            events.note(format!("warning: restored what was removed from the host: {list}"));
             // Whoever removes it again and again is answered less and less often.
             if now.since(self.quiet_until) > PAUSE_MAX {
                 self.pause = PAUSE_FIRST;
@@ -164,7 +176,7 @@ impl Host {
         let news: Vec<&String> =
             result.missing.iter().filter(|what| !self.missing.contains(what)).collect();
         for what in news {
-            output.note(format!("warning: cannot restore what was removed from the host: {what}"));
+            events.note(format!("warning: cannot restore what was removed from the host: {what}"));
         }
         self.missing = result.missing;
     }
@@ -175,7 +187,8 @@ impl Host {
     }
 
     /// Waits for the jobs; returns the changes, to be undone.
-    pub fn finish(self) -> Option<HostChanges> {
-        self.worker.finish()
+    pub fn finish(self) -> SharedChanges {
+        self.worker.finish();
+        self.changes
     }
 }

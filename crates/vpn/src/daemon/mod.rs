@@ -7,22 +7,18 @@
 //! |---|---|
 //! | [`Daemon`] | the wanted configuration, the control socket and that of `wg`, the wall clock |
 //! | [`host`] | the changes to the host |
-//! | [`reload`] | how far a reload is |
 //! | [`Endpoints`] | sockets, streams, names |
 //! | [`PeerEvents`] | connected peers and their hooks |
 
 pub mod host;
-pub mod reload;
 
-use crate::daemon::host::{Host, HostResult};
-use crate::daemon::reload::{Applying, Reload};
+use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
 use crate::file::config::{Config, Peer};
 use crate::file::keys::Key;
 use crate::file::load::{Loaded, load};
-use crate::host::changes::HostChanges;
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
@@ -34,14 +30,12 @@ use adit_device::netlink;
 use adit_device::{Device, Mode};
 use adit_packet::Instant;
 use adit_runtime::port::device::DevicePort;
-use adit_runtime::{
-    Event, Flow, Gone, Handler, Interest, PeerOptions, PeerSockets, Port, Runner, Signal, Token,
-};
+use adit_runtime::{Event, Flow, Gone, Interest, PeerOptions, PeerSockets, Port, Runner, Token};
 use adit_service::control::http::{Method, Request};
-use adit_service::control::notify::{Status, notify};
-use adit_service::control::server::{Reply, Server};
+use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
-use adit_service::output::Output;
+use adit_service::event::Events;
+use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
 use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -50,10 +44,9 @@ use std::io;
 use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
-const CONTROL: Token = Token(0);
-const UAPI: Token = Token(1);
-const MONITOR: Token = Token(4);
-const HOST: Token = Token(6);
+const UAPI: Token = Token(FIRST_TOKEN);
+const MONITOR: Token = Token(FIRST_TOKEN + 1);
+const HOST: Token = Token(FIRST_TOKEN + 2);
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
@@ -67,21 +60,19 @@ const RECREATE_GAP_MIN: Duration = Duration::from_secs(1);
 /// The owner of the loop and of everything beside it.
 #[derive(Debug)]
 pub struct Daemon {
-    output: Output,
+    events: Events,
     loaded: Loaded,
     hook_policy: HookPolicy,
-    /// Taken out while it serves.
-    server: Option<Server>,
     uapi: Option<UapiSocket>,
     endpoints: Endpoints,
     host: Host,
     plan: Plan,
-    reload: Reload,
+    /// What a reload needs to finish, while the host is being changed.
+    applying: Option<Box<Applying>>,
     next_clock: Instant,
     timestamps: Timestamps,
-    events: PeerEvents,
+    peers: PeerEvents,
     recreated_at: Option<Instant>,
-    is_stopping: bool,
     failure: Option<Error>,
 }
 
@@ -89,13 +80,11 @@ pub struct Daemon {
 #[derive(Debug)]
 pub struct Parts {
     /// Where messages go.
-    pub output: Output,
+    pub events: Events,
     /// The configuration.
     pub loaded: Loaded,
     /// How the hooks of a file are treated when it is read again.
     pub hook_policy: HookPolicy,
-    /// The control socket.
-    pub server: Server,
     /// The socket of `wg`, if it can be served.
     pub uapi: Option<UapiSocket>,
     /// Sockets, streams, names.
@@ -111,12 +100,28 @@ pub struct Parts {
 /// What is left when a daemon ends.
 #[derive(Debug)]
 pub struct Ended {
-    /// The changes to the host, to be undone; `None` if their thread panicked.
-    pub changes: Option<HostChanges>,
-    /// The control socket: it goes last.
-    pub server: Option<Server>,
+    /// The changes to the host, to be undone.
+    pub changes: SharedChanges,
     /// Why it ended, if nobody asked for it.
     pub failure: Option<Error>,
+}
+
+/// What a background job of a reload returns.
+#[derive(Debug)]
+pub enum Change {
+    /// The files, and what they ask for.
+    Files(Box<(Loaded, Plan)>),
+    /// Whether the host could be changed, and the warnings.
+    Host(Result<()>, Vec<String>),
+}
+
+/// A reload whose sockets are changed, while the host is being changed.
+#[derive(Debug)]
+struct Applying {
+    loaded: Loaded,
+    plan: Plan,
+    /// The sockets before.
+    before: WantedSockets,
 }
 
 /// What a reload changed.
@@ -137,23 +142,20 @@ impl Daemon {
     /// A daemon for a loop that does not run yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { output, loaded, hook_policy, server, uapi, endpoints, host, plan, timestamps } =
-            parts;
+        let Parts { events, loaded, hook_policy, uapi, endpoints, host, plan, timestamps } = parts;
         Self {
-            events: PeerEvents::new(loaded.name, output.clone()),
-            output,
+            peers: PeerEvents::new(loaded.name, events.clone()),
+            events,
             loaded,
             hook_policy,
-            server: Some(server),
             uapi,
             endpoints,
             host,
             plan,
-            reload: Reload::default(),
+            applying: None,
             next_clock: Instant::ZERO,
             timestamps,
             recreated_at: None,
-            is_stopping: false,
             failure: None,
         }
     }
@@ -163,9 +165,6 @@ impl Daemon {
     /// # Errors
     /// ENOMEM; ENOSPC: more peers than ports.
     pub fn begin(&mut self, runner: &mut Runner<TunnelEngine>) -> io::Result<()> {
-        if let Some(server) = &self.server {
-            runner.watch(server, CONTROL, READABLE)?;
-        }
         if let Some(uapi) = &self.uapi {
             runner.watch(uapi, UAPI, READABLE)?;
         }
@@ -184,7 +183,7 @@ impl Daemon {
                 runner.engine_mut().tunnel.raise_timestamp(&peer.public_key, timestamp);
             }
             self.endpoints.set(runner, peer);
-            self.events.set(now, peer);
+            self.peers.set(now, peer);
         }
         self.endpoints.watch(runner)?;
         self.endpoints.run_due(runner);
@@ -211,23 +210,13 @@ impl Daemon {
     /// Ends: saves the timestamps, runs the hooks of the peers that are connected, and waits for the jobs on
     /// the host's thread.
     #[must_use]
-    pub fn end(mut self, runner: &Runner<TunnelEngine>, result: io::Result<()>) -> Ended {
+    pub fn end(mut self, runner: &Runner<TunnelEngine>) -> Ended {
         if let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel) {
             let written = save.write();
-            self.timestamps.saved(save, written, &self.output);
+            self.timestamps.saved(save, written, &self.events);
         }
-        self.events.finish();
-        let failure = match result {
-            Ok(()) => self.failure,
-            Err(error) => Some(Error::io("wait for", "packets", &error)),
-        };
-        Ended { changes: self.host.finish(), server: self.server, failure }
-    }
-
-    /// Ends before the loop ran: returns the changes to the host, to be undone.
-    #[must_use]
-    pub fn abandon(self) -> Option<HostChanges> {
-        self.host.finish()
+        self.peers.finish();
+        Ended { changes: self.host.finish(), failure: self.failure }
     }
 
     fn set_clock(&mut self, runner: &mut Runner<TunnelEngine>) {
@@ -242,25 +231,10 @@ impl Daemon {
             Some(self.next_clock),
             self.endpoints.next_due(),
             self.timestamps.due(),
-            self.events.next_due(),
+            self.peers.next_due(),
             self.host.next_due(),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
-    }
-
-    fn reply(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Reply {
-        match (request.method, request.path.as_str()) {
-            (Method::Get, "/tunnel") => Reply::from(json(&self.view(runner))),
-            (Method::Post, "/reload") => {
-                self.reload.ask(Some(request.from));
-                Reply::Later
-            }
-            (Method::Post, "/stop") => {
-                self.is_stopping = true;
-                Reply::ok(Value::Null)
-            }
-            _ => Reply::unknown_path(request),
-        }
     }
 
     fn view(&self, runner: &Runner<TunnelEngine>) -> View {
@@ -336,7 +310,7 @@ impl Daemon {
                 runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
             }
             if before.is_none() {
-                self.events.set(runner.now(), &Peer::new(key));
+                self.peers.set(runner.now(), &Peer::new(key));
             }
             if let Some(endpoint) = change.endpoint {
                 self.endpoints.set_address(&key, endpoint);
@@ -345,62 +319,33 @@ impl Daemon {
         Ok(())
     }
 
-    /// Reads the files again, on the host's thread, if somebody asked for it and no reload runs.
-    fn start_reload(&mut self) {
-        if !self.reload.start() {
-            return;
-        }
-        notify(Status::Reloading);
-        let (files, hooks) = (self.loaded.files.clone(), self.hook_policy);
-        let key = self.loaded.config.interface.private_key.clone();
-        let (mtu, mode) = (self.plan.mtu, self.plan.mode);
-        self.host.submit(move |host| {
-            let read = || {
-                let mut new = load(&files, hooks)?;
-                let interface = &mut new.config.interface;
-                // A key that is not in the file came from elsewhere, and an MTU was chosen at the start.
-                interface.private_key = interface.private_key.take().or(key);
-                interface.mtu = interface.mtu.or(Some(mtu));
-                if new.config.mode() != mode && !new.config.peers.is_empty() {
-                    let message =
-                        "the mode of the peers has changed: stop the tunnel and start it again";
-                    return Err(Error::usage(message));
-                }
-                let plan = Plan::new(new.name, &new.config, &host.seen()?);
-                // Without peers nothing says the mode.
-                Ok(Box::new((new, Plan { mode, ..plan })))
-            };
-            HostResult::Read(read())
-        });
-    }
-
     /// The files were read: changes the sockets, and has the host changed.
-    fn read_again(
+    fn change_host(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
-        read: Result<Box<(Loaded, Plan)>>,
-    ) -> Result<()> {
-        let (loaded, plan) = *read?;
+        loaded: Loaded,
+        plan: Plan,
+    ) -> Result<Job<Change>> {
         let before = self.endpoints.sockets();
         self.endpoints.change(runner, &WantedSockets::new(&loaded.config, plan.mark))?;
-        let actions = plan.actions.clone();
-        self.reload.apply(Applying { loaded, plan, before });
-        self.host.submit(move |host| {
+        let (changes, actions) = (self.host.changes(), plan.actions.clone());
+        self.applying = Some(Box::new(Applying { loaded, plan, before }));
+        Ok(Box::new(move || {
+            let mut host = lock(&changes);
             let result = host.apply(&actions);
-            HostResult::Applied(result, host.take_warnings())
-        });
-        Ok(())
+            // Also a failure: the sockets must go back.
+            Ok(Change::Host(result, host.take_warnings()))
+        }))
     }
 
-    /// The host was changed: changes the peers. If it could not be, the sockets are as before again.
-    fn applied(
+    /// The host was changed: changes the peers. If it could not be, the sockets go back.
+    fn change_peers(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
         result: Result<()>,
     ) -> Result<Reloaded> {
-        let Some(Applying { loaded, plan, before }) = self.reload.applied() else {
-            return Ok(Reloaded::default());
-        };
+        let Some(applying) = self.applying.take() else { return Ok(Reloaded::default()) };
+        let Applying { loaded, plan, before } = *applying;
         if let Err(error) = result {
             // They were open a moment ago; the first failure is the one that counts.
             let _ = self.endpoints.change(runner, &before);
@@ -414,25 +359,6 @@ impl Daemon {
         let reloaded = self.reload_peers(runner, &loaded.config);
         self.loaded = loaded;
         Ok(reloaded)
-    }
-
-    /// Replies to everybody who asked for the reload.
-    fn finish_reload(&mut self, result: Result<Reloaded>) {
-        let asked = self.reload.finish();
-        if asked.contains(&None) {
-            match &result {
-                Ok(Reloaded { added, changed, removed, unchanged }) => self.output.note(format!(
-                    "reloaded: peers added {added}, changed {changed}, removed {removed}, unchanged \
-                     {unchanged}"
-                )),
-                Err(error) => self.output.error(&error.report),
-            }
-        }
-        notify(Status::Ready);
-        let reply = Reply::from(result.and_then(|reloaded| json(&reloaded)));
-        if let Some(server) = &mut self.server {
-            asked.into_iter().flatten().for_each(|ticket| server.reply(ticket, &reply));
-        }
     }
 
     fn reload_peers(&mut self, runner: &mut Runner<TunnelEngine>, new: &Config) -> Reloaded {
@@ -468,7 +394,7 @@ impl Daemon {
                 runner.engine_mut().tunnel.set_peer(now, wanted);
             }
             if old != Some(peer) {
-                self.events.set(now, peer);
+                self.peers.set(now, peer);
             }
             let way = |peer: &Peer| (peer.transport, peer.endpoint_tcp.clone());
             if has_moved || old.is_some_and(|old| way(old) != way(peer)) {
@@ -483,23 +409,13 @@ impl Daemon {
         engine.tunnel.remove_peer(peer, out);
         engine.forget(peer);
         self.endpoints.remove(runner, peer);
-        self.events.remove(peer);
+        self.peers.remove(peer);
     }
 
     /// Takes the results of the host's thread.
     fn host_results(&mut self, runner: &mut Runner<TunnelEngine>) -> Flow {
         for result in self.host.results() {
             match result {
-                HostResult::Read(read) => {
-                    if let Err(error) = self.read_again(runner, read) {
-                        self.finish_reload(Err(error));
-                    }
-                }
-                HostResult::Applied(result, warnings) => {
-                    self.warn(&warnings);
-                    let result = self.applied(runner, result);
-                    self.finish_reload(result);
-                }
                 HostResult::Recreated(result, warnings) => {
                     self.warn(&warnings);
                     let attached = result.and_then(|device| self.attach(runner, device));
@@ -510,11 +426,11 @@ impl Daemon {
                 }
                 HostResult::Restored(restored) => {
                     let mtu = restored.mtu;
-                    self.host.restored(runner.now(), restored, &self.output);
+                    self.host.restored(runner.now(), restored, &self.events);
                     self.set_mtu(runner, mtu);
                 }
                 HostResult::Saved(save, result) => {
-                    self.timestamps.saved(save, result, &self.output);
+                    self.timestamps.saved(save, result, &self.events);
                 }
             }
         }
@@ -547,7 +463,7 @@ impl Daemon {
         self.host.is_complete();
         let hooks = &self.loaded.config.interface.hooks;
         let left = if hooks.post_up.is_empty() { "" } else { "; PostUp is not run again" };
-        self.output.note(format!("the device {name} was deleted; it was recreated{left}"));
+        self.events.note(format!("the device {name} was deleted; it was recreated{left}"));
         Ok(())
     }
 
@@ -570,24 +486,11 @@ impl Daemon {
     }
 
     fn warn(&self, warnings: &[String]) {
-        warnings.iter().for_each(|warning| self.output.note(format!("warning: {warning}")));
-    }
-
-    /// For `-v`.
-    fn detail(&self, text: std::fmt::Arguments<'_>) {
-        if self.output.verbose > 0 {
-            self.output.note(text);
-        }
+        warnings.iter().for_each(|warning| self.events.note(format!("warning: {warning}")));
     }
 
     fn ready(&mut self, runner: &mut Runner<TunnelEngine>, token: Token) -> Flow {
         match token {
-            CONTROL => {
-                if let Some(mut server) = self.server.take() {
-                    server.serve(|request| self.reply(runner, request));
-                    self.server = Some(server);
-                }
-            }
             UAPI => {
                 if let Some(mut uapi) = self.uapi.take() {
                     uapi.serve(|request| self.answer_wg(runner, request));
@@ -630,20 +533,78 @@ impl Daemon {
     /// What follows from every event: what is due, and what was asked for.
     fn go_on(&mut self, runner: &mut Runner<TunnelEngine>) -> Flow {
         self.endpoints.run_due(runner);
-        self.events.expire(runner);
-        if self.loaded.config.interface.is_transient && self.events.is_over() {
+        self.peers.expire(runner);
+        if self.loaded.config.interface.is_transient && self.peers.is_over() {
             let message = "no peer is connected, and the tunnel must not wait (`persist = false`)";
             self.failure = Some(Error::new(Kind::Timeout, &SYSTEM, message));
             return Flow::Stop;
         }
         self.host.run_due(runner.now());
-        self.start_reload();
         self.set_alarm(runner);
-        if self.is_stopping { Flow::Stop } else { Flow::Continue }
+        Flow::Continue
     }
 }
 
-impl Handler<TunnelEngine> for Daemon {
+impl Service for Daemon {
+    type Engine = TunnelEngine;
+    type Change = Change;
+
+    /// Reads the files again and plans what they ask for. The tunnel has no other request that takes long.
+    fn job(&self, _: &Trigger) -> Result<Job<Change>> {
+        let (files, hooks) = (self.loaded.files.clone(), self.hook_policy);
+        let key = self.loaded.config.interface.private_key.clone();
+        let (mtu, mode, changes) = (self.plan.mtu, self.plan.mode, self.host.changes());
+        Ok(Box::new(move || {
+            let mut new = load(&files, hooks)?;
+            let interface = &mut new.config.interface;
+            // A key that is not in the file came from elsewhere, and an MTU was chosen at the start.
+            interface.private_key = interface.private_key.take().or(key);
+            interface.mtu = interface.mtu.or(Some(mtu));
+            if new.config.mode() != mode && !new.config.peers.is_empty() {
+                let message =
+                    "the mode of the peers has changed: stop the tunnel and start it again";
+                return Err(Error::usage(message));
+            }
+            let plan = Plan::new(new.name, &new.config, &lock(&changes).seen()?);
+            // Without peers nothing says the mode.
+            Ok(Change::Files(Box::new((new, Plan { mode, ..plan }))))
+        }))
+    }
+
+    fn apply(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        change: Change,
+    ) -> Result<Progress<Change>> {
+        match change {
+            Change::Files(read) => {
+                let (loaded, plan) = *read;
+                self.change_host(runner, loaded, plan).map(Progress::Next)
+            }
+            Change::Host(result, warnings) => {
+                self.warn(&warnings);
+                let reloaded = self.change_peers(runner, result)?;
+                let Reloaded { added, changed, removed, unchanged } = &reloaded;
+                let line = format!(
+                    "peers: {added} added, {changed} changed, {removed} removed, {unchanged} unchanged"
+                );
+                self.set_alarm(runner);
+                Ok(Progress::Done(Done { lines: vec![line], reply: value(&reloaded)? }))
+            }
+        }
+    }
+
+    fn answer(&mut self, runner: &mut Runner<TunnelEngine>, request: &Request) -> Answer {
+        match (request.method, request.path.as_str()) {
+            (Method::Get, "/tunnel") => Answer::from(self.status(runner)),
+            _ => Answer::Now(Reply::unknown_path(request)),
+        }
+    }
+
+    fn status(&self, runner: &Runner<TunnelEngine>) -> Result<Value> {
+        value(&self.view(runner))
+    }
+
     fn event(&mut self, runner: &mut Runner<TunnelEngine>, event: Event) -> Flow {
         let flow = match event {
             Event::PortGone { port, why, .. } => {
@@ -658,11 +619,6 @@ impl Handler<TunnelEngine> for Daemon {
                 }
             }
             Event::Ready(token) => self.ready(runner, token),
-            Event::Signal(Signal::Interrupt | Signal::Terminate) => Flow::Stop,
-            Event::Signal(Signal::Hangup) => {
-                self.reload.ask(None);
-                Flow::Continue
-            }
             Event::TooBig { to, len_max } => {
                 let (now, to) = (runner.now(), adit_engine::Endpoint::Udp(to));
                 runner.engine_mut().tunnel.path_mtu_hint(now, to, len_max);
@@ -688,22 +644,23 @@ impl Handler<TunnelEngine> for Daemon {
                 }
                 TunnelEvent::Connected { peer, endpoint } => {
                     let at = endpoint.map(|at| endpoint_text(runner, at)).unwrap_or_default();
-                    self.detail(format_args!("handshake with {} at {at}", *peer.to_base64()));
+                    self.events
+                        .detail(format_args!("handshake with {} at {at}", *peer.to_base64()));
                     self.endpoints.heard(runner, &peer, endpoint);
                     self.timestamps.note(runner.now());
-                    self.events.heard(runner.now(), &peer, endpoint);
+                    self.peers.heard(runner.now(), &peer, endpoint);
                 }
                 TunnelEvent::Moved { peer, from, to } => {
                     let at = endpoint_text(runner, to);
-                    self.detail(format_args!("{} is at {at} now", *peer.to_base64()));
+                    self.events.detail(format_args!("{} is at {at} now", *peer.to_base64()));
                     self.endpoints.heard(runner, &peer, Some(to));
-                    self.events.moved(runner.now(), &peer, from, to);
+                    self.peers.moved(runner.now(), &peer, from, to);
                 }
-                TunnelEvent::Refused { peer, from } => self.events.refused(runner, &peer, from),
+                TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);
-                    self.events.heard(runner.now(), &peer, endpoint);
+                    self.peers.heard(runner.now(), &peer, endpoint);
                 }
                 _ => {}
             }
@@ -713,8 +670,4 @@ impl Handler<TunnelEngine> for Daemon {
             self.set_alarm(runner);
         }
     }
-}
-
-fn json(value: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(value).map_err(|error| Error::from(io::Error::from(error)))
 }

@@ -4,9 +4,9 @@ use crate::file::config::Hook;
 use crate::file::keys::Key;
 use adit_device::IfName;
 use adit_runtime::RaisedPriority;
+use adit_service::event::Events;
 use adit_service::host::action::{Action, Program, Purpose};
 use adit_service::host::program;
-use adit_service::output::Output;
 use adit_tunnel::PublicKey;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -58,38 +58,38 @@ pub fn actions(hooks: &[Hook], name: &IfName) -> Vec<Action> {
 /// Runs the hooks of peers in the order of their events.
 #[derive(Debug)]
 pub struct Hooks {
-    output: Output,
+    events: Events,
     /// Started for the first program.
     worker: Option<(SyncSender<Vec<String>>, JoinHandle<()>)>,
 }
 
 impl Hooks {
-    /// No program yet; warnings go to `output`.
+    /// No program yet; warnings go to `events`.
     #[must_use]
-    pub const fn new(output: Output) -> Self {
-        Self { output, worker: None }
+    pub const fn new(events: Events) -> Self {
+        Self { events, worker: None }
     }
 
     /// Runs a program after those before it; each takes 30 s at most.
     pub fn run(&mut self, words: Vec<String>) {
         if self.worker.is_none() {
             let (sender, receiver) = sync_channel(WAITING_MAX);
-            let output = self.output.clone();
+            let events = self.events.clone();
             let work = move || {
                 RaisedPriority::lower();
-                work(&receiver, &output);
+                work(&receiver, &events);
             };
             match std::thread::Builder::new().name("hooks".to_owned()).spawn(work) {
                 Ok(thread) => self.worker = Some((sender, thread)),
                 Err(error) => {
-                    self.output.note(format!("warning: cannot start a thread for hooks: {error}"))
+                    self.events.note(format!("warning: cannot start a thread for hooks: {error}"))
                 }
             }
         }
         if let Some((queue, _)) = &self.worker
             && let Err(error) = queue.try_send(words)
         {
-            self.output.note(format!("warning: skipped a hook: {error}"));
+            self.events.note(format!("warning: skipped a hook: {error}"));
         }
     }
 
@@ -100,17 +100,17 @@ impl Hooks {
         let start = Instant::now();
         while !thread.is_finished() {
             if start.elapsed() > END_TIME_MAX {
-                return self.output.note("warning: hooks take too long; exiting without them");
+                return self.events.note("warning: hooks take too long; exiting without them");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-fn work(queue: &Receiver<Vec<String>>, output: &Output) {
+fn work(queue: &Receiver<Vec<String>>, events: &Events) {
     for words in queue {
         if let Err(error) = program::run(&words, None) {
-            output.note(format!("warning: cannot run {error}"));
+            events.note(format!("warning: cannot run {error}"));
         }
     }
 }

@@ -14,8 +14,8 @@
 
 use crate::file::keys::Key;
 use adit_packet::Instant;
+use adit_service::event::Events;
 use adit_service::file;
-use adit_service::output::Output;
 use adit_tunnel::{PublicKey, Tai64n, Tunnel};
 use std::collections::BTreeMap;
 use std::env;
@@ -45,7 +45,7 @@ pub struct Timestamps {
 
 impl Timestamps {
     /// Reads the file of the tunnel of this name. A mistake in the file is a warning.
-    pub fn open(name: &str, output: &Output) -> Self {
+    pub fn open(name: &str, events: &Events) -> Self {
         let Some(folder) = folder() else { return Self::default() };
         let file = folder.join(format!("{name}.timestamps"));
         let mut timestamps = Self::default();
@@ -53,12 +53,12 @@ impl Timestamps {
             Ok(text) => {
                 let bad = text.lines().filter(|line| timestamps.take(line).is_none()).count();
                 if bad > 0 {
-                    output.note(format!("warning: {}: {bad} lines ignored", file.display()));
+                    events.note(format!("warning: {}: {bad} lines ignored", file.display()));
                 }
                 timestamps.text = text;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => output.note(format!("warning: cannot read {}: {error}", file.display())),
+            Err(error) => events.note(format!("warning: cannot read {}: {error}", file.display())),
         }
         timestamps.file = Some(file);
         timestamps
@@ -108,11 +108,11 @@ impl Timestamps {
     }
 
     /// Takes the result of a save. A failure is a warning, once.
-    pub fn saved(&mut self, save: Save, result: io::Result<()>, output: &Output) {
+    pub fn saved(&mut self, save: Save, result: io::Result<()>, events: &Events) {
         match result {
             Ok(()) => self.text = save.text,
             Err(error) => {
-                output.note(format!("warning: cannot write {}: {error}", save.file.display()));
+                events.note(format!("warning: cannot write {}: {error}", save.file.display()));
                 self.file = None;
             }
         }

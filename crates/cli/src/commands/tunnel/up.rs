@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::show::events::noted;
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
@@ -121,12 +122,13 @@ impl UpArgs {
         if self.detach {
             return detach();
         }
+        let events = noted(&context.output);
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
-            options.run(&context.output, notify_ready)?;
+            options.run(&events, notify_ready)?;
         } else {
-            options.run(&context.output, || context.output.note("up"))?;
+            options.run(&events, || context.output.note("up"))?;
         }
         Ok(Exit::Ok)
     }

@@ -13,7 +13,7 @@ use crate::switch::port::Notice;
 
 /// In this time moves and flaps are counted.
 const SECOND: Duration = Duration::from_secs(1);
-/// An address that has been on a port for so long is at home there.
+/// The time after which a port counts as the home of an address.
 const SETTLED: Duration = Duration::from_secs(30);
 /// How often at most an entry is refreshed; one that ages sooner is refreshed eight times before.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -203,7 +203,7 @@ proptest! {
         prop_assert!(link.held() == 0 || steps_forever, "{} held", link.held());
     }
 
-    /// Whoever looks late sees the same as whoever looks in time.
+    /// A late caller sees the same as a punctual one.
     #[test]
     fn decisions_do_not_depend_on_when_it_is_asked(
         profile in any_profile(), seed in any::<u64>(),

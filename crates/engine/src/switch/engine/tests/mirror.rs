@@ -107,10 +107,10 @@ fn a_cut_copy_says_how_much_is_missing() {
     let sent = net.give_with(0, &bytes, vnet);
     let copy = sent.iter().find(|sent| sent.port == WATCHER).unwrap();
     assert_eq!(copy.bytes, bytes[..20]);
-    assert_eq!((copy.meta.cut, copy.meta.vnet), (40, VnetHeader::default()));
+    assert_eq!((copy.meta.truncated, copy.meta.vnet), (40, VnetHeader::default()));
     assert!(sent.iter().filter(|sent| sent.port != WATCHER).all(|sent| sent.meta.vnet == vnet));
     let short = &bytes[..20];
-    assert_eq!(watched(&mut net, 0, short)[0].meta.cut, 0);
+    assert_eq!(watched(&mut net, 0, short)[0].meta.truncated, 0);
 }
 
 fn udp(from: u16, to: u16) -> Vec<u8> {

@@ -13,7 +13,7 @@ const DIRECTORIES: [&str; 2] = ["/dev", "/dev/net"];
 
 /// Determines why opening `/dev/net/tun` failed.
 pub(crate) fn open_node(error: &io::Error) -> Cause {
-    open_node_at(Path::new(crate::open::NODE), error)
+    open_node_at(Path::new(crate::sys::tun::NODE), error)
 }
 
 fn open_node_at(node: &Path, error: &io::Error) -> Cause {

@@ -6,19 +6,14 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-impl Cause {
-    /// Why `fd` cannot be used as a queue, of a device of mode `want` if given; `None` if it can.
-    /// Only reads from the descriptor.
-    #[must_use]
-    pub fn of_descriptor(fd: BorrowedFd<'_>, want: Option<Mode>) -> Option<Self> {
-        let request = match sys::tun::features(fd).and_then(|_| sys::tun::get_iff(fd)) {
-            Ok(request) => request,
-            Err(error) => return Some(not_a_queue(fd, &error)),
-        };
-        let tap = request.flags & sys::tun::IFF_TAP != 0;
-        let have = if tap { Mode::Tap } else { Mode::Tun };
-        want.filter(|&want| want != have).map(|want| Self::FdMode { have, want })
-    }
+pub(crate) fn of_descriptor(fd: BorrowedFd<'_>, want: Option<Mode>) -> Option<Cause> {
+    let request = match sys::tun::features(fd).and_then(|_| sys::tun::get_iff(fd)) {
+        Ok(request) => request,
+        Err(error) => return Some(not_a_queue(fd, &error)),
+    };
+    let tap = request.flags & sys::tun::IFF_TAP != 0;
+    let have = if tap { Mode::Tap } else { Mode::Tun };
+    want.filter(|&want| want != have).map(|want| Cause::FdMode { have, want })
 }
 
 fn not_a_queue(fd: BorrowedFd<'_>, error: &io::Error) -> Cause {

@@ -5,25 +5,25 @@ use std::fs;
 /// CAP_NET_ADMIN of `linux/capability.h`.
 const CAP_NET_ADMIN: u32 = 12;
 
-pub(super) fn uid() -> u32 {
+pub(crate) fn uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// Whether the effective group or a supplementary one is `group`.
-pub(super) fn is_in_group(group: u32) -> bool {
+pub(crate) fn is_in_group(group: u32) -> bool {
     rustix::process::getegid().as_raw() == group
         || rustix::process::getgroups()
             .is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group))
 }
 
 /// Whether this is the initial user namespace: the only one that maps every id to itself.
-pub(super) fn in_first_user_namespace() -> bool {
+pub(crate) fn in_first_user_namespace() -> bool {
     let Ok(map) = fs::read_to_string("/proc/thread-self/uid_map") else { return true };
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Whether the calling thread has CAP_NET_ADMIN in its own user namespace.
-pub(super) fn has_net_admin() -> bool {
+pub(crate) fn has_net_admin() -> bool {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     effective
@@ -32,6 +32,6 @@ pub(super) fn has_net_admin() -> bool {
 }
 
 /// A number from `/proc/sys`; `None` if this kernel does not have it.
-pub(super) fn sysctl(path: &str) -> Option<u64> {
+pub(crate) fn sysctl(path: &str) -> Option<u64> {
     fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
 }

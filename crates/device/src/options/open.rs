@@ -3,11 +3,11 @@
 //! A new device disappears with its last descriptor until it is made persistent, so that comes
 //! last, after everything that can fail. An existing device gets its former settings back.
 
-use crate::diagnose::{self, LinkSetting, Setting};
+use crate::cause::diagnose::{self, LinkSetting, Setting};
 use crate::link::queue_name;
 use crate::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route};
 use crate::order::Order;
-use crate::sys::tun::{self as ioctls, IfReq};
+use crate::sys::tun::{self as ioctls, IfReq, NODE};
 use crate::{
     Cause, Create, Device, DeviceOptions, Endian, Error, IfName, Layout, Link, Mode, Offload,
     PacketHasher, Queue, Result, ToeplitzKey, VnetFormat, VnetHashConfig, VnetLen,
@@ -16,9 +16,6 @@ use rustix::fs::{Mode as FileMode, OFlags};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-
-/// The device node of the tun driver.
-pub(crate) const NODE: &str = "/dev/net/tun";
 
 /// Opens the node. The device will be in the network namespace of the calling thread.
 pub(crate) fn open_node(nonblocking: bool) -> Result<OwnedFd> {
@@ -136,7 +133,7 @@ impl DeviceOptions {
         let mut request = IfReq::new(self.name.as_bytes(), flags);
         ioctls::set_iff(fd.as_fd(), &mut request).map_err(|error| {
             let op = if exclusive { "create" } else { "attach to" };
-            Error::new(op, self.name, diagnose::attach(self, netlink, &error), error)
+            Error::new(op, self.name, super::attach::attach(self, netlink, &error), error)
         })?;
         Ok(fd)
     }
@@ -182,7 +179,7 @@ impl DeviceOptions {
             let mut request = IfReq::new(name.as_bytes(), self.flags() & !ioctls::IFF_NO_CARRIER);
             ioctls::set_iff(fd.as_fd(), &mut request).map_err(|error| {
                 let cause = match Netlink::open() {
-                    Ok(mut netlink) => diagnose::attach(self, &mut netlink, &error),
+                    Ok(mut netlink) => super::attach::attach(self, &mut netlink, &error),
                     Err(_) => Cause::Other,
                 };
                 Error::new("add a queue to", name, cause, error)
@@ -220,8 +217,8 @@ impl DeviceOptions {
     /// The owner of a new persistent device without owner and group: any user could attach to it
     /// otherwise.
     fn default_owner(&self, device: &Device) -> Option<u32> {
-        let nobody = device.created && self.persist == Some(true) && self.group.is_none();
-        nobody.then(|| rustix::process::geteuid().as_raw())
+        let has_no_owner = device.created && self.persist == Some(true) && self.group.is_none();
+        has_no_owner.then(|| rustix::process::geteuid().as_raw())
     }
 
     /// Sets length and byte order of the virtio-net header: a device keeps those of its last user.

@@ -1,21 +1,19 @@
 //! Determines the cause of a failure, after it: the successful path pays nothing.
 //!
 //! One errno of the kernel has many causes, so this module inspects the machine (netlink, `/proc`).
-//! If the state has changed since the failure, the result is [`Cause::NameRaced`] or
+//! If the state has changed since the failure, the result is [`Cause::NameRace`] or
 //! [`Cause::Other`], never a guess.
 
-mod attach;
-mod descriptor;
-mod link;
-mod namespace;
+pub(crate) mod descriptor;
+pub(crate) mod link;
+pub(crate) mod namespace;
 mod node;
-mod process;
-mod queue;
-mod setting;
+pub(crate) mod process;
+pub(crate) mod queue;
+pub(crate) mod setting;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attach::attach;
 pub(crate) use link::{link, link_at};
 pub(crate) use namespace::netns;
 pub(crate) use node::open_node;
@@ -24,10 +22,10 @@ pub(crate) use setting::setting;
 use crate::Cause;
 use std::io;
 
-/// What was being set when it failed.
+/// The setting that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
-    /// TUNGETFEATURES: these `IFF_*` are not there.
+    /// TUNGETFEATURES: these `IFF_*` are missing.
     Features(u32),
     /// TUNSETIFINDEX.
     IfIndex,
@@ -41,7 +39,7 @@ pub(crate) enum Setting {
     LinkType,
     /// TUNSETOFFLOAD.
     Offload(crate::Offload),
-    /// The offloads need a virtio-net header, or a longer one, than the queue has.
+    /// The offloads require a virtio-net header, or a longer one.
     OffloadHeader(crate::Offload),
     /// TUNSETVNETHDRSZ.
     VnetHdr,
@@ -55,7 +53,7 @@ pub(crate) enum Setting {
     Mac,
     /// TUNSETTXFILTER.
     TxFilter,
-    /// More addresses than the filter holds.
+    /// More addresses than the filter can hold.
     TxFilterLen(usize),
     /// TUNSETDEBUG.
     Debug,
@@ -71,14 +69,14 @@ pub(crate) enum Setting {
     Netns,
 }
 
-/// What was asked of netlink when it failed.
+/// The netlink request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkSetting {
-    /// The link itself was looked for.
+    /// Looking up the link.
     Find,
     /// The MTU.
     Mtu(u32),
-    /// The length of the send queue.
+    /// The length of the transmit queue.
     TxQueueLen(u32),
     /// The length of super-packets.
     GsoMaxSize,
@@ -102,8 +100,8 @@ pub(crate) enum LinkSetting {
     Delete,
 }
 
-/// The causes that any request to the kernel may have.
-fn general(error: &io::Error) -> Cause {
+/// Causes that any request to the kernel may have.
+pub(crate) fn general(error: &io::Error) -> Cause {
     match crate::netlink::raw_errno(error) {
         Some(libc::EMFILE) => Cause::FilesOfProcess,
         Some(libc::ENFILE) => Cause::FilesOfSystem,

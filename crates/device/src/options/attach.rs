@@ -1,7 +1,7 @@
 //! Why TUNSETIFF failed. The order of checks is that of the kernel: `tun_set_iff`, `tun_attach` and
 //! `tun_not_capable` in Linux `drivers/net/tun.c`.
 
-use super::{general, process};
+use crate::cause::diagnose::{general, process};
 use crate::holders::{Holders, holders};
 use crate::netlink::{HardwareType, LinkInfo, Netlink};
 use crate::{Cause, Create, DeviceOptions, Mode, QUEUES_MAX};
@@ -42,13 +42,13 @@ fn not_permitted(options: &DeviceOptions, found: Option<&LinkInfo>) -> Cause {
     match (tun.owner, tun.group) {
         // The device, as it is now, lets us attach: it did not exist a moment ago, or was another
         // one.
-        _ if owner_matches && group_matches => Cause::NameRaced,
+        _ if owner_matches && group_matches => Cause::NameRace,
         (Some(owner), Some(group)) => {
             Cause::OwnerAndGroup { owner, group, uid, owner_matches, group_matches }
         }
         (Some(owner), None) => Cause::ForeignOwner { owner, uid },
         (None, Some(group)) => Cause::ForeignGroup { group, uid },
-        (None, None) => Cause::NameRaced,
+        (None, None) => Cause::NameRace,
     }
 }
 
@@ -58,13 +58,13 @@ fn busy(options: &DeviceOptions, netlink: &mut Netlink, found: Option<&LinkInfo>
         (Some(link), _) if link.tun.is_some_and(|tun| !tun.multi_queue) => {
             // The calling thread is in the namespace of the device, as `netlink` is.
             let unknown = Holders { list: Vec::new(), partial: true };
-            Cause::Held { holders: holders(&link.name, None).unwrap_or(unknown) }
+            Cause::InUse { holders: holders(&link.name, None).unwrap_or(unknown) }
         }
         (None, Some(index)) => match netlink.link_by_index(index) {
             Ok(other) => Cause::IndexTaken { index, name: other.name },
-            Err(_) => Cause::NameRaced,
+            Err(_) => Cause::NameRace,
         },
-        _ => Cause::NameRaced,
+        _ => Cause::NameRace,
     }
 }
 
@@ -81,7 +81,7 @@ fn invalid(options: &DeviceOptions, found: Option<&LinkInfo>) -> Cause {
     }
     let Some(link) = found else {
         let was_there = options.create == Create::Attach;
-        return if was_there { Cause::NameRaced } else { Cause::Other };
+        return if was_there { Cause::NameRace } else { Cause::Other };
     };
     let Some(tun) = link.tun else { return Cause::OtherKind { kind: kind(link) } };
     if tun.mode != options.mode {

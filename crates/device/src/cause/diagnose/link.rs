@@ -54,14 +54,10 @@ pub(crate) fn link(setting: LinkSetting, error: &io::Error) -> Cause {
     })
 }
 
-impl Cause {
-    /// Why [`LinkChange::carrier`](crate::netlink::LinkChange::carrier) failed.
-    #[must_use]
-    pub fn of_carrier(error: &io::Error) -> Self {
-        match raw_errno(error) {
-            Some(libc::EOPNOTSUPP | libc::EINVAL) => Self::CarrierUnsupported,
-            _ => link(LinkSetting::Up, error),
-        }
+pub(crate) fn of_carrier(error: &io::Error) -> Cause {
+    match raw_errno(error) {
+        Some(libc::EOPNOTSUPP | libc::EINVAL) => Cause::CarrierUnsupported,
+        _ => link(LinkSetting::Up, error),
     }
 }
 
@@ -74,8 +70,8 @@ fn any(setting: LinkSetting, errno: i32) -> Option<Cause> {
         // A lookup by name or number: the interface may never have existed.
         libc::ENODEV if setting == LinkSetting::Find => Cause::NoSuchDevice { mode: None },
         libc::ENODEV => Cause::DeviceGone { mode: None },
-        libc::ETIMEDOUT => Cause::NetlinkSilent,
-        libc::EINTR => Cause::NetlinkUnsettled,
+        libc::ETIMEDOUT => Cause::NetlinkTimeout,
+        libc::EINTR => Cause::DumpInterrupted,
         _ => return None,
     })
 }

@@ -9,35 +9,29 @@ use std::os::fd::AsFd;
 /// The length of an Ethernet header: two addresses and a type.
 const ETHERNET_HEADER_LEN: usize = 14;
 
-impl Cause {
-    /// Why `queue` did not send `record`, a packet with the headers of the queue's layout.
-    #[must_use]
-    pub fn of_send(queue: &Queue, record: &[u8], error: &io::Error) -> Self {
-        let Some(errno) = error.raw_os_error() else { return malformed(error) };
-        match errno {
-            libc::EIO => Self::LinkDown,
-            libc::EINVAL => refused(queue, record),
-            libc::EMSGSIZE => {
-                let len = record.len().saturating_sub(queue.layout().len());
-                Self::PacketTooLong { len, max: queue.len_max() }
-            }
-            libc::EBUSY => Self::QueueDetached,
-            _ => either(queue, errno, error),
+pub(crate) fn of_send(queue: &Queue, record: &[u8], error: &io::Error) -> Cause {
+    let Some(errno) = error.raw_os_error() else { return malformed(error) };
+    match errno {
+        libc::EIO => Cause::LinkDown,
+        libc::EINVAL => refused(queue, record),
+        libc::EMSGSIZE => {
+            let len = record.len().saturating_sub(queue.layout().len());
+            Cause::PacketTooLong { len, max: queue.len_max() }
         }
+        libc::EBUSY => Cause::QueueDetached,
+        _ => either(queue, errno, error),
     }
+}
 
-    /// Why `queue` received nothing into a buffer of `len` bytes.
-    #[must_use]
-    pub fn of_recv(queue: &Queue, len: usize, error: &io::Error) -> Self {
-        let Some(errno) = error.raw_os_error() else { return malformed(error) };
-        match errno {
-            libc::EINVAL => Self::BufferShort { len, headers: queue.layout().len() },
-            // A read that was blocked when the device was deleted returns EFAULT too.
-            libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_ok() => Self::TunnelHeaderShort,
-            libc::EFAULT => Self::DeviceGone { mode: Some(queue.mode()) },
-            libc::ENOBUFS => Self::NoBuffer,
-            _ => either(queue, errno, error),
-        }
+pub(crate) fn of_recv(queue: &Queue, len: usize, error: &io::Error) -> Cause {
+    let Some(errno) = error.raw_os_error() else { return malformed(error) };
+    match errno {
+        libc::EINVAL => Cause::BufferShort { len, headers: queue.layout().len() },
+        // A read that was blocked when the device was deleted returns EFAULT too.
+        libc::EFAULT if sys::tun::get_iff(queue.as_fd()).is_ok() => Cause::TunnelHeaderShort,
+        libc::EFAULT => Cause::DeviceGone { mode: Some(queue.mode()) },
+        libc::ENOBUFS => Cause::NoBuffer,
+        _ => either(queue, errno, error),
     }
 }
 

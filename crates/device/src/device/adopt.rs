@@ -1,6 +1,6 @@
 //! Descriptors opened by another program: adopted, received over a socket, passed by systemd.
 
-use crate::diagnose::{self, Setting};
+use crate::cause::diagnose::{self, Setting};
 use crate::link::queue_name;
 use crate::netlink::{LinkInfo, Netlink};
 use crate::order::Order;
@@ -9,11 +9,8 @@ use crate::{
     Cause, Device, Endian, Error, IfName, Layout, Link, Mode, Netns, Queue, Result, VnetFormat,
     VnetLen,
 };
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
-use std::io::{self, IoSlice, IoSliceMut};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -97,24 +94,6 @@ impl Device {
             Error::new("take from systemd", object, cause, error)
         })?;
         Self::adopt(fd, mode)
-    }
-}
-
-impl Queue {
-    /// Sends a duplicate of this queue's descriptor to the peer of a Unix socket. The queue stays
-    /// usable.
-    ///
-    /// # Errors
-    /// Those of sendmsg(2): EPIPE if the peer closed the socket.
-    pub fn pass_to(&self, socket: impl AsFd) -> io::Result<()> {
-        let fds = [self.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
-        debug_assert!(fits, "the space was made for one descriptor");
-        // A stream socket carries descriptors only together with data.
-        sendmsg(socket, &[IoSlice::new(b"q")], &mut control, SendFlags::NOSIGNAL)?;
-        Ok(())
     }
 }
 

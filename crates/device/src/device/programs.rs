@@ -1,7 +1,7 @@
 //! Programs and filters of a device, which run in the kernel.
 
+use crate::cause::diagnose::Setting;
 use crate::device::Device;
-use crate::diagnose::Setting;
 use crate::{ClassicFilter, EbpfProgram, Result, Rss, VnetHashCap, VnetHashConfig};
 
 impl Device {

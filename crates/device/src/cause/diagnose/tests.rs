@@ -51,8 +51,8 @@ fn rules_of_offload_sets() {
 
 #[test]
 fn netlink_that_is_slow_or_busy() {
-    assert_eq!(link(LinkSetting::Find, &errno(libc::ETIMEDOUT)), Cause::NetlinkSilent);
-    assert_eq!(link(LinkSetting::Find, &errno(libc::EINTR)), Cause::NetlinkUnsettled);
+    assert_eq!(link(LinkSetting::Find, &errno(libc::ETIMEDOUT)), Cause::NetlinkTimeout);
+    assert_eq!(link(LinkSetting::Find, &errno(libc::EINTR)), Cause::DumpInterrupted);
     assert_eq!(link(LinkSetting::Name, &errno(libc::EBUSY)), Cause::RenameWhileUp);
     assert_eq!(link(LinkSetting::Master, &errno(libc::EBUSY)), Cause::MasterBusy);
     assert_eq!(link(LinkSetting::Address, &errno(libc::EOPNOTSUPP)), Cause::Ipv6Missing);

@@ -33,18 +33,13 @@ pub(crate) fn setting(setting: Setting, error: &io::Error) -> Cause {
     }
 }
 
-impl Cause {
-    /// Why [`Queue::attach`](crate::Queue::attach) or [`Queue::detach`](crate::Queue::detach)
-    /// failed.
-    #[must_use]
-    pub fn of_attach(error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(libc::EINVAL) => Self::QueueState,
-            Some(libc::EPERM) => Self::QueueForbidden,
-            Some(libc::E2BIG) => Self::QueuesExhausted { limit: QUEUES_MAX },
-            Some(libc::EBADFD) => Self::DeviceGone { mode: None },
-            _ => general(error),
-        }
+pub(crate) fn of_attach(error: &io::Error) -> Cause {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => Cause::QueueState,
+        Some(libc::EPERM) => Cause::QueueForbidden,
+        Some(libc::E2BIG) => Cause::QueuesExhausted { limit: QUEUES_MAX },
+        Some(libc::EBADFD) => Cause::DeviceGone { mode: None },
+        _ => general(error),
     }
 }
 

@@ -1,0 +1,96 @@
+//! The host's state while a tunnel runs: changed beside the loop, restored, and closed after a kill.
+
+use crate::support::{adit, adit_json};
+use crate::world::{Running, World, show, wait_for};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Stdio;
+use std::time::Instant;
+
+const DEFAULT: (&str, &str) = ("", "AllowedIPs = 0.0.0.0/0, ::/0");
+
+/// While nft hangs in a reload, packets cross, and requests are answered.
+#[test]
+fn packets_cross_while_a_reload_waits() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
+    let program = world.folder.join("nft");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).mode(0o755).open(&program).unwrap();
+    let script = "#!/bin/sh\n[ \"$1\" = list ] || sleep 4\n";
+    std::io::Write::write_all(&mut { file }, script.as_bytes()).unwrap();
+    let path = format!("{}:{}", world.folder.display(), std::env::var("PATH").unwrap());
+    let _tb = world.up(&world.b, &b, "");
+    let log = std::fs::File::create(world.folder.join("log")).unwrap();
+    let mut ta = crate::support::bare(crate::support::ADIT);
+    ta.args(["-n", &world.a.path(), "tunnel", "up"]).arg(&a).env("PATH", path);
+    let ta = ta.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let _ta = Running(ta);
+    wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2"));
+
+    let text = std::fs::read_to_string(&a).unwrap();
+    world.write("ta.conf", &format!("{text}{}\n", DEFAULT.1));
+    let start = Instant::now();
+    let mut reload = crate::support::command([crate::support::ADIT, "tunnel", "reload", "ta"]);
+    let mut reload = Running(reload.stdout(Stdio::null()).spawn().unwrap());
+    wait_for("the reload has begun", || {
+        world.a.run("ip route show table all").contains("unreachable")
+    });
+    world.a.run("ping -n -q -c 50 -i 0.02 -W 1 10.9.0.2");
+    assert_eq!(show("ta")["peers"][0]["connected"], true);
+    assert!(start.elapsed().as_secs() < 8, "it was answered before the reload ended");
+    assert!(reload.0.try_wait().unwrap().is_none(), "nft hangs");
+    wait_for("the reload ends", || reload.0.try_wait().unwrap().is_some());
+    assert!(reload.0.wait().unwrap().success());
+    assert!(world.a.run("ip route get 203.0.113.1").contains("dev ta"));
+}
+
+/// What others remove from the host is there again soon, and it is reported.
+#[test]
+fn what_others_remove_is_restored() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", [DEFAULT, ("Table = off", DEFAULT.1)]);
+    let _tb = world.up(&world.b, &b, "");
+    let (_ta, log) = world.up_telling(&world.a, &a, "");
+    let before = world.a.state();
+    world.a.run("ip link set ta down");
+    world.a.run("ip link set ta up");
+    wait_for("routes and addresses are there", || world.a.state() == before);
+    let log = || std::fs::read_to_string(&log).unwrap();
+    assert!(log().contains("warning: restored what was removed from the host: "), "{}", log());
+    for family in ["-4", "-6"] {
+        world.a.run(&format!("ip {family} rule del lookup 51820"));
+    }
+    world.a.run("ip addr del 10.9.0.1/24 dev ta");
+    wait_for("rules and the address are there", || world.a.state() == before);
+
+    // A device that is down stays down: `show` says what is missing.
+    world.a.run("ip link set ta down");
+    wait_for("it is shown", || show("ta")["missing"][0] == "the device ta is down");
+    let reply = adit_json("tunnel reload ta");
+    assert_eq!((reply["unchanged"].as_u64(), world.a.state()), (Some(1), before));
+    assert!(show("ta").get("missing").is_none());
+    assert!(log().lines().count() < 12, "{}", log());
+}
+
+/// After a kill no packet leaves outside of the tunnel; any start removes what is left.
+#[test]
+fn a_killed_tunnel_leaks_nothing_and_is_cleaned_up_by_any_other() {
+    let world = World::new();
+    let (a, _) = world.pair("192.0.2.2:51820", [DEFAULT, ("", "")]);
+    let before = world.a.state();
+    world.a.run("ip route add default via 192.0.2.2");
+    let ta = world.up(&world.a, &a, "");
+    ta.kill();
+    for to in ["203.0.113.1", "2001:db8:9::1"] {
+        assert!(!world.a.succeeds(&format!("ip route get {to}")), "{to}");
+    }
+    let plain = std::fs::read_to_string(&a).unwrap().replace(DEFAULT.1, "");
+    let other = world.write("tc.conf", &plain);
+    let tc = world.up(&world.a, &other, "");
+    assert!(world.a.run("ip route get 203.0.113.1").contains("via 192.0.2.2"));
+    assert_eq!(world.a.run("nft list tables"), "");
+    adit("tunnel down tc");
+    drop(tc);
+    world.a.run("ip route del default via 192.0.2.2");
+    assert_eq!(world.a.state(), before);
+}

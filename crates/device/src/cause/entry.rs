@@ -1,0 +1,19 @@
+//! An entry of the catalogue.
+
+use crate::kind::ErrorKind;
+
+/// An entry of the catalogue of causes, as `adit explain` prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CauseEntry {
+    /// The stable code, as `ADIT-E0215`.
+    pub code: &'static str,
+    /// The kind of failure.
+    pub kind: ErrorKind,
+    /// The cause in one sentence without a full stop, for any failure of this cause.
+    pub title: &'static str,
+    /// How it happens, and how it differs from other causes of the same errno.
+    pub explanation: &'static str,
+    /// What to do: one or more instructions.
+    pub remedy: &'static str,
+}
