@@ -1,9 +1,9 @@
 //! The global options and the environment of a subcommand.
 
 use crate::color::Color;
+use crate::output::Output;
 use adit_runtime::text::netns::{netns_error, open_netns};
 use adit_service::error::Result;
-use adit_service::output::Output;
 use clap::{Args, Command};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -80,7 +80,7 @@ impl Context {
             self.output.value(&Rehearsal { actions })?;
         } else {
             for action in actions {
-                self.output.line(adit_service::output::clean(&action))?;
+                self.output.line(crate::output::clean(&action))?;
             }
         }
         Ok(true)

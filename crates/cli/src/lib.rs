@@ -14,6 +14,7 @@ pub mod exercise;
 mod exit;
 mod man;
 mod netem;
+mod output;
 mod show;
 
 /// The Rust of the book, compiled.
@@ -22,8 +23,8 @@ mod show;
 struct Cookbook;
 
 use crate::exit::Exit;
+use crate::output::Output;
 use adit_service::error::Error;
-use adit_service::output::Output;
 use clap::Parser;
 use color::Color;
 use commands::Cli;

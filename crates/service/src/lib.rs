@@ -58,7 +58,6 @@ pub mod filter;
 pub mod host;
 pub mod link;
 pub mod netem;
-pub mod output;
 pub mod supervisor;
 pub mod switch;
 pub mod text;

@@ -9,6 +9,7 @@ use crate::capture::units::{parse_size, parse_time};
 use crate::color::Color;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::{Output, table};
 use adit_device::Mode;
 use adit_device::netlink::{IpPrefix, LinkFlags, LinkInfo, Netlink};
 use adit_runtime::format::pcapng;
@@ -19,7 +20,6 @@ use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::{Sink, whole_lines};
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
-use adit_service::output::{Output, table};
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -175,7 +175,7 @@ impl Args {
 
     fn capture(self, plan: Plan, output: &Output) -> Result<Exit> {
         let Plan { wanted, rotation, filter } = plan;
-        let mut note = |text: String| output.note(adit_service::output::clean(&text));
+        let mut note = |text: String| output.note(crate::output::clean(&text));
         let in_kernel = filter.as_ref().filter(|filter| filter.suits_the_kernel());
         let in_kernel = in_kernel.map(|filter| &filter.program);
         let source =

@@ -111,13 +111,10 @@ impl Args {
             return Ok(Exit::Ok);
         }
         for one in checked {
-            output.line(adit_service::output::clean(&format!(
-                "{}: {}, no errors",
-                one.file, one.kind
-            )))?;
+            output.line(crate::output::clean(&format!("{}: {}, no errors", one.file, one.kind)))?;
             if output.verbose > 0 {
                 for action in one.actions {
-                    output.line(adit_service::output::clean(&format!("  {action}")))?;
+                    output.line(crate::output::clean(&format!("  {action}")))?;
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::{Output, Tone, clean};
 use adit_device::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
 use adit_service::error::Result;
-use adit_service::output::{Output, Tone, clean};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;

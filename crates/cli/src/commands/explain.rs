@@ -3,10 +3,10 @@
 use crate::commands::capture;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::Tone;
 use adit_service::errno;
 use adit_service::error;
 use adit_service::error::{Entry, Error, Kind, Result};
-use adit_service::output::Tone;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -54,7 +54,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(capture::CATALOG)
         .chain(adit_service::control::CATALOG)
         .chain(adit_service::file::CATALOG)
-        .chain(adit_service::switch::api::CATALOG)
+        .chain(adit_service::switch::codes::CATALOG)
         .chain(adit_service::link::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();

@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::{clean, table};
 use adit_service::control::client::{Instance, running};
 use adit_service::control::name::Name;
 use adit_service::error::Result;
-use adit_service::output::{clean, table};
 use schemars::JsonSchema;
 use serde::Serialize;
 

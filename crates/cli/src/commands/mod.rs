@@ -17,9 +17,9 @@ mod tuntap;
 
 use crate::context::{Context, Global, NamedSchema, Rehearsal, schema_of};
 use crate::exit::Exit;
+use crate::output::Output;
 use adit_service::control::client::Instance;
 use adit_service::error::{Report, Result};
-use adit_service::output::Output;
 use adit_service::switch::model;
 use clap::{CommandFactory, Parser, Subcommand};
 

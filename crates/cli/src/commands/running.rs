@@ -2,11 +2,11 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::{clean, table};
 use adit_service::control::client::{Client, Instance, instances};
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
-use adit_service::output::{clean, table};
 use adit_service::supervisor::DoneReply;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -1,9 +1,9 @@
 //! Events on standard error for people, or with `--json` on standard output, one line each.
 
+use crate::output::{Output, clean};
 use crate::show::{link, switch};
 use adit_runtime::record::sink::{Sink, whole_lines};
 use adit_service::event::{Event, Events, Observer};
-use adit_service::output::{Output, clean};
 use serde_json::Value;
 use std::time::Instant;
 

@@ -1,9 +1,9 @@
 //! An emulated link for people: its settings and what has happened.
 
+use crate::output::{Output, Tone, clean};
 use adit_service::netem::report::Links;
 use adit_service::netem::report::{LinkReport, LinkStatus, Share, Times};
 use adit_service::netem::words;
-use adit_service::output::{Output, Tone, clean};
 use std::time::Duration;
 
 /// A link.

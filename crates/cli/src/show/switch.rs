@@ -1,7 +1,7 @@
 //! A switch, its ports and its addresses for people.
 
+use crate::output::{Output, Tone, clean, table};
 use crate::show::link;
-use adit_service::output::{Output, Tone, clean, table};
 use adit_service::switch::model;
 
 /// A switch for people.

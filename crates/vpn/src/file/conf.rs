@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
                 (None, None) => format!("known here: {}", known.join(", ")),
             };
             let message =
-                format!("there is no setting '{}' here", adit_service::output::clean(key.text));
+                format!("there is no setting '{}' here", adit_service::text::clean(key.text));
             return self.problem(key.span(), message, Some(help));
         };
         if let Some(first) = self.seen_before(name) {

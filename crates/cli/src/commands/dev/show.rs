@@ -5,8 +5,8 @@ use crate::commands::dev::model::{Device, Stats};
 use crate::commands::dev::values::AnyName;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::{Output, Tone, clean, table};
 use adit_service::error::Result;
-use adit_service::output::{Output, Tone, clean, table};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

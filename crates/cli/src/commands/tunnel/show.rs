@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::{Output, Tone};
 use adit_service::control::client::{Client, instances};
 use adit_service::control::name::Name;
 use adit_service::error::Result;
-use adit_service::output::{Output, Tone};
 use adit_vpn::file::config::Transport;
 use adit_vpn::state::{Dropped, PeerView, View};
 use serde_json::Value;

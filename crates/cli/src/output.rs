@@ -1,8 +1,8 @@
 //! The only place that prints.
 
-use crate::errno::errno_name;
-use crate::error::Report;
-pub use crate::text::clean;
+use adit_service::errno::errno_name;
+use adit_service::error::Report;
+pub(crate) use adit_service::text::clean;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::fmt;
@@ -10,19 +10,19 @@ use std::io::{self, Write};
 
 /// How and what to print.
 #[derive(Clone, Debug)]
-pub struct Output {
-    pub json: bool,
-    pub pretty: bool,
-    pub quiet: bool,
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) pretty: bool,
+    pub(crate) quiet: bool,
     /// How often `-v` was given.
-    pub verbose: u8,
+    pub(crate) verbose: u8,
     color_out: bool,
     color_err: bool,
 }
 
 /// What a piece of text is, for its colour; never told by colour alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     Name,
     Good,
     Bad,
@@ -41,7 +41,13 @@ impl Tone {
 }
 
 impl Output {
-    pub fn new(json: bool, pretty: bool, colors: [bool; 2], quiet: bool, verbose: u8) -> Self {
+    pub(crate) fn new(
+        json: bool,
+        pretty: bool,
+        colors: [bool; 2],
+        quiet: bool,
+        verbose: u8,
+    ) -> Self {
         Self {
             json: json || pretty,
             pretty,
@@ -53,31 +59,31 @@ impl Output {
     }
 
     /// `text` in its colour, if colours are on for standard output.
-    pub fn paint(&self, tone: Tone, text: impl fmt::Display) -> String {
+    pub(crate) fn paint(&self, tone: Tone, text: impl fmt::Display) -> String {
         paint(self.color_out, tone, text)
     }
 
     /// A line of what was asked for.
-    pub fn line(&self, text: impl fmt::Display) -> io::Result<()> {
+    pub(crate) fn line(&self, text: impl fmt::Display) -> io::Result<()> {
         let mut out = io::stdout().lock();
         writeln!(out, "{text}")?;
         out.flush()
     }
 
     /// Bytes of what was asked for, as they are.
-    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(bytes)?;
         out.flush()
     }
 
     /// A JSON value: on one line, or with `--pretty` on many.
-    pub fn value(&self, value: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn value(&self, value: &impl Serialize) -> io::Result<()> {
         self.line(to_json(value, self.pretty)?)
     }
 
     /// Something that is good to know, on standard error; not with `-q`.
-    pub fn note(&self, text: impl fmt::Display) {
+    pub(crate) fn note(&self, text: impl fmt::Display) {
         if !self.quiet {
             // Standard error may be closed; there is nobody to tell then.
             let _ = writeln!(io::stderr().lock(), "{text}");
@@ -85,7 +91,7 @@ impl Output {
     }
 
     /// A failure, on standard error.
-    pub fn error(&self, report: &Report) {
+    pub(crate) fn error(&self, report: &Report) {
         let text = if self.json {
             // A report is numbers and strings: it always has a JSON form.
             to_json(report, self.pretty).unwrap_or_else(|_| report.message.clone())
@@ -132,7 +138,7 @@ fn report_text(report: &Report, color: bool) -> String {
 }
 
 /// Lines up the columns of `rows`, two spaces between them.
-pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; columns];
     for row in rows {
