@@ -80,7 +80,7 @@ impl Context {
             self.output.value(&Rehearsal { actions })?;
         } else {
             for action in actions {
-                self.output.line(crate::output::clean(&action))?;
+                self.output.line(adit_service::text::clean(&action))?;
             }
         }
         Ok(true)

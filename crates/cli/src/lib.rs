@@ -9,6 +9,7 @@ mod capture;
 mod color;
 mod commands;
 mod context;
+mod errno;
 #[doc(hidden)]
 pub mod exercise;
 mod exit;

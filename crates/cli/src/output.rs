@@ -1,6 +1,6 @@
 //! The only place that prints.
 
-use adit_service::errno::errno_name;
+use crate::errno::errno_name;
 use adit_service::error::Report;
 pub(crate) use adit_service::text::clean;
 use anstyle::{AnsiColor, Style};

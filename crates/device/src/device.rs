@@ -1,6 +1,7 @@
 //! A TUN or TAP device that this process has open.
 
 mod adopt;
+pub use adopt::take_inherited;
 mod programs;
 
 use crate::cause::diagnose::{self, Setting};

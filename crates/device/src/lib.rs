@@ -52,7 +52,7 @@ pub use adit_packet::{
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry};
-pub use device::Device;
+pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};
 pub use features::Features;

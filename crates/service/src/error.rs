@@ -154,7 +154,7 @@ pub const HELD: Entry = Entry {
     explanation: "Owner, group and persistence of a TUN or TAP device are set through a queue of \
                   it. While another program holds one, a second holder would reset the header \
                   length and the offloads under its feet.",
-    remedy: "End the program that holds it ('adit dev show NAME' tells which), then try again.",
+    remedy: "End the program that holds it ('adit dev show NAME' shows it), then try again.",
 };
 
 /// An unknown code or schema.

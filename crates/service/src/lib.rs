@@ -49,7 +49,6 @@
 
 pub mod config;
 pub mod control;
-pub mod errno;
 pub mod error;
 pub mod event;
 pub mod exercise;

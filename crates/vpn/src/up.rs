@@ -16,7 +16,7 @@ use crate::host::timestamps::Timestamps;
 use crate::uapi::socket::UapiSocket;
 use adit_device::{Device, IfName, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::port::device::DevicePort;
+use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::messages::MessagePort;
 use adit_runtime::text::netns::open_netns;
 use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};

@@ -175,7 +175,7 @@ impl Args {
 
     fn capture(self, plan: Plan, output: &Output) -> Result<Exit> {
         let Plan { wanted, rotation, filter } = plan;
-        let mut note = |text: String| output.note(crate::output::clean(&text));
+        let mut note = |text: String| output.note(adit_service::text::clean(&text));
         let in_kernel = filter.as_ref().filter(|filter| filter.suits_the_kernel());
         let in_kernel = in_kernel.map(|filter| &filter.program);
         let source =

@@ -111,10 +111,13 @@ impl Args {
             return Ok(Exit::Ok);
         }
         for one in checked {
-            output.line(crate::output::clean(&format!("{}: {}, no errors", one.file, one.kind)))?;
+            output.line(adit_service::text::clean(&format!(
+                "{}: {}, no errors",
+                one.file, one.kind
+            )))?;
             if output.verbose > 0 {
                 for action in one.actions {
-                    output.line(crate::output::clean(&format!("  {action}")))?;
+                    output.line(adit_service::text::clean(&format!("  {action}")))?;
                 }
             }
         }

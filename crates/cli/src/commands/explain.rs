@@ -2,9 +2,9 @@
 
 use crate::commands::capture;
 use crate::context::Context;
+use crate::errno;
 use crate::exit::Exit;
 use crate::output::Tone;
-use adit_service::errno;
 use adit_service::error;
 use adit_service::error::{Entry, Error, Kind, Result};
 use schemars::JsonSchema;

@@ -4,12 +4,12 @@ use crate::commands::dev::find::find;
 use crate::commands::dev::{add, holders, model, values};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::clean;
 use adit_device::netlink::Netlink;
 use adit_device::{IfName, Mode, NamePattern};
 use adit_service::error::{Error, Kind, Result};
 use adit_service::host::action::{Action, OpenDevice};
 use adit_service::host::executor::{Executor, HostExecutor};
+use adit_service::text::clean;
 use schemars::JsonSchema;
 use serde::Serialize;
 

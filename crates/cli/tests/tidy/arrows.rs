@@ -38,8 +38,9 @@ const FOLDERS: [(&str, &str); 9] = [
     ("sim", "sim: outside"),
     (
         "runtime",
-        "runner: peer port wake
+        "runner: peer port socket wake
         peer: socket wake
+        socket: wake
         port: format record socket text wake
         record: format",
     ),

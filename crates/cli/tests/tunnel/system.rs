@@ -297,7 +297,7 @@ fn files_of_tunnels_are_read_or_refused() {
     assert_eq!(status("tc.toml").0, 2);
     run(&format!("mkfifo {}", world.folder.join("pipe.conf").display()));
     let (refused, told) = status("pipe.conf");
-    assert!(refused == 7 && told.contains("it is no regular file"), "{refused}: {told}");
+    assert!(refused == 7 && told.contains("it is not a regular file"), "{refused}: {told}");
     std::fs::create_dir(world.folder.join("folder.conf")).unwrap();
     assert_ne!(status("folder.conf").0, 0);
     assert_eq!(world.a.state(), before);

@@ -12,7 +12,7 @@ use crate::{
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// The name of an unnamed descriptor in errors.
@@ -95,6 +95,18 @@ impl Device {
         })?;
         Self::adopt(fd, mode)
     }
+}
+
+/// Takes a descriptor that this program inherited, by its number: from 3 on, for the first three are the
+/// standard streams. It is closed when a program is executed from now on.
+///
+/// A descriptor can be taken once, and only if no part of this process has opened it: those have
+/// FD_CLOEXEC, which inherited ones cannot have.
+///
+/// # Errors
+/// EBADF: it is not open. EBUSY: it is a standard stream, was taken before, or was opened by this process.
+pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    sys::inherit::take_number(number)
 }
 
 fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {

@@ -38,23 +38,41 @@ pub(crate) fn take(name: Option<&str>) -> io::Result<OwnedFd> {
         if name.is_some_and(|name| name != this) || taken.contains(&fd) {
             continue;
         }
-        check(fd)?;
-        taken.insert(fd);
-        // SAFETY: systemd opened it for this process (LISTEN_PID) to own. It has no other owner: TAKEN
-        // excludes those from here, and `check` every other, because FD_CLOEXEC is not set.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-        return Ok(fd);
+        check_tun(fd)?;
+        return own(fd, &mut taken);
     }
     Err(none())
 }
 
-/// Whether `fd` may be taken: an inherited, ownerless descriptor of `/dev/net/tun`.
+/// Takes an inherited descriptor by its number, and sets FD_CLOEXEC.
+///
+/// # Errors
+/// EBADF: it is not open. EBUSY: it is one of the standard streams, or has an owner in this process.
+pub(crate) fn take_number(fd: RawFd) -> io::Result<OwnedFd> {
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if fd < FIRST || taken.contains(&fd) {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    check_ownerless(fd)?;
+    own(fd, &mut taken)
+}
+
+/// Owns a descriptor that has no owner.
+fn own(fd: RawFd, taken: &mut BTreeSet<RawFd>) -> io::Result<OwnedFd> {
+    taken.insert(fd);
+    // SAFETY: the parent left it open for this process. It has no other owner: TAKEN excludes those from
+    // here, and `check_ownerless` every other, because FD_CLOEXEC is not set.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+/// Whether `fd` is inherited and has no owner.
 ///
 /// An inherited descriptor cannot have FD_CLOEXEC: exec would have closed it. A descriptor that a part
 /// of this process opened or took over does have it: Rust's standard library and sd_listen_fds(3)
 /// always set it.
-fn check(fd: RawFd) -> io::Result<()> {
+fn check_ownerless(fd: RawFd) -> io::Result<()> {
     // SAFETY: F_GETFD only reads the flags of the descriptor; a number that is not open is EBADF.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     if flags < 0 {
@@ -63,6 +81,12 @@ fn check(fd: RawFd) -> io::Result<()> {
     if flags & libc::FD_CLOEXEC != 0 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
+    Ok(())
+}
+
+/// Whether `fd` may be taken as a queue: an inherited, ownerless descriptor of `/dev/net/tun`.
+fn check_tun(fd: RawFd) -> io::Result<()> {
+    check_ownerless(fd)?;
     // SAFETY: it is open and is only borrowed for fstat(2).
     let stat = rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(fd) })?;
     let is_tun = rustix::fs::FileType::from_raw_mode(stat.st_mode)

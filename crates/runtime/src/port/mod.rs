@@ -4,34 +4,22 @@
 //! may implement both. [`kinds`] is the list of the kinds that can be written as text.
 //!
 //! ```text
-//! file            what
-//! kinds           the list: one line a kind
-//! spec            `tap:a,netns=blue`, parsed by that list
-//! device          tap:NAME, tun:NAME
-//! interface       dev:NAME
-//! unix            unix:PATH, streams; datagram: the same with datagrams
-//! vxlan           vxlan:REMOTE
-//! stdio           stdio
-//! pcap            pcap:FILE
-//! stream          frames on a byte stream        messages   datagrams on a byte stream
-//! mirror          a file for copies              egress     the queue of a port that is full
+//! kind        what is known of a kind of port       spec       `tap:a,netns=blue`, parsed by the list
+//! kinds/      the list, and a file a kind
+//! stream      frames on a byte stream               messages   datagrams on a byte stream
+//! datagram    frames as datagrams, many senders     mirror     a file for copies
+//! egress      the queue of a port that is full
 //! ```
 
 pub mod byte_stream;
 pub mod datagram;
-pub mod device;
 pub mod egress;
-pub mod interface;
 pub mod kind;
 pub mod kinds;
 pub mod messages;
 pub mod mirror;
-pub mod pcap;
 pub mod spec;
-pub mod stdio;
 pub mod stream;
-pub mod unix;
-pub mod vxlan;
 
 use crate::wake::namespaces::NamespaceName;
 use adit_device::netlink::LinkInfo;

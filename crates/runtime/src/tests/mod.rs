@@ -2,6 +2,7 @@
 
 mod devices;
 mod flows;
+mod inherited;
 mod many;
 mod replay;
 mod sockets;

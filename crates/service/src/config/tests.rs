@@ -295,7 +295,8 @@ mod ports {
             let ours = words(text).unwrap();
             let theirs = toml(&format!("port = '{text}'\n")).unwrap();
             assert_eq!(ours.spec, theirs.spec);
-            let vxlan: &adit_runtime::port::vxlan::VxlanSpec = theirs.spec.options().unwrap();
+            let vxlan: &adit_runtime::port::kinds::vxlan::VxlanSpec =
+                theirs.spec.options().unwrap();
             assert_eq!(vxlan.port, udp);
         }
         let port = toml("port = 'vxlan:192.0.2.1'\nvni = 7\nvlan = 10\n").unwrap();

@@ -29,7 +29,7 @@ use crate::uapi::socket::UapiSocket;
 use adit_device::netlink;
 use adit_device::{Device, Mode};
 use adit_packet::Instant;
-use adit_runtime::port::device::DevicePort;
+use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Flow, Gone, Interest, PeerOptions, PeerSockets, Port, Runner, Token};
 use adit_service::control::http::{Method, Request};
 use adit_service::control::server::Reply;

@@ -1,8 +1,8 @@
 //! Values of device options on the command line, parsed once into valid types.
 
-use crate::output::clean;
 use adit_device::netlink::{Address, AddressFlags, IpPrefix, Route};
 use adit_device::{IfName, MacAddr, Mode, NamePattern};
+use adit_service::text::clean;
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,8 +1,8 @@
-use crate::port::device::DeviceSpec;
-use crate::port::pcap::PcapSpec;
+use crate::port::kinds::device::DeviceSpec;
+use crate::port::kinds::pcap::PcapSpec;
+use crate::port::kinds::unix::{UnixRole, UnixSpec};
+use crate::port::kinds::vxlan::VxlanSpec;
 use crate::port::spec::*;
-use crate::port::unix::{UnixRole, UnixSpec};
-use crate::port::vxlan::VxlanSpec;
 use adit_device::Mode;
 
 fn ok(text: &str) -> PortSpec {

@@ -138,13 +138,11 @@ const NAMES: [(i32, &str); 130] = [
 const ALIASES: [(i32, &str); 3] = [(11, "EWOULDBLOCK"), (35, "EDEADLOCK"), (95, "ENOTSUP")];
 
 /// The name of an error number, such as `EBUSY`.
-#[must_use]
-pub fn errno_name(errno: i32) -> Option<&'static str> {
+pub(crate) fn errno_name(errno: i32) -> Option<&'static str> {
     NAMES.iter().find(|(number, _)| *number == errno).map(|(_, name)| *name)
 }
 
 /// The error number of a name.
-#[must_use]
-pub fn errno_number(name: &str) -> Option<i32> {
+pub(crate) fn errno_number(name: &str) -> Option<i32> {
     NAMES.iter().chain(&ALIASES).find(|(_, known)| *known == name).map(|(number, _)| *number)
 }

@@ -1,7 +1,15 @@
-//! The list of the kinds of port. A new kind is a file beside this one and a line here.
+//! The list of the kinds of port: all that can be written as text. A new kind is a file in this folder
+//! and two lines here.
+
+pub mod device;
+pub mod fd;
+pub mod interface;
+pub mod pcap;
+pub mod stdio;
+pub mod unix;
+pub mod vxlan;
 
 use crate::port::kind::Kind;
-use crate::port::{device, interface, pcap, stdio, unix, vxlan};
 
 /// Every kind that [`PortSpec`](crate::PortSpec) parses, in the order of the help.
 pub static KINDS: &[&Kind] = &[
@@ -12,6 +20,7 @@ pub static KINDS: &[&Kind] = &[
     &vxlan::VXLAN,
     &stdio::STDIO,
     &pcap::PCAP,
+    &fd::FD,
 ];
 
 /// The help for all kinds, one line each.

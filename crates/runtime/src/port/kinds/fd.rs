@@ -1,0 +1,191 @@
+//! `fd:N`: a descriptor that the program inherited: a queue of a TAP or TUN device, a stream with QEMU's
+//! framing, or a connected datagram socket with one frame a datagram.
+
+use crate::error::{Error, Result};
+use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
+use crate::port::egress::{Egress, Refusal, Sink};
+use crate::port::kind::{Key, Kind, Opened, PortOptions};
+use crate::port::kinds::device::DevicePort;
+use crate::port::stream::StreamPort;
+use crate::port::{Cx, Gone, Port, Recv, Wait};
+use crate::text::words::{SpecError, parsed};
+use adit_device::{Device, Mode};
+use adit_packet::{Batch, PacketBuf, Pool};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_type;
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendFlags, SocketType, getpeername, recv, sendmsg,
+};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+/// `fd:N`: an inherited descriptor.
+pub static FD: Kind = Kind {
+    prefix: "fd",
+    argument: "N",
+    help: "an inherited descriptor: a TAP queue, a stream as unix: has it, or a datagram socket",
+    keys: &[Key::new("tun", "", "it is the queue of a TUN device")],
+    parse: |argument, words| {
+        let number: RawFd = parsed(argument.at, "the number of a descriptor", argument.text)?;
+        if number < 3 {
+            return Err(SpecError::new(
+                argument.at,
+                "descriptors below 3 are the standard streams",
+            )
+            .hint("write stdio for standard input and output"));
+        }
+        Ok(Box::new(FdSpec { number, is_tun: words.flag("tun")? }))
+    },
+};
+
+/// What `fd:` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FdSpec {
+    /// The number of the descriptor.
+    pub number: RawFd,
+    /// Whether it is the queue of a TUN device.
+    pub is_tun: bool,
+}
+
+impl PortOptions for FdSpec {
+    fn open(&self) -> Result<Opened> {
+        let name = format!("fd:{}", self.number);
+        let failed = |error: io::Error| {
+            let hint = match Errno::from_io_error(&error) {
+                Some(Errno::BADF) => "Open it before the program starts: adit ... 5<>/dev/net/tun",
+                Some(Errno::BUSY) => "Only inherited descriptors can be ports.",
+                _ => "It must be a TAP queue, a stream socket or a connected datagram socket.",
+            };
+            Error::io("use", &name, &error).hint(hint)
+        };
+        let fd = adit_device::take_inherited(self.number).map_err(failed)?;
+        let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::CharacterDevice => {
+                let mode = if self.is_tun { Mode::Tun } else { Mode::Tap };
+                Ok(Opened::port(DevicePort::new(Device::adopt(fd, mode)?)?))
+            }
+            FileType::Socket => match socket_type(&fd).map_err(|error| failed(error.into()))? {
+                SocketType::STREAM => {
+                    Ok(Opened::port(StreamPort::socket(name.clone(), fd).map_err(failed)?))
+                }
+                SocketType::DGRAM | SocketType::SEQPACKET => {
+                    Ok(Opened::port(SocketPort::new(name.clone(), fd).map_err(failed)?))
+                }
+                _ => Err(failed(Errno::PROTOTYPE.into())),
+            },
+            _ => Err(failed(Errno::NOTSOCK.into())),
+        }
+    }
+
+    fn is_layer3(&self) -> bool {
+        self.is_tun
+    }
+}
+
+/// A connected socket that keeps the bounds of messages: one frame each. It carries no offloads.
+pub struct SocketPort {
+    name: String,
+    sink: SocketSink,
+    egress: Egress,
+}
+
+struct SocketSink(OwnedFd);
+
+impl SocketPort {
+    /// A port on a connected datagram or seqpacket socket.
+    ///
+    /// # Errors
+    /// ENOTCONN: it has no peer.
+    pub fn new(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
+        getpeername(&socket)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { name: name.into(), sink: SocketSink(socket), egress: Egress::new() })
+    }
+}
+
+impl Port for SocketPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        let (has_room, flags) = (true, RecvFlags::DONTWAIT | RecvFlags::TRUNC);
+        let (room, has_room) = match cx.pool.ready(&mut cx.scratch.pair, 0) {
+            Some(room) => (room, has_room),
+            // Read and dropped: epoll reports what stays unread forever.
+            None => (&mut *cx.scratch.bytes, false),
+        };
+        let len = match recv(&self.sink.0, room, flags) {
+            Ok((_, 0)) => return Recv::Gone(Gone::Closed),
+            Ok((_, len)) => len,
+            Err(Errno::AGAIN) => return Recv::Nothing,
+            Err(Errno::CONNRESET) => return Recv::Gone(Gone::Closed),
+            Err(error) => return Recv::Failed(error.into()),
+        };
+        if !has_room {
+            cx.counters.no_buffer += 1;
+            return Recv::Dropped;
+        }
+        let is_frame = (FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&len);
+        let packet = is_frame.then(|| cx.scratch.pair.settle(len)).flatten();
+        packet.map_or_else(
+            || {
+                cx.counters.malformed += 1;
+                Recv::Dropped
+            },
+            Recv::Packet,
+        )
+    }
+
+    fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+        self.egress.send(&mut self.sink, cx, batch)
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
+        self.egress.flush(&mut self.sink, cx)
+    }
+
+    fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
+        each(self.sink.0.as_fd(), Wait::Both);
+    }
+
+    fn wants_room(&self) -> bool {
+        self.egress.is_waiting()
+    }
+
+    fn close(&mut self, pool: &mut Pool) {
+        self.egress.clear(pool);
+    }
+}
+
+impl SocketSink {
+    fn send(&self, parts: &[IoSlice<'_>]) -> Result<(), Refusal> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match sendmsg(&self.0, parts, &mut SendAncillaryBuffer::default(), flags) {
+            Ok(_) => Ok(()),
+            Err(Errno::AGAIN) => Err(Refusal::Room),
+            Err(Errno::PIPE | Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOTCONN) => {
+                Err(Refusal::Gone(Gone::Closed))
+            }
+            Err(Errno::NOBUFS | Errno::NOMEM) => Err(Refusal::Full),
+            Err(Errno::MSGSIZE) => Err(Refusal::TooBig),
+            Err(_) => Err(Refusal::Refused),
+        }
+    }
+}
+
+impl Sink for SocketSink {
+    fn send_packet(&mut self, packet: &PacketBuf) -> Result<(), Refusal> {
+        self.send(&[IoSlice::new(packet.bytes())])
+    }
+
+    fn send_parts(&mut self, head: &[u8], tail: &[u8]) -> Result<(), Refusal> {
+        self.send(&[head, tail].map(IoSlice::new))
+    }
+
+    fn takes_offloads(&self) -> bool {
+        false
+    }
+}
