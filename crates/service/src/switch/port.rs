@@ -9,7 +9,7 @@ use crate::config::value::{Value, Wrong};
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
 use crate::switch::keys::KEYS;
-use crate::switch::wanted::{MirrorTo, WantedFilter, WantedMirror};
+use crate::switch::mirror::{MirrorTo, WantedFilter, WantedMirror};
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
     StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
