@@ -128,11 +128,11 @@ impl From<io::Error> for Error {
 
 pub const NOT_A_DEVICE: Entry = Entry {
     code: "ADIT-E0802",
-    title: "the interface is no TUN or TAP device",
+    title: "the interface is not a TUN or TAP device",
     explanation: "There is an interface of that name, but another driver made it. 'adit dev' and \
-                  'adit tuntap' change and delete only TUN and TAP devices, so that a slip of the \
-                  pen takes no network card away.",
-    remedy: "See 'adit dev show' for the TUN and TAP devices, 'ip link' for all interfaces.",
+                  'adit tuntap' change and delete only TUN and TAP devices, so that a typo \
+                  does not delete a network card.",
+    remedy: "List TUN and TAP devices: 'adit dev show'. List all interfaces: 'ip link'.",
 };
 
 pub const HELD: Entry = Entry {
@@ -141,22 +141,22 @@ pub const HELD: Entry = Entry {
     explanation: "Owner, group and persistence of a TUN or TAP device are set through a queue of \
                   it. While another program holds one, a second holder would reset the header \
                   length and the offloads under its feet.",
-    remedy: "End the program that holds it ('adit dev show NAME' tells which), then try again.",
+    remedy: "Stop the program that holds it ('adit dev show NAME' lists it), then try again.",
 };
 
 pub const UNKNOWN: Entry = Entry {
     code: "ADIT-E0806",
-    title: "there is no such code or schema",
-    explanation: "The names that exist are listed when the command is given without one.",
-    remedy: "Give the command without a name to see all.",
+    title: "no such code or schema",
+    explanation: "Without a name, the command lists all names.",
+    remedy: "Run the command without a name to list all names.",
 };
 
 pub const NOT_HELD: Entry = Entry {
     code: "ADIT-E0807",
-    title: "a device that nobody holds has no carrier",
+    title: "a device that no program holds has no carrier",
     explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
                   takes it away when the last one leaves, and lets nobody change that in between.",
-    remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
+    remedy: "Start the program that uses the device first; then '--carrier off' works too.",
 };
 
 /// A configuration has errors.

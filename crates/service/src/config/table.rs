@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// A table of which the known keys are asked for, one by one; [`Table::finish`] tells what is left.
 #[derive(Debug)]
-#[must_use = "`finish` tells of keys that are not known"]
+#[must_use = "`finish` reports unknown keys"]
 pub struct Table<'a> {
     source: &'a Source,
     problems: &'a Problems,
@@ -214,7 +214,7 @@ impl<'a> Table<'a> {
             meant.extend(near);
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if self.known.is_empty() => "no key is known here".to_owned(),
+                None if self.known.is_empty() => "no key is allowed here".to_owned(),
                 None => format!("known here: {}", self.known.join(", ")),
             };
             let message = format!("unknown key `{}`{}", entry.key, self.place());

@@ -163,8 +163,8 @@ fn make_folder(path: &Path) -> Result<()> {
     }
     if found.mode() & 0o002 != 0 {
         let path = path.display();
-        let hint = format!("Take that from them: chmod o-w {path}");
-        return Err(unfit(format!("everybody may write to {path}")).hint(hint));
+        let hint = format!("Remove the permission: chmod o-w {path}");
+        return Err(unfit(format!("{path} is writable by everybody")).hint(hint));
     }
     Ok(())
 }

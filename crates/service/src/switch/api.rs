@@ -20,19 +20,19 @@ use std::collections::BTreeMap;
 /// There is no such port.
 pub const NO_PORT: Entry = Entry {
     code: "ADIT-E0826",
-    title: "the switch has no such port",
+    title: "no such port",
     explanation: "A port is called as it was given, as 'tap:a', or by its 'name'. What follows the colon \
                   is enough if only one port ends so.",
-    remedy: "See 'adit switch show' for the ports.",
+    remedy: "List the ports: 'adit switch show'.",
 };
 
 /// A port or the switch cannot be as it is wanted.
 pub const PORT: Entry = Entry {
     code: "ADIT-E0827",
-    title: "the switch cannot do that",
+    title: "the switch rejected the request",
     explanation: "There is a port of that name already, there are too many, or an address is in \
                   the table already or cannot be. Nothing was changed.",
-    remedy: "See 'adit switch show' and 'adit switch fdb'.",
+    remedy: "Check the state: 'adit switch show' and 'adit switch fdb'.",
 };
 
 /// The codes of switches that run.
@@ -200,7 +200,7 @@ impl SwitchService {
     fn post_address(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
         let entry = read_request(body, |table| Asked::read(table, true))?;
         let (Some(mac), Some(port)) = (entry.mac, entry.port) else {
-            return Err(Error::usage("which address, on which port?"));
+            return Err(Error::usage("the address or the port is missing"));
         };
         let entry = StaticAddress { mac, vlan: entry.vlan, port };
         self.add_static(runner, &entry)?;

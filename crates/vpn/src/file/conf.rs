@@ -171,8 +171,8 @@ impl<'a> Reader<'a> {
             return self.header(&content);
         }
         let Some((key, value)) = content.text.split_once('=') else {
-            let help = "a line is KEY = VALUE, [Interface], [Peer] or a comment after #";
-            return self.problem(content.span(), "this is no setting", Some(help.to_owned()));
+            let help = "expected KEY = VALUE, [Interface], [Peer] or a comment after #";
+            return self.problem(content.span(), "this is not a setting", Some(help.to_owned()));
         };
         let value = Piece { text: value, at: content.at + key.len() + 1 }.trimmed();
         self.setting(&Piece { text: key, at: content.at }.trimmed(), &value);
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
                     || "the sections are [Interface] and [Peer]".to_owned(),
                     |name| format!("did you mean [{name}]?"),
                 );
-                self.problem(header.span(), "there is no such section", Some(help));
+                self.problem(header.span(), "unknown section", Some(help));
                 Section::Unknown
             }
         };
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
         };
         if let Some(first) = self.peers.insert(peer.public_key, line) {
             let help = format!("its first section has its key at line {first}: join the two");
-            self.problem(header, "this peer is there twice", Some(help));
+            self.problem(header, "this peer is given twice", Some(help));
         }
         self.config.peers.push(peer);
     }
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
             Section::Unknown => return,
             Section::None => {
                 let help = Some("[Interface] or [Peer] comes first".to_owned());
-                return self.problem(key.span(), "this setting is in no section", help);
+                return self.problem(key.span(), "this setting is outside any section", help);
             }
             Section::Interface => (&INTERFACE_KEYS[..], ("[Peer]", &PEER_KEYS[..])),
             Section::Peer(_) => (&PEER_KEYS[..], ("[Interface]", &INTERFACE_KEYS[..])),
@@ -238,8 +238,7 @@ impl<'a> Reader<'a> {
                 (None, Some(name)) => format!("did you mean {name}?"),
                 (None, None) => format!("known here: {}", known.join(", ")),
             };
-            let message =
-                format!("there is no setting '{}' here", adit_service::text::clean(key.text));
+            let message = format!("unknown setting '{}'", adit_service::text::clean(key.text));
             return self.problem(key.span(), message, Some(help));
         };
         if let Some(first) = self.seen_before(name) {

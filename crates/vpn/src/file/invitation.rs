@@ -65,7 +65,7 @@ pub struct BadInvitation;
 
 impl fmt::Display for BadInvitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "this is no invitation, or not all of it: one line that begins with {PREFIX}")
+        write!(f, "not a complete invitation: expected one line that begins with {PREFIX}")
     }
 }
 

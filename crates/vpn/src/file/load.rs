@@ -76,7 +76,8 @@ pub fn load(files: &[PathBuf], hooks: HookPolicy) -> Result<Loaded> {
 fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
     let (path, interface) = (path.display(), &further.interface);
     if *interface != crate::file::config::Interface::default() {
-        let message = format!("{path}: [Interface] stands in the first file, this one adds peers");
+        let message =
+            format!("{path}: [Interface] belongs in the first file; this file adds peers");
         return Err(Error::usage(message).object(path));
     }
     for peer in further.peers {
@@ -90,7 +91,7 @@ fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
         }
         if to.peers.iter().any(|known| known.public_key == peer.public_key) {
             let message = format!(
-                "{path}: the peer {} is in a file before",
+                "{path}: the peer {} is already in an earlier file",
                 peer.public_key.to_base64().as_str()
             );
             return Err(Error::usage(message).object(path));
@@ -109,10 +110,10 @@ pub fn find(file: &Path) -> Result<PathBuf> {
     let at = |&(folder, ending): &(&str, &str)| Path::new(folder).join(file).with_extension(ending);
     FOLDERS.iter().map(at).find(|path| path.exists()).ok_or_else(|| {
         let places: Vec<String> = FOLDERS.iter().map(|p| at(p).display().to_string()).collect();
-        let message = format!("there is no tunnel '{}'", file.display());
+        let message = format!("no file of a tunnel '{}'", file.display());
         Error::new(Kind::NotFound, &SYSTEM, message)
             .object(file.display())
-            .hint(format!("looked for {}", places.join(", ")))
+            .hint(format!("Create one of these files: {}", places.join(", ")))
     })
 }
 
@@ -120,7 +121,8 @@ pub fn find(file: &Path) -> Result<PathBuf> {
 pub fn name_of(path: &Path) -> Result<IfName> {
     let stem = path.file_stem().unwrap_or_default();
     IfName::new(stem).map_err(|error| {
-        let message = format!("no device can be called as the file {}: {error}", path.display());
+        let message =
+            format!("the name of the file {} cannot be a device name: {error}", path.display());
         Error::usage(message).object(path.display())
     })
 }

@@ -53,7 +53,7 @@ pub fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config,
     for mut table in file.tables("peer") {
         if let Some(peer) = reader.peer(&mut table) {
             if !keys.insert(peer.public_key) {
-                table.wrong("public_key", "this peer is there twice", None);
+                table.wrong("public_key", "this peer is given twice", None);
             }
             config.peers.push(peer);
         }
@@ -203,7 +203,7 @@ impl Reader {
             return secret;
         }
         if table.has(here) {
-            table.wrong(file, format!("`{file}` and `{here}` are one too many"), None);
+            table.wrong(file, format!("`{file}` and `{here}` exclude each other"), None);
             return None;
         }
         table.get(file, |value| {
@@ -231,7 +231,7 @@ fn transport(table: &mut Table<'_>, has_endpoint: bool) -> (Transport, Option<Pe
     let tcp = table.get("endpoint_tcp", by(values::endpoint));
     let is_auto = transport == Transport::Auto;
     if transport == Transport::Tcp && !has_endpoint {
-        let help = "who connects to us needs no transport".to_owned();
+        let help = "a peer that connects to this host needs no transport".to_owned();
         table.wrong("transport", "a peer that is reached by TCP has an endpoint", help);
     } else if is_auto && !(has_endpoint && table.has("endpoint_tcp")) {
         let help = "as endpoint = \"host.example:51820\", endpoint_tcp = \"host.example:443\"";
@@ -247,7 +247,8 @@ fn transport(table: &mut Table<'_>, has_endpoint: bool) -> (Transport, Option<Pe
 /// `"no"` or `"killold"`, in VTun's words.
 fn multi(value: &Value<'_>) -> Result<Multi, Wrong> {
     if value.as_text() == Some("yes") {
-        let help = "of two hosts with one key only one is connected: give each a key and an entry";
+        let help =
+            "only one of two hosts with the same key is connected: give each its own key and entry";
         return Err(Wrong::new("cannot be `yes`").help(help));
     }
     value::one_of(&[("no", Multi::No), ("killold", Multi::KillOld)])(value)

@@ -10,7 +10,7 @@ pub fn port_error(what: &str, options: &PeerOptions, error: &io::Error) -> Error
     let new = Error::io("listen on", format!("{what}{at}"), error);
     match error.kind() {
         io::ErrorKind::AddrInUse => Error { kind: Kind::Conflict, ..new }
-            .hint("Another program has the port: 'ss -tulpn' tells which. Or choose another one."),
+            .hint("Another program has the port: 'ss -tulpn' shows which. Stop it, or choose another port."),
         _ => new,
     }
 }
