@@ -1,33 +1,30 @@
-//! The loop that runs an engine over real devices and sockets.
+//! Runs a packet engine over real devices, sockets and files, on one thread.
 //!
 //! # Theory of operation
 //!
 //! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal or the timer
-//! is ready. A ready port is read until it has nothing more or has had its share ([`FRAMES_MAX`](runner::serve::FRAMES_MAX));
-//! each packet goes to the engine at once, and what the engine sends leaves after each super-packet,
-//! while it is still in the cache, and after every [`CHUNK_LEN`](runner::serve::CHUNK_LEN) bytes of others, so that they can be
-//! joined. A port that takes no more has a bounded queue of its
-//! own and waits for its descriptor alone; past the bound its packets are dropped and counted. What
-//! happens beside packets (a port went, a guest came, a signal) is an [`Event`](event::Event) for the [`Handler`](event::Handler),
-//! between two batches and on the same thread.
+//! is ready. A ready port is read until it is empty or has brought its share, 64 frames. Each packet
+//! goes to the engine at once. The engine's output leaves after each super-packet, while it is still in
+//! the cache, and after every 64 KiB of other packets, so that they can be joined. A port that cannot
+//! take a packet has a bounded queue and waits for its own descriptor; when the queue is full, packets
+//! are dropped and counted. Everything else that happens (a port is gone, a guest connected, a signal)
+//! is an [`Event`] for the [`Handler`], between two batches and on the same thread.
 //!
-//! The timer is absolute, on `CLOCK_BOOTTIME`, and set anew only when what it waits for changes. A thread
-//! wakes up late, by 15 to 30 us from an idle core: the timer is set early by what its own wakes show, and
-//! what ended a sleep is stamped as having come that much before.
+//! The timer is absolute, on `CLOCK_BOOTTIME`, and is set only when the next deadline changes. A thread
+//! wakes up 15 to 30 us late from an idle core: the timer is set earlier by the lateness of recent
+//! wakes, and what ended a sleep is stamped as having arrived that much before.
 //!
-//! | file | what |
+//! | module | what it does |
 //! |---|---|
-//! | `runner`, `serve`, `deliver` | the loop, its way in and its way out |
+//! | `runner` | the loop, with the state of ports, hubs and interfaces in parts of their own |
+//! | [`port`] | [`Port`] and [`Hub`], the list of kinds of port, one file a kind |
+//! | `socket` | sockets of the kernel that several kinds of port use |
+//! | `peer` | UDP sockets by which an engine reaches peers |
 //! | `netem` | emulated links between a port and the engine |
-//! | `priority` | that it goes before programs |
-//! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
-//! | `spec`, `open` | a port as text, and what comes of it |
-//! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
-//! | `peers`, `reach`, `sources` | UDP sockets by which an engine reaches peers |
-//! | `mirror` | a file for copies of what passes |
-//! | `listener`, `shared`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
-//! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
+//! | `wake` | reactor, clock, timers, signals, links, namespaces, priority, calls from other threads |
+//! | [`record`] | recordings: files, pipes, rotation |
+//! | [`format`](mod@format) | framings and recordings as bytes: pure, bounded, fuzzed |
+//! | [`text`] | names and numbers as users write them |
 #![allow(
     missing_docs,
     missing_debug_implementations,

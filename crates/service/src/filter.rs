@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn errors_carry_what_tcpdump_says() {
         for (expression, part) in [
-            ("icmp and (", "invalid filter 'icmp and (': can't parse filter expression: syntax error"),
+            (
+                "icmp and (",
+                "invalid filter 'icmp and (': can't parse filter expression: syntax error",
+            ),
             ("port 99999", "': illegal port number 99999 > 65535"),
             ("-i eth0", "invalid filter '-i eth0'"),
         ] {

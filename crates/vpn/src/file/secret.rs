@@ -128,7 +128,7 @@ fn read_text(from: impl Read) -> io::Result<Zeroizing<String>> {
     from.take(u64::from(SECRET_LEN_MAX) + 1).read_to_end(&mut bytes)?;
     let invalid = |text| io::Error::new(io::ErrorKind::InvalidData, text);
     if bytes.len() > usize::from(SECRET_LEN_MAX) {
-        return Err(invalid("it is too long for a key"));
+        return Err(invalid("longer than any key"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is no text"))?;
     Ok(Zeroizing::new(text.trim().to_owned()))
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::LOOP.raw_os_error()));
         mode(0o600);
         std::fs::write(&path, "x".repeat(300)).unwrap();
-        assert!(source.read().unwrap_err().to_string().contains("too long"));
+        assert!(source.read().unwrap_err().to_string().contains("longer"));
         assert!(SecretSource::File(folder.clone()).read().is_err(), "a folder is no key");
         std::fs::remove_dir_all(folder).unwrap();
     }
