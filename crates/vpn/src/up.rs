@@ -115,7 +115,7 @@ impl Options {
         )?;
         if let Some(source) = &self.private_key {
             let failed = |error: &dyn fmt::Display| {
-                Error::usage(format!("no private key from {source}: {error}"))
+                Error::usage(format!("cannot read the private key from {source}: {error}"))
             };
             let text = source.read().map_err(|error| Error::io("read", source, &error))?;
             let key = PrivateKey::from_base64(&text).map_err(|error| failed(&error))?;
@@ -355,7 +355,7 @@ impl Startup {
         let mut first = Vec::new();
         let config = &loaded.config;
         let port = match config.port() {
-            0 => "a port that is free".to_owned(),
+            0 => "a free port".to_owned(),
             port => format!("port {port}"),
         };
         let mark = match self.plan.mark {

@@ -625,7 +625,7 @@ impl Service for Daemon {
         let flow = match event {
             Event::PortGone { port, why, .. } => {
                 if self.endpoints.is_pipe(port) {
-                    let message = format!("the pipe to the peer has ended: {why}");
+                    let message = format!("the pipe to the peer was closed: {why}");
                     self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
                     Flow::Stop
                 } else if self.endpoints.ended(runner, port) {

@@ -141,10 +141,10 @@ pub fn find(file: &Path) -> Result<PathBuf> {
     let at = |&(folder, ending): &(&str, &str)| Path::new(folder).join(file).with_extension(ending);
     FOLDERS.iter().map(at).find(|path| path.exists()).ok_or_else(|| {
         let places: Vec<String> = FOLDERS.iter().map(|p| at(p).display().to_string()).collect();
-        let message = format!("there is no tunnel '{}'", file.display());
+        let message = format!("no file of a tunnel '{}'", file.display());
         Error::new(Kind::NotFound, &SYSTEM, message)
             .object(file.display())
-            .hint(format!("looked for {}", places.join(", ")))
+            .hint(format!("Create one of these files: {}", places.join(", ")))
     })
 }
 
