@@ -12,6 +12,7 @@
 
 pub mod host;
 
+use crate::address::endpoint_text;
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
@@ -22,7 +23,7 @@ use crate::file::load::{Given, Loaded, load_complete};
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
-use crate::state::{self, View, endpoint_text};
+use crate::state::{self, View};
 use crate::uapi;
 use crate::uapi::SetRequest;
 use crate::uapi::socket::UapiSocket;
