@@ -192,9 +192,13 @@ fn remedy_of_errno(errno: i32) -> &'static str {
 /// What `adit explain` knows of a code.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
+    /// The stable code: `ADIT-E0801`.
     pub code: &'static str,
+    /// What happened, in a few words.
     pub title: &'static str,
+    /// What it means, for `adit explain`.
     pub explanation: &'static str,
+    /// What to do; empty if it depends on the case.
     pub remedy: &'static str,
 }
 

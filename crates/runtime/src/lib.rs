@@ -1,42 +1,86 @@
-//! The loop that runs an engine over real devices and sockets.
+//! Runs a packet engine over TUN/TAP devices, sockets and files, on one thread.
+//!
+//! A [`Runner`] owns an engine ([`adit_engine::Engine`]: a switch, a tunnel, a NAT, or one of your own)
+//! and its ports, and moves packets between them. A port is a TAP device, an interface, a Unix socket, a
+//! VXLAN remote, a recording ([`PortSpec`]), or a type of your own ([`Port`]).
+//!
+//! ```
+//! use adit_engine::PortId;
+//! use adit_engine::switch::{PortConfig, Switch, SwitchConfig};
+//! use adit_packet::{Pool, PoolConfig};
+//! use adit_runtime::port::stream::StreamPort;
+//! use adit_runtime::{Event, Flow, Handler, Runner};
+//! use std::io::{Read, Write};
+//! use std::os::unix::net::UnixStream;
+//!
+//! struct Owner;
+//!
+//! impl Handler<Switch> for Owner {
+//!     fn event(&mut self, _: &mut Runner<Switch>, event: Event) -> Flow {
+//!         match event {
+//!             Event::Alarm => Flow::Stop,
+//!             _ => Flow::Continue,
+//!         }
+//!     }
+//! }
+//!
+//! // A switch with two guests on streams, as QEMU's `-netdev stream` is one.
+//! let mut config = SwitchConfig::default();
+//! config.loop_guard.enabled = false; // it would send probes between our frames
+//! let switch = Switch::new(config)?;
+//! let mut runner = Runner::new(switch, Pool::new(PoolConfig::default()))?;
+//! let mut guests = Vec::new();
+//! for id in [PortId(0), PortId(1)] {
+//!     let (ours, theirs) = UnixStream::pair()?;
+//!     runner.engine_mut().add_port(id, PortConfig::default())?;
+//!     runner.attach(id, Box::new(StreamPort::socket("guest", ours.into())?))?;
+//!     guests.push(theirs);
+//! }
+//! let remote = runner.remote()?;
+//! let running = std::thread::spawn(move || runner.run(&mut Owner));
+//!
+//! // A broadcast of the first guest, with its length before it, reaches the second.
+//! let mut frame = 60_u32.to_be_bytes().to_vec();
+//! frame.extend([0xff; 6]);
+//! frame.extend([2; 54]);
+//! guests[0].write_all(&frame)?;
+//! let mut received = vec![0; frame.len()];
+//! guests[1].read_exact(&mut received)?;
+//! assert_eq!(received, frame);
+//!
+//! remote.post(|runner| runner.set_alarm(Some(runner.now())))?;
+//! running.join().expect("the loop does not panic")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Theory of operation
 //!
-//! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal or the timer
-//! is ready. A ready port is read until it has nothing more or has had its share ([`FRAMES_MAX`](runner::serve::FRAMES_MAX));
-//! each packet goes to the engine at once, and what the engine sends leaves after each super-packet,
-//! while it is still in the cache, and after every [`CHUNK_LEN`](runner::serve::CHUNK_LEN) bytes of others, so that they can be
-//! joined. A port that takes no more has a bounded queue of its
-//! own and waits for its descriptor alone; past the bound its packets are dropped and counted. What
-//! happens beside packets (a port went, a guest came, a signal) is an [`Event`](event::Event) for the [`Handler`](event::Handler),
-//! between two batches and on the same thread.
+//! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal, another thread
+//! or the timer is ready. A ready port is read until it has nothing more or has had its share of 64 frames.
+//! Each packet goes to the engine at once. What the engine sends leaves after each super-packet, while
+//! it is still in the cache, and otherwise after every 64 KiB, so that small packets can be joined. A
+//! port that takes no more has a bounded queue of its own and waits for its descriptor alone; past the
+//! bound its packets are dropped and counted. Whatever happens beside packets (a port ended, a connection
+//! was accepted, a signal came) is an [`Event`] for the [`Handler`], between two batches and on the same
+//! thread.
 //!
-//! The timer is absolute, on `CLOCK_BOOTTIME`, and set anew only when what it waits for changes. A thread
-//! wakes up late, by 15 to 30 us from an idle core: the timer is set early by what its own wakes show, and
-//! what ended a sleep is stamped as having come that much before.
+//! A turn costs what is ready: deadlines stand in a heap, ports and flows are found by their numbers. No
+//! packet allocates memory after a warm-up.
 //!
-//! | file | what |
+//! The timer is absolute, on `CLOCK_BOOTTIME`, and set again only when the earliest deadline changes. A
+//! thread wakes up late, by 15 to 30 us from an idle core: the timer is set early by what its own wakes
+//! show, and packets that ended a sleep are stamped earlier by as much.
+//!
+//! | folder | what |
 //! |---|---|
-//! | `runner`, `serve`, `deliver` | the loop, its way in and its way out |
-//! | `netem` | emulated links between a port and the engine |
-//! | `priority` | that it goes before programs |
-//! | `event`, `clock`, `reactor`, `signals`, `namespaces`, `links` | what wakes it |
-//! | `spec`, `open` | a port as text, and what comes of it |
-//! | `port`, `device`, `interface`, `stream`, `datagram`, `vxlan`, `replay` | the kinds of port |
-//! | `peers`, `reach`, `sources` | UDP sockets by which an engine reaches peers |
-//! | `mirror` | a file for copies of what passes |
-//! | `listener`, `shared`, `udp` | sockets that several ports share |
-//! | `framing`, `vxlan_header`, `recording`, `unfinished` | formats: pure, bounded, fuzzed |
-//! | `egress` | the queue of a port that takes no more, and frames cut to what it takes |
-#![allow(
-    missing_docs,
-    missing_debug_implementations,
-    clippy::new_without_default,
-    clippy::len_without_is_empty,
-    clippy::should_implement_trait,
-    private_interfaces,
-    reason = "moved; documented crate by crate"
-)]
+//! | `runner` | [`Runner`]: an engine, its ports and the loop; nested in another loop by its descriptor and [`Runner::turn`]; asked from other threads by [`Remote`] |
+//! | [`port`] | [`Port`] and [`Hub`], the kinds of port, `tap:a,netns=blue` |
+//! | `peer` | [`PeerSockets`]: UDP sockets by which an engine reaches peers |
+//! | `socket` | UDP and Unix sockets, the sockets of an engine's flows |
+//! | `wake` | epoll, clock, signals, links, namespaces, priority |
+//! | [`format`] | framings and recordings: pure, bounded, fuzzed |
+//! | [`record`] | pcapng files with rotation, and output that never blocks |
+//! | [`text`] | the grammar of a port's text; namespaces, users and groups as people write them |
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -66,6 +110,11 @@ pub use wake::namespaces::NamespaceName;
 pub use wake::priority::RaisedPriority;
 pub use wake::reactor::{Interest, Token};
 pub use wake::signals::{Signal, Signals};
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(test)]
 mod tests;

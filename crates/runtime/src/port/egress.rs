@@ -50,11 +50,21 @@ pub struct Egress {
     begun: usize,
 }
 
+impl Default for Egress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Egress {
+    /// An empty queue.
+    #[must_use]
     pub fn new() -> Self {
         Self { frames: VecDeque::with_capacity(FRAMES_MAX), bytes: 0, begun: 0 }
     }
 
+    /// Whether frames wait.
+    #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.frames.is_empty()
     }

@@ -87,6 +87,7 @@ impl Sink {
     }
 
     /// How many bytes the sink has accepted.
+    #[expect(clippy::len_without_is_empty, reason = "a count of bytes, not of elements")]
     pub fn len(&self) -> u64 {
         self.len
     }

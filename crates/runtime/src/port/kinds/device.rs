@@ -264,6 +264,8 @@ impl DevicePort {
     }
 }
 
+debug_as_port!(DevicePort);
+
 impl Port for DevicePort {
     fn name(&self) -> &str {
         &self.name

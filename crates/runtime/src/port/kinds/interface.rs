@@ -113,6 +113,8 @@ fn open_socket(link: &Link, netns: &Netns) -> io::Result<PacketSocket> {
     Ok(socket)
 }
 
+debug_as_port!(InterfacePort);
+
 impl Port for InterfacePort {
     fn name(&self) -> &str {
         &self.name

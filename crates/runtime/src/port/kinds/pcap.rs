@@ -121,6 +121,8 @@ impl ReplayPort {
     }
 }
 
+debug_as_port!(ReplayPort);
+
 impl Port for ReplayPort {
     fn name(&self) -> &str {
         &self.name

@@ -144,6 +144,8 @@ fn hub_name(local: SocketAddr) -> Arc<str> {
     format!("udp:{local}").into()
 }
 
+debug_as_port!(VxlanPort);
+
 impl Port for VxlanPort {
     fn name(&self) -> &str {
         &self.name
