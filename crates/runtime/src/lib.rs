@@ -78,7 +78,7 @@
 //! | `peer` | [`PeerSockets`]: UDP sockets by which an engine reaches peers |
 //! | `socket` | UDP and Unix sockets, the sockets of an engine's flows |
 //! | `wake` | epoll, clock, signals, links, namespaces, priority |
-//! | [`format`] | framings and recordings: pure, bounded, fuzzed |
+//! | [`mod@format`] | framings and recordings: pure, bounded, fuzzed |
 //! | [`record`] | pcapng files with rotation, and output that never blocks |
 //! | [`text`] | the grammar of a port's text; namespaces, users and groups as people write them |
 #![forbid(unsafe_code)]
