@@ -1,11 +1,8 @@
 //! A packet in its own memory, with room before and after it.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
-use core::mem;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Ecn, PacketInfo, VnetHeader};
 
@@ -36,29 +33,19 @@ impl fmt::Display for NoRoom {
 
 impl core::error::Error for NoRoom {}
 
-/// The count of a pool's buffers of one size that were dropped in place of being given back.
-///
-/// A buffer holds a reference to the count of its pool for its whole life, also in the pool's list, so
-/// that taking and giving touch no reference count.
-pub(crate) type Dropped = Arc<AtomicUsize>;
-
-/// One packet or frame in memory that it owns, with room for headers before it and a trailer after it.
+/// One packet (or frame) in memory that it owns, with room for headers before and for a trailer after.
 ///
 /// ```text
 ///  0            start              end              capacity
 ///  |  headroom  |  bytes()         |  tailroom      |
 /// ```
 ///
-/// Usually it comes from a [`Pool`](crate::Pool), which takes it back with
-/// [`Pool::give`](crate::Pool::give). If it is dropped instead, its memory goes to the allocator, and
-/// the pool may allocate another one in its place.
+/// Usually it belongs to a [`Pool`](crate::Pool): take it there and give it back there.
 pub struct PacketBuf {
     storage: Box<[u8]>,
     /// `start <= end <= storage.len()`, always.
     start: usize,
     end: usize,
-    /// The pool's count; `None` if the buffer belongs to no pool.
-    home: Option<Dropped>,
     /// The metadata: packet information, virtio-net header, outer ECN.
     pub meta: Meta,
 }
@@ -68,28 +55,16 @@ impl PacketBuf {
     /// it, and `room` bytes for it.
     #[must_use]
     pub fn new(headroom: usize, room: usize) -> Self {
-        let storage = vec![0; headroom.saturating_add(room)].into_boxed_slice();
-        Self::from_storage(storage, headroom, None)
+        Self::from_storage(vec![0; headroom.saturating_add(room)].into_boxed_slice(), headroom)
     }
 
-    pub(crate) fn from_storage(storage: Box<[u8]>, headroom: usize, home: Option<Dropped>) -> Self {
+    pub(crate) fn from_storage(storage: Box<[u8]>, headroom: usize) -> Self {
         let start = headroom.min(storage.len());
-        Self { storage, start, end: start, home, meta: Meta::default() }
+        Self { storage, start, end: start, meta: Meta::default() }
     }
 
-    /// The memory and the pool that it belongs to.
-    pub(crate) fn into_storage(mut self) -> (Box<[u8]>, Option<Dropped>) {
-        (mem::take(&mut self.storage), self.home.take())
-    }
-
-    /// Makes it belong to another pool, or to none, and returns the former one.
-    pub(crate) fn set_home(&mut self, home: Option<Dropped>) -> Option<Dropped> {
-        mem::replace(&mut self.home, home)
-    }
-
-    /// Whether it belongs to the pool with this count.
-    pub(crate) fn is_of(&self, home: &Dropped) -> bool {
-        self.home.as_ref().is_some_and(|own| Arc::ptr_eq(own, home))
+    pub(crate) fn into_storage(self) -> Box<[u8]> {
+        self.storage
     }
 
     /// The bytes of the packet.
@@ -203,15 +178,6 @@ impl PacketBuf {
         self.start = headroom.min(self.storage.len());
         self.end = self.start;
         self.meta = Meta::default();
-    }
-}
-
-/// Counts the buffer as lost to its pool.
-impl Drop for PacketBuf {
-    fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            home.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 

@@ -1,13 +1,10 @@
 //! The packet buffers of one thread: small ones for packets, large ones for super-packets.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use crate::PacketBuf;
-use crate::buffer::Dropped;
 
 /// The sizes and limits of a [`Pool`]. Minor versions may add fields: end a literal with
 /// `..PoolConfig::default()`.
@@ -87,13 +84,13 @@ impl Pool {
     /// An empty small buffer; `None` at the limit.
     #[must_use]
     pub fn take_small(&mut self) -> Option<PacketBuf> {
-        self.small.take(self.headroom)
+        Some(PacketBuf::from_storage(self.small.take()?, self.headroom))
     }
 
     /// An empty large buffer; `None` at the limit.
     #[must_use]
     pub fn take_large(&mut self) -> Option<PacketBuf> {
-        self.large.take(self.headroom)
+        Some(PacketBuf::from_storage(self.large.take()?, self.headroom))
     }
 
     /// An empty buffer with room for `len` bytes, small if possible; `None` at the limit, or if
@@ -114,50 +111,42 @@ impl Pool {
         Some(copy)
     }
 
-    /// Takes a buffer back. A buffer of another pool, or of none, is kept if it has one of the two
-    /// sizes and the limit allows it; otherwise its memory is freed.
+    /// Takes a buffer back. A buffer of neither size of this pool is freed.
     pub fn give(&mut self, packet: PacketBuf) {
-        if let Some(class) = self.class(&packet) {
-            class.give(packet);
+        if packet.capacity() == self.small.size {
+            self.small.give(packet.into_storage());
+        } else if packet.capacity() == self.large.size {
+            self.large.give(packet.into_storage());
         }
     }
 
     /// Releases a buffer from the pool, for example to another thread: it no longer counts against
     /// the limit.
+    ///
+    /// A buffer that is dropped without this and without [`Self::give`] is leaked: it counts against the
+    /// limit forever, and shows in [`Self::out`].
     pub fn release(&mut self, packet: &mut PacketBuf) {
-        if let Some(class) = self.class(packet).filter(|class| packet.is_of(&class.dropped)) {
-            packet.set_home(None);
-            class.out -= 1;
+        if packet.capacity() == self.small.size {
+            self.small.out = self.small.out.saturating_sub(1);
+        } else if packet.capacity() == self.large.size {
+            self.large.out = self.large.out.saturating_sub(1);
         }
     }
 
-    /// Takes over a buffer that belongs to no pool, for example after [`Self::release`] of a pool
-    /// with the same sizes. It counts against the limit, even if that is exceeded then.
+    /// Takes over a buffer after [`Self::release`] of this pool or of one with the same sizes. It counts
+    /// against the limit, even if that is exceeded then.
     pub fn adopt(&mut self, packet: &mut PacketBuf) {
-        if let Some(class) = self.class(packet).filter(|class| !packet.is_of(&class.dropped)) {
-            class.out += 1;
-            let former = packet.set_home(Some(Arc::clone(&class.dropped)));
-            credit(former);
+        if packet.capacity() == self.small.size {
+            self.small.out += 1;
+        } else if packet.capacity() == self.large.size {
+            self.large.out += 1;
         }
     }
 
-    /// The small and large buffers in use: taken and neither given back nor released. A dropped one
-    /// counts until the limit is reached.
+    /// The small and large buffers that are out now.
     #[must_use]
     pub const fn out(&self) -> (usize, usize) {
         (self.small.out, self.large.out)
-    }
-
-    /// How many small and large buffers did not come back since the pool was created: dropped, or given
-    /// to another pool. Each costs an allocation, so a program that forwards packets keeps this at 0.
-    #[must_use]
-    pub fn dropped(&self) -> (usize, usize) {
-        (self.small.dropped(), self.large.dropped())
-    }
-
-    fn class(&mut self, packet: &PacketBuf) -> Option<&mut Class> {
-        let size = packet.capacity();
-        [&mut self.small, &mut self.large].into_iter().find(|class| class.size == size)
     }
 
     /// Puts buffers into `pair` and returns where to read to: `before` bytes for the headers of a
@@ -229,13 +218,6 @@ impl Pair {
     }
 }
 
-/// Counts a buffer that moves to another pool: it does not come back to its own.
-fn credit(former: Option<Dropped>) {
-    if let Some(former) = former {
-        former.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// Buffers of one size.
 #[derive(Debug)]
 struct Class {
@@ -243,84 +225,36 @@ struct Class {
     limit: usize,
     /// Buffers in use; with `free` at most `limit`.
     out: usize,
-    free: Vec<Free>,
-    /// Buffers that do not come back, counted by any thread and not yet subtracted from `out`.
-    dropped: Dropped,
-    /// Buffers that were subtracted from `out`.
-    dropped_before: usize,
-}
-
-/// The memory of a free buffer, with its permanent reference to the pool's count.
-#[derive(Debug)]
-struct Free {
-    storage: Box<[u8]>,
-    home: Dropped,
+    free: Vec<Box<[u8]>>,
 }
 
 impl Class {
     fn new(size: usize, limit: usize) -> Self {
-        Self {
-            size,
-            limit,
-            out: 0,
-            free: Vec::new(),
-            dropped: Dropped::default(),
-            dropped_before: 0,
-        }
-    }
-
-    fn allocate(&self) -> Free {
-        Free { storage: vec![0; self.size].into_boxed_slice(), home: Arc::clone(&self.dropped) }
+        Self { size, limit, out: 0, free: Vec::new() }
     }
 
     fn warm_up(&mut self, count: usize) {
         let count = count.min(self.limit.saturating_sub(self.out));
         self.free.reserve(self.limit.saturating_sub(self.free.len()));
         while self.free.len() < count {
-            let free = self.allocate();
-            self.free.push(free);
+            self.free.push(vec![0; self.size].into_boxed_slice());
         }
     }
 
-    fn take(&mut self, headroom: usize) -> Option<PacketBuf> {
-        if self.out >= self.limit && !self.write_off() {
+    fn take(&mut self) -> Option<Box<[u8]>> {
+        if self.out >= self.limit {
             return None;
         }
         self.out += 1;
-        // The buffer given back last is the most likely to be in the cache.
-        let Free { storage, home } = self.free.pop().unwrap_or_else(|| self.allocate());
-        Some(PacketBuf::from_storage(storage, headroom, Some(home)))
+        // The last one given back is the one most likely in the cache.
+        Some(self.free.pop().unwrap_or_else(|| vec![0; self.size].into_boxed_slice()))
     }
 
-    fn give(&mut self, packet: PacketBuf) {
-        let is_ours = packet.is_of(&self.dropped);
-        let (storage, home) = packet.into_storage();
-        let home = if is_ours {
-            self.out -= 1;
-            home
-        } else {
-            credit(home);
-            Some(Arc::clone(&self.dropped))
-        };
-        if let Some(home) = home
-            && self.free.len() + self.out < self.limit
-        {
-            self.free.push(Free { storage, home });
+    fn give(&mut self, storage: Box<[u8]>) {
+        self.out = self.out.saturating_sub(1);
+        if self.free.len() + self.out < self.limit {
+            self.free.push(storage);
         }
-    }
-
-    /// Subtracts dropped buffers from those in use, and returns whether there is room below the
-    /// limit now. Called only at the limit: the counter is shared with other threads, and too
-    /// expensive to read per packet.
-    fn write_off(&mut self) -> bool {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        self.dropped_before += dropped;
-        self.out = self.out.saturating_sub(dropped);
-        self.out < self.limit
-    }
-
-    fn dropped(&self) -> usize {
-        self.dropped_before + self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -372,50 +306,6 @@ mod tests {
         assert_eq!(packet.meta, crate::Meta::default());
         packet.extend(b"new").unwrap();
         assert_eq!(packet.bytes().as_ptr(), memory);
-    }
-
-    #[test]
-    fn a_dropped_buffer_is_replaced_and_counted() {
-        let mut pool = pool(1, 0);
-        for round in 0..3 {
-            let packet = pool.take_small().unwrap();
-            assert_eq!(pool.dropped(), (round, 0));
-            std::thread::scope(|scope| drop(scope.spawn(|| drop(packet))));
-            assert_eq!(pool.out(), (1, 0), "until the limit is reached");
-        }
-        assert_eq!(pool.dropped(), (3, 0));
-        let packet = pool.take_small().unwrap();
-        assert!(pool.take_small().is_none());
-        pool.give(packet);
-        assert_eq!((pool.out(), pool.dropped()), ((0, 0), (3, 0)));
-    }
-
-    #[test]
-    fn a_buffer_may_change_pools() {
-        let (mut here, mut there) = (pool(1, 0), pool(1, 0));
-        there.give(here.take_small().unwrap());
-        assert_eq!((there.out(), there.small.free.len()), ((0, 0), 1));
-        let packet = here.take_small().expect("the one that left is written off");
-        let other = there.take_small().unwrap();
-        assert!(there.take_small().is_none());
-        drop(other);
-        assert_eq!((here.dropped(), there.dropped()), ((1, 0), (1, 0)), "each counts its own");
-        here.give(packet);
-    }
-
-    #[test]
-    fn a_released_buffer_counts_nowhere() {
-        let mut pool = pool(1, 0);
-        let mut packet = pool.take_small().unwrap();
-        pool.release(&mut packet);
-        pool.release(&mut packet);
-        assert_eq!(pool.out(), (0, 0));
-        pool.give(packet);
-        assert_eq!((pool.out(), pool.small.free.len()), ((0, 0), 1));
-        let mut packet = pool.take_small().unwrap();
-        pool.release(&mut packet);
-        drop(packet);
-        assert_eq!(pool.dropped(), (0, 0));
     }
 
     #[test]

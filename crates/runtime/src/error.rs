@@ -206,8 +206,8 @@ pub struct Entry {
 pub const USAGE: Entry = Entry {
     code: "ADIT-E0801",
     title: "the command line is wrong",
-    explanation: "An option or word is not known, is missing, or does not go with another one. \
-                  Nothing was done.",
+    explanation: "An option or argument is unknown or missing, or conflicts with another one. \
+                  Nothing was changed.",
     remedy: "See 'adit --help' and the help of the subcommand.",
 };
 
@@ -216,17 +216,17 @@ pub const NETNS: Entry = Entry {
     code: "ADIT-E0803",
     title: "the network namespace cannot be entered",
     explanation: "-n takes the name of a namespace in /run/netns, the path of a namespace file, or \
-                  the id of a process. To enter one needs CAP_SYS_ADMIN in the user namespace that \
-                  owns it and in one's own.",
-    remedy: "See 'ip netns list' for names and 'lsns -t net' for the processes in namespaces.",
+                  the id of a process. Entering one requires CAP_SYS_ADMIN in the user namespace \
+                  that owns it and in your own.",
+    remedy: "'ip netns list' lists names, 'lsns -t net' the namespaces of processes.",
 };
 
 /// The operating system refused.
 pub const SYSTEM: Entry = Entry {
     code: "ADIT-E0804",
     title: "the operating system refused",
-    explanation: "A file, a directory or a system call failed for the reason that the message \
-                  ends with.",
+    explanation: "A file, a folder or a system call failed for the reason at the end of the \
+                  message.",
     remedy: "",
 };
 
@@ -234,9 +234,9 @@ pub const SYSTEM: Entry = Entry {
 pub const RECORD: Entry = Entry {
     code: "ADIT-E0812",
     title: "the recording cannot be written",
-    explanation: "The disk is full, the file cannot be opened or the reader of a pipe took nothing \
-                  for two seconds. A file is whole up to its last packet.",
-    remedy: "Make room, or limit the recording with --rotate-size and --files.",
+    explanation: "The disk is full, the file cannot be opened or the reader of a pipe read nothing \
+                  for two seconds. A file is complete up to its last packet.",
+    remedy: "Free some disk space, or limit the recording with --rotate-size and --files.",
 };
 
 /// The codes of this crate.

@@ -1,4 +1,4 @@
-//! What is told of a failure, and the status with which the program ends.
+//! Failures: their kind, their text, and the codes that `adit explain` knows.
 
 use crate::config::problem::Problem;
 use adit_runtime::error::Details;
@@ -8,15 +8,16 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A failure, ready to be told.
+/// A failure with its cause and its remedy. It prints as its message.
 #[derive(Debug)]
 pub struct Error {
     /// What kind of failure it is: programs branch on it.
     pub kind: Kind,
-    /// Boxed: a `Result` of it is passed about, and seldom one.
+    /// The rest. Boxed: a `Result` with it is passed about, and is rarely an error.
     pub report: Box<Report>,
 }
 
+/// The result of what can fail with an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The JSON object for an error, on standard error.
@@ -27,7 +28,7 @@ pub struct Report {
     pub code: String,
     /// What was tried on what, and why it failed.
     pub message: String,
-    /// What helps.
+    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The kernel's number, where there is one.
@@ -39,13 +40,13 @@ pub struct Report {
     /// What had been done before the failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
-    /// The mistakes of a configuration, each with its place.
+    /// The problems of a configuration, each with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
 }
 
 impl Error {
-    /// A failure that the program itself found; `entry` is of [`CATALOG`].
+    /// A failure described by `entry`.
     pub fn new(kind: Kind, entry: &Entry, message: impl fmt::Display) -> Self {
         let report = Report {
             code: entry.code.to_owned(),
@@ -59,7 +60,7 @@ impl Error {
         Self { kind, report: Box::new(report) }
     }
 
-    /// A command line that clap takes and that makes no sense all the same.
+    /// Options or a request that cannot be used.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, &USAGE, message)
     }
@@ -87,22 +88,32 @@ impl Error {
         adit_runtime::error::Error::io(what, object, error).into()
     }
 
+    /// The same failure on `object`.
     pub fn object(mut self, object: impl fmt::Display) -> Self {
         self.report.object = Some(object.to_string());
         self
     }
 
+    /// The same failure with another remedy.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.report.hint = Some(hint.to_string());
         self
     }
 
-    /// The same failure after `done` was done already.
+    /// The same failure after `done` was done.
     pub fn after(mut self, done: Vec<String>) -> Self {
         self.report.done = done;
         self
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report.message)
+    }
+}
+
+impl std::error::Error for Error {}
 
 impl From<adit_device::Error> for Error {
     fn from(error: adit_device::Error) -> Self {
@@ -126,6 +137,7 @@ impl From<io::Error> for Error {
     }
 }
 
+/// The interface is not a TUN or TAP device.
 pub const NOT_A_DEVICE: Entry = Entry {
     code: "ADIT-E0802",
     title: "the interface is no TUN or TAP device",
@@ -135,15 +147,17 @@ pub const NOT_A_DEVICE: Entry = Entry {
     remedy: "See 'adit dev show' for the TUN and TAP devices, 'ip link' for all interfaces.",
 };
 
+/// A program has the device open.
 pub const HELD: Entry = Entry {
     code: "ADIT-E0805",
     title: "a program holds the device",
     explanation: "Owner, group and persistence of a TUN or TAP device are set through a queue of \
                   it. While another program holds one, a second holder would reset the header \
                   length and the offloads under its feet.",
-    remedy: "End the program that holds it ('adit dev show NAME' tells which), then try again.",
+    remedy: "End the program that holds it ('adit dev show NAME' shows it), then try again.",
 };
 
+/// An unknown code or schema.
 pub const UNKNOWN: Entry = Entry {
     code: "ADIT-E0806",
     title: "there is no such code or schema",
@@ -151,6 +165,7 @@ pub const UNKNOWN: Entry = Entry {
     remedy: "Give the command without a name to see all.",
 };
 
+/// No program has the device open.
 pub const NOT_HELD: Entry = Entry {
     code: "ADIT-E0807",
     title: "a device that nobody holds has no carrier",

@@ -29,13 +29,13 @@ pub trait Sink {
 pub enum Refusal {
     /// There is no room now.
     Room,
-    /// The one behind the port has no room; the frame is lost.
+    /// The receiver has no room; the frame is lost.
     Full,
     /// The link is down.
     Down,
     /// It is too long.
     TooBig,
-    /// It is not taken as it is: a super-packet is to be cut up, another frame is lost.
+    /// It is not taken as it is: a super-packet must be cut up, another frame is lost.
     Refused,
     /// Nothing goes any more.
     Gone(Gone),

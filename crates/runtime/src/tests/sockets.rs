@@ -99,7 +99,7 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
         assert!(path.exists(), "a socket without a process");
         let first = open(&spec).unwrap();
         let error = open(&spec).unwrap_err();
-        assert!(error.details().hint.as_ref().unwrap().contains("a process has that socket"));
+        assert!(error.details().hint.as_ref().unwrap().contains("Stop the process"));
         let other = format!("unix:{}", path.display());
         assert!(open(&other).is_err(), "of another type as well");
         drop(first);
@@ -107,7 +107,7 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     }
     std::fs::write(&path, "no socket").unwrap();
     let error = open(&format!("unix:{}", path.display())).unwrap_err();
-    assert!(error.details().hint.as_ref().unwrap().contains("no socket"), "{error:?}");
+    assert!(error.details().hint.as_ref().unwrap().contains("not a socket"), "{error:?}");
     assert_eq!(std::fs::read(&path).unwrap(), b"no socket", "it is left alone");
     let long = "x".repeat(200);
     let error = open(&format!("unix:/{long}")).unwrap_err();

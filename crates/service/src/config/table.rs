@@ -8,9 +8,9 @@ use crate::config::words;
 use std::fmt;
 use std::ops::Range;
 
-/// A table of which the known keys are asked for, one by one; [`Table::finish`] tells what is left.
+/// A table of which the known keys are asked for, one by one; [`Table::finish`] reports the rest.
 #[derive(Debug)]
-#[must_use = "`finish` tells of keys that are not known"]
+#[must_use = "`finish` reports unknown keys"]
 pub struct Table<'a> {
     source: &'a Source,
     problems: &'a Problems,
@@ -178,7 +178,7 @@ impl<'a> Table<'a> {
         self.entries.into_iter().map(|entry| entry.key.into_owned()).collect()
     }
 
-    /// The keys and values as an object that [`Source::json`] reads: for options, whose values are
+    /// The keys and values as an object that `Source::json` reads: for options, whose values are
     /// words.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
         let one = |entry: &Entry<'a>| {

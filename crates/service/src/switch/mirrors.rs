@@ -1,9 +1,10 @@
 //! Mirrors of a running switch.
 
 use crate::error::{Error, Kind, Result};
+use crate::switch::codes;
+use crate::switch::mirror::{MirrorTo, WantedMirror};
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::{MirrorTo, WantedMirror};
-use crate::switch::{RunningMirror, SwitchService, api};
+use crate::switch::state::{RunningMirror, SwitchService};
 use adit_engine::PortId;
 use adit_engine::switch::{Mirror, Switch, SwitchConfig};
 use adit_runtime::Port;
@@ -93,7 +94,7 @@ impl SwitchService {
         }
         let config = SwitchConfig { mirrors, ..config.clone() };
         let set = runner.engine_mut().set(config);
-        set.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
+        set.map_err(|error| Error::new(Kind::Refused, &codes::PORT, error))
     }
 
     pub(super) fn remove_own_mirror(

@@ -1,7 +1,7 @@
 //! Events of the engine, as events of the service.
 
 use crate::event::Event;
-use crate::switch::SwitchService;
+use crate::switch::state::SwitchService;
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchEvent};
 use adit_runtime::Runner;

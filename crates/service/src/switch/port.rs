@@ -9,7 +9,7 @@ use crate::config::value::{Value, Wrong};
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
 use crate::switch::keys::KEYS;
-use crate::switch::wanted::{MirrorTo, WantedFilter, WantedMirror};
+use crate::switch::mirror::{MirrorTo, WantedFilter, WantedMirror};
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
     StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
@@ -353,7 +353,7 @@ fn vlans(value: &Value<'_>) -> Result<Vec<VlanId>, Wrong> {
     let is_quoted_number = matches!(value.kind, Kind::Text(_)) && !text.contains('-');
     match (number(from), number(to)) {
         (Some(_), Some(_)) if is_quoted_number => {
-            Err(Wrong::new("is to be a number").help("without quotes"))
+            Err(Wrong::new("must be a number").help("without quotes"))
         }
         (Some(from), Some(to)) if from <= to => {
             Ok((from.number()..=to.number()).filter_map(VlanId::new).collect())

@@ -9,15 +9,12 @@ use crate::config::value::{Value, Wrong};
 use crate::config::value::{boolean, duration, integer, mac, one_of, parsed, path, text};
 use crate::control::name::Name;
 use crate::filter::Filter;
+use crate::switch::mirror::{MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::port::{WantedPort, vlan};
-use adit_device::{ClassicFilter, MacAddr};
-use adit_engine::switch::{
-    FrameFilter, FrameMatch, LoopGuardConfig, MirrorDirection, MirrorFilter, SwitchConfig, VlanId,
-};
+use adit_device::MacAddr;
+use adit_engine::switch::{FrameMatch, LoopGuardConfig, MirrorDirection, SwitchConfig, VlanId};
 use adit_runtime::format::pcapng::LinkType;
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// A switch with its ports as it is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,92 +42,6 @@ pub struct StaticAddress {
     pub vlan: Option<VlanId>,
     /// The name of the port.
     pub port: String,
-}
-
-/// Copies of frames as they are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedMirror {
-    /// Where they go.
-    pub to: MirrorTo,
-    /// The names of the ports that are watched; empty: all.
-    pub ports: Vec<String>,
-    /// Which way of them.
-    pub direction: MirrorDirection,
-    /// Which frames.
-    pub filter: WantedFilter,
-    /// How many bytes of each at most.
-    pub truncate: Option<usize>,
-}
-
-/// Where copies go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MirrorTo {
-    /// A pcapng file.
-    File(PathBuf),
-    /// A port, by its name.
-    Port(String),
-}
-
-/// Which frames are copied.
-#[derive(Clone, Debug)]
-pub enum WantedFilter {
-    /// All, or those with certain parts.
-    Match(FrameMatch),
-    /// Those that an expression of tcpdump describes.
-    Expression(Filter),
-}
-
-/// Two filters are equal if they were written alike: programs are compiled anew each time.
-impl PartialEq for WantedFilter {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Match(ours), Self::Match(theirs)) => ours == theirs,
-            (Self::Expression(ours), Self::Expression(theirs)) => {
-                ours.expression == theirs.expression
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Eq for WantedFilter {}
-
-impl WantedFilter {
-    /// In tcpdump's words; `None` for all frames.
-    pub fn text(&self) -> Option<String> {
-        let parts = match self {
-            Self::Expression(filter) => return Some(filter.expression.clone()),
-            Self::Match(parts) => parts,
-        };
-        let mut words = Vec::new();
-        words.extend(parts.vlan.map(|vlan| format!("vlan {vlan}")));
-        words.extend(parts.mac.map(|mac| format!("ether host {mac}")));
-        words.extend(parts.ether_type.map(|number| format!("ether proto {number:#06x}")));
-        words.extend(parts.protocol.map(|number| format!("ip proto {number}")));
-        words.extend(parts.port.map(|port| format!("port {port}")));
-        (!words.is_empty()).then(|| words.join(" and "))
-    }
-
-    /// What the engine does with it.
-    pub fn to_engine(&self) -> MirrorFilter {
-        match self {
-            Self::Match(parts) if *parts == FrameMatch::default() => MirrorFilter::All,
-            Self::Match(parts) => MirrorFilter::Match(*parts),
-            Self::Expression(filter) => {
-                MirrorFilter::Program(Arc::new(Program(filter.program.clone())))
-            }
-        }
-    }
-}
-
-/// A classic BPF program, as a filter of the engine.
-#[derive(Debug)]
-struct Program(ClassicFilter);
-
-impl FrameFilter for Program {
-    fn keep(&self, frame: &[u8]) -> usize {
-        usize::try_from(self.0.run(frame)).unwrap_or(usize::MAX)
-    }
 }
 
 /// The least that is kept of a frame: its addresses and its type.
@@ -369,14 +280,5 @@ fn suggest(name: &str, ports: &[WantedPort]) -> String {
         Some(near) => format!("did you mean `{near}`?"),
         None if ports.is_empty() => "there is no port".to_owned(),
         None => format!("the ports are {}", names().collect::<Vec<_>>().join(", ")),
-    }
-}
-
-impl fmt::Display for MirrorTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Port(name) => write!(f, "port {name}"),
-        }
     }
 }

@@ -9,8 +9,9 @@ pub fn port_error(what: &str, options: &PeerOptions, error: &io::Error) -> Error
     let at = options.source.map_or(String::new(), |source| format!(" at {source}"));
     let new = Error::io("listen on", format!("{what}{at}"), error);
     match error.kind() {
-        io::ErrorKind::AddrInUse => Error { kind: Kind::Conflict, ..new }
-            .hint("Another program has the port: 'ss -tulpn' tells which. Or choose another one."),
+        io::ErrorKind::AddrInUse => Error { kind: Kind::Conflict, ..new }.hint(
+            "Another program uses the port: 'ss -tulpn' shows it. End it, or choose another port.",
+        ),
         _ => new,
     }
 }

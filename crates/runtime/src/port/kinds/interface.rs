@@ -77,11 +77,11 @@ impl InterfacePort {
     /// any address, and not what the host sends.
     ///
     /// # Errors
-    /// EPERM without `CAP_NET_RAW`; ENODEV: it was deleted; it is no Ethernet interface.
+    /// EPERM without `CAP_NET_RAW`; ENODEV: it was deleted; it is not an Ethernet interface.
     pub fn new(link: Link, netns: Netns) -> Result<Self> {
         let info = link.info()?;
         if !matches!(info.hardware_type, HardwareType::ETHER | HardwareType::LOOPBACK) {
-            return Err(Error::usage(format_args!("{} is no Ethernet interface", info.name)));
+            return Err(Error::usage(format_args!("{} is not an Ethernet interface", info.name)));
         }
         let socket = open_socket(&link, &netns)
             .map_err(|error| Error::io("open a packet socket on", info.name, &error))?;

@@ -45,7 +45,7 @@ fn speed(words: &mut Words) -> Result<f64, SpecError> {
     let Some((at, text)) = words.take("speed")? else { return Ok(1.0) };
     let speed = text.parse::<f64>().ok().filter(|speed| (1e-3..=1e6).contains(speed));
     speed.ok_or_else(|| {
-        SpecError::new(at, format!("'{text}' is no speed"))
+        SpecError::new(at, format!("invalid speed '{text}'"))
             .hint("a factor from 0.001 to 1000000, 2 for twice as fast")
     })
 }

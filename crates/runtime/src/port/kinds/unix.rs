@@ -33,22 +33,22 @@ pub static UNIX: Kind = Kind {
 /// What `unix:` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixSpec {
-    /// Where it is in the file system.
+    /// Its path.
     pub path: PathBuf,
-    /// Who is at its other end.
+    /// Our end of it.
     pub role: UnixRole,
 }
 
 /// Which end of a unix socket is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnixRole {
-    /// We listen; each connection is a port of its own.
+    /// Listen; each connection is a port of its own.
     Listen,
-    /// We connect to a listener.
+    /// Connect to a listener.
     Connect,
-    /// We take datagrams; each sender is a port of its own, unless one `remote` is named.
+    /// Receive datagrams; each sender is a port of its own, unless `remote` names the only one.
     Datagram {
-        /// The only one with whom we exchange frames.
+        /// The only socket to exchange frames with.
         remote: Option<PathBuf>,
     },
 }
@@ -62,15 +62,15 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
         "stream" if connect => UnixRole::Connect,
         "stream" => UnixRole::Listen,
         "dgram" if connect => {
-            return Err(SpecError::new(at, "datagrams have nobody to connect to")
-                .hint("name the other end with 'remote=PATH'"));
+            return Err(SpecError::new(at, "'connect' is for streams")
+                .hint("name the peer of a datagram socket with 'remote=PATH'"));
         }
         "dgram" => {
             UnixRole::Datagram { remote: remote.as_ref().map(|(_, path)| path.clone().into()) }
         }
         other => {
-            return Err(SpecError::new(at, format!("'{other}' is no type of unix socket"))
-                .hint("it is 'stream' or 'dgram'"));
+            return Err(SpecError::new(at, format!("unknown type '{other}'"))
+                .hint("write 'stream' or 'dgram'"));
         }
     };
     match (remote, &role) {
@@ -116,9 +116,9 @@ impl PortOptions for UnixSpec {
 
 fn in_use(path: &Path, error: &io::Error) -> Error {
     let hint = match Errno::from_io_error(error) {
-        Some(Errno::ADDRINUSE) => "a process has that socket: end it, or choose another path",
-        Some(Errno::EXIST) => "there is a file of that name which is no socket",
-        Some(Errno::NAMETOOLONG) => "the path of a socket has at most 107 bytes",
+        Some(Errno::ADDRINUSE) => "Stop the process that uses the socket, or choose another path.",
+        Some(Errno::EXIST) => "The path exists and is not a socket.",
+        Some(Errno::NAMETOOLONG) => "The path of a socket is limited to 107 bytes.",
         _ => return Error::io("bind", path.display(), error),
     };
     Error::io("bind", path.display(), error).hint(hint)
