@@ -216,9 +216,9 @@ pub const NETNS: Entry = Entry {
     code: "ADIT-E0803",
     title: "the network namespace cannot be entered",
     explanation: "-n takes the name of a namespace in /run/netns, the path of a namespace file, or \
-                  the id of a process. Entering one requires CAP_SYS_ADMIN in the user namespace \
-                  that owns it and in your own.",
-    remedy: "'ip netns list' lists names, 'lsns -t net' the namespaces of processes.",
+                  the id of a process. To enter one needs CAP_SYS_ADMIN in the user namespace that \
+                  owns it and in one's own.",
+    remedy: "List the names: 'ip netns list'. List the processes in namespaces: 'lsns -t net'.",
 };
 
 /// The operating system refused.
@@ -234,9 +234,9 @@ pub const SYSTEM: Entry = Entry {
 pub const RECORD: Entry = Entry {
     code: "ADIT-E0812",
     title: "the recording cannot be written",
-    explanation: "The disk is full, the file cannot be opened or the reader of a pipe read nothing \
-                  for two seconds. A file is complete up to its last packet.",
-    remedy: "Free some disk space, or limit the recording with --rotate-size and --files.",
+    explanation: "The disk is full, the file cannot be opened or the reader of a pipe took nothing \
+                  for two seconds. A file is whole up to its last packet.",
+    remedy: "Free space, or limit the recording with --rotate-size and --files.",
 };
 
 /// The codes of this crate.

@@ -86,7 +86,7 @@ impl Words {
         while let Some(index) = self.list.iter().position(|word| word.key() == key) {
             let word = self.list.remove(index);
             if found.is_some() {
-                return Err(SpecError::new(word.at, format!("duplicate key '{key}'")));
+                return Err(SpecError::new(word.at, format!("'{key}' is given twice")));
             }
             let at = word.at + key.len() + 1;
             found = Some((at, word.into_pair().1));
@@ -144,9 +144,7 @@ impl Words {
         match value.as_deref() {
             None | Some("on" | "true" | "yes") => Ok(Some(true)),
             Some("off" | "false" | "no") => Ok(Some(false)),
-            Some(other) => {
-                Err(SpecError::new(at, format!("invalid value '{other}': it must be on or off")))
-            }
+            Some(other) => Err(SpecError::new(at, format!("'{other}' is neither on nor off"))),
         }
     }
 }

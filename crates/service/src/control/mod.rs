@@ -39,18 +39,18 @@ const TAKEN: Entry = Entry {
 /// Nobody listens.
 const NOT_RUNNING: Entry = Entry {
     code: "ADIT-E0823",
-    title: "no program of that name runs",
+    title: "no program of that name is running",
     explanation: "There is no control socket of that name in $XDG_RUNTIME_DIR/adit or /run/adit, or \
-                  nobody listens on it any more.",
+                  no program listens on it.",
     remedy: "List the running programs: 'adit list'.",
 };
 
 /// The other side does not speak as it should.
 pub const CONTROL: Entry = Entry {
     code: "ADIT-E0824",
-    title: "the running program cannot be asked",
-    explanation: "It is there, but it does not answer in time, refuses this user, is of another kind, or \
-                  speaks another version of the protocol.",
+    title: "the running program cannot be reached",
+    explanation: "The program exists, but it does not answer in time, refuses this user, is of another \
+                  kind, or speaks another version of the protocol.",
     remedy: "",
 };
 

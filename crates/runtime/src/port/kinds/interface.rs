@@ -28,11 +28,11 @@ pub struct InterfaceSpec {
     pub netns: Option<String>,
 }
 
-/// `dev:NAME`: an interface that exists, by a packet socket.
+/// `dev:NAME`: an existing interface, through a packet socket.
 pub static DEV: Kind = Kind {
     prefix: "dev",
     argument: "NAME",
-    help: "an interface that exists, by a packet socket",
+    help: "an existing interface, through a packet socket",
     keys: &[Key::new("netns", "NAME|PATH|PID", "the network namespace that it is in")],
     parse: |argument, words| {
         let name = parsed(argument.at, "a name", argument.text)?;

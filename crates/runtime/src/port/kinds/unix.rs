@@ -33,22 +33,22 @@ pub static UNIX: Kind = Kind {
 /// What `unix:` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixSpec {
-    /// Its path.
+    /// Where it is in the file system.
     pub path: PathBuf,
-    /// Our end of it.
+    /// Who is at its other end.
     pub role: UnixRole,
 }
 
 /// Which end of a unix socket is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnixRole {
-    /// Listen; each connection is a port of its own.
+    /// We listen; each connection is a port of its own.
     Listen,
-    /// Connect to a listener.
+    /// We connect to a listener.
     Connect,
-    /// Receive datagrams; each sender is a port of its own, unless `remote` names the only one.
+    /// We take datagrams; each sender is a port of its own, unless one `remote` is named.
     Datagram {
-        /// The only socket to exchange frames with.
+        /// The only one with whom we exchange frames.
         remote: Option<PathBuf>,
     },
 }
@@ -62,20 +62,20 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
         "stream" if connect => UnixRole::Connect,
         "stream" => UnixRole::Listen,
         "dgram" if connect => {
-            return Err(SpecError::new(at, "'connect' is for streams")
-                .hint("name the peer of a datagram socket with 'remote=PATH'"));
+            return Err(SpecError::new(at, "a datagram socket cannot connect")
+                .hint("give the other end with 'remote=PATH'"));
         }
         "dgram" => {
             UnixRole::Datagram { remote: remote.as_ref().map(|(_, path)| path.clone().into()) }
         }
         other => {
-            return Err(SpecError::new(at, format!("unknown type '{other}'"))
-                .hint("write 'stream' or 'dgram'"));
+            return Err(SpecError::new(at, format!("'{other}' is not a type of unix socket"))
+                .hint("it is 'stream' or 'dgram'"));
         }
     };
     match (remote, &role) {
         (Some((at, _)), UnixRole::Listen | UnixRole::Connect) => {
-            Err(SpecError::new(at, "'remote' is for datagrams").hint("add 'type=dgram'"))
+            Err(SpecError::new(at, "'remote' requires type=dgram").hint("add 'type=dgram'"))
         }
         _ => Ok(Box::new(UnixSpec { path: argument.text.into(), role })),
     }
@@ -116,9 +116,9 @@ impl PortOptions for UnixSpec {
 
 fn in_use(path: &Path, error: &io::Error) -> Error {
     let hint = match Errno::from_io_error(error) {
-        Some(Errno::ADDRINUSE) => "Stop the process that uses the socket, or choose another path.",
-        Some(Errno::EXIST) => "The path exists and is not a socket.",
-        Some(Errno::NAMETOOLONG) => "The path of a socket is limited to 107 bytes.",
+        Some(Errno::ADDRINUSE) => "a process has that socket: stop it, or choose another path",
+        Some(Errno::EXIST) => "a file of that name exists and is not a socket",
+        Some(Errno::NAMETOOLONG) => "the path of a socket has at most 107 bytes",
         _ => return Error::io("bind", path.display(), error),
     };
     Error::io("bind", path.display(), error).hint(hint)

@@ -67,7 +67,7 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         let remote = parsed::<IpAddr>(offset, "an IP address", bare)?.to_canonical();
         if list.contains(&remote) {
-            return Err(SpecError::new(offset, format!("duplicate remote '{text}'")));
+            return Err(SpecError::new(offset, format!("'{text}' is given twice")));
         }
         offset += text.len() + 1;
         list.push(remote);
@@ -81,8 +81,8 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
     let local = local.transpose()?;
     let families = list.iter().chain(local.as_ref().map(|(_, ip)| ip)).map(IpAddr::is_ipv4);
     if families.clone().any(|v4| v4) && families.clone().any(|v4| !v4) {
-        return Err(SpecError::new(at, "IPv4 and IPv6 cannot be mixed in one port")
-            .hint("write a port for each family, and put both into one group"));
+        return Err(SpecError::new(at, "IPv4 and IPv6 do not mix in one port")
+            .hint("create a port for each, with one split-horizon group"));
     }
     let vni = words.take("vni")?;
     let vni = match vni {
