@@ -140,7 +140,7 @@ impl From<io::Error> for Error {
 /// The interface is not a TUN or TAP device.
 pub const NOT_A_DEVICE: Entry = Entry {
     code: "ADIT-E0802",
-    title: "the interface is no TUN or TAP device",
+    title: "the interface is not a TUN or TAP device",
     explanation: "There is an interface of that name, but another driver made it. 'adit dev' and \
                   'adit tuntap' change and delete only TUN and TAP devices, so that a slip of the \
                   pen takes no network card away.",
@@ -160,7 +160,7 @@ pub const HELD: Entry = Entry {
 /// An unknown code or schema.
 pub const UNKNOWN: Entry = Entry {
     code: "ADIT-E0806",
-    title: "there is no such code or schema",
+    title: "unknown code or schema",
     explanation: "The names that exist are listed when the command is given without one.",
     remedy: "Give the command without a name to see all.",
 };
@@ -168,7 +168,7 @@ pub const UNKNOWN: Entry = Entry {
 /// No program has the device open.
 pub const NOT_HELD: Entry = Entry {
     code: "ADIT-E0807",
-    title: "a device that nobody holds has no carrier",
+    title: "a device that no program holds has no carrier",
     explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
                   takes it away when the last one leaves, and lets nobody change that in between.",
     remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",

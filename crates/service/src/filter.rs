@@ -90,7 +90,7 @@ impl CompileError {
                 "the syntax is that of pcap-filter(7): 'icmp', 'host 192.0.2.1 and port 53'; \
                  on a TUN device there is no MAC address and no ARP to filter by"
             }
-            Self::Program { .. } => "write the filter without what is not in the packet itself",
+            Self::Program { .. } => "use only fields of the packet itself in the filter",
         }
     }
 }

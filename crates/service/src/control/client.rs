@@ -120,7 +120,7 @@ impl Client {
     pub fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
         let bytes = self.exchange(method, path, body)?;
         let Some((status, body)) = http::parse_reply(&bytes) else {
-            let message = format!("'{}' gave no answer that is one", self.name);
+            let message = format!("'{}' sent an invalid reply", self.name);
             return Err(Error::new(Kind::Refused, &CONTROL, message).object(&self.name));
         };
         if status == 200 {
@@ -172,11 +172,12 @@ impl Client {
                 Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             ConnectionRefused => {
-                let message = format!("'{name}' is not running any more");
+                let message = format!("'{name}' has ended");
                 Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             PermissionDenied => {
-                let message = format!("this user may not ask '{name}': {}", self.path.display());
+                let message =
+                    format!("this user may not connect to '{name}': {}", self.path.display());
                 Error::new(Kind::Permission, &CONTROL, message)
                     .hint("Run it as root, or as the user who runs the program.")
             }

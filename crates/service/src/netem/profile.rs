@@ -112,7 +112,7 @@ pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Opt
         Ok(profiles) => Some(profiles),
         Err(error) if error.report.problems.is_empty() => {
             wrong(Wrong::new(format_args!(
-                "names a file that is not there: {}",
+                "names a file that cannot be read: {}",
                 error.report.message
             )));
             None
@@ -144,7 +144,7 @@ pub fn of_table(table: &mut Table<'_>, base: Profiles) -> Profiles {
 fn without_rate(table: &mut Table<'_>, has_rate: bool) {
     for key in ["queue", "queue-limit", "ecn", "overhead", "overhead-min", "atm"] {
         if !has_rate && table.has(key) {
-            let help = "add `rate`, as \"100mbit\": without one nothing waits".to_owned();
+            let help = "add `rate`, as \"100mbit\": without a rate there is no queue".to_owned();
             table.wrong(key, format_args!("`{key}` without `rate`"), Some(help));
         }
     }
@@ -276,7 +276,8 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
     for (key, is) in [("loss-pattern", pattern.is_some()), ("ge-p", has_ge)] {
         if is && share_lost.is_some() {
             let help = Some(
-                "losses are random, in bursts, of two states (ge-...), or of a pattern".to_owned(),
+                "losses are random, in bursts, from two states (ge-...), or from a pattern"
+                    .to_owned(),
             );
             table.wrong(key, format_args!("`loss` and `{key}` exclude each other"), help);
             return base;
@@ -290,7 +291,7 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
         (None, _, Some(pattern)) => pattern.map_or(Loss::None, Loss::Pattern),
         (None, _, None) if has_ge => {
             if to_bad.is_none() || to_good.is_none() {
-                let help = "both are needed: the chance to go bad, and that to get well".to_owned();
+                let help = "give both: the chance to go bad, and the chance to recover".to_owned();
                 let key = if to_bad.is_none() { "ge-r" } else { "ge-p" };
                 table.wrong(key, "`ge-p` or `ge-r` is missing", Some(help));
             }
@@ -313,7 +314,7 @@ fn line(table: &mut Table<'_>, base: Rate) -> Rate {
     let trace = table.get("trace", |value| file_or_none(value, Opportunities::parse));
     match (fixed, trace) {
         (Some(_), Some(Some(_))) => {
-            let help = "a trace says when something can be sent; a rate says it for all times";
+            let help = "a trace sets when a packet can be sent; a rate sets it for all times";
             table.wrong("trace", "`rate` and `trace` exclude each other", Some(help.to_owned()));
             base
         }
@@ -436,7 +437,7 @@ fn delay(table: &mut Table<'_>, base: Delay) -> Delay {
         }
     }
     if values.as_ref().is_some_and(Option::is_some) && width.is_some() {
-        let help = Some("a table holds the jitter itself".to_owned());
+        let help = Some("the table contains the jitter".to_owned());
         table.wrong("delay-table", "`jitter` and `delay-table` exclude each other", help);
     }
     let (base_kind, base_width, base_shape) = match base.jitter {

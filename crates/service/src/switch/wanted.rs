@@ -189,7 +189,7 @@ fn read_mirror(table: &mut Table<'_>, ports: &[WantedPort]) -> Option<WantedMirr
         table.wrong("to", "`file` and `to` exclude each other", None);
     } else if !table.has("file") && !table.has("to") {
         let help = "add `file` for a recording, or `to` for a port".to_owned();
-        table.wrong("file", "a mirror goes nowhere", Some(help));
+        table.wrong("file", "the mirror has no destination", Some(help));
     }
     let parts = mirror_parts(table, ports);
     let to = file.map(MirrorTo::File).or(to.map(MirrorTo::Port))?;
@@ -224,7 +224,7 @@ fn mirror_parts(table: &mut Table<'_>, ports: &[WantedPort]) -> WantedMirror {
         }
     });
     if expression.is_some() && parts != FrameMatch::default() {
-        let help = "say all of it in the expression".to_owned();
+        let help = "write everything in the expression".to_owned();
         table.wrong("filter", "`filter` and other parts exclude each other", Some(help));
     }
     WantedMirror {
@@ -278,7 +278,7 @@ fn suggest(name: &str, ports: &[WantedPort]) -> String {
     let names = || ports.iter().map(|port| port.name.as_str());
     match nearest(name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if ports.is_empty() => "there is no port".to_owned(),
+        None if ports.is_empty() => "the switch has no ports".to_owned(),
         None => format!("the ports are {}", names().collect::<Vec<_>>().join(", ")),
     }
 }
