@@ -142,9 +142,9 @@ pub const NOT_A_DEVICE: Entry = Entry {
     code: "ADIT-E0802",
     title: "the interface is not a TUN or TAP device",
     explanation: "There is an interface of that name, but another driver made it. 'adit dev' and \
-                  'adit tuntap' change and delete only TUN and TAP devices, so that a slip of the \
-                  pen takes no network card away.",
-    remedy: "See 'adit dev show' for the TUN and TAP devices, 'ip link' for all interfaces.",
+                  'adit tuntap' change and delete only TUN and TAP devices, so that a typo \
+                  does not delete a network card.",
+    remedy: "List TUN and TAP devices: 'adit dev show'. List all interfaces: 'ip link'.",
 };
 
 /// A program has the device open.
@@ -160,9 +160,9 @@ pub const HELD: Entry = Entry {
 /// An unknown code or schema.
 pub const UNKNOWN: Entry = Entry {
     code: "ADIT-E0806",
-    title: "unknown code or schema",
-    explanation: "The names that exist are listed when the command is given without one.",
-    remedy: "Give the command without a name to see all.",
+    title: "no such code or schema",
+    explanation: "Without a name, the command lists all names.",
+    remedy: "Run the command without a name to list all names.",
 };
 
 /// No program has the device open.
@@ -171,7 +171,7 @@ pub const NOT_HELD: Entry = Entry {
     title: "a device that no program holds has no carrier",
     explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
                   takes it away when the last one leaves, and lets nobody change that in between.",
-    remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
+    remedy: "Start the program that uses the device first; then '--carrier off' works too.",
 };
 
 /// A configuration has errors.

@@ -49,7 +49,7 @@ pub fn invitation(text: &str) {
     }
 }
 
-/// As many characters of a key may not be told: half of it.
+/// This many characters of a key must not be printed: half of it.
 const KEY_PART_LEN_MIN: usize = 22;
 
 /// For fuzzing and property tests: parses a request of `wg`.

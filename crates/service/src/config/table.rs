@@ -214,8 +214,8 @@ impl<'a> Table<'a> {
             meant.extend(near);
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if self.known.is_empty() => "this table has no keys".to_owned(),
-                None => format!("the keys are {}", self.known.join(", ")),
+                None if self.known.is_empty() => "no key is allowed here".to_owned(),
+                None => format!("known here: {}", self.known.join(", ")),
             };
             let message = format!("unknown key `{}`{}", entry.key, self.place());
             let span = entry.key_span.clone();

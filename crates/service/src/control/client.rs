@@ -95,7 +95,7 @@ impl Client {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
                 let message = format!("several are running: {}", names.join(", "));
                 let how = if kind == "tunnel" { "by its name" } else { "by --name" };
-                Err(Error::usage(message).hint(format!("Say which one {how}.")))
+                Err(Error::usage(message).hint(format!("Select one {how}.")))
             }
         }
     }
@@ -132,7 +132,7 @@ impl Client {
     /// What the program is.
     fn about(&self) -> Result<Instance> {
         serde_json::from_value(self.get("/")?).map_err(|error| {
-            let message = format!("'{}' is of another version: {error}", self.name);
+            let message = format!("'{}' runs another version of adit: {error}", self.name);
             Error::new(Kind::Refused, &CONTROL, message).object(&self.name)
         })
     }
@@ -168,16 +168,16 @@ impl Client {
         let name = &self.name;
         let new = match error.kind() {
             NotFound => {
-                let message = format!("nothing of the name '{name}' is running");
+                let message = format!("no program named '{name}' is running");
                 Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             ConnectionRefused => {
-                let message = format!("'{name}' has ended");
+                let message = format!("'{name}' is no longer running");
                 Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             PermissionDenied => {
                 let message =
-                    format!("this user may not connect to '{name}': {}", self.path.display());
+                    format!("permission denied to control '{name}': {}", self.path.display());
                 Error::new(Kind::Permission, &CONTROL, message)
                     .hint("Run it as root, or as the user who runs the program.")
             }

@@ -96,14 +96,19 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             return Parsed::Refused(431, "the head of the request is too long".to_owned());
         }
         Ok(httparse::Status::Partial) => return Parsed::Partial,
-        Err(error) => return Parsed::Refused(400, format!("invalid HTTP: {error}")),
+        Err(error) => return Parsed::Refused(400, format!("not an HTTP request: {error}")),
     };
     let method = match head.method {
         Some("GET") => Method::Get,
         Some("POST") => Method::Post,
         Some("PATCH") => Method::Patch,
         Some("DELETE") => Method::Delete,
-        _ => return Parsed::Refused(405, "the methods are GET, POST, PATCH and DELETE".to_owned()),
+        _ => {
+            return Parsed::Refused(
+                405,
+                "unknown method; use GET, POST, PATCH or DELETE".to_owned(),
+            );
+        }
     };
     let mut len = 0;
     for field in head.headers.iter() {

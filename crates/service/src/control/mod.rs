@@ -40,16 +40,16 @@ const TAKEN: Entry = Entry {
 const NOT_RUNNING: Entry = Entry {
     code: "ADIT-E0823",
     title: "no program of that name is running",
-    explanation: "No control socket of that name exists in $XDG_RUNTIME_DIR/adit or /run/adit, or its \
-                  program has ended.",
+    explanation: "There is no control socket of that name in $XDG_RUNTIME_DIR/adit or /run/adit, or \
+                  no program listens on it.",
     remedy: "List the running programs: 'adit list'.",
 };
 
 /// The other side does not speak as it should.
 pub const CONTROL: Entry = Entry {
     code: "ADIT-E0824",
-    title: "the running program does not answer",
-    explanation: "The program is running, but it does not answer in time, refuses this user, is of another \
+    title: "the running program cannot be reached",
+    explanation: "The program exists, but it does not answer in time, refuses this user, is of another \
                   kind, or speaks another version of the protocol.",
     remedy: "",
 };

@@ -242,14 +242,14 @@ impl Server {
         if !is_welcome(socket.as_fd()) {
             self.counts.refused += 1;
             return refuse(
-                "only root, the user who runs this program, and its group may connect",
+                "only root, the user of this program and its group may send requests",
                 403,
             );
         }
         let free = self.clients.iter().position(Option::is_none).unwrap_or(self.clients.len());
         if free >= CLIENTS_MAX {
             self.counts.refused += 1;
-            return refuse("too many connections", 503);
+            return refuse("too many requests at a time", 503);
         }
         let data = EventData::new_u64(u64::try_from(free).unwrap_or(TIMER));
         if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {

@@ -111,10 +111,7 @@ pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Opt
     match of_file(&path, problems) {
         Ok(profiles) => Some(profiles),
         Err(error) if error.report.problems.is_empty() => {
-            wrong(Wrong::new(format_args!(
-                "names a file that cannot be read: {}",
-                error.report.message
-            )));
+            wrong(Wrong::new(format_args!("the file does not exist: {}", error.report.message)));
             None
         }
         Err(error) => {
@@ -144,7 +141,7 @@ pub fn of_table(table: &mut Table<'_>, base: Profiles) -> Profiles {
 fn without_rate(table: &mut Table<'_>, has_rate: bool) {
     for key in ["queue", "queue-limit", "ecn", "overhead", "overhead-min", "atm"] {
         if !has_rate && table.has(key) {
-            let help = "add `rate`, as \"100mbit\": without a rate there is no queue".to_owned();
+            let help = "add `rate`, as \"100mbit\": without a rate nothing queues".to_owned();
             table.wrong(key, format_args!("`{key}` without `rate`"), Some(help));
         }
     }
@@ -291,7 +288,8 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
         (None, _, Some(pattern)) => pattern.map_or(Loss::None, Loss::Pattern),
         (None, _, None) if has_ge => {
             if to_bad.is_none() || to_good.is_none() {
-                let help = "give both: the chance to go bad, and the chance to recover".to_owned();
+                let help = "both are required: the probability to go bad, and the one to recover"
+                    .to_owned();
                 let key = if to_bad.is_none() { "ge-r" } else { "ge-p" };
                 table.wrong(key, "`ge-p` or `ge-r` is missing", Some(help));
             }
@@ -532,12 +530,11 @@ fn file_or_none<T>(
     match parse(&content) {
         Ok(parsed) => Ok(Some(Arc::new(parsed))),
         Err(ParseError { line: 0, problem }) => {
-            Err(Wrong::new(format_args!("names {}, which is wrong: {problem}", path.display())))
+            Err(Wrong::new(format_args!("{} is invalid: {problem}", path.display())))
         }
-        Err(ParseError { line, problem }) => Err(Wrong::new(format_args!(
-            "names a file with a mistake, {}:{line}: {problem}",
-            path.display()
-        ))),
+        Err(ParseError { line, problem }) => {
+            Err(Wrong::new(format_args!("error in {}:{line}: {problem}", path.display())))
+        }
     }
 }
 

@@ -181,7 +181,7 @@ impl SwitchService {
     fn post_address(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
         let entry = read_request(body, |table| Asked::read(table, true))?;
         let (Some(mac), Some(port)) = (entry.mac, entry.port) else {
-            return Err(Error::usage("which address, on which port?"));
+            return Err(Error::usage("the address or the port is missing"));
         };
         let entry = StaticAddress { mac, vlan: entry.vlan, port };
         self.add_static(runner, &entry)?;

@@ -5,7 +5,7 @@ use crate::error::Entry;
 /// The switch has no such port.
 pub const NO_PORT: Entry = Entry {
     code: "ADIT-E0826",
-    title: "the switch has no such port",
+    title: "no such port",
     explanation: "The name of a port is its text, such as 'tap:a', or its 'name'. The part behind the \
                   colon is enough if it is unique.",
     remedy: "List the ports: 'adit switch show'.",
@@ -14,10 +14,10 @@ pub const NO_PORT: Entry = Entry {
 /// A setting that the switch cannot have.
 pub const PORT: Entry = Entry {
     code: "ADIT-E0827",
-    title: "the switch cannot do that",
-    explanation: "A port of that name exists, there are too many ports, or an address is in the table \
+    title: "the switch rejected the request",
+    explanation: "A port of that name exists, too many ports, or an address is in the table \
                   already or is invalid. Nothing was changed.",
-    remedy: "See 'adit switch show' and 'adit switch fdb'.",
+    remedy: "Check the state: 'adit switch show' and 'adit switch fdb'.",
 };
 
 /// The codes of switches that run.

@@ -37,7 +37,7 @@ impl SwitchService {
         if let Some(file) = file {
             let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
             let free = self.numbers.next(taken);
-            let free = free.ok_or_else(|| Error::usage("there are too many ports"))?;
+            let free = free.ok_or_else(|| Error::usage("too many ports"))?;
             let attached = runner.attach(free, file);
             attached.map_err(|error| Error::io("use", &wanted.to, &error))?;
             id = Some(free);

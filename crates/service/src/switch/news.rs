@@ -38,7 +38,7 @@ fn describe(event: &SwitchEvent) -> (Vec<PortId>, String) {
             (vec![*owner, *port], format!("{mac}{} of {{}} refused on {{}}", vlan(of)))
         }
         SwitchEvent::PortLimit { port } => {
-            (vec![*port], "{} has reached its limit of addresses".to_owned())
+            (vec![*port], "{} has reached its limit of learned addresses".to_owned())
         }
         SwitchEvent::Storm { port, kind } => (vec![*port], format!("storm of {kind} on {{}}")),
         SwitchEvent::Guarded { port, mac, reason } => {

@@ -187,8 +187,7 @@ impl WantedPort {
 }
 
 /// Why a TUN device cannot be a port.
-const NO_TUN: &str =
-    "a switch forwards Ethernet frames, and a TUN device has IP packets: use a TAP";
+const NO_TUN: &str = "a switch forwards frames, but a TUN device carries packets: use a TAP";
 
 fn is_tun(spec: &PortSpec) -> bool {
     spec.is_layer3()
@@ -440,7 +439,7 @@ fn read_storm(table: &mut Table<'_>, base: StormConfig) -> StormConfig {
     };
     if burst.is_some() && storm == StormConfig::default() {
         let help = "add `storm-broadcast`, `storm-multicast` or `storm-unknown`".to_owned();
-        table.wrong("storm-burst", "`storm-burst` without a limit", Some(help));
+        table.wrong("storm-burst", "a burst requires a storm limit", Some(help));
     }
     storm
 }

@@ -33,7 +33,7 @@ impl SwitchService {
     pub(super) fn check_new(&self, wanted: &WantedPort) -> Result<()> {
         let is_it = |port: &Running| port.gone.is_none() && port.wanted.name == wanted.name;
         if self.ports.iter().any(is_it) {
-            let message = format!("there is a port '{}' already", wanted.name);
+            let message = format!("a port '{}' already exists", wanted.name);
             return Err(Error::new(Kind::Conflict, &codes::PORT, message));
         }
         if self.is_running && wanted.spec.kind().prefix == "stdio" {
@@ -130,7 +130,7 @@ impl SwitchService {
         }
         self.ports.insert(at, running);
         if let Err(error) = self.set_mirrors(runner) {
-            self.events.failed("a mirror cannot be as it was", &error);
+            self.events.failed("a mirror cannot be restored", &error);
         }
     }
 
@@ -155,7 +155,7 @@ impl SwitchService {
     ) -> Result<PortId> {
         let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
         let Some(id) = self.numbers.next(taken) else {
-            return Err(Error::usage("there are too many ports"));
+            return Err(Error::usage("too many ports"));
         };
         let first = running.ends.first().map_or(id, |(first, _)| *first);
         let config = end_config(&running.wanted.config, is_group.then_some(first));
@@ -168,7 +168,7 @@ impl SwitchService {
             runner.engine_mut().remove_port(id);
             // The rest of what the loop minds was looked at before.
             if error.kind() == std::io::ErrorKind::AlreadyExists {
-                let message = format!("there is a port to '{mtu_name}' already");
+                let message = format!("a port to '{mtu_name}' already exists");
                 return Err(Error::new(Kind::Conflict, &codes::PORT, message).object(mtu_name));
             }
             return Err(Error::io("use", mtu_name, &error));
@@ -336,7 +336,7 @@ impl SwitchService {
             self.is_stopping |= self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
         }
         if let Err(error) = self.set_mirrors(runner) {
-            self.events.failed("a mirror cannot be as it was", &error);
+            self.events.failed("a mirror cannot be restored", &error);
         }
     }
 

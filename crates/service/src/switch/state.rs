@@ -93,7 +93,7 @@ impl SwitchService {
             let names: Vec<&str> = self.ports.iter().map(|p| p.wanted.name.as_str()).collect();
             let end = |full: &&str| full.split_once(':').is_some_and(|(_, end)| end == name);
             let message = match names.iter().filter(|full| end(full)).count() {
-                0 => format!("there is no port '{name}'"),
+                0 => format!("no port is called '{name}'"),
                 several => format!("'{name}' matches {several} ports"),
             };
             Error::new(Kind::NotFound, &codes::NO_PORT, message)

@@ -64,7 +64,7 @@ impl WantedSwitch {
             if let Some(mut port) = port {
                 if !lab.settles_name(&mut port) {
                     let help = "give one of them another `name`".to_owned();
-                    let message = format!("there are two ports '{}'", port.name);
+                    let message = format!("two ports are called '{}'", port.name);
                     let key = if table.has("name") { "name" } else { "port" };
                     table.wrong(key, message, Some(help));
                 }
@@ -105,7 +105,7 @@ impl WantedSwitch {
     pub fn add_port(&mut self, source: &Source, problems: &Problems) {
         let Some(mut port) = WantedPort::from_words(source, problems) else { return };
         if !self.settles_name(&mut port) {
-            let message = format!("there are two ports '{}'", port.name);
+            let message = format!("two ports are called '{}'", port.name);
             let help = "give one of them another name by `name=`".to_owned();
             problems.push(source, 0..source.text().len(), message, Some(help));
         }
@@ -122,7 +122,7 @@ impl WantedSwitch {
                 Some(name) => MirrorTo::Port(name.to_owned()),
                 None => {
                     let help = suggest(port, &self.ports);
-                    let message = format!("there is no port '{port}'");
+                    let message = format!("no port is called '{port}'");
                     return problems.push(source, 5..end, message, Some(help));
                 }
             },
@@ -189,7 +189,7 @@ fn read_mirror(table: &mut Table<'_>, ports: &[WantedPort]) -> Option<WantedMirr
         table.wrong("to", "`file` and `to` exclude each other", None);
     } else if !table.has("file") && !table.has("to") {
         let help = "add `file` for a recording, or `to` for a port".to_owned();
-        table.wrong("file", "the mirror has no destination", Some(help));
+        table.wrong("file", "the mirror has no target", Some(help));
     }
     let parts = mirror_parts(table, ports);
     let to = file.map(MirrorTo::File).or(to.map(MirrorTo::Port))?;
@@ -224,7 +224,7 @@ fn mirror_parts(table: &mut Table<'_>, ports: &[WantedPort]) -> WantedMirror {
         }
     });
     if expression.is_some() && parts != FrameMatch::default() {
-        let help = "write everything in the expression".to_owned();
+        let help = "put all conditions into the expression".to_owned();
         table.wrong("filter", "`filter` and other parts exclude each other", Some(help));
     }
     WantedMirror {
@@ -250,9 +250,7 @@ fn port_name(value: &Value<'_>, ports: &[WantedPort]) -> Result<String, Wrong> {
     let name = text(value)?;
     match resolve(&name, ports) {
         Some(name) => Ok(name.to_owned()),
-        None => {
-            Err(Wrong::new(format_args!("names no port: `{name}`")).help(suggest(&name, ports)))
-        }
+        None => Err(Wrong::new(format_args!("no such port: `{name}`")).help(suggest(&name, ports))),
     }
 }
 
