@@ -16,6 +16,7 @@
 use crate::engine::TunnelEngine;
 use crate::file::config::{Peer, PeerEndpoint, Transport};
 use crate::host::names::{Names, News};
+use crate::state::canonical;
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_runtime::port::messages::MessagePort;
@@ -184,7 +185,7 @@ impl Streams {
         if pending >= UNAUTHENTICATED_MAX || self.streams.len() >= STREAMS_MAX {
             return;
         }
-        let from = from.as_socket().map_or(String::new(), |from| from.to_string());
+        let from = from.as_socket().map(canonical).map_or(String::new(), |from| from.to_string());
         // A failure closes the connection.
         let _ = self.take_in(runner, &format!("tcp:{from}"), socket, None);
     }

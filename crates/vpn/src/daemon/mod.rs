@@ -664,7 +664,7 @@ impl Service for Daemon {
                         .detail(format_args!("handshake with {} at {at}", *peer.to_base64()));
                     self.endpoints.heard(runner, &peer, endpoint);
                     self.timestamps.note(runner.now());
-                    self.peers.heard(runner.now(), &peer, endpoint);
+                    self.peers.heard(runner, &peer, endpoint);
                 }
                 TunnelEvent::Moved { peer, from, to } => {
                     let at = endpoint_text(runner, to);
@@ -676,7 +676,7 @@ impl Service for Daemon {
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);
-                    self.peers.heard(runner.now(), &peer, endpoint);
+                    self.peers.heard(runner, &peer, endpoint);
                 }
                 _ => {}
             }
