@@ -214,7 +214,7 @@ pub const NETNS: Entry = Entry {
     explanation: "-n takes the name of a namespace in /run/netns, the path of a namespace file, or \
                   the id of a process. To enter one needs CAP_SYS_ADMIN in the user namespace that \
                   owns it and in one's own.",
-    remedy: "See 'ip netns list' for names and 'lsns -t net' for the processes in namespaces.",
+    remedy: "List the names: 'ip netns list'. List the processes in namespaces: 'lsns -t net'.",
 };
 
 /// The operating system refused.
@@ -232,7 +232,7 @@ pub const RECORD: Entry = Entry {
     title: "the recording cannot be written",
     explanation: "The disk is full, the file cannot be opened or the reader of a pipe took nothing \
                   for two seconds. A file is whole up to its last packet.",
-    remedy: "Make room, or limit the recording with --rotate-size and --files.",
+    remedy: "Free space, or limit the recording with --rotate-size and --files.",
 };
 
 /// The codes of this crate.

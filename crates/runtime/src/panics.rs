@@ -34,7 +34,7 @@ pub fn is_ending() -> bool {
 /// Those of `work`.
 pub fn caught<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let done = catch_unwind(AssertUnwindSafe(work));
-    done.unwrap_or_else(|_| Err(io::Error::other("a bug of adit: it panicked")))
+    done.unwrap_or_else(|_| Err(io::Error::other("a bug in adit: it panicked")))
 }
 
 /// Panics if the environment says `ADIT_FAILPOINT=name`, for the tests of what a panic leaves behind. In

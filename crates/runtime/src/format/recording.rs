@@ -64,8 +64,10 @@ impl Recording {
                     is_refilled = self.reader.data().len() == before;
                     continue;
                 }
-                Err(PcapError::BufferTooSmall) => return Err(not_one("a block of over 512 KiB")),
-                Err(_) => return Err(not_one("something that is no block")),
+                Err(PcapError::BufferTooSmall) => {
+                    return Err(not_one("a block longer than 512 KiB"));
+                }
+                Err(_) => return Err(not_one("data that is not a block")),
             };
             self.reader.consume(consumed);
             is_refilled = false;

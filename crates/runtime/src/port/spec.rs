@@ -43,7 +43,7 @@ impl PortSpec {
         let text = match (kind.argument, argument) {
             ("", None) => "",
             ("", Some(_)) => {
-                return Err(SpecError::new(at, format!("'{prefix}' takes nothing after a colon")));
+                return Err(SpecError::new(at, format!("'{prefix}' takes no argument")));
             }
             (_, None | Some("")) => {
                 return Err(SpecError::new(prefix.len(), format!("'{prefix}' of what?"))
@@ -115,7 +115,7 @@ impl FromStr for PortSpec {
 }
 
 fn unknown_kind(prefix: &str, kinds: &[&'static Kind]) -> SpecError {
-    let error = SpecError::new(0, format!("'{prefix}' is no kind of port"));
+    let error = SpecError::new(0, format!("unknown kind of port '{prefix}'"));
     match kinds.iter().find(|kind| is_near(kind.prefix, prefix)) {
         Some(near) => error.hint(format!("did you mean '{}'?", near.example())),
         None => {

@@ -74,6 +74,8 @@ fn set_peer(peer: &mut PeerChange, key: &str, value: &str) -> Option<()> {
 }
 
 impl PeerChange {
+    /// No change yet to the peer with this key.
+    #[must_use]
     pub const fn new(public_key: PublicKey) -> Self {
         Self {
             public_key,
