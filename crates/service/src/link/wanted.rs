@@ -204,7 +204,7 @@ fn end(text: &str) -> Result<End, (usize, Wrong)> {
         }
         let help = match crate::config::suggest::nearest(key, own.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", own.join(", ")),
+            None => format!("the keys are {}", own.join(", ")),
         };
         return Err((at, Wrong::new(format_args!("unknown key `{key}`")).help(help)));
     }

@@ -273,7 +273,8 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
     for (key, is) in [("loss-pattern", pattern.is_some()), ("ge-p", has_ge)] {
         if is && share_lost.is_some() {
             let help = Some(
-                "losses are random, in bursts, of two states (ge-...), or of a pattern".to_owned(),
+                "losses are random, in bursts, from two states (ge-...), or from a pattern"
+                    .to_owned(),
             );
             table.wrong(key, format_args!("`loss` and `{key}` exclude each other"), help);
             return base;
@@ -311,7 +312,7 @@ fn line(table: &mut Table<'_>, base: Rate) -> Rate {
     let trace = table.get("trace", |value| file_or_none(value, Opportunities::parse));
     match (fixed, trace) {
         (Some(_), Some(Some(_))) => {
-            let help = "a trace says when something can be sent; a rate says it for all times";
+            let help = "a trace sets when a packet can be sent; a rate sets it for all times";
             table.wrong("trace", "`rate` and `trace` exclude each other", Some(help.to_owned()));
             base
         }
@@ -434,7 +435,7 @@ fn delay(table: &mut Table<'_>, base: Delay) -> Delay {
         }
     }
     if values.as_ref().is_some_and(Option::is_some) && width.is_some() {
-        let help = Some("a table holds the jitter itself".to_owned());
+        let help = Some("the table contains the jitter".to_owned());
         table.wrong("delay-table", "`jitter` and `delay-table` exclude each other", help);
     }
     let (base_kind, base_width, base_shape) = match base.jitter {

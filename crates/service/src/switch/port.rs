@@ -67,7 +67,10 @@ impl WantedPort {
                 let end = whole
                     .get(error.at..)
                     .map_or(whole.len(), |rest| error.at + end_of_first_word(rest));
-                problems.push(source, error.at..end, &error.message, error.hint);
+                let key = key_at(whole, error.at);
+                let key = key.map_or(String::new(), |key| format!("`{key}`: "));
+                let message = format!("{key}{}", error.message);
+                problems.push(source, error.at..end, message, error.hint);
                 None
             }
         };
@@ -121,7 +124,7 @@ impl WantedPort {
                 let (key, _) = spec.rest.first().map(|(key, value)| (key.as_str(), value))?;
                 table.wrong(
                     "port",
-                    format_args!("`{key}` is no part of it"),
+                    format_args!("`{key}` is not a key of this kind of port"),
                     Some(format!("write `{key}` as a key of its own on the next line")),
                 );
                 None
@@ -202,6 +205,12 @@ fn end_of_first_word(text: &str) -> usize {
         }
     }
     text.len()
+}
+
+/// The key whose value begins at the byte `at`.
+fn key_at(text: &str, at: usize) -> Option<&str> {
+    let before = text.get(..at)?.strip_suffix('=')?;
+    before.rsplit(',').next()
 }
 
 fn push_key(text: &mut String, key: &str, value: &str) {
@@ -335,7 +344,7 @@ fn group(value: &Value<'_>) -> Result<Option<GroupId>, Wrong> {
 /// The number of a VLAN.
 pub fn vlan(value: &Value<'_>) -> Result<VlanId, Wrong> {
     let number = integer(VlanId::MIN.number()..=VlanId::MAX.number())(value)?;
-    VlanId::new(number).ok_or_else(|| Wrong::new("is no VLAN"))
+    VlanId::new(number).ok_or_else(|| Wrong::new("is not a VLAN"))
 }
 
 fn vlan_or_any(value: &Value<'_>) -> Result<Option<VlanId>, Wrong> {

@@ -276,7 +276,7 @@ fn suggest(name: &str, ports: &[WantedPort]) -> String {
     let names = || ports.iter().map(|port| port.name.as_str());
     match nearest(name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if ports.is_empty() => "there is no port".to_owned(),
+        None if ports.is_empty() => "the switch has no ports".to_owned(),
         None => format!("the ports are {}", names().collect::<Vec<_>>().join(", ")),
     }
 }
