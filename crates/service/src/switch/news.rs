@@ -1,7 +1,7 @@
 //! Events of the engine, as events of the service.
 
 use crate::event::Event;
-use crate::switch::SwitchService;
+use crate::switch::state::SwitchService;
 use adit_engine::PortId;
 use adit_engine::switch::{Switch, SwitchEvent};
 use adit_runtime::Runner;
@@ -29,7 +29,7 @@ fn describe(event: &SwitchEvent) -> (Vec<PortId>, String) {
     match event {
         SwitchEvent::PortBlocked { port, cause } => (vec![*port], format!("{{}} blocked: {cause}")),
         SwitchEvent::PortUnblocked { port } => {
-            (vec![*port], "{} unblocked: there is no loop any more".to_owned())
+            (vec![*port], "{} unblocked: the loop is gone".to_owned())
         }
         SwitchEvent::MacMoved { vlan: of, mac, from, to } => {
             (vec![*from, *to], format!("{mac}{} moved from {{}} to {{}}", vlan(of)))
@@ -37,7 +37,9 @@ fn describe(event: &SwitchEvent) -> (Vec<PortId>, String) {
         SwitchEvent::MacRefused { vlan: of, mac, owner, port } => {
             (vec![*owner, *port], format!("{mac}{} of {{}} refused on {{}}", vlan(of)))
         }
-        SwitchEvent::PortLimit { port } => (vec![*port], "{} has learned all it may".to_owned()),
+        SwitchEvent::PortLimit { port } => {
+            (vec![*port], "{} has reached its limit of learned addresses".to_owned())
+        }
         SwitchEvent::Storm { port, kind } => (vec![*port], format!("storm of {kind} on {{}}")),
         SwitchEvent::Guarded { port, mac, reason } => {
             (vec![*port], format!("frame from {mac} dropped on {{}}: {reason}"))
