@@ -192,9 +192,13 @@ fn remedy_of_errno(errno: i32) -> &'static str {
 /// What `adit explain` knows of a code.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
+    /// The stable code: `ADIT-E0801`.
     pub code: &'static str,
+    /// What happened, in a few words.
     pub title: &'static str,
+    /// What it means, for `adit explain`.
     pub explanation: &'static str,
+    /// What to do; empty if it depends on the case.
     pub remedy: &'static str,
 }
 
@@ -202,8 +206,8 @@ pub struct Entry {
 pub const USAGE: Entry = Entry {
     code: "ADIT-E0801",
     title: "the command line is wrong",
-    explanation: "An option or word is not known, is missing, or does not go with another one. \
-                  Nothing was done.",
+    explanation: "An option or argument is unknown or missing, or conflicts with another one. \
+                  Nothing was changed.",
     remedy: "See 'adit --help' and the help of the subcommand.",
 };
 
@@ -214,15 +218,15 @@ pub const NETNS: Entry = Entry {
     explanation: "-n takes the name of a namespace in /run/netns, the path of a namespace file, or \
                   the id of a process. To enter one needs CAP_SYS_ADMIN in the user namespace that \
                   owns it and in one's own.",
-    remedy: "See 'ip netns list' for names and 'lsns -t net' for the processes in namespaces.",
+    remedy: "List the names: 'ip netns list'. List the processes in namespaces: 'lsns -t net'.",
 };
 
 /// The operating system refused.
 pub const SYSTEM: Entry = Entry {
     code: "ADIT-E0804",
     title: "the operating system refused",
-    explanation: "A file, a directory or a system call failed for the reason that the message \
-                  ends with.",
+    explanation: "A file, a folder or a system call failed for the reason at the end of the \
+                  message.",
     remedy: "",
 };
 
@@ -232,7 +236,7 @@ pub const RECORD: Entry = Entry {
     title: "the recording cannot be written",
     explanation: "The disk is full, the file cannot be opened or the reader of a pipe took nothing \
                   for two seconds. A file is whole up to its last packet.",
-    remedy: "Make room, or limit the recording with --rotate-size and --files.",
+    remedy: "Free space, or limit the recording with --rotate-size and --files.",
 };
 
 /// The codes of this crate.

@@ -1,4 +1,4 @@
-//! What is told of a failure, and the status with which the program ends.
+//! Failures: their kind, their text, and the codes that `adit explain` knows.
 
 use crate::config::problem::Problem;
 use adit_runtime::error::Details;
@@ -8,15 +8,16 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// A failure, ready to be told.
+/// A failure with its cause and its remedy. It prints as its message.
 #[derive(Debug)]
 pub struct Error {
     /// What kind of failure it is: programs branch on it.
     pub kind: Kind,
-    /// Boxed: a `Result` of it is passed about, and seldom one.
+    /// The rest. Boxed: a `Result` with it is passed about, and is rarely an error.
     pub report: Box<Report>,
 }
 
+/// The result of what can fail with an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The JSON object for an error, on standard error.
@@ -27,7 +28,7 @@ pub struct Report {
     pub code: String,
     /// What was tried on what, and why it failed.
     pub message: String,
-    /// What helps.
+    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The kernel's number, where there is one.
@@ -39,13 +40,13 @@ pub struct Report {
     /// What had been done before the failure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
-    /// The mistakes of a configuration, each with its place.
+    /// The problems of a configuration, each with its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
 }
 
 impl Error {
-    /// A failure that the program itself found; `entry` is of [`CATALOG`].
+    /// A failure described by `entry`.
     pub fn new(kind: Kind, entry: &Entry, message: impl fmt::Display) -> Self {
         let report = Report {
             code: entry.code.to_owned(),
@@ -59,7 +60,7 @@ impl Error {
         Self { kind, report: Box::new(report) }
     }
 
-    /// A command line that clap takes and that makes no sense all the same.
+    /// Options or a request that cannot be used.
     pub fn usage(message: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, &USAGE, message)
     }
@@ -87,22 +88,32 @@ impl Error {
         adit_runtime::error::Error::io(what, object, error).into()
     }
 
+    /// The same failure on `object`.
     pub fn object(mut self, object: impl fmt::Display) -> Self {
         self.report.object = Some(object.to_string());
         self
     }
 
+    /// The same failure with another remedy.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.report.hint = Some(hint.to_string());
         self
     }
 
-    /// The same failure after `done` was done already.
+    /// The same failure after `done` was done.
     pub fn after(mut self, done: Vec<String>) -> Self {
         self.report.done = done;
         self
     }
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.report.message)
+    }
+}
+
+impl std::error::Error for Error {}
 
 impl From<adit_device::Error> for Error {
     fn from(error: adit_device::Error) -> Self {
@@ -126,15 +137,17 @@ impl From<io::Error> for Error {
     }
 }
 
+/// The interface is not a TUN or TAP device.
 pub const NOT_A_DEVICE: Entry = Entry {
     code: "ADIT-E0802",
-    title: "the interface is no TUN or TAP device",
+    title: "the interface is not a TUN or TAP device",
     explanation: "There is an interface of that name, but another driver made it. 'adit dev' and \
-                  'adit tuntap' change and delete only TUN and TAP devices, so that a slip of the \
-                  pen takes no network card away.",
-    remedy: "See 'adit dev show' for the TUN and TAP devices, 'ip link' for all interfaces.",
+                  'adit tuntap' change and delete only TUN and TAP devices, so that a typo \
+                  does not delete a network card.",
+    remedy: "List TUN and TAP devices: 'adit dev show'. List all interfaces: 'ip link'.",
 };
 
+/// A program has the device open.
 pub const HELD: Entry = Entry {
     code: "ADIT-E0805",
     title: "a program holds the device",
@@ -144,19 +157,21 @@ pub const HELD: Entry = Entry {
     remedy: "End the program that holds it ('adit dev show NAME' shows it), then try again.",
 };
 
+/// An unknown code or schema.
 pub const UNKNOWN: Entry = Entry {
     code: "ADIT-E0806",
-    title: "there is no such code or schema",
-    explanation: "The names that exist are listed when the command is given without one.",
-    remedy: "Give the command without a name to see all.",
+    title: "no such code or schema",
+    explanation: "Without a name, the command lists all names.",
+    remedy: "Run the command without a name to list all names.",
 };
 
+/// No program has the device open.
 pub const NOT_HELD: Entry = Entry {
     code: "ADIT-E0807",
-    title: "a device that nobody holds has no carrier",
+    title: "a device that no program holds has no carrier",
     explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
                   takes it away when the last one leaves, and lets nobody change that in between.",
-    remedy: "Start the program that is to hold the device; '--carrier off' works then, too.",
+    remedy: "Start the program that uses the device first; then '--carrier off' works too.",
 };
 
 /// A configuration has errors.

@@ -90,7 +90,7 @@ impl CompileError {
                 "the syntax is that of pcap-filter(7): 'icmp', 'host 192.0.2.1 and port 53'; \
                  on a TUN device there is no MAC address and no ARP to filter by"
             }
-            Self::Program { .. } => "write the filter without what is not in the packet itself",
+            Self::Program { .. } => "leave out conditions on data that is not in the packet",
         }
     }
 }
@@ -101,7 +101,7 @@ impl fmt::Display for CompileError {
             Self::Tcpdump(_) => f.write_str("cannot run tcpdump to compile the filter"),
             Self::Expression { expression, message } => {
                 let (expression, message) = (printable(expression), printable(message));
-                write!(f, "the filter '{expression}' is wrong: {message}")
+                write!(f, "invalid filter '{expression}': {message}")
             }
             Self::Program { expression, .. } => {
                 write!(f, "the filter '{}' cannot be used", printable(expression))
@@ -147,9 +147,12 @@ mod tests {
     #[test]
     fn errors_carry_what_tcpdump_says() {
         for (expression, part) in [
-            ("icmp and (", "is wrong: can't parse filter expression: syntax error"),
-            ("port 99999", "is wrong: illegal port number 99999 > 65535"),
-            ("-i eth0", "'-i eth0' is wrong"),
+            (
+                "icmp and (",
+                "invalid filter 'icmp and (': can't parse filter expression: syntax error",
+            ),
+            ("port 99999", "': illegal port number 99999 > 65535"),
+            ("-i eth0", "invalid filter '-i eth0'"),
         ] {
             let error = compile(expression, LinkType::Raw).unwrap_err();
             assert!(error.to_string().contains(part), "{error}");

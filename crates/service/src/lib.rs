@@ -1,14 +1,52 @@
-//! Switches and emulated links that are configured, queried, reloaded and watched.
+//! A switch or an emulated link as a service: configured by text or TOML, queried and changed through a
+//! control socket while it runs, reloaded without loss.
+//!
+//! This crate is the middle of `adit`: [`adit_runtime`] moves packets through an engine, this crate adds
+//! what makes a service of that, and the program `adit` adds options, tables and exit codes.
+//!
+//! ```no_run
+//! use adit_service::event::{Event, Events, Observer};
+//! use adit_service::switch::{self, plan::Plan};
+//!
+//! /// Prints what the switch reports; a real one must not block.
+//! struct Log;
+//!
+//! impl Observer for Log {
+//!     fn event(&mut self, event: &Event) {
+//!         eprintln!("{event}");
+//!     }
+//! }
+//!
+//! // As `adit switch --name lab --port tap:a --port tap:b,vlan=10`; then `adit switch show` works.
+//! let plan = Plan {
+//!     name: Some("lab".parse()?),
+//!     ports: vec!["tap:a".to_owned(), "tap:b,vlan=10".to_owned()],
+//!     ..Plan::default()
+//! };
+//! let wanted = plan.read()?;
+//! switch::run(plan, wanted, Events::new(Log))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Parts
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`supervisor`] | runs a [`Service`](supervisor::Service): loop, control socket, reload, background work |
+//! | [`switch`], [`link`] | the two services of this crate |
+//! | [`config`] | reads TOML, words and JSON with all errors at once, each with its place |
+//! | [`control`] | JSON over HTTP on a unix socket: names, server, client |
+//! | [`event`] | what a service reports by itself |
+//! | [`netem`] | the settings of an emulated link as text, and its report |
+//! | [`host`] | changes to the host (addresses, routes, rules, filters) as a list of actions |
+//! | [`file`](mod@file) | atomic files and locks |
+//! | [`filter`] | filters in tcpdump's syntax |
+//!
+//! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
+//! or resolves a name.
 
-#![allow(
-    missing_docs,
-    missing_debug_implementations,
-    clippy::new_without_default,
-    clippy::len_without_is_empty,
-    clippy::should_implement_trait,
-    private_interfaces,
-    reason = "moved; documented crate by crate"
-)]
+#![forbid(unsafe_code)]
+
 pub mod config;
 pub mod control;
 pub mod error;
@@ -22,3 +60,8 @@ pub mod netem;
 pub mod supervisor;
 pub mod switch;
 pub mod text;
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -28,6 +28,7 @@ const SWITCH: usize = 1;
 /// A tunnel, with a switch if its device is a TAP.
 #[derive(Debug)]
 pub struct TunnelEngine {
+    /// WireGuard.
     pub tunnel: Tunnel,
     switch: Option<Switch>,
     bay: PatchBay,

@@ -1,29 +1,42 @@
-//! What `adit tunnel` runs: configurations, keys, the socket that `wg` speaks to, and the loop.
+//! A WireGuard tunnel on a Linux host: configuration files, keys, device, routes, packet filter, name
+//! servers, peers by UDP and TCP, and the socket of `wg`. This is what `adit tunnel` runs.
 //!
-//! | file | what |
+//! Reads a file of `wg-quick` and prints what a start would do, without doing it:
+//!
+//! ```no_run
+//! use adit_vpn::file::conf::HookPolicy;
+//! use adit_vpn::up::{Options, Pipe};
+//!
+//! let options = Options {
+//!     files: vec!["/etc/wireguard/site.conf".into()],
+//!     hooks: HookPolicy::Refuse,
+//!     private_key: None,
+//!     device_netns: None,
+//!     pipe: Pipe::None,
+//!     faster: 1,
+//! };
+//! for step in options.steps().map_err(|error| error.report.message)? {
+//!     println!("{step}");
+//! }
+//! // Runs the tunnel until SIGTERM or `adit tunnel down site`:
+//! let events = adit_service::event::Events::ignored();
+//! options.run(&events, || println!("up")).map_err(|error| error.report.message)?;
+//! # Ok::<(), String>(())
+//! ```
+//!
+//! | module | contents |
 //! |---|---|
-//! | `config`, `values` | what a tunnel is to be: plain data, and its words parsed |
-//! | `conf`, `toml`, `load`, `hide` | files of `wg-quick`, files in TOML, both read and checked; no key is told |
-//! | `keys`, `secret` | keys as text, and where they are read from |
-//! | `setup`, `guard`, `program` | device, addresses, routes, rules; the packet filter; hooks and name servers |
-//! | `invitation` | how two machines become peers |
-//! | `names` | endpoints that have a name |
-//! | `site` | the engine: the tunnel, and for layer 2 a switch |
-//! | `streams` | TCP, and pipes to other programs |
-//! | `presence`, `arrivals`, `hooks` | which peers are there, and the programs that are run when they come and go |
-//! | `up`, `daemon`, `remake`, `state` | start and end, what is done beside packets, how it is |
-//! | `uapi` | the text protocol and the socket of `wg` |
-#![allow(
-    missing_docs,
-    missing_debug_implementations,
-    clippy::new_without_default,
-    clippy::len_without_is_empty,
-    clippy::should_implement_trait,
-    private_interfaces,
-    reason = "moved; documented crate by crate"
-)]
+//! | [`file`] | files of `wg-quick` and TOML, keys, invitations: text to a checked [`file::config::Config`] |
+//! | [`host`] | what changes on the host: the plan, name servers, hooks, timestamps, names of endpoints |
+//! | [`engine`] | the engine: the tunnel, and for layer 2 a switch |
+//! | [`endpoints`], [`streams`] | how peers are reached: UDP, TCP, pipes to other programs |
+//! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
+//! | [`daemon`] | the service: reload, restore, control requests |
+//! | [`up`] | start and end |
+//! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod daemon;
 pub mod endpoints;
 pub mod engine;

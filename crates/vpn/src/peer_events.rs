@@ -1,11 +1,11 @@
 //! What follows when a peer connects, disconnects, or turns out to be two hosts.
 
+use crate::address::{address, endpoint_text};
 use crate::engine::TunnelEngine;
 use crate::file::config::{Hook, Peer};
 use crate::file::keys::Key;
 use crate::host::hooks::{Hooks, peer_words};
 use crate::presence::Presence;
-use crate::state::{endpoint_text, udp};
 use adit_device::IfName;
 use adit_engine::Endpoint;
 use adit_packet::Instant;
@@ -13,6 +13,7 @@ use adit_runtime::Runner;
 use adit_service::event::Events;
 use adit_tunnel::PublicKey;
 use std::fmt::Display;
+use std::net::SocketAddr;
 
 /// Which peers are connected, and the hooks that run when this changes.
 #[derive(Debug)]
@@ -43,24 +44,25 @@ impl PeerEvents {
     }
 
     /// A peer has a session, or was heard after a silence.
-    pub fn heard(&mut self, now: Instant, peer: &PublicKey, at: Option<Endpoint>) {
-        if let Some(hooks) = self.presence.heard(now, peer) {
+    pub fn heard(&mut self, runner: &Runner<TunnelEngine>, peer: &PublicKey, at: Option<Endpoint>) {
+        if let Some(hooks) = self.presence.heard(runner.now(), peer) {
             self.events.detail(format_args!("{} is connected", *peer.to_base64()));
-            self.run(&hooks, peer, at);
+            self.run(&hooks, peer, at.and_then(|at| address(runner, at)));
         }
     }
 
     /// Looks which peers were silent for their timeout.
     pub fn expire(&mut self, runner: &mut Runner<TunnelEngine>) {
         let now = runner.now();
-        let tunnel = &mut runner.engine_mut().tunnel;
+        let tunnel = &runner.engine().tunnel;
         let gone = self.presence.gone(now, |peer| tunnel.status(now, peer)?.last_authentic);
         for (peer, silent, hooks) in gone {
-            tunnel.await_peer(&peer);
+            runner.engine_mut().tunnel.await_peer(&peer);
             let (name, silent) = (peer.to_base64(), silent.as_secs());
             self.events.detail(format_args!("{} is disconnected: silent for {silent} s", *name));
-            let endpoint = tunnel.peer_config(&peer).and_then(|config| config.endpoint);
-            self.run(&hooks, &peer, endpoint);
+            let config = runner.engine().tunnel.peer_config(&peer);
+            let endpoint = config.and_then(|config| config.endpoint);
+            self.run(&hooks, &peer, endpoint.and_then(|at| address(runner, at)));
         }
     }
 
@@ -111,9 +113,9 @@ impl PeerEvents {
         ));
     }
 
-    fn run(&mut self, hooks: &[Hook], peer: &PublicKey, at: Option<Endpoint>) {
+    fn run(&mut self, hooks: &[Hook], peer: &PublicKey, at: Option<SocketAddr>) {
         for hook in hooks {
-            self.hooks.run(peer_words(hook, &self.name, peer, at.and_then(udp)));
+            self.hooks.run(peer_words(hook, &self.name, peer, at));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Which peers are there, which are gone, and which key two hosts use.
+//! Which peers are connected, and which key two hosts use.
 //!
-//! A peer is there from its first handshake on until it was silent for its timeout. It takes no packet of
-//! it to be lost: sessions and routes stay, so that it is there again with its next word.
+//! A peer is connected from its first handshake until it was silent for its timeout. This is a report only:
+//! sessions and routes stay, and the next packet of the peer makes it connected again.
 
 use crate::file::config::{Hook, Peer};
 use adit_engine::Endpoint;
@@ -10,13 +10,13 @@ use adit_tunnel::PublicKey;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A peer that comes back to where it was a moment ago, so many times in a row, is two hosts: one that
-/// moves does not return so soon.
+/// A peer that returns to its previous endpoint this often in a row, each time within
+/// [`RETURN_TIME`], is two hosts with one key: a host that roams does not return so soon.
 const RETURNS_MAX: u8 = 4;
 const RETURN_TIME: Duration = Duration::from_secs(10);
 
-/// How often two hosts with one key are told of.
-const TELL_EVERY: Duration = Duration::from_secs(600);
+/// How often two hosts with one key are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(600);
 
 /// All peers of a tunnel.
 #[derive(Debug, Default)]
@@ -29,17 +29,17 @@ struct Known {
     timeout: Duration,
     up: Vec<Hook>,
     down: Vec<Hook>,
-    is_there: bool,
-    /// When it was silent for long enough to be gone, unless it is heard; `None` when it is gone.
+    is_connected: bool,
+    /// When the peer will have been silent for its timeout; `None` after that.
     check_at: Option<Instant>,
     /// Where it came from when it moved last, and when.
     moved: Option<(Endpoint, Instant)>,
     returns: u8,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl Presence {
-    /// A peer is new, or is to be otherwise from now on.
+    /// Adds a peer, or changes its timeout and hooks.
     pub fn set(&mut self, now: Instant, peer: &Peer) {
         let known = self.peers.entry(peer.public_key).or_default();
         known.timeout = peer.timeout;
@@ -47,23 +47,24 @@ impl Presence {
         known.check_at = known.due(now);
     }
 
-    /// A peer is no more; gives what is to be run.
+    /// Removes a peer; returns the hooks to run.
     pub fn remove(&mut self, peer: &PublicKey) -> Vec<Hook> {
-        let known = self.peers.remove(peer).filter(|known| known.is_there);
+        let known = self.peers.remove(peer).filter(|known| known.is_connected);
         known.map(|known| known.down).unwrap_or_default()
     }
 
-    /// A peer was heard; what is to be run if it was not there before.
+    /// A peer was heard; returns the hooks to run if it was not connected before.
     pub fn heard(&mut self, now: Instant, peer: &PublicKey) -> Option<Vec<Hook>> {
         let known = self.peers.get_mut(peer)?;
-        if std::mem::replace(&mut known.is_there, true) {
+        if std::mem::replace(&mut known.is_connected, true) {
             return None;
         }
         known.check_at = known.due(now);
         Some(known.up.clone())
     }
 
-    /// Who has been silent for too long by now, with what is to be run; `last` is when one was heard.
+    /// The peers that were silent for their timeout, with that and the hooks to run; `last` returns when a
+    /// peer was heard last.
     pub fn gone(
         &mut self,
         now: Instant,
@@ -75,57 +76,59 @@ impl Presence {
                 continue;
             }
             known.check_at = last(peer).and_then(|last| known.due(last)).filter(|at| *at > now);
-            if known.check_at.is_none() && std::mem::take(&mut known.is_there) {
+            if known.check_at.is_none() && std::mem::take(&mut known.is_connected) {
                 gone.push((*peer, known.timeout, known.down.clone()));
             }
         }
         gone
     }
 
-    /// When [`Self::gone`] is to be called.
+    /// When [`Self::gone`] must be called.
     pub fn next_due(&self) -> Option<Instant> {
         self.peers.values().filter_map(|known| known.check_at).min()
     }
 
-    /// Whether nobody is there, and everybody had time to come.
+    /// Whether no peer is connected, and each had its timeout to connect.
     pub fn is_over(&self) -> bool {
-        self.peers.values().all(|known| !known.is_there && known.check_at.is_none())
+        self.peers.values().all(|known| !known.is_connected && known.check_at.is_none())
     }
 
-    /// What is to be run for those who are there, at the end.
+    /// At the end: the connected peers and the hooks to run.
     pub fn end(&mut self) -> Vec<(PublicKey, Vec<Hook>)> {
-        let there = std::mem::take(&mut self.peers).into_iter().filter(|(_, known)| known.is_there);
+        let there =
+            std::mem::take(&mut self.peers).into_iter().filter(|(_, known)| known.is_connected);
         there.map(|(peer, known)| (peer, known.down)).collect()
     }
 
-    /// A peer has moved by UDP; whether two hosts seem to use its key, and it is time to tell.
+    /// A peer has another UDP endpoint; returns whether two hosts seem to use its key, and this must be
+    /// reported.
     pub fn moved(&mut self, now: Instant, peer: &PublicKey, from: Endpoint, to: Endpoint) -> bool {
         let Some(known) = self.peers.get_mut(peer) else { return false };
         let is_back =
             known.moved.is_some_and(|(before, at)| before == to && now.since(at) < RETURN_TIME);
         known.moved = Some((from, now));
         known.returns = if is_back { known.returns.saturating_add(1) } else { 0 };
-        known.returns >= RETURNS_MAX && known.is_news(now)
+        known.returns >= RETURNS_MAX && known.is_due(now)
     }
 
-    /// A second host with the key of a peer was refused; whether it is time to tell.
+    /// A second host with the key of a peer was refused; returns whether this must be reported.
     pub fn refused(&mut self, now: Instant, peer: &PublicKey) -> bool {
-        self.peers.get_mut(peer).is_some_and(|known| known.is_news(now))
+        self.peers.get_mut(peer).is_some_and(|known| known.is_due(now))
     }
 }
 
 impl Known {
-    /// When it is gone if it was heard last at `last`.
+    /// When its timeout ends if it was heard last at `last`.
     fn due(&self, last: Instant) -> Option<Instant> {
         if self.timeout.is_zero() { None } else { last.checked_add(self.timeout) }
     }
 
-    fn is_news(&mut self, now: Instant) -> bool {
-        let is_news = self.told.is_none_or(|at| now.since(at) >= TELL_EVERY);
-        if is_news {
-            self.told = Some(now);
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.reported.is_none_or(|at| now.since(at) >= REPORT_EVERY);
+        if is_due {
+            self.reported = Some(now);
         }
-        is_news
+        is_due
     }
 }
 

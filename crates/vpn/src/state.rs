@@ -1,5 +1,6 @@
-//! Between a configuration, the engine, and what is shown of it.
+//! Conversions between the configuration, the engine, and the reported state.
 
+use crate::address::{endpoint_text, udp};
 use crate::endpoints::Endpoints;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Multi, Peer, PeerEndpoint, Transport};
@@ -11,10 +12,9 @@ use adit_runtime::{PeerCounters, Runner};
 use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey, Tunnel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// How a tunnel is.
+/// The state of a tunnel.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "adit tunnel show")]
 pub struct View {
@@ -30,7 +30,7 @@ pub struct View {
     /// The mark on its own datagrams; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<u32>,
-    /// What went through its sockets.
+    /// The counters of its sockets.
     pub datagrams: Datagrams,
     /// Packets dropped that belong to no peer, by reason.
     pub drops: Vec<Dropped>,
@@ -41,16 +41,16 @@ pub struct View {
     pub peers: Vec<PeerView>,
 }
 
-/// What went through the sockets of a tunnel.
+/// Counters of a tunnel's sockets.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Datagrams {
-    /// Datagrams received, strangers' as well.
+    /// Datagrams received, also from unknown hosts.
     pub received: u64,
-    /// In as many trains.
+    /// The same in trains: datagrams that cross the kernel together.
     pub received_trains: u64,
     /// Datagrams sent.
     pub sent: u64,
-    /// In as many trains.
+    /// The same in trains: datagrams that cross the kernel together.
     pub sent_trains: u64,
     /// Trains that the kernel or the card refused, sent one by one.
     pub cut_trains: u64,
@@ -89,20 +89,20 @@ pub struct Dropped {
     pub count: u64,
 }
 
-/// How a peer is.
+/// The state of a peer.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerView {
     /// By which it is known.
     pub public_key: String,
     /// Whether packets can be sent to it now.
     pub connected: bool,
-    /// Where it was last heard from, or is said to be.
+    /// Where it was last heard, or where the configuration has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// The name by which its endpoint is found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint_name: Option<String>,
-    /// How we reach it, if not only by UDP: `tcp`, or `auto`, and the endpoint tells which for now.
+    /// How we reach it, if not only by UDP: `tcp`, or `auto`, where the endpoint shows the current one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
     /// The networks behind it.
@@ -173,9 +173,9 @@ pub fn dropped(drops: &adit_engine::DropCounts) -> Vec<Dropped> {
     drops.iter().map(|(why, count)| Dropped { reason: why.to_string(), count }).collect()
 }
 
-/// A peer for the engine; `endpoint` is where it is, as far as that is known without asking.
+/// A peer for the engine; `endpoint` is its endpoint, if that is known without a lookup.
 pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> PeerConfig {
-    // Who is never gone never moves.
+    // A peer with `timeout = off` keeps its endpoint: it never counts as disconnected.
     let pinned = if peer.timeout.is_zero() { Duration::MAX } else { peer.timeout };
     PeerConfig {
         mode,
@@ -190,12 +190,12 @@ pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> P
     }
 }
 
-/// The address of an endpoint that needs no asking.
+/// The endpoint of a peer, if it needs no lookup.
 pub fn known(peer: &Peer) -> Option<Endpoint> {
     peer.endpoint_udp().and_then(PeerEndpoint::address).map(Endpoint::Udp)
 }
 
-/// What becomes of a peer by a change that `wg` asks for; `None` if nothing.
+/// A peer after a change by `wg`; `None` if there is nothing to change.
 pub fn changed(before: Option<PeerConfig>, change: &PeerChange) -> Option<PeerConfig> {
     if before.is_none() && change.update_only {
         return None;
@@ -224,7 +224,7 @@ pub fn changed(before: Option<PeerConfig>, change: &PeerChange) -> Option<PeerCo
     Some(peer)
 }
 
-/// How a tunnel is, for `wg`.
+/// The state of a tunnel, for `wg`.
 pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) -> Snapshot {
     let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let peer = |key: PublicKey| {
@@ -246,26 +246,6 @@ pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) ->
         listen_port,
         fwmark,
         peers: tunnel.peers().filter_map(peer).collect(),
-    }
-}
-
-/// An endpoint for people: an address, or the name of a port.
-#[must_use]
-pub fn endpoint_text(runner: &Runner<TunnelEngine>, at: Endpoint) -> String {
-    match at {
-        Endpoint::Udp(address) => address.to_string(),
-        Endpoint::Port(port) => {
-            runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
-        }
-        Endpoint::Flow(flow) => flow.to_string(),
-    }
-}
-
-/// The UDP address of an endpoint, if it is one.
-pub fn udp(endpoint: Endpoint) -> Option<SocketAddr> {
-    match endpoint {
-        Endpoint::Udp(address) => Some(address),
-        Endpoint::Port(_) | Endpoint::Flow(_) => None,
     }
 }
 

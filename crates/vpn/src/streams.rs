@@ -1,8 +1,8 @@
 //! Peers that are reached by a stream: TCP where a network blocks UDP, or the pipes of another program
 //! (`ssh host adit tunnel up --stdio ...`).
 //!
-//! A stream is a port of the engine. Whoever connects is a stranger until a message of a peer proves
-//! otherwise; strangers are few, and go after a while.
+//! A stream is a port of the engine. A host that connects is unauthenticated until a message of a peer
+//! arrives by its stream; such streams are limited in number and time.
 //!
 //! A peer that is reached by UDP or TCP, whichever is answered:
 //!
@@ -13,6 +13,7 @@
 //!    '<------------------------ an initiation by UDP is answered ------------'
 //! ```
 
+use crate::address::canonical;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Peer, PeerEndpoint, Transport};
 use crate::host::names::{Names, News};
@@ -32,42 +33,42 @@ use std::time::Duration;
 /// How many streams there may be: each has 260 KiB of memory.
 const STREAMS_MAX: usize = 256;
 
-/// How many of them may be strangers', so that they cannot take the places of peers.
-const STRANGERS_MAX: usize = 64;
+/// How many of them may be unauthenticated, so that these cannot take the places of peers.
+const UNAUTHENTICATED_MAX: usize = 64;
 
-/// How long a stranger may take to prove to be a peer: two handshakes.
-const PROOF_TIME: Duration = Duration::from_secs(10);
+/// How long a host may take to authenticate as a peer: two handshakes.
+const AUTHENTICATION_TIME: Duration = Duration::from_secs(10);
 
-/// After a stream of ours ended, the next attempt is so much later, doubled up to the most.
+/// How long after the end of our stream the next attempt follows, doubled up to the maximum.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// With so many initiations in a row unanswered, 5 s each, a way is taken to be blocked: fewer would take
-/// one lost datagram for that.
+/// After this many unanswered initiations in a row, 5 s each, a transport counts as blocked. With fewer, one
+/// lost datagram would count as a block.
 const UNANSWERED_MAX: u8 = 2;
 
-/// How often UDP is tried while a peer is reached by TCP: an initiation a minute is nothing, and whoever
-/// comes back to another network does not wait long.
+/// How often UDP is probed while a peer is reached by TCP: an initiation a minute costs nothing, and after a
+/// change of the network UDP is back soon.
 const PROBE_EVERY: Duration = Duration::from_secs(60);
 
-/// A connection is taken for dead when what was sent is not acknowledged for so long; idle ones are asked
-/// as often. TCP's own 15 minutes would keep a place taken, and a peer waiting.
+/// A connection counts as dead when sent data is not acknowledged for this time; idle connections are probed
+/// as often. TCP's own 15 minutes would keep a place occupied, and a peer waiting.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
 /// The engine's ports for streams: even, as the tunnel's are, and above those of layer 2 peers.
 const PORTS: std::ops::RangeInclusive<u16> = 0xfe00..=0xfffe;
 
-/// What may wait in the kernel: with more, what is sent is old when it leaves.
+/// How many bytes may wait in the kernel: with more, a packet would be old when it leaves.
 const NOT_SENT_MAX: u32 = 64 * 1024;
 
 /// The streams of a tunnel.
 #[derive(Debug)]
 pub struct Streams {
-    /// Of the endpoints that we connect to.
+    /// The names of TCP endpoints.
     pub names: Names,
     probe_every: Duration,
     listener: Option<Socket>,
-    /// Given up to refuse somebody when no other descriptor is left.
+    /// Closed to accept and refuse a connection when no descriptor is left.
     spare: Option<Socket>,
     streams: BTreeMap<PortId, Stream>,
     /// Peers that we connect to.
@@ -77,42 +78,42 @@ pub struct Streams {
 #[derive(Debug)]
 struct Stream {
     since: Instant,
-    /// Whom we connected to; `None` came to us.
+    /// The peer that we connected to; `None` for an incoming stream.
     peer: Option<PublicKey>,
-    is_proven: bool,
+    is_authenticated: bool,
 }
 
 /// A peer that we connect to.
 #[derive(Debug)]
 struct Client {
-    /// Where to; `None` until its name is found.
+    /// Its address; `None` until its name is resolved.
     address: Option<SocketAddr>,
-    /// When; `None` while it is connected, or is reached by UDP.
+    /// When to connect; `None` while it is connected, or reached by UDP.
     retry_at: Option<Instant>,
     delay: Duration,
-    /// It is reached by UDP if it can be.
+    /// Set if it is reached by UDP where that works.
     auto: Option<Auto>,
 }
 
 #[derive(Debug)]
 struct Auto {
-    /// Where it is by UDP; `None` until its name is found.
+    /// Its UDP address; `None` until its name is resolved.
     udp: Option<SocketAddr>,
-    /// When UDP is tried; `None` while it is not reached by TCP.
+    /// When UDP is probed; `None` while it is not reached by TCP.
     probe_at: Option<Instant>,
 }
 
-/// What became of a peer that is reached by UDP or TCP.
+/// A peer that is reached by UDP or TCP uses the other one now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switched {
-    /// By TCP, to this address, for UDP is not answered.
+    /// TCP to this address, because it does not answer by UDP.
     ToTcp(SocketAddr),
-    /// By UDP again.
+    /// UDP again.
     ToUdp,
 }
 
 impl Streams {
-    /// None yet; UDP is tried so many times as often as is usual.
+    /// No stream yet. UDP is probed `faster` times as often as usual.
     ///
     /// # Errors
     /// EMFILE.
@@ -127,11 +128,11 @@ impl Streams {
         })
     }
 
-    /// Listens on a TCP port, in both families where the machine has both, or on none; no longer on the
-    /// one before.
+    /// Listens on a TCP port, in both families where the machine has both, or on none, instead of the
+    /// previous one.
     ///
     /// # Errors
-    /// EADDRINUSE, EACCES for a port below 1024: then on none.
+    /// EADDRINUSE, EACCES for a port below 1024: then it listens on none.
     pub fn listen(&mut self, port: Option<u16>, options: &PeerOptions) -> io::Result<()> {
         (self.listener, self.spare) = (None, None);
         let Some(port) = port else { return Ok(()) };
@@ -158,20 +159,21 @@ impl Streams {
         Some(self.listener.as_ref()?.local_addr().ok()?.as_socket()?.port())
     }
 
-    /// The descriptor that is readable when somebody connects.
+    /// The descriptor that is readable when a host connects.
     pub fn listener(&self) -> Option<BorrowedFd<'_>> {
         self.listener.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes in whoever connects.
+    /// Accepts a connection.
     pub fn accept(&mut self, runner: &mut Runner<TunnelEngine>) {
         let Some(listener) = &self.listener else { return };
-        // Its socket does not wait.
+        // The accepted socket is non-blocking, too.
         let (socket, from) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
                 if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
-                    // Who is refused goes; the listener would be ready for ever else.
+                    // Accept and close: a connection left in the backlog keeps the listener readable
+                    // forever.
                     self.spare = None;
                     drop(listener.accept());
                     self.spare = listener.try_clone().ok();
@@ -179,16 +181,16 @@ impl Streams {
                 return;
             }
         };
-        let strangers = self.streams.values().filter(|stream| !stream.is_proven).count();
-        if strangers >= STRANGERS_MAX || self.streams.len() >= STREAMS_MAX {
+        let pending = self.streams.values().filter(|stream| !stream.is_authenticated).count();
+        if pending >= UNAUTHENTICATED_MAX || self.streams.len() >= STREAMS_MAX {
             return;
         }
-        let from = from.as_socket().map_or(String::new(), |from| from.to_string());
-        // One that cannot be taken in is closed.
+        let from = from.as_socket().map(canonical).map_or(String::new(), |from| from.to_string());
+        // A failure closes the connection.
         let _ = self.take_in(runner, &format!("tcp:{from}"), socket, None);
     }
 
-    /// How a peer is reached from now on; streams to it have to be forgotten before.
+    /// Sets how a peer is reached. [`Self::forget`] must have ended its old streams.
     pub fn set_client(&mut self, peer: &Peer) {
         let (key, tcp) = (peer.public_key, peer.endpoint_tcp());
         self.names.set(key, tcp);
@@ -202,13 +204,13 @@ impl Streams {
         self.clients.insert(key, client);
     }
 
-    /// How a peer is reached that we connect to.
+    /// The transport of a peer that we connect to by TCP.
     pub fn transport(&self, peer: &PublicKey) -> Option<Transport> {
         let client = self.clients.get(peer)?;
         Some(if client.auto.is_some() { Transport::Auto } else { Transport::Tcp })
     }
 
-    /// Takes in the addresses that were found; gives what was not.
+    /// Takes in resolved addresses; returns the failures.
     pub fn hear_names(&mut self, now: Instant) -> Vec<String> {
         let Self { names, clients, .. } = self;
         let mut failures = Vec::new();
@@ -230,7 +232,7 @@ impl Streams {
         failures
     }
 
-    /// A peer is there by UDP; tells whether it is to be reached there now.
+    /// The UDP address of a peer was resolved; returns whether the peer must be sent to it now.
     pub fn found_udp(&mut self, peer: &PublicKey, address: SocketAddr) -> bool {
         let auto = self.clients.get_mut(peer).and_then(|client| client.auto.as_mut());
         auto.is_none_or(|auto| {
@@ -239,7 +241,7 @@ impl Streams {
         })
     }
 
-    /// A peer did not answer so many initiations in a row, where it is thought to be.
+    /// A peer did not answer `count` initiations in a row at its endpoint.
     pub fn unanswered(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey, count: u8) {
         if count < UNANSWERED_MAX {
             return;
@@ -257,7 +259,7 @@ impl Streams {
         }
     }
 
-    /// A peer was heard there.
+    /// A peer was heard at an endpoint. Returns a change of its transport.
     pub fn heard(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
@@ -269,7 +271,7 @@ impl Streams {
         match at {
             Endpoint::Port(_) | Endpoint::Flow(_) if !is_here => None,
             Endpoint::Port(_) | Endpoint::Flow(_) => {
-                // The next attempt after it is a quick one again.
+                // It works: the first attempt after its end is a quick one again.
                 client.delay = RETRY_FIRST;
                 let auto = client.auto.as_mut().filter(|auto| auto.probe_at.is_none())?;
                 auto.probe_at = runner.now().checked_add(self.probe_every);
@@ -282,7 +284,8 @@ impl Streams {
                 if !self.ports_of(peer).is_empty() {
                     self.hang_up(runner, peer);
                     let (engine, now, out) = runner.engine_and_outbox();
-                    // What was under way by TCP may have led the peer back there.
+                    // A packet that was under way by TCP may have made the peer's endpoint our stream
+                    // again, which is closed now: this packet moves it back to UDP.
                     engine.tunnel.send_keepalive(now, peer, out);
                 }
                 was_by_tcp.then_some(Switched::ToUdp)
@@ -290,7 +293,7 @@ impl Streams {
         }
     }
 
-    /// The peer has gone.
+    /// Removes a peer and ends its streams.
     pub fn forget(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
         self.clients.remove(peer);
         self.names.set(*peer, None);
@@ -306,12 +309,12 @@ impl Streams {
         }
     }
 
-    /// A stream has ended: whoever was there is connected to again, if it was us who connected.
+    /// A port ended; returns whether it was a stream. If we had connected it, the next attempt is scheduled.
     pub fn ended(&mut self, runner: &mut Runner<TunnelEngine>, port: PortId) -> bool {
         let Some(stream) = self.streams.remove(&port) else { return false };
         runner.engine_mut().tunnel.forget_endpoint(Endpoint::Port(port));
         if let Some(client) = stream.peer.and_then(|peer| self.clients.get_mut(&peer)) {
-            // What did not answer by TCP either is tried by UDP first.
+            // A peer that never answered by TCP is tried by UDP first.
             if client.auto.as_mut().is_none_or(|auto| auto.probe_at.take().is_some()) {
                 client.retry_again(runner.now());
             }
@@ -319,10 +322,10 @@ impl Streams {
         true
     }
 
-    /// When [`Self::run_due`] is to be called.
+    /// When [`Self::run_due`] must be called.
     pub fn next_due(&self) -> Option<Instant> {
-        let strangers = self.streams.values().filter(|stream| !stream.is_proven);
-        let ends = strangers.filter_map(|stream| stream.since.checked_add(PROOF_TIME));
+        let pending = self.streams.values().filter(|stream| !stream.is_authenticated);
+        let ends = pending.filter_map(|stream| stream.since.checked_add(AUTHENTICATION_TIME));
         let clients = self.clients.values().filter(|client| client.address.is_some());
         let retries = clients.filter_map(|client| client.retry_at);
         let autos = self.clients.values().filter_map(|client| client.auto.as_ref());
@@ -336,7 +339,7 @@ impl Streams {
             .min()
     }
 
-    /// Connects where it is time to, and lets strangers go.
+    /// Connects and probes where it is time to, and closes streams that did not authenticate.
     pub fn run_due(&mut self, runner: &mut Runner<TunnelEngine>, options: &PeerOptions) {
         let now = runner.now();
         let due = |client: &Client| client.retry_at.is_some_and(|at| at <= now);
@@ -358,10 +361,10 @@ impl Streams {
         }
         self.try_udp(runner, now);
         self.names.retry(now);
-        self.prove(runner, now);
+        self.check_authentication(runner, now);
     }
 
-    /// Tries UDP for peers that are reached by TCP, where it is time to.
+    /// Probes UDP for peers that are reached by TCP, where it is time to.
     fn try_udp(&mut self, runner: &mut Runner<TunnelEngine>, now: Instant) {
         for (peer, client) in &mut self.clients {
             let auto = client.auto.as_mut();
@@ -376,7 +379,10 @@ impl Streams {
         }
     }
 
-    /// A stream of descriptors that are open, to the only peer or to whoever proves to be one.
+    /// Adds a stream that is open: to `peer`, or to a peer that authenticates.
+    ///
+    /// # Errors
+    /// ENOSPC: there are 256 streams.
     pub fn attach(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
@@ -386,7 +392,7 @@ impl Streams {
         let port = self.free_port().ok_or(Errno::NOSPC)?;
         runner.attach(port, stream)?;
         let since = runner.now();
-        self.streams.insert(port, Stream { since, peer, is_proven: true });
+        self.streams.insert(port, Stream { since, peer, is_authenticated: true });
         if let Some(peer) = peer {
             let (engine, now, out) = runner.engine_and_outbox();
             engine.tunnel.set_endpoint(&peer, Endpoint::Port(port));
@@ -427,7 +433,7 @@ impl Streams {
         peer: Option<PublicKey>,
     ) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
-        // An old kernel may not have it: then more waits.
+        // Old kernels do not have it: then more waits.
         let _ = socket.set_tcp_notsent_lowat(NOT_SENT_MAX);
         socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
         let keepalive = TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(DEAD_AFTER / 3);
@@ -435,14 +441,14 @@ impl Streams {
         let stream = Box::new(MessagePort::socket(name, OwnedFd::from(socket))?);
         let port = self.attach(runner, stream, peer)?;
         if let Some(stream) = self.streams.get_mut(&port) {
-            stream.is_proven = peer.is_some();
+            stream.is_authenticated = peer.is_some();
         }
         Ok(())
     }
 
-    /// Looks which strangers are peers by now; those who were not in time go.
-    fn prove(&mut self, runner: &mut Runner<TunnelEngine>, now: Instant) {
-        if self.streams.values().all(|stream| stream.is_proven) {
+    /// Marks the streams whose peers have authenticated by now; closes those that were too late.
+    fn check_authentication(&mut self, runner: &mut Runner<TunnelEngine>, now: Instant) {
+        if self.streams.values().all(|stream| stream.is_authenticated) {
             return;
         }
         let tunnel = &runner.engine().tunnel;
@@ -450,10 +456,12 @@ impl Streams {
             if let Some(Endpoint::Port(port)) = tunnel.status(now, &key).and_then(|s| s.endpoint)
                 && let Some(stream) = self.streams.get_mut(&port)
             {
-                stream.is_proven = true;
+                stream.is_authenticated = true;
             }
         }
-        let is_late = |stream: &Stream| !stream.is_proven && now.since(stream.since) >= PROOF_TIME;
+        let is_late = |stream: &Stream| {
+            !stream.is_authenticated && now.since(stream.since) >= AUTHENTICATION_TIME
+        };
         let late: Vec<PortId> = self
             .streams
             .iter()
@@ -483,7 +491,7 @@ impl Client {
     }
 }
 
-/// A TCP socket that does not wait, bound and marked.
+/// A non-blocking TCP socket, bound and marked.
 fn open(at: SocketAddr, options: &PeerOptions) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(at), kind, Some(Protocol::TCP))?;

@@ -7,7 +7,7 @@ use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
 use crate::file::config::{Hook, Peer};
 use crate::file::keys::{Key, fill_random};
-use crate::file::load::{Loaded, load};
+use crate::file::load::{Given, Loaded, load_complete};
 use crate::file::secret::SecretSource;
 use crate::host::changes::HostChanges;
 use crate::host::hooks;
@@ -40,18 +40,20 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-/// What a tunnel is started with, beside its files.
+/// How a tunnel is started.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The files, or the name of a tunnel in `/etc`.
     pub files: Vec<PathBuf>,
+    /// How to treat the hooks in the files.
     pub hooks: HookPolicy,
-    /// Where the private key is, if not in the files.
+    /// The source of the private key, if it is not in the files.
     pub private_key: Option<SecretSource>,
-    /// The namespace that the device is to be in; the sockets are where the program is.
+    /// The network namespace of the device; the sockets are in that of the program.
     pub device_netns: Option<String>,
-    /// What moves messages in the place of UDP.
+    /// A pipe that carries messages instead of UDP.
     pub pipe: Pipe,
-    /// By how much all intervals of the protocol are shorter: for tests.
+    /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
     pub faster: u32,
 }
 
@@ -103,21 +105,21 @@ impl Options {
     /// # Errors
     /// All mistakes in them; there is no private key.
     pub fn load(&self) -> Result<Loaded> {
-        let mut loaded = load(&self.files, self.hooks)?;
+        let mut loaded = load_complete(
+            &self.files,
+            self.hooks,
+            Given {
+                private_key: self.private_key.is_some(),
+                device_netns: self.device_netns.is_some(),
+            },
+        )?;
         if let Some(source) = &self.private_key {
             let failed = |error: &dyn fmt::Display| {
-                Error::usage(format!("no private key from {source}: {error}"))
+                Error::usage(format!("cannot read the private key from {source}: {error}"))
             };
             let text = source.read().map_err(|error| Error::io("read", source, &error))?;
             let key = PrivateKey::from_base64(&text).map_err(|error| failed(&error))?;
             loaded.config.interface.private_key = Some(key);
-        }
-        if loaded.config.interface.private_key.is_none() {
-            let message = format!("{} has no private key", loaded.files[0].display());
-            return Err(Error::usage(message).hint(
-                "Put it into the file ('adit tunnel genkey' makes one), or say where it is by \
-                 --private-key-file.",
-            ));
         }
         Ok(loaded)
     }
@@ -163,7 +165,7 @@ impl Options {
         let hooks = loaded.config.interface.hooks.clone();
         let (mut runner, mut supervisor) =
             self.start(loaded, startup.plan, claim, changes, events)?;
-        // Those of the user are his: they may use what is there, and their failure ends the start.
+        // PostUp may use the device; its failure ends the start.
         let started = run_hooks(&startup.post_up);
         let mut result = Ok(());
         if started.is_ok() {
@@ -222,6 +224,7 @@ impl Options {
                     events: events.clone(),
                     loaded,
                     hook_policy: self.hooks,
+                    has_device_netns: self.device_netns.is_some(),
                     uapi: uapi.ok(),
                     endpoints,
                     host,
@@ -352,7 +355,7 @@ impl Startup {
         let mut first = Vec::new();
         let config = &loaded.config;
         let port = match config.port() {
-            0 => "a port that is free".to_owned(),
+            0 => "a free port".to_owned(),
             port => format!("port {port}"),
         };
         let mark = match self.plan.mark {

@@ -13,7 +13,7 @@ use adit_service::netem::profile::{KEYS, Profiles};
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::wanted::WantedSwitch;
 use adit_vpn::file::conf::HookPolicy;
-use adit_vpn::file::load::load;
+use adit_vpn::file::load::{Given, load_complete};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -150,7 +150,7 @@ fn check(path: &Path) -> Result<Checked> {
 }
 
 fn tunnel(path: &Path) -> Result<Vec<String>> {
-    let loaded = load(&[path.to_owned()], HookPolicy::Run)?;
+    let loaded = load_complete(&[path.to_owned()], HookPolicy::Run, Given::default())?;
     Ok(vec![format!("run tunnel '{}' with {} peers", loaded.name, loaded.config.peers.len())])
 }
 

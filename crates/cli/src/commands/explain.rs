@@ -54,7 +54,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(capture::CATALOG)
         .chain(adit_service::control::CATALOG)
         .chain(adit_service::file::CATALOG)
-        .chain(adit_service::switch::api::CATALOG)
+        .chain(adit_service::switch::codes::CATALOG)
         .chain(adit_service::link::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();

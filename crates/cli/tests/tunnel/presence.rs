@@ -129,5 +129,5 @@ fn two_hosts_with_one_key_are_told() {
     let b = file(&world, "tb.toml", (&kb, 2), &ka, [SERVER, "multi = \"yes\""]);
     let (status, told) = refused(&format!("tunnel check {}", b.display()));
     assert!(status == 2 && told.contains("tb.toml:8:9: `multi` cannot be `yes`"), "{told}");
-    assert!(told.contains("give each a key"), "{told}");
+    assert!(told.contains("give each its own key"), "{told}");
 }

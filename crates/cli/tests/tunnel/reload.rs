@@ -69,13 +69,13 @@ fn peers_of_two_modes_are_refused_with_their_place() {
     let both = format!("mode = \"tun\"\n{tap}");
     let one = file(&world, "ta.toml", &ka, &kb, ["", &both]);
     let (status, told) = refused(&format!("tunnel check {}", one.display()));
-    assert!(status == 2 && told.contains("ta.toml:9:8: ") && told.contains("make two"), "{told}");
+    assert!(status == 2 && told.contains("ta.toml:9:8: ") && told.contains("use two"), "{told}");
     let first = file(&world, "ta.toml", &ka, &kb, ["", ""]);
     let further = world.write("tc.toml", &tap);
     let up = format!("-n {} tunnel up {} {}", world.a.path(), first.display(), further.display());
     let (status, told) = refused(&up);
     assert!(
-        status == 2 && told.contains("tc.toml: ") && told.contains("are tun: make two"),
+        status == 2 && told.contains("tc.toml: ") && told.contains("are tun: use two"),
         "{told}"
     );
     assert!(!world.a.has_link("ta"));

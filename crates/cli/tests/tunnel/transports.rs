@@ -148,9 +148,9 @@ fn the_way_to_a_peer_is_checked_and_told() {
         refused(&format!("tunnel check {}", a.display()))
     };
     for (peer, place, why) in [
-        ("transport = \"auto\"", "ta.toml:8:13", "an endpoint for each"),
+        ("transport = \"auto\"", "ta.toml:8:13", "needs `endpoint` for UDP"),
         ("transport = \"atuo\"", "ta.toml:8:13", "did you mean `auto`?"),
-        ("endpoint_tcp = \"192.0.2.2:1\"", "ta.toml:8:16", "goes with transport"),
+        ("endpoint_tcp = \"192.0.2.2:1\"", "ta.toml:8:16", "needs transport = \"auto\""),
         ("endpoint_tpc = \"192.0.2.2:1\"", "ta.toml:8:1", "did you mean `endpoint_tcp`?"),
     ] {
         let (status, told) = check(peer);

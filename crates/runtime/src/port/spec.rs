@@ -43,10 +43,10 @@ impl PortSpec {
         let text = match (kind.argument, argument) {
             ("", None) => "",
             ("", Some(_)) => {
-                return Err(SpecError::new(at, format!("'{prefix}' takes nothing after a colon")));
+                return Err(SpecError::new(at, format!("'{prefix}' takes no argument")));
             }
             (_, None | Some("")) => {
-                return Err(SpecError::new(prefix.len(), format!("'{prefix}' of what?"))
+                return Err(SpecError::new(prefix.len(), format!("'{prefix}' needs an argument"))
                     .hint(format!("write {}", kind.example())));
             }
             (_, Some(argument)) => argument,
@@ -115,12 +115,12 @@ impl FromStr for PortSpec {
 }
 
 fn unknown_kind(prefix: &str, kinds: &[&'static Kind]) -> SpecError {
-    let error = SpecError::new(0, format!("'{prefix}' is no kind of port"));
+    let error = SpecError::new(0, format!("unknown kind of port '{prefix}'"));
     match kinds.iter().find(|kind| is_near(kind.prefix, prefix)) {
         Some(near) => error.hint(format!("did you mean '{}'?", near.example())),
         None => {
             let all: Vec<String> = kinds.iter().map(|kind| kind.example()).collect();
-            error.hint(format!("there are {}", all.join(", ")))
+            error.hint(format!("the kinds are {}", all.join(", ")))
         }
     }
 }

@@ -235,7 +235,7 @@ impl fmt::Display for RecordError {
                     Some(path) => {
                         write!(f, "cannot write to '{}'", printable(&path.display().to_string()))?;
                     }
-                    None => f.write_str("cannot write to the standard output")?,
+                    None => f.write_str("cannot write to standard output")?,
                 }
                 write!(f, ", which ends with its last whole packet ({lost} more are lost)")
             }

@@ -105,10 +105,10 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
         drop(first);
         assert!(!path.exists());
     }
-    std::fs::write(&path, "no socket").unwrap();
+    std::fs::write(&path, "not a socket").unwrap();
     let error = open(&format!("unix:{}", path.display())).unwrap_err();
-    assert!(error.details().hint.as_ref().unwrap().contains("no socket"), "{error:?}");
-    assert_eq!(std::fs::read(&path).unwrap(), b"no socket", "it is left alone");
+    assert!(error.details().hint.as_ref().unwrap().contains("not a socket"), "{error:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"not a socket", "it is left alone");
     let long = "x".repeat(200);
     let error = open(&format!("unix:/{long}")).unwrap_err();
     assert!(error.details().hint.as_ref().unwrap().contains("107 bytes"), "{error:?}");

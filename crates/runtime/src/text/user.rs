@@ -7,6 +7,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     text: String,
+    /// The number of the user.
     pub uid: u32,
 }
 
@@ -16,7 +17,7 @@ impl FromStr for User {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let uid = match text.parse() {
             Ok(uid) => uid,
-            Err(_) => uzers::get_user_by_name(text).ok_or("there is no such user")?.uid(),
+            Err(_) => uzers::get_user_by_name(text).ok_or("no such user")?.uid(),
         };
         Ok(Self { text: text.to_owned(), uid })
     }
@@ -32,6 +33,7 @@ impl fmt::Display for User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     text: String,
+    /// The number of the group.
     pub gid: u32,
 }
 
@@ -41,7 +43,7 @@ impl FromStr for Group {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let gid = match text.parse() {
             Ok(gid) => gid,
-            Err(_) => uzers::get_group_by_name(text).ok_or("there is no such group")?.gid(),
+            Err(_) => uzers::get_group_by_name(text).ok_or("no such group")?.gid(),
         };
         Ok(Self { text: text.to_owned(), gid })
     }

@@ -86,7 +86,7 @@ impl Words {
         while let Some(index) = self.list.iter().position(|word| word.key() == key) {
             let word = self.list.remove(index);
             if found.is_some() {
-                return Err(SpecError::new(word.at, format!("'{key}' is there twice")));
+                return Err(SpecError::new(word.at, format!("'{key}' is given twice")));
             }
             let at = word.at + key.len() + 1;
             found = Some((at, word.into_pair().1));

@@ -20,8 +20,11 @@ pub struct Entry<'a> {
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Value<'a> {
+    /// What it was read from.
     pub source: &'a Source,
+    /// The bytes of the source that are the value.
     pub span: Range<usize>,
+    /// Its type and content.
     pub kind: Kind<'a>,
 }
 

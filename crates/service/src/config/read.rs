@@ -21,7 +21,7 @@ pub fn toml<'a>(source: &'a Source, problems: &'a Problems) -> Table<'a> {
     if errors.len() > FAULTS_MAX {
         // The rest would be reported as keys that nobody wrote.
         let message = format!("{} more places are not TOML", errors.len() - FAULTS_MAX);
-        let help = Some("is it the right file?".to_owned());
+        let help = Some("is this the right file?".to_owned());
         let end = source.text().len();
         problems.push(source, end..end, message, help);
         return Table::new(source, problems, Vec::new());
@@ -76,9 +76,9 @@ fn read<'a>(source: &'a Source, value: Spanned<DeValue<'a>>) -> Value<'a> {
     let kind = match value.into_inner() {
         DeValue::String(text) => Kind::Text(text),
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
-            .map_or(Kind::Other("a number that is too large"), Kind::Integer),
+            .map_or(Kind::Other("a number out of range"), Kind::Integer),
         DeValue::Float(number) => {
-            number.as_str().parse().map_or(Kind::Other("a number that is too large"), Kind::Float)
+            number.as_str().parse().map_or(Kind::Other("a number out of range"), Kind::Float)
         }
         DeValue::Boolean(is) => Kind::Boolean(is),
         DeValue::Datetime(_) => Kind::Other("a date"),

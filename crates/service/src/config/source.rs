@@ -72,7 +72,7 @@ impl Source {
         };
         if is_too_large {
             let help =
-                format!("the maximum is {} MiB: is it the right file?", SOURCE_LEN_MAX >> 20);
+                format!("the maximum is {} MiB: is this the right file?", SOURCE_LEN_MAX >> 20);
             return failed(0, "the file is too large for a configuration", help);
         }
         if let Some(at) = wrong {

@@ -214,7 +214,7 @@ impl<'a> Table<'a> {
             meant.extend(near);
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if self.known.is_empty() => "no key is known here".to_owned(),
+                None if self.known.is_empty() => "no key is allowed here".to_owned(),
                 None => format!("known here: {}", self.known.join(", ")),
             };
             let message = format!("unknown key `{}`{}", entry.key, self.place());

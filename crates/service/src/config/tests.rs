@@ -267,6 +267,15 @@ mod ports {
     }
 
     #[test]
+    fn a_wrong_value_is_reported_alike_with_its_key() {
+        let ours = words("tap:a,mtu=abc").unwrap_err();
+        let theirs = toml("port = 'tap:a'\nmtu = 'abc'\n").unwrap_err();
+        assert_eq!(ours[0].message, theirs[0].message);
+        assert!(ours[0].message.starts_with("`mtu`: 'abc' is not an MTU"), "{ours:?}");
+        assert_eq!((ours[0].column, theirs[0].line, theirs[0].column), (11, 2, 7));
+    }
+
+    #[test]
     fn a_port_is_the_same_on_the_command_line_and_in_a_file() {
         let ours = words(
             "tap:a,netns=blue,trunk=10+20-22,native=1,isolated,guard-mac=02:00:00:00:00:01,\

@@ -95,7 +95,7 @@ impl Client {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
                 let message = format!("several are running: {}", names.join(", "));
                 let how = if kind == "tunnel" { "by its name" } else { "by --name" };
-                Err(Error::usage(message).hint(format!("Say which one {how}.")))
+                Err(Error::usage(message).hint(format!("Select one {how}.")))
             }
         }
     }
@@ -120,7 +120,7 @@ impl Client {
     pub fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
         let bytes = self.exchange(method, path, body)?;
         let Some((status, body)) = http::parse_reply(&bytes) else {
-            let message = format!("'{}' gave no answer that is one", self.name);
+            let message = format!("'{}' sent an invalid reply", self.name);
             return Err(Error::new(Kind::Refused, &CONTROL, message).object(&self.name));
         };
         if status == 200 {
@@ -132,7 +132,7 @@ impl Client {
     /// What the program is.
     fn about(&self) -> Result<Instance> {
         serde_json::from_value(self.get("/")?).map_err(|error| {
-            let message = format!("'{}' is of another version: {error}", self.name);
+            let message = format!("'{}' runs another version of adit: {error}", self.name);
             Error::new(Kind::Refused, &CONTROL, message).object(&self.name)
         })
     }
@@ -168,15 +168,16 @@ impl Client {
         let name = &self.name;
         let new = match error.kind() {
             NotFound => {
-                let message = format!("nothing of the name '{name}' is running");
+                let message = format!("no program named '{name}' is running");
                 Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             ConnectionRefused => {
-                let message = format!("'{name}' is not running any more");
+                let message = format!("'{name}' is no longer running");
                 Error::new(Kind::NotFound, &NOT_RUNNING, message)
             }
             PermissionDenied => {
-                let message = format!("this user may not ask '{name}': {}", self.path.display());
+                let message =
+                    format!("permission denied to control '{name}': {}", self.path.display());
                 Error::new(Kind::Permission, &CONTROL, message)
                     .hint("Run it as root, or as the user who runs the program.")
             }

@@ -96,14 +96,19 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             return Parsed::Refused(431, "the head of the request is too long".to_owned());
         }
         Ok(httparse::Status::Partial) => return Parsed::Partial,
-        Err(error) => return Parsed::Refused(400, format!("this is no HTTP: {error}")),
+        Err(error) => return Parsed::Refused(400, format!("not an HTTP request: {error}")),
     };
     let method = match head.method {
         Some("GET") => Method::Get,
         Some("POST") => Method::Post,
         Some("PATCH") => Method::Patch,
         Some("DELETE") => Method::Delete,
-        _ => return Parsed::Refused(405, "GET, POST, PATCH and DELETE are known".to_owned()),
+        _ => {
+            return Parsed::Refused(
+                405,
+                "unknown method; use GET, POST, PATCH or DELETE".to_owned(),
+            );
+        }
     };
     let mut len = 0;
     for field in head.headers.iter() {
@@ -115,7 +120,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
             match text.trim().parse::<usize>() {
                 Ok(number) if number <= BODY_LEN_MAX => len = number,
                 Ok(_) => return Parsed::Refused(413, "the body is too long".to_owned()),
-                Err(_) => return Parsed::Refused(400, "Content-Length is no number".to_owned()),
+                Err(_) => return Parsed::Refused(400, "Content-Length is not a number".to_owned()),
             }
         }
     }
@@ -124,7 +129,7 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         [] => Value::Null,
         body => match serde_json::from_slice(body) {
             Ok(value) => value,
-            Err(error) => return Parsed::Refused(400, format!("the body is no JSON: {error}")),
+            Err(error) => return Parsed::Refused(400, format!("the body is not JSON: {error}")),
         },
     };
     let target = head.path.unwrap_or_default();

@@ -39,18 +39,18 @@ const TAKEN: Entry = Entry {
 /// Nobody listens.
 const NOT_RUNNING: Entry = Entry {
     code: "ADIT-E0823",
-    title: "no program of that name runs",
+    title: "no program of that name is running",
     explanation: "There is no control socket of that name in $XDG_RUNTIME_DIR/adit or /run/adit, or \
-                  nobody listens on it any more.",
+                  no program listens on it.",
     remedy: "List the running programs: 'adit list'.",
 };
 
 /// The other side does not speak as it should.
 pub const CONTROL: Entry = Entry {
     code: "ADIT-E0824",
-    title: "the running program cannot be asked",
-    explanation: "It is there, but it does not answer in time, refuses this user, is of another kind, or \
-                  speaks another version of the protocol.",
+    title: "the running program cannot be reached",
+    explanation: "The program exists, but it does not answer in time, refuses this user, is of another \
+                  kind, or speaks another version of the protocol.",
     remedy: "",
 };
 
@@ -58,10 +58,10 @@ pub const CONTROL: Entry = Entry {
 const PLACE: Entry = Entry {
     code: "ADIT-E0825",
     title: "the folder for control sockets cannot be used",
-    explanation: "Control sockets stand in $XDG_RUNTIME_DIR/adit, and without that variable in /run/adit. \
+    explanation: "Control sockets are in $XDG_RUNTIME_DIR/adit, and without that variable in /run/adit. \
                   The folder must belong to this user or to root, and others must not be able to write \
                   to it.",
-    remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run it as root.",
+    remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run the program as root.",
 };
 
 /// The codes of control sockets.

@@ -27,8 +27,7 @@ impl FromStr for Name {
         }
         if !text.chars().all(is_known) || text.starts_with(['-', '.']) {
             return Err(
-                "a name has letters, digits, '-', '_' and '.', and begins with none of the \
-                        last two but '_'"
+                "a name consists of letters, digits, '-', '_' and '.', and does not begin with '-' or '.'"
                     .to_owned(),
             );
         }
@@ -90,6 +89,10 @@ impl Claim {
         Self::in_folder(folder(), name)
     }
 
+    /// As [`Claim::new`], in another folder.
+    ///
+    /// # Errors
+    /// As [`Claim::new`].
     pub fn in_folder(folder: PathBuf, name: Name) -> Result<Self> {
         make_folder(&folder)?;
         let path = folder.join(format!("{name}.lock"));
@@ -155,7 +158,7 @@ fn make_folder(path: &Path) -> Result<()> {
     let found = std::fs::symlink_metadata(path);
     let found = found.map_err(|error| Error::io("look at", path.display(), &error))?;
     if !found.is_dir() {
-        return Err(unfit(format!("{} is no folder", path.display())));
+        return Err(unfit(format!("{} is not a folder", path.display())));
     }
     let uid = rustix::process::geteuid().as_raw();
     if ![0, uid].contains(&found.uid()) {
@@ -163,8 +166,8 @@ fn make_folder(path: &Path) -> Result<()> {
     }
     if found.mode() & 0o002 != 0 {
         let path = path.display();
-        let hint = format!("Take that from them: chmod o-w {path}");
-        return Err(unfit(format!("everybody may write to {path}")).hint(hint));
+        let hint = format!("Run: chmod o-w {path}");
+        return Err(unfit(format!("every user may write to {path}")).hint(hint));
     }
     Ok(())
 }

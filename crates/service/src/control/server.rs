@@ -48,7 +48,7 @@ impl Reply {
 
     /// There is no such thing as the path names.
     pub fn unknown_path(request: &Request) -> Self {
-        let message = format!("there is no {} {}", request.method, request.path);
+        let message = format!("unknown request {} {}", request.method, request.path);
         Self::refused(404, &message)
     }
 
@@ -241,12 +241,15 @@ impl Server {
         };
         if !is_welcome(socket.as_fd()) {
             self.counts.refused += 1;
-            return refuse("only root, the user who runs this and the group may ask", 403);
+            return refuse(
+                "only root, the user of this program and its group may send requests",
+                403,
+            );
         }
         let free = self.clients.iter().position(Option::is_none).unwrap_or(self.clients.len());
         if free >= CLIENTS_MAX {
             self.counts.refused += 1;
-            return refuse("too many ask at a time", 503);
+            return refuse("too many requests at a time", 503);
         }
         let data = EventData::new_u64(u64::try_from(free).unwrap_or(TIMER));
         if epoll::add(&self.epoll, &socket, data, EventFlags::IN).is_err() {

@@ -154,7 +154,7 @@ fn an_error_arrives_as_it_was() {
     let error = rig.client().get("/huge").unwrap_err();
     assert!(error.report.message.contains("the reply is too long"), "{error:?}");
     let error = rig.client().get("/nosuch").unwrap_err();
-    assert!(error.report.message.contains("there is no GET /nosuch"), "{error:?}");
+    assert!(error.report.message.contains("unknown request GET /nosuch"), "{error:?}");
 }
 
 #[test]

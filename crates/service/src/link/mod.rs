@@ -28,10 +28,10 @@ use serde_json::Value;
 /// A port or a profile that a link cannot have.
 pub const LINK: Entry = Entry {
     code: "ADIT-E0828",
-    title: "the link cannot be set up like that",
+    title: "the link cannot be set up",
     explanation: "A port cannot be an end of a link, or a profile has values that exclude each other. \
                   Nothing was changed.",
-    remedy: "See 'adit netem show' and 'adit netem preview'.",
+    remedy: "Check the link: 'adit netem show', or 'adit netem preview' before it runs.",
 };
 
 /// The codes of links.

@@ -167,7 +167,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
     };
     for key in profile::KEYS.into_iter().chain(["preset", "a-to-b", "b-to-a"]) {
         if table.has(key) {
-            let help = "write it below a line `[profile]`".to_owned();
+            let help = "move it below a line `[profile]`".to_owned();
             table.wrong(key, format_args!("`{key}` is a key of the profile"), Some(help));
         }
     }
@@ -193,16 +193,18 @@ fn end(text: &str) -> Result<End, (usize, Wrong)> {
         let own = PortSpec::keys_of(text.split(':').next().unwrap_or_default());
         if crate::switch::keys::is_of_a_switch(key) {
             let wrong = Wrong::new(format_args!("`{key}` is for a port of a switch"));
-            return Err((at, match key.as_str() {
-                "netem" => wrong.help(
-                    "this link is one itself: say what it is like by --preset, --delay, --a-to-b ...",
-                ),
-                _ => wrong.help("see 'adit switch --help'"),
-            }));
+            return Err((
+                at,
+                match key.as_str() {
+                    "netem" => wrong
+                        .help("this link is emulated itself: use --preset, --delay, --a-to-b ..."),
+                    _ => wrong.help("see 'adit switch --help'"),
+                },
+            ));
         }
         let help = match crate::config::suggest::nearest(key, own.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", own.join(", ")),
+            None => format!("the keys are {}", own.join(", ")),
         };
         return Err((at, Wrong::new(format_args!("unknown key `{key}`")).help(help)));
     }

@@ -111,10 +111,7 @@ pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Opt
     match of_file(&path, problems) {
         Ok(profiles) => Some(profiles),
         Err(error) if error.report.problems.is_empty() => {
-            wrong(Wrong::new(format_args!(
-                "names a file that is not there: {}",
-                error.report.message
-            )));
+            wrong(Wrong::new(format_args!("the file does not exist: {}", error.report.message)));
             None
         }
         Err(error) => {
@@ -144,7 +141,7 @@ pub fn of_table(table: &mut Table<'_>, base: Profiles) -> Profiles {
 fn without_rate(table: &mut Table<'_>, has_rate: bool) {
     for key in ["queue", "queue-limit", "ecn", "overhead", "overhead-min", "atm"] {
         if !has_rate && table.has(key) {
-            let help = "add `rate`, as \"100mbit\": without one nothing waits".to_owned();
+            let help = "add `rate`, as \"100mbit\": without a rate nothing queues".to_owned();
             table.wrong(key, format_args!("`{key}` without `rate`"), Some(help));
         }
     }
@@ -276,7 +273,8 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
     for (key, is) in [("loss-pattern", pattern.is_some()), ("ge-p", has_ge)] {
         if is && share_lost.is_some() {
             let help = Some(
-                "losses are random, in bursts, of two states (ge-...), or of a pattern".to_owned(),
+                "losses are random, in bursts, from two states (ge-...), or from a pattern"
+                    .to_owned(),
             );
             table.wrong(key, format_args!("`loss` and `{key}` exclude each other"), help);
             return base;
@@ -290,7 +288,8 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
         (None, _, Some(pattern)) => pattern.map_or(Loss::None, Loss::Pattern),
         (None, _, None) if has_ge => {
             if to_bad.is_none() || to_good.is_none() {
-                let help = "both are needed: the chance to go bad, and that to get well".to_owned();
+                let help = "both are required: the probability to go bad, and the one to recover"
+                    .to_owned();
                 let key = if to_bad.is_none() { "ge-r" } else { "ge-p" };
                 table.wrong(key, "`ge-p` or `ge-r` is missing", Some(help));
             }
@@ -313,7 +312,7 @@ fn line(table: &mut Table<'_>, base: Rate) -> Rate {
     let trace = table.get("trace", |value| file_or_none(value, Opportunities::parse));
     match (fixed, trace) {
         (Some(_), Some(Some(_))) => {
-            let help = "a trace says when something can be sent; a rate says it for all times";
+            let help = "a trace sets when a packet can be sent; a rate sets it for all times";
             table.wrong("trace", "`rate` and `trace` exclude each other", Some(help.to_owned()));
             base
         }
@@ -436,7 +435,7 @@ fn delay(table: &mut Table<'_>, base: Delay) -> Delay {
         }
     }
     if values.as_ref().is_some_and(Option::is_some) && width.is_some() {
-        let help = Some("a table holds the jitter itself".to_owned());
+        let help = Some("the table contains the jitter".to_owned());
         table.wrong("delay-table", "`jitter` and `delay-table` exclude each other", help);
     }
     let (base_kind, base_width, base_shape) = match base.jitter {
@@ -531,12 +530,11 @@ fn file_or_none<T>(
     match parse(&content) {
         Ok(parsed) => Ok(Some(Arc::new(parsed))),
         Err(ParseError { line: 0, problem }) => {
-            Err(Wrong::new(format_args!("names {}, which is wrong: {problem}", path.display())))
+            Err(Wrong::new(format_args!("{} is invalid: {problem}", path.display())))
         }
-        Err(ParseError { line, problem }) => Err(Wrong::new(format_args!(
-            "names a file with a mistake, {}:{line}: {problem}",
-            path.display()
-        ))),
+        Err(ParseError { line, problem }) => {
+            Err(Wrong::new(format_args!("error in {}:{line}: {problem}", path.display())))
+        }
     }
 }
 

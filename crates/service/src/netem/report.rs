@@ -191,13 +191,21 @@ pub struct Share {
 /// A distribution of times, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Times {
+    /// How many packets.
     pub count: u64,
+    /// The shortest.
     pub min_ms: f64,
+    /// The mean.
     pub mean_ms: f64,
+    /// The median.
     pub p50_ms: f64,
+    /// 90 % are at most this.
     pub p90_ms: f64,
+    /// 99 % are at most this.
     pub p99_ms: f64,
+    /// 99.9 % are at most this.
     pub p999_ms: f64,
+    /// The longest.
     pub max_ms: f64,
 }
 

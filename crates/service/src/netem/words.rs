@@ -58,7 +58,7 @@ pub fn profile(profile: &Profile) -> Vec<String> {
     }
     words.extend(loss(&profile.loss));
     if profile.mark_loss && profile.loss != Loss::None {
-        words.push("packets with ECN marked in place of lost".to_owned());
+        words.push("ECN packets marked instead of lost".to_owned());
     }
     if profile.duplicate > 0.0 {
         words.push(format!("{} of packets twice", share(profile.duplicate)));

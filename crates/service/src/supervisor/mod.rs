@@ -254,7 +254,7 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
         let mut flow = Flow::Continue;
         match event {
             LoopEvent::AcceptPaused(error) => {
-                let message = format!("no connection is accepted for a while: {error}");
+                let message = format!("cannot accept connections for now: {error}");
                 self.events.send(&Event::Failed { message });
             }
             LoopEvent::Ready(CONTROL) => self.serve(runner),

@@ -4,40 +4,21 @@ use crate::config::table::Table;
 use crate::config::value::{integer, mac};
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
-use crate::error::{Entry, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::supervisor::{Done, read_request, value};
-use crate::switch::SwitchService;
+use crate::switch::codes::PORT;
+use crate::switch::mirror::MirrorTo;
 use crate::switch::model;
 use crate::switch::news::cause_of;
 use crate::switch::port::vlan;
-use crate::switch::wanted::{MirrorTo, StaticAddress, WantedSwitch};
+use crate::switch::state::SwitchService;
+use crate::switch::wanted::{StaticAddress, WantedSwitch};
 use adit_engine::PortId;
 use adit_engine::switch::{FdbEntry, FdbFlush, PortState, Switch, VlanId};
 use adit_runtime::Runner;
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// There is no such port.
-pub const NO_PORT: Entry = Entry {
-    code: "ADIT-E0826",
-    title: "the switch has no such port",
-    explanation: "A port is called as it was given, as 'tap:a', or by its 'name'. What follows the colon \
-                  is enough if only one port ends so.",
-    remedy: "See 'adit switch show' for the ports.",
-};
-
-/// A port or the switch cannot be as it is wanted.
-pub const PORT: Entry = Entry {
-    code: "ADIT-E0827",
-    title: "the switch cannot do that",
-    explanation: "There is a port of that name already, there are too many, or an address is in \
-                  the table already or cannot be. Nothing was changed.",
-    remedy: "See 'adit switch show' and 'adit switch fdb'.",
-};
-
-/// The codes of switches that run.
-pub const CATALOG: [Entry; 2] = [NO_PORT, PORT];
 
 impl SwitchService {
     /// Answers a request for which nothing is read.
@@ -204,7 +185,7 @@ impl SwitchService {
     fn post_address(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
         let entry = read_request(body, |table| Asked::read(table, true))?;
         let (Some(mac), Some(port)) = (entry.mac, entry.port) else {
-            return Err(Error::usage("which address, on which port?"));
+            return Err(Error::usage("the address or the port is missing"));
         };
         let entry = StaticAddress { mac, vlan: entry.vlan, port };
         self.add_static(runner, &entry)?;

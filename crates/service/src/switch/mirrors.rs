@@ -1,9 +1,10 @@
 //! Mirrors of a running switch.
 
 use crate::error::{Error, Kind, Result};
+use crate::switch::codes;
+use crate::switch::mirror::{MirrorTo, WantedMirror};
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::{MirrorTo, WantedMirror};
-use crate::switch::{RunningMirror, SwitchService, api};
+use crate::switch::state::{RunningMirror, SwitchService};
 use adit_engine::PortId;
 use adit_engine::switch::{Mirror, Switch, SwitchConfig};
 use adit_runtime::Port;
@@ -36,7 +37,7 @@ impl SwitchService {
         if let Some(file) = file {
             let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
             let free = self.numbers.next(taken);
-            let free = free.ok_or_else(|| Error::usage("there are too many ports"))?;
+            let free = free.ok_or_else(|| Error::usage("too many ports"))?;
             let attached = runner.attach(free, file);
             attached.map_err(|error| Error::io("use", &wanted.to, &error))?;
             id = Some(free);
@@ -93,7 +94,7 @@ impl SwitchService {
         }
         let config = SwitchConfig { mirrors, ..config.clone() };
         let set = runner.engine_mut().set(config);
-        set.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
+        set.map_err(|error| Error::new(Kind::Refused, &codes::PORT, error))
     }
 
     pub(super) fn remove_own_mirror(

@@ -1,30 +1,30 @@
 //! The switch as a service.
 
-pub mod api;
+mod api;
+pub mod codes;
 pub mod keys;
-pub mod mirrors;
+pub mod mirror;
+mod mirrors;
 pub mod model;
-pub mod news;
+mod news;
 pub mod plan;
 pub mod port;
-pub mod ports;
-pub mod reload;
+mod ports;
+mod reload;
+mod state;
 pub mod wanted;
 
 use crate::control::http::{Method, Request};
 use crate::control::socket::ControlSocket;
-use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Events};
-use crate::supervisor::{
-    Answer, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger, seed, value,
-};
-use crate::switch::port::WantedPort;
-use crate::switch::wanted::{WantedMirror, WantedSwitch, resolve_among};
-use adit_engine::PortId;
+use crate::error::{Error, Result};
+use crate::event::Events;
+use crate::supervisor::{Answer, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value};
+use crate::switch::state::{Numbers, SwitchService};
+use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Event as LoopEvent, Flow};
-use adit_runtime::{ListenerId, Runner, Signals};
+use adit_runtime::{Runner, Signals};
 use plan::Plan;
 use serde_json::Value;
 
@@ -76,77 +76,6 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     result
 }
 
-/// A running switch.
-struct SwitchService {
-    name: String,
-    events: Events,
-    plan: Plan,
-    /// The configuration that was applied last.
-    wanted: WantedSwitch,
-    numbers: Numbers,
-    /// Whether its start is over.
-    is_running: bool,
-    is_stopping: bool,
-    /// The seed for the emulated links of its ports.
-    seed: u64,
-    ports: Vec<Running>,
-    mirrors: Vec<RunningMirror>,
-}
-
-/// A port that exists, or has ended.
-struct Running {
-    wanted: WantedPort,
-    /// Its ports of the engine, each with its own name.
-    ends: Vec<(PortId, String)>,
-    /// Where further ends connect.
-    listener: Option<ListenerId>,
-    /// How many have connected.
-    guests: u64,
-    /// Connections that were refused because there are too many.
-    refused: RateLimitedLog,
-    /// Why it has ended.
-    gone: Option<String>,
-}
-
-impl Running {
-    fn new(wanted: WantedPort) -> Self {
-        Self {
-            wanted,
-            ends: Vec::new(),
-            listener: None,
-            guests: 0,
-            refused: RateLimitedLog::default(),
-            gone: None,
-        }
-    }
-}
-
-/// A mirror that exists.
-struct RunningMirror {
-    wanted: WantedMirror,
-    /// Its file, as a port of the loop.
-    file: Option<PortId>,
-}
-
-/// Numbers for ports: ascending, so that a number is not used again soon.
-#[derive(Debug, Default)]
-struct Numbers {
-    last: u16,
-}
-
-impl Numbers {
-    /// The next number that is not `taken`; `None` if all are.
-    fn next(&mut self, taken: impl Fn(PortId) -> bool) -> Option<PortId> {
-        for _ in 0..u16::MAX {
-            self.last = self.last.wrapping_add(1);
-            if !taken(PortId(self.last)) {
-                return Some(PortId(self.last));
-            }
-        }
-        None
-    }
-}
-
 impl SwitchService {
     /// Opens everything; the first failure ends it.
     fn start(&mut self, runner: &mut Runner<Switch>, wanted: WantedSwitch) -> Result<()> {
@@ -167,31 +96,6 @@ impl SwitchService {
         self.wanted = wanted;
         self.is_running = true;
         Ok(())
-    }
-
-    /// The index of the port with this name.
-    fn find(&self, name: &str) -> Result<usize> {
-        let names = self.ports.iter().map(|port| port.wanted.name.as_str());
-        let full = resolve_among(name, names);
-        let found = full.and_then(|full| self.ports.iter().position(|p| p.wanted.name == full));
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.ports.iter().map(|p| p.wanted.name.as_str()).collect();
-            let end = |full: &&str| full.split_once(':').is_some_and(|(_, end)| end == name);
-            let message = match names.iter().filter(|full| end(full)).count() {
-                0 => format!("there is no port '{name}'"),
-                several => format!("'{name}' matches {several} ports"),
-            };
-            Error::new(Kind::NotFound, &api::NO_PORT, message)
-                .object(name)
-                .hint(format_args!("The ports are: {}", names.join(", ")))
-        })
-    }
-
-    /// The name of a port of the engine.
-    fn name_of(&self, id: PortId) -> String {
-        let mut ends = self.ports.iter().flat_map(|port| &port.ends);
-        let found = ends.find(|(end, _)| *end == id);
-        found.map_or_else(|| format!("port {id}"), |(_, name)| name.clone())
     }
 }
 
@@ -247,13 +151,5 @@ impl Service for SwitchService {
         }
         self.report_news(runner);
         if self.is_stopping { Flow::Stop } else { Flow::Continue }
-    }
-}
-
-impl SwitchService {
-    fn link_ended(&self, port: &str, netem: &adit_runtime::PortNetem) {
-        if let Some(link) = crate::netem::report::Links::new(netem) {
-            self.events.send(&Event::LinkEnded { port: port.to_owned(), link: Box::new(link) });
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Events of the engine, as events of the service.
 
 use crate::event::Event;
-use crate::switch::SwitchService;
+use crate::switch::state::SwitchService;
 use adit_engine::PortId;
 use adit_engine::switch::{LoopCause, Switch, SwitchEvent};
 use adit_runtime::Runner;
@@ -41,7 +41,7 @@ fn describe(event: &SwitchEvent, name_of: impl Fn(PortId) -> String) -> (Vec<Por
             (vec![*port], format!("{{}} blocked: {}", cause_of(*port, *cause, name_of)))
         }
         SwitchEvent::PortUnblocked { port } => {
-            (vec![*port], "{} unblocked: there is no loop any more".to_owned())
+            (vec![*port], "{} unblocked: the loop is gone".to_owned())
         }
         SwitchEvent::MacMoved { vlan: of, mac, from, to } => {
             (vec![*from, *to], format!("{mac}{} moved from {{}} to {{}}", vlan(of)))
@@ -50,7 +50,7 @@ fn describe(event: &SwitchEvent, name_of: impl Fn(PortId) -> String) -> (Vec<Por
             (vec![*owner, *port], format!("{mac}{} of {{}} refused on {{}}", vlan(of)))
         }
         SwitchEvent::PortLimit { port, limit } => {
-            let message = format!("{{}} has reached its fdb-limit: {limit} learned addresses");
+            let message = format!("{{}} has reached its limit of {limit} learned addresses (fdb-limit)");
             (vec![*port], message)
         }
         SwitchEvent::Storm { port, kind } => (vec![*port], format!("storm of {kind} on {{}}")),

@@ -70,12 +70,12 @@ pub fn actions(lab: &WantedSwitch) -> Vec<String> {
         actions.extend(settings(port).into_iter().map(|what| format!("{}: {what}", port.name)));
     }
     for entry in &lab.statics {
-        actions.push(format!("put {} on {} for good", entry.mac, entry.port));
+        actions.push(format!("add the static address {} on {}", entry.mac, entry.port));
     }
     for mirror in &lab.mirrors {
         let of =
             if mirror.ports.is_empty() { "all ports".to_owned() } else { mirror.ports.join(", ") };
-        actions.push(format!("copy what passes {of} to {}", mirror.to));
+        actions.push(format!("mirror {of} to {}", mirror.to));
     }
     actions
 }

@@ -9,7 +9,7 @@ use crate::config::value::{Value, Wrong};
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
 use crate::switch::keys::KEYS;
-use crate::switch::wanted::{MirrorTo, WantedFilter, WantedMirror};
+use crate::switch::mirror::{MirrorTo, WantedFilter, WantedMirror};
 use adit_engine::switch::{
     FrameMatch, GroupId, GuardConfig, IpPrefix, MirrorDirection, PortConfig, StormConfig,
     StormRate, TagKind, Trunk, VlanId, VlanMode, VlanSet,
@@ -67,7 +67,10 @@ impl WantedPort {
                 let end = whole
                     .get(error.at..)
                     .map_or(whole.len(), |rest| error.at + end_of_first_word(rest));
-                problems.push(source, error.at..end, &error.message, error.hint);
+                let key = key_at(whole, error.at);
+                let key = key.map_or(String::new(), |key| format!("`{key}`: "));
+                let message = format!("{key}{}", error.message);
+                problems.push(source, error.at..end, message, error.hint);
                 None
             }
         };
@@ -121,7 +124,7 @@ impl WantedPort {
                 let (key, _) = spec.rest.first().map(|(key, value)| (key.as_str(), value))?;
                 table.wrong(
                     "port",
-                    format_args!("`{key}` is no part of it"),
+                    format_args!("`{key}` is not a key of this kind of port"),
                     Some(format!("write `{key}` as a key of its own on the next line")),
                 );
                 None
@@ -184,7 +187,7 @@ impl WantedPort {
 }
 
 /// Why a TUN device cannot be a port.
-const NO_TUN: &str = "a switch takes frames, and a TUN device has packets: use a TAP";
+const NO_TUN: &str = "a switch forwards frames, but a TUN device carries packets: use a TAP";
 
 fn is_tun(spec: &PortSpec) -> bool {
     spec.is_layer3()
@@ -202,6 +205,12 @@ fn end_of_first_word(text: &str) -> usize {
         }
     }
     text.len()
+}
+
+/// The key whose value begins at the byte `at`.
+fn key_at(text: &str, at: usize) -> Option<&str> {
+    let before = text.get(..at)?.strip_suffix('=')?;
+    before.rsplit(',').next()
 }
 
 fn push_key(text: &mut String, key: &str, value: &str) {
@@ -335,7 +344,7 @@ fn group(value: &Value<'_>) -> Result<Option<GroupId>, Wrong> {
 /// The number of a VLAN.
 pub fn vlan(value: &Value<'_>) -> Result<VlanId, Wrong> {
     let number = integer(VlanId::MIN.number()..=VlanId::MAX.number())(value)?;
-    VlanId::new(number).ok_or_else(|| Wrong::new("is no VLAN"))
+    VlanId::new(number).ok_or_else(|| Wrong::new("is not a VLAN"))
 }
 
 fn vlan_or_any(value: &Value<'_>) -> Result<Option<VlanId>, Wrong> {
@@ -430,7 +439,7 @@ fn read_storm(table: &mut Table<'_>, base: StormConfig) -> StormConfig {
     };
     if burst.is_some() && storm == StormConfig::default() {
         let help = "add `storm-broadcast`, `storm-multicast` or `storm-unknown`".to_owned();
-        table.wrong("storm-burst", "there is no limit that the burst is of", Some(help));
+        table.wrong("storm-burst", "a burst requires a storm limit", Some(help));
     }
     storm
 }

@@ -4,9 +4,10 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::netem::profile::Profiles;
 use crate::supervisor::times;
+use crate::switch::codes;
 use crate::switch::port::WantedPort;
+use crate::switch::state::{Running, SwitchService};
 use crate::switch::wanted::StaticAddress;
-use crate::switch::{Running, SwitchService, api};
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_engine::switch::{GroupId, PortConfig, Switch};
@@ -32,12 +33,12 @@ impl SwitchService {
     pub(super) fn check_new(&self, wanted: &WantedPort) -> Result<()> {
         let is_it = |port: &Running| port.gone.is_none() && port.wanted.name == wanted.name;
         if self.ports.iter().any(is_it) {
-            let message = format!("there is a port '{}' already", wanted.name);
-            return Err(Error::new(Kind::Conflict, &api::PORT, message));
+            let message = format!("a port '{}' already exists", wanted.name);
+            return Err(Error::new(Kind::Conflict, &codes::PORT, message));
         }
         if self.is_running && wanted.spec.kind().prefix == "stdio" {
             let message = "a running switch cannot use its standard streams as a port";
-            return Err(Error::new(Kind::Usage, &api::PORT, message).hint(
+            return Err(Error::new(Kind::Usage, &codes::PORT, message).hint(
                 "Start it with '--port stdio', or add unix:PATH and join it to a stream of the same \
                  format: 'socat - UNIX-CONNECT:PATH'.",
             ));
@@ -129,7 +130,7 @@ impl SwitchService {
         }
         self.ports.insert(at, running);
         if let Err(error) = self.set_mirrors(runner) {
-            self.events.failed("a mirror cannot be as it was", &error);
+            self.events.failed("a mirror cannot be restored", &error);
         }
     }
 
@@ -154,7 +155,7 @@ impl SwitchService {
     ) -> Result<PortId> {
         let taken = |id| runner.engine().port_config(id).is_some() || runner.port(id).is_some();
         let Some(id) = self.numbers.next(taken) else {
-            return Err(Error::usage("there are too many ports"));
+            return Err(Error::usage("too many ports"));
         };
         let first = running.ends.first().map_or(id, |(first, _)| *first);
         let config = end_config(&running.wanted.config, is_group.then_some(first));
@@ -162,13 +163,13 @@ impl SwitchService {
         runner
             .engine_mut()
             .add_port(id, config)
-            .map_err(|error| Error::new(Kind::Refused, &api::PORT, error).object(&mtu_name))?;
+            .map_err(|error| Error::new(Kind::Refused, &codes::PORT, error).object(&mtu_name))?;
         if let Err(error) = runner.attach(id, port) {
             runner.engine_mut().remove_port(id);
             // The rest of what the loop minds was looked at before.
             if error.kind() == std::io::ErrorKind::AlreadyExists {
-                let message = format!("there is a port to '{mtu_name}' already");
-                return Err(Error::new(Kind::Conflict, &api::PORT, message).object(mtu_name));
+                let message = format!("a port to '{mtu_name}' already exists");
+                return Err(Error::new(Kind::Conflict, &codes::PORT, message).object(mtu_name));
             }
             return Err(Error::io("use", mtu_name, &error));
         }
@@ -187,7 +188,7 @@ impl SwitchService {
         (id, name): (PortId, &str),
         wanted: Option<&Profiles>,
     ) -> Result<()> {
-        let wrong = |error| Error::new(Kind::Usage, &api::PORT, error);
+        let wrong = |error| Error::new(Kind::Usage, &codes::PORT, error);
         let now = runner.now();
         let Some(links) = runner.netem_mut(id) else { return Ok(()) };
         let Some(wanted) = wanted else {
@@ -242,7 +243,7 @@ impl SwitchService {
         let name = self.name_of(id);
         let Some(running) = self.ports.get_mut(at).filter(|port| port.listener.is_some()) else {
             let message = format!("'{name}' goes only with the port that it is an end of");
-            return Err(Error::new(Kind::Conflict, &api::PORT, message).object(name));
+            return Err(Error::new(Kind::Conflict, &codes::PORT, message).object(name));
         };
         running.ends.retain(|(end, _)| *end != id);
         runner.engine_mut().remove_port(id);
@@ -269,7 +270,7 @@ impl SwitchService {
                 runner
                     .engine_mut()
                     .set_port(*id, config)
-                    .map_err(|error| Error::new(Kind::Usage, &api::PORT, error))?;
+                    .map_err(|error| Error::new(Kind::Usage, &codes::PORT, error))?;
             }
             if running.wanted.netem != wanted.netem {
                 self.set_netem(runner, (*id, name), wanted.netem.as_ref())?;
@@ -294,10 +295,10 @@ impl SwitchService {
         let port = self.ports.get(at).and_then(|port| port.ends.first());
         let Some((id, _)) = port else {
             let message = format!("the port '{}' is gone", entry.port);
-            return Err(Error::new(Kind::Conflict, &api::PORT, message));
+            return Err(Error::new(Kind::Conflict, &codes::PORT, message));
         };
         let added = runner.engine_mut().fdb_add(entry.vlan, entry.mac, *id);
-        added.map_err(|error| Error::new(Kind::Refused, &api::PORT, error))
+        added.map_err(|error| Error::new(Kind::Refused, &codes::PORT, error))
     }
 
     /// Addresses of the file on a port that has come back.
@@ -335,7 +336,7 @@ impl SwitchService {
             self.is_stopping |= self.ports.iter().find(is_ours).is_some_and(|p| p.gone.is_some());
         }
         if let Err(error) = self.set_mirrors(runner) {
-            self.events.failed("a mirror cannot be as it was", &error);
+            self.events.failed("a mirror cannot be restored", &error);
         }
     }
 

@@ -10,10 +10,12 @@ use crate::control::http::Request;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::supervisor::{Done, Job, Progress, read_request};
+use crate::switch::mirror::WantedMirror;
 use crate::switch::mirrors::OpenedMirror;
 use crate::switch::port::WantedPort;
-use crate::switch::wanted::{WantedMirror, WantedSwitch};
-use crate::switch::{SwitchService, api, mirrors};
+use crate::switch::state::SwitchService;
+use crate::switch::wanted::WantedSwitch;
+use crate::switch::{codes, mirrors};
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_runtime::Opened;
 use adit_runtime::Runner;
@@ -292,6 +294,6 @@ impl SwitchService {
         }
         let (seed, mirrors) = (config.seed, config.mirrors.clone());
         let set = runner.engine_mut().set(SwitchConfig { seed, mirrors, ..wanted });
-        set.map_err(|error| Error::new(Kind::Usage, &api::PORT, error))
+        set.map_err(|error| Error::new(Kind::Usage, &codes::PORT, error))
     }
 }

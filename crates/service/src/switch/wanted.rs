@@ -9,15 +9,12 @@ use crate::config::value::{Value, Wrong};
 use crate::config::value::{boolean, duration, integer, mac, one_of, parsed, path, text};
 use crate::control::name::Name;
 use crate::filter::Filter;
+use crate::switch::mirror::{MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::port::{WantedPort, vlan};
-use adit_device::{ClassicFilter, MacAddr};
-use adit_engine::switch::{
-    FrameFilter, FrameMatch, LoopGuardConfig, MirrorDirection, MirrorFilter, SwitchConfig, VlanId,
-};
+use adit_device::MacAddr;
+use adit_engine::switch::{FrameMatch, LoopGuardConfig, MirrorDirection, SwitchConfig, VlanId};
 use adit_runtime::format::pcapng::LinkType;
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// A switch with its ports as it is wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,92 +44,6 @@ pub struct StaticAddress {
     pub port: String,
 }
 
-/// Copies of frames as they are wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedMirror {
-    /// Where they go.
-    pub to: MirrorTo,
-    /// The names of the ports that are watched; empty: all.
-    pub ports: Vec<String>,
-    /// Which way of them.
-    pub direction: MirrorDirection,
-    /// Which frames.
-    pub filter: WantedFilter,
-    /// How many bytes of each at most.
-    pub truncate: Option<usize>,
-}
-
-/// Where copies go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MirrorTo {
-    /// A pcapng file.
-    File(PathBuf),
-    /// A port, by its name.
-    Port(String),
-}
-
-/// Which frames are copied.
-#[derive(Clone, Debug)]
-pub enum WantedFilter {
-    /// All, or those with certain parts.
-    Match(FrameMatch),
-    /// Those that an expression of tcpdump describes.
-    Expression(Filter),
-}
-
-/// Two filters are equal if they were written alike: programs are compiled anew each time.
-impl PartialEq for WantedFilter {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Match(ours), Self::Match(theirs)) => ours == theirs,
-            (Self::Expression(ours), Self::Expression(theirs)) => {
-                ours.expression == theirs.expression
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Eq for WantedFilter {}
-
-impl WantedFilter {
-    /// In tcpdump's words; `None` for all frames.
-    pub fn text(&self) -> Option<String> {
-        let parts = match self {
-            Self::Expression(filter) => return Some(filter.expression.clone()),
-            Self::Match(parts) => parts,
-        };
-        let mut words = Vec::new();
-        words.extend(parts.vlan.map(|vlan| format!("vlan {vlan}")));
-        words.extend(parts.mac.map(|mac| format!("ether host {mac}")));
-        words.extend(parts.ether_type.map(|number| format!("ether proto {number:#06x}")));
-        words.extend(parts.protocol.map(|number| format!("ip proto {number}")));
-        words.extend(parts.port.map(|port| format!("port {port}")));
-        (!words.is_empty()).then(|| words.join(" and "))
-    }
-
-    /// What the engine does with it.
-    pub fn to_engine(&self) -> MirrorFilter {
-        match self {
-            Self::Match(parts) if *parts == FrameMatch::default() => MirrorFilter::All,
-            Self::Match(parts) => MirrorFilter::Match(*parts),
-            Self::Expression(filter) => {
-                MirrorFilter::Program(Arc::new(Program(filter.program.clone())))
-            }
-        }
-    }
-}
-
-/// A classic BPF program, as a filter of the engine.
-#[derive(Debug)]
-struct Program(ClassicFilter);
-
-impl FrameFilter for Program {
-    fn keep(&self, frame: &[u8]) -> usize {
-        usize::try_from(self.0.run(frame)).unwrap_or(usize::MAX)
-    }
-}
-
 /// The least that is kept of a frame: its addresses and its type.
 const TRUNCATE_MIN: usize = 14;
 
@@ -153,7 +64,7 @@ impl WantedSwitch {
             if let Some(mut port) = port {
                 if !lab.settles_name(&mut port) {
                     let help = "give one of them another `name`".to_owned();
-                    let message = format!("there are two ports '{}'", port.name);
+                    let message = format!("two ports are called '{}'", port.name);
                     let key = if table.has("name") { "name" } else { "port" };
                     table.wrong(key, message, Some(help));
                 }
@@ -194,7 +105,7 @@ impl WantedSwitch {
     pub fn add_port(&mut self, source: &Source, problems: &Problems) {
         let Some(mut port) = WantedPort::from_words(source, problems) else { return };
         if !self.settles_name(&mut port) {
-            let message = format!("there are two ports '{}'", port.name);
+            let message = format!("two ports are called '{}'", port.name);
             let help = "give one of them another name by `name=`".to_owned();
             problems.push(source, 0..source.text().len(), message, Some(help));
         }
@@ -211,7 +122,7 @@ impl WantedSwitch {
                 Some(name) => MirrorTo::Port(name.to_owned()),
                 None => {
                     let help = suggest(port, &self.ports);
-                    let message = format!("there is no port '{port}'");
+                    let message = format!("no port is called '{port}'");
                     return problems.push(source, 5..end, message, Some(help));
                 }
             },
@@ -278,7 +189,7 @@ fn read_mirror(table: &mut Table<'_>, ports: &[WantedPort]) -> Option<WantedMirr
         table.wrong("to", "`file` and `to` exclude each other", None);
     } else if !table.has("file") && !table.has("to") {
         let help = "add `file` for a recording, or `to` for a port".to_owned();
-        table.wrong("file", "a mirror goes nowhere", Some(help));
+        table.wrong("file", "the mirror has no target", Some(help));
     }
     let parts = mirror_parts(table, ports);
     let to = file.map(MirrorTo::File).or(to.map(MirrorTo::Port))?;
@@ -313,7 +224,7 @@ fn mirror_parts(table: &mut Table<'_>, ports: &[WantedPort]) -> WantedMirror {
         }
     });
     if expression.is_some() && parts != FrameMatch::default() {
-        let help = "say all of it in the expression".to_owned();
+        let help = "put all conditions into the expression".to_owned();
         table.wrong("filter", "`filter` and other parts exclude each other", Some(help));
     }
     WantedMirror {
@@ -339,9 +250,7 @@ fn port_name(value: &Value<'_>, ports: &[WantedPort]) -> Result<String, Wrong> {
     let name = text(value)?;
     match resolve(&name, ports) {
         Some(name) => Ok(name.to_owned()),
-        None => {
-            Err(Wrong::new(format_args!("names no port: `{name}`")).help(suggest(&name, ports)))
-        }
+        None => Err(Wrong::new(format_args!("no such port: `{name}`")).help(suggest(&name, ports))),
     }
 }
 
@@ -367,16 +276,7 @@ fn suggest(name: &str, ports: &[WantedPort]) -> String {
     let names = || ports.iter().map(|port| port.name.as_str());
     match nearest(name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if ports.is_empty() => "there is no port".to_owned(),
+        None if ports.is_empty() => "the switch has no ports".to_owned(),
         None => format!("the ports are {}", names().collect::<Vec<_>>().join(", ")),
-    }
-}
-
-impl fmt::Display for MirrorTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Port(name) => write!(f, "port {name}"),
-        }
     }
 }

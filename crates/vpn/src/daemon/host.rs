@@ -166,7 +166,7 @@ impl Host {
         if !result.restored.is_empty() {
             let list = result.restored.join(", ");
             events.note(format!("warning: restored what was removed from the host: {list}"));
-            // Whoever removes it again and again is answered less and less often.
+            // A program that removes our state again and again must not make us as busy.
             if now.since(self.quiet_until) > PAUSE_MAX {
                 self.pause = PAUSE_FIRST;
             }

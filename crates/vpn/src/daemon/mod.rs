@@ -12,17 +12,18 @@
 
 pub mod host;
 
+use crate::address::endpoint_text;
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
 use crate::file::config::{Config, Peer};
 use crate::file::keys::Key;
-use crate::file::load::{Loaded, load};
+use crate::file::load::{Given, Loaded, load_complete};
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
-use crate::state::{self, View, endpoint_text};
+use crate::state::{self, View};
 use crate::uapi;
 use crate::uapi::SetRequest;
 use crate::uapi::socket::UapiSocket;
@@ -63,6 +64,8 @@ pub struct Daemon {
     events: Events,
     loaded: Loaded,
     hook_policy: HookPolicy,
+    /// Whether the device is in another network namespace than the sockets.
+    has_device_netns: bool,
     uapi: Option<UapiSocket>,
     endpoints: Endpoints,
     host: Host,
@@ -85,6 +88,8 @@ pub struct Parts {
     pub loaded: Loaded,
     /// How the hooks of a file are treated when it is read again.
     pub hook_policy: HookPolicy,
+    /// Whether the device is in another network namespace than the sockets.
+    pub has_device_netns: bool,
     /// The socket of `wg`, if it can be served.
     pub uapi: Option<UapiSocket>,
     /// Sockets, streams, names.
@@ -142,12 +147,23 @@ impl Daemon {
     /// A daemon for a loop that does not run yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { events, loaded, hook_policy, uapi, endpoints, host, plan, timestamps } = parts;
+        let Parts {
+            events,
+            loaded,
+            hook_policy,
+            has_device_netns,
+            uapi,
+            endpoints,
+            host,
+            plan,
+            timestamps,
+        } = parts;
         Self {
             peers: PeerEvents::new(loaded.name, events.clone()),
             events,
             loaded,
             hook_policy,
+            has_device_netns,
             uapi,
             endpoints,
             host,
@@ -179,8 +195,9 @@ impl Daemon {
             let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
-            if let Some(timestamp) = self.timestamps.received(&peer.public_key) {
-                runner.engine_mut().tunnel.raise_timestamp(&peer.public_key, timestamp);
+            for &timestamp in self.timestamps.received(&peer.public_key) {
+                let tunnel = &mut runner.engine_mut().tunnel;
+                tunnel.raise_timestamp(now, &peer.public_key, timestamp);
             }
             self.endpoints.set(runner, peer);
             self.peers.set(now, peer);
@@ -554,8 +571,9 @@ impl Service for Daemon {
         let (files, hooks) = (self.loaded.files.clone(), self.hook_policy);
         let key = self.loaded.config.interface.private_key.clone();
         let (mtu, mode, changes) = (self.plan.mtu, self.plan.mode, self.host.changes());
+        let given = Given { private_key: key.is_some(), device_netns: self.has_device_netns };
         Ok(Box::new(move || {
-            let mut new = load(&files, hooks)?;
+            let mut new = load_complete(&files, hooks, given)?;
             let interface = &mut new.config.interface;
             // A key that is not in the file came from elsewhere, and an MTU was chosen at the start.
             interface.private_key = interface.private_key.take().or(key);
@@ -609,7 +627,7 @@ impl Service for Daemon {
         let flow = match event {
             Event::PortGone { port, why, .. } => {
                 if self.endpoints.is_pipe(port) {
-                    let message = format!("the pipe to the peer has ended: {why}");
+                    let message = format!("the pipe to the peer was closed: {why}");
                     self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
                     Flow::Stop
                 } else if self.endpoints.ended(runner, port) {
@@ -648,7 +666,7 @@ impl Service for Daemon {
                         .detail(format_args!("handshake with {} at {at}", *peer.to_base64()));
                     self.endpoints.heard(runner, &peer, endpoint);
                     self.timestamps.note(runner.now());
-                    self.peers.heard(runner.now(), &peer, endpoint);
+                    self.peers.heard(runner, &peer, endpoint);
                 }
                 TunnelEvent::Moved { peer, from, to } => {
                     let at = endpoint_text(runner, to);
@@ -657,10 +675,18 @@ impl Service for Daemon {
                     self.peers.moved(runner.now(), &peer, from, to);
                 }
                 TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
+                TunnelEvent::ClockAhead { peer, by } => {
+                    let (peer, days) = (peer.to_base64(), by.as_secs() / (24 * 60 * 60));
+                    self.events.note(format!(
+                        "warning: the clock of peer {} is {days} days ahead of this machine's clock; \
+                         set the clock that is wrong",
+                        *peer
+                    ));
+                }
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);
-                    self.peers.heard(runner.now(), &peer, endpoint);
+                    self.peers.heard(runner, &peer, endpoint);
                 }
                 _ => {}
             }

@@ -171,8 +171,8 @@ impl<'a> Reader<'a> {
             return self.header(&content);
         }
         let Some((key, value)) = content.text.split_once('=') else {
-            let help = "a line is KEY = VALUE, [Interface], [Peer] or a comment after #";
-            return self.problem(content.span(), "this is no setting", Some(help.to_owned()));
+            let help = "write KEY = VALUE, [Interface], [Peer], or a comment after #";
+            return self.problem(content.span(), "not a setting", Some(help.to_owned()));
         };
         let value = Piece { text: value, at: content.at + key.len() + 1 }.trimmed();
         self.setting(&Piece { text: key, at: content.at }.trimmed(), &value);
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
                     || "the sections are [Interface] and [Peer]".to_owned(),
                     |name| format!("did you mean [{name}]?"),
                 );
-                self.problem(header.span(), "there is no such section", Some(help));
+                self.problem(header.span(), "unknown section", Some(help));
                 Section::Unknown
             }
         };
@@ -206,15 +206,16 @@ impl<'a> Reader<'a> {
         let Section::Peer(section) = std::mem::take(&mut self.section) else { return };
         let PeerSection { header, peer, has_key, keys } = *section;
         let Some(line) = keys.get("PublicKey").filter(|_| has_key).copied() else {
-            // A key that is wrong was told of.
+            // An invalid key was reported.
             if !keys.contains_key("PublicKey") {
                 self.problem(header, "this peer has no PublicKey", None);
             }
             return;
         };
         if let Some(first) = self.peers.insert(peer.public_key, line) {
-            let help = format!("its first section has its key at line {first}: join the two");
-            self.problem(header, "this peer is there twice", Some(help));
+            let help =
+                format!("its first section has its key at line {first}: merge the two sections");
+            self.problem(header, "duplicate peer", Some(help));
         }
         self.config.peers.push(peer);
     }
@@ -223,8 +224,8 @@ impl<'a> Reader<'a> {
         let (known, other) = match self.section {
             Section::Unknown => return,
             Section::None => {
-                let help = Some("[Interface] or [Peer] comes first".to_owned());
-                return self.problem(key.span(), "this setting is in no section", help);
+                let help = Some("start a section with [Interface] or [Peer]".to_owned());
+                return self.problem(key.span(), "setting outside of a section", help);
             }
             Section::Interface => (&INTERFACE_KEYS[..], ("[Peer]", &PEER_KEYS[..])),
             Section::Peer(_) => (&PEER_KEYS[..], ("[Interface]", &INTERFACE_KEYS[..])),
@@ -236,10 +237,9 @@ impl<'a> Reader<'a> {
             let help = match (find(other.1), nearest(key.text, known.iter().copied())) {
                 (Some(name), _) => format!("{name} belongs to {}", other.0),
                 (None, Some(name)) => format!("did you mean {name}?"),
-                (None, None) => format!("known here: {}", known.join(", ")),
+                (None, None) => format!("known settings: {}", known.join(", ")),
             };
-            let message =
-                format!("there is no setting '{}' here", adit_service::text::clean(key.text));
+            let message = format!("unknown setting '{}'", adit_service::text::clean(key.text));
             return self.problem(key.span(), message, Some(help));
         };
         if let Some(first) = self.seen_before(name) {
@@ -323,7 +323,8 @@ impl<'a> Reader<'a> {
             HookPolicy::Run => self.value(value, values::hook),
             HookPolicy::Refuse => {
                 let message = format!("{name} runs a program, which is not allowed");
-                let help = "--hooks run allows it, --hooks skip leaves it out".to_owned();
+                let help =
+                    "allow it with --hooks run, or leave it out with --hooks skip".to_owned();
                 self.problem(value.span(), message, Some(help));
                 None
             }

@@ -1,4 +1,4 @@
-//! What a tunnel is to be: plain data, whichever file it was written in.
+//! The configuration of a tunnel as plain data, whatever the format of its file.
 
 use adit_device::netlink::IpPrefix;
 use adit_device::{IfName, Mode};
@@ -52,7 +52,7 @@ pub struct Interface {
     pub table: Table,
     /// The programs that are run beside it, if that is allowed.
     pub hooks: Hooks,
-    /// The file asks for being written anew at the end, which adit does not do.
+    /// The file has `SaveConfig`, which adit ignores.
     pub save_config: bool,
     /// The address from which it sends; any if there is none.
     pub source: Option<IpAddr>,
@@ -81,7 +81,7 @@ pub enum Table {
 pub struct Hooks {
     /// Before the device is made.
     pub pre_up: Vec<Hook>,
-    /// When all is there.
+    /// When the tunnel is up.
     pub post_up: Vec<Hook>,
     /// Before anything is taken away.
     pub pre_down: Vec<Hook>,
@@ -122,9 +122,9 @@ pub struct Peer {
     pub shape_in: Option<Shape>,
     /// Frames cross in VXLAN, to a peer that is not adit; the port is the engine's affair.
     pub vxlan: Option<Vxlan>,
-    /// A peer that is silent for so long is gone; zero is never.
+    /// After this silence the peer counts as disconnected; zero is never.
     pub timeout: Duration,
-    /// Whether another host with its key may take its place while it is there.
+    /// Whether another host with its key may replace it while it is connected.
     pub multi: Multi,
     /// The programs that are run when it comes, and when it is gone, if that is allowed.
     pub up: Vec<Hook>,
@@ -134,20 +134,22 @@ pub struct Peer {
     pub mode: Mode,
 }
 
-/// What becomes of a second host with the key of a peer.
+/// How to treat a second host with the key of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Multi {
-    /// It takes the first one's place, as a host does that moves.
+    /// It replaces the first one, like a host that moved.
     #[default]
     KillOld,
-    /// It is refused as long as the first one is there.
+    /// It is refused while the first one is connected.
     No,
 }
 
 impl Peer {
-    /// Three minutes: so long are a session's keys good without a word (NDSS 2017, 6.1).
+    /// Three minutes: the lifetime of a session's keys (NDSS 2017, 6.1).
     pub const TIMEOUT: Duration = Duration::from_secs(180);
 
+    /// A peer with this key and the defaults: no endpoint, no networks, UDP.
+    #[must_use]
     pub const fn new(public_key: PublicKey) -> Self {
         Self {
             public_key,
@@ -178,7 +180,7 @@ pub enum Transport {
     Udp,
     /// By a stream to its endpoint, for networks that block UDP.
     Tcp,
-    /// By datagrams as long as they are answered, else by a stream.
+    /// By datagrams while the peer answers them, otherwise by a stream.
     Auto,
 }
 

@@ -39,7 +39,7 @@ const OPEN_MAX: usize = 256;
 /// How long one is open, in seconds.
 pub const OPEN_FOR: u64 = 24 * 3600;
 
-/// A keepalive for whoever joins, for it is often behind a NAT: below the 30 s of the strictest.
+/// The keepalive of the joining machine, which is often behind a NAT: below the 30 s of the strictest.
 const KEEPALIVE: u16 = 25;
 
 /// What is in the line.
@@ -53,7 +53,7 @@ pub struct Invitation {
     pub server: PublicKey,
     /// What both know.
     pub preshared_key: PresharedKey,
-    /// The addresses of whoever joins.
+    /// The addresses of the joining machine.
     pub addresses: Vec<IpPrefix>,
     /// What is behind the server.
     pub allowed_ips: Vec<IpPrefix>,
@@ -65,7 +65,7 @@ pub struct BadInvitation;
 
 impl fmt::Display for BadInvitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "this is no invitation, or not all of it: one line that begins with {PREFIX}")
+        write!(f, "not a complete invitation: expected one line that begins with {PREFIX}")
     }
 }
 
@@ -89,7 +89,7 @@ impl Invitation {
     /// Reads a line.
     ///
     /// # Errors
-    /// [`BadInvitation`], which tells nothing of what is in it.
+    /// [`BadInvitation`], which reveals nothing of the line.
     pub fn parse(line: &str) -> Result<Self, BadInvitation> {
         Self::read(line.trim()).ok_or(BadInvitation)
     }
@@ -110,7 +110,7 @@ impl Invitation {
         let mut lines = text.lines();
         let name = lines.next()?;
         let invitation = Self {
-            // It is to be told as it is: none with control characters.
+            // It is printed: no control characters.
             name: IfName::new(OsStr::new(name)).ok().filter(|ok| ok.to_string() == name)?,
             endpoint: values::endpoint(lines.next()?).ok()?,
             server: PublicKey::from_base64(lines.next()?).ok()?,
@@ -121,7 +121,7 @@ impl Invitation {
         lines.next().is_none().then_some(invitation)
     }
 
-    /// The file of whoever joins.
+    /// The file of the joining machine.
     pub fn to_file(&self, private_key: &PrivateKey) -> Zeroizing<String> {
         Zeroizing::new(format!(
             "[Interface]\nPrivateKey = {}\nAddress = {}\n\n[Peer]\nPublicKey = {}\n\
@@ -220,9 +220,11 @@ fn host(network: IpPrefix, number: u32) -> Option<IpAddr> {
 /// An invitation that waits to be accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
+    /// The reserved addresses.
     pub addresses: Vec<IpPrefix>,
+    /// The key that both sides get.
     pub preshared_key: PresharedKey,
-    /// Seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub until: u64,
 }
 
@@ -263,7 +265,7 @@ fn prefixes(text: &str) -> Option<Vec<IpPrefix>> {
     text.split(',').map(|prefix| prefix.parse().ok()).collect()
 }
 
-/// FNV-1a: a line that lost or changed a letter on its way is told from a whole one.
+/// FNV-1a: detects a line that lost or changed a letter on its way. It is no protection against forgery.
 fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |sum, &byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

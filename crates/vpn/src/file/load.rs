@@ -7,6 +7,7 @@ use crate::file::hide::hide_secrets;
 use crate::file::keys::Key;
 use crate::file::secret::check_private;
 use crate::file::toml;
+use crate::file::validate;
 use adit_device::IfName;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::{Source, open_regular};
@@ -72,25 +73,56 @@ pub fn load(files: &[PathBuf], hooks: HookPolicy) -> Result<Loaded> {
     Ok(Loaded { name, files, config: config.unwrap_or_default() })
 }
 
+/// What comes from elsewhere than the files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// The private key.
+    pub private_key: bool,
+    /// A network namespace for the device.
+    pub device_netns: bool,
+}
+
+/// As [`load`], and complete: what this accepts can be started, as far as the files alone say.
+///
+/// # Errors
+/// As [`load`]; there is no private key; settings that contradict each other.
+pub fn load_complete(files: &[PathBuf], hooks: HookPolicy, given: Given) -> Result<Loaded> {
+    let loaded = load(files, hooks)?;
+    let path = loaded.files.first().map(|path| path.display().to_string()).unwrap_or_default();
+    if !given.private_key && loaded.config.interface.private_key.is_none() {
+        let message = format!("{path} has no private key");
+        return Err(Error::usage(message).object(path).hint(
+            "Add PrivateKey to the file ('adit tunnel genkey' creates a key), or use --private-key-file.",
+        ));
+    }
+    let problems = validate::problems(&loaded.config, !given.device_netns);
+    if !problems.is_empty() {
+        let message = format!("{path}: {}", problems.join("; "));
+        return Err(Error::usage(message).object(path));
+    }
+    Ok(loaded)
+}
+
 /// Adds the peers of a further file.
 fn join(to: &mut Config, further: Config, path: &Path) -> Result<()> {
     let (path, interface) = (path.display(), &further.interface);
     if *interface != crate::file::config::Interface::default() {
-        let message = format!("{path}: [Interface] stands in the first file, this one adds peers");
+        let message =
+            format!("{path}: only the first file may have [Interface]; further files add peers");
         return Err(Error::usage(message).object(path));
     }
     for peer in further.peers {
         if to.peers.first().is_some_and(|first| first.mode != peer.mode) {
             let message = format!(
-                "{path}: the peers of a tunnel are all of one mode, and those of the first file are {}: \
-                 make two tunnels",
+                "{path}: all peers of a tunnel must have the same mode, and those of the first file are {}: \
+                 use two tunnels",
                 to.mode()
             );
             return Err(Error::usage(message).object(path));
         }
         if to.peers.iter().any(|known| known.public_key == peer.public_key) {
             let message = format!(
-                "{path}: the peer {} is in a file before",
+                "{path}: the peer {} is in an earlier file",
                 peer.public_key.to_base64().as_str()
             );
             return Err(Error::usage(message).object(path));
@@ -109,18 +141,26 @@ pub fn find(file: &Path) -> Result<PathBuf> {
     let at = |&(folder, ending): &(&str, &str)| Path::new(folder).join(file).with_extension(ending);
     FOLDERS.iter().map(at).find(|path| path.exists()).ok_or_else(|| {
         let places: Vec<String> = FOLDERS.iter().map(|p| at(p).display().to_string()).collect();
-        let message = format!("there is no tunnel '{}'", file.display());
+        let message = format!("no file of a tunnel '{}'", file.display());
         Error::new(Kind::NotFound, &SYSTEM, message)
             .object(file.display())
-            .hint(format!("looked for {}", places.join(", ")))
+            .hint(format!("Create one of these files: {}", places.join(", ")))
     })
 }
 
 /// The name of the device: that of the file without its ending, as with `wg-quick`.
 pub fn name_of(path: &Path) -> Result<IfName> {
     let stem = path.file_stem().unwrap_or_default();
+    if ["all", "default"].iter().any(|name| stem == *name) {
+        let message = format!(
+            "not a valid device name: the file {}: the kernel's settings for all devices have the names all \
+             and default",
+            path.display()
+        );
+        return Err(Error::usage(message).object(path.display()));
+    }
     IfName::new(stem).map_err(|error| {
-        let message = format!("no device can be called as the file {}: {error}", path.display());
+        let message = format!("not a valid device name: the file {}: {error}", path.display());
         Error::usage(message).object(path.display())
     })
 }

@@ -8,4 +8,5 @@ pub mod keys;
 pub mod load;
 pub mod secret;
 pub mod toml;
+pub mod validate;
 pub mod values;

@@ -66,7 +66,8 @@ impl SecretSource {
             Self::File(path) => read_text(open_strictly(path)?),
             Self::Credential(name) => {
                 let folder = std::env::var_os(CREDENTIALS).ok_or_else(|| {
-                    let text = format!("{CREDENTIALS} is not set: this is no service of systemd");
+                    let text =
+                        format!("{CREDENTIALS} is not set: this process is not a systemd service");
                     io::Error::new(io::ErrorKind::NotFound, text)
                 })?;
                 let file = open_no_link(&Path::new(&folder).join(name))?;
@@ -87,7 +88,10 @@ pub fn check_private(file: &File) -> io::Result<()> {
     let stat = rustix::fs::fstat(file)?;
     let me = rustix::process::geteuid().as_raw();
     if stat.st_uid != 0 && stat.st_uid != me {
-        let text = format!("it belongs to user {}, who could change it: chown it", stat.st_uid);
+        let text = format!(
+            "it belongs to user {}, who could change it; change its owner with chown",
+            stat.st_uid
+        );
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     check_mode(file, 0o077)
@@ -104,7 +108,7 @@ fn open_no_link(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     Ok(file)
 }
@@ -114,7 +118,7 @@ fn check_mode(file: &File, forbidden: u32) -> io::Result<()> {
     if mode & forbidden == 0 {
         return Ok(());
     }
-    let text = format!("others may read or change it (its mode is {mode:04o}): chmod 600 it");
+    let text = format!("others can read or change it (mode {mode:04o}); run chmod 600 on it");
     Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
 }
 
@@ -124,7 +128,7 @@ fn read_text(from: impl Read) -> io::Result<Zeroizing<String>> {
     from.take(u64::from(SECRET_LEN_MAX) + 1).read_to_end(&mut bytes)?;
     let invalid = |text| io::Error::new(io::ErrorKind::InvalidData, text);
     if bytes.len() > usize::from(SECRET_LEN_MAX) {
-        return Err(invalid("it is longer than any key"));
+        return Err(invalid("longer than any key"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is no text"))?;
     Ok(Zeroizing::new(text.trim().to_owned()))

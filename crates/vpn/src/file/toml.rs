@@ -53,7 +53,7 @@ pub fn read(source: &Source, problems: &Problems, hooks: HookPolicy) -> (Config,
     for mut table in file.tables("peer") {
         if let Some(peer) = reader.peer(&mut table) {
             if !keys.insert(peer.public_key) {
-                table.wrong("public_key", "this peer is there twice", None);
+                table.wrong("public_key", "duplicate peer", None);
             }
             config.peers.push(peer);
         }
@@ -105,7 +105,7 @@ impl Reader {
             return Vec::new();
         }
         if self.hooks == HookPolicy::Refuse {
-            let help = "--hooks run allows it, --hooks skip leaves it out".to_owned();
+            let help = "allow it with --hooks run, or leave it out with --hooks skip".to_owned();
             table.wrong(key, format!("{key} runs a program, which is not allowed"), help);
             return Vec::new();
         }
@@ -141,17 +141,17 @@ impl Reader {
         let vxlan = self.vxlan(table);
         if let Some(vxlan) = &vxlan {
             if mode == Mode::Tun {
-                table.wrong("vxlan", "a peer in VXLAN has `mode = \"tap\"`", None);
+                table.wrong("vxlan", "a VXLAN peer needs `mode = \"tap\"`", None);
             }
             // What its frames are wrapped in comes from there.
             allowed_ips = vec![IpPrefix::host(vxlan.remote)];
         } else if mode == Mode::Tap && !allowed_ips.is_empty() {
-            let help = "frames go where their addresses lead".to_owned();
-            table.wrong("allowed_ips", "a peer of mode tap has no allowed IPs", help);
+            let help = "frames are forwarded by MAC address".to_owned();
+            table.wrong("allowed_ips", "a peer in mode tap cannot have allowed IPs", help);
         }
         if *self.mode.get_or_insert(mode) != mode {
-            let help = "make two tunnels".to_owned();
-            table.wrong("mode", "the peers of a tunnel are all of one mode", help);
+            let help = "use two tunnels".to_owned();
+            table.wrong("mode", "all peers of a tunnel must have the same mode", help);
         }
         let (transport, endpoint_tcp) = transport(table, endpoint.is_some());
         Some(Peer {
@@ -183,7 +183,7 @@ impl Reader {
         if let (Some(IpAddr::V4(_)), Some(IpAddr::V6(_)))
         | (Some(IpAddr::V6(_)), Some(IpAddr::V4(_))) = (local, remote)
         {
-            vxlan.wrong("remote", "both addresses are of one family", None);
+            vxlan.wrong("remote", "both addresses must be of one family", None);
         }
         vxlan.finish();
         let port = PortId(0);
@@ -203,7 +203,7 @@ impl Reader {
             return secret;
         }
         if table.has(here) {
-            table.wrong(file, format!("`{file}` and `{here}` are one too many"), None);
+            table.wrong(file, format!("`{file}` and `{here}` exclude each other"), None);
             return None;
         }
         table.get(file, |value| {
@@ -212,7 +212,7 @@ impl Reader {
                     SecretSource::File(value.source().beside(path))
                 }
                 Some(Ok(source)) => source,
-                Some(Err(error)) => return Err(Wrong::new("names no file").help(error)),
+                Some(Err(error)) => return Err(Wrong::new("is not a file name").help(error)),
                 None => return Err(Wrong::expected("the name of a file", value)),
             };
             let text = source.read().map_err(|error| {
@@ -231,15 +231,15 @@ fn transport(table: &mut Table<'_>, has_endpoint: bool) -> (Transport, Option<Pe
     let tcp = table.get("endpoint_tcp", by(values::endpoint));
     let is_auto = transport == Transport::Auto;
     if transport == Transport::Tcp && !has_endpoint {
-        let help = "who connects to us needs no transport".to_owned();
-        table.wrong("transport", "a peer that is reached by TCP has an endpoint", help);
+        let help = "a peer that connects to us needs no transport".to_owned();
+        table.wrong("transport", "transport = \"tcp\" needs an endpoint", help);
     } else if is_auto && !(has_endpoint && table.has("endpoint_tcp")) {
         let help = "as endpoint = \"host.example:51820\", endpoint_tcp = \"host.example:443\"";
-        let wrong = "a peer that is reached by UDP or TCP has an endpoint for each";
+        let wrong = "transport = \"auto\" needs `endpoint` for UDP and `endpoint_tcp` for TCP";
         table.wrong("transport", wrong, help.to_owned());
     } else if !is_auto && table.has("endpoint_tcp") {
         let help = "with transport = \"tcp\", `endpoint` is the one of TCP".to_owned();
-        table.wrong("endpoint_tcp", "this goes with transport = \"auto\"", help);
+        table.wrong("endpoint_tcp", "`endpoint_tcp` needs transport = \"auto\"", help);
     }
     (transport, tcp)
 }
@@ -247,7 +247,7 @@ fn transport(table: &mut Table<'_>, has_endpoint: bool) -> (Transport, Option<Pe
 /// `"no"` or `"killold"`, in VTun's words.
 fn multi(value: &Value<'_>) -> Result<Multi, Wrong> {
     if value.as_text() == Some("yes") {
-        let help = "of two hosts with one key only one is connected: give each a key and an entry";
+        let help = "two hosts cannot share a key: give each its own key and entry";
         return Err(Wrong::new("cannot be `yes`").help(help));
     }
     value::one_of(&[("no", Multi::No), ("killold", Multi::KillOld)])(value)
@@ -259,7 +259,7 @@ fn shape(table: &mut Table<'_>, key: &'static str) -> Option<Shape> {
     let bits_per_second = table.get(key, |value| {
         let rate = value::rate(value)?.bits_per_second();
         let enough = rate >= Shape::BITS_PER_SECOND_MIN;
-        if enough { Ok(rate) } else { Err(Wrong::new("is below 1000 bits a second")) }
+        if enough { Ok(rate) } else { Err(Wrong::new("must be at least 1000 bits per second")) }
     })?;
     let burst = burst.map_or(Shape::BURST, |burst| u32::try_from(burst).unwrap_or(u32::MAX));
     Some(Shape { bits_per_second, burst })

@@ -27,7 +27,7 @@ pub fn network(text: &str) -> Result<IpPrefix> {
 
 /// The port of UDP, 0 for one that the kernel chooses.
 pub fn port(text: &str) -> Result<u16> {
-    text.parse().map_err(|_| "a port is a number from 0 to 65535".to_owned())
+    text.parse().map_err(|_| "expected a port from 0 to 65535".to_owned())
 }
 
 /// `off`, a number, or a number in hexadecimal after `0x`.
@@ -35,7 +35,7 @@ pub fn fwmark(text: &str) -> Result<u32> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(0);
     }
-    number(text).ok_or_else(|| "a mark is off or a number of 32 bits, as 0xca6c".to_owned())
+    number(text).ok_or_else(|| "expected off or a 32-bit number such as 0xca6c".to_owned())
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -49,7 +49,7 @@ fn number(text: &str) -> Option<u32> {
 /// The IP MTU of the device.
 pub fn mtu(text: &str) -> Result<u32> {
     let mtu = text.parse().ok().filter(|mtu| (MTU_MIN..=MTU_MAX).contains(mtu));
-    mtu.ok_or_else(|| format!("an MTU is a number from {MTU_MIN} to {MTU_MAX}"))
+    mtu.ok_or_else(|| format!("expected an MTU from {MTU_MIN} to {MTU_MAX}"))
 }
 
 /// `auto`, `off`, the number of a table, or `main`.
@@ -61,7 +61,7 @@ pub fn table(text: &str) -> Result<Table> {
         text => number(text)
             .filter(|&number| number != 0)
             .map(Table::Number)
-            .ok_or_else(|| "a table is auto, off, main or a number".to_owned()),
+            .ok_or_else(|| "expected auto, off, main or a table number".to_owned()),
     }
 }
 
@@ -70,13 +70,12 @@ pub fn keepalive(text: &str) -> Result<u16> {
     if text.eq_ignore_ascii_case("off") {
         return Ok(0);
     }
-    text.parse().map_err(|_| "a keepalive is off or a number of seconds up to 65535".to_owned())
+    text.parse().map_err(|_| "expected off or 0 to 65535 seconds".to_owned())
 }
 
 /// `off` or a number of seconds; zero is off.
 pub fn timeout(text: &str) -> Result<Duration> {
-    let seconds =
-        keepalive(text).map_err(|_| "a timeout is off or a number of seconds up to 65535");
+    let seconds = keepalive(text).map_err(|_| "expected off or 0 to 65535 seconds");
     Ok(Duration::from_secs(seconds?.into()))
 }
 
@@ -85,14 +84,13 @@ pub fn boolean(text: &str) -> Result<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("this is true or false".to_owned()),
+        _ => Err("expected true or false".to_owned()),
     }
 }
 
 /// `192.0.2.1:51820`, `[2001:db8::1]:51820`, `[fe80::1%eth0]:51820` or `host.example:51820`.
 pub fn endpoint(text: &str) -> Result<PeerEndpoint> {
-    let form =
-        "an endpoint is written as 192.0.2.1:51820, [2001:db8::1]:51820 or host.example:51820";
+    let form = "write an endpoint as 192.0.2.1:51820, [2001:db8::1]:51820 or host.example:51820";
     if text.parse::<IpAddr>().is_ok() {
         let ip = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
         return Err(format!("the port is missing: did you mean {ip}:51820?"));
@@ -100,18 +98,18 @@ pub fn endpoint(text: &str) -> Result<PeerEndpoint> {
     let (host, port) =
         text.rsplit_once(':').ok_or_else(|| format!("the port is missing: {form}"))?;
     let port = port.parse().ok().filter(|&port| port != 0);
-    let port = port.ok_or("the port of an endpoint is a number from 1 to 65535")?;
+    let port = port.ok_or("expected a port from 1 to 65535")?;
     if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let (ip, zone) = inner.split_once('%').map_or((inner, None), |(ip, zone)| (ip, Some(zone)));
         let ip: Ipv6Addr = ip.parse().map_err(|_| form.to_owned())?;
         return match zone {
             None => Ok(PeerEndpoint::Address(SocketAddr::new(ip.into(), port))),
             Some(zone) if is_host(zone) => Ok(PeerEndpoint::Name { host: inner.to_owned(), port }),
-            Some(_) => Err("after % stands the name of an interface".to_owned()),
+            Some(_) => Err("expected an interface name after %".to_owned()),
         };
     }
     if host.parse::<Ipv6Addr>().is_ok() {
-        return Err(format!("an IPv6 address stands in brackets: [{host}]:{port}"));
+        return Err(format!("put the IPv6 address in brackets: [{host}]:{port}"));
     }
     if let Ok(ip) = host.parse() {
         return Ok(PeerEndpoint::Address(SocketAddr::new(ip, port)));
@@ -133,14 +131,14 @@ pub fn is_host(text: &str) -> bool {
 
 /// A domain in which short names are looked up.
 pub fn domain(text: &str) -> Result<String> {
-    let wrong = "a name server is an IP address, a search domain a name such as example.net";
+    let wrong = "expected the IP address of a name server, or a search domain such as example.net";
     if is_host(text) { Ok(text.to_owned()) } else { Err(wrong.to_owned()) }
 }
 
 /// A program and its arguments from one line: words between white space, quotes around what has
 /// some, a backslash before a quote. What only a shell understands is refused, for there is none.
 pub fn hook(text: &str) -> Result<Hook> {
-    let shell = "no shell reads it: put it into a script and name that";
+    let shell = "there is no shell: put the command into a script and use that";
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
@@ -149,7 +147,7 @@ pub fn hook(text: &str) -> Result<Hook> {
         match (c, quote) {
             (c, Some(open)) if c == open => quote = None,
             ('\\', None | Some('"')) => {
-                let next = chars.next().ok_or("a backslash stands before nothing")?;
+                let next = chars.next().ok_or("nothing follows the backslash")?;
                 word.get_or_insert_default().push(next);
             }
             (c @ ('\'' | '"'), None) => {
@@ -158,16 +156,16 @@ pub fn hook(text: &str) -> Result<Hook> {
             }
             (c, None) if c.is_whitespace() => words.extend(word.take()),
             ('|' | '&' | ';' | '<' | '>' | '(' | ')' | '`' | '*' | '?', None) => {
-                return Err(format!("'{c}' is for a shell, and {shell}"));
+                return Err(format!("'{c}' needs a shell, and {shell}"));
             }
             ('$' | '`', None | Some('"')) => {
-                return Err(format!("'{c}' is for a shell, and {shell}"));
+                return Err(format!("'{c}' needs a shell, and {shell}"));
             }
             (c, _) => word.get_or_insert_default().push(c),
         }
     }
     if let Some(quote) = quote {
-        return Err(format!("the quotation {quote} has no end"));
+        return Err(format!("unclosed quote {quote}"));
     }
     words.extend(word);
     if words.first().is_none_or(String::is_empty) {
@@ -219,7 +217,7 @@ mod tests {
         let expected = ["ip", "route add", "it's", "a\"b", ""].map(str::to_owned).to_vec();
         assert_eq!(words(r#"ip 'route add' "it's" a\"b """#), Ok(expected));
         for shell in ["a; b", "a && b", "a | b", "a > b", "$(a)", "a \"$b\"", "`a`", "a *"] {
-            assert!(hook(shell).unwrap_err().contains("no shell reads it"), "{shell}");
+            assert!(hook(shell).unwrap_err().contains("there is no shell"), "{shell}");
         }
         for wrong in ["", "  ", "'a", "a \\", "\"\""] {
             assert!(hook(wrong).is_err(), "{wrong}");

@@ -1,4 +1,4 @@
-//! Peers whose endpoint has a name: asked for on threads of their own, again when a peer is silent.
+//! Endpoints given by name: resolved on threads of their own, and again when a peer is silent.
 
 use crate::file::config::PeerEndpoint;
 use adit_packet::Instant;
@@ -12,14 +12,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-/// Threads that ask: a name server that is silent holds one up for tens of seconds, not the others.
+/// Resolver threads: a silent name server blocks one of them for tens of seconds, not the others.
 const THREADS: usize = 4;
 
-/// After a failure, the next attempt is so much later, doubled up to the most.
+/// How long after a failure the next attempt follows, doubled up to the maximum.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// The peers with names, and what is known of each.
+/// The peers whose endpoints have names.
 #[derive(Debug)]
 pub struct Names {
     peers: BTreeMap<PublicKey, Named>,
@@ -39,12 +39,12 @@ struct Named {
     delay: Duration,
 }
 
-/// What became of a question.
+/// The result of a lookup.
 #[derive(Debug)]
 pub enum News {
-    /// A peer is there.
+    /// The address of a peer.
     Found(PublicKey, SocketAddr),
-    /// Its name leads nowhere for now; told once until it does again.
+    /// The name cannot be resolved for now; reported once until it can be.
     Failed(String),
 }
 
@@ -70,7 +70,7 @@ struct Answer {
 }
 
 impl Names {
-    /// Nobody yet.
+    /// No name yet.
     ///
     /// # Errors
     /// EMFILE.
@@ -87,7 +87,7 @@ impl Names {
         })
     }
 
-    /// Sets or takes away the name of a peer; a new one is asked for at once.
+    /// Sets or removes the name of a peer; a new name is looked up at once.
     pub fn set(&mut self, peer: PublicKey, endpoint: Option<&PeerEndpoint>) {
         let Some(PeerEndpoint::Name { host, port }) = endpoint else {
             self.peers.remove(&peer);
@@ -108,7 +108,7 @@ impl Names {
         self.peers.get(peer).map(|named| format!("{}:{}", named.host, named.port))
     }
 
-    /// Asks for the name of a peer, if it has one and is not being asked for.
+    /// Looks the name of a peer up, if it has one and no lookup is running.
     pub fn ask(&mut self, peer: PublicKey) {
         let Some(named) = self.peers.get_mut(&peer).filter(|named| !named.is_asked) else { return };
         named.is_asked = true;
@@ -121,12 +121,12 @@ impl Names {
         self.start_threads();
     }
 
-    /// When [`Self::retry`] is to be called.
+    /// When [`Self::retry`] must be called.
     pub fn next_retry(&self) -> Option<Instant> {
         self.peers.values().filter_map(|named| named.retry_at).min()
     }
 
-    /// Asks again for what failed long enough ago.
+    /// Repeats lookups that failed long enough ago.
     pub fn retry(&mut self, now: Instant) {
         let due = |named: &Named| named.retry_at.is_some_and(|at| at <= now);
         let due: Vec<PublicKey> =
@@ -134,8 +134,8 @@ impl Names {
         due.into_iter().for_each(|peer| self.ask(peer));
     }
 
-    /// The answers that have come; `current` is where a peer is now. To be called when the descriptor
-    /// is readable.
+    /// The results of lookups; `current` returns the address that a peer has now. Call it when the
+    /// descriptor is readable.
     pub fn news(
         &mut self,
         now: Instant,
@@ -194,7 +194,7 @@ impl AsFd for Names {
     }
 }
 
-/// Answers questions until the owner is gone.
+/// Runs lookups until the owner is dropped.
 fn answer(questions: &Questions, answers: &mpsc::Sender<Answer>, wake: &OwnedFd) {
     loop {
         let mut queue = questions.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,7 +217,7 @@ fn answer(questions: &Questions, answers: &mpsc::Sender<Answer>, wake: &OwnedFd)
     }
 }
 
-/// The address after the one that is in use, so that a host with several is tried at each.
+/// The address after the current one, so that each address of a host is tried in turn.
 fn next_of(found: &[SocketAddr], current: Option<SocketAddr>) -> Option<SocketAddr> {
     let at = found.iter().position(|&address| Some(address) == current);
     let next = at.map_or(0, |at| at + 1);

@@ -60,6 +60,10 @@ impl UapiSocket {
         Self::bind_in(folder, name)
     }
 
+    /// Listens in another folder, for tests.
+    ///
+    /// # Errors
+    /// As [`UapiSocket::bind`].
     pub fn bind_in(folder: &Path, name: &str) -> io::Result<Self> {
         let path = folder.join(format!("{name}.sock"));
         let address = SocketAddrUnix::new(&path)?;

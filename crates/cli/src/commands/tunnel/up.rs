@@ -10,7 +10,7 @@ use adit_service::error::{Error, Kind, Result};
 use adit_vpn::daemon::Reloaded;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
-use adit_vpn::file::load::load;
+use adit_vpn::file::load::{Given, load_complete};
 use adit_vpn::file::secret::SecretSource;
 use adit_vpn::file::values;
 use adit_vpn::up::{Options, Pipe};
@@ -180,7 +180,8 @@ impl CheckArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let mut worst: Option<Error> = None;
         for file in self.files {
-            match (load(std::slice::from_ref(&file), self.hooks), &mut worst) {
+            let loaded = load_complete(std::slice::from_ref(&file), self.hooks, Given::default());
+            match (loaded, &mut worst) {
                 (Ok(_), _) if context.output.json => {}
                 (Ok(loaded), _) => {
                     let count = loaded.config.peers.len();

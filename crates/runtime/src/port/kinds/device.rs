@@ -25,7 +25,7 @@ const TXQUEUELEN_DEFAULT: u32 = 1000;
 pub static TAP: Kind = Kind {
     prefix: "tap",
     argument: "NAME",
-    help: "a TAP device, made or attached to",
+    help: "a TAP device, created or attached to",
     keys: &[NETNS, USER, GROUP, MAC, MTU, TXQUEUELEN, PERSIST],
     parse: |argument, words| parse(Mode::Tap, argument, words),
 };
@@ -34,14 +34,14 @@ pub static TAP: Kind = Kind {
 pub static TUN: Kind = Kind {
     prefix: "tun",
     argument: "NAME",
-    help: "a TUN device, made or attached to",
+    help: "a TUN device, created or attached to",
     keys: &[NETNS, USER, GROUP, MTU, TXQUEUELEN, PERSIST],
     parse: |argument, words| parse(Mode::Tun, argument, words),
 };
 
-const NETNS: Key = Key::new("netns", "NAME|PATH|PID", "the network namespace to make it in");
-const USER: Key = Key::new("user", "USER", "the user who may attach to it without privilege");
-const GROUP: Key = Key::new("group", "GROUP", "the group that may attach to it without privilege");
+const NETNS: Key = Key::new("netns", "NAME|PATH|PID", "the network namespace to create it in");
+const USER: Key = Key::new("user", "USER", "the user allowed to attach without privileges");
+const GROUP: Key = Key::new("group", "GROUP", "the group allowed to attach without privileges");
 const MAC: Key = Key::new("mac", "MAC", "its hardware address");
 const MTU: Key = Key::new("mtu", "BYTES", "its IP MTU");
 const TXQUEUELEN: Key = Key::new("txqueuelen", "PACKETS", "the kernel's queue towards us");
@@ -56,17 +56,17 @@ pub struct DeviceSpec {
     pub name: NamePattern,
     /// The namespace in which it is: a name, a path or the id of a process.
     pub netns: Option<String>,
-    /// Who may attach to it without privilege.
+    /// The user who may attach to it without privilege.
     pub user: Option<User>,
-    /// Which group may.
+    /// The group that may.
     pub group: Option<Group>,
     /// Its hardware address.
     pub mac: Option<MacAddr>,
     /// Its IP MTU.
     pub mtu: Option<u32>,
-    /// How many packets wait for us before the kernel drops.
+    /// How many packets the kernel queues for us before it drops.
     pub txqueuelen: Option<u32>,
-    /// Whether it stays when we end.
+    /// Whether it stays when the program exits.
     pub persist: Option<bool>,
 }
 
@@ -263,6 +263,8 @@ impl DevicePort {
         Ok(Room::Some)
     }
 }
+
+debug_as_port!(DevicePort);
 
 impl Port for DevicePort {
     fn name(&self) -> &str {

@@ -28,11 +28,11 @@ pub struct InterfaceSpec {
     pub netns: Option<String>,
 }
 
-/// `dev:NAME`: an interface that exists, by a packet socket.
+/// `dev:NAME`: an existing interface, through a packet socket.
 pub static DEV: Kind = Kind {
     prefix: "dev",
     argument: "NAME",
-    help: "an interface that exists, by a packet socket",
+    help: "an existing interface, through a packet socket",
     keys: &[Key::new("netns", "NAME|PATH|PID", "the network namespace that it is in")],
     parse: |argument, words| {
         let name = parsed(argument.at, "a name", argument.text)?;
@@ -77,11 +77,11 @@ impl InterfacePort {
     /// any address, and not what the host sends.
     ///
     /// # Errors
-    /// EPERM without `CAP_NET_RAW`; ENODEV: it was deleted; it is no Ethernet interface.
+    /// EPERM without `CAP_NET_RAW`; ENODEV: it was deleted; it is not an Ethernet interface.
     pub fn new(link: Link, netns: Netns) -> Result<Self> {
         let info = link.info()?;
         if !matches!(info.hardware_type, HardwareType::ETHER | HardwareType::LOOPBACK) {
-            return Err(Error::usage(format_args!("{} is no Ethernet interface", info.name)));
+            return Err(Error::usage(format_args!("{} is not an Ethernet interface", info.name)));
         }
         let socket = open_socket(&link, &netns)
             .map_err(|error| Error::io("open a packet socket on", info.name, &error))?;
@@ -112,6 +112,8 @@ fn open_socket(link: &Link, netns: &Netns) -> io::Result<PacketSocket> {
     }
     Ok(socket)
 }
+
+debug_as_port!(InterfacePort);
 
 impl Port for InterfacePort {
     fn name(&self) -> &str {

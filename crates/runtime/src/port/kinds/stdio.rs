@@ -34,7 +34,7 @@ impl PortOptions for StdioSpec {
             let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
             if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
                 return Err(
-                    Error::usage(format_args!("{name} is no pipe and no socket")).hint(hint)
+                    Error::usage(format_args!("{name} is neither a pipe nor a socket")).hint(hint)
                 );
             }
         }

@@ -62,20 +62,20 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
         "stream" if connect => UnixRole::Connect,
         "stream" => UnixRole::Listen,
         "dgram" if connect => {
-            return Err(SpecError::new(at, "datagrams have nobody to connect to")
-                .hint("name the other end with 'remote=PATH'"));
+            return Err(SpecError::new(at, "a datagram socket cannot connect")
+                .hint("give the other end with 'remote=PATH'"));
         }
         "dgram" => {
             UnixRole::Datagram { remote: remote.as_ref().map(|(_, path)| path.clone().into()) }
         }
         other => {
-            return Err(SpecError::new(at, format!("'{other}' is no type of unix socket"))
+            return Err(SpecError::new(at, format!("'{other}' is not a type of unix socket"))
                 .hint("it is 'stream' or 'dgram'"));
         }
     };
     match (remote, &role) {
         (Some((at, _)), UnixRole::Listen | UnixRole::Connect) => {
-            Err(SpecError::new(at, "'remote' is for datagrams").hint("add 'type=dgram'"))
+            Err(SpecError::new(at, "'remote' requires type=dgram").hint("add 'type=dgram'"))
         }
         _ => Ok(Box::new(UnixSpec { path: argument.text.into(), role })),
     }
@@ -116,8 +116,8 @@ impl PortOptions for UnixSpec {
 
 fn in_use(path: &Path, error: &io::Error) -> Error {
     let hint = match Errno::from_io_error(error) {
-        Some(Errno::ADDRINUSE) => "a process has that socket: end it, or choose another path",
-        Some(Errno::EXIST) => "there is a file of that name which is no socket",
+        Some(Errno::ADDRINUSE) => "a process has that socket: stop it, or choose another path",
+        Some(Errno::EXIST) => "a file of that name exists and is not a socket",
         Some(Errno::NAMETOOLONG) => "the path of a socket has at most 107 bytes",
         _ => return Error::io("bind", path.display(), error),
     };

@@ -67,14 +67,14 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         let remote = parsed::<IpAddr>(offset, "an IP address", bare)?.to_canonical();
         if list.contains(&remote) {
-            return Err(SpecError::new(offset, format!("'{text}' is there twice")));
+            return Err(SpecError::new(offset, format!("'{text}' is given twice")));
         }
         offset += text.len() + 1;
         list.push(remote);
     }
     if list.len() > VxlanSpec::REMOTES_MAX {
         let max = VxlanSpec::REMOTES_MAX;
-        return Err(SpecError::new(at, format!("more than {max} remotes")));
+        return Err(SpecError::new(at, format!("too many remotes: the maximum is {max}")));
     }
     let local = words.take("local")?;
     let local = local.map(|(at, text)| Ok((at, parsed::<IpAddr>(at, "an IP address", &text)?)));
@@ -82,7 +82,7 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
     let families = list.iter().chain(local.as_ref().map(|(_, ip)| ip)).map(IpAddr::is_ipv4);
     if families.clone().any(|v4| v4) && families.clone().any(|v4| !v4) {
         return Err(SpecError::new(at, "IPv4 and IPv6 do not mix in one port")
-            .hint("make a port of each, and put them into one group"));
+            .hint("create a port for each, with one split-horizon group"));
     }
     let vni = words.take("vni")?;
     let vni = match vni {
@@ -90,7 +90,9 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
         Some((at, text)) => parsed::<u32>(at, "a number below 16777216", &text)
             .ok()
             .filter(|&vni| vni < 1 << 24)
-            .ok_or_else(|| SpecError::new(at, format!("'{text}' is no number below 16777216")))?,
+            .ok_or_else(|| {
+                SpecError::new(at, format!("'{text}' is not a number below 16777216"))
+            })?,
     };
     let port = words.value("port", "a UDP port")?.unwrap_or(VxlanSpec::PORT);
     Ok(Box::new(VxlanSpec { remotes: list, vni, port, local: local.map(|(_, ip)| ip) }))
@@ -143,6 +145,8 @@ impl VxlanPort {
 fn hub_name(local: SocketAddr) -> Arc<str> {
     format!("udp:{local}").into()
 }
+
+debug_as_port!(VxlanPort);
 
 impl Port for VxlanPort {
     fn name(&self) -> &str {

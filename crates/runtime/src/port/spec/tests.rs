@@ -76,11 +76,11 @@ fn mistakes_say_where_and_what_helps() {
     assert_eq!(wrong("tpa:a").hint.unwrap(), "did you mean 'tap:NAME'?".to_owned());
     assert_eq!(wrong("tap").hint.unwrap(), "write tap:NAME");
     assert_eq!(wrong("tap:a,mtu=big").at, "tap:a,mtu=".len());
-    assert_eq!(wrong("tap:a,mtu=1,mtu=2").message, "'mtu' is there twice");
+    assert_eq!(wrong("tap:a,mtu=1,mtu=2").message, "'mtu' is given twice");
     assert_eq!(wrong("tap:a,netns").hint.unwrap(), "write netns=...");
     assert!(wrong("tap:a_very_long_name_indeed").message.contains("not a name"));
     assert!(wrong("tap:a,persist=maybe").message.contains("neither on nor off"));
-    assert!(wrong("stdio:x").message.contains("nothing after"));
+    assert!(wrong("stdio:x").message.contains("takes no argument"));
     for text in ["", ",", "::", "=", "vxlan:+", "é:ü,ß=ö"] {
         wrong(text);
     }

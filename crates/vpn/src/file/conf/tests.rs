@@ -110,17 +110,17 @@ Endpoint = 192.0.2.9
     assert_eq!(
         mistakes(text),
         [
-            "1:1 this setting is in no section; [Interface] or [Peer] comes first",
-            "2:1 there is no such section; did you mean [Interface]?",
-            "5:1 there is no setting 'PrivateKye' here; did you mean PrivateKey?",
-            "6:1 there is no setting 'Adress' here; did you mean Address?",
+            "1:1 setting outside of a section; start a section with [Interface] or [Peer]",
+            "2:1 unknown section; did you mean [Interface]?",
+            "5:1 unknown setting 'PrivateKye'; did you mean PrivateKey?",
+            "6:1 unknown setting 'Adress'; did you mean Address?",
             "7:25 write an address and a prefix length, as 192.0.2.1/24 or 2001:db8::/32",
-            "8:1 there is no setting 'AllowedIPs' here; AllowedIPs belongs to [Peer]",
-            "9:7 an MTU is a number from 68 to 65535",
+            "8:1 unknown setting 'AllowedIPs'; AllowedIPs belongs to [Peer]",
+            "9:7 expected an MTU from 68 to 65535",
             "10:1 MTU is given twice; its first value is at line 9",
-            "11:10 PostUp runs a program, which is not allowed; --hooks run allows it, --hooks skip \
-             leaves it out",
-            "12:1 this is no setting; a line is KEY = VALUE, [Interface], [Peer] or a comment after #",
+            "11:10 PostUp runs a program, which is not allowed; allow it with --hooks run, or leave it out \
+             with --hooks skip",
+            "12:1 not a setting; write KEY = VALUE, [Interface], [Peer], or a comment after #",
             "13:1 this peer has no PublicKey",
             "14:12 the port is missing: did you mean 192.0.2.9:51820?",
         ]
@@ -132,7 +132,7 @@ fn a_peer_is_there_once() {
     let peer = "[Peer]\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\n";
     assert_eq!(
         mistakes(&peer.repeat(2)),
-        ["3:1 this peer is there twice; its first section has its key at line 2: join the two"]
+        ["3:1 duplicate peer; its first section has its key at line 2: merge the two sections"]
     );
 }
 
@@ -147,7 +147,7 @@ fn hooks_are_run_skipped_or_refused() {
     assert!(problems.is_empty() && config.interface.hooks == Hooks::default());
     assert_eq!(mistakes(text).len(), 3);
     let (_, problems) = read_with("[Interface]\nPostUp = a; b\n", HookPolicy::Run);
-    assert!(problems[0].message.contains("for a shell"), "{problems:?}");
+    assert!(problems[0].message.contains("needs a shell"), "{problems:?}");
 }
 
 /// Every key of the file with a letter left out, doubled, or two swapped: a place and a suggestion.

@@ -1,0 +1,24 @@
+//! The codes of errors of a switch.
+
+use crate::error::Entry;
+
+/// The switch has no such port.
+pub const NO_PORT: Entry = Entry {
+    code: "ADIT-E0826",
+    title: "no such port",
+    explanation: "The name of a port is its text, such as 'tap:a', or its 'name'. The part behind the \
+                  colon is enough if it is unique.",
+    remedy: "List the ports: 'adit switch show'.",
+};
+
+/// A setting that the switch cannot have.
+pub const PORT: Entry = Entry {
+    code: "ADIT-E0827",
+    title: "the switch rejected the request",
+    explanation: "A port of that name exists, too many ports, or an address is in the table \
+                  already or is invalid. Nothing was changed.",
+    remedy: "Check the state: 'adit switch show' and 'adit switch fdb'.",
+};
+
+/// The codes of switches that run.
+pub const CATALOG: [Entry; 2] = [NO_PORT, PORT];

@@ -1,0 +1,123 @@
+//! What must hold between the settings of a configuration. A start, a reload and `check` share it.
+
+use crate::file::config::{Config, Table};
+use crate::file::keys::Key;
+use adit_device::netlink::{IpFamily, IpPrefix, TABLE_MAIN};
+
+/// IPv6 needs this MTU (RFC 8200, section 5).
+const MTU_IPV6_MIN: u32 = 1280;
+
+/// Every problem, for people; empty if the configuration can be started. The endpoints are in the device's
+/// namespace if `same_netns`.
+#[must_use]
+pub fn problems(config: &Config, same_netns: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    addresses(config, &mut problems);
+    networks(config, &mut problems);
+    if same_netns {
+        loops(config, &mut problems);
+    }
+    problems
+}
+
+fn addresses(config: &Config, problems: &mut Vec<String>) {
+    let interface = &config.interface;
+    let addresses = &interface.addresses;
+    for (at, address) in addresses.iter().enumerate() {
+        if addresses.iter().take(at).any(|known| known.ip() == address.ip()) {
+            problems.push(format!("the address {} is given twice", address.ip()));
+        }
+    }
+    let has_ipv6 = addresses.iter().any(|address| address.family() == IpFamily::V6);
+    if let Some(mtu) = interface.mtu.filter(|&mtu| has_ipv6 && mtu < MTU_IPV6_MIN) {
+        problems.push(format!(
+            "the MTU {mtu} is too small for IPv6: use at least {MTU_IPV6_MIN}, or remove the IPv6 addresses"
+        ));
+    }
+}
+
+/// A network belongs to one peer: of two, the first would silently have none.
+fn networks(config: &Config, problems: &mut Vec<String>) {
+    let mut seen: Vec<(IpPrefix, usize)> = Vec::new();
+    for (number, peer) in config.peers.iter().enumerate() {
+        seen.extend(peer.allowed_ips.iter().map(|network| (network.network(), number)));
+    }
+    seen.sort_by_key(|(network, number)| (network.ip(), network.len(), *number));
+    for pair in seen.windows(2) {
+        if let [(network, one), (other, two)] = pair
+            && network == other
+            && one != two
+            && let (Some(one), Some(two)) = (config.peers.get(*one), config.peers.get(*two))
+        {
+            problems.push(format!(
+                "{network} is an allowed IP of two peers: {} and {}",
+                *one.public_key.to_base64(),
+                *two.public_key.to_base64()
+            ));
+        }
+    }
+}
+
+/// The tunnel's own datagrams must not be routed into the tunnel. A default route does not catch them, as
+/// they have a mark; a longer one in the main table does.
+fn loops(config: &Config, problems: &mut Vec<String>) {
+    let is_main = match config.interface.table {
+        Table::Auto => true,
+        Table::Number(table) => table == TABLE_MAIN,
+        Table::Off => false,
+    };
+    if !is_main {
+        return;
+    }
+    let networks = || config.peers.iter().flat_map(|peer| &peer.allowed_ips);
+    for peer in &config.peers {
+        // Frames have no routes; the address of VXLAN is inside.
+        if peer.vxlan.is_some() {
+            continue;
+        }
+        for endpoint in [peer.endpoint_udp(), peer.endpoint_tcp()].into_iter().flatten() {
+            let Some(address) = endpoint.address() else { continue };
+            let is_inside =
+                |network: &&IpPrefix| network.len() > 0 && network.contains(address.ip());
+            if let Some(network) = networks().find(is_inside) {
+                problems.push(format!(
+                    "the endpoint {address} is inside the allowed IPs {network}: the tunnel would send its \
+                     own datagrams to itself"
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::config::{Peer, PeerEndpoint};
+    use adit_tunnel::PublicKey;
+
+    fn peer(number: u8, networks: &[&str]) -> Peer {
+        let allowed_ips = networks.iter().map(|network| network.parse().unwrap()).collect();
+        Peer { allowed_ips, ..Peer::new(PublicKey([number; 32])) }
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused() {
+        let mut config = Config { peers: vec![peer(1, &["10.0.0.2/32"])], ..Config::default() };
+        config.interface.addresses = vec!["10.0.0.1/24".parse().unwrap()];
+        assert!(problems(&config, true).is_empty());
+        config.interface.addresses.push("10.0.0.1/32".parse().unwrap());
+        config.interface.addresses.push("fd00::1/64".parse().unwrap());
+        config.interface.mtu = Some(1279);
+        config.peers.push(peer(2, &["10.0.0.2/32", "192.0.2.0/24"]));
+        let endpoint = PeerEndpoint::Address("192.0.2.1:51820".parse().unwrap());
+        config.peers[0].endpoint = Some(endpoint);
+        let all = problems(&config, true);
+        let begins =
+            ["the address 10.0.0.1 is", "the MTU 1279", "10.0.0.2/32 is", "the endpoint 192"];
+        assert_eq!(all.len(), begins.len(), "{all:?}");
+        assert!(all.iter().zip(begins).all(|(text, begin)| text.starts_with(begin)), "{all:?}");
+        assert_eq!(problems(&config, false).len(), 3);
+        config.interface.table = Table::Off;
+        assert_eq!(problems(&config, true).len(), 3);
+    }
+}
