@@ -50,7 +50,8 @@ fn describe(event: &SwitchEvent, name_of: impl Fn(PortId) -> String) -> (Vec<Por
             (vec![*owner, *port], format!("{mac}{} of {{}} refused on {{}}", vlan(of)))
         }
         SwitchEvent::PortLimit { port, limit } => {
-            let message = format!("{{}} has reached its limit of {limit} learned addresses (fdb-limit)");
+            let message =
+                format!("{{}} has reached its limit of {limit} learned addresses (fdb-limit)");
             (vec![*port], message)
         }
         SwitchEvent::Storm { port, kind } => (vec![*port], format!("storm of {kind} on {{}}")),
