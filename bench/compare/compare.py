@@ -138,7 +138,7 @@ def report(subject, taken, count):
         ratios = [ratio(name, *pair) for pair in both]
         low, high = interval(ratios)
         old, new = (statistics.median(values) for values in zip(*both))
-        verdict = "ok" if high >= LEAST else "SLOWER"
+        verdict = "too few pairs" if math.isinf(high) else "ok" if high >= LEAST else "SLOWER"
         fine = fine and high >= LEAST
         middle = statistics.median(ratios)
         print(

@@ -192,9 +192,13 @@ fn remedy_of_errno(errno: i32) -> &'static str {
 /// What `adit explain` knows of a code.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
+    /// The stable code: `ADIT-E0801`.
     pub code: &'static str,
+    /// What happened, in a few words.
     pub title: &'static str,
+    /// What it means, for `adit explain`.
     pub explanation: &'static str,
+    /// What to do; empty if it depends on the case.
     pub remedy: &'static str,
 }
 
@@ -202,8 +206,8 @@ pub struct Entry {
 pub const USAGE: Entry = Entry {
     code: "ADIT-E0801",
     title: "the command line is wrong",
-    explanation: "An option or word is not known, is missing, or does not go with another one. \
-                  Nothing was done.",
+    explanation: "An option or argument is unknown or missing, or conflicts with another one. \
+                  Nothing was changed.",
     remedy: "See 'adit --help' and the help of the subcommand.",
 };
 
@@ -221,8 +225,8 @@ pub const NETNS: Entry = Entry {
 pub const SYSTEM: Entry = Entry {
     code: "ADIT-E0804",
     title: "the operating system refused",
-    explanation: "A file, a directory or a system call failed for the reason that the message \
-                  ends with.",
+    explanation: "A file, a folder or a system call failed for the reason at the end of the \
+                  message.",
     remedy: "",
 };
 

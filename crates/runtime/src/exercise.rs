@@ -52,6 +52,7 @@ pub fn port_spec(bytes: &[u8]) {
 /// The smallest engine: every frame goes to all other ports.
 #[derive(Debug, Default)]
 pub struct Hub {
+    /// Its ports.
     pub ports: Vec<PortId>,
 }
 

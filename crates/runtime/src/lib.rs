@@ -1,39 +1,86 @@
-//! Runs a packet engine over real devices, sockets and files, on one thread.
+//! Runs a packet engine over TUN/TAP devices, sockets and files, on one thread.
+//!
+//! A [`Runner`] owns an engine ([`adit_engine::Engine`]: a switch, a tunnel, a NAT, or one of your own)
+//! and its ports, and moves packets between them. A port is a TAP device, an interface, a Unix socket, a
+//! VXLAN remote, a recording ([`PortSpec`]), or a type of your own ([`Port`]).
+//!
+//! ```
+//! use adit_engine::PortId;
+//! use adit_engine::switch::{PortConfig, Switch, SwitchConfig};
+//! use adit_packet::{Pool, PoolConfig};
+//! use adit_runtime::port::stream::StreamPort;
+//! use adit_runtime::{Event, Flow, Handler, Runner};
+//! use std::io::{Read, Write};
+//! use std::os::unix::net::UnixStream;
+//!
+//! struct Owner;
+//!
+//! impl Handler<Switch> for Owner {
+//!     fn event(&mut self, _: &mut Runner<Switch>, event: Event) -> Flow {
+//!         match event {
+//!             Event::Alarm => Flow::Stop,
+//!             _ => Flow::Continue,
+//!         }
+//!     }
+//! }
+//!
+//! // A switch with two guests on streams, as QEMU's `-netdev stream` is one.
+//! let mut config = SwitchConfig::default();
+//! config.loop_guard.enabled = false; // it would send probes between our frames
+//! let switch = Switch::new(config)?;
+//! let mut runner = Runner::new(switch, Pool::new(PoolConfig::default()))?;
+//! let mut guests = Vec::new();
+//! for id in [PortId(0), PortId(1)] {
+//!     let (ours, theirs) = UnixStream::pair()?;
+//!     runner.engine_mut().add_port(id, PortConfig::default())?;
+//!     runner.attach(id, Box::new(StreamPort::socket("guest", ours.into())?))?;
+//!     guests.push(theirs);
+//! }
+//! let remote = runner.remote()?;
+//! let running = std::thread::spawn(move || runner.run(&mut Owner));
+//!
+//! // A broadcast of the first guest, with its length before it, reaches the second.
+//! let mut frame = 60_u32.to_be_bytes().to_vec();
+//! frame.extend([0xff; 6]);
+//! frame.extend([2; 54]);
+//! guests[0].write_all(&frame)?;
+//! let mut received = vec![0; frame.len()];
+//! guests[1].read_exact(&mut received)?;
+//! assert_eq!(received, frame);
+//!
+//! remote.post(|runner| runner.set_alarm(Some(runner.now())))?;
+//! running.join().expect("the loop does not panic")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Theory of operation
 //!
-//! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal or the timer
-//! is ready. A ready port is read until it is empty or has brought its share, 64 frames. Each packet
-//! goes to the engine at once. The engine's output leaves after each super-packet, while it is still in
-//! the cache, and after every 64 KiB of other packets, so that they can be joined. A port that cannot
-//! take a packet has a bounded queue and waits for its own descriptor; when the queue is full, packets
-//! are dropped and counted. Everything else that happens (a port is gone, a guest connected, a signal)
-//! is an [`Event`] for the [`Handler`], between two batches and on the same thread.
+//! One thread sleeps in epoll until a port, a listener, a watched descriptor, a signal, another thread
+//! or the timer is ready. A ready port is read until it has nothing more or has had its share of 64 frames.
+//! Each packet goes to the engine at once. What the engine sends leaves after each super-packet, while
+//! it is still in the cache, and otherwise after every 64 KiB, so that small packets can be joined. A
+//! port that takes no more has a bounded queue of its own and waits for its descriptor alone; past the
+//! bound its packets are dropped and counted. Whatever happens beside packets (a port ended, a connection
+//! was accepted, a signal came) is an [`Event`] for the [`Handler`], between two batches and on the same
+//! thread.
 //!
-//! The timer is absolute, on `CLOCK_BOOTTIME`, and is set only when the next deadline changes. A thread
-//! wakes up 15 to 30 us late from an idle core: the timer is set earlier by the lateness of recent
-//! wakes, and what ended a sleep is stamped as having arrived that much before.
+//! A turn costs what is ready: deadlines stand in a heap, ports and flows are found by their numbers. No
+//! packet allocates memory after a warm-up.
 //!
-//! | module | what it does |
+//! The timer is absolute, on `CLOCK_BOOTTIME`, and set again only when the earliest deadline changes. A
+//! thread wakes up late, by 15 to 30 us from an idle core: the timer is set early by what its own wakes
+//! show, and packets that ended a sleep are stamped earlier by as much.
+//!
+//! | folder | what |
 //! |---|---|
-//! | `runner` | the loop, with the state of ports, hubs and interfaces in parts of their own |
-//! | [`port`] | [`Port`] and [`Hub`], the list of kinds of port, one file a kind |
-//! | `socket` | sockets of the kernel that several kinds of port use |
-//! | `peer` | UDP sockets by which an engine reaches peers |
-//! | `netem` | emulated links between a port and the engine |
-//! | `wake` | reactor, clock, timers, signals, links, namespaces, priority, calls from other threads |
-//! | [`record`] | recordings: files, pipes, rotation |
-//! | [`format`](mod@format) | framings and recordings as bytes: pure, bounded, fuzzed |
-//! | [`text`] | names and numbers as users write them |
-#![allow(
-    missing_docs,
-    missing_debug_implementations,
-    clippy::new_without_default,
-    clippy::len_without_is_empty,
-    clippy::should_implement_trait,
-    private_interfaces,
-    reason = "moved; documented crate by crate"
-)]
+//! | `runner` | [`Runner`]: an engine, its ports and the loop; nested in another loop by its descriptor and [`Runner::turn`]; asked from other threads by [`Remote`] |
+//! | [`port`] | [`Port`] and [`Hub`], the kinds of port, `tap:a,netns=blue` |
+//! | `peer` | [`PeerSockets`]: UDP sockets by which an engine reaches peers |
+//! | `socket` | UDP and Unix sockets, the sockets of an engine's flows |
+//! | `wake` | epoll, clock, signals, links, namespaces, priority |
+//! | [`mod@format`] | framings and recordings: pure, bounded, fuzzed |
+//! | [`record`] | pcapng files with rotation, and output that never blocks |
+//! | [`text`] | the grammar of a port's text; namespaces, users and groups as people write them |
 #![forbid(unsafe_code)]
 
 pub mod error;
@@ -63,6 +110,11 @@ pub use wake::namespaces::NamespaceName;
 pub use wake::priority::RaisedPriority;
 pub use wake::reactor::{Interest, Token};
 pub use wake::signals::{Signal, Signals};
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(test)]
 mod tests;

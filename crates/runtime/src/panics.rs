@@ -1,5 +1,4 @@
-//! What a panic does: it is a bug, and ends the program; whoever owns the loop takes back first what it
-//! made.
+//! Panics: each is a bug and ends the program, after the owner of the loop has undone its changes.
 
 use rustix::process::{Signal, getpid, kill_process};
 use std::io;
@@ -8,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
-/// From here on a panic of another thread than the first ends the program as SIGTERM does, by which a
-/// loop ends in order.
+/// From here on a panic of any thread but the first ends the program as SIGTERM does, which ends a loop in
+/// order.
 pub fn end_in_order() {
     let tell = take_hook();
     set_hook(Box::new(move |panic| {
@@ -27,8 +26,8 @@ pub fn is_ending() -> bool {
     IS_ENDING.load(Ordering::Acquire)
 }
 
-/// Does `work`; a panic of it is a failure. What it worked on may be in any state then, and is good for
-/// nothing but being dropped.
+/// Does `work`, and turns its panic into an error. What it worked on may be in any state then: it can only
+/// be dropped.
 ///
 /// # Errors
 /// Those of `work`.

@@ -8,7 +8,7 @@ mod tcp;
 mod tree;
 
 use adit_device::MacAddr;
-use adit_runtime::format::pcapng::{Direction, LinkType, Meta};
+use adit_runtime::format::pcapng::{self, LinkType, Meta};
 use adit_runtime::record::rotate::calendar;
 use etherparse::{
     ArpPacketSlice, EtherType, Ipv4HeaderSlice, LaxIpv6Slice, LaxLinkExtSlice, LaxNetSlice,
@@ -20,6 +20,25 @@ use std::time::Duration;
 
 pub(crate) use icmp::Icmp;
 pub(crate) use tcp::Tcp;
+
+/// Which way a packet goes, seen from the host whose interface it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Direction {
+    /// Into the host: what a program writes to a TUN queue, what comes from a wire.
+    In,
+    /// Out of the host: what a program reads from a TUN queue, what goes to a wire.
+    Out,
+}
+
+impl From<pcapng::Direction> for Direction {
+    fn from(direction: pcapng::Direction) -> Self {
+        match direction {
+            pcapng::Direction::In => Self::In,
+            pcapng::Direction::Out => Self::Out,
+        }
+    }
+}
 
 /// One packet, as `--json` prints it: one object a line.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
@@ -167,7 +186,7 @@ impl Packet {
         let mut packet = Self {
             time: meta.time,
             interface: interface.to_owned(),
-            direction: meta.direction,
+            direction: meta.direction.map(Direction::from),
             length: meta.original_len.max(data.len()),
             captured_length: data.len(),
             lost_before: meta.lost_before,

@@ -8,10 +8,10 @@
 //! Source: QEMU `net/stream.c`, `net_socket_rs_init` in `net/net.c`.
 
 /// The longest frame: what IP can name, with its Ethernet header and two tags.
-pub const FRAME_LEN_MAX: usize = 65_535 + 14 + 8;
+pub(crate) const FRAME_LEN_MAX: usize = 65_535 + 14 + 8;
 
 /// The shortest frame: an Ethernet header.
-pub const FRAME_LEN_MIN: usize = 14;
+pub(crate) const FRAME_LEN_MIN: usize = 14;
 
 /// How many bytes stand before each frame.
 const LENGTH_LEN: usize = 4;
@@ -21,7 +21,7 @@ const DECODER_LEN: usize = 2 * (FRAME_LEN_MAX + LENGTH_LEN);
 
 /// What comes next in a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next<'a> {
+pub(crate) enum Next<'a> {
     /// A frame.
     Frame(&'a [u8]),
     /// Something too short for a frame; it is skipped.
@@ -34,7 +34,7 @@ pub enum Next<'a> {
 
 /// Takes frames out of a stream that comes in pieces. Its memory does not grow.
 #[derive(Debug)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     buf: Box<[u8]>,
     /// What came and was not taken out: `start <= end <= buf.len()`.
     start: usize,
@@ -42,12 +42,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { buf: vec![0; DECODER_LEN].into(), start: 0, end: 0 }
     }
 
-    /// Room for what comes next, never empty after [`Self::next`] said `More`.
-    pub fn spare_mut(&mut self) -> &mut [u8] {
+    /// Room for what comes next, never empty after [`Self::next_frame`] said `More`.
+    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.buf.len() - self.end < DECODER_LEN / 2 {
@@ -58,12 +58,12 @@ impl Decoder {
     }
 
     /// So many bytes were put into the spare room.
-    pub fn filled(&mut self, count: usize) {
+    pub(crate) fn filled(&mut self, count: usize) {
         self.end = self.end.saturating_add(count).min(self.buf.len());
     }
 
     /// The next frame.
-    pub fn next(&mut self) -> Next<'_> {
+    pub(crate) fn next_frame(&mut self) -> Next<'_> {
         let Some((length, rest)) = self.buf[self.start..self.end].split_first_chunk() else {
             return Next::More;
         };
@@ -83,8 +83,8 @@ impl Decoder {
         }
     }
 
-    /// Whether [`Self::next`] would say anything but `More`.
-    pub fn has_next(&self) -> bool {
+    /// Whether [`Self::next_frame`] would say anything but `More`.
+    pub(crate) fn has_next(&self) -> bool {
         let Some((length, rest)) = self.buf[self.start..self.end].split_first_chunk() else {
             return false;
         };
@@ -99,20 +99,20 @@ const ENCODER_LEN: usize = 512 << 10;
 /// Frames on their way into a stream, one after the other, so that one write takes many. Its memory
 /// does not grow.
 #[derive(Debug)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     buf: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
 impl Encoder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { buf: vec![0; ENCODER_LEN].into(), start: 0, end: 0 }
     }
 
     /// Appends a frame given in two parts; `false` if there is no room, and then nothing is appended.
     #[must_use]
-    pub fn push(&mut self, head: &[u8], tail: &[u8]) -> bool {
+    pub(crate) fn push(&mut self, head: &[u8], tail: &[u8]) -> bool {
         let length = head.len() + tail.len();
         let total = length + LENGTH_LEN;
         if self.buf.len() - self.end < total {
@@ -131,19 +131,19 @@ impl Encoder {
     }
 
     /// What waits, first byte first.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.buf[self.start..self.end]
     }
 
     /// So many bytes of [`Self::bytes`] were written.
-    pub fn written(&mut self, count: usize) {
+    pub(crate) fn written(&mut self, count: usize) {
         self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 }
@@ -153,12 +153,12 @@ impl Encoder {
 ///
 /// # Panics
 /// If it does not hold.
-pub fn exercise(bytes: &[u8]) {
+pub(crate) fn exercise(bytes: &[u8]) {
     let Some((&step, stream)) = bytes.split_first() else { return };
     let (mut decoder, mut frames, mut broken) = (Decoder::new(), Vec::new(), false);
     let mut rest = stream;
     while !broken {
-        match decoder.next() {
+        match decoder.next_frame() {
             Next::Frame(frame) => frames.push(frame.to_vec()),
             Next::Runt => {}
             Next::TooLong => broken = true,
@@ -220,10 +220,10 @@ mod tests {
             let spare = decoder.spare_mut();
             spare[..stream.len() - 1].copy_from_slice(&stream[1..]);
             decoder.filled(stream.len() - 1);
-            let next = decoder.next();
+            let next = decoder.next_frame();
             assert_eq!(matches!(next, Next::Frame(_)), is_frame, "{length}");
-            assert_eq!(decoder.next(), Next::Frame(&[8; 14]));
-            assert_eq!(decoder.next(), Next::More);
+            assert_eq!(decoder.next_frame(), Next::Frame(&[8; 14]));
+            assert_eq!(decoder.next_frame(), Next::More);
         }
         for length in [FRAME_LEN_MAX + 1, 1 << 31, 0xffff_ffff] {
             let length = u32::try_from(length).unwrap().to_be_bytes();
@@ -231,8 +231,8 @@ mod tests {
             decoder.spare_mut()[..4].copy_from_slice(&length);
             decoder.filled(4);
             assert!(decoder.has_next());
-            assert_eq!(decoder.next(), Next::TooLong);
-            assert_eq!(decoder.next(), Next::TooLong, "and it stays so");
+            assert_eq!(decoder.next_frame(), Next::TooLong);
+            assert_eq!(decoder.next_frame(), Next::TooLong, "and it stays so");
         }
     }
 

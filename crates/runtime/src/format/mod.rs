@@ -1,7 +1,7 @@
 //! Framings and file formats: pure, bounded, fuzzed.
 
-pub mod framing;
+pub(crate) mod framing;
 pub mod pcapng;
-pub mod recording;
-pub mod unfinished;
-pub mod vxlan_header;
+pub(crate) mod recording;
+pub(crate) mod unfinished;
+pub(crate) mod vxlan_header;

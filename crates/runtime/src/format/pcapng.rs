@@ -12,7 +12,6 @@
 //! All numbers are little-endian, which the section header's byte-order magic says. Times are
 //! nanoseconds since 1970 (`if_tsresol` 9). Source: draft-ietf-opsawg-pcapng, section 4.
 
-use serde::Serialize;
 use std::time::Duration;
 
 /// What the first byte of each packet belongs to.
@@ -43,8 +42,7 @@ impl LinkType {
 }
 
 /// Which way a packet goes, seen from the host whose interface it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Into the host: what a program writes to a TUN queue, what comes from a wire.
     In,

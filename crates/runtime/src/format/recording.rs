@@ -15,7 +15,7 @@ const INTERFACES_MAX: usize = 4096;
 const NANOS: u64 = 1_000_000_000;
 
 /// A recording that is being read.
-pub struct Recording {
+pub(crate) struct Recording {
     reader: Box<dyn PcapReaderIterator + Send>,
     interfaces: Vec<Interface>,
     /// Packets that were no frames: of another kind of link, too short or too long.
@@ -35,7 +35,7 @@ impl Recording {
     ///
     /// # Errors
     /// InvalidData: it is neither pcap nor pcapng.
-    pub fn new(source: impl Read + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn new(source: impl Read + Send + 'static) -> io::Result<Self> {
         let reader = create_reader(BLOCK_LEN_MAX, source).map_err(|_| not_one("no pcap file"))?;
         Ok(Self { reader, interfaces: Vec::new(), skipped: 0 })
     }
@@ -45,7 +45,7 @@ impl Recording {
     ///
     /// # Errors
     /// InvalidData: what comes next is no block; UnexpectedEof: reading failed.
-    pub fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    pub(crate) fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Option<u64>> {
         // A refill that brings nothing new is the end, whatever the parser thinks it needs.
         let mut is_refilled = false;
         loop {
@@ -161,7 +161,7 @@ fn not_one(what: &str) -> io::Error {
 ///
 /// # Panics
 /// If it does not hold.
-pub fn exercise(bytes: &[u8]) {
+pub(crate) fn exercise(bytes: &[u8]) {
     let source = io::Cursor::new(bytes.to_vec());
     let Ok(mut recording) = Recording::new(source) else { return };
     let mut frame = Vec::new();

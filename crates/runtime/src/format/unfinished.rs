@@ -18,7 +18,7 @@ const SEGMENT_LEN_MIN: usize = 536;
 ///
 /// A finished checksum that happens to be the pseudo header's sum is taken for an open one, which
 /// does no harm either: finishing it gives the same.
-pub fn offloads(frame: &[u8]) -> VnetHeader {
+pub(crate) fn offloads(frame: &[u8]) -> VnetHeader {
     find(frame).unwrap_or_default()
 }
 
@@ -76,7 +76,7 @@ fn pseudo(headers: &Headers, frame: &[u8], protocol: u8, len: usize) -> Option<u
 ///
 /// # Panics
 /// If it does not hold.
-pub fn exercise(frame: &[u8]) {
+pub(crate) fn exercise(frame: &[u8]) {
     let vnet = offloads(frame);
     if !vnet.needs_csum() {
         assert_eq!(vnet, VnetHeader::default());

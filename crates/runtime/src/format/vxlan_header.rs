@@ -10,20 +10,20 @@
 use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
 
 /// How long it is.
-pub const HEADER_LEN: usize = 8;
+pub(crate) const HEADER_LEN: usize = 8;
 
 /// The flag that says that there is a VNI; the other seven mean nothing to a receiver.
 const HAS_VNI: u8 = 0x08;
 
 /// The segment and the frame of a datagram; `None` if it is not VXLAN, or has no frame in it.
-pub fn parse(datagram: &[u8]) -> Option<(u32, &[u8])> {
+pub(crate) fn parse(datagram: &[u8]) -> Option<(u32, &[u8])> {
     let (&[flags, _, _, _, v2, v1, v0, _], frame) = datagram.split_first_chunk()?;
     let is_frame = (FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&frame.len());
     (flags & HAS_VNI != 0 && is_frame).then(|| (u32::from_be_bytes([0, v2, v1, v0]), frame))
 }
 
 /// The header of a segment; of `vni` the low 24 bits count.
-pub fn header(vni: u32) -> [u8; HEADER_LEN] {
+pub(crate) fn header(vni: u32) -> [u8; HEADER_LEN] {
     let [_, v2, v1, v0] = vni.to_be_bytes();
     [HAS_VNI, 0, 0, 0, v2, v1, v0, 0]
 }
@@ -32,7 +32,7 @@ pub fn header(vni: u32) -> [u8; HEADER_LEN] {
 ///
 /// # Panics
 /// If it does not hold.
-pub fn exercise(datagram: &[u8]) {
+pub(crate) fn exercise(datagram: &[u8]) {
     let Some((vni, frame)) = parse(datagram) else { return };
     assert!(vni < 1 << 24);
     assert_eq!(frame, &datagram[HEADER_LEN..]);

@@ -58,9 +58,13 @@ pub struct PeerOptions {
 /// What went through one socket. A train counts once, its datagrams each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounters {
+    /// Trains received.
     pub received: u64,
+    /// Datagrams received.
     pub received_datagrams: u64,
+    /// Trains sent.
     pub sent: u64,
+    /// Datagrams sent.
     pub sent_datagrams: u64,
     /// Trains that had to go one datagram at a time.
     pub cut: u64,

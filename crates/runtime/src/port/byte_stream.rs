@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The two directions, and whether the one to write to is full.
+#[derive(Debug)]
 pub struct ByteStream {
     reader: Handle,
     /// Where it is another one than the reader.
@@ -88,6 +89,7 @@ fn gone(error: Errno) -> Gone {
 
 /// A descriptor that is non-blocking until it is dropped. It may be shared with other programs (the
 /// standard streams are), so its flags are restored then.
+#[derive(Debug)]
 struct Handle {
     fd: OwnedFd,
     flags: OFlags,

@@ -110,6 +110,12 @@ impl DatagramHub {
     }
 }
 
+impl std::fmt::Debug for DatagramHub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (self as &dyn Hub).fmt(f)
+    }
+}
+
 impl Hub for DatagramHub {
     fn name(&self) -> &str {
         &self.name
@@ -262,6 +268,8 @@ impl DatagramPort {
         }
     }
 }
+
+debug_as_port!(DatagramPort);
 
 impl Port for DatagramPort {
     fn name(&self) -> &str {

@@ -29,13 +29,13 @@ pub trait Sink {
 pub enum Refusal {
     /// There is no room now.
     Room,
-    /// The one behind the port has no room; the frame is lost.
+    /// The receiver has no room; the frame is lost.
     Full,
     /// The link is down.
     Down,
     /// It is too long.
     TooBig,
-    /// It is not taken as it is: a super-packet is to be cut up, another frame is lost.
+    /// It is not taken as it is: a super-packet must be cut up, another frame is lost.
     Refused,
     /// Nothing goes any more.
     Gone(Gone),
@@ -50,11 +50,21 @@ pub struct Egress {
     begun: usize,
 }
 
+impl Default for Egress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Egress {
+    /// An empty queue.
+    #[must_use]
     pub fn new() -> Self {
         Self { frames: VecDeque::with_capacity(FRAMES_MAX), bytes: 0, begun: 0 }
     }
 
+    /// Whether frames wait.
+    #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.frames.is_empty()
     }

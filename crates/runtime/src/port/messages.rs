@@ -89,6 +89,8 @@ impl MessagePort {
     }
 }
 
+debug_as_port!(MessagePort);
+
 impl Port for MessagePort {
     fn name(&self) -> &str {
         &self.name

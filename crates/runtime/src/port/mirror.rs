@@ -71,6 +71,8 @@ impl MirrorPort {
     }
 }
 
+debug_as_port!(MirrorPort);
+
 impl Port for MirrorPort {
     fn name(&self) -> &str {
         &self.name

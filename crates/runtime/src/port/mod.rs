@@ -11,6 +11,17 @@
 //! egress      the queue of a port that is full
 //! ```
 
+/// `Debug` of a port: its name and MTU, without the buffers.
+macro_rules! debug_as_port {
+    ($port:ty) => {
+        impl std::fmt::Debug for $port {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                (self as &dyn crate::port::Port).fmt(f)
+            }
+        }
+    };
+}
+
 pub mod byte_stream;
 pub mod datagram;
 pub mod egress;

@@ -46,7 +46,7 @@ impl PortSpec {
                 return Err(SpecError::new(at, format!("'{prefix}' takes no argument")));
             }
             (_, None | Some("")) => {
-                return Err(SpecError::new(prefix.len(), format!("'{prefix}' of what?"))
+                return Err(SpecError::new(prefix.len(), format!("'{prefix}' needs an argument"))
                     .hint(format!("write {}", kind.example())));
             }
             (_, Some(argument)) => argument,
@@ -120,7 +120,7 @@ fn unknown_kind(prefix: &str, kinds: &[&'static Kind]) -> SpecError {
         Some(near) => error.hint(format!("did you mean '{}'?", near.example())),
         None => {
             let all: Vec<String> = kinds.iter().map(|kind| kind.example()).collect();
-            error.hint(format!("there are {}", all.join(", ")))
+            error.hint(format!("the kinds are {}", all.join(", ")))
         }
     }
 }

@@ -86,6 +86,8 @@ impl StreamPort {
     }
 }
 
+debug_as_port!(StreamPort);
+
 impl Port for StreamPort {
     fn name(&self) -> &str {
         &self.name
@@ -93,7 +95,7 @@ impl Port for StreamPort {
 
     fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
         loop {
-            match self.decoder.next() {
+            match self.decoder.next_frame() {
                 Next::Frame(frame) => {
                     let packet = cx.pool.take(frame.len()).and_then(|mut packet| {
                         packet.extend(frame).ok()?;

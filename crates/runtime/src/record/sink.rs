@@ -87,6 +87,7 @@ impl Sink {
     }
 
     /// How many bytes the sink has accepted.
+    #[expect(clippy::len_without_is_empty, reason = "a count of bytes, not of elements")]
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -224,7 +225,7 @@ fn is_writable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     match rustix::event::poll(&mut fds, Some(&timeout)) {
         Ok(_) => Ok(!fds[0].revents().is_empty()),
-        // A signal: its handler has told the loop.
+        // A signal came, which the loop learns elsewhere.
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }

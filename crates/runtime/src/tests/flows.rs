@@ -319,16 +319,14 @@ fn datagrams_go_and_come_and_an_icmp_error_is_an_event() {
 fn flows_in_the_thousands_and_none_is_searched_for() {
     let mut rig = Rig::new();
     let (listener, address) = listener();
-    let count = 400_u64;
-    let accepting =
-        thread::spawn(move || (0..count).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>());
-    for id in 0..count {
-        rig.open(id, Transport::Tcp, address);
+    let mut streams = Vec::new();
+    // No more at once than the listener's backlog has room for.
+    for wave in 0..8 {
+        let ids = wave * 50..(wave + 1) * 50;
+        ids.clone().for_each(|id| rig.open(id, Transport::Tcp, address));
+        ids.clone().for_each(|id| rig.connected(id));
+        streams.extend(ids.map(|_| listener.accept().unwrap().0));
     }
-    for id in 0..count {
-        rig.connected(id);
-    }
-    let mut streams = accepting.join().unwrap();
     streams[7].write_all(b"one").unwrap();
     let of_seven = streams[7].peer_addr().unwrap();
     let probe = rig.0.engine();

@@ -7,6 +7,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     text: String,
+    /// The number of the user.
     pub uid: u32,
 }
 
@@ -32,6 +33,7 @@ impl fmt::Display for User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     text: String,
+    /// The number of the group.
     pub gid: u32,
 }
 

@@ -1,26 +1,27 @@
-//! A loop that does what the kernel does elsewhere goes before programs.
+//! The scheduling priority of a loop: it forwards, as the kernel does elsewhere, ahead of programs.
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// A kernel forwards in its softirq, ahead of every program; who waits behind a program that fills a core
-/// has a queue of its whole time slice before it. At -3 a thread has 2 parts of a core in 3 where it
-/// wants them. More would starve those who take what it brings: at -10, on two full cores, a flood of
-/// datagrams costs it one and a half times as much and half as many arrive.
+/// A kernel forwards in its softirq, ahead of every program; a thread behind a program that fills a core
+/// waits for that program's whole time slice. At -3 a thread gets two thirds of a core if it needs them.
+/// More would starve the receivers of its packets: at -10, on two full cores, a flood of datagrams costs
+/// it one and a half times as much, and half as many arrive.
 const NICE: i32 = -3;
 
-/// Goes before programs until it is dropped: the thread that made it, and what that starts.
+/// A raised priority of the thread that made it, and of what that thread starts, until it is dropped.
 #[derive(Debug)]
 pub struct RaisedPriority(());
 
 impl RaisedPriority {
-    /// Nothing where that is not allowed, or where another priority was chosen for us.
+    /// `None` if it is not permitted, or if the process runs with another priority than the default.
+    #[must_use]
     pub fn new() -> Option<Self> {
         let is_chosen = getpriority_process(None).ok()? != 0;
         // Of the calling thread alone, whatever POSIX says (setpriority(2)).
         (!is_chosen && setpriority_process(None, NICE).is_ok()).then_some(Self(()))
     }
 
-    /// For a thread that one ahead has started: back to where programs are.
+    /// Takes the default priority again: for a thread that was started with a raised one.
     pub fn lower() {
         if getpriority_process(None) == Ok(NICE) {
             let _ = setpriority_process(None, 0);

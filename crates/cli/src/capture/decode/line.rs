@@ -7,10 +7,10 @@
 //!
 //! `>` leaves the host, `<` enters it.
 
+use crate::capture::decode::Direction;
 use crate::capture::decode::icmp::Icmp;
 use crate::capture::decode::tcp::Tcp;
 use crate::capture::decode::{Arp, Gso, Ip, Packet, calendar};
-use adit_runtime::format::pcapng::Direction;
 use etherparse::IpNumber;
 use std::fmt::{self, Display, Formatter};
 

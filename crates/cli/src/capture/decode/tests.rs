@@ -9,7 +9,7 @@ const NOON: Duration = Duration::new(1_795_262_400, 123_456_789);
 fn decode(link: LinkType, data: &[u8]) -> Packet {
     let meta = Meta {
         time: NOON,
-        direction: Some(Direction::Out),
+        direction: Some(pcapng::Direction::Out),
         original_len: data.len(),
         lost_before: 0,
     };

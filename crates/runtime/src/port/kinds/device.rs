@@ -56,17 +56,17 @@ pub struct DeviceSpec {
     pub name: NamePattern,
     /// The namespace in which it is: a name, a path or the id of a process.
     pub netns: Option<String>,
-    /// Who may attach to it without privilege.
+    /// The user who may attach to it without privilege.
     pub user: Option<User>,
-    /// Which group may.
+    /// The group that may.
     pub group: Option<Group>,
     /// Its hardware address.
     pub mac: Option<MacAddr>,
     /// Its IP MTU.
     pub mtu: Option<u32>,
-    /// How many packets wait for us before the kernel drops.
+    /// How many packets the kernel queues for us before it drops.
     pub txqueuelen: Option<u32>,
-    /// Whether it stays when we end.
+    /// Whether it stays when the program exits.
     pub persist: Option<bool>,
 }
 
@@ -263,6 +263,8 @@ impl DevicePort {
         Ok(Room::Some)
     }
 }
+
+debug_as_port!(DevicePort);
 
 impl Port for DevicePort {
     fn name(&self) -> &str {

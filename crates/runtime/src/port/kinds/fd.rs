@@ -105,6 +105,8 @@ impl SocketPort {
     }
 }
 
+debug_as_port!(SocketPort);
+
 impl Port for SocketPort {
     fn name(&self) -> &str {
         &self.name

@@ -77,7 +77,7 @@ impl InterfacePort {
     /// any address, and not what the host sends.
     ///
     /// # Errors
-    /// EPERM without `CAP_NET_RAW`; ENODEV: it was deleted; it is no Ethernet interface.
+    /// EPERM without `CAP_NET_RAW`; ENODEV: it was deleted; it is not an Ethernet interface.
     pub fn new(link: Link, netns: Netns) -> Result<Self> {
         let info = link.info()?;
         if !matches!(info.hardware_type, HardwareType::ETHER | HardwareType::LOOPBACK) {
@@ -112,6 +112,8 @@ fn open_socket(link: &Link, netns: &Netns) -> io::Result<PacketSocket> {
     }
     Ok(socket)
 }
+
+debug_as_port!(InterfacePort);
 
 impl Port for InterfacePort {
     fn name(&self) -> &str {

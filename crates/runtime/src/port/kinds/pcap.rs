@@ -45,7 +45,7 @@ fn speed(words: &mut Words) -> Result<f64, SpecError> {
     let Some((at, text)) = words.take("speed")? else { return Ok(1.0) };
     let speed = text.parse::<f64>().ok().filter(|speed| (1e-3..=1e6).contains(speed));
     speed.ok_or_else(|| {
-        SpecError::new(at, format!("'{text}' is no speed"))
+        SpecError::new(at, format!("invalid speed '{text}'"))
             .hint("a factor from 0.001 to 1000000, 2 for twice as fast")
     })
 }
@@ -120,6 +120,8 @@ impl ReplayPort {
         Duration::try_from_secs_f64(recorded.as_secs_f64() / self.speed).unwrap_or(Duration::MAX)
     }
 }
+
+debug_as_port!(ReplayPort);
 
 impl Port for ReplayPort {
     fn name(&self) -> &str {

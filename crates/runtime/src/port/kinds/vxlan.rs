@@ -74,7 +74,7 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
     }
     if list.len() > VxlanSpec::REMOTES_MAX {
         let max = VxlanSpec::REMOTES_MAX;
-        return Err(SpecError::new(at, format!("more than {max} remotes")));
+        return Err(SpecError::new(at, format!("too many remotes: the maximum is {max}")));
     }
     let local = words.take("local")?;
     let local = local.map(|(at, text)| Ok((at, parsed::<IpAddr>(at, "an IP address", &text)?)));
@@ -145,6 +145,8 @@ impl VxlanPort {
 fn hub_name(local: SocketAddr) -> Arc<str> {
     format!("udp:{local}").into()
 }
+
+debug_as_port!(VxlanPort);
 
 impl Port for VxlanPort {
     fn name(&self) -> &str {
