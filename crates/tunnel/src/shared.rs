@@ -110,12 +110,14 @@ impl Shared {
         self.clock = Some((now, unix));
     }
 
+    /// The wall clock: the time since 1970-01-01 UTC; `None` if it was never set.
+    pub(crate) fn unix(&self, now: Instant) -> Option<Duration> {
+        self.clock.map(|(at, unix)| unix.saturating_add(now.since(at)))
+    }
+
     /// A timestamp greater than all before, even if the clock goes back (NDSS 2017, 5.1).
     pub(crate) fn timestamp(&mut self, now: Instant) -> Tai64n {
-        let unix = match self.clock {
-            Some((at, unix)) => unix.saturating_add(now.since(at)),
-            None => now.since_origin(),
-        };
+        let unix = self.unix(now).unwrap_or_else(|| now.since_origin());
         let wanted = Tai64n::from_unix(unix);
         let stamp = match self.config.last_timestamp {
             Some(last) if wanted <= last => last.next(),

@@ -1,5 +1,7 @@
 //! The status of peers, and events.
 
+use core::time::Duration;
+
 use adit_packet::Instant;
 
 use crate::keys::PublicKey;
@@ -80,6 +82,14 @@ pub enum TunnelEvent {
     Heard {
         /// The peer.
         peer: PublicKey,
+    },
+    /// The clock of the peer is more than a day ahead of ours: one of the two is wrong. The peer connects anyway.
+    /// Reported once, and again after a handshake with a right clock.
+    ClockAhead {
+        /// The peer.
+        peer: PublicKey,
+        /// The difference.
+        by: Duration,
     },
     /// The path MTU to the peer has changed.
     PathMtu {

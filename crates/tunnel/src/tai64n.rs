@@ -39,14 +39,25 @@ impl Tai64n {
     /// The next greater timestamp.
     #[must_use]
     pub fn next(self) -> Self {
-        let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = self.0;
-        let seconds = u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
+        let [.., n0, n1, n2, n3] = self.0;
+        let seconds = self.seconds();
         let nanos = u32::from_be_bytes([n0, n1, n2, n3]).saturating_add(Self::GRANULE);
         if nanos < 1_000_000_000 {
             Self::from_parts(seconds, nanos)
         } else {
             Self::from_parts(seconds.saturating_add(1), 0)
         }
+    }
+
+    /// The whole seconds from `earlier` to this timestamp; zero if it is not later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.seconds().saturating_sub(earlier.seconds()))
+    }
+
+    fn seconds(self) -> u64 {
+        let [s0, s1, s2, s3, s4, s5, s6, s7, ..] = self.0;
+        u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7])
     }
 
     fn from_parts(seconds: u64, nanos: u32) -> Self {

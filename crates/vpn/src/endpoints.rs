@@ -1,11 +1,11 @@
 //! How the peers of a tunnel are reached: UDP sockets, streams, and names of endpoints.
 
+use crate::address::udp;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Config, Peer, Transport};
 use crate::file::keys::Key;
 use crate::host::error::port_error;
 use crate::host::names::{Names, News};
-use crate::state::udp;
 use crate::streams::{Streams, Switched};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;

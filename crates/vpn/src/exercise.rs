@@ -5,7 +5,7 @@ use crate::{state, uapi};
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 
-/// For fuzzing and property tests: reads a file, and looks at what is told of it.
+/// For fuzzing and property tests: reads a file, and checks what is printed of it.
 pub fn file(is_toml: bool, text: &str) {
     let (source, problems) = (Source::new("x", text), Problems::default());
     if is_toml {

@@ -33,9 +33,10 @@
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
 //! | [`up`] | start and end |
-//! | [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
+//! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod daemon;
 pub mod endpoints;
 pub mod engine;

@@ -1,11 +1,11 @@
 //! What follows when a peer connects, disconnects, or turns out to be two hosts.
 
+use crate::address::{address, endpoint_text};
 use crate::engine::TunnelEngine;
 use crate::file::config::{Hook, Peer};
 use crate::file::keys::Key;
 use crate::host::hooks::{Hooks, peer_words};
 use crate::presence::Presence;
-use crate::state::{address, endpoint_text};
 use adit_device::IfName;
 use adit_engine::Endpoint;
 use adit_packet::Instant;

@@ -1,5 +1,6 @@
 //! Conversions between the configuration, the engine, and the reported state.
 
+use crate::address::{endpoint_text, udp};
 use crate::endpoints::Endpoints;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Multi, Peer, PeerEndpoint, Transport};
@@ -11,7 +12,6 @@ use adit_runtime::{PeerCounters, Runner};
 use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey, Tunnel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 /// The state of a tunnel.
@@ -249,46 +249,6 @@ pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) ->
     }
 }
 
-/// An endpoint for people: an address, or the name of a port.
-#[must_use]
-pub fn endpoint_text(runner: &Runner<TunnelEngine>, at: Endpoint) -> String {
-    match at {
-        Endpoint::Udp(address) => address.to_string(),
-        Endpoint::Port(port) => {
-            runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
-        }
-        Endpoint::Flow(flow) => flow.to_string(),
-    }
-}
-
-/// The address of a peer at an endpoint, also by TCP; an IPv4 address as such.
-#[must_use]
-pub fn address(runner: &Runner<TunnelEngine>, at: Endpoint) -> Option<SocketAddr> {
-    let address = match at {
-        Endpoint::Udp(address) => address,
-        Endpoint::Port(_) => endpoint_text(runner, at).strip_prefix("tcp:")?.parse().ok()?,
-        Endpoint::Flow(_) => return None,
-    };
-    Some(canonical(address))
-}
-
-/// An IPv4 address that came through an IPv6 socket (`::ffff:192.0.2.1`) as an IPv4 address.
-#[must_use]
-pub fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip if ip == address.ip() => address,
-        ip => SocketAddr::new(ip, address.port()),
-    }
-}
-
-/// The UDP address of an endpoint, if it is one.
-pub fn udp(endpoint: Endpoint) -> Option<SocketAddr> {
-    match endpoint {
-        Endpoint::Udp(address) => Some(address),
-        Endpoint::Port(_) | Endpoint::Flow(_) => None,
-    }
-}
-
 fn seconds(seconds: u16) -> Option<Duration> {
     (seconds != 0).then(|| Duration::from_secs(seconds.into()))
 }
@@ -296,14 +256,6 @@ fn seconds(seconds: u16) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_ipv4_address_is_shown_as_such() {
-        let text = |text: &str| canonical(text.parse().unwrap()).to_string();
-        assert_eq!(text("[::ffff:192.0.2.1]:5"), "192.0.2.1:5");
-        assert_eq!(text("[2001:db8::1]:5"), "[2001:db8::1]:5");
-        assert_eq!(text("192.0.2.1:5"), "192.0.2.1:5");
-    }
 
     #[test]
     fn a_change_of_wg_changes_what_it_names() {

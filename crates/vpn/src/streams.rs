@@ -13,10 +13,10 @@
 //!    '<------------------------ an initiation by UDP is answered ------------'
 //! ```
 
+use crate::address::canonical;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Peer, PeerEndpoint, Transport};
 use crate::host::names::{Names, News};
-use crate::state::canonical;
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_runtime::port::messages::MessagePort;

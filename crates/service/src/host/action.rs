@@ -194,7 +194,7 @@ impl Action {
         }
     }
 
-    /// Whether it sets anew what `other` has set: the two revert to the same state.
+    /// Whether it overwrites what `other` has set: the two revert to the same state.
     #[must_use]
     pub fn replaces(&self, other: &Self) -> bool {
         match (self, other) {

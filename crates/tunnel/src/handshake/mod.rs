@@ -3,3 +3,4 @@
 pub(crate) mod cookie;
 pub(crate) mod ikpsk2;
 pub(crate) mod limiter;
+pub(crate) mod timestamps;

@@ -15,6 +15,7 @@ use crate::frames::plain::FRAME_HEADER_LEN;
 use crate::frames::reassembly::Reassembly;
 use crate::handshake::cookie::PeerCookie;
 use crate::handshake::ikpsk2::{Initiated, Remote};
+use crate::handshake::timestamps::PeerTimestamps;
 use crate::keys::SharedSecret;
 use crate::keys::{KEY_LEN, PresharedKey, PrivateKey};
 use crate::message::INITIATION_LEN;
@@ -24,7 +25,6 @@ use crate::session::{Session, Sessions};
 use crate::shape::Shapers;
 use crate::shared::Shared;
 use crate::status::{PeerStatus, TunnelEvent};
-use crate::tai64n::Tai64n;
 use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
 /// Packets that wait for the handshake of one peer: the first window of a connection. The oldest are dropped.
@@ -50,8 +50,8 @@ pub(crate) struct Peer {
     pub(crate) cookie: PeerCookie,
     pub(crate) initiated: Option<Initiated>,
     last_initiation: Option<Instant>,
-    /// The timestamp of its last accepted initiation.
-    pub(crate) timestamp: Option<Tai64n>,
+    /// The timestamps of its accepted initiations.
+    pub(crate) timestamps: PeerTimestamps,
     pub(crate) last_accepted: Option<Instant>,
     pub(crate) sessions: Sessions,
     pub(crate) timers: Timers,
@@ -81,7 +81,7 @@ impl Peer {
             cookie: PeerCookie::new(&config.public_key),
             initiated: None,
             last_initiation: None,
-            timestamp: None,
+            timestamps: PeerTimestamps::default(),
             last_accepted: None,
             sessions: Sessions::default(),
             timers: Timers::default(),
@@ -200,9 +200,14 @@ impl Peer {
 
     /// Ends the handshake and all sessions, and erases their keys.
     pub(crate) fn end_sessions(&mut self, shared: &mut Shared) {
-        shared.free([self.initiated.take().map(|initiated| initiated.index)]);
+        self.abandon_handshake(shared);
         shared.free(self.sessions.clear());
         self.timers = Timers { persistent: self.timers.persistent, ..Timers::default() };
+    }
+
+    /// Erases the ephemeral key of our own initiation: no response to it is accepted any more.
+    fn abandon_handshake(&mut self, shared: &mut Shared) {
+        shared.free([self.initiated.take().map(|initiated| initiated.index)]);
     }
 
     /// Discards the packets that wait for a handshake.
@@ -309,7 +314,7 @@ impl Peer {
         };
         let timestamp = shared.timestamp(now);
         let ephemeral = new_key(shared);
-        shared.free([self.initiated.take().map(|initiated| initiated.index)]);
+        self.abandon_handshake(shared);
         let index = shared.new_index(self.slot);
         let Some(us) = &shared.us else { return shared.free([Some(index)]) };
         let remote = self.remote(&secret);
@@ -367,6 +372,7 @@ impl Peer {
     /// The handshake is complete on both sides: packets can be sent.
     pub(crate) fn connected(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         self.last_handshake = Some(now);
+        self.abandon_handshake(shared);
         self.timers.completed();
         self.timers.began(now, &shared.config.timing);
         let peer = self.config.public_key;
@@ -406,6 +412,7 @@ impl Peer {
         if is_due(&mut self.timers.forget, now) {
             let gone = self.sessions.clear();
             shared.free(gone);
+            self.abandon_handshake(shared);
         }
         if is_due(&mut self.timers.retry, now) {
             self.retry(shared, now, out);
@@ -445,7 +452,7 @@ impl Peer {
         }
         if now.since(attempt.since) >= shared.config.timing.rekey_attempt_time {
             self.timers.completed();
-            shared.free([self.initiated.take().map(|initiated| initiated.index)]);
+            self.abandon_handshake(shared);
             self.drop_queue(shared, out, DropReason::NO_SESSION);
             if self.timers.forget.is_none() {
                 self.timers.began(now, &shared.config.timing);

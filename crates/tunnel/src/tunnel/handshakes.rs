@@ -50,7 +50,9 @@ impl Tunnel {
         let secret = peer.shared_secret.as_ref().ok_or(DropReason::NOT_AUTHENTIC)?;
         let timestamp = received.timestamp(secret).ok_or(DropReason::NOT_AUTHENTIC)?;
         // "The responder keeps track of the greatest timestamp received per client" (5.1).
-        if peer.timestamp.is_some_and(|last| timestamp <= last) {
+        let unix = shared.unix(now);
+        if peer.timestamps.has_seen(unix, timestamp) {
+            peer.drops.note(DropReason::REPLAYED);
             return Err(DropReason::REPLAYED);
         }
         let gap = shared.config.timing.initiation_gap;
@@ -62,7 +64,9 @@ impl Tunnel {
             shared.event(TunnelEvent::Refused { peer: peer.config.public_key, from });
             return Err(DropReason::ELSEWHERE);
         }
-        peer.timestamp = Some(timestamp);
+        if let Some(by) = peer.timestamps.note(unix, timestamp) {
+            shared.event(TunnelEvent::ClockAhead { peer: peer.config.public_key, by });
+        }
         peer.last_accepted = Some(now);
         peer.bytes_received += count(bytes.len());
         let ephemeral = new_key(shared);

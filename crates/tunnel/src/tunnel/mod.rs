@@ -73,15 +73,23 @@ impl Tunnel {
     /// initiations are rejected afterwards.
     #[must_use]
     pub fn timestamp_of(&self, key: &PublicKey) -> Option<Tai64n> {
-        self.peer(key)?.timestamp
+        self.peer(key)?.timestamps.latest()
     }
 
-    /// Accepts a peer's initiations only if their timestamp is greater than this one.
-    pub fn raise_timestamp(&mut self, key: &PublicKey, timestamp: Tai64n) {
+    /// The greatest timestamp received from a peer while its clock was more than a day ahead of ours. Store it as
+    /// well. It does not limit the timestamps of the right clock.
+    #[must_use]
+    pub fn timestamp_ahead_of(&self, key: &PublicKey) -> Option<Tai64n> {
+        self.peer(key)?.timestamps.ahead()
+    }
+
+    /// Refuses a peer's initiations with this timestamp or an earlier one. Set the wall clock before: a timestamp
+    /// more than a day ahead of it limits only others that far ahead.
+    pub fn raise_timestamp(&mut self, now: Instant, key: &PublicKey, timestamp: Tai64n) {
         if let Some(&slot) = self.by_key.get(key)
-            && let Some((peer, _)) = self.peer_mut(slot)
+            && let Some((peer, shared)) = self.peer_mut(slot)
         {
-            peer.timestamp = peer.timestamp.max(Some(timestamp));
+            peer.timestamps.raise(shared.unix(now), timestamp);
         }
     }
 

@@ -12,6 +12,7 @@
 
 pub mod host;
 
+use crate::address::endpoint_text;
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
@@ -22,7 +23,7 @@ use crate::file::load::{Given, Loaded, load_complete};
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
-use crate::state::{self, View, endpoint_text};
+use crate::state::{self, View};
 use crate::uapi;
 use crate::uapi::SetRequest;
 use crate::uapi::socket::UapiSocket;
@@ -194,8 +195,9 @@ impl Daemon {
             let config = state::peer_config(peer, state::known(peer), mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
-            if let Some(timestamp) = self.timestamps.received(&peer.public_key) {
-                runner.engine_mut().tunnel.raise_timestamp(&peer.public_key, timestamp);
+            for &timestamp in self.timestamps.received(&peer.public_key) {
+                let tunnel = &mut runner.engine_mut().tunnel;
+                tunnel.raise_timestamp(now, &peer.public_key, timestamp);
             }
             self.endpoints.set(runner, peer);
             self.peers.set(now, peer);
@@ -673,6 +675,14 @@ impl Service for Daemon {
                     self.peers.moved(runner.now(), &peer, from, to);
                 }
                 TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
+                TunnelEvent::ClockAhead { peer, by } => {
+                    let (peer, days) = (peer.to_base64(), by.as_secs() / (24 * 60 * 60));
+                    self.events.note(format!(
+                        "warning: the clock of peer {} is {days} days ahead of this machine's clock; \
+                         set the clock that is wrong",
+                        *peer
+                    ));
+                }
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);

@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
         let Section::Peer(section) = std::mem::take(&mut self.section) else { return };
         let PeerSection { header, peer, has_key, keys } = *section;
         let Some(line) = keys.get("PublicKey").filter(|_| has_key).copied() else {
-            // A key that is wrong was told of.
+            // An invalid key was reported.
             if !keys.contains_key("PublicKey") {
                 self.problem(header, "this peer has no PublicKey", None);
             }

@@ -27,7 +27,7 @@ pub trait Key: Sized + FromStr<Err = KeyError> {
     /// A key from base64, as strict as `wg` is: the padding is there and no bit is left over.
     ///
     /// # Errors
-    /// [`KeyError`], which tells nothing of the text.
+    /// [`KeyError`], which reveals nothing of the text.
     fn from_base64(text: &str) -> Result<Self, KeyError> {
         text.parse()
     }

@@ -10,6 +10,7 @@
 //! from PUBLIC-KEY TIMESTAMP
 //! ```
 //!
+//! A peer has a second `from` line if a timestamp of it was more than a day ahead of our clock.
 //! Keys in base64, timestamps in hexadecimal (TAI64N).
 
 use crate::file::keys::Key;
@@ -39,7 +40,7 @@ pub struct Timestamps {
     /// What the file has.
     text: String,
     sent: BTreeMap<PublicKey, Tai64n>,
-    received: BTreeMap<PublicKey, Tai64n>,
+    received: BTreeMap<PublicKey, Vec<Tai64n>>,
     due: Option<Instant>,
 }
 
@@ -67,12 +68,12 @@ impl Timestamps {
     fn take(&mut self, line: &str) -> Option<()> {
         let mut words = line.split(' ');
         let (kind, key, stamp) = (words.next()?, words.next()?, words.next()?);
-        let map = match kind {
-            "sent" => &mut self.sent,
-            "from" => &mut self.received,
+        let (key, stamp) = (PublicKey::from_base64(key).ok()?, parse_stamp(stamp)?);
+        match kind {
+            "sent" => self.sent.extend([(key, stamp)]),
+            "from" => self.received.entry(key).or_default().push(stamp),
             _ => return None,
-        };
-        map.insert(PublicKey::from_base64(key).ok()?, parse_stamp(stamp)?);
+        }
         Some(())
     }
 
@@ -81,9 +82,9 @@ impl Timestamps {
         self.sent.get(key).copied()
     }
 
-    /// The greatest timestamp that came from this peer.
-    pub fn received(&self, peer: &PublicKey) -> Option<Tai64n> {
-        self.received.get(peer).copied()
+    /// The greatest timestamps that came from this peer: one, and one that was too far ahead of our clock.
+    pub fn received(&self, peer: &PublicKey) -> &[Tai64n] {
+        self.received.get(peer).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Notes a handshake: the file must be written soon.
@@ -141,7 +142,10 @@ impl Save {
 
 fn text_of(tunnel: &Tunnel) -> String {
     let sent = tunnel.public_key().zip(tunnel.last_timestamp()).map(|(key, at)| ("sent", key, at));
-    let received = tunnel.peers().filter_map(|key| Some(("from", key, tunnel.timestamp_of(&key)?)));
+    let received = tunnel.peers().flat_map(|key| {
+        let stamps = [tunnel.timestamp_of(&key), tunnel.timestamp_ahead_of(&key)];
+        stamps.into_iter().flatten().map(move |stamp| ("from", key, stamp))
+    });
     let line = |(kind, key, stamp): (&str, PublicKey, Tai64n)| {
         let hex: String = stamp.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{kind} {} {hex}\n", *key.to_base64())
@@ -187,7 +191,7 @@ mod tests {
         let (key, stamp) = (PublicKey([7; 32]), Tai64n::from_unix(Duration::from_secs(1)));
         let line = format!("from {} 400000000000000b00000000", *key.to_base64());
         assert_eq!(timestamps.take(&line), Some(()));
-        assert_eq!((timestamps.received(&key), timestamps.sent(&key)), (Some(stamp), None));
+        assert_eq!((timestamps.received(&key), timestamps.sent(&key)), (&[stamp][..], None));
         for bad in ["", "from", "from x 40", "was a b", &line[..60], &line.replace('4', "+")] {
             assert_eq!(timestamps.take(bad), None, "{bad}");
         }

@@ -14,7 +14,7 @@ pub fn end_of_request(bytes: &[u8]) -> Option<usize> {
 /// Reads one request, with or without its empty line.
 ///
 /// # Errors
-/// [`BadRequest`] if anything in it is not known or makes no sense: then nothing of it is to be done.
+/// [`BadRequest`] if anything in it is unknown or invalid: then nothing of it must be done.
 pub fn parse(bytes: &[u8]) -> Result<Request, BadRequest> {
     let text = std::str::from_utf8(bytes).map_err(|_| BadRequest)?;
     let text = text.trim_end_matches('\n');

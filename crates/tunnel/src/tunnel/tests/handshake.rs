@@ -429,15 +429,16 @@ fn timestamps_outlive_a_restart() {
     assert_eq!(net.sides[1].tunnel.timestamp_of(&ours), Some(sent));
     let restart = |seed, at, last_timestamp, peer: PublicKey, timestamp: Option<Tai64n>| {
         let mut side = Side::new(seed, at, TunnelConfig { last_timestamp, ..Default::default() });
-        // Ten years back.
-        side.tunnel.set_wall_clock(Instant::ZERO, seconds(1_400_000_000));
+        // The initiator's clock is ten years back.
+        let unix = if seed == 1 { 1_400_000_000 } else { 1_700_000_000 };
+        side.tunnel.set_wall_clock(Instant::ZERO, seconds(unix));
         let mut config = PeerConfig::new(peer);
         let other = usize::from(seed == 1);
         config.allowed_ips = vec![format_prefix(other)];
         config.endpoint = Some(udp("192.0.2.2:2000")).filter(|_| seed == 1);
         side.tunnel.set_peer(Instant::ZERO, config);
         if let Some(timestamp) = timestamp {
-            side.tunnel.raise_timestamp(&peer, timestamp);
+            side.tunnel.raise_timestamp(Instant::ZERO, &peer, timestamp);
         }
         side
     };
@@ -482,4 +483,97 @@ fn a_pinned_peer_stays_where_it_is() {
     net.assert_passes(1);
     let heard = |event: &&TunnelEvent| matches!(event, TunnelEvent::Heard { .. });
     assert_eq!(net.sides[1].events.iter().filter(heard).count(), 1);
+}
+
+/// One handshake with a clock 15 years ahead; then the peer starts again with the right clock.
+#[test]
+fn a_clock_that_was_ahead_locks_nobody_out() {
+    const FUTURE: u64 = 2_170_000_000;
+    let restart = |net: &mut Net, unix| {
+        let (theirs, now) = (net.sides[1].key(), net.now);
+        let mut side = Side::new(1, "192.0.2.1:1000", TunnelConfig::default());
+        side.tunnel.set_wall_clock(Instant::ZERO, seconds(unix));
+        let mut peer = PeerConfig::new(theirs);
+        peer.allowed_ips = vec![format_prefix(1)];
+        peer.endpoint = Some(net.sides[1].at);
+        side.tunnel.set_peer(now, peer);
+        net.sides[0] = side;
+        let start = net.log.len();
+        net.assert_passes(0);
+        net.run(seconds(10));
+        net.log[start].clone()
+    };
+    let mut net = Net::pair();
+    let ahead = restart(&mut net, FUTURE);
+    let peer = net.peer_of(1);
+    assert!(net.sides[1].tunnel.timestamp_of(&peer).is_none(), "it limits no right clock");
+    let kept = net.sides[1].tunnel.timestamp_ahead_of(&peer).unwrap();
+    let right = restart(&mut net, 1_700_000_000);
+    let events = |net: &Net| {
+        let is_news = |event: &&TunnelEvent| matches!(event, TunnelEvent::ClockAhead { .. });
+        net.sides[1].events.iter().filter(is_news).count()
+    };
+    assert_eq!(events(&net), 1, "{:?}", net.sides[1].events);
+    // Neither handshake is accepted again, also after a restart of the responder.
+    let latest = net.sides[1].tunnel.timestamp_of(&peer).unwrap();
+    for restarted in [false, true] {
+        if restarted {
+            let now = net.now;
+            net.sides[1] = Side::new(2, "192.0.2.2:2000", TunnelConfig::default());
+            net.sides[1].tunnel.set_peer(now, PeerConfig::new(peer));
+            for timestamp in [kept, latest] {
+                net.sides[1].tunnel.raise_timestamp(now, &peer, timestamp);
+            }
+        }
+        let (start, before) = (net.log.len(), net.status(1).drops.count(DropReason::REPLAYED));
+        for recorded in [&ahead, &right] {
+            assert_eq!(recorded.bytes[0], 1);
+            net.inject(1, udp("198.51.100.1:1"), &recorded.bytes, 0);
+            net.run(seconds(1));
+        }
+        assert_eq!(net.sent(start, 2), 0, "responses");
+        assert_eq!(net.status(1).drops.count(DropReason::REPLAYED), before + 2);
+    }
+}
+
+/// The key of our initiation is erased when the handshake of the other side wins, and with the last session.
+#[test]
+fn the_ephemeral_key_is_erased_in_time() {
+    let initiated = |net: &Net| {
+        let peer = net.sides[0].tunnel.peer(&net.peer_of(0)).unwrap();
+        peer.initiated.is_some()
+    };
+    let mut net = Net::pair();
+    net.assert_passes(0);
+    assert!(!initiated(&net));
+    net.run(seconds(10));
+    // Our initiations are lost; the other side's handshake succeeds.
+    let from = net.sides[0].at;
+    net.rule = Box::new(move |datagram| {
+        if datagram.from == from && datagram.bytes[0] == 1 { Fate::Drop } else { Fate::Deliver }
+    });
+    let (now, keys) = (net.now, [net.peer_of(0), net.peer_of(1)]);
+    for (us, key) in keys.iter().enumerate() {
+        let side = &mut net.sides[us];
+        side.tunnel.connect(now, key, &mut side.out);
+        net.collect(us);
+    }
+    assert!(initiated(&net));
+    net.run(seconds(1));
+    assert!(!initiated(&net), "the other side's handshake has won");
+    // A handshake that is under way when the keys are forgotten.
+    net.rule = Box::new(|_| Fate::Drop);
+    let state = |net: &Net| {
+        let peer = net.sides[0].tunnel.peer(&keys[0]).unwrap();
+        (peer.timers.forget, peer.initiated.as_ref().map(|initiated| initiated.index))
+    };
+    let mut before = state(&net);
+    while before.0.is_some() {
+        assert!(net.now < now + seconds(600), "forgotten after 540 s");
+        net.send(0, &ipv4(0, 100));
+        net.run(millis(100));
+        let after = state(&net);
+        assert!(after.0.is_some() || before.1.is_some() && after.1 != before.1, "{before:?}");
+        before = after;
+    }
 }
