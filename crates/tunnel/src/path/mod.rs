@@ -133,9 +133,9 @@ impl Path {
         self.set_mtu(probe.len)
     }
 
-    /// The kernel says that the network takes at most `mtu`, which anybody can forge by ICMP. The search with our own
-    /// peer measures the path instead. Another peer's path is lowered until `later`. Returns whether the path MTU
-    /// changed.
+    /// The kernel says that the network takes at most `mtu`, which anybody can forge by ICMP. A peer that is adit is
+    /// probed with that length, so a forged one lasts for a few round trips. Another peer's path is lowered until
+    /// `later`. Returns whether the path MTU changed.
     pub(crate) fn lower(&mut self, now: Instant, mtu: u16, longest: u16, later: Instant) -> bool {
         if mtu >= self.mtu {
             return false;
@@ -143,7 +143,7 @@ impl Path {
         if self.ours {
             if self.is_done {
                 self.restart(now, longest);
-                self.is_used = true;
+                (self.first, self.is_used) = (mtu.max(BASE), true);
             }
             return false;
         }
