@@ -130,8 +130,10 @@ pub struct UpperLayer<'a> {
     pub extensions_len: usize,
     /// The fragment information; `None` for a whole packet.
     pub fragment: Option<Fragment>,
-    /// The offset in [`Ipv6::payload`] of the home address (destination option 201, RFC 6275, 6.3).
+    /// The offset in [`Ipv6::payload`] of the first home address (destination option 201, RFC 6275, 6.3).
     pub home_address: Option<usize>,
+    /// The number of home address options, invalid ones included; at most one is allowed.
+    pub home_address_options: usize,
     /// The offset in [`Ipv6::payload`] of the address in a routing header of type 2 (RFC 6275,
     /// 6.4).
     pub routing_address: Option<usize>,
@@ -148,6 +150,7 @@ impl<'a> UpperLayer<'a> {
             extensions_len: 0,
             fragment: None,
             home_address: None,
+            home_address_options: 0,
             routing_address: None,
         };
         for _ in 0..=Self::LIMIT {
@@ -181,9 +184,32 @@ impl<'a> UpperLayer<'a> {
                 self.routing_address = Some(self.extensions_len + 8);
             }
             ip_protocol::DESTINATION_OPTIONS => {
-                self.home_address = home_address(extension).map(|at| self.extensions_len + at);
+                self.note_home_addresses(extension);
             }
             _ => {}
+        }
+    }
+}
+
+impl UpperLayer<'_> {
+    /// Records the home addresses in a destination options header.
+    fn note_home_addresses(&mut self, extension: &[u8]) {
+        const PAD1: u8 = 0;
+        const HOME_ADDRESS: u8 = 201;
+        let mut at = 2;
+        while let Some(&kind) = extension.get(at) {
+            if kind == PAD1 {
+                at += 1;
+                continue;
+            }
+            let len = extension.get(at + 1).map_or(0, |&len| usize::from(len));
+            if kind == HOME_ADDRESS {
+                self.home_address_options += 1;
+                let is_valid = len == 16 && extension.len() >= at + 18;
+                let found = is_valid.then_some(self.extensions_len + at + 2);
+                self.home_address = self.home_address.or(found);
+            }
+            at += 2 + len;
         }
     }
 }
@@ -201,25 +227,6 @@ fn extension_len(protocol: u8, bytes: &[u8]) -> Option<Result<usize, Malformed>>
         | ip_protocol::MOBILITY => Some(words.map(|words| (words + 1) * 8)),
         _ => None,
     }
-}
-
-/// The offset of the home address in a destination options header.
-fn home_address(extension: &[u8]) -> Option<usize> {
-    const PAD1: u8 = 0;
-    const HOME_ADDRESS: u8 = 201;
-    let mut at = 2;
-    while let Some(&kind) = extension.get(at) {
-        if kind == PAD1 {
-            at += 1;
-            continue;
-        }
-        let len = usize::from(*extension.get(at + 1)?);
-        if kind == HOME_ADDRESS && len == 16 && extension.len() >= at + 18 {
-            return Some(at + 2);
-        }
-        at += 2 + len;
-    }
-    None
 }
 
 /// The address at offset `at`.

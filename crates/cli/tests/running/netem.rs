@@ -247,7 +247,7 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
         ("switch --port tap:a --port tap:a", "two ports"),
         ("switch --port tap:a --ageing 5", "or `5s`?"),
         ("switch --port stdio --port tap:a", "is neither a pipe nor a socket"),
-        ("switch --port tap:a --mirror x,ports=b", "names no port"),
+        ("switch --port tap:a --mirror x,ports=b", "names an unknown port"),
     ] {
         let (exit, errors) = refused(line);
         assert!(exit == 2 || (exit == 4 && line.contains("/nosuch")), "{line}: {exit}: {errors}");

@@ -65,7 +65,7 @@ pub struct LoopGuardConfig {
     pub enabled: bool,
     /// The interval of probes on each port, at least 10 ms. A loop is detected after at most two.
     pub probe_interval: Duration,
-    /// Port changes of an address per second that count as a loop.
+    /// Port changes of an address per second that count as flapping.
     pub flaps_per_second: u8,
     /// The time for which a port is blocked before a retry. It doubles while the loop persists.
     pub hold: Duration,

@@ -36,7 +36,8 @@ pub enum SwitchEvent {
         /// Its port now.
         to: PortId,
     },
-    /// A port used an address that is static or sticky on another port.
+    /// A port used an address that is static or sticky on another port, or that flaps between this port
+    /// and its home.
     MacRefused {
         /// Its VLAN.
         vlan: Option<VlanId>,
@@ -51,6 +52,8 @@ pub enum SwitchEvent {
     PortLimit {
         /// The port.
         port: PortId,
+        /// Its limit.
+        limit: usize,
     },
     /// The address table is full: further addresses are not learned.
     TableFull,
@@ -89,8 +92,8 @@ impl fmt::Display for SwitchEvent {
                     InVlan(vlan)
                 )
             }
-            Self::PortLimit { port } => {
-                write!(f, "port {port} has reached its limit of learned addresses")
+            Self::PortLimit { port, limit } => {
+                write!(f, "port {port} has reached its limit of {limit} learned addresses")
             }
             Self::TableFull => f.write_str("the address table is full"),
             Self::Storm { port, kind } => write!(f, "storm of {kind} on port {port}"),
@@ -118,24 +121,12 @@ pub enum LoopCause {
         /// The port that sent the probe; the blocked port itself if the loop is behind it.
         other: PortId,
     },
-    /// An address alternates between two ports.
-    Flapping {
-        /// Its VLAN.
-        vlan: Option<VlanId>,
-        /// The address.
-        mac: MacAddr,
-        /// The other port.
-        other: PortId,
-    },
 }
 
 impl fmt::Display for LoopCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Probe { other } => write!(f, "a probe sent by port {other} came back"),
-            Self::Flapping { vlan, mac, other } => {
-                write!(f, "{mac}{} flaps between this port and port {other}", InVlan(vlan))
-            }
         }
     }
 }

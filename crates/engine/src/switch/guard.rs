@@ -4,8 +4,10 @@
 //! it cannot read to the end. The ways around such guards are known, and each is closed here: tags
 //! without a VLAN and tags in tags, and LLC/SNAP in place of a type (CVE-2021-27853, -27854, -27861,
 //! -27862); fragments that hide or split the message (RFC 6980, RFC 7112, RFC 7113); extension
-//! headers; a second link-layer address in one message; a forged sender in ARP and ND under a right
+//! headers, unknown ones included; IP in IP and PPPoE; a second home address; a second link-layer address in one message; a forged sender in ARP and ND under a right
 //! source in the frame.
+
+mod routers;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,6 +25,19 @@ const TAGS_MAX: usize = 4;
 const TYPE_MIN: u16 = 0x0600;
 /// Multicast listener query, report and done, and the report of version 2 (RFC 2710, RFC 3810).
 const LISTENER: [u8; 4] = [130, 131, 132, 143];
+/// The service access points of SNAP and of IP, without the bits for groups and responses (IEEE 802.2).
+const SAP_SNAP: u8 = 0xaa;
+const SAP_IP: u8 = 0x06;
+/// PPPoE discovery and session (RFC 2516), MPLS, and tags before 802.1ad that some hosts still read.
+const PPPOE_DISCOVERY: u16 = 0x8863;
+const PPPOE_SESSION: u16 = 0x8864;
+const MPLS: [u16; 2] = [0x8847, 0x8848];
+const OTHER_TAGS: [u16; 2] = [0x9200, 0x9300];
+/// What an access concentrator sends: offer and confirmation (RFC 2516, 5).
+const PPPOE_SERVER: [u8; 2] = [0x07, 0x65];
+/// RARP (RFC 903), and its request, by which hypervisors announce a machine that was moved.
+const RARP: u16 = 0x8035;
+const RARP_REQUEST: [u8; 2] = [0, 3];
 /// An ICMPv6 redirect (RFC 4861, 4.5).
 const REDIRECT: u8 = 137;
 const DHCP_SERVER: u16 = 67;
@@ -72,9 +87,23 @@ impl GuardConfig {
             ether_type::ARP if self.arp => self.check_arp(source, payload),
             ether_type::IPV4 => self.check_ipv4(payload),
             ether_type::IPV6 => self.check_ipv6(source, payload),
-            // SNAP (RFC 1042): some hosts read what is inside as they read a frame.
-            0..TYPE_MIN => require(!payload.starts_with(&[0xaa, 0xaa]), DropReason::FILTERED),
-            _ => Ok(()),
+            RARP if self.arp => self.check_rarp(source, payload),
+            // SNAP (RFC 1042): some hosts read what is inside as they read a frame. They ignore the
+            // lowest bit of both service access points.
+            0..TYPE_MIN => {
+                let saps = payload.get(..2).unwrap_or_default();
+                let hides = saps.iter().any(|sap| matches!(sap & 0xfe, SAP_SNAP | SAP_IP));
+                require(!hides, DropReason::FILTERED)
+            }
+            PPPOE_DISCOVERY if self.no_router => {
+                let code = payload.get(1).ok_or(DropReason::MALFORMED)?;
+                require(!PPPOE_SERVER.contains(code), DropReason::RA_GUARD)
+            }
+            PPPOE_SESSION if self.no_router => routers::refuse_routers_in_pppoe(payload),
+            _ => {
+                let hides = MPLS.contains(&ether_type) || OTHER_TAGS.contains(&ether_type);
+                require(!hides, DropReason::FILTERED)
+            }
         }
     }
 
@@ -93,8 +122,16 @@ impl GuardConfig {
         require(arp.sender_mac == source && self.has(claimed), DropReason::ARP_GUARD)
     }
 
+    fn check_rarp(&self, source: MacAddr, payload: &[u8]) -> Result<(), DropReason> {
+        let operation = payload.get(6..8) == Some(&RARP_REQUEST);
+        let sender = payload.get(8..14) == Some(&source.0);
+        let ip = payload.get(14..).and_then(|rest| rest.first_chunk::<4>().copied());
+        let is_ours = ip.map(Ipv4Addr::from).is_some_and(|ip| ip.is_unspecified() || self.has(ip));
+        require(operation && sender && is_ours, DropReason::ARP_GUARD)
+    }
+
     fn check_ipv4(&self, payload: &[u8]) -> Result<(), DropReason> {
-        if self.addresses.is_empty() && !self.no_dhcp_server {
+        if self.addresses.is_empty() && !self.no_dhcp_server && !self.no_router {
             return Ok(());
         }
         let ipv4 = Ipv4::parse(payload).map_err(|_| DropReason::MALFORMED)?;
@@ -111,7 +148,11 @@ impl GuardConfig {
             && ports == Some((DHCP_CLIENT, DHCP_SERVER));
         require(is_dhcp_client || self.has(ipv4.source()), DropReason::IP_GUARD)?;
         let is_server = ports.is_some_and(|(from, to)| from == DHCP_SERVER || to == DHCP_CLIENT);
-        require(!(self.no_dhcp_server && is_server), DropReason::DHCP_GUARD)
+        require(!(self.no_dhcp_server && is_server), DropReason::DHCP_GUARD)?;
+        if self.no_router && offset == 0 {
+            routers::refuse_routers(ipv4.protocol(), ipv4.payload())?;
+        }
+        Ok(())
     }
 
     fn check_ipv6(&self, source: MacAddr, payload: &[u8]) -> Result<(), DropReason> {
@@ -126,10 +167,19 @@ impl GuardConfig {
             (ip_protocol::UDP, 0) => Message::Udp(ports(upper.payload).ok_or(HIDDEN)?),
             _ => Message::Other,
         };
+        // RFC 7113, 3: what follows an unknown header cannot be seen.
+        require(offset != 0 || is_upper_layer(upper.protocol), DropReason::FILTERED)?;
+        // Routers advertise from link-local addresses; encrypted, they could not be seen.
+        let is_hidden = upper.protocol == ip_protocol::ESP && ipv6.source().is_unicast_link_local();
+        require(!(self.no_router && is_hidden), DropReason::FILTERED)?;
         let is_start = ipv6.source().is_unspecified() && is_start_of_a_host(message);
         require(is_start || self.has(ipv6.source()), DropReason::IP_GUARD)?;
-        if let Some(home) = home_address(&ipv6, &upper) {
-            require(self.has(home), DropReason::IP_GUARD)?;
+        if upper.home_address_options != 0 {
+            let home = home_address(&ipv6, &upper).filter(|_| upper.home_address_options == 1);
+            require(home.is_some_and(|home| self.has(home)), DropReason::IP_GUARD)?;
+        }
+        if self.no_router && offset == 0 {
+            routers::refuse_routers(upper.protocol, upper.payload)?;
         }
         match message {
             Message::Icmp(kind) => self.check_icmp6(source, &ipv6, &upper, kind),
@@ -149,8 +199,6 @@ impl GuardConfig {
         kind: u8,
     ) -> Result<(), DropReason> {
         use icmp::v6;
-        let is_routers = matches!(kind, v6::ROUTER_ADVERTISEMENT | REDIRECT);
-        require(!(self.no_router && is_routers), DropReason::RA_GUARD)?;
         let options_at = match kind {
             v6::ROUTER_SOLICITATION => 8,
             v6::ROUTER_ADVERTISEMENT => 16,
@@ -174,6 +222,15 @@ impl GuardConfig {
         // A redirect names the link-layer address of another host: that is what it is for.
         require(kind == REDIRECT || link_addresses_are(options, source), DropReason::ND_GUARD)
     }
+}
+
+/// Whether nothing that hosts read as another header can follow: the protocols above IP that are in use.
+/// ESP hides what is in it from everybody without its key.
+fn is_upper_layer(protocol: u8) -> bool {
+    /// IPv4, DCCP, IPv6, RSVP, GRE, EIGRP, OSPF, PIM, VRRP, L2TP, SCTP, UDP-Lite.
+    const OTHERS: [u8; 12] = [4, 33, 41, 46, 47, 88, 89, 103, 112, 115, 132, 136];
+    use ip_protocol::{ESP, ICMP6, NO_NEXT_HEADER, TCP, UDP};
+    matches!(protocol, TCP | UDP | ICMP6 | ESP | NO_NEXT_HEADER) || OTHERS.contains(&protocol)
 }
 
 /// A first fragment that does not show what it carries (RFC 7112).

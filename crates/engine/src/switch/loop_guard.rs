@@ -9,9 +9,12 @@
 //! behind one port, which its own switch ends without cutting itself off; and a loop through another
 //! switch of our kind with a lower name, which then blocks a port, so that we do not both do it.
 //!
-//! Where probes do not pass and frames do, addresses flap between ports. That calls for probes at
-//! once, and if it goes on a port is blocked for it, after a patience that differs from switch to
-//! switch.
+//! A loop makes addresses flap between ports. So do a forged source and two machines with one address,
+//! and nothing in a frame distinguishes them. So flapping blocks no port: it sends probes at once, also
+//! as broadcasts in the VLAN of the address, which pass wherever the frames of a loop do. If it goes on
+//! without a probe that returns, the address is bound to its home for a while, the port from which it
+//! sent for the longest: frames from that address on other ports are dropped, which ends what is left
+//! of a storm and hurts nobody else on those ports.
 //!
 //! A blocked port is tried again after a hold-down: it sends probes, and forwards again if none came
 //! back. The hold-down doubles as long as the loop is there.
@@ -60,11 +63,11 @@ impl Probe {
     const LOWEST: usize = 16;
     const BODY_LEN: usize = 34;
 
-    /// Appends the frame.
-    pub(super) fn append_to(&self, packet: &mut PacketBuf) {
+    /// Appends the frame, to the group of probes or to all stations.
+    pub(super) fn append_to(&self, packet: &mut PacketBuf, destination: MacAddr) {
         let [.., a, b, c, d] = self.name.to_be_bytes();
         let source = MacAddr([0x02, 0x61, a, b, c, d]);
-        let header = EthernetHeader { destination: GROUP, source, ether_type: ETHER_TYPE };
+        let header = EthernetHeader { destination, source, ether_type: ETHER_TYPE };
         let pieces: [&[u8]; 6] = [
             &header.to_bytes(),
             &MAGIC,
@@ -263,7 +266,7 @@ mod tests {
 
     fn frame() -> PacketBuf {
         let mut packet = PacketBuf::new(0, Probe::LEN);
-        PROBE.append_to(&mut packet);
+        PROBE.append_to(&mut packet, GROUP);
         packet
     }
 

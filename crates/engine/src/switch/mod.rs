@@ -31,11 +31,11 @@
 //! frame between the same hosts needs no lookup. Expired entries are ignored at once and swept in small steps.
 //!
 //! **An address that moves** to another port is followed, up to a number of moves per second. After that it
-//! stays at its home, the last port where it was for a while. Continued flapping means a loop: the port that
-//! is not the home is blocked. Static and sticky addresses do not move: a frame with such a source from
+//! stays at its home, the last port from which it sent for a while. While it flaps, and no probe proves a
+//! loop, frames from it on other ports are dropped; no port is blocked. Static and sticky addresses do not move: a frame with such a source from
 //! another port is dropped.
 //!
-//! **Loops** are detected by flapping, or by a probe that returns ([`LoopGuardConfig`]). Spanning tree frames
+//! **Loops** are detected by a probe that returns; flapping sends more of them ([`LoopGuardConfig`]). Spanning tree frames
 //! are never forwarded, so a bridge next to us does not take us for a wire.
 //!
 //! **Timers** send probes and sweep the table; nothing else waits. No frame is held.

@@ -196,6 +196,16 @@ pub(super) fn tag_own(mode: &VlanMode, packet: &mut PacketBuf) -> Result<(), Dro
     }
 }
 
+/// The same for a frame of our own in a certain VLAN, 0 for the untagged network.
+pub(super) fn tag_own_in(
+    vlan: u16,
+    mode: &VlanMode,
+    packet: &mut PacketBuf,
+) -> Result<(), DropReason> {
+    let mut tagging = Tagging::untagged(vlan, TagKind::Customer);
+    tagging.apply(tagging.form(mode)?, packet)
+}
+
 impl MayShow {
     fn check(self, packet: &PacketBuf) -> Result<(), DropReason> {
         let Some(shown) = type_at(packet.bytes(), Head::TYPE) else {

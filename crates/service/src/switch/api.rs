@@ -10,11 +10,12 @@ use crate::supervisor::{Done, read_request, value};
 use crate::switch::codes::PORT;
 use crate::switch::mirror::MirrorTo;
 use crate::switch::model;
+use crate::switch::news::cause_of;
 use crate::switch::port::vlan;
 use crate::switch::state::SwitchService;
 use crate::switch::wanted::{StaticAddress, WantedSwitch};
 use adit_engine::PortId;
-use adit_engine::switch::{FdbEntry, FdbFlush, Switch, VlanId};
+use adit_engine::switch::{FdbEntry, FdbFlush, PortState, Switch, VlanId};
 use adit_runtime::Runner;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -118,6 +119,9 @@ impl SwitchService {
             let (state, counters) = (engine.port_state(*id), engine.counters(*id));
             let names = (name.as_str(), wanted.text.as_str());
             let mut port = model::port(names, config, state, counters, runner.port(*id));
+            if let Some(PortState::Blocked { cause, .. }) = state {
+                port.reason = Some(cause_of(*id, cause, |id| self.name_of(id)));
+            }
             port.netem = wanted.netem.as_ref().map(crate::netem::report::Netem::new);
             port.link = runner.netem(*id).and_then(crate::netem::report::Links::new);
             port.fdb_entries = addresses.get(id).copied().unwrap_or(0);

@@ -357,7 +357,7 @@ pub fn port(
         Some(PortState::Forwarding) => (State::Forwarding, None),
         Some(PortState::Down) => (State::Down, None),
         Some(PortState::Mirror) => (State::Mirror, None),
-        Some(PortState::Blocked { cause, .. }) => (State::Blocked, Some(cause.to_string())),
+        Some(PortState::Blocked { .. }) => (State::Blocked, None),
     };
     let (mut ingress, mut egress) = (Counters::default(), Counters::default());
     if let Some(counters) = counters {

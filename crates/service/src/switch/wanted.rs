@@ -250,7 +250,10 @@ fn port_name(value: &Value<'_>, ports: &[WantedPort]) -> Result<String, Wrong> {
     let name = text(value)?;
     match resolve(&name, ports) {
         Some(name) => Ok(name.to_owned()),
-        None => Err(Wrong::new(format_args!("no such port: `{name}`")).help(suggest(&name, ports))),
+        None => {
+            Err(Wrong::new(format_args!("names an unknown port: `{name}`"))
+                .help(suggest(&name, ports)))
+        }
     }
 }
 

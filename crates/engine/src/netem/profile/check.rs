@@ -49,9 +49,9 @@ impl Profile {
         let text = || "must be from -1000 to 1000 bytes".to_string();
         ensure("overhead.bytes", (-1000..=1000).contains(&self.overhead.bytes), text)?;
         self.queue.check(self.has_rate())?;
-        self.delay.check()?;
-        self.reorder.as_ref().map_or(Ok(()), Reorder::check)?;
-        self.limits.check()
+        check_delay(&self.delay)?;
+        self.reorder.as_ref().map_or(Ok(()), check_reorder)?;
+        check_limits(&self.limits)
     }
 
     /// Whether packets may wait for the line.
@@ -141,43 +141,37 @@ impl FqCoDel {
     }
 }
 
-impl Delay {
-    fn check(&self) -> Result {
-        at_most_an_hour("delay", self.base)?;
-        match self.jitter {
-            Jitter::None | Jitter::Table(_) => {}
-            Jitter::Uniform { width: jitter } | Jitter::Normal { deviation: jitter } => {
-                at_most_an_hour("delay.jitter", jitter)?;
-            }
-            Jitter::Pareto { mean, shape } => {
-                at_most_an_hour("delay.jitter", mean)?;
-                let text = || format!("must be more than 1 and at most 100, not {shape}");
-                ensure("delay.shape", shape > 1.0 && shape <= 100.0, text)?;
-            }
+fn check_delay(delay: &Delay) -> Result {
+    at_most_an_hour("delay", delay.base)?;
+    match delay.jitter {
+        Jitter::None | Jitter::Table(_) => {}
+        Jitter::Uniform { width: jitter } | Jitter::Normal { deviation: jitter } => {
+            at_most_an_hour("delay.jitter", jitter)?;
         }
-        let text = || format!("must be at least 0 and less than 1, not {}", self.correlation);
-        ensure("delay.correlation", (0.0..1.0).contains(&self.correlation), text)
+        Jitter::Pareto { mean, shape } => {
+            at_most_an_hour("delay.jitter", mean)?;
+            let text = || format!("must be more than 1 and at most 100, not {shape}");
+            ensure("delay.shape", shape > 1.0 && shape <= 100.0, text)?;
+        }
     }
+    let text = || format!("must be at least 0 and less than 1, not {}", delay.correlation);
+    ensure("delay.correlation", (0.0..1.0).contains(&delay.correlation), text)
 }
 
-impl Reorder {
-    fn check(&self) -> Result {
-        share("reorder.share", self.share)?;
-        let text = || format!("must be from 1 to {} packets, not {}", Self::BY_MAX, self.by);
-        ensure("reorder.by", (1..=Self::BY_MAX).contains(&self.by), text)?;
-        at_most_an_hour("reorder.within", self.within)
-    }
+fn check_reorder(reorder: &Reorder) -> Result {
+    share("reorder.share", reorder.share)?;
+    let text = || format!("must be from 1 to {} packets, not {}", Reorder::BY_MAX, reorder.by);
+    ensure("reorder.by", (1..=Reorder::BY_MAX).contains(&reorder.by), text)?;
+    at_most_an_hour("reorder.within", reorder.within)
 }
 
-impl Limits {
-    fn check(&self) -> Result {
-        let text = || format!("must be from 1 to {}, not {}", Self::PACKETS_MAX, self.packets);
-        ensure("limits.packets", (1..=Self::PACKETS_MAX).contains(&self.packets), text)?;
-        let range = Self::BYTES_MIN..=Self::BYTES_MAX;
-        let text =
-            || format!("must be from {} to {}, not {}", range.start(), range.end(), self.bytes);
-        ensure("limits.bytes", range.contains(&self.bytes), text)
-    }
+fn check_limits(limits: &Limits) -> Result {
+    let text = || format!("must be from 1 to {}, not {}", Limits::PACKETS_MAX, limits.packets);
+    ensure("limits.packets", (1..=Limits::PACKETS_MAX).contains(&limits.packets), text)?;
+    let range = Limits::BYTES_MIN..=Limits::BYTES_MAX;
+    let text =
+        || format!("must be from {} to {}, not {}", range.start(), range.end(), limits.bytes);
+    ensure("limits.bytes", range.contains(&limits.bytes), text)
 }
 
 fn share(field: &'static str, value: f64) -> Result {

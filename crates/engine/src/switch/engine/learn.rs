@@ -7,7 +7,7 @@ use adit_packet::Instant;
 use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::switch::engine::Switch;
-use crate::switch::event::{LoopCause, SwitchEvent};
+use crate::switch::event::SwitchEvent;
 use crate::switch::fdb::{FdbKind, Key, Slot};
 use crate::switch::port::Notice;
 
@@ -15,6 +15,11 @@ use crate::switch::port::Notice;
 const SECOND: Duration = Duration::from_secs(1);
 /// The time after which a port counts as the home of an address.
 const SETTLED: Duration = Duration::from_secs(30);
+/// A pause after which an address that has moved starts to settle from the beginning: two forged
+/// frames and silence between them do not make a home.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long a flapping address is bound to its home.
+const BOUND: Duration = Duration::from_secs(2);
 /// How often at most an entry is refreshed; one that ages sooner is refreshed eight times before.
 const REFRESH: Duration = Duration::from_secs(1);
 /// The table is swept in steps of so many slots: some ten microseconds.
@@ -26,12 +31,8 @@ enum Move {
     Follow(bool),
     /// It moves too often and stays at home.
     Stay,
-    /// That is a loop.
-    Loop {
-        /// The port that is blocked.
-        at: PortId,
-        other: PortId,
-    },
+    /// It flaps: a loop, a forged source, or two machines with one address.
+    Flap,
 }
 
 impl Switch {
@@ -40,8 +41,8 @@ impl Switch {
     ///
     /// # Errors
     ///
-    /// [`DropReason::MAC_GUARD`] if the address is another port's for good,
-    /// [`DropReason::PORT_BLOCKED`] if it shows a loop here.
+    /// [`DropReason::MAC_GUARD`] if the address is static or sticky on another port, or flaps between
+    /// this port and its home.
     pub(super) fn learn(&mut self, place: usize, key: Key) -> Result<Option<Instant>, DropReason> {
         let (now, ageing) = (self.now, self.config.ageing);
         let port = self.ports.at_mut(place).ok_or(DropReason::PORT_DOWN)?;
@@ -51,6 +52,9 @@ impl Switch {
         if slot.port == port.id {
             let refresh_at = slot.seen + REFRESH.min(ageing / 8);
             if now >= refresh_at {
+                if slot.port != slot.home && now.since(slot.seen) >= SILENCE {
+                    slot.moving_since = now;
+                }
                 slot.seen = now;
                 if port.config.sticky && now.since(slot.moving_since) >= SETTLED {
                     slot.kind = slot.kind.max(FdbKind::Sticky);
@@ -61,11 +65,7 @@ impl Switch {
         }
         if slot.kind != FdbKind::Dynamic {
             let owner = slot.port;
-            if port.may_report(Notice::Refused, now) {
-                let (vlan, mac, port) = (key.vlan(), key.mac(), port.id);
-                self.events.push(SwitchEvent::MacRefused { vlan, mac, owner, port });
-            }
-            return Err(DropReason::MAC_GUARD);
+            return Err(self.refuse(place, key, owner));
         }
         if slot.is_aged(now, ageing) {
             self.forget(key);
@@ -108,7 +108,7 @@ impl Switch {
         let (id, from, is_full) = (port.id, slot.port, port.learned >= port.config.fdb_limit);
         let guard = &self.config.loop_guard;
         let flaps = guard.enabled.then_some(guard.flaps_per_second);
-        let judged = classify(slot, id, now, self.config.moves_per_second, flaps);
+        let judged = classify(slot, now, self.config.moves_per_second, flaps);
         let home = slot.home;
         match judged {
             Move::Follow(_) if is_full => {
@@ -122,24 +122,40 @@ impl Switch {
                 }
                 Ok(Some(now + REFRESH.min(self.config.ageing / 8)))
             }
-            Move::Loop { at, other } if self.note_flap() => {
+            Move::Flap if self.note_flap(key) => {
                 self.relocate(key, home);
-                let cause = LoopCause::Flapping { vlan: key.vlan(), mac: key.mac(), other };
-                self.block(at, cause);
-                if at == id { Err(DropReason::PORT_BLOCKED) } else { Ok(None) }
+                if home == id {
+                    return Ok(None);
+                }
+                if let Some(slot) = self.fdb.find_mut(key) {
+                    slot.moving_since = slot.moving_since.max(now + BOUND);
+                }
+                Err(self.refuse(place, key, home))
             }
-            Move::Stay | Move::Loop { .. } => {
+            Move::Stay | Move::Flap => {
                 self.relocate(key, home);
                 Ok(None)
             }
         }
     }
 
+    /// Reports a frame from an address that belongs to the port `owner`.
+    fn refuse(&mut self, place: usize, key: Key, owner: PortId) -> DropReason {
+        if let Some(port) = self.ports.at_mut(place)
+            && port.may_report(Notice::Refused, self.now)
+        {
+            let (vlan, mac, port) = (key.vlan(), key.mac(), port.id);
+            self.events.push(SwitchEvent::MacRefused { vlan, mac, owner, port });
+        }
+        DropReason::MAC_GUARD
+    }
+
     fn report_limit(&mut self, place: usize) {
         if let Some(port) = self.ports.at_mut(place)
             && port.may_report(Notice::Limit, self.now)
         {
-            self.events.push(SwitchEvent::PortLimit { port: port.id });
+            let limit = port.config.fdb_limit;
+            self.events.push(SwitchEvent::PortLimit { port: port.id, limit });
         }
     }
 
@@ -218,13 +234,13 @@ impl Switch {
 /// Counts the move and says what becomes of it.
 fn classify(
     slot: &mut Slot,
-    to: PortId,
     now: Instant,
     moves_per_second: u8,
     flaps_per_second: Option<u8>,
 ) -> Move {
     let calm = now.since(slot.moving_since);
-    if calm >= SETTLED {
+    // The port becomes the home if frames came from it in all that time.
+    if slot.seen.since(slot.moving_since) >= SETTLED {
         slot.home = slot.port;
     }
     if calm >= SECOND {
@@ -233,8 +249,7 @@ fn classify(
     }
     slot.moves = slot.moves.saturating_add(1);
     if flaps_per_second.is_some_and(|flaps| slot.moves >= flaps) {
-        let (at, other) = if to == slot.home { (slot.port, to) } else { (to, slot.home) };
-        return Move::Loop { at, other };
+        return Move::Flap;
     }
     if slot.moves > moves_per_second { Move::Stay } else { Move::Follow(slot.moves == 1) }
 }

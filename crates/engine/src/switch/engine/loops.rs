@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use adit_packet::{Instant, PacketBuf};
+use adit_packet::{Instant, MacAddr, PacketBuf};
 use rand_chacha::rand_core::Rng;
 
 use crate::drop_reason::DropReason;
@@ -10,16 +10,25 @@ use crate::endpoint::PortId;
 use crate::outbox::Outbox;
 use crate::switch::engine::Switch;
 use crate::switch::event::{LoopCause, SwitchEvent};
-use crate::switch::fdb::FdbKind;
-use crate::switch::loop_guard::{Probe, Round};
+use crate::switch::fdb::{FdbKind, Key};
+use crate::switch::loop_guard::{self, Probe, Round};
 use crate::switch::tagging;
+use crate::switch::vlan::VlanId;
 
 /// The pause after which flapping has ended.
 const FLAP_PAUSE: Duration = Duration::from_secs(1);
-/// How long probes have to find a loop before a port is blocked for flapping; with the spread it is
-/// well below a second.
+/// How long probes have to find a loop before a flapping address is bound to its home; with the
+/// spread it is well below a second.
 const FLAP_PATIENCE: Duration = Duration::from_millis(400);
 const FLAP_PATIENCE_SPREAD: u64 = 300;
+
+/// An address that flaps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flapping {
+    key: Key,
+    since: Instant,
+    last: Instant,
+}
 /// How long frames of a loop that was just cut come in from queues on the way.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -63,18 +72,22 @@ impl Switch {
         }
     }
 
-    /// An address flaps: sends probes now. Returns whether it has flapped long enough to block a port.
-    pub(super) fn note_flap(&mut self) -> bool {
+    /// An address flaps: sends probes now. Returns whether it has flapped for so long that a loop would
+    /// have been found.
+    pub(super) fn note_flap(&mut self, key: Key) -> bool {
         let now = self.now;
-        let (since, last) = self.flapping.unwrap_or((now, Instant::ZERO));
-        let since = if now.since(last) < FLAP_PAUSE { since } else { now };
-        self.flapping = Some((since, now));
+        let since = self.flapping().map_or(now, |flapping| flapping.since);
+        self.flapping = Some(Flapping { key, since, last: now });
         if since == now {
             self.next_round = now;
         }
-        // A random spread: one of two switches blocks first, hardly both at once.
+        // A random spread: one of two switches acts first, hardly both at once.
         let patience = FLAP_PATIENCE + Duration::from_millis(self.name % FLAP_PATIENCE_SPREAD);
         now.since(since) >= patience
+    }
+
+    fn flapping(&self) -> Option<Flapping> {
+        self.flapping.filter(|flapping| self.now.since(flapping.last) < FLAP_PAUSE)
     }
 
     /// Whether frames that were under way when a port was blocked may still arrive.
@@ -112,16 +125,26 @@ impl Switch {
         }
     }
 
+    /// Sends a probe by a port; while an address flaps, one to all stations of its VLAN as well. A bridge
+    /// that drops unknown groups, or is part of a loop in that VLAN only, forwards that one.
     fn send_probe(&mut self, place: usize, out: &mut Outbox) {
         let (name, token) = (self.name, self.random.next_u64());
+        let flapping = self.flapping();
         let Some(port) = self.ports.at_mut(place) else { return };
+        let probe = Probe { name, lowest: name, port: port.id, token };
         let Some(mut packet) = out.make(Probe::LEN) else { return };
-        Probe { name, lowest: name, port: port.id, token }.append_to(&mut packet);
+        port.loops.sent(token);
+        probe.append_to(&mut packet, loop_guard::GROUP);
         match tagging::tag_own(&port.config.vlan, &mut packet) {
-            Ok(()) => {
-                port.loops.sent(token);
-                port.send(packet, out);
-            }
+            Ok(()) => port.send(packet, out),
+            Err(why) => out.discard(packet, why),
+        }
+        let Some(flapping) = flapping else { return };
+        let vlan = flapping.key.vlan().map_or(0, VlanId::number);
+        let Some(mut packet) = out.make(Probe::LEN) else { return };
+        probe.append_to(&mut packet, MacAddr::BROADCAST);
+        match tagging::tag_own_in(vlan, &port.config.vlan, &mut packet) {
+            Ok(()) => port.send(packet, out),
             Err(why) => out.discard(packet, why),
         }
     }

@@ -41,8 +41,8 @@ pub struct Switch {
     /// The slot of the table at which the sweep goes on.
     sweep_at: usize,
     table_full_reported: Option<Instant>,
-    /// Since when and until when an address flapped.
-    flapping: Option<(Instant, Instant)>,
+    /// The last address that flapped.
+    flapping: Option<loops::Flapping>,
     /// When the frames of a loop that was cut have come in.
     drained_at: Instant,
     /// Copies for which there was no room, by where they should have gone.
@@ -122,7 +122,7 @@ impl Switch {
             let watching = port.watchers.ingress;
             self.mirror(watching, packet, out);
         }
-        if head.destination == loop_guard::GROUP {
+        if head.destination == loop_guard::GROUP || head.destination == MacAddr::BROADCAST {
             if self.receive_probe(place, packet) {
                 return Ok(Verdict::Consumed);
             }

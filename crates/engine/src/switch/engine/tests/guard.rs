@@ -311,6 +311,93 @@ fn routers_are_not_let_in_by_any_way() {
     takes(&mut net, &ip6(OTHERS6, ip_protocol::FRAGMENT, &later));
 }
 
+/// A router advertisement in an IPv6 packet, without a frame.
+fn advertisement_packet() -> Vec<u8> {
+    icmp6(LINK_LOCAL, &message(icmp::v6::ROUTER_ADVERTISEMENT, 16, &[]))[14..].to_vec()
+}
+
+#[test]
+fn the_other_messages_of_routers_are_dropped_too() {
+    let mut net = net(GuardConfig { no_router: true, ..GuardConfig::default() });
+    for kind in [130, 138, 151, 153] {
+        refuses(&mut net, DropReason::RA_GUARD, &icmp6(LINK_LOCAL, &message(kind, 24, &[])));
+    }
+    for kind in [5, 9] {
+        let routers = ip4(OURS, ip_protocol::ICMP, None, &message(kind, 8, &[]));
+        refuses(&mut net, DropReason::RA_GUARD, &routers);
+    }
+    for kind in [0x11, 0x30, 0x32] {
+        refuses(&mut net, DropReason::RA_GUARD, &ip4(OURS, 2, None, &[kind, 0, 0, 0, 0, 0, 0, 0]));
+    }
+    takes(&mut net, &icmp6(LINK_LOCAL, &message(143, 8, &[])));
+    takes(&mut net, &ip4(OURS, ip_protocol::ICMP, None, &message(8, 8, &[])));
+    takes(&mut net, &ip4(OURS, 2, None, &[0x22, 0, 0, 0, 0, 0, 0, 0]));
+}
+
+#[test]
+fn routers_do_not_hide_behind_unknown_headers_or_in_tunnels() {
+    let mut net = net(GuardConfig { no_router: true, ..GuardConfig::default() });
+    let inner = advertisement_packet();
+    // RFC 7113: HIP, Shim6, experiments, compression, Ethernet in IP, and any number without a use.
+    for unknown in [139, 140, 253, 254, 108, 97, 143, 200] {
+        let chain = [&[ip_protocol::ICMP6, 0, 0, 0, 0, 0, 0, 0], &inner[40..]].concat();
+        refuses(&mut net, DropReason::FILTERED, &ip6(OTHERS6, unknown, &chain));
+    }
+    refuses(&mut net, DropReason::FILTERED, &ip6(LINK_LOCAL, ip_protocol::ESP, &[0; 24]));
+    takes(&mut net, &ip6(OURS6, ip_protocol::ESP, &[0; 24]));
+
+    let mut nested = inner.clone();
+    for _ in 0..3 {
+        refuses(&mut net, DropReason::RA_GUARD, &ip4(OURS, 41, None, &nested));
+        refuses(&mut net, DropReason::RA_GUARD, &ip6(OURS6, 41, &nested));
+        nested = ip6(OURS6, 41, &nested)[14..].to_vec();
+    }
+    refuses(&mut net, DropReason::FILTERED, &ip6(OURS6, 41, &ip6(OURS6, 41, &nested)[14..]));
+    let unknown = ip6(OURS6, 139, &[ip_protocol::ICMP6, 0, 0, 0, 0, 0, 0, 0]);
+    refuses(&mut net, DropReason::FILTERED, &ip4(OURS, 41, None, &unknown[14..]));
+    let redirect = ip4(OURS, ip_protocol::ICMP, None, &message(5, 8, &[]));
+    refuses(&mut net, DropReason::RA_GUARD, &ip4(OURS, 4, None, &redirect[14..]));
+    let honest = ip6(OURS6, ip_protocol::UDP, &udp(1000, 53));
+    takes(&mut net, &ip4(OURS, 41, None, &honest[14..]));
+
+    let session = |protocol: &[u8]| {
+        let head: &[u8] = &[0x11, 0, 0, 1, 0, 0];
+        let ppp = [head, protocol, &inner].concat();
+        framed(mac(ME), mac(9), 0x8864, &ppp)
+    };
+    refuses(&mut net, DropReason::RA_GUARD, &session(&[0, 0x57]));
+    refuses(&mut net, DropReason::RA_GUARD, &session(&[0x57]));
+    takes(&mut net, &session(&[0xc0, 0x21])); // link control
+    let discovery = |code| framed(mac(ME), mac(9), 0x8863, &[0x11, code, 0, 0, 0, 0]);
+    takes(&mut net, &discovery(0x09));
+    refuses(&mut net, DropReason::RA_GUARD, &discovery(0x07));
+    for hiding in [0x8847, 0x8848, 0x9200, 0x9300] {
+        refuses(&mut net, DropReason::FILTERED, &framed(mac(ME), mac(9), hiding, &inner));
+    }
+}
+
+#[test]
+fn a_packet_has_one_home_address() {
+    let mut net = net(strict());
+    let option = |address: Ipv6Addr| [&[201, 16][..], &address.octets()].concat();
+    let header =
+        |next: u8, words: u8, options: &[u8]| [&[next, words, 1, 2, 0, 0], options].concat();
+    let udp = udp(1000, 53);
+    let destination = ip_protocol::DESTINATION_OPTIONS;
+    let one = [header(17, 2, &option(OURS6)), udp.to_vec()].concat();
+    takes(&mut net, &ip6(OURS6, destination, &one));
+    for (first, second) in [(OTHERS6, OURS6), (OURS6, OTHERS6), (OURS6, OURS6)] {
+        let first = header(destination, 2, &option(first));
+        let two = [first, header(17, 2, &option(second)), udp.to_vec()].concat();
+        refuses(&mut net, DropReason::IP_GUARD, &ip6(OURS6, destination, &two));
+    }
+    let both = [option(OURS6), option(OTHERS6), vec![1, 4, 0, 0, 0, 0]].concat();
+    let both = [header(17, 5, &both), udp.to_vec()].concat();
+    refuses(&mut net, DropReason::IP_GUARD, &ip6(OURS6, destination, &both));
+    let cut = [header(17, 0, &[201, 16]), udp.to_vec()].concat();
+    refuses(&mut net, DropReason::IP_GUARD, &ip6(OURS6, destination, &cut));
+}
+
 #[test]
 fn neighbour_discovery_is_not_fragmented() {
     let mut net = net(strict());
@@ -369,6 +456,20 @@ fn what_cannot_be_seen_is_dropped() {
         let hidden = framed(mac(ME), MacAddr::BROADCAST, length, &snap);
         refuses(&mut net, DropReason::FILTERED, &hidden);
     }
+    // Its lowest bits say group and response; hosts read it all the same.
+    for saps in [[0xaa, 0xab], [0xab, 0xaa], [0xab, 0xab], [0x06, 0x06], [0x06, 0x07]] {
+        let snap = [&saps, &[3, 0, 0, 0, 8, 6][..], &lie[14..]].concat();
+        let hidden = framed(mac(ME), MacAddr::BROADCAST, 36, &snap);
+        refuses(&mut net, DropReason::FILTERED, &hidden);
+    }
+    let rarp = |operation, sender: MacAddr, ip: Ipv4Addr| {
+        let head = [0, 1, 8, 0, 6, 4, 0, operation];
+        let rest = [&sender.0[..], &ip.octets(), &sender.0, &[0; 4]].concat();
+        framed(mac(ME), MacAddr::BROADCAST, 0x8035, &[&head[..], &rest].concat())
+    };
+    takes(&mut net, &rarp(3, mac(ME), Ipv4Addr::UNSPECIFIED));
+    refuses(&mut net, DropReason::ARP_GUARD, &rarp(3, mac(9), Ipv4Addr::UNSPECIFIED));
+    refuses(&mut net, DropReason::ARP_GUARD, &rarp(4, mac(ME), Ipv4Addr::UNSPECIFIED));
     // Other LLC, e.g. IS-IS, passes.
     takes(&mut net, &framed(mac(ME), MacAddr::BROADCAST, 36, &[0xfe, 0xfe, 3]));
     // More tags than there is a use for (CVE-2021-27853).
