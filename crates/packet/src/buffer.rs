@@ -19,6 +19,8 @@ pub struct Meta {
     pub truncated: u32,
     /// For a datagram of a tunnel: the ECN codepoint of its outer header.
     pub ecn: Ecn,
+    /// For a datagram of a tunnel: whether the network may fragment it.
+    pub may_fragment: bool,
 }
 
 /// The packet buffer has not enough room.

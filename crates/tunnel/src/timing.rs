@@ -31,7 +31,7 @@ pub struct Timing {
     pub cookie_lifetime: Duration,
     /// The silence after which a peer is reported, repeatedly.
     pub silent_after: Duration,
-    /// The time after which the path MTU is probed again.
+    /// The time after which the path MTU is probed again while the path is used.
     pub mtu_probe_interval: Duration,
 }
 
@@ -50,7 +50,7 @@ impl Timing {
         initiation_gap: Duration::from_millis(20),
         cookie_lifetime: Duration::from_secs(120),
         silent_after: Duration::from_secs(15),
-        mtu_probe_interval: Duration::from_secs(600),
+        mtu_probe_interval: Duration::from_secs(30),
     };
 
     /// Returns a copy with all intervals divided by `factor`; the counters stay.

@@ -4,6 +4,7 @@
 //! way out, `UDP_GRO` on the way in. Where the kernel or a card refuses a train, its datagrams go one
 //! by one, and that is counted.
 
+use crate::peer::options::{enlarge, set_fragments, state_of};
 use crate::peer::sources;
 use crate::peer::sources::Sources;
 use crate::socket::udp::TRAIN_LEN_MAX;
@@ -12,7 +13,7 @@ use crate::wake::reactor::{Interest, Reactor, Source};
 use adit_packet::{Batch, Ecn, Gso, Instant, PacketBuf, Pool, PoolConfig};
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
 use rustix::io::Errno;
-use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -25,12 +26,6 @@ const RECEIVE_MAX: usize = 4;
 
 /// Trains that wait for room in the socket: as many bytes as the socket itself takes by default.
 const WAITING_MAX: usize = 64;
-
-/// The buffers of the sockets. Where this thread is what is slowest, TCP inside the tunnel fills the one
-/// that it reads from, and all else waits behind that: 512 KiB (the kernel counts twice as much, with what
-/// it needs besides) are 1 ms at 5 Gbit/s. With 2 MiB the 99th percentile of pings beside a stream that
-/// takes all was 5.7 ms in place of 3.3, for 4 % more throughput; with 256 KiB 2.4 ms, for 8 % less.
-const BUFFER_LEN: usize = 512 << 10;
 
 /// How often another port is tried when one is free for one family only.
 const BIND_ATTEMPTS_MAX: usize = 16;
@@ -316,6 +311,8 @@ struct PeerSocket {
     backoff: Backoff,
     counters: PeerCounters,
     mark: u32,
+    /// Whether the network may fragment what the socket sends now.
+    fragments: bool,
     /// From where peers are answered; `None` where the socket has one address only.
     sources: Option<Sources>,
 }
@@ -362,6 +359,7 @@ impl PeerSocket {
             backoff: Backoff::default(),
             counters: PeerCounters::default(),
             mark,
+            fragments: false,
             sources: at.ip().is_unspecified().then(Sources::default),
         })
     }
@@ -492,8 +490,12 @@ impl PeerSocket {
         pool: &mut Pool,
     ) -> PacketBuf {
         let (len, ecn) = (first.len(), first.meta.ecn);
+        let may_fragment = first.meta.may_fragment;
         let is_alike = |next: &PacketBuf| {
-            next.len() == len && next.meta.ecn == ecn && next.meta.vnet.gso == Gso::None
+            next.len() == len
+                && next.meta.ecn == ecn
+                && next.meta.may_fragment == may_fragment
+                && next.meta.vnet.gso == Gso::None
         };
         let count_max = self.state.max_gso_segments().min(TRAIN_LEN_MAX / len.max(1));
         if count_max < 2
@@ -539,6 +541,8 @@ impl PeerSocket {
         let vnet = &packet.meta.vnet;
         let is_train = vnet.gso == Gso::UdpL4 && packet.len() > usize::from(vnet.gso_size);
         let stride = if is_train { usize::from(vnet.gso_size).max(1) } else { packet.len() };
+        let may_fragment = packet.meta.may_fragment;
+        self.allow_fragments(may_fragment, to.is_ipv4());
         if !is_train || self.state.max_gso_segments() > 1 {
             match self.transmit(to, packet.meta.ecn, packet.bytes(), is_train.then_some(stride)) {
                 Ok(()) => {
@@ -549,6 +553,7 @@ impl PeerSocket {
                 Err(Errno::AGAIN) => return Sent::Wait,
                 // The kernel's words for "no trains": then one by one.
                 Err(Errno::INVAL | Errno::IO) if is_train => {}
+                Err(Errno::MSGSIZE) if is_train && may_fragment => {}
                 Err(error) => return self.refused(to, error),
             }
         }
@@ -558,9 +563,7 @@ impl PeerSocket {
                 Ok(()) => self.counters.sent_datagrams += 1,
                 // It was the length, not the train: let trains be tried again.
                 Err(Errno::MSGSIZE) => {
-                    if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
-                        self.state = state;
-                    }
+                    self.reset(to.is_ipv4());
                     return self.refused(to, Errno::MSGSIZE);
                 }
                 // A part is gone already: the rest is lost as on a full link.
@@ -571,8 +574,28 @@ impl PeerSocket {
                 Err(error) => return self.refused(to, error),
             }
         }
+        if may_fragment {
+            // The kernel does not fragment trains, which says nothing of those that need no fragments.
+            self.reset(to.is_ipv4());
+        }
         self.counters.sent += 1;
         Sent::Done
+    }
+
+    /// Whether the network may fragment what the socket sends from now on. The engine decides for each packet;
+    /// the option is set when the decision changes.
+    #[inline]
+    fn allow_fragments(&mut self, on: bool, is_v4: bool) {
+        if on != self.fragments && set_fragments(&self.socket, is_v4, on).is_ok() {
+            self.fragments = on;
+        }
+    }
+
+    /// Lets trains be tried again.
+    fn reset(&mut self, is_v4: bool) {
+        if let Ok(state) = state_of(&self.socket, is_v4) {
+            (self.state, self.fragments) = (state, false);
+        }
     }
 
     fn transmit(
@@ -596,7 +619,7 @@ impl PeerSocket {
             {
                 sources.forget(to);
                 if let Ok(state) = state_of(&self.socket, to.is_ipv4()) {
-                    self.state = state;
+                    (self.state, self.fragments) = (state, false);
                 }
                 send(&self.state, &Transmit { src_ip: None, ..transmit })
             }
@@ -645,30 +668,6 @@ enum Sent {
 
 fn datagrams(len: usize, stride: usize) -> u64 {
     u64::try_from(len.div_ceil(stride.max(1))).unwrap_or(0)
-}
-
-/// What the kernel can do with a socket, which asks it for more than we want.
-fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketState> {
-    let state = UdpSocketState::new(socket.into())?;
-    // Nobody asks when a datagram came, and with that told the codepoint of ECN has no room.
-    adit_device::disable_timestamps(socket)?;
-    // The don't-fragment bit, and EMSGSIZE for what is longer than the path is known to take.
-    if is_v4 {
-        sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO)?;
-    } else {
-        sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DO)?;
-    }
-    Ok(state)
-}
-
-/// Enlarges the buffers as far as is allowed: beyond the system's limit with `CAP_NET_ADMIN` only.
-fn enlarge(socket: &UdpSocket) {
-    if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER_LEN).is_err() {
-        let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER_LEN);
-    }
-    if sockopt::set_socket_send_buffer_size_force(socket, BUFFER_LEN).is_err() {
-        let _ = sockopt::set_socket_send_buffer_size(socket, BUFFER_LEN);
-    }
 }
 
 /// The path MTU that the kernel knows: it tells that of connected sockets only.

@@ -35,6 +35,10 @@ pub(crate) struct Path {
     first: u16,
     probe: Option<Probe>,
     due: Option<Instant>,
+    /// Whether the search is over until `due`.
+    is_done: bool,
+    /// Whether packets were sent since the last search: an idle path is not probed.
+    is_used: bool,
 }
 
 /// A length that is being tried.
@@ -57,6 +61,8 @@ impl Path {
             first: mtu,
             probe: None,
             due: None,
+            is_done: false,
+            is_used: true,
         }
     }
 
@@ -74,6 +80,22 @@ impl Path {
         self.due
     }
 
+    /// Whether the network may fragment a message with a packet of `len` bytes. It may if the packet inside may be
+    /// fragmented, and while no length is known to fit: then all others would be lost where the path is narrower.
+    pub(crate) fn may_fragment(&self, len: usize, inside_may: bool) -> bool {
+        let is_known = self.ours && self.low.is_some();
+        len > usize::from(MTU_MIN) && (inside_may || !is_known)
+    }
+
+    /// A packet was sent: continues the search if the path was idle.
+    #[inline]
+    pub(crate) fn used(&mut self, now: Instant) {
+        self.is_used = true;
+        if self.ours && self.due.is_none() {
+            self.due = Some(now);
+        }
+    }
+
     /// The path has changed: restarts from `mtu`.
     pub(crate) fn moved(&mut self, mtu: u16) {
         let (ours, hellos) = (self.ours, self.hellos);
@@ -86,6 +108,7 @@ impl Path {
     pub(crate) fn begin_session(&mut self, now: Instant, extensions: bool) -> bool {
         if self.ours {
             self.due.get_or_insert(now);
+            self.is_used = true;
         }
         let says_hello = extensions && !self.ours && self.hellos < HELLOS_MAX;
         self.hellos += u8::from(says_hello);
@@ -95,7 +118,8 @@ impl Path {
     /// The peer is adit: starts the search.
     pub(crate) fn found_ours(&mut self, now: Instant) {
         if !self.ours {
-            self.ours = true;
+            // Should its answers stop for a while, it is asked again.
+            (self.ours, self.hellos) = (true, 0);
             self.due = Some(now);
         }
     }
@@ -109,14 +133,33 @@ impl Path {
         self.set_mtu(probe.len)
     }
 
-    /// The network takes at most `mtu`. Restarts the search up to `longest` at `later`. Returns whether the path MTU
-    /// changed.
-    pub(crate) fn lower(&mut self, mtu: u16, longest: u16, later: Instant) -> bool {
+    /// The kernel says that the network takes at most `mtu`, which anybody can forge by ICMP. A peer that is adit is
+    /// probed with that length, so a forged one lasts for a few round trips. Another peer's path is lowered until
+    /// `later`. Returns whether the path MTU changed.
+    pub(crate) fn lower(&mut self, now: Instant, mtu: u16, longest: u16, later: Instant) -> bool {
         if mtu >= self.mtu {
             return false;
         }
-        self.restart(later, longest);
+        if self.ours {
+            if self.is_done {
+                self.restart(now, longest);
+                (self.first, self.is_used) = (mtu.max(BASE), true);
+            }
+            return false;
+        }
+        self.due = Some(later);
         self.set_mtu(mtu)
+    }
+
+    /// Ends [`Self::lower`] for a peer that cannot be probed. Returns whether the path MTU changed.
+    pub(crate) fn expire(&mut self, longest: u16) -> bool {
+        self.due = None;
+        self.set_mtu(longest)
+    }
+
+    /// Whether a search must begin on a path that is idle.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.is_done && !self.is_used
     }
 
     /// Whether a probe should be sent now.
@@ -139,12 +182,15 @@ impl Path {
         patience: Duration,
         interval: Duration,
     ) -> Option<Probe> {
+        if self.is_done {
+            self.restart(now, longest);
+        }
         if let Some(probe) = self.probe.filter(|probe| probe.tries >= TRIES_MAX) {
             self.fits_not(probe.len);
         }
         let tried = self.probe.map(|probe| (probe.len, probe.tries));
         let Some((len, tries)) = tried.or_else(|| self.next_len().map(|len| (len, 0))) else {
-            self.restart(now + interval, longest);
+            self.finish(now + interval, longest);
             return None;
         };
         self.probe = Some(Probe { number, len, tries: tries + 1 });
@@ -156,9 +202,17 @@ impl Path {
         core::mem::replace(&mut self.mtu, mtu) != mtu
     }
 
+    /// The search is over: the next one begins at `due`. Until then the length that was found is known to fit.
+    fn finish(&mut self, due: Instant, longest: u16) {
+        let low = self.low;
+        self.restart(due, longest);
+        (self.low, self.is_done, self.is_used) = (low, true, false);
+    }
+
     /// Restarts the search from the maximum at `due`.
     fn restart(&mut self, due: Instant, mtu: u16) {
         (self.low, self.high, self.first, self.probe) = (None, mtu, mtu, None);
+        self.is_done = false;
         self.due = self.ours.then_some(due);
     }
 

@@ -13,12 +13,13 @@ const QUOTE_V4: usize = 576 - 20 - 8;
 /// The length of the quoted packet: the answer fits the minimum MTU of IPv6 (RFC 4443, 2.4 c).
 const QUOTE_V6: usize = 1280 - 40 - 8;
 
-/// Whether a packet that is too long must be refused: IPv4 with DF, and IPv6 over 1280 bytes, which every IPv6
-/// link carries (RFC 8200, 5). The outer network may fragment all others.
-pub(crate) fn must_not_be_cut(packet: &[u8]) -> bool {
+/// Whether a packet of `len` bytes that is too long must be refused: IPv4 with DF, and IPv6 over 1280 bytes, which
+/// every IPv6 link carries (RFC 8200, 5). The outer network fragments all others
+/// ([`may_fragment`](adit_packet::Meta::may_fragment)). `packet` may be a super-packet of such packets.
+pub(crate) fn must_not_be_cut(packet: &[u8], len: usize) -> bool {
     match Ipv4::parse(packet) {
         Ok(ipv4) => ipv4.dont_fragment(),
-        Err(_) => packet.len() > 1280,
+        Err(_) => len > 1280,
     }
 }
 

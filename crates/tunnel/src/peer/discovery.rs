@@ -62,13 +62,13 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// The network refused a datagram; one with a packet of `mtu` bytes fits.
+    /// The kernel refused a datagram; it says that one with a packet of `mtu` bytes fits.
     pub(crate) fn lower_path_mtu(&mut self, shared: &mut Shared, now: Instant, mtu: u16) {
         let later = now + shared.config.timing.mtu_probe_interval;
-        if self.path.lower(mtu, shared.config.mtu, later) {
+        if self.path.lower(now, mtu, shared.config.mtu, later) {
             self.report_path_mtu(shared);
-            self.schedule(shared);
         }
+        self.schedule(shared);
     }
 
     /// Sends a path MTU probe if one is due.
@@ -76,7 +76,13 @@ impl Peer {
         if !self.path.is_due(now) {
             return;
         }
-        if !self.can_send(now, shared) {
+        if !self.path.is_ours() {
+            if self.path.expire(shared.config.mtu) {
+                self.report_path_mtu(shared);
+            }
+            return;
+        }
+        if self.path.is_idle() || !self.can_send(now, shared) {
             return self.path.pause();
         }
         let timing = shared.config.timing;

@@ -136,6 +136,9 @@ impl Peer {
     /// Updates the timers, and starts a new session if this one is old.
     fn after_send(&mut self, shared: &mut Shared, now: Instant, data: bool, out: &mut Outbox) {
         self.timers.sent(now, self.config.persistent_keepalive);
+        if data {
+            self.path.used(now);
+        }
         if data && self.timers.answer.is_none() {
             let jitter = shared.jitter();
             self.timers.sent_data(now, &shared.config.timing, jitter);
@@ -158,9 +161,11 @@ impl Peer {
             return Err((packet, DropReason::MALFORMED));
         }
         let len = packet.len() + path.prefix;
-        if len > path.max && (path.prefix != 0 || too_big::must_not_be_cut(packet.bytes())) {
+        let must_not_be_cut = path.prefix != 0 || too_big::must_not_be_cut(packet.bytes(), len);
+        if len > path.max && must_not_be_cut {
             return Err((packet, DropReason::TOO_BIG));
         }
+        let may_fragment = self.path.may_fragment(len, !must_not_be_cut);
         let pad = padding(len, path.max);
         if packet.headroom() < DATA_HEADER_LEN + path.prefix || packet.tailroom() < pad + TAG_LEN {
             let roomy = out.pool().take(len + pad + DATA_OVERHEAD);
@@ -181,7 +186,7 @@ impl Peer {
             return Err((packet, DropReason::NO_BUFFER));
         }
         path.key.seal(counter, packet.bytes_mut());
-        packet.meta = Meta { ecn: path.ecn, ..Meta::default() };
+        packet.meta = Meta { ecn: path.ecn, may_fragment, ..Meta::default() };
         self.bytes_sent += count(packet.len());
         out.send(path.to, packet);
         Ok(())
@@ -214,6 +219,9 @@ impl Peer {
         let whole = cut_to_fit(packet, layer, path)?;
         let first_len = whole.segment(0).map(|segment| segment.len()).unwrap_or_default();
         let plain = path.prefix + first_len;
+        let inside_may =
+            layer == Layer::Packet && !too_big::must_not_be_cut(packet.bytes(), first_len);
+        let may_fragment = self.path.may_fragment(plain, inside_may);
         let datagram = plain + padding(plain, path.max) + DATA_OVERHEAD;
         let per_train = match path.to {
             Endpoint::Udp(_) => (TRAIN_LEN_MAX / datagram).clamp(1, TRAIN_MAX),
@@ -231,6 +239,7 @@ impl Peer {
                 append(&mut train, path, counter, &segment);
             }
             train.meta.ecn = path.ecn;
+            train.meta.may_fragment = may_fragment;
             if in_train > 1 {
                 train.meta.vnet.gso = Gso::UdpL4;
                 train.meta.vnet.gso_size = u16::try_from(datagram).unwrap_or(u16::MAX);
@@ -315,6 +324,7 @@ impl Peer {
             let _ = message.extend(piece);
             message.grow(pad + TAG_LEN).into_iter().for_each(|rest| rest.fill(0));
             path.key.seal(counter, message.bytes_mut());
+            message.meta.may_fragment = self.path.may_fragment(plain, false);
             self.bytes_sent += count(message.len());
             out.send(path.to, message);
             at += piece.len();
@@ -327,7 +337,7 @@ impl Peer {
 type Refused = (PacketBuf, DropReason);
 
 /// A super-packet whose segments fit the path. TCP segments may be made shorter than requested, since the receiver
-/// sees a stream; the bounds of datagrams must stay.
+/// sees a stream. The bounds of datagrams must stay: the network fragments those that may be fragmented.
 fn cut_to_fit<'a>(
     packet: &'a PacketBuf,
     layer: Layer,
@@ -340,7 +350,12 @@ fn cut_to_fit<'a>(
     if whole.segment_size().min(whole.payload().len()) <= room {
         return Ok(whole);
     }
-    if room == 0 || !matches!(vnet.gso, Gso::Tcp4 | Gso::Tcp6) {
+    let is_tcp = matches!(vnet.gso, Gso::Tcp4 | Gso::Tcp6);
+    let len = whole.segment(0).map(|segment| segment.len()).unwrap_or_default();
+    if !is_tcp && layer == Layer::Packet && !too_big::must_not_be_cut(packet.bytes(), len) {
+        return Ok(whole);
+    }
+    if room == 0 || !is_tcp {
         return Err(DropReason::TOO_BIG);
     }
     vnet.gso_size = u16::try_from(room).unwrap_or(u16::MAX);

@@ -125,6 +125,7 @@ struct Datagram {
     bytes: Vec<u8>,
     gso_size: u16,
     ecn: Ecn,
+    may_fragment: bool,
 }
 
 /// What the network does with a datagram.
@@ -245,6 +246,7 @@ impl Net {
                     bytes: packet.bytes().to_vec(),
                     gso_size: packet.meta.vnet.gso_size,
                     ecn: packet.meta.ecn,
+                    may_fragment: packet.meta.may_fragment,
                 };
                 side.out.pool().give(packet);
                 self.log.push(datagram.clone());

@@ -83,6 +83,35 @@ fn what_the_path_does_not_take_is_told() {
     assert_eq!((counters.too_big, counters.sent, counters.sent_datagrams), (2, 1, 2));
 }
 
+/// What the engine allows to be fragmented arrives, alone and in trains, though the link is narrower; and the next
+/// datagram without that permission is refused again.
+#[test]
+fn what_may_be_fragmented_arrives() {
+    enter();
+    adit_device::Link::find(&"lo".parse().unwrap()).unwrap().set_mtu(1300).unwrap();
+    let mut pool = Pool::new(PoolConfig::default());
+    for (place, ip) in
+        [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].into_iter().enumerate()
+    {
+        let (mut a, mut b) = (open(None), open(None));
+        let to = SocketAddr::new(ip, b.port());
+        for stride in [None, Some(1400), None] {
+            let mut batch = Batch::new();
+            let len = stride.map_or(1400, |stride: u16| usize::from(stride) * 3);
+            let mut packet = packet(&mut pool, &vec![7; len], stride);
+            packet.meta.may_fragment = true;
+            batch.push(packet).unwrap();
+            assert_eq!(a.get(place).unwrap().send(to, &mut batch, &mut pool), None);
+            receive(&mut b, place, &mut pool, len);
+        }
+        let mut batch = Batch::new();
+        batch.push(packet(&mut pool, &[7; 1400], None)).unwrap();
+        let told = a.get(place).unwrap().send(to, &mut batch, &mut pool);
+        assert_eq!(told.map(|told| told.to), Some(to));
+        assert_eq!((a.counters().too_big, a.counters().sent_datagrams), (1, 5));
+    }
+}
+
 #[test]
 fn a_source_is_pinned_and_a_port_is_kept() {
     enter();

@@ -16,7 +16,7 @@ fn rule(limit: usize) -> Rule {
     Box::new(move |datagram| {
         let size = usize::from(datagram.gso_size);
         let longest = if size == 0 { datagram.bytes.len() } else { size };
-        if longest > limit { Fate::Drop } else { Fate::Deliver }
+        if longest > limit && !datagram.may_fragment { Fate::Drop } else { Fate::Deliver }
     })
 }
 
@@ -137,4 +137,101 @@ fn an_idle_peer_is_not_woken_to_be_measured() {
         net.run(seconds(1));
     }
     assert!(net.status(0).path_mtu < 1300, "with the next session the search goes on");
+}
+
+/// The packet of [`ipv4`] without DF.
+fn ipv4_to_cut(from: usize, len: usize) -> Vec<u8> {
+    let mut bytes = ipv4(from, len);
+    bytes[6] = 0;
+    bytes
+}
+
+fn ipv6(len: usize) -> Vec<u8> {
+    let header = adit_packet::Ipv6Header {
+        class: 0,
+        flow_label: 0,
+        payload_len: u16::try_from(len - 40).unwrap(),
+        next_header: 253,
+        hop_limit: 64,
+        source: "2001:db8::1".parse().unwrap(),
+        destination: "2001:db8::2".parse().unwrap(),
+    };
+    let mut bytes = header.to_bytes().to_vec();
+    bytes.resize(len, 7);
+    bytes
+}
+
+/// IPv4 without DF and IPv6 up to 1280 bytes pass a path of any width: before the search, after it, and with a peer
+/// that cannot be probed. IPv4 with DF passes as well while the path is unknown.
+#[test]
+fn packets_that_may_be_fragmented_always_pass() {
+    for (extensions, limit) in [(true, 1252), (false, 1252), (true, 1000), (false, 1000)] {
+        let mut net = Net::pair_with(TunnelConfig::default(), |peer| peer.extensions = extensions);
+        net.rule = rule(limit);
+        net.send(0, &ipv4(0, 1420));
+        net.run(millis(100));
+        assert_eq!(net.sides[1].packets().len(), 1, "{extensions} {limit}: DF");
+        for round in 0..90 {
+            let before = net.sides[1].packets().len();
+            for packet in [ipv4_to_cut(0, 1420), ipv4_to_cut(0, 1368), ipv6(1280), ipv4(0, 300)] {
+                net.send(0, &packet);
+            }
+            let (bytes, vnet) = udp_super(4000, 1300);
+            net.send_from(0, DEVICE, &bytes, vnet);
+            net.run(seconds(1));
+            let passed = net.sides[1].packets().len() - before;
+            assert_eq!(passed, 8, "{extensions} {limit}: in second {round}");
+        }
+    }
+}
+
+/// A UDP super-packet over IPv4 without DF.
+fn udp_super(len: usize, size: u16) -> (Vec<u8>, VnetHeader) {
+    let mut bytes = ipv4_to_cut(0, 28 + len);
+    bytes[9] = 17;
+    let udp_len = u16::try_from(8 + len).unwrap();
+    bytes[20..24].copy_from_slice(&[0, 9, 0, 9]);
+    bytes[24..26].copy_from_slice(&udp_len.to_be_bytes());
+    let vnet = VnetHeader {
+        flags: VnetHeader::NEEDS_CSUM,
+        gso: Gso::UdpL4,
+        hdr_len: 28,
+        gso_size: size,
+        csum_start: 20,
+        csum_offset: 6,
+        ..VnetHeader::default()
+    };
+    (bytes, vnet)
+}
+
+#[test]
+fn a_path_that_widens_is_used_within_a_minute() {
+    let mut net = narrow(1300);
+    net.rule = rule(1500);
+    for _ in 0..60 {
+        net.send(0, &ipv4(0, 100));
+        net.run(seconds(1));
+    }
+    assert_eq!(net.status(0).path_mtu, 1420);
+}
+
+/// Forged ICMP reaches us as a path MTU of the kernel. It is believed of a peer that cannot be probed only, and for
+/// less than a minute.
+#[test]
+fn a_forged_path_mtu_does_not_last() {
+    for extensions in [true, false] {
+        let mut net = Net::pair_with(TunnelConfig::default(), |peer| peer.extensions = extensions);
+        net.assert_passes(0);
+        net.run(seconds(10));
+        let (now, at) = (net.now, net.sides[1].at);
+        net.sides[0].tunnel.path_mtu_hint(now, at, 548);
+        assert_eq!(net.status(0).path_mtu, if extensions { 1420 } else { 516 });
+        net.run(seconds(1));
+        assert!(net.status(0).path_mtu > 1400 || !extensions);
+        for _ in 0..59 {
+            net.send(0, &ipv4(0, 100));
+            net.run(seconds(1));
+        }
+        assert_eq!(net.status(0).path_mtu, 1420);
+    }
 }
