@@ -12,7 +12,7 @@
 
 use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId, Reason};
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
-use adit_runtime::{Event, Flow, Handler, Opened, PortSpec, Runner, Signals};
+use adit_runtime::{Event, Handler, Next, Opened, PortSpec, Runner, Signals};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Duration;
@@ -76,10 +76,10 @@ impl Engine for Cable {
 struct Owner;
 
 impl Handler<Cable> for Owner {
-    fn event(&mut self, _: &mut Runner<Cable>, event: Event) -> Flow {
+    fn event(&mut self, _: &mut Runner<Cable>, event: Event) -> Next {
         match event {
-            Event::Signal(_) | Event::PortGone { .. } => Flow::Stop,
-            _ => Flow::Continue,
+            Event::Signal(_) | Event::PortGone { .. } => Next::Stop,
+            _ => Next::Continue,
         }
     }
 }

@@ -7,7 +7,7 @@
 use adit_engine::PortId;
 use adit_engine::switch::{PortConfig, Switch, SwitchConfig};
 use adit_packet::{Batch, Pool, PoolConfig};
-use adit_runtime::{Cx, Event, Flow, Gone, Handler, Port, Recv, Runner, Wait};
+use adit_runtime::{Cx, Event, Gone, Handler, Next, Port, Recv, Runner, Wait};
 use std::error::Error;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -88,8 +88,8 @@ fn pair(name: &str) -> Result<(ChannelPort, Guest), Box<dyn Error>> {
 struct Owner;
 
 impl Handler<Switch> for Owner {
-    fn event(&mut self, _: &mut Runner<Switch>, event: Event) -> Flow {
-        if matches!(event, Event::Alarm) { Flow::Stop } else { Flow::Continue }
+    fn event(&mut self, _: &mut Runner<Switch>, event: Event) -> Next {
+        if matches!(event, Event::Alarm) { Next::Stop } else { Next::Continue }
     }
 }
 

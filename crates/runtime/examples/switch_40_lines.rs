@@ -10,7 +10,7 @@
 use adit_engine::PortId;
 use adit_engine::switch::{PortConfig, Switch, SwitchConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::{Event, Flow, Handler, Opened, Port, PortSpec, Runner, Signals};
+use adit_runtime::{Event, Handler, Next, Opened, Port, PortSpec, Runner, Signals};
 use std::error::Error;
 
 /// The owner of the loop: numbers the ports.
@@ -31,17 +31,17 @@ impl Owner {
 }
 
 impl Handler<Switch> for Owner {
-    fn event(&mut self, runner: &mut Runner<Switch>, event: Event) -> Flow {
+    fn event(&mut self, runner: &mut Runner<Switch>, event: Event) -> Next {
         match event {
             Event::Accepted(_, port) => self.add(runner, port).expect("a free number"),
             Event::PortGone { port, why, .. } => {
                 runner.engine_mut().remove_port(port);
                 println!("port {port}: {why}");
             }
-            Event::Signal(_) => return Flow::Stop,
+            Event::Signal(_) => return Next::Stop,
             _ => {}
         }
-        Flow::Continue
+        Next::Continue
     }
 }
 

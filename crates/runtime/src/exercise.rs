@@ -8,7 +8,7 @@ use crate::port::spec::PortSpec;
 use crate::port::stream::StreamPort;
 use crate::runner::Handler;
 use crate::runner::Runner;
-use crate::runner::event::{Event, Flow};
+use crate::runner::event::{Event, Next};
 use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
 use std::io::Read;
@@ -179,7 +179,7 @@ impl Traffic {
 }
 
 impl Handler<Hub> for Traffic {
-    fn event(&mut self, runner: &mut Runner<Hub>, event: Event) -> Flow {
+    fn event(&mut self, runner: &mut Runner<Hub>, event: Event) -> Next {
         match event {
             Event::Accepted(_, port) => self.add(runner, port),
             Event::Alarm => {
@@ -188,7 +188,7 @@ impl Handler<Hub> for Traffic {
                     ROUNDS => self.before = count,
                     round if round == 2 * ROUNDS => {
                         self.counted = count - self.before;
-                        return Flow::Stop;
+                        return Next::Stop;
                     }
                     _ => {}
                 }
@@ -198,7 +198,7 @@ impl Handler<Hub> for Traffic {
             }
             _ => {}
         }
-        Flow::Continue
+        Next::Continue
     }
 }
 

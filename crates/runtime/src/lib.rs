@@ -9,17 +9,17 @@
 //! use adit_engine::switch::{PortConfig, Switch, SwitchConfig};
 //! use adit_packet::{Pool, PoolConfig};
 //! use adit_runtime::port::stream::StreamPort;
-//! use adit_runtime::{Event, Flow, Handler, Runner};
+//! use adit_runtime::{Event, Next, Handler, Runner};
 //! use std::io::{Read, Write};
 //! use std::os::unix::net::UnixStream;
 //!
 //! struct Owner;
 //!
 //! impl Handler<Switch> for Owner {
-//!     fn event(&mut self, _: &mut Runner<Switch>, event: Event) -> Flow {
+//!     fn event(&mut self, _: &mut Runner<Switch>, event: Event) -> Next {
 //!         match event {
-//!             Event::Alarm => Flow::Stop,
-//!             _ => Flow::Continue,
+//!             Event::Alarm => Next::Stop,
+//!             _ => Next::Continue,
 //!         }
 //!     }
 //! }
@@ -101,7 +101,7 @@ pub use peer::sockets::{PeerCounters, PeerOptions, PeerSockets, path_mtu};
 pub use port::kind::{Kind, Opened};
 pub use port::spec::PortSpec;
 pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};
-pub use runner::event::{Event, Flow};
+pub use runner::event::{Event, Next};
 pub use runner::hubs::ListenerId;
 pub use runner::{Handler, Runner};
 pub use wake::clock::now;

@@ -8,8 +8,9 @@ use adit_service::config::source::Source;
 use adit_service::error::{Error, Result};
 use adit_service::link;
 use adit_service::link::wanted;
+use adit_service::netem::keys::KEYS;
 use adit_service::netem::profile;
-use adit_service::netem::profile::{KEYS, Profiles};
+use adit_service::netem::profile::Profiles;
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::wanted::WantedSwitch;
 use adit_vpn::file::conf::HookPolicy;
@@ -43,6 +44,8 @@ pub(crate) struct Checked {
     kind: Kind,
     /// The actions it would cause.
     actions: Vec<String>,
+    /// Settings that are valid, but rarely meant.
+    warnings: Vec<String>,
 }
 
 /// The kind of a file.
@@ -74,7 +77,7 @@ impl Kind {
         match self {
             Self::Switch => vec!["switch", "port", "static", "mirror"],
             Self::Netem => vec!["ports", "profile"],
-            Self::Profile => KEYS.into_iter().chain(["preset", "a-to-b", "b-to-a"]).collect(),
+            Self::Profile => KEYS.iter().map(|key| key.name).collect(),
             Self::Tunnel => vec!["interface", "peer", "hooks"],
         }
     }
@@ -115,6 +118,10 @@ impl Args {
                 "{}: {}, no errors",
                 one.file, one.kind
             )))?;
+            for warning in &one.warnings {
+                output
+                    .note(adit_service::text::clean(&format!("warning: {}: {warning}", one.file)));
+            }
             if output.verbose > 0 {
                 for action in one.actions {
                     output.line(adit_service::text::clean(&format!("  {action}")))?;
@@ -129,13 +136,18 @@ fn check(path: &Path) -> Result<Checked> {
     let file = path.display().to_string();
     if path.extension() == Some(OsStr::new("conf")) {
         let actions = tunnel(path)?;
-        return Ok(Checked { file, kind: Kind::Tunnel, actions });
+        return Ok(Checked { file, kind: Kind::Tunnel, actions, warnings: Vec::new() });
     }
     let source = Source::read(path)?;
     let problems = Problems::default();
     let kind = kind_of(&source);
+    let mut warnings = Vec::new();
     let actions = match kind {
-        Kind::Switch => switch_plan::actions(&WantedSwitch::of_source(&source, &problems)),
+        Kind::Switch => {
+            let lab = WantedSwitch::of_source(&source, &problems);
+            warnings = switch_plan::warnings(&lab);
+            switch_plan::actions(&lab)
+        }
         Kind::Netem => link::actions(&wanted::of_file(&source)?),
         Kind::Profile => {
             let mut table = read::toml(&source, &problems);
@@ -146,7 +158,7 @@ fn check(path: &Path) -> Result<Checked> {
         Kind::Tunnel => tunnel(path)?,
     };
     problems.check(source.name())?;
-    Ok(Checked { file, kind, actions })
+    Ok(Checked { file, kind, actions, warnings })
 }
 
 fn tunnel(path: &Path) -> Result<Vec<String>> {

@@ -7,7 +7,7 @@ use crate::show::link::rate;
 use adit_engine::Outbox;
 use adit_engine::netem::{
     Bitrate, Delay, Discipline, Jitter, Link, Loss, Profile, ProfileError, Queue, QueueLimit, Rate,
-    Report, Seed,
+    Report, Seed, Step, Steps,
 };
 use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
 use adit_service::netem::report::LinkReport;
@@ -15,21 +15,24 @@ use adit_service::netem::words;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Number of packets that measure delay and loss: 200 for each percent.
 const PROBES: u32 = 20_000;
 /// Length of a probe in bytes: that of a ping.
 const PROBE_LEN: usize = 98;
-/// Maximum number of packets that measure the rate: 100 Mbit/s for 30 s, or half a second of work. A
-/// faster line is shown for a shorter time.
-const LOAD_MAX: u64 = 250_000;
+/// Maximum number of packets that measure one point of the rate; all points take half a second of work. Of
+/// a faster line or a longer schedule, the start of each point's span is measured.
+const LOAD_MAX: u64 = 2_500;
 /// Length of a load packet in bytes: a full Ethernet frame.
 const LOAD_LEN: usize = 1514;
-/// Minimum and maximum time the rate is shown; a schedule is shown whole within them.
-const LOAD_TIME: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
+/// Minimum time the rate is shown; a longer schedule is shown whole.
+const LOAD_TIME: Duration = Duration::from_secs(10);
+/// Packets in the queue of the saturated line.
+const QUEUE: u32 = 64;
 /// Points of the rate over time.
-const RATE_POINTS: u64 = 100;
+const RATE_POINTS: u32 = 100;
 /// Points of the delay's distribution.
 const DELAY_POINTS: u32 = 200;
 /// Longest burst of loss with a row of its own; longer ones share it.
@@ -39,7 +42,8 @@ const BURST_MAX: u32 = 20;
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(title = "adit netem preview")]
 pub(crate) struct Preview {
-    /// The interval between probes in milliseconds, long enough not to fill the line.
+    /// The interval between probes in milliseconds, long enough not to fill the line, and to cover the whole
+    /// schedule.
     pub(crate) probe_every_ms: f64,
     /// The report about the probes.
     pub(crate) report: LinkReport,
@@ -84,7 +88,8 @@ pub(crate) struct RatePoint {
 ///
 /// Names the invalid field of the profile.
 pub(crate) fn simulate(profile: &Profile, seed: u64) -> Result<Preview, ProfileError> {
-    let every = probe_interval(profile);
+    let time = schedule(profile);
+    let every = probe_interval(profile).max(time / PROBES);
     let (report, bursts) = probe(profile, seed, every)?;
     let delay = (0..=DELAY_POINTS)
         .filter(|_| report.delay.count() > 0)
@@ -98,7 +103,11 @@ pub(crate) fn simulate(profile: &Profile, seed: u64) -> Result<Preview, ProfileE
         report: (&report).into(),
         delay,
         bursts,
-        rate: if fastest(profile).is_some() { load(profile, seed)? } else { Vec::new() },
+        rate: if fastest(profile).is_some() {
+            load(profile, seed, time.max(LOAD_TIME))?
+        } else {
+            Vec::new()
+        },
     })
 }
 
@@ -190,9 +199,8 @@ fn probe(
     Ok((run.link.report(), bursts))
 }
 
-/// Saturates the line and measures its output.
-fn load(profile: &Profile, seed: u64) -> Result<Vec<RatePoint>, ProfileError> {
-    let time = load_time(profile);
+/// Saturates the line for `time` and measures its output.
+fn load(profile: &Profile, seed: u64, time: Duration) -> Result<Vec<RatePoint>, ProfileError> {
     // Without loss and delay, which do not change the rate of the line.
     let line = Profile {
         loss: Loss::None,
@@ -200,43 +208,56 @@ fn load(profile: &Profile, seed: u64) -> Result<Vec<RatePoint>, ProfileError> {
         delay: Delay { jitter: Jitter::None, ..Delay::default() },
         reorder: None,
         queue: Queue {
-            limit: QueueLimit::Packets(64),
+            limit: QueueLimit::Packets(QUEUE),
             discipline: Discipline::DropTail,
             ecn: false,
         },
+        steps: profile.steps.as_deref().and_then(rates_of),
         ..profile.clone()
     };
     let mut run = Run::new(&line, seed)?;
-    let span = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) / RATE_POINTS;
-    let mut bits = vec![0.0; usize::try_from(RATE_POINTS).unwrap_or(0)];
-    let (mut now, mut sent) = (Instant::ZERO, 0);
-    while now < Instant::ZERO + time && sent < 10 * LOAD_MAX {
-        let room = 64_usize.saturating_sub(run.link.held());
-        for _ in 0..room {
-            run.push(now, 0, LOAD_LEN);
-            sent += 1;
-        }
-        // During an outage everything was lost: retry after a hundredth of a span.
-        let pause = now + Duration::from_nanos(span / 100);
-        now = run.link.next_timeout().map_or(pause, |next| next.max(now));
-        run.take(now, |at, packet| {
-            let point = usize::try_from(at.as_nanos() / span).unwrap_or(usize::MAX);
-            if let Some(bits) = bits.get_mut(point) {
-                *bits += f64::from(u32::try_from(packet.len()).unwrap_or(u32::MAX)) * 8.0;
-            }
-        });
-    }
-    let seconds = Duration::from_nanos(span).as_secs_f64();
-    let points = (0_u32..).zip(bits).map(|(point, bits)| RatePoint {
-        seconds: (f64::from(point) + 0.5) * seconds,
-        bits_per_second: bits / seconds,
+    let span = time / RATE_POINTS;
+    let points = (0..RATE_POINTS).map(|point| {
+        let start = Instant::ZERO + span * point;
+        let bits_per_second = load_span(&mut run, start, span);
+        RatePoint { seconds: (f64::from(point) + 0.5) * span.as_secs_f64(), bits_per_second }
     });
     Ok(points.collect())
 }
 
-/// The length of the longest schedule, limited by the time to send `LOAD_MAX` packets.
-fn load_time(profile: &Profile) -> Duration {
-    let [least, most] = LOAD_TIME;
+/// The steps of the rate alone.
+fn rates_of(steps: &Steps) -> Option<Arc<Steps>> {
+    let rates = steps.as_slice().iter().map(|step| Step { delay: None, loss: None, ..*step });
+    Steps::new(rates.collect(), steps.period()).ok().map(Arc::new)
+}
+
+/// Saturates the line from `start` for `span`, or until it has sent `LOAD_MAX` packets; then the line is
+/// idle for the rest of it. Returns its output in bits per second.
+fn load_span(run: &mut Run, start: Instant, span: Duration) -> f64 {
+    let end = start + span;
+    // Packets that were still in the queue of an idle line.
+    run.take(start, |_, _| {});
+    let queue = usize::try_from(QUEUE).unwrap_or(0);
+    let (mut now, mut sent, mut bits) = (start, 0, 0.0);
+    while now < end && sent < LOAD_MAX {
+        for _ in 0..queue.saturating_sub(run.link.held()) {
+            run.push(now, 0, LOAD_LEN);
+        }
+        // During an outage everything was lost: retry after a hundredth of a span.
+        let pause = now + span / 100;
+        now = run.link.next_timeout().map_or(pause, |next| next.max(now)).min(end);
+        run.take(now, |_, packet| {
+            sent += 1;
+            bits += f64::from(u32::try_from(packet.len()).unwrap_or(u32::MAX)) * 8.0;
+        });
+    }
+    let measured = now.since(start);
+    // An unlimited line sends them at once.
+    bits / if measured.is_zero() { span } else { measured }.as_secs_f64()
+}
+
+/// The length of the longest schedule; zero without one.
+fn schedule(profile: &Profile) -> Duration {
     let trace = match &profile.rate {
         Rate::Trace(trace) => Some(trace.period()),
         Rate::Unlimited | Rate::Fixed(_) => None,
@@ -249,11 +270,7 @@ fn load_time(profile: &Profile) -> Duration {
         .outages
         .iter()
         .map(|outage| outage.at + outage.every.map_or(outage.lasts, |every| every + outage.lasts));
-    let wanted = trace.into_iter().chain(steps).chain(outages).max().unwrap_or(least);
-    let rate = fastest(profile).map_or(1, |rate| rate.bits_per_second().max(1));
-    let bits = u128::from(LOAD_MAX * 8 * profile.overhead.wire_len(LOAD_LEN));
-    let possible = u64::try_from(bits * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX);
-    wanted.clamp(least, most).min(Duration::from_nanos(possible))
+    trace.into_iter().chain(steps).chain(outages).max().unwrap_or(Duration::ZERO)
 }
 
 impl Preview {
@@ -321,8 +338,7 @@ pub(super) fn bits(bits: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_engine::netem::{Outage, Preset, Steps};
-    use std::sync::Arc;
+    use adit_engine::netem::{Outage, Preset};
 
     #[test]
     fn every_preset_can_be_drawn() {
@@ -384,6 +400,17 @@ mod tests {
                 .expect("it can be");
         assert!(seconds(&preview, 3.5, 4.9) < 1.0, "what waited is sent, then nothing");
         assert!(seconds(&preview, 6.0, 9.9) > 9e5);
+    }
+
+    #[test]
+    fn a_long_schedule_is_shown_whole() {
+        let steps = "time,rate,delay\n0,100mbit,1ms\n10m,20mbit,100ms\n15m,repeat\n";
+        let steps = Some(Arc::new(Steps::parse(steps).expect("steps")));
+        let preview = simulate(&Profile { steps, ..Profile::default() }, 1).expect("it can be");
+        assert!((seconds(&preview, 10.0, 590.0) / 1e8 - 1.0).abs() < 0.02);
+        assert!((seconds(&preview, 610.0, 890.0) / 2e7 - 1.0).abs() < 0.02);
+        let late = preview.delay.iter().filter(|point| point.delay_ms > 90.0).count();
+        assert!((64..72).contains(&late), "a third of 201 points: {late}");
     }
 
     #[test]

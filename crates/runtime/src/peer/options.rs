@@ -23,11 +23,12 @@ pub(super) fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketS
     Ok(state)
 }
 
-/// With fragments: no DF, and the kernel fragments to the path MTU that it knows. Without: DF, and EMSGSIZE for what
-/// exceeds the MTU of the link; the path MTU is the engine's concern.
+/// Without fragments: DF, and EMSGSIZE for what exceeds the MTU of the link; the path MTU is the engine's concern.
+/// With fragments over IPv4: no DF, so routers fragment, and the kernel ignores the path MTU that ICMP reported. Over
+/// IPv6 routers cannot fragment: the kernel does it, to the path MTU that it knows, which is 1280 or more.
 pub(super) fn set_fragments(socket: &UdpSocket, is_v4: bool, on: bool) -> io::Result<()> {
     if is_v4 {
-        let mode = if on { Ipv4PathMtuDiscovery::DONT } else { Ipv4PathMtuDiscovery::PROBE };
+        let mode = if on { Ipv4PathMtuDiscovery::OMIT } else { Ipv4PathMtuDiscovery::PROBE };
         sockopt::set_ip_mtu_discover(socket, mode)?;
     } else {
         let mode = if on { Ipv6PathMtuDiscovery::DONT } else { Ipv6PathMtuDiscovery::PROBE };

@@ -582,9 +582,8 @@ impl PeerSocket {
         Sent::Done
     }
 
-    /// Whether the network may fragment what the socket sends from now on. The engine decides for each packet; the
-    /// option is set when it changes. With fragments the kernel, too, cuts to the path MTU that it knows, which
-    /// forged ICMP can lower; without, it ignores that path MTU.
+    /// Whether the network may fragment what the socket sends from now on. The engine decides for each packet;
+    /// the option is set when the decision changes.
     #[inline]
     fn allow_fragments(&mut self, on: bool, is_v4: bool) {
         if on != self.fragments && set_fragments(&self.socket, is_v4, on).is_ok() {

@@ -20,6 +20,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How many senders one socket has ports for; datagrams of others are refused.
@@ -334,8 +335,9 @@ impl Port for DatagramPort {
         self.retry_at
     }
 
-    fn close(&mut self, pool: &mut Pool) {
+    fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         self.egress.clear(pool);
+        None
     }
 }
 

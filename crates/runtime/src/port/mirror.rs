@@ -10,6 +10,7 @@ use crate::record::sink::FLUSH_WITHIN;
 use adit_packet::{Batch, Instant, PacketBuf, Pool};
 use std::io;
 use std::path::Path;
+use std::thread::JoinHandle;
 
 /// A file that is being written.
 pub struct MirrorPort {
@@ -105,12 +106,10 @@ impl Port for MirrorPort {
         self.flush_at
     }
 
-    fn close(&mut self, _: &mut Pool) {
+    fn close(&mut self, _: &mut Pool) -> Option<JoinHandle<()>> {
         let now = Now::read();
         let statistics = Statistics { end: now.wall, ..self.statistics };
-        if let Some(recorder) = self.recorder.take() {
-            // The mirror was removed: its owner no longer waits for errors.
-            let _ = recorder.close(&statistics, now);
-        }
+        // The mirror was removed: its owner no longer waits for errors.
+        self.recorder.take()?.close_in_background(&statistics, now).unwrap_or(None)
     }
 }

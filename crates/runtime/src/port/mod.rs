@@ -41,6 +41,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::thread::JoinHandle;
 
 /// One way in and out of an engine: a device, a socket, a file, or anything else that a loop can wait
 /// for.
@@ -134,9 +135,12 @@ pub trait Port: Any + Send {
         Err(rustix::io::Errno::NOTCONN.into())
     }
 
-    /// Gives the buffers of what is queued back to the pool, before the port is dropped.
-    fn close(&mut self, pool: &mut Pool) {
+    /// Gives the buffers of what is queued back to the pool, before the port is dropped. A port that
+    /// must wait, e.g. for a reader, does so on a thread that it returns; the thread must end by itself.
+    /// The loop waits for it when the loop is dropped.
+    fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         let _ = pool;
+        None
     }
 }
 

@@ -11,7 +11,11 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a recording that is closed may wait for the reader of a pipe.
+const BACKGROUND_CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Where a recording goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +152,29 @@ impl Recorder {
             .map_err(|failure| RecordError::new(files.as_ref(), failure.source, failure.lost))
     }
 
+    /// Ends the recording as [`Self::close`] does, without waiting: a thread writes what the reader of a
+    /// pipe does not take now, for 2 s at most. Returns the thread, if there is one.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`]; EAGAIN: there can be no more threads.
+    pub fn close_in_background(
+        mut self,
+        statistics: &Statistics,
+        now: Now,
+    ) -> Result<Option<JoinHandle<()>>, RecordError> {
+        self.end(statistics, now)?;
+        self.flush()?;
+        if !self.sink.is_pending() {
+            return Ok(None);
+        }
+        let (sink, end) = (self.sink, now.monotonic + BACKGROUND_CLOSE_MAX);
+        let thread = thread::Builder::new().name("recording".to_owned()).spawn(move || {
+            // The recording was closed: nobody waits for the error.
+            let _ = sink.close_by(end);
+        });
+        thread.map(Some).map_err(|source| RecordError::new(self.files.as_ref(), source, 0))
+    }
+
     fn rotate(&mut self, now: Now, statistics: &Statistics) -> Result<(), RecordError> {
         let Some(files) = &mut self.files else { return Ok(()) };
         self.block.clear();
@@ -258,7 +285,6 @@ mod tests {
     use crate::format::pcapng::LinkType;
     use std::num::NonZeroU32;
     use std::process::Command;
-    use std::time::Duration;
 
     fn header() -> (Writer, Interface) {
         let text = String::from("test");
@@ -321,11 +347,11 @@ mod tests {
         while recorder.packet(&meta, &big, now, &none).unwrap() {}
         assert!(!recorder.packet(&meta, &big, now, &none).unwrap());
         assert_eq!(recorder.refused_since, 2);
-        let thread = std::thread::spawn(move || io::read_to_string(Lossy(reader.into())));
+        let thread = thread::spawn(move || io::read_to_string(Lossy(reader.into())));
         recorder.flush().unwrap();
         while recorder.poll_for().1 == PollFlags::OUT {
             recorder.flush().unwrap();
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
         assert!(recorder.packet(&meta, &PACKET, now, &none).unwrap());
         recorder.close(&none, now).unwrap();

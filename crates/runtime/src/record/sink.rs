@@ -3,13 +3,16 @@
 //!
 //! What it promises when things go wrong:
 //! - A regular file on a full disk ends with its last whole record: the rest is cut off.
-//! - A pipe whose reader is slow never blocks the caller: up to `BACKLOG_MAX` bytes wait for it,
-//!   then records are refused, which the caller counts.
+//! - A pipe or terminal whose reader is slow never blocks the caller: up to `BACKLOG_MAX` bytes wait
+//!   for it, then records are refused, which the caller counts. Only [`Sink::close`] and
+//!   [`Sink::close_by`] wait.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::isatty;
 use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
 
@@ -64,12 +67,14 @@ impl Sink {
     /// Takes over a file that is open for writing.
     pub fn new(file: File, whole: WholeRecords) -> io::Result<Self> {
         let file_type = file.metadata()?.file_type();
-        let kind = if file_type.is_file() {
-            Kind::Regular
+        let (kind, file) = if file_type.is_file() {
+            (Kind::Regular, file)
         } else if file_type.is_fifo() || file_type.is_socket() {
-            Kind::Pipe
+            (Kind::Pipe, file)
+        } else if isatty(&file) {
+            (Kind::Pipe, nonblocking_terminal(file))
         } else {
-            Kind::Other
+            (Kind::Other, file)
         };
         Ok(Self { file, kind, whole, pending: Vec::new(), done: 0, since: None, len: 0 })
     }
@@ -147,13 +152,30 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes what waits, giving a slow reader a while.
+    /// Whether records wait to be written.
+    pub fn is_pending(&self) -> bool {
+        self.done < self.pending.len()
+    }
+
+    /// Writes what waits. Blocks the calling thread while the reader of a pipe is slow.
     ///
     /// # Errors
     /// As [`Sink::append`]; ETIMEDOUT if the reader took nothing for two seconds.
-    pub fn close(mut self) -> Result<(), WriteFailure> {
-        while self.done < self.pending.len() {
-            match self.write_some(CLOSE_PATIENCE) {
+    pub fn close(self) -> Result<(), WriteFailure> {
+        self.close_with(|| CLOSE_PATIENCE)
+    }
+
+    /// Writes what waits, as [`Sink::close`] does, until `end` at the latest.
+    ///
+    /// # Errors
+    /// As [`Sink::append`]; ETIMEDOUT if the reader has not taken everything by then.
+    pub fn close_by(self, end: Instant) -> Result<(), WriteFailure> {
+        self.close_with(|| end.saturating_duration_since(Instant::now()))
+    }
+
+    fn close_with(mut self, patience: impl Fn() -> Duration) -> Result<(), WriteFailure> {
+        while self.is_pending() {
+            match self.write_some(patience()) {
                 Ok(0) => return Err(self.fail(rustix::io::Errno::TIMEDOUT.into())),
                 Ok(len) => self.done += len,
                 Err(source) => return Err(self.fail(source)),
@@ -217,6 +239,15 @@ impl Sink {
         self.since = None;
         WriteFailure { source, lost: all - kept }
     }
+}
+
+/// The same terminal with a file description of our own that does not block, or `file` itself if the
+/// terminal cannot be opened again. A write to a terminal with little room blocks although poll(2)
+/// reports room, and `O_NONBLOCK` on `file` would affect every process that shares it.
+fn nonblocking_terminal(file: File) -> File {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_or(file, File::from)
 }
 
 /// Whether a write would make progress (or fail at once) within `patience`.
@@ -311,6 +342,46 @@ mod tests {
         let record = [b'x'; 100_000].iter().chain(b"\n").copied().collect::<Vec<_>>();
         sink.append(&record, Instant::now()).unwrap();
         assert_eq!(sink.close().unwrap_err().source.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_reader_that_reads_too_slowly_ends_the_close_in_time() {
+        let (mut reader, mut sink) = pipe();
+        let record = [b'x'; 1_000_000].iter().chain(b"\n").copied().collect::<Vec<_>>();
+        sink.append(&record, Instant::now()).unwrap();
+        let thread = std::thread::spawn(move || {
+            // A page every 16 ms: no single wait is long.
+            while reader.read(&mut [0; 4096]).is_ok_and(|len| len > 0) {
+                std::thread::sleep(Duration::from_millis(16));
+            }
+        });
+        let start = Instant::now();
+        let failure = sink.close_by(start + Duration::from_millis(200)).unwrap_err();
+        assert_eq!(failure.source.kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_terminal_that_is_stopped_takes_no_time() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&user).unwrap();
+        unlockpt(&user).unwrap();
+        let path = ptsname(&user, Vec::new()).unwrap();
+        let terminal =
+            rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        rustix::termios::tcflow(&terminal, rustix::termios::Action::OOff).unwrap();
+        let mut sink = Sink::new(File::from(terminal), whole_lines).unwrap();
+        let line = [[b'x'; 999].as_slice(), b"\n"].concat();
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            while sink.append(&line, Instant::now()).unwrap() {}
+            sink.flush().unwrap();
+            done.send(sink.poll_for().1).unwrap();
+        });
+        let waits_for = is_done.recv_timeout(Duration::from_secs(20)).expect("it does not block");
+        assert_eq!(waits_for, PollFlags::OUT);
     }
 
     #[test]

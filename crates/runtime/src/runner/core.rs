@@ -15,6 +15,7 @@ use adit_packet::{Batch, Instant, PacketBuf, Pool};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
+use std::thread::JoinHandle;
 
 /// How many frames a port may bring before the next one's turn. Past 64 the cost of a wake no longer
 /// shows: with four super-packets a turn 64 ports pass half as much. They are 1 ms of one core if all are
@@ -65,6 +66,17 @@ pub(crate) struct Core<E> {
     arrivals: Arrivals,
     /// Ports whose deadline has come.
     due: Vec<PortId>,
+    /// Threads that close ports.
+    closing: Vec<JoinHandle<()>>,
+}
+
+impl<E> Drop for Core<E> {
+    fn drop(&mut self) {
+        for thread in self.closing.drain(..) {
+            // A panic of the thread concerns a port that is gone.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl<E: Engine> Core<E> {
@@ -86,6 +98,7 @@ impl<E: Engine> Core<E> {
             batch: Batch::new(),
             arrivals: Arrivals::default(),
             due: Vec::new(),
+            closing: Vec::new(),
         })
     }
 
@@ -115,7 +128,8 @@ impl<E: Engine> Core<E> {
     pub(crate) fn detach(&mut self, id: PortId) -> Option<PortNetem> {
         let mut slot = self.ports.remove(id, &self.reactor)?;
         self.read_clock();
-        slot.port.close(self.out.pool());
+        self.closing.retain(|thread| !thread.is_finished());
+        self.closing.extend(slot.port.close(self.out.pool()));
         slot.netem.clear(self.now, &mut self.out);
         self.interfaces.remove(id, slot.port.namespace(), &self.reactor);
         if let Some(hub) = slot.hub {

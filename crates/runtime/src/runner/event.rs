@@ -9,12 +9,12 @@ use adit_engine::PortId;
 use std::io;
 use std::net::SocketAddr;
 
-/// Whether the loop goes on.
+/// Whether the loop continues after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// It does.
+pub enum Next {
+    /// It continues.
     Continue,
-    /// It ends: [`Runner::run`](crate::Runner::run) returns.
+    /// It stops: [`Runner::run`](crate::Runner::run) returns.
     Stop,
 }
 

@@ -23,7 +23,7 @@ use crate::panics;
 use crate::peer::sockets::PeerSockets;
 use crate::port::{Hub, Port, PortCounters};
 use crate::runner::core::Core;
-use crate::runner::event::{Event, Flow};
+use crate::runner::event::{Event, Next};
 use crate::runner::hubs::ListenerId;
 use crate::wake::clock::{self, Timer};
 use crate::wake::mailbox::{Mailbox, Remote};
@@ -39,7 +39,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The owner of a loop: takes its events, between two batches, on the loop's thread.
 pub trait Handler<E: Engine> {
     /// Takes an event. It must not block: until it returns, no packet moves.
-    fn event(&mut self, runner: &mut Runner<E>, event: Event) -> Flow;
+    fn event(&mut self, runner: &mut Runner<E>, event: Event) -> Next;
 
     /// Called once each turn, to poll the engine for news. It must not block either.
     fn turn(&mut self, runner: &mut Runner<E>) {
@@ -234,7 +234,7 @@ impl<E: Engine> Runner<E> {
     /// runner can only be dropped.
     pub fn run(&mut self, handler: &mut impl Handler<E>) -> io::Result<()> {
         self.owned(|runner| {
-            while runner.react(handler) == Flow::Continue {
+            while runner.react(handler) == Next::Continue {
                 runner.sleep()?;
             }
             Ok(())
@@ -246,7 +246,7 @@ impl<E: Engine> Runner<E> {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn turn(&mut self, handler: &mut impl Handler<E>) -> io::Result<Flow> {
+    pub fn turn(&mut self, handler: &mut impl Handler<E>) -> io::Result<Next> {
         self.owned(|runner| {
             runner.core.reactor.wait(true)?;
             runner.serve_ready();
@@ -267,19 +267,19 @@ impl<E: Engine> Runner<E> {
     }
 
     /// Does what is due, reports what happened, and sends what the handler made the engine send.
-    fn react(&mut self, handler: &mut impl Handler<E>) -> Flow {
+    fn react(&mut self, handler: &mut impl Handler<E>) -> Next {
         loop {
             self.begin_turn();
             self.run_due();
             handler.turn(self);
             while let Some(event) = self.core.events.pop_front() {
-                if handler.event(self, event) == Flow::Stop {
-                    return Flow::Stop;
+                if handler.event(self, event) == Next::Stop {
+                    return Next::Stop;
                 }
             }
             self.core.flush();
             if self.core.events.is_empty() {
-                return Flow::Continue;
+                return Next::Continue;
             }
         }
     }

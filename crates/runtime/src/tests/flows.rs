@@ -1,7 +1,7 @@
 //! An engine with flows against sockets on the loopback, the loop nested in another one by its
 //! descriptor.
 
-use crate::runner::event::{Event, Flow};
+use crate::runner::event::{Event, Next};
 use crate::runner::{Handler, Runner};
 use crate::tests::support::{PATIENCE, enter, ip};
 use adit_engine::{
@@ -95,7 +95,7 @@ impl Engine for Probe {
 struct Nobody;
 
 impl Handler<Probe> for Nobody {
-    fn event(&mut self, _: &mut Runner<Probe>, event: Event) -> Flow {
+    fn event(&mut self, _: &mut Runner<Probe>, event: Event) -> Next {
         panic!("{event:?}")
     }
 }
@@ -134,7 +134,7 @@ impl Rig {
     fn until(&mut self, what: &str, mut done: impl FnMut(&mut Seen) -> bool, id: u64) {
         let start = std::time::Instant::now();
         loop {
-            assert_eq!(self.0.turn(&mut Nobody).unwrap(), Flow::Continue);
+            assert_eq!(self.0.turn(&mut Nobody).unwrap(), Next::Continue);
             let seen = self.seen(id);
             if done(seen) {
                 return;

@@ -2,7 +2,7 @@
 
 use crate::exercise::Hub;
 use crate::port::{Cx, Gone, Port, Recv, Wait};
-use crate::runner::event::{Event, Flow};
+use crate::runner::event::{Event, Next};
 use crate::runner::{Handler, Runner};
 use crate::wake::mailbox::CallError;
 use adit_engine::PortId;
@@ -76,7 +76,7 @@ impl Port for EventPort {
 struct Nobody;
 
 impl Handler<Hub> for Nobody {
-    fn event(&mut self, _: &mut Runner<Hub>, event: Event) -> Flow {
+    fn event(&mut self, _: &mut Runner<Hub>, event: Event) -> Next {
         panic!("{event:?}")
     }
 }
@@ -158,9 +158,9 @@ fn other_threads_ask_a_running_loop() {
     let handler = std::thread::spawn(move || {
         struct Until;
         impl Handler<Hub> for Until {
-            fn event(&mut self, _: &mut Runner<Hub>, event: Event) -> Flow {
+            fn event(&mut self, _: &mut Runner<Hub>, event: Event) -> Next {
                 assert!(matches!(event, Event::Alarm), "{event:?}");
-                Flow::Stop
+                Next::Stop
             }
         }
         runner.run(&mut Until).unwrap();

@@ -5,7 +5,7 @@ use crate::port::PortCounters;
 use crate::port::kind::Opened;
 use crate::runner::Handler;
 use crate::runner::Runner;
-use crate::runner::event::{Event, Flow};
+use crate::runner::event::{Event, Next};
 use crate::runner::hubs::ListenerId;
 use crate::wake::reactor::{Interest, Token};
 use adit_device::Netns;
@@ -28,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// What happened, as text that a test can wait for.
 pub(super) type News = String;
 
-type Work = Box<dyn FnOnce(&mut Runner<Hub>, &mut Owner) -> Flow + Send>;
+type Work = Box<dyn FnOnce(&mut Runner<Hub>, &mut Owner) -> Next + Send>;
 
 /// The handler: attaches whoever comes, and does what the test asks for on the loop's thread.
 pub(super) struct Owner {
@@ -58,14 +58,14 @@ impl Owner {
 }
 
 impl Handler<Hub> for Owner {
-    fn event(&mut self, runner: &mut Runner<Hub>, event: Event) -> Flow {
+    fn event(&mut self, runner: &mut Runner<Hub>, event: Event) -> Next {
         match event {
             Event::Ready(Token(0)) => {
                 let mut bytes = [0; 64];
                 let _ = self.wake.read(&mut bytes);
                 while let Ok(work) = self.work.try_recv() {
-                    if work(runner, self) == Flow::Stop {
-                        return Flow::Stop;
+                    if work(runner, self) == Next::Stop {
+                        return Next::Stop;
                     }
                 }
             }
@@ -82,7 +82,7 @@ impl Handler<Hub> for Owner {
             Event::PortUp(port) => self.tell(format!("up {port}")),
             other => self.tell(format!("{other:?}")),
         }
-        Flow::Continue
+        Next::Continue
     }
 }
 
@@ -129,7 +129,7 @@ impl Loop {
         let (result, done) = channel();
         self.send(Box::new(move |runner, owner| {
             let _ = result.send(work(runner, owner));
-            Flow::Continue
+            Next::Continue
         }));
         done.recv_timeout(PATIENCE).expect("the loop does it")
     }
@@ -183,7 +183,7 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        let _ = self.work.send(Box::new(|_, _| Flow::Stop));
+        let _ = self.work.send(Box::new(|_, _| Next::Stop));
         let _ = self.wake.write_all(&[0]);
         let result = self.thread.take().map(JoinHandle::join);
         if !std::thread::panicking() {

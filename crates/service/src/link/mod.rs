@@ -21,7 +21,7 @@ use adit_engine::netem::{Direction, Netem, NetemConfig};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::Opened;
 use adit_runtime::Port;
-use adit_runtime::{Event as LoopEvent, Flow};
+use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{ListenerId, Runner, Signals};
 use serde_json::Value;
 
@@ -351,7 +351,7 @@ impl Service for LinkService {
         value(&self.show(runner))
     }
 
-    fn event(&mut self, runner: &mut Runner<Netem>, event: LoopEvent) -> Flow {
+    fn event(&mut self, runner: &mut Runner<Netem>, event: LoopEvent) -> Next {
         match event {
             LoopEvent::PortGone { port, why, .. } => self.port_gone(port, why.to_string()),
             LoopEvent::Accepted(listener, port) => self.accepted(runner, listener, port),
@@ -370,6 +370,6 @@ impl Service for LinkService {
             }
             _ => {}
         }
-        Flow::Continue
+        Next::Continue
     }
 }

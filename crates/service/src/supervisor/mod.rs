@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Events};
 use adit_engine::Engine;
 use adit_runtime::Runner;
-use adit_runtime::{Event as LoopEvent, Flow, Handler, Interest, Signal, Token};
+use adit_runtime::{Event as LoopEvent, Handler, Interest, Next, Signal, Token};
 use background::BackgroundReader;
 use serde_json::Value;
 use std::fmt;
@@ -85,7 +85,7 @@ pub trait Service: Sized {
 
     /// Handles an event of the loop that is not the supervisor's: a port, a listener, the alarm, a
     /// descriptor that the service watches.
-    fn event(&mut self, runner: &mut Runner<Self::Engine>, event: LoopEvent) -> Flow;
+    fn event(&mut self, runner: &mut Runner<Self::Engine>, event: LoopEvent) -> Next;
 
     /// Called once a turn of the loop, for engines that report events often.
     fn turn(&mut self, runner: &mut Runner<Self::Engine>) {
@@ -150,7 +150,7 @@ impl<S: Service> Supervisor<S> {
         notify(Status::Ready);
     }
 
-    /// Runs the loop until SIGINT, SIGTERM, a `stop` request, or [`Flow::Stop`] from the service.
+    /// Runs the loop until SIGINT, SIGTERM, a `stop` request, or [`Next::Stop`] from the service.
     ///
     /// # Errors
     /// Those of epoll, which no packet and no peer can cause.
@@ -250,8 +250,8 @@ impl<S: Service> Supervisor<S> {
 }
 
 impl<S: Service> Handler<S::Engine> for Supervisor<S> {
-    fn event(&mut self, runner: &mut Runner<S::Engine>, event: LoopEvent) -> Flow {
-        let mut flow = Flow::Continue;
+    fn event(&mut self, runner: &mut Runner<S::Engine>, event: LoopEvent) -> Next {
+        let mut flow = Next::Continue;
         match event {
             LoopEvent::AcceptPaused(error) => {
                 let message = format!("cannot accept connections for now: {error}");
@@ -260,7 +260,7 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             LoopEvent::Ready(CONTROL) => self.serve(runner),
             LoopEvent::Ready(JOB) => self.apply(runner),
             LoopEvent::Signal(Signal::Hangup) => self.background.queue(Trigger::Reload(None)),
-            LoopEvent::Signal(Signal::Interrupt | Signal::Terminate) => return Flow::Stop,
+            LoopEvent::Signal(Signal::Interrupt | Signal::Terminate) => return Next::Stop,
             LoopEvent::Signal(Signal::User1) => {
                 if let Ok(status) = self.service.status(runner) {
                     self.events.send(&Event::Status { status });
@@ -269,7 +269,7 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             event => flow = self.service.event(runner, event),
         }
         self.start_next(runner);
-        if self.is_stopping { Flow::Stop } else { flow }
+        if self.is_stopping { Next::Stop } else { flow }
     }
 
     fn turn(&mut self, runner: &mut Runner<S::Engine>) {

@@ -23,7 +23,7 @@ use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::{Event as LoopEvent, Flow};
+use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{Runner, Signals};
 use plan::Plan;
 use serde_json::Value;
@@ -131,7 +131,7 @@ impl Service for SwitchService {
         value(&self.show(runner))
     }
 
-    fn event(&mut self, runner: &mut Runner<Switch>, event: LoopEvent) -> Flow {
+    fn event(&mut self, runner: &mut Runner<Switch>, event: LoopEvent) -> Next {
         match event {
             LoopEvent::PortGone { port, why, netem } => self.port_gone(runner, port, &why, &netem),
             LoopEvent::PortDown(port) => self.set_link(runner, port, false),
@@ -150,6 +150,6 @@ impl Service for SwitchService {
             _ => {}
         }
         self.report_news(runner);
-        if self.is_stopping { Flow::Stop } else { Flow::Continue }
+        if self.is_stopping { Next::Stop } else { Next::Continue }
     }
 }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::switch::model;
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::WantedSwitch;
+use adit_engine::switch::VlanMode;
 use std::path::PathBuf;
 
 /// What the command line asks for; read anew, with the file, at each reload.
@@ -80,6 +81,24 @@ pub fn actions(lab: &WantedSwitch) -> Vec<String> {
     actions
 }
 
+/// Describes the ports that carry every VLAN although others are confined to theirs.
+pub fn warnings(lab: &WantedSwitch) -> Vec<String> {
+    let is_open = |port: &&WantedPort| port.config.vlan == VlanMode::Transparent;
+    if lab.ports.iter().all(|port| is_open(&port)) {
+        return Vec::new();
+    }
+    let is_mirror =
+        |port: &WantedPort| lab.mirrors.iter().any(|mirror| mirror.to.to_string() == port.name);
+    let open = lab.ports.iter().filter(is_open).filter(|port| !is_mirror(port));
+    open.map(|port| {
+        format!(
+            "port {} has no `vlan`: it carries every VLAN, although other ports are confined to theirs",
+            port.name
+        )
+    })
+    .collect()
+}
+
 /// What is not the default of a port, in words.
 fn settings(port: &WantedPort) -> Vec<String> {
     let told = model::port((&port.name, &port.text), &port.config, None, None, None);
@@ -99,4 +118,24 @@ fn settings(port: &WantedPort) -> Vec<String> {
     }
     words.extend(port.mirror.as_ref().map(|path| format!("copied to {}", path.display())));
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings_of(ports: &[&str], mirrors: &[&str]) -> Vec<String> {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let plan = Plan { ports: owned(ports), mirrors: owned(mirrors), ..Plan::default() };
+        warnings(&plan.read().expect("no mistakes"))
+    }
+
+    #[test]
+    fn a_port_without_a_vlan_among_confined_ports_is_a_warning() {
+        assert_eq!(warnings_of(&["tap:a", "tap:b"], &[]), Vec::<String>::new());
+        assert_eq!(warnings_of(&["tap:a,vlan=10", "tap:b,vlan=20"], &[]), Vec::<String>::new());
+        let expected = "port tap:b has no `vlan`: it carries every VLAN, although other ports are \
+                        confined to theirs";
+        assert_eq!(warnings_of(&["tap:a,vlan=10", "tap:b"], &[]), [expected]);
+    }
 }

@@ -31,7 +31,7 @@ use adit_device::netlink;
 use adit_device::{Device, Mode};
 use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::{Event, Flow, Gone, Interest, PeerOptions, PeerSockets, Port, Runner, Token};
+use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Port, Runner, Token};
 use adit_service::control::http::{Method, Request};
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
@@ -430,7 +430,7 @@ impl Daemon {
     }
 
     /// Takes the results of the host's thread.
-    fn host_results(&mut self, runner: &mut Runner<TunnelEngine>) -> Flow {
+    fn host_results(&mut self, runner: &mut Runner<TunnelEngine>) -> Next {
         for result in self.host.results() {
             match result {
                 HostResult::Recreated(result, warnings) => {
@@ -451,13 +451,13 @@ impl Daemon {
                 }
             }
         }
-        Flow::Continue
+        Next::Continue
     }
 
     /// The device is gone. One that was deleted is created again, with everything that was on it; sessions
     /// go on, as they do not depend on it. Hooks are not run again: what they did outside of the device is
     /// still there.
-    fn device_gone(&mut self, runner: &Runner<TunnelEngine>, why: &Gone) -> Flow {
+    fn device_gone(&mut self, runner: &Runner<TunnelEngine>, why: &Gone) -> Next {
         let now = runner.now();
         let is_meant = self.recreated_at.is_some_and(|at| now.since(at) < RECREATE_GAP_MIN);
         if is_meant || !matches!(why, Gone::Deleted) {
@@ -468,7 +468,7 @@ impl Daemon {
             let result = host.recreate(mtu);
             HostResult::Recreated(result, host.take_warnings())
         });
-        Flow::Continue
+        Next::Continue
     }
 
     fn attach(&mut self, runner: &mut Runner<TunnelEngine>, device: Device) -> Result<()> {
@@ -484,12 +484,12 @@ impl Daemon {
         Ok(())
     }
 
-    fn device_is_lost(&mut self, why: &Gone, more: &str) -> Flow {
+    fn device_is_lost(&mut self, why: &Gone, more: &str) -> Next {
         let name = self.loaded.name;
         let message = format!("the device {name} is gone: {why}{more}");
         let error = Error::new(Kind::Refused, &SYSTEM, message).object(name);
         self.failure = Some(error.hint("Start the tunnel again."));
-        Flow::Stop
+        Next::Stop
     }
 
     /// Another program may have given the device another MTU: packets must fit that.
@@ -506,7 +506,7 @@ impl Daemon {
         warnings.iter().for_each(|warning| self.events.note(format!("warning: {warning}")));
     }
 
-    fn ready(&mut self, runner: &mut Runner<TunnelEngine>, token: Token) -> Flow {
+    fn ready(&mut self, runner: &mut Runner<TunnelEngine>, token: Token) -> Next {
         match token {
             UAPI => {
                 if let Some(mut uapi) = self.uapi.take() {
@@ -528,7 +528,7 @@ impl Daemon {
                 self.endpoints.ready(runner, token);
             }
         }
-        Flow::Continue
+        Next::Continue
     }
 
     fn alarm(&mut self, runner: &mut Runner<TunnelEngine>) {
@@ -548,17 +548,17 @@ impl Daemon {
     }
 
     /// What follows from every event: what is due, and what was asked for.
-    fn go_on(&mut self, runner: &mut Runner<TunnelEngine>) -> Flow {
+    fn go_on(&mut self, runner: &mut Runner<TunnelEngine>) -> Next {
         self.endpoints.run_due(runner);
         self.peers.expire(runner);
         if self.loaded.config.interface.is_transient && self.peers.is_over() {
             let message = "no peer is connected, and the tunnel must not wait (`persist = false`)";
             self.failure = Some(Error::new(Kind::Timeout, &SYSTEM, message));
-            return Flow::Stop;
+            return Next::Stop;
         }
         self.host.run_due(runner.now());
         self.set_alarm(runner);
-        Flow::Continue
+        Next::Continue
     }
 }
 
@@ -623,15 +623,15 @@ impl Service for Daemon {
         value(&self.view(runner))
     }
 
-    fn event(&mut self, runner: &mut Runner<TunnelEngine>, event: Event) -> Flow {
+    fn event(&mut self, runner: &mut Runner<TunnelEngine>, event: Event) -> Next {
         let flow = match event {
             Event::PortGone { port, why, .. } => {
                 if self.endpoints.is_pipe(port) {
                     let message = format!("the pipe to the peer was closed: {why}");
                     self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
-                    Flow::Stop
+                    Next::Stop
                 } else if self.endpoints.ended(runner, port) {
-                    Flow::Continue
+                    Next::Continue
                 } else {
                     self.device_gone(runner, &why)
                 }
@@ -640,15 +640,15 @@ impl Service for Daemon {
             Event::TooBig { to, len_max } => {
                 let (now, to) = (runner.now(), adit_engine::Endpoint::Udp(to));
                 runner.engine_mut().tunnel.path_mtu_hint(now, to, len_max);
-                Flow::Continue
+                Next::Continue
             }
             Event::Alarm => {
                 self.alarm(runner);
-                Flow::Continue
+                Next::Continue
             }
-            _ => Flow::Continue,
+            _ => Next::Continue,
         };
-        if flow == Flow::Stop { Flow::Stop } else { self.go_on(runner) }
+        if flow == Next::Stop { Next::Stop } else { self.go_on(runner) }
     }
 
     fn turn(&mut self, runner: &mut Runner<TunnelEngine>) {

@@ -16,6 +16,7 @@ use adit_packet::{Batch, Pool};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread::JoinHandle;
 
 /// How many packets may wait for us at a device that we make: twice the kernel's 500, for a burst of
 /// 64 super-packets cut up for one port is more than that.
@@ -322,9 +323,10 @@ impl Port for DevicePort {
         self.namespace.as_ref()
     }
 
-    fn close(&mut self, pool: &mut Pool) {
+    fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         self.waiting.clear(pool);
         self.sender.give_pending(pool);
+        None
     }
 }
 

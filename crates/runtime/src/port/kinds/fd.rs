@@ -19,6 +19,7 @@ use rustix::net::{
 };
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::thread::JoinHandle;
 
 /// `fd:N`: an inherited descriptor.
 pub static FD: Kind = Kind {
@@ -157,8 +158,9 @@ impl Port for SocketPort {
         self.egress.is_waiting()
     }
 
-    fn close(&mut self, pool: &mut Pool) {
+    fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         self.egress.clear(pool);
+        None
     }
 }
 

@@ -15,6 +15,7 @@ use rustix::net::sockopt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// How many bytes of frames may wait in the kernel, each way: 64 super-packets, a burst of one batch.
 const SOCKET_BUFFER_LEN: usize = 4 << 20;
@@ -176,8 +177,9 @@ impl Port for InterfacePort {
         self.egress.is_waiting()
     }
 
-    fn close(&mut self, pool: &mut Pool) {
+    fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         self.egress.clear(pool);
+        None
     }
 }
 
