@@ -8,8 +8,9 @@ use adit_service::config::source::Source;
 use adit_service::error::{Error, Result};
 use adit_service::link;
 use adit_service::link::wanted;
+use adit_service::netem::keys::KEYS;
 use adit_service::netem::profile;
-use adit_service::netem::profile::{KEYS, Profiles};
+use adit_service::netem::profile::Profiles;
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::wanted::WantedSwitch;
 use adit_vpn::file::conf::HookPolicy;
@@ -66,7 +67,7 @@ impl Kind {
         match self {
             Self::Switch => "a switch",
             Self::Netem => "a link",
-            Self::Profile => "the profile of a link",
+            Self::Profile => "a link profile",
             Self::Tunnel => "a tunnel",
         }
     }
@@ -76,7 +77,7 @@ impl Kind {
         match self {
             Self::Switch => vec!["switch", "port", "static", "mirror"],
             Self::Netem => vec!["ports", "profile"],
-            Self::Profile => KEYS.into_iter().chain(["preset", "a-to-b", "b-to-a"]).collect(),
+            Self::Profile => KEYS.iter().map(|key| key.name).collect(),
             Self::Tunnel => vec!["interface", "peer", "hooks"],
         }
     }

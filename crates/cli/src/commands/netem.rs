@@ -18,10 +18,11 @@ use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
 use adit_service::link;
 use adit_service::link::wanted::{Keys, Plan};
+use adit_service::netem::keys::{KEYS, ProfileKey};
 use adit_service::netem::profile;
 use adit_service::netem::profile::Profiles;
 use adit_service::netem::report::LinkStatus;
-use clap::Subcommand;
+use clap::{ArgMatches, FromArgMatches, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -74,7 +75,7 @@ struct RunArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
-    keys: Box<KeyArgs>,
+    keys: KeyArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,7 +104,7 @@ Examples:
   adit netem set --b-to-a rate=2mbit,queue-limit=100ms")]
 struct SetArgs {
     #[command(flatten)]
-    keys: Box<KeyArgs>,
+    keys: KeyArgs,
     #[command(flatten)]
     which: Which,
 }
@@ -126,7 +127,7 @@ struct PreviewArgs {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     #[command(flatten)]
-    keys: Box<KeyArgs>,
+    keys: KeyArgs,
 }
 
 /// The preview of a link, for each direction.
@@ -139,145 +140,34 @@ pub(crate) struct Previews {
     b_to_a: Preview,
 }
 
-macro_rules! keys {
-    ($($(#[$attribute:meta])* $field:ident => $key:literal,)*) => {
-        /// The keys of a profile, as options.
-        #[derive(Debug, clap::Args)]
-        #[command(next_help_heading = "Link")]
-        struct KeyArgs {
-            $($(#[$attribute])* #[arg(long = $key)] $field: Option<String>,)*
-        }
+/// The keys of a profile, as options.
+#[derive(Debug)]
+struct KeyArgs(Keys);
 
-        impl KeyArgs {
-            fn keys(self) -> Keys {
-                let list = [$(($key, self.$field),)*];
-                Keys { list: list.into_iter().filter_map(|(key, text)| Some((key, text?))).collect() }
-            }
-        }
-    };
+impl clap::Args for KeyArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let option = |key: &ProfileKey| {
+            clap::Arg::new(key.name).long(key.name).value_name(key.value).help(key.help)
+        };
+        command.next_help_heading("Link").args(KEYS.iter().map(option))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
 }
 
-keys! {
-    /// Start from a preset, with a as the subscriber: lte, starlink, dsl, wifi-bad, geo
-    #[arg(value_name = "NAME")]
-    preset => "preset",
-    /// Keys for this direction only, such as rate=5mbit,loss=2%
-    #[arg(value_name = "KEY=VALUE,...")]
-    a_to_b => "a-to-b",
-    /// Keys for the other direction only
-    #[arg(value_name = "KEY=VALUE,...")]
-    b_to_a => "b-to-a",
-    /// Delay of each packet
-    #[arg(value_name = "TIME")]
-    delay => "delay",
-    /// Variation of the delay
-    #[arg(value_name = "TIME")]
-    jitter => "jitter",
-    /// Distribution of the jitter: uniform, normal, pareto
-    #[arg(value_name = "NAME")]
-    distribution => "distribution",
-    /// Tail exponent of the Pareto distribution
-    #[arg(value_name = "N")]
-    pareto_shape => "pareto-shape",
-    /// A file of measured delays, one per line
-    #[arg(value_name = "FILE")]
-    delay_table => "delay-table",
-    /// Correlation of the jitter with that of the previous packet
-    #[arg(value_name = "SHARE")]
-    correlation => "correlation",
-    /// Keep the order of packets despite jitter (default: on)
-    #[arg(value_name = "on|off")]
-    keep_order => "keep-order",
-    /// Share of lost packets
-    #[arg(value_name = "SHARE")]
-    loss => "loss",
-    /// Mean number of packets lost in a row
-    #[arg(value_name = "N")]
-    loss_burst => "loss-burst",
-    /// A file that marks each packet as lost or not
-    #[arg(value_name = "FILE")]
-    loss_pattern => "loss-pattern",
-    /// Gilbert-Elliott: probability to go from good to bad
-    #[arg(value_name = "SHARE")]
-    ge_p => "ge-p",
-    /// Gilbert-Elliott: probability to go from bad to good
-    #[arg(value_name = "SHARE")]
-    ge_r => "ge-r",
-    /// Gilbert-Elliott: loss in the bad state (default: 100%)
-    #[arg(value_name = "SHARE")]
-    ge_loss_bad => "ge-loss-bad",
-    /// Gilbert-Elliott: loss in the good state
-    #[arg(value_name = "SHARE")]
-    ge_loss_good => "ge-loss-good",
-    /// Mark ECN packets instead of losing them
-    #[arg(value_name = "on|off")]
-    mark_loss => "mark-loss",
-    /// Share of duplicated packets
-    #[arg(value_name = "SHARE")]
-    duplicate => "duplicate",
-    /// Share of packets with one flipped bit
-    #[arg(value_name = "SHARE")]
-    corrupt => "corrupt",
-    /// Bit error rate
-    #[arg(value_name = "N")]
-    bit_errors => "bit-errors",
-    /// Share of reordered packets
-    #[arg(value_name = "SHARE")]
-    reorder => "reorder",
-    /// Number of packets that overtake each reordered packet
-    #[arg(value_name = "N")]
-    reorder_by => "reorder-by",
-    /// Maximum time a reordered packet is held back
-    #[arg(value_name = "TIME")]
-    reorder_within => "reorder-within",
-    /// Rate of the link
-    #[arg(value_name = "RATE")]
-    rate => "rate",
-    /// A file of transmission opportunities (Mahimahi's format)
-    #[arg(value_name = "FILE")]
-    trace => "trace",
-    /// A file of steps: time, rate, delay and loss
-    #[arg(value_name = "FILE")]
-    steps => "steps",
-    /// Extra bytes per packet: ethernet, adsl, or a number
-    #[arg(value_name = "BYTES")]
-    overhead => "overhead",
-    /// Minimum bytes per packet
-    #[arg(value_name = "BYTES")]
-    overhead_min => "overhead-min",
-    /// Send packets as ATM cells
-    #[arg(value_name = "on|off")]
-    atm => "atm",
-    /// Queue discipline: drop-tail, codel, fq-codel
-    #[arg(value_name = "NAME")]
-    queue => "queue",
-    /// Queue limit: 1000 (packets), 64KiB or 50ms
-    #[arg(value_name = "LIMIT")]
-    queue_limit => "queue-limit",
-    /// Let codel and fq-codel mark ECN packets instead of dropping them
-    #[arg(value_name = "on|off")]
-    ecn => "ecn",
-    /// Acceptable standing queue delay
-    #[arg(value_name = "TIME")]
-    codel_target => "codel-target",
-    /// Time the delay may exceed the target
-    #[arg(value_name = "TIME")]
-    codel_interval => "codel-interval",
-    /// Number of flow queues
-    #[arg(value_name = "N")]
-    fq_flows => "fq-flows",
-    /// Bytes a flow may send before the next flow's turn
-    #[arg(value_name = "BYTES")]
-    fq_quantum => "fq-quantum",
-    /// Outages: BEGIN/LENGTH[/PERIOD], joined by +
-    #[arg(value_name = "TIMES")]
-    outage => "outage",
-    /// Maximum number of packets in the link
-    #[arg(value_name = "N")]
-    limit_packets => "limit-packets",
-    /// Maximum memory for these packets
-    #[arg(value_name = "SIZE")]
-    limit_bytes => "limit-bytes",
+impl FromArgMatches for KeyArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let text =
+            |key: &ProfileKey| Some((key.name, matches.get_one::<String>(key.name)?.clone()));
+        Ok(Self(Keys { list: KEYS.iter().filter_map(text).collect() }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 impl Args {
@@ -314,7 +204,7 @@ impl RunArgs {
             ports: self.port,
             seed: self.seed,
             profile: self.profile,
-            keys: self.keys.keys(),
+            keys: self.keys.0,
         };
         let wanted = plan.link()?;
         if context.is_rehearsal(&link::actions(&wanted))? {
@@ -340,7 +230,7 @@ impl PreviewArgs {
             Some(path) => profile::of_file(path, &problems)?,
             None => Profiles::default(),
         };
-        let profiles = self.keys.keys().on_top_of(base, &problems);
+        let profiles = self.keys.0.on_top_of(base, &problems);
         let what = self.profile.as_ref().map(|path| path.display().to_string());
         problems.check(what.unwrap_or_else(|| "the command line".to_owned()))?;
         let actions: Vec<String> =
@@ -381,7 +271,7 @@ impl PreviewArgs {
 
 impl SetArgs {
     fn run(self, context: &Context) -> Result<Exit> {
-        let keys = self.keys.keys();
+        let keys = self.keys.0;
         if keys.list.is_empty() {
             return Err(Error::usage(
                 "nothing to change; 'adit netem set --help' lists the options",

@@ -165,6 +165,7 @@ fn nothing_of_a_flood_gets_past_the_guards() {
         assert!(capture.end().0 >= 1, "{kind}=off");
     }
     assert!(reaches("nx", "192.0.2.1"), "what it may send gets through");
+    program.wait_for("news");
     let news = program.count("news");
     assert!((1..200).contains(&news), "{news} lines tell of 15,000 frames");
 }

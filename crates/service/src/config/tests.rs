@@ -363,8 +363,9 @@ mod profiles {
     use crate::config::problem::Problem;
     use crate::config::problems::Problems;
     use crate::config::source::Source;
+    use crate::netem::keys::KEYS;
     use crate::netem::profile;
-    use crate::netem::profile::{KEYS, Profiles};
+    use crate::netem::profile::Profiles;
     use adit_engine::netem::{Corrupt, Discipline, Jitter, Loss, QueueLimit};
     use std::time::Duration;
 
@@ -477,7 +478,7 @@ mod profiles {
 
     #[test]
     fn every_key_is_known_and_no_other() {
-        let text: Vec<String> = KEYS.iter().map(|key| format!("{key}=?")).collect();
+        let text: Vec<String> = KEYS.iter().map(|key| format!("{}=?", key.name)).collect();
         let problems = read(&text.join(",")).unwrap_err();
         assert!(problems.iter().all(|p| !p.message.contains("unknown key")), "{problems:?}");
     }

@@ -7,6 +7,7 @@ use crate::config::value::Wrong;
 use crate::config::value::{integer, parsed, text};
 use crate::control::name::Name;
 use crate::error::Error;
+use crate::netem::keys::KEYS;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
 use adit_packet::Layer;
@@ -165,7 +166,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         Some(value) => profile::of_value("profile", &value, problems),
         None => None,
     };
-    for key in profile::KEYS.into_iter().chain(["preset", "a-to-b", "b-to-a"]) {
+    for key in KEYS.iter().map(|key| key.name) {
         if table.has(key) {
             let help = "move it below a line `[profile]`".to_owned();
             table.wrong(key, format_args!("`{key}` is a key of the profile"), Some(help));

@@ -8,12 +8,12 @@ use crate::config::problems::Problems;
 use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
-use crate::config::value::{Kind, boolean, duration, integer, number, one_of, rate, share, text};
-use crate::config::value::{Value, Wrong};
+use crate::config::value::{Value, Wrong, duration, integer, number, one_of, rate, share, text};
+use crate::netem::keys::KEYS;
 use adit_engine::netem::{
     CoDel, Corrupt, Delay, DelayTable, Discipline, FILE_LEN_MAX, FqCoDel, GilbertElliott, Jitter,
-    Loss, LossPattern, Opportunities, Outage, Overhead, ParseError, Preset, Profile, Queue,
-    QueueLimit, Rate, Reorder, Steps,
+    Loss, LossPattern, Opportunities, Outage, Overhead, ParseError, Preset, Profile, Queue, Rate,
+    Reorder, Steps,
 };
 use adit_packet::units;
 use std::io::Read;
@@ -29,47 +29,6 @@ pub struct Profiles {
     /// From the second port to the first; at a port of a switch, out of the switch.
     pub b_to_a: Profile,
 }
-
-/// The keys of a profile, in the order in which effects apply.
-pub const KEYS: [&str; 37] = [
-    "outage",
-    "corrupt",
-    "bit-errors",
-    "loss",
-    "loss-burst",
-    "loss-pattern",
-    "ge-p",
-    "ge-r",
-    "ge-loss-bad",
-    "ge-loss-good",
-    "mark-loss",
-    "duplicate",
-    "rate",
-    "trace",
-    "steps",
-    "overhead",
-    "overhead-min",
-    "atm",
-    "queue",
-    "queue-limit",
-    "ecn",
-    "codel-target",
-    "codel-interval",
-    "fq-flows",
-    "fq-quantum",
-    "delay",
-    "jitter",
-    "distribution",
-    "pareto-shape",
-    "delay-table",
-    "correlation",
-    "keep-order",
-    "reorder",
-    "reorder-by",
-    "reorder-within",
-    "limit-packets",
-    "limit-bytes",
-];
 
 /// Reads a whole profile file.
 ///
@@ -102,7 +61,7 @@ pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Opt
         return None;
     };
     if !name.contains(['.', '/']) {
-        let or = "; or a file, as `./link.toml`; or keys, as `delay=20ms+loss=1%`";
+        let or = " (or a file such as `./link.toml`, or keys such as `delay=20ms+loss=1%`)";
         let preset = preset(value)
             .map_err(|wrong| Wrong { help: wrong.help.map(|help| format!("{help}{or}")), ..wrong });
         return preset.map_err(wrong).ok();
@@ -157,12 +116,10 @@ fn preset(value: &Value<'_>) -> Result<Profiles, Wrong> {
 /// Reads the keys of one direction.
 fn direction(table: &mut Table<'_>, base: Profile) -> Profile {
     let outages = if table.has("outage") { table.list("outage", outage) } else { base.outages };
-    let profile = Profile {
+    let mut profile = Profile {
         outages,
         corrupt: corrupt(table, base.corrupt),
         loss: loss(table, base.loss),
-        mark_loss: table.get("mark-loss", boolean).unwrap_or(base.mark_loss),
-        duplicate: table.get("duplicate", share).unwrap_or(base.duplicate),
         rate: line(table, base.rate),
         steps: match table.get("steps", |value| file_or_none(value, Steps::parse)) {
             Some(steps) => steps,
@@ -172,57 +129,17 @@ fn direction(table: &mut Table<'_>, base: Profile) -> Profile {
         queue: queue(table, base.queue),
         delay: delay(table, base.delay),
         reorder: reorder(table, base.reorder),
-        limits: adit_engine::netem::Limits {
-            packets: table
-                .get("limit-packets", integer(1..=usize::MAX))
-                .unwrap_or(base.limits.packets),
-            bytes: table.get("limit-bytes", bytes).unwrap_or(base.limits.bytes),
-        },
+        ..base
     };
+    KEYS.iter().for_each(|key| (key.read)(table, &mut profile));
     if let Err(error) = profile.check() {
-        // A value that was told of is not in the profile: what is wrong here fits its own key only.
-        let key = key_of(error.field);
-        let own = key.split('|').find(|key| table.contains(key)).unwrap_or_default();
-        let named = key.split('|').next().unwrap_or_default();
-        let shown = if own.is_empty() { named } else { own };
+        // A wrong value is reported already and not in the profile: this is about a key's own value.
+        let keys = || KEYS.iter().filter(|key| key.fields.contains(&error.field));
+        let own = keys().find(|key| table.contains(key.name)).map_or("", |key| key.name);
+        let shown = if own.is_empty() { keys().next().map_or("", |key| key.name) } else { own };
         table.wrong(own, format_args!("`{shown}`: {}", error.problem), None);
     }
     profile
-}
-
-/// The keys from which a field of a profile comes, the most probable one first.
-fn key_of(field: &str) -> &'static str {
-    match field {
-        "corrupt.share" => "corrupt",
-        "corrupt.rate" => "bit-errors",
-        "loss.length" => "loss-burst",
-        "loss.p" => "ge-p",
-        "loss.r" => "ge-r",
-        "loss.1-h" => "ge-loss-bad",
-        "loss.1-k" => "ge-loss-good",
-        "duplicate" => "duplicate",
-        "rate" => "rate",
-        "steps.rate" => "trace|steps",
-        "overhead.bytes" => "overhead",
-        "queue.limit" => "queue-limit",
-        "queue.ecn" => "ecn",
-        "queue.interval" => "codel-interval",
-        "queue.target" => "codel-target|codel-interval",
-        "queue.flows" => "fq-flows",
-        "queue.quantum" => "fq-quantum",
-        "queue.discipline" => "queue",
-        "delay" => "delay",
-        "delay.jitter" => "jitter",
-        "delay.shape" => "pareto-shape",
-        "delay.correlation" => "correlation",
-        "reorder.share" => "reorder",
-        "reorder.by" => "reorder-by",
-        "reorder.within" => "reorder-within",
-        "limits.packets" => "limit-packets",
-        "limits.bytes" => "limit-bytes",
-        "outages" | "outages.lasts" | "outages.every" => "outage",
-        _ => "loss|ge-p",
-    }
 }
 
 /// `AT/LASTS`, `AT/LASTS/EVERY`: `10s/500ms/60s`.
@@ -338,12 +255,7 @@ fn overhead(table: &mut Table<'_>, base: Overhead) -> Overhead {
             one_of(&NAMED)(value)
         }
     });
-    let base = read.unwrap_or(base);
-    Overhead {
-        min: table.get("overhead-min", integer(0..=u16::MAX)).unwrap_or(base.min),
-        atm: table.get("atm", boolean).unwrap_or(base.atm),
-        ..base
-    }
+    read.unwrap_or(base)
 }
 
 fn queue(table: &mut Table<'_>, base: Queue) -> Queue {
@@ -384,29 +296,7 @@ fn queue(table: &mut Table<'_>, base: Queue) -> Queue {
             table.wrong(key, format_args!("`{key}` is for {needed}"), help);
         }
     }
-    Queue {
-        limit: table.get("queue-limit", queue_limit).unwrap_or(base.limit),
-        discipline,
-        ecn: table.get("ecn", boolean).unwrap_or(base.ecn),
-    }
-}
-
-/// `1000` packets, `"64KiB"`, `"50ms"`.
-fn queue_limit(value: &Value<'_>) -> Result<QueueLimit, Wrong> {
-    let packets = integer(1..=u32::MAX);
-    let Some(text) = value.as_text() else { return packets(value).map(QueueLimit::Packets) };
-    if matches!(value.kind, Kind::Word(_)) && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return packets(value).map(QueueLimit::Packets);
-    }
-    if let Ok(time) = units::parse_duration(text) {
-        return Ok(QueueLimit::Time(time));
-    }
-    let has_unit = text.ends_with(['B', 'b']);
-    match units::parse_size(text) {
-        Ok(bytes) if has_unit => Ok(QueueLimit::Bytes(bytes)),
-        _ => Err(Wrong::new(format_args!("cannot be `{text}`"))
-            .help("a number of packets (1000), bytes (\"64KiB\") or time (\"50ms\")")),
-    }
+    Queue { discipline, ..base }
 }
 
 fn delay(table: &mut Table<'_>, base: Delay) -> Delay {
@@ -458,12 +348,7 @@ fn delay(table: &mut Table<'_>, base: Delay) -> Delay {
         (Some(None), _) => Jitter::None,
         _ => base.jitter,
     };
-    Delay {
-        base: table.get("delay", duration).unwrap_or(base.base),
-        jitter,
-        correlation: table.get("correlation", share).unwrap_or(base.correlation),
-        keep_order: table.get("keep-order", boolean).unwrap_or(base.keep_order),
-    }
+    Delay { jitter, ..base }
 }
 
 /// As tc-netem's table: a tail with a finite variance, and not much more.
@@ -508,10 +393,6 @@ fn reorder(table: &mut Table<'_>, base: Option<Reorder>) -> Option<Reorder> {
         }
         (None, None) => None,
     }
-}
-
-fn bytes(value: &Value<'_>) -> Result<usize, Wrong> {
-    usize::try_from(crate::config::value::size(value)?).map_err(|_| Wrong::new("is too large"))
 }
 
 /// What the file that a value names holds, `"none"` for nothing.

@@ -1,6 +1,6 @@
 //! What was asked of a link and what happened, as text and as JSON.
 
-use crate::netem::keys::to_json;
+use crate::netem::keys::{self, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::words;
 use adit_engine::Counter;
@@ -48,8 +48,10 @@ pub struct End {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Netem {
     /// From the first port to the second; into a switch.
+    #[schemars(schema_with = "keys::schema")]
     pub a_to_b: Keys,
     /// From the second port to the first; out of a switch.
+    #[schemars(schema_with = "keys::schema")]
     pub b_to_a: Keys,
 }
 

@@ -196,7 +196,7 @@ impl SwitchService {
         };
         let entry = StaticAddress { mac, vlan: entry.vlan, port };
         self.add_static(runner, &entry)?;
-        Ok(Done::new(vec![format!("{} put on {}", entry.mac, entry.port)]).reply)
+        Ok(Done::new(vec![format!("{} added to {}", entry.mac, entry.port)]).reply)
     }
 
     fn delete_addresses(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
