@@ -472,7 +472,7 @@ fn mistakes_are_told_before_anything_is_made() {
             ("capture lo --files 3 -w x", 2, "--rotate-size"),
             ("capture lo -w - --rotate-size 10MB", 2, "cannot rotate"),
             ("capture lo -w /nowhere/x", 4, "cannot open '/nowhere/x'"),
-            ("capture lo --for 10x", 2, "expected a time"),
+            ("capture lo --for 10x", 2, "unknown unit `x`"),
         ];
         for (words, code, part) in cases {
             let output = output(&mut adit(words));

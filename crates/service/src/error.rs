@@ -171,7 +171,7 @@ pub const NOT_HELD: Entry = Entry {
     title: "a device that no program holds has no carrier",
     explanation: "The driver gives a TUN or TAP device its carrier when a program attaches to it, \
                   takes it away when the last one leaves, and lets nobody change that in between.",
-    remedy: "Start the program that uses the device first; then '--carrier off' works too.",
+    remedy: "Start the program that uses the device, then set the carrier.",
 };
 
 /// A configuration has errors.

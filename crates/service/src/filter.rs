@@ -83,14 +83,14 @@ impl CompileError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Tcpdump(_) => {
-                "install tcpdump (Debian: apt install tcpdump), which compiles filters, \
-                 or leave the filter out"
+                "Install tcpdump (Debian: apt install tcpdump), which compiles filters, \
+                 or omit the filter."
             }
             Self::Expression { .. } => {
-                "the syntax is that of pcap-filter(7): 'icmp', 'host 192.0.2.1 and port 53'; \
-                 on a TUN device there is no MAC address and no ARP to filter by"
+                "Filters have the syntax of pcap-filter(7): 'icmp', 'host 192.0.2.1 and port 53'. \
+                 Packets of a TUN device have no MAC addresses, and there is no ARP."
             }
-            Self::Program { .. } => "leave out conditions on data that is not in the packet",
+            Self::Program { .. } => "Omit conditions on data that is not in the packet.",
         }
     }
 }

@@ -149,8 +149,7 @@ impl Options {
         let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
         let claim = claim.map_err(|error| match error.kind {
             Kind::Conflict => error.hint(
-                "A tunnel has the name of its file, in every network namespace: give the file another \
-                 name.",
+                "A tunnel is named after its file, in every network namespace: rename the file.",
             ),
             _ => error,
         })?;
@@ -355,14 +354,14 @@ impl Startup {
         let mut first = Vec::new();
         let config = &loaded.config;
         let port = match config.port() {
-            0 => "a free port".to_owned(),
-            port => format!("port {port}"),
+            0 => "a free UDP port".to_owned(),
+            port => format!("UDP port {port}"),
         };
         let mark = match self.plan.mark {
             0 => String::new(),
             mark => format!(", mark {mark:#x}"),
         };
-        first.push(format!("listen on UDP {port}{mark}"));
+        first.push(format!("listen on {port}{mark}"));
         let tcp = config.interface.listen_tcp;
         first.extend(tcp.map(|port| format!("listen on TCP port {port}")));
         let mut last: Vec<String> = config.peers.iter().filter_map(reach_text).collect();
@@ -414,11 +413,11 @@ fn reach_text(peer: &Peer) -> Option<String> {
         (Some(udp), None) => format!("{udp} by UDP"),
         (None, Some(tcp)) => format!("{tcp} by TCP"),
         (Some(udp), Some(tcp)) => {
-            format!("{udp} by UDP, or to {tcp} by TCP if that is not answered")
+            format!("{udp} by UDP, or to {tcp} by TCP if UDP is not answered")
         }
         (None, None) => return None,
     };
-    Some(format!("send to {way} what is for the peer {}", *peer.public_key.to_base64()))
+    Some(format!("send packets for peer {} to {way}", *peer.public_key.to_base64()))
 }
 
 /// What is said where name servers are wanted and cannot be set.

@@ -110,7 +110,6 @@ impl Source {
                 } else {
                     note(held(name));
                 }
-                note(format!("capturing copies of the packets on {name} through a packet socket"));
                 Self::socket(link, &info, promiscuous, filter)
             }
         }

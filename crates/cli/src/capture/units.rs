@@ -1,44 +1,27 @@
-//! Sizes and times as people write them.
+//! Sizes and times of options, in the units of every other quantity; none may be zero.
 
+use adit_packet::units;
 use std::time::Duration;
 
-/// A size: `500`, `10kB`, `10MB`, `1GB` (powers of 1000), `10KiB`, `10MiB`, `1GiB` (of 1024).
+/// A size in bytes: `500`, `10k`, `1.5MB`, `64KiB`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text);
-    let factor = match unit {
-        "" | "B" => 1,
-        "k" | "K" | "kB" | "KB" => 1_000,
-        "M" | "MB" => 1_000_000,
-        "G" | "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("expected a size in kB, MB, GB, KiB, MiB or GiB, such as 10MB".to_owned()),
-    };
-    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    size.filter(|size| *size > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
+    let size = units::parse_size(text).map_err(|error| error.to_string())?;
+    if size == 0 { Err(ZERO.to_owned()) } else { Ok(size) }
 }
 
-/// A time: `10` or `10s`, `500ms`, `5m`, `2h`, `1d`.
+/// A time: `10` or `10s`, `500ms`, `5m`, `1.5h`.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text);
-    let milliseconds = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err("expected a time in ms, s, m, h or d, such as 10s".to_owned()),
-    };
-    let time = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds));
-    let time = time.filter(|time| *time > 0).map(Duration::from_millis);
-    time.ok_or_else(|| "expected a whole number above 0".to_owned())
+    let time = units::parse_seconds(text).map_err(|error| error.to_string())?;
+    if time.is_zero() { Err(ZERO.to_owned()) } else { Ok(time) }
 }
 
-fn split(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    (&text[..end], text[end..].trim_start())
+/// The number of bytes to keep of a packet, at most `max`.
+pub(crate) fn parse_length(text: &str, max: u32) -> Result<u32, String> {
+    let length = u32::try_from(parse_size(text)?).ok().filter(|length| *length <= max);
+    length.ok_or_else(|| format!("the maximum is {max} bytes"))
 }
+
+const ZERO: &str = "it must be above 0";
 
 #[cfg(test)]
 mod tests {
@@ -48,18 +31,23 @@ mod tests {
     fn sizes() {
         assert_eq!(parse_size("10MB"), Ok(10_000_000));
         assert_eq!(parse_size("1 KiB"), Ok(1024));
+        assert_eq!(parse_size("1.5k"), Ok(1500));
         assert_eq!(parse_size("7"), Ok(7));
-        for bad in ["", "MB", "0", "1.5MB", "-1", "99999999999999999999", "10XB", "20000000000GB"] {
+        for bad in ["", "MB", "0", "-1", "99999999999999999999", "10XB", "20000000000GB"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+        assert_eq!(parse_length("64k", 65535), Ok(64_000));
+        assert!(parse_length("64KiB", 65535).is_err());
     }
 
     #[test]
     fn times() {
         assert_eq!(parse_time("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_time("10"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_time("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_time("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_time("2h"), Ok(Duration::from_secs(7200)));
-        for bad in ["", "s", "0s", "1.5s", "10 weeks"] {
+        for bad in ["", "s", "0s", "10 weeks"] {
             assert!(parse_time(bad).is_err(), "{bad}");
         }
     }

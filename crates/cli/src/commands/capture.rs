@@ -5,7 +5,7 @@ use crate::capture::extcap::{Call, Interface};
 use crate::capture::reply::Responder;
 use crate::capture::run::{Capture, EndError, Show, signals};
 use crate::capture::source::{OpenError, Source, Wanted, link_type_of_hardware};
-use crate::capture::units::{parse_size, parse_time};
+use crate::capture::units::{parse_length, parse_size, parse_time};
 use crate::color::Color;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -90,7 +90,7 @@ pub(crate) struct Args {
     duration: Option<Duration>,
     /// Keep this many bytes of each packet
     #[arg(short, long, value_name = "BYTES", default_value_t = SNAP_LEN, hide_default_value = true,
-        value_parser = clap::value_parser!(u32).range(1..=i64::from(SNAP_LEN)))]
+        value_parser = |text: &str| parse_length(text, SNAP_LEN))]
     snaplen: u32,
     /// Do not enable promiscuous mode
     #[arg(long)]

@@ -67,7 +67,7 @@ impl Kind {
         match self {
             Self::Switch => "a switch",
             Self::Netem => "a link",
-            Self::Profile => "the profile of a link",
+            Self::Profile => "a link profile",
             Self::Tunnel => "a tunnel",
         }
     }

@@ -85,8 +85,9 @@ pub(crate) fn port(output: &Output, port: &model::Port) -> String {
     for (name, counters) in [("in", &port.ingress), ("out", &port.egress)] {
         let drops = counters.drops.iter().map(|(why, count)| format!("; {count} dropped: {why}"));
         lines.push(format!(
-            "  {name:<10} {} frames, {} bytes{}",
+            "  {name:<10} {} {}, {} bytes{}",
             counters.frames,
+            if counters.frames == 1 { "frame" } else { "frames" },
             counters.bytes,
             drops.collect::<String>()
         ));

@@ -63,6 +63,19 @@ fn a_pipe_without_a_reader_is_refused_as_a_mirror() {
 }
 
 #[test]
+fn a_pipe_as_a_recording_is_refused_and_the_switch_goes_on() {
+    quiet_hosts(&["na", "nb"]);
+    let program = switch_with("");
+    run("mkfifo /run/pipe");
+    let line = format!("{ADIT} switch port add pcap:/run/pipe");
+    let output = command(line.split(' ')).output().unwrap();
+    assert!(output.status.code().is_some_and(|code| (1..10).contains(&code)), "{output:?}");
+    assert!(reaches("na", "192.0.2.2"));
+    // It ends by SIGTERM.
+    drop(program);
+}
+
+#[test]
 fn a_guest_that_never_reads_holds_nobody_up() {
     quiet_hosts(&["na", "nb"]);
     let mut program = switch_with("--port unix:/run/s.sock --port unix:/run/d.sock,type=dgram");

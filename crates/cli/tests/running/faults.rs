@@ -59,12 +59,15 @@ fn a_deleted_device_is_one_event_and_the_rest_goes_on() {
         Program::start("switch --port tap:a,netns=na --port tap:b,netns=nb --port tap:c,netns=nc");
     address("na", "a", "192.0.2.1/24");
     address("nb", "b", "192.0.2.2/24");
+    address("nc", "c", "192.0.2.3/24");
+    assert!(reaches("na", "192.0.2.3"));
     run("ip -n nc link del dev c");
     let gone = program.wait_for("port-gone");
     assert_eq!(gone["port"], "tap:c");
     assert!(reaches("na", "192.0.2.2"));
     let port = &adit_json("switch show c")[0];
     assert_eq!((&port["state"], port["reason"].is_string()), (&"gone".into(), true));
+    assert!(port["ingress"]["frames"].as_u64() > Some(0), "its counters remain: {port}");
     // It can be had again.
     adit("switch port add tap:c,netns=nc");
     assert_eq!(adit_json("switch show c")[0]["state"], "forwarding");

@@ -89,6 +89,6 @@ fn a_name_is_of_one_tunnel_in_all_namespaces() {
     let _ta = world.up(&world.a, &a, "");
     let (status, told) = refused(&format!("-n {} tunnel up {}", world.b.path(), a.display()));
     assert!(status == 5 && told.contains("'ta' is already running: process "), "{told}");
-    assert!(told.contains("give the file another name"), "{told}");
+    assert!(told.contains("rename the file"), "{told}");
     assert!(!world.b.has_link("ta"));
 }

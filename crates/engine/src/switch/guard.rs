@@ -7,6 +7,7 @@
 //! headers, unknown ones included; IP in IP and PPPoE; a second home address; a second link-layer address in one message; a forged sender in ARP and ND under a right
 //! source in the frame.
 
+mod require;
 mod routers;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,6 +18,7 @@ use adit_packet::{
 
 use crate::drop_reason::DropReason;
 use crate::switch::config::GuardConfig;
+use crate::switch::guard::require::{is_upper_layer, require};
 use crate::switch::head::{Head, type_at};
 
 /// The most tags of a frame that is guarded: two, and two priority tags.
@@ -224,15 +226,6 @@ impl GuardConfig {
     }
 }
 
-/// Whether nothing that hosts read as another header can follow: the protocols above IP that are in use.
-/// ESP hides what is in it from everybody without its key.
-fn is_upper_layer(protocol: u8) -> bool {
-    /// IPv4, DCCP, IPv6, RSVP, GRE, EIGRP, OSPF, PIM, VRRP, L2TP, SCTP, UDP-Lite.
-    const OTHERS: [u8; 12] = [4, 33, 41, 46, 47, 88, 89, 103, 112, 115, 132, 136];
-    use ip_protocol::{ESP, ICMP6, NO_NEXT_HEADER, TCP, UDP};
-    matches!(protocol, TCP | UDP | ICMP6 | ESP | NO_NEXT_HEADER) || OTHERS.contains(&protocol)
-}
-
 /// A first fragment that does not show what it carries (RFC 7112).
 const HIDDEN: DropReason = DropReason::MALFORMED;
 
@@ -285,8 +278,4 @@ fn address_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
 fn ports(datagram: &[u8]) -> Option<(u16, u16)> {
     let &[f0, f1, t0, t1] = datagram.first_chunk()?;
     Some((u16::from_be_bytes([f0, f1]), u16::from_be_bytes([t0, t1])))
-}
-
-const fn require(holds: bool, otherwise: DropReason) -> Result<(), DropReason> {
-    if holds { Ok(()) } else { Err(otherwise) }
 }

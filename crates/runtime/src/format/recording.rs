@@ -18,14 +18,15 @@ const NANOS: u64 = 1_000_000_000;
 pub(crate) struct Recording {
     reader: Box<dyn PcapReaderIterator + Send>,
     interfaces: Vec<Interface>,
-    /// Packets that were no frames: of another kind of link, too short or too long.
+    /// Packets that were skipped: too short or too long for a frame, or of an interface with another
+    /// link type beside one with Ethernet.
     pub skipped: u64,
 }
 
 /// How the packets of one interface are to be read.
 #[derive(Clone, Copy)]
 struct Interface {
-    is_ethernet: bool,
+    link_type: Linktype,
     /// How many units a second has.
     resolution: u64,
 }
@@ -44,7 +45,8 @@ impl Recording {
     /// file's own; `None` at the end. A packet that the end cuts off is none.
     ///
     /// # Errors
-    /// InvalidData: what comes next is no block; UnexpectedEof: reading failed.
+    /// InvalidData: what comes next is no block; Unsupported: a packet, and no interface with Ethernet;
+    /// UnexpectedEof: reading failed.
     pub(crate) fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Option<u64>> {
         // A refill that brings nothing new is the end, whatever the parser thinks it needs.
         let mut is_refilled = false;
@@ -88,8 +90,7 @@ fn take(
     let (interface, time, data, len) = match block {
         PcapBlockOwned::LegacyHeader(header) => {
             let resolution = if header.is_nanosecond_precision() { NANOS } else { 1_000_000 };
-            let is_ethernet = header.network == Linktype::ETHERNET;
-            interfaces.push(Interface { is_ethernet, resolution });
+            interfaces.push(Interface { link_type: header.network, resolution });
             return Ok(None);
         }
         PcapBlockOwned::Legacy(packet) => {
@@ -107,8 +108,7 @@ fn take(
                 return Err(not_one("over 4096 interfaces"));
             }
             let resolution = resolution(description.if_tsresol).unwrap_or(1_000_000);
-            let is_ethernet = description.linktype == Linktype::ETHERNET;
-            interfaces.push(Interface { is_ethernet, resolution });
+            interfaces.push(Interface { link_type: description.linktype, resolution });
             return Ok(None);
         }
         PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
@@ -132,7 +132,11 @@ fn take(
     };
     let len = usize::try_from(len).unwrap_or(usize::MAX).min(data.len());
     let data = data.get(..len).unwrap_or_default();
-    if !interface.is_ethernet || !(FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&len) {
+    let is_ethernet = |interface: &Interface| interface.link_type == Linktype::ETHERNET;
+    if !is_ethernet(&interface) && !interfaces.iter().any(is_ethernet) {
+        return Err(no_ethernet(interface.link_type));
+    }
+    if !is_ethernet(&interface) || !(FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&len) {
         *skipped += 1;
         return Ok(None);
     }
@@ -151,6 +155,17 @@ fn resolution(option: u8) -> Option<u64> {
 fn nanos(units: u64, resolution: u64) -> u64 {
     let nanos = u128::from(units) * u128::from(NANOS) / u128::from(resolution.max(1));
     u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+fn no_ethernet(link_type: Linktype) -> io::Error {
+    let packets = match link_type {
+        Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 => "IP packets without Ethernet headers",
+        _ => "no Ethernet frames",
+    };
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("it has {packets} (link type {})", link_type.0),
+    )
 }
 
 fn not_one(what: &str) -> io::Error {
@@ -254,6 +269,17 @@ mod tests {
         let (seen, skipped) = read(&file);
         assert_eq!(seen, [(1234, 60), (NANOS, 60)]);
         assert_eq!(skipped, 2, "bare IP, and an interface that is not there");
+    }
+
+    #[test]
+    fn packets_without_ethernet_are_refused() {
+        let mut file = pcap(false, &[(1, 0, 60)]);
+        file[20..24].copy_from_slice(&101_u32.to_le_bytes());
+        exercise(&file);
+        let mut recording = Recording::new(io::Cursor::new(file)).unwrap();
+        let error = recording.next(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert_eq!(error.to_string(), "it has IP packets without Ethernet headers (link type 101)");
     }
 
     proptest! {

@@ -254,8 +254,9 @@ impl<E: Engine> Core<E> {
 
     /// Takes out a port that ended, and reports it.
     pub(crate) fn end(&mut self, port: PortId, why: Gone) {
+        let counters = self.ports.get(port).map(|slot| slot.counters).unwrap_or_default();
         if let Some(netem) = self.detach(port) {
-            self.events.push_back(Event::PortGone { port, why, netem });
+            self.events.push_back(Event::PortGone { port, why, netem, counters });
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a loop reports beside packets.
 
 use crate::netem::PortNetem;
-use crate::port::{Gone, Port};
+use crate::port::{Gone, Port, PortCounters};
 use crate::runner::hubs::ListenerId;
 use crate::wake::reactor::Token;
 use crate::wake::signals::Signal;
@@ -29,6 +29,8 @@ pub enum Event {
         why: Gone,
         /// The emulated links that it had.
         netem: PortNetem,
+        /// What went through it.
+        counters: PortCounters,
     },
     /// The link of a port went down: nothing passes until it is up.
     PortDown(PortId),

@@ -157,3 +157,31 @@ fn may_pass(error: &io::Error) -> bool {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::INTR)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_deletion_ends_a_port() -> io::Result<()> {
+        let (mut interfaces, reactor, ports) =
+            (Interfaces::default(), Reactor::new()?, Ports::default());
+        let (mut events, mut ended) = (VecDeque::new(), Vec::new());
+        let mut cx = InterfacesCx {
+            now: Instant::ZERO,
+            number: 1,
+            ports: &ports,
+            reactor: &reactor,
+            events: &mut events,
+            ended: &mut ended,
+        };
+        for why in [ErrorKind::Other, ErrorKind::Limit, ErrorKind::NotPermitted] {
+            interfaces.not_found(PortId(0), why, &mut cx);
+            assert!(cx.ended.is_empty(), "{why:?} may pass");
+        }
+        assert!(interfaces.next_timeout().is_some(), "the query is repeated");
+        interfaces.not_found(PortId(0), ErrorKind::NotFound, &mut cx);
+        assert!(matches!(ended[..], [(PortId(0), Gone::Deleted)]));
+        Ok(())
+    }
+}

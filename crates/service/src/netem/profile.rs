@@ -61,7 +61,7 @@ pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Opt
         return None;
     };
     if !name.contains(['.', '/']) {
-        let or = "; or a file, as `./link.toml`; or keys, as `delay=20ms+loss=1%`";
+        let or = " (or a file such as `./link.toml`, or keys such as `delay=20ms+loss=1%`)";
         let preset = preset(value)
             .map_err(|wrong| Wrong { help: wrong.help.map(|help| format!("{help}{or}")), ..wrong });
         return preset.map_err(wrong).ok();

@@ -109,8 +109,14 @@ impl SwitchService {
         let Some(running) = self.ports.get(at) else { return Vec::new() };
         let (engine, wanted) = (runner.engine(), &running.wanted);
         if let Some(why) = &running.gone {
-            let mut port =
-                model::port((&wanted.name, &wanted.text), &wanted.config, None, None, None);
+            let last = running.last.as_ref();
+            let mut port = model::port(
+                (&wanted.name, &wanted.text),
+                &wanted.config,
+                None,
+                last.map(|(of_engine, _)| of_engine),
+                last.map(|(_, of_loop)| (None, of_loop)),
+            );
             port.reason = Some(why.clone());
             return vec![port];
         }
@@ -118,7 +124,8 @@ impl SwitchService {
             let config = engine.port_config(*id).unwrap_or(&wanted.config);
             let (state, counters) = (engine.port_state(*id), engine.counters(*id));
             let names = (name.as_str(), wanted.text.as_str());
-            let mut port = model::port(names, config, state, counters, runner.port(*id));
+            let of_loop = runner.port(*id).map(|(port, counters)| (port.mtu(), counters));
+            let mut port = model::port(names, config, state, counters, of_loop);
             if let Some(PortState::Blocked { cause, .. }) = state {
                 port.reason = Some(cause_of(*id, cause, |id| self.name_of(id)));
             }
@@ -189,7 +196,7 @@ impl SwitchService {
         };
         let entry = StaticAddress { mac, vlan: entry.vlan, port };
         self.add_static(runner, &entry)?;
-        Ok(Done::new(vec![format!("{} put on {}", entry.mac, entry.port)]).reply)
+        Ok(Done::new(vec![format!("{} added to {}", entry.mac, entry.port)]).reply)
     }
 
     fn delete_addresses(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {

@@ -133,7 +133,9 @@ impl Service for SwitchService {
 
     fn event(&mut self, runner: &mut Runner<Switch>, event: LoopEvent) -> Next {
         match event {
-            LoopEvent::PortGone { port, why, netem } => self.port_gone(runner, port, &why, &netem),
+            LoopEvent::PortGone { port, why, netem, counters } => {
+                self.port_gone(runner, port, &why, &netem, &counters);
+            }
             LoopEvent::PortDown(port) => self.set_link(runner, port, false),
             LoopEvent::PortUp(port) => self.set_link(runner, port, true),
             LoopEvent::Accepted(listener, port) => self.accepted(runner, listener, port),

@@ -350,7 +350,7 @@ pub fn port(
     config: &PortConfig,
     state: Option<PortState>,
     counters: Option<&PortCounters>,
-    of_loop: Option<(&dyn adit_runtime::Port, &adit_runtime::PortCounters)>,
+    of_loop: Option<(Option<u32>, &adit_runtime::PortCounters)>,
 ) -> Port {
     let (state, reason) = match state {
         None => (State::Gone, None),
@@ -377,7 +377,7 @@ pub fn port(
         port: text.to_owned(),
         state,
         reason,
-        mtu: of_loop.and_then(|(port, _)| port.mtu()),
+        mtu: of_loop.and_then(|(mtu, _)| mtu),
         vlan: Vlan::new(&config.vlan),
         split_horizon: config.group.map(|group| group.0),
         flags: Flags::new(config),

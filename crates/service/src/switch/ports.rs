@@ -315,6 +315,7 @@ impl SwitchService {
         id: PortId,
         why: &Gone,
         links: &PortNetem,
+        counters: &adit_runtime::PortCounters,
     ) {
         if let Some(at) = self.mirrors.iter().position(|mirror| mirror.file == Some(id)) {
             let mirror = self.mirrors.remove(at);
@@ -322,8 +323,12 @@ impl SwitchService {
             self.events.send(&Event::MirrorEnded { mirror, reason });
         } else {
             let name = self.name_of(id);
+            let of_engine = runner.engine().counters(id).cloned().unwrap_or_default();
             runner.engine_mut().remove_port(id);
             for port in &mut self.ports {
+                if port.ends.iter().any(|(end, _)| *end == id) {
+                    port.last = Some((of_engine.clone(), *counters));
+                }
                 port.ends.retain(|(end, _)| *end != id);
                 if port.ends.is_empty() && port.listener.is_none() && port.gone.is_none() {
                     port.gone = Some(why.to_string());

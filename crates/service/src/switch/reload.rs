@@ -268,7 +268,8 @@ impl SwitchService {
             outcome.note(Ok(()), format!("{} removed", old.mac));
         }
         for new in wanted.statics.iter().filter(|new| !before.statics.contains(new)) {
-            outcome.note(self.add_static(runner, new), format!("{} put on {}", new.mac, new.port));
+            outcome
+                .note(self.add_static(runner, new), format!("{} added to {}", new.mac, new.port));
         }
         for (new, file) in mirrors {
             let to = new.to.to_string();

@@ -10,6 +10,7 @@ use crate::switch::plan::Plan;
 use crate::switch::port::WantedPort;
 use crate::switch::wanted::{WantedSwitch, resolve_among};
 use adit_engine::PortId;
+use adit_engine::switch::PortCounters;
 use adit_runtime::{ListenerId, PortNetem};
 
 /// A running switch.
@@ -42,6 +43,8 @@ pub(super) struct Running {
     pub(super) refused: RateLimitedLog,
     /// Why it has ended.
     pub(super) gone: Option<String>,
+    /// The counters of its last end when it ended.
+    pub(super) last: Option<(PortCounters, adit_runtime::PortCounters)>,
 }
 
 impl Running {
@@ -53,6 +56,7 @@ impl Running {
             guests: 0,
             refused: RateLimitedLog::default(),
             gone: None,
+            last: None,
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use core::time::Duration;
 
-use adit_packet::{Instant, MacAddr, PacketBuf};
+use adit_packet::{MacAddr, PacketBuf};
 use rand_chacha::rand_core::Rng;
 
 use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::outbox::Outbox;
 use crate::switch::engine::Switch;
+use crate::switch::engine::flapping::Flapping;
 use crate::switch::event::{LoopCause, SwitchEvent};
 use crate::switch::fdb::{FdbKind, Key};
 use crate::switch::loop_guard::{self, Probe, Round};
@@ -22,13 +23,6 @@ const FLAP_PAUSE: Duration = Duration::from_secs(1);
 const FLAP_PATIENCE: Duration = Duration::from_millis(400);
 const FLAP_PATIENCE_SPREAD: u64 = 300;
 
-/// An address that flaps.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flapping {
-    key: Key,
-    since: Instant,
-    last: Instant,
-}
 /// How long frames of a loop that was just cut come in from queues on the way.
 const DRAIN: Duration = Duration::from_millis(100);
 

@@ -1,5 +1,6 @@
 //! The switch, and a frame's way through it: the stages are named in the [module](crate::switch).
 
+mod flapping;
 mod learn;
 mod loops;
 mod manage;
@@ -42,7 +43,7 @@ pub struct Switch {
     sweep_at: usize,
     table_full_reported: Option<Instant>,
     /// The last address that flapped.
-    flapping: Option<loops::Flapping>,
+    flapping: Option<flapping::Flapping>,
     /// When the frames of a loop that was cut have come in.
     drained_at: Instant,
     /// Copies for which there was no room, by where they should have gone.

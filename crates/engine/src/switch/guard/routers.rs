@@ -3,7 +3,7 @@
 use adit_packet::{Ipv4, Ipv6, icmp, ip_protocol};
 
 use crate::drop_reason::DropReason;
-use crate::switch::guard::{is_upper_layer, require};
+use crate::switch::guard::require::{is_upper_layer, require};
 
 /// The most packets of IP in IP that are read.
 const NESTED_MAX: u8 = 4;

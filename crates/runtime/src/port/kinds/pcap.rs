@@ -52,7 +52,15 @@ fn speed(words: &mut Words) -> Result<f64, SpecError> {
 
 impl PortOptions for PcapSpec {
     fn open(&self) -> Result<Opened> {
-        let failed = |error: io::Error| Error::io("play", self.path.display(), &error);
+        let failed = |error: io::Error| {
+            let is_unsupported = error.kind() == io::ErrorKind::Unsupported;
+            let new = Error::io("play", self.path.display(), &error);
+            if is_unsupported {
+                new.hint("Record on a TAP device or Ethernet interface.")
+            } else {
+                new
+            }
+        };
         Ok(Opened::port(ReplayPort::open(self).map_err(failed)?))
     }
 
