@@ -65,7 +65,7 @@ fn a_recorded_initiation_is_refused_after_a_restart() {
             replay.send_to(&initiation, server).unwrap();
             let answered = replay.recv(&mut answer).is_ok();
             assert!(!(remembers && answered), "a replay was answered");
-            let dropped = show("tb")["drops"].to_string();
+            let dropped = show("tb")["peers"][0]["drops"].to_string();
             if remembers { dropped.contains("replayed") } else { answered }
         });
         assert_eq!(answer[0], if remembers { 0 } else { RESPONSE });

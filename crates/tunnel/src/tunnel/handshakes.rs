@@ -8,11 +8,32 @@ use crate::handshake::limiter::Verdict;
 use crate::message::{
     COOKIE_LEN, CookieReply, INITIATION_LEN, Initiation, Message, RESPONSE_LEN, Response,
 };
-use crate::peer::{count, new_key};
+use crate::peer::{Peer, count, new_key};
 use crate::session::Session;
 use crate::status::TunnelEvent;
 use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
+
+/// A handshake message that was dropped, and who counts it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) why: DropReason,
+    /// The peer that sent it is known and has counted it; otherwise the interface counts it.
+    pub(crate) is_counted: bool,
+}
+
+impl Refused {
+    fn by_peer(peer: &mut Peer, why: DropReason) -> Self {
+        peer.drops.note(why);
+        Self { why, is_counted: true }
+    }
+}
+
+impl From<DropReason> for Refused {
+    fn from(why: DropReason) -> Self {
+        Self { why, is_counted: false }
+    }
+}
 
 impl Tunnel {
     /// Handles a handshake message. An invalid one gets no answer, except a cookie reply.
@@ -22,13 +43,14 @@ impl Tunnel {
         from: Endpoint,
         message: &Message<'_>,
         out: &mut Outbox,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Refused> {
         match message {
-            Message::Initiation(bytes) => self.handle_initiation(now, from, bytes, out),
-            Message::Response(bytes) => self.handle_response(now, from, bytes, out),
-            Message::Cookie(bytes) => self.handle_cookie(now, bytes),
-            Message::Data => Err(DropReason::NOT_OURS),
+            Message::Initiation(bytes) => return self.handle_initiation(now, from, bytes, out),
+            Message::Response(bytes) => self.handle_response(now, from, bytes, out)?,
+            Message::Cookie(bytes) => self.handle_cookie(now, bytes)?,
+            Message::Data => Err(DropReason::NOT_OURS)?,
         }
+        Ok(())
     }
 
     /// Handles an initiation (NDSS 2017, 5.4.2). The cheap checks come first: MAC and rate limit before the two
@@ -39,7 +61,7 @@ impl Tunnel {
         from: Endpoint,
         bytes: &[u8; INITIATION_LEN],
         out: &mut Outbox,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Refused> {
         let message = Initiation::parse(bytes).ok_or(DropReason::NOT_OURS)?;
         self.admit(now, from, bytes, message.sender, false, out)?;
         let us = self.shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
@@ -52,17 +74,15 @@ impl Tunnel {
         // "The responder keeps track of the greatest timestamp received per client" (5.1).
         let unix = shared.unix(now);
         if peer.timestamps.has_seen(unix, timestamp) {
-            peer.drops.note(DropReason::REPLAYED);
-            return Err(DropReason::REPLAYED);
+            return Err(Refused::by_peer(peer, DropReason::REPLAYED));
         }
         let gap = shared.config.timing.initiation_gap;
         if peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
-            return Err(DropReason::RATE_LIMITED);
+            return Err(DropReason::RATE_LIMITED.into());
         }
         if peer.refuses_endpoint(now, from) {
-            peer.drops.note(DropReason::ELSEWHERE);
             shared.event(TunnelEvent::Refused { peer: peer.config.public_key, from });
-            return Err(DropReason::ELSEWHERE);
+            return Err(Refused::by_peer(peer, DropReason::ELSEWHERE));
         }
         if let Some(by) = peer.timestamps.note(unix, timestamp) {
             shared.event(TunnelEvent::ClockAhead { peer: peer.config.public_key, by });
@@ -73,7 +93,7 @@ impl Tunnel {
         let index = shared.new_index(slot);
         let Some((keys, response)) = received.respond(peer.preshared(), &ephemeral, index) else {
             shared.free([Some(index)]);
-            return Err(DropReason::NOT_AUTHENTIC);
+            return Err(DropReason::NOT_AUTHENTIC.into());
         };
         let gone = peer.sessions.await_confirmation(Session::new(now, &keys, index, false));
         shared.free(gone);

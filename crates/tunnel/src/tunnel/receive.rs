@@ -189,13 +189,14 @@ impl Tunnel {
         let result = match Message::parse(bytes) {
             Some(Message::Data) => return self.handle_data(now, from, train, range, out),
             Some(message) => self.handle_handshake(now, from, &message, out),
-            None => Err(DropReason::NOT_OURS),
+            None => Err(DropReason::NOT_OURS.into()),
         };
         match result {
             Ok(()) => train.absorbed = true,
-            Err(why) => self.drops.note(why),
+            Err(refused) if refused.is_counted => {}
+            Err(refused) => self.drops.note(refused.why),
         }
-        result
+        result.map_err(|refused| refused.why)
     }
 
     /// Handles a data message (NDSS 2017, 5.4.6): decrypts it in place, moves the peer to its source, and
