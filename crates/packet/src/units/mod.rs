@@ -45,6 +45,7 @@ mod share;
 
 pub use error::UnitError;
 pub use rate::Bitrate;
+pub use rounded::number as rounded;
 pub use share::{Share, parse_share};
 
 use core::fmt;

@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::String;
 
 /// `value` with three significant digits or more, without trailing zeros: `1234`, `28.1`, `0.012`.
-pub(super) fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     let text = match value.abs() {
         0.0 => return "0".to_owned(),
         size if size >= 1000.0 => format!("{value:.0}"),

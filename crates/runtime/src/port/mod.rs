@@ -418,15 +418,31 @@ pub struct PortCounters {
     pub refused: u64,
 }
 
-#[cfg(test)]
 impl PortCounters {
-    /// Frames that were dropped on the way in.
-    pub(crate) fn dropped_in(&self) -> u64 {
-        self.malformed + self.no_buffer
+    /// Frames that were dropped on the way in, by reason; some may be 0.
+    pub fn ingress_drops(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        [("malformed", self.malformed), ("no buffer", self.no_buffer)].into_iter()
     }
 
-    /// Frames that were dropped on the way out.
+    /// Frames that were dropped on the way out, by reason; some may be 0.
+    pub fn egress_drops(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let all = [
+            ("queue full", self.queue_full),
+            ("port down", self.link_down),
+            ("too big", self.too_big),
+            ("refused by the kernel", self.refused),
+        ];
+        all.into_iter()
+    }
+}
+
+#[cfg(test)]
+impl PortCounters {
+    pub(crate) fn dropped_in(&self) -> u64 {
+        self.ingress_drops().map(|(_, count)| count).sum()
+    }
+
     pub(crate) fn dropped_out(&self) -> u64 {
-        self.queue_full + self.link_down + self.too_big + self.refused
+        self.egress_drops().map(|(_, count)| count).sum()
     }
 }

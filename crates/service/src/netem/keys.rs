@@ -64,17 +64,23 @@ keys! {
     "pareto-shape" "N" "Tail exponent of the Pareto distribution" ["delay.shape"]
         |of| if let Jitter::Pareto { shape, .. } = of.delay.jitter { Some(shape.to_string()) } else { None };
     "delay-table" "FILE" "A file of measured delays, one per line" []
-        |of| if let Jitter::Table(of) = &of.delay.jitter { Some(format!("{} values", of.len())) } else { None };
+        |of| match &of.delay.jitter { Jitter::Table(of) => Some(format!("{} values", of.len())), _ => None };
     "correlation" "SHARE" "Correlation of the jitter with that of the previous packet" ["delay.correlation"]
         |of| percent_above_0(of.delay.correlation) => share, delay.correlation;
     "keep-order" "on|off" "Keep the order of packets despite jitter (default: on)" []
         |of| (!of.delay.keep_order).then(|| "false".to_owned()) => boolean, delay.keep_order;
     "loss" "SHARE" "Share of lost packets" ["loss.share"]
-        |of| match of.loss { Loss::Random { share } | Loss::Bursts { share, .. } => Some(percent(share)), _ => None };
+        |of| match of.loss {
+            Loss::Random { share } | Loss::Bursts { share, .. } => Some(percent(share)),
+            _ => None,
+        };
     "loss-burst" "N" "Mean number of packets lost in a row" ["loss.length"]
         |of| if let Loss::Bursts { length, .. } = of.loss { Some(length.to_string()) } else { None };
     "loss-pattern" "FILE" "A file that marks each packet as lost or not" []
-        |of| if let Loss::Pattern(of) = &of.loss { Some(format!("{} of {} packets", of.lost(), of.len())) } else { None };
+        |of| match &of.loss {
+            Loss::Pattern(of) => Some(format!("{} of {} packets", of.lost(), of.len())),
+            _ => None,
+        };
     "ge-p" "SHARE" "Gilbert-Elliott: probability to go from good to bad" ["loss.p" "loss.share"]
         |of| Some(percent(two_states(of)?.to_bad));
     "ge-r" "SHARE" "Gilbert-Elliott: probability to go from bad to good" ["loss.r"]
@@ -106,13 +112,15 @@ keys! {
     "overhead" "BYTES" "Extra bytes per packet: ethernet, adsl, or a number" ["overhead.bytes"]
         |of| (of.overhead != Overhead::NONE).then(|| of.overhead.bytes.to_string());
     "overhead-min" "BYTES" "Minimum bytes per packet" []
-        |of| (of.overhead.min > 0).then(|| of.overhead.min.to_string()) => integer(0..=u16::MAX), overhead.min;
+        |of| (of.overhead.min > 0).then(|| of.overhead.min.to_string())
+        => integer(0..=u16::MAX), overhead.min;
     "atm" "on|off" "Send packets as ATM cells" []
         |of| true_if(of.overhead.atm) => boolean, overhead.atm;
     "queue" "NAME" "Queue discipline: drop-tail, codel, fq-codel" ["queue.discipline"]
         |of| codel(of).map(|_| if fq_codel(of).is_some() { "fq-codel" } else { "codel" }.to_owned());
     "queue-limit" "LIMIT" "Queue limit: 1000 (packets), 64KiB or 50ms" ["queue.limit"]
-        |of| (of.queue.limit != QueueLimit::default()).then(|| limit_text(of.queue.limit)) => queue_limit, queue.limit;
+        |of| (of.queue.limit != QueueLimit::default()).then(|| limit_text(of.queue.limit))
+        => queue_limit, queue.limit;
     "ecn" "on|off" "Let codel and fq-codel mark ECN packets instead of dropping them" ["queue.ecn"]
         |of| true_if(of.queue.ecn) => boolean, queue.ecn;
     "codel-target" "TIME" "Acceptable standing queue delay" ["queue.target"]
@@ -225,10 +233,8 @@ fn time(time: Duration) -> String {
     format!("{}{unit}", nanos / size)
 }
 
-/// A share without the dust of binary fractions.
 fn percent(share: f64) -> String {
-    let text = format!("{:.9}", share * 100.0);
-    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    units::share(share).to_string()
 }
 
 fn percent_above_0(share: f64) -> Option<String> {

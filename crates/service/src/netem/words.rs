@@ -3,6 +3,7 @@
 use adit_engine::netem::{
     Corrupt, Delay, Discipline, Jitter, Loss, Overhead, Profile, Queue, QueueLimit, Rate,
 };
+use adit_packet::units;
 use std::time::Duration;
 
 /// A time with three digits: `20 ms`, `1.25 s`, `28.1 us`.
@@ -15,29 +16,12 @@ pub fn time(time: Duration) -> String {
         1_000_000..1_000_000_000 => (time.as_secs_f64() * 1e3, "ms"),
         _ => (time.as_secs_f64(), "s"),
     };
-    format!("{} {unit}", short(value))
+    format!("{} {unit}", units::rounded(value))
 }
 
 /// A share in percent: `1 %`, `0.012 %`.
 pub fn share(share: f64) -> String {
-    format!("{} %", short(share * 100.0))
-}
-
-/// At most four digits that tell something, no zeros behind the point.
-fn short(value: f64) -> String {
-    let text = match value.abs() {
-        0.0 => return "0".to_owned(),
-        size if size >= 1000.0 => format!("{value:.0}"),
-        size if size >= 100.0 => format!("{value:.1}"),
-        size if size >= 10.0 => format!("{value:.2}"),
-        size if size >= 0.01 => format!("{value:.3}"),
-        _ => format!("{value:.2e}"),
-    };
-    if text.contains('.') && !text.contains('e') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    format!("{:#}", units::share(share))
 }
 
 /// What a profile asks for, an effect each in the order in which they apply; nothing for a perfect
@@ -52,9 +36,9 @@ pub fn profile(profile: &Profile) -> Vec<String> {
     match profile.corrupt {
         Corrupt::None => {}
         Corrupt::Packets { share } => {
-            words.push(format!("a wrong bit in {} of packets", crate::netem::words::share(share)));
+            words.push(format!("a wrong bit in {} of packets", self::share(share)));
         }
-        Corrupt::Bits { rate } => words.push(format!("bit error rate {}", short(rate))),
+        Corrupt::Bits { rate } => words.push(format!("bit error rate {}", units::rounded(rate))),
     }
     words.extend(loss(&profile.loss));
     if profile.mark_loss && profile.loss != Loss::None {
@@ -88,9 +72,9 @@ pub fn profile(profile: &Profile) -> Vec<String> {
 fn loss(loss: &Loss) -> Option<String> {
     Some(match loss {
         Loss::None => return None,
-        Loss::Random { share } => format!("{} lost", crate::netem::words::share(*share)),
+        Loss::Random { share } => format!("{} lost", self::share(*share)),
         Loss::Bursts { share, length } => {
-            format!("{} lost in bursts of {}", crate::netem::words::share(*share), short(*length))
+            format!("{} lost in bursts of {}", self::share(*share), units::rounded(*length))
         }
         Loss::GilbertElliott(model) => format!(
             "{} lost: good to bad {}, back {}; lost in the bad state {}, in the good one {}",
@@ -154,7 +138,7 @@ fn delay(delay: &Delay) -> Option<String> {
     let base = time(delay.base);
     let mut words = match &delay.jitter {
         Jitter::None => format!("delay {base}"),
-        Jitter::Uniform { width } => format!("delay {base} and {} either way", time(*width)),
+        Jitter::Uniform { width } => format!("delay {base} +/- {}", time(*width)),
         Jitter::Normal { deviation } => {
             format!("delay {base}, normal with a deviation of {}", time(*deviation))
         }
@@ -162,14 +146,14 @@ fn delay(delay: &Delay) -> Option<String> {
             format!(
                 "delay {base} and a Pareto tail of mean {}, shape {}",
                 time(*mean),
-                short(*shape)
+                units::rounded(*shape)
             )
         }
         Jitter::Table(table) => format!("delay {base} and a table of {} values", table.len()),
     };
     if delay.jitter != Jitter::None {
         if delay.correlation > 0.0 {
-            words.push_str(&format!(", correlated by {}", short(delay.correlation)));
+            words.push_str(&format!(", correlated by {}", units::rounded(delay.correlation)));
         }
         words.push_str(if delay.keep_order { ", in order" } else { ", reordering" });
     }

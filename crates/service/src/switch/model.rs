@@ -367,12 +367,8 @@ pub fn port(
         counters.egress_drops().for_each(|(why, count)| egress.note(why.as_str(), count));
     }
     if let Some((_, counters)) = of_loop {
-        ingress.note("malformed", counters.malformed);
-        ingress.note("no buffer", counters.no_buffer);
-        egress.note("queue full", counters.queue_full);
-        egress.note("port down", counters.link_down);
-        egress.note("too big", counters.too_big);
-        egress.note("refused by the kernel", counters.refused);
+        counters.ingress_drops().for_each(|(why, count)| ingress.note(why, count));
+        counters.egress_drops().for_each(|(why, count)| egress.note(why, count));
     }
     let rate =
         |rate: Option<adit_engine::switch::StormRate>| rate.map(|rate| rate.frames_per_second);
