@@ -9,10 +9,10 @@ use std::time::Duration;
 /// A switch with port 0 for a host, and 1 and 2 for cables.
 fn switch(seed: u64) -> Switch {
     let loop_guard = LoopGuardConfig { enabled: false, ..LoopGuardConfig::default() };
-    let mut switch =
-        Switch::new(SwitchConfig { seed, loop_guard, ..SwitchConfig::default() }).unwrap();
+    let mut switch = Switch::new(SwitchConfig { seed, loop_guard, ..SwitchConfig::default() })
+        .expect("a valid configuration");
     for port in 0..3 {
-        switch.add_port(PortId(port), PortConfig::default()).unwrap();
+        switch.add_port(PortId(port), PortConfig::default()).expect("a new port");
     }
     switch
 }
