@@ -1,10 +1,11 @@
 //! What programs that run tell at their control sockets, and how it is printed.
 
+use crate::config::value::word_of;
 use crate::netem::report::{Links, Netem};
 use crate::switch::keys::Flags;
+use crate::switch::port::TAGS;
 use adit_engine::switch::{
-    FdbEntry, FdbKind, MirrorDirection, PortConfig, PortCounters, PortState, SwitchConfig, TagKind,
-    VlanMode, VlanSet,
+    FdbEntry, FdbKind, PortConfig, PortCounters, PortState, SwitchConfig, VlanMode, VlanSet,
 };
 use adit_packet::Instant;
 use schemars::JsonSchema;
@@ -158,7 +159,7 @@ impl Vlan {
                 tagged: ranges(&trunk.tagged),
                 untagged: ranges(&trunk.untagged),
                 pvid: trunk.pvid.map(|vlan| vlan.number()),
-                tag: if trunk.tag == TagKind::Customer { "customer" } else { "service" }.to_owned(),
+                tag: word_of(&TAGS, &trunk.tag).to_owned(),
             },
         }
     }
@@ -286,15 +287,6 @@ pub struct Mirror {
     /// Copies for which there was no room: in memory, or at who reads them.
     #[serde(default)]
     pub missed: u64,
-}
-
-/// The word for a direction.
-pub const fn direction(direction: MirrorDirection) -> &'static str {
-    match direction {
-        MirrorDirection::Ingress => "ingress",
-        MirrorDirection::Egress => "egress",
-        MirrorDirection::Both => "both",
-    }
 }
 
 /// Some of the addresses of a switch's table.
