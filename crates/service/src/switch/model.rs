@@ -193,14 +193,9 @@ pub struct Guard {
     pub mac: Vec<String>,
     /// The source IP addresses; empty: any.
     pub ip: Vec<String>,
-    /// Whether ARP is checked.
-    pub arp: bool,
-    /// Whether neighbour discovery is checked.
-    pub nd: bool,
-    /// Whether DHCP servers are kept out.
-    pub dhcp: bool,
-    /// Whether router advertisements are kept out.
-    pub ra: bool,
+    /// Its flags.
+    #[serde(flatten)]
+    pub flags: Flags<true>,
 }
 
 impl Guard {
@@ -209,8 +204,7 @@ impl Guard {
         let mut words: Vec<String> = Vec::new();
         words.extend((!self.mac.is_empty()).then(|| format!("mac {}", self.mac.join(" "))));
         words.extend((!self.ip.is_empty()).then(|| format!("ip {}", self.ip.join(" "))));
-        let flags = [(self.arp, "arp"), (self.nd, "nd"), (self.dhcp, "dhcp"), (self.ra, "ra")];
-        words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
+        words.extend(self.flags.on().map(str::to_owned));
         (!words.is_empty()).then(|| words.join(", "))
     }
 }
@@ -378,10 +372,7 @@ pub fn port(
         guard: Guard {
             mac: config.guard.macs.iter().map(ToString::to_string).collect(),
             ip: config.guard.addresses.iter().map(ToString::to_string).collect(),
-            arp: config.guard.arp,
-            nd: config.guard.nd,
-            dhcp: config.guard.no_dhcp_server,
-            ra: config.guard.no_router,
+            flags: Flags::new(config),
         },
         storm: Storm {
             broadcast: rate(config.storm.broadcast),

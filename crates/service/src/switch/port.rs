@@ -385,10 +385,6 @@ fn read_guard(table: &mut Table<'_>, base: GuardConfig) -> GuardConfig {
     if table.has("guard-ip") {
         guard.addresses = limited(table, "guard-ip", prefix);
     }
-    guard.arp = table.get("guard-arp", boolean).unwrap_or(guard.arp);
-    guard.nd = table.get("guard-nd", boolean).unwrap_or(guard.nd);
-    guard.no_dhcp_server = table.get("guard-dhcp", boolean).unwrap_or(guard.no_dhcp_server);
-    guard.no_router = table.get("guard-ra", boolean).unwrap_or(guard.no_router);
     guard
 }
 
