@@ -206,7 +206,7 @@ impl Options {
         let (endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
         let name = loaded.name.to_string();
         let uapi = UapiSocket::bind(&name).inspect_err(|error| {
-            events.note(format!("cannot serve 'wg': /run/wireguard/{name}.sock: {error}"));
+            events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
         });
         let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
         let timestamps = Timestamps::open(&name, events);

@@ -77,7 +77,7 @@ struct RunArgs {
     /// [,filter=EXPRESSION], or port:NAME instead of FILE
     #[arg(long, value_name = "FILE")]
     mirror: Vec<String>,
-    /// Random seed of the links of ports (netem=), for reproducible runs
+    /// Random seed of the emulated links (netem=), for reproducible runs
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Expire an address after this time without a frame from it

@@ -31,7 +31,7 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
     }
     lines.extend(table(&rows));
     if show.ports.iter().any(|port| port.netem.is_some()) {
-        lines.push(format!("links of ports: seed {}", show.seed));
+        lines.push(format!("emulated links: seed {}", show.seed));
     }
     for port in &show.ports {
         if let Some(reason) = &port.reason {

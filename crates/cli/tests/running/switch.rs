@@ -166,7 +166,7 @@ fn what_was_in_the_cable_of_a_port_is_told_as_lost_when_it_is_taken_off() {
     for off in ["switch set a netem=none", "switch port del a"] {
         // So slow that nothing comes through.
         adit("switch set a netem=delay=1h");
-        assert!(adit("switch show").contains("links of ports: seed 7"));
+        assert!(adit("switch show").contains("emulated links: seed 7"));
         try_run("ip netns exec na ping -q -c 5 -i 0.01 -W 1 192.0.2.2");
         let link = adit_json("switch show a")[0]["link"]["ingress"]["counts"].clone();
         assert!(link["held"].as_u64().unwrap() >= 1, "{link}");

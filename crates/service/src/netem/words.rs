@@ -138,7 +138,7 @@ fn delay(delay: &Delay) -> Option<String> {
     let base = time(delay.base);
     let mut words = match &delay.jitter {
         Jitter::None => format!("delay {base}"),
-        Jitter::Uniform { width } => format!("delay {base} and {} either way", time(*width)),
+        Jitter::Uniform { width } => format!("delay {base} +/- {}", time(*width)),
         Jitter::Normal { deviation } => {
             format!("delay {base}, normal with a deviation of {}", time(*deviation))
         }
