@@ -132,7 +132,7 @@ fn mistakes_are_told_and_change_nothing() {
         ("switch set ageing=5", 2, "or `5s`?"),
         ("switch set loop-guard=maybe", 2, "on or off"),
         ("switch set a", 2, "nothing to change for 'a'"),
-        ("switch set a netem=nosuch", 2, "keys, as `delay=20ms"),
+        ("switch set a netem=nosuch", 2, "keys such as `delay=20ms"),
         ("switch port add stdio", 2, "unix:PATH"),
         ("switch set fdb-limit=7", 2, "cannot change while"),
         ("switch port add tap:a", 5, "already"),

@@ -107,6 +107,11 @@ pub fn one_of<'w, T: Clone>(
     }
 }
 
+/// The word for a value, as [`one_of`] reads it.
+pub fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    words.iter().find(|(_, meaning)| meaning == value).map_or("", |(word, _)| *word)
+}
+
 /// What a text is parsed to, `what` in a few words with an example.
 pub fn parsed<T: FromStr>(what: &'static str) -> impl Fn(&Value<'_>) -> Result<T, Wrong>
 where

@@ -1,14 +1,14 @@
 //! What a switch that runs can be asked and told.
 
 use crate::config::table::Table;
-use crate::config::value::{integer, mac};
+use crate::config::value::{integer, mac, word_of};
 use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::supervisor::{Done, read_request, value};
 use crate::switch::codes::PORT;
-use crate::switch::mirror::MirrorTo;
+use crate::switch::mirror::DIRECTIONS;
 use crate::switch::model;
 use crate::switch::news::cause_of;
 use crate::switch::port::vlan;
@@ -58,19 +58,13 @@ impl SwitchService {
             .iter()
             .map(|mirror| {
                 let wanted = &mirror.wanted;
-                let to = match &wanted.to {
-                    MirrorTo::Port(name) => {
-                        let port = self.ports.iter().find(|port| port.wanted.name == *name);
-                        port.and_then(|port| port.ends.first()).map(|(id, _)| *id)
-                    }
-                    MirrorTo::File(_) => mirror.file,
-                };
+                let to = self.target_of(mirror);
                 let of_loop = to.and_then(|id| runner.port(id)).map(|(_, counters)| counters);
                 let missed = to.map_or(0, |to| runner.engine().missed_copies(to));
                 model::Mirror {
                     to: wanted.to.to_string(),
                     ports: wanted.ports.clone(),
-                    direction: model::direction(wanted.direction).to_owned(),
+                    direction: word_of(&DIRECTIONS, &wanted.direction).to_owned(),
                     filter: wanted.filter.text(),
                     truncate: wanted.truncate,
                     frames: of_loop.map_or(0, |counters| counters.sent),

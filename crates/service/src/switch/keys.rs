@@ -32,14 +32,17 @@ const fn key(name: &'static str, value: &'static str, help: &'static str) -> Por
     PortKey { name, value, help, flag: None }
 }
 
-/// A flag by the field of its name.
+/// A flag by its field.
 macro_rules! flag {
-    ($name:literal, $field:ident, $help:literal) => {
+    ($name:literal, $($field:ident).+, $help:literal) => {
         PortKey {
             name: $name,
             value: "",
             help: $help,
-            flag: Some(Flag { get: |config| config.$field, set: |config, on| config.$field = on }),
+            flag: Some(Flag {
+                get: |config| config.$($field).+,
+                set: |config, on| config.$($field).+ = on,
+            }),
         }
     };
 }
@@ -65,10 +68,10 @@ pub const KEYS: &[PortKey] = &[
     key("fdb-limit", "N", "the number of addresses that may be learned here"),
     key("guard-mac", "MAC+MAC", "allowed source MAC addresses"),
     key("guard-ip", "IP+PREFIX", "allowed source IP addresses"),
-    key("guard-arp", "", "ARP must match the allowed addresses"),
-    key("guard-nd", "", "neighbour discovery must match the allowed addresses"),
-    key("guard-dhcp", "", "no messages of a DHCP server"),
-    key("guard-ra", "", "no router advertisements and redirects"),
+    flag!("guard-arp", guard.arp, "ARP must match the allowed addresses"),
+    flag!("guard-nd", guard.nd, "neighbour discovery must match the allowed addresses"),
+    flag!("guard-dhcp", guard.no_dhcp_server, "no messages of a DHCP server"),
+    flag!("guard-ra", guard.no_router, "no router advertisements and redirects"),
     key("storm-broadcast", "N", "broadcast frames a second"),
     key("storm-multicast", "N", "multicast frames a second"),
     key("storm-unknown", "N", "frames a second to unknown addresses"),
@@ -96,33 +99,38 @@ pub fn help() -> String {
     KEYS.iter().map(line).collect()
 }
 
-/// The flags of a port by the names that they have in JSON, with `_` in place of `-`.
+/// The flags of a port by the names that they have in JSON, with `_` in place of `-`: those of its
+/// guards, without `guard-`, or the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Flags(BTreeMap<String, bool>);
+pub struct Flags<const GUARDS: bool = false>(BTreeMap<String, bool>);
 
-impl Flags {
+impl<const GUARDS: bool> Flags<GUARDS> {
     pub(super) fn new(config: &PortConfig) -> Self {
-        Self(flags().map(|(name, _, flag)| (name, (flag.get)(config))).collect())
+        Self(flags(GUARDS).map(|(name, _, flag)| (name, (flag.get)(config))).collect())
     }
 
-    /// The names of the keys that are on.
+    /// The names of those that are on.
     pub fn on(&self) -> impl Iterator<Item = &'static str> + '_ {
-        flags()
+        flags(GUARDS)
             .filter(|(name, ..)| self.0.get(name).copied().unwrap_or(false))
-            .map(|(_, key, _)| key.name)
+            .map(|(_, key, _)| key.name.trim_start_matches("guard-"))
     }
 }
 
-fn flags() -> impl Iterator<Item = (String, &'static PortKey, Flag)> {
-    KEYS.iter().filter_map(|key| Some((key.name.replace('-', "_"), key, key.flag?)))
+fn flags(guards: bool) -> impl Iterator<Item = (String, &'static PortKey, Flag)> {
+    KEYS.iter().filter_map(move |key| {
+        let guard = key.name.strip_prefix("guard-");
+        let name = guard.unwrap_or(key.name).replace('-', "_");
+        (guard.is_some() == guards).then_some((name, key, key.flag?))
+    })
 }
 
 /// Of what is left of a port's object, the known flags.
-impl<'de> Deserialize<'de> for Flags {
+impl<'de, const GUARDS: bool> Deserialize<'de> for Flags<GUARDS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = BTreeMap::<String, Value>::deserialize(deserializer)?;
-        let known = flags().filter_map(|(name, ..)| {
+        let known = flags(GUARDS).filter_map(|(name, ..)| {
             let on = object.get(&name)?.as_bool()?;
             Some((name, on))
         });
@@ -130,16 +138,16 @@ impl<'de> Deserialize<'de> for Flags {
     }
 }
 
-impl JsonSchema for Flags {
+impl<const GUARDS: bool> JsonSchema for Flags<GUARDS> {
     fn schema_name() -> Cow<'static, str> {
-        "Flags".into()
+        if GUARDS { "GuardFlags" } else { "Flags" }.into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let one = |(name, key, _): (String, &PortKey, Flag)| {
             (name, json!({ "type": "boolean", "description": key.help }))
         };
-        let properties: serde_json::Map<String, Value> = flags().map(one).collect();
+        let properties: serde_json::Map<String, Value> = flags(GUARDS).map(one).collect();
         json_schema!({
             "type": "object",
             "properties": properties,

@@ -7,6 +7,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The words for directions.
+pub(super) const DIRECTIONS: [(&str, MirrorDirection); 3] = [
+    ("ingress", MirrorDirection::Ingress),
+    ("egress", MirrorDirection::Egress),
+    ("both", MirrorDirection::Both),
+];
+
 /// A mirror: copies of frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedMirror {

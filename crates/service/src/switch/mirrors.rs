@@ -63,20 +63,28 @@ impl SwitchService {
         Ok(())
     }
 
+    /// The ends of the port of that name.
+    fn ends_of(&self, name: &str) -> impl Iterator<Item = PortId> {
+        let port = self.ports.iter().find(|port| port.wanted.name == name);
+        port.into_iter().flat_map(|port| port.ends.iter().map(|(id, _)| *id))
+    }
+
+    /// Where the copies of a mirror go.
+    pub(super) fn target_of(&self, mirror: &RunningMirror) -> Option<PortId> {
+        match &mirror.wanted.to {
+            MirrorTo::Port(name) => self.ends_of(name).next(),
+            MirrorTo::File(_) => mirror.file,
+        }
+    }
+
     /// Sets the mirrors of the engine after ports or mirrors came or went.
     pub(super) fn set_mirrors(&mut self, runner: &mut Runner<Switch>) -> Result<()> {
-        let ids = |name: &String| {
-            let port = self.ports.iter().find(|port| port.wanted.name == *name);
-            port.into_iter().flat_map(|port| port.ends.iter().map(|(id, _)| *id))
-        };
         let mut mirrors = Vec::new();
         for mirror in &self.mirrors {
             let wanted = &mirror.wanted;
-            let to = match &wanted.to {
-                MirrorTo::Port(name) => ids(name).next(),
-                MirrorTo::File(_) => mirror.file,
-            };
-            let ports: Vec<PortId> = wanted.ports.iter().flat_map(ids).collect();
+            let to = self.target_of(mirror);
+            let ports: Vec<PortId> =
+                wanted.ports.iter().flat_map(|name| self.ends_of(name)).collect();
             // An empty list means all ports; a list of ports that are all gone means none.
             if let Some(to) = to.filter(|_| wanted.ports.is_empty() || !ports.is_empty()) {
                 mirrors.push(Mirror {

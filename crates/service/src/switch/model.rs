@@ -1,10 +1,11 @@
 //! What programs that run tell at their control sockets, and how it is printed.
 
+use crate::config::value::word_of;
 use crate::netem::report::{Links, Netem};
 use crate::switch::keys::Flags;
+use crate::switch::port::TAGS;
 use adit_engine::switch::{
-    FdbEntry, FdbKind, MirrorDirection, PortConfig, PortCounters, PortState, SwitchConfig, TagKind,
-    VlanMode, VlanSet,
+    FdbEntry, FdbKind, PortConfig, PortCounters, PortState, SwitchConfig, VlanMode, VlanSet,
 };
 use adit_packet::Instant;
 use schemars::JsonSchema;
@@ -158,7 +159,7 @@ impl Vlan {
                 tagged: ranges(&trunk.tagged),
                 untagged: ranges(&trunk.untagged),
                 pvid: trunk.pvid.map(|vlan| vlan.number()),
-                tag: if trunk.tag == TagKind::Customer { "customer" } else { "service" }.to_owned(),
+                tag: word_of(&TAGS, &trunk.tag).to_owned(),
             },
         }
     }
@@ -192,14 +193,9 @@ pub struct Guard {
     pub mac: Vec<String>,
     /// The source IP addresses; empty: any.
     pub ip: Vec<String>,
-    /// Whether ARP is checked.
-    pub arp: bool,
-    /// Whether neighbour discovery is checked.
-    pub nd: bool,
-    /// Whether DHCP servers are kept out.
-    pub dhcp: bool,
-    /// Whether router advertisements are kept out.
-    pub ra: bool,
+    /// Its flags.
+    #[serde(flatten)]
+    pub flags: Flags<true>,
 }
 
 impl Guard {
@@ -208,8 +204,7 @@ impl Guard {
         let mut words: Vec<String> = Vec::new();
         words.extend((!self.mac.is_empty()).then(|| format!("mac {}", self.mac.join(" "))));
         words.extend((!self.ip.is_empty()).then(|| format!("ip {}", self.ip.join(" "))));
-        let flags = [(self.arp, "arp"), (self.nd, "nd"), (self.dhcp, "dhcp"), (self.ra, "ra")];
-        words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()));
+        words.extend(self.flags.on().map(str::to_owned));
         (!words.is_empty()).then(|| words.join(", "))
     }
 }
@@ -286,15 +281,6 @@ pub struct Mirror {
     /// Copies for which there was no room: in memory, or at who reads them.
     #[serde(default)]
     pub missed: u64,
-}
-
-/// The word for a direction.
-pub const fn direction(direction: MirrorDirection) -> &'static str {
-    match direction {
-        MirrorDirection::Ingress => "ingress",
-        MirrorDirection::Egress => "egress",
-        MirrorDirection::Both => "both",
-    }
 }
 
 /// Some of the addresses of a switch's table.
@@ -386,10 +372,7 @@ pub fn port(
         guard: Guard {
             mac: config.guard.macs.iter().map(ToString::to_string).collect(),
             ip: config.guard.addresses.iter().map(ToString::to_string).collect(),
-            arp: config.guard.arp,
-            nd: config.guard.nd,
-            dhcp: config.guard.no_dhcp_server,
-            ra: config.guard.no_router,
+            flags: Flags::new(config),
         },
         storm: Storm {
             broadcast: rate(config.storm.broadcast),

@@ -20,6 +20,10 @@ use std::path::PathBuf;
 /// The most addresses that one port may be allowed to learn: all that a table has.
 const FDB_LIMIT_MAX: usize = adit_engine::switch::SwitchConfig::FDB_LIMIT_MAX;
 
+/// The words for kinds of tags.
+pub(super) const TAGS: [(&str, TagKind); 2] =
+    [("customer", TagKind::Customer), ("service", TagKind::Service)];
+
 /// A port of a switch as it is wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WantedPort {
@@ -287,8 +291,7 @@ fn read_vlan(table: &mut Table<'_>) -> Option<VlanMode> {
     let untagged: VlanSet = table.list("untagged", vlans).into_iter().flatten().collect();
     let has_untagged = table.has("untagged");
     let pvid = table.get("pvid", vlan);
-    let tag =
-        table.get("tag", one_of(&[("customer", TagKind::Customer), ("service", TagKind::Service)]));
+    let tag = table.get("tag", one_of(&TAGS));
     let kinds = [("vlan", access.is_some()), ("trunk", has_trunk), ("tunnel", tunnel.is_some())];
     let mut chosen = kinds.iter().filter(|(_, is)| *is).map(|(key, _)| *key);
     let (first, second) = (chosen.next(), chosen.next());
@@ -382,10 +385,6 @@ fn read_guard(table: &mut Table<'_>, base: GuardConfig) -> GuardConfig {
     if table.has("guard-ip") {
         guard.addresses = limited(table, "guard-ip", prefix);
     }
-    guard.arp = table.get("guard-arp", boolean).unwrap_or(guard.arp);
-    guard.nd = table.get("guard-nd", boolean).unwrap_or(guard.nd);
-    guard.no_dhcp_server = table.get("guard-dhcp", boolean).unwrap_or(guard.no_dhcp_server);
-    guard.no_router = table.get("guard-ra", boolean).unwrap_or(guard.no_router);
     guard
 }
 

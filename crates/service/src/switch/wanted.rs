@@ -9,10 +9,10 @@ use crate::config::value::{Value, Wrong};
 use crate::config::value::{boolean, duration, integer, mac, one_of, parsed, path, text};
 use crate::control::name::Name;
 use crate::filter::Filter;
-use crate::switch::mirror::{MirrorTo, WantedFilter, WantedMirror};
+use crate::switch::mirror::{DIRECTIONS, MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::port::{WantedPort, vlan};
 use adit_device::MacAddr;
-use adit_engine::switch::{FrameMatch, LoopGuardConfig, MirrorDirection, SwitchConfig, VlanId};
+use adit_engine::switch::{FrameMatch, LoopGuardConfig, SwitchConfig, VlanId};
 use adit_runtime::format::pcapng::LinkType;
 use std::path::PathBuf;
 
@@ -198,11 +198,6 @@ fn read_mirror(table: &mut Table<'_>, ports: &[WantedPort]) -> Option<WantedMirr
 
 /// All of a mirror but where it goes.
 fn mirror_parts(table: &mut Table<'_>, ports: &[WantedPort]) -> WantedMirror {
-    const DIRECTIONS: [(&str, MirrorDirection); 3] = [
-        ("ingress", MirrorDirection::Ingress),
-        ("egress", MirrorDirection::Egress),
-        ("both", MirrorDirection::Both),
-    ];
     let watched = table.list("ports", |value| port_name(value, ports));
     let parts = FrameMatch {
         vlan: table.get("vlan", vlan),
