@@ -1,4 +1,4 @@
-//! Sockets to peers by UDP: where an engine sends to and receives from `Endpoint::Udp`.
+//! UDP sockets to peers: an engine sends to and receives from `Endpoint::Udp` through them.
 
 mod options;
 pub(crate) mod sockets;

@@ -5,16 +5,16 @@ use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use std::io;
 use std::net::UdpSocket;
 
-/// The buffers of the sockets. Where this thread is what is slowest, TCP inside the tunnel fills the one
-/// that it reads from, and all else waits behind that: 512 KiB (the kernel counts twice as much, with what
-/// it needs besides) are 1 ms at 5 Gbit/s. With 2 MiB the 99th percentile of pings beside a stream that
-/// takes all was 5.7 ms in place of 3.3, for 4 % more throughput; with 256 KiB 2.4 ms, for 8 % less.
+/// The size of the socket buffers. If this thread is the bottleneck, TCP inside the tunnel fills the receive
+/// buffer, and all other packets wait behind it: 512 KiB are 1 ms at 5 Gbit/s (the kernel doubles the value
+/// for its overhead). With 2 MiB the 99th percentile of pings beside a saturating stream was 5.7 ms instead
+/// of 3.3 ms, for 4 % more throughput; with 256 KiB 2.4 ms, for 8 % less.
 const BUFFER_LEN: usize = 512 << 10;
 
-/// What the kernel can do with a socket, which asks it for more than we want.
+/// Returns the state of quinn-udp for a socket, and undoes the options that it sets and we do not want.
 pub(super) fn state_of(socket: &UdpSocket, is_v4: bool) -> io::Result<UdpSocketState> {
     let state = UdpSocketState::new(socket.into())?;
-    // Nobody asks when a datagram came, and with that told the codepoint of ECN has no room.
+    // Receive timestamps are unused, and with them the ECN codepoint does not fit into the control buffer.
     adit_device::disable_timestamps(socket)?;
     if !is_v4 {
         adit_device::allow_ipv6_fragments(socket)?;
@@ -37,7 +37,7 @@ pub(super) fn set_fragments(socket: &UdpSocket, is_v4: bool, on: bool) -> io::Re
     Ok(())
 }
 
-/// Enlarges the buffers as far as is allowed: beyond the system's limit with `CAP_NET_ADMIN` only.
+/// Enlarges the buffers as far as allowed: beyond the limit of the system only with `CAP_NET_ADMIN`.
 pub(super) fn enlarge(socket: &UdpSocket) {
     if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER_LEN).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(socket, BUFFER_LEN);

@@ -1,8 +1,8 @@
-//! UDP sockets by which an engine reaches peers: what comes from and goes to `Endpoint::Udp`.
+//! The UDP sockets behind `Endpoint::Udp`.
 //!
-//! One packet is one datagram or a train of them, equally long but for the last: `UDP_SEGMENT` on the
-//! way out, `UDP_GRO` on the way in. Where the kernel or a card refuses a train, its datagrams go one
-//! by one, and that is counted.
+//! A packet is one datagram or a train of datagrams of equal length, except for the last: `UDP_SEGMENT`
+//! when sending, `UDP_GRO` when receiving. If the kernel or the network card refuses a train, its
+//! datagrams are sent one by one, and that is counted.
 
 use crate::peer::options::{enlarge, set_fragments, state_of};
 use crate::peer::sources;
@@ -20,37 +20,37 @@ use std::io::{self, IoSliceMut};
 use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// How many trains one call receives at most: with more, the first would leave the cache before it is
-/// worked at.
+/// The maximum number of trains that one call receives: with more, the first would leave the cache before
+/// it is processed.
 const RECEIVE_MAX: usize = 4;
 
-/// Trains that wait for room in the socket: as many bytes as the socket itself takes by default.
+/// The maximum number of trains that wait for room in a socket: about the default size of its buffer.
 const WAITING_MAX: usize = 64;
 
-/// How often another port is tried when one is free for one family only.
+/// How often to try another port when one is free for one family only.
 const BIND_ATTEMPTS_MAX: usize = 16;
 
-/// Sockets for IPv4 and IPv6 with one port, either of which may be missing on this machine.
+/// Sockets for IPv4 and IPv6 with the same port. One of them may be missing on this machine.
 #[derive(Debug)]
 pub struct PeerSockets {
     sockets: [Option<PeerSocket>; 2],
     port: u16,
-    /// Tells their events from those of the sockets before.
+    /// Distinguishes their events from those of earlier sockets.
     number: u32,
 }
 
-/// How the sockets are to be.
+/// The options of the sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerOptions {
-    /// 0 for one that the kernel chooses.
+    /// The local port; 0 lets the kernel choose.
     pub port: u16,
-    /// The mark on what is sent (`SO_MARK`); 0 for none.
+    /// The mark of sent packets (`SO_MARK`); 0 for none.
     pub mark: u32,
-    /// The only address to send from and receive at.
+    /// The only local address to send from and receive on.
     pub source: Option<IpAddr>,
 }
 
-/// What went through one socket. A train counts once, its datagrams each.
+/// The counters of one socket: of trains, and of the datagrams in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounters {
     /// Trains received.
@@ -61,23 +61,23 @@ pub struct PeerCounters {
     pub sent: u64,
     /// Datagrams sent.
     pub sent_datagrams: u64,
-    /// Trains that had to go one datagram at a time.
+    /// Trains that were sent one datagram at a time.
     pub cut: u64,
-    /// Datagrams for which there was no buffer.
+    /// Datagrams dropped because there was no buffer.
     pub no_buffer: u64,
-    /// Trains that found no room to wait.
+    /// Trains dropped because the queue was full.
     pub queue_full: u64,
-    /// Trains that are longer than the path takes.
+    /// Trains dropped because their datagrams exceed the path MTU.
     pub too_big: u64,
     /// Trains that the network or its filter refused.
     pub refused: u64,
 }
 
-/// What became of a send that the owner has to hear of.
+/// A send that exceeded the path MTU, for the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooBig {
     pub to: SocketAddr,
-    /// The longest UDP payload that the path takes, as far as the kernel knows.
+    /// The longest UDP payload for this path, as far as the kernel knows.
     pub len_max: usize,
 }
 
@@ -117,7 +117,7 @@ impl PeerSockets {
                     port = socket.socket.local_addr()?.port();
                     *place = Some(socket);
                 }
-                // A machine without this family, or one that has it switched off.
+                // The machine does not have this family, or it is disabled.
                 Err(error) if options.source.is_none() && is_without_family(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -128,12 +128,12 @@ impl PeerSockets {
         Ok(Self { sockets, port, number: 0 })
     }
 
-    /// The port that both have.
+    /// Returns the local port of both sockets.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What went through both.
+    /// Returns the counters of both sockets together.
     pub fn counters(&self) -> PeerCounters {
         let mut sum = PeerCounters::default();
         for PeerSocket { counters: one, .. } in self.sockets.iter().flatten() {
@@ -150,7 +150,7 @@ impl PeerSockets {
         sum
     }
 
-    /// Marks what is sent from now on.
+    /// Sets the mark of packets sent from now on.
     ///
     /// # Errors
     /// EPERM without `CAP_NET_ADMIN`.
@@ -175,7 +175,7 @@ impl PeerSockets {
         self.each().for_each(|(_, socket)| reactor.remove(&socket.socket));
     }
 
-    /// The number that they were registered with.
+    /// Returns the number that they were registered with.
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
@@ -185,13 +185,13 @@ impl PeerSockets {
         places.filter_map(|(place, socket)| Some((place, socket.as_ref()?)))
     }
 
-    /// The next train that came to a socket.
+    /// Receives the next train from a socket.
     #[inline]
     pub(crate) fn recv(&mut self, place: usize, pool: &mut Pool) -> Received {
         self.get(place).map_or(Received::Nothing, |socket| socket.recv(pool))
     }
 
-    /// A message from there to an address of ours was authentic; `began`: it began an exchange.
+    /// Learns from an authenticated message of a peer to a local address; `began`: it began an exchange.
     #[inline]
     pub(crate) fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, began: bool) {
         if let Some(socket) = self.get(Self::place_of(from)) {
@@ -206,8 +206,8 @@ impl PeerSockets {
         }
     }
 
-    /// Sends all of `batch` to a peer; what does not go now waits. `false`: there is no socket for
-    /// this family, and the batch is as it was.
+    /// Sends all of `batch` to a peer; packets without room in the socket wait here. Returns `false`, with
+    /// `batch` unchanged, if there is no socket for this family.
     pub(crate) fn send(
         &mut self,
         to: SocketAddr,
@@ -222,7 +222,7 @@ impl PeerSockets {
         (true, too_big)
     }
 
-    /// Sends what waits for room in a socket.
+    /// Sends the packets that wait for room in a socket.
     pub(crate) fn flush(&mut self, place: usize, pool: &mut Pool, reactor: &Reactor) {
         if let Some(socket) = self.get(place) {
             socket.flush(pool);
@@ -230,7 +230,7 @@ impl PeerSockets {
         }
     }
 
-    /// Reading a socket failed: pauses it if it fails again and again.
+    /// Handles a failed read: pauses the socket if its reads keep failing.
     pub(crate) fn failed(&mut self, place: usize, now: Instant, reactor: &Reactor) {
         if let Some(socket) = self.get(place) {
             socket.backoff.failed(now);
@@ -238,12 +238,12 @@ impl PeerSockets {
         }
     }
 
-    /// When a socket that was paused is read again.
+    /// Returns when the next paused socket is read again.
     pub(crate) fn next_resume(&self) -> Option<Instant> {
         self.each().filter_map(|(_, socket)| socket.backoff.until()).min()
     }
 
-    /// Reads sockets again whose pause is over.
+    /// Resumes sockets whose pause is over.
     pub(crate) fn resume(&mut self, now: Instant, reactor: &Reactor) {
         for place in 0..self.sockets.len() {
             if self.get(place).is_some_and(|socket| socket.backoff.resume(now)) {
@@ -271,12 +271,12 @@ impl PeerSockets {
         self.sockets.get_mut(place)?.as_mut()
     }
 
-    /// Gives all buffers back, before it is dropped.
+    /// Returns all buffers to the pool, before the drop.
     pub(crate) fn close(&mut self, pool: &mut Pool) {
         self.sockets.iter_mut().flatten().for_each(|socket| socket.close(pool));
     }
 
-    /// The place of the socket by which `to` is reached.
+    /// Returns the index of the socket for the family of `to`.
     const fn place_of(to: SocketAddr) -> usize {
         if to.is_ipv4() { 0 } else { 1 }
     }
@@ -286,7 +286,7 @@ fn source(place: usize, number: u32) -> Source {
     Source::Peers(u32::try_from(place).unwrap_or(0), number)
 }
 
-/// Every address, in the order of the places.
+/// The wildcard addresses, in the order of the sockets.
 const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 fn is_without_family(error: &io::Error) -> bool {
@@ -300,20 +300,20 @@ struct PeerSocket {
     state: UdpSocketState,
     /// Ready to be received into.
     buffers: Vec<PacketBuf>,
-    /// Received and not yet taken.
+    /// Received trains that were not taken yet.
     received: VecDeque<Arrival>,
     /// For room in the socket.
     waiting: VecDeque<(SocketAddr, PacketBuf)>,
-    /// Whether the last call brought long trains: then one at a time is best.
+    /// Whether the last call received long trains: one at a time is then fastest.
     is_bulk: bool,
-    /// What its descriptor is waited for.
+    /// What the reactor waits for on its descriptor.
     interest: Interest,
     backoff: Backoff,
     counters: PeerCounters,
     mark: u32,
     /// Whether the network may fragment what the socket sends now.
     fragments: bool,
-    /// From where peers are answered; `None` where the socket has one address only.
+    /// The source addresses of peers; `None` if the socket is bound to one address.
     sources: Option<Sources>,
 }
 
@@ -326,11 +326,11 @@ pub(crate) enum Received {
     Failed,
 }
 
-/// A train that came.
+/// A received train.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub from: SocketAddr,
-    /// The address of ours that it was sent to.
+    /// The local address that it was sent to.
     pub at: Option<IpAddr>,
     pub packet: PacketBuf,
 }
@@ -364,7 +364,7 @@ impl PeerSocket {
         })
     }
 
-    /// What came from there to an address of ours was authentic.
+    /// Learns from an authenticated message of a peer to a local address.
     #[inline]
     fn heard(&mut self, from: SocketAddr, at: Option<IpAddr>, began: bool) {
         if let (Some(sources), Some(at)) = (&mut self.sources, at) {
@@ -382,7 +382,7 @@ impl PeerSocket {
         }
     }
 
-    /// The next train, if there is one now.
+    /// Receives the next train, if there is one now.
     fn recv(&mut self, pool: &mut Pool) -> Received {
         if let Some(arrival) = self.received.pop_front() {
             return Received::Train(arrival);
@@ -405,7 +405,7 @@ impl PeerSocket {
         let count = match received {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Nothing,
-            // It belongs to something sent before (a refused port, say), and is reported once.
+            // An ICMP error for a datagram sent before, e.g. port unreachable. It is reported once.
             Err(_) => return Received::Failed,
         };
         self.backoff.succeeded();
@@ -424,7 +424,7 @@ impl PeerSocket {
                 continue;
             }
             let mut packet = self.buffers.remove(place);
-            // The kernel wrote no more than there is room.
+            // The kernel never writes more than the buffer holds.
             if packet.set_len(meta.len).is_err() {
                 pool.give(packet);
                 continue;
@@ -439,7 +439,7 @@ impl PeerSocket {
         self.received.pop_front().map_or(Received::Nothing, Received::Train)
     }
 
-    /// Without a buffer: reads and drops, for epoll reports what stays unread forever.
+    /// Reads and drops a train when there is no buffer: epoll reports unread data forever.
     #[cold]
     fn skip(&mut self) -> Received {
         for _ in 0..RECEIVE_MAX {
@@ -450,8 +450,8 @@ impl PeerSocket {
         Received::Nothing
     }
 
-    /// Sends all of `batch` to a peer: what does not go now waits here; what has no room to wait is
-    /// dropped and counted.
+    /// Sends all of `batch` to a peer. Packets without room in the socket are queued; if the queue is full,
+    /// they are dropped and counted.
     fn send(&mut self, to: SocketAddr, batch: &mut Batch, pool: &mut Pool) -> Option<TooBig> {
         let mut too_big = None;
         let mut packets = batch.drain(..).peekable();
@@ -481,8 +481,8 @@ impl PeerSocket {
         too_big
     }
 
-    /// Makes a train of a datagram and those after it that are as long and have the same codepoint: one
-    /// call and one way through the kernel for all of them, for the price of a copy.
+    /// Joins a datagram and those after it with the same length and ECN codepoint into a train: one system
+    /// call and one pass through the kernel for all of them, for the price of a copy.
     fn gather(
         &self,
         first: PacketBuf,
@@ -519,7 +519,7 @@ impl PeerSocket {
         train
     }
 
-    /// Sends what waits, now that there may be room.
+    /// Sends the queued packets, now that there may be room.
     fn flush(&mut self, pool: &mut Pool) {
         while let Some((to, packet)) = self.waiting.pop_front() {
             if matches!(self.send_one(to, &packet), Sent::Wait) {
@@ -530,7 +530,7 @@ impl PeerSocket {
         }
     }
 
-    /// Gives all buffers back, before it is dropped.
+    /// Returns all buffers to the pool, before the drop.
     fn close(&mut self, pool: &mut Pool) {
         let received = self.received.drain(..).map(|arrival| arrival.packet);
         let waiting = self.waiting.drain(..).map(|(_, packet)| packet);
@@ -551,7 +551,7 @@ impl PeerSocket {
                     return Sent::Done;
                 }
                 Err(Errno::AGAIN) => return Sent::Wait,
-                // The kernel's words for "no trains": then one by one.
+                // The kernel's errors for "trains are not supported": send one by one.
                 Err(Errno::INVAL | Errno::IO) if is_train => {}
                 Err(Errno::MSGSIZE) if is_train && may_fragment => {}
                 Err(error) => return self.refused(to, error),
@@ -561,12 +561,12 @@ impl PeerSocket {
         for datagram in packet.bytes().chunks(stride) {
             match self.transmit(to, packet.meta.ecn, datagram, None) {
                 Ok(()) => self.counters.sent_datagrams += 1,
-                // It was the length, not the train: let trains be tried again.
+                // The length failed, not the train: try trains again.
                 Err(Errno::MSGSIZE) => {
                     self.reset(to.is_ipv4());
                     return self.refused(to, Errno::MSGSIZE);
                 }
-                // A part is gone already: the rest is lost as on a full link.
+                // A part was sent already: drop the rest, as a full link does.
                 Err(Errno::AGAIN) => {
                     self.counters.queue_full += 1;
                     return Sent::Done;
@@ -575,7 +575,7 @@ impl PeerSocket {
             }
         }
         if may_fragment {
-            // The kernel does not fragment trains, which says nothing of those that need no fragments.
+            // The kernel does not fragment trains. Trains that need no fragments still work.
             self.reset(to.is_ipv4());
         }
         self.counters.sent += 1;
@@ -591,7 +591,7 @@ impl PeerSocket {
         }
     }
 
-    /// Lets trains be tried again.
+    /// Tries trains again.
     fn reset(&mut self, is_v4: bool) {
         if let Ok(state) = state_of(&self.socket, is_v4) {
             (self.state, self.fragments) = (state, false);
@@ -613,7 +613,7 @@ impl PeerSocket {
             sent.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         };
         match (send(&self.state, &transmit), &mut self.sources) {
-            // The address is ours no longer. EINVAL has made `state` do with less.
+            // The source address is no longer local. EINVAL made `state` disable features.
             (Err(Errno::INVAL | Errno::NETUNREACH | Errno::HOSTUNREACH), Some(sources))
                 if src_ip.is_some() =>
             {
@@ -627,7 +627,7 @@ impl PeerSocket {
         }
     }
 
-    /// No error of the network ends anything: the next handshake or packet tries again.
+    /// Counts an error of the network. It ends nothing: the next handshake or packet tries again.
     #[cold]
     fn refused(&mut self, to: SocketAddr, error: Errno) -> Sent {
         if error != Errno::MSGSIZE {
@@ -643,7 +643,7 @@ impl PeerSocket {
     }
 }
 
-/// A datagram in a small buffer, if it fits: most do, and the large one stays in the cache.
+/// Copies a datagram into a small buffer if it fits. Most do, and the large buffer stays in the cache.
 fn copy(from: &mut PacketBuf, len: usize, pool: &mut Pool) -> Option<PacketBuf> {
     if len > PoolConfig::SMALL_ROOM {
         return None;
@@ -656,13 +656,13 @@ fn copy(from: &mut PacketBuf, len: usize, pool: &mut Pool) -> Option<PacketBuf> 
     Some(packet)
 }
 
-/// What became of one train.
+/// The result of sending one train.
 enum Sent {
-    /// It is gone, or refused and counted.
+    /// Sent, or refused and counted.
     Done,
-    /// There is no room now.
+    /// The socket has no room now.
     Wait,
-    /// The path takes this many bytes of UDP payload only.
+    /// Too big: the path takes this many bytes of UDP payload.
     TooBig(usize),
 }
 
@@ -670,7 +670,7 @@ fn datagrams(len: usize, stride: usize) -> u64 {
     u64::try_from(len.div_ceil(stride.max(1))).unwrap_or(0)
 }
 
-/// The path MTU that the kernel knows: it tells that of connected sockets only.
+/// Returns the path MTU that the kernel knows. The kernel reports it for connected sockets only.
 ///
 /// # Errors
 /// ENETUNREACH: there is no route.

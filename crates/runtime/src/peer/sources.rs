@@ -1,24 +1,24 @@
-//! From which of our addresses each peer is answered: the one that its last authentic message came to.
+//! The source address for each peer: the local address that received its last authenticated message.
 //!
-//! The kernel takes the address of the way out. Where a machine has several, that is another one than
-//! the peer wrote to, and a firewall or NAT on the way lets no such answer pass. Only where the two
-//! differ is the address named with what is sent: elsewhere the kernel goes on choosing, so that a
-//! machine that moves sends from its new address at once.
+//! By default the kernel uses the address of the outgoing route. On a machine with several addresses it
+//! may differ from the one that the peer sent to, and a firewall or NAT on the path drops the answer.
+//! Only then is the source address set explicitly. For all other peers the kernel chooses, so a machine
+//! that moves to another network sends from its new address at once.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-/// Peers of which it is known: as many as have sessions on the largest servers. With more, all are
-/// learnt again, each from its next message.
+/// The number of peers whose source address is stored: as many as have sessions on the largest servers.
+/// When the table is full, it is cleared, and each peer is learned again from its next message.
 const PEERS_MAX: usize = 4096;
 
-/// The addresses by which peers are answered.
+/// The source addresses of all peers.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     known: BTreeMap<SocketAddr, Known>,
-    /// How many are named to the kernel.
+    /// The number of peers with an explicit source address.
     named: usize,
-    /// Who was heard last, and where: most often it is the same again.
+    /// The last peer and local address: most messages repeat them.
     last: Option<(SocketAddr, IpAddr)>,
 }
 
@@ -29,8 +29,8 @@ struct Known {
 }
 
 impl Sources {
-    /// An authentic message came from a peer to an address of ours; `chosen` is asked for the address
-    /// that the kernel takes by itself.
+    /// Learns from an authenticated message of a peer to a local address. `chosen` returns the source
+    /// address that the kernel would choose.
     #[inline]
     pub(crate) fn heard(
         &mut self,
@@ -46,7 +46,7 @@ impl Sources {
         }
     }
 
-    /// The address to name for a peer, if any.
+    /// Returns the explicit source address for a peer, if it needs one.
     #[inline]
     pub(crate) fn of(&self, peer: SocketAddr) -> Option<IpAddr> {
         if self.named == 0 {
@@ -55,7 +55,7 @@ impl Sources {
         self.known.get(&peer).filter(|known| known.is_named).map(|known| known.at)
     }
 
-    /// A handshake begins: whatever was the cause of the last one's end is not to be that of this one's.
+    /// Forgets a peer when a handshake begins: a wrong source address must not make it fail again.
     pub(crate) fn forget(&mut self, peer: SocketAddr) {
         self.last = None;
         if self.known.remove(&peer).is_some_and(|known| known.is_named) {
@@ -74,7 +74,7 @@ impl Sources {
     }
 }
 
-/// The address from which the kernel reaches a peer; `None` if it does not.
+/// Returns the source address that the kernel chooses for a peer; `None` without a route.
 pub(crate) fn chosen(peer: SocketAddr, mark: u32) -> Option<IpAddr> {
     let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let probe = UdpSocket::bind(any).ok()?;

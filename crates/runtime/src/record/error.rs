@@ -1,4 +1,4 @@
-//! A recording that cannot be written, as an error; and what wrote it.
+//! Errors of recordings, and the program name in their headers.
 
 use crate::error::{Error, Kind, RECORD};
 use crate::format::pcapng;
@@ -6,7 +6,7 @@ use crate::record::recorder::RecordError;
 use std::error::Error as _;
 use std::io;
 
-/// Who writes a recording: this program on this machine.
+/// Returns the writer of a recording for its header: this program on this machine.
 pub fn writer() -> pcapng::Writer {
     let system = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
@@ -17,7 +17,7 @@ pub fn writer() -> pcapng::Writer {
     }
 }
 
-/// A recording that cannot be written, as an error.
+/// Converts the error of a recording, with a hint.
 pub fn record_error(error: &RecordError) -> Error {
     let message = with_source(error);
     let errno = error.source().and_then(|source| source.downcast_ref::<io::Error>());

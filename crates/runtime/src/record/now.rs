@@ -1,4 +1,4 @@
-//! The time of a packet, by two clocks.
+//! The time of a packet on two clocks.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +12,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// Reads them.
+    /// Reads both clocks.
     pub fn read() -> Self {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self { monotonic: Instant::now(), wall: wall.unwrap_or_default() }

@@ -1,4 +1,4 @@
-//! A recording: packets as pcapng blocks into a pipe or into one file after the other.
+//! A recording: writes packets as pcapng blocks to a pipe or to a sequence of files.
 
 use crate::format::pcapng;
 use crate::format::pcapng::{Interface, Meta, Statistics, Writer};
@@ -17,16 +17,16 @@ use std::time::{Duration, Instant};
 /// How long a recording that is closed may wait for the reader of a pipe.
 const BACKGROUND_CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// Where a recording goes.
+/// The destination of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// `-`: the standard output.
     Stdout,
-    /// A file, or a FIFO: opening that waits for its reader.
+    /// A file, or a FIFO. Opening a FIFO waits for its reader.
     File(PathBuf),
 }
 
-/// A recording that is going on.
+/// A recording in progress.
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
@@ -35,7 +35,7 @@ pub struct Recorder {
     files: Option<Files>,
     sink: Sink,
     block: Vec<u8>,
-    /// Packets accepted, and refused since the last one that was.
+    /// Packets accepted in total, and refused since the last accepted one.
     recorded: u64,
     refused_since: u64,
 }
@@ -54,8 +54,7 @@ impl Recorder {
         Self::begin_at(target, rotation, header, now, false)
     }
 
-    /// The same with a single file, or with a FIFO that has a reader: neither opening it nor writing to
-    /// it waits.
+    /// Opens a single file, or a FIFO that has a reader. Neither opening nor writing blocks.
     ///
     /// # Errors
     /// As [`Self::open`]; ENXIO: it is a FIFO without a reader.
@@ -89,8 +88,8 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Records a packet, in another file if the present one is full; `so_far` goes to the end of
-    /// the full one. Whether there was room for it: a reader may be too slow.
+    /// Records a packet, in the next file if the current one is full; `so_far` is written at the end of
+    /// the full one. Returns `false` if the packet was dropped because the reader is too slow.
     ///
     /// # Errors
     /// [`RecordError::Write`] if the disk is full or the reader has gone, [`RecordError::File`] if
@@ -121,7 +120,7 @@ impl Recorder {
         Ok(accepted)
     }
 
-    /// When [`Recorder::flush`] is to be called at the latest.
+    /// Returns the latest time for the next [`Recorder::flush`].
     pub fn deadline(&self) -> Option<Instant> {
         self.sink.deadline()
     }
@@ -131,7 +130,7 @@ impl Recorder {
         self.sink.poll_for()
     }
 
-    /// Writes what waits, as far as the reader takes it.
+    /// Writes the buffered packets, as far as the reader takes them.
     ///
     /// # Errors
     /// [`RecordError::Write`].
@@ -191,7 +190,7 @@ impl Recorder {
         self.begin(now)
     }
 
-    /// Writes what every file begins with, at once: readers of a pipe wait for it.
+    /// Writes the headers of a file without buffering: readers of a pipe wait for them.
     fn begin(&mut self, now: Now) -> Result<(), RecordError> {
         self.block.clear();
         pcapng::section_header(&mut self.block, &self.writer);
@@ -241,7 +240,7 @@ impl RecordError {
         Self::Write { path: files.map(|files| files.current().to_owned()), source, lost }
     }
 
-    /// Whether the reader of a pipe has gone, which is no failure of ours.
+    /// Returns whether the reader of a pipe has closed it, which is not a failure of this program.
     pub fn is_reader_gone(&self) -> bool {
         matches!(self, Self::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }

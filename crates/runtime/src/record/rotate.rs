@@ -1,6 +1,6 @@
-//! Which file a recording goes to, when the next one is due, and which old one goes.
+//! The files of a recording: their names, when the next one begins, and which old one is removed.
 //!
-//! Without rotation: the file as named. With it, files as dumpcap names them, so that they sort:
+//! Without rotation: the given file. With rotation: names as those of dumpcap, which sort by time:
 //! `-w day.pcapng` gives `day_00001_20261121053000.pcapng`, `day_00002_...`; times are UTC.
 
 use crate::record::now::Now;
@@ -19,16 +19,16 @@ use std::time::{Duration, Instant};
 /// When to start another file, and how many to keep.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rotation {
-    /// The size in bytes that a file does not exceed, but for its statistics at the end.
+    /// The maximum size of a file in bytes, without the statistics at its end.
     pub size: Option<u64>,
-    /// How long one file is written to; the next begins with the first packet after that.
+    /// How long a file is written to; the first packet after that begins the next file.
     pub time: Option<Duration>,
-    /// How many files stay, the newest ones; all without it.
+    /// How many files are kept, the newest ones; `None` keeps all.
     pub files: Option<NonZeroU32>,
 }
 
 impl Rotation {
-    /// Whether there is to be more than one file.
+    /// Returns whether there will be more than one file.
     pub const fn is_on(&self) -> bool {
         self.size.is_some() || self.time.is_some()
     }
@@ -47,17 +47,17 @@ pub struct Files {
 }
 
 impl Files {
-    /// No file yet.
+    /// Creates the list without opening a file.
     pub fn new(path: PathBuf, rotation: Rotation, is_nonblocking: bool) -> Self {
         Self { path, rotation, is_nonblocking, number: 0, opened: None, kept: VecDeque::new() }
     }
 
-    /// The file that was opened last.
+    /// Returns the file that was opened last.
     pub fn current(&self) -> &Path {
         self.kept.back().unwrap_or(&self.path)
     }
 
-    /// Whether a file of `len` bytes must end before a record of `record_len` bytes.
+    /// Returns whether a file of `len` bytes must end before a record of `record_len` bytes.
     pub fn is_due(&self, len: u64, record_len: usize, now: Now) -> bool {
         let record_len = u64::try_from(record_len).unwrap_or(u64::MAX);
         let too_long = self.rotation.size.is_some_and(|max| len.saturating_add(record_len) > max);
@@ -68,11 +68,11 @@ impl Files {
         too_long || too_old
     }
 
-    /// Makes room in the ring, and opens the next file, readable by its owner only: what passes a
-    /// device is nobody else's business.
+    /// Removes the oldest file if there are too many, and opens the next one with mode 0600: it contains
+    /// other people's traffic.
     ///
-    /// A file as named may be a link, a pipe or there already, as with any program's `-o FILE`; a
-    /// rotated file is always a new one, so nobody can guess its name and put a link in its place.
+    /// Without rotation the file may exist, and may be a link or a pipe, as with `-o FILE` of any program.
+    /// A rotated file must be new (O_EXCL): its name can be guessed, and a link put in its place.
     ///
     /// # Errors
     /// Those of open(2) and of unlink(2), with the path.

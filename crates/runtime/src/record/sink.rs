@@ -1,10 +1,10 @@
 //! A file, pipe or terminal that takes whole records (pcapng blocks, lines), buffered for at most
 //! [`FLUSH_WITHIN`].
 //!
-//! What it promises when things go wrong:
-//! - A regular file on a full disk ends with its last whole record: the rest is cut off.
-//! - A pipe or terminal whose reader is slow never blocks the caller: up to `BACKLOG_MAX` bytes wait
-//!   for it, then records are refused, which the caller counts. Only [`Sink::close`] and
+//! On errors:
+//! - On a full disk, a regular file is truncated after its last whole record.
+//! - A pipe or terminal with a slow reader never blocks the caller: up to `BACKLOG_MAX` bytes wait for
+//!   it, then records are refused, and the caller counts them. Only [`Sink::close`] and
 //!   [`Sink::close_by`] wait.
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -16,31 +16,31 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
 
-/// How long a record may wait in the buffer while the capture goes on.
+/// The maximum time that a record stays in the buffer.
 pub const FLUSH_WITHIN: Duration = Duration::from_millis(500);
 
-/// How many bytes may wait for the reader of a pipe.
+/// The maximum number of bytes that wait for the reader of a pipe.
 const BACKLOG_MAX: usize = 4 << 20;
 
-/// How many bytes make a write worth its system call.
+/// The number of buffered bytes that trigger a write.
 const FLUSH_AT: usize = 64 << 10;
 
 /// `PIPE_BUF`: a pipe that poll(2) calls writable takes this much without blocking.
 const PIPE_WRITE_LEN: usize = 4096;
 
-/// How long a reader may rest while the rest is written at the end of a capture.
+/// How long [`Sink::close`] waits for a reader that reads nothing.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Says how many of the first `len` bytes are whole records, and how many records they count as.
+/// Returns how many of the first `len` bytes are whole records, and how many records these are.
 pub type WholeRecords = fn(bytes: &[u8], len: usize) -> (usize, u64);
 
-/// Where records go; see the module.
+/// A destination of records; see the [module](self).
 #[derive(Debug)]
 pub struct Sink {
     file: File,
     kind: Kind,
     whole: WholeRecords,
-    /// Begins with a whole record, of which the first `done` bytes may be written already.
+    /// Begins at the start of a record. The first `done` bytes are written already.
     pending: Vec<u8>,
     done: usize,
     since: Option<Instant>,
@@ -79,19 +79,19 @@ impl Sink {
         Ok(Self { file, kind, whole, pending: Vec::new(), done: 0, since: None, len: 0 })
     }
 
-    /// The standard output, through a descriptor of our own.
+    /// Opens the standard output, through a duplicate of its descriptor.
     pub fn stdout(whole: WholeRecords) -> io::Result<Self> {
         let fd = io::stdout().as_fd().try_clone_to_owned()?;
         Self::new(File::from(fd), whole)
     }
 
-    /// The standard error, through a descriptor of our own.
+    /// Opens the standard error, through a duplicate of its descriptor.
     pub fn stderr(whole: WholeRecords) -> io::Result<Self> {
         let fd = io::stderr().as_fd().try_clone_to_owned()?;
         Self::new(File::from(fd), whole)
     }
 
-    /// How many bytes the sink has accepted.
+    /// Returns the number of bytes that the sink has accepted.
     #[expect(clippy::len_without_is_empty, reason = "a count of bytes, not of elements")]
     pub fn len(&self) -> u64 {
         self.len
@@ -100,7 +100,7 @@ impl Sink {
     /// Accepts one whole record, or refuses it (`false`) because the reader is too slow.
     ///
     /// # Errors
-    /// What write(2) says: ENOSPC, EDQUOT, EIO, EPIPE.
+    /// Those of write(2): ENOSPC, EDQUOT, EIO, EPIPE.
     pub fn append(&mut self, record: &[u8], now: Instant) -> Result<bool, WriteFailure> {
         if self.kind != Kind::Regular && self.pending.len() + record.len() > BACKLOG_MAX {
             self.flush()?;
@@ -117,22 +117,20 @@ impl Sink {
         Ok(true)
     }
 
-    /// When [`Sink::flush`] is to be called at the latest; `None` if nothing waits for time to
-    /// pass.
+    /// Returns the latest time for the next [`Sink::flush`]; `None` if no record waits for it.
     pub fn deadline(&self) -> Option<Instant> {
         self.since.map(|since| since + FLUSH_WITHIN)
     }
 
-    /// The descriptor and what to poll it for: room, if a slow reader holds up what is left; else
-    /// for nothing but that the reader has gone. A [`Sink::flush`] is due when poll(2) says
-    /// anything of it.
+    /// Returns the descriptor and the events to poll for: POLLOUT if a slow reader delays the rest, else
+    /// none, so that poll(2) reports only a closed reader. Call [`Sink::flush`] on any event.
     pub fn poll_for(&self) -> (BorrowedFd<'_>, PollFlags) {
         let is_blocked = self.since.is_none() && self.done < self.pending.len();
         let flags = if is_blocked { PollFlags::OUT } else { PollFlags::empty() };
         (self.file.as_fd(), flags)
     }
 
-    /// Writes what waits; to a pipe only as much as it takes now.
+    /// Writes the buffered records; to a pipe only as much as fits now.
     ///
     /// # Errors
     /// As [`Sink::append`].
@@ -152,12 +150,12 @@ impl Sink {
         Ok(())
     }
 
-    /// Whether records wait to be written.
+    /// Returns whether records wait to be written.
     pub fn is_pending(&self) -> bool {
         self.done < self.pending.len()
     }
 
-    /// Writes what waits. Blocks the calling thread while the reader of a pipe is slow.
+    /// Writes the buffered records. Blocks the calling thread while the reader of a pipe is slow.
     ///
     /// # Errors
     /// As [`Sink::append`]; ETIMEDOUT if the reader took nothing for two seconds.
@@ -165,7 +163,7 @@ impl Sink {
         self.close_with(|| CLOSE_PATIENCE)
     }
 
-    /// Writes what waits, as [`Sink::close`] does, until `end` at the latest.
+    /// Writes the buffered records, as [`Sink::close`] does, until `end` at the latest.
     ///
     /// # Errors
     /// As [`Sink::append`]; ETIMEDOUT if the reader has not taken everything by then.
@@ -193,7 +191,7 @@ impl Sink {
         }
     }
 
-    /// One write(2); 0 if a pipe takes nothing within `patience`.
+    /// Calls write(2) once; returns 0 if a pipe takes nothing within `patience`.
     fn write_some(&mut self, patience: Duration) -> io::Result<usize> {
         let bytes = &self.pending[self.done..];
         let bytes = match self.kind {
@@ -204,13 +202,13 @@ impl Sink {
         match self.file.write(bytes) {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.write_some(patience),
-            // Of a descriptor that does not block: it takes nothing now.
+            // A non-blocking descriptor without room.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             result => result,
         }
     }
 
-    /// Frees the whole records that are written, once they are the larger part.
+    /// Frees the written records once they are more than half of the buffer.
     fn forget_written(&mut self) {
         if self.done == self.pending.len() {
             self.pending.clear();
@@ -222,13 +220,13 @@ impl Sink {
         }
     }
 
-    /// Cuts a regular file off behind its last whole record, and forgets what waits.
+    /// Truncates a regular file after its last whole record, and discards the buffer.
     fn fail(&mut self, source: io::Error) -> WriteFailure {
         let (whole, kept) = (self.whole)(&self.pending, self.done);
         let (_, all) = (self.whole)(&self.pending, self.pending.len());
         let torn = u64::try_from(self.done - whole).unwrap_or(u64::MAX);
         if self.kind == Kind::Regular && torn > 0 {
-            // Where this fails as well, the file ends with a torn record, which readers report.
+            // If this fails as well, the file ends with a partial record, which readers report.
             let _ = self.file.stream_position().and_then(|end| {
                 self.file.set_len(end.saturating_sub(torn))?;
                 self.file.seek(io::SeekFrom::Start(end.saturating_sub(torn)))
@@ -250,13 +248,13 @@ fn nonblocking_terminal(file: File) -> File {
     rustix::fs::open(path, flags, Mode::empty()).map_or(file, File::from)
 }
 
-/// Whether a write would make progress (or fail at once) within `patience`.
+/// Returns whether a write would make progress (or fail at once) within `patience`.
 fn is_writable(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
     let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     match rustix::event::poll(&mut fds, Some(&timeout)) {
         Ok(_) => Ok(!fds[0].revents().is_empty()),
-        // A signal came, which the loop learns elsewhere.
+        // The loop handles signals elsewhere.
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }

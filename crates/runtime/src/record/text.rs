@@ -1,11 +1,11 @@
-//! Text that somebody else chose, made safe for a terminal.
+//! Makes untrusted text safe for a terminal.
 
-/// `text` with control characters, and others that a terminal may act on or hide, written as
-/// escapes; quotes stay.
+/// Returns `text` with control characters, and others that a terminal may interpret or hide, as
+/// escapes. Quotes stay.
 pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        // Marks of writing direction are no control characters, yet they reorder what is beside.
+        // Marks of writing direction are not control characters, but they reorder the text around them.
         let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         match c {
             '\'' | '"' => safe.push(c),

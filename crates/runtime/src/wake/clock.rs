@@ -1,4 +1,4 @@
-//! Time: `CLOCK_BOOTTIME`, which goes on while the machine sleeps and is never set.
+//! Time: `CLOCK_BOOTTIME`, which continues while the machine sleeps and never jumps.
 
 use adit_packet::Instant;
 use rustix::time::{
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const NANOS: u64 = 1_000_000_000;
 
-/// The present moment.
+/// Returns the current time.
 pub fn now() -> Instant {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
@@ -20,35 +20,35 @@ pub fn now() -> Instant {
     Instant::from_nanos(seconds.saturating_mul(NANOS).saturating_add(nanos))
 }
 
-/// A timer whose descriptor is readable from a moment on.
+/// A timer whose descriptor becomes readable at a given time.
 ///
-/// The kernel wakes a thread later than it was asked to, by nearly the same time again and again: what an
-/// idle core needs to wake up. The timer is set earlier by that.
+/// The kernel wakes a thread late, by a nearly constant time: an idle core needs it to wake up. The timer
+/// is set earlier by that time.
 #[derive(Debug)]
 pub(crate) struct Timer {
     fd: OwnedFd,
-    /// What the kernel has been told.
+    /// The time that is set in the kernel.
     set: Option<Instant>,
     latency: WakeLatency,
 }
 
 impl Timer {
-    /// What is due within this time may be done at once: to sleep again would take longer.
+    /// Work that is due within this time may be done at once: another sleep would take longer.
     pub(crate) const EARLY_MAX: Duration = Duration::from_micros(5);
 
-    /// One that is not set. Timers of this thread are then exact to the nanosecond rather than to
-    /// the 50 us by which the kernel otherwise delays them to join wake-ups.
+    /// Creates a timer that is not set. Also sets the timer slack of this thread to 1 ns: by default the
+    /// kernel delays timers by up to 50 us to combine wake-ups.
     pub(crate) fn new() -> io::Result<Self> {
-        // A sandbox may forbid it: timers are then late, and nothing worse.
+        // A sandbox may forbid it. Timers are then late, nothing else.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Boottime, flags)?;
         Ok(Self { fd, set: None, latency: WakeLatency::default() })
     }
 
-    /// Sees to it that the thread is awake at `at`, as exactly as can be; without `at` it need not be.
-    /// Where it is set to an earlier moment that is to come, it is left so: a moment that traffic puts
-    /// off again and again then costs one wake in all, not a system call each time.
+    /// Sets the timer so that the thread is awake at `at`; `None` disarms it. A timer that is set to an
+    /// earlier time in the future stays as it is: a deadline that traffic postpones again and again then
+    /// costs one early wake, not a system call each time.
     pub(crate) fn set(&mut self, at: Option<Instant>, now: Instant) -> io::Result<()> {
         let at = at.map(|at| self.latency.before(at, now));
         let is_early = self.set.is_some_and(|set| set > now && at.is_none_or(|at| set <= at));
@@ -68,14 +68,14 @@ impl Timer {
         Ok(())
     }
 
-    /// How long ago that which woke the thread came, at least. Half of what timers show: a sender may
-    /// have been awake beside it.
+    /// Returns the minimum age of the event that woke the thread: half of the estimated latency, because
+    /// the sender may have run on a core that was awake.
     pub(crate) fn wake_age(&self) -> Duration {
         self.latency.0 / 2
     }
 
-    /// To be called at `now` when it is readable: it has to be set again, which also makes it
-    /// unreadable.
+    /// Measures the latency of a wake. Call it at `now` when the timer is readable, then set the timer
+    /// again, which makes it unreadable.
     pub(crate) fn fired(&mut self, now: Instant) {
         if let Some(set) = self.set.replace(Instant::ZERO) {
             self.latency.learn(now - set);
@@ -83,16 +83,16 @@ impl Timer {
     }
 }
 
-/// By how much a timer is set early: a low estimate of how late it wakes.
+/// A low estimate of how late a timer wakes the thread: the timer is set early by it.
 #[derive(Debug, Default)]
 struct WakeLatency(Duration);
 
 impl WakeLatency {
-    /// Longer is not the way of a core that wakes up, but of one that had something else to do.
+    /// The maximum. A longer delay means that the core was busy, not that it slept.
     const MAX: Duration = Duration::from_micros(50);
 
-    /// Takes in how late a wake was: goes a quarter of the way down to it, or a sixteenth of the way up,
-    /// and so stays where few wakes come too early.
+    /// Updates the estimate: a quarter of the way down to a lower value, a sixteenth of the way up to a
+    /// higher one. So few wakes are too early.
     fn learn(&mut self, late: Duration) {
         let late = late.min(Self::MAX);
         if late < self.0 {
@@ -102,7 +102,7 @@ impl WakeLatency {
         }
     }
 
-    /// When to set the timer for `at`; with no time left to be early, `at` itself.
+    /// Returns the time to set the timer to for `at`: `at` itself if the earlier time has passed.
     fn before(&self, at: Instant, now: Instant) -> Instant {
         let early = at - self.0;
         if early > now { early } else { at }

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// How many connections may wait to be accepted.
+/// The maximum number of connections that wait for accept(2).
 const BACKLOG: i32 = 128;
 
 /// `unix:PATH`: QEMU's `-netdev stream` and `-netdev dgram`.
@@ -33,22 +33,22 @@ pub static UNIX: Kind = Kind {
 /// What `unix:` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixSpec {
-    /// Where it is in the file system.
+    /// The path of the socket.
     pub path: PathBuf,
-    /// Who is at its other end.
+    /// Which end of the connection is ours.
     pub role: UnixRole,
 }
 
 /// Which end of a unix socket is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnixRole {
-    /// We listen; each connection is a port of its own.
+    /// Listen: each connection becomes a port.
     Listen,
-    /// We connect to a listener.
+    /// Connect to a listener.
     Connect,
-    /// We take datagrams; each sender is a port of its own, unless one `remote` is named.
+    /// Receive datagrams: each sender becomes a port, unless `remote` is given.
     Datagram {
-        /// The only one with whom we exchange frames.
+        /// The only socket to exchange frames with.
         remote: Option<PathBuf>,
     },
 }
@@ -124,7 +124,7 @@ fn in_use(path: &Path, error: &io::Error) -> Error {
     Error::io("bind", path.display(), error).hint(hint)
 }
 
-/// A listening stream socket: each connection is a port of its own.
+/// A listening stream socket: each connection becomes a port.
 #[derive(Debug)]
 pub struct StreamListener {
     socket: OwnedFd,
@@ -133,10 +133,10 @@ pub struct StreamListener {
 }
 
 impl StreamListener {
-    /// Listens at a path; the file is removed with the listener.
+    /// Listens on a path; the listener removes the file when it is dropped.
     ///
     /// # Errors
-    /// EADDRINUSE: a process listens there; EEXIST: there is a file that is no socket.
+    /// EADDRINUSE: a process listens there; EEXIST: the path is a file that is not a socket.
     pub fn bind(path: &Path) -> io::Result<Self> {
         let (socket, path) = bind_unix(path, SocketType::STREAM)?;
         listen(&socket, BACKLOG)?;
@@ -144,7 +144,7 @@ impl StreamListener {
         Ok(Self { socket, path, name })
     }
 
-    /// Its absolute path.
+    /// Returns its absolute path.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.path.path()
@@ -168,7 +168,7 @@ impl Hub for StreamListener {
                 Err(error) => HubRecv::Failed(error),
             },
             Err(Errno::AGAIN) => HubRecv::Nothing,
-            // The connection ended before it was accepted.
+            // The connection was closed before accept(2).
             Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => HubRecv::Some,
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 HubRecv::Exhausted(error.into())
