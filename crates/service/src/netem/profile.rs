@@ -106,6 +106,12 @@ fn without_rate(table: &mut Table<'_>, has_rate: bool) {
     }
 }
 
+/// Reports a key that has no meaning without another one.
+fn without(table: &mut Table<'_>, key: &str, other: &str, example: &str) {
+    let help = format!("add `{other}`, as \"{example}\"");
+    table.wrong(key, format_args!("`{key}` without `{other}`"), Some(help));
+}
+
 /// The subscriber is at the first port.
 fn preset(value: &Value<'_>) -> Result<Profiles, Wrong> {
     let name = one_of(&Preset::NAMES.map(|name| (name, name)))(value)?;
@@ -181,11 +187,7 @@ fn loss(table: &mut Table<'_>, base: Loss) -> Loss {
     let ge = ["ge-p", "ge-r", "ge-loss-bad", "ge-loss-good"].map(|key| table.get(key, share));
     let has_ge = ge.iter().any(Option::is_some);
     if length.is_some() && !table.has("loss") {
-        table.wrong(
-            "loss-burst",
-            "`loss-burst` without `loss`",
-            Some("add `loss`, as \"1%\"".to_owned()),
-        );
+        without(table, "loss-burst", "loss", "1%");
     }
     for (key, is) in [("loss-pattern", pattern.is_some()), ("ge-p", has_ge)] {
         if is && share_lost.is_some() {
@@ -317,11 +319,7 @@ fn delay(table: &mut Table<'_>, base: Delay) -> Delay {
     {
         let key = if kind.is_some() { "distribution" } else { "pareto-shape" };
         if !table.has("jitter") {
-            table.wrong(
-                key,
-                format_args!("`{key}` without `jitter`"),
-                Some("add `jitter`, as \"5ms\"".to_owned()),
-            );
+            without(table, key, "jitter", "5ms");
         }
     }
     if values.as_ref().is_some_and(Option::is_some) && width.is_some() {
@@ -372,11 +370,7 @@ fn reorder(table: &mut Table<'_>, base: Option<Reorder>) -> Option<Reorder> {
     if asked.is_none() && base.is_none() && !table.has("reorder") {
         for key in ["reorder-by", "reorder-within"] {
             if table.has(key) {
-                table.wrong(
-                    key,
-                    format_args!("`{key}` without `reorder`"),
-                    Some("add `reorder`, as \"1%\"".to_owned()),
-                );
+                without(table, key, "reorder", "1%");
             }
         }
     }

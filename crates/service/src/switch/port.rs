@@ -58,12 +58,7 @@ impl WantedPort {
         let kind = kind.get(..end).unwrap_or(kind);
         let spec = match whole.parse::<PortSpec>() {
             Ok(spec) if is_tun(&spec) => {
-                problems.push(
-                    source,
-                    0..end,
-                    NO_TUN,
-                    Some(format!("did you mean `{}`?", whole.replacen("tun:", "tap:", 1))),
-                );
+                problems.push(source, 0..end, NO_TUN, Some(as_tap(whole)));
                 None
             }
             Ok(spec) => Some(spec),
@@ -116,11 +111,7 @@ impl WantedPort {
         let whole = whole?;
         match text.parse::<PortSpec>() {
             Ok(spec) if is_tun(&spec) => {
-                table.wrong(
-                    "port",
-                    NO_TUN,
-                    Some(format!("did you mean `{}`?", whole.replacen("tun:", "tap:", 1))),
-                );
+                table.wrong("port", NO_TUN, Some(as_tap(&whole)));
                 None
             }
             Ok(spec) if spec.rest.is_empty() => Some(rest.into_port(text, spec, table.source())),
@@ -192,6 +183,10 @@ impl WantedPort {
 
 /// Why a TUN device cannot be a port.
 const NO_TUN: &str = "a switch forwards frames, but a TUN device carries packets: use a TAP";
+
+fn as_tap(port: &str) -> String {
+    format!("did you mean `{}`?", port.replacen("tun:", "tap:", 1))
+}
 
 fn is_tun(spec: &PortSpec) -> bool {
     spec.is_layer3()
@@ -377,8 +372,7 @@ fn vlans(value: &Value<'_>) -> Result<Vec<VlanId>, Wrong> {
     }
 }
 
-fn read_guard(table: &mut Table<'_>, base: GuardConfig) -> GuardConfig {
-    let mut guard = base;
+fn read_guard(table: &mut Table<'_>, mut guard: GuardConfig) -> GuardConfig {
     if table.has("guard-mac") {
         guard.macs = limited(table, "guard-mac", mac);
     }
@@ -400,11 +394,8 @@ fn limited<T>(
     }
     let list = table.list(key, read);
     if list.len() > GuardConfig::LIST_MAX {
-        table.wrong(
-            key,
-            format_args!("`{key}` has at most {} entries", GuardConfig::LIST_MAX),
-            None,
-        );
+        let message = format!("`{key}` has at most {} entries", GuardConfig::LIST_MAX);
+        table.wrong(key, message, None);
     }
     list
 }
