@@ -187,6 +187,6 @@ fn root_a_foreign_user_is_refused() {
         "setpriv --reuid=65534 --regid=65534 --clear-groups {program} switch show --name switch"
     );
     let (ok, text) = try_run(&as_nobody);
-    assert!(!ok && text.contains("may ask"), "{text}");
+    assert!(!ok && text.contains("may send requests"), "{text}");
     assert!(adit("switch show").contains("tap:a"));
 }

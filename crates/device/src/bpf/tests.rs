@@ -61,7 +61,7 @@ fn root_verifier_says_why_it_refuses() {
     let error = EbpfProgram::from_instructions(&asm.finish(), LICENCE).unwrap_err();
     assert_eq!(error.io_error().raw_os_error(), Some(libc::EACCES));
     assert!(error.log().contains("R4 !read_ok"), "{}", error.log());
-    assert_eq!(error.to_string(), "the kernel refused the eBPF program (R4 !read_ok)");
+    assert_eq!(error.to_string(), "the kernel rejected the eBPF program: R4 !read_ok");
 
     let error = EbpfProgram::from_instructions(&[], LICENCE).unwrap_err();
     assert!(matches!(error.io_error().raw_os_error(), Some(libc::EINVAL | libc::E2BIG)));
