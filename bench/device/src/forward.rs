@@ -1,10 +1,10 @@
 //! Two TAP devices in two namespaces, and a thread a direction that forwards between them.
 
+use crate::case::Sample;
 use crate::cpu;
 use crate::mover::{Mover, MoverKind};
 use crate::rig;
 use crate::rig::{FAR, TapPair};
-use crate::turns::Sample;
 use adit_device::Queue;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};

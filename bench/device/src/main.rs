@@ -8,6 +8,7 @@
 //! 'ratio' is packets per second divided by those of the plain loop in the same round. CPU is the
 //! busy time of all cores, the packet generator included.
 
+mod case;
 mod cpu;
 mod forward;
 mod mover;

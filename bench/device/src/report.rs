@@ -1,7 +1,7 @@
 //! Figures of many turns: median and spread.
 
+use crate::case::{Case, Sample};
 use crate::mover::MoverKind;
-use crate::turns::{Case, Sample};
 use serde::Serialize;
 use std::time::Duration;
 

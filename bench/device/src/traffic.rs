@@ -1,7 +1,7 @@
 //! One device: packets written to it and read from it.
 
+use crate::case::{LONGEST, Sample};
 use crate::mover::{Moved, Mover};
-use crate::turns::{LONGEST, Sample};
 use crate::{cpu, rig};
 use adit_device::{Gso, Layout, Queue, VnetHeader};
 use adit_packet::{PacketBuf, checksum};
