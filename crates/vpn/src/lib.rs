@@ -26,7 +26,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`file`] | files of `wg-quick` and TOML, keys, invitations: text to a checked [`file::config::Config`] |
+//! | [`mod@file`] | files of `wg-quick` and TOML, keys, invitations: text to a checked [`file::config::Config`] |
 //! | [`host`] | what changes on the host: the plan, name servers, hooks, timestamps, names of endpoints |
 //! | [`engine`] | the engine: the tunnel, and for layer 2 a switch |
 //! | [`endpoints`], [`streams`] | how peers are reached: UDP, TCP, pipes to other programs |
