@@ -1,6 +1,6 @@
 //! What a reload changes of a tunnel, and what cannot be.
 
-use crate::support::{adit, adit_json, refused};
+use crate::support::{adit, adit_json, bare, refused};
 use crate::world::{Keys, Running, World, of_peer, show, wait_for};
 use std::path::PathBuf;
 
@@ -46,7 +46,11 @@ fn the_tcp_port_is_changed_by_a_reload() {
     server("listen_tcp = 8443");
     assert_eq!(adit_json("tunnel reload tb")["unchanged"], 1);
     goes_on(&["8443"]);
-    let taken = Running(world.b.command("socat TCP4-LISTEN:9000 EXEC:cat").spawn().unwrap());
+    // Without the time limit of `command`: a kill of that wrapper would leave socat running.
+    let mut holder = bare("nsenter");
+    holder.arg(format!("--net={}", world.b.path()));
+    holder.args(["socat", "TCP4-LISTEN:9000", "EXEC:cat"]);
+    let taken = Running(holder.spawn().unwrap());
     wait_for("somebody listens", || world.b.run("ss -Hltn").contains(":9000 "));
     server("listen_tcp = 9000");
     let (status, told) = refused("tunnel reload tb");
