@@ -33,6 +33,7 @@
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
 //! | [`up`] | start and end |
+//! | [`run`] | a command in namespaces of its own, and its only way out |
 //! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
@@ -45,6 +46,7 @@ pub mod file;
 pub mod host;
 pub mod peer_events;
 pub mod presence;
+pub mod run;
 pub mod state;
 pub mod streams;
 pub mod uapi;
