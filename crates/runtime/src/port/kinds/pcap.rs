@@ -170,15 +170,7 @@ impl Port for ReplayPort {
             return Recv::Nothing;
         }
         self.recorded = None;
-        let packet = cx.pool.take(self.frame.len()).and_then(|mut packet| {
-            packet.extend(&self.frame).ok()?;
-            Some(packet)
-        });
-        let Some(packet) = packet else {
-            cx.counters.no_buffer += 1;
-            return Recv::Dropped;
-        };
-        Recv::Packet(packet)
+        cx.copy(&self.frame)
     }
 
     /// A recording takes no packets.
