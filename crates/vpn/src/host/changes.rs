@@ -6,6 +6,7 @@ use adit_device::{Device, IfName, Link, Netns};
 use adit_service::error::Result;
 use adit_service::host::action::{Action, Program, Purpose};
 use adit_service::host::executor::Executor;
+use adit_service::host::filter::TableId;
 use adit_service::host::ledger::Ledger;
 use std::fmt;
 use std::net::IpAddr;
@@ -86,6 +87,9 @@ impl HostChanges {
     /// # Errors
     /// The first action that failed; then the host is as it was.
     pub fn apply(&mut self, actions: &[Action]) -> Result<()> {
+        if !actions.iter().any(|action| is_kill_switch(self.name, action)) {
+            self.release_kill_switch();
+        }
         let changed = self.ledger.apply(&mut *self.executor, actions)?;
         self.warnings.extend(self.ledger.take_warnings());
         self.warnings.extend(self.check_name_servers(&changed));
@@ -130,6 +134,19 @@ impl HostChanges {
         std::mem::take(&mut self.warnings)
     }
 
+    /// Leaves the kill switch when everything else is undone; `false` if there is none.
+    pub fn keep_kill_switch(&mut self) -> bool {
+        let name = self.name;
+        self.ledger.set_undo(|action| is_kill_switch(name, action), None);
+        self.ledger.actions().any(|action| is_kill_switch(name, action))
+    }
+
+    /// Removes the kill switch when everything is undone, also one that stood before the start.
+    pub fn release_kill_switch(&mut self) {
+        let (name, undo) = (self.name, Action::DeleteFilter(TableId::kill_switch(self.name)));
+        self.ledger.set_undo(|action| is_kill_switch(name, action), Some(&undo));
+    }
+
     /// Undoes everything in reverse; returns what could not be undone.
     pub fn undo(&mut self) -> Vec<String> {
         self.ledger.undo(&mut *self.executor)
@@ -146,4 +163,8 @@ impl HostChanges {
             words.chain(input.split_whitespace()).filter_map(|word| word.parse().ok()).collect();
         Dns::find()?.check(&self.name, &servers)
     }
+}
+
+fn is_kill_switch(name: IfName, action: &Action) -> bool {
+    matches!(action, Action::SetFilter(table) if table.id == TableId::kill_switch(name))
 }
