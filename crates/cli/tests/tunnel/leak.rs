@@ -76,6 +76,12 @@ fn a_kill_switch_lets_nothing_out_until_down() {
     reaches(&world, FAR[0]);
     assert!(!world.a.succeeds(&format!("ping -n -c 1 -W 0.2 {}", FAR[1])), "IPv6 has no way");
     nothing_leaves(&world, "while it runs");
+    // As a service of a packet filter does it when it restarts.
+    world.a.run("ip link set ta down");
+    world.a.run("nft flush ruleset");
+    wait_for("it is restored", || world.a.run("nft list tables").contains("inet adit-ta"));
+    world.a.run("ip link set ta up");
+    reaches(&world, FAR[0]);
 
     // TunnelVision: a DHCP server's routes beat a default route. TunnelCrack: the local network claims a
     // public one, and the server's address is that of a service.

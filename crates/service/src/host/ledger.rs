@@ -83,11 +83,11 @@ impl Ledger {
         Ok(changed)
     }
 
-    /// Undoes what a list that failed has added, and restores the packet filter that it replaced. Returns
-    /// what could not be undone.
+    /// Undoes what a list that failed has added, and restores what it replaced whose undoing is a deletion:
+    /// the packet filter, name servers. Returns what could not be undone.
     fn roll_back(&self, executor: &mut dyn Executor, added: Vec<Entry>) -> Vec<(String, String)> {
         let is_replaced = |old: &&Entry| {
-            matches!(old.action, Action::SetFilter(_))
+            matches!(old.action, Action::SetFilter(_) | Action::Run(_))
                 && added.iter().any(|new| new.action.replaces(&old.action))
         };
         let replaced: Vec<&Entry> = self.entries.iter().filter(is_replaced).collect();
@@ -111,12 +111,16 @@ impl Ledger {
         }
     }
 
-    /// Restores addresses, routes and rules that others have removed. Returns those that were missing, and
-    /// those that cannot be restored, each with the reason.
-    pub fn restore(&mut self, executor: &mut dyn Executor) -> (Vec<Action>, Vec<String>) {
+    /// Performs again the actions that `may_miss` selects, whose results others may have removed. Returns
+    /// those that were missing, and those that cannot be restored, each with the reason.
+    pub fn restore(
+        &mut self,
+        executor: &mut dyn Executor,
+        may_miss: impl Fn(&Action) -> bool,
+    ) -> (Vec<Action>, Vec<String>) {
         let (mut restored, mut missing) = (Vec::new(), Vec::new());
         for entry in &mut self.entries {
-            if !is_watched(&entry.action) {
+            if !may_miss(&entry.action) {
                 continue;
             }
             match executor.perform(&entry.action) {
@@ -178,11 +182,6 @@ impl Ledger {
         let left = undo_all(executor, std::mem::take(&mut self.entries));
         left.into_iter().map(|(_, why)| why).collect()
     }
-}
-
-/// Whether netlink reports that its result was removed.
-const fn is_watched(action: &Action) -> bool {
-    matches!(action, Action::AddAddress(_) | Action::AddRoute(_) | Action::AddRule(_))
 }
 
 fn is_new_device(entry: &Entry) -> bool {

@@ -133,7 +133,8 @@ fn is_held(link: &LinkInfo) -> bool {
 }
 
 /// Our tables of the packet filter; none where there is no nft.
-fn filter_tables(netns: Option<&Netns>) -> Vec<TableId> {
+#[must_use]
+pub fn filter_tables(netns: Option<&Netns>) -> Vec<TableId> {
     let words = ["nft", "list", "tables"].map(str::to_owned);
     let list = || program::output(&words).unwrap_or_default();
     let text = match netns {

@@ -2,12 +2,14 @@
 
 use crate::host::dns::Dns;
 use crate::host::plan::{Plan, Seen, SeenDevice};
+use adit_device::netlink::LinkFlags;
 use adit_device::{Device, IfName, Link, Netns};
 use adit_service::error::Result;
 use adit_service::host::action::{Action, Program, Purpose};
 use adit_service::host::executor::Executor;
 use adit_service::host::filter::TableId;
 use adit_service::host::ledger::Ledger;
+use adit_service::host::stale::filter_tables;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -111,20 +113,27 @@ impl HostChanges {
         self.executor.take_device()
     }
 
-    /// Restores addresses, routes and rules that others have removed. While the device is down, nothing
-    /// can be restored, and it is the administrator who set it down.
+    /// Restores addresses, routes, rules and tables of the packet filter that others have removed. While
+    /// the device is down, only the packet filter is: the administrator has set it down.
     pub fn restore(&mut self) -> Restored {
         let link = match &self.netns {
             Some(netns) => Link::find_in(netns, &self.name),
             None => Link::find(&self.name),
         };
-        let Ok(info) = link.and_then(|link| link.info()) else { return Restored::default() };
-        let mtu = Some(info.mtu);
-        if !info.flags.contains(adit_device::netlink::LinkFlags::UP) {
-            let missing = vec![format!("the device {} is down", self.name)];
-            return Restored { missing, mtu, ..Restored::default() };
+        let info = link.and_then(|link| link.info()).ok();
+        let mtu = info.as_ref().map(|info| info.mtu);
+        let is_up = info.as_ref().is_some_and(|info| info.flags.contains(LinkFlags::UP));
+        let has_filter = self.ledger.actions().any(|action| matches!(action, Action::SetFilter(_)));
+        let tables = has_filter.then(|| filter_tables(self.netns.as_ref())).unwrap_or_default();
+        let may_miss = |action: &Action| match action {
+            Action::SetFilter(table) => !tables.contains(&table.id),
+            Action::AddAddress(_) | Action::AddRoute(_) | Action::AddRule(_) => is_up,
+            _ => false,
+        };
+        let (restored, mut missing) = self.ledger.restore(&mut *self.executor, may_miss);
+        if info.is_some() && !is_up {
+            missing.push(format!("the device {} is down", self.name));
         }
-        let (restored, missing) = self.ledger.restore(&mut *self.executor);
         let restored = restored.iter().map(ToString::to_string).collect();
         Restored { restored, missing, mtu }
     }
