@@ -19,7 +19,7 @@ use adit_vpn::up::{Options, Pipe};
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -167,6 +167,20 @@ fn detach() -> Result<Exit> {
     // The process has printed the reason.
     let code = status.code().and_then(|code| u64::try_from(code).ok());
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
+}
+
+/// Starts a tunnel in the background with this program.
+pub(super) fn start(path: &Path) -> Result<Exit> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Error::io("find", "this program", &error))?;
+    let status = Command::new(&program).args(["tunnel", "up", "--detach"]).arg(path).status();
+    let status = status.map_err(|error| Error::io("start", program.display(), &error))?;
+    if status.success() {
+        return Ok(Exit::Ok);
+    }
+    // The process has printed the reason.
+    let code = status.code().and_then(|code| u64::try_from(code).ok());
+    Ok(code.and_then(Exit::from_code).unwrap_or(Exit::Refused))
 }
 
 /// Notifies the waiting parent and closes its descriptors.
