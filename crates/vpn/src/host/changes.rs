@@ -124,7 +124,7 @@ impl HostChanges {
         let mtu = info.as_ref().map(|info| info.mtu);
         let is_up = info.as_ref().is_some_and(|info| info.flags.contains(LinkFlags::UP));
         let has_filter = self.ledger.actions().any(|action| matches!(action, Action::SetFilter(_)));
-        let tables = has_filter.then(|| filter_tables(self.netns.as_ref())).unwrap_or_default();
+        let tables = if has_filter { filter_tables(self.netns.as_ref()) } else { Vec::new() };
         let may_miss = |action: &Action| match action {
             Action::SetFilter(table) => !tables.contains(&table.id),
             Action::AddAddress(_) | Action::AddRoute(_) | Action::AddRule(_) => is_up,
