@@ -8,10 +8,12 @@ use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_vpn::daemon::Reloaded;
+use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
 use adit_vpn::file::load::{Given, load_complete};
 use adit_vpn::file::secret::SecretSource;
+use adit_vpn::file::validate::warnings;
 use adit_vpn::file::values;
 use adit_vpn::up::{Options, Pipe};
 use rustix::fs::{Mode, OFlags};
@@ -86,6 +88,9 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Removes the kill switch of the tunnel, which outlives every other end. Of a tunnel that was killed, it removes \
+what is left in this network namespace: kill switch, routes, rules, packet filter.")]
 pub(crate) struct DownArgs {
     /// The tunnel; the only running one without a name
     name: Option<Name>,
@@ -198,6 +203,9 @@ impl CheckArgs {
             match (loaded, &mut worst) {
                 (Ok(_), _) if context.output.json => {}
                 (Ok(loaded), _) => {
+                    for warning in warnings(&loaded.config) {
+                        context.output.note(format!("warning: {}: {warning}", file.display()));
+                    }
                     let count = loaded.config.peers.len();
                     let peers = if count == 1 { "peer" } else { "peers" };
                     context
@@ -217,7 +225,13 @@ impl CheckArgs {
 
 impl DownArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let client = Client::find(self.name, "tunnel")?;
+        let name = self.name.clone();
+        let client = match (Client::find(self.name, "tunnel"), name) {
+            (Err(error), Some(name)) if error.kind == Kind::NotFound => {
+                return clean(context, &name, error);
+            }
+            (found, _) => found?,
+        };
         if context.is_rehearsal(&[format!("stop tunnel {}", client.name())])? {
             return Ok(Exit::Ok);
         }
@@ -233,6 +247,21 @@ impl DownArgs {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Removes what a tunnel left that was killed; `missing` if it left nothing.
+fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
+    let actions = leftovers(name)?;
+    if actions.is_empty() {
+        return Err(missing);
+    }
+    if context.is_rehearsal(&actions)? {
+        return Ok(Exit::Ok);
+    }
+    for action in adit_vpn::down::clean(name)? {
+        context.output.note(format!("removed what a killed process left: {action}"));
+    }
+    Ok(Exit::Ok)
 }
 
 impl ReloadArgs {
