@@ -211,7 +211,7 @@ impl Reader {
         table.get(file, |value| {
             let source = match value.as_text().map(str::parse) {
                 Some(Ok(SecretSource::File(path))) => {
-                    SecretSource::File(value.source().beside(path))
+                    SecretSource::File(value.source().beside(path)?)
                 }
                 Some(Ok(source)) => source,
                 Some(Err(error)) => return Err(Wrong::new("is not a file name").help(error)),
