@@ -51,6 +51,7 @@ const FOLDERS: [(&str, &str); 9] = [
         supervisor: config control
         host: control
         namespace: control supervisor
+        control: config
         netem: config",
     ),
     (

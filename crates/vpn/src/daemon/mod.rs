@@ -184,15 +184,14 @@ impl Daemon {
         if let Some(uapi) = &self.uapi {
             runner.watch(uapi, UAPI, READABLE)?;
         }
-        if let Some(monitor) = self.host.monitor_fd() {
-            runner.watch(monitor, MONITOR, READABLE)?;
-        }
+        self.host.monitors().try_for_each(|fd| runner.watch(fd, MONITOR, READABLE))?;
         runner.watch(self.host.results_fd(), HOST, READABLE)?;
         self.set_clock(runner);
         for peer in &self.loaded.config.peers {
             let mode =
                 TunnelEngine::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
-            let config = state::peer_config(peer, state::known(peer), mode);
+            let endpoint = state::known(peer).or_else(|| self.timestamps.endpoint(peer));
+            let config = state::peer_config(peer, endpoint, mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
             for &timestamp in self.timestamps.received(&peer.public_key) {
@@ -518,9 +517,7 @@ impl Daemon {
                 Ok(mtu) => self.set_mtu(runner, mtu),
                 Err(_) => {
                     // It would be ready forever.
-                    if let Some(monitor) = self.host.monitor_fd() {
-                        runner.unwatch(monitor);
-                    }
+                    self.host.monitors().for_each(|fd| runner.unwatch(fd));
                 }
             },
             HOST => return self.host_results(runner),
