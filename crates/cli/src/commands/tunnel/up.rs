@@ -258,7 +258,8 @@ fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
     if context.is_rehearsal(&actions)? {
         return Ok(Exit::Ok);
     }
-    for action in adit_vpn::down::clean(name)? {
+    adit_vpn::down::clean(name, &actions)?;
+    for action in actions {
         context.output.note(format!("removed what a killed process left: {action}"));
     }
     Ok(Exit::Ok)
