@@ -1,11 +1,10 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
+use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::noted;
-use adit_service::control::client::Client;
 use adit_service::control::http::Method;
-use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_vpn::daemon::Reloaded;
 use adit_vpn::file::conf::HookPolicy;
@@ -35,7 +34,8 @@ blocked, Ethernet frames, rate limits, programs to run when a peer connects or d
 
 Runs until 'adit tunnel down NAME' or Ctrl-C; with --detach in the background. AllowedIPs set the \
 routes. 'wg show' and 'wg set' work on it. Exits with status 6 if 'persist = false' and no peer is \
-connected, with 7 if the device was deleted and cannot be created again.
+connected, with 7 if the device was deleted and cannot be created again, and as COMMAND of --exec did if \
+that ended the tunnel.
 
 Examples:
   adit tunnel up site.conf
@@ -87,8 +87,8 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct DownArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,8 +96,8 @@ pub(crate) struct DownArgs {
 Unchanged peers keep their sessions and lose no packets. If a file has an error, nothing changes. \
 SIGHUP does the same.")]
 pub(crate) struct ReloadArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 impl UpArgs {
@@ -127,10 +127,10 @@ impl UpArgs {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             options.run(&events, notify_ready)?;
-        } else {
-            options.run(&events, || context.output.note("up"))?;
+            return Ok(Exit::Ok);
         }
-        Ok(Exit::Ok)
+        let program = options.run(&events, || context.output.note("up"))?;
+        Ok(program.map_or(Exit::Ok, Exit::of_program))
     }
 }
 
@@ -203,7 +203,7 @@ impl CheckArgs {
 
 impl DownArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let client = Client::find(self.name, "tunnel")?;
+        let client = self.tunnel.client("tunnel")?;
         if context.is_rehearsal(&[format!("stop tunnel {}", client.name())])? {
             return Ok(Exit::Ok);
         }
@@ -223,7 +223,7 @@ impl DownArgs {
 
 impl ReloadArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let client = Client::find(self.name, "tunnel")?;
+        let client = self.tunnel.client("tunnel")?;
         if context.is_rehearsal(&[format!("reload the files of {}", client.name())])? {
             return Ok(Exit::Ok);
         }
