@@ -32,12 +32,13 @@
 //! | [`endpoints`], [`streams`], [`pipe`] | how peers are reached: UDP, TCP, pipes to other programs |
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
-//! | [`up`] | start and end |
+//! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod daemon;
+pub mod down;
 pub mod endpoints;
 pub mod engine;
 pub mod exercise;

@@ -9,6 +9,7 @@ use crate::file::config::Peer;
 use crate::file::keys::{Key, fill_random};
 use crate::file::load::{Given, Loaded, load_complete};
 use crate::file::secret::SecretSource;
+use crate::file::validate::warnings;
 use crate::host::changes::HostChanges;
 use crate::host::hooks;
 use crate::host::plan::{Plan, Seen, path_mtu};
@@ -28,7 +29,7 @@ use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Events;
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
-use adit_service::host::stale::find_stale;
+use adit_service::host::stale::{find_stale, kill_switch};
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -75,6 +76,11 @@ impl Options {
             let text = source.read().map_err(|error| Error::io("read", source, &error))?;
             let key = PrivateKey::from_base64(&text).map_err(|error| failed(&error))?;
             loaded.config.interface.private_key = Some(key);
+        }
+        if loaded.config.interface.kill_switch && !matches!(self.pipe, Pipe::None) {
+            let message =
+                "a kill switch blocks the program at the other end of a pipe: remove kill_switch";
+            return Err(Error::usage(message));
         }
         Ok(loaded)
     }
@@ -130,12 +136,21 @@ impl Options {
             result = supervisor.run(&mut runner);
             drop(priority);
         }
+        let is_up = started.is_ok();
+        let is_taken_down = supervisor.was_stopped();
         let (daemon, socket) = supervisor.into_parts();
         let Ended { changes, failure, program } = daemon.end(&runner);
         let mut failures = Vec::new();
         let mut note = |result: Result<()>| failures.extend(result.err().map(|e| e.report.message));
         note(run_hooks(&hooks::actions(&hooks.pre_down, &name)));
-        failures.extend(lock(&changes).undo());
+        let mut host = lock(&changes);
+        if is_taken_down {
+            host.release_kill_switch();
+        } else if is_up && host.keep_kill_switch() {
+            events.note(format!("the kill switch stays: 'adit tunnel down {name}' removes it"));
+        }
+        failures.extend(host.undo());
+        drop(host);
         // A new device goes with its last descriptor.
         drop(runner);
         let post_down = run_hooks(&hooks::actions(&hooks.post_down, &name));
@@ -280,7 +295,10 @@ struct Startup {
 impl Startup {
     /// Reads the state of the host; changes nothing. `own` is the name of the tunnel if it is claimed.
     fn new(loaded: &Loaded, netns: Option<&Netns>, own: Option<&IfName>) -> Result<Self> {
-        let stale = find_stale(netns, own)?;
+        let mut stale = find_stale(netns, own)?;
+        if !loaded.config.interface.kill_switch {
+            stale.extend(kill_switch(netns, loaded.name).map(Action::DeleteFilter));
+        }
         let hooks = &loaded.config.interface.hooks;
         Ok(Self {
             plan: plan(loaded, netns, &stale)?,
@@ -305,9 +323,8 @@ impl Startup {
         if !self.pre_up.is_empty() {
             self.plan = plan(loaded, changes.netns(), &[])?;
         }
-        if let Some(text) = dns_note(loaded, &self.plan) {
-            events.note(format!("warning: {text}"));
-        }
+        let notes = warnings(&loaded.config).into_iter().chain(dns_note(loaded, &self.plan));
+        notes.for_each(|text| events.note(format!("warning: {text}")));
         Ok(())
     }
 
@@ -326,6 +343,7 @@ impl Startup {
         let tcp = config.interface.listen_tcp;
         first.extend(tcp.map(|port| format!("listen on TCP port {port}")));
         let mut last: Vec<String> = config.peers.iter().filter_map(reach_text).collect();
+        last.extend(warnings(config).into_iter().map(|text| format!("warning: {text}")));
         last.extend(dns_note(loaded, &self.plan));
         for peer in &config.peers {
             for (hooks, when) in [(&peer.up, "connects"), (&peer.down, "disconnects")] {

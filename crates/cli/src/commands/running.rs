@@ -68,6 +68,11 @@ pub(super) struct Named {
 }
 
 impl Named {
+    /// The name that was given.
+    pub(super) fn name(&self) -> Option<Name> {
+        self.word.clone().or_else(|| self.which.name.clone())
+    }
+
     /// The selected program.
     pub(super) fn client(self, kind: &str) -> Result<Client> {
         self.which.or_named(self.word).client(kind)

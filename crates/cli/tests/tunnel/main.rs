@@ -12,6 +12,7 @@ mod frames;
 mod guard;
 mod host;
 mod invite;
+mod leak;
 mod many;
 mod panics;
 mod peers;

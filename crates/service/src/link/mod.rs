@@ -322,9 +322,11 @@ impl Service for LinkService {
                 Box::new(move || plan.link().map(Box::new).map(Change::Link))
             }
             Trigger::Request(request) => {
-                let (body, base) = (request.body.clone(), self.wanted.profiles.clone());
+                let (body, files) = (request.body.clone(), request.files);
+                let base = self.wanted.profiles.clone();
                 Box::new(move || {
-                    let profiles = read_request(&body, |table| profile::of_table(table, base))?;
+                    let profiles =
+                        read_request(&body, files, |table| profile::of_table(table, base))?;
                     Ok(Change::Profiles(Box::new(profiles)))
                 })
             }

@@ -36,7 +36,7 @@ fn kept(key: &str, value: &Value<'_>) -> Json {
                 _ => key == "netem" && text.contains(['.', '/']),
             };
             if names_file {
-                let path = value.source().beside(&**text);
+                let path = value.source().beside(&**text).unwrap_or_default();
                 return std::path::absolute(&path).unwrap_or(path).display().to_string().into();
             }
             let is_word = matches!(value.kind, Kind::Word(_));

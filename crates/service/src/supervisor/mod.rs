@@ -172,6 +172,11 @@ impl<S: Service> Supervisor<S> {
         result.map_err(|error| Error::io("run", "the loop", &error))
     }
 
+    /// Whether a `stop` request ended the loop, and not a signal or a failure.
+    pub const fn was_stopped(&self) -> bool {
+        self.is_stopping
+    }
+
     /// The service and its socket, for a service that has things to do before its name is released.
     pub fn into_parts(self) -> (S, ControlSocket) {
         (self.service, self.socket)

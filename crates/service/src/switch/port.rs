@@ -4,7 +4,7 @@ use crate::config::problems::Problems;
 use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
-use crate::config::value::{Kind, boolean, integer, mac, one_of, parsed, text};
+use crate::config::value::{Kind, boolean, integer, mac, one_of, parsed, path, text};
 use crate::config::value::{Value, Wrong};
 use crate::netem::keep;
 use crate::netem::profile;
@@ -273,12 +273,17 @@ impl Rest {
             }
         }
         let netem = table.value("netem").cloned().and_then(|value| read_netem(table, &value));
-        let mirror = table.get("mirror", crate::config::value::path);
+        let is_mirrored = table.value("mirror").is_some_and(|value| !is_no_more(value));
+        let mirror = is_mirrored.then(|| table.get("mirror", path)).flatten();
         Self { name, config, netem, mirror }
     }
 
     fn into_port(self, text: String, mut spec: PortSpec, source: &Source) -> WantedPort {
-        spec.change_path(|path| source.beside(path));
+        if spec.needs_owner() {
+            // The source keeps the refusal, which fails the request.
+            let _ = source.check_files(&text);
+        }
+        spec.change_path(|path| source.beside(path).unwrap_or_default());
         let name = self.name.unwrap_or_else(|| first_word(&text).to_owned());
         let (netem, netem_value) = self.netem.flatten().unzip();
         let Self { config, mirror, .. } = self;

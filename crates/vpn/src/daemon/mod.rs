@@ -185,9 +185,7 @@ impl Daemon {
         if let Some(uapi) = &self.uapi {
             runner.watch(uapi, UAPI, READABLE)?;
         }
-        if let Some(monitor) = self.host.monitor_fd() {
-            runner.watch(monitor, MONITOR, READABLE)?;
-        }
+        self.host.monitors().try_for_each(|fd| runner.watch(fd, MONITOR, READABLE))?;
         runner.watch(self.host.results_fd(), HOST, READABLE)?;
         self.set_clock(runner);
         for peer in &self.loaded.config.peers {
@@ -520,9 +518,7 @@ impl Daemon {
                 Ok(mtu) => self.set_mtu(runner, mtu),
                 Err(_) => {
                     // It would be ready forever.
-                    if let Some(monitor) = self.host.monitor_fd() {
-                        runner.unwatch(monitor);
-                    }
+                    self.host.monitors().for_each(|fd| runner.unwatch(fd));
                 }
             },
             HOST => return self.host_results(runner),

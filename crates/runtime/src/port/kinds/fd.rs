@@ -83,6 +83,10 @@ impl PortOptions for FdSpec {
     fn is_layer3(&self) -> bool {
         self.is_tun
     }
+
+    fn needs_owner(&self) -> bool {
+        true
+    }
 }
 
 /// A connected socket that keeps the bounds of messages: one frame each. It carries no offloads.

@@ -64,6 +64,10 @@ impl PortOptions for PcapSpec {
         Ok(Opened::port(ReplayPort::open(self).map_err(failed)?))
     }
 
+    fn needs_owner(&self) -> bool {
+        true
+    }
+
     fn with_path(&self, change: &dyn Fn(&Path) -> PathBuf) -> Option<Box<dyn PortOptions>> {
         Some(Box::new(Self { path: change(&self.path), ..self.clone() }))
     }
