@@ -16,12 +16,16 @@ use adit_service::event::Events;
 use adit_service::supervisor::FIRST_TOKEN;
 use adit_tunnel::PublicKey;
 use std::io;
+use std::time::Duration;
 
 const NAMES: Token = Token(FIRST_TOKEN + 3);
 const LISTENER: Token = Token(FIRST_TOKEN + 4);
 const STREAM_NAMES: Token = Token(FIRST_TOKEN + 5);
 
 const READABLE: Interest = Interest { readable: true, writable: false };
+
+/// How long a start waits for names: as long as a resolver waits for its first server.
+const NAMES_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The sockets of a tunnel, and where its peers are.
 #[derive(Debug)]
@@ -88,6 +92,16 @@ impl Endpoints {
             is_pipe_closed: false,
         };
         Ok((endpoints, peers))
+    }
+
+    /// Resolves names before the way to their servers changes; waits for at most 5 s.
+    pub fn resolve(&mut self, config: &Config) {
+        for peer in &config.peers {
+            self.names.set(peer.public_key, peer.endpoint_udp());
+            self.streams.names.set(peer.public_key, peer.endpoint_tcp());
+        }
+        self.names.wait(NAMES_TIME_MAX);
+        self.streams.names.wait(NAMES_TIME_MAX);
     }
 
     /// Watches the descriptors.

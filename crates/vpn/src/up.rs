@@ -179,7 +179,10 @@ impl Options {
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
-        let (endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
+        let (mut endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
+        if plan.catches_all() {
+            endpoints.resolve(&loaded.config);
+        }
         let name = loaded.name.to_string();
         let uapi = UapiSocket::bind(&name).inspect_err(|error| {
             events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));

@@ -344,12 +344,12 @@ pub fn port(
     counters: Option<&PortCounters>,
     of_loop: Option<(Option<u32>, &adit_runtime::PortCounters)>,
 ) -> Port {
-    let (state, reason) = match state {
-        None => (State::Gone, None),
-        Some(PortState::Forwarding) => (State::Forwarding, None),
-        Some(PortState::Down) => (State::Down, None),
-        Some(PortState::Mirror) => (State::Mirror, None),
-        Some(PortState::Blocked { .. }) => (State::Blocked, None),
+    let state = match state {
+        None => State::Gone,
+        Some(PortState::Forwarding) => State::Forwarding,
+        Some(PortState::Down) => State::Down,
+        Some(PortState::Mirror) => State::Mirror,
+        Some(PortState::Blocked { .. }) => State::Blocked,
     };
     let (mut ingress, mut egress) = (Counters::default(), Counters::default());
     if let Some(counters) = counters {
@@ -368,7 +368,7 @@ pub fn port(
         name: name.to_owned(),
         port: text.to_owned(),
         state,
-        reason,
+        reason: None,
         mtu: of_loop.and_then(|(mtu, _)| mtu),
         vlan: Vlan::new(&config.vlan),
         split_horizon: config.group.map(|group| group.0),

@@ -191,7 +191,8 @@ impl Daemon {
         for peer in &self.loaded.config.peers {
             let mode =
                 TunnelEngine::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
-            let config = state::peer_config(peer, state::known(peer), mode);
+            let endpoint = state::known(peer).or_else(|| self.timestamps.endpoint(peer));
+            let config = state::peer_config(peer, endpoint, mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
             for &timestamp in self.timestamps.received(&peer.public_key) {
