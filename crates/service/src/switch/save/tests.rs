@@ -8,7 +8,7 @@ fn of_text(text: &str) -> WantedSwitch {
     let problems = Problems::default();
     let source = Source::new("lab.toml", text);
     let wanted = WantedSwitch::of_source(&source, &problems);
-    problems.check(&text).expect("no mistakes");
+    problems.check(text).expect("no mistakes");
     wanted
 }
 
