@@ -1,6 +1,8 @@
 //! The exit statuses of the program.
 
 use adit_service::error::{Error, Kind};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 /// The status with which the program ends: `adit --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +29,13 @@ pub(crate) enum Exit {
     Bug,
     /// The reader of the output went away: 128 + SIGPIPE.
     BrokenPipe,
-    /// The status of the command that `adit run` ran.
-    Command(u8),
+    /// That of a program whose end was ours.
+    Program(u8),
 }
 
 impl Exit {
-    /// The number.
-    pub(crate) const fn status(self) -> u8 {
+    /// Its number.
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
             Self::NotSo => 1,
@@ -46,8 +48,14 @@ impl Exit {
             Self::Partly => 8,
             Self::Bug => 101,
             Self::BrokenPipe => 141,
-            Self::Command(status) => status,
+            Self::Program(code) => code,
         }
+    }
+
+    /// That of a program: 128 + the signal that killed it, as a shell has it.
+    pub(crate) fn of_program(status: ExitStatus) -> Self {
+        let code = status.code().or_else(|| Some(128 + status.signal()?));
+        Self::Program(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
     }
 
     /// The status for a failure.
@@ -78,6 +86,6 @@ impl Exit {
             Exit::Refused,
             Exit::Partly,
         ];
-        ALL.into_iter().find(|exit| u64::from(exit.status()) == code)
+        ALL.into_iter().find(|exit| u64::from(exit.code()) == code)
     }
 }

@@ -54,11 +54,11 @@ impl Args {
             return Ok(Exit::Ok);
         }
         match options.run(&events::printed(&context.output)) {
-            Ok(status) => Ok(Exit::Command(status)),
+            Ok(status) => Ok(Exit::Program(status)),
             Err(error) if error.report.code == COMMAND.code => {
                 context.output.error(&error.report);
                 let is_missing = error.kind == Kind::NotFound;
-                Ok(Exit::Command(if is_missing { NO_COMMAND } else { NOT_EXECUTABLE }))
+                Ok(Exit::Program(if is_missing { NO_COMMAND } else { NOT_EXECUTABLE }))
             }
             Err(error) => Err(error),
         }
