@@ -13,6 +13,27 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+/// The system calls of this file, and of the sockets of flows.
+pub(crate) const SYSCALLS: &[&str] = &[
+    "accept4",
+    "bind",
+    "connect",
+    "getpeername",
+    "getsockname",
+    "getsockopt",
+    "ioctl",
+    "listen",
+    "recvfrom",
+    "recvmmsg",
+    "recvmsg",
+    "sendmmsg",
+    "sendmsg",
+    "sendto",
+    "setsockopt",
+    "shutdown",
+    "socket",
+];
+
 /// How many bytes of a stream the engine may send beyond those that the kernel has taken: they wait here
 /// while the socket is full. 256 KiB are 2 ms at 1 Gbit/s, in which a loop has many turns.
 pub(crate) const WINDOW: u64 = 256 * 1024;
