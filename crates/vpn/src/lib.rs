@@ -46,6 +46,7 @@ pub mod file;
 pub mod host;
 pub mod peer_events;
 pub mod presence;
+pub mod rates;
 pub mod state;
 pub mod streams;
 pub mod uapi;

@@ -1,7 +1,12 @@
 //! Programs that run to their end: hooks, nft, and what sets name servers.
+//!
+//! Each is in a process group of its own: Ctrl-C in a terminal signals the group of this program, and must not
+//! end nft in the middle of a change.
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -82,11 +87,11 @@ fn name(words: &[String]) -> String {
 
 fn command(words: &[String]) -> Command {
     let mut command = Command::new(name(words));
-    command.args(words.get(1..).unwrap_or_default());
+    command.args(words.get(1..).unwrap_or_default()).process_group(0);
     command
 }
 
-/// Waits for a program; kills it after [`TIME_MAX`].
+/// Waits for a program; kills it and the programs that it started after [`TIME_MAX`].
 fn wait(child: &mut Child) -> Result<(), String> {
     let start = Instant::now();
     while start.elapsed() < TIME_MAX {
@@ -97,7 +102,10 @@ fn wait(child: &mut Child) -> Result<(), String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-    let _ = child.kill();
+    // Its number is that of its group, and cannot be another's before the wait.
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
     let _ = child.wait();
     Err(format!("it took longer than {} s and was killed", TIME_MAX.as_secs()))
 }

@@ -23,6 +23,7 @@ use crate::file::load::{Given, Loaded, load_complete};
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
+use crate::rates::Rates;
 use crate::state::{self, View};
 use crate::uapi;
 use crate::uapi::SetRequest;
@@ -75,6 +76,7 @@ pub struct Daemon {
     next_clock: Instant,
     timestamps: Timestamps,
     peers: PeerEvents,
+    rates: Rates,
     recreated_at: Option<Instant>,
     failure: Option<Error>,
 }
@@ -171,6 +173,7 @@ impl Daemon {
             applying: None,
             next_clock: Instant::ZERO,
             timestamps,
+            rates: Rates::default(),
             recreated_at: None,
             failure: None,
         }
@@ -247,6 +250,7 @@ impl Daemon {
             self.endpoints.next_due(),
             self.timestamps.due(),
             self.peers.next_due(),
+            self.rates.next_due(),
             self.host.next_due(),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
@@ -263,7 +267,7 @@ impl Daemon {
             datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
             drops: state::dropped(tunnel.drops()),
             missing: self.host.missing().to_vec(),
-            peers: state::peers(runner, &self.endpoints),
+            peers: state::peers(runner, &self.endpoints, &self.rates),
         }
     }
 
@@ -648,7 +652,7 @@ impl Service for Daemon {
     }
 
     fn turn(&mut self, runner: &mut Runner<TunnelEngine>) {
-        let mut has_news = false;
+        let mut has_news = self.rates.sample(runner.now(), &runner.engine().tunnel);
         while let Some(event) = runner.engine_mut().tunnel.poll_event() {
             has_news = true;
             match event {

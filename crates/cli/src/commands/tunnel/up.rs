@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events::noted;
+use crate::show::events::{noted, printed};
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
@@ -127,13 +127,21 @@ impl UpArgs {
         if self.detach {
             return detach();
         }
-        let events = noted(&context.output);
+        let output = &context.output;
+        // With --stdio, packets are on standard output; in the background there is none.
+        let is_free = !self.detached && !self.stdio;
+        let events = if output.json && is_free { printed(output) } else { noted(output) };
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             options.run(&events, notify_ready)?;
         } else {
-            options.run(&events, || context.output.note("up"))?;
+            let up = || {
+                if !output.json {
+                    output.note("up");
+                }
+            };
+            options.run(&events, up)?;
         }
         Ok(Exit::Ok)
     }
