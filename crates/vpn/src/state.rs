@@ -139,6 +139,20 @@ pub struct PeerView {
     pub drops: Vec<Dropped>,
 }
 
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "adit tunnel reload")]
+pub struct Reloaded {
+    /// Peers that are new.
+    pub added: usize,
+    /// Peers of which something changed.
+    pub changed: usize,
+    /// Peers that are gone.
+    pub removed: usize,
+    /// Peers that did not change.
+    pub unchanged: usize,
+}
+
 /// The state of each peer.
 #[must_use]
 pub fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints, rates: &Rates) -> Vec<PeerView> {

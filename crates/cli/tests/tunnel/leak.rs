@@ -232,3 +232,42 @@ fn ipv6_is_warned_of_and_blocked() {
     world.a.run("ip -6 route del 2000::/3");
     is_open(&world, &before);
 }
+
+/// Answers every question for an address of IPv4 with that of `b`, and no other.
+const NAME_SERVER: &str = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('198.51.100.7', 53))
+while True:
+    question, at = s.recvfrom(512)
+    end = question.index(0, 12) + 5
+    has = question[end - 4:end - 2] == bytes([0, 1])
+    head = question[:2] + bytes([0x81, 0x80, 0, 1, 0, int(has), 0, 0, 0, 0]) + question[12:end]
+    s.sendto(head + bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 2]) * has, at)
+";
+
+/// The name of an endpoint is resolved by a server that only the default route leads to: at the start before
+/// that route is the tunnel's. After a kill the kill switch blocks the server, and the last address counts.
+#[test]
+fn the_name_of_an_endpoint_is_resolved_outside_the_tunnel() {
+    let world = world();
+    let resolv = world.write("resolv.conf", &format!("nameserver {}\n", FAR[0]));
+    run(&format!("mount --bind {} /etc/resolv.conf", resolv.display()));
+    let script = world.write("names.py", NAME_SERVER).display().to_string();
+    let net = format!("--net={}", world.b.path());
+    let mut server = crate::support::bare("nsenter");
+    let _server = Running(server.args([&net, "python3", &script]).spawn().unwrap());
+    wait_for("it answers", || world.b.run("ss -lunH").contains("198.51.100.7:53"));
+    let (a, b) = files(&world, "server.test:51820", "KillSwitch = true", ALL_V4);
+    let _tb = world.up(&world.b, &b, "");
+    for attempt in ["the first start", "after a kill"] {
+        let ta = world.up(&world.a, &a, "");
+        reaches(&world, FAR[0]);
+        let kept = PathBuf::from(crate::world::STATE).join("ta.timestamps");
+        wait_for(attempt, || {
+            std::fs::read_to_string(&kept).is_ok_and(|text| text.contains(" 192.0.2.2:51820\n"))
+        });
+        ta.kill();
+        nothing_leaves(&world, attempt);
+    }
+}

@@ -4,6 +4,7 @@
 mod addresses;
 mod basics;
 mod changes;
+mod dns;
 mod ecn;
 mod endure;
 mod faults;

@@ -200,6 +200,16 @@ impl Plan {
         plan
     }
 
+    /// Whether the host's own traffic goes into the tunnel, queries to name servers included.
+    #[must_use]
+    pub fn catches_all(&self) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::AddRule(_) => true,
+            Action::SetFilter(table) => table.is_required(),
+            _ => false,
+        })
+    }
+
     /// Whether it sets name servers.
     #[must_use]
     pub fn sets_name_servers(&self) -> bool {

@@ -1,13 +1,12 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
+use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{noted, printed};
-use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
-use adit_vpn::daemon::Reloaded;
 use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
@@ -15,6 +14,7 @@ use adit_vpn::file::load::{Given, load_complete};
 use adit_vpn::file::secret::SecretSource;
 use adit_vpn::file::validate::warnings;
 use adit_vpn::file::values;
+use adit_vpn::state::Reloaded;
 use adit_vpn::up::{Options, Pipe};
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
@@ -37,7 +37,8 @@ blocked, Ethernet frames, rate limits, programs to run when a peer connects or d
 
 Runs until 'adit tunnel down NAME' or Ctrl-C; with --detach in the background. AllowedIPs set the \
 routes. 'wg show' and 'wg set' work on it. Exits with status 6 if 'persist = false' and no peer is \
-connected, with 7 if the device was deleted and cannot be created again.
+connected, with 7 if the device was deleted and cannot be created again, and as COMMAND of --exec did if \
+that ended the tunnel.
 
 Examples:
   adit tunnel up site.conf
@@ -92,8 +93,8 @@ pub(crate) struct CheckArgs {
 Removes the kill switch of the tunnel, which outlives every other end. Of a tunnel that was killed, it removes \
 what is left in this network namespace: kill switch, routes, rules, packet filter.")]
 pub(crate) struct DownArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,8 +102,8 @@ pub(crate) struct DownArgs {
 Unchanged peers keep their sessions and lose no packets. If a file has an error, nothing changes. \
 SIGHUP does the same.")]
 pub(crate) struct ReloadArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 impl UpArgs {
@@ -135,15 +136,15 @@ impl UpArgs {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             options.run(&events, notify_ready)?;
-        } else {
-            let up = || {
-                if !output.json {
-                    output.note("up");
-                }
-            };
-            options.run(&events, up)?;
+            return Ok(Exit::Ok);
         }
-        Ok(Exit::Ok)
+        let up = || {
+            if !output.json {
+                output.note("up");
+            }
+        };
+        let program = options.run(&events, up)?;
+        Ok(program.map_or(Exit::Ok, Exit::of_program))
     }
 }
 
@@ -233,8 +234,8 @@ impl CheckArgs {
 
 impl DownArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let name = self.name.clone();
-        let client = match (Client::find(self.name, "tunnel"), name) {
+        let name = self.tunnel.name();
+        let client = match (self.tunnel.client("tunnel"), name) {
             (Err(error), Some(name)) if error.kind == Kind::NotFound => {
                 return clean(context, &name, error);
             }
@@ -266,7 +267,8 @@ fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
     if context.is_rehearsal(&actions)? {
         return Ok(Exit::Ok);
     }
-    for action in adit_vpn::down::clean(name)? {
+    adit_vpn::down::clean(name, &actions)?;
+    for action in actions {
         context.output.note(format!("removed what a killed process left: {action}"));
     }
     Ok(Exit::Ok)
@@ -274,7 +276,7 @@ fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
 
 impl ReloadArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let client = Client::find(self.name, "tunnel")?;
+        let client = self.tunnel.client("tunnel")?;
         if context.is_rehearsal(&[format!("reload the files of {}", client.name())])? {
             return Ok(Exit::Ok);
         }
