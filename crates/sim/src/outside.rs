@@ -4,6 +4,8 @@
 //! the test) makes it due a moment later, the delay of its server; then everything that can happen to it
 //! happens: the server reads, credit is raised, bytes and events go to the engine.
 
+mod kept;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,6 +15,8 @@ use core::time::Duration;
 use adit_engine::flow::ADDRESS_LEN;
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest, Transport};
 use adit_packet::{Instant, icmp};
+
+use kept::{Kept, count};
 
 /// The servers that the flows of engines reach, and the flows.
 ///
@@ -30,27 +34,6 @@ pub struct Outside {
     /// For the engines, in order.
     ready: VecDeque<(usize, Delivery)>,
     next_port: u16,
-}
-
-/// What the engine keeps of a stream's way to it: see [`FlowRequest::Keep`].
-#[derive(Debug)]
-struct Kept {
-    piece_max: usize,
-    /// Delivered at least once and not released; the first byte is at `start` in the stream.
-    bytes: VecDeque<u8>,
-    start: u64,
-}
-
-impl Kept {
-    fn end(&self) -> u64 {
-        self.start + count(self.bytes.len())
-    }
-
-    /// What is delivered again from a position on.
-    fn again(&self, position: u64, most: usize) -> Vec<u8> {
-        let from = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        self.bytes.iter().skip(from).take(most).copied().collect()
-    }
 }
 
 /// A server of the [`Outside`].
@@ -705,10 +688,6 @@ fn addressed(from: SocketAddr, datagram: &[u8]) -> Vec<u8> {
         IpAddr::V6(ip) => ip,
     };
     [&ip.octets()[..], &from.port().to_be_bytes(), datagram].concat()
-}
-
-fn count(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
