@@ -10,6 +10,7 @@
 //! - [`Offload`]: checksums and super-packets. [`Rss`], [`EbpfProgram`], [`ClassicFilter`]: which
 //!   queue gets a packet, and how much of it.
 //! - [`netlink`]: links, addresses, routes, rules and their events.
+//! - [`process`]: a copy of this process in other namespaces, signals with their origin.
 //! - [`Netns`]: network namespaces. [`Device::adopt`], [`Device::receive`],
 //!   [`Device::from_systemd`]: descriptors opened by a more privileged program.
 //! - [`Error`], [`Cause`]: one cause for each failure, although the kernel has seven for one EINVAL.
@@ -39,6 +40,7 @@ mod offload;
 mod options;
 mod order;
 mod packet_socket;
+pub mod process;
 mod queue;
 mod steering;
 mod sys;

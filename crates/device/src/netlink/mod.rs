@@ -29,6 +29,7 @@ mod addr;
 mod change;
 mod error;
 mod family;
+mod filter_monitor;
 mod flags;
 mod fuzzing;
 mod hardware;
@@ -48,6 +49,7 @@ pub use addr::{Address, AddressFlags, Scope};
 pub use adit_packet::{IpFamily, IpPrefix, PrefixError};
 pub use change::LinkChange;
 pub use error::{NetlinkError, raw_errno};
+pub use filter_monitor::FilterMonitor;
 pub use flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
 pub use fuzzing::decode_for_fuzzing;
 pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
@@ -67,7 +69,7 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use socket::{Answers, Socket};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// The maximum wait for an answer. The kernel answers at once, unless another process holds its
@@ -95,13 +97,20 @@ pub struct Netlink {
     stale: bool,
 }
 
+impl From<Netlink> for OwnedFd {
+    /// The socket, for [`Netlink::adopt`] in another process.
+    fn from(netlink: Netlink) -> Self {
+        netlink.socket.fd
+    }
+}
+
 impl Netlink {
     /// A socket in the network namespace of the calling thread.
     ///
     /// # Errors
     /// EMFILE, ENFILE; EPERM in a sandbox that forbids netlink.
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::open(0)?;
+        let socket = Socket::open(None, 0)?;
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
         for option in [NetlinkOption::CapAck, NetlinkOption::ExtAck, NetlinkOption::GetStrictChk] {
             match enable(socket.as_fd(), option) {
@@ -119,6 +128,13 @@ impl Netlink {
     /// As [`Netlink::open`] and [`Netns::run`].
     pub fn open_in(netns: &Netns) -> io::Result<Self> {
         netns.run(Self::open)?
+    }
+
+    /// The socket that another process opened by [`Netlink::open`] and passed on: it stays a socket of
+    /// that process's namespace, whatever namespace this one is in.
+    #[must_use]
+    pub fn adopt(fd: OwnedFd) -> Self {
+        Self { socket: Socket::adopt(fd), sequence: 0, stale: true }
     }
 
     /// The socket, for ioctls that any socket of the namespace accepts.
