@@ -12,7 +12,7 @@
 
 pub mod host;
 
-use crate::address::endpoint_text;
+use crate::address::{endpoint_text, udp};
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
@@ -37,7 +37,7 @@ use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
-use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
+use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
 use serde_json::Value;
 use std::io;
@@ -308,19 +308,18 @@ impl Daemon {
                 continue;
             }
             let before = runner.engine().tunnel.peer_config(&key);
-            let before_mode = before.as_ref().map(|before| before.mode);
-            let kept = before.clone().filter(|_| !request.replace_peers);
-            if let Some(peer) = state::changed(kept, change) {
-                let mode = before_mode.or_else(|| TunnelEngine::mode_of(runner, &key, None));
-                let mode = mode.ok_or(Errno::NOSPC)?;
-                let now = runner.now();
-                runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
+            let (is_new, was_at) = (before.is_none(), before.as_ref().and_then(|it| it.endpoint));
+            let replaces = request.replace_peers;
+            let Some(mut peer) = state::changed(before, change, replaces) else { continue };
+            let now = runner.now();
+            if is_new {
+                peer.mode = TunnelEngine::mode_of(runner, &key, None).ok_or(Errno::NOSPC)?;
+                self.peers.set(now, &Peer::new(key));
             }
-            if before.is_none() {
-                self.peers.set(runner.now(), &Peer::new(key));
-            }
-            if let Some(endpoint) = change.endpoint {
-                self.endpoints.set_address(&key, endpoint);
+            runner.engine_mut().tunnel.set_peer(now, peer);
+            // An address that is the current one does not take the place of a name.
+            if let Some(address) = change.endpoint.filter(|at| was_at.and_then(udp) != Some(*at)) {
+                self.endpoints.set_address(&key, address);
             }
         }
         Ok(())
