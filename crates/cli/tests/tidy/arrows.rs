@@ -25,7 +25,8 @@ const FOLDERS: [(&str, &str); 9] = [
     ),
     (
         "engine",
-        "netem: outbox
+        "nat: outbox
+        netem: outbox
         patch: outbox
         switch: outbox",
     ),

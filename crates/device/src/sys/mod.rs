@@ -8,6 +8,7 @@
 pub(crate) mod bpf;
 pub(crate) mod ethtool;
 pub(crate) mod filter;
+pub(crate) mod flow;
 pub(crate) mod inherit;
 pub(crate) mod netlink;
 pub(crate) mod netns;
