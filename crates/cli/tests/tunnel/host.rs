@@ -46,7 +46,7 @@ fn packets_cross_while_a_reload_waits() {
 
 /// What others remove from the host is there again soon, and it is reported.
 #[test]
-fn what_others_remove_is_restored() {
+fn settings_that_others_remove_are_restored() {
     let world = World::new();
     let (a, b) = world.pair("192.0.2.2:51820", [DEFAULT, ("Table = off", DEFAULT.1)]);
     let _tb = world.up(&world.b, &b, "");

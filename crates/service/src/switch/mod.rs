@@ -28,7 +28,7 @@ use adit_runtime::{Runner, Signals};
 use plan::Plan;
 use serde_json::Value;
 
-/// Runs a switch until it is told to stop.
+/// Runs a switch until it is stopped.
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.
