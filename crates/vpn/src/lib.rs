@@ -29,9 +29,10 @@
 //! | [`mod@file`] | files of `wg-quick` and TOML, keys, invitations: text to a checked [`file::config::Config`] |
 //! | [`host`] | what changes on the host: the plan, name servers, hooks, timestamps, names of endpoints |
 //! | [`engine`] | the engine: the tunnel, and for layer 2 a switch |
-//! | [`endpoints`], [`streams`] | how peers are reached: UDP, TCP, pipes to other programs |
+//! | [`endpoints`], [`streams`], [`pipe`] | how peers are reached: UDP, TCP, pipes to other programs |
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
+//! | [`run`] | a command in namespaces of its own, and its only way out |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
@@ -45,7 +46,9 @@ pub mod exercise;
 pub mod file;
 pub mod host;
 pub mod peer_events;
+pub mod pipe;
 pub mod presence;
+pub mod run;
 pub mod state;
 pub mod streams;
 pub mod uapi;

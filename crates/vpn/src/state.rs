@@ -195,12 +195,22 @@ pub fn known(peer: &Peer) -> Option<Endpoint> {
     peer.endpoint_udp().and_then(PeerEndpoint::address).map(Endpoint::Udp)
 }
 
-/// A peer after a change by `wg`; `None` if there is nothing to change.
-pub fn changed(before: Option<PeerConfig>, change: &PeerChange) -> Option<PeerConfig> {
+/// A peer after a change by `wg`; `None` if there is nothing to change. `wg setconf` replaces a peer: what
+/// its files cannot say stays as it is, such as the mode, a rate, and the way to a peer by TCP.
+pub fn changed(
+    before: Option<PeerConfig>,
+    change: &PeerChange,
+    is_replaced: bool,
+) -> Option<PeerConfig> {
     if before.is_none() && change.update_only {
         return None;
     }
     let mut peer = before.unwrap_or_else(|| PeerConfig::new(change.public_key));
+    if is_replaced {
+        (peer.preshared_key, peer.persistent_keepalive) = (None, None);
+        peer.allowed_ips.clear();
+        peer.endpoint = peer.endpoint.filter(|endpoint| udp(*endpoint).is_none());
+    }
     if let Some(key) = &change.preshared_key {
         peer.preshared_key.clone_from(key);
     }
@@ -256,31 +266,41 @@ fn seconds(seconds: u16) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_tunnel::Shape;
 
     #[test]
     fn a_change_of_wg_changes_what_it_names() {
         let key = PublicKey([1; 32]);
         let mut change = PeerChange::new(key);
         change.update_only = true;
-        assert_eq!(changed(None, &change), None, "there is none to be updated");
+        assert_eq!(changed(None, &change, false), None, "there is none to be updated");
         change.update_only = false;
         change.endpoint = Some("192.0.2.1:5".parse().unwrap());
         change.allowed_ips = vec!["192.0.2.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
         change.keepalive = Some(25);
-        let peer = changed(None, &change).unwrap();
+        let peer = changed(None, &change, false).unwrap();
         assert_eq!(peer.persistent_keepalive, Some(Duration::from_secs(25)));
 
         let mut second = PeerChange::new(key);
         second.allowed_ips = vec!["10.0.0.0/8".parse().unwrap(), "::/0".parse().unwrap()];
         second.forbidden_ips = vec!["192.0.2.0/24".parse().unwrap()];
         second.keepalive = Some(0);
-        let peer = changed(Some(peer), &second).unwrap();
+        let peer = changed(Some(peer), &second, false).unwrap();
         let networks: Vec<_> = peer.allowed_ips.iter().map(ToString::to_string).collect();
         assert_eq!(networks, ["10.0.0.0/8", "::/0"]);
         assert_eq!((peer.persistent_keepalive, peer.endpoint.is_some()), (None, true));
 
         second.replace_allowed_ips = true;
         second.allowed_ips.truncate(1);
-        assert_eq!(changed(Some(peer), &second).unwrap().allowed_ips.len(), 1);
+        let mut peer = changed(Some(peer), &second, false).unwrap();
+        assert_eq!(peer.allowed_ips.len(), 1);
+
+        peer.shape_out = Some(Shape { bits_per_second: 1000, burst: Shape::BURST });
+        let replaced = changed(Some(peer.clone()), &PeerChange::new(key), true).unwrap();
+        let plain = PeerConfig { shape_out: peer.shape_out, ..PeerConfig::new(key) };
+        assert_eq!(replaced, plain);
+        peer.endpoint = Some(Endpoint::Port(adit_engine::PortId(7)));
+        let replaced = changed(Some(peer.clone()), &PeerChange::new(key), true).unwrap();
+        assert_eq!(replaced.endpoint, peer.endpoint, "wg shows no address of a stream");
     }
 }

@@ -5,7 +5,7 @@ use crate::daemon::{Daemon, Ended, Parts};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
-use crate::file::config::{Hook, Peer};
+use crate::file::config::Peer;
 use crate::file::keys::{Key, fill_random};
 use crate::file::load::{Given, Loaded, load_complete};
 use crate::file::secret::SecretSource;
@@ -14,13 +14,13 @@ use crate::host::changes::HostChanges;
 use crate::host::hooks;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps::Timestamps;
+pub use crate::pipe::Pipe;
 use crate::uapi::socket::UapiSocket;
 use adit_device::{Device, IfName, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::port::messages::MessagePort;
 use adit_runtime::text::netns::open_netns;
-use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
+use adit_runtime::{PeerSockets, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Server;
@@ -34,11 +34,8 @@ use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
 /// How a tunnel is started.
@@ -56,48 +53,6 @@ pub struct Options {
     pub pipe: Pipe,
     /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
     pub faster: u32,
-}
-
-/// A pipe to the peer, if there is one.
-#[derive(Clone, Debug, Default)]
-pub enum Pipe {
-    /// None: datagrams and TCP.
-    #[default]
-    None,
-    /// Standard input and output.
-    Stdio,
-    /// Those of a program, which is started for that.
-    Program(Hook),
-}
-
-impl Pipe {
-    fn open(&self) -> Result<Option<Box<dyn Port>>> {
-        match self {
-            Self::None => Ok(None),
-            Self::Stdio => {
-                let opened = || -> io::Result<Box<dyn Port>> {
-                    let reader = io::stdin().as_fd().try_clone_to_owned()?;
-                    let writer = io::stdout().as_fd().try_clone_to_owned()?;
-                    Ok(Box::new(MessagePort::pair("stdio", reader, writer)?))
-                };
-                let opened = opened();
-                opened.map(Some).map_err(|error| Error::io("use", "standard input", &error))
-            }
-            Self::Program(program) => {
-                let name = program.0.first().cloned().unwrap_or_default();
-                let started = || -> io::Result<Box<dyn Port>> {
-                    let (ours, theirs) = UnixStream::pair()?;
-                    let input = OwnedFd::from(theirs.try_clone()?);
-                    let mut command = Command::new(&name);
-                    command.args(program.0.get(1..).unwrap_or_default());
-                    // It ends when its input does, as ssh and socat do.
-                    command.stdin(input).stdout(OwnedFd::from(theirs)).spawn()?;
-                    Ok(Box::new(MessagePort::socket(format!("exec:{name}"), ours.into())?))
-                };
-                started().map(Some).map_err(|error| Error::io("start", &name, &error))
-            }
-        }
-    }
 }
 
 impl Options {
@@ -144,11 +99,12 @@ impl Options {
         Ok(Startup::new(&loaded, netns.as_ref(), None)?.steps(&loaded))
     }
 
-    /// Runs the tunnel until it is stopped. `ready` is called when it is up.
+    /// Runs the tunnel until it is stopped. `ready` is called when it is up. If the program of
+    /// [`Pipe::Program`] ended the tunnel, returns how it exited.
     ///
     /// # Errors
     /// What failed first; everything that was done is undone.
-    pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<()> {
+    pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<Option<ExitStatus>> {
         hide_memory();
         let loaded = self.load()?;
         let name = loaded.name;
@@ -183,7 +139,7 @@ impl Options {
         let is_up = started.is_ok();
         let is_taken_down = supervisor.was_stopped();
         let (daemon, socket) = supervisor.into_parts();
-        let Ended { changes, failure } = daemon.end(&runner);
+        let Ended { changes, failure, program } = daemon.end(&runner);
         let mut failures = Vec::new();
         let mut note = |result: Result<()>| failures.extend(result.err().map(|e| e.report.message));
         note(run_hooks(&hooks::actions(&hooks.pre_down, &name)));
@@ -204,7 +160,12 @@ impl Options {
         }
         // Last: a client that stops the tunnel waits for it.
         socket.finish();
-        started.and(result).and(failure.map_or(Ok(()), Err))
+        started.and(result).and(failure.map_or(Ok(()), Err))?;
+        let Some(program) = program else { return Ok(None) };
+        let name = program.name().to_owned();
+        let status = program.wait().map_err(|error| Error::io("wait for", &name, &error))?;
+        events.note(format_args!("'{name}' ended the tunnel ({status})"));
+        Ok(Some(status))
     }
 
     /// Device, sockets and engine, joined in a loop. The device comes last: what fails before has changed

@@ -164,7 +164,8 @@ fn a_reader_of_events_that_sleeps_or_leaves_stops_no_packet() {
 #[test]
 fn a_storm_of_signals_ends_nothing_but_the_last_one_does() {
     hosts(&[]);
-    let mut program = Program::start("switch --port tap:a --port tap:b");
+    fs::write("/run/lab.toml", "[[port]]\nport = 'tap:a'\n").unwrap();
+    let mut program = Program::start("switch --config /run/lab.toml --port tap:b");
     for _ in 0..50 {
         program.signal("HUP");
         program.signal("USR1");

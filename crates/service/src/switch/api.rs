@@ -31,6 +31,8 @@ impl SwitchService {
         let result = match (request.method, path) {
             (Method::Get, ["switch"]) => value(&self.show(runner)),
             (Method::Patch, ["switch"]) => self.patch_switch(runner, request),
+            (Method::Get, ["changes"]) => value(&self.changes(runner)),
+            (Method::Post, ["saved"]) => self.post_saved(runner, &request.body),
             (Method::Get, ["ports", name]) => {
                 self.get_port(runner, name).and_then(|ports| value(&ports))
             }
@@ -52,6 +54,11 @@ impl SwitchService {
         let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
         show.ports = ports.collect();
         show.seed = self.seed;
+        show.file = self.file();
+        if show.file.is_some() {
+            let changes = self.changes(runner).changes;
+            show.unsaved = changes.iter().map(ToString::to_string).collect();
+        }
         (show.strangers, show.astray) = (runner.refused_by_hubs(), runner.misrouted());
         show.mirrors = self
             .mirrors
@@ -170,7 +177,11 @@ impl SwitchService {
     fn delete_port(&mut self, runner: &mut Runner<Switch>, name: &str) -> Result<Value> {
         let name = match self.find_end(name) {
             Some((at, id)) => self.remove_guest(runner, at, id)?,
-            None => self.find(name).and_then(|at| self.remove_port(runner, at))?,
+            None => {
+                let name = self.find(name).and_then(|at| self.remove_port(runner, at))?;
+                self.removed.insert(name.clone());
+                name
+            }
         };
         self.events.send(&Event::PortRemoved { port: name.clone() });
         Ok(Done::new(vec![format!("{name} removed")]).reply)

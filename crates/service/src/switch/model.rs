@@ -20,6 +20,12 @@ pub struct Switch {
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// The file that it was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// How it differs from that file: what `adit switch save` writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsaved: Vec<String>,
     /// What the links of its ports draw their decisions from.
     #[serde(default)]
     pub seed: u64,
@@ -391,6 +397,8 @@ pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch
     Switch {
         name,
         pid: std::process::id(),
+        file: None,
+        unsaved: Vec::new(),
         seed: 0,
         ageing_s: config.ageing.as_secs_f64(),
         fdb_entries,
@@ -405,7 +413,7 @@ pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch
 }
 
 /// VLANs as `10`, `20-29`.
-fn ranges(set: &VlanSet) -> Vec<String> {
+pub(super) fn ranges(set: &VlanSet) -> Vec<String> {
     let mut list: Vec<(u16, u16)> = Vec::new();
     for vlan in set.iter() {
         let number = vlan.number();

@@ -15,7 +15,7 @@ use crate::switch::mirrors::OpenedMirror;
 use crate::switch::port::WantedPort;
 use crate::switch::state::SwitchService;
 use crate::switch::wanted::WantedSwitch;
-use crate::switch::{codes, mirrors};
+use crate::switch::{codes, mirrors, plan};
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_runtime::Opened;
 use adit_runtime::Runner;
@@ -154,7 +154,11 @@ impl SwitchService {
         runner: &mut Runner<Switch>,
         wanted: WantedSwitch,
     ) -> Opening<(), ()> {
+        for warning in plan::warnings(&wanted) {
+            self.events.note(format_args!("warning: {warning}"));
+        }
         let before = std::mem::replace(&mut self.wanted, wanted.clone());
+        self.removed.clear();
         let mut outcome = Outcome::default();
         for old in &before.mirrors {
             if !wanted.mirrors.contains(old)

@@ -12,7 +12,7 @@
 
 pub mod host;
 
-use crate::address::endpoint_text;
+use crate::address::{endpoint_text, udp};
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
@@ -23,21 +23,20 @@ use crate::file::load::{Given, Loaded, load_complete};
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
+use crate::pipe::{OpenPipe, Program};
 use crate::state::{self, View};
-use crate::uapi;
-use crate::uapi::SetRequest;
 use crate::uapi::socket::UapiSocket;
-use adit_device::netlink;
-use adit_device::{Device, Mode};
+use crate::uapi::{self, SetRequest};
+use adit_device::{Device, Mode, netlink};
 use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Port, Runner, Token};
+use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
 use adit_service::control::http::{Method, Request};
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
-use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
+use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -109,6 +108,8 @@ pub struct Ended {
     pub changes: SharedChanges,
     /// Why it ended, if nobody asked for it.
     pub failure: Option<Error>,
+    /// The program at the other end of the pipe, if its end ended the tunnel.
+    pub program: Option<Program>,
 }
 
 /// What a background job of a reload returns.
@@ -214,13 +215,13 @@ impl Daemon {
     pub fn attach_pipe(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
-        stream: Box<dyn Port>,
+        pipe: OpenPipe,
     ) -> io::Result<()> {
         let peer = match self.loaded.config.peers.as_slice() {
             [peer] => Some(peer.public_key),
             _ => None,
         };
-        self.endpoints.attach_pipe(runner, stream, peer)
+        self.endpoints.attach_pipe(runner, pipe, peer)
     }
 
     /// Ends: saves the timestamps, runs the hooks of the peers that are connected, and waits for the jobs on
@@ -232,7 +233,8 @@ impl Daemon {
             self.timestamps.saved(save, written, &self.events);
         }
         self.peers.finish();
-        Ended { changes: self.host.finish(), failure: self.failure }
+        let program = self.endpoints.take_ended_program();
+        Ended { changes: self.host.finish(), failure: self.failure, program }
     }
 
     fn set_clock(&mut self, runner: &mut Runner<TunnelEngine>) {
@@ -317,19 +319,18 @@ impl Daemon {
                 continue;
             }
             let before = runner.engine().tunnel.peer_config(&key);
-            let before_mode = before.as_ref().map(|before| before.mode);
-            let kept = before.clone().filter(|_| !request.replace_peers);
-            if let Some(peer) = state::changed(kept, change) {
-                let mode = before_mode.or_else(|| TunnelEngine::mode_of(runner, &key, None));
-                let mode = mode.ok_or(Errno::NOSPC)?;
-                let now = runner.now();
-                runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
+            let (is_new, was_at) = (before.is_none(), before.as_ref().and_then(|it| it.endpoint));
+            let replaces = request.replace_peers;
+            let Some(mut peer) = state::changed(before, change, replaces) else { continue };
+            let now = runner.now();
+            if is_new {
+                peer.mode = TunnelEngine::mode_of(runner, &key, None).ok_or(Errno::NOSPC)?;
+                self.peers.set(now, &Peer::new(key));
             }
-            if before.is_none() {
-                self.peers.set(runner.now(), &Peer::new(key));
-            }
-            if let Some(endpoint) = change.endpoint {
-                self.endpoints.set_address(&key, endpoint);
+            runner.engine_mut().tunnel.set_peer(now, peer);
+            // An address that is the current one does not take the place of a name.
+            if let Some(address) = change.endpoint.filter(|at| was_at.and_then(udp) != Some(*at)) {
+                self.endpoints.set_address(&key, address);
             }
         }
         Ok(())
@@ -624,8 +625,7 @@ impl Service for Daemon {
         let flow = match event {
             Event::PortGone { port, why, .. } => {
                 if self.endpoints.is_pipe(port) {
-                    let message = format!("the pipe to the peer was closed: {why}");
-                    self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
+                    self.failure = self.endpoints.pipe_gone(&why);
                     Next::Stop
                 } else if self.endpoints.ended(runner, port) {
                     Next::Continue

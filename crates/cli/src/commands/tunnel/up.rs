@@ -1,9 +1,9 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
+use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::noted;
-use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
@@ -37,7 +37,8 @@ blocked, Ethernet frames, rate limits, programs to run when a peer connects or d
 
 Runs until 'adit tunnel down NAME' or Ctrl-C; with --detach in the background. AllowedIPs set the \
 routes. 'wg show' and 'wg set' work on it. Exits with status 6 if 'persist = false' and no peer is \
-connected, with 7 if the device was deleted and cannot be created again.
+connected, with 7 if the device was deleted and cannot be created again, and as COMMAND of --exec did if \
+that ended the tunnel.
 
 Examples:
   adit tunnel up site.conf
@@ -92,8 +93,8 @@ pub(crate) struct CheckArgs {
 Removes the kill switch of the tunnel, which outlives every other end. Of a tunnel that was killed, it removes \
 what is left in this network namespace: kill switch, routes, rules, packet filter.")]
 pub(crate) struct DownArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 #[derive(Debug, clap::Args)]
@@ -101,8 +102,8 @@ pub(crate) struct DownArgs {
 Unchanged peers keep their sessions and lose no packets. If a file has an error, nothing changes. \
 SIGHUP does the same.")]
 pub(crate) struct ReloadArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 impl UpArgs {
@@ -132,10 +133,10 @@ impl UpArgs {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             options.run(&events, notify_ready)?;
-        } else {
-            options.run(&events, || context.output.note("up"))?;
+            return Ok(Exit::Ok);
         }
-        Ok(Exit::Ok)
+        let program = options.run(&events, || context.output.note("up"))?;
+        Ok(program.map_or(Exit::Ok, Exit::of_program))
     }
 }
 
@@ -225,8 +226,8 @@ impl CheckArgs {
 
 impl DownArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let name = self.name.clone();
-        let client = match (Client::find(self.name, "tunnel"), name) {
+        let name = self.tunnel.name();
+        let client = match (self.tunnel.client("tunnel"), name) {
             (Err(error), Some(name)) if error.kind == Kind::NotFound => {
                 return clean(context, &name, error);
             }
@@ -258,7 +259,8 @@ fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
     if context.is_rehearsal(&actions)? {
         return Ok(Exit::Ok);
     }
-    for action in adit_vpn::down::clean(name)? {
+    adit_vpn::down::clean(name, &actions)?;
+    for action in actions {
         context.output.note(format!("removed what a killed process left: {action}"));
     }
     Ok(Exit::Ok)
@@ -266,7 +268,7 @@ fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
 
 impl ReloadArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let client = Client::find(self.name, "tunnel")?;
+        let client = self.tunnel.client("tunnel")?;
         if context.is_rehearsal(&[format!("reload the files of {}", client.name())])? {
             return Ok(Exit::Ok);
         }
