@@ -5,6 +5,7 @@ use crate::endpoints::Endpoints;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Multi, Peer, PeerEndpoint, Transport};
 use crate::file::keys::Key;
+use crate::rates::{Rate, Rates};
 use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
@@ -119,6 +120,12 @@ pub struct PeerView {
     pub received_bytes: u64,
     /// Bytes sent to it.
     pub sent_bytes: u64,
+    /// Bits received from it per second, the mean of the last two to three seconds.
+    #[serde(default)]
+    pub received_bits_per_s: u64,
+    /// Bits sent to it per second, the mean of the last two to three seconds.
+    #[serde(default)]
+    pub sent_bits_per_s: u64,
     /// Seconds between keepalives; absent if they are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive_s: Option<u64>,
@@ -132,21 +139,35 @@ pub struct PeerView {
     pub drops: Vec<Dropped>,
 }
 
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "adit tunnel reload")]
+pub struct Reloaded {
+    /// Peers that are new.
+    pub added: usize,
+    /// Peers of which something changed.
+    pub changed: usize,
+    /// Peers that are gone.
+    pub removed: usize,
+    /// Peers that did not change.
+    pub unchanged: usize,
+}
+
 /// The state of each peer.
 #[must_use]
-pub fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints) -> Vec<PeerView> {
+pub fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints, rates: &Rates) -> Vec<PeerView> {
     let (tunnel, now) = (&runner.engine().tunnel, runner.now());
     let view = |key: PublicKey| {
         let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
         let endpoint = status.endpoint.map(|endpoint| endpoint_text(runner, endpoint));
         let (endpoint_name, transport) = (endpoints.name_of(&key), endpoints.transport(&key));
-        let view = peer_view(&status, &config, now);
+        let view = peer_view(&status, &config, rates.of(now, &status), now);
         Some(PeerView { endpoint, endpoint_name, transport, ..view })
     };
     tunnel.peers().filter_map(view).collect()
 }
 
-fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView {
+fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant) -> PeerView {
     let age = |at: Instant| (now.since(at).as_secs_f64() * 1000.0).round() / 1000.0;
     PeerView {
         public_key: status.public_key.to_base64().to_string(),
@@ -160,6 +181,8 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView
         authentic_age_s: status.last_authentic.map(age),
         received_bytes: status.bytes_received,
         sent_bytes: status.bytes_sent,
+        received_bits_per_s: rate.received,
+        sent_bits_per_s: rate.sent,
         keepalive_s: config.persistent_keepalive.map(|every| every.as_secs()),
         path_mtu: status.path_mtu,
         adit: status.extensions,

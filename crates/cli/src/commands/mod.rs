@@ -116,7 +116,7 @@ commands! {
     Tunnel(tunnel::Command) [
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
-        "tunnel-reload": adit_vpn::daemon::Reloaded,
+        "tunnel-reload": adit_vpn::state::Reloaded,
         "tunnel-show": Vec<adit_vpn::state::View>,
     ]
 }
