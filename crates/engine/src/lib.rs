@@ -72,6 +72,7 @@ mod drop_counts;
 mod drop_reason;
 mod endpoint;
 pub mod flow;
+pub mod nat;
 pub mod netem;
 mod outbox;
 pub mod patch;
