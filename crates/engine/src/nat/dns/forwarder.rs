@@ -148,7 +148,8 @@ impl Forwarder {
             *reply = Some(refusal(&query.header, Code::ServerFailure, query.question, out)?);
             return Ok(());
         }
-        let mut of_source = self.waiting.values().filter(|one| one.client.from.ip() == client.from.ip());
+        let mut of_source =
+            self.waiting.values().filter(|one| one.client.from.ip() == client.from.ip());
         if of_source.clone().any(|one| one.is_same(&client, bytes)) {
             return Err(DropReason::DNS_DUPLICATE);
         }
@@ -181,7 +182,7 @@ impl Forwarder {
         self.next = Some(self.next.map_or(waiting.next, |next| next.min(waiting.next)));
         let Some(server) = waiting.next_server(&self.servers, is_silent) else { return };
         let at = waiting.attempts.len();
-        if at >= ATTEMPTS_MAX {
+        if at >= ATTEMPTS_MAX || now >= waiting.end {
             waiting.next = waiting.end;
             return;
         }
@@ -411,7 +412,13 @@ fn close(flow: FlowId, attempt: &mut Attempt, closing: &mut Vec<FlowId>, out: &m
 
 /// Sends the query to a name server, under the id of the attempt. Without a buffer, the attempt runs into its
 /// timeout.
-fn send(flow: FlowId, waiting: &[u8], attempt: &mut Attempt, transport: Transport, out: &mut Outbox) {
+fn send(
+    flow: FlowId,
+    waiting: &[u8],
+    attempt: &mut Attempt,
+    transport: Transport,
+    out: &mut Outbox,
+) {
     let Some(mut packet) = out.make(waiting.len() + 2) else { return };
     let len = u16::try_from(waiting.len()).unwrap_or_default().to_be_bytes();
     let prefix = if transport == Transport::Tcp { &len[..] } else { &[] };

@@ -232,7 +232,9 @@ pub(super) fn answer(
     let (ips, host, zone) = match known {
         _ if is_unknown => (&[][..], None, None),
         Known::Addresses(ips) if ips.iter().any(wanted) => (ips, None, None),
-        Known::Host(name) if matches!(query.kind, kind::PTR | kind::ANY) => (&[][..], Some(name), None),
+        Known::Host(name) if matches!(query.kind, kind::PTR | kind::ANY) => {
+            (&[][..], Some(name), None)
+        }
         Known::Addresses(_) | Known::Host(_) | Known::Nothing => (&[][..], None, Some(0)),
         Known::NoName(at) => (&[][..], None, Some(at)),
     };

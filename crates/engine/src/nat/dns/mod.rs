@@ -38,6 +38,9 @@ mod names;
 mod resolv_conf;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 pub use forwarder::Forwarder;
 pub use framing::{Framing, TooLong};
 pub use name::{Name, NameError};

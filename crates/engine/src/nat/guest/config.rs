@@ -93,9 +93,10 @@ impl GuestConfig {
             IpAddr::V4(ip) => {
                 self.v4.as_ref().is_some_and(|v4| v4.gateway == ip || v4.dns.contains(&ip))
             }
-            IpAddr::V6(ip) => self.v6.as_ref().is_some_and(|v6| {
-                v6.link_local == ip || v6.gateway == ip || v6.dns.contains(&ip)
-            }),
+            IpAddr::V6(ip) => self
+                .v6
+                .as_ref()
+                .is_some_and(|v6| v6.link_local == ip || v6.gateway == ip || v6.dns.contains(&ip)),
         };
         is_gateway || self.own.contains(&ip)
     }
@@ -136,7 +137,10 @@ impl GuestConfig {
             self.v4.as_ref().map_or(0, |v4| v4.dns.len()),
             self.v6.as_ref().map_or(0, |v6| v6.dns.len()),
         ];
-        require(servers.iter().all(|&count| count <= Self::SERVERS_MAX), GuestConfigError::Servers)?;
+        require(
+            servers.iter().all(|&count| count <= Self::SERVERS_MAX),
+            GuestConfigError::Servers,
+        )?;
         if let Some(v4) = &self.v4 {
             require(!v4.gateway.is_unspecified(), GuestConfigError::Gateway(v4.gateway.into()))?;
             if let Some(pool) = v4.pool {

@@ -175,7 +175,9 @@ impl Association {
             packet.extend(&seconds(lease * 4 / 5))?;
         }
         let (ip, lease) = match grant {
-            Grant::Status(status) => return put(packet, option::STATUS, &(status as u16).to_be_bytes()),
+            Grant::Status(status) => {
+                return put(packet, option::STATUS, &(status as u16).to_be_bytes());
+            }
             Grant::Address(ip) => (ip, lease),
             Grant::Withdrawn(ip) => (ip, Duration::ZERO),
         };

@@ -4,8 +4,8 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use adit_packet::checksum::Sum;
 use adit_packet::{
-    EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, NoRoom, PacketBuf, UdpHeader, ether_type, icmp,
-    ip_protocol,
+    EthernetHeader, Ipv4Header, Ipv6Header, MacAddr, NoRoom, PacketBuf, UdpHeader, ether_type,
+    icmp, ip_protocol,
 };
 
 /// The hop limit of neighbour discovery: a router in between would have made it less (RFC 4861, 7.1).

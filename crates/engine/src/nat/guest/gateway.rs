@@ -269,7 +269,9 @@ impl Guests {
         let is_request = arp.operation == ArpOperation::Request;
         if is_request && self.answers_for(arp.target_ip.into(), is_probe) {
             let reply = arp.reply_from(self.config.mac);
-            self.reply(seen.source, ether_type::ARP, out, |packet| packet.extend(&reply.to_bytes()))?;
+            self.reply(seen.source, ether_type::ARP, out, |packet| {
+                packet.extend(&reply.to_bytes())
+            })?;
         }
         Ok(Fate::Served)
     }
@@ -301,7 +303,11 @@ impl Guests {
         }
         self.claim(now, seen.source, packet.source(), out)?;
         if !seen.is_unicast || to.is_multicast() || to.is_broadcast() || to.is_unspecified() {
-            return if packet.protocol() == IGMP { Ok(Fate::Served) } else { Err(DropReason::MULTICAST) };
+            return if packet.protocol() == IGMP {
+                Ok(Fate::Served)
+            } else {
+                Err(DropReason::MULTICAST)
+            };
         }
         Ok(Fate::Packet(usize::from(packet.total_len())))
     }
@@ -315,14 +321,16 @@ impl Guests {
     ) -> Result<Fate, DropReason> {
         let udp = Udp::parse(packet.payload()).map_err(|_| DropReason::MALFORMED)?;
         let bytes = packet.payload().get(..usize::from(udp.len())).unwrap_or_default();
-        let pseudo = Sum::pseudo_v4(packet.source(), packet.destination(), ip_protocol::UDP, udp.len());
+        let pseudo =
+            Sum::pseudo_v4(packet.source(), packet.destination(), ip_protocol::UDP, udp.len());
         let is_sound = udp.checksum() == 0 || pseudo.add_bytes(bytes).finish() == 0;
         require(packet.has_valid_checksum(), DropReason::MALFORMED)?;
         require(is_sound || !seen.has_checksum, DropReason::MALFORMED)?;
-        let request = dhcp4::Request::parse(udp.payload(), seen.source).map_err(|why| match why {
-            dhcp4::Refused::Malformed => DropReason::MALFORMED,
-            dhcp4::Refused::NotOfAClient => DropReason::DHCP_GUARD,
-        })?;
+        let request =
+            dhcp4::Request::parse(udp.payload(), seen.source).map_err(|why| match why {
+                dhcp4::Refused::Malformed => DropReason::MALFORMED,
+                dhcp4::Refused::NotOfAClient => DropReason::DHCP_GUARD,
+            })?;
         let config = &self.config;
         let v4 = config.v4.as_ref().ok_or(DropReason::FILTERED)?;
         let leases = self.leases_v4.as_mut().ok_or(DropReason::FILTERED)?;
@@ -355,7 +363,9 @@ impl Guests {
                 (ip_protocol::ICMP6, Some(kind)) if is_start && LISTENER.contains(kind) => {
                     return Ok(Fate::Served);
                 }
-                (ip_protocol::ICMP6, Some(icmp::v6::ROUTER_SOLICITATION..=nd::REDIRECT)) if is_start => {
+                (ip_protocol::ICMP6, Some(icmp::v6::ROUTER_SOLICITATION..=nd::REDIRECT))
+                    if is_start =>
+                {
                     // Not in fragments (RFC 6980); nothing that a host sends has extension headers here.
                     require(upper.extensions_len == 0, DropReason::ND_GUARD)?;
                     return self.read_nd(now, seen, &packet, out);
@@ -477,16 +487,18 @@ impl Guests {
         let client = packet.source();
         let udp = Udp::parse(packet.payload()).map_err(|_| DropReason::MALFORMED)?;
         let bytes = packet.payload().get(..usize::from(udp.len())).unwrap_or_default();
-        let pseudo = Sum::pseudo_v6(client, packet.destination(), ip_protocol::UDP, udp.len().into());
+        let pseudo =
+            Sum::pseudo_v6(client, packet.destination(), ip_protocol::UDP, udp.len().into());
         let is_sound = udp.checksum() != 0 && pseudo.add_bytes(bytes).finish() == 0;
         require(is_sound || !seen.has_checksum, DropReason::MALFORMED)?;
         require(client.is_unicast_link_local(), DropReason::IP_GUARD)?;
         self.claim(now, seen.source, client, out)?;
-        let request = dhcp6::Request::parse(udp.payload(), self.config.mac).map_err(|why| match why {
-            dhcp6::Refused::Malformed => DropReason::MALFORMED,
-            dhcp6::Refused::NotOfAClient => DropReason::DHCP_GUARD,
-            dhcp6::Refused::OtherServer => DropReason::NO_DESTINATION,
-        })?;
+        let request =
+            dhcp6::Request::parse(udp.payload(), self.config.mac).map_err(|why| match why {
+                dhcp6::Refused::Malformed => DropReason::MALFORMED,
+                dhcp6::Refused::NotOfAClient => DropReason::DHCP_GUARD,
+                dhcp6::Refused::OtherServer => DropReason::NO_DESTINATION,
+            })?;
         let config = &self.config;
         let v6 = config.v6.as_ref().ok_or(DropReason::FILTERED)?;
         let mut desk = Desk { now, mac: seen.source, config, stations: &mut self.stations };

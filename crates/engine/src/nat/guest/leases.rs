@@ -44,6 +44,11 @@ impl<A: Address> Leases<A> {
         &self.pool
     }
 
+    /// The address that the station has or had last.
+    pub(super) fn of(&self, mac: MacAddr) -> Option<A> {
+        self.by_mac.get(&mac).map(|&at| self.ip(at))
+    }
+
     fn ip(&self, at: u32) -> A {
         self.pool.first.plus(at)
     }

@@ -64,5 +64,8 @@ mod pending;
 mod servers;
 mod stations;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{AddressPool, GuestConfig, GuestConfigError, GuestV4, GuestV6};
 pub use gateway::Guests;

@@ -31,8 +31,12 @@ impl Desk<'_> {
     }
 
     fn bind<A: Address>(&mut self, leases: &mut Leases<A>, ip: A) -> bool {
+        let former = leases.of(self.mac);
         let until = leases.bind(self.now, self.mac, ip, |ip| self.is_taken(ip));
         if let Some(until) = until {
+            if let Some(former) = former.filter(|&former| former != ip) {
+                self.stations.release(self.mac, former.into());
+            }
             self.stations.lease(self.now, self.mac, ip.into(), until);
         }
         until.is_some()

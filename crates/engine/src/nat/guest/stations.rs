@@ -56,7 +56,12 @@ impl Stations {
     /// # Errors
     ///
     /// [`DropReason::MAC_GUARD`] if `max` stations are known, and none of them has been silent for long.
-    pub(super) fn admit(&mut self, now: Instant, mac: MacAddr, max: usize) -> Result<(), DropReason> {
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        mac: MacAddr,
+        max: usize,
+    ) -> Result<(), DropReason> {
         if self.recent.is_some_and(|(recent, _, at)| recent == mac && now.since(at) < GRAIN) {
             return Ok(());
         }
@@ -81,10 +86,16 @@ impl Stations {
     /// # Errors
     ///
     /// [`DropReason::IP_GUARD`] if another station has it.
-    pub(super) fn claim(&mut self, now: Instant, mac: MacAddr, ip: IpAddr) -> Result<(), DropReason> {
-        if self.recent.is_some_and(|(recent, its, at)| {
-            (recent, its) == (mac, ip) && now.since(at) < GRAIN
-        }) {
+    pub(super) fn claim(
+        &mut self,
+        now: Instant,
+        mac: MacAddr,
+        ip: IpAddr,
+    ) -> Result<(), DropReason> {
+        if self
+            .recent
+            .is_some_and(|(recent, its, at)| (recent, its) == (mac, ip) && now.since(at) < GRAIN)
+        {
             return Ok(());
         }
         match self.claims.get_mut(&ip) {
