@@ -18,18 +18,22 @@ shift 2
 cd "$(dirname "$0")/.."
 out=$PWD/target/compare
 
-# build SIDE PLACE: puts adit, queue and forward into target/compare/SIDE
+# build SIDE PLACE: puts adit, queue-1 to -3 and forward into target/compare/SIDE
 build() {
   mkdir -p "$out/$1"
-  rm -f "$out/$1"/{adit,queue,forward}
+  rm -f "$out/$1"/{adit,queue*,forward}
   if [ -f "$2" ]; then ln -s "$2" "$out/$1/adit"; return; fi
   local target=$out/build-$1
   cargo build --release --quiet --manifest-path "$2/Cargo.toml" --bin adit --target-dir "$target"
   ln -s "$target/release/adit" "$out/$1/adit"
-  for crate in queue forward; do
-    cargo build --release --quiet --manifest-path "$2/bench/$crate/Cargo.toml" --target-dir "$target/$crate"
+  cargo build --release --quiet --manifest-path "$2/bench/forward/Cargo.toml" --target-dir "$target/forward"
+  # The address of a loop around one system call changes its time by 2 % (branch predictor): so the same
+  # code is measured at three places.
+  for place in 1 2 3; do
+    cargo rustc --release --quiet --manifest-path "$2/bench/queue/Cargo.toml" --target-dir "$target/queue" \
+      -- -C link-arg=-Wl,--shuffle-sections=".text*=$place"
+    cp "$target/queue/release/adit-bench-queue" "$out/$1/queue-$place"
   done
-  ln -s "$target/queue/release/adit-bench-queue" "$out/$1/queue"
   ln -s "$target/forward/release/forward" "$out/$1/forward"
 }
 build old "$old"

@@ -1,36 +1,63 @@
 //! The exit statuses of the program.
 
 use adit_service::error::{Error, Kind};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 /// The status with which the program ends: `adit --help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Exit {
     /// Done.
-    Ok = 0,
+    Ok,
     /// What was asked about is not so.
-    NotSo = 1,
+    NotSo,
     /// The command line is wrong.
-    Usage = 2,
+    Usage,
     /// A privilege is missing.
-    Permission = 3,
+    Permission,
     /// There is no such device, user, namespace.
-    NotFound = 4,
+    NotFound,
     /// Another has it, or it is of another kind.
-    Conflict = 5,
+    Conflict,
     /// It took too long.
-    Timeout = 6,
+    Timeout,
     /// The kernel refused it for another reason.
-    Refused = 7,
+    Refused,
     /// A part was done before the failure.
-    Partly = 8,
+    Partly,
     /// A thread panicked; what the program had made was taken back.
-    Bug = 101,
+    Bug,
     /// The reader of the output went away: 128 + SIGPIPE.
-    BrokenPipe = 141,
+    BrokenPipe,
+    /// That of a program whose end was ours.
+    Program(u8),
 }
 
 impl Exit {
+    /// Its number.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::NotSo => 1,
+            Self::Usage => 2,
+            Self::Permission => 3,
+            Self::NotFound => 4,
+            Self::Conflict => 5,
+            Self::Timeout => 6,
+            Self::Refused => 7,
+            Self::Partly => 8,
+            Self::Bug => 101,
+            Self::BrokenPipe => 141,
+            Self::Program(code) => code,
+        }
+    }
+
+    /// That of a program: 128 + the signal that killed it, as a shell has it.
+    pub(crate) fn of_program(status: ExitStatus) -> Self {
+        let code = status.code().or_else(|| Some(128 + status.signal()?));
+        Self::Program(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+    }
+
     /// The status for a failure.
     pub(crate) fn of(error: &Error) -> Self {
         if !error.report.done.is_empty() {
@@ -59,6 +86,6 @@ impl Exit {
             Exit::Refused,
             Exit::Partly,
         ];
-        ALL.into_iter().find(|exit| *exit as u64 == code)
+        ALL.into_iter().find(|exit| u64::from(exit.code()) == code)
     }
 }

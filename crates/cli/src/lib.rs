@@ -37,7 +37,7 @@ pub fn run() -> u8 {
     adit_runtime::panics::end_in_order();
     let args: Vec<OsString> = std::env::args_os().collect();
     if capture::extcap::is_extcap_call(&args) {
-        return commands::capture::serve_wireshark(&args) as u8;
+        return commands::capture::serve_wireshark(&args).code();
     }
     let exit = match Cli::try_parse() {
         Ok(cli) => {
@@ -49,7 +49,7 @@ pub fn run() -> u8 {
         }
         Err(error) => misused(&error),
     };
-    if adit_runtime::panics::is_ending() { Exit::Bug as u8 } else { exit as u8 }
+    if adit_runtime::panics::is_ending() { Exit::Bug.code() } else { exit.code() }
 }
 
 fn failed(output: &Output, error: &Error) -> Exit {

@@ -63,6 +63,11 @@ impl Output {
         paint(self.color_out, tone, text)
     }
 
+    /// Whether colours are on for standard output.
+    pub(crate) const fn is_colored(&self) -> bool {
+        self.color_out
+    }
+
     /// A line of what was asked for.
     pub(crate) fn line(&self, text: impl fmt::Display) -> io::Result<()> {
         let mut out = io::stdout().lock();

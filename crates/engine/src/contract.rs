@@ -28,11 +28,16 @@ pub trait Engine {
 
     /// The time at which [`Self::handle_timeout`] must be called; `None` while no timer runs.
     ///
-    /// The loop asks again after every other call.
-    fn next_timeout(&self) -> Option<Instant>;
+    /// The loop asks again after every other call. An engine without timers leaves this and
+    /// [`Self::handle_timeout`] as they are.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
 
     /// Does the work that is due at `now`. An early or late call does no harm.
-    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox);
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        let _ = (now, out);
+    }
 
     /// Takes an event of a flow that the engine opened ([`Outbox::request`]). Bytes of a flow come by
     /// [`Self::handle`] as packets from [`Endpoint::Flow`].

@@ -33,12 +33,6 @@
 //!         }
 //!         Handled::NOTHING
 //!     }
-//!
-//!     fn next_timeout(&self) -> Option<Instant> {
-//!         None
-//!     }
-//!
-//!     fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
 //! }
 //!
 //! // What a loop does: hand over what was received, then send what came out.
@@ -72,6 +66,7 @@ mod drop_counts;
 mod drop_reason;
 mod endpoint;
 pub mod flow;
+mod hub;
 pub mod nat;
 pub mod netem;
 mod outbox;
@@ -85,6 +80,7 @@ pub use drop_counts::DropCounts;
 pub use drop_reason::{DropReason, Reason};
 pub use endpoint::{Endpoint, PortId};
 pub use flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
+pub use hub::Hub;
 pub use outbox::{Counts, Outbox};
 
 /// The examples of the README.

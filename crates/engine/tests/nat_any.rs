@@ -9,7 +9,7 @@ mod guests;
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn any_bytes_of_guests_conserve_packets(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {

@@ -9,8 +9,8 @@ use crate::port::stream::StreamPort;
 use crate::runner::Handler;
 use crate::runner::Runner;
 use crate::runner::event::{Event, Next};
-use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
-use adit_packet::{Instant, PacketBuf, Pool, PoolConfig};
+use adit_engine::{Hub, PortId};
+use adit_packet::{Pool, PoolConfig};
 use std::io::Read;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -47,41 +47,6 @@ pub fn port_spec(bytes: &[u8]) {
             assert!(!error.message.is_empty());
         }
     }
-}
-
-/// The smallest engine: every frame goes to all other ports.
-#[derive(Debug, Default)]
-pub struct Hub {
-    /// Its ports.
-    pub ports: Vec<PortId>,
-}
-
-impl Engine for Hub {
-    fn handle(
-        &mut self,
-        _: Instant,
-        from: Endpoint,
-        packet: PacketBuf,
-        out: &mut Outbox,
-    ) -> Handled {
-        let others = self.ports.iter().map(|&port| Endpoint::Port(port));
-        let mut others = others.filter(|&to| to != from);
-        let Some(last) = others.next_back() else {
-            out.discard(packet, DropReason::NO_DESTINATION);
-            return Handled::NOTHING;
-        };
-        for to in others {
-            out.send_copy(to, &packet);
-        }
-        out.send(last, packet);
-        Handled::NOTHING
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
 }
 
 /// How often traffic is made before it is counted, and while it is.

@@ -157,14 +157,6 @@ pub const HELD: Entry = Entry {
     remedy: "End the program that holds it ('adit dev show NAME' shows it), then try again.",
 };
 
-/// An unknown code or schema.
-pub const UNKNOWN: Entry = Entry {
-    code: "ADIT-E0806",
-    title: "no such code or schema",
-    explanation: "Without a name, the command lists all names.",
-    remedy: "Run the command without a name to list all names.",
-};
-
 /// No program has the device open.
 pub const NOT_HELD: Entry = Entry {
     code: "ADIT-E0807",
@@ -185,6 +177,6 @@ const CONFIG: Entry = Entry {
 };
 
 /// The codes of the program itself; those of the libraries come on top.
-pub const CATALOG: [Entry; 5] = [NOT_A_DEVICE, HELD, UNKNOWN, NOT_HELD, CONFIG];
+pub const CATALOG: [Entry; 4] = [NOT_A_DEVICE, HELD, NOT_HELD, CONFIG];
 
-pub use adit_runtime::error::{Entry, Kind, Kind as Exit, NETNS, SYSTEM, USAGE};
+pub use adit_runtime::error::{Entry, Kind, NETNS, SYSTEM, USAGE};

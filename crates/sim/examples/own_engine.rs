@@ -43,12 +43,6 @@ impl Engine for PingOnly {
         }
         Handled::NOTHING
     }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outbox) {}
 }
 
 pub(crate) fn main() {

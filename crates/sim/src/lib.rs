@@ -49,39 +49,16 @@
 //!
 //! # Testing an engine of your own
 //!
-//! An engine with three ports: two hosts use it while the device of its third port is gone.
+//! A hub with three ports: two hosts use it while the device of its third port is gone.
 //!
 //! ```
-//! # use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
-//! # use adit_packet::{Instant, PacketBuf};
-//! # struct Hub {
-//! #     ports: Vec<PortId>,
-//! # }
-//! # impl Engine for Hub {
-//! #     fn handle(
-//! #         &mut self,
-//! #         _: Instant,
-//! #         from: Endpoint,
-//! #         packet: PacketBuf,
-//! #         out: &mut Outbox,
-//! #     ) -> Handled {
-//! #         for &port in self.ports.iter().filter(|&&port| Endpoint::Port(port) != from) {
-//! #             out.send_copy(Endpoint::Port(port), &packet);
-//! #         }
-//! #         out.discard(packet, DropReason::SAME_PORT);
-//! #         Handled::NOTHING
-//! #     }
-//! #     fn next_timeout(&self) -> Option<Instant> {
-//! #         None
-//! #     }
-//! #     fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
-//! # }
+//! use adit_engine::Hub;
 //! use adit_sim::{Fault, HostConfig, Sim, for_each_seed};
 //! use core::time::Duration;
 //!
 //! for_each_seed(10, |seed| {
 //!     let mut sim = Sim::new(seed);
-//!     let hub = sim.engine("hub", Hub { ports: vec![PortId(0), PortId(1), PortId(2)] });
+//!     let hub = sim.engine("hub", Hub::new(3));
 //!     let a = sim.host("a", "192.0.2.1/24");
 //!     // This one sends super-packets, as a kernel does through a TAP device.
 //!     let b = sim.host("b", HostConfig::new("192.0.2.2/24").with_super_packets());

@@ -6,21 +6,26 @@ use crate::file::config::{Config, Peer, Transport};
 use crate::file::keys::Key;
 use crate::host::error::port_error;
 use crate::host::names::{Names, News};
+use crate::pipe::{OpenPipe, Program};
 use crate::streams::{Streams, Switched};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::{Interest, PeerOptions, PeerSockets, Port, Runner, Token};
-use adit_service::error::{Error, Result};
+use adit_runtime::{Gone, Interest, PeerOptions, PeerSockets, Runner, Token};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::supervisor::FIRST_TOKEN;
 use adit_tunnel::PublicKey;
 use std::io;
+use std::time::Duration;
 
 const NAMES: Token = Token(FIRST_TOKEN + 3);
 const LISTENER: Token = Token(FIRST_TOKEN + 4);
 const STREAM_NAMES: Token = Token(FIRST_TOKEN + 5);
 
 const READABLE: Interest = Interest { readable: true, writable: false };
+
+/// How long a start waits for names: as long as a resolver waits for its first server.
+const NAMES_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The sockets of a tunnel, and where its peers are.
 #[derive(Debug)]
@@ -32,6 +37,10 @@ pub struct Endpoints {
     streams: Streams,
     /// The port of standard input and output, or of the program in their place: the tunnel ends with it.
     pipe: Option<PortId>,
+    /// That program.
+    program: Option<Program>,
+    /// Whether the other end closed the pipe.
+    is_pipe_closed: bool,
 }
 
 /// The sockets of a configuration.
@@ -73,7 +82,26 @@ impl Endpoints {
             streams.listen(Some(port), &options).map_err(failed)?;
         }
         let names = Names::new().map_err(failed)?;
-        Ok((Self { events, names, options, streams, pipe: None }, peers))
+        let endpoints = Self {
+            events,
+            names,
+            options,
+            streams,
+            pipe: None,
+            program: None,
+            is_pipe_closed: false,
+        };
+        Ok((endpoints, peers))
+    }
+
+    /// Resolves names before the way to their servers changes; waits for at most 5 s.
+    pub fn resolve(&mut self, config: &Config) {
+        for peer in &config.peers {
+            self.names.set(peer.public_key, peer.endpoint_udp());
+            self.streams.names.set(peer.public_key, peer.endpoint_tcp());
+        }
+        self.names.wait(NAMES_TIME_MAX);
+        self.streams.names.wait(NAMES_TIME_MAX);
     }
 
     /// Watches the descriptors.
@@ -154,11 +182,28 @@ impl Endpoints {
     pub fn attach_pipe(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
-        stream: Box<dyn Port>,
+        pipe: OpenPipe,
         peer: Option<PublicKey>,
     ) -> io::Result<()> {
-        self.pipe = Some(self.streams.attach(runner, stream, peer)?);
+        self.pipe = Some(self.streams.attach(runner, pipe.port, peer)?);
+        self.program = pipe.program;
         Ok(())
+    }
+
+    /// The pipe ended. That is a failure unless the other end closed it.
+    pub fn pipe_gone(&mut self, why: &Gone) -> Option<Error> {
+        self.is_pipe_closed = matches!(why, Gone::Closed);
+        if self.is_pipe_closed {
+            self.events.note("the other end closed the pipe");
+            return None;
+        }
+        let message = format!("the pipe to the peer failed: {why}");
+        Some(Error::new(Kind::Refused, &SYSTEM, message))
+    }
+
+    /// The program of the pipe, if it closed the pipe.
+    pub fn take_ended_program(&mut self) -> Option<Program> {
+        self.program.take().filter(|_| self.is_pipe_closed)
     }
 
     /// Whether a port is that of the pipe.

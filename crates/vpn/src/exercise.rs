@@ -1,5 +1,6 @@
 //! What must hold whatever the bytes are: called by property tests and fuzz targets.
 
+use crate::file::reply::Reply;
 use crate::file::{conf, hide, invitation as invitations, toml};
 use crate::{state, uapi};
 use adit_service::config::problems::Problems;
@@ -39,7 +40,8 @@ pub fn any_file(bytes: &[u8]) {
 /// For fuzzing and property tests: reads what is inside of an invitation, and the file of open ones.
 pub fn invitation(text: &str) {
     let _ = invitations::Invitation::parse(text);
-    if let Some(invitation) = invitations::Invitation::of_text(text) {
+    let _ = Reply::parse(text);
+    if let Ok(invitation) = invitations::Invitation::of_text(text) {
         let again = invitations::Invitation::parse(&invitation.to_line());
         assert_eq!(again.as_ref(), Ok(&invitation));
     }
@@ -84,7 +86,7 @@ mod tests {
 
         #[test]
         fn any_invitation_is_read(
-            text in "[a-z0-9]{1,16}\n[a-z0-9.:\\[\\]]{1,20}:[0-9]{1,5}\n[A-Za-z0-9+/]{42}A=\n[A-Za-z0-9+/]{42}A=\n(10[.]9[.]0[.][0-9]{1,3}/[0-9]{1,2}|fd00::[0-9a-f]{0,4}/[0-9]{1,3}|[ ,]){0,5}\n(0[.]0[.]0[.]0/0|::/0|, ){0,3}\n?|([0-9./, ]{1,20} [A-Za-z0-9+/]{42}A= [0-9]{1,9}\n){0,3}"
+            text in "[a-z0-9]{1,16}\n[a-z0-9.:\\[\\]]{1,20}:[0-9]{1,5}\n[A-Za-z0-9+/]{42}A=\n[A-Za-z0-9+/]{42}A=\n(10[.]9[.]0[.][0-9]{1,2}/(32|[0-9]{1,2})|fd00::[0-9a-f]{0,4}/(128|[0-9]{1,3})|[ ,]){0,5}\n(0[.]0[.]0[.]0/0|::/0|, ){0,3}\n?|([0-9./, ]{1,20} [A-Za-z0-9+/]{42}A= [0-9]{1,9}\n){0,3}"
         ) {
             super::invitation(&text);
         }

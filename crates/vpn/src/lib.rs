@@ -29,21 +29,23 @@
 //! | [`mod@file`] | files of `wg-quick` and TOML, keys, invitations: text to a checked [`file::config::Config`] |
 //! | [`host`] | what changes on the host: the plan, name servers, hooks, timestamps, names of endpoints |
 //! | [`engine`] | the engine: the tunnel, and for layer 2 a switch |
-//! | [`endpoints`], [`streams`] | how peers are reached: UDP, TCP, pipes to other programs |
+//! | [`endpoints`], [`streams`], [`pipe`] | how peers are reached: UDP, TCP, pipes to other programs |
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
-//! | [`up`] | start and end |
+//! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod daemon;
+pub mod down;
 pub mod endpoints;
 pub mod engine;
 pub mod exercise;
 pub mod file;
 pub mod host;
 pub mod peer_events;
+pub mod pipe;
 pub mod presence;
 pub mod state;
 pub mod streams;

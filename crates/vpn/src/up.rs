@@ -5,21 +5,22 @@ use crate::daemon::{Daemon, Ended, Parts};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
-use crate::file::config::{Hook, Peer};
+use crate::file::config::Peer;
 use crate::file::keys::{Key, fill_random};
 use crate::file::load::{Given, Loaded, load_complete};
 use crate::file::secret::SecretSource;
+use crate::file::validate::warnings;
 use crate::host::changes::HostChanges;
 use crate::host::hooks;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps::Timestamps;
+pub use crate::pipe::Pipe;
 use crate::uapi::socket::UapiSocket;
 use adit_device::{Device, IfName, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::port::messages::MessagePort;
 use adit_runtime::text::netns::open_netns;
-use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
+use adit_runtime::{PeerSockets, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Server;
@@ -28,16 +29,13 @@ use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Events;
 use adit_service::host::action::Action;
 use adit_service::host::executor::{Executor, HostExecutor};
-use adit_service::host::stale::find_stale;
+use adit_service::host::stale::{find_stale, kill_switch};
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
 /// How a tunnel is started.
@@ -55,48 +53,6 @@ pub struct Options {
     pub pipe: Pipe,
     /// The factor by which all intervals of the protocol are shorter, for tests; 1 otherwise.
     pub faster: u32,
-}
-
-/// A pipe to the peer, if there is one.
-#[derive(Clone, Debug, Default)]
-pub enum Pipe {
-    /// None: datagrams and TCP.
-    #[default]
-    None,
-    /// Standard input and output.
-    Stdio,
-    /// Those of a program, which is started for that.
-    Program(Hook),
-}
-
-impl Pipe {
-    fn open(&self) -> Result<Option<Box<dyn Port>>> {
-        match self {
-            Self::None => Ok(None),
-            Self::Stdio => {
-                let opened = || -> io::Result<Box<dyn Port>> {
-                    let reader = io::stdin().as_fd().try_clone_to_owned()?;
-                    let writer = io::stdout().as_fd().try_clone_to_owned()?;
-                    Ok(Box::new(MessagePort::pair("stdio", reader, writer)?))
-                };
-                let opened = opened();
-                opened.map(Some).map_err(|error| Error::io("use", "standard input", &error))
-            }
-            Self::Program(program) => {
-                let name = program.0.first().cloned().unwrap_or_default();
-                let started = || -> io::Result<Box<dyn Port>> {
-                    let (ours, theirs) = UnixStream::pair()?;
-                    let input = OwnedFd::from(theirs.try_clone()?);
-                    let mut command = Command::new(&name);
-                    command.args(program.0.get(1..).unwrap_or_default());
-                    // It ends when its input does, as ssh and socat do.
-                    command.stdin(input).stdout(OwnedFd::from(theirs)).spawn()?;
-                    Ok(Box::new(MessagePort::socket(format!("exec:{name}"), ours.into())?))
-                };
-                started().map(Some).map_err(|error| Error::io("start", &name, &error))
-            }
-        }
-    }
 }
 
 impl Options {
@@ -121,6 +77,11 @@ impl Options {
             let key = PrivateKey::from_base64(&text).map_err(|error| failed(&error))?;
             loaded.config.interface.private_key = Some(key);
         }
+        if loaded.config.interface.kill_switch && !matches!(self.pipe, Pipe::None) {
+            let message =
+                "a kill switch blocks the program at the other end of a pipe: remove kill_switch";
+            return Err(Error::usage(message));
+        }
         Ok(loaded)
     }
 
@@ -138,11 +99,12 @@ impl Options {
         Ok(Startup::new(&loaded, netns.as_ref(), None)?.steps(&loaded))
     }
 
-    /// Runs the tunnel until it is stopped. `ready` is called when it is up.
+    /// Runs the tunnel until it is stopped. `ready` is called when it is up. If the program of
+    /// [`Pipe::Program`] ended the tunnel, returns how it exited.
     ///
     /// # Errors
     /// What failed first; everything that was done is undone.
-    pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<()> {
+    pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<Option<ExitStatus>> {
         hide_memory();
         let loaded = self.load()?;
         let name = loaded.name;
@@ -174,12 +136,21 @@ impl Options {
             result = supervisor.run(&mut runner);
             drop(priority);
         }
+        let is_up = started.is_ok();
+        let is_taken_down = supervisor.was_stopped();
         let (daemon, socket) = supervisor.into_parts();
-        let Ended { changes, failure } = daemon.end(&runner);
+        let Ended { changes, failure, program } = daemon.end(&runner);
         let mut failures = Vec::new();
         let mut note = |result: Result<()>| failures.extend(result.err().map(|e| e.report.message));
         note(run_hooks(&hooks::actions(&hooks.pre_down, &name)));
-        failures.extend(lock(&changes).undo());
+        let mut host = lock(&changes);
+        if is_taken_down {
+            host.release_kill_switch();
+        } else if is_up && host.keep_kill_switch() {
+            events.note(format!("the kill switch stays: 'adit tunnel down {name}' removes it"));
+        }
+        failures.extend(host.undo());
+        drop(host);
         // A new device goes with its last descriptor.
         drop(runner);
         let post_down = run_hooks(&hooks::actions(&hooks.post_down, &name));
@@ -189,7 +160,12 @@ impl Options {
         }
         // Last: a client that stops the tunnel waits for it.
         socket.finish();
-        started.and(result).and(failure.map_or(Ok(()), Err))
+        started.and(result).and(failure.map_or(Ok(()), Err))?;
+        let Some(program) = program else { return Ok(None) };
+        let name = program.name().to_owned();
+        let status = program.wait().map_err(|error| Error::io("wait for", &name, &error))?;
+        events.note(format_args!("'{name}' ended the tunnel ({status})"));
+        Ok(Some(status))
     }
 
     /// Device, sockets and engine, joined in a loop. The device comes last: what fails before has changed
@@ -203,7 +179,10 @@ impl Options {
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
-        let (endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
+        let (mut endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
+        if plan.catches_all() {
+            endpoints.resolve(&loaded.config);
+        }
         let name = loaded.name.to_string();
         let uapi = UapiSocket::bind(&name).inspect_err(|error| {
             events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
@@ -319,7 +298,10 @@ struct Startup {
 impl Startup {
     /// Reads the state of the host; changes nothing. `own` is the name of the tunnel if it is claimed.
     fn new(loaded: &Loaded, netns: Option<&Netns>, own: Option<&IfName>) -> Result<Self> {
-        let stale = find_stale(netns, own)?;
+        let mut stale = find_stale(netns, own)?;
+        if !loaded.config.interface.kill_switch {
+            stale.extend(kill_switch(netns, loaded.name).map(Action::DeleteFilter));
+        }
         let hooks = &loaded.config.interface.hooks;
         Ok(Self {
             plan: plan(loaded, netns, &stale)?,
@@ -344,9 +326,8 @@ impl Startup {
         if !self.pre_up.is_empty() {
             self.plan = plan(loaded, changes.netns(), &[])?;
         }
-        if let Some(text) = dns_note(loaded, &self.plan) {
-            events.note(format!("warning: {text}"));
-        }
+        let notes = warnings(&loaded.config).into_iter().chain(dns_note(loaded, &self.plan));
+        notes.for_each(|text| events.note(format!("warning: {text}")));
         Ok(())
     }
 
@@ -365,6 +346,7 @@ impl Startup {
         let tcp = config.interface.listen_tcp;
         first.extend(tcp.map(|port| format!("listen on TCP port {port}")));
         let mut last: Vec<String> = config.peers.iter().filter_map(reach_text).collect();
+        last.extend(warnings(config).into_iter().map(|text| format!("warning: {text}")));
         last.extend(dns_note(loaded, &self.plan));
         for peer in &config.peers {
             for (hooks, when) in [(&peer.up, "connects"), (&peer.down, "disconnects")] {

@@ -15,6 +15,7 @@ use adit_service::switch::plan as switch_plan;
 use adit_service::switch::wanted::WantedSwitch;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::load::{Given, load_complete};
+use adit_vpn::file::validate;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::ffi::OsStr;
@@ -135,8 +136,8 @@ impl Args {
 fn check(path: &Path) -> Result<Checked> {
     let file = path.display().to_string();
     if path.extension() == Some(OsStr::new("conf")) {
-        let actions = tunnel(path)?;
-        return Ok(Checked { file, kind: Kind::Tunnel, actions, warnings: Vec::new() });
+        let (actions, warnings) = tunnel(path)?;
+        return Ok(Checked { file, kind: Kind::Tunnel, actions, warnings });
     }
     let source = Source::read(path)?;
     let problems = Problems::default();
@@ -155,15 +156,21 @@ fn check(path: &Path) -> Result<Checked> {
             table.finish();
             link::profile_actions(&profiles)
         }
-        Kind::Tunnel => tunnel(path)?,
+        Kind::Tunnel => {
+            let (actions, of_tunnel) = tunnel(path)?;
+            warnings = of_tunnel;
+            actions
+        }
     };
     problems.check(source.name())?;
     Ok(Checked { file, kind, actions, warnings })
 }
 
-fn tunnel(path: &Path) -> Result<Vec<String>> {
+/// The actions and the warnings.
+fn tunnel(path: &Path) -> Result<(Vec<String>, Vec<String>)> {
     let loaded = load_complete(&[path.to_owned()], HookPolicy::Run, Given::default())?;
-    Ok(vec![format!("run tunnel '{}' with {} peers", loaded.name, loaded.config.peers.len())])
+    let action = format!("run tunnel '{}' with {} peers", loaded.name, loaded.config.peers.len());
+    Ok((vec![action], validate::warnings(&loaded.config)))
 }
 
 /// The kind that shares the most keys with the file; misspelled keys count half.

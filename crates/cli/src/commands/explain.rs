@@ -12,6 +12,14 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::io;
 
+/// An unknown code or schema.
+pub(crate) const UNKNOWN: Entry = Entry {
+    code: "ADIT-E0806",
+    title: "no such code or schema",
+    explanation: "Without a name, the command lists all names.",
+    remedy: "Run the command without a name to list all names.",
+};
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A code such as E0802, or an errno such as 22 or EINVAL; all codes are listed without it
@@ -52,6 +60,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
     let program = error::CATALOG
         .into_iter()
         .chain(capture::CATALOG)
+        .chain([UNKNOWN])
         .chain(adit_service::control::CATALOG)
         .chain(adit_service::file::CATALOG)
         .chain(adit_service::switch::codes::CATALOG)
@@ -76,7 +85,7 @@ impl Args {
             };
             if entries.is_empty() {
                 let message = format!("unknown error code '{code}'");
-                return Err(Error::new(Kind::NotFound, &error::UNKNOWN, message)
+                return Err(Error::new(Kind::NotFound, &UNKNOWN, message)
                     .object(code)
                     .hint("List the codes: 'adit explain'."));
             }

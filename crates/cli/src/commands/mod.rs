@@ -111,6 +111,8 @@ commands! {
     /// Run and manage WireGuard tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Command) [
+        "tunnel-invite": tunnel::invite::Invited<'static>,
+        "tunnel-join": tunnel::join::Joined,
         "tunnel-reload": adit_vpn::daemon::Reloaded,
         "tunnel-show": Vec<adit_vpn::state::View>,
     ]

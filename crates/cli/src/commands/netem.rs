@@ -48,7 +48,7 @@ Examples:
   adit netem set --delay 80ms; adit netem show; adit netem stop
 
 Runs until Ctrl-C, SIGTERM or 'adit netem stop', then reports wanted and measured values with their \
-99.9 % confidence intervals. SIGHUP reloads the files."
+99.9 % confidence intervals. SIGHUP reloads the files; without one it ends the link."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -4,12 +4,15 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{clean, table};
 use adit_service::control::client::{Client, Instance, instances};
-use adit_service::control::http::Method;
+use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::supervisor::DoneReply;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+
+/// The kind of a switch among running programs.
+pub(super) const SWITCH: &str = "switch";
 
 /// Selects one of the running programs of a kind.
 #[derive(Debug, clap::Args)]
@@ -25,14 +28,32 @@ impl Which {
         Client::find(self.name, kind)
     }
 
+    /// The selected program; among several without a name, the only one with this port.
+    pub(super) fn with_port(self, kind: &str, port: Option<&str>) -> Result<Client> {
+        match port {
+            Some(port) => Client::find_with(self.name, kind, &format!("/ports/{}", escape(port))),
+            None => self.client(kind),
+        }
+    }
+
     /// Selects it by name, unless `--name` did.
     pub(super) fn or_named(self, name: Option<Name>) -> Self {
         Self { name: self.name.or(name) }
     }
 
-    /// Whether `--name` is given.
-    pub(super) fn is_named(&self) -> bool {
-        self.name.is_some()
+    /// Of `[NAME] [WORD]`, the program and the other word. A single word is a name if a program of that
+    /// name is running.
+    pub(super) fn and_word(self, words: Vec<String>, kind: &str) -> (Self, Option<String>) {
+        let mut words = words.into_iter();
+        let (first, second) = (words.next(), words.next());
+        let name: Option<Name> = first.as_ref().and_then(|word| word.parse().ok());
+        let is_running =
+            || name.as_ref().is_some_and(|name| Client::named(name.clone(), kind).is_ok());
+        match (first, second) {
+            (_, Some(word)) => (self.or_named(name), Some(word)),
+            (Some(_), None) if self.name.is_none() && is_running() => (self.or_named(name), None),
+            (word, None) => (self, word),
+        }
     }
 }
 
@@ -47,6 +68,11 @@ pub(super) struct Named {
 }
 
 impl Named {
+    /// The name that was given.
+    pub(super) fn name(&self) -> Option<Name> {
+        self.word.clone().or_else(|| self.which.name.clone())
+    }
+
     /// The selected program.
     pub(super) fn client(self, kind: &str) -> Result<Client> {
         self.which.or_named(self.word).client(kind)

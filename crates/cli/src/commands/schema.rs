@@ -1,8 +1,9 @@
 //! `adit schema`.
 
+use crate::commands::explain::UNKNOWN;
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_service::error::{Error, Kind, Result, UNKNOWN};
+use adit_service::error::{Error, Kind, Result};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

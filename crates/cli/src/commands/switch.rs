@@ -1,6 +1,8 @@
 //! `adit switch`.
 
-use crate::commands::running::{Named, Which, ask, list, send, with_folder};
+mod save;
+
+use crate::commands::running::{Named, SWITCH, Which, ask, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
@@ -23,9 +25,6 @@ use adit_service::switch::port::WantedPort;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-
-/// Its kind among running programs.
-const SWITCH: &str = "switch";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -56,7 +55,7 @@ Examples:
   adit switch --config lab.toml --name lab &
   adit switch show; adit switch port add tap:c,vlan=20; adit switch stop
 
-Runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reloads --config.",
+Runs until Ctrl-C, SIGTERM or 'adit switch stop'; SIGHUP reloads --config, and without it ends the switch.",
         kinds.collect::<String>(),
         keys::help()
     )
@@ -104,6 +103,8 @@ enum Command {
     Set(SetArgs),
     /// Reload the configuration and apply the changes
     Reload(Named),
+    /// Save the changes of a running switch in its configuration file
+    Save(save::Args),
     /// List running switches
     #[command(visible_alias = "ls")]
     List,
@@ -236,6 +237,7 @@ impl Args {
             Some(Command::Port(command)) => command.run(context),
             Some(Command::Set(args)) => args.run(context),
             Some(Command::Reload(which)) => which.reload(context, SWITCH),
+            Some(Command::Save(args)) => args.run(context),
             Some(Command::Stop(which)) => which.stop(context, SWITCH),
             Some(Command::List) => list(context, SWITCH),
         }
@@ -278,24 +280,9 @@ impl RunArgs {
 }
 
 impl ShowArgs {
-    /// The switch and the port. A single word is a switch if one of that name is running.
-    fn parts(self) -> (Which, Option<String>) {
-        let Self { words, which } = self;
-        let mut words = words.into_iter();
-        let (first, second) = (words.next(), words.next());
-        let name: Option<Name> = first.as_ref().and_then(|word| word.parse().ok());
-        let is_running =
-            || name.as_ref().is_some_and(|name| Client::named(name.clone(), SWITCH).is_ok());
-        match (first, second) {
-            (_, Some(port)) => (which.or_named(name), Some(port)),
-            (Some(_), None) if !which.is_named() && is_running() => (which.or_named(name), None),
-            (port, None) => (which, port),
-        }
-    }
-
     fn run(self, context: &Context) -> Result<Exit> {
-        let (which, port) = self.parts();
-        let client = which.client(SWITCH)?;
+        let (which, port) = self.which.and_word(self.words, SWITCH);
+        let client = which.with_port(SWITCH, port.as_deref())?;
         let output = &context.output;
         match port {
             Some(port) => {
@@ -332,12 +319,13 @@ impl FdbArgs {
         };
         match self.command {
             None => {
+                let client = self.which.with_port(SWITCH, self.port.as_deref())?;
                 let keys = [
                     ("port", self.port),
                     ("vlan", self.vlan.map(|vlan| vlan.to_string())),
                     ("mac", self.mac),
                 ];
-                let list = addresses(&self.which.client(SWITCH)?, keys)?;
+                let list = addresses(&client, keys)?;
                 if output.json {
                     output.value(&list)?;
                 } else {
@@ -346,17 +334,19 @@ impl FdbArgs {
                 Ok(Exit::Ok)
             }
             Some(FdbCommand::Add { mac, port, vlan, which }) => {
+                let client = which.with_port(SWITCH, Some(&port))?;
                 let body = with_vlan(json!({ "mac": mac, "port": port }), vlan);
-                send(context, &which.client(SWITCH)?, Method::Post, "/fdb", &body)
+                send(context, &client, Method::Post, "/fdb", &body)
             }
             Some(FdbCommand::Del { mac, vlan, which }) => {
                 let body = with_vlan(json!({ "mac": mac }), vlan);
                 send(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
             }
             Some(FdbCommand::Flush { port, vlan, which }) => {
+                let client = which.with_port(SWITCH, port.as_deref())?;
                 let body = port.map_or(json!({}), |port| json!({ "port": port }));
                 let body = with_vlan(body, vlan);
-                send(context, &which.client(SWITCH)?, Method::Delete, "/fdb", &body)
+                send(context, &client, Method::Delete, "/fdb", &body)
             }
         }
     }
@@ -406,7 +396,8 @@ impl PortCommand {
             }
             Self::Del { port, which } => {
                 let path = format!("/ports/{}", escape(&port));
-                send(context, &which.client(SWITCH)?, Method::Delete, &path, &Value::Null)
+                let client = which.with_port(SWITCH, Some(&port))?;
+                send(context, &client, Method::Delete, &path, &Value::Null)
             }
         }
     }
@@ -425,10 +416,10 @@ impl SetArgs {
                 .hint(format_args!("For example: adit switch set {word} vlan=20 isolated")));
         }
         let is_port = words.first().is_some_and(|word| !word.contains('=') && words.len() > 1);
-        let path = if is_port {
-            format!("/ports/{}", escape(&words.remove(0)))
-        } else {
-            "/switch".to_owned()
+        let port = is_port.then(|| words.remove(0));
+        let path = match &port {
+            Some(port) => format!("/ports/{}", escape(port)),
+            None => "/switch".to_owned(),
         };
         // Several words and several keys in one word mean the same.
         let text = words.join(",");
@@ -437,6 +428,7 @@ impl SetArgs {
         let body = read::words(&source, 0, &problems).to_json();
         problems.check("the command line")?;
         let body = with_folder(body)?;
-        send(context, &self.which.client(SWITCH)?, Method::Patch, &path, &body)
+        let client = self.which.with_port(SWITCH, port.as_deref())?;
+        send(context, &client, Method::Patch, &path, &body)
     }
 }

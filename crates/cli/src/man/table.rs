@@ -179,12 +179,15 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
 
 /// Commands that take and print keys and invitations.
 const KEY_EXAMPLES: [(&str, &[&str]); 6] = [
-    ("tunnel invite", &["adit tunnel invite site --endpoint vpn.example.net"]),
-    ("tunnel join", &["adit tunnel join --up < invitation"]),
     (
-        "tunnel accept",
-        &["adit tunnel accept site 10.146.50.2 qgYbtmyGouUDMY8BdWmHqnrKAE7LXwarzysvsGsHmDs= --up"],
+        "tunnel invite",
+        &[
+            "adit tunnel invite site --endpoint vpn.example.net",
+            "adit tunnel invite site --endpoint vpn.example.net --wg --qr",
+        ],
     ),
+    ("tunnel join", &["adit tunnel join --up < invitation"]),
+    ("tunnel accept", &["adit tunnel accept site --up < reply"]),
     ("tunnel genkey", &["umask 077; adit tunnel genkey > site.key"]),
     ("tunnel genpsk", &["umask 077; adit tunnel genpsk > site.psk"]),
     ("tunnel pubkey", &["adit tunnel pubkey < site.key"]),

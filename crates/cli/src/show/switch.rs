@@ -54,6 +54,10 @@ pub(crate) fn switch(output: &Output, show: &model::Switch) -> String {
             mirror.frames
         ));
     }
+    if let Some(file) = show.file.as_ref().filter(|_| !show.unsaved.is_empty()) {
+        lines.push(format!("not in {} ('adit switch save' writes it):", clean(file)));
+        lines.extend(show.unsaved.iter().map(|change| format!("  {}", clean(change))));
+    }
     lines.join("\n")
 }
 

@@ -5,9 +5,11 @@
 
 mod check;
 mod faults;
+mod names;
 mod netem;
 mod program;
 mod reload;
+mod save;
 #[path = "../cli/support.rs"]
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod support;

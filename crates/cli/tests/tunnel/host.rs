@@ -62,6 +62,9 @@ fn what_others_remove_is_restored() {
     }
     world.a.run("ip addr del 10.9.0.1/24 dev ta");
     wait_for("rules and the address are there", || world.a.state() == before);
+    let tables = world.a.run("nft list tables");
+    world.a.run("nft flush ruleset");
+    wait_for("the packet filter is there", || world.a.run("nft list tables") == tables);
 
     // A device that is down stays down: `show` says what is missing.
     world.a.run("ip link set ta down");

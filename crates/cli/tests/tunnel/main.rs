@@ -4,6 +4,7 @@
 mod addresses;
 mod basics;
 mod changes;
+mod dns;
 mod ecn;
 mod endure;
 mod faults;
@@ -12,6 +13,7 @@ mod frames;
 mod guard;
 mod host;
 mod invite;
+mod leak;
 mod many;
 mod panics;
 mod peers;

@@ -114,7 +114,24 @@ fn a_tunnel_goes_over_the_pipes_of_another_program() {
     // One end ends: so does the other.
     crate::support::adit("tunnel down tb");
     wait_for("it ends", || ta.0.try_wait().unwrap().is_some());
+    assert!(ta.0.wait().unwrap().success(), "the end of the program is no error");
     assert!(!world.a.has_link("ta"));
+}
+
+/// The status of a tunnel over a program is that of the program.
+#[test]
+fn the_end_of_a_program_is_the_end_of_its_tunnel_with_its_status() {
+    let world = World::new();
+    let (a, _) = files(&world, "", "");
+    let path = world.a.path();
+    for (program, status) in [("true", 0), ("sh -c 'exit 3'", 3), ("sh -c 'kill -TERM $$'", 143)] {
+        let words = [ADIT, "-n", &path, "tunnel", "up", "--exec", program];
+        let output = crate::support::command(words).arg(&a).output().unwrap();
+        let errors = crate::support::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{program}: {errors}");
+        assert!(!errors.contains("error:"), "{errors}");
+        assert!(!world.a.has_link("ta"));
+    }
 }
 
 /// Shaped to 8 Mbit/s, three million bytes take three seconds at least, less what a burst is.

@@ -29,6 +29,7 @@ mod addr;
 mod change;
 mod error;
 mod family;
+mod filter_monitor;
 mod flags;
 mod fuzzing;
 mod hardware;
@@ -48,6 +49,7 @@ pub use addr::{Address, AddressFlags, Scope};
 pub use adit_packet::{IpFamily, IpPrefix, PrefixError};
 pub use change::LinkChange;
 pub use error::{NetlinkError, raw_errno};
+pub use filter_monitor::FilterMonitor;
 pub use flags::{AddrGenMode, LinkFlags, LinkMode, OperState};
 pub use fuzzing::decode_for_fuzzing;
 pub use hardware::{HARDWARE_ADDRESS_LEN_MAX, HardwareAddress, HardwareType};
@@ -101,7 +103,7 @@ impl Netlink {
     /// # Errors
     /// EMFILE, ENFILE; EPERM in a sandbox that forbids netlink.
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::open(0)?;
+        let socket = Socket::open(None, 0)?;
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
         for option in [NetlinkOption::CapAck, NetlinkOption::ExtAck, NetlinkOption::GetStrictChk] {
             match enable(socket.as_fd(), option) {

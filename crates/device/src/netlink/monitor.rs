@@ -86,7 +86,7 @@ impl Monitor {
             | GROUP_IPV6_ROUTE
             | GROUP_IPV4_RULE
             | GROUP_IPV6_RULE;
-        let socket = Socket::open(groups)?;
+        let socket = Socket::open(None, groups)?;
         // More than `net.core.rmem_max` requires CAP_NET_ADMIN in the initial user namespace.
         sockopt::set_socket_recv_buffer_size_force(&socket.fd, BACKLOG_LEN)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket.fd, BACKLOG_LEN))?;

@@ -5,7 +5,7 @@ use super::message::{Message, messages};
 use netlink_packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -68,13 +68,13 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// A socket that joins these multicast groups (a bit mask).
-    pub(super) fn open(groups: u32) -> io::Result<Self> {
+    /// A socket of a protocol, `NETLINK_ROUTE` without one, that joins these multicast groups (a bit mask).
+    pub(super) fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
         let fd = rustix::net::socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
-            None, // NETLINK_ROUTE is number 0
+            protocol, // NETLINK_ROUTE is number 0
         )?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
         // Connected to the kernel, the socket accepts no messages of other processes.

@@ -221,7 +221,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let refusal = refusal(-22, &[0; 16], Some(b"no"));
     seeds.push(message(NLMSG_ERROR, NLM_F_ACK_TLVS | NLM_F_CAPPED, 0, &refusal));
 
-    let mut socket = Socket::open(0).unwrap();
+    let mut socket = Socket::open(None, 0).unwrap();
     for kind in [RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETRULE] {
         let mut request = Request::new(kind, NLM_F_DUMP, &[0; 16]);
         let bytes = request.finish(1).unwrap();

@@ -9,6 +9,9 @@ use std::io::{self, Read};
 /// The longest block: a packet of 256 KiB, the most that capture programs keep, and its options.
 const BLOCK_LEN_MAX: usize = 512 << 10;
 
+/// The shortest block: that of a pcapng file without a body.
+const BLOCK_LEN_MIN: usize = 12;
+
 /// How many interfaces a pcapng section may have.
 const INTERFACES_MAX: usize = 4096;
 
@@ -21,6 +24,17 @@ pub(crate) struct Recording {
     /// Packets that were skipped: too short or too long for a frame, or of an interface with another
     /// link type beside one with Ethernet.
     pub skipped: u64,
+}
+
+/// What the next block of a recording has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A frame, and its time in nanoseconds since an origin of the file's own.
+    Frame(u64),
+    /// No frame.
+    Other,
+    /// There is no more block.
+    End,
 }
 
 /// How the packets of one interface are to be read.
@@ -41,29 +55,26 @@ impl Recording {
         Ok(Self { reader, interfaces: Vec::new(), skipped: 0 })
     }
 
-    /// Puts the next frame into `frame` and gives its time in nanoseconds since an origin of the
-    /// file's own; `None` at the end. A packet that the end cuts off is none.
+    /// Reads one block, and puts its frame into `frame`, if it has one. The end may cut a packet off:
+    /// that is the end too.
     ///
     /// # Errors
     /// InvalidData: what comes next is no block; Unsupported: a packet, and no interface with Ethernet;
     /// UnexpectedEof: reading failed.
-    pub(crate) fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Option<u64>> {
-        // A refill that brings nothing new is the end, whatever the parser thinks it needs.
-        let mut is_refilled = false;
+    pub(crate) fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Found> {
         loop {
-            let (consumed, found) = match self.reader.next() {
+            let (consumed, time) = match self.reader.next() {
                 Ok((consumed, block)) => {
                     (consumed, take(&block, &mut self.interfaces, frame, &mut self.skipped)?)
                 }
-                Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(None),
-                Err(PcapError::Incomplete(_)) if is_refilled => {
-                    return Ok(None);
-                }
+                Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(Found::End),
                 Err(PcapError::Incomplete(_)) => {
                     let before = self.reader.data().len();
-                    let refilled = self.reader.refill().map_err(|_| io::ErrorKind::UnexpectedEof);
-                    refilled?;
-                    is_refilled = self.reader.data().len() == before;
+                    self.reader.refill().map_err(|_| io::ErrorKind::UnexpectedEof)?;
+                    // A refill that brings nothing new is the end, whatever the parser asks for.
+                    if self.reader.data().len() == before {
+                        return Ok(Found::End);
+                    }
                     continue;
                 }
                 Err(PcapError::BufferTooSmall) => {
@@ -72,10 +83,7 @@ impl Recording {
                 Err(_) => return Err(not_one("data that is not a block")),
             };
             self.reader.consume(consumed);
-            is_refilled = false;
-            if found.is_some() {
-                return Ok(found);
-            }
+            return Ok(time.map_or(Found::Other, Found::Frame));
         }
     }
 }
@@ -180,11 +188,15 @@ pub(crate) fn exercise(bytes: &[u8]) {
     let source = io::Cursor::new(bytes.to_vec());
     let Ok(mut recording) = Recording::new(source) else { return };
     let mut frame = Vec::new();
-    let mut count = 0;
-    while let Ok(Some(_)) = recording.next(&mut frame) {
-        assert!((FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&frame.len()));
-        count += 1;
+    let (mut count, mut blocks) = (0, 0);
+    while let Ok(found @ (Found::Frame(_) | Found::Other)) = recording.next(&mut frame) {
+        blocks += 1;
+        if let Found::Frame(_) = found {
+            assert!((FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&frame.len()));
+            count += 1;
+        }
     }
+    assert!(blocks <= bytes.len() / BLOCK_LEN_MIN, "each block consumes bytes");
     assert!(count <= bytes.len() / FRAME_LEN_MIN, "no frame comes from nowhere");
     assert!(recording.interfaces.len() <= INTERFACES_MAX);
 }
@@ -216,8 +228,12 @@ mod tests {
         exercise(file);
         let mut recording = Recording::new(io::Cursor::new(file.to_vec())).unwrap();
         let (mut frame, mut frames) = (Vec::new(), Vec::new());
-        while let Some(time) = recording.next(&mut frame).unwrap() {
-            frames.push((time, frame.len()));
+        loop {
+            match recording.next(&mut frame).unwrap() {
+                Found::Frame(time) => frames.push((time, frame.len())),
+                Found::Other => {}
+                Found::End => break,
+            }
         }
         (frames, recording.skipped)
     }
@@ -272,11 +288,28 @@ mod tests {
     }
 
     #[test]
+    fn each_call_reads_one_block() {
+        let section = [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255];
+        let mut file = block(0x0a0d_0d0a, &section);
+        for _ in 0..1000 {
+            file.extend(block(0x7777, &[0; 4]));
+        }
+        exercise(&file);
+        let mut recording = Recording::new(io::Cursor::new(file)).unwrap();
+        let mut frame = Vec::new();
+        for _ in 0..1001 {
+            assert_eq!(recording.next(&mut frame).unwrap(), Found::Other);
+        }
+        assert_eq!(recording.next(&mut frame).unwrap(), Found::End);
+    }
+
+    #[test]
     fn packets_without_ethernet_are_refused() {
         let mut file = pcap(false, &[(1, 0, 60)]);
         file[20..24].copy_from_slice(&101_u32.to_le_bytes());
         exercise(&file);
         let mut recording = Recording::new(io::Cursor::new(file)).unwrap();
+        assert_eq!(recording.next(&mut Vec::new()).unwrap(), Found::Other, "the file's header");
         let error = recording.next(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert_eq!(error.to_string(), "it has IP packets without Ethernet headers (link type 101)");

@@ -12,7 +12,7 @@ use adit_packet::{Batch, Instant, PacketBuf, Pool};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketType,
-    recvmsg, sendmsg_addr,
+    recvmsg, sendmsg, sendmsg_addr,
 };
 use std::any::Any;
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ impl DatagramHub {
     /// ENAMETOOLONG.
     pub fn into_port(self, name: impl Into<String>, remote: &Path) -> io::Result<DatagramPort> {
         let remote = SocketAddrUnix::new(remote)?;
-        let sink = DatagramSink { socket: self.socket, remote, is_member: false };
+        let sink = SocketSink { socket: self.socket, remote: Some(remote), is_member: false };
         Ok(DatagramPort::new(name.into(), sink, Some(self.path), None))
     }
 
@@ -104,7 +104,7 @@ impl DatagramHub {
             }
         };
         let socket = Arc::clone(&self.socket);
-        let sink = DatagramSink { socket, remote: sender, is_member: true };
+        let sink = SocketSink { socket, remote: Some(sender), is_member: true };
         let mut port = DatagramPort::new(name, sink, None, Some(Arc::clone(&self.name)));
         port.first = Some(first.into());
         port
@@ -163,7 +163,7 @@ impl Hub for DatagramHub {
 
     fn join(&mut self, id: PortId, port: &mut dyn Port) -> io::Result<()> {
         let port = (port as &mut dyn Any).downcast_mut::<DatagramPort>().ok_or(Errno::INVAL)?;
-        let sender = port.sink.remote.clone();
+        let sender = port.sink.remote.clone().ok_or(Errno::INVAL)?;
         if self.ports.contains_key(&sender) {
             return Err(Errno::EXIST.into());
         }
@@ -227,7 +227,7 @@ fn receive(socket: BorrowedFd<'_>, pool: &mut Pool, scratch: &mut Scratch) -> Da
 /// One sender of datagrams as a port.
 pub struct DatagramPort {
     name: String,
-    sink: DatagramSink,
+    sink: SocketSink,
     egress: Egress,
     /// The file of a socket that is this port's own.
     path: Option<Arc<SocketPath>>,
@@ -242,7 +242,7 @@ pub struct DatagramPort {
 impl DatagramPort {
     fn new(
         name: String,
-        sink: DatagramSink,
+        sink: SocketSink,
         path: Option<Arc<SocketPath>>,
         hub: Option<Arc<str>>,
     ) -> Self {
@@ -290,17 +290,13 @@ impl Port for DatagramPort {
 
     fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
         if let Some(first) = self.first.take() {
-            let packet = cx.pool.take(first.len()).and_then(|mut packet| {
-                packet.extend(&first).ok()?;
-                Some(packet)
-            });
-            return packet.map_or(Recv::Dropped, Recv::Packet);
+            return cx.copy(&first);
         }
         if self.path.is_none() {
             return Recv::Nothing;
         }
         match receive(self.sink.socket.as_fd(), cx.pool, cx.scratch) {
-            Datagram::Frame(packet, Some(peer)) if peer == self.sink.remote => Recv::Packet(packet),
+            Datagram::Frame(packet, peer) if peer == self.sink.remote => Recv::Packet(packet),
             Datagram::Frame(packet, _) => {
                 cx.counters.malformed += 1;
                 cx.pool.give(packet);
@@ -341,24 +337,31 @@ impl Port for DatagramPort {
     }
 }
 
-struct DatagramSink {
-    socket: Arc<OwnedFd>,
-    remote: SocketAddrUnix,
-    /// Whether the port ends when the guest's socket does; one that was named may come later.
-    is_member: bool,
+/// The sending side of a socket that keeps the bounds of datagrams.
+pub(crate) struct SocketSink {
+    pub socket: Arc<OwnedFd>,
+    /// The receiver; `None` on a connected socket.
+    pub remote: Option<SocketAddrUnix>,
+    /// Whether the port ends with the receiver's socket; a receiver that was named may come later.
+    pub is_member: bool,
 }
 
-impl DatagramSink {
-    fn send(&self, parts: &[IoSlice<'_>]) -> Result<(), Refusal> {
+impl Sink for SocketSink {
+    fn send_parts(&mut self, head: &[u8], tail: &[u8]) -> Result<(), Refusal> {
+        let parts = [head, tail].map(IoSlice::new);
+        let parts = if tail.is_empty() { &parts[..1] } else { &parts };
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let mut control = SendAncillaryBuffer::default();
-        match sendmsg_addr(&self.socket, &self.remote, parts, &mut control, flags) {
+        let sent = match &self.remote {
+            Some(remote) => sendmsg_addr(&self.socket, remote, parts, &mut control, flags),
+            None => sendmsg(&self.socket, parts, &mut control, flags),
+        };
+        match sent {
             Ok(_) => Ok(()),
             Err(Errno::AGAIN) => Err(Refusal::Room),
-            Err(Errno::CONNREFUSED | Errno::NOENT | Errno::CONNRESET) if self.is_member => {
-                Err(Refusal::Gone(Gone::Closed))
-            }
-            Err(Errno::CONNREFUSED | Errno::NOENT | Errno::CONNRESET) => Err(Refusal::Down),
+            Err(
+                Errno::CONNREFUSED | Errno::NOENT | Errno::CONNRESET | Errno::PIPE | Errno::NOTCONN,
+            ) => Err(if self.is_member { Refusal::Gone(Gone::Closed) } else { Refusal::Down }),
             Err(Errno::NOBUFS | Errno::NOMEM) => Err(Refusal::Full),
             Err(Errno::MSGSIZE) => Err(Refusal::TooBig),
             Err(_) => Err(Refusal::Refused),
@@ -366,16 +369,27 @@ impl DatagramSink {
     }
 }
 
-impl Sink for DatagramSink {
-    fn send_packet(&mut self, packet: &PacketBuf) -> Result<(), Refusal> {
-        self.send(&[IoSlice::new(packet.bytes())])
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit_packet::PoolConfig;
 
-    fn send_parts(&mut self, head: &[u8], tail: &[u8]) -> Result<(), Refusal> {
-        self.send(&[head, tail].map(IoSlice::new))
-    }
-
-    fn takes_offloads(&self) -> bool {
-        false
+    #[test]
+    fn a_first_datagram_without_a_buffer_is_counted() {
+        let (socket, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let sink = SocketSink { socket: Arc::new(socket.into()), remote: None, is_member: true };
+        let mut port = DatagramPort::new("a".to_owned(), sink, None, None);
+        port.first = Some([0; 60].into());
+        let none = PoolConfig { small_limit: 0, large_limit: 0, ..PoolConfig::default() };
+        let (mut pool, mut scratch, mut counters) =
+            (Pool::new(none), Scratch::new(), crate::port::PortCounters::default());
+        let mut cx = Cx {
+            now: Instant::from_nanos(0),
+            pool: &mut pool,
+            scratch: &mut scratch,
+            counters: &mut counters,
+        };
+        assert!(matches!(port.recv(&mut cx), Recv::Dropped));
+        assert_eq!(counters.no_buffer, 1);
     }
 }

@@ -14,14 +14,16 @@ const BYTES_MAX: usize = 1 << 20;
 
 /// Where the frames of a port go.
 pub trait Sink {
-    /// Sends a packet as it is.
-    fn send_packet(&mut self, packet: &PacketBuf) -> Result<(), Refusal>;
+    /// Whether [`Self::send_packet`] takes super-packets and open checksums.
+    const TAKES_OFFLOADS: bool = false;
 
     /// Sends a frame in two parts, with nothing left to be done for it.
     fn send_parts(&mut self, head: &[u8], tail: &[u8]) -> Result<(), Refusal>;
 
-    /// Whether [`Self::send_packet`] takes super-packets and open checksums.
-    fn takes_offloads(&self) -> bool;
+    /// Sends a packet as it is.
+    fn send_packet(&mut self, packet: &PacketBuf) -> Result<(), Refusal> {
+        self.send_parts(packet.bytes(), &[])
+    }
 }
 
 /// Why a frame did not go.
@@ -171,18 +173,18 @@ enum Sent {
 }
 
 /// Sends one frame, from segment `begun` on if it is a super-packet that is cut up.
-fn send_one(
-    sink: &mut impl Sink,
+fn send_one<S: Sink>(
+    sink: &mut S,
     cx: &mut Cx<'_>,
     packet: &mut PacketBuf,
     begun: &mut usize,
 ) -> Sent {
     let is_super = packet.meta.vnet.is_super_packet();
-    if !is_super && !sink.takes_offloads() && finish_checksum(packet).is_err() {
+    if !is_super && !S::TAKES_OFFLOADS && finish_checksum(packet).is_err() {
         cx.counters.refused += 1;
         return Sent::Done;
     }
-    if !is_super || sink.takes_offloads() && *begun == 0 {
+    if !is_super || S::TAKES_OFFLOADS && *begun == 0 {
         match sink.send_packet(packet) {
             Err(Refusal::Refused | Refusal::TooBig) if is_super => {}
             result => return settle(result, cx, packet.len()),

@@ -102,6 +102,12 @@ pub trait PortOptions: Any + fmt::Debug + Compare + Send + Sync {
         None
     }
 
+    /// Whether only the owner of the program may ask a running program for it: it names a file, or a
+    /// descriptor of the process, and the program opens that with its own rights.
+    fn needs_owner(&self) -> bool {
+        self.netns().is_some_and(|netns| netns.contains('/'))
+    }
+
     /// The same with its path, if it has one, changed by `change`: a relative path in a file is relative
     /// to the folder of the file.
     fn with_path(&self, change: &dyn Fn(&Path) -> PathBuf) -> Option<Box<dyn PortOptions>> {

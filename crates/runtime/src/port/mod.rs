@@ -267,6 +267,20 @@ pub struct Cx<'a> {
     pub counters: &'a mut PortCounters,
 }
 
+impl Cx<'_> {
+    /// A frame that a port has in memory of its own, in a buffer; counted if there is none.
+    pub(crate) fn copy(&mut self, frame: &[u8]) -> Recv {
+        if let Some(mut packet) = self.pool.take(frame.len()) {
+            if packet.extend(frame).is_ok() {
+                return Recv::Packet(packet);
+            }
+            self.pool.give(packet);
+        }
+        self.counters.no_buffer += 1;
+        Recv::Dropped
+    }
+}
+
 /// The part of a loop that a hub works with.
 #[derive(Debug)]
 pub struct HubCx<'a> {

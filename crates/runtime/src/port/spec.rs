@@ -88,6 +88,13 @@ impl PortSpec {
         self.options.netns()
     }
 
+    /// Whether only the owner of the program may ask a running program for it: it names a file, or a
+    /// descriptor of the process.
+    #[must_use]
+    pub fn needs_owner(&self) -> bool {
+        self.options.needs_owner()
+    }
+
     /// Changes its path, if it has one: relative to the folder of a file, say.
     pub fn change_path(&mut self, change: impl Fn(&Path) -> PathBuf) {
         if let Some(changed) = self.options.with_path(&change) {

@@ -96,19 +96,7 @@ impl Port for StreamPort {
     fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
         loop {
             match self.decoder.next_frame() {
-                Next::Frame(frame) => {
-                    let packet = cx.pool.take(frame.len()).and_then(|mut packet| {
-                        packet.extend(frame).ok()?;
-                        Some(packet)
-                    });
-                    return packet.map_or_else(
-                        || {
-                            cx.counters.no_buffer += 1;
-                            Recv::Dropped
-                        },
-                        Recv::Packet,
-                    );
-                }
+                Next::Frame(frame) => return cx.copy(frame),
                 Next::Runt => {
                     cx.counters.malformed += 1;
                     return Recv::Dropped;

@@ -84,12 +84,6 @@ impl Engine for Probe {
         }
         self.pump(flow, out);
     }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
 }
 
 struct Nobody;

@@ -39,9 +39,8 @@ struct Gateway {
 
 impl Gateway {
     fn new() -> Self {
-        let mut config = GuestConfig::default();
-        config.search = ["lan.example", "example.net"].map(|name| name.parse().unwrap()).to_vec();
-        config.mtu = 1400;
+        let search = ["lan.example", "example.net"].map(|name| name.parse().unwrap()).to_vec();
+        let config = GuestConfig { search, mtu: 1400, ..GuestConfig::default() };
         let mut names = OwnNames::new();
         let name = |text: &str| text.parse::<Name>().unwrap();
         names.add(name("host.adit.internal"), IpAddr::from(GATEWAY));

@@ -1,10 +1,10 @@
 //! Ports in the thousands, ports of a program's own, requests of other threads.
 
-use crate::exercise::Hub;
 use crate::port::{Cx, Gone, Port, Recv, Wait};
 use crate::runner::event::{Event, Next};
 use crate::runner::{Handler, Runner};
 use crate::wake::mailbox::CallError;
+use adit_engine::Hub;
 use adit_engine::PortId;
 use adit_packet::{Batch, Instant, Pool, PoolConfig};
 use rustix::event::{EventfdFlags, eventfd};

@@ -85,6 +85,32 @@ fn a_recording_is_played_with_its_timing() {
     assert!(seen[5].1 + 2 >= 800, "{seen:?}");
 }
 
+/// Packets that are too short take turns of their own, at the beginning and later.
+#[test]
+fn a_recording_of_many_unusable_packets_is_played_to_its_end() {
+    enter();
+    let folder = Folder::new();
+    let path = folder.path("f.pcap");
+    let mut short = Vec::new();
+    for _ in 0..5000 {
+        for word in [1_700_000_000_u32, 0, 1, 1] {
+            short.extend(word.to_le_bytes());
+        }
+        short.push(0xff);
+    }
+    let mut file = pcap(&[0]);
+    let frame = file.split_off(24);
+    for part in [&short, &frame, &short, &frame] {
+        file.extend(part);
+    }
+    std::fs::write(&path, file).unwrap();
+    let (mut running, _host, socket) = tap();
+    let start = SystemTime::now();
+    running.open(&format!("pcap:{}", path.display()));
+    assert_eq!(arrivals(&socket, start, 2).len(), 2);
+    assert_eq!(running.wait_for("gone 1"), "gone 1: the recording is at its end");
+}
+
 #[test]
 fn a_recording_begins_again() {
     enter();

@@ -1,6 +1,5 @@
 //! A running loop, hosts in namespaces, and traffic between them.
 
-use crate::exercise::Hub;
 use crate::port::PortCounters;
 use crate::port::kind::Opened;
 use crate::runner::Handler;
@@ -9,6 +8,7 @@ use crate::runner::event::{Event, Next};
 use crate::runner::hubs::ListenerId;
 use crate::wake::reactor::{Interest, Token};
 use adit_device::Netns;
+use adit_engine::Hub;
 use adit_engine::PortId;
 use adit_packet::{Pool, PoolConfig};
 use std::io::{Read, Write};

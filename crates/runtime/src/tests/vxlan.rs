@@ -141,7 +141,11 @@ fn strangers_and_other_segments_are_not_heard() {
             runner.detach(adit_engine::PortId(port)).unwrap();
         }
     });
-    assert!(!bound());
+    // On a loaded machine the socket may live a little longer than the call.
+    while bound() {
+        assert!(start.elapsed() < crate::tests::support::PATIENCE);
+        std::thread::yield_now();
+    }
 }
 
 #[test]

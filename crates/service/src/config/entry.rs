@@ -1,7 +1,7 @@
 //! Keys and values as they were read, before their types are checked.
 
 use crate::config::problems::Problems;
-use crate::config::source::Source;
+use crate::config::source::{FilesRefused, Source};
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::ops::Range;
@@ -79,6 +79,12 @@ impl Wrong {
     /// A value of the wrong type.
     pub fn expected(what: &str, value: &Value<'_>) -> Self {
         Self::new(format_args!("must be {what}, not {}", value.type_name()))
+    }
+}
+
+impl From<FilesRefused> for Wrong {
+    fn from(refused: FilesRefused) -> Self {
+        Self::new(refused)
     }
 }
 

@@ -11,7 +11,8 @@ use toml::de::{DeTable, DeValue};
 /// How many syntax errors of a file are reported: the rest of a file with more makes no sense.
 const FAULTS_MAX: usize = 3;
 
-/// Reads TOML. Syntax errors go to `problems`, and the rest can be used.
+/// Reads a TOML file. Syntax errors go to `problems`, and the rest can be used. A file without a key is an
+/// error too: it is the wrong one, or cut off.
 pub fn toml<'a>(source: &'a Source, problems: &'a Problems) -> Table<'a> {
     let (table, errors) = DeTable::parse_recoverable(source.text());
     for error in errors.iter().take(FAULTS_MAX) {
@@ -26,7 +27,12 @@ pub fn toml<'a>(source: &'a Source, problems: &'a Problems) -> Table<'a> {
         problems.push(source, end..end, message, help);
         return Table::new(source, problems, Vec::new());
     }
-    Table::new(source, problems, entries(source, table.into_inner()))
+    let entries = entries(source, table.into_inner());
+    if errors.is_empty() && entries.is_empty() {
+        let help = Some("the manual page adit.toml(5) lists the keys".to_owned());
+        problems.push(source, 0..0, "the file has no settings", help);
+    }
+    Table::new(source, problems, entries)
 }
 
 /// Reads `key=value,key,key=value`, the options of a port on the command line, from the byte `from` on.

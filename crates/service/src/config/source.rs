@@ -2,9 +2,11 @@
 
 use crate::config::problem::Problem;
 use crate::error::{Error, Result};
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 /// The largest configuration: ten thousand ports with every key that there is take less.
@@ -17,6 +19,29 @@ pub struct Source {
     path: PathBuf,
     /// There may be keys in it.
     text: Zeroizing<String>,
+    files: Files,
+    /// What it named although it must not name files.
+    refused: OnceLock<String>,
+}
+
+/// Whether a configuration may name files, which the program opens with its own rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Files {
+    /// It comes from the owner of the program.
+    #[default]
+    Allowed,
+    /// It is a request of another user of the control socket.
+    Refused,
+}
+
+/// A request named a file and must not.
+#[derive(Clone, Copy, Debug)]
+pub struct FilesRefused;
+
+impl fmt::Display for FilesRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("names a file, which other users than the program's own must not do")
+    }
 }
 
 impl Source {
@@ -64,7 +89,7 @@ impl Source {
                 (String::from_utf8_lossy(&bytes).into_owned(), Some(end))
             }
         };
-        let source = Self { name, path: path.to_owned(), text: text.into() };
+        let source = Self { path: path.to_owned(), ..Self::new(name, text) };
         let failed = |at: usize, message: &str, help: String| {
             let place = (source.name(), source.text());
             let problem = Problem::new(place, at..at, message, Some(help));
@@ -83,7 +108,13 @@ impl Source {
 
     /// A text that is at hand; `name` is what mistakes are told of.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), path: PathBuf::new(), text: Zeroizing::new(text.into()) }
+        Self {
+            name: name.into(),
+            path: PathBuf::new(),
+            text: Zeroizing::new(text.into()),
+            files: Files::Allowed,
+            refused: OnceLock::new(),
+        }
     }
 
     /// How it is called.
@@ -97,17 +128,37 @@ impl Source {
     }
 
     /// The path of a file that this one names: from the folder that this one is in.
-    pub fn beside(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+    ///
+    /// # Errors
+    /// [`FilesRefused`]: it is a request that must not name files.
+    pub fn beside(&self, path: impl AsRef<Path>) -> Result<PathBuf, FilesRefused> {
+        let path = path.as_ref();
+        self.check_files(path.display())?;
+        Ok(self.path.parent().unwrap_or(Path::new("")).join(path))
     }
 
-    /// What somebody in the folder `folder` asks for at a control socket.
-    pub fn request(folder: &Path) -> Self {
-        Self {
-            name: "request".to_owned(),
-            path: folder.join("request"),
-            text: Zeroizing::default(),
+    /// Whether it may name `what`, a file or a descriptor of the program.
+    ///
+    /// # Errors
+    /// [`FilesRefused`]; [`Source::refused`] returns `what` from now on.
+    pub fn check_files(&self, what: impl fmt::Display) -> Result<(), FilesRefused> {
+        match self.files {
+            Files::Allowed => Ok(()),
+            Files::Refused => {
+                self.refused.get_or_init(|| what.to_string());
+                Err(FilesRefused)
+            }
         }
+    }
+
+    /// The first file that it named although it must not.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.get().map(String::as_str)
+    }
+
+    /// A request at a control socket by a client in the folder `folder`.
+    pub fn request(folder: &Path, files: Files) -> Self {
+        Self { path: folder.join("request"), files, ..Self::new("request", "") }
     }
 }
 

@@ -173,6 +173,12 @@ impl<'a> Table<'a> {
         self.problems.push(self.source, span, message, help.into());
     }
 
+    /// Its entries, in the order in which they stand.
+    #[must_use]
+    pub fn into_entries(self) -> Vec<Entry<'a>> {
+        self.entries
+    }
+
     /// Its keys, in the order in which they stand.
     pub fn keys(self) -> Vec<String> {
         self.entries.into_iter().map(|entry| entry.key.into_owned()).collect()

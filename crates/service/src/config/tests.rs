@@ -512,3 +512,58 @@ mod any_bytes {
         }
     }
 }
+
+/// Every way to name a file or a descriptor in a request: for the owner of the program alone.
+#[test]
+fn a_request_of_another_user_names_no_file() {
+    use crate::config::source::Files;
+    use crate::error::Kind;
+    use crate::netem::profile::{Profiles, of_table};
+    use crate::supervisor::read_request;
+    use crate::switch::port::WantedPort;
+    let ask = |key: &str, value: &str, files| {
+        let (is_port, body) = match key {
+            "port" => (true, serde_json::json!({ "port": value })),
+            "netem" | "mirror" => (true, serde_json::json!({ "port": "tap:a", key: value })),
+            _ => (false, serde_json::json!({ key: value })),
+        };
+        if is_port {
+            read_request(&body, files, |table| drop(WantedPort::from_table(table)))
+        } else {
+            read_request(&body, files, |table| drop(of_table(table, Profiles::default())))
+        }
+    };
+    for (key, value) in [
+        ("port", "pcap:/x"),
+        ("port", "unix:/x"),
+        ("port", "unix:/x,type=dgram,remote=/y"),
+        ("port", "tap:a,netns=/proc/1/ns/net"),
+        ("port", "dev:a,netns=/proc/1/ns/net"),
+        ("port", "fd:5"),
+        ("port", "stdio"),
+        ("mirror", "x.pcapng"),
+        ("mirror", "/x"),
+        ("netem", "./x.toml"),
+        ("netem", "trace=/x"),
+        ("trace", "/x"),
+        ("steps", "/x"),
+        ("loss-pattern", "/x"),
+        ("delay-table", "/x"),
+        ("a-to-b", "trace=/x"),
+    ] {
+        let error = ask(key, value, Files::Refused).unwrap_err();
+        let report = &error.report;
+        assert_eq!(error.kind, Kind::Permission, "{key}={value}: {}", report.message);
+        assert!(report.hint.as_ref().unwrap().contains("as root"), "{report:?}");
+        let by_owner = ask(key, value, Files::Allowed);
+        // Files that are read at once do not exist.
+        assert!(by_owner.err().is_none_or(|error| error.kind == Kind::Usage), "{key}={value}");
+    }
+    for (key, value) in [("port", "tap:a,netns=blue"), ("port", "dev:a"), ("netem", "lte")] {
+        ask(key, value, Files::Refused).unwrap();
+    }
+    for (key, value) in [("mirror", "none"), ("trace", "none"), ("delay", "5ms")] {
+        let refused = ask(key, value, Files::Refused);
+        assert!(refused.is_ok(), "{key}={value}: {refused:?}");
+    }
+}

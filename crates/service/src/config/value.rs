@@ -132,7 +132,7 @@ pub fn mac(value: &Value<'_>) -> Result<MacAddr, Wrong> {
 
 /// The path of a file, from the folder of the one that names it.
 pub fn path(value: &Value<'_>) -> Result<PathBuf, Wrong> {
-    Ok(value.source().beside(text(value)?))
+    Ok(value.source().beside(text(value)?)?)
 }
 
 /// A duration: `"20ms"`, `"5m"`.

@@ -93,9 +93,29 @@ impl Client {
             }
             several => {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
-                let message = format!("several are running: {}", names.join(", "));
-                let how = if kind == "tunnel" { "by its name" } else { "by --name" };
-                Err(Error::usage(message).hint(format!("Select one {how}.")))
+                Err(ambiguous(kind, &names))
+            }
+        }
+    }
+
+    /// As [`Client::find`]; without a name and with several running, the only one that has `path`.
+    ///
+    /// # Errors
+    /// As [`Client::find`]; if several have it.
+    pub fn find_with(name: Option<Name>, kind: &str, path: &str) -> Result<Self> {
+        let running = if name.is_none() { instances(kind) } else { Vec::new() };
+        if running.len() < 2 {
+            return Self::find(name, kind);
+        }
+        let names = running.iter().filter_map(|one| one.name.parse().ok());
+        let clients = names.map(|name| Self::new(name, ANSWER_WITHIN));
+        let mut having: Vec<Self> = clients.filter(|client| client.get(path).is_ok()).collect();
+        match having.len() {
+            0 => Self::find(None, kind),
+            1 => Ok(having.remove(0)),
+            _ => {
+                let names: Vec<&str> = having.iter().map(|one| one.name.as_str()).collect();
+                Err(ambiguous(kind, &names))
             }
         }
     }
@@ -210,6 +230,13 @@ pub fn running() -> Vec<Instance> {
 /// The running programs of a kind, in the order of their names.
 pub fn instances(kind: &str) -> Vec<Instance> {
     running().into_iter().filter(|one| one.kind == kind).collect()
+}
+
+/// A request for one of several programs.
+fn ambiguous(kind: &str, names: &[&str]) -> Error {
+    let message = format!("more than one {kind} matches: {}", names.join(", "));
+    let example = names.last().copied().unwrap_or_default();
+    Error::usage(message).hint(format!("Add the name of one of them, as '--name {example}'."))
 }
 
 fn parse(name: &str) -> Result<Name> {

@@ -1,5 +1,6 @@
 //! The part of HTTP/1.1 that is spoken here: one request, one reply with its length, then the end.
 
+use crate::config::source::Files;
 use serde_json::Value;
 use std::fmt;
 
@@ -57,6 +58,8 @@ pub struct Request {
     pub body: Value,
     /// Who asks.
     pub from: Ticket,
+    /// Whether the client may name files: root, and the user of this program.
+    pub files: Files,
 }
 
 /// One request of one client, to be answered later.
@@ -140,7 +143,8 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     };
     let query = query.split('&').filter(|word| !word.is_empty()).map(pair).collect();
     let path = path.to_owned();
-    Parsed::Request(Request { method, path, query, body, from: Ticket::default() })
+    let (from, files) = (Ticket::default(), Files::Refused);
+    Parsed::Request(Request { method, path, query, body, from, files })
 }
 
 /// Whatever the bytes are, reading them ends and does not panic: for tests and fuzzing.

@@ -42,6 +42,12 @@ impl fmt::Display for Name {
 }
 
 impl Name {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Where its control socket is.
     pub fn socket_path(&self) -> PathBuf {
         self.socket_in(&folder())

@@ -1,5 +1,6 @@
 //! The side that is asked.
 
+use crate::config::source::Files;
 use crate::control::http;
 use crate::control::http::Method;
 use crate::control::http::{Parsed, Request, Ticket};
@@ -116,6 +117,7 @@ struct Counts {
 struct Client {
     socket: OwnedFd,
     number: u64,
+    files: Files,
     received: Vec<u8>,
     /// Its request is understood, and whoever is asked replies later: he is waited for, not it.
     is_asked: bool,
@@ -239,13 +241,13 @@ impl Server {
             // What does not fit into the empty buffer of the socket is not worth waiting for.
             let _ = rustix::net::send(&socket, &bytes, SendFlags::NOSIGNAL);
         };
-        if !is_welcome(socket.as_fd()) {
+        let Some(files) = rights_of(socket.as_fd()) else {
             self.counts.refused += 1;
             return refuse(
                 "only root, the user of this program and its group may send requests",
                 403,
             );
-        }
+        };
         let free = self.clients.iter().position(Option::is_none).unwrap_or(self.clients.len());
         if free >= CLIENTS_MAX {
             self.counts.refused += 1;
@@ -260,6 +262,7 @@ impl Server {
         let client = Some(Client {
             socket,
             number: self.accepted,
+            files,
             received: Vec::new(),
             is_asked: false,
             reply: Vec::new(),
@@ -342,6 +345,7 @@ impl Server {
             }
             Parsed::Request(mut request) => {
                 request.from = Ticket { slot, number: client.number };
+                request.files = client.files;
                 (client.is_asked, client.received) = (true, Vec::new());
                 self.counts.requests += 1;
                 match (request.method, request.path.as_str()) {
@@ -416,11 +420,12 @@ impl Client {
     }
 }
 
-/// Whether the peer may ask: root, our user, our group. One that has no process id here, for it is
-/// outside our namespace of processes, may not.
-fn is_welcome(socket: BorrowedFd<'_>) -> bool {
-    let Ok(peer) = rustix::net::sockopt::socket_peercred(socket) else { return false };
-    peer.uid.is_root()
-        || peer.uid == rustix::process::geteuid()
-        || peer.gid == rustix::process::getegid()
+/// Whether the peer may ask: root, our user, our group; and whether it may name files. A peer without a
+/// process ID in our namespace may not ask.
+fn rights_of(socket: BorrowedFd<'_>) -> Option<Files> {
+    let peer = rustix::net::sockopt::socket_peercred(socket).ok()?;
+    if peer.uid.is_root() || peer.uid == rustix::process::geteuid() {
+        return Some(Files::Allowed);
+    }
+    (peer.gid == rustix::process::getegid()).then_some(Files::Refused)
 }

@@ -14,8 +14,8 @@ pub struct ControlSocket {
     name: Name,
     /// `None` while it serves, and where no socket can be created.
     pub(crate) server: Option<Server>,
-    /// Why there is no socket.
-    pub missing: Option<Error>,
+    /// What the user must know: that there is no socket and why, or that the name is not the usual one.
+    pub note: Option<String>,
 }
 
 impl ControlSocket {
@@ -33,8 +33,18 @@ impl ControlSocket {
             let name: Name = name.parse().map_err(Error::usage)?;
             match Self::claim(name.clone(), kind) {
                 Err(error) if error.kind == Kind::Conflict => {}
-                Err(error) => return Ok(Self { name, server: None, missing: Some(error) }),
-                opened => return opened,
+                Err(error) => {
+                    let note = Some(format!("no control socket: {}", error.report.message));
+                    return Ok(Self { name, server: None, note });
+                }
+                Ok(socket) if number == 1 => return Ok(socket),
+                Ok(socket) => {
+                    let note = format!(
+                        "'{kind}' is already running, so this one is named '{name}': add '--name {name}' to \
+                         the commands for it"
+                    );
+                    return Ok(Self { note: Some(note), ..socket });
+                }
             }
         }
         Err(Error::usage(format!("{NUMBER_MAX} services of this kind are running"))
@@ -48,7 +58,7 @@ impl ControlSocket {
 
     /// The socket of a server that listens already.
     pub const fn new(name: Name, server: Server) -> Self {
-        Self { name, server: Some(server), missing: None }
+        Self { name, server: Some(server), note: None }
     }
 
     /// The name of the service.

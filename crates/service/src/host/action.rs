@@ -156,8 +156,9 @@ pub enum OnFailure {
 impl Action {
     /// What its failure means.
     #[must_use]
-    pub const fn on_failure(&self) -> OnFailure {
+    pub fn on_failure(&self) -> OnFailure {
         match self {
+            Self::SetFilter(table) if table.is_required() => OnFailure::Abort,
             Self::SetFilter(_) | Self::SetValidMark(_) => OnFailure::Warn,
             Self::Run(Program { purpose: Purpose::NameServers, .. }) => OnFailure::Warn,
             Self::SetGsoMaxSize(_) => OnFailure::Ignore,

@@ -7,6 +7,7 @@ use crate::host::action::{
 use crate::host::attach::{attach, set_carrier};
 use crate::host::filter::{FilterTable, TableId};
 use crate::host::program;
+use crate::host::stale::kill_switch;
 use adit_device::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route, Rule, raw_errno};
 use adit_device::{
     Create, Device, DeviceOptions, Endian, ErrorKind, Link, Netns, OffloadChoice, VnetFormat,
@@ -351,8 +352,10 @@ impl HostExecutor {
     /// Replaces a table in one transaction: there is no moment without its rules.
     fn set_filter(&self, table: &FilterTable) -> Result<Outcome> {
         let id = &table.id;
+        // One that stood before us must stand when we fail.
+        let stood = id.is_kill_switch() && kill_switch(self.netns.as_ref(), id.device).is_some();
         self.nft(&format!("add table {id}\ndelete table {id}\nadd {table}\n"))?;
-        Ok(Outcome::undone_by(Action::DeleteFilter(*id)))
+        Ok(Outcome::Changed { undo: (!stood).then_some(Action::DeleteFilter(*id)) })
     }
 
     fn delete_filter(&self, id: &TableId) -> Result<Outcome> {
@@ -367,7 +370,10 @@ impl HostExecutor {
         let run = || Ok(program::run(&words, Some(script)));
         let result =
             self.in_netns(run).map_err(|error| Error::io("enter", "the namespace", &error))?;
-        result.map_err(|error| Error::new(Kind::Refused, &SYSTEM, error).object("nft"))
+        result.map_err(|error| {
+            let new = Error::new(Kind::Refused, &SYSTEM, error).object("nft");
+            new.hint("The packet filter needs the program nft: install the package nftables.")
+        })
     }
 }
 

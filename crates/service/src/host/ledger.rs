@@ -41,8 +41,8 @@ impl Ledger {
     /// Makes the host as `wanted` says: performs each action of the list in order, then undoes in reverse
     /// what an earlier list had and this one has not. Returns the actions that changed something.
     ///
-    /// A list with [`Action::OpenDevice`] has that first. It is skipped while the device is open, as are
-    /// programs that an earlier list ran.
+    /// [`Action::OpenDevice`] comes before what is on the device. It is skipped while the device is open, as
+    /// are programs that an earlier list ran.
     ///
     /// # Errors
     /// The first action that failed and must not. What this call has done is undone in reverse; what could
@@ -72,7 +72,7 @@ impl Ledger {
                     OnFailure::Ignore => {}
                     OnFailure::Warn => self.warnings.push(action.warning(&error.report.message)),
                     OnFailure::Abort => {
-                        let left = undo_all(executor, added);
+                        let left = self.roll_back(executor, added);
                         return Err(error.after(left.into_iter().map(|left| left.0).collect()));
                     }
                 },
@@ -81,6 +81,23 @@ impl Ledger {
         self.adopt(added);
         self.drop_unwanted(executor, wanted);
         Ok(changed)
+    }
+
+    /// Undoes what a list that failed has added, and restores what it replaced whose undoing is a deletion:
+    /// the packet filter, name servers. Returns what could not be undone.
+    fn roll_back(&self, executor: &mut dyn Executor, added: Vec<Entry>) -> Vec<(String, String)> {
+        let is_replaced = |old: &&Entry| {
+            matches!(old.action, Action::SetFilter(_) | Action::Run(_))
+                && added.iter().any(|new| new.action.replaces(&old.action))
+        };
+        let replaced: Vec<&Entry> = self.entries.iter().filter(is_replaced).collect();
+        let mut left = undo_all(executor, added);
+        for old in replaced {
+            if let Err(error) = executor.perform(&old.action) {
+                left.push((old.action.to_string(), error.report.message));
+            }
+        }
+        left
     }
 
     /// Takes in new entries; one that replaces an old one reverts to what was before that.
@@ -94,12 +111,16 @@ impl Ledger {
         }
     }
 
-    /// Restores addresses, routes and rules that others have removed. Returns those that were missing, and
-    /// those that cannot be restored, each with the reason.
-    pub fn restore(&mut self, executor: &mut dyn Executor) -> (Vec<Action>, Vec<String>) {
+    /// Performs again the actions that `may_miss` selects, whose results others may have removed. Returns
+    /// those that were missing, and those that cannot be restored, each with the reason.
+    pub fn restore(
+        &mut self,
+        executor: &mut dyn Executor,
+        may_miss: impl Fn(&Action) -> bool,
+    ) -> (Vec<Action>, Vec<String>) {
         let (mut restored, mut missing) = (Vec::new(), Vec::new());
         for entry in &mut self.entries {
-            if !is_watched(&entry.action) {
+            if !may_miss(&entry.action) {
                 continue;
             }
             match executor.perform(&entry.action) {
@@ -121,6 +142,13 @@ impl Ledger {
         self.entries = kept;
         let left = undo_all(executor, gone);
         self.warnings.extend(left.into_iter().map(|(_, why)| why));
+    }
+
+    /// Sets what reverts the actions that `is_meant` selects; `None` leaves their results.
+    pub fn set_undo(&mut self, is_meant: impl Fn(&Action) -> bool, undo: Option<&Action>) {
+        for entry in self.entries.iter_mut().filter(|entry| is_meant(&entry.action)) {
+            entry.undo = undo.cloned();
+        }
     }
 
     /// Whether the device of this ledger is new, and goes with its last queue.
@@ -154,11 +182,6 @@ impl Ledger {
         let left = undo_all(executor, std::mem::take(&mut self.entries));
         left.into_iter().map(|(_, why)| why).collect()
     }
-}
-
-/// Whether netlink reports that its result was removed.
-const fn is_watched(action: &Action) -> bool {
-    matches!(action, Action::AddAddress(_) | Action::AddRoute(_) | Action::AddRule(_))
 }
 
 fn is_new_device(entry: &Entry) -> bool {

@@ -1,7 +1,9 @@
 //! Programs that run to their end: hooks, nft, and what sets name servers.
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -82,7 +84,9 @@ fn name(words: &[String]) -> String {
 
 fn command(words: &[String]) -> Command {
     let mut command = Command::new(name(words));
-    command.args(words.get(1..).unwrap_or_default());
+    // In a process group of its own: Ctrl-C on the terminal is for us, and what the end undoes must be
+    // undone whole.
+    command.args(words.get(1..).unwrap_or_default()).process_group(0);
     command
 }
 
@@ -97,7 +101,9 @@ fn wait(child: &mut Child) -> Result<(), String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-    let _ = child.kill();
+    // Its own children too.
+    let group = Pid::from_raw(child.id().try_into().unwrap_or(0));
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     let _ = child.wait();
     Err(format!("it took longer than {} s and was killed", TIME_MAX.as_secs()))
 }
@@ -117,6 +123,11 @@ mod tests {
         assert!(run(&words("false"), None).unwrap_err().to_string().contains("exit status: 1"));
         assert!(run(&words("/no/such/program"), None).is_err());
         assert_eq!(output(&words("echo a b")).unwrap(), "a b\n");
+        // It leads a process group of its own.
+        let script = "cut -d' ' -f5 /proc/$$/stat; echo $$";
+        let text = output(&["sh".into(), "-c".into(), script.into()]).unwrap();
+        let (group, own) = text.trim().split_once('\n').unwrap();
+        assert_eq!(group, own);
         assert!(output(&words("false")).is_err());
     }
 }

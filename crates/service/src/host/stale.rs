@@ -8,15 +8,15 @@
 //!   has claimed that name;
 //! - a rule, when its table has no route through a device;
 //! - a route without a device, when no rule leads to its table that is not stale itself.
+//!
+//! A kill switch is never stale: it stays until its tunnel is taken down, or starts without it.
 
 use crate::control::name::is_claimed;
 use crate::error::{Error, Result};
 use crate::host::action::Action;
-use crate::host::filter::{TABLE_PREFIX, TableId, word};
+use crate::host::filter::{TABLE_PREFIX, TableId, family};
 use crate::host::program;
-use adit_device::netlink::{
-    IpFamily, LinkInfo, Netlink, ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction,
-};
+use adit_device::netlink::{LinkInfo, Netlink, ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction};
 use adit_device::{IfName, Netns};
 
 /// The state of a namespace, as far as it says what is stale.
@@ -26,7 +26,7 @@ pub struct Found {
     pub rules: Vec<Rule>,
     /// All routes.
     pub routes: Vec<Route>,
-    /// The tables of the packet filter that are ours by their names.
+    /// The tables of the packet filter that are ours by their names, without kill switches.
     pub tables: Vec<TableId>,
     /// The devices that a program holds, and names that are claimed.
     pub alive: Vec<IfName>,
@@ -43,7 +43,8 @@ pub fn find_stale(netns: Option<&Netns>, own: Option<&IfName>) -> Result<Vec<Act
     let mut netlink = netlink.map_err(|error| Error::io("open", "netlink", &error))?;
     let rules = netlink.rules().map_err(failed)?;
     let routes = netlink.routes(None).map_err(failed)?;
-    let tables = filter_tables(netns);
+    let mut tables = filter_tables(netns);
+    tables.retain(|table| !table.is_kill_switch());
     let links = if tables.is_empty() { Vec::new() } else { netlink.links().map_err(failed)? };
     let held = links.iter().filter(|link| is_held(link)).map(|link| link.name);
     let claimed = tables.iter().map(|table| table.device).filter(|device| {
@@ -51,6 +52,29 @@ pub fn find_stale(netns: Option<&Netns>, own: Option<&IfName>) -> Result<Vec<Act
     });
     let alive = held.chain(claimed).collect();
     Ok(stale(&Found { rules, routes, tables, alive }))
+}
+
+/// What the tunnel `own` left that does not run: what is stale, and its kill switch. Empty if no table
+/// has its name.
+///
+/// # Errors
+/// Those of netlink.
+pub fn left_by(own: &IfName) -> Result<Vec<Action>> {
+    let tables = filter_tables(None);
+    if !tables.iter().any(|table| table.device == *own) {
+        return Ok(Vec::new());
+    }
+    let mut left = find_stale(None, Some(own))?;
+    // Last: nothing leaves in clear before all is as the user wants it.
+    let kill_switch = TableId::kill_switch(*own);
+    left.extend(tables.contains(&kill_switch).then_some(Action::DeleteFilter(kill_switch)));
+    Ok(left)
+}
+
+/// The kill switch of a device, if it stands.
+#[must_use]
+pub fn kill_switch(netns: Option<&Netns>, device: IfName) -> Option<TableId> {
+    filter_tables(netns).into_iter().find(|table| *table == TableId::kill_switch(device))
 }
 
 /// As [`find_stale`], of what was found.
@@ -109,7 +133,8 @@ fn is_held(link: &LinkInfo) -> bool {
 }
 
 /// Our tables of the packet filter; none where there is no nft.
-fn filter_tables(netns: Option<&Netns>) -> Vec<TableId> {
+#[must_use]
+pub fn filter_tables(netns: Option<&Netns>) -> Vec<TableId> {
     let words = ["nft", "list", "tables"].map(str::to_owned);
     let list = || program::output(&words).unwrap_or_default();
     let text = match netns {
@@ -122,18 +147,17 @@ fn filter_tables(netns: Option<&Netns>) -> Vec<TableId> {
 /// Reads `table ip adit-NAME`.
 fn table(line: &str) -> Option<TableId> {
     let mut words = line.split_whitespace();
-    let ("table", family, name) = (words.next()?, words.next()?, words.next()?) else {
+    let ("table", word, name) = (words.next()?, words.next()?, words.next()?) else {
         return None;
     };
-    let family = [IpFamily::V4, IpFamily::V6].into_iter().find(|known| word(*known) == family)?;
     let device = name.strip_prefix(TABLE_PREFIX)?.parse().ok()?;
-    Some(TableId { family, device })
+    Some(TableId { family: family(word)?, device })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_device::netlink::FwMark;
+    use adit_device::netlink::{FwMark, IpFamily};
 
     fn rules() -> Vec<Rule> {
         let first = Rule {
@@ -179,7 +203,7 @@ mod tests {
     #[test]
     fn tables_of_dead_owners_go_whatever_their_names() {
         let text =
-            ["table ip adit-dead", "table ip6 adit-live", "table inet adit-x", "table ip nat"];
+            ["table ip adit-dead", "table ip6 adit-live", "table arp adit-x", "table ip nat"];
         let tables: Vec<TableId> = text.iter().filter_map(|line| table(line)).collect();
         let alive = vec!["live".parse().unwrap()];
         let found = Found { tables, alive, ..Found::default() };

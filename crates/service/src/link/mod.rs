@@ -13,8 +13,8 @@ use crate::netem::profile::Profiles;
 use crate::netem::report::{End, LinkReport, LinkStatus};
 use crate::netem::{profile, report};
 use crate::supervisor::{
-    Answer, Done, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger, read_request,
-    seed, times, value,
+    Answer, Done, Hangup, Job, Progress, RateLimitedLog, Service, Supervisor, TICK, Trigger,
+    read_request, seed, times, value,
 };
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem, NetemConfig};
@@ -59,9 +59,7 @@ pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus> {
     let socket = ControlSocket::open(wanted.name.clone(), "netem")?;
-    if let Some(error) = &socket.missing {
-        events.note(format_args!("no control socket: {}", error.report.message));
-    }
+    let note = socket.note.clone();
     let seed = match wanted.seed {
         Some(seed) => seed,
         None => seed()?,
@@ -74,12 +72,14 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
         layer: wanted.layer,
     };
     let engine = Netem::new(&config).map_err(|error| Error::new(Kind::Usage, &LINK, error))?;
+    let hangup = Hangup::new(plan.has_files());
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     let mut service = LinkService {
         name: socket.name().to_string(),
         events: events.clone(),
+        hangup,
         plan,
         wanted,
         seed,
@@ -96,6 +96,7 @@ pub fn run(plan: Plan, wanted: WantedLink, events: Events) -> Result<LinkStatus>
     let ports = service.wanted.ports.iter().map(|end| end.name.clone()).collect();
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
+    note.iter().for_each(|note| events.note(note));
     let now = runner.now();
     runner.engine_mut().start(now);
     runner.set_alarm(Some(now + TICK));
@@ -113,6 +114,7 @@ const PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 struct LinkService {
     name: String,
     events: Events,
+    hangup: Hangup,
     plan: Plan,
     wanted: WantedLink,
     seed: u64,
@@ -320,9 +322,11 @@ impl Service for LinkService {
                 Box::new(move || plan.link().map(Box::new).map(Change::Link))
             }
             Trigger::Request(request) => {
-                let (body, base) = (request.body.clone(), self.wanted.profiles.clone());
+                let (body, files) = (request.body.clone(), request.files);
+                let base = self.wanted.profiles.clone();
                 Box::new(move || {
-                    let profiles = read_request(&body, |table| profile::of_table(table, base))?;
+                    let profiles =
+                        read_request(&body, files, |table| profile::of_table(table, base))?;
                     Ok(Change::Profiles(Box::new(profiles)))
                 })
             }
@@ -345,6 +349,10 @@ impl Service for LinkService {
             (Method::Patch, "/netem") => Answer::Later,
             _ => Answer::Now(Reply::unknown_path(request)),
         }
+    }
+
+    fn hangup(&self) -> Hangup {
+        self.hangup
     }
 
     fn status(&self, runner: &Runner<Netem>) -> Result<Value> {

@@ -100,6 +100,16 @@ impl Plan {
         self.on_top_of(file, problems)
     }
 
+    /// Whether a reload has something to read.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        let is_file =
+            |key: &str| KEYS.iter().any(|known| known.name == key && known.value == "FILE");
+        self.config.is_some()
+            || self.profile.is_some()
+            || self.keys.list.iter().any(|(key, _)| is_file(key))
+    }
+
     fn on_top_of(&self, file: FromFile, problems: Problems) -> Result<WantedLink, Error> {
         let mut profiles = file.profiles;
         if let Some(path) = &self.profile {

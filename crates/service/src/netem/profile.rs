@@ -66,7 +66,13 @@ pub fn of_value<'a>(key: &str, value: &Value<'a>, problems: &'a Problems) -> Opt
             .map_err(|wrong| Wrong { help: wrong.help.map(|help| format!("{help}{or}")), ..wrong });
         return preset.map_err(wrong).ok();
     }
-    let path = value.source().beside(name);
+    let path = match value.source().beside(name) {
+        Ok(path) => path,
+        Err(refused) => {
+            wrong(refused.into());
+            return None;
+        }
+    };
     match of_file(&path, problems) {
         Ok(profiles) => Some(profiles),
         Err(error) if error.report.problems.is_empty() => {
@@ -398,7 +404,7 @@ fn file_or_none<T>(
     if name == "none" {
         return Ok(None);
     }
-    let path = value.source().beside(&name);
+    let path = value.source().beside(&name)?;
     let content = read_file(&path).map_err(|error| {
         Wrong::new(format_args!("cannot be read from {}: {error}", path.display()))
     })?;

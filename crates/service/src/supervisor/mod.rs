@@ -15,10 +15,12 @@
 //! or asks for another job: to open the ports that the configuration names, say.
 
 mod background;
+mod hangup;
 mod limits;
 mod request;
 
 pub use background::{Job, Trigger};
+pub use hangup::Hangup;
 pub use limits::RateLimitedLog;
 pub(crate) use limits::{seed, times};
 pub use request::{Done, DoneReply, read_request, value};
@@ -86,6 +88,11 @@ pub trait Service: Sized {
     /// Handles an event of the loop that is not the supervisor's: a port, a listener, the alarm, a
     /// descriptor that the service watches.
     fn event(&mut self, runner: &mut Runner<Self::Engine>, event: LoopEvent) -> Next;
+
+    /// What SIGHUP does.
+    fn hangup(&self) -> Hangup {
+        Hangup::Reload
+    }
 
     /// Called once a turn of the loop, for engines that report events often.
     fn turn(&mut self, runner: &mut Runner<Self::Engine>) {
@@ -163,6 +170,11 @@ impl<S: Service> Supervisor<S> {
         let result = runner.run(self);
         notify(Status::Stopping);
         result.map_err(|error| Error::io("run", "the loop", &error))
+    }
+
+    /// Whether a `stop` request ended the loop, and not a signal or a failure.
+    pub const fn was_stopped(&self) -> bool {
+        self.is_stopping
     }
 
     /// The service and its socket, for a service that has things to do before its name is released.
@@ -259,7 +271,11 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             }
             LoopEvent::Ready(CONTROL) => self.serve(runner),
             LoopEvent::Ready(JOB) => self.apply(runner),
-            LoopEvent::Signal(Signal::Hangup) => self.background.queue(Trigger::Reload(None)),
+            LoopEvent::Signal(Signal::Hangup) => match self.service.hangup() {
+                Hangup::Reload => self.background.queue(Trigger::Reload(None)),
+                Hangup::Stop => return Next::Stop,
+                Hangup::Ignore => {}
+            },
             LoopEvent::Signal(Signal::Interrupt | Signal::Terminate) => return Next::Stop,
             LoopEvent::Signal(Signal::User1) => {
                 if let Ok(status) = self.service.status(runner) {

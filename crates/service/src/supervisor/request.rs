@@ -2,9 +2,10 @@
 
 use crate::config::problems::Problems;
 use crate::config::read;
-use crate::config::source::Source;
+use crate::config::source::{Files, Source};
 use crate::config::table::Table;
-use crate::error::{Error, Result};
+use crate::control::CONTROL;
+use crate::error::{Error, Kind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -47,14 +48,28 @@ pub fn value(report: &impl Serialize) -> Result<Value> {
 /// What `read` makes of the keys of a request. Relative paths in it start at its key `cwd`.
 ///
 /// # Errors
-/// All its problems.
-pub fn read_request<T>(body: &Value, read: impl FnOnce(&mut Table<'_>) -> T) -> Result<T> {
+/// All its problems; [`Kind::Permission`] if it names a file and must not.
+pub fn read_request<T>(
+    body: &Value,
+    files: Files,
+    read: impl FnOnce(&mut Table<'_>) -> T,
+) -> Result<T> {
     let (object, folder) = object_of(body)?;
-    let source = Source::request(&folder);
+    let source = Source::request(&folder, files);
     let problems = Problems::default();
     let mut table = read::json(&source, &object, &problems);
     let result = read(&mut table);
     table.finish();
+    if let Some(named) = source.refused() {
+        let user = rustix::process::geteuid().as_raw();
+        let message = format!(
+            "permission denied to name '{named}': the program would open it with the rights of user {user}"
+        );
+        let hint = format!(
+            "Send the request as root or as user {user}, or write it to the configuration of the program and reload that."
+        );
+        return Err(Error::new(Kind::Permission, &CONTROL, message).object(named).hint(hint));
+    }
     problems.check("the request")?;
     Ok(result)
 }

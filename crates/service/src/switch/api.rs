@@ -30,14 +30,16 @@ impl SwitchService {
     ) -> Reply {
         let result = match (request.method, path) {
             (Method::Get, ["switch"]) => value(&self.show(runner)),
-            (Method::Patch, ["switch"]) => self.patch_switch(runner, &request.body),
+            (Method::Patch, ["switch"]) => self.patch_switch(runner, request),
+            (Method::Get, ["changes"]) => value(&self.changes(runner)),
+            (Method::Post, ["saved"]) => self.post_saved(runner, &request.body),
             (Method::Get, ["ports", name]) => {
                 self.get_port(runner, name).and_then(|ports| value(&ports))
             }
             (Method::Delete, ["ports", name]) => self.delete_port(runner, name),
             (Method::Get, ["fdb"]) => self.get_addresses(runner, request),
-            (Method::Post, ["fdb"]) => self.post_address(runner, &request.body),
-            (Method::Delete, ["fdb"]) => self.delete_addresses(runner, &request.body),
+            (Method::Post, ["fdb"]) => self.post_address(runner, request),
+            (Method::Delete, ["fdb"]) => self.delete_addresses(runner, request),
             _ => return Reply::unknown_path(request),
         };
         result.into()
@@ -52,6 +54,11 @@ impl SwitchService {
         let ports = (0..self.ports.len()).flat_map(|at| self.show_port(runner, at, &addresses));
         show.ports = ports.collect();
         show.seed = self.seed;
+        show.file = self.file();
+        if show.file.is_some() {
+            let changes = self.changes(runner).changes;
+            show.unsaved = changes.iter().map(ToString::to_string).collect();
+        }
         (show.strangers, show.astray) = (runner.refused_by_hubs(), runner.misrouted());
         show.mirrors = self
             .mirrors
@@ -141,10 +148,11 @@ impl SwitchService {
     /// A page of the table; the keys of an address choose among those on it.
     fn get_addresses(&self, runner: &Runner<Switch>, request: &Request) -> Result<Value> {
         let query = request.query.iter().map(|(key, text)| (key.clone(), text.clone().into()));
-        let (asked, from) = read_request(&Value::Object(query.collect()), |table| {
-            let from = table.get("after", integer(0..=usize::MAX));
-            (Asked::read(table, false), from.unwrap_or(0))
-        })?;
+        let (asked, from) =
+            read_request(&Value::Object(query.collect()), request.files, |table| {
+                let from = table.get("after", integer(0..=usize::MAX));
+                (Asked::read(table, false), from.unwrap_or(0))
+            })?;
         let ends = asked.port.map(|name| self.ends(&name)).transpose()?;
         let is_asked = |entry: &FdbEntry| {
             ends.as_ref().is_none_or(|ends| ends.contains(&entry.port))
@@ -169,22 +177,26 @@ impl SwitchService {
     fn delete_port(&mut self, runner: &mut Runner<Switch>, name: &str) -> Result<Value> {
         let name = match self.find_end(name) {
             Some((at, id)) => self.remove_guest(runner, at, id)?,
-            None => self.find(name).and_then(|at| self.remove_port(runner, at))?,
+            None => {
+                let name = self.find(name).and_then(|at| self.remove_port(runner, at))?;
+                self.removed.insert(name.clone());
+                name
+            }
         };
         self.events.send(&Event::PortRemoved { port: name.clone() });
         Ok(Done::new(vec![format!("{name} removed")]).reply)
     }
 
-    fn patch_switch(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
+    fn patch_switch(&mut self, runner: &mut Runner<Switch>, request: &Request) -> Result<Value> {
         let switch = runner.engine().config().clone();
         let mut wanted = WantedSwitch { switch, ..WantedSwitch::default() };
-        read_request(body, |table| wanted.set_switch(table))?;
+        read_request(&request.body, request.files, |table| wanted.set_switch(table))?;
         self.set_switch(runner, wanted.switch)?;
         Ok(Done::new(vec!["the switch changed".to_owned()]).reply)
     }
 
-    fn post_address(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
-        let entry = read_request(body, |table| Asked::read(table, true))?;
+    fn post_address(&mut self, runner: &mut Runner<Switch>, request: &Request) -> Result<Value> {
+        let entry = read_request(&request.body, request.files, |table| Asked::read(table, true))?;
         let (Some(mac), Some(port)) = (entry.mac, entry.port) else {
             return Err(Error::usage("the address or the port is missing"));
         };
@@ -193,8 +205,12 @@ impl SwitchService {
         Ok(Done::new(vec![format!("{} added to {}", entry.mac, entry.port)]).reply)
     }
 
-    fn delete_addresses(&mut self, runner: &mut Runner<Switch>, body: &Value) -> Result<Value> {
-        let entry = read_request(body, |table| Asked::read(table, false))?;
+    fn delete_addresses(
+        &mut self,
+        runner: &mut Runner<Switch>,
+        request: &Request,
+    ) -> Result<Value> {
+        let entry = read_request(&request.body, request.files, |table| Asked::read(table, false))?;
         if let Some(mac) = entry.mac {
             if !runner.engine_mut().fdb_del(entry.vlan, mac) {
                 let message = format!("{mac} is not in the table");

@@ -1,6 +1,7 @@
 //! The switch as a service.
 
 mod api;
+pub mod changes;
 pub mod codes;
 pub mod keys;
 pub mod mirror;
@@ -11,14 +12,18 @@ pub mod plan;
 pub mod port;
 mod ports;
 mod reload;
+pub mod save;
 mod state;
+mod unsaved;
 pub mod wanted;
 
 use crate::control::http::{Method, Request};
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
-use crate::supervisor::{Answer, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value};
+use crate::supervisor::{
+    Answer, Hangup, Job, Progress, Service, Supervisor, TICK, Trigger, seed, value,
+};
 use crate::switch::state::{Numbers, SwitchService};
 use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::{Switch, SwitchConfig};
@@ -27,6 +32,7 @@ use adit_runtime::{Event as LoopEvent, Next};
 use adit_runtime::{Runner, Signals};
 use plan::Plan;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Runs a switch until it is told to stop.
 ///
@@ -34,9 +40,9 @@ use serde_json::Value;
 /// It cannot start; nothing is left behind then.
 pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     let socket = ControlSocket::open(wanted.name.clone(), "switch")?;
-    if let Some(error) = &socket.missing {
-        events.note(format_args!("no control socket: {}", error.report.message));
-    }
+    let warnings = plan::warnings(&wanted).into_iter().map(|text| format!("warning: {text}"));
+    let notes: Vec<String> = socket.note.iter().cloned().chain(warnings).collect();
+    let hangup = Hangup::new(plan.config.is_some());
     let config = SwitchConfig { seed: seed()?, ..wanted.switch.clone() };
     let engine = Switch::new(config).map_err(Error::usage)?;
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
@@ -45,6 +51,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     let mut service = SwitchService {
         name: socket.name().to_string(),
         events: events.clone(),
+        hangup,
         plan,
         wanted: WantedSwitch { switch: wanted.switch.clone(), ..WantedSwitch::default() },
         numbers: Numbers::default(),
@@ -56,11 +63,13 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
         },
         ports: Vec::new(),
         mirrors: Vec::new(),
+        removed: BTreeSet::new(),
     };
     service.start(&mut runner, wanted)?;
     let ports = service.ports.iter().map(|port| port.wanted.name.clone()).collect();
     let mut supervisor = Supervisor::new(service, socket, events.clone());
     supervisor.ready(ports);
+    notes.iter().for_each(|note| events.note(note));
     runner.set_alarm(Some(runner.now() + TICK));
     let result = supervisor.run(&mut runner);
     let service = &supervisor.service;
@@ -125,6 +134,10 @@ impl Service for SwitchService {
             (Method::Post, ["ports"]) | (Method::Patch, ["ports", _]) => Answer::Later,
             _ => Answer::Now(self.answer_now(runner, request, &path)),
         }
+    }
+
+    fn hangup(&self) -> Hangup {
+        self.hangup
     }
 
     fn status(&self, runner: &Runner<Switch>) -> Result<Value> {

@@ -20,6 +20,12 @@ pub struct Switch {
     pub name: String,
     /// Its process.
     pub pid: u32,
+    /// The file that it was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// How it differs from that file: what `adit switch save` writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsaved: Vec<String>,
     /// What the links of its ports draw their decisions from.
     #[serde(default)]
     pub seed: u64,
@@ -338,12 +344,12 @@ pub fn port(
     counters: Option<&PortCounters>,
     of_loop: Option<(Option<u32>, &adit_runtime::PortCounters)>,
 ) -> Port {
-    let (state, reason) = match state {
-        None => (State::Gone, None),
-        Some(PortState::Forwarding) => (State::Forwarding, None),
-        Some(PortState::Down) => (State::Down, None),
-        Some(PortState::Mirror) => (State::Mirror, None),
-        Some(PortState::Blocked { .. }) => (State::Blocked, None),
+    let state = match state {
+        None => State::Gone,
+        Some(PortState::Forwarding) => State::Forwarding,
+        Some(PortState::Down) => State::Down,
+        Some(PortState::Mirror) => State::Mirror,
+        Some(PortState::Blocked { .. }) => State::Blocked,
     };
     let (mut ingress, mut egress) = (Counters::default(), Counters::default());
     if let Some(counters) = counters {
@@ -362,7 +368,7 @@ pub fn port(
         name: name.to_owned(),
         port: text.to_owned(),
         state,
-        reason,
+        reason: None,
         mtu: of_loop.and_then(|(mtu, _)| mtu),
         vlan: Vlan::new(&config.vlan),
         split_horizon: config.group.map(|group| group.0),
@@ -391,6 +397,8 @@ pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch
     Switch {
         name,
         pid: std::process::id(),
+        file: None,
+        unsaved: Vec::new(),
         seed: 0,
         ageing_s: config.ageing.as_secs_f64(),
         fdb_entries,
@@ -405,7 +413,7 @@ pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch
 }
 
 /// VLANs as `10`, `20-29`.
-fn ranges(set: &VlanSet) -> Vec<String> {
+pub(super) fn ranges(set: &VlanSet) -> Vec<String> {
     let mut list: Vec<(u16, u16)> = Vec::new();
     for vlan in set.iter() {
         let number = vlan.number();

@@ -81,8 +81,12 @@ pub fn actions(lab: &WantedSwitch) -> Vec<String> {
     actions
 }
 
-/// Describes the ports that carry every VLAN although others are confined to theirs.
+/// Describes what is valid but rarely meant: no ports, and ports that carry every VLAN although others are
+/// confined to theirs.
 pub fn warnings(lab: &WantedSwitch) -> Vec<String> {
+    if lab.ports.is_empty() {
+        return vec!["the switch has no ports: add them to the file as [[port]]".to_owned()];
+    }
     let is_open = |port: &&WantedPort| port.config.vlan == VlanMode::Transparent;
     if lab.ports.iter().all(|port| is_open(&port)) {
         return Vec::new();

@@ -4,8 +4,9 @@ use crate::config::problems::Problems;
 use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
-use crate::config::value::{Kind, boolean, integer, mac, one_of, parsed, text};
+use crate::config::value::{Kind, boolean, integer, mac, one_of, parsed, path, text};
 use crate::config::value::{Value, Wrong};
+use crate::netem::keep;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
 use crate::switch::keys::KEYS;
@@ -37,6 +38,8 @@ pub struct WantedPort {
     pub config: PortConfig,
     /// What its cable is like; `None`: perfect.
     pub netem: Option<Profiles>,
+    /// The value of the key `netem` as a file has it.
+    pub netem_value: Option<serde_json::Value>,
     /// A file for copies of all that passes.
     pub mirror: Option<PathBuf>,
 }
@@ -46,7 +49,8 @@ impl WantedPort {
     pub fn longer_name(&self) -> Option<String> {
         let netns = self.spec.netns()?;
         let netns = netns.rsplit('/').next().unwrap_or(netns);
-        self.text.starts_with(&self.name).then(|| format!("{}@{netns}", self.name))
+        let first = first_word(&self.text);
+        (self.name == first).then(|| format!("{first}@{netns}"))
     }
 
     /// Reads `tap:a,vlan=10`, a `--port` of the command line.
@@ -165,10 +169,8 @@ impl WantedPort {
     pub fn change(&mut self, table: &mut Table<'_>) {
         let mut rest = Rest::read(table, self.config.clone());
         self.config = rest.config;
-        match rest.netem.take() {
-            Some(Netem::None) => self.netem = None,
-            Some(Netem::Profiles(profiles)) => self.netem = Some(*profiles),
-            None => {}
+        if let Some(netem) = rest.netem.take() {
+            (self.netem, self.netem_value) = netem.unzip();
         }
         if table.value("mirror").is_some_and(|value| is_no_more(value)) {
             self.mirror = None;
@@ -190,6 +192,30 @@ fn as_tap(port: &str) -> String {
 
 fn is_tun(spec: &PortSpec) -> bool {
     spec.is_layer3()
+}
+
+/// The kind and the argument of a port: its name, unless it has another one.
+pub(super) fn first_word(text: &str) -> &str {
+    text.get(..end_of_first_word(text)).unwrap_or(text)
+}
+
+/// The text of a port with its path, if it has one, from the root.
+pub(super) fn absolute_text(port: &WantedPort) -> String {
+    let path_of = |mut spec: PortSpec| {
+        let path = std::cell::Cell::new(None);
+        spec.change_path(|of_spec| {
+            path.set(Some(of_spec.to_owned()));
+            of_spec.to_owned()
+        });
+        path.into_inner()
+    };
+    let written = port.text.parse::<PortSpec>().ok().and_then(path_of);
+    let (Some(written), Some(real)) = (written, path_of(port.spec.clone())) else {
+        return port.text.clone();
+    };
+    let escaped = |path: &std::path::Path| path.display().to_string().replace(',', ",,");
+    let real = std::path::absolute(&real).unwrap_or(real);
+    port.text.replacen(&escaped(&written), &escaped(&real), 1)
 }
 
 /// Where the first word of the text of a port ends.
@@ -222,14 +248,9 @@ fn push_key(text: &mut String, key: &str, value: &str) {
 struct Rest {
     name: Option<String>,
     config: PortConfig,
-    netem: Option<Netem>,
+    /// The profiles, and the value that they were read from; `Some(None)` removes the link.
+    netem: Option<Option<(Profiles, serde_json::Value)>>,
     mirror: Option<PathBuf>,
-}
-
-#[derive(Debug)]
-enum Netem {
-    None,
-    Profiles(Box<Profiles>),
 }
 
 impl Rest {
@@ -252,28 +273,34 @@ impl Rest {
             }
         }
         let netem = table.value("netem").cloned().and_then(|value| read_netem(table, &value));
-        let mirror = table.get("mirror", crate::config::value::path);
+        let is_mirrored = table.value("mirror").is_some_and(|value| !is_no_more(value));
+        let mirror = is_mirrored.then(|| table.get("mirror", path)).flatten();
         Self { name, config, netem, mirror }
     }
 
     fn into_port(self, text: String, mut spec: PortSpec, source: &Source) -> WantedPort {
-        spec.change_path(|path| source.beside(path));
-        let end = end_of_first_word(&text);
-        let name = self.name.unwrap_or_else(|| text.get(..end).unwrap_or(&text).to_owned());
-        let netem = match self.netem {
-            Some(Netem::Profiles(profiles)) => Some(*profiles),
-            _ => None,
-        };
-        WantedPort { name, text, spec, config: self.config, netem, mirror: self.mirror }
+        if spec.needs_owner() {
+            // The source keeps the refusal, which fails the request.
+            let _ = source.check_files(&text);
+        }
+        spec.change_path(|path| source.beside(path).unwrap_or_default());
+        let name = self.name.unwrap_or_else(|| first_word(&text).to_owned());
+        let (netem, netem_value) = self.netem.flatten().unzip();
+        let Self { config, mirror, .. } = self;
+        WantedPort { name, text, spec, config, netem, netem_value, mirror }
     }
 }
 
-fn read_netem<'a>(table: &Table<'a>, value: &Value<'a>) -> Option<Netem> {
+#[expect(clippy::option_option, reason = "no link, and nothing said about a link, are two things")]
+fn read_netem<'a>(
+    table: &Table<'a>,
+    value: &Value<'a>,
+) -> Option<Option<(Profiles, serde_json::Value)>> {
     if is_no_more(value) {
-        return Some(Netem::None);
+        return Some(None);
     }
-    let profiles = profile::of_value("netem", value, table.problems());
-    profiles.map(|profiles| Netem::Profiles(Box::new(profiles)))
+    let profiles = profile::of_value("netem", value, table.problems())?;
+    Some(Some((profiles, keep::netem(value))))
 }
 
 /// The mode that the keys about VLANs say; `None` if there are none, or wrong ones.
@@ -329,7 +356,7 @@ fn read_vlan(table: &mut Table<'_>) -> Option<VlanMode> {
 
 /// Whether a value takes away what was: a VLAN, a guard, a limit, a group, a link, a mirror.
 fn is_no_more(value: &Value<'_>) -> bool {
-    matches!(value.as_text(), Some("any" | "none"))
+    matches!(value.as_text(), Some("any" | "none" | "off"))
 }
 
 fn group(value: &Value<'_>) -> Result<Option<GroupId>, Wrong> {

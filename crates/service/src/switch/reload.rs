@@ -15,7 +15,7 @@ use crate::switch::mirrors::OpenedMirror;
 use crate::switch::port::WantedPort;
 use crate::switch::state::SwitchService;
 use crate::switch::wanted::WantedSwitch;
-use crate::switch::{codes, mirrors};
+use crate::switch::{codes, mirrors, plan};
 use adit_engine::switch::{Switch, SwitchConfig};
 use adit_runtime::Opened;
 use adit_runtime::Runner;
@@ -100,7 +100,7 @@ impl SwitchService {
 
     /// Reads the port that a request adds or changes.
     pub(super) fn read_port(&self, request: &Request) -> Result<Job<Change>> {
-        let body = request.body.clone();
+        let (body, files) = (request.body.clone(), request.files);
         let segments = request.segments();
         let wanted = match segments.get(1) {
             Some(name) => self.find(name).map(|at| self.ports.get(at))?,
@@ -108,13 +108,13 @@ impl SwitchService {
         };
         let Some(mut wanted) = wanted.map(|port| port.wanted.clone()) else {
             return Ok(Box::new(move || {
-                let wanted = read_request(&body, WantedPort::from_table)?;
+                let wanted = read_request(&body, files, WantedPort::from_table)?;
                 let wanted = wanted.ok_or_else(|| Error::usage("which port?"))?;
                 Ok(Change::NewPort(Box::new(wanted)))
             }));
         };
         Ok(Box::new(move || {
-            read_request(&body, |table| wanted.change(table))?;
+            read_request(&body, files, |table| wanted.change(table))?;
             Ok(Change::Port(Box::new(wanted)))
         }))
     }
@@ -154,7 +154,11 @@ impl SwitchService {
         runner: &mut Runner<Switch>,
         wanted: WantedSwitch,
     ) -> Opening<(), ()> {
+        for warning in plan::warnings(&wanted) {
+            self.events.note(format_args!("warning: {warning}"));
+        }
         let before = std::mem::replace(&mut self.wanted, wanted.clone());
+        self.removed.clear();
         let mut outcome = Outcome::default();
         for old in &before.mirrors {
             if !wanted.mirrors.contains(old)

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Events};
 use crate::netem::report::Links;
-use crate::supervisor::RateLimitedLog;
+use crate::supervisor::{Hangup, RateLimitedLog};
 use crate::switch::codes;
 use crate::switch::mirror::WantedMirror;
 use crate::switch::plan::Plan;
@@ -12,11 +12,13 @@ use crate::switch::wanted::{WantedSwitch, resolve_among};
 use adit_engine::PortId;
 use adit_engine::switch::PortCounters;
 use adit_runtime::{ListenerId, PortNetem};
+use std::collections::BTreeSet;
 
 /// A running switch.
 pub(super) struct SwitchService {
     pub(super) name: String,
     pub(super) events: Events,
+    pub(super) hangup: Hangup,
     pub(super) plan: Plan,
     /// The configuration that was applied last.
     pub(super) wanted: WantedSwitch,
@@ -28,6 +30,8 @@ pub(super) struct SwitchService {
     pub(super) seed: u64,
     pub(super) ports: Vec<Running>,
     pub(super) mirrors: Vec<RunningMirror>,
+    /// The names of ports of the configuration that were removed on request.
+    pub(super) removed: BTreeSet<String>,
 }
 
 /// A port that exists, or has ended.

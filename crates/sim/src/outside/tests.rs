@@ -50,12 +50,6 @@ impl Engine for Client {
         Handled::NOTHING
     }
 
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
-
     fn handle_flow(&mut self, _: Instant, flow: FlowId, event: FlowEvent, out: &mut Outbox) {
         assert_eq!(flow, FLOW);
         self.events.push(event);

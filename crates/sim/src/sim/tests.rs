@@ -1,46 +1,9 @@
 use super::*;
-use adit_engine::Handled;
-use adit_engine::PortId;
 use adit_engine::netem::{Delay, Loss};
+use adit_engine::{Handled, Hub, PortId};
 use adit_packet::{Gso, VnetHeader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::ToString;
-
-/// Sends what it gets to every other port.
-struct Hub {
-    ports: Vec<Endpoint>,
-}
-
-impl Hub {
-    fn new(ports: u16) -> Self {
-        Self { ports: (0..ports).map(|port| Endpoint::Port(PortId(port))).collect() }
-    }
-}
-
-impl Engine for Hub {
-    fn handle(
-        &mut self,
-        _: Instant,
-        from: Endpoint,
-        packet: PacketBuf,
-        out: &mut Outbox,
-    ) -> Handled {
-        let mut others = self.ports.iter().copied().filter(|&to| to != from);
-        let Some(last) = others.next_back() else {
-            out.discard(packet, DropReason::NO_DESTINATION);
-            return Handled::NOTHING;
-        };
-        others.for_each(|to| out.send_copy(to, &packet));
-        out.send(last, packet);
-        Handled::NOTHING
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
-}
 
 /// Passes what comes from its port to a peer, and back.
 struct Relay(Endpoint);
@@ -56,10 +19,6 @@ impl Engine for Relay {
         out.send(if from == port { self.0 } else { port }, packet);
         Handled::NOTHING
     }
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -434,8 +393,6 @@ impl Engine for Thief {
     fn next_timeout(&self) -> Option<Instant> {
         (self.way == 4).then_some(Instant::ZERO)
     }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
 }
 
 #[test]

@@ -3,45 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use adit_engine::{DropReason, Endpoint, Engine, Handled, Outbox, PortId};
+use adit_engine::{DropReason, Endpoint, Engine, Handled, Hub, Outbox, PortId};
 use adit_packet::{Instant, PacketBuf};
-
-/// Sends what it gets to every other port.
-pub(crate) struct Hub {
-    ports: u16,
-}
-
-impl Hub {
-    pub(crate) fn new(ports: u16) -> Self {
-        Self { ports }
-    }
-}
-
-impl Engine for Hub {
-    fn handle(
-        &mut self,
-        _: Instant,
-        from: Endpoint,
-        packet: PacketBuf,
-        out: &mut Outbox,
-    ) -> Handled {
-        let ports = (0..self.ports).map(|port| Endpoint::Port(PortId(port)));
-        let mut others = ports.filter(|&to| to != from);
-        let Some(last) = others.next_back() else {
-            out.discard(packet, DropReason::NO_DESTINATION);
-            return Handled::NOTHING;
-        };
-        others.for_each(|to| out.send_copy(to, &packet));
-        out.send(last, packet);
-        Handled::NOTHING
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    fn handle_timeout(&mut self, _: Instant, _: &mut Outbox) {}
-}
 
 /// A hub that holds packets for a while, discards some, answers some with packets of its own and sends
 /// some where there is nobody.

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use adit_engine::PortId;
 use adit_engine::netem::{Direction, Netem};
 use adit_engine::switch::Switch;
+use adit_engine::{Hub, PortId};
 use adit_packet::{Gso, Meta, PoolConfig, VnetHeader};
 use adit_sim::{End, EngineId, Fault, HostConfig, HostId, ProbeId, Random, Sim, UdpId};
 
 use crate::configs::{random_netem, random_port, random_profile, random_switch, tunnels};
-use crate::engines::{Hub, Moody};
+use crate::engines::Moody;
 
 /// How long a network is used: enough for some hundred packets.
 const RUN: Duration = Duration::from_millis(20);

@@ -11,7 +11,7 @@ use crate::host::changes::{HostChanges, Restored};
 use crate::host::timestamps::Save;
 use adit_device::Device;
 use adit_device::IfName;
-use adit_device::netlink::{Event, Monitor, ROUTE_PROTOCOL};
+use adit_device::netlink::{Event, FilterMonitor, Monitor, ROUTE_PROTOCOL};
 use adit_packet::Instant;
 use adit_service::error::Result;
 use adit_service::event::Events;
@@ -58,8 +58,9 @@ pub struct Host {
     name: IfName,
     changes: SharedChanges,
     worker: Worker<SharedChanges, HostResult>,
-    /// A sandbox may forbid it.
+    /// A sandbox may forbid either.
     monitor: Option<Monitor>,
+    filters: Option<FilterMonitor>,
     restore_at: Option<Instant>,
     is_restoring: bool,
     /// No repair before this.
@@ -75,12 +76,16 @@ impl Host {
     /// # Errors
     /// EMFILE, EAGAIN.
     pub fn start(name: IfName, changes: &SharedChanges) -> io::Result<Self> {
-        let monitor = lock(changes).netns().map_or_else(Monitor::open, Monitor::open_in).ok();
+        let host = lock(changes);
+        let monitor = host.netns().map_or_else(Monitor::open, Monitor::open_in).ok();
+        let filters = host.netns().map_or_else(FilterMonitor::open, FilterMonitor::open_in).ok();
+        drop(host);
         Ok(Self {
             name,
             changes: Arc::clone(changes),
             worker: Worker::start("host", Arc::clone(changes))?,
             monitor,
+            filters,
             restore_at: None,
             is_restoring: false,
             quiet_until: Instant::ZERO,
@@ -94,9 +99,9 @@ impl Host {
         self.worker.as_fd()
     }
 
-    /// The descriptor of netlink events.
-    pub fn monitor_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.monitor.as_ref().map(AsFd::as_fd)
+    /// The descriptors of netlink events.
+    pub fn monitors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.monitor.iter().map(AsFd::as_fd).chain(self.filters.iter().map(AsFd::as_fd))
     }
 
     /// Does a job on the thread.
@@ -119,12 +124,15 @@ impl Host {
         &self.missing
     }
 
-    /// Reads netlink events; returns the device's MTU if it changed. `Err` if the monitor failed: its
+    /// Reads netlink events; returns the device's MTU if it changed. `Err` if a monitor failed: its
     /// descriptor must not be watched any more.
     pub fn hear(&mut self, now: Instant) -> io::Result<Option<u32>> {
-        let Some(monitor) = &mut self.monitor else { return Ok(None) };
         let (mut mtu, mut must_look) = (None, false);
+        if let Some(filters) = &mut self.filters {
+            must_look |= filters.has_deleted()?;
+        }
         for _ in 0..EVENTS_MAX {
+            let Some(monitor) = &mut self.monitor else { break };
             match monitor.recv(Some(Duration::ZERO)) {
                 Ok(Some(Event::LinkChanged(link))) if link.name == self.name => {
                     mtu = Some(link.mtu);

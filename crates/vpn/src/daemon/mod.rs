@@ -23,15 +23,14 @@ use crate::file::load::{Given, Loaded, load_complete};
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
+use crate::pipe::{OpenPipe, Program};
 use crate::state::{self, View};
-use crate::uapi;
-use crate::uapi::SetRequest;
 use crate::uapi::socket::UapiSocket;
-use adit_device::netlink;
-use adit_device::{Device, Mode};
+use crate::uapi::{self, SetRequest};
+use adit_device::{Device, Mode, netlink};
 use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Port, Runner, Token};
+use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
 use adit_service::control::http::{Method, Request};
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
@@ -109,6 +108,8 @@ pub struct Ended {
     pub changes: SharedChanges,
     /// Why it ended, if nobody asked for it.
     pub failure: Option<Error>,
+    /// The program at the other end of the pipe, if its end ended the tunnel.
+    pub program: Option<Program>,
 }
 
 /// What a background job of a reload returns.
@@ -184,15 +185,14 @@ impl Daemon {
         if let Some(uapi) = &self.uapi {
             runner.watch(uapi, UAPI, READABLE)?;
         }
-        if let Some(monitor) = self.host.monitor_fd() {
-            runner.watch(monitor, MONITOR, READABLE)?;
-        }
+        self.host.monitors().try_for_each(|fd| runner.watch(fd, MONITOR, READABLE))?;
         runner.watch(self.host.results_fd(), HOST, READABLE)?;
         self.set_clock(runner);
         for peer in &self.loaded.config.peers {
             let mode =
                 TunnelEngine::mode_of(runner, &peer.public_key, peer.vxlan).ok_or(Errno::NOSPC)?;
-            let config = state::peer_config(peer, state::known(peer), mode);
+            let endpoint = state::known(peer).or_else(|| self.timestamps.endpoint(peer));
+            let config = state::peer_config(peer, endpoint, mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
             for &timestamp in self.timestamps.received(&peer.public_key) {
@@ -215,13 +215,13 @@ impl Daemon {
     pub fn attach_pipe(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
-        stream: Box<dyn Port>,
+        pipe: OpenPipe,
     ) -> io::Result<()> {
         let peer = match self.loaded.config.peers.as_slice() {
             [peer] => Some(peer.public_key),
             _ => None,
         };
-        self.endpoints.attach_pipe(runner, stream, peer)
+        self.endpoints.attach_pipe(runner, pipe, peer)
     }
 
     /// Ends: saves the timestamps, runs the hooks of the peers that are connected, and waits for the jobs on
@@ -233,7 +233,8 @@ impl Daemon {
             self.timestamps.saved(save, written, &self.events);
         }
         self.peers.finish();
-        Ended { changes: self.host.finish(), failure: self.failure }
+        let program = self.endpoints.take_ended_program();
+        Ended { changes: self.host.finish(), failure: self.failure, program }
     }
 
     fn set_clock(&mut self, runner: &mut Runner<TunnelEngine>) {
@@ -518,9 +519,7 @@ impl Daemon {
                 Ok(mtu) => self.set_mtu(runner, mtu),
                 Err(_) => {
                     // It would be ready forever.
-                    if let Some(monitor) = self.host.monitor_fd() {
-                        runner.unwatch(monitor);
-                    }
+                    self.host.monitors().for_each(|fd| runner.unwatch(fd));
                 }
             },
             HOST => return self.host_results(runner),
@@ -627,8 +626,7 @@ impl Service for Daemon {
         let flow = match event {
             Event::PortGone { port, why, .. } => {
                 if self.endpoints.is_pipe(port) {
-                    let message = format!("the pipe to the peer was closed: {why}");
-                    self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
+                    self.failure = self.endpoints.pipe_gone(&why);
                     Next::Stop
                 } else if self.endpoints.ended(runner, port) {
                     Next::Continue

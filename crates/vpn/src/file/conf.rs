@@ -53,7 +53,8 @@ impl std::str::FromStr for HookPolicy {
     }
 }
 
-const INTERFACE_KEYS: [&str; 12] = [
+/// The last two are adit's own: `wg-quick` refuses them.
+const INTERFACE_KEYS: [&str; 14] = [
     "PrivateKey",
     "ListenPort",
     "FwMark",
@@ -66,6 +67,8 @@ const INTERFACE_KEYS: [&str; 12] = [
     "PreDown",
     "PostDown",
     "SaveConfig",
+    "KillSwitch",
+    "BlockIPv6",
 ];
 
 const PEER_KEYS: [&str; 5] =
@@ -282,6 +285,12 @@ impl<'a> Reader<'a> {
             "Table" => to.table = self.value(value, values::table).unwrap_or_default(),
             "SaveConfig" => {
                 to.save_config = self.value(value, values::boolean).unwrap_or_default();
+            }
+            "KillSwitch" => {
+                to.kill_switch = self.value(value, values::boolean).unwrap_or_default();
+            }
+            "BlockIPv6" => {
+                to.block_ipv6 = self.value(value, values::boolean).unwrap_or_default();
             }
             "DNS" => {
                 for item in value.items() {

@@ -33,6 +33,7 @@ impl Config {
 
 /// This end of a tunnel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the keys of a file")]
 pub struct Interface {
     /// Its key; without one it sends and answers nothing.
     pub private_key: Option<PrivateKey>,
@@ -62,6 +63,10 @@ pub struct Interface {
     pub master: Option<IfName>,
     /// It ends when the last peer is gone, instead of waiting for one.
     pub is_transient: bool,
+    /// Nothing leaves this host but through the tunnel, until the tunnel is taken down.
+    pub kill_switch: bool,
+    /// No IPv6 packet leaves this host but through the tunnel, while it runs.
+    pub block_ipv6: bool,
 }
 
 /// Where routes to the peers' networks go.

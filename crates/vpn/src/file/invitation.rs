@@ -5,23 +5,36 @@
 //! invite   reserves addresses, makes a
 //!          preshared key; one line  ----------> join     makes a private key, which stays there;
 //!                                                        writes its file
-//! accept   adds the peer            <---------- one line: addresses and public key
+//! accept   adds the peer            <---------- one line: address and public key, authenticated
+//!                                               with the preshared key (`reply`)
 //! ```
 //!
-//! The line there is a secret, for a preshared key is in it; the line back is none. Who reads the line
-//! there cannot connect: only the key that the server's owner accepts can, once, and within a day.
+//! The line there must stay secret and must arrive unchanged, because nothing in it is signed:
+//!
+//! - A reader can reply in place of the invited machine. The invitation is then used up, so the owner of the
+//!   server notices. The line back is no secret.
+//! - A person who changes the line leads the joining machine to another server. `join` prints the server,
+//!   its key and the networks before it writes anything.
 
+use crate::file::conf;
+use crate::file::conf::HookPolicy;
 use crate::file::config::{Config, PeerEndpoint};
 use crate::file::keys::Key;
+use crate::file::load::name_of;
+use crate::file::validate;
 use crate::file::values;
 use adit_device::IfName;
 use adit_device::netlink::IpPrefix;
+use adit_service::config::problems::Problems;
+use adit_service::config::source::Source;
+use adit_service::control::name::Name;
 use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// What the line begins with: a format of another number is another format.
@@ -42,6 +55,10 @@ pub const OPEN_FOR: u64 = 24 * 3600;
 /// The keepalive of the joining machine, which is often behind a NAT: below the 30 s of the strictest.
 const KEEPALIVE: u16 = 25;
 
+/// The public addresses of IPv6: 2000::/3.
+const GLOBAL_V6: Ipv6Addr = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0);
+const GLOBAL_V6_LEN: u8 = 3;
+
 /// What is in the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
@@ -59,13 +76,37 @@ pub struct Invitation {
     pub allowed_ips: Vec<IpPrefix>,
 }
 
-/// The line is none, or not whole.
+/// Why a line cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadInvitation;
+pub enum BadInvitation {
+    /// It is no invitation, or a part of it is missing or changed.
+    Incomplete,
+    /// The name cannot be that of a tunnel, its device and its file.
+    Name,
+    /// An address is not one host, or not one that a machine can have.
+    Address,
+    /// The tunnel could not start: an address twice, or the server inside its own networks.
+    Unusable,
+}
 
 impl fmt::Display for BadInvitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a complete invitation: expected one line that begins with {PREFIX}")
+        match self {
+            Self::Incomplete => {
+                write!(f, "not a complete invitation: expected one line that begins with {PREFIX}")
+            }
+            Self::Name => f.write_str(
+                "the name in the invitation is not valid: expected up to 15 letters, digits, '-', '_' and '.', \
+                 not 'all' or 'default'",
+            ),
+            Self::Address => f.write_str(
+                "an address in the invitation is not valid: expected single unicast addresses",
+            ),
+            Self::Unusable => f.write_str(
+                "a tunnel with the settings of the invitation cannot start: it has an address twice, or its \
+                 server is inside its networks",
+            ),
+        }
     }
 }
 
@@ -91,27 +132,35 @@ impl Invitation {
     /// # Errors
     /// [`BadInvitation`], which reveals nothing of the line.
     pub fn parse(line: &str) -> Result<Self, BadInvitation> {
-        Self::read(line.trim()).ok_or(BadInvitation)
+        let text = Self::decode(line.trim()).ok_or(BadInvitation::Incomplete)?;
+        Self::of_text(&text)
     }
 
-    fn read(line: &str) -> Option<Self> {
+    fn decode(line: &str) -> Option<Zeroizing<String>> {
         let code = line.strip_prefix(PREFIX).filter(|code| code.len() <= LINE_LEN_MAX)?;
         let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(code).ok()?);
         let text = std::str::from_utf8(&bytes).ok()?;
         let (text, sum) = text.split_at_checked(text.len().checked_sub(8)?)?;
-        if u32::from_str_radix(sum, 16).ok()? != checksum(text.as_bytes()) {
-            return None;
-        }
-        Self::of_text(text)
+        let is_whole = u32::from_str_radix(sum, 16).ok()? == checksum(text.as_bytes());
+        is_whole.then(|| Zeroizing::new(text.to_owned()))
     }
 
-    /// Reads what is in a line.
-    pub fn of_text(text: &str) -> Option<Self> {
+    /// Reads the content of a line.
+    ///
+    /// # Errors
+    /// As [`Invitation::parse`].
+    pub fn of_text(text: &str) -> Result<Self, BadInvitation> {
         let mut lines = text.lines();
-        let name = lines.next()?;
+        let name = lines.next().ok_or(BadInvitation::Incomplete)?;
+        let name = IfName::new(OsStr::new(name)).map_err(|_| BadInvitation::Name)?;
+        let invitation = Self::of_lines(name, lines).ok_or(BadInvitation::Incomplete)?;
+        invitation.check()?;
+        Ok(invitation)
+    }
+
+    fn of_lines<'a>(name: IfName, mut lines: impl Iterator<Item = &'a str>) -> Option<Self> {
         let invitation = Self {
-            // It is printed: no control characters.
-            name: IfName::new(OsStr::new(name)).ok().filter(|ok| ok.to_string() == name)?,
+            name,
             endpoint: values::endpoint(lines.next()?).ok()?,
             server: PublicKey::from_base64(lines.next()?).ok()?,
             preshared_key: PresharedKey::from_base64(lines.next()?).ok()?,
@@ -119,6 +168,48 @@ impl Invitation {
             allowed_ips: prefixes(lines.next()?)?,
         };
         lines.next().is_none().then_some(invitation)
+    }
+
+    /// Whether the other machine can use it. What it names becomes a file, a device and a socket there.
+    ///
+    /// # Errors
+    /// [`BadInvitation`].
+    pub fn check(&self) -> Result<(), BadInvitation> {
+        check_name(self.name)?;
+        // A shorter prefix would route its network to the device, whatever the allowed IPs are.
+        let is_host = |address: &IpPrefix| *address == IpPrefix::host(address.ip());
+        if !self.addresses.iter().all(|address| is_host(address) && is_unicast(address.ip())) {
+            return Err(BadInvitation::Address);
+        }
+        // The keys have no part in it.
+        let public = Self { preshared_key: PresharedKey::from_bytes([0; 32]), ..self.clone() };
+        let text = public.to_file(&PrivateKey::from_bytes([1; 32]));
+        let (problems, source) = (Problems::default(), Source::new("invitation", text.as_str()));
+        let config = conf::read(&source, &problems, HookPolicy::Refuse);
+        let works = problems.into_list().is_empty() && validate::problems(&config, true).is_empty();
+        if works { Ok(()) } else { Err(BadInvitation::Unusable) }
+    }
+
+    /// Whether the networks are a default route, or as good as one: together more than 1/64 of the addresses
+    /// of IPv4, or of the public ones of IPv6. `0.0.0.0/1, 128.0.0.0/1` is the usual disguise.
+    #[must_use]
+    pub fn takes_default_route(&self) -> bool {
+        let (mut v4, mut v6) = (0_u64, 0_u128);
+        for network in &self.allowed_ips {
+            match network.ip() {
+                IpAddr::V4(_) => v4 += 1 << (32 - network.len()),
+                IpAddr::V6(ip) => {
+                    let is_wider =
+                        network.len() <= GLOBAL_V6_LEN && network.contains(GLOBAL_V6.into());
+                    let is_inside = ip.segments()[0] >> 13 == 1;
+                    if is_wider || is_inside {
+                        // In units of a /64.
+                        v6 += 1 << 64_u8.saturating_sub(network.len().max(GLOBAL_V6_LEN));
+                    }
+                }
+            }
+        }
+        v4 > 1 << (32 - 6) || v6 > 1 << (64 - GLOBAL_V6_LEN - 6)
     }
 
     /// The file of the joining machine.
@@ -134,6 +225,17 @@ impl Invitation {
             self.endpoint,
         ))
     }
+}
+
+/// Whether an invitation can have this name: another machine uses it for a file, a device and a socket.
+///
+/// # Errors
+/// [`BadInvitation::Name`].
+pub fn check_name(name: IfName) -> Result<(), BadInvitation> {
+    let text = name.to_string();
+    let is_name =
+        text.parse::<Name>().is_ok() && name_of(Path::new(&format!("{text}.conf"))).is_ok();
+    if is_name { Ok(()) } else { Err(BadInvitation::Name) }
 }
 
 /// The file of a server that is new, with networks at random: two that are joined later do not clash.
@@ -261,6 +363,12 @@ pub fn list(prefixes: &[IpPrefix]) -> String {
     all.join(",")
 }
 
+/// Whether a machine can have the address.
+fn is_unicast(ip: IpAddr) -> bool {
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || is_broadcast)
+}
+
 fn prefixes(text: &str) -> Option<Vec<IpPrefix>> {
     text.split(',').map(|prefix| prefix.parse().ok()).collect()
 }
@@ -273,10 +381,6 @@ fn checksum(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::conf;
-    use crate::file::conf::HookPolicy;
-    use adit_service::config::problems::Problems;
-    use adit_service::config::source::Source;
 
     fn config(text: &str) -> Config {
         let (source, problems) = (Source::new("x.conf", text), Problems::default());
@@ -305,12 +409,74 @@ mod tests {
         for at in 0..line.len() {
             let mut less = line.to_string();
             less.remove(at);
-            assert_eq!(Invitation::parse(&less), Err(BadInvitation));
-            assert_eq!(Invitation::parse(&line[..at]), Err(BadInvitation));
+            assert_eq!(Invitation::parse(&less), Err(BadInvitation::Incomplete));
+            assert_eq!(Invitation::parse(&line[..at]), Err(BadInvitation::Incomplete));
             let other = if line.as_bytes()[at] == b'x' { "y" } else { "x" };
             let mut bent = line.to_string();
             bent.replace_range(at..=at, other);
-            assert_eq!(Invitation::parse(&bent), Err(BadInvitation), "{at}");
+            assert_eq!(Invitation::parse(&bent), Err(BadInvitation::Incomplete), "{at}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_names_what_a_tunnel_may_have() {
+        use BadInvitation::{Address, Incomplete, Name, Unusable};
+        let key = "A".repeat(42) + "A=";
+        let read = |name: &str, endpoint: &str, addresses: &str, networks: &str| {
+            let text = format!("{name}\n{endpoint}\n{key}\n{key}\n{addresses}\n{networks}\n");
+            Invitation::of_text(&text).map(|_| ())
+        };
+        let named = |name: &str| read(name, "192.0.2.1:1", "10.0.0.2/32", "10.0.0.0/24");
+        for name in ["site", "a.b", "_x-1", "s".repeat(15).as_str()] {
+            assert_eq!(named(name), Ok(()), "{name}");
+        }
+        let bad = [
+            "", ".", "..", "../x", "/etc/x", "a/b", "-x", ".x", "a b", "$(id)", "a;b", "a`b",
+            "s\u{e9}",
+        ];
+        for name in bad.into_iter().chain(["all", "default", "a%d", "\x1b[2J", &"s".repeat(16)]) {
+            assert_eq!(named(name), Err(Name), "{name:?}");
+        }
+        let at = |endpoint| read("s", endpoint, "10.0.0.2/32", "10.0.0.0/24");
+        for endpoint in ["a b:1", "$(id):1", "-x:1", "a/b:1", "a:0", "a\x1b:1"] {
+            assert_eq!(at(endpoint), Err(Incomplete), "{endpoint:?}");
+        }
+        assert_eq!(at("10.0.0.9:1"), Err(Unusable), "it is inside of its own network");
+        let with = |addresses| read("s", "192.0.2.1:1", addresses, "10.0.0.0/24");
+        for address in
+            ["10.0.0.2/24", "10.0.0.2/0", "fd00::2/64", "127.0.0.2/32", "224.0.0.1/32", "::/128"]
+        {
+            assert_eq!(with(address), Err(Address), "{address}");
+        }
+        assert_eq!(with("10.0.0.2/32,10.0.0.2/32"), Err(Unusable));
+    }
+
+    #[test]
+    fn a_default_route_is_seen_whatever_its_form() {
+        let takes = |networks: &str| {
+            let allowed_ips = prefixes(networks).unwrap();
+            Invitation { allowed_ips, ..invitation() }.takes_default_route()
+        };
+        let eighths: Vec<String> = (1..=127).map(|n| format!("{n}.0.0.0/8")).collect();
+        for networks in [
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/8,0.0.0.0/1,128.0.0.0/1",
+            "::/1,8000::/1",
+            "2000::/3",
+            "2000::/4,3000::/4",
+            "64.0.0.0/4",
+            &eighths.join(","),
+        ] {
+            assert!(takes(networks), "{networks}");
+        }
+        for networks in [
+            "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10",
+            "fc00::/7,fe80::/10,2001:db8::/32,2a00::/16",
+            "4000::/2",
+            "2001:db8::1/128",
+        ] {
+            assert!(!takes(networks), "{networks}");
         }
     }
 

@@ -6,6 +6,7 @@ pub mod hide;
 pub mod invitation;
 pub mod keys;
 pub mod load;
+pub mod reply;
 pub mod secret;
 pub mod toml;
 pub mod validate;

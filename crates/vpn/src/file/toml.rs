@@ -87,6 +87,8 @@ impl Reader {
             listen_tcp: table.get("listen_tcp", value::integer(1..=u16::MAX)),
             master: table.get("master", value::parsed("the name of a bridge")),
             is_transient: table.get("persist", value::boolean) == Some(false),
+            kill_switch: table.get("kill_switch", value::boolean).unwrap_or_default(),
+            block_ipv6: table.get("block_ipv6", value::boolean).unwrap_or_default(),
         }
     }
 
@@ -209,7 +211,7 @@ impl Reader {
         table.get(file, |value| {
             let source = match value.as_text().map(str::parse) {
                 Some(Ok(SecretSource::File(path))) => {
-                    SecretSource::File(value.source().beside(path))
+                    SecretSource::File(value.source().beside(path)?)
                 }
                 Some(Ok(source)) => source,
                 Some(Err(error)) => return Err(Wrong::new("is not a file name").help(error)),

@@ -2,6 +2,7 @@
 
 use crate::file::config::{Config, Table};
 use crate::file::keys::Key;
+use adit_device::Mode;
 use adit_device::netlink::{IpFamily, IpPrefix, TABLE_MAIN};
 
 /// IPv6 needs this MTU (RFC 8200, section 5).
@@ -17,7 +18,43 @@ pub fn problems(config: &Config, same_netns: bool) -> Vec<String> {
     if same_netns {
         loops(config, &mut problems);
     }
+    if config.interface.kill_switch && config.interface.master.is_some() {
+        problems.push(
+            "`kill_switch` and `master` exclude each other: frames leave by the bridge".into(),
+        );
+    }
     problems
+}
+
+/// Settings that can be started, but let packets out that a user expects to be inside; for people.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<String> {
+    let interface = &config.interface;
+    let is_blocked = interface.block_ipv6 || interface.kill_switch;
+    let is_whole = |family: IpFamily| {
+        let all = config.peers.iter().flat_map(|peer| &peer.allowed_ips);
+        let lens: Vec<u8> =
+            all.filter(|network| network.family() == family).map(|network| network.len()).collect();
+        // The whole, or its halves.
+        lens.contains(&0) || lens.iter().filter(|len| **len == 1).count() > 1
+    };
+    let mut warnings = Vec::new();
+    let is_routed = config.mode() == Mode::Tun && interface.table != Table::Off;
+    if is_routed && is_whole(IpFamily::V4) && !is_whole(IpFamily::V6) && !is_blocked {
+        warnings.push(
+            "IPv6 packets leave without the tunnel: add ::/0 to the allowed IPs, or block them with \
+             block_ipv6 (BlockIPv6 in a wg-quick file)"
+                .to_owned(),
+        );
+    }
+    if interface.kill_switch && is_whole(IpFamily::V4) && interface.dns.is_empty() {
+        warnings.push(
+            "the kill switch blocks the name servers of the local network: set dns to servers behind the \
+             tunnel"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 fn addresses(config: &Config, problems: &mut Vec<String>) {
@@ -98,6 +135,27 @@ mod tests {
     fn peer(number: u8, networks: &[&str]) -> Peer {
         let allowed_ips = networks.iter().map(|network| network.parse().unwrap()).collect();
         Peer { allowed_ips, ..Peer::new(PublicKey([number; 32])) }
+    }
+
+    #[test]
+    fn what_would_leave_in_clear_is_warned_of() {
+        let of = |networks: &[&str]| Config { peers: vec![peer(1, networks)], ..Config::default() };
+        assert_eq!(warnings(&of(&["10.0.0.0/8"])), Vec::<String>::new());
+        assert_eq!(warnings(&of(&["0.0.0.0/0", "::/0"])), Vec::<String>::new());
+        for networks in [&["0.0.0.0/0"][..], &["0.0.0.0/1", "128.0.0.0/1", "fd00::/8"]] {
+            let mut config = of(networks);
+            assert!(warnings(&config)[0].starts_with("IPv6 packets leave"), "{networks:?}");
+            config.interface.block_ipv6 = true;
+            assert_eq!(warnings(&config), Vec::<String>::new());
+            config.interface.block_ipv6 = false;
+            config.interface.kill_switch = true;
+            assert!(warnings(&config)[0].starts_with("the kill switch blocks the name servers"));
+            config.interface.dns = vec!["10.0.0.1".parse().unwrap()];
+            assert_eq!(warnings(&config), Vec::<String>::new());
+        }
+        let mut off = of(&["0.0.0.0/0"]);
+        off.interface.table = Table::Off;
+        assert_eq!(warnings(&off), Vec::<String>::new());
     }
 
     #[test]

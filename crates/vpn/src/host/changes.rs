@@ -2,11 +2,14 @@
 
 use crate::host::dns::Dns;
 use crate::host::plan::{Plan, Seen, SeenDevice};
+use adit_device::netlink::LinkFlags;
 use adit_device::{Device, IfName, Link, Netns};
 use adit_service::error::Result;
 use adit_service::host::action::{Action, Program, Purpose};
 use adit_service::host::executor::Executor;
+use adit_service::host::filter::TableId;
 use adit_service::host::ledger::Ledger;
+use adit_service::host::stale::filter_tables;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -86,6 +89,9 @@ impl HostChanges {
     /// # Errors
     /// The first action that failed; then the host is as it was.
     pub fn apply(&mut self, actions: &[Action]) -> Result<()> {
+        if !actions.iter().any(|action| is_kill_switch(self.name, action)) {
+            self.release_kill_switch();
+        }
         let changed = self.ledger.apply(&mut *self.executor, actions)?;
         self.warnings.extend(self.ledger.take_warnings());
         self.warnings.extend(self.check_name_servers(&changed));
@@ -107,20 +113,27 @@ impl HostChanges {
         self.executor.take_device()
     }
 
-    /// Restores addresses, routes and rules that others have removed. While the device is down, nothing
-    /// can be restored, and it is the administrator who set it down.
+    /// Restores addresses, routes, rules and tables of the packet filter that others have removed. While
+    /// the device is down, only the packet filter is: the administrator has set it down.
     pub fn restore(&mut self) -> Restored {
         let link = match &self.netns {
             Some(netns) => Link::find_in(netns, &self.name),
             None => Link::find(&self.name),
         };
-        let Ok(info) = link.and_then(|link| link.info()) else { return Restored::default() };
-        let mtu = Some(info.mtu);
-        if !info.flags.contains(adit_device::netlink::LinkFlags::UP) {
-            let missing = vec![format!("the device {} is down", self.name)];
-            return Restored { missing, mtu, ..Restored::default() };
+        let info = link.and_then(|link| link.info()).ok();
+        let mtu = info.as_ref().map(|info| info.mtu);
+        let is_up = info.as_ref().is_some_and(|info| info.flags.contains(LinkFlags::UP));
+        let has_filter = self.ledger.actions().any(|action| matches!(action, Action::SetFilter(_)));
+        let tables = if has_filter { filter_tables(self.netns.as_ref()) } else { Vec::new() };
+        let may_miss = |action: &Action| match action {
+            Action::SetFilter(table) => !tables.contains(&table.id),
+            Action::AddAddress(_) | Action::AddRoute(_) | Action::AddRule(_) => is_up,
+            _ => false,
+        };
+        let (restored, mut missing) = self.ledger.restore(&mut *self.executor, may_miss);
+        if info.is_some() && !is_up {
+            missing.push(format!("the device {} is down", self.name));
         }
-        let (restored, missing) = self.ledger.restore(&mut *self.executor);
         let restored = restored.iter().map(ToString::to_string).collect();
         Restored { restored, missing, mtu }
     }
@@ -128,6 +141,19 @@ impl HostChanges {
     /// What failed and was no reason to end, since the last call.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
+    }
+
+    /// Leaves the kill switch when everything else is undone; `false` if there is none.
+    pub fn keep_kill_switch(&mut self) -> bool {
+        let name = self.name;
+        self.ledger.set_undo(|action| is_kill_switch(name, action), None);
+        self.ledger.actions().any(|action| is_kill_switch(name, action))
+    }
+
+    /// Removes the kill switch when everything is undone, also one that stood before the start.
+    pub fn release_kill_switch(&mut self) {
+        let (name, undo) = (self.name, Action::DeleteFilter(TableId::kill_switch(self.name)));
+        self.ledger.set_undo(|action| is_kill_switch(name, action), Some(&undo));
     }
 
     /// Undoes everything in reverse; returns what could not be undone.
@@ -146,4 +172,8 @@ impl HostChanges {
             words.chain(input.split_whitespace()).filter_map(|word| word.parse().ok()).collect();
         Dns::find()?.check(&self.name, &servers)
     }
+}
+
+fn is_kill_switch(name: IfName, action: &Action) -> bool {
+    matches!(action, Action::SetFilter(table) if table.id == TableId::kill_switch(name))
 }

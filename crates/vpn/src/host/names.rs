@@ -25,6 +25,8 @@ pub struct Names {
     peers: BTreeMap<PublicKey, Named>,
     questions: Arc<Questions>,
     answers: mpsc::Receiver<Answer>,
+    /// Answers that came while a start waited for them.
+    early: VecDeque<Answer>,
     sender: mpsc::Sender<Answer>,
     wake: Arc<OwnedFd>,
     has_threads: bool,
@@ -35,6 +37,8 @@ struct Named {
     host: String,
     port: u16,
     is_asked: bool,
+    /// Whether an address was found before.
+    is_known: bool,
     retry_at: Option<Instant>,
     delay: Duration,
 }
@@ -81,6 +85,7 @@ impl Names {
             peers: BTreeMap::new(),
             questions: Arc::default(),
             answers,
+            early: VecDeque::new(),
             sender,
             wake: Arc::new(wake),
             has_threads: false,
@@ -98,7 +103,8 @@ impl Names {
             return;
         }
         let (host, port) = (host.clone(), *port);
-        let named = Named { host, port, is_asked: false, retry_at: None, delay: RETRY_FIRST };
+        let (is_asked, is_known, retry_at, delay) = (false, false, None, RETRY_FIRST);
+        let named = Named { host, port, is_asked, is_known, retry_at, delay };
         self.peers.insert(peer, named);
         self.ask(peer);
     }
@@ -119,6 +125,18 @@ impl Names {
         queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(question);
         self.questions.more.notify_one();
         self.start_threads();
+    }
+
+    /// Waits for the answers to all questions, for at most `time_max`; [`Self::news`] returns them.
+    pub fn wait(&mut self, time_max: Duration) {
+        let end = std::time::Instant::now() + time_max;
+        while self.early.len() < self.peers.len() {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            match self.answers.recv_timeout(left) {
+                Ok(answer) => self.early.push_back(answer),
+                Err(_) => break,
+            }
+        }
     }
 
     /// When [`Self::retry`] must be called.
@@ -144,18 +162,26 @@ impl Names {
         // Only to make it unreadable.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         let mut news = Vec::new();
-        while let Ok(Answer { peer, host, port, result }) = self.answers.try_recv() {
+        for Answer { peer, host, port, result } in
+            self.early.drain(..).chain(self.answers.try_iter())
+        {
             let Some(named) = self.peers.get_mut(&peer) else { continue };
             if (&named.host, named.port) != (&host, port) {
                 continue;
             }
             named.is_asked = false;
             let found = result.and_then(|found| {
-                next_of(&found, current(&peer)).ok_or_else(|| io::ErrorKind::NotFound.into())
+                let current = current(&peer);
+                // One from before the start is not yet known to be silent.
+                let next = match current.filter(|address| found.contains(address)) {
+                    Some(address) if !named.is_known => Some(address),
+                    _ => next_of(&found, current),
+                };
+                next.ok_or_else(|| io::ErrorKind::NotFound.into())
             });
             match found {
                 Ok(address) => {
-                    named.delay = RETRY_FIRST;
+                    (named.delay, named.is_known) = (RETRY_FIRST, true);
                     news.push(News::Found(peer, address));
                 }
                 Err(error) => {

@@ -13,6 +13,9 @@
 //!               unreachable default metric 4294967295            if the process is killed: nothing leaves
 //!                                                                in clear until the next start
 //! ```
+//!
+//! With a kill switch there is no rule of priority p-1: whatever routes a DHCP server or a router adds to the
+//! main table, all that is not marked goes into the tunnel.
 
 use crate::file::config::{Config, Table};
 use crate::host::dns::Dns;
@@ -22,7 +25,7 @@ use adit_device::netlink::{
 use adit_device::{IfName, Mode, Netns};
 use adit_service::error::{Error, Result};
 use adit_service::host::action::{Action, OpenDevice, Program, Purpose};
-use adit_service::host::filter::{FilterRule, FilterTable, TableId};
+use adit_service::host::filter::{FilterRule, FilterTable, TableFamily, TableId};
 use std::net::IpAddr;
 
 /// The first table that is tried for a default route: the number that `wg-quick` begins with.
@@ -160,6 +163,13 @@ impl Plan {
             mark: interface.fwmark.unwrap_or(0),
             actions: Vec::new(),
         };
+        if interface.kill_switch || interface.block_ipv6 {
+            plan.choose_mark(seen);
+        }
+        // Before everything else: nothing leaves in clear while the tunnel starts.
+        if interface.kill_switch {
+            plan.actions.push(Action::SetFilter(FilterTable::kill_switch(name, plan.mark)));
+        }
         plan.device(name, config, seen);
         let mut routing = Routing::default();
         plan.routes(config, seen, &mut routing);
@@ -168,24 +178,36 @@ impl Plan {
         if routing.rules.iter().any(|rule| rule.family == IpFamily::V4) {
             plan.actions.push(Action::SetValidMark(true));
         }
-        let families: Vec<IpFamily> = [IpFamily::V4, IpFamily::V6]
-            .into_iter()
-            .filter(|family| routing.rules.iter().any(|rule| rule.family == *family))
-            .collect();
+        let mut filters = Vec::new();
+        for family in [IpFamily::V4, IpFamily::V6] {
+            let mut rules = Vec::new();
+            if routing.rules.iter().any(|rule| rule.family == family) {
+                rules = guard(family, &interface.addresses, plan.mark);
+            }
+            // A kill switch blocks both families.
+            if family == IpFamily::V6 && interface.block_ipv6 && !interface.kill_switch {
+                rules.extend(FilterRule::only_out(plan.mark));
+            }
+            let id = TableId { family: TableFamily::Ip(family), device: name };
+            filters.extend((!rules.is_empty()).then_some(FilterTable { id, rules }));
+        }
         plan.actions.extend(routing.rules.into_iter().map(Action::AddRule));
-        let filters = families.into_iter().map(|family| {
-            Action::SetFilter(filter(
-                TableId { family, device: name },
-                &interface.addresses,
-                plan.mark,
-            ))
-        });
-        plan.actions.extend(filters);
+        plan.actions.extend(filters.into_iter().map(Action::SetFilter));
         if let Some(dns) = seen.dns.as_ref().filter(|_| !interface.dns.is_empty()) {
             let programs = dns.set(&name, &interface.dns, &interface.dns_search);
             plan.actions.extend(programs.into_iter().map(Action::Run));
         }
         plan
+    }
+
+    /// Whether the host's own traffic goes into the tunnel, queries to name servers included.
+    #[must_use]
+    pub fn catches_all(&self) -> bool {
+        self.actions.iter().any(|action| match action {
+            Action::AddRule(_) => true,
+            Action::SetFilter(table) => table.is_required(),
+            _ => false,
+        })
     }
 
     /// Whether it sets name servers.
@@ -240,23 +262,35 @@ impl Plan {
         for network in networks(config) {
             let is_default = network.len() == 0;
             if interface.table == Table::Auto && is_default {
-                self.default_route(network, seen, routing);
+                self.default_route(network, interface.kill_switch, seen, routing);
             } else if table != TABLE_MAIN || !is_connected(&interface.addresses, network) {
                 routing.routes.push(Route { table, ..Route::new(network) });
             }
         }
     }
 
-    /// A table of its own, and the rules that lead to it.
-    fn default_route(&mut self, network: IpPrefix, seen: &Seen, routing: &mut Routing) {
+    /// The mark, which is the number of a table too: that of the configuration, or a free one.
+    fn choose_mark(&mut self, seen: &Seen) {
+        let is_free = |table: &u32| {
+            !seen.tables.contains(table)
+                && !seen.rules.iter().any(|rule| rule.action == RuleAction::Table(*table))
+        };
         if self.mark == 0 {
-            let is_free = |table: &u32| {
-                !seen.tables.contains(table)
-                    && !seen.rules.iter().any(|rule| rule.action == RuleAction::Table(*table))
-            };
             let mut tables = TABLE_FIRST..TABLE_FIRST + TABLES_MAX;
             self.mark = tables.find(is_free).unwrap_or(TABLE_FIRST);
         }
+    }
+
+    /// A table of its own, and the rules that lead to it. The main table comes first, unless everything
+    /// must go into the tunnel.
+    fn default_route(
+        &mut self,
+        network: IpPrefix,
+        is_strict: bool,
+        seen: &Seen,
+        routing: &mut Routing,
+    ) {
+        self.choose_mark(seen);
         let (family, table) = (network.family(), self.mark);
         routing.routes.push(Route { table, ..Route::new(network) });
         routing.routes.push(barrier(network, table));
@@ -269,11 +303,12 @@ impl Plan {
             invert: true,
             ..Rule::new(family, RuleAction::Table(table))
         });
-        routing.rules.push(Rule {
+        let main = Rule {
             priority: Some(priority - 1),
             suppress_prefixlength: Some(0),
             ..Rule::new(family, RuleAction::Table(TABLE_MAIN))
-        });
+        };
+        routing.rules.extend((!is_strict).then_some(main));
     }
 }
 
@@ -291,12 +326,12 @@ fn barrier(network: IpPrefix, table: u32) -> Route {
 }
 
 /// What a default route needs of the packet filter.
-fn filter(id: TableId, addresses: &[IpPrefix], mark: u32) -> FilterTable {
-    let addresses = addresses.iter().filter(|address| address.family() == id.family);
+fn guard(family: IpFamily, addresses: &[IpPrefix], mark: u32) -> Vec<FilterRule> {
+    let addresses = addresses.iter().filter(|address| address.family() == family);
     let mut rules: Vec<FilterRule> =
         addresses.map(|address| FilterRule::OnlyThroughDevice(address.ip())).collect();
     rules.extend([FilterRule::SaveMark(mark), FilterRule::RestoreMark(mark)]);
-    FilterTable { id, rules }
+    rules
 }
 
 /// Whether an address of the device brings a route to the network already.

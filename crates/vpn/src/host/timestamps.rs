@@ -1,4 +1,4 @@
-//! The timestamps of handshakes, kept across restarts.
+//! The timestamps of handshakes and the addresses of peers, kept across restarts.
 //!
 //! A responder accepts only initiations with a later timestamp than any before (NDSS 2017, 5.1). If it
 //! forgot them at a restart, a recorded initiation would be accepted once more. If we forgot our own and the
@@ -8,12 +8,18 @@
 //! ```text
 //! sent OUR-PUBLIC-KEY TIMESTAMP
 //! from PUBLIC-KEY TIMESTAMP
+//! at PUBLIC-KEY ADDRESS
 //! ```
 //!
+//! The address is for an endpoint that has a name: behind a kill switch that stands from before, no name is
+//! resolved until the tunnel is up.
 //! A peer has a second `from` line if a timestamp of it was more than a day ahead of our clock.
 //! Keys in base64, timestamps in hexadecimal (TAI64N).
 
+use crate::address::udp;
+use crate::file::config::{Peer, PeerEndpoint};
 use crate::file::keys::Key;
+use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_service::event::Events;
 use adit_service::file;
@@ -22,6 +28,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +36,7 @@ use std::time::Duration;
 /// How long after a handshake the file is written: the handshakes of many peers cost one write.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
 
-/// The longest file that is read: 100,000 peers of 75 bytes.
+/// The longest file that is read: 50,000 peers of 150 bytes.
 const FILE_LEN_MAX: u64 = 8 << 20;
 
 /// The timestamps of one tunnel, and their file.
@@ -41,6 +48,7 @@ pub struct Timestamps {
     text: String,
     sent: BTreeMap<PublicKey, Tai64n>,
     received: BTreeMap<PublicKey, Vec<Tai64n>>,
+    addresses: BTreeMap<PublicKey, SocketAddr>,
     due: Option<Instant>,
 }
 
@@ -67,11 +75,12 @@ impl Timestamps {
 
     fn take(&mut self, line: &str) -> Option<()> {
         let mut words = line.split(' ');
-        let (kind, key, stamp) = (words.next()?, words.next()?, words.next()?);
-        let (key, stamp) = (PublicKey::from_base64(key).ok()?, parse_stamp(stamp)?);
+        let (kind, key, value) = (words.next()?, words.next()?, words.next()?);
+        let key = PublicKey::from_base64(key).ok()?;
         match kind {
-            "sent" => self.sent.extend([(key, stamp)]),
-            "from" => self.received.entry(key).or_default().push(stamp),
+            "sent" => self.sent.extend([(key, parse_stamp(value)?)]),
+            "from" => self.received.entry(key).or_default().push(parse_stamp(value)?),
+            "at" => self.addresses.extend([(key, value.parse().ok()?)]),
             _ => return None,
         }
         Some(())
@@ -85,6 +94,14 @@ impl Timestamps {
     /// The greatest timestamps that came from this peer: one, and one that was too far ahead of our clock.
     pub fn received(&self, peer: &PublicKey) -> &[Tai64n] {
         self.received.get(peer).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Where a peer was last whose endpoint has a name that must be resolved.
+    #[must_use]
+    pub fn endpoint(&self, peer: &Peer) -> Option<Endpoint> {
+        let has_name = matches!(peer.endpoint_udp(), Some(PeerEndpoint::Name { .. }));
+        let address = self.addresses.get(&peer.public_key).filter(|_| has_name);
+        address.copied().map(Endpoint::Udp)
     }
 
     /// Notes a handshake: the file must be written soon.
@@ -146,11 +163,16 @@ fn text_of(tunnel: &Tunnel) -> String {
         let stamps = [tunnel.timestamp_of(&key), tunnel.timestamp_ahead_of(&key)];
         stamps.into_iter().flatten().map(move |stamp| ("from", key, stamp))
     });
-    let line = |(kind, key, stamp): (&str, PublicKey, Tai64n)| {
+    let stamps = sent.into_iter().chain(received).map(|(kind, key, stamp)| {
         let hex: String = stamp.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{kind} {} {hex}\n", *key.to_base64())
-    };
-    sent.into_iter().chain(received).map(line).collect()
+        (kind, key, hex)
+    });
+    let addresses = tunnel.peers().filter_map(|key| {
+        let address = tunnel.peer_config(&key)?.endpoint.and_then(udp)?;
+        Some(("at", key, address.to_string()))
+    });
+    let lines = stamps.chain(addresses);
+    lines.map(|(kind, key, value)| format!("{kind} {} {value}\n", *key.to_base64())).collect()
 }
 
 fn parse_stamp(text: &str) -> Option<Tai64n> {
@@ -192,6 +214,9 @@ mod tests {
         let line = format!("from {} 400000000000000b00000000", *key.to_base64());
         assert_eq!(timestamps.take(&line), Some(()));
         assert_eq!((timestamps.received(&key), timestamps.sent(&key)), (&[stamp][..], None));
+        let at = format!("at {} [fe80::1%7]:51820", *key.to_base64());
+        assert_eq!(timestamps.take(&at), Some(()));
+        assert_eq!(timestamps.addresses[&key].to_string(), "[fe80::1%7]:51820");
         for bad in ["", "from", "from x 40", "was a b", &line[..60], &line.replace('4', "+")] {
             assert_eq!(timestamps.take(bad), None, "{bad}");
         }
@@ -199,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_line_is_read(line in "(sent|from)? ?[A-Za-z0-9+/]{0,44}=? ?\\PC{0,30}") {
+        fn any_line_is_read(line in "(sent|from|at)? ?[A-Za-z0-9+/]{0,44}=? ?\\PC{0,30}") {
             let _ = Timestamps::default().take(&line);
         }
     }

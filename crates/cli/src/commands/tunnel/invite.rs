@@ -1,8 +1,13 @@
-//! `adit tunnel invite`, `join`, `accept`.
+//! `adit tunnel invite` and `accept`: the machine that has the tunnel.
 
+use super::keys::no_random;
+use super::line::read_line;
+use super::qr;
+use super::up::start;
 use crate::context::Context;
 use crate::exit::Exit;
 use adit_device::netlink::IpPrefix;
+use adit_device::{IfName, Mode};
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
@@ -12,37 +17,47 @@ use adit_tunnel::{PresharedKey, PrivateKey, PublicKey};
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::PeerEndpoint;
 use adit_vpn::file::invitation;
-use adit_vpn::file::invitation::{Invitation, LINE_LEN_MAX, OPEN_FOR, Open};
+use adit_vpn::file::invitation::{Invitation, OPEN_FOR, Open};
 use adit_vpn::file::keys::{Key, fill_random};
 use adit_vpn::file::load::{Loaded, find, load, name_of};
+use adit_vpn::file::reply::Reply;
 use adit_vpn::file::values;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 /// The folder of a new tunnel that is given by its name.
-const FOLDER: &str = "/etc/adit";
+pub(super) const FOLDER: &str = "/etc/adit";
 
 /// The mode of files with keys.
-const SECRET: u32 = 0o600;
+pub(super) const SECRET: u32 = 0o600;
 
 /// The port of a new server: WireGuard's usual one.
 const PORT: u16 = 51820;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints a line for 'adit tunnel join' on the other machine. The line is a secret. If the file does not \
-exist, it creates a server with random networks. Pass the output of 'join' to 'accept' here within a \
-day.
+Prints a line for 'adit tunnel join' on the other machine. If the file does not exist, it creates a server \
+with random networks. Pass the output of 'join' to 'accept' here within a day.
 
   server$ adit tunnel invite site --endpoint vpn.example.net
   client$ adit tunnel join --up < LINE
-  server$ adit tunnel accept site ADDRESS KEY --up")]
+  server$ adit tunnel accept site --up < REPLY
+
+The line is a secret, and nothing in it is signed: send it where others can neither read nor change it. A \
+reader could reply in place of the other machine. A person who changes it could lead the other machine to \
+another server. The reply is no secret: the preshared key in the line authenticates it.
+
+With --wg it prints a configuration for phones and other WireGuard programs instead. It includes the \
+private key of the other machine, which is created here, is not stored, and becomes a peer at once, without \
+'accept' and without a time limit.
+
+  server$ adit tunnel invite site --endpoint vpn.example.net --wg --qr")]
 pub(crate) struct InviteArgs {
     /// The file of the tunnel, or its name
     #[arg(value_name = "FILE|NAME")]
@@ -53,51 +68,122 @@ pub(crate) struct InviteArgs {
     /// The networks they send through the tunnel; the default is the tunnel's own
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = values::network)]
     allowed_ips: Vec<IpPrefix>,
+    /// Print a wg-quick configuration and add its peer now
+    #[arg(long)]
+    wg: bool,
+    /// Print the configuration as a QR code too
+    #[arg(long, requires = "wg")]
+    qr: bool,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Reads the line that 'adit tunnel invite' printed, creates a private key, writes the file of the tunnel \
-and prints the command to run on the other machine. The private key stays here.")]
-pub(crate) struct JoinArgs {
-    /// The file to write; the default is /etc/adit/NAME.conf
-    #[arg(long, value_name = "FILE")]
-    to: Option<PathBuf>,
-    /// Start the tunnel in the background
-    #[arg(long)]
-    up: bool,
-}
+Reads the line that 'adit tunnel join' printed on the other machine, and adds that machine as a peer. A \
+running tunnel is reloaded. A line that was not made with an open invitation is refused.
 
-#[derive(Debug, clap::Args)]
-#[command(after_help = "'adit tunnel join' prints this command. A running tunnel is reloaded.")]
+  server$ adit tunnel accept site --up < REPLY")]
 pub(crate) struct AcceptArgs {
     /// The file of the tunnel, or its name
     #[arg(value_name = "FILE|NAME")]
     file: PathBuf,
-    /// The reserved address
-    address: IpAddr,
-    /// The public key of the other machine
-    key: String,
     /// Start the tunnel in the background unless it is running
     #[arg(long)]
     up: bool,
+}
+
+/// What `invite` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit tunnel invite")]
+pub(crate) struct Invited<'a> {
+    /// The line for `adit tunnel join`: a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<&'a str>,
+    /// Seconds until the invitation expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_s: Option<u64>,
+    /// With `--wg`: the configuration of the other machine, with its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<&'a str>,
+    /// With `--qr`: the configuration as a QR code of half blocks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qr: Option<&'a str>,
+    /// With `--wg`: the public key of the other machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    /// The public key of the server.
+    server: String,
+    /// The addresses of the other machine.
+    addresses: Vec<String>,
 }
 
 impl InviteArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let path = place(&self.file)?;
         let is_new = !path.exists();
-        let what = if is_new { "create a server in" } else { "reserve an address in" };
+        let what = match (is_new, self.wg) {
+            (true, _) => "create a server in",
+            (false, false) => "reserve an address in",
+            (false, true) => "add a peer to",
+        };
         if context.is_rehearsal(&[format!("{what} {}", path.display())])? {
             return Ok(Exit::Ok);
         }
         let port = self.port()?;
-        let _lock = LockFile::wait_for(&path)?;
+        // Before a file is created.
+        self.endpoint(port.unwrap_or(PORT))?;
+        let lock = LockFile::wait_for(&path)?;
         if !path.exists() {
             make_server(&path, port.unwrap_or(PORT))?;
             context.output.note(format!("created {}", path.display()));
         }
-        let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
+        let mut open = open_invitations(&path)?;
+        let invitation = self.invitation(&path, port, &open)?;
+        invitation.check().map_err(Error::usage)?;
+        if self.wg {
+            let name = invitation.name;
+            self.add_other(context, &path, &invitation)?;
+            drop(lock);
+            return reload(context, name, &path, false);
+        }
+        open.push(Open {
+            addresses: invitation.addresses.clone(),
+            preshared_key: invitation.preshared_key.clone(),
+            until: now() + OPEN_FOR,
+        });
+        write_open(&path, &open)?;
+        let (line, server) = (invitation.to_line(), invitation.server.to_base64().to_string());
+        if context.output.json {
+            context.output.value(&Invited {
+                invitation: Some(&line),
+                expires_s: Some(OPEN_FOR),
+                config: None,
+                qr: None,
+                peer: None,
+                server,
+                addresses: texts(&invitation.addresses),
+            })?;
+            return Ok(Exit::Ok);
+        }
+        context.output.line(&*line)?;
+        context.output.note(format!(
+            "This line is valid for one machine and one day. Send it where others can neither read nor change \
+             it: a reader could reply in place of that machine, and a changed line could lead it to another \
+             server. 'adit tunnel join' must show this server key: {server}"
+        ));
+        Ok(Exit::Ok)
+    }
+
+    /// A new invitation with free addresses.
+    fn invitation(&self, path: &PathBuf, port: Option<u16>, open: &[Open]) -> Result<Invitation> {
+        let Loaded { name, config, .. } = load(std::slice::from_ref(path), HookPolicy::Skip)?;
+        if config.mode() == Mode::Tap {
+            let message = format!(
+                "the peers of {} carry Ethernet frames; invitations are for tunnels of IP packets",
+                path.display()
+            );
+            return Err(Error::usage(message)
+                .hint("Use another file, or write the files of both machines yourself."));
+        }
         let interface = &config.interface;
         let private = interface
             .private_key
@@ -107,36 +193,56 @@ impl InviteArgs {
         let port = port.or(listen).ok_or_else(|| {
             Error::usage("the endpoint has no port").hint("Add it: --endpoint HOST:PORT.")
         })?;
-        let endpoint = self.endpoint(port)?;
-        let mut open = open_invitations(&path)?;
         let taken: Vec<IpPrefix> = open.iter().flat_map(|open| &open.addresses).copied().collect();
         let addresses = invitation::free_addresses(&config, &taken).ok_or_else(|| {
             Error::usage("the networks of the tunnel have no free address")
                 .hint("Give Address in [Interface] a prefix length, such as 10.9.0.1/24.")
         })?;
-        let preshared_key = PresharedKey::generate().map_err(no_random)?;
-        let until = now() + OPEN_FOR;
-        open.push(Open {
-            addresses: addresses.clone(),
-            preshared_key: preshared_key.clone(),
-            until,
-        });
-        write_open(&path, &open)?;
-        let allowed_ips = if self.allowed_ips.is_empty() {
-            interface.addresses.iter().map(|address| address.network()).collect()
-        } else {
-            self.allowed_ips
-        };
-        let server = private.public_key();
-        let invitation =
-            Invitation { name, endpoint, server, preshared_key, addresses, allowed_ips };
-        let line = invitation.to_line();
+        let of_tunnel = || interface.addresses.iter().map(|address| address.network()).collect();
+        let allowed_ips = Some(self.allowed_ips.clone()).filter(|given| !given.is_empty());
+        Ok(Invitation {
+            name,
+            endpoint: self.endpoint(port)?,
+            server: private.public_key(),
+            preshared_key: PresharedKey::generate().map_err(no_random)?,
+            addresses,
+            allowed_ips: allowed_ips.unwrap_or_else(of_tunnel),
+        })
+    }
+
+    /// Adds a peer whose keys are created here, and prints its configuration.
+    fn add_other(&self, context: &Context, path: &Path, invitation: &Invitation) -> Result<()> {
+        let key = PrivateKey::generate().map_err(no_random)?;
+        let public_key = key.public_key();
+        let config = invitation.to_file(&key);
+        // Before the peer is added: a configuration may be too long for a code.
+        let code = if self.qr { Some(qr::draw(&config)?) } else { None };
+        add_peer(path, &public_key, &invitation.preshared_key, &invitation.addresses)?;
+        let peer = public_key.to_base64().to_string();
         if context.output.json {
-            context.output.value(&*line)?;
-        } else {
-            context.output.line(&*line)?;
+            let code = code.as_ref().map(qr::Drawn::plain);
+            context.output.value(&Invited {
+                invitation: None,
+                expires_s: None,
+                config: Some(&config),
+                qr: code.as_ref().map(|code| code.as_str()),
+                peer: Some(peer),
+                server: invitation.server.to_base64().to_string(),
+                addresses: texts(&invitation.addresses),
+            })?;
+            return Ok(());
         }
-        Ok(Exit::Ok)
+        context.output.bytes(config.as_bytes())?;
+        if let Some(code) = code {
+            context.output.bytes(code.for_terminal(&context.output).as_bytes())?;
+        }
+        context.output.note(format!(
+            "{} has the new peer {peer}; 'accept' is not needed, and it does not expire. This configuration \
+             includes its private key, which is stored nowhere else: send it where others cannot read it. To \
+             revoke it, remove the peer from the file and reload the tunnel.",
+            path.display()
+        ));
+        Ok(())
     }
 
     /// The port in the endpoint, if it has one.
@@ -163,49 +269,12 @@ impl InviteArgs {
     }
 }
 
-impl JoinArgs {
-    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        if io::stdin().is_terminal() {
-            context.output.note("paste the invitation, then press Enter and Ctrl-D");
-        }
-        let limit = u64::try_from(LINE_LEN_MAX * 2).unwrap_or(u64::MAX);
-        let mut line = Zeroizing::new(String::with_capacity(LINE_LEN_MAX * 2));
-        let read = io::stdin().lock().take(limit).read_to_string(&mut line);
-        read.map_err(|error| Error::io("read", "standard input", &error))?;
-        let invitation = Invitation::parse(&line).map_err(Error::usage)?;
-        let path =
-            self.to.unwrap_or_else(|| Path::new(FOLDER).join(format!("{}.conf", invitation.name)));
-        name_of(&path)?;
-        if context.is_rehearsal(&[format!("write {}", path.display())])? {
-            return Ok(Exit::Ok);
-        }
-        let key = PrivateKey::generate().map_err(no_random)?;
-        file::create(&path, invitation.to_file(&key).as_bytes(), SECRET).map_err(|error| {
-            let new = Error::io("write", path.display(), &error);
-            match error.kind() {
-                io::ErrorKind::AlreadyExists => {
-                    new.hint("Choose another file with --to FILE, or remove this one first.")
-                }
-                _ => new,
-            }
-        })?;
-        context.output.note(format!("wrote {}; run on the other machine:", path.display()));
-        let address = invitation.addresses.first().map_or(String::new(), |a| a.ip().to_string());
-        let public = key.public_key().to_base64();
-        let command = format!("adit tunnel accept {} {address} {}", invitation.name, *public);
-        if context.output.json {
-            context.output.value(&command)?;
-        } else {
-            context.output.line(command)?;
-        }
-        if self.up { start(&path) } else { Ok(Exit::Ok) }
-    }
-}
-
 impl AcceptArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let path = find(&self.file)?;
-        let key = PublicKey::from_base64(&self.key).map_err(Error::usage)?;
+        let line = read_line(context, "the reply of 'adit tunnel join'")?;
+        let reply = Reply::parse(&line).map_err(Error::usage)?;
+        let (address, key) = (reply.address, reply.public_key);
         let lock = if context.dry_run { None } else { Some(LockFile::wait_for(&path)?) };
         let Loaded { name, config, .. } = load(std::slice::from_ref(&path), HookPolicy::Skip)?;
         if config.peers.iter().any(|peer| peer.public_key == key) {
@@ -213,46 +282,72 @@ impl AcceptArgs {
             return Err(Error::new(Kind::Conflict, &SYSTEM, message).object(path.display()));
         }
         let mut open = open_invitations(&path)?;
-        let is_it = |open: &Open| open.addresses.iter().any(|known| known.ip() == self.address);
+        let is_it = |open: &Open| open.addresses.iter().any(|known| known.ip() == address);
         let at = open.iter().position(is_it).ok_or_else(|| {
-            let message = format!("no open invitation for {}", self.address);
+            let message = format!("{} has no open invitation for {address}", path.display());
             Error::new(Kind::NotFound, &SYSTEM, message)
-                .hint("An invitation is valid for one day and one peer. Create a new one: 'adit tunnel invite'.")
+                .hint("An invitation is valid for one day and one peer. Invite the machine again.")
         })?;
-        let actions = [format!("add the peer {} to {}", self.key, path.display())];
-        if context.is_rehearsal(&actions)? {
+        let Open { addresses, preshared_key, .. } = open.remove(at);
+        if !reply.is_of(&preshared_key) {
+            let message = format!("the reply was not made with the open invitation for {address}");
+            return Err(Error::new(Kind::Permission, &SYSTEM, message).hint(
+                "It was changed on its way, or replies to an older invitation. Run 'join' with the latest \
+                 invitation and pass on its whole output.",
+            ));
+        }
+        let peer = key.to_base64();
+        if context.is_rehearsal(&[format!("add the peer {} to {}", *peer, path.display())])? {
             return Ok(Exit::Ok);
         }
-        let Open { addresses, preshared_key, .. } = open.remove(at);
-        let is_toml = path.extension() == Some(OsStr::new("toml"));
-        let peer = invitation::peer_text(is_toml, &key, &preshared_key, &addresses);
-        let before = Zeroizing::new(read(&path)?);
-        replace(&path, &Zeroizing::new(format!("{}{}", *before, *peer)))?;
+        add_peer(&path, &key, &preshared_key, &addresses)?;
         // Remove the invitation only after the peer is saved.
         write_open(&path, &open)?;
         drop(lock);
-        let client = name.to_string().parse().map_err(Error::usage)?;
-        match Client::find(Some(client), "tunnel") {
-            Ok(client) => {
-                client.send(Method::Post, "/reload", &Value::Null)?;
-                context.output.note(format!("{name} has the new peer {}", self.address));
-                Ok(Exit::Ok)
+        context.output.note(format!("{} has the new peer {address}", path.display()));
+        reload(context, name, &path, self.up)
+    }
+}
+
+/// Adds a peer to the end of a file.
+fn add_peer(
+    path: &Path,
+    key: &PublicKey,
+    preshared_key: &PresharedKey,
+    addresses: &[IpPrefix],
+) -> Result<()> {
+    let is_toml = path.extension() == Some(OsStr::new("toml"));
+    let peer = invitation::peer_text(is_toml, key, preshared_key, addresses);
+    let before = Zeroizing::new(read(path)?);
+    replace(path, &Zeroizing::new(format!("{}{}", *before, *peer)))
+}
+
+/// Reloads the tunnel if it is running; else starts it, if `up`.
+fn reload(context: &Context, name: IfName, path: &Path, up: bool) -> Result<Exit> {
+    let client = name.to_string().parse().map_err(Error::usage)?;
+    match Client::find(Some(client), "tunnel") {
+        Ok(client) => {
+            client.send(Method::Post, "/reload", &Value::Null)?;
+            context.output.note(format!("{name} was reloaded"));
+            Ok(Exit::Ok)
+        }
+        Err(_) if up => {
+            let exit = start(path)?;
+            if exit == Exit::Ok {
+                context.output.note(format!("{name} is up"));
             }
-            Err(_) if self.up => {
-                let exit = start(&path)?;
-                if exit == Exit::Ok {
-                    context.output.note(format!("{name} is up; {} is a peer", self.address));
-                }
-                Ok(exit)
-            }
-            Err(_) => {
-                context
-                    .output
-                    .note(format!("start the tunnel: adit tunnel up --detach {}", path.display()));
-                Ok(Exit::Ok)
-            }
+            Ok(exit)
+        }
+        Err(_) => {
+            let start = format!("start the tunnel: adit tunnel up --detach {}", path.display());
+            context.output.note(start);
+            Ok(Exit::Ok)
         }
     }
+}
+
+pub(super) fn texts(prefixes: &[IpPrefix]) -> Vec<String> {
+    prefixes.iter().map(ToString::to_string).collect()
 }
 
 /// Finds the file, or the place of a new one.
@@ -266,27 +361,13 @@ fn place(file: &Path) -> Result<PathBuf> {
 }
 
 fn make_server(path: &Path, port: u16) -> Result<()> {
-    name_of(path)?;
+    invitation::check_name(name_of(path)?).map_err(Error::usage)?;
     let mut random = [0; 8];
     fill_random(&mut random).map_err(no_random)?;
     let key = PrivateKey::generate().map_err(no_random)?;
     let text = invitation::new_server(&key, port, random);
     file::create(path, text.as_bytes(), SECRET)
         .map_err(|error| Error::io("write", path.display(), &error))
-}
-
-/// Starts a tunnel in the background with this program.
-fn start(path: &Path) -> Result<Exit> {
-    let program = std::env::current_exe();
-    let program = program.map_err(|error| Error::io("find", "this program", &error))?;
-    let status = Command::new(&program).args(["tunnel", "up", "--detach"]).arg(path).status();
-    let status = status.map_err(|error| Error::io("start", program.display(), &error))?;
-    if status.success() {
-        return Ok(Exit::Ok);
-    }
-    // The process has printed the reason.
-    let code = status.code().and_then(|code| u64::try_from(code).ok());
-    Ok(code.and_then(Exit::from_code).unwrap_or(Exit::Refused))
 }
 
 /// The file with the open invitations of a tunnel.
@@ -320,8 +401,4 @@ fn replace(path: &Path, text: &str) -> Result<()> {
 
 fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
-}
-
-fn no_random(error: io::Error) -> Error {
-    Error::io("read", "random numbers", &error)
 }

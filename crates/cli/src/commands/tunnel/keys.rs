@@ -50,7 +50,7 @@ impl PubkeyArgs {
     }
 }
 
-fn no_random(error: io::Error) -> Error {
+pub(super) fn no_random(error: io::Error) -> Error {
     Error::io("read", "random numbers", &error)
 }
 

@@ -1,7 +1,10 @@
 //! `adit tunnel`.
 
-mod invite;
+pub(crate) mod invite;
+pub(crate) mod join;
 mod keys;
+mod line;
+mod qr;
 mod show;
 mod up;
 
@@ -26,8 +29,8 @@ pub(crate) enum Command {
     /// Print an invitation for another machine
     Invite(invite::InviteArgs),
     /// Join a tunnel by an invitation from standard input
-    Join(invite::JoinArgs),
-    /// Accept a machine that joined
+    Join(join::Args),
+    /// Accept a machine that joined by its reply from standard input
     Accept(invite::AcceptArgs),
     /// Print a new private key
     Genkey(keys::GenkeyArgs),

@@ -16,17 +16,20 @@ use serde_json::Value;
 with the peer's keys.")]
 pub(crate) struct Args {
     /// The tunnels; all running tunnels without a name
-    names: Vec<Name>,
+    #[arg(value_name = "NAME")]
+    words: Vec<Name>,
+    /// The name of a tunnel
+    #[arg(long, value_name = "NAME", conflicts_with = "words")]
+    name: Option<Name>,
 }
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let output = &context.output;
-        let names = if self.names.is_empty() {
-            instances("tunnel").into_iter().filter_map(|one| one.name.parse().ok()).collect()
-        } else {
-            self.names
-        };
+        let mut names: Vec<Name> = self.words.into_iter().chain(self.name).collect();
+        if names.is_empty() {
+            names = instances("tunnel").iter().filter_map(|one| one.name.parse().ok()).collect();
+        }
         let ask = |name: Name| Client::find(Some(name), "tunnel")?.get("/tunnel");
         let replies = names.into_iter().map(ask).collect::<Result<Vec<Value>>>()?;
         if output.json {

@@ -1,23 +1,25 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
+use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::noted;
-use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_vpn::daemon::Reloaded;
+use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
 use adit_vpn::file::load::{Given, load_complete};
 use adit_vpn::file::secret::SecretSource;
+use adit_vpn::file::validate::warnings;
 use adit_vpn::file::values;
 use adit_vpn::up::{Options, Pipe};
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,8 @@ blocked, Ethernet frames, rate limits, programs to run when a peer connects or d
 
 Runs until 'adit tunnel down NAME' or Ctrl-C; with --detach in the background. AllowedIPs set the \
 routes. 'wg show' and 'wg set' work on it. Exits with status 6 if 'persist = false' and no peer is \
-connected, with 7 if the device was deleted and cannot be created again.
+connected, with 7 if the device was deleted and cannot be created again, and as COMMAND of --exec did if \
+that ended the tunnel.
 
 Examples:
   adit tunnel up site.conf
@@ -86,9 +89,12 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Removes the kill switch of the tunnel, which outlives every other end. Of a tunnel that was killed, it removes \
+what is left in this network namespace: kill switch, routes, rules, packet filter.")]
 pub(crate) struct DownArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,8 +102,8 @@ pub(crate) struct DownArgs {
 Unchanged peers keep their sessions and lose no packets. If a file has an error, nothing changes. \
 SIGHUP does the same.")]
 pub(crate) struct ReloadArgs {
-    /// The tunnel; the only running one without a name
-    name: Option<Name>,
+    #[command(flatten)]
+    tunnel: Named,
 }
 
 impl UpArgs {
@@ -127,10 +133,10 @@ impl UpArgs {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             options.run(&events, notify_ready)?;
-        } else {
-            options.run(&events, || context.output.note("up"))?;
+            return Ok(Exit::Ok);
         }
-        Ok(Exit::Ok)
+        let program = options.run(&events, || context.output.note("up"))?;
+        Ok(program.map_or(Exit::Ok, Exit::of_program))
     }
 }
 
@@ -164,6 +170,20 @@ fn detach() -> Result<Exit> {
     Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
 }
 
+/// Starts a tunnel in the background with this program.
+pub(super) fn start(path: &Path) -> Result<Exit> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Error::io("find", "this program", &error))?;
+    let status = Command::new(&program).args(["tunnel", "up", "--detach"]).arg(path).status();
+    let status = status.map_err(|error| Error::io("start", program.display(), &error))?;
+    if status.success() {
+        return Ok(Exit::Ok);
+    }
+    // The process has printed the reason.
+    let code = status.code().and_then(|code| u64::try_from(code).ok());
+    Ok(code.and_then(Exit::from_code).unwrap_or(Exit::Refused))
+}
+
 /// Notifies the waiting parent and closes its descriptors.
 fn notify_ready() {
     // The parent may be gone.
@@ -184,6 +204,9 @@ impl CheckArgs {
             match (loaded, &mut worst) {
                 (Ok(_), _) if context.output.json => {}
                 (Ok(loaded), _) => {
+                    for warning in warnings(&loaded.config) {
+                        context.output.note(format!("warning: {}: {warning}", file.display()));
+                    }
                     let count = loaded.config.peers.len();
                     let peers = if count == 1 { "peer" } else { "peers" };
                     context
@@ -203,7 +226,13 @@ impl CheckArgs {
 
 impl DownArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let client = Client::find(self.name, "tunnel")?;
+        let name = self.tunnel.name();
+        let client = match (self.tunnel.client("tunnel"), name) {
+            (Err(error), Some(name)) if error.kind == Kind::NotFound => {
+                return clean(context, &name, error);
+            }
+            (found, _) => found?,
+        };
         if context.is_rehearsal(&[format!("stop tunnel {}", client.name())])? {
             return Ok(Exit::Ok);
         }
@@ -221,9 +250,25 @@ impl DownArgs {
     }
 }
 
+/// Removes what a tunnel left that was killed; `missing` if it left nothing.
+fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
+    let actions = leftovers(name)?;
+    if actions.is_empty() {
+        return Err(missing);
+    }
+    if context.is_rehearsal(&actions)? {
+        return Ok(Exit::Ok);
+    }
+    adit_vpn::down::clean(name, &actions)?;
+    for action in actions {
+        context.output.note(format!("removed what a killed process left: {action}"));
+    }
+    Ok(Exit::Ok)
+}
+
 impl ReloadArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let client = Client::find(self.name, "tunnel")?;
+        let client = self.tunnel.client("tunnel")?;
         if context.is_rehearsal(&[format!("reload the files of {}", client.name())])? {
             return Ok(Exit::Ok);
         }

@@ -310,10 +310,13 @@ impl Forwarder {
                 // Without room for it the attempt runs into its timeout.
                 let _ = out.request(Request::Flow(flow, FlowRequest::Credit { until }));
             }
-            FlowEvent::Credit { until } if is_tcp && !attempt.is_sent => {
-                if usize::try_from(until).is_ok_and(|until| until >= waiting.message.len() + 2) {
-                    send(flow, &waiting.message, attempt, Transport::Tcp, out);
-                }
+            FlowEvent::Credit { until }
+                if is_tcp
+                    && !attempt.is_sent
+                    && usize::try_from(until)
+                        .is_ok_and(|room| room >= waiting.message.len() + 2) =>
+            {
+                send(flow, &waiting.message, attempt, Transport::Tcp, out);
             }
             FlowEvent::Finished | FlowEvent::Error(_) => {
                 close(flow, attempt, &mut self.closing, out);

@@ -3,22 +3,22 @@
 
 use crate::error::{Error, Result};
 use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
-use crate::port::egress::{Egress, Refusal, Sink};
+use crate::port::datagram::SocketSink;
+use crate::port::egress::Egress;
 use crate::port::kind::{Key, Kind, Opened, PortOptions};
 use crate::port::kinds::device::DevicePort;
 use crate::port::stream::StreamPort;
 use crate::port::{Cx, Gone, Port, Recv, Wait};
 use crate::text::words::{SpecError, parsed};
 use adit_device::{Device, Mode};
-use adit_packet::{Batch, PacketBuf, Pool};
+use adit_packet::{Batch, Pool};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_type;
-use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendFlags, SocketType, getpeername, recv, sendmsg,
-};
-use std::io::{self, IoSlice};
+use rustix::net::{RecvFlags, SocketType, getpeername, recv};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// `fd:N`: an inherited descriptor.
@@ -83,6 +83,10 @@ impl PortOptions for FdSpec {
     fn is_layer3(&self) -> bool {
         self.is_tun
     }
+
+    fn needs_owner(&self) -> bool {
+        true
+    }
 }
 
 /// A connected socket that keeps the bounds of messages: one frame each. It carries no offloads.
@@ -92,8 +96,6 @@ pub struct SocketPort {
     egress: Egress,
 }
 
-struct SocketSink(OwnedFd);
-
 impl SocketPort {
     /// A port on a connected datagram or seqpacket socket.
     ///
@@ -102,7 +104,8 @@ impl SocketPort {
     pub fn new(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
         getpeername(&socket)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { name: name.into(), sink: SocketSink(socket), egress: Egress::new() })
+        let sink = SocketSink { socket: Arc::new(socket), remote: None, is_member: true };
+        Ok(Self { name: name.into(), sink, egress: Egress::new() })
     }
 }
 
@@ -120,7 +123,7 @@ impl Port for SocketPort {
             // Read and dropped: epoll reports what stays unread forever.
             None => (&mut *cx.scratch.bytes, false),
         };
-        let len = match recv(&self.sink.0, room, flags) {
+        let len = match recv(&self.sink.socket, room, flags) {
             Ok((_, 0)) => return Recv::Gone(Gone::Closed),
             Ok((_, len)) => len,
             Err(Errno::AGAIN) => return Recv::Nothing,
@@ -151,7 +154,7 @@ impl Port for SocketPort {
     }
 
     fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
-        each(self.sink.0.as_fd(), Wait::Both);
+        each(self.sink.socket.as_fd(), Wait::Both);
     }
 
     fn wants_room(&self) -> bool {
@@ -161,35 +164,5 @@ impl Port for SocketPort {
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         self.egress.clear(pool);
         None
-    }
-}
-
-impl SocketSink {
-    fn send(&self, parts: &[IoSlice<'_>]) -> Result<(), Refusal> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match sendmsg(&self.0, parts, &mut SendAncillaryBuffer::default(), flags) {
-            Ok(_) => Ok(()),
-            Err(Errno::AGAIN) => Err(Refusal::Room),
-            Err(Errno::PIPE | Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOTCONN) => {
-                Err(Refusal::Gone(Gone::Closed))
-            }
-            Err(Errno::NOBUFS | Errno::NOMEM) => Err(Refusal::Full),
-            Err(Errno::MSGSIZE) => Err(Refusal::TooBig),
-            Err(_) => Err(Refusal::Refused),
-        }
-    }
-}
-
-impl Sink for SocketSink {
-    fn send_packet(&mut self, packet: &PacketBuf) -> Result<(), Refusal> {
-        self.send(&[IoSlice::new(packet.bytes())])
-    }
-
-    fn send_parts(&mut self, head: &[u8], tail: &[u8]) -> Result<(), Refusal> {
-        self.send(&[head, tail].map(IoSlice::new))
-    }
-
-    fn takes_offloads(&self) -> bool {
-        false
     }
 }

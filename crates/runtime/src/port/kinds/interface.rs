@@ -184,16 +184,14 @@ impl Port for InterfacePort {
 }
 
 impl Sink for InterfaceSocket {
+    const TAKES_OFFLOADS: bool = true;
+
     fn send_packet(&mut self, packet: &PacketBuf) -> Result<(), Refusal> {
         self.0.send_packet(packet).map_err(refusal)
     }
 
     fn send_parts(&mut self, head: &[u8], tail: &[u8]) -> Result<(), Refusal> {
         self.0.send_parts(&VnetHeader::default(), head, tail).map_err(refusal)
-    }
-
-    fn takes_offloads(&self) -> bool {
-        true
     }
 }
 

@@ -1,14 +1,14 @@
 //! `pcap:FILE`: a recording as a port, its frames at the times at which they were recorded.
 
 use crate::error::{Error, Result};
-use crate::format::recording::Recording;
+use crate::format::recording::{Found, Recording};
 use crate::port::kind::{Key, Kind, Opened, PortOptions};
 use crate::port::{Cx, Gone, Port, Recv};
 use crate::text::words::{SpecError, Words};
 use adit_packet::{Batch, Instant};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +64,10 @@ impl PortOptions for PcapSpec {
         Ok(Opened::port(ReplayPort::open(self).map_err(failed)?))
     }
 
+    fn needs_owner(&self) -> bool {
+        true
+    }
+
     fn with_path(&self, change: &dyn Fn(&Path) -> PathBuf) -> Option<Box<dyn PortOptions>> {
         Some(Box::new(Self { path: change(&self.path), ..self.clone() }))
     }
@@ -73,35 +77,47 @@ impl PortOptions for PcapSpec {
 /// frame would otherwise take all the time there is.
 const GAP_MIN: Duration = Duration::from_millis(1);
 
+/// How many blocks without a frame are read when a recording is opened.
+const BLOCKS_MAX: usize = 1024;
+
 /// A recording with the frame that is next.
 pub struct ReplayPort {
     name: String,
-    path: PathBuf,
     speed: f64,
     repeat: bool,
+    file: File,
     recording: Recording,
     frame: Vec<u8>,
-    /// The time of the next frame as it was recorded.
+    /// The time of the next frame as it was recorded; `None` before the next frame was found.
     recorded: Option<u64>,
     /// When the first frame came, and when it had been recorded.
     start: Option<(Instant, u64)>,
-    /// When the next frame is due; `None` before the first was asked for.
+    /// When the last frame was due that was found.
     due: Option<Instant>,
 }
 
 impl ReplayPort {
-    /// Opens a recording and reads up to its first frame.
+    /// Opens a recording and reads its first blocks.
     ///
     /// # Errors
     /// Those of open(2); it is no regular file, or no recording.
     pub fn open(spec: &PcapSpec) -> io::Result<Self> {
-        let (mut recording, mut frame) = (read(&spec.path)?, Vec::new());
-        let recorded = recording.next(&mut frame)?;
+        let file = open(&spec.path)?;
+        let (mut recording, mut frame) = (Recording::new(file.try_clone()?)?, Vec::new());
+        let mut recorded = None;
+        for _ in 0..BLOCKS_MAX {
+            match recording.next(&mut frame)? {
+                Found::Frame(time) => recorded = Some(time),
+                Found::Other => continue,
+                Found::End => {}
+            }
+            break;
+        }
         Ok(Self {
             name: format!("pcap:{}", spec.path.display()),
-            path: spec.path.clone(),
             speed: spec.speed,
             repeat: spec.repeat,
+            file,
             recording,
             frame,
             recorded,
@@ -110,17 +126,24 @@ impl ReplayPort {
         })
     }
 
-    /// Reads the next frame, from the beginning again after the last if it is to.
-    fn advance(&mut self, due: Instant) -> io::Result<()> {
-        self.recorded = self.recording.next(&mut self.frame)?;
-        if self.recorded.is_none() && self.repeat {
-            self.recording = read(&self.path)?;
-            self.recorded = self.recording.next(&mut self.frame)?;
-            let again = due + GAP_MIN;
-            self.start = self.recorded.map(|first| (again, first));
-            self.due = Some(again);
+    /// Reads one block, or goes back to the first one. One block only: a file may have any number of
+    /// them without a frame, and the loop's other ports wait meanwhile.
+    fn advance(&mut self) -> Result<(), Gone> {
+        match self.recording.next(&mut self.frame).map_err(Gone::Failed)? {
+            Found::Frame(time) => self.recorded = Some(time),
+            Found::Other => {}
+            Found::End if self.repeat && self.start.is_some() => {
+                self.start = None;
+                self.recording = self.rewound().map_err(Gone::Failed)?;
+            }
+            Found::End => return Err(Gone::Played),
         }
         Ok(())
+    }
+
+    fn rewound(&mut self) -> io::Result<Recording> {
+        self.file.rewind()?;
+        Recording::new(self.file.try_clone()?)
     }
 
     fn scaled(&self, nanos: u64) -> Duration {
@@ -139,34 +162,19 @@ impl Port for ReplayPort {
     fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
         cx.counters.malformed += std::mem::take(&mut self.recording.skipped);
         let Some(recorded) = self.recorded else {
-            return Recv::Gone(Gone::Played);
+            return self.advance().map_or_else(Recv::Gone, |()| Recv::Dropped);
         };
-        let (start, first) = *self.start.get_or_insert((cx.now, recorded));
         // Of times that go back, the latest counts.
+        let begin = self.due.map_or(cx.now, |last| last + GAP_MIN);
+        let (start, first) = *self.start.get_or_insert((begin, recorded));
         let due =
             (start + self.scaled(recorded.saturating_sub(first))).max(self.due.unwrap_or(start));
         self.due = Some(due);
         if due > cx.now {
             return Recv::Nothing;
         }
-        let packet = cx.pool.take(self.frame.len()).and_then(|mut packet| {
-            packet.extend(&self.frame).ok()?;
-            Some(packet)
-        });
-        if let Err(error) = self.advance(due) {
-            // The loop detaches the port.
-            self.recorded = None;
-            self.repeat = false;
-            if let Some(packet) = packet {
-                cx.pool.give(packet);
-            }
-            return Recv::Gone(Gone::Failed(error));
-        }
-        let Some(packet) = packet else {
-            cx.counters.no_buffer += 1;
-            return Recv::Dropped;
-        };
-        Recv::Packet(packet)
+        self.recorded = None;
+        cx.copy(&self.frame)
     }
 
     /// A recording takes no packets.
@@ -176,18 +184,22 @@ impl Port for ReplayPort {
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        self.recorded.is_none()
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
-        self.due
+        self.recorded.and(self.due)
     }
 }
 
 /// Opens a regular file; anything else could make the loop wait for its writer.
-fn read(path: &Path) -> io::Result<Recording> {
+fn open(path: &Path) -> io::Result<File> {
     // To open a FIFO would wait for its writer without O_NONBLOCK, which regular files ignore.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    Recording::new(file)
+    Ok(file)
 }

@@ -43,4 +43,8 @@ impl PortOptions for StdioSpec {
         let stream = ByteStream::pair(reader, writer).map_err(failed)?;
         Ok(Opened::port(StreamPort::new("stdio", stream)))
     }
+
+    fn needs_owner(&self) -> bool {
+        true
+    }
 }

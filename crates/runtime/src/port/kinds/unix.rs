@@ -109,8 +109,18 @@ impl PortOptions for UnixSpec {
         }
     }
 
+    fn needs_owner(&self) -> bool {
+        true
+    }
+
     fn with_path(&self, change: &dyn Fn(&Path) -> PathBuf) -> Option<Box<dyn PortOptions>> {
-        Some(Box::new(Self { path: change(&self.path), ..self.clone() }))
+        let role = match &self.role {
+            UnixRole::Datagram { remote: Some(remote) } => {
+                UnixRole::Datagram { remote: Some(change(remote)) }
+            }
+            role => role.clone(),
+        };
+        Some(Box::new(Self { path: change(&self.path), role }))
     }
 }
 

@@ -118,3 +118,12 @@ fn every_key_of_a_kind_is_taken() {
         assert!(spec.rest.is_empty(), "{spec:?}");
     }
 }
+
+#[test]
+fn each_path_of_a_port_is_relative_to_its_file() {
+    let text = "unix:a.sock,type=dgram,remote=b.sock";
+    let mut spec: PortSpec = text.parse().unwrap();
+    spec.change_path(|path| Path::new("/lab").join(path));
+    let whole: PortSpec = "unix:/lab/a.sock,type=dgram,remote=/lab/b.sock".parse().unwrap();
+    assert_eq!(spec, whole);
+}

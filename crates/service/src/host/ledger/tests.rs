@@ -1,5 +1,6 @@
 use super::*;
 use crate::error::{Error, Kind, SYSTEM};
+use crate::host::filter::FilterTable;
 use adit_device::Device;
 
 /// Records what is asked of it; what it refuses is in `refused`.
@@ -26,6 +27,7 @@ impl Executor for Recorder {
             Action::SetMtu(_) => Some(Action::SetMtu(1500)),
             Action::OpenDevice(_) => Some(Action::CloseDevice),
             Action::SetUp(up) => Some(Action::SetUp(!up)),
+            Action::SetFilter(table) => Some(Action::DeleteFilter(table.id)),
             _ => None,
         };
         Ok(Outcome::Changed { undo })
@@ -100,11 +102,28 @@ fn a_later_list_undoes_what_it_does_not_have() {
 #[test]
 fn what_others_removed_is_restored() {
     let (mut ledger, mut host) = (Ledger::new(), Recorder::default());
-    ledger.apply(&mut host, &[Action::SetUp(true), address("192.0.2.1/24")]).unwrap();
+    ledger.apply(&mut host, &[address("192.0.2.1/24")]).unwrap();
+    assert_eq!(ledger.restore(&mut host, |_| false), (Vec::new(), Vec::new()));
     host.there = vec!["add address 192.0.2.1/24".to_owned()];
-    assert_eq!(ledger.restore(&mut host), (Vec::new(), Vec::new()));
+    assert_eq!(ledger.restore(&mut host, |_| true), (Vec::new(), Vec::new()));
     host.there.clear();
-    assert_eq!(ledger.restore(&mut host), (vec![address("192.0.2.1/24")], Vec::new()));
+    assert_eq!(ledger.restore(&mut host, |_| true), (vec![address("192.0.2.1/24")], Vec::new()));
     host.refused = vec!["add address 192.0.2.1/24".to_owned()];
-    assert_eq!(ledger.restore(&mut host).1, ["no add address 192.0.2.1/24"]);
+    assert_eq!(ledger.restore(&mut host, |_| true).1, ["no add address 192.0.2.1/24"]);
+}
+
+/// A list that fails has replaced the packet filter: the one before is there again.
+#[test]
+fn a_failure_restores_what_was_replaced() {
+    let (mut ledger, mut host) = (Ledger::new(), Recorder::default());
+    let filter = |mark| Action::SetFilter(FilterTable::kill_switch("site".parse().unwrap(), mark));
+    ledger.apply(&mut host, &[filter(1)]).unwrap();
+    host.take();
+    host.refused = vec!["bring it up".to_owned()];
+    ledger.apply(&mut host, &[filter(2), Action::SetUp(true)]).unwrap_err();
+    let done =
+        [filter(2).to_string(), "nft delete table inet adit-site".into(), filter(1).to_string()];
+    assert_eq!(host.take(), done);
+    ledger.set_undo(|_| true, None);
+    assert!(ledger.undo(&mut host).is_empty() && host.take().is_empty(), "it is left");
 }
