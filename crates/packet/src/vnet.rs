@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn impossible_headers_are_refused() {
         let mut out = [0; 24];
         let refused = HEADER.encode(&mut out, VnetLen::Hash, Endian::Native);
         assert_eq!(refused, Err(Malformed::VnetLen));

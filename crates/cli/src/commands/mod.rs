@@ -9,6 +9,7 @@ pub(crate) mod explain;
 mod list;
 mod man;
 mod netem;
+mod run;
 mod running;
 mod schema;
 mod switch;
@@ -98,6 +99,8 @@ commands! {
         "netem-preview": netem::Previews,
         "netem-show": adit_service::netem::report::LinkStatus,
     ]
+    /// Run a command in a network of its own, without root
+    Run(Box<run::Args>) []
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]
@@ -113,7 +116,7 @@ commands! {
     Tunnel(tunnel::Command) [
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
-        "tunnel-reload": adit_vpn::daemon::Reloaded,
+        "tunnel-reload": adit_vpn::state::Reloaded,
         "tunnel-show": Vec<adit_vpn::state::View>,
     ]
 }

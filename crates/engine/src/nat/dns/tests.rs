@@ -91,7 +91,7 @@ impl World {
         }
         while let Some(request) = self.out.next_request() {
             match request {
-                Request::Flow(flow, FlowRequest::Open { transport, to }) => {
+                Request::Flow(flow, FlowRequest::Open { transport, to, .. }) => {
                     assert!(Forwarder::owns(flow));
                     self.open.insert(flow, (transport, to));
                 }
