@@ -16,6 +16,22 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// The system calls of this file, and of the removal of the socket.
+pub const SYSCALLS: &[&str] = &[
+    "accept4",
+    "epoll_ctl",
+    "epoll_pwait",
+    "epoll_wait",
+    "getsockopt",
+    "getuid",
+    "geteuid",
+    "recvfrom",
+    "sendto",
+    "timerfd_settime",
+    "unlink",
+    "unlinkat",
+];
+
 /// The most clients at a time: people and scripts ask, and not by the hundred. Further ones get an
 /// error and are closed.
 const CLIENTS_MAX: usize = 16;
