@@ -112,7 +112,7 @@ fn del_goes_on_after_a_failure() {
 }
 
 #[test]
-fn show_tells_who_holds_a_device() {
+fn show_lists_the_holders_of_a_device() {
     enter();
     let tun =
         adit_device::DeviceOptions::new(adit_device::Mode::Tun).name("held0".parse().unwrap());
