@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_wireshark_are_told_from_ours() {
+    fn calls_of_wireshark_are_distinguished_from_ours() {
         assert!(is_extcap_call(&args("adit --extcap-interfaces --extcap-version=4.0")));
         assert!(is_extcap_call(&args("adit --capture --extcap-interface adit:tun0 --fifo /tmp/x")));
         assert!(!is_extcap_call(&args("adit capture tun0")));

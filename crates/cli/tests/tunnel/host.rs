@@ -87,7 +87,7 @@ fn ctrl_c_ends_no_helper_in_the_middle_of_a_change() {
 
 /// What others remove from the host is there again soon, and it is reported.
 #[test]
-fn what_others_remove_is_restored() {
+fn settings_that_others_remove_are_restored() {
     let world = World::new();
     let (a, b) = world.pair("192.0.2.2:51820", [DEFAULT, ("Table = off", DEFAULT.1)]);
     let _tb = world.up(&world.b, &b, "");

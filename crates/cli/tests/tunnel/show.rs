@@ -1,12 +1,12 @@
-//! What `adit tunnel show` tells, beside `wg show`.
+//! The output of `adit tunnel show`, beside that of `wg show`.
 
 use crate::support::{ADIT, adit, bare, command, parse, run, text, validate};
 use crate::world::{World, of_peer, show, wait_for};
 use std::process::Stdio;
 
-/// All that `wg show` tells is told, and the ages are those of what happened.
+/// All that `wg show` prints is there, and the ages are right.
 #[test]
-fn what_wg_shows_is_shown() {
+fn show_has_all_that_wg_shows() {
     let world = World::new();
     let psk = format!("PresharedKey = {}", adit("tunnel genpsk").trim());
     let first = format!("{psk}\nPersistentKeepalive = 5");

@@ -49,7 +49,7 @@ fn a_key_of_zeros_takes_the_key_away() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_whole() {
+fn an_invalid_request_is_refused_whole() {
     let peer = format!("public_key={A}\n");
     let wrong = [
         "",
