@@ -534,6 +534,7 @@ impl Daemon {
         if now >= self.next_clock {
             self.set_clock(runner);
             self.timestamps.note(now);
+            self.events.flush();
         }
         if self.timestamps.due().is_some_and(|at| now >= at)
             && let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel)
