@@ -127,7 +127,7 @@ impl UdpFlow {
             return sent;
         }
         let sent = try_send();
-        self.read_errors(events);
+        self.read_errors(None, events);
         sent
     }
 
@@ -142,7 +142,7 @@ impl UdpFlow {
             Ok(()) | Err(Errno::AGAIN | Errno::NOBUFS) => {}
             Err(error) if self.to.is_some() => events(self.event_of(error)),
             // The queue has it, with the MTU.
-            Err(Errno::MSGSIZE) => self.read_errors(events),
+            Err(Errno::MSGSIZE) => self.read_errors(Some(to), events),
             Err(error) => icmp_of(to, error, 0).into_iter().for_each(events),
         }
     }
@@ -176,7 +176,7 @@ impl UdpFlow {
             return FlowRecv::Nothing;
         };
         pool.give(packet);
-        self.read_errors(events);
+        self.read_errors(None, events);
         match Errno::from_io_error(&error) {
             Some(errno) if self.to.is_some() && !matches!(errno, Errno::AGAIN | Errno::INTR) => {
                 FlowRecv::Event(self.event_of(errno))
@@ -186,12 +186,17 @@ impl UdpFlow {
     }
 
     /// Empties the error queue, which epoll would report forever. Of a connected socket its contents are
-    /// reported as errors of the socket.
-    fn read_errors(&self, events: &mut impl FnMut(FlowEvent)) {
+    /// reported as errors of the socket. An error of this host that a send `to` an address met has no port.
+    fn read_errors(&self, to: Option<SocketAddr>, events: &mut impl FnMut(FlowEvent)) {
         for _ in 0..ERRORS_MAX {
             match take_socket_error(&self.socket) {
-                Ok(Some(error)) if self.to.is_none() => {
-                    event_of(&error).into_iter().for_each(&mut *events)
+                Ok(Some(mut error)) if self.to.is_none() => {
+                    if let Some(to) = to.filter(|to| to.ip() == error.to.ip())
+                        && error.to.port() == 0
+                    {
+                        error.to = to;
+                    }
+                    event_of(&error).into_iter().for_each(&mut *events);
                 }
                 Ok(_) => {}
                 Err(_) => break,

@@ -4,6 +4,7 @@ mod devices;
 mod flows;
 mod inherited;
 mod many;
+mod nat;
 mod nonblocking;
 mod replay;
 mod sockets;
