@@ -285,3 +285,31 @@ fn the_host_is_out_of_reach_but_for_what_is_allowed() {
     // A SYN may be sent again.
     assert!(counts.discarded_for(DropReason::FILTERED) >= 4);
 }
+
+/// `ping`; what it printed.
+fn ping(world: &World, words: &[&str]) -> String {
+    let output = world.inside.run(|| {
+        std::process::Command::new("ping").args(["-n", "-c1", "-W5"]).args(words).output().unwrap()
+    });
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn pings_are_answered_where_ping_sockets_are_allowed_and_refused_elsewhere() {
+    let world = World::new(|_| ());
+    let range = "/proc/sys/net/ipv4/ping_group_range";
+    for (address, wide) in [("192.0.2.2", "1472"), ("2001:db8::2", "1452")] {
+        std::fs::write(range, "1 0").unwrap();
+        let text = ping(&world, &[address]);
+        assert!(text.contains("filtered") || text.contains("prohibited"), "{text}");
+        std::fs::write(range, "0 0").unwrap();
+        for size in ["56", wide, "4000"] {
+            let text = ping(&world, &["-s", size, address]);
+            assert!(text.contains("1 received"), "{size} bytes: {text}");
+        }
+    }
+    let text = ping(&world, &["198.51.100.1"]);
+    assert!(text.contains("Destination Host Unreachable"), "{text}");
+    assert!(ping(&world, &["10.0.2.2"]).contains("1 received"));
+    assert!(ping(&world, &["fd00::2"]).contains("1 received"));
+}
