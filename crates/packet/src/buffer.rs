@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_changes_nothing() {
+    fn too_many_bytes_change_nothing() {
         let mut packet = PacketBuf::new(4, 8);
         packet.extend(b"12345678").unwrap();
         assert_eq!(packet.prepend(5), None);

@@ -40,6 +40,7 @@
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`host`] | changes to the host (addresses, routes, rules, filters) as a list of actions |
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
+//! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`file`](mod@file) | atomic files and locks |
 //! | [`filter`] | filters in tcpdump's syntax |
 //!
@@ -59,6 +60,7 @@ pub mod host;
 pub mod link;
 pub mod namespace;
 pub mod netem;
+pub mod sandbox;
 pub mod supervisor;
 pub mod switch;
 pub mod text;

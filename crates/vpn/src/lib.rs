@@ -34,7 +34,7 @@
 //! | [`daemon`] | the service: reload, restore, control requests |
 //! | [`run`] | a command in namespaces of its own, and its only way out |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
-//! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
+//! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -48,6 +48,7 @@ pub mod host;
 pub mod peer_events;
 pub mod pipe;
 pub mod presence;
+pub mod rates;
 pub mod run;
 pub mod state;
 pub mod streams;

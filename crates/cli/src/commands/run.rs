@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::show::events;
 use adit_service::error::{Kind, Result};
 use adit_service::namespace::COMMAND;
+use adit_service::sandbox::Level;
 use adit_vpn::run::{Net, Options};
 use std::ffi::OsString;
 
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// Run COMMAND as root of its namespaces
     #[arg(long)]
     root: bool,
+    /// What adit does without, once the command runs: 'try' is all that this machine allows
+    #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
+    sandbox: Level,
     /// The command and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
@@ -48,6 +52,7 @@ impl Args {
                 NetWord::None => Net::None,
             },
             as_root: self.root,
+            sandbox: self.sandbox,
             command: self.command,
         };
         if context.is_rehearsal(&options.steps())? {

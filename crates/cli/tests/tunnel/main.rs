@@ -30,5 +30,6 @@ mod support;
 mod system;
 mod threats;
 mod transports;
+mod wg;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

@@ -37,7 +37,7 @@ pub(crate) enum Found {
     End,
 }
 
-/// How the packets of one interface are to be read.
+/// The link type and time unit of the packets of one interface.
 #[derive(Clone, Copy)]
 struct Interface {
     link_type: Linktype,

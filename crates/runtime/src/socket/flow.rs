@@ -11,6 +11,27 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
+/// The system calls of this file, and of the sockets of flows.
+pub(crate) const SYSCALLS: &[&str] = &[
+    "accept4",
+    "bind",
+    "connect",
+    "getpeername",
+    "getsockname",
+    "getsockopt",
+    "ioctl",
+    "listen",
+    "recvfrom",
+    "recvmmsg",
+    "recvmsg",
+    "sendmmsg",
+    "sendmsg",
+    "sendto",
+    "setsockopt",
+    "shutdown",
+    "socket",
+];
+
 /// One flow.
 #[derive(Debug)]
 pub(crate) enum Flow {

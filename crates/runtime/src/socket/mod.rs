@@ -1,6 +1,6 @@
 //! Sockets, without any knowledge of ports.
 
-mod flow;
+pub(crate) mod flow;
 mod flow_event;
 pub(crate) mod flows;
 mod ping_flow;

@@ -230,7 +230,7 @@ fn reading_stops_at_the_credit_and_goes_on() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_said_before_anything_is_answered() {
+fn a_connection_that_fails_is_an_event() {
     let mut rig = Rig::new();
     let (listener, closed) = listener();
     drop(listener);

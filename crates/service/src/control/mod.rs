@@ -13,7 +13,7 @@
 //! What takes its time is answered later ([`Reply::Later`](server::Reply::Later)).
 //!
 //! Who may ask: the user who runs the program, root, and the group of the socket (mode 0660); the
-//! kernel tells who it is (`SO_PEERCRED`).
+//! kernel reports the user (`SO_PEERCRED`).
 
 pub mod client;
 pub mod http;

@@ -11,6 +11,7 @@ use crate::namespace::codes::NAMESPACES;
 use adit_runtime::text::user::user_name;
 use std::fmt::Write;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -84,6 +85,8 @@ impl Mapping {
         for extent in around(self.own, self.inside, range) {
             command.args([extent.inside, extent.outside, extent.count].map(|n| n.to_string()));
         }
+        // Ctrl-C in a terminal is for us.
+        command.process_group(0);
         let status = command.stdin(Stdio::null()).stderr(Stdio::null()).status()?;
         if status.success() { Ok(()) } else { Err(rustix::io::Errno::PERM.into()) }
     }

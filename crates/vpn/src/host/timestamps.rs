@@ -208,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_text_is_read_back() {
         let mut timestamps = Timestamps::default();
         let (key, stamp) = (PublicKey([7; 32]), Tai64n::from_unix(Duration::from_secs(1)));
         let line = format!("from {} 400000000000000b00000000", *key.to_base64());

@@ -12,7 +12,8 @@
 
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
-use adit_service::namespace::{Command, Namespaces, PrivateFiles, Running, Wanted};
+use adit_service::namespace::{self, Command, Namespaces, PrivateFiles, Running, Wanted};
+use adit_service::sandbox::{self, Level, Needs};
 use std::ffi::OsString;
 
 /// The way out.
@@ -31,6 +32,8 @@ pub struct Options {
     pub as_root: bool,
     /// The way out.
     pub net: Net,
+    /// How much of the sandbox this process needs.
+    pub sandbox: Level,
 }
 
 impl Options {
@@ -54,9 +57,20 @@ impl Options {
                 let namespaces = self.create(PrivateFiles::default(), events)?;
                 let failed = |error| Error::io("wait for", "the command", &error);
                 let signals = Running::signals().map_err(failed)?;
+                self.enter_sandbox(Needs::default(), events)?;
                 namespaces.start()?.serve(&signals).map_err(failed)
             }
         }
+    }
+
+    /// Takes from this process what it needs no more. The command is not in the sandbox: its processes were
+    /// started before.
+    fn enter_sandbox(&self, mut needs: Needs, events: &Events) -> Result<()> {
+        needs.syscalls.push(namespace::SYSCALLS);
+        if let Some(note) = sandbox::enter(self.sandbox, &needs)? {
+            events.note(format!("warning: {note}"));
+        }
+        Ok(())
     }
 
     fn words(&self) -> Vec<OsString> {
