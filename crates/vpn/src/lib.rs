@@ -35,6 +35,7 @@
 //! | [`run`] | a command in namespaces of its own, and its only way out |
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
+//! | `memory` | keys stay out of core files and swap |
 //! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
@@ -47,6 +48,7 @@ pub mod engine;
 pub mod exercise;
 pub mod file;
 pub mod host;
+mod memory;
 pub mod peer_events;
 pub mod pipe;
 pub mod presence;

@@ -34,20 +34,28 @@
 //! if that is free: mappings are endpoint-independent (RFC 4787, REQ-1). What comes in is filtered as
 //! configured. Trains of datagrams pass whole both ways.
 //!
+//! **ICMP** ([`echo`]): an inside address and identifier has a ping socket of the host. Where the host
+//! refuses ping sockets, echo requests are answered with "administratively prohibited". Errors that the host's sockets met
+//! become ICMP errors about the inside's own packets.
+//!
 //! **Memory** is bounded by [`Limits`]: flows in all and of one source, reordered bytes, fragments. A full
 //! table gives up what opens before what talks. Lists by class and age make expiry independent of the
 //! number of flows; connections with something on the way have a timer each.
 //!
-//! **Seams.** The engine sees IP packets alone: a layer for Ethernet (ARP, neighbour discovery, DHCP) stands
-//! in front of it, with ports of its own. Services of the gateway's address, such as name resolution, are
+//! **Seams.** The engine sees IP packets alone: a layer for Ethernet ([`guest`]: ARP, neighbour discovery, DHCP)
+//! stands in front of it, with ports of its own. [`dns`] is the name server of the inside. Services of the gateway's address, such as name resolution, are
 //! destinations that [`Policy::redirects`] leads to a socket of this host.
 
 mod config;
+pub mod dns;
+mod echo;
 mod engine;
 mod fragments;
+pub mod guest;
 mod hash;
 mod limiter;
 mod policy;
+mod remotes;
 mod report;
 mod table;
 mod tcp;

@@ -136,7 +136,12 @@ fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel
     })?;
     let device = interface.open()?;
     let handed = |error| failure("hand over", "the device", &error);
-    let netlink = Netlink::open().map_err(handed)?;
+    let mut netlink = Netlink::open().map_err(handed)?;
+    // A new namespace has it down, and programs there talk to each other by it.
+    let lo = IfIndex::new(LOOPBACK).ok_or_else(|| handed(rustix::io::Errno::NODEV.into()))?;
+    netlink
+        .set_link(lo, &LinkChange::new().up(true))
+        .map_err(|error| failure("bring up", "'lo'", &error))?;
     let netlink = std::os::fd::OwnedFd::from(netlink);
     let queue = device.queues().first().ok_or_else(|| handed(rustix::io::Errno::BADFD.into()))?;
     channel.reached(Stage::Attached, &[queue.as_fd(), netlink.as_fd()]).map_err(handed)
