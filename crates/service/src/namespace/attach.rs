@@ -6,11 +6,12 @@
 use crate::error::{Error, Kind, NETNS, Result};
 use crate::namespace::channel::{Channel, Stage, failure};
 use crate::namespace::codes::NAMESPACES;
-use adit_device::netlink::{Address, Netlink, Route};
+use crate::namespace::holder::LOOPBACK;
+use adit_device::netlink::{Address, LinkChange, Netlink, Route};
 use adit_device::process::Child;
 use adit_device::{
-    Create, Device, DeviceOptions, Endian, IfName, MacAddr, Mode, Netns, OffloadChoice, VnetFormat,
-    VnetLen,
+    Create, Device, DeviceOptions, Endian, IfIndex, IfName, MacAddr, Mode, Netns, OffloadChoice,
+    VnetFormat, VnetLen,
 };
 use adit_runtime::text::netns::open_netns;
 use std::fmt;

@@ -96,13 +96,16 @@ pub(in crate::nat) struct Conn {
     answered_at: Instant,
 }
 
+/// The most bytes of a packet to the inside: without the longest headers, which are IPv6, TCP and its options.
+const PIECE_MAX: u16 = 65_535 - 40 - 20 - 40;
+
 impl Conn {
     pub(in crate::nat) fn new(flow: FlowId, opening: &Opening<'_>) -> Self {
         let &Opening { port, inside, remote, syn, mtu, random: [iss, clock], now } = opening;
         let timestamps = syn.timestamps.map(|(value, _)| value);
         let own = own_mss(inside.ip(), mtu);
         let stamp_len = if timestamps.is_some() { 12 } else { 0 };
-        let mss = syn.mss.unwrap_or(536).clamp(MSS_MIN, own) - stamp_len;
+        let mss = (syn.mss.unwrap_or(536).clamp(MSS_MIN, own) - stamp_len).min(PIECE_MAX);
         let mut down = Down::new(mss, syn.has_sack);
         down.set_window(u64::from(syn.window));
         Self {
@@ -132,9 +135,7 @@ impl Conn {
     /// The requests that open its flow to a destination.
     pub(in crate::nat) fn open(&self, to: SocketAddr) -> [Request; 2] {
         let port = self.inside.port();
-        // Without the longest headers: IPv6, TCP and its options.
-        let room = 65_535 - 40 - 20 - 40;
-        let mss = u32::from(self.mss);
+        let (room, mss) = (u32::from(PIECE_MAX), u32::from(self.mss));
         let open = FlowRequest::Open { transport: Transport::Tcp, to, port };
         // Whole segments, so that none of a super-packet is short but the last.
         let keep = FlowRequest::Keep { piece_max: room - room % mss };
