@@ -161,9 +161,11 @@ impl Peer {
     }
 
     /// Its stream has ended: falls back to the last UDP endpoint, or to the configured one.
-    pub(crate) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
+    pub(crate) fn forget_endpoint(&mut self, shared: &mut Shared) {
         self.endpoint = None;
-        if let Some(endpoint) = self.last_udp.or(self.config.endpoint).filter(|e| *e != stream) {
+        // An earlier stream, which an owner may have set, has ended as well, or its port is that of another host.
+        let udp = self.last_udp.or(self.config.endpoint);
+        if let Some(endpoint) = udp.filter(|endpoint| matches!(endpoint, Endpoint::Udp(_))) {
             self.set_endpoint(endpoint, shared);
         }
     }
@@ -304,6 +306,20 @@ impl Peer {
                 self.timers.attempt = Some(Attempt::new(now));
             }
         }
+        self.schedule(shared);
+    }
+
+    /// Moves to a new stream, which begins with an initiation whenever the last one was: the other side closes a
+    /// stream that begins with a packet of a session that it does not have any more.
+    pub(crate) fn connect_by(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        stream: Endpoint,
+        out: &mut Outbox,
+    ) {
+        self.set_endpoint(stream, shared);
+        self.initiate(shared, now, out);
         self.schedule(shared);
     }
 
