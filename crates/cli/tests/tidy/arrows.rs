@@ -57,8 +57,9 @@ const FOLDERS: [(&str, &str); 9] = [
     ),
     (
         "vpn",
-        "daemon: file host uapi
+        "daemon: file host streams uapi
         host: file
+        streams: file host
         uapi: file",
     ),
     (
