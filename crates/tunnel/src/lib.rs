@@ -116,7 +116,7 @@ mod tunnel;
 mod wakes;
 
 pub use adit_packet::IpPrefix;
-pub use config::{PeerConfig, PeerMode, Random, TunnelConfig};
+pub use config::{KeyMemory, PeerConfig, PeerMode, Random, TunnelConfig};
 pub use frames::vxlan::Vxlan;
 pub use handshake::source::Source;
 pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
