@@ -276,7 +276,7 @@ mod tests {
         let mut worked = 0;
         for message in 0..50_000_u32 {
             let now = at(u64::from(message / 50));
-            let verdict = limiter.decide(now, from(1 << 24 | message), Standing::Knows);
+            let verdict = limiter.decide(now, from((1 << 24) | message), Standing::Knows);
             worked += u32::from(verdict == Verdict::Work);
             if message % 5000 == 4999 {
                 assert_ne!(limiter.decide(now, from(7), Standing::Knows), Verdict::Drop);
@@ -306,7 +306,7 @@ mod tests {
         for message in 0..per_second * seconds {
             let now = at(u64::from(message) * 1000 / u64::from(per_second));
             let verdict =
-                limiter.decide(now, from(1 << 24 | message % sources), Standing::Reachable);
+                limiter.decide(now, from((1 << 24) | (message % sources)), Standing::Reachable);
             worked += u32::from(verdict == Verdict::Work);
         }
         (limiter, worked)
@@ -324,7 +324,7 @@ mod tests {
                     message += 1;
                     limiter.decide(
                         at(millis),
-                        from(1 << 24 | message % sources),
+                        from((1 << 24) | (message % sources)),
                         Standing::Reachable,
                     );
                 }
@@ -375,7 +375,7 @@ mod tests {
             for millis in 0..600_u64 {
                 for _ in 0..per_milli {
                     random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let source = from(1 << 24 | (random >> 8) % sources);
+                    let source = from((1 << 24) | ((random >> 8) % sources));
                     let verdict = limiter.decide(at(millis), source, Standing::Reachable);
                     worked += u32::from(verdict == Verdict::Work);
                 }
@@ -384,7 +384,7 @@ mod tests {
             prop_assert!(worked <= 600 + 101, "{worked}");
             // All sources of the flood are known by now: a message more makes each busier than a new one.
             for source in 0..sources.min(16_000) {
-                limiter.decide(at(600), from(1 << 24 | source), Standing::Reachable);
+                limiter.decide(at(600), from((1 << 24) | source), Standing::Reachable);
             }
             let verdict = limiter.decide(at(601), from(1), Standing::Reachable);
             prop_assert_eq!(verdict, Verdict::Work);
