@@ -175,13 +175,14 @@ class Iovec(ctypes.Structure):
 class Msg(ctypes.Structure):
     _fields_ = [('name', ctypes.c_char_p), ('namelen', ctypes.c_uint), ('iov', ctypes.POINTER(Iovec)),
                 ('iovlen', ctypes.c_size_t), ('control', ctypes.c_void_p), ('controllen', ctypes.c_size_t),
-                ('flags', ctypes.c_int), ('sent', ctypes.c_uint)]
+                ('flags', ctypes.c_int), ('pad', ctypes.c_int), ('sent', ctypes.c_uint), ('end', ctypes.c_uint)]
+assert ctypes.sizeof(Msg) == 64
 to = struct.pack('=H', socket.AF_INET) + struct.pack('>H', 0) + socket.inet_aton('198.51.100.2') + bytes(8)
 def put(place, source, message):
     udp = struct.pack('>HHHH', 5000, 51820, 8 + len(message), 0) + message
     packet = struct.pack('>BBHHHBBH', 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + source
     packet += socket.inet_aton('198.51.100.2') + udp
-    messages[place] = Msg(to, 16, ctypes.pointer(Iovec(packet, len(packet))), 1, None, 0, 0, 0)
+    messages[place] = Msg(to, 16, ctypes.pointer(Iovec(packet, len(packet))), 1, None, 0, 0, 0, 0, 0)
 messages = (Msg * (2 * count))()
 sources = [socket.inet_aton('100.64.%d.%d' % divmod(n, 256)) for n in range(count)]
 r = random.Random(3)
@@ -227,9 +228,9 @@ start = then = time.monotonic()
 sent = at = 0
 # The cookies are valid for two minutes.
 while (now := time.monotonic()) - start < 110:
-    burst = min(100, total - at)
-    send(s.fileno(), ctypes.byref(messages, at * ctypes.sizeof(Msg)), burst, 0)
-    sent, at = sent + burst, (at + burst) % total
+    n = send(s.fileno(), ctypes.byref(messages, at * ctypes.sizeof(Msg)), min(100, total - at), 0)
+    assert n > 0, ctypes.get_errno()
+    sent, at = sent + n, (at + n) % total
     ahead = sent / rate - (now - start)
     if ahead > 0:
         time.sleep(ahead)
