@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 mod check;
+mod complete;
 mod completions;
 mod dev;
 mod doctor;
@@ -82,6 +83,9 @@ commands! {
     Doctor(doctor::Args) ["doctor": doctor::Findings]
     /// Explain an error code or errno
     Explain(explain::Args) ["explain": Vec<explain::Explanation>]
+    /// Print names for the completion of a command line
+    #[command(hide = true)]
+    Complete(complete::Args) []
     /// Print shell completions
     Completions(completions::Args) []
     /// Print the manual, or write all its pages to a directory
