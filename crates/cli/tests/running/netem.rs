@@ -41,10 +41,34 @@ fn a_link_is_changed_while_it_runs_and_tells_what_happened() {
         ("done", adit("-j netem set --loss 1%")),
     ];
     validate(&outputs);
+    let text = adit("netem show");
+    for part in
+        ["tap:a to tap:b, setting 1 of ", "setting 2 of ", "delay 20 ms +/- 2 ms", "delay 80 ms"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     program.signal("INT");
     let report = program.wait_for("report");
     assert!(program.wait().success());
     validate(&[("events", report.to_string())]);
+    // A block for each setting of each direction, which add up to the whole.
+    for (way, delays) in
+        [("a_to_b", ["20 ms", "80 ms", ""]), ("b_to_a", ["20 ms", "80 ms", "50 ms"])]
+    {
+        let whole = &report["link"][way];
+        let settings = whole["settings"].as_array().unwrap();
+        assert!((3..=4).contains(&settings.len()), "{settings:?}");
+        for (setting, delay) in settings.iter().zip(delays) {
+            assert!(setting["asked"].to_string().contains(delay), "{delay}: {setting}");
+        }
+        let median = |at: usize| settings[at]["delay"]["p50_ms"].as_f64().unwrap();
+        assert!(median(0) < 70.0 && median(1) > 70.0, "{settings:?}");
+        for counter in ["received", "delivered", "packets"] {
+            let sum =
+                settings.iter().map(|one| one["counts"][counter].as_u64().unwrap()).sum::<u64>();
+            assert_eq!(whole["counts"][counter], sum, "{counter}");
+        }
+    }
     let a_to_b = &report["link"]["a_to_b"];
     assert!(a_to_b["counts"]["delivered"].as_u64().unwrap() >= 16, "{a_to_b}");
     assert!(a_to_b["delay"]["max_ms"].as_f64().unwrap() >= 80.0, "{a_to_b}");
