@@ -195,8 +195,11 @@ fn a_port_of_a_switch_may_have_a_link() {
     assert!(fastest("na", "192.0.2.2") >= 120.0);
     let port = &adit_json("switch show a")[0];
     assert_eq!(port["netem"]["a_to_b"], json!({"delay": "60ms"}));
-    adit("switch set a netem=none");
-    assert_eq!(adit_json("switch show a")[0].get("netem"), None);
+    for off in ["none", "off"] {
+        adit(&format!("switch set a netem={off}"));
+        assert_eq!(adit_json("switch show a")[0].get("netem"), None);
+        adit("switch set a netem=delay=60ms");
+    }
 }
 
 #[test]
@@ -235,6 +238,13 @@ fn a_link_is_drawn_before_it_is_used() {
     let text = adit("netem preview --delay 20ms --jitter 5ms --svg /run/link.svg");
     assert!(text.contains("both directions: delay 20 ms"), "{text}");
     assert!(std::fs::read_to_string("/run/link.svg").unwrap().starts_with("<svg"));
+    // As tc has it: delay, jitter, correlation.
+    let text = adit("netem preview --delay 20ms 5ms 25%");
+    assert!(text.contains("delay 20 ms +/- 5 ms, correlated by 0.25"), "{text}");
+    // The plot replaces the old one as a whole, also behind a link.
+    std::os::unix::fs::symlink("/run/link.svg", "/run/plot.svg").unwrap();
+    adit("netem preview --delay 1ms --svg /run/plot.svg");
+    assert!(std::path::Path::new("/run/plot.svg").is_symlink());
     let json = adit("-j netem preview --preset lte");
     validate(&[("netem-preview", json)]);
 }
@@ -249,6 +259,8 @@ fn mistakes_are_told_with_the_option_and_make_no_device() {
     for (line, part) in [
         ("netem --port tap:a", "two ports, not 1"),
         ("netem --port tap:a --port tap:b --delay 20", "20ms"),
+        ("netem --port tap:a --port tap:b --delay 20ms 5", "--jitter"),
+        ("netem --port tap:a --port tap:b --delay 20ms 5ms --jitter 5ms", "given twice"),
         ("netem --port tap:a --port tap:b --loss 1", "1%"),
         ("netem --port tap:a --port tap:b --a-to-b dealy=20ms", "`delay`"),
         ("netem --port tap:a --port tap:b --preset ltte", "`lte`"),
