@@ -98,7 +98,7 @@ for rest in [
 ";
 
 #[test]
-fn what_is_printed_as_json_is_valid_by_its_schema() {
+fn json_output_is_valid_by_its_schema() {
     world(|directory| {
         let words = format!("capture tap0 {BOTH} --mode tap -j");
         let capture = Capture::start(adit(&words).stdout(Stdio::piped()));
@@ -502,7 +502,7 @@ fn it_ends_after_a_time() {
 }
 
 #[test]
-fn mistakes_are_told_before_anything_is_made() {
+fn errors_are_reported_before_any_change() {
     world(|_| {
         let cases = [
             ("capture tun0 --create icmp and (", 2, "syntax error"),

@@ -10,6 +10,7 @@
 //! - [`Offload`]: checksums and super-packets. [`Rss`], [`EbpfProgram`], [`ClassicFilter`]: which
 //!   queue gets a packet, and how much of it.
 //! - [`netlink`]: links, addresses, routes, rules and their events.
+//! - [`process`]: a copy of this process in other namespaces, signals with their origin.
 //! - [`Netns`]: network namespaces. [`Device::adopt`], [`Device::receive`],
 //!   [`Device::from_systemd`]: descriptors opened by a more privileged program.
 //! - [`Error`], [`Cause`]: one cause for each failure, although the kernel has seven for one EINVAL.
@@ -26,6 +27,7 @@ mod egress;
 mod error;
 mod features;
 mod filter;
+mod flow;
 mod holders;
 mod ingress;
 mod kind;
@@ -38,6 +40,7 @@ mod offload;
 mod options;
 mod order;
 mod packet_socket;
+pub mod process;
 mod queue;
 mod steering;
 mod sys;
@@ -57,6 +60,7 @@ pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
+pub use flow::{SocketError, discard_received, set_peek_offset, take_socket_error};
 pub use holders::{AllHolders, Holder, Holders, all_holders, holders};
 pub use ingress::{ReceiveCounters, Receiver};
 pub use kind::ErrorKind;

@@ -2,7 +2,7 @@
 
 use crate::sys;
 use rustix::fs::{Mode, OFlags};
-use rustix::thread::LinkNameSpaceType;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,7 +92,7 @@ impl Netns {
     /// allow user namespaces (`user.max_user_namespaces`, AppArmor).
     pub fn enter_new_rootless() -> io::Result<()> {
         let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-        sys::netns::unshare_user_net()?;
+        sys::netns::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
         fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))?;
         // An unprivileged user may map a group only after giving up setgroups(2).
         fs::write("/proc/self/setgroups", "deny")?;
@@ -108,6 +108,25 @@ impl Netns {
             self.0.as_fd(),
             Some(LinkNameSpaceType::Network),
         )?)
+    }
+
+    /// Moves the calling **process** permanently into this namespace, and before that into the user
+    /// namespace that owns it, in which it has all capabilities then. Needs no privilege over a namespace
+    /// that this user made. The process must have a single thread.
+    ///
+    /// # Errors
+    /// EPERM: the owner of the namespace is another user, or its user namespace is not below this one.
+    /// EINVAL: the process has other threads.
+    pub fn enter_as_owner(&self) -> io::Result<()> {
+        let owner = sys::netns::owner(self.0.as_fd())?;
+        let own = fs::File::open("/proc/self/ns/user")?;
+        let id = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+        // To enter the own one again is EINVAL.
+        if id(owner.as_fd())? != id(own.as_fd())? {
+            let kind = Some(LinkNameSpaceType::User);
+            rustix::thread::move_into_link_name_space(owner.as_fd(), kind)?;
+        }
+        self.enter()
     }
 
     /// Runs `work` in this namespace, on a new thread that ends with it.

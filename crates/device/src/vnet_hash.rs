@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_are_told_apart() {
+    fn capabilities_are_distinguished() {
         let hash = TunVnetHash { flags: 3, padding: [0; 2], types: 0x1ff };
         let cap = VnetHashCap::from(hash);
         assert_eq!(cap, VnetHashCap { report: true, rss: true, types: HashTypes::ALL });

@@ -17,7 +17,7 @@ fn descriptor(options: DeviceOptions) -> OwnedFd {
 }
 
 #[test]
-fn what_a_device_is_like_is_found_out() {
+fn an_adopted_device_reports_its_settings() {
     support::enter();
     let format = VnetFormat { len: VnetLen::Mergeable, ..VnetFormat::default() };
     let fd = descriptor(tap("t0").packet_info(true).vnet_hdr(format).nonblocking(true));
@@ -29,7 +29,7 @@ fn what_a_device_is_like_is_found_out() {
 }
 
 #[test]
-fn what_is_no_device_of_that_kind_is_refused() {
+fn a_descriptor_of_another_kind_is_refused() {
     support::enter();
     let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     let node = std::fs::File::options().read(true).write(true).open("/dev/net/tun").unwrap();

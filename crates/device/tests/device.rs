@@ -220,7 +220,7 @@ fn each_packet_has_its_hash_where_the_kernel_gives_none() {
 }
 
 #[test]
-fn what_an_administrator_switched_off_is_known_until_we_set_it() {
+fn an_offload_that_an_administrator_switched_off_is_known_until_we_set_it() {
     support::enter();
     let format = VnetFormat { len: VnetLen::Mergeable, ..VnetFormat::default() };
     let mut device = tap("t0").vnet_hdr(format).open().unwrap();

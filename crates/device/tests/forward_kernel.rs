@@ -152,17 +152,17 @@ fn forwards(mode: Mode, options: SendOptions) {
 }
 
 #[test]
-fn what_is_cut_up_and_joined_again_arrives_through_tun() {
+fn segmented_and_joined_packets_arrive_through_tun() {
     forwards(Mode::Tun, SendOptions::ALL);
 }
 
 #[test]
-fn what_is_cut_up_and_joined_again_arrives_through_tap() {
+fn segmented_and_joined_packets_arrive_through_tap() {
     forwards(Mode::Tap, SendOptions::ALL);
 }
 
 #[test]
-fn what_is_cut_up_arrives_in_packets() {
+fn segmented_packets_arrive_as_packets() {
     forwards(Mode::Tun, SendOptions::NONE);
 }
 

@@ -253,7 +253,7 @@ fails(E.EAGAIN, os.preadv, fd, [buf], 0, os.RWF_NOWAIT)
 }
 
 #[test]
-fn a_queue_can_signal_and_the_signal_kills_who_does_not_expect_it() {
+fn a_queue_can_signal_and_the_signal_kills_an_unprepared_program() {
     enter_quiet();
     python(
         "

@@ -35,7 +35,7 @@ fn only(device: &Device) -> &Queue {
 }
 
 #[test]
-fn packet_information_tells_protocol_and_truncation() {
+fn packet_information_has_protocol_and_truncation() {
     enter_quiet();
     let device = up(tun("t0").packet_info(true)).open().unwrap();
     assert!(device.info().unwrap().tun.unwrap().pi);
@@ -207,7 +207,7 @@ fn a_wrong_virtio_net_header_is_refused_and_counted() {
 }
 
 #[test]
-fn what_is_no_packet_is_refused() {
+fn an_invalid_packet_is_refused() {
     enter_quiet();
     let device = up(tun("t0")).open().unwrap();
     let queue = only(&device);

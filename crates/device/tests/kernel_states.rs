@@ -113,7 +113,7 @@ fn without_a_carrier_the_kernel_sends_nothing_and_takes_everything() {
 }
 
 #[test]
-fn what_does_not_fit_the_queue_is_dropped() {
+fn packets_beyond_the_queue_are_dropped() {
     enter_quiet();
     let device = up(tun("t0")).open().unwrap();
     let (socket, _) = socket();
@@ -318,7 +318,7 @@ fn a_device_is_found_by_its_other_name_and_after_a_rename() {
 }
 
 #[test]
-fn changes_are_told_only_while_the_link_is_up() {
+fn changes_are_reported_only_while_the_link_is_up() {
     enter_quiet();
     let device = tun("t0").open().unwrap();
     let mut monitor = adit_device::netlink::Monitor::open().unwrap();

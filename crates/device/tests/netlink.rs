@@ -404,7 +404,7 @@ fn addresses_of_ours(netlink: &mut Netlink, index: IfIndex) -> Vec<String> {
 }
 
 #[test]
-fn addresses_agree_with_ip_whoever_made_them() {
+fn addresses_agree_with_ip() {
     enter();
     let mut netlink = Netlink::open().unwrap();
     run("ip tuntap add dev t0 mode tun");
@@ -524,7 +524,7 @@ fn routes_of_ours(netlink: &mut Netlink, table: Option<u32>) -> Vec<String> {
 }
 
 #[test]
-fn routes_agree_with_ip_whoever_made_them() {
+fn routes_agree_with_ip() {
     enter();
     let mut netlink = Netlink::open().unwrap();
     let _holder = Holder::open("t0", 0x1001, 1, None);
@@ -709,7 +709,7 @@ fn rules_of_ours(netlink: &mut Netlink) -> Vec<String> {
 }
 
 #[test]
-fn rules_agree_with_ip_whoever_made_them() {
+fn rules_agree_with_ip() {
     enter();
     let mut netlink = Netlink::open().unwrap();
     let lines = [
@@ -943,7 +943,7 @@ fn drop_capabilities() {
 
 /// A rule is known by who made it, and of equal ones that one is deleted.
 #[test]
-fn a_rule_tells_who_made_it() {
+fn a_rule_names_its_protocol() {
     enter();
     let mut netlink = Netlink::open().unwrap();
     run("ip rule add lookup 5001 pref 20 protocol 4");

@@ -4,7 +4,7 @@
 //! things cross between the two:
 //!
 //! ```text
-//!            Outbox::request(Request::Flow)  Open, Credit, Shutdown, Close, Reset
+//!            Outbox::request(Request::Flow)  Open, Bind, Credit, Shutdown, Close, Reset, ...
 //! engine  -> Outbox::send(Endpoint::Flow)    bytes of the stream, or a datagram            -> socket
 //!         <- Engine::handle(Endpoint::Flow)  bytes of the stream, or a datagram           <-
 //!         <- Engine::handle_flow             Connected, Credit, Finished, Failed, ...
@@ -22,6 +22,15 @@
 //! the peer's acknowledgements make room, not only when a full socket becomes writable. UDP flows have
 //! no credit: a datagram that does not fit is dropped and counted.
 //!
+//! **Kept bytes.** An engine that may have to send bytes again (a NAT: its own client loses packets) asks
+//! with [`FlowRequest::Keep`] that the runtime keeps what it delivered: in the socket's own buffer, so
+//! that nobody copies it. [`FlowRequest::Release`] gives bytes up, [`FlowRequest::Seek`] has kept ones
+//! delivered again.
+//!
+//! **Datagrams of many peers.** A flow that was bound ([`FlowRequest::Bind`]) has no remote address: each
+//! packet for or from it begins with one ([`push_address`], [`pop_address`]), and errors of the network
+//! name it ([`FlowEvent::Icmp`]).
+//!
 //! **Connecting.** The result of a connect is known before the engine answers its own client:
 //! [`FlowEvent::Connected`], or [`FlowEvent::Failed`] with the error that the host met.
 //!
@@ -34,7 +43,9 @@
 //! a generation, `FlowId(u64::from(generation) << 32 | u64::from(slot))`.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use adit_packet::PacketBuf;
 
 /// The number of a flow, chosen by the engine, and used for one flow only: see the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +80,37 @@ pub enum FlowRequest {
         transport: Transport,
         /// The remote address.
         to: SocketAddr,
+        /// The local port, if it is free; otherwise, and with 0, any.
+        port: u16,
+    },
+    /// Opens a flow for datagrams to and from any remote address, each of which begins with that
+    /// address ([`push_address`]). The answer is [`FlowEvent::Connected`] or [`FlowEvent::Failed`].
+    Bind {
+        /// [`Transport::Udp`].
+        transport: Transport,
+        /// The local address, and the port: 0 for any.
+        local: SocketAddr,
+        /// Whether another port does as well if this one is not free.
+        or_any_port: bool,
+    },
+    /// TCP, right behind [`Self::Open`]: the runtime keeps the bytes that it delivers until
+    /// [`Self::Release`], and delivers at most `piece_max` of them in one packet.
+    Keep {
+        /// In bytes.
+        piece_max: u32,
+    },
+    /// The engine needs the kept bytes before this offset no more. Never decreases.
+    Release {
+        /// In bytes since the flow connected.
+        until: u64,
+    },
+    /// Kept bytes are delivered again: the next packet starts at `to`, and the credit becomes `until`,
+    /// which may be less than before.
+    Seek {
+        /// In bytes since the flow connected: released neither, nor beyond what was delivered.
+        to: u64,
+        /// As in [`Self::Credit`].
+        until: u64,
     },
     /// The runtime may deliver the bytes of the stream before this offset. Never decreases;
     /// [`u64::MAX`] lifts the limit.
@@ -118,6 +160,19 @@ pub enum FlowEvent {
     PathMtu(u16),
     /// UDP: the network answered a datagram with an error. The flow goes on.
     Error(FlowError),
+    /// Bound flows: a datagram met an error on its way, as an ICMP message describes it. The flow goes on.
+    Icmp {
+        /// Where the datagram went.
+        to: SocketAddr,
+        /// The router or host that answered; `None`: this host.
+        from: Option<IpAddr>,
+        /// The ICMP type, of the remote's family.
+        kind: u8,
+        /// The ICMP code.
+        code: u8,
+        /// The path MTU, if it was too big; otherwise 0.
+        mtu: u16,
+    },
     /// The flow could not be opened, or has ended by an error: no event of it follows.
     Failed(FlowError),
 }
@@ -168,3 +223,57 @@ impl fmt::Display for FlowError {
 }
 
 impl core::error::Error for FlowError {}
+
+/// The bytes before a datagram of a bound flow.
+///
+/// ```text
+///  0                             16     18
+///  | address (IPv4: ::ffff:a.b.c.d) | port | datagram, or a train of them
+/// ```
+pub const ADDRESS_LEN: usize = 18;
+
+/// Puts the remote's address before a datagram for or from a bound flow. `false`: the buffer has not
+/// enough headroom.
+#[must_use]
+pub fn push_address(packet: &mut PacketBuf, remote: SocketAddr) -> bool {
+    let Some(head) = packet.prepend(ADDRESS_LEN) else { return false };
+    let ip = match remote.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let (to_ip, to_port) = head.split_at_mut(16);
+    to_ip.copy_from_slice(&ip.octets());
+    to_port.copy_from_slice(&remote.port().to_be_bytes());
+    true
+}
+
+/// Takes the remote's address off a datagram for or from a bound flow; `None` if it has none.
+#[must_use]
+pub fn pop_address(packet: &mut PacketBuf) -> Option<SocketAddr> {
+    let head: [u8; ADDRESS_LEN] = *packet.bytes().first_chunk()?;
+    let (ip, port) = head.split_first_chunk::<16>()?;
+    let ip = Ipv6Addr::from(*ip).to_canonical();
+    let port = u16::from_be_bytes(port.try_into().ok()?);
+    packet.advance(ADDRESS_LEN);
+    Some(SocketAddr::new(ip, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_before_a_datagram_comes_back() {
+        for remote in ["192.0.2.1:53", "[2001:db8::1]:5353"] {
+            let remote = remote.parse().unwrap();
+            let mut packet = PacketBuf::new(ADDRESS_LEN, 3);
+            packet.extend(b"abc").unwrap();
+            assert!(push_address(&mut packet, remote));
+            assert_eq!(packet.len(), ADDRESS_LEN + 3);
+            assert!(!push_address(&mut packet, remote), "no headroom is left");
+            assert_eq!(pop_address(&mut packet), Some(remote));
+            assert_eq!(packet.bytes(), b"abc");
+            assert_eq!(pop_address(&mut packet), None);
+        }
+    }
+}

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_arp_for_ipv4_is_refused() {
+    fn other_arp_than_for_ipv4_is_refused() {
         assert_eq!(Arp::parse(&BYTES[..27]), Err(Malformed::ArpShort));
         for at in [1, 2, 4, 5, 7] {
             let mut bytes = BYTES;

@@ -19,8 +19,10 @@ pub struct Meta {
     pub truncated: u32,
     /// For a datagram of a tunnel: the ECN codepoint of its outer header.
     pub ecn: Ecn,
-    /// For a datagram of a tunnel: whether the network may fragment it.
+    /// For a datagram of a tunnel or flow: whether the network may fragment it.
     pub may_fragment: bool,
+    /// For a piece of a TCP stream: whether its last byte is urgent (RFC 6093).
+    pub urgent: bool,
 }
 
 /// The packet buffer has not enough room.
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_changes_nothing() {
+    fn too_many_bytes_change_nothing() {
         let mut packet = PacketBuf::new(4, 8);
         packet.extend(b"12345678").unwrap();
         assert_eq!(packet.prepend(5), None);

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mac_is_refused() {
+    fn an_invalid_mac_address_is_refused() {
         for text in
             ["", "02:00:5e:10:00", "02:00:5e:10:00:01:02", "02-00-5e-10-00-01", "+1:0:0:0:0:0"]
         {

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_used_again_and_clean() {
+    fn returned_buffers_are_reused_clean() {
         let mut pool = pool(1, 1);
         let mut packet = pool.take_small().unwrap();
         packet.extend(b"old").unwrap();

@@ -299,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read(ip: IpAddr, len in 0..=128_u8) {
+        fn printed_text_is_read_back(ip: IpAddr, len in 0..=128_u8) {
             let len = len.min(IpFamily::of(ip).bits());
             let prefix = IpPrefix::new(ip, len).unwrap();
             assert_eq!(prefix.to_string().parse(), Ok(prefix));

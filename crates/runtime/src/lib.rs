@@ -111,6 +111,21 @@ pub use wake::priority::RaisedPriority;
 pub use wake::reactor::{Interest, Token};
 pub use wake::signals::{Signal, Signals};
 
+/// The system calls that a loop with open ports makes, by name: the lists stand beside the code that makes
+/// them. For a seccomp filter.
+pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
+    [
+        wake::reactor::SYSCALLS,
+        wake::clock::SYSCALLS,
+        wake::mailbox::SYSCALLS,
+        wake::links::SYSCALLS,
+        port::kinds::device::SYSCALLS,
+        record::sink::SYSCALLS,
+        socket::flow::SYSCALLS,
+    ]
+    .into_iter()
+}
+
 /// The example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

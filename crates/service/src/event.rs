@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Something that happened.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-#[schemars(title = "adit switch, adit netem: one line")]
+#[schemars(title = "adit switch, adit netem, adit tunnel up: one line")]
 #[non_exhaustive]
 pub enum Event {
     /// The service is running.
@@ -90,6 +90,21 @@ pub enum Event {
         /// Both directions.
         link: Box<LinkStatus>,
     },
+    /// A peer of a tunnel connected.
+    PeerConnected {
+        /// Its public key.
+        peer: String,
+        /// Where it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    },
+    /// A peer of a tunnel was silent for its timeout.
+    PeerDisconnected {
+        /// Its public key.
+        peer: String,
+        /// For how many seconds it was silent.
+        silent_s: u64,
+    },
     /// Something failed, and the service continues.
     Failed {
         /// What failed, and why.
@@ -130,6 +145,10 @@ impl fmt::Display for Event {
             Self::MirrorEnded { mirror, reason } => write!(f, "mirror {mirror} ended: {reason}"),
             Self::LinkEnded { port, .. } => write!(f, "the link of {port} has ended"),
             Self::Report { link } => write!(f, "'{}' has ended", link.name),
+            Self::PeerConnected { peer, .. } => write!(f, "{peer} is connected"),
+            Self::PeerDisconnected { peer, silent_s } => {
+                write!(f, "{peer} is disconnected: silent for {silent_s} s")
+            }
             Self::Status { status } => status.fmt(f),
             Self::Reloaded { done } if done.is_empty() => f.write_str("reloaded: nothing changed"),
             Self::Reloaded { done } => write!(f, "reloaded: {}", done.join(", ")),

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_writer_left_is_removed_and_what_a_live_one_writes_stays() {
+    fn files_of_killed_writers_are_removed_and_those_of_live_ones_stay() {
         let folder = Folder::new("abandoned");
         let path = folder.0.join("a");
         let live = Temporary::write(&path, b"live", 0o600).unwrap();

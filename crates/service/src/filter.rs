@@ -5,6 +5,7 @@ use adit_runtime::format::pcapng::LinkType;
 use adit_runtime::record::text::printable;
 use std::fmt;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// A filter and the text that it was compiled from.
@@ -34,6 +35,8 @@ impl Filter {
         let output = Command::new("tcpdump")
             .args(["-y", link.name(), "-s", &snap_len.to_string(), "-ddd", "--", &expression])
             .env("LC_ALL", "C")
+            // Ctrl-C in a terminal ends this program in order, not its tcpdump.
+            .process_group(0)
             .stdin(Stdio::null())
             .output()
             .map_err(CompileError::Tcpdump)?;

@@ -39,6 +39,8 @@
 //! | [`event`] | what a service reports by itself |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`host`] | changes to the host (addresses, routes, rules, filters) as a list of actions |
+//! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
+//! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`file`](mod@file) | atomic files and locks |
 //! | [`filter`] | filters in tcpdump's syntax |
 //!
@@ -56,7 +58,9 @@ pub mod file;
 pub mod filter;
 pub mod host;
 pub mod link;
+pub mod namespace;
 pub mod netem;
+pub mod sandbox;
 pub mod supervisor;
 pub mod switch;
 pub mod text;

@@ -4,14 +4,19 @@
 //! the test) makes it due a moment later, the delay of its server; then everything that can happen to it
 //! happens: the server reads, credit is raised, bytes and events go to the engine.
 
+mod kept;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
+use adit_engine::flow::ADDRESS_LEN;
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest, Transport};
-use adit_packet::Instant;
+use adit_packet::{Instant, icmp};
+
+use kept::{Kept, count};
 
 /// The servers that the flows of engines reach, and the flows.
 ///
@@ -102,11 +107,16 @@ struct Flow {
     /// For the engine: pieces of a stream, or datagrams.
     pending: VecDeque<Vec<u8>>,
     /// Bytes that the engine got, and may get.
+    kept: Option<Kept>,
     delivered: u64,
     allowed: u64,
     /// The server ends its direction, and the engine knows.
     finishes: bool,
     finished: bool,
+    /// It is bound: it has no server, but a flow for each remote that it talks to.
+    is_bound: bool,
+    /// The bound flow of which it is one remote.
+    bound: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,10 +181,29 @@ impl Outside {
         if self.flow(flow).stage != Stage::Open {
             return;
         }
+        if self.flow(flow).bound.is_some() {
+            return self.report(flow, error);
+        }
         if self.flow(flow).transport == Transport::Udp {
             return self.ready.push_back((flow.0, Delivery::Event(FlowEvent::Error(error))));
         }
         self.end(flow.0, error);
+    }
+
+    /// A datagram of a bound flow met an error on its way to this remote.
+    fn report(&mut self, flow: RemoteId, error: FlowError) {
+        let (to, owner) = (self.flow(flow).to, self.flow(flow).bound.unwrap_or(flow.0));
+        let is_v4 = to.is_ipv4();
+        let code = match error {
+            FlowError::HostUnreachable if is_v4 => icmp::v4::CODE_HOST,
+            FlowError::HostUnreachable => icmp::v6::CODE_ADDRESS,
+            FlowError::NetUnreachable => 0,
+            _ if is_v4 => icmp::v4::CODE_PORT,
+            _ => icmp::v6::CODE_PORT,
+        };
+        let kind = if is_v4 { icmp::v4::UNREACHABLE } else { icmp::v6::UNREACHABLE };
+        let event = FlowEvent::Icmp { to, from: Some(to.ip()), kind, code, mtu: 0 };
+        self.ready.push_back((owner, Delivery::Event(event)));
     }
 
     /// The path MTU of a flow changes, now.
@@ -192,7 +221,21 @@ impl Outside {
     pub(crate) fn request(&mut self, node: usize, id: FlowId, request: FlowRequest) {
         let place = self.open.get(&(node, id)).copied();
         match (request, place) {
-            (FlowRequest::Open { transport, to }, _) => self.begin(node, id, transport, to),
+            (FlowRequest::Open { transport, to, .. }, _) => {
+                self.claim(node, id);
+                let server = self.server(transport, to);
+                self.open.insert((node, id), self.flows.len());
+                self.begin(node, id, transport, to, server);
+            }
+            (FlowRequest::Bind { transport, local, .. }, _) => {
+                self.bind(node, id, transport, local)
+            }
+            (FlowRequest::Keep { piece_max }, Some(at)) => {
+                let piece_max = usize::try_from(piece_max).unwrap_or(usize::MAX);
+                self.at(at).kept = Some(Kept { piece_max, bytes: VecDeque::new(), start: 0 });
+            }
+            (FlowRequest::Release { until }, Some(at)) => self.release(at, until),
+            (FlowRequest::Seek { to, until }, Some(at)) => self.seek(at, to, until),
             // It has failed.
             (_, None) => {}
             (FlowRequest::Credit { until }, Some(at)) => {
@@ -224,6 +267,10 @@ impl Outside {
     /// If it breaks the contract: bytes past its credit, or after it has ended its direction.
     pub(crate) fn take(&mut self, node: usize, id: FlowId, bytes: &[u8]) -> bool {
         let Some(&at) = self.open.get(&(node, id)) else { return false };
+        if self.at(at).is_bound {
+            self.take_bound(at, bytes);
+            return true;
+        }
         let flow = self.at(at);
         assert!(!flow.ended, "flow {id}: bytes after the end");
         flow.taken += count(bytes.len());
@@ -250,8 +297,8 @@ impl Outside {
         loop {
             if let Some((at, delivery)) = self.ready.pop_front() {
                 let flow = self.at(at);
-                let (node, id) = (flow.node, flow.id);
-                if self.open.get(&(node, id)) != Some(&at) {
+                let (node, id, owner) = (flow.node, flow.id, flow.bound.unwrap_or(at));
+                if self.open.get(&(node, id)) != Some(&owner) {
                     // The engine has ended it in the meantime.
                     continue;
                 }
@@ -270,12 +317,20 @@ impl Outside {
     /// Bytes that the engine had no buffer for: a stream keeps them, a datagram is lost.
     pub(crate) fn give_back(&mut self, node: usize, id: FlowId, bytes: Vec<u8>) {
         let Some(&at) = self.open.get(&(node, id)) else { return };
-        let flow = self.at(at);
-        if flow.transport == Transport::Tcp {
-            flow.delivered -= count(bytes.len());
-            flow.pending.push_front(bytes);
-            self.stir(at);
+        if self.at(at).transport != Transport::Tcp {
+            return;
         }
+        // Those behind them come after them.
+        let mut pieces = self.take_back(at);
+        pieces.insert(0, bytes);
+        let flow = self.at(at);
+        for piece in pieces.into_iter().rev() {
+            flow.delivered -= count(piece.len());
+            if flow.kept.is_none() {
+                flow.pending.push_front(piece);
+            }
+        }
+        self.stir(at);
     }
 
     /// When something is due; [`Instant::MAX`]: never.
@@ -300,12 +355,125 @@ impl Outside {
         }
     }
 
-    fn begin(&mut self, node: usize, id: FlowId, transport: Transport, to: SocketAddr) {
-        let refuses = Server::fails(FlowError::Refused);
-        let server = self.servers.get(&(transport, to)).copied().unwrap_or(refuses);
+    fn claim(&mut self, node: usize, id: FlowId) {
         let is_new = self.numbers.insert((node, id));
         assert!(is_new, "flow {id} is opened twice");
+    }
+
+    fn server(&self, transport: Transport, to: SocketAddr) -> Server {
+        let refuses = Server::fails(FlowError::Refused);
+        self.servers.get(&(transport, to)).copied().unwrap_or(refuses)
+    }
+
+    fn bind(&mut self, node: usize, id: FlowId, transport: Transport, local: SocketAddr) {
+        assert!(transport == Transport::Udp, "flow {id}: only UDP can be bound");
+        self.claim(node, id);
         self.open.insert((node, id), self.flows.len());
+        self.begin(node, id, transport, local, Server::ACCEPTS);
+        if let Some(flow) = self.flows.last_mut() {
+            (flow.is_bound, flow.stage) = (true, Stage::Open);
+        }
+        let connected = FlowEvent::Connected { local, path_mtu: 0 };
+        self.ready.push_back((self.flows.len() - 1, Delivery::Event(connected)));
+    }
+
+    /// The engine sends a datagram of a bound flow, before which is the remote's address.
+    fn take_bound(&mut self, at: usize, bytes: &[u8]) {
+        let Some((head, datagram)) = bytes.split_first_chunk::<ADDRESS_LEN>() else {
+            panic!("flow {}: a datagram without an address", self.at(at).id)
+        };
+        let (ip, port) = head.split_at(16);
+        let octets: [u8; 16] = ip.try_into().expect("16 bytes of 18");
+        let port = u16::from_be_bytes(port.try_into().expect("2 bytes of 18"));
+        let to = SocketAddr::new(Ipv6Addr::from(octets).to_canonical(), port);
+        let flow = self.at(at);
+        flow.taken += count(bytes.len());
+        flow.discarded += count(bytes.len());
+        let (node, id) = (flow.node, flow.id);
+        let of_remote = |flow: &Flow| flow.bound == Some(at) && flow.to == to;
+        let remote = self.flows.iter().position(of_remote).unwrap_or_else(|| {
+            let server = self.server(Transport::Udp, to);
+            self.begin(node, id, Transport::Udp, to, server);
+            let flow = self.flows.last_mut().expect("it was just made");
+            (flow.bound, flow.stage) = (Some(at), Stage::Open);
+            self.flows.len() - 1
+        });
+        if self.at(remote).server.fails.is_some() {
+            let (kind, code) = match to {
+                SocketAddr::V4(_) => (icmp::v4::UNREACHABLE, icmp::v4::CODE_PORT),
+                SocketAddr::V6(_) => (icmp::v6::UNREACHABLE, icmp::v6::CODE_PORT),
+            };
+            let event = FlowEvent::Icmp { to, from: Some(to.ip()), kind, code, mtu: 0 };
+            return self.ready.push_back((at, Delivery::Event(event)));
+        }
+        let flow = self.at(remote);
+        flow.taken += count(datagram.len());
+        if flow.buffered >= flow.server.buffer {
+            flow.discarded += count(datagram.len());
+            return;
+        }
+        flow.buffered += datagram.len();
+        flow.buffer.push_back(datagram.to_vec());
+        self.stir(remote);
+    }
+
+    /// A remote that the engine may never have heard of sends a datagram to a bound flow.
+    pub fn send_to_bound(&mut self, from: SocketAddr, local: SocketAddr, bytes: &[u8]) {
+        let is_it = |flow: &Flow| flow.is_bound && flow.to == local && flow.stage == Stage::Open;
+        if let Some(at) = self.flows.iter().position(is_it) {
+            self.ready.push_back((at, Delivery::Bytes(addressed(from, bytes))));
+        }
+    }
+
+    /// The engine gives up kept bytes.
+    fn release(&mut self, at: usize, until: u64) {
+        let flow = self.at(at);
+        let id = flow.id;
+        let Some(kept) = &mut flow.kept else { panic!("flow {id} releases, and keeps nothing") };
+        let known = kept.start..=kept.end();
+        assert!(known.contains(&until), "flow {id} releases up to {until} of {known:?}");
+        let gone = usize::try_from(until - kept.start).unwrap_or(usize::MAX);
+        kept.bytes.drain(..gone);
+        kept.start = until;
+        flow.delivered = flow.delivered.max(until);
+    }
+
+    /// The engine wants kept bytes again.
+    fn seek(&mut self, at: usize, to: u64, until: u64) {
+        // What is on the way is kept, and comes again in its place.
+        self.take_back(at);
+        let flow = self.at(at);
+        let id = flow.id;
+        let Some(kept) = &mut flow.kept else { panic!("flow {id} seeks, and keeps nothing") };
+        let known = kept.start..=kept.end();
+        assert!(known.contains(&to), "flow {id} seeks {to} of {known:?}");
+        (flow.delivered, flow.allowed) = (to, until);
+        self.stir(at);
+    }
+
+    /// Takes the bytes of a stream that are on the way to an engine, and its end, out of the queue.
+    fn take_back(&mut self, at: usize) -> Vec<Vec<u8>> {
+        let (mut pieces, mut has_end) = (Vec::new(), false);
+        let waiting = core::mem::take(&mut self.ready);
+        for (flow, delivery) in waiting {
+            match delivery {
+                Delivery::Bytes(bytes) if flow == at => pieces.push(bytes),
+                Delivery::Event(FlowEvent::Finished) if flow == at => has_end = true,
+                delivery => self.ready.push_back((flow, delivery)),
+            }
+        }
+        self.at(at).finished &= !has_end;
+        pieces
+    }
+
+    fn begin(
+        &mut self,
+        node: usize,
+        id: FlowId,
+        transport: Transport,
+        to: SocketAddr,
+        server: Server,
+    ) {
         self.flows.push(Flow {
             node,
             id,
@@ -323,10 +491,13 @@ impl Outside {
             ended: false,
             end_read: false,
             pending: VecDeque::new(),
+            kept: None,
             delivered: 0,
             allowed: 0,
             finishes: false,
             finished: false,
+            is_bound: false,
+            bound: None,
         });
         self.stir(self.flows.len() - 1);
     }
@@ -414,11 +585,25 @@ impl Outside {
     /// Gives the engine what it may have.
     fn deliver(&mut self, at: usize) {
         let flow = self.at(at);
+        let (bound, from) = (flow.bound, flow.to);
+        let piece_max = flow.kept.as_ref().map_or(Self::PIECE_MAX, |kept| kept.piece_max);
         let mut ready = Vec::new();
-        while let Some(mut piece) = flow.pending.pop_front() {
+        while let Some(kept) = flow.kept.as_ref().filter(|kept| flow.delivered < kept.end()) {
+            let room = flow.allowed.saturating_sub(flow.delivered);
+            let most = usize::try_from(room).unwrap_or(usize::MAX).min(piece_max);
+            if most == 0 {
+                break;
+            }
+            let piece = kept.again(flow.delivered, most);
+            flow.delivered += count(piece.len());
+            ready.push(Delivery::Bytes(piece));
+        }
+        let is_at_new = flow.kept.as_ref().is_none_or(|kept| flow.delivered == kept.end());
+        while is_at_new && let Some(mut piece) = flow.pending.pop_front() {
             if flow.transport == Transport::Tcp {
-                let room = usize::try_from(flow.allowed - flow.delivered).unwrap_or(usize::MAX);
-                let most = room.min(Self::PIECE_MAX);
+                let room = flow.allowed.saturating_sub(flow.delivered);
+                let room = usize::try_from(room).unwrap_or(usize::MAX);
+                let most = room.min(piece_max);
                 if most == 0 && !piece.is_empty() {
                     flow.pending.push_front(piece);
                     break;
@@ -428,9 +613,13 @@ impl Outside {
                 }
             }
             flow.delivered += count(piece.len());
+            if let Some(kept) = &mut flow.kept {
+                kept.bytes.extend(&piece);
+            }
+            let piece = if bound.is_some() { addressed(from, &piece) } else { piece };
             ready.push(Delivery::Bytes(piece));
         }
-        if flow.finishes && !flow.finished && flow.pending.is_empty() {
+        if flow.finishes && !flow.finished && is_at_new && flow.pending.is_empty() {
             flow.finished = true;
             if flow.transport == Transport::Tcp {
                 ready.push(Delivery::Event(FlowEvent::Finished));
@@ -492,8 +681,13 @@ impl fmt::Display for Delivery {
     }
 }
 
-fn count(len: usize) -> u64 {
-    u64::try_from(len).unwrap_or(u64::MAX)
+/// A datagram behind the address that it is from.
+fn addressed(from: SocketAddr, datagram: &[u8]) -> Vec<u8> {
+    let ip = match from.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    [&ip.octets()[..], &from.port().to_be_bytes(), datagram].concat()
 }
 
 #[cfg(test)]

@@ -258,7 +258,7 @@ mod tests {
         reno.sent(&data(0));
         (0..5).for_each(|_| assert_eq!(reno.arrived(&ack(0)), 0));
         assert_eq!(reno.window(), 13 * MSS, "each duplicate is a packet that has left");
-        assert_eq!(reno.arrived(&ack(4000)), 3, "the next one is to be repeated");
+        assert_eq!(reno.arrived(&ack(4000)), 3, "the next one must be repeated");
         assert_eq!(reno.window(), 10 * MSS);
         reno.sent(&data(4000));
         assert_eq!(reno.arrived(&ack(10_000)), 0);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_belong_here_changes_nothing() {
+    fn foreign_segments_change_nothing() {
         let mut reno = started();
         for other in [
             ack(11_000),

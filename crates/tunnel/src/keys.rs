@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_may_see_is_not_printed() {
+    fn secrets_are_not_printed() {
         let private = PrivateKey::from_bytes([0x5a; KEY_LEN]);
         let preshared = PresharedKey::from_bytes([0x5a; KEY_LEN]);
         let text = format!("{private:?} {preshared:?}");

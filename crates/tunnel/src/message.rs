@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_another_length_or_type_is_no_message() {
+    fn another_length_or_type_is_no_message() {
         for kind in 0..=255 {
             for len in [0, 1, 3, 4, 31, 32, 63, 64, 65, 91, 92, 93, 147, 148, 149, 1500] {
                 let mut bytes = [0; 1500];

@@ -203,7 +203,7 @@ mod tests {
 
     /// RFC 8439, A.5: its nonce has no counter's form, so only the key schedule is compared.
     #[test]
-    fn what_is_sealed_opens_once_and_only_unchanged() {
+    fn a_sealed_message_opens_only_unchanged() {
         let mut ours = Symmetric::new(&[1; KEY_LEN]);
         let mut theirs = ours.clone();
         let key = ours.mix_key_for_cipher(b"secret");

@@ -63,7 +63,7 @@ pub fn request(bytes: &[u8]) {
     let count: usize = request.peers.iter().map(|peer| 1 + networks(peer)).sum();
     assert!(count <= bytes.len() / 10, "each takes ten bytes at least");
     for peer in &request.peers {
-        let _ = state::changed(None, peer);
+        let _ = state::changed(None, peer, request.replace_peers);
     }
 }
 

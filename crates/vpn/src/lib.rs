@@ -32,8 +32,9 @@
 //! | [`endpoints`], [`streams`], [`pipe`] | how peers are reached: UDP, TCP, pipes to other programs |
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
+//! | [`run`] | a command in namespaces of its own, and its only way out |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
-//! | [`address`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
+//! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -47,6 +48,8 @@ pub mod host;
 pub mod peer_events;
 pub mod pipe;
 pub mod presence;
+pub mod rates;
+pub mod run;
 pub mod state;
 pub mod streams;
 pub mod uapi;

@@ -10,7 +10,7 @@ use adit_device::IfName;
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::Runner;
-use adit_service::event::Events;
+use adit_service::event::{Event, Events};
 use adit_tunnel::PublicKey;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -46,7 +46,9 @@ impl PeerEvents {
     /// A peer has a session, or was heard after a silence.
     pub fn heard(&mut self, runner: &Runner<TunnelEngine>, peer: &PublicKey, at: Option<Endpoint>) {
         if let Some(hooks) = self.presence.heard(runner.now(), peer) {
-            self.events.detail(format_args!("{} is connected", *peer.to_base64()));
+            let endpoint = at.map(|at| endpoint_text(runner, at));
+            let name = peer.to_base64().to_string();
+            self.events.send(&Event::PeerConnected { peer: name, endpoint });
             self.run(&hooks, peer, at.and_then(|at| address(runner, at)));
         }
     }
@@ -58,8 +60,8 @@ impl PeerEvents {
         let gone = self.presence.gone(now, |peer| tunnel.status(now, peer)?.last_authentic);
         for (peer, silent, hooks) in gone {
             runner.engine_mut().tunnel.await_peer(&peer);
-            let (name, silent) = (peer.to_base64(), silent.as_secs());
-            self.events.detail(format_args!("{} is disconnected: silent for {silent} s", *name));
+            let (name, silent_s) = (peer.to_base64().to_string(), silent.as_secs());
+            self.events.send(&Event::PeerDisconnected { peer: name, silent_s });
             let config = runner.engine().tunnel.peer_config(&peer);
             let endpoint = config.and_then(|config| config.endpoint);
             self.run(&hooks, &peer, endpoint.and_then(|at| address(runner, at)));

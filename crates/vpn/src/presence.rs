@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_are_told_from_one_that_moves() {
+    fn two_hosts_are_distinguished_from_one_that_moves() {
         let mut presence = Presence::default();
         presence.set(at(0), &peer(10));
         let place = |port| Endpoint::Udp(SocketAddr::new("192.0.2.1".parse().unwrap(), port));

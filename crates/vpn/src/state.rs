@@ -5,6 +5,7 @@ use crate::endpoints::Endpoints;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Multi, Peer, PeerEndpoint, Transport};
 use crate::file::keys::Key;
+use crate::rates::{Rate, Rates};
 use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
@@ -119,6 +120,12 @@ pub struct PeerView {
     pub received_bytes: u64,
     /// Bytes sent to it.
     pub sent_bytes: u64,
+    /// Bits received from it per second, the mean of the last two to three seconds.
+    #[serde(default)]
+    pub received_bits_per_s: u64,
+    /// Bits sent to it per second, the mean of the last two to three seconds.
+    #[serde(default)]
+    pub sent_bits_per_s: u64,
     /// Seconds between keepalives; absent if they are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keepalive_s: Option<u64>,
@@ -132,21 +139,35 @@ pub struct PeerView {
     pub drops: Vec<Dropped>,
 }
 
+/// What a reload changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "adit tunnel reload")]
+pub struct Reloaded {
+    /// Peers that are new.
+    pub added: usize,
+    /// Peers of which something changed.
+    pub changed: usize,
+    /// Peers that are gone.
+    pub removed: usize,
+    /// Peers that did not change.
+    pub unchanged: usize,
+}
+
 /// The state of each peer.
 #[must_use]
-pub fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints) -> Vec<PeerView> {
+pub fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints, rates: &Rates) -> Vec<PeerView> {
     let (tunnel, now) = (&runner.engine().tunnel, runner.now());
     let view = |key: PublicKey| {
         let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
         let endpoint = status.endpoint.map(|endpoint| endpoint_text(runner, endpoint));
         let (endpoint_name, transport) = (endpoints.name_of(&key), endpoints.transport(&key));
-        let view = peer_view(&status, &config, now);
+        let view = peer_view(&status, &config, rates.of(now, &status), now);
         Some(PeerView { endpoint, endpoint_name, transport, ..view })
     };
     tunnel.peers().filter_map(view).collect()
 }
 
-fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView {
+fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant) -> PeerView {
     let age = |at: Instant| (now.since(at).as_secs_f64() * 1000.0).round() / 1000.0;
     PeerView {
         public_key: status.public_key.to_base64().to_string(),
@@ -160,6 +181,8 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, now: Instant) -> PeerView
         authentic_age_s: status.last_authentic.map(age),
         received_bytes: status.bytes_received,
         sent_bytes: status.bytes_sent,
+        received_bits_per_s: rate.received,
+        sent_bits_per_s: rate.sent,
         keepalive_s: config.persistent_keepalive.map(|every| every.as_secs()),
         path_mtu: status.path_mtu,
         adit: status.extensions,
@@ -195,12 +218,22 @@ pub fn known(peer: &Peer) -> Option<Endpoint> {
     peer.endpoint_udp().and_then(PeerEndpoint::address).map(Endpoint::Udp)
 }
 
-/// A peer after a change by `wg`; `None` if there is nothing to change.
-pub fn changed(before: Option<PeerConfig>, change: &PeerChange) -> Option<PeerConfig> {
+/// A peer after a change by `wg`; `None` if there is nothing to change. `wg setconf` replaces a peer: what
+/// its files cannot say stays as it is, such as the mode, a rate, and the way to a peer by TCP.
+pub fn changed(
+    before: Option<PeerConfig>,
+    change: &PeerChange,
+    is_replaced: bool,
+) -> Option<PeerConfig> {
     if before.is_none() && change.update_only {
         return None;
     }
     let mut peer = before.unwrap_or_else(|| PeerConfig::new(change.public_key));
+    if is_replaced {
+        (peer.preshared_key, peer.persistent_keepalive) = (None, None);
+        peer.allowed_ips.clear();
+        peer.endpoint = peer.endpoint.filter(|endpoint| udp(*endpoint).is_none());
+    }
     if let Some(key) = &change.preshared_key {
         peer.preshared_key.clone_from(key);
     }
@@ -256,31 +289,41 @@ fn seconds(seconds: u16) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_tunnel::Shape;
 
     #[test]
     fn a_change_of_wg_changes_what_it_names() {
         let key = PublicKey([1; 32]);
         let mut change = PeerChange::new(key);
         change.update_only = true;
-        assert_eq!(changed(None, &change), None, "there is none to be updated");
+        assert_eq!(changed(None, &change, false), None, "there is none to be updated");
         change.update_only = false;
         change.endpoint = Some("192.0.2.1:5".parse().unwrap());
         change.allowed_ips = vec!["192.0.2.0/24".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
         change.keepalive = Some(25);
-        let peer = changed(None, &change).unwrap();
+        let peer = changed(None, &change, false).unwrap();
         assert_eq!(peer.persistent_keepalive, Some(Duration::from_secs(25)));
 
         let mut second = PeerChange::new(key);
         second.allowed_ips = vec!["10.0.0.0/8".parse().unwrap(), "::/0".parse().unwrap()];
         second.forbidden_ips = vec!["192.0.2.0/24".parse().unwrap()];
         second.keepalive = Some(0);
-        let peer = changed(Some(peer), &second).unwrap();
+        let peer = changed(Some(peer), &second, false).unwrap();
         let networks: Vec<_> = peer.allowed_ips.iter().map(ToString::to_string).collect();
         assert_eq!(networks, ["10.0.0.0/8", "::/0"]);
         assert_eq!((peer.persistent_keepalive, peer.endpoint.is_some()), (None, true));
 
         second.replace_allowed_ips = true;
         second.allowed_ips.truncate(1);
-        assert_eq!(changed(Some(peer), &second).unwrap().allowed_ips.len(), 1);
+        let mut peer = changed(Some(peer), &second, false).unwrap();
+        assert_eq!(peer.allowed_ips.len(), 1);
+
+        peer.shape_out = Some(Shape { bits_per_second: 1000, burst: Shape::BURST });
+        let replaced = changed(Some(peer.clone()), &PeerChange::new(key), true).unwrap();
+        let plain = PeerConfig { shape_out: peer.shape_out, ..PeerConfig::new(key) };
+        assert_eq!(replaced, plain);
+        peer.endpoint = Some(Endpoint::Port(adit_engine::PortId(7)));
+        let replaced = changed(Some(peer.clone()), &PeerChange::new(key), true).unwrap();
+        assert_eq!(replaced.endpoint, peer.endpoint, "wg shows no address of a stream");
     }
 }

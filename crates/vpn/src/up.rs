@@ -22,7 +22,6 @@ use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::text::netns::open_netns;
 use adit_runtime::{PeerSockets, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
-use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Server;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Kind, Result};
@@ -122,16 +121,18 @@ impl Options {
         let mut startup = Startup::new(&loaded, netns.as_ref(), Some(&name))?;
         let executor = HostExecutor::new(try_clone(netns.as_ref())?);
         let mut changes = HostChanges::new(name, netns, Box::new(executor));
+        // Before the host is changed: a signal during a start undoes it in order.
+        let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
         startup.prepare(&loaded, &mut changes, events)?;
         let hooks = loaded.config.interface.hooks.clone();
         let (mut runner, mut supervisor) =
-            self.start(loaded, startup.plan, claim, changes, events)?;
+            self.start(loaded, startup.plan, claim, changes, signals, events)?;
         // PostUp may use the device; its failure ends the start.
         let started = run_hooks(&startup.post_up);
         let mut result = Ok(());
         if started.is_ok() {
-            notify(Status::Ready);
             ready();
+            supervisor.ready(Vec::new());
             let priority = RaisedPriority::new();
             result = supervisor.run(&mut runner);
             drop(priority);
@@ -158,6 +159,7 @@ impl Options {
         for failure in failures {
             events.note(format!("warning: {failure}"));
         }
+        events.flush();
         // Last: a client that stops the tunnel waits for it.
         socket.finish();
         started.and(result).and(failure.map_or(Ok(()), Err))?;
@@ -176,6 +178,7 @@ impl Options {
         plan: Plan,
         claim: Claim,
         mut changes: HostChanges,
+        signals: Signals,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
@@ -209,7 +212,7 @@ impl Options {
                     plan,
                     timestamps,
                 });
-                let runner = self.make_loop(config, device, peers, &mut daemon)?;
+                let runner = self.make_loop(config, signals, device, peers, &mut daemon)?;
                 Ok((runner, Supervisor::new(daemon, socket, events.clone())))
             });
         started.inspect_err(|_| {
@@ -240,6 +243,7 @@ impl Options {
     fn make_loop(
         &self,
         config: TunnelConfig,
+        signals: Signals,
         device: Device,
         peers: PeerSockets,
         daemon: &mut Daemon,
@@ -255,7 +259,7 @@ impl Options {
         let engine = TunnelEngine::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
         let engine = engine.map_err(|error| Error::usage(format!("the switch: {error}")))?;
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
-        Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
+        runner.watch_signals(signals).map_err(failed)?;
         let port = Box::new(DevicePort::new(device)?);
         runner.attach(TunnelEngine::device(mode), port).map_err(failed)?;
         runner.set_peers(Some(peers)).map_err(failed)?;

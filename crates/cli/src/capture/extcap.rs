@@ -8,6 +8,7 @@ use adit_runtime::record::text::printable;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -191,7 +192,7 @@ pub(crate) fn link_path() -> io::Result<PathBuf> {
 /// The user's extcap directory as reported by tshark: since Wireshark 4.2 a directory of its own, before that
 /// one below the configuration.
 fn directory() -> Option<PathBuf> {
-    let output = Command::new("tshark").args(["-G", "folders"]).output().ok();
+    let output = Command::new("tshark").args(["-G", "folders"]).process_group(0).output().ok();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let folder = |wanted: &str| {
         let (_, path) = text.as_deref()?.lines().find_map(|line| {
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_wireshark_are_told_from_ours() {
+    fn calls_of_wireshark_are_distinguished_from_ours() {
         assert!(is_extcap_call(&args("adit --extcap-interfaces --extcap-version=4.0")));
         assert!(is_extcap_call(&args("adit --capture --extcap-interface adit:tun0 --fifo /tmp/x")));
         assert!(!is_extcap_call(&args("adit capture tun0")));

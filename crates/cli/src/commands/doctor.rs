@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 #[derive(Debug, clap::Args)]
@@ -215,7 +216,7 @@ fn user_namespaces() -> Check {
 fn device_in_user_namespace() -> std::result::Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut child = Command::new(program);
-    child.args(["--json", "doctor", "--in-user-namespace"]).stdin(Stdio::null());
+    child.args(["--json", "doctor", "--in-user-namespace"]).stdin(Stdio::null()).process_group(0);
     let output = child.output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(());

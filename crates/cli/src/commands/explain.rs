@@ -31,7 +31,7 @@ pub(crate) struct Args {
 #[schemars(title = "adit explain: an entry of the list")]
 pub(crate) struct Explanation {
     /// The stable code, or the name of an errno.
-    code: &'static str,
+    pub(crate) code: &'static str,
     /// What happened, in a few words.
     title: Cow<'static, str>,
     /// Why it happens.
@@ -65,6 +65,8 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(adit_service::file::CATALOG)
         .chain(adit_service::switch::codes::CATALOG)
         .chain(adit_service::link::CATALOG)
+        .chain(adit_service::namespace::CATALOG)
+        .chain(adit_service::sandbox::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();
     all.sort_by_key(|entry| entry.code);

@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 mod check;
+mod complete;
 mod completions;
 mod dev;
 mod doctor;
@@ -9,6 +10,7 @@ pub(crate) mod explain;
 mod list;
 mod man;
 mod netem;
+mod run;
 mod running;
 mod schema;
 mod switch;
@@ -81,6 +83,9 @@ commands! {
     Doctor(doctor::Args) ["doctor": doctor::Findings]
     /// Explain an error code or errno
     Explain(explain::Args) ["explain": Vec<explain::Explanation>]
+    /// Print names for the completion of a command line
+    #[command(hide = true)]
+    Complete(complete::Args) []
     /// Print shell completions
     Completions(completions::Args) []
     /// Print the manual, or write all its pages to a directory
@@ -98,6 +103,8 @@ commands! {
         "netem-preview": netem::Previews,
         "netem-show": adit_service::netem::report::LinkStatus,
     ]
+    /// Run a command in a network of its own, without root
+    Run(Box<run::Args>) []
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]
@@ -113,7 +120,7 @@ commands! {
     Tunnel(tunnel::Command) [
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
-        "tunnel-reload": adit_vpn::daemon::Reloaded,
+        "tunnel-reload": adit_vpn::state::Reloaded,
         "tunnel-show": Vec<adit_vpn::state::View>,
     ]
 }

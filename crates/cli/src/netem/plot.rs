@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_not() {
+    fn impossible_plots_are_not_drawn() {
         for points in [&[][..], &[(1.0, 1.0)], &[(1.0, 1.0), (1.0, 2.0)]] {
             assert!(curve(points, (5, 5), 1.0, whole, Charset::Ascii).is_empty());
         }

@@ -24,20 +24,36 @@ pub(crate) fn printed(output: &Output) -> Events {
 /// Prints events on standard error, whatever that is now: a program in the background replaces it.
 struct Notes(Output);
 
-/// Events of a tunnel, printed as text.
+/// Events of a tunnel on standard error; `up` says that it is ready.
 pub(crate) fn noted(output: &Output) -> Events {
     Events::new(Notes(output.clone()))
 }
 
+/// The line of an event; `None` for the state after SIGUSR1, which is for people.
+fn json(event: &Event) -> Option<String> {
+    // An event consists of numbers and strings: it always has a JSON form.
+    serde_json::to_string(event).ok().filter(|_| !matches!(event, Event::Status { .. }))
+}
+
+/// Whether people see it with `-v` only.
+const fn is_detail(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Detail { .. } | Event::PeerConnected { .. } | Event::PeerDisconnected { .. }
+    )
+}
+
 impl Observer for Notes {
     fn event(&mut self, event: &Event) {
-        let is_printed = match event {
-            Event::Status { .. } => false,
-            Event::Detail { .. } => self.0.verbose > 0,
-            _ => true,
-        };
-        if is_printed {
-            self.0.note(event);
+        match event {
+            event if self.0.json => {
+                if let Some(line) = json(event) {
+                    self.0.note(line);
+                }
+            }
+            Event::Status { .. } | Event::Ready { .. } => {}
+            event if is_detail(event) && self.0.verbose == 0 => {}
+            event => self.0.note(event),
         }
     }
 }
@@ -46,11 +62,9 @@ impl Printer {
     /// The line or lines of an event; `None` if it is not printed.
     fn text(&self, event: &Event) -> Option<String> {
         if self.output.json {
-            let is_printed = !matches!(event, Event::Status { .. });
-            // An event consists of numbers and strings: it always has a JSON form.
-            return serde_json::to_string(event).ok().filter(|_| is_printed);
+            return json(event);
         }
-        if self.output.quiet || matches!(event, Event::Detail { .. } if self.output.verbose == 0) {
+        if self.output.quiet || is_detail(event) && self.output.verbose == 0 {
             return None;
         }
         Some(match event {

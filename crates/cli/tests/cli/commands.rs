@@ -114,7 +114,7 @@ fn del_goes_on_after_a_failure() {
 }
 
 #[test]
-fn show_tells_who_holds_a_device() {
+fn show_lists_the_holders_of_a_device() {
     enter();
     let tun =
         adit_device::DeviceOptions::new(adit_device::Mode::Tun).name("held0".parse().unwrap());
@@ -242,6 +242,69 @@ fn completions_are_made() {
         run(&format!("{shell} -n {}", path.display()));
     }
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Each shell completes names that exist now, by the functions of its script.
+#[test]
+fn shells_complete_the_names_that_exist() {
+    enter();
+    run("ip netns add blue");
+    adit("dev add tapa --mode tap");
+    adit("dev add tapb --mode tap");
+    run("ip link add tap$(id) type veth peer name other");
+    let path = std::path::Path::new(crate::support::ADIT).parent().unwrap().display().to_string();
+    let path = format!("{path}:{}", std::env::var("PATH").unwrap());
+    for shell in ["bash", "zsh", "fish"] {
+        std::fs::write(format!("/run/{shell}"), adit(&format!("completions {shell}"))).unwrap();
+    }
+    let complete = |shell: &str, line: &str| -> Vec<String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let script = match shell {
+            "bash" => format!(
+                "source /run/bash; compopt() {{ :; }}; COMP_LINE='{line}' COMP_POINT={} \
+                 COMP_WORDS=({line}) COMP_CWORD={}; _adit_with_names adit '{}' ''; \
+                 printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+                line.len(),
+                words.len() - 1,
+                words.last().unwrap()
+            ),
+            // Outside of its editor zsh has no compadd: this one prints the names that begin with the word.
+            "zsh" => format!(
+                "compdef() {{ }}; compadd() {{ print -l -- ${{(M)names:#$PREFIX*}} }}; source /run/zsh; \
+                 words=({line}) CURRENT={} PREFIX='{}'; _adit",
+                words.len(),
+                words.last().unwrap()
+            ),
+            _ => format!("source /run/fish; complete -C '{line}'"),
+        };
+        let mut command = crate::support::command([shell, "-c", &script]);
+        let output = command.env("PATH", &path).env("HOME", "/run").output().unwrap();
+        let lines = text(&output.stdout);
+        let names = lines.lines().map(|line| line.split('\t').next().unwrap().to_owned());
+        names.filter(|name| !name.is_empty()).collect()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        // bash replaces what follows the colon.
+        let port =
+            |name: &str| if shell == "bash" { name.to_owned() } else { format!("tap:{name}") };
+        for (line, names) in [
+            ("adit dev set tap", vec!["tapa".to_owned(), "tapb".to_owned()]),
+            ("adit dev del tapa tapb", vec!["tapb".to_owned()]),
+            ("adit switch --port tap:tapa", vec![port("tapa")]),
+            ("adit netem --preset star", vec!["starlink".to_owned()]),
+            ("adit -n bl", vec!["blue".to_owned()]),
+            // Not the one that a shell would run.
+            ("adit capture tap", vec!["tapa".to_owned(), "tapb".to_owned()]),
+        ] {
+            assert_eq!(complete(shell, line), names, "{shell}: {line}");
+        }
+    }
+    // What is no name is completed as before.
+    let subcommands = complete("bash", "adit tunnel inv");
+    assert_eq!(subcommands, ["invite"]);
+    assert!(complete("fish", "adit tunnel inv").contains(&"invite".to_owned()));
+    assert!(complete("bash", "adit switch --port ta").contains(&"tap:".to_owned()));
+    run("ip netns del blue");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is told of failures, and with which exit status.
+//! The messages of failures, and their exit statuses.
 
 use crate::support::{adit, adit_json, enter, parse, refused, text, try_adit};
 

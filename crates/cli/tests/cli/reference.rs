@@ -1,6 +1,6 @@
 //! The whole help reference, compared with `tests/reference.snap`.
 //!
-//! `ADIT_BLESS=1 cargo test` writes it anew.
+//! `ADIT_BLESS=1 cargo test` writes it again.
 
 use crate::support::adit;
 use std::fs;
@@ -35,7 +35,7 @@ pub(crate) fn compare(path: &Path, now: &str) {
         Some((number, (kept, now))) => format!("line {}:\n- {kept}\n+ {now}", number + 1),
         None => "one is longer".to_owned(),
     };
-    panic!("{} has changed at {place}\nADIT_BLESS=1 writes it anew", path.display());
+    panic!("{} has changed at {place}\nADIT_BLESS=1 writes it again", path.display());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::support::{adit, adit_json, enter, parse, refused, validate};
 
 #[test]
-fn what_is_printed_is_valid_by_its_schema() {
+fn output_is_valid_by_its_schema() {
     enter();
     let mut outputs = vec![
         ("dev-add", adit("-j dev add tun0 --mode tun --addr 192.0.2.1/24 --up")),

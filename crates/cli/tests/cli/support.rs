@@ -14,7 +14,7 @@ pub(crate) const ADIT: &str = env!("CARGO_BIN_EXE_adit");
 /// How long a command may take, in seconds: its test fails then, it does not hang.
 const COMMAND_TIME_MAX: &str = "120";
 
-/// What changes where the program has its sockets, whom it tells, and what it prints.
+/// Variables that change the place of the program's sockets, its service manager and its output.
 const VARIABLES: [&str; 5] =
     ["NO_COLOR", "COLUMNS", "CLICOLOR_FORCE", "XDG_RUNTIME_DIR", "NOTIFY_SOCKET"];
 
@@ -34,7 +34,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A command without the variables of whoever runs the tests.
+/// A command without the variables of the user who runs the tests.
 pub(crate) fn bare(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     for variable in VARIABLES {

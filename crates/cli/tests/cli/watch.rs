@@ -43,7 +43,7 @@ impl Drop for Watch {
 }
 
 #[test]
-fn every_change_of_a_device_is_told() {
+fn every_change_of_a_device_is_reported() {
     enter();
     adit("dev add tun0 --mode tun");
     let mut watch = Watch::start(&["-j", "dev", "watch"]);
@@ -71,7 +71,7 @@ fn every_change_of_a_device_is_told() {
 fn a_watch_is_text_too() {
     enter();
     let mut watch = Watch::start(&["dev", "watch"]);
-    // What happens before it listens it tells as present, and after as added.
+    // Devices from before it listens are reported as present, later ones as added.
     adit("dev add tun0 --mode tun --mtu 1400");
     let first = watch.next();
     assert!(first.starts_with("tun0 added: tun <") || first.starts_with("tun0 present: tun <"));

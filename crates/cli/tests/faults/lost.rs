@@ -16,7 +16,7 @@ fn switch_with(more: &str) -> Program {
     program
 }
 
-/// A port ended: it is told once, nothing spins, and the two hosts have their traffic.
+/// A port ended: one message reports it, nothing spins, and the two hosts have their traffic.
 fn is_told_once(program: &mut Program, name: &str) {
     let gone = program.wait_for("port-gone");
     assert_eq!(gone["port"], name, "{gone}");

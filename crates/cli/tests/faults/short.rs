@@ -135,7 +135,7 @@ fn a_reader_of_events_that_sleeps_holds_nobody_up() {
     runs();
     addresses("ab");
     assert!(reaches("na", "192.0.2.2"));
-    // Nobody reads, and more is told than a pipe holds.
+    // Nobody reads, and the messages exceed the pipe.
     let stdout = child.0.stdout.take().unwrap();
     rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
     let add = || ask("switch", "POST /ports", r#"{"port": "tap:t"}"#);
@@ -145,7 +145,7 @@ fn a_reader_of_events_that_sleeps_holds_nobody_up() {
     }
     assert!(reaches("na", "192.0.2.2") && reaches("nb", "192.0.2.1"));
     is_at_rest(child.0.id());
-    // Whoever reads again gets whole lines, from the first on.
+    // A later reader gets whole lines, from the first on.
     let mut lines = BufReader::new(stdout).lines();
     let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
     assert_eq!(next()["event"], "ready");

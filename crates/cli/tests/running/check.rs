@@ -61,7 +61,7 @@ fn every_example_file_is_checked_and_has_each_kind_of_port() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_told_of_in_a_few_lines() {
+fn a_toml_syntax_error_takes_a_few_lines() {
     hosts(&[]);
     let text = "root:x:0:0:root:/root:/bin/bash\n".repeat(200);
     for (text, told, last) in [("name = \n", 2, "string"), (&text, 4, "more places are not TOML")] {

@@ -75,7 +75,7 @@ fn a_deleted_device_is_one_event_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_link_that_goes_down_and_up_is_told() {
+fn a_link_that_goes_down_and_up_is_reported() {
     hosts(&["na", "nb"]);
     let mut program = Program::start("switch --port tap:a,netns=na --port tap:b,netns=nb");
     run("ip -n nb link set dev b down");
@@ -107,7 +107,7 @@ fn a_full_disk_ends_the_mirror_alone() {
 }
 
 #[test]
-fn a_loop_is_broken_and_told() {
+fn a_loop_is_broken_and_reported() {
     hosts(&[]);
     // Two ports of the switch on one bridge of the kernel, which knows no better.
     run("ip link add br0 type bridge stp_state 0");

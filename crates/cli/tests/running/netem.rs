@@ -15,7 +15,7 @@ fn link(options: &str) -> Program {
 }
 
 #[test]
-fn a_link_is_changed_while_it_runs_and_tells_what_happened() {
+fn a_running_link_is_changed_and_reports_its_counters() {
     let mut program = link("--delay 20ms --jitter 2ms --rate 100mbit --seed 7");
     assert!(reaches("na", "192.0.2.2"));
     let before = fastest("na", "192.0.2.2");
@@ -250,7 +250,7 @@ fn a_link_is_drawn_before_it_is_used() {
 }
 
 #[test]
-fn mistakes_are_told_with_the_option_and_make_no_device() {
+fn errors_name_the_option_and_create_no_device() {
     hosts(&[]);
     std::fs::write("/run/trace", "1\n2\n").unwrap();
     std::fs::write("/run/steps", "time,rate\n0,1mbit\n").unwrap();

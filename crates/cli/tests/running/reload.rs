@@ -58,7 +58,7 @@ fn a_reload_changes_what_changed_and_loses_no_frame() {
 }
 
 #[test]
-fn a_bad_file_leaves_all_as_it_was_and_is_told() {
+fn a_bad_file_is_reported_and_changes_nothing() {
     hosts(&["na", "nb"]);
     write("[[port]]\nport = 'tap:c'\nvlan = 10\n");
     let mut program = Program::start(&format!("switch --config {LAB}"));
@@ -78,7 +78,7 @@ fn a_bad_file_leaves_all_as_it_was_and_is_told() {
 }
 
 #[test]
-fn what_was_added_by_hand_stays() {
+fn a_port_added_by_hand_stays() {
     hosts(&["na", "nb"]);
     write("");
     let _program = Program::start(&format!("switch --config {LAB}"));
@@ -94,7 +94,7 @@ fn what_was_added_by_hand_stays() {
 }
 
 #[test]
-fn the_service_manager_is_told() {
+fn the_service_manager_is_notified() {
     hosts(&["na", "nb"]);
     write("");
     let socket = UnixDatagram::bind("/run/notify.sock").unwrap();

@@ -91,7 +91,7 @@ fn a_switch_is_asked_and_changed_while_it_runs() {
 }
 
 #[test]
-fn what_is_told_is_valid_by_its_schema() {
+fn reports_are_valid_by_their_schema() {
     let mut program = bridge("--mirror /run/all.pcapng,truncate=64");
     assert!(reaches("na", "192.0.2.2"));
     let mut outputs = vec![
@@ -122,7 +122,7 @@ fn what_is_told_is_valid_by_its_schema() {
 }
 
 #[test]
-fn mistakes_are_told_and_change_nothing() {
+fn errors_are_reported_and_change_nothing() {
     let _program = bridge("");
     let before = adit_json("switch show")["ports"].clone();
     for (line, status, part) in [
@@ -159,7 +159,7 @@ fn mistakes_are_told_and_change_nothing() {
 }
 
 #[test]
-fn what_was_in_the_cable_of_a_port_is_told_as_lost_when_it_is_taken_off() {
+fn packets_in_the_link_of_a_removed_port_are_reported_as_lost() {
     let mut program = bridge("--seed 7");
     assert!(reaches("na", "192.0.2.2"));
     assert_eq!(adit_json("switch show")["seed"], 7);
@@ -209,7 +209,7 @@ fn one_guest_of_many_is_shown_and_sent_away() {
 }
 
 #[test]
-fn guests_beyond_the_limit_are_told_of_once_a_second_however_much_they_send() {
+fn guests_beyond_the_limit_are_reported_once_a_second() {
     use std::os::unix::net::UnixDatagram;
     let mut program = bridge("--port unix:/run/guests,type=dgram");
     let mut guest = |number: usize| {
@@ -365,7 +365,7 @@ fn two_switches_are_joined_by_a_stream_and_end_with_it() {
 }
 
 #[test]
-fn what_would_be_done_is_told_and_not_done() {
+fn a_dry_run_prints_the_actions_and_performs_none() {
     hosts(&[]);
     let told = adit("--dry-run switch --port tap:a,vlan=10 --port tap:b --mirror /run/x.pcapng");
     assert!(told.contains("open tap:a\n") && told.contains("vlan 10\n"), "{told}");

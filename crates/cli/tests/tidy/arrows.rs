@@ -25,7 +25,8 @@ const FOLDERS: [(&str, &str); 9] = [
     ),
     (
         "engine",
-        "netem: outbox
+        "nat: outbox
+        netem: outbox
         patch: outbox
         switch: outbox",
     ),
@@ -50,6 +51,7 @@ const FOLDERS: [(&str, &str); 9] = [
         switch: config control netem supervisor
         supervisor: config control
         host: control
+        namespace: control supervisor
         control: config
         netem: config",
     ),

@@ -204,7 +204,7 @@ pub(crate) fn close(tokens: &[Token], open: usize) -> usize {
 }
 
 #[test]
-fn code_is_told_from_comments_and_texts() {
+fn code_is_distinguished_from_comments_and_texts() {
     let source = r##"
         /// Docs of a::b.
         fn f<'a>(x: &'a str) -> char { // crate::no

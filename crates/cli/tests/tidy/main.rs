@@ -171,6 +171,29 @@ fn nothing_is_left_over() {
     }
 }
 
+/// Ctrl-C in a terminal signals the process group: programs that we run are in others.
+#[test]
+fn helpers_are_in_process_groups_of_their_own() {
+    // This program itself, the command of the user, and one that may read a password from the terminal.
+    let excused = [
+        "crates/cli/src/commands/tunnel/up.rs",
+        "crates/service/src/namespace/holder.rs",
+        "crates/vpn/src/pipe.rs",
+    ];
+    let mut count = 0;
+    for (path, text) in sources() {
+        let inside = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        let text = without_tests(&text);
+        let is_source = inside.contains("/src/") && !is_test(inside);
+        if is_source && text.contains("std::process") && text.contains("Command::new(") {
+            count += 1;
+            let is_apart = text.contains("process_group(0)");
+            assert!(is_apart != excused.contains(&inside), "{inside}");
+        }
+    }
+    assert!(count > excused.len(), "the programs were found");
+}
+
 /// Every promise names a test that is there.
 #[test]
 fn each_promise_names_its_test() {

@@ -29,7 +29,7 @@ fn banned(text: &str) -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
-fn what_users_read_is_plain() {
+fn user_visible_text_is_plain() {
     let mut problems = String::new();
     for (path, text) in super::sources() {
         let inside = path.strip_prefix(root().join("crates")).unwrap().to_str().unwrap();

@@ -18,7 +18,7 @@ fn a_server_answers_from_the_address_that_was_written_to() {
         run(&format!("wg set ta peer {} endpoint {endpoint}", peer.trim()));
         wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2"));
         world.a.run("ping -n -c 20 -i 0.02 -s 1300 -W 10 10.9.0.2");
-        // Whoever is answered from elsewhere thinks that the other has moved.
+        // A peer that is answered from another address roams to it.
         assert_eq!(show("ta")["peers"][0]["endpoint"], endpoint);
     }
     assert_eq!(show("tb")["datagrams"]["cut_trains"], 0);

@@ -36,7 +36,7 @@ fn packets_cross_in_both_families_inside_and_outside() {
 
 /// As much as fills every queue on the way, both ways at a time.
 #[test]
-fn what_is_sent_through_it_arrives_unchanged() {
+fn packets_arrive_unchanged() {
     const LEN: usize = 30_000_000;
     let world = World::new();
     let (a, b) = world.pair("192.0.2.2:51820", PLAIN);

@@ -125,7 +125,7 @@ fn without_descriptors_it_goes_on() {
     assert_eq!(run("wg show ta peers").lines().count(), 1);
 }
 
-/// A signal to read again a file that is wrong: the old one stays, which is told, also to systemd.
+/// A reload of a wrong file: the old configuration stays, and messages say so, also to systemd.
 #[test]
 fn a_bad_file_on_sighup_changes_nothing() {
     let world = World::new();

@@ -5,7 +5,7 @@ use crate::world::{Keys, World};
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
-fn check_tells_every_mistake_and_changes_nothing() {
+fn check_reports_every_error_and_changes_nothing() {
     let world = World::new();
     let (a, _) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
     assert_eq!(
@@ -74,7 +74,7 @@ fn a_key_comes_from_elsewhere() {
 
 /// Neither the command line, the environment nor any output but that of `wg` has a key.
 #[test]
-fn secrets_are_told_to_nobody() {
+fn secrets_are_never_printed() {
     let world = World::new();
     let (a, _) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
     let file = std::fs::read_to_string(&a).unwrap();

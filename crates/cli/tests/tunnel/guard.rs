@@ -5,7 +5,7 @@ use crate::world::{World, wait_for};
 
 const DEFAULT: &str = "AllowedIPs = 0.0.0.0/0, ::/0";
 
-/// Whoever is on the network reaches the tunnel's own addresses through the tunnel only; all is taken back
+/// Hosts on the network reach the tunnel's own addresses through the tunnel only; all is taken back
 /// at the end, and at the next start after a kill.
 #[test]
 fn nobody_reaches_the_tunnels_address_past_the_tunnel() {
@@ -38,7 +38,7 @@ fn nobody_reaches_the_tunnels_address_past_the_tunnel() {
     assert_eq!((tables().lines().count(), valid_mark().trim()), (2, "1"));
     ta.kill();
     assert_eq!(tables().lines().count(), 2, "a kill leaves them");
-    // Whoever set it, at the next start it is as it was found.
+    // At the next start the setting is as it was found.
     world.a.run("sysctl -q -w net.ipv4.conf.all.src_valid_mark=0");
 
     // Through the tunnel, all goes.

@@ -3,22 +3,29 @@
 use crate::support::{adit, adit_json};
 use crate::world::{Running, World, show, wait_for};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
 const DEFAULT: (&str, &str) = ("", "AllowedIPs = 0.0.0.0/0, ::/0");
+
+/// An nft that does this for each change; the PATH that finds it.
+fn slow_nft(world: &World, script: &str) -> String {
+    let program = world.folder.join("nft");
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).mode(0o755).open(&program).unwrap();
+    let script = format!("#!/bin/sh\n[ \"$1\" = list ] && exit\n{script}\n");
+    std::io::Write::write_all(&mut { file }, script.as_bytes()).unwrap();
+    format!("{}:{}", world.folder.display(), std::env::var("PATH").unwrap())
+}
 
 /// While nft hangs in a reload, packets cross, and requests are answered.
 #[test]
 fn packets_cross_while_a_reload_waits() {
     let world = World::new();
     let (a, b) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
-    let program = world.folder.join("nft");
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create(true).mode(0o755).open(&program).unwrap();
-    let script = "#!/bin/sh\n[ \"$1\" = list ] || sleep 4\n";
-    std::io::Write::write_all(&mut { file }, script.as_bytes()).unwrap();
-    let path = format!("{}:{}", world.folder.display(), std::env::var("PATH").unwrap());
+    let path = slow_nft(&world, "sleep 4");
     let _tb = world.up(&world.b, &b, "");
     let log = std::fs::File::create(world.folder.join("log")).unwrap();
     let mut ta = crate::support::bare(crate::support::ADIT);
@@ -44,9 +51,43 @@ fn packets_cross_while_a_reload_waits() {
     assert!(world.a.run("ip route get 203.0.113.1").contains("dev ta"));
 }
 
+/// Ctrl-C in a terminal signals the whole process group: a change that nft has begun is completed.
+#[test]
+fn ctrl_c_ends_no_helper_in_the_middle_of_a_change() {
+    let world = World::new();
+    let (a, _) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
+    let path = slow_nft(&world, "echo begun >> $0.log; sleep 0.3; echo ended >> $0.log");
+    let log = || std::fs::read_to_string(world.folder.join("nft.log")).unwrap_or_default();
+    let before = world.a.state();
+    let up = || {
+        let mut ta = crate::support::bare(crate::support::ADIT);
+        ta.args(["-n", &world.a.path(), "tunnel", "up"]).arg(&a).env("PATH", &path);
+        ta.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Running(ta.process_group(0).spawn().unwrap())
+    };
+    let ctrl_c = |mut ta: Running| {
+        wait_for("nft has begun", || log().contains("begun"));
+        crate::support::run(&format!("kill -INT -- -{}", ta.pid()));
+        wait_for("it ends", || ta.0.try_wait().unwrap().is_some());
+        let count = |word| log().matches(word).count();
+        assert_eq!(count("begun"), count("ended"), "{}", log());
+        assert_eq!(world.a.state(), before);
+    };
+    let ta = up();
+    wait_for("it is up", || world.a.has_link("ta") && Path::new("/run/adit/ta.sock").exists());
+    let text = std::fs::read_to_string(&a).unwrap();
+    world.write("ta.conf", &format!("{text}{}\n", DEFAULT.1));
+    let mut reload = crate::support::command([crate::support::ADIT, "tunnel", "reload", "ta"]);
+    let _reload = Running(reload.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    ctrl_c(ta);
+    // The same while it starts.
+    std::fs::remove_file(world.folder.join("nft.log")).unwrap();
+    ctrl_c(up());
+}
+
 /// What others remove from the host is there again soon, and it is reported.
 #[test]
-fn what_others_remove_is_restored() {
+fn settings_that_others_remove_are_restored() {
     let world = World::new();
     let (a, b) = world.pair("192.0.2.2:51820", [DEFAULT, ("Table = off", DEFAULT.1)]);
     let _tb = world.up(&world.b, &b, "");

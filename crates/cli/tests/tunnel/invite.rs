@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-/// Runs adit in a namespace with some input; its standard output, and what it tells.
+/// Runs adit in a namespace with some input; its standard output and standard error.
 fn adit(world: &World, space: &Space, words: &[&str], input: &str) -> (String, bool) {
     let path = space.path();
     let mut child = command([ADIT, "-n", &path, "tunnel"].iter().chain(words))

@@ -4,6 +4,7 @@
 mod addresses;
 mod basics;
 mod changes;
+mod dns;
 mod ecn;
 mod endure;
 mod faults;
@@ -29,5 +30,6 @@ mod support;
 mod system;
 mod threats;
 mod transports;
+mod wg;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod world;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
-/// Starts adit with a failpoint, in the namespace a, and waits for what it tells when all is there.
+/// Starts adit with a failpoint, in the namespace a, and waits for the message that all is up.
 fn start(world: &World, failpoint: &str, words: &str, ready: &str) -> Running {
     let path = format!("{}:{}", world.folder.display(), std::env::var("PATH").unwrap());
     let child = bare(ADIT)
@@ -57,7 +57,7 @@ fn is_skipped() -> bool {
 }
 
 /// The loop, or a thread that asks for a name: rules, routes, name servers, the device and the sockets
-/// are taken back, and what is told has no key in it.
+/// are taken back, and the messages have no key in them.
 #[test]
 fn a_panic_of_any_thread_of_a_tunnel_leaves_nothing() {
     if is_skipped() {

@@ -173,7 +173,7 @@ fn we_begin(peer: Peer) {
     they_move(&world, "192.0.2.2", "192.0.2.9");
 }
 
-/// They get another address in the place of one, and what they send from there tells us.
+/// They get another address in the place of one, and their datagrams from there move the endpoint.
 fn they_move(world: &World, from: &str, to: &str) {
     let len = if to.contains(':') { "64 nodad" } else { "24" };
     let (len, more) = len.split_once(' ').unwrap_or((len, ""));
@@ -352,7 +352,7 @@ fn they_begin(peer: Peer) {
         return;
     }
     run("wg set wg0 listen-port 51999");
-    // Some make their device anew for that, a while later.
+    // Some recreate their device for that, a while later.
     wait_for("packets cross from another port", || {
         has_routes(&world.b)
             && long("10.9.0.1")

@@ -103,9 +103,9 @@ fn a_tunnel_that_is_not_to_wait_ends_with_its_peer() {
     assert_eq!(world.a.state(), before);
 }
 
-/// Two hosts with one key: the last one has the session, or the first, as was asked for; either is told.
+/// Two hosts with one key: the last one has the session, or the first, as configured; a warning reports either.
 #[test]
-fn two_hosts_with_one_key_are_told() {
+fn two_hosts_with_one_key_are_reported() {
     let world = World::new();
     let (ka, kb) = (Keys::new(), Keys::new());
     let a = file(&world, "ta.toml", (&ka, 1), &kb, ["listen_port = 51821", CLIENT]);
@@ -119,7 +119,7 @@ fn two_hosts_with_one_key_are_told() {
         wait_for("it is connected", || show("tb")["peers"][0]["connected"] == true);
         let _tc = world.up(&world.a, &c, "");
         let text = || std::fs::read_to_string(&told).unwrap();
-        wait_for("two are told of", || text().contains("warning: two hosts use the key"));
+        wait_for("a warning of two hosts", || text().contains("warning: two hosts use the key"));
         assert!(text().contains(expected) && text().contains("192.0.2.1:51822"), "{}", text());
         if multi == "no" {
             assert_eq!(show("tb")["peers"][0]["endpoint"], "192.0.2.1:51821");

@@ -20,7 +20,9 @@ fn deletes(world: &World, running: &Running, told: &Path, reaches: impl Fn()) {
         std::thread::sleep(std::time::Duration::from_millis(1100));
         world.a.run("ip link del ta");
         let told = || std::fs::read_to_string(told).unwrap();
-        wait_for("it is told", || told().matches("was deleted; it was recreated").count() == count);
+        wait_for("the message", || {
+            told().matches("was deleted; it was recreated").count() == count
+        });
         reaches();
         let without_index = |state: &str| -> Vec<String> {
             let words =
@@ -43,7 +45,7 @@ fn pings(space: &Space, to: &str) {
 }
 
 #[test]
-fn a_device_that_is_deleted_is_made_anew() {
+fn a_deleted_device_is_recreated() {
     let world = World::new();
     let default = "AllowedIPs = 0.0.0.0/0, 198.51.100.0/24";
     let (a, b) = world.pair("192.0.2.2:51820", [("MTU = 1380", default), ("", "")]);
@@ -65,7 +67,7 @@ fn a_device_that_is_deleted_is_made_anew() {
 
 /// The same with a switch behind a TAP that is the port of a bridge.
 #[test]
-fn a_tap_that_is_deleted_is_made_anew() {
+fn a_deleted_tap_is_recreated() {
     let world = World::new();
     let (ka, kb) = (Keys::new(), Keys::new());
     let file = |name: &str, own: &Keys, other: &Keys, more: &str, peer: &str| -> PathBuf {
@@ -91,7 +93,7 @@ fn a_tap_that_is_deleted_is_made_anew() {
 /// Who may only use a device that was made for him cannot make another one; and who deletes it twice
 /// within a second means it.
 #[test]
-fn a_device_that_cannot_be_made_anew_ends_the_tunnel() {
+fn a_device_that_cannot_be_recreated_ends_the_tunnel() {
     let world = World::new();
     let lines = "Table = off\nMTU = 1400";
     let text = |file: &Path| {

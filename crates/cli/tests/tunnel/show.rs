@@ -1,11 +1,12 @@
-//! What `adit tunnel show` tells, beside `wg show`.
+//! The output of `adit tunnel show`, beside that of `wg show`.
 
-use crate::support::{adit, run};
+use crate::support::{ADIT, adit, bare, command, parse, run, text, validate};
 use crate::world::{World, of_peer, show, wait_for};
+use std::process::Stdio;
 
-/// All that `wg show` tells is told, and the ages are those of what happened.
+/// All that `wg show` prints is there, and the ages are right.
 #[test]
-fn what_wg_shows_is_shown() {
+fn show_has_all_that_wg_shows() {
     let world = World::new();
     let psk = format!("PresharedKey = {}", adit("tunnel genpsk").trim());
     let first = format!("{psk}\nPersistentKeepalive = 5");
@@ -44,4 +45,50 @@ fn what_wg_shows_is_shown() {
     let passed = start.elapsed().as_secs_f64();
     assert!(of_peer("ta", "authentic_age_s") >= packet + passed - 0.1);
     assert!(of_peer("ta", "handshake_age_s") >= handshake + passed - 0.1);
+}
+
+#[test]
+fn rates_are_shown_while_there_is_traffic() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", [("", ""), ("", "")]);
+    let (_ta, _tb) = (world.up(&world.a, &a, ""), world.up(&world.b, &b, ""));
+    let rates = || ["received_bits_per_s", "sent_bits_per_s"].map(|field| of_peer("ta", field));
+    wait_for("there is a rate in both directions", || {
+        world.a.succeeds("ping -n -q -c 50 -i 0.01 -s 1200 -W 1 10.9.0.2");
+        rates().iter().all(|rate| *rate > 1000.0)
+    });
+    assert!(adit("tunnel show ta").contains("rate: "));
+    wait_for("it ends with the traffic", || rates() == [0.0, 0.0]);
+}
+
+/// With -j a tunnel prints its events as lines of JSON, and nothing else.
+#[test]
+fn events_of_a_tunnel_are_json() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", [("SaveConfig = true", ""), ("", "")]);
+    let _tb = world.up(&world.b, &b, "");
+    let mut ta = bare(ADIT);
+    ta.args(["-j", "-n", &world.a.path(), "tunnel", "up"]).arg(&a).stdin(Stdio::null());
+    let ta = ta.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("a ping is answered", || world.a.succeeds("ping -n -c 1 -W 1 10.9.0.2"));
+    adit("tunnel reload ta");
+    adit("tunnel down ta");
+    let output = ta.wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    let lines = text(&output.stdout);
+    let events: Vec<_> = lines.lines().map(parse).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let at = |kind| kinds.iter().position(|one| *one == kind).unwrap_or_else(|| panic!("{lines}"));
+    assert!(at("note") < at("ready") && at("ready") < at("peer-connected"), "{lines}");
+    assert!(at("peer-connected") < at("reloaded"), "{lines}");
+    assert_eq!(events[at("ready")]["name"], "ta");
+    assert_eq!(events[at("peer-connected")]["endpoint"], "192.0.2.2:51820");
+    validate(&lines.lines().map(|line| ("events", line.to_owned())).collect::<Vec<_>>());
+
+    // In the background, errors and messages of the start are JSON too.
+    let words = [ADIT, "-j", "-n", &world.a.path(), "tunnel", "up", "--detach"];
+    let output = command(words).arg(&a).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(text(&output.stderr).lines().all(|line| parse(line)["event"] == "note"), "{output:?}");
+    adit("tunnel down ta");
 }

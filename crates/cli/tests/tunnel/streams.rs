@@ -50,7 +50,7 @@ fn a_tunnel_goes_over_tcp_and_comes_back_after_a_restart() {
     assert!(there.as_str().unwrap().contains("192.0.2.1"), "{there}");
     assert_eq!(show("tb")["datagrams"]["received"], 0, "none by UDP");
     transfers(&world);
-    // Strangers who say nothing, or nonsense, change nothing.
+    // Unauthenticated clients that send nothing, or garbage, change nothing.
     let mut strangers = Vec::new();
     for _ in 0..10 {
         let mut command = world.a.command("socat EXEC:cat TCP4:192.0.2.2:443");
@@ -64,7 +64,7 @@ fn a_tunnel_goes_over_tcp_and_comes_back_after_a_restart() {
     reaches(&world.a, "10.9.0.2");
 }
 
-/// Without a descriptor left, strangers and `wg` are refused, and the tunnel goes on.
+/// Without a descriptor left, unauthenticated clients and `wg` are refused, and the tunnel goes on.
 #[test]
 fn a_tunnel_without_descriptors_goes_on() {
     let world = World::new();

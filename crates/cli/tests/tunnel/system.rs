@@ -214,8 +214,8 @@ fn a_device_that_is_moved_goes_on() {
     assert!(!inside.has_link("ta"));
 }
 
-/// A machine that has just started, without a clock of its own: it is 1970, until it is told the time; and
-/// then it is told another one.
+/// A machine that has just started, without a clock of its own: it is 1970 until it gets the time; and
+/// then it gets another one.
 #[test]
 fn a_machine_may_start_in_1970() {
     let world = World::new();

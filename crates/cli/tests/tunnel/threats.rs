@@ -1,4 +1,4 @@
-//! What strangers on the network, and other users of the machine, can do to a tunnel.
+//! Attacks on a tunnel from the network, and by other users of the machine.
 #![allow(clippy::print_stdout, reason = "figures for people, not held")]
 
 use crate::support::{ADIT, adit, bare, command, text};
@@ -102,7 +102,7 @@ fn a_million_datagrams_of_junk_from_the_network_are_answered_by_nobody() {
 /// How many initiations a second: a program that is not optimised reads a tenth of what another does.
 const RATE: u32 = if cfg!(debug_assertions) { 4_000 } else { 50_000 };
 
-/// Initiations with a right MAC from 20,000 addresses, so many a second, until it is told to end.
+/// Initiations with a right MAC from 20,000 addresses at a rate a second, until it is stopped.
 const FLOOD: &str = "
 import base64, hashlib, random, socket, struct, sys, threading, time
 key, rate = base64.b64decode(sys.argv[1]), int(sys.argv[2])
@@ -278,7 +278,7 @@ fn a_peer_cannot_send_from_an_address_of_another() {
     assert_eq!(came_out(), arrived + 2);
 }
 
-/// Records until it is told to end, sends all again, and says how much, or that it was answered.
+/// Records until it is stopped, sends all again, and prints how much, or that it was answered.
 const RECORD: &str = "
 import socket, sys, threading
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -319,7 +319,7 @@ except TimeoutError:
 /// Who has recorded all that was sent, sends it again: nothing of it comes through a second time, nothing
 /// is answered, and nobody is elsewhere.
 #[test]
-fn what_was_recorded_is_worth_nothing() {
+fn recorded_datagrams_are_worth_nothing() {
     let world = World::new();
     let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
     let script = world.write("record.py", RECORD);
@@ -364,7 +364,7 @@ fn what_was_recorded_is_worth_nothing() {
 /// As large as the machine lets them be.
 const CORES_ALLOWED: &str = r#"ulimit -Sc "$(ulimit -Hc)"; exec "$@""#;
 
-/// Neither what is logged, shown nor refused, nor the process itself, tells a key.
+/// No log, report or error, nor the process itself, contains a key.
 #[test]
 fn no_key_is_logged_shown_or_dumped() {
     let world = World::new();
@@ -373,7 +373,7 @@ fn no_key_is_logged_shown_or_dumped() {
     let (a, b) = world.pair("192.0.2.2:51820", [("", psk.as_str()), ("", psk.as_str())]);
     let _tb = world.up(&world.b, &b, "--faster 60");
     let log = world.folder.join("log");
-    // Whoever runs the tests may ignore the signal of which it is to die.
+    // The user's shell may ignore the signal that must end it.
     let child = bare("env")
         .args([
             "--default-signal",

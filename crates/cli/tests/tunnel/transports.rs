@@ -141,7 +141,7 @@ fn the_way_to_a_peer_is_changed_by_a_reload() {
 }
 
 #[test]
-fn the_way_to_a_peer_is_checked_and_told() {
+fn the_path_to_a_peer_is_checked_and_reported() {
     let world = World::new();
     let check = |peer: &str| {
         let (a, _) = files(&world, peer);

@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Where tunnels keep what is to outlive them: in the world that ends with a test.
 pub(crate) const STATE: &str = "/run/adit-state";
 
-/// Waits until `done` is; what it was is told if it never is.
+/// Waits until `done` is true; panics with `what` otherwise.
 pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
@@ -192,12 +192,12 @@ impl World {
             }
             told.push_str(&format!("{line}\n"));
         }
-        // What it tells from here on is read, so that it never waits for us.
+        // Its standard error is read from here on, so that it never waits for us.
         std::thread::spawn(move || lines.for_each(drop));
         running
     }
 
-    /// Starts `adit tunnel up` with further words, and waits until it is up. What it tells goes to a file.
+    /// Starts `adit tunnel up` with further words, and waits until it is up. Its standard error goes to a file.
     pub(crate) fn up_telling(&self, space: &Space, file: &Path, words: &str) -> (Running, PathBuf) {
         let told = file.with_extension("told");
         let into = std::fs::File::create(&told).unwrap();
@@ -304,7 +304,7 @@ pub(crate) fn session_made(name: &str) -> Instant {
     Instant::now().checked_sub(age).unwrap()
 }
 
-/// Tells that a test is skipped for want of this peer.
+/// Reports that a test is skipped for want of this peer.
 ///
 /// # Panics
 /// If `ADIT_REQUIRE` wants the peers of the tests.

@@ -1,4 +1,4 @@
-//! A QEMU guest that does what it is told over its serial line.
+//! A QEMU guest that runs commands from its serial line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

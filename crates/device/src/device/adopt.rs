@@ -29,13 +29,22 @@ impl Device {
     /// `NotFound`: it has no device (EBADFD). `Unsupported`: its header has a length that virtio
     /// does not define.
     pub fn adopt(fd: OwnedFd, mode: Mode) -> Result<Self> {
+        Self::adopt_with(fd, mode, None)
+    }
+
+    /// As [`Device::adopt`], of a device in a namespace that this process may not inspect: `netlink` is a
+    /// socket of that namespace.
+    ///
+    /// # Errors
+    /// As [`Device::adopt`].
+    pub fn adopt_with(fd: OwnedFd, mode: Mode, netlink: Option<Netlink>) -> Result<Self> {
         if let Some(cause) = Cause::of_descriptor(fd.as_fd(), Some(mode)) {
             let number = if cause == Cause::Unattached { libc::EBADFD } else { libc::EINVAL };
             return Err(Error::new("adopt", DESCRIPTOR, cause, errno(number)));
         }
         let name = queue_name(fd.as_fd())
             .map_err(|error| Error::new("adopt", DESCRIPTOR, Cause::Other, error))?;
-        let (netlink, info) = find(fd.as_fd(), &name)?;
+        let (netlink, info) = find(fd.as_fd(), &name, netlink)?;
         let failed = |error: io::Error| {
             Error::new("adopt", name, diagnose::setting(Setting::VnetHdr, &error), error)
         };
@@ -129,12 +138,18 @@ fn receive_descriptor(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
         .ok_or_else(|| failed(errno(libc::ENOMSG)))
 }
 
-/// Finds the device in its own namespace, or in ours if we may not ask for its namespace.
-fn find(fd: BorrowedFd<'_>, name: &IfName) -> Result<(Netlink, LinkInfo)> {
-    let there = ioctls::dev_netns(fd).and_then(Netns::try_from);
-    let netlink = match there.and_then(|netns| {
+/// Finds the device by `netlink`, or in its own namespace, or in ours if we may not ask for its namespace.
+fn find(
+    fd: BorrowedFd<'_>,
+    name: &IfName,
+    netlink: Option<Netlink>,
+) -> Result<(Netlink, LinkInfo)> {
+    let there = || ioctls::dev_netns(fd).and_then(Netns::try_from);
+    let open = || {
+        let netns = there()?;
         if netns.is_same(&Netns::current()?)? { Netlink::open() } else { Netlink::open_in(&netns) }
-    }) {
+    };
+    let netlink = match netlink.map_or_else(open, Ok) {
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Netlink::open(),
         result => result,
     };

@@ -69,7 +69,7 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use socket::{Answers, Socket};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// The maximum wait for an answer. The kernel answers at once, unless another process holds its
@@ -97,6 +97,13 @@ pub struct Netlink {
     stale: bool,
 }
 
+impl From<Netlink> for OwnedFd {
+    /// The socket, for [`Netlink::adopt`] in another process.
+    fn from(netlink: Netlink) -> Self {
+        netlink.socket.fd
+    }
+}
+
 impl Netlink {
     /// A socket in the network namespace of the calling thread.
     ///
@@ -121,6 +128,13 @@ impl Netlink {
     /// As [`Netlink::open`] and [`Netns::run`].
     pub fn open_in(netns: &Netns) -> io::Result<Self> {
         netns.run(Self::open)?
+    }
+
+    /// The socket that another process opened by [`Netlink::open`] and passed on: it stays a socket of
+    /// that process's namespace, whatever namespace this one is in.
+    #[must_use]
+    pub fn adopt(fd: OwnedFd) -> Self {
+        Self { socket: Socket::adopt(fd), sequence: 0, stale: true }
     }
 
     /// The socket, for ioctls that any socket of the namespace accepts.

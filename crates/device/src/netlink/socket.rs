@@ -68,6 +68,11 @@ pub(super) struct Socket {
 }
 
 impl Socket {
+    /// A socket that is open.
+    pub(super) fn adopt(fd: OwnedFd) -> Self {
+        Self { fd, buffer: Vec::new() }
+    }
+
     /// A socket of a protocol, `NETLINK_ROUTE` without one, that joins these multicast groups (a bit mask).
     pub(super) fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
         let fd = rustix::net::socket_with(

@@ -62,7 +62,7 @@ fn a_value_that_does_not_fit_stops_the_request() {
 }
 
 #[test]
-fn what_is_cut_short_ends_the_walk() {
+fn a_truncated_message_ends_the_walk() {
     let whole = message(RTM_NEWLINK, 0, 1, &[0; 16]);
     assert_eq!(messages(&whole).count(), 1);
     assert_eq!(messages(&[whole.clone(), whole.clone()].concat()).count(), 2);

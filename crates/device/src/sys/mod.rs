@@ -8,10 +8,12 @@
 pub(crate) mod bpf;
 pub(crate) mod ethtool;
 pub(crate) mod filter;
+pub(crate) mod flow;
 pub(crate) mod inherit;
 pub(crate) mod netlink;
 pub(crate) mod netns;
 pub(crate) mod packet_socket;
+pub(crate) mod process;
 #[cfg(feature = "tokio")]
 pub(crate) mod reactor;
 mod request;

@@ -4,7 +4,7 @@ use super::request::number;
 use rustix::ioctl::opcode;
 use rustix::thread::UnshareFlags;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Moves the calling thread into a new network namespace.
 pub(crate) fn unshare_net() -> io::Result<()> {
@@ -13,12 +13,12 @@ pub(crate) fn unshare_net() -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?)
 }
 
-/// Moves the calling process, which must have a single thread, into new user and network
-/// namespaces.
-pub(crate) fn unshare_user_net() -> io::Result<()> {
-    // SAFETY: as above; NEWUSER changes credentials only, and the kernel refuses it (EINVAL) to a
-    // process with more than one thread.
-    Ok(unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET) }?)
+/// Moves the calling process, which must have a single thread, into new namespaces. `flags` are of the
+/// kind NEW*, never FILES.
+pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: as above; new namespaces change what names refer to, and credentials. No descriptor table
+    // or memory is unshared, and the kernel refuses NEWUSER (EINVAL) to a process with more threads.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
 /// The result of [`namespace_type`] for a network namespace: `CLONE_NEWNET`.
@@ -39,6 +39,21 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     }
     Ok(kind)
 }
+
+/// The user namespace that owns the namespace behind `fd`; EPERM if that is not the caller's and not
+/// below it.
+pub(crate) fn owner(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: NS_GET_USERNS takes no argument and writes to no memory.
+    let owner = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_USERNS) };
+    if owner < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it, with FD_CLOEXEC, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(owner) })
+}
+
+/// `_IO(0xb7, 0x1)` of `linux/nsfs.h`.
+const NS_GET_USERNS: libc::Ioctl = number(opcode::none(0xb7, 0x1));
 
 /// `_IO(0xb7, 0x3)` of `linux/nsfs.h`.
 const NS_GET_NSTYPE: libc::Ioctl = number(opcode::none(0xb7, 0x3));

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_past_is_skipped() {
+    fn past_opportunities_are_skipped() {
         let trace = Opportunities::parse("1\n4\n").unwrap();
         let at = |since| trace.next(0, since).1;
         assert_eq!(at(0), MILLISECOND);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_line() {
+    fn an_error_has_its_line() {
         for (text, line) in [
             ("1\n2\nx", 3),
             ("1\n3\n2", 3),

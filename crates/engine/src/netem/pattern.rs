@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_line() {
+    fn an_error_has_its_line() {
         for (text, line) in [
             ("...\n..y", 2),
             ("*.", 1),

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_comes_out_in_any_order() {
+    fn packets_are_taken_out_in_any_order() {
         let mut store = Store::new(Limits::default());
         let mut pool = Pool::new(PoolConfig::default());
         let lengths = [0, 1, 123, 124, 125, 248, 1023, 1024, 1514, 30_000, 65_535];

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_line() {
+    fn an_error_has_its_line() {
         let error = |text| DelayTable::parse(text).unwrap_err();
         assert_eq!(error("1\n2\nthree\n").line, 3);
         assert_eq!(error("1\n2h\n").line, 2);

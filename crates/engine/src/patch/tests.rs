@@ -112,7 +112,7 @@ fn a_port_has_one_cable() {
 }
 
 #[test]
-fn what_is_inside_cannot_be_reached_from_outside() {
+fn inner_ports_cannot_be_reached_from_outside() {
     let mut patch = Patch::new((hub(0..2), hub(1..2)));
     patch.bay_mut().join(Jack::new(0, PortId(1)), Jack::new(1, PortId(1)));
     let mut out = outbox();

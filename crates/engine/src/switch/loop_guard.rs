@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_without_a_return_start_the_count_anew() {
+    fn rounds_without_a_return_restart_the_count() {
         let config = LoopGuardConfig::default();
         let mut state = LoopState::new();
         let mut now = Instant::ZERO;

@@ -46,7 +46,7 @@ fn change(packet: &mut PacketBuf, edit: impl FnOnce(&mut [u8])) {
 
 proptest! {
     #[test]
-    fn what_was_cut_up_is_joined_again(shape in any_shape()) {
+    fn segments_are_joined_again(shape in any_shape()) {
         let (bytes, vnet) = shape.make();
         let packets = cut(&bytes, &vnet, shape.layer);
         prop_assume!(packets.len() <= Coalescer::COUNT_MAX);
@@ -117,7 +117,7 @@ fn psh_ends_a_train_and_so_does_a_short_packet() {
 }
 
 #[test]
-fn what_differs_is_not_joined() {
+fn different_packets_are_not_joined() {
     type Edit = fn(&mut [u8]);
     let cases: [(&str, Edit); 12] = [
         ("tos", |bytes| bytes[1] ^= 3),

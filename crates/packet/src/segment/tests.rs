@@ -260,7 +260,7 @@ fn inside_a_tunnel_both_sets_of_headers_are_rewritten() {
 }
 
 #[test]
-fn what_does_not_agree_is_refused() {
+fn contradicting_lengths_are_refused() {
     let shape = Shape {
         gso: Gso::Tcp4,
         v6: false,

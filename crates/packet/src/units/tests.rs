@@ -200,7 +200,7 @@ fn people_get_rounded_values() {
 
 proptest! {
     #[test]
-    fn what_is_printed_is_read(value: u64, round in 0..20_u32) {
+    fn printed_text_is_read_back(value: u64, round in 0..20_u32) {
         // Round values are the ones that people write, and the ones in large units.
         let value = value / 10_u64.pow(round.min(19)) * 10_u64.pow(round.min(19));
         let time = Duration::from_nanos(value);

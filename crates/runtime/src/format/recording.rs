@@ -58,7 +58,7 @@ pub enum Found {
     End,
 }
 
-/// How the packets of one interface are to be read.
+/// The link type, time unit and name of the packets of one interface.
 #[derive(Clone, Debug)]
 struct Interface {
     link_type: Linktype,

@@ -72,7 +72,7 @@ fn pseudo(headers: &Headers, frame: &[u8], protocol: u8, len: usize) -> Option<u
     Some(sum.fold())
 }
 
-/// What must hold whatever a frame is: what is to be done can be done.
+/// What must hold for any frame: its open offloads can be completed.
 ///
 /// # Panics
 /// If it does not hold.

@@ -16,6 +16,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
 
+/// The system calls of this file.
+pub(crate) const SYSCALLS: &[&str] = &["ppoll", "write"];
+
 /// The maximum time that a record stays in the buffer.
 pub const FLUSH_WITHIN: Duration = Duration::from_millis(500);
 

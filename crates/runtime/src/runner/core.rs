@@ -260,13 +260,24 @@ impl<E: Engine> Core<E> {
         }
     }
 
-    /// Serves the ports that have more although no descriptor is ready.
+    /// Serves the ports and flows that have more although no descriptor is ready.
     pub(crate) fn serve_queued(&mut self) {
         for _ in 0..self.ports.queued() {
             let Some(id) = self.ports.pop_queued() else { break };
             self.read_clock();
             self.serve(id);
         }
+        for _ in 0..self.flows.queued() {
+            if let Some(at) = self.flows.pop_queued() {
+                self.read_clock();
+                self.read_flow(at);
+            }
+        }
+    }
+
+    /// Whether ports or flows have more although no descriptor is ready.
+    pub(crate) fn has_more(&self) -> bool {
+        self.ports.queued() > 0 || self.flows.queued() > 0
     }
 
     /// Reads the netlink socket of a namespace.
@@ -498,23 +509,31 @@ impl<E: Engine> Core<E> {
     /// A flow's socket is ready: sends what waits, and reads until it has nothing more or has had its share.
     pub(crate) fn serve_flow(&mut self, at: u32, number: u32, ready: Ready) {
         if self.flows.ready(at, number, ready, &self.reactor) {
-            let (mut chunk, mut share) = (0, 0);
-            while share < SHARE_LEN {
-                let pool = self.out.pool();
-                let Some((id, packet)) = self.flows.recv(at, pool, self.now, &self.reactor) else {
-                    break;
-                };
-                chunk += packet.len();
-                share += packet.len() + DATAGRAM_COST;
-                self.engine.handle(self.now, Endpoint::Flow(id), packet, &mut self.out);
-                if chunk >= CHUNK_LEN {
-                    self.flush();
-                    self.read_clock();
-                    chunk = 0;
-                }
+            self.read_flow(at);
+        } else {
+            self.flush();
+        }
+    }
+
+    /// Reads a flow until it has nothing more or has had its share.
+    fn read_flow(&mut self, at: u32) {
+        let (mut chunk, mut share) = (0, 0);
+        while share < SHARE_LEN {
+            let pool = self.out.pool();
+            let Some((id, packet)) = self.flows.recv(at, pool, self.now, &self.reactor) else {
+                break;
+            };
+            chunk += packet.len();
+            share += packet.len() + DATAGRAM_COST;
+            self.engine.handle(self.now, Endpoint::Flow(id), packet, &mut self.out);
+            if chunk >= CHUNK_LEN {
+                self.flush();
+                self.read_clock();
+                chunk = 0;
             }
         }
         self.flush();
+        self.flows.enqueue(at);
     }
 
     // The way out: from the engine to ports and peers.

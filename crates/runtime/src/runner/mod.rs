@@ -251,7 +251,7 @@ impl<E: Engine> Runner<E> {
             runner.core.reactor.wait(true)?;
             runner.serve_ready();
             let flow = runner.react(handler);
-            let has_more = runner.core.ports.queued() > 0;
+            let has_more = runner.core.has_more();
             let at = if has_more { Some(runner.core.now) } else { runner.next_timeout() };
             runner.timer.set(at, runner.core.now)?;
             Ok(flow)
@@ -286,7 +286,7 @@ impl<E: Engine> Runner<E> {
 
     /// Waits until something is ready or due, and serves it.
     fn sleep(&mut self) -> io::Result<()> {
-        let has_more = self.core.ports.queued() > 0;
+        let has_more = self.core.has_more();
         if !has_more {
             self.core.ports.retime_touched();
             let at = self.next_timeout();

@@ -9,7 +9,9 @@
 //!
 //! Every flow is found by map or by index; a turn costs what is ready.
 
-use crate::socket::flow::{Flow, FlowRecv};
+use crate::socket::flow::Flow;
+use crate::socket::flow_event::FlowRecv;
+use crate::socket::tcp_flow::TcpFlow;
 use crate::wake::reactor::{Interest, Reactor, Ready, Source};
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest};
 use adit_packet::{Batch, Instant, Pool};
@@ -33,6 +35,8 @@ pub(crate) struct Flows {
     events: VecDeque<(FlowId, FlowEvent)>,
     /// Flows whose direction or whole ends behind what is sent in this turn.
     ending: Vec<(u32, End)>,
+    /// Flows that are read without waiting for a change of their descriptors.
+    queue: VecDeque<(u32, u32)>,
     /// Flows that are not read until there are buffers again.
     starved: Vec<u32>,
     resume_at: Option<Instant>,
@@ -45,8 +49,7 @@ struct Slot {
     id: Option<FlowId>,
     flow: Flow,
     number: u32,
-    interest: Interest,
-    is_registered: bool,
+    is_queued: bool,
     is_starved: bool,
 }
 
@@ -60,20 +63,18 @@ impl Flows {
     /// Carries out a request of the engine.
     pub(crate) fn request(&mut self, id: FlowId, request: FlowRequest, reactor: &Reactor) {
         match request {
-            FlowRequest::Open { transport, to } => {
+            FlowRequest::Open { transport, to, port } => {
                 self.close(id, reactor);
-                if let Err(error) = self.open(id, Flow::open(transport, to), reactor) {
-                    self.events.push_back((id, FlowEvent::Failed(error)));
-                }
+                self.open(id, Flow::open(transport, to, port), reactor);
             }
-            FlowRequest::Credit { until } => {
-                if let Some((at, slot)) = self.of_id(id) {
-                    if let Flow::Tcp(tcp) = &mut slot.flow {
-                        tcp.set_credit(until);
-                    }
-                    self.settle(at, reactor);
-                }
+            FlowRequest::Bind { transport, local, or_any_port } => {
+                self.close(id, reactor);
+                self.open(id, Flow::bind(transport, local, or_any_port), reactor);
             }
+            FlowRequest::Credit { until } => self.with_tcp(id, |tcp| tcp.set_credit(until)),
+            FlowRequest::Keep { piece_max } => self.with_tcp(id, |tcp| tcp.keep(piece_max)),
+            FlowRequest::Release { until } => self.with_tcp(id, |tcp| tcp.release(until)),
+            FlowRequest::Seek { to, until } => self.with_tcp(id, |tcp| tcp.seek(to, until)),
             // They take effect behind the packets of this turn.
             FlowRequest::Shutdown => self.end_later(id, End::Shutdown),
             FlowRequest::Close => self.end_later(id, End::Close),
@@ -90,21 +91,25 @@ impl Flows {
         }
     }
 
-    fn open(
-        &mut self,
-        id: FlowId,
-        flow: Result<Flow, FlowError>,
-        reactor: &Reactor,
-    ) -> Result<(), FlowError> {
-        let flow = flow?;
+    fn open(&mut self, id: FlowId, flow: Result<Flow, FlowError>, reactor: &Reactor) {
+        if let Err(error) = flow.and_then(|flow| self.add(id, flow, reactor)) {
+            self.events.push_back((id, FlowEvent::Failed(error)));
+        }
+    }
+
+    fn add(&mut self, id: FlowId, flow: Flow, reactor: &Reactor) -> Result<(), FlowError> {
         if self.by_id.len() >= FLOWS_MAX {
             return Err(FlowError::Exhausted);
         }
         self.number = self.number.wrapping_add(1);
         let fresh = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         let at = self.free.pop().unwrap_or(fresh);
-        let interest = flow.interest();
-        let added = reactor.add(flow.fd(), Source::Flow(at, self.number), interest);
+        let source = Source::Flow(at, self.number);
+        let added = match &flow {
+            // It is ready for as long as the engine keeps bytes in it: only changes are news.
+            Flow::Tcp(_) => reactor.add_edge(flow.fd(), source),
+            Flow::Udp(_) => reactor.add(flow.fd(), source, Interest::READ),
+        };
         if added.is_err() {
             self.free.extend((at != fresh).then_some(at));
             return Err(FlowError::Exhausted);
@@ -112,20 +117,46 @@ impl Flows {
         if let Flow::Udp(udp) = &flow {
             self.events.push_back((id, udp.connected()));
         }
-        let slot = Box::new(Slot {
-            id: Some(id),
-            flow,
-            number: self.number,
-            interest,
-            is_registered: true,
-            is_starved: false,
-        });
+        let slot =
+            Slot { id: Some(id), flow, number: self.number, is_queued: false, is_starved: false };
         match self.slots.get_mut(index(at)) {
-            Some(place) => *place = Some(slot),
-            None => self.slots.push(Some(slot)),
+            Some(place) => *place = Some(Box::new(slot)),
+            None => self.slots.push(Some(Box::new(slot))),
         }
         self.by_id.insert(id, at);
         Ok(())
+    }
+
+    /// Changes what is read of a stream, and reads it if there is something.
+    fn with_tcp(&mut self, id: FlowId, work: impl FnOnce(&mut TcpFlow)) {
+        let Some((at, slot)) = self.of_id(id) else { return };
+        if let Flow::Tcp(tcp) = &mut slot.flow {
+            work(tcp);
+            self.enqueue(at);
+        }
+    }
+
+    /// Reads a flow without waiting for a change of its descriptor, if there is something to read.
+    pub(crate) fn enqueue(&mut self, at: u32) {
+        let Some(Some(slot)) = self.slots.get_mut(index(at)) else { return };
+        let wants_read = matches!(&slot.flow, Flow::Tcp(tcp) if tcp.wants_read());
+        if wants_read && !slot.is_queued && !slot.is_starved {
+            slot.is_queued = true;
+            self.queue.push_back((at, slot.number));
+        }
+    }
+
+    /// How many flows are read without waiting.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The next one of them.
+    pub(crate) fn pop_queued(&mut self) -> Option<u32> {
+        let (at, number) = self.queue.pop_front()?;
+        let slot = self.slots.get_mut(index(at))?.as_deref_mut()?;
+        slot.is_queued &= slot.number != number;
+        Some(at)
     }
 
     fn end_later(&mut self, id: FlowId, end: End) {
@@ -147,19 +178,18 @@ impl Flows {
         let Some(Some(slot)) = slots.get_mut(index(at)) else { return false };
         let mut report = |event| events.push_back((id, event));
         let mut result = Ok(());
-        for packet in batch.drain(..) {
+        for mut packet in batch.drain(..) {
             match &mut slot.flow {
                 Flow::Tcp(tcp) if result.is_ok() => {
-                    result = tcp.send(packet.bytes(), &mut report);
+                    result = tcp.send(&packet, &mut report);
                 }
                 Flow::Tcp(_) => {}
-                Flow::Udp(udp) => udp.send(&packet, &mut report),
+                Flow::Udp(udp) => udp.send(&mut packet, &mut report),
             }
             pool.give(packet);
         }
-        match result {
-            Ok(()) => self.settle(at, reactor),
-            Err(error) => self.fail(at, error, reactor),
+        if let Err(error) = result {
+            self.fail(at, error, reactor);
         }
         true
     }
@@ -176,7 +206,7 @@ impl Flows {
             match (end, shut, slot.id) {
                 (End::Close, _, Some(id)) => self.close(id, reactor),
                 (_, Err(error), _) => self.fail(at, error, reactor),
-                _ => self.settle(at, reactor),
+                _ => {}
             }
         }
         self.ending = ending;
@@ -186,11 +216,12 @@ impl Flows {
     fn close(&mut self, id: FlowId, reactor: &Reactor) {
         let Some((at, slot)) = self.of_id(id) else { return };
         slot.id = None;
-        let is_waiting = matches!(&slot.flow, Flow::Tcp(tcp) if tcp.linger());
+        let is_waiting = match &mut slot.flow {
+            Flow::Tcp(tcp) => tcp.linger(),
+            Flow::Udp(_) => false,
+        };
         self.forget(id);
-        if is_waiting {
-            self.settle(at, reactor);
-        } else {
+        if !is_waiting {
             self.remove(at, reactor);
         }
     }
@@ -209,31 +240,22 @@ impl Flows {
         let Flow::Tcp(tcp) = &mut slot.flow else { return true };
         let id = slot.id;
         let mut report = |event| events.extend(id.map(|id| (id, event)));
-        if slot.interest.writable && ready.writable {
-            let written = tcp.writable(&mut report);
-            let is_over = slot.id.is_none() && !tcp.is_waiting();
-            if let Err(error) = written {
-                self.fail(at, error, reactor);
-                return false;
-            }
-            if is_over {
-                self.remove(at, reactor);
-                return false;
-            }
-            self.settle(at, reactor);
-            return ready.readable;
+        if ready.readable {
+            tcp.note_readable(ready.is_special);
         }
-        if ready.failed && slot.interest == Interest::default() {
-            if let Some(error) = tcp.take_error() {
-                self.fail(at, error, reactor);
-            } else {
-                // A hang-up while the engine takes nothing: epoll would report it forever.
-                reactor.remove(slot.flow.fd());
-                slot.is_registered = false;
-            }
-            return false;
+        let written =
+            if ready.writable && tcp.wants_write() { tcp.writable(&mut report) } else { Ok(()) };
+        let is_over = id.is_none() && !tcp.is_waiting();
+        let wants_read = id.is_some() && tcp.wants_read();
+        let failed = if ready.failed && !wants_read { tcp.take_error() } else { None };
+        if let Some(error) = written.err().or(failed) {
+            self.fail(at, error, reactor);
+        } else if is_over {
+            self.remove(at, reactor);
+        } else {
+            return wants_read;
         }
-        ready.readable
+        false
     }
 
     /// The next packet of a flow that is ready. `None`: nothing more now.
@@ -244,9 +266,10 @@ impl Flows {
         now: Instant,
         reactor: &Reactor,
     ) -> Option<(FlowId, adit_packet::PacketBuf)> {
-        let slot = self.slots.get_mut(index(at))?.as_deref_mut()?;
+        let Self { slots, events, .. } = self;
+        let slot = slots.get_mut(index(at))?.as_deref_mut()?;
         let id = slot.id?;
-        match slot.flow.recv(pool) {
+        match slot.flow.recv(pool, &mut |event| events.push_back((id, event))) {
             FlowRecv::Packet(packet) => return Some((id, packet)),
             FlowRecv::Nothing => {}
             FlowRecv::Event(FlowEvent::Failed(error)) => {
@@ -254,13 +277,17 @@ impl Flows {
                 return None;
             }
             FlowRecv::Event(event) => self.events.push_back((id, event)),
-            FlowRecv::NoBuffer => {
+            FlowRecv::NoBuffer if !slot.is_starved => {
                 slot.is_starved = true;
+                if let Flow::Udp(udp) = &slot.flow {
+                    let source = Source::Flow(at, slot.number);
+                    let _ = reactor.change(udp.fd(), source, Interest::default());
+                }
                 self.starved.push(at);
                 self.resume_at.get_or_insert(now + NO_BUFFER_PAUSE);
             }
+            FlowRecv::NoBuffer => {}
         }
-        self.settle(at, reactor);
         None
     }
 
@@ -278,7 +305,11 @@ impl Flows {
         while let Some(at) = self.starved.pop() {
             if let Some(Some(slot)) = self.slots.get_mut(index(at)) {
                 slot.is_starved = false;
-                self.settle(at, reactor);
+                if let Flow::Udp(udp) = &slot.flow {
+                    let source = Source::Flow(at, slot.number);
+                    let _ = reactor.change(udp.fd(), source, Interest::READ);
+                }
+                self.enqueue(at);
             }
         }
     }
@@ -307,29 +338,12 @@ impl Flows {
 
     fn remove(&mut self, at: u32, reactor: &Reactor) -> Option<FlowId> {
         let slot = self.slots.get_mut(index(at))?.take()?;
-        if slot.is_registered {
-            reactor.remove(slot.flow.fd());
-        }
+        reactor.remove(slot.flow.fd());
         self.free.push(at);
         self.starved.retain(|&starved| starved != at);
         let id = slot.id?;
         self.by_id.remove(&id);
         Some(id)
-    }
-
-    /// Waits for what a flow's socket must be waited for now.
-    fn settle(&mut self, at: u32, reactor: &Reactor) {
-        let Some(Some(slot)) = self.slots.get_mut(index(at)) else { return };
-        let mut interest = slot.flow.interest();
-        interest.readable &= !slot.is_starved && slot.id.is_some();
-        let source = Source::Flow(at, slot.number);
-        // It was registered once, so there is memory for it.
-        if !slot.is_registered && interest != Interest::default() {
-            slot.is_registered = reactor.add(slot.flow.fd(), source, interest).is_ok();
-        } else if interest != slot.interest && slot.is_registered {
-            let _ = reactor.change(slot.flow.fd(), source, interest);
-        }
-        slot.interest = interest;
     }
 }
 

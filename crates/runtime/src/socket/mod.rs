@@ -1,6 +1,9 @@
 //! Sockets, without any knowledge of ports.
 
 pub(crate) mod flow;
+mod flow_event;
 pub(crate) mod flows;
+mod tcp_flow;
 pub(crate) mod udp;
+mod udp_flow;
 pub(crate) mod unix;

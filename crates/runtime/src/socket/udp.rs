@@ -46,7 +46,7 @@ impl UdpIo {
     }
 
     /// A socket for VXLAN. Its datagrams may be cut into fragments, for a frame of a full MTU does not
-    /// fit an underlay of the same: over IPv4 by whoever needs to, as those of Linux's own device; over
+    /// fit an underlay of the same: over IPv4 by any router, as those of Linux's own device; over
     /// IPv6 by this host, as soon as it knows how narrow the path is.
     pub(crate) fn bind_vxlan(local: SocketAddr) -> io::Result<Self> {
         let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };

@@ -110,7 +110,7 @@ impl Rig {
     /// Opens a flow that takes all that comes.
     fn open(&mut self, id: u64, transport: Transport, to: SocketAddr) {
         self.0.engine_mut().flows.insert(FlowId(id), Seen::default());
-        self.ask(id, FlowRequest::Open { transport, to });
+        self.ask(id, FlowRequest::Open { transport, to, port: 0 });
         self.ask(id, FlowRequest::Credit { until: u64::MAX });
     }
 
@@ -213,7 +213,7 @@ fn reading_stops_at_the_credit_and_goes_on() {
     let mut rig = Rig::new();
     let (listener, address) = listener();
     rig.0.engine_mut().flows.insert(FlowId(7), Seen::default());
-    rig.ask(7, FlowRequest::Open { transport: Transport::Tcp, to: address });
+    rig.ask(7, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 0 });
     rig.ask(7, FlowRequest::Credit { until: 1000 });
     rig.connected(7);
     let (mut stream, _) = listener.accept().unwrap();
@@ -230,7 +230,7 @@ fn reading_stops_at_the_credit_and_goes_on() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_said_before_anything_is_answered() {
+fn a_connection_that_fails_is_an_event() {
     let mut rig = Rig::new();
     let (listener, closed) = listener();
     drop(listener);
@@ -329,4 +329,112 @@ fn flows_in_the_thousands_and_none_is_searched_for() {
     rig.until("one", |seen| seen.received == b"one", id.0);
     let packets: usize = rig.0.engine().flows.values().map(|seen| seen.packets).sum();
     assert_eq!(packets, 1, "nothing was read of any other");
+}
+
+#[test]
+fn kept_bytes_are_delivered_again_until_they_are_released() {
+    let mut rig = Rig::new();
+    let (listener, address) = listener();
+    rig.0.engine_mut().flows.insert(FlowId(1), Seen::default());
+    rig.ask(1, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 0 });
+    rig.ask(1, FlowRequest::Keep { piece_max: 1000 });
+    rig.ask(1, FlowRequest::Credit { until: 3000 });
+    rig.connected(1);
+    let (mut stream, _) = listener.accept().unwrap();
+    let all = bytes(10_000);
+    stream.write_all(&all).unwrap();
+    rig.until("three pieces", |seen| seen.received.len() >= 3000, 1);
+    assert_eq!((rig.seen(1).received.len(), rig.seen(1).packets), (3000, 3));
+    // The middle again, then on from a place that was not released.
+    rig.ask(1, FlowRequest::Release { until: 1500 });
+    rig.ask(1, FlowRequest::Seek { to: 1700, until: 2100 });
+    rig.until("the middle", |seen| seen.received.len() >= 3400, 1);
+    assert_eq!(rig.seen(1).received[3000..], all[1700..2100]);
+    rig.ask(1, FlowRequest::Seek { to: 1500, until: u64::MAX });
+    drop(stream);
+    rig.until("the end", |seen| seen.events.contains(&FlowEvent::Finished), 1);
+    assert_eq!(rig.seen(1).received[3400..], all[1500..]);
+    // After the end as well, which is not reported twice.
+    rig.ask(1, FlowRequest::Seek { to: 9000, until: u64::MAX });
+    rig.until("the last", |seen| seen.received.len() >= 3400 + 8500 + 1000, 1);
+    rig.ask(1, FlowRequest::Release { until: 10_000 });
+    for _ in 0..10 {
+        rig.0.turn(&mut Nobody).unwrap();
+    }
+    let seen = rig.seen(1);
+    assert_eq!(seen.received[3400 + 8500..], all[9000..]);
+    assert_eq!(seen.events.iter().filter(|&event| *event == FlowEvent::Finished).count(), 1);
+}
+
+#[test]
+fn a_bound_flow_talks_to_many_and_names_whose_error_it_was() {
+    let mut rig = Rig::new();
+    let echoes = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let places = [0, 1].map(|at: usize| echoes[at].local_addr().unwrap());
+    rig.0.engine_mut().flows.insert(FlowId(1), Seen::default());
+    let local = "0.0.0.0:4000".parse().unwrap();
+    rig.ask(1, FlowRequest::Bind { transport: Transport::Udp, local, or_any_port: true });
+    rig.connected(1);
+    let FlowEvent::Connected { local, .. } = rig.seen(1).events[0] else { panic!() };
+    assert_eq!(local.port(), 4000, "it was free");
+    let send = |rig: &mut Rig, to: SocketAddr, text: &[u8]| {
+        let (_, _, out) = rig.0.engine_and_outbox();
+        let mut packet = out.make(text.len()).unwrap();
+        packet.extend(text).unwrap();
+        assert!(adit_engine::flow::push_address(&mut packet, to));
+        out.send(Endpoint::Flow(FlowId(1)), packet);
+        rig.0.turn(&mut Nobody).unwrap();
+    };
+    let mut buf = [0; 100];
+    for (echo, place) in echoes.iter().zip(places) {
+        echo.set_read_timeout(Some(PATIENCE)).unwrap();
+        send(&mut rig, place, b"hello");
+        let (count, from) = echo.recv_from(&mut buf).unwrap();
+        assert_eq!((&buf[..count], from.port()), (&b"hello"[..], 4000));
+        echo.send_to(b"back", from).unwrap();
+        rig.seen(1).received.clear();
+        rig.until("an answer", |seen| !seen.received.is_empty(), 1);
+        let mut expected = [&[0; 10][..], &[0xff, 0xff, 127, 0, 0, 1]].concat();
+        expected.extend(place.port().to_be_bytes());
+        expected.extend(b"back");
+        assert_eq!(rig.seen(1).received, expected);
+    }
+    drop(echoes);
+    send(&mut rig, places[1], b"nobody");
+    let error = |seen: &Seen| {
+        seen.events.iter().find(|event| matches!(event, FlowEvent::Icmp { .. })).copied()
+    };
+    rig.until("an error", |seen| error(seen).is_some(), 1);
+    let from = Some(places[1].ip());
+    let expected = FlowEvent::Icmp { to: places[1], from, kind: 3, code: 3, mtu: 0 };
+    assert_eq!(error(rig.seen(1)), Some(expected));
+    send(&mut rig, "198.51.100.1:9".parse().unwrap(), b"no route");
+    let no_route =
+        |event: &FlowEvent| matches!(event, FlowEvent::Icmp { from: None, kind: 3, code: 0, .. });
+    rig.until("no route", |seen| seen.events.iter().any(no_route), 1);
+    let too_big = |event: &FlowEvent| matches!(event, FlowEvent::Icmp { kind: 3, code: 4, .. });
+    ip("link set lo mtu 1400");
+    send(&mut rig, places[0], &[0; 1390]);
+    rig.until("too big", |seen| seen.events.iter().any(too_big), 1);
+    let mtu = rig.seen(1).events.iter().find_map(|event| match event {
+        FlowEvent::Icmp { kind: 3, code: 4, mtu, .. } => Some(*mtu),
+        _ => None,
+    });
+    assert_eq!(mtu, Some(1400));
+    ip("link set lo mtu 65536");
+}
+
+#[test]
+fn a_connection_keeps_the_port_that_is_free() {
+    let mut rig = Rig::new();
+    let (listener, address) = listener();
+    let mut streams = Vec::new();
+    for (id, keeps) in [(1, true), (2, false)] {
+        rig.0.engine_mut().flows.insert(FlowId(id), Seen::default());
+        rig.ask(id, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 40_123 });
+        rig.connected(id);
+        let (stream, from) = listener.accept().unwrap();
+        assert_eq!(from.port() == 40_123, keeps, "{from}");
+        streams.push(stream);
+    }
 }

@@ -65,7 +65,7 @@ fn a_queue_that_another_program_opened_is_a_port() {
 }
 
 #[test]
-fn what_is_not_open_or_is_ours_is_not_taken() {
+fn a_closed_descriptor_and_one_of_ours_are_refused() {
     enter();
     let open = |number: i32| format!("fd:{number}").parse::<PortSpec>().unwrap().open();
     let hint = |number| open(number).unwrap_err().details().hint.clone().unwrap();

@@ -2,6 +2,7 @@
 
 mod devices;
 mod flows;
+mod guests;
 mod inherited;
 mod many;
 mod nonblocking;

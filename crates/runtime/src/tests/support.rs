@@ -30,7 +30,7 @@ pub(super) type News = String;
 
 type Work = Box<dyn FnOnce(&mut Runner<Hub>, &mut Owner) -> Next + Send>;
 
-/// The handler: attaches whoever comes, and does what the test asks for on the loop's thread.
+/// The handler: attaches new ports, and runs the test's requests on the loop's thread.
 pub(super) struct Owner {
     wake: UnixStream,
     work: Receiver<Work>,

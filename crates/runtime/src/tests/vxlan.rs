@@ -118,7 +118,7 @@ fn strangers_and_other_segments_are_not_heard() {
         bytes.resize(8 + len, 0xff);
         bytes
     };
-    send("198.51.100.3", &datagram(8, 42, 60)); // a stranger
+    send("198.51.100.3", &datagram(8, 42, 60)); // an unknown remote
     send("198.51.100.2", &datagram(8, 44, 60)); // a segment that nobody has
     send("198.51.100.2", &datagram(0, 42, 60)); // no segment
     send("198.51.100.2", &datagram(8, 42, 13)); // no frame

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
+/// The system calls of this file: netlink sockets that are open.
+pub(crate) const SYSCALLS: &[&str] = &["recvfrom", "sendto"];
+
 /// How many events are taken in one turn; the others stay readable.
 const EVENTS_MAX: usize = 64;
 

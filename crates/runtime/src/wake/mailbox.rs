@@ -8,6 +8,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
+/// The system calls of this file.
+pub(crate) const SYSCALLS: &[&str] = &["eventfd2", "read", "write"];
+
 /// How many requests wait for the owner; past it, the threads that ask wait.
 const REQUESTS_MAX: usize = 64;
 

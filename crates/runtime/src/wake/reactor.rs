@@ -8,6 +8,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// The system calls of this file.
+pub(crate) const SYSCALLS: &[&str] =
+    &["epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_pwait2", "epoll_wait"];
+
 /// How many descriptors one wake reports; the others stay ready.
 const READY_MAX: usize = 64;
 
@@ -95,6 +99,8 @@ pub(crate) struct Ready {
     pub writable: bool,
     /// An error or a hang-up, which epoll reports until the descriptor is closed.
     pub failed: bool,
+    /// The end of the stream, urgent data, or a failure: what comes without a further change.
+    pub is_special: bool,
 }
 
 impl Ready {
@@ -107,11 +113,12 @@ impl Ready {
             readable: failed || flags.contains(EventFlags::IN),
             writable: failed || flags.contains(EventFlags::OUT),
             failed,
+            is_special: failed || flags.intersects(EventFlags::RDHUP | EventFlags::PRI),
         }
     }
 }
 
-/// The descriptors that are waited for, level-triggered.
+/// The descriptors that are waited for, level-triggered but for those of [`Reactor::add_edge`].
 pub(crate) struct Reactor {
     epoll: OwnedFd,
     ready: Vec<Ready>,
@@ -126,6 +133,13 @@ impl Reactor {
     /// Waits for a descriptor from now on. An interest in nothing still reports its failure.
     pub(crate) fn add(&self, fd: impl AsFd, source: Source, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(source.encode()), flags(interest))?)
+    }
+
+    /// Reports a descriptor once for each change from now on (edge-triggered).
+    pub(crate) fn add_edge(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
+        let flags = flags | EventFlags::ET;
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(source.encode()), flags)?)
     }
 
     /// Changes what a descriptor is waited for.

@@ -120,7 +120,7 @@ impl<'a> Value<'a> {
         self.source
     }
 
-    /// Tells of the mistake in it, as the value of `key`.
+    /// Reports the error in it, as the value of `key`.
     pub fn wrong(&self, key: &str, wrong: Wrong, problems: &Problems) {
         // Text between simple quotes begins after them; with escapes, its bytes are elsewhere.
         let quoted = self.source.text().get(self.span.clone()).unwrap_or_default();

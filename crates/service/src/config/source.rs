@@ -106,7 +106,7 @@ impl Source {
         Ok(source)
     }
 
-    /// A text that is at hand; `name` is what mistakes are told of.
+    /// A text in memory; errors are reported for `name`.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             name: name.into(),

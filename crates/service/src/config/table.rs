@@ -165,7 +165,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Tells of a mistake in the value of a key that shows only beside others; without the key, in the
+    /// Reports an error in the value of a key that shows only beside others; without the key, in the
     /// table.
     pub fn wrong(&self, key: &str, message: impl fmt::Display, help: impl Into<Option<String>>) {
         let entry = self.entries.iter().find(|entry| is_same(&entry.key, key));
@@ -197,7 +197,7 @@ impl<'a> Table<'a> {
         self.entries.iter().map(one).collect()
     }
 
-    /// Tells of every key that was not asked for, and of those that are missing.
+    /// Reports every key that was not read, and those that are missing.
     pub fn finish(self) {
         let mut meant = Vec::new();
         for (at, entry) in self.entries.iter().enumerate() {

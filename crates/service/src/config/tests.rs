@@ -21,7 +21,7 @@ fn places(problems: &[Problem]) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn all_mistakes_are_told_with_their_places() {
+fn all_errors_have_their_places() {
     let text = "nmae = 'x'\n\n[[port]]\nvlan = 4095\ndelay = 20\n[[port]]\nvlan = 'x'\nvaln = 1\n";
     let problems = mistakes(text, |table| {
         table.get("name", value::text);
@@ -63,7 +63,7 @@ fn a_long_line_is_shown_around_its_mistake() {
 }
 
 #[test]
-fn what_is_no_toml_has_a_place() {
+fn a_toml_syntax_error_has_a_place() {
     for (text, place) in [
         ("a = 1\na = 2\n", (2, 1)),
         ("a = \n", (1, 4)),
@@ -99,7 +99,7 @@ fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
 }
 
 #[test]
-fn a_missing_key_is_not_told_of_beside_its_mistyped_one() {
+fn a_missing_key_is_not_reported_beside_its_mistyped_one() {
     let read = |table: &mut Table<'_>| {
         for mut port in table.tables("port") {
             port.required("port", value::text);
@@ -326,7 +326,7 @@ mod ports {
     }
 
     #[test]
-    fn what_is_wrong_with_a_port_is_told_at_its_place() {
+    fn an_error_of_a_port_has_its_place() {
         for (text, column, part) in [
             ("tpa:a", 1, "tap:NAME"),
             ("tun:a", 1, "`tap:a`"),
@@ -402,7 +402,7 @@ mod profiles {
     }
 
     #[test]
-    fn what_is_shown_of_a_profile_makes_the_same_again() {
+    fn a_printed_profile_is_read_back() {
         let presets = ["lte", "starlink", "dsl", "geo"].map(|name| format!("preset={name}"));
         let texts = [
             "delay=20ms,jitter=5ms,loss=1%,rate=100mbit",
@@ -437,7 +437,7 @@ mod profiles {
     }
 
     #[test]
-    fn what_is_wrong_with_a_profile_is_told_at_its_key() {
+    fn an_error_of_a_profile_has_its_key() {
         for (text, column, part) in [
             ("delay=20", 7, "20ms"),
             ("dealy=20ms", 1, "`delay`"),

@@ -133,7 +133,7 @@ impl Client {
         self.send(Method::Get, path, &Value::Null)
     }
 
-    /// Asks or tells, and gives the body of the reply.
+    /// Sends a request, and returns the body of the reply.
     ///
     /// # Errors
     /// The program's own, as if it had happened here; that it does not run or does not answer.
@@ -206,7 +206,7 @@ impl Client {
         new.object(name)
     }
 
-    /// The error that the program tells of, as if it had happened here.
+    /// The error that the program reports, as if it had happened here.
     fn refusal(&self, status: u16, mut body: Value) -> Error {
         let report = body.get_mut("error").map(Value::take);
         let report = report.and_then(|report| serde_json::from_value::<Report>(report).ok());

@@ -14,7 +14,7 @@ pub const BODY_LEN_MAX: usize = 1 << 20;
 /// The most header fields: curl sends four.
 const FIELDS_MAX: usize = 32;
 
-/// What is to be done with what a path names.
+/// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Ask.
@@ -48,7 +48,7 @@ impl fmt::Display for Method {
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
     /// The path, as `/ports/a`, without what follows a `?`.
     pub path: String,

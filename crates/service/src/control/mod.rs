@@ -13,7 +13,7 @@
 //! What takes its time is answered later ([`Reply::Later`](server::Reply::Later)).
 //!
 //! Who may ask: the user who runs the program, root, and the group of the socket (mode 0660); the
-//! kernel tells who it is (`SO_PEERCRED`).
+//! kernel reports the user (`SO_PEERCRED`).
 
 pub mod client;
 pub mod http;
@@ -83,7 +83,7 @@ const NUMBERS: [(Kind, u8); 7] = [
 const PARTLY: u8 = 8;
 
 /// The number of a failure in the protocol.
-fn number_of(error: &Error) -> u8 {
+pub(crate) fn number_of(error: &Error) -> u8 {
     if !error.report.done.is_empty() {
         return PARTLY;
     }
@@ -92,6 +92,6 @@ fn number_of(error: &Error) -> u8 {
 }
 
 /// The kind of failure with this number.
-fn kind_of(number: u64) -> Option<Kind> {
+pub(crate) fn kind_of(number: u64) -> Option<Kind> {
     NUMBERS.iter().find(|(_, known)| u64::from(*known) == number).map(|(kind, _)| *kind)
 }

@@ -121,7 +121,7 @@ impl Claim {
         &self.name
     }
 
-    /// Where its control socket is to be.
+    /// The path of its control socket.
     pub fn socket_path(&self) -> PathBuf {
         self.name.socket_in(&self.folder)
     }

@@ -1,9 +1,9 @@
-//! What the service manager is told: `sd_notify(3)`, without its library.
+//! Messages to the service manager: `sd_notify(3)`, without its library.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// What is told.
+/// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The start, or a reload, is done.
@@ -14,7 +14,7 @@ pub enum Status {
     Stopping,
 }
 
-/// Tells it to whoever `NOTIFY_SOCKET` names; without that variable nobody is told.
+/// Sends it to the socket in `NOTIFY_SOCKET`; without that variable it does nothing.
 pub fn notify(status: Status) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let text = match status {

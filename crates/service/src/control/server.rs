@@ -16,8 +16,24 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The most clients at a time: people and scripts ask, and not by the hundred. Further ones are told
-/// so and closed.
+/// The system calls of this file, and of the removal of the socket.
+pub const SYSCALLS: &[&str] = &[
+    "accept4",
+    "epoll_ctl",
+    "epoll_pwait",
+    "epoll_wait",
+    "getsockopt",
+    "getuid",
+    "geteuid",
+    "recvfrom",
+    "sendto",
+    "timerfd_settime",
+    "unlink",
+    "unlinkat",
+];
+
+/// The most clients at a time: people and scripts ask, and not by the hundred. Further ones get an
+/// error and are closed.
 const CLIENTS_MAX: usize = 16;
 
 /// How long a client may take for its request, and how long it may rest while its reply is written.
@@ -66,7 +82,7 @@ impl Reply {
     }
 }
 
-/// A failure is told as `--json` tells it, with the exit status for the client.
+/// A failure has the form of `--json`, with the exit status for the client.
 impl From<Error> for Reply {
     fn from(error: Error) -> Self {
         let status = match error.kind {
@@ -119,7 +135,7 @@ struct Client {
     number: u64,
     files: Files,
     received: Vec<u8>,
-    /// Its request is understood, and whoever is asked replies later: he is waited for, not it.
+    /// Its request was passed on, and the reply comes later: the client is not waited for.
     is_asked: bool,
     /// Empty until the reply is there.
     reply: Vec<u8>,
@@ -203,7 +219,7 @@ impl Server {
         }
     }
 
-    /// Sends the reply to a request that was to come later, unless whoever asked has gone.
+    /// Sends the reply to a request that was to come later, unless the client has gone.
     pub fn reply(&mut self, to: Ticket, reply: &Reply) {
         let client = self.clients.get_mut(to.slot).and_then(Option::as_mut);
         let Some(client) = client.filter(|client| client.number == to.number) else { return };

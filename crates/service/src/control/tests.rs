@@ -113,7 +113,7 @@ fn asked_and_answered() {
 }
 
 #[test]
-fn a_late_reply_goes_to_who_asked_and_holds_nobody_up() {
+fn a_late_reply_goes_to_its_client_and_delays_no_other() {
     let rig = Rig::new("late");
     let waits = |is: bool| {
         let end = Instant::now() + Duration::from_secs(20);
@@ -158,7 +158,7 @@ fn an_error_arrives_as_it_was() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn an_invalid_request_is_refused() {
     let rig = Rig::new("refused");
     assert!(rig.raw(b"\x16\x03\x01 hello\r\n\r\n").starts_with("HTTP/1.1 400 "));
     assert!(rig.raw(b"PUT / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
@@ -183,7 +183,7 @@ fn slow_and_many_clients_hold_nobody_up_and_are_counted() {
     let mut half = UnixStream::connect(rig.path()).unwrap();
     half.write_all(b"GET /").unwrap();
     rig.client().get("/").unwrap();
-    // More than there is room for: the last are told so.
+    // More clients than there is room for: the last get an error.
     let crowd: Vec<_> = (0..14).map(|_| UnixStream::connect(rig.path()).unwrap()).collect();
     assert!(rig.raw(b"").starts_with("HTTP/1.1 503 "));
     drop(crowd);
@@ -210,7 +210,7 @@ fn there_is_one_of_each_name() {
 }
 
 #[test]
-fn what_a_killed_program_left_is_taken_over() {
+fn the_socket_of_a_killed_program_is_taken_over() {
     let folder = Rig::folder("stale");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("lab.lock"), "4711\n").unwrap();

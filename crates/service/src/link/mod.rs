@@ -53,7 +53,7 @@ pub fn profile_actions(profiles: &Profiles) -> Vec<String> {
     ways.into_iter().map(|(way, keys)| format!("{way}: {}", report::keys_text(keys))).collect()
 }
 
-/// Runs a link until it is told to stop, and gives its last state.
+/// Runs a link until it is stopped, and returns its last state.
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.

@@ -21,7 +21,7 @@ pub struct WantedLink {
     pub name: Option<Name>,
     /// Its two ends, `a` and `b`.
     pub ports: [End; 2],
-    /// What it is to be like.
+    /// The wanted profiles.
     pub profiles: Profiles,
     /// What random decisions are drawn from; `None`: any.
     pub seed: Option<u64>,
@@ -38,7 +38,7 @@ pub struct End {
     pub spec: PortSpec,
 }
 
-/// What the command line asks for; read anew, with the files, at each reload.
+/// The command line; it is read again, with the files, at each reload.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The file.

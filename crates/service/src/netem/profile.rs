@@ -1,4 +1,4 @@
-//! What a link is to be like: profiles for both directions, from a file, an object or options.
+//! The wanted link: profiles for both directions, from a file, an object or options.
 //!
 //! The keys are the same everywhere: `delay = "20ms"` in a file, `--delay 20ms` on the command line,
 //! `"delay": "20ms"` at the control socket. They are for both directions; those in `a-to-b` and
@@ -102,7 +102,7 @@ pub fn of_table(table: &mut Table<'_>, base: Profiles) -> Profiles {
     profiles
 }
 
-/// Tells of keys that say how a line is, where there is none.
+/// Reports keys about the line of a link that has none.
 fn without_rate(table: &mut Table<'_>, has_rate: bool) {
     for key in ["queue", "queue-limit", "ecn", "overhead", "overhead-min", "atm"] {
         if !has_rate && table.has(key) {

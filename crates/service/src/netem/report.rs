@@ -65,7 +65,7 @@ pub struct Links {
 }
 
 impl Links {
-    /// What is told of the links of a port; `None` if it has none.
+    /// The report of the links of a port; `None` if it has none.
     pub fn new(netem: &PortNetem) -> Option<Self> {
         let report = |link: &Option<Box<Link>>| Some(LinkReport::new(link.as_ref()?));
         Some(Self { ingress: report(&netem.ingress)?, egress: report(&netem.egress)? })
@@ -76,7 +76,7 @@ impl Links {
 pub type Keys = serde_json::Map<String, Value>;
 
 impl Netem {
-    /// What is told of these profiles.
+    /// The report of these profiles.
     pub fn new(profiles: &Profiles) -> Self {
         Self { a_to_b: to_json(&profiles.a_to_b), b_to_a: to_json(&profiles.b_to_a) }
     }
@@ -261,7 +261,7 @@ impl From<Estimate> for Share {
 impl From<&Report> for LinkReport {
     fn from(report: &Report) -> Self {
         let asked = &report.asked;
-        // A share that nobody asked for is nought and tells nothing.
+        // A share that was not asked for is 0, and is left out.
         let told = |estimate: Option<Estimate>| estimate.filter(|found| found.hits > 0);
         let waited = report.line_rate.is_some();
         Self {

@@ -34,7 +34,7 @@ use plan::Plan;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Runs a switch until it is told to stop.
+/// Runs a switch until it is stopped.
 ///
 /// # Errors
 /// It cannot start; nothing is left behind then.

@@ -39,9 +39,9 @@ pub struct Switch {
     pub moves_per_second: u8,
     /// Whether ports on which a loop shows are blocked.
     pub loop_guard: bool,
-    /// Datagrams that came to its sockets and were nobody's: of strangers, of other VXLAN segments.
+    /// Datagrams that came to its sockets for no port: of unknown senders, of other VXLAN segments.
     pub strangers: u64,
-    /// Frames for a port that had gone meanwhile.
+    /// Frames for a port that was removed meanwhile.
     pub astray: u64,
     /// Its ports.
     pub ports: Vec<Port>,
@@ -336,7 +336,7 @@ impl Address {
     }
 }
 
-/// A port as it is told of.
+/// The report of a port.
 pub fn port(
     (name, text): (&str, &str),
     config: &PortConfig,
@@ -392,7 +392,7 @@ pub fn port(
     }
 }
 
-/// A switch as it is told of, without ports and mirrors yet.
+/// The report of a switch, without ports and mirrors yet.
 pub fn switch(name: String, config: &SwitchConfig, fdb_entries: usize) -> Switch {
     Switch {
         name,

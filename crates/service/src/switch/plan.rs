@@ -1,4 +1,4 @@
-//! What a switch is to be, from the command line and its file, and what its start would do.
+//! The wanted switch, from the command line and its file, and the actions of its start.
 
 use crate::config::problems::Problems;
 use crate::config::read;
@@ -11,7 +11,7 @@ use crate::switch::wanted::WantedSwitch;
 use adit_engine::switch::VlanMode;
 use std::path::PathBuf;
 
-/// What the command line asks for; read anew, with the file, at each reload.
+/// The command line; it is read again, with the file, at each reload.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The file.

@@ -181,7 +181,7 @@ impl SwitchService {
         set.map(|()| id)
     }
 
-    /// Makes the cable of a port what it is to be; what is in it stays in it where it can.
+    /// Sets the wanted link of a port; packets in it stay in it where they can.
     fn set_netem(
         &self,
         runner: &mut Runner<Switch>,
@@ -352,7 +352,7 @@ impl SwitchService {
     }
 }
 
-/// What one end of a port is to be: those of several are one group, unless they are of another.
+/// The configuration of one end of a port: several ends are one group, unless they have another.
 fn end_config(wanted: &PortConfig, first: Option<PortId>) -> PortConfig {
     let own = first.map(|first| GroupId(first.0 | OWN_GROUPS));
     PortConfig { group: wanted.group.or(own), ..wanted.clone() }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const FLOW: FlowId = FlowId(1 << 32 | 7);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Uses one flow as it is told, and keeps what comes.
+/// Uses one flow as configured, and records data and events.
 #[derive(Default)]
 struct Client {
     events: Vec<FlowEvent>,
@@ -82,7 +82,7 @@ impl World {
     }
 
     fn open(&mut self) {
-        self.ask(FlowRequest::Open { transport: self.transport, to: self.at });
+        self.ask(FlowRequest::Open { transport: self.transport, to: self.at, port: 0 });
     }
 
     fn client(&self) -> &Client {
@@ -199,7 +199,7 @@ fn datagrams_stay_datagrams_and_errors_do_not_end_their_flow() {
 }
 
 #[test]
-fn what_an_engine_sent_before_it_closed_arrives() {
+fn data_sent_before_a_close_arrives() {
     let client = Client { upload: bytes(3000), ..Client::default() };
     let server = Server { reads: 100, ..Server::ACCEPTS };
     let mut world = World::new(Transport::Tcp, Some(server), client);
@@ -230,7 +230,7 @@ fn an_engine_that_breaks_the_contract_of_flows_is_caught() {
         },
         |out| {
             let to = SocketAddr::from(([192, 0, 2, 1], 80));
-            let open = FlowRequest::Open { transport: Transport::Tcp, to };
+            let open = FlowRequest::Open { transport: Transport::Tcp, to, port: 0 };
             out.request(Request::Flow(FLOW, open)).unwrap();
         },
     ];

@@ -417,7 +417,7 @@ fn an_engine_that_breaks_the_law_is_caught() {
 }
 
 #[test]
-fn a_scenario_that_wires_twice_is_told() {
+fn wiring_a_port_twice_panics() {
     let text = panic_of(|| {
         let (mut sim, a, _, _) = plain_pair(1);
         let other = sim.probe("p");

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_ends() {
+    fn contradicting_fragments_end_a_datagram() {
         let mut reassembly = Reassembly::default();
         assert!(reassembly.take(&fragment(1, 0, false, &[1; 100])).is_none());
         assert!(reassembly.take(&fragment(1, 50, true, &[2; 100])).is_none(), "overlaps");

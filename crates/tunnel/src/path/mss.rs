@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_syn_or_has_no_option_stays() {
+    fn segments_without_syn_or_option_stay() {
         let large: &[u8] = &[2, 4, 0x05, 0xb4];
         for bytes in [
             syn(large, TcpFlags::ACK),

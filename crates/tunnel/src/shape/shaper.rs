@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_can_be_taken_out() {
+    fn queued_packets_can_be_taken_out() {
         let mut shaper = shaper(1_000_000);
         for flow in 0..20 {
             shaper.push(Instant::ZERO, packet(flow, 100), Layer::Packet);

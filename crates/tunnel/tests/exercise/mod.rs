@@ -12,7 +12,7 @@ const DEVICE: PortId = PortId(0);
 const BRIDGE: PortId = PortId(1);
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 
-/// Bytes as datagrams from a stranger: as they are, and as messages of a session. The first two say how
+/// Bytes as datagrams from an unknown sender: as they are, and as messages of a session. The first two say how
 /// long each is in its train. Nothing is answered and nothing comes through.
 pub(crate) fn datagrams(bytes: &[u8]) {
     let Some((&[low, high], train)) = bytes.split_first_chunk() else { return };
@@ -29,14 +29,14 @@ pub(crate) fn datagrams(bytes: &[u8]) {
         let vnet = VnetHeader { gso: Gso::UdpL4, gso_size: stride, ..VnetHeader::default() };
         let from = Endpoint::Udp(SocketAddr::from(([203, 0, 113, 1], 9)));
         let out = side.handle(from, bytes, vnet);
-        assert!(out.is_empty(), "a stranger was answered");
+        assert!(out.is_empty(), "an unknown sender was answered");
     }
     let status = side.tunnel.status(NOW, &peer).expect("the peer is there");
-    assert_eq!(status.endpoint, Some(at()), "a stranger moved the peer");
+    assert_eq!(status.endpoint, Some(at()), "an unknown sender moved the peer");
 }
 
 /// Bytes as what a peer that knows the keys puts inside its messages: the first byte of each piece says
-/// how long it is. The keys are boringtun's, which encrypts whatever it is told to.
+/// how long it is. The keys are boringtun's, which encrypts any plaintext.
 pub(crate) fn inside(bytes: &[u8]) {
     for mode in [PeerMode::Packets, PeerMode::Frames(BRIDGE)] {
         let mut side = Side::new(mode);

@@ -12,7 +12,7 @@
 
 pub mod host;
 
-use crate::address::endpoint_text;
+use crate::address::{endpoint_text, udp};
 use crate::daemon::host::{Host, HostResult, SharedChanges, lock};
 use crate::endpoints::{Endpoints, WantedSockets};
 use crate::engine::TunnelEngine;
@@ -24,7 +24,8 @@ use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
 use crate::peer_events::PeerEvents;
 use crate::pipe::{OpenPipe, Program};
-use crate::state::{self, View};
+use crate::rates::Rates;
+use crate::state::{self, Reloaded, View};
 use crate::uapi::socket::UapiSocket;
 use crate::uapi::{self, SetRequest};
 use adit_device::{Device, Mode, netlink};
@@ -36,9 +37,8 @@ use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::supervisor::{Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, value};
-use adit_tunnel::{PeerConfig, PublicKey, TunnelEvent};
+use adit_tunnel::{PublicKey, TunnelEvent};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -74,6 +74,7 @@ pub struct Daemon {
     next_clock: Instant,
     timestamps: Timestamps,
     peers: PeerEvents,
+    rates: Rates,
     recreated_at: Option<Instant>,
     failure: Option<Error>,
 }
@@ -130,20 +131,6 @@ struct Applying {
     before: WantedSockets,
 }
 
-/// What a reload changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[schemars(title = "adit tunnel reload")]
-pub struct Reloaded {
-    /// Peers that are new.
-    pub added: usize,
-    /// Peers of which something changed.
-    pub changed: usize,
-    /// Peers that are gone.
-    pub removed: usize,
-    /// Peers that did not change.
-    pub unchanged: usize,
-}
-
 impl Daemon {
     /// A daemon for a loop that does not run yet.
     #[must_use]
@@ -172,6 +159,7 @@ impl Daemon {
             applying: None,
             next_clock: Instant::ZERO,
             timestamps,
+            rates: Rates::default(),
             recreated_at: None,
             failure: None,
         }
@@ -250,6 +238,7 @@ impl Daemon {
             self.endpoints.next_due(),
             self.timestamps.due(),
             self.peers.next_due(),
+            self.rates.next_due(),
             self.host.next_due(),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
@@ -266,7 +255,7 @@ impl Daemon {
             datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
             drops: state::dropped(tunnel.drops()),
             missing: self.host.missing().to_vec(),
-            peers: state::peers(runner, &self.endpoints),
+            peers: state::peers(runner, &self.endpoints, &self.rates),
         }
     }
 
@@ -319,19 +308,18 @@ impl Daemon {
                 continue;
             }
             let before = runner.engine().tunnel.peer_config(&key);
-            let before_mode = before.as_ref().map(|before| before.mode);
-            let kept = before.clone().filter(|_| !request.replace_peers);
-            if let Some(peer) = state::changed(kept, change) {
-                let mode = before_mode.or_else(|| TunnelEngine::mode_of(runner, &key, None));
-                let mode = mode.ok_or(Errno::NOSPC)?;
-                let now = runner.now();
-                runner.engine_mut().tunnel.set_peer(now, PeerConfig { mode, ..peer });
+            let (is_new, was_at) = (before.is_none(), before.as_ref().and_then(|it| it.endpoint));
+            let replaces = request.replace_peers;
+            let Some(mut peer) = state::changed(before, change, replaces) else { continue };
+            let now = runner.now();
+            if is_new {
+                peer.mode = TunnelEngine::mode_of(runner, &key, None).ok_or(Errno::NOSPC)?;
+                self.peers.set(now, &Peer::new(key));
             }
-            if before.is_none() {
-                self.peers.set(runner.now(), &Peer::new(key));
-            }
-            if let Some(endpoint) = change.endpoint {
-                self.endpoints.set_address(&key, endpoint);
+            runner.engine_mut().tunnel.set_peer(now, peer);
+            // An address that is the current one does not take the place of a name.
+            if let Some(address) = change.endpoint.filter(|at| was_at.and_then(udp) != Some(*at)) {
+                self.endpoints.set_address(&key, address);
             }
         }
         Ok(())
@@ -650,7 +638,7 @@ impl Service for Daemon {
     }
 
     fn turn(&mut self, runner: &mut Runner<TunnelEngine>) {
-        let mut has_news = false;
+        let mut has_news = self.rates.sample(runner.now(), &runner.engine().tunnel);
         while let Some(event) = runner.engine_mut().tunnel.poll_event() {
             has_news = true;
             match event {

@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_text_is_read_back() {
         let key = PrivateKey::from_bytes([5; 32]);
         let joined = config(&invitation().to_file(&key));
         assert_eq!(joined.interface.addresses.len(), 2);

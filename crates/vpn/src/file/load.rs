@@ -148,6 +148,18 @@ pub fn find(file: &Path) -> Result<PathBuf> {
     })
 }
 
+/// The names of tunnels that [`find`] finds.
+#[must_use]
+pub fn known() -> Vec<String> {
+    let names = |(folder, ending): (&str, &str)| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        let files = paths.filter(|path| path.extension() == Some(OsStr::new(ending)));
+        files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    FOLDERS.into_iter().flat_map(names).collect()
+}
+
 /// The name of the device: that of the file without its ending, as with `wg-quick`.
 pub fn name_of(path: &Path) -> Result<IfName> {
     let stem = path.file_stem().unwrap_or_default();

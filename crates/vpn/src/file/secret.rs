@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_told_by_its_text() {
+    fn a_source_is_known_by_its_text() {
         assert_eq!("-".parse(), Ok(SecretSource::Stdin));
         assert_eq!("/a/b".parse(), Ok(SecretSource::File("/a/b".into())));
         assert_eq!("credential:a".parse(), Ok(SecretSource::Credential("a".into())));

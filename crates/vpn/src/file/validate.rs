@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_leave_in_clear_is_warned_of() {
+    fn a_route_that_leaves_in_clear_is_warned_of() {
         let of = |networks: &[&str]| Config { peers: vec![peer(1, networks)], ..Config::default() };
         assert_eq!(warnings(&of(&["10.0.0.0/8"])), Vec::<String>::new());
         assert_eq!(warnings(&of(&["0.0.0.0/0", "::/0"])), Vec::<String>::new());

@@ -1,9 +1,10 @@
 //! Name servers: which program sets them on this machine, and whether they count then.
 
 use adit_device::IfName;
+use adit_engine::nat::dns::ResolvConf;
 use adit_service::host::action::{Program, Purpose};
 use adit_service::host::program;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// Where `resolvconf` of Debian keeps the order of interfaces.
@@ -11,6 +12,13 @@ const INTERFACE_ORDER: &str = "/etc/resolvconf/interface-order";
 
 /// Where programs look for name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Where systemd-resolved listens.
+const STUBS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54))];
+
+/// How the C library resolves names: without RESOLV_CONF if `resolve` is among its words.
+const NSSWITCH_CONF: &str = "/etc/nsswitch.conf";
 
 /// How name servers are set on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,30 +78,58 @@ impl Dns {
         }
     }
 
+    /// The program that removes the servers that a killed tunnel left; those of systemd-resolved go with the
+    /// device.
+    #[must_use]
+    pub fn leftover(&self, name: &IfName) -> Option<Program> {
+        let Self::Resolvconf { prefix } = self else { return None };
+        let record = format!("{prefix}{name}");
+        let records = program::output(&words(&["resolvconf", "-i"])).unwrap_or_default();
+        let is_left = records.split_whitespace().any(|known| known == record);
+        is_left.then(|| program(words(&["resolvconf", "-d", &record, "-f"]), None, Vec::new()))
+    }
+
     /// Looks whether the servers are in use now: programs report success without that. Returns a warning.
     #[must_use]
     pub fn check(&self, name: &IfName, servers: &[IpAddr]) -> Option<String> {
-        match self {
-            Self::Resolved => {
-                let shown = program::output(&words(&["resolvectl", "dns", &name.to_string()]));
-                let shown = shown.unwrap_or_default();
-                let is_set = |server: &IpAddr| shown.contains(&server.to_string());
-                (!servers.iter().all(is_set)).then(|| {
-                    "name servers: resolvectl does not list them for the device".to_owned()
-                })
+        let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+        if *self == Self::Resolved {
+            let shown = program::output(&words(&["resolvectl", "dns", &name.to_string()]));
+            let shown = shown.unwrap_or_default();
+            if !servers.iter().all(|server| shown.contains(&server.to_string())) {
+                let why = "name servers: resolvectl does not list them for the device";
+                return Some(why.to_owned());
             }
-            Self::Resolvconf { .. } => {
-                let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-                let first = first_server(&text)?;
-                (!servers.contains(&first)).then(|| {
-                    format!(
-                        "name servers: {RESOLV_CONF} lists {first} first: names are still resolved outside \
-                         the tunnel"
-                    )
-                })
+            let nsswitch = std::fs::read_to_string(NSSWITCH_CONF).unwrap_or_default();
+            if nsswitch.split_whitespace().any(|word| word == "resolve") {
+                return None;
             }
+            let mut used = servers.to_vec();
+            used.extend(STUBS);
+            return foreign_server(&resolv_conf, &used);
         }
+        foreign_server(&resolv_conf, servers)
     }
+}
+
+/// A warning if a file names other servers than these, or none.
+fn foreign_server(resolv_conf: &str, servers: &[IpAddr]) -> Option<String> {
+    let listed = ResolvConf::parse(resolv_conf).servers;
+    let mut listed = listed.into_iter().map(|server| server.ip).peekable();
+    let Some(first) = listed.peek().copied() else {
+        return Some(format!(
+            "name servers: {RESOLV_CONF} lists none: names are resolved as before"
+        ));
+    };
+    let foreign = listed.find(|server| !servers.contains(server))?;
+    let result = if foreign == first {
+        format!("{foreign} first: names are still resolved outside the tunnel")
+    } else {
+        format!(
+            "{foreign} as well: names are resolved outside the tunnel while its own servers do not answer"
+        )
+    };
+    Some(format!("name servers: {RESOLV_CONF} lists {result}"))
 }
 
 /// What Debian's `resolvconf` sorts first: the first pattern `WORD*` of its list, as `wg-quick` takes it.
@@ -103,11 +139,6 @@ fn prefix(order: &str) -> String {
     };
     let mut patterns = order.lines().filter_map(|line| line.trim().strip_suffix('*'));
     patterns.find(|word| is_word(word)).map_or(String::new(), |word| format!("{word}."))
-}
-
-fn first_server(resolv_conf: &str) -> Option<IpAddr> {
-    let mut servers = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    servers.find_map(|server| server.trim().parse().ok())
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -144,9 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_server_of_the_file_counts() {
+    fn a_server_outside_the_tunnel_is_warned_of() {
+        let ours: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
+        let warning = |text: &str| foreign_server(text, &ours).unwrap_or_default();
         let text = "# nameserver 1.1.1.1\nsearch x\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n";
-        assert_eq!(first_server(text), Some("192.0.2.1".parse().unwrap()));
-        assert_eq!(first_server("options rotate\n"), None);
+        assert_eq!(warning(text), "");
+        assert!(warning("options rotate\n").contains("lists none"));
+        assert!(
+            warning("nameserver 192.0.2.1\nnameserver 10.0.0.1\n").contains("10.0.0.1 as well")
+        );
+        assert!(warning("nameserver 10.0.0.1\nnameserver 192.0.2.1\n").contains("10.0.0.1 first"));
     }
 }

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once_and_tried_again() {
+    fn a_failure_is_reported_once_and_retried() {
         let mut names = Names::new().unwrap();
         names.set(PEER, Some(&name("no-such-host.invalid")));
         assert!(matches!(&wait(&mut names, Instant::ZERO)[..], [News::Failed(_)]));

@@ -208,14 +208,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_text_is_read_back() {
         let mut timestamps = Timestamps::default();
         let (key, stamp) = (PublicKey([7; 32]), Tai64n::from_unix(Duration::from_secs(1)));
         let line = format!("from {} 400000000000000b00000000", *key.to_base64());
         assert_eq!(timestamps.take(&line), Some(()));
         assert_eq!((timestamps.received(&key), timestamps.sent(&key)), (&[stamp][..], None));
-        let line = format!("at {} [fe80::1%7]:51820", *key.to_base64());
-        assert_eq!(timestamps.take(&line), Some(()));
+        let at = format!("at {} [fe80::1%7]:51820", *key.to_base64());
+        assert_eq!(timestamps.take(&at), Some(()));
         assert_eq!(timestamps.addresses[&key].to_string(), "[fe80::1%7]:51820");
         for bad in ["", "from", "from x 40", "was a b", &line[..60], &line.replace('4', "+")] {
             assert_eq!(timestamps.take(bad), None, "{bad}");

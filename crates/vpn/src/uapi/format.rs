@@ -5,9 +5,10 @@ use crate::uapi::Snapshot;
 use std::fmt::Write;
 use zeroize::Zeroizing;
 
-/// The answer to a request that has none but its status: 0 or an errno.
+/// The answer to a request that has none but its status: 0 or an errno. `wg` expects the errno to be
+/// negative, as wireguard-go sends it: it prints "Unknown error -98" for a positive one.
 pub fn errno(errno: i32) -> String {
-    format!("errno={errno}\n\n")
+    format!("errno={}\n\n", -errno)
 }
 
 /// The answer to `get=1`; there are secrets in it.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! get=1\n\n                                   -> key=value\n ... errno=0\n\n
-//! set=1\nkey=value\n ... \n                   -> errno=N\n\n
+//! set=1\nkey=value\n ... \n                   -> errno=-N\n\n
 //! ```
 //!
 //! Keys are 64 hexadecimal digits; those after a `public_key` are of that peer. Source:

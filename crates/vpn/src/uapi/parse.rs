@@ -4,7 +4,8 @@ use crate::file::keys::Key;
 use crate::uapi::{BadRequest, PeerChange, Request, SetRequest};
 use adit_device::netlink::IpPrefix;
 use adit_tunnel::{KEY_LEN, PublicKey};
-use std::net::SocketAddr;
+use rustix::net::{AddressFamily, SocketType, netdevice};
+use std::net::{SocketAddr, SocketAddrV6};
 
 /// Where the first request in `bytes` ends: behind the empty line.
 pub fn end_of_request(bytes: &[u8]) -> Option<usize> {
@@ -112,7 +113,19 @@ fn network(text: &str) -> Option<IpPrefix> {
     text.parse().ok().map(IpPrefix::network)
 }
 
-/// An address and a port that somebody can be at.
+/// An address and a port that somebody can be at. A link-local one has a zone, which `wg` sends as the name
+/// of an interface.
 fn endpoint(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().filter(|endpoint: &SocketAddr| endpoint.port() != 0)
+    let address = text.parse().ok().or_else(|| {
+        let (ip, rest) = text.strip_prefix('[')?.split_once('%')?;
+        let (zone, port) = rest.rsplit_once("]:")?;
+        Some(SocketAddrV6::new(ip.parse().ok()?, number(port)?, 0, index_of(zone)?).into())
+    });
+    address.filter(|endpoint: &SocketAddr| endpoint.port() != 0)
+}
+
+/// The index of an interface in the namespace of the tunnel's sockets. Nothing here waits.
+fn index_of(name: &str) -> Option<u32> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    netdevice::name_to_index(socket, name).ok()
 }

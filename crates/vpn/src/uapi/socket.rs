@@ -277,8 +277,8 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(ask(&mut socket, &["get=1\n\n"]), "listen_port=7\nerrno=0\n\n");
         assert_eq!(ask(&mut socket, &["g", "et=1\n", "\n"]), "listen_port=7\nerrno=0\n\n");
-        assert_eq!(ask(&mut socket, &["set=1\n\n"]), "errno=1\n\n");
-        assert_eq!(ask(&mut socket, &["nonsense\n\n"]), "errno=22\n\n");
+        assert_eq!(ask(&mut socket, &["set=1\n\n"]), "errno=-1\n\n");
+        assert_eq!(ask(&mut socket, &["nonsense\n\n"]), "errno=-22\n\n");
         assert_eq!(ask(&mut socket, &["set=1\n\n", "get=1\n\n"]).matches("errno").count(), 2);
         let mut idle = Vec::new();
         for _ in 0..20 {

@@ -49,7 +49,7 @@ fn a_key_of_zeros_takes_the_key_away() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_whole() {
+fn an_invalid_request_is_refused_whole() {
     let peer = format!("public_key={A}\n");
     let wrong = [
         "",
@@ -115,5 +115,23 @@ fn an_answer_has_all_that_is_known() {
     );
     assert_eq!(*get(&tunnel), expected);
     assert_eq!(*get(&Snapshot::default()), "errno=0\n\n");
-    assert_eq!(errno(22), "errno=22\n\n");
+    assert_eq!((errno(0).as_str(), errno(22).as_str()), ("errno=0\n\n", "errno=-22\n\n"));
+}
+
+/// The zone of an address is a name or a number.
+#[test]
+fn a_zone_is_the_name_of_an_interface() {
+    let endpoint = |text: &str| {
+        let text = format!("set=1\npublic_key={A}\nendpoint={text}\n\n");
+        let request = parse(text.as_bytes()).ok()?;
+        let Request::Set(request) = request else { panic!("{request:?}") };
+        request.peers[0].endpoint
+    };
+    assert_eq!(endpoint("[fe80::1%lo]:7"), endpoint("[fe80::1%1]:7"));
+    assert!(endpoint("[fe80::1%lo]:7").is_some());
+    for wrong in
+        ["[fe80::1%no-such-link]:7", "[fe80::1%lo]:0", "[fe80::1%lo]", "[fe80::1%]:7", "[x%lo]:7"]
+    {
+        assert_eq!(endpoint(wrong), None, "{wrong}");
+    }
 }

@@ -122,7 +122,7 @@ fn fragments_of_both_versions() {
 }
 
 #[test]
-fn what_the_snap_length_cut_is_not_malformed() {
+fn a_packet_cut_by_the_snap_length_is_not_malformed() {
     let meta = Meta { time: NOON, original_len: 1500, ..Meta::default() };
     let mut bytes = [0; 24];
     (bytes[0], bytes[3], bytes[9]) = (0x45, 100, 6);

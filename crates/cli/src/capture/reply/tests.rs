@@ -63,7 +63,7 @@ fn frames_go_to_the_mac_that_answers_only() {
 }
 
 #[test]
-fn who_is_not_to_be_answered_for_or_to() {
+fn unusable_addresses_are_not_answered() {
     for (source, destination) in [
         ([192, 0, 2, 1], [192, 0, 2, 1]),
         ([192, 0, 2, 9], [192, 0, 2, 1]),
@@ -91,7 +91,7 @@ fn who_is_not_to_be_answered_for_or_to() {
 }
 
 #[test]
-fn what_is_broken_is_not_answered() {
+fn broken_packets_are_not_answered() {
     let good = ping_v4([192, 0, 2, 1], [192, 0, 2, 77]);
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();

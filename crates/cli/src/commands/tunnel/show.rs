@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, Tone};
+use adit_packet::units::Bitrate;
 use adit_service::control::client::{Client, instances};
 use adit_service::control::name::Name;
 use adit_service::error::Result;
@@ -13,7 +14,7 @@ use serde_json::Value;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 'last handshake' is the time of the last key exchange, 'last packet' that of the last packet decrypted \
-with the peer's keys.")]
+with the peer's keys. 'rate' is the mean of the last two to three seconds.")]
 pub(crate) struct Args {
     /// The tunnels; all running tunnels without a name
     #[arg(value_name = "NAME")]
@@ -113,6 +114,9 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
         "transfer",
         format!("{} received, {} sent", bytes(peer.received_bytes), bytes(peer.sent_bytes)),
     );
+    let rate = |bits| format!("{:#}", Bitrate::from_bits_per_second(bits));
+    let (received, sent) = (rate(peer.received_bits_per_s), rate(peer.sent_bits_per_s));
+    add("rate", format!("{received} received, {sent} sent"));
     add("path MTU", peer.path_mtu.to_string());
     if let Some(every) = peer.keepalive_s {
         add("keepalive", format!("every {every} s"));

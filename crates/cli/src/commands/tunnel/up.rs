@@ -3,11 +3,10 @@
 use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::show::events::noted;
+use crate::show::events::{noted, printed};
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
-use adit_vpn::daemon::Reloaded;
 use adit_vpn::down::leftovers;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::config::Hook;
@@ -15,6 +14,7 @@ use adit_vpn::file::load::{Given, load_complete};
 use adit_vpn::file::secret::SecretSource;
 use adit_vpn::file::validate::warnings;
 use adit_vpn::file::values;
+use adit_vpn::state::Reloaded;
 use adit_vpn::up::{Options, Pipe};
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
@@ -128,14 +128,22 @@ impl UpArgs {
         if self.detach {
             return detach();
         }
-        let events = noted(&context.output);
+        let output = &context.output;
+        // With --stdio, packets are on standard output; in the background there is none.
+        let is_free = !self.detached && !self.stdio;
+        let events = if output.json && is_free { printed(output) } else { noted(output) };
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             options.run(&events, notify_ready)?;
             return Ok(Exit::Ok);
         }
-        let program = options.run(&events, || context.output.note("up"))?;
+        let up = || {
+            if !output.json {
+                output.note("up");
+            }
+        };
+        let program = options.run(&events, up)?;
         Ok(program.map_or(Exit::Ok, Exit::of_program))
     }
 }
@@ -259,7 +267,8 @@ fn clean(context: &Context, name: &Name, missing: Error) -> Result<Exit> {
     if context.is_rehearsal(&actions)? {
         return Ok(Exit::Ok);
     }
-    for action in adit_vpn::down::clean(name)? {
+    adit_vpn::down::clean(name, &actions)?;
+    for action in actions {
         context.output.note(format!("removed what a killed process left: {action}"));
     }
     Ok(Exit::Ok)

@@ -208,7 +208,7 @@ mod tests {
     const HOURS: Duration = Duration::from_secs(7200);
 
     #[test]
-    fn what_happens_to_packets_is_checked_by_its_field() {
+    fn each_effect_is_checked_by_its_field() {
         let plain = Profile::default;
         let loss = |loss| Profile { loss, ..plain() };
         let outage = |lasts, every| Profile {

@@ -63,7 +63,7 @@ fn trains_go_and_come_whole_in_both_families() {
 }
 
 #[test]
-fn what_the_path_does_not_take_is_told() {
+fn a_datagram_beyond_the_path_mtu_is_reported() {
     enter();
     adit_device::Link::find(&"lo".parse().unwrap()).unwrap().set_mtu(1300).unwrap();
     let mut pool = Pool::new(PoolConfig::default());
@@ -86,7 +86,7 @@ fn what_the_path_does_not_take_is_told() {
 /// What the engine allows to be fragmented arrives, alone and in trains, though the link is narrower; and the next
 /// datagram without that permission is refused again.
 #[test]
-fn what_may_be_fragmented_arrives() {
+fn a_datagram_that_may_be_fragmented_arrives() {
     enter();
     adit_device::Link::find(&"lo".parse().unwrap()).unwrap().set_mtu(1300).unwrap();
     let mut pool = Pool::new(PoolConfig::default());
@@ -125,7 +125,7 @@ fn a_source_is_pinned_and_a_port_is_kept() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_counted_and_ends_nothing() {
+fn an_unreachable_datagram_is_counted_and_ends_nothing() {
     enter();
     let mut pool = Pool::new(PoolConfig::default());
     let mut a = open(None);

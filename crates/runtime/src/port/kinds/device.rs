@@ -18,6 +18,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::JoinHandle;
 
+/// The system calls of an open device: packets, and what it is called and set to.
+pub(crate) const SYSCALLS: &[&str] = &["ioctl", "read", "readv", "write", "writev"];
+
 /// How many packets may wait for us at a device that we make: twice the kernel's 500, for a burst of
 /// 64 super-packets cut up for one port is more than that.
 const TXQUEUELEN_DEFAULT: u32 = 1000;

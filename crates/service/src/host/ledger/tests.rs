@@ -100,7 +100,7 @@ fn a_later_list_undoes_what_it_does_not_have() {
 }
 
 #[test]
-fn what_others_removed_is_restored() {
+fn settings_that_others_removed_are_restored() {
     let (mut ledger, mut host) = (Ledger::new(), Recorder::default());
     ledger.apply(&mut host, &[address("192.0.2.1/24")]).unwrap();
     assert_eq!(ledger.restore(&mut host, |_| false), (Vec::new(), Vec::new()));

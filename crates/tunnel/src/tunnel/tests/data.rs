@@ -28,7 +28,7 @@ fn a_super_packet_crosses_as_one_train_and_comes_out_whole() {
 }
 
 #[test]
-fn what_is_longer_than_a_train_becomes_two() {
+fn a_batch_longer_than_a_train_becomes_two() {
     let mut net = Net::pair();
     net.assert_passes(0);
     let start = net.log.len();

@@ -92,7 +92,7 @@ fn messages_of_our_own_take_no_marks() {
     net.log.clear();
     net.run(seconds(200));
     assert!(net.log.iter().all(|train| train.ecn == Ecn::NotEct) && !net.log.is_empty());
-    // A mark on a keepalive tells nobody anything.
+    // A mark on a keepalive has no effect.
     net.rule = Box::new(|train| {
         train.ecn = Ecn::Ce;
         Fate::Deliver

@@ -130,7 +130,7 @@ fn datagrams_keep_their_bounds_in_fragments() {
 }
 
 #[test]
-fn a_syn_is_told_what_fits_in_a_frame() {
+fn a_syn_is_clamped_to_a_frame() {
     let mut net = bridged();
     let (mut bytes, _) = tcp_frame(0, 0, false);
     // A SYN with a maximum segment size of 1460 in place of the timestamp.

@@ -110,7 +110,7 @@ fn sessions_are_renewed_in_time_by_the_initiator() {
 }
 
 #[test]
-fn who_only_receives_renews_late() {
+fn a_receiver_renews_its_session_late() {
     let mut net = Net::pair();
     net.assert_passes(0);
     let start = net.log.len();

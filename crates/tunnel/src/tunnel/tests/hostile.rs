@@ -1,4 +1,4 @@
-//! What strangers, and peers that lie, can do.
+//! Attacks of unauthenticated senders, and of peers that lie.
 
 use super::*;
 use adit_packet::Ipv6Header;

@@ -53,7 +53,7 @@ fn a_black_hole_is_noticed_and_its_end_as_well() {
 }
 
 #[test]
-fn who_sends_too_much_is_told() {
+fn a_sender_of_packets_too_big_gets_an_icmp_error() {
     let mut net = narrow(1400);
     let mtu = net.status(0).path_mtu;
     let start = net.sides[0].arrived.len();
@@ -77,7 +77,7 @@ fn who_sends_too_much_is_told() {
 }
 
 #[test]
-fn the_network_tells_what_it_refused() {
+fn a_path_mtu_hint_lowers_the_path_mtu() {
     let mut net = Net::pair();
     net.assert_passes(0);
     let at = net.sides[1].at;
@@ -92,7 +92,7 @@ fn the_network_tells_what_it_refused() {
 }
 
 #[test]
-fn who_moves_is_measured_anew() {
+fn the_path_mtu_of_a_roaming_peer_is_measured_again() {
     let mut net = narrow(1300);
     assert!(net.status(1).path_mtu < 1300);
     net.rule = rule(1500);

@@ -60,7 +60,7 @@ fn super_packets_are_cut_up_where_they_would_block_the_line() {
 }
 
 #[test]
-fn what_waits_goes_when_the_peer_does_or_the_rate() {
+fn queued_packets_go_with_the_peer_or_the_rate() {
     let mut net = shaped(true);
     for _ in 0..50 {
         net.send(0, &ipv4(0, 1000));

@@ -78,7 +78,7 @@ fn super_packets_cross_as_such() {
 
 /// Each packet of a super-packet is one that a kernel takes: lengths, checksums, header.
 #[test]
-fn what_is_sent_is_vxlan_as_the_kernel_has_it() {
+fn sent_frames_are_vxlan_as_the_kernel_has_it() {
     for v4 in [true, false] {
         let mut net = net(v4);
         let Some(peer) = &mut net.sides[1].tunnel.peers[0] else { panic!("it is there") };

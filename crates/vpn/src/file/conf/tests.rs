@@ -90,7 +90,7 @@ fn line_ends_and_marks_of_other_systems_are_read() {
 }
 
 #[test]
-fn all_mistakes_are_told_with_place_and_remedy() {
+fn all_errors_have_place_and_remedy() {
     let text = "\
 Address = 192.0.2.1/24
 [Interfce]
@@ -180,9 +180,9 @@ fn each_slip_of_each_key_gets_a_suggestion() {
     assert!(slips > 300, "{slips}");
 }
 
-/// Bytes lost, added and changed anywhere: no panic, and no key in what is told.
+/// Bytes lost, added and changed anywhere: no panic, and no key in the messages.
 #[test]
-fn no_mutation_panics_or_tells_a_key() {
+fn no_mutation_panics_or_prints_a_key() {
     let check = |text: &str| {
         let (_, problems) = read_with(text, HookPolicy::Run);
         for problem in problems {

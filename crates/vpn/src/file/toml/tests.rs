@@ -52,7 +52,7 @@ fn all_of_it_is_read() {
 }
 
 #[test]
-fn mistakes_have_places_and_keys_are_not_told() {
+fn errors_have_places_and_print_no_key() {
     let text = WHOLE.replace("listen_port", "listen_prot").replace("Bmk=", "Bmk");
     let text = text.replace("keepalive = 25", "keepalive = 65536");
     let (_, _, problems) = read_with(&text, HookPolicy::Refuse);

@@ -194,7 +194,7 @@ fn a_plan_is_performed_changed_and_undone() {
 
 /// Killed: the device goes, rules and packet filter stay, and the way out is closed until the next start.
 #[test]
-fn what_a_killed_process_left_is_removed() {
+fn leftovers_of_a_killed_process_are_removed() {
     Netns::enter_new().expect("run the tests under `unshare -Urnm --`");
     let before = state();
     let seen = Seen::read(None, &"site".parse().unwrap(), &[]).unwrap();

@@ -62,7 +62,7 @@ fn each_setting_has_a_report_and_they_add_up() {
 }
 
 #[test]
-fn what_is_in_a_link_that_is_taken_off_is_discarded_and_not_delivered() {
+fn packets_in_a_removed_link_are_discarded() {
     let fq = Discipline::FqCoDel(FqCoDel::default());
     for discipline in [Discipline::DropTail, Discipline::CoDel(CoDel::default()), fq] {
         let profile = Profile {
@@ -135,7 +135,7 @@ fn a_stopped_line_can_be_started() {
 }
 
 #[test]
-fn what_waits_survives_a_change_of_discipline() {
+fn queued_packets_survive_a_change_of_discipline() {
     let with = |discipline| Profile {
         rate: rate(12_000_000),
         queue: Queue { discipline, ..Queue::default() },

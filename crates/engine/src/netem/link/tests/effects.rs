@@ -142,7 +142,7 @@ fn an_outage_loses_what_comes_and_nothing_else() {
 }
 
 #[test]
-fn a_schedule_begins_when_it_is_told_to() {
+fn a_schedule_begins_at_its_time() {
     let outage = Outage { at: ms(0), lasts: ms(5), every: None };
     let mut world = World::new(&Profile { outages: vec![outage], ..Profile::default() });
     world.link.start(Instant::from_nanos(MS));

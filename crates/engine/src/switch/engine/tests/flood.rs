@@ -82,7 +82,7 @@ fn a_flood_copies_and_the_last_port_gets_the_original() {
 }
 
 #[test]
-fn what_finds_no_buffer_is_counted_where_it_should_have_gone() {
+fn a_copy_without_a_buffer_is_counted_at_its_egress_port() {
     let mut net = Net::new(4);
     let config = PoolConfig { small_limit: 2, large_limit: 0, ..PoolConfig::default() };
     net.out = Outbox::with_limit(Pool::new(config), 1);
@@ -111,7 +111,7 @@ fn a_copy_that_a_full_outbox_refuses_had_a_buffer() {
 }
 
 #[test]
-fn what_comes_in_is_dropped_or_goes_on() {
+fn each_frame_is_dropped_or_forwarded() {
     let storm = StormConfig {
         broadcast: Some(StormRate { frames_per_second: 2, burst: 5 }),
         ..StormConfig::default()

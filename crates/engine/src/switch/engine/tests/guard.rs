@@ -445,7 +445,7 @@ fn dhcp_servers_are_not_let_in_by_any_way() {
 }
 
 #[test]
-fn what_cannot_be_seen_is_dropped() {
+fn an_unreadable_frame_is_dropped() {
     let guard = GuardConfig { arp: true, ..GuardConfig::default() };
     let mut net = net(guard);
     let lie = arp(ArpOperation::Reply, (mac(9), OTHERS), OURS);

@@ -74,7 +74,7 @@ impl Net {
         self.give(port, bytes).into_iter().map(|sent| sent.port).collect()
     }
 
-    /// Hands a frame over that is to be dropped, and returns why it was.
+    /// Hands over a frame that the switch must drop, and returns the reason.
     pub(super) fn dropped(&mut self, port: u16, bytes: &[u8]) -> Option<DropReason> {
         let before = self.drops(port);
         let sent = self.give(port, bytes);
@@ -188,7 +188,7 @@ fn a_switch_with_two_ports_is_a_wire() {
 }
 
 #[test]
-fn what_is_no_frame_is_dropped() {
+fn an_invalid_frame_is_dropped() {
     let mut net = Net::new(2);
     for len in 0..14 {
         assert_eq!(net.dropped(0, &frame(mac(1), mac(2))[..len]), Some(DropReason::MALFORMED));

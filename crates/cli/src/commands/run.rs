@@ -1,0 +1,71 @@
+//! `adit run`.
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::show::events;
+use adit_service::error::{Kind, Result};
+use adit_service::namespace::COMMAND;
+use adit_service::sandbox::Level;
+use adit_vpn::run::{Net, Options};
+use std::ffi::OsString;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Needs no root: a user namespace gives the command a network, a list of processes and mounts of its own. \
+User and group stay those of the caller. Without COMMAND it starts $SHELL.
+
+Exits with the status of COMMAND: 128+n after signal n, 127 if COMMAND does not exist, 126 if it cannot be \
+executed. The terminal is COMMAND's; other signals are passed on to it. What COMMAND leaves running ends with \
+it. In COMMAND the variable ADIT_RUN is 1.
+
+Examples:
+  adit run --net none -- ./untrusted-build.sh")]
+pub(crate) struct Args {
+    /// The way out: none is lo alone
+    #[arg(long, value_name = "none")]
+    net: NetWord,
+    /// Run COMMAND as root of its namespaces
+    #[arg(long)]
+    root: bool,
+    /// What adit does without, once the command runs: 'try' is all that this machine allows
+    #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
+    sandbox: Level,
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// The words of `--net`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum NetWord {
+    None,
+}
+
+/// The statuses of shells for a command that does not exist, and one that cannot be executed.
+const NO_COMMAND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let options = Options {
+            net: match self.net {
+                NetWord::None => Net::None,
+            },
+            as_root: self.root,
+            sandbox: self.sandbox,
+            command: self.command,
+        };
+        if context.is_rehearsal(&options.steps())? {
+            return Ok(Exit::Ok);
+        }
+        match options.run(&events::printed(&context.output)) {
+            Ok(status) => Ok(Exit::Program(status)),
+            Err(error) if error.report.code == COMMAND.code => {
+                context.output.error(&error.report);
+                let is_missing = error.kind == Kind::NotFound;
+                Ok(Exit::Program(if is_missing { NO_COMMAND } else { NOT_EXECUTABLE }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Processes: a copy of this one for work in other namespaces, and signals that are passed on.
+
+use crate::sys;
+use bitflags::bitflags;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+use rustix::thread::UnshareFlags;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+bitflags! {
+    /// Kinds of namespaces.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Namespaces: u32 {
+        /// Users, groups and capabilities.
+        const USER = 1;
+        /// Interfaces, addresses, routes, sockets.
+        const NET = 2;
+        /// Mounts.
+        const MOUNT = 4;
+        /// Processes: the next child is the first process of the new namespace, and the kernel kills all
+        /// others in it when that one ends.
+        const PID = 8;
+    }
+}
+
+impl Namespaces {
+    /// Moves the calling **process**, which must have a single thread, permanently into new namespaces.
+    ///
+    /// # Errors
+    /// EINVAL: the process has other threads. EPERM, ENOSPC: the machine does not allow user namespaces,
+    /// or a capability is missing.
+    pub fn enter_new(self) -> io::Result<()> {
+        require_one_thread()?;
+        let mut flags = UnshareFlags::empty();
+        for (kind, flag) in [
+            (Self::USER, UnshareFlags::NEWUSER),
+            (Self::NET, UnshareFlags::NEWNET),
+            (Self::MOUNT, UnshareFlags::NEWNS),
+            (Self::PID, UnshareFlags::NEWPID),
+        ] {
+            flags.set(flag, self.contains(kind));
+        }
+        sys::netns::unshare(flags)
+    }
+}
+
+/// A child process. Dropping the handle neither ends nor reaps it.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Starts a copy of this process, which must have a single thread. The copy does `work` and exits with
+    /// its result. Nothing that the caller holds is dropped in the copy, and its descriptors stay open
+    /// there.
+    ///
+    /// # Errors
+    /// EINVAL: the process has other threads, which a copy lacks. EAGAIN, ENOMEM: too many processes.
+    pub fn fork(work: impl FnOnce() -> u8) -> io::Result<Self> {
+        require_one_thread()?;
+        let pid = sys::process::fork(work)?;
+        // The number is that of our child until we wait for it.
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid, pidfd })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// ESRCH: it has ended.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(rustix::process::pidfd_send_signal(&self.pidfd, signal)?)
+    }
+
+    /// Waits for its end, and returns its status as shells do: 128 + n after signal n.
+    ///
+    /// # Errors
+    /// ECHILD: it was waited for before.
+    pub fn wait(&self) -> io::Result<u8> {
+        loop {
+            match rustix::process::waitpid(Some(self.pid), WaitOptions::empty()) {
+                Ok(Some((_, status))) => return Ok(shell_status(status)),
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl AsFd for Child {
+    /// Readable when the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// The status of a process as shells print it.
+#[must_use]
+pub fn shell_status(status: WaitStatus) -> u8 {
+    let number = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 255,
+    };
+    u8::try_from(number).unwrap_or(255)
+}
+
+/// The signals that a thread blocks, as they were before [`block_all_signals`].
+#[derive(Clone, Copy)]
+pub struct SignalMask(sys::process::Mask);
+
+impl SignalMask {
+    /// Blocks exactly these signals in the calling thread, and in threads and processes that it starts.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn restore(&self) -> io::Result<()> {
+        sys::process::restore_signals(&self.0)
+    }
+}
+
+impl fmt::Debug for SignalMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignalMask").finish_non_exhaustive()
+    }
+}
+
+/// Blocks all signals in the calling thread, and in threads and processes that it starts.
+///
+/// # Errors
+/// None in practice.
+pub fn block_all_signals() -> io::Result<SignalMask> {
+    sys::process::block_signals(None).map(SignalMask)
+}
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which.
+    pub signal: Signal,
+    /// The kernel sent it, such as the terminal on Ctrl-C: other processes of the terminal's job got it too.
+    pub is_from_kernel: bool,
+}
+
+/// Signals as a descriptor to read, with their origin. They stay blocked when it is dropped.
+#[derive(Debug)]
+pub struct SignalReader(OwnedFd);
+
+impl SignalReader {
+    /// Blocks these signals in the calling thread and those that it starts, and reads them from now on.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn new(signals: &[Signal]) -> io::Result<Self> {
+        let numbers: Vec<i32> = signals.iter().map(|signal| signal.as_raw()).collect();
+        sys::process::block_signals(Some(&numbers))?;
+        sys::process::signal_descriptor(&numbers).map(Self)
+    }
+
+    /// The next signal, if there is one.
+    pub fn read(&self) -> Option<Received> {
+        let mut record = [0; sys::process::SIGNAL_LEN];
+        let len = rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut record)).ok()?;
+        if len < record.len() {
+            return None;
+        }
+        let (number, is_from_kernel) = sys::process::decode_signal(&record);
+        Some(Received { signal: Signal::from_named_raw(number)?, is_from_kernel })
+    }
+}
+
+impl AsFd for SignalReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn require_one_thread() -> io::Result<()> {
+    if fs::read_dir("/proc/self/task")?.take(2).count() > 1 {
+        return Err(rustix::io::Errno::INVAL.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,398 @@
+//! The engine: packets of the inside to flows, and back.
+
+mod echo;
+mod tcp;
+mod udp;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::mem;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use adit_packet::{Headers, Instant, IpVersion, Ipv4, PacketBuf, checksum, ip_protocol};
+
+use super::config::{Config, timeout};
+use super::fragments::{self, Reassembler};
+use super::hash::SipKey;
+use super::limiter::Limiter;
+use super::policy::{Policy, Verdict};
+use super::report::FlowRow;
+use super::table::{Class, Table};
+use super::tcp::Conn;
+use super::udp::Mapping;
+use super::wire::{self, Path};
+use crate::contract::{Engine, Handled};
+use crate::drop_reason::DropReason;
+use crate::endpoint::{Endpoint, PortId};
+use crate::flow::{FlowEvent, FlowId, FlowRequest, Request};
+use crate::outbox::Outbox;
+
+/// How long what found no buffer or room waits.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// A NAT: hosts inside reach the outside through sockets of this host. See the [module](super).
+#[derive(Debug)]
+pub struct Nat {
+    config: Config,
+    secret: SipKey,
+    table: Table<Entry>,
+    /// When connections must be looked at.
+    timers: BTreeSet<(Instant, FlowId)>,
+    /// Flows with something due at the end of the turn, and when that is.
+    due: Vec<FlowId>,
+    due_at: Instant,
+    /// Flows that found no room to say that they end.
+    ending: Vec<Request>,
+    reassembler: Reassembler,
+    /// What reordered bytes of all connections may still take.
+    reorder_budget: usize,
+    errors: Limiter,
+    counter: u64,
+}
+
+/// A flow of the table.
+#[derive(Debug)]
+enum Entry {
+    Tcp(Box<TcpEntry>),
+    Udp(Box<Mapping>),
+}
+
+#[derive(Debug)]
+struct TcpEntry {
+    conn: Conn,
+    /// Its place among the timers.
+    timer: Option<Instant>,
+    /// Whether it is in the list of those that have something due.
+    is_listed: bool,
+}
+
+/// A packet of the inside, parsed.
+struct Inside<'a> {
+    now: Instant,
+    port: PortId,
+    headers: &'a Headers,
+    from: IpAddr,
+    to: IpAddr,
+    /// It came in fragments, or the network may make some of it.
+    may_fragment: bool,
+}
+
+impl Nat {
+    /// A NAT without flows.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let secret = SipKey::new(config.secret);
+        let limits = config.limits;
+        Self {
+            secret,
+            table: Table::new(limits.flows, limits.flows_per_source, secret),
+            timers: BTreeSet::new(),
+            due: Vec::new(),
+            due_at: Instant::ZERO,
+            ending: Vec::new(),
+            reassembler: Reassembler::new(limits.fragment_bytes),
+            reorder_budget: limits.reorder_bytes,
+            errors: Limiter::new(limits.errors_per_second),
+            counter: 0,
+            config,
+        }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Decides by another policy about flows that begin from now on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.config.policy = policy;
+    }
+
+    /// How many flows there are.
+    #[must_use]
+    pub fn flow_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The flows, in no particular order.
+    pub fn flows(&self) -> impl Iterator<Item = FlowRow> + '_ {
+        self.table.iter().map(|(flow, entry)| {
+            let used = self.table.used(flow).unwrap_or(Instant::ZERO);
+            match entry {
+                Entry::Tcp(tcp) => FlowRow::tcp(flow, &tcp.conn, used),
+                Entry::Udp(mapping) => FlowRow::udp(flow, mapping, used),
+            }
+        })
+    }
+
+    fn handle_inside(&mut self, now: Instant, port: PortId, packet: PacketBuf, out: &mut Outbox) {
+        let bytes = packet.bytes();
+        let Ok(headers) = Headers::parse_packet(bytes) else {
+            return out.discard(packet, DropReason::MALFORMED);
+        };
+        let has_valid_head = headers.version() != Some(IpVersion::V4)
+            || Ipv4::parse(bytes).is_ok_and(|head| head.has_valid_checksum());
+        let Some((from, to)) = headers.addresses(bytes).filter(|_| has_valid_head) else {
+            return out.discard(packet, DropReason::MALFORMED);
+        };
+        if !self.config.is_inside(from) {
+            return out.discard(packet, DropReason::FORGED_SOURCE);
+        }
+        let may_fragment = Ipv4::parse(bytes).is_ok_and(|head| !head.dont_fragment());
+        let inside = Inside { now, port, headers: &headers, from, to, may_fragment };
+        if headers.fragment().is_some() {
+            self.fragment(&inside, packet, out);
+        } else {
+            self.whole(&inside, packet, out);
+        }
+    }
+
+    fn fragment(&mut self, inside: &Inside<'_>, packet: PacketBuf, out: &mut Outbox) {
+        if !fragments::is_translated(inside.headers.protocol().unwrap_or(0)) {
+            return out.discard(packet, DropReason::NOT_TRANSLATED);
+        }
+        let whole = self.reassembler.take(inside.now, inside.headers, packet, out);
+        let Some(whole) = whole else { return };
+        match Headers::parse_packet(whole.bytes()) {
+            Ok(headers) if headers.fragment().is_none() => {
+                let inside = Inside { headers: &headers, may_fragment: true, ..*inside };
+                self.whole(&inside, whole, out);
+            }
+            _ => out.discard(whole, DropReason::MALFORMED),
+        }
+    }
+
+    fn whole(&mut self, inside: &Inside<'_>, packet: PacketBuf, out: &mut Outbox) {
+        let protocol = inside.headers.protocol().unwrap_or(0);
+        if !is_sound(&packet, inside.headers, protocol) {
+            return out.discard(packet, DropReason::MALFORMED);
+        }
+        match protocol {
+            ip_protocol::TCP => self.tcp_from_inside(inside, packet, out),
+            ip_protocol::UDP => self.udp_from_inside(inside, packet, out),
+            ip_protocol::ICMP if inside.from.is_ipv4() => {
+                self.icmp_from_inside(inside, packet, out)
+            }
+            ip_protocol::ICMP6 if inside.from.is_ipv6() => {
+                self.icmp_from_inside(inside, packet, out);
+            }
+            _ => out.discard(packet, DropReason::NOT_TRANSLATED),
+        }
+    }
+
+    /// Where a new flow of the inside goes. A destination that is denied is answered, and `None`.
+    fn destination(
+        &mut self,
+        inside: &Inside<'_>,
+        port: u16,
+        packet: &PacketBuf,
+        out: &mut Outbox,
+    ) -> Option<SocketAddr> {
+        let is_v4 = inside.to.is_ipv4();
+        let why = match self.config.policy.verdict(SocketAddr::new(inside.to, port)) {
+            Verdict::Reached(at) if !self.config.is_inside(at.ip()) => {
+                if !is_last_hop(packet.bytes()) {
+                    return Some(at);
+                }
+                wire::Error::time_exceeded(is_v4)
+            }
+            Verdict::Reached(_) if self.config.gateway(inside.to) == Some(inside.to) => {
+                wire::Error::port_unreachable(is_v4)
+            }
+            Verdict::Reached(_) => wire::Error::host_unreachable(is_v4),
+            Verdict::Denied => wire::Error::prohibited(is_v4),
+        };
+        self.error(inside, why, packet, out);
+        None
+    }
+
+    /// Answers a packet of the inside with an ICMP error, if the limit allows.
+    fn error(
+        &mut self,
+        inside: &Inside<'_>,
+        error: wire::Error,
+        packet: &PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let Some(gateway) = self.config.gateway(inside.to) else { return };
+        let is_unicast = !is_group(inside.to);
+        if is_unicast && self.errors.pass(inside.now) {
+            let answer = error.packet(gateway, inside.from, packet.bytes(), out);
+            answer.into_iter().for_each(|answer| out.send(Endpoint::Port(inside.port), answer));
+        }
+    }
+
+    /// Makes room for another flow of a source: the flow that is least missed goes. `false`: there is none.
+    fn make_room(&mut self, source: IpAddr, now: Instant, out: &mut Outbox) -> bool {
+        if self.table.is_source_full(source) {
+            return false;
+        }
+        if !self.table.is_full() {
+            return true;
+        }
+        // What opens before what talks: a flood of SYNs ends none of the connections that are open.
+        let order = [Class::TcpOpening, Class::Echo, Class::Dns, Class::Udp];
+        let oldest = order.into_iter().find_map(|class| self.table.oldest(class));
+        let Some((flow, _)) = oldest else { return false };
+        self.end(flow, now, out);
+        true
+    }
+
+    /// Ends a flow as if its time were over.
+    fn end(&mut self, flow: FlowId, now: Instant, out: &mut Outbox) {
+        if matches!(self.table.get(flow), Some(Entry::Tcp(_))) {
+            self.abort(flow, now, out);
+        }
+        self.remove(flow, Some(FlowRequest::Reset), out);
+    }
+
+    /// Takes a flow out of the table; the runtime ends it so.
+    fn remove(&mut self, flow: FlowId, end: Option<FlowRequest>, out: &mut Outbox) {
+        match self.table.remove(flow) {
+            Some(Entry::Tcp(mut tcp)) => {
+                tcp.conn.clear(&mut self.reorder_budget);
+                if let Some(at) = tcp.timer {
+                    self.timers.remove(&(at, flow));
+                }
+            }
+            Some(Entry::Udp(_)) => {}
+            None => return,
+        }
+        if let Some(end) = end {
+            self.ask(Request::Flow(flow, end), out);
+        }
+    }
+
+    /// Asks the runtime for something that must not be forgotten.
+    fn ask(&mut self, request: Request, out: &mut Outbox) {
+        let refused =
+            if self.ending.is_empty() { out.request(request).err() } else { Some(request) };
+        self.ending.extend(refused);
+    }
+
+    /// Numbers that nobody outside of this NAT can guess.
+    fn random(&mut self, inside: SocketAddr, remote: SocketAddr, now: Instant) -> [u32; 2] {
+        self.counter += 1;
+        let ports = u64::from(inside.port()) << 16 | u64::from(remote.port());
+        let word = self.secret.hash([self.counter, ports, now.as_nanos(), 1]);
+        [u32::try_from(word >> 32), u32::try_from(word & 0xffff_ffff)].map(|half| half.unwrap_or(0))
+    }
+
+    /// Ends the flows that were not used for too long.
+    fn expire(&mut self, now: Instant, out: &mut Outbox) {
+        for class in Class::ALL {
+            while let Some((flow, used)) = self.table.oldest(class)
+                && used + lifetime(class) <= now
+            {
+                self.end(flow, now, out);
+            }
+        }
+        self.reassembler.expire(now);
+    }
+}
+
+impl Engine for Nat {
+    fn handle(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) -> Handled {
+        match from {
+            Endpoint::Port(port) => self.handle_inside(now, port, packet, out),
+            Endpoint::Flow(flow) => match self.table.get(flow) {
+                Some(Entry::Tcp(_)) => self.tcp_from_flow(now, flow, packet, out),
+                Some(Entry::Udp(_)) => self.udp_from_flow(now, flow, packet, out),
+                None => out.discard(packet, DropReason::NO_DESTINATION),
+            },
+            Endpoint::Udp(_) => out.discard(packet, DropReason::NO_DESTINATION),
+        }
+        Handled::NOTHING
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let due = (!self.due.is_empty() || !self.ending.is_empty()).then_some(self.due_at);
+        let timer = self.timers.first().map(|&(at, _)| at);
+        let ages = Class::ALL.into_iter().filter_map(|class| {
+            let (_, used) = self.table.oldest(class)?;
+            Some(used + lifetime(class))
+        });
+        ages.chain(due).chain(timer).chain(self.reassembler.next_timeout()).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        // What is still due after this has found no room.
+        self.due_at = now + RETRY;
+        let ending = mem::take(&mut self.ending);
+        ending.into_iter().for_each(|request| self.ask(request, out));
+        let mut due = mem::take(&mut self.due);
+        due.drain(..).for_each(|flow| self.settle(flow, now, out));
+        if self.due.is_empty() {
+            // Its memory is kept.
+            self.due = due;
+        }
+        while let Some((_, flow)) = self.timers.first().copied().filter(|&(at, _)| at <= now) {
+            self.timer(flow, now, out);
+        }
+        self.expire(now, out);
+    }
+
+    fn handle_flow(&mut self, now: Instant, flow: FlowId, event: FlowEvent, out: &mut Outbox) {
+        match self.table.get(flow) {
+            Some(Entry::Tcp(_)) => self.tcp_event(now, flow, event, out),
+            Some(Entry::Udp(_)) => self.udp_event(now, flow, event, out),
+            None => {}
+        }
+    }
+}
+
+/// How long flows of a class live without use.
+const fn lifetime(class: Class) -> Duration {
+    match class {
+        Class::TcpOpening => timeout::TCP_OPENING,
+        Class::TcpOpen => timeout::TCP_OPEN,
+        Class::Udp => timeout::UDP,
+        Class::Dns => timeout::DNS,
+        Class::Echo => timeout::ECHO,
+    }
+}
+
+/// Whether an address is one of many hosts.
+const fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    }
+}
+
+/// Whether a packet may go no further than here.
+fn is_last_hop(packet: &[u8]) -> bool {
+    let at = if packet.first().is_some_and(|byte| byte >> 4 == 4) { 8 } else { 7 };
+    packet.get(at).is_none_or(|&hops| hops <= 1)
+}
+
+/// Whether the transport checksum of a packet is valid, or left to be finished by whom it passes on to.
+fn is_sound(packet: &PacketBuf, headers: &Headers, protocol: u8) -> bool {
+    let vnet = &packet.meta.vnet;
+    if vnet.needs_csum() || vnet.flags & adit_packet::VnetHeader::DATA_VALID != 0 {
+        return true;
+    }
+    let bytes = packet.bytes();
+    let Some(at) = headers.transport() else { return true };
+    let segment = bytes.get(at..headers.end()).unwrap_or_default();
+    let Some((from, to)) = headers.addresses(bytes) else { return false };
+    let path = Path { from, to, protocol };
+    match protocol {
+        ip_protocol::ICMP => checksum::of(segment) == 0,
+        // None was computed (RFC 768).
+        ip_protocol::UDP if to.is_ipv4() && segment.get(6..8) == Some(&[0, 0]) => true,
+        ip_protocol::TCP | ip_protocol::UDP | ip_protocol::ICMP6 => {
+            path.pseudo(segment.len()).add_bytes(segment).finish() == 0
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,153 @@
+//! UDP mappings: found, bound, ended.
+
+use alloc::boxed::Box;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use adit_packet::{Gso, Instant, PacketBuf, UdpHeader, icmp, ip_protocol};
+
+use super::{Entry, Inside, Nat};
+use crate::drop_reason::DropReason;
+use crate::endpoint::Endpoint;
+use crate::flow::{self, FlowEvent, FlowId, FlowRequest, Request, Transport};
+use crate::nat::table::Key;
+use crate::nat::udp::Mapping;
+use crate::nat::wire;
+use crate::outbox::Outbox;
+
+impl Nat {
+    pub(super) fn udp_from_inside(
+        &mut self,
+        inside: &Inside<'_>,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let headers = inside.headers;
+        let ports = headers.ports(packet.bytes()).zip(headers.transport());
+        let Some(((from_port, to_port), at)) = ports else {
+            return out.discard(packet, DropReason::MALFORMED);
+        };
+        let from = SocketAddr::new(inside.from, from_port);
+        let seen = SocketAddr::new(inside.to, to_port);
+        let key = Key::new(ip_protocol::UDP, from, None);
+        let found = self.table.find(&key);
+        let known = match found.and_then(|flow| self.table.get_mut(flow)) {
+            Some(Entry::Udp(mapping)) => mapping.place_of(seen),
+            _ => None,
+        };
+        let Some(to) = known.or_else(|| self.destination(inside, to_port, &packet, out)) else {
+            return out.discard(packet, DropReason::FILTERED);
+        };
+        let Some(flow) = found.or_else(|| self.bind(inside, key, from, out)) else {
+            return out.discard(packet, DropReason::OUT_OF_FLOWS);
+        };
+        // A datagram may be shorter than its packet says, but a train is whole.
+        let end = match packet.meta.vnet.gso {
+            Gso::UdpL4 => headers.end(),
+            _ => at + udp_len(packet.bytes(), at).min(headers.end() - at),
+        };
+        packet.truncate(end);
+        packet.advance(at + UdpHeader::LEN);
+        let Some(Entry::Udp(mapping)) = self.table.get_mut(flow) else {
+            return out.discard(packet, DropReason::NO_DESTINATION);
+        };
+        if known.is_none() {
+            mapping.add(to, seen);
+        }
+        mapping.send(to, inside.may_fragment, packet, out);
+        let class = mapping.class();
+        self.table.reclass(flow, class, inside.now);
+    }
+
+    pub(super) fn udp_from_flow(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let Some(from) = flow::pop_address(&mut packet) else {
+            return out.discard(packet, DropReason::MALFORMED);
+        };
+        let (filtering, mtu) = (self.config.udp_filtering, self.config.mtu);
+        if let Some(Entry::Udp(mapping)) = self.table.get_mut(flow) {
+            let is_known = mapping.name_of(from).is_some();
+            mapping.receive(from, filtering, mtu, packet, out);
+            if is_known {
+                // RFC 4787, REQ-6: what comes in may keep a mapping as well.
+                self.table.touch(flow, now);
+            }
+        } else {
+            out.discard(packet, DropReason::NO_DESTINATION);
+        }
+    }
+
+    pub(super) fn udp_event(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        event: FlowEvent,
+        out: &mut Outbox,
+    ) {
+        match event {
+            FlowEvent::Failed(_) => self.remove(flow, None, out),
+            FlowEvent::Icmp { to, from, kind, code, mtu } => {
+                let Some(Entry::Udp(mapping)) = self.table.get(flow) else { return };
+                let Some(seen) = mapping.name_of(to) else { return };
+                let (quoted, len) = mapping.quoted(seen);
+                let (inside, port) = (mapping.inside().ip(), mapping.port());
+                let gateway = self.config.gateway(inside);
+                let from = from.filter(|ip| ip.is_ipv4() == inside.is_ipv4()).or(gateway);
+                let Some(from) = from.filter(|_| self.errors.pass(now)) else { return };
+                let is_too_big = if inside.is_ipv4() {
+                    (kind, code) == (icmp::v4::UNREACHABLE, icmp::v4::CODE_TOO_BIG)
+                } else {
+                    kind == icmp::v6::TOO_BIG
+                };
+                let error = if is_too_big {
+                    wire::Error::too_big(inside.is_ipv4(), mtu)
+                } else {
+                    wire::Error { kind, code, rest: [0; 4] }
+                };
+                let quoted = quoted.get(..len).unwrap_or_default();
+                if let Some(packet) = error.packet(from, inside, quoted, out) {
+                    out.send(Endpoint::Port(port), packet);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes a mapping for an inside address and port.
+    fn bind(
+        &mut self,
+        inside: &Inside<'_>,
+        key: Key,
+        from: SocketAddr,
+        out: &mut Outbox,
+    ) -> Option<FlowId> {
+        if !self.make_room(inside.from, inside.now, out) {
+            return None;
+        }
+        let any: IpAddr = match from {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let local = SocketAddr::new(any, from.port());
+        let class = crate::nat::table::Class::Udp;
+        let flow = self.table.insert(key, inside.from, class, inside.now, |flow| {
+            Entry::Udp(Box::new(Mapping::new(flow, inside.port, from)))
+        })?;
+        let bind = FlowRequest::Bind { transport: Transport::Udp, local, or_any_port: true };
+        if out.request(Request::Flow(flow, bind)).is_err() {
+            self.remove(flow, None, out);
+            return None;
+        }
+        Some(flow)
+    }
+}
+
+/// The length that a UDP header gives.
+fn udp_len(packet: &[u8], at: usize) -> usize {
+    let len = packet.get(at + 4..at + 6).and_then(|len| len.first_chunk::<2>());
+    len.map_or(UdpHeader::LEN, |&len| usize::from(u16::from_be_bytes(len)).max(UdpHeader::LEN))
+}

@@ -1,0 +1,62 @@
+//! Theory of operation of the NAT: hosts inside reach the outside through sockets of this host.
+//!
+//! No privilege is needed: a TCP connection of the inside becomes a connection of the host, a UDP port a
+//! bound socket. The engine translates between packets and flows ([`flow`](crate::flow)).
+//!
+//! ```text
+//!      inside                            Nat                                  outside
+//!  IP packets, super-packets  parse -> checks -> flow table -> Conn, Mapping     flows
+//!   Endpoint::Port  <------>  headers  source    Table<Entry>   tcp, udp  <->  Endpoint::Flow
+//!                             fragments policy   aged by class
+//! ```
+//!
+//! **A packet of the inside** is parsed once. A source that is none of the inside is dropped, fragments
+//! are put together within bounds ([`fragments`]), a checksum is verified unless the device left it to be
+//! finished. The flow is found by a keyed hash ([`table`]). Only a new flow is checked against the
+//! [`Policy`]: what is denied is answered with "administratively prohibited", what the policy redirects
+//! goes elsewhere.
+//!
+//! **TCP** ([`tcp`]) is a splice of two connections that keeps its ends honest. The inside's SYN is
+//! answered when the flow has connected: a refused connect is a RST inside, an unreachable host an ICMP
+//! error. The two directions are apart:
+//!
+//! - *From the inside* (`up`): the window that the inside sees is what the socket takes, so no byte in it
+//!   is dropped. Bytes in order go to the socket in the packet that brought them, without a copy; bytes
+//!   behind a hole are kept and reported by SACK. An acknowledgment goes out when the socket's credit
+//!   changes, or at the end of the loop's turn: one for a super-packet.
+//! - *To the inside* (`down`): bytes stay in the socket until the inside has acknowledged them
+//!   ([`FlowRequest::Keep`](crate::FlowRequest::Keep)), so nothing is copied for retransmission and an idle
+//!   flow has no buffer. The engine asks for ranges: new ones within both windows, lost ones again.
+//!
+//! FIN, half-close and RST pass as they are, in both directions.
+//!
+//! **UDP** ([`udp`]): an inside address and port has one socket for all remote ones, bound to the same port
+//! if that is free: mappings are endpoint-independent (RFC 4787, REQ-1). What comes in is filtered as
+//! configured. Trains of datagrams pass whole both ways.
+//!
+//! **Memory** is bounded by [`Limits`]: flows in all and of one source, reordered bytes, fragments. A full
+//! table gives up what opens before what talks. Lists by class and age make expiry independent of the
+//! number of flows; connections with something on the way have a timer each.
+//!
+//! **Seams.** The engine sees IP packets alone: a layer for Ethernet ([`guest`]: ARP, neighbour discovery, DHCP)
+//! stands in front of it, with ports of its own. [`dns`] is the name server of the inside. Services of the gateway's address, such as name resolution, are
+//! destinations that [`Policy::redirects`] leads to a socket of this host.
+
+mod config;
+pub mod dns;
+mod engine;
+mod fragments;
+pub mod guest;
+mod hash;
+mod limiter;
+mod policy;
+mod report;
+mod table;
+mod tcp;
+mod udp;
+mod wire;
+
+pub use config::{Config, Limits, UdpFiltering, timeout};
+pub use engine::Nat;
+pub use policy::{Policy, Redirect, Rule, Verdict, is_denied_by_default};
+pub use report::FlowRow;

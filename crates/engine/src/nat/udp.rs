@@ -1,0 +1,207 @@
+//! UDP mappings: an inside address and port, and the remote ones that it talks to.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use adit_packet::{Gso, Meta, PacketBuf, UdpHeader, ip_protocol};
+
+use super::config::UdpFiltering;
+use super::fragments;
+use super::table::Class;
+use super::wire::{self, Path};
+use crate::datagrams::datagrams;
+use crate::drop_reason::DropReason;
+use crate::endpoint::{Endpoint, PortId};
+use crate::flow::{self, FlowId};
+use crate::outbox::Outbox;
+
+/// Remote addresses of one mapping that are remembered, the latest ones: more than an application talks to
+/// at a time, few enough to look at one by one.
+const REMOTES_MAX: usize = 256;
+
+/// The port of name servers.
+const DNS_PORT: u16 = 53;
+
+/// A remote address, and the one by which the inside knows it.
+#[derive(Clone, Copy, Debug)]
+struct Remote {
+    at: SocketAddr,
+    seen: SocketAddr,
+}
+
+/// The mapping of an inside address and port to a socket of the host.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    flow: FlowId,
+    port: PortId,
+    inside: SocketAddr,
+    /// The one that was sent to last at the front.
+    remotes: Vec<Remote>,
+    is_dns: bool,
+    /// The identification of the next datagram that is fragmented for the inside.
+    next_id: u16,
+    bytes: (u64, u64),
+}
+
+impl Mapping {
+    pub(super) const fn new(flow: FlowId, port: PortId, inside: SocketAddr) -> Self {
+        Self { flow, port, inside, remotes: Vec::new(), is_dns: true, next_id: 0, bytes: (0, 0) }
+    }
+
+    pub(super) const fn port(&self) -> PortId {
+        self.port
+    }
+
+    pub(super) const fn inside(&self) -> SocketAddr {
+        self.inside
+    }
+
+    /// The remote address that was sent to last, as the inside knows it.
+    pub(super) fn remote(&self) -> Option<SocketAddr> {
+        self.remotes.first().map(|remote| remote.seen)
+    }
+
+    pub(super) const fn bytes_moved(&self) -> (u64, u64) {
+        self.bytes
+    }
+
+    pub(super) const fn class(&self) -> Class {
+        if self.is_dns { Class::Dns } else { Class::Udp }
+    }
+
+    /// Where the remote that the inside knows as `seen` is; `None` if it never sent there.
+    pub(super) fn place_of(&mut self, seen: SocketAddr) -> Option<SocketAddr> {
+        let at = self.remotes.iter().position(|remote| remote.seen == seen)?;
+        self.remotes.get_mut(..=at)?.rotate_right(1);
+        Some(self.remotes.first()?.at)
+    }
+
+    /// By which address the inside knows a remote that sent or caused something.
+    pub(super) fn name_of(&self, at: SocketAddr) -> Option<SocketAddr> {
+        self.remotes.iter().find(|remote| remote.at == at).map(|remote| remote.seen)
+    }
+
+    /// The inside sends to a remote for the first time.
+    pub(super) fn add(&mut self, at: SocketAddr, seen: SocketAddr) {
+        self.remotes.truncate(REMOTES_MAX - 1);
+        self.remotes.insert(0, Remote { at, seen });
+        self.is_dns &= at.port() == DNS_PORT;
+    }
+
+    /// Sends the datagrams in `packet`, which has nothing else, to a remote.
+    pub(super) fn send(
+        &mut self,
+        to: SocketAddr,
+        may_fragment: bool,
+        mut packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let vnet = packet.meta.vnet;
+        packet.meta = Meta { may_fragment, ..Meta::default() };
+        if vnet.gso == Gso::UdpL4 {
+            packet.meta.vnet.gso = Gso::UdpL4;
+            packet.meta.vnet.gso_size = vnet.gso_size;
+        }
+        self.bytes.0 += u64::try_from(packet.len()).unwrap_or(0);
+        if flow::push_address(&mut packet, to) {
+            out.send(Endpoint::Flow(self.flow), packet);
+        } else {
+            out.discard(packet, DropReason::NO_BUFFER);
+        }
+    }
+
+    /// Sends datagrams of a remote to the inside.
+    pub(super) fn receive(
+        &mut self,
+        from: SocketAddr,
+        filtering: UdpFiltering,
+        mtu: u16,
+        packet: PacketBuf,
+        out: &mut Outbox,
+    ) {
+        let seen = match (self.name_of(from), filtering) {
+            (Some(seen), _) => seen,
+            (None, UdpFiltering::EndpointIndependent) => from,
+            (None, UdpFiltering::AddressAndPortDependent) => {
+                return out.discard(packet, DropReason::UNSOLICITED);
+            }
+        };
+        if seen.is_ipv4() != self.inside.is_ipv4() {
+            return out.discard(packet, DropReason::UNSOLICITED);
+        }
+        self.bytes.1 += u64::try_from(packet.len()).unwrap_or(0);
+        let path = Path { from: seen.ip(), to: self.inside.ip(), protocol: ip_protocol::UDP };
+        let ports = (seen.port(), self.inside.port());
+        let head = wire::ip_header_len(path.to) + UdpHeader::LEN;
+        let vnet = packet.meta.vnet;
+        let is_train = vnet.gso == Gso::UdpL4;
+        let longest = if is_train { usize::from(vnet.gso_size) } else { packet.len() };
+        if head + longest <= usize::from(mtu) && head + packet.len() <= usize::from(u16::MAX) {
+            return put(path, self.port, ports, packet, out);
+        }
+        // Datagrams that need fragments, or a train that no super-packet holds: one by one.
+        for datagram in datagrams(&packet) {
+            self.next_id = self.next_id.wrapping_add(1);
+            if head + datagram.len() <= usize::from(mtu) {
+                let Some(mut copy) = out.make(datagram.len()) else { break };
+                // It has room for as much.
+                let _ = copy.extend(datagram);
+                put(path, self.port, ports, copy, out);
+            } else {
+                let id = u32::from(self.next_id);
+                fragments::send_udp(path, ports, datagram, mtu, id, self.port, out);
+            }
+        }
+        out.absorb(packet);
+    }
+
+    /// The headers of a datagram to a remote, as an ICMP error quotes it.
+    pub(super) fn quoted(&self, seen: SocketAddr) -> ([u8; 48], usize) {
+        quote(self.inside, seen)
+    }
+}
+
+/// The headers of a datagram of the inside, as an ICMP error quotes it, and their length.
+fn quote(inside: SocketAddr, remote: SocketAddr) -> ([u8; 48], usize) {
+    let path = Path { from: inside.ip(), to: remote.ip(), protocol: ip_protocol::UDP };
+    let udp = UdpHeader {
+        source_port: inside.port(),
+        destination_port: remote.port(),
+        len: 8,
+        checksum: 0,
+    };
+    let (ip, len) = path.header(8, None, None).unwrap_or(([0; 40], 0));
+    let mut quoted = [0; 48];
+    let bytes = ip.into_iter().take(len).chain(udp.to_bytes());
+    quoted.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    (quoted, len + UdpHeader::LEN)
+}
+
+/// Puts UDP and IP headers before a datagram or a train of them, its checksum left to be finished, and
+/// sends it to the inside.
+fn put(path: Path, port: PortId, ports: (u16, u16), mut packet: PacketBuf, out: &mut Outbox) {
+    let vnet = packet.meta.vnet;
+    let len = packet.len() + UdpHeader::LEN;
+    let header = UdpHeader {
+        source_port: ports.0,
+        destination_port: ports.1,
+        len: u16::try_from(len).unwrap_or(u16::MAX),
+        checksum: path.pseudo(len).fold(),
+    };
+    if let Some(room) = packet.prepend(UdpHeader::LEN) {
+        room.copy_from_slice(&header.to_bytes());
+    }
+    let start = wire::ip_header_len(path.to);
+    packet.meta = Meta::default();
+    packet.meta.vnet = wire::partial_checksum(start, 6);
+    if vnet.gso == Gso::UdpL4 && len - UdpHeader::LEN > usize::from(vnet.gso_size) {
+        packet.meta.vnet.gso = Gso::UdpL4;
+        packet.meta.vnet.gso_size = vnet.gso_size;
+        packet.meta.vnet.hdr_len = u16::try_from(start + UdpHeader::LEN).unwrap_or(0);
+    }
+    if path.prepend(&mut packet, Some(0)) {
+        out.send(Endpoint::Port(port), packet);
+    } else {
+        out.discard(packet, DropReason::TOO_BIG);
+    }
+}

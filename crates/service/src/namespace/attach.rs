@@ -1,0 +1,143 @@
+//! Opens a device in a network namespace of others.
+//!
+//! A copy of this process joins the user namespace that owns the network, then the network, opens the device
+//! and sets it up, hands over its queue and a netlink socket, and ends. This process gets no capability.
+
+use crate::error::{Error, Kind, NETNS, Result};
+use crate::namespace::channel::{Channel, Stage, failure};
+use crate::namespace::codes::NAMESPACES;
+use adit_device::netlink::{Address, Netlink, Route};
+use adit_device::process::Child;
+use adit_device::{
+    Create, Device, DeviceOptions, Endian, IfName, MacAddr, Mode, Netns, OffloadChoice, VnetFormat,
+    VnetLen,
+};
+use adit_runtime::text::netns::open_netns;
+use std::fmt;
+use std::os::fd::AsFd;
+
+/// How many packets may wait for us at the device: twice the kernel's 500, for a burst of 64 super-packets
+/// that are cut up is more than that.
+const TXQUEUELEN: u32 = 1000;
+
+/// A network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// That of a process.
+    Process(u32),
+    /// A name of `ip netns`, a path, or the id of a process.
+    Text(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => pid.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Target {
+    /// Opens it, without entering it.
+    ///
+    /// # Errors
+    /// [`NETNS`]: there is none, or it is another user's.
+    pub fn open(&self) -> Result<Netns> {
+        match self {
+            Self::Process(pid) => Ok(open_netns(&format!("/proc/{pid}/ns/net"))?),
+            Self::Text(text) => Ok(open_netns(text)?),
+        }
+    }
+}
+
+/// A device that is made in a namespace.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: IfName,
+    /// Packets or frames.
+    pub mode: Mode,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+    /// Routes by it.
+    pub routes: Vec<Route>,
+    /// Its IP MTU.
+    pub mtu: Option<u32>,
+    /// Its hardware address, if it carries frames.
+    pub mac: Option<MacAddr>,
+}
+
+impl Interface {
+    fn open(&self) -> Result<Device> {
+        let mut options = DeviceOptions::new(self.mode)
+            .name(self.name.into())
+            .create(Create::Exclusive)
+            .nonblocking(true)
+            .vnet_hdr(VnetFormat { len: VnetLen::Tunnel, endian: Endian::Native })
+            .offload(OffloadChoice::Auto)
+            .txqueuelen(TXQUEUELEN)
+            .up(true);
+        if let Some(mtu) = self.mtu {
+            options = options.mtu(mtu);
+        }
+        if let Some(mac) = self.mac {
+            options = options.mac(mac);
+        }
+        for address in &self.addresses {
+            options = options.address(address.clone());
+        }
+        for route in &self.routes {
+            options = options.route(route.clone());
+        }
+        Ok(options.open()?)
+    }
+}
+
+/// Makes a device in a namespace, complete with addresses and routes. It is there while the device that is
+/// returned is. This process must have a single thread.
+///
+/// # Errors
+/// The namespace cannot be entered, the device cannot be made; nothing is left then.
+pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
+    let netns = target.open()?;
+    let failed = |error| failure("start", "a process", &error);
+    let (ours, theirs) = Channel::pair().map_err(failed)?;
+    let helper = Child::fork(|| match open(target, &netns, interface, &theirs) {
+        Ok(()) => 0,
+        Err(error) => {
+            // Without a parent nobody reads it.
+            let _ = theirs.fail(error);
+            1
+        }
+    });
+    let helper = helper.map_err(failed)?;
+    drop(theirs);
+    let received = ours.receive();
+    let lost = |error| failure("read from", "a process", &error);
+    helper.wait().map_err(lost)?;
+    let mut fds = received.map_err(lost)??.fds.into_iter();
+    let (Some(queue), Some(netlink)) = (fds.next(), fds.next()) else {
+        return Err(Error::new(Kind::Refused, &NAMESPACES, "the helper passed no device"));
+    };
+    Ok(Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?)
+}
+
+/// Opens the device in the namespace, and hands it over.
+fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel) -> Result<()> {
+    netns.enter_as_owner().map_err(|error| {
+        let what = format!("network namespace '{target}'");
+        let mut new = failure("enter", &what, &error);
+        new.report.code = NETNS.code.to_owned();
+        new.object(target).hint(
+            "Give a namespace that this user has made, or run adit as root. 'lsns -t net' lists namespaces \
+             and their users.",
+        )
+    })?;
+    let device = interface.open()?;
+    let handed = |error| failure("hand over", "the device", &error);
+    let netlink = Netlink::open().map_err(handed)?;
+    let netlink = std::os::fd::OwnedFd::from(netlink);
+    let queue = device.queues().first().ok_or_else(|| handed(rustix::io::Errno::BADFD.into()))?;
+    channel.reached(Stage::Attached, &[queue.as_fd(), netlink.as_fd()]).map_err(handed)
+}

@@ -1,0 +1,159 @@
+//! The processes in the namespaces: the holder, and the first of the process namespace.
+
+use crate::error::{Error, Kind, Result};
+use crate::namespace::channel::{Channel, Stage, failure};
+use crate::namespace::codes::COMMAND;
+use crate::namespace::refusal;
+use crate::namespace::wanted::{Command, Wanted};
+use adit_device::IfIndex;
+use adit_device::netlink::{LinkChange, Netlink};
+use adit_device::process::{Child, Namespaces, SignalMask, block_all_signals, shell_status};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getppid, pidfd_open, set_parent_process_death_signal,
+};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The status of a holder that failed before the command ran; its parent has the error.
+const FAILED: u8 = 125;
+
+/// The index of `lo`, in every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// Holds new namespaces until the command has ended; returns its status.
+pub(super) fn hold(parent: Pid, channel: &Channel, wanted: &Wanted, command: &Command) -> u8 {
+    let held = end_with(parent).and_then(|mask| {
+        create(channel, wanted)?;
+        reached(channel, Stage::Ready)?;
+        wait(channel)?;
+        let failed = |error| failure("start", "a process", &error);
+        let holder = pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+        let holder = holder.map_err(|errno| failed(errno.into()))?;
+        Child::fork(|| first_process(&holder, channel, command, &mask)).map_err(failed)
+    });
+    match held {
+        Ok(first) => first.wait().unwrap_or(FAILED),
+        Err(error) => {
+            // Without a parent nobody reads it.
+            let _ = channel.fail(error);
+            FAILED
+        }
+    }
+}
+
+/// Ends this process when `parent` does. Signals of the terminal are the command's: they are blocked here.
+fn end_with(parent: Pid) -> Result<SignalMask> {
+    let failed = |error: io::Error| failure("prepare", "a process", &error);
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| failed(errno.into()))?;
+    if getppid() != Some(parent) {
+        return Err(failed(rustix::io::Errno::SRCH.into()));
+    }
+    block_all_signals().map_err(failed)
+}
+
+fn create(channel: &Channel, wanted: &Wanted) -> Result<()> {
+    let entered = Namespaces::USER.enter_new();
+    entered.map_err(|error| refusal::cause("create a user namespace", &error))?;
+    reached(channel, Stage::InUserNamespace)?;
+    wait(channel)?;
+    let rest = Namespaces::NET | Namespaces::MOUNT | Namespaces::PID;
+    let entered = rest.enter_new();
+    entered
+        .map_err(|error| refusal::cause("create network, mount and process namespaces", &error))?;
+    // Mounts of the host still appear here, and none of ours there.
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags)
+        .map_err(|errno| failure("separate", "the mounts", &errno.into()))?;
+    for warning in wanted.files.mount()? {
+        channel.warn(warning).map_err(|error| failure("write to", "our parent", &error))?;
+    }
+    network().map_err(|error| failure("set up", "interface lo", &error))
+}
+
+fn network() -> io::Result<()> {
+    if let Some(lo) = IfIndex::new(LOOPBACK) {
+        Netlink::open()?.set_link(lo, &LinkChange::new().up(true))?;
+    }
+    // ping(8) needs no capability then. Where /proc/sys is read-only, it asks for one as before.
+    let group = rustix::process::getegid().as_raw();
+    let _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{group} {group}"));
+    Ok(())
+}
+
+/// The first process of a process namespace: starts the command, reaps what it leaves, and exits with its
+/// status. The kernel kills the rest then.
+fn first_process(holder: &OwnedFd, channel: &Channel, command: &Command, mask: &SignalMask) -> u8 {
+    if set_parent_process_death_signal(Some(Signal::KILL)).is_err() || has_ended(holder) {
+        return FAILED;
+    }
+    // In a container that hides parts of /proc the kernel refuses a new one; the old one shows the processes
+    // of the host then, by other numbers.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let _ = rustix::mount::mount("proc", "/proc", "proc", flags, None);
+    // The first process of a process namespace ignores what it does not handle.
+    if mask.restore().is_err() {
+        return FAILED;
+    }
+    match spawn(command) {
+        Ok((pid, pidfd)) => {
+            if channel.reached(Stage::Started, &[pidfd.as_fd()]).is_err() {
+                return FAILED;
+            }
+            reap_until(pid)
+        }
+        Err(error) => {
+            let _ = channel.fail(error);
+            FAILED
+        }
+    }
+}
+
+/// Whether the process of a pidfd has ended.
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) != Ok(0)
+}
+
+fn spawn(command: &Command) -> Result<(Pid, OwnedFd)> {
+    let word = command.words.first().cloned().unwrap_or_default();
+    let failed = |error: &io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => Kind::NotFound,
+            io::ErrorKind::PermissionDenied => Kind::Permission,
+            _ => Kind::Refused,
+        };
+        let message = format!("cannot run {}: {error}", word.display());
+        let mut new = Error::new(kind, &COMMAND, message).object(word.display());
+        new.report.errno = error.raw_os_error();
+        new
+    };
+    let child = std::process::Command::new(&word)
+        .args(command.words.iter().skip(1))
+        .envs(command.environment.iter().map(|(key, value)| (key, value)))
+        .spawn()
+        .map_err(|error| failed(&error))?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| failed(&rustix::io::Errno::SRCH.into()))?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| failed(&errno.into()))?;
+    Ok((pid, pidfd))
+}
+
+fn reap_until(command: Pid) -> u8 {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == command => return shell_status(status),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return FAILED,
+        }
+    }
+}
+
+fn reached(channel: &Channel, stage: Stage) -> Result<()> {
+    channel.reached(stage, &[]).map_err(|error| failure("write to", "our parent", &error))
+}
+
+fn wait(channel: &Channel) -> Result<()> {
+    channel.wait().map_err(|error| failure("read from", "our parent", &error))
+}
