@@ -86,7 +86,7 @@ pub enum FlowRequest {
     /// Opens a flow for datagrams to and from any remote address, each of which begins with that
     /// address ([`push_address`]). The answer is [`FlowEvent::Connected`] or [`FlowEvent::Failed`].
     Bind {
-        /// [`Transport::Udp`].
+        /// [`Transport::Udp`] or [`Transport::Echo`].
         transport: Transport,
         /// The local address, and the port: 0 for any.
         local: SocketAddr,
@@ -135,6 +135,10 @@ pub enum Transport {
     Tcp,
     /// Datagrams to and from one remote address.
     Udp,
+    /// ICMP and ICMPv6 echo requests of one identifier, and their answers: whole ICMP messages, whose
+    /// checksum and identifier the host fills in. Bound only; ports are 0 but for the local one, which is
+    /// the identifier.
+    Echo,
 }
 
 /// What happened to a flow.

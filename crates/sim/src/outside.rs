@@ -366,7 +366,7 @@ impl Outside {
     }
 
     fn bind(&mut self, node: usize, id: FlowId, transport: Transport, local: SocketAddr) {
-        assert!(transport == Transport::Udp, "flow {id}: only UDP can be bound");
+        assert!(transport != Transport::Tcp, "flow {id}: TCP cannot be bound");
         self.claim(node, id);
         self.open.insert((node, id), self.flows.len());
         self.begin(node, id, transport, local, Server::ACCEPTS);
@@ -389,11 +389,11 @@ impl Outside {
         let flow = self.at(at);
         flow.taken += count(bytes.len());
         flow.discarded += count(bytes.len());
-        let (node, id) = (flow.node, flow.id);
+        let (node, id, transport) = (flow.node, flow.id, flow.transport);
         let of_remote = |flow: &Flow| flow.bound == Some(at) && flow.to == to;
         let remote = self.flows.iter().position(of_remote).unwrap_or_else(|| {
-            let server = self.server(Transport::Udp, to);
-            self.begin(node, id, Transport::Udp, to, server);
+            let server = self.server(transport, to);
+            self.begin(node, id, transport, to, server);
             let flow = self.flows.last_mut().expect("it was just made");
             (flow.bound, flow.stage) = (Some(at), Stage::Open);
             self.flows.len() - 1
@@ -557,6 +557,11 @@ impl Outside {
         while room > 0
             && let Some(mut piece) = flow.buffer.pop_front()
         {
+            if let (Transport::Echo, true, [kind, ..]) =
+                (flow.transport, flow.server.echo, &mut *piece)
+            {
+                *kind = if flow.to.is_ipv4() { icmp::v4::ECHO_REPLY } else { icmp::v6::ECHO_REPLY };
+            }
             if piece.len() > room && flow.transport == Transport::Tcp {
                 flow.buffer.push_front(piece.split_off(room));
             }

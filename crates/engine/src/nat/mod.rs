@@ -34,6 +34,10 @@
 //! if that is free: mappings are endpoint-independent (RFC 4787, REQ-1). What comes in is filtered as
 //! configured. Trains of datagrams pass whole both ways.
 //!
+//! **ICMP** ([`echo`]): an inside address and identifier has a ping socket of the host. Where the host
+//! refuses ping sockets, echo requests are answered with "administratively prohibited". Errors that the host's sockets met
+//! become ICMP errors about the inside's own packets.
+//!
 //! **Memory** is bounded by [`Limits`]: flows in all and of one source, reordered bytes, fragments. A full
 //! table gives up what opens before what talks. Lists by class and age make expiry independent of the
 //! number of flows; connections with something on the way have a timer each.
@@ -44,12 +48,14 @@
 
 mod config;
 pub mod dns;
+mod echo;
 mod engine;
 mod fragments;
 pub mod guest;
 mod hash;
 mod limiter;
 mod policy;
+mod remotes;
 mod report;
 mod table;
 mod tcp;

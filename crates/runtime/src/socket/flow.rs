@@ -1,6 +1,7 @@
 //! The socket of one flow: a TCP connection, or a UDP socket. Nothing here blocks.
 
 use crate::socket::flow_event::{FlowRecv, flow_error};
+use crate::socket::ping_flow::PingFlow;
 use crate::socket::tcp_flow::TcpFlow;
 use crate::socket::udp_flow::UdpFlow;
 use adit_engine::{FlowError, FlowEvent, Transport};
@@ -36,6 +37,7 @@ pub(crate) const SYSCALLS: &[&str] = &[
 pub(crate) enum Flow {
     Tcp(Box<TcpFlow>),
     Udp(Box<UdpFlow>),
+    Ping(Box<PingFlow>),
 }
 
 impl Flow {
@@ -57,6 +59,9 @@ impl Flow {
     ) -> Result<Self, FlowError> {
         let bound = match transport {
             Transport::Udp => UdpFlow::bind(local, or_any_port).map(|udp| Self::Udp(Box::new(udp))),
+            Transport::Echo => {
+                PingFlow::bind(local, or_any_port).map(|ping| Self::Ping(Box::new(ping)))
+            }
             _ => Err(Errno::PROTONOSUPPORT.into()),
         };
         bound.map_err(|error: io::Error| flow_error(&error))
@@ -66,6 +71,7 @@ impl Flow {
         match self {
             Self::Tcp(tcp) => tcp.fd(),
             Self::Udp(udp) => udp.fd(),
+            Self::Ping(ping) => ping.fd(),
         }
     }
 
@@ -74,6 +80,7 @@ impl Flow {
         match self {
             Self::Tcp(tcp) => tcp.recv(pool),
             Self::Udp(udp) => udp.recv(pool, events),
+            Self::Ping(ping) => ping.recv(pool, events),
         }
     }
 }

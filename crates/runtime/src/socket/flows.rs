@@ -108,14 +108,16 @@ impl Flows {
         let added = match &flow {
             // It is ready for as long as the engine keeps bytes in it: only changes are news.
             Flow::Tcp(_) => reactor.add_edge(flow.fd(), source),
-            Flow::Udp(_) => reactor.add(flow.fd(), source, Interest::READ),
+            Flow::Udp(_) | Flow::Ping(_) => reactor.add(flow.fd(), source, Interest::READ),
         };
         if added.is_err() {
             self.free.extend((at != fresh).then_some(at));
             return Err(FlowError::Exhausted);
         }
-        if let Flow::Udp(udp) = &flow {
-            self.events.push_back((id, udp.connected()));
+        match &flow {
+            Flow::Tcp(_) => {}
+            Flow::Udp(udp) => self.events.push_back((id, udp.connected())),
+            Flow::Ping(ping) => self.events.push_back((id, ping.connected())),
         }
         let slot =
             Slot { id: Some(id), flow, number: self.number, is_queued: false, is_starved: false };
@@ -185,6 +187,7 @@ impl Flows {
                 }
                 Flow::Tcp(_) => {}
                 Flow::Udp(udp) => udp.send(&mut packet, &mut report),
+                Flow::Ping(ping) => ping.send(&mut packet, &mut report),
             }
             pool.give(packet);
         }
@@ -218,7 +221,7 @@ impl Flows {
         slot.id = None;
         let is_waiting = match &mut slot.flow {
             Flow::Tcp(tcp) => tcp.linger(),
-            Flow::Udp(_) => false,
+            Flow::Udp(_) | Flow::Ping(_) => false,
         };
         self.forget(id);
         if !is_waiting {
@@ -279,9 +282,9 @@ impl Flows {
             FlowRecv::Event(event) => self.events.push_back((id, event)),
             FlowRecv::NoBuffer if !slot.is_starved => {
                 slot.is_starved = true;
-                if let Flow::Udp(udp) = &slot.flow {
+                if !matches!(slot.flow, Flow::Tcp(_)) {
                     let source = Source::Flow(at, slot.number);
-                    let _ = reactor.change(udp.fd(), source, Interest::default());
+                    let _ = reactor.change(slot.flow.fd(), source, Interest::default());
                 }
                 self.starved.push(at);
                 self.resume_at.get_or_insert(now + NO_BUFFER_PAUSE);
@@ -305,9 +308,9 @@ impl Flows {
         while let Some(at) = self.starved.pop() {
             if let Some(Some(slot)) = self.slots.get_mut(index(at)) {
                 slot.is_starved = false;
-                if let Flow::Udp(udp) = &slot.flow {
+                if !matches!(slot.flow, Flow::Tcp(_)) {
                     let source = Source::Flow(at, slot.number);
-                    let _ = reactor.change(udp.fd(), source, Interest::READ);
+                    let _ = reactor.change(slot.flow.fd(), source, Interest::READ);
                 }
                 self.enqueue(at);
             }

@@ -3,6 +3,7 @@
 pub(crate) mod flow;
 mod flow_event;
 pub(crate) mod flows;
+mod ping_flow;
 mod tcp_flow;
 pub(crate) mod udp;
 mod udp_flow;

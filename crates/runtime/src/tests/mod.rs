@@ -5,6 +5,7 @@ mod flows;
 mod guests;
 mod inherited;
 mod many;
+mod nat;
 mod nonblocking;
 mod replay;
 mod sockets;

@@ -11,9 +11,10 @@ use core::mem;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use adit_packet::{Headers, Instant, IpVersion, Ipv4, PacketBuf, checksum, ip_protocol};
+use adit_packet::{Headers, Instant, IpVersion, Ipv4, PacketBuf, checksum, icmp, ip_protocol};
 
 use super::config::{Config, timeout};
+use super::echo::Echo;
 use super::fragments::{self, Reassembler};
 use super::hash::SipKey;
 use super::limiter::Limiter;
@@ -57,6 +58,7 @@ pub struct Nat {
 enum Entry {
     Tcp(Box<TcpEntry>),
     Udp(Box<Mapping>),
+    Echo(Box<Echo>),
 }
 
 #[derive(Debug)]
@@ -124,6 +126,7 @@ impl Nat {
             match entry {
                 Entry::Tcp(tcp) => FlowRow::tcp(flow, &tcp.conn, used),
                 Entry::Udp(mapping) => FlowRow::udp(flow, mapping, used),
+                Entry::Echo(echo) => FlowRow::echo(flow, echo, used),
             }
         })
     }
@@ -225,6 +228,34 @@ impl Nat {
         }
     }
 
+    /// Passes an error that a datagram of the inside met on, about the packet that begins with `quoted`.
+    fn pass_error(
+        &mut self,
+        now: Instant,
+        port: PortId,
+        inside: IpAddr,
+        event: FlowEvent,
+        quoted: &[u8],
+        out: &mut Outbox,
+    ) {
+        let FlowEvent::Icmp { from, kind, code, mtu, .. } = event else { return };
+        let from = from.filter(|ip| ip.is_ipv4() == inside.is_ipv4());
+        let from = from.or_else(|| self.config.gateway(inside));
+        let Some(from) = from.filter(|_| self.errors.pass(now)) else { return };
+        let is_too_big = match inside {
+            IpAddr::V4(_) => (kind, code) == (icmp::v4::UNREACHABLE, icmp::v4::CODE_TOO_BIG),
+            IpAddr::V6(_) => kind == icmp::v6::TOO_BIG,
+        };
+        let error = if is_too_big {
+            wire::Error::too_big(inside.is_ipv4(), mtu)
+        } else {
+            wire::Error { kind, code, rest: [0; 4] }
+        };
+        if let Some(packet) = error.packet(from, inside, quoted, out) {
+            out.send(Endpoint::Port(port), packet);
+        }
+    }
+
     /// Makes room for another flow of a source: the flow that is least missed goes. `false`: there is none.
     fn make_room(&mut self, source: IpAddr, now: Instant, out: &mut Outbox) -> bool {
         if self.table.is_source_full(source) {
@@ -258,7 +289,7 @@ impl Nat {
                     self.timers.remove(&(at, flow));
                 }
             }
-            Some(Entry::Udp(_)) => {}
+            Some(Entry::Udp(_) | Entry::Echo(_)) => {}
             None => return,
         }
         if let Some(end) = end {
@@ -307,6 +338,7 @@ impl Engine for Nat {
             Endpoint::Flow(flow) => match self.table.get(flow) {
                 Some(Entry::Tcp(_)) => self.tcp_from_flow(now, flow, packet, out),
                 Some(Entry::Udp(_)) => self.udp_from_flow(now, flow, packet, out),
+                Some(Entry::Echo(_)) => self.echo_from_flow(now, flow, packet, out),
                 None => out.discard(packet, DropReason::NO_DESTINATION),
             },
             Endpoint::Udp(_) => out.discard(packet, DropReason::NO_DESTINATION),
@@ -345,6 +377,7 @@ impl Engine for Nat {
         match self.table.get(flow) {
             Some(Entry::Tcp(_)) => self.tcp_event(now, flow, event, out),
             Some(Entry::Udp(_)) => self.udp_event(now, flow, event, out),
+            Some(Entry::Echo(_)) => self.echo_event(now, flow, event, out),
             None => {}
         }
     }

@@ -344,9 +344,10 @@ impl Conn {
                 return send_rst(self.path(), self.port, self.ports(), (0, ack), cx.out);
             }
         };
-        let quoted = self.quoted_syn();
+        let (quoted, len) = self.quoted_syn();
+        let quoted = quoted.get(..len).unwrap_or_default();
         let from = gateway.unwrap_or_else(|| self.remote.ip());
-        let packet = message.packet(from, self.inside.ip(), &quoted, cx.out);
+        let packet = message.packet(from, self.inside.ip(), quoted, cx.out);
         let is_sent = packet.is_some();
         packet.into_iter().for_each(|packet| cx.out.send(Endpoint::Port(self.port), packet));
         is_sent
@@ -584,16 +585,13 @@ impl Conn {
         self.clock.wrapping_add(low(now.as_nanos() / 1_000_000))
     }
 
-    /// The inside's SYN as an ICMP error quotes it: the IP header and eight bytes.
-    fn quoted_syn(&self) -> [u8; 48] {
-        let mut quoted = [0; 48];
-        let header = self.path().reversed().header(20, None, None);
-        let (ip, len) = header.unwrap_or(([0; 40], 0));
+    /// The inside's SYN as an ICMP error quotes it, and its length.
+    fn quoted_syn(&self) -> ([u8; 48], usize) {
         let (to, from) = self.ports();
-        let tcp = [&from.to_be_bytes()[..], &to.to_be_bytes(), &self.irs.to_be_bytes()];
-        let bytes = ip.iter().take(len).chain(tcp.into_iter().flatten());
-        quoted.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        quoted
+        let mut head = [0; 8];
+        let bytes = [&from.to_be_bytes()[..], &to.to_be_bytes(), &self.irs.to_be_bytes()];
+        head.iter_mut().zip(bytes.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        self.path().reversed().quote(&head)
     }
 }
 
