@@ -32,7 +32,7 @@ const FOLDERS: [(&str, &str); 10] = [
     ),
     (
         "tunnel",
-        "tunnel: frames handshake path peer session
+        "tunnel: frames handshake path peer
         peer: frames handshake path session shape
         session: handshake",
     ),
