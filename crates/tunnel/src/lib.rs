@@ -115,7 +115,7 @@ mod tunnel;
 mod wakes;
 
 pub use adit_packet::IpPrefix;
-pub use config::{PeerConfig, PeerMode, Random, TunnelConfig};
+pub use config::{KeyMemory, PeerConfig, PeerMode, Random, TunnelConfig};
 pub use frames::vxlan::Vxlan;
 pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use peer::send::gso_len_max;

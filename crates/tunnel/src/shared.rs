@@ -8,9 +8,10 @@ use adit_packet::Instant;
 
 use crate::config::{Random, TunnelConfig};
 use crate::handshake::cookie::CookieChecker;
-use crate::handshake::ikpsk2::Identity;
+use crate::handshake::ikpsk2::{Identity, SessionKeys};
 use crate::handshake::limiter::Limiter;
 use crate::keys::PrivateKey;
+use crate::session::Session;
 use crate::shape::waiting::Waiting;
 use crate::status::TunnelEvent;
 use crate::tai64n::Tai64n;
@@ -68,6 +69,26 @@ impl Shared {
             shaped: Waiting::default(),
             handled: Handled::NOTHING,
         }
+    }
+
+    /// Reports the memory of a value with keys in it. Its place must be its last.
+    pub(crate) fn holds_keys<T>(&self, value: &T) {
+        let start = core::ptr::from_ref(value).addr();
+        (self.config.key_memory)(start..start + size_of::<T>());
+    }
+
+    /// A session with these keys.
+    pub(crate) fn begin(
+        &self,
+        now: Instant,
+        keys: &SessionKeys,
+        index: u32,
+        initiator: bool,
+    ) -> Session {
+        let session = Session::new(now, keys, index, initiator);
+        self.holds_keys(&*session.send);
+        self.holds_keys(&*session.recv);
+        session
     }
 
     /// A new random index (NDSS 2017, 5.4.2: "randomly"). A counter would reveal the number of peers.

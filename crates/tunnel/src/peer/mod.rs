@@ -136,6 +136,8 @@ impl Peer {
             self.preshared = config.preshared_key.clone().unwrap_or_default();
             self.end_sessions(shared);
         }
+        shared.holds_keys(self.preshared.as_bytes());
+        config.preshared_key.iter().for_each(|key| shared.holds_keys(key.as_bytes()));
         if let Some(endpoint) = config.endpoint {
             self.set_endpoint(endpoint, shared);
         }
@@ -148,11 +150,14 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// Sets its endpoint. A pending handshake is retried there at once.
+    /// Sets its endpoint. A pending handshake is retried there at once, at the earliest a fifth of Rekey-Timeout
+    /// after its last initiation.
     pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         if self.endpoint.replace(endpoint) != Some(endpoint) {
             self.path.moved(shared.config.mtu);
-            self.timers.retry = self.timers.retry.map(|_| Instant::ZERO);
+            let pause = shared.config.timing.rekey_timeout / 5;
+            let earliest = self.last_initiation.map_or(Instant::ZERO, |last| last + pause);
+            self.timers.retry = self.timers.retry.map(|due| due.min(earliest));
             if let Some(attempt) = &mut self.timers.attempt {
                 attempt.unanswered = 0;
             }
@@ -317,6 +322,7 @@ impl Peer {
         self.abandon_handshake(shared);
         let index = shared.new_index(self.slot);
         let Some(us) = &shared.us else { return shared.free([Some(index)]) };
+        shared.holds_keys(ephemeral.as_bytes());
         let remote = self.remote(&secret);
         let made = Initiated::new(&us.identity, &remote, ephemeral, index, timestamp);
         let Some((initiated, message)) = made else { return shared.free([Some(index)]) };

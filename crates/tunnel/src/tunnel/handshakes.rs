@@ -9,7 +9,6 @@ use crate::message::{
     COOKIE_LEN, CookieReply, INITIATION_LEN, Initiation, Message, RESPONSE_LEN, Response,
 };
 use crate::peer::{Peer, count, new_key};
-use crate::session::Session;
 use crate::status::TunnelEvent;
 use crate::tunnel::Tunnel;
 use adit_engine::{DropReason, Endpoint, Outbox};
@@ -95,7 +94,8 @@ impl Tunnel {
             shared.free([Some(index)]);
             return Err(DropReason::NOT_AUTHENTIC.into());
         };
-        let gone = peer.sessions.await_confirmation(Session::new(now, &keys, index, false));
+        let session = shared.begin(now, &keys, index, false);
+        let gone = peer.sessions.await_confirmation(session);
         shared.free(gone);
         peer.heard(shared, now, from);
         shared.handled.began = true;
@@ -135,7 +135,8 @@ impl Tunnel {
         peer.initiated = None;
         peer.bytes_received += count(bytes.len());
         peer.heard(shared, now, from);
-        peer.begin(shared, now, Session::new(now, &keys, message.receiver, true), out);
+        let session = shared.begin(now, &keys, message.receiver, true);
+        peer.begin(shared, now, session, out);
         Ok(())
     }
 

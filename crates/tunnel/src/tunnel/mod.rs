@@ -46,14 +46,16 @@ impl Tunnel {
     /// Creates a tunnel without peers.
     #[must_use]
     pub fn new(config: TunnelConfig, random: Random) -> Self {
-        Self {
+        let tunnel = Self {
             shared: Shared::new(config, random),
             peers: Vec::new(),
             by_key: BTreeMap::new(),
             by_port: BTreeMap::new(),
             allowed: AllowedIps::default(),
             drops: DropCounts::new(),
-        }
+        };
+        tunnel.report_own_key();
+        tunnel
     }
 
     /// Sets the wall clock: `unix` is the time since 1970-01-01 UTC at `now`. Call it at the start, about
@@ -112,6 +114,7 @@ impl Tunnel {
         }
         self.shared.us = key.clone().map(LocalIdentity::new);
         self.shared.config.private_key = key;
+        self.report_own_key();
         if let Some(ours) = self.public_key() {
             self.remove_peer(&ours, out);
         }
@@ -132,6 +135,14 @@ impl Tunnel {
     /// Sets the port of the layer 3 device, e.g. after the device was recreated.
     pub const fn set_device(&mut self, device: Option<PortId>) {
         self.shared.config.device = device;
+    }
+
+    /// Reports the memory of our own key.
+    fn report_own_key(&self) {
+        let config = self.shared.config.private_key.as_ref();
+        let used = self.shared.us.as_ref().map(|us| &us.identity.private);
+        let keys = [config, used].into_iter().flatten();
+        keys.for_each(|key| self.shared.holds_keys(key.as_bytes()));
     }
 
     /// Adds a peer, or reconfigures the peer with that key. Its sessions continue unless the preshared
@@ -292,7 +303,9 @@ impl Tunnel {
         let free = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
         let slot = u32::try_from(free).unwrap_or(u32::MAX);
         let bare = PeerConfig { persistent_keepalive: None, ..config.clone() };
-        let peer = Some(Box::new(Peer::new(slot, bare, &self.shared)));
+        let peer = Box::new(Peer::new(slot, bare, &self.shared));
+        self.shared.holds_keys(&*peer);
+        let peer = Some(peer);
         match self.peers.get_mut(free) {
             Some(place) => *place = peer,
             None => self.peers.push(peer),

@@ -22,6 +22,7 @@ use crate::file::keys::Key;
 use crate::file::load::{Given, Loaded, load_complete};
 use crate::host::plan::Plan;
 use crate::host::timestamps::Timestamps;
+use crate::memory;
 use crate::peer_events::PeerEvents;
 use crate::pipe::{OpenPipe, Program};
 use crate::rates::Rates;
@@ -190,6 +191,7 @@ impl Daemon {
             self.endpoints.set(runner, peer);
             self.peers.set(now, peer);
         }
+        self.lock_keys();
         self.endpoints.watch(runner)?;
         self.endpoints.run_due(runner);
         self.set_alarm(runner);
@@ -223,6 +225,14 @@ impl Daemon {
         self.peers.finish();
         let program = self.endpoints.take_ended_program();
         Ended { changes: self.host.finish(), failure: self.failure, program }
+    }
+
+    /// Locks the keys of the configuration; the engine reports its own.
+    fn lock_keys(&self) {
+        memory::lock_config(&self.loaded.config);
+        if memory::is_limited() {
+            self.events.detail("RLIMIT_MEMLOCK is too low to keep all keys from being swapped out");
+        }
     }
 
     fn set_clock(&mut self, runner: &mut Runner<TunnelEngine>) {
@@ -364,6 +374,7 @@ impl Daemon {
         self.plan = plan;
         let reloaded = self.reload_peers(runner, &loaded.config);
         self.loaded = loaded;
+        self.lock_keys();
         Ok(reloaded)
     }
 
@@ -523,6 +534,7 @@ impl Daemon {
         if now >= self.next_clock {
             self.set_clock(runner);
             self.timestamps.note(now);
+            self.events.flush();
         }
         if self.timestamps.due().is_some_and(|at| now >= at)
             && let Some(save) = self.timestamps.begin_save(&runner.engine().tunnel)
