@@ -17,7 +17,7 @@ use crate::handshake::cookie::PeerCookie;
 use crate::handshake::ikpsk2::{Initiated, Remote};
 use crate::handshake::timestamps::PeerTimestamps;
 use crate::keys::SharedSecret;
-use crate::keys::{KEY_LEN, PresharedKey, PrivateKey};
+use crate::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::message::INITIATION_LEN;
 use crate::path::Path;
 use crate::session::timers::{Attempt, Timers, is_due};
@@ -489,6 +489,11 @@ impl Peer {
         let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
         let next = next.into_iter().flatten().min();
         shared.wakes.schedule(self.slot, &mut self.scheduled, next);
+    }
+
+    /// Its key, and the bytes received and sent.
+    pub(crate) const fn traffic(&self) -> (PublicKey, [u64; 2]) {
+        (self.config.public_key, [self.bytes_received, self.bytes_sent])
     }
 
     pub(crate) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {

@@ -208,6 +208,11 @@ impl Tunnel {
         self.peer(key).map(|peer| peer.status(now, &self.shared))
     }
 
+    /// The bytes received from each peer and sent to it, as in its status, in any order.
+    pub fn traffic(&self) -> impl Iterator<Item = (PublicKey, [u64; 2])> + '_ {
+        self.peers.iter().flatten().map(|peer| peer.traffic())
+    }
+
     /// Drops that belong to no peer.
     #[must_use]
     pub const fn drops(&self) -> &DropCounts {

@@ -3,11 +3,11 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use adit_engine::{FlowId, Transport};
 use adit_packet::Instant;
 
-use crate::flow::{FlowId, Transport};
-use crate::nat::dns::framing::Framing;
-use crate::nat::dns::message::{HEADER_LEN, Header, question_of};
+use crate::dns::framing::Framing;
+use crate::dns::message::{HEADER_LEN, Header, question_of};
 
 /// Who asked, and to whom the answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

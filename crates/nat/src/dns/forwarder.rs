@@ -5,19 +5,17 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use adit_engine::{
+    DropReason, Endpoint, FlowEvent, FlowId, FlowRequest, Outbox, Request, Transport, datagrams,
+};
 use adit_packet::{Instant, NoRoom, PacketBuf};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::datagrams::datagrams;
-use crate::drop_reason::DropReason;
-use crate::endpoint::Endpoint;
-use crate::flow::{FlowEvent, FlowId, FlowRequest, Request, Transport};
-use crate::nat::dns::framing::Framing;
-use crate::nat::dns::message::{self, Code, Fault, Header, Known, QUERY_MAX, Query};
-use crate::nat::dns::names::OwnNames;
-use crate::nat::dns::waiting::{Attempt, Client, Waiting, flow_of, of_flow};
-use crate::outbox::Outbox;
+use crate::dns::framing::Framing;
+use crate::dns::message::{self, Code, Fault, Header, Known, QUERY_MAX, Query};
+use crate::dns::names::OwnNames;
+use crate::dns::waiting::{Attempt, Client, Waiting, flow_of, of_flow};
 
 /// Queries that wait, in all and of one source: a query takes two sockets at most.
 const QUERIES_MAX: usize = 512;

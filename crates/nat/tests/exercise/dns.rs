@@ -1,8 +1,8 @@
 //! The DNS forwarder on any bytes: what must hold whatever they are. The property test and the fuzz target call
 //! the same function.
 
-use adit_engine::nat::dns::{Client, Forwarder, OwnNames, ResolvConf};
 use adit_engine::{Endpoint, FlowError, FlowEvent, FlowId, FlowRequest, Outbox, Request};
+use adit_nat::dns::{Client, Forwarder, OwnNames, ResolvConf};
 use adit_packet::{Batch, Instant, PacketBuf, Pool, PoolConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -8,13 +8,13 @@ use core::str::FromStr;
 /// A domain name: labels of 1 to 63 bytes, at most 255 bytes on the wire (RFC 1035, 3.1), in lower case.
 ///
 /// ```
-/// use adit_engine::nat::dns::Name;
+/// use adit_nat::dns::Name;
 ///
 /// let name: Name = "Host.adit.internal.".parse()?;
 /// assert_eq!(name.to_string(), "host.adit.internal");
 /// assert_eq!(name.as_wire(), b"\x04host\x04adit\x08internal\x00");
 /// assert!("a..b".parse::<Name>().is_err());
-/// # Ok::<(), adit_engine::nat::dns::NameError>(())
+/// # Ok::<(), adit_nat::dns::NameError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Vec<u8>);

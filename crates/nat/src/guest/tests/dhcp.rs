@@ -1,8 +1,8 @@
 //! The DHCP servers: what a client may have, and what it is refused. Messages by RFC 2131 and RFC 8415.
 
 use super::{GATEWAY, ONE, TWO, World, config, udp_v4, udp_v6, v6};
-use crate::DropReason;
-use crate::nat::guest::GuestConfig;
+use crate::guest::GuestConfig;
+use adit_engine::DropReason;
 use adit_packet::MacAddr;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;

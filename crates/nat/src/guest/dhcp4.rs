@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use adit_packet::{MacAddr, NoRoom, PacketBuf};
 
-use crate::nat::guest::config::{GuestConfig, GuestV4};
+use crate::guest::config::{GuestConfig, GuestV4};
 
 pub(super) const SERVER_PORT: u16 = 67;
 pub(super) const CLIENT_PORT: u16 = 68;

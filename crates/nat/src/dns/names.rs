@@ -4,8 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::nat::dns::message::{Known, Query};
-use crate::nat::dns::name::Name;
+use crate::dns::message::{Known, Query};
+use crate::dns::name::Name;
 
 /// The names that the NAT answers itself, with their addresses.
 ///

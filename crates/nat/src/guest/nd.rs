@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use adit_packet::{IcmpHeader, MacAddr, Malformed, NoRoom, PacketBuf, icmp};
 
-use crate::nat::guest::config::{GuestConfig, GuestV6};
+use crate::guest::config::{GuestConfig, GuestV6};
 
 /// All nodes of the link (RFC 4291, 2.7.1).
 pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use adit_packet::{IpPrefix, MacAddr};
 
-use crate::nat::dns::Name;
+use crate::dns::Name;
 
 /// The network of the guests of one port. Start from [`Self::default`], the addresses of slirp:
 /// `10.0.2.0/24` and `fd00::/64`, gateway 2, name server 3, guests from 15 on.

@@ -33,7 +33,7 @@
 //! neighbour, for three seconds. A full table keeps what is in it.
 //!
 //! ```
-//! use adit_engine::nat::guest::{GuestConfig, Guests};
+//! use adit_nat::guest::{GuestConfig, Guests};
 //! use adit_engine::{Endpoint, Outbox, PortId};
 //! use adit_packet::{Batch, Instant, Pool, PoolConfig};
 //!

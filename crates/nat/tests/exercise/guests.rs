@@ -1,8 +1,8 @@
 //! The gateway of guests on any bytes: what must hold whatever they are. The property test and the fuzz target
 //! call the same function.
 
-use adit_engine::nat::guest::{GuestConfig, Guests};
 use adit_engine::{Endpoint, Outbox, PortId};
+use adit_nat::guest::{GuestConfig, Guests};
 use adit_packet::{Batch, Endian, Instant, IpPrefix, Pool, PoolConfig, VnetHeader, VnetLen};
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The gateway on frames: those that real clients sent, and forged ones.
 
 use super::{AddressPool, GuestConfig, Guests};
-use crate::{DropReason, Endpoint, Outbox, PortId};
+use adit_engine::{DropReason, Endpoint, Outbox, PortId};
 use adit_packet::checksum::Sum;
 use adit_packet::{
     Arp, ArpOperation, Batch, EthernetHeader, Instant, Ipv4Header, Ipv6Header, MacAddr, Neighbour,

@@ -3,21 +3,19 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 
+use adit_engine::{DropReason, Endpoint, Outbox, PortId};
 use adit_packet::checksum::Sum;
 use adit_packet::{
     Arp, ArpOperation, Ethernet, EthernetHeader, Icmp, Instant, Ipv4, Ipv6, MacAddr, Neighbour,
     NeighbourKind, NoRoom, PacketBuf, Udp, ether_type, icmp, ip_protocol,
 };
 
-use crate::drop_reason::DropReason;
-use crate::endpoint::{Endpoint, PortId};
-use crate::nat::guest::config::{GuestConfig, GuestConfigError};
-use crate::nat::guest::leases::Leases;
-use crate::nat::guest::pending::{Due, Pending};
-use crate::nat::guest::servers::{self, Desk};
-use crate::nat::guest::stations::Stations;
-use crate::nat::guest::{dhcp4, dhcp6, frame, nd};
-use crate::outbox::Outbox;
+use crate::guest::config::{GuestConfig, GuestConfigError};
+use crate::guest::leases::Leases;
+use crate::guest::pending::{Due, Pending};
+use crate::guest::servers::{self, Desk};
+use crate::guest::stations::Stations;
+use crate::guest::{dhcp4, dhcp6, frame, nd};
 
 /// Room for a frame that the gateway writes. The longest, an advertisement of DHCPv6 with the longest client
 /// identifier and search list, has 700 bytes.

@@ -9,7 +9,7 @@ use core::net::IpAddr;
 /// there, the last `search` or `domain` counts.
 ///
 /// ```
-/// use adit_engine::nat::dns::ResolvConf;
+/// use adit_nat::dns::ResolvConf;
 ///
 /// let text = "# by hand\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\nsearch example.net lan\noptions edns0";
 /// let conf = ResolvConf::parse(text);

@@ -5,9 +5,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use adit_engine::DropReason;
 use adit_packet::{Instant, MacAddr};
-
-use crate::drop_reason::DropReason;
 
 /// Addresses of one station: IPv4, link-local, and what SLAAC, DHCPv6 and privacy extensions add.
 const ADDRESSES_MAX: usize = 16;

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use adit_packet::{Instant, MacAddr};
 
-use crate::nat::guest::config::{Address, AddressPool, GuestConfig};
+use crate::guest::config::{Address, AddressPool, GuestConfig};
 
 /// How long an offered address waits for its request.
 const OFFER: Duration = Duration::from_secs(60);

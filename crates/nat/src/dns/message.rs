@@ -12,7 +12,7 @@
 use adit_packet::{NoRoom, PacketBuf};
 use core::net::IpAddr;
 
-use crate::nat::dns::name::Name;
+use crate::dns::name::Name;
 
 pub(super) const HEADER_LEN: usize = 12;
 /// The longest query: what a resolver takes in one datagram without fragments (RFC 9715).

@@ -1,7 +1,7 @@
 //! The forwarder: which name server is asked when, which answers count, and what the bounds are.
 
 use super::{Client, Forwarder, OwnNames};
-use crate::{
+use adit_engine::{
     DropReason, Endpoint, FlowError, FlowEvent, FlowId, FlowRequest, Outbox, Request, Transport,
 };
 use adit_packet::{Batch, Instant, Pool, PoolConfig};

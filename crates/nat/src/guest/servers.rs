@@ -2,14 +2,14 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use adit_engine::DropReason;
 use adit_packet::{Instant, MacAddr};
 
-use crate::drop_reason::DropReason;
-use crate::nat::guest::config::{Address, GuestConfig, GuestV4};
-use crate::nat::guest::dhcp6::{Association, Grant, Status};
-use crate::nat::guest::leases::Leases;
-use crate::nat::guest::stations::Stations;
-use crate::nat::guest::{dhcp4, dhcp6};
+use crate::guest::config::{Address, GuestConfig, GuestV4};
+use crate::guest::dhcp6::{Association, Grant, Status};
+use crate::guest::leases::Leases;
+use crate::guest::stations::Stations;
+use crate::guest::{dhcp4, dhcp6};
 
 /// What a server needs to know to decide: who asks, and what others have.
 #[derive(Debug)]
