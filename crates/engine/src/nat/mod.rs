@@ -46,16 +46,14 @@
 //! table gives up what opens before what talks. Lists by class and age make expiry independent of the
 //! number of flows; connections with something on the way have a timer each.
 //!
-//! **Seams.** The engine sees IP packets alone: a layer for Ethernet ([`guest`]: ARP, neighbour discovery, DHCP)
-//! stands in front of it, with ports of its own. [`dns`] is the name server of the inside. Services of the gateway's address, such as name resolution, are
+//! **Seams.** The engine sees IP packets alone: a layer for Ethernet (adit-nat: ARP, neighbour discovery, DHCP) stands
+//! in front of it, with ports of its own. Services of the gateway's address, such as name resolution, are
 //! destinations that [`Policy::redirects`] leads to a socket of this host.
 
 mod config;
-pub mod dns;
 mod echo;
 mod engine;
 mod fragments;
-pub mod guest;
 mod hash;
 mod limiter;
 mod policy;

@@ -5,7 +5,7 @@ use crate::file::conf::HookPolicy;
 use crate::file::config::Config;
 use crate::file::hide::hide_secrets;
 use crate::file::keys::Key;
-use crate::file::secret::check_private;
+use crate::file::secret::{check_private, remedy};
 use crate::file::toml;
 use crate::file::validate;
 use adit_device::IfName;
@@ -57,7 +57,8 @@ pub fn load(files: &[PathBuf], hooks: HookPolicy) -> Result<Loaded> {
         if has_secret && let Err(error) = check_private(&file) {
             open_to_others.get_or_insert_with(|| {
                 let message = format!("cannot use {}: {error}", path.display());
-                Error::new(Kind::Permission, &SYSTEM, message).object(path.display())
+                let error = Error::new(Kind::Permission, &SYSTEM, message).object(path.display());
+                error.hint(remedy(&file, path))
             });
         }
         match &mut config {
