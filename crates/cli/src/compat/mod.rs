@@ -2,38 +2,21 @@
 //!
 //! Each has its own command line, messages and exit status, as the programs that start it expect them.
 
+mod call;
 mod getopt;
 mod slirp4netns;
 
 use crate::color::Color;
 use crate::output::{Output, clean};
-use adit_vpn::drop_in::Wanted;
+use call::{Call, Fault};
 use std::ffi::OsString;
 use std::path::Path;
 
 /// A program in whose place adit runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
-    /// A network namespace's way out, as podman and rootlesskit start it
+    /// A network namespace's way out, as podman starts it.
     Slirp4netns,
-}
-
-/// What a command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Call {
-    /// Help, or the version.
-    Print(String),
-    /// A way out for a namespace.
-    Attach(Wanted),
-}
-
-/// Why a command line is refused.
-#[derive(Debug, PartialEq, Eq)]
-enum Fault {
-    /// It cannot be read: the help follows.
-    Usage(String),
-    /// A value is not valid, or adit does not have it.
-    Refused(String),
 }
 
 impl Tool {

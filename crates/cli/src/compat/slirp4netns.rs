@@ -1,7 +1,7 @@
 //! The command line of slirp4netns.
 
+use super::call::{Call, Fault};
 use super::getopt::{self, Known};
-use super::{Call, Fault};
 use adit_device::IfName;
 use adit_packet::IpPrefix;
 use adit_service::namespace::attach::Target;
@@ -42,6 +42,7 @@ A network namespace gets a way out through sockets of this process (adit).
 -r, --ready-fd=FD        write 1 to FD when the network is ready
 -m, --mtu=MTU            the MTU (default 1500, at most 65521)
 -6, --enable-ipv6        IPv6 as well
+-a, --api-socket=PATH    where requests for ports of the host come
 --cidr=CIDR              the network inside (default 10.0.2.0/24)
 --disable-host-loopback  the host's loopback cannot be reached
 --netns-type=TYPE        what the first operand is: path or pid (default)
@@ -97,6 +98,7 @@ struct Options {
     exit: Option<RawFd>,
     mtu: u16,
     has_v6: bool,
+    api_socket: Option<String>,
     network: IpPrefix,
     has_host_loopback: bool,
     has_dns: bool,
@@ -111,6 +113,7 @@ impl Default for Options {
             exit: None,
             mtu: 1500,
             has_v6: false,
+            api_socket: None,
             network: IpPrefix::new(Ipv4Addr::new(10, 0, 2, 0).into(), 24)
                 .unwrap_or(IpPrefix::ALL_V4),
             has_host_loopback: true,
@@ -131,6 +134,7 @@ impl Options {
                     mtu.ok_or_else(|| fault("MTU must be a positive integer (68 to 65521)"))?;
             }
             "enable-ipv6" => self.has_v6 = true,
+            "api-socket" => self.api_socket = Some(value.to_owned()),
             "cidr" => self.network = network(value)?,
             "disable-host-loopback" => self.has_host_loopback = false,
             "netns-type" => {
@@ -178,6 +182,7 @@ impl Options {
             host_loopback: self.has_host_loopback,
             ready: self.ready,
             exit: self.exit,
+            api_socket: self.api_socket.map(Into::into),
             sandbox: Level::Try,
         })
     }

@@ -12,6 +12,7 @@
 //! What the other program reaches is reached: also the host's addresses and link-local ones. The host's loopback
 //! is reached only at the gateway, and not at all if the command line says so.
 
+mod api;
 mod end;
 mod wanted;
 
@@ -27,16 +28,25 @@ use adit_runtime::{Event, Handler, Interest, Next, Runner, Signal, Signals, Toke
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::attach::{Interface, attach};
 use adit_service::sandbox::{self, Needs};
+use api::{Api, CLIENTS_MAX, Step};
 use end::{End, is_hung_up};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
+use std::time::Duration;
 
 /// The device.
 const INSIDE: PortId = PortId(0);
 
 const NAMESPACE: Token = Token(1);
 const EXIT: Token = Token(2);
+const API: Token = Token(3);
+const FIRST_CLIENT: u32 = 4;
+
+const READABLE: Interest = Interest { readable: true, writable: false };
+
+/// How long a port may take until it is looked at again.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// The port of name servers, and all ports.
 const DNS: u16 = 53;
@@ -63,11 +73,18 @@ impl Wanted {
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         runner.attach(INSIDE, Box::new(DevicePort::new(device)?)).map_err(failed)?;
         runner.watch_signals(Signals::new().map_err(failed)?).map_err(failed)?;
-        let readable = Interest { readable: true, writable: false };
-        runner.watch(&end, NAMESPACE, readable).map_err(failed)?;
+        runner.watch(&end, NAMESPACE, READABLE).map_err(failed)?;
         if let Some(exit) = &exit {
-            runner.watch(exit, EXIT, readable).map_err(failed)?;
+            runner.watch(exit, EXIT, READABLE).map_err(failed)?;
         }
+        let api = self.api_socket.as_ref().map(|path| {
+            let devices: Vec<IpPrefix> = self.networks.iter().map(|one| one.device).collect();
+            let api = Api::listen(path, &devices, INSIDE)
+                .map_err(|error| Error::io("listen on", path.display(), &error))?;
+            runner.watch(&api, API, READABLE).map_err(failed)?;
+            Ok::<_, Error>(api)
+        });
+        let api = api.transpose()?;
         let needs = Needs { syscalls: adit_runtime::syscalls().collect(), ..Needs::default() };
         if let Some(lacking) = sandbox::enter(self.sandbox, &needs)? {
             note(&lacking);
@@ -76,7 +93,7 @@ impl Wanted {
             rustix::io::write(&ready, b"1")
                 .map_err(|errno| Error::io("write to", "the ready descriptor", &errno.into()))?;
         }
-        let mut owner = Owner { end, exit, failure: None };
+        let mut owner = Owner { end, exit, api, failure: None };
         runner.run(&mut owner).map_err(|error| Error::io("run", "the loop", &error))?;
         owner.failure.map_or(Ok(()), Err)
     }
@@ -163,11 +180,41 @@ fn inherited(number: Option<RawFd>) -> Result<Option<OwnedFd>> {
 struct Owner {
     end: End,
     exit: Option<OwnedFd>,
+    api: Option<Api>,
     failure: Option<Error>,
 }
 
+impl Owner {
+    fn accept(&mut self, runner: &Runner<Nat>) {
+        if let Some((number, client)) = self.api.as_mut().and_then(Api::accept)
+            && let Ok(number) = u32::try_from(number)
+        {
+            // It is closed with the next clients, if it cannot be watched.
+            let _ = runner.watch(client, Token(FIRST_CLIENT + number), READABLE);
+        }
+    }
+
+    fn serve(&mut self, client: u32, runner: &mut Runner<Nat>) {
+        let (engine, now, out) = runner.engine_and_outbox();
+        let (Some(api), Ok(number)) = (&mut self.api, usize::try_from(client)) else { return };
+        if number < CLIENTS_MAX && api.read(number, engine, now, out) == Step::Served {
+            // The runtime opens the port at the end of this turn.
+            runner.set_alarm(Some(now));
+        }
+    }
+
+    fn settle(&mut self, runner: &mut Runner<Nat>) {
+        let Some(api) = &mut self.api else { return };
+        let (engine, now, out) = runner.engine_and_outbox();
+        api.settle(engine, out);
+        if api.is_opening() {
+            runner.set_alarm(Some(now + RETRY));
+        }
+    }
+}
+
 impl Handler<Nat> for Owner {
-    fn event(&mut self, _: &mut Runner<Nat>, event: Event) -> Next {
+    fn event(&mut self, runner: &mut Runner<Nat>, event: Event) -> Next {
         let is_over = match event {
             Event::Signal(Signal::Terminate | Signal::Interrupt) => true,
             Event::Ready(NAMESPACE) => self.end.is_here(),
@@ -179,6 +226,18 @@ impl Handler<Nat> for Owner {
                     format!("the device in the namespace has ended: {why}"),
                 ));
                 true
+            }
+            Event::Ready(API) => {
+                self.accept(runner);
+                false
+            }
+            Event::Ready(Token(token)) => {
+                self.serve(token.saturating_sub(FIRST_CLIENT), runner);
+                false
+            }
+            Event::Alarm => {
+                self.settle(runner);
+                false
             }
             _ => false,
         };

@@ -6,6 +6,7 @@ use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
 use std::net::IpAddr;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 /// A network namespace that gets a way out, as another program's command line describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Wanted {
     pub ready: Option<RawFd>,
     /// The descriptor whose other end closes when this program must end.
     pub exit: Option<RawFd>,
+    /// Where requests for ports of the host come.
+    pub api_socket: Option<PathBuf>,
     /// How much of the sandbox is needed.
     pub sandbox: Level,
 }

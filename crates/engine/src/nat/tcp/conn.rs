@@ -191,6 +191,7 @@ impl Conn {
         }
         let stamp_len = if segment.timestamps.is_some() { 12 } else { 0 };
         self.mss = segment.mss.unwrap_or(536).clamp(MSS_MIN, self.mss) - stamp_len;
+        self.mss = self.mss.min(PIECE_MAX);
         (self.scale, self.has_sack) = (segment.scale, segment.has_sack);
         self.timestamps = segment.timestamps.map(|(value, _)| value);
         self.irs = segment.seq;
