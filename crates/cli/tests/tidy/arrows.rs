@@ -58,8 +58,9 @@ const FOLDERS: [(&str, &str); 10] = [
     ),
     (
         "vpn",
-        "daemon: file host uapi
+        "daemon: file host streams uapi
         host: file
+        streams: file host
         uapi: file",
     ),
     (
