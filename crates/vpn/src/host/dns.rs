@@ -1,7 +1,7 @@
 //! Name servers: which program sets them on this machine, and whether they count then.
 
 use adit_device::IfName;
-use adit_engine::nat::dns::ResolvConf;
+use adit_nat::dns::ResolvConf;
 use adit_service::host::action::{Program, Purpose};
 use adit_service::host::program;
 use std::net::{IpAddr, Ipv4Addr};
