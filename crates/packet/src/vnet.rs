@@ -262,6 +262,23 @@ impl VnetHeader {
         !matches!(self.gso, Gso::None)
     }
 
+    /// The header for the same packet after headers before it were pushed or removed: `shift` moves each
+    /// offset that is in use. `None` if `shift` returns that for one of them.
+    #[must_use]
+    pub fn shifted(&self, shift: impl Fn(u16) -> Option<u16>) -> Option<Self> {
+        let mut vnet = *self;
+        let fields = [
+            (&mut vnet.csum_start, self.needs_csum()),
+            (&mut vnet.hdr_len, self.is_super_packet()),
+            (&mut vnet.outer_th_offset, self.tunnel.is_some()),
+            (&mut vnet.inner_nh_offset, self.tunnel.is_some()),
+        ];
+        for (field, _) in fields.into_iter().filter(|(field, is_used)| *is_used && **field != 0) {
+            *field = shift(*field)?;
+        }
+        Some(vnet)
+    }
+
     /// Decodes the header from the first `len` bytes. Fields that a shorter header lacks are zero.
     ///
     /// # Errors

@@ -76,8 +76,12 @@ impl Error {
         let noun = if count == 1 { "error" } else { "errors" };
         let message = format!("{what} has {more}{count} {noun}");
         let mut error = Self::new(Kind::Usage, &CONFIG, message).object(what);
+        let mut files = problems.iter().map(|problem| &problem.file);
+        let file = files.next().filter(|first| files.all(|file| file == *first));
         if problems.iter().all(|problem| !Path::new(&problem.file).exists()) {
             error = error.hint("Fix what is listed above, then try again.");
+        } else if let Some(file) = file {
+            error = error.hint(CONFIG.remedy.replace("FILE", file));
         }
         error.report.problems = problems;
         error

@@ -1,6 +1,7 @@
 //! The configuration of a tunnel and its peers: plain data.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
 use adit_packet::IpPrefix;
@@ -16,6 +17,10 @@ use adit_engine::{Endpoint, PortId};
 ///
 /// It is called at every handshake, so a cloned machine does not repeat its keys.
 pub type Random = alloc::boxed::Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// Takes the addresses of memory that holds keys, when keys get there, so that an owner with an operating system
+/// can lock it. It is called at handshakes, on the thread of the tunnel.
+pub type KeyMemory = fn(Range<usize>);
 
 /// The configuration that all peers of a tunnel share.
 ///
@@ -39,6 +44,8 @@ pub struct TunnelConfig {
     pub timing: Timing,
     /// Handshakes processed per second. Senders that did not prove their address get a quarter of it.
     pub handshakes_per_second: u32,
+    /// Where keys are; by default nobody wants to know.
+    pub key_memory: KeyMemory,
 }
 
 impl TunnelConfig {
@@ -58,6 +65,7 @@ impl Default for TunnelConfig {
             last_timestamp: None,
             timing: Timing::default(),
             handshakes_per_second: Self::HANDSHAKES_PER_SECOND,
+            key_memory: |_| {},
         }
     }
 }

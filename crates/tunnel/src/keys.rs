@@ -1,5 +1,6 @@
 //! Keys: what identifies a peer and what nobody may see.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
@@ -46,30 +47,59 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// The bytes of a key that nobody may see, in a place of their own, so that a key that is moved leaves no copy
+/// behind. The memory is cleared when it is dropped.
+#[derive(Clone, Default)]
+struct Secret(Box<[u8; KEY_LEN]>);
+
+impl Secret {
+    fn new(mut bytes: [u8; KEY_LEN]) -> Self {
+        let secret = Self(Box::new(bytes));
+        bytes.zeroize();
+        secret
+    }
+}
+
+impl Zeroize for Secret {
+    fn zeroize(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
+
 /// A Curve25519 private key. Its memory is cleared when it is dropped, and it has no `Display`, so that
 /// it does not get into a log: see [`Self::to_base64`].
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct PrivateKey([u8; KEY_LEN]);
+pub struct PrivateKey(Secret);
 
 impl PrivateKey {
     /// A key from 32 random bytes, clamped as RFC 7748, section 5, has it.
     #[must_use]
-    pub const fn from_bytes(mut bytes: [u8; KEY_LEN]) -> Self {
+    pub fn from_bytes(mut bytes: [u8; KEY_LEN]) -> Self {
         bytes[0] &= 248;
         bytes[31] = bytes[31] & 127 | 64;
-        Self(bytes)
+        let key = Self(Secret::new(bytes));
+        bytes.zeroize();
+        key
     }
 
     /// The clamped bytes, for a key file.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
-        &self.0
+        &self.0.0
     }
 
     /// The key in base64, as `wg genkey` prints it.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(self.0))
+        Zeroizing::new(STANDARD.encode(self.as_bytes()))
     }
 
     /// The public key that belongs to it.
@@ -85,7 +115,7 @@ impl PrivateKey {
     }
 
     fn secret(&self) -> StaticSecret {
-        StaticSecret::from(self.0)
+        StaticSecret::from(*self.as_bytes())
     }
 }
 
@@ -100,7 +130,7 @@ impl FromStr for PrivateKey {
 
 impl PartialEq for PrivateKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.as_bytes().ct_eq(other.as_bytes()).into()
     }
 }
 
@@ -115,25 +145,25 @@ impl fmt::Debug for PrivateKey {
 /// A symmetric key that both sides of one peering share. Its memory is cleared when it is dropped, and
 /// it has no `Display`.
 #[derive(Clone, Default, Zeroize, ZeroizeOnDrop)]
-pub struct PresharedKey([u8; KEY_LEN]);
+pub struct PresharedKey(Secret);
 
 impl PresharedKey {
     /// A key from 32 random bytes.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
-        Self(bytes)
+    pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(Secret::new(bytes))
     }
 
     /// Its bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
-        &self.0
+        &self.0.0
     }
 
     /// The key in base64, as `wg genpsk` prints it.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(self.0))
+        Zeroizing::new(STANDARD.encode(self.as_bytes()))
     }
 }
 
@@ -142,13 +172,13 @@ impl FromStr for PresharedKey {
 
     /// Reads a key as [`PublicKey`] does.
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        decode(text).map(|bytes| Self(*bytes))
+        decode(text).map(|bytes| Self::from_bytes(*bytes))
     }
 }
 
 impl PartialEq for PresharedKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.as_bytes().ct_eq(other.as_bytes()).into()
     }
 }
 

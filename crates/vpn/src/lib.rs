@@ -34,6 +34,7 @@
 //! | [`daemon`] | the service: reload, restore, control requests |
 //! | [`run`] | a command in namespaces of its own, and its only way out |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
+//! | `memory` | keys stay out of core files and swap |
 //! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
 #![forbid(unsafe_code)]
 
@@ -45,6 +46,7 @@ pub mod engine;
 pub mod exercise;
 pub mod file;
 pub mod host;
+mod memory;
 pub mod peer_events;
 pub mod pipe;
 pub mod presence;

@@ -14,6 +14,7 @@ use crate::host::changes::HostChanges;
 use crate::host::hooks;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::host::timestamps::Timestamps;
+use crate::memory;
 pub use crate::pipe::Pipe;
 use crate::uapi::socket::UapiSocket;
 use adit_device::{Device, IfName, Mode, Netns};
@@ -31,7 +32,6 @@ use adit_service::host::executor::{Executor, HostExecutor};
 use adit_service::host::stale::{find_stale, kill_switch};
 use adit_service::supervisor::Supervisor;
 use adit_tunnel::{PrivateKey, Timing, Tunnel, TunnelConfig};
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -104,7 +104,7 @@ impl Options {
     /// # Errors
     /// What failed first; everything that was done is undone.
     pub fn run(&self, events: &Events, ready: impl FnOnce()) -> Result<Option<ExitStatus>> {
-        hide_memory();
+        memory::hide();
         let loaded = self.load()?;
         let name = loaded.name;
         let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
@@ -235,6 +235,7 @@ impl Options {
             mtu: u16::try_from(plan.tunnel_mtu).unwrap_or(u16::MAX),
             join: !device.offload().is_empty(),
             timing: Timing::STANDARD.faster(self.faster),
+            key_memory: memory::lock,
             last_timestamp: public.and_then(|key| timestamps.sent(&key)),
             ..TunnelConfig::default()
         }
@@ -418,15 +419,4 @@ fn dns_note(loaded: &Loaded, plan: &Plan) -> Option<String> {
          are resolved as before",
         servers.join(", ")
     ))
-}
-
-/// No core file and no debugger of the same user shall see the keys.
-fn hide_memory() {
-    // They work for every process; where a sandbox forbids one, the others hold. A core file that is made
-    // all the same, by root's gcore, has no memory in it, as if all were marked by MADV_DONTDUMP. First, as
-    // what is not dumpable may not write there any more.
-    let _ = std::fs::write("/proc/self/coredump_filter", "0");
-    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = rustix::process::setrlimit(Resource::Core, none);
 }

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 #[schemars(title = "adit explain: an entry of the list")]
 pub(crate) struct Explanation {
     /// The stable code, or the name of an errno.
-    code: &'static str,
+    pub(crate) code: &'static str,
     /// What happened, in a few words.
     title: Cow<'static, str>,
     /// Why it happens.

@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 mod check;
+mod complete;
 mod completions;
 mod dev;
 mod doctor;
@@ -83,6 +84,9 @@ commands! {
     Doctor(doctor::Args) ["doctor": doctor::Findings]
     /// Explain an error code or errno
     Explain(explain::Args) ["explain": Vec<explain::Explanation>]
+    /// Print names for the completion of a command line
+    #[command(hide = true)]
+    Complete(complete::Args) []
     /// Print shell completions
     Completions(completions::Args) []
     /// Print the manual, or write all its pages to a directory
@@ -121,6 +125,7 @@ commands! {
     /// Run and manage WireGuard tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Command) [
+        "tunnel-accept": tunnel::invite::Accepted,
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
         "tunnel-reload": adit_vpn::state::Reloaded,

@@ -21,12 +21,34 @@ pub(crate) fn printed(output: &Output) -> Events {
     Events::new(Printer { output: output.clone(), sink: sink.ok() })
 }
 
-/// Prints events on standard error, whatever that is now: a program in the background replaces it.
-struct Notes(Output);
+/// Prints events on standard error; `up` says that it is ready.
+struct Notes {
+    output: Output,
+    /// As in [`Printer`]. `None` in the background, which replaces standard error by /dev/null.
+    sink: Option<Sink>,
+    in_background: bool,
+}
 
-/// Events of a tunnel on standard error; `up` says that it is ready.
-pub(crate) fn noted(output: &Output) -> Events {
-    Events::new(Notes(output.clone()))
+/// Events of a tunnel on standard error, or whatever a program in the background makes of it.
+pub(crate) fn noted(output: &Output, in_background: bool) -> Events {
+    let sink = if in_background { None } else { Sink::stderr(whole_lines).ok() };
+    Events::new(Notes { output: output.clone(), sink, in_background })
+}
+
+/// Adds a line without waiting.
+fn append(sink: &mut Option<Sink>, text: &str) {
+    if let Some(open) = sink {
+        // `flush` sees what fails here.
+        let _ = open.append(format!("{text}\n").as_bytes(), Instant::now());
+    }
+    flush(sink);
+}
+
+/// Writes what its reader takes now.
+fn flush(sink: &mut Option<Sink>) {
+    if sink.as_mut().is_some_and(|sink| sink.flush().is_err()) {
+        *sink = None;
+    }
 }
 
 /// The line of an event; `None` for the state after SIGUSR1, which is for people.
@@ -45,16 +67,22 @@ const fn is_detail(event: &Event) -> bool {
 
 impl Observer for Notes {
     fn event(&mut self, event: &Event) {
-        match event {
-            event if self.0.json => {
-                if let Some(line) = json(event) {
-                    self.0.note(line);
-                }
-            }
-            Event::Status { .. } | Event::Ready { .. } => {}
-            event if is_detail(event) && self.0.verbose == 0 => {}
-            event => self.0.note(event),
+        let Self { output, sink, in_background } = self;
+        let text = match event {
+            event if output.json => json(event),
+            Event::Status { .. } | Event::Ready { .. } => None,
+            event if is_detail(event) && output.verbose == 0 => None,
+            event => Some(event.to_string()),
+        };
+        match text.filter(|_| !output.quiet) {
+            Some(text) if *in_background => output.note(text),
+            Some(text) => append(sink, &text),
+            None => {}
         }
+    }
+
+    fn flush(&mut self) {
+        flush(&mut self.sink);
     }
 }
 
@@ -90,16 +118,10 @@ impl Printer {
 impl Observer for Printer {
     fn event(&mut self, event: &Event) {
         let Some(text) = self.text(event) else { return };
-        if let Some(sink) = &mut self.sink {
-            // `flush` sees what fails here.
-            let _ = sink.append(format!("{text}\n").as_bytes(), Instant::now());
-        }
-        self.flush();
+        append(&mut self.sink, &text);
     }
 
     fn flush(&mut self) {
-        if self.sink.as_mut().is_some_and(|sink| sink.flush().is_err()) {
-            self.sink = None;
-        }
+        flush(&mut self.sink);
     }
 }

@@ -1,7 +1,9 @@
 //! Each command once, in text and in JSON.
 
 use crate::support::{adit, adit_json, enter, json, refused, run, text, try_adit};
-use serde_json::Value;
+use serde_json::{Value, json as value};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn add_prints_the_name_that_the_device_got() {
@@ -185,6 +187,28 @@ fn doctor_finds_this_machine_well() {
     assert_eq!(adit_json("dev show"), Value::Array(Vec::new()), "nothing is left");
 }
 
+/// The kernel refuses a user namespace in a changed root, which no sysctl tells.
+#[test]
+fn doctor_tries_user_namespaces() {
+    enter();
+    let check = |findings: &Value| {
+        let checks = findings["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == "user namespaces").unwrap().clone()
+    };
+    assert_eq!(check(&adit_json("doctor"))["state"], "ok");
+    run("mount --rbind / /mnt");
+    let words = ["chroot", "/mnt", crate::support::ADIT, "-j", "doctor"];
+    let output = crate::support::command(words).output().unwrap();
+    let found = check(&serde_json::from_slice(&output.stdout).unwrap());
+    assert_eq!(found["state"], "limited", "{found}");
+    let detail = found["detail"].as_str().unwrap();
+    assert!(detail.contains("cannot create a user namespace"), "{detail}");
+    assert!(
+        detail.ends_with("a security module or the container's runtime refuses them"),
+        "{detail}"
+    );
+}
+
 #[test]
 fn explain_knows_every_code() {
     let list = adit_json("explain");
@@ -218,6 +242,69 @@ fn completions_are_made() {
         run(&format!("{shell} -n {}", path.display()));
     }
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Each shell completes names that exist now, by the functions of its script.
+#[test]
+fn shells_complete_the_names_that_exist() {
+    enter();
+    run("ip netns add blue");
+    adit("dev add tapa --mode tap");
+    adit("dev add tapb --mode tap");
+    run("ip link add tap$(id) type veth peer name other");
+    let path = std::path::Path::new(crate::support::ADIT).parent().unwrap().display().to_string();
+    let path = format!("{path}:{}", std::env::var("PATH").unwrap());
+    for shell in ["bash", "zsh", "fish"] {
+        std::fs::write(format!("/run/{shell}"), adit(&format!("completions {shell}"))).unwrap();
+    }
+    let complete = |shell: &str, line: &str| -> Vec<String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let script = match shell {
+            "bash" => format!(
+                "source /run/bash; compopt() {{ :; }}; COMP_LINE='{line}' COMP_POINT={} \
+                 COMP_WORDS=({line}) COMP_CWORD={}; _adit_with_names adit '{}' ''; \
+                 printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+                line.len(),
+                words.len() - 1,
+                words.last().unwrap()
+            ),
+            // Outside of its editor zsh has no compadd: this one prints the names that begin with the word.
+            "zsh" => format!(
+                "compdef() {{ }}; compadd() {{ print -l -- ${{(M)names:#$PREFIX*}} }}; source /run/zsh; \
+                 words=({line}) CURRENT={} PREFIX='{}'; _adit",
+                words.len(),
+                words.last().unwrap()
+            ),
+            _ => format!("source /run/fish; complete -C '{line}'"),
+        };
+        let mut command = crate::support::command([shell, "-c", &script]);
+        let output = command.env("PATH", &path).env("HOME", "/run").output().unwrap();
+        let lines = text(&output.stdout);
+        let names = lines.lines().map(|line| line.split('\t').next().unwrap().to_owned());
+        names.filter(|name| !name.is_empty()).collect()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        // bash replaces what follows the colon.
+        let port =
+            |name: &str| if shell == "bash" { name.to_owned() } else { format!("tap:{name}") };
+        for (line, names) in [
+            ("adit dev set tap", vec!["tapa".to_owned(), "tapb".to_owned()]),
+            ("adit dev del tapa tapb", vec!["tapb".to_owned()]),
+            ("adit switch --port tap:tapa", vec![port("tapa")]),
+            ("adit netem --preset star", vec!["starlink".to_owned()]),
+            ("adit -n bl", vec!["blue".to_owned()]),
+            // Not the one that a shell would run.
+            ("adit capture tap", vec!["tapa".to_owned(), "tapb".to_owned()]),
+        ] {
+            assert_eq!(complete(shell, line), names, "{shell}: {line}");
+        }
+    }
+    // What is no name is completed as before.
+    let subcommands = complete("bash", "adit tunnel inv");
+    assert_eq!(subcommands, ["invite"]);
+    assert!(complete("fish", "adit tunnel inv").contains(&"invite".to_owned()));
+    assert!(complete("bash", "adit switch --port ta").contains(&"tap:".to_owned()));
+    run("ip netns del blue");
 }
 
 #[test]
@@ -254,6 +341,28 @@ fn root_an_owner_without_privilege_deletes_its_device() {
     adit("dev add mine0 --mode tun --user 65534");
     adit("dev add mine1 --mode tap --user 65534 --multi-queue --vnet-hdr");
     adit("dev add theirs0 --mode tun --user 0");
+    // Who holds a device is visible to root only; one that is up without a carrier is held by nobody.
+    run("ip link set dev theirs0 up");
+    run("ip link set dev mine0 up");
+    let mut capture = crate::support::command([crate::support::ADIT, "capture", "theirs0"]);
+    let mut capture = capture.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while adit_json("dev show theirs0")[0]["holders"] == value!([]) {
+        assert!(Instant::now() < end, "nobody holds it");
+    }
+    let shown = as_nobody(program, "dev show");
+    let table = text(&shown.stdout);
+    let held_by = |name: &str| {
+        let row = table.lines().find(|row| row.starts_with(name)).unwrap();
+        row.split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!(["theirs0", "mine0", "mine1"].map(held_by), ["?", "-", "-"], "{table}");
+    assert!(text(&shown.stderr).contains("only root sees them"), "{}", text(&shown.stderr));
+    assert!(text(&as_nobody(program, "dev show theirs0").stdout).contains("held by      ?: "));
+    let json: Value =
+        serde_json::from_slice(&as_nobody(program, "-j dev show theirs0").stdout).unwrap();
+    assert_eq!(json[0]["holders_partial"], true);
+    capture.kill().and_then(|()| capture.wait()).unwrap();
     let refused = as_nobody(program, "dev add new0 --mode tun");
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("CAP_NET_ADMIN"), "{}", text(&refused.stderr));

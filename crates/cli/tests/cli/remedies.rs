@@ -43,7 +43,11 @@ fn commands(hint: &str) -> Vec<String> {
     let quoted = |mark: char| hint.split(mark).skip(1).step_by(2).map(str::to_owned);
     quoted('`')
         .chain(quoted('\''))
-        .filter(|words| ["adit ", "ip ", "lsns "].iter().any(|start| words.starts_with(start)))
+        .filter(|words| {
+            ["adit ", "ip ", "lsns ", "ss ", "chmod ", "chown "]
+                .iter()
+                .any(|start| words.starts_with(start))
+        })
         .map(|words| words.replace("BRIDGE", "br9"))
         .collect()
 }
@@ -104,4 +108,76 @@ fn mistakes_say_what_to_do() {
     );
     let (ok, errors) = shell(&join);
     assert!(!ok && errors.contains("--to FILE"), "{errors}");
+}
+
+/// A tunnel's file.
+fn tunnel_file(path: &str, interface: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    let key = run(&format!("{ADIT} tunnel genkey"));
+    let text = format!("[Interface]\nPrivateKey = {key}Address = 10.9.0.1/24\n{interface}\n");
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// The commands in the remedy of a command that fails.
+fn remedies_of(line: &str) -> Vec<String> {
+    let output = command([ADIT, "-j"].into_iter().chain(line.split(' '))).output().unwrap();
+    assert!(!output.status.success(), "{line}");
+    let errors = text(&output.stderr);
+    let report = parse(errors.lines().last().unwrap());
+    commands(report["hint"].as_str().unwrap_or_default())
+}
+
+fn run_remedy(remedy: &str) {
+    let (ok, errors) = shell(&remedy.replacen("adit ", &format!("{ADIT} "), 1));
+    assert!(ok, "the remedy {remedy} fails: {errors}");
+}
+
+#[test]
+fn remedies_of_tunnels_work() {
+    enter();
+    let check = "tunnel check /run/site.conf";
+    tunnel_file("/run/site.conf", "", 0o644);
+    let chmod = remedies_of(check);
+    assert_eq!(chmod, ["chmod 600 /run/site.conf"]);
+    run_remedy(&chmod[0]);
+    run(&format!("{ADIT} {check}"));
+
+    tunnel_file("/run/site.conf", "Adress = 10.9.0.2/24", 0o600);
+    let again = remedies_of(check);
+    assert_eq!(again, ["adit check /run/site.conf"]);
+    tunnel_file("/run/site.conf", "", 0o600);
+    run_remedy(&again[0]);
+
+    std::fs::write("/run/bare.conf", "[Interface]\nAddress = 10.9.0.1/24\n").unwrap();
+    let key = remedies_of("tunnel check /run/bare.conf");
+    assert_eq!(key, ["adit tunnel genkey"]);
+    run_remedy(&key[0]);
+
+    tunnel_file("/run/hook.conf", "PostUp = true", 0o600);
+    let (_, errors) = shell(&format!("{ADIT} tunnel check /run/hook.conf"));
+    assert!(errors.contains("--hooks run") && errors.contains("--hooks skip"), "{errors}");
+    for policy in ["run", "skip"] {
+        run(&format!("{ADIT} tunnel check --hooks {policy} /run/hook.conf"));
+    }
+
+    // An invitation: where is the port, how is the tunnel started?
+    let invite = "tunnel invite /run/site.conf --endpoint 192.0.2.1";
+    let (ok, errors) = shell(&format!("{ADIT} {invite}"));
+    assert!(!ok && errors.contains("--endpoint HOST:PORT"), "{errors}");
+    let (ok, errors) = shell(&format!("{ADIT} {invite}:51820 --wg"));
+    assert!(ok, "{errors}");
+    let start = errors.lines().find_map(|line| line.strip_prefix("start the tunnel: ")).unwrap();
+    assert_eq!(start, "adit tunnel up --detach /run/site.conf");
+    run_remedy(start);
+
+    // Its port is taken.
+    let port = crate::support::adit_json("tunnel show site")[0]["listen_port"].to_string();
+    tunnel_file("/run/other.conf", &format!("ListenPort = {port}"), 0o600);
+    let shown = remedies_of("tunnel up /run/other.conf");
+    assert_eq!(shown, ["ss -tulpn"]);
+    run_remedy(&shown[0]);
+    // The name is taken: `up` says by whom.
+    assert_eq!(crate::support::refused("tunnel up /run/site.conf").0, 5);
+    run(&format!("{ADIT} tunnel down site"));
 }

@@ -1,7 +1,8 @@
 //! What a tunnel survives.
 
-use crate::support::{adit, run};
-use crate::world::{Space, World, show, wait_for};
+use crate::support::{ADIT, adit, bare, run};
+use crate::world::{Running, Space, World, show, wait_for};
+use std::io::Read;
 
 const PLAIN: [(&str, &str); 2] = [("", ""), ("", "")];
 
@@ -25,6 +26,35 @@ fn a_peer_that_moves_is_followed() {
     run(&format!("wg set ta peer {} endpoint [2001:db8::2]:51820", public.trim()));
     reaches(&world.a, "10.9.0.2");
     assert_eq!(show("tb")["peers"][0]["endpoint"], "[2001:db8::1]:51820");
+}
+
+/// Nobody reads the messages of a tunnel any more: packets and requests do not wait for that.
+#[test]
+fn a_reader_of_messages_that_stops_delays_no_packet() {
+    let world = World::new();
+    let (a, b) = world.pair("192.0.2.2:51820", PLAIN);
+    let _tb = world.up(&world.b, &b, "");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut up = bare(ADIT);
+    up.args(["-v", "-n", &world.a.path(), "tunnel", "up"]).arg(&a).stderr(writer);
+    let _ta = Running(up.spawn().unwrap());
+    drop(up);
+    let mut told = Vec::new();
+    while !told.ends_with(b"up\n") {
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+        told.push(byte[0]);
+    }
+    for _ in 0..100 {
+        adit("tunnel reload ta");
+    }
+    assert!(world.a.pings("-q -c 5 -i 0.1 -W 5 10.9.0.2"));
+    assert_eq!(show("ta")["peers"][0]["connected"], true);
+    let mut last = [0; 64];
+    reader.read_exact(&mut last).unwrap();
+    assert!(last.starts_with(b"reloaded: "), "{last:?}");
+    adit("tunnel down ta");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Keys stay in the memory of a tunnel, and nobody but root can look there.
 
-use crate::support::{ADIT, adit, command, run, text};
+use crate::support::{ADIT, adit, bare, command, run, text};
 use crate::world::{Running, Space, World, wait_for};
 use std::path::Path;
 
@@ -69,6 +69,54 @@ fn a_core_file_has_no_key_in_it() {
     assert!(writable_in(&whole) > 1 << 20);
     assert_eq!(writable_in(&core), 0, "session keys are nowhere else");
     reaches(&world.a, "10.9.0.2");
+}
+
+/// The pages on which keys are do not get to a swap device, and would be left out of a core file: of all memory
+/// that was allocated, on no other page stands a key.
+#[test]
+fn keys_are_on_locked_pages() {
+    const SCRIPT: &str = "
+import base64, re, sys
+pid, keys = sys.argv[1], [base64.b64decode(key) for key in sys.argv[2:]]
+areas, memory = [], open(f'/proc/{pid}/mem', 'rb')
+for line in open(f'/proc/{pid}/smaps'):
+    head = re.match('([0-9a-f]+)-([0-9a-f]+) (....) .{6,} .*? *([^ ]*)$', line)
+    if head:
+        areas.append([int(head[1], 16), int(head[2], 16), head[3], head[4].strip(), []])
+    elif line.startswith('VmFlags:'):
+        areas[-1][4] = line.split()[1:]
+for start, end, rights, name, flags in areas:
+    if rights[1] != 'w' or name != '[heap]':
+        continue
+    memory.seek(start)
+    found = memory.read(end - start)
+    for number, key in enumerate(keys):
+        for _ in range(found.count(key)):
+            print(number, 'lo' in flags and 'dd' in flags, name)
+";
+    let world = World::new();
+    let shared = adit("tunnel genpsk").trim().to_owned();
+    let psk = format!("PresharedKey = {shared}");
+    let (a, b) = world.pair("192.0.2.2:51820", [("", psk.as_str()), ("", psk.as_str())]);
+    let _tb = world.up(&world.b, &b, "");
+    // All threads allocate from the one heap that has a name.
+    let mut up = bare(ADIT);
+    up.args(["-n", &world.a.path(), "tunnel", "up"]).arg(&a).env("MALLOC_ARENA_MAX", "1");
+    let ta = Running(up.spawn().unwrap());
+    reaches(&world.a, "10.9.0.2");
+    let file = std::fs::read_to_string(&a).unwrap();
+    let private = file.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).unwrap();
+    // With another preshared key as well, after a reload.
+    let second = adit("tunnel genpsk").trim().to_owned();
+    world.write("ta.conf", &file.replace(&shared, &second));
+    adit("tunnel reload ta");
+    let pid = ta.pid().to_string();
+    let output = command(["python3", "-c", SCRIPT, &pid, private, &second]).output().unwrap();
+    let found = text(&output.stdout);
+    for key in ["0 ", "1 "] {
+        assert!(found.lines().any(|line| line.starts_with(key)), "{output:?}");
+    }
+    assert!(found.lines().all(|line| line.contains("True")), "{found}");
 }
 
 /// Another user of the machine may neither ask nor change anything, nor read a key.

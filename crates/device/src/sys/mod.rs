@@ -10,6 +10,7 @@ pub(crate) mod ethtool;
 pub(crate) mod filter;
 pub(crate) mod flow;
 pub(crate) mod inherit;
+pub(crate) mod memory;
 pub(crate) mod netlink;
 pub(crate) mod netns;
 pub(crate) mod packet_socket;

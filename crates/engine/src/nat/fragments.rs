@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use adit_packet::{Fragment, Headers, Instant, Ipv6Header, PacketBuf, UdpHeader, ip_protocol};
+use adit_packet::{Fragment, Headers, Instant, Ipv6Header, PacketBuf, ip_protocol};
 
 use super::config::timeout;
 use super::wire::{self, Path};
@@ -203,35 +203,30 @@ impl Partial {
     }
 }
 
-/// Sends a datagram to the inside in fragments.
-pub(super) fn send_udp(
+/// Sends a payload of IP, in two parts, to the inside in fragments.
+pub(super) fn send(
     path: Path,
-    ports: (u16, u16),
-    datagram: &[u8],
+    head: &[u8],
+    body: &[u8],
     mtu: u16,
     id: u32,
     port: PortId,
     out: &mut Outbox,
 ) {
-    let len = UdpHeader::LEN + datagram.len();
-    let Ok(short) = u16::try_from(len) else { return };
-    let mut header =
-        UdpHeader { source_port: ports.0, destination_port: ports.1, len: short, checksum: 0 };
-    let sum = path.pseudo(len).add_bytes(&header.to_bytes()).add_bytes(datagram);
-    header.checksum = sum.finish_udp();
-    let is_v4 = path.to.is_ipv4();
-    let extra = if is_v4 { 0 } else { FRAGMENT_LEN };
+    let len = head.len() + body.len();
+    let extra = if path.to.is_ipv4() { 0 } else { FRAGMENT_LEN };
     let room = usize::from(mtu) - wire::ip_header_len(path.to) - extra;
     let room = room - room % 8;
-    let header = header.to_bytes();
     let mut offset = 0;
     while offset < len {
         let end = (offset + room).min(len);
-        let fragment = Fragment { offset: u16::try_from(offset).unwrap_or(0), more: end < len, id };
+        // What has no place in 16 bits is longer than any packet.
+        let Ok(start) = u16::try_from(offset) else { return };
+        let fragment = Fragment { offset: start, more: end < len, id };
         let Some(mut packet) = out.make(end - offset) else { return };
-        let head: &[u8] = if offset == 0 { &header } else { &[] };
-        let from = offset.saturating_sub(UdpHeader::LEN);
-        let payload = datagram.get(from..end - UdpHeader::LEN).unwrap_or_default();
+        let head = head.get(offset..).unwrap_or_default();
+        let from = offset.saturating_sub(len - body.len());
+        let payload = body.get(from..end - (len - body.len())).unwrap_or_default();
         // It has room for as much.
         let _ = packet.extend(head).and_then(|()| packet.extend(payload));
         if put(path, fragment, &mut packet) {
@@ -262,4 +257,132 @@ fn put(path: Path, fragment: Fragment, packet: &mut PacketBuf) -> bool {
 /// Whether a protocol is put together: others are not translated.
 pub(super) const fn is_translated(protocol: u8) -> bool {
     matches!(protocol, ip_protocol::UDP | ip_protocol::TCP | ip_protocol::ICMP | ip_protocol::ICMP6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit_packet::{Batch, Ipv4Header, Pool, PoolConfig};
+    use std::vec;
+
+    struct Rig {
+        reassembler: Reassembler,
+        out: Outbox,
+        now: Instant,
+    }
+
+    impl Rig {
+        fn new(bytes_max: usize) -> Self {
+            let out = Outbox::new(Pool::new(PoolConfig::default()));
+            Self { reassembler: Reassembler::new(bytes_max), out, now: Instant::ZERO }
+        }
+
+        /// A fragment of UDP from a host; the payload of the whole packet if it is complete.
+        fn take(
+            &mut self,
+            host: u8,
+            id: u32,
+            offset: u16,
+            more: bool,
+            bytes: &[u8],
+        ) -> Option<Vec<u8>> {
+            let header = Ipv4Header {
+                tos: 0,
+                total_len: u16::try_from(20 + bytes.len()).unwrap(),
+                id: u16::try_from(id).unwrap(),
+                dont_fragment: false,
+                fragment: Some(Fragment { offset, more, id }),
+                ttl: 64,
+                protocol: ip_protocol::UDP,
+                source: [10, 0, 2, host].into(),
+                destination: [192, 0, 2, 1].into(),
+            };
+            let mut packet = self.out.make(20 + bytes.len()).unwrap();
+            packet.extend(&header.to_bytes()).unwrap();
+            packet.extend(bytes).unwrap();
+            let headers = Headers::parse_packet(packet.bytes()).unwrap();
+            let whole = self.reassembler.take(self.now, &headers, packet, &mut self.out)?;
+            let payload = whole.bytes()[20..].to_vec();
+            self.out.absorb(whole);
+            Some(payload)
+        }
+    }
+
+    #[test]
+    fn fragments_in_any_order_make_the_datagram() {
+        let whole: Vec<u8> = (0..3000_u16).map(|at| at.to_be_bytes()[1]).collect();
+        let cuts = [(0, 1480), (1480, 2960), (2960, 3000)];
+        for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+            let mut rig = Rig::new(1 << 20);
+            let mut got = None;
+            for at in order {
+                let (start, end) = cuts[at];
+                let offset = u16::try_from(start).unwrap();
+                assert_eq!(got, None);
+                // Twice: a duplicate is no overlap.
+                got = rig.take(1, 7, offset, end < 3000, &whole[start..end]);
+                if got.is_none() {
+                    assert_eq!(rig.take(1, 7, offset, end < 3000, &whole[start..end]), None);
+                }
+            }
+            assert_eq!(got.as_ref(), Some(&whole));
+            assert_eq!(rig.reassembler.bytes, 0);
+        }
+    }
+
+    #[test]
+    fn overlaps_discard_the_datagram() {
+        for (offset, more, len) in [(8, true, 16), (0, true, 8), (24, false, 8), (16, false, 3)] {
+            let mut rig = Rig::new(1 << 20);
+            assert_eq!(rig.take(1, 7, 0, true, &[1; 16]), None);
+            assert_eq!(rig.take(1, 7, 32, true, &[2; 8]), None);
+            rig.take(1, 7, offset, more, &vec![3; len]);
+            assert_eq!(rig.reassembler.partials.len(), 0, "{offset} {more} {len}");
+            assert_eq!(rig.out.counts().discarded(), 1);
+        }
+    }
+
+    #[test]
+    fn orphans_are_bounded_by_source_by_bytes_and_by_time() {
+        let mut rig = Rig::new(100_000);
+        assert_eq!(rig.take(1, 1, 0, true, &[0; 800]), None);
+        for id in 0..10_000 {
+            assert_eq!(rig.take(2, id, 0, true, &[0; 800]), None);
+            assert!(rig.reassembler.bytes <= 102_000);
+        }
+        assert_eq!(rig.reassembler.partials.len(), 1 + PER_SOURCE_MAX);
+        let whole = rig.take(1, 1, 800, false, &[0; 3]);
+        assert_eq!(whole.map(|whole| whole.len()), Some(803), "others lose nothing");
+        for host in 3..250 {
+            (0..9).for_each(|id| drop(rig.take(host, id, 800, true, &[0; 800])));
+            assert!(rig.reassembler.bytes <= 104_000);
+        }
+        rig.now += timeout::FRAGMENTS;
+        rig.reassembler.expire(rig.now);
+        assert_eq!((rig.reassembler.partials.len(), rig.reassembler.bytes), (0, 0));
+        assert_eq!(rig.reassembler.next_timeout(), None);
+    }
+
+    #[test]
+    fn what_is_cut_is_put_together_again() {
+        for (to, id) in [("10.0.2.1", 9), ("fd00::1", 9)] {
+            let to: IpAddr = to.parse().unwrap();
+            let from = if to.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" }.parse().unwrap();
+            let path = Path { from, to, protocol: ip_protocol::UDP };
+            let mut rig = Rig::new(1 << 20);
+            let body: Vec<u8> = (0..40_000_u32).map(|at| at.to_be_bytes()[2]).collect();
+            send(path, &[1; 8], &body, 1500, id, PortId(0), &mut rig.out);
+            let (mut batch, mut whole) = (Batch::new(), None);
+            while rig.out.next_group(&mut batch).is_some() {
+                for packet in batch.drain(..) {
+                    assert!(packet.len() <= 1500);
+                    let headers = Headers::parse_packet(packet.bytes()).unwrap();
+                    whole = rig.reassembler.take(rig.now, &headers, packet, &mut rig.out);
+                }
+            }
+            let whole = whole.unwrap();
+            let head = wire::ip_header_len(to);
+            assert_eq!(whole.bytes()[head..], [&[1; 8][..], &body].concat());
+        }
+    }
 }

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use adit_packet::Instant;
 
+use super::echo::Echo;
 use super::tcp::Conn;
 use super::udp::Mapping;
 use crate::flow::{FlowId, Transport};
@@ -16,7 +17,7 @@ pub struct FlowRow {
     pub flow: FlowId,
     /// Its transport.
     pub transport: Transport,
-    /// The inside address and port.
+    /// The inside address and port; of an echo, its identifier.
     pub inside: SocketAddr,
     /// The remote one as the inside knows it; of a UDP mapping, the latest.
     pub remote: Option<SocketAddr>,
@@ -40,6 +41,20 @@ impl FlowRow {
             inside,
             remote: Some(remote),
             state: conn.state(),
+            sent_bytes,
+            received_bytes,
+            used,
+        }
+    }
+
+    pub(super) fn echo(flow: FlowId, echo: &Echo, used: Instant) -> Self {
+        let (sent_bytes, received_bytes) = echo.bytes_moved();
+        Self {
+            flow,
+            transport: Transport::Echo,
+            inside: SocketAddr::new(echo.inside(), echo.identifier()),
+            remote: echo.latest(),
+            state: "open",
             sent_bytes,
             received_bytes,
             used,

@@ -1,12 +1,12 @@
 //! UDP mappings: an inside address and port, and the remote ones that it talks to.
 
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use adit_packet::{Gso, Meta, PacketBuf, UdpHeader, ip_protocol};
 
 use super::config::UdpFiltering;
 use super::fragments;
+use super::remotes::Remotes;
 use super::table::Class;
 use super::wire::{self, Path};
 use crate::datagrams::datagrams;
@@ -15,19 +15,8 @@ use crate::endpoint::{Endpoint, PortId};
 use crate::flow::{self, FlowId};
 use crate::outbox::Outbox;
 
-/// Remote addresses of one mapping that are remembered, the latest ones: more than an application talks to
-/// at a time, few enough to look at one by one.
-const REMOTES_MAX: usize = 256;
-
 /// The port of name servers.
 const DNS_PORT: u16 = 53;
-
-/// A remote address, and the one by which the inside knows it.
-#[derive(Clone, Copy, Debug)]
-struct Remote {
-    at: SocketAddr,
-    seen: SocketAddr,
-}
 
 /// The mapping of an inside address and port to a socket of the host.
 #[derive(Debug)]
@@ -35,9 +24,10 @@ pub(super) struct Mapping {
     flow: FlowId,
     port: PortId,
     inside: SocketAddr,
-    /// The one that was sent to last at the front.
-    remotes: Vec<Remote>,
+    remotes: Remotes,
     is_dns: bool,
+    /// A port of the host leads here: anybody may send, and it has no end.
+    is_published: bool,
     /// The identification of the next datagram that is fragmented for the inside.
     next_id: u16,
     bytes: (u64, u64),
@@ -45,7 +35,25 @@ pub(super) struct Mapping {
 
 impl Mapping {
     pub(super) const fn new(flow: FlowId, port: PortId, inside: SocketAddr) -> Self {
-        Self { flow, port, inside, remotes: Vec::new(), is_dns: true, next_id: 0, bytes: (0, 0) }
+        Self {
+            flow,
+            port,
+            inside,
+            remotes: Remotes::new(),
+            is_dns: true,
+            is_published: false,
+            next_id: 0,
+            bytes: (0, 0),
+        }
+    }
+
+    /// A mapping to which a port of the host leads.
+    pub(super) fn published(flow: FlowId, port: PortId, inside: SocketAddr) -> Self {
+        Self { is_published: true, ..Self::new(flow, port, inside) }
+    }
+
+    pub(super) const fn is_published(&self) -> bool {
+        self.is_published
     }
 
     pub(super) const fn port(&self) -> PortId {
@@ -58,7 +66,7 @@ impl Mapping {
 
     /// The remote address that was sent to last, as the inside knows it.
     pub(super) fn remote(&self) -> Option<SocketAddr> {
-        self.remotes.first().map(|remote| remote.seen)
+        self.remotes.latest()
     }
 
     pub(super) const fn bytes_moved(&self) -> (u64, u64) {
@@ -66,25 +74,26 @@ impl Mapping {
     }
 
     pub(super) const fn class(&self) -> Class {
-        if self.is_dns { Class::Dns } else { Class::Udp }
+        match (self.is_published, self.is_dns) {
+            (true, _) => Class::Published,
+            (false, true) => Class::Dns,
+            (false, false) => Class::Udp,
+        }
     }
 
     /// Where the remote that the inside knows as `seen` is; `None` if it never sent there.
     pub(super) fn place_of(&mut self, seen: SocketAddr) -> Option<SocketAddr> {
-        let at = self.remotes.iter().position(|remote| remote.seen == seen)?;
-        self.remotes.get_mut(..=at)?.rotate_right(1);
-        Some(self.remotes.first()?.at)
+        self.remotes.place_of(seen)
     }
 
     /// By which address the inside knows a remote that sent or caused something.
     pub(super) fn name_of(&self, at: SocketAddr) -> Option<SocketAddr> {
-        self.remotes.iter().find(|remote| remote.at == at).map(|remote| remote.seen)
+        self.remotes.name_of(at)
     }
 
     /// The inside sends to a remote for the first time.
     pub(super) fn add(&mut self, at: SocketAddr, seen: SocketAddr) {
-        self.remotes.truncate(REMOTES_MAX - 1);
-        self.remotes.insert(0, Remote { at, seen });
+        self.remotes.add(at, seen);
         self.is_dns &= at.port() == DNS_PORT;
     }
 
@@ -149,32 +158,30 @@ impl Mapping {
                 put(path, self.port, ports, copy, out);
             } else {
                 let id = u32::from(self.next_id);
-                fragments::send_udp(path, ports, datagram, mtu, id, self.port, out);
+                let header = whole_header(path, ports, datagram);
+                fragments::send(path, &header, datagram, mtu, id, self.port, out);
             }
         }
         out.absorb(packet);
     }
 
-    /// The headers of a datagram to a remote, as an ICMP error quotes it.
+    /// The headers of a datagram to a remote, as an ICMP error quotes it, and their length.
     pub(super) fn quoted(&self, seen: SocketAddr) -> ([u8; 48], usize) {
-        quote(self.inside, seen)
+        let path = Path { from: self.inside.ip(), to: seen.ip(), protocol: ip_protocol::UDP };
+        let (source_port, destination_port) = (self.inside.port(), seen.port());
+        path.quote(&UdpHeader { source_port, destination_port, len: 8, checksum: 0 }.to_bytes())
     }
 }
 
-/// The headers of a datagram of the inside, as an ICMP error quotes it, and their length.
-fn quote(inside: SocketAddr, remote: SocketAddr) -> ([u8; 48], usize) {
-    let path = Path { from: inside.ip(), to: remote.ip(), protocol: ip_protocol::UDP };
-    let udp = UdpHeader {
-        source_port: inside.port(),
-        destination_port: remote.port(),
-        len: 8,
-        checksum: 0,
-    };
-    let (ip, len) = path.header(8, None, None).unwrap_or(([0; 40], 0));
-    let mut quoted = [0; 48];
-    let bytes = ip.into_iter().take(len).chain(udp.to_bytes());
-    quoted.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-    (quoted, len + UdpHeader::LEN)
+/// The header of a datagram with its checksum.
+fn whole_header(path: Path, ports: (u16, u16), datagram: &[u8]) -> [u8; UdpHeader::LEN] {
+    let len = UdpHeader::LEN + datagram.len();
+    let (source_port, destination_port) = ports;
+    let short = u16::try_from(len).unwrap_or(u16::MAX);
+    let mut header = UdpHeader { source_port, destination_port, len: short, checksum: 0 };
+    let sum = path.pseudo(len).add_bytes(&header.to_bytes()).add_bytes(datagram);
+    header.checksum = sum.finish_udp();
+    header.to_bytes()
 }
 
 /// Puts UDP and IP headers before a datagram or a train of them, its checksum left to be finished, and

@@ -99,6 +99,16 @@ impl Path {
         }
     }
 
+    /// The IP header of a packet with the first eight bytes of its payload, as an ICMP error quotes it, and
+    /// their length.
+    pub(super) fn quote(self, payload: &[u8; 8]) -> ([u8; 48], usize) {
+        let (ip, len) = self.header(8, None, None).unwrap_or(([0; 40], 0));
+        let mut quoted = [0; 48];
+        let bytes = ip.iter().take(len).chain(payload);
+        quoted.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        (quoted, len + payload.len())
+    }
+
     /// The way back.
     pub(super) const fn reversed(self) -> Self {
         Self { from: self.to, to: self.from, protocol: self.protocol }

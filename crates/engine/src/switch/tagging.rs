@@ -3,7 +3,7 @@
 //! A frame keeps the tag with which it came until a port wants another form of it, so that most
 //! frames are never edited; and a flood edits the one original between the copies.
 
-use adit_packet::{PacketBuf, VlanTag, VnetHeader, ether_type};
+use adit_packet::{PacketBuf, VlanTag, ether_type};
 
 use crate::drop_reason::DropReason;
 use crate::switch::config::{TagKind, Trunk, VlanMode};
@@ -222,7 +222,8 @@ impl MayShow {
 
 /// Puts a tag after the two addresses.
 fn push(packet: &mut PacketBuf, tag: VlanTag) -> Result<(), DropReason> {
-    let vnet = shifted(&packet.meta.vnet, |at| at.checked_add(TAG_LEN))?;
+    let vnet = packet.meta.vnet.shifted(|at| at.checked_add(TAG_LEN));
+    let vnet = vnet.ok_or(DropReason::MALFORMED)?;
     packet.prepend(VlanTag::LEN).ok_or(DropReason::NO_BUFFER)?;
     let bytes = packet.bytes_mut();
     bytes.copy_within(VlanTag::LEN..VlanTag::LEN + Head::TYPE, 0);
@@ -235,30 +236,10 @@ fn push(packet: &mut PacketBuf, tag: VlanTag) -> Result<(), DropReason> {
 
 /// Takes the outer tag off. The frame has one.
 fn pop(packet: &mut PacketBuf) -> Result<(), DropReason> {
-    let vnet = shifted(&packet.meta.vnet, |at| at.checked_sub(TAG_LEN))?;
+    let vnet = packet.meta.vnet.shifted(|at| at.checked_sub(TAG_LEN));
+    let vnet = vnet.ok_or(DropReason::MALFORMED)?;
     packet.bytes_mut().copy_within(..Head::TYPE, VlanTag::LEN);
     packet.advance(VlanTag::LEN);
     packet.meta.vnet = vnet;
     Ok(())
-}
-
-/// The header with its offsets, as far as they mean something, moved by `shift`.
-fn shifted(
-    vnet: &VnetHeader,
-    shift: impl Fn(u16) -> Option<u16>,
-) -> Result<VnetHeader, DropReason> {
-    let mut vnet = *vnet;
-    let needs_csum = vnet.needs_csum();
-    let is_super_packet = vnet.is_super_packet();
-    let is_tunnel = vnet.tunnel.is_some();
-    let fields = [
-        (&mut vnet.csum_start, needs_csum),
-        (&mut vnet.hdr_len, is_super_packet),
-        (&mut vnet.outer_th_offset, is_tunnel),
-        (&mut vnet.inner_nh_offset, is_tunnel),
-    ];
-    for (field, _) in fields.into_iter().filter(|(field, is_used)| *is_used && **field != 0) {
-        *field = shift(*field).ok_or(DropReason::MALFORMED)?;
-    }
-    Ok(vnet)
 }

@@ -1,6 +1,8 @@
 //! The socket of one flow: a TCP connection, or a UDP socket. Nothing here blocks.
 
 use crate::socket::flow_event::{FlowRecv, flow_error};
+use crate::socket::listen_flow::ListenFlow;
+use crate::socket::ping_flow::PingFlow;
 use crate::socket::tcp_flow::TcpFlow;
 use crate::socket::udp_flow::UdpFlow;
 use adit_engine::{FlowError, FlowEvent, Transport};
@@ -38,6 +40,8 @@ pub(crate) const SYSCALLS: &[&str] = &[
 pub(crate) enum Flow {
     Tcp(Box<TcpFlow>),
     Udp(Box<UdpFlow>),
+    Ping(Box<PingFlow>),
+    Listen(Box<ListenFlow>),
 }
 
 impl Flow {
@@ -59,15 +63,26 @@ impl Flow {
     ) -> Result<Self, FlowError> {
         let bound = match transport {
             Transport::Udp => UdpFlow::bind(local, or_any_port).map(|udp| Self::Udp(Box::new(udp))),
+            Transport::Echo => {
+                PingFlow::bind(local, or_any_port).map(|ping| Self::Ping(Box::new(ping)))
+            }
             _ => Err(Errno::PROTONOSUPPORT.into()),
         };
         bound.map_err(|error: io::Error| flow_error(&error))
+    }
+
+    /// Opens a listening socket.
+    pub(crate) fn listen(local: SocketAddr) -> Result<Self, FlowError> {
+        let opened = ListenFlow::open(local).map(|listener| Self::Listen(Box::new(listener)));
+        opened.map_err(|error| flow_error(&error))
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(tcp) => tcp.fd(),
             Self::Udp(udp) => udp.fd(),
+            Self::Ping(ping) => ping.fd(),
+            Self::Listen(listener) => listener.fd(),
         }
     }
 
@@ -76,6 +91,8 @@ impl Flow {
         match self {
             Self::Tcp(tcp) => tcp.recv(pool),
             Self::Udp(udp) => udp.recv(pool, events),
+            Self::Ping(ping) => ping.recv(pool, events),
+            Self::Listen(listener) => listener.recv(events),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What sockets of flows report, in the words of engines.
 
+use adit_device::{SocketError, take_socket_error};
 use adit_engine::{FlowError, FlowEvent};
 use adit_packet::{PacketBuf, icmp};
 use rustix::io::Errno;
@@ -7,6 +8,9 @@ use rustix::net::sockopt;
 use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
+
+/// How many errors of a queue are read in one go.
+const ERRORS_MAX: usize = 16;
 
 /// What reading a flow found.
 #[derive(Debug)]
@@ -36,6 +40,7 @@ pub(crate) fn flow_error(error: &io::Error) -> FlowError {
         Some(Errno::TIMEDOUT) => FlowError::TimedOut,
         Some(
             Errno::MFILE
+            | Errno::ADDRINUSE
             | Errno::NFILE
             | Errno::ADDRNOTAVAIL
             | Errno::NOBUFS
@@ -65,4 +70,37 @@ pub(crate) fn icmp_of(to: SocketAddr, errno: Errno, mtu: u16) -> Option<FlowEven
         _ => return None,
     };
     Some(FlowEvent::Icmp { to, from: None, kind, code, mtu })
+}
+
+/// Reports the errors in the queue of an unconnected socket; epoll would report a queue that is not empty
+/// forever. An error of this host that a send `to` an address met has no port.
+pub(crate) fn read_errors(
+    socket: &Socket,
+    to: Option<SocketAddr>,
+    events: &mut impl FnMut(FlowEvent),
+) {
+    for _ in 0..ERRORS_MAX {
+        match take_socket_error(socket) {
+            Ok(Some(mut error)) => {
+                if let Some(to) = to.filter(|to| to.ip() == error.to.ip())
+                    && error.to.port() == 0
+                {
+                    error.to = to;
+                }
+                event_of(&error).into_iter().for_each(&mut *events);
+            }
+            Ok(None) => {}
+            Err(_) => break,
+        }
+    }
+}
+
+/// The event of an entry of an error queue.
+fn event_of(error: &SocketError) -> Option<FlowEvent> {
+    let mtu = u16::try_from(error.mtu).unwrap_or(u16::MAX);
+    if error.from.is_none() {
+        return icmp_of(error.to, Errno::from_raw_os_error(error.errno), mtu);
+    }
+    let &SocketError { to, from, kind, code, .. } = error;
+    Some(FlowEvent::Icmp { to, from, kind, code, mtu })
 }

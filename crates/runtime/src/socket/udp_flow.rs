@@ -1,7 +1,7 @@
 //! The UDP socket of a flow, connected to one remote address or bound for all.
 
-use crate::socket::flow_event::{FlowRecv, flow_error, icmp_of, path_mtu};
-use adit_device::{SocketError, report_icmp_errors, take_socket_error};
+use crate::socket::flow_event::{FlowRecv, flow_error, icmp_of, path_mtu, read_errors};
+use adit_device::report_icmp_errors;
 use adit_engine::FlowEvent;
 use adit_engine::flow::{pop_address, push_address};
 use adit_packet::{Gso, PacketBuf, Pool};
@@ -12,9 +12,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-
-/// How many errors of a queue are read in one go.
-const ERRORS_MAX: usize = 16;
 
 /// Bytes that the socket of a flow holds, each way: with the kernel's default of 208 KiB a burst of
 /// super-packets is lost.
@@ -127,7 +124,7 @@ impl UdpFlow {
             return sent;
         }
         let sent = try_send();
-        self.read_errors(events);
+        read_errors(&self.socket, None, events);
         sent
     }
 
@@ -142,7 +139,7 @@ impl UdpFlow {
             Ok(()) | Err(Errno::AGAIN | Errno::NOBUFS) => {}
             Err(error) if self.to.is_some() => events(self.event_of(error)),
             // The queue has it, with the MTU.
-            Err(Errno::MSGSIZE) => self.read_errors(events),
+            Err(Errno::MSGSIZE) => read_errors(&self.socket, Some(to), events),
             Err(error) => icmp_of(to, error, 0).into_iter().for_each(events),
         }
     }
@@ -176,26 +173,17 @@ impl UdpFlow {
             return FlowRecv::Nothing;
         };
         pool.give(packet);
-        self.read_errors(events);
+        // Of a connected socket they are reported as errors of the socket.
+        if self.to.is_some() {
+            read_errors(&self.socket, None, &mut |_| {});
+        } else {
+            read_errors(&self.socket, None, events);
+        }
         match Errno::from_io_error(&error) {
             Some(errno) if self.to.is_some() && !matches!(errno, Errno::AGAIN | Errno::INTR) => {
                 FlowRecv::Event(self.event_of(errno))
             }
             _ => FlowRecv::Nothing,
-        }
-    }
-
-    /// Empties the error queue, which epoll would report forever. Of a connected socket its contents are
-    /// reported as errors of the socket.
-    fn read_errors(&self, events: &mut impl FnMut(FlowEvent)) {
-        for _ in 0..ERRORS_MAX {
-            match take_socket_error(&self.socket) {
-                Ok(Some(error)) if self.to.is_none() => {
-                    event_of(&error).into_iter().for_each(&mut *events)
-                }
-                Ok(_) => {}
-                Err(_) => break,
-            }
         }
     }
 
@@ -224,14 +212,4 @@ fn set_fragments(socket: &Socket, local: SocketAddr, on: bool) -> io::Result<()>
         }
     }
     Ok(())
-}
-
-/// The event of an entry of an error queue.
-fn event_of(error: &SocketError) -> Option<FlowEvent> {
-    let mtu = u16::try_from(error.mtu).unwrap_or(u16::MAX);
-    if error.from.is_none() {
-        return icmp_of(error.to, Errno::from_raw_os_error(error.errno), mtu);
-    }
-    let &SocketError { to, from, kind, code, .. } = error;
-    Some(FlowEvent::Icmp { to, from, kind, code, mtu })
 }

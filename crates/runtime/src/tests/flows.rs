@@ -417,10 +417,10 @@ fn a_bound_flow_talks_to_many_and_names_whose_error_it_was() {
     send(&mut rig, places[0], &[0; 1390]);
     rig.until("too big", |seen| seen.events.iter().any(too_big), 1);
     let mtu = rig.seen(1).events.iter().find_map(|event| match event {
-        FlowEvent::Icmp { kind: 3, code: 4, mtu, .. } => Some(*mtu),
+        FlowEvent::Icmp { to, kind: 3, code: 4, mtu, .. } => Some((*to, *mtu)),
         _ => None,
     });
-    assert_eq!(mtu, Some(1400));
+    assert_eq!(mtu, Some((places[0], 1400)));
     ip("link set lo mtu 65536");
 }
 

@@ -2,8 +2,10 @@
 
 mod devices;
 mod flows;
+mod guests;
 mod inherited;
 mod many;
+mod nat;
 mod nonblocking;
 mod replay;
 mod sockets;

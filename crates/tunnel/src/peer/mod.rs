@@ -17,7 +17,7 @@ use crate::handshake::cookie::PeerCookie;
 use crate::handshake::ikpsk2::{Initiated, Remote};
 use crate::handshake::timestamps::PeerTimestamps;
 use crate::keys::SharedSecret;
-use crate::keys::{KEY_LEN, PresharedKey, PrivateKey};
+use crate::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::message::INITIATION_LEN;
 use crate::path::Path;
 use crate::session::timers::{Attempt, Timers, is_due};
@@ -136,6 +136,8 @@ impl Peer {
             self.preshared = config.preshared_key.clone().unwrap_or_default();
             self.end_sessions(shared);
         }
+        shared.holds_keys(self.preshared.as_bytes());
+        config.preshared_key.iter().for_each(|key| shared.holds_keys(key.as_bytes()));
         if let Some(endpoint) = config.endpoint {
             self.set_endpoint(endpoint, shared);
         }
@@ -148,11 +150,14 @@ impl Peer {
         self.schedule(shared);
     }
 
-    /// Sets its endpoint. A pending handshake is retried there at once.
+    /// Sets its endpoint. A pending handshake is retried there at once, at the earliest a fifth of Rekey-Timeout
+    /// after its last initiation.
     pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         if self.endpoint.replace(endpoint) != Some(endpoint) {
             self.path.moved(shared.config.mtu);
-            self.timers.retry = self.timers.retry.map(|_| Instant::ZERO);
+            let pause = shared.config.timing.rekey_timeout / 5;
+            let earliest = self.last_initiation.map_or(Instant::ZERO, |last| last + pause);
+            self.timers.retry = self.timers.retry.map(|due| due.min(earliest));
             if let Some(attempt) = &mut self.timers.attempt {
                 attempt.unanswered = 0;
             }
@@ -161,9 +166,11 @@ impl Peer {
     }
 
     /// Its stream has ended: falls back to the last UDP endpoint, or to the configured one.
-    pub(crate) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
+    pub(crate) fn forget_endpoint(&mut self, shared: &mut Shared) {
         self.endpoint = None;
-        if let Some(endpoint) = self.last_udp.or(self.config.endpoint).filter(|e| *e != stream) {
+        // An earlier stream, which an owner may have set, has ended as well, or its port is that of another host.
+        let udp = self.last_udp.or(self.config.endpoint);
+        if let Some(endpoint) = udp.filter(|endpoint| matches!(endpoint, Endpoint::Udp(_))) {
             self.set_endpoint(endpoint, shared);
         }
     }
@@ -307,6 +314,20 @@ impl Peer {
         self.schedule(shared);
     }
 
+    /// Moves to a new stream, which begins with an initiation whenever the last one was: the other side closes a
+    /// stream that begins with a packet of a session that it does not have any more.
+    pub(crate) fn connect_by(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        stream: Endpoint,
+        out: &mut Outbox,
+    ) {
+        self.set_endpoint(stream, shared);
+        self.initiate(shared, now, out);
+        self.schedule(shared);
+    }
+
     /// Sends an initiation.
     pub(crate) fn initiate(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         let (Some(endpoint), Some(secret)) = (self.endpoint, self.shared_secret.clone()) else {
@@ -317,6 +338,7 @@ impl Peer {
         self.abandon_handshake(shared);
         let index = shared.new_index(self.slot);
         let Some(us) = &shared.us else { return shared.free([Some(index)]) };
+        shared.holds_keys(ephemeral.as_bytes());
         let remote = self.remote(&secret);
         let made = Initiated::new(&us.identity, &remote, ephemeral, index, timestamp);
         let Some((initiated, message)) = made else { return shared.free([Some(index)]) };
@@ -467,6 +489,11 @@ impl Peer {
         let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
         let next = next.into_iter().flatten().min();
         shared.wakes.schedule(self.slot, &mut self.scheduled, next);
+    }
+
+    /// Its key, and the bytes received and sent.
+    pub(crate) const fn traffic(&self) -> (PublicKey, [u64; 2]) {
+        (self.config.public_key, [self.bytes_received, self.bytes_sent])
     }
 
     pub(crate) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {

@@ -15,6 +15,7 @@ use adit_packet::{Instant, Layer, PacketBuf};
 
 use crate::allowed_ips::AllowedIps;
 use crate::config::{PeerConfig, PeerMode, Random, TunnelConfig};
+use crate::handshake::source::Source;
 use crate::inner::destination;
 use crate::keys::{PrivateKey, PublicKey};
 use crate::message;
@@ -46,14 +47,16 @@ impl Tunnel {
     /// Creates a tunnel without peers.
     #[must_use]
     pub fn new(config: TunnelConfig, random: Random) -> Self {
-        Self {
+        let tunnel = Self {
             shared: Shared::new(config, random),
             peers: Vec::new(),
             by_key: BTreeMap::new(),
             by_port: BTreeMap::new(),
             allowed: AllowedIps::default(),
             drops: DropCounts::new(),
-        }
+        };
+        tunnel.report_own_key();
+        tunnel
     }
 
     /// Sets the wall clock: `unix` is the time since 1970-01-01 UTC at `now`. Call it at the start, about
@@ -112,6 +115,7 @@ impl Tunnel {
         }
         self.shared.us = key.clone().map(LocalIdentity::new);
         self.shared.config.private_key = key;
+        self.report_own_key();
         if let Some(ours) = self.public_key() {
             self.remove_peer(&ours, out);
         }
@@ -132,6 +136,14 @@ impl Tunnel {
     /// Sets the port of the layer 3 device, e.g. after the device was recreated.
     pub const fn set_device(&mut self, device: Option<PortId>) {
         self.shared.config.device = device;
+    }
+
+    /// Reports the memory of our own key.
+    fn report_own_key(&self) {
+        let config = self.shared.config.private_key.as_ref();
+        let used = self.shared.us.as_ref().map(|us| &us.identity.private);
+        let keys = [config, used].into_iter().flatten();
+        keys.for_each(|key| self.shared.holds_keys(key.as_bytes()));
     }
 
     /// Adds a peer, or reconfigures the peer with that key. Its sessions continue unless the preshared
@@ -196,6 +208,11 @@ impl Tunnel {
         self.peer(key).map(|peer| peer.status(now, &self.shared))
     }
 
+    /// The bytes received from each peer and sent to it, as in its status, in any order.
+    pub fn traffic(&self) -> impl Iterator<Item = (PublicKey, [u64; 2])> + '_ {
+        self.peers.iter().flatten().map(|peer| peer.traffic())
+    }
+
     /// Drops that belong to no peer.
     #[must_use]
     pub const fn drops(&self) -> &DropCounts {
@@ -210,11 +227,20 @@ impl Tunnel {
         }
     }
 
+    /// Sets the address of the host at the other end of a stream, by which its handshakes are limited. A stream
+    /// without one counts by itself. Call it with `None` when the stream has ended.
+    pub fn set_stream_source(&mut self, stream: PortId, source: Option<Source>) {
+        match source {
+            Some(source) => self.shared.streams.insert(stream, source),
+            None => self.shared.streams.remove(&stream),
+        };
+    }
+
     /// Call this when a stream (a port that is neither the device's nor a peer's) has ended. A peer that was
     /// reached by it falls back to its last UDP endpoint, or to the configured one, or has none.
     pub fn forget_endpoint(&mut self, endpoint: Endpoint) {
         for peer in self.peers.iter_mut().flatten().filter(|peer| peer.endpoint == Some(endpoint)) {
-            peer.forget_endpoint(endpoint, &mut self.shared);
+            peer.forget_endpoint(&mut self.shared);
         }
     }
 
@@ -253,6 +279,15 @@ impl Tunnel {
         }
     }
 
+    /// Moves a peer to a stream that was opened for it, and starts a handshake there at once. The owner limits how
+    /// often it opens one.
+    pub fn connect_by(&mut self, now: Instant, key: &PublicKey, stream: PortId, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.connect_by(shared, now, Endpoint::Port(stream), out);
+        }
+    }
+
     /// Call this when the network refused a datagram to `endpoint` as too long (EMSGSIZE). `datagram_len` is
     /// the longest UDP payload that fits: the kernel's path MTU minus the IP and UDP headers.
     pub fn path_mtu_hint(&mut self, now: Instant, endpoint: Endpoint, datagram_len: usize) {
@@ -287,7 +322,9 @@ impl Tunnel {
         let free = self.peers.iter().position(Option::is_none).unwrap_or(self.peers.len());
         let slot = u32::try_from(free).unwrap_or(u32::MAX);
         let bare = PeerConfig { persistent_keepalive: None, ..config.clone() };
-        let peer = Some(Box::new(Peer::new(slot, bare, &self.shared)));
+        let peer = Box::new(Peer::new(slot, bare, &self.shared));
+        self.shared.holds_keys(&*peer);
+        let peer = Some(peer);
         match self.peers.get_mut(free) {
             Some(place) => *place = peer,
             None => self.peers.push(peer),

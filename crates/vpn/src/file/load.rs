@@ -5,7 +5,7 @@ use crate::file::conf::HookPolicy;
 use crate::file::config::Config;
 use crate::file::hide::hide_secrets;
 use crate::file::keys::Key;
-use crate::file::secret::check_private;
+use crate::file::secret::{check_private, remedy};
 use crate::file::toml;
 use crate::file::validate;
 use adit_device::IfName;
@@ -57,7 +57,8 @@ pub fn load(files: &[PathBuf], hooks: HookPolicy) -> Result<Loaded> {
         if has_secret && let Err(error) = check_private(&file) {
             open_to_others.get_or_insert_with(|| {
                 let message = format!("cannot use {}: {error}", path.display());
-                Error::new(Kind::Permission, &SYSTEM, message).object(path.display())
+                let error = Error::new(Kind::Permission, &SYSTEM, message).object(path.display());
+                error.hint(remedy(&file, path))
             });
         }
         match &mut config {
@@ -148,19 +149,32 @@ pub fn find(file: &Path) -> Result<PathBuf> {
     })
 }
 
+/// The names of tunnels that [`find`] finds.
+#[must_use]
+pub fn known() -> Vec<String> {
+    let names = |(folder, ending): (&str, &str)| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        let files = paths.filter(|path| path.extension() == Some(OsStr::new(ending)));
+        files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect::<Vec<_>>()
+    };
+    FOLDERS.into_iter().flat_map(names).collect()
+}
+
 /// The name of the device: that of the file without its ending, as with `wg-quick`.
 pub fn name_of(path: &Path) -> Result<IfName> {
     let stem = path.file_stem().unwrap_or_default();
     if ["all", "default"].iter().any(|name| stem == *name) {
         let message = format!(
-            "not a valid device name: the file {}: the kernel's settings for all devices have the names all \
-             and default",
-            path.display()
+            "the file {} names the device '{}', which the kernel uses for the settings of all devices",
+            path.display(),
+            stem.display()
         );
         return Err(Error::usage(message).object(path.display()));
     }
     IfName::new(stem).map_err(|error| {
-        let message = format!("not a valid device name: the file {}: {error}", path.display());
+        let message =
+            format!("the name of the file {} is not a valid device name: {error}", path.display());
         Error::usage(message).object(path.display())
     })
 }

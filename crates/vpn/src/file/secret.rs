@@ -88,13 +88,23 @@ pub fn check_private(file: &File) -> io::Result<()> {
     let stat = rustix::fs::fstat(file)?;
     let me = rustix::process::geteuid().as_raw();
     if stat.st_uid != 0 && stat.st_uid != me {
-        let text = format!(
-            "it belongs to user {}, who could change it; change its owner with chown",
-            stat.st_uid
-        );
+        let text = format!("it belongs to user {}, who could change it", stat.st_uid);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     check_mode(file, 0o077)
+}
+
+/// What makes a file private, as a command.
+#[must_use]
+pub fn remedy(file: &File, path: &Path) -> String {
+    let me = rustix::process::geteuid().as_raw();
+    let owner = rustix::fs::fstat(file).map_or(me, |stat| stat.st_uid);
+    let path = path.display();
+    if owner == 0 || owner == me {
+        format!("Run 'chmod 600 {path}'.")
+    } else {
+        format!("Run 'chown {me} {path}', then 'chmod 600 {path}'.")
+    }
 }
 
 fn open_strictly(path: &Path) -> io::Result<File> {

@@ -1,6 +1,7 @@
 //! Name servers: which program sets them on this machine, and whether they count then.
 
 use adit_device::IfName;
+use adit_nat::dns::ResolvConf;
 use adit_service::host::action::{Program, Purpose};
 use adit_service::host::program;
 use std::net::{IpAddr, Ipv4Addr};
@@ -113,11 +114,11 @@ impl Dns {
 
 /// A warning if a file names other servers than these, or none.
 fn foreign_server(resolv_conf: &str, servers: &[IpAddr]) -> Option<String> {
-    let lines = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    let mut listed = lines.filter_map(|server| server.trim().parse::<IpAddr>().ok()).peekable();
+    let listed = ResolvConf::parse(resolv_conf).servers;
+    let mut listed = listed.into_iter().map(|server| server.ip).peekable();
     let Some(first) = listed.peek().copied() else {
         return Some(format!(
-            "name servers: {RESOLV_CONF} lists none: names are resolved as before"
+            "{RESOLV_CONF} lists none of the name servers of the tunnel: names are resolved as before"
         ));
     };
     let foreign = listed.find(|server| !servers.contains(server))?;

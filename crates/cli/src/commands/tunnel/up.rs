@@ -131,7 +131,8 @@ impl UpArgs {
         let output = &context.output;
         // With --stdio, packets are on standard output; in the background there is none.
         let is_free = !self.detached && !self.stdio;
-        let events = if output.json && is_free { printed(output) } else { noted(output) };
+        let events =
+            if output.json && is_free { printed(output) } else { noted(output, self.detached) };
         if self.detached {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();

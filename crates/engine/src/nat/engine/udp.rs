@@ -3,15 +3,13 @@
 use alloc::boxed::Box;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use adit_packet::{Gso, Instant, PacketBuf, UdpHeader, icmp, ip_protocol};
+use adit_packet::{Gso, Instant, PacketBuf, UdpHeader, ip_protocol};
 
 use super::{Entry, Inside, Nat};
 use crate::drop_reason::DropReason;
-use crate::endpoint::Endpoint;
 use crate::flow::{self, FlowEvent, FlowId, FlowRequest, Request, Transport};
 use crate::nat::table::Key;
 use crate::nat::udp::Mapping;
-use crate::nat::wire;
 use crate::outbox::Outbox;
 
 impl Nat {
@@ -69,7 +67,14 @@ impl Nat {
             return out.discard(packet, DropReason::MALFORMED);
         };
         let (filtering, mtu) = (self.config.udp_filtering, self.config.mtu);
+        let client = self.name_of_client(from);
         if let Some(Entry::Udp(mapping)) = self.table.get_mut(flow) {
+            if let Some(seen) = client.filter(|_| mapping.is_published())
+                && mapping.name_of(from).is_none()
+            {
+                // Its answer must find the way back.
+                mapping.add(from, seen);
+            }
             let is_known = mapping.name_of(from).is_some();
             mapping.receive(from, filtering, mtu, packet, out);
             if is_known {
@@ -90,28 +95,13 @@ impl Nat {
     ) {
         match event {
             FlowEvent::Failed(_) => self.remove(flow, None, out),
-            FlowEvent::Icmp { to, from, kind, code, mtu } => {
+            FlowEvent::Icmp { to, .. } => {
                 let Some(Entry::Udp(mapping)) = self.table.get(flow) else { return };
                 let Some(seen) = mapping.name_of(to) else { return };
                 let (quoted, len) = mapping.quoted(seen);
                 let (inside, port) = (mapping.inside().ip(), mapping.port());
-                let gateway = self.config.gateway(inside);
-                let from = from.filter(|ip| ip.is_ipv4() == inside.is_ipv4()).or(gateway);
-                let Some(from) = from.filter(|_| self.errors.pass(now)) else { return };
-                let is_too_big = if inside.is_ipv4() {
-                    (kind, code) == (icmp::v4::UNREACHABLE, icmp::v4::CODE_TOO_BIG)
-                } else {
-                    kind == icmp::v6::TOO_BIG
-                };
-                let error = if is_too_big {
-                    wire::Error::too_big(inside.is_ipv4(), mtu)
-                } else {
-                    wire::Error { kind, code, rest: [0; 4] }
-                };
                 let quoted = quoted.get(..len).unwrap_or_default();
-                if let Some(packet) = error.packet(from, inside, quoted, out) {
-                    out.send(Endpoint::Port(port), packet);
-                }
+                self.pass_error(now, port, inside, event, quoted, out);
             }
             _ => {}
         }
@@ -128,11 +118,7 @@ impl Nat {
         if !self.make_room(inside.from, inside.now, out) {
             return None;
         }
-        let any: IpAddr = match from {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let local = SocketAddr::new(any, from.port());
+        let local = any_address(from);
         let class = crate::nat::table::Class::Udp;
         let flow = self.table.insert(key, inside.from, class, inside.now, |flow| {
             Entry::Udp(Box::new(Mapping::new(flow, inside.port, from)))
@@ -144,6 +130,15 @@ impl Nat {
         }
         Some(flow)
     }
+}
+
+/// Any local address of the family of another one, with its port.
+pub(super) const fn any_address(from: SocketAddr) -> SocketAddr {
+    let any = match from {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(any, from.port())
 }
 
 /// The length that a UDP header gives.

@@ -117,6 +117,31 @@ fn a_cookie_reply_does_not_move_the_peer() {
     assert_eq!(net.sides[1].packets().len(), 1);
 }
 
+/// A peer answers each initiation with a cookie: the second one comes at once, and the others at their time.
+#[test]
+fn a_cookie_brings_one_initiation_forward() {
+    let mut net = Net::pair();
+    net.rule = Box::new(|_| Fate::Drop);
+    net.send(0, &ipv4(0, 100));
+    let mut at = Vec::new();
+    for _ in 0..2000 {
+        let start = net.log.len();
+        net.run(millis(10));
+        let first = if at.is_empty() { 0 } else { start };
+        let initiation = net.log[first..].iter().find(|datagram| datagram.bytes[0] == 1).cloned();
+        let Some(initiation) = initiation else { continue };
+        at.push(net.now);
+        let us = net.sides[1].tunnel.shared.us.as_mut().unwrap();
+        let sender = u32::from_le_bytes(initiation.bytes[4..8].try_into().unwrap());
+        let reply =
+            us.checker.reply(net.now, initiation.from, &initiation.bytes, sender, &mut random(1));
+        net.inject(0, initiation.to, &reply.unwrap().to_bytes(), 0);
+    }
+    let gaps: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps[0] <= millis(350), "{gaps:?}");
+    assert!(gaps.len() >= 4 && gaps[1..].iter().all(|gap| *gap >= millis(4980)), "{gaps:?}");
+}
+
 #[test]
 fn every_message_that_authenticates_moves_the_peer() {
     // An initiation, a response, a keepalive, a packet.

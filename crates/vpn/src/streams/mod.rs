@@ -2,7 +2,8 @@
 //! (`ssh host adit tunnel up --stdio ...`).
 //!
 //! A stream is a port of the engine. A host that connects is unauthenticated until a message of a peer
-//! arrives by its stream; such streams are limited in number and time.
+//! arrives by its stream; such streams are limited in number and time (`unauthenticated`). A peer has one stream
+//! to us: its latest.
 //!
 //! A peer that is reached by UDP or TCP, whichever is answered:
 //!
@@ -13,31 +14,29 @@
 //!    '<------------------------ an initiation by UDP is answered ------------'
 //! ```
 
-use crate::address::canonical;
-use crate::engine::TunnelEngine;
+mod listener;
+mod unauthenticated;
+
+use crate::address::address;
+use crate::engine::{STREAMS, TunnelEngine};
 use crate::file::config::{Peer, PeerEndpoint, Transport};
 use crate::host::names::{Names, News};
+use crate::streams::listener::{Listener, open, stream_name};
+use crate::streams::unauthenticated::{UNAUTHENTICATED_MAX, Unauthenticated};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_runtime::port::messages::MessagePort;
-use adit_runtime::{PeerOptions, Port, Runner};
-use adit_tunnel::PublicKey;
+use adit_runtime::{Gone, ListenerId, PeerOptions, Port, Runner};
+use adit_tunnel::{PublicKey, Source};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use rustix::process::{Resource, getrlimit};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
-
-/// How many streams there may be: each has 260 KiB of memory.
-const STREAMS_MAX: usize = 256;
-
-/// How many of them may be unauthenticated, so that these cannot take the places of peers.
-const UNAUTHENTICATED_MAX: usize = 64;
-
-/// How long a host may take to authenticate as a peer: two handshakes.
-const AUTHENTICATION_TIME: Duration = Duration::from_secs(10);
 
 /// How long after the end of our stream the next attempt follows, doubled up to the maximum.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -51,36 +50,73 @@ const UNANSWERED_MAX: u8 = 2;
 /// change of the network UDP is back soon.
 const PROBE_EVERY: Duration = Duration::from_secs(60);
 
-/// A connection counts as dead when sent data is not acknowledged for this time; idle connections are probed
-/// as often. TCP's own 15 minutes would keep a place occupied, and a peer waiting.
-const DEAD_AFTER: Duration = Duration::from_secs(30);
-
-/// The engine's ports for streams: even, as the tunnel's are, and above those of layer 2 peers.
-const PORTS: std::ops::RangeInclusive<u16> = 0xfe00..=0xfffe;
-
-/// How many bytes may wait in the kernel: with more, a packet would be old when it leaves.
-const NOT_SENT_MAX: u32 = 64 * 1024;
-
 /// The streams of a tunnel.
 #[derive(Debug)]
 pub struct Streams {
     /// The names of TCP endpoints.
     pub names: Names,
     probe_every: Duration,
-    listener: Option<Socket>,
-    /// Closed to accept and refuse a connection when no descriptor is left.
-    spare: Option<Socket>,
+    /// The port that is listened on, and the listener.
+    port: Option<u16>,
+    listener: Listening,
+    /// The streams of hosts that connected and are no peers so far.
+    unauthenticated: Unauthenticated,
+    /// All other streams.
     streams: BTreeMap<PortId, Stream>,
+    /// The port that was given last: a number is given again as late as possible.
+    last_port: u16,
     /// Peers that we connect to.
     clients: BTreeMap<PublicKey, Client>,
+    connections: Connections,
 }
 
-#[derive(Debug)]
-struct Stream {
-    since: Instant,
-    /// The peer that we connected to; `None` for an incoming stream.
-    peer: Option<PublicKey>,
-    is_authenticated: bool,
+/// The listener of a tunnel.
+#[derive(Debug, Default)]
+enum Listening {
+    #[default]
+    Off,
+    /// The loop does not have it yet.
+    Bound(Listener),
+    On(ListenerId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    /// A pipe, or our connection to a peer.
+    Ours(Option<PublicKey>),
+    /// The connection of a peer to us.
+    Theirs(PublicKey),
+}
+
+/// Connections to the TCP port of a tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Connections {
+    /// Accepted so far.
+    pub accepted: u64,
+    /// Of hosts that have not authenticated yet.
+    pub unauthenticated: usize,
+    /// Of peers.
+    pub authenticated: usize,
+    /// Closed because the host sent what no peer sends.
+    pub invalid: u64,
+    /// Closed because the host did not authenticate in time.
+    pub expired: u64,
+    /// Closed to make room: the oldest of the address with the most unauthenticated connections.
+    pub displaced: u64,
+    /// Closed because the peer has connected again.
+    pub replaced: u64,
+}
+
+/// A port that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedPort {
+    /// It was no stream.
+    Other,
+    /// The stream of an unauthenticated host, or one that we closed: nothing follows from it.
+    Unauthenticated,
+    /// The stream of a peer.
+    Stream,
 }
 
 /// A peer that we connect to.
@@ -121,73 +157,85 @@ impl Streams {
         Ok(Self {
             names: Names::new()?,
             probe_every: PROBE_EVERY / faster.max(1),
-            listener: None,
-            spare: None,
+            port: None,
+            listener: Listening::Off,
+            unauthenticated: Unauthenticated::new(unauthenticated_max()),
             streams: BTreeMap::new(),
+            last_port: *STREAMS.end(),
             clients: BTreeMap::new(),
+            connections: Connections::default(),
         })
     }
 
-    /// Listens on a TCP port, in both families where the machine has both, or on none, instead of the
-    /// previous one.
+    /// Binds a TCP port, in both families where the machine has both; [`Self::watch`] accepts connections.
     ///
     /// # Errors
-    /// EADDRINUSE, EACCES for a port below 1024: then it listens on none.
-    pub fn listen(&mut self, port: Option<u16>, options: &PeerOptions) -> io::Result<()> {
-        (self.listener, self.spare) = (None, None);
-        let Some(port) = port else { return Ok(()) };
-        let any_v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        let any_v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-        let socket = match options.source {
-            Some(source) => open(SocketAddr::new(source, port), options)?,
-            None => match open(any_v6, options) {
-                // A machine without IPv6.
-                Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
-                    open(any_v4, options)?
-                }
-                opened => opened?,
-            },
-        };
-        socket.listen(128)?;
-        self.spare = socket.try_clone().ok();
-        self.listener = Some(socket);
+    /// EADDRINUSE, EACCES for a port below 1024.
+    pub fn bind(&mut self, port: u16, options: &PeerOptions) -> io::Result<()> {
+        self.listener = Listening::Bound(Listener::bind(port, options)?);
+        self.port = Some(port);
         Ok(())
     }
 
-    /// The port that is listened on.
-    pub fn port(&self) -> Option<u16> {
-        Some(self.listener.as_ref()?.local_addr().ok()?.as_socket()?.port())
-    }
-
-    /// The descriptor that is readable when a host connects.
-    pub fn listener(&self) -> Option<BorrowedFd<'_>> {
-        self.listener.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Accepts a connection.
-    pub fn accept(&mut self, runner: &mut Runner<TunnelEngine>) {
-        let Some(listener) = &self.listener else { return };
-        // The accepted socket is non-blocking, too.
-        let (socket, from) = match listener.accept() {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
-                    // Accept and close: a connection left in the backlog keeps the listener readable
-                    // forever.
-                    self.spare = None;
-                    drop(listener.accept());
-                    self.spare = listener.try_clone().ok();
-                }
-                return;
-            }
-        };
-        let pending = self.streams.values().filter(|stream| !stream.is_authenticated).count();
-        if pending >= UNAUTHENTICATED_MAX || self.streams.len() >= STREAMS_MAX {
-            return;
+    /// Has the loop accept connections.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC.
+    pub fn watch(&mut self, runner: &mut Runner<TunnelEngine>) -> io::Result<()> {
+        if let Listening::Bound(listener) = std::mem::take(&mut self.listener) {
+            self.listener = Listening::On(runner.listen(Box::new(listener))?);
         }
-        let from = from.as_socket().map(canonical).map_or(String::new(), |from| from.to_string());
-        // A failure closes the connection.
-        let _ = self.take_in(runner, &format!("tcp:{from}"), socket, None);
+        Ok(())
+    }
+
+    /// Listens on another TCP port, or on none; streams that exist continue.
+    ///
+    /// # Errors
+    /// EADDRINUSE, EACCES for a port below 1024: then it listens on none.
+    pub fn listen(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        port: Option<u16>,
+        options: &PeerOptions,
+    ) -> io::Result<()> {
+        if let Listening::On(listener) = std::mem::take(&mut self.listener) {
+            runner.close_listener(listener);
+        }
+        self.port = None;
+        let Some(port) = port else { return Ok(()) };
+        self.bind(port, options)?;
+        self.watch(runner)
+    }
+
+    /// The port that is listened on.
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// What became of the connections to it.
+    pub fn connections(&self) -> Connections {
+        let theirs = |stream: &&Stream| matches!(stream, Stream::Theirs(_));
+        Connections {
+            unauthenticated: self.unauthenticated.count(),
+            authenticated: self.streams.values().filter(theirs).count(),
+            ..self.connections
+        }
+    }
+
+    /// A host has connected: it is unauthenticated for now. Dropping the port closes the connection.
+    pub fn accepted(&mut self, runner: &mut Runner<TunnelEngine>, stream: Box<dyn Port>) {
+        self.connections.accepted += 1;
+        let Some(port) = self.free_port().filter(|port| runner.attach(*port, stream).is_ok())
+        else {
+            return;
+        };
+        let host = address(runner, Endpoint::Port(port)).map(|host| host.ip());
+        let source = host.map_or_else(|| Endpoint::Port(port).into(), Source::from);
+        runner.engine_mut().tunnel.set_stream_source(port, Some(source));
+        if let Some(displaced) = self.unauthenticated.insert(runner.now(), port, source) {
+            self.connections.displaced += 1;
+            turn_away(runner, displaced);
+        }
     }
 
     /// Sets how a peer is reached. [`Self::forget`] must have ended its old streams.
@@ -266,6 +314,12 @@ impl Streams {
         peer: &PublicKey,
         at: Endpoint,
     ) -> Option<Switched> {
+        if let Endpoint::Port(port) = at
+            && self.unauthenticated.remove(port)
+        {
+            self.close_theirs(runner, peer);
+            self.streams.insert(port, Stream::Theirs(*peer));
+        }
         let is_here = matches!(at, Endpoint::Port(port) if self.streams.contains_key(&port));
         let client = self.clients.get_mut(peer)?;
         match at {
@@ -293,39 +347,69 @@ impl Streams {
         }
     }
 
-    /// Removes a peer and ends its streams.
+    /// Removes a peer and ends all streams to and from it.
+    pub fn remove(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
+        self.forget(runner, peer);
+        self.close_theirs(runner, peer);
+    }
+
+    /// Forgets how a peer is reached, and ends our streams to it.
     pub fn forget(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
         self.clients.remove(peer);
         self.names.set(*peer, None);
         self.hang_up(runner, peer);
     }
 
-    /// Ends the streams to a peer.
+    /// Ends our streams to a peer.
     fn hang_up(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
         for port in self.ports_of(peer) {
             self.streams.remove(&port);
-            runner.detach(port);
-            runner.engine_mut().tunnel.forget_endpoint(Endpoint::Port(port));
+            close(runner, port);
         }
     }
 
-    /// A port ended; returns whether it was a stream. If we had connected it, the next attempt is scheduled.
-    pub fn ended(&mut self, runner: &mut Runner<TunnelEngine>, port: PortId) -> bool {
-        let Some(stream) = self.streams.remove(&port) else { return false };
-        runner.engine_mut().tunnel.forget_endpoint(Endpoint::Port(port));
-        if let Some(client) = stream.peer.and_then(|peer| self.clients.get_mut(&peer)) {
+    /// Ends the stream of a peer to us.
+    fn close_theirs(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
+        let theirs = |stream: &Stream| *stream == Stream::Theirs(*peer);
+        let found = self.streams.iter().find(|(_, stream)| theirs(stream));
+        if let Some(port) = found.map(|(port, _)| *port) {
+            self.streams.remove(&port);
+            self.connections.replaced += 1;
+            close(runner, port);
+        }
+    }
+
+    /// A port ended. If it was our stream to a peer, the next attempt is scheduled.
+    pub fn ended(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        port: PortId,
+        why: &Gone,
+    ) -> EndedPort {
+        if self.unauthenticated.remove(port) {
+            self.connections.invalid += u64::from(matches!(why, Gone::Protocol(_)));
+            runner.engine_mut().tunnel.set_stream_source(port, None);
+            return EndedPort::Unauthenticated;
+        }
+        let Some(stream) = self.streams.remove(&port) else {
+            // A stream may end by itself and be closed by us in the same turn.
+            let is_stream = STREAMS.contains(&port.0);
+            return if is_stream { EndedPort::Unauthenticated } else { EndedPort::Other };
+        };
+        forget(runner, port);
+        if let Stream::Ours(Some(peer)) = stream
+            && let Some(client) = self.clients.get_mut(&peer)
+        {
             // A peer that never answered by TCP is tried by UDP first.
             if client.auto.as_mut().is_none_or(|auto| auto.probe_at.take().is_some()) {
                 client.retry_again(runner.now());
             }
         }
-        true
+        EndedPort::Stream
     }
 
     /// When [`Self::run_due`] must be called.
     pub fn next_due(&self) -> Option<Instant> {
-        let pending = self.streams.values().filter(|stream| !stream.is_authenticated);
-        let ends = pending.filter_map(|stream| stream.since.checked_add(AUTHENTICATION_TIME));
         let clients = self.clients.values().filter(|client| client.address.is_some());
         let retries = clients.filter_map(|client| client.retry_at);
         let autos = self.clients.values().filter_map(|client| client.auto.as_ref());
@@ -333,7 +417,7 @@ impl Streams {
         [self.names.next_retry()]
             .into_iter()
             .flatten()
-            .chain(ends)
+            .chain(self.unauthenticated.next_due())
             .chain(retries)
             .chain(probes)
             .min()
@@ -361,7 +445,10 @@ impl Streams {
         }
         self.try_udp(runner, now);
         self.names.retry(now);
-        self.check_authentication(runner, now);
+        while let Some(port) = self.unauthenticated.expired(now) {
+            self.connections.expired += 1;
+            turn_away(runner, port);
+        }
     }
 
     /// Probes UDP for peers that are reached by TCP, where it is time to.
@@ -382,7 +469,7 @@ impl Streams {
     /// Adds a stream that is open: to `peer`, or to a peer that authenticates.
     ///
     /// # Errors
-    /// ENOSPC: there are 256 streams.
+    /// ENOSPC: there are 4096 streams.
     pub fn attach(
         &mut self,
         runner: &mut Runner<TunnelEngine>,
@@ -391,12 +478,10 @@ impl Streams {
     ) -> io::Result<PortId> {
         let port = self.free_port().ok_or(Errno::NOSPC)?;
         runner.attach(port, stream)?;
-        let since = runner.now();
-        self.streams.insert(port, Stream { since, peer, is_authenticated: true });
+        self.streams.insert(port, Stream::Ours(peer));
         if let Some(peer) = peer {
             let (engine, now, out) = runner.engine_and_outbox();
-            engine.tunnel.set_endpoint(&peer, Endpoint::Port(port));
-            engine.tunnel.connect(now, &peer, out);
+            engine.tunnel.connect_by(now, &peer, port, out);
         }
         Ok(port)
     }
@@ -421,67 +506,52 @@ impl Streams {
             }
             _ => {}
         }
-        self.take_in(runner, &format!("tcp:{address}"), socket, Some(peer))?;
+        let stream = Box::new(MessagePort::socket(stream_name(address), OwnedFd::from(socket))?);
+        self.attach(runner, stream, Some(peer))?;
         Ok(())
-    }
-
-    fn take_in(
-        &mut self,
-        runner: &mut Runner<TunnelEngine>,
-        name: &str,
-        socket: Socket,
-        peer: Option<PublicKey>,
-    ) -> io::Result<()> {
-        socket.set_tcp_nodelay(true)?;
-        // Old kernels do not have it: then more waits.
-        let _ = socket.set_tcp_notsent_lowat(NOT_SENT_MAX);
-        socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
-        let keepalive = TcpKeepalive::new().with_time(DEAD_AFTER).with_interval(DEAD_AFTER / 3);
-        socket.set_tcp_keepalive(&keepalive)?;
-        let stream = Box::new(MessagePort::socket(name, OwnedFd::from(socket))?);
-        let port = self.attach(runner, stream, peer)?;
-        if let Some(stream) = self.streams.get_mut(&port) {
-            stream.is_authenticated = peer.is_some();
-        }
-        Ok(())
-    }
-
-    /// Marks the streams whose peers have authenticated by now; closes those that were too late.
-    fn check_authentication(&mut self, runner: &mut Runner<TunnelEngine>, now: Instant) {
-        if self.streams.values().all(|stream| stream.is_authenticated) {
-            return;
-        }
-        let tunnel = &runner.engine().tunnel;
-        for key in tunnel.peers() {
-            if let Some(Endpoint::Port(port)) = tunnel.status(now, &key).and_then(|s| s.endpoint)
-                && let Some(stream) = self.streams.get_mut(&port)
-            {
-                stream.is_authenticated = true;
-            }
-        }
-        let is_late = |stream: &Stream| {
-            !stream.is_authenticated && now.since(stream.since) >= AUTHENTICATION_TIME
-        };
-        let late: Vec<PortId> = self
-            .streams
-            .iter()
-            .filter(|(_, stream)| is_late(stream))
-            .map(|(port, _)| *port)
-            .collect();
-        for port in late {
-            self.streams.remove(&port);
-            runner.detach(port);
-        }
     }
 
     fn ports_of(&self, peer: &PublicKey) -> Vec<PortId> {
-        let of_peer = self.streams.iter().filter(|(_, stream)| stream.peer == Some(*peer));
+        let is_of_peer = |stream: &Stream| *stream == Stream::Ours(Some(*peer));
+        let of_peer = self.streams.iter().filter(|(_, stream)| is_of_peer(stream));
         of_peer.map(|(port, _)| *port).collect()
     }
 
-    fn free_port(&self) -> Option<PortId> {
-        PORTS.step_by(2).map(PortId).find(|port| !self.streams.contains_key(port))
+    fn free_port(&mut self) -> Option<PortId> {
+        let after = (self.last_port..=*STREAMS.end()).chain(STREAMS).step_by(2).map(PortId).skip(1);
+        let is_free = |port: &PortId| {
+            !self.streams.contains_key(port) && !self.unauthenticated.contains(*port)
+        };
+        let port =
+            after.take(usize::from(STREAMS.end() - STREAMS.start()) / 2 + 1).find(is_free)?;
+        self.last_port = port.0;
+        Some(port)
     }
+}
+
+/// How many hosts may wait to be authenticated: a quarter of the process's descriptors at most.
+fn unauthenticated_max() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / 4).unwrap_or(usize::MAX).clamp(1, UNAUTHENTICATED_MAX)
+}
+
+/// Closes a stream of a peer.
+fn close(runner: &mut Runner<TunnelEngine>, port: PortId) {
+    runner.detach(port);
+    forget(runner, port);
+}
+
+/// The stream of a peer was closed: it is reached as before, or not at all.
+fn forget(runner: &mut Runner<TunnelEngine>, port: PortId) {
+    let tunnel = &mut runner.engine_mut().tunnel;
+    tunnel.set_stream_source(port, None);
+    tunnel.forget_endpoint(Endpoint::Port(port));
+}
+
+/// Closes the stream of an unauthenticated host, by which no peer is reached.
+fn turn_away(runner: &mut Runner<TunnelEngine>, port: PortId) {
+    runner.detach(port);
+    runner.engine_mut().tunnel.set_stream_source(port, None);
 }
 
 impl Client {
@@ -489,19 +559,4 @@ impl Client {
         self.retry_at = now.checked_add(self.delay);
         self.delay = (self.delay * 2).min(RETRY_MAX);
     }
-}
-
-/// A non-blocking TCP socket, bound and marked.
-fn open(at: SocketAddr, options: &PeerOptions) -> io::Result<Socket> {
-    let kind = Type::STREAM.nonblocking();
-    let socket = Socket::new(Domain::for_address(at), kind, Some(Protocol::TCP))?;
-    if options.mark != 0 {
-        socket.set_mark(options.mark)?;
-    }
-    socket.set_reuse_address(true)?;
-    if at.is_ipv6() && at.port() != 0 {
-        socket.set_only_v6(!at.ip().is_unspecified())?;
-    }
-    socket.bind(&at.into())?;
-    Ok(socket)
 }
