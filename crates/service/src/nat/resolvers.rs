@@ -65,7 +65,7 @@ mod tests {
                     nameserver fe80::1%eth0\nnameserver 192.0.2.1\noptions edns0\nnameserver ::1\n\
                     nameserver 192.0.2.2\n";
         let resolvers = Resolvers::parse(text);
-        let servers = ["127.0.0.53", "192.0.2.1", "::1"].map(|ip| ip.parse().unwrap());
+        let servers: [IpAddr; 3] = ["127.0.0.53", "192.0.2.1", "::1"].map(|ip| ip.parse().unwrap());
         assert_eq!(resolvers.servers, servers);
         assert_eq!(
             resolvers.file(&["10.0.2.3".parse().unwrap()]),
