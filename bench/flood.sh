@@ -89,7 +89,8 @@ class Iovec(ctypes.Structure):
 class Msg(ctypes.Structure):
     _fields_ = [('name', ctypes.c_char_p), ('namelen', ctypes.c_uint), ('iov', ctypes.POINTER(Iovec)),
                 ('iovlen', ctypes.c_size_t), ('control', ctypes.c_void_p), ('controllen', ctypes.c_size_t),
-                ('flags', ctypes.c_int), ('sent', ctypes.c_uint)]
+                ('flags', ctypes.c_int), ('pad', ctypes.c_int), ('sent', ctypes.c_uint), ('end', ctypes.c_uint)]
+assert ctypes.sizeof(Msg) == 64
 COUNT, BURST = 20000, 100
 to = struct.pack('=H', socket.AF_INET) + struct.pack('>H', 0) + socket.inet_aton('198.51.100.2') + bytes(8)
 messages = (Msg * COUNT)()
@@ -101,15 +102,16 @@ for n in range(COUNT):
     packet = struct.pack('>BBHHHBBH', 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + source
     packet += socket.inet_aton('198.51.100.2') + udp
     iov = Iovec(packet, len(packet))
-    messages[n] = Msg(to, 16, ctypes.pointer(iov), 1, None, 0, 0, 0)
+    messages[n] = Msg(to, 16, ctypes.pointer(iov), 1, None, 0, 0, 0, 0, 0)
 s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 send = ctypes.CDLL(None, use_errno=True).sendmmsg
 start = then = time.monotonic()
 sent = 0
 while True:
-    n = send(s.fileno(), ctypes.byref(messages, sent % COUNT * ctypes.sizeof(Msg)), BURST, 0)
-    # It stays in step with the packets.
-    sent += BURST
+    at = sent % COUNT
+    n = send(s.fileno(), ctypes.byref(messages, at * ctypes.sizeof(Msg)), min(BURST, COUNT - at), 0)
+    assert n > 0, ctypes.get_errno()
+    sent += n
     ahead = sent / rate - (time.monotonic() - start)
     if ahead > 0:
         time.sleep(ahead)

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../crates/engine/tests/exercise/dns.rs"]
+#[path = "../../crates/nat/tests/exercise/dns.rs"]
 mod exercise;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../crates/engine/tests/exercise/guests.rs"]
+#[path = "../../crates/nat/tests/exercise/guests.rs"]
 mod exercise;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -210,7 +210,7 @@ fn a_device_that_another_program_holds_is_said_and_captured_from() {
         let mut command = adit("capture mq0 --for 100ms");
         let third = Capture::start(command.stdout(Stdio::null()));
         let said = &third.introduction;
-        assert!(said.contains("mq0 is held by process ") && said.contains("python"), "{said}");
+        assert!(said.contains("mq0 is in use by process ") && said.contains("python"), "{said}");
         third.finish();
         python.0.kill().unwrap();
     });
@@ -243,6 +243,47 @@ fn a_persistent_device_is_attached_to() {
         assert!(answers("192.0.2.77"));
         capture.stop();
         assert!(run("ip", &["-o", "link"]).contains("tun0"), "it stays");
+    });
+}
+
+/// With the reason that holds: it is there, in another namespace.
+#[test]
+fn a_device_that_is_moved_is_not_called_deleted() {
+    world(|_| {
+        ip("link add va type veth peer name vb");
+        let capture = Capture::start(adit("capture va").stdout(Stdio::null()));
+        let mut sleeper =
+            Killed(Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap());
+        let netns = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        let (own, pid) = (netns(std::process::id()), sleeper.0.id());
+        eventually("it has a namespace", || netns(pid) != own);
+        ip(&format!("link set va netns {pid}"));
+        let (output, stderr) = capture.finish();
+        assert_eq!(output.status.code(), Some(4), "{stderr}");
+        assert!(
+            stderr.contains("the interface was moved to another network namespace"),
+            "{stderr}"
+        );
+        sleeper.0.kill().unwrap();
+    });
+}
+
+#[test]
+fn what_registers_with_wireshark_is_told_before() {
+    world(|folder| {
+        let home = |words: &str| {
+            let mut command = adit(words);
+            output(command.env("HOME", folder).env("XDG_CONFIG_HOME", folder.join("config")))
+        };
+        let planned = String::from_utf8(home("capture --install-extcap --dry-run").stdout).unwrap();
+        let path =
+            planned.trim().strip_prefix("link ").unwrap().split(" to ").next().unwrap().to_owned();
+        assert!(!Path::new(&path).exists(), "{planned}");
+        assert_eq!(
+            String::from_utf8(home("capture --install-extcap").stdout).unwrap().trim(),
+            path
+        );
+        assert!(Path::new(&path).is_symlink());
     });
 }
 

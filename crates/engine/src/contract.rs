@@ -65,13 +65,16 @@ pub struct Handled {
     /// The packet began an exchange with that peer: what was learned about the way to it before no
     /// longer counts.
     pub began: bool,
+    /// The packet proved no identity, but a peer may have sent it: it was valid as far as it was checked before
+    /// a limit dropped it. A stream whose sender did not authenticate stays open for its next packet.
+    pub plausible: bool,
 }
 
 impl Handled {
     /// Nothing: the engine authenticates nobody, or the packet did not authenticate.
-    pub const NOTHING: Self = Self { authenticated: false, began: false };
+    pub const NOTHING: Self = Self { authenticated: false, began: false, plausible: false };
     /// The packet authenticated, within an exchange that goes on.
-    pub const AUTHENTICATED: Self = Self { authenticated: true, began: false };
+    pub const AUTHENTICATED: Self = Self { authenticated: true, ..Self::NOTHING };
     /// The packet authenticated and began an exchange.
-    pub const BEGAN: Self = Self { authenticated: true, began: true };
+    pub const BEGAN: Self = Self { authenticated: true, began: true, ..Self::NOTHING };
 }

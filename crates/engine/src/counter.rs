@@ -39,6 +39,11 @@ macro_rules! counters {
                 }),*];
                 all.into_iter()
             }
+
+            /// Adds the counts of `other`.
+            pub(crate) const fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
         }
     };
     (@dropped) => { None };

@@ -43,11 +43,15 @@ pub const LOCKED: Entry = Entry {
 pub const CATALOG: [Entry; 1] = [LOCKED];
 
 /// Replaces `path` by a file with this content and mode, or creates it; creates missing folders with
-/// mode 0755. A symbolic link stays: the file that it points to is replaced.
+/// mode 0755. A symbolic link stays: the file that it points to is replaced. What is no regular file, such
+/// as `/dev/stdout`, is written to instead.
 ///
 /// # Errors
 /// That of the file system: EACCES, ENOSPC, EROFS. The old file is unchanged then.
 pub fn replace(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return std::fs::write(path, content);
+    }
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let temporary = Temporary::write(&target, content.as_ref(), mode)?;
     std::fs::rename(&temporary.path, &target)?;
@@ -67,6 +71,14 @@ pub fn create(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> io::Result<(
         renamed => renamed?,
     }
     temporary.finish()
+}
+
+/// Whether the folder of `path` exists: for files whose path a user typed, where a new folder would be a typo.
+///
+/// # Errors
+/// ENOENT, EACCES.
+pub fn check_folder(path: &Path) -> io::Result<()> {
+    std::fs::metadata(folder_of(path)).map(drop)
 }
 
 /// Replaces `path` by a symbolic link to `to`, or creates it.
@@ -338,6 +350,11 @@ mod tests {
             ("four", 0o600)
         );
         assert!(link.is_symlink());
+        let null = folder.0.join("null");
+        std::os::unix::fs::symlink("/dev/null", &null).unwrap();
+        replace(&null, "five", 0o600).unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+        std::fs::remove_file(null).unwrap();
         assert_eq!(folder.names(), ["link", "new"]);
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }

@@ -53,7 +53,7 @@
 //! **Silence.** A message without a valid MAC under our public key gets no answer. Valid handshakes are
 //! processed up to a budget, first per source, then in total. Beyond it a sender must prove its address
 //! with a cookie (64 bytes in answer to 148 or 92). So an answer is never longer than its request, and
-//! a flood from one source hurts only that source.
+//! a flood from one source hurts only that source. In a flood from many sources the quiet ones come first.
 //!
 //! **Sending.** A packet or super-packet from the device port goes to the peer whose allowed IPs contain
 //! its destination. A super-packet becomes a *train* in one buffer: each segment with a header of 16
@@ -76,13 +76,14 @@
 //! wait. A super-packet that would occupy the line for more than 2 ms is segmented before it waits.
 //!
 //! **Endpoints** are UDP addresses or ports. A port that is neither the device's nor a peer's is a stream that
-//! carries one message per buffer. A peer roams to the endpoint of its last authenticated message. A pinned
+//! carries one message per buffer. A host behind a TCP connection needs no cookie and counts by its address, as by
+//! UDP ([`Tunnel::set_stream_source`]). A peer roams to the endpoint of its last authenticated message. A pinned
 //! peer roams only after a silence. [`Tunnel::probe`] tries another endpoint with an initiation while the
 //! current one stays in use until the answer.
 //!
 //! **Limits.** Per peer: three sessions, 16 packets that wait for a handshake, 512 in each shaper, 36 KiB of
 //! fragments. In total: 128 packets that wait for handshakes, 2048 in shapers (64 of them in large buffers),
-//! 4096 counted sources, 1024 events.
+//! 20,480 counted sources (1 MiB), 1024 events.
 //!
 //! [`Engine::handle`]: adit_engine::Engine::handle
 //! [`Engine::next_timeout`]: adit_engine::Engine::next_timeout
@@ -117,6 +118,7 @@ mod wakes;
 pub use adit_packet::IpPrefix;
 pub use config::{KeyMemory, PeerConfig, PeerMode, Random, TunnelConfig};
 pub use frames::vxlan::Vxlan;
+pub use handshake::source::Source;
 pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use peer::send::gso_len_max;
 pub use shape::shaper::Shape;

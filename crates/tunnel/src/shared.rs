@@ -3,13 +3,14 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
-use adit_engine::Handled;
+use adit_engine::{Endpoint, Handled, PortId};
 use adit_packet::Instant;
 
 use crate::config::{Random, TunnelConfig};
 use crate::handshake::cookie::CookieChecker;
 use crate::handshake::ikpsk2::{Identity, SessionKeys};
 use crate::handshake::limiter::Limiter;
+use crate::handshake::source::Source;
 use crate::keys::PrivateKey;
 use crate::session::Session;
 use crate::shape::waiting::Waiting;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) random: Random,
     pub(crate) us: Option<LocalIdentity>,
     pub(crate) limiter: Limiter,
+    /// The hosts behind streams.
+    pub(crate) streams: BTreeMap<PortId, Source>,
     pub(crate) wakes: WakeQueue,
     /// From our indices, of handshakes and sessions, to peers.
     indices: BTreeMap<u32, u32>,
@@ -61,6 +64,7 @@ impl Shared {
             limiter: Limiter::new(config.handshakes_per_second),
             config,
             random,
+            streams: BTreeMap::new(),
             wakes: WakeQueue::default(),
             indices: BTreeMap::new(),
             events: VecDeque::new(),
@@ -114,6 +118,15 @@ impl Shared {
     /// The peer of an index.
     pub(crate) fn peer_of(&self, index: u32) -> Option<u32> {
         self.indices.get(&index).copied()
+    }
+
+    /// What the messages from an endpoint count for.
+    pub(crate) fn source_of(&self, from: Endpoint) -> Source {
+        let known = match from {
+            Endpoint::Port(port) => self.streams.get(&port).copied(),
+            Endpoint::Udp(_) | Endpoint::Flow(_) => None,
+        };
+        known.unwrap_or_else(|| from.into())
     }
 
     pub(crate) fn event(&mut self, event: TunnelEvent) {

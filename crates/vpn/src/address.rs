@@ -1,6 +1,7 @@
 //! Addresses of endpoints, for people and for hooks.
 
 use crate::engine::TunnelEngine;
+use crate::file::values::canonical;
 use adit_engine::Endpoint;
 use adit_runtime::Runner;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 #[must_use]
 pub fn endpoint_text(runner: &Runner<TunnelEngine>, at: Endpoint) -> String {
     match at {
-        Endpoint::Udp(address) => address.to_string(),
+        Endpoint::Udp(address) => canonical(address).to_string(),
         Endpoint::Port(port) => {
             runner.port(port).map_or(String::new(), |(port, _)| port.name().to_owned())
         }
@@ -28,32 +29,10 @@ pub fn address(runner: &Runner<TunnelEngine>, at: Endpoint) -> Option<SocketAddr
     Some(canonical(address))
 }
 
-/// An IPv4 address that came through an IPv6 socket (`::ffff:192.0.2.1`) as an IPv4 address.
-#[must_use]
-pub fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip if ip == address.ip() => address,
-        ip => SocketAddr::new(ip, address.port()),
-    }
-}
-
 /// The UDP address of an endpoint, if it is one.
 pub fn udp(endpoint: Endpoint) -> Option<SocketAddr> {
     match endpoint {
         Endpoint::Udp(address) => Some(address),
         Endpoint::Port(_) | Endpoint::Flow(_) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv4_address_is_shown_as_such() {
-        let text = |text: &str| canonical(text.parse().unwrap()).to_string();
-        assert_eq!(text("[::ffff:192.0.2.1]:5"), "192.0.2.1:5");
-        assert_eq!(text("[2001:db8::1]:5"), "[2001:db8::1]:5");
-        assert_eq!(text("192.0.2.1:5"), "192.0.2.1:5");
     }
 }

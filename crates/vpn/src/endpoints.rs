@@ -7,10 +7,10 @@ use crate::file::keys::Key;
 use crate::host::error::port_error;
 use crate::host::names::{Names, News};
 use crate::pipe::{OpenPipe, Program};
-use crate::streams::{Streams, Switched};
+use crate::streams::{Connections, EndedPort, Streams, Switched};
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
-use adit_runtime::{Gone, Interest, PeerOptions, PeerSockets, Runner, Token};
+use adit_runtime::{Gone, Interest, PeerOptions, PeerSockets, Port, Runner, Token};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::supervisor::FIRST_TOKEN;
@@ -19,8 +19,7 @@ use std::io;
 use std::time::Duration;
 
 const NAMES: Token = Token(FIRST_TOKEN + 3);
-const LISTENER: Token = Token(FIRST_TOKEN + 4);
-const STREAM_NAMES: Token = Token(FIRST_TOKEN + 5);
+const STREAM_NAMES: Token = Token(FIRST_TOKEN + 4);
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
@@ -79,7 +78,7 @@ impl Endpoints {
         let mut streams = Streams::new(faster).map_err(failed)?;
         if let Some(port) = wanted.tcp {
             let failed = |error| port_error(&format!("TCP port {port}"), &options, &error);
-            streams.listen(Some(port), &options).map_err(failed)?;
+            streams.bind(port, &options).map_err(failed)?;
         }
         let names = Names::new().map_err(failed)?;
         let endpoints = Self {
@@ -108,19 +107,26 @@ impl Endpoints {
     ///
     /// # Errors
     /// ENOMEM, ENOSPC.
-    pub fn watch(&self, runner: &mut Runner<TunnelEngine>) -> io::Result<()> {
+    pub fn watch(&mut self, runner: &mut Runner<TunnelEngine>) -> io::Result<()> {
         runner.watch(&self.names, NAMES, READABLE)?;
         runner.watch(&self.streams.names, STREAM_NAMES, READABLE)?;
-        match self.streams.listener() {
-            Some(listener) => runner.watch(listener, LISTENER, READABLE),
-            None => Ok(()),
-        }
+        self.streams.watch(runner)
+    }
+
+    /// A host has connected by TCP.
+    pub fn accepted(&mut self, runner: &mut Runner<TunnelEngine>, stream: Box<dyn Port>) {
+        self.streams.accepted(runner, stream);
+    }
+
+    /// What became of the connections to the TCP port; `None` without one.
+    #[must_use]
+    pub fn connections(&self) -> Option<Connections> {
+        self.streams.port().map(|_| self.streams.connections())
     }
 
     /// Handles a descriptor that is ready; `false` if it belongs to something else.
     pub fn ready(&mut self, runner: &mut Runner<TunnelEngine>, token: Token) -> bool {
         match token {
-            LISTENER => self.streams.accept(runner),
             STREAM_NAMES => {
                 for why in self.streams.hear_names(runner.now()) {
                     self.unresolved(&why);
@@ -166,7 +172,7 @@ impl Endpoints {
     /// Removes a peer: its name, and the streams to it.
     pub fn remove(&mut self, runner: &mut Runner<TunnelEngine>, peer: &PublicKey) {
         self.names.set(*peer, None);
-        self.streams.forget(runner, peer);
+        self.streams.remove(runner, peer);
     }
 
     /// A peer got an endpoint from `wg`: that counts instead of its name.
@@ -212,9 +218,14 @@ impl Endpoints {
         self.pipe == Some(port)
     }
 
-    /// A port ended; `false` if it was no stream.
-    pub fn ended(&mut self, runner: &mut Runner<TunnelEngine>, port: PortId) -> bool {
-        self.streams.ended(runner, port)
+    /// A port ended.
+    pub fn ended(
+        &mut self,
+        runner: &mut Runner<TunnelEngine>,
+        port: PortId,
+        why: &Gone,
+    ) -> EndedPort {
+        self.streams.ended(runner, port, why)
     }
 
     /// A peer is silent: its name may lead elsewhere by now.
@@ -334,26 +345,18 @@ impl Endpoints {
         Ok(())
     }
 
-    /// Listens on another TCP port, or on none; streams that exist go on. A failure changes nothing.
-    fn listen(&mut self, runner: &Runner<TunnelEngine>, wanted: &WantedSockets) -> Result<()> {
+    /// Listens on another TCP port, or on none; streams that exist continue. A failure changes nothing.
+    fn listen(&mut self, runner: &mut Runner<TunnelEngine>, wanted: &WantedSockets) -> Result<()> {
         let (port, now, options) = (wanted.tcp, self.streams.port(), &wanted.udp);
         let is_same =
             |other: &PeerOptions| (other.mark, other.source) == (options.mark, options.source);
         if port == now && is_same(&self.options) {
             return Ok(());
         }
-        if let Some(listener) = self.streams.listener() {
-            runner.unwatch(listener);
-        }
-        let listened = self.streams.listen(port, options);
-        if listened.is_err() {
+        self.streams.listen(runner, port, options).map_err(|error| {
             // It had the port a moment ago.
-            let _ = self.streams.listen(now, &self.options);
-        }
-        let watched = self.streams.listener().map(|fd| runner.watch(fd, LISTENER, READABLE));
-        let what = format!("TCP port {}", port.unwrap_or_default());
-        let failed = |error| port_error(&what, options, &error);
-        listened.map_err(failed)?;
-        watched.unwrap_or(Ok(())).map_err(failed)
+            let _ = self.streams.listen(runner, now, &self.options);
+            port_error(&format!("TCP port {}", port.unwrap_or_default()), options, &error)
+        })
     }
 }

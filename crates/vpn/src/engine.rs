@@ -16,10 +16,15 @@ use adit_packet::{Instant, PacketBuf};
 use adit_runtime::Runner;
 use adit_tunnel::{PeerMode, PublicKey, Tunnel, Vxlan};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// The port of a TUN device, at the tunnel, and of a TAP device, at the switch.
 const TUN: PortId = PortId(0);
 const TAP: PortId = PortId(1);
+
+/// The tunnel's ports for streams, above those of layer 2 peers. Each peer may have two of them (ours to it, and its
+/// own to us), each unauthenticated host one. A peer's stream has 260 KiB of memory.
+pub const STREAMS: RangeInclusive<u16> = 0xe000..=0xfffe;
 
 /// The members of the patch.
 const TUNNEL: usize = 0;
@@ -80,7 +85,7 @@ impl TunnelEngine {
             return Some(mode(*port));
         }
         let is_free = |port: &PortId| !site.ports.values().any(|taken| taken == port);
-        let ours = (2..u16::MAX).step_by(2).map(PortId).find(is_free)?;
+        let ours = (2..*STREAMS.start()).step_by(2).map(PortId).find(is_free)?;
         let theirs = PortId(ours.0 + 1);
         switch.add_port(theirs, PortConfig::default()).ok()?;
         site.ports.insert(*peer, ours);

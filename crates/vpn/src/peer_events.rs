@@ -12,6 +12,7 @@ use adit_packet::Instant;
 use adit_runtime::Runner;
 use adit_service::event::{Event, Events};
 use adit_tunnel::PublicKey;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
@@ -21,6 +22,8 @@ pub struct PeerEvents {
     name: IfName,
     events: Events,
     presence: Presence,
+    /// Where each peer was last: a stream ends before its peer counts as disconnected.
+    addresses: BTreeMap<PublicKey, SocketAddr>,
     hooks: Hooks,
 }
 
@@ -29,7 +32,8 @@ impl PeerEvents {
     #[must_use]
     pub fn new(name: IfName, events: Events) -> Self {
         let hooks = Hooks::new(events.clone());
-        Self { name, events, presence: Presence::default(), hooks }
+        let (presence, addresses) = (Presence::default(), BTreeMap::new());
+        Self { name, events, presence, addresses, hooks }
     }
 
     /// Adds a peer, or changes its timeout and hooks.
@@ -40,16 +44,18 @@ impl PeerEvents {
     /// A peer was removed from the configuration.
     pub fn remove(&mut self, peer: &PublicKey) {
         let hooks = self.presence.remove(peer);
+        self.addresses.remove(peer);
         self.run(&hooks, peer, None);
     }
 
     /// A peer has a session, or was heard after a silence.
     pub fn heard(&mut self, runner: &Runner<TunnelEngine>, peer: &PublicKey, at: Option<Endpoint>) {
+        self.is_at(runner, peer, at);
         if let Some(hooks) = self.presence.heard(runner.now(), peer) {
             let endpoint = at.map(|at| endpoint_text(runner, at));
             let name = peer.to_base64().to_string();
             self.events.send(&Event::PeerConnected { peer: name, endpoint });
-            self.run(&hooks, peer, at.and_then(|at| address(runner, at)));
+            self.run(&hooks, peer, self.addresses.get(peer).copied());
         }
     }
 
@@ -62,9 +68,7 @@ impl PeerEvents {
             runner.engine_mut().tunnel.await_peer(&peer);
             let (name, silent_s) = (peer.to_base64().to_string(), silent.as_secs());
             self.events.send(&Event::PeerDisconnected { peer: name, silent_s });
-            let config = runner.engine().tunnel.peer_config(&peer);
-            let endpoint = config.and_then(|config| config.endpoint);
-            self.run(&hooks, &peer, endpoint.and_then(|at| address(runner, at)));
+            self.run(&hooks, &peer, self.addresses.get(&peer).copied());
         }
     }
 
@@ -89,9 +93,16 @@ impl PeerEvents {
     }
 
     /// A peer has another endpoint. One host may be at two places by turns, but most likely they are two.
-    pub fn moved(&mut self, now: Instant, peer: &PublicKey, from: Option<Endpoint>, to: Endpoint) {
+    pub fn moved(
+        &mut self,
+        runner: &Runner<TunnelEngine>,
+        peer: &PublicKey,
+        from: Option<Endpoint>,
+        to: Endpoint,
+    ) {
+        self.is_at(runner, peer, Some(to));
         if let (Some(Endpoint::Udp(one)), Endpoint::Udp(other)) = (from, to)
-            && self.presence.moved(now, peer, Endpoint::Udp(one), to)
+            && self.presence.moved(runner.now(), peer, Endpoint::Udp(one), to)
         {
             self.warn_of_two(peer, &one, &other, "which replace each other");
         }
@@ -104,6 +115,12 @@ impl PeerEvents {
             let here = config.and_then(|config| config.endpoint);
             let here = here.map(|at| endpoint_text(runner, at)).unwrap_or_default();
             self.warn_of_two(peer, &here, &endpoint_text(runner, from), "which is refused");
+        }
+    }
+
+    fn is_at(&mut self, runner: &Runner<TunnelEngine>, peer: &PublicKey, at: Option<Endpoint>) {
+        if let Some(address) = at.and_then(|at| address(runner, at)) {
+            self.addresses.insert(*peer, address);
         }
     }
 

@@ -43,8 +43,7 @@ impl Rates {
     pub fn sample(&mut self, now: Instant, tunnel: &Tunnel) -> bool {
         let is_due = self.samples.back().is_none_or(|last| now.since(last.at) >= EVERY);
         if is_due {
-            let bytes = |key| Some((key, bytes(&tunnel.status(now, &key)?)));
-            self.push(now, tunnel.peers().filter_map(bytes));
+            self.push(now, tunnel.traffic());
         }
         is_due
     }
@@ -69,7 +68,8 @@ impl Rates {
     /// The rates of a peer over the last two to three seconds.
     #[must_use]
     pub fn of(&self, now: Instant, status: &PeerStatus) -> Rate {
-        self.rate(now, &status.public_key, bytes(status))
+        let bytes = [status.bytes_received, status.bytes_sent];
+        self.rate(now, &status.public_key, bytes)
     }
 
     fn rate(&self, now: Instant, peer: &PublicKey, bytes: [u64; 2]) -> Rate {
@@ -86,10 +86,6 @@ impl Rates {
         let ([received, sent], [received_before, sent_before]) = (bytes, before);
         Rate { received: rate(received, received_before), sent: rate(sent, sent_before) }
     }
-}
-
-fn bytes(status: &PeerStatus) -> [u64; 2] {
-    [status.bytes_received, status.bytes_sent]
 }
 
 #[cfg(test)]

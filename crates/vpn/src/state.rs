@@ -1,16 +1,17 @@
 //! Conversions between the configuration, the engine, and the reported state.
 
-use crate::address::{endpoint_text, udp};
+use crate::address::{address, endpoint_text, udp};
 use crate::endpoints::Endpoints;
 use crate::engine::TunnelEngine;
 use crate::file::config::{Multi, Peer, PeerEndpoint, Transport};
 use crate::file::keys::Key;
 use crate::rates::{Rate, Rates};
+use crate::streams::Connections;
 use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
-use adit_runtime::{PeerCounters, Runner};
-use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey, Tunnel};
+use adit_runtime::{PeerCounters, PeerSockets, Runner};
+use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
@@ -33,6 +34,9 @@ pub struct View {
     pub fwmark: Option<u32>,
     /// The counters of its sockets.
     pub datagrams: Datagrams,
+    /// The connections to its TCP port; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
     /// Packets dropped that belong to no peer, by reason.
     pub drops: Vec<Dropped>,
     /// Addresses, routes and rules that others have removed and that cannot be restored, with the reason.
@@ -153,9 +157,33 @@ pub struct Reloaded {
     pub unchanged: usize,
 }
 
-/// The state of each peer.
+/// The state of a tunnel; `missing` is what others have removed from the host.
 #[must_use]
-pub fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints, rates: &Rates) -> Vec<PeerView> {
+pub fn view(
+    runner: &Runner<TunnelEngine>,
+    endpoints: &Endpoints,
+    rates: &Rates,
+    ifname: String,
+    mtu: u32,
+    missing: &[String],
+) -> View {
+    let tunnel = &runner.engine().tunnel;
+    View {
+        ifname,
+        public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
+        listen_port: runner.peers().map_or(0, PeerSockets::port),
+        mtu,
+        fwmark: Some(endpoints.options().mark).filter(|&mark| mark != 0),
+        datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
+        connections: endpoints.connections(),
+        drops: dropped(tunnel.drops()),
+        missing: missing.to_vec(),
+        peers: peers(runner, endpoints, rates),
+    }
+}
+
+/// The state of each peer.
+fn peers(runner: &Runner<TunnelEngine>, endpoints: &Endpoints, rates: &Rates) -> Vec<PeerView> {
     let (tunnel, now) = (&runner.engine().tunnel, runner.now());
     let view = |key: PublicKey| {
         let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
@@ -257,8 +285,23 @@ pub fn changed(
     Some(peer)
 }
 
+/// A change by `wg`, without the address of the peer's stream: `wg` returns what it was given, and by that a peer
+/// does not move from TCP to UDP.
+pub fn beside_its_stream(
+    runner: &Runner<TunnelEngine>,
+    before: Option<&PeerConfig>,
+    change: &PeerChange,
+) -> PeerChange {
+    let endpoint = before.and_then(|before| before.endpoint);
+    let stream = endpoint.filter(|endpoint| matches!(endpoint, Endpoint::Port(_)));
+    let far = stream.and_then(|stream| address(runner, stream));
+    let endpoint = change.endpoint.filter(|endpoint| far != Some(*endpoint));
+    PeerChange { endpoint, ..change.clone() }
+}
+
 /// The state of a tunnel, for `wg`.
-pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) -> Snapshot {
+pub fn snapshot(runner: &Runner<TunnelEngine>, listen_port: u16, fwmark: u32) -> Snapshot {
+    let (tunnel, now) = (&runner.engine().tunnel, runner.now());
     let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let peer = |key: PublicKey| {
         let (status, config) = (tunnel.status(now, &key)?, tunnel.peer_config(&key)?);
@@ -266,7 +309,7 @@ pub fn snapshot(tunnel: &Tunnel, now: Instant, listen_port: u16, fwmark: u32) ->
         Some(PeerSnapshot {
             public_key: key,
             preshared_key: config.preshared_key,
-            endpoint: status.endpoint.and_then(udp),
+            endpoint: status.endpoint.and_then(|at| address(runner, at)),
             last_handshake: status.last_handshake.map(|at| unix.saturating_sub(now.since(at))),
             bytes_sent: status.bytes_sent,
             bytes_received: status.bytes_received,

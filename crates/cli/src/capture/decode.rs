@@ -7,9 +7,9 @@ pub(crate) mod line;
 mod tcp;
 mod tree;
 
+use crate::capture::local_time::LocalTime;
 use adit_device::MacAddr;
 use adit_runtime::format::pcapng::{self, LinkType, Meta};
-use adit_runtime::record::rotate::calendar;
 use etherparse::{
     ArpPacketSlice, EtherType, Ipv4HeaderSlice, LaxIpv6Slice, LaxLinkExtSlice, LaxNetSlice,
     LaxSlicedPacket, LinkSlice, TransportSlice,
@@ -43,7 +43,7 @@ impl From<pcapng::Direction> for Direction {
 /// One packet, as `--json` prints it: one object a line.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub(crate) struct Packet {
-    /// When it was seen: RFC 3339, UTC, nanoseconds.
+    /// When it was seen: RFC 3339, local time with its UTC offset, nanoseconds.
     #[serde(serialize_with = "serialize_time")]
     #[schemars(with = "String")]
     pub(crate) time: Duration,
@@ -342,13 +342,8 @@ impl Arp {
     }
 }
 
-/// RFC 3339 in UTC with nanoseconds.
 fn serialize_time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    let [year, month, day, hour, minute, second] = calendar(*time);
-    serializer.collect_str(&format_args!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z",
-        time.subsec_nanos()
-    ))
+    serializer.collect_str(&LocalTime::new(*time).rfc3339())
 }
 
 #[cfg(test)]

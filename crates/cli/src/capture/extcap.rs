@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Prefix of our interface values; kernel interfaces have no colon.
@@ -175,20 +175,18 @@ pub(crate) fn config(interface: Interface) -> String {
     text
 }
 
-/// Links this program into the user's extcap directory and returns the path of the link.
+/// The path of the link to this program in the user's extcap directory.
 ///
 /// # Errors
-/// Those of creating the directory and the link; Unsupported without a home directory.
-pub(crate) fn install(program: &Path) -> io::Result<PathBuf> {
+/// Unsupported without a home directory.
+pub(crate) fn link_path() -> io::Result<PathBuf> {
     let directory = directory().ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::Unsupported,
             "cannot find the extcap directory: tshark is missing and HOME is not set",
         )
     })?;
-    let link = directory.join("adit");
-    adit_service::file::link(program, &link)?;
-    Ok(link)
+    Ok(directory.join("adit"))
 }
 
 /// The user's extcap directory as reported by tshark: since Wireshark 4.2 a directory of its own, before that

@@ -4,7 +4,7 @@
 use crate::capture::decode::Packet;
 use crate::capture::decode::line::hex_dump;
 use crate::capture::reply::Responder;
-use crate::capture::source::{Incoming, Source};
+use crate::capture::source::{Fate, Incoming, Source};
 use adit_runtime::format::pcapng::{Direction, Meta, Statistics};
 use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{RecordError, Recorder};
@@ -82,8 +82,8 @@ pub(crate) struct Summary {
 /// Why a capture ended early.
 #[derive(Debug)]
 pub(crate) enum EndError {
-    /// The interface was deleted.
-    Gone,
+    /// The interface is gone.
+    Gone(Fate),
     /// The recording failed.
     Record(RecordError),
     /// The lines could not be written.
@@ -98,7 +98,7 @@ impl EndError {
         match self {
             Self::Record(error) => error.is_reader_gone(),
             Self::Show(error) => error.kind() == io::ErrorKind::BrokenPipe,
-            Self::Gone | Self::System(_) => false,
+            Self::Gone(_) | Self::System(_) => false,
         }
     }
 }
@@ -138,7 +138,7 @@ impl Capture {
                 return Ok(());
             }
             if self.source.is_in_doubt() && !self.source.exists() {
-                return Err(EndError::Gone);
+                return Err(EndError::Gone(self.source.fate()));
             }
             let now = Instant::now();
             if let Some((_, sink)) = &mut self.lines
@@ -206,7 +206,7 @@ impl Capture {
             let incoming = match self.source.recv(buf) {
                 Ok(Some(incoming)) => incoming,
                 Ok(None) => return Ok(Drained::Empty),
-                Err(_) => return Err(EndError::Gone),
+                Err(_) => return Err(EndError::Gone(self.source.fate())),
             };
             let data = &buf[..incoming.len.min(buf.len())];
             let mut done = self.take(state, start, &incoming, data)?;
@@ -344,7 +344,7 @@ struct Seen {
 }
 
 /// The text of one packet, each line ended by a line feed.
-fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
+pub(crate) fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
     if show.json {
         if show.bytes {
             packet.bytes = Some(data.iter().map(|byte| format!("{byte:02x}")).collect());
@@ -354,7 +354,7 @@ fn render(mut packet: Packet, data: &[u8], show: Show) -> String {
         text.push('\n');
         return text;
     }
-    let mut text = format!("{packet}\n");
+    let mut text = if show.tree { format!("{packet:#}\n") } else { format!("{packet}\n") };
     if show.tree {
         packet.tree(&mut text);
     }
@@ -401,14 +401,20 @@ impl fmt::Display for Summary {
     }
 }
 
-fn packets(count: u64) -> String {
+pub(crate) fn packets(count: u64) -> String {
     if count == 1 { "1 packet".to_owned() } else { format!("{count} packets") }
 }
 
 impl fmt::Display for EndError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gone => f.write_str("the interface was deleted"),
+            Self::Gone(Fate::Deleted) => f.write_str("the interface was deleted"),
+            Self::Gone(Fate::Moved) => {
+                f.write_str("the interface was moved to another network namespace")
+            }
+            Self::Gone(Fate::Unknown) => {
+                f.write_str("the interface was deleted or moved to another network namespace")
+            }
             Self::Record(error) => error.fmt(f),
             Self::Show(_) => f.write_str("cannot write to standard output"),
             Self::System(_) => f.write_str("cannot wait for packets"),
@@ -419,7 +425,7 @@ impl fmt::Display for EndError {
 impl std::error::Error for EndError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Gone => None,
+            Self::Gone(_) => None,
             Self::Record(error) => error.source(),
             Self::Show(source) | Self::System(source) => Some(source),
         }

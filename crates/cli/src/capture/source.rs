@@ -2,10 +2,11 @@
 //! which sees copies.
 
 use crate::capture::decode::Gso;
-use adit_device::netlink::{Address, HardwareType, IpPrefix, LinkFlags, LinkInfo};
+use adit_device::netlink::{Address, Event, HardwareType, IpPrefix, LinkFlags, LinkInfo, Monitor};
 use adit_device::{
-    ClassicFilter, Create, Device, DeviceOptions, IfName, Link, MacAddr, Mode, NamePattern,
-    PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, Queue, RECORD_LEN_MAX, VnetHeader,
+    ClassicFilter, Create, Device, DeviceOptions, IfIndex, IfName, Link, MacAddr, Mode,
+    NamePattern, PACKET_SOCKET_LEN_MAX, PacketSocket, PacketSocketOptions, Queue, RECORD_LEN_MAX,
+    VnetHeader,
 };
 use adit_runtime::format::pcapng::{Direction, LinkType, Meta};
 use adit_runtime::record::now::Now;
@@ -13,6 +14,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// Receive buffer of a packet socket in bytes: enough for a burst of 30,000 small packets.
 const SOCKET_BUFFER_LEN: usize = 32 << 20;
@@ -53,9 +55,24 @@ enum Kind {
     Socket {
         socket: PacketSocket,
         link: Link,
+        index: IfIndex,
+        /// Opened before the socket: it knows how the interface went. Not read before that, so its backlog
+        /// may overflow.
+        monitor: Option<Monitor>,
         /// The interface went down: the kernel says so once, and nothing more if it is deleted then.
         is_down: Cell<bool>,
     },
+}
+
+/// How an interface went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was deleted.
+    Deleted,
+    /// It is in another network namespace.
+    Moved,
+    /// One of both.
+    Unknown,
 }
 
 /// A packet in the caller's buffer.
@@ -104,7 +121,7 @@ impl Source {
                         .nonblocking(true);
                     match Self::queue(options) {
                         Ok(source) => return Ok(source),
-                        Err(OpenError::Device(error)) => note(error.to_string()),
+                        Err(OpenError::Device(error)) => note(format!("{error}; {COPIES}")),
                         Err(error) => return Err(error),
                     }
                 } else {
@@ -150,9 +167,11 @@ impl Source {
             buffer_len: Some(SOCKET_BUFFER_LEN),
             ..PacketSocketOptions::default()
         };
+        let monitor = Monitor::open().ok();
         let socket = PacketSocket::open(info.index, &options)
             .map_err(|source| OpenError::Socket { name: info.name, source })?;
-        let kind = Kind::Socket { socket, link, is_down: Cell::new(false) };
+        let kind =
+            Kind::Socket { socket, link, index: info.index, monitor, is_down: Cell::new(false) };
         Ok(Self {
             kind,
             name: info.name,
@@ -290,6 +309,23 @@ impl Source {
         info.is_ok()
     }
 
+    /// How an interface went that no longer exists.
+    pub(crate) fn fate(&mut self) -> Fate {
+        let Kind::Socket { index, monitor: Some(monitor), .. } = &mut self.kind else {
+            return Fate::Deleted;
+        };
+        while let Ok(Some(event)) = monitor.recv(Some(Duration::ZERO)) {
+            match event {
+                Event::LinkRemoved(gone) if gone.index == *index => {
+                    return if gone.is_moved { Fate::Moved } else { Fate::Deleted };
+                }
+                Event::Lost => break,
+                _ => {}
+            }
+        }
+        Fate::Unknown
+    }
+
     fn is_gone(&self, error: &io::Error) -> bool {
         let is_queue = matches!(self.kind, Kind::Queue { .. });
         is_queue && adit_device::ErrorKind::of_queue(error) == adit_device::ErrorKind::DeviceGone
@@ -331,12 +367,15 @@ impl AsFd for Source {
     }
 }
 
+/// What is captured from a device in use, and what is lost by that.
+const COPIES: &str = "capturing copies of its packets; --reply is not possible";
+
 /// Lists the holders of a device, for messages.
 fn held(name: &IfName) -> String {
     let holders = adit_device::holders(name, None).unwrap_or_default().list;
     let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
     let by = if holders.is_empty() { "another program".to_owned() } else { holders.join(", ") };
-    format!("{name} is held by {by}")
+    format!("{name} is in use by {by}; {COPIES}")
 }
 
 /// The link type of a hardware type, if it carries Ethernet or raw IP.

@@ -9,9 +9,9 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     if size == 0 { Err(ZERO.to_owned()) } else { Ok(size) }
 }
 
-/// A time: `10` or `10s`, `500ms`, `5m`, `1.5h`.
+/// A time, with its unit as everywhere: `10s`, `500ms`, `5m`, `1.5h`.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let time = units::parse_seconds(text).map_err(|error| error.to_string())?;
+    let time = units::parse_duration(text).map_err(|error| error.to_string())?;
     if time.is_zero() { Err(ZERO.to_owned()) } else { Ok(time) }
 }
 
@@ -43,7 +43,9 @@ mod tests {
     #[test]
     fn times() {
         assert_eq!(parse_time("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_time("10"), Ok(Duration::from_secs(10)));
+        assert!(
+            parse_time("10").is_err_and(|error| error.contains("did you mean `10ms` or `10s`?"))
+        );
         assert_eq!(parse_time("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_time("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_time("2h"), Ok(Duration::from_secs(7200)));

@@ -2,9 +2,10 @@
 
 use crate::capture::extcap;
 use crate::capture::extcap::{Call, Interface};
+use crate::capture::read::{ReadError, Reading};
 use crate::capture::reply::Responder;
 use crate::capture::run::{Capture, EndError, Show, signals};
-use crate::capture::source::{OpenError, Source, Wanted, link_type_of_hardware};
+use crate::capture::source::{Fate, OpenError, Source, Wanted, link_type_of_hardware};
 use crate::capture::units::{parse_length, parse_size, parse_time};
 use crate::color::Color;
 use crate::context::Context;
@@ -41,19 +42,24 @@ packets are shown only with -v, -x or -j. Runs until Ctrl-C.
 Examples:
   adit capture tun0 --create --addr 192.0.2.1/24 --reply    then: ping 192.0.2.77
   adit capture eth0 -w day.pcapng --rotate-size 100MB --files 10 'udp port 53'
+  adit capture -r day.pcapng -x icmp
   adit capture tap0 -w - | wireshark -k -i -")]
 #[expect(clippy::struct_excessive_bools, reason = "five switches of a command line")]
 pub(crate) struct Args {
     /// The interface; with --create, a name or a pattern such as tun%d
-    #[arg(required_unless_present_any = ["install_extcap", "interface", "list_interfaces"])]
+    #[arg(required_unless_present_any = ["install_extcap", "interface", "list_interfaces", "read"])]
     name: Option<String>,
     /// A filter in the syntax of tcpdump
     filter: Vec<String>,
     /// The interface, as for tcpdump; all words are the filter then
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
+    /// Read a pcapng or pcap file instead, '-' is standard input; all words are the filter then
+    #[arg(short, long, value_name = "FILE")]
+    #[arg(conflicts_with_all = ["interface", "create", "reply", "duration", "no_promisc"])]
+    read: Option<PathBuf>,
     /// List the interfaces that can be captured
-    #[arg(short = 'D', long, exclusive = true)]
+    #[arg(short = 'D', long, conflicts_with_all = ["name", "interface", "read", "write"])]
     list_interfaces: bool,
     /// Create the device, and delete it at the end
     #[arg(long)]
@@ -96,7 +102,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_promisc: bool,
     /// Register this program with Wireshark and tshark
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["name", "interface", "read", "write", "list_interfaces"])]
     install_extcap: bool,
 }
 
@@ -147,12 +153,45 @@ impl Args {
         if self.list_interfaces {
             return list_interfaces(context);
         }
+        if let Some(path) = self.read.clone() {
+            return self.replay(path, context);
+        }
         let args = self.with_interface();
         let plan = args.plan()?;
         if context.is_rehearsal(&args.actions(&plan.wanted))? {
             return Ok(Exit::Ok);
         }
         args.capture(plan, &context.output)
+    }
+
+    /// Shows and records the packets of a file.
+    fn replay(mut self, path: PathBuf, context: &Context) -> Result<Exit> {
+        self.filter.splice(0..0, self.name.take());
+        let rotation = self.rotation()?;
+        let mut actions = vec![format!("read '{}'", path.display())];
+        actions.extend(self.write.iter().map(|path| format!("record to '{}'", path.display())));
+        if context.is_rehearsal(&actions)? {
+            return Ok(Exit::Ok);
+        }
+        let (output, target) = (&context.output, self.target());
+        let reading = Reading {
+            signals: signals().map_err(|error| Error::io("catch", "signals", &error))?,
+            path,
+            lines: self.lines(output)?,
+            filter: self.filter,
+            target: target.map(|target| (target, rotation)),
+            snap_len: self.snaplen,
+            count: self.count,
+        };
+        let (summary, result) = reading.run();
+        match result {
+            Err(ReadError::Output(error)) if error.is_reader_gone() => Ok(Exit::BrokenPipe),
+            Err(error) => Err(read_error(error)),
+            Ok(()) => {
+                output.note(summary);
+                Ok(Exit::Ok)
+            }
+        }
     }
 
     /// Moves the interface of `-i` to its place; the first word belongs to the filter then.
@@ -358,12 +397,14 @@ fn list_interfaces(context: &Context) -> Result<Exit> {
 }
 
 fn install_extcap(context: &Context) -> Result<Exit> {
+    let failed = |error| Error::io("link the program for", "Wireshark", &error);
     let program = std::env::current_exe()?;
-    if context.is_rehearsal(&[format!("link {} into the extcap directory", program.display())])? {
+    let link = extcap::link_path().map_err(failed)?;
+    let action = format!("link {} to {}", link.display(), program.display());
+    if context.is_rehearsal(&[action])? {
         return Ok(Exit::Ok);
     }
-    let link = extcap::install(&program)
-        .map_err(|error| Error::io("link the program for", "Wireshark", &error))?;
+    adit_service::file::link(&program, &link).map_err(failed)?;
     context.output.line(link.display())?;
     Ok(Exit::Ok)
 }
@@ -433,6 +474,7 @@ fn extcap_args(
         name: Some(name),
         filter: vec![filter],
         interface: None,
+        read: None,
         list_interfaces: false,
         create,
         mode,
@@ -474,12 +516,30 @@ fn open_error(error: OpenError) -> Error {
     }
 }
 
+fn read_error(error: ReadError) -> Error {
+    match error {
+        ReadError::File(path, error) => Error::io("read", path.display(), &error),
+        ReadError::Filter(error) => filter_error(error),
+        ReadError::TwoLinkTypes => {
+            Error::usage("the file has Ethernet frames and packets without Ethernet headers")
+                .hint("A recording of adit has one of them. Omit -w to show both.")
+        }
+        ReadError::Output(error) => end_error(&error),
+    }
+}
+
 fn end_error(error: &EndError) -> Error {
     match error {
         EndError::Record(error) => record_error(error).into(),
-        EndError::Gone => Error::new(Kind::NotFound, &SOURCE, error).hint(
-            "It was deleted during the capture. The recording is complete up to that moment.",
-        ),
+        EndError::Gone(fate) => {
+            let hint = match fate {
+                Fate::Moved => {
+                    "Find it: 'ip netns'. Capture it there: 'adit -n NAMESPACE capture'."
+                }
+                _ => "The packets up to that moment were captured.",
+            };
+            Error::new(Kind::NotFound, &SOURCE, error).hint(hint)
+        }
         EndError::Show(source) => source_error("write to", "standard output", source),
         EndError::System(source) => source_error("wait for", "packets", source),
     }

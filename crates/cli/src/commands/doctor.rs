@@ -5,19 +5,25 @@ use crate::exit::Exit;
 use crate::output::{Output, Tone, clean};
 use adit_device::{DeviceOptions, Features, IfName, Mode, Netns, Offload, VnetFormat, VnetLen};
 use adit_service::control::name::is_claimed;
-use adit_service::error::Result;
+use adit_service::error::{Error, Report, Result};
 use adit_service::host::filter::TableId;
 use adit_service::host::stale::filter_tables;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exits with status 0 if devices can be created here, at least in a new user namespace, and with 1 if \
 not. The trial runs in a network namespace of its own and leaves nothing behind.")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Create a device in a new user namespace and exit: what the check does in a child process
+    #[arg(long, hide = true)]
+    in_user_namespace: bool,
+}
 
 /// The results of all checks.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -70,9 +76,16 @@ impl Check {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        if self.in_user_namespace {
+            Netns::enter_new_rootless()
+                .map_err(|error| Error::io("create", "a user namespace", &error))?;
+            DeviceOptions::new(Mode::Tap).open()?;
+            return Ok(Exit::Ok);
+        }
         let steps = [
             "open /dev/net/tun",
             "read /proc/misc, /proc/self/status and the limits on user namespaces",
+            "create a TAP device in a new user namespace, in a child process",
             "create a TAP device in a new network namespace and set its offloads",
             "list the tables of the packet filter",
         ];
@@ -168,30 +181,53 @@ fn capability() -> Check {
     )
 }
 
+/// Tries it: what a security module or a container's runtime allows is in no file.
 fn user_namespaces() -> Check {
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let name = "user namespaces";
-    if number("/proc/sys/user/max_user_namespaces") == Some(0) {
-        let remedy = "Enable them: 'sysctl user.max_user_namespaces=10000'.";
-        return Check::limited(name, "disabled: user.max_user_namespaces is 0", remedy);
+    let why = match device_in_user_namespace() {
+        Ok(()) => {
+            let detail = "work: 'unshare -Urn' gives a network namespace without root";
+            return Check::ok(name, detail);
+        }
+        Err(why) => why,
+    };
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let is = |path: &str, value| number(path) == Some(value);
+    let (cause, remedy) = if is("/proc/sys/user/max_user_namespaces", 0) {
+        ("user.max_user_namespaces is 0", "Enable them: 'sysctl user.max_user_namespaces=10000'.")
+    } else if is("/proc/sys/kernel/unprivileged_userns_clone", 0) {
+        (
+            "kernel.unprivileged_userns_clone is 0, which leaves them to root",
+            "Enable them: 'sysctl kernel.unprivileged_userns_clone=1'.",
+        )
+    } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 1) {
+        (
+            "AppArmor removes their capabilities",
+            "Write an AppArmor profile with 'userns,' for the program, or run 'sysctl \
+             kernel.apparmor_restrict_unprivileged_userns=0'.",
+        )
+    } else if !fs::exists("/proc/self/ns/user").unwrap_or(false) {
+        ("the kernel does not support them", "Build the kernel with CONFIG_USER_NS.")
+    } else {
+        (
+            "a security module or the container's runtime refuses them",
+            "In a container, allow them in its seccomp profile, or start it with '--cap-add=NET_ADMIN'.",
+        )
+    };
+    Check::limited(name, format!("do not work ({why}): {cause}"), remedy)
+}
+
+/// Creates a device in a new user namespace, in a child: no process leaves such a namespace.
+fn device_in_user_namespace() -> std::result::Result<(), String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut child = Command::new(program);
+    child.args(["--json", "doctor", "--in-user-namespace"]).stdin(Stdio::null()).process_group(0);
+    let output = child.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
     }
-    if number("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
-        let remedy = "Enable them: 'sysctl kernel.unprivileged_userns_clone=1'.";
-        return Check::limited(name, "root only: kernel.unprivileged_userns_clone is 0", remedy);
-    }
-    if number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1) {
-        let remedy = "Write an AppArmor profile with 'userns,' for the program, or run \
-                      'sysctl kernel.apparmor_restrict_unprivileged_userns=0'.";
-        return Check::limited(name, "AppArmor removes their capabilities", remedy);
-    }
-    if !fs::exists("/proc/self/ns/user").unwrap_or(false) {
-        return Check::limited(
-            name,
-            "not supported by this kernel",
-            "Build the kernel with CONFIG_USER_NS.",
-        );
-    }
-    Check::ok(name, "allowed: 'unshare -Urn' gives a network namespace without root")
+    let report: Option<Report> = serde_json::from_slice(&output.stderr).ok();
+    Err(report.map_or_else(|| output.status.to_string(), |report| report.message))
 }
 
 /// One check for each optional feature of the driver.

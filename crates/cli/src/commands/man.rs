@@ -27,7 +27,7 @@ impl Args {
         let failed = |error| Error::io("write the manual to", dir.display(), &error);
         std::fs::create_dir_all(&dir).map_err(failed)?;
         for page in pages {
-            std::fs::write(dir.join(page.file), page.roff).map_err(failed)?;
+            adit_service::file::replace(&dir.join(page.file), page.roff, 0o644).map_err(failed)?;
         }
         Ok(Exit::Ok)
     }

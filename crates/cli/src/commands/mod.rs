@@ -118,6 +118,7 @@ commands! {
     /// Run and manage WireGuard tunnels
     #[command(subcommand)]
     Tunnel(tunnel::Command) [
+        "tunnel-accept": tunnel::invite::Accepted,
         "tunnel-invite": tunnel::invite::Invited<'static>,
         "tunnel-join": tunnel::join::Joined,
         "tunnel-reload": adit_vpn::state::Reloaded,

@@ -16,6 +16,7 @@ use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
+use adit_service::file;
 use adit_service::link;
 use adit_service::link::wanted::{Keys, Plan};
 use adit_service::netem::keys::{KEYS, ProfileKey};
@@ -42,7 +43,7 @@ jitter, reordering. Profile files (TOML) and 'netem=' of a port of 'adit switch'
 Times: 20ms, 1.5s, 250us. Shares: 1% or 0.01. Rates: 100mbit. Sizes: 64KiB.
 
 Examples:
-  adit netem --port tap:a --port tap:b --delay 20ms --jitter 5ms --loss 1% --rate 100mbit --seed 7
+  adit netem --port tap:a --port tap:b --delay 20ms 5ms --loss 1% --rate 100mbit --seed 7
   adit netem --port tap:a --port dev:eth1 --preset lte --a-to-b loss=2%,rate=5mbit
   adit netem --port tap:a --port tap:b --profile link.toml
   adit netem set --delay 80ms; adit netem show; adit netem stop
@@ -144,10 +145,18 @@ pub(crate) struct Previews {
 #[derive(Debug)]
 struct KeyArgs(Keys);
 
+/// What the values of `--delay` are, as in `tc ... netem delay 20ms 5ms 25%`.
+const TC_DELAY: [&str; 3] = ["delay", "jitter", "correlation"];
+
 impl clap::Args for KeyArgs {
     fn augment_args(command: clap::Command) -> clap::Command {
         let option = |key: &ProfileKey| {
-            clap::Arg::new(key.name).long(key.name).value_name(key.value).help(key.help)
+            let option = clap::Arg::new(key.name).long(key.name).value_name(key.value);
+            if key.name == "delay" {
+                let help = format!("{}; as for tc, then its jitter and the correlation", key.help);
+                return option.help(help).num_args(1..=TC_DELAY.len());
+            }
+            option.help(key.help)
         };
         command.next_help_heading("Link").args(KEYS.iter().map(option))
     }
@@ -159,9 +168,12 @@ impl clap::Args for KeyArgs {
 
 impl FromArgMatches for KeyArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let text =
-            |key: &ProfileKey| Some((key.name, matches.get_one::<String>(key.name)?.clone()));
-        Ok(Self(Keys { list: KEYS.iter().filter_map(text).collect() }))
+        let texts = |key: &ProfileKey| {
+            let values = matches.get_many::<String>(key.name).into_iter().flatten();
+            let names = std::iter::once(key.name).chain(TC_DELAY.into_iter().skip(1));
+            names.zip(values.cloned()).collect::<Vec<_>>()
+        };
+        Ok(Self(Keys { list: KEYS.iter().flat_map(texts).collect() }))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -220,6 +232,9 @@ impl RunArgs {
     }
 }
 
+/// The mode of a plot: everybody may read it.
+const SVG_MODE: u32 = 0o644;
+
 /// Width of plots if the terminal size is unknown.
 const WIDTH: usize = 80;
 
@@ -251,7 +266,8 @@ impl PreviewArgs {
             vec![("a to b", &previews.a_to_b), ("b to a", &previews.b_to_a)]
         };
         if let Some(path) = &self.svg {
-            std::fs::write(path, svg::draw(&named))
+            file::check_folder(path)
+                .and_then(|()| file::replace(path, svg::draw(&named), SVG_MODE))
                 .map_err(|error| Error::io("write", path.display(), &error))?;
         }
         if context.output.json {

@@ -82,7 +82,7 @@ struct RunArgs {
     /// Expire an address after this time without a frame from it
     #[arg(long, value_name = "TIME")]
     ageing: Option<String>,
-    /// Maximum number of addresses
+    /// Maximum number of addresses; a port learns 1024, or as its key fdb-limit says
     #[arg(long, value_name = "N")]
     fdb_limit: Option<String>,
     /// Block a port on which a loop is detected

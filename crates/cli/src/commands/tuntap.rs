@@ -241,7 +241,7 @@ fn entries(only: Option<&IfName>, mode: Option<Mode>) -> Result<Vec<Entry>> {
             (tun.persist, "persist"),
         ];
         let ifname = link.name.to_string();
-        let held = holders.remove(&ifname).unwrap_or_default();
+        let held = holders.by_device.remove(&ifname).unwrap_or_default();
         entries.push(Entry {
             flags: flags.iter().filter(|(on, _)| *on).map(|(_, word)| (*word).into()).collect(),
             user: tun.owner,

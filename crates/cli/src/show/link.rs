@@ -36,8 +36,19 @@ pub(crate) fn of_port(port: &str, links: &Links) -> Vec<String> {
     text
 }
 
-/// A direction of a link as lines of text, `name` (a direction, a port) on the first.
+/// A direction of a link as lines of text, `name` (a direction, a port) on the first: a block for each of
+/// its settings.
 pub(crate) fn lines(report: &LinkReport, name: &str) -> Vec<String> {
+    let count = report.settings.len();
+    if count == 0 {
+        return block(report, name);
+    }
+    let numbered = report.settings.iter().zip(1..);
+    let one = |(report, number)| block(report, &format!("{name}, setting {number} of {count}"));
+    numbered.flat_map(one).collect()
+}
+
+fn block(report: &LinkReport, name: &str) -> Vec<String> {
     let asked =
         if report.asked.is_empty() { "a perfect link".to_owned() } else { report.asked.join("; ") };
     let counts = &report.counts;

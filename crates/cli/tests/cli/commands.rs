@@ -1,7 +1,9 @@
 //! Each command once, in text and in JSON.
 
 use crate::support::{adit, adit_json, enter, json, refused, run, text, try_adit};
-use serde_json::Value;
+use serde_json::{Value, json as value};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn add_prints_the_name_that_the_device_got() {
@@ -185,6 +187,28 @@ fn doctor_finds_this_machine_well() {
     assert_eq!(adit_json("dev show"), Value::Array(Vec::new()), "nothing is left");
 }
 
+/// The kernel refuses a user namespace in a changed root, which no sysctl tells.
+#[test]
+fn doctor_tries_user_namespaces() {
+    enter();
+    let check = |findings: &Value| {
+        let checks = findings["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == "user namespaces").unwrap().clone()
+    };
+    assert_eq!(check(&adit_json("doctor"))["state"], "ok");
+    run("mount --rbind / /mnt");
+    let words = ["chroot", "/mnt", crate::support::ADIT, "-j", "doctor"];
+    let output = crate::support::command(words).output().unwrap();
+    let found = check(&serde_json::from_slice(&output.stdout).unwrap());
+    assert_eq!(found["state"], "limited", "{found}");
+    let detail = found["detail"].as_str().unwrap();
+    assert!(detail.contains("cannot create a user namespace"), "{detail}");
+    assert!(
+        detail.ends_with("a security module or the container's runtime refuses them"),
+        "{detail}"
+    );
+}
+
 #[test]
 fn explain_knows_every_code() {
     let list = adit_json("explain");
@@ -317,6 +341,28 @@ fn root_an_owner_without_privilege_deletes_its_device() {
     adit("dev add mine0 --mode tun --user 65534");
     adit("dev add mine1 --mode tap --user 65534 --multi-queue --vnet-hdr");
     adit("dev add theirs0 --mode tun --user 0");
+    // Who holds a device is visible to root only; one that is up without a carrier is held by nobody.
+    run("ip link set dev theirs0 up");
+    run("ip link set dev mine0 up");
+    let mut capture = crate::support::command([crate::support::ADIT, "capture", "theirs0"]);
+    let mut capture = capture.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while adit_json("dev show theirs0")[0]["holders"] == value!([]) {
+        assert!(Instant::now() < end, "nobody holds it");
+    }
+    let shown = as_nobody(program, "dev show");
+    let table = text(&shown.stdout);
+    let held_by = |name: &str| {
+        let row = table.lines().find(|row| row.starts_with(name)).unwrap();
+        row.split_whitespace().last().unwrap().to_owned()
+    };
+    assert_eq!(["theirs0", "mine0", "mine1"].map(held_by), ["?", "-", "-"], "{table}");
+    assert!(text(&shown.stderr).contains("only root sees them"), "{}", text(&shown.stderr));
+    assert!(text(&as_nobody(program, "dev show theirs0").stdout).contains("held by      ?: "));
+    let json: Value =
+        serde_json::from_slice(&as_nobody(program, "-j dev show theirs0").stdout).unwrap();
+    assert_eq!(json[0]["holders_partial"], true);
+    capture.kill().and_then(|()| capture.wait()).unwrap();
     let refused = as_nobody(program, "dev add new0 --mode tun");
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("CAP_NET_ADMIN"), "{}", text(&refused.stderr));

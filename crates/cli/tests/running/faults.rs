@@ -119,7 +119,12 @@ fn a_loop_is_broken_and_reported() {
     while !program.wait_for("news")["message"].as_str().unwrap().contains("blocked") {}
     eventually("one of them is blocked", || {
         let show = adit_json("switch show");
-        (0..2).any(|at| show["ports"][at]["state"] == "blocked")
+        (0..2).any(|at| {
+            let reason = show["ports"][at]["reason"].as_str().unwrap_or_default();
+            show["ports"][at]["state"] == "blocked"
+                && reason.starts_with("a loop probe sent on tap:")
+                && reason.ends_with(" arrived here: both are connected outside the switch")
+        })
     });
 }
 

@@ -41,10 +41,34 @@ fn a_running_link_is_changed_and_reports_its_counters() {
         ("done", adit("-j netem set --loss 1%")),
     ];
     validate(&outputs);
+    let text = adit("netem show");
+    for part in
+        ["tap:a to tap:b, setting 1 of ", "setting 2 of ", "delay 20 ms +/- 2 ms", "delay 80 ms"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     program.signal("INT");
     let report = program.wait_for("report");
     assert!(program.wait().success());
     validate(&[("events", report.to_string())]);
+    // A block for each setting of each direction, which add up to the whole.
+    for (way, delays) in
+        [("a_to_b", ["20 ms", "80 ms", ""]), ("b_to_a", ["20 ms", "80 ms", "50 ms"])]
+    {
+        let whole = &report["link"][way];
+        let settings = whole["settings"].as_array().unwrap();
+        assert!((3..=4).contains(&settings.len()), "{settings:?}");
+        for (setting, delay) in settings.iter().zip(delays) {
+            assert!(setting["asked"].to_string().contains(delay), "{delay}: {setting}");
+        }
+        let median = |at: usize| settings[at]["delay"]["p50_ms"].as_f64().unwrap();
+        assert!(median(0) < 70.0 && median(1) > 70.0, "{settings:?}");
+        for counter in ["received", "delivered", "packets"] {
+            let sum =
+                settings.iter().map(|one| one["counts"][counter].as_u64().unwrap()).sum::<u64>();
+            assert_eq!(whole["counts"][counter], sum, "{counter}");
+        }
+    }
     let a_to_b = &report["link"]["a_to_b"];
     assert!(a_to_b["counts"]["delivered"].as_u64().unwrap() >= 16, "{a_to_b}");
     assert!(a_to_b["delay"]["max_ms"].as_f64().unwrap() >= 80.0, "{a_to_b}");
@@ -171,8 +195,11 @@ fn a_port_of_a_switch_may_have_a_link() {
     assert!(fastest("na", "192.0.2.2") >= 120.0);
     let port = &adit_json("switch show a")[0];
     assert_eq!(port["netem"]["a_to_b"], json!({"delay": "60ms"}));
-    adit("switch set a netem=none");
-    assert_eq!(adit_json("switch show a")[0].get("netem"), None);
+    for off in ["none", "off"] {
+        adit(&format!("switch set a netem={off}"));
+        assert_eq!(adit_json("switch show a")[0].get("netem"), None);
+        adit("switch set a netem=delay=60ms");
+    }
 }
 
 #[test]
@@ -211,6 +238,13 @@ fn a_link_is_drawn_before_it_is_used() {
     let text = adit("netem preview --delay 20ms --jitter 5ms --svg /run/link.svg");
     assert!(text.contains("both directions: delay 20 ms"), "{text}");
     assert!(std::fs::read_to_string("/run/link.svg").unwrap().starts_with("<svg"));
+    // As tc has it: delay, jitter, correlation.
+    let text = adit("netem preview --delay 20ms 5ms 25%");
+    assert!(text.contains("delay 20 ms +/- 5 ms, correlated by 0.25"), "{text}");
+    // The plot replaces the old one as a whole, also behind a link.
+    std::os::unix::fs::symlink("/run/link.svg", "/run/plot.svg").unwrap();
+    adit("netem preview --delay 1ms --svg /run/plot.svg");
+    assert!(std::path::Path::new("/run/plot.svg").is_symlink());
     let json = adit("-j netem preview --preset lte");
     validate(&[("netem-preview", json)]);
 }
@@ -225,6 +259,8 @@ fn errors_name_the_option_and_create_no_device() {
     for (line, part) in [
         ("netem --port tap:a", "two ports, not 1"),
         ("netem --port tap:a --port tap:b --delay 20", "20ms"),
+        ("netem --port tap:a --port tap:b --delay 20ms 5", "--jitter"),
+        ("netem --port tap:a --port tap:b --delay 20ms 5ms --jitter 5ms", "given twice"),
         ("netem --port tap:a --port tap:b --loss 1", "1%"),
         ("netem --port tap:a --port tap:b --a-to-b dealy=20ms", "`delay`"),
         ("netem --port tap:a --port tap:b --preset ltte", "`lte`"),

@@ -6,11 +6,11 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 9] =
-    ["packet", "device", "engine", "tunnel", "sim", "runtime", "service", "vpn", "cli"];
+const CRATES: [&str; 10] =
+    ["packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "service", "vpn", "cli"];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
-const FOLDERS: [(&str, &str); 9] = [
+const FOLDERS: [(&str, &str); 10] = [
     ("packet", "coalesce: segment"),
     (
         "device",
@@ -36,6 +36,7 @@ const FOLDERS: [(&str, &str); 9] = [
         peer: frames handshake path session shape
         session: handshake",
     ),
+    ("nat", "guest: dns"),
     ("sim", "sim: outside"),
     (
         "runtime",
@@ -57,8 +58,9 @@ const FOLDERS: [(&str, &str); 9] = [
     ),
     (
         "vpn",
-        "daemon: file host uapi
+        "daemon: file host streams uapi
         host: file
+        streams: file host
         uapi: file",
     ),
     (

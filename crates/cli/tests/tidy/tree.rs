@@ -167,6 +167,10 @@ impl Reader<'_> {
                     public = true;
                     behind_visibility(tokens, at)
                 }
+                // What is for tests there says nothing of the item behind it.
+                Kind::Word(word) if word == "extern" && tokens[at + 1].is_word("crate") => {
+                    end_of_item(tokens, at)
+                }
                 Kind::Word(word) if word == "mod" => self.module(tokens, at, for_tests),
                 Kind::Word(word) if word == "use" => {
                     let end = end_of_item(tokens, at);

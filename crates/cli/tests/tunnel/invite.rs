@@ -1,6 +1,6 @@
 //! Two machines become peers.
 
-use crate::support::{ADIT, bare, command, parse, run, text};
+use crate::support::{ADIT, bare, command, parse, run, text, validate};
 use crate::world::{Space, World, show, wait_for};
 use adit_tunnel::{PresharedKey, PrivateKey};
 use adit_vpn::file::invitation::Invitation;
@@ -70,8 +70,9 @@ fn two_machines_are_connected_by_two_commands_each() {
     };
     let (_, done) = adit(&world, &world.b, &["accept", server], &stranger.to_line());
     assert!(!done);
-    let (_, done) = adit(&world, &world.b, &["accept", server], &reply);
-    assert!(done);
+    let (told, done) = adit(&world, &world.b, &["-j", "accept", server], &reply);
+    assert!(done && parse(&told)["addresses"].as_array().unwrap().len() == 2, "{told}");
+    validate(&[("tunnel-accept", told)]);
     assert_eq!(show("site")["peers"].as_array().unwrap().len(), 2);
     for name in ["site", "home"] {
         crate::support::adit(&format!("tunnel down {name}"));
@@ -198,8 +199,5 @@ fn any_wireguard_program_uses_a_plain_configuration() {
     assert_eq!(scan(json["qr"].as_str().unwrap()), json["config"]);
     assert_eq!(show("site")["peers"].as_array().unwrap().len(), 2);
     let invited = crate::support::adit(&format!("-j tunnel {}", ask.join(" ")));
-    crate::support::validate(&[
-        ("tunnel-invite", text(&output.stdout)),
-        ("tunnel-invite", invited),
-    ]);
+    validate(&[("tunnel-invite", text(&output.stdout)), ("tunnel-invite", invited)]);
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod basics;
 mod changes;
+mod connections;
 mod dns;
 mod ecn;
 mod endure;

@@ -13,8 +13,8 @@ use super::uapi::{
     IFLA_BROADCAST, IFLA_CARRIER, IFLA_EXT_MASK, IFLA_GRO_MAX_SIZE, IFLA_GROUP, IFLA_GSO_MAX_SEGS,
     IFLA_GSO_MAX_SIZE, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA,
     IFLA_INFO_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO, IFLA_LINKMODE, IFLA_MASTER,
-    IFLA_MAX_MTU, IFLA_MIN_MTU, IFLA_MTU, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, IFLA_OPERSTATE,
-    IFLA_PERM_ADDRESS, IFLA_PROMISCUITY, IFLA_PROP_LIST, IFLA_QDISC, IFLA_STATS64,
+    IFLA_MAX_MTU, IFLA_MIN_MTU, IFLA_MTU, IFLA_NEW_NETNSID, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES,
+    IFLA_OPERSTATE, IFLA_PERM_ADDRESS, IFLA_PROMISCUITY, IFLA_PROP_LIST, IFLA_QDISC, IFLA_STATS64,
     IFLA_TSO_MAX_SEGS, IFLA_TSO_MAX_SIZE, IFLA_TXQLEN, RTEXT_FILTER_VF, RTM_GETLINK, RTM_NEWLINK,
 };
 use crate::{IfIndex, IfName};
@@ -92,6 +92,8 @@ pub struct LinkInfo {
     pub inet6_addr_gen_mode: Option<AddrGenMode>,
     /// The id, in the queried namespace, of the namespace that `lower` is in.
     pub link_netnsid: Option<i32>,
+    /// Whether it was moved to another namespace: in an event for a link that is gone from this one.
+    pub is_moved: bool,
     /// The counters.
     pub stats: LinkStats,
     /// The kind that its driver reports: `tun`, `bridge`, `veth`; `None` for hardware and `lo`.
@@ -237,6 +239,7 @@ fn blank(index: IfIndex, name: IfName) -> LinkInfo {
         gro_max_size: 0,
         inet6_addr_gen_mode: None,
         link_netnsid: None,
+        is_moved: false,
         stats: LinkStats::default(),
         kind: None,
         tun: None,
@@ -255,6 +258,7 @@ impl LinkInfo {
             IFLA_MASTER => self.master = read_u32(value).and_then(IfIndex::new),
             IFLA_LINK => self.lower = read_u32(value).and_then(IfIndex::new),
             IFLA_LINK_NETNSID => self.link_netnsid = read_i32(value),
+            IFLA_NEW_NETNSID => self.is_moved = true,
             IFLA_OPERSTATE => self.operstate = read_u8(value).unwrap_or(0).into(),
             IFLA_LINKMODE => self.link_mode = read_u8(value).unwrap_or(0).into(),
             IFLA_CARRIER => self.carrier = read_u8(value).is_some_and(|carrier| carrier != 0),

@@ -49,6 +49,7 @@ pub(super) const IFLA_CARRIER: u16 = 33;
 pub(super) const IFLA_LINK_NETNSID: u16 = 37;
 pub(super) const IFLA_GSO_MAX_SEGS: u16 = 40;
 pub(super) const IFLA_GSO_MAX_SIZE: u16 = 41;
+pub(super) const IFLA_NEW_NETNSID: u16 = 45;
 pub(super) const IFLA_MIN_MTU: u16 = 50;
 pub(super) const IFLA_MAX_MTU: u16 = 51;
 pub(super) const IFLA_PROP_LIST: u16 = 52;

@@ -38,23 +38,26 @@
 //! refuses ping sockets, echo requests are answered with "administratively prohibited". Errors that the host's sockets met
 //! become ICMP errors about the inside's own packets.
 //!
+//! **From the outside** nothing enters but answers, and what is published: [`Nat::publish`] opens a listening
+//! socket or a bound one at run time. The inside sees the client's true address, because the packets come
+//! through this engine and not from a proxy.
+//!
 //! **Memory** is bounded by [`Limits`]: flows in all and of one source, reordered bytes, fragments. A full
 //! table gives up what opens before what talks. Lists by class and age make expiry independent of the
 //! number of flows; connections with something on the way have a timer each.
 //!
-//! **Seams.** The engine sees IP packets alone: a layer for Ethernet ([`guest`]: ARP, neighbour discovery, DHCP)
-//! stands in front of it, with ports of its own. [`dns`] is the name server of the inside. Services of the gateway's address, such as name resolution, are
+//! **Seams.** The engine sees IP packets alone: a layer for Ethernet (adit-nat: ARP, neighbour discovery, DHCP) stands
+//! in front of it, with ports of its own. Services of the gateway's address, such as name resolution, are
 //! destinations that [`Policy::redirects`] leads to a socket of this host.
 
 mod config;
-pub mod dns;
 mod echo;
 mod engine;
 mod fragments;
-pub mod guest;
 mod hash;
 mod limiter;
 mod policy;
+mod publish;
 mod remotes;
 mod report;
 mod table;
@@ -65,4 +68,5 @@ mod wire;
 pub use config::{Config, Limits, UdpFiltering, timeout};
 pub use engine::Nat;
 pub use policy::{Policy, Redirect, Rule, Verdict, is_denied_by_default};
+pub use publish::{Publish, PublishError, PublishState, Published};
 pub use report::FlowRow;

@@ -65,11 +65,16 @@ pub(super) enum Class {
     Dns,
     /// An ICMP query.
     Echo,
+    /// A port of the host that leads to the inside: it has no end of its own.
+    Published,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 5] =
+    /// Those that end without use.
+    pub(super) const MORTAL: [Self; 5] =
         [Self::TcpOpening, Self::TcpOpen, Self::Udp, Self::Dns, Self::Echo];
+
+    const COUNT: usize = Self::MORTAL.len() + 1;
 
     const fn index(self) -> usize {
         self as usize
@@ -101,7 +106,7 @@ pub(super) struct Table<T> {
     index: Vec<u32>,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    ages: [(u32, u32); Class::ALL.len()],
+    ages: [(u32, u32); Class::COUNT],
     per_source: BTreeMap<IpAddr, u32>,
     limit: usize,
     source_limit: u32,
@@ -118,7 +123,7 @@ impl<T> Table<T> {
             index: alloc::vec![NONE; size],
             slots: Vec::new(),
             free: Vec::new(),
-            ages: [(NONE, NONE); Class::ALL.len()],
+            ages: [(NONE, NONE); Class::COUNT],
             per_source: BTreeMap::new(),
             limit,
             source_limit,

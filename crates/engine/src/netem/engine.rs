@@ -124,6 +124,11 @@ impl Netem {
         self.link(direction).report()
     }
 
+    /// A report for each profile that a direction had ([`Link::reports`]).
+    pub fn reports(&self, direction: Direction) -> impl Iterator<Item = Report> {
+        self.link(direction).reports()
+    }
+
     const fn link_mut(&mut self, direction: Direction) -> &mut Link {
         match direction {
             Direction::AToB => &mut self.a_to_b,

@@ -250,6 +250,10 @@ impl Link {
         profile.check()?;
         let now = self.tick(now);
         self.advance(now);
+        if *profile != self.profile {
+            let started = self.started.unwrap_or(now);
+            self.tally.change(&self.profile, (started, now), self.store.held());
+        }
         if profile.outages != self.profile.outages {
             self.outages_from = now;
         }
@@ -304,11 +308,19 @@ impl Link {
         self.seed
     }
 
-    /// The report: what was configured, and what happened.
+    /// The report: the profile as last set, and all that happened since the first packet.
     #[must_use]
     pub fn report(&self) -> Report {
         let time = self.started.map_or(0, |started| self.now - started);
         self.tally.report(&self.profile, time, self.store.held())
+    }
+
+    /// A report for each profile that was set, in order: what happened while it held. The last is that of
+    /// the current profile; at most 16 are before it. A packet counts as received under one profile, and as
+    /// delivered or dropped under the one that holds then.
+    pub fn reports(&self) -> impl Iterator<Item = Report> {
+        let started = self.started.unwrap_or(self.now);
+        self.tally.reports(&self.profile, (started, self.now), self.store.held())
     }
 
     #[cfg(test)]
@@ -317,8 +329,8 @@ impl Link {
     }
 
     #[cfg(test)]
-    const fn report_counts(&self) -> super::report::Counts {
-        self.tally.counts
+    fn report_counts(&self) -> super::report::Counts {
+        self.report().counts
     }
 
     fn tick(&mut self, now: Instant) -> u64 {
@@ -367,7 +379,7 @@ impl Link {
     /// so that none of them changes what another one draws.
     fn enter(&mut self, now: u64, mut packet: PacketBuf, out: &mut Outbox) {
         self.advance(now);
-        let number = self.tally.counts.packets;
+        let number = self.tally.number();
         self.tally.counts.packets += 1;
         let instead = self.step(now).and_then(|step| step.loss);
         let bits = self.errors.apply(&mut packet);

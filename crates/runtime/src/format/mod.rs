@@ -2,6 +2,6 @@
 
 pub(crate) mod framing;
 pub mod pcapng;
-pub(crate) mod recording;
+pub mod recording;
 pub(crate) mod unfinished;
 pub(crate) mod vxlan_header;

@@ -1,10 +1,12 @@
-//! Frames of a pcap or pcapng file with their times: no more of it in memory than a block.
+//! Packets of a pcap or pcapng file with their times: no more of it in memory than a block.
 
 use crate::format::framing::{FRAME_LEN_MAX, FRAME_LEN_MIN};
-use pcap_parser::pcapng::Block;
-use pcap_parser::traits::PcapReaderIterator;
+use crate::format::pcapng::{Direction, LinkType, Meta};
+use pcap_parser::pcapng::{Block, EnhancedPacketBlock, OptionCode};
+use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError, create_reader};
 use std::io::{self, Read};
+use std::time::Duration;
 
 /// The longest block: a packet of 256 KiB, the most that capture programs keep, and its options.
 const BLOCK_LEN_MAX: usize = 512 << 10;
@@ -15,34 +17,65 @@ const BLOCK_LEN_MIN: usize = 12;
 /// How many interfaces a pcapng section may have.
 const INTERFACES_MAX: usize = 4096;
 
+/// The longest name of an interface that is kept: those of Linux have up to 127 bytes.
+const NAME_LEN_MAX: usize = 255;
+
 const NANOS: u64 = 1_000_000_000;
 
 /// A recording that is being read.
-pub(crate) struct Recording {
+pub struct Recording {
     reader: Box<dyn PcapReaderIterator + Send>,
     interfaces: Vec<Interface>,
+    packet: RecordedPacket,
     /// Packets that were skipped: too short or too long for a frame, or of an interface with another
     /// link type beside one with Ethernet.
     pub skipped: u64,
 }
 
+/// A packet of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedPacket {
+    /// What is known of it. The time has an origin of the file's own, usually 1970.
+    pub meta: Meta,
+    /// What it begins with; `None` for anything but Ethernet and IP.
+    pub link_type: Option<LinkType>,
+    /// The same as a number of the registry of link types.
+    pub link_number: i32,
+    /// The number of its interface.
+    pub interface: usize,
+    /// Its bytes, as far as they were recorded.
+    pub data: Vec<u8>,
+}
+
 /// What the next block of a recording has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// A frame, and its time in nanoseconds since an origin of the file's own.
-    Frame(u64),
-    /// No frame.
+pub enum Found {
+    /// A packet, and its time in nanoseconds since an origin of the file's own.
+    Packet(u64),
+    /// No packet.
     Other,
     /// There is no more block.
     End,
 }
 
-/// The link type and time unit of the packets of one interface.
-#[derive(Clone, Copy)]
+/// The link type, time unit and name of the packets of one interface.
+#[derive(Clone, Debug)]
 struct Interface {
     link_type: Linktype,
     /// How many units a second has.
     resolution: u64,
+    /// Seconds to add to each time.
+    offset: i64,
+    name: Option<String>,
+}
+
+impl Interface {
+    fn nanos(&self, units: u64) -> u64 {
+        let nanos = u128::from(units) * u128::from(NANOS) / u128::from(self.resolution.max(1));
+        let offset = i128::from(self.offset) * i128::from(NANOS);
+        let nanos = i128::try_from(nanos).unwrap_or(i128::MAX).saturating_add(offset);
+        u64::try_from(nanos.max(0)).unwrap_or(u64::MAX)
+    }
 }
 
 impl Recording {
@@ -50,22 +83,31 @@ impl Recording {
     ///
     /// # Errors
     /// InvalidData: it is neither pcap nor pcapng.
-    pub(crate) fn new(source: impl Read + Send + 'static) -> io::Result<Self> {
-        let reader = create_reader(BLOCK_LEN_MAX, source).map_err(|_| not_one("no pcap file"))?;
-        Ok(Self { reader, interfaces: Vec::new(), skipped: 0 })
+    pub fn new(source: impl Read + Send + 'static) -> io::Result<Self> {
+        let reader = create_reader(BLOCK_LEN_MAX, source).map_err(|_| {
+            let message = "it is neither a pcap nor a pcapng file";
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })?;
+        let packet = RecordedPacket::default();
+        Ok(Self { reader, interfaces: Vec::new(), packet, skipped: 0 })
     }
 
-    /// Reads one block, and puts its frame into `frame`, if it has one. The end may cut a packet off:
+    /// The name of an interface, if it has one.
+    #[must_use]
+    pub fn interface(&self, number: usize) -> Option<&str> {
+        self.interfaces.get(number)?.name.as_deref()
+    }
+
+    /// Reads one block, and puts its packet into `packet`, if it has one. The end may cut a packet off:
     /// that is the end too.
     ///
     /// # Errors
-    /// InvalidData: what comes next is no block; Unsupported: a packet, and no interface with Ethernet;
-    /// UnexpectedEof: reading failed.
-    pub(crate) fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Found> {
+    /// InvalidData: what comes next is no block; UnexpectedEof: reading failed.
+    pub fn next_packet(&mut self, packet: &mut RecordedPacket) -> io::Result<Found> {
         loop {
             let (consumed, time) = match self.reader.next() {
                 Ok((consumed, block)) => {
-                    (consumed, take(&block, &mut self.interfaces, frame, &mut self.skipped)?)
+                    (consumed, take(&block, &mut self.interfaces, packet, &mut self.skipped)?)
                 }
                 Err(PcapError::Eof | PcapError::UnexpectedEof) => return Ok(Found::End),
                 Err(PcapError::Incomplete(_)) => {
@@ -83,29 +125,64 @@ impl Recording {
                 Err(_) => return Err(not_one("data that is not a block")),
             };
             self.reader.consume(consumed);
-            return Ok(time.map_or(Found::Other, Found::Frame));
+            return Ok(time.map_or(Found::Other, Found::Packet));
         }
+    }
+
+    /// As [`Self::next_packet`] for recordings of Ethernet: puts the frame into `frame`. Counts as skipped
+    /// what is no frame.
+    ///
+    /// # Errors
+    /// As [`Self::next_packet`]; Unsupported: a packet, and no interface with Ethernet.
+    pub(crate) fn next(&mut self, frame: &mut Vec<u8>) -> io::Result<Found> {
+        let mut packet = std::mem::take(&mut self.packet);
+        let found = self.next_packet(&mut packet);
+        let is_frame = found.and_then(|found| {
+            if !matches!(found, Found::Packet(_)) {
+                return Ok(found);
+            }
+            let is_ethernet = packet.link_type == Some(LinkType::Ethernet);
+            let ethernet = |interface: &Interface| interface.link_type == Linktype::ETHERNET;
+            if !is_ethernet && !self.interfaces.iter().any(ethernet) {
+                return Err(no_ethernet(&packet));
+            }
+            if !is_ethernet || !(FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&packet.data.len()) {
+                self.skipped += 1;
+                return Ok(Found::Other);
+            }
+            std::mem::swap(frame, &mut packet.data);
+            Ok(found)
+        });
+        self.packet = packet;
+        is_frame
     }
 }
 
-/// Takes a frame out of a block, if it has one; its time.
+impl std::fmt::Debug for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recording").field("interfaces", &self.interfaces).finish_non_exhaustive()
+    }
+}
+
+/// Takes a packet out of a block, if it has one; its time.
 fn take(
     block: &PcapBlockOwned<'_>,
     interfaces: &mut Vec<Interface>,
-    frame: &mut Vec<u8>,
+    packet: &mut RecordedPacket,
     skipped: &mut u64,
 ) -> io::Result<Option<u64>> {
-    let (interface, time, data, len) = match block {
+    let (number, time, data, lens, options) = match block {
         PcapBlockOwned::LegacyHeader(header) => {
             let resolution = if header.is_nanosecond_precision() { NANOS } else { 1_000_000 };
-            interfaces.push(Interface { link_type: header.network, resolution });
+            let link_type = header.network;
+            interfaces.push(Interface { link_type, resolution, offset: 0, name: None });
             return Ok(None);
         }
         PcapBlockOwned::Legacy(packet) => {
-            let Some(&interface) = interfaces.first() else { return Ok(None) };
+            let Some(interface) = interfaces.first() else { return Ok(None) };
             let (seconds, fraction) = (u64::from(packet.ts_sec), u64::from(packet.ts_usec));
             let time = seconds * NANOS + fraction * (NANOS / interface.resolution);
-            (interface, time, packet.data, packet.caplen)
+            (0, time, packet.data, (packet.caplen, packet.origlen), None)
         }
         PcapBlockOwned::NG(Block::SectionHeader(_)) => {
             interfaces.clear();
@@ -115,42 +192,77 @@ fn take(
             if interfaces.len() >= INTERFACES_MAX {
                 return Err(not_one("over 4096 interfaces"));
             }
-            let resolution = resolution(description.if_tsresol).unwrap_or(1_000_000);
-            interfaces.push(Interface { link_type: description.linktype, resolution });
+            let name = description.if_name().and_then(Result::ok);
+            interfaces.push(Interface {
+                link_type: description.linktype,
+                resolution: resolution(description.if_tsresol).unwrap_or(1_000_000),
+                offset: description.if_tsoffset,
+                name: name.filter(|name| name.len() <= NAME_LEN_MAX).map(str::to_owned),
+            });
             return Ok(None);
         }
         PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
             let index = usize::try_from(packet.if_id).unwrap_or(usize::MAX);
-            let Some(&interface) = interfaces.get(index) else {
+            let Some(interface) = interfaces.get(index) else {
                 *skipped += 1;
                 return Ok(None);
             };
             let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
-            (interface, nanos(units, interface.resolution), packet.data, packet.caplen)
+            let lens = (packet.caplen, packet.origlen);
+            (index, interface.nanos(units), packet.data, lens, Some(packet))
         }
         // It has no time: when it is met is as good as any.
         PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
-            let Some(&interface) = interfaces.first() else {
+            if interfaces.is_empty() {
                 *skipped += 1;
                 return Ok(None);
-            };
-            (interface, 0, packet.data, packet.origlen)
+            }
+            (0, 0, packet.data, (packet.origlen, packet.origlen), None)
         }
         PcapBlockOwned::NG(_) => return Ok(None),
     };
-    let len = usize::try_from(len).unwrap_or(usize::MAX).min(data.len());
-    let data = data.get(..len).unwrap_or_default();
-    let is_ethernet = |interface: &Interface| interface.link_type == Linktype::ETHERNET;
-    if !is_ethernet(&interface) && !interfaces.iter().any(is_ethernet) {
-        return Err(no_ethernet(interface.link_type));
-    }
-    if !is_ethernet(&interface) || !(FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&len) {
-        *skipped += 1;
-        return Ok(None);
-    }
-    frame.clear();
-    frame.extend_from_slice(data);
+    let Some(interface) = interfaces.get(number) else { return Ok(None) };
+    let len = |len| usize::try_from(len).unwrap_or(usize::MAX);
+    let data = data.get(..len(lens.0).min(data.len())).unwrap_or_default();
+    packet.meta = Meta {
+        time: Duration::from_nanos(time),
+        direction: options.and_then(direction),
+        original_len: len(lens.1),
+        lost_before: options.map_or(0, lost_before),
+    };
+    packet.link_type = match interface.link_type {
+        Linktype::ETHERNET => Some(LinkType::Ethernet),
+        Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 => Some(LinkType::Raw),
+        _ => None,
+    };
+    (packet.link_number, packet.interface) = (interface.link_type.0, number);
+    packet.data.clear();
+    packet.data.extend_from_slice(data);
     Ok(Some(time))
+}
+
+/// The option `code` of a packet, of which the first `N` bytes are a number in the order of the section.
+fn option<const N: usize>(packet: &EnhancedPacketBlock<'_>, code: u16) -> Option<[u8; N]> {
+    let option = packet.options.iter().find(|option| option.code == OptionCode(code))?;
+    let mut bytes: [u8; N] = *option.as_bytes().ok()?.first_chunk()?;
+    if packet.big_endian() {
+        bytes.reverse();
+    }
+    Some(bytes)
+}
+
+/// `epb_flags`: the two lowest bits.
+fn direction(packet: &EnhancedPacketBlock<'_>) -> Option<Direction> {
+    match u32::from_le_bytes(option(packet, 2)?) & 3 {
+        1 => Some(Direction::In),
+        2 => Some(Direction::Out),
+        _ => None,
+    }
+}
+
+/// `epb_dropcount`.
+fn lost_before(packet: &EnhancedPacketBlock<'_>) -> u64 {
+    option(packet, 4).map_or(0, u64::from_le_bytes)
 }
 
 /// Units a second, by `if_tsresol`: a power of ten, or with the highest bit of two.
@@ -160,19 +272,14 @@ fn resolution(option: u8) -> Option<u64> {
     base.checked_pow(power)
 }
 
-fn nanos(units: u64, resolution: u64) -> u64 {
-    let nanos = u128::from(units) * u128::from(NANOS) / u128::from(resolution.max(1));
-    u64::try_from(nanos).unwrap_or(u64::MAX)
-}
-
-fn no_ethernet(link_type: Linktype) -> io::Error {
-    let packets = match link_type {
-        Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 => "IP packets without Ethernet headers",
+fn no_ethernet(packet: &RecordedPacket) -> io::Error {
+    let packets = match packet.link_type {
+        Some(LinkType::Raw) => "IP packets without Ethernet headers",
         _ => "no Ethernet frames",
     };
     io::Error::new(
         io::ErrorKind::Unsupported,
-        format!("it has {packets} (link type {})", link_type.0),
+        format!("it has {packets} (link type {})", packet.link_number),
     )
 }
 
@@ -185,13 +292,20 @@ fn not_one(what: &str) -> io::Error {
 /// # Panics
 /// If it does not hold.
 pub(crate) fn exercise(bytes: &[u8]) {
-    let source = io::Cursor::new(bytes.to_vec());
-    let Ok(mut recording) = Recording::new(source) else { return };
+    let source = || io::Cursor::new(bytes.to_vec());
+    let Ok(mut recording) = Recording::new(source()) else { return };
+    let mut packet = RecordedPacket::default();
+    while let Ok(Found::Packet(_) | Found::Other) = recording.next_packet(&mut packet) {
+        assert!(packet.data.len() <= bytes.len(), "no byte comes from nowhere");
+        let name = recording.interface(packet.interface);
+        assert!(name.is_none_or(|name| name.len() <= NAME_LEN_MAX));
+    }
+    let Ok(mut recording) = Recording::new(source()) else { return };
     let mut frame = Vec::new();
     let (mut count, mut blocks) = (0, 0);
-    while let Ok(found @ (Found::Frame(_) | Found::Other)) = recording.next(&mut frame) {
+    while let Ok(found @ (Found::Packet(_) | Found::Other)) = recording.next(&mut frame) {
         blocks += 1;
-        if let Found::Frame(_) = found {
+        if let Found::Packet(_) = found {
             assert!((FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&frame.len()));
             count += 1;
         }
@@ -230,7 +344,7 @@ mod tests {
         let (mut frame, mut frames) = (Vec::new(), Vec::new());
         loop {
             match recording.next(&mut frame).unwrap() {
-                Found::Frame(time) => frames.push((time, frame.len())),
+                Found::Packet(time) => frames.push((time, frame.len())),
                 Found::Other => {}
                 Found::End => break,
             }

@@ -385,6 +385,7 @@ mod tests {
             (Pool::new(none), Scratch::new(), crate::port::PortCounters::default());
         let mut cx = Cx {
             now: Instant::from_nanos(0),
+            handled: adit_engine::Handled::NOTHING,
             pool: &mut pool,
             scratch: &mut scratch,
             counters: &mut counters,

@@ -6,7 +6,11 @@
 //! ```
 //!
 //! As Mullvad's udp-over-tcp has it. What does not fit into a stream that is full is dropped, not kept:
-//! the senders inside the tunnel are to learn how fast it is.
+//! the senders inside the tunnel must learn how fast it is.
+//!
+//! A host that connected is unauthenticated until the engine has authenticated one of its messages. Until then
+//! its stream has 2.5 KiB of memory instead of 260, one message is read from it in each turn of the loop, and
+//! the first message that no peer can have sent ends it.
 
 use crate::port::byte_stream::ByteStream;
 use crate::port::{Cx, Gone, Port, Recv, Wait};
@@ -26,6 +30,15 @@ const OUTBOX_LEN: usize = 128 * 1024;
 /// The most bytes of messages of one length that are handed on as a train.
 const TRAIN_LEN_MAX: usize = 65_507;
 
+/// The most messages of a train, as with `UDP_GRO`: a turn of the loop is counted in trains.
+const TRAIN_COUNT_MAX: usize = 64;
+
+/// The longest message of an unauthenticated sender: a handshake, or a packet of an earlier session.
+const UNAUTHENTICATED_LEN_MAX: usize = 2048;
+
+/// How many bytes may wait for an unauthenticated sender: three answers.
+const UNAUTHENTICATED_OUTBOX_LEN: usize = 512;
+
 /// A stream of messages in both directions.
 pub struct MessagePort {
     name: String,
@@ -35,6 +48,18 @@ pub struct MessagePort {
     /// What waits in the outbox: `sent <= filled <= outbox.len()`.
     sent: usize,
     filled: usize,
+    sender: Sender,
+}
+
+/// What is known of the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// It is a peer, or we connected to it.
+    Authenticated,
+    /// It has sent nothing yet, or only messages that a peer may have sent.
+    Unauthenticated,
+    /// The engine has its last message, and says next what that showed.
+    Judged,
 }
 
 impl MessagePort {
@@ -56,8 +81,78 @@ impl MessagePort {
 
     /// A port on a byte stream.
     pub fn new(name: impl Into<String>, stream: ByteStream) -> Self {
-        let outbox = vec![0; OUTBOX_LEN].into();
-        Self { name: name.into(), stream, inbox: Inbox::default(), outbox, sent: 0, filled: 0 }
+        Self::with(name.into(), stream, INBOX_LEN, OUTBOX_LEN, Sender::Authenticated)
+    }
+
+    /// A port on the socket of a host that connected.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn unauthenticated(name: impl Into<String>, socket: OwnedFd) -> io::Result<Self> {
+        let stream = ByteStream::socket(socket)?;
+        let inbox_len = LENGTH_LEN + UNAUTHENTICATED_LEN_MAX;
+        let sender = Sender::Unauthenticated;
+        Ok(Self::with(name.into(), stream, inbox_len, UNAUTHENTICATED_OUTBOX_LEN, sender))
+    }
+
+    fn with(
+        name: String,
+        stream: ByteStream,
+        inbox_len: usize,
+        outbox_len: usize,
+        sender: Sender,
+    ) -> Self {
+        let (inbox, outbox) = (Inbox::new(inbox_len), vec![0; outbox_len].into());
+        Self { name, stream, inbox, outbox, sent: 0, filled: 0, sender }
+    }
+
+    /// The other end is a peer: gives it room.
+    fn authenticated(&mut self) {
+        self.sender = Sender::Authenticated;
+        // It is empty: no more than one message was read.
+        self.inbox = Inbox::new(INBOX_LEN);
+        let mut outbox = vec![0; OUTBOX_LEN];
+        let waiting = self.outbox.get(self.sent..self.filled).unwrap_or_default();
+        outbox.iter_mut().zip(waiting).for_each(|(to, from)| *to = *from);
+        (self.sent, self.filled) = (0, self.filled - self.sent);
+        self.outbox = outbox.into();
+    }
+
+    /// Takes one message of an unauthenticated sender, and then learns what it showed. `None` if the sender is
+    /// a peer by now.
+    fn recv_unauthenticated(&mut self, cx: &mut Cx<'_>) -> Option<Recv> {
+        if self.sender == Sender::Judged {
+            if cx.handled.authenticated {
+                self.authenticated();
+                return None;
+            }
+            self.sender = Sender::Unauthenticated;
+            // The next message has to wait for the next turn.
+            return Some(if cx.handled.plausible { Recv::Nothing } else { NO_PEER });
+        }
+        loop {
+            let room = match self.inbox.missing() {
+                Some([]) => break,
+                Some(room) => room,
+                None => return Some(NO_PEER),
+            };
+            match self.stream.read(room) {
+                Ok(Some(count)) => self.inbox.filled(count),
+                Ok(None) => return Some(Recv::Nothing),
+                Err(gone) => return Some(Recv::Gone(gone)),
+            }
+        }
+        Some(match self.inbox.next(cx.pool) {
+            Next::Train(packet) => {
+                self.sender = Sender::Judged;
+                Recv::Packet(packet)
+            }
+            Next::NoBuffer => {
+                cx.counters.no_buffer += 1;
+                Recv::Nothing
+            }
+            Next::Empty | Next::More => NO_PEER,
+        })
     }
 
     fn push(&mut self, message: &[u8]) -> bool {
@@ -89,6 +184,9 @@ impl MessagePort {
     }
 }
 
+/// The end of a stream whose first message is not a peer's.
+const NO_PEER: Recv = Recv::Gone(Gone::Protocol("what no peer sends"));
+
 debug_as_port!(MessagePort);
 
 impl Port for MessagePort {
@@ -97,6 +195,11 @@ impl Port for MessagePort {
     }
 
     fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        if self.sender != Sender::Authenticated
+            && let Some(received) = self.recv_unauthenticated(cx)
+        {
+            return received;
+        }
         loop {
             match self.inbox.next(cx.pool) {
                 Next::Train(packet) => return Recv::Packet(packet),
@@ -175,12 +278,6 @@ struct Inbox {
     end: usize,
 }
 
-impl Default for Inbox {
-    fn default() -> Self {
-        Self { buf: vec![0; INBOX_LEN].into(), start: 0, end: 0 }
-    }
-}
-
 /// What comes next in a stream.
 enum Next {
     /// A message, or several of one length in a row as a train, the last perhaps shorter.
@@ -194,6 +291,25 @@ enum Next {
 }
 
 impl Inbox {
+    /// An inbox for this many bytes; it must have room for the longest message with its length.
+    fn new(len: usize) -> Self {
+        Self { buf: vec![0; len].into(), start: 0, end: 0 }
+    }
+
+    /// Room for the rest of one message and for no more; empty if it is whole; `None` if it is empty itself or
+    /// too long.
+    fn missing(&mut self) -> Option<&mut [u8]> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        let whole = match self.buf.get(..self.end)?.split_first_chunk() {
+            None => LENGTH_LEN,
+            Some((&[0, 0], _)) => return None,
+            Some((length, _)) => LENGTH_LEN + usize::from(u16::from_be_bytes(*length)),
+        };
+        self.buf.get_mut(self.end..whole)
+    }
+
     /// Room for what comes next, never empty after [`Self::next`] said `More`.
     fn spare_mut(&mut self) -> &mut [u8] {
         if self.start == self.end {
@@ -231,6 +347,7 @@ impl Inbox {
         while let Some((message, after)) = self.message(end)
             && (1..=stride).contains(&message.len())
             && total + message.len() <= TRAIN_LEN_MAX
+            && count < TRAIN_COUNT_MAX
         {
             (total, count, end) = (total + message.len(), count + 1, after);
             if message.len() < stride {
@@ -267,7 +384,7 @@ pub fn exercise(bytes: &[u8]) {
 
 /// All messages of a stream that comes in pieces of this length.
 fn messages(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
-    let (mut inbox, mut pool) = (Inbox::default(), Pool::new(PoolConfig::default()));
+    let (mut inbox, mut pool) = (Inbox::new(INBOX_LEN), Pool::new(PoolConfig::default()));
     let mut messages = Vec::new();
     let mut pieces = stream.chunks(piece);
     loop {
@@ -296,6 +413,7 @@ fn messages(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_engine::Handled;
     use proptest::prelude::*;
 
     proptest! {
@@ -325,6 +443,106 @@ mod tests {
         }
     }
 
+    fn message(len: usize, byte: u8) -> Vec<u8> {
+        let length = u16::try_from(len).unwrap().to_be_bytes();
+        [length.as_slice(), &vec![byte; len]].concat()
+    }
+
+    /// What a port receives from a host that has sent these bytes; the engine says this of each packet. The
+    /// lengths of the packets of each turn, and why the stream ended.
+    fn turns(port: &mut MessagePort, handled: &[Handled]) -> (Vec<Vec<usize>>, Option<String>) {
+        let mut pool = Pool::new(PoolConfig::default());
+        let (mut scratch, mut counters) = (crate::port::Scratch::new(), Default::default());
+        let (mut said, mut turns) = (handled.iter().copied(), Vec::new());
+        for _ in 0..4 {
+            let (mut handled, mut turn) = (Handled::NOTHING, Vec::new());
+            loop {
+                let now = adit_packet::Instant::ZERO;
+                let (pool, scratch, counters) = (&mut pool, &mut scratch, &mut counters);
+                match port.recv(&mut Cx { now, handled, pool, scratch, counters }) {
+                    Recv::Packet(packet) => {
+                        turn.push(packet.len());
+                        pool.give(packet);
+                        handled = said.next().unwrap();
+                    }
+                    Recv::Gone(why) => {
+                        turns.push(turn);
+                        return (turns, Some(why.to_string()));
+                    }
+                    _ => break,
+                }
+            }
+            turns.push(turn);
+        }
+        (turns, None)
+    }
+
+    fn connected(bytes: &[u8]) -> (MessagePort, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        io::Write::write_all(&mut &theirs, bytes).unwrap();
+        (MessagePort::unauthenticated("test", ours.into()).unwrap(), theirs)
+    }
+
+    const PLAUSIBLE: Handled = {
+        let mut handled = Handled::NOTHING;
+        handled.plausible = true;
+        handled
+    };
+
+    #[test]
+    fn an_unauthenticated_sender_has_one_message_a_turn_until_it_is_a_peer() {
+        let sent: Vec<u8> = (0..5).flat_map(|byte| message(148, byte)).collect();
+        let (mut port, _theirs) = connected(&sent);
+        assert!(port.inbox.buf.len() + port.outbox.len() < 3000);
+        let (received, end) = turns(&mut port, &[PLAUSIBLE, PLAUSIBLE, Handled::BEGAN, PLAUSIBLE]);
+        // As a peer it has the rest of its turn, as a train.
+        assert_eq!((received, end), (vec![vec![148], vec![148], vec![148, 296], vec![]], None));
+        assert_eq!((port.inbox.buf.len(), port.outbox.len()), (INBOX_LEN, OUTBOX_LEN));
+    }
+
+    #[test]
+    fn the_first_message_that_no_peer_sends_ends_a_stream() {
+        let junk = [message(148, 1), message(148, 2)].concat();
+        let (received, end) = turns(&mut connected(&junk).0, &[Handled::NOTHING]);
+        assert_eq!(
+            (received, end.unwrap()),
+            (vec![vec![148]], "the other end sent what no peer sends".into())
+        );
+        // Of these the engine gets nothing.
+        for junk in
+            [vec![0, 0], message(UNAUTHENTICATED_LEN_MAX + 1, 1), b"GET / HTTP/1.1".to_vec()]
+        {
+            let (received, end) = turns(&mut connected(&junk).0, &[]);
+            assert!(received == [vec![]] && end.is_some(), "{junk:?}");
+        }
+        let (received, end) = turns(&mut connected(&message(148, 1)[..149]).0, &[]);
+        assert!(received.concat().is_empty() && end.is_none(), "more may come");
+    }
+
+    #[test]
+    fn an_answer_that_waits_is_kept_when_the_sender_is_a_peer() {
+        let (mut port, theirs) = connected(&[]);
+        assert!(port.push(&[7; 92]));
+        port.authenticated();
+        port.write().unwrap();
+        let mut answer = [0; 94];
+        io::Read::read_exact(&mut &theirs, &mut answer).unwrap();
+        assert_eq!(answer.to_vec(), message(92, 7));
+    }
+
+    #[test]
+    fn a_train_has_as_many_messages_as_one_of_the_kernel() {
+        let (mut inbox, mut pool) = (Inbox::new(INBOX_LEN), Pool::new(PoolConfig::default()));
+        let sent = message(1, 9).repeat(200);
+        inbox.spare_mut()[..sent.len()].copy_from_slice(&sent);
+        inbox.filled(sent.len());
+        for len in [64, 64, 64, 8] {
+            let Next::Train(packet) = inbox.next(&mut pool) else { panic!("a train") };
+            assert_eq!(packet.len(), len);
+            pool.give(packet);
+        }
+    }
+
     #[test]
     fn a_stream_that_is_full_takes_no_more_and_loses_whole_messages() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -337,8 +555,9 @@ mod tests {
             let mut batch = Batch::new();
             batch.push(packet).unwrap();
             let now = adit_packet::Instant::ZERO;
-            let mut cx =
-                Cx { now, pool: &mut pool, scratch: &mut scratch, counters: &mut counters };
+            let handled = Handled::NOTHING;
+            let (pool, scratch, counters) = (&mut pool, &mut scratch, &mut counters);
+            let mut cx = Cx { now, handled, pool, scratch, counters };
             port.send(&mut cx, &mut batch).unwrap();
         }
         assert!(port.wants_room() && counters.queue_full > 0 && counters.sent > 100);
@@ -348,8 +567,9 @@ mod tests {
         while port.wants_room() {
             let _ = io::Read::read_to_end(&mut &theirs, &mut stream);
             let now = adit_packet::Instant::ZERO;
-            let mut cx =
-                Cx { now, pool: &mut pool, scratch: &mut scratch, counters: &mut counters };
+            let handled = Handled::NOTHING;
+            let (pool, scratch, counters) = (&mut pool, &mut scratch, &mut counters);
+            let mut cx = Cx { now, handled, pool, scratch, counters };
             port.flush(&mut cx).unwrap();
         }
         let _ = io::Read::read_to_end(&mut &theirs, &mut stream);

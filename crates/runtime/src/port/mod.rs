@@ -35,7 +35,7 @@ pub mod stream;
 use crate::wake::namespaces::NamespaceName;
 use adit_device::netlink::LinkInfo;
 use adit_device::{Device, Link, Netns};
-use adit_engine::PortId;
+use adit_engine::{Handled, PortId};
 use adit_packet::{Batch, Instant, PacketBuf, Pair, Pool};
 use std::any::Any;
 use std::fmt;
@@ -259,6 +259,9 @@ impl Wait {
 pub struct Cx<'a> {
     /// The time of this turn.
     pub now: Instant,
+    /// What the engine saw in the packet that this port received before, in the same turn; nothing if an
+    /// emulated link is between them.
+    pub handled: Handled,
     /// The buffers.
     pub pool: &'a mut Pool,
     /// Memory for the duration of the call.

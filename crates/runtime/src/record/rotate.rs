@@ -148,7 +148,7 @@ fn numbered(path: &Path, number: u32, wall: Duration) -> PathBuf {
 }
 
 /// Year, month, day, hour, minute and second of a time since 1970, in UTC.
-pub fn calendar(since_1970: Duration) -> [u64; 6] {
+fn calendar(since_1970: Duration) -> [u64; 6] {
     let seconds = since_1970.as_secs();
     let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
     // Days are counted from 1 March of the year 0, so that a leap day ends its year; 400 years

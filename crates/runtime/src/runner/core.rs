@@ -10,7 +10,7 @@ use crate::runner::ports::Ports;
 use crate::socket::flows::Flows;
 use crate::wake::clock;
 use crate::wake::reactor::{Reactor, Ready};
-use adit_engine::{Endpoint, Engine, Outbox, PortId, Request};
+use adit_engine::{Endpoint, Engine, Handled, Outbox, PortId, Request};
 use adit_packet::{Batch, Instant, PacketBuf, Pool};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -319,7 +319,7 @@ impl<E: Engine> Core<E> {
     /// Reads a port until it has nothing more, or has had its share.
     fn serve(&mut self, id: PortId) {
         let share_max = if self.peers.is_some() { SHARE_LEN } else { usize::MAX };
-        let (mut chunk, mut share) = (0, 0);
+        let (mut chunk, mut share, mut handled) = (0, 0, Handled::NOTHING);
         for _ in 0..FRAMES_MAX {
             if share >= share_max {
                 break;
@@ -327,6 +327,7 @@ impl<E: Engine> Core<E> {
             let Some(slot) = self.ports.get_mut(id) else { return };
             let mut cx = Cx {
                 now: self.now,
+                handled,
                 pool: self.out.pool(),
                 scratch: &mut self.scratch,
                 counters: &mut slot.counters,
@@ -337,7 +338,7 @@ impl<E: Engine> Core<E> {
                     let is_whole = packet.meta.vnet.is_super_packet();
                     chunk += packet.len();
                     share += packet.len();
-                    self.take_in(id, packet);
+                    handled = self.take_in(id, packet);
                     if is_whole || chunk >= CHUNK_LEN {
                         self.flush();
                         self.read_clock();
@@ -372,9 +373,10 @@ impl<E: Engine> Core<E> {
 
     /// Hands a packet that came from a port to the engine, through the port's link if it has one.
     #[inline]
-    fn take_in(&mut self, id: PortId, packet: PacketBuf) {
+    fn take_in(&mut self, id: PortId, packet: PacketBuf) -> Handled {
         let Some(slot) = self.ports.get_mut(id) else {
-            return self.out.pool().give(packet);
+            self.out.pool().give(packet);
+            return Handled::NOTHING;
         };
         slot.counters.received += 1;
         slot.counters.received_bytes += u64::try_from(packet.len()).unwrap_or(0);
@@ -382,8 +384,9 @@ impl<E: Engine> Core<E> {
             link.push(self.now, packet, &mut self.out);
             self.run_ingress(id);
             self.ports.retime(id);
+            Handled::NOTHING
         } else {
-            self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out);
+            self.engine.handle(self.now, Endpoint::Port(id), packet, &mut self.out)
         }
     }
 
@@ -638,6 +641,7 @@ impl<E: Engine> Core<E> {
         let Some(slot) = self.ports.get_mut(id) else { return self.misroute() };
         let mut cx = Cx {
             now: self.now,
+            handled: Handled::NOTHING,
             pool: self.out.pool(),
             scratch: &mut self.scratch,
             counters: &mut slot.counters,
@@ -651,6 +655,7 @@ impl<E: Engine> Core<E> {
         let Some(slot) = self.ports.get_mut(id) else { return };
         let mut cx = Cx {
             now: self.now,
+            handled: Handled::NOTHING,
             pool: self.out.pool(),
             scratch: &mut self.scratch,
             counters: &mut slot.counters,

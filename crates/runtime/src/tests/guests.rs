@@ -6,11 +6,11 @@ use crate::runner::event::{Event, Next};
 use crate::runner::{Handler, Runner};
 use crate::tests::support::{Folder, Host, PATIENCE, enter, private_run};
 use crate::wake::mailbox::Remote;
-use adit_engine::nat::dns::{Client, Forwarder, Name, OwnNames};
-use adit_engine::nat::guest::{GuestConfig, Guests};
 use adit_engine::{
     DropCounts, DropReason, Endpoint, Engine, FlowEvent, FlowId, Handled, Outbox, PortId,
 };
+use adit_nat::dns::{Client, Forwarder, Name, OwnNames};
+use adit_nat::guest::{GuestConfig, Guests};
 use adit_packet::checksum::Sum;
 use adit_packet::{
     Icmp, Instant, Ipv4, Ipv4Header, PacketBuf, Pool, PoolConfig, Udp, UdpHeader, icmp, ip_protocol,

@@ -124,7 +124,7 @@ fn a_recording_begins_again() {
     assert!(seen[49].1 + 2 >= 49, "one frame a millisecond at most: {seen:?}");
     // It was a recording when it was opened.
     std::fs::write(&path, "and is none now, whatever it was before").unwrap();
-    running.wait_for("gone 1: it has no pcap file");
+    running.wait_for("gone 1: it is neither a pcap nor a pcapng file");
     for text in ["", "no recording", "\n\r\r\n"] {
         std::fs::write(&path, text).unwrap();
         let spec: crate::port::spec::PortSpec = format!("pcap:{}", path.display()).parse().unwrap();

@@ -169,8 +169,8 @@ impl LinkService {
                 .map(|(end, gone)| End { name: end.name.clone(), gone: gone.clone() })
                 .collect(),
             asked: report::Netem::new(&self.wanted.profiles),
-            a_to_b: LinkReport::from(&engine.report(Direction::AToB)),
-            b_to_a: LinkReport::from(&engine.report(Direction::BToA)),
+            a_to_b: LinkReport::of_engine(engine, Direction::AToB),
+            b_to_a: LinkReport::of_engine(engine, Direction::BToA),
         }
     }
 

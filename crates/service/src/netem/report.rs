@@ -4,7 +4,7 @@ use crate::netem::keys::{self, to_json};
 use crate::netem::profile::Profiles;
 use crate::netem::words;
 use adit_engine::Counter;
-use adit_engine::netem::{Counts, Estimate, Histogram, Link, Report};
+use adit_engine::netem::{Counts, Direction, Estimate, Histogram, Link, Report};
 use adit_runtime::PortNetem;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ pub struct Links {
 impl Links {
     /// The report of the links of a port; `None` if it has none.
     pub fn new(netem: &PortNetem) -> Option<Self> {
-        let report = |link: &Option<Box<Link>>| Some(LinkReport::from(&link.as_ref()?.report()));
+        let report = |link: &Option<Box<Link>>| Some(LinkReport::new(link.as_ref()?));
         Some(Self { ingress: report(&netem.ingress)?, egress: report(&netem.egress)? })
     }
 }
@@ -92,7 +92,7 @@ pub fn keys_text(keys: &Keys) -> String {
     keys.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// One direction of a link: what was asked of it and what happened.
+/// One direction of a link: what was asked of it and what happened since its start.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LinkReport {
     /// What was asked for, in words, in the order in which it applies.
@@ -127,6 +127,30 @@ pub struct LinkReport {
     pub bits_per_second: u64,
     /// A hash over all decisions: equal for the same seed, profile and packets.
     pub decisions: String,
+    /// If the settings were changed: what happened under each of them, in order, the last 17 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Self>,
+}
+
+impl LinkReport {
+    /// The report of a direction with those of its settings.
+    fn with_settings(whole: &Report, settings: impl Iterator<Item = Report>) -> Self {
+        let settings: Vec<Self> = settings.map(|report| Self::from(&report)).collect();
+        let settings = if settings.len() > 1 { settings } else { Vec::new() };
+        Self { settings, ..Self::from(whole) }
+    }
+
+    /// What is reported of a direction of a link.
+    #[must_use]
+    pub fn new(link: &Link) -> Self {
+        Self::with_settings(&link.report(), link.reports())
+    }
+
+    /// What is reported of a direction of an engine.
+    #[must_use]
+    pub fn of_engine(engine: &adit_engine::netem::Netem, direction: Direction) -> Self {
+        Self::with_settings(&engine.report(direction), engine.reports(direction))
+    }
 }
 
 /// The counters of a direction of a link by their names, as the engine lists them
@@ -257,6 +281,7 @@ impl From<&Report> for LinkReport {
             line_bits_per_second: report.line_rate.map(|rate| rate.bits_per_second()),
             bits_per_second: report.goodput.bits_per_second(),
             decisions: format!("{:016x}", report.decisions),
+            settings: Vec::new(),
         }
     }
 }

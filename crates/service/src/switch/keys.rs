@@ -65,7 +65,7 @@ pub const KEYS: &[PortKey] = &[
         forward_reserved,
         "pass BPDU, LACP and LLDP on to ports with this flag"
     ),
-    key("fdb-limit", "N", "the number of addresses that may be learned here"),
+    key("fdb-limit", "N", "the number of addresses that may be learned here; the default is 1024"),
     key("guard-mac", "MAC+MAC", "allowed source MAC addresses"),
     key("guard-ip", "IP+PREFIX", "allowed source IP addresses"),
     flag!("guard-arp", guard.arp, "ARP must match the allowed addresses"),
@@ -76,7 +76,7 @@ pub const KEYS: &[PortKey] = &[
     key("storm-multicast", "N", "multicast frames a second"),
     key("storm-unknown", "N", "frames a second to unknown addresses"),
     key("storm-burst", "N", "frames at once after a pause"),
-    key("netem", "PRESET|FILE.toml|KEYS", "emulated link, such as netem=delay=20ms+loss=1%"),
+    key("netem", "PRESET|FILE.toml|KEYS|off", "emulated link, such as netem=delay=20ms+loss=1%"),
     key("mirror", "FILE", "copy of everything that passes, as pcapng"),
 ];
 

@@ -24,9 +24,14 @@ impl SwitchService {
 /// The reason for which the port `at` is blocked, with the name of the other port.
 pub(super) fn cause_of(at: PortId, cause: LoopCause, name_of: impl Fn(PortId) -> String) -> String {
     match cause {
-        LoopCause::Probe { other } if other == at => "its own loop probe came back".to_owned(),
+        LoopCause::Probe { other } if other == at => {
+            "its own loop probe came back: the network behind it has a loop".to_owned()
+        }
         LoopCause::Probe { other } => {
-            format!("a loop probe between this port and {} came back", name_of(other))
+            let other = name_of(other);
+            format!(
+                "a loop probe sent on {other} arrived here: both are connected outside the switch"
+            )
         }
     }
 }
@@ -46,9 +51,10 @@ fn describe(event: &SwitchEvent, name_of: impl Fn(PortId) -> String) -> (Vec<Por
         SwitchEvent::MacMoved { vlan: of, mac, from, to } => {
             (vec![*from, *to], format!("{mac}{} moved from {{}} to {{}}", vlan(of)))
         }
-        SwitchEvent::MacRefused { vlan: of, mac, owner, port } => {
-            (vec![*owner, *port], format!("{mac}{} of {{}} refused on {{}}", vlan(of)))
-        }
+        SwitchEvent::MacRefused { vlan: of, mac, owner, port } => (
+            vec![*owner, *port],
+            format!("{mac}{} belongs to {{}}: frames from it are dropped on {{}}", vlan(of)),
+        ),
         SwitchEvent::PortLimit { port, limit } => {
             let message =
                 format!("{{}} has reached its limit of {limit} learned addresses (fdb-limit)");

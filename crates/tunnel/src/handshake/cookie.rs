@@ -37,6 +37,11 @@ impl MacKeys {
     pub(crate) fn new(receiver: &PublicKey) -> Self {
         Self { mac1: hash(&[b"mac1----", &receiver.0]), cookie: hash(&[b"cookie--", &receiver.0]) }
     }
+
+    /// mac1 of a message without its MACs.
+    pub(crate) fn mac1_of(&self, message: &[u8]) -> Mac {
+        mac(&self.mac1, &[message])
+    }
 }
 
 fn mac(key: &[u8], pieces: &[&[u8]]) -> Mac {
@@ -86,7 +91,7 @@ impl CookieChecker {
     /// Checks the MACs of a handshake message.
     pub(crate) fn check(&self, now: Instant, from: Endpoint, message: &[u8]) -> Standing {
         let Some((rest, mac1, mac2)) = split(message) else { return Standing::Invalid };
-        if !bool::from(mac(&self.keys.mac1, &[rest]).ct_eq(mac1)) {
+        if !bool::from(self.keys.mac1_of(rest).ct_eq(mac1)) {
             return Standing::Invalid;
         }
         if *mac2 != [0; MAC_LEN] && self.secret_is_fresh(now) {
@@ -162,7 +167,7 @@ impl PeerCookie {
     pub(crate) fn sign(&mut self, now: Instant, lifetime: Duration, message: &mut [u8]) {
         let Some((rest, mac2)) = message.split_last_chunk_mut::<MAC_LEN>() else { return };
         let Some((body, mac1)) = rest.split_last_chunk_mut::<MAC_LEN>() else { return };
-        *mac1 = mac(&self.keys.mac1, &[body]);
+        *mac1 = self.keys.mac1_of(body);
         self.last = Some(*mac1);
         let usable = lifetime.saturating_sub(LATENCY.min(lifetime / 10));
         self.cookie = self.cookie.filter(|&(_, since)| now.since(since) < usable);

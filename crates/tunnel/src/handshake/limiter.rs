@@ -1,13 +1,32 @@
-//! Rate limits of handshakes from unauthenticated senders (NDSS 2017, 5.3).
+//! Rate limits of handshakes from unauthenticated senders (NDSS 2017, 5.3), shared fairly by source.
+//!
+//! There are two budgets: one for senders that proved their address, by a cookie or by a TCP connection, and a
+//! quarter of that for the others. Each is a token bucket, and each has a table of its sources, the same for
+//! UDP and TCP:
+//!
+//! ```text
+//! message -> limit of its source -> budget -> process it
+//!
+//! tokens in the budget   |----|----|----|----|----|----|----|----|----|
+//!                        0   11   22                                 101
+//! a new source           may take all of them
+//! 1 recent message            may take those above 11
+//! 2 or 3                           may take those above 22
+//! 256 and more                                        waits for a full bucket
+//! ```
+//!
+//! The busier a source was lately, the fuller the bucket must be for it. So under a flood from many addresses
+//! the bucket stays as full as their load requires, and a quiet source still finds tokens: a flood gets what
+//! quiet sources leave. The load of a source includes messages that were dropped. Otherwise all sources of a
+//! flood would count as new until each had one handshake.
 
 use alloc::collections::BTreeMap;
-use core::net::IpAddr;
 use core::time::Duration;
 
 use adit_packet::Instant;
 
 use crate::handshake::cookie::Standing;
-use adit_engine::Endpoint;
+use crate::handshake::source::Source;
 
 /// What to do with a handshake message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,27 +42,128 @@ pub(crate) enum Verdict {
 /// Decides which handshake messages are processed: by source, and by the total cost.
 ///
 /// A source that exceeds its limit must prove its address with a cookie. All sources must, once messages from
-/// unproven addresses exceed their total limit. So one sender cannot block others, unless it forges their
+/// unproven addresses exceed their budget. So one sender cannot block others, unless it forges their
 /// addresses; a cookie then helps them.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    sources: BTreeMap<(Source, bool), Bucket>,
-    /// The shared bucket of sources beyond [`Self::SOURCES_MAX`].
-    overflow: Bucket,
-    unproven: Bucket,
-    proven: Bucket,
+    unproven: Budget,
+    proven: Budget,
     replies: Bucket,
     per_second: u32,
-    swept: Option<Instant>,
 }
 
-/// A source: an IPv4 address, or an IPv6 /64, since a host can use all addresses of its /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    V4(u32),
-    V6(u64),
-    Port(u16),
-    Flow(u64),
+/// The handshakes of all senders with the same proof.
+#[derive(Debug)]
+struct Budget {
+    sources: BTreeMap<Source, Load>,
+    sources_max: usize,
+    /// The limit of one source.
+    each: Rate,
+    /// The limit of all of them.
+    total: Rate,
+    tokens: Bucket,
+}
+
+impl Budget {
+    const fn new(sources_max: usize, each: Rate, total: Rate) -> Self {
+        Self { sources: BTreeMap::new(), sources_max, each, total, tokens: Bucket::FULL }
+    }
+
+    /// Counts a message; returns whether it is within the limits.
+    fn admits(&mut self, now: Instant, source: Source) -> bool {
+        let (each, total, tokens) = (self.each, self.total, self.tokens);
+        let load = self.load(now, source);
+        let reserved = total.depth() / Load::LEVELS * load.level(now);
+        load.note(now);
+        // The first token of a full bucket is for everybody.
+        let usable = total.depth().saturating_sub(reserved).max(total.interval());
+        let (own, shared) = (
+            load.tokens.without_one(now, each, each.depth()),
+            tokens.without_one(now, total, usable),
+        );
+        let (Some(own), Some(shared)) = (own, shared) else { return false };
+        load.tokens = own;
+        self.tokens = shared;
+        true
+    }
+
+    /// The load of a source, which is added if the source is new.
+    fn load(&mut self, now: Instant, source: Source) -> &mut Load {
+        if self.sources.len() >= self.sources_max && !self.sources.contains_key(&source) {
+            self.make_room(now);
+        }
+        self.sources.entry(source).or_insert(Load::NONE)
+    }
+
+    /// Forgets at least a quarter of the sources: those with the least load, as that changes the least for them.
+    fn make_room(&mut self, now: Instant) {
+        let mut quiet = Duration::ZERO;
+        while self.sources.len() > self.sources_max - self.sources_max / 4 {
+            self.sources.retain(|_, load| load.busy(now) > quiet);
+            quiet = (quiet * 2).max(Load::MESSAGE);
+        }
+    }
+}
+
+/// Tokens per second, and how many there are at most.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    per_second: u32,
+    burst: u32,
+}
+
+impl Rate {
+    /// A rate with a burst of a tenth of a second.
+    const fn with_tenth(per_second: u32) -> Self {
+        Self { per_second, burst: per_second / 10 + 1 }
+    }
+
+    /// The time in which one token is added.
+    fn interval(self) -> Duration {
+        Duration::from_secs(1) / self.per_second.max(1)
+    }
+
+    /// The time in which an empty bucket becomes full.
+    fn depth(self) -> Duration {
+        self.interval() * self.burst
+    }
+}
+
+/// What one source sent lately.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    tokens: Bucket,
+    /// When all its messages will be forgotten.
+    forgotten: Instant,
+}
+
+impl Load {
+    const NONE: Self = Self { tokens: Bucket::FULL, forgotten: Instant::ZERO };
+
+    /// The load of one message: the time for which it counts. If all sources of a full table share the default
+    /// budget, each has one handshake in 16 s: even then they count as busier than a new source.
+    const MESSAGE: Duration = Duration::from_secs(20);
+
+    /// The maximum load: a flood is forgotten after three hours.
+    const MAX: Duration = Duration::from_secs(20 * 511);
+
+    /// The load counts in doublings: 1, 2, 4 ... 256 messages and more.
+    const LEVELS: u32 = 9;
+
+    /// The load now: [`Self::MESSAGE`] for each message, minus the time since.
+    fn busy(&self, now: Instant) -> Duration {
+        self.forgotten.since(now)
+    }
+
+    /// From 0, no recent message, to [`Self::LEVELS`].
+    fn level(&self, now: Instant) -> u32 {
+        let messages = self.busy(now).as_nanos().div_ceil(Self::MESSAGE.as_nanos());
+        (u128::BITS - messages.leading_zeros()).min(Self::LEVELS)
+    }
+
+    fn note(&mut self, now: Instant) {
+        self.forgotten = now + (self.busy(now) + Self::MESSAGE).min(Self::MAX);
+    }
 }
 
 /// A token bucket, stored as the time at which it will be full.
@@ -55,97 +175,66 @@ struct Bucket {
 impl Bucket {
     const FULL: Self = Self { full: Instant::ZERO };
 
-    /// Takes a token, if there is one: `per_second` are added, up to `burst`.
-    fn take(&mut self, now: Instant, per_second: u32, burst: u32) -> bool {
-        let each = Duration::from_secs(1) / per_second.max(1);
-        let full = self.full.max(now) + each;
-        if full.since(now) > each * burst {
-            return false;
-        }
-        self.full = full;
-        true
+    /// The bucket after a token was taken; `None` if none is left of those that are added within `usable`: with
+    /// the depth of the bucket these are all, with less only the topmost.
+    fn without_one(self, now: Instant, rate: Rate, usable: Duration) -> Option<Self> {
+        let full = self.full.max(now) + rate.interval();
+        (full.since(now) <= usable).then_some(Self { full })
     }
 }
 
 impl Limiter {
-    /// The maximum number of counted sources: 256 KiB. Beyond it, quiet sources are removed; if there are none,
-    /// new sources share one bucket.
-    pub(crate) const SOURCES_MAX: usize = 4096;
+    /// The maximum number of counted sources that did not prove their address: 200 KiB. Any of them may be
+    /// forged.
+    pub(crate) const UNPROVEN_MAX: usize = 4096;
+    /// The maximum number of counted sources that did: 800 KiB.
+    pub(crate) const PROVEN_MAX: usize = 16_384;
     /// The limit per source, as in the kernel's WireGuard.
-    const PER_SOURCE: (u32, u32) = (20, 5);
+    const PER_SOURCE: Rate = Rate { per_second: 20, burst: 5 };
     /// The limit per source with a proven address: enough for a building behind one NAT after a power cut, and
     /// 5 % of a core.
-    const PER_PROVEN_SOURCE: (u32, u32) = (200, 100);
+    const PER_PROVEN_SOURCE: Rate = Rate { per_second: 200, burst: 100 };
     /// A cookie reply costs a sixtieth of a handshake.
     const REPLIES: u32 = 60;
 
     /// Creates a limiter for `per_second` handshakes, and a quarter of that for unproven senders in addition.
     pub(crate) const fn new(per_second: u32) -> Self {
         Self {
-            sources: BTreeMap::new(),
-            overflow: Bucket::FULL,
-            unproven: Bucket::FULL,
-            proven: Bucket::FULL,
+            unproven: Budget::new(
+                Self::UNPROVEN_MAX,
+                Self::PER_SOURCE,
+                Rate::with_tenth(per_second / 4),
+            ),
+            proven: Budget::new(
+                Self::PROVEN_MAX,
+                Self::PER_PROVEN_SOURCE,
+                Rate::with_tenth(per_second),
+            ),
             replies: Bucket::FULL,
             per_second,
-            swept: None,
         }
     }
 
     /// Decides about a message from a source with that proof.
-    pub(crate) fn decide(&mut self, now: Instant, from: Endpoint, standing: Standing) -> Verdict {
-        let proven = match standing {
+    pub(crate) fn decide(&mut self, now: Instant, source: Source, standing: Standing) -> Verdict {
+        let budget = match standing {
             Standing::Invalid => return Verdict::Drop,
-            Standing::Knows => false,
-            Standing::Reachable => true,
+            Standing::Knows => &mut self.unproven,
+            Standing::Reachable => &mut self.proven,
         };
-        let (each, burst) = if proven { Self::PER_PROVEN_SOURCE } else { Self::PER_SOURCE };
-        let own = self.source(now, Source::of(from), proven).take(now, each, burst);
-        let (all, total) = if proven {
-            (&mut self.proven, self.per_second)
-        } else {
-            (&mut self.unproven, self.per_second / 4)
-        };
-        match (own && all.take(now, total, total / 10 + 1), proven) {
-            (true, _) => return Verdict::Work,
-            (false, true) => return Verdict::Drop,
-            (false, false) => {}
+        if budget.admits(now, source) {
+            return Verdict::Work;
         }
-        let replies = self.per_second.saturating_mul(Self::REPLIES);
-        if self.replies.take(now, replies, replies / 10 + 1) {
-            Verdict::Cookie
-        } else {
-            Verdict::Drop
+        if standing == Standing::Reachable {
+            return Verdict::Drop;
         }
-    }
-
-    fn source(&mut self, now: Instant, source: Source, proven: bool) -> &mut Bucket {
-        let key = (source, proven);
-        if self.sources.len() >= Self::SOURCES_MAX && !self.sources.contains_key(&key) {
-            if self.swept.is_none_or(|swept| now.since(swept) >= Duration::from_secs(1)) {
-                self.swept = Some(now);
-                self.sources.retain(|_, bucket| bucket.full > now);
+        let rate = Rate::with_tenth(self.per_second.saturating_mul(Self::REPLIES));
+        match self.replies.without_one(now, rate, rate.depth()) {
+            None => Verdict::Drop,
+            Some(left) => {
+                self.replies = left;
+                Verdict::Cookie
             }
-            if self.sources.len() >= Self::SOURCES_MAX {
-                return &mut self.overflow;
-            }
-        }
-        self.sources.entry(key).or_insert(Bucket::FULL)
-    }
-}
-
-impl Source {
-    fn of(from: Endpoint) -> Self {
-        match from {
-            Endpoint::Port(port) => Self::Port(port.0),
-            Endpoint::Flow(flow) => Self::Flow(flow.0),
-            Endpoint::Udp(address) => match address.ip().to_canonical() {
-                IpAddr::V4(ip) => Self::V4(ip.to_bits()),
-                IpAddr::V6(ip) => {
-                    let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                    Self::V6(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-                }
-            },
         }
     }
 }
@@ -153,10 +242,11 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::{Ipv4Addr, SocketAddr};
+    use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use proptest::prelude::*;
 
-    fn from(ip: u32) -> Endpoint {
-        Endpoint::Udp(SocketAddr::from((Ipv4Addr::from_bits(ip), 1)))
+    fn from(ip: u32) -> Source {
+        IpAddr::from(Ipv4Addr::from_bits(ip)).into()
     }
 
     fn at(millis: u64) -> Instant {
@@ -186,13 +276,13 @@ mod tests {
         let mut worked = 0;
         for message in 0..50_000_u32 {
             let now = at(u64::from(message / 50));
-            let verdict = limiter.decide(now, from(1 << 24 | message), Standing::Knows);
+            let verdict = limiter.decide(now, from((1 << 24) | message), Standing::Knows);
             worked += u32::from(verdict == Verdict::Work);
             if message % 5000 == 4999 {
                 assert_ne!(limiter.decide(now, from(7), Standing::Knows), Verdict::Drop);
                 assert_eq!(limiter.decide(now, from(7), Standing::Reachable), Verdict::Work);
             }
-            assert!(limiter.sources.len() <= Limiter::SOURCES_MAX);
+            assert!(limiter.unproven.sources.len() <= Limiter::UNPROVEN_MAX);
         }
         assert!(worked <= 276 + 10, "{worked}: a quarter of 1000 a second, and ten proven ones");
     }
@@ -203,10 +293,101 @@ mod tests {
         assert_eq!(limiter.decide(at(0), from(1), Standing::Invalid), Verdict::Drop);
         let mut worked = 0;
         for host in 0..100 {
-            let address = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, host], 1));
-            let verdict = limiter.decide(at(0), Endpoint::Udp(address), Standing::Knows);
+            let address = IpAddr::from(Ipv6Addr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, host]));
+            let verdict = limiter.decide(at(0), address.into(), Standing::Knows);
             worked += u32::from(verdict == Verdict::Work);
         }
         assert_eq!(worked, 5);
+    }
+
+    /// A flood with proven addresses: the number of its sources, and messages per second of all of them.
+    fn flood(sources: u32, per_second: u32, seconds: u32) -> (Limiter, u32) {
+        let (mut limiter, mut worked) = (Limiter::new(1000), 0);
+        for message in 0..per_second * seconds {
+            let now = at(u64::from(message) * 1000 / u64::from(per_second));
+            let verdict =
+                limiter.decide(now, from((1 << 24) | (message % sources)), Standing::Reachable);
+            worked += u32::from(verdict == Verdict::Work);
+        }
+        (limiter, worked)
+    }
+
+    #[test]
+    fn sources_that_proved_their_address_do_not_take_the_budget_from_others() {
+        for (sources, per_second) in [(80, 16_000), (5000, 20_000), (16_000, 20_000)] {
+            let (mut limiter, worked) = flood(sources, per_second, 10);
+            assert!((9000..=10_101).contains(&worked), "{sources}: {worked} of 1000 a second");
+            let mut message = 0;
+            // A hundred peers a second, each of which connects twice.
+            for millis in 10_000..12_000_u64 {
+                for _ in 0..per_second / 1000 {
+                    message += 1;
+                    limiter.decide(
+                        at(millis),
+                        from((1 << 24) | (message % sources)),
+                        Standing::Reachable,
+                    );
+                }
+                if millis % 10 == 0 {
+                    let peer = from(u32::try_from(millis % 1000).unwrap());
+                    let verdict = limiter.decide(at(millis), peer, Standing::Reachable);
+                    assert_eq!(verdict, Verdict::Work, "{sources} sources, {millis} ms");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sources_share_the_budget_fairly() {
+        // Twenty that connect ten times a second, and twenty that want all.
+        let (mut limiter, mut quiet, mut loud) = (Limiter::new(1000), 0, 0);
+        for millis in 0..10_000_u32 {
+            let mut works = |source| {
+                let verdict = limiter.decide(at(millis.into()), from(source), Standing::Reachable);
+                u32::from(verdict == Verdict::Work)
+            };
+            loud += (0..20).map(|source| works(1000 + source)).sum::<u32>();
+            quiet += if millis % 5 == 0 { works(millis / 5 % 20) } else { 0 };
+        }
+        assert!(quiet == 2000, "{quiet} of 2000");
+        assert!((7900..=8101).contains(&loud), "{loud}");
+    }
+
+    #[test]
+    fn a_building_behind_one_address_connects_at_once() {
+        let mut limiter = Limiter::new(1000);
+        let verdicts = (0..32).map(|_| limiter.decide(at(0), from(1), Standing::Reachable));
+        assert!(verdicts.into_iter().all(|verdict| verdict == Verdict::Work));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Whatever is sent, the budgets hold, the tables are bounded, and a new source is processed while
+        /// fewer new sources than the budget come.
+        #[test]
+        fn a_new_source_is_never_behind_busy_ones(
+            seed in any::<u32>(),
+            sources in 1..20_000_u32,
+            per_milli in 1..40_u32,
+        ) {
+            let (mut limiter, mut worked, mut random) = (Limiter::new(1000), 0, seed);
+            for millis in 0..600_u64 {
+                for _ in 0..per_milli {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let source = from((1 << 24) | ((random >> 8) % sources));
+                    let verdict = limiter.decide(at(millis), source, Standing::Reachable);
+                    worked += u32::from(verdict == Verdict::Work);
+                }
+                prop_assert!(limiter.proven.sources.len() <= Limiter::PROVEN_MAX);
+            }
+            prop_assert!(worked <= 600 + 101, "{worked}");
+            // All sources of the flood are known by now: a message more makes each busier than a new one.
+            for source in 0..sources.min(16_000) {
+                limiter.decide(at(600), from((1 << 24) | source), Standing::Reachable);
+            }
+            let verdict = limiter.decide(at(601), from(1), Standing::Reachable);
+            prop_assert_eq!(verdict, Verdict::Work);
+        }
     }
 }

@@ -3,4 +3,5 @@
 pub(crate) mod cookie;
 pub(crate) mod ikpsk2;
 pub(crate) mod limiter;
+pub(crate) mod source;
 pub(crate) mod timestamps;

@@ -17,7 +17,7 @@ use crate::handshake::cookie::PeerCookie;
 use crate::handshake::ikpsk2::{Initiated, Remote};
 use crate::handshake::timestamps::PeerTimestamps;
 use crate::keys::SharedSecret;
-use crate::keys::{KEY_LEN, PresharedKey, PrivateKey};
+use crate::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::message::INITIATION_LEN;
 use crate::path::Path;
 use crate::session::timers::{Attempt, Timers, is_due};
@@ -166,9 +166,11 @@ impl Peer {
     }
 
     /// Its stream has ended: falls back to the last UDP endpoint, or to the configured one.
-    pub(crate) fn forget_endpoint(&mut self, stream: Endpoint, shared: &mut Shared) {
+    pub(crate) fn forget_endpoint(&mut self, shared: &mut Shared) {
         self.endpoint = None;
-        if let Some(endpoint) = self.last_udp.or(self.config.endpoint).filter(|e| *e != stream) {
+        // An earlier stream, which an owner may have set, has ended as well, or its port is that of another host.
+        let udp = self.last_udp.or(self.config.endpoint);
+        if let Some(endpoint) = udp.filter(|endpoint| matches!(endpoint, Endpoint::Udp(_))) {
             self.set_endpoint(endpoint, shared);
         }
     }
@@ -309,6 +311,20 @@ impl Peer {
                 self.timers.attempt = Some(Attempt::new(now));
             }
         }
+        self.schedule(shared);
+    }
+
+    /// Moves to a new stream, which begins with an initiation whenever the last one was: the other side closes a
+    /// stream that begins with a packet of a session that it does not have any more.
+    pub(crate) fn connect_by(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        stream: Endpoint,
+        out: &mut Outbox,
+    ) {
+        self.set_endpoint(stream, shared);
+        self.initiate(shared, now, out);
         self.schedule(shared);
     }
 
@@ -473,6 +489,11 @@ impl Peer {
         let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
         let next = next.into_iter().flatten().min();
         shared.wakes.schedule(self.slot, &mut self.scheduled, next);
+    }
+
+    /// Its key, and the bytes received and sent.
+    pub(crate) const fn traffic(&self) -> (PublicKey, [u64; 2]) {
+        (self.config.public_key, [self.bytes_received, self.bytes_sent])
     }
 
     pub(crate) fn status(&self, now: Instant, shared: &Shared) -> PeerStatus {

@@ -44,7 +44,14 @@ impl Tunnel {
         out: &mut Outbox,
     ) -> Result<(), Refused> {
         match message {
-            Message::Initiation(bytes) => return self.handle_initiation(now, from, bytes, out),
+            Message::Initiation(bytes) => {
+                let result = self.handle_initiation(now, from, bytes, out);
+                // Refused by a limit: the next one may be accepted.
+                self.shared.handled.plausible = result.is_err_and(|refused| {
+                    [DropReason::RATE_LIMITED, DropReason::ELSEWHERE].contains(&refused.why)
+                });
+                return result;
+            }
             Message::Response(bytes) => self.handle_response(now, from, bytes, out)?,
             Message::Cookie(bytes) => self.handle_cookie(now, bytes)?,
             Message::Data => Err(DropReason::NOT_OURS)?,
@@ -171,16 +178,19 @@ impl Tunnel {
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let shared = &mut self.shared;
-        let us = shared.us.as_mut().ok_or(DropReason::NOT_OURS)?;
+        let us = shared.us.as_ref().ok_or(DropReason::NOT_OURS)?;
         let standing = match us.checker.check(now, from, bytes) {
             Standing::Invalid => return Err(DropReason::NOT_AUTHENTIC),
-            _ if known => Standing::Reachable,
+            // The connection of a stream proves its address.
+            _ if known || !matches!(from, Endpoint::Udp(_)) => Standing::Reachable,
             standing => standing,
         };
-        match shared.limiter.decide(now, from, standing) {
+        let source = shared.source_of(from);
+        match shared.limiter.decide(now, source, standing) {
             Verdict::Work => Ok(()),
             Verdict::Drop => Err(DropReason::RATE_LIMITED),
             Verdict::Cookie => {
+                let us = shared.us.as_mut().ok_or(DropReason::NOT_OURS)?;
                 let reply = us.checker.reply(now, from, bytes, sender, &mut shared.random);
                 if let Some(reply) = reply
                     && let Some(mut packet) = out.make(COOKIE_LEN)

@@ -15,6 +15,7 @@ use adit_packet::{Instant, Layer, PacketBuf};
 
 use crate::allowed_ips::AllowedIps;
 use crate::config::{PeerConfig, PeerMode, Random, TunnelConfig};
+use crate::handshake::source::Source;
 use crate::inner::destination;
 use crate::keys::{PrivateKey, PublicKey};
 use crate::message;
@@ -207,6 +208,11 @@ impl Tunnel {
         self.peer(key).map(|peer| peer.status(now, &self.shared))
     }
 
+    /// The bytes received from each peer and sent to it, as in its status, in any order.
+    pub fn traffic(&self) -> impl Iterator<Item = (PublicKey, [u64; 2])> + '_ {
+        self.peers.iter().flatten().map(|peer| peer.traffic())
+    }
+
     /// Drops that belong to no peer.
     #[must_use]
     pub const fn drops(&self) -> &DropCounts {
@@ -221,11 +227,20 @@ impl Tunnel {
         }
     }
 
+    /// Sets the address of the host at the other end of a stream, by which its handshakes are limited. A stream
+    /// without one counts by itself. Call it with `None` when the stream has ended.
+    pub fn set_stream_source(&mut self, stream: PortId, source: Option<Source>) {
+        match source {
+            Some(source) => self.shared.streams.insert(stream, source),
+            None => self.shared.streams.remove(&stream),
+        };
+    }
+
     /// Call this when a stream (a port that is neither the device's nor a peer's) has ended. A peer that was
     /// reached by it falls back to its last UDP endpoint, or to the configured one, or has none.
     pub fn forget_endpoint(&mut self, endpoint: Endpoint) {
         for peer in self.peers.iter_mut().flatten().filter(|peer| peer.endpoint == Some(endpoint)) {
-            peer.forget_endpoint(endpoint, &mut self.shared);
+            peer.forget_endpoint(&mut self.shared);
         }
     }
 
@@ -261,6 +276,15 @@ impl Tunnel {
         let slot = self.by_key.get(key).copied();
         if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
             peer.want_session(shared, now, out);
+        }
+    }
+
+    /// Moves a peer to a stream that was opened for it, and starts a handshake there at once. The owner limits how
+    /// often it opens one.
+    pub fn connect_by(&mut self, now: Instant, key: &PublicKey, stream: PortId, out: &mut Outbox) {
+        let slot = self.by_key.get(key).copied();
+        if let Some((peer, shared)) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.connect_by(shared, now, Endpoint::Port(stream), out);
         }
     }
 

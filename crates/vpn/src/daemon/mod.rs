@@ -26,10 +26,12 @@ use crate::memory;
 use crate::peer_events::PeerEvents;
 use crate::pipe::{OpenPipe, Program};
 use crate::rates::Rates;
-use crate::state::{self, Reloaded, View};
+use crate::state::{self, Reloaded};
+use crate::streams::EndedPort;
 use crate::uapi::socket::UapiSocket;
 use crate::uapi::{self, SetRequest};
 use adit_device::{Device, Mode, netlink};
+use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Gone, Interest, Next, PeerOptions, PeerSockets, Runner, Token};
@@ -250,23 +252,9 @@ impl Daemon {
             self.peers.next_due(),
             self.rates.next_due(),
             self.host.next_due(),
+            self.uapi.as_ref().and_then(UapiSocket::next_due),
         ];
         runner.set_alarm(due.into_iter().flatten().min());
-    }
-
-    fn view(&self, runner: &Runner<TunnelEngine>) -> View {
-        let tunnel = &runner.engine().tunnel;
-        View {
-            ifname: self.loaded.name.to_string(),
-            public_key: tunnel.public_key().map(|key| key.to_base64().to_string()),
-            listen_port: runner.peers().map_or(0, PeerSockets::port),
-            mtu: self.plan.mtu,
-            fwmark: Some(self.endpoints.options().mark).filter(|&mark| mark != 0),
-            datagrams: runner.peers().map(PeerSockets::counters).unwrap_or_default().into(),
-            drops: state::dropped(tunnel.drops()),
-            missing: self.host.missing().to_vec(),
-            peers: state::peers(runner, &self.endpoints, &self.rates),
-        }
     }
 
     fn answer_wg(
@@ -277,13 +265,7 @@ impl Daemon {
         match request {
             uapi::Request::Get => {
                 let port = runner.peers().map_or(0, PeerSockets::port);
-                let now = runner.now();
-                let snapshot = state::snapshot(
-                    &runner.engine().tunnel,
-                    now,
-                    port,
-                    self.endpoints.options().mark,
-                );
+                let snapshot = state::snapshot(runner, port, self.endpoints.options().mark);
                 Ok(uapi::format::get(&snapshot))
             }
             uapi::Request::Set(request) => {
@@ -318,6 +300,7 @@ impl Daemon {
                 continue;
             }
             let before = runner.engine().tunnel.peer_config(&key);
+            let change = &state::beside_its_stream(runner, before.as_ref(), change);
             let (is_new, was_at) = (before.is_none(), before.as_ref().and_then(|it| it.endpoint));
             let replaces = request.replace_peers;
             let Some(mut peer) = state::changed(before, change, replaces) else { continue };
@@ -510,7 +493,7 @@ impl Daemon {
         match token {
             UAPI => {
                 if let Some(mut uapi) = self.uapi.take() {
-                    uapi.serve(|request| self.answer_wg(runner, request));
+                    uapi.serve(runner.now(), |request| self.answer_wg(runner, request));
                     self.uapi = Some(uapi);
                 }
             }
@@ -556,6 +539,9 @@ impl Daemon {
             return Next::Stop;
         }
         self.host.run_due(runner.now());
+        if let Some(uapi) = &mut self.uapi {
+            uapi.run_due(runner.now());
+        }
         self.set_alarm(runner);
         Next::Continue
     }
@@ -619,7 +605,8 @@ impl Service for Daemon {
     }
 
     fn status(&self, runner: &Runner<TunnelEngine>) -> Result<Value> {
-        value(&self.view(runner))
+        let (name, missing) = (self.loaded.name.to_string(), self.host.missing());
+        value(&state::view(runner, &self.endpoints, &self.rates, name, self.plan.mtu, missing))
     }
 
     fn event(&mut self, runner: &mut Runner<TunnelEngine>, event: Event) -> Next {
@@ -628,15 +615,24 @@ impl Service for Daemon {
                 if self.endpoints.is_pipe(port) {
                     self.failure = self.endpoints.pipe_gone(&why);
                     Next::Stop
-                } else if self.endpoints.ended(runner, port) {
-                    Next::Continue
                 } else {
-                    self.device_gone(runner, &why)
+                    match self.endpoints.ended(runner, port, &why) {
+                        // An attacker may end any number of them.
+                        EndedPort::Unauthenticated => return Next::Continue,
+                        EndedPort::Stream => Next::Continue,
+                        EndedPort::Other => self.device_gone(runner, &why),
+                    }
                 }
+            }
+            Event::Accepted(_, port) => {
+                self.endpoints.accepted(runner, port);
+                // Only the time to authenticate follows from it.
+                self.set_alarm(runner);
+                return Next::Continue;
             }
             Event::Ready(token) => self.ready(runner, token),
             Event::TooBig { to, len_max } => {
-                let (now, to) = (runner.now(), adit_engine::Endpoint::Udp(to));
+                let (now, to) = (runner.now(), Endpoint::Udp(to));
                 runner.engine_mut().tunnel.path_mtu_hint(now, to, len_max);
                 Next::Continue
             }
@@ -670,7 +666,7 @@ impl Service for Daemon {
                     let at = endpoint_text(runner, to);
                     self.events.detail(format_args!("{} is at {at} now", *peer.to_base64()));
                     self.endpoints.heard(runner, &peer, Some(to));
-                    self.peers.moved(runner.now(), &peer, from, to);
+                    self.peers.moved(runner, &peer, from, to);
                 }
                 TunnelEvent::Refused { peer, from } => self.peers.refused(runner, &peer, from),
                 TunnelEvent::ClockAhead { peer, by } => {

@@ -103,7 +103,8 @@ pub fn endpoint(text: &str) -> Result<PeerEndpoint> {
         let (ip, zone) = inner.split_once('%').map_or((inner, None), |(ip, zone)| (ip, Some(zone)));
         let ip: Ipv6Addr = ip.parse().map_err(|_| form.to_owned())?;
         return match zone {
-            None => Ok(PeerEndpoint::Address(SocketAddr::new(ip.into(), port))),
+            // An IPv6 socket of ours does not send to ::ffff:192.0.2.1.
+            None => Ok(PeerEndpoint::Address(SocketAddr::new(ip.to_canonical(), port))),
             Some(zone) if is_host(zone) => Ok(PeerEndpoint::Name { host: inner.to_owned(), port }),
             Some(_) => Err("expected an interface name after %".to_owned()),
         };
@@ -118,6 +119,15 @@ pub fn endpoint(text: &str) -> Result<PeerEndpoint> {
         return Err(form.to_owned());
     }
     Ok(PeerEndpoint::Name { host: host.to_owned(), port })
+}
+
+/// An IPv4 address that came through an IPv6 socket (`::ffff:192.0.2.1`) as an IPv4 address.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
 }
 
 /// The name of a host: what getaddrinfo(3) may be asked for.
@@ -184,6 +194,7 @@ mod tests {
         for text in same {
             assert_eq!(endpoint(text).unwrap().to_string(), text);
         }
+        assert_eq!(endpoint("[::ffff:192.0.2.1]:5").unwrap().to_string(), "192.0.2.1:5");
         let error = |text| endpoint(text).unwrap_err();
         assert!(error("192.0.2.1").contains("192.0.2.1:51820?"));
         assert!(error("2001:db8::1").contains("[2001:db8::1]:51820?"));
@@ -194,6 +205,14 @@ mod tests {
         {
             assert!(endpoint(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_ipv4_address_is_shown_as_such() {
+        let text = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(text("[::ffff:192.0.2.1]:5"), "192.0.2.1:5");
+        assert_eq!(text("[2001:db8::1]:5"), "[2001:db8::1]:5");
+        assert_eq!(text("192.0.2.1:5"), "192.0.2.1:5");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Name servers: which program sets them on this machine, and whether they count then.
 
 use adit_device::IfName;
-use adit_engine::nat::dns::ResolvConf;
+use adit_nat::dns::ResolvConf;
 use adit_service::host::action::{Program, Purpose};
 use adit_service::host::program;
 use std::net::{IpAddr, Ipv4Addr};
@@ -118,7 +118,7 @@ fn foreign_server(resolv_conf: &str, servers: &[IpAddr]) -> Option<String> {
     let mut listed = listed.into_iter().map(|server| server.ip).peekable();
     let Some(first) = listed.peek().copied() else {
         return Some(format!(
-            "name servers: {RESOLV_CONF} lists none: names are resolved as before"
+            "{RESOLV_CONF} lists none of the name servers of the tunnel: names are resolved as before"
         ));
     };
     let foreign = listed.find(|server| !servers.contains(server))?;

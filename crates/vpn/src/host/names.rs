@@ -1,6 +1,7 @@
 //! Endpoints given by name: resolved on threads of their own, and again when a peer is silent.
 
 use crate::file::config::PeerEndpoint;
+use crate::file::values::canonical;
 use adit_packet::Instant;
 use adit_runtime::RaisedPriority;
 use adit_tunnel::PublicKey;
@@ -234,7 +235,8 @@ fn answer(questions: &Questions, answers: &mpsc::Sender<Answer>, wake: &OwnedFd)
         };
         drop(queue);
         adit_runtime::panics::failpoint("names");
-        let result = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        let found = (host.as_str(), port).to_socket_addrs();
+        let result = found.map(|found| found.map(canonical).collect());
         if answers.send(Answer { peer, host, port, result }).is_err() {
             return;
         }

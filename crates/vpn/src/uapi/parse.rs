@@ -1,6 +1,7 @@
 //! Requests.
 
 use crate::file::keys::Key;
+use crate::file::values::canonical;
 use crate::uapi::{BadRequest, PeerChange, Request, SetRequest};
 use adit_device::netlink::IpPrefix;
 use adit_tunnel::{KEY_LEN, PublicKey};
@@ -121,7 +122,7 @@ fn endpoint(text: &str) -> Option<SocketAddr> {
         let (zone, port) = rest.rsplit_once("]:")?;
         Some(SocketAddrV6::new(ip.parse().ok()?, number(port)?, 0, index_of(zone)?).into())
     });
-    address.filter(|endpoint: &SocketAddr| endpoint.port() != 0)
+    address.filter(|endpoint: &SocketAddr| endpoint.port() != 0).map(canonical)
 }
 
 /// The index of an interface in the namespace of the tunnel's sockets. Nothing here waits.

@@ -3,6 +3,7 @@
 use crate::uapi::format::errno;
 use crate::uapi::parse::{end_of_request, parse};
 use crate::uapi::{BadRequest, REQUEST_LEN_MAX, Request};
+use adit_packet::Instant;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{Mode, Timespec};
 use rustix::io::Errno;
@@ -10,6 +11,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFla
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Where `wg` looks.
@@ -23,6 +25,9 @@ const CHUNK_LEN: usize = 64 * 1024;
 
 const LISTENER: u64 = u64::MAX;
 
+/// How long nothing is accepted after a failure, such as ENFILE or ENOMEM.
+const REST: Duration = Duration::from_secs(1);
+
 /// A socket that is listened on; it is removed when it goes.
 #[derive(Debug)]
 pub struct UapiSocket {
@@ -32,6 +37,8 @@ pub struct UapiSocket {
     /// Given up to refuse somebody when no other descriptor is left.
     spare: Option<OwnedFd>,
     clients: Vec<Option<Client>>,
+    /// When connections are accepted again, after a failure.
+    rests_until: Option<Instant>,
     /// For telling which client is the oldest.
     accepted: u64,
 }
@@ -80,17 +87,28 @@ impl UapiSocket {
         rustix::net::bind(&listener, &address)?;
         let spare = listener.try_clone().ok();
         // From here on the file goes with it, also when what follows fails.
-        let socket = Self { path, epoll, listener, spare, clients: Vec::new(), accepted: 0 };
+        let socket = Self {
+            path,
+            epoll,
+            listener,
+            spare,
+            clients: Vec::new(),
+            rests_until: None,
+            accepted: 0,
+        };
         rustix::fs::chmod(&socket.path, Mode::from_raw_mode(0o600))?;
         rustix::net::listen(&socket.listener, 16)?;
-        let data = EventData::new_u64(LISTENER);
-        epoll::add(&socket.epoll, &socket.listener, data, EventFlags::IN)?;
+        socket.listen()?;
         Ok(socket)
     }
 
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.
     /// `handle` gives the answer to a request, or an errno.
-    pub fn serve(&mut self, mut handle: impl FnMut(Request) -> Result<Zeroizing<String>, i32>) {
+    pub fn serve(
+        &mut self,
+        now: Instant,
+        mut handle: impl FnMut(Request) -> Result<Zeroizing<String>, i32>,
+    ) {
         let mut events = Vec::with_capacity(CLIENTS_MAX + 1);
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
         let spare = rustix::buffer::spare_capacity(&mut events);
@@ -99,24 +117,55 @@ impl UapiSocket {
         }
         for event in events {
             match event.data.u64() {
-                LISTENER => self.accept(),
+                LISTENER => self.accept(now),
                 place => self.attend(usize::try_from(place).unwrap_or(usize::MAX), &mut handle),
             }
         }
     }
 
-    fn accept(&mut self) {
+    /// When [`Self::run_due`] must be called.
+    #[must_use]
+    pub const fn next_due(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
+    /// Accepts connections again after a failure, when it is time to.
+    pub fn run_due(&mut self, now: Instant) {
+        if self.rests_until.is_some_and(|until| until <= now) {
+            self.rests_until = None;
+            if self.listen().is_err() {
+                self.rest(now);
+            }
+        }
+    }
+
+    fn listen(&self) -> io::Result<()> {
+        let data = EventData::new_u64(LISTENER);
+        Ok(epoll::add(&self.epoll, &self.listener, data, EventFlags::IN)?)
+    }
+
+    /// Accepts nothing for a moment: the listener stays readable, and the next attempt would fail as well.
+    fn rest(&mut self, now: Instant) {
+        let _ = epoll::delete(&self.epoll, &self.listener);
+        self.rests_until = now.checked_add(REST);
+    }
+
+    fn accept(&mut self, now: Instant) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = match rustix::net::accept_with(&self.listener, flags) {
             Ok(socket) => socket,
-            // Who is refused goes; the listener would be ready for ever else.
+            // Accept and close: a connection left in the backlog keeps the listener readable forever.
             Err(Errno::MFILE | Errno::NFILE) => {
-                self.spare = None;
-                drop(rustix::net::accept(&self.listener));
+                let had_spare = self.spare.take().is_some();
+                let refused = rustix::net::accept(&self.listener).map(drop);
                 self.spare = self.listener.try_clone().ok();
+                if !had_spare || refused.is_err() {
+                    self.rest(now);
+                }
                 return;
             }
-            Err(_) => return,
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            Err(_) => return self.rest(now),
         };
         if self.clients.iter().flatten().count() >= CLIENTS_MAX {
             self.drop_oldest();
@@ -238,6 +287,7 @@ mod tests {
     use super::*;
     use crate::uapi::Snapshot;
     use crate::uapi::format::get;
+    use rustix::event::{PollFd, PollFlags, poll};
     use std::io::{Read, Write};
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
@@ -250,7 +300,7 @@ mod tests {
 
     fn serve(socket: &mut UapiSocket) {
         for _ in 0..3 {
-            socket.serve(|request| match request {
+            socket.serve(Instant::ZERO, |request| match request {
                 Request::Get => Ok(get(&Snapshot { listen_port: 7, ..Snapshot::default() })),
                 Request::Set(_) => Err(1),
             });
@@ -305,6 +355,27 @@ mod tests {
         drop(first);
         std::fs::rename(folder.join("kept"), &path).unwrap();
         drop(UapiSocket::bind_in(&folder, "x").unwrap());
+        std::fs::remove_dir(folder).unwrap();
+    }
+
+    /// After a failure the descriptor is not readable until the rest is over.
+    #[test]
+    fn a_failed_accept_is_not_repeated_without_a_pause() {
+        let folder = folder("rest");
+        let mut socket = UapiSocket::bind_in(&folder, "x").unwrap();
+        let is_ready = |socket: &UapiSocket| {
+            let mut fds = [PollFd::new(socket, PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+        };
+        let _client = UnixStream::connect(&socket.path).unwrap();
+        assert!(is_ready(&socket));
+        socket.rest(Instant::ZERO);
+        socket.run_due(Instant::ZERO);
+        assert!(!is_ready(&socket));
+        let until = socket.next_due().unwrap();
+        socket.run_due(until);
+        assert!(is_ready(&socket) && socket.next_due().is_none());
+        drop(socket);
         std::fs::remove_dir(folder).unwrap();
     }
 

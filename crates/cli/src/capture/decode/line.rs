@@ -2,22 +2,24 @@
 //!
 //! ```text
 //! 05:13:20.123456 > ICMP   192.0.2.1 > 192.0.2.77  echo request, id 3, seq 1, 84 bytes
-//! time (UTC)      direction, protocol, from > to   contents,                its length
+//! local time      direction, protocol, from > to   contents,                its length
 //! ```
+//!
+//! `{:#}` adds the offset of the local time to UTC.
 //!
 //! `>` leaves the host, `<` enters it.
 
 use crate::capture::decode::Direction;
 use crate::capture::decode::icmp::Icmp;
 use crate::capture::decode::tcp::Tcp;
-use crate::capture::decode::{Arp, Gso, Ip, Packet, calendar};
+use crate::capture::decode::{Arp, Gso, Ip, Packet};
+use crate::capture::local_time::LocalTime;
 use etherparse::IpNumber;
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Packet {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let [_, _, _, hour, minute, second] = calendar(self.time);
-        write!(f, "{hour:02}:{minute:02}:{second:02}.{:06} ", self.time.subsec_micros())?;
+        write!(f, "{} ", LocalTime::new(self.time).clock(f.alternate()))?;
         f.write_str(match self.direction {
             Some(Direction::In) => "< ",
             Some(Direction::Out) => "> ",

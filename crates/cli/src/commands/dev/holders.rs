@@ -15,14 +15,25 @@ pub(crate) struct Holder {
     pub(crate) fds: Vec<i32>,
 }
 
-/// The holders of every device by its name, as far as they are visible to this user.
-pub(crate) fn all() -> BTreeMap<String, Vec<Holder>> {
-    let found = adit_device::all_holders(None).unwrap_or_default();
+/// The holders of all devices, as far as they are visible to this user.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    /// By the name of the device.
+    pub(crate) by_device: BTreeMap<String, Vec<Holder>>,
+    /// Whether some processes could not be inspected, so that there may be further holders.
+    pub(crate) partial: bool,
+}
+
+/// Searches all processes.
+pub(crate) fn all() -> Found {
+    let Ok(found) = adit_device::all_holders(None) else {
+        return Found { partial: true, ..Found::default() };
+    };
     let named = found.devices.into_iter().map(|(name, holders)| {
         let holders = holders
             .into_iter()
             .map(|adit_device::Holder { pid, command, fds, .. }| Holder { pid, command, fds });
         (name.to_string(), holders.collect())
     });
-    named.collect()
+    Found { by_device: named.collect(), partial: found.partial }
 }

@@ -40,7 +40,7 @@ fn read(stats: bool) -> Result<(Vec<LinkInfo>, Around)> {
     let addresses = netlink.addresses(None).map_err(failed)?;
     let names: BTreeMap<_, _> =
         links.iter().map(|link| (link.index, link.name.to_string())).collect();
-    let holders =
-        if links.iter().any(|link| link.tun.is_some()) { holders::all() } else { BTreeMap::new() };
+    let has_device = links.iter().any(|link| link.tun.is_some());
+    let holders = if has_device { holders::all() } else { holders::Found::default() };
     Ok((links, Around { names, addresses, holders, stats }))
 }

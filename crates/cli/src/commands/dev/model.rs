@@ -1,6 +1,6 @@
 //! The JSON of a device: the names of `ip -d -j link` where it has one.
 
-use crate::commands::dev::holders::Holder;
+use crate::commands::dev::holders::{Found, Holder};
 use adit_device::IfIndex;
 use adit_device::netlink::{Address, AddressFlags, LinkFlags, LinkInfo, LinkStats, TunInfo};
 use schemars::JsonSchema;
@@ -85,6 +85,9 @@ pub(crate) struct Device {
     pub(crate) addr_info: Vec<Addr>,
     /// The processes that hold a queue of it, as far as they are visible to this user.
     pub(crate) holders: Vec<Holder>,
+    /// Whether some processes could not be inspected, so that there may be further holders: those of other
+    /// users are visible only to root.
+    pub(crate) holders_partial: bool,
 }
 
 /// The driver's settings.
@@ -234,7 +237,7 @@ pub(crate) struct Around {
     /// The names of all links of the namespace, for masters.
     pub(crate) names: BTreeMap<IfIndex, String>,
     pub(crate) addresses: Vec<(IfIndex, Address)>,
-    pub(crate) holders: BTreeMap<String, Vec<Holder>>,
+    pub(crate) holders: Found,
     /// Whether to include counters.
     pub(crate) stats: bool,
 }
@@ -279,7 +282,8 @@ impl Device {
             altnames: link.altnames.iter().map(|n| n.to_string_lossy().into_owned()).collect(),
             stats64: around.stats.then(|| Stats::new(&link.stats)),
             addr_info: own.map(|(_, address)| Addr::new(address)).collect(),
-            holders: around.holders.get(&ifname).cloned().unwrap_or_default(),
+            holders: around.holders.by_device.get(&ifname).cloned().unwrap_or_default(),
+            holders_partial: around.holders.partial,
             ifname,
         })
     }

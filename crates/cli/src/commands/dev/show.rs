@@ -57,12 +57,15 @@ fn brief(output: &Output, devices: &[Device]) -> Result<()> {
             or_dash(
                 device.addr_info.iter().map(|addr| format!("{}/{}", addr.local, addr.prefixlen)),
             ),
-            or_dash(holders(device)),
+            or_dash(holders(device).chain(unseen(device).map(str::to_owned))),
         ]);
     }
     for (number, line) in table(&rows).into_iter().enumerate() {
         let line = if number == 0 { output.paint(Tone::Faint, line) } else { line };
         output.line(line)?;
+    }
+    if devices.iter().any(|device| unseen(device).is_some()) {
+        output.note(format_args!("HELD BY {UNSEEN}: {WHY_UNSEEN}"));
     }
     // Counters have too many columns for the table.
     for device in devices.iter().filter(|device| device.stats64.is_some()) {
@@ -79,6 +82,21 @@ fn or_dash(words: impl Iterator<Item = String>) -> String {
 
 fn holders(device: &Device) -> impl Iterator<Item = String> {
     device.holders.iter().map(|holder| format!("{}({})", clean(&holder.command), holder.pid))
+}
+
+/// In place of holders that are not visible.
+const UNSEEN: &str = "?";
+
+/// Why they are not.
+const WHY_UNSEEN: &str = "processes of other users may hold it; only root sees them";
+
+/// A mark if no holder is visible, and there may be one.
+fn unseen(device: &Device) -> Option<&'static str> {
+    let data = &device.linkinfo.info_data;
+    // A device that is up has a carrier if a program holds it; a multi-queue device counts its queues.
+    let is_free = state(device) == "no-carrier"
+        || matches!((data.numqueues, data.numdisabled), (Some(0), Some(0)));
+    (device.holders_partial && device.holders.is_empty() && !is_free).then_some(UNSEEN)
 }
 
 fn state(device: &Device) -> &'static str {
@@ -139,6 +157,9 @@ fn detail(output: &Output, device: &Device) -> Result<()> {
         let fds = holder.fds.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
         let command = clean(&holder.command);
         row("held by", format!("{command}, process {}, descriptors {fds}", holder.pid));
+    }
+    if let Some(mark) = unseen(device) {
+        row("held by", format!("{mark}: {WHY_UNSEEN}"));
     }
     for [name, value] in rows {
         output.line(format_args!("  {name:<12} {}", value.trim_end()))?;

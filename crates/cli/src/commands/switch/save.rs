@@ -59,6 +59,8 @@ impl Args {
             None => Ok(Source::new("the new file", "")),
         };
         let edited = if new.is_some() {
+            file::check_folder(&path)
+                .map_err(|error| Error::io("create", path.display(), &error))?;
             let edited = edit(&from(&own)?, &changes)?;
             file::create(&path, &edited.text, MODE).map_err(|error| {
                 let hint = "Choose another name: only its own file is changed.";

@@ -116,6 +116,18 @@ pub(crate) struct Invited<'a> {
     addresses: Vec<String>,
 }
 
+/// What `accept` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit tunnel accept")]
+pub(crate) struct Accepted {
+    /// The file that has the new peer.
+    file: String,
+    /// The public key of the peer.
+    peer: String,
+    /// Its addresses.
+    addresses: Vec<String>,
+}
+
 impl InviteArgs {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let path = place(&self.file)?;
@@ -235,6 +247,13 @@ impl InviteArgs {
         context.output.bytes(config.as_bytes())?;
         if let Some(code) = code {
             context.output.bytes(code.for_terminal(&context.output).as_bytes())?;
+            let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map(|size| size.ws_col);
+            if columns.is_ok_and(|columns| columns > 0 && usize::from(columns) < code.width()) {
+                let width = code.width();
+                context.output.note(format!(
+                    "warning: the QR code is {width} columns wide, and the terminal is narrower"
+                ));
+            }
         }
         context.output.note(format!(
             "{} has the new peer {peer}; 'accept' is not needed, and it does not expire. This configuration \
@@ -304,7 +323,15 @@ impl AcceptArgs {
         // Remove the invitation only after the peer is saved.
         write_open(&path, &open)?;
         drop(lock);
-        context.output.note(format!("{} has the new peer {address}", path.display()));
+        if context.output.json {
+            context.output.value(&Accepted {
+                file: path.display().to_string(),
+                peer: peer.to_string(),
+                addresses: texts(&addresses),
+            })?;
+        } else {
+            context.output.note(format!("{} has the new peer {address}", path.display()));
+        }
         reload(context, name, &path, self.up)
     }
 }

@@ -47,6 +47,11 @@ pub(super) fn draw(text: &str) -> Result<Drawn> {
 }
 
 impl Drawn {
+    /// Its width in columns.
+    pub(super) fn width(&self) -> usize {
+        self.lines.first().map_or(0, |line| line.chars().count())
+    }
+
     /// The lines without colours: light modules are blocks, as a terminal with a dark background needs it.
     pub(super) fn plain(&self) -> Zeroizing<String> {
         self.joined(("", ""))

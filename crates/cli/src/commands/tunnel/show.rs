@@ -64,6 +64,16 @@ fn lines(view: &View, output: &Output) -> Vec<String> {
     }
     let d = &view.datagrams;
     add("datagrams", format!("{} received, {} sent", d.received, d.sent));
+    if let Some(c) = view.connections {
+        let closed = [
+            (c.invalid, "invalid"),
+            (c.expired, "not authenticated in time"),
+            (c.displaced, "displaced"),
+            (c.replaced, "replaced"),
+        ];
+        let now = format!("{} of peers, {} unauthenticated", c.authenticated, c.unauthenticated);
+        add("TCP connections", format!("{now}; closed: {}", counts(&closed, "none")));
+    }
     let lost = [
         (d.cut_trains, "GSO trains split"),
         (d.too_big, "larger than the path MTU"),
@@ -71,10 +81,8 @@ fn lines(view: &View, output: &Output) -> Vec<String> {
         (d.queue_full, "queue full"),
         (d.no_buffer, "no buffer"),
     ];
-    let lost: Vec<String> =
-        lost.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    if !lost.is_empty() {
-        add("send problems", lost.join(", "));
+    if lost.iter().any(|(count, _)| *count > 0) {
+        add("send problems", counts(&lost, ""));
     }
     if !view.drops.is_empty() {
         add("dropped", drops(&view.drops));
@@ -130,6 +138,13 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
     if !peer.drops.is_empty() {
         add("dropped", drops(&peer.drops));
     }
+}
+
+/// Counts with what they count, those that are not 0.
+fn counts(counts: &[(u64, &str)], none: &str) -> String {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let each: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    if each.is_empty() { none.to_owned() } else { each.join(", ") }
 }
 
 fn drops(drops: &[Dropped]) -> String {

@@ -44,6 +44,17 @@ impl Histogram {
         self.max = self.max.max(nanos);
     }
 
+    /// Counts the times of `other` too.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (bucket, count) in self.buckets.iter_mut().zip(&other.buckets) {
+            *bucket += count;
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
     /// How many times were counted.
     #[must_use]
     pub const fn count(&self) -> u64 {
@@ -126,6 +137,21 @@ mod tests {
         assert!(bucket_of(u64::MAX) < BUCKETS);
         let indices: vec::Vec<_> = (0..100_000).map(bucket_of).collect();
         assert!(indices.is_sorted(), "buckets are in the order of their values");
+    }
+
+    #[test]
+    fn two_in_one_are_as_if_counted_by_one() {
+        let (mut both, mut low, mut high) =
+            (Histogram::default(), Histogram::default(), Histogram::default());
+        for micros in 1..=1000 {
+            both.add(Duration::from_micros(micros));
+            let one = if micros <= 300 { &mut low } else { &mut high };
+            one.add(Duration::from_micros(micros));
+        }
+        low.merge(&high);
+        assert_eq!(low.buckets, both.buckets);
+        let all = |of: &Histogram| (of.count(), of.min(), of.max(), of.mean());
+        assert_eq!(all(&low), all(&both));
     }
 
     #[test]

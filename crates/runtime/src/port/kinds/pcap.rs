@@ -107,7 +107,7 @@ impl ReplayPort {
         let mut recorded = None;
         for _ in 0..BLOCKS_MAX {
             match recording.next(&mut frame)? {
-                Found::Frame(time) => recorded = Some(time),
+                Found::Packet(time) => recorded = Some(time),
                 Found::Other => continue,
                 Found::End => {}
             }
@@ -130,7 +130,7 @@ impl ReplayPort {
     /// them without a frame, and the loop's other ports wait meanwhile.
     fn advance(&mut self) -> Result<(), Gone> {
         match self.recording.next(&mut self.frame).map_err(Gone::Failed)? {
-            Found::Frame(time) => self.recorded = Some(time),
+            Found::Packet(time) => self.recorded = Some(time),
             Found::Other => {}
             Found::End if self.repeat && self.start.is_some() => {
                 self.start = None;

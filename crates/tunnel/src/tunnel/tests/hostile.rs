@@ -52,6 +52,41 @@ fn a_million_datagrams_of_junk_are_met_with_silence() {
     assert_eq!(net.log.len() - start, 2);
 }
 
+/// Handshakes count by the address behind a stream, whatever number of streams it has, and need no cookie.
+#[test]
+fn the_streams_of_one_address_are_one_source() {
+    let mut net = Net::pair();
+    let stream = |number: u16| PortId(0xe000 + 2 * number);
+    let host: IpAddr = "198.51.100.1".parse().unwrap();
+    for number in 0..300 {
+        let source = (number < 200).then(|| host.into());
+        net.sides[1].tunnel.set_stream_source(stream(number), source);
+    }
+    // Valid as far as the MAC goes.
+    net.send(0, &ipv4(0, 100));
+    let mut message = net.wire.pop_front().unwrap().bytes;
+    message[40] ^= 1;
+    let (body, macs) = message.split_at_mut(116);
+    let keys = crate::handshake::cookie::MacKeys::new(&net.peer_of(0));
+    macs[..16].copy_from_slice(&keys.mac1_of(body));
+    let (mut worked, start) = (0, net.log.len());
+    for number in 0..200 {
+        net.inject(1, Endpoint::Port(stream(number)), &message, 0);
+        let plausible = net.sides[1].handled.plausible;
+        worked += usize::from(!plausible);
+        assert!(!net.sides[1].handled.authenticated);
+    }
+    assert!((30..=40).contains(&worked), "{worked}: the burst of one source");
+    net.inject(1, Endpoint::Port(stream(250)), &message, 0);
+    assert!(
+        !net.sides[1].handled.plausible,
+        "a source of its own is processed: it is not authentic"
+    );
+    assert_eq!(net.log.len(), start, "nothing is answered");
+    net.run(seconds(6));
+    net.assert_passes(0);
+}
+
 #[test]
 fn every_message_with_a_byte_changed_is_met_with_silence() {
     let mut net = Net::pair();

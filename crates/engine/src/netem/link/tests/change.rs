@@ -24,6 +24,44 @@ fn a_delay_holds_for_the_packets_after_it() {
 }
 
 #[test]
+fn each_setting_has_a_report_and_they_add_up() {
+    let delay = |time| Profile { delay: Delay::constant(time), ..Profile::default() };
+    let mut world = World::new(&delay(ms(20)));
+    // A change before the first packet, and one to the same, make no report.
+    set(&mut world, 0, &delay(ms(10)));
+    set(&mut world, 0, &delay(ms(10)));
+    world.push(0, numbered(0, 60));
+    world.push(MS, numbered(1, 60));
+    set(&mut world, 5 * MS, &delay(ms(50)));
+    set(&mut world, 5 * MS, &delay(ms(50)));
+    world.push(6 * MS, numbered(2, 60));
+    world.run_until(SECOND);
+    let reports: Vec<Report> = world.link.reports().collect();
+    let of = |report: &Report| {
+        let counts = report.counts;
+        (report.asked.delay.base, counts.received, counts.delivered, counts.held, report.time)
+    };
+    assert_eq!(
+        reports.iter().map(of).collect::<Vec<_>>(),
+        [(ms(10), 2, 0, 2, ms(5)), (ms(50), 1, 3, 0, ms(51))]
+    );
+    assert_eq!((reports[1].delay.min(), reports[1].delay.max()), (ms(10), ms(50)));
+    let whole = world.link.report();
+    assert_eq!(of(&whole), (ms(50), 3, 3, 0, ms(56)));
+    assert_eq!((whole.delay.count(), whole.delay.mean()), (3, Duration::from_nanos(23_333_333)));
+    assert_eq!(whole.decisions, reports[1].decisions);
+    // However often it changes, a bounded number is kept, and the sum is of all.
+    for number in 3..100 {
+        let at = u64::from(number) * SECOND;
+        set(&mut world, at, &delay(ms(u64::from(number))));
+        world.push(at, numbered(number, 60));
+    }
+    world.run();
+    assert_eq!(world.link.reports().count(), 17);
+    assert_eq!(world.link.report().counts.delivered, 100);
+}
+
+#[test]
 fn packets_in_a_removed_link_are_discarded() {
     let fq = Discipline::FqCoDel(FqCoDel::default());
     for discipline in [Discipline::DropTail, Discipline::CoDel(CoDel::default()), fq] {

@@ -1,0 +1,245 @@
+//! Shows, filters and records the packets of a recording, as if they were captured now.
+
+use crate::capture::decode::Packet;
+use crate::capture::run::{EndError, Show, packets, render};
+use adit_runtime::format::pcapng::{Interface, LinkType, Meta, Statistics};
+use adit_runtime::format::recording::{Found, RecordedPacket, Recording};
+use adit_runtime::record::error::writer;
+use adit_runtime::record::now::Now;
+use adit_runtime::record::recorder::{Recorder, Target};
+use adit_runtime::record::rotate::Rotation;
+use adit_runtime::record::sink::Sink;
+use adit_service::filter::{CompileError, Filter};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// A recording, and what becomes of its packets.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// The stream of [`signals`](crate::capture::run::signals).
+    pub(crate) signals: UnixStream,
+    /// The file; `-` is standard input.
+    pub(crate) path: PathBuf,
+    /// The words of the filter.
+    pub(crate) filter: Vec<String>,
+    /// How packets are shown, and where.
+    pub(crate) lines: Option<(Show, Sink)>,
+    /// Where packets are recorded.
+    pub(crate) target: Option<(Target, Rotation)>,
+    /// Maximum number of bytes kept of each packet.
+    pub(crate) snap_len: u32,
+    /// The number of packets after which it stops.
+    pub(crate) count: Option<u64>,
+}
+
+/// The counters of a reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReadSummary {
+    /// Packets shown or recorded.
+    pub(crate) read: u64,
+    /// Packets rejected by the filter.
+    pub(crate) filtered: u64,
+    /// Packets that are neither Ethernet frames nor IP packets, and the link type of the last of them.
+    pub(crate) unknown: Option<(u64, i32)>,
+}
+
+/// Why a reading ended early.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The file cannot be read, or is no recording.
+    File(PathBuf, io::Error),
+    /// The filter is invalid.
+    Filter(CompileError),
+    /// A recording of one link type was begun, and the file has two.
+    TwoLinkTypes,
+    /// The output failed.
+    Output(EndError),
+}
+
+impl<T: Into<EndError>> From<T> for ReadError {
+    fn from(error: T) -> Self {
+        Self::Output(error.into())
+    }
+}
+
+/// A source that is at its end when a signal came.
+struct UntilSignal(Box<dyn ReadFd>, UnixStream);
+
+trait ReadFd: Read + std::os::fd::AsFd + Send {}
+
+impl<T: Read + std::os::fd::AsFd + Send> ReadFd for T {}
+
+impl Read for UntilSignal {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN), PollFd::new(&self.1, PollFlags::IN)];
+        loop {
+            match poll(&mut fds, None) {
+                Ok(_) if fds[1].revents().is_empty() => return self.0.read(buf),
+                Ok(_) => return Ok(0),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The filter for packets of each link type, compiled when the first of them comes.
+struct Filters {
+    words: Vec<String>,
+    snap_len: u32,
+    compiled: [Option<Option<Filter>>; 2],
+}
+
+impl Filters {
+    /// How many bytes of a packet are kept; 0 rejects it.
+    fn keep(&mut self, link_type: LinkType, data: &[u8]) -> Result<usize, CompileError> {
+        let [ethernet, raw] = &mut self.compiled;
+        let place = if link_type == LinkType::Ethernet { ethernet } else { raw };
+        if place.is_none() {
+            *place = Some(Filter::compile(&self.words, link_type, self.snap_len)?);
+        }
+        let most = usize::try_from(self.snap_len).unwrap_or(usize::MAX);
+        let filter = place.as_ref().and_then(Option::as_ref);
+        Ok(filter.map_or(most, |filter| {
+            usize::try_from(filter.program.run(data)).unwrap_or(usize::MAX).min(most)
+        }))
+    }
+}
+
+impl Reading {
+    /// Reads to the end, a limit or a signal; returns the counters even after an error.
+    pub(crate) fn run(mut self) -> (ReadSummary, Result<(), ReadError>) {
+        let mut summary = ReadSummary::default();
+        let mut recorder = None;
+        let result = self.read(&mut summary, &mut recorder);
+        let end = self.end(&summary, recorder);
+        (summary, result.and(end))
+    }
+
+    fn open(&self) -> io::Result<Recording> {
+        let source: Box<dyn ReadFd> = match self.path.to_str() {
+            Some("-") => Box::new(io::stdin()),
+            _ => Box::new(File::open(&self.path)?),
+        };
+        Recording::new(UntilSignal(source, self.signals.try_clone()?))
+    }
+
+    fn read(
+        &mut self,
+        summary: &mut ReadSummary,
+        recorder: &mut Option<(LinkType, Recorder)>,
+    ) -> Result<(), ReadError> {
+        let failed = |path: &Path, error| ReadError::File(path.to_owned(), error);
+        let mut recording = self.open().map_err(|error| failed(&self.path, error))?;
+        let mut filters =
+            Filters { words: self.filter.clone(), snap_len: self.snap_len, compiled: [None, None] };
+        let mut packet = RecordedPacket::default();
+        while self.count.is_none_or(|count| summary.read < count) {
+            let found = recording.next_packet(&mut packet);
+            match found.map_err(|error| failed(&self.path, error))? {
+                Found::Packet(_) => {}
+                Found::Other => continue,
+                Found::End => break,
+            }
+            let Some(link_type) = packet.link_type else {
+                let count = summary.unknown.map_or(0, |(count, _)| count);
+                summary.unknown = Some((count + 1, packet.link_number));
+                continue;
+            };
+            let keep = filters.keep(link_type, &packet.data).map_err(ReadError::Filter)?;
+            if keep == 0 {
+                summary.filtered += 1;
+                continue;
+            }
+            summary.read += 1;
+            let data = packet.data.get(..keep).unwrap_or(&packet.data);
+            let name = recording.interface(packet.interface).unwrap_or("-");
+            self.record(name, link_type, (&packet.meta, data), recorder)?;
+            self.show(name, link_type, (&packet.meta, data))?;
+        }
+        Ok(())
+    }
+
+    fn show(
+        &mut self,
+        name: &str,
+        link_type: LinkType,
+        (meta, data): (&Meta, &[u8]),
+    ) -> Result<(), ReadError> {
+        let Some((show, sink)) = &mut self.lines else { return Ok(()) };
+        let text = render(Packet::decode(name, link_type, meta, data), data, *show);
+        while !sink.append(text.as_bytes(), Now::read().monotonic)? {
+            wait(sink.poll_for())?;
+            sink.flush()?;
+        }
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        name: &str,
+        link_type: LinkType,
+        (meta, data): (&Meta, &[u8]),
+        recorder: &mut Option<(LinkType, Recorder)>,
+    ) -> Result<(), ReadError> {
+        let Some((target, rotation)) = &self.target else { return Ok(()) };
+        if recorder.is_none() {
+            let filter = Some(self.filter.join(" ")).filter(|text| !text.is_empty());
+            let name = name.to_owned();
+            let interface = Interface { name, link_type, snap_len: self.snap_len, filter };
+            let new = Recorder::open(target, *rotation, (writer(), interface), Now::read())?;
+            *recorder = Some((link_type, new));
+        }
+        let Some((of_file, recorder)) = recorder else { return Ok(()) };
+        if *of_file != link_type {
+            return Err(ReadError::TwoLinkTypes);
+        }
+        while !recorder.packet(meta, data, Now::read(), &Statistics::default())? {
+            wait(recorder.poll_for())?;
+            recorder.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes buffered output.
+    fn end(
+        self,
+        summary: &ReadSummary,
+        recorder: Option<(LinkType, Recorder)>,
+    ) -> Result<(), ReadError> {
+        let statistics = Statistics {
+            received: Some(summary.read + summary.filtered),
+            accepted: summary.read,
+            ..Statistics::default()
+        };
+        let recorded = recorder.map(|(_, recorder)| recorder.close(&statistics, Now::read()));
+        let shown = self.lines.map(|(_, sink)| sink.close());
+        recorded.transpose()?;
+        shown.transpose()?;
+        Ok(())
+    }
+}
+
+/// Waits until a slow reader takes more.
+fn wait((fd, _): (std::os::fd::BorrowedFd<'_>, PollFlags)) -> Result<(), ReadError> {
+    match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(EndError::Show(error.into()).into()),
+    }
+}
+
+impl fmt::Display for ReadSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} read, {} filtered out", packets(self.read), self.filtered)?;
+        match self.unknown {
+            Some((count, number)) => {
+                write!(f, ", {count} not shown: link type {number} is neither Ethernet nor IP")
+            }
+            None => Ok(()),
+        }
+    }
+}
