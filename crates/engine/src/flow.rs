@@ -93,7 +93,21 @@ pub enum FlowRequest {
         /// Whether another port does as well if this one is not free.
         or_any_port: bool,
     },
-    /// TCP, right behind [`Self::Open`]: the runtime keeps the bytes that it delivers until
+    /// Waits for TCP connections at a local address. The answer is [`FlowEvent::Connected`] or
+    /// [`FlowEvent::Failed`]; each connection is a [`FlowEvent::Incoming`].
+    Listen {
+        /// The local address and port.
+        local: SocketAddr,
+    },
+    /// Makes a flow of the oldest connection that waits at a listener. What follows is as for
+    /// [`Self::Open`].
+    Accept {
+        /// The flow that listens.
+        listener: FlowId,
+    },
+    /// Of a flow that listens: resets the oldest connection that waits.
+    Refuse,
+    /// TCP, right behind [`Self::Open`] or before the first credit: the runtime keeps the bytes that it delivers until
     /// [`Self::Release`], and delivers at most `piece_max` of them in one packet.
     Keep {
         /// In bytes.
@@ -164,6 +178,11 @@ pub enum FlowEvent {
     PathMtu(u16),
     /// UDP: the network answered a datagram with an error. The flow goes on.
     Error(FlowError),
+    /// Flows that listen: a connection waits for [`FlowRequest::Accept`] or [`FlowRequest::Refuse`].
+    Incoming {
+        /// The client's address.
+        from: SocketAddr,
+    },
     /// Bound flows: a datagram met an error on its way, as an ICMP message describes it. The flow goes on.
     Icmp {
         /// Where the datagram went.

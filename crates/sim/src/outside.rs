@@ -4,6 +4,8 @@
 //! the test) makes it due a moment later, the delay of its server; then everything that can happen to it
 //! happens: the server reads, credit is raised, bytes and events go to the engine.
 
+mod address;
+mod bound;
 mod kept;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,10 +14,10 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use adit_engine::flow::ADDRESS_LEN;
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest, Transport};
 use adit_packet::{Instant, icmp};
 
+use address::addressed;
 use kept::{Kept, count};
 
 /// The servers that the flows of engines reach, and the flows.
@@ -117,6 +119,8 @@ struct Flow {
     is_bound: bool,
     /// The bound flow of which it is one remote.
     bound: Option<usize>,
+    /// Of a listener: the connections that wait.
+    clients: VecDeque<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,22 +194,6 @@ impl Outside {
         self.end(flow.0, error);
     }
 
-    /// A datagram of a bound flow met an error on its way to this remote.
-    fn report(&mut self, flow: RemoteId, error: FlowError) {
-        let (to, owner) = (self.flow(flow).to, self.flow(flow).bound.unwrap_or(flow.0));
-        let is_v4 = to.is_ipv4();
-        let code = match error {
-            FlowError::HostUnreachable if is_v4 => icmp::v4::CODE_HOST,
-            FlowError::HostUnreachable => icmp::v6::CODE_ADDRESS,
-            FlowError::NetUnreachable => 0,
-            _ if is_v4 => icmp::v4::CODE_PORT,
-            _ => icmp::v6::CODE_PORT,
-        };
-        let kind = if is_v4 { icmp::v4::UNREACHABLE } else { icmp::v6::UNREACHABLE };
-        let event = FlowEvent::Icmp { to, from: Some(to.ip()), kind, code, mtu: 0 };
-        self.ready.push_back((owner, Delivery::Event(event)));
-    }
-
     /// The path MTU of a flow changes, now.
     pub fn set_path_mtu(&mut self, flow: RemoteId, mtu: u16) {
         if self.flow(flow).stage == Stage::Open {
@@ -229,6 +217,13 @@ impl Outside {
             }
             (FlowRequest::Bind { transport, local, .. }, _) => {
                 self.bind(node, id, transport, local)
+            }
+            (FlowRequest::Listen { local }, _) => self.bind(node, id, Transport::Tcp, local),
+            (FlowRequest::Accept { listener }, _) => self.accept(node, id, listener),
+            (FlowRequest::Refuse, Some(at)) => {
+                if let Some(client) = self.at(at).clients.pop_front() {
+                    self.discard(client);
+                }
             }
             (FlowRequest::Keep { piece_max }, Some(at)) => {
                 let piece_max = usize::try_from(piece_max).unwrap_or(usize::MAX);
@@ -365,66 +360,6 @@ impl Outside {
         self.servers.get(&(transport, to)).copied().unwrap_or(refuses)
     }
 
-    fn bind(&mut self, node: usize, id: FlowId, transport: Transport, local: SocketAddr) {
-        assert!(transport != Transport::Tcp, "flow {id}: TCP cannot be bound");
-        self.claim(node, id);
-        self.open.insert((node, id), self.flows.len());
-        self.begin(node, id, transport, local, Server::ACCEPTS);
-        if let Some(flow) = self.flows.last_mut() {
-            (flow.is_bound, flow.stage) = (true, Stage::Open);
-        }
-        let connected = FlowEvent::Connected { local, path_mtu: 0 };
-        self.ready.push_back((self.flows.len() - 1, Delivery::Event(connected)));
-    }
-
-    /// The engine sends a datagram of a bound flow, before which is the remote's address.
-    fn take_bound(&mut self, at: usize, bytes: &[u8]) {
-        let Some((head, datagram)) = bytes.split_first_chunk::<ADDRESS_LEN>() else {
-            panic!("flow {}: a datagram without an address", self.at(at).id)
-        };
-        let (ip, port) = head.split_at(16);
-        let octets: [u8; 16] = ip.try_into().expect("16 bytes of 18");
-        let port = u16::from_be_bytes(port.try_into().expect("2 bytes of 18"));
-        let to = SocketAddr::new(Ipv6Addr::from(octets).to_canonical(), port);
-        let flow = self.at(at);
-        flow.taken += count(bytes.len());
-        flow.discarded += count(bytes.len());
-        let (node, id, transport) = (flow.node, flow.id, flow.transport);
-        let of_remote = |flow: &Flow| flow.bound == Some(at) && flow.to == to;
-        let remote = self.flows.iter().position(of_remote).unwrap_or_else(|| {
-            let server = self.server(transport, to);
-            self.begin(node, id, transport, to, server);
-            let flow = self.flows.last_mut().expect("it was just made");
-            (flow.bound, flow.stage) = (Some(at), Stage::Open);
-            self.flows.len() - 1
-        });
-        if self.at(remote).server.fails.is_some() {
-            let (kind, code) = match to {
-                SocketAddr::V4(_) => (icmp::v4::UNREACHABLE, icmp::v4::CODE_PORT),
-                SocketAddr::V6(_) => (icmp::v6::UNREACHABLE, icmp::v6::CODE_PORT),
-            };
-            let event = FlowEvent::Icmp { to, from: Some(to.ip()), kind, code, mtu: 0 };
-            return self.ready.push_back((at, Delivery::Event(event)));
-        }
-        let flow = self.at(remote);
-        flow.taken += count(datagram.len());
-        if flow.buffered >= flow.server.buffer {
-            flow.discarded += count(datagram.len());
-            return;
-        }
-        flow.buffered += datagram.len();
-        flow.buffer.push_back(datagram.to_vec());
-        self.stir(remote);
-    }
-
-    /// A remote that the engine may never have heard of sends a datagram to a bound flow.
-    pub fn send_to_bound(&mut self, from: SocketAddr, local: SocketAddr, bytes: &[u8]) {
-        let is_it = |flow: &Flow| flow.is_bound && flow.to == local && flow.stage == Stage::Open;
-        if let Some(at) = self.flows.iter().position(is_it) {
-            self.ready.push_back((at, Delivery::Bytes(addressed(from, bytes))));
-        }
-    }
-
     /// The engine gives up kept bytes.
     fn release(&mut self, at: usize, until: u64) {
         let flow = self.at(at);
@@ -498,6 +433,7 @@ impl Outside {
             finished: false,
             is_bound: false,
             bound: None,
+            clients: VecDeque::new(),
         });
         self.stir(self.flows.len() - 1);
     }
@@ -515,7 +451,9 @@ impl Outside {
 
     /// Does what can be done for a flow now.
     fn run(&mut self, at: usize) {
-        match self.at(at).stage {
+        let (stage, waits) = (self.at(at).stage, self.at(at).is_bound);
+        match stage {
+            Stage::Opening if waits => {}
             Stage::Opening => self.answer(at),
             Stage::Open => {
                 self.read(at);
@@ -684,15 +622,6 @@ impl fmt::Display for Delivery {
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
         }
     }
-}
-
-/// A datagram behind the address that it is from.
-fn addressed(from: SocketAddr, datagram: &[u8]) -> Vec<u8> {
-    let ip = match from.ip() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
-    [&ip.octets()[..], &from.port().to_be_bytes(), datagram].concat()
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ fn user_namespaces() -> Check {
             "In a container, allow them in its seccomp profile, or start it with '--cap-add=NET_ADMIN'.",
         )
     };
-    Check::limited(name, format!("do not work: {why}: {cause}"), remedy)
+    Check::limited(name, format!("do not work ({why}): {cause}"), remedy)
 }
 
 /// Creates a device in a new user namespace, in a child: no process leaves such a namespace.

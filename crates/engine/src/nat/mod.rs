@@ -38,6 +38,10 @@
 //! refuses ping sockets, echo requests are answered with "administratively prohibited". Errors that the host's sockets met
 //! become ICMP errors about the inside's own packets.
 //!
+//! **From the outside** nothing enters but answers, and what is published: [`Nat::publish`] opens a listening
+//! socket or a bound one at run time. The inside sees the client's true address, because the packets come
+//! through this engine and not from a proxy.
+//!
 //! **Memory** is bounded by [`Limits`]: flows in all and of one source, reordered bytes, fragments. A full
 //! table gives up what opens before what talks. Lists by class and age make expiry independent of the
 //! number of flows; connections with something on the way have a timer each.
@@ -53,6 +57,7 @@ mod fragments;
 mod hash;
 mod limiter;
 mod policy;
+mod publish;
 mod remotes;
 mod report;
 mod table;
@@ -63,4 +68,5 @@ mod wire;
 pub use config::{Config, Limits, UdpFiltering, timeout};
 pub use engine::Nat;
 pub use policy::{Policy, Redirect, Rule, Verdict, is_denied_by_default};
+pub use publish::{Publish, PublishError, PublishState, Published};
 pub use report::FlowRow;

@@ -65,11 +65,16 @@ pub(super) enum Class {
     Dns,
     /// An ICMP query.
     Echo,
+    /// A port of the host that leads to the inside: it has no end of its own.
+    Published,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 5] =
+    /// Those that end without use.
+    pub(super) const MORTAL: [Self; 5] =
         [Self::TcpOpening, Self::TcpOpen, Self::Udp, Self::Dns, Self::Echo];
+
+    const COUNT: usize = Self::MORTAL.len() + 1;
 
     const fn index(self) -> usize {
         self as usize
@@ -101,7 +106,7 @@ pub(super) struct Table<T> {
     index: Vec<u32>,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    ages: [(u32, u32); Class::ALL.len()],
+    ages: [(u32, u32); Class::COUNT],
     per_source: BTreeMap<IpAddr, u32>,
     limit: usize,
     source_limit: u32,
@@ -118,7 +123,7 @@ impl<T> Table<T> {
             index: alloc::vec![NONE; size],
             slots: Vec::new(),
             free: Vec::new(),
-            ages: [(NONE, NONE); Class::ALL.len()],
+            ages: [(NONE, NONE); Class::COUNT],
             per_source: BTreeMap::new(),
             limit,
             source_limit,
@@ -175,7 +180,7 @@ impl<T> Table<T> {
         }
         let hash = key.hash(self.secret);
         let (number, generation) = match self.free.pop() {
-            Some(number) => (number, self.slots.get(place(number)?)?.generation.wrapping_add(1)),
+            Some(number) => (number, next(self.slots.get(place(number)?)?.generation)),
             None => (u32::try_from(self.slots.len()).ok()?, 0),
         };
         let flow = id(number, generation);
@@ -333,6 +338,11 @@ impl<T> Table<T> {
 /// The place of a slot; `None` for no slot.
 fn place(number: u32) -> Option<usize> {
     if number == NONE { None } else { usize::try_from(number).ok() }
+}
+
+/// The generation of a slot's next flow. The first bit of a flow's number stays free for an engine around the NAT.
+const fn next(generation: u32) -> u32 {
+    (generation + 1) & 0x7fff_ffff
 }
 
 fn id(number: u32, generation: u32) -> FlowId {

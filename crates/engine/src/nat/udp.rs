@@ -26,6 +26,8 @@ pub(super) struct Mapping {
     inside: SocketAddr,
     remotes: Remotes,
     is_dns: bool,
+    /// A port of the host leads here: anybody may send, and it has no end.
+    is_published: bool,
     /// The identification of the next datagram that is fragmented for the inside.
     next_id: u16,
     bytes: (u64, u64),
@@ -39,9 +41,19 @@ impl Mapping {
             inside,
             remotes: Remotes::new(),
             is_dns: true,
+            is_published: false,
             next_id: 0,
             bytes: (0, 0),
         }
+    }
+
+    /// A mapping to which a port of the host leads.
+    pub(super) fn published(flow: FlowId, port: PortId, inside: SocketAddr) -> Self {
+        Self { is_published: true, ..Self::new(flow, port, inside) }
+    }
+
+    pub(super) const fn is_published(&self) -> bool {
+        self.is_published
     }
 
     pub(super) const fn port(&self) -> PortId {
@@ -62,7 +74,11 @@ impl Mapping {
     }
 
     pub(super) const fn class(&self) -> Class {
-        if self.is_dns { Class::Dns } else { Class::Udp }
+        match (self.is_published, self.is_dns) {
+            (true, _) => Class::Published,
+            (false, true) => Class::Dns,
+            (false, false) => Class::Udp,
+        }
     }
 
     /// Where the remote that the inside knows as `seen` is; `None` if it never sent there.

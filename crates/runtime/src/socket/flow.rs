@@ -1,6 +1,7 @@
 //! The socket of one flow: a TCP connection, or a UDP socket. Nothing here blocks.
 
 use crate::socket::flow_event::{FlowRecv, flow_error};
+use crate::socket::listen_flow::ListenFlow;
 use crate::socket::ping_flow::PingFlow;
 use crate::socket::tcp_flow::TcpFlow;
 use crate::socket::udp_flow::UdpFlow;
@@ -38,6 +39,7 @@ pub(crate) enum Flow {
     Tcp(Box<TcpFlow>),
     Udp(Box<UdpFlow>),
     Ping(Box<PingFlow>),
+    Listen(Box<ListenFlow>),
 }
 
 impl Flow {
@@ -67,11 +69,18 @@ impl Flow {
         bound.map_err(|error: io::Error| flow_error(&error))
     }
 
+    /// Opens a listening socket.
+    pub(crate) fn listen(local: SocketAddr) -> Result<Self, FlowError> {
+        let opened = ListenFlow::open(local).map(|listener| Self::Listen(Box::new(listener)));
+        opened.map_err(|error| flow_error(&error))
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(tcp) => tcp.fd(),
             Self::Udp(udp) => udp.fd(),
             Self::Ping(ping) => ping.fd(),
+            Self::Listen(listener) => listener.fd(),
         }
     }
 
@@ -81,6 +90,7 @@ impl Flow {
             Self::Tcp(tcp) => tcp.recv(pool),
             Self::Udp(udp) => udp.recv(pool, events),
             Self::Ping(ping) => ping.recv(pool, events),
+            Self::Listen(listener) => listener.recv(events),
         }
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn flow_error(error: &io::Error) -> FlowError {
         Some(Errno::TIMEDOUT) => FlowError::TimedOut,
         Some(
             Errno::MFILE
+            | Errno::ADDRINUSE
             | Errno::NFILE
             | Errno::ADDRNOTAVAIL
             | Errno::NOBUFS

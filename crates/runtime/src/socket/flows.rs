@@ -10,7 +10,7 @@
 //! Every flow is found by map or by index; a turn costs what is ready.
 
 use crate::socket::flow::Flow;
-use crate::socket::flow_event::FlowRecv;
+use crate::socket::flow_event::{FlowRecv, flow_error};
 use crate::socket::tcp_flow::TcpFlow;
 use crate::wake::reactor::{Interest, Reactor, Ready, Source};
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest};
@@ -71,6 +71,16 @@ impl Flows {
                 self.close(id, reactor);
                 self.open(id, Flow::bind(transport, local, or_any_port), reactor);
             }
+            FlowRequest::Listen { local } => {
+                self.close(id, reactor);
+                self.open(id, Flow::listen(local), reactor);
+            }
+            FlowRequest::Accept { listener } => self.accept(id, listener, reactor),
+            FlowRequest::Refuse => {
+                if let Some((_, Slot { flow: Flow::Listen(listener), .. })) = self.of_id(id) {
+                    listener.refuse();
+                }
+            }
             FlowRequest::Credit { until } => self.with_tcp(id, |tcp| tcp.set_credit(until)),
             FlowRequest::Keep { piece_max } => self.with_tcp(id, |tcp| tcp.keep(piece_max)),
             FlowRequest::Release { until } => self.with_tcp(id, |tcp| tcp.release(until)),
@@ -108,7 +118,7 @@ impl Flows {
         let added = match &flow {
             // It is ready for as long as the engine keeps bytes in it: only changes are news.
             Flow::Tcp(_) => reactor.add_edge(flow.fd(), source),
-            Flow::Udp(_) | Flow::Ping(_) => reactor.add(flow.fd(), source, Interest::READ),
+            _ => reactor.add(flow.fd(), source, Interest::READ),
         };
         if added.is_err() {
             self.free.extend((at != fresh).then_some(at));
@@ -118,6 +128,7 @@ impl Flows {
             Flow::Tcp(_) => {}
             Flow::Udp(udp) => self.events.push_back((id, udp.connected())),
             Flow::Ping(ping) => self.events.push_back((id, ping.connected())),
+            Flow::Listen(listener) => self.events.push_back((id, listener.connected())),
         }
         let slot =
             Slot { id: Some(id), flow, number: self.number, is_queued: false, is_starved: false };
@@ -127,6 +138,17 @@ impl Flows {
         }
         self.by_id.insert(id, at);
         Ok(())
+    }
+
+    /// Makes a flow of the connection that waits longest at a listener.
+    fn accept(&mut self, id: FlowId, listener: FlowId, reactor: &Reactor) {
+        let accepted = match self.of_id(listener) {
+            Some((_, Slot { flow: Flow::Listen(listener), .. })) => listener.accept(),
+            _ => Err(rustix::io::Errno::BADF.into()),
+        };
+        let accepted = accepted.map_err(|error| flow_error(&error));
+        let flow = accepted.map(|tcp| Flow::Tcp(Box::new(tcp)));
+        self.open(id, flow, reactor);
     }
 
     /// Changes what is read of a stream, and reads it if there is something.
@@ -188,6 +210,8 @@ impl Flows {
                 Flow::Tcp(_) => {}
                 Flow::Udp(udp) => udp.send(&mut packet, &mut report),
                 Flow::Ping(ping) => ping.send(&mut packet, &mut report),
+                // It has no bytes.
+                Flow::Listen(_) => {}
             }
             pool.give(packet);
         }
@@ -221,7 +245,7 @@ impl Flows {
         slot.id = None;
         let is_waiting = match &mut slot.flow {
             Flow::Tcp(tcp) => tcp.linger(),
-            Flow::Udp(_) | Flow::Ping(_) => false,
+            Flow::Udp(_) | Flow::Ping(_) | Flow::Listen(_) => false,
         };
         self.forget(id);
         if !is_waiting {

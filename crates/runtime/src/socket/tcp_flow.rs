@@ -69,7 +69,17 @@ impl TcpFlow {
             // Somebody else has the port, or uses it for the same remote address.
             None => connect(to, None)?,
         };
-        Ok(Self {
+        Ok(Self::new(socket))
+    }
+
+    /// A connection that a listener accepted.
+    pub(crate) fn accepted(socket: Socket) -> io::Result<Self> {
+        set_options(&socket)?;
+        Ok(Self::new(socket))
+    }
+
+    const fn new(socket: Socket) -> Self {
+        Self {
             socket,
             is_connected: false,
             taken: 0,
@@ -84,7 +94,7 @@ impl TcpFlow {
             kept: None,
             wants_shutdown: false,
             has_shut_down: false,
-        })
+        }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -346,11 +356,7 @@ impl TcpFlow {
 fn connect(to: SocketAddr, port: Option<u16>) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
-    // An urgent byte stays in its place in the stream.
-    socket.set_out_of_band_inline(true)?;
-    // An old kernel may not have it: then more waits.
-    let _ = socket.set_tcp_notsent_lowat(NOT_SENT_MAX);
+    set_options(&socket)?;
     if let Some(port) = port {
         let any: IpAddr = match to {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -368,4 +374,13 @@ fn connect(to: SocketAddr, port: Option<u16>) -> io::Result<Socket> {
         // Also if it is connected already: the descriptor is writable then.
         _ => Ok(socket),
     }
+}
+
+fn set_options(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    // An urgent byte stays in its place in the stream.
+    socket.set_out_of_band_inline(true)?;
+    // An old kernel may not have it: then more waits.
+    let _ = socket.set_tcp_notsent_lowat(NOT_SENT_MAX);
+    Ok(())
 }

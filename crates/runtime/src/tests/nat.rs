@@ -10,8 +10,8 @@ use crate::runner::event::{Event, Next};
 use crate::runner::{Handler, Runner};
 use crate::tests::support::{Host, PATIENCE, echo, enter, ip, transfer, v4};
 use crate::wake::reactor::{Interest, Token};
-use adit_engine::nat::{Config, Nat, Policy, Rule};
-use adit_engine::{Counts, DropReason, PortId};
+use adit_engine::nat::{Config, Nat, Policy, Publish, Rule};
+use adit_engine::{Counts, DropReason, PortId, Transport};
 use adit_packet::{Pool, PoolConfig};
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
@@ -21,9 +21,16 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-struct Owner(UnixStream);
+struct Owner(UnixStream, Vec<Publish>);
 
 impl Handler<Nat> for Owner {
+    fn turn(&mut self, runner: &mut Runner<Nat>) {
+        for publish in self.1.drain(..) {
+            let (nat, now, out) = runner.engine_and_outbox();
+            nat.publish(now, publish, out).unwrap();
+        }
+    }
+
     fn event(&mut self, _: &mut Runner<Nat>, event: Event) -> Next {
         match event {
             Event::Ready(_) => {
@@ -52,6 +59,10 @@ fn outside_v6() -> IpAddr {
 
 impl World {
     fn new(policy: impl FnOnce(&mut Policy)) -> Self {
+        Self::publishing(policy, Vec::new())
+    }
+
+    fn publishing(policy: impl FnOnce(&mut Policy), publish: Vec<Publish>) -> Self {
         enter();
         let (inside, outside) = (Host::new(), Host::new());
         let netns = format!("/proc/{}/fd/{}", std::process::id(), outside_fd(&outside));
@@ -80,7 +91,7 @@ impl World {
             ports.into_iter().for_each(|port| runner.attach(PortId(0), port).unwrap());
             runner.watch(&woken, Token(0), Interest::READ).unwrap();
             ready.send(()).unwrap();
-            runner.run(&mut Owner(woken)).unwrap();
+            runner.run(&mut Owner(woken, publish)).unwrap();
             runner.engine_and_outbox().2.counts().clone()
         });
         is_ready.recv_timeout(PATIENCE).expect("the loop runs");
@@ -312,4 +323,72 @@ fn pings_are_answered_where_ping_sockets_are_allowed_and_refused_elsewhere() {
     assert!(text.contains("Destination Host Unreachable"), "{text}");
     assert!(ping(&world, &["10.0.2.2"]).contains("1 received"));
     assert!(ping(&world, &["fd00::2"]).contains("1 received"));
+}
+
+#[test]
+fn published_ports_lead_inside_and_show_the_clients_address() {
+    let publish = |transport, local: &str, inside: &str| Publish {
+        transport,
+        local: local.parse().unwrap(),
+        inside: inside.parse().unwrap(),
+        port: PortId(0),
+    };
+    let (tcp, udp) = (Transport::Tcp, Transport::Udp);
+    let all = vec![
+        publish(tcp, "0.0.0.0:8080", "10.0.2.100:80"),
+        publish(tcp, "[::]:8080", "[fd00::100]:80"),
+        publish(udp, "0.0.0.0:8081", "10.0.2.100:81"),
+    ];
+    let world = World::publishing(|_| (), all);
+    for (at, to, gateway) in [
+        ("10.0.2.100:80", "192.0.2.1:8080", "10.0.2.2"),
+        ("[fd00::100]:80", "[2001:db8::1]:8080", "fd00::2"),
+    ] {
+        let at: SocketAddr = at.parse().unwrap();
+        let to: SocketAddr = to.parse().unwrap();
+        let listener = world.inside.run(|| TcpListener::bind(at).unwrap());
+        let sent: Vec<u8> = (0..3_u32 << 20).map(|at| at.to_le_bytes()[1]).collect();
+        let mut client = world.outside.run(|| TcpStream::connect_timeout(&to, PATIENCE)).unwrap();
+        let (mut server, from) = listener.accept().unwrap();
+        assert_eq!(from, client.local_addr().unwrap(), "the true address");
+        let expected = sent.clone();
+        let writer = std::thread::spawn(move || {
+            client.write_all(&sent).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let mut got = Vec::new();
+        server.read_to_end(&mut got).unwrap();
+        assert!(got == expected);
+        server.write_all(b"thanks").unwrap();
+        drop(server);
+        assert_eq!(writer.join().unwrap(), "thanks");
+        // From the host's loopback: as from the gateway.
+        let local = SocketAddr::new(if to.is_ipv4() { v4_loopback() } else { v6_loopback() }, 8080);
+        let _client = TcpStream::connect_timeout(&local, PATIENCE).unwrap();
+        let (_server, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), gateway.parse::<IpAddr>().unwrap());
+    }
+    let server = world.inside.run(|| UdpSocket::bind("10.0.2.100:81").unwrap());
+    let client = world.outside.run(|| UdpSocket::bind("192.0.2.2:5000").unwrap());
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    client.send_to(b"question", "192.0.2.1:8081").unwrap();
+    let mut buf = [0; 100];
+    let (_, from) = server.recv_from(&mut buf).unwrap();
+    assert_eq!(from, client.local_addr().unwrap());
+    server.send_to(b"answer", from).unwrap();
+    let (count, from) = client.recv_from(&mut buf).unwrap();
+    assert_eq!((&buf[..count], from), (&b"answer"[..], "192.0.2.1:8081".parse().unwrap()));
+}
+
+fn v4_loopback() -> IpAddr {
+    [127, 0, 0, 1].into()
+}
+
+fn v6_loopback() -> IpAddr {
+    std::net::Ipv6Addr::LOCALHOST.into()
 }

@@ -1,6 +1,7 @@
 //! Hosts behind a NAT in a simulated network, with servers outside.
 
 mod echo;
+mod publish;
 mod tcp;
 mod udp;
 

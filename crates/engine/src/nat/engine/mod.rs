@@ -1,11 +1,12 @@
 //! The engine: packets of the inside to flows, and back.
 
 mod echo;
+mod publish;
 mod tcp;
 mod udp;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::mem;
 use core::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use super::fragments::{self, Reassembler};
 use super::hash::SipKey;
 use super::limiter::Limiter;
 use super::policy::{Policy, Verdict};
+use super::publish::Published;
 use super::report::FlowRow;
 use super::table::{Class, Table};
 use super::tcp::Conn;
@@ -51,6 +53,8 @@ pub struct Nat {
     reorder_budget: usize,
     errors: Limiter,
     counter: u64,
+    /// By flow.
+    published: BTreeMap<FlowId, Published>,
 }
 
 /// A flow of the table.
@@ -59,6 +63,8 @@ enum Entry {
     Tcp(Box<TcpEntry>),
     Udp(Box<Mapping>),
     Echo(Box<Echo>),
+    /// It waits for connections: what for is in [`Nat::published`].
+    Listener,
 }
 
 #[derive(Debug)]
@@ -98,6 +104,7 @@ impl Nat {
             reorder_budget: limits.reorder_bytes,
             errors: Limiter::new(limits.errors_per_second),
             counter: 0,
+            published: BTreeMap::new(),
             config,
         }
     }
@@ -121,12 +128,13 @@ impl Nat {
 
     /// The flows, in no particular order.
     pub fn flows(&self) -> impl Iterator<Item = FlowRow> + '_ {
-        self.table.iter().map(|(flow, entry)| {
+        self.table.iter().filter_map(|(flow, entry)| {
             let used = self.table.used(flow).unwrap_or(Instant::ZERO);
             match entry {
-                Entry::Tcp(tcp) => FlowRow::tcp(flow, &tcp.conn, used),
-                Entry::Udp(mapping) => FlowRow::udp(flow, mapping, used),
-                Entry::Echo(echo) => FlowRow::echo(flow, echo, used),
+                Entry::Tcp(tcp) => Some(FlowRow::tcp(flow, &tcp.conn, used)),
+                Entry::Udp(mapping) => Some(FlowRow::udp(flow, mapping, used)),
+                Entry::Echo(echo) => Some(FlowRow::echo(flow, echo, used)),
+                Entry::Listener => None,
             }
         })
     }
@@ -289,7 +297,7 @@ impl Nat {
                     self.timers.remove(&(at, flow));
                 }
             }
-            Some(Entry::Udp(_) | Entry::Echo(_)) => {}
+            Some(Entry::Udp(_) | Entry::Echo(_) | Entry::Listener) => {}
             None => return,
         }
         if let Some(end) = end {
@@ -314,7 +322,7 @@ impl Nat {
 
     /// Ends the flows that were not used for too long.
     fn expire(&mut self, now: Instant, out: &mut Outbox) {
-        for class in Class::ALL {
+        for class in Class::MORTAL {
             while let Some((flow, used)) = self.table.oldest(class)
                 && used + lifetime(class) <= now
             {
@@ -339,7 +347,7 @@ impl Engine for Nat {
                 Some(Entry::Tcp(_)) => self.tcp_from_flow(now, flow, packet, out),
                 Some(Entry::Udp(_)) => self.udp_from_flow(now, flow, packet, out),
                 Some(Entry::Echo(_)) => self.echo_from_flow(now, flow, packet, out),
-                None => out.discard(packet, DropReason::NO_DESTINATION),
+                Some(Entry::Listener) | None => out.discard(packet, DropReason::NO_DESTINATION),
             },
             Endpoint::Udp(_) => out.discard(packet, DropReason::NO_DESTINATION),
         }
@@ -349,7 +357,7 @@ impl Engine for Nat {
     fn next_timeout(&self) -> Option<Instant> {
         let due = (!self.due.is_empty() || !self.ending.is_empty()).then_some(self.due_at);
         let timer = self.timers.first().map(|&(at, _)| at);
-        let ages = Class::ALL.into_iter().filter_map(|class| {
+        let ages = Class::MORTAL.into_iter().filter_map(|class| {
             let (_, used) = self.table.oldest(class)?;
             Some(used + lifetime(class))
         });
@@ -374,10 +382,12 @@ impl Engine for Nat {
     }
 
     fn handle_flow(&mut self, now: Instant, flow: FlowId, event: FlowEvent, out: &mut Outbox) {
+        self.note_published(flow, event);
         match self.table.get(flow) {
             Some(Entry::Tcp(_)) => self.tcp_event(now, flow, event, out),
             Some(Entry::Udp(_)) => self.udp_event(now, flow, event, out),
             Some(Entry::Echo(_)) => self.echo_event(now, flow, event, out),
+            Some(Entry::Listener) => self.listener_event(now, flow, event, out),
             None => {}
         }
     }
@@ -391,6 +401,7 @@ const fn lifetime(class: Class) -> Duration {
         Class::Udp => timeout::UDP,
         Class::Dns => timeout::DNS,
         Class::Echo => timeout::ECHO,
+        Class::Published => Duration::MAX,
     }
 }
 

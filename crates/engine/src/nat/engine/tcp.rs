@@ -145,7 +145,7 @@ impl Nat {
     }
 
     /// Works on a connection, then does what follows: timers, lists, its end.
-    fn with_conn(
+    pub(super) fn with_conn(
         &mut self,
         flow: FlowId,
         now: Instant,

@@ -67,7 +67,14 @@ impl Nat {
             return out.discard(packet, DropReason::MALFORMED);
         };
         let (filtering, mtu) = (self.config.udp_filtering, self.config.mtu);
+        let client = self.name_of_client(from);
         if let Some(Entry::Udp(mapping)) = self.table.get_mut(flow) {
+            if let Some(seen) = client.filter(|_| mapping.is_published())
+                && mapping.name_of(from).is_none()
+            {
+                // Its answer must find the way back.
+                mapping.add(from, seen);
+            }
             let is_known = mapping.name_of(from).is_some();
             mapping.receive(from, filtering, mtu, packet, out);
             if is_known {

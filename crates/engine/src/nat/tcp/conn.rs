@@ -2,9 +2,10 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use adit_packet::{Gso, Instant, PacketBuf, TcpFlags, TcpHeader, VnetHeader, ip_protocol};
+use adit_packet::{Instant, PacketBuf, TcpFlags, TcpHeader, ip_protocol};
 
 use super::down::Down;
+use super::emit::{distance, low, own_mss, put, refuse, send_rst};
 use super::segment::{Options, Segment};
 use super::up::{Taken, Up};
 use crate::endpoint::{Endpoint, PortId};
@@ -48,6 +49,8 @@ enum Stage {
     Connecting,
     /// The inside has its SYN-ACK.
     Answered,
+    /// The inside has our SYN: a client came by a published port.
+    Calling,
     Open,
 }
 
@@ -61,6 +64,19 @@ pub(in crate::nat) struct Opening<'a> {
     pub(in crate::nat) syn: &'a Segment,
     pub(in crate::nat) mtu: u16,
     /// Our initial sequence number, and that of our timestamps.
+    pub(in crate::nat) random: [u32; 2],
+    pub(in crate::nat) now: Instant,
+}
+
+/// What a connection to the inside is made with.
+#[derive(Debug)]
+pub(in crate::nat) struct Calling {
+    pub(in crate::nat) port: PortId,
+    pub(in crate::nat) inside: SocketAddr,
+    /// The client's address as the inside knows it.
+    pub(in crate::nat) remote: SocketAddr,
+    pub(in crate::nat) mtu: u16,
+    /// As in [`Opening`].
     pub(in crate::nat) random: [u32; 2],
     pub(in crate::nat) now: Instant,
 }
@@ -129,16 +145,81 @@ impl Conn {
         }
     }
 
+    /// A connection to the inside, which it learns of by [`Self::call`].
+    pub(in crate::nat) fn calling(flow: FlowId, calling: &Calling) -> Self {
+        let &Calling { port, inside, remote, mtu, random: [iss, clock], now } = calling;
+        let mss = own_mss(inside.ip(), mtu);
+        Self {
+            flow,
+            port,
+            inside,
+            remote,
+            stage: Stage::Calling,
+            is_connected: true,
+            irs: 0,
+            iss,
+            mss,
+            scale: Some(0),
+            has_sack: true,
+            timestamps: Some(0),
+            clock,
+            up: Up::default(),
+            down: Down::new(mss, true),
+            ack_due: false,
+            is_behind: false,
+            deadline: None,
+            syn_acks: 0,
+            answered_at: now,
+        }
+    }
+
+    /// Sends a SYN to the inside.
+    pub(in crate::nat) fn call(&mut self, cx: &mut Cx<'_>) -> Fate {
+        self.answer(cx);
+        Fate::Alive
+    }
+
+    /// The inside has answered our SYN.
+    fn called(&mut self, segment: &Segment, cx: &mut Cx<'_>) -> Fate {
+        let is_ours = segment.ack == self.iss.wrapping_add(1);
+        if !is_ours {
+            refuse(self.path(), self.port, self.ports(), segment, cx.out);
+            return Fate::Alive;
+        }
+        let stamp_len = if segment.timestamps.is_some() { 12 } else { 0 };
+        self.mss = segment.mss.unwrap_or(536).clamp(MSS_MIN, self.mss) - stamp_len;
+        (self.scale, self.has_sack) = (segment.scale, segment.has_sack);
+        self.timestamps = segment.timestamps.map(|(value, _)| value);
+        self.irs = segment.seq;
+        self.down = Down::new(self.mss, self.has_sack);
+        self.down.set_window(u64::from(segment.window));
+        if self.syn_acks == 1 {
+            self.down.opened(cx.now.since(self.answered_at));
+        }
+        self.stage = Stage::Open;
+        let keep = FlowRequest::Keep { piece_max: self.piece_max() };
+        if !self.ask(keep, cx.out) {
+            self.abort(cx);
+            return Fate::Over(Some(FlowRequest::Reset));
+        }
+        self.acknowledge(cx);
+        self.go_on(true, cx)
+    }
+
     /// The requests that open its flow to a destination.
     pub(in crate::nat) fn open(&self, to: SocketAddr) -> [Request; 2] {
         let port = self.inside.port();
+        let open = FlowRequest::Open { transport: Transport::Tcp, to, port };
+        let keep = FlowRequest::Keep { piece_max: self.piece_max() };
+        [open, keep].map(|request| Request::Flow(self.flow, request))
+    }
+
+    /// The longest piece of the stream to the inside: whole segments, so that none of a super-packet is
+    /// short but the last.
+    fn piece_max(&self) -> u32 {
         // Without the longest headers: IPv6, TCP and its options.
         let room = 65_535 - 40 - 20 - 40;
-        let mss = u32::from(self.mss);
-        let open = FlowRequest::Open { transport: Transport::Tcp, to, port };
-        // Whole segments, so that none of a super-packet is short but the last.
-        let keep = FlowRequest::Keep { piece_max: room - room % mss };
-        [open, keep].map(|request| Request::Flow(self.flow, request))
+        room - room % u32::from(self.mss)
     }
 
     pub(in crate::nat) const fn ends(&self) -> (SocketAddr, SocketAddr) {
@@ -161,6 +242,7 @@ impl Conn {
         match (self.stage, self.up.fin.is_some(), self.down.end.is_some()) {
             (Stage::Connecting, ..) => "connecting",
             (Stage::Answered, ..) => "answered",
+            (Stage::Calling, ..) => "calling",
             (Stage::Open, false, false) => "open",
             (Stage::Open, true, false) => "inside finished",
             (Stage::Open, false, true) => "outside finished",
@@ -197,6 +279,15 @@ impl Conn {
         if self.stage == Stage::Connecting {
             // Its SYN again, most likely.
             cx.out.absorb(packet);
+            return Fate::Alive;
+        }
+        if self.stage == Stage::Calling {
+            cx.out.absorb(packet);
+            if segment.has(TcpFlags::SYN.with(TcpFlags::ACK)) {
+                return self.called(segment, cx);
+            }
+            // What an earlier connection left; the inside resets it when it is answered.
+            refuse(self.path(), self.port, self.ports(), segment, cx.out);
             return Fate::Alive;
         }
         let ack = distance(self.iss.wrapping_add(1), self.down.una, segment.ack);
@@ -294,11 +385,11 @@ impl Conn {
         self.deadline = None;
         match self.stage {
             Stage::Connecting => return Fate::Alive,
-            Stage::Answered if self.syn_acks >= SYN_ACKS_MAX => {
+            Stage::Answered | Stage::Calling if self.syn_acks >= SYN_ACKS_MAX => {
                 self.abort(cx);
                 return Fate::Over(Some(FlowRequest::Reset));
             }
-            Stage::Answered => {
+            Stage::Answered | Stage::Calling => {
                 self.answer(cx);
                 return Fate::Alive;
             }
@@ -319,7 +410,7 @@ impl Conn {
 
     /// Resets the inside's end.
     pub(in crate::nat) fn abort(&mut self, cx: &mut Cx<'_>) {
-        if self.stage != Stage::Connecting {
+        if !matches!(self.stage, Stage::Connecting | Stage::Calling) {
             let seq = self.down_seq(self.down.max).wrapping_add(u32::from(self.down.fin_sent));
             self.send_empty(TcpFlags::RST.with(TcpFlags::ACK), seq, cx);
         }
@@ -356,7 +447,7 @@ impl Conn {
     /// The inside resets: exactly at the next byte, or it must prove that it knows it (RFC 5961, 3).
     fn reset(&mut self, offset: i64, cx: &mut Cx<'_>) -> Fate {
         let next = i64::try_from(self.up.acknowledged()).unwrap_or(i64::MAX);
-        if self.stage == Stage::Connecting || offset == next {
+        if matches!(self.stage, Stage::Connecting | Stage::Calling) || offset == next {
             return Fate::Over(Some(FlowRequest::Reset));
         }
         if offset > next && offset < i64::try_from(self.up.edge.max(1)).unwrap_or(i64::MAX) {
@@ -470,7 +561,7 @@ impl Conn {
 
     /// Sets the timer for what is waited for; `restart` if something of it came.
     fn rearm(&mut self, restart: bool, now: Instant) {
-        let is_waiting = self.stage == Stage::Answered
+        let is_waiting = matches!(self.stage, Stage::Answered | Stage::Calling)
             || (self.stage == Stage::Open && (self.down.is_in_flight() || self.down.must_probe()));
         if !is_waiting {
             self.deadline = None;
@@ -486,7 +577,7 @@ impl Conn {
         is_asked
     }
 
-    /// Answers the inside's SYN.
+    /// Answers the inside's SYN, or sends it ours.
     fn answer(&mut self, cx: &mut Cx<'_>) {
         self.syn_acks += 1;
         let Some(packet) = cx.out.make(0) else { return self.wait_for_ack(cx.now) };
@@ -503,7 +594,11 @@ impl Conn {
         }
         let window = u16::try_from(self.up.credit).unwrap_or(u16::MAX);
         self.up.edge = u64::from(window);
-        let header = self.header(TcpFlags::SYN.with(TcpFlags::ACK), self.iss, window);
+        let header = if self.stage == Stage::Calling {
+            TcpHeader { acknowledgment: 0, ..self.header(TcpFlags::SYN, self.iss, window) }
+        } else {
+            self.header(TcpFlags::SYN.with(TcpFlags::ACK), self.iss, window)
+        };
         self.put(&header, &options, packet, cx.out);
         self.wait_for_ack(cx.now);
     }
@@ -593,92 +688,4 @@ impl Conn {
         head.iter_mut().zip(bytes.into_iter().flatten()).for_each(|(to, from)| *to = *from);
         self.path().reversed().quote(&head)
     }
-}
-
-/// Answers a segment of no connection with a RST.
-pub(in crate::nat) fn refuse(
-    path: Path,
-    port: PortId,
-    ports: (u16, u16),
-    segment: &Segment,
-    out: &mut Outbox,
-) {
-    if let Some(numbers) = segment.refusal() {
-        send_rst(path, port, ports, numbers, out);
-    }
-}
-
-fn send_rst(
-    path: Path,
-    port: PortId,
-    (source_port, destination_port): (u16, u16),
-    (sequence, acknowledgment): (u32, Option<u32>),
-    out: &mut Outbox,
-) -> bool {
-    let Some(packet) = out.make(0) else { return false };
-    let flags = if acknowledgment.is_some() { TcpFlags::ACK } else { TcpFlags(0) };
-    let header = TcpHeader {
-        source_port,
-        destination_port,
-        sequence,
-        acknowledgment: acknowledgment.unwrap_or(0),
-        flags: flags.with(TcpFlags::RST),
-        window: 0,
-        checksum: 0,
-        urgent: 0,
-    };
-    put(path, port, u16::MAX, &header, &Options::new(), packet, out);
-    true
-}
-
-/// Puts TCP and IP headers before the bytes of `packet`, its checksum left to be finished, and sends it to
-/// the inside; as a super-packet if it has more bytes than a segment.
-fn put(
-    path: Path,
-    port: PortId,
-    mss: u16,
-    header: &TcpHeader,
-    options: &Options,
-    mut packet: PacketBuf,
-    out: &mut Outbox,
-) {
-    let len = packet.len();
-    let options = options.bytes();
-    let options_len = u8::try_from(options.len()).unwrap_or(0);
-    let ip_len = wire::ip_header_len(path.to);
-    let header_len = TcpHeader::LEN + options.len();
-    let sum = path.pseudo(header_len + len).fold();
-    let header = TcpHeader { checksum: sum, ..*header }.to_bytes(options_len);
-    if let Some(room) = packet.prepend(header_len) {
-        room.iter_mut().zip(header.iter().chain(options)).for_each(|(to, from)| *to = *from);
-    }
-    let mut vnet = wire::partial_checksum(ip_len, 16);
-    if len > usize::from(mss) {
-        vnet.gso = if path.to.is_ipv4() { Gso::Tcp4 } else { Gso::Tcp6 };
-        vnet.gso_size = mss;
-        vnet.hdr_len = u16::try_from(ip_len + header_len).unwrap_or(0);
-    }
-    packet.meta.vnet = VnetHeader { ..vnet };
-    if path.prepend(&mut packet, None) {
-        out.send(Endpoint::Port(port), packet);
-    } else {
-        out.discard(packet, crate::DropReason::TOO_BIG);
-    }
-}
-
-/// The longest payload of a segment that the inside may send.
-fn own_mss(family_of: IpAddr, mtu: u16) -> u16 {
-    mtu - u16::try_from(wire::ip_header_len(family_of) + TcpHeader::LEN).unwrap_or(0)
-}
-
-/// The offset in a stream of a sequence number that is near `near`; `base` is the number of its first byte.
-fn distance(base: u32, near: u64, seq: u32) -> i64 {
-    let there = base.wrapping_add(low(near));
-    let ahead = seq.wrapping_sub(there).cast_signed();
-    i64::try_from(near).unwrap_or(i64::MAX).saturating_add(i64::from(ahead))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "sequence numbers wrap")]
-const fn low(offset: u64) -> u32 {
-    offset as u32
 }

@@ -2,9 +2,11 @@
 
 mod conn;
 mod down;
+mod emit;
 mod rtt;
 mod segment;
 mod up;
 
-pub(super) use conn::{Conn, Cx, Fate, Opening, refuse};
+pub(super) use conn::{Calling, Conn, Cx, Fate, Opening};
+pub(super) use emit::refuse;
 pub(super) use segment::Segment;
