@@ -31,7 +31,7 @@ pub(crate) const SYSCALLS: &[&str] = &[
     "setsockopt",
     "shutdown",
     "socket",
-    // quinn-udp looks at the version of the kernel once.
+    // quinn-udp asks for the version of the kernel.
     "uname",
 ];
 

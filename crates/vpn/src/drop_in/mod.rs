@@ -27,6 +27,7 @@ use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Handler, Interest, Next, Runner, Signal, Signals, Token};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::attach::{Interface, attach};
+use adit_service::nat::resolvers::Resolvers;
 use adit_service::sandbox::{self, Needs};
 use api::{Api, CLIENTS_MAX, Step};
 use end::{End, is_hung_up};
@@ -139,7 +140,7 @@ impl Wanted {
             }
         }
         config.mtu = self.mtu.max(Config::MTU_MIN);
-        config.policy = self.policy(&host_name_servers());
+        config.policy = self.policy(&Resolvers::of_host().servers);
         Ok(config)
     }
 
@@ -159,16 +160,6 @@ impl Wanted {
         }
         policy
     }
-}
-
-/// The name servers of the host.
-fn host_name_servers() -> Vec<IpAddr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers = text.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next()? == "nameserver").then(|| words.next()?.parse().ok()).flatten()
-    });
-    servers.collect()
 }
 
 fn inherited(number: Option<RawFd>) -> Result<Option<OwnedFd>> {
