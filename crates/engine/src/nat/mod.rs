@@ -11,12 +11,12 @@
 //! ```
 //!
 //! **A packet of the inside** is parsed once. A source that is none of the inside is dropped, fragments
-//! are put together within bounds ([`fragments`]), a checksum is verified unless the device left it to be
-//! finished. The flow is found by a keyed hash ([`table`]). Only a new flow is checked against the
+//! are put together within bounds (`fragments`), a checksum is verified unless the device left it to be
+//! finished. The flow is found by a keyed hash (`table`). Only a new flow is checked against the
 //! [`Policy`]: what is denied is answered with "administratively prohibited", what the policy redirects
 //! goes elsewhere.
 //!
-//! **TCP** ([`tcp`]) is a splice of two connections that keeps its ends honest. The inside's SYN is
+//! **TCP** (`tcp`) is a splice of two connections that keeps its ends honest. The inside's SYN is
 //! answered when the flow has connected: a refused connect is a RST inside, an unreachable host an ICMP
 //! error. The two directions are apart:
 //!
@@ -30,11 +30,11 @@
 //!
 //! FIN, half-close and RST pass as they are, in both directions.
 //!
-//! **UDP** ([`udp`]): an inside address and port has one socket for all remote ones, bound to the same port
+//! **UDP** (`udp`): an inside address and port has one socket for all remote ones, bound to the same port
 //! if that is free: mappings are endpoint-independent (RFC 4787, REQ-1). What comes in is filtered as
 //! configured. Trains of datagrams pass whole both ways.
 //!
-//! **ICMP** ([`echo`]): an inside address and identifier has a ping socket of the host. Where the host
+//! **ICMP** (`echo`): an inside address and identifier has a ping socket of the host. Where the host
 //! refuses ping sockets, echo requests are answered with "administratively prohibited". Errors that the host's sockets met
 //! become ICMP errors about the inside's own packets.
 //!
