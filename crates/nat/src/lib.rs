@@ -8,3 +8,6 @@ extern crate std;
 
 pub mod dns;
 pub mod guest;
+mod translate;
+
+pub use translate::*;
