@@ -7,7 +7,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod dns;
+mod gateway;
 pub mod guest;
 mod translate;
 
+pub use gateway::Gateway;
 pub use translate::*;
