@@ -1,7 +1,7 @@
 //! Theory of operation of the NAT: hosts inside reach the outside through sockets of this host.
 //!
 //! No privilege is needed: a TCP connection of the inside becomes a connection of the host, a UDP port a
-//! bound socket. The engine translates between packets and flows ([`flow`](crate::flow)).
+//! bound socket. The engine translates between packets and flows ([`flow`](adit_engine::flow)).
 //!
 //! ```text
 //!      inside                            Nat                                  outside
@@ -25,7 +25,7 @@
 //!   behind a hole are kept and reported by SACK. An acknowledgment goes out when the socket's credit
 //!   changes, or at the end of the loop's turn: one for a super-packet.
 //! - *To the inside* (`down`): bytes stay in the socket until the inside has acknowledged them
-//!   ([`FlowRequest::Keep`](crate::FlowRequest::Keep)), so nothing is copied for retransmission and an idle
+//!   ([`FlowRequest::Keep`](adit_engine::FlowRequest::Keep)), so nothing is copied for retransmission and an idle
 //!   flow has no buffer. The engine asks for ranges: new ones within both windows, lost ones again.
 //!
 //! FIN, half-close and RST pass as they are, in both directions.
