@@ -25,8 +25,7 @@ const FOLDERS: [(&str, &str); 10] = [
     ),
     (
         "engine",
-        "nat: outbox
-        netem: outbox
+        "netem: outbox
         patch: outbox
         switch: outbox",
     ),
@@ -53,6 +52,7 @@ const FOLDERS: [(&str, &str); 10] = [
         supervisor: config control
         host: control
         namespace: control supervisor
+        nat: control namespace netem supervisor
         control: config
         netem: config",
     ),
