@@ -236,14 +236,8 @@ fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-#[test]
-fn ports_are_forwarded_by_requests_at_the_api_socket() {
-    let world = World::new();
-    let socket = world.folder.join("api");
-    let _slirp = world.start(&["--api-socket", socket.to_str().unwrap(), &world.pid(), "tap0"]);
-    // A client that sends nothing holds nobody up.
-    let _silent = UnixStream::connect(&socket).unwrap();
-    let echo = "import socket, threading
+/// Servers in the target: TCP on port 80 says the address of its client, UDP on port 53 answers.
+const SERVERS: &str = "import socket, threading
 t = socket.create_server(('10.0.2.100', 80))
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 u.bind(('10.0.2.100', 53))
@@ -256,7 +250,15 @@ while True:
     c, a = t.accept()
     c.sendall(('tcp ' + a[0]).encode())
     c.close()";
-    let mut server = world.inside(&["python3", "-c", echo]).spawn().unwrap();
+
+#[test]
+fn ports_are_forwarded_by_requests_at_the_api_socket() {
+    let world = World::new();
+    let socket = world.folder.join("api");
+    let _slirp = world.start(&["--api-socket", socket.to_str().unwrap(), &world.pid(), "tap0"]);
+    // A client that sends nothing holds nobody up.
+    let _silent = UnixStream::connect(&socket).unwrap();
+    let mut server = world.inside(&["python3", "-c", SERVERS]).spawn().unwrap();
     let (tcp, udp) = (free_port(), free_port());
     let add = |proto: &str, port: u16, guest_port: u16| {
         format!(

@@ -9,8 +9,8 @@
 //! {"execute":"remove_hostfwd","arguments":{"id":1}}                          {"return":{}}
 //! ```
 
-use adit_engine::nat::{Nat, Publish, PublishState};
 use adit_engine::{FlowId, Outbox, PortId, Transport};
+use adit_nat::{Nat, Publish, PublishState};
 use adit_packet::{Instant, IpPrefix};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

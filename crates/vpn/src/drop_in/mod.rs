@@ -21,7 +21,7 @@ pub use wanted::{Network, Wanted};
 use adit_device::netlink::{Address, AddressFlags, Route};
 use adit_device::{Mode, take_inherited};
 use adit_engine::PortId;
-use adit_engine::nat::{Config, Nat, Policy, Redirect, Rule};
+use adit_nat::{Config, Nat, Policy, Redirect, Rule};
 use adit_packet::{IpPrefix, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Handler, Interest, Next, Runner, Signal, Signals, Token};
