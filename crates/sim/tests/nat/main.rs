@@ -2,6 +2,7 @@
 
 mod echo;
 mod publish;
+mod seeds;
 mod tcp;
 mod udp;
 
