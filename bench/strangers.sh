@@ -12,16 +12,17 @@
 #   bench/strangers.sh [PEERS]         50 honest peers of each kind, one after the other, unless given; needs root,
 #                                      iproute2, jq, python3, wg
 #
-#   ADIT=PATH  CONNECTIONS=1000  SOURCES=5000  RATE=20000
+#   ADIT=PATH  CONNECTIONS=1000  SOURCES=5000  RATE=20000  ATTACKS='connections cookies'
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 PEERS=${1:-50}
 ADIT=${ADIT:-target/release/adit}
+ATTACKS=${ATTACKS:-connections cookies}
 export CONNECTIONS=${CONNECTIONS:-1000} SOURCES=${SOURCES:-5000} RATE=${RATE:-20000}
 A=adit-strangers-a-$$ B=adit-strangers-b-$$ C=adit-strangers-c-$$ D=adit-strangers-d-$$
 W=$(mktemp -d)
-PIDS=()
+PIDS=() HONEST=0
 
 [ "$(id -u)" = 0 ] || { echo "needs root, for namespaces" >&2; exit 1; }
 for program in jq python3 wg; do
@@ -71,6 +72,9 @@ pings() {
 connects() {
   : >"$W/$1"
   for _ in $(seq "$PEERS"); do
+    # Each from an address of its own.
+    HONEST=$((HONEST % 240 + 1))
+    ip -n "$D" addr flush dev ud; ip -n "$D" addr add "203.0.113.$((HONEST + 10))/24" dev ud
     up "$D" "$2"
     t=$(date +%s%N)
     for _ in $(seq 300); do
@@ -249,27 +253,33 @@ attack() {
   until [ -s "$W/state" ]; do kill -0 "$ATTACK"; sleep 0.1; done
 }
 
-pings quiet
-attack connections.py
-pings loud
-connects udp "$W/adsu.toml"
-connects tcp "$W/adst.toml"
-echo "from one address: $(cat "$W/state")"
-end KILL "$ATTACK"
-echo "of the connections: $("$ADIT" -j tunnel show adsb | jq -c '.[0].connections')"
-report udp 1000 "  honest peers by UDP connect in"
-report tcp 1000 "  honest peers by TCP connect in"
-read -r a50 a99 count < <(percentiles "$W/quiet")
-read -r b50 b99 _ < <(percentiles "$W/loud")
-awk -v a="$a99" -v b="$b99" -v a50="$a50" -v b50="$b50" 'BEGIN {
-  printf "  pings of another peer: p50 %s ms without, %s ms with it; p99 %s and %s: %.1f more, at most 5\n",
-    a50, b50, a, b, b - a
-  exit b > a + 5}' || failed=1
+connections() {
+  pings quiet
+  attack connections.py
+  pings loud
+  connects udp "$W/adsu.toml"
+  connects tcp "$W/adst.toml"
+  echo "from one address: $(cat "$W/state")"
+  end KILL "$ATTACK"
+  echo "of the connections: $("$ADIT" -j tunnel show adsb | jq -c '.[0].connections')"
+  report udp 1000 "  honest peers by UDP connect in"
+  report tcp 1000 "  honest peers by TCP connect in"
+  read -r a50 a99 count < <(percentiles "$W/quiet")
+  read -r b50 b99 _ < <(percentiles "$W/loud")
+  awk -v a="$a99" -v b="$b99" -v a50="$a50" -v b50="$b50" 'BEGIN {
+    printf "  pings of another peer: p50 %s ms without, %s ms with it; p99 %s and %s: %.1f more, at most 5\n",
+      a50, b50, a, b, b - a
+    exit b > a + 5}' || failed=1
+}
 
-attack cookies.py "$PUBLIC"
-connects udp "$W/adsu.toml"
-kill -0 "$ATTACK" || { echo "the attack was over too early: fewer PEERS" >&2; failed=1; }
-echo "with cookies: $(cat "$W/state")"
-end KILL "$ATTACK"
-report udp 2000 "  honest peers by UDP connect in"
+cookies() {
+  attack cookies.py "$PUBLIC"
+  connects udp "$W/adsu.toml"
+  kill -0 "$ATTACK" || { echo "the attack was over too early: fewer PEERS" >&2; failed=1; }
+  echo "with cookies: $(cat "$W/state"), $(ip netns exec "$B" awk '/^Udp:/ {n = $6} END {print n}' /proc/net/snmp) lost in the socket"
+  end KILL "$ATTACK"
+  report udp 2000 "  honest peers by UDP connect in"
+}
+
+for name in $ATTACKS; do "$name"; done
 exit ${failed:-0}

@@ -188,7 +188,8 @@ impl Device {
     /// # Errors
     /// `DeviceGone` (EBADFD).
     pub fn send_buffer(&self) -> Result<Option<u32>> {
-        let bytes = self.ioctl("read the send buffer of", Setting::SendBuffer, sys::tun::sndbuf)?;
+        let bytes =
+            self.ioctl("read the send buffer size of", Setting::SendBuffer, sys::tun::sndbuf)?;
         Ok(u32::try_from(bytes).ok().filter(|_| bytes != i32::MAX))
     }
 
@@ -198,7 +199,7 @@ impl Device {
     /// `InvalidValue` (EINVAL) for 0.
     pub fn set_send_buffer(&self, bytes: Option<u32>) -> Result<()> {
         let bytes = bytes.map_or(i32::MAX, |bytes| i32::try_from(bytes).unwrap_or(i32::MAX));
-        self.ioctl("set the send buffer of", Setting::SendBuffer, |fd| {
+        self.ioctl("set the send buffer size of", Setting::SendBuffer, |fd| {
             sys::tun::set_sndbuf(fd, bytes)
         })
     }

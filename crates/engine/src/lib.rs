@@ -81,7 +81,7 @@ pub use drop_reason::{DropReason, Reason};
 pub use endpoint::{Endpoint, PortId};
 pub use flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
 pub use hub::Hub;
-pub use outbox::{Counts, Outbox};
+pub use outbox::{Counts, Outbox, Relay};
 
 /// The examples of the README.
 #[cfg(doctest)]

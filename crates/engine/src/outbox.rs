@@ -111,6 +111,26 @@ impl Outbox {
         self.requests.pop_front()
     }
 
+    /// Lets one of the engines that an engine is made of `work`, and hands each packet that it sends to `route`,
+    /// which sends or discards it again.
+    pub fn relay<T>(
+        &mut self,
+        relay: &mut Relay,
+        work: impl FnOnce(&mut Self) -> T,
+        mut route: impl FnMut(&mut Self, Endpoint, PacketBuf),
+    ) -> T {
+        self.swap_queue(&mut relay.queue);
+        let result = work(self);
+        self.swap_queue(&mut relay.queue);
+        while let Some(to) = relay.queue.next_group(&mut relay.batch) {
+            for packet in relay.batch.drain(..) {
+                self.take_back();
+                route(self, to, packet);
+            }
+        }
+        result
+    }
+
     /// Puts another queue in the place of this one, for an engine that is made of engines: what its
     /// members send comes into a queue of their own.
     pub(crate) const fn swap_queue(&mut self, queue: &mut Queue) {
@@ -151,6 +171,27 @@ impl Outbox {
     /// Take the packets out of the batch before the next call: it may be for another destination.
     pub fn next_group(&mut self, batch: &mut Batch) -> Option<Endpoint> {
         self.queue.next_group(batch)
+    }
+}
+
+/// What an engine sends on its way through [`Outbox::relay`]. Keep it: its memory is used again.
+#[derive(Debug)]
+pub struct Relay {
+    queue: Queue,
+    batch: Batch,
+}
+
+impl Relay {
+    /// Without a packet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { queue: Queue::new(), batch: Batch::new() }
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -7,4 +7,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod dns;
+mod gateway;
 pub mod guest;
+
+pub use gateway::Gateway;

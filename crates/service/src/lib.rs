@@ -39,6 +39,7 @@
 //! | [`event`] | what a service reports by itself |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`host`] | changes to the host (addresses, routes, rules, filters) as a list of actions |
+//! | [`nat`] | the NAT as a service |
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
 //! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`file`](mod@file) | atomic files and locks |
@@ -59,6 +60,7 @@ pub mod filter;
 pub mod host;
 pub mod link;
 pub mod namespace;
+pub mod nat;
 pub mod netem;
 pub mod sandbox;
 pub mod supervisor;

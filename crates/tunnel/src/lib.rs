@@ -83,7 +83,7 @@
 //!
 //! **Limits.** Per peer: three sessions, 16 packets that wait for a handshake, 512 in each shaper, 36 KiB of
 //! fragments. In total: 128 packets that wait for handshakes, 2048 in shapers (64 of them in large buffers),
-//! 20,480 counted sources (1 MiB), 1024 events.
+//! 20,480 counted sources (1.3 MiB), 1024 events.
 //!
 //! [`Engine::handle`]: adit_engine::Engine::handle
 //! [`Engine::next_timeout`]: adit_engine::Engine::next_timeout

@@ -17,9 +17,9 @@ const PREFIX: &str = "adit:";
 const NEW_TUN: &str = "+tun";
 const NEW_TAP: &str = "+tap";
 
-/// Whether Wireshark started the program: our own options have other names.
+/// Whether Wireshark started the program: it begins with an option, where we have a subcommand.
 pub(crate) fn is_extcap_call(args: &[OsString]) -> bool {
-    args.iter().skip(1).any(|arg| {
+    args.get(1).is_some_and(|arg| {
         arg.to_str().is_some_and(|arg| arg == "--capture" || arg.starts_with("--extcap-"))
     })
 }
@@ -221,6 +221,7 @@ mod tests {
         assert!(is_extcap_call(&args("adit --capture --extcap-interface adit:tun0 --fifo /tmp/x")));
         assert!(!is_extcap_call(&args("adit capture tun0")));
         assert!(!is_extcap_call(&args("--capture")));
+        assert!(!is_extcap_call(&args("adit run --capture x -- dumpcap --extcap-interfaces")));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, Tone, clean};
-use adit_device::{DeviceOptions, Features, Mode, Netns, Offload, VnetFormat, VnetLen};
+use adit_device::{DeviceOptions, Features, IfName, Mode, Netns, Offload, VnetFormat, VnetLen};
+use adit_service::control::name::is_claimed;
 use adit_service::error::{Error, Report, Result};
+use adit_service::host::filter::TableId;
+use adit_service::host::stale::filter_tables;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;
@@ -84,6 +87,7 @@ impl Args {
             "read /proc/misc, /proc/self/status and the limits on user namespaces",
             "create a TAP device in a new user namespace, in a child process",
             "create a TAP device in a new network namespace and set its offloads",
+            "list the tables of the packet filter",
         ];
         if context.is_rehearsal(&steps)? {
             return Ok(Exit::Ok);
@@ -96,6 +100,7 @@ impl Args {
         checks.push(namespaces);
         checks.extend(features());
         checks.push(trial());
+        checks.extend(kill_switches());
         let ok = checks.iter().all(|check| check.state != State::Failed);
         let findings = Findings { ok, checks };
         if context.output.json {
@@ -209,7 +214,7 @@ fn user_namespaces() -> Check {
             "In a container, allow them in its seccomp profile, or start it with '--cap-add=NET_ADMIN'.",
         )
     };
-    Check::limited(name, format!("do not work: {why}: {cause}"), remedy)
+    Check::limited(name, format!("do not work ({why}): {cause}"), remedy)
 }
 
 /// Creates a device in a new user namespace, in a child: no process leaves such a namespace.
@@ -244,6 +249,19 @@ fn features() -> Vec<Check> {
         }
     };
     wanted.into_iter().map(check).collect()
+}
+
+/// Kill switches of tunnels that do not run: nothing leaves this namespace, and nothing says why.
+fn kill_switches() -> impl Iterator<Item = Check> {
+    let is_claimed =
+        |device: &IfName| device.to_string().parse().is_ok_and(|name| is_claimed(&name));
+    let tables = filter_tables(None).into_iter().filter(TableId::is_kill_switch);
+    tables.map(|table| table.device).filter(move |device| !is_claimed(device)).map(|device| {
+        let detail =
+            format!("only what goes through the tunnel {device} may leave, and it does not run");
+        let remedy = format!("Start the tunnel, or run: adit tunnel down {device}");
+        Check::limited("kill switch", detail, remedy)
+    })
 }
 
 /// Creates a device in a new namespace and probes its offloads.

@@ -9,6 +9,7 @@ mod doctor;
 pub(crate) mod explain;
 mod list;
 mod man;
+mod nat;
 mod netem;
 mod run;
 mod running;
@@ -102,6 +103,12 @@ commands! {
     Netem(Box<netem::Args>) [
         "netem-preview": netem::Previews,
         "netem-show": adit_service::netem::report::LinkStatus,
+    ]
+    /// Show and stop running NATs
+    #[command(subcommand)]
+    Nat(nat::Command) [
+        "nat-flows": Vec<adit_service::nat::model::Flow>,
+        "nat-show": adit_service::nat::model::Nat,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []

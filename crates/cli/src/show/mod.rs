@@ -2,4 +2,5 @@
 
 pub(crate) mod events;
 pub(crate) mod link;
+pub(crate) mod nat;
 pub(crate) mod switch;

@@ -157,11 +157,15 @@ fn a_kill_switch_is_removed_without_a_process() {
     reaches(&world, FAR[0]);
     ta.kill();
     nothing_leaves(&world, "after a kill");
+    let doctor = || world.a.command(&format!("{ADIT} doctor")).output().unwrap();
+    let remedy = "help: Start the tunnel, or run: adit tunnel down ta";
+    assert!(text(&doctor().stdout).contains(remedy), "{:?}", doctor());
     let down = format!("-n {} tunnel down ta", world.a.path());
     let rehearsal = adit(&format!("--dry-run {down}"));
     assert!(rehearsal.ends_with("nft delete table inet adit-ta\n"), "{rehearsal}");
     nothing_leaves(&world, "after a rehearsal");
     adit(&down);
+    assert!(!text(&doctor().stdout).contains("kill switch"));
     is_open(&world, &before);
     let words: Vec<&str> = down.split(' ').collect();
     let output = crate::support::try_adit(&words);

@@ -180,7 +180,7 @@ impl<T> Table<T> {
         }
         let hash = key.hash(self.secret);
         let (number, generation) = match self.free.pop() {
-            Some(number) => (number, self.slots.get(place(number)?)?.generation.wrapping_add(1)),
+            Some(number) => (number, next(self.slots.get(place(number)?)?.generation)),
             None => (u32::try_from(self.slots.len()).ok()?, 0),
         };
         let flow = id(number, generation);
@@ -338,6 +338,11 @@ impl<T> Table<T> {
 /// The place of a slot; `None` for no slot.
 fn place(number: u32) -> Option<usize> {
     if number == NONE { None } else { usize::try_from(number).ok() }
+}
+
+/// The generation of a slot's next flow. The first bit of a flow's number stays free for an engine around the NAT.
+const fn next(generation: u32) -> u32 {
+    (generation + 1) & 0x7fff_ffff
 }
 
 fn id(number: u32, generation: u32) -> FlowId {

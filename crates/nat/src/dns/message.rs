@@ -289,6 +289,20 @@ pub(super) fn refuse(
     packet.extend(question)
 }
 
+/// Leaves the header and the question of a response, marked as truncated.
+pub(crate) fn truncate(response: &mut PacketBuf) {
+    const TRUNCATED: u8 = 0x02;
+    let question = question_of(response.bytes()).map_or(0, <[u8]>::len);
+    response.truncate(HEADER_LEN + question);
+    let bytes = response.bytes_mut();
+    if let Some(flags) = bytes.get_mut(2) {
+        *flags |= TRUNCATED;
+    }
+    if let Some(counts) = bytes.get_mut(6..HEADER_LEN) {
+        counts.fill(0);
+    }
+}
+
 fn header(
     query: &Header,
     flags: u16,

@@ -43,6 +43,7 @@ mod tests;
 
 pub use forwarder::Forwarder;
 pub use framing::{Framing, TooLong};
+pub(crate) use message::truncate;
 pub use name::{Name, NameError};
 pub use names::OwnNames;
 pub use resolv_conf::{Nameserver, ResolvConf};

@@ -20,7 +20,12 @@ fn server(number: u8) -> SocketAddr {
 }
 
 fn client(last: u8, port: u16) -> Client {
-    Client { from: ([10, 0, 2, last], port).into(), to: ([10, 0, 2, 3], 53).into(), stream: None }
+    Client {
+        port: adit_engine::PortId(0),
+        from: ([10, 0, 2, last], port).into(),
+        to: ([10, 0, 2, 3], 53).into(),
+        stream: None,
+    }
 }
 
 /// A forwarder and its name servers: flows that are open, with what each was sent.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use adit_engine::{FlowId, Transport};
+use adit_engine::{FlowId, PortId, Transport};
 use adit_packet::Instant;
 
 use crate::dns::framing::Framing;
@@ -12,6 +12,8 @@ use crate::dns::message::{HEADER_LEN, Header, question_of};
 /// Who asked, and to whom the answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
+    /// The port that the query came from.
+    pub port: PortId,
     /// The client's address and port.
     pub from: SocketAddr,
     /// The address and port that it asked.

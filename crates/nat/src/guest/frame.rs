@@ -1,6 +1,6 @@
 //! Frames that the gateway writes: headers put before a payload that is there.
 
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use adit_packet::checksum::Sum;
 use adit_packet::{
@@ -29,6 +29,19 @@ pub(super) fn ethernet(
     ether_type: u16,
 ) -> Result<(), NoRoom> {
     put(packet, &EthernetHeader { destination, source, ether_type }.to_bytes())
+}
+
+/// Makes the payload in `packet` a datagram of the addresses' family, which is one.
+pub(crate) fn udp_header(
+    packet: &mut PacketBuf,
+    from: SocketAddr,
+    to: SocketAddr,
+) -> Result<(), NoRoom> {
+    match (from, to) {
+        (SocketAddr::V4(from), SocketAddr::V4(to)) => udp_v4(packet, from, to),
+        (SocketAddr::V6(from), SocketAddr::V6(to)) => udp_v6(packet, from, to),
+        _ => Err(NoRoom),
+    }
 }
 
 /// Makes the payload in `packet` a datagram over IPv4.

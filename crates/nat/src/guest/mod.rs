@@ -68,4 +68,5 @@ mod stations;
 mod tests;
 
 pub use config::{AddressPool, GuestConfig, GuestConfigError, GuestV4, GuestV6};
+pub(crate) use frame::udp_header;
 pub use gateway::Guests;

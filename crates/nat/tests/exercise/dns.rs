@@ -1,7 +1,7 @@
 //! The DNS forwarder on any bytes: what must hold whatever they are. The property test and the fuzz target call
 //! the same function.
 
-use adit_engine::{Endpoint, FlowError, FlowEvent, FlowId, FlowRequest, Outbox, Request};
+use adit_engine::{Endpoint, FlowError, FlowEvent, FlowId, FlowRequest, Outbox, PortId, Request};
 use adit_nat::dns::{Client, Forwarder, OwnNames, ResolvConf};
 use adit_packet::{Batch, Instant, PacketBuf, Pool, PoolConfig};
 use std::collections::BTreeMap;
@@ -103,7 +103,7 @@ impl World {
         let Some(packet) = self.buffer(message) else { return };
         let stream = (action & 32 != 0).then_some(u64::from(action & 3));
         let from = ([10, 0, 2, action & 3], 1000).into();
-        let client = Client { from, to: ([10, 0, 2, 3], 53).into(), stream };
+        let client = Client { port: PortId(0), from, to: ([10, 0, 2, 3], 53).into(), stream };
         let reply = self.dns.query(self.now, client, packet, &mut self.out);
         self.answered(reply);
     }

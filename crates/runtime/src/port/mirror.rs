@@ -1,7 +1,7 @@
 //! A pcapng file as a port: packets sent to it are written, and nothing comes from it.
 
 use crate::error::Result;
-use crate::format::pcapng::{Interface, LinkType, Meta, Statistics};
+use crate::format::pcapng::{Direction, Interface, LinkType, Meta, Statistics};
 use crate::port::{Cx, Gone, Port, Recv};
 use crate::record::error::{record_error, writer};
 use crate::record::now::Now;
@@ -35,6 +35,11 @@ impl MirrorPort {
             snap_len,
             filter,
         };
+        Self::begin(path, interface)
+    }
+
+    /// Begins a file of packets of another link type.
+    pub(crate) fn begin(path: &Path, interface: Interface) -> Result<Self> {
         let now = Now::read();
         let recorder = Recorder::open_nonblocking(path.to_owned(), (writer(), interface), now)
             .map_err(|error| record_error(&error))?;
@@ -43,25 +48,34 @@ impl MirrorPort {
         Ok(Self { name, recorder: Some(recorder), statistics, flush_at: None })
     }
 
-    fn write(&mut self, packet: &PacketBuf, now: Now, cx: &mut Cx<'_>) -> Result<(), Gone> {
-        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+    /// Writes a packet; `false` if its reader is too slow, or the recording has ended.
+    pub(crate) fn write(
+        &mut self,
+        packet: &PacketBuf,
+        direction: Option<Direction>,
+        now: Now,
+    ) -> Result<bool, Gone> {
+        let Some(recorder) = &mut self.recorder else { return Ok(false) };
         let cut = usize::try_from(packet.meta.truncated).unwrap_or(0);
-        let meta = Meta { time: now.wall, original_len: packet.len() + cut, ..Meta::default() };
+        let original_len = packet.len() + cut;
+        let meta = Meta { time: now.wall, original_len, direction, ..Meta::default() };
         match recorder.packet(&meta, packet.bytes(), now, &self.statistics) {
             Ok(true) => {
-                cx.counters.sent += 1;
-                cx.counters.sent_bytes += u64::try_from(packet.len()).unwrap_or(0);
                 self.statistics.accepted += 1;
                 self.statistics.delivered += 1;
-                Ok(())
+                Ok(true)
             }
             Ok(false) => {
-                cx.counters.queue_full += 1;
                 self.statistics.dropped += 1;
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(self.end(&error)),
         }
+    }
+
+    /// What was written is flushed within [`FLUSH_WITHIN`].
+    pub(crate) fn flush_soon(&mut self, now: Instant) {
+        self.flush_at.get_or_insert(now + FLUSH_WITHIN);
     }
 
     /// The file is whole up to its last packet, and stays so.
@@ -87,12 +101,19 @@ impl Port for MirrorPort {
         let now = Now::read();
         let mut result = Ok(());
         for packet in batch.drain(..) {
-            if result.is_ok() {
-                result = self.write(&packet, now, cx);
+            if result.is_ok() && self.recorder.is_some() {
+                result = self.write(&packet, None, now).map(|is_written| {
+                    if is_written {
+                        cx.counters.sent += 1;
+                        cx.counters.sent_bytes += u64::try_from(packet.len()).unwrap_or(0);
+                    } else {
+                        cx.counters.queue_full += 1;
+                    }
+                });
             }
             cx.pool.give(packet);
         }
-        self.flush_at.get_or_insert(cx.now + FLUSH_WITHIN);
+        self.flush_soon(cx.now);
         result
     }
 

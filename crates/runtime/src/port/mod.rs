@@ -29,6 +29,7 @@ pub mod kind;
 pub mod kinds;
 pub mod messages;
 pub mod mirror;
+pub mod recorded;
 pub mod spec;
 pub mod stream;
 

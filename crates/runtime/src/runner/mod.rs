@@ -29,7 +29,7 @@ use crate::wake::clock::{self, Timer};
 use crate::wake::mailbox::{Mailbox, Remote};
 use crate::wake::reactor::{Interest, Ready, Source, Token};
 use crate::wake::signals::{Signal, Signals};
-use adit_engine::{Engine, Outbox, PortId};
+use adit_engine::{Counts, Engine, Outbox, PortId};
 use adit_packet::{Instant, Pool};
 use rustix::io::Errno;
 use std::fmt;
@@ -88,6 +88,11 @@ impl<E: Engine> Runner<E> {
     /// The time of the present turn of the loop.
     pub fn now(&self) -> Instant {
         self.core.now
+    }
+
+    /// What the engine made, sent and discarded.
+    pub fn counts(&self) -> &Counts {
+        self.core.out.counts()
     }
 
     /// How many packets the engine sent to a port, a peer or a flow that is not there.

@@ -4,19 +4,16 @@
 use crate::port::kind::Opened;
 use crate::runner::event::{Event, Next};
 use crate::runner::{Handler, Runner};
-use crate::tests::support::{Folder, Host, PATIENCE, enter, private_run};
+use crate::tests::support::{Folder, Host, PATIENCE, enter, ip, private_run};
 use crate::wake::mailbox::Remote;
-use adit_engine::{
-    DropCounts, DropReason, Endpoint, Engine, FlowEvent, FlowId, Handled, Outbox, PortId,
-};
-use adit_nat::dns::{Client, Forwarder, Name, OwnNames};
-use adit_nat::guest::{GuestConfig, Guests};
-use adit_packet::checksum::Sum;
-use adit_packet::{
-    Icmp, Instant, Ipv4, Ipv4Header, PacketBuf, Pool, PoolConfig, Udp, UdpHeader, icmp, ip_protocol,
-};
+use adit_engine::nat::{Config, Nat};
+use adit_engine::{DropCounts, DropReason, PortId};
+use adit_nat::Gateway;
+use adit_nat::dns::{Forwarder, Name, OwnNames};
+use adit_nat::guest::GuestConfig;
+use adit_packet::{Ipv4Header, Pool, PoolConfig, UdpHeader, ip_protocol};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
@@ -25,139 +22,24 @@ use std::time::Duration;
 
 const PORT: PortId = PortId(0);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
-/// What comes to this port is forwarded as if it had come by TCP.
-const BY_TCP: u16 = 5353;
 
-/// A gateway that has nothing behind it but the name server and an echo.
-struct Gateway {
-    guests: Guests,
-    dns: Forwarder,
-    /// Packets that a NAT would have had.
-    passed: u64,
-}
-
-impl Gateway {
-    fn new() -> Self {
-        let search = ["lan.example", "example.net"].map(|name| name.parse().unwrap()).to_vec();
-        let config = GuestConfig { search, mtu: 1400, ..GuestConfig::default() };
-        let mut names = OwnNames::new();
-        let name = |text: &str| text.parse::<Name>().unwrap();
-        names.add(name("host.adit.internal"), IpAddr::from(GATEWAY));
-        names.add(name("host.adit.internal"), "fd00::2".parse().unwrap());
-        names.add(name("x"), [10, 0, 0, 9].into());
-        Self {
-            guests: Guests::new(PORT, config).unwrap(),
-            dns: Forwarder::new(names, [7; 32]),
-            passed: 0,
-        }
-    }
-
-    fn packet(&mut self, now: Instant, packet: PacketBuf, out: &mut Outbox) {
-        self.passed += 1;
-        let Ok(ipv4) = Ipv4::parse(packet.bytes()) else {
-            return out.discard(packet, DropReason::NO_DESTINATION);
-        };
-        let from = ipv4.source();
-        match (ipv4.destination(), ipv4.protocol()) {
-            (GATEWAY, ip_protocol::ICMP) => {
-                let echo = Icmp::parse(ipv4.payload()).unwrap();
-                let kind = icmp::v4::ECHO_REPLY;
-                let header = icmp::IcmpHeader { kind, ..echo.header() };
-                let mut bytes = [&header.to_bytes()[..], echo.body()].concat();
-                icmp::fill_checksum_v4(&mut bytes);
-                let mut reply = out.make(bytes.len()).unwrap();
-                reply.extend(&bytes).unwrap();
-                ip_header(&mut reply, ip_protocol::ICMP, GATEWAY, from);
-                out.absorb(packet);
-                self.guests.egress(now, reply, out);
-            }
-            (SERVER, ip_protocol::UDP) => {
-                let udp = Udp::parse(ipv4.payload()).unwrap();
-                let client = Client {
-                    from: SocketAddrV4::new(from, udp.source_port()).into(),
-                    to: SocketAddrV4::new(SERVER, udp.destination_port()).into(),
-                    stream: (udp.destination_port() == BY_TCP).then_some(1),
-                };
-                let (before, len) = (ipv4.header_len() + 8, usize::from(udp.len()) - 8);
-                let mut query = packet;
-                query.advance(before);
-                query.truncate(len);
-                if let Some(reply) = self.dns.query(now, client, query, out) {
-                    self.answer(now, client, reply, out);
-                }
-            }
-            _ => out.discard(packet, DropReason::NO_DESTINATION),
-        }
-    }
-
-    fn answer(&mut self, now: Instant, client: Client, mut reply: PacketBuf, out: &mut Outbox) {
-        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (client.to, client.from) else { panic!() };
-        let len = u16::try_from(reply.len() + 8).unwrap();
-        let header =
-            UdpHeader { source_port: from.port(), destination_port: to.port(), len, checksum: 0 };
-        let pseudo = Sum::pseudo_v4(*from.ip(), *to.ip(), ip_protocol::UDP, len);
-        let sum = pseudo.add_bytes(&header.to_bytes()).add_bytes(reply.bytes());
-        let header = UdpHeader { checksum: sum.finish_udp(), ..header };
-        reply.prepend(8).unwrap().copy_from_slice(&header.to_bytes());
-        ip_header(&mut reply, ip_protocol::UDP, *from.ip(), *to.ip());
-        self.guests.egress(now, reply, out);
-    }
-}
-
-fn ip_header(packet: &mut PacketBuf, protocol: u8, source: Ipv4Addr, destination: Ipv4Addr) {
-    let header = Ipv4Header {
-        tos: 0,
-        total_len: u16::try_from(packet.len() + 20).unwrap(),
-        id: 0,
-        dont_fragment: true,
-        fragment: None,
-        ttl: 64,
-        protocol,
-        source,
-        destination,
-    };
-    packet.prepend(20).unwrap().copy_from_slice(&header.to_bytes());
-    packet.meta = adit_packet::Meta::default();
-}
-
-impl Engine for Gateway {
-    fn handle(
-        &mut self,
-        now: Instant,
-        from: Endpoint,
-        packet: PacketBuf,
-        out: &mut Outbox,
-    ) -> Handled {
-        if let Endpoint::Flow(flow) = from {
-            assert!(Forwarder::owns(flow));
-            if let Some((client, reply)) = self.dns.handle(now, flow, packet, out) {
-                self.answer(now, client, reply, out);
-            }
-        } else if let Some(packet) = self.guests.ingress(now, packet, out) {
-            self.packet(now, packet, out);
-        }
-        Handled::NOTHING
-    }
-
-    fn handle_flow(&mut self, now: Instant, flow: FlowId, event: FlowEvent, out: &mut Outbox) {
-        self.dns.handle_flow(now, flow, event, out);
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        [self.guests.next_timeout(), self.dns.next_timeout()].into_iter().flatten().min()
-    }
-
-    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        self.guests.handle_timeout(now, out);
-        for (client, reply) in self.dns.handle_timeout(now, out) {
-            self.answer(now, client, reply, out);
-        }
-    }
-
-    fn held(&self) -> usize {
-        self.guests.held()
-    }
+/// A NAT whose one port has guests.
+fn gateway() -> Gateway {
+    let mut config = Config::new([7; 16]);
+    config.inside = ["10.0.2.0/24", "fd00::/64"].map(|prefix| prefix.parse().unwrap()).to_vec();
+    config.gateway_v4 = Some(GATEWAY);
+    config.gateway_v6 = Some("fd00::2".parse().unwrap());
+    let mut names = OwnNames::new();
+    let name = |text: &str| text.parse::<Name>().unwrap();
+    names.add(name("host.adit.internal"), IpAddr::from(GATEWAY));
+    names.add(name("host.adit.internal"), "fd00::2".parse().unwrap());
+    names.add(name("x"), [10, 0, 0, 9].into());
+    let servers = ["10.0.2.3", "fd00::3"].map(|ip| ip.parse().unwrap()).to_vec();
+    let mut new = Gateway::new(Nat::new(config), Forwarder::new(names, [7; 32]), servers);
+    let search = ["lan.example", "example.net"].map(|name| name.parse().unwrap()).to_vec();
+    let guests = GuestConfig { search, mtu: 1400, ..GuestConfig::default() };
+    new.add_guests(PORT, guests).unwrap();
+    new
 }
 
 struct Owner;
@@ -186,7 +68,7 @@ impl World {
         let spec = format!("tap:t0,netns={}", host.path());
         let (tell, remote) = channel();
         let thread = std::thread::spawn(move || {
-            let mut runner = Runner::new(Gateway::new(), Pool::new(PoolConfig::default())).unwrap();
+            let mut runner = Runner::new(gateway(), Pool::new(PoolConfig::default())).unwrap();
             let spec: crate::port::spec::PortSpec = spec.parse().unwrap();
             let Opened::Ports(mut ports) = spec.open().unwrap() else { panic!("one port") };
             runner.attach(PORT, ports.pop().unwrap()).unwrap();
@@ -305,7 +187,6 @@ fn udhcpc_gets_an_address_and_all_else() {
     ] {
         assert!(vars.lines().any(|one| one.trim_end() == line), "{line}: {said}\n{vars}");
     }
-    world.until("ping -c1 -W1 10.0.2.2", "1 received");
     // The same address again, and it is given back.
     let again = world.run(&format!("busybox udhcpc -i t0 -n -q -R -f -s {script}"));
     assert!(again.contains("lease of 10.0.2.15 obtained"), "{again}");
@@ -314,6 +195,56 @@ fn udhcpc_gets_an_address_and_all_else() {
     world.run("ping -c1 -W1 -I 192.0.2.9 10.0.2.2");
     let drops = world.drops();
     assert!(drops.count(DropReason::ARP_GUARD) + drops.count(DropReason::IP_GUARD) > 0);
+}
+
+#[test]
+fn a_guest_by_dhcp_reaches_the_outside_by_name() {
+    let world = World::new();
+    // What is outside: addresses of this namespace, with a server each.
+    for address in ["192.0.2.53/32", "2001:db8::53/128 nodad"] {
+        ip(&format!("addr add dev lo {address}"));
+    }
+    let servers = ["192.0.2.53:8080", "[2001:db8::53]:8080"].map(web_server);
+    let server = name_server();
+    world.with(move |gateway| gateway.set_name_servers([server]));
+    world.host.ip("link set t0 up");
+    let (script, _) = world.script();
+    world.run(&format!("busybox udhcpc -i t0 -n -q -f -s {script}"));
+    world.host.ip("route add default via 10.0.2.2");
+    world.until("ip -6 addr show dev t0 scope global -tentative", "fd00::");
+    let resolv_conf = world.folder.path("resolv.conf");
+    std::fs::write(&resolv_conf, "nameserver 10.0.2.3\n").unwrap();
+    rustix::mount::mount_bind(&resolv_conf, "/etc/resolv.conf").unwrap();
+    for url in ["http://www.example.net:8080/", "http://[2001:db8::53]:8080/"] {
+        let program = format!("import urllib.request as u\nprint(len(u.urlopen('{url}').read()))");
+        let path = world.folder.path("get.py");
+        std::fs::write(&path, program).unwrap();
+        let text = world.run(&format!("python3 {}", path.display()));
+        assert_eq!(text.trim(), BODY_LEN.to_string(), "{url}: {text}");
+    }
+    for server in servers {
+        server.join().unwrap();
+    }
+    // The host lets this group have ping sockets.
+    std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0").unwrap();
+    for address in ["192.0.2.53", "2001:db8::53"] {
+        world.until(&format!("ping -c1 -W1 {address}"), "1 received");
+    }
+}
+
+const BODY_LEN: usize = 3_000_000;
+
+/// Answers one request of HTTP.
+fn web_server(address: &str) -> JoinHandle<()> {
+    let listener = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {BODY_LEN}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b'x'; BODY_LEN]).unwrap();
+    })
 }
 
 #[test]
@@ -405,7 +336,7 @@ fn slaac_and_neighbour_discovery_serve_a_host() {
     // The gateway's own address is defended.
     world.host.ip("addr add fd00::2/64 dev t0");
     world.until("ip -6 addr show dev t0 to fd00::2", "dadfailed");
-    assert!(world.with(|gateway| gateway.guests.addresses().count()) > 0);
+    assert!(world.with(|gateway| gateway.guests(PORT).unwrap().addresses().count()) > 0);
 }
 
 #[test]
@@ -418,16 +349,28 @@ fn a_packet_waits_for_a_guest_that_was_silent() {
     let (tell, sent) = channel();
     let post = world.remote.post(move |runner| {
         let (gateway, now, out) = runner.engine_and_outbox();
-        let known = gateway.guests.addresses().any(|(ip, _)| ip == IpAddr::from([10, 0, 2, 77]));
+        let guests = gateway.guests(PORT).unwrap();
+        let known = guests.addresses().any(|(ip, _)| ip == IpAddr::from([10, 0, 2, 77]));
+        // A datagram without a checksum.
+        let header = UdpHeader { source_port: 53, destination_port: 9, len: 13, checksum: 0 };
         let mut packet = out.make(100).unwrap();
-        packet.extend(b"hello").unwrap();
-        let client = Client {
-            from: "10.0.2.77:9".parse().unwrap(),
-            to: "10.0.2.3:53".parse().unwrap(),
-            stream: None,
+        let ip = Ipv4Header {
+            tos: 0,
+            total_len: 33,
+            id: 0,
+            dont_fragment: true,
+            fragment: None,
+            ttl: 64,
+            protocol: ip_protocol::UDP,
+            source: GATEWAY,
+            destination: [10, 0, 2, 77].into(),
         };
-        gateway.answer(now, client, packet, out);
-        let _ = tell.send((known, gateway.held()));
+        for piece in [&ip.to_bytes()[..], &header.to_bytes(), b"hello"] {
+            packet.extend(piece).unwrap();
+        }
+        let guests = gateway.guests_mut(PORT).unwrap();
+        guests.egress(now, packet, out);
+        let _ = tell.send((known, guests.held()));
     });
     post.unwrap();
     assert_eq!(sent.recv_timeout(PATIENCE), Ok((false, 1)));
@@ -496,18 +439,24 @@ fn names_are_resolved_by_the_first_server_that_answers() {
         let text = dig(words);
         assert!(text.contains(part), "{words}: no '{part}' in {text}");
     }
+    world.until("dig @fd00::3 +short +tries=1 +time=1 host.adit.internal", "10.0.2.2");
     let text = world.run("drill -D x @10.0.2.3");
     assert!(text.contains("x.\t10\tIN\tA\t10.0.0.9"), "{text}");
     // The first server is silent, the second refuses, the third answers.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let refusing = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let servers = [silent.local_addr().unwrap(), refusing, name_server()];
-    world.with(move |gateway| gateway.dns.set_servers(servers));
-    for (words, port) in [("", 53), ("", 53), ("+noedns", 53), ("", BY_TCP)] {
-        let text = dig(&format!("-p {port} {words} www.example.net"));
-        assert!(text.contains("192.0.2.53"), "{words} {port}: {text}");
+    world.with(move |gateway| gateway.set_name_servers(servers));
+    for words in ["", "", "+noedns"] {
+        let text = dig(&format!("{words} www.example.net"));
+        assert!(text.contains("192.0.2.53"), "{words}: {text}");
     }
-    assert_eq!(world.with(|gateway| gateway.dns.waiting()), 0);
+    // By TCP the name server's address leads to the first one.
+    let [.., answering] = servers;
+    world.with(move |gateway| gateway.set_name_servers([answering]));
+    let text = dig("+tcp www.example.net");
+    assert!(text.contains("192.0.2.53"), "{text}");
+    assert_eq!(world.with(|gateway| gateway.forwarder().waiting()), 0);
     let drops = world.drops();
     assert_eq!(drops.count(DropReason::DNS_UNWANTED), 0, "{drops:?}");
     // That the second query does not wait for the silent server shows on its socket: it has one query alone.

@@ -158,8 +158,9 @@ pub fn share(value: &Value<'_>) -> Result<f64, Wrong> {
     match &value.kind {
         Kind::Float(number) if (0.0..1.0).contains(number) => Ok(*number),
         Kind::Integer(0) => Ok(0.0),
-        Kind::Integer(number) => Err(Wrong::expected("a share", value)
-            .help(format_args!("for one in a hundred write \"1%\": \"{number}%\""))),
+        Kind::Integer(number) => {
+            Err(Wrong::expected("a share", value).help(format_args!("did you mean \"{number}%\"?")))
+        }
         Kind::Float(number) => Err(Wrong::expected("a share from 0 to below 1", value)
             .help(format_args!("did you mean \"{number}%\"?"))),
         Kind::Text(_) | Kind::Word(_) => quantity(value, "a share", "%", units::parse_share),

@@ -51,6 +51,15 @@ impl ControlSocket {
             .hint("Give this one a name: --name NAME."))
     }
 
+    /// Claims a name that was not asked for, and listens; where no socket can be created, there is none.
+    #[must_use]
+    pub fn open_if_possible(name: Name, kind: &'static str) -> Self {
+        Self::claim(name.clone(), kind).unwrap_or_else(|error| {
+            let note = Some(format!("no control socket: {}", error.report.message));
+            Self { name, server: None, note }
+        })
+    }
+
     fn claim(name: Name, kind: &'static str) -> Result<Self> {
         let server = Server::bind(Claim::new(name.clone())?, kind)?;
         Ok(Self::new(name, server))

@@ -169,7 +169,7 @@ fn of_source(source: &Source, problems: &Problems) -> FromFile {
         end(&text).map_err(|(at, wrong)| Wrong { part: Some(at..text.len()), ..wrong })
     });
     if has_ports && ports.len() != 2 {
-        let help = "as `ports = [\"tap:a\", \"tap:b\"]`".to_owned();
+        let help = "for example `ports = [\"tap:a\", \"tap:b\"]`".to_owned();
         table.wrong("ports", "a link has two ports", Some(help));
     }
     let profiles = match table.value("profile").cloned() {

@@ -20,13 +20,12 @@ pub struct Guest<S> {
     /// The service.
     pub service: S,
     command: Option<(Running, SignalReader)>,
-    has_ended: bool,
 }
 
 impl<S: Service> Guest<S> {
     /// The service, before the command is there.
     pub const fn new(service: S) -> Self {
-        Self { service, command: None, has_ended: false }
+        Self { service, command: None }
     }
 
     /// Starts the command; the loop stops when it has ended.
@@ -47,13 +46,14 @@ impl<S: Service> Guest<S> {
         Ok(())
     }
 
-    /// The service, and the status of the command, which is killed if it has not ended.
+    /// The service, and the status of the command. If the command has not ended, it is killed, and has none.
     pub fn end(self) -> (S, Option<u8>) {
         let Some((running, _)) = self.command else { return (self.service, None) };
-        if !self.has_ended {
-            running.kill();
-        }
-        (self.service, Some(running.wait()))
+        // The device of a command that has just ended may be gone before its end was reported.
+        let has_ended = running.has_ended();
+        running.kill();
+        let status = running.wait();
+        (self.service, has_ended.then_some(status))
     }
 }
 
@@ -83,10 +83,7 @@ impl<S: Service> Service for Guest<S> {
 
     fn event(&mut self, runner: &mut Runner<S::Engine>, event: Event) -> Next {
         match (event, &self.command) {
-            (Event::Ready(COMMAND), _) => {
-                self.has_ended = true;
-                Next::Stop
-            }
+            (Event::Ready(COMMAND), _) => Next::Stop,
             (Event::Ready(SIGNALS), Some((running, signals))) => {
                 running.forward_all(signals);
                 Next::Continue

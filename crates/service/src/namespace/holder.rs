@@ -14,7 +14,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getppid, pidfd_open, set_parent_process_death_signal,
 };
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The status of a holder that failed before the command ran; its parent has the error.
 const FAILED: u8 = 125;
@@ -85,7 +85,7 @@ fn network() -> io::Result<()> {
 /// The first process of a process namespace: starts the command, reaps what it leaves, and exits with its
 /// status. The kernel kills the rest then.
 fn first_process(holder: &OwnedFd, channel: &Channel, command: &Command, mask: &SignalMask) -> u8 {
-    if set_parent_process_death_signal(Some(Signal::KILL)).is_err() || has_ended(holder) {
+    if set_parent_process_death_signal(Some(Signal::KILL)).is_err() || has_ended(holder.as_fd()) {
         return FAILED;
     }
     // In a container that hides parts of /proc the kernel refuses a new one; the old one shows the processes
@@ -111,8 +111,8 @@ fn first_process(holder: &OwnedFd, channel: &Channel, command: &Command, mask: &
 }
 
 /// Whether the process of a pidfd has ended.
-fn has_ended(process: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(process, PollFlags::IN)];
+pub(super) fn has_ended(process: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) != Ok(0)
 }
 

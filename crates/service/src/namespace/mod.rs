@@ -185,6 +185,12 @@ impl Running {
         }
     }
 
+    /// Whether the command has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        holder::has_ended(self.holder.as_fd())
+    }
+
     /// Kills the command, and everything that it has started.
     pub fn kill(&self) {
         // It may have ended.

@@ -106,7 +106,8 @@ pub fn of_table(table: &mut Table<'_>, base: Profiles) -> Profiles {
 fn without_rate(table: &mut Table<'_>, has_rate: bool) {
     for key in ["queue", "queue-limit", "ecn", "overhead", "overhead-min", "atm"] {
         if !has_rate && table.has(key) {
-            let help = "add `rate`, as \"100mbit\": without a rate nothing queues".to_owned();
+            let help =
+                "without a rate nothing queues: add `rate`, for example \"100mbit\"".to_owned();
             table.wrong(key, format_args!("`{key}` without `rate`"), Some(help));
         }
     }
@@ -114,7 +115,7 @@ fn without_rate(table: &mut Table<'_>, has_rate: bool) {
 
 /// Reports a key that has no meaning without another one.
 fn without(table: &mut Table<'_>, key: &str, other: &str, example: &str) {
-    let help = format!("add `{other}`, as \"{example}\"");
+    let help = format!("add `{other}`, for example \"{example}\"");
     table.wrong(key, format_args!("`{key}` without `{other}`"), Some(help));
 }
 
@@ -156,7 +157,7 @@ fn direction(table: &mut Table<'_>, base: Profile) -> Profile {
 
 /// `AT/LASTS`, `AT/LASTS/EVERY`: `10s/500ms/60s`.
 fn outage(value: &Value<'_>) -> Result<Outage, Wrong> {
-    const HELP: &str = "write BEGIN/LENGTH or BEGIN/LENGTH/PERIOD, as \"10s/500ms/60s\"";
+    const HELP: &str = "write BEGIN/LENGTH or BEGIN/LENGTH/PERIOD, for example \"10s/500ms/60s\"";
     let text = value.as_text().ok_or_else(|| Wrong::expected("a text", value).help(HELP))?;
     let times: Result<Vec<Duration>, _> = text.split('/').map(units::parse_duration).collect();
     let times = times.map_err(|error| {

@@ -77,7 +77,7 @@ fn loss(loss: &Loss) -> Option<String> {
             format!("{} lost in bursts of {}", self::share(*share), units::rounded(*length))
         }
         Loss::GilbertElliott(model) => format!(
-            "{} lost: good to bad {}, back {}; lost in the bad state {}, in the good one {}",
+            "{} lost: good to bad {}, bad to good {}; {} lost in the bad state, {} in the good state",
             share(model.share()),
             share(model.to_bad),
             share(model.to_good),

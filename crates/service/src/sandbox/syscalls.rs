@@ -159,6 +159,7 @@ table! {
     tgkill SYS_tgkill,
     timerfd_create SYS_timerfd_create,
     timerfd_settime SYS_timerfd_settime,
+    uname SYS_uname,
     #[cfg(target_arch = "x86_64")]
     unlink SYS_unlink,
     unlinkat SYS_unlinkat,

@@ -15,8 +15,8 @@ pub const NO_PORT: Entry = Entry {
 pub const PORT: Entry = Entry {
     code: "ADIT-E0827",
     title: "the switch rejected the request",
-    explanation: "A port of that name exists, too many ports, or an address is in the table \
-                  already or is invalid. Nothing was changed.",
+    explanation: "A port of that name exists, the switch has too many ports, or an address is invalid \
+                  or already in the table. Nothing was changed.",
     remedy: "Check the state: 'adit switch show' and 'adit switch fdb'.",
 };
 

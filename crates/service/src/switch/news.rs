@@ -51,9 +51,10 @@ fn describe(event: &SwitchEvent, name_of: impl Fn(PortId) -> String) -> (Vec<Por
         SwitchEvent::MacMoved { vlan: of, mac, from, to } => {
             (vec![*from, *to], format!("{mac}{} moved from {{}} to {{}}", vlan(of)))
         }
-        SwitchEvent::MacRefused { vlan: of, mac, owner, port } => {
-            (vec![*owner, *port], format!("{mac}{} of {{}} refused on {{}}", vlan(of)))
-        }
+        SwitchEvent::MacRefused { vlan: of, mac, owner, port } => (
+            vec![*owner, *port],
+            format!("{mac}{} belongs to {{}}: frames from it are dropped on {{}}", vlan(of)),
+        ),
         SwitchEvent::PortLimit { port, limit } => {
             let message =
                 format!("{{}} has reached its limit of {limit} learned addresses (fdb-limit)");

@@ -236,7 +236,7 @@ fn hex(value: &Value<'_>) -> Result<u16, Wrong> {
     let number = |text: &str| u16::from_str_radix(text.strip_prefix("0x")?, 16).ok();
     match value.as_text().and_then(number) {
         Some(number) => Ok(number),
-        None => integer(0..=u16::MAX)(value).map_err(|wrong| wrong.help("as 0x0806")),
+        None => integer(0..=u16::MAX)(value).map_err(|wrong| wrong.help("for example 0x0806")),
     }
 }
 

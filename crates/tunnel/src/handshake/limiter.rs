@@ -7,12 +7,13 @@
 //! ```text
 //! message -> limit of its source -> budget -> process it
 //!
-//! tokens in the budget   |----|----|----|----|----|----|----|----|----|
-//!                        0   11   22                                 101
+//! tokens in the budget   |---|---|---|---|---|---|---|---|---|---|---|---|---|
+//!                        0   8  15  23  31                           93  101
 //! a new source           may take all of them
-//! 1 recent message            may take those above 11
-//! 2 or 3                           may take those above 22
-//! 256 and more                                        waits for a full bucket
+//! 1/8 recent message         may take those above 8
+//! 1 recent message                       may take those above 31
+//! 2 recent messages                          may take those above 39
+//! 512 and more                                                    waits for a full bucket
 //! ```
 //!
 //! The busier a source was lately, the fuller the bucket must be for it. So under a flood from many addresses
@@ -97,10 +98,13 @@ impl Budget {
 
     /// Forgets at least a quarter of the sources: those with the least load, as that changes the least for them.
     fn make_room(&mut self, now: Instant) {
-        let mut quiet = Duration::ZERO;
+        let mut quiet = Load::LEAST;
         while self.sources.len() > self.sources_max - self.sources_max / 4 {
-            self.sources.retain(|_, load| load.busy(now) > quiet);
-            quiet = (quiet * 2).max(Load::MESSAGE);
+            self.sources.retain(|_, load| load.messages(now) >= quiet);
+            quiet = quiet.saturating_mul(2);
+            if quiet == u32::MAX {
+                self.sources.clear();
+            }
         }
     }
 }
@@ -133,36 +137,50 @@ impl Rate {
 #[derive(Clone, Copy, Debug)]
 struct Load {
     tokens: Bucket,
-    /// When all its messages will be forgotten.
-    forgotten: Instant,
+    /// Its messages at `since`, in units of 1/256, each of which counts half after [`Self::HALF_LIFE`].
+    messages: u32,
+    since: Instant,
 }
 
 impl Load {
-    const NONE: Self = Self { tokens: Bucket::FULL, forgotten: Instant::ZERO };
+    const NONE: Self = Self { tokens: Bucket::FULL, messages: 0, since: Instant::ZERO };
 
-    /// The load of one message: the time for which it counts. If all sources of a full table share the default
-    /// budget, each has one handshake in 16 s: even then they count as busier than a new source.
-    const MESSAGE: Duration = Duration::from_secs(20);
+    /// If all sources of a full table share the default budget, each has one handshake in 16 s. Even then they
+    /// count as busier than a new source.
+    const HALF_LIFE: Duration = Duration::from_secs(20);
 
-    /// The maximum load: a flood is forgotten after three hours.
-    const MAX: Duration = Duration::from_secs(20 * 511);
+    const MESSAGE: u32 = 256;
 
-    /// The load counts in doublings: 1, 2, 4 ... 256 messages and more.
-    const LEVELS: u32 = 9;
+    /// The least load that counts: after three half-lives a message is forgotten.
+    const LEAST: u32 = Self::MESSAGE / 8;
 
-    /// The load now: [`Self::MESSAGE`] for each message, minus the time since.
-    fn busy(&self, now: Instant) -> Duration {
-        self.forgotten.since(now)
+    /// Eight for each doubling, from 1/8 message to 512 messages: 18 a second.
+    const LEVELS: u32 = 8 * 13;
+
+    /// The load now. Within a half-life it decreases evenly.
+    fn messages(&self, now: Instant) -> u32 {
+        let (age, half) = (now.since(self.since).as_millis(), Self::HALF_LIFE.as_millis());
+        let halved =
+            u32::try_from(age / half).ok().and_then(|halves| self.messages.checked_shr(halves));
+        let rest = u32::try_from(age % half).unwrap_or(0);
+        let half = u32::try_from(half).unwrap_or(u32::MAX);
+        let halved = u64::from(halved.unwrap_or(0));
+        let left = halved - halved * u64::from(rest) / (2 * u64::from(half));
+        u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// From 0, no recent message, to [`Self::LEVELS`].
+    /// From 0 to [`Self::LEVELS`], by the logarithm of the load.
     fn level(&self, now: Instant) -> u32 {
-        let messages = self.busy(now).as_nanos().div_ceil(Self::MESSAGE.as_nanos());
-        (u128::BITS - messages.leading_zeros()).min(Self::LEVELS)
+        let messages = self.messages(now);
+        let Some(doublings) = (messages / Self::LEAST).checked_ilog2() else { return 0 };
+        // The three bits after the first one.
+        let part = (messages >> (messages.ilog2() - 3)) & 7;
+        (8 * (doublings + 1) + part).min(Self::LEVELS)
     }
 
     fn note(&mut self, now: Instant) {
-        self.forgotten = now + (self.busy(now) + Self::MESSAGE).min(Self::MAX);
+        self.messages = self.messages(now).saturating_add(Self::MESSAGE);
+        self.since = now;
     }
 }
 
@@ -184,10 +202,10 @@ impl Bucket {
 }
 
 impl Limiter {
-    /// The maximum number of counted sources that did not prove their address: 200 KiB. Any of them may be
+    /// The maximum number of counted sources that did not prove their address: 256 KiB. Any of them may be
     /// forged.
     pub(crate) const UNPROVEN_MAX: usize = 4096;
-    /// The maximum number of counted sources that did: 800 KiB.
+    /// The maximum number of counted sources that did: 1 MiB.
     pub(crate) const PROVEN_MAX: usize = 16_384;
     /// The limit per source, as in the kernel's WireGuard.
     const PER_SOURCE: Rate = Rate { per_second: 20, burst: 5 };
@@ -356,7 +374,7 @@ mod tests {
     #[test]
     fn a_building_behind_one_address_connects_at_once() {
         let mut limiter = Limiter::new(1000);
-        let verdicts = (0..32).map(|_| limiter.decide(at(0), from(1), Standing::Reachable));
+        let verdicts = (0..30).map(|_| limiter.decide(at(0), from(1), Standing::Reachable));
         assert!(verdicts.into_iter().all(|verdict| verdict == Verdict::Work));
     }
 

@@ -166,14 +166,15 @@ pub fn name_of(path: &Path) -> Result<IfName> {
     let stem = path.file_stem().unwrap_or_default();
     if ["all", "default"].iter().any(|name| stem == *name) {
         let message = format!(
-            "not a valid device name: the file {}: the kernel's settings for all devices have the names all \
-             and default",
-            path.display()
+            "the file {} names the device '{}', which the kernel uses for the settings of all devices",
+            path.display(),
+            stem.display()
         );
         return Err(Error::usage(message).object(path.display()));
     }
     IfName::new(stem).map_err(|error| {
-        let message = format!("not a valid device name: the file {}: {error}", path.display());
+        let message =
+            format!("the name of the file {} is not a valid device name: {error}", path.display());
         Error::usage(message).object(path.display())
     })
 }

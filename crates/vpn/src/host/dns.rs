@@ -118,7 +118,7 @@ fn foreign_server(resolv_conf: &str, servers: &[IpAddr]) -> Option<String> {
     let mut listed = listed.into_iter().map(|server| server.ip).peekable();
     let Some(first) = listed.peek().copied() else {
         return Some(format!(
-            "name servers: {RESOLV_CONF} lists none: names are resolved as before"
+            "{RESOLV_CONF} lists none of the name servers of the tunnel: names are resolved as before"
         ));
     };
     let foreign = listed.find(|server| !servers.contains(server))?;

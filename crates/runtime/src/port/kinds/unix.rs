@@ -70,7 +70,7 @@ fn parse(argument: Argument<'_>, words: &mut Words) -> Parsed {
         }
         other => {
             return Err(SpecError::new(at, format!("'{other}' is not a type of unix socket"))
-                .hint("it is 'stream' or 'dgram'"));
+                .hint("write 'type=stream' or 'type=dgram'"));
         }
     };
     match (remote, &role) {

@@ -1,0 +1,119 @@
+//! A port whose packets are recorded, in both directions.
+
+use crate::error::Result;
+use crate::format::pcapng::{Direction, Interface, LinkType};
+use crate::port::mirror::MirrorPort;
+use crate::port::{Cx, Gone, Port, PortLink, Recv, Wait};
+use crate::record::now::Now;
+use crate::wake::namespaces::NamespaceName;
+use adit_packet::{Batch, Instant, Pool};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::thread::JoinHandle;
+
+/// The longest packet that is recorded whole: any.
+const SNAP_LEN: u32 = 262_144;
+
+/// Another port, with a pcapng file. The file ends alone when it cannot be written; the port goes on.
+pub struct RecordedPort {
+    port: Box<dyn Port>,
+    /// `None` once it has ended.
+    recording: Option<MirrorPort>,
+}
+
+impl RecordedPort {
+    /// Records the IP packets of a port; super-packets are recorded whole.
+    ///
+    /// # Errors
+    /// As [`MirrorPort::open`].
+    pub fn packets(port: Box<dyn Port>, path: &Path) -> Result<Self> {
+        let name = port.name().to_owned();
+        let (link_type, snap_len) = (LinkType::Raw, SNAP_LEN);
+        let interface = Interface { name, link_type, snap_len, filter: None };
+        Ok(Self { port, recording: Some(MirrorPort::begin(path, interface)?) })
+    }
+
+    /// Records a packet. A file that cannot be written any more is closed.
+    fn record(&mut self, packet: &adit_packet::PacketBuf, direction: Direction, now: Now) {
+        let Some(recording) = &mut self.recording else { return };
+        if recording.write(packet, Some(direction), now).is_err() {
+            self.recording = None;
+        }
+    }
+}
+
+debug_as_port!(RecordedPort);
+
+impl Port for RecordedPort {
+    fn name(&self) -> &str {
+        self.port.name()
+    }
+
+    fn mtu(&self) -> Option<u32> {
+        self.port.mtu()
+    }
+
+    fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
+        let received = self.port.recv(cx);
+        if let Recv::Packet(packet) = &received {
+            self.record(packet, Direction::Out, Now::read());
+            self.recording.iter_mut().for_each(|recording| recording.flush_soon(cx.now));
+        }
+        received
+    }
+
+    fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
+        let now = Now::read();
+        for packet in batch.iter() {
+            self.record(packet, Direction::In, now);
+        }
+        self.recording.iter_mut().for_each(|recording| recording.flush_soon(cx.now));
+        self.port.send(cx, batch)
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_>) -> Result<(), Gone> {
+        let is_due =
+            |recording: &MirrorPort| recording.next_timeout().is_some_and(|at| at <= cx.now);
+        if let Some(recording) = &mut self.recording
+            && is_due(recording)
+            && recording.flush(cx).is_err()
+        {
+            self.recording = None;
+        }
+        self.port.flush(cx)
+    }
+
+    fn descriptors(&self, each: &mut dyn FnMut(BorrowedFd<'_>, Wait)) {
+        self.port.descriptors(each);
+    }
+
+    fn wants_room(&self) -> bool {
+        self.port.wants_room()
+    }
+
+    fn has_more(&self) -> bool {
+        self.port.has_more()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let recording = self.recording.as_ref().and_then(Port::next_timeout);
+        self.port.next_timeout().into_iter().chain(recording).min()
+    }
+
+    fn failed(&mut self) -> Option<Gone> {
+        self.port.failed()
+    }
+
+    fn link(&self) -> Option<PortLink<'_>> {
+        self.port.link()
+    }
+
+    fn namespace(&self) -> Option<&NamespaceName> {
+        self.port.namespace()
+    }
+
+    fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
+        let recording = self.recording.take().and_then(|mut recording| recording.close(pool));
+        self.port.close(pool).or(recording)
+    }
+}

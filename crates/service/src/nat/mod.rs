@@ -1,0 +1,207 @@
+//! The NAT as a service: a network namespace reaches the outside through sockets of this process.
+
+pub mod model;
+pub mod resolvers;
+pub mod wanted;
+
+use crate::control::http::{Method, Request};
+use crate::control::server::Reply;
+use crate::error::{Error, Kind, Result, SYSTEM};
+use crate::event::Events;
+use crate::nat::model::{Flow, Nat as Report};
+use crate::nat::wanted::{WantedNat, host_addresses};
+use crate::supervisor::{Answer, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value};
+use adit_device::Device;
+use adit_device::netlink::{Event as Change, Monitor};
+use adit_engine::nat::{FlowRow, Nat};
+use adit_engine::netem::{Link, Seed};
+use adit_engine::{PortId, Transport};
+use adit_packet::{Instant, Pool, PoolConfig};
+use adit_runtime::port::kinds::device::DevicePort;
+use adit_runtime::port::recorded::RecordedPort;
+use adit_runtime::{Event as LoopEvent, Interest, Next, Port, PortNetem, Runner, Token};
+use serde_json::Value;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The device.
+const INSIDE: PortId = PortId(0);
+
+/// What changes on the host.
+const MONITOR: Token = Token(FIRST_TOKEN);
+
+/// How many netlink events are read in one turn; the others stay for the next.
+const EVENTS_MAX: usize = 64;
+
+/// A running NAT.
+#[derive(Debug)]
+pub struct NatService {
+    name: String,
+    events: Events,
+    wanted: WantedNat,
+    monitor: Monitor,
+    /// Why it ended, if nobody asked for it.
+    failure: Option<Error>,
+}
+
+impl NatService {
+    /// A NAT on a device that [`WantedNat::interface`] describes, and its loop.
+    ///
+    /// # Errors
+    /// EMFILE; the file of the recording; settings of the emulated link that exclude each other.
+    pub fn start(
+        name: String,
+        wanted: WantedNat,
+        device: Device,
+        events: Events,
+    ) -> Result<(Runner<Nat>, Self)> {
+        let failed = |error: io::Error| Error::io("start", "the loop", &error);
+        // Before the addresses are listed: none is missed.
+        let monitor = Monitor::open().map_err(failed)?;
+        let engine = Nat::new(wanted.config()?);
+        let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
+        let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
+        if let Some(path) = &wanted.capture {
+            port = Box::new(RecordedPort::packets(port, path)?);
+        }
+        runner.attach(INSIDE, port).map_err(failed)?;
+        if let Some(profiles) = &wanted.netem {
+            let seed = Seed::new(seed()?);
+            let link = |profile, number| {
+                let link = Link::new(profile, seed.direction(number));
+                link.map(Box::new).map(Some).map_err(Error::usage)
+            };
+            let (ingress, egress) = (link(&profiles.a_to_b, 0)?, link(&profiles.b_to_a, 1)?);
+            runner.set_netem(INSIDE, PortNetem { ingress, egress });
+        }
+        let readable = Interest { readable: true, writable: false };
+        runner.watch(&monitor, MONITOR, readable).map_err(failed)?;
+        runner.set_alarm(Some(runner.now() + TICK));
+        Ok((runner, Self { name, events, wanted, monitor, failure: None }))
+    }
+
+    /// Closes the device and the recording; returns why the NAT ended, if nobody asked for it.
+    pub fn end(mut self, runner: &mut Runner<Nat>) -> Option<Error> {
+        runner.detach(INSIDE);
+        self.failure.take()
+    }
+
+    /// The host's addresses changed: they stay out of reach for the inside.
+    fn host_changed(&mut self, runner: &mut Runner<Nat>) {
+        let mut addresses = runner.engine().config().policy.host_addresses.clone();
+        for _ in 0..EVENTS_MAX {
+            match self.monitor.recv(Some(Duration::ZERO)) {
+                Ok(Some(Change::AddressAdded(_, address))) => {
+                    let ip = address.local.ip();
+                    if !addresses.contains(&ip) {
+                        addresses.push(ip);
+                    }
+                }
+                Ok(Some(Change::AddressRemoved(_, address))) => {
+                    addresses.retain(|ip| *ip != address.local.ip());
+                }
+                Ok(Some(Change::Lost)) => addresses = host_addresses().unwrap_or(addresses),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    // It would be ready forever.
+                    runner.unwatch(&self.monitor);
+                    break;
+                }
+            }
+        }
+        runner.engine_mut().set_policy(self.wanted.policy(addresses));
+    }
+
+    fn report(&self, runner: &Runner<Nat>) -> Report {
+        let engine = runner.engine();
+        let config = engine.config();
+        let v4 = config.gateway_v4.map(IpAddr::V4);
+        let dropped = runner.counts().by_reason();
+        let counters = runner.port(INSIDE).map(|(_, counters)| counters);
+        Report {
+            name: self.name.clone(),
+            pid: std::process::id(),
+            device: self.wanted.device.to_string(),
+            mtu: self.wanted.mtu,
+            addresses: [self.wanted.inside.v4, self.wanted.inside.v6]
+                .map(|p| p.to_string())
+                .to_vec(),
+            gateways: v4.into_iter().chain(config.gateway_v6.map(IpAddr::V6)).collect(),
+            name_servers: self.wanted.servers().into_iter().collect(),
+            allow_host: self.wanted.allow_host.clone(),
+            flows: engine.flow_count(),
+            received: counters.map_or(0, |counters| counters.received),
+            sent: counters.map_or(0, |counters| counters.sent),
+            dropped: dropped.map(|(why, count)| (why.to_string(), count)).collect(),
+        }
+    }
+
+    fn flows(runner: &Runner<Nat>) -> Vec<Flow> {
+        let now = runner.now();
+        let mut rows: Vec<FlowRow> = runner.engine().flows().collect();
+        rows.sort_by_key(|row| (row.inside, row.flow));
+        rows.into_iter().map(|row| flow(&row, now)).collect()
+    }
+}
+
+fn flow(row: &FlowRow, now: Instant) -> Flow {
+    Flow {
+        transport: match row.transport {
+            Transport::Tcp => "tcp",
+            _ => "udp",
+        }
+        .to_owned(),
+        inside: row.inside,
+        remote: row.remote,
+        state: row.state.to_owned(),
+        sent_bytes: row.sent_bytes,
+        received_bytes: row.received_bytes,
+        idle_s: now.since(row.used).as_secs_f64(),
+    }
+}
+
+impl Service for NatService {
+    type Engine = Nat;
+    type Change = ();
+
+    fn job(&self, _: &Trigger) -> Result<Job<()>> {
+        Err(Error::usage("a NAT has no configuration to be read again"))
+    }
+
+    fn apply(&mut self, _: &mut Runner<Nat>, (): ()) -> Result<Progress<()>> {
+        Err(Error::usage("a NAT has no configuration to be read again"))
+    }
+
+    fn answer(&mut self, runner: &mut Runner<Nat>, request: &Request) -> Answer {
+        match (request.method, request.path.as_str()) {
+            (Method::Get, "/nat") => value(&self.report(runner)).into(),
+            (Method::Get, "/nat/flows") => value(&Self::flows(runner)).into(),
+            _ => Answer::Now(Reply::unknown_path(request)),
+        }
+    }
+
+    fn status(&self, runner: &Runner<Nat>) -> Result<Value> {
+        value(&self.report(runner))
+    }
+
+    fn event(&mut self, runner: &mut Runner<Nat>, event: LoopEvent) -> Next {
+        match event {
+            LoopEvent::PortGone { why, .. } => {
+                let message = format!("the device {} is gone: {why}", self.wanted.device);
+                self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
+                return Next::Stop;
+            }
+            LoopEvent::Ready(MONITOR) => self.host_changed(runner),
+            LoopEvent::Alarm => {
+                self.events.flush();
+                runner.set_alarm(Some(runner.now() + TICK));
+            }
+            LoopEvent::PortDown(_) => self.events.detail("the device is down"),
+            LoopEvent::PortUp(_) => self.events.detail("the device is up"),
+            _ => {}
+        }
+        Next::Continue
+    }
+}
