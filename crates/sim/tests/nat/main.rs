@@ -1,5 +1,6 @@
 //! Hosts behind a NAT in a simulated network, with servers outside.
 
+mod attack;
 mod echo;
 mod publish;
 mod seeds;

@@ -27,7 +27,7 @@ fn profile(seed: u64) -> Profile {
     Profile {
         delay: Delay {
             jitter: Jitter::Normal { deviation: Duration::from_millis(milliseconds / 4) },
-            keep_order: seed % 2 == 0,
+            keep_order: seed.is_multiple_of(2),
             ..Delay::constant(Duration::from_millis(milliseconds))
         },
         loss: Loss::Random { share },
