@@ -208,7 +208,7 @@ impl World {
             1 if flow.is_stream && flow.is_connected && flow.position == flow.high => {
                 FlowEvent::Finished
             }
-            2 if args[3] % 8 == 0 => {
+            2 if args[3].is_multiple_of(8) => {
                 self.flows.remove(&id);
                 let errors = [
                     FlowError::Refused,
