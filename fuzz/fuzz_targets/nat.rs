@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../crates/engine/tests/nat/exercise.rs"]
+#[path = "../../crates/nat/tests/translate/exercise.rs"]
 mod exercise;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -37,7 +37,7 @@ fn syn(world: &mut World, probe: ProbeId, source: [u8; 4], port: u16, to: [u8; 4
 
 #[test]
 fn a_flood_of_syns_ends_no_open_connection() {
-    let configure = |config: &mut adit_engine::nat::Config| {
+    let configure = |config: &mut adit_nat::Config| {
         config.limits.flows = 200;
         config.limits.flows_per_source = 150;
     };

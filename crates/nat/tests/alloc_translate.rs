@@ -3,10 +3,10 @@
 #[path = "../../packet/tests/counting/mod.rs"]
 mod counting;
 
-use adit_engine::nat::{Config, Nat};
 use adit_engine::{
     Endpoint, Engine, FlowEvent, FlowId, FlowRequest, Outbox, PortId, Request, flow,
 };
+use adit_nat::{Config, Nat};
 use adit_packet::{
     Batch, Instant, Ipv4Header, Pool, PoolConfig, Tcp, TcpFlags, TcpHeader, UdpHeader, VnetHeader,
 };

@@ -1,10 +1,10 @@
 //! Bytes as packets of the inside, events of flows and time, for a NAT: for the property tests and the fuzzer.
 
-use adit_engine::nat::{Config, Nat, Publish, UdpFiltering};
 use adit_engine::{
     Endpoint, Engine, FlowError, FlowEvent, FlowId, FlowRequest, Outbox, PortId, Request,
     Transport, flow,
 };
+use adit_nat::{Config, Nat, Publish, UdpFiltering};
 use adit_packet::{
     Batch, Gso, Instant, Ipv4Header, Meta, Pool, PoolConfig, Tcp, TcpFlags, TcpHeader, UdpHeader,
 };
