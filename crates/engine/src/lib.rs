@@ -67,7 +67,6 @@ mod drop_reason;
 mod endpoint;
 pub mod flow;
 mod hub;
-pub mod nat;
 pub mod netem;
 mod outbox;
 pub mod patch;

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use adit_engine::nat::{Nat, Policy, Redirect};
+use crate::translate::{Nat, Policy, Redirect};
 use adit_engine::{
     DropReason, Endpoint, Engine, FlowEvent, FlowId, Handled, Outbox, PortId, Relay,
 };
@@ -295,7 +295,7 @@ impl Engine for Gateway {
 mod tests {
     use super::*;
     use crate::dns::OwnNames;
-    use adit_engine::nat::Config;
+    use crate::translate::Config;
     use adit_engine::{FlowRequest, Request};
     use adit_packet::{Batch, Ipv4, Ipv4Header, Pool, PoolConfig};
     use std::vec;

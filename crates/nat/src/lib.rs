@@ -9,5 +9,7 @@ extern crate std;
 pub mod dns;
 mod gateway;
 pub mod guest;
+mod translate;
 
 pub use gateway::Gateway;
+pub use translate::*;

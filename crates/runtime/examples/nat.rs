@@ -9,7 +9,7 @@
 #![expect(clippy::print_stdout, reason = "an example")]
 
 use adit_engine::PortId;
-use adit_engine::nat::{Config, Nat};
+use adit_nat::{Config, Nat};
 use adit_packet::{IpPrefix, Pool, PoolConfig};
 use adit_runtime::{Event, Handler, Next, Opened, PortSpec, Runner, Signals};
 use std::error::Error;

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
 use adit_device::IfName;
-use adit_engine::nat::UdpFiltering;
+use adit_nat::UdpFiltering;
 use adit_service::config::problems::Problems;
 use adit_service::control::name::Name;
 use adit_service::error::Result;

@@ -25,8 +25,7 @@ const FOLDERS: [(&str, &str); 10] = [
     ),
     (
         "engine",
-        "nat: outbox
-        netem: outbox
+        "netem: outbox
         patch: outbox
         switch: outbox",
     ),

@@ -8,7 +8,7 @@ use crate::nat::resolvers::Resolvers;
 use crate::netem::profile::Profiles;
 use adit_device::netlink::{Address, AddressFlags, Netlink, Route};
 use adit_device::{IfName, Mode};
-use adit_engine::nat::{Config, Policy, Redirect, UdpFiltering};
+use adit_nat::{Config, Policy, Redirect, UdpFiltering};
 use adit_packet::IpPrefix;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;

@@ -5,9 +5,9 @@ mod publish;
 mod tcp;
 mod udp;
 
-use adit_engine::nat::{Config, Nat};
 use adit_engine::netem::Profile;
 use adit_engine::{DropReason, Transport};
+use adit_nat::{Config, Nat};
 use adit_sim::{EngineId, HostConfig, HostId, RemoteId, Server, Sim};
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Ports of the host that lead to the inside.
 
 use super::{SECOND, World, bytes};
-use adit_engine::nat::{Publish, PublishError, PublishState};
 use adit_engine::{DropReason, FlowError, PortId, Transport};
+use adit_nat::{Publish, PublishError, PublishState};
 use adit_sim::Server;
 use std::net::SocketAddr;
 

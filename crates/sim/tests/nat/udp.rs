@@ -1,8 +1,8 @@
 //! Datagrams through the NAT.
 
 use super::{SECOND, World, bytes};
-use adit_engine::nat::{UdpFiltering, timeout};
 use adit_engine::{DropReason, FlowError, Transport};
+use adit_nat::{UdpFiltering, timeout};
 use adit_sim::Server;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -30,7 +30,7 @@ fn datagrams_go_and_come_and_one_socket_serves_all_remotes() {
 #[test]
 fn what_was_not_asked_for_is_filtered_unless_filtering_is_off() {
     for filtering in [UdpFiltering::AddressAndPortDependent, UdpFiltering::EndpointIndependent] {
-        let configure = |config: &mut adit_engine::nat::Config| config.udp_filtering = filtering;
+        let configure = |config: &mut adit_nat::Config| config.udp_filtering = filtering;
         let mut world = World::with(2, false, configure, |host| host, None);
         world.listen(UDP, Server::ACCEPTS);
         let socket = world.sim.udp_bind(world.host, 4000);

@@ -16,7 +16,7 @@ use core::time::Duration;
 use adit_packet::Instant;
 
 use super::rtt::Rtt;
-use crate::flow::FlowRequest;
+use adit_engine::flow::FlowRequest;
 
 /// Ranges of SACKed bytes that are remembered; with more, the last ones are forgotten, which costs a
 /// retransmission.

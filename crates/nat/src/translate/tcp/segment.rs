@@ -10,7 +10,7 @@ const BLOCKS_MAX: usize = 4;
 
 /// The header of a segment from the inside.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::nat) struct Segment {
+pub(in crate::translate) struct Segment {
     pub(super) seq: u32,
     pub(super) ack: u32,
     pub(super) flags: TcpFlags,
@@ -29,7 +29,7 @@ pub(in crate::nat) struct Segment {
 
 impl Segment {
     /// Reads the segment in `bytes`, whose TCP header is at `at` and which ends at `end`.
-    pub(in crate::nat) fn parse(bytes: &[u8], at: usize, end: usize) -> Option<Self> {
+    pub(in crate::translate) fn parse(bytes: &[u8], at: usize, end: usize) -> Option<Self> {
         let tcp = Tcp::parse(bytes.get(at..end)?).ok()?;
         let mut segment = Self {
             seq: tcp.sequence(),
@@ -60,7 +60,7 @@ impl Segment {
     }
 
     /// Whether it opens a connection.
-    pub(in crate::nat) const fn is_syn(&self) -> bool {
+    pub(in crate::translate) const fn is_syn(&self) -> bool {
         let kind = TcpFlags::SYN.with(TcpFlags::ACK).with(TcpFlags::RST).with(TcpFlags::FIN);
         self.flags.0 & kind.0 == TcpFlags::SYN.0
     }
@@ -75,7 +75,7 @@ impl Segment {
 
     /// Sequence and acknowledgment number of the RST that answers it where there is no connection (RFC 9293,
     /// 3.10.7.1); `None` if it is a RST itself.
-    pub(in crate::nat) fn refusal(&self) -> Option<(u32, Option<u32>)> {
+    pub(in crate::translate) fn refusal(&self) -> Option<(u32, Option<u32>)> {
         if self.has(TcpFlags::RST) {
             return None;
         }

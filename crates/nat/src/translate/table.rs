@@ -15,7 +15,7 @@ use core::net::{IpAddr, SocketAddr};
 use adit_packet::Instant;
 
 use super::hash::SipKey;
-use crate::flow::FlowId;
+use adit_engine::flow::FlowId;
 
 /// What a flow is found by: protocol, inside and outside address and port. A flow for many remote
 /// addresses has no outside address.

@@ -5,13 +5,13 @@ use core::net::IpAddr;
 use adit_packet::{Gso, PacketBuf, TcpFlags, TcpHeader};
 
 use super::segment::{Options, Segment};
-use crate::drop_reason::DropReason;
-use crate::endpoint::{Endpoint, PortId};
-use crate::nat::wire::{self, Path};
-use crate::outbox::Outbox;
+use crate::translate::wire::{self, Path};
+use adit_engine::DropReason;
+use adit_engine::Outbox;
+use adit_engine::{Endpoint, PortId};
 
 /// Answers a segment of no connection with a RST.
-pub(in crate::nat) fn refuse(
+pub(in crate::translate) fn refuse(
     path: Path,
     port: PortId,
     ports: (u16, u16),

@@ -3,8 +3,8 @@
 use core::fmt;
 use core::net::SocketAddr;
 
-use crate::endpoint::PortId;
-use crate::flow::{FlowError, FlowId, Transport};
+use adit_engine::PortId;
+use adit_engine::flow::{FlowError, FlowId, Transport};
 
 /// A port of the host that leads to the inside. The inside sees the client's true address; a client on
 /// the host's loopback comes from the gateway.

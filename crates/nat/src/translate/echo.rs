@@ -7,10 +7,10 @@ use adit_packet::{IcmpHeader, Meta, PacketBuf, icmp, ip_protocol};
 use super::fragments;
 use super::remotes::Remotes;
 use super::wire::{self, Path};
-use crate::drop_reason::DropReason;
-use crate::endpoint::{Endpoint, PortId};
-use crate::flow::{self, FlowId};
-use crate::outbox::Outbox;
+use adit_engine::DropReason;
+use adit_engine::Outbox;
+use adit_engine::flow::{self, FlowId};
+use adit_engine::{Endpoint, PortId};
 
 /// The mapping of an inside address and ICMP identifier to a socket of the host.
 #[derive(Debug)]

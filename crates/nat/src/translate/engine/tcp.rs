@@ -6,12 +6,12 @@ use core::net::SocketAddr;
 use adit_packet::{Instant, PacketBuf, ip_protocol};
 
 use super::{Entry, Inside, Nat, TcpEntry};
-use crate::drop_reason::DropReason;
-use crate::flow::{FlowError, FlowEvent, FlowId};
-use crate::nat::table::{Class, Key};
-use crate::nat::tcp::{Conn, Cx, Fate, Opening, Segment, refuse};
-use crate::nat::wire::Path;
-use crate::outbox::Outbox;
+use crate::translate::table::{Class, Key};
+use crate::translate::tcp::{Conn, Cx, Fate, Opening, Segment, refuse};
+use crate::translate::wire::Path;
+use adit_engine::DropReason;
+use adit_engine::Outbox;
+use adit_engine::flow::{FlowError, FlowEvent, FlowId};
 
 impl Nat {
     pub(super) fn tcp_from_inside(
@@ -109,7 +109,7 @@ impl Nat {
         let now = inside.now;
         let is_own = self.config.gateway(inside.to) == Some(inside.to);
         let verdict = self.config.policy.verdict(to);
-        if is_own && verdict == crate::nat::policy::Verdict::Reached(to) {
+        if is_own && verdict == crate::translate::policy::Verdict::Reached(to) {
             // No service of the NAT itself: a host answers so.
             let path = Path { from: inside.to, to: inside.from, protocol: ip_protocol::TCP };
             refuse(path, inside.port, (to.port(), from.port()), syn, out);
@@ -137,7 +137,7 @@ impl Nat {
         if !is_asked {
             // The inside asks again.
             new.into_iter().for_each(|flow| {
-                self.remove(flow, Some(crate::flow::FlowRequest::Reset), out);
+                self.remove(flow, Some(adit_engine::flow::FlowRequest::Reset), out);
             });
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }

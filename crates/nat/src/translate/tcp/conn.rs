@@ -8,11 +8,11 @@ use super::down::Down;
 use super::emit::{distance, low, own_mss, put, refuse, send_rst};
 use super::segment::{Options, Segment};
 use super::up::{Taken, Up};
-use crate::endpoint::{Endpoint, PortId};
-use crate::flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
-use crate::nat::table::Class;
-use crate::nat::wire::{self, Path};
-use crate::outbox::Outbox;
+use crate::translate::table::Class;
+use crate::translate::wire::{self, Path};
+use adit_engine::Outbox;
+use adit_engine::flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
+use adit_engine::{Endpoint, PortId};
 
 /// Our window scale: windows up to 8 MiB, in units of 128 bytes.
 const SHIFT: u8 = 7;
@@ -25,17 +25,17 @@ const MSS_MIN: u16 = 88;
 const SYN_ACKS_MAX: u32 = 6;
 
 /// What a connection works with.
-pub(in crate::nat) struct Cx<'a> {
-    pub(in crate::nat) now: Instant,
-    pub(in crate::nat) out: &'a mut Outbox,
-    pub(in crate::nat) mtu: u16,
+pub(in crate::translate) struct Cx<'a> {
+    pub(in crate::translate) now: Instant,
+    pub(in crate::translate) out: &'a mut Outbox,
+    pub(in crate::translate) mtu: u16,
     /// What reordered bytes of all connections may still take.
-    pub(in crate::nat) budget: &'a mut usize,
+    pub(in crate::translate) budget: &'a mut usize,
 }
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::nat) enum Fate {
+pub(in crate::translate) enum Fate {
     Alive,
     /// It is over; the flow, if there still is one, ends so.
     Over(Option<FlowRequest>),
@@ -56,34 +56,34 @@ enum Stage {
 
 /// What a connection is made with.
 #[derive(Debug)]
-pub(in crate::nat) struct Opening<'a> {
-    pub(in crate::nat) port: PortId,
-    pub(in crate::nat) inside: SocketAddr,
+pub(in crate::translate) struct Opening<'a> {
+    pub(in crate::translate) port: PortId,
+    pub(in crate::translate) inside: SocketAddr,
     /// The remote address as the inside knows it.
-    pub(in crate::nat) remote: SocketAddr,
-    pub(in crate::nat) syn: &'a Segment,
-    pub(in crate::nat) mtu: u16,
+    pub(in crate::translate) remote: SocketAddr,
+    pub(in crate::translate) syn: &'a Segment,
+    pub(in crate::translate) mtu: u16,
     /// Our initial sequence number, and that of our timestamps.
-    pub(in crate::nat) random: [u32; 2],
-    pub(in crate::nat) now: Instant,
+    pub(in crate::translate) random: [u32; 2],
+    pub(in crate::translate) now: Instant,
 }
 
 /// What a connection to the inside is made with.
 #[derive(Debug)]
-pub(in crate::nat) struct Calling {
-    pub(in crate::nat) port: PortId,
-    pub(in crate::nat) inside: SocketAddr,
+pub(in crate::translate) struct Calling {
+    pub(in crate::translate) port: PortId,
+    pub(in crate::translate) inside: SocketAddr,
     /// The client's address as the inside knows it.
-    pub(in crate::nat) remote: SocketAddr,
-    pub(in crate::nat) mtu: u16,
+    pub(in crate::translate) remote: SocketAddr,
+    pub(in crate::translate) mtu: u16,
     /// As in [`Opening`].
-    pub(in crate::nat) random: [u32; 2],
-    pub(in crate::nat) now: Instant,
+    pub(in crate::translate) random: [u32; 2],
+    pub(in crate::translate) now: Instant,
 }
 
 /// A connection.
 #[derive(Debug)]
-pub(in crate::nat) struct Conn {
+pub(in crate::translate) struct Conn {
     flow: FlowId,
     port: PortId,
     inside: SocketAddr,
@@ -113,7 +113,7 @@ pub(in crate::nat) struct Conn {
 }
 
 impl Conn {
-    pub(in crate::nat) fn new(flow: FlowId, opening: &Opening<'_>) -> Self {
+    pub(in crate::translate) fn new(flow: FlowId, opening: &Opening<'_>) -> Self {
         let &Opening { port, inside, remote, syn, mtu, random: [iss, clock], now } = opening;
         let timestamps = syn.timestamps.map(|(value, _)| value);
         let own = own_mss(inside.ip(), mtu);
@@ -146,7 +146,7 @@ impl Conn {
     }
 
     /// A connection to the inside, which it learns of by [`Self::call`].
-    pub(in crate::nat) fn calling(flow: FlowId, calling: &Calling) -> Self {
+    pub(in crate::translate) fn calling(flow: FlowId, calling: &Calling) -> Self {
         let &Calling { port, inside, remote, mtu, random: [iss, clock], now } = calling;
         let mss = own_mss(inside.ip(), mtu);
         Self {
@@ -174,7 +174,7 @@ impl Conn {
     }
 
     /// Sends a SYN to the inside.
-    pub(in crate::nat) fn call(&mut self, cx: &mut Cx<'_>) -> Fate {
+    pub(in crate::translate) fn call(&mut self, cx: &mut Cx<'_>) -> Fate {
         self.answer(cx);
         Fate::Alive
     }
@@ -207,7 +207,7 @@ impl Conn {
     }
 
     /// The requests that open its flow to a destination.
-    pub(in crate::nat) fn open(&self, to: SocketAddr) -> [Request; 2] {
+    pub(in crate::translate) fn open(&self, to: SocketAddr) -> [Request; 2] {
         let port = self.inside.port();
         let open = FlowRequest::Open { transport: Transport::Tcp, to, port };
         let keep = FlowRequest::Keep { piece_max: self.piece_max() };
@@ -222,23 +222,23 @@ impl Conn {
         room - room % u32::from(self.mss)
     }
 
-    pub(in crate::nat) const fn ends(&self) -> (SocketAddr, SocketAddr) {
+    pub(in crate::translate) const fn ends(&self) -> (SocketAddr, SocketAddr) {
         (self.inside, self.remote)
     }
 
     /// Bytes from the inside, and to it.
-    pub(in crate::nat) const fn bytes_moved(&self) -> (u64, u64) {
+    pub(in crate::translate) const fn bytes_moved(&self) -> (u64, u64) {
         (self.up.next, self.down.una)
     }
 
     /// How long it lives without use.
-    pub(in crate::nat) fn class(&self) -> Class {
+    pub(in crate::translate) fn class(&self) -> Class {
         let is_closing = self.up.fin.is_some() && self.down.end.is_some();
         if self.stage == Stage::Open && !is_closing { Class::TcpOpen } else { Class::TcpOpening }
     }
 
     /// A word for what it does.
-    pub(in crate::nat) const fn state(&self) -> &'static str {
+    pub(in crate::translate) const fn state(&self) -> &'static str {
         match (self.stage, self.up.fin.is_some(), self.down.end.is_some()) {
             (Stage::Connecting, ..) => "connecting",
             (Stage::Answered, ..) => "answered",
@@ -250,22 +250,22 @@ impl Conn {
         }
     }
 
-    pub(in crate::nat) const fn deadline(&self) -> Option<Instant> {
+    pub(in crate::translate) const fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
     /// Whether something is due at the end of the turn.
-    pub(in crate::nat) fn is_due(&self) -> bool {
+    pub(in crate::translate) fn is_due(&self) -> bool {
         self.ack_due || self.is_behind || self.up.is_stuck()
     }
 
     /// Gives back what it holds.
-    pub(in crate::nat) fn clear(&mut self, budget: &mut usize) {
+    pub(in crate::translate) fn clear(&mut self, budget: &mut usize) {
         self.up.clear(budget);
     }
 
     /// Takes a segment of the inside.
-    pub(in crate::nat) fn segment(
+    pub(in crate::translate) fn segment(
         &mut self,
         segment: &Segment,
         packet: PacketBuf,
@@ -329,7 +329,7 @@ impl Conn {
     }
 
     /// Takes bytes of the flow.
-    pub(in crate::nat) fn bytes(&mut self, packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
+    pub(in crate::translate) fn bytes(&mut self, packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
         let at = self.down.position;
         self.down.sent(cx.now, u64::try_from(packet.len()).unwrap_or(0));
         let flags = TcpFlags::ACK.with(TcpFlags::PSH);
@@ -338,7 +338,7 @@ impl Conn {
     }
 
     /// Takes an event of the flow.
-    pub(in crate::nat) fn event(&mut self, event: FlowEvent, cx: &mut Cx<'_>) -> Fate {
+    pub(in crate::translate) fn event(&mut self, event: FlowEvent, cx: &mut Cx<'_>) -> Fate {
         match event {
             FlowEvent::Connected { .. } => self.is_connected = true,
             FlowEvent::Credit { until } => {
@@ -372,7 +372,7 @@ impl Conn {
     }
 
     /// Does what is due at the end of a turn. `false`: not all of it, there was no buffer.
-    pub(in crate::nat) fn settle(&mut self, cx: &mut Cx<'_>) -> Fate {
+    pub(in crate::translate) fn settle(&mut self, cx: &mut Cx<'_>) -> Fate {
         self.up.drain(self.flow, cx.budget, cx.out);
         if self.ack_due {
             self.acknowledge(cx);
@@ -381,7 +381,7 @@ impl Conn {
     }
 
     /// Its time has come.
-    pub(in crate::nat) fn timeout(&mut self, cx: &mut Cx<'_>) -> Fate {
+    pub(in crate::translate) fn timeout(&mut self, cx: &mut Cx<'_>) -> Fate {
         self.deadline = None;
         match self.stage {
             Stage::Connecting => return Fate::Alive,
@@ -409,7 +409,7 @@ impl Conn {
     }
 
     /// Resets the inside's end.
-    pub(in crate::nat) fn abort(&mut self, cx: &mut Cx<'_>) {
+    pub(in crate::translate) fn abort(&mut self, cx: &mut Cx<'_>) {
         if !matches!(self.stage, Stage::Connecting | Stage::Calling) {
             let seq = self.down_seq(self.down.max).wrapping_add(u32::from(self.down.fin_sent));
             self.send_empty(TcpFlags::RST.with(TcpFlags::ACK), seq, cx);
@@ -417,7 +417,7 @@ impl Conn {
     }
 
     /// Resets the inside's SYN, or tells why it is not answered.
-    pub(in crate::nat) fn fail(
+    pub(in crate::translate) fn fail(
         &self,
         error: FlowError,
         gateway: Option<IpAddr>,

@@ -7,7 +7,7 @@ use adit_packet::Instant;
 use super::echo::Echo;
 use super::tcp::Conn;
 use super::udp::Mapping;
-use crate::flow::{FlowId, Transport};
+use adit_engine::flow::{FlowId, Transport};
 
 /// A flow as the NAT shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,11 +26,11 @@ use super::table::{Class, Table};
 use super::tcp::Conn;
 use super::udp::Mapping;
 use super::wire::{self, Path};
-use crate::contract::{Engine, Handled};
-use crate::drop_reason::DropReason;
-use crate::endpoint::{Endpoint, PortId};
-use crate::flow::{FlowEvent, FlowId, FlowRequest, Request};
-use crate::outbox::Outbox;
+use adit_engine::DropReason;
+use adit_engine::Outbox;
+use adit_engine::flow::{FlowEvent, FlowId, FlowRequest, Request};
+use adit_engine::{Endpoint, PortId};
+use adit_engine::{Engine, Handled};
 
 /// How long what found no buffer or room waits.
 const RETRY: Duration = Duration::from_millis(1);

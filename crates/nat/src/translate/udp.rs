@@ -9,11 +9,11 @@ use super::fragments;
 use super::remotes::Remotes;
 use super::table::Class;
 use super::wire::{self, Path};
-use crate::datagrams::datagrams;
-use crate::drop_reason::DropReason;
-use crate::endpoint::{Endpoint, PortId};
-use crate::flow::{self, FlowId};
-use crate::outbox::Outbox;
+use adit_engine::DropReason;
+use adit_engine::Outbox;
+use adit_engine::datagrams;
+use adit_engine::flow::{self, FlowId};
+use adit_engine::{Endpoint, PortId};
 
 /// The port of name servers.
 const DNS_PORT: u16 = 53;

@@ -69,7 +69,7 @@ impl Default for Limits {
 /// The configuration of a [`Nat`](super::Nat).
 ///
 /// ```
-/// use adit_engine::nat::{Config, UdpFiltering};
+/// use adit_nat::{Config, UdpFiltering};
 ///
 /// let mut config = Config::new([7; 16]);
 /// config.inside = vec!["10.0.2.0/24".parse().unwrap(), "fd00::/64".parse().unwrap()];

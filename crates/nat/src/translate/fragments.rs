@@ -8,9 +8,9 @@ use adit_packet::{Fragment, Headers, Instant, Ipv6Header, PacketBuf, ip_protocol
 
 use super::config::timeout;
 use super::wire::{self, Path};
-use crate::drop_reason::DropReason;
-use crate::endpoint::{Endpoint, PortId};
-use crate::outbox::Outbox;
+use adit_engine::DropReason;
+use adit_engine::Outbox;
+use adit_engine::{Endpoint, PortId};
 
 /// Datagrams of one source that are put together at a time: what a sender has on the way on a local link.
 const PER_SOURCE_MAX: usize = 16;

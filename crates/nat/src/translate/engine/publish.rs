@@ -6,12 +6,12 @@ use core::net::SocketAddr;
 use adit_packet::{Instant, ip_protocol};
 
 use super::{Entry, Nat, TcpEntry};
-use crate::flow::{FlowEvent, FlowId, FlowRequest, Request, Transport};
-use crate::nat::publish::{Publish, PublishError, PublishState, Published};
-use crate::nat::table::{Class, Key};
-use crate::nat::tcp::{Calling, Conn, Cx};
-use crate::nat::udp::Mapping;
-use crate::outbox::Outbox;
+use crate::translate::publish::{Publish, PublishError, PublishState, Published};
+use crate::translate::table::{Class, Key};
+use crate::translate::tcp::{Calling, Conn, Cx};
+use crate::translate::udp::Mapping;
+use adit_engine::Outbox;
+use adit_engine::flow::{FlowEvent, FlowId, FlowRequest, Request, Transport};
 
 /// The protocol by which listeners are found in the table: none of IP's that are translated.
 const LISTENER: u8 = 255;
@@ -40,7 +40,7 @@ impl Nat {
                 let bind = FlowRequest::Bind { transport, local, or_any_port: false };
                 (Key::new(ip_protocol::UDP, inside, None), bind)
             }
-            Transport::Echo => return Err(PublishError::Transport),
+            _ => return Err(PublishError::Transport),
         };
         if self.table.find(&key).is_some() {
             return Err(PublishError::InUse);

@@ -7,7 +7,7 @@ use adit_packet::{
     Fragment, IcmpHeader, Ipv4Header, Ipv6Header, PacketBuf, VnetHeader, icmp, ip_protocol,
 };
 
-use crate::outbox::Outbox;
+use adit_engine::Outbox;
 
 /// The hop limit of packets to the inside, as Linux's own.
 const HOP_LIMIT: u8 = 64;

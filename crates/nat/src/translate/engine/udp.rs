@@ -6,11 +6,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use adit_packet::{Gso, Instant, PacketBuf, UdpHeader, ip_protocol};
 
 use super::{Entry, Inside, Nat};
-use crate::drop_reason::DropReason;
-use crate::flow::{self, FlowEvent, FlowId, FlowRequest, Request, Transport};
-use crate::nat::table::Key;
-use crate::nat::udp::Mapping;
-use crate::outbox::Outbox;
+use crate::translate::table::Key;
+use crate::translate::udp::Mapping;
+use adit_engine::DropReason;
+use adit_engine::Outbox;
+use adit_engine::flow::{self, FlowEvent, FlowId, FlowRequest, Request, Transport};
 
 impl Nat {
     pub(super) fn udp_from_inside(
@@ -119,7 +119,7 @@ impl Nat {
             return None;
         }
         let local = any_address(from);
-        let class = crate::nat::table::Class::Udp;
+        let class = crate::translate::table::Class::Udp;
         let flow = self.table.insert(key, inside.from, class, inside.now, |flow| {
             Entry::Udp(Box::new(Mapping::new(flow, inside.port, from)))
         })?;

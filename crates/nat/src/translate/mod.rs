@@ -1,7 +1,7 @@
 //! Theory of operation of the NAT: hosts inside reach the outside through sockets of this host.
 //!
 //! No privilege is needed: a TCP connection of the inside becomes a connection of the host, a UDP port a
-//! bound socket. The engine translates between packets and flows ([`flow`](crate::flow)).
+//! bound socket. The engine translates between packets and flows ([`flow`](adit_engine::flow)).
 //!
 //! ```text
 //!      inside                            Nat                                  outside
@@ -11,12 +11,12 @@
 //! ```
 //!
 //! **A packet of the inside** is parsed once. A source that is none of the inside is dropped, fragments
-//! are put together within bounds ([`fragments`]), a checksum is verified unless the device left it to be
-//! finished. The flow is found by a keyed hash ([`table`]). Only a new flow is checked against the
+//! are put together within bounds (`fragments`), a checksum is verified unless the device left it to be
+//! finished. The flow is found by a keyed hash (`table`). Only a new flow is checked against the
 //! [`Policy`]: what is denied is answered with "administratively prohibited", what the policy redirects
 //! goes elsewhere.
 //!
-//! **TCP** ([`tcp`]) is a splice of two connections that keeps its ends honest. The inside's SYN is
+//! **TCP** (`tcp`) is a splice of two connections that keeps its ends honest. The inside's SYN is
 //! answered when the flow has connected: a refused connect is a RST inside, an unreachable host an ICMP
 //! error. The two directions are apart:
 //!
@@ -25,16 +25,16 @@
 //!   behind a hole are kept and reported by SACK. An acknowledgment goes out when the socket's credit
 //!   changes, or at the end of the loop's turn: one for a super-packet.
 //! - *To the inside* (`down`): bytes stay in the socket until the inside has acknowledged them
-//!   ([`FlowRequest::Keep`](crate::FlowRequest::Keep)), so nothing is copied for retransmission and an idle
+//!   ([`FlowRequest::Keep`](adit_engine::FlowRequest::Keep)), so nothing is copied for retransmission and an idle
 //!   flow has no buffer. The engine asks for ranges: new ones within both windows, lost ones again.
 //!
 //! FIN, half-close and RST pass as they are, in both directions.
 //!
-//! **UDP** ([`udp`]): an inside address and port has one socket for all remote ones, bound to the same port
+//! **UDP** (`udp`): an inside address and port has one socket for all remote ones, bound to the same port
 //! if that is free: mappings are endpoint-independent (RFC 4787, REQ-1). What comes in is filtered as
 //! configured. Trains of datagrams pass whole both ways.
 //!
-//! **ICMP** ([`echo`]): an inside address and identifier has a ping socket of the host. Where the host
+//! **ICMP** (`echo`): an inside address and identifier has a ping socket of the host. Where the host
 //! refuses ping sockets, echo requests are answered with "administratively prohibited". Errors that the host's sockets met
 //! become ICMP errors about the inside's own packets.
 //!

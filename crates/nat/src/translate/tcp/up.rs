@@ -14,9 +14,9 @@ use alloc::vec::Vec;
 
 use adit_packet::{Meta, PacketBuf};
 
-use crate::endpoint::Endpoint;
-use crate::flow::FlowId;
-use crate::outbox::Outbox;
+use adit_engine::Endpoint;
+use adit_engine::Outbox;
+use adit_engine::flow::FlowId;
 
 /// Pieces behind holes: more are dropped, which the inside sends again. A SACK option shows four at most.
 const PIECES_MAX: usize = 64;
@@ -197,7 +197,7 @@ impl Up {
         if !joins {
             // Before the next piece, which may overlap its end.
             if self.pieces.len() >= PIECES_MAX || *budget < packet.len() {
-                out.discard(packet, crate::DropReason::QUEUE_FULL);
+                out.discard(packet, adit_engine::DropReason::QUEUE_FULL);
                 return Taken::Dropped;
             }
             self.pieces.insert(at, Piece { start, bytes: Vec::new() });
@@ -214,7 +214,7 @@ impl Up {
             if piece.bytes.is_empty() {
                 self.pieces.remove(at);
             }
-            out.discard(packet, crate::DropReason::QUEUE_FULL);
+            out.discard(packet, adit_engine::DropReason::QUEUE_FULL);
             return Taken::Dropped;
         }
         piece.bytes.extend_from_slice(fresh);

@@ -7,13 +7,13 @@ use adit_packet::{Icmp, Instant, Meta, PacketBuf, icmp};
 
 use super::udp::any_address;
 use super::{Entry, Inside, Nat};
-use crate::drop_reason::DropReason;
-use crate::endpoint::Endpoint;
-use crate::flow::{self, FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
-use crate::nat::echo::{Echo, fill_checksum};
-use crate::nat::table::{Class, Key};
-use crate::nat::wire::{self, Path};
-use crate::outbox::Outbox;
+use crate::translate::echo::{Echo, fill_checksum};
+use crate::translate::table::{Class, Key};
+use crate::translate::wire::{self, Path};
+use adit_engine::DropReason;
+use adit_engine::Endpoint;
+use adit_engine::Outbox;
+use adit_engine::flow::{self, FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
 
 impl Nat {
     pub(super) fn icmp_from_inside(
