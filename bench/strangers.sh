@@ -121,7 +121,7 @@ def connect():
     global opened
     s = socket.socket()
     s.setblocking(False)
-    s.connect_ex(('198.51.100.2', 443))
+    s.connect_ex(('198.51.100.2', int(os.environ['PORT'])))
     opened += 1
     # Every second one is silent.
     poll.register(s, select.EPOLLIN if opened % 2 else select.EPOLLOUT)
@@ -255,7 +255,16 @@ attack() {
 
 connections() {
   pings quiet
-  attack connections.py
+  # The same to a program that closes what it accepts: attacker, server and pings share the processors here.
+  ip netns exec "$B" python3 -c "
+import socket
+s = socket.create_server(('198.51.100.2', 9999), backlog=4096)
+while True: s.accept()[0].close()" &
+  PIDS+=($!)
+  PORT=9999 attack connections.py
+  pings elsewhere
+  end KILL "$ATTACK"
+  PORT=443 attack connections.py
   pings loud
   connects udp "$W/adsu.toml"
   connects tcp "$W/adst.toml"
@@ -264,11 +273,13 @@ connections() {
   echo "of the connections: $("$ADIT" -j tunnel show adsb | jq -c '.[0].connections')"
   report udp 1000 "  honest peers by UDP connect in"
   report tcp 1000 "  honest peers by TCP connect in"
-  read -r a50 a99 count < <(percentiles "$W/quiet")
-  read -r b50 b99 _ < <(percentiles "$W/loud")
-  awk -v a="$a99" -v b="$b99" -v a50="$a50" -v b50="$b50" 'BEGIN {
-    printf "  pings of another peer: p50 %s ms without, %s ms with it; p99 %s and %s: %.1f more, at most 5\n",
-      a50, b50, a, b, b - a
+  for name in quiet elsewhere loud; do
+    read -r p50 p99 count < <(percentiles "$W/$name")
+    echo "  pings of another peer, $name: p50 $p50 ms, p99 $p99 ms, of $count"
+    [ "$name" != elsewhere ] || before=$p99
+  done
+  awk -v a="$before" -v b="$p99" 'BEGIN {
+    printf "  p99 against the same attack elsewhere: %.1f ms more, at most 5\n", b - a
     exit b > a + 5}' || failed=1
 }
 
