@@ -3,13 +3,13 @@
 # and UDP ports by both of podman's port handlers, a custom network; then RUNS containers (default 3), after
 # which nothing may be left. Needs root, to be another user with a range of users, and podman 4.
 #
-#   .ci/podman.sh [RUNS]        ADIT=PROGRAM (default target/debug/adit)
+#   .ci/podman.sh [RUNS]        ADIT=PROGRAM (default target/release/adit)
 set -euo pipefail
 
 main() {
-  local adit=${ADIT:-$(dirname "$0")/../target/debug/adit} program dir
+  local adit=${ADIT:-$(dirname "$0")/../target/release/adit} program dir
   [ "$(id -u)" = 0 ] || { echo "skipped: podman needs a user with a range of users: run this as root"; exit 77; }
-  for program in podman crun newuidmap busybox nsenter python3 iptables; do
+  for program in podman crun newuidmap busybox pgrep python3 iptables; do
     command -v $program >/dev/null || { echo "skipped: not installed: $program"; exit 77; }
   done
   podman --version | grep -q ' 4\.' || { echo "skipped: $(podman --version) does not know slirp4netns"; exit 77; }
@@ -128,7 +128,7 @@ CONF
     container --rm --name ports --network slirp4netns:port_handler=$handler -p 8080:80 -p 5300:53/udp \
       -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro image \
       /usr/bin/python3 -c "$ECHO" &
-    within "an answer by TCP" sh -c '[ "$(busybox nc 127.0.0.1 8080 </dev/null)" = tcp ]'
+    within "an answer by TCP" sh -c '[ "$(busybox nc 127.0.0.1 8080 </dev/null 2>&1)" = tcp ]'
     within "an answer by UDP" python3 -c '
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -149,7 +149,7 @@ assert s.recv(99) == b"udp"' 2>/dev/null
     container --rm image wget -q -O /dev/null http://192.0.2.2:8000/small || fail "no way out"
   done
   podman system migrate
-  within "nothing is left" sh -c '! grep -lzE "slirp4netns|rootlessport|conmon" /proc/[0-9]*/cmdline 2>/dev/null | grep -q .'
+  within "no process is left" sh -c '! { pgrep -x slirp4netns || pgrep -x rootlessport || pgrep -x conmon; }'
   # The namespace of custom networks has a file of its own that stays.
   left=$(find "$XDG_RUNTIME_DIR/netns" -name 'netns-*' 2>/dev/null | wc -l)
   [ "$left" = 0 ] || fail "$left files of namespaces are left"

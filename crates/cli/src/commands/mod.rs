@@ -105,7 +105,7 @@ commands! {
         "netem-preview": netem::Previews,
         "netem-show": adit_service::netem::report::LinkStatus,
     ]
-    /// Show and stop running NATs
+    /// Attach a NAT to a namespace, show and stop running ones
     #[command(subcommand)]
     Nat(nat::Command) [
         "nat-flows": Vec<adit_service::nat::model::Flow>,

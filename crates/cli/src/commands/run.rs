@@ -1,20 +1,14 @@
 //! `adit run`.
 
+use crate::commands::nat::NatArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
-use adit_nat::UdpFiltering;
-use adit_service::config::problems::Problems;
-use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
-use adit_service::link::wanted::Keys;
 use adit_service::namespace::COMMAND;
-use adit_service::nat::wanted::WantedNat;
-use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
 use adit_vpn::run::{self, Net, Options};
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -38,22 +32,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "none|nat", default_value = "nat")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     net: NetWord,
-    /// Let COMMAND reach this TCP or UDP port of the host's loopback at host.adit.internal
-    #[arg(long, value_name = "PORT")]
-    allow_host: Vec<u16>,
-    /// Which datagrams come in: apdf from addresses and ports that COMMAND has sent to, eif from anywhere
-    #[arg(long, value_name = "apdf|eif", default_value = "apdf")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
-    udp_nat: UdpWord,
-    /// Emulate the link of COMMAND: lte, dsl ... ('adit netem --help' describes them)
-    #[arg(long, value_name = "PRESET")]
-    netem: Option<String>,
-    /// Record the packets of COMMAND as pcapng
-    #[arg(long, value_name = "FILE")]
-    capture: Option<PathBuf>,
-    /// Name of the run, for 'adit nat'
-    #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
+    #[command(flatten)]
+    nat: NatArgs,
     /// Run COMMAND as root of its namespaces
     #[arg(long)]
     root: bool,
@@ -72,13 +52,6 @@ enum NetWord {
     Nat,
 }
 
-/// The words of `--udp-nat`.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum UdpWord {
-    Apdf,
-    Eif,
-}
-
 /// The statuses of shells for a command that does not exist, and one that cannot be executed.
 const NO_COMMAND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -87,22 +60,12 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let options = Options {
             net: match self.net {
-                NetWord::None if self.netem.is_some() || self.capture.is_some() => {
+                NetWord::None if self.nat.netem.is_some() || self.nat.capture.is_some() => {
                     let message = "there are no packets to emulate or record with --net none";
                     return Err(Error::usage(message));
                 }
                 NetWord::None => Net::None,
-                NetWord::Nat => Net::Nat(Box::new(WantedNat {
-                    name: self.name,
-                    udp: match self.udp_nat {
-                        UdpWord::Apdf => UdpFiltering::AddressAndPortDependent,
-                        UdpWord::Eif => UdpFiltering::EndpointIndependent,
-                    },
-                    allow_host: self.allow_host,
-                    netem: self.netem.as_deref().map(profiles).transpose()?,
-                    capture: self.capture,
-                    ..WantedNat::usual()?
-                })),
+                NetWord::Nat => Net::Nat(Box::new(self.nat.wanted()?)),
             },
             as_root: self.root,
             sandbox: self.sandbox,
@@ -121,13 +84,4 @@ impl Args {
             Err(error) => Err(error),
         }
     }
-}
-
-/// The profile of a preset.
-fn profiles(preset: &str) -> Result<Profiles> {
-    let problems = Problems::default();
-    let keys = Keys { list: vec![("preset", preset.to_owned())] };
-    let profiles = keys.on_top_of(Profiles::default(), &problems);
-    problems.check("the command line")?;
-    Ok(profiles)
 }

@@ -210,3 +210,104 @@ fn a_nat_is_listed_shown_and_stopped() {
     assert_eq!(adit_json("nat list").as_array().map(Vec::len), Some(0));
     assert!(!fs::exists("/run/adit/web.sock").unwrap());
 }
+
+/// `adit nat attach`, which has said that it runs.
+struct Attached {
+    adit: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+}
+
+impl Attached {
+    fn new(words: &[&str]) -> Self {
+        let mut adit = bare(words[0]).args(&words[1..]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(adit.stderr.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.contains("is running: tun0 in"), "{line}");
+        Self { adit, lines }
+    }
+
+    /// Waits for its end; returns its status and what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let said: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
+        (self.adit.wait().unwrap().code(), said.join("\n"))
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let _ = self.adit.kill();
+        let _ = self.adit.wait();
+    }
+}
+
+#[test]
+fn a_namespace_by_its_name_gets_a_way_out_until_it_is_deleted() {
+    let _host = Host::new();
+    run("ip netns add blue");
+    let attached = Attached::new(&[ADIT, "nat", "attach", "blue", "--sandbox", "require"]);
+    let inside = ["ip", "netns", "exec", "blue", "python3", "-c", CONNECT, V4, "9"];
+    assert_eq!(text(&command(inside).output().unwrap().stdout), "reached\n");
+    assert_eq!(adit_json("nat show")["device"], "tun0");
+    run("ip netns del blue");
+    let (status, said) = attached.end();
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("the namespace was deleted"), "{said}");
+    // The name is free again, and nothing is in the way of the next one.
+    run("ip netns add blue");
+    let attached = Attached::new(&[ADIT, "nat", "attach", "blue", "--sandbox", "require"]);
+    run(&format!("{ADIT} nat stop"));
+    assert_eq!(attached.end().0, Some(0));
+    assert_eq!(run("ip -n blue -o link").lines().count(), 1, "the device went with the NAT");
+}
+
+#[test]
+fn a_process_of_an_unprivileged_user_gets_a_way_out_until_it_ends() {
+    let _host = Host::new();
+    // The user has no privilege; its process made namespaces of its own.
+    let script = format!(
+        "unshare -Urn sleep 1000 & target=$!
+         until [ \"$(readlink /proc/$target/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.05; done
+         grep CapEff /proc/$$/status | tr -d '\\t'
+         \"$0\" nat attach $target --sandbox require 2>/dev/shm/attached & adit=$!
+         until grep -q 'is running' /dev/shm/attached; do sleep 0.05; kill -0 $adit || break; done
+         nsenter -t $target -U -n --preserve-credentials python3 -c \"$1\" {V4} 9
+         kill $target
+         wait $adit
+         echo status $?"
+    );
+    let words = [
+        "unshare",
+        "-U",
+        "--map-user=4711",
+        "--map-group=4712",
+        "sh",
+        "-c",
+        &script,
+        ADIT,
+        CONNECT,
+    ];
+    run("mount -t tmpfs none /dev/shm");
+    let output = command(words).output().unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "CapEff:0000000000000000\nreached\nstatus 0\n",
+        "{}{}",
+        text(&output.stderr),
+        fs::read_to_string("/dev/shm/attached").unwrap_or_default()
+    );
+}
+
+#[test]
+fn a_namespace_of_others_is_refused_with_the_reason() {
+    enter();
+    run("ip netns add blue");
+    // Another user namespace has no right over it.
+    let words = ["unshare", "-Ur", ADIT, "nat", "attach", "blue"];
+    let output = command(words).output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("network namespace 'blue'") && error.contains("help:"), "{error}");
+    assert_eq!(run("ip -n blue -o link").lines().count(), 1);
+    let (status, error) = crate::support::refused("nat attach nowhere");
+    assert_eq!(status, 4, "{error}");
+}

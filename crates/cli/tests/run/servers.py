@@ -13,8 +13,11 @@ def echo(connection):
 
 def source(connection):
     block = bytes(range(256)) * 40
-    for _ in range(1000):
-        connection.sendall(block)
+    try:
+        for _ in range(1000):
+            connection.sendall(block)
+    except OSError:
+        pass  # The client wanted no more.
     connection.close()
 
 def tcp(family, address, port, handler):

@@ -52,7 +52,7 @@ const FOLDERS: [(&str, &str); 10] = [
         supervisor: config control
         host: control
         namespace: control supervisor
-        nat: control namespace netem supervisor
+        nat: control namespace netem sandbox supervisor
         control: config
         netem: config",
     ),

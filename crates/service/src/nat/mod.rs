@@ -1,15 +1,19 @@
 //! The NAT as a service: a network namespace reaches the outside through sockets of this process.
 
+pub mod attach;
 pub mod model;
 pub mod resolvers;
 pub mod wanted;
 
 use crate::control::http::{Method, Request};
-use crate::control::server::Reply;
+use crate::control::name::folder;
+use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
+use crate::namespace::attach::Life;
 use crate::nat::model::{Flow, Nat as Report};
 use crate::nat::wanted::{WantedNat, host_addresses};
+use crate::sandbox::Needs;
 use crate::supervisor::{Answer, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value};
 use adit_device::Device;
 use adit_device::netlink::{Event as Change, Monitor};
@@ -19,10 +23,11 @@ use adit_nat::{FlowRow, Nat};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::RecordedPort;
-use adit_runtime::{Event as LoopEvent, Interest, Next, Port, PortNetem, Runner, Token};
+use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, PortNetem, Runner, Token};
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The device.
@@ -31,8 +36,20 @@ const INSIDE: PortId = PortId(0);
 /// What changes on the host.
 const MONITOR: Token = Token(FIRST_TOKEN);
 
+/// The end of the process with which the namespace ends.
+const PROCESS: Token = Token(FIRST_TOKEN + 1);
+
 /// How many netlink events are read in one turn; the others stay for the next.
 const EVENTS_MAX: usize = 64;
+
+/// What a NAT still needs once it runs: to remove its control socket.
+#[must_use]
+pub fn needs() -> Needs {
+    let mut needs = Needs { writable: vec![folder()], ..Needs::default() };
+    needs.syscalls.extend(adit_runtime::syscalls());
+    needs.syscalls.push(server::SYSCALLS);
+    needs
+}
 
 /// A running NAT.
 #[derive(Debug)]
@@ -41,6 +58,8 @@ pub struct NatService {
     events: Events,
     wanted: WantedNat,
     monitor: Monitor,
+    /// The process with which the namespace ends: watched.
+    _process: Option<OwnedFd>,
     /// Why it ended, if nobody asked for it.
     failure: Option<Error>,
 }
@@ -54,6 +73,7 @@ impl NatService {
         name: String,
         wanted: WantedNat,
         device: Device,
+        life: Option<Life>,
         events: Events,
     ) -> Result<(Runner<Nat>, Self)> {
         let failed = |error: io::Error| Error::io("start", "the loop", &error);
@@ -61,7 +81,18 @@ impl NatService {
         let monitor = Monitor::open().map_err(failed)?;
         let engine = Nat::new(wanted.config()?);
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
-        let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
+        let mut port = DevicePort::new(device)?;
+        let readable = Interest { readable: true, writable: false };
+        let mut process = None;
+        match life {
+            Some(Life::Name(name)) => port = port.in_namespace(name),
+            Some(Life::Process(pidfd)) => {
+                runner.watch(&pidfd, PROCESS, readable).map_err(failed)?;
+                process = Some(pidfd);
+            }
+            None => {}
+        }
+        let mut port: Box<dyn Port> = Box::new(port);
         if let Some(path) = &wanted.capture {
             port = Box::new(RecordedPort::packets(port, path)?);
         }
@@ -75,10 +106,9 @@ impl NatService {
             let (ingress, egress) = (link(&profiles.a_to_b, 0)?, link(&profiles.b_to_a, 1)?);
             runner.set_netem(INSIDE, PortNetem { ingress, egress });
         }
-        let readable = Interest { readable: true, writable: false };
         runner.watch(&monitor, MONITOR, readable).map_err(failed)?;
         runner.set_alarm(Some(runner.now() + TICK));
-        Ok((runner, Self { name, events, wanted, monitor, failure: None }))
+        Ok((runner, Self { name, events, wanted, monitor, _process: process, failure: None }))
     }
 
     /// Closes the device and the recording; returns why the NAT ended, if nobody asked for it.
@@ -188,6 +218,14 @@ impl Service for NatService {
 
     fn event(&mut self, runner: &mut Runner<Nat>, event: LoopEvent) -> Next {
         match event {
+            LoopEvent::Ready(PROCESS) => {
+                self.events.note("the process of the namespace has ended");
+                return Next::Stop;
+            }
+            LoopEvent::PortGone { why: Gone::NamespaceDeleted, .. } => {
+                self.events.note("the namespace was deleted");
+                return Next::Stop;
+            }
             LoopEvent::PortGone { why, .. } => {
                 let message = format!("the device {} is gone: {why}", self.wanted.device);
                 self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));

@@ -1,29 +1,18 @@
 //! A command whose way out is a NAT.
 
 use super::options::Options;
-use adit_service::control::name::folder;
-use adit_service::control::server;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
 use adit_service::namespace::attach::{Target, attach};
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
-use adit_service::nat::NatService;
 use adit_service::nat::wanted::WantedNat;
-use adit_service::sandbox::Needs;
+use adit_service::nat::{NatService, needs};
 use adit_service::supervisor::Supervisor;
 
 /// The status of a command that was killed, because the NAT was stopped.
 const KILLED: u8 = 128 + 9;
-
-/// What a NAT still needs once it runs: to remove its control socket.
-pub(super) fn needs() -> Needs {
-    let mut needs = Needs { writable: vec![folder()], ..Needs::default() };
-    needs.syscalls.extend(adit_runtime::syscalls());
-    needs.syscalls.push(server::SYSCALLS);
-    needs
-}
 
 pub(super) fn run(options: &Options, wanted: &WantedNat, events: &Events) -> Result<u8> {
     let namespaces = options.create(wanted.files(), events)?;
@@ -47,7 +36,7 @@ fn serve(
     };
     socket.note.iter().for_each(|note| events.detail(note));
     let name = socket.name().to_string();
-    let (mut runner, nat) = NatService::start(name, wanted.clone(), device, events.clone())?;
+    let (mut runner, nat) = NatService::start(name, wanted.clone(), device, None, events.clone())?;
     let failed = |error| Error::io("wait for", "the command", &error);
     let signals = Running::signals().map_err(failed)?;
     options.enter_sandbox(needs(), events)?;

@@ -35,7 +35,7 @@ use adit_engine::{Engine, Handled};
 /// How long what found no buffer or room waits.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// A NAT: hosts inside reach the outside through sockets of this host. See the [module](super).
+/// A NAT: hosts inside reach the outside through sockets of this host.
 #[derive(Debug)]
 pub struct Nat {
     config: Config,
