@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use crate::translate::{Nat, Policy, Redirect};
+use crate::translate::{Nat, Policy, Publish, PublishError, Redirect};
 use adit_engine::{
     DropReason, Endpoint, Engine, FlowEvent, FlowId, Handled, Outbox, PortId, Relay,
 };
@@ -84,6 +84,25 @@ impl Gateway {
     #[must_use]
     pub const fn nat(&self) -> &Nat {
         &self.nat
+    }
+
+    /// As [`Nat::publish`].
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        publish: Publish,
+        out: &mut Outbox,
+    ) -> Result<FlowId, PublishError> {
+        self.with_nat(now, out, |nat, out| nat.publish(now, publish, out))
+    }
+
+    /// As [`Nat::unpublish`].
+    pub fn unpublish(&mut self, now: Instant, flow: FlowId, out: &mut Outbox) -> bool {
+        self.with_nat(now, out, |nat, out| nat.unpublish(flow, out))
     }
 
     /// The forwarder.

@@ -180,22 +180,6 @@ fn a_namespace_reaches_the_outside_as_podman_wants_it() {
     assert_eq!(read.trim(), format!("3000000 {sum}"));
     server.join().unwrap();
 
-    // The name server of the host.
-    let dns = UdpSocket::bind((SERVER, 53)).unwrap();
-    dns.set_read_timeout(Some(PATIENCE)).unwrap();
-    let server = spawn(move || {
-        let mut query = [0; 512];
-        let (len, client) = dns.recv_from(&mut query).unwrap();
-        dns.send_to(&query[..len], client).unwrap();
-    });
-    let ask = "import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(50)
-s.sendto(b'a query', ('10.0.2.3', 53))
-print(s.recvfrom(99))";
-    assert_eq!(world.output(&["python3", "-c", ask]).trim(), "(b'a query', ('10.0.2.3', 53))");
-    server.join().unwrap();
-
     // The host's loopback is out of reach.
     let (port, _server) = serve(Ipv4Addr::LOCALHOST, Vec::new());
     let refused = world.output(&["python3", "-c", READ, "10.0.2.2", &port.to_string()]);
@@ -205,6 +189,35 @@ print(s.recvfrom(99))";
     slirp.exit.take();
     assert_eq!(slirp.end(), (Some(0), String::new()));
     assert!(!world.output(&["ip", "link"]).contains("tap0"));
+}
+
+#[test]
+fn names_are_resolved_though_the_first_name_server_is_silent() {
+    let world = World::new();
+    let silent = Ipv4Addr::new(192, 0, 2, 9);
+    must("ip addr add 192.0.2.9/32 dev lo");
+    let _silent = UdpSocket::bind((silent, 53)).unwrap();
+    let servers = format!("nameserver {silent}\nnameserver {SERVER}\n");
+    fs::write(world.folder.join("resolv.conf"), servers).unwrap();
+    let _slirp = world.start(&[&world.pid()]);
+    let dns = UdpSocket::bind((SERVER, 53)).unwrap();
+    dns.set_read_timeout(Some(PATIENCE)).unwrap();
+    let server = spawn(move || {
+        let mut message = [0; 512];
+        let (len, client) = dns.recv_from(&mut message).unwrap();
+        // A reply with the code "no such name".
+        message[2..4].copy_from_slice(&[0x81, 0x83]);
+        dns.send_to(&message[..len], client).unwrap();
+    });
+    let ask = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(50)
+s.sendto(bytes.fromhex('abcd01000001000000000000016101620000010001'), ('10.0.2.3', 53))
+b, a = s.recvfrom(99)
+print(b[:4].hex(), a)";
+    let answer = world.output(&["python3", "-c", ask]);
+    assert_eq!(answer.trim(), "abcd8183 ('10.0.2.3', 53)");
+    server.join().unwrap();
 }
 
 #[test]
@@ -246,6 +259,7 @@ def udp():
         b, a = u.recvfrom(99)
         u.sendto(b'udp ' + b, a)
 threading.Thread(target=udp, daemon=True).start()
+print('up', flush=True)
 while True:
     c, a = t.accept()
     c.sendall(('tcp ' + a[0]).encode())
@@ -258,7 +272,10 @@ fn ports_are_forwarded_by_requests_at_the_api_socket() {
     let _slirp = world.start(&["--api-socket", socket.to_str().unwrap(), &world.pid(), "tap0"]);
     // A client that sends nothing holds nobody up.
     let _silent = UnixStream::connect(&socket).unwrap();
-    let mut server = world.inside(&["python3", "-c", SERVERS]).spawn().unwrap();
+    let mut server = world.inside(&["python3", "-c", SERVERS]);
+    let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
+    let mut up = [0; 3];
+    server.stdout.take().unwrap().read_exact(&mut up).unwrap();
     let (tcp, udp) = (free_port(), free_port());
     let add = |proto: &str, port: u16, guest_port: u16| {
         format!(

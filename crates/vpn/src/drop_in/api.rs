@@ -10,7 +10,7 @@
 //! ```
 
 use adit_engine::{FlowId, Outbox, PortId, Transport};
-use adit_nat::{Nat, Publish, PublishState};
+use adit_nat::{Gateway, Publish, PublishState};
 use adit_packet::{Instant, IpPrefix};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ impl Api {
     pub(super) fn read(
         &mut self,
         number: usize,
-        engine: &mut Nat,
+        engine: &mut Gateway,
         now: Instant,
         out: &mut Outbox,
     ) -> Step {
@@ -156,7 +156,7 @@ impl Api {
     fn answer(
         &mut self,
         request: &[u8],
-        engine: &mut Nat,
+        engine: &mut Gateway,
         now: Instant,
         out: &mut Outbox,
     ) -> Result<Option<Value>, String> {
@@ -195,7 +195,7 @@ impl Api {
                 let id = id.and_then(|id| u32::try_from(id).ok());
                 let forward = id.and_then(|id| self.forwards.remove(&id));
                 let forward = forward.ok_or("bad arguments.id")?;
-                engine.unpublish(forward.flow, out);
+                engine.unpublish(now, forward.flow, out);
                 Ok(Some(json!({"return": {}})))
             }
             other => Err(format!("bad request: unknown execute '{other}'")),
@@ -229,16 +229,16 @@ impl Api {
     }
 
     /// Replies to the clients whose ports are open, or could not be opened.
-    pub(super) fn settle(&mut self, engine: &mut Nat, out: &mut Outbox) {
+    pub(super) fn settle(&mut self, engine: &mut Gateway, now: Instant, out: &mut Outbox) {
         for (stream, id) in std::mem::take(&mut self.opening) {
             let flow = self.forwards.get(&id).map(|forward| forward.flow);
-            let state = engine.published().find(|one| Some(one.flow) == flow);
+            let state = engine.nat().published().find(|one| Some(one.flow) == flow);
             match state.map(|published| published.state) {
                 Some(PublishState::Opening) => self.opening.push((stream, id)),
                 Some(PublishState::Open(_)) => send(stream, &json!({"return": {"id": id}})),
                 failed => {
                     if let Some(forward) = self.forwards.remove(&id) {
-                        engine.unpublish(forward.flow, out);
+                        engine.unpublish(now, forward.flow, out);
                     }
                     let why = match failed {
                         Some(PublishState::Failed(error)) => error.to_string(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! caller's network namespace                  the namespace
-//! adit: Nat -- sockets of the host            TUN device, addresses, routes
+//! adit: Gateway -- sockets of the host          TUN device, addresses, routes
 //!        '---- queue ------------------------>
 //! ```
 //!
@@ -21,7 +21,8 @@ pub use wanted::{Network, Wanted};
 use adit_device::netlink::{Address, AddressFlags, Route};
 use adit_device::{Mode, take_inherited};
 use adit_engine::PortId;
-use adit_nat::{Config, Nat, Policy, Redirect, Rule};
+use adit_nat::dns::{Forwarder, OwnNames};
+use adit_nat::{Config, Gateway, Nat, Policy, Rule};
 use adit_packet::{IpPrefix, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event, Handler, Interest, Next, Runner, Signal, Signals, Token};
@@ -32,7 +33,7 @@ use adit_service::sandbox::{self, Needs};
 use api::{Api, CLIENTS_MAX, Step};
 use end::{End, is_hung_up};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ impl Wanted {
         let end = End::of(&self.target).map_err(gone)?;
         let device = attach(&self.target, &self.interface())?;
         let failed = |error: io::Error| Error::io("start", "the loop", &error);
-        let engine = Nat::new(self.config()?);
+        let engine = self.engine()?;
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         runner.attach(INSIDE, Box::new(DevicePort::new(device)?)).map_err(failed)?;
         runner.watch_signals(Signals::new().map_err(failed)?).map_err(failed)?;
@@ -127,11 +128,18 @@ impl Wanted {
         }
     }
 
+    /// The NAT, and the name server that asks those of the host.
+    fn engine(&self) -> Result<Gateway> {
+        let own = self.networks.iter().filter_map(|network| network.name_server).collect();
+        let forwarder = Forwarder::new(OwnNames::new(), random()?);
+        let mut gateway = Gateway::new(Nat::new(self.config()?), forwarder, own);
+        let servers = Resolvers::of_host().servers;
+        gateway.set_name_servers(servers.into_iter().map(|ip| SocketAddr::new(ip, DNS)));
+        Ok(gateway)
+    }
+
     fn config(&self) -> Result<Config> {
-        let mut secret = [0; 16];
-        rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
-            .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
-        let mut config = Config::new(secret);
+        let mut config = Config::new(random()?);
         config.inside = self.networks.iter().map(|network| network.device.network()).collect();
         for network in &self.networks {
             match network.gateway {
@@ -140,26 +148,28 @@ impl Wanted {
             }
         }
         config.mtu = self.mtu.max(Config::MTU_MIN);
-        config.policy = self.policy(&Resolvers::of_host().servers);
+        config.policy = self.policy();
         Ok(config)
     }
 
-    fn policy(&self, name_servers: &[IpAddr]) -> Policy {
+    fn policy(&self) -> Policy {
         let mut policy = Policy::default();
         let reached = REACHED.iter().filter_map(|text| text.parse().ok());
         policy.rules = reached.map(|to| Rule { allows: true, to, ports: ALL_PORTS }).collect();
         for network in &self.networks {
-            // Of the same family, or any: the NAT translates between them.
-            let server = name_servers.iter().find(|ip| ip.is_ipv4() == network.gateway.is_ipv4());
-            if let Some((from, to)) = network.name_server.zip(server.or(name_servers.first())) {
-                policy.redirects.push(Redirect { from, ports: DNS..=DNS, to: *to, port: None });
-            }
             if self.host_loopback {
                 policy.allow_host(network.gateway, ALL_PORTS);
             }
         }
         policy
     }
+}
+
+fn random<const LEN: usize>() -> Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
+    Ok(bytes)
 }
 
 fn inherited(number: Option<RawFd>) -> Result<Option<OwnedFd>> {
@@ -176,7 +186,7 @@ struct Owner {
 }
 
 impl Owner {
-    fn accept(&mut self, runner: &Runner<Nat>) {
+    fn accept(&mut self, runner: &Runner<Gateway>) {
         if let Some((number, client)) = self.api.as_mut().and_then(Api::accept)
             && let Ok(number) = u32::try_from(number)
         {
@@ -185,7 +195,7 @@ impl Owner {
         }
     }
 
-    fn serve(&mut self, client: u32, runner: &mut Runner<Nat>) {
+    fn serve(&mut self, client: u32, runner: &mut Runner<Gateway>) {
         let (engine, now, out) = runner.engine_and_outbox();
         let (Some(api), Ok(number)) = (&mut self.api, usize::try_from(client)) else { return };
         if number < CLIENTS_MAX && api.read(number, engine, now, out) == Step::Served {
@@ -194,18 +204,18 @@ impl Owner {
         }
     }
 
-    fn settle(&mut self, runner: &mut Runner<Nat>) {
+    fn settle(&mut self, runner: &mut Runner<Gateway>) {
         let Some(api) = &mut self.api else { return };
         let (engine, now, out) = runner.engine_and_outbox();
-        api.settle(engine, out);
+        api.settle(engine, now, out);
         if api.is_opening() {
             runner.set_alarm(Some(now + RETRY));
         }
     }
 }
 
-impl Handler<Nat> for Owner {
-    fn event(&mut self, runner: &mut Runner<Nat>, event: Event) -> Next {
+impl Handler<Gateway> for Owner {
+    fn event(&mut self, runner: &mut Runner<Gateway>, event: Event) -> Next {
         let is_over = match event {
             Event::Signal(Signal::Terminate | Signal::Interrupt) => true,
             Event::Ready(NAMESPACE) => self.end.is_here(),
