@@ -66,7 +66,7 @@ const FOLDERS: [(&str, &str); 10] = [
     ),
     (
         "cli",
-        "commands: capture man netem show
+        "commands: capture compat man netem show
         netem: show",
     ),
 ];

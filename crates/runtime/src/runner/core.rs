@@ -528,8 +528,10 @@ impl<E: Engine> Core<E> {
             };
             chunk += packet.len();
             share += packet.len() + DATAGRAM_COST;
+            // Most of a super-packet is sent on while it is in the cache.
+            let is_large = packet.len() >= CHUNK_LEN / 2;
             self.engine.handle(self.now, Endpoint::Flow(id), packet, &mut self.out);
-            if chunk >= CHUNK_LEN {
+            if is_large || chunk >= CHUNK_LEN {
                 self.flush();
                 self.read_clock();
                 chunk = 0;

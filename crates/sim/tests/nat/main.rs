@@ -1,7 +1,9 @@
 //! Hosts behind a NAT in a simulated network, with servers outside.
 
+mod attack;
 mod echo;
 mod publish;
+mod seeds;
 mod tcp;
 mod udp;
 
