@@ -8,6 +8,7 @@
 mod capture;
 mod color;
 mod commands;
+mod compat;
 mod context;
 mod errno;
 #[doc(hidden)]
@@ -36,6 +37,11 @@ use std::ffi::OsString;
 pub fn run() -> u8 {
     adit_runtime::panics::end_in_order();
     let args: Vec<OsString> = std::env::args_os().collect();
+    if let [program, rest @ ..] = &args[..]
+        && let Some(tool) = compat::Tool::called_as(program)
+    {
+        return tool.run(rest.iter().cloned());
+    }
     if capture::extcap::is_extcap_call(&args) {
         return commands::capture::serve_wireshark(&args).code();
     }

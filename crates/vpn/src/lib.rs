@@ -33,6 +33,7 @@
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
 //! | [`run`] | a command in namespaces of its own, and its only way out |
+//! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | `memory` | keys stay out of core files and swap |
 //! | [`address`], [`rates`], [`state`], [`uapi`] | the reported state, as JSON and in the protocol of `wg` |
@@ -41,6 +42,7 @@
 pub mod address;
 pub mod daemon;
 pub mod down;
+pub mod drop_in;
 pub mod endpoints;
 pub mod engine;
 pub mod exercise;

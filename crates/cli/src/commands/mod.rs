@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 mod check;
+mod compat;
 mod complete;
 mod completions;
 mod dev;
@@ -112,6 +113,8 @@ commands! {
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []
+    /// Run in place of slirp4netns
+    Compat(compat::Args) []
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]
     List(list::Args) ["list": Vec<list::Running>]

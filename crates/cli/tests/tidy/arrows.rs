@@ -61,11 +61,12 @@ const FOLDERS: [(&str, &str); 10] = [
         "daemon: file host streams uapi
         host: file
         streams: file host
+        run: daemon file host
         uapi: file",
     ),
     (
         "cli",
-        "commands: capture man netem show
+        "commands: capture compat man netem show
         netem: show",
     ),
 ];

@@ -6,11 +6,12 @@
 use crate::error::{Error, Kind, NETNS, Result};
 use crate::namespace::channel::{Channel, Stage, failure};
 use crate::namespace::codes::NAMESPACES;
-use adit_device::netlink::{Address, Netlink, Route};
+use crate::namespace::holder::LOOPBACK;
+use adit_device::netlink::{Address, LinkChange, Netlink, Route};
 use adit_device::process::Child;
 use adit_device::{
-    Create, Device, DeviceOptions, Endian, IfName, MacAddr, Mode, Netns, OffloadChoice, VnetFormat,
-    VnetLen,
+    Create, Device, DeviceOptions, Endian, IfIndex, IfName, MacAddr, Mode, Netns, OffloadChoice,
+    VnetFormat, VnetLen,
 };
 use adit_runtime::NamespaceName;
 use adit_runtime::text::netns::open_netns;
@@ -192,7 +193,12 @@ fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel
     })?;
     let device = interface.open()?;
     let handed = |error| failure("hand over", "the device", &error);
-    let netlink = Netlink::open().map_err(handed)?;
+    let mut netlink = Netlink::open().map_err(handed)?;
+    // A new namespace has it down, and programs there talk to each other by it.
+    let lo = IfIndex::new(LOOPBACK).ok_or_else(|| handed(Errno::NODEV.into()))?;
+    netlink
+        .set_link(lo, &LinkChange::new().up(true))
+        .map_err(|error| failure("bring up", "'lo'", &error))?;
     let netlink = OwnedFd::from(netlink);
     let queue = device.queues().first().ok_or_else(|| handed(Errno::BADFD.into()))?;
     channel.reached(Stage::Attached, &[queue.as_fd(), netlink.as_fd()]).map_err(handed)

@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const FAILED: u8 = 125;
 
 /// The index of `lo`, in every network namespace.
-const LOOPBACK: u32 = 1;
+pub(super) const LOOPBACK: u32 = 1;
 
 /// Holds new namespaces until the command has ended; returns its status.
 pub(super) fn hold(parent: Pid, channel: &Channel, wanted: &Wanted, command: &Command) -> u8 {

@@ -112,13 +112,16 @@ pub(in crate::translate) struct Conn {
     answered_at: Instant,
 }
 
+/// The most bytes of a packet to the inside: without the longest headers, which are IPv6, TCP and its options.
+const PIECE_MAX: u16 = 65_535 - 40 - 20 - 40;
+
 impl Conn {
     pub(in crate::translate) fn new(flow: FlowId, opening: &Opening<'_>) -> Self {
         let &Opening { port, inside, remote, syn, mtu, random: [iss, clock], now } = opening;
         let timestamps = syn.timestamps.map(|(value, _)| value);
         let own = own_mss(inside.ip(), mtu);
         let stamp_len = if timestamps.is_some() { 12 } else { 0 };
-        let mss = syn.mss.unwrap_or(536).clamp(MSS_MIN, own) - stamp_len;
+        let mss = (syn.mss.unwrap_or(536).clamp(MSS_MIN, own) - stamp_len).min(PIECE_MAX);
         let mut down = Down::new(mss, syn.has_sack);
         down.set_window(u64::from(syn.window));
         Self {
@@ -188,6 +191,7 @@ impl Conn {
         }
         let stamp_len = if segment.timestamps.is_some() { 12 } else { 0 };
         self.mss = segment.mss.unwrap_or(536).clamp(MSS_MIN, self.mss) - stamp_len;
+        self.mss = self.mss.min(PIECE_MAX);
         (self.scale, self.has_sack) = (segment.scale, segment.has_sack);
         self.timestamps = segment.timestamps.map(|(value, _)| value);
         self.irs = segment.seq;
@@ -217,9 +221,7 @@ impl Conn {
     /// The longest piece of the stream to the inside: whole segments, so that none of a super-packet is
     /// short but the last.
     fn piece_max(&self) -> u32 {
-        // Without the longest headers: IPv6, TCP and its options.
-        let room = 65_535 - 40 - 20 - 40;
-        room - room % u32::from(self.mss)
+        u32::from(PIECE_MAX - PIECE_MAX % self.mss)
     }
 
     pub(in crate::translate) const fn ends(&self) -> (SocketAddr, SocketAddr) {

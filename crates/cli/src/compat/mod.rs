@@ -1,0 +1,75 @@
+//! adit in place of other programs: called by their names, or as `adit compat NAME ARGS...`.
+//!
+//! Each has its own command line, messages and exit status, as the programs that start it expect them.
+
+mod call;
+mod getopt;
+mod slirp4netns;
+
+use crate::color::Color;
+use crate::output::{Output, clean};
+use call::{Call, Fault};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A program in whose place adit runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// A network namespace's way out, as podman starts it.
+    Slirp4netns,
+}
+
+impl Tool {
+    const ALL: [Self; 1] = [Self::Slirp4netns];
+
+    /// The program whose name adit was called by.
+    pub(crate) fn called_as(program: &OsString) -> Option<Self> {
+        let name = Path::new(program).file_name()?;
+        Self::ALL.into_iter().find(|tool| name == tool.name())
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
+
+    const fn help(self) -> &'static str {
+        match self {
+            Self::Slirp4netns => slirp4netns::HELP,
+        }
+    }
+
+    fn read(self, words: &[String]) -> Result<Call, Fault> {
+        match self {
+            Self::Slirp4netns => slirp4netns::read(words),
+        }
+    }
+
+    /// Runs in the place of that program; returns its exit status.
+    pub(crate) fn run(self, args: impl IntoIterator<Item = OsString>) -> u8 {
+        let words: Vec<String> =
+            args.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let output = Output::new(false, false, Color::Never.streams(), false, 0);
+        let name = self.name();
+        let done = match self.read(&words) {
+            Ok(Call::Print(text)) => output.bytes(text.as_bytes()).map_err(|_| String::new()),
+            Ok(Call::Attach(wanted)) => {
+                let run = wanted.run(|note| output.note(format_args!("{name}: {note}")));
+                run.map_err(|error| {
+                    let hint = error.report.hint.as_deref().unwrap_or_default();
+                    format!("{name}: {}\n{}", clean(&error.report.message), clean(hint))
+                })
+            }
+            Err(Fault::Usage(message)) => Err(format!("{name}: {message}\n{}", self.help())),
+            Err(Fault::Refused(message)) => Err(format!("{name}: {message}")),
+        };
+        match done {
+            Ok(()) => 0,
+            Err(message) => {
+                output.note(message.trim_end());
+                1
+            }
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! slirp4netns: what podman and rootlesskit rely on.
+//!
+//! ```text
+//! namespace of the test: lo with 192.0.2.1, servers      namespace of the target: tap0 10.0.2.100
+//! ```
+
+use crate::support::{ADIT, bare, text};
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to become true on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+fn wait_until<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = try_it() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+fn must(line: &str) {
+    let mut words = line.split_whitespace();
+    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
+    assert!(status.success(), "{line}");
+}
+
+/// A network namespace with a user namespace of its own, as a container has it, and the folder of the test.
+struct World {
+    target: Child,
+    folder: PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        crate::support::enter();
+        must("ip link set lo up");
+        must("ip addr add 192.0.2.1/32 dev lo");
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = PathBuf::from(format!("/run/compat-{number}"));
+        fs::create_dir(&folder).unwrap();
+        symlink(ADIT, folder.join("slirp4netns")).unwrap();
+        fs::write(folder.join("resolv.conf"), format!("nameserver {SERVER}\n")).unwrap();
+        let resolv = fs::canonicalize("/etc/resolv.conf").unwrap();
+        rustix::mount::mount_bind(folder.join("resolv.conf"), &resolv).unwrap();
+        let mut unshare = bare("unshare");
+        let target = unshare.args(["-Urn", "sleep", "1000"]).spawn().unwrap();
+        let own = fs::read_link("/proc/self/ns/net").unwrap();
+        let of_target = format!("/proc/{}/ns/net", target.id());
+        wait_until("a namespace", || fs::read_link(&of_target).ok().filter(|name| *name != own));
+        wait_until("a map of users", || {
+            let map = fs::read_to_string(format!("/proc/{}/uid_map", target.id())).ok()?;
+            (!map.trim().is_empty()).then_some(())
+        });
+        Self { target, folder }
+    }
+
+    fn pid(&self) -> String {
+        self.target.id().to_string()
+    }
+
+    /// A command in the target.
+    fn inside(&self, words: &[&str]) -> Command {
+        let mut command = bare("timeout");
+        let pid = self.pid();
+        let enter = ["-k", "1", "100", "nsenter", "-t", &pid, "-U", "-n", "--preserve-credentials"];
+        command.args(enter).args(words);
+        command
+    }
+
+    fn output(&self, words: &[&str]) -> String {
+        let output = self.inside(words).output().unwrap();
+        text(&output.stdout) + &text(&output.stderr)
+    }
+
+    /// Starts it with exit descriptor 3 and ready descriptor 4, and waits until it is ready.
+    fn start(&self, arguments: &[&str]) -> Slirp {
+        let mut command = bare("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"]);
+        command.arg(self.folder.join("slirp4netns")).args(["-c", "-e", "3", "-r", "4"]);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut ready).unwrap();
+        let exit = child.stdin.take();
+        let mut slirp = Slirp { child, exit };
+        if ready != "1" {
+            panic!("not ready but {ready:?}: {}", slirp.end().1);
+        }
+        slirp
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.target.kill();
+        let _ = self.target.wait();
+    }
+}
+
+/// adit as slirp4netns.
+struct Slirp {
+    child: Child,
+    exit: Option<ChildStdin>,
+}
+
+impl Slirp {
+    /// Waits for its end: the status, and what it wrote.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let status = wait_until("the end of slirp4netns", || self.child.try_wait().unwrap());
+        let mut written = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut written).unwrap();
+        (status.code(), written)
+    }
+}
+
+impl Drop for Slirp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends `bytes` to the next client.
+fn serve(at: impl Into<IpAddr>, bytes: Vec<u8>) -> (u16, JoinHandle<()>) {
+    let listener = TcpListener::bind((at.into(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.set_write_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(&bytes).unwrap();
+    });
+    (port, thread)
+}
+
+/// What comes from an address, read in the target.
+const READ: &str = "import socket, sys, hashlib
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 50)
+b = b''.join(iter(lambda: s.recv(65536), b''))
+print(len(b), hashlib.sha256(b).hexdigest())";
+
+#[test]
+fn a_namespace_reaches_the_outside_as_podman_wants_it() {
+    let world = World::new();
+    let pid = world.pid();
+    let options =
+        ["--disable-host-loopback", "--mtu=65520", "--enable-sandbox", "--enable-seccomp"];
+    let arguments = [&options[..], &["--enable-ipv6", &pid, "tap0"]].concat();
+    let mut slirp = world.start(&arguments);
+    let addresses = world.output(&["ip", "-o", "addr"]);
+    for part in ["inet 127.0.0.1/8", "inet 10.0.2.100/24", "inet6 fd00::64/64"] {
+        assert!(addresses.contains(part), "{addresses}");
+    }
+    assert!(world.output(&["ip", "link", "show", "tap0"]).contains("mtu 65520"));
+    let routes = world.output(&["ip", "route", "show", "default"]);
+    assert!(routes.starts_with("default via 10.0.2.2 dev tap0"), "{routes}");
+
+    // Segments as long as the largest packet.
+    let bytes: Vec<u8> =
+        (0..3_000_000_u32).map(|n| n.to_le_bytes()[usize::from(n % 3 == 0)]).collect();
+    fs::write(world.folder.join("bytes"), &bytes).unwrap();
+    let sum = bare("sha256sum").arg(world.folder.join("bytes")).output().unwrap();
+    let sum = text(&sum.stdout).split_whitespace().next().unwrap().to_owned();
+    let (port, server) = serve(SERVER, bytes);
+    let read = world.output(&["python3", "-c", READ, "192.0.2.1", &port.to_string()]);
+    assert_eq!(read.trim(), format!("3000000 {sum}"));
+    server.join().unwrap();
+
+    // The name server of the host.
+    let dns = UdpSocket::bind((SERVER, 53)).unwrap();
+    dns.set_read_timeout(Some(PATIENCE)).unwrap();
+    let server = spawn(move || {
+        let mut query = [0; 512];
+        let (len, client) = dns.recv_from(&mut query).unwrap();
+        dns.send_to(&query[..len], client).unwrap();
+    });
+    let ask = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(50)
+s.sendto(b'a query', ('10.0.2.3', 53))
+print(s.recvfrom(99))";
+    assert_eq!(world.output(&["python3", "-c", ask]).trim(), "(b'a query', ('10.0.2.3', 53))");
+    server.join().unwrap();
+
+    // The host's loopback is out of reach.
+    let (port, _server) = serve(Ipv4Addr::LOCALHOST, Vec::new());
+    let refused = world.output(&["python3", "-c", READ, "10.0.2.2", &port.to_string()]);
+    assert!(refused.contains("ConnectionRefusedError"), "{refused}");
+
+    // The caller closes its end.
+    slirp.exit.take();
+    assert_eq!(slirp.end(), (Some(0), String::new()));
+    assert!(!world.output(&["ip", "link"]).contains("tap0"));
+}
+
+#[test]
+fn the_hosts_loopback_is_the_gateway_unless_it_is_disabled() {
+    let world = World::new();
+    let _slirp = world.start(&["--cidr=10.5.0.0/24", &world.pid()]);
+    let (port, server) = serve(Ipv4Addr::LOCALHOST, b"loopback".to_vec());
+    let read = world.output(&["python3", "-c", READ, "10.5.0.2", &port.to_string()]);
+    assert!(read.starts_with("8 "), "{read}");
+    server.join().unwrap();
+}
+
+/// A request at the API socket.
+fn ask(socket: &Path, request: &str) -> serde_json::Value {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // In two parts, as a stream may come.
+    let (first, rest) = request.split_at(request.len() / 2);
+    stream.write_all(first.as_bytes()).unwrap();
+    sleep(Duration::from_millis(20));
+    stream.write_all(rest.as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    serde_json::from_str(&reply).unwrap_or_else(|error| panic!("{request}: {reply:?}: {error}"))
+}
+
+/// A port of the test's namespace that is free.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Servers in the target: TCP on port 80 says the address of its client, UDP on port 53 answers.
+const SERVERS: &str = "import socket, threading
+t = socket.create_server(('10.0.2.100', 80))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(('10.0.2.100', 53))
+def udp():
+    while True:
+        b, a = u.recvfrom(99)
+        u.sendto(b'udp ' + b, a)
+threading.Thread(target=udp, daemon=True).start()
+while True:
+    c, a = t.accept()
+    c.sendall(('tcp ' + a[0]).encode())
+    c.close()";
+
+#[test]
+fn ports_are_forwarded_by_requests_at_the_api_socket() {
+    let world = World::new();
+    let socket = world.folder.join("api");
+    let _slirp = world.start(&["--api-socket", socket.to_str().unwrap(), &world.pid(), "tap0"]);
+    // A client that sends nothing holds nobody up.
+    let _silent = UnixStream::connect(&socket).unwrap();
+    let mut server = world.inside(&["python3", "-c", SERVERS]).spawn().unwrap();
+    let (tcp, udp) = (free_port(), free_port());
+    let add = |proto: &str, port: u16, guest_port: u16| {
+        format!(
+            "{{\"execute\":\"add_hostfwd\",\"arguments\":{{\"proto\":\"{proto}\",\"host_addr\":\"192.0.2.1\",\
+             \"host_port\":{port},\"guest_addr\":\"\",\"guest_port\":{guest_port}}}}}\n"
+        )
+    };
+    assert_eq!(ask(&socket, &add("tcp", tcp, 80)), serde_json::json!({"return": {"id": 1}}));
+    assert_eq!(ask(&socket, &add("udp", udp, 53)), serde_json::json!({"return": {"id": 2}}));
+    let answer = wait_until("an answer by TCP", || {
+        let mut client = TcpStream::connect((SERVER, tcp)).ok()?;
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).ok().filter(|&len| len > 0).map(|_| answer)
+    });
+    // The client's own address.
+    assert_eq!(answer, "tcp 192.0.2.1");
+    let client = UdpSocket::bind((SERVER, 0)).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let answer = wait_until("an answer by UDP", || {
+        client.send_to(b"datagram", (SERVER, udp)).unwrap();
+        let mut answer = [0; 99];
+        let (len, from) = client.recv_from(&mut answer).ok()?;
+        Some((text(&answer[..len]), from))
+    });
+    assert_eq!(answer, ("udp datagram".to_owned(), SocketAddr::from((SERVER, udp))));
+
+    let listed = ask(&socket, "{\"execute\":\"list_hostfwd\"}");
+    let entry = serde_json::json!({
+        "id": 1, "proto": "tcp", "host_addr": "192.0.2.1", "host_port": tcp,
+        "guest_addr": "10.0.2.100", "guest_port": 80,
+    });
+    assert_eq!(listed["return"]["entries"][0], entry);
+    assert_eq!(listed["return"]["entries"].as_array().unwrap().len(), 2);
+    // What cannot be done is answered with the reason.
+    let taken = TcpListener::bind((SERVER, 0)).unwrap();
+    let taken = add("tcp", taken.local_addr().unwrap().port(), 81);
+    for (request, part) in [
+        (taken.as_str(), "add_hostfwd: "),
+        (&add("tcp", tcp, 80), "in use"),
+        (&add("sctp", tcp, 80), "bad arguments.proto"),
+        (&add("tcp", 0, 80), "bad port"),
+        ("{\"execute\":\"remove_hostfwd\",\"arguments\":{\"id\":9}}", "bad arguments.id"),
+        ("{\"execute\":\"nothing\"}", "unknown execute"),
+        ("{\"arguments\":[]}", "bad request"),
+    ] {
+        let reply = ask(&socket, request);
+        let why = reply["error"]["desc"].as_str().unwrap_or_default();
+        assert!(why.contains(part), "{request}: {reply}");
+    }
+    let removed = ask(&socket, "{\"execute\":\"remove_hostfwd\",\"arguments\":{\"id\":1}}\n");
+    assert_eq!(removed, serde_json::json!({"return": {}}));
+    wait_until("a port that is closed", || {
+        let error = TcpStream::connect((SERVER, tcp)).err()?;
+        (error.kind() == ErrorKind::ConnectionRefused).then_some(())
+    });
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn it_ends_with_its_namespace_and_by_signals() {
+    let world = World::new();
+    // The file that holds the namespace.
+    let held = world.folder.join("netns");
+    fs::write(&held, "").unwrap();
+    rustix::mount::mount_bind(format!("/proc/{}/ns/net", world.pid()), &held).unwrap();
+    let path = held.to_str().unwrap();
+    let mut slirp = world.start(&["--netns-type=path", path]);
+    fs::write(world.folder.join("other"), "").unwrap();
+    fs::remove_file(world.folder.join("other")).unwrap();
+    assert!(slirp.child.try_wait().unwrap().is_none());
+    rustix::mount::unmount(&held, rustix::mount::UnmountFlags::DETACH).unwrap();
+    fs::remove_file(&held).unwrap();
+    assert_eq!(slirp.end(), (Some(0), String::new()));
+
+    let mut slirp = world.start(&[&world.pid()]);
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&slirp.child),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert_eq!(slirp.end(), (Some(0), String::new()));
+
+    let mut slirp = world.start(&[&world.pid()]);
+    drop(world);
+    assert_eq!(slirp.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn messages_and_status_are_those_of_slirp4netns() {
+    let run = |words: &[&str]| {
+        let output = bare(ADIT).args(["compat", "slirp4netns"]).args(words).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (status, out, err) = run(&["--help"]);
+    assert_eq!((status, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("Usage: slirp4netns ") && out.contains("--netns-type"), "{out}");
+    let (status, out, err) = run(&["--bogus", "1", "tap0"]);
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    assert!(err.starts_with("slirp4netns: unrecognized option '--bogus'\n"), "{err}");
+    let (status, _, err) = run(&["-c", "4194999", "tap0"]);
+    assert_eq!(status, Some(1));
+    assert!(err.starts_with("slirp4netns: "), "{err}");
+    // A descriptor that is not open.
+    let (status, _, err) = run(&["-c", "-r", "77", "1", "tap0"]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("descriptor 77"), "{err}");
+}
