@@ -125,8 +125,12 @@ impl Options {
         let signals = Signals::new().map_err(|error| Error::io("catch", "signals", &error))?;
         startup.prepare(&loaded, &mut changes, events)?;
         let hooks = loaded.config.interface.hooks.clone();
+        let uapi = UapiSocket::bind(&name.to_string()).inspect_err(|error| {
+            events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
+        });
+        let uapi = uapi.ok();
         let (mut runner, mut supervisor) =
-            self.start(loaded, startup.plan, claim, changes, signals, events)?;
+            self.start(loaded, startup.plan, (claim, uapi), changes, Some(signals), events)?;
         // PostUp may use the device; its failure ends the start.
         let started = run_hooks(&startup.post_up);
         let mut result = Ok(());
@@ -172,13 +176,13 @@ impl Options {
 
     /// Device, sockets and engine, joined in a loop. The device comes last: what fails before has changed
     /// nothing.
-    fn start(
+    pub(crate) fn start(
         &self,
         loaded: Loaded,
         plan: Plan,
-        claim: Claim,
+        (claim, uapi): (Claim, Option<UapiSocket>),
         mut changes: HostChanges,
-        signals: Signals,
+        signals: Option<Signals>,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
@@ -187,9 +191,6 @@ impl Options {
             endpoints.resolve(&loaded.config);
         }
         let name = loaded.name.to_string();
-        let uapi = UapiSocket::bind(&name).inspect_err(|error| {
-            events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
-        });
         let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
         let timestamps = Timestamps::open(&name, events);
         let device = changes.open(&plan)?;
@@ -206,7 +207,7 @@ impl Options {
                     loaded,
                     hook_policy: self.hooks,
                     has_device_netns: self.device_netns.is_some(),
-                    uapi: uapi.ok(),
+                    uapi,
                     endpoints,
                     host,
                     plan,
@@ -244,7 +245,7 @@ impl Options {
     fn make_loop(
         &self,
         config: TunnelConfig,
-        signals: Signals,
+        signals: Option<Signals>,
         device: Device,
         peers: PeerSockets,
         daemon: &mut Daemon,
@@ -260,7 +261,7 @@ impl Options {
         let engine = TunnelEngine::new(Tunnel::new(config, random), mode, u64::from_ne_bytes(seed));
         let engine = engine.map_err(|error| Error::usage(format!("the switch: {error}")))?;
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
-        runner.watch_signals(signals).map_err(failed)?;
+        signals.map_or(Ok(()), |signals| runner.watch_signals(signals)).map_err(failed)?;
         let port = Box::new(DevicePort::new(device)?);
         runner.attach(TunnelEngine::device(mode), port).map_err(failed)?;
         runner.set_peers(Some(peers)).map_err(failed)?;

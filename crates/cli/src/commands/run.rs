@@ -7,8 +7,9 @@ use crate::show::events;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::namespace::COMMAND;
 use adit_service::sandbox::Level;
-use adit_vpn::run::{self, Net, Options};
+use adit_vpn::run::{self, Net, Options, WantedTunnel};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -25,6 +26,7 @@ and metadata addresses are refused. Names are resolved by the host's name server
 Examples:
   adit run -- curl https://example.org
   adit run --netem lte --capture run.pcapng -- git fetch
+  adit run --tunnel site.conf -- firefox
   adit run --allow-host 8080 -- curl http://host.adit.internal:8080
   adit run --net none -- ./untrusted-build.sh")]
 pub(crate) struct Args {
@@ -32,6 +34,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "none|nat", default_value = "nat")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     net: NetWord,
+    /// Use the tunnel of this file, with its name servers, as the only way out
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "allow_host", "udp_nat", "capture", "name"])]
+    tunnel: Vec<PathBuf>,
     #[command(flatten)]
     nat: NatArgs,
     /// Run COMMAND as root of its namespaces
@@ -60,6 +65,10 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let options = Options {
             net: match self.net {
+                _ if !self.tunnel.is_empty() => Net::Tunnel(Box::new(WantedTunnel {
+                    files: self.tunnel,
+                    netem: self.nat.wanted()?.netem,
+                })),
                 NetWord::None if self.nat.netem.is_some() || self.nat.capture.is_some() => {
                     let message = "there are no packets to emulate or record with --net none";
                     return Err(Error::usage(message));

@@ -9,3 +9,4 @@ mod sandbox;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;
+mod tunnel;

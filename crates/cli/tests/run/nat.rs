@@ -5,16 +5,16 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Output, Stdio};
 
-const V4: &str = "192.0.2.2";
+pub(crate) const V4: &str = "192.0.2.2";
 const V6: &str = "2001:db8::2";
 
 /// A host with a neighbour that runs `servers.py`.
-struct Host {
+pub(crate) struct Host {
     servers: Vec<Child>,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         enter();
         run("ip link set lo up");
         run("ip netns add srv");
@@ -83,7 +83,7 @@ fn a_command_reaches_the_outside_without_privilege() {
 }
 
 /// Connects to a port, and prints what happened.
-const CONNECT: &str = "
+pub(crate) const CONNECT: &str = "
 import socket, sys
 try:
     socket.create_connection((sys.argv[1], int(sys.argv[2])), 60).close()

@@ -61,6 +61,7 @@ const FOLDERS: [(&str, &str); 10] = [
         "daemon: file host streams uapi
         host: file
         streams: file host
+        run: daemon file host
         uapi: file",
     ),
     (

@@ -12,8 +12,9 @@
 
 mod nat;
 mod options;
+mod tunnel;
 
-pub use options::{Net, Options};
+pub use options::{Net, Options, WantedTunnel};
 
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
@@ -26,6 +27,7 @@ use adit_service::sandbox::Needs;
 /// What failed before the command ran; nothing is left then.
 pub fn run(options: &Options, events: &Events) -> Result<u8> {
     match &options.net {
+        Net::Tunnel(wanted) => tunnel::run(options, wanted, events),
         Net::Nat(wanted) => nat::run(options, wanted, events),
         Net::None => {
             let namespaces = options.create(PrivateFiles::default(), events)?;

@@ -4,8 +4,10 @@ use adit_service::error::Result;
 use adit_service::event::Events;
 use adit_service::namespace::{self, Command, Namespaces, PrivateFiles, Wanted};
 use adit_service::nat::wanted::WantedNat;
+use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::{self, Level, Needs};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// The way out.
 #[derive(Clone, Debug)]
@@ -14,6 +16,17 @@ pub enum Net {
     None,
     /// Everything, through sockets of this process.
     Nat(Box<WantedNat>),
+    /// A WireGuard tunnel, and nothing past it.
+    Tunnel(Box<WantedTunnel>),
+}
+
+/// The tunnel of a command.
+#[derive(Clone, Debug)]
+pub struct WantedTunnel {
+    /// Its files, as of `adit tunnel up`.
+    pub files: Vec<PathBuf>,
+    /// Emulates the link between the command and the tunnel.
+    pub netem: Option<Profiles>,
 }
 
 /// How a command is run.
@@ -34,6 +47,12 @@ impl Options {
     #[must_use]
     pub fn steps(&self) -> Vec<String> {
         let mut steps = vec!["create user, network, mount and process namespaces".to_owned()];
+        if let Net::Tunnel(wanted) = &self.net {
+            let files: Vec<String> =
+                wanted.files.iter().map(|file| file.display().to_string()).collect();
+            steps.push(format!("run the tunnel of {} there", files.join(", ")));
+            steps.extend(wanted.netem.iter().map(|_| "emulate the link".to_owned()));
+        }
         if let Net::Nat(wanted) = &self.net {
             steps.push(format!("create the device {} there, and run a NAT on it", wanted.device));
             steps.extend(wanted.netem.iter().map(|_| "emulate the link".to_owned()));

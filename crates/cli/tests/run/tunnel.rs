@@ -1,0 +1,95 @@
+//! `adit run --tunnel`: a command whose only way out is a tunnel.
+
+use crate::nat::{CONNECT, Host, V4};
+use crate::support::{ADIT, adit, bare, command, text};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+
+/// The other end of the tunnel, in the namespace of the neighbour.
+struct Peer(Child);
+
+impl Peer {
+    fn new() -> Self {
+        let key = || adit("tunnel genkey").trim().to_owned();
+        let (ours, theirs) = (key(), key());
+        let public = |key: &str| {
+            let script = format!("echo {key} | {ADIT} tunnel pubkey");
+            let output = command(["sh", "-c", &script]).output().unwrap();
+            text(&output.stdout).trim().to_owned()
+        };
+        write(
+            "/run/peer.conf",
+            &format!(
+                "[Interface]\nPrivateKey = {theirs}\nAddress = 10.9.0.1/24\nListenPort = 51820\n\
+                 [Peer]\nPublicKey = {}\nAllowedIPs = 10.9.0.2/32\n",
+                public(&ours)
+            ),
+        );
+        write(
+            "/run/site.conf",
+            &format!(
+                "[Interface]\nPrivateKey = {ours}\nAddress = 10.9.0.2/24\nDNS = 10.9.0.53, site.test\n\
+                 [Peer]\nPublicKey = {}\nEndpoint = {V4}:51820\nAllowedIPs = 0.0.0.0/0\n",
+                public(&theirs)
+            ),
+        );
+        let words = ["ip", "netns", "exec", "srv", ADIT, "tunnel", "up", "/run/peer.conf"];
+        let mut adit = bare(words[0]).args(&words[1..]).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(adit.stderr.take().unwrap()).lines();
+        let is_up = |line: &str| line.contains("up") || line.contains("running");
+        assert!(lines.map_while(Result::ok).any(|line| is_up(&line)));
+        Self(adit)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn write(path: &str, content: &str) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn everything_goes_through_the_tunnel_and_nothing_past_it() {
+    let host = Host::new();
+    let peer = Peer::new();
+    let unprivileged = ["unshare", "-U", "--map-user=4711", "--map-group=4712"];
+    let adit_run = |script: &str| {
+        let words = [ADIT, "run", "--tunnel", "/run/site.conf", "--", "sh", "-c", script, CONNECT];
+        let output = command(unprivileged.iter().chain(&words)).output().unwrap();
+        (text(&output.stdout), output.status.code(), text(&output.stderr))
+    };
+    let script = "cat /etc/resolv.conf; ip -o link | wc -l; ping -c1 -w30 10.9.0.1 >/dev/null && echo pong; exit 7";
+    let (found, status, error) = adit_run(script);
+    assert_eq!(
+        (found.as_str(), status),
+        ("nameserver 10.9.0.53\nsearch site.test\n2\npong\n", Some(7)),
+        "{error}"
+    );
+    // The neighbour is reached through the tunnel only: without its other end there is no way to it.
+    let connect = format!("python3 -c \"$0\" {V4} 9");
+    assert_eq!(adit_run(&connect).0, "reached\n");
+    drop(peer);
+    let (found, _, _) = adit_run(&format!("timeout 5 {connect}"));
+    assert_ne!(found, "reached\n");
+    // The host still reaches it by itself.
+    assert_eq!(
+        text(&command(["python3", "-c", CONNECT, V4, "9"]).output().unwrap().stdout),
+        "reached\n"
+    );
+    drop(host);
+}
+
+#[test]
+fn a_tunnel_takes_the_place_of_the_nat() {
+    let (status, error) = crate::support::refused("run --net nat --tunnel x.conf -- true");
+    assert_eq!(status, 2, "{error}");
+    assert!(error.contains("--tunnel"), "{error}");
+}

@@ -1,0 +1,142 @@
+//! A command whose only way out is a tunnel.
+
+use super::options::{Options, WantedTunnel};
+use crate::daemon::Ended;
+use crate::file::conf::HookPolicy;
+use crate::file::config::{Interface as Config, Table};
+use crate::host::changes::HostChanges;
+use crate::host::plan::{Plan, Seen, path_mtu};
+use crate::up::{self, Pipe};
+use adit_device::netlink::TABLE_MAIN;
+use adit_device::{Device, IfName, Mode};
+use adit_engine::PortId;
+use adit_engine::netem::{Link, Seed};
+use adit_runtime::{PortNetem, Runner};
+use adit_service::control::name::Claim;
+use adit_service::error::{Error, Kind, Result, SYSTEM};
+use adit_service::event::Events;
+use adit_service::host::action::Action;
+use adit_service::host::executor::{Executor, Outcome};
+use adit_service::namespace::attach::{Interface, Target, attach};
+use adit_service::namespace::guest::Guest;
+use adit_service::namespace::{PrivateFiles, Running};
+use adit_service::supervisor::Supervisor;
+
+/// The status of a command that was killed, because the tunnel was stopped.
+const KILLED: u8 = 128 + 9;
+
+pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> Result<u8> {
+    let up = up::Options {
+        files: wanted.files.clone(),
+        // Hooks change the host, and the command is not on it.
+        hooks: HookPolicy::Skip,
+        private_key: None,
+        device_netns: Some(String::new()),
+        pipe: Pipe::None,
+        faster: 1,
+    };
+    let mut loaded = up.load()?;
+    if loaded.config.mode() == Mode::Tap {
+        return Err(Error::usage("the tunnel of a command carries packets, not frames"));
+    }
+    let interface = &mut loaded.config.interface;
+    // There is no other way out, so the main table is enough, and nothing can leave in clear.
+    if interface.table == Table::Auto {
+        interface.table = Table::Number(TABLE_MAIN);
+    }
+    (interface.kill_switch, interface.block_ipv6) = (false, false);
+    let files = PrivateFiles { resolv_conf: resolv_conf(interface), hosts: None };
+    let peers = loaded.config.peers.iter();
+    let endpoints = peers.filter_map(|peer| peer.endpoint.as_ref()?.address());
+    let path_mtu = path_mtu(endpoints.map(|endpoint| endpoint.ip()));
+    let seen = Seen { path_mtu, ..Seen::default() };
+    let plan = Plan::new(loaded.name, &loaded.config, &seen);
+    let failed = |error| Error::io("wait for", "the command", &error);
+
+    let namespaces = options.create(files, events)?;
+    let target = Target::Process(namespaces.pid());
+    let device = attach(&target, &interface_of(loaded.name, &plan))?;
+    crate::memory::hide();
+    let signals = Running::signals().map_err(failed)?;
+    let name = format!("run-{}", std::process::id()).parse().map_err(Error::usage)?;
+    let given = Box::new(Given(Some(device)));
+    let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
+    let (mut runner, supervisor) =
+        up.start(loaded, plan, (Claim::new(name)?, None), changes, None, events)?;
+    if let Some(profiles) = &wanted.netem {
+        emulate(&mut runner, crate::engine::TunnelEngine::device(Mode::Tun), profiles)?;
+    }
+    let (daemon, socket) = supervisor.into_parts();
+    let mut supervisor = Supervisor::new(Guest::new(daemon), socket, events.clone());
+    supervisor.service.start(&runner, namespaces, signals)?;
+    let result = supervisor.run(&mut runner);
+    let (guest, socket) = supervisor.into_parts();
+    let (daemon, status) = guest.end();
+    let Ended { failure, .. } = daemon.end(&runner);
+    socket.finish();
+    result?;
+    match (status, failure) {
+        (Some(status), _) => Ok(status),
+        (None, Some(failure)) => Err(failure),
+        (None, None) => Ok(KILLED),
+    }
+}
+
+/// The name servers of the tunnel; without any, those of the host, asked through the tunnel.
+fn resolv_conf(interface: &Config) -> Option<String> {
+    if interface.dns.is_empty() {
+        return None;
+    }
+    let mut text: String =
+        interface.dns.iter().map(|server| format!("nameserver {server}\n")).collect();
+    if !interface.dns_search.is_empty() {
+        text.push_str(&format!("search {}\n", interface.dns_search.join(" ")));
+    }
+    Some(text)
+}
+
+/// The device of a plan.
+fn interface_of(name: IfName, plan: &Plan) -> Interface {
+    let (mut addresses, mut routes) = (Vec::new(), Vec::new());
+    for action in &plan.actions {
+        match action {
+            Action::AddAddress(address) => addresses.push(address.clone()),
+            Action::AddRoute(route) => routes.push(route.clone()),
+            _ => {}
+        }
+    }
+    Interface { name, mode: Mode::Tun, addresses, routes, mtu: Some(plan.mtu), mac: None }
+}
+
+fn emulate(
+    runner: &mut Runner<crate::engine::TunnelEngine>,
+    port: PortId,
+    profiles: &adit_service::netem::profile::Profiles,
+) -> Result<()> {
+    let mut seed = [0; 8];
+    crate::file::keys::fill_random(&mut seed)
+        .map_err(|error| Error::io("read", "random bytes", &error))?;
+    // As for every link: JSON readers that use doubles keep it.
+    let seed = Seed::new(u64::from_ne_bytes(seed) >> 11);
+    let link = |profile, number| {
+        let link = Link::new(profile, seed.direction(number));
+        link.map(Box::new).map(Some).map_err(Error::usage)
+    };
+    let (ingress, egress) = (link(&profiles.a_to_b, 0)?, link(&profiles.b_to_a, 1)?);
+    runner.set_netem(port, PortNetem { ingress, egress });
+    Ok(())
+}
+
+/// An executor for a device that is complete: nothing else is changed for the tunnel.
+struct Given(Option<Device>);
+
+impl Executor for Given {
+    fn perform(&mut self, _: &Action) -> Result<Outcome> {
+        Ok(Outcome::Unchanged)
+    }
+
+    fn take_device(&mut self) -> Result<Device> {
+        let none = || Error::new(Kind::NotFound, &SYSTEM, "the device of the command is gone");
+        self.0.take().ok_or_else(none)
+    }
+}
