@@ -249,6 +249,16 @@ fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// A process that ends with its test.
+struct Servers(Child);
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Servers in the target: TCP on port 80 says the address of its client, UDP on port 53 answers.
 const SERVERS: &str = "import socket, threading
 t = socket.create_server(('10.0.2.100', 80))
@@ -272,10 +282,20 @@ fn ports_are_forwarded_by_requests_at_the_api_socket() {
     let _slirp = world.start(&["--api-socket", socket.to_str().unwrap(), &world.pid(), "tap0"]);
     // A client that sends nothing holds nobody up.
     let _silent = UnixStream::connect(&socket).unwrap();
-    let mut server = world.inside(&["python3", "-c", SERVERS]);
-    let mut server = server.stdout(Stdio::piped()).spawn().unwrap();
+    let mut servers = bare("nsenter");
+    servers.args([
+        "-t",
+        &world.pid(),
+        "-U",
+        "-n",
+        "--preserve-credentials",
+        "python3",
+        "-c",
+        SERVERS,
+    ]);
+    let mut servers = Servers(servers.stdout(Stdio::piped()).spawn().unwrap());
     let mut up = [0; 3];
-    server.stdout.take().unwrap().read_exact(&mut up).unwrap();
+    servers.0.stdout.take().unwrap().read_exact(&mut up).unwrap();
     let (tcp, udp) = (free_port(), free_port());
     let add = |proto: &str, port: u16, guest_port: u16| {
         format!(
@@ -332,8 +352,6 @@ fn ports_are_forwarded_by_requests_at_the_api_socket() {
         let error = TcpStream::connect((SERVER, tcp)).err()?;
         (error.kind() == ErrorKind::ConnectionRefused).then_some(())
     });
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
 
 #[test]
