@@ -275,6 +275,14 @@ while True:
     c.sendall(('tcp ' + a[0]).encode())
     c.close()";
 
+/// The request for a port.
+fn add(proto: &str, port: u16, guest_port: u16) -> String {
+    format!(
+        "{{\"execute\":\"add_hostfwd\",\"arguments\":{{\"proto\":\"{proto}\",\"host_addr\":\"192.0.2.1\",\
+         \"host_port\":{port},\"guest_addr\":\"\",\"guest_port\":{guest_port}}}}}\n"
+    )
+}
+
 #[test]
 fn ports_are_forwarded_by_requests_at_the_api_socket() {
     let world = World::new();
@@ -297,12 +305,6 @@ fn ports_are_forwarded_by_requests_at_the_api_socket() {
     let mut up = [0; 3];
     servers.0.stdout.take().unwrap().read_exact(&mut up).unwrap();
     let (tcp, udp) = (free_port(), free_port());
-    let add = |proto: &str, port: u16, guest_port: u16| {
-        format!(
-            "{{\"execute\":\"add_hostfwd\",\"arguments\":{{\"proto\":\"{proto}\",\"host_addr\":\"192.0.2.1\",\
-             \"host_port\":{port},\"guest_addr\":\"\",\"guest_port\":{guest_port}}}}}\n"
-        )
-    };
     assert_eq!(ask(&socket, &add("tcp", tcp, 80)), serde_json::json!({"return": {"id": 1}}));
     assert_eq!(ask(&socket, &add("udp", udp, 53)), serde_json::json!({"return": {"id": 2}}));
     let answer = wait_until("an answer by TCP", || {
