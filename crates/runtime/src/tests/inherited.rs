@@ -7,10 +7,14 @@ use adit_device::{DeviceOptions, Mode};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// As a descriptor is that a parent left open; its number.
 fn inherited(fd: impl Into<OwnedFd>) -> i32 {
-    let fd = fd.into();
+    // A number can be taken once.
+    static NEXT: AtomicI32 = AtomicI32::new(100);
+    let least = NEXT.fetch_add(1, Ordering::Relaxed);
+    let fd = rustix::io::fcntl_dupfd_cloexec(fd.into(), least).unwrap();
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::empty()).unwrap();
     let number = fd.as_raw_fd();
     // The port will own it.
@@ -76,7 +80,8 @@ fn a_closed_descriptor_and_one_of_ours_are_refused() {
     let file = std::fs::File::open("/dev/null").unwrap();
     assert!(open(inherited(file)).is_err(), "a device that is no TAP");
     let (reader, _writer) = rustix::pipe::pipe().unwrap();
-    assert!(hint(inherited(reader)).contains("TAP queue"));
+    let hint = hint(inherited(reader));
+    assert!(hint.contains("TAP queue"), "{hint}");
     assert!(SocketPort::new("x", UnixDatagram::unbound().unwrap().into()).is_err(), "no peer");
     assert_eq!("fd:1".parse::<PortSpec>().unwrap_err().at, 3);
     assert!("fd:5,tun".parse::<PortSpec>().unwrap().is_layer3());
