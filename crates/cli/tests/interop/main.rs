@@ -267,7 +267,7 @@ fn an_ns3_node_is_a_neighbour() {
     let compiles = |standard: &&str| {
         succeeds(&format!("g++ -std={standard} -O0 -o {program} {source} {libraries}"))
     };
-    assert!(standards.iter().any(|standard| compiles(&standard)), "{source} does not compile");
+    assert!(standards.iter().any(compiles), "{source} does not compile");
     let _node = Started::new(&format!("{program} n0 198.18.0.2 300"));
     wait_for("n0", || succeeds("ip link show n0"));
     run("ip link set n0 up");
