@@ -125,7 +125,7 @@ pub(super) const ENVIRONMENT: [Entry; 12] = [
 ];
 
 /// Examples of commands whose help has none, or more of them.
-const EXAMPLES: [(&str, &[&str]); 32] = [
+const EXAMPLES: [(&str, &[&str]); 37] = [
     (
         "",
         &[
@@ -167,6 +167,11 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
     ("netem reload", &["adit netem reload"]),
     ("netem list", &["adit netem list"]),
     ("netem stop", &["adit netem stop --name netem"]),
+    ("nat", &["adit nat attach blue", "adit nat show", "adit nat flows"]),
+    ("nat show", &["adit nat show", "adit -j nat show run-4711"]),
+    ("nat flows", &["adit nat flows", "adit -j nat flows run-4711"]),
+    ("nat list", &["adit nat list"]),
+    ("nat stop", &["adit nat stop run-4711"]),
     (
         "tunnel",
         &["adit tunnel check site.conf", "adit tunnel up --detach site", "adit tunnel show site"],
