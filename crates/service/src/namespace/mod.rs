@@ -142,7 +142,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// The signals that [`Self::forward`] passes on, as a descriptor to read. Ctrl-Z and changes of the
+    /// The signals that [`Self::forward_all`] passes on, as a descriptor to read. Ctrl-Z and changes of the
     /// window are the terminal's affair.
     ///
     /// # Errors

@@ -2,10 +2,10 @@
 //!
 //! | stage | when | what |
 //! |---|---|---|
-//! | [`mounts::isolate`] | everything is open, one thread | a mount namespace with the listed folders alone |
-//! | [`capabilities::drop_all`] | after it, as mounting needs one | no capability, also none of a program that is executed; no debugger |
-//! | [`landlock::restrict`] | after it, as it needs no privilege | files: the listed folders alone; no abstract sockets |
-//! | [`seccomp::restrict`] | last, as the others make calls that it forbids | the listed system calls alone |
+//! | `mounts::isolate` | everything is open, one thread | a mount namespace with the listed folders alone |
+//! | `capabilities::drop_all` | after it, as mounting needs one | no capability, also none of a program that is executed; no debugger |
+//! | `landlock::restrict` | after it, as it needs no privilege | files: the listed folders alone; no abstract sockets |
+//! | `seccomp::restrict` | last, as the others make calls that it forbids | the listed system calls alone |
 //!
 //! Where mounts are refused (AppArmor's `deny mount`), the other stages still hold. The first packet is read
 //! after the last stage.
