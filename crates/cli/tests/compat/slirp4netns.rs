@@ -59,7 +59,7 @@ impl World {
         rustix::mount::mount_bind(folder.join("resolv.conf"), &resolv).unwrap();
         let mut unshare = bare("unshare");
         let target = unshare.args(["-Urn", "sleep", "1000"]).spawn().unwrap();
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
+        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
         let of_target = format!("/proc/{}/ns/net", target.id());
         wait_until("a namespace", || fs::read_link(&of_target).ok().filter(|name| *name != own));
         wait_until("a map of users", || {
