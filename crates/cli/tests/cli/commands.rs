@@ -344,7 +344,8 @@ fn root_an_owner_without_privilege_deletes_its_device() {
     // Who holds a device is visible to root only; one that is up without a carrier is held by nobody.
     run("ip link set dev theirs0 up");
     run("ip link set dev mine0 up");
-    let mut capture = crate::support::command([crate::support::ADIT, "capture", "theirs0"]);
+    let mut capture = crate::support::bare(crate::support::ADIT);
+    capture.args(["capture", "theirs0", "--for", "90s"]);
     let mut capture = capture.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     while adit_json("dev show theirs0")[0]["holders"] == value!([]) {
