@@ -113,11 +113,13 @@ table! {
     lseek SYS_lseek,
     madvise SYS_madvise,
     membarrier SYS_membarrier,
+    #[cfg(target_pointer_width = "64")]
     mmap SYS_mmap,
     mprotect SYS_mprotect,
     mremap SYS_mremap,
     munmap SYS_munmap,
     nanosleep SYS_nanosleep,
+    #[cfg(target_pointer_width = "64")]
     newfstatat SYS_newfstatat,
     #[cfg(target_arch = "x86_64")]
     open SYS_open,
