@@ -13,7 +13,7 @@ use crate::translate::wire::{self, Path};
 use adit_engine::DropReason;
 use adit_engine::Endpoint;
 use adit_engine::Outbox;
-use adit_engine::flow::{self, FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
+use adit_engine::flow::{self, FlowError, FlowEvent, FlowId, FlowRequest, Transport};
 
 impl Nat {
     pub(super) fn icmp_from_inside(
@@ -138,19 +138,11 @@ impl Nat {
         from: SocketAddr,
         out: &mut Outbox,
     ) -> Option<FlowId> {
-        if !self.make_room(inside.from, inside.now, out) {
-            return None;
-        }
-        let flow = self.table.insert(key, inside.from, Class::Echo, inside.now, |flow| {
-            Entry::Echo(Box::new(Echo::new(flow, inside.port, inside.from, from.port())))
-        })?;
         let local = any_address(from);
         let bind = FlowRequest::Bind { transport: Transport::Echo, local, or_any_port: true };
-        if out.request(Request::Flow(flow, bind)).is_err() {
-            self.remove(flow, None, out);
-            return None;
-        }
-        Some(flow)
+        let entry =
+            |flow| Entry::Echo(Box::new(Echo::new(flow, inside.port, inside.from, from.port())));
+        self.bind(inside, key, Class::Echo, bind, entry, out)
     }
 }
 

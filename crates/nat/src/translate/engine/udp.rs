@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use adit_packet::{Gso, Instant, PacketBuf, UdpHeader, ip_protocol};
 
 use super::{Entry, Inside, Nat};
-use crate::translate::table::Key;
+use crate::translate::table::{Class, Key};
 use crate::translate::udp::Mapping;
 use adit_engine::DropReason;
 use adit_engine::Outbox;
@@ -35,7 +35,7 @@ impl Nat {
         let Some(to) = known.or_else(|| self.destination(inside, to_port, &packet, out)) else {
             return out.discard(packet, DropReason::FILTERED);
         };
-        let Some(flow) = found.or_else(|| self.bind(inside, key, from, out)) else {
+        let Some(flow) = found.or_else(|| self.bind_udp(inside, key, from, out)) else {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         };
         // A datagram may be shorter than its packet says, but a train is whole.
@@ -108,22 +108,33 @@ impl Nat {
     }
 
     /// Makes a mapping for an inside address and port.
-    fn bind(
+    fn bind_udp(
         &mut self,
         inside: &Inside<'_>,
         key: Key,
         from: SocketAddr,
         out: &mut Outbox,
     ) -> Option<FlowId> {
+        let local = any_address(from);
+        let bind = FlowRequest::Bind { transport: Transport::Udp, local, or_any_port: true };
+        let entry = |flow| Entry::Udp(Box::new(Mapping::new(flow, inside.port, from)));
+        self.bind(inside, key, Class::Udp, bind, entry, out)
+    }
+
+    /// Makes an entry that has a bound socket of the host.
+    pub(super) fn bind(
+        &mut self,
+        inside: &Inside<'_>,
+        key: Key,
+        class: Class,
+        bind: FlowRequest,
+        entry: impl FnOnce(FlowId) -> Entry,
+        out: &mut Outbox,
+    ) -> Option<FlowId> {
         if !self.make_room(inside.from, inside.now, out) {
             return None;
         }
-        let local = any_address(from);
-        let class = crate::translate::table::Class::Udp;
-        let flow = self.table.insert(key, inside.from, class, inside.now, |flow| {
-            Entry::Udp(Box::new(Mapping::new(flow, inside.port, from)))
-        })?;
-        let bind = FlowRequest::Bind { transport: Transport::Udp, local, or_any_port: true };
+        let flow = self.table.insert(key, inside.from, class, inside.now, entry)?;
         if out.request(Request::Flow(flow, bind)).is_err() {
             self.remove(flow, None, out);
             return None;
