@@ -22,6 +22,14 @@ pub fn discard_received(socket: impl AsFd, count: usize) -> io::Result<usize> {
     crate::sys::flow::discard(socket.as_fd(), count)
 }
 
+/// Whether the next byte of a TCP socket is the urgent one.
+///
+/// # Errors
+/// ENOTTY: it is no TCP socket.
+pub fn is_at_mark(socket: impl AsFd) -> io::Result<bool> {
+    crate::sys::flow::is_at_mark(socket.as_fd())
+}
+
 /// Takes an error off the queue of a socket that reports ICMP errors
 /// ([`report_icmp_errors`](crate::report_icmp_errors)); `None` for an entry that concerns no datagram.
 ///

@@ -104,6 +104,7 @@ pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};
 pub use runner::event::{Event, Next};
 pub use runner::hubs::ListenerId;
 pub use runner::{Handler, Runner};
+pub use socket::splice::SpliceCounts;
 pub use wake::clock::now;
 pub use wake::mailbox::{CallError, Remote};
 pub use wake::namespaces::NamespaceName;
@@ -122,6 +123,7 @@ pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
         port::kinds::device::SYSCALLS,
         record::sink::SYSCALLS,
         socket::flow::SYSCALLS,
+        socket::splice::SYSCALLS,
     ]
     .into_iter()
 }

@@ -13,7 +13,7 @@ use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::attach;
 use adit_service::nat::model::{Flow, Nat};
-use adit_service::nat::wanted::WantedNat;
+use adit_service::nat::wanted::{Datapath, WantedNat};
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
 use clap::Subcommand;
@@ -74,6 +74,10 @@ pub(crate) struct NatArgs {
     #[arg(long, value_name = "apdf|eif", default_value = "apdf")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     udp_nat: UdpWord,
+    /// How bytes of TCP connections pass: packet through adit, splice from socket to socket in the kernel
+    #[arg(long, value_name = "auto|packet|splice", default_value = "auto")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
+    pub(crate) datapath: DatapathWord,
     /// Emulate the link: lte, dsl ... ('adit netem --help' describes them)
     #[arg(long, value_name = "PRESET")]
     pub(crate) netem: Option<String>,
@@ -92,6 +96,14 @@ enum UdpWord {
     Eif,
 }
 
+/// The words of `--datapath`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DatapathWord {
+    Auto,
+    Packet,
+    Splice,
+}
+
 impl NatArgs {
     /// The NAT that they ask for.
     pub(crate) fn wanted(self) -> Result<WantedNat> {
@@ -102,6 +114,11 @@ impl NatArgs {
                 UdpWord::Eif => UdpFiltering::EndpointIndependent,
             },
             allow_host: self.allow_host,
+            datapath: match self.datapath {
+                DatapathWord::Auto => Datapath::Auto,
+                DatapathWord::Packet => Datapath::Packet,
+                DatapathWord::Splice => Datapath::Splice,
+            },
             netem: self.netem.as_deref().map(profiles).transpose()?,
             capture: self.capture,
             ..WantedNat::usual()?

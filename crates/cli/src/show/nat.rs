@@ -20,7 +20,13 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
         let ports: Vec<String> = nat.allow_host.iter().map(ToString::to_string).collect();
         add("allow host", format!("port {}", joined(&ports)));
     }
+    add("datapath", clean(&nat.datapath));
     add("flows", nat.flows.to_string());
+    if nat.datapath == "splice" {
+        let all = &nat.spliced;
+        let (sent, received) = (all.sent_bytes, all.received_bytes);
+        add("spliced", format!("{} connections, {sent} bytes sent, {received} received", all.connections));
+    }
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {
         add("dropped", format!("{count}: {}", clean(why)));

@@ -19,6 +19,18 @@ pub(crate) fn discard(socket: BorrowedFd<'_>, count: usize) -> io::Result<usize>
     usize::try_from(len).map_err(|_| io::Error::last_os_error())
 }
 
+/// `sockatmark(3)`: whether the next byte of a TCP socket is the urgent one.
+pub(crate) fn is_at_mark(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    unsafe extern "C" {
+        // POSIX.1-2001, in every libc for Linux.
+        safe fn sockatmark(socket: libc::c_int) -> libc::c_int;
+    }
+    match sockatmark(socket.as_raw_fd()) {
+        -1 => Err(io::Error::last_os_error()),
+        mark => Ok(mark == 1),
+    }
+}
+
 /// What the error queue of a socket has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketError {

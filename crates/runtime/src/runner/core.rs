@@ -50,7 +50,7 @@ pub(crate) struct Core<E> {
     /// The sockets for peers.
     pub(crate) peers: Option<PeerSockets>,
     /// The sockets of the engine's flows.
-    flows: Flows,
+    pub(super) flows: Flows,
     interfaces: Interfaces,
     pub(crate) reactor: Reactor,
     pub(crate) events: VecDeque<Event>,
@@ -516,6 +516,12 @@ impl<E: Engine> Core<E> {
         } else {
             self.flush();
         }
+    }
+
+    /// Connections wait to be joined to flows.
+    pub(crate) fn serve_splices(&mut self) {
+        self.flows.accept_splices(self.now, &self.reactor);
+        self.flush();
     }
 
     /// Reads a flow until it has nothing more or has had its share.

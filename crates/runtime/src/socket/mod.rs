@@ -5,6 +5,7 @@ mod flow_event;
 pub(crate) mod flows;
 mod listen_flow;
 mod ping_flow;
+pub(crate) mod splice;
 mod tcp_flow;
 pub(crate) mod udp;
 mod udp_flow;

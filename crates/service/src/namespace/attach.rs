@@ -4,9 +4,10 @@
 //! and sets it up, hands over its queue and a netlink socket, and ends. This process gets no capability.
 
 use crate::error::{Error, Kind, NETNS, Result};
-use crate::namespace::channel::{Channel, Stage, failure};
+use crate::namespace::channel::{Channel, Message, Stage, failure};
 use crate::namespace::codes::NAMESPACES;
 use crate::namespace::holder::LOOPBACK;
+use crate::namespace::splice;
 use adit_device::netlink::{Address, LinkChange, Netlink, Route};
 use adit_device::process::Child;
 use adit_device::{
@@ -157,10 +158,31 @@ impl Interface {
 /// # Errors
 /// The namespace cannot be entered, the device cannot be made; nothing is left then.
 pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
+    make(target, interface, None).map(|(device, _)| device)
+}
+
+/// As [`attach`], and leads TCP connections that begin in the namespace to a listening socket of ours: their SYNs
+/// reach the device with this urgent pointer. Without the socket, why.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_with_splice(
+    target: &Target,
+    interface: &Interface,
+    tag: u16,
+) -> Result<(Device, std::result::Result<OwnedFd, String>)> {
+    let (device, listener) = make(target, interface, Some(tag))?;
+    Ok((device, listener.unwrap_or_else(|| Err("the helper passed no socket".to_owned()))))
+}
+
+/// A device, and the listening socket or why there is none.
+type Made = (Device, Option<std::result::Result<OwnedFd, String>>);
+
+fn make(target: &Target, interface: &Interface, splice: Option<u16>) -> Result<Made> {
     let netns = target.open()?;
     let failed = |error| failure("start", "a process", &error);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
-    let helper = Child::fork(|| match open(target, &netns, interface, &theirs) {
+    let helper = Child::fork(|| match open(target, &netns, (interface, splice), &theirs) {
         Ok(()) => 0,
         Err(error) => {
             // Without a parent nobody reads it.
@@ -170,18 +192,29 @@ pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
     });
     let helper = helper.map_err(failed)?;
     drop(theirs);
-    let received = ours.receive();
+    let mut received = ours.receive();
+    let mut refused = None;
+    if let Ok(Ok(Message { warning: Some(why), .. })) = received {
+        refused = Some(Err(why));
+        received = ours.receive();
+    }
     let lost = |error| failure("read from", "a process", &error);
     helper.wait().map_err(lost)?;
     let mut fds = received.map_err(lost)??.fds.into_iter();
     let (Some(queue), Some(netlink)) = (fds.next(), fds.next()) else {
         return Err(Error::new(Kind::Refused, &NAMESPACES, "the helper passed no device"));
     };
-    Ok(Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?)
+    let device = Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?;
+    Ok((device, fds.next().map(Ok).or(refused)))
 }
 
 /// Opens the device in the namespace, and hands it over.
-fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel) -> Result<()> {
+fn open(
+    target: &Target,
+    netns: &Netns,
+    (interface, splice): (&Interface, Option<u16>),
+    channel: &Channel,
+) -> Result<()> {
     netns.enter_as_owner().map_err(|error| {
         let what = format!("network namespace '{target}'");
         let mut new = failure("enter", &what, &error);
@@ -201,5 +234,12 @@ fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel
         .map_err(|error| failure("bring up", "'lo'", &error))?;
     let netlink = OwnedFd::from(netlink);
     let queue = device.queues().first().ok_or_else(|| handed(Errno::BADFD.into()))?;
-    channel.reached(Stage::Attached, &[queue.as_fd(), netlink.as_fd()]).map_err(handed)
+    let mut fds = vec![queue.as_fd(), netlink.as_fd()];
+    let listener = splice.map(|tag| splice::open(interface.name, tag));
+    match &listener {
+        Some(Ok(listener)) => fds.push(listener.as_fd()),
+        Some(Err(error)) => channel.warn(error.to_string()).map_err(handed)?,
+        None => {}
+    }
+    channel.reached(Stage::Attached, &fds).map_err(handed)
 }

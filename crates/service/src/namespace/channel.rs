@@ -23,7 +23,7 @@ pub(crate) enum Stage {
     Ready,
     /// The command runs; with a pidfd of it.
     Started,
-    /// A device was opened; with its queue and a netlink socket.
+    /// A device was opened; with its queue, a netlink socket, and the listening socket of spliced connections.
     Attached,
 }
 
@@ -83,7 +83,7 @@ impl Channel {
 
     fn send(&self, wire: &Wire, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(wire)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
             return Err(rustix::io::Errno::MSGSIZE.into());
@@ -95,7 +95,7 @@ impl Channel {
     /// Waits for a message; a failure of the other end is the inner error.
     pub(crate) fn receive(&self) -> io::Result<Result<Message>> {
         let mut bytes = vec![0; MESSAGE_LEN_MAX];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let len = rustix::io::retry_on_intr(|| {
             let mut data = [IoSliceMut::new(&mut bytes)];

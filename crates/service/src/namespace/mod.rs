@@ -23,9 +23,10 @@ pub mod guest;
 mod holder;
 mod ids;
 mod refusal;
+mod splice;
 mod wanted;
 
-pub use codes::{CATALOG, COMMAND, NAMESPACES};
+pub use codes::{CATALOG, COMMAND, DATAPATH, NAMESPACES};
 pub use files::PrivateFiles;
 pub use wanted::{Command, Wanted};
 

@@ -1,14 +1,18 @@
 //! A NAT for a namespace that is there: `adit nat attach`.
 
 use crate::control::socket::ControlSocket;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Events;
-use crate::namespace::attach::{Target, attach};
-use crate::nat::wanted::WantedNat;
+use crate::namespace::DATAPATH;
+use crate::namespace::attach::{Target, attach, attach_with_splice};
+use crate::nat::wanted::{Datapath, WantedNat};
 use crate::nat::{NatService, needs};
 use crate::sandbox::{self, Level};
 use crate::supervisor::Supervisor;
+use adit_device::Device;
+use adit_nat::SPLICE_TAG;
 use adit_runtime::Signals;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What a start would do, for `--dry-run`.
@@ -22,6 +26,26 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
     ]
 }
 
+/// Makes the device of a NAT in a namespace; with the listening socket of connections that are spliced, if they
+/// are.
+///
+/// # Errors
+/// As [`attach`]; the user asked for the splice datapath and it is not offered, with the reason.
+pub fn open(target: &Target, wanted: &WantedNat) -> Result<(Device, Option<OwnedFd>)> {
+    if wanted.datapath != Datapath::Splice {
+        return Ok((attach(target, &wanted.interface())?, None));
+    }
+    let refused = |why: &str| {
+        let new = Error::new(Kind::Refused, &DATAPATH, format!("the splice datapath is not offered: {why}"));
+        new.object(target).hint("Omit '--datapath splice': the packet datapath needs nothing of the namespace.")
+    };
+    if wanted.netem.is_some() || wanted.capture.is_some() {
+        return Err(refused("spliced connections are no packets, which could be emulated or recorded"));
+    }
+    let (device, listener) = attach_with_splice(target, &wanted.interface(), SPLICE_TAG)?;
+    Ok((device, Some(listener.map_err(|why| refused(&why))?)))
+}
+
 /// Runs a NAT on a device in a namespace, until it is stopped or the namespace ends.
 ///
 /// # Errors
@@ -29,7 +53,7 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let life = target.life()?;
-    let device = attach(target, &wanted.interface())?;
+    let (device, listener) = open(target, wanted)?;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.note.iter().for_each(|note| events.note(note));
     let name = socket.name().to_string();
@@ -38,8 +62,9 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     // Where a service manager listens.
     let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));
-    let (mut runner, nat) =
+    let (mut runner, mut nat) =
         NatService::start(name, wanted.clone(), device, Some(life), events.clone())?;
+    nat.splice(&mut runner, listener)?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     if let Some(note) = sandbox::enter(level, &needs)? {
         events.note(format!("warning: {note}"));

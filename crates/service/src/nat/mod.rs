@@ -11,7 +11,7 @@ use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
 use crate::namespace::attach::Life;
-use crate::nat::model::{Flow, Nat as Report};
+use crate::nat::model::{Flow, Nat as Report, Spliced};
 use crate::nat::wanted::{WantedNat, host_addresses};
 use crate::sandbox::Needs;
 use crate::supervisor::{Answer, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value};
@@ -111,6 +111,18 @@ impl NatService {
         Ok((runner, Self { name, events, wanted, monitor, _process: process, failure: None }))
     }
 
+    /// Has the kernel move the bytes of TCP connections that come to this socket.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC.
+    pub fn splice(&mut self, runner: &mut Runner<Nat>, listener: Option<OwnedFd>) -> Result<()> {
+        let Some(listener) = listener else { return Ok(()) };
+        let joined = runner.splice_at(listener);
+        joined.map_err(|error| Error::io("start", "the loop", &error))?;
+        runner.engine_mut().set_splice(true);
+        Ok(())
+    }
+
     /// Closes the device and the recording; returns why the NAT ended, if nobody asked for it.
     pub fn end(mut self, runner: &mut Runner<Nat>) -> Option<Error> {
         runner.detach(INSIDE);
@@ -161,7 +173,9 @@ impl NatService {
             gateways: v4.into_iter().chain(config.gateway_v6.map(IpAddr::V6)).collect(),
             name_servers: self.wanted.servers().into_iter().collect(),
             allow_host: self.wanted.allow_host.clone(),
+            datapath: if config.splice { "splice" } else { "packet" }.to_owned(),
             flows: engine.flow_count(),
+            spliced: Spliced::of(runner.splice_counts()),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped: dropped.map(|(why, count)| (why.to_string(), count)).collect(),
@@ -172,6 +186,11 @@ impl NatService {
         let now = runner.now();
         let mut rows: Vec<FlowRow> = runner.engine().flows().collect();
         rows.sort_by_key(|row| (row.inside, row.flow));
+        for row in &mut rows {
+            if let Some((sent, received, used)) = runner.spliced(row.flow) {
+                (row.sent_bytes, row.received_bytes, row.used) = (sent, received, used);
+            }
+        }
         rows.into_iter().map(|row| flow(&row, now)).collect()
     }
 }

@@ -56,6 +56,18 @@ impl Inside {
     }
 }
 
+/// How bytes of TCP connections pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Datapath {
+    /// As is best.
+    #[default]
+    Auto,
+    /// As packets of the device.
+    Packet,
+    /// From socket to socket in the kernel.
+    Splice,
+}
+
 /// A NAT as it is wanted.
 #[derive(Clone, Debug)]
 pub struct WantedNat {
@@ -71,6 +83,8 @@ pub struct WantedNat {
     pub udp: UdpFiltering,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
+    /// How bytes of TCP connections pass.
+    pub datapath: Datapath,
     /// Emulates the link between the inside and the NAT.
     pub netem: Option<Profiles>,
     /// Records the packets of the inside.
@@ -98,6 +112,7 @@ impl WantedNat {
             mtu: 1500,
             udp: UdpFiltering::default(),
             allow_host: Vec::new(),
+            datapath: Datapath::Auto,
             netem: None,
             capture: None,
             resolvers: Resolvers::of_host(),

@@ -4,9 +4,10 @@ use super::options::Options;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
-use adit_service::namespace::attach::{Target, attach};
+use adit_service::namespace::attach::Target;
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
+use adit_service::nat::attach::open;
 use adit_service::nat::wanted::WantedNat;
 use adit_service::nat::{NatService, needs};
 use adit_service::supervisor::Supervisor;
@@ -26,7 +27,7 @@ fn serve(
     namespaces: Namespaces,
     events: &Events,
 ) -> Result<u8> {
-    let device = attach(&Target::Process(namespaces.pid()), &wanted.interface())?;
+    let (device, listener) = open(&Target::Process(namespaces.pid()), wanted)?;
     let socket = match &wanted.name {
         Some(name) => ControlSocket::open(Some(name.clone()), "nat")?,
         None => {
@@ -36,7 +37,9 @@ fn serve(
     };
     socket.note.iter().for_each(|note| events.detail(note));
     let name = socket.name().to_string();
-    let (mut runner, nat) = NatService::start(name, wanted.clone(), device, None, events.clone())?;
+    let (mut runner, mut nat) =
+        NatService::start(name, wanted.clone(), device, None, events.clone())?;
+    nat.splice(&mut runner, listener)?;
     let failed = |error| Error::io("wait for", "the command", &error);
     let signals = Running::signals().map_err(failed)?;
     options.enter_sandbox(needs(), events)?;

@@ -53,6 +53,8 @@ pub struct Nat {
     reorder_budget: usize,
     errors: Limiter,
     counter: u64,
+    /// When connections may be handed over to the runtime.
+    splice_after: Instant,
     /// By flow.
     published: BTreeMap<FlowId, Published>,
 }
@@ -104,6 +106,7 @@ impl Nat {
             reorder_budget: limits.reorder_bytes,
             errors: Limiter::new(limits.errors_per_second),
             counter: 0,
+            splice_after: Instant::ZERO,
             published: BTreeMap::new(),
             config,
         }
@@ -118,6 +121,11 @@ impl Nat {
     /// Decides by another policy about flows that begin from now on.
     pub fn set_policy(&mut self, policy: Policy) {
         self.config.policy = policy;
+    }
+
+    /// Lets the runtime take connections, or no more of them ([`Config::splice`]).
+    pub const fn set_splice(&mut self, on: bool) {
+        self.config.splice = on;
     }
 
     /// How many flows there are.
@@ -401,7 +409,7 @@ const fn lifetime(class: Class) -> Duration {
         Class::Udp => timeout::UDP,
         Class::Dns => timeout::DNS,
         Class::Echo => timeout::ECHO,
-        Class::Published => Duration::MAX,
+        Class::Lasting => Duration::MAX,
     }
 }
 

@@ -49,7 +49,7 @@ impl Nat {
             return Err(PublishError::OutOfFlows);
         }
         let new =
-            self.table.insert(key, inside.ip(), Class::Published, now, |flow| match transport {
+            self.table.insert(key, inside.ip(), Class::Lasting, now, |flow| match transport {
                 Transport::Udp => Entry::Udp(Box::new(Mapping::published(flow, port, inside))),
                 _ => Entry::Listener,
             });

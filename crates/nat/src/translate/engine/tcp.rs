@@ -122,9 +122,12 @@ impl Nat {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }
         let random = self.random(from, to, now);
+        let may_splice =
+            self.config.splice && syn.is_for_splice() && self.splice_after <= now;
         let mtu = self.config.mtu;
+        let port = inside.port;
         let opening =
-            Opening { port: inside.port, inside: from, remote: to, syn, mtu, random, now };
+            Opening { port, inside: from, remote: to, syn, may_splice, mtu, random, now };
         let new = self.table.insert(key, inside.from, Class::TcpOpening, now, |flow| {
             let conn = Conn::new(flow, &opening);
             Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false }))
@@ -132,8 +135,7 @@ impl Nat {
         let Some(Entry::Tcp(tcp)) = new.and_then(|flow| self.table.get(flow)) else {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         };
-        let requests = tcp.conn.open(at);
-        let is_asked = requests.into_iter().all(|request| out.request(request).is_ok());
+        let is_asked = tcp.conn.open(at).all(|request| out.request(request).is_ok());
         if !is_asked {
             // The inside asks again.
             new.into_iter().for_each(|flow| {
@@ -152,9 +154,9 @@ impl Nat {
         out: &mut Outbox,
         work: impl FnOnce(&mut Conn, &mut Cx<'_>) -> Fate,
     ) {
-        let Self { table, reorder_budget, timers, due, due_at, config, .. } = self;
+        let Self { table, reorder_budget, timers, due, due_at, config, splice_after, .. } = self;
         let Some(Entry::Tcp(tcp)) = table.get_mut(flow) else { return };
-        let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget };
+        let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget, splice_after };
         let before = tcp.conn.class();
         match work(&mut tcp.conn, &mut cx) {
             Fate::Alive => {
@@ -185,12 +187,12 @@ impl Nat {
 
     /// The connect of a flow failed: the inside learns why.
     fn refuse(&mut self, flow: FlowId, error: FlowError, now: Instant, out: &mut Outbox) {
-        let Self { table, reorder_budget, config, errors, .. } = self;
+        let Self { table, reorder_budget, config, errors, splice_after, .. } = self;
         if let Some(Entry::Tcp(tcp)) = table.get_mut(flow)
             && errors.pass(now)
         {
             let gateway = config.gateway(tcp.conn.ends().1.ip());
-            let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget };
+            let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget, splice_after };
             tcp.conn.fail(error, gateway, &mut cx);
         }
         self.remove(flow, None, out);

@@ -1,18 +1,21 @@
 //! One connection: the inside's segments on one side, a flow of the host on the other.
 
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use adit_packet::{Instant, PacketBuf, TcpFlags, TcpHeader, ip_protocol};
 
 use super::down::Down;
 use super::emit::{distance, low, own_mss, put, refuse, send_rst};
+use super::opening::{Calling, Cx, Opening};
+use super::own_syn::OwnSyn;
 use super::segment::{Options, Segment};
+use super::stage::Stage;
 use super::up::{Taken, Up};
 use crate::translate::table::Class;
 use crate::translate::wire::{self, Path};
-use adit_engine::Outbox;
 use adit_engine::flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
-use adit_engine::{Endpoint, PortId};
+use adit_engine::{Endpoint, Outbox, PortId};
 
 /// Our window scale: windows up to 8 MiB, in units of 128 bytes.
 const SHIFT: u8 = 7;
@@ -24,14 +27,9 @@ const MSS_MIN: u16 = 88;
 /// SYN-ACKs that are sent at most, the last 31 s after the first.
 const SYN_ACKS_MAX: u32 = 6;
 
-/// What a connection works with.
-pub(in crate::translate) struct Cx<'a> {
-    pub(in crate::translate) now: Instant,
-    pub(in crate::translate) out: &'a mut Outbox,
-    pub(in crate::translate) mtu: u16,
-    /// What reordered bytes of all connections may still take.
-    pub(in crate::translate) budget: &'a mut usize,
-}
+/// How long no connection is handed over after one did not reach the runtime: the packet filter of the inside
+/// may be the cause, and each try costs its client the second after which it repeats its SYN.
+const SPLICE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,44 +41,6 @@ pub(in crate::translate) enum Fate {
     Refused(FlowError),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The flow connects; the inside waits for its SYN-ACK.
-    Connecting,
-    /// The inside has its SYN-ACK.
-    Answered,
-    /// The inside has our SYN: a client came by a published port.
-    Calling,
-    Open,
-}
-
-/// What a connection is made with.
-#[derive(Debug)]
-pub(in crate::translate) struct Opening<'a> {
-    pub(in crate::translate) port: PortId,
-    pub(in crate::translate) inside: SocketAddr,
-    /// The remote address as the inside knows it.
-    pub(in crate::translate) remote: SocketAddr,
-    pub(in crate::translate) syn: &'a Segment,
-    pub(in crate::translate) mtu: u16,
-    /// Our initial sequence number, and that of our timestamps.
-    pub(in crate::translate) random: [u32; 2],
-    pub(in crate::translate) now: Instant,
-}
-
-/// What a connection to the inside is made with.
-#[derive(Debug)]
-pub(in crate::translate) struct Calling {
-    pub(in crate::translate) port: PortId,
-    pub(in crate::translate) inside: SocketAddr,
-    /// The client's address as the inside knows it.
-    pub(in crate::translate) remote: SocketAddr,
-    pub(in crate::translate) mtu: u16,
-    /// As in [`Opening`].
-    pub(in crate::translate) random: [u32; 2],
-    pub(in crate::translate) now: Instant,
-}
-
 /// A connection.
 #[derive(Debug)]
 pub(in crate::translate) struct Conn {
@@ -90,6 +50,8 @@ pub(in crate::translate) struct Conn {
     remote: SocketAddr,
     stage: Stage,
     is_connected: bool,
+    /// To be handed over when it has connected.
+    own_syn: Option<OwnSyn>,
     /// The initial sequence numbers: of the inside, and ours.
     irs: u32,
     iss: u32,
@@ -117,7 +79,7 @@ const PIECE_MAX: u16 = 65_535 - 40 - 20 - 40;
 
 impl Conn {
     pub(in crate::translate) fn new(flow: FlowId, opening: &Opening<'_>) -> Self {
-        let &Opening { port, inside, remote, syn, mtu, random: [iss, clock], now } = opening;
+        let &Opening { port, inside, remote, syn, may_splice, mtu, random: [iss, clock], now } = opening;
         let timestamps = syn.timestamps.map(|(value, _)| value);
         let own = own_mss(inside.ip(), mtu);
         let stamp_len = if timestamps.is_some() { 12 } else { 0 };
@@ -131,6 +93,7 @@ impl Conn {
             remote,
             stage: Stage::Connecting,
             is_connected: false,
+            own_syn: may_splice.then(|| OwnSyn::new(syn)),
             irs: syn.seq,
             iss,
             mss,
@@ -159,6 +122,7 @@ impl Conn {
             remote,
             stage: Stage::Calling,
             is_connected: true,
+            own_syn: None,
             irs: 0,
             iss,
             mss,
@@ -201,8 +165,7 @@ impl Conn {
             self.down.opened(cx.now.since(self.answered_at));
         }
         self.stage = Stage::Open;
-        let keep = FlowRequest::Keep { piece_max: self.piece_max() };
-        if !self.ask(keep, cx.out) {
+        if !self.ask(self.keep(), cx.out) {
             self.abort(cx);
             return Fate::Over(Some(FlowRequest::Reset));
         }
@@ -211,11 +174,17 @@ impl Conn {
     }
 
     /// The requests that open its flow to a destination.
-    pub(in crate::translate) fn open(&self, to: SocketAddr) -> [Request; 2] {
+    pub(in crate::translate) fn open(&self, to: SocketAddr) -> impl Iterator<Item = Request> {
         let port = self.inside.port();
         let open = FlowRequest::Open { transport: Transport::Tcp, to, port };
-        let keep = FlowRequest::Keep { piece_max: self.piece_max() };
-        [open, keep].map(|request| Request::Flow(self.flow, request))
+        let keep = self.own_syn.is_none().then(|| self.keep());
+        let flow = self.flow;
+        [Some(open), keep].into_iter().flatten().map(move |request| Request::Flow(flow, request))
+    }
+
+    /// Has the runtime keep what it delivers.
+    fn keep(&self) -> FlowRequest {
+        FlowRequest::Keep { piece_max: self.piece_max() }
     }
 
     /// The longest piece of the stream to the inside: whole segments, so that none of a super-packet is
@@ -236,20 +205,16 @@ impl Conn {
     /// How long it lives without use.
     pub(in crate::translate) fn class(&self) -> Class {
         let is_closing = self.up.fin.is_some() && self.down.end.is_some();
-        if self.stage == Stage::Open && !is_closing { Class::TcpOpen } else { Class::TcpOpening }
+        match self.stage {
+            Stage::Open if !is_closing => Class::TcpOpen,
+            Stage::Spliced => Class::Lasting,
+            _ => Class::TcpOpening,
+        }
     }
 
     /// A word for what it does.
     pub(in crate::translate) const fn state(&self) -> &'static str {
-        match (self.stage, self.up.fin.is_some(), self.down.end.is_some()) {
-            (Stage::Connecting, ..) => "connecting",
-            (Stage::Answered, ..) => "answered",
-            (Stage::Calling, ..) => "calling",
-            (Stage::Open, false, false) => "open",
-            (Stage::Open, true, false) => "inside finished",
-            (Stage::Open, false, true) => "outside finished",
-            (Stage::Open, true, true) => "closing",
-        }
+        self.stage.word(self.up.fin.is_some(), self.down.end.is_some())
     }
 
     pub(in crate::translate) const fn deadline(&self) -> Option<Instant> {
@@ -273,6 +238,9 @@ impl Conn {
         packet: PacketBuf,
         cx: &mut Cx<'_>,
     ) -> Fate {
+        if matches!(self.stage, Stage::HandedOver | Stage::Spliced) {
+            return self.astray(segment, packet, cx);
+        }
         let offset = distance(self.irs.wrapping_add(1), self.up.next, segment.seq);
         if segment.has(TcpFlags::RST) {
             cx.out.absorb(packet);
@@ -346,10 +314,10 @@ impl Conn {
             FlowEvent::Credit { until } => {
                 self.up.credit = self.up.credit.max(until);
                 if self.stage == Stage::Connecting && self.is_connected {
-                    self.stage = Stage::Answered;
-                    self.answered_at = cx.now;
-                    self.answer(cx);
-                    return Fate::Alive;
+                    return match self.own_syn.take() {
+                        Some(syn) => self.hand_over(syn, cx),
+                        None => self.connected(cx),
+                    };
                 }
                 let left = self.up.edge.saturating_sub(self.up.next);
                 let window = self.up.credit - self.up.next;
@@ -361,6 +329,8 @@ impl Conn {
                 self.down.end = Some(self.down.position);
                 return self.go_on(false, cx);
             }
+            FlowEvent::Spliced => self.stage = Stage::Spliced,
+            FlowEvent::Ended => return Fate::Over(None),
             FlowEvent::Failed(error) if self.stage == Stage::Connecting => {
                 return Fate::Refused(error);
             }
@@ -371,6 +341,51 @@ impl Conn {
             _ => {}
         }
         Fate::Alive
+    }
+
+    /// Answers the inside's SYN: the flow has connected.
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Fate {
+        self.stage = Stage::Answered;
+        self.answered_at = cx.now;
+        self.answer(cx);
+        Fate::Alive
+    }
+
+    /// Leaves the connection to the runtime: the inside's own SYN goes back to it.
+    fn hand_over(&mut self, syn: OwnSyn, cx: &mut Cx<'_>) -> Fate {
+        let splice = FlowRequest::Splice { client: self.inside, server: self.remote };
+        if !self.ask(splice, cx.out) {
+            return self.take_back(cx);
+        }
+        self.stage = Stage::HandedOver;
+        // The inside repeats its SYN if there is no buffer.
+        syn.send(self.path().reversed(), self.port, self.ports(), cx.out);
+        Fate::Alive
+    }
+
+    /// Does without the runtime.
+    fn take_back(&mut self, cx: &mut Cx<'_>) -> Fate {
+        if !self.ask(self.keep(), cx.out) {
+            return Fate::Over(Some(FlowRequest::Reset));
+        }
+        self.connected(cx)
+    }
+
+    /// Takes a segment of a connection that is the runtime's.
+    fn astray(&mut self, segment: &Segment, packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
+        if self.stage == Stage::Spliced && segment.is_syn() {
+            // A new connection with the addresses of one that the inside has forgotten: the socket that
+            // remembers it answers, and the inside resets it.
+            cx.out.send(Endpoint::Port(self.port), packet);
+            return Fate::Alive;
+        }
+        cx.out.absorb(packet);
+        if self.stage == Stage::HandedOver && segment.is_syn() {
+            *cx.splice_after = cx.now + SPLICE_PAUSE;
+            return self.take_back(cx);
+        }
+        // The rules that lead it to the runtime are gone.
+        Fate::Over(Some(FlowRequest::Reset))
     }
 
     /// Does what is due at the end of a turn. `false`: not all of it, there was no buffer.
@@ -386,7 +401,7 @@ impl Conn {
     pub(in crate::translate) fn timeout(&mut self, cx: &mut Cx<'_>) -> Fate {
         self.deadline = None;
         match self.stage {
-            Stage::Connecting => return Fate::Alive,
+            Stage::Connecting | Stage::HandedOver | Stage::Spliced => return Fate::Alive,
             Stage::Answered | Stage::Calling if self.syn_acks >= SYN_ACKS_MAX => {
                 self.abort(cx);
                 return Fate::Over(Some(FlowRequest::Reset));
@@ -412,7 +427,7 @@ impl Conn {
 
     /// Resets the inside's end.
     pub(in crate::translate) fn abort(&mut self, cx: &mut Cx<'_>) {
-        if !matches!(self.stage, Stage::Connecting | Stage::Calling) {
+        if matches!(self.stage, Stage::Answered | Stage::Open) {
             let seq = self.down_seq(self.down.max).wrapping_add(u32::from(self.down.fin_sent));
             self.send_empty(TcpFlags::RST.with(TcpFlags::ACK), seq, cx);
         }

@@ -3,10 +3,15 @@
 mod conn;
 mod down;
 mod emit;
+mod opening;
+mod own_syn;
 mod rtt;
 mod segment;
+mod stage;
 mod up;
 
-pub(super) use conn::{Calling, Conn, Cx, Fate, Opening};
+pub(super) use conn::{Conn, Fate};
 pub(super) use emit::refuse;
+pub(super) use opening::{Calling, Cx, Opening};
+pub use segment::SPLICE_TAG;
 pub(super) use segment::Segment;

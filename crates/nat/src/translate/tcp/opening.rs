@@ -1,0 +1,48 @@
+//! What connections are made and work with.
+
+use core::net::SocketAddr;
+
+use adit_packet::Instant;
+
+use super::segment::Segment;
+use adit_engine::{Outbox, PortId};
+
+/// What a connection works with.
+pub(in crate::translate) struct Cx<'a> {
+    pub(in crate::translate) now: Instant,
+    pub(in crate::translate) out: &'a mut Outbox,
+    pub(in crate::translate) mtu: u16,
+    /// What reordered bytes of all connections may still take.
+    pub(in crate::translate) budget: &'a mut usize,
+    /// When connections may be handed over again.
+    pub(in crate::translate) splice_after: &'a mut Instant,
+}
+
+/// What a connection is made with.
+#[derive(Debug)]
+pub(in crate::translate) struct Opening<'a> {
+    pub(in crate::translate) port: PortId,
+    pub(in crate::translate) inside: SocketAddr,
+    /// The remote address as the inside knows it.
+    pub(in crate::translate) remote: SocketAddr,
+    pub(in crate::translate) syn: &'a Segment,
+    /// The runtime may move its bytes.
+    pub(in crate::translate) may_splice: bool,
+    pub(in crate::translate) mtu: u16,
+    /// Our initial sequence number, and that of our timestamps.
+    pub(in crate::translate) random: [u32; 2],
+    pub(in crate::translate) now: Instant,
+}
+
+/// What a connection to the inside is made with.
+#[derive(Debug)]
+pub(in crate::translate) struct Calling {
+    pub(in crate::translate) port: PortId,
+    pub(in crate::translate) inside: SocketAddr,
+    /// The client's address as the inside knows it.
+    pub(in crate::translate) remote: SocketAddr,
+    pub(in crate::translate) mtu: u16,
+    /// As in [`Opening`].
+    pub(in crate::translate) random: [u32; 2],
+    pub(in crate::translate) now: Instant,
+}
