@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Output, Stdio};
 
 pub(crate) const V4: &str = "192.0.2.2";
-const V6: &str = "2001:db8::2";
+pub(crate) const V6: &str = "2001:db8::2";
 
 /// A host with a neighbour that runs `servers.py`.
 pub(crate) struct Host {
@@ -31,12 +31,12 @@ impl Host {
     }
 
     /// Starts servers at addresses.
-    fn serve(&mut self, prefix: &[&str], addresses: &[&str]) {
+    pub(crate) fn serve(&mut self, prefix: &[&str], addresses: &[&str]) {
         self.start(prefix, include_str!("servers.py"), addresses);
     }
 
     /// Starts a Python program that prints `up`.
-    fn start(&mut self, prefix: &[&str], program: &str, arguments: &[&str]) {
+    pub(crate) fn start(&mut self, prefix: &[&str], program: &str, arguments: &[&str]) {
         let words = [prefix, &["python3", "-c", program], arguments].concat();
         let mut server = bare(words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -56,7 +56,7 @@ impl Drop for Host {
 }
 
 /// `adit run` with the whole sandbox, as a user without privilege.
-fn adit_run(options: &[&str], words: &[&str]) -> Output {
+pub(crate) fn adit_run(options: &[&str], words: &[&str]) -> Output {
     let prefix = [
         "unshare",
         "-U",
@@ -212,13 +212,13 @@ fn a_nat_is_listed_shown_and_stopped() {
 }
 
 /// `adit nat attach`, which has said that it runs.
-struct Attached {
+pub(crate) struct Attached {
     adit: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
 }
 
 impl Attached {
-    fn new(words: &[&str]) -> Self {
+    pub(crate) fn new(words: &[&str]) -> Self {
         let mut adit = bare(words[0]).args(&words[1..]).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(adit.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
