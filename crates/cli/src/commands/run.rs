@@ -1,6 +1,6 @@
 //! `adit run`.
 
-use crate::commands::nat::NatArgs;
+use crate::commands::nat::{DatapathWord, NatArgs};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(hide_default_value = true, hide_possible_values = true)]
     net: NetWord,
     /// Use the tunnel of this file, with its name servers, as the only way out
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "allow_host", "udp_nat", "capture", "name"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "allow_host", "udp_nat", "capture", "datapath", "name"])]
     tunnel: Vec<PathBuf>,
     #[command(flatten)]
     nat: NatArgs,
@@ -72,6 +72,9 @@ impl Args {
                 NetWord::None if self.nat.netem.is_some() || self.nat.capture.is_some() => {
                     let message = "there are no packets to emulate or record with --net none";
                     return Err(Error::usage(message));
+                }
+                NetWord::None if self.nat.datapath == DatapathWord::Splice => {
+                    return Err(Error::usage("there is nothing to splice with --net none"));
                 }
                 NetWord::None => Net::None,
                 NetWord::Nat => Net::Nat(Box::new(self.nat.wanted()?)),

@@ -25,7 +25,10 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     if nat.datapath == "splice" {
         let all = &nat.spliced;
         let (sent, received) = (all.sent_bytes, all.received_bytes);
-        add("spliced", format!("{} connections, {sent} bytes sent, {received} received", all.connections));
+        add(
+            "spliced",
+            format!("{} connections, {sent} bytes sent, {received} received", all.connections),
+        );
     }
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {

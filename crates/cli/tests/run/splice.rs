@@ -119,7 +119,10 @@ fn spliced_flows_are_listed_with_their_bytes() {
     assert_eq!(rows.len(), 2, "{flows}");
     for (row, (remote, sent)) in rows.iter().zip([("192.0.2.2:7", 5), ("192.0.2.3:7", 3)]) {
         assert_eq!((&row["state"], &row["remote"]), (&"spliced".into(), &remote.into()));
-        assert_eq!((&row["inside"], &row["sent_bytes"]), (&"10.0.2.100:40000".into(), &sent.into()));
+        assert_eq!(
+            (&row["inside"], &row["sent_bytes"]),
+            (&"10.0.2.100:40000".into(), &sent.into())
+        );
     }
     let shown = adit_json("nat show web");
     assert_eq!(shown["datapath"], "splice");
@@ -203,8 +206,9 @@ fn a_connection_that_rules_of_the_inside_keep_from_the_splice_passes_as_packets(
                  add rule inet own in ct state established accept";
     let script = "nft \"$0\" && python3 -c \"$1\" 192.0.2.2 9 && python3 -c \"$1\" 192.0.2.2 9";
     let words = ["sh", "-c", script, rules, CONNECT];
-    let output = command([ADIT, "run", "--root", "--datapath", "splice", "--"].iter().chain(&words))
-        .output()
-        .unwrap();
+    let output =
+        command([ADIT, "run", "--root", "--datapath", "splice", "--"].iter().chain(&words))
+            .output()
+            .unwrap();
     assert_eq!(text(&output.stdout), "reached\nreached\n", "{}", text(&output.stderr));
 }

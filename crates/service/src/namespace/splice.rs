@@ -22,7 +22,8 @@ use adit_device::netlink::{FwMark, IpFamily, Route, RouteKind, Rule, RuleAction}
 use adit_device::{IfName, Link};
 use adit_packet::IpPrefix;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
+    set_capabilities,
 };
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv6Addr, SocketAddr};

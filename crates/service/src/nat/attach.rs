@@ -19,11 +19,13 @@ use std::path::PathBuf;
 #[must_use]
 pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
     let device = wanted.device;
-    vec![
+    let mut actions = vec![
         format!("enter network namespace '{target}' with a process"),
         format!("create the device {device} there, with addresses and default routes"),
         format!("run a NAT on {device}"),
-    ]
+    ];
+    actions.extend(wanted.splice_step());
+    actions
 }
 
 /// Makes the device of a NAT in a namespace; with the listening socket of connections that are spliced, if they
@@ -36,11 +38,18 @@ pub fn open(target: &Target, wanted: &WantedNat) -> Result<(Device, Option<Owned
         return Ok((attach(target, &wanted.interface())?, None));
     }
     let refused = |why: &str| {
-        let new = Error::new(Kind::Refused, &DATAPATH, format!("the splice datapath is not offered: {why}"));
-        new.object(target).hint("Omit '--datapath splice': the packet datapath needs nothing of the namespace.")
+        let new = Error::new(
+            Kind::Refused,
+            &DATAPATH,
+            format!("the splice datapath is not offered: {why}"),
+        );
+        new.object(target)
+            .hint("Omit '--datapath splice': the packet datapath needs nothing of the namespace.")
     };
     if wanted.netem.is_some() || wanted.capture.is_some() {
-        return Err(refused("spliced connections are no packets, which could be emulated or recorded"));
+        return Err(refused(
+            "spliced connections are no packets, which could be emulated or recorded",
+        ));
     }
     let (device, listener) = attach_with_splice(target, &wanted.interface(), SPLICE_TAG)?;
     Ok((device, Some(listener.map_err(|why| refused(&why))?)))

@@ -119,6 +119,15 @@ impl WantedNat {
         })
     }
 
+    /// What a start does for the splice datapath, for `--dry-run`.
+    #[must_use]
+    pub fn splice_step(&self) -> Option<String> {
+        let is_spliced = self.datapath == Datapath::Splice;
+        is_spliced.then(|| {
+            "lead TCP connections there to a socket of adit, by packet filter rules".to_owned()
+        })
+    }
+
     /// The device inside.
     #[must_use]
     pub fn interface(&self) -> Interface {

@@ -122,12 +122,10 @@ impl Nat {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }
         let random = self.random(from, to, now);
-        let may_splice =
-            self.config.splice && syn.is_for_splice() && self.splice_after <= now;
+        let may_splice = self.config.splice && syn.is_for_splice() && self.splice_after <= now;
         let mtu = self.config.mtu;
         let port = inside.port;
-        let opening =
-            Opening { port, inside: from, remote: to, syn, may_splice, mtu, random, now };
+        let opening = Opening { port, inside: from, remote: to, syn, may_splice, mtu, random, now };
         let new = self.table.insert(key, inside.from, Class::TcpOpening, now, |flow| {
             let conn = Conn::new(flow, &opening);
             Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false }))

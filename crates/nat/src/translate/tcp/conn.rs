@@ -1,7 +1,6 @@
 //! One connection: the inside's segments on one side, a flow of the host on the other.
 
 use core::net::{IpAddr, SocketAddr};
-use core::time::Duration;
 
 use adit_packet::{Instant, PacketBuf, TcpFlags, TcpHeader, ip_protocol};
 
@@ -26,10 +25,6 @@ const MSS_MIN: u16 = 88;
 
 /// SYN-ACKs that are sent at most, the last 31 s after the first.
 const SYN_ACKS_MAX: u32 = 6;
-
-/// How long no connection is handed over after one did not reach the runtime: the packet filter of the inside
-/// may be the cause, and each try costs its client the second after which it repeats its SYN.
-const SPLICE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +74,8 @@ const PIECE_MAX: u16 = 65_535 - 40 - 20 - 40;
 
 impl Conn {
     pub(in crate::translate) fn new(flow: FlowId, opening: &Opening<'_>) -> Self {
-        let &Opening { port, inside, remote, syn, may_splice, mtu, random: [iss, clock], now } = opening;
+        let &Opening { port, inside, remote, syn, may_splice, mtu, random: [iss, clock], now } =
+            opening;
         let timestamps = syn.timestamps.map(|(value, _)| value);
         let own = own_mss(inside.ip(), mtu);
         let stamp_len = if timestamps.is_some() { 12 } else { 0 };
@@ -166,8 +162,7 @@ impl Conn {
         }
         self.stage = Stage::Open;
         if !self.ask(self.keep(), cx.out) {
-            self.abort(cx);
-            return Fate::Over(Some(FlowRequest::Reset));
+            return self.end(Some(FlowRequest::Reset), cx);
         }
         self.acknowledge(cx);
         self.go_on(true, cx)
@@ -182,7 +177,6 @@ impl Conn {
         [Some(open), keep].into_iter().flatten().map(move |request| Request::Flow(flow, request))
     }
 
-    /// Has the runtime keep what it delivers.
     fn keep(&self) -> FlowRequest {
         FlowRequest::Keep { piece_max: self.piece_max() }
     }
@@ -334,10 +328,7 @@ impl Conn {
             FlowEvent::Failed(error) if self.stage == Stage::Connecting => {
                 return Fate::Refused(error);
             }
-            FlowEvent::Failed(_) => {
-                self.abort(cx);
-                return Fate::Over(None);
-            }
+            FlowEvent::Failed(_) => return self.end(None, cx),
             _ => {}
         }
         Fate::Alive
@@ -345,8 +336,7 @@ impl Conn {
 
     /// Answers the inside's SYN: the flow has connected.
     fn connected(&mut self, cx: &mut Cx<'_>) -> Fate {
-        self.stage = Stage::Answered;
-        self.answered_at = cx.now;
+        (self.stage, self.answered_at) = (Stage::Answered, cx.now);
         self.answer(cx);
         Fate::Alive
     }
@@ -358,30 +348,26 @@ impl Conn {
             return self.take_back(cx);
         }
         self.stage = Stage::HandedOver;
-        // The inside repeats its SYN if there is no buffer.
         syn.send(self.path().reversed(), self.port, self.ports(), cx.out);
         Fate::Alive
     }
 
     /// Does without the runtime.
     fn take_back(&mut self, cx: &mut Cx<'_>) -> Fate {
-        if !self.ask(self.keep(), cx.out) {
-            return Fate::Over(Some(FlowRequest::Reset));
-        }
-        self.connected(cx)
+        let is_kept = self.ask(self.keep(), cx.out);
+        if is_kept { self.connected(cx) } else { Fate::Over(Some(FlowRequest::Reset)) }
     }
 
     /// Takes a segment of a connection that is the runtime's.
     fn astray(&mut self, segment: &Segment, packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
         if self.stage == Stage::Spliced && segment.is_syn() {
-            // A new connection with the addresses of one that the inside has forgotten: the socket that
-            // remembers it answers, and the inside resets it.
+            // The inside has forgotten the old one: the socket that has not answers, and is reset.
             cx.out.send(Endpoint::Port(self.port), packet);
             return Fate::Alive;
         }
         cx.out.absorb(packet);
         if self.stage == Stage::HandedOver && segment.is_syn() {
-            *cx.splice_after = cx.now + SPLICE_PAUSE;
+            cx.pause_splices();
             return self.take_back(cx);
         }
         // The rules that lead it to the runtime are gone.
@@ -403,8 +389,7 @@ impl Conn {
         match self.stage {
             Stage::Connecting | Stage::HandedOver | Stage::Spliced => return Fate::Alive,
             Stage::Answered | Stage::Calling if self.syn_acks >= SYN_ACKS_MAX => {
-                self.abort(cx);
-                return Fate::Over(Some(FlowRequest::Reset));
+                return self.end(Some(FlowRequest::Reset), cx);
             }
             Stage::Answered | Stage::Calling => {
                 self.answer(cx);
@@ -414,8 +399,7 @@ impl Conn {
         }
         let must_probe = self.down.must_probe();
         if (must_probe || self.down.is_in_flight()) && !self.down.timed_out() {
-            self.abort(cx);
-            return Fate::Over(Some(FlowRequest::Reset));
+            return self.end(Some(FlowRequest::Reset), cx);
         }
         if must_probe {
             // A byte that was acknowledged long ago: the answer has the window.
@@ -423,6 +407,12 @@ impl Conn {
             self.send_empty(TcpFlags::ACK, seq, cx);
         }
         self.go_on(false, cx)
+    }
+
+    /// Resets the inside's end, and ends the flow so.
+    fn end(&mut self, flow: Option<FlowRequest>, cx: &mut Cx<'_>) -> Fate {
+        self.abort(cx);
+        Fate::Over(flow)
     }
 
     /// Resets the inside's end.

@@ -1,6 +1,7 @@
 //! What connections are made and work with.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use adit_packet::Instant;
 
@@ -16,6 +17,17 @@ pub(in crate::translate) struct Cx<'a> {
     pub(in crate::translate) budget: &'a mut usize,
     /// When connections may be handed over again.
     pub(in crate::translate) splice_after: &'a mut Instant,
+}
+
+/// How long no connection is handed over after one did not reach the runtime: the packet filter of the inside
+/// may be the cause, and each try costs its client the second after which it repeats its SYN.
+const SPLICE_PAUSE: Duration = Duration::from_secs(60);
+
+impl Cx<'_> {
+    /// Hands no connections over for a while.
+    pub(super) fn pause_splices(&mut self) {
+        *self.splice_after = self.now + SPLICE_PAUSE;
+    }
 }
 
 /// What a connection is made with.

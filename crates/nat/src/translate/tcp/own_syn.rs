@@ -30,7 +30,8 @@ impl OwnSyn {
         }
     }
 
-    /// Sends it back, on its way as it came; `ports` are those of segments to the inside.
+    /// Sends it back as it came; `ports` are those of segments to the inside, which sends it again if there is no
+    /// buffer.
     pub(super) fn send(&self, path: Path, port: PortId, ports: (u16, u16), out: &mut Outbox) {
         let Some(packet) = out.make(0) else { return };
         let mut options = Options::new();

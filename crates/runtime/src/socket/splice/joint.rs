@@ -111,6 +111,12 @@ impl Joint {
         errors.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
+    /// Whether bytes from the inside wait in a pipe.
+    #[cfg(test)]
+    pub(super) const fn holds_pipe(&self) -> bool {
+        self.up.waiting.is_some()
+    }
+
     /// Gives up what it holds.
     pub(crate) fn clear(&mut self, pipes: &mut Pipes) {
         self.up.clear(pipes);

@@ -1,6 +1,5 @@
 //! The socket to which connections of the inside are led.
 
-use crate::socket::splice::Ends;
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, getsockname};
 use socket2::Socket;
@@ -8,6 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
+
+/// The client's address and the one that it connects to.
+pub(crate) type Ends = (SocketAddr, SocketAddr);
 
 /// A transparent listening socket: those that it accepts have the addresses that their client used.
 #[derive(Debug)]

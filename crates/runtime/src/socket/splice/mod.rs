@@ -16,15 +16,16 @@
 mod joint;
 mod listener;
 mod pipes;
+#[cfg(test)]
+mod tests;
 mod way;
 
 pub(crate) use joint::{Joint, Turn};
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Ends, Listener};
 pub(crate) use pipes::Pipes;
 
 use crate::socket::tcp_flow::TcpFlow;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 /// The system calls of these files.
 pub(crate) const SYSCALLS: &[&str] = &[
@@ -41,9 +42,6 @@ pub(crate) const SYSCALLS: &[&str] = &[
     "shutdown",
     "splice",
 ];
-
-/// The client's address and the one that it connects to.
-pub(crate) type Ends = (SocketAddr, SocketAddr);
 
 /// A flow that waits for the connection of its client.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use std::os::fd::OwnedFd;
 
 /// Pipes at most: each has two descriptors, and what it holds is memory of the kernel.
-const PIPES_MAX: usize = 128;
+pub(super) const PIPES_MAX: usize = 64;
 
 /// The capacity of a pipe in bytes of small pages: of super-packets, whose pages are larger, it holds more.
 const CAPACITY: usize = 512 << 10;

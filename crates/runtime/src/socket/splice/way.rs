@@ -42,7 +42,12 @@ enum Step {
 impl Way {
     /// Moves bytes until there are none, there is no room for them, or others have their turn. Whether there
     /// may be more.
-    pub(super) fn run(&mut self, from: &Socket, to: &Socket, pipes: &mut Pipes) -> io::Result<bool> {
+    pub(super) fn run(
+        &mut self,
+        from: &Socket,
+        to: &Socket,
+        pipes: &mut Pipes,
+    ) -> io::Result<bool> {
         let until = self.moved + SHARE_LEN;
         while !self.has_finished {
             let step = match self.waiting.take() {
@@ -93,7 +98,13 @@ impl Way {
     }
 
     /// Empties a pipe with bytes in it.
-    fn drain(&mut self, pipe: Pipe, len: usize, to: &Socket, pipes: &mut Pipes) -> io::Result<Step> {
+    fn drain(
+        &mut self,
+        pipe: Pipe,
+        len: usize,
+        to: &Socket,
+        pipes: &mut Pipes,
+    ) -> io::Result<Step> {
         match retry_on_intr(|| splice(&pipe.read, None, to, None, len, NOW)) {
             Ok(count) if count >= len => pipes.give(pipe),
             Ok(count) => self.waiting = Some((pipe, len - count)),
