@@ -1,5 +1,5 @@
 #!/bin/bash
-# The NAT against the kernel's masquerade and slirp4netns: one TCP stream up and down, in turns.
+# The NAT, by packets and with --datapath splice, against the kernel's masquerade and slirp4netns: one TCP stream up and down, in turns.
 #
 #   bench/nat.sh [ROUNDS] [SECONDS]        needs iperf3, jq, nft, iproute2; no root
 #
@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${1:-}" != inside ]; then
   cargo build --quiet --release -p adit-runtime --example nat
+  cargo build --quiet --release -p adit
   exec unshare -Urnm -- "$0" inside "$@"
 fi
 shift
@@ -62,7 +63,13 @@ pids+=("$adit_pid")
 until nsenter -t "$adit" -n ip link show tun0 >/dev/null 2>&1; do sleep 0.05; done
 nsenter -t "$adit" -n sh -c 'ip addr add 10.0.2.100/24 dev tun0; ip link set tun0 up; ip route add default via 10.0.2.2'
 
-names=(masquerade adit)
+space; splice=$new
+target/release/adit nat attach "$splice" --datapath splice --name bench-splice 2>/dev/null &
+splice_pid=$!
+pids+=("$splice_pid")
+until nsenter -t "$splice" -n ip route | grep -q default; do sleep 0.05; done
+
+names=(masquerade adit splice)
 if command -v slirp4netns >/dev/null; then
   space; slirp4netns=$new
   slirp4netns -c -m 1500 --netns-type=path "/proc/$slirp4netns/ns/net" tap0 >/dev/null 2>&1 &
