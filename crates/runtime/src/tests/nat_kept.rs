@@ -158,7 +158,7 @@ fn an_urgent_byte_of_a_server_is_one_inside() {
         let writer = std::thread::spawn(move || {
             for part in 0..64_u8 {
                 server.write_all(&[part; 16_384]).unwrap();
-                rustix::net::send(&server, &[b'!'], SendFlags::OOB).unwrap();
+                rustix::net::send(&server, b"!", SendFlags::OOB).unwrap();
             }
         });
         SockRef::from(&stream).set_out_of_band_inline(true).unwrap();
