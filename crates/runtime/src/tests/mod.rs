@@ -6,6 +6,7 @@ mod guests;
 mod inherited;
 mod many;
 mod nat;
+mod nested;
 mod nonblocking;
 mod replay;
 mod sockets;
