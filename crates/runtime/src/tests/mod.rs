@@ -7,6 +7,7 @@ mod inherited;
 mod many;
 mod nat;
 mod nat_kept;
+mod nested;
 mod nonblocking;
 mod replay;
 mod sockets;

@@ -10,7 +10,7 @@ use crate::control::name::folder;
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
-use crate::namespace::attach::Life;
+use crate::namespace::life::Life;
 use crate::nat::model::{Flow, Nat as Report};
 use crate::nat::wanted::{WantedNat, host_addresses};
 use crate::sandbox::Needs;
@@ -23,11 +23,10 @@ use adit_nat::{FlowRow, Nat};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::RecordedPort;
-use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, PortNetem, Runner, Token};
+use adit_runtime::{Event as LoopEvent, Interest, Next, Port, PortNetem, Runner, Token};
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The device.
@@ -36,8 +35,8 @@ const INSIDE: PortId = PortId(0);
 /// What changes on the host.
 const MONITOR: Token = Token(FIRST_TOKEN);
 
-/// The end of the process with which the namespace ends.
-const PROCESS: Token = Token(FIRST_TOKEN + 1);
+/// The end of the namespace.
+const NAMESPACE: Token = Token(FIRST_TOKEN + 1);
 
 /// How many netlink events are read in one turn; the others stay for the next.
 const EVENTS_MAX: usize = 64;
@@ -58,8 +57,8 @@ pub struct NatService {
     events: Events,
     wanted: WantedNat,
     monitor: Monitor,
-    /// The process with which the namespace ends: watched.
-    _process: Option<OwnedFd>,
+    /// The end of the namespace, unless that is the command's.
+    life: Option<Life>,
     /// Why it ended, if nobody asked for it.
     failure: Option<Error>,
 }
@@ -81,18 +80,11 @@ impl NatService {
         let monitor = Monitor::open().map_err(failed)?;
         let engine = Nat::new(wanted.config()?);
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
-        let mut port = DevicePort::new(device)?;
         let readable = Interest { readable: true, writable: false };
-        let mut process = None;
-        match life {
-            Some(Life::Name(name)) => port = port.in_namespace(name),
-            Some(Life::Process(pidfd)) => {
-                runner.watch(&pidfd, PROCESS, readable).map_err(failed)?;
-                process = Some(pidfd);
-            }
-            None => {}
+        if let Some(life) = &life {
+            runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
-        let mut port: Box<dyn Port> = Box::new(port);
+        let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &wanted.capture {
             port = Box::new(RecordedPort::packets(port, path)?);
         }
@@ -108,7 +100,7 @@ impl NatService {
         }
         runner.watch(&monitor, MONITOR, readable).map_err(failed)?;
         runner.set_alarm(Some(runner.now() + TICK));
-        Ok((runner, Self { name, events, wanted, monitor, _process: process, failure: None }))
+        Ok((runner, Self { name, events, wanted, monitor, life, failure: None }))
     }
 
     /// Closes the device and the recording; returns why the NAT ended, if nobody asked for it.
@@ -218,13 +210,14 @@ impl Service for NatService {
 
     fn event(&mut self, runner: &mut Runner<Nat>, event: LoopEvent) -> Next {
         match event {
-            LoopEvent::Ready(PROCESS) => {
-                self.events.note("the process of the namespace has ended");
-                return Next::Stop;
-            }
-            LoopEvent::PortGone { why: Gone::NamespaceDeleted, .. } => {
-                self.events.note("the namespace was deleted");
-                return Next::Stop;
+            LoopEvent::Ready(NAMESPACE) => {
+                if let Some(life) = self.life.as_ref().filter(|life| life.is_over()) {
+                    self.events.note(match life {
+                        Life::Process(_) => "the process of the namespace has ended",
+                        Life::File(..) => "the namespace was deleted",
+                    });
+                    return Next::Stop;
+                }
             }
             LoopEvent::PortGone { why, .. } => {
                 let message = format!("the device {} is gone: {why}", self.wanted.device);

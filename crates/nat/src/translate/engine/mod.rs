@@ -215,7 +215,10 @@ impl Nat {
     ) -> Option<SocketAddr> {
         let is_v4 = inside.to.is_ipv4();
         let why = match self.config.policy.verdict(SocketAddr::new(inside.to, port)) {
-            Verdict::Reached(at) if !self.config.is_inside(at.ip()) => return Some(at),
+            // A redirect leads outside, also to an address of the host that the inside has as well.
+            Verdict::Reached(at) if at.ip() != inside.to || !self.config.is_inside(at.ip()) => {
+                return Some(at);
+            }
             Verdict::Reached(_) if self.config.gateway(inside.to) == Some(inside.to) => {
                 wire::Error::port_unreachable(is_v4)
             }
