@@ -14,7 +14,8 @@ use crate::control::name::folder;
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
-use crate::namespace::attach::{Attached, Life};
+use crate::namespace::attach::Attached;
+use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
 use crate::nat::model::{Flow, Nat as Report, Published, word_of};
 use crate::nat::publish::{Follower, INSIDE, LOOK};
@@ -28,18 +29,17 @@ use adit_nat::{FlowRow, Nat, PublishSpec, Publishing};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::RecordedPort;
-use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, Runner, Token};
+use adit_runtime::{Event as LoopEvent, Interest, Next, Port, Runner, Token};
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// What changes on the host.
 const MONITOR: Token = Token(FIRST_TOKEN);
 
-/// The end of the process with which the namespace ends.
-const PROCESS: Token = Token(FIRST_TOKEN + 1);
+/// The end of the namespace.
+const NAMESPACE: Token = Token(FIRST_TOKEN + 1);
 
 /// How many netlink events are read in one turn; the others stay for the next.
 const EVENTS_MAX: usize = 64;
@@ -60,8 +60,8 @@ pub struct NatService {
     events: Events,
     wanted: WantedNat,
     monitor: Monitor,
-    /// The process with which the namespace ends: watched.
-    _process: Option<OwnedFd>,
+    /// The end of the namespace, unless that is the command's.
+    life: Option<Life>,
     flow_log: Option<FlowLog>,
     follower: Option<Follower>,
     /// Why it ended, if nobody asked for it.
@@ -89,18 +89,11 @@ impl NatService {
         let flow_log = flow_log.transpose()?;
         flow_log.iter().for_each(|_| engine.keep_news());
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
-        let mut port = DevicePort::new(attached.device)?;
         let readable = Interest { readable: true, writable: false };
-        let mut process = None;
-        match life {
-            Some(Life::Name(name)) => port = port.in_namespace(name),
-            Some(Life::Process(pidfd)) => {
-                runner.watch(&pidfd, PROCESS, readable).map_err(failed)?;
-                process = Some(pidfd);
-            }
-            None => {}
+        if let Some(life) = &life {
+            runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
-        let mut port: Box<dyn Port> = Box::new(port);
+        let mut port: Box<dyn Port> = Box::new(DevicePort::new(attached.device)?);
         if let Some(path) = &wanted.capture {
             port = Box::new(RecordedPort::packets(port, path)?);
         }
@@ -125,16 +118,7 @@ impl NatService {
         runner.set_alarm(Some(runner.now() + TICK));
         Ok((
             runner,
-            Self {
-                name,
-                events,
-                wanted,
-                monitor,
-                _process: process,
-                flow_log,
-                follower,
-                failure: None,
-            },
+            Self { name, events, wanted, monitor, life, flow_log, follower, failure: None },
         ))
     }
 
@@ -272,13 +256,14 @@ impl Service for NatService {
 
     fn event(&mut self, runner: &mut Runner<Nat>, event: LoopEvent) -> Next {
         match event {
-            LoopEvent::Ready(PROCESS) => {
-                self.events.note("the process of the namespace has ended");
-                return Next::Stop;
-            }
-            LoopEvent::PortGone { why: Gone::NamespaceDeleted, .. } => {
-                self.events.note("the namespace was deleted");
-                return Next::Stop;
+            LoopEvent::Ready(NAMESPACE) => {
+                if let Some(life) = self.life.as_ref().filter(|life| life.is_over()) {
+                    self.events.note(match life {
+                        Life::Process(_) => "the process of the namespace has ended",
+                        Life::File(..) => "the namespace was deleted",
+                    });
+                    return Next::Stop;
+                }
             }
             LoopEvent::PortGone { why, .. } => {
                 let message = format!("the device {} is gone: {why}", self.wanted.device);
