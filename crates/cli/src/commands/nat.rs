@@ -27,7 +27,7 @@ const NAT: &str = "nat";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Give a network namespace a way out by a NAT
-    Attach(AttachArgs),
+    Attach(Box<AttachArgs>),
     /// Show a NAT: its addresses, its packets, and what it dropped
     Show(Named),
     /// List the flows of a NAT, with their states and bytes
