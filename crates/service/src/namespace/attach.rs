@@ -53,7 +53,8 @@ impl Target {
     }
 }
 
-/// A device that is made in a namespace.
+/// A device that is made in a namespace. One without addresses, routes and an MTU is for others to set up: it is
+/// attached to if it exists, and its link stays as it is.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// Its name.
@@ -72,14 +73,18 @@ pub struct Interface {
 
 impl Interface {
     fn open(&self) -> Result<Device> {
+        let is_of_others =
+            self.addresses.is_empty() && self.routes.is_empty() && self.mtu.is_none();
         let mut options = DeviceOptions::new(self.mode)
             .name(self.name.into())
-            .create(Create::Exclusive)
             .nonblocking(true)
             .vnet_hdr(VnetFormat { len: VnetLen::Tunnel, endian: Endian::Native })
-            .offload(OffloadChoice::Auto)
-            .txqueuelen(TXQUEUELEN)
-            .up(true);
+            .offload(OffloadChoice::Auto);
+        options = if is_of_others {
+            options.create(Create::AttachOrCreate)
+        } else {
+            options.create(Create::Exclusive).txqueuelen(TXQUEUELEN).up(true)
+        };
         if let Some(mtu) = self.mtu {
             options = options.mtu(mtu);
         }
