@@ -22,12 +22,13 @@ pub fn discard_received(socket: impl AsFd, count: usize) -> io::Result<usize> {
     crate::sys::flow::discard(socket.as_fd(), count)
 }
 
-/// Whether the next byte of a TCP socket is the urgent one.
+/// How many bytes a TCP socket holds before the peer's urgent byte, which it keeps in its place in the stream
+/// (`SO_OOBINLINE`); `None` without one. Moves the offset of [`set_peek_offset`], which must be 0.
 ///
 /// # Errors
-/// ENOTTY: it is no TCP socket.
-pub fn is_at_mark(socket: impl AsFd) -> io::Result<bool> {
-    crate::sys::flow::is_at_mark(socket.as_fd())
+/// ENOTCONN; those of the connection.
+pub fn received_before_urgent(socket: impl AsFd) -> io::Result<Option<usize>> {
+    crate::sys::flow::before_urgent(socket.as_fd())
 }
 
 /// Takes an error off the queue of a socket that reports ICMP errors

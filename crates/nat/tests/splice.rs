@@ -155,7 +155,7 @@ fn the_insides_syn_goes_back_once_the_outside_has_connected() {
     // A new connection with the same addresses: the socket of the old one answers.
     world.syn(4000);
     assert_eq!(world.segments().len(), 1);
-    world.event(flow, FlowEvent::Ended);
+    world.event(flow, FlowEvent::Ended { sent: 5, received: 7 });
     assert_eq!((world.nat.flow_count(), world.requests()), (0, vec![]));
 }
 

@@ -108,12 +108,13 @@ commands! {
     /// Attach a NAT to a namespace, show and stop running ones
     #[command(subcommand)]
     Nat(nat::Command) [
+        "nat-flow-log": adit_service::nat::model::FlowLine,
         "nat-flows": Vec<adit_service::nat::model::Flow>,
         "nat-show": adit_service::nat::model::Nat,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []
-    /// Run in place of slirp4netns
+    /// Run in place of slirp4netns or pasta
     Compat(compat::Args) []
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]

@@ -1,12 +1,12 @@
 //! The command line of slirp4netns.
 
 use super::call::{Call, Fault};
-use super::getopt::{self, Known};
-use adit_device::IfName;
+use super::getopt::{self, Known, Operands};
+use adit_device::{IfName, MacAddr};
 use adit_packet::IpPrefix;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Network, Wanted};
+use adit_vpn::drop_in::{Network, Slirp4netns};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
@@ -37,7 +37,7 @@ pub(super) const HELP: &str = "\
 Usage: slirp4netns [OPTION]... PID|PATH [TAPNAME]
 A network namespace gets a way out through sockets of this process (adit).
 
--c, --configure          set addresses, routes and MTU (required)
+-c, --configure          set addresses, routes and MTU of the TAP; without it the caller does
 -e, --exit-fd=FD         end when the other end of FD is closed
 -r, --ready-fd=FD        write 1 to FD when the network is ready
 -m, --mtu=MTU            the MTU (default 1500, at most 65521)
@@ -49,6 +49,7 @@ A network namespace gets a way out through sockets of this process (adit).
 --userns-path=PATH       the user namespace, which is found without it
 --enable-sandbox         accepted: the sandbox is always on
 --enable-seccomp         accepted: seccomp is always on
+--macaddress=MAC         the MAC address of the TAP (with --configure)
 --disable-dns            no name server at the third address
 --target-type=TYPE       netns
 -h, --help               print this help
@@ -61,7 +62,7 @@ const MTU_MIN: u16 = 68;
 
 /// Reads a command line, without the program's name.
 pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
-    let line = getopt::read(KNOWN, words).map_err(Fault::Usage)?;
+    let line = getopt::read(KNOWN, Operands::Anywhere, words).map_err(Fault::Usage)?;
     let mut options = Options::default();
     for &(name, value) in &line.options {
         match name {
@@ -81,18 +82,19 @@ pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
         let pid = target.parse().ok().filter(|&pid| pid > 0);
         Target::Process(pid.ok_or_else(|| fault("PID must be a positive integer"))?)
     };
-    if !options.configures {
+    if options.mac.is_some() && !options.configures {
         return Err(fault(
-            "without --configure, adit does not take over a TAP device that is there",
+            "--macaddress cannot be specified when --configure or -c is not specified",
         ));
     }
     let device = IfName::new(device).map_err(|error| fault(format!("TAPNAME: {error}")))?;
-    Ok(Call::Attach(options.wanted(target, device)?))
+    Ok(Call::Slirp4netns(options.wanted(target, device)?))
 }
 
 #[derive(Debug)]
 struct Options {
     configures: bool,
+    mac: Option<MacAddr>,
     is_path: bool,
     ready: Option<RawFd>,
     exit: Option<RawFd>,
@@ -108,6 +110,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             configures: false,
+            mac: None,
             is_path: false,
             ready: None,
             exit: None,
@@ -126,6 +129,11 @@ impl Options {
     fn set(&mut self, name: &str, value: &str) -> Result<(), Fault> {
         match name {
             "configure" => self.configures = true,
+            "macaddress" => {
+                let mac = value.parse().ok().filter(|mac: &MacAddr| mac.is_station());
+                self.mac =
+                    Some(mac.ok_or_else(|| fault("macaddress must be a valid MAC address"))?);
+            }
             "exit-fd" => self.exit = Some(descriptor("exit-fd", value)?),
             "ready-fd" => self.ready = Some(descriptor("ready-fd", value)?),
             "mtu" => {
@@ -154,7 +162,7 @@ impl Options {
         Ok(())
     }
 
-    fn wanted(self, target: Target, device: IfName) -> Result<Wanted, Fault> {
+    fn wanted(self, target: Target, device: IfName) -> Result<Slirp4netns, Fault> {
         let four = |number: u32| {
             let IpAddr::V4(base) = self.network.ip() else { return None };
             Some(IpAddr::V4(Ipv4Addr::from_bits(base.to_bits().checked_add(number)?)))
@@ -174,9 +182,11 @@ impl Options {
                 name_server: Some(six(NAME_SERVER)).filter(|_| self.has_dns),
             });
         }
-        Ok(Wanted {
+        Ok(Slirp4netns {
             target,
             device,
+            mac: self.mac,
+            configures: self.configures,
             networks,
             mtu: self.mtu,
             host_loopback: self.has_host_loopback,

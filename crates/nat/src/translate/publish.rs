@@ -7,7 +7,7 @@ use adit_engine::PortId;
 use adit_engine::flow::{FlowError, FlowId, Transport};
 
 /// A port of the host that leads to the inside. The inside sees the client's true address; a client on
-/// the host's loopback comes from the gateway.
+/// the host's loopback, or with an address of the inside, comes from the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// TCP or UDP.
@@ -66,7 +66,7 @@ impl fmt::Display for PublishError {
             Self::NotInside => "the address is none of the inside",
             Self::Families => "both addresses must be IPv4, or both IPv6",
             Self::Transport => "only TCP and UDP have ports",
-            Self::InUse => "the inside port is in use",
+            Self::InUse => "it is published already, or the inside port is in use",
             Self::OutOfFlows => "the flow table is full",
         })
     }

@@ -204,11 +204,7 @@ impl World {
         let event = match kind {
             _ if flow.is_spliced => {
                 self.flows.remove(&id);
-                if args[2] % 2 == 1 {
-                    FlowEvent::Ended
-                } else {
-                    FlowEvent::Failed(FlowError::Reset)
-                }
+                FlowEvent::Ended { sent: u64::from(args[2]), received: u64::from(args[3]) }
             }
             _ if flow.is_offered => {
                 flow.is_spliced = true;

@@ -16,7 +16,9 @@ pub(crate) mod core;
 pub(crate) mod event;
 pub(crate) mod hubs;
 pub(crate) mod interfaces;
+pub(crate) mod nested;
 pub(crate) mod ports;
+pub(crate) mod segment;
 
 use crate::netem::PortNetem;
 use crate::panics;
@@ -84,6 +86,12 @@ impl<E: Engine> Runner<E> {
     /// The engine, the present time and its outbox, for calls that make it send something.
     pub fn engine_and_outbox(&mut self) -> (&mut E, Instant, &mut Outbox) {
         (&mut self.core.engine, self.core.now, &mut self.core.out)
+    }
+
+    /// Does what the engine has asked for, and sends what it has sent, now and not at the end of the turn: so
+    /// that an owner sees the result of a call before it replies.
+    pub fn flush(&mut self) {
+        self.core.flush();
     }
 
     /// The time of the present turn of the loop.

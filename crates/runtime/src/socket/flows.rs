@@ -70,9 +70,9 @@ impl Flows {
     /// Carries out a request of the engine.
     pub(crate) fn request(&mut self, id: FlowId, request: FlowRequest, reactor: &Reactor) {
         match request {
-            FlowRequest::Open { transport, to, port } => {
+            FlowRequest::Open { transport, to, port, hop_limit } => {
                 self.close(id, reactor);
-                self.open(id, Flow::open(transport, to, port), reactor);
+                self.open(id, Flow::open(transport, to, port, hop_limit), reactor);
             }
             FlowRequest::Bind { transport, local, or_any_port } => {
                 self.close(id, reactor);
@@ -228,13 +228,10 @@ impl Flows {
 
     /// A spliced flow has had its turn.
     fn turned(&mut self, at: u32, id: FlowId, turn: Turn, reactor: &Reactor) {
-        match turn {
-            Turn::Open => {}
-            Turn::Ended => {
-                self.remove(at, reactor);
-                self.events.push_back((id, FlowEvent::Ended));
-            }
-            Turn::Failed(error) => self.fail(at, error, reactor),
+        if turn == Turn::Ended {
+            let (sent, received, _) = self.spliced(id).unwrap_or_default();
+            self.remove(at, reactor);
+            self.events.push_back((id, FlowEvent::Ended { sent, received }));
         }
     }
 
@@ -399,6 +396,9 @@ impl Flows {
         let mut report = |event| events.extend(id.map(|id| (id, event)));
         if ready.readable {
             tcp.note_readable(ready.is_special);
+        }
+        if ready.is_urgent {
+            tcp.find_urgent();
         }
         let written =
             if ready.writable && tcp.wants_write() { tcp.writable(&mut report) } else { Ok(()) };

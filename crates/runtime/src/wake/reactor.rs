@@ -119,8 +119,8 @@ impl Ready {
             readable: failed || flags.contains(EventFlags::IN),
             writable: failed || flags.contains(EventFlags::OUT),
             failed,
-            is_urgent: flags.contains(EventFlags::PRI),
             is_special: failed || flags.intersects(EventFlags::RDHUP | EventFlags::PRI),
+            is_urgent: flags.contains(EventFlags::PRI),
         }
     }
 }

@@ -8,19 +8,16 @@ use crate::namespace::channel::{Channel, Message, Stage, failure};
 use crate::namespace::codes::NAMESPACES;
 use crate::namespace::holder::LOOPBACK;
 use crate::namespace::splice;
-use adit_device::netlink::{Address, LinkChange, Netlink, Route};
+use adit_device::netlink::{Address, LinkChange, Listeners, Netlink, Route};
 use adit_device::process::Child;
 use adit_device::{
     Create, Device, DeviceOptions, Endian, IfIndex, IfName, MacAddr, Mode, Netns, OffloadChoice,
     VnetFormat, VnetLen,
 };
-use adit_runtime::NamespaceName;
 use adit_runtime::text::netns::open_netns;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 /// How many packets may wait for us at the device: twice the kernel's 500, for a burst of 64 super-packets
 /// that are cut up is more than that.
@@ -55,61 +52,10 @@ impl Target {
             Self::Text(text) => Ok(open_netns(text)?),
         }
     }
-
-    /// What shows that it ends: our descriptors keep it alive.
-    ///
-    /// # Errors
-    /// ESRCH: the process does not exist.
-    pub fn life(&self) -> Result<Life> {
-        let failed = |error| failure("find", &format!("process {self}"), &error);
-        match (self.process(), self) {
-            (Some(pid), _) => {
-                let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH.into()))?;
-                let process = pidfd_open(pid, PidfdFlags::empty());
-                process.map(Life::Process).map_err(|errno| failed(errno.into()))
-            }
-            (None, Self::Text(text)) => {
-                NamespaceName::of(text).map(Life::Name).ok_or_else(|| failed(Errno::NOENT.into()))
-            }
-            (None, Self::Process(_)) => Err(failed(Errno::SRCH.into())),
-        }
-    }
-
-    /// The process that it names, if it names one.
-    fn process(&self) -> Option<i32> {
-        match self {
-            Self::Process(pid) => i32::try_from(*pid).ok(),
-            Self::Text(text) => {
-                let of_path =
-                    text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/ns/net"));
-                let is_name = Netns::named(text).is_ok();
-                of_path.unwrap_or(text).parse().ok().filter(|_| !is_name)
-            }
-        }
-    }
 }
 
-/// What shows the end of a network namespace.
-#[derive(Debug)]
-pub enum Life {
-    /// A process in it, as a pidfd.
-    Process(OwnedFd),
-    /// The file that names it.
-    Name(NamespaceName),
-}
-
-impl Life {
-    /// The folder that must stay visible for the name.
-    #[must_use]
-    pub fn folder(&self) -> Option<PathBuf> {
-        match self {
-            Self::Process(_) => None,
-            Self::Name(name) => name.path().parent().map(Path::to_owned),
-        }
-    }
-}
-
-/// A device that is made in a namespace.
+/// A device that is made in a namespace. One without addresses, routes and an MTU is for others to set up: it is
+/// attached to if it exists, and its link stays as it is.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// Its name.
@@ -128,14 +74,18 @@ pub struct Interface {
 
 impl Interface {
     fn open(&self) -> Result<Device> {
+        let is_of_others =
+            self.addresses.is_empty() && self.routes.is_empty() && self.mtu.is_none();
         let mut options = DeviceOptions::new(self.mode)
             .name(self.name.into())
-            .create(Create::Exclusive)
             .nonblocking(true)
             .vnet_hdr(VnetFormat { len: VnetLen::Tunnel, endian: Endian::Native })
-            .offload(OffloadChoice::Auto)
-            .txqueuelen(TXQUEUELEN)
-            .up(true);
+            .offload(OffloadChoice::Auto);
+        options = if is_of_others {
+            options.create(Create::AttachOrCreate)
+        } else {
+            options.create(Create::Exclusive).txqueuelen(TXQUEUELEN).up(true)
+        };
         if let Some(mtu) = self.mtu {
             options = options.mtu(mtu);
         }
@@ -152,33 +102,44 @@ impl Interface {
     }
 }
 
+/// What was opened in a namespace.
+#[derive(Debug)]
+pub struct Attached {
+    /// The device.
+    pub device: Device,
+    /// Lists the sockets that listen there; `None`: the kernel cannot.
+    pub listeners: Option<Listeners>,
+    /// The socket to which TCP connections are led that begin there, or why there is none; `None`: none was wanted.
+    pub splice: Option<std::result::Result<OwnedFd, String>>,
+}
+
 /// Makes a device in a namespace, complete with addresses and routes. It is there while the device that is
 /// returned is. This process must have a single thread.
 ///
 /// # Errors
 /// The namespace cannot be entered, the device cannot be made; nothing is left then.
 pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
-    make(target, interface, None).map(|(device, _)| device)
+    attach_with_listeners(target, interface).map(|attached| attached.device)
 }
 
-/// As [`attach`], and leads TCP connections that begin in the namespace to a listening socket of ours: their SYNs
-/// reach the device with this urgent pointer. Without the socket, why.
+/// As [`attach`], with a socket that lists what listens there.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_with_listeners(target: &Target, interface: &Interface) -> Result<Attached> {
+    attach_with_splice(target, interface, None)
+}
+
+/// As [`attach_with_listeners`]; leads TCP connections that begin there to a listening socket, if their SYNs are
+/// to have an urgent pointer by which they are known.
 ///
 /// # Errors
 /// As [`attach`].
 pub fn attach_with_splice(
     target: &Target,
     interface: &Interface,
-    tag: u16,
-) -> Result<(Device, std::result::Result<OwnedFd, String>)> {
-    let (device, listener) = make(target, interface, Some(tag))?;
-    Ok((device, listener.unwrap_or_else(|| Err("the helper passed no socket".to_owned()))))
-}
-
-/// A device, and the listening socket or why there is none.
-type Made = (Device, Option<std::result::Result<OwnedFd, String>>);
-
-fn make(target: &Target, interface: &Interface, splice: Option<u16>) -> Result<Made> {
+    splice: Option<u16>,
+) -> Result<Attached> {
     let netns = target.open()?;
     let failed = |error| failure("start", "a process", &error);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
@@ -195,7 +156,7 @@ fn make(target: &Target, interface: &Interface, splice: Option<u16>) -> Result<M
     let mut received = ours.receive();
     let mut refused = None;
     if let Ok(Ok(Message { warning: Some(why), .. })) = received {
-        refused = Some(Err(why));
+        refused = Some(why);
         received = ours.receive();
     }
     let lost = |error| failure("read from", "a process", &error);
@@ -205,7 +166,11 @@ fn make(target: &Target, interface: &Interface, splice: Option<u16>) -> Result<M
         return Err(Error::new(Kind::Refused, &NAMESPACES, "the helper passed no device"));
     };
     let device = Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?;
-    Ok((device, fds.next().map(Ok).or(refused)))
+    let splice = splice.map(|_| match refused {
+        Some(why) => Err(why),
+        None => fds.next().ok_or_else(|| "the helper passed no socket".to_owned()),
+    });
+    Ok(Attached { device, listeners: fds.next().map(Listeners::adopt), splice })
 }
 
 /// Opens the device in the namespace, and hands it over.
@@ -234,12 +199,14 @@ fn open(
         .map_err(|error| failure("bring up", "'lo'", &error))?;
     let netlink = OwnedFd::from(netlink);
     let queue = device.queues().first().ok_or_else(|| handed(Errno::BADFD.into()))?;
+    let listeners = Listeners::open().ok().map(OwnedFd::from);
     let mut fds = vec![queue.as_fd(), netlink.as_fd()];
-    let listener = splice.map(|tag| splice::open(interface.name, tag));
-    match &listener {
+    let splice = splice.map(|tag| splice::open(interface.name, tag));
+    match &splice {
         Some(Ok(listener)) => fds.push(listener.as_fd()),
         Some(Err(error)) => channel.warn(error.to_string()).map_err(handed)?,
         None => {}
     }
+    fds.extend(listeners.as_ref().map(AsFd::as_fd));
     channel.reached(Stage::Attached, &fds).map_err(handed)
 }

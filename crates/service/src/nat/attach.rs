@@ -4,15 +4,14 @@ use crate::control::socket::ControlSocket;
 use crate::error::{Error, Kind, Result};
 use crate::event::Events;
 use crate::namespace::DATAPATH;
-use crate::namespace::attach::{Target, attach, attach_with_splice};
+use crate::namespace::attach::{Attached, Target, attach_with_splice};
+use crate::namespace::life::Life;
 use crate::nat::wanted::{Datapath, WantedNat};
 use crate::nat::{NatService, needs};
 use crate::sandbox::{self, Level};
 use crate::supervisor::Supervisor;
-use adit_device::Device;
 use adit_nat::SPLICE_TAG;
 use adit_runtime::Signals;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What a start would do, for `--dry-run`.
@@ -25,34 +24,34 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
         format!("run a NAT on {device}"),
     ];
     actions.extend(wanted.splice_step());
+    actions.extend(wanted.publish.iter().map(|spec| format!("publish {spec}")));
     actions
 }
 
-/// Makes the device of a NAT in a namespace; with the listening socket of connections that are spliced, if they
-/// are.
+/// Makes the device of a NAT in a namespace, with what else the NAT needs there.
 ///
 /// # Errors
-/// As [`attach`]; the user asked for the splice datapath and it is not offered, with the reason.
-pub fn open(target: &Target, wanted: &WantedNat) -> Result<(Device, Option<OwnedFd>)> {
-    if wanted.datapath != Datapath::Splice {
-        return Ok((attach(target, &wanted.interface())?, None));
-    }
+/// As [`attach`](crate::namespace::attach::attach); the user asked for the splice datapath and it is not offered,
+/// with the reason.
+pub fn open(target: &Target, wanted: &WantedNat) -> Result<Attached> {
     let refused = |why: &str| {
-        let new = Error::new(
-            Kind::Refused,
-            &DATAPATH,
-            format!("the splice datapath is not offered: {why}"),
-        );
-        new.object(target)
+        let message = format!("the splice datapath is not offered: {why}");
+        Error::new(Kind::Refused, &DATAPATH, message)
+            .object(target)
             .hint("Omit '--datapath splice': the packet datapath needs nothing of the namespace.")
     };
-    if wanted.netem.is_some() || wanted.capture.is_some() {
+    let is_spliced = wanted.datapath == Datapath::Splice;
+    if is_spliced && (wanted.netem.is_some() || wanted.capture.is_some()) {
         return Err(refused(
             "spliced connections are no packets, which could be emulated or recorded",
         ));
     }
-    let (device, listener) = attach_with_splice(target, &wanted.interface(), SPLICE_TAG)?;
-    Ok((device, Some(listener.map_err(|why| refused(&why))?)))
+    let splice = is_spliced.then_some(SPLICE_TAG);
+    let attached = attach_with_splice(target, &wanted.interface(), splice)?;
+    match &attached.splice {
+        Some(Err(why)) => Err(refused(why)),
+        _ => Ok(attached),
+    }
 }
 
 /// Runs a NAT on a device in a namespace, until it is stopped or the namespace ends.
@@ -61,19 +60,17 @@ pub fn open(target: &Target, wanted: &WantedNat) -> Result<(Device, Option<Owned
 /// The namespace cannot be entered, it has a device or a default route of its own; nothing is left then.
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
-    let life = target.life()?;
-    let (device, listener) = open(target, wanted)?;
+    let life = Life::of(target)?;
+    let attached = open(target, wanted)?;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.note.iter().for_each(|note| events.note(note));
     let name = socket.name().to_string();
     let mut needs = needs();
-    needs.readable.extend(life.folder());
     // Where a service manager listens.
     let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));
-    let (mut runner, mut nat) =
-        NatService::start(name, wanted.clone(), device, Some(life), events.clone())?;
-    nat.splice(&mut runner, listener)?;
+    let (mut runner, nat) =
+        NatService::start(name, wanted.clone(), attached, Some(life), events.clone())?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     if let Some(note) = sandbox::enter(level, &needs)? {
         events.note(format!("warning: {note}"));

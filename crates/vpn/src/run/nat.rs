@@ -27,7 +27,7 @@ fn serve(
     namespaces: Namespaces,
     events: &Events,
 ) -> Result<u8> {
-    let (device, listener) = open(&Target::Process(namespaces.pid()), wanted)?;
+    let attached = open(&Target::Process(namespaces.pid()), wanted)?;
     let socket = match &wanted.name {
         Some(name) => ControlSocket::open(Some(name.clone()), "nat")?,
         None => {
@@ -37,9 +37,8 @@ fn serve(
     };
     socket.note.iter().for_each(|note| events.detail(note));
     let name = socket.name().to_string();
-    let (mut runner, mut nat) =
-        NatService::start(name, wanted.clone(), device, None, events.clone())?;
-    nat.splice(&mut runner, listener)?;
+    let (mut runner, nat) =
+        NatService::start(name, wanted.clone(), attached, None, events.clone())?;
     let failed = |error| Error::io("wait for", "the command", &error);
     let signals = Running::signals().map_err(failed)?;
     options.enter_sandbox(needs(), events)?;

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use adit_packet::{Instant, ip_protocol};
 
 use super::{Entry, Nat, TcpEntry};
+use crate::translate::news::FlowChange;
 use crate::translate::publish::{Publish, PublishError, PublishState, Published};
 use crate::translate::table::{Class, Key};
 use crate::translate::tcp::{Calling, Conn, Cx};
@@ -54,6 +55,7 @@ impl Nat {
                 _ => Entry::Listener,
             });
         let flow = new.ok_or(PublishError::OutOfFlows)?;
+        self.note(flow, FlowChange::Opened);
         self.ask(Request::Flow(flow, request), out);
         self.published.insert(flow, Published { flow, publish, state: PublishState::Opening });
         Ok(flow)
@@ -69,6 +71,12 @@ impl Nat {
     /// The ports of the host that lead to the inside.
     pub fn published(&self) -> impl Iterator<Item = Published> + '_ {
         self.published.values().copied()
+    }
+
+    /// A port of the host that leads to the inside, by its number.
+    #[must_use]
+    pub fn published_at(&self, flow: FlowId) -> Option<Published> {
+        self.published.get(&flow).copied()
     }
 
     /// Something happened to a published port.
@@ -102,9 +110,10 @@ impl Nat {
         }
     }
 
-    /// The address by which the inside knows a client.
+    /// The address by which the inside knows a client. One of the host with an address of the inside is known
+    /// by the gateway's: a packet from its own address would be refused there.
     pub(super) fn name_of_client(&self, from: SocketAddr) -> Option<SocketAddr> {
-        if from.ip().is_loopback() {
+        if from.ip().is_loopback() || self.config.is_inside(from.ip()) {
             return Some(SocketAddr::new(self.config.gateway(from.ip())?, from.port()));
         }
         Some(from)
@@ -122,7 +131,7 @@ impl Nat {
         let (inside, port) = (publish.inside, publish.port);
         let Some(remote) = self.name_of_client(from) else { return false };
         let key = Key::new(ip_protocol::TCP, inside, Some(remote));
-        let is_new = self.table.find(&key).is_none() && remote.ip() != inside.ip();
+        let is_new = self.table.find(&key).is_none();
         if !is_new || !self.make_room(inside.ip(), now, out) {
             return false;
         }
@@ -131,9 +140,10 @@ impl Nat {
         let calling = Calling { port, inside, remote, mtu, random, now };
         let new = self.table.insert(key, inside.ip(), Class::TcpOpening, now, |flow| {
             let conn = Conn::calling(flow, &calling);
-            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false }))
+            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false, spliced: None }))
         });
         let Some(flow) = new else { return false };
+        self.note(flow, FlowChange::Opened);
         if out.request(Request::Flow(flow, FlowRequest::Accept { listener })).is_err() {
             self.remove(flow, None, out);
             return false;

@@ -1,12 +1,13 @@
 //! One connection: the inside's segments on one side, a flow of the host on the other.
 
+use core::mem;
 use core::net::{IpAddr, SocketAddr};
 
 use adit_packet::{Instant, PacketBuf, TcpFlags, TcpHeader, ip_protocol};
 
 use super::down::Down;
-use super::emit::{distance, low, own_mss, put, refuse, send_rst};
-use super::opening::{Calling, Cx, Opening};
+use super::emit::{MSS_MIN, distance, low, own_mss, put, quoted_syn, refuse, send_rst};
+use super::opening::{Calling, Cx, Fate, Opening};
 use super::own_syn::OwnSyn;
 use super::segment::{Options, Segment};
 use super::stage::Stage;
@@ -19,22 +20,8 @@ use adit_engine::{Endpoint, Outbox, PortId};
 /// Our window scale: windows up to 8 MiB, in units of 128 bytes.
 const SHIFT: u8 = 7;
 
-/// The least segment size that is used, as Linux's `TCP_MIN_SND_MSS`: a smaller one would make thousands
-/// of segments of one piece.
-const MSS_MIN: u16 = 88;
-
 /// SYN-ACKs that are sent at most, the last 31 s after the first.
 const SYN_ACKS_MAX: u32 = 6;
-
-/// What becomes of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::translate) enum Fate {
-    Alive,
-    /// It is over; the flow, if there still is one, ends so.
-    Over(Option<FlowRequest>),
-    /// Its connect failed: what the inside learns.
-    Refused(FlowError),
-}
 
 /// A connection.
 #[derive(Debug)]
@@ -169,9 +156,13 @@ impl Conn {
     }
 
     /// The requests that open its flow to a destination.
-    pub(in crate::translate) fn open(&self, to: SocketAddr) -> impl Iterator<Item = Request> {
+    pub(in crate::translate) fn open(
+        &self,
+        to: SocketAddr,
+        hop_limit: u8,
+    ) -> impl Iterator<Item = Request> + use<> {
         let port = self.inside.port();
-        let open = FlowRequest::Open { transport: Transport::Tcp, to, port };
+        let open = FlowRequest::Open { transport: Transport::Tcp, to, port, hop_limit };
         let keep = self.own_syn.is_none().then(|| self.keep());
         let flow = self.flow;
         [Some(open), keep].into_iter().flatten().map(move |request| Request::Flow(flow, request))
@@ -185,6 +176,10 @@ impl Conn {
     /// short but the last.
     fn piece_max(&self) -> u32 {
         u32::from(PIECE_MAX - PIECE_MAX % self.mss)
+    }
+
+    pub(in crate::translate) const fn port(&self) -> PortId {
+        self.port
     }
 
     pub(in crate::translate) const fn ends(&self) -> (SocketAddr, SocketAddr) {
@@ -213,6 +208,11 @@ impl Conn {
 
     pub(in crate::translate) const fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether the inside's SYN was not answered yet.
+    pub(in crate::translate) fn is_connecting(&self) -> bool {
+        self.stage == Stage::Connecting
     }
 
     /// Whether something is due at the end of the turn.
@@ -293,10 +293,12 @@ impl Conn {
     }
 
     /// Takes bytes of the flow.
-    pub(in crate::translate) fn bytes(&mut self, packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
+    pub(in crate::translate) fn bytes(&mut self, mut packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
         let at = self.down.position;
         self.down.sent(cx.now, u64::try_from(packet.len()).unwrap_or(0));
-        let flags = TcpFlags::ACK.with(TcpFlags::PSH);
+        let is_urgent = mem::take(&mut packet.meta.urgent);
+        let urgent = if is_urgent { TcpFlags::URG } else { TcpFlags(0) };
+        let flags = TcpFlags::ACK.with(TcpFlags::PSH).with(urgent);
         self.send(flags, self.down_seq(at), packet, cx);
         self.go_on(false, cx)
     }
@@ -324,7 +326,6 @@ impl Conn {
                 return self.go_on(false, cx);
             }
             FlowEvent::Spliced => self.stage = Stage::Spliced,
-            FlowEvent::Ended => return Fate::Over(None),
             FlowEvent::Failed(error) if self.stage == Stage::Connecting => {
                 return Fate::Refused(error);
             }
@@ -644,7 +645,11 @@ impl Conn {
         let window = u16::try_from(window >> shift).unwrap_or(u16::MAX);
         self.up.edge = self.up.edge.max(self.up.next + (u64::from(window) << shift));
         self.ack_due = false;
-        let header = self.header(flags, seq, window);
+        let mut header = self.header(flags, seq, window);
+        if flags.contains(TcpFlags::URG) {
+            // It points behind the urgent byte, the last one (RFC 6093, 3.2).
+            header.urgent = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+        }
         self.put(&header, &options, packet, cx.out);
     }
 
@@ -688,11 +693,7 @@ impl Conn {
     }
 
     /// The inside's SYN as an ICMP error quotes it, and its length.
-    fn quoted_syn(&self) -> ([u8; 48], usize) {
-        let (to, from) = self.ports();
-        let mut head = [0; 8];
-        let bytes = [&from.to_be_bytes()[..], &to.to_be_bytes(), &self.irs.to_be_bytes()];
-        head.iter_mut().zip(bytes.into_iter().flatten()).for_each(|(to, from)| *to = *from);
-        self.path().reversed().quote(&head)
+    pub(in crate::translate) fn quoted_syn(&self) -> ([u8; 48], usize) {
+        quoted_syn(self.path().reversed(), self.ports(), self.irs)
     }
 }

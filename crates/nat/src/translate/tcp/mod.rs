@@ -10,8 +10,8 @@ mod segment;
 mod stage;
 mod up;
 
-pub(super) use conn::{Conn, Fate};
+pub(super) use conn::Conn;
 pub(super) use emit::refuse;
-pub(super) use opening::{Calling, Cx, Opening};
+pub(super) use opening::{Calling, Cx, Fate, Opening};
 pub use segment::SPLICE_TAG;
 pub(super) use segment::Segment;

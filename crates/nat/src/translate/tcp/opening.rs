@@ -6,7 +6,7 @@ use core::time::Duration;
 use adit_packet::Instant;
 
 use super::segment::Segment;
-use adit_engine::{Outbox, PortId};
+use adit_engine::{FlowError, FlowRequest, Outbox, PortId};
 
 /// What a connection works with.
 pub(in crate::translate) struct Cx<'a> {
@@ -17,6 +17,16 @@ pub(in crate::translate) struct Cx<'a> {
     pub(in crate::translate) budget: &'a mut usize,
     /// When connections may be handed over again.
     pub(in crate::translate) splice_after: &'a mut Instant,
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::translate) enum Fate {
+    Alive,
+    /// It is over; the flow, if there still is one, ends so.
+    Over(Option<FlowRequest>),
+    /// Its connect failed: what the inside learns.
+    Refused(FlowError),
 }
 
 /// How long no connection is handed over after one did not reach the runtime: the packet filter of the inside

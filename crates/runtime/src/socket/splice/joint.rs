@@ -1,10 +1,8 @@
 //! Two joined sockets.
 
-use crate::socket::flow_event::flow_error;
 use crate::socket::splice::pipes::Pipes;
 use crate::socket::splice::way::Way;
 use crate::wake::reactor::Ready;
-use adit_engine::FlowError;
 use adit_packet::Instant;
 use socket2::Socket;
 use std::io;
@@ -29,9 +27,8 @@ pub(crate) struct Joint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     Open,
-    /// Both directions have ended.
+    /// Both directions have ended, or one of the sockets has failed.
     Ended,
-    Failed(FlowError),
 }
 
 impl Joint {
@@ -93,8 +90,9 @@ impl Joint {
         }
         self.has_more = matches!((&up, &down), (Ok(true), _) | (_, Ok(true)));
         let taken = if std::mem::take(&mut self.has_failed) { self.take_error() } else { Ok(()) };
-        if let Err(error) = up.and(down).and(taken) {
-            return Turn::Failed(flow_error(&error));
+        if up.and(down).is_err() || taken.is_err() {
+            // Both ends see a RST, as they are closed without any time to linger.
+            return Turn::Ended;
         }
         if self.up.has_finished && self.down.has_finished {
             // What the kernel has still to send goes out.

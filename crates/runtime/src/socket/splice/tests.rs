@@ -47,7 +47,8 @@ impl Joined {
 fn bytes_pass_also_while_others_hold_all_pipes() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut pipes = Pipes::default();
-    let mut blocked: Vec<Joined> = (0..PIPES_MAX).map(|_| Joined::new(&listener, 1 << 16)).collect();
+    let mut blocked: Vec<Joined> =
+        (0..PIPES_MAX).map(|_| Joined::new(&listener, 1 << 16)).collect();
     blocked.iter_mut().for_each(|joined| joined.block(&mut pipes));
     assert!(pipes.take().is_none(), "each has bytes that wait for its server");
 

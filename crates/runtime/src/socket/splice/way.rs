@@ -1,7 +1,7 @@
 //! One direction of two joined sockets.
 
 use crate::socket::splice::pipes::{Pipe, Pipes};
-use adit_device::{discard_received, is_at_mark};
+use adit_device::{discard_received, received_before_urgent};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use rustix::pipe::{SpliceFlags, splice};
@@ -88,7 +88,7 @@ impl Way {
         pipes.give(pipe);
         match read {
             Ok(_) => Ok(Step::Ended),
-            Err(Errno::AGAIN) if self.is_urgent && is_at_mark(from)? => self.copy(from, to, pipes),
+            Err(Errno::AGAIN) if self.is_urgent && is_at_mark(from) => self.copy(from, to, pipes),
             Err(Errno::AGAIN) => {
                 self.is_urgent = false;
                 Ok(Step::Waits)
@@ -124,7 +124,7 @@ impl Way {
 
     /// Copies bytes, which stay where they are until the receiver has taken them. An urgent one is sent as such.
     fn copy(&mut self, from: &Socket, to: &Socket, pipes: &mut Pipes) -> io::Result<Step> {
-        let is_at_mark = self.is_urgent && is_at_mark(from)?;
+        let is_at_mark = self.is_urgent && is_at_mark(from);
         let scratch = pipes.scratch();
         let room = if is_at_mark { 1 } else { scratch.len() };
         let scratch = scratch.get_mut(..room).unwrap_or_default();
@@ -160,4 +160,9 @@ impl Way {
             pipes.discard(pipe);
         }
     }
+}
+
+/// Whether the next byte is the urgent one.
+fn is_at_mark(socket: &Socket) -> bool {
+    received_before_urgent(socket).is_ok_and(|before| before == Some(0))
 }
