@@ -112,7 +112,7 @@ pub(crate) struct NatArgs {
     #[arg(long, value_name = "apdf|eif", default_value = "apdf")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     udp_nat: UdpWord,
-    /// How bytes of TCP connections pass: packet through adit, splice from socket to socket in the kernel
+    /// How TCP streams pass: as packets (auto, packet), or from socket to socket in the kernel (splice)
     #[arg(long, value_name = "auto|packet|splice", default_value = "auto")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     pub(crate) datapath: DatapathWord,

@@ -23,6 +23,13 @@ def read(connection):
     except OSError as error:
         return errno.errorcode[error.errno]
 
+def urgent(connection):
+    select.select([], [], [connection], 60)
+    got = connection.recv(1, socket.MSG_OOB)
+    while len(got) < 7:
+        got += connection.recv(100)
+    return got
+
 def serve(port, connection):
     if port == 20:
         connection.recv(1)
@@ -38,11 +45,7 @@ def serve(port, connection):
         connection.sendall(seen.get().encode())
         connection.close()
     elif port == 24:
-        select.select([], [], [connection], 60)
-        got = connection.recv(1, socket.MSG_OOB)
-        while len(got) < 7:
-            got += connection.recv(100)
-        seen.put(got.decode())
+        seen.put(urgent(connection).decode())
         connection.send(b"abc")
         connection.send(b"!", socket.MSG_OOB)
         connection.send(b"def")
@@ -101,10 +104,7 @@ def client(address):
         s.send(b"!", socket.MSG_OOB)
         s.send(b"def")
         say("urgent to the outside", report(address))
-        got = b""
-        while len(got) < 6:
-            got += s.recv(100)
-        say("in line to the inside", got.replace(b"!", b""))
+        say("urgent to the inside", urgent(s).decode())
     s = connect(address, 25)
     s.sendall(b"x")
     reset(s)

@@ -28,7 +28,7 @@ fn spliced_connections_begin_and_end_as_packets_do() {
         "end of the outside b''",
         "end of the inside True",
         "urgent to the outside !abcdef",
-        "in line to the inside b'abcdef'",
+        "urgent to the inside !abcdef",
         "reset by the inside ECONNRESET",
         "back pressure True",
         "no route ENETUNREACH",

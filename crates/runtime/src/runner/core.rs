@@ -518,12 +518,6 @@ impl<E: Engine> Core<E> {
         }
     }
 
-    /// Connections wait to be joined to flows.
-    pub(crate) fn serve_splices(&mut self) {
-        self.flows.accept_splices(self.now, &self.reactor);
-        self.flush();
-    }
-
     /// Reads a flow until it has nothing more or has had its share.
     fn read_flow(&mut self, at: u32) {
         let (mut chunk, mut share) = (0, 0);

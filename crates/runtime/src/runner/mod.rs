@@ -358,7 +358,10 @@ impl<E: Engine> Runner<E> {
             Source::Links(place, number) => self.core.serve_links(place, number),
             Source::Peers(place, number) => self.core.serve_peers(place, number, ready),
             Source::Flow(at, number) => self.core.serve_flow(at, number, ready),
-            Source::Splices => self.core.serve_splices(),
+            Source::Splices => {
+                self.core.flows.accept_splices(self.core.now, &self.core.reactor);
+                self.core.flush();
+            }
             Source::Watched(token) => self.core.events.push_back(Event::Ready(token)),
         }
     }
