@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::show::events;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::namespace::COMMAND;
+use adit_service::nat::wanted::WantedNat;
 use adit_service::sandbox::Level;
 use adit_vpn::run::{self, Net, Options, WantedTunnel};
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ Examples:
   adit run -- curl https://example.org
   adit run --netem lte --capture run.pcapng -- git fetch
   adit run --tunnel site.conf -- firefox
+  adit run --name db.test=10.0.0.9 --dns 192.0.2.53 -- ./client db.test
   adit run --allow-host 8080 -- curl http://host.adit.internal:8080
   adit run --net none -- ./untrusted-build.sh")]
 pub(crate) struct Args {
@@ -35,7 +37,7 @@ pub(crate) struct Args {
     #[arg(hide_default_value = true, hide_possible_values = true)]
     net: NetWord,
     /// Use the tunnel of this file, with its name servers, as the only way out
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "allow_host", "udp_nat", "capture", "name"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "allow_host", "udp_nat", "dns"])]
     tunnel: Vec<PathBuf>,
     #[command(flatten)]
     nat: NatArgs,
@@ -65,10 +67,11 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let options = Options {
             net: match self.net {
-                _ if !self.tunnel.is_empty() => Net::Tunnel(Box::new(WantedTunnel {
-                    files: self.tunnel,
-                    netem: self.nat.wanted()?.netem,
-                })),
+                _ if !self.tunnel.is_empty() => {
+                    let WantedNat { netem, capture, name, names, .. } = self.nat.wanted()?;
+                    let files = self.tunnel;
+                    Net::Tunnel(Box::new(WantedTunnel { files, netem, capture, name, names }))
+                }
                 NetWord::None if self.nat.netem.is_some() || self.nat.capture.is_some() => {
                     let message = "there are no packets to emulate or record with --net none";
                     return Err(Error::usage(message));

@@ -29,6 +29,8 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let life = target.life()?;
+    // First of all: that process gets no descriptor of this one's.
+    let follower = wanted.follow(level)?;
     let device = attach(target, &wanted.interface())?;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.note.iter().for_each(|note| events.note(note));
@@ -39,7 +41,7 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));
     let (mut runner, nat) =
-        NatService::start(name, wanted.clone(), device, Some(life), events.clone())?;
+        NatService::start(name, wanted.clone(), device, Some(life), follower, events.clone())?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     if let Some(note) = sandbox::enter(level, &needs)? {
         events.note(format!("warning: {note}"));

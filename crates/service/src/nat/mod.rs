@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod model;
+mod own_addresses;
 pub mod resolvers;
 pub mod wanted;
 
@@ -12,23 +13,23 @@ use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
 use crate::namespace::attach::Life;
 use crate::nat::model::{Flow, Nat as Report};
-use crate::nat::wanted::{WantedNat, host_addresses};
+use crate::nat::own_addresses::OwnAddresses;
+use crate::nat::resolvers::Follower;
+use crate::nat::wanted::WantedNat;
 use crate::sandbox::Needs;
 use crate::supervisor::{Answer, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value};
 use adit_device::Device;
-use adit_device::netlink::{Event as Change, Monitor};
 use adit_engine::netem::{Link, Seed};
 use adit_engine::{PortId, Transport};
-use adit_nat::{FlowRow, Nat};
+use adit_nat::{FlowRow, Gateway};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::port::recorded::RecordedPort;
+use adit_runtime::port::recorded::Recording;
 use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, PortNetem, Runner, Token};
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 /// The device.
 const INSIDE: PortId = PortId(0);
@@ -39,8 +40,8 @@ const MONITOR: Token = Token(FIRST_TOKEN);
 /// The end of the process with which the namespace ends.
 const PROCESS: Token = Token(FIRST_TOKEN + 1);
 
-/// How many netlink events are read in one turn; the others stay for the next.
-const EVENTS_MAX: usize = 64;
+/// The host's name servers have changed.
+const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
 
 /// What a NAT still needs once it runs: to remove its control socket.
 #[must_use]
@@ -57,7 +58,8 @@ pub struct NatService {
     name: String,
     events: Events,
     wanted: WantedNat,
-    monitor: Monitor,
+    own_addresses: OwnAddresses,
+    follower: Option<Follower>,
     /// The process with which the namespace ends: watched.
     _process: Option<OwnedFd>,
     /// Why it ended, if nobody asked for it.
@@ -74,12 +76,12 @@ impl NatService {
         wanted: WantedNat,
         device: Device,
         life: Option<Life>,
+        follower: Option<Follower>,
         events: Events,
-    ) -> Result<(Runner<Nat>, Self)> {
+    ) -> Result<(Runner<Gateway>, Self)> {
         let failed = |error: io::Error| Error::io("start", "the loop", &error);
-        // Before the addresses are listed: none is missed.
-        let monitor = Monitor::open().map_err(failed)?;
-        let engine = Nat::new(wanted.config()?);
+        let own_addresses = OwnAddresses::new()?;
+        let engine = wanted.engine(own_addresses.list())?;
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         let mut port = DevicePort::new(device)?;
         let readable = Interest { readable: true, writable: false };
@@ -94,7 +96,7 @@ impl NatService {
         }
         let mut port: Box<dyn Port> = Box::new(port);
         if let Some(path) = &wanted.capture {
-            port = Box::new(RecordedPort::packets(port, path)?);
+            port = Recording::packets(path, port.name())?.of(port);
         }
         runner.attach(INSIDE, port).map_err(failed)?;
         if let Some(profiles) = &wanted.netem {
@@ -106,47 +108,55 @@ impl NatService {
             let (ingress, egress) = (link(&profiles.a_to_b, 0)?, link(&profiles.b_to_a, 1)?);
             runner.set_netem(INSIDE, PortNetem { ingress, egress });
         }
-        runner.watch(&monitor, MONITOR, readable).map_err(failed)?;
+        runner.watch(&own_addresses, MONITOR, readable).map_err(failed)?;
+        if let Some(follower) = &follower {
+            runner.watch(follower, RESOLVERS, readable).map_err(failed)?;
+        }
         runner.set_alarm(Some(runner.now() + TICK));
-        Ok((runner, Self { name, events, wanted, monitor, _process: process, failure: None }))
+        let new =
+            Self { name, events, wanted, own_addresses, follower, _process: process, failure: None };
+        Ok((runner, new))
     }
 
     /// Closes the device and the recording; returns why the NAT ended, if nobody asked for it.
-    pub fn end(mut self, runner: &mut Runner<Nat>) -> Option<Error> {
+    pub fn end(mut self, runner: &mut Runner<Gateway>) -> Option<Error> {
         runner.detach(INSIDE);
         self.failure.take()
     }
 
-    /// The host's addresses changed: they stay out of reach for the inside.
-    fn host_changed(&mut self, runner: &mut Runner<Nat>) {
-        let mut addresses = runner.engine().config().policy.host_addresses.clone();
-        for _ in 0..EVENTS_MAX {
-            match self.monitor.recv(Some(Duration::ZERO)) {
-                Ok(Some(Change::AddressAdded(_, address))) => {
-                    let ip = address.local.ip();
-                    if !addresses.contains(&ip) {
-                        addresses.push(ip);
-                    }
-                }
-                Ok(Some(Change::AddressRemoved(_, address))) => {
-                    addresses.retain(|ip| *ip != address.local.ip());
-                }
-                Ok(Some(Change::Lost)) => addresses = host_addresses().unwrap_or(addresses),
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => {
-                    // It would be ready forever.
-                    runner.unwatch(&self.monitor);
-                    break;
-                }
+    /// The host's addresses have changed: they stay out of reach for the inside.
+    fn addresses_changed(&mut self, runner: &mut Runner<Gateway>) {
+        match self.own_addresses.read() {
+            Ok(true) => {
+                let policy = self.wanted.policy(self.own_addresses.list());
+                runner.engine_mut().set_policy(policy);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                // It would be ready forever.
+                runner.unwatch(&self.own_addresses);
+                self.events.note(format!("the host's addresses are not followed: {error}"));
             }
         }
-        runner.engine_mut().set_policy(self.wanted.policy(addresses));
     }
 
-    fn report(&self, runner: &Runner<Nat>) -> Report {
+    /// The host's name servers have changed.
+    fn resolvers_changed(&mut self, runner: &mut Runner<Gateway>) {
+        let Some(follower) = &self.follower else { return };
+        match follower.read() {
+            Ok(servers) => {
+                servers.into_iter().for_each(|list| runner.engine_mut().set_name_servers(list));
+            }
+            Err(error) => {
+                runner.unwatch(follower);
+                self.events.note(format!("the host's name servers are not followed: {error}"));
+            }
+        }
+    }
+
+    fn report(&self, runner: &Runner<Gateway>) -> Report {
         let engine = runner.engine();
-        let config = engine.config();
+        let (config, resolvers) = (engine.nat().config(), engine.forwarder().servers());
         let v4 = config.gateway_v4.map(IpAddr::V4);
         let dropped = runner.counts().by_reason();
         let counters = runner.port(INSIDE).map(|(_, counters)| counters);
@@ -159,18 +169,19 @@ impl NatService {
                 .map(|p| p.to_string())
                 .to_vec(),
             gateways: v4.into_iter().chain(config.gateway_v6.map(IpAddr::V6)).collect(),
-            name_servers: self.wanted.servers().into_iter().collect(),
+            name_servers: self.wanted.name_servers(),
+            resolvers: resolvers.to_vec(),
             allow_host: self.wanted.allow_host.clone(),
-            flows: engine.flow_count(),
+            flows: engine.nat().flow_count(),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped: dropped.map(|(why, count)| (why.to_string(), count)).collect(),
         }
     }
 
-    fn flows(runner: &Runner<Nat>) -> Vec<Flow> {
+    fn flows(runner: &Runner<Gateway>) -> Vec<Flow> {
         let now = runner.now();
-        let mut rows: Vec<FlowRow> = runner.engine().flows().collect();
+        let mut rows: Vec<FlowRow> = runner.engine().nat().flows().collect();
         rows.sort_by_key(|row| (row.inside, row.flow));
         rows.into_iter().map(|row| flow(&row, now)).collect()
     }
@@ -193,18 +204,18 @@ fn flow(row: &FlowRow, now: Instant) -> Flow {
 }
 
 impl Service for NatService {
-    type Engine = Nat;
+    type Engine = Gateway;
     type Change = ();
 
     fn job(&self, _: &Trigger) -> Result<Job<()>> {
         Err(Error::usage("a NAT has no configuration to be read again"))
     }
 
-    fn apply(&mut self, _: &mut Runner<Nat>, (): ()) -> Result<Progress<()>> {
+    fn apply(&mut self, _: &mut Runner<Gateway>, (): ()) -> Result<Progress<()>> {
         Err(Error::usage("a NAT has no configuration to be read again"))
     }
 
-    fn answer(&mut self, runner: &mut Runner<Nat>, request: &Request) -> Answer {
+    fn answer(&mut self, runner: &mut Runner<Gateway>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/nat") => value(&self.report(runner)).into(),
             (Method::Get, "/nat/flows") => value(&Self::flows(runner)).into(),
@@ -212,11 +223,11 @@ impl Service for NatService {
         }
     }
 
-    fn status(&self, runner: &Runner<Nat>) -> Result<Value> {
+    fn status(&self, runner: &Runner<Gateway>) -> Result<Value> {
         value(&self.report(runner))
     }
 
-    fn event(&mut self, runner: &mut Runner<Nat>, event: LoopEvent) -> Next {
+    fn event(&mut self, runner: &mut Runner<Gateway>, event: LoopEvent) -> Next {
         match event {
             LoopEvent::Ready(PROCESS) => {
                 self.events.note("the process of the namespace has ended");
@@ -231,7 +242,8 @@ impl Service for NatService {
                 self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
                 return Next::Stop;
             }
-            LoopEvent::Ready(MONITOR) => self.host_changed(runner),
+            LoopEvent::Ready(MONITOR) => self.addresses_changed(runner),
+            LoopEvent::Ready(RESOLVERS) => self.resolvers_changed(runner),
             LoopEvent::Alarm => {
                 self.events.flush();
                 runner.set_alarm(Some(runner.now() + TICK));

@@ -72,6 +72,8 @@ macro_rules! table {
 
 table! {
     accept4 SYS_accept4,
+    #[cfg(target_arch = "x86_64")]
+    access SYS_access,
     bind SYS_bind,
     brk SYS_brk,
     clock_gettime SYS_clock_gettime,
@@ -91,8 +93,11 @@ table! {
     eventfd2 SYS_eventfd2,
     exit SYS_exit,
     exit_group SYS_exit_group,
+    faccessat SYS_faccessat,
+    fchmod SYS_fchmod,
     fcntl SYS_fcntl,
     fdatasync SYS_fdatasync,
+    flock SYS_flock,
     fstat SYS_fstat,
     fsync SYS_fsync,
     ftruncate SYS_ftruncate,
@@ -113,6 +118,11 @@ table! {
     lseek SYS_lseek,
     madvise SYS_madvise,
     membarrier SYS_membarrier,
+    #[cfg(target_arch = "x86_64")]
+    mkdir SYS_mkdir,
+    mkdirat SYS_mkdirat,
+    mlock SYS_mlock,
+    mlock2 SYS_mlock2,
     #[cfg(target_pointer_width = "64")]
     mmap SYS_mmap,
     mprotect SYS_mprotect,
@@ -140,6 +150,11 @@ table! {
     recvfrom SYS_recvfrom,
     recvmmsg SYS_recvmmsg,
     recvmsg SYS_recvmsg,
+    #[cfg(target_arch = "x86_64")]
+    rename SYS_rename,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    renameat SYS_renameat,
+    renameat2 SYS_renameat2,
     restart_syscall SYS_restart_syscall,
     rseq SYS_rseq,
     rt_sigaction SYS_rt_sigaction,
@@ -151,6 +166,7 @@ table! {
     sendmsg SYS_sendmsg,
     sendto SYS_sendto,
     set_robust_list SYS_set_robust_list,
+    setns SYS_setns,
     setsockopt SYS_setsockopt,
     shutdown SYS_shutdown,
     sigaltstack SYS_sigaltstack,

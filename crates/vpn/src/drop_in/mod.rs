@@ -33,7 +33,7 @@ use adit_service::sandbox::{self, Needs};
 use api::{Api, CLIENTS_MAX, Step};
 use end::{End, is_hung_up};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -50,8 +50,7 @@ const READABLE: Interest = Interest { readable: true, writable: false };
 /// How long a port may take until it is looked at again.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// The port of name servers, and all ports.
-const DNS: u16 = 53;
+/// All ports.
 const ALL_PORTS: std::ops::RangeInclusive<u16> = 0..=u16::MAX;
 
 /// Destinations that are denied by default and that other programs reach: link-local addresses and metadata.
@@ -133,8 +132,7 @@ impl Wanted {
         let own = self.networks.iter().filter_map(|network| network.name_server).collect();
         let forwarder = Forwarder::new(OwnNames::new(), random()?);
         let mut gateway = Gateway::new(Nat::new(self.config()?), forwarder, own);
-        let servers = Resolvers::of_host().servers;
-        gateway.set_name_servers(servers.into_iter().map(|ip| SocketAddr::new(ip, DNS)));
+        gateway.set_name_servers(Resolvers::of_host().servers);
         Ok(gateway)
     }
 
