@@ -137,7 +137,7 @@ fn new_flows_take_the_new_route_and_old_ones_live_on() {
 fn an_address_that_the_host_gets_is_out_of_reach_until_it_has_it_no_more() {
     let mut host = Host::new();
     run("ip -n srv addr add 192.0.2.3/24 dev v1");
-    host.start(&["ip", "netns", "exec", "srv"], TELLER, &["0.0.0.0", "srv"]);
+    host.start(&["ip", "netns", "exec", "srv"], TELLER, &["192.0.2.3", "srv"]);
     host.start(&[], TELLER, &["0.0.0.0", "host"]);
     run("ip netns add blue");
     let options = ["--sandbox", "require", "--allow-host", "5"];

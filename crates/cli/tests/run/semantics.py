@@ -1,4 +1,4 @@
-"""What sockets behind a NAT see: SERVER4 NO-HOST4 UNREACHABLE4 SERVER6 NO-HOST6 UNREACHABLE6 MASQUERADE4 MASQUERADE6.
+"""What sockets behind a NAT see: SERVER4 NO-HOST4 UNREACHABLE4 SERVER6 NO-HOST6 UNREACHABLE6 MASQUERADE4 MASQUERADE6 PORT.
 Prints one line for each check, in order; they run at the same time."""
 import errno, select, socket, struct, sys, threading, time
 
@@ -37,10 +37,12 @@ class Family:
     def source(self):
         s = socket.socket(self.family)
         s.settimeout(WAIT)
-        s.bind(("", 40123))
+        own = int(words[8]) + self.is_v6
+        s.bind(("", own))
         s.connect((self.server, 5002))
         address, port = s.recv(100).decode().split()
-        return f"{'the host' if address == self.masquerade else address}, port {port}"
+        address = "the host" if address == self.masquerade else address
+        return f"{address}, {'the same port' if int(port) == own else port}"
 
     def refused(self):
         return self.tcp(5099)
