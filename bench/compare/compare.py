@@ -164,8 +164,8 @@ def main():
     print(f"{'':<33} {'old':>10} {'new':>10} {'ratio':>7}  {'interval':<16}  pairs")
     fine = True
     for subject in args.only.split(","):
-        program = {"switch": "adit", "tunnel": "adit"}.get(subject, subject)
-        if not all(getattr(side, program).exists() for side in sides):
+        needed = {"queue": "queue-1", "forward": "forward"}.get(subject, "adit")
+        if not all((side.folder / needed).exists() for side in sides):
             print(f"{subject:<8} left out: it needs two checkouts, not programs")
             continue
         fine = report(subject, pairs(subject, sides, args.pairs), args.pairs) and fine

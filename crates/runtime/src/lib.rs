@@ -73,7 +73,7 @@
 //!
 //! | folder | what |
 //! |---|---|
-//! | `runner` | [`Runner`]: an engine, its ports and the loop; nested in another loop by its descriptor and [`Runner::turn`]; asked from other threads by [`Remote`] |
+//! | `runner` | [`Runner`]: an engine, its ports and the loop; nested in another loop by its descriptor and [`Runner::turn`]; asked from other threads by [`Remote`]; behind a port of another loop ([`Nested`], [`Segment`]) |
 //! | [`port`] | [`Port`] and [`Hub`], the kinds of port, `tap:a,netns=blue` |
 //! | `peer` | [`PeerSockets`]: UDP sockets by which an engine reaches peers |
 //! | `socket` | UDP and Unix sockets, the sockets of an engine's flows |
@@ -103,6 +103,8 @@ pub use port::spec::PortSpec;
 pub use port::{Cx, Gone, Hub, HubCx, HubRecv, Port, PortCounters, Recv, Wait};
 pub use runner::event::{Event, Next};
 pub use runner::hubs::ListenerId;
+pub use runner::nested::Nested;
+pub use runner::segment::{Observer, Segment, SegmentEvent, SegmentOwner};
 pub use runner::{Handler, Runner};
 pub use wake::clock::now;
 pub use wake::mailbox::{CallError, Remote};

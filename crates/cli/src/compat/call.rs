@@ -1,14 +1,16 @@
 //! What the command line of another program means.
 
-use adit_vpn::drop_in::Wanted;
+use adit_vpn::drop_in::{Pasta, Slirp4netns};
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// Help, or the version.
     Print(String),
-    /// A way out for a namespace.
-    Attach(Wanted),
+    /// What slirp4netns does.
+    Slirp4netns(Slirp4netns),
+    /// What pasta does.
+    Pasta(Box<Pasta>),
 }
 
 /// Why a command line is refused.

@@ -1,7 +1,7 @@
 //! Command lines as `getopt_long` of the GNU C library reads them, with its messages.
 //!
-//! Options and operands come in any order, `--` ends the options, `--mtu 1500` is `--mtu=1500`, `-r3` is `-r 3`,
-//! and a long option may be cut as far as no other begins the same.
+//! Options and operands come in any order, or the first operand ends the options; so does `--`. `--mtu 1500` is
+//! `--mtu=1500`, `-r3` is `-r 3`, and a long option may be cut as far as no other begins the same.
 
 /// An option that a program knows.
 #[derive(Debug)]
@@ -35,11 +35,24 @@ pub(super) struct Line<'a> {
     pub(super) operands: Vec<&'a str>,
 }
 
+/// Where operands may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operands {
+    /// Between options as well.
+    Anywhere,
+    /// Behind all options: what follows the first is a command.
+    Last,
+}
+
 /// Reads the words after the program's name.
 ///
 /// # Errors
 /// The message without the program's name: `unrecognized option '--x'`.
-pub(super) fn read<'a>(known: &'static [Known], words: &'a [String]) -> Result<Line<'a>, String> {
+pub(super) fn read<'a>(
+    known: &'static [Known],
+    operands: Operands,
+    words: &'a [String],
+) -> Result<Line<'a>, String> {
     let mut line = Line::default();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -53,6 +66,10 @@ pub(super) fn read<'a>(known: &'static [Known], words: &'a [String]) -> Result<L
             read_short(known, cluster, &mut words, &mut line)?;
         } else {
             line.operands.push(word);
+            if operands == Operands::Last {
+                line.operands.extend(words);
+                break;
+            }
         }
     }
     Ok(line)
@@ -127,7 +144,7 @@ mod tests {
     #[test]
     fn options_are_read_as_getopt_reads_them() {
         let line = words("-cm1500 PID --mtu=9 --outbound-addr 1.2.3.4 -m 7 --conf tap0 -- -c");
-        let line = read(KNOWN, &line).unwrap();
+        let line = read(KNOWN, Operands::Anywhere, &line).unwrap();
         let options = [
             ("configure", ""),
             ("mtu", "1500"),
@@ -138,6 +155,9 @@ mod tests {
         ];
         assert_eq!(line.options, options);
         assert_eq!(line.operands, ["PID", "tap0", "-c"]);
+        let command = words("-c sh -c x");
+        let line = read(KNOWN, Operands::Last, &command).unwrap();
+        assert_eq!((line.options, line.operands), (vec![("configure", "")], vec!["sh", "-c", "x"]));
         for (text, error) in [
             ("--bogus", "unrecognized option '--bogus'"),
             ("--bogus=1", "unrecognized option '--bogus'"),
@@ -147,7 +167,9 @@ mod tests {
             ("--enable-s", "option '--enable-s' is ambiguous"),
             ("--configure=1", "option '--configure' doesn't allow an argument"),
         ] {
-            assert_eq!(read(KNOWN, &words(text)), Err(error.to_owned()), "{text}");
+            let line = words(text);
+            let read = read(KNOWN, Operands::Anywhere, &line);
+            assert_eq!(read, Err(error.to_owned()), "{text}");
         }
     }
 }

@@ -4,10 +4,13 @@
 
 mod call;
 mod getopt;
+mod passt;
+mod ports;
 mod slirp4netns;
 
 use crate::color::Color;
 use crate::output::{Output, clean};
+use adit_service::error::Error;
 use call::{Call, Fault};
 use std::ffi::OsString;
 use std::path::Path;
@@ -15,12 +18,14 @@ use std::path::Path;
 /// A program in whose place adit runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
-    /// A network namespace's way out, as podman starts it.
+    /// A network namespace's way out, as podman 4 and rootlesskit start it.
     Slirp4netns,
+    /// The same with the host's addresses, as podman 5 and rootlesskit start it.
+    Pasta,
 }
 
 impl Tool {
-    const ALL: [Self; 1] = [Self::Slirp4netns];
+    const ALL: [Self; 2] = [Self::Slirp4netns, Self::Pasta];
 
     /// The program whose name adit was called by.
     pub(crate) fn called_as(program: &OsString) -> Option<Self> {
@@ -31,18 +36,21 @@ impl Tool {
     const fn name(self) -> &'static str {
         match self {
             Self::Slirp4netns => "slirp4netns",
+            Self::Pasta => "pasta",
         }
     }
 
     const fn help(self) -> &'static str {
         match self {
             Self::Slirp4netns => slirp4netns::HELP,
+            Self::Pasta => passt::HELP,
         }
     }
 
     fn read(self, words: &[String]) -> Result<Call, Fault> {
         match self {
             Self::Slirp4netns => slirp4netns::read(words),
+            Self::Pasta => passt::read(words),
         }
     }
 
@@ -52,15 +60,15 @@ impl Tool {
             args.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let output = Output::new(false, false, Color::Never.streams(), false, 0);
         let name = self.name();
+        let note = |note: &str| output.note(format_args!("{name}: {note}"));
+        let failed = |error: Error| {
+            let hint = error.report.hint.as_deref().unwrap_or_default();
+            format!("{name}: {}\n{}", clean(&error.report.message), clean(hint))
+        };
         let done = match self.read(&words) {
             Ok(Call::Print(text)) => output.bytes(text.as_bytes()).map_err(|_| String::new()),
-            Ok(Call::Attach(wanted)) => {
-                let run = wanted.run(|note| output.note(format_args!("{name}: {note}")));
-                run.map_err(|error| {
-                    let hint = error.report.hint.as_deref().unwrap_or_default();
-                    format!("{name}: {}\n{}", clean(&error.report.message), clean(hint))
-                })
-            }
+            Ok(Call::Slirp4netns(wanted)) => wanted.run(note).map_err(failed),
+            Ok(Call::Pasta(wanted)) => wanted.run().map_err(failed),
             Err(Fault::Usage(message)) => Err(format!("{name}: {message}\n{}", self.help())),
             Err(Fault::Refused(message)) => Err(format!("{name}: {message}")),
         };

@@ -1,12 +1,12 @@
 //! The command line of slirp4netns.
 
 use super::call::{Call, Fault};
-use super::getopt::{self, Known};
+use super::getopt::{self, Known, Operands};
 use adit_device::IfName;
 use adit_packet::IpPrefix;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Network, Wanted};
+use adit_vpn::drop_in::{Network, Slirp4netns};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
@@ -61,7 +61,7 @@ const MTU_MIN: u16 = 68;
 
 /// Reads a command line, without the program's name.
 pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
-    let line = getopt::read(KNOWN, words).map_err(Fault::Usage)?;
+    let line = getopt::read(KNOWN, Operands::Anywhere, words).map_err(Fault::Usage)?;
     let mut options = Options::default();
     for &(name, value) in &line.options {
         match name {
@@ -87,7 +87,7 @@ pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
         ));
     }
     let device = IfName::new(device).map_err(|error| fault(format!("TAPNAME: {error}")))?;
-    Ok(Call::Attach(options.wanted(target, device)?))
+    Ok(Call::Slirp4netns(options.wanted(target, device)?))
 }
 
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl Options {
         Ok(())
     }
 
-    fn wanted(self, target: Target, device: IfName) -> Result<Wanted, Fault> {
+    fn wanted(self, target: Target, device: IfName) -> Result<Slirp4netns, Fault> {
         let four = |number: u32| {
             let IpAddr::V4(base) = self.network.ip() else { return None };
             Some(IpAddr::V4(Ipv4Addr::from_bits(base.to_bits().checked_add(number)?)))
@@ -174,7 +174,7 @@ impl Options {
                 name_server: Some(six(NAME_SERVER)).filter(|_| self.has_dns),
             });
         }
-        Ok(Wanted {
+        Ok(Slirp4netns {
             target,
             device,
             networks,

@@ -5,112 +5,15 @@
 //! ```
 
 use crate::support::{ADIT, bare, text};
+use crate::world::{PATIENCE, READ, SERVER, World, free_port, must, serve, wait_until};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::symlink;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::{JoinHandle, sleep, spawn};
-use std::time::{Duration, Instant};
-
-/// How long a condition may take to become true on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-
-fn wait_until<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = try_it() {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}");
-        sleep(Duration::from_millis(10));
-    }
-}
-
-fn must(line: &str) {
-    let mut words = line.split_whitespace();
-    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
-    assert!(status.success(), "{line}");
-}
-
-/// A network namespace with a user namespace of its own, as a container has it, and the folder of the test.
-struct World {
-    target: Child,
-    folder: PathBuf,
-}
-
-impl World {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        crate::support::enter();
-        must("ip link set lo up");
-        must("ip addr add 192.0.2.1/32 dev lo");
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = PathBuf::from(format!("/run/compat-{number}"));
-        fs::create_dir(&folder).unwrap();
-        symlink(ADIT, folder.join("slirp4netns")).unwrap();
-        fs::write(folder.join("resolv.conf"), format!("nameserver {SERVER}\n")).unwrap();
-        let resolv = fs::canonicalize("/etc/resolv.conf").unwrap();
-        rustix::mount::mount_bind(folder.join("resolv.conf"), &resolv).unwrap();
-        let mut unshare = bare("unshare");
-        let target = unshare.args(["-Urn", "sleep", "1000"]).spawn().unwrap();
-        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
-        let of_target = format!("/proc/{}/ns/net", target.id());
-        wait_until("a namespace", || fs::read_link(&of_target).ok().filter(|name| *name != own));
-        wait_until("a map of users", || {
-            let map = fs::read_to_string(format!("/proc/{}/uid_map", target.id())).ok()?;
-            (!map.trim().is_empty()).then_some(())
-        });
-        Self { target, folder }
-    }
-
-    fn pid(&self) -> String {
-        self.target.id().to_string()
-    }
-
-    /// A command in the target.
-    fn inside(&self, words: &[&str]) -> Command {
-        let mut command = bare("timeout");
-        let pid = self.pid();
-        let enter = ["-k", "1", "100", "nsenter", "-t", &pid, "-U", "-n", "--preserve-credentials"];
-        command.args(enter).args(words);
-        command
-    }
-
-    fn output(&self, words: &[&str]) -> String {
-        let output = self.inside(words).output().unwrap();
-        text(&output.stdout) + &text(&output.stderr)
-    }
-
-    /// Starts it with exit descriptor 3 and ready descriptor 4, and waits until it is ready.
-    fn start(&self, arguments: &[&str]) -> Slirp {
-        let mut command = bare("sh");
-        command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"]);
-        command.arg(self.folder.join("slirp4netns")).args(["-c", "-e", "3", "-r", "4"]);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut ready = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut ready).unwrap();
-        let exit = child.stdin.take();
-        let mut slirp = Slirp { child, exit };
-        if ready != "1" {
-            panic!("not ready but {ready:?}: {}", slirp.end().1);
-        }
-        slirp
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = self.target.kill();
-        let _ = self.target.wait();
-    }
-}
+use std::path::Path;
+use std::process::{Child, ChildStdin, Stdio};
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
 /// adit as slirp4netns.
 struct Slirp {
@@ -135,23 +38,22 @@ impl Drop for Slirp {
     }
 }
 
-/// Sends `bytes` to the next client.
-fn serve(at: impl Into<IpAddr>, bytes: Vec<u8>) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind((at.into(), 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let thread = spawn(move || {
-        let (mut client, _) = listener.accept().unwrap();
-        client.set_write_timeout(Some(PATIENCE)).unwrap();
-        client.write_all(&bytes).unwrap();
-    });
-    (port, thread)
+/// Starts it with exit descriptor 3 and ready descriptor 4, and waits until it is ready.
+fn start(world: &World, arguments: &[&str]) -> Slirp {
+    let mut command = bare("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"]);
+    command.arg(world.folder.join("slirp4netns")).args(["-c", "-e", "3", "-r", "4"]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut ready).unwrap();
+    let exit = child.stdin.take();
+    let mut slirp = Slirp { child, exit };
+    if ready != "1" {
+        panic!("not ready but {ready:?}: {}", slirp.end().1);
+    }
+    slirp
 }
-
-/// What comes from an address, read in the target.
-const READ: &str = "import socket, sys, hashlib
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 50)
-b = b''.join(iter(lambda: s.recv(65536), b''))
-print(len(b), hashlib.sha256(b).hexdigest())";
 
 #[test]
 fn a_namespace_reaches_the_outside_as_podman_wants_it() {
@@ -160,7 +62,7 @@ fn a_namespace_reaches_the_outside_as_podman_wants_it() {
     let options =
         ["--disable-host-loopback", "--mtu=65520", "--enable-sandbox", "--enable-seccomp"];
     let arguments = [&options[..], &["--enable-ipv6", &pid, "tap0"]].concat();
-    let mut slirp = world.start(&arguments);
+    let mut slirp = start(&world, &arguments);
     let addresses = world.output(&["ip", "-o", "addr"]);
     for part in ["inet 127.0.0.1/8", "inet 10.0.2.100/24", "inet6 fd00::64/64"] {
         assert!(addresses.contains(part), "{addresses}");
@@ -199,7 +101,7 @@ fn names_are_resolved_though_the_first_name_server_is_silent() {
     let _silent = UdpSocket::bind((silent, 53)).unwrap();
     let servers = format!("nameserver {silent}\nnameserver {SERVER}\n");
     fs::write(world.folder.join("resolv.conf"), servers).unwrap();
-    let _slirp = world.start(&[&world.pid()]);
+    let _slirp = start(&world, &[&world.pid()]);
     let dns = UdpSocket::bind((SERVER, 53)).unwrap();
     dns.set_read_timeout(Some(PATIENCE)).unwrap();
     let server = spawn(move || {
@@ -223,7 +125,7 @@ print(b[:4].hex(), a)";
 #[test]
 fn the_hosts_loopback_is_the_gateway_unless_it_is_disabled() {
     let world = World::new();
-    let _slirp = world.start(&["--cidr=10.5.0.0/24", &world.pid()]);
+    let _slirp = start(&world, &["--cidr=10.5.0.0/24", &world.pid()]);
     let (port, server) = serve(Ipv4Addr::LOCALHOST, b"loopback".to_vec());
     let read = world.output(&["python3", "-c", READ, "10.5.0.2", &port.to_string()]);
     assert!(read.starts_with("8 "), "{read}");
@@ -242,21 +144,6 @@ fn ask(socket: &Path, request: &str) -> serde_json::Value {
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     serde_json::from_str(&reply).unwrap_or_else(|error| panic!("{request}: {reply:?}: {error}"))
-}
-
-/// A port of the test's namespace that is free.
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// A process that ends with its test.
-struct Servers(Child);
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Servers in the target: TCP on port 80 says the address of its client, UDP on port 53 answers.
@@ -287,23 +174,10 @@ fn add(proto: &str, port: u16, guest_port: u16) -> String {
 fn ports_are_forwarded_by_requests_at_the_api_socket() {
     let world = World::new();
     let socket = world.folder.join("api");
-    let _slirp = world.start(&["--api-socket", socket.to_str().unwrap(), &world.pid(), "tap0"]);
+    let _slirp = start(&world, &["--api-socket", socket.to_str().unwrap(), &world.pid(), "tap0"]);
     // A client that sends nothing holds nobody up.
     let _silent = UnixStream::connect(&socket).unwrap();
-    let mut servers = bare("nsenter");
-    servers.args([
-        "-t",
-        &world.pid(),
-        "-U",
-        "-n",
-        "--preserve-credentials",
-        "python3",
-        "-c",
-        SERVERS,
-    ]);
-    let mut servers = Servers(servers.stdout(Stdio::piped()).spawn().unwrap());
-    let mut up = [0; 3];
-    servers.0.stdout.take().unwrap().read_exact(&mut up).unwrap();
+    let _servers = world.python(SERVERS);
     let (tcp, udp) = (free_port(), free_port());
     assert_eq!(ask(&socket, &add("tcp", tcp, 80)), serde_json::json!({"return": {"id": 1}}));
     assert_eq!(ask(&socket, &add("udp", udp, 53)), serde_json::json!({"return": {"id": 2}}));
@@ -359,20 +233,16 @@ fn ports_are_forwarded_by_requests_at_the_api_socket() {
 #[test]
 fn it_ends_with_its_namespace_and_by_signals() {
     let world = World::new();
-    // The file that holds the namespace.
-    let held = world.folder.join("netns");
-    fs::write(&held, "").unwrap();
-    rustix::mount::mount_bind(format!("/proc/{}/ns/net", world.pid()), &held).unwrap();
+    let held = world.hold();
     let path = held.to_str().unwrap();
-    let mut slirp = world.start(&["--netns-type=path", path]);
+    let mut slirp = start(&world, &["--netns-type=path", path]);
     fs::write(world.folder.join("other"), "").unwrap();
     fs::remove_file(world.folder.join("other")).unwrap();
     assert!(slirp.child.try_wait().unwrap().is_none());
-    rustix::mount::unmount(&held, rustix::mount::UnmountFlags::DETACH).unwrap();
-    fs::remove_file(&held).unwrap();
+    World::let_go(&held);
     assert_eq!(slirp.end(), (Some(0), String::new()));
 
-    let mut slirp = world.start(&[&world.pid()]);
+    let mut slirp = start(&world, &[&world.pid()]);
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&slirp.child),
         rustix::process::Signal::TERM,
@@ -380,7 +250,7 @@ fn it_ends_with_its_namespace_and_by_signals() {
     .unwrap();
     assert_eq!(slirp.end(), (Some(0), String::new()));
 
-    let mut slirp = world.start(&[&world.pid()]);
+    let mut slirp = start(&world, &[&world.pid()]);
     drop(world);
     assert_eq!(slirp.end(), (Some(0), String::new()));
 }

@@ -84,6 +84,57 @@ impl GuestConfig {
     /// The most name servers of a family: more than resolvers use.
     pub const SERVERS_MAX: usize = 4;
 
+    /// The guests of these networks, with the numbers that [`Self::default`] has in its own: gateway 2, name server 3,
+    /// guests from 15 on. A family without a network is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`GuestConfigError::Small`]: a network has fewer than 32 addresses.
+    pub fn in_networks(
+        v4: Option<IpPrefix>,
+        v6: Option<IpPrefix>,
+    ) -> Result<Self, GuestConfigError> {
+        let usual = Self::default();
+        let small = |prefix: IpPrefix, len_max: u8| {
+            if prefix.len() <= len_max { Ok(()) } else { Err(GuestConfigError::Small(prefix)) }
+        };
+        let v4 = match (v4.map(|prefix| (prefix.network(), prefix.network().ip())), usual.v4) {
+            (Some((prefix, IpAddr::V4(network))), Some(mut usual)) => {
+                small(prefix, 27)?;
+                let at = |ip: Ipv4Addr| network.plus(ip.octets()[3].into());
+                (usual.gateway, usual.prefix) = (at(usual.gateway), prefix);
+                usual.dns.iter_mut().for_each(|ip| *ip = at(*ip));
+                // All but the broadcast address.
+                let last = Ipv4Addr::from_bits(usual.broadcast().to_bits() - 1);
+                let pool = |pool: AddressPool<_>| AddressPool {
+                    first: at(pool.first),
+                    last: at(pool.last).min(last),
+                    ..pool
+                };
+                usual.pool = usual.pool.map(pool);
+                Some(usual)
+            }
+            _ => None,
+        };
+        let v6 = match (v6.map(|prefix| (prefix.network(), prefix.network().ip())), usual.v6) {
+            (Some((prefix, IpAddr::V6(network))), Some(mut usual)) => {
+                small(prefix, 120)?;
+                let at = |ip: Ipv6Addr| network.plus(ip.segments()[7].into());
+                (usual.gateway, usual.prefix) = (at(usual.gateway), prefix);
+                usual.dns.iter_mut().for_each(|ip| *ip = at(*ip));
+                let pool = |pool: AddressPool<_>| AddressPool {
+                    first: at(pool.first),
+                    last: at(pool.last),
+                    ..pool
+                };
+                usual.pool = usual.pool.map(pool);
+                Some(usual)
+            }
+            _ => None,
+        };
+        Ok(Self { v4, v6, ..Self::default() })
+    }
+
     /// The smallest IPv4 MTU that DHCP can give (RFC 2132, 5.1), and that of IPv6 (RFC 8200, 5).
     const MTU_MIN: [u16; 2] = [68, 1280];
 
@@ -275,6 +326,8 @@ pub enum GuestConfigError {
     },
     /// The first address of a pool is behind the last.
     Pool,
+    /// The network has fewer than 32 addresses, or 256 of IPv6.
+    Small(IpPrefix),
 }
 
 impl fmt::Display for GuestConfigError {
@@ -289,6 +342,7 @@ impl fmt::Display for GuestConfigError {
             Self::Gateway(ip) => write!(f, "{ip} cannot be the gateway's address"),
             Self::Outside { ip, prefix } => write!(f, "{ip} is outside of {prefix}"),
             Self::Pool => f.write_str("the first address of the pool is behind the last"),
+            Self::Small(prefix) => write!(f, "the network {prefix} is too small for guests"),
         }
     }
 }

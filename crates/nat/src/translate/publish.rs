@@ -7,7 +7,7 @@ use adit_engine::PortId;
 use adit_engine::flow::{FlowError, FlowId, Transport};
 
 /// A port of the host that leads to the inside. The inside sees the client's true address; a client on
-/// the host's loopback comes from the gateway.
+/// the host's loopback, or with an address of the inside, comes from the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// TCP or UDP.

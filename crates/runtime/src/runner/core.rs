@@ -317,7 +317,7 @@ impl<E: Engine> Core<E> {
     }
 
     /// Reads a port until it has nothing more, or has had its share.
-    fn serve(&mut self, id: PortId) {
+    pub(crate) fn serve(&mut self, id: PortId) {
         let share_max = if self.peers.is_some() { SHARE_LEN } else { usize::MAX };
         let (mut chunk, mut share, mut handled) = (0, 0, Handled::NOTHING);
         for _ in 0..FRAMES_MAX {
@@ -649,7 +649,12 @@ impl<E: Engine> Core<E> {
             counters: &mut slot.counters,
         };
         let sent = slot.port.send(&mut cx, &mut self.batch);
+        let has_more = slot.port.has_more();
         self.used(id, sent);
+        if has_more {
+            // The engine behind it may have answered.
+            self.ports.serve_later(id);
+        }
     }
 
     /// Sends what is queued at a port; writes what is buffered for a recording.

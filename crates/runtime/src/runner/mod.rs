@@ -16,7 +16,9 @@ pub(crate) mod core;
 pub(crate) mod event;
 pub(crate) mod hubs;
 pub(crate) mod interfaces;
+pub(crate) mod nested;
 pub(crate) mod ports;
+pub(crate) mod segment;
 
 use crate::netem::PortNetem;
 use crate::panics;

@@ -46,10 +46,17 @@ pub(crate) enum Flow {
 
 impl Flow {
     /// Opens a socket and connects it.
-    pub(crate) fn open(transport: Transport, to: SocketAddr, port: u16) -> Result<Self, FlowError> {
+    pub(crate) fn open(
+        transport: Transport,
+        to: SocketAddr,
+        port: u16,
+        hop_limit: u8,
+    ) -> Result<Self, FlowError> {
         let opened = match transport {
-            Transport::Tcp => TcpFlow::open(to, port).map(|tcp| Self::Tcp(Box::new(tcp))),
-            Transport::Udp => UdpFlow::open(to).map(|udp| Self::Udp(Box::new(udp))),
+            Transport::Tcp => {
+                TcpFlow::open(to, port, hop_limit).map(|tcp| Self::Tcp(Box::new(tcp)))
+            }
+            Transport::Udp => UdpFlow::open(to, hop_limit).map(|udp| Self::Udp(Box::new(udp))),
             _ => Err(Errno::PROTONOSUPPORT.into()),
         };
         opened.map_err(|error: io::Error| flow_error(&error))

@@ -24,7 +24,7 @@ const PORT: PortId = PortId(0);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
 /// A NAT whose one port has guests.
-fn gateway() -> Gateway {
+pub(super) fn gateway() -> Gateway {
     let mut config = Config::new([7; 16]);
     config.inside = ["10.0.2.0/24", "fd00::/64"].map(|prefix| prefix.parse().unwrap()).to_vec();
     config.gateway_v4 = Some(GATEWAY);

@@ -8,7 +8,7 @@ use adit_engine::PortId;
 use adit_packet::Instant;
 use rustix::fs::stat;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often the names are checked: one stat(2) a namespace.
@@ -37,12 +37,6 @@ impl NamespaceName {
             let identity = identity(&path)?;
             Some(Self { path, identity })
         })
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Whether the name still means that namespace.

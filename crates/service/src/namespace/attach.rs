@@ -13,13 +13,10 @@ use adit_device::{
     Create, Device, DeviceOptions, Endian, IfIndex, IfName, MacAddr, Mode, Netns, OffloadChoice,
     VnetFormat, VnetLen,
 };
-use adit_runtime::NamespaceName;
 use adit_runtime::text::netns::open_netns;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 /// How many packets may wait for us at the device: twice the kernel's 500, for a burst of 64 super-packets
 /// that are cut up is more than that.
@@ -52,58 +49,6 @@ impl Target {
         match self {
             Self::Process(pid) => Ok(open_netns(&format!("/proc/{pid}/ns/net"))?),
             Self::Text(text) => Ok(open_netns(text)?),
-        }
-    }
-
-    /// What shows that it ends: our descriptors keep it alive.
-    ///
-    /// # Errors
-    /// ESRCH: the process does not exist.
-    pub fn life(&self) -> Result<Life> {
-        let failed = |error| failure("find", &format!("process {self}"), &error);
-        match (self.process(), self) {
-            (Some(pid), _) => {
-                let pid = Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH.into()))?;
-                let process = pidfd_open(pid, PidfdFlags::empty());
-                process.map(Life::Process).map_err(|errno| failed(errno.into()))
-            }
-            (None, Self::Text(text)) => {
-                NamespaceName::of(text).map(Life::Name).ok_or_else(|| failed(Errno::NOENT.into()))
-            }
-            (None, Self::Process(_)) => Err(failed(Errno::SRCH.into())),
-        }
-    }
-
-    /// The process that it names, if it names one.
-    fn process(&self) -> Option<i32> {
-        match self {
-            Self::Process(pid) => i32::try_from(*pid).ok(),
-            Self::Text(text) => {
-                let of_path =
-                    text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/ns/net"));
-                let is_name = Netns::named(text).is_ok();
-                of_path.unwrap_or(text).parse().ok().filter(|_| !is_name)
-            }
-        }
-    }
-}
-
-/// What shows the end of a network namespace.
-#[derive(Debug)]
-pub enum Life {
-    /// A process in it, as a pidfd.
-    Process(OwnedFd),
-    /// The file that names it.
-    Name(NamespaceName),
-}
-
-impl Life {
-    /// The folder that must stay visible for the name.
-    #[must_use]
-    pub fn folder(&self) -> Option<PathBuf> {
-        match self {
-            Self::Process(_) => None,
-            Self::Name(name) => name.path().parent().map(Path::to_owned),
         }
     }
 }

@@ -22,6 +22,7 @@ mod files;
 pub mod guest;
 mod holder;
 mod ids;
+pub mod life;
 mod refusal;
 mod wanted;
 

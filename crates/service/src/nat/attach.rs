@@ -4,6 +4,7 @@ use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::namespace::attach::{Target, attach};
+use crate::namespace::life::Life;
 use crate::nat::wanted::WantedNat;
 use crate::nat::{NatService, needs};
 use crate::sandbox::{self, Level};
@@ -28,7 +29,7 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
 /// The namespace cannot be entered, it has a device or a default route of its own; nothing is left then.
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
-    let life = target.life()?;
+    let life = Life::of(target)?;
     // First of all: that process gets no descriptor of this one's.
     let follower = wanted.follow(level)?;
     let device = attach(target, &wanted.interface())?;
@@ -36,7 +37,6 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     socket.note.iter().for_each(|note| events.note(note));
     let name = socket.name().to_string();
     let mut needs = needs();
-    needs.readable.extend(life.folder());
     // Where a service manager listens.
     let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));

@@ -11,7 +11,7 @@ use crate::control::name::folder;
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
-use crate::namespace::attach::Life;
+use crate::namespace::life::Life;
 use crate::nat::model::{Flow, Nat as Report};
 use crate::nat::own_addresses::OwnAddresses;
 use crate::nat::resolvers::Follower;
@@ -25,11 +25,10 @@ use adit_nat::{FlowRow, Gateway};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
-use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, PortNetem, Runner, Token};
+use adit_runtime::{Event as LoopEvent, Interest, Next, Port, PortNetem, Runner, Token};
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 
 /// The device.
 const INSIDE: PortId = PortId(0);
@@ -37,8 +36,8 @@ const INSIDE: PortId = PortId(0);
 /// What changes on the host.
 const MONITOR: Token = Token(FIRST_TOKEN);
 
-/// The end of the process with which the namespace ends.
-const PROCESS: Token = Token(FIRST_TOKEN + 1);
+/// The end of the namespace.
+const NAMESPACE: Token = Token(FIRST_TOKEN + 1);
 
 /// The host's name servers have changed.
 const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
@@ -60,8 +59,8 @@ pub struct NatService {
     wanted: WantedNat,
     own_addresses: OwnAddresses,
     follower: Option<Follower>,
-    /// The process with which the namespace ends: watched.
-    _process: Option<OwnedFd>,
+    /// The end of the namespace, unless that is the command's.
+    life: Option<Life>,
     /// Why it ended, if nobody asked for it.
     failure: Option<Error>,
 }
@@ -83,18 +82,11 @@ impl NatService {
         let own_addresses = OwnAddresses::new()?;
         let engine = wanted.engine(own_addresses.list())?;
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
-        let mut port = DevicePort::new(device)?;
         let readable = Interest { readable: true, writable: false };
-        let mut process = None;
-        match life {
-            Some(Life::Name(name)) => port = port.in_namespace(name),
-            Some(Life::Process(pidfd)) => {
-                runner.watch(&pidfd, PROCESS, readable).map_err(failed)?;
-                process = Some(pidfd);
-            }
-            None => {}
+        if let Some(life) = &life {
+            runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
-        let mut port: Box<dyn Port> = Box::new(port);
+        let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &wanted.capture {
             port = Recording::packets(path, port.name())?.of(port);
         }
@@ -113,8 +105,7 @@ impl NatService {
             runner.watch(follower, RESOLVERS, readable).map_err(failed)?;
         }
         runner.set_alarm(Some(runner.now() + TICK));
-        let new =
-            Self { name, events, wanted, own_addresses, follower, _process: process, failure: None };
+        let new = Self { name, events, wanted, own_addresses, follower, life, failure: None };
         Ok((runner, new))
     }
 
@@ -142,15 +133,8 @@ impl NatService {
 
     /// The host's name servers have changed.
     fn resolvers_changed(&mut self, runner: &mut Runner<Gateway>) {
-        let Some(follower) = &self.follower else { return };
-        match follower.read() {
-            Ok(servers) => {
-                servers.into_iter().for_each(|list| runner.engine_mut().set_name_servers(list));
-            }
-            Err(error) => {
-                runner.unwatch(follower);
-                self.events.note(format!("the host's name servers are not followed: {error}"));
-            }
+        if let Some(Err(error)) = self.follower.as_ref().map(|follower| follower.update(runner)) {
+            self.events.note(format!("the host's name servers are not followed: {error}"));
         }
     }
 
@@ -229,13 +213,14 @@ impl Service for NatService {
 
     fn event(&mut self, runner: &mut Runner<Gateway>, event: LoopEvent) -> Next {
         match event {
-            LoopEvent::Ready(PROCESS) => {
-                self.events.note("the process of the namespace has ended");
-                return Next::Stop;
-            }
-            LoopEvent::PortGone { why: Gone::NamespaceDeleted, .. } => {
-                self.events.note("the namespace was deleted");
-                return Next::Stop;
+            LoopEvent::Ready(NAMESPACE) => {
+                if let Some(life) = self.life.as_ref().filter(|life| life.is_over()) {
+                    self.events.note(match life {
+                        Life::Process(_) => "the process of the namespace has ended",
+                        Life::File(..) => "the namespace was deleted",
+                    });
+                    return Next::Stop;
+                }
             }
             LoopEvent::PortGone { why, .. } => {
                 let message = format!("the device {} is gone: {why}", self.wanted.device);

@@ -1,14 +1,15 @@
 //! The host's name servers, now and when they change.
 
 use crate::sandbox::{self, Level, Needs};
-use adit_device::process::{Child, block_all_signals};
+use adit_device::process::Child;
+use adit_nat::Gateway;
 use adit_nat::dns::{Nameserver, ResolvConf};
+use adit_runtime::Runner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send,
     socketpair,
 };
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -108,22 +109,28 @@ impl Follower {
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )?;
-        let parent = getpid();
-        let process = Child::fork(|| {
-            let ready = set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
-                && getppid() == Some(parent)
-                && block_all_signals().is_ok()
-                && confine(level);
-            u8::from(!ready || follow(&theirs, known.to_vec()).is_err())
+        let process = Child::fork_apart(theirs, |socket| {
+            u8::from(!confine(level) || follow(&socket, known.to_vec()).is_err())
         })?;
         Ok(Self { socket: ours, _process: process })
     }
 
-    /// The servers, if they have changed.
+    /// Passes servers that have changed on to the name server of a NAT.
     ///
     /// # Errors
-    /// The process has ended.
-    pub fn read(&self) -> io::Result<Option<Vec<SocketAddr>>> {
+    /// The process has ended; the loop does not watch it any more.
+    pub fn update(&self, runner: &mut Runner<Gateway>) -> io::Result<()> {
+        let read = self.read();
+        match &read {
+            Ok(Some(servers)) => runner.engine_mut().set_name_servers(servers.iter().copied()),
+            Ok(None) => {}
+            // It would be ready forever.
+            Err(_) => runner.unwatch(self),
+        }
+        read.map(drop)
+    }
+
+    fn read(&self) -> io::Result<Option<Vec<SocketAddr>>> {
         let mut bytes = [0; MESSAGE_LEN_MAX];
         match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -11,7 +11,7 @@
 
 use adit_engine::{FlowId, Outbox, PortId, Transport};
 use adit_nat::{Gateway, Publish, PublishState};
-use adit_packet::{Instant, IpPrefix};
+use adit_packet::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ impl Api {
     ///
     /// # Errors
     /// Those of bind(2).
-    pub(super) fn listen(path: &Path, devices: &[IpPrefix], port: PortId) -> io::Result<Self> {
+    pub(super) fn listen(path: &Path, devices: Vec<IpAddr>, port: PortId) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -98,7 +98,7 @@ impl Api {
             listener,
             clients: Default::default(),
             next_client: 0,
-            devices: devices.iter().map(|device| device.ip()).collect(),
+            devices,
             port,
             forwards: BTreeMap::new(),
             last: 0,

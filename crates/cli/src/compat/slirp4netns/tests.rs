@@ -16,9 +16,9 @@ fn call(text: &str) -> Result<Call, Fault> {
     read(&words)
 }
 
-fn wanted(text: &str) -> Wanted {
+fn wanted(text: &str) -> Slirp4netns {
     match call(text) {
-        Ok(Call::Attach(wanted)) => wanted,
+        Ok(Call::Slirp4netns(wanted)) => wanted,
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -33,7 +33,7 @@ fn network(device: &str, gateway: &str, name_server: &str) -> Network {
 
 #[test]
 fn the_command_lines_of_podman_are_read() {
-    let expected = Wanted {
+    let expected = Slirp4netns {
         target: Target::Text("/proc/self/ns/net".to_owned()),
         device: IfName::new("tap0").unwrap(),
         networks: vec![
@@ -48,10 +48,13 @@ fn the_command_lines_of_podman_are_read() {
         sandbox: Level::Try,
     };
     assert_eq!(wanted(PODMAN_4), expected);
-    let later = Wanted { ready: Some(3), exit: Some(4), ..expected.clone() };
+    let later = Slirp4netns { ready: Some(3), exit: Some(4), ..expected.clone() };
     assert_eq!(wanted(PODMAN_5), later);
-    assert_eq!(wanted(PODMAN_4_NETWORK), Wanted { ready: Some(3), exit: None, ..expected.clone() });
-    let cidr = Wanted {
+    assert_eq!(
+        wanted(PODMAN_4_NETWORK),
+        Slirp4netns { ready: Some(3), exit: None, ..expected.clone() }
+    );
+    let cidr = Slirp4netns {
         networks: vec![network("10.5.0.100/24", "10.5.0.2", "10.5.0.3")],
         mtu: 1500,
         host_loopback: true,

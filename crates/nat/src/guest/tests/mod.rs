@@ -1,6 +1,6 @@
 //! The gateway on frames: those that real clients sent, and forged ones.
 
-use super::{AddressPool, GuestConfig, Guests};
+use super::{AddressPool, GuestConfig, GuestConfigError, Guests};
 use adit_engine::{DropReason, Endpoint, Outbox, PortId};
 use adit_packet::checksum::Sum;
 use adit_packet::{
@@ -540,4 +540,27 @@ fn a_configuration_must_fit() {
         wrong(|config| config.v4.as_mut().unwrap().dns = [GATEWAY; 5].to_vec())
             .contains("at most 4")
     );
+}
+
+#[test]
+fn guests_may_have_other_networks() {
+    let networks = |v4: Option<&str>, v6: Option<&str>| {
+        let prefix = |text: &str| text.parse().unwrap();
+        GuestConfig::in_networks(v4.map(prefix), v6.map(prefix))
+    };
+    let usual = networks(Some("10.0.2.0/24"), Some("fd00::/64"));
+    assert_eq!(usual, Ok(GuestConfig::default()));
+    let other = networks(Some("192.168.7.96/27"), Some("2001:db8::/64")).unwrap();
+    other.check().unwrap();
+    let (v4, ipv6) = (other.v4.unwrap(), other.v6.unwrap());
+    assert_eq!((v4.gateway, v4.dns[0]), ([192, 168, 7, 98].into(), [192, 168, 7, 99].into()));
+    let pool = v4.pool.unwrap();
+    assert_eq!((pool.first, pool.last), ([192, 168, 7, 111].into(), [192, 168, 7, 126].into()));
+    let pool = ipv6.pool.unwrap();
+    let expected = ["2001:db8::2", "2001:db8::3", "2001:db8::15"].map(v6);
+    assert_eq!([ipv6.gateway, ipv6.dns[0], pool.first], expected);
+    assert_eq!(networks(None, Some("fd00::/64")).unwrap().v4, None);
+    for (v4, v6) in [(Some("10.0.2.0/28"), None), (None, Some("fd00::/121"))] {
+        assert!(matches!(networks(v4, v6), Err(GuestConfigError::Small(_))));
+    }
 }

@@ -85,6 +85,8 @@ struct Inside<'a> {
     to: IpAddr,
     /// It came in fragments, or the network may make some of it.
     may_fragment: bool,
+    /// The hop limit with which a router passes it on.
+    hop_limit: u8,
 }
 
 impl Nat {
@@ -167,7 +169,16 @@ impl Nat {
             return out.discard(packet, DropReason::FORGED_SOURCE);
         }
         let may_fragment = Ipv4::parse(bytes).is_ok_and(|head| !head.dont_fragment());
-        let inside = Inside { now, port, headers: &headers, from, to, may_fragment };
+        let hops = hops(bytes);
+        let hop_limit = hops.saturating_sub(1).max(1);
+        let inside = Inside { now, port, headers: &headers, from, to, may_fragment, hop_limit };
+        if hops <= 1 && self.config.gateway(to) != Some(to) {
+            // Of a datagram in fragments, the first one is answered (RFC 1122, 3.2.2).
+            if headers.fragment().is_none_or(|fragment| fragment.offset == 0) {
+                self.error(&inside, wire::Error::time_exceeded(to.is_ipv4()), &packet, out);
+            }
+            return out.discard(packet, DropReason::HOP_LIMIT);
+        }
         if headers.fragment().is_some() {
             self.fragment(&inside, packet, out);
         } else {
@@ -218,11 +229,9 @@ impl Nat {
     ) -> Option<SocketAddr> {
         let is_v4 = inside.to.is_ipv4();
         let why = match self.config.policy.verdict(SocketAddr::new(inside.to, port)) {
-            Verdict::Reached(at) if !self.config.is_inside(at.ip()) => {
-                if !is_last_hop(packet.bytes()) {
-                    return Some(at);
-                }
-                wire::Error::time_exceeded(is_v4)
+            // A redirect leads outside, also to an address of the host that the inside has as well.
+            Verdict::Reached(at) if at.ip() != inside.to || !self.config.is_inside(at.ip()) => {
+                return Some(at);
             }
             Verdict::Reached(_) if self.config.gateway(inside.to) == Some(inside.to) => {
                 wire::Error::port_unreachable(is_v4)
@@ -278,18 +287,18 @@ impl Nat {
         }
     }
 
-    /// Makes room for another flow of a source: the flow that is least missed goes. `false`: there is none.
+    /// Makes room for another flow of a source: the flow that is least missed goes, one of its own if the
+    /// source has as many as it may have. `false`: there is none.
     fn make_room(&mut self, source: IpAddr, now: Instant, out: &mut Outbox) -> bool {
-        if self.table.is_source_full(source) {
-            return false;
-        }
-        if !self.table.is_full() {
+        let is_source_full = self.table.is_source_full(source);
+        if !is_source_full && !self.table.is_full() {
             return true;
         }
         // What opens before what talks: a flood of SYNs ends none of the connections that are open.
         let order = [Class::TcpOpening, Class::Echo, Class::Dns, Class::Udp];
         let oldest = order.into_iter().find_map(|class| self.table.oldest(class));
-        let Some((flow, _)) = oldest else { return false };
+        let may_go = |flow| !is_source_full || self.table.source(flow) == Some(source);
+        let Some((flow, _)) = oldest.filter(|&(flow, _)| may_go(flow)) else { return false };
         self.end(flow, now, out);
         true
     }
@@ -427,10 +436,10 @@ const fn is_group(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a packet may go no further than here.
-fn is_last_hop(packet: &[u8]) -> bool {
+/// The hop limit (TTL) of a packet.
+fn hops(packet: &[u8]) -> u8 {
     let at = if packet.first().is_some_and(|byte| byte >> 4 == 4) { 8 } else { 7 };
-    packet.get(at).is_none_or(|&hops| hops <= 1)
+    packet.get(at).copied().unwrap_or(0)
 }
 
 /// Whether the transport checksum of a packet is valid, or left to be finished by whom it passes on to.

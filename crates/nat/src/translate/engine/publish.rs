@@ -102,9 +102,10 @@ impl Nat {
         }
     }
 
-    /// The address by which the inside knows a client.
+    /// The address by which the inside knows a client. One of the host with an address of the inside is known
+    /// by the gateway's: a packet from its own address would be refused there.
     pub(super) fn name_of_client(&self, from: SocketAddr) -> Option<SocketAddr> {
-        if from.ip().is_loopback() {
+        if from.ip().is_loopback() || self.config.is_inside(from.ip()) {
             return Some(SocketAddr::new(self.config.gateway(from.ip())?, from.port()));
         }
         Some(from)
@@ -122,7 +123,7 @@ impl Nat {
         let (inside, port) = (publish.inside, publish.port);
         let Some(remote) = self.name_of_client(from) else { return false };
         let key = Key::new(ip_protocol::TCP, inside, Some(remote));
-        let is_new = self.table.find(&key).is_none() && remote.ip() != inside.ip();
+        let is_new = self.table.find(&key).is_none();
         if !is_new || !self.make_room(inside.ip(), now, out) {
             return false;
         }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use adit_packet::{Gso, Instant, PacketBuf, UdpHeader, ip_protocol};
+use adit_packet::{Gso, Instant, Meta, PacketBuf, UdpHeader, ip_protocol};
 
 use super::{Entry, Inside, Nat};
 use crate::translate::table::{Class, Key};
@@ -51,7 +51,9 @@ impl Nat {
         if known.is_none() {
             mapping.add(to, seen);
         }
-        mapping.send(to, inside.may_fragment, packet, out);
+        let (may_fragment, hop_limit) = (inside.may_fragment, inside.hop_limit);
+        packet.meta = Meta { may_fragment, hop_limit, vnet: packet.meta.vnet, ..Meta::default() };
+        mapping.send(to, packet, out);
         let class = mapping.class();
         self.table.reclass(flow, class, inside.now);
     }

@@ -187,13 +187,6 @@ impl DevicePort {
         })
     }
 
-    /// The port ends when its namespace loses this name.
-    #[must_use]
-    pub fn in_namespace(mut self, name: NamespaceName) -> Self {
-        self.namespace = Some(name);
-        self
-    }
-
     #[cold]
     fn no_packet(&self, cx: &mut Cx<'_>, error: io::Error) -> Recv {
         match Errno::from_io_error(&error) {

@@ -1,0 +1,309 @@
+//! The command line of pasta.
+
+use super::call::{Call, Fault};
+use super::getopt::{self, Known, Operands};
+use super::ports;
+use adit_device::IfName;
+use adit_engine::Transport;
+use adit_service::namespace::attach::Target;
+use adit_service::sandbox::Level;
+use adit_vpn::drop_in::{Addressing, Forward, Pasta};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+static KNOWN: &[Known] = &[
+    Known::flag("debug", Some('d')),
+    Known::flag("quiet", Some('q')),
+    Known::flag("foreground", Some('f')),
+    Known::flag("stderr", Some('e')),
+    Known::value("log-file", Some('l')),
+    Known::value("log-size", None),
+    Known::value("runas", None),
+    Known::flag("help", Some('h')),
+    Known::flag("version", None),
+    Known::flag("trace", None),
+    Known::flag("chroot-fallback", None),
+    Known::value("pcap", Some('p')),
+    Known::value("pid", Some('P')),
+    Known::value("mtu", Some('m')),
+    Known::value("address", Some('a')),
+    Known::value("netmask", Some('n')),
+    Known::value("gateway", Some('g')),
+    Known::value("interface", Some('i')),
+    Known::value("outbound", Some('o')),
+    Known::value("outbound-if4", None),
+    Known::value("outbound-if6", None),
+    Known::value("dns-forward", None),
+    Known::value("dns-host", None),
+    Known::value("map-host-loopback", None),
+    Known::value("map-guest-addr", None),
+    Known::flag("no-map-gw", None),
+    Known::flag("no-tcp", None),
+    Known::flag("no-udp", None),
+    Known::flag("no-icmp", None),
+    Known::flag("no-dhcp", None),
+    Known::flag("no-ndp", None),
+    Known::flag("no-dhcpv6", None),
+    Known::flag("no-ra", None),
+    Known::flag("freebind", None),
+    Known::flag("ipv4-only", Some('4')),
+    Known::flag("ipv6-only", Some('6')),
+    Known::value("tcp-ports", Some('t')),
+    Known::value("udp-ports", Some('u')),
+    Known::value("tcp-ns", Some('T')),
+    Known::value("udp-ns", Some('U')),
+    Known::value("ns-ifname", Some('I')),
+    Known::flag("host-lo-to-ns-lo", None),
+    Known::value("userns", None),
+    Known::value("netns", None),
+    Known::flag("netns-only", None),
+    Known::flag("no-netns-quit", None),
+    Known::flag("config-net", None),
+    Known::flag("no-copy-routes", None),
+    Known::flag("no-copy-addrs", None),
+    Known::value("ns-mac-addr", None),
+    Known::flag("no-splice", None),
+];
+
+/// Callers look for the names of the options in it.
+pub(super) const HELP: &str = "\
+Usage: pasta [OPTION]... PID
+       pasta [OPTION]... --netns PATH|NAME
+A network namespace gets a way out through sockets of this process (adit), which goes
+to the background once the network is there.
+
+  --config-net             set addresses, routes and MTU (required)
+  -I, --ns-ifname NAME     the interface inside (default: as the host's)
+  -a, --address ADDR[/LEN] an address in place of the host's; once for each family
+  -n, --netmask MASK       the IPv4 netmask, as address or number of bits
+  -g, --gateway ADDR       a gateway in place of the host's
+  -i, --interface NAME     the interface of the host to copy from
+  -m, --mtu MTU            the MTU (default 65520)
+  -4, --ipv4-only          no IPv6
+  -6, --ipv6-only          no IPv4
+  -t, --tcp-ports SPEC     forward TCP ports of the host: none, or
+                           [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
+  -u, --udp-ports SPEC     the same for UDP
+  -T, --tcp-ns SPEC        none
+  -U, --udp-ns SPEC        none
+  --host-lo-to-ns-lo       accepted: forwarded connections go to the address inside
+  --dns-forward ADDR       a name server at ADDR, which asks those of the host
+  --dns-host ADDR          ask this name server
+  --map-host-loopback ADDR the host's loopback is reached at ADDR (default: the gateway)
+  --map-guest-addr ADDR    the host's own address is reached at ADDR
+  --no-map-gw              the gateway is not the host
+  --netns PATH|NAME        the namespace
+  --userns PATH            its user namespace, which is found without it
+  --netns-only             accepted
+  --no-netns-quit          go on when the namespace is gone
+  -P, --pid FILE           write the process id to FILE
+  -p, --pcap FILE          record packets to FILE (pcapng)
+  -f, --foreground         do not go to the background
+  -q, --quiet              print only errors, as is done anyway
+  -h, --help               print this help
+  --version                print the version
+";
+
+/// The largest MTU: what a frame of 64 KiB holds, in whole words.
+const MTU_MAX: u16 = 65520;
+
+/// The MTU of the device when pasta leaves it alone (0).
+const MTU_KERNEL: u16 = 1500;
+
+/// Reads a command line, without the program's name.
+pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
+    let line = getopt::read(KNOWN, Operands::Last, words).map_err(Fault::Usage)?;
+    let mut options = Options::default();
+    for &(name, value) in &line.options {
+        match name {
+            "help" => return Ok(Call::Print(HELP.to_owned())),
+            "version" => return Ok(Call::Print(version())),
+            _ => options.set(name, value)?,
+        }
+    }
+    let target = match (options.netns.take(), &line.operands[..]) {
+        (Some(target), []) => target,
+        (Some(_), _) => return Err(fault("Both --netns and PID or command given")),
+        (None, [pid]) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let pid = pid.parse().ok().filter(|&pid: &u32| pid > 0);
+            Target::Process(pid.ok_or_else(|| fault(format!("Invalid PID {}", line.operands[0])))?)
+        }
+        (None, _) => {
+            let why = "a PID or --netns is required: 'adit run' runs a command in a namespace";
+            return Err(Fault::Usage(why.to_owned()));
+        }
+    };
+    if !options.configures {
+        return Err(fault("without --config-net, adit does not serve a namespace"));
+    }
+    options.wanted.target = target;
+    Ok(Call::Pasta(Box::new(options.wanted)))
+}
+
+#[derive(Debug)]
+struct Options {
+    wanted: Pasta,
+    configures: bool,
+    netns: Option<Target>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let addressing = Addressing {
+            families: [true, true],
+            interface: None,
+            addresses: Vec::new(),
+            netmask: None,
+            gateways: Vec::new(),
+            mtu: MTU_MAX,
+            dns_forward: Vec::new(),
+            dns_host: Vec::new(),
+            map_gateway: true,
+            map_host: Vec::new(),
+            map_guest: Vec::new(),
+        };
+        let wanted = Pasta {
+            target: Target::Process(0),
+            stays: false,
+            device: None,
+            addressing,
+            forwards: Vec::new(),
+            pid_file: None,
+            capture: None,
+            foreground: false,
+            sandbox: Level::Try,
+        };
+        Self { wanted, configures: false, netns: None }
+    }
+}
+
+impl Options {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Fault> {
+        let wanted = &mut self.wanted;
+        match name {
+            // adit prints nothing but errors, and its sandbox is always on.
+            "debug" | "quiet" | "trace" | "stderr" | "log-size" | "chroot-fallback" | "runas" => {}
+            // What adit has no counterpart of, or does anyway.
+            "netns-only" | "userns" | "no-copy-routes" | "no-copy-addrs" | "host-lo-to-ns-lo"
+            | "no-splice" => {}
+            "log-file" => create(value)?,
+            "foreground" => wanted.foreground = true,
+            "pcap" => wanted.capture = Some(PathBuf::from(value)),
+            "pid" => wanted.pid_file = Some(PathBuf::from(value)),
+            "ns-ifname" => wanted.device = Some(interface(value)?),
+            "no-netns-quit" => wanted.stays = true,
+            "config-net" => self.configures = true,
+            "netns" => self.netns = Some(namespace(value)?),
+            "tcp-ports" => forward(Transport::Tcp, "-t", value, &mut wanted.forwards)?,
+            "udp-ports" => forward(Transport::Udp, "-u", value, &mut wanted.forwards)?,
+            "tcp-ns" | "udp-ns" if matches!(value, "none" | "auto") => {}
+            _ => return address_option(&mut wanted.addressing, name, value),
+        }
+        Ok(())
+    }
+}
+
+/// An option for addresses, which pasta and passt share.
+fn address_option(addressing: &mut Addressing, name: &str, value: &str) -> Result<(), Fault> {
+    match name {
+        "mtu" => {
+            let mtu: u16 = value.parse().map_err(|_| fault(format!("Invalid MTU: {value}")))?;
+            if mtu > MTU_MAX {
+                return Err(fault(format!("MTU {mtu} too large (max {MTU_MAX})")));
+            }
+            addressing.mtu = if mtu == 0 { MTU_KERNEL } else { mtu };
+        }
+        "address" => addressing.addresses.push(address(value)?),
+        "netmask" => addressing.netmask = Some(netmask(value)?),
+        "gateway" => addressing.gateways.push(ip("gateway address", value)?),
+        "interface" => addressing.interface = Some(interface(value)?),
+        "dns-forward" => addressing.dns_forward.push(ip("DNS forwarding address", value)?),
+        "dns-host" => addressing.dns_host.push(ip("host nameserver address", value)?),
+        "map-host-loopback" if value == "none" => {
+            addressing.map_gateway = false;
+            addressing.map_host.clear();
+        }
+        "map-host-loopback" => addressing.map_host.push(ip("address to remap to host", value)?),
+        "map-guest-addr" if value == "none" => addressing.map_guest.clear(),
+        "map-guest-addr" => addressing.map_guest.push(ip("address to remap to host", value)?),
+        "no-map-gw" => addressing.map_gateway = false,
+        "ipv4-only" => addressing.families = [true, false],
+        "ipv6-only" => addressing.families = [false, true],
+        _ if value.is_empty() => return Err(fault(format!("--{name} is not supported by adit"))),
+        _ => return Err(fault(format!("--{name} {value} is not supported by adit"))),
+    }
+    Ok(())
+}
+
+fn version() -> String {
+    // The format is that of passt, whose callers only look at the exit status.
+    format!("pasta 2026_07_16 (adit {})\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn fault(message: impl Into<String>) -> Fault {
+    Fault::Refused(message.into())
+}
+
+fn interface(text: &str) -> Result<IfName, Fault> {
+    IfName::new(text).map_err(|_| fault(format!("Invalid interface name {text}")))
+}
+
+fn ip(what: &str, text: &str) -> Result<IpAddr, Fault> {
+    let ip: Option<IpAddr> = text.parse().ok();
+    let ip = ip.filter(|ip| !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast()));
+    ip.ok_or_else(|| fault(format!("Invalid {what}: {text}")))
+}
+
+fn address(text: &str) -> Result<(IpAddr, Option<u8>), Fault> {
+    let (address, len) = match text.split_once('/') {
+        Some((address, len)) => (address, Some(len)),
+        None => (text, None),
+    };
+    let address = ip("address", address)?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let len = len.map(|len| len.parse().ok().filter(|len| *len <= longest));
+    match len {
+        Some(None) => Err(fault(format!("Invalid address: {text}"))),
+        len => Ok((address, len.flatten())),
+    }
+}
+
+/// A netmask as a number of bits, or as an address of ones before zeros.
+fn netmask(text: &str) -> Result<u8, Fault> {
+    let of_mask = |mask: Ipv4Addr| {
+        let ones = mask.to_bits().leading_ones();
+        (mask.to_bits().count_ones() == ones).then_some(ones)
+    };
+    let bits = match text.parse() {
+        Ok(mask) => of_mask(mask),
+        Err(_) => text.parse().ok().filter(|bits| *bits <= 32),
+    };
+    let bits = bits.and_then(|bits| u8::try_from(bits).ok());
+    bits.ok_or_else(|| fault(format!("Invalid prefix length: {text}")))
+}
+
+fn namespace(text: &str) -> Result<Target, Fault> {
+    let path = if text.contains('/') { text.to_owned() } else { format!("/run/netns/{text}") };
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(Target::Text(path)),
+        Err(error) => Err(fault(format!("Couldn't open network namespace {path}: {error}"))),
+    }
+}
+
+fn forward(
+    transport: Transport,
+    option: &str,
+    text: &str,
+    forwards: &mut Vec<Forward>,
+) -> Result<(), Fault> {
+    ports::add(transport, option, text, forwards).map_err(fault)
+}
+
+/// Creates a log file. adit has nothing to write to it: errors go to the caller.
+fn create(path: &str) -> Result<(), Fault> {
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    file.map(drop).map_err(|error| fault(format!("Couldn't open log file {path}: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+use super::*;
+
+/// The command lines of podman 5 and 6 and of rootlesskit 3, as their code writes them; PATH stands for a file that
+/// exists.
+const PODMAN: &str = "--config-net --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet \
+                      --netns PATH --map-guest-addr 169.254.1.2";
+const PODMAN_PORTS: &str = "--config-net -t 80-80:60-60 -t 127.0.0.1/8080-8082:80-82 -u 100-100:100-100 \
+                            --dns-forward 169.254.1.1 -T none -U none --no-map-gw --quiet --netns PATH \
+                            --map-guest-addr 169.254.1.2";
+const PODMAN_NETWORK: &str = "--config-net --pid /run/rootless-netns-conn.pid --dns-forward 169.254.1.1 -t none \
+                              -u none -T none -U none --no-map-gw --quiet --netns PATH --map-guest-addr \
+                              169.254.1.2";
+const PODMAN_OPTIONS: &str = "--config-net -i eth0 -n 24 -4 --mtu 1500 -I eth9 \
+                              --dns-forward 192.168.255.255 --dns-forward fd00::53 -t none -u none -T none -U none \
+                              --quiet --netns PATH --map-guest-addr 169.254.1.2";
+const ROOTLESSKIT: &str = "--stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 \
+                           --gateway=10.0.2.2 --dns-forward=10.0.2.3 --no-map-gw --ipv4-only --tcp-ports=none \
+                           --udp-ports=none";
+const BUILDAH: &str =
+    "--config-net -t none -u none -T none -U none --no-map-gw --quiet --netns PATH";
+
+fn call(text: &str) -> Result<Call, Fault> {
+    let words: Vec<String> =
+        text.split_whitespace().map(|word| word.replace("PATH", "/proc/self/ns/net")).collect();
+    read(&words)
+}
+
+fn wanted(text: &str) -> Pasta {
+    match call(text) {
+        Ok(Call::Pasta(wanted)) => *wanted,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn forwarded(transport: Transport, option: &str, ports: (u16, u16), inside: u16) -> Forward {
+    Forward { transport, local: None, ports: ports.0..=ports.1, inside, option: option.to_owned() }
+}
+
+#[test]
+fn the_command_lines_of_podman_5_are_read() {
+    let mut expected = Options::default().wanted;
+    expected.target = Target::Text("/proc/self/ns/net".to_owned());
+    expected.addressing.map_gateway = false;
+    assert_eq!(wanted(BUILDAH), expected);
+    expected.addressing.dns_forward = ips(&["169.254.1.1"]);
+    expected.addressing.map_guest = ips(&["169.254.1.2"]);
+    assert_eq!(wanted(PODMAN), expected);
+    let pid_file = Some(PathBuf::from("/run/rootless-netns-conn.pid"));
+    assert_eq!(wanted(PODMAN_NETWORK), Pasta { pid_file, ..expected.clone() });
+    let local = Forward {
+        local: "127.0.0.1".parse().ok(),
+        ..forwarded(Transport::Tcp, "-t 127.0.0.1/8080-8082:80-82", (8080, 8082), 80)
+    };
+    expected.forwards = vec![
+        forwarded(Transport::Tcp, "-t 80-80:60-60", (80, 80), 60),
+        local,
+        forwarded(Transport::Udp, "-u 100-100:100-100", (100, 100), 100),
+    ];
+    assert_eq!(wanted(PODMAN_PORTS), expected);
+    expected.forwards.clear();
+    expected.device = IfName::new("eth9").ok();
+    expected.addressing.interface = IfName::new("eth0").ok();
+    expected.addressing.netmask = Some(24);
+    expected.addressing.families = [true, false];
+    expected.addressing.mtu = 1500;
+    expected.addressing.dns_forward = ips(&["192.168.255.255", "fd00::53"]);
+    expected.addressing.map_gateway = true;
+    assert_eq!(wanted(PODMAN_OPTIONS), expected);
+}
+
+#[test]
+fn the_command_lines_of_rootlesskit_3_are_read() {
+    let mut expected = Options::default().wanted;
+    expected.target = Target::Process(4711);
+    expected.device = IfName::new("tap0").ok();
+    expected.addressing.families = [true, false];
+    expected.addressing.addresses = vec![(ips(&["10.0.2.100"])[0], None)];
+    expected.addressing.netmask = Some(24);
+    expected.addressing.gateways = ips(&["10.0.2.2"]);
+    expected.addressing.dns_forward = ips(&["10.0.2.3"]);
+    expected.addressing.map_gateway = false;
+    assert_eq!(wanted(&format!("{ROOTLESSKIT} --host-lo-to-ns-lo 4711")), expected);
+    expected.target = Target::Text("/proc/self/ns/net".to_owned());
+    let by_path = format!("{ROOTLESSKIT} --userns=/proc/self/ns/user --netns=PATH");
+    assert_eq!(wanted(&by_path), expected);
+    // How it finds out what there is.
+    for probe in ["--version", "--host-lo-to-ns-lo --version"] {
+        let Ok(Call::Print(version)) = call(probe) else { panic!("{probe}") };
+        assert!(version.starts_with("pasta "), "{version}");
+    }
+}
+
+#[test]
+fn the_help_of_pasta_lists_its_options() {
+    let Ok(Call::Print(help)) = call("--help") else { panic!() };
+    for word in ["--config-net", "--map-guest-addr", "--host-lo-to-ns-lo", "--map-host-loopback"] {
+        assert!(help.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn what_pasta_does_not_know_is_refused() {
+    let usage = |text: &str| Fault::Usage(text.to_owned());
+    let unknown = call("--config-net --bogus 1 --netns PATH");
+    assert_eq!(unknown, Err(usage("unrecognized option '--bogus'")));
+    assert_eq!(call("--config-net --mtu"), Err(usage("option '--mtu' requires an argument")));
+    assert!(matches!(call("--config-net"), Err(Fault::Usage(_))));
+    for (text, part) in [
+        ("--config-net --netns /nonexistent", "Couldn't open network namespace /nonexistent"),
+        ("--config-net --netns PATH 4711", "Both --netns and PID or command given"),
+        ("--config-net 0", "Invalid PID 0"),
+        ("--mtu 65521 --config-net 1", "MTU 65521 too large (max 65520)"),
+        ("--mtu x --config-net 1", "Invalid MTU: x"),
+        ("-a 0.0.0.0 --config-net 1", "Invalid address: 0.0.0.0"),
+        ("-a 10.0.0.1/33 --config-net 1", "Invalid address: 10.0.0.1/33"),
+        ("-n 255.0.255.0 --config-net 1", "Invalid prefix length: 255.0.255.0"),
+        ("-n 33 --config-net 1", "Invalid prefix length: 33"),
+        ("-g x --config-net 1", "Invalid gateway address: x"),
+        ("--dns-forward ::1 --config-net 1", "Invalid DNS forwarding address: ::1"),
+        ("-t x --config-net 1", "Invalid port specifier x"),
+        ("-T 80 --config-net 1", "--tcp-ns 80 is not supported by adit"),
+        ("-o 192.0.2.1 --config-net 1", "--outbound 192.0.2.1 is not supported by adit"),
+        ("--no-tcp --config-net 1", "--no-tcp is not supported by adit"),
+        ("-I a-name-that-is-too-long --config-net 1", "Invalid interface name"),
+    ] {
+        let Err(Fault::Refused(message)) = call(text) else { panic!("{text}") };
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    assert_eq!(wanted("-n 255.255.240.0 --config-net 1").addressing.netmask, Some(20));
+    assert_eq!(wanted("-m 0 --config-net 1").addressing.mtu, 1500);
+}

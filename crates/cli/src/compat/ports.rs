@@ -1,0 +1,173 @@
+//! Ports as `-t` and `-u` of pasta and passt describe them.
+//!
+//! ```text
+//! none                  8080:80            127.0.0.1/8080:80       22,25        8000-8010:80-90
+//! auto                  ::1/8080           5-25,~10-20             0.0.0.0/80:192.0.2.9/8080
+//! ```
+
+use adit_engine::Transport;
+use adit_vpn::drop_in::Forward;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// The most ports of one option: each takes a descriptor.
+const PORTS_MAX: usize = 4096;
+
+/// Adds the ports of one option to `forwards`.
+///
+/// # Errors
+/// Why the text is not valid, or that adit does not have it.
+pub(super) fn add(
+    transport: Transport,
+    option: &str,
+    text: &str,
+    forwards: &mut Vec<Forward>,
+) -> Result<(), String> {
+    if text == "none" {
+        forwards.retain(|forward| forward.transport != transport);
+        return Ok(());
+    }
+    let invalid = || format!("Invalid port specifier {text}");
+    let (local, ports) = split_address(text).ok_or_else(invalid)?;
+    if local.is_some_and(|local| local.contains('%')) {
+        return Err(format!("{option} {text}: ports of one interface are not supported by adit"));
+    }
+    let address = |text: &str| match text.trim_start_matches('[').trim_end_matches(']') {
+        "" => None,
+        text => Some(text.parse::<IpAddr>()),
+    };
+    let local = local.and_then(address).transpose().map_err(|_| invalid())?;
+    let (mut included, mut excluded) = (Vec::new(), Vec::new());
+    for part in ports.split(',') {
+        match part.strip_prefix('~') {
+            Some(range) => excluded.push(read_range(range).ok_or_else(invalid)?),
+            None if matches!(part, "all" | "auto" | "") => {
+                let why = format!("{option} {text}: '{part}' is not supported by adit");
+                return Err(if part.is_empty() { invalid() } else { why });
+            }
+            None => {
+                let (host, inside) = part.split_once(':').unwrap_or((part, ""));
+                let host = read_range(host).ok_or_else(invalid)?;
+                if inside.contains(['/', '.']) {
+                    return Err(format!(
+                        "{option} {text}: another address inside is not supported by adit"
+                    ));
+                }
+                let inside = match inside {
+                    "" => host.clone(),
+                    inside => read_range(inside).ok_or_else(invalid)?,
+                };
+                if inside.clone().count() != host.clone().count() {
+                    return Err(invalid());
+                }
+                included.push((host, *inside.start()));
+            }
+        }
+    }
+    if included.is_empty() {
+        return Err(format!("{option} {text}: all other ports are not supported by adit"));
+    }
+    let is_excluded =
+        |port: &u16| excluded.iter().any(|range: &RangeInclusive<u16>| range.contains(port));
+    for (host, inside) in included {
+        // Without those that are excluded, in one piece where none is.
+        let pieces = pieces(host.clone().filter(|port| !is_excluded(port)));
+        forwards.extend(pieces.into_iter().map(|piece| Forward {
+            transport,
+            local,
+            inside: inside + (*piece.start() - *host.start()),
+            ports: piece,
+            option: format!("{option} {text}"),
+        }));
+    }
+    let count: usize = forwards.iter().map(|forward| forward.ports.clone().count()).sum();
+    if count > PORTS_MAX {
+        return Err(format!("{option} {text}: adit forwards at most {PORTS_MAX} ports"));
+    }
+    Ok(())
+}
+
+/// The address before the ports, if there is one. The address inside has a slash as well, behind a port.
+fn split_address(text: &str) -> Option<(Option<&str>, &str)> {
+    let Some((first, rest)) = text.split_once('/') else { return Some((None, text)) };
+    let is_address = first.is_empty()
+        || first.contains('%')
+        || first.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    if is_address { Some((Some(first), rest)) } else { first.contains(':').then_some((None, text)) }
+}
+
+fn read_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first > 0 && first <= last).then_some(first..=last)
+}
+
+/// Ports as ranges.
+fn pieces(ports: impl Iterator<Item = u16>) -> Vec<RangeInclusive<u16>> {
+    let mut pieces: Vec<RangeInclusive<u16>> = Vec::new();
+    for port in ports {
+        match pieces.last_mut() {
+            Some(piece) if piece.end().checked_add(1) == Some(port) => {
+                *piece = *piece.start()..=port
+            }
+            _ => pieces.push(port..=port),
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<String>, String> {
+        let mut forwards = Vec::new();
+        add(Transport::Tcp, "-t", text, &mut forwards)?;
+        let show = |one: Forward| {
+            let local = one.local.map_or("*".to_owned(), |ip| ip.to_string());
+            format!("{local}/{}-{}:{}", one.ports.start(), one.ports.end(), one.inside)
+        };
+        Ok(forwards.into_iter().map(show).collect())
+    }
+
+    #[test]
+    fn the_ports_of_pasta_are_read() {
+        for (text, expected) in [
+            ("none", vec![]),
+            ("22", vec!["*/22-22:22"]),
+            ("80-80:60-60", vec!["*/80-80:60"]),
+            ("8080:80", vec!["*/8080-8080:80"]),
+            ("22,25", vec!["*/22-22:22", "*/25-25:25"]),
+            ("22-80:32-90", vec!["*/22-80:32"]),
+            ("192.0.2.1/5", vec!["192.0.2.1/5-5:5"]),
+            ("127.0.0.1/8080-8080:80-80", vec!["127.0.0.1/8080-8080:80"]),
+            ("::1/8080:80", vec!["::1/8080-8080:80"]),
+            ("[::1]/80", vec!["::1/80-80:80"]),
+            ("/80", vec!["*/80-80:80"]),
+            ("5-25:105-125,~10-20", vec!["*/5-9:105", "*/21-25:121"]),
+        ] {
+            assert_eq!(read(text), Ok(expected.into_iter().map(str::to_owned).collect()), "{text}");
+        }
+        for (text, part) in [
+            ("", "Invalid port specifier"),
+            ("0", "Invalid port specifier"),
+            ("65536", "Invalid port specifier"),
+            ("9-8", "Invalid port specifier"),
+            ("80:90-91", "Invalid port specifier"),
+            ("x/80", "Invalid port specifier"),
+            ("192.0.2.1%eth0/22", "one interface"),
+            ("all", "'all' is not supported"),
+            ("~25", "all other ports"),
+            ("80:192.0.2.5/8080", "another address inside"),
+            ("1-5000", "at most 4096 ports"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        let mut forwards = Vec::new();
+        add(Transport::Tcp, "-t", "22", &mut forwards).unwrap();
+        add(Transport::Udp, "-u", "53", &mut forwards).unwrap();
+        add(Transport::Tcp, "-t", "none", &mut forwards).unwrap();
+        assert_eq!(forwards.len(), 1);
+    }
+}

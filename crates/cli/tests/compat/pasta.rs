@@ -1,0 +1,356 @@
+//! pasta: what podman 5 and 6 and rootlesskit 3 rely on, by their command lines.
+//!
+//! ```text
+//! outside: 192.0.2.2 -- eth0 192.0.2.1 of the test's namespace      target: eth0 192.0.2.1
+//! ```
+
+use crate::support::{ADIT, bare, text};
+use crate::world::{PATIENCE, READ, SERVER, Servers, World, free_port, must, serve, wait_until};
+use adit_device::Netns;
+use std::fs;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
+use std::thread::spawn;
+use std::time::Duration;
+
+/// Beyond the host's interface.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// A host with an interface and a default route, and what is behind it.
+struct Network {
+    world: World,
+    outside: Servers,
+}
+
+impl Network {
+    fn new() -> Self {
+        let world = World::new();
+        must("ip addr del 192.0.2.1/32 dev lo");
+        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let mut unshare = bare("unshare");
+        let outside = Servers(unshare.args(["-n", "sleep", "1000"]).spawn().unwrap());
+        let pid = outside.0.id();
+        let of_outside = format!("/proc/{pid}/ns/net");
+        wait_until("a namespace", || fs::read_link(&of_outside).ok().filter(|name| *name != own));
+        must(&format!("ip link add eth0 type veth peer name eth0 netns {pid}"));
+        for line in [
+            "ip addr add 192.0.2.1/24 dev eth0",
+            "ip addr add 2001:db8::1/64 dev eth0 nodad",
+            "ip link set eth0 up",
+            "ip route add default via 192.0.2.2",
+            "ip route add default via 2001:db8::2 dev eth0",
+        ] {
+            must(line);
+        }
+        for line in [
+            "ip addr add 192.0.2.2/24 dev eth0",
+            "ip addr add 2001:db8::2/64 dev eth0 nodad",
+            "ip link set eth0 up",
+            "ip link set lo up",
+        ] {
+            must(&format!("nsenter -t {pid} -n {line}"));
+        }
+        Self { world, outside }
+    }
+
+    /// Does something outside.
+    fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        Netns::of_pid(self.outside.0.id()).unwrap().run(work).unwrap()
+    }
+
+    /// Runs pasta until it returns: the status, and what it wrote.
+    fn pasta(&self, arguments: &str) -> (Option<i32>, String) {
+        let mut command = bare("timeout");
+        command.args(["-k", "1", "100"]).arg(self.world.folder.join("pasta"));
+        // As podman does: until both streams are closed.
+        let output = command.args(arguments.split_whitespace()).output().unwrap();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    /// The process ids of pasta in the background.
+    fn running(&self) -> Vec<u32> {
+        let program = self.world.folder.join("pasta");
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let of_pasta = processes.filter_map(|entry| {
+            let words = fs::read(entry.path().join("cmdline")).ok()?;
+            let first = words.split(|byte| *byte == 0).next()?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            (first == program.as_os_str().as_encoded_bytes()).then_some(pid)
+        });
+        of_pasta.collect()
+    }
+
+    fn wait_for_end(&self) {
+        wait_until("the end of pasta", || self.running().is_empty().then_some(()));
+    }
+}
+
+/// What a server at an address says, asked from the thread's namespace.
+fn read_from(address: SocketAddr) -> Option<String> {
+    let mut client = TcpStream::connect(address).ok()?;
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).ok().filter(|&len| len > 0).map(|_| answer)
+}
+
+/// Servers in the target, of both families: TCP port 80 says the address of its client, UDP port 53 answers.
+const SERVERS: &str = "import socket, threading
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(('0.0.0.0', 53))
+def udp():
+    while True:
+        b, a = u.recvfrom(99)
+        u.sendto(b'udp ' + b, a)
+threading.Thread(target=udp, daemon=True).start()
+t = socket.create_server(('::', 80), family=socket.AF_INET6, dualstack_ipv6=True)
+print('up', flush=True)
+while True:
+    c, a = t.accept()
+    c.sendall(('tcp ' + a[0]).encode())
+    c.close()";
+
+#[test]
+fn the_command_line_of_podman_5_gives_the_hosts_addresses_and_a_way_out() {
+    let network = Network::new();
+    let world = &network.world;
+    let held = world.hold();
+    let line = format!(
+        "--config-net --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet --netns {} \
+         --map-guest-addr 169.254.1.2",
+        held.display()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    // All of it is there when the caller goes on.
+    let addresses = world.output(&["ip", "-o", "addr", "show", "eth0"]);
+    for part in ["inet 192.0.2.1/24", "inet6 2001:db8::1/64"] {
+        assert!(addresses.contains(part), "{addresses}");
+    }
+    assert!(!addresses.contains("tentative"), "{addresses}");
+    assert!(world.output(&["ip", "link", "show", "eth0"]).contains("mtu 65520"));
+    for (family, route) in
+        [("-4", "default via 192.0.2.2 dev eth0"), ("-6", "default via 2001:db8::2 dev eth0")]
+    {
+        let routes = world.output(&["ip", family, "route", "show", "default"]);
+        assert!(routes.starts_with(route), "{routes}");
+    }
+
+    // The gateway is no address of the NAT, but the host outside that has it.
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    for outside in [IpAddr::V4(OUTSIDE), "2001:db8::2".parse().unwrap()] {
+        let (port, server) = network.outside(|| serve(outside, bytes.clone()));
+        let read = world.output(&["python3", "-c", READ, &outside.to_string(), &port.to_string()]);
+        assert!(read.starts_with("1000000 "), "{read}");
+        server.join().unwrap();
+    }
+    // The host by the address that stands for it, and its loopback not at all.
+    let (port, server) = serve(SERVER, b"the host".to_vec());
+    let read = world.output(&["python3", "-c", READ, "169.254.1.2", &port.to_string()]);
+    assert!(read.starts_with("8 "), "{read}");
+    server.join().unwrap();
+    let (port, _server) = serve(Ipv4Addr::LOCALHOST, Vec::new());
+    for closed in ["192.0.2.2", "169.254.1.1", "169.254.1.2"] {
+        let refused = world.output(&["python3", "-c", READ, closed, &port.to_string()]);
+        assert!(refused.contains("ConnectionRefusedError"), "{closed}: {refused}");
+    }
+
+    // It ends with the file, though processes are still in the namespace.
+    World::let_go(&held);
+    network.wait_for_end();
+    assert!(!world.output(&["ip", "link"]).contains("eth0"));
+}
+
+#[test]
+fn names_are_resolved_at_the_address_that_podman_gives() {
+    let network = Network::new();
+    let dns = network.outside(|| UdpSocket::bind((OUTSIDE, 53)).unwrap());
+    dns.set_read_timeout(Some(PATIENCE)).unwrap();
+    fs::write(network.world.folder.join("resolv.conf"), format!("nameserver {OUTSIDE}\n")).unwrap();
+    let line = format!(
+        "--config-net --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet {}",
+        network.world.pid()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    let server = spawn(move || {
+        let mut message = [0; 512];
+        let (len, client) = dns.recv_from(&mut message).unwrap();
+        // A reply with the code "no such name".
+        message[2..4].copy_from_slice(&[0x81, 0x83]);
+        dns.send_to(&message[..len], client).unwrap();
+    });
+    let ask = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(50)
+s.sendto(bytes.fromhex('abcd01000001000000000000016101620000010001'), ('169.254.1.1', 53))
+b, a = s.recvfrom(99)
+print(b[:4].hex(), a)";
+    let answer = network.world.output(&["python3", "-c", ask]);
+    assert_eq!(answer.trim(), "abcd8183 ('169.254.1.1', 53)");
+    server.join().unwrap();
+}
+
+#[test]
+fn ports_of_the_command_line_lead_inside_from_everywhere() {
+    let network = Network::new();
+    let world = &network.world;
+    let held = world.hold();
+    let (tcp, udp, local) = (free_port(), free_port(), free_port());
+    let line = format!(
+        "--config-net -t {tcp}-{tcp}:80-80 -t 127.0.0.1/{local}-{local}:80-80 -u {udp}-{udp}:53-53 --dns-forward \
+         169.254.1.1 -T none -U none --no-map-gw --quiet --netns {} --map-guest-addr 169.254.1.2",
+        held.display()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    let _servers = world.python(SERVERS);
+    let at = |ip: &str, port| SocketAddr::new(ip.parse().unwrap(), port);
+    // From outside with the true address; the host itself has that of the inside, and comes from the NAT.
+    let from_outside = [
+        (at("192.0.2.1", tcp), "tcp ::ffff:192.0.2.2"),
+        (at("2001:db8::1", tcp), "tcp 2001:db8::2"),
+    ];
+    for (address, expected) in from_outside {
+        let said = wait_until("an answer", || network.outside(|| read_from(address)));
+        assert_eq!(said, expected);
+    }
+    for address in [
+        at("127.0.0.1", tcp),
+        at("127.0.0.1", local),
+        at("192.0.2.1", tcp),
+        at("::1", tcp),
+        at("2001:db8::1", tcp),
+    ] {
+        let said = wait_until("an answer", || read_from(address));
+        assert!(said.starts_with("tcp "), "{address}: {said}");
+        assert!(!said.contains("192.0.2.1") && !said.contains("2001:db8::1"), "{address}: {said}");
+    }
+    assert!(network.outside(|| TcpStream::connect(at("192.0.2.1", local))).is_err());
+    let ask = |client: UdpSocket| {
+        client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        wait_until("an answer by UDP", || {
+            client.send_to(b"datagram", (SERVER, udp)).unwrap();
+            let mut answer = [0; 99];
+            let (len, _) = client.recv_from(&mut answer).ok()?;
+            Some(text(&answer[..len]))
+        })
+    };
+    let outside = network.outside(|| UdpSocket::bind((OUTSIDE, 0)).unwrap());
+    assert_eq!(ask(outside), "udp datagram");
+    assert_eq!(ask(UdpSocket::bind((SERVER, 0)).unwrap()), "udp datagram");
+    World::let_go(&held);
+    network.wait_for_end();
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_and_nothing_is_left() {
+    let network = Network::new();
+    let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let pid = network.world.pid();
+    let line = format!("--config-net -t {port}-{port}:80-80 -u none -T none -U none --quiet {pid}");
+    let (status, written) = network.pasta(&line);
+    assert_eq!(status, Some(1), "{written}");
+    let expected = format!("Failed to bind port {port} (Address already in use");
+    assert!(written.contains(&expected), "{written}");
+    network.wait_for_end();
+    assert!(!network.world.output(&["ip", "link"]).contains("eth0"));
+}
+
+#[test]
+fn a_custom_network_of_podman_ends_by_its_pid_file() {
+    let network = Network::new();
+    let (held, pid_file) = (network.world.hold(), network.world.folder.join("pid"));
+    let line = format!(
+        "--config-net --pid {} --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet \
+         --netns {} --map-guest-addr 169.254.1.2",
+        pid_file.display(),
+        held.display()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    let pid: i32 = fs::read_to_string(&pid_file).unwrap().trim_end().parse().unwrap();
+    assert_eq!(network.running(), [pid.unsigned_abs()]);
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    network.wait_for_end();
+    assert!(!network.world.output(&["ip", "link"]).contains("eth0"));
+}
+
+#[test]
+fn the_command_lines_of_rootlesskit_3_give_the_addresses_that_they_name() {
+    let network = Network::new();
+    let world = &network.world;
+    let pid = world.pid();
+    let options = "--stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 \
+                   --gateway=10.0.2.2 --dns-forward=10.0.2.3 --no-map-gw --ipv4-only --tcp-ports=none \
+                   --udp-ports=none --host-lo-to-ns-lo";
+    let held = world.hold();
+    let by_path = format!("--userns=/proc/{pid}/ns/user --netns={}", held.display());
+    for target in [by_path, pid.clone()] {
+        assert_eq!(network.pasta(&format!("{options} {target}")), (Some(0), String::new()));
+        let addresses = world.output(&["ip", "-o", "-4", "addr"]);
+        assert!(addresses.contains("inet 10.0.2.100/24"), "{addresses}");
+        let routes = world.output(&["ip", "route", "show", "default"]);
+        assert!(routes.starts_with("default via 10.0.2.2 dev tap0"), "{routes}");
+        let (port, server) = network.outside(|| serve(OUTSIDE, b"outside".to_vec()));
+        let read = world.output(&["python3", "-c", READ, "192.0.2.2", &port.to_string()]);
+        assert!(read.starts_with("7 "), "{read}");
+        server.join().unwrap();
+        if held.exists() {
+            World::let_go(&held);
+            network.wait_for_end();
+        }
+    }
+    // By its process: it ends with that.
+    let mut network = network;
+    network.world.target.kill().unwrap();
+    network.world.target.wait().unwrap();
+    network.wait_for_end();
+}
+
+#[test]
+fn the_gateway_is_the_hosts_loopback_unless_it_is_not_mapped() {
+    let network = Network::new();
+    let line =
+        format!("--config-net -t none -u none --map-host-loopback none {}", network.world.pid());
+    let (port, server) = serve(Ipv4Addr::LOCALHOST, b"loopback".to_vec());
+    let mapped = format!("--config-net -4 -f {}", network.world.pid());
+    let mut command = Command::new(network.world.folder.join("pasta"));
+    command.args(mapped.split_whitespace()).stdin(Stdio::null());
+    let foreground = Servers(command.spawn().unwrap());
+    wait_until("the device", || {
+        network.world.output(&["ip", "link"]).contains("eth0").then_some(())
+    });
+    let read = || network.world.output(&["python3", "-c", READ, "192.0.2.2", &port.to_string()]);
+    let said = wait_until("an answer", || Some(read()).filter(|said| said.starts_with("8 ")));
+    assert!(said.starts_with("8 "), "{said}");
+    server.join().unwrap();
+    drop(foreground);
+    wait_until("no device", || {
+        (!network.world.output(&["ip", "link"]).contains("eth0")).then_some(())
+    });
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    let (port, _server) = serve(Ipv4Addr::LOCALHOST, b"loopback".to_vec());
+    let read = network.world.output(&["python3", "-c", READ, "192.0.2.2", &port.to_string()]);
+    assert!(read.contains("ConnectionRefusedError"), "{read}");
+}
+
+#[test]
+fn messages_and_status_are_those_of_pasta() {
+    let run = |words: &[&str]| {
+        let output = bare(ADIT).args(["compat", "pasta"]).args(words).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    for probe in [&["--version"][..], &["--host-lo-to-ns-lo", "--version"]] {
+        let (status, out, err) = run(probe);
+        assert_eq!((status, err.as_str()), (Some(0), ""));
+        assert!(out.starts_with("pasta "), "{out}");
+    }
+    let (status, out, _) = run(&["--help"]);
+    assert!(status == Some(0) && out.contains("--map-guest-addr"), "{out}");
+    // podman looks for this text, and tries again without the option.
+    let (status, out, err) = run(&["--config-net", "--netns", "/proc/self/ns/net", "--bogus"]);
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    assert!(err.starts_with("pasta: unrecognized option '--bogus'\n"), "{err}");
+    let (status, _, err) = run(&["--config-net", "4194999"]);
+    assert_eq!(status, Some(1));
+    assert!(err.starts_with("pasta: "), "{err}");
+}

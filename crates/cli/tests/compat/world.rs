@@ -1,0 +1,151 @@
+//! A namespace that is served, and the host around it.
+
+use crate::support::{ADIT, bare, text};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to become true on a loaded machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+pub(crate) fn wait_until<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = try_it() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+pub(crate) fn must(line: &str) {
+    let mut words = line.split_whitespace();
+    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
+    assert!(status.success(), "{line}");
+}
+
+/// A network namespace with a user namespace of its own, as a container has it, and the folder of the test.
+pub(crate) struct World {
+    pub(crate) target: Child,
+    pub(crate) folder: PathBuf,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        crate::support::enter();
+        must("ip link set lo up");
+        must("ip addr add 192.0.2.1/32 dev lo");
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = PathBuf::from(format!("/run/compat-{number}"));
+        fs::create_dir(&folder).unwrap();
+        for name in ["slirp4netns", "pasta"] {
+            symlink(ADIT, folder.join(name)).unwrap();
+        }
+        fs::write(folder.join("resolv.conf"), format!("nameserver {SERVER}\n")).unwrap();
+        let resolv = fs::canonicalize("/etc/resolv.conf").unwrap();
+        rustix::mount::mount_bind(folder.join("resolv.conf"), &resolv).unwrap();
+        let mut unshare = bare("unshare");
+        let target = unshare.args(["-Urn", "sleep", "1000"]).spawn().unwrap();
+        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let of_target = format!("/proc/{}/ns/net", target.id());
+        wait_until("a namespace", || fs::read_link(&of_target).ok().filter(|name| *name != own));
+        wait_until("a map of users", || {
+            let map = fs::read_to_string(format!("/proc/{}/uid_map", target.id())).ok()?;
+            (!map.trim().is_empty()).then_some(())
+        });
+        Self { target, folder }
+    }
+
+    /// A file that holds the target's namespace, as podman and `ip netns` make them.
+    pub(crate) fn hold(&self) -> PathBuf {
+        let held = self.folder.join("netns");
+        fs::write(&held, "").unwrap();
+        rustix::mount::mount_bind(format!("/proc/{}/ns/net", self.pid()), &held).unwrap();
+        held
+    }
+
+    /// Removes that file.
+    pub(crate) fn let_go(held: &Path) {
+        rustix::mount::unmount(held, rustix::mount::UnmountFlags::DETACH).unwrap();
+        fs::remove_file(held).unwrap();
+    }
+
+    /// Starts python in the target, and waits until it prints `up`.
+    pub(crate) fn python(&self, program: &str) -> Servers {
+        let pid = self.pid();
+        let mut command = bare("nsenter");
+        command.args(["-t", &pid, "-U", "-n", "--preserve-credentials", "python3", "-c", program]);
+        let mut servers = Servers(command.stdout(Stdio::piped()).spawn().unwrap());
+        let mut up = [0; 3];
+        servers.0.stdout.take().unwrap().read_exact(&mut up).unwrap();
+        servers
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.target.id().to_string()
+    }
+
+    /// A command in the target.
+    pub(crate) fn inside(&self, words: &[&str]) -> Command {
+        let mut command = bare("timeout");
+        let pid = self.pid();
+        let enter = ["-k", "1", "100", "nsenter", "-t", &pid, "-U", "-n", "--preserve-credentials"];
+        command.args(enter).args(words);
+        command
+    }
+
+    pub(crate) fn output(&self, words: &[&str]) -> String {
+        let output = self.inside(words).output().unwrap();
+        text(&output.stdout) + &text(&output.stderr)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.target.kill();
+        let _ = self.target.wait();
+    }
+}
+
+/// Sends `bytes` to the next client.
+pub(crate) fn serve(at: impl Into<IpAddr>, bytes: Vec<u8>) -> (u16, JoinHandle<()>) {
+    let listener = TcpListener::bind((at.into(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.set_write_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(&bytes).unwrap();
+    });
+    (port, thread)
+}
+
+/// What comes from an address, read in the target.
+pub(crate) const READ: &str = "import socket, sys, hashlib
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 50)
+b = b''.join(iter(lambda: s.recv(65536), b''))
+print(len(b), hashlib.sha256(b).hexdigest())";
+
+/// A port of the test's namespace that is free.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A process that ends with its test.
+pub(crate) struct Servers(pub(crate) Child);
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,118 @@
+//! Ports of the host that lead to the inside from the start.
+
+use super::server::Server;
+use adit_engine::{FlowId, PortId, Transport};
+use adit_nat::{Publish, PublishState};
+use adit_service::error::{Error, Kind, Result, SYSTEM};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::RangeInclusive;
+
+/// Ports of the host that lead to the inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The address of the host; `None` for all.
+    pub local: Option<IpAddr>,
+    /// The ports of the host.
+    pub ports: RangeInclusive<u16>,
+    /// The port inside for the first of them; the others follow.
+    pub inside: u16,
+    /// The option that asks for it, for messages.
+    pub option: String,
+}
+
+impl Forward {
+    /// One for each port and family that the inside, with these addresses, has.
+    fn publishes(&self, devices: &[IpAddr], port: PortId) -> Vec<Publish> {
+        let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let locals = self.local.map_or(any.to_vec(), |local| vec![local]);
+        let pairs = locals.into_iter().filter_map(|local| {
+            let device = devices.iter().find(|device| device.is_ipv4() == local.is_ipv4())?;
+            Some((local, *device))
+        });
+        let of_pair = |(local, device): (IpAddr, IpAddr)| {
+            let inside = self.inside..=u16::MAX;
+            self.ports.clone().zip(inside).map(move |(host, inside)| Publish {
+                transport: self.transport,
+                local: SocketAddr::new(local, host),
+                inside: SocketAddr::new(device, inside),
+                port,
+            })
+        };
+        pairs.flat_map(of_pair).collect()
+    }
+}
+
+/// Opens the ports, and waits until they are open.
+///
+/// # Errors
+/// One of them cannot be opened: another program has it, or this one may not.
+pub(super) fn open(
+    server: &mut Server,
+    forwards: &[Forward],
+    devices: &[IpAddr],
+    port: PortId,
+) -> Result<()> {
+    let mut opening: Vec<(FlowId, Publish, &str)> = Vec::new();
+    for forward in forwards {
+        for publish in forward.publishes(devices, port) {
+            let flow = server
+                .publish(publish)
+                .map_err(|error| failed(publish.local, &error.to_string(), &forward.option))?;
+            opening.push((flow, publish, &forward.option));
+        }
+    }
+    while let Some(&(flow, publish, option)) = opening.last() {
+        match server.state_of(flow) {
+            Some(PublishState::Open(_)) => drop(opening.pop()),
+            Some(PublishState::Opening) => server.turn()?,
+            _ => return Err(failed(publish.local, &cause(&publish), option)),
+        }
+    }
+    Ok(())
+}
+
+/// Why a port could not be opened.
+fn cause(publish: &Publish) -> String {
+    let again = match publish.transport {
+        Transport::Udp => UdpSocket::bind(publish.local).err(),
+        _ => TcpListener::bind(publish.local).err(),
+    };
+    again.map_or_else(|| "it is in use".to_owned(), |error| error.to_string())
+}
+
+/// In the words of passt, for which callers look.
+fn failed(local: SocketAddr, why: &str, option: &str) -> Error {
+    let message = format!("Failed to bind port {} ({why}) for option '{option}'", local.port());
+    Error::new(Kind::Refused, &SYSTEM, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_one_port_each_in_the_families_of_the_inside() {
+        let mut forward = Forward {
+            transport: Transport::Tcp,
+            local: None,
+            ports: 8000..=8001,
+            inside: 80,
+            option: String::new(),
+        };
+        let devices: [IpAddr; 2] = [[192, 0, 2, 9].into(), Ipv6Addr::LOCALHOST.into()];
+        let pairs = |forward: &Forward, devices: &[IpAddr]| -> Vec<(String, String)> {
+            let all = forward.publishes(devices, PortId(0)).into_iter();
+            all.map(|one| (one.local.to_string(), one.inside.to_string())).collect()
+        };
+        let pair = |local: &str, inside: &str| (local.to_owned(), inside.to_owned());
+        let v4 = [pair("0.0.0.0:8000", "192.0.2.9:80"), pair("0.0.0.0:8001", "192.0.2.9:81")];
+        let v6 = [pair("[::]:8000", "[::1]:80"), pair("[::]:8001", "[::1]:81")];
+        assert_eq!(pairs(&forward, &devices), [v4.clone(), v6].concat());
+        assert_eq!(pairs(&forward, &devices[..1]), v4);
+        forward.local = Some([127, 0, 0, 1].into());
+        forward.ports = 8000..=8000;
+        assert_eq!(pairs(&forward, &devices), [pair("127.0.0.1:8000", "192.0.2.9:80")]);
+    }
+}
