@@ -39,7 +39,10 @@ pub(crate) fn names(words: Vec<NameWord>) -> Result<Names> {
         match word {
             NameWord::Own(name) if own.is_none() => own = Some(name),
             NameWord::Own(name) => {
-                let message = format!("two names: '{}' and '{name}'", own.map_or_else(String::new, |own| own.to_string()));
+                let message = format!(
+                    "two names: '{}' and '{name}'",
+                    own.map_or_else(String::new, |own| own.to_string())
+                );
                 return Err(Error::usage(message).hint("Use --name HOST=ADDR for a name inside."));
             }
             NameWord::Host(name, ip) => hosts.push((name, ip)),
@@ -92,7 +95,8 @@ mod tests {
 
     #[test]
     fn names_of_hosts_have_an_address() {
-        let words = ["web", "db.test=10.0.0.9", "db.test=fd00::9"].map(|word| word.parse().unwrap());
+        let words =
+            ["web", "db.test=10.0.0.9", "db.test=fd00::9"].map(|word| word.parse().unwrap());
         let (own, hosts) = names(words.to_vec()).unwrap();
         assert_eq!(own.unwrap().as_str(), "web");
         assert_eq!(hosts[1], ("db.test".parse().unwrap(), "fd00::9".parse().unwrap()));
@@ -103,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn name_servers_are_those_of_the_host_or_given() {
+    fn name_servers_are_the_hosts_or_given() {
         let servers = |words: &[&str]| {
             let words: Vec<DnsWord> = words.iter().map(|word| word.parse().unwrap()).collect();
             servers(&words)

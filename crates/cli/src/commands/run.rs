@@ -22,7 +22,8 @@ executed. The terminal is COMMAND's; other signals are passed on to it. What COM
 it. In COMMAND the variable ADIT_RUN is 1.
 
 COMMAND reaches what this user reaches, but not the host itself: its loopback and own addresses, link-local \
-and metadata addresses are refused. Names are resolved by the host's name servers.
+and metadata addresses are refused. Its name server answers host.adit.internal and the names of --name, and asks the \
+host's name servers for others.
 
 Examples:
   adit run -- curl https://example.org

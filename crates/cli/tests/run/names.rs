@@ -35,8 +35,7 @@ fn own_names_are_answered_by_udp_and_tcp_and_others_by_the_given_servers() {
         "{}",
         text(&output.stderr)
     );
-    let (status, error) =
-        crate::support::refused("run --dns auto --dns 192.0.2.1 -- true");
+    let (status, error) = crate::support::refused("run --dns auto --dns 192.0.2.1 -- true");
     assert_eq!(status, 2, "{error}");
 }
 

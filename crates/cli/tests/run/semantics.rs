@@ -62,6 +62,10 @@ fn sockets_see_what_they_see_behind_the_kernels_masquerade() {
     for netns in ["", "ip netns exec srv "] {
         run(&format!("{netns}sysctl -q -w net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0"));
     }
+    // The neighbour's hardware address is known: while it is asked for, few packets wait.
+    for address in [V4, V6] {
+        run(&format!("ping -c1 -w60 {address}"));
+    }
     // Where the machine allows no echo to its users, there is none behind a NAT of theirs.
     fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0").unwrap();
     masquerade("kernel");

@@ -98,7 +98,8 @@ fn a_tunnel_in_its_sandbox_is_named_recorded_and_resolved() {
     crate::support::run("mount --bind /run/resolv.conf /etc/resolv.conf");
     let site = fs::read_to_string("/run/site.conf").unwrap();
     write("/run/site.conf", &site.replace("192.0.2.2:51820", "peer.test:51820"));
-    let script = "getent hosts db.test; ping -c1 -w30 db.test >/dev/null && echo pong; echo up; read line";
+    let script =
+        "getent hosts db.test; ping -c1 -w30 db.test >/dev/null && echo pong; echo up; read line";
     let mut adit = bare("unshare")
         .args(["-U", "--map-user=4711", "--map-group=4712", ADIT, "run", "--sandbox", "require"])
         .args(["--tunnel", "/run/site.conf", "--name", "site", "--name", "db.test=10.9.0.1"])
@@ -108,8 +109,14 @@ fn a_tunnel_in_its_sandbox_is_named_recorded_and_resolved() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(adit.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert_eq!(lines.next().unwrap().split_whitespace().collect::<Vec<_>>(), ["10.9.0.1", "db.test"]);
-    assert_eq!((lines.next().unwrap(), lines.next().unwrap()), ("pong".to_owned(), "up".to_owned()));
+    assert_eq!(
+        lines.next().unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["10.9.0.1", "db.test"]
+    );
+    assert_eq!(
+        (lines.next().unwrap(), lines.next().unwrap()),
+        ("pong".to_owned(), "up".to_owned())
+    );
     let status = fs::read_to_string(format!("/proc/{}/status", adit.id())).unwrap();
     let is = |name: &str, value: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();

@@ -7,8 +7,7 @@ use adit_nat::dns::{Nameserver, ResolvConf};
 use adit_runtime::Runner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send,
-    socketpair,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send, socketpair,
 };
 use std::fs::File;
 use std::io::{self, Read};

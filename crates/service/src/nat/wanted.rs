@@ -176,7 +176,8 @@ impl WantedNat {
         let own = self.gateways().map(|gateway| (host.clone(), gateway));
         for (name, ip) in own.chain(self.names.iter().cloned()) {
             if !names.add(name.clone(), ip) {
-                let message = format!("'{name}' has more than {} addresses", OwnNames::ADDRESSES_MAX);
+                let message =
+                    format!("'{name}' has more than {} addresses", OwnNames::ADDRESSES_MAX);
                 return Err(Error::usage(message));
             }
         }

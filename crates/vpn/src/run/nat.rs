@@ -32,7 +32,8 @@ fn serve(
     let device = attach(&Target::Process(namespaces.pid()), &wanted.interface())?;
     let socket = options.control_socket(wanted.name.as_ref(), "nat", events)?;
     let name = socket.name().to_string();
-    let (mut runner, nat) = NatService::start(name, wanted.clone(), device, None, follower, events.clone())?;
+    let (mut runner, nat) =
+        NatService::start(name, wanted.clone(), device, None, follower, events.clone())?;
     let failed = |error| Error::io("wait for", "the command", &error);
     let signals = Running::signals().map_err(failed)?;
     options.enter_sandbox(needs(), events)?;
