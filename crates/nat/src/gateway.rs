@@ -38,6 +38,8 @@ pub struct Gateway {
     streams: Streams,
     /// The addresses of the name server.
     servers: Vec<IpAddr>,
+    /// The name servers outside.
+    upstream: Vec<SocketAddr>,
     relay: Relay,
 }
 
@@ -55,7 +57,8 @@ impl Gateway {
     pub fn new(mut nat: Nat, forwarder: Forwarder, servers: Vec<IpAddr>) -> Self {
         nat.serve(servers.iter().map(|&ip| SocketAddr::new(ip, DNS_PORT)).collect());
         let (guests, streams) = (BTreeMap::new(), Streams::default());
-        Self { nat, guests, forwarder, streams, servers, relay: Relay::new() }
+        let (upstream, relay) = (Vec::new(), Relay::new());
+        Self { nat, guests, forwarder, streams, servers, upstream, relay }
     }
 
     /// Makes `port` one of frames. Ports that are not named carry packets.
@@ -96,6 +99,11 @@ impl Gateway {
         &self.nat
     }
 
+    /// The NAT, to take its news and change its settings.
+    pub const fn nat_mut(&mut self) -> &mut Nat {
+        &mut self.nat
+    }
+
     /// As [`Nat::publish`].
     ///
     /// # Errors
@@ -126,14 +134,25 @@ impl Gateway {
         &mut self.forwarder
     }
 
-    /// Replaces the name servers outside.
+    /// Replaces the name servers outside. Those that a rule of the policy denies are not asked.
     pub fn set_name_servers(&mut self, servers: impl IntoIterator<Item = SocketAddr>) {
-        self.forwarder.set_servers(servers);
+        self.upstream = servers.into_iter().collect();
+        self.choose_servers();
     }
 
     /// As [`Nat::set_policy`].
     pub fn set_policy(&mut self, policy: Policy) {
         self.nat.set_policy(policy);
+        self.choose_servers();
+    }
+
+    fn choose_servers(&mut self) {
+        let policy = &self.nat.config().policy;
+        let is_asked = |at: &SocketAddr| policy.rule_for(*at).is_none_or(|rule| rule.allows);
+        let asked: Vec<SocketAddr> = self.upstream.iter().copied().filter(is_asked).collect();
+        if asked != self.forwarder.servers() {
+            self.forwarder.set_servers(asked);
+        }
     }
 
     /// Lets the NAT work; what it sends to a port of frames becomes frames.
@@ -376,7 +395,7 @@ impl Engine for Gateway {
 mod tests {
     use super::*;
     use crate::dns::OwnNames;
-    use crate::translate::Config;
+    use crate::translate::{Config, Rule};
     use adit_engine::{FlowRequest, Request, Transport};
     use adit_packet::{Batch, Ipv4, Ipv4Header, Pool, PoolConfig};
     use std::vec;
@@ -598,6 +617,21 @@ mod tests {
         tcp.send(&mut world, 0x10, &[]);
         assert_eq!((world.gateway.nat().flow_count(), world.gateway.forwarder().waiting()), (0, 0));
         assert!(world.gateway.streams.is_empty());
+    }
+
+    #[test]
+    fn a_name_server_that_a_rule_denies_is_not_asked() {
+        let mut world = World::new();
+        let servers = [([192, 0, 2, 1], 53), ([127, 0, 0, 1], 53)].map(SocketAddr::from);
+        world.gateway.set_name_servers(servers);
+        assert_eq!(world.gateway.forwarder().servers(), servers);
+        let mut policy = Policy::default();
+        let to = "192.0.2.0/24".parse().unwrap();
+        policy.rules = vec![Rule { allows: false, to, ports: 0..=65_535 }];
+        world.gateway.set_policy(policy);
+        assert_eq!(world.gateway.forwarder().servers(), &servers[1..]);
+        world.gateway.set_policy(Policy::default());
+        assert_eq!(world.gateway.forwarder().servers(), servers);
     }
 
     #[test]

@@ -28,6 +28,7 @@ host's name servers for others.
 Examples:
   adit run -- curl https://example.org
   adit run --netem lte --capture run.pcapng -- git fetch
+  adit run --publish 8080:80 -- python3 -m http.server 80
   adit run --tunnel site.conf -- firefox
   adit run --name db.test=10.0.0.9 --dns 192.0.2.53 -- ./client db.test
   adit run --allow-host 8080 -- curl http://host.adit.internal:8080
@@ -38,7 +39,9 @@ pub(crate) struct Args {
     #[arg(hide_default_value = true, hide_possible_values = true)]
     net: NetWord,
     /// Use the tunnel of this file, with its name servers, as the only way out
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "allow_host", "udp_nat", "dns"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_log", "udp_nat", "dns",
+    ])]
     tunnel: Vec<PathBuf>,
     #[command(flatten)]
     nat: NatArgs,
@@ -73,8 +76,8 @@ impl Args {
                     let files = self.tunnel;
                     Net::Tunnel(Box::new(WantedTunnel { files, netem, capture, name, names }))
                 }
-                NetWord::None if self.nat.netem.is_some() || self.nat.capture.is_some() => {
-                    let message = "there are no packets to emulate or record with --net none";
+                NetWord::None if self.nat.needs_packets() => {
+                    let message = "there are no packets with --net none";
                     return Err(Error::usage(message));
                 }
                 NetWord::None => Net::None,

@@ -6,6 +6,8 @@
 mod command;
 mod names;
 mod nat;
+mod policy;
+mod publish;
 mod roaming;
 mod sandbox;
 mod semantics;

@@ -90,12 +90,12 @@ fn address(server: &Nameserver) -> Option<SocketAddr> {
 /// Follows the host's name servers by a process of its own: this one sees no file of the host once it is in its
 /// sandbox. Readable when they have changed, or when that process has ended.
 #[derive(Debug)]
-pub struct Follower {
+pub struct ServerFollower {
     socket: OwnedFd,
     _process: Child,
 }
 
-impl Follower {
+impl ServerFollower {
     /// Starts the process, which reports servers other than these. This process must have a single thread. The
     /// other one ends with it.
     ///
@@ -144,7 +144,7 @@ impl Follower {
     }
 }
 
-impl AsFd for Follower {
+impl AsFd for ServerFollower {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -6,7 +6,7 @@ use adit_nat::dns::{Forwarder, OwnNames};
 use adit_nat::{Config, Gateway, Nat, Policy, Redirect, Rule};
 use adit_packet::IpPrefix;
 use adit_service::error::{Error, Result};
-use adit_service::nat::resolvers::{Follower, Resolvers};
+use adit_service::nat::resolvers::{Resolvers, ServerFollower};
 use adit_service::sandbox::Level;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -67,10 +67,11 @@ impl Inside {
     }
 
     /// Follows the name servers of the host, if the name server of `engine` asks those.
-    pub(super) fn follow(&self, engine: &Gateway, level: Level) -> Result<Option<Follower>> {
+    pub(super) fn follow(&self, engine: &Gateway, level: Level) -> Result<Option<ServerFollower>> {
         let is_followed = self.upstream.is_none() && !self.name_servers.is_empty();
-        let started =
-            is_followed.then(|| Follower::start(level, engine.forwarder().servers())).transpose();
+        let started = is_followed
+            .then(|| ServerFollower::start(level, engine.forwarder().servers()))
+            .transpose();
         started.map_err(|error| Error::io("start", "a process", &error))
     }
 

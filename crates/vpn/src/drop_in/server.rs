@@ -7,7 +7,7 @@ use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Event, Handler, Interest, Next, Port, Runner, Signal, Signals, Token};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
-use adit_service::nat::resolvers::Follower;
+use adit_service::nat::resolvers::ServerFollower;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -37,7 +37,7 @@ struct Owner {
     life: Option<Life>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
-    follower: Option<Follower>,
+    follower: Option<ServerFollower>,
     is_over: bool,
     failure: Option<Error>,
 }
@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// The name server inside asks those of the host, also when they change.
-    pub(super) fn follow(&mut self, follower: Follower) -> Result<()> {
+    pub(super) fn follow(&mut self, follower: ServerFollower) -> Result<()> {
         self.runner.watch(&follower, RESOLVERS, READABLE).map_err(failed)?;
         self.owner.follower = Some(follower);
         Ok(())

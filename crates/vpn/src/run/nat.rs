@@ -3,10 +3,10 @@
 use super::options::Options;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
-use adit_service::namespace::attach::{Target, attach};
+use adit_service::namespace::attach::{Target, attach_with_listeners};
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
-use adit_service::nat::resolvers::Follower;
+use adit_service::nat::resolvers::ServerFollower;
 use adit_service::nat::wanted::WantedNat;
 use adit_service::nat::{NatService, needs};
 use adit_service::supervisor::Supervisor;
@@ -26,10 +26,10 @@ fn serve(
     options: &Options,
     wanted: &WantedNat,
     namespaces: Namespaces,
-    follower: Option<Follower>,
+    follower: Option<ServerFollower>,
     events: &Events,
 ) -> Result<u8> {
-    let device = attach(&Target::Process(namespaces.pid()), &wanted.interface())?;
+    let device = attach_with_listeners(&Target::Process(namespaces.pid()), &wanted.interface())?;
     let socket = options.control_socket(wanted.name.as_ref(), "nat", events)?;
     let name = socket.name().to_string();
     let (mut runner, nat) =
