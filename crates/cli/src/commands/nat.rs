@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::show::{events, nat};
 use adit_device::IfName;
 use adit_nat::{Destination, PublishSpec, Publishing, UdpFiltering};
+use adit_packet::units;
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
 use adit_service::error::{Error, Result};
@@ -87,7 +88,7 @@ pub(crate) struct PublishArgs {
 /// The options of every NAT.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NatArgs {
-    /// Let ports of the host lead inside, where the client's address is seen; 'auto': all TCP ports that listen
+    /// Let ports of the host lead inside, where the client's address is seen; 'auto': all TCP ports that listen; 'fd:N=INSIDE': a socket that listens
     #[arg(long, value_name = "[ADDR:]PORT[-PORT][:INSIDE][/udp]|auto")]
     publish: Vec<Publishing>,
     /// Let the inside reach this TCP or UDP port of the host's loopback at the NAT's address
@@ -99,9 +100,12 @@ pub(crate) struct NatArgs {
     /// Refuse these destinations: '10.0.0.0/8', 'any:25', '[fd00::/8]:1-1023'
     #[arg(long, value_name = "PREFIX[:PORT[-PORT]]")]
     deny: Vec<Destination>,
-    /// The most flows of one address inside: beyond it, new ones are dropped
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    /// The most flows of one address inside: beyond it, an idle one of its own ends, or the new one is dropped
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     flow_limit: Option<u32>,
+    /// The most flows that one address inside begins in a second, as a token bucket
+    #[arg(long, value_name = "COUNT", value_parser = count)]
+    flow_rate: Option<u32>,
     /// Limit the link of the inside in each direction, as 10mbit
     #[arg(long, value_name = "RATE")]
     rate: Option<String>,
@@ -160,12 +164,20 @@ impl NatArgs {
             allow: self.allow,
             deny: self.deny,
             flow_limit: self.flow_limit,
+            flow_rate: self.flow_rate,
             flow_log: self.flow_log,
             netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
             ..WantedNat::usual()?
         })
     }
+}
+
+/// A number from 1 on, as `500` or `10k`.
+fn count(text: &str) -> Result<u32, String> {
+    let count = units::parse_count(text).map_err(|error| error.to_string())?;
+    let count = u32::try_from(count).ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "the range is 1 to 4G".to_owned())
 }
 
 /// The profile of keys that are given.

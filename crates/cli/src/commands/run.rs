@@ -40,7 +40,8 @@ pub(crate) struct Args {
     net: NetWord,
     /// Use the tunnel of this file, with its name servers, as the only way out
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_log", "udp_nat", "dns",
+        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_rate", "flow_log", "udp_nat",
+        "dns",
     ])]
     tunnel: Vec<PathBuf>,
     #[command(flatten)]

@@ -28,6 +28,9 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     if let Some(limit) = nat.flow_limit {
         add("flow limit", format!("{limit} of each address"));
     }
+    if let Some(rate) = nat.flow_rate {
+        add("flow rate", format!("{rate} a second of each address"));
+    }
     if let Some(lost) = nat.flow_log_lost {
         add("flow log", format!("{lost} lines lost"));
     }

@@ -46,6 +46,8 @@ pub struct Limits {
     pub flows: usize,
     /// Flows of one inside address.
     pub flows_per_source: u32,
+    /// Flows that one inside address begins in a second; `None`: any number.
+    pub new_flows_per_second: Option<u32>,
     /// Bytes of TCP segments that came out of order, in all; one connection keeps at most its window.
     pub reorder_bytes: usize,
     /// Bytes of fragments that wait for others, in all.
@@ -59,6 +61,7 @@ impl Default for Limits {
         Self {
             flows: 16_384,
             flows_per_source: 16_384,
+            new_flows_per_second: None,
             reorder_bytes: 16 << 20,
             fragment_bytes: 4 << 20,
             errors_per_second: 1000,

@@ -8,7 +8,7 @@ mod publish;
 pub mod resolvers;
 pub mod wanted;
 
-pub use publish::CATALOG;
+pub use publish::{CATALOG, Socket, take_sockets};
 
 use crate::control::http::{Method, Request};
 use crate::control::name::folder;
@@ -80,6 +80,7 @@ impl NatService {
         name: String,
         wanted: WantedNat,
         attached: Attached,
+        sockets: Vec<Socket>,
         life: Option<Life>,
         resolvers: Option<ServerFollower>,
         events: Events,
@@ -109,7 +110,11 @@ impl NatService {
             match publishing {
                 Publishing::Ports(spec) => publish::open(&mut runner, spec, &devices)?,
                 Publishing::Auto(address) => automatic.push(*address),
+                Publishing::Listener { .. } => {}
             }
+        }
+        for socket in sockets {
+            publish::adopt(&mut runner, socket, &devices)?;
         }
         let mut follower = None;
         if !automatic.is_empty() {
@@ -191,6 +196,7 @@ impl NatService {
             allow: self.wanted.allow.iter().map(ToString::to_string).collect(),
             deny: self.wanted.deny.iter().map(ToString::to_string).collect(),
             flow_limit: self.wanted.flow_limit,
+            flow_rate: self.wanted.flow_rate,
             flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
             flows: engine.nat().flow_count(),

@@ -37,6 +37,9 @@ pub struct Nat {
     /// The most flows of one address inside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_limit: Option<u32>,
+    /// The most flows that one address inside begins in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_rate: Option<u32>,
     /// Lines of the flow log that were lost, if there is a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_log_lost: Option<u64>,

@@ -4,11 +4,15 @@ use crate::error::{Entry, Error, Kind, Result};
 use crate::event::Events;
 use crate::nat::model::word_of;
 use adit_device::netlink::Listeners;
-use adit_engine::{FlowError, FlowId, PortId};
-use adit_nat::{FollowListeners, Gateway, Publish, PublishError, PublishSpec, PublishState};
+use adit_device::take_inherited;
+use adit_engine::{FlowError, FlowId, PortId, Transport};
+use adit_nat::{
+    FollowListeners, Gateway, Publish, PublishError, PublishSpec, PublishState, Publishing,
+};
 use adit_runtime::Runner;
 use rustix::io::Errno;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The device.
@@ -57,6 +61,40 @@ pub(super) fn open(
         flows.drain(..).for_each(|flow| close(runner, flow));
     }
     result
+}
+
+/// A listening socket of another program, and the port inside to which it leads.
+pub type Socket = (OwnedFd, u16);
+
+/// Takes over the sockets that are wanted. Call it before this process is copied: no copy has them then.
+///
+/// # Errors
+/// EBADF: no descriptor of that number was passed.
+pub fn take_sockets(wanted: &[Publishing]) -> Result<Vec<Socket>> {
+    let take = |one: &Publishing| match *one {
+        Publishing::Listener { fd, inside } => Some(match take_inherited(fd) {
+            Ok(socket) => Ok((socket, inside)),
+            Err(error) => Err(Error::io("take over", format!("descriptor {fd}"), &error)),
+        }),
+        _ => None,
+    };
+    wanted.iter().filter_map(take).collect()
+}
+
+/// Lets a socket lead to a device with these addresses.
+pub(super) fn adopt(
+    runner: &mut Runner<Gateway>,
+    (socket, inside): Socket,
+    devices: &[IpAddr],
+) -> Result<()> {
+    let listener = format!("the socket for port {inside} inside");
+    let local = runner.give_listener(socket).map_err(|error| {
+        Error::io("publish", listener, &error)
+            .hint("Pass a socket that listens for TCP, by IPv4 or by IPv6 alone.")
+    })?;
+    let ports = local.port()..=local.port();
+    let spec = PublishSpec { transport: Transport::Tcp, address: Some(local.ip()), ports, inside };
+    open(runner, &spec, devices)
 }
 
 /// Closes a published port; its connections go on.

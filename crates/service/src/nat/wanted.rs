@@ -81,6 +81,8 @@ pub struct WantedNat {
     pub deny: Vec<Destination>,
     /// The most flows of one address inside.
     pub flow_limit: Option<u32>,
+    /// The most flows that one address inside begins in a second.
+    pub flow_rate: Option<u32>,
     /// Where flows are logged.
     pub flow_log: Option<PathBuf>,
     /// Ports of the host that lead inside.
@@ -122,6 +124,7 @@ impl WantedNat {
             allow: Vec::new(),
             deny: Vec::new(),
             flow_limit: None,
+            flow_rate: None,
             flow_log: None,
             publish: Vec::new(),
             netem: None,
@@ -217,6 +220,7 @@ impl WantedNat {
         config.udp_filtering = self.udp;
         config.policy = self.policy(host_addresses);
         config.limits.flows_per_source = self.flow_limit.unwrap_or(config.limits.flows_per_source);
+        config.limits.new_flows_per_second = self.flow_rate;
         Ok(config)
     }
 

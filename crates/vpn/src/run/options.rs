@@ -114,12 +114,18 @@ impl Options {
         self.command.clone()
     }
 
-    pub(super) fn create(&self, files: PrivateFiles, events: &Events) -> Result<Namespaces> {
+    /// The namespaces of the command; its processes do not have the descriptors in `apart`.
+    pub(super) fn create<T>(
+        &self,
+        files: PrivateFiles,
+        apart: &mut Vec<T>,
+        events: &Events,
+    ) -> Result<Namespaces> {
         let wanted = Wanted { as_root: self.as_root, files };
         // So that a script can find out where it runs.
         let environment = vec![("ADIT_RUN".into(), "1".into())];
         let command = Command { words: self.words(), environment };
-        let mut namespaces = Namespaces::create(&wanted, &command)?;
+        let mut namespaces = Namespaces::create(&wanted, &command, apart)?;
         for warning in namespaces.warnings.drain(..) {
             events.note(format!("warning: {warning}"));
         }

@@ -57,7 +57,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let plan = Plan::new(loaded.name, &loaded.config, &seen);
     let failed = |error| Error::io("wait for", "the command", &error);
 
-    let namespaces = options.create(files, events)?;
+    let namespaces = options.create(files, &mut Vec::<()>::new(), events)?;
     let target = Target::Process(namespaces.pid());
     let device = attach(&target, &interface_of(loaded.name, &plan))?;
     let recording = wanted.capture.as_ref();

@@ -131,7 +131,7 @@ impl Nat {
         let Some(at) = served.or_else(|| self.destination(inside, to.port(), &packet, out)) else {
             return out.discard(packet, DropReason::FILTERED);
         };
-        if !self.make_room(inside.from, now, out) {
+        if !self.admit(inside.from, now, out) {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }
         let random = self.random(from, to, now);
