@@ -108,13 +108,7 @@ impl Options {
         memory::hide();
         let loaded = self.load()?;
         let name = loaded.name;
-        let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
-        let claim = claim.map_err(|error| match error.kind {
-            Kind::Conflict => error.hint(
-                "A tunnel is named after its file, in every network namespace: rename the file.",
-            ),
-            _ => error,
-        })?;
+        let claim = claim(name)?;
         if loaded.config.interface.save_config {
             events.note("SaveConfig is ignored: adit does not write to its configuration");
         }
@@ -281,6 +275,15 @@ impl Options {
         }
         Ok(runner)
     }
+}
+
+fn claim(name: IfName) -> Result<Claim> {
+    let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
+    claim.map_err(|error| match error.kind {
+        Kind::Conflict => error
+            .hint("A tunnel is named after its file, in every network namespace: rename the file."),
+        _ => error,
+    })
 }
 
 /// What a tunnel starts with.
