@@ -7,7 +7,7 @@ use crate::namespace::DATAPATH;
 use crate::namespace::attach::{Attached, Target, attach_with_splice};
 use crate::namespace::life::Life;
 use crate::nat::wanted::{Datapath, WantedNat};
-use crate::nat::{NatService, needs};
+use crate::nat::{NatService, needs, take_sockets};
 use crate::sandbox::{self, Level};
 use crate::supervisor::Supervisor;
 use adit_nat::SPLICE_TAG;
@@ -60,7 +60,9 @@ pub fn open(target: &Target, wanted: &WantedNat) -> Result<Attached> {
 /// The namespace cannot be entered, it has a device or a default route of its own; nothing is left then.
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let sockets = take_sockets(&wanted.publish)?;
     let life = Life::of(target)?;
+    let follower = wanted.follow(level)?;
     let attached = open(target, wanted)?;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.note.iter().for_each(|note| events.note(note));
@@ -69,8 +71,15 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     // Where a service manager listens.
     let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));
-    let (mut runner, nat) =
-        NatService::start(name, wanted.clone(), attached, Some(life), events.clone())?;
+    let (mut runner, nat) = NatService::start(
+        name,
+        wanted.clone(),
+        attached,
+        sockets,
+        Some(life),
+        follower,
+        events.clone(),
+    )?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     if let Some(note) = sandbox::enter(level, &needs)? {
         events.note(format!("warning: {note}"));

@@ -131,14 +131,17 @@ impl Nat {
             refuse(path, inside.port, (to.port(), from.port()), syn, out);
             return out.absorb(packet);
         }
-        let Some(at) = self.destination(inside, to.port(), &packet, out) else {
+        let served = self.config.served.contains(&to).then_some(to);
+        let Some(at) = served.or_else(|| self.destination(inside, to.port(), &packet, out)) else {
             return out.discard(packet, DropReason::FILTERED);
         };
-        if !self.make_room(inside.from, now, out) {
+        if !self.admit(inside.from, now, out) {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }
         let random = self.random(from, to, now);
-        let may_splice = self.config.splice && syn.is_for_splice() && self.splice_after <= now;
+        // Services of the NAT's own addresses may be no sockets of the host.
+        let is_offered = self.config.splice && !self.config.is_inside(to.ip());
+        let may_splice = is_offered && syn.is_for_splice() && self.splice_after <= now;
         let mtu = self.config.mtu;
         let port = inside.port;
         let opening = Opening { port, inside: from, remote: to, syn, may_splice, mtu, random, now };
@@ -149,9 +152,9 @@ impl Nat {
         let Some(Entry::Tcp(tcp)) = new.and_then(|flow| self.table.get(flow)) else {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         };
-        let mut requests = tcp.conn.open(at, inside.hop_limit);
+        let requests = tcp.conn.open(at, inside.hop_limit);
         new.into_iter().for_each(|flow| self.note(flow, FlowChange::Opened));
-        let is_asked = requests.all(|request| out.request(request).is_ok());
+        let is_asked = requests.into_iter().flatten().all(|request| out.request(request).is_ok());
         if !is_asked {
             // The inside asks again.
             new.into_iter().for_each(|flow| {

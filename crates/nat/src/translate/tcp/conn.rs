@@ -156,16 +156,11 @@ impl Conn {
     }
 
     /// The requests that open its flow to a destination.
-    pub(in crate::translate) fn open(
-        &self,
-        to: SocketAddr,
-        hop_limit: u8,
-    ) -> impl Iterator<Item = Request> + use<> {
+    pub(in crate::translate) fn open(&self, to: SocketAddr, hop_limit: u8) -> [Option<Request>; 2] {
         let port = self.inside.port();
         let open = FlowRequest::Open { transport: Transport::Tcp, to, port, hop_limit };
         let keep = self.own_syn.is_none().then(|| self.keep());
-        let flow = self.flow;
-        [Some(open), keep].into_iter().flatten().map(move |request| Request::Flow(flow, request))
+        [Some(open), keep].map(|request| Some(Request::Flow(self.flow, request?)))
     }
 
     fn keep(&self) -> FlowRequest {
@@ -553,8 +548,11 @@ impl Conn {
             if self.down.must_finish() {
                 let seq = self.down_seq(self.down.max);
                 let flags = TcpFlags::FIN.with(TcpFlags::ACK);
-                self.down.fin_sent = self.send_empty(flags, seq, cx);
-                self.is_behind |= !self.down.fin_sent;
+                if self.send_empty(flags, seq, cx) {
+                    self.down.finished();
+                } else {
+                    self.is_behind = true;
+                }
             }
         }
         if self.up.has_finished && self.down.fin_acknowledged {
