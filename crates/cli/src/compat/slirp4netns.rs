@@ -37,7 +37,7 @@ pub(super) const HELP: &str = "\
 Usage: slirp4netns [OPTION]... PID|PATH [TAPNAME]
 A network namespace gets a way out through sockets of this process (adit).
 
--c, --configure          set addresses, routes and MTU (required)
+-c, --configure          set addresses, routes and MTU
 -e, --exit-fd=FD         end when the other end of FD is closed
 -r, --ready-fd=FD        write 1 to FD when the network is ready
 -m, --mtu=MTU            the MTU (default 1500, at most 65521)
@@ -81,11 +81,6 @@ pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
         let pid = target.parse().ok().filter(|&pid| pid > 0);
         Target::Process(pid.ok_or_else(|| fault("PID must be a positive integer"))?)
     };
-    if !options.configures {
-        return Err(fault(
-            "without --configure, adit does not take over a TAP device that is there",
-        ));
-    }
     let device = IfName::new(device).map_err(|error| fault(format!("TAPNAME: {error}")))?;
     Ok(Call::Slirp4netns(options.wanted(target, device)?))
 }
@@ -177,6 +172,7 @@ impl Options {
         Ok(Slirp4netns {
             target,
             device,
+            configures: self.configures,
             networks,
             mtu: self.mtu,
             host_loopback: self.has_host_loopback,

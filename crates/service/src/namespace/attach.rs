@@ -60,6 +60,8 @@ pub struct Interface {
     pub name: IfName,
     /// Packets or frames.
     pub mode: Mode,
+    /// Whether it is there already.
+    pub create: Create,
     /// Its addresses.
     pub addresses: Vec<Address>,
     /// Routes by it.
@@ -74,7 +76,7 @@ impl Interface {
     fn open(&self) -> Result<Device> {
         let mut options = DeviceOptions::new(self.mode)
             .name(self.name.into())
-            .create(Create::Exclusive)
+            .create(self.create)
             .nonblocking(true)
             .vnet_hdr(VnetFormat { len: VnetLen::Tunnel, endian: Endian::Native })
             .offload(OffloadChoice::Auto)

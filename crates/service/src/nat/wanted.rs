@@ -7,7 +7,7 @@ use crate::namespace::attach::Interface;
 use crate::nat::resolvers::Resolvers;
 use crate::netem::profile::Profiles;
 use adit_device::netlink::{Address, AddressFlags, Netlink, Route};
-use adit_device::{IfName, Mode};
+use adit_device::{Create, IfName, Mode};
 use adit_nat::{Config, Policy, Redirect, UdpFiltering};
 use adit_packet::IpPrefix;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -111,6 +111,7 @@ impl WantedNat {
         Interface {
             name: self.device,
             mode: Mode::Tun,
+            create: Create::Exclusive,
             addresses: vec![
                 Address::new(self.inside.v4),
                 // Nobody else is on the link: duplicate address detection would only delay the first packet.

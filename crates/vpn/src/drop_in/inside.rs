@@ -35,6 +35,8 @@ pub(super) struct Inside {
     pub(super) mapped: Vec<(IpAddr, IpAddr)>,
     /// The addresses of the name server inside.
     pub(super) name_servers: Vec<IpAddr>,
+    /// Names that it answers itself.
+    pub(super) names: Vec<(&'static str, IpAddr)>,
     /// The name servers that it asks; `None` for those of the host.
     pub(super) upstream: Option<Vec<IpAddr>>,
     /// The IP MTU.
@@ -54,7 +56,11 @@ impl Inside {
         }
         config.mtu = self.mtu.max(Config::MTU_MIN);
         config.policy = self.policy();
-        let forwarder = Forwarder::new(OwnNames::new(), random()?);
+        let mut names = OwnNames::new();
+        for (name, ip) in &self.names {
+            names.add(name.parse().map_err(Error::usage)?, *ip);
+        }
+        let forwarder = Forwarder::new(names, random()?);
         let mut gateway = Gateway::new(Nat::new(config), forwarder, self.name_servers.clone());
         let upstream = self.upstream.clone().unwrap_or_else(|| Resolvers::of_host().servers);
         gateway.set_name_servers(upstream.into_iter().map(|ip| SocketAddr::new(ip, DNS)));

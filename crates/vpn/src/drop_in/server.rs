@@ -1,10 +1,15 @@
 //! The loop: an engine, the port of the inside, and what ends both.
 
-use super::api::{Api, CLIENTS_MAX, Step};
+use super::api::{Api, CLIENTS_MAX, Cx, Step};
+use super::inside::INSIDE;
 use adit_engine::{FlowId, PortId};
+use adit_nat::guest::GuestConfig;
 use adit_nat::{Gateway, Publish, PublishError, PublishState};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::{Event, Handler, Interest, Next, Port, Runner, Signal, Signals, Token};
+use adit_runtime::{
+    Event, Gone, Handler, Hub, Interest, Next, Port, Runner, Signal, Signals, Token,
+};
+use adit_service::control;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
 use adit_service::sandbox::{self, Level, Needs};
@@ -12,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const NAMESPACE: Token = Token(1);
@@ -32,11 +38,19 @@ pub(super) struct Server {
 
 #[derive(Default)]
 struct Owner {
+    guest: Option<Guest>,
     life: Option<Life>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
     is_over: bool,
     failure: Option<Error>,
+}
+
+/// A guest behind frames.
+struct Guest {
+    config: GuestConfig,
+    is_only: bool,
+    is_connected: bool,
 }
 
 fn failed(error: io::Error) -> Error {
@@ -59,6 +73,22 @@ impl Server {
         self.runner.attach(id, port).map_err(failed)
     }
 
+    /// The inside is a guest behind frames, which connects. If it is the only one, its end ends the loop;
+    /// otherwise the next one may connect then.
+    pub(super) fn has_guest(&mut self, config: GuestConfig, is_only: bool) {
+        self.owner.guest = Some(Guest { config, is_only, is_connected: false });
+    }
+
+    /// Waits for the guest.
+    pub(super) fn listen(&mut self, listener: Box<dyn Hub>) -> Result<()> {
+        self.runner.listen(listener).map(drop).map_err(failed)
+    }
+
+    /// The guest is connected.
+    pub(super) fn connect(&mut self, port: Box<dyn Port>) -> Result<()> {
+        self.owner.connect(&mut self.runner, port)
+    }
+
     /// The end of the namespace ends the loop.
     pub(super) fn ends_with(&mut self, life: Life) -> Result<()> {
         self.runner.watch(&life, NAMESPACE, READABLE).map_err(failed)?;
@@ -75,7 +105,9 @@ impl Server {
 
     /// Serves requests.
     pub(super) fn serve(&mut self, api: Api) -> Result<()> {
-        self.runner.watch(&api, API, READABLE).map_err(failed)?;
+        for listener in api.listeners() {
+            self.runner.watch(listener, API, READABLE).map_err(failed)?;
+        }
         self.owner.api = Some(api);
         Ok(())
     }
@@ -105,9 +137,11 @@ impl Server {
         Ok(())
     }
 
-    /// Enters the sandbox; returns what it lacks.
-    pub(super) fn enter_sandbox(level: Level) -> Result<Option<String>> {
-        let needs = Needs { syscalls: adit_runtime::syscalls().collect(), ..Needs::default() };
+    /// Enters the sandbox, with folders from which sockets are removed at the end; returns what it lacks.
+    pub(super) fn enter_sandbox(level: Level, folders: Vec<PathBuf>) -> Result<Option<String>> {
+        let mut needs = Needs { writable: folders, ..Needs::default() };
+        needs.syscalls.extend(adit_runtime::syscalls());
+        needs.syscalls.push(control::server::SYSCALLS);
         sandbox::enter(level, &needs)
     }
 
@@ -125,6 +159,31 @@ impl Server {
 }
 
 impl Owner {
+    /// Takes a guest, if there is none.
+    fn connect(&mut self, runner: &mut Runner<Gateway>, port: Box<dyn Port>) -> Result<()> {
+        let Some(guest) = self.guest.as_mut().filter(|guest| !guest.is_connected) else {
+            return Ok(());
+        };
+        let added = runner.engine_mut().add_guests(INSIDE, guest.config.clone());
+        added.map_err(Error::usage)?;
+        runner.attach(INSIDE, port).map_err(failed)?;
+        guest.is_connected = true;
+        Ok(())
+    }
+
+    /// The port of the inside has ended: whether that ends the loop.
+    fn port_gone(&mut self, runner: &mut Runner<Gateway>, why: &Gone) -> bool {
+        let Some(guest) = &mut self.guest else {
+            let message = format!("the device in the namespace has ended: {why}");
+            self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
+            return true;
+        };
+        guest.is_connected = false;
+        let (engine, _, out) = runner.engine_and_outbox();
+        engine.remove_guests(INSIDE, out);
+        guest.is_only
+    }
+
     fn accept(&mut self, runner: &Runner<Gateway>) {
         if let Some((number, client)) = self.api.as_mut().and_then(Api::accept)
             && let Ok(number) = u32::try_from(number)
@@ -137,7 +196,7 @@ impl Owner {
     fn read(&mut self, client: u32, runner: &mut Runner<Gateway>) {
         let (engine, now, out) = runner.engine_and_outbox();
         let (Some(api), Ok(number)) = (&mut self.api, usize::try_from(client)) else { return };
-        if number < CLIENTS_MAX && api.read(number, engine, now, out) == Step::Served {
+        if number < CLIENTS_MAX && api.read(number, &mut Cx { engine, now, out }) == Step::Served {
             // The runtime opens the port at the end of this turn.
             runner.set_alarm(Some(now));
         }
@@ -146,7 +205,7 @@ impl Owner {
     fn settle(&mut self, runner: &mut Runner<Gateway>) {
         let Some(api) = &mut self.api else { return };
         let (engine, now, out) = runner.engine_and_outbox();
-        api.settle(engine, now, out);
+        api.settle(&mut Cx { engine, now, out });
         if api.is_opening() {
             runner.set_alarm(Some(now + RETRY));
         }
@@ -159,10 +218,11 @@ impl Handler<Gateway> for Owner {
             Event::Signal(Signal::Terminate | Signal::Interrupt) => true,
             Event::Ready(NAMESPACE) => self.life.as_ref().is_some_and(Life::is_over),
             Event::Ready(EXIT) => self.exit.as_ref().is_some_and(is_hung_up),
-            Event::PortGone { why, .. } => {
-                let message = format!("the device in the namespace has ended: {why}");
-                self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
-                true
+            Event::PortGone { why, .. } => self.port_gone(runner, &why),
+            Event::Accepted(_, port) => {
+                // A second guest, or one that finds no room, sees its connection end.
+                let _ = self.connect(runner, port);
+                false
             }
             Event::Ready(API) => {
                 self.accept(runner);

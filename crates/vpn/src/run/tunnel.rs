@@ -8,7 +8,7 @@ use crate::host::changes::HostChanges;
 use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::up::{self, Pipe};
 use adit_device::netlink::TABLE_MAIN;
-use adit_device::{Device, IfName, Mode};
+use adit_device::{Create, Device, IfName, Mode};
 use adit_engine::PortId;
 use adit_engine::netem::{Link, Seed};
 use adit_runtime::{PortNetem, Runner};
@@ -105,7 +105,8 @@ fn interface_of(name: IfName, plan: &Plan) -> Interface {
             _ => {}
         }
     }
-    Interface { name, mode: Mode::Tun, addresses, routes, mtu: Some(plan.mtu), mac: None }
+    let create = Create::Exclusive;
+    Interface { name, mode: Mode::Tun, create, addresses, routes, mtu: Some(plan.mtu), mac: None }
 }
 
 fn emulate(
