@@ -38,12 +38,17 @@ impl Drop for Slirp {
     }
 }
 
-/// Starts it with exit descriptor 3 and ready descriptor 4, and waits until it is ready.
+/// Starts it as podman does, and waits until it is ready.
 fn start(world: &World, arguments: &[&str]) -> Slirp {
+    start_with(world, &[&["-c", "-e", "3", "-r", "4"], arguments].concat())
+}
+
+/// Starts it with an exit descriptor 3 and a ready descriptor 4, and waits until it is ready.
+fn start_with(world: &World, arguments: &[&str]) -> Slirp {
     let mut command = bare("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"]);
-    command.arg(world.folder.join("slirp4netns")).args(["-c", "-e", "3", "-r", "4"]);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg(world.folder.join("slirp4netns")).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut ready = String::new();
     child.stdout.take().unwrap().read_to_string(&mut ready).unwrap();
@@ -251,6 +256,31 @@ fn it_ends_with_its_namespace_and_by_signals() {
     assert_eq!(slirp.end(), (Some(0), String::new()));
 
     let mut slirp = start(&world, &[&world.pid()]);
+    drop(world);
+    assert_eq!(slirp.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn the_tap_device_that_rootlesskit_has_set_up_is_served() {
+    let world = World::new();
+    let api = world.folder.join("api");
+    // As rootlesskit 1 and 3 do it, before and behind.
+    world.run("ip tuntap add name tap0 mode tap");
+    world.run("ip link set tap0 up");
+    let pid = world.pid();
+    let arguments = ["--mtu", "65520", "-r", "4", "--disable-host-loopback", "--api-socket"];
+    let arguments = [&arguments[..], &[api.to_str().unwrap(), &pid, "tap0"]].concat();
+    let mut slirp = start_with(&world, &arguments);
+    world.run("ip link set dev tap0 mtu 65520");
+    world.run("ip addr add 10.0.2.100/24 dev tap0");
+    world.run("ip route add default via 10.0.2.2 dev tap0");
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let (port, server) = serve(SERVER, bytes);
+    let read = world.output(&["python3", "-c", READ, "192.0.2.1", &port.to_string()]);
+    assert!(read.starts_with("1000000 "), "{read}");
+    server.join().unwrap();
+    let added = ask(&api, &add("tcp", free_port(), 80));
+    assert_eq!(added, serde_json::json!({"return": {"id": 1}}));
     drop(world);
     assert_eq!(slirp.end(), (Some(0), String::new()));
 }
