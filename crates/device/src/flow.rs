@@ -22,6 +22,15 @@ pub fn discard_received(socket: impl AsFd, count: usize) -> io::Result<usize> {
     crate::sys::flow::discard(socket.as_fd(), count)
 }
 
+/// How many bytes a TCP socket holds before the peer's urgent byte, which it keeps in its place in the stream
+/// (`SO_OOBINLINE`); `None` without one. Moves the offset of [`set_peek_offset`], which must be 0.
+///
+/// # Errors
+/// ENOTCONN; those of the connection.
+pub fn received_before_urgent(socket: impl AsFd) -> io::Result<Option<usize>> {
+    crate::sys::flow::before_urgent(socket.as_fd())
+}
+
 /// Takes an error off the queue of a socket that reports ICMP errors
 /// ([`report_icmp_errors`](crate::report_icmp_errors)); `None` for an entry that concerns no datagram.
 ///

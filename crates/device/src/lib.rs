@@ -61,7 +61,9 @@ pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
-pub use flow::{SocketError, discard_received, set_peek_offset, take_socket_error};
+pub use flow::{
+    SocketError, discard_received, received_before_urgent, set_peek_offset, take_socket_error,
+};
 pub use holders::{AllHolders, Holder, Holders, all_holders, holders};
 pub use ingress::{ReceiveCounters, Receiver};
 pub use kind::ErrorKind;

@@ -14,12 +14,12 @@ pub fn allow_ipv6_fragments(socket: impl AsFd) -> io::Result<()> {
     crate::sys::udp::allow_fragments(socket.as_fd())
 }
 
-/// Reports the ICMP errors that datagrams of a socket meet as errors of the socket (`IP_RECVERR`,
+/// Sets whether ICMP errors that packets of a socket meet are reported as errors of the socket (`IP_RECVERR`,
 /// `IPV6_RECVERR`), those of the path MTU included. Each is also in the socket's error queue, which
 /// epoll reports until it is read.
 ///
 /// # Errors
 /// ENOPROTOOPT: the socket is of the other family.
-pub fn report_icmp_errors(socket: impl AsFd, is_ipv4: bool) -> io::Result<()> {
-    crate::sys::udp::report_errors(socket.as_fd(), is_ipv4)
+pub fn report_icmp_errors(socket: impl AsFd, is_ipv4: bool, on: bool) -> io::Result<()> {
+    crate::sys::udp::report_errors(socket.as_fd(), is_ipv4, on)
 }

@@ -182,6 +182,7 @@ reasons! {
     CONGESTED "congested"
         "Tunnel: the outer header is marked as congested, and the inner packet is not ECN-capable (RFC 6040)."
     FORGED_SOURCE "forged source" "NAT: the source is no address of the inside."
+    HOP_LIMIT "hop limit" "NAT: the packet may go no further (TTL)."
     UNSOLICITED "unsolicited" "NAT: the inside has not sent to the address that the packet is from."
     NOT_TRANSLATED "not translated" "NAT: the protocol or message has no translation."
     OUT_OF_FLOWS "out of flows" "NAT: the source has as many flows as it may have, or the table is full."

@@ -82,6 +82,8 @@ pub enum FlowRequest {
         to: SocketAddr,
         /// The local port, if it is free; otherwise, and with 0, any.
         port: u16,
+        /// The hop limit (TTL) of its packets; 0 for the host's.
+        hop_limit: u8,
     },
     /// Opens a flow for datagrams to and from any remote address, each of which begins with that
     /// address ([`push_address`]). The answer is [`FlowEvent::Connected`] or [`FlowEvent::Failed`].
@@ -184,8 +186,9 @@ pub enum FlowEvent {
         from: SocketAddr,
     },
     /// Bound flows: a datagram met an error on its way, as an ICMP message describes it. The flow goes on.
+    /// TCP: why the connect fails, right before [`Self::Failed`].
     Icmp {
-        /// Where the datagram went.
+        /// Where the datagram went. The port of an echo request is its sequence number.
         to: SocketAddr,
         /// The router or host that answered; `None`: this host.
         from: Option<IpAddr>,
@@ -218,6 +221,10 @@ pub enum FlowError {
     TimedOut,
     /// The runtime had no descriptor, port or memory left for the flow (EMFILE, EADDRNOTAVAIL, ENOBUFS).
     Exhausted,
+    /// Flows that bind or listen: another socket has the local port (EADDRINUSE).
+    InUse,
+    /// Flows that bind or listen: the host has no such address (EADDRNOTAVAIL, EAFNOSUPPORT).
+    NoAddress,
     /// Any other error.
     Other,
 }
@@ -234,6 +241,8 @@ impl FlowError {
             Self::Prohibited => "administratively prohibited",
             Self::TimedOut => "timed out",
             Self::Exhausted => "out of sockets",
+            Self::InUse => "address in use",
+            Self::NoAddress => "no such address",
             Self::Other => "other error",
         }
     }

@@ -21,6 +21,8 @@ pub struct Meta {
     pub ecn: Ecn,
     /// For a datagram of a tunnel or flow: whether the network may fragment it.
     pub may_fragment: bool,
+    /// For a datagram of a flow: the hop limit (TTL) that it goes with; 0 for that of the one before.
+    pub hop_limit: u8,
     /// For a piece of a TCP stream: whether its last byte is urgent (RFC 6093).
     pub urgent: bool,
 }

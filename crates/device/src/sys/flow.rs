@@ -19,10 +19,29 @@ pub(crate) fn discard(socket: BorrowedFd<'_>, count: usize) -> io::Result<usize>
     usize::try_from(len).map_err(|_| io::Error::last_os_error())
 }
 
+/// Linux `asm-generic/sockios.h`.
+const SIOCATMARK: libc::Ioctl = 0x8905;
+
+/// How many bytes of the receive queue of a TCP socket are before the urgent byte. A read stops there.
+pub(crate) fn before_urgent(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    let mut is_next: libc::c_int = 0;
+    // SAFETY: the request writes an int, for which there is one.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCATMARK, &raw mut is_next) } == 0 && is_next == 1
+    {
+        return Ok(Some(0));
+    }
+    let held = usize::try_from(rustix::io::ioctl_fionread(socket)?).unwrap_or(usize::MAX);
+    let flags = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: with MSG_TRUNC the kernel copies nothing of a TCP stream (tcp(7)), so it needs no memory.
+    let before = unsafe { libc::recv(socket.as_raw_fd(), ptr::null_mut(), held, flags) };
+    let before = usize::try_from(before).map_err(|_| io::Error::last_os_error())?;
+    Ok((before < held).then_some(before))
+}
+
 /// What the error queue of a socket has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketError {
-    /// Where the datagram went.
+    /// Where the datagram went. The port of an echo request is its sequence number.
     pub to: SocketAddr,
     /// The host that sent the ICMP message; `None`: it is an error of this host.
     pub from: Option<IpAddr>,
@@ -60,12 +79,15 @@ pub(crate) fn recv_error(socket: BorrowedFd<'_>) -> io::Result<Option<SocketErro
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     // SAFETY: all fields may be zero.
     let mut control: Control = unsafe { mem::zeroed() };
+    let mut quoted = [0_u8; 8];
+    let mut part = libc::iovec { iov_base: quoted.as_mut_ptr().cast(), iov_len: quoted.len() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
     message.msg_name = ptr::from_mut(&mut name).cast();
     message.msg_namelen = socklen::<libc::sockaddr_in6>();
     message.msg_control = ptr::from_mut(&mut control).cast();
     message.msg_controllen = size_of::<Control>() as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-    // SAFETY: the name and the control room are as long as the header says, and live until it returns.
+    // SAFETY: name, part and control room are as long as the header says, and live until it returns.
     let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     if len < 0 {
         return Err(io::Error::last_os_error());
@@ -85,7 +107,7 @@ pub(crate) fn recv_error(socket: BorrowedFd<'_>) -> io::Result<Option<SocketErro
             let data = unsafe { libc::CMSG_DATA(header) };
             // SAFETY: `control` has more room than a header and this; what was not written is zero.
             let error: Extended = unsafe { ptr::read_unaligned(data.cast()) };
-            return Ok(Some(read(to, &error)));
+            return Ok(Some(read(to, &error, quoted)));
         }
         // SAFETY: as for the first one.
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
@@ -93,9 +115,14 @@ pub(crate) fn recv_error(socket: BorrowedFd<'_>) -> io::Result<Option<SocketErro
     Ok(None)
 }
 
-fn read(to: SocketAddr, found: &Extended) -> SocketError {
+fn read(mut to: SocketAddr, found: &Extended, quoted: [u8; 8]) -> SocketError {
     let error = &found.error;
     let is_icmp = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+    if is_icmp && to.port() == 0 {
+        // Of a ping socket: the queue has the request from its ICMP header on.
+        let [.., high, low] = quoted;
+        to.set_port(u16::from_be_bytes([high, low]));
+    }
     let errno = i32::try_from(error.ee_errno).unwrap_or(libc::EIO);
     SocketError {
         to,

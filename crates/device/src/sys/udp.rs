@@ -8,12 +8,12 @@ pub(crate) fn allow_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
     super::packet_socket::set(socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, &0_i32)
 }
 
-/// `IP_RECVERR` or `IPV6_RECVERR`, on.
-pub(crate) fn report_errors(socket: BorrowedFd<'_>, is_ipv4: bool) -> io::Result<()> {
+/// `IP_RECVERR` or `IPV6_RECVERR`.
+pub(crate) fn report_errors(socket: BorrowedFd<'_>, is_ipv4: bool, on: bool) -> io::Result<()> {
     let (level, option) = if is_ipv4 {
         (libc::IPPROTO_IP, libc::IP_RECVERR)
     } else {
         (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
     };
-    super::packet_socket::set(socket, level, option, &1_i32)
+    super::packet_socket::set(socket, level, option, &i32::from(on))
 }

@@ -191,7 +191,8 @@ impl Forwarder {
         }
         let (flow, transport) = (flow_of(number, at), waiting.client.transport());
         let id = u16::try_from(self.random.next_u32() & 0xffff).unwrap_or_default();
-        let open = Request::Flow(flow, FlowRequest::Open { transport, to: server, port: 0 });
+        let open =
+            Request::Flow(flow, FlowRequest::Open { transport, to: server, port: 0, hop_limit: 0 });
         let is_open = out.request(open).is_ok();
         let mut attempt =
             Attempt { server, id, is_open, framing: Framing::new(MESSAGE_MAX), is_sent: false };

@@ -62,7 +62,6 @@ impl Echo {
         if let Some(&[a, b]) = packet.bytes().get(6..8).and_then(|bytes| bytes.first_chunk()) {
             self.sequence = u16::from_be_bytes([a, b]);
         }
-        packet.meta = Meta::default();
         self.bytes.0 += u64::try_from(packet.len()).unwrap_or(0);
         if flow::push_address(&mut packet, to) {
             out.send(Endpoint::Flow(self.flow), packet);
@@ -104,11 +103,16 @@ impl Echo {
         }
     }
 
-    /// The headers of the latest request, as an ICMP error quotes it, and their length.
-    pub(super) fn quoted(&self, seen: SocketAddr) -> ([u8; 48], usize) {
+    /// The sequence number of the latest request.
+    pub(super) const fn sequence(&self) -> u16 {
+        self.sequence
+    }
+
+    /// The headers of a request, as an ICMP error quotes it, and their length.
+    pub(super) fn quoted(&self, seen: SocketAddr, sequence: u16) -> ([u8; 48], usize) {
         let request =
             if self.inside.is_ipv4() { icmp::v4::ECHO_REQUEST } else { icmp::v6::ECHO_REQUEST };
-        let message = IcmpHeader::echo(request, self.identifier, self.sequence).to_bytes();
+        let message = IcmpHeader::echo(request, self.identifier, sequence).to_bytes();
         self.path(seen.ip()).quote(&message)
     }
 

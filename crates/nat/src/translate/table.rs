@@ -242,6 +242,11 @@ impl<T> Table<T> {
         Some((id(number, slot.generation), slot.used))
     }
 
+    /// The inside address that an entry belongs to.
+    pub(super) fn source(&self, flow: FlowId) -> Option<IpAddr> {
+        self.slot(flow).map(|slot| slot.source)
+    }
+
     /// When an entry was used last.
     pub(super) fn used(&self, flow: FlowId) -> Option<Instant> {
         Some(self.slot(flow)?.used)

@@ -1,5 +1,6 @@
 //! UDP mappings: an inside address and port, and the remote ones that it talks to.
 
+use core::mem;
 use core::net::SocketAddr;
 
 use adit_packet::{Gso, Meta, PacketBuf, UdpHeader, ip_protocol};
@@ -98,15 +99,8 @@ impl Mapping {
     }
 
     /// Sends the datagrams in `packet`, which has nothing else, to a remote.
-    pub(super) fn send(
-        &mut self,
-        to: SocketAddr,
-        may_fragment: bool,
-        mut packet: PacketBuf,
-        out: &mut Outbox,
-    ) {
-        let vnet = packet.meta.vnet;
-        packet.meta = Meta { may_fragment, ..Meta::default() };
+    pub(super) fn send(&mut self, to: SocketAddr, mut packet: PacketBuf, out: &mut Outbox) {
+        let vnet = mem::take(&mut packet.meta.vnet);
         if vnet.gso == Gso::UdpL4 {
             packet.meta.vnet.gso = Gso::UdpL4;
             packet.meta.vnet.gso_size = vnet.gso_size;

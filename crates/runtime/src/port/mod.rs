@@ -386,6 +386,8 @@ impl PortLink<'_> {
 pub enum Gone {
     /// The device or interface was deleted.
     Deleted,
+    /// The interface was moved to another network namespace, where the port cannot follow it.
+    Moved,
     /// Its network namespace was deleted.
     NamespaceDeleted,
     /// The other end closed the connection.
@@ -402,6 +404,7 @@ impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deleted => f.write_str("it was deleted"),
+            Self::Moved => f.write_str("it was moved to another network namespace"),
             Self::NamespaceDeleted => f.write_str("its network namespace was deleted"),
             Self::Closed => f.write_str("the other end closed the connection"),
             Self::Played => f.write_str("the recording is at its end"),

@@ -91,12 +91,14 @@ impl Interfaces {
             LinkChange::State(id, true) => cx.events.push_back(Event::PortUp(id)),
             LinkChange::State(id, false) => cx.events.push_back(Event::PortDown(id)),
             LinkChange::Unknown(id) => self.check(id, cx),
-            LinkChange::Left(id) if cx.link(id).is_some_and(|link| link.follows_moves()) => {
+            LinkChange::Left { id, .. } if cx.link(id).is_some_and(|link| link.follows_moves()) => {
                 // Deleted, or in another namespace.
                 let was_up = self.links.unfollow(id, cx.reactor);
                 self.follow(id, was_up.unwrap_or(true), cx);
             }
-            LinkChange::Left(id) => cx.end(id, Gone::Deleted),
+            LinkChange::Left { id, is_moved } => {
+                cx.end(id, if is_moved { Gone::Moved } else { Gone::Deleted });
+            }
         }
     }
 

@@ -63,9 +63,9 @@ impl Flows {
     /// Carries out a request of the engine.
     pub(crate) fn request(&mut self, id: FlowId, request: FlowRequest, reactor: &Reactor) {
         match request {
-            FlowRequest::Open { transport, to, port } => {
+            FlowRequest::Open { transport, to, port, hop_limit } => {
                 self.close(id, reactor);
-                self.open(id, Flow::open(transport, to, port), reactor);
+                self.open(id, Flow::open(transport, to, port, hop_limit), reactor);
             }
             FlowRequest::Bind { transport, local, or_any_port } => {
                 self.close(id, reactor);
@@ -269,6 +269,9 @@ impl Flows {
         let mut report = |event| events.extend(id.map(|id| (id, event)));
         if ready.readable {
             tcp.note_readable(ready.is_special);
+        }
+        if ready.is_urgent {
+            tcp.find_urgent();
         }
         let written =
             if ready.writable && tcp.wants_write() { tcp.writable(&mut report) } else { Ok(()) };

@@ -3,6 +3,7 @@
 pub(crate) mod flow;
 mod flow_event;
 pub(crate) mod flows;
+mod hop_limit;
 mod listen_flow;
 mod ping_flow;
 mod tcp_flow;

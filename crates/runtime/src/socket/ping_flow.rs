@@ -1,6 +1,7 @@
 //! The ping socket of a flow: echo requests of one identifier, without privilege (icmp(7)).
 
 use crate::socket::flow_event::{FlowRecv, icmp_of, read_errors};
+use crate::socket::hop_limit::HopLimit;
 use adit_device::report_icmp_errors;
 use adit_engine::FlowEvent;
 use adit_engine::flow::{pop_address, push_address};
@@ -17,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub(crate) struct PingFlow {
     socket: Socket,
     local: SocketAddr,
+    hop_limit: HopLimit,
 }
 
 impl PingFlow {
@@ -35,9 +37,9 @@ impl PingFlow {
             }
             socket.bind(&SocketAddr::new(local.ip(), 0).into())?;
         }
-        report_icmp_errors(&socket, is_v4)?;
+        report_icmp_errors(&socket, is_v4, true)?;
         let local = socket.local_addr()?.as_socket().unwrap_or(local);
-        Ok(Self { socket, local })
+        Ok(Self { socket, local, hop_limit: HopLimit::default() })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -52,6 +54,12 @@ impl PingFlow {
     /// Sends an echo request. What does not go is lost, as on any link.
     pub(crate) fn send(&mut self, packet: &mut PacketBuf, events: &mut impl FnMut(FlowEvent)) {
         let Some(to) = pop_address(packet) else { return };
+        // A value that the kernel refuses leaves the one before.
+        let _ = self.hop_limit.set(&self.socket, to.is_ipv4(), packet.meta.hop_limit);
+        // By which the engine knows the request, should it meet an error.
+        let sequence = packet.bytes().get(6..8).and_then(|bytes| bytes.first_chunk());
+        let sequence = sequence.map_or(0, |&bytes| u16::from_be_bytes(bytes));
+        let request = SocketAddr::new(to.ip(), sequence);
         let try_send = || sendto(&self.socket, packet.bytes(), SendFlags::NOSIGNAL, &to);
         let sent = match try_send() {
             // An error of an earlier one.
@@ -64,8 +72,8 @@ impl PingFlow {
         };
         match sent {
             Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS) => {}
-            Err(Errno::MSGSIZE) => read_errors(&self.socket, Some(to), events),
-            Err(error) => icmp_of(to, error, 0).into_iter().for_each(events),
+            Err(Errno::MSGSIZE) => read_errors(&self.socket, Some(request), events),
+            Err(error) => icmp_of(request, error, 0).into_iter().for_each(events),
         }
     }
 

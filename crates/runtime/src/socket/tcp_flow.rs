@@ -1,7 +1,8 @@
 //! The TCP connection of a flow.
 
-use crate::socket::flow_event::{FlowRecv, flow_error, path_mtu};
-use adit_device::{discard_received, set_peek_offset};
+use crate::socket::flow_event::{FlowRecv, flow_error, path_mtu, read_errors};
+use crate::socket::hop_limit::HopLimit;
+use adit_device::{discard_received, received_before_urgent, report_icmp_errors, set_peek_offset};
 use adit_engine::{FlowError, FlowEvent};
 use adit_packet::{PacketBuf, Pool};
 use rustix::io::Errno;
@@ -46,6 +47,8 @@ pub(crate) struct TcpFlow {
     is_readable: bool,
     /// No change of the descriptor announces what comes next: the end, an error, urgent data.
     is_special: bool,
+    /// The offset of the peer's latest urgent byte.
+    urgent: Option<u64>,
     kept: Option<Kept>,
     wants_shutdown: bool,
     has_shut_down: bool,
@@ -62,12 +65,12 @@ struct Kept {
 
 impl TcpFlow {
     /// Opens a socket and connects it, from this local port if it is free.
-    pub(crate) fn open(to: SocketAddr, port: u16) -> io::Result<Self> {
-        let connected = if port == 0 { None } else { connect(to, Some(port)).ok() };
+    pub(crate) fn open(to: SocketAddr, port: u16, hop_limit: u8) -> io::Result<Self> {
+        let connected = if port == 0 { None } else { connect(to, Some(port), hop_limit).ok() };
         let socket = match connected {
             Some(socket) => socket,
             // Somebody else has the port, or uses it for the same remote address.
-            None => connect(to, None)?,
+            None => connect(to, None, hop_limit)?,
         };
         Ok(Self::new(socket))
     }
@@ -91,6 +94,7 @@ impl TcpFlow {
             end: None,
             is_readable: false,
             is_special: false,
+            urgent: None,
             kept: None,
             wants_shutdown: false,
             has_shut_down: false,
@@ -105,6 +109,27 @@ impl TcpFlow {
     pub(crate) fn note_readable(&mut self, is_special: bool) {
         self.is_readable = true;
         self.is_special |= is_special;
+    }
+
+    /// Notes where the peer's urgent byte is, which has come.
+    pub(crate) fn find_urgent(&mut self) {
+        let released = self.kept.as_ref().map_or(self.position, |kept| kept.released);
+        if self.kept.as_ref().is_some_and(|kept| kept.has_offset) {
+            // It was set before.
+            let _ = set_peek_offset(&self.socket, 0);
+        }
+        let before = received_before_urgent(&self.socket).ok().flatten();
+        self.urgent = before.map(|len| released + u64::try_from(len).unwrap_or(u64::MAX));
+        self.restore_offset();
+    }
+
+    /// Has the kernel read at the position again.
+    fn restore_offset(&self) {
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.has_offset) {
+            let ahead = i32::try_from(self.position - kept.released).unwrap_or(i32::MAX);
+            // It was set before.
+            let _ = set_peek_offset(&self.socket, ahead);
+        }
     }
 
     /// Whether it should be read now.
@@ -127,11 +152,17 @@ impl TcpFlow {
     pub(crate) fn writable(&mut self, events: &mut impl FnMut(FlowEvent)) -> Result<(), FlowError> {
         if !self.is_connected {
             if let Some(error) = self.socket.take_error().map_err(|error| flow_error(&error))? {
+                // An ICMP message may have been why.
+                read_errors(&self.socket, None, events);
                 return Err(flow_error(&error));
             }
             let local = self.socket.local_addr().ok().and_then(|local| local.as_socket());
             let Some(local) = local else { return Err(FlowError::Other) };
             self.is_connected = true;
+            if local.is_ipv6() {
+                // It concerns the connect alone: later a router's error must not end the connection.
+                let _ = report_icmp_errors(&self.socket, false, false);
+            }
             events(FlowEvent::Connected { local, path_mtu: path_mtu(&self.socket, local) });
         }
         self.flush(events)
@@ -236,11 +267,8 @@ impl TcpFlow {
     pub(crate) fn seek(&mut self, to: u64, until: u64) {
         let Some(kept) = &self.kept else { return };
         let ahead = to.saturating_sub(kept.released);
-        if kept.has_offset {
-            // It was set before.
-            let _ = set_peek_offset(&self.socket, i32::try_from(ahead).unwrap_or(i32::MAX));
-        }
         (self.position, self.credit) = (kept.released + ahead, until);
+        self.restore_offset();
         self.is_readable = true;
     }
 
@@ -287,6 +315,13 @@ impl TcpFlow {
         let room = usize::try_from(self.credit - self.position).unwrap_or(usize::MAX);
         let piece_max = self.kept.as_ref().map_or(usize::MAX, |kept| kept.piece_max);
         let spare = packet.spare_mut();
+        // The urgent byte is a piece of its own.
+        let before_urgent = self.urgent.and_then(|urgent| urgent.checked_sub(self.position));
+        let is_urgent = before_urgent == Some(0);
+        let piece_max = match before_urgent {
+            Some(before) => piece_max.min(usize::try_from(before).unwrap_or(usize::MAX).max(1)),
+            None => piece_max,
+        };
         let room = room.min(spare.len()).min(piece_max);
         let found = match self.read(&mut spare[..room]) {
             Ok(0) => {
@@ -300,6 +335,7 @@ impl TcpFlow {
                 self.is_readable = count == room || self.is_special;
                 // The kernel wrote no more than there is room.
                 let _ = packet.set_len(count);
+                packet.meta.urgent = is_urgent;
                 return FlowRecv::Packet(packet);
             }
             Err(Errno::AGAIN) => {
@@ -341,11 +377,8 @@ impl TcpFlow {
         let has_bytes =
             rustix::net::recv(&self.socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)
                 .is_ok_and(|(_, count)| count > 0);
-        if let Some(kept) = self.kept.as_ref().filter(|kept| has_bytes && kept.has_offset) {
-            let ahead = i32::try_from(self.position - kept.released).unwrap_or(i32::MAX);
-            let _ = set_peek_offset(&self.socket, ahead);
-        }
         if has_bytes {
+            self.restore_offset();
             return None;
         }
         self.socket.take_error().ok().flatten().map(|error| flow_error(&error))
@@ -353,10 +386,15 @@ impl TcpFlow {
 }
 
 /// A socket that connects, from a local port if one is given.
-fn connect(to: SocketAddr, port: Option<u16>) -> io::Result<Socket> {
+fn connect(to: SocketAddr, port: Option<u16>, hop_limit: u8) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
     set_options(&socket)?;
+    HopLimit::default().set(&socket, to.is_ipv4(), hop_limit)?;
+    if to.is_ipv6() {
+        // IPv4 has the error of a connect in any case.
+        report_icmp_errors(&socket, false, true)?;
+    }
     if let Some(port) = port {
         let any: IpAddr = match to {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

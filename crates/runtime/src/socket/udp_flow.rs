@@ -1,6 +1,7 @@
 //! The UDP socket of a flow, connected to one remote address or bound for all.
 
 use crate::socket::flow_event::{FlowRecv, flow_error, icmp_of, path_mtu, read_errors};
+use crate::socket::hop_limit::HopLimit;
 use adit_device::report_icmp_errors;
 use adit_engine::FlowEvent;
 use adit_engine::flow::{pop_address, push_address};
@@ -28,14 +29,17 @@ pub(crate) struct UdpFlow {
     path_mtu: u16,
     /// The network may fragment what is sent.
     may_fragment: bool,
+    hop_limit: HopLimit,
 }
 
 impl UdpFlow {
     /// Opens a socket and connects it.
-    pub(crate) fn open(to: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn open(to: SocketAddr, hop_limit: u8) -> io::Result<Self> {
         let socket = socket(to)?;
         socket.connect(&to.into())?;
-        Self::new(socket, Some(to))
+        let mut flow = Self::new(socket, Some(to))?;
+        flow.hop_limit.set(&flow.socket, to.is_ipv4(), hop_limit)?;
+        Ok(flow)
     }
 
     /// Opens a socket and binds it; to another port if this one is not free and any does.
@@ -62,9 +66,10 @@ impl UdpFlow {
         let _ = socket.set_send_buffer_size(BUFFER_LEN);
         // The kernel reports what does not fit the path, as the engine's own client would learn it.
         set_fragments(&socket, local, false)?;
-        report_icmp_errors(&socket, local.is_ipv4())?;
+        report_icmp_errors(&socket, local.is_ipv4(), true)?;
         let path_mtu = if to.is_some() { path_mtu(&socket, local) } else { 0 };
-        Ok(Self { socket, state, to, local, path_mtu, may_fragment: false })
+        let hop_limit = HopLimit::default();
+        Ok(Self { socket, state, to, local, path_mtu, may_fragment: false, hop_limit })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -83,6 +88,8 @@ impl UdpFlow {
             return;
         }
         self.allow_fragments(packet.meta.may_fragment);
+        // A value that the kernel refuses leaves the one before.
+        let _ = self.hop_limit.set(&self.socket, to.is_ipv4(), packet.meta.hop_limit);
         let vnet = &packet.meta.vnet;
         let is_train = vnet.gso == Gso::UdpL4 && packet.len() > usize::from(vnet.gso_size);
         let stride = usize::from(vnet.gso_size).max(1);

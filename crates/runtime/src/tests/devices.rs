@@ -259,6 +259,35 @@ fn a_tap_that_is_moved_stays_a_port() {
 }
 
 #[test]
+fn an_interface_that_is_moved_is_not_called_deleted() {
+    enter();
+    let c = Host::new();
+    ip("link add v0 type veth peer name v1");
+    ip("link add w0 type veth peer name w1");
+    for device in ["v0", "v1", "w0", "w1"] {
+        ip(&format!("link set {device} up"));
+    }
+    let mut running = Loop::start(&["dev:v1", "dev:w1"]);
+    // Frames on it while it is moved: its socket fails before the namespace says why.
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = socket.send_to(&[1; 100], "255.255.255.255:9");
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        adit_device::Link::find(&"v1".parse().unwrap()).unwrap().move_to(&c.0).unwrap();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let news = running.wait_for("gone 0");
+    assert_eq!(news, "gone 0: it was moved to another network namespace");
+    ip("link del w0");
+    assert_eq!(running.wait_for("gone 1"), "gone 1: it was deleted");
+}
+
+#[test]
 fn a_namespace_that_is_deleted_is_one_event_and_dies() {
     enter();
     private_run();

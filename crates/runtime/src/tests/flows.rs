@@ -110,7 +110,7 @@ impl Rig {
     /// Opens a flow that takes all that comes.
     fn open(&mut self, id: u64, transport: Transport, to: SocketAddr) {
         self.0.engine_mut().flows.insert(FlowId(id), Seen::default());
-        self.ask(id, FlowRequest::Open { transport, to, port: 0 });
+        self.ask(id, FlowRequest::Open { transport, to, port: 0, hop_limit: 0 });
         self.ask(id, FlowRequest::Credit { until: u64::MAX });
     }
 
@@ -213,7 +213,7 @@ fn reading_stops_at_the_credit_and_goes_on() {
     let mut rig = Rig::new();
     let (listener, address) = listener();
     rig.0.engine_mut().flows.insert(FlowId(7), Seen::default());
-    rig.ask(7, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 0 });
+    rig.ask(7, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 0, hop_limit: 0 });
     rig.ask(7, FlowRequest::Credit { until: 1000 });
     rig.connected(7);
     let (mut stream, _) = listener.accept().unwrap();
@@ -336,7 +336,7 @@ fn kept_bytes_are_delivered_again_until_they_are_released() {
     let mut rig = Rig::new();
     let (listener, address) = listener();
     rig.0.engine_mut().flows.insert(FlowId(1), Seen::default());
-    rig.ask(1, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 0 });
+    rig.ask(1, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 0, hop_limit: 0 });
     rig.ask(1, FlowRequest::Keep { piece_max: 1000 });
     rig.ask(1, FlowRequest::Credit { until: 3000 });
     rig.connected(1);
@@ -431,7 +431,15 @@ fn a_connection_keeps_the_port_that_is_free() {
     let mut streams = Vec::new();
     for (id, keeps) in [(1, true), (2, false)] {
         rig.0.engine_mut().flows.insert(FlowId(id), Seen::default());
-        rig.ask(id, FlowRequest::Open { transport: Transport::Tcp, to: address, port: 40_123 });
+        rig.ask(
+            id,
+            FlowRequest::Open {
+                transport: Transport::Tcp,
+                to: address,
+                port: 40_123,
+                hop_limit: 0,
+            },
+        );
         rig.connected(id);
         let (stream, from) = listener.accept().unwrap();
         assert_eq!(from.port() == 40_123, keeps, "{from}");

@@ -6,6 +6,7 @@ mod guests;
 mod inherited;
 mod many;
 mod nat;
+mod nat_kept;
 mod nested;
 mod nonblocking;
 mod replay;

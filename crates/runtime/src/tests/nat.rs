@@ -44,9 +44,9 @@ impl Handler<Nat> for Owner {
 }
 
 /// A NAT that runs, and the two sides of it.
-struct World {
-    inside: Host,
-    outside: Host,
+pub(super) struct World {
+    pub(super) inside: Host,
+    pub(super) outside: Host,
     stop: UnixStream,
     thread: Option<JoinHandle<Counts>>,
 }
@@ -58,7 +58,7 @@ fn outside_v6() -> IpAddr {
 }
 
 impl World {
-    fn new(policy: impl FnOnce(&mut Policy)) -> Self {
+    pub(super) fn new(policy: impl FnOnce(&mut Policy)) -> Self {
         Self::publishing(policy, Vec::new())
     }
 
@@ -103,20 +103,20 @@ impl World {
         Self { inside, outside, stop, thread: Some(thread) }
     }
 
-    fn connect(&self, to: &str) -> std::io::Result<TcpStream> {
+    pub(super) fn connect(&self, to: &str) -> std::io::Result<TcpStream> {
         let to: SocketAddr = to.parse().unwrap();
         let stream = self.inside.run(|| TcpStream::connect_timeout(&to, PATIENCE))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
     }
 
-    fn listen(&self, at: &str) -> TcpListener {
+    pub(super) fn listen(&self, at: &str) -> TcpListener {
         let at: SocketAddr = at.parse().unwrap();
         self.outside.run(|| TcpListener::bind(at).unwrap())
     }
 
     /// A UDP socket inside that is connected.
-    fn udp(&self, to: &str) -> UdpSocket {
+    pub(super) fn udp(&self, to: &str) -> UdpSocket {
         let to: SocketAddr = to.parse().unwrap();
         let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
         let socket = self.inside.run(|| UdpSocket::bind((any, 0)).unwrap());
@@ -143,7 +143,7 @@ fn outside_fd(host: &Host) -> i32 {
     host.0.as_fd().as_raw_fd()
 }
 
-fn errno(error: &std::io::Error) -> rustix::io::Errno {
+pub(super) fn errno(error: &std::io::Error) -> rustix::io::Errno {
     rustix::io::Errno::from_io_error(error).unwrap()
 }
 
@@ -240,7 +240,7 @@ fn the_semantics_of_sockets_are_kept() {
     assert_eq!(socket.recv(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let socket = world.udp("198.51.100.1:9");
     socket2::SockRef::from(&socket).set_nonblocking(false).unwrap();
-    adit_device::report_icmp_errors(&socket, true).unwrap();
+    adit_device::report_icmp_errors(&socket, true, true).unwrap();
     socket.send(b"x").unwrap();
     let unreachable = socket.recv(&mut [0; 1]).unwrap_err();
     assert_eq!(errno(&unreachable), rustix::io::Errno::HOSTUNREACH);
@@ -298,7 +298,7 @@ fn the_host_is_out_of_reach_but_for_what_is_allowed() {
 }
 
 /// `ping`; what it printed.
-fn ping(world: &World, words: &[&str]) -> String {
+pub(super) fn ping(world: &World, words: &[&str]) -> String {
     let output = world.inside.run(|| {
         std::process::Command::new("ping").args(["-n", "-c1", "-W5"]).args(words).output().unwrap()
     });

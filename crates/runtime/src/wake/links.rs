@@ -54,8 +54,8 @@ struct Followed {
 pub(crate) enum LinkChange {
     /// It went up or down.
     State(PortId, bool),
-    /// It is no longer in its namespace: deleted, or moved.
-    Left(PortId),
+    /// It is no longer in its namespace: moved to another one, or deleted.
+    Left { id: PortId, is_moved: bool },
     /// Events were lost: its state must be asked for.
     Unknown(PortId),
 }
@@ -179,7 +179,8 @@ impl Links {
                 Ok(Some(Change::LinkChanged(info))) => namespace.changed(&info, &mut changes),
                 Ok(Some(Change::LinkRemoved(info))) => {
                     let ids = namespace.by_index.get(&info.index).into_iter().flatten();
-                    changes.extend(ids.map(|&id| LinkChange::Left(id)));
+                    let is_moved = info.is_moved;
+                    changes.extend(ids.map(|&id| LinkChange::Left { id, is_moved }));
                 }
                 Ok(Some(Change::Lost)) => {
                     changes.extend(namespace.ports.keys().map(|&id| LinkChange::Unknown(id)));

@@ -101,6 +101,7 @@ pub(crate) struct Ready {
     pub failed: bool,
     /// The end of the stream, urgent data, or a failure: what comes without a further change.
     pub is_special: bool,
+    pub is_urgent: bool,
 }
 
 impl Ready {
@@ -114,6 +115,7 @@ impl Ready {
             writable: failed || flags.contains(EventFlags::OUT),
             failed,
             is_special: failed || flags.intersects(EventFlags::RDHUP | EventFlags::PRI),
+            is_urgent: flags.contains(EventFlags::PRI),
         }
     }
 }

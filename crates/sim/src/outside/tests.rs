@@ -82,7 +82,12 @@ impl World {
     }
 
     fn open(&mut self) {
-        self.ask(FlowRequest::Open { transport: self.transport, to: self.at, port: 0 });
+        self.ask(FlowRequest::Open {
+            transport: self.transport,
+            to: self.at,
+            port: 0,
+            hop_limit: 0,
+        });
     }
 
     fn client(&self) -> &Client {
@@ -230,7 +235,7 @@ fn an_engine_that_breaks_the_contract_of_flows_is_caught() {
         },
         |out| {
             let to = SocketAddr::from(([192, 0, 2, 1], 80));
-            let open = FlowRequest::Open { transport: Transport::Tcp, to, port: 0 };
+            let open = FlowRequest::Open { transport: Transport::Tcp, to, port: 0, hop_limit: 0 };
             out.request(Request::Flow(FLOW, open)).unwrap();
         },
     ];

@@ -37,9 +37,19 @@ fn syn(world: &mut World, probe: ProbeId, source: [u8; 4], port: u16, to: [u8; 4
 
 #[test]
 fn a_flood_of_syns_ends_no_open_connection() {
+    flood(150, |low| [10, 0, 2, low | 1]);
+}
+
+#[test]
+fn a_source_that_fills_the_table_alone_gives_up_its_own_oldest_attempts() {
+    flood(200, |_| [10, 0, 2, 100]);
+}
+
+/// Opens connections from inside and forged sources, each of which may have so many, beside honest ones.
+fn flood(flows_per_source: u32, source_of: impl Fn(u8) -> [u8; 4]) {
     let configure = |config: &mut adit_nat::Config| {
         config.limits.flows = 200;
-        config.limits.flows_per_source = 150;
+        config.limits.flows_per_source = flows_per_source;
     };
     let mut world = World::with(1, false, configure, |host| host.with_super_packets(), None);
     world.listen(Transport::Tcp, Server::ECHOES);
@@ -54,7 +64,7 @@ fn a_flood_of_syns_ends_no_open_connection() {
     world.sim.outside_mut().listen(Transport::Tcp, "192.0.2.99:80".parse().expect("valid"), silent);
     for number in 0..20_000_u16 {
         let [high, low] = number.to_be_bytes();
-        let source = if number % 2 == 0 { [10, 0, 2, low | 1] } else { [172, 16, high, low] };
+        let source = if number % 2 == 0 { source_of(low) } else { [172, 16, high, low] };
         syn(&mut world, probe, source, 1024 + number, [192, 0, 2, 99]);
         if number % 500 == 0 {
             world.sim.run_for(Duration::from_millis(2));

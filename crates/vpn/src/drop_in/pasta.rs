@@ -6,7 +6,7 @@ use super::guests::GuestOptions;
 use super::inside::{INSIDE, address, default_route};
 use super::ports::{self, Forward};
 use super::server::Server;
-use adit_device::{Create, IfName, MacAddr, Mode};
+use adit_device::{IfName, MacAddr, Mode};
 use adit_runtime::Port;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::RecordedPort;
@@ -66,17 +66,14 @@ impl Pasta {
     fn serve(&self, caller: Caller) -> Result<()> {
         let mut resolved = self.addressing.resolve()?;
         let life = Life::of(&self.target)?;
-        let interface = self.interface(&resolved)?;
-        let device = attach(&self.target, &interface)?;
+        let device = attach(&self.target, &self.interface(&resolved)?)?;
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &self.capture {
             port = Box::new(RecordedPort::packets(port, path)?);
         }
-        let guests = (interface.mode == Mode::Tap).then(|| resolved.guests(&self.guest));
+        let guests = resolved.guests(&self.guest);
         let mut engine = resolved.inside.engine()?;
-        if let Some(guests) = guests {
-            engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
-        }
+        engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
         let mut server = Server::new(engine)?;
         server.attach(INSIDE, port)?;
         if !self.stays {
@@ -94,12 +91,9 @@ impl Pasta {
     fn interface(&self, resolved: &Resolved) -> Result<Interface> {
         let default = IfName::new(DEVICE).map_err(Error::usage)?;
         let name = self.device.or(resolved.interface).unwrap_or(default);
-        // Only frames have a hardware address, and only a guest of frames asks for others.
-        let mode = if self.configures && self.mac.is_none() { Mode::Tun } else { Mode::Tap };
         let bare = Interface {
             name,
-            mode,
-            create: Create::Exclusive,
+            mode: Mode::Tap,
             addresses: Vec::new(),
             routes: Vec::new(),
             mtu: None,

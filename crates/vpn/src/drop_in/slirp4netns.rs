@@ -1,19 +1,20 @@
-//! In place of slirp4netns: the device has fixed addresses, and descriptors say when it is ready and must end.
+//! In place of slirp4netns: the TAP has fixed addresses, and descriptors say when it is ready and must end.
 
 use super::api::Api;
 use super::api::slirp4netns::HostForwards;
 use super::background::inherited;
 use super::inside::{INSIDE, Inside, address, default_route};
 use super::server::Server;
-use adit_device::{Create, IfName, Mode};
-use adit_nat::guest::{AddressPool, GuestConfig, GuestV4, GuestV6};
+use adit_device::{IfName, MacAddr, Mode};
+use adit_nat::Config;
+use adit_nat::guest::GuestConfig;
 use adit_packet::IpPrefix;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_service::error::{Error, Result};
 use adit_service::namespace::attach::{Interface, Target, attach};
 use adit_service::namespace::life::Life;
 use adit_service::sandbox::Level;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -22,10 +23,11 @@ use std::path::PathBuf;
 pub struct Slirp4netns {
     /// The namespace.
     pub target: Target,
-    /// The name of the device in it.
+    /// The name of the TAP in it.
     pub device: IfName,
-    /// The device gets addresses and routes. Otherwise it is a TAP device, which may be there, and which others set
-    /// up.
+    /// Its MAC address, if it is not any.
+    pub mac: Option<MacAddr>,
+    /// Whether its addresses, routes and MTU are set here. Otherwise the caller sets them, and may have made it.
     pub configures: bool,
     /// One network for each family.
     pub networks: Vec<Network>,
@@ -66,9 +68,7 @@ impl Slirp4netns {
         let life = Life::of(&self.target)?;
         let device = attach(&self.target, &self.interface())?;
         let mut engine = self.inside().engine()?;
-        if !self.configures {
-            engine.add_guests(INSIDE, self.guests()).map_err(Error::usage)?;
-        }
+        engine.add_guests(INSIDE, self.guests()?).map_err(Error::usage)?;
         let mut server = Server::new(engine)?;
         server.attach(INSIDE, Box::new(DevicePort::new(device)?))?;
         server.ends_with(life)?;
@@ -90,61 +90,35 @@ impl Slirp4netns {
     }
 
     fn interface(&self) -> Interface {
-        if !self.configures {
-            return Interface {
-                name: self.device,
-                mode: Mode::Tap,
-                create: Create::AttachOrCreate,
-                addresses: Vec::new(),
-                routes: Vec::new(),
-                mtu: None,
-                mac: None,
-            };
-        }
         let route =
             |network: &Network| default_route(network.gateway.is_ipv4(), Some(network.gateway));
+        let networks = self.networks.iter().filter(|_| self.configures);
         Interface {
             name: self.device,
-            mode: Mode::Tun,
-            create: Create::Exclusive,
-            addresses: self.networks.iter().map(|network| address(network.device)).collect(),
-            routes: self.networks.iter().map(route).collect(),
-            mtu: Some(self.mtu.into()),
-            mac: None,
+            mode: Mode::Tap,
+            addresses: networks.clone().map(|network| address(network.device)).collect(),
+            routes: networks.map(route).collect(),
+            mtu: self.configures.then_some(self.mtu.into()),
+            mac: self.mac,
         }
     }
 
-    /// What slirp has for those who set up the device by DHCP: addresses from number 15 on.
-    fn guests(&self) -> GuestConfig {
-        let mut config = GuestConfig { mtu: self.mtu, v6: None, ..GuestConfig::default() };
-        let usual = GuestConfig::default();
-        for network in &self.networks {
-            match (network.device.network().ip(), network.gateway, network.name_server) {
-                (IpAddr::V4(base), IpAddr::V4(gateway), server) => {
-                    let at = |number| Ipv4Addr::from_bits(base.to_bits().saturating_add(number));
-                    let server =
-                        server.and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None });
-                    config.v4 = usual.v4.clone().map(|v4| GuestV4 {
-                        gateway,
-                        prefix: network.device.network(),
-                        dns: server.into_iter().collect(),
-                        pool: v4.pool.map(|pool| AddressPool {
-                            first: at(15),
-                            last: at(30),
-                            ..pool
-                        }),
-                    });
-                }
-                (IpAddr::V6(_), _, server) => {
-                    config.v6 = usual.v6.clone().map(|v6| GuestV6 {
-                        dns: if server.is_some() { v6.dns } else { Vec::new() },
-                        ..v6
-                    });
-                }
-                _ => {}
-            }
+    /// What the other hosts behind the TAP are given: bridges inside may have some.
+    fn guests(&self) -> Result<GuestConfig> {
+        let of_family = |is_v4| {
+            let network = self.networks.iter().find(|one| one.gateway.is_ipv4() == is_v4);
+            network.map(|one| one.device.network())
+        };
+        let mut guests =
+            GuestConfig::in_networks(of_family(true), of_family(false)).map_err(Error::usage)?;
+        // Less than IPv6 needs is not for IPv6.
+        let mtu_min = guests.v6.as_ref().map_or(0, |_| Config::MTU_MIN);
+        guests.mtu = self.mtu.max(mtu_min);
+        if self.networks.iter().all(|network| network.name_server.is_none()) {
+            guests.v4.iter_mut().for_each(|v4| v4.dns.clear());
+            guests.v6.iter_mut().for_each(|v6| v6.dns.clear());
         }
-        config
+        Ok(guests)
     }
 
     fn inside(&self) -> Inside {

@@ -10,12 +10,6 @@ const PODMAN_5: &str = "--disable-host-loopback --mtu=65520 --enable-sandbox --e
 const PODMAN_4_CIDR: &str = "--mtu=1500 --enable-sandbox --enable-seccomp --cidr=10.5.0.0/24 -c -e 3 -r 4 \
                              --api-socket /run/ID.net --netns-type=path PATH tap0";
 
-/// Those of rootlesskit 1 and 3, which sets up the device itself.
-const ROOTLESSKIT_1: &str =
-    "--mtu 65520 -r 3 --disable-host-loopback --api-socket /tmp/rootlesskit1/.s4nn.sock 4711 tap0";
-const ROOTLESSKIT_3: &str = "--mtu 65520 -r 3 --disable-host-loopback --api-socket /tmp/rootlesskit1/.s4nn.sock \
-                             --cidr 10.0.2.0/24 --enable-ipv6 --userns-path=PATH --netns-type=path PATH tap0";
-
 fn call(text: &str) -> Result<Call, Fault> {
     let words: Vec<String> =
         text.split_whitespace().map(|word| word.replace("PATH", "/proc/self/ns/net")).collect();
@@ -37,16 +31,19 @@ fn network(device: &str, gateway: &str, name_server: &str) -> Network {
     }
 }
 
+fn expected_networks() -> Vec<Network> {
+    let v4 = network("10.0.2.100/24", "10.0.2.2", "10.0.2.3");
+    vec![v4, network("fd00::64/64", "fd00::2", "fd00::3")]
+}
+
 #[test]
 fn the_command_lines_of_podman_are_read() {
     let expected = Slirp4netns {
         target: Target::Text("/proc/self/ns/net".to_owned()),
         device: IfName::new("tap0").unwrap(),
+        mac: None,
         configures: true,
-        networks: vec![
-            network("10.0.2.100/24", "10.0.2.2", "10.0.2.3"),
-            network("fd00::64/64", "fd00::2", "fd00::3"),
-        ],
+        networks: expected_networks(),
         mtu: 65520,
         host_loopback: false,
         ready: Some(4),
@@ -71,27 +68,20 @@ fn the_command_lines_of_podman_are_read() {
     assert_eq!(wanted(PODMAN_4_CIDR), cidr);
     let own = wanted("-c 4711");
     assert_eq!((own.target, own.mtu), (Target::Process(4711), 1500));
-    assert_eq!(wanted("-c --disable-dns 1").networks, [network("10.0.2.100/24", "10.0.2.2", "")]);
-}
-
-#[test]
-fn the_command_lines_of_rootlesskit_are_read() {
-    let expected = Slirp4netns {
-        target: Target::Process(4711),
-        device: IfName::new("tap0").unwrap(),
-        configures: false,
-        networks: vec![network("10.0.2.100/24", "10.0.2.2", "10.0.2.3")],
-        mtu: 65520,
-        host_loopback: false,
-        ready: Some(3),
-        exit: None,
-        api_socket: Some("/tmp/rootlesskit1/.s4nn.sock".into()),
-        sandbox: Level::Try,
-    };
-    assert_eq!(wanted(ROOTLESSKIT_1), expected);
-    let networks = vec![expected.networks[0], network("fd00::64/64", "fd00::2", "fd00::3")];
+    let rootlesskit =
+        wanted("--mtu 65520 -r 3 --disable-host-loopback --api-socket /tmp/x.sock 4711 tap0");
+    assert_eq!((rootlesskit.configures, rootlesskit.mac), (false, None));
+    // Version 3.
+    let path = wanted(
+        "--mtu 65520 -r 3 --disable-host-loopback --api-socket /tmp/x.sock --cidr 10.0.2.0/24 \
+         --enable-ipv6 --userns-path=PATH --netns-type=path PATH tap0",
+    );
     let target = Target::Text("/proc/self/ns/net".to_owned());
-    assert_eq!(wanted(ROOTLESSKIT_3), Slirp4netns { target, networks, ..expected });
+    let networks = expected_networks();
+    assert_eq!(path, Slirp4netns { target, networks, ..rootlesskit });
+    let mac = wanted("-c --macaddress=02:00:00:00:00:07 1").mac;
+    assert_eq!(mac, "02:00:00:00:00:07".parse().ok());
+    assert_eq!(wanted("-c --disable-dns 1").networks, [network("10.0.2.100/24", "10.0.2.2", "")]);
 }
 
 #[test]
@@ -131,6 +121,8 @@ fn what_is_not_valid_is_refused() {
         ("-c --netns-type=path /nonexistent", "existing path expected"),
         ("-c --netns-type=no 1", "netns-type must be"),
         ("-c 1 a-name-that-is-too-long", "TAPNAME"),
+        ("--macaddress=02:00:00:00:00:07 1 tap0", "--macaddress cannot be specified"),
+        ("-c --macaddress=01:00:00:00:00:07 1 tap0", "macaddress must be"),
         ("-c --outbound-addr=127.0.0.1 1", "--outbound-addr=127.0.0.1 is not supported"),
     ] {
         let Err(Fault::Refused(message)) = call(text) else { panic!("{text}") };

@@ -8,6 +8,7 @@ use adit_packet::{Icmp, Instant, Meta, PacketBuf, icmp};
 use super::udp::any_address;
 use super::{Entry, Inside, Nat};
 use crate::translate::echo::{Echo, fill_checksum};
+use crate::translate::news::FlowChange;
 use crate::translate::table::{Class, Key};
 use crate::translate::wire::{self, Path};
 use adit_engine::DropReason;
@@ -67,6 +68,7 @@ impl Nat {
         };
         packet.truncate(inside.headers.end());
         packet.advance(at);
+        packet.meta = Meta { hop_limit: inside.hop_limit, ..Meta::default() };
         let Some(Entry::Echo(echo)) = self.table.get_mut(flow) else {
             return out.discard(packet, DropReason::NO_DESTINATION);
         };
@@ -75,6 +77,9 @@ impl Nat {
         }
         echo.send(to, packet, out);
         self.table.touch(flow, inside.now);
+        if found.is_none() {
+            self.note(flow, FlowChange::Opened);
+        }
     }
 
     pub(super) fn echo_from_flow(
@@ -110,7 +115,7 @@ impl Nat {
                 let seen = echo.latest().filter(|_| error == FlowError::Prohibited);
                 if let Some(seen) = seen {
                     // The host refuses ping sockets.
-                    let (quoted, len) = echo.quoted(seen);
+                    let (quoted, len) = echo.quoted(seen, echo.sequence());
                     let wire::Error { kind, code, .. } = wire::Error::prohibited(inside.is_ipv4());
                     let event = FlowEvent::Icmp { to: seen, from: None, kind, code, mtu: 0 };
                     let quoted = quoted.get(..len).unwrap_or_default();
@@ -122,7 +127,7 @@ impl Nat {
                 let Some(seen) = echo.remotes().name_of(SocketAddr::new(to.ip(), 0)) else {
                     return;
                 };
-                let (quoted, len) = echo.quoted(seen);
+                let (quoted, len) = echo.quoted(seen, to.port());
                 let quoted = quoted.get(..len).unwrap_or_default();
                 self.pass_error(now, port, inside, event, quoted, out);
             }

@@ -19,6 +19,7 @@ use super::echo::Echo;
 use super::fragments::{self, Reassembler};
 use super::hash::SipKey;
 use super::limiter::Limiter;
+use super::news::{FlowChange, FlowNews, News};
 use super::policy::{Policy, Verdict};
 use super::publish::Published;
 use super::report::FlowRow;
@@ -28,7 +29,7 @@ use super::udp::Mapping;
 use super::wire::{self, Path};
 use adit_engine::DropReason;
 use adit_engine::Outbox;
-use adit_engine::flow::{FlowEvent, FlowId, FlowRequest, Request};
+use adit_engine::flow::{FlowEvent, FlowId, FlowRequest, Request, Transport};
 use adit_engine::{Endpoint, PortId};
 use adit_engine::{Engine, Handled};
 
@@ -55,6 +56,8 @@ pub struct Nat {
     counter: u64,
     /// By flow.
     published: BTreeMap<FlowId, Published>,
+    /// For a log of flows, if there is one.
+    news: Option<News>,
 }
 
 /// A flow of the table.
@@ -85,6 +88,8 @@ struct Inside<'a> {
     to: IpAddr,
     /// It came in fragments, or the network may make some of it.
     may_fragment: bool,
+    /// The hop limit with which a router passes it on.
+    hop_limit: u8,
 }
 
 impl Nat {
@@ -105,6 +110,7 @@ impl Nat {
             errors: Limiter::new(limits.errors_per_second),
             counter: 0,
             published: BTreeMap::new(),
+            news: None,
             config,
         }
     }
@@ -128,15 +134,56 @@ impl Nat {
 
     /// The flows, in no particular order.
     pub fn flows(&self) -> impl Iterator<Item = FlowRow> + '_ {
-        self.table.iter().filter_map(|(flow, entry)| {
-            let used = self.table.used(flow).unwrap_or(Instant::ZERO);
-            match entry {
-                Entry::Tcp(tcp) => Some(FlowRow::tcp(flow, &tcp.conn, used)),
-                Entry::Udp(mapping) => Some(FlowRow::udp(flow, mapping, used)),
-                Entry::Echo(echo) => Some(FlowRow::echo(flow, echo, used)),
-                Entry::Listener => None,
-            }
-        })
+        self.table.iter().filter_map(|(flow, entry)| self.row(flow, entry))
+    }
+
+    fn row(&self, flow: FlowId, entry: &Entry) -> Option<FlowRow> {
+        let used = self.table.used(flow).unwrap_or(Instant::ZERO);
+        match entry {
+            Entry::Tcp(tcp) => Some(FlowRow::tcp(flow, &tcp.conn, used)),
+            Entry::Udp(mapping) => Some(FlowRow::udp(flow, mapping, used)),
+            Entry::Echo(echo) => Some(FlowRow::echo(flow, echo, used)),
+            Entry::Listener => None,
+        }
+    }
+
+    /// Keeps news of flows from now on, for [`Self::poll_news`]: a bounded number until they are taken.
+    pub fn keep_news(&mut self) {
+        self.news.get_or_insert_with(News::new);
+    }
+
+    /// The next news of flows.
+    pub fn poll_news(&mut self) -> Option<FlowNews> {
+        self.news.as_mut()?.poll()
+    }
+
+    /// How many news were lost, because they came too fast.
+    #[must_use]
+    pub fn news_lost(&self) -> u64 {
+        self.news.as_ref().map_or(0, News::lost)
+    }
+
+    /// A flow is in the table, or leaves it.
+    fn note(&mut self, flow: FlowId, change: FlowChange) {
+        if self.news.is_none() {
+            return;
+        }
+        let row = self.table.get(flow).and_then(|entry| self.row(flow, entry));
+        if let (Some(row), Some(all)) = (row, &mut self.news) {
+            all.add(FlowNews::of(change, &row));
+        }
+    }
+
+    fn note_denied(&mut self, inside: &Inside<'_>, to: SocketAddr, packet: &PacketBuf) {
+        let Some(news) = &mut self.news else { return };
+        let transport = match inside.headers.protocol() {
+            Some(ip_protocol::TCP) => Transport::Tcp,
+            Some(ip_protocol::UDP) => Transport::Udp,
+            _ => Transport::Echo,
+        };
+        let (port, _) = inside.headers.ports(packet.bytes()).unwrap_or_default();
+        let from = SocketAddr::new(inside.from, port);
+        news.deny(inside.now, FlowNews::denied(transport, from, to));
     }
 
     fn handle_inside(&mut self, now: Instant, port: PortId, packet: PacketBuf, out: &mut Outbox) {
@@ -153,7 +200,16 @@ impl Nat {
             return out.discard(packet, DropReason::FORGED_SOURCE);
         }
         let may_fragment = Ipv4::parse(bytes).is_ok_and(|head| !head.dont_fragment());
-        let inside = Inside { now, port, headers: &headers, from, to, may_fragment };
+        let hops = hops(bytes);
+        let hop_limit = hops.saturating_sub(1).max(1);
+        let inside = Inside { now, port, headers: &headers, from, to, may_fragment, hop_limit };
+        if hops <= 1 && self.config.gateway(to) != Some(to) {
+            // Of a datagram in fragments, the first one is answered (RFC 1122, 3.2.2).
+            if headers.fragment().is_none_or(|fragment| fragment.offset == 0) {
+                self.error(&inside, wire::Error::time_exceeded(to.is_ipv4()), &packet, out);
+            }
+            return out.discard(packet, DropReason::HOP_LIMIT);
+        }
         if headers.fragment().is_some() {
             self.fragment(&inside, packet, out);
         } else {
@@ -203,19 +259,20 @@ impl Nat {
         out: &mut Outbox,
     ) -> Option<SocketAddr> {
         let is_v4 = inside.to.is_ipv4();
-        let why = match self.config.policy.verdict(SocketAddr::new(inside.to, port)) {
+        let to = SocketAddr::new(inside.to, port);
+        let why = match self.config.policy.verdict(to) {
             // A redirect leads outside, also to an address of the host that the inside has as well.
             Verdict::Reached(at) if at.ip() != inside.to || !self.config.is_inside(at.ip()) => {
-                if !is_last_hop(packet.bytes()) {
-                    return Some(at);
-                }
-                wire::Error::time_exceeded(is_v4)
+                return Some(at);
             }
             Verdict::Reached(_) if self.config.gateway(inside.to) == Some(inside.to) => {
                 wire::Error::port_unreachable(is_v4)
             }
             Verdict::Reached(_) => wire::Error::host_unreachable(is_v4),
-            Verdict::Denied => wire::Error::prohibited(is_v4),
+            Verdict::Denied => {
+                self.note_denied(inside, to, packet);
+                wire::Error::prohibited(is_v4)
+            }
         };
         self.error(inside, why, packet, out);
         None
@@ -265,18 +322,18 @@ impl Nat {
         }
     }
 
-    /// Makes room for another flow of a source: the flow that is least missed goes. `false`: there is none.
+    /// Makes room for another flow of a source: the flow that is least missed goes, one of its own if the
+    /// source has as many as it may have. `false`: there is none.
     fn make_room(&mut self, source: IpAddr, now: Instant, out: &mut Outbox) -> bool {
-        if self.table.is_source_full(source) {
-            return false;
-        }
-        if !self.table.is_full() {
+        let is_source_full = self.table.is_source_full(source);
+        if !is_source_full && !self.table.is_full() {
             return true;
         }
         // What opens before what talks: a flood of SYNs ends none of the connections that are open.
         let order = [Class::TcpOpening, Class::Echo, Class::Dns, Class::Udp];
         let oldest = order.into_iter().find_map(|class| self.table.oldest(class));
-        let Some((flow, _)) = oldest else { return false };
+        let may_go = |flow| !is_source_full || self.table.source(flow) == Some(source);
+        let Some((flow, _)) = oldest.filter(|&(flow, _)| may_go(flow)) else { return false };
         self.end(flow, now, out);
         true
     }
@@ -291,6 +348,7 @@ impl Nat {
 
     /// Takes a flow out of the table; the runtime ends it so.
     fn remove(&mut self, flow: FlowId, end: Option<FlowRequest>, out: &mut Outbox) {
+        self.note(flow, FlowChange::Closed);
         match self.table.remove(flow) {
             Some(Entry::Tcp(mut tcp)) => {
                 tcp.conn.clear(&mut self.reorder_budget);
@@ -414,10 +472,10 @@ const fn is_group(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a packet may go no further than here.
-fn is_last_hop(packet: &[u8]) -> bool {
+/// The hop limit (TTL) of a packet.
+fn hops(packet: &[u8]) -> u8 {
     let at = if packet.first().is_some_and(|byte| byte >> 4 == 4) { 8 } else { 7 };
-    packet.get(at).is_none_or(|&hops| hops <= 1)
+    packet.get(at).copied().unwrap_or(0)
 }
 
 /// Whether the transport checksum of a packet is valid, or left to be finished by whom it passes on to.

@@ -6,12 +6,13 @@ use core::net::SocketAddr;
 use adit_packet::{Instant, PacketBuf, ip_protocol};
 
 use super::{Entry, Inside, Nat, TcpEntry};
+use crate::translate::news::FlowChange;
 use crate::translate::table::{Class, Key};
 use crate::translate::tcp::{Conn, Cx, Fate, Opening, Segment, refuse};
 use crate::translate::wire::Path;
 use adit_engine::DropReason;
 use adit_engine::Outbox;
-use adit_engine::flow::{FlowError, FlowEvent, FlowId};
+use adit_engine::flow::{FlowError, FlowEvent, FlowId, FlowRequest};
 
 impl Nat {
     pub(super) fn tcp_from_inside(
@@ -61,6 +62,17 @@ impl Nat {
         event: FlowEvent,
         out: &mut Outbox,
     ) {
+        if let (FlowEvent::Icmp { .. }, Some(Entry::Tcp(tcp))) = (event, self.table.get(flow)) {
+            if tcp.conn.is_connecting() {
+                // The inside learns of it as its own SYN met it.
+                let (inside, port) = (tcp.conn.ends().0.ip(), tcp.conn.port());
+                let (quoted, len) = tcp.conn.quoted_syn();
+                let quoted = quoted.get(..len).unwrap_or_default();
+                self.pass_error(now, port, inside, event, quoted, out);
+                self.remove(flow, Some(FlowRequest::Reset), out);
+            }
+            return;
+        }
         self.with_conn(flow, now, out, |conn, cx| conn.event(event, cx));
     }
 
@@ -132,12 +144,13 @@ impl Nat {
         let Some(Entry::Tcp(tcp)) = new.and_then(|flow| self.table.get(flow)) else {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         };
-        let requests = tcp.conn.open(at);
+        let requests = tcp.conn.open(at, inside.hop_limit);
+        new.into_iter().for_each(|flow| self.note(flow, FlowChange::Opened));
         let is_asked = requests.into_iter().all(|request| out.request(request).is_ok());
         if !is_asked {
             // The inside asks again.
             new.into_iter().for_each(|flow| {
-                self.remove(flow, Some(adit_engine::flow::FlowRequest::Reset), out);
+                self.remove(flow, Some(FlowRequest::Reset), out);
             });
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }

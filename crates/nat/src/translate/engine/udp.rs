@@ -3,9 +3,10 @@
 use alloc::boxed::Box;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use adit_packet::{Gso, Instant, PacketBuf, UdpHeader, ip_protocol};
+use adit_packet::{Gso, Instant, Meta, PacketBuf, UdpHeader, ip_protocol};
 
 use super::{Entry, Inside, Nat};
+use crate::translate::news::FlowChange;
 use crate::translate::table::{Class, Key};
 use crate::translate::udp::Mapping;
 use adit_engine::DropReason;
@@ -51,9 +52,14 @@ impl Nat {
         if known.is_none() {
             mapping.add(to, seen);
         }
-        mapping.send(to, inside.may_fragment, packet, out);
+        let (may_fragment, hop_limit) = (inside.may_fragment, inside.hop_limit);
+        packet.meta = Meta { may_fragment, hop_limit, vnet: packet.meta.vnet, ..Meta::default() };
+        mapping.send(to, packet, out);
         let class = mapping.class();
         self.table.reclass(flow, class, inside.now);
+        if found.is_none() {
+            self.note(flow, FlowChange::Opened);
+        }
     }
 
     pub(super) fn udp_from_flow(
@@ -136,7 +142,7 @@ impl Nat {
         }
         let flow = self.table.insert(key, inside.from, class, inside.now, entry)?;
         if out.request(Request::Flow(flow, bind)).is_err() {
-            self.remove(flow, None, out);
+            self.table.remove(flow);
             return None;
         }
         Some(flow)

@@ -1,11 +1,13 @@
 //! One connection: the inside's segments on one side, a flow of the host on the other.
 
+use core::mem;
 use core::net::{IpAddr, SocketAddr};
 
 use adit_packet::{Instant, PacketBuf, TcpFlags, TcpHeader, ip_protocol};
 
 use super::down::Down;
 use super::emit::{distance, low, own_mss, put, refuse, send_rst};
+use super::opening::{Calling, Opening};
 use super::segment::{Options, Segment};
 use super::up::{Taken, Up};
 use crate::translate::table::Class;
@@ -52,33 +54,6 @@ enum Stage {
     /// The inside has our SYN: a client came by a published port.
     Calling,
     Open,
-}
-
-/// What a connection is made with.
-#[derive(Debug)]
-pub(in crate::translate) struct Opening<'a> {
-    pub(in crate::translate) port: PortId,
-    pub(in crate::translate) inside: SocketAddr,
-    /// The remote address as the inside knows it.
-    pub(in crate::translate) remote: SocketAddr,
-    pub(in crate::translate) syn: &'a Segment,
-    pub(in crate::translate) mtu: u16,
-    /// Our initial sequence number, and that of our timestamps.
-    pub(in crate::translate) random: [u32; 2],
-    pub(in crate::translate) now: Instant,
-}
-
-/// What a connection to the inside is made with.
-#[derive(Debug)]
-pub(in crate::translate) struct Calling {
-    pub(in crate::translate) port: PortId,
-    pub(in crate::translate) inside: SocketAddr,
-    /// The client's address as the inside knows it.
-    pub(in crate::translate) remote: SocketAddr,
-    pub(in crate::translate) mtu: u16,
-    /// As in [`Opening`].
-    pub(in crate::translate) random: [u32; 2],
-    pub(in crate::translate) now: Instant,
 }
 
 /// A connection.
@@ -211,9 +186,9 @@ impl Conn {
     }
 
     /// The requests that open its flow to a destination.
-    pub(in crate::translate) fn open(&self, to: SocketAddr) -> [Request; 2] {
+    pub(in crate::translate) fn open(&self, to: SocketAddr, hop_limit: u8) -> [Request; 2] {
         let port = self.inside.port();
-        let open = FlowRequest::Open { transport: Transport::Tcp, to, port };
+        let open = FlowRequest::Open { transport: Transport::Tcp, to, port, hop_limit };
         let keep = FlowRequest::Keep { piece_max: self.piece_max() };
         [open, keep].map(|request| Request::Flow(self.flow, request))
     }
@@ -222,6 +197,10 @@ impl Conn {
     /// short but the last.
     fn piece_max(&self) -> u32 {
         u32::from(PIECE_MAX - PIECE_MAX % self.mss)
+    }
+
+    pub(in crate::translate) const fn port(&self) -> PortId {
+        self.port
     }
 
     pub(in crate::translate) const fn ends(&self) -> (SocketAddr, SocketAddr) {
@@ -254,6 +233,11 @@ impl Conn {
 
     pub(in crate::translate) const fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether the inside's SYN was not answered yet.
+    pub(in crate::translate) fn is_connecting(&self) -> bool {
+        self.stage == Stage::Connecting
     }
 
     /// Whether something is due at the end of the turn.
@@ -331,10 +315,12 @@ impl Conn {
     }
 
     /// Takes bytes of the flow.
-    pub(in crate::translate) fn bytes(&mut self, packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
+    pub(in crate::translate) fn bytes(&mut self, mut packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
         let at = self.down.position;
         self.down.sent(cx.now, u64::try_from(packet.len()).unwrap_or(0));
-        let flags = TcpFlags::ACK.with(TcpFlags::PSH);
+        let is_urgent = mem::take(&mut packet.meta.urgent);
+        let urgent = if is_urgent { TcpFlags::URG } else { TcpFlags(0) };
+        let flags = TcpFlags::ACK.with(TcpFlags::PSH).with(urgent);
         self.send(flags, self.down_seq(at), packet, cx);
         self.go_on(false, cx)
     }
@@ -639,7 +625,11 @@ impl Conn {
         let window = u16::try_from(window >> shift).unwrap_or(u16::MAX);
         self.up.edge = self.up.edge.max(self.up.next + (u64::from(window) << shift));
         self.ack_due = false;
-        let header = self.header(flags, seq, window);
+        let mut header = self.header(flags, seq, window);
+        if flags.contains(TcpFlags::URG) {
+            // It points behind the urgent byte, the last one (RFC 6093, 3.2).
+            header.urgent = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+        }
         self.put(&header, &options, packet, cx.out);
     }
 
@@ -683,7 +673,7 @@ impl Conn {
     }
 
     /// The inside's SYN as an ICMP error quotes it, and its length.
-    fn quoted_syn(&self) -> ([u8; 48], usize) {
+    pub(in crate::translate) fn quoted_syn(&self) -> ([u8; 48], usize) {
         let (to, from) = self.ports();
         let mut head = [0; 8];
         let bytes = [&from.to_be_bytes()[..], &to.to_be_bytes(), &self.irs.to_be_bytes()];

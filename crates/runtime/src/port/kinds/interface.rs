@@ -153,9 +153,8 @@ impl Port for InterfacePort {
                 }
                 Err(_) => Recv::Nothing,
             },
-            // Reported once; a deletion is reported by its namespace's events.
-            Some(Errno::NETDOWN) => Recv::Nothing,
-            Some(Errno::NODEV | Errno::NXIO) => Recv::Gone(Gone::Deleted),
+            // Reported once. The events of its namespace report whether it was deleted or moved.
+            Some(Errno::NETDOWN | Errno::NODEV | Errno::NXIO) => Recv::Nothing,
             // Too long, or a super-packet of a kind that the kernel cannot describe.
             Some(Errno::MSGSIZE | Errno::INVAL) => {
                 cx.counters.malformed += 1;
