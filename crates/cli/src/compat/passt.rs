@@ -2,12 +2,12 @@
 
 use super::call::{Call, Fault};
 use super::getopt::{self, Known, Operands};
-use super::ports;
+use super::ports::{self, Ports};
 use adit_device::{IfName, MacAddr};
 use adit_engine::Transport;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Addressing, Forward, GuestOptions, GuestSocket, Passt, Pasta};
+use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Passt, Pasta};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -103,9 +103,10 @@ to the background once the network is there.
   -m, --mtu MTU            the MTU (default 65520)
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
-  -t, --tcp-ports SPEC     forward TCP ports of the host: none, or
+  -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]auto for what listens
+                           inside (default); or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
-  -u, --udp-ports SPEC     the same for UDP
+  -u, --udp-ports SPEC     the same for UDP, where auto is none
   -T, --tcp-ns SPEC        none
   -U, --udp-ns SPEC        none
   --host-lo-to-ns-lo       accepted: forwarded connections go to the address inside
@@ -212,7 +213,7 @@ struct Options {
     mode: Mode,
     addressing: Addressing,
     guest: GuestOptions,
-    forwards: Vec<Forward>,
+    ports: Ports,
     pid_file: Option<PathBuf>,
     foreground: bool,
     // Of pasta.
@@ -248,7 +249,7 @@ impl Options {
             mode,
             addressing,
             guest: GuestOptions { name_servers, ..GuestOptions::default() },
-            forwards: Vec::new(),
+            ports: Ports::default(),
             pid_file: None,
             foreground: false,
             netns: None,
@@ -277,6 +278,9 @@ impl Options {
         };
         let guest =
             GuestOptions { advertises: self.guest.advertises && !self.configures, ..self.guest };
+        // What listens inside is reached by itself unless an option says something else.
+        let usual = if self.ports.has_tcp { Vec::new() } else { vec![None] };
+        let follows = [self.ports.follows, usual].concat();
         Ok(Call::Pasta(Box::new(Pasta {
             target,
             stays: self.stays,
@@ -285,7 +289,8 @@ impl Options {
             configures: self.configures,
             addressing: self.addressing,
             guest,
-            forwards: self.forwards,
+            forwards: self.ports.forwards,
+            follows,
             pid_file: self.pid_file,
             capture: self.capture,
             foreground: self.foreground,
@@ -297,12 +302,15 @@ impl Options {
         if let Some(operand) = operands.first() {
             return Err(fault(format!("Extra non-option argument: {operand}")));
         }
+        if !self.ports.follows.is_empty() {
+            return Err(fault("'auto' is for pasta mode only"));
+        }
         Ok(Call::Passt(Box::new(Passt {
             socket: self.socket,
             one_off: self.one_off,
             addressing: self.addressing,
             guest: self.guest,
-            forwards: self.forwards,
+            forwards: self.ports.forwards,
             pid_file: self.pid_file,
             foreground: self.foreground,
             sandbox: Level::Try,
@@ -316,8 +324,8 @@ impl Options {
             "log-file" => create(value)?,
             "foreground" => self.foreground = true,
             "pid" => self.pid_file = Some(PathBuf::from(value)),
-            "tcp-ports" => forward(Transport::Tcp, "-t", value, &mut self.forwards)?,
-            "udp-ports" => forward(Transport::Udp, "-u", value, &mut self.forwards)?,
+            "tcp-ports" => forward(Transport::Tcp, "-t", value, &mut self.ports)?,
+            "udp-ports" => forward(Transport::Udp, "-u", value, &mut self.ports)?,
             "no-dhcp" => self.guest.dhcp = false,
             "no-dhcpv6" => self.guest.dhcp_v6 = false,
             "no-ra" => self.guest.advertises = false,
@@ -473,13 +481,8 @@ fn namespace(text: &str) -> Result<Target, Fault> {
     }
 }
 
-fn forward(
-    transport: Transport,
-    option: &str,
-    text: &str,
-    forwards: &mut Vec<Forward>,
-) -> Result<(), Fault> {
-    ports::add(transport, option, text, forwards).map_err(fault)
+fn forward(transport: Transport, option: &str, text: &str, all: &mut Ports) -> Result<(), Fault> {
+    ports::add(transport, option, text, all).map_err(fault)
 }
 
 /// Creates a log file. adit has nothing to write to it: errors go to the caller.

@@ -27,7 +27,6 @@ def out():
         frame = os.read(tap, 70000)
         s.sendall(struct.pack('!I', len(frame)) + frame if stream else frame)
 threading.Thread(target=out, daemon=True).start()
-print('up', flush=True)
 while True:
     frame = exactly(struct.unpack('!I', exactly(4))[0]) if stream else s.recv(70000)
     try:

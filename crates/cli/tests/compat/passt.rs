@@ -33,7 +33,7 @@ fn the_command_line_of_libvirt_gives_a_guest_the_hosts_addresses_and_a_way_out()
         (addresses.contains("2001:db8::") && !addresses.contains("tentative")).then_some(())
     });
     let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-    for outside in [IpAddr::V4(FAR), "2001:db9::2".parse().unwrap()] {
+    for outside in [IpAddr::V4(FAR), "2001:db8::3".parse().unwrap()] {
         let (port, server) = network.outside(|| serve(outside, bytes.clone()));
         let read = world.output(&["python3", "-c", READ, &outside.to_string(), &port.to_string()]);
         assert!(read.starts_with("1000000 "), "{outside}: {read}");

@@ -148,6 +148,27 @@ fn ports_of_the_command_line_lead_inside_from_everywhere() {
 }
 
 #[test]
+fn what_listens_inside_is_reached_as_rootlesskit_wants_it() {
+    let network = Network::new();
+    let world = &network.world;
+    let line = format!(
+        "--stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 \
+         --gateway=10.0.2.2 --dns-forward=10.0.2.3 --no-map-gw --ipv4-only --tcp-ports=auto --udp-ports=auto {}",
+        world.pid()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    assert!(network.outside(|| TcpStream::connect((SERVER, 8080))).is_err());
+    // Without a capability, only ports from 1024 on can be opened later.
+    let servers = world.python(&SERVERS.replace("80)", "8080)"));
+    let said = wait_until("an answer", || {
+        network.outside(|| read_from(SocketAddr::new(SERVER.into(), 8080)))
+    });
+    assert_eq!(said, format!("tcp ::ffff:{OUTSIDE}"));
+    drop(servers);
+    wait_until("a port that is closed", || TcpStream::connect((SERVER, 8080)).err());
+}
+
+#[test]
 fn a_port_that_is_taken_is_an_error_and_nothing_is_left() {
     let network = Network::new();
     let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
@@ -247,6 +268,7 @@ fn a_namespace_that_configures_itself_gets_the_hosts_addresses_by_dhcp() {
     let line = format!("-t none -u none -T none -U none --quiet {}", world.pid());
     assert_eq!(network.pasta(&line), (Some(0), String::new()));
     assert!(!world.output(&["ip", "-4", "-o", "addr", "show", "eth0"]).contains("inet"));
+    world.run("ip link set eth0 up");
     // No name server, as pasta gives none by itself.
     assert_eq!(lease(world), "192.0.2.1/24 192.0.2.2 mtu=65520 dns=");
     let (port, server) = network.outside(|| serve(FAR, b"outside".to_vec()));

@@ -192,6 +192,7 @@ impl Network {
         for line in [
             "ip addr add 192.0.2.2/24 dev eth0",
             "ip addr add 2001:db8::2/64 dev eth0 nodad",
+            "ip addr add 2001:db8::3/64 dev eth0 nodad preferred_lft 0",
             "ip link set eth0 up",
             "ip link set lo up",
             "ip addr add 198.51.100.2/32 dev lo",

@@ -139,6 +139,7 @@ impl Addressing {
         Inside {
             // Its neighbours are the host's, and outside.
             sources: addresses.map(|address| IpPrefix::host(address.ip())).collect(),
+            has_neighbours: true,
             own,
             loopback,
             mapped,

@@ -6,7 +6,7 @@ use super::api::gvproxy::Exposed;
 use super::background::write_pid;
 use super::guests::GuestOptions;
 use super::inside::{INSIDE, Inside};
-use super::ports::{self, Forward};
+use super::ports::Forward;
 use super::server::Server;
 use adit_nat::guest::GuestConfig;
 use adit_packet::IpPrefix;
@@ -81,7 +81,7 @@ impl Gvproxy {
             api.listen(path).map_err(failed(path))?;
         }
         server.serve(api)?;
-        ports::open(&mut server, &self.forwards, &resolved.devices(), INSIDE)?;
+        server.open(&self.forwards, &resolved.devices())?;
         self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         // To remove the sockets.
         let sockets = self.listen.iter().chain(&self.listen_qemu).chain(&self.listen_vfkit);

@@ -27,6 +27,8 @@ const REACHED: [&str; 3] = ["169.254.0.0/16", "100.100.100.200/32", "fd00:ec2::2
 pub(super) struct Inside {
     /// The addresses that the inside may use.
     pub(super) sources: Vec<IpPrefix>,
+    /// They are addresses of the host's network.
+    pub(super) has_neighbours: bool,
     /// The NAT's own addresses, one of each family.
     pub(super) own: Vec<IpAddr>,
     /// Where the inside reaches the host's loopback.
@@ -48,6 +50,7 @@ impl Inside {
     pub(super) fn engine(&self) -> Result<Gateway> {
         let mut config = Config::new(random()?);
         config.inside.clone_from(&self.sources);
+        config.has_neighbours = self.has_neighbours;
         for own in &self.own {
             match own {
                 IpAddr::V4(ip) => config.gateway_v4 = Some(*ip),

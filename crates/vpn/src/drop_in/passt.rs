@@ -4,8 +4,7 @@
 use super::addressing::Addressing;
 use super::background::{Caller, close_inherited, detach, inherited, write_pid};
 use super::guests::GuestOptions;
-use super::inside::INSIDE;
-use super::ports::{self, Forward};
+use super::ports::Forward;
 use super::server::Server;
 use adit_runtime::port::kinds::unix::StreamListener;
 use adit_runtime::port::stream::StreamPort;
@@ -79,7 +78,7 @@ impl Passt {
             folder = listener.path().parent().map(Path::to_owned);
             server.listen(Box::new(listener))?;
         }
-        ports::open(&mut server, &self.forwards, &resolved.devices(), INSIDE)?;
+        server.open(&self.forwards, &resolved.devices())?;
         self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         caller.leave()?;
         // What it lacks is not printed: callers take all output for errors.

@@ -4,16 +4,17 @@ use super::addressing::{Addressing, Family, Resolved};
 use super::background::{Caller, close_inherited, detach, write_pid};
 use super::guests::GuestOptions;
 use super::inside::{INSIDE, address, default_route};
-use super::ports::{self, Forward};
+use super::ports::Forward;
 use super::server::Server;
 use adit_device::{IfName, MacAddr, Mode};
 use adit_runtime::Port;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::RecordedPort;
 use adit_service::error::{Error, Result};
-use adit_service::namespace::attach::{Interface, Target, attach};
+use adit_service::namespace::attach::{Attached, Interface, Target, attach_with_listeners};
 use adit_service::namespace::life::Life;
 use adit_service::sandbox::Level;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The name of a device where the host has no interface to copy.
@@ -38,6 +39,8 @@ pub struct Pasta {
     pub guest: GuestOptions,
     /// Ports of the host that lead to the inside.
     pub forwards: Vec<Forward>,
+    /// The TCP ports that listen inside are reached at these addresses of the host; `None` for all of them.
+    pub follows: Vec<Option<IpAddr>>,
     /// Where the id of the process is written.
     pub pid_file: Option<PathBuf>,
     /// Where packets are recorded.
@@ -66,7 +69,8 @@ impl Pasta {
     fn serve(&self, caller: Caller) -> Result<()> {
         let mut resolved = self.addressing.resolve()?;
         let life = Life::of(&self.target)?;
-        let device = attach(&self.target, &self.interface(&resolved)?)?;
+        let Attached { device, listeners } =
+            attach_with_listeners(&self.target, &self.interface(&resolved)?)?;
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &self.capture {
             port = Box::new(RecordedPort::packets(port, path)?);
@@ -79,7 +83,10 @@ impl Pasta {
         if !self.stays {
             server.ends_with(life)?;
         }
-        ports::open(&mut server, &self.forwards, &resolved.devices(), INSIDE)?;
+        server.open(&self.forwards, &resolved.devices())?;
+        if !self.follows.is_empty() {
+            server.follow(listeners, self.follows.clone(), resolved.devices())?;
+        }
         self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         caller.leave()?;
         // What it lacks is not printed: callers take all output for warnings.

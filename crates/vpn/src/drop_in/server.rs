@@ -1,10 +1,12 @@
 //! The loop: an engine, the port of the inside, and what ends both.
 
-use super::api::{Api, CLIENTS_MAX, Cx, Step};
+use super::api::Api;
 use super::inside::INSIDE;
-use adit_engine::{FlowId, PortId};
+use super::ports::{self, Forward};
+use adit_device::netlink::Listeners;
+use adit_engine::PortId;
 use adit_nat::guest::GuestConfig;
-use adit_nat::{Gateway, Publish, PublishError, PublishState};
+use adit_nat::{FollowListeners, Gateway};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{
     Event, Gone, Handler, Hub, Interest, Next, Port, Runner, Signal, Signals, Token,
@@ -14,8 +16,10 @@ use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,8 +31,11 @@ const FIRST_CLIENT: u32 = 4;
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
-/// How long a port may take until it is looked at again.
-const RETRY: Duration = Duration::from_millis(1);
+/// How often what listens inside is listed: the kernel has no event for listen(2).
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What the kernel lists.
+const LISTENERS: &str = "the sockets that listen inside";
 
 /// The loop of a drop-in.
 pub(super) struct Server {
@@ -42,7 +49,7 @@ struct Owner {
     life: Option<Life>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
-    is_over: bool,
+    follow: Option<(Listeners, FollowListeners)>,
     failure: Option<Error>,
 }
 
@@ -112,28 +119,22 @@ impl Server {
         Ok(())
     }
 
-    /// Lets a port of the host lead to the inside.
-    pub(super) fn publish(&mut self, publish: Publish) -> Result<FlowId, PublishError> {
-        let (engine, now, out) = self.runner.engine_and_outbox();
-        engine.publish(now, publish, out)
+    /// Lets ports of the host lead to the inside, which has these addresses.
+    pub(super) fn open(&mut self, forwards: &[Forward], devices: &[IpAddr]) -> Result<()> {
+        ports::open_all(&mut self.runner, forwards, devices)
     }
 
-    /// What became of it.
-    pub(super) fn state_of(&self, flow: FlowId) -> Option<PublishState> {
-        let mut published = self.runner.engine().nat().published();
-        published.find(|one| one.flow == flow).map(|one| one.state)
-    }
-
-    /// Lets the loop work before it runs.
-    pub(super) fn turn(&mut self) -> Result<()> {
-        let ended = |error: io::Error| Error::io("run", "the loop", &error);
-        if self.runner.turn(&mut self.owner).map_err(ended)? == Next::Stop {
-            self.owner.is_over = true;
-        }
-        let mut fds = [PollFd::new(&self.runner, PollFlags::IN)];
-        let wait = Timespec { tv_sec: 0, tv_nsec: RETRY.subsec_nanos().into() };
-        // Whether it was ready or not, the next turn shows.
-        let _ = poll(&mut fds, Some(&wait));
+    /// Lets the TCP ports that listen inside be reached at these addresses of the host; `None` for all.
+    pub(super) fn follow(
+        &mut self,
+        listeners: Option<Listeners>,
+        addresses: Vec<Option<IpAddr>>,
+        devices: Vec<IpAddr>,
+    ) -> Result<()> {
+        let none = || Error::io("list", LISTENERS, &Errno::PROTONOSUPPORT.into());
+        let follow = FollowListeners::new(addresses, devices, INSIDE);
+        self.owner.follow = Some((listeners.ok_or_else(none)?, follow));
+        self.runner.set_alarm(Some(self.runner.now()));
         Ok(())
     }
 
@@ -150,10 +151,8 @@ impl Server {
     /// # Errors
     /// The port of the inside has ended.
     pub(super) fn run(mut self) -> Result<()> {
-        if !self.owner.is_over {
-            let ended = |error: io::Error| Error::io("run", "the loop", &error);
-            self.runner.run(&mut self.owner).map_err(ended)?;
-        }
+        let ended = |error: io::Error| Error::io("run", "the loop", &error);
+        self.runner.run(&mut self.owner).map_err(ended)?;
         self.owner.failure.map_or(Ok(()), Err)
     }
 }
@@ -194,21 +193,23 @@ impl Owner {
     }
 
     fn read(&mut self, client: u32, runner: &mut Runner<Gateway>) {
-        let (engine, now, out) = runner.engine_and_outbox();
-        let (Some(api), Ok(number)) = (&mut self.api, usize::try_from(client)) else { return };
-        if number < CLIENTS_MAX && api.read(number, &mut Cx { engine, now, out }) == Step::Served {
-            // The runtime opens the port at the end of this turn.
-            runner.set_alarm(Some(now));
+        if let (Some(api), Ok(number)) = (&mut self.api, usize::try_from(client)) {
+            api.read(number, runner);
         }
     }
 
-    fn settle(&mut self, runner: &mut Runner<Gateway>) {
-        let Some(api) = &mut self.api else { return };
-        let (engine, now, out) = runner.engine_and_outbox();
-        api.settle(&mut Cx { engine, now, out });
-        if api.is_opening() {
-            runner.set_alarm(Some(now + RETRY));
+    /// Looks what listens inside, and opens and closes ports of the host. What another program has is left to it.
+    fn look(&mut self, runner: &mut Runner<Gateway>) {
+        let Some((listeners, follow)) = &mut self.follow else { return };
+        if let Ok(listed) = listeners.list() {
+            let (closed, new) = follow.update(&listed);
+            closed.into_iter().for_each(|flow| ports::close(runner, flow));
+            for publish in new {
+                let flow = ports::open(runner, publish).ok();
+                follow.opened(&publish, flow);
+            }
         }
+        runner.set_alarm(Some(runner.now() + LOOK));
     }
 }
 
@@ -233,7 +234,7 @@ impl Handler<Gateway> for Owner {
                 false
             }
             Event::Alarm => {
-                self.settle(runner);
+                self.look(runner);
                 false
             }
             _ => false,

@@ -1,4 +1,5 @@
 use super::*;
+use adit_vpn::drop_in::Forward;
 
 /// The command lines of podman 5 and 6 and of rootlesskit 3, as their code writes them; PATH stands for a file that
 /// exists.
@@ -48,6 +49,7 @@ fn pasta(target: Target) -> Pasta {
         addressing: Options::of(Mode::Pasta).addressing,
         guest,
         forwards: Vec::new(),
+        follows: Vec::new(),
         pid_file: None,
         capture: None,
         foreground: false,
@@ -109,6 +111,10 @@ fn the_command_lines_of_rootlesskit_3_are_read() {
     expected.target = Target::Text("/proc/self/ns/net".to_owned());
     let by_path = format!("{ROOTLESSKIT} --userns=/proc/self/ns/user --netns=PATH");
     assert_eq!(wanted(&by_path), expected);
+    // With the port driver "implicit".
+    let auto = ROOTLESSKIT.replace("ports=none", "ports=auto");
+    assert_eq!(wanted(&format!("{auto} 4711")).follows, [None]);
+    assert_eq!(wanted("--config-net 1").follows, [None]);
     // How it finds out what there is.
     for probe in ["--version", "--host-lo-to-ns-lo --version"] {
         let Ok(Call::Print(version)) = call(probe) else { panic!("{probe}") };

@@ -6,9 +6,11 @@
 //! GET  /services/forwarder/all       [{"local":...,"remote":...,"protocol":...}]
 //! ```
 
-use super::{Answer, Cx, Protocol};
+use super::Protocol;
+use crate::drop_in::ports::{close, open};
 use adit_engine::{FlowId, PortId, Transport};
-use adit_nat::Publish;
+use adit_nat::{Gateway, Publish};
+use adit_runtime::Runner;
 use adit_service::control::http::{Method, Parsed, Request, parse};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +19,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 #[derive(Debug)]
 pub(crate) struct Exposed {
     port: PortId,
-    /// The first is the guest's SSH, if that has a port of the host.
     ports: Vec<(FlowId, Expose)>,
 }
 
@@ -31,7 +32,7 @@ struct Expose {
     protocol: String,
 }
 
-/// A status, and the text of the body.
+/// A status, and the body.
 type Reply = (u16, String);
 
 impl Exposed {
@@ -39,7 +40,7 @@ impl Exposed {
         Self { port, ports: Vec::new() }
     }
 
-    fn serve(&mut self, request: &Request, cx: &mut Cx<'_>) -> Result<Answer, Reply> {
+    fn serve(&mut self, request: &Request, runner: &mut Runner<Gateway>) -> Result<String, Reply> {
         let body = || {
             serde_json::from_value::<Expose>(request.body.clone())
                 .map_err(|error| (400, error.to_string()))
@@ -47,8 +48,7 @@ impl Exposed {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/services/forwarder/all") => {
                 let all: Vec<&Expose> = self.ports.iter().map(|(_, expose)| expose).collect();
-                let all = serde_json::to_string(&all).map_err(|error| (500, error.to_string()))?;
-                Ok(Answer::Now(reply(200, &all)))
+                serde_json::to_string(&all).map_err(|error| (500, error.to_string()))
             }
             (Method::Post, "/services/forwarder/expose") => {
                 let mut expose = body()?;
@@ -56,18 +56,17 @@ impl Exposed {
                 if self.find(&expose).is_some() {
                     return Err((500, "proxy already running".to_owned()));
                 }
-                let flow = cx.engine.publish(cx.now, publish, cx.out);
-                let flow = flow.map_err(|error| (500, error.to_string()))?;
+                let flow = open(runner, publish).map_err(|why| (500, why))?;
                 self.ports.push((flow, expose));
-                Ok(Answer::WhenOpen(flow))
+                Ok(String::new())
             }
             (Method::Post, "/services/forwarder/unexpose") => {
                 let mut expose = body()?;
                 transport(&mut expose).map_err(|why| (500, why))?;
                 let found = self.find(&expose).ok_or((500, "proxy not found".to_owned()))?;
                 let (flow, _) = self.ports.remove(found);
-                cx.engine.unpublish(cx.now, flow, cx.out);
-                Ok(Answer::Now(reply(200, "")))
+                close(runner, flow);
+                Ok(String::new())
             }
             _ => Err((404, "404 page not found".to_owned())),
         }
@@ -113,22 +112,15 @@ impl Protocol for Exposed {
         !matches!(parse(request), Parsed::Partial)
     }
 
-    fn answer(&mut self, request: &[u8], cx: &mut Cx<'_>) -> Answer {
+    fn answer(&mut self, request: &[u8], runner: &mut Runner<Gateway>) -> Vec<u8> {
         let answer = match parse(request) {
-            Parsed::Request(request) => self.serve(&request, cx),
+            Parsed::Request(request) => self.serve(&request, runner),
             Parsed::Refused(status, why) => Err((status, why)),
             Parsed::Partial => Err((400, "the request is too long, or ends too early".to_owned())),
         };
-        answer.unwrap_or_else(|(status, why)| Answer::Now(reply(status, &format!("{why}\n"))))
-    }
-
-    fn opened(&mut self, flow: FlowId, result: Result<(), String>) -> Vec<u8> {
-        match result {
-            Ok(()) => reply(200, ""),
-            Err(why) => {
-                self.ports.retain(|(one, _)| *one != flow);
-                reply(500, &format!("{why}\n"))
-            }
+        match answer {
+            Ok(body) => reply(200, &body),
+            Err((status, why)) => reply(status, &format!("{why}\n")),
         }
     }
 }

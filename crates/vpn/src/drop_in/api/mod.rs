@@ -4,9 +4,8 @@
 pub(super) mod gvproxy;
 pub(super) mod slirp4netns;
 
-use adit_engine::{FlowId, Outbox};
-use adit_nat::{Gateway, PublishState};
-use adit_packet::Instant;
+use adit_nat::Gateway;
+use adit_runtime::Runner;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,26 +22,8 @@ pub(super) trait Protocol {
     /// Whether these bytes are a request, and not the beginning of one.
     fn is_whole(&self, request: &[u8]) -> bool;
 
-    /// Does what a request asks for.
-    fn answer(&mut self, request: &[u8], cx: &mut Cx<'_>) -> Answer;
-
-    /// The reply to a request for a port that is open now, or could not be opened.
-    fn opened(&mut self, flow: FlowId, result: Result<(), String>) -> Vec<u8>;
-}
-
-/// What requests are about.
-pub(super) struct Cx<'a> {
-    pub(super) engine: &'a mut Gateway,
-    pub(super) now: Instant,
-    pub(super) out: &'a mut Outbox,
-}
-
-/// The answer to a request.
-pub(super) enum Answer {
-    /// This reply.
-    Now(Vec<u8>),
-    /// That of [`Protocol::opened`], when the port is open.
-    WhenOpen(FlowId),
+    /// Does what a request asks for, and replies.
+    fn answer(&mut self, request: &[u8], runner: &mut Runner<Gateway>) -> Vec<u8>;
 }
 
 /// The sockets, their clients, and what they have asked for.
@@ -51,8 +32,6 @@ pub(super) struct Api {
     clients: [Option<Client>; CLIENTS_MAX],
     next_client: usize,
     protocol: Box<dyn Protocol>,
-    /// Clients whose port is being opened.
-    opening: Vec<(UnixStream, FlowId)>,
 }
 
 struct Client {
@@ -60,25 +39,10 @@ struct Client {
     request: Vec<u8>,
 }
 
-/// What a ready client needs next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Nothing: its request is not whole.
-    Wait,
-    /// It is served: call [`Api::settle`] in the next turn.
-    Served,
-}
-
 impl Api {
     /// Serves requests of this protocol, at no socket yet.
     pub(super) fn new(protocol: Box<dyn Protocol>) -> Self {
-        Self {
-            listeners: Vec::new(),
-            clients: Default::default(),
-            next_client: 0,
-            protocol,
-            opening: Vec::new(),
-        }
+        Self { listeners: Vec::new(), clients: Default::default(), next_client: 0, protocol }
     }
 
     /// Listens at a path; a socket that is there is replaced, as other programs do.
@@ -112,9 +76,9 @@ impl Api {
     }
 
     /// Reads what a client has sent, and does what it asks for.
-    pub(super) fn read(&mut self, number: usize, cx: &mut Cx<'_>) -> Step {
-        let Some(slot) = self.clients.get_mut(number) else { return Step::Wait };
-        let Some(client) = slot else { return Step::Wait };
+    pub(super) fn read(&mut self, number: usize, runner: &mut Runner<Gateway>) {
+        let Some(slot) = self.clients.get_mut(number) else { return };
+        let Some(client) = slot else { return };
         let mut bytes = [0; REQUEST_MAX];
         let is_whole = match client.stream.read(&mut bytes) {
             Ok(0) => true,
@@ -125,43 +89,12 @@ impl Api {
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(_) => {
                 *slot = None;
-                return Step::Served;
+                return;
             }
         };
-        if !is_whole {
-            return Step::Wait;
+        if is_whole && let Some(client) = slot.take() {
+            send(client.stream, &self.protocol.answer(&client.request, runner));
         }
-        let Some(client) = slot.take() else { return Step::Wait };
-        match self.protocol.answer(&client.request, cx) {
-            Answer::Now(reply) => send(client.stream, &reply),
-            Answer::WhenOpen(flow) => self.opening.push((client.stream, flow)),
-        }
-        Step::Served
-    }
-
-    /// Replies to the clients whose ports are open, or could not be opened.
-    pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
-        for (stream, flow) in std::mem::take(&mut self.opening) {
-            let state = cx.engine.nat().published().find(|one| one.flow == flow);
-            let result = match state.map(|published| published.state) {
-                Some(PublishState::Opening) => {
-                    self.opening.push((stream, flow));
-                    continue;
-                }
-                Some(PublishState::Open(_)) => Ok(()),
-                Some(PublishState::Failed(error)) => Err(error.to_string()),
-                _ => Err("it has ended".to_owned()),
-            };
-            if result.is_err() {
-                cx.engine.unpublish(cx.now, flow, cx.out);
-            }
-            send(stream, &self.protocol.opened(flow, result));
-        }
-    }
-
-    /// Whether a port is being opened.
-    pub(super) const fn is_opening(&self) -> bool {
-        !self.opening.is_empty()
     }
 }
 

@@ -7,9 +7,11 @@
 //! {"execute":"remove_hostfwd","arguments":{"id":1}}                          {"return":{}}
 //! ```
 
-use super::{Answer, Cx, Protocol};
+use super::Protocol;
+use crate::drop_in::ports::{close, open};
 use adit_engine::{FlowId, PortId, Transport};
-use adit_nat::Publish;
+use adit_nat::{Gateway, Publish};
+use adit_runtime::Runner;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -28,7 +30,6 @@ pub(crate) struct HostForwards {
 #[derive(Debug)]
 struct Forward {
     flow: FlowId,
-    is_open: bool,
     what: HostForward,
 }
 
@@ -57,42 +58,41 @@ impl HostForwards {
         Self { devices, port, forwards: BTreeMap::new(), last: 0 }
     }
 
-    fn serve(&mut self, request: &[u8], cx: &mut Cx<'_>) -> Result<Answer, String> {
+    fn serve(&mut self, request: &[u8], runner: &mut Runner<Gateway>) -> Result<Value, String> {
         let bad = |error| format!("bad request: {error}");
         let request: Request = serde_json::from_slice(request).map_err(bad)?;
         match request.execute.as_str() {
             "add_hostfwd" => {
                 let what: HostForward = serde_json::from_value(request.arguments).map_err(bad)?;
                 let publish = self.publish(&what)?;
-                let flow = cx.engine.publish(cx.now, publish, cx.out);
-                let flow = flow.map_err(|error| format!("add_hostfwd: {error}"))?;
+                let flow = open(runner, publish);
+                let flow = flow.map_err(|why| format!("bad request: add_hostfwd: {why}"))?;
                 self.last += 1;
                 let what = HostForward {
                     host_addr: publish.local.ip().to_string(),
                     guest_addr: publish.inside.ip().to_string(),
                     ..what
                 };
-                self.forwards.insert(self.last, Forward { flow, is_open: false, what });
-                Ok(Answer::WhenOpen(flow))
+                self.forwards.insert(self.last, Forward { flow, what });
+                Ok(json!({"return": {"id": self.last}}))
             }
             "list_hostfwd" => {
-                let entries = self.forwards.iter().filter(|(_, forward)| forward.is_open);
-                let entries = entries.map(|(id, forward)| {
+                let entries = self.forwards.iter().map(|(id, forward)| {
                     let HostForward { proto, host_addr, host_port, guest_addr, guest_port } =
                         &forward.what;
                     json!({"id": id, "proto": proto, "host_addr": host_addr, "host_port": host_port,
                            "guest_addr": guest_addr, "guest_port": guest_port})
                 });
                 let entries: Vec<Value> = entries.collect();
-                Ok(now(&json!({"return": {"entries": entries}})))
+                Ok(json!({"return": {"entries": entries}}))
             }
             "remove_hostfwd" => {
                 let id = request.arguments.get("id").and_then(Value::as_u64);
                 let id = id.and_then(|id| u32::try_from(id).ok());
                 let forward = id.and_then(|id| self.forwards.remove(&id));
                 let forward = forward.ok_or("bad arguments.id")?;
-                cx.engine.unpublish(cx.now, forward.flow, cx.out);
-                Ok(now(&json!({"return": {}})))
+                close(runner, forward.flow);
+                Ok(json!({"return": {}}))
             }
             other => Err(format!("bad request: unknown execute '{other}'")),
         }
@@ -130,31 +130,9 @@ impl Protocol for HostForwards {
         serde_json::from_slice::<Value>(request).is_ok()
     }
 
-    fn answer(&mut self, request: &[u8], cx: &mut Cx<'_>) -> Answer {
-        self.serve(request, cx).unwrap_or_else(|why| now(&failure(&why)))
-    }
-
-    fn opened(&mut self, flow: FlowId, result: Result<(), String>) -> Vec<u8> {
-        let found = self.forwards.iter_mut().find(|(_, forward)| forward.flow == flow);
-        let Some((&id, forward)) = found else { return Vec::new() };
-        let reply = match result {
-            Ok(()) => {
-                forward.is_open = true;
-                json!({"return": {"id": id}})
-            }
-            Err(why) => {
-                self.forwards.remove(&id);
-                failure(&format!("bad request: add_hostfwd: {why}"))
-            }
-        };
+    fn answer(&mut self, request: &[u8], runner: &mut Runner<Gateway>) -> Vec<u8> {
+        let reply = self.serve(request, runner);
+        let reply = reply.unwrap_or_else(|why| json!({"error": {"desc": why}}));
         reply.to_string().into_bytes()
     }
-}
-
-fn now(reply: &Value) -> Answer {
-    Answer::Now(reply.to_string().into_bytes())
-}
-
-fn failure(why: &str) -> Value {
-    json!({"error": {"desc": why}})
 }
