@@ -64,7 +64,10 @@ impl Gvproxy {
             pool.last = LAST_GUEST;
         }
         let guests = GuestConfig { off_link: false, ..guests };
-        let mut server = Server::new(resolved.inside.engine()?)?;
+        let engine = resolved.inside.engine()?;
+        let follower = resolved.inside.follow(&engine, self.sandbox)?;
+        let mut server = Server::new(engine)?;
+        follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.has_guest(guests, false);
         let failed = |path: &PathBuf| {
             let path = path.display().to_string();

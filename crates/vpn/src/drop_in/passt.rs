@@ -65,7 +65,10 @@ impl Passt {
     fn serve(&self, connected: Option<OwnedFd>, caller: Caller) -> Result<()> {
         let mut resolved = self.addressing.resolve()?;
         let guests = resolved.guests(&self.guest);
-        let mut server = Server::new(resolved.inside.engine()?)?;
+        let engine = resolved.inside.engine()?;
+        let follower = resolved.inside.follow(&engine, self.sandbox)?;
+        let mut server = Server::new(engine)?;
+        follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.has_guest(guests, self.one_off || connected.is_some());
         let mut folder = None;
         if let Some(socket) = connected {

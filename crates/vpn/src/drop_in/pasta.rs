@@ -9,7 +9,7 @@ use super::server::Server;
 use adit_device::{IfName, MacAddr, Mode};
 use adit_runtime::Port;
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::port::recorded::RecordedPort;
+use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Result};
 use adit_service::namespace::attach::{Attached, Interface, Target, attach_with_listeners};
 use adit_service::namespace::life::Life;
@@ -68,24 +68,26 @@ impl Pasta {
 
     fn serve(&self, caller: Caller) -> Result<()> {
         let mut resolved = self.addressing.resolve()?;
+        let guests = resolved.guests(&self.guest);
+        let mut engine = resolved.inside.engine()?;
+        engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
+        let follower = resolved.inside.follow(&engine, self.sandbox)?;
         let life = Life::of(&self.target)?;
         let Attached { device, listeners } =
             attach_with_listeners(&self.target, &self.interface(&resolved)?)?;
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &self.capture {
-            port = Box::new(RecordedPort::packets(port, path)?);
+            port = Recording::packets(path, port.name())?.of(port);
         }
-        let guests = resolved.guests(&self.guest);
-        let mut engine = resolved.inside.engine()?;
-        engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
         let mut server = Server::new(engine)?;
         server.attach(INSIDE, port)?;
+        follower.map_or(Ok(()), |follower| server.follow(follower))?;
         if !self.stays {
             server.ends_with(life)?;
         }
         server.open(&self.forwards, &resolved.devices())?;
         if !self.follows.is_empty() {
-            server.follow(listeners, self.follows.clone(), resolved.devices())?;
+            server.publish_listeners(listeners, self.follows.clone(), resolved.devices())?;
         }
         self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         caller.leave()?;

@@ -14,6 +14,7 @@ use adit_runtime::{
 use adit_service::control;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
+use adit_service::nat::resolvers::ServerFollower;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -27,7 +28,8 @@ use std::time::Duration;
 const NAMESPACE: Token = Token(1);
 const EXIT: Token = Token(2);
 const API: Token = Token(3);
-const FIRST_CLIENT: u32 = 4;
+const RESOLVERS: Token = Token(4);
+const FIRST_CLIENT: u32 = 5;
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
@@ -49,7 +51,8 @@ struct Owner {
     life: Option<Life>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
-    follow: Option<(Listeners, FollowListeners)>,
+    listeners: Option<(Listeners, FollowListeners)>,
+    follower: Option<ServerFollower>,
     failure: Option<Error>,
 }
 
@@ -119,13 +122,20 @@ impl Server {
         Ok(())
     }
 
+    /// The name server inside asks those of the host, also when they change.
+    pub(super) fn follow(&mut self, follower: ServerFollower) -> Result<()> {
+        self.runner.watch(&follower, RESOLVERS, READABLE).map_err(failed)?;
+        self.owner.follower = Some(follower);
+        Ok(())
+    }
+
     /// Lets ports of the host lead to the inside, which has these addresses.
     pub(super) fn open(&mut self, forwards: &[Forward], devices: &[IpAddr]) -> Result<()> {
         ports::open_all(&mut self.runner, forwards, devices)
     }
 
     /// Lets the TCP ports that listen inside be reached at these addresses of the host; `None` for all.
-    pub(super) fn follow(
+    pub(super) fn publish_listeners(
         &mut self,
         listeners: Option<Listeners>,
         addresses: Vec<Option<IpAddr>>,
@@ -133,7 +143,7 @@ impl Server {
     ) -> Result<()> {
         let none = || Error::io("list", LISTENERS, &Errno::PROTONOSUPPORT.into());
         let follow = FollowListeners::new(addresses, devices, INSIDE);
-        self.owner.follow = Some((listeners.ok_or_else(none)?, follow));
+        self.owner.listeners = Some((listeners.ok_or_else(none)?, follow));
         self.runner.set_alarm(Some(self.runner.now()));
         Ok(())
     }
@@ -200,7 +210,7 @@ impl Owner {
 
     /// Looks what listens inside, and opens and closes ports of the host. What another program has is left to it.
     fn look(&mut self, runner: &mut Runner<Gateway>) {
-        let Some((listeners, follow)) = &mut self.follow else { return };
+        let Some((listeners, follow)) = &mut self.listeners else { return };
         if let Ok(listed) = listeners.list() {
             let (closed, new) = follow.update(&listed);
             closed.into_iter().for_each(|flow| ports::close(runner, flow));
@@ -223,6 +233,11 @@ impl Handler<Gateway> for Owner {
             Event::Accepted(_, port) => {
                 // A second guest, or one that finds no room, sees its connection end.
                 let _ = self.connect(runner, port);
+                false
+            }
+            Event::Ready(RESOLVERS) => {
+                // If that process has ended, the servers stay as they are.
+                let _ = self.follower.as_ref().map(|follower| follower.update(runner));
                 false
             }
             Event::Ready(API) => {
