@@ -37,6 +37,9 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     for ports in in_a_row(&nat.published) {
         add("published", ports);
     }
+    for guest in &nat.guests {
+        add("guest", format!("{} at {}", guest.address, clean(&guest.mac)));
+    }
     add("datapath", clean(&nat.datapath));
     add("flows", nat.flows.to_string());
     if nat.datapath == "splice" {

@@ -1,18 +1,16 @@
 //! A NAT for a namespace that is there: `adit nat attach`.
 
-use crate::control::socket::ControlSocket;
 use crate::error::{Error, Kind, Result};
 use crate::event::Events;
 use crate::namespace::DATAPATH;
 use crate::namespace::attach::{Attached, Target, attach_with_splice};
 use crate::namespace::life::Life;
+use crate::nat::run::{self, Parts};
+use crate::nat::take_sockets;
 use crate::nat::wanted::{Datapath, WantedNat};
-use crate::nat::{NatService, needs, take_sockets};
-use crate::sandbox::{self, Level};
-use crate::supervisor::Supervisor;
+use crate::sandbox::{Level, Needs};
+use adit_device::Mode;
 use adit_nat::SPLICE_TAG;
-use adit_runtime::Signals;
-use std::path::PathBuf;
 
 /// What a start would do, for `--dry-run`.
 #[must_use]
@@ -46,6 +44,9 @@ pub fn open(target: &Target, wanted: &WantedNat) -> Result<Attached> {
             "spliced connections are no packets, which could be emulated or recorded",
         ));
     }
+    if is_spliced && wanted.mode == Mode::Tap {
+        return Err(refused("it is for the packets of a TUN device"));
+    }
     let splice = is_spliced.then_some(SPLICE_TAG);
     let attached = attach_with_splice(target, &wanted.interface(), splice)?;
     match &attached.splice {
@@ -59,34 +60,11 @@ pub fn open(target: &Target, wanted: &WantedNat) -> Result<Attached> {
 /// # Errors
 /// The namespace cannot be entered, it has a device or a default route of its own; nothing is left then.
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
-    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let sockets = take_sockets(&wanted.publish)?;
     let life = Life::of(target)?;
     let follower = wanted.follow(level)?;
-    let attached = open(target, wanted)?;
-    let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
-    socket.note.iter().for_each(|note| events.note(note));
-    let name = socket.name().to_string();
-    let mut needs = needs();
-    // Where a service manager listens.
-    let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
-    needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));
-    let (mut runner, nat) = NatService::start(
-        name,
-        wanted.clone(),
-        attached,
-        sockets,
-        Some(life),
-        follower,
-        events.clone(),
-    )?;
-    Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
-    if let Some(note) = sandbox::enter(level, &needs)? {
-        events.note(format!("warning: {note}"));
-    }
-    let mut supervisor = Supervisor::new(nat, socket, events.clone());
-    supervisor.ready(vec![format!("{} in {target}", wanted.device)]);
-    let result = supervisor.run(&mut runner);
-    let failure = supervisor.finish().end(&mut runner);
-    result.and(failure.map_or(Ok(()), Err))
+    let inside = open(target, wanted)?.into();
+    let ports = vec![format!("{} in {target}", wanted.device)];
+    let (life, needs) = (Some(life), Needs::default());
+    run::run(wanted, Parts { inside, sockets, life, follower, needs, ports }, level, events)
 }
