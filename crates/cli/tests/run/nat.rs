@@ -212,13 +212,13 @@ fn a_nat_is_listed_shown_and_stopped() {
 }
 
 /// `adit nat attach`, which has said that it runs.
-struct Attached {
+pub(crate) struct Attached {
     adit: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
 }
 
 impl Attached {
-    fn new(words: &[&str]) -> Self {
+    pub(crate) fn new(words: &[&str]) -> Self {
         let mut adit = bare(words[0]).args(&words[1..]).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(adit.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
