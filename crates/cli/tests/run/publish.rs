@@ -155,6 +155,7 @@ fn ports_are_published_and_closed_while_the_command_runs() {
             && error.contains("adit nat show"),
         "{error}"
     );
+    assert_eq!(adit("complete -- nat unpublish web 80"), "8080\n8080/udp\n");
     adit("nat unpublish web 8080");
     assert_eq!(outside(TCP, "192.0.2.1", "8080"), "Connection refused");
     assert_eq!(outside(UDP, "192.0.2.1", "8080"), "192.0.2.2");
@@ -162,6 +163,7 @@ fn ports_are_published_and_closed_while_the_command_runs() {
     assert_eq!(adit_json("nat show")["published"], serde_json::json!([]));
     let (status, error) = refused("nat unpublish web 8080");
     assert_eq!(status, 4, "{error}");
+    assert_eq!(refused("nat publish 1025-65535").0, 2);
     // A part of a range that cannot be opened opens none of it.
     let _taken = TcpListener::bind("0.0.0.0:7002").unwrap();
     let (status, error) = refused("nat publish 7000-7003");
