@@ -1,5 +1,6 @@
 //! `adit nat`.
 
+use crate::commands::names::{DnsWord, NameWord, names, servers};
 use crate::commands::running::{Named, Which, ask, list, send};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -9,7 +10,6 @@ use adit_nat::{Destination, PublishSpec, Publishing, UdpFiltering};
 use adit_packet::units;
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
-use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
@@ -51,7 +51,7 @@ namespace that owns the network, so the namespaces of the caller need no root; i
 itself has no capability.
 
 Runs until Ctrl-C, SIGTERM, 'adit nat stop', or the end of the namespace: of the process, or of the name. The \
-files of the namespace stay as they are: its name server is 10.0.2.3 (the first of the host's).
+files of the namespace stay as they are: its name server is 10.0.2.3, which asks those of the host.
 
 Examples:
   unshare -Urn sleep 1000 & adit nat attach $!
@@ -122,9 +122,13 @@ pub(crate) struct NatArgs {
     /// Record the packets of the inside as pcapng
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
-    /// Name of the NAT, for 'adit nat'
-    #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
+    /// Name servers to ask: auto is those of the host, also when they change
+    #[arg(long, value_name = "auto|ADDR", default_value = "auto", value_delimiter = ',')]
+    #[arg(hide_default_value = true)]
+    dns: Vec<DnsWord>,
+    /// Name of the NAT, for 'adit nat', or with an address the name of a host inside
+    #[arg(long, value_name = "NAME|HOST=ADDR")]
+    name: Vec<NameWord>,
 }
 
 /// The words of `--udp-nat`.
@@ -146,8 +150,11 @@ impl NatArgs {
 
     /// The NAT that they ask for.
     pub(crate) fn wanted(self) -> Result<WantedNat> {
+        let (name, names) = names(self.name)?;
         Ok(WantedNat {
-            name: self.name,
+            name,
+            names,
+            dns: servers(&self.dns)?,
             udp: match self.udp_nat {
                 UdpWord::Apdf => UdpFiltering::AddressAndPortDependent,
                 UdpWord::Eif => UdpFiltering::EndpointIndependent,

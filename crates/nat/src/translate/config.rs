@@ -1,7 +1,7 @@
 //! What a NAT is made with: addresses, limits, and how long flows live.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use adit_packet::IpPrefix;
@@ -90,6 +90,9 @@ pub struct Config {
     pub gateway_v4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub gateway_v6: Option<Ipv6Addr>,
+    /// Inside addresses and ports that the owner of the NAT serves by TCP: a connection to one of them opens a
+    /// flow to that same address, whatever the policy says.
+    pub served: Vec<SocketAddr>,
     /// The MTU of the inside, at least 1280.
     pub mtu: u16,
     /// Which destinations are reached.
@@ -113,6 +116,7 @@ impl Config {
             inside: Vec::new(),
             gateway_v4: None,
             gateway_v6: None,
+            served: Vec::new(),
             mtu: 1500,
             policy: Policy::default(),
             udp_filtering: UdpFiltering::default(),

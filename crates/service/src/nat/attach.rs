@@ -33,6 +33,7 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let sockets = take_sockets(&wanted.publish)?;
     let life = Life::of(target)?;
+    let follower = wanted.follow(level)?;
     let device = attach_with_listeners(target, &wanted.interface())?;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.note.iter().for_each(|note| events.note(note));
@@ -41,8 +42,15 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     // Where a service manager listens.
     let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));
-    let (mut runner, nat) =
-        NatService::start(name, wanted.clone(), device, sockets, Some(life), events.clone())?;
+    let (mut runner, nat) = NatService::start(
+        name,
+        wanted.clone(),
+        device,
+        sockets,
+        Some(life),
+        follower,
+        events.clone(),
+    )?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     if let Some(note) = sandbox::enter(level, &needs)? {
         events.note(format!("warning: {note}"));

@@ -24,8 +24,10 @@ pub struct Nat {
     pub addresses: Vec<String>,
     /// The addresses of the NAT inside.
     pub gateways: Vec<IpAddr>,
-    /// The host's name servers, by their addresses inside.
-    pub name_servers: BTreeMap<IpAddr, IpAddr>,
+    /// The addresses of the name server inside.
+    pub name_servers: Vec<IpAddr>,
+    /// The name servers that it asks, in order.
+    pub resolvers: Vec<SocketAddr>,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
     /// Destinations that are reached, whatever else denies them.

@@ -123,8 +123,22 @@ impl Nat {
         &self.config
     }
 
-    /// Decides by another policy about flows that begin from now on.
+    /// Serves these inside addresses and ports: see [`Config::served`].
+    pub(crate) fn serve(&mut self, served: Vec<SocketAddr>) {
+        self.config.served = served;
+    }
+
+    /// Decides by another policy about flows that begin from now on, and about the next datagram to each remote
+    /// address that it denies. Connections go on.
     pub fn set_policy(&mut self, policy: Policy) {
+        for entry in self.table.entries_mut() {
+            let remotes = match entry {
+                Entry::Udp(mapping) => mapping.remotes(),
+                Entry::Echo(echo) => echo.remotes(),
+                Entry::Tcp(_) | Entry::Listener => continue,
+            };
+            remotes.retain(|seen| policy.verdict(seen) != Verdict::Denied);
+        }
         self.config.policy = policy;
     }
 
