@@ -6,6 +6,7 @@
 mod command;
 mod nat;
 mod sandbox;
+mod soak;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;

@@ -212,18 +212,22 @@ fn a_nat_is_listed_shown_and_stopped() {
 }
 
 /// `adit nat attach`, which has said that it runs.
-struct Attached {
+pub(crate) struct Attached {
     adit: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
 }
 
 impl Attached {
-    fn new(words: &[&str]) -> Self {
+    pub(crate) fn new(words: &[&str]) -> Self {
         let mut adit = bare(words[0]).args(&words[1..]).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(adit.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
         assert!(line.contains("is running: tun0 in"), "{line}");
         Self { adit, lines }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.adit.id()
     }
 
     /// Waits for its end; returns its status and what it said.
