@@ -221,6 +221,10 @@ pub enum FlowError {
     TimedOut,
     /// The runtime had no descriptor, port or memory left for the flow (EMFILE, EADDRNOTAVAIL, ENOBUFS).
     Exhausted,
+    /// Flows that bind or listen: another socket has the local port (EADDRINUSE).
+    InUse,
+    /// Flows that bind or listen: the host has no such address (EADDRNOTAVAIL, EAFNOSUPPORT).
+    NoAddress,
     /// Any other error.
     Other,
 }
@@ -237,6 +241,8 @@ impl FlowError {
             Self::Prohibited => "administratively prohibited",
             Self::TimedOut => "timed out",
             Self::Exhausted => "out of sockets",
+            Self::InUse => "address in use",
+            Self::NoAddress => "no such address",
             Self::Other => "other error",
         }
     }

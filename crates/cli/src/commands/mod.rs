@@ -108,6 +108,7 @@ commands! {
     /// Attach a NAT to a namespace, show and stop running ones
     #[command(subcommand)]
     Nat(nat::Command) [
+        "nat-flow-log": adit_service::nat::model::FlowLine,
         "nat-flows": Vec<adit_service::nat::model::Flow>,
         "nat-show": adit_service::nat::model::Nat,
     ]

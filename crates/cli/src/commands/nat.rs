@@ -1,14 +1,15 @@
 //! `adit nat`.
 
-use crate::commands::running::{Named, ask, list};
+use crate::commands::running::{Named, Which, ask, list, send};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
 use adit_device::IfName;
-use adit_nat::UdpFiltering;
+use adit_nat::{Destination, PublishSpec, Publishing, UdpFiltering};
 use adit_service::config::problems::Problems;
+use adit_service::control::http::Method;
 use adit_service::control::name::Name;
-use adit_service::error::Result;
+use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::attach;
@@ -17,6 +18,7 @@ use adit_service::nat::wanted::WantedNat;
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
 use clap::Subcommand;
+use serde_json::json;
 use std::path::PathBuf;
 
 /// Its kind among running programs.
@@ -25,11 +27,15 @@ const NAT: &str = "nat";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Give a network namespace a way out by a NAT
-    Attach(AttachArgs),
+    Attach(Box<AttachArgs>),
     /// Show a NAT: its addresses, its packets, and what it dropped
     Show(Named),
     /// List the flows of a NAT, with their states and bytes
     Flows(Named),
+    /// Let ports of the host lead inside
+    Publish(PublishArgs),
+    /// Close published ports of the host; their connections go on
+    Unpublish(PublishArgs),
     /// List running NATs
     #[command(visible_alias = "ls")]
     List,
@@ -48,7 +54,7 @@ files of the namespace stay as they are: its name server is 10.0.2.3 (the first 
 
 Examples:
   unshare -Urn sleep 1000 & adit nat attach $!
-  adit nat attach blue --allow-host 8080
+  adit nat attach blue --publish 8080:80 --allow-host 5432
   adit nat attach /run/user/1000/netns/x --name x")]
 pub(crate) struct AttachArgs {
     /// A process, a name of 'ip netns', or the path of a namespace
@@ -64,22 +70,54 @@ pub(crate) struct AttachArgs {
     sandbox: Level,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  adit nat publish 8080:80
+  adit nat publish web 127.0.0.1:5353:53/udp
+  adit nat unpublish web 8080")]
+pub(crate) struct PublishArgs {
+    /// The NAT, if several run, and the ports: [ADDR:]PORT[-PORT][:INSIDE][/udp]
+    #[arg(value_name = "NAME|SPEC", required = true, num_args = 1..=2)]
+    words: Vec<String>,
+    #[command(flatten)]
+    which: Which,
+}
+
 /// The options of every NAT.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NatArgs {
+    /// Let ports of the host lead inside, where the client's address is seen; 'auto': all TCP ports that listen
+    #[arg(long, value_name = "[ADDR:]PORT[-PORT][:INSIDE][/udp]|auto")]
+    publish: Vec<Publishing>,
     /// Let the inside reach this TCP or UDP port of the host's loopback at the NAT's address
     #[arg(long, value_name = "PORT")]
-    pub(crate) allow_host: Vec<u16>,
+    allow_host: Vec<u16>,
+    /// Let the inside reach these destinations, whatever denies them: 'any:443', '169.254.169.254'
+    #[arg(long, value_name = "PREFIX[:PORT[-PORT]]")]
+    allow: Vec<Destination>,
+    /// Refuse these destinations: '10.0.0.0/8', 'any:25', '[fd00::/8]:1-1023'
+    #[arg(long, value_name = "PREFIX[:PORT[-PORT]]")]
+    deny: Vec<Destination>,
+    /// The most flows of one address inside: beyond it, new ones are dropped
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    flow_limit: Option<u32>,
+    /// Limit the link of the inside in each direction, as 10mbit
+    #[arg(long, value_name = "RATE")]
+    rate: Option<String>,
+    /// Append a line of JSON to this file for each flow that opens, closes or is denied
+    #[arg(long, value_name = "FILE")]
+    flow_log: Option<PathBuf>,
     /// Which datagrams come in: apdf from addresses and ports that were sent to, eif from anywhere
     #[arg(long, value_name = "apdf|eif", default_value = "apdf")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     udp_nat: UdpWord,
     /// Emulate the link: lte, dsl ... ('adit netem --help' describes them)
     #[arg(long, value_name = "PRESET")]
-    pub(crate) netem: Option<String>,
+    netem: Option<String>,
     /// Record the packets of the inside as pcapng
     #[arg(long, value_name = "FILE")]
-    pub(crate) capture: Option<PathBuf>,
+    capture: Option<PathBuf>,
     /// Name of the NAT, for 'adit nat'
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
@@ -93,6 +131,15 @@ enum UdpWord {
 }
 
 impl NatArgs {
+    /// Whether they ask for something that only a NAT has.
+    pub(crate) const fn needs_packets(&self) -> bool {
+        self.netem.is_some()
+            || self.capture.is_some()
+            || self.rate.is_some()
+            || self.flow_log.is_some()
+            || !self.publish.is_empty()
+    }
+
     /// The NAT that they ask for.
     pub(crate) fn wanted(self) -> Result<WantedNat> {
         Ok(WantedNat {
@@ -102,18 +149,24 @@ impl NatArgs {
                 UdpWord::Eif => UdpFiltering::EndpointIndependent,
             },
             allow_host: self.allow_host,
-            netem: self.netem.as_deref().map(profiles).transpose()?,
+            publish: self.publish,
+            allow: self.allow,
+            deny: self.deny,
+            flow_limit: self.flow_limit,
+            flow_log: self.flow_log,
+            netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
             ..WantedNat::usual()?
         })
     }
 }
 
-/// The profile of a preset.
-fn profiles(preset: &str) -> Result<Profiles> {
+/// The profile of keys that are given.
+fn profiles(keys: &[(&'static str, Option<String>)]) -> Result<Option<Profiles>> {
     let problems = Problems::default();
-    let keys = Keys { list: vec![("preset", preset.to_owned())] };
-    let profiles = keys.on_top_of(Profiles::default(), &problems);
+    let given = keys.iter().filter_map(|(key, text)| Some((*key, text.clone()?)));
+    let keys = Keys { list: given.collect() };
+    let profiles = (!keys.list.is_empty()).then(|| keys.on_top_of(Profiles::default(), &problems));
     problems.check("the command line")?;
     Ok(profiles)
 }
@@ -127,6 +180,17 @@ impl AttachArgs {
         }
         attach::run(&target, &wanted, self.sandbox, &events::printed(&context.output))?;
         Ok(Exit::Ok)
+    }
+}
+
+impl PublishArgs {
+    fn run(self, context: &Context, method: Method) -> Result<Exit> {
+        let (which, spec) = self.which.and_word(self.words, NAT);
+        let spec = spec.ok_or_else(|| Error::usage("the ports are missing, as 8080:80"))?;
+        let spec: PublishSpec =
+            spec.parse().map_err(|why| Error::usage(format!("'{spec}': {why}")))?;
+        let body = json!({"spec": spec.to_string()});
+        send(context, &which.client(NAT)?, method, "/nat/published", &body)
     }
 }
 
@@ -156,6 +220,8 @@ impl Command {
                 }
                 Ok(Exit::Ok)
             }
+            Self::Publish(args) => args.run(context, Method::Post),
+            Self::Unpublish(args) => args.run(context, Method::Delete),
             Self::List => list(context, NAT),
             Self::Stop(which) => which.stop(context, NAT),
         }

@@ -26,6 +26,7 @@ and metadata addresses are refused. Names are resolved by the host's name server
 Examples:
   adit run -- curl https://example.org
   adit run --netem lte --capture run.pcapng -- git fetch
+  adit run --publish 8080:80 -- python3 -m http.server 80
   adit run --tunnel site.conf -- firefox
   adit run --allow-host 8080 -- curl http://host.adit.internal:8080
   adit run --net none -- ./untrusted-build.sh")]
@@ -35,7 +36,9 @@ pub(crate) struct Args {
     #[arg(hide_default_value = true, hide_possible_values = true)]
     net: NetWord,
     /// Use the tunnel of this file, with its name servers, as the only way out
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["net", "allow_host", "udp_nat", "capture", "name"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_log", "udp_nat", "capture", "name",
+    ])]
     tunnel: Vec<PathBuf>,
     #[command(flatten)]
     nat: NatArgs,
@@ -69,8 +72,8 @@ impl Args {
                     files: self.tunnel,
                     netem: self.nat.wanted()?.netem,
                 })),
-                NetWord::None if self.nat.netem.is_some() || self.nat.capture.is_some() => {
-                    let message = "there are no packets to emulate or record with --net none";
+                NetWord::None if self.nat.needs_packets() => {
+                    let message = "there are no packets with --net none";
                     return Err(Error::usage(message));
                 }
                 NetWord::None => Net::None,

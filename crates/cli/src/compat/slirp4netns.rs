@@ -2,7 +2,7 @@
 
 use super::call::{Call, Fault};
 use super::getopt::{self, Known, Operands};
-use adit_device::IfName;
+use adit_device::{IfName, MacAddr};
 use adit_packet::IpPrefix;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
@@ -37,7 +37,7 @@ pub(super) const HELP: &str = "\
 Usage: slirp4netns [OPTION]... PID|PATH [TAPNAME]
 A network namespace gets a way out through sockets of this process (adit).
 
--c, --configure          set addresses, routes and MTU (required)
+-c, --configure          set addresses, routes and MTU of the TAP; without it the caller does
 -e, --exit-fd=FD         end when the other end of FD is closed
 -r, --ready-fd=FD        write 1 to FD when the network is ready
 -m, --mtu=MTU            the MTU (default 1500, at most 65521)
@@ -49,6 +49,7 @@ A network namespace gets a way out through sockets of this process (adit).
 --userns-path=PATH       the user namespace, which is found without it
 --enable-sandbox         accepted: the sandbox is always on
 --enable-seccomp         accepted: seccomp is always on
+--macaddress=MAC         the MAC address of the TAP (with --configure)
 --disable-dns            no name server at the third address
 --target-type=TYPE       netns
 -h, --help               print this help
@@ -81,9 +82,9 @@ pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
         let pid = target.parse().ok().filter(|&pid| pid > 0);
         Target::Process(pid.ok_or_else(|| fault("PID must be a positive integer"))?)
     };
-    if !options.configures {
+    if options.mac.is_some() && !options.configures {
         return Err(fault(
-            "without --configure, adit does not take over a TAP device that is there",
+            "--macaddress cannot be specified when --configure or -c is not specified",
         ));
     }
     let device = IfName::new(device).map_err(|error| fault(format!("TAPNAME: {error}")))?;
@@ -93,6 +94,7 @@ pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
 #[derive(Debug)]
 struct Options {
     configures: bool,
+    mac: Option<MacAddr>,
     is_path: bool,
     ready: Option<RawFd>,
     exit: Option<RawFd>,
@@ -108,6 +110,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             configures: false,
+            mac: None,
             is_path: false,
             ready: None,
             exit: None,
@@ -126,6 +129,11 @@ impl Options {
     fn set(&mut self, name: &str, value: &str) -> Result<(), Fault> {
         match name {
             "configure" => self.configures = true,
+            "macaddress" => {
+                let mac = value.parse().ok().filter(|mac: &MacAddr| mac.is_station());
+                self.mac =
+                    Some(mac.ok_or_else(|| fault("macaddress must be a valid MAC address"))?);
+            }
             "exit-fd" => self.exit = Some(descriptor("exit-fd", value)?),
             "ready-fd" => self.ready = Some(descriptor("ready-fd", value)?),
             "mtu" => {
@@ -177,6 +185,8 @@ impl Options {
         Ok(Slirp4netns {
             target,
             device,
+            mac: self.mac,
+            configures: self.configures,
             networks,
             mtu: self.mtu,
             host_loopback: self.has_host_loopback,

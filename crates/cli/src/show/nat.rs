@@ -1,7 +1,8 @@
 //! A NAT and its flows as text.
 
 use crate::output::{clean, table};
-use adit_service::nat::model::{Flow, Nat};
+use adit_service::nat::model::{Flow, Nat, Published};
+use std::net::SocketAddr;
 
 /// The lines of `adit nat show`.
 pub(crate) fn status(nat: &Nat) -> Vec<String> {
@@ -20,12 +21,48 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
         let ports: Vec<String> = nat.allow_host.iter().map(ToString::to_string).collect();
         add("allow host", format!("port {}", joined(&ports)));
     }
+    for (name, list) in [("allow", &nat.allow), ("deny", &nat.deny)] {
+        if !list.is_empty() {
+            add(name, clean(&joined(list)));
+        }
+    }
+    if let Some(limit) = nat.flow_limit {
+        add("flow limit", format!("{limit} of each address"));
+    }
+    if let Some(lost) = nat.flow_log_lost {
+        add("flow log", format!("{lost} lines lost"));
+    }
+    for ports in in_a_row(&nat.published) {
+        add("published", ports);
+    }
     add("flows", nat.flows.to_string());
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {
         add("dropped", format!("{count}: {}", clean(why)));
     }
     lines
+}
+
+/// Published ports as text; those that follow each other are one range.
+fn in_a_row(published: &[Published]) -> Vec<String> {
+    let after = |a: &Published, b: &Published| {
+        let follows = |a: SocketAddr, b: SocketAddr| {
+            a.ip() == b.ip() && a.port().checked_add(1) == Some(b.port())
+        };
+        a.transport == b.transport && follows(a.local, b.local) && follows(a.inside, b.inside)
+    };
+    let text = |row: &[Published]| {
+        let [first, ..] = row else { return String::new() };
+        let range = |at: SocketAddr, last: u16| match at.port() {
+            port if port == last => at.to_string(),
+            _ => format!("{at}-{last}"),
+        };
+        let last = row.last().unwrap_or(first);
+        let local = range(first.local, last.local.port());
+        let inside = range(first.inside, last.inside.port());
+        format!("{} {local} to {inside}", clean(&first.transport))
+    };
+    published.chunk_by(after).map(text).collect()
 }
 
 /// The lines of `adit nat flows`.

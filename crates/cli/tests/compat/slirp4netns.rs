@@ -40,9 +40,14 @@ impl Drop for Slirp {
 
 /// Starts it with exit descriptor 3 and ready descriptor 4, and waits until it is ready.
 fn start(world: &World, arguments: &[&str]) -> Slirp {
+    start_as_it_is(world, &[&["-c"], arguments].concat())
+}
+
+/// The same without `--configure`.
+fn start_as_it_is(world: &World, arguments: &[&str]) -> Slirp {
     let mut command = bare("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"]);
-    command.arg(world.folder.join("slirp4netns")).args(["-c", "-e", "3", "-r", "4"]);
+    command.arg(world.folder.join("slirp4netns")).args(["-e", "3", "-r", "4"]);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut ready = String::new();
@@ -91,6 +96,39 @@ fn a_namespace_reaches_the_outside_as_podman_wants_it() {
     slirp.exit.take();
     assert_eq!(slirp.end(), (Some(0), String::new()));
     assert!(!world.output(&["ip", "link"]).contains("tap0"));
+}
+
+#[test]
+fn a_tap_of_the_caller_is_used_as_it_is_and_stays() {
+    let world = World::new();
+    // As rootlesskit does it.
+    let inside = |line: &str| world.output(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(inside("ip tuntap add name tap0 mode tap"), "");
+    assert_eq!(inside("ip link set tap0 address 02:00:00:00:00:07 up"), "");
+    let pid = world.pid();
+    let mut slirp = start_as_it_is(&world, &["--mtu", "65520", "--enable-ipv6", &pid, "tap0"]);
+    assert!(!inside("ip -4 -o addr").contains("tap0"));
+    assert_eq!(inside("ip link set tap0 mtu 65520"), "");
+    assert_eq!(inside("ip addr add 10.0.2.100/24 dev tap0"), "");
+    assert_eq!(inside("ip route add default via 10.0.2.2 dev tap0"), "");
+    let (port, server) = serve(SERVER, vec![b'x'; 300_000]);
+    let read = world.output(&["python3", "-c", READ, "192.0.2.1", &port.to_string()]);
+    assert!(read.starts_with("300000 "), "{read}");
+    server.join().unwrap();
+    wait_until("an address by router advertisements", || {
+        inside("ip -6 -o addr show dev tap0 scope global").contains("fd00::").then_some(())
+    });
+    slirp.exit.take();
+    assert_eq!(slirp.end(), (Some(0), String::new()));
+    assert!(inside("ip link show tap0").contains("02:00:00:00:00:07"));
+}
+
+#[test]
+fn the_tap_has_the_mac_address_that_was_asked_for() {
+    let world = World::new();
+    let _slirp = start(&world, &["--macaddress=02:00:00:00:00:09", &world.pid(), "tap1"]);
+    let link = world.output(&["ip", "-d", "link", "show", "tap1"]);
+    assert!(link.contains("link/ether 02:00:00:00:00:09") && link.contains("type tap"), "{link}");
 }
 
 #[test]

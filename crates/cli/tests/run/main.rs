@@ -5,6 +5,8 @@
 
 mod command;
 mod nat;
+mod policy;
+mod publish;
 mod sandbox;
 mod soak;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

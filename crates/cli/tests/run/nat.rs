@@ -31,7 +31,7 @@ impl Host {
     }
 
     /// Starts servers at addresses.
-    fn serve(&mut self, prefix: &[&str], addresses: &[&str]) {
+    pub(crate) fn serve(&mut self, prefix: &[&str], addresses: &[&str]) {
         self.start(prefix, include_str!("servers.py"), addresses);
     }
 

@@ -51,22 +51,30 @@
 //! destinations that [`Policy::redirects`] leads to a socket of this host.
 
 mod config;
+mod destination;
 mod echo;
 mod engine;
+mod follow;
 mod fragments;
 mod hash;
 mod limiter;
+mod news;
 mod policy;
 mod publish;
 mod remotes;
 mod report;
+mod spec;
 mod table;
 mod tcp;
 mod udp;
 mod wire;
 
 pub use config::{Config, Limits, UdpFiltering, timeout};
+pub use destination::Destination;
 pub use engine::Nat;
+pub use follow::FollowListeners;
+pub use news::{FlowChange, FlowNews};
 pub use policy::{Policy, Redirect, Rule, Verdict, is_denied_by_default};
 pub use publish::{Publish, PublishError, PublishState, Published};
 pub use report::FlowRow;
+pub use spec::{PublishSpec, Publishing};

@@ -66,7 +66,7 @@ impl fmt::Display for PublishError {
             Self::NotInside => "the address is none of the inside",
             Self::Families => "both addresses must be IPv4, or both IPv6",
             Self::Transport => "only TCP and UDP have ports",
-            Self::InUse => "the inside port is in use",
+            Self::InUse => "it is published already, or the inside port is in use",
             Self::OutOfFlows => "the flow table is full",
         })
     }

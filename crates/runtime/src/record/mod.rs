@@ -1,6 +1,7 @@
 //! Recordings of packets: pcapng files with rotation, and output that never blocks.
 
 pub mod error;
+pub mod lines;
 pub mod now;
 pub mod recorder;
 pub mod rotate;

@@ -87,6 +87,12 @@ impl<E: Engine> Runner<E> {
         (&mut self.core.engine, self.core.now, &mut self.core.out)
     }
 
+    /// Does what the engine has asked for, and sends what it has sent, now and not at the end of the turn: so
+    /// that an owner sees the result of a call before it replies.
+    pub fn flush(&mut self) {
+        self.core.flush();
+    }
+
     /// The time of the present turn of the loop.
     pub fn now(&self) -> Instant {
         self.core.now

@@ -1,6 +1,6 @@
 //! The socket of one flow: a TCP connection, or a UDP socket. Nothing here blocks.
 
-use crate::socket::flow_event::{FlowRecv, flow_error};
+use crate::socket::flow_event::{FlowRecv, bind_error, flow_error};
 use crate::socket::listen_flow::ListenFlow;
 use crate::socket::ping_flow::PingFlow;
 use crate::socket::tcp_flow::TcpFlow;
@@ -75,13 +75,13 @@ impl Flow {
             }
             _ => Err(Errno::PROTONOSUPPORT.into()),
         };
-        bound.map_err(|error: io::Error| flow_error(&error))
+        bound.map_err(|error: io::Error| bind_error(&error))
     }
 
     /// Opens a listening socket.
     pub(crate) fn listen(local: SocketAddr) -> Result<Self, FlowError> {
         let opened = ListenFlow::open(local).map(|listener| Self::Listen(Box::new(listener)));
-        opened.map_err(|error| flow_error(&error))
+        opened.map_err(|error| bind_error(&error))
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

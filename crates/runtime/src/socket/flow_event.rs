@@ -52,6 +52,15 @@ pub(crate) fn flow_error(error: &io::Error) -> FlowError {
     }
 }
 
+/// The same of a socket that binds.
+pub(crate) fn bind_error(error: &io::Error) -> FlowError {
+    match Errno::from_io_error(error) {
+        Some(Errno::ADDRINUSE) => FlowError::InUse,
+        Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT) => FlowError::NoAddress,
+        _ => flow_error(error),
+    }
+}
+
 /// The ICMP message that stands for an error of this host, as its router would have sent it; `None`: none
 /// does.
 pub(crate) fn icmp_of(to: SocketAddr, errno: Errno, mtu: u16) -> Option<FlowEvent> {

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, NETNS, Result};
 use crate::namespace::channel::{Channel, Stage, failure};
 use crate::namespace::codes::NAMESPACES;
 use crate::namespace::holder::LOOPBACK;
-use adit_device::netlink::{Address, LinkChange, Netlink, Route};
+use adit_device::netlink::{Address, LinkChange, Listeners, Netlink, Route};
 use adit_device::process::Child;
 use adit_device::{
     Create, Device, DeviceOptions, Endian, IfIndex, IfName, MacAddr, Mode, Netns, OffloadChoice,
@@ -53,7 +53,8 @@ impl Target {
     }
 }
 
-/// A device that is made in a namespace.
+/// A device that is made in a namespace. One without addresses, routes and an MTU is for others to set up: it is
+/// attached to if it exists, and its link stays as it is.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// Its name.
@@ -72,14 +73,18 @@ pub struct Interface {
 
 impl Interface {
     fn open(&self) -> Result<Device> {
+        let is_of_others =
+            self.addresses.is_empty() && self.routes.is_empty() && self.mtu.is_none();
         let mut options = DeviceOptions::new(self.mode)
             .name(self.name.into())
-            .create(Create::Exclusive)
             .nonblocking(true)
             .vnet_hdr(VnetFormat { len: VnetLen::Tunnel, endian: Endian::Native })
-            .offload(OffloadChoice::Auto)
-            .txqueuelen(TXQUEUELEN)
-            .up(true);
+            .offload(OffloadChoice::Auto);
+        options = if is_of_others {
+            options.create(Create::AttachOrCreate)
+        } else {
+            options.create(Create::Exclusive).txqueuelen(TXQUEUELEN).up(true)
+        };
         if let Some(mtu) = self.mtu {
             options = options.mtu(mtu);
         }
@@ -96,12 +101,29 @@ impl Interface {
     }
 }
 
+/// What was opened in a namespace.
+#[derive(Debug)]
+pub struct Attached {
+    /// The device.
+    pub device: Device,
+    /// Lists the sockets that listen there; `None`: the kernel cannot.
+    pub listeners: Option<Listeners>,
+}
+
 /// Makes a device in a namespace, complete with addresses and routes. It is there while the device that is
 /// returned is. This process must have a single thread.
 ///
 /// # Errors
 /// The namespace cannot be entered, the device cannot be made; nothing is left then.
 pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
+    attach_with_listeners(target, interface).map(|attached| attached.device)
+}
+
+/// As [`attach`], with a socket that lists what listens there.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_with_listeners(target: &Target, interface: &Interface) -> Result<Attached> {
     let netns = target.open()?;
     let failed = |error| failure("start", "a process", &error);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
@@ -122,7 +144,8 @@ pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
     let (Some(queue), Some(netlink)) = (fds.next(), fds.next()) else {
         return Err(Error::new(Kind::Refused, &NAMESPACES, "the helper passed no device"));
     };
-    Ok(Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?)
+    let device = Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?;
+    Ok(Attached { device, listeners: fds.next().map(Listeners::adopt) })
 }
 
 /// Opens the device in the namespace, and hands it over.
@@ -146,5 +169,8 @@ fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel
         .map_err(|error| failure("bring up", "'lo'", &error))?;
     let netlink = OwnedFd::from(netlink);
     let queue = device.queues().first().ok_or_else(|| handed(Errno::BADFD.into()))?;
-    channel.reached(Stage::Attached, &[queue.as_fd(), netlink.as_fd()]).map_err(handed)
+    let listeners = Listeners::open().ok().map(OwnedFd::from);
+    let mut fds = vec![queue.as_fd(), netlink.as_fd()];
+    fds.extend(listeners.as_ref().map(AsFd::as_fd));
+    channel.reached(Stage::Attached, &fds).map_err(handed)
 }

@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The longest message: a failure with its remedy.
 const MESSAGE_LEN_MAX: usize = 8 << 10;
 
+/// The most descriptors of one message.
+const FDS_MAX: usize = 3;
+
 /// How far the processes have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
@@ -23,7 +26,7 @@ pub(crate) enum Stage {
     Ready,
     /// The command runs; with a pidfd of it.
     Started,
-    /// A device was opened; with its queue and a netlink socket.
+    /// A device was opened; with its queue and netlink sockets: for routes, and for sockets that listen.
     Attached,
 }
 
@@ -83,7 +86,7 @@ impl Channel {
 
     fn send(&self, wire: &Wire, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(wire)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
             return Err(rustix::io::Errno::MSGSIZE.into());
@@ -95,7 +98,7 @@ impl Channel {
     /// Waits for a message; a failure of the other end is the inner error.
     pub(crate) fn receive(&self) -> io::Result<Result<Message>> {
         let mut bytes = vec![0; MESSAGE_LEN_MAX];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let len = rustix::io::retry_on_intr(|| {
             let mut data = [IoSliceMut::new(&mut bytes)];

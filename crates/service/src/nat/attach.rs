@@ -3,7 +3,7 @@
 use crate::control::socket::ControlSocket;
 use crate::error::{Error, Result};
 use crate::event::Events;
-use crate::namespace::attach::{Target, attach};
+use crate::namespace::attach::{Target, attach_with_listeners};
 use crate::namespace::life::Life;
 use crate::nat::wanted::WantedNat;
 use crate::nat::{NatService, needs};
@@ -16,11 +16,13 @@ use std::path::PathBuf;
 #[must_use]
 pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
     let device = wanted.device;
-    vec![
+    let mut actions = vec![
         format!("enter network namespace '{target}' with a process"),
         format!("create the device {device} there, with addresses and default routes"),
         format!("run a NAT on {device}"),
-    ]
+    ];
+    actions.extend(wanted.publish.iter().map(|spec| format!("publish {spec}")));
+    actions
 }
 
 /// Runs a NAT on a device in a namespace, until it is stopped or the namespace ends.
@@ -30,7 +32,7 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let life = Life::of(target)?;
-    let device = attach(target, &wanted.interface())?;
+    let device = attach_with_listeners(target, &wanted.interface())?;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.note.iter().for_each(|note| events.note(note));
     let name = socket.name().to_string();

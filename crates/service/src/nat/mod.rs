@@ -1,36 +1,39 @@
 //! The NAT as a service: a network namespace reaches the outside through sockets of this process.
 
 pub mod attach;
+mod flow_log;
 pub mod model;
+mod publish;
 pub mod resolvers;
 pub mod wanted;
+
+pub use publish::CATALOG;
 
 use crate::control::http::{Method, Request};
 use crate::control::name::folder;
 use crate::control::server::{self, Reply};
 use crate::error::{Error, Kind, Result, SYSTEM};
 use crate::event::Events;
+use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
-use crate::nat::model::{Flow, Nat as Report};
+use crate::nat::flow_log::FlowLog;
+use crate::nat::model::{Flow, Nat as Report, Published, word_of};
+use crate::nat::publish::{Follower, INSIDE, LOOK};
 use crate::nat::wanted::{WantedNat, host_addresses};
 use crate::sandbox::Needs;
-use crate::supervisor::{Answer, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value};
-use adit_device::Device;
+use crate::supervisor::{
+    Answer, Done, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
+};
 use adit_device::netlink::{Event as Change, Monitor};
-use adit_engine::netem::{Link, Seed};
-use adit_engine::{PortId, Transport};
-use adit_nat::{FlowRow, Nat};
+use adit_nat::{FlowRow, Nat, PublishSpec, Publishing};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::RecordedPort;
-use adit_runtime::{Event as LoopEvent, Interest, Next, Port, PortNetem, Runner, Token};
+use adit_runtime::{Event as LoopEvent, Interest, Next, Port, Runner, Token};
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// The device.
-const INSIDE: PortId = PortId(0);
 
 /// What changes on the host.
 const MONITOR: Token = Token(FIRST_TOKEN);
@@ -59,6 +62,8 @@ pub struct NatService {
     monitor: Monitor,
     /// The end of the namespace, unless that is the command's.
     life: Option<Life>,
+    flow_log: Option<FlowLog>,
+    follower: Option<Follower>,
     /// Why it ended, if nobody asked for it.
     failure: Option<Error>,
 }
@@ -67,45 +72,62 @@ impl NatService {
     /// A NAT on a device that [`WantedNat::interface`] describes, and its loop.
     ///
     /// # Errors
-    /// EMFILE; the file of the recording; settings of the emulated link that exclude each other.
+    /// EMFILE; the files of the recording and of the flow log; settings of the emulated link that exclude each other; a port of the
+    /// host that cannot be published.
     pub fn start(
         name: String,
         wanted: WantedNat,
-        device: Device,
+        attached: Attached,
         life: Option<Life>,
         events: Events,
     ) -> Result<(Runner<Nat>, Self)> {
         let failed = |error: io::Error| Error::io("start", "the loop", &error);
         // Before the addresses are listed: none is missed.
         let monitor = Monitor::open().map_err(failed)?;
-        let engine = Nat::new(wanted.config()?);
+        let mut engine = Nat::new(wanted.config()?);
+        let flow_log = wanted.flow_log.as_deref().map(|path| FlowLog::open(path, events.clone()));
+        let flow_log = flow_log.transpose()?;
+        flow_log.iter().for_each(|_| engine.keep_news());
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         let readable = Interest { readable: true, writable: false };
         if let Some(life) = &life {
             runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
-        let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
+        let mut port: Box<dyn Port> = Box::new(DevicePort::new(attached.device)?);
         if let Some(path) = &wanted.capture {
             port = Box::new(RecordedPort::packets(port, path)?);
         }
         runner.attach(INSIDE, port).map_err(failed)?;
         if let Some(profiles) = &wanted.netem {
-            let seed = Seed::new(seed()?);
-            let link = |profile, number| {
-                let link = Link::new(profile, seed.direction(number));
-                link.map(Box::new).map(Some).map_err(Error::usage)
-            };
-            let (ingress, egress) = (link(&profiles.a_to_b, 0)?, link(&profiles.b_to_a, 1)?);
-            runner.set_netem(INSIDE, PortNetem { ingress, egress });
+            runner.set_netem(INSIDE, profiles.of_packets(seed()?)?);
+        }
+        let devices = wanted.inside.devices();
+        let mut automatic = Vec::new();
+        for publishing in &wanted.publish {
+            match publishing {
+                Publishing::Ports(spec) => publish::open(&mut runner, spec, &devices)?,
+                Publishing::Auto(address) => automatic.push(*address),
+            }
+        }
+        let mut follower = None;
+        if !automatic.is_empty() {
+            let new = Follower::new(attached.listeners, automatic, &devices)?;
+            follower.insert(new).look(&mut runner, &events)?;
         }
         runner.watch(&monitor, MONITOR, readable).map_err(failed)?;
         runner.set_alarm(Some(runner.now() + TICK));
-        Ok((runner, Self { name, events, wanted, monitor, life, failure: None }))
+        Ok((
+            runner,
+            Self { name, events, wanted, monitor, life, flow_log, follower, failure: None },
+        ))
     }
 
     /// Closes the device and the recording; returns why the NAT ended, if nobody asked for it.
     pub fn end(mut self, runner: &mut Runner<Nat>) -> Option<Error> {
         runner.detach(INSIDE);
+        if let Some(log) = self.flow_log.take() {
+            log.end(runner.engine_mut());
+        }
         self.failure.take()
     }
 
@@ -142,6 +164,9 @@ impl NatService {
         let v4 = config.gateway_v4.map(IpAddr::V4);
         let dropped = runner.counts().by_reason();
         let counters = runner.port(INSIDE).map(|(_, counters)| counters);
+        let mut published: Vec<Published> =
+            engine.published().map(|one| Published::new(&one.publish)).collect();
+        published.sort_by(|a, b| (&a.transport, a.local).cmp(&(&b.transport, b.local)));
         Report {
             name: self.name.clone(),
             pid: std::process::id(),
@@ -153,11 +178,33 @@ impl NatService {
             gateways: v4.into_iter().chain(config.gateway_v6.map(IpAddr::V6)).collect(),
             name_servers: self.wanted.servers().into_iter().collect(),
             allow_host: self.wanted.allow_host.clone(),
+            allow: self.wanted.allow.iter().map(ToString::to_string).collect(),
+            deny: self.wanted.deny.iter().map(ToString::to_string).collect(),
+            flow_limit: self.wanted.flow_limit,
+            flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine)),
+            published,
             flows: engine.flow_count(),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped: dropped.map(|(why, count)| (why.to_string(), count)).collect(),
         }
+    }
+
+    /// Opens or closes ports of the host while it runs.
+    fn change_published(&self, runner: &mut Runner<Nat>, request: &Request) -> Result<Value> {
+        let text = request.body.get("spec").and_then(Value::as_str);
+        let text = text.ok_or_else(|| Error::usage("the request has no `spec`, as \"8080:80\""))?;
+        let spec: PublishSpec =
+            text.parse().map_err(|why| Error::usage(format!("`spec` is wrong: {why}")))?;
+        let done = if request.method == Method::Delete {
+            publish::close_all(runner, &spec)?;
+            format!("{spec} is no longer published")
+        } else {
+            publish::open(runner, &spec, &self.wanted.inside.devices())?;
+            format!("{spec} is published")
+        };
+        self.events.detail(&done);
+        Ok(Done::new(vec![done]).reply)
     }
 
     fn flows(runner: &Runner<Nat>) -> Vec<Flow> {
@@ -170,11 +217,7 @@ impl NatService {
 
 fn flow(row: &FlowRow, now: Instant) -> Flow {
     Flow {
-        transport: match row.transport {
-            Transport::Tcp => "tcp",
-            _ => "udp",
-        }
-        .to_owned(),
+        transport: word_of(row.transport).to_owned(),
         inside: row.inside,
         remote: row.remote,
         state: row.state.to_owned(),
@@ -199,6 +242,9 @@ impl Service for NatService {
     fn answer(&mut self, runner: &mut Runner<Nat>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/nat") => value(&self.report(runner)).into(),
+            (Method::Post | Method::Delete, "/nat/published") => {
+                self.change_published(runner, request).into()
+            }
             (Method::Get, "/nat/flows") => value(&Self::flows(runner)).into(),
             _ => Answer::Now(Reply::unknown_path(request)),
         }
@@ -227,12 +273,25 @@ impl Service for NatService {
             LoopEvent::Ready(MONITOR) => self.host_changed(runner),
             LoopEvent::Alarm => {
                 self.events.flush();
-                runner.set_alarm(Some(runner.now() + TICK));
+                self.flow_log.iter_mut().for_each(FlowLog::flush);
+                let is_followed = self.follower.is_some();
+                runner.set_alarm(Some(runner.now() + if is_followed { LOOK } else { TICK }));
+                let looked = self.follower.as_mut().map(|one| one.look(runner, &self.events));
+                if let Some(Err(error)) = looked {
+                    self.events.failed("ports inside are no longer published", &error);
+                    self.follower = None;
+                }
             }
             LoopEvent::PortDown(_) => self.events.detail("the device is down"),
             LoopEvent::PortUp(_) => self.events.detail("the device is up"),
             _ => {}
         }
         Next::Continue
+    }
+
+    fn turn(&mut self, runner: &mut Runner<Nat>) {
+        if let Some(log) = &mut self.flow_log {
+            log.write(runner.engine_mut());
+        }
     }
 }

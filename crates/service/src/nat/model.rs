@@ -1,9 +1,12 @@
 //! What a NAT reports.
 
+use adit_engine::Transport;
+use adit_nat::{FlowChange, FlowNews, Publish};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// A running NAT.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +28,18 @@ pub struct Nat {
     pub name_servers: BTreeMap<IpAddr, IpAddr>,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
+    /// Destinations that are reached, whatever else denies them.
+    pub allow: Vec<String>,
+    /// Destinations that are denied.
+    pub deny: Vec<String>,
+    /// The most flows of one address inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_limit: Option<u32>,
+    /// Lines of the flow log that were lost, if there is a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_log_lost: Option<u64>,
+    /// Ports of the host that lead inside.
+    pub published: Vec<Published>,
     /// How many flows there are.
     pub flows: usize,
     /// Packets from the inside.
@@ -35,13 +50,40 @@ pub struct Nat {
     pub dropped: BTreeMap<String, u64>,
 }
 
+/// A port of the host that leads inside.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Published {
+    /// `tcp` or `udp`.
+    pub transport: String,
+    /// The host's address and port.
+    pub local: SocketAddr,
+    /// The address and port inside.
+    pub inside: SocketAddr,
+}
+
+impl Published {
+    pub(super) fn new(publish: &Publish) -> Self {
+        let &Publish { transport, local, inside, .. } = publish;
+        Self { transport: word_of(transport).to_owned(), local, inside }
+    }
+}
+
+/// The word for a transport.
+pub(super) const fn word_of(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+        _ => "icmp",
+    }
+}
+
 /// A flow of a NAT.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "adit nat flows: an entry of the list")]
 pub struct Flow {
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp` or `icmp`.
     pub transport: String,
-    /// The address and port inside.
+    /// The address and port inside; of ICMP the identifier.
     pub inside: SocketAddr,
     /// The remote one as the inside knows it; of UDP the latest.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,4 +96,48 @@ pub struct Flow {
     pub received_bytes: u64,
     /// How long ago a packet of it passed, in seconds.
     pub idle_s: f64,
+}
+
+/// A line of the flow log.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(title = "adit run --flow-log: a line")]
+pub struct FlowLine {
+    /// When, in seconds since 1970.
+    pub time_s: f64,
+    /// `opened`, `closed` or `denied`.
+    pub event: &'static str,
+    /// `tcp`, `udp` or `icmp`.
+    pub transport: &'static str,
+    /// The address and port inside; of ICMP the identifier.
+    pub inside: SocketAddr,
+    /// The remote one as the inside knows it; of UDP the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<SocketAddr>,
+    /// Bytes from the inside, when it closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_bytes: Option<u64>,
+    /// Bytes to the inside, when it closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received_bytes: Option<u64>,
+}
+
+impl FlowLine {
+    pub(super) fn new(news: &FlowNews, wall: Duration) -> Option<Self> {
+        let event = match news.change {
+            FlowChange::Opened => "opened",
+            FlowChange::Closed => "closed",
+            FlowChange::Denied => "denied",
+            _ => return None,
+        };
+        let is_closed = news.change == FlowChange::Closed;
+        Some(Self {
+            time_s: wall.as_secs_f64(),
+            event,
+            transport: word_of(news.transport),
+            inside: news.inside,
+            remote: news.remote,
+            sent_bytes: is_closed.then_some(news.sent_bytes),
+            received_bytes: is_closed.then_some(news.received_bytes),
+        })
+    }
 }

@@ -8,7 +8,7 @@ use crate::nat::resolvers::Resolvers;
 use crate::netem::profile::Profiles;
 use adit_device::netlink::{Address, AddressFlags, Netlink, Route};
 use adit_device::{IfName, Mode};
-use adit_nat::{Config, Policy, Redirect, UdpFiltering};
+use adit_nat::{Config, Destination, Policy, Publishing, Redirect, Rule, UdpFiltering};
 use adit_packet::IpPrefix;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -41,6 +41,11 @@ impl Inside {
         Ok(Self { v4: prefix("10.0.2.100/24")?, v6: prefix("fd00::100/64")? })
     }
 
+    /// The addresses of the device.
+    pub(super) fn devices(&self) -> [IpAddr; 2] {
+        [self.v4.ip(), self.v6.ip()]
+    }
+
     fn v4_at(&self, number: u32) -> Option<Ipv4Addr> {
         match self.v4.network().ip() {
             IpAddr::V4(ip) => Some(Ipv4Addr::from_bits(ip.to_bits().checked_add(number)?)),
@@ -71,6 +76,16 @@ pub struct WantedNat {
     pub udp: UdpFiltering,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
+    /// Destinations that are reached, whatever else denies them.
+    pub allow: Vec<Destination>,
+    /// Destinations that are denied.
+    pub deny: Vec<Destination>,
+    /// The most flows of one address inside.
+    pub flow_limit: Option<u32>,
+    /// Where flows are logged.
+    pub flow_log: Option<PathBuf>,
+    /// Ports of the host that lead inside.
+    pub publish: Vec<Publishing>,
     /// Emulates the link between the inside and the NAT.
     pub netem: Option<Profiles>,
     /// Records the packets of the inside.
@@ -98,6 +113,11 @@ impl WantedNat {
             mtu: 1500,
             udp: UdpFiltering::default(),
             allow_host: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            flow_limit: None,
+            flow_log: None,
+            publish: Vec::new(),
             netem: None,
             capture: None,
             resolvers: Resolvers::of_host(),
@@ -162,6 +182,7 @@ impl WantedNat {
         config.mtu = self.mtu;
         config.udp_filtering = self.udp;
         config.policy = self.policy(host_addresses()?);
+        config.limits.flows_per_source = self.flow_limit.unwrap_or(config.limits.flows_per_source);
         Ok(config)
     }
 
@@ -177,6 +198,13 @@ impl WantedNat {
         for gateway in v4.into_iter().chain(v6) {
             self.allow_host.iter().for_each(|&port| policy.allow_host(gateway, port..=port));
         }
+        // The first that matches decides: what is allowed is reached, whatever is denied.
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        for (&port, ip) in self.allow_host.iter().flat_map(|port| loopback.map(|ip| (port, ip))) {
+            policy.rules.push(Rule { allows: true, to: IpPrefix::host(ip), ports: port..=port });
+        }
+        policy.rules.extend(self.allow.iter().flat_map(|to| to.rules(true)));
+        policy.rules.extend(self.deny.iter().flat_map(|to| to.rules(false)));
         policy
     }
 }

@@ -9,13 +9,15 @@ use crate::config::read;
 use crate::config::source::Source;
 use crate::config::table::Table;
 use crate::config::value::{Value, Wrong, duration, integer, number, one_of, rate, share, text};
+use crate::error::Error;
 use crate::netem::keys::KEYS;
 use adit_engine::netem::{
     CoDel, Corrupt, Delay, DelayTable, Discipline, FILE_LEN_MAX, FqCoDel, GilbertElliott, Jitter,
-    Loss, LossPattern, Opportunities, Outage, Overhead, ParseError, Preset, Profile, Queue, Rate,
-    Reorder, Steps,
+    Link, Loss, LossPattern, Opportunities, Outage, Overhead, ParseError, Preset, Profile, Queue,
+    Rate, Reorder, Seed, Steps,
 };
-use adit_packet::units;
+use adit_packet::{Layer, units};
+use adit_runtime::PortNetem;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,10 +32,25 @@ pub struct Profiles {
     pub b_to_a: Profile,
 }
 
+impl Profiles {
+    /// The links of a port that carries packets.
+    ///
+    /// # Errors
+    /// Settings that exclude each other.
+    pub fn of_packets(&self, seed: u64) -> Result<PortNetem, Error> {
+        let seed = Seed::new(seed);
+        let link = |profile, number| {
+            let link = Link::new(profile, seed.direction(number)).map_err(Error::usage)?;
+            Ok::<_, Error>(Some(Box::new(link.with_layer(Layer::Packet))))
+        };
+        Ok(PortNetem { ingress: link(&self.a_to_b, 0)?, egress: link(&self.b_to_a, 1)? })
+    }
+}
+
 /// Reads a whole profile file.
 ///
 /// `None` if it cannot be used; why is among the problems.
-pub fn of_file(path: &Path, problems: &Problems) -> Result<Profiles, crate::error::Error> {
+pub fn of_file(path: &Path, problems: &Problems) -> Result<Profiles, Error> {
     let source = Source::read_named(path)?;
     let mut table = read::toml(&source, problems);
     let profiles = of_table(&mut table, Profiles::default());

@@ -1,10 +1,12 @@
-//! In place of slirp4netns: the device has fixed addresses, and descriptors say when it is ready and must end.
+//! In place of slirp4netns: the TAP has fixed addresses, and descriptors say when it is ready and must end.
 
 use super::api::Api;
 use super::background::inherited;
 use super::inside::{INSIDE, Inside, address, default_route};
 use super::server::Server;
-use adit_device::{IfName, Mode};
+use adit_device::{IfName, MacAddr, Mode};
+use adit_nat::Config;
+use adit_nat::guest::GuestConfig;
 use adit_packet::IpPrefix;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_service::error::{Error, Result};
@@ -20,8 +22,12 @@ use std::path::PathBuf;
 pub struct Slirp4netns {
     /// The namespace.
     pub target: Target,
-    /// The name of the device in it.
+    /// The name of the TAP in it.
     pub device: IfName,
+    /// Its MAC address, if it is not any.
+    pub mac: Option<MacAddr>,
+    /// Whether its addresses, routes and MTU are set here. Otherwise the caller sets them, and may have made it.
+    pub configures: bool,
     /// One network for each family.
     pub networks: Vec<Network>,
     /// The IP MTU of the device.
@@ -60,7 +66,9 @@ impl Slirp4netns {
         let exit = inherited(self.exit)?;
         let life = Life::of(&self.target)?;
         let device = attach(&self.target, &self.interface())?;
-        let mut server = Server::new(self.inside().engine()?)?;
+        let mut engine = self.inside().engine()?;
+        engine.add_guests(INSIDE, self.guests()?).map_err(Error::usage)?;
+        let mut server = Server::new(engine)?;
         server.attach(INSIDE, Box::new(DevicePort::new(device)?))?;
         server.ends_with(life)?;
         exit.map_or(Ok(()), |exit| server.ends_by(exit))?;
@@ -83,14 +91,33 @@ impl Slirp4netns {
     fn interface(&self) -> Interface {
         let route =
             |network: &Network| default_route(network.gateway.is_ipv4(), Some(network.gateway));
+        let networks = self.networks.iter().filter(|_| self.configures);
         Interface {
             name: self.device,
-            mode: Mode::Tun,
-            addresses: self.networks.iter().map(|network| address(network.device)).collect(),
-            routes: self.networks.iter().map(route).collect(),
-            mtu: Some(self.mtu.into()),
-            mac: None,
+            mode: Mode::Tap,
+            addresses: networks.clone().map(|network| address(network.device)).collect(),
+            routes: networks.map(route).collect(),
+            mtu: self.configures.then_some(self.mtu.into()),
+            mac: self.mac,
         }
+    }
+
+    /// What the other hosts behind the TAP are given: bridges inside may have some.
+    fn guests(&self) -> Result<GuestConfig> {
+        let of_family = |is_v4| {
+            let network = self.networks.iter().find(|one| one.gateway.is_ipv4() == is_v4);
+            network.map(|one| one.device.network())
+        };
+        let mut guests =
+            GuestConfig::in_networks(of_family(true), of_family(false)).map_err(Error::usage)?;
+        // Less than IPv6 needs is not for IPv6.
+        let mtu_min = guests.v6.as_ref().map_or(0, |_| Config::MTU_MIN);
+        guests.mtu = self.mtu.max(mtu_min);
+        if self.networks.iter().all(|network| network.name_server.is_none()) {
+            guests.v4.iter_mut().for_each(|v4| v4.dns.clear());
+            guests.v6.iter_mut().for_each(|v6| v6.dns.clear());
+        }
+        Ok(guests)
     }
 
     fn inside(&self) -> Inside {

@@ -4,7 +4,7 @@ use super::options::Options;
 use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
-use adit_service::namespace::attach::{Target, attach};
+use adit_service::namespace::attach::{Target, attach_with_listeners};
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
 use adit_service::nat::wanted::WantedNat;
@@ -26,7 +26,7 @@ fn serve(
     namespaces: Namespaces,
     events: &Events,
 ) -> Result<u8> {
-    let device = attach(&Target::Process(namespaces.pid()), &wanted.interface())?;
+    let device = attach_with_listeners(&Target::Process(namespaces.pid()), &wanted.interface())?;
     let socket = match &wanted.name {
         Some(name) => ControlSocket::open(Some(name.clone()), "nat")?,
         None => {

@@ -9,9 +9,6 @@ use crate::host::plan::{Plan, Seen, path_mtu};
 use crate::up::{self, Pipe};
 use adit_device::netlink::TABLE_MAIN;
 use adit_device::{Device, IfName, Mode};
-use adit_engine::PortId;
-use adit_engine::netem::{Link, Seed};
-use adit_runtime::{PortNetem, Runner};
 use adit_service::control::name::Claim;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
@@ -64,7 +61,11 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let (mut runner, supervisor) =
         up.start(loaded, plan, (Claim::new(name)?, None), changes, None, events)?;
     if let Some(profiles) = &wanted.netem {
-        emulate(&mut runner, crate::engine::TunnelEngine::device(Mode::Tun), profiles)?;
+        let port = crate::engine::TunnelEngine::device(Mode::Tun);
+        let mut seed = [0; 8];
+        crate::file::keys::fill_random(&mut seed)
+            .map_err(|error| Error::io("read", "random bytes", &error))?;
+        runner.set_netem(port, profiles.of_packets(u64::from_ne_bytes(seed))?);
     }
     let (daemon, socket) = supervisor.into_parts();
     let mut supervisor = Supervisor::new(Guest::new(daemon), socket, events.clone());
@@ -106,25 +107,6 @@ fn interface_of(name: IfName, plan: &Plan) -> Interface {
         }
     }
     Interface { name, mode: Mode::Tun, addresses, routes, mtu: Some(plan.mtu), mac: None }
-}
-
-fn emulate(
-    runner: &mut Runner<crate::engine::TunnelEngine>,
-    port: PortId,
-    profiles: &adit_service::netem::profile::Profiles,
-) -> Result<()> {
-    let mut seed = [0; 8];
-    crate::file::keys::fill_random(&mut seed)
-        .map_err(|error| Error::io("read", "random bytes", &error))?;
-    // As for every link: JSON readers that use doubles keep it.
-    let seed = Seed::new(u64::from_ne_bytes(seed) >> 11);
-    let link = |profile, number| {
-        let link = Link::new(profile, seed.direction(number));
-        link.map(Box::new).map(Some).map_err(Error::usage)
-    };
-    let (ingress, egress) = (link(&profiles.a_to_b, 0)?, link(&profiles.b_to_a, 1)?);
-    runner.set_netem(port, PortNetem { ingress, egress });
-    Ok(())
 }
 
 /// An executor for a device that is complete: nothing else is changed for the tunnel.

@@ -36,6 +36,8 @@ fn the_command_lines_of_podman_are_read() {
     let expected = Slirp4netns {
         target: Target::Text("/proc/self/ns/net".to_owned()),
         device: IfName::new("tap0").unwrap(),
+        mac: None,
+        configures: true,
         networks: vec![
             network("10.0.2.100/24", "10.0.2.2", "10.0.2.3"),
             network("fd00::64/64", "fd00::2", "fd00::3"),
@@ -64,6 +66,11 @@ fn the_command_lines_of_podman_are_read() {
     assert_eq!(wanted(PODMAN_4_CIDR), cidr);
     let own = wanted("-c 4711");
     assert_eq!((own.target, own.mtu), (Target::Process(4711), 1500));
+    let rootlesskit =
+        wanted("--mtu 65520 -r 3 --disable-host-loopback --api-socket /tmp/x.sock 4711 tap0");
+    assert_eq!((rootlesskit.configures, rootlesskit.mac), (false, None));
+    let mac = wanted("-c --macaddress=02:00:00:00:00:07 1").mac;
+    assert_eq!(mac, "02:00:00:00:00:07".parse().ok());
     assert_eq!(wanted("-c --disable-dns 1").networks, [network("10.0.2.100/24", "10.0.2.2", "")]);
 }
 
@@ -104,7 +111,8 @@ fn what_is_not_valid_is_refused() {
         ("-c --netns-type=path /nonexistent", "existing path expected"),
         ("-c --netns-type=no 1", "netns-type must be"),
         ("-c 1 a-name-that-is-too-long", "TAPNAME"),
-        ("1 tap0", "without --configure"),
+        ("--macaddress=02:00:00:00:00:07 1 tap0", "--macaddress cannot be specified"),
+        ("-c --macaddress=01:00:00:00:00:07 1 tap0", "macaddress must be"),
         ("-c --outbound-addr=127.0.0.1 1", "--outbound-addr=127.0.0.1 is not supported"),
     ] {
         let Err(Fault::Refused(message)) = call(text) else { panic!("{text}") };

@@ -8,6 +8,7 @@ use adit_packet::{Icmp, Instant, Meta, PacketBuf, icmp};
 use super::udp::any_address;
 use super::{Entry, Inside, Nat};
 use crate::translate::echo::{Echo, fill_checksum};
+use crate::translate::news::FlowChange;
 use crate::translate::table::{Class, Key};
 use crate::translate::wire::{self, Path};
 use adit_engine::DropReason;
@@ -76,6 +77,9 @@ impl Nat {
         }
         echo.send(to, packet, out);
         self.table.touch(flow, inside.now);
+        if found.is_none() {
+            self.note(flow, FlowChange::Opened);
+        }
     }
 
     pub(super) fn echo_from_flow(

@@ -19,6 +19,7 @@ use super::echo::Echo;
 use super::fragments::{self, Reassembler};
 use super::hash::SipKey;
 use super::limiter::Limiter;
+use super::news::{FlowChange, FlowNews, News};
 use super::policy::{Policy, Verdict};
 use super::publish::Published;
 use super::report::FlowRow;
@@ -28,7 +29,7 @@ use super::udp::Mapping;
 use super::wire::{self, Path};
 use adit_engine::DropReason;
 use adit_engine::Outbox;
-use adit_engine::flow::{FlowEvent, FlowId, FlowRequest, Request};
+use adit_engine::flow::{FlowEvent, FlowId, FlowRequest, Request, Transport};
 use adit_engine::{Endpoint, PortId};
 use adit_engine::{Engine, Handled};
 
@@ -55,6 +56,8 @@ pub struct Nat {
     counter: u64,
     /// By flow.
     published: BTreeMap<FlowId, Published>,
+    /// For a log of flows, if there is one.
+    news: Option<News>,
 }
 
 /// A flow of the table.
@@ -107,6 +110,7 @@ impl Nat {
             errors: Limiter::new(limits.errors_per_second),
             counter: 0,
             published: BTreeMap::new(),
+            news: None,
             config,
         }
     }
@@ -130,15 +134,56 @@ impl Nat {
 
     /// The flows, in no particular order.
     pub fn flows(&self) -> impl Iterator<Item = FlowRow> + '_ {
-        self.table.iter().filter_map(|(flow, entry)| {
-            let used = self.table.used(flow).unwrap_or(Instant::ZERO);
-            match entry {
-                Entry::Tcp(tcp) => Some(FlowRow::tcp(flow, &tcp.conn, used)),
-                Entry::Udp(mapping) => Some(FlowRow::udp(flow, mapping, used)),
-                Entry::Echo(echo) => Some(FlowRow::echo(flow, echo, used)),
-                Entry::Listener => None,
-            }
-        })
+        self.table.iter().filter_map(|(flow, entry)| self.row(flow, entry))
+    }
+
+    fn row(&self, flow: FlowId, entry: &Entry) -> Option<FlowRow> {
+        let used = self.table.used(flow).unwrap_or(Instant::ZERO);
+        match entry {
+            Entry::Tcp(tcp) => Some(FlowRow::tcp(flow, &tcp.conn, used)),
+            Entry::Udp(mapping) => Some(FlowRow::udp(flow, mapping, used)),
+            Entry::Echo(echo) => Some(FlowRow::echo(flow, echo, used)),
+            Entry::Listener => None,
+        }
+    }
+
+    /// Keeps news of flows from now on, for [`Self::poll_news`]: a bounded number until they are taken.
+    pub fn keep_news(&mut self) {
+        self.news.get_or_insert_with(News::new);
+    }
+
+    /// The next news of flows.
+    pub fn poll_news(&mut self) -> Option<FlowNews> {
+        self.news.as_mut()?.poll()
+    }
+
+    /// How many news were lost, because they came too fast.
+    #[must_use]
+    pub fn news_lost(&self) -> u64 {
+        self.news.as_ref().map_or(0, News::lost)
+    }
+
+    /// A flow is in the table, or leaves it.
+    fn note(&mut self, flow: FlowId, change: FlowChange) {
+        if self.news.is_none() {
+            return;
+        }
+        let row = self.table.get(flow).and_then(|entry| self.row(flow, entry));
+        if let (Some(row), Some(all)) = (row, &mut self.news) {
+            all.add(FlowNews::of(change, &row));
+        }
+    }
+
+    fn note_denied(&mut self, inside: &Inside<'_>, to: SocketAddr, packet: &PacketBuf) {
+        let Some(news) = &mut self.news else { return };
+        let transport = match inside.headers.protocol() {
+            Some(ip_protocol::TCP) => Transport::Tcp,
+            Some(ip_protocol::UDP) => Transport::Udp,
+            _ => Transport::Echo,
+        };
+        let (port, _) = inside.headers.ports(packet.bytes()).unwrap_or_default();
+        let from = SocketAddr::new(inside.from, port);
+        news.deny(inside.now, FlowNews::denied(transport, from, to));
     }
 
     fn handle_inside(&mut self, now: Instant, port: PortId, packet: PacketBuf, out: &mut Outbox) {
@@ -214,7 +259,8 @@ impl Nat {
         out: &mut Outbox,
     ) -> Option<SocketAddr> {
         let is_v4 = inside.to.is_ipv4();
-        let why = match self.config.policy.verdict(SocketAddr::new(inside.to, port)) {
+        let to = SocketAddr::new(inside.to, port);
+        let why = match self.config.policy.verdict(to) {
             // A redirect leads outside, also to an address of the host that the inside has as well.
             Verdict::Reached(at) if at.ip() != inside.to || !self.config.is_inside(at.ip()) => {
                 return Some(at);
@@ -223,7 +269,10 @@ impl Nat {
                 wire::Error::port_unreachable(is_v4)
             }
             Verdict::Reached(_) => wire::Error::host_unreachable(is_v4),
-            Verdict::Denied => wire::Error::prohibited(is_v4),
+            Verdict::Denied => {
+                self.note_denied(inside, to, packet);
+                wire::Error::prohibited(is_v4)
+            }
         };
         self.error(inside, why, packet, out);
         None
@@ -299,6 +348,7 @@ impl Nat {
 
     /// Takes a flow out of the table; the runtime ends it so.
     fn remove(&mut self, flow: FlowId, end: Option<FlowRequest>, out: &mut Outbox) {
+        self.note(flow, FlowChange::Closed);
         match self.table.remove(flow) {
             Some(Entry::Tcp(mut tcp)) => {
                 tcp.conn.clear(&mut self.reorder_budget);

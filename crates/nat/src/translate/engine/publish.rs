@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use adit_packet::{Instant, ip_protocol};
 
 use super::{Entry, Nat, TcpEntry};
+use crate::translate::news::FlowChange;
 use crate::translate::publish::{Publish, PublishError, PublishState, Published};
 use crate::translate::table::{Class, Key};
 use crate::translate::tcp::{Calling, Conn, Cx};
@@ -54,6 +55,7 @@ impl Nat {
                 _ => Entry::Listener,
             });
         let flow = new.ok_or(PublishError::OutOfFlows)?;
+        self.note(flow, FlowChange::Opened);
         self.ask(Request::Flow(flow, request), out);
         self.published.insert(flow, Published { flow, publish, state: PublishState::Opening });
         Ok(flow)
@@ -69,6 +71,12 @@ impl Nat {
     /// The ports of the host that lead to the inside.
     pub fn published(&self) -> impl Iterator<Item = Published> + '_ {
         self.published.values().copied()
+    }
+
+    /// A port of the host that leads to the inside, by its number.
+    #[must_use]
+    pub fn published_at(&self, flow: FlowId) -> Option<Published> {
+        self.published.get(&flow).copied()
     }
 
     /// Something happened to a published port.
@@ -135,6 +143,7 @@ impl Nat {
             Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false }))
         });
         let Some(flow) = new else { return false };
+        self.note(flow, FlowChange::Opened);
         if out.request(Request::Flow(flow, FlowRequest::Accept { listener })).is_err() {
             self.remove(flow, None, out);
             return false;

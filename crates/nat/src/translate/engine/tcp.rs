@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use adit_packet::{Instant, PacketBuf, ip_protocol};
 
 use super::{Entry, Inside, Nat, TcpEntry};
+use crate::translate::news::FlowChange;
 use crate::translate::table::{Class, Key};
 use crate::translate::tcp::{Conn, Cx, Fate, Opening, Segment, refuse};
 use crate::translate::wire::Path;
@@ -144,6 +145,7 @@ impl Nat {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         };
         let requests = tcp.conn.open(at, inside.hop_limit);
+        new.into_iter().for_each(|flow| self.note(flow, FlowChange::Opened));
         let is_asked = requests.into_iter().all(|request| out.request(request).is_ok());
         if !is_asked {
             // The inside asks again.

@@ -6,6 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use adit_packet::{Gso, Instant, Meta, PacketBuf, UdpHeader, ip_protocol};
 
 use super::{Entry, Inside, Nat};
+use crate::translate::news::FlowChange;
 use crate::translate::table::{Class, Key};
 use crate::translate::udp::Mapping;
 use adit_engine::DropReason;
@@ -56,6 +57,9 @@ impl Nat {
         mapping.send(to, packet, out);
         let class = mapping.class();
         self.table.reclass(flow, class, inside.now);
+        if found.is_none() {
+            self.note(flow, FlowChange::Opened);
+        }
     }
 
     pub(super) fn udp_from_flow(
@@ -138,7 +142,7 @@ impl Nat {
         }
         let flow = self.table.insert(key, inside.from, class, inside.now, entry)?;
         if out.request(Request::Flow(flow, bind)).is_err() {
-            self.remove(flow, None, out);
+            self.table.remove(flow);
             return None;
         }
         Some(flow)

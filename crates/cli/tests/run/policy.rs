@@ -1,0 +1,145 @@
+//! What the inside may reach, how much of it, and the log of its flows.
+
+use crate::nat::{CONNECT, Host, V4};
+use crate::support::{ADIT, command, refused, text, validate};
+use std::fs;
+
+/// What a program prints in `adit run` with these options.
+fn inside(options: &[&str], program: &str, arguments: &[&str]) -> String {
+    let run = [ADIT, "run", "--sandbox", "require"];
+    let words = [&run[..], options, &["--", "python3", "-c", program], arguments].concat();
+    let output = command(words).output().unwrap();
+    assert_eq!(text(&output.stderr), "", "{options:?}");
+    text(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn what_is_denied_is_refused_unless_it_is_allowed() {
+    let mut host = Host::new();
+    host.serve(&[], &["127.0.0.1"]);
+    let connect = |options: &str, address: &str, port: &str| {
+        let options: Vec<&str> = options.split_whitespace().collect();
+        inside(&options, CONNECT, &[address, port])
+    };
+    for (options, address, port, is_reached) in [
+        ("--deny 192.0.2.0/24", V4, "9", false),
+        ("--deny 192.0.2.0/24", "2001:db8::2", "9", true),
+        ("--deny 192.0.2.0/24 --allow 192.0.2.2:9", V4, "9", true),
+        ("--deny 192.0.2.0/24 --allow 192.0.2.2:9", V4, "7", false),
+        ("--deny any:9", "2001:db8::2", "9", false),
+        ("--deny any:1-8", V4, "9", true),
+        ("--deny any --allow [2001:db8::/64]:9", "2001:db8::2", "9", true),
+        ("--deny any --allow [2001:db8::/64]:9", V4, "9", false),
+        // A port of the host that is allowed is no less so.
+        ("--deny any --allow-host 9", "10.0.2.2", "9", true),
+    ] {
+        let found = connect(options, address, port);
+        assert_eq!(found == "reached", is_reached, "{options} {address} {port}: {found}");
+    }
+    let (status, error) = refused("run --deny 10.0.0.1/8 -- true");
+    assert_eq!(status, 2, "{error}");
+    assert!(error.contains("10.0.0.0/8"), "{error}");
+}
+
+/// Opens connections until one fails; prints how many.
+const MANY: &str = "
+import socket, sys
+open = []
+try:
+    while len(open) < 50:
+        open.append(socket.create_connection((sys.argv[1], 7), 2))
+except OSError:
+    pass
+print(len(open))
+";
+
+/// Prints how many seconds a download takes.
+const DOWNLOAD: &str = "
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], 9), 60)
+start = time.monotonic()
+while s.recv(1 << 16):
+    pass
+print(time.monotonic() - start)
+";
+
+#[test]
+fn flows_and_rates_have_limits() {
+    let _host = Host::new();
+    assert_eq!(inside(&["--flow-limit", "8"], MANY, &[V4]), "8");
+    // 10 MB at 80 Mbit/s: not before a second.
+    let seconds: f64 = inside(&["--rate", "80mbit"], DOWNLOAD, &[V4]).parse().unwrap();
+    assert!(seconds > 0.9, "{seconds}");
+}
+
+/// Sends 5 bytes by TCP and a datagram, connects to a port where nobody listens and to one that is denied.
+const FLOWS: &str = "
+import socket, sys
+s = socket.create_connection((sys.argv[1], 7), 60)
+s.sendall(b'12345')
+s.shutdown(socket.SHUT_WR)
+print(len(s.makefile().read()))
+for port in 6, 5:
+    try:
+        socket.create_connection((sys.argv[1], port), 60)
+    except OSError:
+        pass
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.connect((sys.argv[1], 7))
+u.settimeout(1)
+for _ in range(60):
+    try:
+        u.send(b'question')
+        u.recv(100)
+        break
+    except OSError:
+        pass
+";
+
+#[test]
+fn flows_are_logged_as_lines_of_json() {
+    let _host = Host::new();
+    let options = ["--flow-log", "/run/flows", "--deny", "any:5"];
+    assert_eq!(inside(&options, FLOWS, &[V4]), "64");
+    let log = fs::read_to_string("/run/flows").unwrap();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let flow = |event: &str, transport: &str, port: u16| {
+        let is_it = |line: &&serde_json::Value| {
+            line["event"] == event
+                && line["transport"] == transport
+                && line["remote"] == format!("{V4}:{port}")
+        };
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("{event} {transport} {port}: {log}"))
+    };
+    let closed = flow("closed", "tcp", 7);
+    assert_eq!((&closed["sent_bytes"], &closed["received_bytes"]), (&5.into(), &64.into()));
+    assert_eq!(closed["inside"], flow("opened", "tcp", 7)["inside"]);
+    assert_eq!(flow("closed", "tcp", 6)["received_bytes"], 0);
+    assert!(flow("denied", "tcp", 5)["time_s"].as_f64().unwrap() > 1e9);
+    flow("opened", "udp", 7);
+    assert!(flow("closed", "udp", 7)["received_bytes"].as_u64() >= Some(8));
+    let outputs: Vec<_> = log.lines().map(|line| ("nat-flow-log", line.to_owned())).collect();
+    validate(&outputs);
+    let (status, error) = refused("run --flow-log /nowhere/flows -- true");
+    assert_eq!(status, 4, "{error}");
+}
+
+#[test]
+fn what_was_dropped_is_shown_by_its_reason() {
+    let _host = Host::new();
+    // The shell inside asks adit of the host by its socket.
+    let script = format!(
+        "python3 -c \"$0\" {V4} 9; {ADIT} -j nat show limited; {ADIT} nat show limited | grep -E 'deny|dropped'"
+    );
+    let words =
+        [ADIT, "run", "--name", "limited", "--deny", "any:9", "--", "sh", "-c", &script, CONNECT];
+    let output = command(words).output().unwrap();
+    let found = text(&output.stdout);
+    let (_, shown) = found.split_once('\n').unwrap_or_else(|| panic!("{found}"));
+    let (json, rest) = shown.split_once('\n').unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert!(json["dropped"]["filtered"].as_u64() >= Some(1), "{json}");
+    assert_eq!(json["deny"], serde_json::json!(["any:9"]));
+    assert!(rest.contains("deny          any:9") && rest.contains(": filtered"), "{rest}");
+}

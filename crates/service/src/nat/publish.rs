@@ -1,0 +1,178 @@
+//! Ports of the host that lead inside: opened, closed, and why one cannot be opened.
+
+use crate::error::{Entry, Error, Kind, Result};
+use crate::event::Events;
+use crate::nat::model::word_of;
+use adit_device::netlink::Listeners;
+use adit_engine::{FlowError, FlowId, PortId};
+use adit_nat::{FollowListeners, Nat, Publish, PublishError, PublishSpec, PublishState};
+use adit_runtime::Runner;
+use rustix::io::Errno;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The device.
+pub(super) const INSIDE: PortId = PortId(0);
+
+/// What the kernel lists.
+const LISTENERS: &str = "the sockets that listen inside";
+
+/// A port of the host cannot be published.
+const PUBLISH: Entry = Entry {
+    code: "ADIT-E0835",
+    title: "a port of the host cannot be published",
+    explanation: "'--publish' and 'adit nat publish' open a port of the host by a socket of adit's own user. \
+                  Another program may have the port, ports below net.ipv4.ip_unprivileged_port_start need \
+                  CAP_NET_BIND_SERVICE, and the address must be one of the host. A running NAT has no \
+                  capability. None of the ports of the request is open.",
+    remedy: "Choose another port of the host: '--publish 8080:80'. 'ss -ltn' and 'ss -lun' list those in use.",
+};
+
+/// The codes of a NAT that runs.
+pub const CATALOG: [Entry; 1] = [PUBLISH];
+
+/// Opens the ports of a spec to a device with these addresses; all of them, or none.
+pub(super) fn open(runner: &mut Runner<Nat>, spec: &PublishSpec, devices: &[IpAddr]) -> Result<()> {
+    let mut flows = Vec::new();
+    let mut result = Ok(());
+    for publish in spec.of_device(devices, INSIDE) {
+        match open_one(runner, publish) {
+            Ok(flow) => flows.push(flow),
+            Err(why) if why.is_without_family(publish.local.ip()) => {}
+            Err(why) => {
+                result = Err(why.of(&publish));
+                break;
+            }
+        }
+    }
+    if result.is_ok() && flows.is_empty() {
+        let message = format!("'{spec}': neither the inside nor the host has an address for it");
+        result = Err(Error::usage(message));
+    }
+    if result.is_err() {
+        flows.drain(..).for_each(|flow| close(runner, flow));
+    }
+    result
+}
+
+/// Closes a published port; its connections go on.
+pub(super) fn close(runner: &mut Runner<Nat>, flow: FlowId) {
+    let (nat, _, out) = runner.engine_and_outbox();
+    nat.unpublish(flow, out);
+    runner.flush();
+}
+
+/// Closes the ports that a spec describes.
+pub(super) fn close_all(runner: &mut Runner<Nat>, spec: &PublishSpec) -> Result<()> {
+    let published = runner.engine().published().filter(|one| spec.covers(&one.publish));
+    let flows: Vec<FlowId> = published.map(|one| one.flow).collect();
+    if flows.is_empty() {
+        let message = format!("'{spec}' is not published");
+        let error = Error::new(Kind::NotFound, &PUBLISH, message).object(spec);
+        return Err(error.hint("List the published ports: 'adit nat show'."));
+    }
+    flows.iter().for_each(|flow| close(runner, *flow));
+    Ok(())
+}
+
+/// Why a port was not opened.
+#[derive(Debug)]
+enum Failure {
+    Nat(PublishError),
+    Host(FlowError),
+}
+
+fn open_one(runner: &mut Runner<Nat>, publish: Publish) -> Result<FlowId, Failure> {
+    let (nat, now, out) = runner.engine_and_outbox();
+    let flow = nat.publish(now, publish, out).map_err(Failure::Nat)?;
+    runner.flush();
+    match runner.engine().published_at(flow).map(|one| one.state) {
+        Some(PublishState::Failed(error)) => {
+            close(runner, flow);
+            Err(Failure::Host(error))
+        }
+        _ => Ok(flow),
+    }
+}
+
+impl Failure {
+    /// The host has no address at all of this family: all addresses are those of the other one.
+    fn is_without_family(&self, local: IpAddr) -> bool {
+        matches!(self, Self::Host(FlowError::NoAddress)) && local.is_unspecified()
+    }
+
+    fn of(&self, publish: &Publish) -> Error {
+        let Publish { transport, local, inside, .. } = publish;
+        let (word, from, to) = (word_of(*transport), local.port(), inside.port());
+        let (kind, why) = match self {
+            Self::Host(FlowError::InUse) => (Kind::Conflict, "another program has the port".into()),
+            Self::Host(FlowError::Prohibited) => (Kind::Permission, "permission denied".into()),
+            Self::Host(FlowError::NoAddress) => (Kind::NotFound, "no address of this host".into()),
+            Self::Host(error) => (Kind::Refused, error.to_string()),
+            Self::Nat(error @ PublishError::InUse) => (Kind::Conflict, error.to_string()),
+            Self::Nat(error) => (Kind::Refused, error.to_string()),
+        };
+        let message = format!("cannot publish {word} {local}: {why}");
+        let error = Error::new(kind, &PUBLISH, message).object(local);
+        match kind {
+            Kind::Conflict => error.hint(format!(
+                "Choose another port, as '--publish 1{from:04}:{to}', or end the program that has it: \
+                 'ss -lnp --{word} sport = :{from}'."
+            )),
+            Kind::Permission => error.hint(format!(
+                "Choose a port from 1024 on, as '--publish {}:{to}', or allow it: \
+                 'sysctl net.ipv4.ip_unprivileged_port_start={from}'.",
+                8000 + from
+            )),
+            Kind::NotFound => error.hint("List the addresses of the host: 'ip address'."),
+            _ => error,
+        }
+    }
+}
+
+/// Publishes what listens inside.
+#[derive(Debug)]
+pub(super) struct Follower {
+    listeners: Listeners,
+    follow: FollowListeners,
+}
+
+/// How often a [`Follower`] looks: the kernel has no event for listen(2).
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+impl Follower {
+    pub(super) fn new(
+        listeners: Option<Listeners>,
+        addresses: Vec<Option<IpAddr>>,
+        devices: &[IpAddr],
+    ) -> Result<Self> {
+        let none = || Error::io("list", LISTENERS, &Errno::PROTONOSUPPORT.into());
+        let listeners = listeners.ok_or_else(none)?;
+        Ok(Self { listeners, follow: FollowListeners::new(addresses, devices.to_vec(), INSIDE) })
+    }
+
+    /// Looks what listens inside, and opens and closes ports of the host. One that cannot be opened is
+    /// reported once.
+    ///
+    /// # Errors
+    /// The kernel lists no sockets.
+    pub(super) fn look(&mut self, runner: &mut Runner<Nat>, events: &Events) -> Result<()> {
+        let listed = self.listeners.list();
+        let listed = listed.map_err(|error| Error::io("list", LISTENERS, &error))?;
+        let (closed, new) = self.follow.update(&listed);
+        closed.into_iter().for_each(|flow| close(runner, flow));
+        for publish in new {
+            // One of '--publish' is as good.
+            let is_there = runner.engine().published().any(|one| one.publish == publish);
+            let opened = if is_there { None } else { Some(open_one(runner, publish)) };
+            match &opened {
+                Some(Err(why)) if !why.is_without_family(publish.local.ip()) => {
+                    events.failed("what listens inside", &why.of(&publish));
+                }
+                _ => {}
+            }
+            self.follow.opened(&publish, opened.and_then(Result::ok));
+        }
+        Ok(())
+    }
+}
