@@ -1,5 +1,6 @@
 //! A hostile inside and a hostile outside: the NAT's memory is bounded, honest flows go on, and nothing gets where it must
 //! not. `./check --long` repeats each test at its full size (`long_…`).
+#![expect(clippy::print_stdout, reason = "the figures of a long run")]
 
 use crate::nat::{Attached, Host, V4};
 use crate::support::{ADIT, adit_json, command, run, text};
@@ -211,7 +212,7 @@ impl Attacker {
             destination_port: self.random.of(&[7, 9, 53, 80, 443]),
             sequence: self.random.long(),
             acknowledgment: self.random.long(),
-            flags: adit_packet::TcpFlags(flags.into()),
+            flags: adit_packet::TcpFlags(flags),
             window: self.random.word(),
             checksum: 0,
             urgent: self.random.word(),
@@ -515,6 +516,47 @@ fn attack_from_inside(size: &Size) {
     assert!(shown["received"].as_u64().unwrap() > sent * 3 / 4, "{shown}");
 }
 
+/// What nobody inside asked for: to the host's ports that flows use and others, also from a server that they talk to,
+/// and to the inside's own address.
+fn foreign_frame(random: &mut Random, to_host: &[u8]) -> Vec<u8> {
+    let source = random.of(&[0xc000_0202, 0xc000_02fe, 0xc633_6401, 0x0a00_0201, 0x7f00_0001]);
+    let to = random.of(&[0xc000_0201, 0xc000_0201, 0x0a00_0264]);
+    let protocol = random.of(&[6, 17, 17, 1]);
+    let mut payload = random.bytes(60);
+    let port = random.of(&[4444, 4444, 80, 53, 8080]);
+    let from = if source == 0xc000_0202 { random.of(&[8, 9, 1000]) } else { random.word() };
+    payload[..2].copy_from_slice(&u16::to_be_bytes(from));
+    payload[2..4].copy_from_slice(&u16::to_be_bytes(port));
+    match protocol {
+        17 => {
+            payload[4..6].copy_from_slice(&60_u16.to_be_bytes());
+            payload[6..8].fill(0);
+        }
+        6 => {
+            payload[12..14].copy_from_slice(&[0x50, random.of(&[2, 16, 4, 18])]);
+            payload[16..18].fill(0);
+            let sum = Sum::pseudo_v4(source.into(), to.into(), 6, 60).add_bytes(&payload).finish();
+            payload[16..18].copy_from_slice(&sum.to_be_bytes());
+        }
+        _ => {
+            payload[..2].copy_from_slice(&[random.of(&[8, 0, 3, 5, 11]), 0]);
+            icmp::fill_checksum_v4(&mut payload);
+        }
+    }
+    let header = Ipv4Header {
+        tos: 0,
+        total_len: 80,
+        id: 0,
+        dont_fragment: true,
+        fragment: None,
+        ttl: 64,
+        protocol,
+        source: source.into(),
+        destination: to.into(),
+    };
+    [to_host, &[2, 0, 0, 0, 0, 9, 8, 0], &header.to_bytes(), &payload].concat()
+}
+
 fn attack_from_outside(packets: usize) {
     let _world = World::new();
     honest();
@@ -537,49 +579,7 @@ fn attack_from_outside(packets: usize) {
     let rounds = beside(|| {
         let attacker = Attacker::new("srv", "v1");
         let mut random = Random(11);
-        for _ in 0..packets {
-            let source =
-                random.of(&[0xc000_0202, 0xc000_02fe, 0xc633_6401, 0x0a00_0201, 0x7f00_0001]);
-            let to = random.of(&[0xc000_0201, 0xc000_0201, 0x0a00_0264]);
-            let protocol = random.of(&[6, 17, 17, 1]);
-            let mut payload = random.bytes(60);
-            let port = random.of(&[4444, 4444, 80, 53, 8080]);
-            let from = if source == 0xc000_0202 { random.of(&[8, 9, 1000]) } else { random.word() };
-            payload[..2].copy_from_slice(&u16::to_be_bytes(from));
-            payload[2..4].copy_from_slice(&u16::to_be_bytes(port));
-            match protocol {
-                17 => {
-                    payload[4..6].copy_from_slice(&60_u16.to_be_bytes());
-                    payload[6..8].fill(0);
-                }
-                6 => {
-                    payload[12..14].copy_from_slice(&[0x50, random.of(&[2, 16, 4, 18])]);
-                    payload[16..18].fill(0);
-                    let sum = Sum::pseudo_v4(source.into(), to.into(), 6, 60)
-                        .add_bytes(&payload)
-                        .finish();
-                    payload[16..18].copy_from_slice(&sum.to_be_bytes());
-                }
-                _ => {
-                    payload[..2].copy_from_slice(&[random.of(&[8, 0, 3, 5, 11]), 0]);
-                    icmp::fill_checksum_v4(&mut payload);
-                }
-            }
-            let header = Ipv4Header {
-                tos: 0,
-                total_len: 80,
-                id: 0,
-                dont_fragment: true,
-                fragment: None,
-                ttl: 64,
-                protocol,
-                source: source.into(),
-                destination: to.into(),
-            };
-            let frame =
-                [&to_host[..], &[2, 0, 0, 0, 0, 9, 8, 0], &header.to_bytes(), &payload].concat();
-            attacker.send(&frame);
-        }
+        (0..packets).for_each(|_| attacker.send(&foreign_frame(&mut random, &to_host)));
     });
     assert_eq!(entered.count(), 0, "packets that nobody asked for");
     // A segment of no connection is answered by a RST from where it went.
