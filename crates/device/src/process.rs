@@ -2,7 +2,9 @@
 
 use crate::sys;
 use bitflags::bitflags;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal,
+};
 use rustix::thread::UnshareFlags;
 use std::fmt;
 use std::fs;
@@ -66,6 +68,22 @@ impl Child {
         // The number is that of our child until we wait for it.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
         Ok(Self { pid, pidfd })
+    }
+
+    /// As [`Self::fork`], for a process that outlives what the caller does now: it has no descriptor but `kept`, also
+    /// no standard stream, and ends when this process does.
+    ///
+    /// # Errors
+    /// As [`Self::fork`].
+    pub fn fork_apart(kept: OwnedFd, work: impl FnOnce(OwnedFd) -> u8) -> io::Result<Self> {
+        let parent = rustix::process::getpid();
+        Self::fork(|| {
+            let is_alone = set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
+                && getppid() == Some(parent)
+                && block_all_signals().is_ok()
+                && sys::process::close_all_but(kept.as_fd()).is_ok();
+            if is_alone { work(kept) } else { u8::MAX }
+        })
     }
 
     /// Its number.

@@ -111,6 +111,12 @@ impl Outbox {
         self.requests.pop_front()
     }
 
+    /// How many requests wait.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Lets one of the engines that an engine is made of `work`, and hands each packet that it sends to `route`,
     /// which sends or discards it again.
     pub fn relay<T>(

@@ -3,15 +3,16 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use core::ops::Range;
 
-use crate::translate::{Nat, Policy, Publish, PublishError, Redirect};
+use crate::translate::{Nat, Policy, Publish, PublishError};
 use adit_engine::{
     DropReason, Endpoint, Engine, FlowEvent, FlowId, Handled, Outbox, PortId, Relay,
 };
 use adit_packet::checksum::Sum;
 use adit_packet::{Gso, Headers, Instant, Meta, PacketBuf, Udp, UdpHeader, ip_protocol};
 
-use crate::dns::{Client, Forwarder, truncate};
+use crate::dns::{Client, Forwarder, Step, Streams, truncate};
 use crate::guest::{GuestConfig, GuestConfigError, Guests, udp_header};
 
 const DNS_PORT: u16 = 53;
@@ -19,33 +20,45 @@ const DNS_PORT: u16 = 53;
 /// A [`Nat`] whose ports carry packets (TUN) or frames (TAP, QEMU), with a name server.
 ///
 /// ```text
-/// frames  -> Guests -> packets -> a query for the name server? -> Nat -> flows
-///                                  Forwarder -> flows of its own
+/// frames  -> Guests -> packets -> a datagram for the name server? -> Nat -> flows
+///                                      |            .------ TCP of the name server
+///                                      v            v
+///                                  Forwarder <-- Streams
+///                                      '--> flows of its own
 /// ```
 ///
 /// Frames of a port with guests become packets in [`Guests`]; what the NAT sends there becomes frames again.
-/// Datagrams to port 53 of the name server's addresses go to the [`Forwarder`]. By TCP those addresses lead to the
-/// first name server, where the NAT's own names are not known.
+/// Datagrams to port 53 of the name server's addresses go to the [`Forwarder`], and so do queries on TCP connections
+/// to it, which the NAT ends.
 #[derive(Debug)]
 pub struct Gateway {
     nat: Nat,
-    policy: Policy,
     guests: BTreeMap<PortId, Guests>,
     forwarder: Forwarder,
+    streams: Streams,
     /// The addresses of the name server.
     servers: Vec<IpAddr>,
+    /// The name servers outside.
+    upstream: Vec<SocketAddr>,
     relay: Relay,
+}
+
+/// What a packet for the name server has.
+enum Asked {
+    /// A query, and where it is in its packet.
+    Datagram(Client, Range<usize>),
+    /// A segment of a TCP connection.
+    Segment(Client),
 }
 
 impl Gateway {
     /// A gateway around `nat`, with a name server at these addresses of the inside.
     #[must_use]
-    pub fn new(nat: Nat, forwarder: Forwarder, servers: Vec<IpAddr>) -> Self {
-        let policy = nat.config().policy.clone();
-        let guests = BTreeMap::new();
-        let mut new = Self { nat, policy, guests, forwarder, servers, relay: Relay::new() };
-        new.redirect();
-        new
+    pub fn new(mut nat: Nat, forwarder: Forwarder, servers: Vec<IpAddr>) -> Self {
+        nat.serve(servers.iter().map(|&ip| SocketAddr::new(ip, DNS_PORT)).collect());
+        let (guests, streams) = (BTreeMap::new(), Streams::default());
+        let (upstream, relay) = (Vec::new(), Relay::new());
+        Self { nat, guests, forwarder, streams, servers, upstream, relay }
     }
 
     /// Makes `port` one of frames. Ports that are not named carry packets.
@@ -86,6 +99,11 @@ impl Gateway {
         &self.nat
     }
 
+    /// The NAT, to take its news and change its settings.
+    pub const fn nat_mut(&mut self) -> &mut Nat {
+        &mut self.nat
+    }
+
     /// As [`Nat::publish`].
     ///
     /// # Errors
@@ -116,29 +134,25 @@ impl Gateway {
         &mut self.forwarder
     }
 
-    /// Replaces the name servers outside.
+    /// Replaces the name servers outside. Those that a rule of the policy denies are not asked.
     pub fn set_name_servers(&mut self, servers: impl IntoIterator<Item = SocketAddr>) {
-        self.forwarder.set_servers(servers);
-        self.redirect();
+        self.upstream = servers.into_iter().collect();
+        self.choose_servers();
     }
 
-    /// Decides by another policy about flows that begin from now on.
+    /// As [`Nat::set_policy`].
     pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
-        self.redirect();
+        self.nat.set_policy(policy);
+        self.choose_servers();
     }
 
-    /// Adds to the policy that the name server's addresses lead outside by TCP.
-    fn redirect(&mut self) {
-        let mut policy = self.policy.clone();
-        for &from in &self.servers {
-            let of_family = |to: &&SocketAddr| to.is_ipv4() == from.is_ipv4();
-            if let Some(to) = self.forwarder.servers().iter().find(of_family) {
-                let ports = DNS_PORT..=DNS_PORT;
-                policy.redirects.push(Redirect { from, ports, to: to.ip(), port: Some(to.port()) });
-            }
+    fn choose_servers(&mut self) {
+        let policy = &self.nat.config().policy;
+        let is_asked = |at: &SocketAddr| policy.rule_for(*at).is_none_or(|rule| rule.allows);
+        let asked: Vec<SocketAddr> = self.upstream.iter().copied().filter(is_asked).collect();
+        if asked != self.forwarder.servers() {
+            self.forwarder.set_servers(asked);
         }
-        self.nat.set_policy(policy);
     }
 
     /// Lets the NAT work; what it sends to a port of frames becomes frames.
@@ -151,34 +165,85 @@ impl Gateway {
         if self.guests.is_empty() {
             return work(&mut self.nat, out);
         }
-        let (nat, guests) = (&mut self.nat, &mut self.guests);
+        self.relayed(now, out, work)
+    }
+
+    /// As [`Self::with_nat`]; what it does with connections to the name server reaches them, and the other way.
+    fn with_streams<T>(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        work: impl FnOnce(&mut Nat, &mut Outbox) -> T,
+    ) -> T {
+        let result = self.relayed(now, out, work);
+        self.take_requests(out);
+        while let Some((flow, step)) = self.streams.next(now, &mut self.forwarder, out) {
+            self.relayed(now, out, |nat, out| match step {
+                Step::Event(event) => nat.handle_flow(now, flow, event, out),
+                Step::Bytes(packet) => {
+                    nat.handle(now, Endpoint::Flow(flow), packet, out);
+                }
+            });
+            self.take_requests(out);
+        }
+        result
+    }
+
+    /// Lets the NAT work; its packets for ports of frames and for connections to the name server go there.
+    fn relayed<T>(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox,
+        work: impl FnOnce(&mut Nat, &mut Outbox) -> T,
+    ) -> T {
+        let Self { nat, guests, streams, forwarder, relay, .. } = self;
         out.relay(
-            &mut self.relay,
+            relay,
             |out| work(nat, out),
             |out, to, packet| match to {
                 Endpoint::Port(port) => deliver(guests, now, port, packet, out),
+                Endpoint::Flow(flow) if streams.owns(flow) => {
+                    streams.receive(now, flow, packet, forwarder, out);
+                }
                 to => out.send(to, packet),
             },
         )
     }
 
-    /// Takes a query for the name server; any other packet comes back.
-    fn query(
+    /// Takes the requests for connections to the name server.
+    fn take_requests(&mut self, out: &mut Outbox) {
+        let caller = self.streams.take_caller();
+        for _ in 0..out.requests() {
+            let Some(request) = out.next_request() else { break };
+            if !self.streams.request(caller, request) {
+                // There is room for it: it was there before.
+                let _ = out.request(request);
+            }
+        }
+    }
+
+    /// Takes a packet for the name server; any other one comes back, and a segment for it too.
+    fn asked(
         &mut self,
         now: Instant,
         port: PortId,
         mut packet: PacketBuf,
         out: &mut Outbox,
     ) -> Option<PacketBuf> {
-        let Some((client, start, end)) = self.find_query(port, &packet) else {
-            return Some(packet);
+        let (client, query) = match self.find_asked(port, &packet) {
+            None => return Some(packet),
+            Some(Asked::Segment(client)) => {
+                self.streams.expect(client);
+                return Some(packet);
+            }
+            Some(Asked::Datagram(client, query)) => (client, query),
         };
         if !self.nat.config().is_inside(client.from.ip()) {
             out.discard(packet, DropReason::FORGED_SOURCE);
             return None;
         }
-        packet.truncate(end);
-        packet.advance(start);
+        packet.truncate(query.end);
+        packet.advance(query.start);
         packet.meta = Meta::default();
         if let Some(reply) = self.forwarder.query(now, client, packet, out) {
             self.answer(now, client, reply, out);
@@ -186,36 +251,45 @@ impl Gateway {
         None
     }
 
-    /// The client of a sound query, and where the message is in its packet.
-    fn find_query(&self, port: PortId, packet: &PacketBuf) -> Option<(Client, usize, usize)> {
+    /// What a packet asks of the name server, if it is for that, and sound.
+    fn find_asked(&self, port: PortId, packet: &PacketBuf) -> Option<Asked> {
         let bytes = packet.bytes();
         let is_v4 = bytes.first()? >> 4 == 4;
         let is_ours = self.servers.iter().any(|server| match server {
             IpAddr::V4(ip) => is_v4 && bytes.get(16..20) == Some(&ip.octets()),
             IpAddr::V6(ip) => !is_v4 && bytes.get(24..40) == Some(&ip.octets()),
         });
-        if !is_ours || packet.meta.vnet.gso != Gso::None {
+        if !is_ours {
             return None;
         }
-        let headers = Headers::parse_packet(bytes).ok()?;
-        let is_udp = headers.protocol() == Some(ip_protocol::UDP) && headers.fragment().is_none();
-        let at = headers.transport().filter(|_| is_udp)?;
-        let udp = Udp::parse(bytes.get(at..headers.end())?).ok()?;
+        let headers = Headers::parse_packet(bytes).ok().filter(|it| it.fragment().is_none())?;
         let (from, to) = headers.addresses(bytes)?;
-        let datagram = bytes.get(at..at + usize::from(udp.len()))?;
-        let is_sound = packet.meta.vnet.needs_csum()
-            || udp.checksum() == 0 && is_v4
-            || pseudo(from, to, udp.len()).add_bytes(datagram).finish() == 0;
-        (udp.destination_port() == DNS_PORT && is_sound).then(|| {
-            let from = SocketAddr::new(from, udp.source_port());
-            let to = SocketAddr::new(to, DNS_PORT);
-            (Client { port, from, to, stream: None }, at + UdpHeader::LEN, at + datagram.len())
-        })
+        let (from_port, to_port) = headers.ports(bytes).filter(|ports| ports.1 == DNS_PORT)?;
+        let (from, to) = (SocketAddr::new(from, from_port), SocketAddr::new(to, to_port));
+        let client = Client { port, from, to, stream: None };
+        match headers.protocol()? {
+            ip_protocol::TCP => Some(Asked::Segment(client)),
+            ip_protocol::UDP if packet.meta.vnet.gso == Gso::None => {
+                let at = headers.transport()?;
+                let udp = Udp::parse(bytes.get(at..headers.end())?).ok()?;
+                let datagram = bytes.get(at..at + usize::from(udp.len()))?;
+                let is_sound = packet.meta.vnet.needs_csum()
+                    || udp.checksum() == 0 && is_v4
+                    || pseudo(from.ip(), to.ip(), udp.len()).add_bytes(datagram).finish() == 0;
+                let query = at + UdpHeader::LEN..at + datagram.len();
+                is_sound.then_some(Asked::Datagram(client, query))
+            }
+            _ => None,
+        }
     }
 
     /// Sends an answer of the name server. One that does not fit the MTU is sent truncated: the client asks again
     /// by TCP.
     fn answer(&mut self, now: Instant, client: Client, mut reply: PacketBuf, out: &mut Outbox) {
+        if let Some(stream) = client.stream {
+            self.streams.answer(stream, reply, out);
+            return self.with_streams(now, out, |_, _| ());
+        }
         let headers = if client.to.is_ipv4() { 28 } else { 48 };
         let room = usize::from(self.nat.config().mtu).saturating_sub(headers);
         if reply.len() > room {
@@ -267,7 +341,7 @@ impl Engine for Gateway {
                     Some(guests) => guests.ingress(now, packet, out),
                     None => Some(packet),
                 };
-                packet.and_then(|packet| self.query(now, port, packet, out))
+                packet.and_then(|packet| self.asked(now, port, packet, out))
             }
             Endpoint::Flow(flow) if Forwarder::owns(flow) => {
                 if let Some((client, reply)) = self.forwarder.handle(now, flow, packet, out) {
@@ -277,9 +351,11 @@ impl Engine for Gateway {
             }
             _ => Some(packet),
         };
-        match packet {
-            Some(packet) => self.with_nat(now, out, |nat, out| nat.handle(now, from, packet, out)),
-            None => Handled::NOTHING,
+        let Some(packet) = packet else { return Handled::NOTHING };
+        if self.streams.has_caller() {
+            self.with_streams(now, out, |nat, out| nat.handle(now, from, packet, out))
+        } else {
+            self.with_nat(now, out, |nat, out| nat.handle(now, from, packet, out))
         }
     }
 
@@ -293,12 +369,17 @@ impl Engine for Gateway {
 
     fn next_timeout(&self) -> Option<Instant> {
         let guests = self.guests.values().filter_map(Guests::next_timeout);
-        let others = [self.nat.next_timeout(), self.forwarder.next_timeout()];
+        let streams = self.streams.next_timeout();
+        let others = [self.nat.next_timeout(), self.forwarder.next_timeout(), streams];
         guests.chain(others.into_iter().flatten()).min()
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        self.with_nat(now, out, |nat, out| nat.handle_timeout(now, out));
+        if self.streams.is_empty() {
+            self.with_nat(now, out, |nat, out| nat.handle_timeout(now, out));
+        } else {
+            self.with_streams(now, out, |nat, out| nat.handle_timeout(now, out));
+        }
         self.guests.values_mut().for_each(|guests| guests.handle_timeout(now, out));
         for (client, reply) in self.forwarder.handle_timeout(now, out) {
             self.answer(now, client, reply, out);
@@ -314,8 +395,8 @@ impl Engine for Gateway {
 mod tests {
     use super::*;
     use crate::dns::OwnNames;
-    use crate::translate::Config;
-    use adit_engine::{FlowRequest, Request};
+    use crate::translate::{Config, Rule};
+    use adit_engine::{FlowRequest, Request, Transport};
     use adit_packet::{Batch, Ipv4, Ipv4Header, Pool, PoolConfig};
     use std::vec;
 
@@ -326,6 +407,8 @@ mod tests {
         gateway: Gateway,
         out: Outbox,
         received: u64,
+        now: Instant,
+        source_port: u16,
     }
 
     impl World {
@@ -339,14 +422,15 @@ mod tests {
             let mut gateway = Gateway::new(Nat::new(config), forwarder, servers);
             gateway.set_name_servers([([192, 0, 2, 1], 53).into()]);
             gateway.add_guests(PortId(0), GuestConfig::default()).unwrap();
-            Self { gateway, out: Outbox::new(Pool::new(PoolConfig::default())), received: 0 }
+            let out = Outbox::new(Pool::new(PoolConfig::default()));
+            Self { gateway, out, received: 0, now: Instant::ZERO, source_port: 1024 }
         }
 
         fn give(&mut self, from: Endpoint, bytes: &[u8]) {
             let mut packet = self.out.pool().take(bytes.len()).unwrap();
             packet.extend(bytes).unwrap();
             self.received += 1;
-            self.gateway.handle(Instant::ZERO, from, packet, &mut self.out);
+            self.gateway.handle(self.now, from, packet, &mut self.out);
         }
 
         fn query(&mut self, source: [u8; 4], message: &[u8]) {
@@ -410,31 +494,156 @@ mod tests {
         world.query([192, 0, 2, 77], QUERY);
         assert_eq!(world.out.counts().discarded_for(DropReason::FORGED_SOURCE), 1);
         assert!(world.sent().is_empty());
-        // By TCP, and on other ports, the name server's address is one of the NAT's flows.
-        let mut open = Vec::new();
-        let (source, destination) = ([10, 0, 2, 9].into(), [10, 0, 2, 3].into());
-        let mut tcp = [4, 0, 0, 53, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 255, 255, 0, 0, 0, 0];
-        let sum =
-            Sum::pseudo_v4(source, destination, ip_protocol::TCP, 20).add_bytes(&tcp).finish();
-        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
-        let head = Ipv4Header {
-            tos: 0,
-            total_len: 40,
-            id: 0,
-            dont_fragment: true,
-            fragment: None,
-            ttl: 64,
-            protocol: ip_protocol::TCP,
-            source,
-            destination,
-        };
-        let syn = [&head.to_bytes()[..], &tcp].concat();
-        world.give(Endpoint::Port(TUN), &syn);
-        while let Some(request) = world.out.next_request() {
-            if let Request::Flow(flow, FlowRequest::Open { to, .. }) = request {
-                open.push((Forwarder::owns(flow), to));
+    }
+
+    /// A client's end of a TCP connection to the name server: it loses every third segment of bytes.
+    struct Tcp {
+        seq: u32,
+        ack: u32,
+        received: Vec<u8>,
+        segments: usize,
+        has_ended: bool,
+    }
+
+    impl Tcp {
+        /// Sends a segment, and takes what comes back.
+        fn send(&mut self, world: &mut World, flags: u8, bytes: &[u8]) {
+            let (source, destination) = ([10, 0, 2, 9].into(), [10, 0, 2, 3].into());
+            let mut tcp = world.source_port.to_be_bytes().to_vec();
+            tcp.extend([0, 53]);
+            tcp.extend(self.seq.to_be_bytes());
+            tcp.extend(self.ack.to_be_bytes());
+            tcp.extend([0x50, flags, 255, 255, 0, 0, 0, 0]);
+            tcp.extend(bytes);
+            let len = u16::try_from(tcp.len()).unwrap();
+            let sum =
+                Sum::pseudo_v4(source, destination, ip_protocol::TCP, len).add_bytes(&tcp).finish();
+            tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+            let head = Ipv4Header {
+                tos: 0,
+                total_len: 20 + len,
+                id: 0,
+                dont_fragment: true,
+                fragment: None,
+                ttl: 64,
+                protocol: ip_protocol::TCP,
+                source,
+                destination,
+            };
+            world.give(Endpoint::Port(TUN), &[&head.to_bytes()[..], &tcp].concat());
+            let is_counted = u32::from(flags & 3 != 0);
+            self.seq = self.seq.wrapping_add(u32::try_from(bytes.len()).unwrap() + is_counted);
+            self.receive(world);
+        }
+
+        fn receive(&mut self, world: &mut World) {
+            for (to, packet) in world.sent() {
+                let Endpoint::Port(TUN) = to else { continue };
+                let tcp = &packet[20..];
+                let seq = u32::from_be_bytes(*tcp[4..].first_chunk().unwrap());
+                let (flags, bytes) = (tcp[13], &tcp[usize::from(tcp[12] >> 4) * 4..]);
+                self.segments += usize::from(!bytes.is_empty());
+                let is_next = flags & 2 != 0 || seq == self.ack;
+                if !is_next || (!bytes.is_empty() && self.segments % 3 == 1) {
+                    continue;
+                }
+                self.received.extend(bytes);
+                let is_counted = u32::from(flags & 3 != 0);
+                self.has_ended |= flags & 1 != 0;
+                self.ack = seq.wrapping_add(u32::try_from(bytes.len()).unwrap() + is_counted);
             }
         }
-        assert_eq!(open, [(false, ([192, 0, 2, 1], 53).into())], "{:?}", world.out.counts());
+    }
+
+    #[test]
+    fn queries_by_tcp_are_answered_and_what_is_lost_is_sent_again() {
+        let mut world = World::new();
+        let mut tcp = Tcp { seq: 1, ack: 0, received: Vec::new(), segments: 0, has_ended: false };
+        tcp.send(&mut world, 2, &[]);
+        assert_ne!(tcp.ack, 0, "{:?}", world.out.counts());
+        let own = b"\x77\x77\x01\0\0\x01\0\0\0\0\0\0\x01x\0\0\x01\0\x01";
+        let mut stream = Vec::new();
+        for query in [&own[..], QUERY] {
+            stream.extend(u16::try_from(query.len()).unwrap().to_be_bytes());
+            stream.extend(query);
+        }
+        // In two pieces, and then the client's end: it waits for answers alone.
+        let (first, second) = stream.split_at(30);
+        tcp.send(&mut world, 0x10, first);
+        tcp.send(&mut world, 0x10, second);
+        tcp.send(&mut world, 0x11, &[]);
+        // Nobody outside is asked about our own name, and about the other one by TCP.
+        let mut opened = Vec::new();
+        while let Some(request) = world.out.next_request() {
+            if let Request::Flow(flow, FlowRequest::Open { transport, to, .. }) = request {
+                opened.push((flow, transport, to));
+            }
+        }
+        let [(flow, Transport::Tcp, _)] = opened[..] else { panic!("{opened:?}") };
+        assert!(Forwarder::owns(flow));
+        let connected = FlowEvent::Connected { local: ([192, 0, 2, 9], 1).into(), path_mtu: 0 };
+        world.gateway.handle_flow(world.now, flow, connected, &mut world.out);
+        let credit = FlowEvent::Credit { until: 65_536 };
+        world.gateway.handle_flow(world.now, flow, credit, &mut world.out);
+        let (mut asked, mut batch) = (Vec::new(), Batch::new());
+        while let Some(to) = world.out.next_group(&mut batch) {
+            asked.extend(batch.iter().map(|packet| (to, packet.bytes().to_vec())));
+            batch.give_all(world.out.pool());
+        }
+        let [(Endpoint::Flow(to), query)] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!(*to, flow);
+        let mut answer = query[2..].to_vec();
+        answer[2] = 0x81;
+        answer.resize(5000, 7);
+        let framed = [&[0x13, 0x88][..], &answer].concat();
+        world.give(Endpoint::Flow(flow), &framed);
+        tcp.receive(&mut world);
+        for _ in 0..100 {
+            tcp.send(&mut world, 0x10, &[]);
+            let Some(at) = world.gateway.next_timeout() else { break };
+            world.now = world.now.max(at);
+            let World { gateway, out, now, .. } = &mut world;
+            gateway.handle_timeout(*now, out);
+            tcp.receive(&mut world);
+            if tcp.has_ended {
+                break;
+            }
+        }
+        assert!(tcp.has_ended && tcp.segments > 5, "{}", tcp.segments);
+        let len = usize::from(u16::from_be_bytes([tcp.received[0], tcp.received[1]]));
+        let (own_answer, rest) = tcp.received[2..].split_at(len);
+        assert_eq!((&own_answer[..2], &own_answer[len - 4..]), (&own[..2], &[10, 0, 0, 9][..]));
+        assert_eq!((&rest[..4], rest.len()), (&[0x13, 0x88, 0x12, 0x34][..], 5002));
+        tcp.send(&mut world, 0x10, &[]);
+        assert_eq!((world.gateway.nat().flow_count(), world.gateway.forwarder().waiting()), (0, 0));
+        assert!(world.gateway.streams.is_empty());
+    }
+
+    #[test]
+    fn a_name_server_that_a_rule_denies_is_not_asked() {
+        let mut world = World::new();
+        let servers = [([192, 0, 2, 1], 53), ([127, 0, 0, 1], 53)].map(SocketAddr::from);
+        world.gateway.set_name_servers(servers);
+        assert_eq!(world.gateway.forwarder().servers(), servers);
+        let mut policy = Policy::default();
+        let to = "192.0.2.0/24".parse().unwrap();
+        policy.rules = vec![Rule { allows: false, to, ports: 0..=65_535 }];
+        world.gateway.set_policy(policy);
+        assert_eq!(world.gateway.forwarder().servers(), &servers[1..]);
+        world.gateway.set_policy(Policy::default());
+        assert_eq!(world.gateway.forwarder().servers(), servers);
+    }
+
+    #[test]
+    fn connections_to_the_name_server_are_bounded() {
+        let mut world = World::new();
+        for port in 0..100_u16 {
+            let mut tcp =
+                Tcp { seq: 1, ack: 0, received: Vec::new(), segments: 0, has_ended: false };
+            world.source_port = 1000 + port;
+            tcp.send(&mut world, 2, &[]);
+            tcp.send(&mut world, 0x10, &[0, 20, 1, 2]);
+        }
+        assert_eq!(world.gateway.nat().flow_count(), 64);
     }
 }

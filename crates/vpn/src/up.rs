@@ -20,8 +20,9 @@ use crate::uapi::socket::UapiSocket;
 use adit_device::{Device, IfName, Mode, Netns};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
+use adit_runtime::port::recorded::Recording;
 use adit_runtime::text::netns::open_netns;
-use adit_runtime::{PeerSockets, RaisedPriority, Runner, Signals};
+use adit_runtime::{PeerSockets, Port, RaisedPriority, Runner, Signals};
 use adit_service::control::name::Claim;
 use adit_service::control::server::Server;
 use adit_service::control::socket::ControlSocket;
@@ -107,13 +108,7 @@ impl Options {
         memory::hide();
         let loaded = self.load()?;
         let name = loaded.name;
-        let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
-        let claim = claim.map_err(|error| match error.kind {
-            Kind::Conflict => error.hint(
-                "A tunnel is named after its file, in every network namespace: rename the file.",
-            ),
-            _ => error,
-        })?;
+        let claim = claim(name)?;
         if loaded.config.interface.save_config {
             events.note("SaveConfig is ignored: adit does not write to its configuration");
         }
@@ -129,8 +124,17 @@ impl Options {
             events.note(format!("cannot listen for 'wg' on /run/wireguard/{name}.sock: {error}"));
         });
         let uapi = uapi.ok();
-        let (mut runner, mut supervisor) =
-            self.start(loaded, startup.plan, (claim, uapi), changes, Some(signals), events)?;
+        let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
+        let start = Start {
+            loaded,
+            plan: startup.plan,
+            socket,
+            uapi,
+            changes,
+            signals: Some(signals),
+            recording: None,
+        };
+        let (mut runner, mut supervisor) = self.start(start, events)?;
         // PostUp may use the device; its failure ends the start.
         let started = run_hooks(&startup.post_up);
         let mut result = Ok(());
@@ -178,26 +182,23 @@ impl Options {
     /// nothing.
     pub(crate) fn start(
         &self,
-        loaded: Loaded,
-        plan: Plan,
-        (claim, uapi): (Claim, Option<UapiSocket>),
-        mut changes: HostChanges,
-        signals: Option<Signals>,
+        start: Start,
         events: &Events,
     ) -> Result<(Runner<TunnelEngine>, Supervisor<Daemon>)> {
+        let Start { loaded, plan, socket, uapi, mut changes, signals, recording } = start;
         let wanted = WantedSockets::new(&loaded.config, plan.mark);
         let (mut endpoints, peers) = Endpoints::open(&wanted, self.faster, events.clone())?;
         if plan.catches_all() {
             endpoints.resolve(&loaded.config);
         }
         let name = loaded.name.to_string();
-        let socket = ControlSocket::new(claim.name().clone(), Server::bind(claim, "tunnel")?);
         let timestamps = Timestamps::open(&name, events);
         let device = changes.open(&plan)?;
         for warning in changes.take_warnings() {
             events.note(format!("warning: {warning}"));
         }
         let config = self.engine_config(&loaded, &plan, &device, &timestamps);
+        let mode = device.mode();
         let changes = Arc::new(Mutex::new(changes));
         let started = Host::start(loaded.name, &changes)
             .map_err(|error| Error::io("start", "a thread", &error))
@@ -213,7 +214,12 @@ impl Options {
                     plan,
                     timestamps,
                 });
-                let runner = self.make_loop(config, signals, device, peers, &mut daemon)?;
+                let port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
+                let port = match recording {
+                    Some(recording) => recording.of(port),
+                    None => port,
+                };
+                let runner = self.make_loop(config, signals, (mode, port), peers, &mut daemon)?;
                 Ok((runner, Supervisor::new(daemon, socket, events.clone())))
             });
         started.inspect_err(|_| {
@@ -246,12 +252,11 @@ impl Options {
         &self,
         config: TunnelConfig,
         signals: Option<Signals>,
-        device: Device,
+        (mode, device): (Mode, Box<dyn Port>),
         peers: PeerSockets,
         daemon: &mut Daemon,
     ) -> Result<Runner<TunnelEngine>> {
         let pipe = self.pipe.open()?;
-        let mode = device.mode();
         let random = Box::new(|bytes: &mut [u8]| {
             fill_random(bytes).expect("every Linux since 3.17 has getrandom(2)");
         });
@@ -262,8 +267,7 @@ impl Options {
         let engine = engine.map_err(|error| Error::usage(format!("the switch: {error}")))?;
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         signals.map_or(Ok(()), |signals| runner.watch_signals(signals)).map_err(failed)?;
-        let port = Box::new(DevicePort::new(device)?);
-        runner.attach(TunnelEngine::device(mode), port).map_err(failed)?;
+        runner.attach(TunnelEngine::device(mode), device).map_err(failed)?;
         runner.set_peers(Some(peers)).map_err(failed)?;
         daemon.begin(&mut runner).map_err(failed)?;
         if let Some(pipe) = pipe {
@@ -271,6 +275,30 @@ impl Options {
         }
         Ok(runner)
     }
+}
+
+fn claim(name: IfName) -> Result<Claim> {
+    let claim = Claim::new(name.to_string().parse().map_err(Error::usage)?);
+    claim.map_err(|error| match error.kind {
+        Kind::Conflict => error
+            .hint("A tunnel is named after its file, in every network namespace: rename the file."),
+        _ => error,
+    })
+}
+
+/// What a tunnel starts with.
+pub(crate) struct Start {
+    pub(crate) loaded: Loaded,
+    pub(crate) plan: Plan,
+    /// Its name among running programs, and where it answers.
+    pub(crate) socket: ControlSocket,
+    /// Where `wg` asks.
+    pub(crate) uapi: Option<UapiSocket>,
+    pub(crate) changes: HostChanges,
+    /// The signals that end it.
+    pub(crate) signals: Option<Signals>,
+    /// Records the packets of the device.
+    pub(crate) recording: Option<Recording>,
 }
 
 /// One line of `--dry-run`.

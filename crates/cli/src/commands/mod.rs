@@ -10,6 +10,7 @@ mod doctor;
 pub(crate) mod explain;
 mod list;
 mod man;
+mod names;
 mod nat;
 mod netem;
 mod run;

@@ -1,14 +1,15 @@
 //! `adit nat`.
 
+use crate::commands::names::{DnsWord, NameWord, names, servers};
 use crate::commands::running::{Named, Which, ask, list, send};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
 use adit_device::IfName;
 use adit_nat::{Destination, PublishSpec, Publishing, UdpFiltering};
+use adit_packet::units;
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
-use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
@@ -50,7 +51,7 @@ namespace that owns the network, so the namespaces of the caller need no root; i
 itself has no capability.
 
 Runs until Ctrl-C, SIGTERM, 'adit nat stop', or the end of the namespace: of the process, or of the name. The \
-files of the namespace stay as they are: its name server is 10.0.2.3 (the first of the host's).
+files of the namespace stay as they are: its name server is 10.0.2.3, which asks those of the host.
 
 Examples:
   unshare -Urn sleep 1000 & adit nat attach $!
@@ -87,7 +88,7 @@ pub(crate) struct PublishArgs {
 /// The options of every NAT.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NatArgs {
-    /// Let ports of the host lead inside, where the client's address is seen; 'auto': all TCP ports that listen
+    /// Let ports of the host lead inside, where the client's address is seen; 'auto': all TCP ports that listen; 'fd:N=INSIDE': a socket that listens
     #[arg(long, value_name = "[ADDR:]PORT[-PORT][:INSIDE][/udp]|auto")]
     publish: Vec<Publishing>,
     /// Let the inside reach this TCP or UDP port of the host's loopback at the NAT's address
@@ -99,9 +100,12 @@ pub(crate) struct NatArgs {
     /// Refuse these destinations: '10.0.0.0/8', 'any:25', '[fd00::/8]:1-1023'
     #[arg(long, value_name = "PREFIX[:PORT[-PORT]]")]
     deny: Vec<Destination>,
-    /// The most flows of one address inside: beyond it, new ones are dropped
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    /// The most flows of one address inside: beyond it, an idle one of its own ends, or the new one is dropped
+    #[arg(long, value_name = "COUNT", value_parser = count)]
     flow_limit: Option<u32>,
+    /// The most flows that one address inside begins in a second, as a token bucket
+    #[arg(long, value_name = "COUNT", value_parser = count)]
+    flow_rate: Option<u32>,
     /// Limit the link of the inside in each direction, as 10mbit
     #[arg(long, value_name = "RATE")]
     rate: Option<String>,
@@ -118,9 +122,13 @@ pub(crate) struct NatArgs {
     /// Record the packets of the inside as pcapng
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
-    /// Name of the NAT, for 'adit nat'
-    #[arg(long, value_name = "NAME")]
-    name: Option<Name>,
+    /// Name servers to ask: auto is those of the host, also when they change
+    #[arg(long, value_name = "auto|ADDR", default_value = "auto", value_delimiter = ',')]
+    #[arg(hide_default_value = true)]
+    dns: Vec<DnsWord>,
+    /// Name of the NAT, for 'adit nat', or with an address the name of a host inside
+    #[arg(long, value_name = "NAME|HOST=ADDR")]
+    name: Vec<NameWord>,
 }
 
 /// The words of `--udp-nat`.
@@ -142,8 +150,11 @@ impl NatArgs {
 
     /// The NAT that they ask for.
     pub(crate) fn wanted(self) -> Result<WantedNat> {
+        let (name, names) = names(self.name)?;
         Ok(WantedNat {
-            name: self.name,
+            name,
+            names,
+            dns: servers(&self.dns)?,
             udp: match self.udp_nat {
                 UdpWord::Apdf => UdpFiltering::AddressAndPortDependent,
                 UdpWord::Eif => UdpFiltering::EndpointIndependent,
@@ -153,12 +164,20 @@ impl NatArgs {
             allow: self.allow,
             deny: self.deny,
             flow_limit: self.flow_limit,
+            flow_rate: self.flow_rate,
             flow_log: self.flow_log,
             netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
             ..WantedNat::usual()?
         })
     }
+}
+
+/// A number from 1 on, as `500` or `10k`.
+fn count(text: &str) -> Result<u32, String> {
+    let count = units::parse_count(text).map_err(|error| error.to_string())?;
+    let count = u32::try_from(count).ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "the range is 1 to 4G".to_owned())
 }
 
 /// The profile of keys that are given.

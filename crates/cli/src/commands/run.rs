@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::show::events;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::namespace::COMMAND;
+use adit_service::nat::wanted::WantedNat;
 use adit_service::sandbox::Level;
 use adit_vpn::run::{self, Net, Options, WantedTunnel};
 use std::ffi::OsString;
@@ -21,13 +22,15 @@ executed. The terminal is COMMAND's; other signals are passed on to it. What COM
 it. In COMMAND the variable ADIT_RUN is 1.
 
 COMMAND reaches what this user reaches, but not the host itself: its loopback and own addresses, link-local \
-and metadata addresses are refused. Names are resolved by the host's name servers.
+and metadata addresses are refused. Its name server answers host.adit.internal and the names of --name, and asks the \
+host's name servers for others.
 
 Examples:
   adit run -- curl https://example.org
   adit run --netem lte --capture run.pcapng -- git fetch
   adit run --publish 8080:80 -- python3 -m http.server 80
   adit run --tunnel site.conf -- firefox
+  adit run --name db.test=10.0.0.9 --dns 192.0.2.53 -- ./client db.test
   adit run --allow-host 8080 -- curl http://host.adit.internal:8080
   adit run --net none -- ./untrusted-build.sh")]
 pub(crate) struct Args {
@@ -37,7 +40,8 @@ pub(crate) struct Args {
     net: NetWord,
     /// Use the tunnel of this file, with its name servers, as the only way out
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_log", "udp_nat", "capture", "name",
+        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_rate", "flow_log", "udp_nat",
+        "dns",
     ])]
     tunnel: Vec<PathBuf>,
     #[command(flatten)]
@@ -68,10 +72,11 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let options = Options {
             net: match self.net {
-                _ if !self.tunnel.is_empty() => Net::Tunnel(Box::new(WantedTunnel {
-                    files: self.tunnel,
-                    netem: self.nat.wanted()?.netem,
-                })),
+                _ if !self.tunnel.is_empty() => {
+                    let WantedNat { netem, capture, name, names, .. } = self.nat.wanted()?;
+                    let files = self.tunnel;
+                    Net::Tunnel(Box::new(WantedTunnel { files, netem, capture, name, names }))
+                }
                 NetWord::None if self.nat.needs_packets() => {
                     let message = "there are no packets with --net none";
                     return Err(Error::usage(message));

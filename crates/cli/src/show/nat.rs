@@ -12,11 +12,10 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     add("addresses", format!("{}, mtu {}", joined(&nat.addresses), nat.mtu));
     let texts: Vec<String> = nat.gateways.iter().map(ToString::to_string).collect();
     add("gateways", joined(&texts));
-    let servers: Vec<String> =
-        nat.name_servers.iter().map(|(own, of_host)| format!("{own} for {of_host}")).collect();
-    if !servers.is_empty() {
-        add("name servers", joined(&servers));
-    }
+    let texts: Vec<String> = nat.name_servers.iter().map(ToString::to_string).collect();
+    add("name servers", joined(&texts));
+    let texts: Vec<String> = nat.resolvers.iter().map(|server| server.ip().to_string()).collect();
+    add("resolvers", joined(&texts));
     if !nat.allow_host.is_empty() {
         let ports: Vec<String> = nat.allow_host.iter().map(ToString::to_string).collect();
         add("allow host", format!("port {}", joined(&ports)));
@@ -28,6 +27,9 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     }
     if let Some(limit) = nat.flow_limit {
         add("flow limit", format!("{limit} of each address"));
+    }
+    if let Some(rate) = nat.flow_rate {
+        add("flow rate", format!("{rate} a second of each address"));
     }
     if let Some(lost) = nat.flow_log_lost {
         add("flow log", format!("{lost} lines lost"));

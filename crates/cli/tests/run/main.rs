@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod command;
+mod names;
 mod nat;
 mod policy;
 mod publish;
+mod roaming;
 mod sandbox;
+mod semantics;
 mod soak;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]

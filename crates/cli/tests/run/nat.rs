@@ -36,7 +36,7 @@ impl Host {
     }
 
     /// Starts a Python program that prints `up`.
-    fn start(&mut self, prefix: &[&str], program: &str, arguments: &[&str]) {
+    pub(crate) fn start(&mut self, prefix: &[&str], program: &str, arguments: &[&str]) {
         let words = [prefix, &["python3", "-c", program], arguments].concat();
         let mut server = bare(words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -56,7 +56,7 @@ impl Drop for Host {
 }
 
 /// `adit run` with the whole sandbox, as a user without privilege.
-fn adit_run(options: &[&str], words: &[&str]) -> Output {
+pub(crate) fn adit_run(options: &[&str], words: &[&str]) -> Output {
     let prefix = [
         "unshare",
         "-U",
@@ -111,26 +111,13 @@ fn the_host_itself_is_out_of_reach_unless_a_port_is_allowed() {
     assert_ne!(connect(&allowed, "192.0.2.1", "9"), "reached");
 }
 
-/// A name server at an address: every name has one address.
-const NAME_SERVER: &str = "
-import socket, struct, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind((sys.argv[1], 53))
-print('up', flush=True)
-while True:
-    query, sender = s.recvfrom(4096)
-    end = query.index(b'\\0', 12) + 5
-    kind = struct.unpack('>H', query[end - 4:end - 2])[0]
-    answer = b'\\xc0\\x0c' + struct.pack('>HHIH', kind, 1, 60, 4) + socket.inet_aton(sys.argv[2])
-    count = 1 if kind == 1 else 0
-    s.sendto(query[:2] + struct.pack('>HHHHH', 0x8180, 1, count, 0, 0) + query[12:end]
-             + answer * count, sender)
-";
+/// A name server: every name has one address.
+pub(crate) const NAME_SERVER: &str = include_str!("name_server.py");
 
 #[test]
 fn names_are_resolved_by_a_server_on_the_hosts_loopback() {
     let mut host = Host::new();
-    host.start(&[], NAME_SERVER, &["127.0.0.53", V4]);
+    host.start(&[], NAME_SERVER, &["53", V4, "127.0.0.53"]);
     fs::write("/run/resolv.conf", "search example.test\nnameserver 127.0.0.53\n").unwrap();
     run("mount --bind /run/resolv.conf /etc/resolv.conf");
     let output = adit_run(

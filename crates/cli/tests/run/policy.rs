@@ -41,16 +41,17 @@ fn what_is_denied_is_refused_unless_it_is_allowed() {
     assert!(error.contains("10.0.0.0/8"), "{error}");
 }
 
-/// Opens connections until one fails; prints how many.
+/// Opens so many connections, or until one fails; prints how many, and how many seconds it took.
 const MANY: &str = "
-import socket, sys
+import socket, sys, time
 open = []
+start = time.monotonic()
 try:
-    while len(open) < 50:
+    while len(open) < int(sys.argv[2]):
         open.append(socket.create_connection((sys.argv[1], 7), 2))
 except OSError:
     pass
-print(len(open))
+print(len(open), time.monotonic() - start)
 ";
 
 /// Prints how many seconds a download takes.
@@ -66,7 +67,15 @@ print(time.monotonic() - start)
 #[test]
 fn flows_and_rates_have_limits() {
     let _host = Host::new();
-    assert_eq!(inside(&["--flow-limit", "8"], MANY, &[V4]), "8");
+    let open = |options: &[&str], count: &str| {
+        let found = inside(options, MANY, &[V4, count]);
+        let (count, seconds) = found.split_once(' ').unwrap();
+        (count.to_owned(), seconds.parse::<f64>().unwrap())
+    };
+    assert_eq!(open(&["--flow-limit", "8"], "50").0, "8");
+    // Four at once, then four a second.
+    let (count, seconds) = open(&["--flow-rate", "4"], "12");
+    assert!(count == "12" && seconds > 0.9, "{count} in {seconds} s");
     // 10 MB at 80 Mbit/s: not before a second.
     let seconds: f64 = inside(&["--rate", "80mbit"], DOWNLOAD, &[V4]).parse().unwrap();
     assert!(seconds > 0.9, "{seconds}");

@@ -61,11 +61,16 @@ struct Running(Child);
 
 impl Running {
     fn new(options: &[&str], program: &str) -> Self {
-        let user = ["-U", "--map-user=4711", "--map-group=4712", ADIT, "run"];
+        Self::under(&[], options, program)
+    }
+
+    /// As a program that another one executes.
+    fn under(prefix: &[&str], options: &[&str], program: &str) -> Self {
+        let user = ["unshare", "-U", "--map-user=4711", "--map-group=4712", ADIT, "run"];
         let sandbox = ["--sandbox", "require", "--name", "web"];
-        let mut child = bare("unshare")
-            .args(user.iter().chain(&sandbox).chain(options))
-            .args(["--", "python3", "-c", program])
+        let words = [prefix, &user, &sandbox, options, &["--", "python3", "-c", program]].concat();
+        let mut child = bare(words[0])
+            .args(&words[1..])
             .stdout(Stdio::piped())
             .stderr(fs::File::create(STDERR).unwrap())
             .spawn()
@@ -73,7 +78,7 @@ impl Running {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let running = Self(child);
-        assert_eq!(line, "up\n");
+        assert_eq!(line, "up\n", "{}", fs::read_to_string(STDERR).unwrap());
         running
     }
 }
@@ -191,6 +196,32 @@ fn a_port_that_cannot_be_published_ends_the_run_before_the_command() {
     }
     let (status, error) = refused("run --net none --publish 8080 -- true");
     assert_eq!(status, 2, "{error}");
+}
+
+/// Opens a privileged port, and executes a program with its socket as descriptor 3.
+const ACTIVATE: &str = "
+import os, socket, sys
+s = socket.create_server(('192.0.2.1', 88))
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_socket_of_another_program_leads_inside() {
+    let _host = Host::new();
+    let activate = ["python3", "-c", ACTIVATE];
+    let _web = Running::under(&activate, &["--publish", "fd:3=8000"], SERVER);
+    assert_eq!(outside(TCP, "192.0.2.1", "88"), "192.0.2.2");
+    assert_eq!(adit_json("nat show")["published"][0]["local"], "192.0.2.1:88");
+    // The command has not inherited it: nobody listens any more.
+    let _ = adit("nat unpublish 88");
+    assert_eq!(outside(TCP, "192.0.2.1", "88"), "Connection refused");
+    let (status, error) = refused("run --publish fd:9=80 -- true");
+    assert!(status != 0 && error.contains("descriptor 9"), "{error}");
+    let words = ["sh", "-c", "exec \"$0\" run --publish fd:5=80 -- true 5</dev/null", ADIT];
+    let output = command(words).output().unwrap();
+    assert!(text(&output.stderr).contains("listens for TCP"), "{}", text(&output.stderr));
 }
 
 /// Listens on its loopback, at a port that is taken outside, and for one connection at port 8000.

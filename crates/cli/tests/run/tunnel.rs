@@ -62,7 +62,8 @@ fn everything_goes_through_the_tunnel_and_nothing_past_it() {
     let peer = Peer::new();
     let unprivileged = ["unshare", "-U", "--map-user=4711", "--map-group=4712"];
     let adit_run = |script: &str| {
-        let words = [ADIT, "run", "--tunnel", "/run/site.conf", "--", "sh", "-c", script, CONNECT];
+        let options = ["run", "--sandbox", "require", "--tunnel", "/run/site.conf"];
+        let words = [&[ADIT][..], &options, &["--", "sh", "-c", script, CONNECT]].concat();
         let output = command(unprivileged.iter().chain(&words)).output().unwrap();
         (text(&output.stdout), output.status.code(), text(&output.stderr))
     };
@@ -85,6 +86,55 @@ fn everything_goes_through_the_tunnel_and_nothing_past_it() {
         "reached\n"
     );
     drop(host);
+}
+
+#[test]
+fn a_tunnel_in_its_sandbox_is_named_recorded_and_resolved() {
+    let mut host = Host::new();
+    let _peer = Peer::new();
+    // The name of its endpoint is resolved in the sandbox, by the host's name server.
+    host.start(&[], crate::nat::NAME_SERVER, &["53", V4, "127.0.0.53"]);
+    fs::write("/run/resolv.conf", "nameserver 127.0.0.53\n").unwrap();
+    crate::support::run("mount --bind /run/resolv.conf /etc/resolv.conf");
+    let site = fs::read_to_string("/run/site.conf").unwrap();
+    write("/run/site.conf", &site.replace("192.0.2.2:51820", "peer.test:51820"));
+    let script =
+        "getent hosts db.test; ping -c1 -w30 db.test >/dev/null && echo pong; echo up; read line";
+    let mut adit = bare("unshare")
+        .args(["-U", "--map-user=4711", "--map-group=4712", ADIT, "run", "--sandbox", "require"])
+        .args(["--tunnel", "/run/site.conf", "--name", "site", "--name", "db.test=10.9.0.1"])
+        .args(["--capture", "/run/site.pcapng", "--", "sh", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(adit.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(
+        lines.next().unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["10.9.0.1", "db.test"]
+    );
+    assert_eq!(
+        (lines.next().unwrap(), lines.next().unwrap()),
+        ("pong".to_owned(), "up".to_owned())
+    );
+    let status = fs::read_to_string(format!("/proc/{}/status", adit.id())).unwrap();
+    let is = |name: &str, value: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        assert_eq!(line.trim(), value, "{name}");
+    };
+    is("CapPrm:", "0000000000000000");
+    is("NoNewPrivs:", "1");
+    is("Seccomp:", "2");
+    let shown = crate::support::adit_json("tunnel show site");
+    assert!(shown.to_string().contains("peer.test:51820"), "{shown}");
+    drop(adit.stdin.take());
+    assert_eq!(adit.wait().unwrap().code(), Some(1), "what `read` says at the end");
+    assert!(!fs::exists("/run/adit/site.sock").unwrap());
+    let read = "tshark -r /run/site.pcapng -T fields -e ip.src -e ip.dst -Y icmp";
+    assert_eq!(crate::support::run(read), "10.9.0.2\t10.9.0.1\n10.9.0.1\t10.9.0.2\n");
+    // What a handshake must not forget was written from the sandbox.
+    let stamps = fs::read_to_string("/run/adit-state/site.timestamps").unwrap();
+    assert!(stamps.contains("sent "), "{stamps}");
 }
 
 #[test]

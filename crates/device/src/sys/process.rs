@@ -3,7 +3,7 @@
 use rustix::process::Pid;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The exit status after a panic in the child.
@@ -23,6 +23,18 @@ pub(crate) fn fork(work: impl FnOnce() -> u8) -> io::Result<Pid> {
         }
         pid => Pid::from_raw(pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH)),
     }
+}
+
+/// Closes all descriptors of this process but one: for a copy of a process, which must not use the others.
+pub(crate) fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let numbers: Vec<RawFd> =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|&number| number != kept.as_raw_fd()) {
+        // SAFETY: it touches no memory, and a number that is not open is EBADF.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
 }
 
 /// A set of these signals, or of all of them.

@@ -32,7 +32,7 @@ const SILENT: Duration = Duration::from_secs(10);
 /// Name servers that are used, and those remembered as silent.
 const SERVERS_MAX: usize = 8;
 /// The longest message, and a reply of our own.
-const MESSAGE_MAX: usize = 65_535;
+pub(super) const MESSAGE_MAX: usize = 65_535;
 const REPLY_MAX: usize = 1024;
 
 /// A forwarder of DNS without I/O: see the [module](super).
@@ -94,6 +94,11 @@ impl Forwarder {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whether a query of this client waits.
+    pub(super) fn waits_for(&self, client: &Client) -> bool {
+        self.waiting.values().any(|waiting| waiting.client == *client)
     }
 
     /// Whether a flow is one of the forwarder. Its numbers have the first bit set.

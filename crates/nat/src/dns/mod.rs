@@ -28,7 +28,7 @@
 //! about it.
 //!
 //! **Bounds**: 512 queries wait, 128 of one source; each has two sockets at most and ends after 4.5 s. Queries
-//! are at most 1232 bytes long.
+//! are at most 1232 bytes long. 64 TCP connections of clients are open, each with at most 256 KiB of answers.
 
 mod forwarder;
 mod framing;
@@ -36,6 +36,7 @@ mod message;
 mod name;
 mod names;
 mod resolv_conf;
+mod streams;
 mod waiting;
 
 #[cfg(test)]
@@ -47,4 +48,5 @@ pub(crate) use message::truncate;
 pub use name::{Name, NameError};
 pub use names::OwnNames;
 pub use resolv_conf::{Nameserver, ResolvConf};
+pub(crate) use streams::{Step, Streams};
 pub use waiting::Client;

@@ -1,7 +1,7 @@
 //! What a NAT is made with: addresses, limits, and how long flows live.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use adit_packet::IpPrefix;
@@ -46,6 +46,8 @@ pub struct Limits {
     pub flows: usize,
     /// Flows of one inside address.
     pub flows_per_source: u32,
+    /// Flows that one inside address begins in a second; `None`: any number.
+    pub new_flows_per_second: Option<u32>,
     /// Bytes of TCP segments that came out of order, in all; one connection keeps at most its window.
     pub reorder_bytes: usize,
     /// Bytes of fragments that wait for others, in all.
@@ -59,6 +61,7 @@ impl Default for Limits {
         Self {
             flows: 16_384,
             flows_per_source: 16_384,
+            new_flows_per_second: None,
             reorder_bytes: 16 << 20,
             fragment_bytes: 4 << 20,
             errors_per_second: 1000,
@@ -87,6 +90,9 @@ pub struct Config {
     pub gateway_v4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub gateway_v6: Option<Ipv6Addr>,
+    /// Inside addresses and ports that the owner of the NAT serves by TCP: a connection to one of them opens a
+    /// flow to that same address, whatever the policy says.
+    pub served: Vec<SocketAddr>,
     /// The MTU of the inside, at least 1280.
     pub mtu: u16,
     /// Which destinations are reached.
@@ -110,6 +116,7 @@ impl Config {
             inside: Vec::new(),
             gateway_v4: None,
             gateway_v6: None,
+            served: Vec::new(),
             mtu: 1500,
             policy: Policy::default(),
             udp_filtering: UdpFiltering::default(),

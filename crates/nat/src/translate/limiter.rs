@@ -1,4 +1,7 @@
-//! A token bucket for the ICMP errors that the NAT sends.
+//! Token buckets: for the ICMP errors that the NAT sends, and for the flows that a source begins.
+
+use alloc::collections::BTreeMap;
+use core::net::IpAddr;
 
 use adit_packet::Instant;
 
@@ -36,6 +39,32 @@ impl Limiter {
     }
 }
 
+/// Sources of which a number is kept. With more of them, all begin with a full bucket again.
+const SOURCES_MAX: usize = 1024;
+
+/// A bucket for each source.
+#[derive(Debug)]
+pub(super) struct PerSource {
+    /// `None`: no limit.
+    per_second: Option<u32>,
+    sources: BTreeMap<IpAddr, Limiter>,
+}
+
+impl PerSource {
+    pub(super) const fn new(per_second: Option<u32>) -> Self {
+        Self { per_second, sources: BTreeMap::new() }
+    }
+
+    /// Whether an event of a source may happen now.
+    pub(super) fn pass(&mut self, source: IpAddr, now: Instant) -> bool {
+        let Some(per_second) = self.per_second else { return true };
+        if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source) {
+            self.sources.clear();
+        }
+        self.sources.entry(source).or_insert_with(|| Limiter::new(per_second)).pass(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +81,17 @@ mod tests {
         now += Duration::from_millis(901);
         assert_eq!(burst(&mut limiter, now), 10);
         assert!(!Limiter::new(0).pass(now));
+    }
+
+    #[test]
+    fn each_source_has_its_own() {
+        let mut limits = PerSource::new(Some(2));
+        let now = Instant::ZERO + Duration::from_secs(5);
+        let source = |number: u32| core::net::Ipv4Addr::from_bits(number).into();
+        let passed = [1, 1, 1, 2].map(|number| limits.pass(source(number), now));
+        assert_eq!(passed, [true, true, false, true]);
+        (0..5000).for_each(|number| assert!(limits.pass(source(10 + number), now)));
+        assert!(limits.sources.len() <= SOURCES_MAX);
+        assert!((0..1000).all(|_| PerSource::new(None).pass(source(1), now)));
     }
 }

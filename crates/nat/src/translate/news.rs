@@ -96,3 +96,22 @@ impl News {
         self.lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    #[test]
+    fn news_are_bounded_and_their_losses_counted() {
+        let mut news = News::new();
+        let at = SocketAddr::from(([192, 0, 2, 1], 80));
+        let one = FlowNews::denied(Transport::Tcp, at, at);
+        let now = Instant::ZERO + Duration::from_secs(5);
+        (0..1000).for_each(|_| news.deny(now, one));
+        assert_eq!(news.lost(), 900);
+        (0..4000).for_each(|_| news.add(one));
+        assert_eq!(news.lost(), 904);
+        assert_eq!(core::iter::from_fn(|| news.poll()).count(), NEWS_MAX);
+    }
+}

@@ -65,6 +65,12 @@ impl Policy {
         self.redirects.push(Redirect { from: gateway, ports, to, port: None });
     }
 
+    /// The rule that decides about an outside address.
+    pub(crate) fn rule_for(&self, at: SocketAddr) -> Option<&Rule> {
+        let matches = |rule: &&Rule| rule.to.contains(at.ip()) && rule.ports.contains(&at.port());
+        self.rules.iter().find(matches)
+    }
+
     /// What becomes of a flow to this destination.
     #[must_use]
     pub fn verdict(&self, to: SocketAddr) -> Verdict {
@@ -72,8 +78,7 @@ impl Policy {
         let redirected = self.redirects.iter().find(redirect);
         let at = redirected
             .map_or(to, |one| SocketAddr::new(one.to, one.port.unwrap_or_else(|| to.port())));
-        let matches = |rule: &&Rule| rule.to.contains(at.ip()) && rule.ports.contains(&at.port());
-        let allows = match self.rules.iter().find(matches) {
+        let allows = match self.rule_for(at) {
             Some(rule) => rule.allows,
             None => {
                 redirected.is_some()

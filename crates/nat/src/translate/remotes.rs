@@ -40,6 +40,11 @@ impl Remotes {
         self.0.iter().find(|remote| remote.at == at).map(|remote| remote.seen)
     }
 
+    /// Forgets the remotes for whose address inside `keeps` does not hold.
+    pub(super) fn retain(&mut self, mut keeps: impl FnMut(SocketAddr) -> bool) {
+        self.0.retain(|remote| keeps(remote.seen));
+    }
+
     /// The inside sends to a remote for the first time.
     pub(super) fn add(&mut self, at: SocketAddr, seen: SocketAddr) {
         self.0.truncate(REMOTES_MAX - 1);

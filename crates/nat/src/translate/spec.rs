@@ -34,7 +34,7 @@ pub struct PublishSpec {
     pub inside: u16,
 }
 
-/// What to publish: [`PublishSpec`], or `[ADDR:]auto`.
+/// What to publish: [`PublishSpec`], `[ADDR:]auto`, or `fd:N=INSIDE`.
 ///
 /// ```
 /// use adit_nat::Publishing;
@@ -47,12 +47,29 @@ pub enum Publishing {
     Ports(PublishSpec),
     /// The TCP ports that listen inside, at this address of the host, or at all.
     Auto(Option<IpAddr>),
+    /// A listening socket that another program has opened.
+    Listener {
+        /// The number of its descriptor.
+        fd: i32,
+        /// The port inside.
+        inside: u16,
+    },
 }
 
 impl FromStr for Publishing {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(listener) = text.strip_prefix("fd:") {
+            let number = |text: &str| text.parse().ok().filter(|fd: &i32| *fd >= 0);
+            let (fd, inside) = listener.split_once('=').ok_or("`=PORT` must follow `fd:N`")?;
+            let fd = number(fd).ok_or("a number must follow `fd:`")?;
+            let inside = parse_ports(inside)?;
+            if inside.start() != inside.end() {
+                return Err("a socket leads to one port".into());
+            }
+            return Ok(Self::Listener { fd, inside: *inside.start() });
+        }
         match split_address(text)? {
             (address, "auto") => Ok(Self::Auto(address)),
             _ => text.parse().map(Self::Ports),
@@ -68,6 +85,7 @@ impl fmt::Display for Publishing {
                 write_address(f, *address)?;
                 f.write_str("auto")
             }
+            Self::Listener { fd, inside } => write!(f, "fd:{fd}={inside}"),
         }
     }
 }
@@ -249,12 +267,22 @@ mod tests {
     }
 
     #[test]
-    fn auto_may_have_an_address() {
-        for text in ["auto", "127.0.0.1:auto", "[::1]:auto", "8080:80"] {
+    fn ports_may_be_automatic_or_those_of_a_socket() {
+        for text in ["auto", "127.0.0.1:auto", "[::1]:auto", "8080:80", "fd:3=80"] {
             let publishing: Publishing = text.parse().unwrap();
             assert_eq!(publishing.to_string(), text);
         }
-        for wrong in ["auto:80", "auto/udp", "lo:auto", "[::1]auto"] {
+        for wrong in [
+            "auto:80",
+            "auto/udp",
+            "lo:auto",
+            "[::1]auto",
+            "fd:3",
+            "fd:=80",
+            "fd:-1=80",
+            "fd:3=80-81",
+            "fd:3=0",
+        ] {
             assert!(wrong.parse::<Publishing>().is_err(), "{wrong}");
         }
     }

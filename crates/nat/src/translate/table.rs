@@ -259,6 +259,10 @@ impl<T> Table<T> {
             .filter_map(|(slot, number)| Some((id(number, slot.generation), slot.entry.as_ref()?)))
     }
 
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut())
+    }
+
     fn slot(&self, flow: FlowId) -> Option<&Slot<T>> {
         let (number, generation) = parts(flow);
         let slot = self.slots.get(place(number)?)?;

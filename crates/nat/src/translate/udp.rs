@@ -82,6 +82,11 @@ impl Mapping {
         }
     }
 
+    /// The remotes.
+    pub(super) const fn remotes(&mut self) -> &mut Remotes {
+        &mut self.remotes
+    }
+
     /// Where the remote that the inside knows as `seen` is; `None` if it never sent there.
     pub(super) fn place_of(&mut self, seen: SocketAddr) -> Option<SocketAddr> {
         self.remotes.place_of(seen)

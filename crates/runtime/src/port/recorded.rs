@@ -7,6 +7,7 @@ use crate::port::{Cx, Gone, Port, PortLink, Recv, Wait};
 use crate::record::now::Now;
 use crate::wake::namespaces::NamespaceName;
 use adit_packet::{Batch, Instant, Pool};
+use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -14,25 +15,41 @@ use std::thread::JoinHandle;
 /// The longest packet that is recorded whole: any.
 const SNAP_LEN: u32 = 262_144;
 
+/// A pcapng file for the packets of a port.
+pub struct Recording(MirrorPort);
+
+impl Recording {
+    /// Begins a file for the IP packets of a device; super-packets are recorded whole.
+    ///
+    /// # Errors
+    /// As [`MirrorPort::open`].
+    pub fn packets(path: &Path, device: &str) -> Result<Self> {
+        let (link_type, snap_len) = (LinkType::Raw, SNAP_LEN);
+        let interface = Interface { name: device.to_owned(), link_type, snap_len, filter: None };
+        MirrorPort::begin(path, interface).map(Self)
+    }
+
+    /// Records the packets of this port.
+    #[must_use]
+    pub fn of(self, port: Box<dyn Port>) -> Box<dyn Port> {
+        Box::new(RecordedPort { port, recording: Some(self.0) })
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording").finish_non_exhaustive()
+    }
+}
+
 /// Another port, with a pcapng file. The file ends alone when it cannot be written; the port goes on.
-pub struct RecordedPort {
+struct RecordedPort {
     port: Box<dyn Port>,
     /// `None` once it has ended.
     recording: Option<MirrorPort>,
 }
 
 impl RecordedPort {
-    /// Records the IP packets of a port; super-packets are recorded whole.
-    ///
-    /// # Errors
-    /// As [`MirrorPort::open`].
-    pub fn packets(port: Box<dyn Port>, path: &Path) -> Result<Self> {
-        let name = port.name().to_owned();
-        let (link_type, snap_len) = (LinkType::Raw, SNAP_LEN);
-        let interface = Interface { name, link_type, snap_len, filter: None };
-        Ok(Self { port, recording: Some(MirrorPort::begin(path, interface)?) })
-    }
-
     /// Records a packet. A file that cannot be written any more is closed.
     fn record(&mut self, packet: &adit_packet::PacketBuf, direction: Direction, now: Now) {
         let Some(recording) = &mut self.recording else { return };

@@ -50,7 +50,7 @@ pub(crate) struct Core<E> {
     /// The sockets for peers.
     pub(crate) peers: Option<PeerSockets>,
     /// The sockets of the engine's flows.
-    flows: Flows,
+    pub(crate) flows: Flows,
     interfaces: Interfaces,
     pub(crate) reactor: Reactor,
     pub(crate) events: VecDeque<Event>,

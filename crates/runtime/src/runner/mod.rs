@@ -36,6 +36,8 @@ use adit_packet::{Instant, Pool};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The owner of a loop: takes its events, between two batches, on the loop's thread.
@@ -85,6 +87,14 @@ impl<E: Engine> Runner<E> {
     /// The engine, the present time and its outbox, for calls that make it send something.
     pub fn engine_and_outbox(&mut self) -> (&mut E, Instant, &mut Outbox) {
         (&mut self.core.engine, self.core.now, &mut self.core.out)
+    }
+
+    /// Keeps a listening socket, for the flow by which the engine will listen at its address: that is returned.
+    ///
+    /// # Errors
+    /// EINVAL: it does not listen for TCP; EAFNOSUPPORT: it listens at `[::]` for IPv4 as well.
+    pub fn give_listener(&mut self, socket: OwnedFd) -> io::Result<SocketAddr> {
+        self.core.flows.give(socket)
     }
 
     /// Does what the engine has asked for, and sends what it has sent, now and not at the end of the turn: so

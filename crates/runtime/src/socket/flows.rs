@@ -11,11 +11,15 @@
 
 use crate::socket::flow::Flow;
 use crate::socket::flow_event::{FlowRecv, flow_error};
+use crate::socket::listen_flow::ListenFlow;
 use crate::socket::tcp_flow::TcpFlow;
 use crate::wake::reactor::{Interest, Reactor, Ready, Source};
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest};
 use adit_packet::{Batch, Instant, Pool};
 use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The most flows of one loop: a descriptor each, where a process has 1,024 by default and half a million
@@ -31,6 +35,8 @@ pub(crate) struct Flows {
     slots: Vec<Option<Box<Slot>>>,
     free: Vec<u32>,
     by_id: HashMap<FlowId, u32>,
+    /// Listening sockets that nobody has asked for yet.
+    given: HashMap<SocketAddr, ListenFlow>,
     /// For the engine.
     events: VecDeque<(FlowId, FlowEvent)>,
     /// Flows whose direction or whole ends behind what is sent in this turn.
@@ -73,7 +79,8 @@ impl Flows {
             }
             FlowRequest::Listen { local } => {
                 self.close(id, reactor);
-                self.open(id, Flow::listen(local), reactor);
+                let given = self.given.remove(&local).map(|one| Ok(Flow::Listen(Box::new(one))));
+                self.open(id, given.unwrap_or_else(|| Flow::listen(local)), reactor);
             }
             FlowRequest::Accept { listener } => self.accept(id, listener, reactor),
             FlowRequest::Refuse => {
@@ -99,6 +106,14 @@ impl Flows {
             }
             _ => {}
         }
+    }
+
+    /// Keeps a listening socket for the flow that listens at its address, which is returned.
+    pub(crate) fn give(&mut self, socket: OwnedFd) -> io::Result<SocketAddr> {
+        let listener = ListenFlow::adopt(socket)?;
+        let local = listener.local();
+        self.given.insert(local, listener);
+        Ok(local)
     }
 
     fn open(&mut self, id: FlowId, flow: Result<Flow, FlowError>, reactor: &Reactor) {

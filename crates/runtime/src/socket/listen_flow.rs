@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Connections that wait in the kernel: as many as Linux allows by default.
@@ -39,6 +39,28 @@ impl ListenFlow {
         socket.listen(BACKLOG)?;
         let local = socket.local_addr()?.as_socket().unwrap_or(local);
         Ok(Self { socket, local, waiting: VecDeque::new() })
+    }
+
+    /// Takes over a socket that another program has opened.
+    ///
+    /// # Errors
+    /// EINVAL: it does not listen for TCP; EAFNOSUPPORT: it takes IPv4 on an IPv6 address, so that nobody knows
+    /// the family of the next client.
+    pub(crate) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(socket);
+        let local = socket.local_addr()?.as_socket().ok_or(Errno::INVAL)?;
+        if !socket.is_listener()? || socket.protocol()? != Some(Protocol::TCP) {
+            return Err(Errno::INVAL.into());
+        }
+        if local.is_ipv6() && local.ip().is_unspecified() && !socket.only_v6()? {
+            return Err(Errno::AFNOSUPPORT.into());
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, local, waiting: VecDeque::new() })
+    }
+
+    pub(crate) const fn local(&self) -> SocketAddr {
+        self.local
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

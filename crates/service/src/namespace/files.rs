@@ -7,7 +7,9 @@ use crate::error::Result;
 use crate::namespace::channel::failure;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use std::fmt::Display;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -24,6 +26,18 @@ pub struct PrivateFiles {
 const FOLDERS: [&str; 4] = ["/tmp", "/run", "/var", "/usr"];
 
 impl PrivateFiles {
+    /// The host's `/etc/hosts` with more names.
+    #[must_use]
+    pub fn hosts_and(names: impl IntoIterator<Item = (impl Display, IpAddr)>) -> String {
+        let mut hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        if !hosts.is_empty() && !hosts.ends_with('\n') {
+            hosts.push('\n');
+        }
+        let lines = names.into_iter().map(|(name, ip)| format!("{ip}\t{name}\n"));
+        hosts.extend(lines);
+        hosts
+    }
+
     /// Covers the files in the mount namespace of the calling process. Returns what could not be covered.
     ///
     /// # Errors

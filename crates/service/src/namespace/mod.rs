@@ -62,15 +62,20 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// Creates user, network, mount and process namespaces for a command. Interface `lo` is up there. This
-    /// process stays where it is; it must have a single thread.
+    /// process stays where it is; it must have a single thread. `apart` holds descriptors that the processes in
+    /// the namespaces must not have.
     ///
     /// # Errors
     /// [`NAMESPACES`]: this machine does not allow it, with the cause.
-    pub fn create(wanted: &Wanted, command: &Command) -> Result<Self> {
+    pub fn create<T>(wanted: &Wanted, command: &Command, apart: &mut Vec<T>) -> Result<Self> {
         let failed = |error: io::Error| Error::io("start", "a process", &error);
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         let parent = rustix::process::getpid();
-        let holder = Child::fork(|| holder::hold(parent, &theirs, wanted, command));
+        let holder = Child::fork(|| {
+            // Of the copy: this process keeps its own.
+            apart.clear();
+            holder::hold(parent, &theirs, wanted, command)
+        });
         drop(theirs);
         let mut new = Self { holder: holder.map_err(failed)?, channel: ours, warnings: Vec::new() };
         new.set_up(wanted).inspect_err(|_| new.end())?;

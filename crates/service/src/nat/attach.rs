@@ -6,7 +6,7 @@ use crate::event::Events;
 use crate::namespace::attach::{Target, attach_with_listeners};
 use crate::namespace::life::Life;
 use crate::nat::wanted::WantedNat;
-use crate::nat::{NatService, needs};
+use crate::nat::{NatService, needs, take_sockets};
 use crate::sandbox::{self, Level};
 use crate::supervisor::Supervisor;
 use adit_runtime::Signals;
@@ -31,7 +31,9 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
 /// The namespace cannot be entered, it has a device or a default route of its own; nothing is left then.
 pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let sockets = take_sockets(&wanted.publish)?;
     let life = Life::of(target)?;
+    let follower = wanted.follow(level)?;
     let device = attach_with_listeners(target, &wanted.interface())?;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;
     socket.note.iter().for_each(|note| events.note(note));
@@ -40,8 +42,15 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     // Where a service manager listens.
     let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     needs.writable.extend(notify.and_then(|path| Some(path.parent()?.to_owned())));
-    let (mut runner, nat) =
-        NatService::start(name, wanted.clone(), device, Some(life), events.clone())?;
+    let (mut runner, nat) = NatService::start(
+        name,
+        wanted.clone(),
+        device,
+        sockets,
+        Some(life),
+        follower,
+        events.clone(),
+    )?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
     if let Some(note) = sandbox::enter(level, &needs)? {
         events.note(format!("warning: {note}"));

@@ -3,11 +3,12 @@
 pub mod attach;
 mod flow_log;
 pub mod model;
+mod own_addresses;
 mod publish;
 pub mod resolvers;
 pub mod wanted;
 
-pub use publish::CATALOG;
+pub use publish::{CATALOG, Socket, take_sockets};
 
 use crate::control::http::{Method, Request};
 use crate::control::name::folder;
@@ -18,22 +19,22 @@ use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
 use crate::nat::model::{Flow, Nat as Report, Published, word_of};
+use crate::nat::own_addresses::OwnAddresses;
 use crate::nat::publish::{Follower, INSIDE, LOOK};
-use crate::nat::wanted::{WantedNat, host_addresses};
+use crate::nat::resolvers::ServerFollower;
+use crate::nat::wanted::WantedNat;
 use crate::sandbox::Needs;
 use crate::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
 };
-use adit_device::netlink::{Event as Change, Monitor};
-use adit_nat::{FlowRow, Nat, PublishSpec, Publishing};
+use adit_nat::{FlowRow, Gateway, PublishSpec, Publishing};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::port::recorded::RecordedPort;
+use adit_runtime::port::recorded::Recording;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Port, Runner, Token};
 use serde_json::Value;
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
 
 /// What changes on the host.
 const MONITOR: Token = Token(FIRST_TOKEN);
@@ -41,8 +42,8 @@ const MONITOR: Token = Token(FIRST_TOKEN);
 /// The end of the namespace.
 const NAMESPACE: Token = Token(FIRST_TOKEN + 1);
 
-/// How many netlink events are read in one turn; the others stay for the next.
-const EVENTS_MAX: usize = 64;
+/// The host's name servers have changed.
+const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
 
 /// What a NAT still needs once it runs: to remove its control socket.
 #[must_use]
@@ -59,7 +60,8 @@ pub struct NatService {
     name: String,
     events: Events,
     wanted: WantedNat,
-    monitor: Monitor,
+    own_addresses: OwnAddresses,
+    resolvers: Option<ServerFollower>,
     /// The end of the namespace, unless that is the command's.
     life: Option<Life>,
     flow_log: Option<FlowLog>,
@@ -78,16 +80,17 @@ impl NatService {
         name: String,
         wanted: WantedNat,
         attached: Attached,
+        sockets: Vec<Socket>,
         life: Option<Life>,
+        resolvers: Option<ServerFollower>,
         events: Events,
-    ) -> Result<(Runner<Nat>, Self)> {
+    ) -> Result<(Runner<Gateway>, Self)> {
         let failed = |error: io::Error| Error::io("start", "the loop", &error);
-        // Before the addresses are listed: none is missed.
-        let monitor = Monitor::open().map_err(failed)?;
-        let mut engine = Nat::new(wanted.config()?);
+        let own_addresses = OwnAddresses::new()?;
+        let mut engine = wanted.engine(own_addresses.list())?;
         let flow_log = wanted.flow_log.as_deref().map(|path| FlowLog::open(path, events.clone()));
         let flow_log = flow_log.transpose()?;
-        flow_log.iter().for_each(|_| engine.keep_news());
+        flow_log.iter().for_each(|_| engine.nat_mut().keep_news());
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         let readable = Interest { readable: true, writable: false };
         if let Some(life) = &life {
@@ -95,7 +98,7 @@ impl NatService {
         }
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(attached.device)?);
         if let Some(path) = &wanted.capture {
-            port = Box::new(RecordedPort::packets(port, path)?);
+            port = Recording::packets(path, port.name())?.of(port);
         }
         runner.attach(INSIDE, port).map_err(failed)?;
         if let Some(profiles) = &wanted.netem {
@@ -107,65 +110,76 @@ impl NatService {
             match publishing {
                 Publishing::Ports(spec) => publish::open(&mut runner, spec, &devices)?,
                 Publishing::Auto(address) => automatic.push(*address),
+                Publishing::Listener { .. } => {}
             }
+        }
+        for socket in sockets {
+            publish::adopt(&mut runner, socket, &devices)?;
         }
         let mut follower = None;
         if !automatic.is_empty() {
             let new = Follower::new(attached.listeners, automatic, &devices)?;
             follower.insert(new).look(&mut runner, &events)?;
         }
-        runner.watch(&monitor, MONITOR, readable).map_err(failed)?;
+        runner.watch(&own_addresses, MONITOR, readable).map_err(failed)?;
+        if let Some(resolvers) = &resolvers {
+            runner.watch(resolvers, RESOLVERS, readable).map_err(failed)?;
+        }
         runner.set_alarm(Some(runner.now() + TICK));
-        Ok((
-            runner,
-            Self { name, events, wanted, monitor, life, flow_log, follower, failure: None },
-        ))
+        let new = Self {
+            name,
+            events,
+            wanted,
+            own_addresses,
+            resolvers,
+            life,
+            flow_log,
+            follower,
+            failure: None,
+        };
+        Ok((runner, new))
     }
 
     /// Closes the device and the recording; returns why the NAT ended, if nobody asked for it.
-    pub fn end(mut self, runner: &mut Runner<Nat>) -> Option<Error> {
+    pub fn end(mut self, runner: &mut Runner<Gateway>) -> Option<Error> {
         runner.detach(INSIDE);
         if let Some(log) = self.flow_log.take() {
-            log.end(runner.engine_mut());
+            log.end(runner.engine_mut().nat_mut());
         }
         self.failure.take()
     }
 
-    /// The host's addresses changed: they stay out of reach for the inside.
-    fn host_changed(&mut self, runner: &mut Runner<Nat>) {
-        let mut addresses = runner.engine().config().policy.host_addresses.clone();
-        for _ in 0..EVENTS_MAX {
-            match self.monitor.recv(Some(Duration::ZERO)) {
-                Ok(Some(Change::AddressAdded(_, address))) => {
-                    let ip = address.local.ip();
-                    if !addresses.contains(&ip) {
-                        addresses.push(ip);
-                    }
-                }
-                Ok(Some(Change::AddressRemoved(_, address))) => {
-                    addresses.retain(|ip| *ip != address.local.ip());
-                }
-                Ok(Some(Change::Lost)) => addresses = host_addresses().unwrap_or(addresses),
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => {
-                    // It would be ready forever.
-                    runner.unwatch(&self.monitor);
-                    break;
-                }
+    /// The host's addresses have changed: they stay out of reach for the inside.
+    fn addresses_changed(&mut self, runner: &mut Runner<Gateway>) {
+        match self.own_addresses.read() {
+            Ok(true) => {
+                let policy = self.wanted.policy(self.own_addresses.list());
+                runner.engine_mut().set_policy(policy);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                // It would be ready forever.
+                runner.unwatch(&self.own_addresses);
+                self.events.note(format!("the host's addresses are not followed: {error}"));
             }
         }
-        runner.engine_mut().set_policy(self.wanted.policy(addresses));
     }
 
-    fn report(&self, runner: &Runner<Nat>) -> Report {
+    /// The host's name servers have changed.
+    fn resolvers_changed(&mut self, runner: &mut Runner<Gateway>) {
+        if let Some(Err(error)) = self.resolvers.as_ref().map(|one| one.update(runner)) {
+            self.events.note(format!("the host's name servers are not followed: {error}"));
+        }
+    }
+
+    fn report(&self, runner: &Runner<Gateway>) -> Report {
         let engine = runner.engine();
-        let config = engine.config();
+        let (config, resolvers) = (engine.nat().config(), engine.forwarder().servers());
         let v4 = config.gateway_v4.map(IpAddr::V4);
         let dropped = runner.counts().by_reason();
         let counters = runner.port(INSIDE).map(|(_, counters)| counters);
         let mut published: Vec<Published> =
-            engine.published().map(|one| Published::new(&one.publish)).collect();
+            engine.nat().published().map(|one| Published::new(&one.publish)).collect();
         published.sort_by(|a, b| (&a.transport, a.local).cmp(&(&b.transport, b.local)));
         Report {
             name: self.name.clone(),
@@ -176,14 +190,16 @@ impl NatService {
                 .map(|p| p.to_string())
                 .to_vec(),
             gateways: v4.into_iter().chain(config.gateway_v6.map(IpAddr::V6)).collect(),
-            name_servers: self.wanted.servers().into_iter().collect(),
+            name_servers: self.wanted.name_servers(),
+            resolvers: resolvers.to_vec(),
             allow_host: self.wanted.allow_host.clone(),
             allow: self.wanted.allow.iter().map(ToString::to_string).collect(),
             deny: self.wanted.deny.iter().map(ToString::to_string).collect(),
             flow_limit: self.wanted.flow_limit,
-            flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine)),
+            flow_rate: self.wanted.flow_rate,
+            flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
-            flows: engine.flow_count(),
+            flows: engine.nat().flow_count(),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped: dropped.map(|(why, count)| (why.to_string(), count)).collect(),
@@ -191,7 +207,7 @@ impl NatService {
     }
 
     /// Opens or closes ports of the host while it runs.
-    fn change_published(&self, runner: &mut Runner<Nat>, request: &Request) -> Result<Value> {
+    fn change_published(&self, runner: &mut Runner<Gateway>, request: &Request) -> Result<Value> {
         let text = request.body.get("spec").and_then(Value::as_str);
         let text = text.ok_or_else(|| Error::usage("the request has no `spec`, as \"8080:80\""))?;
         let spec: PublishSpec =
@@ -207,9 +223,9 @@ impl NatService {
         Ok(Done::new(vec![done]).reply)
     }
 
-    fn flows(runner: &Runner<Nat>) -> Vec<Flow> {
+    fn flows(runner: &Runner<Gateway>) -> Vec<Flow> {
         let now = runner.now();
-        let mut rows: Vec<FlowRow> = runner.engine().flows().collect();
+        let mut rows: Vec<FlowRow> = runner.engine().nat().flows().collect();
         rows.sort_by_key(|row| (row.inside, row.flow));
         rows.into_iter().map(|row| flow(&row, now)).collect()
     }
@@ -228,18 +244,18 @@ fn flow(row: &FlowRow, now: Instant) -> Flow {
 }
 
 impl Service for NatService {
-    type Engine = Nat;
+    type Engine = Gateway;
     type Change = ();
 
     fn job(&self, _: &Trigger) -> Result<Job<()>> {
         Err(Error::usage("a NAT has no configuration to be read again"))
     }
 
-    fn apply(&mut self, _: &mut Runner<Nat>, (): ()) -> Result<Progress<()>> {
+    fn apply(&mut self, _: &mut Runner<Gateway>, (): ()) -> Result<Progress<()>> {
         Err(Error::usage("a NAT has no configuration to be read again"))
     }
 
-    fn answer(&mut self, runner: &mut Runner<Nat>, request: &Request) -> Answer {
+    fn answer(&mut self, runner: &mut Runner<Gateway>, request: &Request) -> Answer {
         match (request.method, request.path.as_str()) {
             (Method::Get, "/nat") => value(&self.report(runner)).into(),
             (Method::Post | Method::Delete, "/nat/published") => {
@@ -250,11 +266,11 @@ impl Service for NatService {
         }
     }
 
-    fn status(&self, runner: &Runner<Nat>) -> Result<Value> {
+    fn status(&self, runner: &Runner<Gateway>) -> Result<Value> {
         value(&self.report(runner))
     }
 
-    fn event(&mut self, runner: &mut Runner<Nat>, event: LoopEvent) -> Next {
+    fn event(&mut self, runner: &mut Runner<Gateway>, event: LoopEvent) -> Next {
         match event {
             LoopEvent::Ready(NAMESPACE) => {
                 if let Some(life) = self.life.as_ref().filter(|life| life.is_over()) {
@@ -270,7 +286,8 @@ impl Service for NatService {
                 self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
                 return Next::Stop;
             }
-            LoopEvent::Ready(MONITOR) => self.host_changed(runner),
+            LoopEvent::Ready(MONITOR) => self.addresses_changed(runner),
+            LoopEvent::Ready(RESOLVERS) => self.resolvers_changed(runner),
             LoopEvent::Alarm => {
                 self.events.flush();
                 self.flow_log.iter_mut().for_each(FlowLog::flush);
@@ -289,9 +306,9 @@ impl Service for NatService {
         Next::Continue
     }
 
-    fn turn(&mut self, runner: &mut Runner<Nat>) {
+    fn turn(&mut self, runner: &mut Runner<Gateway>) {
         if let Some(log) = &mut self.flow_log {
-            log.write(runner.engine_mut());
+            log.write(runner.engine_mut().nat_mut());
         }
     }
 }

@@ -24,8 +24,10 @@ pub struct Nat {
     pub addresses: Vec<String>,
     /// The addresses of the NAT inside.
     pub gateways: Vec<IpAddr>,
-    /// The host's name servers, by their addresses inside.
-    pub name_servers: BTreeMap<IpAddr, IpAddr>,
+    /// The addresses of the name server inside.
+    pub name_servers: Vec<IpAddr>,
+    /// The name servers that it asks, in order.
+    pub resolvers: Vec<SocketAddr>,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
     /// Destinations that are reached, whatever else denies them.
@@ -35,6 +37,9 @@ pub struct Nat {
     /// The most flows of one address inside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_limit: Option<u32>,
+    /// The most flows that one address inside begins in a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_rate: Option<u32>,
     /// Lines of the flow log that were lost, if there is a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_log_lost: Option<u64>,

@@ -4,11 +4,15 @@ use crate::error::{Entry, Error, Kind, Result};
 use crate::event::Events;
 use crate::nat::model::word_of;
 use adit_device::netlink::Listeners;
-use adit_engine::{FlowError, FlowId, PortId};
-use adit_nat::{FollowListeners, Nat, Publish, PublishError, PublishSpec, PublishState};
+use adit_device::take_inherited;
+use adit_engine::{FlowError, FlowId, PortId, Transport};
+use adit_nat::{
+    FollowListeners, Gateway, Publish, PublishError, PublishSpec, PublishState, Publishing,
+};
 use adit_runtime::Runner;
 use rustix::io::Errno;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The device.
@@ -32,7 +36,11 @@ const PUBLISH: Entry = Entry {
 pub const CATALOG: [Entry; 1] = [PUBLISH];
 
 /// Opens the ports of a spec to a device with these addresses; all of them, or none.
-pub(super) fn open(runner: &mut Runner<Nat>, spec: &PublishSpec, devices: &[IpAddr]) -> Result<()> {
+pub(super) fn open(
+    runner: &mut Runner<Gateway>,
+    spec: &PublishSpec,
+    devices: &[IpAddr],
+) -> Result<()> {
     let mut flows = Vec::new();
     let mut result = Ok(());
     for publish in spec.of_device(devices, INSIDE) {
@@ -55,16 +63,50 @@ pub(super) fn open(runner: &mut Runner<Nat>, spec: &PublishSpec, devices: &[IpAd
     result
 }
 
+/// A listening socket of another program, and the port inside to which it leads.
+pub type Socket = (OwnedFd, u16);
+
+/// Takes over the sockets that are wanted. Call it before this process is copied: no copy has them then.
+///
+/// # Errors
+/// EBADF: no descriptor of that number was passed.
+pub fn take_sockets(wanted: &[Publishing]) -> Result<Vec<Socket>> {
+    let take = |one: &Publishing| match *one {
+        Publishing::Listener { fd, inside } => Some(match take_inherited(fd) {
+            Ok(socket) => Ok((socket, inside)),
+            Err(error) => Err(Error::io("take over", format!("descriptor {fd}"), &error)),
+        }),
+        _ => None,
+    };
+    wanted.iter().filter_map(take).collect()
+}
+
+/// Lets a socket lead to a device with these addresses.
+pub(super) fn adopt(
+    runner: &mut Runner<Gateway>,
+    (socket, inside): Socket,
+    devices: &[IpAddr],
+) -> Result<()> {
+    let listener = format!("the socket for port {inside} inside");
+    let local = runner.give_listener(socket).map_err(|error| {
+        Error::io("publish", listener, &error)
+            .hint("Pass a socket that listens for TCP, by IPv4 or by IPv6 alone.")
+    })?;
+    let ports = local.port()..=local.port();
+    let spec = PublishSpec { transport: Transport::Tcp, address: Some(local.ip()), ports, inside };
+    open(runner, &spec, devices)
+}
+
 /// Closes a published port; its connections go on.
-pub(super) fn close(runner: &mut Runner<Nat>, flow: FlowId) {
-    let (nat, _, out) = runner.engine_and_outbox();
-    nat.unpublish(flow, out);
+pub(super) fn close(runner: &mut Runner<Gateway>, flow: FlowId) {
+    let (engine, now, out) = runner.engine_and_outbox();
+    engine.unpublish(now, flow, out);
     runner.flush();
 }
 
 /// Closes the ports that a spec describes.
-pub(super) fn close_all(runner: &mut Runner<Nat>, spec: &PublishSpec) -> Result<()> {
-    let published = runner.engine().published().filter(|one| spec.covers(&one.publish));
+pub(super) fn close_all(runner: &mut Runner<Gateway>, spec: &PublishSpec) -> Result<()> {
+    let published = runner.engine().nat().published().filter(|one| spec.covers(&one.publish));
     let flows: Vec<FlowId> = published.map(|one| one.flow).collect();
     if flows.is_empty() {
         let message = format!("'{spec}' is not published");
@@ -82,11 +124,11 @@ enum Failure {
     Host(FlowError),
 }
 
-fn open_one(runner: &mut Runner<Nat>, publish: Publish) -> Result<FlowId, Failure> {
-    let (nat, now, out) = runner.engine_and_outbox();
-    let flow = nat.publish(now, publish, out).map_err(Failure::Nat)?;
+fn open_one(runner: &mut Runner<Gateway>, publish: Publish) -> Result<FlowId, Failure> {
+    let (engine, now, out) = runner.engine_and_outbox();
+    let flow = engine.publish(now, publish, out).map_err(Failure::Nat)?;
     runner.flush();
-    match runner.engine().published_at(flow).map(|one| one.state) {
+    match runner.engine().nat().published_at(flow).map(|one| one.state) {
         Some(PublishState::Failed(error)) => {
             close(runner, flow);
             Err(Failure::Host(error))
@@ -156,14 +198,14 @@ impl Follower {
     ///
     /// # Errors
     /// The kernel lists no sockets.
-    pub(super) fn look(&mut self, runner: &mut Runner<Nat>, events: &Events) -> Result<()> {
+    pub(super) fn look(&mut self, runner: &mut Runner<Gateway>, events: &Events) -> Result<()> {
         let listed = self.listeners.list();
         let listed = listed.map_err(|error| Error::io("list", LISTENERS, &error))?;
         let (closed, new) = self.follow.update(&listed);
         closed.into_iter().for_each(|flow| close(runner, flow));
         for publish in new {
             // One of '--publish' is as good.
-            let is_there = runner.engine().published().any(|one| one.publish == publish);
+            let is_there = runner.engine().nat().published().any(|one| one.publish == publish);
             let opened = if is_there { None } else { Some(open_one(runner, publish)) };
             match &opened {
                 Some(Err(why)) if !why.is_without_family(publish.local.ip()) => {

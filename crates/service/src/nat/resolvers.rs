@@ -1,57 +1,178 @@
-//! The host's name servers, and the addresses by which the inside reaches them.
+//! The host's name servers, now and when they change.
 
-use std::net::IpAddr;
+use crate::sandbox::{self, Level, Needs};
+use adit_device::process::Child;
+use adit_nat::Gateway;
+use adit_nat::dns::{Nameserver, ResolvConf};
+use adit_runtime::Runner;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send, socketpair,
+};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Where programs look for name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// How many name servers a resolver uses (`MAXNS` of resolv.conf(5)).
-const SERVERS_MAX: usize = 3;
+/// What is read of that file.
+const FILE_LEN_MAX: u64 = 64 << 10;
+
+/// The port of name servers.
+const DNS: u16 = 53;
+
+/// How often the file is read. It may be replaced, written, mounted over, or be a link to any of these: no watch
+/// reports all of them.
+const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 400_000_000 };
+
+/// The longest list of servers as text.
+const MESSAGE_LEN_MAX: usize = 1024;
+
+/// The system calls of the process that follows the file.
+const SYSCALLS: &[&str] = &["openat", "open", "poll", "ppoll", "sendto", "socket"];
 
 /// What the host's `/etc/resolv.conf` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolvers {
-    /// The servers, at most three.
-    pub servers: Vec<IpAddr>,
-    /// The other lines: search domains and options.
-    rest: String,
+    /// The servers, in the order in which they are asked.
+    pub servers: Vec<SocketAddr>,
+    /// The domains for short names.
+    search: Vec<String>,
+    /// What resolvers are asked to do.
+    options: Vec<String>,
 }
 
 impl Resolvers {
     /// Reads the file; none if it cannot be read.
     #[must_use]
     pub fn of_host() -> Self {
-        Self::parse(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default())
+        let mut bytes = Vec::new();
+        // What was read so far counts.
+        let _ = File::open(RESOLV_CONF)
+            .and_then(|file| file.take(FILE_LEN_MAX).read_to_end(&mut bytes));
+        Self::parse(&String::from_utf8_lossy(&bytes))
     }
 
     fn parse(text: &str) -> Self {
-        let mut resolvers = Self::default();
-        for line in text.lines().map(str::trim) {
-            let mut words = line.split_whitespace();
-            match (words.next(), words.next()) {
-                (Some("nameserver"), Some(server)) => {
-                    // A zone (fe80::1%eth0) has no meaning inside.
-                    if let Ok(server) = server.parse()
-                        && resolvers.servers.len() < SERVERS_MAX
-                    {
-                        resolvers.servers.push(server);
-                    }
-                }
-                (Some("search" | "domain" | "options" | "sortlist"), _) => {
-                    resolvers.rest.push_str(line);
-                    resolvers.rest.push('\n');
-                }
-                _ => {}
-            }
-        }
-        resolvers
+        let ResolvConf { servers, search, options } = ResolvConf::parse(text);
+        Self { servers: servers.iter().filter_map(address).collect(), search, options }
     }
 
-    /// The text of a file with these servers in place of the host's.
+    /// The text of a file with this server in place of the host's.
     #[must_use]
-    pub fn file(&self, servers: &[IpAddr]) -> String {
-        let lines = servers.iter().map(|server| format!("nameserver {server}\n"));
-        lines.chain([self.rest.clone()]).collect()
+    pub fn file(&self, server: IpAddr) -> String {
+        let mut text = format!("nameserver {server}\n");
+        for (keyword, words) in [("search", &self.search), ("options", &self.options)] {
+            if !words.is_empty() {
+                text.push_str(&format!("{keyword} {}\n", words.join(" ")));
+            }
+        }
+        text
+    }
+}
+
+/// The address of a server; `None` if its interface does not exist.
+fn address(server: &Nameserver) -> Option<SocketAddr> {
+    match (server.ip, &server.zone) {
+        (IpAddr::V6(ip), Some(zone)) => {
+            let index = zone.parse().ok().or_else(|| {
+                let any = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+                netdevice::name_to_index(any, zone).ok()
+            });
+            Some(SocketAddrV6::new(ip, DNS, 0, index?).into())
+        }
+        (ip, _) => Some(SocketAddr::new(ip, DNS)),
+    }
+}
+
+/// Follows the host's name servers by a process of its own: this one sees no file of the host once it is in its
+/// sandbox. Readable when they have changed, or when that process has ended.
+#[derive(Debug)]
+pub struct ServerFollower {
+    socket: OwnedFd,
+    _process: Child,
+}
+
+impl ServerFollower {
+    /// Starts the process, which reports servers other than these. This process must have a single thread. The
+    /// other one ends with it.
+    ///
+    /// # Errors
+    /// EMFILE, EAGAIN.
+    pub fn start(level: Level, known: &[SocketAddr]) -> io::Result<Self> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        let process = Child::fork_apart(theirs, |socket| {
+            u8::from(!confine(level) || follow(&socket, known.to_vec()).is_err())
+        })?;
+        Ok(Self { socket: ours, _process: process })
+    }
+
+    /// Passes servers that have changed on to the name server of a NAT.
+    ///
+    /// # Errors
+    /// The process has ended; the loop does not watch it any more.
+    pub fn update(&self, runner: &mut Runner<Gateway>) -> io::Result<()> {
+        let read = self.read();
+        match &read {
+            Ok(Some(servers)) => runner.engine_mut().set_name_servers(servers.iter().copied()),
+            Ok(None) => {}
+            // It would be ready forever.
+            Err(_) => runner.unwatch(self),
+        }
+        read.map(drop)
+    }
+
+    fn read(&self) -> io::Result<Option<Vec<SocketAddr>>> {
+        let mut bytes = [0; MESSAGE_LEN_MAX];
+        match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((_, len)) => {
+                let text = std::str::from_utf8(bytes.get(..len).unwrap_or_default());
+                let words = text.unwrap_or_default().split(' ');
+                Ok(Some(words.filter_map(|word| word.parse().ok()).collect()))
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl AsFd for ServerFollower {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn confine(level: Level) -> bool {
+    let needs = Needs { syscalls: vec![SYSCALLS], ..Needs::default() };
+    sandbox::confine(level, &needs).is_ok() || level != Level::Require
+}
+
+/// Reports the servers whenever they have changed. Servers that were there stay while the file has none: it may be
+/// written just now.
+fn follow(socket: &OwnedFd, mut known: Vec<SocketAddr>) -> io::Result<()> {
+    loop {
+        let servers = Resolvers::of_host().servers;
+        if servers != known && !servers.is_empty() {
+            let words: Vec<String> = servers.iter().map(ToString::to_string).collect();
+            match send(socket, words.join(" ").as_bytes(), SendFlags::NOSIGNAL) {
+                Ok(_) => known = servers,
+                // It has not read what came before: later.
+                Err(rustix::io::Errno::AGAIN) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let mut fds = [PollFd::new(socket, PollFlags::IN)];
+        if rustix::io::retry_on_intr(|| poll(&mut fds, Some(&INTERVAL)))? > 0 {
+            return Ok(());
+        }
     }
 }
 
@@ -62,13 +183,12 @@ mod tests {
     #[test]
     fn the_servers_are_replaced_and_the_rest_stays() {
         let text = "# nameserver 9.9.9.9\nsearch lan example.org\nnameserver 127.0.0.53\n\
-                    nameserver fe80::1%eth0\nnameserver 192.0.2.1\noptions edns0\nnameserver ::1\n\
-                    nameserver 192.0.2.2\n";
+                    nameserver fe80::1%7\nnameserver fe80::1%nowhere0\nnameserver 192.0.2.1\noptions edns0\n";
         let resolvers = Resolvers::parse(text);
-        let servers: [IpAddr; 3] = ["127.0.0.53", "192.0.2.1", "::1"].map(|ip| ip.parse().unwrap());
-        assert_eq!(resolvers.servers, servers);
+        let servers = ["127.0.0.53:53", "[fe80::1%7]:53", "192.0.2.1:53"];
+        assert_eq!(resolvers.servers, servers.map(|server| server.parse().unwrap()));
         assert_eq!(
-            resolvers.file(&["10.0.2.3".parse().unwrap()]),
+            resolvers.file("10.0.2.3".parse().unwrap()),
             "nameserver 10.0.2.3\nsearch lan example.org\noptions edns0\n"
         );
     }

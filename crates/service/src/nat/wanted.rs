@@ -4,23 +4,22 @@ use crate::control::name::Name;
 use crate::error::{Error, Result};
 use crate::namespace::PrivateFiles;
 use crate::namespace::attach::Interface;
-use crate::nat::resolvers::Resolvers;
+use crate::nat::resolvers::{Resolvers, ServerFollower};
 use crate::netem::profile::Profiles;
-use adit_device::netlink::{Address, AddressFlags, Netlink, Route};
+use crate::sandbox::Level;
+use adit_device::netlink::{Address, AddressFlags, Route};
 use adit_device::{IfName, Mode};
-use adit_nat::{Config, Destination, Policy, Publishing, Redirect, Rule, UdpFiltering};
+use adit_nat::dns::{Forwarder, Name as HostName, OwnNames};
+use adit_nat::{Config, Destination, Gateway, Nat, Policy, Publishing, Rule, UdpFiltering};
 use adit_packet::IpPrefix;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-
-/// The port of name servers.
-const DNS: u16 = 53;
 
 /// The addresses of the inside: those that slirp4netns has, so that what users know holds.
 ///
 /// ```text
 /// 10.0.2.2    fd00::2     the NAT
-/// 10.0.2.3 .. fd00::3 ..  the name servers of the host
+/// 10.0.2.3    fd00::3     its name server
 /// 10.0.2.100  fd00::100   the device inside
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +81,8 @@ pub struct WantedNat {
     pub deny: Vec<Destination>,
     /// The most flows of one address inside.
     pub flow_limit: Option<u32>,
+    /// The most flows that one address inside begins in a second.
+    pub flow_rate: Option<u32>,
     /// Where flows are logged.
     pub flow_log: Option<PathBuf>,
     /// Ports of the host that lead inside.
@@ -90,14 +91,21 @@ pub struct WantedNat {
     pub netem: Option<Profiles>,
     /// Records the packets of the inside.
     pub capture: Option<PathBuf>,
-    /// The host's name servers.
+    /// Names that the name server inside answers by itself, beside [`HOST`].
+    pub names: Vec<(HostName, IpAddr)>,
+    /// The name servers that it asks; `None`: those of the host, also when they change.
+    pub dns: Option<Vec<SocketAddr>>,
+    /// The host's name servers at the start.
     pub resolvers: Resolvers,
 }
+
+/// The name of the NAT's address inside, which stands for the host.
+const HOST: &str = "host.adit.internal";
 
 /// The address of the NAT, among those of its network.
 const GATEWAY: u32 = 2;
 
-/// The first name server.
+/// The address of its name server.
 const RESOLVER: u32 = 3;
 
 impl WantedNat {
@@ -116,10 +124,13 @@ impl WantedNat {
             allow: Vec::new(),
             deny: Vec::new(),
             flow_limit: None,
+            flow_rate: None,
             flow_log: None,
             publish: Vec::new(),
             netem: None,
             capture: None,
+            names: Vec::new(),
+            dns: None,
             resolvers: Resolvers::of_host(),
         })
     }
@@ -142,47 +153,74 @@ impl WantedNat {
         }
     }
 
-    /// The name servers inside, each with that of the host for which it stands.
-    pub(super) fn servers(&self) -> Vec<(IpAddr, IpAddr)> {
-        let inside = |(number, server): (u32, &IpAddr)| {
-            let own: IpAddr = match server {
-                IpAddr::V4(_) => self.inside.v4_at(RESOLVER + number)?.into(),
-                IpAddr::V6(_) => self.inside.v6_at(RESOLVER + number)?.into(),
-            };
-            Some((own, *server))
-        };
-        (0..).zip(&self.resolvers.servers).filter_map(inside).collect()
+    /// The NAT's addresses inside.
+    fn gateways(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let v4 = self.inside.v4_at(GATEWAY).map(IpAddr::V4);
+        v4.into_iter().chain(self.inside.v6_at(GATEWAY).map(IpAddr::V6))
+    }
+
+    /// The addresses of the name server inside.
+    pub(super) fn name_servers(&self) -> Vec<IpAddr> {
+        let v4 = self.inside.v4_at(RESOLVER).map(IpAddr::V4);
+        v4.into_iter().chain(self.inside.v6_at(RESOLVER).map(IpAddr::V6)).collect()
+    }
+
+    /// The name servers that it asks at first.
+    fn resolvers(&self) -> &[SocketAddr] {
+        self.dns.as_ref().unwrap_or(&self.resolvers.servers)
+    }
+
+    /// Follows the host's name servers, if they are asked.
+    ///
+    /// # Errors
+    /// EMFILE, EAGAIN: no process can be started.
+    pub fn follow(&self, level: Level) -> Result<Option<ServerFollower>> {
+        let started = self.dns.is_none().then(|| ServerFollower::start(level, self.resolvers()));
+        started.transpose().map_err(|error| Error::io("start", "a process", &error))
     }
 
     /// The files that differ inside.
     #[must_use]
     pub fn files(&self) -> PrivateFiles {
-        let servers: Vec<IpAddr> = self.servers().into_iter().map(|(own, _)| own).collect();
-        let resolv_conf = (!servers.is_empty()).then(|| self.resolvers.file(&servers));
-        let hosts = self.inside.v4_at(GATEWAY).map(|gateway| {
-            let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-            let end = if hosts.is_empty() || hosts.ends_with('\n') { "" } else { "\n" };
-            format!("{hosts}{end}{gateway}\thost.adit.internal\n")
-        });
+        let server = self.name_servers().first().copied();
+        let resolv_conf = server.map(|server| self.resolvers.file(server));
+        let gateway = self.gateways().next().map(|gateway| (HOST, gateway));
+        let hosts = gateway.map(|gateway| PrivateFiles::hosts_and([gateway]));
         PrivateFiles { resolv_conf, hosts }
     }
 
-    /// The configuration of the engine.
+    /// The engine, of a host with these addresses.
     ///
     /// # Errors
-    /// Those of netlink, and of the random source.
-    pub(super) fn config(&self) -> Result<Config> {
-        let mut secret = [0; 16];
-        rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())
-            .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
-        let mut config = Config::new(secret);
+    /// Those of the random source.
+    pub(super) fn engine(&self, host_addresses: Vec<IpAddr>) -> Result<Gateway> {
+        let mut names = OwnNames::new();
+        let host: HostName = HOST.parse().map_err(Error::usage)?;
+        let own = self.gateways().map(|gateway| (host.clone(), gateway));
+        for (name, ip) in own.chain(self.names.iter().cloned()) {
+            if !names.add(name.clone(), ip) {
+                let message =
+                    format!("'{name}' has more than {} addresses", OwnNames::ADDRESSES_MAX);
+                return Err(Error::usage(message));
+            }
+        }
+        let forwarder = Forwarder::new(names, random()?);
+        let nat = Nat::new(self.config(host_addresses)?);
+        let mut engine = Gateway::new(nat, forwarder, self.name_servers());
+        engine.set_name_servers(self.resolvers().iter().copied());
+        Ok(engine)
+    }
+
+    fn config(&self, host_addresses: Vec<IpAddr>) -> Result<Config> {
+        let mut config = Config::new(random()?);
         config.inside = vec![self.inside.v4.network(), self.inside.v6.network()];
         (config.gateway_v4, config.gateway_v6) =
             (self.inside.v4_at(GATEWAY), self.inside.v6_at(GATEWAY));
         config.mtu = self.mtu;
         config.udp_filtering = self.udp;
-        config.policy = self.policy(host_addresses()?);
+        config.policy = self.policy(host_addresses);
         config.limits.flows_per_source = self.flow_limit.unwrap_or(config.limits.flows_per_source);
+        config.limits.new_flows_per_second = self.flow_rate;
         Ok(config)
     }
 
@@ -190,12 +228,7 @@ impl WantedNat {
     pub(super) fn policy(&self, host_addresses: Vec<IpAddr>) -> Policy {
         let mut policy = Policy::default();
         policy.host_addresses = host_addresses;
-        for (from, to) in self.servers() {
-            policy.redirects.push(Redirect { from, ports: DNS..=DNS, to, port: Some(DNS) });
-        }
-        let v4 = self.inside.v4_at(GATEWAY).map(IpAddr::V4);
-        let v6 = self.inside.v6_at(GATEWAY).map(IpAddr::V6);
-        for gateway in v4.into_iter().chain(v6) {
+        for gateway in self.gateways() {
             self.allow_host.iter().for_each(|&port| policy.allow_host(gateway, port..=port));
         }
         // The first that matches decides: what is allowed is reached, whatever is denied.
@@ -209,9 +242,9 @@ impl WantedNat {
     }
 }
 
-/// The addresses of the host, in the namespace of this process.
-pub(super) fn host_addresses() -> Result<Vec<IpAddr>> {
-    let listed = Netlink::open().and_then(|mut netlink| netlink.addresses(None));
-    let listed = listed.map_err(|error| Error::io("list", "the host's addresses", &error))?;
-    Ok(listed.into_iter().map(|(_, address)| address.local.ip()).collect())
+fn random<const LEN: usize>() -> Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
+    Ok(bytes)
 }

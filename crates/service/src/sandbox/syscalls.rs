@@ -72,6 +72,8 @@ macro_rules! table {
 
 table! {
     accept4 SYS_accept4,
+    #[cfg(target_arch = "x86_64")]
+    access SYS_access,
     bind SYS_bind,
     brk SYS_brk,
     clock_gettime SYS_clock_gettime,
@@ -91,8 +93,11 @@ table! {
     eventfd2 SYS_eventfd2,
     exit SYS_exit,
     exit_group SYS_exit_group,
+    faccessat SYS_faccessat,
+    fchmod SYS_fchmod,
     fcntl SYS_fcntl,
     fdatasync SYS_fdatasync,
+    flock SYS_flock,
     fstat SYS_fstat,
     fsync SYS_fsync,
     ftruncate SYS_ftruncate,
@@ -100,6 +105,7 @@ table! {
     getdents64 SYS_getdents64,
     getpeername SYS_getpeername,
     getpid SYS_getpid,
+    getpriority SYS_getpriority,
     getrandom SYS_getrandom,
     getsockname SYS_getsockname,
     getsockopt SYS_getsockopt,
@@ -113,6 +119,11 @@ table! {
     lseek SYS_lseek,
     madvise SYS_madvise,
     membarrier SYS_membarrier,
+    #[cfg(target_arch = "x86_64")]
+    mkdir SYS_mkdir,
+    mkdirat SYS_mkdirat,
+    mlock SYS_mlock,
+    mlock2 SYS_mlock2,
     #[cfg(target_pointer_width = "64")]
     mmap SYS_mmap,
     mprotect SYS_mprotect,
@@ -130,6 +141,7 @@ table! {
     poll SYS_poll,
     ppoll SYS_ppoll,
     prctl SYS_prctl,
+    prlimit64 SYS_prlimit64,
     pread64 SYS_pread64,
     pwrite64 SYS_pwrite64,
     read SYS_read,
@@ -140,6 +152,11 @@ table! {
     recvfrom SYS_recvfrom,
     recvmmsg SYS_recvmmsg,
     recvmsg SYS_recvmsg,
+    #[cfg(target_arch = "x86_64")]
+    rename SYS_rename,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    renameat SYS_renameat,
+    renameat2 SYS_renameat2,
     restart_syscall SYS_restart_syscall,
     rseq SYS_rseq,
     rt_sigaction SYS_rt_sigaction,
@@ -151,6 +168,8 @@ table! {
     sendmsg SYS_sendmsg,
     sendto SYS_sendto,
     set_robust_list SYS_set_robust_list,
+    setns SYS_setns,
+    setpriority SYS_setpriority,
     setsockopt SYS_setsockopt,
     shutdown SYS_shutdown,
     sigaltstack SYS_sigaltstack,

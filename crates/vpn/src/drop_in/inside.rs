@@ -6,7 +6,8 @@ use adit_nat::dns::{Forwarder, OwnNames};
 use adit_nat::{Config, Gateway, Nat, Policy, Redirect, Rule};
 use adit_packet::IpPrefix;
 use adit_service::error::{Error, Result};
-use adit_service::nat::resolvers::Resolvers;
+use adit_service::nat::resolvers::{Resolvers, ServerFollower};
+use adit_service::sandbox::Level;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -56,9 +57,22 @@ impl Inside {
         config.policy = self.policy();
         let forwarder = Forwarder::new(OwnNames::new(), random()?);
         let mut gateway = Gateway::new(Nat::new(config), forwarder, self.name_servers.clone());
-        let upstream = self.upstream.clone().unwrap_or_else(|| Resolvers::of_host().servers);
-        gateway.set_name_servers(upstream.into_iter().map(|ip| SocketAddr::new(ip, DNS)));
+        match &self.upstream {
+            Some(servers) => {
+                gateway.set_name_servers(servers.iter().map(|&ip| SocketAddr::new(ip, DNS)));
+            }
+            None => gateway.set_name_servers(Resolvers::of_host().servers),
+        }
         Ok(gateway)
+    }
+
+    /// Follows the name servers of the host, if the name server of `engine` asks those.
+    pub(super) fn follow(&self, engine: &Gateway, level: Level) -> Result<Option<ServerFollower>> {
+        let is_followed = self.upstream.is_none() && !self.name_servers.is_empty();
+        let started = is_followed
+            .then(|| ServerFollower::start(level, engine.forwarder().servers()))
+            .transpose();
+        started.map_err(|error| Error::io("start", "a process", &error))
     }
 
     fn policy(&self) -> Policy {

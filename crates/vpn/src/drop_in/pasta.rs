@@ -8,7 +8,7 @@ use super::server::Server;
 use adit_device::{IfName, Mode};
 use adit_runtime::Port;
 use adit_runtime::port::kinds::device::DevicePort;
-use adit_runtime::port::recorded::RecordedPort;
+use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Result};
 use adit_service::namespace::attach::{Interface, Target, attach};
 use adit_service::namespace::life::Life;
@@ -58,14 +58,17 @@ impl Pasta {
 
     fn serve(&self, caller: Caller) -> Result<()> {
         let resolved = self.addressing.resolve()?;
+        let engine = resolved.inside.engine()?;
+        let follower = resolved.inside.follow(&engine, self.sandbox)?;
         let life = Life::of(&self.target)?;
         let device = attach(&self.target, &self.interface(&resolved)?)?;
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &self.capture {
-            port = Box::new(RecordedPort::packets(port, path)?);
+            port = Recording::packets(path, port.name())?.of(port);
         }
-        let mut server = Server::new(resolved.inside.engine()?)?;
+        let mut server = Server::new(engine)?;
         server.attach(INSIDE, port)?;
+        follower.map_or(Ok(()), |follower| server.follow(follower))?;
         if !self.stays {
             server.ends_with(life)?;
         }

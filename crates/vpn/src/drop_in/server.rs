@@ -7,6 +7,7 @@ use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Event, Handler, Interest, Next, Port, Runner, Signal, Signals, Token};
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
+use adit_service::nat::resolvers::ServerFollower;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -17,7 +18,8 @@ use std::time::Duration;
 const NAMESPACE: Token = Token(1);
 const EXIT: Token = Token(2);
 const API: Token = Token(3);
-const FIRST_CLIENT: u32 = 4;
+const RESOLVERS: Token = Token(4);
+const FIRST_CLIENT: u32 = 5;
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
@@ -35,6 +37,7 @@ struct Owner {
     life: Option<Life>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
+    follower: Option<ServerFollower>,
     is_over: bool,
     failure: Option<Error>,
 }
@@ -77,6 +80,13 @@ impl Server {
     pub(super) fn serve(&mut self, api: Api) -> Result<()> {
         self.runner.watch(&api, API, READABLE).map_err(failed)?;
         self.owner.api = Some(api);
+        Ok(())
+    }
+
+    /// The name server inside asks those of the host, also when they change.
+    pub(super) fn follow(&mut self, follower: ServerFollower) -> Result<()> {
+        self.runner.watch(&follower, RESOLVERS, READABLE).map_err(failed)?;
+        self.owner.follower = Some(follower);
         Ok(())
     }
 
@@ -163,6 +173,11 @@ impl Handler<Gateway> for Owner {
                 let message = format!("the device in the namespace has ended: {why}");
                 self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
                 true
+            }
+            Event::Ready(RESOLVERS) => {
+                // If that process has ended, the servers stay as they are.
+                let _ = self.follower.as_ref().map(|follower| follower.update(runner));
+                false
             }
             Event::Ready(API) => {
                 self.accept(runner);

@@ -64,12 +64,15 @@ impl Slirp4netns {
         // First of all: what this process opens could get their numbers if they are not open.
         let ready = inherited(self.ready)?;
         let exit = inherited(self.exit)?;
+        let inside = self.inside();
+        let mut engine = inside.engine()?;
+        let follower = inside.follow(&engine, self.sandbox)?;
         let life = Life::of(&self.target)?;
         let device = attach(&self.target, &self.interface())?;
-        let mut engine = self.inside().engine()?;
         engine.add_guests(INSIDE, self.guests()?).map_err(Error::usage)?;
         let mut server = Server::new(engine)?;
         server.attach(INSIDE, Box::new(DevicePort::new(device)?))?;
+        follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.ends_with(life)?;
         exit.map_or(Ok(()), |exit| server.ends_by(exit))?;
         if let Some(path) = &self.api_socket {

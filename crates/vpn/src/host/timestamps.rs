@@ -187,7 +187,8 @@ fn parse_stamp(text: &str) -> Option<Tai64n> {
 }
 
 /// The folder that systemd made for the service, else the user's own, or root's.
-fn folder() -> Option<PathBuf> {
+/// The folder of the files, if there is a place for one.
+pub(crate) fn folder() -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     let of_service = set("STATE_DIRECTORY");
     let of_user = || Some(set("XDG_STATE_HOME")?.join("adit"));

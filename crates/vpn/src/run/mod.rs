@@ -30,7 +30,8 @@ pub fn run(options: &Options, events: &Events) -> Result<u8> {
         Net::Tunnel(wanted) => tunnel::run(options, wanted, events),
         Net::Nat(wanted) => nat::run(options, wanted, events),
         Net::None => {
-            let namespaces = options.create(PrivateFiles::default(), events)?;
+            let namespaces =
+                options.create(PrivateFiles::default(), &mut Vec::<()>::new(), events)?;
             let failed = |error| Error::io("wait for", "the command", &error);
             let signals = Running::signals().map_err(failed)?;
             options.enter_sandbox(Needs::default(), events)?;

@@ -1,42 +1,39 @@
 //! A command whose way out is a NAT.
 
 use super::options::Options;
-use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
 use adit_service::namespace::attach::{Target, attach_with_listeners};
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
+use adit_service::nat::resolvers::ServerFollower;
 use adit_service::nat::wanted::WantedNat;
-use adit_service::nat::{NatService, needs};
+use adit_service::nat::{NatService, Socket, needs, take_sockets};
 use adit_service::supervisor::Supervisor;
 
 /// The status of a command that was killed, because the NAT was stopped.
 const KILLED: u8 = 128 + 9;
 
 pub(super) fn run(options: &Options, wanted: &WantedNat, events: &Events) -> Result<u8> {
-    let namespaces = options.create(wanted.files(), events)?;
+    let mut sockets = take_sockets(&wanted.publish)?;
+    let follower = wanted.follow(options.sandbox)?;
+    let namespaces = options.create(wanted.files(), &mut sockets, events)?;
     // Until the command runs, the namespaces end with this process or here.
-    serve(options, wanted, namespaces, events)
+    serve(options, wanted, namespaces, (sockets, follower), events)
 }
 
 fn serve(
     options: &Options,
     wanted: &WantedNat,
     namespaces: Namespaces,
+    (sockets, follower): (Vec<Socket>, Option<ServerFollower>),
     events: &Events,
 ) -> Result<u8> {
     let device = attach_with_listeners(&Target::Process(namespaces.pid()), &wanted.interface())?;
-    let socket = match &wanted.name {
-        Some(name) => ControlSocket::open(Some(name.clone()), "nat")?,
-        None => {
-            let name = format!("run-{}", std::process::id()).parse().map_err(Error::usage)?;
-            ControlSocket::open_if_possible(name, "nat")
-        }
-    };
-    socket.note.iter().for_each(|note| events.detail(note));
+    let socket = options.control_socket(wanted.name.as_ref(), "nat", events)?;
     let name = socket.name().to_string();
-    let (mut runner, nat) = NatService::start(name, wanted.clone(), device, None, events.clone())?;
+    let (mut runner, nat) =
+        NatService::start(name, wanted.clone(), device, sockets, None, follower, events.clone())?;
     let failed = |error| Error::io("wait for", "the command", &error);
     let signals = Running::signals().map_err(failed)?;
     options.enter_sandbox(needs(), events)?;

@@ -1,12 +1,16 @@
 //! How a command is run.
 
-use adit_service::error::Result;
+use adit_nat::dns::Name as HostName;
+use adit_service::control::name::Name;
+use adit_service::control::socket::ControlSocket;
+use adit_service::error::{Error, Result};
 use adit_service::event::Events;
 use adit_service::namespace::{self, Command, Namespaces, PrivateFiles, Wanted};
 use adit_service::nat::wanted::WantedNat;
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::{self, Level, Needs};
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The way out.
@@ -27,6 +31,12 @@ pub struct WantedTunnel {
     pub files: Vec<PathBuf>,
     /// Emulates the link between the command and the tunnel.
     pub netem: Option<Profiles>,
+    /// Records the packets of the command.
+    pub capture: Option<PathBuf>,
+    /// How it is called.
+    pub name: Option<Name>,
+    /// Names of hosts that the command knows, as in `/etc/hosts`.
+    pub names: Vec<(HostName, IpAddr)>,
 }
 
 /// How a command is run.
@@ -52,6 +62,8 @@ impl Options {
                 wanted.files.iter().map(|file| file.display().to_string()).collect();
             steps.push(format!("run the tunnel of {} there", files.join(", ")));
             steps.extend(wanted.netem.iter().map(|_| "emulate the link".to_owned()));
+            let capture = wanted.capture.iter();
+            steps.extend(capture.map(|file| format!("record packets to {}", file.display())));
         }
         if let Net::Nat(wanted) = &self.net {
             steps.push(format!("create the device {} there, and run a NAT on it", wanted.device));
@@ -76,6 +88,24 @@ impl Options {
         Ok(())
     }
 
+    /// The control socket of a run. Without a name that was asked for, it goes without one where none can be created.
+    pub(super) fn control_socket(
+        &self,
+        name: Option<&Name>,
+        kind: &'static str,
+        events: &Events,
+    ) -> Result<ControlSocket> {
+        let socket = match name {
+            Some(name) => ControlSocket::open(Some(name.clone()), kind)?,
+            None => {
+                let name = format!("run-{}", std::process::id()).parse().map_err(Error::usage)?;
+                ControlSocket::open_if_possible(name, kind)
+            }
+        };
+        socket.note.iter().for_each(|note| events.detail(note));
+        Ok(socket)
+    }
+
     fn words(&self) -> Vec<OsString> {
         if self.command.is_empty() {
             let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
@@ -84,12 +114,18 @@ impl Options {
         self.command.clone()
     }
 
-    pub(super) fn create(&self, files: PrivateFiles, events: &Events) -> Result<Namespaces> {
+    /// The namespaces of the command; its processes do not have the descriptors in `apart`.
+    pub(super) fn create<T>(
+        &self,
+        files: PrivateFiles,
+        apart: &mut Vec<T>,
+        events: &Events,
+    ) -> Result<Namespaces> {
         let wanted = Wanted { as_root: self.as_root, files };
         // So that a script can find out where it runs.
         let environment = vec![("ADIT_RUN".into(), "1".into())];
         let command = Command { words: self.words(), environment };
-        let mut namespaces = Namespaces::create(&wanted, &command)?;
+        let mut namespaces = Namespaces::create(&wanted, &command, apart)?;
         for warning in namespaces.warnings.drain(..) {
             events.note(format!("warning: {warning}"));
         }

@@ -2,14 +2,17 @@
 
 use super::options::{Options, WantedTunnel};
 use crate::daemon::Ended;
+use crate::engine::TunnelEngine;
 use crate::file::conf::HookPolicy;
-use crate::file::config::{Interface as Config, Table};
+use crate::file::config::{Config, Interface as TunnelInterface, Table};
 use crate::host::changes::HostChanges;
 use crate::host::plan::{Plan, Seen, path_mtu};
-use crate::up::{self, Pipe};
+use crate::host::timestamps;
+use crate::up::{self, Pipe, Start};
 use adit_device::netlink::TABLE_MAIN;
 use adit_device::{Device, IfName, Mode};
-use adit_service::control::name::Claim;
+use adit_nat::dns::Name as HostName;
+use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
 use adit_service::host::action::Action;
@@ -17,7 +20,11 @@ use adit_service::host::executor::{Executor, Outcome};
 use adit_service::namespace::attach::{Interface, Target, attach};
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{PrivateFiles, Running};
+use adit_service::nat;
+use adit_service::sandbox::Needs;
 use adit_service::supervisor::Supervisor;
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// The status of a command that was killed, because the tunnel was stopped.
 const KILLED: u8 = 128 + 9;
@@ -42,7 +49,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         interface.table = Table::Number(TABLE_MAIN);
     }
     (interface.kill_switch, interface.block_ipv6) = (false, false);
-    let files = PrivateFiles { resolv_conf: resolv_conf(interface), hosts: None };
+    let files = PrivateFiles { resolv_conf: resolv_conf(interface), hosts: hosts(&wanted.names) };
     let peers = loaded.config.peers.iter();
     let endpoints = peers.filter_map(|peer| peer.endpoint.as_ref()?.address());
     let path_mtu = path_mtu(endpoints.map(|endpoint| endpoint.ip()));
@@ -50,18 +57,23 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let plan = Plan::new(loaded.name, &loaded.config, &seen);
     let failed = |error| Error::io("wait for", "the command", &error);
 
-    let namespaces = options.create(files, events)?;
+    let namespaces = options.create(files, &mut Vec::<()>::new(), events)?;
     let target = Target::Process(namespaces.pid());
     let device = attach(&target, &interface_of(loaded.name, &plan))?;
+    let recording = wanted.capture.as_ref();
+    let recording =
+        recording.map(|path| Recording::packets(path, &loaded.name.to_string())).transpose()?;
     crate::memory::hide();
     let signals = Running::signals().map_err(failed)?;
-    let name = format!("run-{}", std::process::id()).parse().map_err(Error::usage)?;
+    let socket = options.control_socket(wanted.name.as_ref(), "tunnel", events)?;
     let given = Box::new(Given(Some(device)));
     let changes = HostChanges::new(loaded.name, Some(target.open()?), given);
-    let (mut runner, supervisor) =
-        up.start(loaded, plan, (Claim::new(name)?, None), changes, None, events)?;
+    // Now, as the tunnel starts threads.
+    options.enter_sandbox(needs(&loaded.config), events)?;
+    let start = Start { loaded, plan, socket, uapi: None, changes, signals: None, recording };
+    let (mut runner, supervisor) = up.start(start, events)?;
     if let Some(profiles) = &wanted.netem {
-        let port = crate::engine::TunnelEngine::device(Mode::Tun);
+        let port = TunnelEngine::device(Mode::Tun);
         let mut seed = [0; 8];
         crate::file::keys::fill_random(&mut seed)
             .map_err(|error| Error::io("read", "random bytes", &error))?;
@@ -73,6 +85,8 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     let result = supervisor.run(&mut runner);
     let (guest, socket) = supervisor.into_parts();
     let (daemon, status) = guest.end();
+    // The recording is complete then.
+    runner.detach(TunnelEngine::device(Mode::Tun));
     let Ended { failure, .. } = daemon.end(&runner);
     socket.finish();
     result?;
@@ -83,8 +97,71 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
     }
 }
 
+/// The system calls of a tunnel, beside those of its loop: names are resolved, timestamps are written to files, pages
+/// with keys are locked.
+const SYSCALLS: &[&str] = &[
+    "access",
+    "bind",
+    "connect",
+    "faccessat",
+    "fchmod",
+    "fdatasync",
+    "flock",
+    "fsync",
+    "getdents64",
+    "getpeername",
+    "getpriority",
+    "getsockname",
+    "getsockopt",
+    "listen",
+    "mkdir",
+    "mkdirat",
+    "mlock",
+    "mlock2",
+    "open",
+    "openat",
+    "prlimit64",
+    "readlink",
+    "recvfrom",
+    "recvmsg",
+    "rename",
+    "renameat",
+    "renameat2",
+    "sendmmsg",
+    "sendto",
+    "setns",
+    "setpriority",
+    "setsockopt",
+    "socket",
+    "uname",
+];
+
+/// What a tunnel still needs once it has a device.
+fn needs(config: &Config) -> Needs {
+    let mut needs = nat::needs();
+    needs.syscalls.push(SYSCALLS);
+    if let Some(folder) = timestamps::folder() {
+        // Without it, nothing can be kept: that is reported when it is tried.
+        let _ = std::fs::create_dir_all(&folder);
+        needs.writable.push(folder);
+    }
+    let endpoints = config.peers.iter().flat_map(|peer| [&peer.endpoint, &peer.endpoint_tcp]);
+    if endpoints.flatten().any(|endpoint| endpoint.address().is_none()) {
+        let resolv_conf = std::fs::canonicalize("/etc/resolv.conf").ok();
+        needs.readable.extend(resolv_conf.and_then(|path| Some(path.parent()?.to_owned())));
+        // Where resolvers have their settings and their modules.
+        needs.readable.extend(["/etc", "/lib", "/usr/lib"].map(PathBuf::from));
+    }
+    needs
+}
+
+/// The host's `/etc/hosts` with more names.
+fn hosts(names: &[(HostName, IpAddr)]) -> Option<String> {
+    (!names.is_empty()).then(|| PrivateFiles::hosts_and(names.iter().map(|(name, ip)| (name, *ip))))
+}
+
 /// The name servers of the tunnel; without any, those of the host, asked through the tunnel.
-fn resolv_conf(interface: &Config) -> Option<String> {
+fn resolv_conf(interface: &TunnelInterface) -> Option<String> {
     if interface.dns.is_empty() {
         return None;
     }

@@ -18,7 +18,7 @@ use super::config::{Config, timeout};
 use super::echo::Echo;
 use super::fragments::{self, Reassembler};
 use super::hash::SipKey;
-use super::limiter::Limiter;
+use super::limiter::{Limiter, PerSource};
 use super::news::{FlowChange, FlowNews, News};
 use super::policy::{Policy, Verdict};
 use super::publish::Published;
@@ -53,6 +53,7 @@ pub struct Nat {
     /// What reordered bytes of all connections may still take.
     reorder_budget: usize,
     errors: Limiter,
+    new_flows: PerSource,
     counter: u64,
     /// By flow.
     published: BTreeMap<FlowId, Published>,
@@ -108,6 +109,7 @@ impl Nat {
             reassembler: Reassembler::new(limits.fragment_bytes),
             reorder_budget: limits.reorder_bytes,
             errors: Limiter::new(limits.errors_per_second),
+            new_flows: PerSource::new(limits.new_flows_per_second),
             counter: 0,
             published: BTreeMap::new(),
             news: None,
@@ -121,8 +123,22 @@ impl Nat {
         &self.config
     }
 
-    /// Decides by another policy about flows that begin from now on.
+    /// Serves these inside addresses and ports: see [`Config::served`].
+    pub(crate) fn serve(&mut self, served: Vec<SocketAddr>) {
+        self.config.served = served;
+    }
+
+    /// Decides by another policy about flows that begin from now on, and about the next datagram to each remote
+    /// address that it denies. Connections go on.
     pub fn set_policy(&mut self, policy: Policy) {
+        for entry in self.table.entries_mut() {
+            let remotes = match entry {
+                Entry::Udp(mapping) => mapping.remotes(),
+                Entry::Echo(echo) => echo.remotes(),
+                Entry::Tcp(_) | Entry::Listener => continue,
+            };
+            remotes.retain(|seen| policy.verdict(seen) != Verdict::Denied);
+        }
         self.config.policy = policy;
     }
 
@@ -320,6 +336,11 @@ impl Nat {
         if let Some(packet) = error.packet(from, inside, quoted, out) {
             out.send(Endpoint::Port(port), packet);
         }
+    }
+
+    /// Whether a source may begin a flow now, for which there is room then.
+    fn admit(&mut self, source: IpAddr, now: Instant, out: &mut Outbox) -> bool {
+        self.new_flows.pass(source, now) && self.make_room(source, now, out)
     }
 
     /// Makes room for another flow of a source: the flow that is least missed goes, one of its own if the

@@ -127,10 +127,11 @@ impl Nat {
             refuse(path, inside.port, (to.port(), from.port()), syn, out);
             return out.absorb(packet);
         }
-        let Some(at) = self.destination(inside, to.port(), &packet, out) else {
+        let served = self.config.served.contains(&to).then_some(to);
+        let Some(at) = served.or_else(|| self.destination(inside, to.port(), &packet, out)) else {
             return out.discard(packet, DropReason::FILTERED);
         };
-        if !self.make_room(inside.from, now, out) {
+        if !self.admit(inside.from, now, out) {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }
         let random = self.random(from, to, now);

@@ -137,7 +137,7 @@ impl Nat {
         entry: impl FnOnce(FlowId) -> Entry,
         out: &mut Outbox,
     ) -> Option<FlowId> {
-        if !self.make_room(inside.from, inside.now, out) {
+        if !self.admit(inside.from, inside.now, out) {
             return None;
         }
         let flow = self.table.insert(key, inside.from, class, inside.now, entry)?;

@@ -533,8 +533,11 @@ impl Conn {
             if self.down.must_finish() {
                 let seq = self.down_seq(self.down.max);
                 let flags = TcpFlags::FIN.with(TcpFlags::ACK);
-                self.down.fin_sent = self.send_empty(flags, seq, cx);
-                self.is_behind |= !self.down.fin_sent;
+                if self.send_empty(flags, seq, cx) {
+                    self.down.finished();
+                } else {
+                    self.is_behind = true;
+                }
             }
         }
         if self.up.has_finished && self.down.fin_acknowledged {

@@ -64,6 +64,8 @@ pub(super) struct Down {
     /// The socket's direction ends here.
     pub(super) end: Option<u64>,
     pub(super) fin_sent: bool,
+    /// It must be sent again. What acknowledges the first one still counts.
+    fin_is_lost: bool,
     pub(super) fin_acknowledged: bool,
     /// What the runtime knows: it may deliver up to here, and keeps from here on.
     limit: u64,
@@ -95,6 +97,7 @@ impl Down {
             max: 0,
             end: None,
             fin_sent: false,
+            fin_is_lost: false,
             fin_acknowledged: false,
             limit: 0,
             released: 0,
@@ -226,7 +229,7 @@ impl Down {
         self.duplicates = 0;
         self.sacked.clear();
         self.timed = None;
-        self.fin_sent &= self.fin_acknowledged;
+        self.fin_is_lost = self.fin_sent && !self.fin_acknowledged;
         self.timeouts <= TIMEOUTS_MAX
     }
 
@@ -256,7 +259,13 @@ impl Down {
     /// Whether the FIN must be sent now: all bytes before it were.
     pub(super) fn must_finish(&self) -> bool {
         let is_whole = self.recovery.is_none_or(|recovery| recovery.resent >= recovery.until);
-        self.end == Some(self.max) && !self.fin_sent && (is_whole || self.una == self.max)
+        let is_missing = !self.fin_sent || (self.fin_is_lost && !self.fin_acknowledged);
+        self.end == Some(self.max) && is_missing && (is_whole || self.una == self.max)
+    }
+
+    /// The FIN was sent.
+    pub(super) const fn finished(&mut self) {
+        (self.fin_sent, self.fin_is_lost) = (true, false);
     }
 
     /// What the runtime must know now: bytes to release, bytes to deliver.
@@ -486,6 +495,19 @@ mod tests {
         rig.round(|_| true);
         let given_up = (0..20).position(|_| !rig.down.timed_out());
         assert_eq!(given_up, Some(15));
+    }
+
+    #[test]
+    fn an_acknowledgment_of_the_end_counts_after_a_timeout() {
+        let mut rig = Rig::new(true);
+        rig.round(|_| true);
+        let end = rig.down.max;
+        rig.down.end = Some(end);
+        assert!(rig.down.must_finish());
+        rig.down.finished();
+        assert!(rig.down.timed_out() && !rig.down.must_finish(), "what was lost goes first");
+        rig.down.acknowledged(rig.now, 0, end + 1, 1 << 20, true);
+        assert!(rig.down.fin_acknowledged && !rig.down.is_in_flight() && !rig.down.must_finish());
     }
 
     #[test]

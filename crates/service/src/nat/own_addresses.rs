@@ -1,0 +1,79 @@
+//! The host's own addresses, now and when they change.
+
+use crate::error::{Error, Result};
+use adit_device::IfIndex;
+use adit_device::netlink::{Event, Monitor, Netlink};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// How many events are read in one turn; the others stay for the next.
+const EVENTS_MAX: usize = 64;
+
+/// The addresses of the network namespace of this process. Readable when some have changed.
+#[derive(Debug)]
+pub(super) struct OwnAddresses {
+    monitor: Monitor,
+    /// By interface: two may have the same.
+    all: Vec<(IfIndex, IpAddr)>,
+}
+
+impl OwnAddresses {
+    /// Lists them.
+    ///
+    /// # Errors
+    /// Those of netlink.
+    pub(super) fn new() -> Result<Self> {
+        // Before the addresses are listed: none is missed.
+        let listed = Monitor::open().and_then(|monitor| Ok(Self { monitor, all: all()? }));
+        listed.map_err(|error| Error::io("list", "the host's addresses", &error))
+    }
+
+    /// The addresses.
+    pub(super) fn list(&self) -> Vec<IpAddr> {
+        self.all.iter().map(|&(_, ip)| ip).collect()
+    }
+
+    /// Reads what has changed. `false`: nothing of the addresses.
+    ///
+    /// # Errors
+    /// No further change will be seen.
+    pub(super) fn read(&mut self) -> io::Result<bool> {
+        let mut has_changed = false;
+        for _ in 0..EVENTS_MAX {
+            match self.monitor.recv(Some(Duration::ZERO))? {
+                Some(Event::AddressAdded(link, address)) => {
+                    let new = (link, address.local.ip());
+                    if !self.all.contains(&new) {
+                        self.all.push(new);
+                        has_changed = true;
+                    }
+                }
+                Some(Event::AddressRemoved(link, address)) => {
+                    let gone = (link, address.local.ip());
+                    self.all.retain(|one| *one != gone);
+                    has_changed = true;
+                }
+                Some(Event::Lost) => {
+                    self.all = all()?;
+                    has_changed = true;
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(has_changed)
+    }
+}
+
+impl AsFd for OwnAddresses {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.monitor.as_fd()
+    }
+}
+
+fn all() -> io::Result<Vec<(IfIndex, IpAddr)>> {
+    let listed = Netlink::open()?.addresses(None)?;
+    Ok(listed.into_iter().map(|(link, address)| (link, address.local.ip())).collect())
+}
