@@ -15,10 +15,10 @@ use adit_device::Mode;
 use adit_device::netlink::{LinkInfo, Netlink};
 use adit_engine::netem::Preset;
 use adit_runtime::Kind;
-use adit_runtime::port::kinds::KINDS;
 use adit_runtime::text::netns::open_netns;
 use adit_service::control::client::{Client, instances};
 use adit_service::error::Result;
+use adit_service::kinds::KINDS;
 use adit_service::switch::{keys, model};
 use adit_vpn::file::load;
 use clap::{Arg, ArgAction, Command};
@@ -82,6 +82,7 @@ const NAMED: &[(&str, &str, Names)] = &[
     ("switch", "name", Names::Running(SWITCH)),
     ("netem", "port", Names::NewPort { of_switch: false }),
     ("netem", "preset", Names::Presets),
+    ("nat serve", "port", Names::NewPort { of_switch: false }),
     ("netem", "word", Names::Running("netem")),
     ("netem", "name", Names::Running("netem")),
     ("nat", "words", Names::Running("nat")),

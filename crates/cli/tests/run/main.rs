@@ -11,6 +11,7 @@ mod publish;
 mod roaming;
 mod sandbox;
 mod semantics;
+mod serve;
 mod soak;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]

@@ -277,8 +277,7 @@ impl Nat {
         let is_v4 = inside.to.is_ipv4();
         let to = SocketAddr::new(inside.to, port);
         let why = match self.config.policy.verdict(to) {
-            // A redirect leads outside, also to an address of the host that the inside has as well.
-            Verdict::Reached(at) if at.ip() != inside.to || !self.config.is_inside(at.ip()) => {
+            Verdict::Reached(at) if self.is_outside(inside, at.ip()) => {
                 return Some(at);
             }
             Verdict::Reached(_) if self.config.gateway(inside.to) == Some(inside.to) => {
@@ -292,6 +291,13 @@ impl Nat {
         };
         self.error(inside, why, packet, out);
         None
+    }
+
+    /// Whether a destination is reached by a socket. A redirect leads outside, also to an address of the host that
+    /// the inside has as well.
+    fn is_outside(&self, inside: &Inside<'_>, at: IpAddr) -> bool {
+        let is_neighbour = self.config.has_neighbours && at != inside.from;
+        at != inside.to || is_neighbour || !self.config.is_inside(at)
     }
 
     /// Answers a packet of the inside with an ICMP error, if the limit allows.
