@@ -14,9 +14,10 @@ same.
 Examples:
   adit compat slirp4netns --configure --mtu=65520 --disable-host-loopback PID tap0
   adit compat pasta --config-net -t 8080:80 --netns PATH
+  adit compat passt --one-off --socket PATH -t 2222:22
   ln -s \"$(command -v adit)\" ~/.local/bin/slirp4netns")]
 pub(crate) struct Args {
-    /// The other program (slirp4netns, pasta), and its arguments
+    /// The other program (slirp4netns, pasta, passt, gvproxy), and its arguments
     #[arg(value_name = "NAME ARGS", required = true)]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,

@@ -115,7 +115,7 @@ commands! {
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []
-    /// Run in place of slirp4netns or pasta
+    /// Run in place of slirp4netns, pasta, passt or gvproxy
     Compat(compat::Args) []
     /// List running switches, links and tunnels
     #[command(visible_alias = "ls")]

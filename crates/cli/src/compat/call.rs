@@ -1,6 +1,6 @@
 //! What the command line of another program means.
 
-use adit_vpn::drop_in::{Pasta, Slirp4netns};
+use adit_vpn::drop_in::{Gvproxy, Passt, Pasta, Slirp4netns};
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub(super) enum Call {
     Slirp4netns(Slirp4netns),
     /// What pasta does.
     Pasta(Box<Pasta>),
+    /// What passt does.
+    Passt(Box<Passt>),
+    /// What gvproxy does.
+    Gvproxy(Box<Gvproxy>),
 }
 
 /// Why a command line is refused.

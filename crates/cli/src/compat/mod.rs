@@ -4,6 +4,7 @@
 
 mod call;
 mod getopt;
+mod gvproxy;
 mod passt;
 mod ports;
 mod slirp4netns;
@@ -12,6 +13,7 @@ use crate::color::Color;
 use crate::output::{Output, clean};
 use adit_service::error::Error;
 use call::{Call, Fault};
+use passt::Mode;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -22,10 +24,14 @@ pub(crate) enum Tool {
     Slirp4netns,
     /// The same with the host's addresses, as podman 5 and rootlesskit start it.
     Pasta,
+    /// A virtual machine's way out, as libvirt and QEMU start it.
+    Passt,
+    /// The same with a network of its own, as podman machine starts it.
+    Gvproxy,
 }
 
 impl Tool {
-    const ALL: [Self; 2] = [Self::Slirp4netns, Self::Pasta];
+    const ALL: [Self; 4] = [Self::Slirp4netns, Self::Pasta, Self::Passt, Self::Gvproxy];
 
     /// The program whose name adit was called by.
     pub(crate) fn called_as(program: &OsString) -> Option<Self> {
@@ -37,20 +43,26 @@ impl Tool {
         match self {
             Self::Slirp4netns => "slirp4netns",
             Self::Pasta => "pasta",
+            Self::Passt => "passt",
+            Self::Gvproxy => "gvproxy",
         }
     }
 
     const fn help(self) -> &'static str {
         match self {
             Self::Slirp4netns => slirp4netns::HELP,
-            Self::Pasta => passt::HELP,
+            Self::Pasta => Mode::Pasta.help(),
+            Self::Passt => Mode::Passt.help(),
+            Self::Gvproxy => gvproxy::HELP,
         }
     }
 
     fn read(self, words: &[String]) -> Result<Call, Fault> {
         match self {
             Self::Slirp4netns => slirp4netns::read(words),
-            Self::Pasta => passt::read(words),
+            Self::Pasta => Mode::Pasta.read(words),
+            Self::Passt => Mode::Passt.read(words),
+            Self::Gvproxy => gvproxy::read(words),
         }
     }
 
@@ -69,6 +81,8 @@ impl Tool {
             Ok(Call::Print(text)) => output.bytes(text.as_bytes()).map_err(|_| String::new()),
             Ok(Call::Slirp4netns(wanted)) => wanted.run(note).map_err(failed),
             Ok(Call::Pasta(wanted)) => wanted.run().map_err(failed),
+            Ok(Call::Passt(wanted)) => wanted.run().map_err(failed),
+            Ok(Call::Gvproxy(wanted)) => wanted.run(note).map_err(failed),
             Err(Fault::Usage(message)) => Err(format!("{name}: {message}\n{}", self.help())),
             Err(Fault::Refused(message)) => Err(format!("{name}: {message}")),
         };

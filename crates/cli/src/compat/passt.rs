@@ -1,13 +1,13 @@
-//! The command line of pasta.
+//! The command lines of pasta and passt, which share most of their options.
 
 use super::call::{Call, Fault};
 use super::getopt::{self, Known, Operands};
-use super::ports;
-use adit_device::IfName;
+use super::ports::{self, Ports};
+use adit_device::{IfName, MacAddr};
 use adit_engine::Transport;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Addressing, Forward, Pasta};
+use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Passt, Pasta};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -63,16 +63,38 @@ static KNOWN: &[Known] = &[
     Known::flag("no-copy-addrs", None),
     Known::value("ns-mac-addr", None),
     Known::flag("no-splice", None),
+    Known::flag("dhcp-dns", None),
+    Known::flag("no-dhcp-dns", None),
+    Known::flag("dhcp-search", None),
+    Known::flag("no-dhcp-search", None),
+    Known::value("dns", Some('D')),
+    Known::value("search", Some('S')),
+    Known::value("mac-addr", Some('M')),
+    Known::value("socket", Some('s')),
+    Known::value("socket-path", None),
+    Known::value("fd", Some('F')),
+    Known::flag("one-off", Some('1')),
+    Known::flag("vhost-user", None),
+    Known::value("repair-path", None),
 ];
 
+/// Which of the programs it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A namespace.
+    Pasta,
+    /// A virtual machine.
+    Passt,
+}
+
 /// Callers look for the names of the options in it.
-pub(super) const HELP: &str = "\
+const HELP_PASTA: &str = "\
 Usage: pasta [OPTION]... PID
        pasta [OPTION]... --netns PATH|NAME
 A network namespace gets a way out through sockets of this process (adit), which goes
 to the background once the network is there.
 
-  --config-net             set addresses, routes and MTU (required)
+  --config-net             set addresses, routes and MTU
   -I, --ns-ifname NAME     the interface inside (default: as the host's)
   -a, --address ADDR[/LEN] an address in place of the host's; once for each family
   -n, --netmask MASK       the IPv4 netmask, as address or number of bits
@@ -81,9 +103,10 @@ to the background once the network is there.
   -m, --mtu MTU            the MTU (default 65520)
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
-  -t, --tcp-ports SPEC     forward TCP ports of the host: none, or
+  -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]auto for what listens
+                           inside (default); or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
-  -u, --udp-ports SPEC     the same for UDP
+  -u, --udp-ports SPEC     the same for UDP, where auto is none
   -T, --tcp-ns SPEC        none
   -U, --udp-ns SPEC        none
   --host-lo-to-ns-lo       accepted: forwarded connections go to the address inside
@@ -104,51 +127,109 @@ to the background once the network is there.
   --version                print the version
 ";
 
+/// The same of passt.
+const HELP_PASST: &str = "\
+Usage: passt [OPTION]...
+A virtual machine gets a way out through sockets of this process (adit), which goes
+to the background once it listens.
+
+  -s, --socket PATH        where the machine connects, as QEMU's -netdev stream
+                           (default /tmp/passt_1.socket)
+  -F, --fd FD              its connected socket
+  -1, --one-off            end with the first machine
+  -a, --address ADDR[/LEN] an address in place of the host's; once for each family
+  -n, --netmask MASK       the IPv4 netmask, as address or number of bits
+  -g, --gateway ADDR       a gateway in place of the host's
+  -i, --interface NAME     the interface of the host to copy from
+  -M, --mac-addr ADDR      accepted: the gateway has 9a:55:9a:55:9a:55
+  -m, --mtu MTU            the MTU (default 65520)
+  -4, --ipv4-only          no IPv6
+  -6, --ipv6-only          no IPv4
+  -t, --tcp-ports SPEC     forward TCP ports of the host: none, or
+                           [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
+  -u, --udp-ports SPEC     the same for UDP
+  -D, --dns ADDR           a name server in place of the NAT's; none for no name server
+  -S, --search LIST        domains to search; none for no domain
+  --no-dhcp-dns            no name server
+  --no-dhcp-search         no domains to search
+  --no-dhcp, --no-dhcpv6   no addresses by DHCP, DHCPv6
+  --no-ra                  no router advertisements
+  --dns-forward ADDR       a name server at ADDR, which asks those of the host
+  --dns-host ADDR          ask this name server
+  --map-host-loopback ADDR the host's loopback is reached at ADDR (default: the gateway)
+  --map-guest-addr ADDR    the host's own address is reached at ADDR
+  --no-map-gw              the gateway is not the host
+  -P, --pid FILE           write the process id to FILE
+  -f, --foreground         do not go to the background
+  -q, --quiet              print only errors, as is done anyway
+  -h, --help               print this help
+  --version                print the version
+";
+
+/// Where a machine connects if no option says it.
+const SOCKET: &str = "/tmp/passt_1.socket";
+
 /// The largest MTU: what a frame of 64 KiB holds, in whole words.
 const MTU_MAX: u16 = 65520;
 
 /// The MTU of the device when pasta leaves it alone (0).
 const MTU_KERNEL: u16 = 1500;
 
-/// Reads a command line, without the program's name.
-pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
-    let line = getopt::read(KNOWN, Operands::Last, words).map_err(Fault::Usage)?;
-    let mut options = Options::default();
-    for &(name, value) in &line.options {
-        match name {
-            "help" => return Ok(Call::Print(HELP.to_owned())),
-            "version" => return Ok(Call::Print(version())),
-            _ => options.set(name, value)?,
+impl Mode {
+    /// The help.
+    pub(super) const fn help(self) -> &'static str {
+        match self {
+            Self::Pasta => HELP_PASTA,
+            Self::Passt => HELP_PASST,
         }
     }
-    let target = match (options.netns.take(), &line.operands[..]) {
-        (Some(target), []) => target,
-        (Some(_), _) => return Err(fault("Both --netns and PID or command given")),
-        (None, [pid]) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let pid = pid.parse().ok().filter(|&pid: &u32| pid > 0);
-            Target::Process(pid.ok_or_else(|| fault(format!("Invalid PID {}", line.operands[0])))?)
+
+    /// Reads a command line, without the program's name.
+    pub(super) fn read(self, words: &[String]) -> Result<Call, Fault> {
+        let line = getopt::read(KNOWN, Operands::Last, words).map_err(Fault::Usage)?;
+        let mut options = Options::of(self);
+        for &(name, value) in &line.options {
+            match name {
+                "help" => return Ok(Call::Print(self.help().to_owned())),
+                "version" => return Ok(Call::Print(self.version())),
+                _ => options.set(name, value)?,
+            }
         }
-        (None, _) => {
-            let why = "a PID or --netns is required: 'adit run' runs a command in a namespace";
-            return Err(Fault::Usage(why.to_owned()));
+        match self {
+            Self::Pasta => options.pasta(&line.operands),
+            Self::Passt => options.passt(&line.operands),
         }
-    };
-    if !options.configures {
-        return Err(fault("without --config-net, adit does not serve a namespace"));
     }
-    options.wanted.target = target;
-    Ok(Call::Pasta(Box::new(options.wanted)))
+
+    fn version(self) -> String {
+        let name = if self == Self::Pasta { "pasta" } else { "passt" };
+        // The format is that of passt, whose callers only look at the exit status.
+        format!("{name} 2026_07_16 (adit {})\n", env!("CARGO_PKG_VERSION"))
+    }
 }
 
 #[derive(Debug)]
 struct Options {
-    wanted: Pasta,
-    configures: bool,
+    mode: Mode,
+    addressing: Addressing,
+    guest: GuestOptions,
+    ports: Ports,
+    pid_file: Option<PathBuf>,
+    foreground: bool,
+    // Of pasta.
     netns: Option<Target>,
+    stays: bool,
+    device: Option<IfName>,
+    mac: Option<MacAddr>,
+    configures: bool,
+    capture: Option<PathBuf>,
+    // Of passt.
+    socket: GuestSocket,
+    one_off: bool,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    fn of(mode: Mode) -> Self {
         let addressing = Addressing {
             families: [true, true],
             interface: None,
@@ -162,44 +243,155 @@ impl Default for Options {
             map_host: Vec::new(),
             map_guest: Vec::new(),
         };
-        let wanted = Pasta {
-            target: Target::Process(0),
+        // Only passt gives name servers by itself.
+        let name_servers = (mode == Mode::Pasta).then(Vec::new);
+        Self {
+            mode,
+            addressing,
+            guest: GuestOptions { name_servers, ..GuestOptions::default() },
+            ports: Ports::default(),
+            pid_file: None,
+            foreground: false,
+            netns: None,
             stays: false,
             device: None,
-            addressing,
-            forwards: Vec::new(),
-            pid_file: None,
+            mac: None,
+            configures: false,
             capture: None,
-            foreground: false,
-            sandbox: Level::Try,
-        };
-        Self { wanted, configures: false, netns: None }
+            socket: GuestSocket::Path(SOCKET.into()),
+            one_off: false,
+        }
     }
-}
 
-impl Options {
+    fn pasta(self, operands: &[&str]) -> Result<Call, Fault> {
+        let target = match (self.netns, operands) {
+            (Some(target), []) => target,
+            (Some(_), _) => return Err(fault("Both --netns and PID or command given")),
+            (None, [pid]) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let number = pid.parse().ok().filter(|&pid: &u32| pid > 0);
+                Target::Process(number.ok_or_else(|| fault(format!("Invalid PID {pid}")))?)
+            }
+            (None, _) => {
+                let why = "a PID or --netns is required: 'adit run' runs a command in a namespace";
+                return Err(Fault::Usage(why.to_owned()));
+            }
+        };
+        let guest =
+            GuestOptions { advertises: self.guest.advertises && !self.configures, ..self.guest };
+        // What listens inside is reached by itself unless an option says something else.
+        let usual = if self.ports.has_tcp { Vec::new() } else { vec![None] };
+        let follows = [self.ports.follows, usual].concat();
+        Ok(Call::Pasta(Box::new(Pasta {
+            target,
+            stays: self.stays,
+            device: self.device,
+            mac: self.mac,
+            configures: self.configures,
+            addressing: self.addressing,
+            guest,
+            forwards: self.ports.forwards,
+            follows,
+            pid_file: self.pid_file,
+            capture: self.capture,
+            foreground: self.foreground,
+            sandbox: Level::Try,
+        })))
+    }
+
+    fn passt(self, operands: &[&str]) -> Result<Call, Fault> {
+        if let Some(operand) = operands.first() {
+            return Err(fault(format!("Extra non-option argument: {operand}")));
+        }
+        if !self.ports.follows.is_empty() {
+            return Err(fault("'auto' is for pasta mode only"));
+        }
+        Ok(Call::Passt(Box::new(Passt {
+            socket: self.socket,
+            one_off: self.one_off,
+            addressing: self.addressing,
+            guest: self.guest,
+            forwards: self.ports.forwards,
+            pid_file: self.pid_file,
+            foreground: self.foreground,
+            sandbox: Level::Try,
+        })))
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), Fault> {
-        let wanted = &mut self.wanted;
         match name {
             // adit prints nothing but errors, and its sandbox is always on.
             "debug" | "quiet" | "trace" | "stderr" | "log-size" | "chroot-fallback" | "runas" => {}
-            // What adit has no counterpart of, or does anyway.
-            "netns-only" | "userns" | "no-copy-routes" | "no-copy-addrs" | "host-lo-to-ns-lo"
-            | "no-splice" => {}
             "log-file" => create(value)?,
-            "foreground" => wanted.foreground = true,
-            "pcap" => wanted.capture = Some(PathBuf::from(value)),
-            "pid" => wanted.pid_file = Some(PathBuf::from(value)),
-            "ns-ifname" => wanted.device = Some(interface(value)?),
-            "no-netns-quit" => wanted.stays = true,
-            "config-net" => self.configures = true,
-            "netns" => self.netns = Some(namespace(value)?),
-            "tcp-ports" => forward(Transport::Tcp, "-t", value, &mut wanted.forwards)?,
-            "udp-ports" => forward(Transport::Udp, "-u", value, &mut wanted.forwards)?,
-            "tcp-ns" | "udp-ns" if matches!(value, "none" | "auto") => {}
-            _ => return address_option(&mut wanted.addressing, name, value),
+            "foreground" => self.foreground = true,
+            "pid" => self.pid_file = Some(PathBuf::from(value)),
+            "tcp-ports" => forward(Transport::Tcp, "-t", value, &mut self.ports)?,
+            "udp-ports" => forward(Transport::Udp, "-u", value, &mut self.ports)?,
+            "no-dhcp" => self.guest.dhcp = false,
+            "no-dhcpv6" => self.guest.dhcp_v6 = false,
+            "no-ra" => self.guest.advertises = false,
+            "dns" if value == "none" => self.guest.name_servers = Some(Vec::new()),
+            "dns" => {
+                let server = ip("DNS address", value)?;
+                self.guest.name_servers.get_or_insert_default().push(server);
+            }
+            "search" if value == "none" => self.guest.search.clear(),
+            "search" => {
+                for name in value.split_whitespace() {
+                    let name = name.parse();
+                    let why = |_| fault(format!("Cannot use DNS search domain {value}"));
+                    self.guest.search.push(name.map_err(why)?);
+                }
+            }
+            _ => {
+                let is_known = match self.mode {
+                    Mode::Pasta => self.set_pasta(name, value)?,
+                    Mode::Passt => self.set_passt(name, value)?,
+                };
+                if !is_known {
+                    address_option(&mut self.addressing, name, value)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// An option of pasta alone; `false`: it is another one.
+    fn set_pasta(&mut self, name: &str, value: &str) -> Result<bool, Fault> {
+        match name {
+            // What adit has no counterpart of, or does anyway.
+            "netns-only" | "userns" | "no-copy-routes" | "no-copy-addrs" | "host-lo-to-ns-lo"
+            | "no-splice" | "dhcp-search" => {}
+            "pcap" => self.capture = Some(PathBuf::from(value)),
+            "ns-ifname" => self.device = Some(interface(value)?),
+            "ns-mac-addr" => self.mac = Some(mac(value)?),
+            "no-netns-quit" => self.stays = true,
+            "config-net" => self.configures = true,
+            "netns" => self.netns = Some(namespace(value)?),
+            "dhcp-dns" => self.guest.name_servers = None,
+            "tcp-ns" | "udp-ns" if matches!(value, "none" | "auto") => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// An option of passt alone.
+    fn set_passt(&mut self, name: &str, value: &str) -> Result<bool, Fault> {
+        match name {
+            "socket" | "socket-path" => self.socket = GuestSocket::Path(value.into()),
+            "fd" => {
+                let number = value.parse().ok().filter(|&number| number > 2);
+                let number = number.ok_or_else(|| fault(format!("Invalid --fd: {value}")))?;
+                self.socket = GuestSocket::Descriptor(number);
+            }
+            "one-off" => self.one_off = true,
+            // libvirt gives the guest's own address, which cannot be the gateway's as well.
+            "mac-addr" => drop(mac(value)?),
+            "no-dhcp-dns" => self.guest.name_servers = Some(Vec::new()),
+            "no-dhcp-search" => self.guest.search.clear(),
+            "repair-path" if value == "none" => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 }
 
@@ -235,17 +427,16 @@ fn address_option(addressing: &mut Addressing, name: &str, value: &str) -> Resul
     Ok(())
 }
 
-fn version() -> String {
-    // The format is that of passt, whose callers only look at the exit status.
-    format!("pasta 2026_07_16 (adit {})\n", env!("CARGO_PKG_VERSION"))
-}
-
 fn fault(message: impl Into<String>) -> Fault {
     Fault::Refused(message.into())
 }
 
 fn interface(text: &str) -> Result<IfName, Fault> {
     IfName::new(text).map_err(|_| fault(format!("Invalid interface name {text}")))
+}
+
+fn mac(text: &str) -> Result<MacAddr, Fault> {
+    text.parse().map_err(|_| fault(format!("Invalid MAC address: {text}")))
 }
 
 fn ip(what: &str, text: &str) -> Result<IpAddr, Fault> {
@@ -290,13 +481,8 @@ fn namespace(text: &str) -> Result<Target, Fault> {
     }
 }
 
-fn forward(
-    transport: Transport,
-    option: &str,
-    text: &str,
-    forwards: &mut Vec<Forward>,
-) -> Result<(), Fault> {
-    ports::add(transport, option, text, forwards).map_err(fault)
+fn forward(transport: Transport, option: &str, text: &str, all: &mut Ports) -> Result<(), Fault> {
+    ports::add(transport, option, text, all).map_err(fault)
 }
 
 /// Creates a log file. adit has nothing to write to it: errors go to the caller.

@@ -13,7 +13,17 @@ use std::ops::RangeInclusive;
 /// The most ports of one option: each takes a descriptor.
 const PORTS_MAX: usize = 4096;
 
-/// Adds the ports of one option to `forwards`.
+/// The ports that options ask for.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    pub(super) forwards: Vec<Forward>,
+    /// The addresses of the host for TCP ports that listen inside; `None` for all of them.
+    pub(super) follows: Vec<Option<IpAddr>>,
+    /// An option was given for TCP.
+    pub(super) has_tcp: bool,
+}
+
+/// Adds the ports of one option.
 ///
 /// # Errors
 /// Why the text is not valid, or that adit does not have it.
@@ -21,10 +31,15 @@ pub(super) fn add(
     transport: Transport,
     option: &str,
     text: &str,
-    forwards: &mut Vec<Forward>,
+    all: &mut Ports,
 ) -> Result<(), String> {
+    let Ports { forwards, follows, has_tcp } = all;
+    *has_tcp |= transport == Transport::Tcp;
     if text == "none" {
         forwards.retain(|forward| forward.transport != transport);
+        if transport == Transport::Tcp {
+            follows.clear();
+        }
         return Ok(());
     }
     let invalid = || format!("Invalid port specifier {text}");
@@ -37,6 +52,11 @@ pub(super) fn add(
         text => Some(text.parse::<IpAddr>()),
     };
     let local = local.and_then(address).transpose().map_err(|_| invalid())?;
+    if ports == "auto" {
+        // The kernel does not tell UDP servers from clients.
+        follows.extend((transport == Transport::Tcp).then_some(local));
+        return Ok(());
+    }
     let (mut included, mut excluded) = (Vec::new(), Vec::new());
     for part in ports.split(',') {
         match part.strip_prefix('~') {
@@ -121,13 +141,15 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<String>, String> {
-        let mut forwards = Vec::new();
-        add(Transport::Tcp, "-t", text, &mut forwards)?;
+        let mut ports = Ports::default();
+        add(Transport::Tcp, "-t", text, &mut ports)?;
         let show = |one: Forward| {
             let local = one.local.map_or("*".to_owned(), |ip| ip.to_string());
             format!("{local}/{}-{}:{}", one.ports.start(), one.ports.end(), one.inside)
         };
-        Ok(forwards.into_iter().map(show).collect())
+        let follow = |local: Option<IpAddr>| format!("auto {local:?}");
+        let follows = ports.follows.into_iter().map(follow);
+        Ok(ports.forwards.into_iter().map(show).chain(follows).collect())
     }
 
     #[test]
@@ -144,6 +166,8 @@ mod tests {
             ("::1/8080:80", vec!["::1/8080-8080:80"]),
             ("[::1]/80", vec!["::1/80-80:80"]),
             ("/80", vec!["*/80-80:80"]),
+            ("auto", vec!["auto None"]),
+            ("127.0.0.1/auto", vec!["auto Some(127.0.0.1)"]),
             ("5-25:105-125,~10-20", vec!["*/5-9:105", "*/21-25:121"]),
         ] {
             assert_eq!(read(text), Ok(expected.into_iter().map(str::to_owned).collect()), "{text}");
@@ -157,6 +181,7 @@ mod tests {
             ("x/80", "Invalid port specifier"),
             ("192.0.2.1%eth0/22", "one interface"),
             ("all", "'all' is not supported"),
+            ("80,auto", "'auto' is not supported"),
             ("~25", "all other ports"),
             ("80:192.0.2.5/8080", "another address inside"),
             ("1-5000", "at most 4096 ports"),
@@ -164,10 +189,16 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
-        let mut forwards = Vec::new();
-        add(Transport::Tcp, "-t", "22", &mut forwards).unwrap();
-        add(Transport::Udp, "-u", "53", &mut forwards).unwrap();
-        add(Transport::Tcp, "-t", "none", &mut forwards).unwrap();
-        assert_eq!(forwards.len(), 1);
+        let mut ports = Ports::default();
+        for (transport, option, text) in [
+            (Transport::Tcp, "-t", "22"),
+            (Transport::Tcp, "-t", "auto"),
+            (Transport::Udp, "-u", "53"),
+            (Transport::Udp, "-u", "auto"),
+            (Transport::Tcp, "-t", "none"),
+        ] {
+            add(transport, option, text, &mut ports).unwrap();
+        }
+        assert_eq!((ports.forwards.len(), ports.follows.len()), (1, 0));
     }
 }

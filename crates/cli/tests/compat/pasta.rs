@@ -4,111 +4,17 @@
 //! outside: 192.0.2.2 -- eth0 192.0.2.1 of the test's namespace      target: eth0 192.0.2.1
 //! ```
 
+use crate::guest::lease;
 use crate::support::{ADIT, bare, text};
-use crate::world::{PATIENCE, READ, SERVER, Servers, World, free_port, must, serve, wait_until};
-use adit_device::Netns;
+use crate::world::{
+    FAR, Network, OUTSIDE, PATIENCE, READ, SERVER, SERVERS, Servers, World, free_port, read_from,
+    serve, wait_until,
+};
 use std::fs;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread::spawn;
 use std::time::Duration;
-
-/// Beyond the host's interface.
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-
-/// A host with an interface and a default route, and what is behind it.
-struct Network {
-    world: World,
-    outside: Servers,
-}
-
-impl Network {
-    fn new() -> Self {
-        let world = World::new();
-        must("ip addr del 192.0.2.1/32 dev lo");
-        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
-        let mut unshare = bare("unshare");
-        let outside = Servers(unshare.args(["-n", "sleep", "1000"]).spawn().unwrap());
-        let pid = outside.0.id();
-        let of_outside = format!("/proc/{pid}/ns/net");
-        wait_until("a namespace", || fs::read_link(&of_outside).ok().filter(|name| *name != own));
-        must(&format!("ip link add eth0 type veth peer name eth0 netns {pid}"));
-        for line in [
-            "ip addr add 192.0.2.1/24 dev eth0",
-            "ip addr add 2001:db8::1/64 dev eth0 nodad",
-            "ip link set eth0 up",
-            "ip route add default via 192.0.2.2",
-            "ip route add default via 2001:db8::2 dev eth0",
-        ] {
-            must(line);
-        }
-        for line in [
-            "ip addr add 192.0.2.2/24 dev eth0",
-            "ip addr add 2001:db8::2/64 dev eth0 nodad",
-            "ip link set eth0 up",
-            "ip link set lo up",
-        ] {
-            must(&format!("nsenter -t {pid} -n {line}"));
-        }
-        Self { world, outside }
-    }
-
-    /// Does something outside.
-    fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        Netns::of_pid(self.outside.0.id()).unwrap().run(work).unwrap()
-    }
-
-    /// Runs pasta until it returns: the status, and what it wrote.
-    fn pasta(&self, arguments: &str) -> (Option<i32>, String) {
-        let mut command = bare("timeout");
-        command.args(["-k", "1", "100"]).arg(self.world.folder.join("pasta"));
-        // As podman does: until both streams are closed.
-        let output = command.args(arguments.split_whitespace()).output().unwrap();
-        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
-    }
-
-    /// The process ids of pasta in the background.
-    fn running(&self) -> Vec<u32> {
-        let program = self.world.folder.join("pasta");
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        let of_pasta = processes.filter_map(|entry| {
-            let words = fs::read(entry.path().join("cmdline")).ok()?;
-            let first = words.split(|byte| *byte == 0).next()?;
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            (first == program.as_os_str().as_encoded_bytes()).then_some(pid)
-        });
-        of_pasta.collect()
-    }
-
-    fn wait_for_end(&self) {
-        wait_until("the end of pasta", || self.running().is_empty().then_some(()));
-    }
-}
-
-/// What a server at an address says, asked from the thread's namespace.
-fn read_from(address: SocketAddr) -> Option<String> {
-    let mut client = TcpStream::connect(address).ok()?;
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).ok().filter(|&len| len > 0).map(|_| answer)
-}
-
-/// Servers in the target, of both families: TCP port 80 says the address of its client, UDP port 53 answers.
-const SERVERS: &str = "import socket, threading
-u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-u.bind(('0.0.0.0', 53))
-def udp():
-    while True:
-        b, a = u.recvfrom(99)
-        u.sendto(b'udp ' + b, a)
-threading.Thread(target=udp, daemon=True).start()
-t = socket.create_server(('::', 80), family=socket.AF_INET6, dualstack_ipv6=True)
-print('up', flush=True)
-while True:
-    c, a = t.accept()
-    c.sendall(('tcp ' + a[0]).encode())
-    c.close()";
 
 #[test]
 fn the_command_line_of_podman_5_gives_the_hosts_addresses_and_a_way_out() {
@@ -126,7 +32,8 @@ fn the_command_line_of_podman_5_gives_the_hosts_addresses_and_a_way_out() {
     for part in ["inet 192.0.2.1/24", "inet6 2001:db8::1/64"] {
         assert!(addresses.contains(part), "{addresses}");
     }
-    assert!(!addresses.contains("tentative"), "{addresses}");
+    let is_ready = |line: &str| line.contains("scope link") || !line.contains("tentative");
+    assert!(addresses.lines().all(is_ready), "{addresses}");
     assert!(world.output(&["ip", "link", "show", "eth0"]).contains("mtu 65520"));
     for (family, route) in
         [("-4", "default via 192.0.2.2 dev eth0"), ("-6", "default via 2001:db8::2 dev eth0")]
@@ -156,7 +63,7 @@ fn the_command_line_of_podman_5_gives_the_hosts_addresses_and_a_way_out() {
 
     // It ends with the file, though processes are still in the namespace.
     World::let_go(&held);
-    network.wait_for_end();
+    network.wait_for_end("pasta");
     assert!(!world.output(&["ip", "link"]).contains("eth0"));
 }
 
@@ -237,7 +144,28 @@ fn ports_of_the_command_line_lead_inside_from_everywhere() {
     assert_eq!(ask(outside), "udp datagram");
     assert_eq!(ask(UdpSocket::bind((SERVER, 0)).unwrap()), "udp datagram");
     World::let_go(&held);
-    network.wait_for_end();
+    network.wait_for_end("pasta");
+}
+
+#[test]
+fn what_listens_inside_is_reached_as_rootlesskit_wants_it() {
+    let network = Network::new();
+    let world = &network.world;
+    let line = format!(
+        "--stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 \
+         --gateway=10.0.2.2 --dns-forward=10.0.2.3 --no-map-gw --ipv4-only --tcp-ports=auto --udp-ports=auto {}",
+        world.pid()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    assert!(network.outside(|| TcpStream::connect((SERVER, 8080))).is_err());
+    // Without a capability, only ports from 1024 on can be opened later.
+    let servers = world.python(&SERVERS.replace("80)", "8080)"));
+    let said = wait_until("an answer", || {
+        network.outside(|| read_from(SocketAddr::new(SERVER.into(), 8080)))
+    });
+    assert_eq!(said, format!("tcp ::ffff:{OUTSIDE}"));
+    drop(servers);
+    wait_until("a port that is closed", || TcpStream::connect((SERVER, 8080)).err());
 }
 
 #[test]
@@ -251,7 +179,7 @@ fn a_port_that_is_taken_is_an_error_and_nothing_is_left() {
     assert_eq!(status, Some(1), "{written}");
     let expected = format!("Failed to bind port {port} (Address already in use");
     assert!(written.contains(&expected), "{written}");
-    network.wait_for_end();
+    network.wait_for_end("pasta");
     assert!(!network.world.output(&["ip", "link"]).contains("eth0"));
 }
 
@@ -268,10 +196,10 @@ fn a_custom_network_of_podman_ends_by_its_pid_file() {
     assert_eq!(network.pasta(&line), (Some(0), String::new()));
     let pid: i32 = fs::read_to_string(&pid_file).unwrap().trim_end().parse().unwrap();
     // And the process that follows the host's name servers for it, which ends with it.
-    assert_eq!(network.running().first(), Some(&pid.unsigned_abs()));
+    assert!(network.running("pasta").contains(&pid.unsigned_abs()));
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    network.wait_for_end();
+    network.wait_for_end("pasta");
     assert!(!network.world.output(&["ip", "link"]).contains("eth0"));
 }
 
@@ -297,14 +225,14 @@ fn the_command_lines_of_rootlesskit_3_give_the_addresses_that_they_name() {
         server.join().unwrap();
         if held.exists() {
             World::let_go(&held);
-            network.wait_for_end();
+            network.wait_for_end("pasta");
         }
     }
     // By its process: it ends with that.
     let mut network = network;
     network.world.target.kill().unwrap();
     network.world.target.wait().unwrap();
-    network.wait_for_end();
+    network.wait_for_end("pasta");
 }
 
 #[test]
@@ -332,6 +260,43 @@ fn the_gateway_is_the_hosts_loopback_unless_it_is_not_mapped() {
     let (port, _server) = serve(Ipv4Addr::LOCALHOST, b"loopback".to_vec());
     let read = network.world.output(&["python3", "-c", READ, "192.0.2.2", &port.to_string()]);
     assert!(read.contains("ConnectionRefusedError"), "{read}");
+}
+
+#[test]
+fn a_namespace_that_configures_itself_gets_the_hosts_addresses_by_dhcp() {
+    let network = Network::new();
+    let world = &network.world;
+    let line = format!("-t none -u none -T none -U none --quiet {}", world.pid());
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    assert!(!world.output(&["ip", "-4", "-o", "addr", "show", "eth0"]).contains("inet"));
+    world.run("ip link set eth0 up");
+    // No name server, as pasta gives none by itself.
+    assert_eq!(lease(world), "192.0.2.1/24 192.0.2.2 mtu=65520 dns=");
+    let (port, server) = network.outside(|| serve(FAR, b"outside".to_vec()));
+    let read = world.output(&["python3", "-c", READ, "198.51.100.2", &port.to_string()]);
+    assert!(read.starts_with("7 "), "{read}");
+    server.join().unwrap();
+}
+
+#[test]
+fn the_device_has_the_hardware_address_that_is_given() {
+    let network = Network::new();
+    let world = &network.world;
+    let line = format!(
+        "--config-net --ns-mac-addr 02:00:00:00:00:09 -t none -u none --quiet {}",
+        world.pid()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    assert!(world.output(&["ip", "link", "show", "eth0"]).contains("link/ether 02:00:00:00:00:09"));
+    for outside in [IpAddr::V4(FAR), "2001:db9::2".parse().unwrap()] {
+        let (port, server) = network.outside(|| serve(outside, b"outside".to_vec()));
+        let read = world.output(&["python3", "-c", READ, &outside.to_string(), &port.to_string()]);
+        assert!(read.starts_with("7 "), "{read}");
+        server.join().unwrap();
+    }
+    // The addresses are those that were set, and no others.
+    let addresses = world.output(&["ip", "-o", "-6", "addr", "show", "eth0", "scope", "global"]);
+    assert_eq!(addresses.lines().count(), 1, "{addresses}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A namespace that is served, and the host around it.
 
 use crate::support::{ADIT, bare, text};
+use adit_device::Netns;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,7 +49,7 @@ impl World {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = PathBuf::from(format!("/run/compat-{number}"));
         fs::create_dir(&folder).unwrap();
-        for name in ["slirp4netns", "pasta"] {
+        for name in ["slirp4netns", "pasta", "passt", "gvproxy"] {
             symlink(ADIT, folder.join(name)).unwrap();
         }
         fs::write(folder.join("resolv.conf"), format!("nameserver {SERVER}\n")).unwrap();
@@ -104,6 +105,12 @@ impl World {
         command
     }
 
+    /// Runs a line in the target, which must succeed.
+    pub(crate) fn run(&self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(self.inside(&words).status().unwrap().success(), "{line}");
+    }
+
     pub(crate) fn output(&self, words: &[&str]) -> String {
         let output = self.inside(words).output().unwrap();
         text(&output.stdout) + &text(&output.stderr)
@@ -149,3 +156,110 @@ impl Drop for Servers {
         let _ = self.0.wait();
     }
 }
+
+/// Beyond the host's interface.
+pub(crate) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// Beyond the host's gateway, which has addresses of both families.
+pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+
+/// A host with an interface and a default route, and what is behind it.
+pub(crate) struct Network {
+    pub(crate) world: World,
+    outside: Servers,
+}
+
+impl Network {
+    pub(crate) fn new() -> Self {
+        let world = World::new();
+        must("ip addr del 192.0.2.1/32 dev lo");
+        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let mut unshare = bare("unshare");
+        let outside = Servers(unshare.args(["-n", "sleep", "1000"]).spawn().unwrap());
+        let pid = outside.0.id();
+        let of_outside = format!("/proc/{pid}/ns/net");
+        wait_until("a namespace", || fs::read_link(&of_outside).ok().filter(|name| *name != own));
+        must(&format!("ip link add eth0 type veth peer name eth0 netns {pid}"));
+        for line in [
+            "ip addr add 192.0.2.1/24 dev eth0",
+            "ip addr add 2001:db8::1/64 dev eth0 nodad",
+            "ip link set eth0 up",
+            "ip route add default via 192.0.2.2",
+            "ip route add default via 2001:db8::2 dev eth0",
+        ] {
+            must(line);
+        }
+        for line in [
+            "ip addr add 192.0.2.2/24 dev eth0",
+            "ip addr add 2001:db8::2/64 dev eth0 nodad",
+            "ip addr add 2001:db8::3/64 dev eth0 nodad preferred_lft 0",
+            "ip link set eth0 up",
+            "ip link set lo up",
+            "ip addr add 198.51.100.2/32 dev lo",
+            "ip addr add 2001:db9::2/128 dev lo nodad",
+        ] {
+            must(&format!("nsenter -t {pid} -n {line}"));
+        }
+        Self { world, outside }
+    }
+
+    /// Does something outside.
+    pub(crate) fn outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        Netns::of_pid(self.outside.0.id()).unwrap().run(work).unwrap()
+    }
+
+    /// Runs pasta until it returns: the status, and what it wrote.
+    pub(crate) fn pasta(&self, arguments: &str) -> (Option<i32>, String) {
+        self.call("pasta", arguments)
+    }
+
+    /// The same of any program.
+    pub(crate) fn call(&self, name: &str, arguments: &str) -> (Option<i32>, String) {
+        let mut command = bare("timeout");
+        command.args(["-k", "1", "100"]).arg(self.world.folder.join(name));
+        // As podman does: until both streams are closed.
+        let output = command.args(arguments.split_whitespace()).output().unwrap();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    /// The process ids of a program in the background.
+    pub(crate) fn running(&self, name: &str) -> Vec<u32> {
+        let program = self.world.folder.join(name);
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let of_pasta = processes.filter_map(|entry| {
+            let words = fs::read(entry.path().join("cmdline")).ok()?;
+            let first = words.split(|byte| *byte == 0).next()?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            (first == program.as_os_str().as_encoded_bytes()).then_some(pid)
+        });
+        of_pasta.collect()
+    }
+
+    pub(crate) fn wait_for_end(&self, name: &str) {
+        wait_until("the end of a program", || self.running(name).is_empty().then_some(()));
+    }
+}
+
+/// What a server at an address says, asked from the thread's namespace.
+pub(crate) fn read_from(address: SocketAddr) -> Option<String> {
+    let mut client = TcpStream::connect(address).ok()?;
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).ok().filter(|&len| len > 0).map(|_| answer)
+}
+
+/// Servers in the target, of both families: TCP port 80 says the address of its client, UDP port 53 answers.
+pub(crate) const SERVERS: &str = "import socket, threading
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(('0.0.0.0', 53))
+def udp():
+    while True:
+        b, a = u.recvfrom(99)
+        u.sendto(b'udp ' + b, a)
+threading.Thread(target=udp, daemon=True).start()
+t = socket.create_server(('::', 80), family=socket.AF_INET6, dualstack_ipv6=True)
+print('up', flush=True)
+while True:
+    c, a = t.accept()
+    c.sendall(('tcp ' + a[0]).encode())
+    c.close()";

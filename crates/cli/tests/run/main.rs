@@ -13,6 +13,8 @@ mod publish;
 mod roaming;
 mod sandbox;
 mod semantics;
+mod serve;
+mod soak;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;

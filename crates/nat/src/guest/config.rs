@@ -30,6 +30,8 @@ pub struct GuestConfig {
     /// Answers ARP and neighbour discovery for every address that no guest has. For guests that have the host's
     /// own prefix: other hosts of that prefix are behind the NAT too.
     pub off_link: bool,
+    /// Advertises the router. Without it guests have their IPv6 addresses and routes from elsewhere.
+    pub advertises: bool,
     /// The domains that are searched for short names.
     pub search: Vec<Name>,
     /// Spreads the router advertisements in time.
@@ -292,6 +294,7 @@ impl Default for GuestConfig {
             }),
             own: Vec::new(),
             off_link: false,
+            advertises: true,
             search: Vec::new(),
             seed: 0,
         }

@@ -95,7 +95,8 @@ impl Guests {
         if self.leases_v6.as_ref().map(Leases::pool) != pool.as_ref() {
             self.leases_v6 = pool.map(Leases::new);
         }
-        self.advertise_at = config.v6.as_ref().map(|_| Instant::ZERO);
+        let has_router = config.v6.is_some() && config.advertises;
+        self.advertise_at = has_router.then_some(Instant::ZERO);
         self.config = config;
         Ok(())
     }
@@ -405,6 +406,7 @@ impl Guests {
             icmp::v6::ROUTER_SOLICITATION => {
                 let link_address = nd::source_link_address(message).map_err(malformed)?;
                 self.claim_nd(now, seen, from, link_address, out)?;
+                require(self.config.advertises, DropReason::FILTERED)?;
                 let (ip, mac) = if from.is_unspecified() {
                     (nd::ALL_NODES, frame::group_mac(nd::ALL_NODES))
                 } else {

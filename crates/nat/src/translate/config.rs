@@ -85,6 +85,9 @@ impl Default for Limits {
 pub struct Config {
     /// The prefixes of the inside: packets from other sources are dropped.
     pub inside: Vec<IpPrefix>,
+    /// The prefixes are those of the host's network as well: its other hosts are outside, though their addresses
+    /// are in them.
+    pub has_neighbours: bool,
     /// The address of the NAT inside, of which ICMP errors come, and which stands for the host where the
     /// policy says so.
     pub gateway_v4: Option<Ipv4Addr>,
@@ -114,6 +117,7 @@ impl Config {
     pub fn new(secret: [u8; 16]) -> Self {
         Self {
             inside: Vec::new(),
+            has_neighbours: false,
             gateway_v4: None,
             gateway_v6: None,
             served: Vec::new(),

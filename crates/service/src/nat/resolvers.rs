@@ -60,6 +60,11 @@ impl Resolvers {
         Self { servers: servers.iter().filter_map(address).collect(), search, options }
     }
 
+    /// The domains for short names.
+    pub fn search(&self) -> impl Iterator<Item = &str> {
+        self.search.iter().map(String::as_str)
+    }
+
     /// The text of a file with this server in place of the host's.
     #[must_use]
     pub fn file(&self, server: IpAddr) -> String {

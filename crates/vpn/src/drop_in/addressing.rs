@@ -9,11 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The addresses of a host without a network, and its gateway.
 const LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 1);
-const LOCAL_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 2);
+pub(super) const LOCAL_GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 2, 2);
 const LOCAL_LEN: u8 = 16;
 
 /// The NAT's own IPv6 address where no other is its own: errors and clients on the host's loopback come from it.
-const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd61, 0x6469, 0x7400, 0, 0, 0, 0, 1);
+pub(super) const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd61, 0x6469, 0x7400, 0, 0, 0, 0, 1);
 
 /// An IPv6 network that is given has 64 bits, as SLAAC needs them.
 const V6_LEN: u8 = 64;
@@ -139,10 +139,12 @@ impl Addressing {
         Inside {
             // Its neighbours are the host's, and outside.
             sources: addresses.map(|address| IpPrefix::host(address.ip())).collect(),
+            has_neighbours: true,
             own,
             loopback,
             mapped,
             name_servers: self.dns_forward.clone(),
+            names: Vec::new(),
             upstream: Some(self.dns_host.clone()).filter(|servers| !servers.is_empty()),
             mtu: self.mtu,
         }

@@ -8,6 +8,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use std::io::{self, Read, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 /// The first byte that the copy sends when it is ready; a failure is a report as JSON.
 const READY: u8 = b'1';
@@ -88,6 +89,12 @@ pub(super) fn detach(work: impl FnOnce(Caller) -> Result<()>) -> Result<()> {
         Some(report) => Error { kind: Kind::Refused, report: Box::new(report) },
         None => Error::new(Kind::Refused, &SYSTEM, "the process in the background has ended"),
     })
+}
+
+/// Writes the id of this process, on a line.
+pub(super) fn write_pid(path: &Path) -> Result<()> {
+    std::fs::write(path, format!("{}\n", std::process::id()))
+        .map_err(|error| Error::io("write", path.display(), &error))
 }
 
 /// Takes a descriptor that the caller left open on purpose.

@@ -28,6 +28,8 @@ const REACHED: [&str; 3] = ["169.254.0.0/16", "100.100.100.200/32", "fd00:ec2::2
 pub(super) struct Inside {
     /// The addresses that the inside may use.
     pub(super) sources: Vec<IpPrefix>,
+    /// They are addresses of the host's network.
+    pub(super) has_neighbours: bool,
     /// The NAT's own addresses, one of each family.
     pub(super) own: Vec<IpAddr>,
     /// Where the inside reaches the host's loopback.
@@ -36,6 +38,8 @@ pub(super) struct Inside {
     pub(super) mapped: Vec<(IpAddr, IpAddr)>,
     /// The addresses of the name server inside.
     pub(super) name_servers: Vec<IpAddr>,
+    /// Names that it answers itself.
+    pub(super) names: Vec<(&'static str, IpAddr)>,
     /// The name servers that it asks; `None` for those of the host.
     pub(super) upstream: Option<Vec<IpAddr>>,
     /// The IP MTU.
@@ -47,6 +51,7 @@ impl Inside {
     pub(super) fn engine(&self) -> Result<Gateway> {
         let mut config = Config::new(random()?);
         config.inside.clone_from(&self.sources);
+        config.has_neighbours = self.has_neighbours;
         for own in &self.own {
             match own {
                 IpAddr::V4(ip) => config.gateway_v4 = Some(*ip),
@@ -55,7 +60,11 @@ impl Inside {
         }
         config.mtu = self.mtu.max(Config::MTU_MIN);
         config.policy = self.policy();
-        let forwarder = Forwarder::new(OwnNames::new(), random()?);
+        let mut names = OwnNames::new();
+        for (name, ip) in &self.names {
+            names.add(name.parse().map_err(Error::usage)?, *ip);
+        }
+        let forwarder = Forwarder::new(names, random()?);
         let mut gateway = Gateway::new(Nat::new(config), forwarder, self.name_servers.clone());
         match &self.upstream {
             Some(servers) => {

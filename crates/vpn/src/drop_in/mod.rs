@@ -1,4 +1,4 @@
-//! A network's way out as other programs offer it: slirp4netns, pasta.
+//! A network's way out as other programs offer it: slirp4netns, pasta, passt, gvproxy.
 //!
 //! ```text
 //! caller's network namespace                  the namespace
@@ -15,14 +15,20 @@
 mod addressing;
 mod api;
 mod background;
+mod guests;
+mod gvproxy;
 mod host;
 mod inside;
+mod passt;
 mod pasta;
 mod ports;
 mod server;
 mod slirp4netns;
 
 pub use addressing::Addressing;
+pub use guests::GuestOptions;
+pub use gvproxy::Gvproxy;
+pub use passt::{GuestSocket, Passt};
 pub use pasta::Pasta;
 pub use ports::Forward;
 pub use slirp4netns::{Network, Slirp4netns};

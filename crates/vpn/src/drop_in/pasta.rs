@@ -1,18 +1,20 @@
 //! In place of pasta: the namespace has the host's addresses, and the caller waits until they are there.
 
 use super::addressing::{Addressing, Family, Resolved};
-use super::background::{Caller, close_inherited, detach};
+use super::background::{Caller, close_inherited, detach, write_pid};
+use super::guests::GuestOptions;
 use super::inside::{INSIDE, address, default_route};
-use super::ports::{self, Forward};
+use super::ports::Forward;
 use super::server::Server;
-use adit_device::{IfName, Mode};
+use adit_device::{IfName, MacAddr, Mode};
 use adit_runtime::Port;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Result};
-use adit_service::namespace::attach::{Interface, Target, attach};
+use adit_service::namespace::attach::{Attached, Interface, Target, attach_with_listeners};
 use adit_service::namespace::life::Life;
 use adit_service::sandbox::Level;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The name of a device where the host has no interface to copy.
@@ -27,10 +29,18 @@ pub struct Pasta {
     pub stays: bool,
     /// The name of the device in it; `None` for that of the host's interface.
     pub device: Option<IfName>,
+    /// Its hardware address.
+    pub mac: Option<MacAddr>,
+    /// Addresses, routes and MTU are set; otherwise they are offered by DHCP and router advertisements.
+    pub configures: bool,
     /// The addresses inside.
     pub addressing: Addressing,
+    /// What is offered beside them.
+    pub guest: GuestOptions,
     /// Ports of the host that lead to the inside.
     pub forwards: Vec<Forward>,
+    /// The TCP ports that listen inside are reached at these addresses of the host; `None` for all of them.
+    pub follows: Vec<Option<IpAddr>>,
     /// Where the id of the process is written.
     pub pid_file: Option<PathBuf>,
     /// Where packets are recorded.
@@ -57,11 +67,14 @@ impl Pasta {
     }
 
     fn serve(&self, caller: Caller) -> Result<()> {
-        let resolved = self.addressing.resolve()?;
-        let engine = resolved.inside.engine()?;
+        let mut resolved = self.addressing.resolve()?;
+        let guests = resolved.guests(&self.guest);
+        let mut engine = resolved.inside.engine()?;
+        engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
         let follower = resolved.inside.follow(&engine, self.sandbox)?;
         let life = Life::of(&self.target)?;
-        let device = attach(&self.target, &self.interface(&resolved)?)?;
+        let Attached { device, listeners } =
+            attach_with_listeners(&self.target, &self.interface(&resolved)?)?;
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &self.capture {
             port = Recording::packets(path, port.name())?.of(port);
@@ -72,29 +85,39 @@ impl Pasta {
         if !self.stays {
             server.ends_with(life)?;
         }
-        ports::open(&mut server, &self.forwards, &resolved.devices(), INSIDE)?;
-        if let Some(path) = &self.pid_file {
-            std::fs::write(path, format!("{}\n", std::process::id()))
-                .map_err(|error| Error::io("write", path.display(), &error))?;
+        server.open(&self.forwards, &resolved.devices())?;
+        if !self.follows.is_empty() {
+            server.publish_listeners(listeners, self.follows.clone(), resolved.devices())?;
         }
+        self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         caller.leave()?;
         // What it lacks is not printed: callers take all output for warnings.
-        let _lacking = Server::enter_sandbox(self.sandbox)?;
+        let _lacking = Server::enter_sandbox(self.sandbox, Vec::new())?;
         caller.ready()?;
         server.run()
     }
 
     fn interface(&self, resolved: &Resolved) -> Result<Interface> {
         let default = IfName::new(DEVICE).map_err(Error::usage)?;
+        let name = self.device.or(resolved.interface).unwrap_or(default);
+        let bare = Interface {
+            name,
+            mode: Mode::Tap,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            mtu: None,
+            mac: self.mac,
+        };
+        if !self.configures {
+            return Ok(bare);
+        }
         let route = |family: &Family| default_route(family.is_v4, family.gateway);
         let addresses = resolved.families.iter().flat_map(|family| &family.addresses);
         Ok(Interface {
-            name: self.device.or(resolved.interface).unwrap_or(default),
-            mode: Mode::Tun,
             addresses: addresses.map(|&local| address(local)).collect(),
             routes: resolved.families.iter().map(route).collect(),
             mtu: Some(self.addressing.mtu.into()),
-            mac: None,
+            ..bare
         })
     }
 }

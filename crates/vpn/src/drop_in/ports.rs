@@ -1,10 +1,11 @@
 //! Ports of the host that lead to the inside from the start.
 
-use super::server::Server;
-use adit_engine::{FlowId, PortId, Transport};
-use adit_nat::{Publish, PublishState};
+use super::inside::INSIDE;
+use adit_engine::{FlowError, FlowId, PortId, Transport};
+use adit_nat::{Gateway, Publish, PublishState};
+use adit_runtime::Runner;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 /// Ports of the host that lead to the inside.
@@ -44,48 +45,52 @@ impl Forward {
     }
 }
 
-/// Opens the ports, and waits until they are open.
+/// Opens the ports.
 ///
 /// # Errors
 /// One of them cannot be opened: another program has it, or this one may not.
-pub(super) fn open(
-    server: &mut Server,
+pub(super) fn open_all(
+    runner: &mut Runner<Gateway>,
     forwards: &[Forward],
     devices: &[IpAddr],
-    port: PortId,
 ) -> Result<()> {
-    let mut opening: Vec<(FlowId, Publish, &str)> = Vec::new();
     for forward in forwards {
-        for publish in forward.publishes(devices, port) {
-            let flow = server
-                .publish(publish)
-                .map_err(|error| failed(publish.local, &error.to_string(), &forward.option))?;
-            opening.push((flow, publish, &forward.option));
-        }
-    }
-    while let Some(&(flow, publish, option)) = opening.last() {
-        match server.state_of(flow) {
-            Some(PublishState::Open(_)) => drop(opening.pop()),
-            Some(PublishState::Opening) => server.turn()?,
-            _ => return Err(failed(publish.local, &cause(&publish), option)),
+        for publish in forward.publishes(devices, INSIDE) {
+            // In the words of passt, for which callers look.
+            open(runner, publish).map_err(|why| {
+                let (port, option) = (publish.local.port(), &forward.option);
+                let message = format!("Failed to bind port {port} ({why}) for option '{option}'");
+                Error::new(Kind::Refused, &SYSTEM, message)
+            })?;
         }
     }
     Ok(())
 }
 
-/// Why a port could not be opened.
-fn cause(publish: &Publish) -> String {
-    let again = match publish.transport {
-        Transport::Udp => UdpSocket::bind(publish.local).err(),
-        _ => TcpListener::bind(publish.local).err(),
-    };
-    again.map_or_else(|| "it is in use".to_owned(), |error| error.to_string())
+/// Opens a port of the host.
+///
+/// # Errors
+/// Why it is not open.
+pub(super) fn open(runner: &mut Runner<Gateway>, publish: Publish) -> Result<FlowId, String> {
+    let (engine, now, out) = runner.engine_and_outbox();
+    let flow = engine.publish(now, publish, out).map_err(|error| error.to_string())?;
+    runner.flush();
+    let state = runner.engine().nat().published_at(flow).map(|published| published.state);
+    let Some(PublishState::Failed(error)) = state else { return Ok(flow) };
+    close(runner, flow);
+    Err(match error {
+        FlowError::InUse => "Address already in use".to_owned(),
+        FlowError::NoAddress => "Cannot assign requested address".to_owned(),
+        FlowError::Prohibited => "Permission denied".to_owned(),
+        error => error.to_string(),
+    })
 }
 
-/// In the words of passt, for which callers look.
-fn failed(local: SocketAddr, why: &str, option: &str) -> Error {
-    let message = format!("Failed to bind port {} ({why}) for option '{option}'", local.port());
-    Error::new(Kind::Refused, &SYSTEM, message)
+/// Closes a port of the host; its connections go on.
+pub(super) fn close(runner: &mut Runner<Gateway>, flow: FlowId) {
+    let (engine, now, out) = runner.engine_and_outbox();
+    engine.unpublish(now, flow, out);
+    runner.flush();
 }
 
 #[cfg(test)]

@@ -1,18 +1,28 @@
 //! The loop: an engine, the port of the inside, and what ends both.
 
-use super::api::{Api, CLIENTS_MAX, Step};
-use adit_engine::{FlowId, PortId};
-use adit_nat::{Gateway, Publish, PublishError, PublishState};
+use super::api::Api;
+use super::inside::INSIDE;
+use super::ports::{self, Forward};
+use adit_device::netlink::Listeners;
+use adit_engine::PortId;
+use adit_nat::guest::GuestConfig;
+use adit_nat::{FollowListeners, Gateway};
 use adit_packet::{Pool, PoolConfig};
-use adit_runtime::{Event, Handler, Interest, Next, Port, Runner, Signal, Signals, Token};
+use adit_runtime::{
+    Event, Gone, Handler, Hub, Interest, Next, Port, Runner, Signal, Signals, Token,
+};
+use adit_service::control;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const NAMESPACE: Token = Token(1);
@@ -23,8 +33,11 @@ const FIRST_CLIENT: u32 = 5;
 
 const READABLE: Interest = Interest { readable: true, writable: false };
 
-/// How long a port may take until it is looked at again.
-const RETRY: Duration = Duration::from_millis(1);
+/// How often what listens inside is listed: the kernel has no event for listen(2).
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What the kernel lists.
+const LISTENERS: &str = "the sockets that listen inside";
 
 /// The loop of a drop-in.
 pub(super) struct Server {
@@ -34,12 +47,20 @@ pub(super) struct Server {
 
 #[derive(Default)]
 struct Owner {
+    guest: Option<Guest>,
     life: Option<Life>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
+    listeners: Option<(Listeners, FollowListeners)>,
     follower: Option<ServerFollower>,
-    is_over: bool,
     failure: Option<Error>,
+}
+
+/// A guest behind frames.
+struct Guest {
+    config: GuestConfig,
+    is_only: bool,
+    is_connected: bool,
 }
 
 fn failed(error: io::Error) -> Error {
@@ -62,6 +83,22 @@ impl Server {
         self.runner.attach(id, port).map_err(failed)
     }
 
+    /// The inside is a guest behind frames, which connects. If it is the only one, its end ends the loop;
+    /// otherwise the next one may connect then.
+    pub(super) fn has_guest(&mut self, config: GuestConfig, is_only: bool) {
+        self.owner.guest = Some(Guest { config, is_only, is_connected: false });
+    }
+
+    /// Waits for the guest.
+    pub(super) fn listen(&mut self, listener: Box<dyn Hub>) -> Result<()> {
+        self.runner.listen(listener).map(drop).map_err(failed)
+    }
+
+    /// The guest is connected.
+    pub(super) fn connect(&mut self, port: Box<dyn Port>) -> Result<()> {
+        self.owner.connect(&mut self.runner, port)
+    }
+
     /// The end of the namespace ends the loop.
     pub(super) fn ends_with(&mut self, life: Life) -> Result<()> {
         self.runner.watch(&life, NAMESPACE, READABLE).map_err(failed)?;
@@ -78,7 +115,9 @@ impl Server {
 
     /// Serves requests.
     pub(super) fn serve(&mut self, api: Api) -> Result<()> {
-        self.runner.watch(&api, API, READABLE).map_err(failed)?;
+        for listener in api.listeners() {
+            self.runner.watch(listener, API, READABLE).map_err(failed)?;
+        }
         self.owner.api = Some(api);
         Ok(())
     }
@@ -90,34 +129,30 @@ impl Server {
         Ok(())
     }
 
-    /// Lets a port of the host lead to the inside.
-    pub(super) fn publish(&mut self, publish: Publish) -> Result<FlowId, PublishError> {
-        let (engine, now, out) = self.runner.engine_and_outbox();
-        engine.publish(now, publish, out)
+    /// Lets ports of the host lead to the inside, which has these addresses.
+    pub(super) fn open(&mut self, forwards: &[Forward], devices: &[IpAddr]) -> Result<()> {
+        ports::open_all(&mut self.runner, forwards, devices)
     }
 
-    /// What became of it.
-    pub(super) fn state_of(&self, flow: FlowId) -> Option<PublishState> {
-        let mut published = self.runner.engine().nat().published();
-        published.find(|one| one.flow == flow).map(|one| one.state)
-    }
-
-    /// Lets the loop work before it runs.
-    pub(super) fn turn(&mut self) -> Result<()> {
-        let ended = |error: io::Error| Error::io("run", "the loop", &error);
-        if self.runner.turn(&mut self.owner).map_err(ended)? == Next::Stop {
-            self.owner.is_over = true;
-        }
-        let mut fds = [PollFd::new(&self.runner, PollFlags::IN)];
-        let wait = Timespec { tv_sec: 0, tv_nsec: RETRY.subsec_nanos().into() };
-        // Whether it was ready or not, the next turn shows.
-        let _ = poll(&mut fds, Some(&wait));
+    /// Lets the TCP ports that listen inside be reached at these addresses of the host; `None` for all.
+    pub(super) fn publish_listeners(
+        &mut self,
+        listeners: Option<Listeners>,
+        addresses: Vec<Option<IpAddr>>,
+        devices: Vec<IpAddr>,
+    ) -> Result<()> {
+        let none = || Error::io("list", LISTENERS, &Errno::PROTONOSUPPORT.into());
+        let follow = FollowListeners::new(addresses, devices, INSIDE);
+        self.owner.listeners = Some((listeners.ok_or_else(none)?, follow));
+        self.runner.set_alarm(Some(self.runner.now()));
         Ok(())
     }
 
-    /// Enters the sandbox; returns what it lacks.
-    pub(super) fn enter_sandbox(level: Level) -> Result<Option<String>> {
-        let needs = Needs { syscalls: adit_runtime::syscalls().collect(), ..Needs::default() };
+    /// Enters the sandbox, with folders from which sockets are removed at the end; returns what it lacks.
+    pub(super) fn enter_sandbox(level: Level, folders: Vec<PathBuf>) -> Result<Option<String>> {
+        let mut needs = Needs { writable: folders, ..Needs::default() };
+        needs.syscalls.extend(adit_runtime::syscalls());
+        needs.syscalls.push(control::server::SYSCALLS);
         sandbox::enter(level, &needs)
     }
 
@@ -126,15 +161,38 @@ impl Server {
     /// # Errors
     /// The port of the inside has ended.
     pub(super) fn run(mut self) -> Result<()> {
-        if !self.owner.is_over {
-            let ended = |error: io::Error| Error::io("run", "the loop", &error);
-            self.runner.run(&mut self.owner).map_err(ended)?;
-        }
+        let ended = |error: io::Error| Error::io("run", "the loop", &error);
+        self.runner.run(&mut self.owner).map_err(ended)?;
         self.owner.failure.map_or(Ok(()), Err)
     }
 }
 
 impl Owner {
+    /// Takes a guest, if there is none.
+    fn connect(&mut self, runner: &mut Runner<Gateway>, port: Box<dyn Port>) -> Result<()> {
+        let Some(guest) = self.guest.as_mut().filter(|guest| !guest.is_connected) else {
+            return Ok(());
+        };
+        let added = runner.engine_mut().add_guests(INSIDE, guest.config.clone());
+        added.map_err(Error::usage)?;
+        runner.attach(INSIDE, port).map_err(failed)?;
+        guest.is_connected = true;
+        Ok(())
+    }
+
+    /// The port of the inside has ended: whether that ends the loop.
+    fn port_gone(&mut self, runner: &mut Runner<Gateway>, why: &Gone) -> bool {
+        let Some(guest) = &mut self.guest else {
+            let message = format!("the device in the namespace has ended: {why}");
+            self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
+            return true;
+        };
+        guest.is_connected = false;
+        let (engine, _, out) = runner.engine_and_outbox();
+        engine.remove_guests(INSIDE, out);
+        guest.is_only
+    }
+
     fn accept(&mut self, runner: &Runner<Gateway>) {
         if let Some((number, client)) = self.api.as_mut().and_then(Api::accept)
             && let Ok(number) = u32::try_from(number)
@@ -145,21 +203,23 @@ impl Owner {
     }
 
     fn read(&mut self, client: u32, runner: &mut Runner<Gateway>) {
-        let (engine, now, out) = runner.engine_and_outbox();
-        let (Some(api), Ok(number)) = (&mut self.api, usize::try_from(client)) else { return };
-        if number < CLIENTS_MAX && api.read(number, engine, now, out) == Step::Served {
-            // The runtime opens the port at the end of this turn.
-            runner.set_alarm(Some(now));
+        if let (Some(api), Ok(number)) = (&mut self.api, usize::try_from(client)) {
+            api.read(number, runner);
         }
     }
 
-    fn settle(&mut self, runner: &mut Runner<Gateway>) {
-        let Some(api) = &mut self.api else { return };
-        let (engine, now, out) = runner.engine_and_outbox();
-        api.settle(engine, now, out);
-        if api.is_opening() {
-            runner.set_alarm(Some(now + RETRY));
+    /// Looks what listens inside, and opens and closes ports of the host. What another program has is left to it.
+    fn look(&mut self, runner: &mut Runner<Gateway>) {
+        let Some((listeners, follow)) = &mut self.listeners else { return };
+        if let Ok(listed) = listeners.list() {
+            let (closed, new) = follow.update(&listed);
+            closed.into_iter().for_each(|flow| ports::close(runner, flow));
+            for publish in new {
+                let flow = ports::open(runner, publish).ok();
+                follow.opened(&publish, flow);
+            }
         }
+        runner.set_alarm(Some(runner.now() + LOOK));
     }
 }
 
@@ -169,10 +229,11 @@ impl Handler<Gateway> for Owner {
             Event::Signal(Signal::Terminate | Signal::Interrupt) => true,
             Event::Ready(NAMESPACE) => self.life.as_ref().is_some_and(Life::is_over),
             Event::Ready(EXIT) => self.exit.as_ref().is_some_and(is_hung_up),
-            Event::PortGone { why, .. } => {
-                let message = format!("the device in the namespace has ended: {why}");
-                self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
-                true
+            Event::PortGone { why, .. } => self.port_gone(runner, &why),
+            Event::Accepted(_, port) => {
+                // A second guest, or one that finds no room, sees its connection end.
+                let _ = self.connect(runner, port);
+                false
             }
             Event::Ready(RESOLVERS) => {
                 // If that process has ended, the servers stay as they are.
@@ -188,7 +249,7 @@ impl Handler<Gateway> for Owner {
                 false
             }
             Event::Alarm => {
-                self.settle(runner);
+                self.look(runner);
                 false
             }
             _ => false,

@@ -1,6 +1,7 @@
 //! In place of slirp4netns: the TAP has fixed addresses, and descriptors say when it is ready and must end.
 
 use super::api::Api;
+use super::api::slirp4netns::HostForwards;
 use super::background::inherited;
 use super::inside::{INSIDE, Inside, address, default_route};
 use super::server::Server;
@@ -77,11 +78,11 @@ impl Slirp4netns {
         exit.map_or(Ok(()), |exit| server.ends_by(exit))?;
         if let Some(path) = &self.api_socket {
             let devices = self.networks.iter().map(|one| one.device.ip()).collect();
-            let api = Api::listen(path, devices, INSIDE)
-                .map_err(|error| Error::io("listen on", path.display(), &error))?;
+            let mut api = Api::new(Box::new(HostForwards::new(devices, INSIDE)));
+            api.listen(path).map_err(|error| Error::io("listen on", path.display(), &error))?;
             server.serve(api)?;
         }
-        if let Some(lacking) = Server::enter_sandbox(self.sandbox)? {
+        if let Some(lacking) = Server::enter_sandbox(self.sandbox, Vec::new())? {
             note(&lacking);
         }
         if let Some(ready) = ready {

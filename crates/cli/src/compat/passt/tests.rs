@@ -1,4 +1,5 @@
 use super::*;
+use adit_vpn::drop_in::Forward;
 
 /// The command lines of podman 5 and 6 and of rootlesskit 3, as their code writes them; PATH stands for a file that
 /// exists.
@@ -10,7 +11,7 @@ const PODMAN_PORTS: &str = "--config-net -t 80-80:60-60 -t 127.0.0.1/8080-8082:8
 const PODMAN_NETWORK: &str = "--config-net --pid /run/rootless-netns-conn.pid --dns-forward 169.254.1.1 -t none \
                               -u none -T none -U none --no-map-gw --quiet --netns PATH --map-guest-addr \
                               169.254.1.2";
-const PODMAN_OPTIONS: &str = "--config-net -i eth0 -n 24 -4 --mtu 1500 -I eth9 \
+const PODMAN_OPTIONS: &str = "--config-net -i eth0 -n 24 -4 --mtu 1500 -I eth9 --ns-mac-addr 02:00:00:00:00:09 \
                               --dns-forward 192.168.255.255 --dns-forward fd00::53 -t none -u none -T none -U none \
                               --quiet --netns PATH --map-guest-addr 169.254.1.2";
 const ROOTLESSKIT: &str = "--stderr --ns-ifname=tap0 --mtu=65520 --config-net --address=10.0.2.100 --netmask=24 \
@@ -22,13 +23,37 @@ const BUILDAH: &str =
 fn call(text: &str) -> Result<Call, Fault> {
     let words: Vec<String> =
         text.split_whitespace().map(|word| word.replace("PATH", "/proc/self/ns/net")).collect();
-    read(&words)
+    Mode::Pasta.read(&words)
 }
 
 fn wanted(text: &str) -> Pasta {
     match call(text) {
         Ok(Call::Pasta(wanted)) => *wanted,
         other => panic!("{text}: {other:?}"),
+    }
+}
+
+/// What `--config-net` alone asks for.
+fn pasta(target: Target) -> Pasta {
+    let guest = GuestOptions {
+        advertises: false,
+        name_servers: Some(Vec::new()),
+        ..GuestOptions::default()
+    };
+    Pasta {
+        target,
+        stays: false,
+        device: None,
+        mac: None,
+        configures: true,
+        addressing: Options::of(Mode::Pasta).addressing,
+        guest,
+        forwards: Vec::new(),
+        follows: Vec::new(),
+        pid_file: None,
+        capture: None,
+        foreground: false,
+        sandbox: Level::Try,
     }
 }
 
@@ -42,8 +67,7 @@ fn forwarded(transport: Transport, option: &str, ports: (u16, u16), inside: u16)
 
 #[test]
 fn the_command_lines_of_podman_5_are_read() {
-    let mut expected = Options::default().wanted;
-    expected.target = Target::Text("/proc/self/ns/net".to_owned());
+    let mut expected = pasta(Target::Text("/proc/self/ns/net".to_owned()));
     expected.addressing.map_gateway = false;
     assert_eq!(wanted(BUILDAH), expected);
     expected.addressing.dns_forward = ips(&["169.254.1.1"]);
@@ -63,6 +87,7 @@ fn the_command_lines_of_podman_5_are_read() {
     assert_eq!(wanted(PODMAN_PORTS), expected);
     expected.forwards.clear();
     expected.device = IfName::new("eth9").ok();
+    expected.mac = "02:00:00:00:00:09".parse().ok();
     expected.addressing.interface = IfName::new("eth0").ok();
     expected.addressing.netmask = Some(24);
     expected.addressing.families = [true, false];
@@ -74,8 +99,7 @@ fn the_command_lines_of_podman_5_are_read() {
 
 #[test]
 fn the_command_lines_of_rootlesskit_3_are_read() {
-    let mut expected = Options::default().wanted;
-    expected.target = Target::Process(4711);
+    let mut expected = pasta(Target::Process(4711));
     expected.device = IfName::new("tap0").ok();
     expected.addressing.families = [true, false];
     expected.addressing.addresses = vec![(ips(&["10.0.2.100"])[0], None)];
@@ -87,6 +111,10 @@ fn the_command_lines_of_rootlesskit_3_are_read() {
     expected.target = Target::Text("/proc/self/ns/net".to_owned());
     let by_path = format!("{ROOTLESSKIT} --userns=/proc/self/ns/user --netns=PATH");
     assert_eq!(wanted(&by_path), expected);
+    // With the port driver "implicit".
+    let auto = ROOTLESSKIT.replace("ports=none", "ports=auto");
+    assert_eq!(wanted(&format!("{auto} 4711")).follows, [None]);
+    assert_eq!(wanted("--config-net 1").follows, [None]);
     // How it finds out what there is.
     for probe in ["--version", "--host-lo-to-ns-lo --version"] {
         let Ok(Call::Print(version)) = call(probe) else { panic!("{probe}") };
@@ -132,4 +160,73 @@ fn what_pasta_does_not_know_is_refused() {
     }
     assert_eq!(wanted("-n 255.255.240.0 --config-net 1").addressing.netmask, Some(20));
     assert_eq!(wanted("-m 0 --config-net 1").addressing.mtu, 1500);
+}
+
+/// The command lines of libvirt and of QEMU 10, as their code writes them.
+const LIBVIRT: &str = "--one-off --socket /run/passt.sock --mac-addr 52:54:00:12:34:56 --mtu 1500 --interface eth0 \
+                       --log-file /dev/null --address 192.0.2.9 --netmask 24 --address 2001:db8::9 --tcp-ports \
+                       127.0.0.1/2022:22,~5000 --udp-ports 5000-5010:6000-6010,~5004";
+const QEMU_10: &str = "--quiet --mtu 9000 --pid /run/passt.pid --fd 3";
+
+#[test]
+fn the_command_lines_of_libvirt_and_qemu_are_read() {
+    let passt = |text: &str| {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        match Mode::Passt.read(&words) {
+            Ok(Call::Passt(wanted)) => *wanted,
+            other => panic!("{text}: {other:?}"),
+        }
+    };
+    let mut expected = Passt {
+        socket: GuestSocket::Descriptor(3),
+        one_off: false,
+        addressing: Options::of(Mode::Passt).addressing,
+        guest: GuestOptions::default(),
+        forwards: Vec::new(),
+        pid_file: Some("/run/passt.pid".into()),
+        foreground: false,
+        sandbox: Level::Try,
+    };
+    expected.addressing.mtu = 9000;
+    assert_eq!(passt(QEMU_10), expected);
+    expected.socket = GuestSocket::Path("/run/passt.sock".into());
+    expected.one_off = true;
+    expected.pid_file = None;
+    expected.addressing.mtu = 1500;
+    expected.addressing.interface = IfName::new("eth0").ok();
+    expected.addressing.addresses =
+        ips(&["192.0.2.9", "2001:db8::9"]).into_iter().map(|ip| (ip, None)).collect();
+    expected.addressing.netmask = Some(24);
+    let udp = "-u 5000-5010:6000-6010,~5004";
+    expected.forwards = vec![
+        Forward {
+            local: "127.0.0.1".parse().ok(),
+            ..forwarded(Transport::Tcp, "-t 127.0.0.1/2022:22,~5000", (2022, 2022), 22)
+        },
+        forwarded(Transport::Udp, udp, (5000, 5003), 6000),
+        forwarded(Transport::Udp, udp, (5005, 5010), 6005),
+    ];
+    assert_eq!(passt(LIBVIRT), expected);
+    let refused = |text: &str| {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        match Mode::Passt.read(&words) {
+            Err(Fault::Refused(message) | Fault::Usage(message)) => message,
+            other => panic!("{text}: {other:?}"),
+        }
+    };
+    for (text, part) in [
+        ("--vhost-user", "--vhost-user is not supported by adit"),
+        ("--config-net", "--config-net is not supported by adit"),
+        ("--fd 2", "Invalid --fd: 2"),
+        ("--fd x", "Invalid --fd: x"),
+        ("word", "Extra non-option argument: word"),
+        ("--bogus", "unrecognized option '--bogus'"),
+        ("-M x", "Invalid MAC address: x"),
+    ] {
+        let message = refused(text);
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    let dns = passt("-D 192.0.2.53 -S example.org --no-dhcp --no-ra").guest;
+    assert_eq!(dns.name_servers, Some(ips(&["192.0.2.53"])));
+    assert_eq!((dns.dhcp, dns.dhcp_v6, dns.advertises, dns.search.len()), (false, true, false, 1));
 }

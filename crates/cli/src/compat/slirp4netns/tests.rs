@@ -31,6 +31,11 @@ fn network(device: &str, gateway: &str, name_server: &str) -> Network {
     }
 }
 
+fn expected_networks() -> Vec<Network> {
+    let v4 = network("10.0.2.100/24", "10.0.2.2", "10.0.2.3");
+    vec![v4, network("fd00::64/64", "fd00::2", "fd00::3")]
+}
+
 #[test]
 fn the_command_lines_of_podman_are_read() {
     let expected = Slirp4netns {
@@ -38,10 +43,7 @@ fn the_command_lines_of_podman_are_read() {
         device: IfName::new("tap0").unwrap(),
         mac: None,
         configures: true,
-        networks: vec![
-            network("10.0.2.100/24", "10.0.2.2", "10.0.2.3"),
-            network("fd00::64/64", "fd00::2", "fd00::3"),
-        ],
+        networks: expected_networks(),
         mtu: 65520,
         host_loopback: false,
         ready: Some(4),
@@ -69,6 +71,14 @@ fn the_command_lines_of_podman_are_read() {
     let rootlesskit =
         wanted("--mtu 65520 -r 3 --disable-host-loopback --api-socket /tmp/x.sock 4711 tap0");
     assert_eq!((rootlesskit.configures, rootlesskit.mac), (false, None));
+    // Version 3.
+    let path = wanted(
+        "--mtu 65520 -r 3 --disable-host-loopback --api-socket /tmp/x.sock --cidr 10.0.2.0/24 \
+         --enable-ipv6 --userns-path=PATH --netns-type=path PATH tap0",
+    );
+    let target = Target::Text("/proc/self/ns/net".to_owned());
+    let networks = expected_networks();
+    assert_eq!(path, Slirp4netns { target, networks, ..rootlesskit });
     let mac = wanted("-c --macaddress=02:00:00:00:00:07 1").mac;
     assert_eq!(mac, "02:00:00:00:00:07".parse().ok());
     assert_eq!(wanted("-c --disable-dns 1").networks, [network("10.0.2.100/24", "10.0.2.2", "")]);
