@@ -47,6 +47,9 @@ const MONITOR: Token = Token(FIRST_TOKEN);
 /// The end of the namespace.
 const NAMESPACE: Token = Token(FIRST_TOKEN + 1);
 
+/// The most ports that one request opens or closes: a few milliseconds.
+const PORTS_MAX: usize = 1024;
+
 /// The host's name servers have changed.
 const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
 
@@ -270,6 +273,10 @@ impl NatService {
         let text = text.ok_or_else(|| Error::usage("the request has no `spec`, as \"8080:80\""))?;
         let spec: PublishSpec =
             text.parse().map_err(|why| Error::usage(format!("`spec` is wrong: {why}")))?;
+        if spec.ports.len() > PORTS_MAX {
+            let message = format!("more than {PORTS_MAX} ports at a time hold up the packets");
+            return Err(Error::usage(message));
+        }
         let done = if request.method == Method::Delete {
             publish::close_all(runner, &spec)?;
             format!("{spec} is no longer published")
