@@ -5,7 +5,7 @@ use crate::event::Events;
 use crate::namespace::DATAPATH;
 use crate::namespace::attach::{Attached, Target, attach_with_splice};
 use crate::namespace::life::Life;
-use crate::nat::run::{self, Parts};
+use crate::nat::run::{Parts, run_until_stopped};
 use crate::nat::take_sockets;
 use crate::nat::wanted::{Datapath, WantedNat};
 use crate::sandbox::{Level, Needs};
@@ -66,5 +66,6 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     let inside = open(target, wanted)?.into();
     let ports = vec![format!("{} in {target}", wanted.device)];
     let (life, needs) = (Some(life), Needs::default());
-    run::run(wanted, Parts { inside, sockets, life, follower, needs, ports }, level, events)
+    let parts = Parts { inside, sockets, life, follower, needs, ports };
+    run_until_stopped(wanted, parts, level, events)
 }
