@@ -24,8 +24,20 @@ impl Recording {
     /// # Errors
     /// As [`MirrorPort::open`].
     pub fn packets(path: &Path, device: &str) -> Result<Self> {
-        let (link_type, snap_len) = (LinkType::Raw, SNAP_LEN);
-        let interface = Interface { name: device.to_owned(), link_type, snap_len, filter: None };
+        Self::begin(path, device, LinkType::Raw)
+    }
+
+    /// As [`Self::packets`], for frames.
+    ///
+    /// # Errors
+    /// As [`MirrorPort::open`].
+    pub fn frames(path: &Path, device: &str) -> Result<Self> {
+        Self::begin(path, device, LinkType::Ethernet)
+    }
+
+    fn begin(path: &Path, device: &str, link_type: LinkType) -> Result<Self> {
+        let interface =
+            Interface { name: device.to_owned(), link_type, snap_len: SNAP_LEN, filter: None };
         MirrorPort::begin(path, interface).map(Self)
     }
 
@@ -127,6 +139,10 @@ impl Port for RecordedPort {
 
     fn namespace(&self) -> Option<&NamespaceName> {
         self.port.namespace()
+    }
+
+    fn inner_drops(&self, each: &mut dyn FnMut(&str, u64)) {
+        self.port.inner_drops(each);
     }
 
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
