@@ -1,4 +1,5 @@
 //! Connections that the NAT hands over to the runtime.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use adit_engine::{
     Endpoint, Engine, FlowError, FlowEvent, FlowId, FlowRequest, Outbox, PortId, Request,
@@ -18,6 +19,17 @@ const OPTIONS: [u8; 20] = [2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 1, 8, 10, 0, 0, 0, 7, 0
 
 /// Where our window begins: before it has shrunk or grown.
 const CREDIT: FlowEvent = FlowEvent::Credit { until: 60_000 };
+
+/// A segment to the inside.
+#[derive(Debug)]
+struct Sent {
+    source: Ipv4Addr,
+    ports: (u16, u16),
+    flags: TcpFlags,
+    seq: u32,
+    urgent: u16,
+    options: Vec<u8>,
+}
 
 struct World {
     nat: Nat,
@@ -88,8 +100,8 @@ impl World {
         requests.map(of_flow).collect()
     }
 
-    /// Segments to the inside: source, destination, flags, sequence number, urgent pointer, options.
-    fn segments(&mut self) -> Vec<(Ipv4Addr, u16, u16, TcpFlags, u32, u16, Vec<u8>)> {
+    /// Segments to the inside.
+    fn segments(&mut self) -> Vec<Sent> {
         let (mut batch, mut found) = (Batch::new(), Vec::new());
         while let Some(to) = self.out.next_group(&mut batch) {
             assert_eq!(to, Endpoint::Port(PortId(0)));
@@ -97,15 +109,14 @@ impl World {
                 let bytes = packet.bytes();
                 let source = Ipv4Addr::from(*bytes[12..].first_chunk::<4>().unwrap());
                 let tcp = Tcp::parse(&bytes[20..]).unwrap();
-                found.push((
+                found.push(Sent {
                     source,
-                    tcp.source_port(),
-                    tcp.destination_port(),
-                    tcp.flags(),
-                    tcp.sequence(),
-                    tcp.urgent(),
-                    bytes[40..20 + tcp.header_len()].to_vec(),
-                ));
+                    ports: (tcp.source_port(), tcp.destination_port()),
+                    flags: tcp.flags(),
+                    seq: tcp.sequence(),
+                    urgent: tcp.urgent(),
+                    options: bytes[40..20 + tcp.header_len()].to_vec(),
+                });
                 self.out.pool().give(packet);
             }
         }
@@ -122,17 +133,16 @@ impl World {
         let (client, server) = ((INSIDE, port).into(), (REMOTE, 80).into());
         assert_eq!(self.requests(), [(flow, FlowRequest::Splice { client, server })]);
         let segments = self.segments();
-        let [(INSIDE, from, 80, TcpFlags::SYN, 1000, SPLICE_TAG, options)] = &segments[..] else {
-            panic!("{segments:?}")
-        };
-        assert_eq!(*from, port);
-        // The kernel inside knows its own options again; their order is ours.
+        let [sent] = &segments[..] else { panic!("{segments:?}") };
+        assert_eq!((sent.source, sent.ports, sent.flags), (INSIDE, (port, 80), TcpFlags::SYN));
+        assert_eq!((sent.seq, sent.urgent), (1000, SPLICE_TAG));
+        // Those of the SYN; their order is ours.
         let sorted = |bytes: &[u8]| {
             let mut bytes = bytes.to_vec();
             bytes.sort_unstable();
             bytes
         };
-        assert_eq!(sorted(options), sorted(&OPTIONS));
+        assert_eq!(sorted(&sent.options), sorted(&OPTIONS));
         flow
     }
 
@@ -166,7 +176,7 @@ fn a_refused_connection_is_refused_before_it_is_handed_over() {
     let flow = world.requests()[0].0;
     world.event(flow, FlowEvent::Failed(FlowError::Refused));
     let segments = world.segments();
-    assert_eq!(segments[0].3, TcpFlags::RST.with(TcpFlags::ACK), "{segments:?}");
+    assert_eq!(segments[0].flags, TcpFlags::RST.with(TcpFlags::ACK), "{segments:?}");
     assert_eq!(world.nat.flow_count(), 0);
 }
 
@@ -177,7 +187,7 @@ fn a_syn_that_comes_again_is_answered_and_the_next_minute_passes_without_splices
     world.now += Duration::from_secs(1);
     world.syn(4000);
     assert!(matches!(world.requests()[..], [(id, FlowRequest::Keep { .. })] if id == flow));
-    assert_eq!(world.segments()[0].3, TcpFlags::SYN.with(TcpFlags::ACK));
+    assert_eq!(world.segments()[0].flags, TcpFlags::SYN.with(TcpFlags::ACK));
     assert_eq!(world.states(), ["answered"]);
     world.syn(4001);
     assert_eq!(world.requests().len(), 2, "opened, and kept from the start");

@@ -125,7 +125,7 @@ impl NatService {
             runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
         let mut splice = None;
-        let (mut port, ports, listeners): (Box<dyn Port>, _, _) = match inside.into() {
+        let (port, ports, listeners): (Box<dyn Port>, _, _) = match inside.into() {
             Inside::Device(attached) => {
                 splice = attached.splice;
                 (Box::new(DevicePort::new(attached.device)?), None, attached.listeners)
@@ -135,14 +135,7 @@ impl NatService {
                 (port, Some(name), None)
             }
         };
-        if let Some(path) = &wanted.capture {
-            let recording = match wanted.mode {
-                Mode::Tun => Recording::packets(path, port.name()),
-                Mode::Tap => Recording::frames(path, port.name()),
-            };
-            port = recording?.of(port);
-        }
-        runner.attach(INSIDE, port).map_err(failed)?;
+        runner.attach(INSIDE, recorded(port, &wanted)?).map_err(failed)?;
         if let Some(Ok(listener)) = splice {
             runner.splice_at(listener).map_err(failed)?;
             runner.engine_mut().nat_mut().set_splice(true);
@@ -313,6 +306,16 @@ impl NatService {
         }
         rows.into_iter().map(|row| flow(&row, now)).collect()
     }
+}
+
+/// A port that is recorded, if that is wanted.
+fn recorded(port: Box<dyn Port>, wanted: &WantedNat) -> Result<Box<dyn Port>> {
+    let Some(path) = &wanted.capture else { return Ok(port) };
+    let recording = match wanted.mode {
+        Mode::Tun => Recording::packets(path, port.name()),
+        Mode::Tap => Recording::frames(path, port.name()),
+    };
+    Ok(recording?.of(port))
 }
 
 fn flow(row: &FlowRow, now: Instant) -> Flow {
