@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod command;
+mod kill;
 mod names;
 mod nat;
 mod policy;
+mod programs;
 mod publish;
 mod roaming;
 mod sandbox;
