@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::event::Events;
 use crate::namespace::attach::{Target, attach_with_listeners};
 use crate::namespace::life::Life;
-use crate::nat::run::{self, Parts};
+use crate::nat::run::{Parts, run_until_stopped};
 use crate::nat::take_sockets;
 use crate::nat::wanted::WantedNat;
 use crate::sandbox::{Level, Needs};
@@ -33,5 +33,6 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     let inside = attach_with_listeners(target, &wanted.interface())?.into();
     let ports = vec![format!("{} in {target}", wanted.device)];
     let (life, needs) = (Some(life), Needs::default());
-    run::run(wanted, Parts { inside, sockets, life, follower, needs, ports }, level, events)
+    let parts = Parts { inside, sockets, life, follower, needs, ports };
+    run_until_stopped(wanted, parts, level, events)
 }

@@ -7,8 +7,7 @@ mod own_addresses;
 pub mod port;
 mod publish;
 pub mod resolvers;
-mod run;
-pub mod serve;
+pub mod run;
 pub mod wanted;
 
 pub use publish::{CATALOG, Socket, take_sockets};

@@ -52,22 +52,13 @@ impl Inside {
     /// # Errors
     /// Two networks are of one family, or one is too small.
     pub fn of_guests(networks: &[IpPrefix]) -> Result<Self, String> {
-        let of_family = |is_v4| {
-            let mut all = networks.iter().filter(|one| one.ip().is_ipv4() == is_v4);
-            match (all.next(), all.next()) {
-                (Some(one), Some(other)) => Err(format!("{one} and {other} are of one family")),
-                (one, _) => Ok(one.copied()),
-            }
-        };
-        let usual = GuestConfig::default();
-        let v4 = of_family(true)?.or(usual.v4.map(|v4| v4.prefix));
-        let v6 = of_family(false)?.or(usual.v6.map(|v6| v6.prefix));
-        let guests = GuestConfig::in_networks(v4, v6).map_err(|error| error.to_string())?;
-        let first = |ip: IpAddr, of: IpPrefix| IpPrefix::new(ip, of.len()).ok();
-        let v4 = guests.v4.and_then(|v4| first(v4.pool?.first.into(), v4.prefix));
-        let v6 = guests.v6.and_then(|v6| first(v6.pool?.first.into(), v6.prefix));
-        let (Some(v4), Some(v6)) = (v4, v6) else { return Err("there are no guests".to_owned()) };
-        Ok(Self { v4, v6 })
+        let guests = GuestConfig::of(networks).map_err(|error| error.to_string())?;
+        let first = guests.first_guests();
+        let of_family = |is_v4| first.iter().copied().find(|one| one.ip().is_ipv4() == is_v4);
+        match (of_family(true), of_family(false)) {
+            (Some(v4), Some(v6)) => Ok(Self { v4, v6 }),
+            _ => Err("a family has no guests".to_owned()),
+        }
     }
 
     fn v4_at(&self, number: u32) -> Option<Ipv4Addr> {
