@@ -104,7 +104,7 @@ to the background once the network is there.
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
   -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]auto for what listens
-                           inside (default); or
+                           inside (default); [ADDR/]all; or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP, where auto is none
   -T, --tcp-ns SPEC        none
@@ -145,7 +145,7 @@ to the background once it listens.
   -m, --mtu MTU            the MTU (default 65520)
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
-  -t, --tcp-ports SPEC     forward TCP ports of the host: none, or
+  -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]all; or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP
   -D, --dns ADDR           a name server in place of the NAT's; none for no name server

@@ -3,6 +3,7 @@
 //! ```text
 //! none                  8080:80            127.0.0.1/8080:80       22,25        8000-8010:80-90
 //! auto                  ::1/8080           5-25,~10-20             0.0.0.0/80:192.0.2.9/8080
+//! all                   127.0.0.1/all      ~5000                   all,~22
 //! ```
 
 use adit_engine::Transport;
@@ -57,13 +58,15 @@ pub(super) fn add(
         follows.extend((transport == Transport::Tcp).then_some(local));
         return Ok(());
     }
-    let (mut included, mut excluded) = (Vec::new(), Vec::new());
+    let (mut included, mut excluded, mut is_all) = (Vec::new(), Vec::new(), false);
     for part in ports.split(',') {
         match part.strip_prefix('~') {
             Some(range) => excluded.push(read_range(range).ok_or_else(invalid)?),
-            None if matches!(part, "all" | "auto" | "") => {
-                let why = format!("{option} {text}: '{part}' is not supported by adit");
-                return Err(if part.is_empty() { invalid() } else { why });
+            None if part == "all" => is_all = true,
+            None if part == "auto" => {
+                return Err(format!(
+                    "{option} {text}: '{part}' among others is not supported by adit"
+                ));
             }
             None => {
                 let (host, inside) = part.split_once(':').unwrap_or((part, ""));
@@ -84,8 +87,9 @@ pub(super) fn add(
             }
         }
     }
-    if included.is_empty() {
-        return Err(format!("{option} {text}: all other ports are not supported by adit"));
+    if is_all || included.is_empty() {
+        is_all = true;
+        included = vec![(1..=u16::MAX, 1)];
     }
     let is_excluded =
         |port: &u16| excluded.iter().any(|range: &RangeInclusive<u16>| range.contains(port));
@@ -97,10 +101,12 @@ pub(super) fn add(
             local,
             inside: inside + (*piece.start() - *host.start()),
             ports: piece,
+            as_possible: is_all,
             option: format!("{option} {text}"),
         }));
     }
-    let count: usize = forwards.iter().map(|forward| forward.ports.clone().count()).sum();
+    let fixed = forwards.iter().filter(|forward| !forward.as_possible);
+    let count: usize = fixed.map(|forward| forward.ports.clone().count()).sum();
     if count > PORTS_MAX {
         return Err(format!("{option} {text}: adit forwards at most {PORTS_MAX} ports"));
     }
@@ -166,6 +172,10 @@ mod tests {
             ("::1/8080:80", vec!["::1/8080-8080:80"]),
             ("[::1]/80", vec!["::1/80-80:80"]),
             ("/80", vec!["*/80-80:80"]),
+            ("all", vec!["*/1-65535:1"]),
+            ("127.0.0.1/all", vec!["127.0.0.1/1-65535:1"]),
+            ("~25", vec!["*/1-24:1", "*/26-65535:26"]),
+            ("all,~1-65000", vec!["*/65001-65535:65001"]),
             ("auto", vec!["auto None"]),
             ("127.0.0.1/auto", vec!["auto Some(127.0.0.1)"]),
             ("5-25:105-125,~10-20", vec!["*/5-9:105", "*/21-25:121"]),
@@ -180,9 +190,8 @@ mod tests {
             ("80:90-91", "Invalid port specifier"),
             ("x/80", "Invalid port specifier"),
             ("192.0.2.1%eth0/22", "one interface"),
-            ("all", "'all' is not supported"),
-            ("80,auto", "'auto' is not supported"),
-            ("~25", "all other ports"),
+            ("all:192.0.2.5", "Invalid port specifier"),
+            ("80,auto", "'auto' among others"),
             ("80:192.0.2.5/8080", "another address inside"),
             ("1-5000", "at most 4096 ports"),
         ] {

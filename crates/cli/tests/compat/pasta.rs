@@ -169,6 +169,29 @@ fn what_listens_inside_is_reached_as_rootlesskit_wants_it() {
 }
 
 #[test]
+fn all_ports_are_forwarded_as_far_as_descriptors_suffice() {
+    let network = Network::new();
+    let world = &network.world;
+    let (own, _server) = serve(Ipv4Addr::UNSPECIFIED, b"own".to_vec());
+    let line = format!(
+        "ulimit -n 600; {} --config-net -4 -t all,~81 -u none",
+        world.folder.join("pasta").display()
+    );
+    let status = bare("sh").args(["-c", &format!("{line} {}", world.pid())]).status().unwrap();
+    assert!(status.success());
+    let _servers = world.python(SERVERS);
+    let said = wait_until("an answer", || {
+        network.outside(|| read_from(SocketAddr::new(SERVER.into(), 80)))
+    });
+    assert_eq!(said, format!("tcp ::ffff:{OUTSIDE}"));
+    // One that is excluded, one that is taken, and one beyond the descriptors.
+    assert!(network.outside(|| TcpStream::connect((SERVER, 81))).is_err());
+    let said = network.outside(|| read_from(SocketAddr::new(SERVER.into(), own)));
+    assert_eq!(said.as_deref(), Some("own"));
+    assert!(network.outside(|| TcpStream::connect((SERVER, 30_000))).is_err());
+}
+
+#[test]
 fn a_port_that_is_taken_is_an_error_and_nothing_is_left() {
     let network = Network::new();
     let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();

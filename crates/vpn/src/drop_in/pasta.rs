@@ -4,7 +4,7 @@ use super::addressing::{Addressing, Family, Resolved};
 use super::background::{Caller, close_inherited, detach, write_pid};
 use super::guests::GuestOptions;
 use super::inside::{INSIDE, address, default_route};
-use super::ports::Forward;
+use super::ports::{Forward, flows};
 use super::server::Server;
 use adit_device::{IfName, MacAddr, Mode};
 use adit_runtime::Port;
@@ -68,6 +68,7 @@ impl Pasta {
 
     fn serve(&self, caller: Caller) -> Result<()> {
         let mut resolved = self.addressing.resolve()?;
+        resolved.inside.ports = flows(&self.forwards);
         let guests = resolved.guests(&self.guest);
         let mut engine = resolved.inside.engine()?;
         engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
