@@ -323,6 +323,24 @@ fn the_device_has_the_hardware_address_that_is_given() {
 }
 
 #[test]
+fn a_command_runs_in_a_namespace_of_its_own_and_its_status_is_pastas() {
+    let network = Network::new();
+    let (port, server) = network.outside(|| serve(FAR, b"outside".to_vec()));
+    let mut command = bare("timeout");
+    command.args(["-k", "1", "100"]).arg(network.world.folder.join("pasta"));
+    command.args(["--config-net", "-t", "none", "sh", "-c"]);
+    let script = "id -u; python3 -c \"$0\" 198.51.100.2 $1; ip -o -4 addr show dev eth0; exit 7";
+    let output = command.args([script, READ, &port.to_string()]).output().unwrap();
+    let (said, written) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!((output.status.code(), written.as_str()), (Some(7), ""), "{said}");
+    assert!(said.starts_with("0\n7 ") && said.contains("inet 192.0.2.1/24"), "{said}");
+    server.join().unwrap();
+    network.wait_for_end("pasta");
+    let (status, written) = network.pasta("--config-net /nonexistent/program");
+    assert!(status != Some(0) && written.contains("/nonexistent/program"), "{written}");
+}
+
+#[test]
 fn messages_and_status_are_those_of_pasta() {
     let run = |words: &[&str]| {
         let output = bare(ADIT).args(["compat", "pasta"]).args(words).output().unwrap();

@@ -24,7 +24,19 @@ impl Recording {
     /// # Errors
     /// As [`MirrorPort::open`].
     pub fn packets(path: &Path, device: &str) -> Result<Self> {
-        let (link_type, snap_len) = (LinkType::Raw, SNAP_LEN);
+        Self::begin(path, device, LinkType::Raw)
+    }
+
+    /// The same for the frames of a device.
+    ///
+    /// # Errors
+    /// As [`MirrorPort::open`].
+    pub fn frames(path: &Path, device: &str) -> Result<Self> {
+        Self::begin(path, device, LinkType::Ethernet)
+    }
+
+    fn begin(path: &Path, device: &str, link_type: LinkType) -> Result<Self> {
+        let snap_len = SNAP_LEN;
         let interface = Interface { name: device.to_owned(), link_type, snap_len, filter: None };
         MirrorPort::begin(path, interface).map(Self)
     }
