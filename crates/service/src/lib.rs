@@ -39,7 +39,8 @@
 //! | [`event`] | what a service reports by itself |
 //! | [`netem`] | the settings of an emulated link as text, and its report |
 //! | [`host`] | changes to the host (addresses, routes, rules, filters) as a list of actions |
-//! | [`nat`] | the NAT as a service |
+//! | [`nat`] | the NAT as a service, and as a port |
+//! | [`kinds`] | the kinds of port: those of the runtime, and the NAT |
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
 //! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`file`](mod@file) | atomic files and locks |
@@ -58,6 +59,7 @@ pub mod exercise;
 pub mod file;
 pub mod filter;
 pub mod host;
+pub mod kinds;
 pub mod link;
 pub mod namespace;
 pub mod nat;

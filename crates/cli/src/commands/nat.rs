@@ -5,9 +5,9 @@ use crate::commands::running::{Named, Which, ask, list, send};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
-use adit_device::IfName;
+use adit_device::{IfName, Mode};
 use adit_nat::{Destination, PublishSpec, Publishing, UdpFiltering};
-use adit_packet::units;
+use adit_packet::{IpPrefix, units};
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
 use adit_service::error::{Error, Result};
@@ -15,9 +15,10 @@ use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::attach;
 use adit_service::nat::model::{Flow, Nat};
-use adit_service::nat::wanted::WantedNat;
+use adit_service::nat::wanted::{Inside, WantedNat};
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
+use adit_vpn::serve::{self, WantedPorts};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ const NAT: &str = "nat";
 pub(crate) enum Command {
     /// Give a network namespace a way out by a NAT
     Attach(Box<AttachArgs>),
+    /// Give virtual machines and TAPs a way out by a NAT
+    Serve(Box<ServeArgs>),
     /// Show a NAT: its addresses, its packets, and what it dropped
     Show(Named),
     /// List the flows of a NAT, with their states and bytes
@@ -61,9 +64,40 @@ pub(crate) struct AttachArgs {
     /// A process, a name of 'ip netns', or the path of a namespace
     #[arg(value_name = "PID|NAME|PATH")]
     target: String,
-    /// Name of the device inside
-    #[arg(long, value_name = "NAME", default_value = "tun0")]
-    device: IfName,
+    /// Name of the device inside; tun0, or tap0 with --tap
+    #[arg(long, value_name = "NAME")]
+    device: Option<IfName>,
+    /// Open a TAP instead of a TUN device
+    #[arg(long)]
+    tap: bool,
+    #[command(flatten)]
+    nat: NatArgs,
+    /// What adit does without once it runs: 'try' is all that this machine allows
+    #[arg(long, value_name = "require|try|off", default_value = "try", hide_default_value = true)]
+    sandbox: Level,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A port is written as for 'adit switch', whose help lists the kinds: unix:PATH is QEMU's '-netdev stream', with \
+type=dgram '-netdev dgram', each for any number of guests; tap:NAME a TAP, created or attached to; fd:N an \
+inherited descriptor. All guests share one network, and get addresses by DHCP, DHCPv6 and router advertisements. \
+A port tun:NAME has no guests but packets, and must be the only one.
+
+Runs until Ctrl-C, SIGTERM, 'adit nat stop', or the end of the last port.
+
+Examples:
+  adit nat serve unix:/run/user/1000/nat.sock
+  qemu-system-x86_64 -netdev stream,id=n0,server=off,addr.type=unix,addr.path=/run/user/1000/nat.sock \\
+    -device virtio-net,netdev=n0 ...
+  adit nat serve tap:vm0 unix:/tmp/vm1,type=dgram --network 10.9.0.0/24 --publish 2222:22")]
+pub(crate) struct ServeArgs {
+    /// Where guests are: unix:PATH, tap:NAME, fd:N ...
+    #[arg(value_name = "PORT", required = true)]
+    port: Vec<String>,
+    /// The network inside, one of each family
+    #[arg(long, value_name = "PREFIX")]
+    network: Vec<IpPrefix>,
     #[command(flatten)]
     nat: NatArgs,
     /// What adit does without once it runs: 'try' is all that this machine allows
@@ -193,7 +227,9 @@ fn profiles(keys: &[(&'static str, Option<String>)]) -> Result<Option<Profiles>>
 impl AttachArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         let target = Target::Text(self.target);
-        let wanted = WantedNat { device: self.device, ..self.nat.wanted()? };
+        let (mode, usual) = if self.tap { (Mode::Tap, "tap0") } else { (Mode::Tun, "tun0") };
+        let device = self.device.map_or_else(|| IfName::new(usual), Ok).map_err(Error::usage)?;
+        let wanted = WantedNat { device, mode, ..self.nat.wanted()? };
         if context.is_rehearsal(&attach::actions(&target, &wanted))? {
             return Ok(Exit::Ok);
         }
@@ -213,10 +249,24 @@ impl PublishArgs {
     }
 }
 
+impl ServeArgs {
+    fn run(self, context: &Context) -> Result<Exit> {
+        let ports = WantedPorts::parse(self.port)?;
+        let inside = Inside::of_guests(&self.network).map_err(Error::usage)?;
+        let wanted = WantedNat { inside, mode: ports.mode, ..self.nat.wanted()? };
+        if context.is_rehearsal(&ports.actions(&wanted))? {
+            return Ok(Exit::Ok);
+        }
+        serve::run(&ports, &wanted, self.sandbox, &events::printed(&context.output))?;
+        Ok(Exit::Ok)
+    }
+}
+
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         match self {
             Self::Attach(args) => args.run(context),
+            Self::Serve(args) => args.run(context),
             Self::Show(which) => {
                 let report: Nat = ask(&which.client(NAT)?, "/nat")?;
                 if context.output.json {

@@ -7,8 +7,6 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
 use crate::show::switch as text;
-use adit_runtime::PortSpec;
-use adit_runtime::port::kinds::KINDS;
 use adit_service::config::problems::Problems;
 use adit_service::config::read;
 use adit_service::config::source::Source;
@@ -16,6 +14,7 @@ use adit_service::control::client::Client;
 use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
+use adit_service::kinds;
 use adit_service::switch;
 use adit_service::switch::keys;
 use adit_service::switch::model;
@@ -41,7 +40,7 @@ pub(crate) struct Args {
 /// The help on ports, from the lists that their readers use.
 fn help() -> String {
     // A switch takes frames, and a TUN device has packets.
-    let kinds = KINDS.iter().filter(|kind| kind.prefix != "tun");
+    let kinds = kinds::KINDS.iter().filter(|kind| kind.prefix != "tun");
     let kinds = kinds.map(|kind| format!("  {}\n", kind.help_line()));
     format!(
         "\
@@ -382,8 +381,7 @@ impl PortCommand {
                 let Some(wanted) = wanted else { return Err(Error::usage("the port is empty")) };
                 let problems = Problems::default();
                 let all = read::words(&source, 0, &problems).to_json();
-                let own =
-                    PortSpec::keys_of(wanted.text.split([':', ',']).next().unwrap_or_default());
+                let own = kinds::keys_of(wanted.text.split([':', ',']).next().unwrap_or_default());
                 // The text of the port has its kind and the keys of that kind.
                 let is_engines = |key: &String| {
                     !own.contains(&key.as_str()) && !wanted.text.starts_with(key.as_str())

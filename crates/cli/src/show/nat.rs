@@ -37,6 +37,9 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     for ports in in_a_row(&nat.published) {
         add("published", ports);
     }
+    for guest in &nat.guests {
+        add("guest", format!("{} at {}", guest.address, clean(&guest.mac)));
+    }
     add("flows", nat.flows.to_string());
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {

@@ -227,9 +227,12 @@ fn a_kill_of_any_process_leaves_nothing() {
 
 #[test]
 fn the_terminal_is_the_commands() {
-    let words = ["python3", "-c", include_str!("terminal.py"), ADIT];
-    let output = command(words).output().unwrap();
-    assert_eq!(text(&output.stdout), "all is well\n", "{}", text(&output.stderr));
+    crate::support::enter();
+    for options in [&["--net", "none"][..], &["--sandbox", "require"]] {
+        let words = [&["python3", "-c", include_str!("terminal.py"), ADIT], options].concat();
+        let output = command(words).output().unwrap();
+        assert_eq!(text(&output.stdout), "all is well\n", "{}", text(&output.stderr));
+    }
 }
 
 #[test]

@@ -213,6 +213,10 @@ impl Attached {
         Self { adit, lines }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.adit.id()
+    }
+
     /// Waits for its end; returns its status and what it said.
     fn end(mut self) -> (Option<i32>, String) {
         let said: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();

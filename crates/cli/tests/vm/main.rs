@@ -1,4 +1,4 @@
-//! Real machines: two QEMU guests with Debian's kernel on a switch, by TAPs and unix sockets; one as the
+//! Real machines: two QEMU guests with Debian's kernel on a switch, by TAPs and unix sockets; one behind a NAT; one as the
 //! peer of a tunnel.
 //!
 //! `prepare.sh` makes the guest; without it these tests say that they are skipped, unless
@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod guest;
+mod nat;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;

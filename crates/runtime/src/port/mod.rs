@@ -122,6 +122,12 @@ pub trait Port: Any + Send {
         None
     }
 
+    /// Calls `each` with what was dropped behind the port, by reason, by an engine of its own
+    /// ([`Nested`](crate::Nested)).
+    fn inner_drops(&self, each: &mut dyn FnMut(&str, u64)) {
+        let _ = each;
+    }
+
     /// The name of the hub that this port shares with others ([`Hub::name`]); `None` for a port that
     /// receives by descriptors of its own.
     fn hub(&self) -> Option<&str> {

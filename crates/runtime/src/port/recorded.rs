@@ -27,7 +27,7 @@ impl Recording {
         Self::begin(path, device, LinkType::Raw)
     }
 
-    /// The same for the frames of a device.
+    /// As [`Self::packets`], for frames.
     ///
     /// # Errors
     /// As [`MirrorPort::open`].
@@ -36,8 +36,8 @@ impl Recording {
     }
 
     fn begin(path: &Path, device: &str, link_type: LinkType) -> Result<Self> {
-        let snap_len = SNAP_LEN;
-        let interface = Interface { name: device.to_owned(), link_type, snap_len, filter: None };
+        let interface =
+            Interface { name: device.to_owned(), link_type, snap_len: SNAP_LEN, filter: None };
         MirrorPort::begin(path, interface).map(Self)
     }
 
@@ -139,6 +139,10 @@ impl Port for RecordedPort {
 
     fn namespace(&self) -> Option<&NamespaceName> {
         self.port.namespace()
+    }
+
+    fn inner_drops(&self, each: &mut dyn FnMut(&str, u64)) {
+        self.port.inner_drops(each);
     }
 
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {

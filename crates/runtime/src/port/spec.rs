@@ -1,7 +1,7 @@
 //! A port as a command line or a file writes it.
 
 use crate::error::Result;
-use crate::port::kind::{Argument, Key, Kind, Opened, PortOptions};
+use crate::port::kind::{Argument, Kind, Opened, PortOptions};
 use crate::port::kinds::KINDS;
 use crate::text::words::{SpecError, Word, Words, is_near};
 use std::any::Any;
@@ -41,7 +41,7 @@ impl PortSpec {
         };
         let at = prefix.len() + 1;
         let text = match (kind.argument, argument) {
-            ("", None) => "",
+            ("", None | Some("")) => "",
             ("", Some(_)) => {
                 return Err(SpecError::new(at, format!("'{prefix}' takes no argument")));
             }
@@ -100,15 +100,6 @@ impl PortSpec {
         if let Some(changed) = self.options.with_path(&change) {
             self.options = changed.into();
         }
-    }
-
-    /// The names of the keys that a kind of port (`tap`, `unix`) has for itself; none for an unknown
-    /// kind.
-    #[must_use]
-    pub fn keys_of(prefix: &str) -> Vec<&'static str> {
-        let kind = KINDS.iter().find(|kind| kind.prefix == prefix);
-        let keys: &'static [Key] = kind.map_or(&[], |kind| kind.keys);
-        keys.iter().map(|key| key.name).collect()
     }
 }
 

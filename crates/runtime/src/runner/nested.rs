@@ -147,6 +147,17 @@ impl<E: Engine + Send + 'static, H: Handler<E> + Send + 'static> Port for Nested
         self.runner.next_timeout()
     }
 
+    fn inner_drops(&self, each: &mut dyn FnMut(&str, u64)) {
+        let by_engine = self.runner.counts().by_reason();
+        by_engine.for_each(|(why, count)| each(why.as_str(), count));
+        for slot in self.runner.core.ports.iter() {
+            let (counters, port) = (&slot.counters, &slot.port);
+            let drops = counters.ingress_drops().chain(counters.egress_drops());
+            drops.filter(|&(_, count)| count > 0).for_each(|(why, count)| each(why, count));
+            port.inner_drops(each);
+        }
+    }
+
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         while let Some(packet) = self.pop(pool) {
             pool.give(packet);

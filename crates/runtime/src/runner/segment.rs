@@ -145,12 +145,8 @@ impl Handler<Switch> for SegmentOwner {
             Event::AcceptPaused(error) => {
                 (self.observer)(SegmentEvent::Refused("a guest".to_owned(), error));
             }
-            Event::PortDown(port) => {
-                runner.engine_mut().set_link(port, false);
-            }
-            Event::PortUp(port) => {
-                runner.engine_mut().set_link(port, true);
-            }
+            // Whether the link of a device is up does not matter: it counts what it cannot take, and in a sandbox
+            // the link of a device that was moved to another namespace cannot be followed.
             _ => {}
         }
         if self.ports.is_empty() && self.listeners == 0 { Next::Stop } else { Next::Continue }

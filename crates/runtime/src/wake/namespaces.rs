@@ -7,8 +7,9 @@
 use adit_engine::PortId;
 use adit_packet::Instant;
 use rustix::fs::stat;
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often the names are checked: one stat(2) a namespace.
@@ -39,10 +40,20 @@ impl NamespaceName {
         })
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the name still means that namespace.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        identity(&self.path) == Some(self.identity)
+        match stat(&self.path) {
+            Ok(stat) => (stat.st_dev, stat.st_ino) == self.identity,
+            // A process that has more rights than this one is still there.
+            Err(errno) => errno == Errno::ACCESS,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::value::Wrong;
 use crate::config::value::{integer, parsed, text};
 use crate::control::name::Name;
 use crate::error::Error;
+use crate::kinds;
 use crate::netem::keys::KEYS;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
@@ -196,12 +197,12 @@ fn end_of_source(source: &Source, problems: &Problems) -> Option<End> {
 
 /// An end of a link by its text; the place of the mistake if there is one.
 fn end(text: &str) -> Result<End, (usize, Wrong)> {
-    let spec: PortSpec = text.parse().map_err(|error: adit_runtime::text::words::SpecError| {
+    let spec = kinds::parse(text).map_err(|error| {
         (error.at, Wrong { message: error.message, help: error.hint, part: None })
     })?;
     if let Some((key, _)) = spec.rest.first() {
         let at = text.find(&format!(",{key}")).map_or(0, |at| at + 1);
-        let own = PortSpec::keys_of(text.split(':').next().unwrap_or_default());
+        let own = kinds::keys_of(text.split(':').next().unwrap_or_default());
         if crate::switch::keys::is_of_a_switch(key) {
             let wrong = Wrong::new(format_args!("`{key}` is for a port of a switch"));
             return Err((

@@ -4,8 +4,10 @@ pub mod attach;
 mod flow_log;
 pub mod model;
 mod own_addresses;
+pub mod port;
 mod publish;
 pub mod resolvers;
+pub mod run;
 pub mod wanted;
 
 pub use publish::{CATALOG, Socket, take_sockets};
@@ -18,7 +20,7 @@ use crate::event::Events;
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
-use crate::nat::model::{Flow, Nat as Report, Published, word_of};
+use crate::nat::model::{Flow, Guest, Nat as Report, Published, word_of};
 use crate::nat::own_addresses::OwnAddresses;
 use crate::nat::publish::{Follower, INSIDE, LOOK};
 use crate::nat::resolvers::ServerFollower;
@@ -27,12 +29,15 @@ use crate::sandbox::Needs;
 use crate::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
 };
+use adit_device::{MacAddr, Mode};
+use adit_nat::guest::Guests;
 use adit_nat::{FlowRow, Gateway, PublishSpec, Publishing};
 use adit_packet::{Instant, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
-use adit_runtime::{Event as LoopEvent, Interest, Next, Port, Runner, Token};
+use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, Runner, Token};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -41,6 +46,9 @@ const MONITOR: Token = Token(FIRST_TOKEN);
 
 /// The end of the namespace.
 const NAMESPACE: Token = Token(FIRST_TOKEN + 1);
+
+/// The most ports that one request opens or closes: a few milliseconds.
+const PORTS_MAX: usize = 1024;
 
 /// The host's name servers have changed.
 const RESOLVERS: Token = Token(FIRST_TOKEN + 2);
@@ -54,12 +62,29 @@ pub fn needs() -> Needs {
     needs
 }
 
+/// What the inside is behind.
+#[derive(Debug)]
+pub enum Inside {
+    /// A device that [`WantedNat::interface`] describes.
+    Device(Attached),
+    /// A port.
+    Port(Box<dyn Port>),
+}
+
+impl From<Attached> for Inside {
+    fn from(attached: Attached) -> Self {
+        Self::Device(attached)
+    }
+}
+
 /// A running NAT.
 #[derive(Debug)]
 pub struct NatService {
     name: String,
     events: Events,
     wanted: WantedNat,
+    /// The name of the port inside, if it is not a device that this NAT made.
+    ports: Option<String>,
     own_addresses: OwnAddresses,
     resolvers: Option<ServerFollower>,
     /// The end of the namespace, unless that is the command's.
@@ -71,7 +96,7 @@ pub struct NatService {
 }
 
 impl NatService {
-    /// A NAT on a device that [`WantedNat::interface`] describes, and its loop.
+    /// A NAT and its loop.
     ///
     /// # Errors
     /// EMFILE; the files of the recording and of the flow log; settings of the emulated link that exclude each other; a port of the
@@ -79,7 +104,7 @@ impl NatService {
     pub fn start(
         name: String,
         wanted: WantedNat,
-        attached: Attached,
+        inside: impl Into<Inside>,
         sockets: Vec<Socket>,
         life: Option<Life>,
         resolvers: Option<ServerFollower>,
@@ -91,14 +116,29 @@ impl NatService {
         let flow_log = wanted.flow_log.as_deref().map(|path| FlowLog::open(path, events.clone()));
         let flow_log = flow_log.transpose()?;
         flow_log.iter().for_each(|_| engine.nat_mut().keep_news());
+        if wanted.mode == Mode::Tap {
+            engine.add_guests(INSIDE, wanted.guests()?).map_err(Error::usage)?;
+        }
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         let readable = Interest { readable: true, writable: false };
         if let Some(life) = &life {
             runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
-        let mut port: Box<dyn Port> = Box::new(DevicePort::new(attached.device)?);
+        let (mut port, ports, listeners): (Box<dyn Port>, _, _) = match inside.into() {
+            Inside::Device(attached) => {
+                (Box::new(DevicePort::new(attached.device)?), None, attached.listeners)
+            }
+            Inside::Port(port) => {
+                let name = port.name().to_owned();
+                (port, Some(name), None)
+            }
+        };
         if let Some(path) = &wanted.capture {
-            port = Recording::packets(path, port.name())?.of(port);
+            let recording = match wanted.mode {
+                Mode::Tun => Recording::packets(path, port.name()),
+                Mode::Tap => Recording::frames(path, port.name()),
+            };
+            port = recording?.of(port);
         }
         runner.attach(INSIDE, port).map_err(failed)?;
         if let Some(profiles) = &wanted.netem {
@@ -118,7 +158,7 @@ impl NatService {
         }
         let mut follower = None;
         if !automatic.is_empty() {
-            let new = Follower::new(attached.listeners, automatic, &devices)?;
+            let new = Follower::new(listeners, automatic, &devices)?;
             follower.insert(new).look(&mut runner, &events)?;
         }
         runner.watch(&own_addresses, MONITOR, readable).map_err(failed)?;
@@ -130,6 +170,7 @@ impl NatService {
             name,
             events,
             wanted,
+            ports,
             own_addresses,
             resolvers,
             life,
@@ -172,23 +213,42 @@ impl NatService {
         }
     }
 
+    /// The device inside, or the ports.
+    fn device(&self) -> String {
+        self.ports.clone().unwrap_or_else(|| self.wanted.device.to_string())
+    }
+
     fn report(&self, runner: &Runner<Gateway>) -> Report {
         let engine = runner.engine();
         let (config, resolvers) = (engine.nat().config(), engine.forwarder().servers());
         let v4 = config.gateway_v4.map(IpAddr::V4);
-        let dropped = runner.counts().by_reason();
-        let counters = runner.port(INSIDE).map(|(_, counters)| counters);
+        let mut dropped: BTreeMap<String, u64> =
+            runner.counts().by_reason().map(|(why, count)| (why.to_string(), count)).collect();
+        let counters = runner.port(INSIDE).map(|(port, counters)| {
+            let mut note = |why: &str, count| *dropped.entry(why.to_owned()).or_default() += count;
+            let drops = counters.ingress_drops().chain(counters.egress_drops());
+            drops.filter(|&(_, count)| count > 0).for_each(|(why, count)| note(why, count));
+            port.inner_drops(&mut note);
+            counters
+        });
+        let inside = [self.wanted.inside.v4, self.wanted.inside.v6];
+        let addresses = inside.map(|address| match self.ports {
+            Some(_) => address.network().to_string(),
+            None => address.to_string(),
+        });
+        let guests = engine.guests(INSIDE).into_iter().flat_map(Guests::addresses);
+        let guest = |(address, mac): (IpAddr, MacAddr)| Guest { address, mac: mac.to_string() };
+        let mut guests: Vec<Guest> = guests.map(guest).collect();
+        guests.sort();
         let mut published: Vec<Published> =
             engine.nat().published().map(|one| Published::new(&one.publish)).collect();
         published.sort_by(|a, b| (&a.transport, a.local).cmp(&(&b.transport, b.local)));
         Report {
             name: self.name.clone(),
             pid: std::process::id(),
-            device: self.wanted.device.to_string(),
+            device: self.device(),
             mtu: self.wanted.mtu,
-            addresses: [self.wanted.inside.v4, self.wanted.inside.v6]
-                .map(|p| p.to_string())
-                .to_vec(),
+            addresses: addresses.to_vec(),
             gateways: v4.into_iter().chain(config.gateway_v6.map(IpAddr::V6)).collect(),
             name_servers: self.wanted.name_servers(),
             resolvers: resolvers.to_vec(),
@@ -199,10 +259,11 @@ impl NatService {
             flow_rate: self.wanted.flow_rate,
             flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
+            guests,
             flows: engine.nat().flow_count(),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
-            dropped: dropped.map(|(why, count)| (why.to_string(), count)).collect(),
+            dropped,
         }
     }
 
@@ -212,6 +273,10 @@ impl NatService {
         let text = text.ok_or_else(|| Error::usage("the request has no `spec`, as \"8080:80\""))?;
         let spec: PublishSpec =
             text.parse().map_err(|why| Error::usage(format!("`spec` is wrong: {why}")))?;
+        if spec.ports.len() > PORTS_MAX {
+            let message = format!("more than {PORTS_MAX} ports at a time hold up the packets");
+            return Err(Error::usage(message));
+        }
         let done = if request.method == Method::Delete {
             publish::close_all(runner, &spec)?;
             format!("{spec} is no longer published")
@@ -281,8 +346,12 @@ impl Service for NatService {
                     return Next::Stop;
                 }
             }
+            LoopEvent::PortGone { why: Gone::Closed, .. } => {
+                self.events.note("the last guest has gone");
+                return Next::Stop;
+            }
             LoopEvent::PortGone { why, .. } => {
-                let message = format!("the device {} is gone: {why}", self.wanted.device);
+                let message = format!("{} is gone: {why}", self.device());
                 self.failure = Some(Error::new(Kind::Refused, &SYSTEM, message));
                 return Next::Stop;
             }

@@ -16,11 +16,11 @@ pub struct Nat {
     pub name: String,
     /// Its process.
     pub pid: u32,
-    /// The device inside.
+    /// The device inside, or the ports of guests.
     pub device: String,
     /// Its IP MTU.
     pub mtu: u16,
-    /// The addresses inside.
+    /// The addresses of the device inside; the networks of guests.
     pub addresses: Vec<String>,
     /// The addresses of the NAT inside.
     pub gateways: Vec<IpAddr>,
@@ -45,6 +45,8 @@ pub struct Nat {
     pub flow_log_lost: Option<u64>,
     /// Ports of the host that lead inside.
     pub published: Vec<Published>,
+    /// The addresses that guests behind frames use.
+    pub guests: Vec<Guest>,
     /// How many flows there are.
     pub flows: usize,
     /// Packets from the inside.
@@ -80,6 +82,15 @@ pub(super) const fn word_of(transport: Transport) -> &'static str {
         Transport::Udp => "udp",
         _ => "icmp",
     }
+}
+
+/// An address of a guest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Guest {
+    /// The address.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: String,
 }
 
 /// A flow of a NAT.

@@ -157,6 +157,9 @@ impl Failure {
         let message = format!("cannot publish {word} {local}: {why}");
         let error = Error::new(kind, &PUBLISH, message).object(local);
         match kind {
+            _ if matches!(self, Self::Nat(_)) => {
+                error.hint("List the published ports and the flows: 'adit nat show', 'adit nat flows'.")
+            }
             Kind::Conflict => error.hint(format!(
                 "Choose another port, as '--publish 1{from:04}:{to}', or end the program that has it: \
                  'ss -lnp --{word} sport = :{from}'."

@@ -60,6 +60,11 @@ impl Resolvers {
         Self { servers: servers.iter().filter_map(address).collect(), search, options }
     }
 
+    /// The domains for short names.
+    pub fn search(&self) -> impl Iterator<Item = &str> {
+        self.search.iter().map(String::as_str)
+    }
+
     /// The text of a file with this server in place of the host's.
     #[must_use]
     pub fn file(&self, server: IpAddr) -> String {
@@ -109,6 +114,8 @@ impl ServerFollower {
             None,
         )?;
         let process = Child::fork_apart(theirs, |socket| {
+            // For `ps`; without it, it is called as its parent.
+            let _ = rustix::thread::set_name(c"adit-resolvers");
             u8::from(!confine(level) || follow(&socket, known.to_vec()).is_err())
         })?;
         Ok(Self { socket: ours, _process: process })

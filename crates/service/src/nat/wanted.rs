@@ -7,9 +7,11 @@ use crate::namespace::attach::Interface;
 use crate::nat::resolvers::{Resolvers, ServerFollower};
 use crate::netem::profile::Profiles;
 use crate::sandbox::Level;
+use crate::supervisor::seed;
 use adit_device::netlink::{Address, AddressFlags, Route};
 use adit_device::{IfName, Mode};
 use adit_nat::dns::{Forwarder, Name as HostName, OwnNames};
+use adit_nat::guest::GuestConfig;
 use adit_nat::{Config, Destination, Gateway, Nat, Policy, Publishing, Rule, UdpFiltering};
 use adit_packet::IpPrefix;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -45,6 +47,20 @@ impl Inside {
         [self.v4.ip(), self.v6.ip()]
     }
 
+    /// The first guest of each family, in the usual networks or in these.
+    ///
+    /// # Errors
+    /// Two networks are of one family, or one is too small.
+    pub fn of_guests(networks: &[IpPrefix]) -> Result<Self, String> {
+        let guests = GuestConfig::of(networks).map_err(|error| error.to_string())?;
+        let first = guests.first_guests();
+        let of_family = |is_v4| first.iter().copied().find(|one| one.ip().is_ipv4() == is_v4);
+        match (of_family(true), of_family(false)) {
+            (Some(v4), Some(v6)) => Ok(Self { v4, v6 }),
+            _ => Err("a family has no guests".to_owned()),
+        }
+    }
+
     fn v4_at(&self, number: u32) -> Option<Ipv4Addr> {
         match self.v4.network().ip() {
             IpAddr::V4(ip) => Some(Ipv4Addr::from_bits(ip.to_bits().checked_add(number)?)),
@@ -67,6 +83,8 @@ pub struct WantedNat {
     pub name: Option<Name>,
     /// The name of the device inside.
     pub device: IfName,
+    /// Whether the inside has packets, or frames and with that ARP, DHCP and router advertisements.
+    pub mode: Mode,
     /// The addresses inside.
     pub inside: Inside,
     /// The IP MTU of the device.
@@ -117,6 +135,7 @@ impl WantedNat {
         Ok(Self {
             name: None,
             device: IfName::new("tun0").map_err(Error::usage)?,
+            mode: Mode::Tun,
             inside: Inside::usual()?,
             mtu: 1500,
             udp: UdpFiltering::default(),
@@ -139,15 +158,22 @@ impl WantedNat {
     #[must_use]
     pub fn interface(&self) -> Interface {
         let address = |local| Address { flags: AddressFlags::NODAD, ..Address::new(local) };
+        let routes = [IpPrefix::ALL_V4, IpPrefix::ALL_V6].map(Route::new);
+        // Frames need a neighbour to go to.
+        let by = |(route, gateway)| match self.mode {
+            Mode::Tap => Route { gateway: Some(gateway), ..route },
+            Mode::Tun => route,
+        };
+        let routes = routes.into_iter().zip(self.gateways()).map(by).collect();
         Interface {
             name: self.device,
-            mode: Mode::Tun,
+            mode: self.mode,
             addresses: vec![
                 Address::new(self.inside.v4),
                 // Nobody else is on the link: duplicate address detection would only delay the first packet.
                 address(self.inside.v6),
             ],
-            routes: [IpPrefix::ALL_V4, IpPrefix::ALL_V6].map(Route::new).to_vec(),
+            routes,
             mtu: Some(self.mtu.into()),
             mac: None,
         }
@@ -187,6 +213,17 @@ impl WantedNat {
         let gateway = self.gateways().next().map(|gateway| (HOST, gateway));
         let hosts = gateway.map(|gateway| PrivateFiles::hosts_and([gateway]));
         PrivateFiles { resolv_conf, hosts }
+    }
+
+    /// What guests are given, behind frames.
+    ///
+    /// # Errors
+    /// A network is too small, or the MTU.
+    pub(super) fn guests(&self) -> Result<GuestConfig> {
+        let networks = GuestConfig::in_networks(Some(self.inside.v4), Some(self.inside.v6));
+        let search = self.resolvers.search().filter_map(|name| name.parse().ok()).collect();
+        let networks = networks.map_err(Error::usage)?;
+        Ok(GuestConfig { mtu: self.mtu, seed: seed()?, search, ..networks })
     }
 
     /// The engine, of a host with these addresses.

@@ -133,6 +133,9 @@ impl SwitchService {
             port.netem = wanted.netem.as_ref().map(crate::netem::report::Netem::new);
             port.link = runner.netem(*id).and_then(crate::netem::report::Links::new);
             port.fdb_entries = addresses.get(id).copied().unwrap_or(0);
+            if let Some((inner, _)) = runner.port(*id) {
+                inner.inner_drops(&mut |why, count| port.egress.note(why, count));
+            }
             port
         };
         let mut list = Vec::new();

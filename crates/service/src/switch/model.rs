@@ -260,7 +260,7 @@ impl Counters {
         self.drops.values().sum()
     }
 
-    fn note(&mut self, why: &str, count: u64) {
+    pub(super) fn note(&mut self, why: &str, count: u64) {
         if count > 0 {
             *self.drops.entry(why.to_owned()).or_default() += count;
         }

@@ -6,6 +6,7 @@ use crate::config::source::Source;
 use crate::config::table::Table;
 use crate::config::value::{Kind, boolean, integer, mac, one_of, parsed, path, text};
 use crate::config::value::{Value, Wrong};
+use crate::kinds;
 use crate::netem::keep;
 use crate::netem::profile;
 use crate::netem::profile::Profiles;
@@ -60,7 +61,7 @@ impl WantedPort {
         let mut table = read::words(source, end + 1, problems);
         let kind = whole.split(':').next().unwrap_or_default();
         let kind = kind.get(..end).unwrap_or(kind);
-        let spec = match whole.parse::<PortSpec>() {
+        let spec = match kinds::parse(whole) {
             Ok(spec) if is_tun(&spec) => {
                 problems.push(source, 0..end, NO_TUN, Some(as_tap(whole)));
                 None
@@ -78,7 +79,7 @@ impl WantedPort {
             }
         };
         let mut text = whole.get(..end).unwrap_or(whole).to_owned();
-        for key in PortSpec::keys_of(kind) {
+        for key in kinds::keys_of(kind) {
             if let Some(value) = table.value(key) {
                 push_key(&mut text, key, &value.plain().unwrap_or_default());
             }
@@ -98,7 +99,7 @@ impl WantedPort {
         let mut keys = Vec::new();
         let mut text = whole.clone().unwrap_or_default();
         // The UDP port of VXLAN stands in the text: in a table, `port` is the port itself.
-        let own = PortSpec::keys_of(kind.unwrap_or_default());
+        let own = kinds::keys_of(kind.unwrap_or_default());
         let own = own.iter().filter(|key| **key != "port");
         for key in own {
             let value = table.get(key, |value| {
@@ -113,7 +114,7 @@ impl WantedPort {
         }
         let rest = Rest::read(table, PortConfig::default());
         let whole = whole?;
-        match text.parse::<PortSpec>() {
+        match kinds::parse(&text) {
             Ok(spec) if is_tun(&spec) => {
                 table.wrong("port", NO_TUN, Some(as_tap(&whole)));
                 None
@@ -209,7 +210,7 @@ pub(super) fn absolute_text(port: &WantedPort) -> String {
         });
         path.into_inner()
     };
-    let written = port.text.parse::<PortSpec>().ok().and_then(path_of);
+    let written = kinds::parse(&port.text).ok().and_then(path_of);
     let (Some(written), Some(real)) = (written, path_of(port.spec.clone())) else {
         return port.text.clone();
     };

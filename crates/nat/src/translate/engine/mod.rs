@@ -346,20 +346,20 @@ impl Nat {
 
     /// Whether a source may begin a flow now, for which there is room then.
     fn admit(&mut self, source: IpAddr, now: Instant, out: &mut Outbox) -> bool {
-        self.new_flows.pass(source, now) && self.make_room(source, now, out)
+        self.new_flows.pass(source, now) && self.make_room(Some(source), now, out)
     }
 
     /// Makes room for another flow of a source: the flow that is least missed goes, one of its own if the
     /// source has as many as it may have. `false`: there is none.
-    fn make_room(&mut self, source: IpAddr, now: Instant, out: &mut Outbox) -> bool {
-        let is_source_full = self.table.is_source_full(source);
+    fn make_room(&mut self, source: Option<IpAddr>, now: Instant, out: &mut Outbox) -> bool {
+        let is_source_full = source.is_some_and(|source| self.table.is_source_full(source));
         if !is_source_full && !self.table.is_full() {
             return true;
         }
         // What opens before what talks: a flood of SYNs ends none of the connections that are open.
         let order = [Class::TcpOpening, Class::Echo, Class::Dns, Class::Udp];
         let oldest = order.into_iter().find_map(|class| self.table.oldest(class));
-        let may_go = |flow| !is_source_full || self.table.source(flow) == Some(source);
+        let may_go = |flow| !is_source_full || self.table.source(flow) == source;
         let Some((flow, _)) = oldest.filter(|&(flow, _)| may_go(flow)) else { return false };
         self.end(flow, now, out);
         true

@@ -110,7 +110,8 @@ fn every_key_of_a_kind_is_taken() {
     let starts = ["tap:a", "tun:a", "dev:a", "unix:/a", "vxlan:192.0.2.2", "stdio", "pcap:/a"];
     for start in starts {
         let kind = start.split(':').next().unwrap();
-        let keys = PortSpec::keys_of(kind).into_iter().map(|key| {
+        let keys = KINDS.iter().find(|one| one.prefix == kind).unwrap().keys;
+        let keys = keys.iter().map(|key| key.name).map(|key| {
             let value = values.iter().find(|(name, _)| *name == key).unwrap().1;
             format!(",{key}={value}")
         });
