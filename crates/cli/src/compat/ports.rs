@@ -58,35 +58,11 @@ pub(super) fn add(
         follows.extend((transport == Transport::Tcp).then_some(local));
         return Ok(());
     }
-    let (mut included, mut excluded, mut is_all) = (Vec::new(), Vec::new(), false);
-    for part in ports.split(',') {
-        match part.strip_prefix('~') {
-            Some(range) => excluded.push(read_range(range).ok_or_else(invalid)?),
-            None if part == "all" => is_all = true,
-            None if part == "auto" => {
-                return Err(format!(
-                    "{option} {text}: '{part}' among others is not supported by adit"
-                ));
-            }
-            None => {
-                let (host, inside) = part.split_once(':').unwrap_or((part, ""));
-                let host = read_range(host).ok_or_else(invalid)?;
-                if inside.contains(['/', '.']) {
-                    return Err(format!(
-                        "{option} {text}: another address inside is not supported by adit"
-                    ));
-                }
-                let inside = match inside {
-                    "" => host.clone(),
-                    inside => read_range(inside).ok_or_else(invalid)?,
-                };
-                if inside.clone().count() != host.clone().count() {
-                    return Err(invalid());
-                }
-                included.push((host, *inside.start()));
-            }
-        }
-    }
+    let Parts { mut included, excluded, mut is_all } =
+        read_parts(ports).map_err(|why| match why {
+            None => invalid(),
+            Some(why) => format!("{option} {text}: {why} is not supported by adit"),
+        })?;
     if is_all || included.is_empty() {
         is_all = true;
         included = vec![(1..=u16::MAX, 1)];
@@ -111,6 +87,45 @@ pub(super) fn add(
         return Err(format!("{option} {text}: adit forwards at most {PORTS_MAX} ports"));
     }
     Ok(())
+}
+
+/// Ranges of ports, those that are included with the first port inside.
+#[derive(Default)]
+struct Parts {
+    included: Vec<(RangeInclusive<u16>, u16)>,
+    excluded: Vec<RangeInclusive<u16>>,
+    is_all: bool,
+}
+
+/// Reads what stands between commas. The error is what adit does not have; `None` if it is not valid.
+fn read_parts(ports: &str) -> Result<Parts, Option<&'static str>> {
+    let mut parts = Parts::default();
+    for part in ports.split(',') {
+        if let Some(range) = part.strip_prefix('~') {
+            parts.excluded.push(read_range(range).ok_or(None)?);
+            continue;
+        }
+        match part {
+            "all" => parts.is_all = true,
+            "auto" => return Err(Some("'auto' among others")),
+            _ => {
+                let (host, inside) = part.split_once(':').unwrap_or((part, ""));
+                let host = read_range(host).ok_or(None)?;
+                if inside.contains(['/', '.']) {
+                    return Err(Some("another address inside"));
+                }
+                let inside = match inside {
+                    "" => host.clone(),
+                    inside => read_range(inside).ok_or(None)?,
+                };
+                if inside.clone().count() != host.clone().count() {
+                    return Err(None);
+                }
+                parts.included.push((host, *inside.start()));
+            }
+        }
+    }
+    Ok(parts)
 }
 
 /// The address before the ports, if there is one. The address inside has a slash as well, behind a port.
