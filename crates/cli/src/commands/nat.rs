@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
 use adit_device::{IfName, Mode};
-use adit_nat::{Destination, PublishSpec, Publishing, UdpFiltering};
+use adit_nat::{Destination, Publishing, UdpFiltering};
 use adit_packet::{IpPrefix, units};
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
@@ -112,7 +112,7 @@ Examples:
   adit nat publish web 127.0.0.1:5353:53/udp
   adit nat unpublish web 8080")]
 pub(crate) struct PublishArgs {
-    /// The NAT, if several run, and the ports: [ADDR:]PORT[-PORT][:INSIDE][/udp]
+    /// The NAT, if several run, and the ports: [ADDR:]PORT[-PORT][:INSIDE][/udp], or [ADDR:]auto
     #[arg(value_name = "NAME|SPEC", required = true, num_args = 1..=2)]
     words: Vec<String>,
     #[command(flatten)]
@@ -242,7 +242,7 @@ impl PublishArgs {
     fn run(self, context: &Context, method: Method) -> Result<Exit> {
         let (which, spec) = self.which.and_word(self.words, NAT);
         let spec = spec.ok_or_else(|| Error::usage("the ports are missing, as 8080:80"))?;
-        let spec: PublishSpec =
+        let spec: Publishing =
             spec.parse().map_err(|why| Error::usage(format!("'{spec}': {why}")))?;
         let body = json!({"spec": spec.to_string()});
         send(context, &which.client(NAT)?, method, "/nat/published", &body)

@@ -160,6 +160,11 @@ fn ports_are_published_and_closed_while_the_command_runs() {
     assert_eq!(outside(TCP, "192.0.2.1", "8080"), "Connection refused");
     assert_eq!(outside(UDP, "192.0.2.1", "8080"), "192.0.2.2");
     adit("nat unpublish 8080/udp");
+    adit("nat publish auto");
+    assert_eq!(refused("nat publish auto").0, 5);
+    assert_eq!(outside(TCP, "192.0.2.1", "8000"), "192.0.2.2");
+    adit("nat unpublish auto");
+    assert_eq!(refused("nat unpublish auto").0, 4);
     assert_eq!(adit_json("nat show")["published"], serde_json::json!([]));
     let (status, error) = refused("nat unpublish web 8080");
     assert_eq!(status, 4, "{error}");

@@ -22,7 +22,7 @@ use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
 use crate::nat::model::{Flow, Guest, Nat as Report, Published, word_of};
 use crate::nat::own_addresses::OwnAddresses;
-use crate::nat::publish::{Follower, INSIDE, LOOK};
+use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
 use crate::nat::wanted::WantedNat;
 use crate::sandbox::Needs;
@@ -31,8 +31,8 @@ use crate::supervisor::{
 };
 use adit_device::{MacAddr, Mode};
 use adit_nat::guest::Guests;
-use adit_nat::{FlowRow, Gateway, PublishSpec, Publishing};
-use adit_packet::{Instant, Pool, PoolConfig};
+use adit_nat::{FlowRow, Gateway, Publishing};
+use adit_packet::{Instant, Layer, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
 use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, Runner, Token};
@@ -90,7 +90,7 @@ pub struct NatService {
     /// The end of the namespace, unless that is the command's.
     life: Option<Life>,
     flow_log: Option<FlowLog>,
-    follower: Option<Follower>,
+    follower: Follower,
     /// Why it ended, if nobody asked for it.
     failure: Option<Error>,
 }
@@ -142,25 +142,22 @@ impl NatService {
         }
         runner.attach(INSIDE, port).map_err(failed)?;
         if let Some(profiles) = &wanted.netem {
-            runner.set_netem(INSIDE, profiles.of_packets(seed()?)?);
+            let layer = if wanted.mode == Mode::Tap { Layer::Frame } else { Layer::Packet };
+            runner.set_netem(INSIDE, profiles.links(layer, seed()?)?);
         }
         let devices = wanted.inside.devices();
-        let mut automatic = Vec::new();
+        let mut follower = Follower::new(listeners, &devices);
         for publishing in &wanted.publish {
             match publishing {
                 Publishing::Ports(spec) => publish::open(&mut runner, spec, &devices)?,
-                Publishing::Auto(address) => automatic.push(*address),
+                Publishing::Auto(address) => follower.set(*address, true)?,
                 Publishing::Listener { .. } => {}
             }
         }
         for socket in sockets {
             publish::adopt(&mut runner, socket, &devices)?;
         }
-        let mut follower = None;
-        if !automatic.is_empty() {
-            let new = Follower::new(listeners, automatic, &devices)?;
-            follower.insert(new).look(&mut runner, &events)?;
-        }
+        follower.look(&mut runner, &events)?;
         runner.watch(&own_addresses, MONITOR, readable).map_err(failed)?;
         if let Some(resolvers) = &resolvers {
             runner.watch(resolvers, RESOLVERS, readable).map_err(failed)?;
@@ -260,7 +257,7 @@ impl NatService {
             flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
             guests,
-            flows: engine.nat().flow_count(),
+            flows: engine.nat().flows().count(),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped,
@@ -268,22 +265,35 @@ impl NatService {
     }
 
     /// Opens or closes ports of the host while it runs.
-    fn change_published(&self, runner: &mut Runner<Gateway>, request: &Request) -> Result<Value> {
+    fn change_published(
+        &mut self,
+        runner: &mut Runner<Gateway>,
+        request: &Request,
+    ) -> Result<Value> {
         let text = request.body.get("spec").and_then(Value::as_str);
         let text = text.ok_or_else(|| Error::usage("the request has no `spec`, as \"8080:80\""))?;
-        let spec: PublishSpec =
+        let publishing: Publishing =
             text.parse().map_err(|why| Error::usage(format!("`spec` is wrong: {why}")))?;
-        if spec.ports.len() > PORTS_MAX {
-            let message = format!("more than {PORTS_MAX} ports at a time hold up the packets");
-            return Err(Error::usage(message));
+        let on = request.method == Method::Post;
+        match &publishing {
+            Publishing::Ports(spec) if spec.ports.len() > PORTS_MAX => {
+                let message = format!("more than {PORTS_MAX} ports at a time hold up the packets");
+                return Err(Error::usage(message));
+            }
+            Publishing::Ports(spec) if on => {
+                publish::open(runner, spec, &self.wanted.inside.devices())?;
+            }
+            Publishing::Ports(spec) => publish::close_all(runner, spec)?,
+            Publishing::Auto(address) => {
+                self.follower.set(*address, on)?;
+                self.follower.look(runner, &self.events)?;
+            }
+            Publishing::Listener { .. } => {
+                return Err(Error::usage("a socket is taken over at the start alone"));
+            }
         }
-        let done = if request.method == Method::Delete {
-            publish::close_all(runner, &spec)?;
-            format!("{spec} is no longer published")
-        } else {
-            publish::open(runner, &spec, &self.wanted.inside.devices())?;
-            format!("{spec} is published")
-        };
+        let what = if on { "is published" } else { "is no longer published" };
+        let done = format!("{publishing} {what}");
         self.events.detail(&done);
         Ok(Done::new(vec![done]).reply)
     }
@@ -360,13 +370,12 @@ impl Service for NatService {
             LoopEvent::Alarm => {
                 self.events.flush();
                 self.flow_log.iter_mut().for_each(FlowLog::flush);
-                let is_followed = self.follower.is_some();
-                runner.set_alarm(Some(runner.now() + if is_followed { LOOK } else { TICK }));
-                let looked = self.follower.as_mut().map(|one| one.look(runner, &self.events));
-                if let Some(Err(error)) = looked {
-                    self.events.failed("ports inside are no longer published", &error);
-                    self.follower = None;
+                if let Err(error) = self.follower.look(runner, &self.events) {
+                    self.events.failed("ports inside are no longer followed", &error);
+                    self.follower = Follower::new(None, &[]);
                 }
+                let interval = self.follower.interval().unwrap_or(TICK);
+                runner.set_alarm(Some(runner.now() + interval));
             }
             LoopEvent::PortDown(_) => self.events.detail("the device is down"),
             LoopEvent::PortUp(_) => self.events.detail("the device is up"),
