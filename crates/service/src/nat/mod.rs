@@ -257,7 +257,7 @@ impl NatService {
             flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
             guests,
-            flows: engine.nat().flow_count(),
+            flows: engine.nat().flows().count(),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped,

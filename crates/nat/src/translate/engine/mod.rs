@@ -212,6 +212,10 @@ impl Nat {
         let Some((from, to)) = headers.addresses(bytes).filter(|_| has_valid_head) else {
             return out.discard(packet, DropReason::MALFORMED);
         };
+        // Each system sends some on a link of its own: MLD, router solicitations.
+        if is_group(to) {
+            return out.discard(packet, DropReason::MULTICAST);
+        }
         if !self.config.is_inside(from) {
             return out.discard(packet, DropReason::FORGED_SOURCE);
         }
@@ -309,8 +313,7 @@ impl Nat {
         out: &mut Outbox,
     ) {
         let Some(gateway) = self.config.gateway(inside.to) else { return };
-        let is_unicast = !is_group(inside.to);
-        if is_unicast && self.errors.pass(inside.now) {
+        if self.errors.pass(inside.now) {
             let answer = error.packet(gateway, inside.from, packet.bytes(), out);
             answer.into_iter().for_each(|answer| out.send(Endpoint::Port(inside.port), answer));
         }
