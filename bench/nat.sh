@@ -1,5 +1,5 @@
 #!/bin/bash
-# The NAT against the kernel's masquerade, pasta and slirp4netns, in turns: medians, spreads, and ratios beside what is promised.
+# The NAT, by packets and with --datapath splice, against the kernel's masquerade, pasta and slirp4netns, in turns: medians, spreads, and ratios beside what is promised.
 #
 #   bench/nat.sh [speed] [--rounds N] [--seconds S] [--peers masquerade,adit,pasta-1500,...]
 #                        one TCP stream up and down, CPU a gigabyte, new connections a second, question and answer

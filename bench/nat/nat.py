@@ -22,6 +22,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 PEERS = {
     "masquerade": lambda pid: masquerade(pid),
     "adit": lambda pid: start(ADIT, "nat", "attach", pid, "--name", "bench"),
+    "splice": lambda pid: start(ADIT, "nat", "attach", pid, "--datapath", "splice", "--name", "bench-splice"),
     "pasta-1500": lambda pid: pasta(pid, "1500"),
     "pasta-65520": lambda pid: pasta(pid, "65520"),
     "slirp-1500": lambda pid: start("slirp4netns", "-c", "-m", "1500", pid, "tap0"),
@@ -175,6 +176,9 @@ def bars(found):
     adit = {figure: median("adit", figure) for figure in FIGURES}
     lines = []
     line = lambda text, ratio, bar, is_most=False: lines.append((text, ratio, bar, is_most))
+    for figure in FIGURES[:2] if "masquerade" in found and "splice" in found else []:
+        ratio = median("splice", figure) / median("masquerade", figure)
+        line(f"{figure}: splice of masquerade", ratio, 0.8)
     for figure, bar in [(FIGURES[0], 0.45), (FIGURES[1], 0.5)]:
         if "masquerade" in found:
             line(f"{figure}: of masquerade", adit[figure] / median("masquerade", figure), bar)

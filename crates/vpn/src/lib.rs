@@ -33,6 +33,7 @@
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
 //! | [`run`] | a command in namespaces of its own, and its only way out |
+//! | [`serve`] | a NAT for virtual machines and TAPs |
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | `memory` | keys stay out of core files and swap |
@@ -54,6 +55,7 @@ pub mod pipe;
 pub mod presence;
 pub mod rates;
 pub mod run;
+pub mod serve;
 pub mod state;
 pub mod streams;
 pub mod uapi;

@@ -19,6 +19,7 @@ use adit_runtime::text::netns::open_netns;
 use adit_service::control::client::{Client, instances};
 use adit_service::error::Result;
 use adit_service::kinds::KINDS;
+use adit_service::nat::model::{Nat, Published};
 use adit_service::switch::{keys, model};
 use adit_vpn::file::load;
 use clap::{Arg, ArgAction, Command};
@@ -38,6 +39,8 @@ enum Names {
     Running(&'static str),
     /// Running programs of a kind, and the ports of running switches.
     RunningOrPorts(&'static str),
+    /// Running NATs, and the ports of the host that lead inside.
+    RunningOrPublished,
     /// The ports of running switches.
     Ports,
     /// Ports as text: their kinds, names and keys; with the keys of a switch.
@@ -86,6 +89,7 @@ const NAMED: &[(&str, &str, Names)] = &[
     ("netem", "word", Names::Running("netem")),
     ("netem", "name", Names::Running("netem")),
     ("nat", "words", Names::Running("nat")),
+    ("nat unpublish", "words", Names::RunningOrPublished),
     ("nat", "word", Names::Running("nat")),
     ("nat", "netem", Names::Presets),
     ("run", "netem", Names::Presets),
@@ -224,6 +228,7 @@ impl Names {
         match self {
             Self::Running(kind) => running(kind),
             Self::RunningOrPorts(kind) => [running(kind), ports()].concat(),
+            Self::RunningOrPublished => [running("nat"), published()].concat(),
             Self::Ports => ports(),
             Self::NewPort { of_switch } => new_port(word, of_switch),
             Self::Devices => links(|link| link.tun.is_some()),
@@ -245,6 +250,20 @@ fn ports() -> Vec<String> {
     };
     let switches = instances(SWITCH).into_iter().filter_map(|one| of(&one.name));
     switches.flat_map(|switch| switch.ports).map(|port| port.name).collect()
+}
+
+/// The published ports of all running NATs.
+fn published() -> Vec<String> {
+    let of = |name: &str| {
+        let reply = Client::find(Some(name.parse().ok()?), "nat").ok()?.get("/nat").ok()?;
+        serde_json::from_value::<Nat>(reply).ok()
+    };
+    let nats = instances("nat").into_iter().filter_map(|one| of(&one.name));
+    let text = |one: Published| match one.transport.as_str() {
+        "udp" => format!("{}/udp", one.local.port()),
+        _ => one.local.port().to_string(),
+    };
+    nats.flat_map(|nat| nat.published).map(text).collect()
 }
 
 /// The names of the links that are chosen.
@@ -328,6 +347,8 @@ mod tests {
             ("--netns=b", Names::Namespaces),
             ("dev del a b c", Names::Devices),
             ("capture l", Names::Interfaces),
+            ("nat unpublish web 80", Names::RunningOrPublished),
+            ("run --netem l", Names::Presets),
         ] {
             let word = line.rsplit(' ').next().unwrap().to_owned();
             assert_eq!(asked(line), Some((names, word)), "{line}");

@@ -81,12 +81,12 @@ fn without_a_command_it_starts_the_shell() {
 #[test]
 fn an_unprivileged_user_stays_that_user_without_capabilities() {
     let script = "id -u; id -g; grep CapEff /proc/self/status; ip -o link | wc -l; ping -c1 -W9 127.0.0.1 \
-                  >/dev/null && echo pong; exit 5";
+                  >/dev/null && echo pong; python3 -c 'import socket; socket.create_server((\"\", 80))' && echo http; exit 5";
     let output = run_unprivileged(&[], script).output().unwrap();
     let lines = text(&output.stdout);
     assert_eq!(
         lines.split_whitespace().collect::<Vec<_>>(),
-        ["4711", "4712", "CapEff:", "0000000000000000", "1", "pong"],
+        ["4711", "4712", "CapEff:", "0000000000000000", "1", "pong", "http"],
         "{}",
         text(&output.stderr)
     );
@@ -227,9 +227,12 @@ fn a_kill_of_any_process_leaves_nothing() {
 
 #[test]
 fn the_terminal_is_the_commands() {
-    let words = ["python3", "-c", include_str!("terminal.py"), ADIT];
-    let output = command(words).output().unwrap();
-    assert_eq!(text(&output.stdout), "all is well\n", "{}", text(&output.stderr));
+    crate::support::enter();
+    for options in [&["--net", "none"][..], &["--sandbox", "require"]] {
+        let words = [&["python3", "-c", include_str!("terminal.py"), ADIT], options].concat();
+        let output = command(words).output().unwrap();
+        assert_eq!(text(&output.stdout), "all is well\n", "{}", text(&output.stderr));
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Ports of the host that lead inside: `--publish`, `adit nat publish` and `unpublish`.
 
-use crate::nat::Host;
-use crate::support::{ADIT, adit, adit_json, bare, command, refused, text, validate};
+use crate::nat::{Attached, Host, V4};
+use crate::policy::DOWNLOAD;
+use crate::support::{ADIT, adit, adit_json, bare, command, refused, run, text, validate};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -56,7 +57,7 @@ for _ in range(60):
 /// What adit reports goes there.
 const STDERR: &str = "/run/stderr";
 
-/// A command of `adit run` that has printed `up`.
+/// A program, such as the command of `adit run`, that has printed `up`.
 struct Running(Child);
 
 impl Running {
@@ -68,7 +69,10 @@ impl Running {
     fn under(prefix: &[&str], options: &[&str], program: &str) -> Self {
         let user = ["unshare", "-U", "--map-user=4711", "--map-group=4712", ADIT, "run"];
         let sandbox = ["--sandbox", "require", "--name", "web"];
-        let words = [prefix, &user, &sandbox, options, &["--", "python3", "-c", program]].concat();
+        Self::start(&[prefix, &user, &sandbox, options, &["--", "python3", "-c", program]].concat())
+    }
+
+    fn start(words: &[&str]) -> Self {
         let mut child = bare(words[0])
             .args(&words[1..])
             .stdout(Stdio::piped())
@@ -146,14 +150,26 @@ fn ports_are_published_and_closed_while_the_command_runs() {
     assert_eq!(outside(UDP, "2001:db8::1", "8080"), "2001:db8::2");
     let (status, error) = refused("nat publish web 8080:9");
     assert_eq!(status, 5, "{error}");
-    assert!(error.contains("0.0.0.0:8080") && error.contains("published already"), "{error}");
+    assert!(
+        error.contains("0.0.0.0:8080")
+            && error.contains("published already")
+            && error.contains("adit nat show"),
+        "{error}"
+    );
+    assert_eq!(adit("complete -- nat unpublish web 80"), "8080\n8080/udp\n");
     adit("nat unpublish web 8080");
     assert_eq!(outside(TCP, "192.0.2.1", "8080"), "Connection refused");
     assert_eq!(outside(UDP, "192.0.2.1", "8080"), "192.0.2.2");
     adit("nat unpublish 8080/udp");
+    adit("nat publish auto");
+    assert_eq!(refused("nat publish auto").0, 5);
+    assert_eq!(outside(TCP, "192.0.2.1", "8000"), "192.0.2.2");
+    adit("nat unpublish auto");
+    assert_eq!(refused("nat unpublish auto").0, 4);
     assert_eq!(adit_json("nat show")["published"], serde_json::json!([]));
     let (status, error) = refused("nat unpublish web 8080");
     assert_eq!(status, 4, "{error}");
+    assert_eq!(refused("nat publish 1025-65535").0, 2);
     // A part of a range that cannot be opened opens none of it.
     let _taken = TcpListener::bind("0.0.0.0:7002").unwrap();
     let (status, error) = refused("nat publish 7000-7003");
@@ -166,7 +182,7 @@ fn ports_are_published_and_closed_while_the_command_runs() {
 fn a_port_that_cannot_be_published_ends_the_run_before_the_command() {
     let _host = Host::new();
     let _taken = TcpListener::bind("0.0.0.0:8080").unwrap();
-    let run = |spec: &str| {
+    let run_with = |spec: &str| {
         let words =
             ["-U", "--map-user=4711", "--map-group=4712", ADIT, "run", "--publish", spec, "--"];
         let words = ["unshare"].iter().chain(&words).chain(&["echo", "it runs"]);
@@ -190,12 +206,34 @@ fn a_port_that_cannot_be_published_ends_the_run_before_the_command() {
         ),
         ("8080/sctp", 2, "`/tcp` or `/udp`", "--help"),
     ] {
-        let (found, error) = run(spec);
+        let (found, error) = run_with(spec);
         assert_eq!(found, status, "{error}");
         assert!(error.contains(why) && error.contains(remedy), "{spec}: {error}");
     }
     let (status, error) = refused("run --net none --publish 8080 -- true");
     assert_eq!(status, 2, "{error}");
+}
+
+#[test]
+fn an_attached_namespace_has_its_ports_from_the_start() {
+    let _host = Host::new();
+    run("ip netns add blue");
+    let _server = Running::start(&["ip", "netns", "exec", "blue", "python3", "-c", SERVER]);
+    for mode in [None, Some("--tap")] {
+        let words = [ADIT, "nat", "attach", "blue", "--publish", "8080:8000", "--publish", "auto"];
+        let rate = ["--rate", "80mbit"];
+        let all: Vec<&str> = words.into_iter().chain(rate).chain(mode).collect();
+        let _attached = Attached::new(&all);
+        for port in ["8080", "8000"] {
+            assert_eq!(outside(TCP, "192.0.2.1", port), "192.0.2.2");
+            assert_eq!(outside(TCP, "2001:db8::1", port), "2001:db8::2");
+        }
+        // Super-packets cross the emulated link, of packets as of frames.
+        let words = ["ip", "netns", "exec", "blue", "python3", "-c", DOWNLOAD, V4];
+        let output = command(words).output().unwrap();
+        let seconds: f64 = text(&output.stdout).trim().parse().unwrap();
+        assert!(seconds > 0.9, "{seconds}");
+    }
 }
 
 /// Opens a privileged port, and executes a program with its socket as descriptor 3.

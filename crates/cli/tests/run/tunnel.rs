@@ -88,6 +88,25 @@ fn everything_goes_through_the_tunnel_and_nothing_past_it() {
     drop(host);
 }
 
+/// Sends 2 MB, and prints the length of the answer.
+const UPLOAD: &str = "
+import socket, sys
+s = socket.create_connection((sys.argv[1], 7), 60)
+s.sendall(bytes(2 << 20))
+s.shutdown(socket.SHUT_WR)
+print(len(s.makefile().read()))
+";
+
+#[test]
+fn the_link_of_a_tunnel_passes_super_packets() {
+    let _host = Host::new();
+    let _peer = Peer::new();
+    let run = ["run", "--tunnel", "/run/site.conf", "--rate", "200mbit", "--"];
+    let words = [&[ADIT], &run[..], &["python3", "-c", UPLOAD, V4]].concat();
+    let output = command(words).output().unwrap();
+    assert_eq!(text(&output.stdout), "64\n", "{}", text(&output.stderr));
+}
+
 #[test]
 fn a_tunnel_in_its_sandbox_is_named_recorded_and_resolved() {
     let mut host = Host::new();

@@ -137,6 +137,33 @@ impl GuestConfig {
         Ok(Self { v4, v6, ..Self::default() })
     }
 
+    /// The guests of these networks, at most one of each family; a family without one has the usual.
+    ///
+    /// # Errors
+    ///
+    /// [`GuestConfigError::Small`]; [`GuestConfigError::Several`].
+    pub fn of(networks: &[IpPrefix]) -> Result<Self, GuestConfigError> {
+        let of_family = |is_v4| {
+            let mut all = networks.iter().filter(|one| one.ip().is_ipv4() == is_v4);
+            match (all.next(), all.next()) {
+                (Some(&one), Some(&other)) => Err(GuestConfigError::Several(one, other)),
+                (one, _) => Ok(one.copied()),
+            }
+        };
+        let usual = Self::default();
+        let v4 = of_family(true)?.or(usual.v4.map(|v4| v4.prefix));
+        Self::in_networks(v4, of_family(false)?.or(usual.v6.map(|v6| v6.prefix)))
+    }
+
+    /// The address of the first guest that asks for one, with its network, of each family.
+    #[must_use]
+    pub fn first_guests(&self) -> Vec<IpPrefix> {
+        let v4 = self.v4.as_ref().and_then(|v4| Some((v4.pool?.first.into(), v4.prefix)));
+        let v6 = self.v6.as_ref().and_then(|v6| Some((v6.pool?.first.into(), v6.prefix)));
+        let with_network = |(ip, network): (IpAddr, IpPrefix)| IpPrefix::new(ip, network.len());
+        v4.into_iter().chain(v6).filter_map(|one| with_network(one).ok()).collect()
+    }
+
     /// The smallest IPv4 MTU that DHCP can give (RFC 2132, 5.1), and that of IPv6 (RFC 8200, 5).
     const MTU_MIN: [u16; 2] = [68, 1280];
 
@@ -331,6 +358,8 @@ pub enum GuestConfigError {
     Pool,
     /// The network has fewer than 32 addresses, or 256 of IPv6.
     Small(IpPrefix),
+    /// Two networks are of one family.
+    Several(IpPrefix, IpPrefix),
 }
 
 impl fmt::Display for GuestConfigError {
@@ -345,6 +374,7 @@ impl fmt::Display for GuestConfigError {
             Self::Gateway(ip) => write!(f, "{ip} cannot be the gateway's address"),
             Self::Outside { ip, prefix } => write!(f, "{ip} is outside of {prefix}"),
             Self::Pool => f.write_str("the first address of the pool is behind the last"),
+            Self::Several(one, other) => write!(f, "{one} and {other} are of one family"),
             Self::Small(prefix) => write!(f, "the network {prefix} is too small for guests"),
         }
     }

@@ -215,6 +215,7 @@ pub(super) fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::proptest;
     use std::string::ToString;
     use std::vec::Vec;
 
@@ -284,6 +285,18 @@ mod tests {
             "fd:3=0",
         ] {
             assert!(wrong.parse::<Publishing>().is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[0-9a-fudpito:./=\\[\\]-]{0,24}|.{0,24}") {
+            if let Ok(publishing) = text.parse::<Publishing>() {
+                assert_eq!(publishing.to_string().parse(), Ok(publishing), "{text}");
+            }
+            if let Ok(to) = text.parse::<crate::translate::Destination>() {
+                assert_eq!(to.to_string().parse(), Ok(to), "{text}");
+            }
         }
     }
 

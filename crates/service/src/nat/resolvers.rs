@@ -114,6 +114,8 @@ impl ServerFollower {
             None,
         )?;
         let process = Child::fork_apart(theirs, |socket| {
+            // For `ps`; without it, it is called as its parent.
+            let _ = rustix::thread::set_name(c"adit-resolvers");
             u8::from(!confine(level) || follow(&socket, known.to_vec()).is_err())
         })?;
         Ok(Self { socket: ours, _process: process })

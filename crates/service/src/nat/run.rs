@@ -14,20 +14,32 @@ use adit_runtime::Signals;
 use std::path::PathBuf;
 
 /// What a NAT is made of.
-pub(super) struct Parts {
-    pub(super) inside: Inside,
+#[derive(Debug)]
+pub struct Parts {
+    /// The device or port.
+    pub inside: Inside,
     /// Sockets of other programs that are published.
-    pub(super) sockets: Vec<Socket>,
-    pub(super) life: Option<Life>,
-    pub(super) follower: Option<ServerFollower>,
+    pub sockets: Vec<Socket>,
+    /// The end of the namespace.
+    pub life: Option<Life>,
+    /// Follows the host's name servers.
+    pub follower: Option<ServerFollower>,
     /// What it needs in the sandbox, beside what every NAT needs.
-    pub(super) needs: Needs,
+    pub needs: Needs,
     /// The device or ports, for the message that it runs.
-    pub(super) ports: Vec<String>,
+    pub ports: Vec<String>,
 }
 
 /// Runs it until it is stopped, or the inside ends.
-pub(super) fn run(wanted: &WantedNat, parts: Parts, level: Level, events: &Events) -> Result<()> {
+///
+/// # Errors
+/// It cannot start; the inside has failed.
+pub fn run_until_stopped(
+    wanted: &WantedNat,
+    parts: Parts,
+    level: Level,
+    events: &Events,
+) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let Parts { inside, sockets, life, follower, needs: of_ports, ports } = parts;
     let socket = ControlSocket::open(wanted.name.clone(), "nat")?;

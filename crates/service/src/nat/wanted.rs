@@ -52,22 +52,13 @@ impl Inside {
     /// # Errors
     /// Two networks are of one family, or one is too small.
     pub fn of_guests(networks: &[IpPrefix]) -> Result<Self, String> {
-        let of_family = |is_v4| {
-            let mut all = networks.iter().filter(|one| one.ip().is_ipv4() == is_v4);
-            match (all.next(), all.next()) {
-                (Some(one), Some(other)) => Err(format!("{one} and {other} are of one family")),
-                (one, _) => Ok(one.copied()),
-            }
-        };
-        let usual = GuestConfig::default();
-        let v4 = of_family(true)?.or(usual.v4.map(|v4| v4.prefix));
-        let v6 = of_family(false)?.or(usual.v6.map(|v6| v6.prefix));
-        let guests = GuestConfig::in_networks(v4, v6).map_err(|error| error.to_string())?;
-        let first = |ip: IpAddr, of: IpPrefix| IpPrefix::new(ip, of.len()).ok();
-        let v4 = guests.v4.and_then(|v4| first(v4.pool?.first.into(), v4.prefix));
-        let v6 = guests.v6.and_then(|v6| first(v6.pool?.first.into(), v6.prefix));
-        let (Some(v4), Some(v6)) = (v4, v6) else { return Err("there are no guests".to_owned()) };
-        Ok(Self { v4, v6 })
+        let guests = GuestConfig::of(networks).map_err(|error| error.to_string())?;
+        let first = guests.first_guests();
+        let of_family = |is_v4| first.iter().copied().find(|one| one.ip().is_ipv4() == is_v4);
+        match (of_family(true), of_family(false)) {
+            (Some(v4), Some(v6)) => Ok(Self { v4, v6 }),
+            _ => Err("a family has no guests".to_owned()),
+        }
     }
 
     fn v4_at(&self, number: u32) -> Option<Ipv4Addr> {
@@ -83,6 +74,19 @@ impl Inside {
             IpAddr::V4(_) => None,
         }
     }
+}
+
+/// How bytes of TCP connections pass. A spliced stream takes less of the processor, but new connections and short
+/// messages take longer (`bench/nat.sh`), so the splice is chosen by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Datapath {
+    /// As packets.
+    #[default]
+    Auto,
+    /// As packets of the device.
+    Packet,
+    /// From socket to socket in the kernel.
+    Splice,
 }
 
 /// A NAT as it is wanted.
@@ -102,6 +106,8 @@ pub struct WantedNat {
     pub udp: UdpFiltering,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
+    /// How bytes of TCP connections pass.
+    pub datapath: Datapath,
     /// Destinations that are reached, whatever else denies them.
     pub allow: Vec<Destination>,
     /// Destinations that are denied.
@@ -149,6 +155,7 @@ impl WantedNat {
             mtu: 1500,
             udp: UdpFiltering::default(),
             allow_host: Vec::new(),
+            datapath: Datapath::Auto,
             allow: Vec::new(),
             deny: Vec::new(),
             flow_limit: None,
@@ -160,6 +167,15 @@ impl WantedNat {
             names: Vec::new(),
             dns: None,
             resolvers: Resolvers::of_host(),
+        })
+    }
+
+    /// What a start does for the splice datapath, for `--dry-run`.
+    #[must_use]
+    pub fn splice_step(&self) -> Option<String> {
+        let is_spliced = self.datapath == Datapath::Splice;
+        is_spliced.then(|| {
+            "lead TCP connections there to a socket of adit, by packet filter rules".to_owned()
         })
     }
 

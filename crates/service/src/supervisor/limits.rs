@@ -27,12 +27,16 @@ impl RateLimitedLog {
 }
 
 /// `once`, `7 times`.
-pub(crate) fn times(count: u64) -> String {
+#[must_use]
+pub fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// A random seed below 2^53: JSON readers that use doubles keep it.
-pub(crate) fn seed() -> Result<u64> {
+///
+/// # Errors
+/// Those of getrandom(2).
+pub fn seed() -> Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;

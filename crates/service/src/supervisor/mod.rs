@@ -21,8 +21,7 @@ mod request;
 
 pub use background::{Job, Trigger};
 pub use hangup::Hangup;
-pub use limits::RateLimitedLog;
-pub(crate) use limits::{seed, times};
+pub use limits::{RateLimitedLog, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
 
 use crate::control::http::{Method, Request};

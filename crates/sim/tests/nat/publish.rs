@@ -102,3 +102,17 @@ fn what_cannot_be_published_says_why() {
     assert_eq!(state, PublishState::Failed(FlowError::Exhausted));
     assert_eq!(world.nat().flow_count(), 0);
 }
+
+#[test]
+fn published_ports_are_none_of_the_flows_that_a_source_may_have() {
+    let configure = |config: &mut adit_nat::Config| config.limits.flows_per_source = 1;
+    let mut world = World::with(4, false, configure, |host| host.with_super_packets(), None);
+    for local in ["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:82"] {
+        publish(&mut world, Transport::Tcp, local).expect("room");
+    }
+    world.listen(Transport::Tcp, Server::ECHOES);
+    let stream = world.sim.tcp_connect(world.host, world.server());
+    world.sim.tcp_send(stream, b"hello");
+    world.sim.run_for(SECOND);
+    assert_eq!(world.sim.tcp_received(stream), b"hello");
+}

@@ -560,6 +560,13 @@ fn guests_may_have_other_networks() {
     let expected = ["2001:db8::2", "2001:db8::3", "2001:db8::15"].map(v6);
     assert_eq!([ipv6.gateway, ipv6.dns[0], pool.first], expected);
     assert_eq!(networks(None, Some("fd00::/64")).unwrap().v4, None);
+    let first = |texts: &[&str]| {
+        let prefixes: Vec<_> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        GuestConfig::of(&prefixes).map(|config| config.first_guests())
+    };
+    let expected = ["10.9.0.15/24", "fd00::15/64"].map(|text| text.parse().unwrap());
+    assert_eq!(first(&["10.9.0.0/24"]).unwrap(), expected);
+    assert!(matches!(first(&["fd00::/64", "fd01::/64"]), Err(GuestConfigError::Several(..))));
     for (v4, v6) in [(Some("10.0.2.0/28"), None), (None, Some("fd00::/121"))] {
         assert!(matches!(networks(v4, v6), Err(GuestConfigError::Small(_))));
     }

@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use adit_packet::{Instant, ip_protocol};
 
+use super::udp::any_address;
 use super::{Entry, Nat, TcpEntry};
 use crate::translate::news::FlowChange;
 use crate::translate::publish::{Publish, PublishError, PublishState, Published};
@@ -46,14 +47,15 @@ impl Nat {
         if self.table.find(&key).is_some() {
             return Err(PublishError::InUse);
         }
-        if !self.make_room(inside.ip(), now, out) {
+        if !self.make_room(None, now, out) {
             return Err(PublishError::OutOfFlows);
         }
-        let new =
-            self.table.insert(key, inside.ip(), Class::Published, now, |flow| match transport {
-                Transport::Udp => Entry::Udp(Box::new(Mapping::published(flow, port, inside))),
-                _ => Entry::Listener,
-            });
+        // None of the flows that the inside may have.
+        let nobody = any_address(inside).ip();
+        let new = self.table.insert(key, nobody, Class::Lasting, now, |flow| match transport {
+            Transport::Udp => Entry::Udp(Box::new(Mapping::published(flow, port, inside))),
+            _ => Entry::Listener,
+        });
         let flow = new.ok_or(PublishError::OutOfFlows)?;
         self.note(flow, FlowChange::Opened);
         self.ask(Request::Flow(flow, request), out);
@@ -132,7 +134,7 @@ impl Nat {
         let Some(remote) = self.name_of_client(from) else { return false };
         let key = Key::new(ip_protocol::TCP, inside, Some(remote));
         let is_new = self.table.find(&key).is_none();
-        if !is_new || !self.make_room(inside.ip(), now, out) {
+        if !is_new || !self.make_room(Some(inside.ip()), now, out) {
             return false;
         }
         let random = self.random(inside, remote, now);
@@ -140,7 +142,7 @@ impl Nat {
         let calling = Calling { port, inside, remote, mtu, random, now };
         let new = self.table.insert(key, inside.ip(), Class::TcpOpening, now, |flow| {
             let conn = Conn::calling(flow, &calling);
-            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false }))
+            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false, spliced: None }))
         });
         let Some(flow) = new else { return false };
         self.note(flow, FlowChange::Opened);

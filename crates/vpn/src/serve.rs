@@ -1,16 +1,16 @@
 //! A NAT for the guests of ports: `adit nat serve`.
 
-use crate::error::{Error, Result};
-use crate::event::{Event, Events};
-use crate::nat::run::{self, Parts};
-use crate::nat::wanted::WantedNat;
-use crate::nat::{Inside, take_sockets};
-use crate::sandbox::{Level, Needs};
-use crate::supervisor::{RateLimitedLog, seed, times};
 use adit_device::Mode;
 use adit_nat::Publishing;
 use adit_runtime::text::words::SpecError;
 use adit_runtime::{NamespaceName, Opened, Port, PortSpec, SegmentEvent, SegmentOwner, now};
+use adit_service::error::{Error, Result};
+use adit_service::event::{Event, Events};
+use adit_service::nat::run::{Parts, run_until_stopped};
+use adit_service::nat::wanted::{Datapath, WantedNat};
+use adit_service::nat::{Inside, take_sockets};
+use adit_service::sandbox::{Level, Needs};
+use adit_service::supervisor::{RateLimitedLog, seed, times};
 use std::cell::RefCell;
 use std::path::Path;
 
@@ -121,10 +121,19 @@ pub fn run(ports: &WantedPorts, wanted: &WantedNat, level: Level, events: &Event
             "what listens inside is known only of a namespace: '--publish auto' is not possible";
         return Err(Error::usage(message));
     }
+    if wanted.datapath == Datapath::Splice {
+        let message = "'--datapath splice' is for namespaces: connections of guests are packets";
+        return Err(Error::usage(message));
+    }
     let sockets = take_sockets(&wanted.publish)?;
     // Before a thread is started.
     let follower = wanted.follow(level)?;
     let inside = Inside::Port(ports.open(events)?);
     let (life, needs, ports) = (None, ports.needs(), ports.texts.clone());
-    run::run(wanted, Parts { inside, sockets, life, follower, needs, ports }, level, events)
+    run_until_stopped(
+        wanted,
+        Parts { inside, sockets, life, follower, needs, ports },
+        level,
+        events,
+    )
 }
