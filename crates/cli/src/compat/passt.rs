@@ -7,7 +7,7 @@ use adit_device::{IfName, MacAddr};
 use adit_engine::Transport;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Passt, Pasta};
+use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Passt, Pasta, Place};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -89,10 +89,11 @@ pub(super) enum Mode {
 
 /// Callers look for the names of the options in it.
 const HELP_PASTA: &str = "\
-Usage: pasta [OPTION]... PID
+Usage: pasta [OPTION]... [COMMAND [ARG]...]
+       pasta [OPTION]... PID
        pasta [OPTION]... --netns PATH|NAME
 A network namespace gets a way out through sockets of this process (adit), which goes
-to the background once the network is there.
+to the background once the network is there. COMMAND, or a shell, runs in a new one.
 
   --config-net             set addresses, routes and MTU
   -I, --ns-ifname NAME     the interface inside (default: as the host's)
@@ -104,7 +105,7 @@ to the background once the network is there.
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
   -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]auto for what listens
-                           inside (default); or
+                           inside (default); [ADDR/]all; or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP, where auto is none
   -T, --tcp-ns SPEC        none
@@ -145,7 +146,7 @@ to the background once it listens.
   -m, --mtu MTU            the MTU (default 65520)
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
-  -t, --tcp-ports SPEC     forward TCP ports of the host: none, or
+  -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]all; or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP
   -D, --dns ADDR           a name server in place of the NAT's; none for no name server
@@ -264,17 +265,15 @@ impl Options {
     }
 
     fn pasta(self, operands: &[&str]) -> Result<Call, Fault> {
-        let target = match (self.netns, operands) {
-            (Some(target), []) => target,
+        let place = match (self.netns, operands) {
+            (Some(target), []) => Place::There(target),
             (Some(_), _) => return Err(fault("Both --netns and PID or command given")),
             (None, [pid]) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let number = pid.parse().ok().filter(|&pid: &u32| pid > 0);
-                Target::Process(number.ok_or_else(|| fault(format!("Invalid PID {pid}")))?)
+                let number = number.ok_or_else(|| fault(format!("Invalid PID {pid}")))?;
+                Place::There(Target::Process(number))
             }
-            (None, _) => {
-                let why = "a PID or --netns is required: 'adit run' runs a command in a namespace";
-                return Err(Fault::Usage(why.to_owned()));
-            }
+            (None, command) => Place::Command(command.iter().map(Into::into).collect()),
         };
         let guest =
             GuestOptions { advertises: self.guest.advertises && !self.configures, ..self.guest };
@@ -282,7 +281,7 @@ impl Options {
         let usual = if self.ports.has_tcp { Vec::new() } else { vec![None] };
         let follows = [self.ports.follows, usual].concat();
         Ok(Call::Pasta(Box::new(Pasta {
-            target,
+            place,
             stays: self.stays,
             device: self.device,
             mac: self.mac,

@@ -47,7 +47,16 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     for guest in &nat.guests {
         add("guest", format!("{} at {}", guest.address, clean(&guest.mac)));
     }
+    add("datapath", clean(&nat.datapath));
     add("flows", nat.flows.to_string());
+    if nat.datapath == "splice" {
+        let all = &nat.spliced;
+        let (sent, received) = (all.sent_bytes, all.received_bytes);
+        add(
+            "spliced",
+            format!("{} connections, {sent} bytes sent, {received} received", all.connections),
+        );
+    }
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {
         add("dropped", format!("{count}: {}", clean(why)));

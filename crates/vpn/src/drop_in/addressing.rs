@@ -147,6 +147,7 @@ impl Addressing {
             names: Vec::new(),
             upstream: Some(self.dns_host.clone()).filter(|servers| !servers.is_empty()),
             mtu: self.mtu,
+            ports: 0,
         }
     }
 }

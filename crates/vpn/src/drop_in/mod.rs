@@ -29,6 +29,6 @@ pub use addressing::Addressing;
 pub use guests::GuestOptions;
 pub use gvproxy::Gvproxy;
 pub use passt::{GuestSocket, Passt};
-pub use pasta::Pasta;
+pub use pasta::{Pasta, Place};
 pub use ports::Forward;
 pub use slirp4netns::{Network, Slirp4netns};
