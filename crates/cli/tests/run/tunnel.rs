@@ -146,8 +146,7 @@ fn a_tunnel_in_its_sandbox_is_named_recorded_and_resolved() {
     crate::support::run("mount --bind /run/resolv.conf /etc/resolv.conf");
     let site = fs::read_to_string("/run/site.conf").unwrap();
     write("/run/site.conf", &site.replace("192.0.2.2:51820", "peer.test:51820"));
-    let script =
-        "grep db.test /etc/hosts; ping -4 -c1 -w30 db.test >/dev/null && echo pong; echo up; read line";
+    let script = "grep db.test /etc/hosts; ping -4 -c1 -w30 db.test >/dev/null && echo pong; echo up; read line";
     let mut adit = bare("unshare")
         .args(["-U", "--map-user=4711", "--map-group=4712", ADIT, "run", "--sandbox", "require"])
         .args(["--tunnel", "/run/site.conf", "--name", "site", "--name", "db.test=10.9.0.1"])
