@@ -15,7 +15,7 @@ use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::attach;
 use adit_service::nat::model::{Flow, Nat};
-use adit_service::nat::wanted::{Inside, WantedNat};
+use adit_service::nat::wanted::{Datapath, Inside, WantedNat};
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
 use adit_vpn::serve::{self, WantedPorts};
@@ -150,6 +150,10 @@ pub(crate) struct NatArgs {
     #[arg(long, value_name = "apdf|eif", default_value = "apdf")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     udp_nat: UdpWord,
+    /// How TCP streams pass: as packets (auto, packet), or from socket to socket in the kernel (splice)
+    #[arg(long, value_name = "auto|packet|splice", default_value = "auto")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
+    pub(crate) datapath: DatapathWord,
     /// Emulate the link: lte, dsl ... ('adit netem --help' describes them)
     #[arg(long, value_name = "PRESET")]
     netem: Option<String>,
@@ -170,6 +174,14 @@ pub(crate) struct NatArgs {
 enum UdpWord {
     Apdf,
     Eif,
+}
+
+/// The words of `--datapath`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DatapathWord {
+    Auto,
+    Packet,
+    Splice,
 }
 
 impl NatArgs {
@@ -200,6 +212,11 @@ impl NatArgs {
             flow_limit: self.flow_limit,
             flow_rate: self.flow_rate,
             flow_log: self.flow_log,
+            datapath: match self.datapath {
+                DatapathWord::Auto => Datapath::Auto,
+                DatapathWord::Packet => Datapath::Packet,
+                DatapathWord::Splice => Datapath::Splice,
+            },
             netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
             ..WantedNat::usual()?

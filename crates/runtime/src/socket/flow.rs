@@ -3,6 +3,7 @@
 use crate::socket::flow_event::{FlowRecv, bind_error, flow_error};
 use crate::socket::listen_flow::ListenFlow;
 use crate::socket::ping_flow::PingFlow;
+use crate::socket::splice::{Joint, Offered};
 use crate::socket::tcp_flow::TcpFlow;
 use crate::socket::udp_flow::UdpFlow;
 use adit_engine::{FlowError, FlowEvent, Transport};
@@ -42,6 +43,8 @@ pub(crate) enum Flow {
     Udp(Box<UdpFlow>),
     Ping(Box<PingFlow>),
     Listen(Box<ListenFlow>),
+    Offered(Box<Offered>),
+    Spliced(Box<Joint>),
 }
 
 impl Flow {
@@ -93,6 +96,8 @@ impl Flow {
             Self::Udp(udp) => udp.fd(),
             Self::Ping(ping) => ping.fd(),
             Self::Listen(listener) => listener.fd(),
+            Self::Offered(offered) => offered.tcp.fd(),
+            Self::Spliced(joint) => joint.fd(),
         }
     }
 
@@ -103,6 +108,8 @@ impl Flow {
             Self::Udp(udp) => udp.recv(pool, events),
             Self::Ping(ping) => ping.recv(pool, events),
             Self::Listen(listener) => listener.recv(events),
+            // Its bytes do not come here.
+            Self::Offered(_) | Self::Spliced(_) => FlowRecv::Nothing,
         }
     }
 }

@@ -115,6 +115,11 @@ impl TcpFlow {
         self.socket.as_fd()
     }
 
+    /// The socket of a flow that was not used.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
     /// Notes that there may be something to read.
     pub(crate) fn note_readable(&mut self, is_special: bool) {
         self.is_readable = true;

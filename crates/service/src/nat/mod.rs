@@ -20,7 +20,7 @@ use crate::event::Events;
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
-use crate::nat::model::{Flow, Guest, Nat as Report, Published, word_of};
+use crate::nat::model::{Flow, Guest, Nat as Report, Published, Spliced, word_of};
 use crate::nat::own_addresses::OwnAddresses;
 use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
@@ -124,8 +124,10 @@ impl NatService {
         if let Some(life) = &life {
             runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
-        let (mut port, ports, listeners): (Box<dyn Port>, _, _) = match inside.into() {
+        let mut splice = None;
+        let (port, ports, listeners): (Box<dyn Port>, _, _) = match inside.into() {
             Inside::Device(attached) => {
+                splice = attached.splice;
                 (Box::new(DevicePort::new(attached.device)?), None, attached.listeners)
             }
             Inside::Port(port) => {
@@ -133,14 +135,11 @@ impl NatService {
                 (port, Some(name), None)
             }
         };
-        if let Some(path) = &wanted.capture {
-            let recording = match wanted.mode {
-                Mode::Tun => Recording::packets(path, port.name()),
-                Mode::Tap => Recording::frames(path, port.name()),
-            };
-            port = recording?.of(port);
+        runner.attach(INSIDE, recorded(port, &wanted)?).map_err(failed)?;
+        if let Some(Ok(listener)) = splice {
+            runner.splice_at(listener).map_err(failed)?;
+            runner.engine_mut().nat_mut().set_splice(true);
         }
-        runner.attach(INSIDE, port).map_err(failed)?;
         if let Some(profiles) = &wanted.netem {
             let layer = if wanted.mode == Mode::Tap { Layer::Frame } else { Layer::Packet };
             runner.set_netem(INSIDE, profiles.links(layer, seed()?)?);
@@ -182,6 +181,12 @@ impl NatService {
     pub fn end(mut self, runner: &mut Runner<Gateway>) -> Option<Error> {
         runner.detach(INSIDE);
         if let Some(log) = self.flow_log.take() {
+            let flows: Vec<_> = runner.engine().nat().flows().map(|row| row.flow).collect();
+            for flow in flows {
+                if let Some((sent, received, _)) = runner.spliced(flow) {
+                    runner.engine_mut().nat_mut().set_moved(flow, sent, received);
+                }
+            }
             log.end(runner.engine_mut().nat_mut());
         }
         self.failure.take()
@@ -250,6 +255,7 @@ impl NatService {
             name_servers: self.wanted.name_servers(),
             resolvers: resolvers.to_vec(),
             allow_host: self.wanted.allow_host.clone(),
+            datapath: if config.splice { "splice" } else { "packet" }.to_owned(),
             allow: self.wanted.allow.iter().map(ToString::to_string).collect(),
             deny: self.wanted.deny.iter().map(ToString::to_string).collect(),
             flow_limit: self.wanted.flow_limit,
@@ -258,6 +264,7 @@ impl NatService {
             published,
             guests,
             flows: engine.nat().flows().count(),
+            spliced: Spliced::of(runner.splice_counts()),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped,
@@ -302,8 +309,23 @@ impl NatService {
         let now = runner.now();
         let mut rows: Vec<FlowRow> = runner.engine().nat().flows().collect();
         rows.sort_by_key(|row| (row.inside, row.flow));
+        for row in &mut rows {
+            if let Some((sent, received, used)) = runner.spliced(row.flow) {
+                (row.sent_bytes, row.received_bytes, row.used) = (sent, received, used);
+            }
+        }
         rows.into_iter().map(|row| flow(&row, now)).collect()
     }
+}
+
+/// A port that is recorded, if that is wanted.
+fn recorded(port: Box<dyn Port>, wanted: &WantedNat) -> Result<Box<dyn Port>> {
+    let Some(path) = &wanted.capture else { return Ok(port) };
+    let recording = match wanted.mode {
+        Mode::Tun => Recording::packets(path, port.name()),
+        Mode::Tap => Recording::frames(path, port.name()),
+    };
+    Ok(recording?.of(port))
 }
 
 fn flow(row: &FlowRow, now: Instant) -> Flow {

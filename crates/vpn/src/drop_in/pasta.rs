@@ -115,7 +115,7 @@ impl Pasta {
         let mut engine = resolved.inside.engine()?;
         engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
         let follower = resolved.inside.follow(&engine, self.sandbox)?;
-        let Attached { device, listeners } =
+        let Attached { device, listeners, .. } =
             attach_with_listeners(target, &self.interface(&resolved)?)?;
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &self.capture {
