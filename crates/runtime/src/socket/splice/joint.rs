@@ -36,6 +36,8 @@ impl Joint {
     pub(crate) fn new(outside: Socket, inside: Socket, now: Instant) -> Self {
         // Without it the outside would see a FIN if this process is killed.
         let _ = outside.set_linger(Some(Duration::ZERO));
+        // The limit of other flows costs a splice more wakes than what it sends late.
+        let _ = outside.set_tcp_notsent_lowat(0);
         Self {
             outside,
             inside,
