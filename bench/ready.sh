@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# How long it takes from exec until a command runs, or a namespace has its way out: adit and slirp4netns by turns, medians in ms.
+# How long it takes from exec until a command has run, or a namespace has its way out: adit and slirp4netns by turns,
+# medians in ms. Exits with status 1 if a median of adit is above 50 ms.
 #   bench/ready.sh [ROUNDS]        needs slirp4netns, unshare, python3; ADIT=target/release/adit
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,4 +61,5 @@ for _ in range(rounds):
         target.wait()
 for name, all in times.items():
     print(f"{name:20} {statistics.median(all):6.1f} ms, {min(all):.1f} to {max(all):.1f}")
+sys.exit(any(statistics.median(all) > 50 for name, all in times.items() if name.startswith("adit")))
 END

@@ -31,6 +31,9 @@
 //! packet for or from it begins with one ([`push_address`], [`pop_address`]), and errors of the network
 //! name it ([`FlowEvent::Icmp`]).
 //!
+//! **Splicing.** The runtime may move the bytes of a flow itself, to a connection of the engine's client that
+//! reaches a listening socket of the runtime ([`FlowRequest::Splice`]): then they do not pass the engine.
+//!
 //! **Connecting.** The result of a connect is known before the engine answers its own client:
 //! [`FlowEvent::Connected`], or [`FlowEvent::Failed`] with the error that the host met.
 //!
@@ -38,7 +41,7 @@
 //! a flow is open when its first datagram comes. `Shutdown` and `Close` take effect behind the bytes
 //! that were sent to the flow before them; an engine sends nothing after them.
 //!
-//! **End.** After `Close`, `Reset` or `Failed` no event of the flow comes, and requests and packets for it
+//! **End.** After `Close`, `Reset`, `Ended` or `Failed` no event of the flow comes, and requests and packets for it
 //! are discarded. A number stands for one flow only: an engine that numbers the slots of a table adds
 //! a generation, `FlowId(u64::from(generation) << 32 | u64::from(slot))`.
 
@@ -134,6 +137,15 @@ pub enum FlowRequest {
         /// In bytes since the flow connected.
         until: u64,
     },
+    /// TCP, connected, before any byte of the stream: the client of the engine is about to connect to the
+    /// listening socket of the runtime, which joins that connection to the flow. [`FlowEvent::Spliced`]
+    /// follows; until then [`Self::Keep`] takes the flow back.
+    Splice {
+        /// The client's address and port.
+        client: SocketAddr,
+        /// The address and port that the client connects to.
+        server: SocketAddr,
+    },
     /// Ends our direction of the stream (FIN) behind the bytes sent so far; the other one goes on.
     Shutdown,
     /// Ends the flow as a program that exits does: bytes sent so far still go out, what comes
@@ -176,6 +188,16 @@ pub enum FlowEvent {
     /// The peer has ended its direction of the stream (FIN), all bytes of it were delivered. The other
     /// direction goes on.
     Finished,
+    /// The runtime moves the bytes from now on, ends and resets included ([`FlowRequest::Splice`]).
+    /// [`Self::Ended`] follows.
+    Spliced,
+    /// Both directions of a spliced flow have ended, or it was reset: no event of it follows.
+    Ended {
+        /// Bytes from the engine's client.
+        sent: u64,
+        /// Bytes to it.
+        received: u64,
+    },
     /// The path MTU has changed, in bytes of the IP packet.
     PathMtu(u16),
     /// UDP: the network answered a datagram with an error. The flow goes on.

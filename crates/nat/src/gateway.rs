@@ -619,6 +619,35 @@ mod tests {
         assert!(world.gateway.streams.is_empty());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_on_a_connection_to_the_name_server_conserve_packets(
+            parts in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..60), 0..40),
+        ) {
+            let mut world = World::new();
+            let mut tcp = Tcp { seq: 1, ack: 0, received: Vec::new(), segments: 0, has_ended: false };
+            tcp.send(&mut world, 2, &[]);
+            for part in &parts {
+                // Mostly messages: some of any bytes, some with a sound question.
+                let (len, rest) = (part.len(), &part[part.len().min(1)..]);
+                let message = match part.first() {
+                    Some(0..100) => [&QUERY[..2], &[1, 0], &QUERY[4..], rest].concat(),
+                    Some(100..120) => rest.to_vec(),
+                    _ => [&u16::try_from(len).unwrap().to_be_bytes()[..], part].concat(),
+                };
+                let framed = [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
+                tcp.send(&mut world, 0x10, if len % 5 == 1 { &message } else { &framed });
+                proptest::prop_assert!(world.gateway.forwarder().waiting() <= 128);
+                if let Some(at) = world.gateway.next_timeout().filter(|_| len % 3 == 0) {
+                    world.now = world.now.max(at);
+                    let World { gateway, out, now, .. } = &mut world;
+                    gateway.handle_timeout(*now, out);
+                    tcp.receive(&mut world);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_name_server_that_a_rule_denies_is_not_asked() {
         let mut world = World::new();

@@ -106,6 +106,7 @@ pub use runner::hubs::ListenerId;
 pub use runner::nested::Nested;
 pub use runner::segment::{Observer, Segment, SegmentEvent, SegmentOwner};
 pub use runner::{Handler, Runner};
+pub use socket::splice::SpliceCounts;
 pub use wake::clock::now;
 pub use wake::mailbox::{CallError, Remote};
 pub use wake::namespaces::NamespaceName;
@@ -124,6 +125,7 @@ pub fn syscalls() -> impl Iterator<Item = &'static [&'static str]> {
         port::kinds::device::SYSCALLS,
         record::sink::SYSCALLS,
         socket::flow::SYSCALLS,
+        socket::splice::SYSCALLS,
     ]
     .into_iter()
 }

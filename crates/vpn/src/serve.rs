@@ -7,7 +7,7 @@ use adit_runtime::{NamespaceName, Opened, Port, PortSpec, SegmentEvent, SegmentO
 use adit_service::error::{Error, Result};
 use adit_service::event::{Event, Events};
 use adit_service::nat::run::{Parts, run_until_stopped};
-use adit_service::nat::wanted::WantedNat;
+use adit_service::nat::wanted::{Datapath, WantedNat};
 use adit_service::nat::{Inside, take_sockets};
 use adit_service::sandbox::{Level, Needs};
 use adit_service::supervisor::{RateLimitedLog, seed, times};
@@ -120,6 +120,10 @@ pub fn run(ports: &WantedPorts, wanted: &WantedNat, level: Level, events: &Event
         let message =
             "what listens inside is known only of a namespace: '--publish auto' is not possible";
         return Err(Error::usage(message).hint("Publish ports: --publish 2222:22."));
+    }
+    if wanted.datapath == Datapath::Splice {
+        let message = "'--datapath splice' is for namespaces: connections of guests are packets";
+        return Err(Error::usage(message));
     }
     let sockets = take_sockets(&wanted.publish)?;
     // Before a thread is started.

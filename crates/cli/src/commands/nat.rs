@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
 use adit_device::{IfName, Mode};
-use adit_nat::{Destination, PublishSpec, Publishing, UdpFiltering};
+use adit_nat::{Destination, Publishing, UdpFiltering};
 use adit_packet::{IpPrefix, units};
 use adit_service::config::problems::Problems;
 use adit_service::control::http::Method;
@@ -15,7 +15,7 @@ use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::attach;
 use adit_service::nat::model::{Flow, Nat};
-use adit_service::nat::wanted::{Inside, WantedNat};
+use adit_service::nat::wanted::{Datapath, Inside, WantedNat};
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
 use adit_vpn::serve::{self, WantedPorts};
@@ -112,7 +112,7 @@ Examples:
   adit nat publish web 127.0.0.1:5353:53/udp
   adit nat unpublish web 8080")]
 pub(crate) struct PublishArgs {
-    /// The NAT, if several run, and the ports: [ADDR:]PORT[-PORT][:INSIDE][/udp]
+    /// The NAT, if several run, and the ports: [ADDR:]PORT[-PORT][:INSIDE][/udp], or [ADDR:]auto
     #[arg(value_name = "NAME|SPEC", required = true, num_args = 1..=2)]
     words: Vec<String>,
     #[command(flatten)]
@@ -150,6 +150,10 @@ pub(crate) struct NatArgs {
     #[arg(long, value_name = "apdf|eif", default_value = "apdf")]
     #[arg(hide_default_value = true, hide_possible_values = true)]
     udp_nat: UdpWord,
+    /// How TCP streams pass: as packets (auto, packet), or from socket to socket in the kernel (splice)
+    #[arg(long, value_name = "auto|packet|splice", default_value = "auto")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
+    pub(crate) datapath: DatapathWord,
     /// Emulate the link: lte, dsl ... ('adit netem --help' describes them)
     #[arg(long, value_name = "PRESET")]
     netem: Option<String>,
@@ -170,6 +174,14 @@ pub(crate) struct NatArgs {
 enum UdpWord {
     Apdf,
     Eif,
+}
+
+/// The words of `--datapath`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DatapathWord {
+    Auto,
+    Packet,
+    Splice,
 }
 
 impl NatArgs {
@@ -200,6 +212,11 @@ impl NatArgs {
             flow_limit: self.flow_limit,
             flow_rate: self.flow_rate,
             flow_log: self.flow_log,
+            datapath: match self.datapath {
+                DatapathWord::Auto => Datapath::Auto,
+                DatapathWord::Packet => Datapath::Packet,
+                DatapathWord::Splice => Datapath::Splice,
+            },
             netem: profiles(&[("preset", self.netem), ("rate", self.rate)])?,
             capture: self.capture,
             ..WantedNat::usual()?
@@ -242,7 +259,7 @@ impl PublishArgs {
     fn run(self, context: &Context, method: Method) -> Result<Exit> {
         let (which, spec) = self.which.and_word(self.words, NAT);
         let spec = spec.ok_or_else(|| Error::usage("the ports are missing, as 8080:80"))?;
-        let spec: PublishSpec =
+        let spec: Publishing =
             spec.parse().map_err(|why| Error::usage(format!("'{spec}': {why}")))?;
         let body = json!({"spec": spec.to_string()});
         send(context, &which.client(NAT)?, method, "/nat/published", &body)

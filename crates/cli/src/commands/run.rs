@@ -1,6 +1,6 @@
 //! `adit run`.
 
-use crate::commands::nat::NatArgs;
+use crate::commands::nat::{DatapathWord, NatArgs};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Use the tunnel of this file, with its name servers, as the only way out
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_rate", "flow_log", "udp_nat",
-        "dns",
+        "dns", "datapath",
     ])]
     tunnel: Vec<PathBuf>,
     #[command(flatten)]
@@ -80,6 +80,9 @@ impl Args {
                 NetWord::None if self.nat.needs_packets() => {
                     let message = "there are no packets with --net none";
                     return Err(Error::usage(message));
+                }
+                NetWord::None if self.nat.datapath == DatapathWord::Splice => {
+                    return Err(Error::usage("there is nothing to splice with --net none"));
                 }
                 NetWord::None => Net::None,
                 NetWord::Nat => Net::Nat(Box::new(self.nat.wanted()?)),

@@ -97,6 +97,7 @@ pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
         local: Some(Ipv4Addr::LOCALHOST.into()),
         ports: port..=port,
         inside: SSH,
+        as_possible: false,
         option: format!("-ssh-port {port}"),
     }));
     if wanted.listen_qemu.is_none() && wanted.listen_vfkit.is_none() {
@@ -138,6 +139,7 @@ mod tests {
                 local: "127.0.0.1".parse().ok(),
                 ports: 40001..=40001,
                 inside: 22,
+                as_possible: false,
                 option: "-ssh-port 40001".to_owned(),
             }],
             mtu: 1500,

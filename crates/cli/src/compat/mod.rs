@@ -77,17 +77,20 @@ impl Tool {
             let hint = error.report.hint.as_deref().unwrap_or_default();
             format!("{name}: {}\n{}", clean(&error.report.message), clean(hint))
         };
+        let done = |()| 0;
         let done = match self.read(&words) {
-            Ok(Call::Print(text)) => output.bytes(text.as_bytes()).map_err(|_| String::new()),
-            Ok(Call::Slirp4netns(wanted)) => wanted.run(note).map_err(failed),
+            Ok(Call::Print(text)) => {
+                output.bytes(text.as_bytes()).map(done).map_err(|_| String::new())
+            }
+            Ok(Call::Slirp4netns(wanted)) => wanted.run(note).map(done).map_err(failed),
             Ok(Call::Pasta(wanted)) => wanted.run().map_err(failed),
-            Ok(Call::Passt(wanted)) => wanted.run().map_err(failed),
-            Ok(Call::Gvproxy(wanted)) => wanted.run(note).map_err(failed),
+            Ok(Call::Passt(wanted)) => wanted.run().map(done).map_err(failed),
+            Ok(Call::Gvproxy(wanted)) => wanted.run(note).map(done).map_err(failed),
             Err(Fault::Usage(message)) => Err(format!("{name}: {message}\n{}", self.help())),
             Err(Fault::Refused(message)) => Err(format!("{name}: {message}")),
         };
         match done {
-            Ok(()) => 0,
+            Ok(status) => status,
             Err(message) => {
                 output.note(message.trim_end());
                 1

@@ -7,7 +7,7 @@ use adit_device::{IfName, MacAddr};
 use adit_engine::Transport;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Passt, Pasta};
+use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Outbound, Passt, Pasta, Place};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -89,10 +89,11 @@ pub(super) enum Mode {
 
 /// Callers look for the names of the options in it.
 const HELP_PASTA: &str = "\
-Usage: pasta [OPTION]... PID
+Usage: pasta [OPTION]... [COMMAND [ARG]...]
+       pasta [OPTION]... PID
        pasta [OPTION]... --netns PATH|NAME
 A network namespace gets a way out through sockets of this process (adit), which goes
-to the background once the network is there.
+to the background once the network is there. COMMAND, or a shell, runs in a new one.
 
   --config-net             set addresses, routes and MTU
   -I, --ns-ifname NAME     the interface inside (default: as the host's)
@@ -104,12 +105,13 @@ to the background once the network is there.
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
   -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]auto for what listens
-                           inside (default); or
+                           inside (default); [ADDR/]all; or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP, where auto is none
   -T, --tcp-ns SPEC        none
   -U, --udp-ns SPEC        none
   --host-lo-to-ns-lo       accepted: forwarded connections go to the address inside
+  -o, --outbound ADDR      connections come from this address of the host
   --dns-forward ADDR       a name server at ADDR, which asks those of the host
   --dns-host ADDR          ask this name server
   --map-host-loopback ADDR the host's loopback is reached at ADDR (default: the gateway)
@@ -145,7 +147,7 @@ to the background once it listens.
   -m, --mtu MTU            the MTU (default 65520)
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
-  -t, --tcp-ports SPEC     forward TCP ports of the host: none, or
+  -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]all; or
                            [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP
   -D, --dns ADDR           a name server in place of the NAT's; none for no name server
@@ -154,6 +156,7 @@ to the background once it listens.
   --no-dhcp-search         no domains to search
   --no-dhcp, --no-dhcpv6   no addresses by DHCP, DHCPv6
   --no-ra                  no router advertisements
+  -o, --outbound ADDR      connections come from this address of the host
   --dns-forward ADDR       a name server at ADDR, which asks those of the host
   --dns-host ADDR          ask this name server
   --map-host-loopback ADDR the host's loopback is reached at ADDR (default: the gateway)
@@ -239,6 +242,7 @@ impl Options {
             mtu: MTU_MAX,
             dns_forward: Vec::new(),
             dns_host: Vec::new(),
+            outbound: Vec::new(),
             map_gateway: true,
             map_host: Vec::new(),
             map_guest: Vec::new(),
@@ -264,17 +268,15 @@ impl Options {
     }
 
     fn pasta(self, operands: &[&str]) -> Result<Call, Fault> {
-        let target = match (self.netns, operands) {
-            (Some(target), []) => target,
+        let place = match (self.netns, operands) {
+            (Some(target), []) => Place::There(target),
             (Some(_), _) => return Err(fault("Both --netns and PID or command given")),
             (None, [pid]) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let number = pid.parse().ok().filter(|&pid: &u32| pid > 0);
-                Target::Process(number.ok_or_else(|| fault(format!("Invalid PID {pid}")))?)
+                let number = number.ok_or_else(|| fault(format!("Invalid PID {pid}")))?;
+                Place::There(Target::Process(number))
             }
-            (None, _) => {
-                let why = "a PID or --netns is required: 'adit run' runs a command in a namespace";
-                return Err(Fault::Usage(why.to_owned()));
-            }
+            (None, command) => Place::Command(command.iter().map(Into::into).collect()),
         };
         let guest =
             GuestOptions { advertises: self.guest.advertises && !self.configures, ..self.guest };
@@ -282,7 +284,7 @@ impl Options {
         let usual = if self.ports.has_tcp { Vec::new() } else { vec![None] };
         let follows = [self.ports.follows, usual].concat();
         Ok(Call::Pasta(Box::new(Pasta {
-            target,
+            place,
             stays: self.stays,
             device: self.device,
             mac: self.mac,
@@ -411,6 +413,12 @@ fn address_option(addressing: &mut Addressing, name: &str, value: &str) -> Resul
         "interface" => addressing.interface = Some(interface(value)?),
         "dns-forward" => addressing.dns_forward.push(ip("DNS forwarding address", value)?),
         "dns-host" => addressing.dns_host.push(ip("host nameserver address", value)?),
+        "outbound" => {
+            let ip: IpAddr = value
+                .parse()
+                .map_err(|_| fault(format!("Invalid or redundant outbound address: {value}")))?;
+            addressing.outbound.push(Outbound::Address(ip));
+        }
         "map-host-loopback" if value == "none" => {
             addressing.map_gateway = false;
             addressing.map_host.clear();

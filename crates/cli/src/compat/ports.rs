@@ -3,6 +3,7 @@
 //! ```text
 //! none                  8080:80            127.0.0.1/8080:80       22,25        8000-8010:80-90
 //! auto                  ::1/8080           5-25,~10-20             0.0.0.0/80:192.0.2.9/8080
+//! all                   127.0.0.1/all      ~5000                   all,~22
 //! ```
 
 use adit_engine::Transport;
@@ -57,35 +58,14 @@ pub(super) fn add(
         follows.extend((transport == Transport::Tcp).then_some(local));
         return Ok(());
     }
-    let (mut included, mut excluded) = (Vec::new(), Vec::new());
-    for part in ports.split(',') {
-        match part.strip_prefix('~') {
-            Some(range) => excluded.push(read_range(range).ok_or_else(invalid)?),
-            None if matches!(part, "all" | "auto" | "") => {
-                let why = format!("{option} {text}: '{part}' is not supported by adit");
-                return Err(if part.is_empty() { invalid() } else { why });
-            }
-            None => {
-                let (host, inside) = part.split_once(':').unwrap_or((part, ""));
-                let host = read_range(host).ok_or_else(invalid)?;
-                if inside.contains(['/', '.']) {
-                    return Err(format!(
-                        "{option} {text}: another address inside is not supported by adit"
-                    ));
-                }
-                let inside = match inside {
-                    "" => host.clone(),
-                    inside => read_range(inside).ok_or_else(invalid)?,
-                };
-                if inside.clone().count() != host.clone().count() {
-                    return Err(invalid());
-                }
-                included.push((host, *inside.start()));
-            }
-        }
-    }
-    if included.is_empty() {
-        return Err(format!("{option} {text}: all other ports are not supported by adit"));
+    let Parts { mut included, excluded, mut is_all } =
+        read_parts(ports).map_err(|why| match why {
+            None => invalid(),
+            Some(why) => format!("{option} {text}: {why} is not supported by adit"),
+        })?;
+    if is_all || included.is_empty() {
+        is_all = true;
+        included = vec![(1..=u16::MAX, 1)];
     }
     let is_excluded =
         |port: &u16| excluded.iter().any(|range: &RangeInclusive<u16>| range.contains(port));
@@ -97,14 +77,55 @@ pub(super) fn add(
             local,
             inside: inside + (*piece.start() - *host.start()),
             ports: piece,
+            as_possible: is_all,
             option: format!("{option} {text}"),
         }));
     }
-    let count: usize = forwards.iter().map(|forward| forward.ports.clone().count()).sum();
+    let fixed = forwards.iter().filter(|forward| !forward.as_possible);
+    let count: usize = fixed.map(|forward| forward.ports.clone().count()).sum();
     if count > PORTS_MAX {
         return Err(format!("{option} {text}: adit forwards at most {PORTS_MAX} ports"));
     }
     Ok(())
+}
+
+/// Ranges of ports, those that are included with the first port inside.
+#[derive(Default)]
+struct Parts {
+    included: Vec<(RangeInclusive<u16>, u16)>,
+    excluded: Vec<RangeInclusive<u16>>,
+    is_all: bool,
+}
+
+/// Reads what stands between commas. The error is what adit does not have; `None` if it is not valid.
+fn read_parts(ports: &str) -> Result<Parts, Option<&'static str>> {
+    let mut parts = Parts::default();
+    for part in ports.split(',') {
+        if let Some(range) = part.strip_prefix('~') {
+            parts.excluded.push(read_range(range).ok_or(None)?);
+            continue;
+        }
+        match part {
+            "all" => parts.is_all = true,
+            "auto" => return Err(Some("'auto' among others")),
+            _ => {
+                let (host, inside) = part.split_once(':').unwrap_or((part, ""));
+                let host = read_range(host).ok_or(None)?;
+                if inside.contains(['/', '.']) {
+                    return Err(Some("another address inside"));
+                }
+                let inside = match inside {
+                    "" => host.clone(),
+                    inside => read_range(inside).ok_or(None)?,
+                };
+                if inside.clone().count() != host.clone().count() {
+                    return Err(None);
+                }
+                parts.included.push((host, *inside.start()));
+            }
+        }
+    }
+    Ok(parts)
 }
 
 /// The address before the ports, if there is one. The address inside has a slash as well, behind a port.
@@ -166,6 +187,10 @@ mod tests {
             ("::1/8080:80", vec!["::1/8080-8080:80"]),
             ("[::1]/80", vec!["::1/80-80:80"]),
             ("/80", vec!["*/80-80:80"]),
+            ("all", vec!["*/1-65535:1"]),
+            ("127.0.0.1/all", vec!["127.0.0.1/1-65535:1"]),
+            ("~25", vec!["*/1-24:1", "*/26-65535:26"]),
+            ("all,~1-65000", vec!["*/65001-65535:65001"]),
             ("auto", vec!["auto None"]),
             ("127.0.0.1/auto", vec!["auto Some(127.0.0.1)"]),
             ("5-25:105-125,~10-20", vec!["*/5-9:105", "*/21-25:121"]),
@@ -180,9 +205,8 @@ mod tests {
             ("80:90-91", "Invalid port specifier"),
             ("x/80", "Invalid port specifier"),
             ("192.0.2.1%eth0/22", "one interface"),
-            ("all", "'all' is not supported"),
-            ("80,auto", "'auto' is not supported"),
-            ("~25", "all other ports"),
+            ("all:192.0.2.5", "Invalid port specifier"),
+            ("80,auto", "'auto' among others"),
             ("80:192.0.2.5/8080", "another address inside"),
             ("1-5000", "at most 4096 ports"),
         ] {

@@ -83,7 +83,7 @@ pub(super) const ENVIRONMENT: [Entry; 12] = [
     entry("COLUMNS", "The width to which help is wrapped, if the terminal reports none.", &[]),
     entry(
         "XDG_RUNTIME_DIR",
-        "Control sockets are in its subdirectory adit. Without it they are in /run/adit.",
+        "Control sockets are in its subdirectory adit. Without it they are in /run/user/UID/adit, and for root in /run/adit.",
         SERVICES,
     ),
     entry(

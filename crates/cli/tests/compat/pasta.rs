@@ -169,6 +169,29 @@ fn what_listens_inside_is_reached_as_rootlesskit_wants_it() {
 }
 
 #[test]
+fn all_ports_are_forwarded_as_far_as_descriptors_suffice() {
+    let network = Network::new();
+    let world = &network.world;
+    let (own, _server) = serve(Ipv4Addr::UNSPECIFIED, b"own".to_vec());
+    let line = format!(
+        "ulimit -n 600; {} --config-net -4 -t all,~81 -u none",
+        world.folder.join("pasta").display()
+    );
+    let status = bare("sh").args(["-c", &format!("{line} {}", world.pid())]).status().unwrap();
+    assert!(status.success());
+    let _servers = world.python(SERVERS);
+    let said = wait_until("an answer", || {
+        network.outside(|| read_from(SocketAddr::new(SERVER.into(), 80)))
+    });
+    assert_eq!(said, format!("tcp ::ffff:{OUTSIDE}"));
+    // One that is excluded, one that is taken, and one beyond the descriptors.
+    assert!(network.outside(|| TcpStream::connect((SERVER, 81))).is_err());
+    let said = network.outside(|| read_from(SocketAddr::new(SERVER.into(), own)));
+    assert_eq!(said.as_deref(), Some("own"));
+    assert!(network.outside(|| TcpStream::connect((SERVER, 30_000))).is_err());
+}
+
+#[test]
 fn a_port_that_is_taken_is_an_error_and_nothing_is_left() {
     let network = Network::new();
     let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
@@ -297,6 +320,24 @@ fn the_device_has_the_hardware_address_that_is_given() {
     // The addresses are those that were set, and no others.
     let addresses = world.output(&["ip", "-o", "-6", "addr", "show", "eth0", "scope", "global"]);
     assert_eq!(addresses.lines().count(), 1, "{addresses}");
+}
+
+#[test]
+fn a_command_runs_in_a_namespace_of_its_own_and_its_status_is_pastas() {
+    let network = Network::new();
+    let (port, server) = network.outside(|| serve(FAR, b"outside".to_vec()));
+    let mut command = bare("timeout");
+    command.args(["-k", "1", "100"]).arg(network.world.folder.join("pasta"));
+    command.args(["--config-net", "-t", "none", "sh", "-c"]);
+    let script = "id -u; python3 -c \"$0\" 198.51.100.2 $1; ip -o -4 addr show dev eth0; exit 7";
+    let output = command.args([script, READ, &port.to_string()]).output().unwrap();
+    let (said, written) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!((output.status.code(), written.as_str()), (Some(7), ""), "{said}");
+    assert!(said.starts_with("0\n7 ") && said.contains("inet 192.0.2.1/24"), "{said}");
+    server.join().unwrap();
+    network.wait_for_end("pasta");
+    let (status, written) = network.pasta("--config-net /nonexistent/program");
+    assert!(status != Some(0) && written.contains("/nonexistent/program"), "{written}");
 }
 
 #[test]

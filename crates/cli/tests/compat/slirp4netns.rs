@@ -161,6 +161,39 @@ print(b[:4].hex(), a)";
 }
 
 #[test]
+fn name_servers_that_the_host_gets_later_are_asked() {
+    let world = World::new();
+    let resolv_conf = world.folder.join("resolv.conf");
+    must("ip addr add 192.0.2.9/32 dev lo");
+    let _silent = UdpSocket::bind((Ipv4Addr::new(192, 0, 2, 9), 53)).unwrap();
+    fs::write(&resolv_conf, "nameserver 192.0.2.9\n").unwrap();
+    let _slirp = start(&world, &[&world.pid()]);
+    let dns = UdpSocket::bind((SERVER, 53)).unwrap();
+    dns.set_read_timeout(Some(PATIENCE)).unwrap();
+    let server = spawn(move || {
+        let mut message = [0; 512];
+        let (len, client) = dns.recv_from(&mut message).unwrap();
+        message[2..4].copy_from_slice(&[0x81, 0x83]);
+        dns.send_to(&message[..len], client).unwrap();
+    });
+    fs::write(&resolv_conf, format!("nameserver {SERVER}\n")).unwrap();
+    let ask = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(1)
+for number in range(60):
+    s.sendto(number.to_bytes(2, 'big') + bytes.fromhex('01000001000000000000016101620000010001'), ('10.0.2.3', 53))
+    try:
+        # A query that came before the change fails (code 2).
+        if s.recv(99)[3] & 15 == 3:
+            print('no such name')
+            break
+    except TimeoutError:
+        pass";
+    assert_eq!(world.output(&["python3", "-c", ask]).trim(), "no such name");
+    server.join().unwrap();
+}
+
+#[test]
 fn the_hosts_loopback_is_the_gateway_unless_it_is_disabled() {
     let world = World::new();
     let _slirp = start(&world, &["--cidr=10.5.0.0/24", &world.pid()]);
@@ -206,6 +239,27 @@ fn add(proto: &str, port: u16, guest_port: u16) -> String {
         "{{\"execute\":\"add_hostfwd\",\"arguments\":{{\"proto\":\"{proto}\",\"host_addr\":\"192.0.2.1\",\
          \"host_port\":{port},\"guest_addr\":\"\",\"guest_port\":{guest_port}}}}}\n"
     )
+}
+
+#[test]
+fn connections_come_from_the_address_that_is_given() {
+    let world = World::new();
+    let from = Ipv4Addr::new(192, 0, 2, 7);
+    must("ip addr add 192.0.2.7/32 dev lo");
+    let tcp = TcpListener::bind((SERVER, 0)).unwrap();
+    let udp = UdpSocket::bind((SERVER, 0)).unwrap();
+    udp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ports = [tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port()];
+    let _slirp = start(&world, &["--outbound-addr=192.0.2.7", &world.pid()]);
+    let connect = "import socket, sys
+t = socket.create_connection(('192.0.2.1', int(sys.argv[1])), 50)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.sendto(b'x', ('192.0.2.1', int(sys.argv[2])))
+print(t.getpeername()[0])";
+    let [first, second] = ports.map(|port| port.to_string());
+    assert_eq!(world.output(&["python3", "-c", connect, &first, &second]).trim(), "192.0.2.1");
+    assert_eq!(tcp.accept().unwrap().1.ip(), from);
+    assert_eq!(udp.recv_from(&mut [0; 9]).unwrap().1.ip(), from);
 }
 
 #[test]

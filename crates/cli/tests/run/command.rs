@@ -81,12 +81,12 @@ fn without_a_command_it_starts_the_shell() {
 #[test]
 fn an_unprivileged_user_stays_that_user_without_capabilities() {
     let script = "id -u; id -g; grep CapEff /proc/self/status; ip -o link | wc -l; ping -c1 -W9 127.0.0.1 \
-                  >/dev/null && echo pong; exit 5";
+                  >/dev/null && echo pong; python3 -c 'import socket; socket.create_server((\"\", 80))' && echo http; exit 5";
     let output = run_unprivileged(&[], script).output().unwrap();
     let lines = text(&output.stdout);
     assert_eq!(
         lines.split_whitespace().collect::<Vec<_>>(),
-        ["4711", "4712", "CapEff:", "0000000000000000", "1", "pong"],
+        ["4711", "4712", "CapEff:", "0000000000000000", "1", "pong", "http"],
         "{}",
         text(&output.stderr)
     );

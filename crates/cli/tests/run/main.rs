@@ -15,6 +15,7 @@ mod sandbox;
 mod semantics;
 mod serve;
 mod soak;
+mod splice;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;

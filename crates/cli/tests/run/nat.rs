@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Output, Stdio};
 
 pub(crate) const V4: &str = "192.0.2.2";
-const V6: &str = "2001:db8::2";
+pub(crate) const V6: &str = "2001:db8::2";
 
 /// A host with a neighbour that runs `servers.py`.
 pub(crate) struct Host {
@@ -209,7 +209,7 @@ impl Attached {
         let mut adit = bare(words[0]).args(&words[1..]).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(adit.stderr.take().unwrap()).lines();
         let line = lines.next().unwrap().unwrap();
-        assert!(line.contains("is running: tun0 in"), "{line}");
+        assert!(line.contains("is running: t") && line.contains("0 in "), "{line}");
         Self { adit, lines }
     }
 

@@ -55,7 +55,7 @@ print(len(open), time.monotonic() - start)
 ";
 
 /// Prints how many seconds a download takes.
-const DOWNLOAD: &str = "
+pub(crate) const DOWNLOAD: &str = "
 import socket, sys, time
 s = socket.create_connection((sys.argv[1], 9), 60)
 start = time.monotonic()

@@ -1,6 +1,7 @@
 //! Ports of the host that lead inside: `--publish`, `adit nat publish` and `unpublish`.
 
-use crate::nat::{Attached, Host};
+use crate::nat::{Attached, Host, V4};
+use crate::policy::DOWNLOAD;
 use crate::support::{ADIT, adit, adit_json, bare, command, refused, run, text, validate};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -160,6 +161,11 @@ fn ports_are_published_and_closed_while_the_command_runs() {
     assert_eq!(outside(TCP, "192.0.2.1", "8080"), "Connection refused");
     assert_eq!(outside(UDP, "192.0.2.1", "8080"), "192.0.2.2");
     adit("nat unpublish 8080/udp");
+    adit("nat publish auto");
+    assert_eq!(refused("nat publish auto").0, 5);
+    assert_eq!(outside(TCP, "192.0.2.1", "8000"), "192.0.2.2");
+    adit("nat unpublish auto");
+    assert_eq!(refused("nat unpublish auto").0, 4);
     assert_eq!(adit_json("nat show")["published"], serde_json::json!([]));
     let (status, error) = refused("nat unpublish web 8080");
     assert_eq!(status, 4, "{error}");
@@ -213,11 +219,20 @@ fn an_attached_namespace_has_its_ports_from_the_start() {
     let _host = Host::new();
     run("ip netns add blue");
     let _server = Running::start(&["ip", "netns", "exec", "blue", "python3", "-c", SERVER]);
-    let words = [ADIT, "nat", "attach", "blue", "--publish", "8080:8000", "--publish", "auto"];
-    let _attached = Attached::new(&words);
-    for port in ["8080", "8000"] {
-        assert_eq!(outside(TCP, "192.0.2.1", port), "192.0.2.2");
-        assert_eq!(outside(TCP, "2001:db8::1", port), "2001:db8::2");
+    for mode in [None, Some("--tap")] {
+        let words = [ADIT, "nat", "attach", "blue", "--publish", "8080:8000", "--publish", "auto"];
+        let rate = ["--rate", "80mbit"];
+        let all: Vec<&str> = words.into_iter().chain(rate).chain(mode).collect();
+        let _attached = Attached::new(&all);
+        for port in ["8080", "8000"] {
+            assert_eq!(outside(TCP, "192.0.2.1", port), "192.0.2.2");
+            assert_eq!(outside(TCP, "2001:db8::1", port), "2001:db8::2");
+        }
+        // Super-packets cross the emulated link, of packets as of frames.
+        let words = ["ip", "netns", "exec", "blue", "python3", "-c", DOWNLOAD, V4];
+        let output = command(words).output().unwrap();
+        let seconds: f64 = text(&output.stdout).trim().parse().unwrap();
+        assert!(seconds > 0.9, "{seconds}");
     }
 }
 

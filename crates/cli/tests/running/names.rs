@@ -1,6 +1,6 @@
 //! Several programs of one kind, their names, and the signals that end them.
 
-use crate::program::{Program, hosts};
+use crate::program::{Program, hosts, try_run};
 use crate::support::{ADIT, adit, adit_json, bare, refused, run};
 use std::fs;
 
@@ -43,6 +43,25 @@ fn a_second_link_says_its_name_too() {
     assert!(exit == 2 && errors.contains("netem, netem-2"), "{errors}");
     assert_eq!(adit_json("netem show netem-2")["name"], "netem-2");
     assert_eq!(adit_json("netem show --name netem")["name"], "netem");
+}
+
+/// Outside of a session, as under cron, the variable of the runtime folder is missing.
+#[test]
+#[ignore = "needs the initial user namespace"]
+fn root_a_user_without_a_session_learns_where_sockets_may_be() {
+    hosts(&[]);
+    run("chmod 0711 /run");
+    let program = crate::support::adit_of_all();
+    let user = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all";
+    let line = format!("{user} {program} run --net nat --name own -- {program} list");
+    let (ok, text) = try_run(&line);
+    assert!(!ok && text.contains("Set XDG_RUNTIME_DIR"), "none can be made: {text}");
+    fs::create_dir("/run/adit").unwrap();
+    let (ok, text) = try_run(&line);
+    assert!(!ok && text.contains("Set XDG_RUNTIME_DIR"), "it is another user's: {text}");
+    run("install -d -o 65534 -m 0700 /run/user/65534");
+    let (ok, text) = try_run(&line);
+    assert!(ok && text.contains("own"), "{text}");
 }
 
 /// The terminal goes: a program without a file ends, unless it was started by nohup.

@@ -51,7 +51,7 @@ const FOLDERS: [(&str, &str); 10] = [
         switch: config control netem supervisor
         supervisor: config control
         host: control
-        namespace: control supervisor
+        namespace: control host supervisor
         nat: control namespace netem sandbox supervisor
         control: config
         netem: config",

@@ -102,6 +102,8 @@ pub struct Config {
     pub policy: Policy,
     /// Which datagrams come in.
     pub udp_filtering: UdpFiltering,
+    /// The runtime joins connections of the inside to its flows, but those to addresses of the inside, where their SYN has [`SPLICE_TAG`](crate::SPLICE_TAG).
+    pub splice: bool,
     /// What bounds the memory.
     pub limits: Limits,
     /// From the system's randomness: keys the flow table and the initial sequence numbers (RFC 6528).
@@ -124,6 +126,7 @@ impl Config {
             mtu: 1500,
             policy: Policy::default(),
             udp_filtering: UdpFiltering::default(),
+            splice: false,
             limits: Limits::default(),
             secret,
         }

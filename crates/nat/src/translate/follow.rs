@@ -29,12 +29,29 @@ impl FollowListeners {
         devices: Vec<IpAddr>,
         port: PortId,
     ) -> Self {
-        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        let locals = addresses.into_iter().flat_map(|one| match one {
-            Some(address) => alloc::vec![address],
-            None => any.to_vec(),
-        });
-        Self { locals: locals.collect(), devices, port, known: BTreeMap::new() }
+        let locals = addresses.into_iter().flat_map(locals).collect();
+        Self { locals, devices, port, known: BTreeMap::new() }
+    }
+
+    /// Publishes what listens at an address of the host too, `None` for all. `false`: it does so already.
+    pub fn add(&mut self, address: Option<IpAddr>) -> bool {
+        let mut new = locals(address);
+        new.retain(|local| !self.locals.contains(local));
+        self.locals.extend(&new);
+        !new.is_empty()
+    }
+
+    /// Publishes what listens at that address no more: [`Self::update`] closes it. `false`: it did not.
+    pub fn remove(&mut self, address: Option<IpAddr>) -> bool {
+        let (before, gone) = (self.locals.len(), locals(address));
+        self.locals.retain(|local| !gone.contains(local));
+        self.locals.len() != before
+    }
+
+    /// Whether no address is added, and nothing is published.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.locals.is_empty() && self.known.is_empty()
     }
 
     /// Takes what listens inside now: returns the ports to close, then those to open, whose outcome goes to
@@ -71,6 +88,12 @@ impl FollowListeners {
     }
 }
 
+/// An address of the host; those for all addresses without one.
+fn locals(address: Option<IpAddr>) -> Vec<IpAddr> {
+    let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    address.map_or_else(|| any.to_vec(), |address| [address].to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,7 +106,9 @@ mod tests {
 
     fn follow(address: Option<&str>) -> FollowListeners {
         let devices = ["10.0.2.100", "fd00::100"].map(|ip| ip.parse().unwrap()).to_vec();
-        FollowListeners::new([address.map(|ip| ip.parse().unwrap())], devices, PortId(0))
+        let mut new = FollowListeners::new([], devices, PortId(0));
+        assert!(new.is_idle() && new.add(address.map(|ip| ip.parse().unwrap())));
+        new
     }
 
     fn opened(follow: &mut FollowListeners, listening: &[&str]) -> (Vec<FlowId>, Vec<String>) {
@@ -115,6 +140,9 @@ mod tests {
         close.sort();
         assert_eq!((close, open), (vec![FlowId(80), FlowId(81)], vec!["0.0.0.0:90".into()]));
         assert_eq!(opened(&mut follow(Some("::1")), &listening).1, ["[::1]:80"]);
+        assert!(!all.add(None) && all.remove(None) && !all.remove(None) && !all.is_idle());
+        assert_eq!(opened(&mut all, &listening), (vec![FlowId(80), FlowId(90)], vec![]));
+        assert!(all.is_idle());
     }
 
     #[test]

@@ -28,6 +28,12 @@
 //!   ([`FlowRequest::Keep`](adit_engine::FlowRequest::Keep)), so nothing is copied for retransmission and an idle
 //!   flow has no buffer. The engine asks for ranges: new ones within both windows, lost ones again.
 //!
+//! With [`Config::splice`] the bytes do not pass here: once the flow has connected, the inside's SYN goes back to
+//! it, where rules of its namespace lead it to a listening socket of the runtime, which joins the two
+//! sockets ([`FlowRequest::Splice`](adit_engine::FlowRequest::Splice)). What was refused was refused before. The SYN
+//! carries [`SPLICE_TAG`], set by those rules: it shows that they are there, and that the connection began in
+//! that namespace.
+//!
 //! FIN, half-close and RST pass as they are, in both directions.
 //!
 //! **UDP** (`udp`): an inside address and port has one socket for all remote ones, bound to the same port
@@ -78,3 +84,4 @@ pub use policy::{Policy, Redirect, Rule, Verdict, is_denied_by_default};
 pub use publish::{Publish, PublishError, PublishState, Published};
 pub use report::FlowRow;
 pub use spec::{PublishSpec, Publishing};
+pub use tcp::SPLICE_TAG;

@@ -65,8 +65,9 @@ pub(super) enum Class {
     Dns,
     /// An ICMP query.
     Echo,
-    /// A port of the host that leads to the inside: it has no end of its own.
-    Published,
+    /// It lives until somebody ends it: a port of the host that leads to the inside, a connection that the
+    /// runtime splices.
+    Lasting,
 }
 
 impl Class {

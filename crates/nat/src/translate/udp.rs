@@ -76,7 +76,7 @@ impl Mapping {
 
     pub(super) const fn class(&self) -> Class {
         match (self.is_published, self.is_dns) {
-            (true, _) => Class::Published,
+            (true, _) => Class::Lasting,
             (false, true) => Class::Dns,
             (false, false) => Class::Udp,
         }

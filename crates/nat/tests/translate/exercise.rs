@@ -4,7 +4,7 @@ use adit_engine::{
     Endpoint, Engine, FlowError, FlowEvent, FlowId, FlowRequest, Outbox, PortId, Request,
     Transport, flow,
 };
-use adit_nat::{Config, Nat, Publish, UdpFiltering};
+use adit_nat::{Config, Nat, Publish, SPLICE_TAG, UdpFiltering};
 use adit_packet::{
     Batch, Gso, Instant, Ipv4Header, Meta, Pool, PoolConfig, Tcp, TcpFlags, TcpHeader, UdpHeader,
 };
@@ -30,6 +30,9 @@ struct Flow {
     high: u64,
     released: u64,
     is_shut: bool,
+    /// It waits for its client, and then the NAT has nothing to do with its bytes.
+    is_offered: bool,
+    is_spliced: bool,
 }
 
 struct World {
@@ -59,6 +62,7 @@ pub(crate) fn nat(bytes: &[u8]) -> u64 {
     if bytes.first().is_some_and(|byte| byte % 2 == 1) {
         config.udp_filtering = UdpFiltering::EndpointIndependent;
     }
+    config.splice = bytes.first().is_some_and(|byte| byte % 4 > 1);
     let pool = Pool::new(PoolConfig { small_limit: 40, large_limit: 8, ..PoolConfig::default() });
     let mut world = World {
         nat: Nat::new(config),
@@ -158,7 +162,7 @@ impl World {
             flags,
             window: u16::from(args[5]) << 8 | u16::from(args[6]),
             checksum: 0,
-            urgent: u16::from(args[7]),
+            urgent: if args[7] % 2 == 1 { SPLICE_TAG } else { u16::from(args[7]) },
         };
         // MSS, SACK permitted or blocks, timestamps, scale.
         let options: &[u8] = match args[9] % 4 {
@@ -198,6 +202,14 @@ impl World {
         let remote = ([192, 0, 2, 1], u16::from(args[2])).into();
         let kind = if flow.is_connected { args[1] % 6 } else { args[1] % 4 / 2 * 3 };
         let event = match kind {
+            _ if flow.is_spliced => {
+                self.flows.remove(&id);
+                FlowEvent::Ended { sent: u64::from(args[2]), received: u64::from(args[3]) }
+            }
+            _ if flow.is_offered => {
+                flow.is_spliced = true;
+                FlowEvent::Spliced
+            }
             0 if flow.is_stream && !flow.is_listener => {
                 flow.credit += u64::from(args[2]) * 1000;
                 flow.is_connected = true;
@@ -237,7 +249,7 @@ impl World {
         let Some(id) = self.pick(args[0]) else { return };
         let Some(flow) = self.flows.get_mut(&id) else { return };
         let mut len = usize::from(args[1]) * 100;
-        if flow.is_listener || (flow.is_stream && !flow.is_connected) {
+        if flow.is_listener || flow.is_offered || (flow.is_stream && !flow.is_connected) {
             return;
         }
         if flow.is_stream {
@@ -291,7 +303,10 @@ impl World {
                     && let Some(flow) = self.flows.get_mut(&id).filter(|flow| flow.is_stream)
                 {
                     flow.taken += u64::try_from(packet.len()).expect("short");
-                    assert!(flow.taken <= flow.credit && !flow.is_shut, "{flow:?}");
+                    assert!(
+                        flow.taken <= flow.credit && !flow.is_shut && !flow.is_offered,
+                        "{flow:?}"
+                    );
                 }
                 if to == Endpoint::Port(PortId(0))
                     && packet.bytes().get(9) == Some(&6)
@@ -352,6 +367,15 @@ impl World {
             request => {
                 let Some(flow) = self.flows.get_mut(&id) else { return };
                 match request {
+                    FlowRequest::Splice { .. } => {
+                        assert!(flow.is_connected && flow.taken + flow.limit == 0, "{flow:?}");
+                        flow.is_offered = true;
+                    }
+                    FlowRequest::Keep { .. } => {
+                        assert!(!flow.is_spliced, "{flow:?}");
+                        flow.is_offered = false;
+                    }
+                    _ if flow.is_offered => panic!("{flow:?}: {request:?}"),
                     FlowRequest::Credit { until } => {
                         assert!(until >= flow.limit, "{flow:?}: credit of {until}");
                         flow.limit = until;

@@ -27,15 +27,17 @@ use crate::port::{Hub, Port, PortCounters};
 use crate::runner::core::Core;
 use crate::runner::event::{Event, Next};
 use crate::runner::hubs::ListenerId;
+use crate::socket::splice::{Listener, SpliceCounts};
 use crate::wake::clock::{self, Timer};
 use crate::wake::mailbox::{Mailbox, Remote};
 use crate::wake::reactor::{Interest, Ready, Source, Token};
 use crate::wake::signals::{Signal, Signals};
-use adit_engine::{Counts, Engine, Outbox, PortId};
+use adit_engine::{Counts, Engine, FlowId, Outbox, PortId};
 use adit_packet::{Instant, Pool};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -103,6 +105,12 @@ impl<E: Engine> Runner<E> {
         self.core.flush();
     }
 
+    /// Flows of the engine that are opened from now on come from these addresses of the host, one of each family;
+    /// of a family without one, from the address that the routes give.
+    pub fn set_outbound(&mut self, addresses: Vec<IpAddr>) {
+        self.core.flows.set_outbound(addresses);
+    }
+
     /// The time of the present turn of the loop.
     pub fn now(&self) -> Instant {
         self.core.now
@@ -149,6 +157,26 @@ impl<E: Engine> Runner<E> {
     pub fn port_mut(&mut self, id: PortId) -> Option<&mut dyn Port> {
         self.core.ports.touch(id);
         Some(&mut *self.core.ports.get_mut(id)?.port)
+    }
+
+    /// Joins connections that reach a transparent TCP listening socket (`IP_TRANSPARENT`) to flows that the engine
+    /// hands over ([`FlowRequest::Splice`](adit_engine::FlowRequest::Splice)).
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC of epoll; ENOTSOCK.
+    pub fn splice_at(&mut self, listener: OwnedFd) -> io::Result<()> {
+        self.core.flows.splice_at(Listener::new(listener)?, &self.core.reactor)
+    }
+
+    /// The bytes of a spliced flow from the engine's client and to it, and when it moved some; `None`: it is not
+    /// spliced.
+    pub fn spliced(&self, flow: FlowId) -> Option<(u64, u64, Instant)> {
+        self.core.flows.spliced(flow)
+    }
+
+    /// What all spliced flows have moved so far.
+    pub fn splice_counts(&self) -> SpliceCounts {
+        self.core.flows.splice_counts()
     }
 
     /// Accepts ports at a listener from now on; each is reported with [`Event::Accepted`].
@@ -347,6 +375,10 @@ impl<E: Engine> Runner<E> {
             Source::Links(place, number) => self.core.serve_links(place, number),
             Source::Peers(place, number) => self.core.serve_peers(place, number, ready),
             Source::Flow(at, number) => self.core.serve_flow(at, number, ready),
+            Source::Splices => {
+                self.core.flows.accept_splices(self.core.now, &self.core.reactor);
+                self.core.flush();
+            }
             Source::Watched(token) => self.core.events.push_back(Event::Ready(token)),
         }
     }

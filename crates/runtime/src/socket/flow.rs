@@ -3,13 +3,14 @@
 use crate::socket::flow_event::{FlowRecv, bind_error, flow_error};
 use crate::socket::listen_flow::ListenFlow;
 use crate::socket::ping_flow::PingFlow;
+use crate::socket::splice::{Joint, Offered};
 use crate::socket::tcp_flow::TcpFlow;
 use crate::socket::udp_flow::UdpFlow;
 use adit_engine::{FlowError, FlowEvent, Transport};
 use adit_packet::Pool;
 use rustix::io::Errno;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 /// The system calls of this file, and of the sockets of flows.
@@ -42,21 +43,26 @@ pub(crate) enum Flow {
     Udp(Box<UdpFlow>),
     Ping(Box<PingFlow>),
     Listen(Box<ListenFlow>),
+    Offered(Box<Offered>),
+    Spliced(Box<Joint>),
 }
 
 impl Flow {
     /// Opens a socket and connects it.
     pub(crate) fn open(
         transport: Transport,
+        from: Option<IpAddr>,
         to: SocketAddr,
         port: u16,
         hop_limit: u8,
     ) -> Result<Self, FlowError> {
         let opened = match transport {
             Transport::Tcp => {
-                TcpFlow::open(to, port, hop_limit).map(|tcp| Self::Tcp(Box::new(tcp)))
+                TcpFlow::open(from, to, port, hop_limit).map(|tcp| Self::Tcp(Box::new(tcp)))
             }
-            Transport::Udp => UdpFlow::open(to, hop_limit).map(|udp| Self::Udp(Box::new(udp))),
+            Transport::Udp => {
+                UdpFlow::open(from, to, hop_limit).map(|udp| Self::Udp(Box::new(udp)))
+            }
             _ => Err(Errno::PROTONOSUPPORT.into()),
         };
         opened.map_err(|error: io::Error| flow_error(&error))
@@ -90,6 +96,8 @@ impl Flow {
             Self::Udp(udp) => udp.fd(),
             Self::Ping(ping) => ping.fd(),
             Self::Listen(listener) => listener.fd(),
+            Self::Offered(offered) => offered.tcp.fd(),
+            Self::Spliced(joint) => joint.fd(),
         }
     }
 
@@ -100,6 +108,8 @@ impl Flow {
             Self::Udp(udp) => udp.recv(pool, events),
             Self::Ping(ping) => ping.recv(pool, events),
             Self::Listen(listener) => listener.recv(events),
+            // Its bytes do not come here.
+            Self::Offered(_) | Self::Spliced(_) => FlowRecv::Nothing,
         }
     }
 }

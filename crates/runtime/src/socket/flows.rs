@@ -12,19 +12,24 @@
 use crate::socket::flow::Flow;
 use crate::socket::flow_event::{FlowRecv, flow_error};
 use crate::socket::listen_flow::ListenFlow;
+use crate::socket::splice::{Ends, Joint, Listener, Offered, SpliceCounts, Splices, Turn};
 use crate::socket::tcp_flow::TcpFlow;
 use crate::wake::reactor::{Interest, Reactor, Ready, Source};
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest};
 use adit_packet::{Batch, Instant, Pool};
+use socket2::Socket;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The most flows of one loop: a descriptor each, where a process has 1,024 by default and half a million
 /// at most.
 pub(crate) const FLOWS_MAX: usize = 32_768;
+
+/// How many connections are joined to flows before others have their turn.
+const ACCEPTS_MAX: usize = 64;
 
 /// How long flows are not read after the pool was empty.
 const NO_BUFFER_PAUSE: Duration = Duration::from_millis(1);
@@ -46,7 +51,10 @@ pub(crate) struct Flows {
     /// Flows that are not read until there are buffers again.
     starved: Vec<u32>,
     resume_at: Option<Instant>,
+    splices: Splices,
     number: u32,
+    /// Where flows come from, if that is not for the routes to say.
+    outbound: Vec<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -66,15 +74,30 @@ enum End {
 }
 
 impl Flows {
+    /// Flows to other hosts come from these addresses of the host, one of each family.
+    pub(crate) fn set_outbound(&mut self, addresses: Vec<IpAddr>) {
+        self.outbound = addresses;
+    }
+
+    fn outbound(&self, family_of: IpAddr) -> Option<IpAddr> {
+        self.outbound.iter().find(|ip| ip.is_ipv4() == family_of.is_ipv4()).copied()
+    }
+
     /// Carries out a request of the engine.
     pub(crate) fn request(&mut self, id: FlowId, request: FlowRequest, reactor: &Reactor) {
         match request {
             FlowRequest::Open { transport, to, port, hop_limit } => {
                 self.close(id, reactor);
-                self.open(id, Flow::open(transport, to, port, hop_limit), reactor);
+                // The host's loopback has no other address than its own.
+                let from = self.outbound(to.ip()).filter(|_| !to.ip().is_loopback());
+                self.open(id, Flow::open(transport, from, to, port, hop_limit), reactor);
             }
-            FlowRequest::Bind { transport, local, or_any_port } => {
+            FlowRequest::Bind { transport, mut local, or_any_port } => {
                 self.close(id, reactor);
+                // One that must have its port is published.
+                if let Some(from) = self.outbound(local.ip()).filter(|_| or_any_port) {
+                    local.set_ip(from);
+                }
                 self.open(id, Flow::bind(transport, local, or_any_port), reactor);
             }
             FlowRequest::Listen { local } => {
@@ -89,7 +112,11 @@ impl Flows {
                 }
             }
             FlowRequest::Credit { until } => self.with_tcp(id, |tcp| tcp.set_credit(until)),
-            FlowRequest::Keep { piece_max } => self.with_tcp(id, |tcp| tcp.keep(piece_max)),
+            FlowRequest::Splice { client, server } => self.offer(id, (client, server)),
+            FlowRequest::Keep { piece_max } => {
+                self.take_back(id);
+                self.with_tcp(id, |tcp| tcp.keep(piece_max));
+            }
             FlowRequest::Release { until } => self.with_tcp(id, |tcp| tcp.release(until)),
             FlowRequest::Seek { to, until } => self.with_tcp(id, |tcp| tcp.seek(to, until)),
             // They take effect behind the packets of this turn.
@@ -97,8 +124,10 @@ impl Flows {
             FlowRequest::Close => self.end_later(id, End::Close),
             FlowRequest::Reset => {
                 if let Some((at, slot)) = self.of_id(id) {
-                    if let Flow::Tcp(tcp) = &slot.flow {
-                        tcp.reset();
+                    match &slot.flow {
+                        Flow::Tcp(tcp) => tcp.reset(),
+                        Flow::Offered(offered) => offered.tcp.reset(),
+                        _ => {}
                     }
                     self.remove(at, reactor);
                     self.forget(id);
@@ -140,7 +169,7 @@ impl Flows {
             return Err(FlowError::Exhausted);
         }
         match &flow {
-            Flow::Tcp(_) => {}
+            Flow::Tcp(_) | Flow::Offered(_) | Flow::Spliced(_) => {}
             Flow::Udp(udp) => self.events.push_back((id, udp.connected())),
             Flow::Ping(ping) => self.events.push_back((id, ping.connected())),
             Flow::Listen(listener) => self.events.push_back((id, listener.connected())),
@@ -153,6 +182,107 @@ impl Flows {
         }
         self.by_id.insert(id, at);
         Ok(())
+    }
+
+    /// Takes connections at this socket for flows that are offered.
+    pub(crate) fn splice_at(&mut self, listener: Listener, reactor: &Reactor) -> io::Result<()> {
+        reactor.add(&listener, Source::Splices, Interest::READ)?;
+        self.splices.listener = Some(listener);
+        Ok(())
+    }
+
+    /// A flow waits for the connection of its client.
+    fn offer(&mut self, id: FlowId, ends: Ends) {
+        let Some((at, _)) = self.of_id(id) else { return };
+        self.replace(at, |flow| match flow {
+            Flow::Tcp(tcp) => Flow::Offered(Box::new(Offered { tcp, ends })),
+            flow => flow,
+        });
+        self.splices.offered.insert(ends, at);
+    }
+
+    /// A flow waits for the connection of its client no more.
+    fn take_back(&mut self, id: FlowId) {
+        let Some((at, Slot { flow: Flow::Offered(offered), .. })) = self.of_id(id) else { return };
+        let ends = offered.ends;
+        self.splices.offered.remove(&ends);
+        self.replace(at, |flow| match flow {
+            Flow::Offered(offered) => Flow::Tcp(offered.tcp),
+            flow => flow,
+        });
+    }
+
+    /// Makes another flow of one, with the same number and descriptor.
+    fn replace(&mut self, at: u32, make: impl FnOnce(Flow) -> Flow) {
+        if let Some(place) = self.slots.get_mut(index(at))
+            && let Some(slot) = place.take()
+        {
+            let slot = *slot;
+            *place = Some(Box::new(Slot { flow: make(slot.flow), ..slot }));
+        }
+    }
+
+    /// Joins the connections that came to flows that wait for them.
+    pub(crate) fn accept_splices(&mut self, now: Instant, reactor: &Reactor) {
+        for _ in 0..ACCEPTS_MAX {
+            let Some(listener) = &self.splices.listener else { return };
+            match listener.accept() {
+                Ok(Some((inside, ends))) => self.join(inside, ends, now, reactor),
+                Ok(None) => return,
+                Err(_) => {
+                    // It stays readable, so it must rest.
+                    let _ = reactor.change(listener, Source::Splices, Interest::default());
+                    self.resume_at.get_or_insert(now + NO_BUFFER_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Joins a connection of the inside to its flow; one that is not expected is reset.
+    fn join(&mut self, inside: Socket, ends: Ends, now: Instant, reactor: &Reactor) {
+        let Some(at) = self.splices.offered.remove(&ends) else { return };
+        self.replace(at, |flow| match flow {
+            Flow::Offered(offered) => {
+                Flow::Spliced(Box::new(Joint::new(offered.tcp.into_socket(), inside, now)))
+            }
+            flow => flow,
+        });
+        let Some(Some(slot)) = self.slots.get(index(at)) else { return };
+        let Flow::Spliced(joint) = &slot.flow else { return };
+        // Its first event comes at once.
+        if reactor.add_edge(joint.inside(), Source::Flow(at, slot.number)).is_err() {
+            return self.fail(at, FlowError::Exhausted, reactor);
+        }
+        self.events.extend(slot.id.map(|id| (id, FlowEvent::Spliced)));
+    }
+
+    /// A spliced flow has had its turn.
+    fn turned(&mut self, at: u32, id: FlowId, turn: Turn, reactor: &Reactor) {
+        if turn == Turn::Ended {
+            let (sent, received, _) = self.spliced(id).unwrap_or_default();
+            self.remove(at, reactor);
+            self.events.push_back((id, FlowEvent::Ended { sent, received }));
+        }
+    }
+
+    /// The bytes that a spliced flow has moved, from its client and to it, and when it did.
+    pub(crate) fn spliced(&self, id: FlowId) -> Option<(u64, u64, Instant)> {
+        let slot = self.slots.get(index(*self.by_id.get(&id)?))?.as_deref()?;
+        let Flow::Spliced(joint) = &slot.flow else { return None };
+        let (sent, received) = joint.moved();
+        Some((sent, received, joint.used()))
+    }
+
+    /// What all spliced flows have moved.
+    pub(crate) fn splice_counts(&self) -> SpliceCounts {
+        let mut counts = self.splices.past;
+        for slot in self.slots.iter().flatten() {
+            if let Flow::Spliced(joint) = &slot.flow {
+                counts.add(joint);
+            }
+        }
+        counts
     }
 
     /// Makes a flow of the connection that waits longest at a listener.
@@ -178,7 +308,11 @@ impl Flows {
     /// Reads a flow without waiting for a change of its descriptor, if there is something to read.
     pub(crate) fn enqueue(&mut self, at: u32) {
         let Some(Some(slot)) = self.slots.get_mut(index(at)) else { return };
-        let wants_read = matches!(&slot.flow, Flow::Tcp(tcp) if tcp.wants_read());
+        let wants_read = match &slot.flow {
+            Flow::Tcp(tcp) => tcp.wants_read(),
+            Flow::Spliced(joint) => joint.has_more(),
+            _ => false,
+        };
         if wants_read && !slot.is_queued && !slot.is_starved {
             slot.is_queued = true;
             self.queue.push_back((at, slot.number));
@@ -225,8 +359,8 @@ impl Flows {
                 Flow::Tcp(_) => {}
                 Flow::Udp(udp) => udp.send(&mut packet, &mut report),
                 Flow::Ping(ping) => ping.send(&mut packet, &mut report),
-                // It has no bytes.
-                Flow::Listen(_) => {}
+                // It has no bytes, or they pass elsewhere.
+                Flow::Listen(_) | Flow::Offered(_) | Flow::Spliced(_) => {}
             }
             pool.give(packet);
         }
@@ -260,7 +394,7 @@ impl Flows {
         slot.id = None;
         let is_waiting = match &mut slot.flow {
             Flow::Tcp(tcp) => tcp.linger(),
-            Flow::Udp(_) | Flow::Ping(_) | Flow::Listen(_) => false,
+            _ => false,
         };
         self.forget(id);
         if !is_waiting {
@@ -279,7 +413,16 @@ impl Flows {
         let Self { slots, events, .. } = self;
         let slot = slots.get_mut(index(at)).and_then(Option::as_deref_mut);
         let Some(slot) = slot.filter(|slot| slot.number == number) else { return false };
-        let Flow::Tcp(tcp) = &mut slot.flow else { return true };
+        let tcp = match &mut slot.flow {
+            Flow::Tcp(tcp) => tcp,
+            Flow::Spliced(joint) => {
+                joint.note(ready);
+                return true;
+            }
+            // All of it is looked at when its client has come.
+            Flow::Offered(_) => return false,
+            _ => return true,
+        };
         let id = slot.id;
         let mut report = |event| events.extend(id.map(|id| (id, event)));
         if ready.readable {
@@ -311,9 +454,14 @@ impl Flows {
         now: Instant,
         reactor: &Reactor,
     ) -> Option<(FlowId, adit_packet::PacketBuf)> {
-        let Self { slots, events, .. } = self;
+        let Self { slots, events, splices, .. } = self;
         let slot = slots.get_mut(index(at))?.as_deref_mut()?;
         let id = slot.id?;
+        if let Flow::Spliced(joint) = &mut slot.flow {
+            let turn = joint.run(&mut splices.pipes, now);
+            self.turned(at, id, turn, reactor);
+            return None;
+        }
         match slot.flow.recv(pool, &mut |event| events.push_back((id, event))) {
             FlowRecv::Packet(packet) => return Some((id, packet)),
             FlowRecv::Nothing => {}
@@ -347,6 +495,9 @@ impl Flows {
             return;
         }
         self.resume_at = None;
+        if let Some(listener) = &self.splices.listener {
+            let _ = reactor.change(listener, Source::Splices, Interest::READ);
+        }
         while let Some(at) = self.starved.pop() {
             if let Some(Some(slot)) = self.slots.get_mut(index(at)) {
                 slot.is_starved = false;
@@ -382,8 +533,16 @@ impl Flows {
     }
 
     fn remove(&mut self, at: u32, reactor: &Reactor) -> Option<FlowId> {
-        let slot = self.slots.get_mut(index(at))?.take()?;
+        let mut slot = self.slots.get_mut(index(at))?.take()?;
         reactor.remove(slot.flow.fd());
+        match &mut slot.flow {
+            Flow::Offered(offered) => drop(self.splices.offered.remove(&offered.ends)),
+            Flow::Spliced(joint) => {
+                self.splices.past.add(joint);
+                joint.clear(&mut self.splices.pipes);
+            }
+            _ => {}
+        }
         self.free.push(at);
         self.starved.retain(|&starved| starved != at);
         let id = slot.id?;

@@ -51,6 +51,8 @@ pub(crate) enum Source {
     Peers(u32, u32),
     /// A flow's socket.
     Flow(u32, u32),
+    /// The socket to which connections are led that are joined to flows.
+    Splices,
     /// A descriptor of the loop's owner.
     Watched(Token),
 }
@@ -67,6 +69,7 @@ impl Source {
             Self::Peers(index, number) => (6, index, number),
             Self::Remote => (7, 0, 0),
             Self::Flow(index, number) => (8, index, number),
+            Self::Splices => (9, 0, 0),
         };
         let [_, i2, i1, i0] = index.to_be_bytes();
         let [n3, n2, n1, n0] = number.to_be_bytes();
@@ -86,6 +89,7 @@ impl Source {
             6 => Self::Peers(index, number),
             7 => Self::Remote,
             8 => Self::Flow(index, number),
+            9 => Self::Splices,
             _ => Self::Watched(Token(number)),
         }
     }
@@ -101,6 +105,7 @@ pub(crate) struct Ready {
     pub failed: bool,
     /// The end of the stream, urgent data, or a failure: what comes without a further change.
     pub is_special: bool,
+    /// Urgent data.
     pub is_urgent: bool,
 }
 
@@ -217,6 +222,7 @@ mod tests {
             Source::Links(3, 4),
             Source::Peers(1, 5),
             Source::Flow((1 << 24) - 1, 6),
+            Source::Splices,
             Source::Watched(Token(u32::MAX)),
         ];
         for source in sources {

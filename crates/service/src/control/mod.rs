@@ -58,7 +58,8 @@ pub const CONTROL: Entry = Entry {
 const PLACE: Entry = Entry {
     code: "ADIT-E0825",
     title: "the folder for control sockets cannot be used",
-    explanation: "Control sockets are in $XDG_RUNTIME_DIR/adit, and without that variable in /run/adit. \
+    explanation: "Control sockets are in $XDG_RUNTIME_DIR/adit, and without that variable in \
+                  /run/user/UID/adit, or in /run/adit if that user has no such folder. \
                   The folder must belong to this user or to root, and others must not be able to write \
                   to it.",
     remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run the program as root.",

@@ -60,8 +60,16 @@ impl Name {
 
 /// Where the sockets are.
 pub fn folder() -> PathBuf {
-    let of_user = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
-    of_user.map_or(PathBuf::from("/run"), PathBuf::from).join("adit")
+    let named = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+    let runtime = named.map(PathBuf::from).or_else(of_user);
+    runtime.unwrap_or_else(|| PathBuf::from("/run")).join("adit")
+}
+
+/// The folder of this user's sessions, for programs outside of them: those of cron and su.
+fn of_user() -> Option<PathBuf> {
+    let uid = rustix::process::geteuid();
+    let folder = PathBuf::from(format!("/run/user/{}", uid.as_raw()));
+    (!uid.is_root() && folder.is_dir()).then_some(folder)
 }
 
 /// The names that have a socket, in order; whether somebody listens is another question.
@@ -103,7 +111,7 @@ impl Claim {
         make_folder(&folder)?;
         let path = folder.join(format!("{name}.lock"));
         let locked = LockFile::try_lock(path.clone());
-        match locked.map_err(|error| Error::io("lock", path.display(), &error))? {
+        match locked.map_err(|error| unusable("lock", &path, &error))? {
             Locked::Ours(lock) => {
                 remove(&name.socket_in(&folder))?;
                 Ok(Self { name, folder, _lock: lock })
@@ -149,15 +157,20 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// The folder is not this user's to write to.
+fn unusable(what: &str, path: &Path, error: &io::Error) -> Error {
+    let mut new = Error::io(what, path.display(), error);
+    new.report.code = PLACE.code.to_owned();
+    new.hint(PLACE.remedy)
+}
+
 /// Makes the folder if it is not there, and sees to it that nobody else can put anything into it.
 fn make_folder(path: &Path) -> Result<()> {
     let unfit = |message: String| Error::new(Kind::Refused, &PLACE, message).object(path.display());
     let mut builder = std::fs::DirBuilder::new();
     match builder.mode(0o755).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            let mut new = Error::io("make the folder", path.display(), &error);
-            new.report.code = PLACE.code.to_owned();
-            return Err(new.hint(PLACE.remedy));
+            return Err(unusable("make the folder", path, &error));
         }
         _ => {}
     }

@@ -4,9 +4,10 @@
 //! and sets it up, hands over its queue and a netlink socket, and ends. This process gets no capability.
 
 use crate::error::{Error, Kind, NETNS, Result};
-use crate::namespace::channel::{Channel, Stage, failure};
+use crate::namespace::channel::{Channel, Message, Stage, failure};
 use crate::namespace::codes::NAMESPACES;
 use crate::namespace::holder::LOOPBACK;
+use crate::namespace::splice;
 use adit_device::netlink::{Address, LinkChange, Listeners, Netlink, Route};
 use adit_device::process::Child;
 use adit_device::{
@@ -108,6 +109,8 @@ pub struct Attached {
     pub device: Device,
     /// Lists the sockets that listen there; `None`: the kernel cannot.
     pub listeners: Option<Listeners>,
+    /// The socket to which TCP connections are led that begin there, or why there is none; `None`: none was wanted.
+    pub splice: Option<std::result::Result<OwnedFd, String>>,
 }
 
 /// Makes a device in a namespace, complete with addresses and routes. It is there while the device that is
@@ -124,10 +127,23 @@ pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
 /// # Errors
 /// As [`attach`].
 pub fn attach_with_listeners(target: &Target, interface: &Interface) -> Result<Attached> {
+    attach_with_splice(target, interface, None)
+}
+
+/// As [`attach_with_listeners`]; leads TCP connections that begin there to a listening socket, if their SYNs are
+/// to have an urgent pointer by which they are known.
+///
+/// # Errors
+/// As [`attach`].
+pub fn attach_with_splice(
+    target: &Target,
+    interface: &Interface,
+    splice: Option<u16>,
+) -> Result<Attached> {
     let netns = target.open()?;
     let failed = |error| failure("start", "a process", &error);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
-    let helper = Child::fork(|| match open(target, &netns, interface, &theirs) {
+    let helper = Child::fork(|| match open(target, &netns, (interface, splice), &theirs) {
         Ok(()) => 0,
         Err(error) => {
             // Without a parent nobody reads it.
@@ -137,7 +153,12 @@ pub fn attach_with_listeners(target: &Target, interface: &Interface) -> Result<A
     });
     let helper = helper.map_err(failed)?;
     drop(theirs);
-    let received = ours.receive();
+    let mut received = ours.receive();
+    let mut refused = None;
+    if let Ok(Ok(Message { warning: Some(why), .. })) = received {
+        refused = Some(why);
+        received = ours.receive();
+    }
     let lost = |error| failure("read from", "a process", &error);
     helper.wait().map_err(lost)?;
     let mut fds = received.map_err(lost)??.fds.into_iter();
@@ -145,11 +166,20 @@ pub fn attach_with_listeners(target: &Target, interface: &Interface) -> Result<A
         return Err(Error::new(Kind::Refused, &NAMESPACES, "the helper passed no device"));
     };
     let device = Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?;
-    Ok(Attached { device, listeners: fds.next().map(Listeners::adopt) })
+    let splice = splice.map(|_| match refused {
+        Some(why) => Err(why),
+        None => fds.next().ok_or_else(|| "the helper passed no socket".to_owned()),
+    });
+    Ok(Attached { device, listeners: fds.next().map(Listeners::adopt), splice })
 }
 
 /// Opens the device in the namespace, and hands it over.
-fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel) -> Result<()> {
+fn open(
+    target: &Target,
+    netns: &Netns,
+    (interface, splice): (&Interface, Option<u16>),
+    channel: &Channel,
+) -> Result<()> {
     netns.enter_as_owner().map_err(|error| {
         let what = format!("network namespace '{target}'");
         let mut new = failure("enter", &what, &error);
@@ -171,6 +201,12 @@ fn open(target: &Target, netns: &Netns, interface: &Interface, channel: &Channel
     let queue = device.queues().first().ok_or_else(|| handed(Errno::BADFD.into()))?;
     let listeners = Listeners::open().ok().map(OwnedFd::from);
     let mut fds = vec![queue.as_fd(), netlink.as_fd()];
+    let splice = splice.map(|tag| splice::open(interface.name, tag));
+    match &splice {
+        Some(Ok(listener)) => fds.push(listener.as_fd()),
+        Some(Err(error)) => channel.warn(error.to_string()).map_err(handed)?,
+        None => {}
+    }
     fds.extend(listeners.as_ref().map(AsFd::as_fd));
     channel.reached(Stage::Attached, &fds).map_err(handed)
 }

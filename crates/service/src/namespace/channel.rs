@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const MESSAGE_LEN_MAX: usize = 8 << 10;
 
 /// The most descriptors of one message.
-const FDS_MAX: usize = 3;
+const FDS_MAX: usize = 4;
 
 /// How far the processes have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,8 @@ pub(crate) enum Stage {
     Ready,
     /// The command runs; with a pidfd of it.
     Started,
-    /// A device was opened; with its queue and netlink sockets: for routes, and for sockets that listen.
+    /// A device was opened; with its queue and netlink sockets, for routes and for sockets that listen, and the
+    /// listening socket of spliced connections.
     Attached,
 }
 

@@ -19,5 +19,15 @@ pub const COMMAND: Entry = Entry {
     remedy: "Check its name and path.",
 };
 
+/// TCP connections cannot be spliced.
+pub const DATAPATH: Entry = Entry {
+    code: "ADIT-E0838",
+    title: "the splice datapath is not offered",
+    explanation: "With '--datapath splice' packet filter rules in the namespace lead TCP connections to a socket \
+                  of adit. They need nft, the kernel's nft_tproxy, a writable /proc/sys and a namespace without \
+                  rules of its own. What is spliced is no packet, so it cannot be emulated or recorded.",
+    remedy: "Omit '--datapath splice': all else works with the packet datapath.",
+};
+
 /// The codes of this module.
-pub const CATALOG: [Entry; 2] = [NAMESPACES, COMMAND];
+pub const CATALOG: [Entry; 3] = [NAMESPACES, COMMAND, DATAPATH];

@@ -76,9 +76,10 @@ fn network() -> io::Result<()> {
     if let Some(lo) = IfIndex::new(LOOPBACK) {
         Netlink::open()?.set_link(lo, &LinkChange::new().up(true))?;
     }
-    // ping(8) needs no capability then. Where /proc/sys is read-only, it asks for one as before.
+    // ping(8) and a server on port 80 need no capability then. Where /proc/sys is read-only, they do as before.
     let group = rustix::process::getegid().as_raw();
     let _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{group} {group}"));
+    let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     Ok(())
 }
 

@@ -24,9 +24,10 @@ mod holder;
 mod ids;
 pub mod life;
 mod refusal;
+mod splice;
 mod wanted;
 
-pub use codes::{CATALOG, COMMAND, NAMESPACES};
+pub use codes::{CATALOG, COMMAND, DATAPATH, NAMESPACES};
 pub use files::PrivateFiles;
 pub use wanted::{Command, Wanted};
 

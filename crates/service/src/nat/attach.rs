@@ -1,13 +1,16 @@
 //! A NAT for a namespace that is there: `adit nat attach`.
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::event::Events;
-use crate::namespace::attach::{Target, attach_with_listeners};
+use crate::namespace::DATAPATH;
+use crate::namespace::attach::{Attached, Target, attach_with_splice};
 use crate::namespace::life::Life;
 use crate::nat::run::{Parts, run_until_stopped};
 use crate::nat::take_sockets;
-use crate::nat::wanted::WantedNat;
+use crate::nat::wanted::{Datapath, WantedNat};
 use crate::sandbox::{Level, Needs};
+use adit_device::Mode;
+use adit_nat::SPLICE_TAG;
 
 /// What a start would do, for `--dry-run`.
 #[must_use]
@@ -18,8 +21,38 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
         format!("create the device {device} there, with addresses and default routes"),
         format!("run a NAT on {device}"),
     ];
+    actions.extend(wanted.splice_step());
     actions.extend(wanted.publish.iter().map(|spec| format!("publish {spec}")));
     actions
+}
+
+/// Makes the device of a NAT in a namespace, with what else the NAT needs there.
+///
+/// # Errors
+/// As [`attach`](crate::namespace::attach::attach); the user asked for the splice datapath and it is not offered,
+/// with the reason.
+pub fn open(target: &Target, wanted: &WantedNat) -> Result<Attached> {
+    let refused = |why: &str| {
+        let message = format!("the splice datapath is not offered: {why}");
+        Error::new(Kind::Refused, &DATAPATH, message)
+            .object(target)
+            .hint("Omit '--datapath splice': the packet datapath needs nothing of the namespace.")
+    };
+    let is_spliced = wanted.datapath == Datapath::Splice;
+    if is_spliced && (wanted.netem.is_some() || wanted.capture.is_some()) {
+        return Err(refused(
+            "spliced connections are no packets, which could be emulated or recorded",
+        ));
+    }
+    if is_spliced && wanted.mode == Mode::Tap {
+        return Err(refused("it is for the packets of a TUN device"));
+    }
+    let splice = is_spliced.then_some(SPLICE_TAG);
+    let attached = attach_with_splice(target, &wanted.interface(), splice)?;
+    match &attached.splice {
+        Some(Err(why)) => Err(refused(why)),
+        _ => Ok(attached),
+    }
 }
 
 /// Runs a NAT on a device in a namespace, until it is stopped or the namespace ends.
@@ -30,7 +63,7 @@ pub fn run(target: &Target, wanted: &WantedNat, level: Level, events: &Events) -
     let sockets = take_sockets(&wanted.publish)?;
     let life = Life::of(target)?;
     let follower = wanted.follow(level)?;
-    let inside = attach_with_listeners(target, &wanted.interface())?.into();
+    let inside = open(target, wanted)?.into();
     let ports = vec![format!("{} in {target}", wanted.device)];
     let (life, needs) = (Some(life), Needs::default());
     let parts = Parts { inside, sockets, life, follower, needs, ports };

@@ -20,9 +20,9 @@ use crate::event::Events;
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
-use crate::nat::model::{Flow, Guest, Nat as Report, Published, word_of};
+use crate::nat::model::{Flow, Guest, Nat as Report, Published, Spliced, word_of};
 use crate::nat::own_addresses::OwnAddresses;
-use crate::nat::publish::{Follower, INSIDE, LOOK};
+use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
 use crate::nat::wanted::WantedNat;
 use crate::sandbox::Needs;
@@ -31,8 +31,8 @@ use crate::supervisor::{
 };
 use adit_device::{MacAddr, Mode};
 use adit_nat::guest::Guests;
-use adit_nat::{FlowRow, Gateway, PublishSpec, Publishing};
-use adit_packet::{Instant, Pool, PoolConfig};
+use adit_nat::{FlowRow, Gateway, Publishing};
+use adit_packet::{Instant, Layer, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
 use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, Runner, Token};
@@ -90,7 +90,7 @@ pub struct NatService {
     /// The end of the namespace, unless that is the command's.
     life: Option<Life>,
     flow_log: Option<FlowLog>,
-    follower: Option<Follower>,
+    follower: Follower,
     /// Why it ended, if nobody asked for it.
     failure: Option<Error>,
 }
@@ -124,8 +124,10 @@ impl NatService {
         if let Some(life) = &life {
             runner.watch(life, NAMESPACE, readable).map_err(failed)?;
         }
-        let (mut port, ports, listeners): (Box<dyn Port>, _, _) = match inside.into() {
+        let mut splice = None;
+        let (port, ports, listeners): (Box<dyn Port>, _, _) = match inside.into() {
             Inside::Device(attached) => {
+                splice = attached.splice;
                 (Box::new(DevicePort::new(attached.device)?), None, attached.listeners)
             }
             Inside::Port(port) => {
@@ -133,34 +135,28 @@ impl NatService {
                 (port, Some(name), None)
             }
         };
-        if let Some(path) = &wanted.capture {
-            let recording = match wanted.mode {
-                Mode::Tun => Recording::packets(path, port.name()),
-                Mode::Tap => Recording::frames(path, port.name()),
-            };
-            port = recording?.of(port);
+        runner.attach(INSIDE, recorded(port, &wanted)?).map_err(failed)?;
+        if let Some(Ok(listener)) = splice {
+            runner.splice_at(listener).map_err(failed)?;
+            runner.engine_mut().nat_mut().set_splice(true);
         }
-        runner.attach(INSIDE, port).map_err(failed)?;
         if let Some(profiles) = &wanted.netem {
-            runner.set_netem(INSIDE, profiles.of_packets(seed()?)?);
+            let layer = if wanted.mode == Mode::Tap { Layer::Frame } else { Layer::Packet };
+            runner.set_netem(INSIDE, profiles.links(layer, seed()?)?);
         }
         let devices = wanted.inside.devices();
-        let mut automatic = Vec::new();
+        let mut follower = Follower::new(listeners, &devices);
         for publishing in &wanted.publish {
             match publishing {
                 Publishing::Ports(spec) => publish::open(&mut runner, spec, &devices)?,
-                Publishing::Auto(address) => automatic.push(*address),
+                Publishing::Auto(address) => follower.set(*address, true)?,
                 Publishing::Listener { .. } => {}
             }
         }
         for socket in sockets {
             publish::adopt(&mut runner, socket, &devices)?;
         }
-        let mut follower = None;
-        if !automatic.is_empty() {
-            let new = Follower::new(listeners, automatic, &devices)?;
-            follower.insert(new).look(&mut runner, &events)?;
-        }
+        follower.look(&mut runner, &events)?;
         runner.watch(&own_addresses, MONITOR, readable).map_err(failed)?;
         if let Some(resolvers) = &resolvers {
             runner.watch(resolvers, RESOLVERS, readable).map_err(failed)?;
@@ -185,6 +181,12 @@ impl NatService {
     pub fn end(mut self, runner: &mut Runner<Gateway>) -> Option<Error> {
         runner.detach(INSIDE);
         if let Some(log) = self.flow_log.take() {
+            let flows: Vec<_> = runner.engine().nat().flows().map(|row| row.flow).collect();
+            for flow in flows {
+                if let Some((sent, received, _)) = runner.spliced(flow) {
+                    runner.engine_mut().nat_mut().set_moved(flow, sent, received);
+                }
+            }
             log.end(runner.engine_mut().nat_mut());
         }
         self.failure.take()
@@ -253,6 +255,7 @@ impl NatService {
             name_servers: self.wanted.name_servers(),
             resolvers: resolvers.to_vec(),
             allow_host: self.wanted.allow_host.clone(),
+            datapath: if config.splice { "splice" } else { "packet" }.to_owned(),
             allow: self.wanted.allow.iter().map(ToString::to_string).collect(),
             deny: self.wanted.deny.iter().map(ToString::to_string).collect(),
             flow_limit: self.wanted.flow_limit,
@@ -260,7 +263,8 @@ impl NatService {
             flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
             guests,
-            flows: engine.nat().flow_count(),
+            flows: engine.nat().flows().count(),
+            spliced: Spliced::of(runner.splice_counts()),
             received: counters.map_or(0, |counters| counters.received),
             sent: counters.map_or(0, |counters| counters.sent),
             dropped,
@@ -268,22 +272,35 @@ impl NatService {
     }
 
     /// Opens or closes ports of the host while it runs.
-    fn change_published(&self, runner: &mut Runner<Gateway>, request: &Request) -> Result<Value> {
+    fn change_published(
+        &mut self,
+        runner: &mut Runner<Gateway>,
+        request: &Request,
+    ) -> Result<Value> {
         let text = request.body.get("spec").and_then(Value::as_str);
         let text = text.ok_or_else(|| Error::usage("the request has no `spec`, as \"8080:80\""))?;
-        let spec: PublishSpec =
+        let publishing: Publishing =
             text.parse().map_err(|why| Error::usage(format!("`spec` is wrong: {why}")))?;
-        if spec.ports.len() > PORTS_MAX {
-            let message = format!("more than {PORTS_MAX} ports at a time hold up the packets");
-            return Err(Error::usage(message));
+        let on = request.method == Method::Post;
+        match &publishing {
+            Publishing::Ports(spec) if spec.ports.len() > PORTS_MAX => {
+                let message = format!("more than {PORTS_MAX} ports at a time hold up the packets");
+                return Err(Error::usage(message));
+            }
+            Publishing::Ports(spec) if on => {
+                publish::open(runner, spec, &self.wanted.inside.devices())?;
+            }
+            Publishing::Ports(spec) => publish::close_all(runner, spec)?,
+            Publishing::Auto(address) => {
+                self.follower.set(*address, on)?;
+                self.follower.look(runner, &self.events)?;
+            }
+            Publishing::Listener { .. } => {
+                return Err(Error::usage("a socket is taken over at the start alone"));
+            }
         }
-        let done = if request.method == Method::Delete {
-            publish::close_all(runner, &spec)?;
-            format!("{spec} is no longer published")
-        } else {
-            publish::open(runner, &spec, &self.wanted.inside.devices())?;
-            format!("{spec} is published")
-        };
+        let what = if on { "is published" } else { "is no longer published" };
+        let done = format!("{publishing} {what}");
         self.events.detail(&done);
         Ok(Done::new(vec![done]).reply)
     }
@@ -292,8 +309,23 @@ impl NatService {
         let now = runner.now();
         let mut rows: Vec<FlowRow> = runner.engine().nat().flows().collect();
         rows.sort_by_key(|row| (row.inside, row.flow));
+        for row in &mut rows {
+            if let Some((sent, received, used)) = runner.spliced(row.flow) {
+                (row.sent_bytes, row.received_bytes, row.used) = (sent, received, used);
+            }
+        }
         rows.into_iter().map(|row| flow(&row, now)).collect()
     }
+}
+
+/// A port that is recorded, if that is wanted.
+fn recorded(port: Box<dyn Port>, wanted: &WantedNat) -> Result<Box<dyn Port>> {
+    let Some(path) = &wanted.capture else { return Ok(port) };
+    let recording = match wanted.mode {
+        Mode::Tun => Recording::packets(path, port.name()),
+        Mode::Tap => Recording::frames(path, port.name()),
+    };
+    Ok(recording?.of(port))
 }
 
 fn flow(row: &FlowRow, now: Instant) -> Flow {
@@ -360,13 +392,12 @@ impl Service for NatService {
             LoopEvent::Alarm => {
                 self.events.flush();
                 self.flow_log.iter_mut().for_each(FlowLog::flush);
-                let is_followed = self.follower.is_some();
-                runner.set_alarm(Some(runner.now() + if is_followed { LOOK } else { TICK }));
-                let looked = self.follower.as_mut().map(|one| one.look(runner, &self.events));
-                if let Some(Err(error)) = looked {
-                    self.events.failed("ports inside are no longer published", &error);
-                    self.follower = None;
+                if let Err(error) = self.follower.look(runner, &self.events) {
+                    self.events.failed("ports inside are no longer followed", &error);
+                    self.follower = Follower::new(None, &[]);
                 }
+                let interval = self.follower.interval().unwrap_or(TICK);
+                runner.set_alarm(Some(runner.now() + interval));
             }
             LoopEvent::PortDown(_) => self.events.detail("the device is down"),
             LoopEvent::PortUp(_) => self.events.detail("the device is up"),

@@ -2,6 +2,7 @@
 
 use adit_engine::Transport;
 use adit_nat::{FlowChange, FlowNews, Publish};
+use adit_runtime::SpliceCounts;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Nat {
     pub resolvers: Vec<SocketAddr>,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
+    /// How bytes of TCP connections pass: `packet` or `splice`.
+    pub datapath: String,
     /// Destinations that are reached, whatever else denies them.
     pub allow: Vec<String>,
     /// Destinations that are denied.
@@ -49,12 +52,32 @@ pub struct Nat {
     pub guests: Vec<Guest>,
     /// How many flows there are.
     pub flows: usize,
+    /// TCP connections whose bytes the kernel moves.
+    pub spliced: Spliced,
     /// Packets from the inside.
     pub received: u64,
     /// Packets to the inside.
     pub sent: u64,
     /// Packets that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
+}
+
+/// What connections that are spliced have moved.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Spliced {
+    /// How many connections there were.
+    pub connections: u64,
+    /// Bytes from the inside.
+    pub sent_bytes: u64,
+    /// Bytes to the inside.
+    pub received_bytes: u64,
+}
+
+impl Spliced {
+    pub(super) const fn of(counts: SpliceCounts) -> Self {
+        let SpliceCounts { connections, sent: sent_bytes, received: received_bytes } = counts;
+        Self { connections, sent_bytes, received_bytes }
+    }
 }
 
 /// A port of the host that leads inside.

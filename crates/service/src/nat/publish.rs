@@ -178,22 +178,38 @@ impl Failure {
 /// Publishes what listens inside.
 #[derive(Debug)]
 pub(super) struct Follower {
-    listeners: Listeners,
+    listeners: Option<Listeners>,
     follow: FollowListeners,
 }
 
 /// How often a [`Follower`] looks: the kernel has no event for listen(2).
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(250);
 
 impl Follower {
-    pub(super) fn new(
-        listeners: Option<Listeners>,
-        addresses: Vec<Option<IpAddr>>,
-        devices: &[IpAddr],
-    ) -> Result<Self> {
-        let none = || Error::io("list", LISTENERS, &Errno::PROTONOSUPPORT.into());
-        let listeners = listeners.ok_or_else(none)?;
-        Ok(Self { listeners, follow: FollowListeners::new(addresses, devices.to_vec(), INSIDE) })
+    pub(super) fn new(listeners: Option<Listeners>, devices: &[IpAddr]) -> Self {
+        Self { listeners, follow: FollowListeners::new([], devices.to_vec(), INSIDE) }
+    }
+
+    /// Follows at an address of the host from the next look on, or no more.
+    ///
+    /// # Errors
+    /// It does, or does not, already.
+    pub(super) fn set(&mut self, address: Option<IpAddr>, on: bool) -> Result<()> {
+        let is_new = if on { self.follow.add(address) } else { self.follow.remove(address) };
+        let (kind, what) = match on {
+            true => (Kind::Conflict, "already"),
+            false => (Kind::NotFound, "not"),
+        };
+        let error = || {
+            let message = format!("'{}' is {what} published", Publishing::Auto(address));
+            Error::new(kind, &PUBLISH, message).hint("List the published ports: 'adit nat show'.")
+        };
+        if is_new { Ok(()) } else { Err(error()) }
+    }
+
+    /// When to look again, if at all.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        (!self.follow.is_idle()).then_some(LOOK)
     }
 
     /// Looks what listens inside, and opens and closes ports of the host. One that cannot be opened is
@@ -202,8 +218,13 @@ impl Follower {
     /// # Errors
     /// The kernel lists no sockets.
     pub(super) fn look(&mut self, runner: &mut Runner<Gateway>, events: &Events) -> Result<()> {
-        let listed = self.listeners.list();
-        let listed = listed.map_err(|error| Error::io("list", LISTENERS, &error))?;
+        if self.follow.is_idle() {
+            return Ok(());
+        }
+        let failed = |error| Error::io("list", LISTENERS, &error);
+        let listeners =
+            self.listeners.as_mut().ok_or_else(|| failed(Errno::PROTONOSUPPORT.into()))?;
+        let listed = listeners.list().map_err(failed)?;
         let (closed, new) = self.follow.update(&listed);
         closed.into_iter().for_each(|flow| close(runner, flow));
         for publish in new {

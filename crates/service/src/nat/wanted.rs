@@ -76,6 +76,19 @@ impl Inside {
     }
 }
 
+/// How bytes of TCP connections pass. A spliced stream takes less of the processor, but new connections and short
+/// messages take longer (`bench/nat.sh`), so the splice is chosen by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Datapath {
+    /// As packets.
+    #[default]
+    Auto,
+    /// As packets of the device.
+    Packet,
+    /// From socket to socket in the kernel.
+    Splice,
+}
+
 /// A NAT as it is wanted.
 #[derive(Clone, Debug)]
 pub struct WantedNat {
@@ -93,6 +106,8 @@ pub struct WantedNat {
     pub udp: UdpFiltering,
     /// Ports of the host's loopback that the inside reaches at the NAT's address.
     pub allow_host: Vec<u16>,
+    /// How bytes of TCP connections pass.
+    pub datapath: Datapath,
     /// Destinations that are reached, whatever else denies them.
     pub allow: Vec<Destination>,
     /// Destinations that are denied.
@@ -140,6 +155,7 @@ impl WantedNat {
             mtu: 1500,
             udp: UdpFiltering::default(),
             allow_host: Vec::new(),
+            datapath: Datapath::Auto,
             allow: Vec::new(),
             deny: Vec::new(),
             flow_limit: None,
@@ -151,6 +167,15 @@ impl WantedNat {
             names: Vec::new(),
             dns: None,
             resolvers: Resolvers::of_host(),
+        })
+    }
+
+    /// What a start does for the splice datapath, for `--dry-run`.
+    #[must_use]
+    pub fn splice_step(&self) -> Option<String> {
+        let is_spliced = self.datapath == Datapath::Splice;
+        is_spliced.then(|| {
+            "lead TCP connections there to a socket of adit, by packet filter rules".to_owned()
         })
     }
 

@@ -33,15 +33,15 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// The links of a port that carries packets.
+    /// The links of a port that carries packets or frames.
     ///
     /// # Errors
     /// Settings that exclude each other.
-    pub fn of_packets(&self, seed: u64) -> Result<PortNetem, Error> {
+    pub fn links(&self, layer: Layer, seed: u64) -> Result<PortNetem, Error> {
         let seed = Seed::new(seed);
         let link = |profile, number| {
             let link = Link::new(profile, seed.direction(number)).map_err(Error::usage)?;
-            Ok::<_, Error>(Some(Box::new(link.with_layer(Layer::Packet))))
+            Ok::<_, Error>(Some(Box::new(link.with_layer(layer))))
         };
         Ok(PortNetem { ingress: link(&self.a_to_b, 0)?, egress: link(&self.b_to_a, 1)? })
     }

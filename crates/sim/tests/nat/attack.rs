@@ -35,6 +35,21 @@ fn syn(world: &mut World, probe: ProbeId, source: [u8; 4], port: u16, to: [u8; 4
     world.sim.send(probe, &packet, meta);
 }
 
+/// Each system sends some on a link of its own, from addresses of the link.
+#[test]
+fn multicast_stays_on_its_link_and_is_no_forgery() {
+    let mut world = World::new(1, false);
+    let probe = world.sim.probe("host");
+    world.sim.wire(probe, world.nat.port(1));
+    for source in [[10, 0, 2, 100], [169, 254, 1, 1], [0; 4]] {
+        syn(&mut world, probe, source, 1024, [224, 0, 0, 22]);
+    }
+    world.sim.run_for(SECOND);
+    assert_eq!(world.dropped(DropReason::MULTICAST), 3);
+    assert_eq!(world.dropped(DropReason::FORGED_SOURCE), 0);
+    assert!(world.sim.recv(probe).is_none(), "no error answers them");
+}
+
 #[test]
 fn a_flood_of_syns_ends_no_open_connection() {
     flood(150, |low| [10, 0, 2, low | 1]);

@@ -44,6 +44,8 @@ pub(super) struct Inside {
     pub(super) upstream: Option<Vec<IpAddr>>,
     /// The IP MTU.
     pub(super) mtu: u16,
+    /// How many flows ports of the host take.
+    pub(super) ports: u32,
 }
 
 impl Inside {
@@ -60,6 +62,8 @@ impl Inside {
         }
         config.mtu = self.mtu.max(Config::MTU_MIN);
         config.policy = self.policy();
+        config.limits.flows += usize::try_from(self.ports).unwrap_or(0);
+        config.limits.flows_per_source += self.ports;
         let mut names = OwnNames::new();
         for (name, ip) in &self.names {
             names.add(name.parse().map_err(Error::usage)?, *ip);

@@ -4,7 +4,7 @@
 use super::addressing::Addressing;
 use super::background::{Caller, close_inherited, detach, inherited, write_pid};
 use super::guests::GuestOptions;
-use super::ports::Forward;
+use super::ports::{Forward, flows};
 use super::server::Server;
 use adit_runtime::port::kinds::unix::StreamListener;
 use adit_runtime::port::stream::StreamPort;
@@ -64,10 +64,12 @@ impl Passt {
 
     fn serve(&self, connected: Option<OwnedFd>, caller: Caller) -> Result<()> {
         let mut resolved = self.addressing.resolve()?;
+        resolved.inside.ports = flows(&self.forwards);
         let guests = resolved.guests(&self.guest);
         let engine = resolved.inside.engine()?;
         let follower = resolved.inside.follow(&engine, self.sandbox)?;
         let mut server = Server::new(engine)?;
+        server.set_outbound(&self.addressing.outbound)?;
         follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.has_guest(guests, self.one_off || connected.is_some());
         let mut folder = None;

@@ -4,7 +4,7 @@ use super::addressing::{Addressing, Family, Resolved};
 use super::background::{Caller, close_inherited, detach, write_pid};
 use super::guests::GuestOptions;
 use super::inside::{INSIDE, address, default_route};
-use super::ports::Forward;
+use super::ports::{Forward, flows};
 use super::server::Server;
 use adit_device::{IfName, MacAddr, Mode};
 use adit_runtime::Port;
@@ -13,8 +13,11 @@ use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Result};
 use adit_service::namespace::attach::{Attached, Interface, Target, attach_with_listeners};
 use adit_service::namespace::life::Life;
+use adit_service::namespace::{Command, Namespaces, PrivateFiles, Running, Wanted};
 use adit_service::sandbox::Level;
+use std::ffi::OsString;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// The name of a device where the host has no interface to copy.
@@ -24,7 +27,7 @@ const DEVICE: &str = "tap0";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pasta {
     /// The namespace.
-    pub target: Target,
+    pub place: Place,
     /// The end of the namespace does not end the program.
     pub stays: bool,
     /// The name of the device in it; `None` for that of the host's interface.
@@ -51,50 +54,83 @@ pub struct Pasta {
     pub sandbox: Level,
 }
 
+/// The namespace that pasta serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One that is there.
+    There(Target),
+    /// A new one, for a command; without words the user's shell.
+    Command(Vec<OsString>),
+}
+
 impl Pasta {
     /// Returns when the network inside is there, and a copy of this process serves it from then on. In the
-    /// foreground, runs until the namespace or a signal ends it.
+    /// foreground, runs until the namespace or a signal ends it; for a command until that ends. Returns the status:
+    /// that of the command, as shells have it, or 0.
     ///
     /// # Errors
     /// What failed before it was ready; the end of the device.
-    pub fn run(&self) -> Result<()> {
+    pub fn run(&self) -> Result<u8> {
         close_inherited();
-        if self.foreground {
-            self.serve(Caller::none())
-        } else {
-            detach(|caller| self.serve(caller))
-        }
+        let served = match &self.place {
+            Place::Command(words) => return self.run_command(words),
+            Place::There(target) if self.foreground => self.serve(target, Caller::none()),
+            Place::There(target) => detach(|caller| self.serve(target, caller)),
+        };
+        served.map(|()| 0)
     }
 
-    fn serve(&self, caller: Caller) -> Result<()> {
-        let mut resolved = self.addressing.resolve()?;
-        let guests = resolved.guests(&self.guest);
-        let mut engine = resolved.inside.engine()?;
-        engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
-        let follower = resolved.inside.follow(&engine, self.sandbox)?;
-        let life = Life::of(&self.target)?;
-        let Attached { device, listeners } =
-            attach_with_listeners(&self.target, &self.interface(&resolved)?)?;
-        let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
-        if let Some(path) = &self.capture {
-            port = Recording::packets(path, port.name())?.of(port);
-        }
-        let mut server = Server::new(engine)?;
-        server.attach(INSIDE, port)?;
-        follower.map_or(Ok(()), |follower| server.follow(follower))?;
+    fn serve(&self, target: &Target, caller: Caller) -> Result<()> {
+        let life = Life::of(target)?;
+        let mut server = self.start(target)?;
         if !self.stays {
             server.ends_with(life)?;
         }
-        server.open(&self.forwards, &resolved.devices())?;
-        if !self.follows.is_empty() {
-            server.publish_listeners(listeners, self.follows.clone(), resolved.devices())?;
-        }
-        self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         caller.leave()?;
         // What it lacks is not printed: callers take all output for warnings.
         let _lacking = Server::enter_sandbox(self.sandbox, Vec::new())?;
         caller.ready()?;
         server.run()
+    }
+
+    /// As root of the new namespaces, as pasta has it.
+    fn run_command(&self, words: &[OsString]) -> Result<u8> {
+        let words = if words.is_empty() { vec![shell()] } else { words.to_vec() };
+        let wanted = Wanted { as_root: true, files: PrivateFiles::default() };
+        let command = Command { words, environment: Vec::new() };
+        let namespaces = Namespaces::create(&wanted, &command, &mut Vec::<OwnedFd>::new())?;
+        let mut server = self.start(&Target::Process(namespaces.pid()))?;
+        let failed = |error| Error::io("wait for", "the command", &error);
+        let signals = Running::signals().map_err(failed)?;
+        let _lacking = Server::enter_sandbox(self.sandbox, Vec::new())?;
+        server.runs(namespaces.start()?, signals)?;
+        server.run_for_command()
+    }
+
+    /// Everything that is served, in a namespace.
+    fn start(&self, target: &Target) -> Result<Server> {
+        let mut resolved = self.addressing.resolve()?;
+        resolved.inside.ports = flows(&self.forwards);
+        let guests = resolved.guests(&self.guest);
+        let mut engine = resolved.inside.engine()?;
+        engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
+        let follower = resolved.inside.follow(&engine, self.sandbox)?;
+        let Attached { device, listeners, .. } =
+            attach_with_listeners(target, &self.interface(&resolved)?)?;
+        let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
+        if let Some(path) = &self.capture {
+            port = Recording::frames(path, port.name())?.of(port);
+        }
+        let mut server = Server::new(engine)?;
+        server.set_outbound(&self.addressing.outbound)?;
+        server.attach(INSIDE, port)?;
+        follower.map_or(Ok(()), |follower| server.follow(follower))?;
+        server.open(&self.forwards, &resolved.devices())?;
+        if !self.follows.is_empty() {
+            server.publish_listeners(listeners, self.follows.clone(), resolved.devices())?;
+        }
+        self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
+        Ok(server)
     }
 
     fn interface(&self, resolved: &Resolved) -> Result<Interface> {
@@ -120,4 +156,9 @@ impl Pasta {
             ..bare
         })
     }
+}
+
+fn shell() -> OsString {
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    shell.unwrap_or_else(|| "/bin/sh".into())
 }

@@ -5,6 +5,7 @@ use adit_engine::{FlowError, FlowId, PortId, Transport};
 use adit_nat::{Gateway, Publish, PublishState};
 use adit_runtime::Runner;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
+use rustix::process::{Resource, getrlimit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -19,6 +20,9 @@ pub struct Forward {
     pub ports: RangeInclusive<u16>,
     /// The port inside for the first of them; the others follow.
     pub inside: u16,
+    /// Those that other programs have, or that the system gives to clients, are left out, and those for which there
+    /// are not enough descriptors.
+    pub as_possible: bool,
     /// The option that asks for it, for messages.
     pub option: String,
 }
@@ -54,17 +58,54 @@ pub(super) fn open_all(
     forwards: &[Forward],
     devices: &[IpAddr],
 ) -> Result<()> {
+    let failed = |message| Error::new(Kind::Refused, &SYSTEM, message);
+    // The rest is for flows.
+    let mut left = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
+    let ephemeral = ephemeral();
     for forward in forwards {
+        let option = &forward.option;
+        let mut count = 0;
         for publish in forward.publishes(devices, INSIDE) {
-            // In the words of passt, for which callers look.
-            open(runner, publish).map_err(|why| {
-                let (port, option) = (publish.local.port(), &forward.option);
-                let message = format!("Failed to bind port {port} ({why}) for option '{option}'");
-                Error::new(Kind::Refused, &SYSTEM, message)
-            })?;
+            let port = publish.local.port();
+            if forward.as_possible && (left == 0 || ephemeral.contains(&port)) {
+                continue;
+            }
+            match open(runner, publish) {
+                Ok(_) => {
+                    count += 1;
+                    left = left.saturating_sub(1);
+                }
+                Err(_) if forward.as_possible => {}
+                // In the words of passt, for which callers look.
+                Err(why) => {
+                    let why = format!("Failed to bind port {port} ({why}) for option '{option}'");
+                    return Err(failed(why));
+                }
+            }
+        }
+        if count == 0 {
+            return Err(failed(format!("Failed to bind any port for '{option}'")));
         }
     }
     Ok(())
+}
+
+/// The ports that the system gives to clients.
+fn ephemeral() -> RangeInclusive<u16> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let text = text.unwrap_or_default();
+    let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
+    // Linux's own.
+    numbers.next().unwrap_or(32768)..=numbers.next().unwrap_or(60999)
+}
+
+/// The most flows that the ports of the host take.
+pub(super) fn flows(forwards: &[Forward]) -> u32 {
+    // In both families.
+    forwards
+        .iter()
+        .map(|forward| 2 * (u32::from(*forward.ports.end() - *forward.ports.start()) + 1))
+        .sum()
 }
 
 /// Opens a port of the host.
@@ -104,6 +145,7 @@ mod tests {
             local: None,
             ports: 8000..=8001,
             inside: 80,
+            as_possible: false,
             option: String::new(),
         };
         let devices: [IpAddr; 2] = [[192, 0, 2, 9].into(), Ipv6Addr::LOCALHOST.into()];

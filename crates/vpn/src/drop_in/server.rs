@@ -1,9 +1,11 @@
 //! The loop: an engine, the port of the inside, and what ends both.
 
 use super::api::Api;
+use super::host::Outbound;
 use super::inside::INSIDE;
 use super::ports::{self, Forward};
 use adit_device::netlink::Listeners;
+use adit_device::process::SignalReader;
 use adit_engine::PortId;
 use adit_nat::guest::GuestConfig;
 use adit_nat::{FollowListeners, Gateway};
@@ -14,6 +16,7 @@ use adit_runtime::{
 use adit_service::control;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
+use adit_service::namespace::{self, Running};
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +27,10 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// The end of the command, and its signals.
+const COMMAND: Token = Token(u32::MAX);
+const SIGNALS: Token = Token(u32::MAX - 1);
 
 const NAMESPACE: Token = Token(1);
 const EXIT: Token = Token(2);
@@ -49,6 +56,7 @@ pub(super) struct Server {
 struct Owner {
     guest: Option<Guest>,
     life: Option<Life>,
+    command: Option<(Running, SignalReader)>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
     listeners: Option<(Listeners, FollowListeners)>,
@@ -76,6 +84,13 @@ impl Server {
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         runner.watch_signals(Signals::new().map_err(failed)?).map_err(failed)?;
         Ok(Self { runner, owner: Owner::default() })
+    }
+
+    /// Where flows to the outside come from, one address of each family.
+    pub(super) fn set_outbound(&mut self, outbound: &[Outbound]) -> Result<()> {
+        let addresses = outbound.iter().map(|one| one.address()).collect::<Result<_>>()?;
+        self.runner.set_outbound(addresses);
+        Ok(())
     }
 
     /// The port of the inside; its end is a failure.
@@ -110,6 +125,14 @@ impl Server {
     pub(super) fn ends_by(&mut self, exit: OwnedFd) -> Result<()> {
         self.runner.watch(&exit, EXIT, READABLE).map_err(failed)?;
         self.owner.exit = Some(exit);
+        Ok(())
+    }
+
+    /// A command runs inside, and ends the loop with it. Signals are passed on to it.
+    pub(super) fn runs(&mut self, command: Running, signals: SignalReader) -> Result<()> {
+        self.runner.watch(&command, COMMAND, READABLE).map_err(failed)?;
+        self.runner.watch(&signals, SIGNALS, READABLE).map_err(failed)?;
+        self.owner.command = Some((command, signals));
         Ok(())
     }
 
@@ -152,7 +175,7 @@ impl Server {
     pub(super) fn enter_sandbox(level: Level, folders: Vec<PathBuf>) -> Result<Option<String>> {
         let mut needs = Needs { writable: folders, ..Needs::default() };
         needs.syscalls.extend(adit_runtime::syscalls());
-        needs.syscalls.push(control::server::SYSCALLS);
+        needs.syscalls.extend([control::server::SYSCALLS, namespace::SYSCALLS]);
         sandbox::enter(level, &needs)
     }
 
@@ -164,6 +187,19 @@ impl Server {
         let ended = |error: io::Error| Error::io("run", "the loop", &error);
         self.runner.run(&mut self.owner).map_err(ended)?;
         self.owner.failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Server {
+    /// The same, until the command ends; returns its status, or that of a command that is killed.
+    pub(super) fn run_for_command(mut self) -> Result<u8> {
+        let ended = |error: io::Error| Error::io("run", "the loop", &error);
+        let result = self.runner.run(&mut self.owner).map_err(ended);
+        let Some((command, _)) = self.owner.command else { return result.map(|()| 0) };
+        // If it has not ended, the device has: nothing is left of its network.
+        command.kill();
+        let status = command.wait();
+        result.map(|()| status)
     }
 }
 
@@ -227,6 +263,11 @@ impl Handler<Gateway> for Owner {
     fn event(&mut self, runner: &mut Runner<Gateway>, event: Event) -> Next {
         let is_over = match event {
             Event::Signal(Signal::Terminate | Signal::Interrupt) => true,
+            Event::Ready(COMMAND) => true,
+            Event::Ready(SIGNALS) => {
+                self.command.iter().for_each(|(command, signals)| command.forward_all(signals));
+                false
+            }
             Event::Ready(NAMESPACE) => self.life.as_ref().is_some_and(Life::is_over),
             Event::Ready(EXIT) => self.exit.as_ref().is_some_and(is_hung_up),
             Event::PortGone { why, .. } => self.port_gone(runner, &why),

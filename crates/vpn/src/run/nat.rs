@@ -3,9 +3,10 @@
 use super::options::Options;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
-use adit_service::namespace::attach::{Target, attach_with_listeners};
+use adit_service::namespace::attach::Target;
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
+use adit_service::nat::attach::open;
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::nat::wanted::WantedNat;
 use adit_service::nat::{NatService, Socket, needs, take_sockets};
@@ -29,11 +30,11 @@ fn serve(
     (sockets, follower): (Vec<Socket>, Option<ServerFollower>),
     events: &Events,
 ) -> Result<u8> {
-    let device = attach_with_listeners(&Target::Process(namespaces.pid()), &wanted.interface())?;
+    let attached = open(&Target::Process(namespaces.pid()), wanted)?;
     let socket = options.control_socket(wanted.name.as_ref(), "nat", events)?;
     let name = socket.name().to_string();
     let (mut runner, nat) =
-        NatService::start(name, wanted.clone(), device, sockets, None, follower, events.clone())?;
+        NatService::start(name, wanted.clone(), attached, sockets, None, follower, events.clone())?;
     let failed = |error| Error::io("wait for", "the command", &error);
     let signals = Running::signals().map_err(failed)?;
     options.enter_sandbox(needs(), events)?;

@@ -67,6 +67,7 @@ impl Options {
         }
         if let Net::Nat(wanted) = &self.net {
             steps.push(format!("create the device {} there, and run a NAT on it", wanted.device));
+            steps.extend(wanted.splice_step());
             steps.extend(wanted.publish.iter().map(|spec| format!("publish {spec}")));
             steps.extend(wanted.netem.iter().map(|_| "emulate the link".to_owned()));
             let capture = wanted.capture.iter();

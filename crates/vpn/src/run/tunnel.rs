@@ -12,6 +12,7 @@ use crate::up::{self, Pipe, Start};
 use adit_device::netlink::TABLE_MAIN;
 use adit_device::{Device, IfName, Mode};
 use adit_nat::dns::Name as HostName;
+use adit_packet::Layer;
 use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::event::Events;
@@ -77,7 +78,7 @@ pub(super) fn run(options: &Options, wanted: &WantedTunnel, events: &Events) -> 
         let mut seed = [0; 8];
         crate::file::keys::fill_random(&mut seed)
             .map_err(|error| Error::io("read", "random bytes", &error))?;
-        runner.set_netem(port, profiles.of_packets(u64::from_ne_bytes(seed))?);
+        runner.set_netem(port, profiles.links(Layer::Packet, u64::from_ne_bytes(seed))?);
     }
     let (daemon, socket) = supervisor.into_parts();
     let mut supervisor = Supervisor::new(Guest::new(daemon), socket, events.clone());

@@ -41,7 +41,7 @@ fn pasta(target: Target) -> Pasta {
         ..GuestOptions::default()
     };
     Pasta {
-        target,
+        place: Place::There(target),
         stays: false,
         device: None,
         mac: None,
@@ -62,7 +62,8 @@ fn ips(texts: &[&str]) -> Vec<IpAddr> {
 }
 
 fn forwarded(transport: Transport, option: &str, ports: (u16, u16), inside: u16) -> Forward {
-    Forward { transport, local: None, ports: ports.0..=ports.1, inside, option: option.to_owned() }
+    let (local, option) = (None, option.to_owned());
+    Forward { transport, local, ports: ports.0..=ports.1, inside, as_possible: false, option }
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn the_command_lines_of_rootlesskit_3_are_read() {
     expected.addressing.dns_forward = ips(&["10.0.2.3"]);
     expected.addressing.map_gateway = false;
     assert_eq!(wanted(&format!("{ROOTLESSKIT} --host-lo-to-ns-lo 4711")), expected);
-    expected.target = Target::Text("/proc/self/ns/net".to_owned());
+    expected.place = Place::There(Target::Text("/proc/self/ns/net".to_owned()));
     let by_path = format!("{ROOTLESSKIT} --userns=/proc/self/ns/user --netns=PATH");
     assert_eq!(wanted(&by_path), expected);
     // With the port driver "implicit".
@@ -136,7 +137,11 @@ fn what_pasta_does_not_know_is_refused() {
     let unknown = call("--config-net --bogus 1 --netns PATH");
     assert_eq!(unknown, Err(usage("unrecognized option '--bogus'")));
     assert_eq!(call("--config-net --mtu"), Err(usage("option '--mtu' requires an argument")));
-    assert!(matches!(call("--config-net"), Err(Fault::Usage(_))));
+    let command = |words: &[&str]| Place::Command(words.iter().map(Into::into).collect());
+    assert_eq!(wanted("--config-net").place, command(&[]));
+    // What follows a command is the command's.
+    assert_eq!(wanted("--config-net sh -c x").place, command(&["sh", "-c", "x"]));
+    assert_eq!(wanted("-- 4711 x").place, command(&["4711", "x"]));
     for (text, part) in [
         ("--config-net --netns /nonexistent", "Couldn't open network namespace /nonexistent"),
         ("--config-net --netns PATH 4711", "Both --netns and PID or command given"),
@@ -151,7 +156,8 @@ fn what_pasta_does_not_know_is_refused() {
         ("--dns-forward ::1 --config-net 1", "Invalid DNS forwarding address: ::1"),
         ("-t x --config-net 1", "Invalid port specifier x"),
         ("-T 80 --config-net 1", "--tcp-ns 80 is not supported by adit"),
-        ("-o 192.0.2.1 --config-net 1", "--outbound 192.0.2.1 is not supported by adit"),
+        ("-o eth0 --config-net 1", "Invalid or redundant outbound address: eth0"),
+        ("--outbound-if4 eth0 --config-net 1", "--outbound-if4 eth0 is not supported by adit"),
         ("--no-tcp --config-net 1", "--no-tcp is not supported by adit"),
         ("-I a-name-that-is-too-long --config-net 1", "Invalid interface name"),
     ] {
@@ -159,6 +165,8 @@ fn what_pasta_does_not_know_is_refused() {
         assert!(message.contains(part), "{text}: {message}");
     }
     assert_eq!(wanted("-n 255.255.240.0 --config-net 1").addressing.netmask, Some(20));
+    let outbound = wanted("-o 192.0.2.1 --config-net 1").addressing.outbound;
+    assert_eq!(outbound, [Outbound::Address(ips(&["192.0.2.1"])[0])]);
     assert_eq!(wanted("-m 0 --config-net 1").addressing.mtu, 1500);
 }
 

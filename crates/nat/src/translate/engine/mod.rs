@@ -55,6 +55,8 @@ pub struct Nat {
     errors: Limiter,
     new_flows: PerSource,
     counter: u64,
+    /// When connections may be handed over to the runtime.
+    splice_after: Instant,
     /// By flow.
     published: BTreeMap<FlowId, Published>,
     /// For a log of flows, if there is one.
@@ -78,6 +80,8 @@ struct TcpEntry {
     timer: Option<Instant>,
     /// Whether it is in the list of those that have something due.
     is_listed: bool,
+    /// Bytes that the runtime has moved, from the inside and to it.
+    spliced: Option<(u64, u64)>,
 }
 
 /// A packet of the inside, parsed.
@@ -111,6 +115,7 @@ impl Nat {
             errors: Limiter::new(limits.errors_per_second),
             new_flows: PerSource::new(limits.new_flows_per_second),
             counter: 0,
+            splice_after: Instant::ZERO,
             published: BTreeMap::new(),
             news: None,
             config,
@@ -142,6 +147,18 @@ impl Nat {
         self.config.policy = policy;
     }
 
+    /// Lets the runtime take connections, or no more of them ([`Config::splice`]).
+    pub const fn set_splice(&mut self, on: bool) {
+        self.config.splice = on;
+    }
+
+    /// The runtime has moved these bytes of a spliced flow so far.
+    pub fn set_moved(&mut self, flow: FlowId, sent: u64, received: u64) {
+        if let Some(Entry::Tcp(tcp)) = self.table.get_mut(flow) {
+            tcp.spliced = Some((sent, received));
+        }
+    }
+
     /// How many flows there are.
     #[must_use]
     pub fn flow_count(&self) -> usize {
@@ -156,7 +173,12 @@ impl Nat {
     fn row(&self, flow: FlowId, entry: &Entry) -> Option<FlowRow> {
         let used = self.table.used(flow).unwrap_or(Instant::ZERO);
         match entry {
-            Entry::Tcp(tcp) => Some(FlowRow::tcp(flow, &tcp.conn, used)),
+            Entry::Tcp(tcp) => {
+                let mut row = FlowRow::tcp(flow, &tcp.conn, used);
+                let moved = tcp.spliced.unwrap_or((row.sent_bytes, row.received_bytes));
+                (row.sent_bytes, row.received_bytes) = moved;
+                Some(row)
+            }
             Entry::Udp(mapping) => Some(FlowRow::udp(flow, mapping, used)),
             Entry::Echo(echo) => Some(FlowRow::echo(flow, echo, used)),
             Entry::Listener => None,
@@ -212,6 +234,10 @@ impl Nat {
         let Some((from, to)) = headers.addresses(bytes).filter(|_| has_valid_head) else {
             return out.discard(packet, DropReason::MALFORMED);
         };
+        // Each system sends some on a link of its own: MLD, router solicitations.
+        if is_group(to) {
+            return out.discard(packet, DropReason::MULTICAST);
+        }
         if !self.config.is_inside(from) {
             return out.discard(packet, DropReason::FORGED_SOURCE);
         }
@@ -309,8 +335,7 @@ impl Nat {
         out: &mut Outbox,
     ) {
         let Some(gateway) = self.config.gateway(inside.to) else { return };
-        let is_unicast = !is_group(inside.to);
-        if is_unicast && self.errors.pass(inside.now) {
+        if self.errors.pass(inside.now) {
             let answer = error.packet(gateway, inside.from, packet.bytes(), out);
             answer.into_iter().for_each(|answer| out.send(Endpoint::Port(inside.port), answer));
         }
@@ -487,7 +512,7 @@ const fn lifetime(class: Class) -> Duration {
         Class::Udp => timeout::UDP,
         Class::Dns => timeout::DNS,
         Class::Echo => timeout::ECHO,
-        Class::Published => Duration::MAX,
+        Class::Lasting => Duration::MAX,
     }
 }
 

@@ -52,7 +52,7 @@ impl Nat {
         }
         // None of the flows that the inside may have.
         let nobody = any_address(inside).ip();
-        let new = self.table.insert(key, nobody, Class::Published, now, |flow| match transport {
+        let new = self.table.insert(key, nobody, Class::Lasting, now, |flow| match transport {
             Transport::Udp => Entry::Udp(Box::new(Mapping::published(flow, port, inside))),
             _ => Entry::Listener,
         });
@@ -142,7 +142,7 @@ impl Nat {
         let calling = Calling { port, inside, remote, mtu, random, now };
         let new = self.table.insert(key, inside.ip(), Class::TcpOpening, now, |flow| {
             let conn = Conn::calling(flow, &calling);
-            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false }))
+            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false, spliced: None }))
         });
         let Some(flow) = new else { return false };
         self.note(flow, FlowChange::Opened);

@@ -73,6 +73,10 @@ impl Nat {
             }
             return;
         }
+        if let FlowEvent::Ended { sent, received } = event {
+            self.set_moved(flow, sent, received);
+            return self.remove(flow, None, out);
+        }
         self.with_conn(flow, now, out, |conn, cx| conn.event(event, cx));
     }
 
@@ -135,19 +139,22 @@ impl Nat {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         }
         let random = self.random(from, to, now);
+        // Services of the NAT's own addresses may be no sockets of the host.
+        let is_offered = self.config.splice && !self.config.is_inside(to.ip());
+        let may_splice = is_offered && syn.is_for_splice() && self.splice_after <= now;
         let mtu = self.config.mtu;
-        let opening =
-            Opening { port: inside.port, inside: from, remote: to, syn, mtu, random, now };
+        let port = inside.port;
+        let opening = Opening { port, inside: from, remote: to, syn, may_splice, mtu, random, now };
         let new = self.table.insert(key, inside.from, Class::TcpOpening, now, |flow| {
             let conn = Conn::new(flow, &opening);
-            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false }))
+            Entry::Tcp(Box::new(TcpEntry { conn, timer: None, is_listed: false, spliced: None }))
         });
         let Some(Entry::Tcp(tcp)) = new.and_then(|flow| self.table.get(flow)) else {
             return out.discard(packet, DropReason::OUT_OF_FLOWS);
         };
         let requests = tcp.conn.open(at, inside.hop_limit);
         new.into_iter().for_each(|flow| self.note(flow, FlowChange::Opened));
-        let is_asked = requests.into_iter().all(|request| out.request(request).is_ok());
+        let is_asked = requests.into_iter().flatten().all(|request| out.request(request).is_ok());
         if !is_asked {
             // The inside asks again.
             new.into_iter().for_each(|flow| {
@@ -166,9 +173,9 @@ impl Nat {
         out: &mut Outbox,
         work: impl FnOnce(&mut Conn, &mut Cx<'_>) -> Fate,
     ) {
-        let Self { table, reorder_budget, timers, due, due_at, config, .. } = self;
+        let Self { table, reorder_budget, timers, due, due_at, config, splice_after, .. } = self;
         let Some(Entry::Tcp(tcp)) = table.get_mut(flow) else { return };
-        let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget };
+        let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget, splice_after };
         let before = tcp.conn.class();
         match work(&mut tcp.conn, &mut cx) {
             Fate::Alive => {
@@ -199,12 +206,12 @@ impl Nat {
 
     /// The connect of a flow failed: the inside learns why.
     fn refuse(&mut self, flow: FlowId, error: FlowError, now: Instant, out: &mut Outbox) {
-        let Self { table, reorder_budget, config, errors, .. } = self;
+        let Self { table, reorder_budget, config, errors, splice_after, .. } = self;
         if let Some(Entry::Tcp(tcp)) = table.get_mut(flow)
             && errors.pass(now)
         {
             let gateway = config.gateway(tcp.conn.ends().1.ip());
-            let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget };
+            let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget, splice_after };
             tcp.conn.fail(error, gateway, &mut cx);
         }
         self.remove(flow, None, out);

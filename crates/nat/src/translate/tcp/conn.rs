@@ -6,55 +6,22 @@ use core::net::{IpAddr, SocketAddr};
 use adit_packet::{Instant, PacketBuf, TcpFlags, TcpHeader, ip_protocol};
 
 use super::down::Down;
-use super::emit::{distance, low, own_mss, put, refuse, send_rst};
-use super::opening::{Calling, Opening};
+use super::emit::{MSS_MIN, distance, low, own_mss, put, quoted_syn, refuse, send_rst};
+use super::opening::{Calling, Cx, Fate, Opening};
+use super::own_syn::OwnSyn;
 use super::segment::{Options, Segment};
+use super::stage::Stage;
 use super::up::{Taken, Up};
 use crate::translate::table::Class;
 use crate::translate::wire::{self, Path};
-use adit_engine::Outbox;
 use adit_engine::flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
-use adit_engine::{Endpoint, PortId};
+use adit_engine::{Endpoint, Outbox, PortId};
 
 /// Our window scale: windows up to 8 MiB, in units of 128 bytes.
 const SHIFT: u8 = 7;
 
-/// The least segment size that is used, as Linux's `TCP_MIN_SND_MSS`: a smaller one would make thousands
-/// of segments of one piece.
-const MSS_MIN: u16 = 88;
-
 /// SYN-ACKs that are sent at most, the last 31 s after the first.
 const SYN_ACKS_MAX: u32 = 6;
-
-/// What a connection works with.
-pub(in crate::translate) struct Cx<'a> {
-    pub(in crate::translate) now: Instant,
-    pub(in crate::translate) out: &'a mut Outbox,
-    pub(in crate::translate) mtu: u16,
-    /// What reordered bytes of all connections may still take.
-    pub(in crate::translate) budget: &'a mut usize,
-}
-
-/// What becomes of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::translate) enum Fate {
-    Alive,
-    /// It is over; the flow, if there still is one, ends so.
-    Over(Option<FlowRequest>),
-    /// Its connect failed: what the inside learns.
-    Refused(FlowError),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The flow connects; the inside waits for its SYN-ACK.
-    Connecting,
-    /// The inside has its SYN-ACK.
-    Answered,
-    /// The inside has our SYN: a client came by a published port.
-    Calling,
-    Open,
-}
 
 /// A connection.
 #[derive(Debug)]
@@ -65,6 +32,8 @@ pub(in crate::translate) struct Conn {
     remote: SocketAddr,
     stage: Stage,
     is_connected: bool,
+    /// To be handed over when it has connected.
+    own_syn: Option<OwnSyn>,
     /// The initial sequence numbers: of the inside, and ours.
     irs: u32,
     iss: u32,
@@ -92,7 +61,8 @@ const PIECE_MAX: u16 = 65_535 - 40 - 20 - 40;
 
 impl Conn {
     pub(in crate::translate) fn new(flow: FlowId, opening: &Opening<'_>) -> Self {
-        let &Opening { port, inside, remote, syn, mtu, random: [iss, clock], now } = opening;
+        let &Opening { port, inside, remote, syn, may_splice, mtu, random: [iss, clock], now } =
+            opening;
         let timestamps = syn.timestamps.map(|(value, _)| value);
         let own = own_mss(inside.ip(), mtu);
         let stamp_len = if timestamps.is_some() { 12 } else { 0 };
@@ -106,6 +76,7 @@ impl Conn {
             remote,
             stage: Stage::Connecting,
             is_connected: false,
+            own_syn: may_splice.then(|| OwnSyn::new(syn)),
             irs: syn.seq,
             iss,
             mss,
@@ -134,6 +105,7 @@ impl Conn {
             remote,
             stage: Stage::Calling,
             is_connected: true,
+            own_syn: None,
             irs: 0,
             iss,
             mss,
@@ -176,21 +148,23 @@ impl Conn {
             self.down.opened(cx.now.since(self.answered_at));
         }
         self.stage = Stage::Open;
-        let keep = FlowRequest::Keep { piece_max: self.piece_max() };
-        if !self.ask(keep, cx.out) {
-            self.abort(cx);
-            return Fate::Over(Some(FlowRequest::Reset));
+        if !self.ask(self.keep(), cx.out) {
+            return self.end(Some(FlowRequest::Reset), cx);
         }
         self.acknowledge(cx);
         self.go_on(true, cx)
     }
 
     /// The requests that open its flow to a destination.
-    pub(in crate::translate) fn open(&self, to: SocketAddr, hop_limit: u8) -> [Request; 2] {
+    pub(in crate::translate) fn open(&self, to: SocketAddr, hop_limit: u8) -> [Option<Request>; 2] {
         let port = self.inside.port();
         let open = FlowRequest::Open { transport: Transport::Tcp, to, port, hop_limit };
-        let keep = FlowRequest::Keep { piece_max: self.piece_max() };
-        [open, keep].map(|request| Request::Flow(self.flow, request))
+        let keep = self.own_syn.is_none().then(|| self.keep());
+        [Some(open), keep].map(|request| Some(Request::Flow(self.flow, request?)))
+    }
+
+    fn keep(&self) -> FlowRequest {
+        FlowRequest::Keep { piece_max: self.piece_max() }
     }
 
     /// The longest piece of the stream to the inside: whole segments, so that none of a super-packet is
@@ -215,20 +189,16 @@ impl Conn {
     /// How long it lives without use.
     pub(in crate::translate) fn class(&self) -> Class {
         let is_closing = self.up.fin.is_some() && self.down.end.is_some();
-        if self.stage == Stage::Open && !is_closing { Class::TcpOpen } else { Class::TcpOpening }
+        match self.stage {
+            Stage::Open if !is_closing => Class::TcpOpen,
+            Stage::Spliced => Class::Lasting,
+            _ => Class::TcpOpening,
+        }
     }
 
     /// A word for what it does.
     pub(in crate::translate) const fn state(&self) -> &'static str {
-        match (self.stage, self.up.fin.is_some(), self.down.end.is_some()) {
-            (Stage::Connecting, ..) => "connecting",
-            (Stage::Answered, ..) => "answered",
-            (Stage::Calling, ..) => "calling",
-            (Stage::Open, false, false) => "open",
-            (Stage::Open, true, false) => "inside finished",
-            (Stage::Open, false, true) => "outside finished",
-            (Stage::Open, true, true) => "closing",
-        }
+        self.stage.word(self.up.fin.is_some(), self.down.end.is_some())
     }
 
     pub(in crate::translate) const fn deadline(&self) -> Option<Instant> {
@@ -257,6 +227,9 @@ impl Conn {
         packet: PacketBuf,
         cx: &mut Cx<'_>,
     ) -> Fate {
+        if matches!(self.stage, Stage::HandedOver | Stage::Spliced) {
+            return self.astray(segment, packet, cx);
+        }
         let offset = distance(self.irs.wrapping_add(1), self.up.next, segment.seq);
         if segment.has(TcpFlags::RST) {
             cx.out.absorb(packet);
@@ -332,10 +305,10 @@ impl Conn {
             FlowEvent::Credit { until } => {
                 self.up.credit = self.up.credit.max(until);
                 if self.stage == Stage::Connecting && self.is_connected {
-                    self.stage = Stage::Answered;
-                    self.answered_at = cx.now;
-                    self.answer(cx);
-                    return Fate::Alive;
+                    return match self.own_syn.take() {
+                        Some(syn) => self.hand_over(syn, cx),
+                        None => self.connected(cx),
+                    };
                 }
                 let left = self.up.edge.saturating_sub(self.up.next);
                 let window = self.up.credit - self.up.next;
@@ -347,16 +320,54 @@ impl Conn {
                 self.down.end = Some(self.down.position);
                 return self.go_on(false, cx);
             }
+            FlowEvent::Spliced => self.stage = Stage::Spliced,
             FlowEvent::Failed(error) if self.stage == Stage::Connecting => {
                 return Fate::Refused(error);
             }
-            FlowEvent::Failed(_) => {
-                self.abort(cx);
-                return Fate::Over(None);
-            }
+            FlowEvent::Failed(_) => return self.end(None, cx),
             _ => {}
         }
         Fate::Alive
+    }
+
+    /// Answers the inside's SYN: the flow has connected.
+    fn connected(&mut self, cx: &mut Cx<'_>) -> Fate {
+        (self.stage, self.answered_at) = (Stage::Answered, cx.now);
+        self.answer(cx);
+        Fate::Alive
+    }
+
+    /// Leaves the connection to the runtime: the inside's own SYN goes back to it.
+    fn hand_over(&mut self, syn: OwnSyn, cx: &mut Cx<'_>) -> Fate {
+        let splice = FlowRequest::Splice { client: self.inside, server: self.remote };
+        if !self.ask(splice, cx.out) {
+            return self.take_back(cx);
+        }
+        self.stage = Stage::HandedOver;
+        syn.send(self.path().reversed(), self.port, self.ports(), cx.out);
+        Fate::Alive
+    }
+
+    /// Does without the runtime.
+    fn take_back(&mut self, cx: &mut Cx<'_>) -> Fate {
+        let is_kept = self.ask(self.keep(), cx.out);
+        if is_kept { self.connected(cx) } else { Fate::Over(Some(FlowRequest::Reset)) }
+    }
+
+    /// Takes a segment of a connection that is the runtime's.
+    fn astray(&mut self, segment: &Segment, packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
+        if self.stage == Stage::Spliced && segment.is_syn() {
+            // The inside has forgotten the old one: the socket that has not answers, and is reset.
+            cx.out.send(Endpoint::Port(self.port), packet);
+            return Fate::Alive;
+        }
+        cx.out.absorb(packet);
+        if self.stage == Stage::HandedOver && segment.is_syn() {
+            cx.pause_splices();
+            return self.take_back(cx);
+        }
+        // The rules that lead it to the runtime are gone.
+        Fate::Over(Some(FlowRequest::Reset))
     }
 
     /// Does what is due at the end of a turn. `false`: not all of it, there was no buffer.
@@ -372,10 +383,9 @@ impl Conn {
     pub(in crate::translate) fn timeout(&mut self, cx: &mut Cx<'_>) -> Fate {
         self.deadline = None;
         match self.stage {
-            Stage::Connecting => return Fate::Alive,
+            Stage::Connecting | Stage::HandedOver | Stage::Spliced => return Fate::Alive,
             Stage::Answered | Stage::Calling if self.syn_acks >= SYN_ACKS_MAX => {
-                self.abort(cx);
-                return Fate::Over(Some(FlowRequest::Reset));
+                return self.end(Some(FlowRequest::Reset), cx);
             }
             Stage::Answered | Stage::Calling => {
                 self.answer(cx);
@@ -385,8 +395,7 @@ impl Conn {
         }
         let must_probe = self.down.must_probe();
         if (must_probe || self.down.is_in_flight()) && !self.down.timed_out() {
-            self.abort(cx);
-            return Fate::Over(Some(FlowRequest::Reset));
+            return self.end(Some(FlowRequest::Reset), cx);
         }
         if must_probe {
             // A byte that was acknowledged long ago: the answer has the window.
@@ -396,9 +405,15 @@ impl Conn {
         self.go_on(false, cx)
     }
 
+    /// Resets the inside's end, and ends the flow so.
+    fn end(&mut self, flow: Option<FlowRequest>, cx: &mut Cx<'_>) -> Fate {
+        self.abort(cx);
+        Fate::Over(flow)
+    }
+
     /// Resets the inside's end.
     pub(in crate::translate) fn abort(&mut self, cx: &mut Cx<'_>) {
-        if !matches!(self.stage, Stage::Connecting | Stage::Calling) {
+        if matches!(self.stage, Stage::Answered | Stage::Open) {
             let seq = self.down_seq(self.down.max).wrapping_add(u32::from(self.down.fin_sent));
             self.send_empty(TcpFlags::RST.with(TcpFlags::ACK), seq, cx);
         }
@@ -677,10 +692,6 @@ impl Conn {
 
     /// The inside's SYN as an ICMP error quotes it, and its length.
     pub(in crate::translate) fn quoted_syn(&self) -> ([u8; 48], usize) {
-        let (to, from) = self.ports();
-        let mut head = [0; 8];
-        let bytes = [&from.to_be_bytes()[..], &to.to_be_bytes(), &self.irs.to_be_bytes()];
-        head.iter_mut().zip(bytes.into_iter().flatten()).for_each(|(to, from)| *to = *from);
-        self.path().reversed().quote(&head)
+        quoted_syn(self.path().reversed(), self.ports(), self.irs)
     }
 }

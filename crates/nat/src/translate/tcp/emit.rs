@@ -10,6 +10,10 @@ use adit_engine::DropReason;
 use adit_engine::Outbox;
 use adit_engine::{Endpoint, PortId};
 
+/// The least segment size that is used, as Linux's `TCP_MIN_SND_MSS`: a smaller one would make thousands
+/// of segments of one piece.
+pub(super) const MSS_MIN: u16 = 88;
+
 /// Answers a segment of no connection with a RST.
 pub(in crate::translate) fn refuse(
     path: Path,
@@ -79,6 +83,14 @@ pub(super) fn put(
     } else {
         out.discard(packet, DropReason::TOO_BIG);
     }
+}
+
+/// A SYN of the inside as an ICMP error quotes it, and its length; `ports` are those of segments to the inside.
+pub(super) fn quoted_syn(path: Path, (to, from): (u16, u16), seq: u32) -> ([u8; 48], usize) {
+    let mut head = [0; 8];
+    let bytes = [&from.to_be_bytes()[..], &to.to_be_bytes(), &seq.to_be_bytes()];
+    head.iter_mut().zip(bytes.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+    path.quote(&head)
 }
 
 /// The longest payload of a segment that the inside may send.

@@ -5,6 +5,10 @@ use adit_packet::{Tcp, TcpFlags, TcpOption};
 /// The largest window scale (RFC 7323, 2.3).
 const SHIFT_MAX: u8 = 14;
 
+/// The urgent pointer of a SYN, without URG, that the rules of its namespace lead to the runtime's listening socket
+/// when it comes back ([`Config::splice`](crate::Config::splice)).
+pub const SPLICE_TAG: u16 = 0xAD17;
+
 /// SACK blocks of one segment.
 const BLOCKS_MAX: usize = 4;
 
@@ -63,6 +67,11 @@ impl Segment {
     pub(in crate::translate) const fn is_syn(&self) -> bool {
         let kind = TcpFlags::SYN.with(TcpFlags::ACK).with(TcpFlags::RST).with(TcpFlags::FIN);
         self.flags.0 & kind.0 == TcpFlags::SYN.0
+    }
+
+    /// Whether it opens a connection that the runtime may take.
+    pub(in crate::translate) const fn is_for_splice(&self) -> bool {
+        self.is_syn() && self.urgent == SPLICE_TAG && !self.has(TcpFlags::URG)
     }
 
     pub(super) const fn has(&self, flags: TcpFlags) -> bool {
