@@ -7,7 +7,7 @@ use adit_device::{IfName, MacAddr};
 use adit_engine::Transport;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Passt, Pasta, Place};
+use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Outbound, Passt, Pasta, Place};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -111,6 +111,7 @@ to the background once the network is there. COMMAND, or a shell, runs in a new 
   -T, --tcp-ns SPEC        none
   -U, --udp-ns SPEC        none
   --host-lo-to-ns-lo       accepted: forwarded connections go to the address inside
+  -o, --outbound ADDR      connections come from this address of the host
   --dns-forward ADDR       a name server at ADDR, which asks those of the host
   --dns-host ADDR          ask this name server
   --map-host-loopback ADDR the host's loopback is reached at ADDR (default: the gateway)
@@ -155,6 +156,7 @@ to the background once it listens.
   --no-dhcp-search         no domains to search
   --no-dhcp, --no-dhcpv6   no addresses by DHCP, DHCPv6
   --no-ra                  no router advertisements
+  -o, --outbound ADDR      connections come from this address of the host
   --dns-forward ADDR       a name server at ADDR, which asks those of the host
   --dns-host ADDR          ask this name server
   --map-host-loopback ADDR the host's loopback is reached at ADDR (default: the gateway)
@@ -240,6 +242,7 @@ impl Options {
             mtu: MTU_MAX,
             dns_forward: Vec::new(),
             dns_host: Vec::new(),
+            outbound: Vec::new(),
             map_gateway: true,
             map_host: Vec::new(),
             map_guest: Vec::new(),
@@ -410,6 +413,12 @@ fn address_option(addressing: &mut Addressing, name: &str, value: &str) -> Resul
         "interface" => addressing.interface = Some(interface(value)?),
         "dns-forward" => addressing.dns_forward.push(ip("DNS forwarding address", value)?),
         "dns-host" => addressing.dns_host.push(ip("host nameserver address", value)?),
+        "outbound" => {
+            let ip: IpAddr = value
+                .parse()
+                .map_err(|_| fault(format!("Invalid or redundant outbound address: {value}")))?;
+            addressing.outbound.push(Outbound::Address(ip));
+        }
         "map-host-loopback" if value == "none" => {
             addressing.map_gateway = false;
             addressing.map_host.clear();

@@ -6,7 +6,7 @@ use adit_device::{IfName, MacAddr};
 use adit_packet::IpPrefix;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Network, Slirp4netns};
+use adit_vpn::drop_in::{Network, Outbound, Slirp4netns};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
@@ -50,6 +50,8 @@ A network namespace gets a way out through sockets of this process (adit).
 --enable-sandbox         accepted: the sandbox is always on
 --enable-seccomp         accepted: seccomp is always on
 --macaddress=MAC         the MAC address of the TAP (with --configure)
+--outbound-addr=ADDR     connections come from this address or interface of the host
+--outbound-addr6=ADDR    the same for IPv6
 --disable-dns            no name server at the third address
 --target-type=TYPE       netns
 -h, --help               print this help
@@ -104,6 +106,7 @@ struct Options {
     network: IpPrefix,
     has_host_loopback: bool,
     has_dns: bool,
+    outbound: Vec<Outbound>,
 }
 
 impl Default for Options {
@@ -121,6 +124,7 @@ impl Default for Options {
                 .unwrap_or(IpPrefix::ALL_V4),
             has_host_loopback: true,
             has_dns: true,
+            outbound: Vec::new(),
         }
     }
 }
@@ -156,6 +160,9 @@ impl Options {
             "userns-path" => drop(path(value)?),
             "enable-sandbox" | "enable-seccomp" => {}
             "disable-dns" => self.has_dns = false,
+            "outbound-addr" | "outbound-addr6" => {
+                self.outbound.push(outbound(value, name == "outbound-addr")?);
+            }
             "target-type" if value == "netns" => {}
             _ => return Err(fault(format!("--{name}={value} is not supported by adit"))),
         }
@@ -189,6 +196,7 @@ impl Options {
             configures: self.configures,
             networks,
             mtu: self.mtu,
+            outbound: self.outbound,
             host_loopback: self.has_host_loopback,
             ready: self.ready,
             exit: self.exit,
@@ -224,6 +232,16 @@ fn path(text: &str) -> Result<String, Fault> {
         Ok(_) => Ok(format!("./{text}")),
         Err(error) => Err(fault(format!("existing path expected: {text}: {error}"))),
     }
+}
+
+/// An address, or the name of an interface.
+fn outbound(text: &str, is_v4: bool) -> Result<Outbound, Fault> {
+    let name = || Some(Outbound::Interface { name: IfName::new(text).ok()?, is_v4 });
+    let found = match text.parse::<IpAddr>() {
+        Ok(ip) => Some(Outbound::Address(ip)).filter(|_| ip.is_ipv4() == is_v4),
+        Err(_) => name(),
+    };
+    found.ok_or_else(|| fault(format!("{text}: an address or an interface is expected")))
 }
 
 fn network(text: &str) -> Result<IpPrefix, Fault> {

@@ -4,6 +4,9 @@ use crate::output::{clean, table};
 use adit_service::nat::model::{Flow, Nat, Published};
 use std::net::SocketAddr;
 
+/// The port of name servers.
+const DNS: u16 = 53;
+
 /// The lines of `adit nat show`.
 pub(crate) fn status(nat: &Nat) -> Vec<String> {
     let mut lines = vec![format!("{} (pid {}): {}", clean(&nat.name), nat.pid, clean(&nat.device))];
@@ -14,8 +17,12 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     add("gateways", joined(&texts));
     let texts: Vec<String> = nat.name_servers.iter().map(ToString::to_string).collect();
     add("name servers", joined(&texts));
-    let texts: Vec<String> = nat.resolvers.iter().map(|server| server.ip().to_string()).collect();
-    add("resolvers", joined(&texts));
+    let text = |server: &SocketAddr| match server.port() {
+        DNS => server.ip().to_string(),
+        _ => server.to_string(),
+    };
+    let texts: Vec<String> = nat.resolvers.iter().map(text).collect();
+    add("resolvers", if texts.is_empty() { "none".to_owned() } else { joined(&texts) });
     if !nat.allow_host.is_empty() {
         let ports: Vec<String> = nat.allow_host.iter().map(ToString::to_string).collect();
         add("allow host", format!("port {}", joined(&ports)));
@@ -45,10 +52,8 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     if nat.datapath == "splice" {
         let all = &nat.spliced;
         let (sent, received) = (all.sent_bytes, all.received_bytes);
-        add(
-            "spliced",
-            format!("{} connections, {sent} bytes sent, {received} received", all.connections),
-        );
+        let count = all.connections;
+        add("spliced", format!("{count} in all, {sent} bytes from the inside, {received} to it"));
     }
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {

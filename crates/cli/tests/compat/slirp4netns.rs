@@ -242,6 +242,27 @@ fn add(proto: &str, port: u16, guest_port: u16) -> String {
 }
 
 #[test]
+fn connections_come_from_the_address_that_is_given() {
+    let world = World::new();
+    let from = Ipv4Addr::new(192, 0, 2, 7);
+    must("ip addr add 192.0.2.7/32 dev lo");
+    let tcp = TcpListener::bind((SERVER, 0)).unwrap();
+    let udp = UdpSocket::bind((SERVER, 0)).unwrap();
+    udp.set_read_timeout(Some(PATIENCE)).unwrap();
+    let ports = [tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port()];
+    let _slirp = start(&world, &["--outbound-addr=192.0.2.7", &world.pid()]);
+    let connect = "import socket, sys
+t = socket.create_connection(('192.0.2.1', int(sys.argv[1])), 50)
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.sendto(b'x', ('192.0.2.1', int(sys.argv[2])))
+print(t.getpeername()[0])";
+    let [first, second] = ports.map(|port| port.to_string());
+    assert_eq!(world.output(&["python3", "-c", connect, &first, &second]).trim(), "192.0.2.1");
+    assert_eq!(tcp.accept().unwrap().1.ip(), from);
+    assert_eq!(udp.recv_from(&mut [0; 9]).unwrap().1.ip(), from);
+}
+
+#[test]
 fn ports_are_forwarded_by_requests_at_the_api_socket() {
     let world = World::new();
     let socket = world.folder.join("api");

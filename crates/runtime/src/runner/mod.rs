@@ -37,6 +37,7 @@ use adit_packet::{Instant, Pool};
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -102,6 +103,12 @@ impl<E: Engine> Runner<E> {
     /// that an owner sees the result of a call before it replies.
     pub fn flush(&mut self) {
         self.core.flush();
+    }
+
+    /// Flows of the engine that are opened from now on come from these addresses of the host, one of each family;
+    /// of a family without one, from the address that the routes give.
+    pub fn set_outbound(&mut self, addresses: Vec<IpAddr>) {
+        self.core.flows.set_outbound(addresses);
     }
 
     /// The time of the present turn of the loop.

@@ -10,7 +10,7 @@ use adit_engine::{FlowError, FlowEvent, Transport};
 use adit_packet::Pool;
 use rustix::io::Errno;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 /// The system calls of this file, and of the sockets of flows.
@@ -51,15 +51,18 @@ impl Flow {
     /// Opens a socket and connects it.
     pub(crate) fn open(
         transport: Transport,
+        from: Option<IpAddr>,
         to: SocketAddr,
         port: u16,
         hop_limit: u8,
     ) -> Result<Self, FlowError> {
         let opened = match transport {
             Transport::Tcp => {
-                TcpFlow::open(to, port, hop_limit).map(|tcp| Self::Tcp(Box::new(tcp)))
+                TcpFlow::open(from, to, port, hop_limit).map(|tcp| Self::Tcp(Box::new(tcp)))
             }
-            Transport::Udp => UdpFlow::open(to, hop_limit).map(|udp| Self::Udp(Box::new(udp))),
+            Transport::Udp => {
+                UdpFlow::open(from, to, hop_limit).map(|udp| Self::Udp(Box::new(udp)))
+            }
             _ => Err(Errno::PROTONOSUPPORT.into()),
         };
         opened.map_err(|error: io::Error| flow_error(&error))

@@ -20,7 +20,7 @@ use adit_packet::{Batch, Instant, Pool};
 use socket2::Socket;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(crate) struct Flows {
     resume_at: Option<Instant>,
     splices: Splices,
     number: u32,
+    /// Where flows come from, if that is not for the routes to say.
+    outbound: Vec<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -72,15 +74,30 @@ enum End {
 }
 
 impl Flows {
+    /// Flows to other hosts come from these addresses of the host, one of each family.
+    pub(crate) fn set_outbound(&mut self, addresses: Vec<IpAddr>) {
+        self.outbound = addresses;
+    }
+
+    fn outbound(&self, family_of: IpAddr) -> Option<IpAddr> {
+        self.outbound.iter().find(|ip| ip.is_ipv4() == family_of.is_ipv4()).copied()
+    }
+
     /// Carries out a request of the engine.
     pub(crate) fn request(&mut self, id: FlowId, request: FlowRequest, reactor: &Reactor) {
         match request {
             FlowRequest::Open { transport, to, port, hop_limit } => {
                 self.close(id, reactor);
-                self.open(id, Flow::open(transport, to, port, hop_limit), reactor);
+                // The host's loopback has no other address than its own.
+                let from = self.outbound(to.ip()).filter(|_| !to.ip().is_loopback());
+                self.open(id, Flow::open(transport, from, to, port, hop_limit), reactor);
             }
-            FlowRequest::Bind { transport, local, or_any_port } => {
+            FlowRequest::Bind { transport, mut local, or_any_port } => {
                 self.close(id, reactor);
+                // One that must have its port is published.
+                if let Some(from) = self.outbound(local.ip()).filter(|_| or_any_port) {
+                    local.set_ip(from);
+                }
                 self.open(id, Flow::bind(transport, local, or_any_port), reactor);
             }
             FlowRequest::Listen { local } => {

@@ -65,12 +65,22 @@ struct Kept {
 
 impl TcpFlow {
     /// Opens a socket and connects it, from this local port if it is free.
-    pub(crate) fn open(to: SocketAddr, port: u16, hop_limit: u8) -> io::Result<Self> {
-        let connected = if port == 0 { None } else { connect(to, Some(port), hop_limit).ok() };
+    pub(crate) fn open(
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        port: u16,
+        hop_limit: u8,
+    ) -> io::Result<Self> {
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let with_port = Some(SocketAddr::new(from.unwrap_or(any), port)).filter(|_| port != 0);
+        let connected = with_port.and_then(|local| connect(to, Some(local), hop_limit).ok());
         let socket = match connected {
             Some(socket) => socket,
             // Somebody else has the port, or uses it for the same remote address.
-            None => connect(to, None, hop_limit)?,
+            None => connect(to, from.map(|from| SocketAddr::new(from, 0)), hop_limit)?,
         };
         Ok(Self::new(socket))
     }
@@ -391,7 +401,7 @@ impl TcpFlow {
 }
 
 /// A socket that connects, from a local port if one is given.
-fn connect(to: SocketAddr, port: Option<u16>, hop_limit: u8) -> io::Result<Socket> {
+fn connect(to: SocketAddr, local: Option<SocketAddr>, hop_limit: u8) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
     set_options(&socket)?;
@@ -400,17 +410,13 @@ fn connect(to: SocketAddr, port: Option<u16>, hop_limit: u8) -> io::Result<Socke
         // IPv4 has the error of a connect in any case.
         report_icmp_errors(&socket, false, true)?;
     }
-    if let Some(port) = port {
-        let any: IpAddr = match to {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
+    if let Some(local) = local {
         if to.is_ipv6() {
             socket.set_only_v6(true)?;
         }
         // For connections to several remote addresses, as they share a port in the kernel.
         socket.set_reuse_address(true)?;
-        socket.bind(&SocketAddr::new(any, port).into())?;
+        socket.bind(&local.into())?;
     }
     match socket.connect(&to.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),

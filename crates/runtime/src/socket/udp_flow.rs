@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Bytes that the socket of a flow holds, each way: with the kernel's default of 208 KiB a burst of
@@ -34,8 +34,9 @@ pub(crate) struct UdpFlow {
 
 impl UdpFlow {
     /// Opens a socket and connects it.
-    pub(crate) fn open(to: SocketAddr, hop_limit: u8) -> io::Result<Self> {
+    pub(crate) fn open(from: Option<IpAddr>, to: SocketAddr, hop_limit: u8) -> io::Result<Self> {
         let socket = socket(to)?;
+        from.map_or(Ok(()), |from| socket.bind(&SocketAddr::new(from, 0).into()))?;
         socket.connect(&to.into())?;
         let mut flow = Self::new(socket, Some(to))?;
         flow.hop_limit.set(&flow.socket, to.is_ipv4(), hop_limit)?;

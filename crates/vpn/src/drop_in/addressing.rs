@@ -1,6 +1,6 @@
 //! The addresses inside, as pasta and passt choose them: those of the host, unless others are given.
 
-use super::host::Host;
+use super::host::{Host, Outbound};
 use super::inside::Inside;
 use adit_device::IfName;
 use adit_packet::IpPrefix;
@@ -37,6 +37,8 @@ pub struct Addressing {
     pub dns_forward: Vec<IpAddr>,
     /// The name servers that it asks, in place of the host's.
     pub dns_host: Vec<IpAddr>,
+    /// Where flows to the outside come from.
+    pub outbound: Vec<Outbound>,
     /// The gateways stand for the host's loopback.
     pub map_gateway: bool,
     /// Addresses that stand for the host's loopback.
@@ -176,6 +178,7 @@ mod tests {
             mtu: 65520,
             dns_forward: Vec::new(),
             dns_host: Vec::new(),
+            outbound: Vec::new(),
             map_gateway: true,
             map_host: Vec::new(),
             map_guest: Vec::new(),

@@ -3,6 +3,7 @@
 use adit_device::netlink::{Netlink, Route, RouteKind, TABLE_MAIN};
 use adit_device::{IfIndex, IfName};
 use adit_packet::IpPrefix;
+use adit_service::error::{Error, Result};
 use std::io;
 use std::net::IpAddr;
 
@@ -24,6 +25,35 @@ pub(super) struct Copied {
     pub(super) addresses: Vec<IpPrefix>,
     /// The gateway of its default route.
     pub(super) gateway: Option<IpAddr>,
+}
+
+/// Where flows to the outside come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// An address of the host.
+    Address(IpAddr),
+    /// The first address of an interface.
+    Interface {
+        /// Its name.
+        name: IfName,
+        /// The family.
+        is_v4: bool,
+    },
+}
+
+impl Outbound {
+    /// The address.
+    pub(super) fn address(self) -> Result<IpAddr> {
+        let (name, is_v4) = match self {
+            Self::Address(ip) => return Ok(ip),
+            Self::Interface { name, is_v4 } => (name, is_v4),
+        };
+        let failed = |error| Error::io("list", format!("the addresses of {name}"), &error);
+        let copied = Host::open().and_then(|mut host| host.copy(is_v4, Some(&name)));
+        let first = copied.map_err(failed)?.and_then(|copied| copied.addresses.first().copied());
+        let none = || Error::io("use", name, &io::ErrorKind::AddrNotAvailable.into());
+        first.map(IpPrefix::ip).ok_or_else(none)
+    }
 }
 
 impl Host {

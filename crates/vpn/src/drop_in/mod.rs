@@ -28,6 +28,7 @@ mod slirp4netns;
 pub use addressing::Addressing;
 pub use guests::GuestOptions;
 pub use gvproxy::Gvproxy;
+pub use host::Outbound;
 pub use passt::{GuestSocket, Passt};
 pub use pasta::{Pasta, Place};
 pub use ports::Forward;

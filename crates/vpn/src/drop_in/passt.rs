@@ -69,6 +69,7 @@ impl Passt {
         let engine = resolved.inside.engine()?;
         let follower = resolved.inside.follow(&engine, self.sandbox)?;
         let mut server = Server::new(engine)?;
+        server.set_outbound(&self.addressing.outbound)?;
         follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.has_guest(guests, self.one_off || connected.is_some());
         let mut folder = None;

@@ -122,6 +122,7 @@ impl Pasta {
             port = Recording::frames(path, port.name())?.of(port);
         }
         let mut server = Server::new(engine)?;
+        server.set_outbound(&self.addressing.outbound)?;
         server.attach(INSIDE, port)?;
         follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.open(&self.forwards, &resolved.devices())?;

@@ -1,6 +1,7 @@
 //! The loop: an engine, the port of the inside, and what ends both.
 
 use super::api::Api;
+use super::host::Outbound;
 use super::inside::INSIDE;
 use super::ports::{self, Forward};
 use adit_device::netlink::Listeners;
@@ -83,6 +84,13 @@ impl Server {
         let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
         runner.watch_signals(Signals::new().map_err(failed)?).map_err(failed)?;
         Ok(Self { runner, owner: Owner::default() })
+    }
+
+    /// Where flows to the outside come from, one address of each family.
+    pub(super) fn set_outbound(&mut self, outbound: &[Outbound]) -> Result<()> {
+        let addresses = outbound.iter().map(|one| one.address()).collect::<Result<_>>()?;
+        self.runner.set_outbound(addresses);
+        Ok(())
     }
 
     /// The port of the inside; its end is a failure.

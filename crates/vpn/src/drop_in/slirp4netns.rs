@@ -3,6 +3,7 @@
 use super::api::Api;
 use super::api::slirp4netns::HostForwards;
 use super::background::inherited;
+use super::host::Outbound;
 use super::inside::{INSIDE, Inside, address, default_route};
 use super::server::Server;
 use adit_device::{IfName, MacAddr, Mode};
@@ -33,6 +34,8 @@ pub struct Slirp4netns {
     pub networks: Vec<Network>,
     /// The IP MTU of the device.
     pub mtu: u16,
+    /// Where flows to the outside come from.
+    pub outbound: Vec<Outbound>,
     /// The inside reaches the host's loopback at the gateways.
     pub host_loopback: bool,
     /// The descriptor to which `1` is written when the device is ready.
@@ -72,6 +75,7 @@ impl Slirp4netns {
         let device = attach(&self.target, &self.interface())?;
         engine.add_guests(INSIDE, self.guests()?).map_err(Error::usage)?;
         let mut server = Server::new(engine)?;
+        server.set_outbound(&self.outbound)?;
         server.attach(INSIDE, Box::new(DevicePort::new(device)?))?;
         follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.ends_with(life)?;

@@ -156,7 +156,8 @@ fn what_pasta_does_not_know_is_refused() {
         ("--dns-forward ::1 --config-net 1", "Invalid DNS forwarding address: ::1"),
         ("-t x --config-net 1", "Invalid port specifier x"),
         ("-T 80 --config-net 1", "--tcp-ns 80 is not supported by adit"),
-        ("-o 192.0.2.1 --config-net 1", "--outbound 192.0.2.1 is not supported by adit"),
+        ("-o eth0 --config-net 1", "Invalid or redundant outbound address: eth0"),
+        ("--outbound-if4 eth0 --config-net 1", "--outbound-if4 eth0 is not supported by adit"),
         ("--no-tcp --config-net 1", "--no-tcp is not supported by adit"),
         ("-I a-name-that-is-too-long --config-net 1", "Invalid interface name"),
     ] {
@@ -164,6 +165,8 @@ fn what_pasta_does_not_know_is_refused() {
         assert!(message.contains(part), "{text}: {message}");
     }
     assert_eq!(wanted("-n 255.255.240.0 --config-net 1").addressing.netmask, Some(20));
+    let outbound = wanted("-o 192.0.2.1 --config-net 1").addressing.outbound;
+    assert_eq!(outbound, [Outbound::Address(ips(&["192.0.2.1"])[0])]);
     assert_eq!(wanted("-m 0 --config-net 1").addressing.mtu, 1500);
 }
 

@@ -7,7 +7,7 @@ const PODMAN_4_NETWORK: &str = "--disable-host-loopback --mtu=65520 --enable-san
                                 --enable-seccomp --enable-ipv6 -c -r 3 --netns-type=path PATH tap0";
 const PODMAN_5: &str = "--disable-host-loopback --mtu=65520 --enable-sandbox --enable-seccomp \
                         --enable-ipv6 -c -r 3 -e 4 --netns-type=path PATH tap0";
-const PODMAN_4_CIDR: &str = "--mtu=1500 --enable-sandbox --enable-seccomp --cidr=10.5.0.0/24 -c -e 3 -r 4 \
+const PODMAN_4_CIDR: &str = "--mtu=1500 --enable-sandbox --enable-seccomp --cidr=10.5.0.0/24 --outbound-addr=127.0.0.1 -c -e 3 -r 4 \
                              --api-socket /run/ID.net --netns-type=path PATH tap0";
 
 fn call(text: &str) -> Result<Call, Fault> {
@@ -45,6 +45,7 @@ fn the_command_lines_of_podman_are_read() {
         configures: true,
         networks: expected_networks(),
         mtu: 65520,
+        outbound: Vec::new(),
         host_loopback: false,
         ready: Some(4),
         exit: Some(3),
@@ -61,6 +62,7 @@ fn the_command_lines_of_podman_are_read() {
     let cidr = Slirp4netns {
         networks: vec![network("10.5.0.100/24", "10.5.0.2", "10.5.0.3")],
         mtu: 1500,
+        outbound: vec![Outbound::Address("127.0.0.1".parse().unwrap())],
         host_loopback: true,
         api_socket: Some("/run/ID.net".into()),
         ..expected
@@ -96,6 +98,7 @@ fn help_has_the_words_that_callers_look_for() {
         "--enable-sandbox",
         "--enable-seccomp",
         "--enable-ipv6",
+        "--outbound-addr",
     ] {
         assert!(help.contains(word), "{word}");
     }
@@ -123,7 +126,8 @@ fn what_is_not_valid_is_refused() {
         ("-c 1 a-name-that-is-too-long", "TAPNAME"),
         ("--macaddress=02:00:00:00:00:07 1 tap0", "--macaddress cannot be specified"),
         ("-c --macaddress=01:00:00:00:00:07 1 tap0", "macaddress must be"),
-        ("-c --outbound-addr=127.0.0.1 1", "--outbound-addr=127.0.0.1 is not supported"),
+        ("-c --outbound-addr=::1 1", "an address or an interface"),
+        ("-c --target-type=bess 1", "--target-type=bess is not supported"),
     ] {
         let Err(Fault::Refused(message)) = call(text) else { panic!("{text}") };
         assert!(message.contains(part), "{text}: {message}");
