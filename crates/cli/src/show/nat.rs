@@ -52,10 +52,8 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     if nat.datapath == "splice" {
         let all = &nat.spliced;
         let (sent, received) = (all.sent_bytes, all.received_bytes);
-        add(
-            "spliced",
-            format!("{} connections, {sent} bytes sent, {received} received", all.connections),
-        );
+        let count = all.connections;
+        add("spliced", format!("{count} in all, {sent} bytes from the inside, {received} to it"));
     }
     add("packets", format!("{} from the inside, {} to it", nat.received, nat.sent));
     for (why, count) in &nat.dropped {

@@ -2,10 +2,12 @@
 
 use crate::socket::splice::joint::{Joint, Turn};
 use crate::socket::splice::pipes::{PIPES_MAX, Pipes};
+use adit_device::Netns;
 use adit_packet::Instant;
 use socket2::{SockRef, Socket};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
 
 /// A client, a server, and what is between them.
 struct Joined {
@@ -43,9 +45,17 @@ impl Joined {
     }
 }
 
+/// A listener in a network of its own.
+fn listener() -> TcpListener {
+    Netns::enter_new().expect("run the tests under `unshare -Urnm --`");
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+    assert!(up.success());
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
 #[test]
 fn bytes_pass_also_while_others_hold_all_pipes() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listener();
     let mut pipes = Pipes::default();
     let mut blocked: Vec<Joined> =
         (0..PIPES_MAX).map(|_| Joined::new(&listener, 1 << 16)).collect();
@@ -75,7 +85,7 @@ fn bytes_pass_also_while_others_hold_all_pipes() {
 
 #[test]
 fn bytes_that_came_before_a_failure_are_passed_on() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listener();
     let (mut pipes, mut joined) = (Pipes::default(), Joined::new(&listener, 1 << 18));
     joined.server.write_all(b"last words").unwrap();
     SockRef::from(&joined.server).set_linger(Some(std::time::Duration::ZERO)).unwrap();
