@@ -135,11 +135,13 @@ def measured(peer, seconds):
     up, cpu_up = peer.stream("up", seconds)
     down, cpu_down = peer.stream("down", seconds)
     one = peer.load("connect", OUTSIDE, seconds, 1)
+    before = peer.cpu()
     many = peer.load("connect", OUTSIDE, seconds, 16)
+    cpu_many = (peer.cpu() - before) * 1e6 / max(many[0] * seconds, 1)
     half, most = peer.load("ask", OUTSIDE, seconds)
     if one[1] or many[1]:
         print(f"{peer.name}: {one[1]:.0f} and {many[1]:.0f} connections failed", file=sys.stderr)
-    figures = [up, down, cpu_up, cpu_down, one[0], many[0], half, most]
+    figures = [up, down, cpu_up, cpu_down, one[0], many[0], half, most, cpu_many]
     return dict(zip(FIGURES, figures))
 
 
@@ -152,6 +154,7 @@ FIGURES = [
     "connections/s, 16 at a time",
     "question and answer p50, us",
     "question and answer p99, us",
+    "CPU a connection, us",
 ]
 
 

@@ -119,7 +119,7 @@ pub fn run(ports: &WantedPorts, wanted: &WantedNat, level: Level, events: &Event
     if wanted.publish.iter().any(|one| matches!(one, Publishing::Auto(_))) {
         let message =
             "what listens inside is known only of a namespace: '--publish auto' is not possible";
-        return Err(Error::usage(message));
+        return Err(Error::usage(message).hint("Publish ports: --publish 2222:22."));
     }
     if wanted.datapath == Datapath::Splice {
         let message = "'--datapath splice' is for namespaces: connections of guests are packets";

@@ -82,7 +82,7 @@ pub(crate) struct AttachArgs {
 A port is written as for 'adit switch', whose help lists the kinds: unix:PATH is QEMU's '-netdev stream', with \
 type=dgram '-netdev dgram', each for any number of guests; tap:NAME a TAP, created or attached to; fd:N an \
 inherited descriptor. All guests share one network, and get addresses by DHCP, DHCPv6 and router advertisements. \
-A port tun:NAME has no guests but packets, and must be the only one.
+Published ports lead to the first guest. A port tun:NAME has no guests but packets, and must be the only one.
 
 Runs until Ctrl-C, SIGTERM, 'adit nat stop', or the end of the last port.
 

@@ -92,18 +92,24 @@ pub(super) fn read(words: &[String]) -> Result<Call, Fault> {
             }
         }
     }
-    wanted.forwards.extend(ssh.map(|port| Forward {
-        transport: Transport::Tcp,
-        local: Some(Ipv4Addr::LOCALHOST.into()),
-        ports: port..=port,
-        inside: SSH,
-        as_possible: false,
-        option: format!("-ssh-port {port}"),
-    }));
+    wanted.forwards.extend(ssh.map(forward_ssh));
     if wanted.listen_qemu.is_none() && wanted.listen_vfkit.is_none() {
         return Err(Fault::Usage("-listen-qemu or -listen-vfkit is required".to_owned()));
     }
     Ok(Call::Gvproxy(Box::new(wanted)))
+}
+
+/// The machine's SSH at a port of the host's loopback.
+fn forward_ssh(port: u16) -> Forward {
+    Forward {
+        transport: Transport::Tcp,
+        local: Some(Ipv4Addr::LOCALHOST.into()),
+        interface: None,
+        ports: port..=port,
+        inside: SSH,
+        as_possible: false,
+        option: format!("-ssh-port {port}"),
+    }
 }
 
 fn invalid(name: &str, text: &str) -> Fault {
@@ -137,6 +143,7 @@ mod tests {
             forwards: vec![Forward {
                 transport: Transport::Tcp,
                 local: "127.0.0.1".parse().ok(),
+                interface: None,
                 ports: 40001..=40001,
                 inside: 22,
                 as_possible: false,

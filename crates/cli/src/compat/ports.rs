@@ -3,9 +3,10 @@
 //! ```text
 //! none                  8080:80            127.0.0.1/8080:80       22,25        8000-8010:80-90
 //! auto                  ::1/8080           5-25,~10-20             0.0.0.0/80:192.0.2.9/8080
-//! all                   127.0.0.1/all      ~5000                   all,~22
+//! all                   127.0.0.1/all      ~5000                   192.0.2.1%eth0/22
 //! ```
 
+use adit_device::IfName;
 use adit_engine::Transport;
 use adit_vpn::drop_in::Forward;
 use std::net::IpAddr;
@@ -45,15 +46,17 @@ pub(super) fn add(
     }
     let invalid = || format!("Invalid port specifier {text}");
     let (local, ports) = split_address(text).ok_or_else(invalid)?;
-    if local.is_some_and(|local| local.contains('%')) {
-        return Err(format!("{option} {text}: ports of one interface are not supported by adit"));
-    }
+    let (local, interface) = match local.and_then(|local| local.split_once('%')) {
+        Some((local, interface)) => (Some(local), Some(interface)),
+        None => (local, None),
+    };
+    let interface = interface.map(IfName::new).transpose().map_err(|_| invalid())?;
     let address = |text: &str| match text.trim_start_matches('[').trim_end_matches(']') {
         "" => None,
         text => Some(text.parse::<IpAddr>()),
     };
     let local = local.and_then(address).transpose().map_err(|_| invalid())?;
-    if ports == "auto" {
+    if ports == "auto" && interface.is_none() {
         // The kernel does not tell UDP servers from clients.
         follows.extend((transport == Transport::Tcp).then_some(local));
         return Ok(());
@@ -75,6 +78,7 @@ pub(super) fn add(
         forwards.extend(pieces.into_iter().map(|piece| Forward {
             transport,
             local,
+            interface,
             inside: inside + (*piece.start() - *host.start()),
             ports: piece,
             as_possible: is_all,
@@ -166,7 +170,8 @@ mod tests {
         add(Transport::Tcp, "-t", text, &mut ports)?;
         let show = |one: Forward| {
             let local = one.local.map_or("*".to_owned(), |ip| ip.to_string());
-            format!("{local}/{}-{}:{}", one.ports.start(), one.ports.end(), one.inside)
+            let interface = one.interface.map_or(String::new(), |name| format!("%{name}"));
+            format!("{local}{interface}/{}-{}:{}", one.ports.start(), one.ports.end(), one.inside)
         };
         let follow = |local: Option<IpAddr>| format!("auto {local:?}");
         let follows = ports.follows.into_iter().map(follow);
@@ -186,6 +191,8 @@ mod tests {
             ("127.0.0.1/8080-8080:80-80", vec!["127.0.0.1/8080-8080:80"]),
             ("::1/8080:80", vec!["::1/8080-8080:80"]),
             ("[::1]/80", vec!["::1/80-80:80"]),
+            ("192.0.2.1%eth0/22", vec!["192.0.2.1%eth0/22-22:22"]),
+            ("%eth0/22", vec!["*%eth0/22-22:22"]),
             ("/80", vec!["*/80-80:80"]),
             ("all", vec!["*/1-65535:1"]),
             ("127.0.0.1/all", vec!["127.0.0.1/1-65535:1"]),
@@ -204,7 +211,8 @@ mod tests {
             ("9-8", "Invalid port specifier"),
             ("80:90-91", "Invalid port specifier"),
             ("x/80", "Invalid port specifier"),
-            ("192.0.2.1%eth0/22", "one interface"),
+            ("%eth0/auto", "'auto' among others"),
+            ("%a-name-that-is-too-long/22", "Invalid port specifier"),
             ("all:192.0.2.5", "Invalid port specifier"),
             ("80,auto", "'auto' among others"),
             ("80:192.0.2.5/8080", "another address inside"),

@@ -101,9 +101,9 @@ fn ports_of_the_command_line_lead_inside_from_everywhere() {
     let network = Network::new();
     let world = &network.world;
     let held = world.hold();
-    let (tcp, udp, local) = (free_port(), free_port(), free_port());
+    let [tcp, udp, local, of_link] = [(); 4].map(|()| free_port());
     let line = format!(
-        "--config-net -t {tcp}-{tcp}:80-80 -t 127.0.0.1/{local}-{local}:80-80 -u {udp}-{udp}:53-53 --dns-forward \
+        "--config-net -t {tcp}-{tcp}:80-80 -t 127.0.0.1/{local}-{local}:80-80 -t %eth0/{of_link}:80 -u {udp}-{udp}:53-53 --dns-forward \
          169.254.1.1 -T none -U none --no-map-gw --quiet --netns {} --map-guest-addr 169.254.1.2",
         held.display()
     );
@@ -131,6 +131,8 @@ fn ports_of_the_command_line_lead_inside_from_everywhere() {
         assert!(!said.contains("192.0.2.1") && !said.contains("2001:db8::1"), "{address}: {said}");
     }
     assert!(network.outside(|| TcpStream::connect(at("192.0.2.1", local))).is_err());
+    assert!(read_from(at("192.0.2.1", of_link)).is_some());
+    assert!(TcpStream::connect(at("127.0.0.1", of_link)).is_err());
     let ask = |client: UdpSocket| {
         client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         wait_until("an answer by UDP", || {

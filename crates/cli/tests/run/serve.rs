@@ -110,12 +110,17 @@ fn host_on_tap(netns: &str, device: &str) {
 
 #[test]
 fn guests_of_streams_datagrams_and_taps_share_a_nat() {
-    let _host = Host::new();
+    let mut host = Host::new();
     run("ip netns add blue");
     let ports = ["unix:/run/stream", "unix:/run/dgram,type=dgram", "tap:t0,netns=blue"];
-    let sandbox = ["nat", "serve", "--sandbox", "require"];
+    let sandbox = ["nat", "serve", "--sandbox", "require", "--publish", "9009:9"];
     let adit = Adit::start(&[&sandbox[..], &ports].concat());
     host_on_tap("blue", "t0");
+    // A published port leads to the first guest.
+    run("ip -n blue link set lo up");
+    host.serve(&["ip", "netns", "exec", "blue"], &["10.0.2.15"]);
+    let words = ["ip", "netns", "exec", "srv", "python3", "-c", CONNECT, "192.0.2.1", "9009"];
+    assert_eq!(text(&command(words).output().unwrap().stdout), "reached\n");
     let mac = run("ip netns exec blue cat /sys/class/net/t0/address");
     let guests =
         ["python3", "-c", GUESTS, "/run/stream", "/run/dgram", "10.0.2.2", "10.0.2.3", "10.0.2.15"];
@@ -230,8 +235,12 @@ fn a_nat_is_the_way_out_of_a_switch() {
         let words = ["ip", "netns", "exec", "red", "python3", "-c", CONNECT, address, port];
         assert_eq!(text(&command(words).output().unwrap().stdout), "reached\n");
     }
-    for wrong in ["nat,network=10.9.0.0/30", "nat,network=10.9.0.0/24+10.8.0.0/24", "nat,udp-nat=x"]
-    {
+    for wrong in [
+        "nat,network=10.9.0.0/30",
+        "nat,network=10.9.0.0/24+10.8.0.0/24",
+        "nat,udp-nat=x",
+        "nat,mtu=100",
+    ] {
         let (status, error) = crate::support::refused(&format!("switch --port {wrong}"));
         assert_eq!(status, 2, "{error}");
     }

@@ -1,4 +1,4 @@
-//! A guest on QEMU's `-netdev stream` behind `adit nat serve`.
+//! A guest on QEMU's `-netdev stream` behind `adit nat serve`, and behind adit in place of passt.
 //!
 //! ```text
 //! [guest] eth0, DHCP and RA <-- stream --> adit nat serve [here] v0 192.0.2.1 <-- veth --> 192.0.2.2 [srv]
@@ -95,4 +95,34 @@ fn a_machine_reaches_the_outside_through_a_nat() {
     let of_guest = &shown["guests"][0];
     assert_eq!(of_guest["mac"], "52:54:00:00:00:02");
     adit("nat stop");
+}
+
+#[test]
+fn a_machine_reaches_the_outside_through_passt() {
+    let Some(fixture) = crate::fixture() else { return };
+    outside();
+    run("ip route add default via 192.0.2.2");
+    let folder = Folder::new("vm-passt");
+    let socket = folder.path("passt.sock");
+    let mut passt = bare(ADIT);
+    passt.args(["compat", "passt", "--one-off", "--no-map-gw", "--mtu", "1500", "--socket"]);
+    assert!(passt.arg(&socket).status().unwrap().success());
+    let mut guest = Guest::start(&fixture, "10.88.0.2", &Nic::Stream(&socket));
+    guest.wait_ready();
+    guest.run("/bin/ip address del 10.88.0.2/24 dev eth0");
+    let script = SCRIPT.replace('\n', "\\n");
+    guest.run(&format!("printf '{script}' >/tmp/dhcp; chmod +x /tmp/dhcp"));
+    let lease = guest.run("udhcpc -i eth0 -f -q -n -O mtu -s /tmp/dhcp 2>&1");
+    assert!(lease.contains("192.0.2.1 169.254.2.2 1500"), "{lease}");
+    guest::wait_for(|| guest.run("ping -c 3 -W 10 192.0.2.2").contains(" 0% packet loss"));
+    let data = folder.path("data");
+    run(&format!("dd if=/dev/urandom of={} bs=1M count=1 status=none", data.display()));
+    let _source = serve(&format!("-u FILE:{} TCP4-LISTEN:7000,reuseaddr", data.display()));
+    guest.run("socat -u TCP4:192.0.2.2:7000,retry=50,interval=0.2 CREATE:/tmp/got");
+    let sum = Command::new("sha256sum").arg(&data).output().unwrap();
+    let got = guest.run("sha256sum </tmp/got");
+    assert_eq!(got[..64], String::from_utf8_lossy(&sum.stdout)[..64]);
+    // It ends with the machine.
+    drop(guest);
+    guest::wait_for(|| !socket.exists());
 }

@@ -125,7 +125,8 @@ impl World {
             id: 1,
             dont_fragment: true,
             fragment: None,
-            ttl: 64,
+            // Some may go no further.
+            ttl: if self.received % 32 == 31 { 1 } else { 64 },
             protocol,
             source: [10, 0, 2, 100].into(),
             destination: [192, 0, 2, 1].into(),
@@ -264,6 +265,7 @@ impl World {
         if flow.is_stream {
             flow.position += u64::try_from(len).expect("short");
             flow.high = flow.high.max(flow.position);
+            packet.meta.urgent = args[2] % 4 == 1;
         } else {
             let remote = ([192, 0, 2, 1], u16::from(args[2])).into();
             assert!(flow::push_address(&mut packet, remote));

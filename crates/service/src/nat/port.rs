@@ -7,7 +7,7 @@ use crate::nat::resolvers::Resolvers;
 use crate::nat::wanted::{Inside, WantedNat};
 use adit_device::Mode;
 use adit_engine::PortId;
-use adit_nat::{Gateway, UdpFiltering};
+use adit_nat::{Config, Gateway, UdpFiltering};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::error::{Error, Result};
 use adit_runtime::port::kind::{Argument, Key, Parsed, PortOptions};
@@ -72,11 +72,20 @@ fn parse(_: Argument<'_>, words: &mut Words) -> Parsed {
             _ => return Err(SpecError::new(at, "it must be apdf or eif")),
         },
     };
+    let mtu = match words.take("mtu")? {
+        None => MTU,
+        Some((at, text)) => match parsed(at, "an MTU in bytes", &text)? {
+            mtu if mtu >= Config::MTU_MIN => mtu,
+            _ => {
+                return Err(SpecError::new(at, format!("the MTU is at least {}", Config::MTU_MIN)));
+            }
+        },
+    };
     let ports = words.take("allow-host")?;
     let dns = words.take("dns")?;
     Ok(Box::new(NatSpec {
         inside,
-        mtu: words.value("mtu", "an MTU in bytes")?.unwrap_or(MTU),
+        mtu,
         udp,
         allow_host: ports.map_or(Ok(Vec::new()), |(at, text)| list(at, "a port", &text))?,
         dns: dns.map(|(at, text)| list(at, "the address of a name server", &text)).transpose()?,

@@ -1,11 +1,15 @@
 //! Ports of the host that lead to the inside from the start.
 
+use super::host::Host;
 use super::inside::INSIDE;
+use adit_device::IfName;
 use adit_engine::{FlowError, FlowId, PortId, Transport};
 use adit_nat::{Gateway, Publish, PublishState};
+use adit_packet::IpPrefix;
 use adit_runtime::Runner;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use rustix::process::{Resource, getrlimit};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -14,8 +18,10 @@ use std::ops::RangeInclusive;
 pub struct Forward {
     /// TCP or UDP.
     pub transport: Transport,
-    /// The address of the host; `None` for all.
+    /// The address of the host; `None` for all, or for those of the interface.
     pub local: Option<IpAddr>,
+    /// The interface of the host.
+    pub interface: Option<IfName>,
     /// The ports of the host.
     pub ports: RangeInclusive<u16>,
     /// The port inside for the first of them; the others follow.
@@ -29,9 +35,7 @@ pub struct Forward {
 
 impl Forward {
     /// One for each port and family that the inside, with these addresses, has.
-    fn publishes(&self, devices: &[IpAddr], port: PortId) -> Vec<Publish> {
-        let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        let locals = self.local.map_or(any.to_vec(), |local| vec![local]);
+    fn publishes(&self, locals: Vec<IpAddr>, devices: &[IpAddr], port: PortId) -> Vec<Publish> {
         let pairs = locals.into_iter().filter_map(|local| {
             let device = devices.iter().find(|device| device.is_ipv4() == local.is_ipv4())?;
             Some((local, *device))
@@ -46,6 +50,25 @@ impl Forward {
             })
         };
         pairs.flat_map(of_pair).collect()
+    }
+
+    /// The addresses of the host.
+    fn locals(&self) -> Result<Vec<IpAddr>> {
+        match (self.local, &self.interface) {
+            (Some(local), _) => Ok(vec![local]),
+            (None, None) => Ok(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
+            (None, Some(name)) => {
+                let of_both = Host::open().and_then(|mut host| {
+                    let families = [true, false].map(|is_v4| host.copy(is_v4, Some(name)));
+                    families.into_iter().collect::<io::Result<Vec<_>>>()
+                });
+                let of_both = of_both.map_err(|error| {
+                    Error::io("list", format!("the addresses of {name}"), &error)
+                })?;
+                let prefixes = of_both.into_iter().flatten().flat_map(|one| one.addresses);
+                Ok(prefixes.map(IpPrefix::ip).collect())
+            }
+        }
     }
 }
 
@@ -65,7 +88,7 @@ pub(super) fn open_all(
     for forward in forwards {
         let option = &forward.option;
         let mut count = 0;
-        for publish in forward.publishes(devices, INSIDE) {
+        for publish in forward.publishes(forward.locals()?, devices, INSIDE) {
             let port = publish.local.port();
             if forward.as_possible && (left == 0 || ephemeral.contains(&port)) {
                 continue;
@@ -143,6 +166,7 @@ mod tests {
         let mut forward = Forward {
             transport: Transport::Tcp,
             local: None,
+            interface: None,
             ports: 8000..=8001,
             inside: 80,
             as_possible: false,
@@ -150,7 +174,7 @@ mod tests {
         };
         let devices: [IpAddr; 2] = [[192, 0, 2, 9].into(), Ipv6Addr::LOCALHOST.into()];
         let pairs = |forward: &Forward, devices: &[IpAddr]| -> Vec<(String, String)> {
-            let all = forward.publishes(devices, PortId(0)).into_iter();
+            let all = forward.publishes(forward.locals().unwrap(), devices, PortId(0)).into_iter();
             all.map(|one| (one.local.to_string(), one.inside.to_string())).collect()
         };
         let pair = |local: &str, inside: &str| (local.to_owned(), inside.to_owned());

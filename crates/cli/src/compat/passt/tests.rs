@@ -63,7 +63,15 @@ fn ips(texts: &[&str]) -> Vec<IpAddr> {
 
 fn forwarded(transport: Transport, option: &str, ports: (u16, u16), inside: u16) -> Forward {
     let (local, option) = (None, option.to_owned());
-    Forward { transport, local, ports: ports.0..=ports.1, inside, as_possible: false, option }
+    Forward {
+        transport,
+        local,
+        interface: None,
+        ports: ports.0..=ports.1,
+        inside,
+        as_possible: false,
+        option,
+    }
 }
 
 #[test]
