@@ -26,7 +26,7 @@ const PACKETS_MAX: usize = 1024;
 /// Their bytes: 32 flows with 256 KiB, or half of a pool's large buffers.
 const BYTES_MAX: usize = 8 << 20;
 
-/// A port behind which another engine runs, with ports and sockets of its own: see the [module](self).
+/// A port behind which another engine runs, with ports and sockets of its own, in the same loop.
 pub struct Nested<E, H> {
     name: String,
     mtu: Option<u32>,

@@ -124,7 +124,7 @@ pub struct WantedNat {
     pub netem: Option<Profiles>,
     /// Records the packets of the inside.
     pub capture: Option<PathBuf>,
-    /// Names that the name server inside answers by itself, beside [`HOST`].
+    /// Names that the name server inside answers by itself, beside `host.adit.internal`.
     pub names: Vec<(HostName, IpAddr)>,
     /// The name servers that it asks; `None`: those of the host, also when they change.
     pub dns: Option<Vec<SocketAddr>>,
