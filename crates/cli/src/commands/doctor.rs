@@ -8,6 +8,7 @@ use adit_service::control::name::is_claimed;
 use adit_service::error::{Error, Report, Result};
 use adit_service::host::filter::TableId;
 use adit_service::host::stale::filter_tables;
+use rustix::net::{AddressFamily, SocketType};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fs;
@@ -87,6 +88,7 @@ impl Args {
             "read /proc/misc, /proc/self/status and the limits on user namespaces",
             "create a TAP device in a new user namespace, in a child process",
             "create a TAP device in a new network namespace and set its offloads",
+            "open an ICMP echo socket",
             "list the tables of the packet filter",
         ];
         if context.is_rehearsal(&steps)? {
@@ -100,6 +102,7 @@ impl Args {
         checks.push(namespaces);
         checks.extend(features());
         checks.push(trial());
+        checks.push(pings());
         checks.extend(kill_switches());
         let ok = checks.iter().all(|check| check.state != State::Failed);
         let findings = Findings { ok, checks };
@@ -249,6 +252,24 @@ fn features() -> Vec<Check> {
         }
     };
     wanted.into_iter().map(check).collect()
+}
+
+/// Whether the NAT's sockets can send echo requests for the inside.
+fn pings() -> Check {
+    let name = "ping sockets";
+    let protocol = Some(rustix::net::ipproto::ICMP);
+    match rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, protocol) {
+        Ok(_) => Check::ok(name, "pings of 'adit run' and 'adit nat' leave this host"),
+        Err(errno) => Check::limited(
+            name,
+            format!(
+                "{}: 'adit run' and 'adit nat' refuse pings to the outside",
+                io::Error::from(errno)
+            ),
+            "Allow your group to send them: \
+             'sysctl net.ipv4.ping_group_range=\"0 2147483647\"'.",
+        ),
+    }
 }
 
 /// Kill switches of tunnels that do not run: nothing leaves this namespace, and nothing says why.

@@ -187,6 +187,22 @@ fn doctor_finds_this_machine_well() {
     assert_eq!(adit_json("dev show"), Value::Array(Vec::new()), "nothing is left");
 }
 
+#[test]
+fn doctor_says_whether_the_nat_can_ping() {
+    enter();
+    let check = || {
+        let findings = adit_json("doctor");
+        let checks = findings["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == "ping sockets").unwrap().clone()
+    };
+    // The kernel's default: nobody.
+    let found = check();
+    assert_eq!(found["state"], "limited", "{found}");
+    assert!(found["remedy"].as_str().unwrap().contains("net.ipv4.ping_group_range"), "{found}");
+    std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0").unwrap();
+    assert_eq!(check()["state"], "ok");
+}
+
 /// The kernel refuses a user namespace in a changed root, which no sysctl tells.
 #[test]
 fn doctor_tries_user_namespaces() {
