@@ -28,6 +28,7 @@ trap cleanup EXIT
 
 # up NAMESPACE FILE: started, and up; its process is in UP
 up() {
+  : >"$2.log"
   "$ADIT" -v -n "$1" tunnel up "$2" 2>"$2.log" &
   UP=$!
   until grep -qx up "$2.log"; do
