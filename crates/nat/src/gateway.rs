@@ -12,10 +12,8 @@ use adit_engine::{
 use adit_packet::checksum::Sum;
 use adit_packet::{Gso, Headers, Instant, Meta, PacketBuf, Udp, UdpHeader, ip_protocol};
 
-use crate::dns::{Client, Forwarder, Step, Streams, truncate};
+use crate::dns::{self, Client, Forwarder, Step, Streams, truncate};
 use crate::guest::{GuestConfig, GuestConfigError, Guests, udp_header};
-
-const DNS_PORT: u16 = 53;
 
 /// A [`Nat`] whose ports carry packets (TUN) or frames (TAP, QEMU), with a name server.
 ///
@@ -55,7 +53,7 @@ impl Gateway {
     /// A gateway around `nat`, with a name server at these addresses of the inside.
     #[must_use]
     pub fn new(mut nat: Nat, forwarder: Forwarder, servers: Vec<IpAddr>) -> Self {
-        nat.serve(servers.iter().map(|&ip| SocketAddr::new(ip, DNS_PORT)).collect());
+        nat.serve(servers.iter().map(|&ip| SocketAddr::new(ip, dns::PORT)).collect());
         let (guests, streams) = (BTreeMap::new(), Streams::default());
         let (upstream, relay) = (Vec::new(), Relay::new());
         Self { nat, guests, forwarder, streams, servers, upstream, relay }
@@ -264,7 +262,7 @@ impl Gateway {
         }
         let headers = Headers::parse_packet(bytes).ok().filter(|it| it.fragment().is_none())?;
         let (from, to) = headers.addresses(bytes)?;
-        let (from_port, to_port) = headers.ports(bytes).filter(|ports| ports.1 == DNS_PORT)?;
+        let (from_port, to_port) = headers.ports(bytes).filter(|ports| ports.1 == dns::PORT)?;
         let (from, to) = (SocketAddr::new(from, from_port), SocketAddr::new(to, to_port));
         let client = Client { port, from, to, stream: None };
         match headers.protocol()? {

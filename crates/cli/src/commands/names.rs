@@ -1,13 +1,10 @@
 //! Words for names: of a NAT, of hosts inside, and the name servers that are asked.
 
-use adit_nat::dns::Name as HostName;
+use adit_nat::dns::{self, Name as HostName};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
-
-/// The port of name servers.
-const DNS: u16 = 53;
 
 /// A word of `--name`.
 #[derive(Clone, Debug)]
@@ -65,7 +62,7 @@ impl FromStr for DnsWord {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let server = || {
-            let ip = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS));
+            let ip = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, dns::PORT));
             ip.or_else(|_| text.parse())
         };
         match text {

@@ -1,11 +1,9 @@
 //! A NAT and its flows as text.
 
 use crate::output::{clean, table};
+use adit_nat::dns;
 use adit_service::nat::model::{Flow, Nat, Published};
 use std::net::SocketAddr;
-
-/// The port of name servers.
-const DNS: u16 = 53;
 
 /// The lines of `adit nat show`.
 pub(crate) fn status(nat: &Nat) -> Vec<String> {
@@ -18,7 +16,7 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     let texts: Vec<String> = nat.name_servers.iter().map(ToString::to_string).collect();
     add("name servers", joined(&texts));
     let text = |server: &SocketAddr| match server.port() {
-        DNS => server.ip().to_string(),
+        dns::PORT => server.ip().to_string(),
         _ => server.to_string(),
     };
     let texts: Vec<String> = nat.resolvers.iter().map(text).collect();

@@ -7,13 +7,12 @@
 use crate::guest::lease;
 use crate::support::{ADIT, bare, text};
 use crate::world::{
-    FAR, Network, OUTSIDE, PATIENCE, READ, SERVER, SERVERS, Servers, World, free_port, read_from,
-    serve, wait_until,
+    FAR, Network, OUTSIDE, READ, SERVER, SERVERS, Servers, World, free_port, read_from,
+    refuse_name, serve, wait_until,
 };
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
-use std::thread::spawn;
 use std::time::Duration;
 
 #[test]
@@ -71,20 +70,13 @@ fn the_command_line_of_podman_5_gives_the_hosts_addresses_and_a_way_out() {
 fn names_are_resolved_at_the_address_that_podman_gives() {
     let network = Network::new();
     let dns = network.outside(|| UdpSocket::bind((OUTSIDE, 53)).unwrap());
-    dns.set_read_timeout(Some(PATIENCE)).unwrap();
     fs::write(network.world.folder.join("resolv.conf"), format!("nameserver {OUTSIDE}\n")).unwrap();
     let line = format!(
         "--config-net --dns-forward 169.254.1.1 -t none -u none -T none -U none --no-map-gw --quiet {}",
         network.world.pid()
     );
     assert_eq!(network.pasta(&line), (Some(0), String::new()));
-    let server = spawn(move || {
-        let mut message = [0; 512];
-        let (len, client) = dns.recv_from(&mut message).unwrap();
-        // A reply with the code "no such name".
-        message[2..4].copy_from_slice(&[0x81, 0x83]);
-        dns.send_to(&message[..len], client).unwrap();
-    });
+    let server = refuse_name(dns);
     let ask = "import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(50)

@@ -5,14 +5,16 @@
 //! ```
 
 use crate::support::{ADIT, bare, text};
-use crate::world::{PATIENCE, READ, SERVER, World, free_port, must, serve, wait_until};
+use crate::world::{
+    PATIENCE, READ, SERVER, World, free_port, must, refuse_name, serve, wait_until,
+};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
-use std::thread::{sleep, spawn};
+use std::thread::sleep;
 use std::time::Duration;
 
 /// adit as slirp4netns.
@@ -141,14 +143,7 @@ fn names_are_resolved_though_the_first_name_server_is_silent() {
     fs::write(world.folder.join("resolv.conf"), servers).unwrap();
     let _slirp = start(&world, &[&world.pid()]);
     let dns = UdpSocket::bind((SERVER, 53)).unwrap();
-    dns.set_read_timeout(Some(PATIENCE)).unwrap();
-    let server = spawn(move || {
-        let mut message = [0; 512];
-        let (len, client) = dns.recv_from(&mut message).unwrap();
-        // A reply with the code "no such name".
-        message[2..4].copy_from_slice(&[0x81, 0x83]);
-        dns.send_to(&message[..len], client).unwrap();
-    });
+    let server = refuse_name(dns);
     let ask = "import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(50)
@@ -169,13 +164,7 @@ fn name_servers_that_the_host_gets_later_are_asked() {
     fs::write(&resolv_conf, "nameserver 192.0.2.9\n").unwrap();
     let _slirp = start(&world, &[&world.pid()]);
     let dns = UdpSocket::bind((SERVER, 53)).unwrap();
-    dns.set_read_timeout(Some(PATIENCE)).unwrap();
-    let server = spawn(move || {
-        let mut message = [0; 512];
-        let (len, client) = dns.recv_from(&mut message).unwrap();
-        message[2..4].copy_from_slice(&[0x81, 0x83]);
-        dns.send_to(&message[..len], client).unwrap();
-    });
+    let server = refuse_name(dns);
     fs::write(&resolv_conf, format!("nameserver {SERVER}\n")).unwrap();
     let ask = "import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -4,7 +4,7 @@ use crate::support::{ADIT, bare, text};
 use adit_device::Netns;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -263,3 +263,14 @@ while True:
     c, a = t.accept()
     c.sendall(('tcp ' + a[0]).encode())
     c.close()";
+
+/// Answers one query at a name server with the code "no such name".
+pub(crate) fn refuse_name(dns: UdpSocket) -> JoinHandle<()> {
+    dns.set_read_timeout(Some(PATIENCE)).unwrap();
+    spawn(move || {
+        let mut message = [0; 512];
+        let (len, client) = dns.recv_from(&mut message).unwrap();
+        message[2..4].copy_from_slice(&[0x81, 0x83]);
+        dns.send_to(&message[..len], client).unwrap();
+    })
+}

@@ -30,6 +30,9 @@
 //! **Bounds**: 512 queries wait, 128 of one source; each has two sockets at most and ends after 4.5 s. Queries
 //! are at most 1232 bytes long. 64 TCP connections of clients are open, each with at most 256 KiB of answers.
 
+/// The port of name servers.
+pub const PORT: u16 = 53;
+
 mod forwarder;
 mod framing;
 mod message;

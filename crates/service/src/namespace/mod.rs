@@ -29,7 +29,7 @@ mod wanted;
 
 pub use codes::{CATALOG, COMMAND, DATAPATH, NAMESPACES};
 pub use files::PrivateFiles;
-pub use wanted::{Command, Wanted};
+pub use wanted::{Command, Wanted, shell};
 
 use crate::error::{Error, Kind, Result};
 use adit_device::process::{Child, Received, SignalReader};

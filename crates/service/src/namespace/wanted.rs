@@ -20,3 +20,10 @@ pub struct Command {
     /// Variables that are added to its environment.
     pub environment: Vec<(OsString, OsString)>,
 }
+
+/// The shell of the user: the command where none is given.
+#[must_use]
+pub fn shell() -> OsString {
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    shell.unwrap_or_else(|| "/bin/sh".into())
+}

@@ -5,7 +5,7 @@ mod flow_log;
 pub mod model;
 mod own_addresses;
 pub mod port;
-mod publish;
+pub mod publish;
 pub mod resolvers;
 pub mod run;
 pub mod wanted;
@@ -194,17 +194,8 @@ impl NatService {
 
     /// The host's addresses have changed: they stay out of reach for the inside.
     fn addresses_changed(&mut self, runner: &mut Runner<Gateway>) {
-        match self.own_addresses.read() {
-            Ok(true) => {
-                let policy = self.wanted.policy(self.own_addresses.list());
-                runner.engine_mut().set_policy(policy);
-            }
-            Ok(false) => {}
-            Err(error) => {
-                // It would be ready forever.
-                runner.unwatch(&self.own_addresses);
-                self.events.note(format!("the host's addresses are not followed: {error}"));
-            }
+        if let Err(error) = self.own_addresses.update(runner, &self.wanted) {
+            self.events.note(format!("the host's addresses are not followed: {error}"));
         }
     }
 

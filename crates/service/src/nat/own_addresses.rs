@@ -1,8 +1,11 @@
 //! The host's own addresses, now and when they change.
 
 use crate::error::{Error, Result};
+use crate::nat::wanted::WantedNat;
 use adit_device::IfIndex;
 use adit_device::netlink::{Event, Monitor, Netlink};
+use adit_nat::Gateway;
+use adit_runtime::Runner;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -35,11 +38,27 @@ impl OwnAddresses {
         self.all.iter().map(|&(_, ip)| ip).collect()
     }
 
-    /// Reads what has changed. `false`: nothing of the addresses.
+    /// Keeps those that have changed out of reach for the inside of a NAT.
     ///
     /// # Errors
-    /// No further change will be seen.
-    pub(super) fn read(&mut self) -> io::Result<bool> {
+    /// No further change will be seen; the loop does not watch them any more.
+    pub(super) fn update(
+        &mut self,
+        runner: &mut Runner<Gateway>,
+        wanted: &WantedNat,
+    ) -> io::Result<()> {
+        let read = self.read();
+        match &read {
+            Ok(true) => runner.engine_mut().set_policy(wanted.policy(self.list())),
+            Ok(false) => {}
+            // It would be ready forever.
+            Err(_) => runner.unwatch(self),
+        }
+        read.map(drop)
+    }
+
+    /// Reads what has changed. `false`: nothing of the addresses.
+    fn read(&mut self) -> io::Result<bool> {
         let mut has_changed = false;
         for _ in 0..EVENTS_MAX {
             match self.monitor.recv(Some(Duration::ZERO))? {

@@ -3,11 +3,11 @@
 //! Its hosts get addresses by DHCP, DHCPv6 and router advertisements, and names from the name server inside.
 
 use crate::nat::own_addresses::OwnAddresses;
-use crate::nat::resolvers::Resolvers;
+use crate::nat::resolvers::{INTERVAL, Resolvers};
 use crate::nat::wanted::{Inside, WantedNat};
 use adit_device::Mode;
 use adit_engine::PortId;
-use adit_nat::{Config, Gateway, UdpFiltering};
+use adit_nat::{Config, Gateway, UdpFiltering, dns};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::error::{Error, Result};
 use adit_runtime::port::kind::{Argument, Key, Parsed, PortOptions};
@@ -17,7 +17,6 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 /// `nat`: a way out.
 pub static NAT: Kind = Kind {
@@ -48,9 +47,6 @@ pub struct NatSpec {
     /// The name servers that are asked; `None`: those of the host.
     pub dns: Option<Vec<IpAddr>>,
 }
-
-/// The port of name servers.
-const DNS: u16 = 53;
 
 /// The MTU unless another one is given: that of Ethernet.
 const MTU: u16 = 1500;
@@ -106,7 +102,7 @@ impl NatSpec {
             mtu: self.mtu,
             udp: self.udp,
             allow_host: self.allow_host.clone(),
-            dns: dns.map(|list| list.iter().map(|&ip| SocketAddr::new(ip, DNS)).collect()),
+            dns: dns.map(|list| list.iter().map(|&ip| SocketAddr::new(ip, dns::PORT)).collect()),
             ..WantedNat::usual()?
         })
     }
@@ -133,7 +129,7 @@ impl PortOptions for NatSpec {
         let life = Arc::new(());
         if self.dns.is_none() {
             let remote = runner.remote().map_err(io)?;
-            follow(remote, Arc::downgrade(&life), wanted.resolvers.clone()).map_err(io)?;
+            follow(remote, Arc::downgrade(&life), wanted.resolvers.servers.clone()).map_err(io)?;
         }
         let owner = Owner { own_addresses, wanted, _life: life };
         let mtu = Some(self.mtu.into());
@@ -161,42 +157,30 @@ struct Owner {
 impl Handler<Gateway> for Owner {
     fn event(&mut self, runner: &mut Runner<Gateway>, event: Event) -> Next {
         if matches!(event, Event::Ready(ADDRESSES)) {
-            match self.own_addresses.read() {
-                Ok(true) => {
-                    let policy = self.wanted.policy(self.own_addresses.list());
-                    runner.engine_mut().set_policy(policy);
-                }
-                Ok(false) => {}
-                // It would be ready forever.
-                Err(_) => runner.unwatch(&self.own_addresses),
-            }
+            // Those that are known stay out of reach.
+            let _ = self.own_addresses.update(runner, &self.wanted);
         }
         Next::Continue
     }
 }
 
-/// How often `/etc/resolv.conf` is read. It may be replaced, written, mounted over, or be a link to any of these: no
-/// watch reports all of them.
-const INTERVAL: Duration = Duration::from_millis(400);
-
 /// Follows the host's name servers, on a thread of its own, until the port has gone.
 fn follow(
     remote: Remote<Runner<Gateway>>,
     life: Weak<()>,
-    mut known: Resolvers,
+    mut known: Vec<SocketAddr>,
 ) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("resolv.conf".to_owned());
     let follow = move || {
         while life.strong_count() > 0 {
-            let seen = Resolvers::of_host();
-            if seen.servers != known.servers && !seen.servers.is_empty() {
-                let servers: Vec<SocketAddr> = seen.servers.clone();
+            if let Some(servers) = Resolvers::changed(&known) {
+                let new = servers.clone();
                 let posted = remote.post(move |runner: &mut Runner<Gateway>| {
-                    runner.engine_mut().set_name_servers(servers);
+                    runner.engine_mut().set_name_servers(new);
                 });
                 // If the loop is busy, later.
                 if posted.is_ok() {
-                    known = seen;
+                    known = servers;
                 }
             }
             std::thread::sleep(INTERVAL);

@@ -98,7 +98,7 @@ pub(super) fn adopt(
 }
 
 /// Closes a published port; its connections go on.
-pub(super) fn close(runner: &mut Runner<Gateway>, flow: FlowId) {
+pub fn close(runner: &mut Runner<Gateway>, flow: FlowId) {
     let (engine, now, out) = runner.engine_and_outbox();
     engine.unpublish(now, flow, out);
     runner.flush();
@@ -119,12 +119,18 @@ pub(super) fn close_all(runner: &mut Runner<Gateway>, spec: &PublishSpec) -> Res
 
 /// Why a port was not opened.
 #[derive(Debug)]
-enum Failure {
+pub enum Failure {
+    /// The NAT refuses it.
     Nat(PublishError),
+    /// The host refuses the socket.
     Host(FlowError),
 }
 
-fn open_one(runner: &mut Runner<Gateway>, publish: Publish) -> Result<FlowId, Failure> {
+/// Opens one port.
+///
+/// # Errors
+/// Why it is not open; nothing is left of it.
+pub fn open_one(runner: &mut Runner<Gateway>, publish: Publish) -> Result<FlowId, Failure> {
     let (engine, now, out) = runner.engine_and_outbox();
     let flow = engine.publish(now, publish, out).map_err(Failure::Nat)?;
     runner.flush();

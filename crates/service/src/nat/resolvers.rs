@@ -3,7 +3,7 @@
 use crate::sandbox::{self, Level, Needs};
 use adit_device::process::Child;
 use adit_nat::Gateway;
-use adit_nat::dns::{Nameserver, ResolvConf};
+use adit_nat::dns::{self, Nameserver, ResolvConf};
 use adit_runtime::Runner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Where programs look for name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -20,12 +21,9 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What is read of that file.
 const FILE_LEN_MAX: u64 = 64 << 10;
 
-/// The port of name servers.
-const DNS: u16 = 53;
-
 /// How often the file is read. It may be replaced, written, mounted over, or be a link to any of these: no watch
 /// reports all of them.
-const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 400_000_000 };
+pub(super) const INTERVAL: Duration = Duration::from_millis(400);
 
 /// The longest list of servers as text.
 const MESSAGE_LEN_MAX: usize = 1024;
@@ -53,6 +51,13 @@ impl Resolvers {
         let _ = File::open(RESOLV_CONF)
             .and_then(|file| file.take(FILE_LEN_MAX).read_to_end(&mut bytes));
         Self::parse(&String::from_utf8_lossy(&bytes))
+    }
+
+    /// The servers of the host, if they are others than these. Those that were there stay while the file has none: it
+    /// may be written just now.
+    pub(super) fn changed(known: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+        let servers = Self::of_host().servers;
+        (servers != known && !servers.is_empty()).then_some(servers)
     }
 
     fn parse(text: &str) -> Self {
@@ -86,9 +91,9 @@ fn address(server: &Nameserver) -> Option<SocketAddr> {
                 let any = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
                 netdevice::name_to_index(any, zone).ok()
             });
-            Some(SocketAddrV6::new(ip, DNS, 0, index?).into())
+            Some(SocketAddrV6::new(ip, dns::PORT, 0, index?).into())
         }
-        (ip, _) => Some(SocketAddr::new(ip, DNS)),
+        (ip, _) => Some(SocketAddr::new(ip, dns::PORT)),
     }
 }
 
@@ -162,12 +167,11 @@ fn confine(level: Level) -> bool {
     sandbox::confine(level, &needs).is_ok() || level != Level::Require
 }
 
-/// Reports the servers whenever they have changed. Servers that were there stay while the file has none: it may be
-/// written just now.
+/// Reports the servers whenever they have changed.
 fn follow(socket: &OwnedFd, mut known: Vec<SocketAddr>) -> io::Result<()> {
+    let interval = Timespec::try_from(INTERVAL).map_err(io::Error::other)?;
     loop {
-        let servers = Resolvers::of_host().servers;
-        if servers != known && !servers.is_empty() {
+        if let Some(servers) = Resolvers::changed(&known) {
             let words: Vec<String> = servers.iter().map(ToString::to_string).collect();
             match send(socket, words.join(" ").as_bytes(), SendFlags::NOSIGNAL) {
                 Ok(_) => known = servers,
@@ -177,7 +181,7 @@ fn follow(socket: &OwnedFd, mut known: Vec<SocketAddr>) -> io::Result<()> {
             }
         }
         let mut fds = [PollFd::new(socket, PollFlags::IN)];
-        if rustix::io::retry_on_intr(|| poll(&mut fds, Some(&INTERVAL)))? > 0 {
+        if rustix::io::retry_on_intr(|| poll(&mut fds, Some(&interval)))? > 0 {
             return Ok(());
         }
     }

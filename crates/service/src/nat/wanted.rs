@@ -7,7 +7,7 @@ use crate::namespace::attach::Interface;
 use crate::nat::resolvers::{Resolvers, ServerFollower};
 use crate::netem::profile::Profiles;
 use crate::sandbox::Level;
-use crate::supervisor::seed;
+use crate::supervisor::{random, seed};
 use adit_device::netlink::{Address, AddressFlags, Route};
 use adit_device::{IfName, Mode};
 use adit_nat::dns::{Forwarder, Name as HostName, OwnNames};
@@ -302,11 +302,4 @@ impl WantedNat {
         policy.rules.extend(self.deny.iter().flat_map(|to| to.rules(false)));
         policy
     }
-}
-
-fn random<const LEN: usize>() -> Result<[u8; LEN]> {
-    let mut bytes = [0; LEN];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
-    Ok(bytes)
 }

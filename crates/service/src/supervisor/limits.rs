@@ -37,8 +37,16 @@ pub fn times(count: u64) -> String {
 /// # Errors
 /// Those of getrandom(2).
 pub fn seed() -> Result<u64> {
-    let mut bytes = [0; 8];
+    Ok(u64::from_ne_bytes(random()?) >> 11)
+}
+
+/// Random bytes, fit for secrets.
+///
+/// # Errors
+/// Those of getrandom(2).
+pub fn random<const LEN: usize>() -> Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
-    Ok(u64::from_ne_bytes(bytes) >> 11)
+    Ok(bytes)
 }

@@ -21,7 +21,7 @@ mod request;
 
 pub use background::{Job, Trigger};
 pub use hangup::Hangup;
-pub use limits::{RateLimitedLog, seed, times};
+pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
 
 use crate::control::http::{Method, Request};

@@ -2,20 +2,18 @@
 
 use adit_device::netlink::{Address, AddressFlags, Route};
 use adit_engine::PortId;
-use adit_nat::dns::{Forwarder, OwnNames};
+use adit_nat::dns::{self, Forwarder, OwnNames};
 use adit_nat::{Config, Gateway, Nat, Policy, Redirect, Rule};
 use adit_packet::IpPrefix;
 use adit_service::error::{Error, Result};
 use adit_service::nat::resolvers::{Resolvers, ServerFollower};
 use adit_service::sandbox::Level;
+use adit_service::supervisor::random;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 /// The port of the inside.
 pub(super) const INSIDE: PortId = PortId(0);
-
-/// The port of name servers.
-const DNS: u16 = 53;
 
 /// All ports.
 const ALL_PORTS: RangeInclusive<u16> = 0..=u16::MAX;
@@ -72,7 +70,7 @@ impl Inside {
         let mut gateway = Gateway::new(Nat::new(config), forwarder, self.name_servers.clone());
         match &self.upstream {
             Some(servers) => {
-                gateway.set_name_servers(servers.iter().map(|&ip| SocketAddr::new(ip, DNS)));
+                gateway.set_name_servers(servers.iter().map(|&ip| SocketAddr::new(ip, dns::PORT)));
             }
             None => gateway.set_name_servers(Resolvers::of_host().servers),
         }
@@ -115,11 +113,4 @@ pub(super) fn address(local: IpPrefix) -> Address {
 pub(super) fn default_route(is_v4: bool, gateway: Option<IpAddr>) -> Route {
     let to = if is_v4 { IpPrefix::ALL_V4 } else { IpPrefix::ALL_V6 };
     Route { gateway, onlink: gateway.is_some(), ..Route::new(to) }
-}
-
-fn random<const LEN: usize>() -> Result<[u8; LEN]> {
-    let mut bytes = [0; LEN];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| Error::io("read", "random bytes", &errno.into()))?;
-    Ok(bytes)
 }

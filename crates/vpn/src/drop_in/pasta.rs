@@ -13,7 +13,7 @@ use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Result};
 use adit_service::namespace::attach::{Attached, Interface, Target, attach_with_listeners};
 use adit_service::namespace::life::Life;
-use adit_service::namespace::{Command, Namespaces, PrivateFiles, Running, Wanted};
+use adit_service::namespace::{Command, Namespaces, PrivateFiles, Running, Wanted, shell};
 use adit_service::sandbox::Level;
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -156,9 +156,4 @@ impl Pasta {
             ..bare
         })
     }
-}
-
-fn shell() -> OsString {
-    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-    shell.unwrap_or_else(|| "/bin/sh".into())
 }

@@ -4,13 +4,14 @@ use super::host::Host;
 use super::inside::INSIDE;
 use adit_device::IfName;
 use adit_engine::{FlowError, FlowId, PortId, Transport};
-use adit_nat::{Gateway, Publish, PublishState};
+use adit_nat::{Gateway, Publish, PublishSpec};
 use adit_packet::IpPrefix;
 use adit_runtime::Runner;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
+use adit_service::nat::publish::{self, Failure};
 use rustix::process::{Resource, getrlimit};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 /// Ports of the host that lead to the inside.
@@ -36,20 +37,12 @@ pub struct Forward {
 impl Forward {
     /// One for each port and family that the inside, with these addresses, has.
     fn publishes(&self, locals: Vec<IpAddr>, devices: &[IpAddr], port: PortId) -> Vec<Publish> {
-        let pairs = locals.into_iter().filter_map(|local| {
-            let device = devices.iter().find(|device| device.is_ipv4() == local.is_ipv4())?;
-            Some((local, *device))
-        });
-        let of_pair = |(local, device): (IpAddr, IpAddr)| {
-            let inside = self.inside..=u16::MAX;
-            self.ports.clone().zip(inside).map(move |(host, inside)| Publish {
-                transport: self.transport,
-                local: SocketAddr::new(local, host),
-                inside: SocketAddr::new(device, inside),
-                port,
-            })
+        let of_local = |local| {
+            let (transport, ports, inside) = (self.transport, self.ports.clone(), self.inside);
+            let spec = PublishSpec { transport, address: Some(local), ports, inside };
+            spec.of_device(devices, port)
         };
-        pairs.flat_map(of_pair).collect()
+        locals.into_iter().flat_map(of_local).collect()
     }
 
     /// The addresses of the host.
@@ -134,27 +127,15 @@ pub(super) fn flows(forwards: &[Forward]) -> u32 {
 /// Opens a port of the host.
 ///
 /// # Errors
-/// Why it is not open.
+/// Why it is not open, in the words that callers know.
 pub(super) fn open(runner: &mut Runner<Gateway>, publish: Publish) -> Result<FlowId, String> {
-    let (engine, now, out) = runner.engine_and_outbox();
-    let flow = engine.publish(now, publish, out).map_err(|error| error.to_string())?;
-    runner.flush();
-    let state = runner.engine().nat().published_at(flow).map(|published| published.state);
-    let Some(PublishState::Failed(error)) = state else { return Ok(flow) };
-    close(runner, flow);
-    Err(match error {
-        FlowError::InUse => "Address already in use".to_owned(),
-        FlowError::NoAddress => "Cannot assign requested address".to_owned(),
-        FlowError::Prohibited => "Permission denied".to_owned(),
-        error => error.to_string(),
+    publish::open_one(runner, publish).map_err(|why| match why {
+        Failure::Host(FlowError::InUse) => "Address already in use".to_owned(),
+        Failure::Host(FlowError::NoAddress) => "Cannot assign requested address".to_owned(),
+        Failure::Host(FlowError::Prohibited) => "Permission denied".to_owned(),
+        Failure::Host(error) => error.to_string(),
+        Failure::Nat(error) => error.to_string(),
     })
-}
-
-/// Closes a port of the host; its connections go on.
-pub(super) fn close(runner: &mut Runner<Gateway>, flow: FlowId) {
-    let (engine, now, out) = runner.engine_and_outbox();
-    engine.unpublish(now, flow, out);
-    runner.flush();
 }
 
 #[cfg(test)]

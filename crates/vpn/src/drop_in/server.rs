@@ -17,6 +17,7 @@ use adit_service::control;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
 use adit_service::namespace::{self, Running};
+use adit_service::nat::publish;
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -249,7 +250,7 @@ impl Owner {
         let Some((listeners, follow)) = &mut self.listeners else { return };
         if let Ok(listed) = listeners.list() {
             let (closed, new) = follow.update(&listed);
-            closed.into_iter().for_each(|flow| ports::close(runner, flow));
+            closed.into_iter().for_each(|flow| publish::close(runner, flow));
             for publish in new {
                 let flow = ports::open(runner, publish).ok();
                 follow.opened(&publish, flow);

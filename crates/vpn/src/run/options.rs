@@ -109,8 +109,7 @@ impl Options {
 
     fn words(&self) -> Vec<OsString> {
         if self.command.is_empty() {
-            let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-            return vec![shell.unwrap_or_else(|| "/bin/sh".into())];
+            return vec![namespace::shell()];
         }
         self.command.clone()
     }

@@ -7,11 +7,12 @@
 //! ```
 
 use super::Protocol;
-use crate::drop_in::ports::{close, open};
+use crate::drop_in::ports::open;
 use adit_engine::{FlowId, PortId, Transport};
 use adit_nat::{Gateway, Publish};
 use adit_runtime::Runner;
 use adit_service::control::http::{Method, Parsed, Request, parse};
+use adit_service::nat::publish::close;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
