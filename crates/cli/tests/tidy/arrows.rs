@@ -6,11 +6,12 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 10] =
-    ["packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "service", "vpn", "cli"];
+const CRATES: [&str; 11] = [
+    "packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "service", "vpn", "lab", "cli",
+];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
-const FOLDERS: [(&str, &str); 10] = [
+const FOLDERS: [(&str, &str); 11] = [
     ("packet", "coalesce: segment"),
     (
         "device",
@@ -63,6 +64,21 @@ const FOLDERS: [(&str, &str); 10] = [
         streams: file host
         run: daemon file host
         uapi: file",
+    ),
+    (
+        "lab",
+        "plan: model
+        file: model
+        topology: model
+        import: model topology
+        routing: model plan
+        export: model plan
+        graph: model plan
+        scenario: model plan
+        keeper: model plan
+        engine: model plan
+        live: engine file graph keeper model plan routing scenario
+        virtual: model plan scenario",
     ),
     (
         "cli",
