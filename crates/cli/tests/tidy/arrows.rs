@@ -65,21 +65,7 @@ const FOLDERS: [(&str, &str); 11] = [
         run: daemon file host
         uapi: file",
     ),
-    (
-        "lab",
-        "plan: model
-        file: model
-        topology: model
-        import: model topology
-        routing: model plan
-        export: model plan
-        graph: model plan
-        scenario: model plan
-        keeper: model plan
-        engine: model plan
-        live: engine file graph keeper model plan routing scenario
-        virtual: model plan scenario",
-    ),
+    ("lab", "plan: model"),
     (
         "cli",
         "commands: capture compat man netem show
