@@ -3,9 +3,11 @@
 //! ```text
 //! model/   the wanted network: plain data, whatever it comes from
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
+//! engine/  switches and cables as one engine
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod engine;
 pub mod model;
 pub mod plan;
 
