@@ -4,12 +4,14 @@
 //! model/   the wanted network: plain data, whatever it comes from
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
 //! engine/  switches and cables as one engine
+//! probe/   pings from many namespaces at once
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod engine;
 pub mod model;
 pub mod plan;
+pub mod probe;
 
 /// The example of the README.
 #[cfg(doctest)]
