@@ -3,9 +3,11 @@
 //! ```text
 //! model/   the wanted network: plain data, whatever it comes from
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
+//! import/  networks of other programs: containerlab, the Internet Topology Zoo
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod import;
 pub mod model;
 pub mod plan;
 
