@@ -3,11 +3,13 @@
 //! ```text
 //! model/   the wanted network: plain data, whatever it comes from
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
+//! scenario/  what happens in it, and what must be true then
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod model;
 pub mod plan;
+pub mod scenario;
 
 /// The example of the README.
 #[cfg(doctest)]
