@@ -4,9 +4,11 @@
 //! model/   the wanted network: plain data, whatever it comes from
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
 //! scenario/  what happens in it, and what must be true then
+//! engine/  switches and cables as one engine
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod engine;
 pub mod model;
 pub mod plan;
 pub mod scenario;
