@@ -69,6 +69,8 @@ const FOLDERS: [(&str, &str); 11] = [
         "lab",
         "import: model
         plan: model",
+        "plan: model
+        scenario: model",
     ),
     (
         "cli",
