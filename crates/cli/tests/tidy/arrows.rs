@@ -68,8 +68,7 @@ const FOLDERS: [(&str, &str); 11] = [
     (
         "lab",
         "import: model
-        plan: model",
-        "plan: model
+        plan: model
         scenario: model",
     ),
     (
