@@ -65,7 +65,12 @@ const FOLDERS: [(&str, &str); 11] = [
         run: daemon file host
         uapi: file",
     ),
-    ("lab", "plan: model"),
+    (
+        "lab",
+        "import: model
+        plan: model
+        scenario: model",
+    ),
     (
         "cli",
         "commands: capture compat man netem show
