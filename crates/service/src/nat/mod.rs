@@ -3,7 +3,7 @@
 pub mod attach;
 mod flow_log;
 pub mod model;
-mod own_addresses;
+pub mod own_addresses;
 pub mod port;
 pub mod publish;
 pub mod resolvers;

@@ -16,25 +16,25 @@ const EVENTS_MAX: usize = 64;
 
 /// The addresses of the network namespace of this process. Readable when some have changed.
 #[derive(Debug)]
-pub(super) struct OwnAddresses {
+pub struct OwnAddresses {
     monitor: Monitor,
     /// By interface: two may have the same.
     all: Vec<(IfIndex, IpAddr)>,
 }
 
 impl OwnAddresses {
-    /// Lists them.
+    /// Lists them, and follows their changes.
     ///
     /// # Errors
     /// Those of netlink.
-    pub(super) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         // Before the addresses are listed: none is missed.
         let listed = Monitor::open().and_then(|monitor| Ok(Self { monitor, all: all()? }));
         listed.map_err(|error| Error::io("list", "the host's addresses", &error))
     }
 
     /// The addresses.
-    pub(super) fn list(&self) -> Vec<IpAddr> {
+    pub fn list(&self) -> Vec<IpAddr> {
         self.all.iter().map(|&(_, ip)| ip).collect()
     }
 
@@ -58,7 +58,10 @@ impl OwnAddresses {
     }
 
     /// Reads what has changed. `false`: nothing of the addresses.
-    fn read(&mut self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// No further change will be seen.
+    pub fn read(&mut self) -> io::Result<bool> {
         let mut has_changed = false;
         for _ in 0..EVENTS_MAX {
             match self.monitor.recv(Some(Duration::ZERO))? {

@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The device.
-pub(super) const INSIDE: PortId = PortId(0);
+pub const INSIDE: PortId = PortId(0);
 
 /// What the kernel lists.
 const LISTENERS: &str = "the sockets that listen inside";
@@ -36,7 +36,10 @@ const PUBLISH: Entry = Entry {
 pub const CATALOG: [Entry; 1] = [PUBLISH];
 
 /// Opens the ports of a spec to a device with these addresses; all of them, or none.
-pub(super) fn open(
+///
+/// # Errors
+/// Why one is not open.
+pub fn open(
     runner: &mut Runner<Gateway>,
     spec: &PublishSpec,
     devices: &[IpAddr],
