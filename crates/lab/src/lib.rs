@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! model/   the wanted network: plain data, whatever it comes from
+//! keeper/  the process that makes namespaces and runs programs
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod keeper;
 pub mod model;
 pub mod plan;
 

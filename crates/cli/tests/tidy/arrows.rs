@@ -65,7 +65,11 @@ const FOLDERS: [(&str, &str); 11] = [
         run: daemon file host
         uapi: file",
     ),
-    ("lab", "plan: model"),
+    (
+        "lab",
+        "keeper: model
+        plan: model",
+    ),
     (
         "cli",
         "commands: capture compat man netem show
