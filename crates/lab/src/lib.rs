@@ -9,6 +9,7 @@
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
 //! engine/  switches and cables as one engine
+//! probe/   pings from many namespaces at once
 //! ```
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod graph;
 pub mod import;
 pub mod model;
 pub mod plan;
+pub mod probe;
 pub mod routing;
 pub mod scenario;
 
