@@ -4,11 +4,13 @@
 //! of the script list all that the kernel alone does not do: NAT by sockets, guests, ports of the host, programs,
 //! and effects of links other than delay, loss, duplicates and rate.
 
+mod ends;
 mod netem;
 
 use crate::model::{Host, Kind, Node};
 use crate::plan::Plan;
 use adit_engine::switch::VlanMode;
+use ends::{Made, is_namespace, made, one_line, port, quoted, word};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -26,14 +28,6 @@ esac
 # A failure leaves nothing.
 trap 'status=$?; [ $status = 0 ] || down; exit $status' EXIT
 "#;
-
-/// An end of a link as the script makes it: the namespace, the interface, and what follows its name.
-struct Made {
-    namespace: String,
-    /// As the kernel has it, not as a batch or a shell writes it.
-    interface: String,
-    settings: String,
-}
 
 /// Writes the script.
 #[must_use]
@@ -74,30 +68,11 @@ pub fn script(plan: &Plan) -> String {
     text + &body
 }
 
-/// Whether a node is a namespace of the script.
-const fn is_namespace(node: &Node) -> bool {
-    matches!(node.kind, Kind::Host(_) | Kind::Switch(_))
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// A batch of commands of `ip` or `bridge`; nothing without commands.
 fn batch(text: &mut String, program: &str, lines: Vec<String>) {
     if !lines.is_empty() {
         let lines = lines.join("\n");
         writeln!(text, "{program} -batch - <<'BATCH'\n{lines}\nBATCH").expect("a string takes all");
-    }
-}
-
-/// A name in a batch, whose words are separated by spaces and may be in quotes.
-fn word(name: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@');
-    match () {
-        () if name.chars().all(is_plain) => name.to_owned(),
-        () if name.contains('"') => format!("'{name}'"),
-        () => format!("\"{name}\""),
     }
 }
 
@@ -117,29 +92,6 @@ fn links(plan: &Plan, missing: &mut Vec<String>) -> Vec<String> {
         ));
     }
     lines
-}
-
-/// An end of a link; `None` if its node is no namespace.
-fn made(plan: &Plan, index: usize, end: usize) -> Option<Made> {
-    let link = &plan.lab.links[index];
-    let node = plan.lab.node(link.ends[end].node.as_str()).filter(|node| is_namespace(node))?;
-    let namespace = node.name.to_string();
-    if node.as_host().is_none() {
-        return Some(Made { namespace, interface: port(index, end), settings: mtu(link.mtu) });
-    }
-    let station = plan.station(&node.name)?;
-    let interface = station.interfaces.iter().find(|interface| interface.link == (index, end))?;
-    let settings = format!(" address {}{}", interface.mac, mtu(interface.mtu));
-    Some(Made { namespace, interface: interface.name.to_string(), settings })
-}
-
-fn mtu(mtu: u16) -> String {
-    if mtu == 0 { String::new() } else { format!(" mtu {mtu}") }
-}
-
-/// The port of a switch for an end of a link.
-fn port(index: usize, end: usize) -> String {
-    format!("p{index}.{end}")
 }
 
 /// A host: addresses, routes, forwarding, sysctls.
@@ -201,11 +153,6 @@ fn host_of(text: &mut String, plan: &Plan, name: &str, host: &Host, missing: &mu
     for file in &host.files {
         missing.push(format!("file {} of {name}", file.path.display()));
     }
-}
-
-/// A text as one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// A switch: a bridge, and its ports.

@@ -1,6 +1,6 @@
 //! The emulation of links by the kernel's netem, as far as it goes.
 
-use super::{made, one_line, quoted};
+use super::ends::{made, one_line, quoted};
 use crate::plan::Plan;
 use adit_engine::netem::{Loss, Profile, Rate};
 use adit_service::netem::keys::to_json;

@@ -1,7 +1,6 @@
 //! Configurations of FRR: a file for each daemon.
 
-use super::speaker::{Attached, Peer, Speaker};
-use super::{DEAD_SECS, HELLO_SECS, PATHS_MAX};
+use super::speaker::{Attached, DEAD_SECS, HELLO_SECS, PATHS_MAX, Peer, Speaker};
 use crate::model::{Program, Restart};
 use std::fmt::Write as _;
 use std::net::IpAddr;

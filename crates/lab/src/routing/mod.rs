@@ -13,15 +13,6 @@ use crate::plan::Plan;
 use adit_service::error::{Entry, Error, Kind as ErrorKind, Result};
 use std::path::Path;
 
-/// Seconds between hellos; both daemons must have the same.
-const HELLO_SECS: u32 = 1;
-
-/// Seconds without a hello after which a neighbour is gone, for links that fail without losing carrier.
-const DEAD_SECS: u32 = 4;
-
-/// The most equal paths to a destination.
-const PATHS_MAX: u32 = 16;
-
 /// The daemon is not installed.
 pub const NO_DAEMON: Entry = Entry {
     code: "ADIT-E0851",

@@ -5,6 +5,15 @@ use crate::plan::Plan;
 use adit_packet::IpPrefix;
 use std::net::{IpAddr, Ipv4Addr};
 
+/// Seconds between hellos; both daemons must have the same.
+pub(super) const HELLO_SECS: u32 = 1;
+
+/// Seconds without a hello after which a neighbour is gone, for links that fail without losing carrier.
+pub(super) const DEAD_SECS: u32 = 4;
+
+/// The most equal paths to a destination.
+pub(super) const PATHS_MAX: u32 = 16;
+
 /// The first number of an autonomous system: private ones of 32 bits (RFC 6996).
 const AS_FIRST: u32 = 4_200_000_001;
 

@@ -1,6 +1,6 @@
 //! Rows: hosts below, ways out above, and each other node as high as it is far from hosts.
 
-use super::{Network, Point, float};
+use super::paper::{Network, Point, float};
 
 /// The longest row: a picture of two screens.
 const ROW_LEN_MAX: usize = 16;

@@ -1,6 +1,6 @@
 //! Stress majorization (Gansner, Koren, North 2004): distances on paper resemble those in links.
 
-use super::{Network, Point, distances, float};
+use super::paper::{Network, Point, distances, float};
 
 /// The wanted length of a link, in spacings.
 const LINK_LEN: f64 = 1.25;
