@@ -67,8 +67,13 @@ const FOLDERS: [(&str, &str); 11] = [
     ),
     (
         "lab",
-        "keeper: model
-        plan: model",
+        "export: model plan
+        graph: model plan
+        import: model
+        keeper: model
+        plan: model
+        routing: model plan
+        scenario: model",
     ),
     (
         "cli",
