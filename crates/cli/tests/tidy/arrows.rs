@@ -67,7 +67,11 @@ const FOLDERS: [(&str, &str); 11] = [
     ),
     (
         "lab",
-        "plan: model
+        "export: model plan
+        graph: model plan
+        import: model
+        plan: model
+        routing: model plan
         scenario: model",
     ),
     (
