@@ -67,8 +67,12 @@ const FOLDERS: [(&str, &str); 11] = [
     ),
     (
         "lab",
-        "import: model
+        "export: model plan
+        graph: model plan
+        import: model
+        keeper: model
         plan: model
+        routing: model plan
         scenario: model",
     ),
     (
