@@ -65,7 +65,11 @@ const FOLDERS: [(&str, &str); 11] = [
         run: daemon file host
         uapi: file",
     ),
-    ("lab", "plan: model"),
+    (
+        "lab",
+        "plan: model
+        file: model plan",
+    ),
     (
         "cli",
         "commands: capture compat man netem show
