@@ -67,8 +67,13 @@ const FOLDERS: [(&str, &str); 11] = [
     ),
     (
         "lab",
-        "plan: model
-        file: model plan",
+        "export: model plan
+        file: model plan
+        graph: model plan
+        import: model
+        plan: model
+        routing: model plan
+        scenario: model",
     ),
     (
         "cli",

@@ -1,6 +1,6 @@
 use super::{Plan, Station};
 use crate::model::{Kind, Lab, Link, Node, NodeName};
-use proptest::prelude::{Just, Strategy, any, prop, proptest};
+use proptest::prelude::{Strategy, any, prop, proptest};
 use proptest::prop_assert;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -79,16 +79,15 @@ fn labs() -> impl Strategy<Value = Lab> {
             let tree = prop::collection::vec((any::<prop::sample::Index>(), 1..5_u32), routers);
             let more = prop::collection::vec((0..routers, 0..routers, 1..5_u32), 0..6);
             let hosts = prop::collection::vec((0..routers, any::<bool>()), 1..8);
-            (Just(routers), tree, more, hosts)
+            (tree, more, hosts)
         })
-        .prop_map(|(routers, tree, more, hosts)| {
+        .prop_map(|(tree, more, hosts)| {
             let mut lab = Lab::default();
-            for router in 0..routers {
+            for (router, (parent, cost)) in tree.iter().enumerate() {
                 lab.nodes.push(Node::router(name(&format!("r{router}"))));
                 lab.nodes.push(Node::switch(name(&format!("s{router}"))));
                 link(&mut lab, &format!("r{router}"), &format!("s{router}"), 1);
                 if router > 0 {
-                    let (parent, cost) = &tree[router];
                     let parent = format!("r{}", parent.index(router));
                     link(&mut lab, &format!("r{router}"), &parent, *cost);
                 }
