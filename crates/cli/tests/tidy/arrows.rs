@@ -71,6 +71,7 @@ const FOLDERS: [(&str, &str); 11] = [
         file: model plan
         graph: model plan
         import: model
+        keeper: model
         plan: model
         routing: model plan
         scenario: model",
