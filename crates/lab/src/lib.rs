@@ -1,6 +1,7 @@
 //! Virtual networks: hosts, routers, switches, NATs, guests, and the links between them.
 //!
 //! ```text
+//! file/    the wanted network from a file
 //! model/   the wanted network: plain data, whatever it comes from
 //! keeper/  the process that makes namespaces and runs programs
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
@@ -16,6 +17,7 @@
 
 pub mod engine;
 pub mod export;
+pub mod file;
 pub mod graph;
 pub mod import;
 pub mod keeper;
