@@ -10,6 +10,7 @@
 //! graph/   pictures
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
+//! live/    a lab that runs: the service, its links, its programs
 //! engine/  switches and cables as one engine
 //! probe/   pings from many namespaces at once
 //! ```
@@ -21,6 +22,7 @@ pub mod file;
 pub mod graph;
 pub mod import;
 pub mod keeper;
+pub mod live;
 pub mod model;
 pub mod plan;
 pub mod probe;

@@ -221,16 +221,19 @@ impl Keeper {
                 Done::Started { pid, output }
             }
             DoneSaid::Output(output) => Done::Output(output),
-            DoneSaid::Door { net, mount, uts } => {
-                let path = |fd: i32| PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid));
-                Done::Door(Door {
-                    keeper: self.pid,
-                    net: path(net),
-                    mount: path(mount),
-                    uts: path(uts),
-                })
-            }
+            DoneSaid::Net(net) => Done::Net(self.path(net)),
+            DoneSaid::Door { net, mount, uts } => Done::Door(Door {
+                keeper: self.pid,
+                net: self.path(net),
+                mount: self.path(mount),
+                uts: self.path(uts),
+            }),
         })
+    }
+
+    /// A descriptor of the keeper, as a file.
+    fn path(&self, fd: i32) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid))
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 /// Settings of each node: the same on every host, whatever its own are, and addresses that answer at once.
@@ -125,7 +125,9 @@ impl Nodes {
             made.map_err(|error| failure(&name, "create", "the network", &error))?;
         set_up?;
         let content = Content::new(hosts, private);
-        let (interfaces, routes) = (BTreeMap::new(), Vec::new());
+        // It can be changed as the others can.
+        let lo = Interface::new(interface::lo());
+        let (interfaces, routes) = (BTreeMap::from([(lo.spec.name, lo)]), Vec::new());
         self.nodes.insert(key, Node { name, net, content, inside: None, interfaces, routes });
         Ok(())
     }
@@ -321,13 +323,17 @@ impl Nodes {
         entered.map_err(|error| node.failure("enter", "the namespaces", &error))
     }
 
+    /// The descriptor of the network of a node.
+    pub(super) fn net(&self, key: NodeKey) -> Result<i32> {
+        Ok(self.node(key)?.net.as_fd().as_raw_fd())
+    }
+
     /// Descriptors of the network, the mounts and the host name of a node.
     pub(super) fn door(&mut self, key: NodeKey) -> Result<[i32; 3]> {
-        use std::os::fd::AsFd;
         self.open(key)?;
         let node = self.node(key)?;
         let inside = node.inside.as_ref().ok_or_else(|| no_node(key))?;
-        Ok([node.net.as_fd(), inside.mount.as_fd(), inside.uts.as_fd()].map(|fd| fd.as_raw_fd()))
+        Ok([node.net.as_fd().as_raw_fd(), inside.mount.as_raw_fd(), inside.uts.as_raw_fd()])
     }
 
     /// Makes mounts and host name, unless they are there.

@@ -59,6 +59,8 @@ pub enum Order {
     Signal(ProgramKey, i32),
     /// Runs a command to its end: [`Done::Output`].
     Command(Box<CommandSpec>),
+    /// Finds the network of a node: [`Done::Net`].
+    Net(NodeKey),
     /// Finds the way into a node for a process of this user: [`Done::Door`].
     Door(NodeKey),
 }
@@ -214,6 +216,8 @@ pub enum Done {
     },
     /// A command has ended.
     Output(CommandOutput),
+    /// The network of a node, by a file of the keeper.
+    Net(PathBuf),
     /// The way into a node.
     Door(Door),
 }

@@ -39,6 +39,7 @@ pub(super) enum DoneSaid {
         has_output: bool,
     },
     Output(CommandOutput),
+    Net(i32),
     Door {
         net: i32,
         mount: i32,

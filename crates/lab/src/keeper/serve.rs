@@ -202,6 +202,7 @@ impl Keeper {
             }
             Order::Stop(program, patience) => self.programs.stop(program, patience),
             Order::Signal(program, signal) => self.programs.signal(program, signal),
+            Order::Net(key) => return Ok((DoneSaid::Net(nodes.net(key)?), Vec::new())),
             Order::Door(key) => {
                 let [net, mount, uts] = nodes.door(key)?;
                 return Ok((DoneSaid::Door { net, mount, uts }, Vec::new()));

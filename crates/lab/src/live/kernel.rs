@@ -20,7 +20,7 @@ pub(super) struct KernelEnd {
 pub(super) fn count(ends: Vec<KernelEnd>) -> Vec<(LinkName, usize, Counters)> {
     let one = |end: KernelEnd| {
         Netns::open(&end.net).and_then(|net| net.enter()).ok()?;
-        let stats = Netlink::open().ok()?.link_by_name(&end.interface).ok()?.stats?;
+        let stats = Netlink::open().ok()?.link_by_name(&end.interface).ok()?.stats;
         let mut counters =
             Counters { frames: stats.tx_packets, bytes: stats.tx_bytes, ..Counters::default() };
         if stats.tx_dropped > 0 {

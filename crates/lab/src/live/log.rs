@@ -31,7 +31,12 @@ impl Log {
         self.pipe.as_ref()
     }
 
-    /// Reads what is there; false: the pipe has ended, and was closed.
+    /// Reads from no pipe any more.
+    pub(super) fn detach(&mut self) {
+        self.pipe = None;
+    }
+
+    /// Reads what is there; false: the pipe has ended.
     pub(super) fn read(&mut self) -> bool {
         let Some(pipe) = &mut self.pipe else { return false };
         let mut bytes = [0; READ_MAX];

@@ -3,7 +3,6 @@
 use crate::model::{Kind, NatNode};
 use crate::plan::{Outlet, Plan};
 use adit_device::MacAddr;
-use adit_engine::PortId;
 use adit_nat::dns::{self, Forwarder, OwnNames};
 use adit_nat::guest::{GuestConfig, GuestV4, GuestV6};
 use adit_nat::{Config, Gateway, Nat, Policy, PublishSpec, Rule};
@@ -15,7 +14,7 @@ use adit_service::nat::port::follow;
 use adit_service::nat::publish::{self, INSIDE};
 use adit_service::nat::resolvers::Resolvers;
 use adit_service::supervisor::random;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// The name by which the lab knows the host of the NAT.
@@ -113,7 +112,7 @@ impl WantedOutlet {
             names.add(host.clone(), gateway.ip());
         }
         let mut config = Config::new(random()?);
-        config.inside = self.outlet.gateways.iter().map(IpPrefix::network).collect();
+        config.inside = self.outlet.gateways.iter().map(|gateway| gateway.network()).collect();
         config.gateway_v4 = self.v4().map(|(ip, _)| ip);
         config.gateway_v6 = self.v6().map(|(ip, _)| ip);
         config.mtu = self.mtu;

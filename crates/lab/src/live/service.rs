@@ -505,8 +505,8 @@ impl Service for LabService {
                         let base = self.wiring.profiles(&name).cloned().unwrap_or_default();
                         let (body, files) = (request.body.clone(), request.files);
                         return Ok(Box::new(move || {
-                            let read = |table: &mut _| profile::of_table(table, base);
-                            let profiles = read_request(&body, files, read)?;
+                            let profiles =
+                                read_request(&body, files, |table| profile::of_table(table, base))?;
                             Ok(Change::Netem(name, Box::new(profiles)))
                         }));
                     }

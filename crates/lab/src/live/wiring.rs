@@ -3,7 +3,7 @@
 use crate::engine::{Cable, CableId, Joint, LabEngine, SwitchId};
 use crate::keeper::{NodeKey, Order};
 use crate::live::model::{self, LinkState};
-use crate::model::{LinkName, NodeName};
+use crate::model::{Link as Wanted, LinkName, NodeName};
 use adit_device::IfName;
 use adit_engine::netem::{Direction, Link as Emulated, Seed};
 use adit_engine::switch::{PortConfig, SwitchConfig};
@@ -289,6 +289,31 @@ impl Wiring {
             }
         }
         link.netem = Some(profiles);
+        Ok(())
+    }
+
+    /// Changes the ports of switches at a link.
+    pub(super) fn set_ports(&self, runner: &mut Loop, wanted: &Wanted) -> Result<()> {
+        let Some(link) = self.links.get(&wanted.name) else { return Ok(()) };
+        let Some((cable, _)) = link.cable.and_then(|cable| runner.engine().cable(cable)) else {
+            return Ok(());
+        };
+        let ports = match cable {
+            Cable::Wire(_) => [None, None],
+            Cable::Port(port, switch) => {
+                let end = usize::from(link.ports[0].is_some());
+                let mut ports = [None, None];
+                ports[end] = Some((switch, port));
+                ports
+            }
+            Cable::Patch(ends, _) => ends.map(Some),
+        };
+        for (end, port) in wanted.ends.iter().zip(ports) {
+            let Some((switch, port)) = port else { continue };
+            if let Some(switch) = runner.engine_mut().switch_mut(switch) {
+                switch.set_port(port, end.port.clone()).map_err(Error::usage)?;
+            }
+        }
         Ok(())
     }
 
