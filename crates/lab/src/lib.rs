@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod enter;
 pub mod export;
 pub mod file;
 pub mod graph;

@@ -99,8 +99,8 @@ impl Nodes {
         self.nodes.get_mut(&key).ok_or_else(|| no_node(key))
     }
 
-    /// Makes a node.
-    pub(super) fn make(&mut self, spec: NodeSpec, hosts: Rc<str>) -> Result<()> {
+    /// Makes a node; returns the descriptor of its network.
+    pub(super) fn make(&mut self, spec: NodeSpec, hosts: Rc<str>) -> Result<i32> {
         let NodeSpec { key, name, forward, sysctls, private } = spec;
         if self.nodes.contains_key(&key) {
             return Err(Error::usage(format!("there are two nodes of number {}", key.0)));
@@ -125,11 +125,10 @@ impl Nodes {
             made.map_err(|error| failure(&name, "create", "the network", &error))?;
         set_up?;
         let content = Content::new(hosts, private);
-        // It can be changed as the others can.
-        let lo = Interface::new(interface::lo());
-        let (interfaces, routes) = (BTreeMap::from([(lo.spec.name, lo)]), Vec::new());
+        let (interfaces, routes) = (BTreeMap::new(), Vec::new());
+        let number = net.as_fd().as_raw_fd();
         self.nodes.insert(key, Node { name, net, content, inside: None, interfaces, routes });
-        Ok(())
+        Ok(number)
     }
 
     /// Changes the files of a node.
@@ -323,17 +322,12 @@ impl Nodes {
         entered.map_err(|error| node.failure("enter", "the namespaces", &error))
     }
 
-    /// The descriptor of the network of a node.
-    pub(super) fn net(&self, key: NodeKey) -> Result<i32> {
-        Ok(self.node(key)?.net.as_fd().as_raw_fd())
-    }
-
     /// Descriptors of the network, the mounts and the host name of a node.
     pub(super) fn door(&mut self, key: NodeKey) -> Result<[i32; 3]> {
         self.open(key)?;
         let node = self.node(key)?;
         let inside = node.inside.as_ref().ok_or_else(|| no_node(key))?;
-        Ok([node.net.as_fd().as_raw_fd(), inside.mount.as_raw_fd(), inside.uts.as_raw_fd()])
+        Ok([node.net.as_fd(), inside.mount.as_fd(), inside.uts.as_fd()].map(|fd| fd.as_raw_fd()))
     }
 
     /// Makes mounts and host name, unless they are there.

@@ -29,7 +29,7 @@ pub struct Ticket(pub(super) u64);
 /// takes its time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Makes a node.
+    /// Makes a node: [`Done::Node`].
     Node(Box<NodeSpec>),
     /// Changes what programs of a node see that start from now on.
     Private(NodeKey, Private),
@@ -59,8 +59,6 @@ pub enum Order {
     Signal(ProgramKey, i32),
     /// Runs a command to its end: [`Done::Output`].
     Command(Box<CommandSpec>),
-    /// Finds the network of a node: [`Done::Net`].
-    Net(NodeKey),
     /// Finds the way into a node for a process of this user: [`Done::Door`].
     Door(NodeKey),
 }
@@ -200,6 +198,8 @@ pub enum Report {
 pub enum Done {
     /// Nothing to add.
     Plainly,
+    /// A node: a file of its network namespace, which any process of this user may open while the keeper runs.
+    Node(PathBuf),
     /// A TAP: its queue, with the offloads and headers of adit's ports, and a netlink socket of its namespace.
     Tap {
         /// For `Device::adopt_with`.
@@ -216,8 +216,6 @@ pub enum Done {
     },
     /// A command has ended.
     Output(CommandOutput),
-    /// The network of a node, by a file of the keeper.
-    Net(PathBuf),
     /// The way into a node.
     Door(Door),
 }

@@ -78,7 +78,10 @@ impl LabService {
         }
         for host in &diff.hosts {
             self.change_host(task, plan, host);
-            done.push(format!("host {} changed", plan.lab.nodes[plan.stations[host.station].node].name));
+            done.push(format!(
+                "host {} changed",
+                plan.lab.nodes[plan.stations[host.station].node].name
+            ));
         }
         // Once all interfaces are up.
         for station in &plan.stations {
@@ -97,7 +100,9 @@ impl LabService {
         let gone: BTreeSet<_> = diff.gone_links.iter().collect();
         for host in &diff.hosts {
             let name = &plan.lab.nodes[plan.stations[host.station].node].name;
-            let (Some(key), Some(before)) = (self.nodes.key(name), old.station(name)) else { continue };
+            let (Some(key), Some(before)) = (self.nodes.key(name), old.station(name)) else {
+                continue;
+            };
             let is_gone = |at: usize| {
                 let link = before.interfaces.get(at).map(|interface| interface.link.0);
                 link.is_none_or(|link| gone.contains(&old.lab.links[link].name))
@@ -133,7 +138,13 @@ impl LabService {
         }
     }
 
-    fn add_node(&mut self, runner: &mut Loop, task: TaskId, plan: &Plan, node: usize) -> Result<()> {
+    fn add_node(
+        &mut self,
+        runner: &mut Loop,
+        task: TaskId,
+        plan: &Plan,
+        node: usize,
+    ) -> Result<()> {
         let node = &plan.lab.nodes[node];
         let name = &node.name;
         match &node.kind {
@@ -157,8 +168,7 @@ impl LabService {
                     sysctls: host.map_or_else(Vec::new, sysctls),
                     private: private(station, host),
                 };
-                self.order(task, Order::Node(Box::new(spec)), Purpose::Plain);
-                self.order(task, Order::Net(key), Purpose::Net(name.clone()));
+                self.order(task, Order::Node(Box::new(spec)), Purpose::Node(name.clone()));
                 let programs = host.map_or(&[][..], |host| &host.programs).iter().cloned();
                 for program in programs.chain(guest::program(plan, name)) {
                     self.programs.add((key, name.clone()), program);

@@ -170,7 +170,8 @@ impl Diff {
                     diff.new_links.push(at);
                 }
                 Some((before, ..)) => {
-                    let ports = |link: &Link| link.ends.each_ref().map(|end: &End| end.port.clone());
+                    let ports =
+                        |link: &Link| link.ends.each_ref().map(|end: &End| end.port.clone());
                     if before.netem != link.netem || ports(before) != ports(link) {
                         diff.links.push(at);
                     }
@@ -217,7 +218,9 @@ fn hosts(
         let (Some(before), Some(old_node)) = (old.station(&node.name), old.node(&node.name)) else {
             continue;
         };
-        let (Kind::Host(old_host), Kind::Host(host)) = (&old_node.kind, &node.kind) else { continue };
+        let (Kind::Host(old_host), Kind::Host(host)) = (&old_node.kind, &node.kind) else {
+            continue;
+        };
         let settings = |host: &Host| (host.forward, host.sysctls.clone());
         let own: Vec<InterfaceSpec> = interfaces(before).collect();
         let changed = interfaces(station).enumerate().filter(|(_, now)| {

@@ -36,10 +36,7 @@ pub(super) fn program(plan: &Plan, name: &NodeName) -> Option<Program> {
         let path = socket(name, interface.link);
         words.extend([
             "-netdev".to_owned(),
-            format!(
-                "stream,id=n{number},server=off,addr.type=unix,addr.path={}",
-                path.display()
-            ),
+            format!("stream,id=n{number},server=off,addr.type=unix,addr.path={}", path.display()),
             "-device".to_owned(),
             format!("virtio-net-pci,netdev=n{number},mac={}", interface.mac),
         ]);
@@ -62,7 +59,8 @@ fn words(guest: &Guest) -> Vec<String> {
             .map(str::to_owned)
             .into();
     words.extend(["-m".to_owned(), memory.to_string()]);
-    let is_fast = rustix::fs::access("/dev/kvm", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK);
+    let is_fast =
+        rustix::fs::access("/dev/kvm", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK);
     if is_fast.is_ok() {
         words.push("-enable-kvm".to_owned());
     }

@@ -42,7 +42,12 @@ impl Journal {
     }
 
     /// A part of the lab has changed: a node, a link, a program.
-    pub(super) fn part(&mut self, part: impl fmt::Display, state: &str, message: impl fmt::Display) {
+    pub(super) fn part(
+        &mut self,
+        part: impl fmt::Display,
+        state: &str,
+        message: impl fmt::Display,
+    ) {
         let (part, message) = (part.to_string(), message.to_string());
         self.send(&Event::Part { part, state: state.to_owned(), message });
     }

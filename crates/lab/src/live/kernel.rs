@@ -1,4 +1,5 @@
-//! What the kernel has counted at the interfaces of plain links, which no packet of passes through this process.
+//! What the kernel knows in the networks of nodes: counters of plain links, whose packets this process does not see, and
+//! neighbors. The calling thread stays in the last of them.
 
 use crate::model::LinkName;
 use adit_device::netlink::Netlink;
@@ -15,8 +16,16 @@ pub(super) struct KernelEnd {
     pub(super) interface: IfName,
 }
 
-/// The counters of interfaces; those of which the namespace has ended are left out. The calling thread stays in the
-/// last namespace.
+/// Forgets which hardware addresses IP addresses have: another host may have them now.
+pub(super) fn forget_neighbors(nets: &[PathBuf]) {
+    for net in nets {
+        let entered = Netns::open(net).and_then(|net| net.enter());
+        // A namespace that has ended knows nothing.
+        let _ = entered.and_then(|()| Netlink::open()?.flush_neighbors());
+    }
+}
+
+/// The counters of interfaces; those of which the namespace has ended are left out.
 pub(super) fn count(ends: Vec<KernelEnd>) -> Vec<(LinkName, usize, Counters)> {
     let one = |end: KernelEnd| {
         Netns::open(&end.net).and_then(|net| net.enter()).ok()?;

@@ -55,7 +55,8 @@ impl WantedOutlet {
             let mut of_node = plan.outlets.iter().filter(|other| other.node == outlet.node);
             let first = of_node.clone().next();
             let at = of_node.find(is_near).or(first)?;
-            let families = [true, false].map(|is_v4| addresses.iter().find(|ip| ip.is_ipv4() == is_v4));
+            let families =
+                [true, false].map(|is_v4| addresses.iter().find(|ip| ip.is_ipv4() == is_v4));
             let targets = families.into_iter().flatten().copied().collect();
             (at.link == link).then(|| (spec.clone(), targets))
         });
@@ -127,7 +128,9 @@ impl WantedOutlet {
         let v4 = self.v4().map(|(gateway, prefix)| GuestV4 {
             gateway,
             prefix,
-            dns: resolvers().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect(),
+            dns: resolvers()
+                .filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None })
+                .collect(),
             pool: None,
         });
         let usual = GuestConfig::default();
@@ -136,7 +139,9 @@ impl WantedOutlet {
             link_local,
             gateway,
             prefix,
-            dns: resolvers().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None }).collect(),
+            dns: resolvers()
+                .filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None })
+                .collect(),
             pool: None,
         });
         let mac: MacAddr = self.outlet.mac;
@@ -147,15 +152,22 @@ impl WantedOutlet {
     fn policy(&self, host_addresses: Vec<IpAddr>) -> Policy {
         let mut policy = Policy::default();
         policy.host_addresses = host_addresses;
-        for (&port, gateway) in
-            self.node.allow_host.iter().flat_map(|port| self.outlet.gateways.iter().map(move |of| (port, of)))
+        for (&port, gateway) in self
+            .node
+            .allow_host
+            .iter()
+            .flat_map(|port| self.outlet.gateways.iter().map(move |of| (port, of)))
         {
             policy.allow_host(gateway.ip(), port..=port);
             let loopback = match gateway.ip() {
                 IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             };
-            policy.rules.push(Rule { allows: true, to: IpPrefix::host(loopback), ports: port..=port });
+            policy.rules.push(Rule {
+                allows: true,
+                to: IpPrefix::host(loopback),
+                ports: port..=port,
+            });
         }
         // The first that matches decides: what is allowed is reached, whatever is denied.
         policy.rules.extend(self.node.allow.iter().flat_map(|to| to.rules(true)));

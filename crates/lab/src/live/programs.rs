@@ -92,9 +92,8 @@ impl Programs {
     /// Takes programs of a node away, and returns what ends them and the pipes that are read no more; with `keep`, all
     /// but these.
     pub(super) fn remove(&mut self, node: &NodeName, keep: &[Wanted]) -> (Vec<Order>, Vec<Log>) {
-        let is_gone = |program: &Program| {
-            program.node.1 == *node && !keep.contains(&program.wanted)
-        };
+        let is_gone =
+            |program: &Program| program.node.1 == *node && !keep.contains(&program.wanted);
         let gone = self.all.iter().filter(|(_, program)| is_gone(program));
         let gone: Vec<ProgramKey> = gone.map(|(key, _)| *key).collect();
         let (mut orders, mut logs) = (Vec::new(), Vec::new());
@@ -200,7 +199,11 @@ impl Programs {
         Some(News { program: program.shown(), state: "exited", message })
     }
 
-    pub(super) fn restarted(&mut self, key: ProgramKey, result: Result<u32, String>) -> Option<News> {
+    pub(super) fn restarted(
+        &mut self,
+        key: ProgramKey,
+        result: Result<u32, String>,
+    ) -> Option<News> {
         let why = match result {
             Ok(pid) => {
                 let program = self.all.get_mut(&key)?;

@@ -1,21 +1,23 @@
 //! A lab that runs, as a service: what the keeper reports, and what clients ask.
 
+use crate::engine::LabEngine;
 use crate::file::{self, Setting};
-use crate::keeper::{CommandSpec, Done as Ordered, Keeper, NodeKey, Order, ProgramKey, Report, Ticket};
+use crate::keeper::{
+    CommandSpec, Done as Ordered, Keeper, NodeKey, Order, ProgramKey, Report, Ticket,
+};
 use crate::live::diff::Diff;
 use crate::live::journal::Journal;
 use crate::live::kernel;
 use crate::live::model::{self, State};
 use crate::live::nodes::Nodes;
-use crate::live::programs::{News, Programs};
 use crate::live::prepared::{self, Prepared};
+use crate::live::programs::{News, Programs};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Cause, Loop, Wiring};
-use crate::engine::LabEngine;
 use crate::model::{LinkName, NodeName};
 use crate::plan::Plan;
-use adit_device::{Device, Mode};
 use adit_device::netlink::Netlink;
+use adit_device::{Device, Mode};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
 use adit_service::config::source::Files;
@@ -24,9 +26,9 @@ use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Reply;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Event;
+use adit_service::netem::keys::to_json;
 use adit_service::netem::profile::{self, Profiles};
 use adit_service::netem::report::keys_text;
-use adit_service::netem::keys::to_json;
 use adit_service::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, read_request, value,
 };
@@ -85,6 +87,8 @@ pub(super) enum Change {
     Plan(Box<Plan>, Box<Diff>, Prepared, Option<http::Ticket>),
     /// What a link is to be like.
     Netem(LinkName, Box<Profiles>),
+    /// The hosts have forgotten their neighbors.
+    Forgotten,
     /// What the kernel has counted at ends of links, for a report.
     Kernel(Vec<(LinkName, usize, Counters)>),
 }
@@ -189,10 +193,11 @@ impl LabService {
                     let watched = set.map_err(std::io::Error::from);
                     let token = Token(OUTPUT + key.0);
                     let watched = watched.and_then(|()| runner.watch(pipe, token, readable));
-                    watched.map_err(|error| Error::io("watch", "the output of a program", &error))?;
+                    watched
+                        .map_err(|error| Error::io("watch", "the output of a program", &error))?;
                 }
             }
-            (Purpose::Net(node), Ordered::Net(path)) => self.nodes.set_net(&node, path),
+            (Purpose::Node(node), Ordered::Node(path)) => self.nodes.set_net(&node, path),
             (Purpose::Reply, Ordered::Output(output)) => {
                 let output = model::CommandOutput {
                     status: output.status,
@@ -393,7 +398,12 @@ impl LabService {
         Ok(name)
     }
 
-    fn fail_or_heal(&mut self, runner: &mut Loop, request: &Request, fails: bool) -> Result<Answer> {
+    fn fail_or_heal(
+        &mut self,
+        runner: &mut Loop,
+        request: &Request,
+        fails: bool,
+    ) -> Result<Answer> {
         let wanted = prepared::what_fails(&request.body)?;
         let mut causes: Vec<(LinkName, Cause)> = Vec::new();
         let mut done = Vec::new();
@@ -421,11 +431,11 @@ impl LabService {
         if !parts.is_empty() {
             let links = of_nodes(&parts, true);
             causes.extend(links.into_iter().map(|link| (link, Cause::Partition)));
-            done.push(format!("{} {} the others", wanted.partition.join(", "), if fails {
-                "lose"
-            } else {
-                "reach"
-            }));
+            done.push(format!(
+                "{} {} the others",
+                wanted.partition.join(", "),
+                if fails { "lose" } else { "reach" }
+            ));
         }
         if !fails && causes.is_empty() && wanted.is_all() {
             let names: Vec<LinkName> = self.wiring.names().cloned().collect();
@@ -493,7 +503,8 @@ impl Service for LabService {
         let (file, client) = match trigger {
             Trigger::Reload(client) => {
                 let file = self.file.clone();
-                let file = file.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
+                let file =
+                    file.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
                 (file, *client)
             }
             Trigger::Request(request) => {
@@ -543,8 +554,19 @@ impl Service for LabService {
                 self.finish(runner, task);
                 self.start_programs();
                 self.send(runner)?;
-                Ok(Progress::Promised)
+                if diff.gone_nodes.is_empty()
+                    && diff.hosts.iter().all(|of| of.interfaces.is_empty())
+                {
+                    return Ok(Progress::Promised);
+                }
+                let networks = self.nodes.networks(&plan).into_iter();
+                let nets: Vec<PathBuf> = networks.map(|network| network.net).collect();
+                Ok(Progress::Next(Box::new(move || {
+                    kernel::forget_neighbors(&nets);
+                    Ok(Change::Forgotten)
+                })))
             }
+            Change::Forgotten => Ok(Progress::Promised),
             Change::Netem(name, profiles) => {
                 let ways = [("a to b", &profiles.a_to_b), ("b to a", &profiles.b_to_a)];
                 let shown = |(way, profile)| {
@@ -625,14 +647,16 @@ impl Service for LabService {
 /// The file that a request names, or that of the start: `{"file": "/x/lab.toml", "set": ["delay=80ms"]}`.
 fn lab_file(request: &Request, before: Option<&LabFile>) -> Result<LabFile> {
     if request.files != Files::Allowed {
-        let message = "permission denied to name a file: the lab would open it with the rights of its user";
+        let message =
+            "permission denied to name a file: the lab would open it with the rights of its user";
         return Err(Error::new(Kind::Permission, &crate::keeper::PART, message));
     }
     let path = match request.body.get("file") {
         Some(Value::String(path)) => PathBuf::from(path),
         Some(_) => return Err(Error::usage("`file` must be a path")),
         None => {
-            let before = before.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
+            let before =
+                before.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
             before.path.clone()
         }
     };

@@ -20,8 +20,8 @@ pub(super) enum Purpose {
     Tap(LinkName, usize),
     /// A program starts.
     Program(ProgramKey),
-    /// The network of a node.
-    Net(NodeName),
+    /// A node gets its network.
+    Node(NodeName),
     /// The value of the reply.
     Reply,
 }

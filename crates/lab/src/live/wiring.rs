@@ -5,9 +5,9 @@ use crate::keeper::{NodeKey, Order};
 use crate::live::model::{self, LinkState};
 use crate::model::{Link as Wanted, LinkName, NodeName};
 use adit_device::IfName;
+use adit_engine::PortId;
 use adit_engine::netem::{Direction, Link as Emulated, Seed};
 use adit_engine::switch::{PortConfig, SwitchConfig};
-use adit_engine::PortId;
 use adit_packet::Layer;
 use adit_runtime::{ListenerId, Opened, Port, PortNetem, Runner};
 use adit_service::error::{Error, Kind, Result};
@@ -241,11 +241,6 @@ impl Wiring {
         self.links.keys()
     }
 
-    /// The nodes that a link joins.
-    pub(super) fn nodes(&self, name: &LinkName) -> Option<&[NodeName; 2]> {
-        self.links.get(name).map(|link| &link.nodes)
-    }
-
     /// What a link is set to; `None` if it has no emulation, or is not there.
     pub(super) fn profiles(&self, name: &LinkName) -> Option<&Profiles> {
         self.links.get(name)?.netem.as_ref()
@@ -282,7 +277,9 @@ impl Wiring {
                 continue;
             }
             let (inwards, outwards) = link.directions(end, &profiles);
-            for (emulated, profile) in [(&mut netem.ingress, inwards), (&mut netem.egress, outwards)] {
+            for (emulated, profile) in
+                [(&mut netem.ingress, inwards), (&mut netem.egress, outwards)]
+            {
                 if let (Some(emulated), Some(profile)) = (emulated, profile) {
                     emulated.set(now, profile).map_err(Error::usage)?;
                 }
@@ -389,16 +386,13 @@ impl Wiring {
         Some(name)
     }
 
-    /// The link and the end at a port of the loop.
-    pub(super) fn end_at(&self, port: PortId) -> Option<&(LinkName, usize)> {
-        self.ports.get(&port)
-    }
-
     /// The interfaces of plain links between hosts, whose counters the kernel has: the link and which end.
     pub(super) fn kernel_ends(&self) -> impl Iterator<Item = (&LinkName, usize, NodeKey, IfName)> {
         self.links.iter().filter(|(_, link)| link.cable.is_none()).flat_map(|(name, link)| {
             let ends = link.interfaces.iter().enumerate();
-            ends.filter_map(move |(end, at)| at.map(|(node, interface)| (name, end, node, interface)))
+            ends.filter_map(move |(end, at)| {
+                at.map(|(node, interface)| (name, end, node, interface))
+            })
         })
     }
 
@@ -496,7 +490,8 @@ impl Link {
         // The streams of random numbers are those of `adit netem`: 0 from a to b, 1 back.
         let make = |profile: Option<&adit_engine::netem::Profile>, from: u8| {
             let make = |profile| {
-                let link = Emulated::new(profile, seed.direction(from.into())).map_err(Error::usage)?;
+                let link =
+                    Emulated::new(profile, seed.direction(from.into())).map_err(Error::usage)?;
                 Ok::<_, Error>(Box::new(link.with_layer(Layer::Frame)))
             };
             profile.map(make).transpose()
@@ -511,7 +506,10 @@ impl Link {
         if let ([None, None], Some(cable)) = (self.ports, self.cable) {
             let netem = runner.engine().netem(cable)?;
             let report = |direction| LinkReport::of_engine(netem, direction);
-            return Some(Links { ingress: report(Direction::AToB), egress: report(Direction::BToA) });
+            return Some(Links {
+                ingress: report(Direction::AToB),
+                egress: report(Direction::BToA),
+            });
         }
         let find = |from: usize| {
             let at = |end: usize| runner.netem(self.ports[end]?);

@@ -39,11 +39,7 @@ pub const CATALOG: [Entry; 1] = [PUBLISH];
 ///
 /// # Errors
 /// Why one is not open.
-pub fn open(
-    runner: &mut Runner<Gateway>,
-    spec: &PublishSpec,
-    devices: &[IpAddr],
-) -> Result<()> {
+pub fn open(runner: &mut Runner<Gateway>, spec: &PublishSpec, devices: &[IpAddr]) -> Result<()> {
     let mut flows = Vec::new();
     let mut result = Ok(());
     for publish in spec.of_device(devices, INSIDE) {

@@ -23,6 +23,11 @@ impl Wanted {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
     }
 
+    /// The parameters that are not as in the file.
+    pub(crate) fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
     /// The lab, with everything filled in.
     pub(crate) fn read(&self) -> Result<FromFile> {
         if self.file.is_none() && !Path::new(USUAL).exists() {
