@@ -29,6 +29,7 @@ mod wanted;
 
 pub use codes::{CATALOG, COMMAND, DATAPATH, NAMESPACES};
 pub use files::PrivateFiles;
+pub use splice::try_splice;
 pub use wanted::{Command, Wanted, shell};
 
 use crate::error::{Error, Kind, Result};
