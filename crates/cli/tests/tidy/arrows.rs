@@ -68,7 +68,7 @@ const FOLDERS: [(&str, &str); 11] = [
     (
         "lab",
         "export: model plan
-        file: model plan
+        file: model plan scenario
         graph: model plan
         import: model
         keeper: model
