@@ -48,7 +48,7 @@ const FOLDERS: [(&str, &str); 10] = [
     (
         "service",
         "link: config control netem supervisor switch
-        switch: config control netem supervisor
+        switch: config control nat netem supervisor
         supervisor: config control
         host: control
         namespace: control host supervisor
