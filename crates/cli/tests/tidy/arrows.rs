@@ -6,11 +6,12 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 10] =
-    ["packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "service", "vpn", "cli"];
+const CRATES: [&str; 11] = [
+    "packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "service", "vpn", "lab", "cli",
+];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
-const FOLDERS: [(&str, &str); 10] = [
+const FOLDERS: [(&str, &str); 11] = [
     ("packet", "coalesce: segment"),
     (
         "device",
@@ -63,6 +64,17 @@ const FOLDERS: [(&str, &str); 10] = [
         streams: file host
         run: daemon file host
         uapi: file",
+    ),
+    (
+        "lab",
+        "export: model plan
+        file: model plan
+        graph: model plan
+        import: model
+        keeper: model
+        plan: model
+        routing: model plan
+        scenario: model",
     ),
     (
         "cli",

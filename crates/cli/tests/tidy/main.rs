@@ -56,7 +56,7 @@ fn without_tests(text: &str) -> &str {
 /// of the simulator the tunnel and the NAT, those of the runtime the NAT.
 #[test]
 fn crates_depend_as_the_plan_says() {
-    let allowed: [(&str, &[&str]); 10] = [
+    let allowed: [(&str, &[&str]); 11] = [
         ("packet", &[]),
         ("device", &["packet"]),
         ("engine", &["packet"]),
@@ -66,7 +66,14 @@ fn crates_depend_as_the_plan_says() {
         ("runtime", &["engine", "device", "packet"]),
         ("service", &["runtime", "nat", "engine", "device", "packet"]),
         ("vpn", &["service", "runtime", "tunnel", "nat", "engine", "device", "packet"]),
-        ("cli", &["vpn", "service", "runtime", "tunnel", "nat", "engine", "device", "packet"]),
+        (
+            "lab",
+            &["vpn", "service", "runtime", "sim", "tunnel", "nat", "engine", "device", "packet"],
+        ),
+        (
+            "cli",
+            &["lab", "vpn", "service", "runtime", "tunnel", "nat", "engine", "device", "packet"],
+        ),
     ];
     let folders = fs::read_dir(root().join("crates")).unwrap().count();
     assert_eq!(folders, allowed.len(), "each crate is listed");

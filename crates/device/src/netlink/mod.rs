@@ -37,6 +37,7 @@ mod link;
 mod listeners;
 mod message;
 mod monitor;
+mod neighbor;
 mod route;
 mod rule;
 mod socket;

@@ -1,6 +1,6 @@
 //! Numbers of the kernel's routing netlink, under the kernel's names.
 //!
-//! Sources: `linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `fib_rules.h`, `if_tun.h`.
+//! Sources: `linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `fib_rules.h`, `if_tun.h`, `neighbour.h`.
 
 // Kinds of message (rtnetlink.h).
 pub(super) const RTM_NEWLINK: u16 = 16;
@@ -12,6 +12,9 @@ pub(super) const RTM_GETADDR: u16 = 22;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_DELROUTE: u16 = 25;
 pub(super) const RTM_GETROUTE: u16 = 26;
+pub(super) const RTM_NEWNEIGH: u16 = 28;
+pub(super) const RTM_DELNEIGH: u16 = 29;
+pub(super) const RTM_GETNEIGH: u16 = 30;
 pub(super) const RTM_NEWRULE: u16 = 32;
 pub(super) const RTM_DELRULE: u16 = 33;
 pub(super) const RTM_GETRULE: u16 = 34;
@@ -22,6 +25,11 @@ pub(super) const RTM_DELLINKPROP: u16 = 109;
 pub(super) const AF_UNSPEC: u8 = 0;
 pub(super) const AF_INET: u8 = 2;
 pub(super) const AF_INET6: u8 = 10;
+
+// An attribute and states of a neighbor (neighbour.h).
+pub(super) const NDA_DST: u16 = 1;
+pub(super) const NUD_NOARP: u16 = 0x40;
+pub(super) const NUD_PERMANENT: u16 = 0x80;
 
 // Attributes of a link (if_link.h).
 pub(super) const IFLA_ADDRESS: u16 = 1;

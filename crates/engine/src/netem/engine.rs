@@ -129,6 +129,13 @@ impl Netem {
         self.link(direction).reports()
     }
 
+    /// Drops what is in both directions; their reports count it ([`Link::clear`]).
+    pub fn clear(&mut self, now: Instant, out: &mut Outbox) {
+        for direction in Direction::BOTH {
+            self.link_mut(direction).clear(now, out);
+        }
+    }
+
     const fn link_mut(&mut self, direction: Direction) -> &mut Link {
         match direction {
             Direction::AToB => &mut self.a_to_b,

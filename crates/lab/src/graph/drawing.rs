@@ -1,0 +1,224 @@
+//! What is drawn.
+
+use crate::model::{Kind, Lab};
+use crate::plan::Plan;
+use adit_engine::netem::Profile;
+use adit_service::netem::keys::to_json;
+use adit_service::netem::profile::Profiles;
+
+/// A network as it is drawn.
+#[derive(Clone, Debug, Default)]
+pub struct Drawing {
+    /// What stands above it.
+    pub title: String,
+    /// Its nodes.
+    pub nodes: Vec<DrawnNode>,
+    /// Its links.
+    pub links: Vec<DrawnLink>,
+}
+
+/// A node as it is drawn.
+#[derive(Clone, Debug)]
+pub struct DrawnNode {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub shape: Shape,
+    /// Whether it has failed.
+    pub has_failed: bool,
+    /// Its addresses, or what else is of interest.
+    pub notes: Vec<String>,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shape {
+    /// The way out by a NAT.
+    Nat,
+    /// A port outside the lab.
+    Outside,
+    /// A host that forwards.
+    Router,
+    /// A switch.
+    Switch,
+    /// A host.
+    Host,
+    /// A virtual machine.
+    Guest,
+}
+
+/// A link as it is drawn.
+#[derive(Clone, Debug)]
+pub struct DrawnLink {
+    /// Its name.
+    pub name: String,
+    /// Its nodes, by their places.
+    pub ends: [usize; 2],
+    /// The interfaces at its ends; empty at a switch or NAT.
+    pub interfaces: [String; 2],
+    /// What it is like, in a few words; empty for a plain cable.
+    pub label: String,
+    /// Whether it works.
+    pub state: LinkState,
+    /// What it carries from its first end to the second and back; `None` if the lab does not run.
+    pub flows: Option<[Flow; 2]>,
+}
+
+/// Whether a link works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// It carries packets.
+    #[default]
+    Up,
+    /// It has failed.
+    Failed,
+}
+
+/// What passes in a direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Bits per second in the last interval.
+    pub bits_per_second: u64,
+    /// Packets dropped since the start.
+    pub drops: u64,
+}
+
+impl Shape {
+    /// All, in the order of a legend.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Nat, Self::Outside, Self::Router, Self::Switch, Self::Host, Self::Guest];
+
+    /// What a legend calls it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nat => "NAT",
+            Self::Outside => "outside",
+            Self::Router => "router",
+            Self::Switch => "switch",
+            Self::Host => "host",
+            Self::Guest => "guest",
+        }
+    }
+}
+
+impl Drawing {
+    /// The drawing of a plan, without traffic.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let lab = &plan.lab;
+        let mut nodes: Vec<DrawnNode> = lab
+            .nodes
+            .iter()
+            .map(|node| {
+                let shape = match &node.kind {
+                    Kind::Host(host) if host.forward => Shape::Router,
+                    Kind::Host(_) => Shape::Host,
+                    Kind::Switch(_) => Shape::Switch,
+                    Kind::Nat(_) => Shape::Nat,
+                    Kind::Guest(_) => Shape::Guest,
+                    Kind::Outside(_) => Shape::Outside,
+                };
+                let notes = if let Kind::Outside(port) = &node.kind {
+                    vec![port.clone()]
+                } else {
+                    Vec::new()
+                };
+                DrawnNode { name: node.name.to_string(), shape, has_failed: false, notes }
+            })
+            .collect();
+        for station in &plan.stations {
+            let addresses = station.interfaces.iter().flat_map(|interface| &interface.addresses);
+            nodes[station.node].notes = addresses.map(ToString::to_string).collect();
+        }
+        let links = (0..lab.links.len()).filter_map(|index| drawn_link(lab, plan, index)).collect();
+        let title = lab.name.as_ref().map_or_else(|| "lab".to_owned(), ToString::to_string);
+        Self { title, nodes, links }
+    }
+
+    /// The links of each node, and the node at the other end of each.
+    pub(super) fn neighbours(&self) -> Vec<Vec<(usize, usize)>> {
+        let mut neighbours = vec![Vec::new(); self.nodes.len()];
+        for (index, link) in self.links.iter().enumerate() {
+            let [a, b] = link.ends;
+            neighbours[a].push((index, b));
+            if a != b {
+                neighbours[b].push((index, a));
+            }
+        }
+        neighbours
+    }
+}
+
+fn drawn_link(lab: &Lab, plan: &Plan, index: usize) -> Option<DrawnLink> {
+    let link = &lab.links[index];
+    let place = |end: usize| lab.nodes.iter().position(|node| node.name == link.ends[end].node);
+    let interface = |end: usize| {
+        let interfaces = plan.stations.iter().flat_map(|station| &station.interfaces);
+        let found = interfaces.into_iter().find(|interface| interface.link == (index, end));
+        found.map_or_else(String::new, |interface| interface.name.to_string())
+    };
+    Some(DrawnLink {
+        name: link.name.to_string(),
+        ends: [place(0)?, place(1)?],
+        interfaces: [interface(0), interface(1)],
+        label: link.netem.as_ref().map_or_else(String::new, label),
+        state: LinkState::Up,
+        flows: None,
+    })
+}
+
+/// The settings of a link: `20ms 10mbit loss 1%`, both directions if they differ.
+fn label(profiles: &Profiles) -> String {
+    let words = |profile: &Profile| {
+        let words = to_json(profile).into_iter().map(|(key, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            // The unit says which of them it is.
+            if matches!(key.as_str(), "delay" | "rate") { value } else { format!("{key} {value}") }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let (there, back) = (words(&profiles.a_to_b), words(&profiles.b_to_a));
+    if there == back { there } else { format!("{there} / {back}") }
+}
+
+impl DrawnLink {
+    /// What stands at the link: its settings, and its traffic if it has any.
+    pub(super) fn caption(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        if self.state == LinkState::Failed {
+            parts.push("failed".to_owned());
+        }
+        if !self.label.is_empty() {
+            parts.push(self.label.clone());
+        }
+        if let Some([there, back]) = self.flows {
+            parts.push(format!(
+                "\u{2192}{} \u{2190}{}",
+                rate(there.bits_per_second),
+                rate(back.bits_per_second)
+            ));
+            let drops = there.drops.saturating_add(back.drops);
+            if drops > 0 {
+                parts.push(format!("{drops} dropped"));
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+/// A rate of three digits at most: `12.3M`.
+fn rate(bits: u64) -> String {
+    let (unit, size) = match bits {
+        0..1_000 => return bits.to_string(),
+        1_000..1_000_000 => ("k", 1_000),
+        1_000_000..1_000_000_000 => ("M", 1_000_000),
+        _ => ("G", 1_000_000_000),
+    };
+    let (whole, tenth) = (bits / size, bits % size * 10 / size);
+    if whole < 100 && tenth > 0 {
+        format!("{whole}.{tenth}{unit}")
+    } else {
+        format!("{whole}{unit}")
+    }
+}
