@@ -39,7 +39,7 @@ impl Args {
         let read = self.wanted.read()?;
         let lab = &read.plan.lab;
         let checked = Checked {
-            file: self.wanted.file().display().to_string(),
+            file: self.wanted.shown(),
             files: read.files.iter().map(|file| file.display().to_string()).collect(),
             nodes: lab.nodes.len(),
             links: lab.links.len(),
