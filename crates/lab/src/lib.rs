@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! file/    the wanted network from a file
+//! limits   whether this machine allows a plan
 //! model/   the wanted network: plain data, whatever it comes from
 //! keeper/  the process that makes namespaces and runs programs
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
@@ -22,6 +23,7 @@ pub mod file;
 pub mod graph;
 pub mod import;
 pub mod keeper;
+pub mod limits;
 pub mod model;
 pub mod plan;
 pub mod probe;
