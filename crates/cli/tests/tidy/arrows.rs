@@ -49,7 +49,7 @@ const FOLDERS: [(&str, &str); 11] = [
     (
         "service",
         "link: config control netem supervisor switch
-        switch: config control netem supervisor
+        switch: config control nat netem supervisor
         supervisor: config control
         host: control
         namespace: control host supervisor

@@ -68,10 +68,10 @@ pub fn read(path: &Path, settings: &[Setting]) -> Result<FromFile> {
     let problems = Problems::default();
     let sources = sources::read(path, &problems)?;
     let files = sources.iter().map(|source| PathBuf::from(source.name())).collect();
-    let plan = of_sources(&sources, settings, seed()?, &problems);
+    let read = of_sources(&sources, settings, seed()?, &problems);
     problems.check(path.display())?;
-    plan.map(|(plan, scenario)| FromFile { plan, scenario, files })
-        .ok_or_else(|| Error::usage("the lab has no plan"))
+    let (plan, scenario) = read.ok_or_else(|| Error::usage("the lab has no plan"))?;
+    Ok(FromFile { plan, scenario, files })
 }
 
 /// Reads a text and includes no other file; its mistakes go to `problems`. Without a seed of its own it has `seed`.
@@ -110,9 +110,8 @@ fn of_sources(
         links.read_tunnels(table, &nodes);
     }
     (lab.nodes, lab.links, lab.tunnels) = (nodes.nodes, links.links, links.tunnels);
-    let mut scenario = Scenario::default();
-    for mut table in tables {
-        scenario.steps.extend(scenario::read::read(&mut table, &mut lab).steps);
+    let scenario = scenario::read::read(&mut tables, &mut lab);
+    for table in tables {
         table.finish();
     }
     let seed = lab.seed.unwrap_or(seed);
