@@ -9,7 +9,7 @@ fn read_with(text: &str, settings: &[&str]) -> Result<Plan, Vec<String>> {
     let (source, problems) = (Source::new("lab.toml", text), Problems::default());
     let plan = of_source(&source, &settings, 1, &problems).map(|(plan, _)| plan);
     let list: Vec<String> = problems.into_list().iter().map(ToString::to_string).collect();
-    if list.is_empty() { Ok(plan.expect("no problem, so a plan").0) } else { Err(list) }
+    if list.is_empty() { Ok(plan.expect("no problem, so a plan")) } else { Err(list) }
 }
 
 fn read(text: &str) -> Plan {
