@@ -182,12 +182,6 @@ impl Diff {
         diff.hosts = hosts(&old_index, &new_index, &diff.new_nodes, &remade);
         diff
     }
-
-    /// Whether nothing differs.
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// Whether a node can be changed where it differs.
@@ -247,3 +241,6 @@ fn hosts(
     }
     hosts
 }
+
+#[cfg(test)]
+mod tests;

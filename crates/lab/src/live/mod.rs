@@ -28,6 +28,7 @@ pub use service::LabFile;
 
 use crate::engine::LabEngine;
 use crate::keeper::Keeper;
+use crate::limits::{Machine, Needs};
 use crate::plan::Plan;
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Runner, Signals};
@@ -54,6 +55,7 @@ pub const LAB: &str = "lab";
 /// # Errors
 /// It cannot start, or has lost its keeper; nothing is left behind then.
 pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events) -> Result<()> {
+    Machine::read().check(Needs::of(&plan))?;
     let socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
     socket.note.iter().for_each(|note| events.note(note));
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);

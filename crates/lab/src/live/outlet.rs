@@ -106,7 +106,7 @@ impl WantedOutlet {
         })
     }
 
-    fn gateway(&self, host_addresses: Vec<IpAddr>) -> Result<Gateway> {
+    fn gateway(&self, host_addresses: Vec<IpPrefix>) -> Result<Gateway> {
         let mut names = OwnNames::new();
         let host: dns::Name = HOST.parse().map_err(Error::usage)?;
         for gateway in &self.outlet.gateways {
@@ -149,7 +149,7 @@ impl WantedOutlet {
     }
 
     /// What the inside reaches, of a host with these addresses.
-    fn policy(&self, host_addresses: Vec<IpAddr>) -> Policy {
+    fn policy(&self, host_addresses: Vec<IpPrefix>) -> Policy {
         let mut policy = Policy::default();
         policy.host_addresses = host_addresses;
         for (&port, gateway) in self

@@ -168,27 +168,40 @@ impl Wiring {
         }
         self.links.insert(name.clone(), link);
         for (end, opened) in opened.into_iter().enumerate() {
-            match opened {
-                Some(Opened::Ports(ports)) => {
-                    let mut ports = ports.into_iter();
-                    let (Some(port), None) = (ports.next(), ports.next()) else {
-                        let message = format!("'{name}' cannot end at several ports");
-                        return Err(Error::usage(message).hint("Give it a port alone."));
-                    };
-                    self.attach(runner, &name, end, port)?;
-                }
-                Some(Opened::Listener(listener)) => {
-                    let shown = listener.name().to_owned();
-                    let id = runner.listen(listener);
-                    let id = id.map_err(|error| Error::io("listen at", shown, &error))?;
-                    let port = self.links.get(&name).and_then(|link| link.ports[end]);
-                    self.listeners.extend(port.map(|port| (id, port)));
-                    self.set_missing(&name, end, "nobody has connected");
-                }
-                None => {}
+            if let Some(opened) = opened {
+                self.open(runner, &name, end, opened)?;
             }
         }
         Ok(())
+    }
+
+    /// Makes what was opened an end of a link.
+    fn open(
+        &mut self,
+        runner: &mut Loop,
+        name: &LinkName,
+        end: usize,
+        opened: Opened,
+    ) -> Result<()> {
+        match opened {
+            Opened::Ports(ports) => {
+                let mut ports = ports.into_iter();
+                let (Some(port), None) = (ports.next(), ports.next()) else {
+                    let message = format!("'{name}' cannot end at several ports");
+                    return Err(Error::usage(message).hint("Give it a port alone."));
+                };
+                self.attach(runner, name, end, port)
+            }
+            Opened::Listener(listener) => {
+                let shown = listener.name().to_owned();
+                let id = runner.listen(listener);
+                let id = id.map_err(|error| Error::io("listen at", shown, &error))?;
+                let port = self.links.get(name).and_then(|link| link.ports[end]);
+                self.listeners.extend(port.map(|port| (id, port)));
+                self.set_missing(name, end, "nobody has connected");
+                Ok(())
+            }
+        }
     }
 
     fn set_missing(&mut self, name: &LinkName, end: usize, why: &str) {

@@ -125,11 +125,11 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(table(&rows));
-    if let ([one], true) = (report.links.as_slice(), report.nodes.is_empty()) {
-        if let Some(emulated) = &one.link {
-            lines.push(String::new());
-            lines.extend(link::of_port(&clean(&one.name), emulated));
-        }
+    if let ([one], true) = (report.links.as_slice(), report.nodes.is_empty())
+        && let Some(emulated) = &one.link
+    {
+        lines.push(String::new());
+        lines.extend(link::of_port(&clean(&one.name), emulated));
     }
     lines
 }

@@ -5,7 +5,7 @@ use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{noted, printed};
-use adit_lab::live::{self, LabFile};
+use adit_lab::live;
 use adit_lab::model::Kind;
 use adit_lab::plan::Plan;
 use adit_service::control::name::Name;
@@ -101,15 +101,5 @@ impl Args {
             live::run(wanted, file, name, printed(output))?;
         }
         Ok(Exit::Ok)
-    }
-}
-
-impl Wanted {
-    /// The file as a running lab reads it again: from any directory.
-    fn lab_file(&self) -> Result<Option<LabFile>> {
-        let path = std::path::absolute(self.file()).map_err(|error| {
-            adit_service::error::Error::io("find", self.file().display(), &error)
-        })?;
-        Ok(Some(LabFile { path, settings: self.settings().to_vec() }))
     }
 }
