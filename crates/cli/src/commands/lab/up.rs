@@ -21,7 +21,7 @@ Runs until Ctrl-C, SIGTERM or 'adit lab down'; with -d in the background. SIGHUP
 differs. However it ends, its programs, namespaces and interfaces end with it.
 
 Examples:
-  adit lab up                         the lab of lab.toml, until Ctrl-C
+  adit lab up office.toml
   adit lab up -d office.toml --set delay=80ms
   adit lab exec pc -- ping -c 3 server; adit lab down")]
 pub(crate) struct Args {
