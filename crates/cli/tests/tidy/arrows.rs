@@ -68,13 +68,14 @@ const FOLDERS: [(&str, &str); 11] = [
     (
         "lab",
         "export: model plan
-        file: model plan
+        file: model plan scenario
         graph: model plan
         import: model
         keeper: model
         plan: model
         routing: model plan
-        scenario: model",
+        scenario: model
+        topology: model",
     ),
     (
         "cli",
