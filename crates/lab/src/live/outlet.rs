@@ -3,13 +3,13 @@
 use crate::model::{Kind, NatNode};
 use crate::plan::{Outlet, Plan};
 use adit_device::MacAddr;
+use adit_device::netlink::OwnAddresses;
 use adit_nat::dns::{self, Forwarder, OwnNames};
 use adit_nat::guest::{GuestConfig, GuestV4, GuestV6};
 use adit_nat::{Config, Gateway, Nat, Policy, PublishSpec, Rule};
 use adit_packet::{IpPrefix, Pool, PoolConfig};
 use adit_runtime::{Event, Handler, Interest, Nested, Next, Port, Runner, Token};
 use adit_service::error::{Error, Result};
-use adit_service::nat::own_addresses::OwnAddresses;
 use adit_service::nat::port::follow;
 use adit_service::nat::publish::{self, INSIDE};
 use adit_service::nat::resolvers::Resolvers;
@@ -73,7 +73,8 @@ impl WantedOutlet {
     /// Opens it. It lists addresses of the host and reads its resolv.conf: not on the loop's thread.
     pub(super) fn open(&self) -> Result<Box<dyn Port>> {
         let failed = |error| Error::io("start", format_args!("the NAT '{}'", self.name), &error);
-        let own_addresses = OwnAddresses::new()?;
+        let own_addresses = OwnAddresses::open()
+            .map_err(|error| Error::io("list", "the host's addresses", &error))?;
         let resolvers = Resolvers::of_host();
         let mut gateway = self.gateway(own_addresses.list())?;
         gateway.set_name_servers(resolvers.servers.iter().copied());
@@ -188,7 +189,7 @@ struct Owner {
 impl Handler<Gateway> for Owner {
     fn event(&mut self, runner: &mut Runner<Gateway>, event: Event) -> Next {
         if matches!(event, Event::Ready(ADDRESSES)) {
-            match self.own_addresses.read() {
+            match self.own_addresses.update() {
                 Ok(true) => {
                     let policy = self.wanted.policy(self.own_addresses.list());
                     runner.engine_mut().set_policy(policy);
