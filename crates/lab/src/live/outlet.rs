@@ -87,7 +87,7 @@ impl WantedOutlet {
         }
         let life = Arc::new(());
         let remote = runner.remote().map_err(failed)?;
-        follow(remote, Arc::downgrade(&life), resolvers.servers).map_err(failed)?;
+        follow(remote, Arc::downgrade(&life), resolvers).map_err(failed)?;
         let owner = Owner { own_addresses, wanted: self.clone(), _life: life };
         let port = Nested::new(&*self.name, Some(self.mtu.into()), runner, INSIDE, owner);
         Ok(Box::new(port.map_err(failed)?))
