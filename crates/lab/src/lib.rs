@@ -19,7 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
-pub mod enter;
+mod enter;
 pub mod export;
 pub mod file;
 pub mod graph;
@@ -33,6 +33,8 @@ pub mod probe;
 pub mod routing;
 pub mod scenario;
 pub mod topology;
+
+pub use enter::enter;
 
 /// The example of the README.
 #[cfg(doctest)]

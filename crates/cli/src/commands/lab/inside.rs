@@ -5,7 +5,7 @@ use crate::commands::lab::which::Which;
 use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_lab::enter::enter;
+use adit_lab::enter;
 use adit_lab::keeper::Door;
 use adit_lab::live::model;
 use adit_service::control::client::Client;
