@@ -1,6 +1,5 @@
 //! The NAT as a service: a network namespace reaches the outside through sockets of this process.
 
-pub mod attach;
 mod flow_log;
 pub mod model;
 mod own_addresses;
