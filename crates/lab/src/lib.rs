@@ -9,12 +9,14 @@
 //! graph/   pictures
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
+//! enter    a command in a node of a lab that runs
 //! engine/  switches and cables as one engine
 //! probe/   pings from many namespaces at once
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod engine;
+mod enter;
 pub mod export;
 pub mod graph;
 pub mod import;
@@ -24,6 +26,8 @@ pub mod plan;
 pub mod probe;
 pub mod routing;
 pub mod scenario;
+
+pub use enter::enter;
 
 /// The example of the README.
 #[cfg(doctest)]
