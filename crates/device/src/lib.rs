@@ -21,7 +21,11 @@
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
 mod bpf;
+#[cfg(test)]
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
 mod cause;
+mod covers;
 mod device;
 mod egress;
 mod error;
@@ -56,6 +60,7 @@ pub use adit_packet::{
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry};
+pub use covers::{CoverError, Covers};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};

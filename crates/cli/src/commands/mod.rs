@@ -1,5 +1,6 @@
 //! The table of subcommands, from which dispatch, help, completions, manual and schemas come.
 
+mod background;
 pub(crate) mod capture;
 mod check;
 mod compat;
@@ -8,6 +9,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod lab;
 mod list;
 mod man;
 mod names;
@@ -112,6 +114,14 @@ commands! {
         "nat-flow-log": adit_service::nat::model::FlowLine,
         "nat-flows": Vec<adit_service::nat::model::Flow>,
         "nat-show": adit_service::nat::model::Nat,
+    ]
+    /// Make a network of hosts, switches and links from a file
+    #[command(subcommand)]
+    Lab(lab::Command) [
+        "lab-check": lab::check::Checked,
+        "lab-ping": lab::ping::Pinged,
+        "lab-plan": lab::plan::View,
+        "lab-show": adit_lab::live::model::Lab,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []

@@ -167,6 +167,17 @@ fn engines_explain_themselves() {
     }
 }
 
+/// `./check --long` asks for more random cases of every test by `PROPTEST_CASES`.
+#[test]
+fn random_cases_follow_the_environment() {
+    let fixed = [concat!("with_", "cases("), concat!("ProptestConfig { ", "cases")];
+    for (path, text) in sources() {
+        let is_fixed = fixed.iter().any(|words| text.contains(words));
+        let is_helper = path.ends_with("packet/tests/cases/mod.rs");
+        assert_eq!(is_fixed, is_helper, "{}: use `cases` of packet/tests", path.display());
+    }
+}
+
 #[test]
 fn nothing_is_left_over() {
     // Written in two parts, so that this file is not found.
@@ -186,6 +197,9 @@ fn nothing_is_left_over() {
 fn helpers_are_in_process_groups_of_their_own() {
     // This program itself, the commands of the user, and one that may read a password from the terminal.
     let excused = [
+        "crates/cli/src/commands/background.rs",
+        "crates/cli/src/commands/lab/prompt.rs",
+        "crates/lab/src/enter.rs",
         "crates/cli/src/commands/tunnel/up.rs",
         "crates/lab/src/enter.rs",
         "crates/service/src/namespace/holder.rs",
