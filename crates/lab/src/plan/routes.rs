@@ -11,7 +11,7 @@ use crate::plan::parts::{Interface, Route};
 use crate::plan::segments::{Member, Segments};
 use adit_packet::{IpFamily, IpPrefix};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::IpAddr;
 
 /// What routes are computed from.
@@ -114,6 +114,52 @@ impl<'a> Network<'a> {
         (routes, out.map(|(member, _)| (member.link, member.end)))
     }
 
+    /// The routes of a NAT by the routers at an end of its link: one for each of `networks` if all ways begin with the
+    /// same router.
+    pub(super) fn routes_of_nat(
+        &self,
+        (link, end): (usize, usize),
+        gateways: &[IpPrefix],
+        networks: &[IpPrefix],
+    ) -> Vec<(IpPrefix, IpAddr)> {
+        let is_it = |of: &Member| (of.link, of.end) == (link, end);
+        let mut segments = self.segments.members.iter();
+        let Some(segment) = segments.position(|members| members.iter().any(is_it)) else {
+            return Vec::new();
+        };
+        let member = Member { node: usize::MAX, link, end };
+        let paths = self.search(&[(0, NodeEnd { segment, member, cost: 0 })], None);
+        let via = |hop: Hop, to: IpPrefix| {
+            let of_hop = &self.addresses.of_end[hop.link][hop.end];
+            Some((to, on_link(gateways, of_hop, to.family())?))
+        };
+        let hops: BTreeSet<Hop> = paths.0.iter().flatten().filter_map(|way| way.hop).collect();
+        // Loopback addresses of its own segment have their owner as the next hop, and need routes of their own.
+        let near = self.segments.members[segment].iter();
+        let has_loopbacks = near.clone().any(|member| !self.loopbacks(member.node).is_empty());
+        if let (1, Some(hop), false) = (hops.len(), hops.first(), has_loopbacks) {
+            return networks.iter().filter_map(|&network| via(*hop, network)).collect();
+        }
+        let ways = paths.0.iter().enumerate().filter_map(|(at, way)| Some((at, (*way)?.hop?)));
+        let far = ways.flat_map(|(at, hop)| {
+            let members = self.segments.members[at].iter();
+            let loopbacks = members.flat_map(|member| self.loopbacks(member.node));
+            let loopbacks = loopbacks.map(|address| IpPrefix::host(address.ip()));
+            let all = self.addresses.networks[at].iter().copied().chain(loopbacks);
+            all.filter_map(move |to| via(hop, to)).collect::<Vec<_>>()
+        });
+        let near = near.flat_map(|member| {
+            let hop = Hop { interface: 0, link: member.link, end: member.end };
+            let loopbacks = self.loopbacks(member.node).iter();
+            loopbacks.filter_map(move |address| via(hop, IpPrefix::host(address.ip())))
+        });
+        // The first of several routes to one address is the nearest.
+        let mut routes: Vec<(IpPrefix, IpAddr)> = Vec::new();
+        let mut known = BTreeSet::new();
+        routes.extend(near.chain(far).filter(|(to, _)| known.insert(*to)));
+        routes
+    }
+
     fn by_paths(
         &self,
         node: usize,
@@ -170,7 +216,7 @@ impl<'a> Network<'a> {
     fn route(&self, interfaces: &[Interface], way: Way, to: IpPrefix) -> Option<Route> {
         let hop = way.hop?;
         let of_hop = &self.addresses.of_end[hop.link][hop.end];
-        let via = on_link(&interfaces[hop.interface], of_hop, to.family())?;
+        let via = on_link(&interfaces[hop.interface].addresses, of_hop, to.family())?;
         Some(Route { to, via: Some(via), interface: hop.interface, metric: None })
     }
 
@@ -277,9 +323,9 @@ fn most_frequent(paths: &Paths) -> Option<Way> {
     most.map(|(_, (_, way))| way)
 }
 
-/// The neighbour's address of a family that is in a network of the interface.
-fn on_link(interface: &Interface, neighbour: &[IpPrefix], family: IpFamily) -> Option<IpAddr> {
+/// The neighbour's address of a family that is in a network of ours.
+fn on_link(ours: &[IpPrefix], neighbour: &[IpPrefix], family: IpFamily) -> Option<IpAddr> {
     let mut of_family = neighbour.iter().filter(|address| address.family() == family);
-    let is_near = |of: &&IpPrefix| interface.addresses.iter().any(|own| own.contains(of.ip()));
+    let is_near = |of: &&IpPrefix| ours.iter().any(|own| own.contains(of.ip()));
     of_family.find(is_near).map(|address| address.ip())
 }
