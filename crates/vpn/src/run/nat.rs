@@ -1,12 +1,12 @@
 //! A command whose way out is a NAT.
 
 use super::options::Options;
+use crate::attach::open;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
 use adit_service::namespace::attach::Target;
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
-use adit_service::nat::attach::open;
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::nat::wanted::WantedNat;
 use adit_service::nat::{NatService, Socket, needs, take_sockets};
@@ -17,8 +17,11 @@ const KILLED: u8 = 128 + 9;
 
 pub(super) fn run(options: &Options, wanted: &WantedNat, events: &Events) -> Result<u8> {
     let mut sockets = take_sockets(&wanted.publish)?;
-    let follower = wanted.follow(options.sandbox)?;
+    let mut follower = wanted.follow(options.sandbox)?;
     let namespaces = options.create(wanted.files(), &mut sockets, events)?;
+    if let (Some(follower), Some(server)) = (&mut follower, wanted.inside.name_servers().next()) {
+        follower.rewrites(namespaces.resolv_conf()?, server);
+    }
     // Until the command runs, the namespaces end with this process or here.
     serve(options, wanted, namespaces, (sockets, follower), events)
 }
