@@ -95,10 +95,9 @@ impl Plan {
         let mut faults = Vec::new();
         let mut stations = Vec::new();
         let mut stations_of = vec![None; lab.nodes.len()];
-        let networks = networks(&lab, &addresses);
         let mut outlets: Vec<Outlet> = outlets(&segments, &addresses, &macs, &lab);
         for outlet in &mut outlets {
-            outlet.routes = network.routes_of_nat(outlet.link, &outlet.gateways, &networks);
+            outlet.routes = network.routes_of_nat(outlet.link, &outlet.gateways);
         }
         for (node, _) in lab.nodes.iter().enumerate().filter(|(_, node)| node.is_station()) {
             let interfaces = interfaces(&lab, &attachments, &addresses, &macs, node);
@@ -117,6 +116,7 @@ impl Plan {
         });
         let cables = cables.collect();
         let tunnels = tunnels(&lab, &attachments, &addresses, draw, (&stations, &stations_of));
+        let networks = networks(&addresses, &stations);
         let nodes = lab.nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place));
         let nodes = nodes.collect();
         Ok(Self { lab, seed, stations, cables, outlets, tunnels, networks, stations_of, nodes })
@@ -202,22 +202,13 @@ fn station(
     }
 }
 
-/// The pools, and the networks that are given outside of them.
-fn networks(lab: &Lab, addresses: &Addresses) -> Vec<IpPrefix> {
-    let mut networks = addresses::pools(lab);
-    let hosts = lab.nodes.iter().filter_map(crate::model::Node::as_host);
-    let loopbacks = hosts.flat_map(|host| {
-        let of_interfaces = host.interfaces.values().flat_map(|interface| &interface.addresses);
-        host.addresses.iter().chain(of_interfaces).map(|address| IpPrefix::host(address.ip()))
-    });
-    for network in addresses.networks.iter().flatten().copied().chain(loopbacks) {
-        let is_known =
-            |known: &IpPrefix| known.contains(network.ip()) && known.len() <= network.len();
-        if !networks.iter().any(is_known) {
-            networks.push(network);
-        }
-    }
-    networks
+/// The networks of all segments and tunnels, and the addresses of `lo`.
+fn networks(addresses: &Addresses, stations: &[Station]) -> Vec<IpPrefix> {
+    let of_links = addresses.networks.iter().chain(&addresses.tunnels).flatten().copied();
+    let loopbacks = stations.iter().flat_map(|station| &station.loopback);
+    let all = of_links.chain(loopbacks.map(|address| IpPrefix::host(address.ip())));
+    let merged = pools::merged(all.map(|network| (network, ())).collect());
+    merged.into_iter().map(|(network, ())| network).collect()
 }
 
 /// The MAC address at each end of each link.

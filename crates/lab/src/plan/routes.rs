@@ -8,10 +8,11 @@
 use crate::model::{Attachments, Host, Kind, Lab, Routing};
 use crate::plan::addresses::Addresses;
 use crate::plan::parts::{Interface, Route};
+use crate::plan::pools::merged;
 use crate::plan::segments::{Member, Segments};
 use adit_packet::{IpFamily, IpPrefix};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::IpAddr;
 
 /// What routes are computed from.
@@ -114,13 +115,11 @@ impl<'a> Network<'a> {
         (routes, out.map(|(member, _)| (member.link, member.end)))
     }
 
-    /// The routes of a NAT by the routers at an end of its link: one for each of `networks` if all ways begin with the
-    /// same router.
+    /// The routes of a NAT with these addresses at an end of a link, by the routers there.
     pub(super) fn routes_of_nat(
         &self,
         (link, end): (usize, usize),
         gateways: &[IpPrefix],
-        networks: &[IpPrefix],
     ) -> Vec<(IpPrefix, IpAddr)> {
         let is_it = |of: &Member| (of.link, of.end) == (link, end);
         let mut segments = self.segments.members.iter();
@@ -129,35 +128,27 @@ impl<'a> Network<'a> {
         };
         let member = Member { node: usize::MAX, link, end };
         let paths = self.search(&[(0, NodeEnd { segment, member, cost: 0 })], None);
-        let via = |hop: Hop, to: IpPrefix| {
-            let of_hop = &self.addresses.of_end[hop.link][hop.end];
-            Some((to, on_link(gateways, of_hop, to.family())?))
-        };
-        let hops: BTreeSet<Hop> = paths.0.iter().flatten().filter_map(|way| way.hop).collect();
-        // Loopback addresses of its own segment have their owner as the next hop, and need routes of their own.
-        let near = self.segments.members[segment].iter();
-        let has_loopbacks = near.clone().any(|member| !self.loopbacks(member.node).is_empty());
-        if let (1, Some(hop), false) = (hops.len(), hops.first(), has_loopbacks) {
-            return networks.iter().filter_map(|&network| via(*hop, network)).collect();
+        let mut routes = BTreeMap::new();
+        for (at, way) in paths.0.iter().enumerate().filter_map(|(at, way)| Some((at, (*way)?))) {
+            let networks = way.hop.map(|hop| (hop, self.addresses.networks[at].clone()));
+            let loopbacks = self.segments.members[at].iter().map(|member| {
+                // The last hop is the node itself.
+                let own = Hop { interface: 0, link: member.link, end: member.end };
+                let addresses = self.loopbacks(member.node).iter();
+                let addresses = addresses.map(|address| IpPrefix::host(address.ip()));
+                (way.hop.unwrap_or(own), addresses.collect())
+            });
+            for (hop, prefixes) in loopbacks.chain(networks) {
+                let of_hop = &self.addresses.of_end[hop.link][hop.end];
+                for to in prefixes {
+                    if let Some(via) = on_link(gateways, of_hop, to.family()) {
+                        // Of the ways to a loopback address the first is by the nearest segment, or as good.
+                        routes.entry(to).or_insert(via);
+                    }
+                }
+            }
         }
-        let ways = paths.0.iter().enumerate().filter_map(|(at, way)| Some((at, (*way)?.hop?)));
-        let far = ways.flat_map(|(at, hop)| {
-            let members = self.segments.members[at].iter();
-            let loopbacks = members.flat_map(|member| self.loopbacks(member.node));
-            let loopbacks = loopbacks.map(|address| IpPrefix::host(address.ip()));
-            let all = self.addresses.networks[at].iter().copied().chain(loopbacks);
-            all.filter_map(move |to| via(hop, to)).collect::<Vec<_>>()
-        });
-        let near = near.flat_map(|member| {
-            let hop = Hop { interface: 0, link: member.link, end: member.end };
-            let loopbacks = self.loopbacks(member.node).iter();
-            loopbacks.filter_map(move |address| via(hop, IpPrefix::host(address.ip())))
-        });
-        // The first of several routes to one address is the nearest.
-        let mut routes: Vec<(IpPrefix, IpAddr)> = Vec::new();
-        let mut known = BTreeSet::new();
-        routes.extend(near.chain(far).filter(|(to, _)| known.insert(*to)));
-        routes
+        merged(routes.into_iter().collect())
     }
 
     fn by_paths(
