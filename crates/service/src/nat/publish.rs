@@ -189,8 +189,8 @@ const LOOK: Duration = Duration::from_millis(250);
 impl Follower {
     /// Of a device with these addresses; without `listeners` it is not known what listens there.
     #[must_use]
-    pub fn new(listeners: Option<Listeners>, devices: &[IpAddr]) -> Self {
-        Self { listeners, follow: FollowListeners::new(devices.to_vec(), INSIDE) }
+    pub fn new(listeners: Option<Listeners>, devices: &[IpAddr], transport: Transport) -> Self {
+        Self { listeners, follow: FollowListeners::new(devices.to_vec(), INSIDE, transport) }
     }
 
     /// Follows at an address of the host from the next look on, or no more.
