@@ -25,6 +25,9 @@ pub struct GuestConfig {
     pub v4: Option<GuestV4>,
     /// IPv6; `None` drops it.
     pub v6: Option<GuestV6>,
+    /// Networks behind routers among the guests, each with the address of its router here: sources that only the
+    /// router may use, and where packets for them go.
+    pub routes: Vec<(IpPrefix, IpAddr)>,
     /// Addresses of the NAT beside gateways and name servers: ARP and neighbour discovery answer for them.
     pub own: Vec<IpAddr>,
     /// Answers ARP and neighbour discovery for every address that no guest has. For guests that have the host's
@@ -196,6 +199,12 @@ impl GuestConfig {
         is_of_guests && !self.is_own(ip)
     }
 
+    /// The router that leads to `ip`: that of the longest prefix.
+    pub(super) fn router_to(&self, ip: IpAddr) -> Option<IpAddr> {
+        let routes = self.routes.iter().filter(|(network, _)| network.contains(ip));
+        routes.max_by_key(|(network, _)| network.len()).map(|(_, router)| *router)
+    }
+
     /// The domains that are searched, as far as they fit in that many bytes together.
     pub(super) fn search_within(&self, room: usize) -> impl Iterator<Item = &[u8]> + Clone {
         self.search.iter().scan(room, |left, name| {
@@ -326,6 +335,7 @@ impl Default for GuestConfig {
                 dns: alloc::vec![six(3)],
                 pool: Some(AddressPool { first: six(0x15), last: six(0xfe), lease }),
             }),
+            routes: Vec::new(),
             own: Vec::new(),
             off_link: false,
             advertises: true,
