@@ -288,7 +288,7 @@ impl LabService {
 
     fn masquerade(&mut self, task: TaskId, plan: &Plan, station: &Station) {
         if let Some(key) = self.nodes.key(&plan.lab.nodes[station.node].name) {
-            let command = complete::masquerade(key, plan, station);
+            let command = complete::masquerade(key, station);
             self.order(task, Order::Command(Box::new(command)), Purpose::Command);
         }
     }

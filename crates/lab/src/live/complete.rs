@@ -4,7 +4,7 @@ use crate::keeper::{CommandSpec, NodeKey};
 use crate::model::{Host, Kind, PrivateFile, Program, Restart};
 use crate::plan::{Plan, Station, TunnelEnd};
 use crate::routing;
-use adit_packet::{IpFamily, IpPrefix};
+use adit_packet::IpPrefix;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,45 +81,14 @@ fn configuration(own: &TunnelEnd, other: &TunnelEnd) -> String {
 }
 
 /// The command that gives packets of a router the address of the interface by which they leave, or takes that away.
-pub(super) fn masquerade(node: NodeKey, plan: &Plan, station: &Station) -> CommandSpec {
+pub(super) fn masquerade(node: NodeKey, station: &Station) -> CommandSpec {
     let mut text = format!("add table {TABLE}; delete table {TABLE};");
-    if let Some(wanted) = station.masquerade
-        && let Some(interface) = station.interfaces.get(wanted.interface)
-    {
-        let rule = |family: IpFamily| {
-            let word = if family == IpFamily::V4 { "ip" } else { "ip6" };
-            let inside = plan.networks.iter().filter(|network| network.family() == family);
-            let inside: Vec<String> = inside.map(|network| network.network().to_string()).collect();
-            let to = if wanted.outside_only && !inside.is_empty() {
-                format!("{word} daddr != {{ {} }}", inside.join(", "))
-            } else {
-                let is_v4 = family == IpFamily::V4;
-                format!("meta nfproto {}", if is_v4 { "ipv4" } else { "ipv6" })
-            };
-            // The NAT itself, and its name server.
-            let outlets = plan.outlets.iter();
-            let own = outlets.flat_map(|outlet| {
-                outlet
-                    .gateways
-                    .iter()
-                    .map(|gateway| gateway.ip())
-                    .chain(outlet.resolvers.iter().copied())
-            });
-            let own = own.filter(|ip| IpFamily::of(*ip) == family).map(|ip| ip.to_string());
-            let own: Vec<String> = own.collect();
-            let mut rules = format!("oifname \"{}\" {to} masquerade;", interface.name);
-            if wanted.outside_only && !own.is_empty() {
-                let own = own.join(", ");
-                rules.push_str(&format!(
-                    " oifname \"{}\" {word} daddr {{ {own} }} masquerade;",
-                    interface.name
-                ));
-            }
-            rules
-        };
-        let rules = [IpFamily::V4, IpFamily::V6].map(rule).join(" ");
+    let interface = station.masquerade.and_then(|place| station.interfaces.get(place));
+    if let Some(interface) = interface {
         text.push_str(&format!(
-            " table {TABLE} {{ chain out {{ type nat hook postrouting priority 100; {rules} }}; }}"
+            " table {TABLE} {{ chain out {{ type nat hook postrouting priority 100; \
+             oifname \"{}\" masquerade; }}; }}",
+            interface.name
         ));
     }
     CommandSpec {

@@ -244,8 +244,7 @@ fn hosts(
             loopback: before.loopback != station.loopback,
             routes: routes(before) != routes(station) || remade.contains(&node.name),
             programs: old_host.programs != host.programs,
-            masquerade: before.masquerade != station.masquerade
-                || station.masquerade.is_some() && old.plan.networks != new.plan.networks,
+            masquerade: before.masquerade != station.masquerade,
         };
         let is_touched = diff.private
             || diff.sysctls
