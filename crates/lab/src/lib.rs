@@ -10,6 +10,7 @@
 //! graph/   pictures
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
+//! simulated/  the plan in virtual time
 //! engine/  switches and cables as one engine
 //! probe/   pings from many namespaces at once
 //! ```
@@ -26,6 +27,7 @@ pub mod plan;
 pub mod probe;
 pub mod routing;
 pub mod scenario;
+pub mod simulated;
 
 /// The example of the README.
 #[cfg(doctest)]

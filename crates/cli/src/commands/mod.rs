@@ -119,6 +119,7 @@ commands! {
     Lab(lab::Command) [
         "lab-check": lab::check::Checked,
         "lab-plan": lab::plan::View,
+        "lab-sim": lab::sim::Simulated,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []

@@ -2,6 +2,8 @@
 
 pub(crate) mod check;
 pub(crate) mod plan;
+mod played;
+pub(crate) mod sim;
 mod wanted;
 
 use crate::context::Context;
@@ -15,6 +17,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Show what a lab will be: addresses, routes, and how links are made
     Plan(plan::Args),
+    /// Play the steps of a lab in virtual time
+    Sim(sim::Args),
 }
 
 impl Command {
@@ -22,6 +26,7 @@ impl Command {
         match self {
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),
+            Self::Sim(args) => args.run(context),
         }
     }
 }

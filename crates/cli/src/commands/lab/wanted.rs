@@ -23,6 +23,22 @@ impl Wanted {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
     }
 
+    /// These options as a command line has them.
+    pub(crate) fn words(&self) -> String {
+        let quoted = |word: &str| {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=%:,+".contains(c);
+            if !word.is_empty() && word.chars().all(is_plain) {
+                return word.to_owned();
+            }
+            format!("'{}'", word.replace('\'', "'\\''"))
+        };
+        let mut words = vec![quoted(&self.file().display().to_string())];
+        for Setting { name, value } in &self.settings {
+            words.extend(["--set".to_owned(), quoted(&format!("{name}={value}"))]);
+        }
+        words.join(" ")
+    }
+
     /// The lab, with everything filled in.
     pub(crate) fn read(&self) -> Result<FromFile> {
         if self.file.is_none() && !Path::new(USUAL).exists() {
