@@ -74,7 +74,8 @@ const FOLDERS: [(&str, &str); 11] = [
         keeper: model
         plan: model
         routing: model plan
-        scenario: model",
+        scenario: model
+        topology: model",
     ),
     (
         "cli",

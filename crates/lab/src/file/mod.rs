@@ -37,7 +37,7 @@ use values::Values;
 pub struct FromFile {
     /// The network, with everything filled in.
     pub plan: Plan,
-    /// What happens in it.
+    /// What happens in it, and what must be true then.
     pub scenario: Scenario,
     /// The file and those that it includes, in the order in which they are read.
     pub files: Vec<PathBuf>,
@@ -74,7 +74,7 @@ pub fn read(path: &Path, settings: &[Setting]) -> Result<FromFile> {
     Ok(FromFile { plan, scenario, files })
 }
 
-/// Reads a text that includes no other file; its mistakes go to `problems`. Without a seed of its own it has `seed`.
+/// Reads a text and includes no other file; its mistakes go to `problems`. Without a seed of its own it has `seed`.
 #[must_use]
 pub fn of_source(
     source: &Source,
