@@ -11,7 +11,8 @@ use adit_nat::{Config, Gateway, Nat};
 use adit_packet::Layer;
 use adit_service::error::{Error, Result};
 use adit_sim::{
-    End, HostConfig, HostId, Random, Router, RouterConfig, RouterInterface, RouterRoute, Sim,
+    End, EngineId, HostConfig, HostId, Random, Router, RouterConfig, RouterInterface, RouterRoute,
+    Sim,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,12 +24,17 @@ pub(super) struct Net {
     pub(super) hosts: BTreeMap<NodeName, HostId>,
     /// Both ends of each link; `None` if one is not simulated.
     pub(super) ends: Vec<Option<[End; 2]>>,
+    /// The port of a switch at an end of a link.
+    pub(super) switch_ports: BTreeMap<(usize, usize), (EngineId<Switch>, PortId)>,
     /// Which node has an address, by its place.
     owners: BTreeMap<IpAddr, usize>,
 }
 
 /// The ends of links that are made, by link and end.
-type Ends = BTreeMap<(usize, usize), End>;
+type Ends = BTreeMap<LinkEnd, End>;
+
+/// A link by its place, and which end of it.
+type LinkEnd = (usize, usize);
 
 /// Bytes of TCP's buffers: as much as Linux takes for a connection by default (`tcp_wmem`, 4 MB).
 const TCP_BUFFER: usize = 4 << 20;
@@ -52,7 +58,11 @@ impl Net {
                     }
                 }
                 Kind::Switch(config) => {
-                    add_switch(plan, sim, place, config, random.next(), &mut ends)?;
+                    let (switch, ports) = add_switch(plan, sim, place, config, random.next())?;
+                    for (port, at) in (0..).map(PortId).zip(ports) {
+                        ends.insert(at, switch.port(port.0));
+                        net.switch_ports.insert(at, (switch, port));
+                    }
                 }
                 Kind::Nat(_) => {
                     for outlet in plan.outlets.iter().filter(|outlet| outlet.node == place) {
@@ -195,8 +205,7 @@ fn add_switch(
     place: usize,
     config: &SwitchConfig,
     seed: u64,
-    ends: &mut Ends,
-) -> Result<()> {
+) -> Result<(EngineId<Switch>, Vec<LinkEnd>)> {
     let name = &plan.lab.nodes[place].name;
     let mut switch = Switch::new(SwitchConfig { seed, ..config.clone() }).map_err(Error::usage)?;
     let mut ports = Vec::new();
@@ -207,11 +216,7 @@ fn add_switch(
             ports.push((link, end));
         }
     }
-    let switch = sim.engine(name.as_str(), switch);
-    for (port, at) in (0..).zip(ports) {
-        ends.insert(at, switch.port(port));
-    }
-    Ok(())
+    Ok((sim.engine(name.as_str(), switch), ports))
 }
 
 /// The NAT of a link. Whom it reaches is the simulator's outside: nobody, unless somebody listens there.

@@ -163,11 +163,17 @@ impl Virtual {
             let at_end = |end: &crate::model::End| failed.contains(&Part::Node(end.node.clone()));
             failed.contains(&Part::Link(link.name.clone())) || link.ends.iter().any(at_end)
         };
-        for (link, ends) in self.plan.lab.links.iter().zip(&self.net.ends) {
+        for (place, (link, ends)) in self.plan.lab.links.iter().zip(&self.net.ends).enumerate() {
             let (before, now) = (is_down(was, link), is_down(&self.failed, link));
             if let (true, Some(ends)) = (before != now, ends) {
                 let fault = if now { Fault::Down } else { Fault::Up };
                 ends.iter().for_each(|&end| self.sim.fault(end, fault));
+                for end in 0..ends.len() {
+                    // A switch sees that the link of its port is down, and forgets who was there.
+                    if let Some(&(switch, port)) = self.net.switch_ports.get(&(place, end)) {
+                        self.sim.call(switch, |switch, _, _| switch.set_link(port, !now));
+                    }
+                }
             }
         }
     }
