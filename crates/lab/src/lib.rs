@@ -12,6 +12,7 @@
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
 //! simulated/  the plan in virtual time
+//! live/    a lab that runs: the service, its links, its programs
 //! topology/  networks of a regular shape
 //! engine/  switches and cables as one engine
 //! probe/   pings from many namespaces at once
@@ -19,12 +20,14 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+mod enter;
 pub mod export;
 pub mod file;
 pub mod graph;
 pub mod import;
 pub mod keeper;
 pub mod limits;
+pub mod live;
 pub mod model;
 pub mod plan;
 pub mod probe;
@@ -32,6 +35,8 @@ pub mod routing;
 pub mod scenario;
 pub mod simulated;
 pub mod topology;
+
+pub use enter::enter;
 
 /// The example of the README.
 #[cfg(doctest)]

@@ -1,5 +1,6 @@
 //! The table of subcommands, from which dispatch, help, completions, manual and schemas come.
 
+mod background;
 pub(crate) mod capture;
 mod check;
 mod compat;
@@ -118,8 +119,10 @@ commands! {
     #[command(subcommand)]
     Lab(lab::Command) [
         "lab-check": lab::check::Checked,
+        "lab-ping": lab::ping::Pinged,
         "lab-plan": lab::plan::View,
         "lab-sim": lab::sim::Simulated,
+        "lab-show": adit_lab::live::model::Lab,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []
