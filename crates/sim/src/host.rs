@@ -11,6 +11,7 @@ use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use crate::device::Device;
+use crate::hops::Hops;
 use crate::reno::{Reno, Seen};
 use adit_engine::DropReason;
 
@@ -94,7 +95,8 @@ pub(crate) struct Host {
     /// neighbour who is not there holds up none of the others.
     waiting: Vec<(usize, SocketHandle)>,
     streams: Vec<Stream>,
-    datagrams: Vec<SocketHandle>,
+    hops: Vec<Hops>,
+    datagrams: Vec<Datagrams>,
     tcp_buffer: usize,
     tcp_ack_delay: Option<Duration>,
     mss: usize,
@@ -111,6 +113,16 @@ struct Echo {
     rtt: Option<Duration>,
 }
 
+/// A UDP socket.
+struct Datagrams {
+    handle: SocketHandle,
+    /// Whether what is received waits for the test.
+    keeps: bool,
+    /// Bytes that were received otherwise, and when.
+    read: u64,
+    last_read: Instant,
+}
+
 /// A TCP connection with what the test wants to send and what came.
 struct Stream {
     handle: SocketHandle,
@@ -118,6 +130,13 @@ struct Stream {
     taken: usize,
     is_closing: bool,
     received: Vec<u8>,
+    /// Zeros to send after that.
+    fill: u64,
+    /// Whether what is received is kept.
+    keeps: bool,
+    /// Bytes that were received, and when.
+    read: u64,
+    last_read: Instant,
     reno: Reno,
 }
 
@@ -169,6 +188,7 @@ impl Host {
             echoes: Vec::new(),
             waiting: Vec::new(),
             streams: Vec::new(),
+            hops: Vec::new(),
             datagrams: Vec::new(),
             tcp_buffer: config.tcp_buffer,
             tcp_ack_delay: config.tcp_ack_delay,
@@ -211,13 +231,15 @@ impl Host {
             noted = self.device.outgoing().len();
             let moved = self.streams.iter_mut().any(|stream| {
                 let socket = self.sockets.get_mut(stream.handle);
-                stream.pump(socket)
+                stream.pump(socket, now)
             });
             if !moved {
                 break;
             }
         }
         self.read_echoes(now);
+        self.read_datagrams(now);
+        self.hops.iter_mut().for_each(|hops| hops.read(&mut self.sockets));
         self.is_touched = false;
         let wake = self.interface.poll_at(moment(now), &self.sockets);
         // Its clock counts microseconds: asked again within one, it would answer the same.
@@ -237,7 +259,9 @@ impl Host {
         message[0] = if to.is_ipv4() { 8 } else { 128 };
         message[4..6].copy_from_slice(&id.to_be_bytes());
         let buffer = || {
-            icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY], vec![0; Self::ECHO_LEN + 8])
+            const PACKETS: usize = 4;
+            let len = PACKETS * (Self::ECHO_LEN + 8);
+            icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; PACKETS], vec![0; len])
         };
         let mut socket = icmp::Socket::new(buffer(), buffer());
         socket.bind(icmp::Endpoint::Ident(id)).expect("a new socket");
@@ -260,9 +284,11 @@ impl Host {
                 return false;
             };
             let elapsed = now.since(echo.sent);
-            let answer = socket.recv().map(|(message, _)| message.first().copied());
-            if matches!(answer, Ok(Some(0 | 129))) {
-                echo.rtt = Some(elapsed);
+            // It also gets the requests of others that have the same number.
+            while let Ok((message, _)) = socket.recv() {
+                if matches!(message.first(), Some(0 | 129)) {
+                    echo.rtt = Some(elapsed);
+                }
             }
             let waits = echo.rtt.is_none() && elapsed < Self::ECHO_WAIT;
             if !waits {
@@ -279,19 +305,51 @@ impl Host {
         };
         let mut socket = udp::Socket::new(buffer(), buffer());
         socket.bind(port).expect("a port that is not 0");
-        self.datagrams.push(self.sockets.add(socket));
+        let handle = self.sockets.add(socket);
+        self.datagrams.push(Datagrams { handle, keeps: true, read: 0, last_read: Instant::ZERO });
         self.datagrams.len() - 1
+    }
+
+    pub(crate) fn udp_discard(&mut self, socket: usize) {
+        self.datagrams[socket].keeps = false;
+    }
+
+    pub(crate) fn udp_read(&self, socket: usize) -> (u64, Instant) {
+        let socket = &self.datagrams[socket];
+        (socket.read, socket.last_read)
+    }
+
+    fn read_datagrams(&mut self, now: Instant) {
+        for datagrams in self.datagrams.iter_mut().filter(|socket| !socket.keeps) {
+            let socket: &mut udp::Socket<'_> = self.sockets.get_mut(datagrams.handle);
+            while let Ok((payload, _)) = socket.recv() {
+                datagrams.read += u64::try_from(payload.len()).unwrap_or_default();
+                datagrams.last_read = now;
+            }
+        }
+    }
+
+    pub(crate) fn hops(&mut self, to: IpAddr, count: u8) -> usize {
+        self.is_touched = true;
+        let started = Hops::start(to, count, self.next_port, &mut self.sockets);
+        self.next_port = self.next_port.checked_add(u16::from(count)).unwrap_or(Self::FIRST_PORT);
+        self.hops.push(started);
+        self.hops.len() - 1
+    }
+
+    pub(crate) fn hops_seen(&self, hops: usize) -> &[Option<IpAddr>] {
+        self.hops[hops].seen()
     }
 
     /// Whether the socket had room for it.
     pub(crate) fn udp_send(&mut self, socket: usize, to: SocketAddr, payload: &[u8]) -> bool {
         self.is_touched = true;
-        let socket: &mut udp::Socket<'_> = self.sockets.get_mut(self.datagrams[socket]);
+        let socket: &mut udp::Socket<'_> = self.sockets.get_mut(self.datagrams[socket].handle);
         socket.send_slice(payload, smoltcp::wire::IpEndpoint::from(to)).is_ok()
     }
 
     pub(crate) fn udp_recv(&mut self, socket: usize) -> Option<(SocketAddr, Vec<u8>)> {
-        let socket: &mut udp::Socket<'_> = self.sockets.get_mut(self.datagrams[socket]);
+        let socket: &mut udp::Socket<'_> = self.sockets.get_mut(self.datagrams[socket].handle);
         let (payload, meta) = socket.recv().ok()?;
         Some((meta.endpoint.into(), payload.to_vec()))
     }
@@ -333,6 +391,10 @@ impl Host {
             taken: 0,
             is_closing: false,
             received: Vec::new(),
+            fill: 0,
+            keeps: true,
+            read: 0,
+            last_read: Instant::ZERO,
             reno: Reno::new(self.mss),
         });
         self.streams.len() - 1
@@ -343,9 +405,32 @@ impl Host {
         self.streams[stream].to_send.extend_from_slice(bytes);
     }
 
+    /// Zeros to send: so many, or until it is closed.
+    pub(crate) fn tcp_fill(&mut self, stream: usize, bytes: Option<u64>) {
+        self.is_touched = true;
+        let fill = &mut self.streams[stream].fill;
+        *fill = bytes.map_or(u64::MAX, |bytes| fill.saturating_add(bytes));
+    }
+
+    /// Counts what is received, and does not keep it.
+    pub(crate) fn tcp_discard(&mut self, stream: usize) {
+        self.streams[stream].keeps = false;
+    }
+
+    /// Bytes that were received, and when the last one was.
+    pub(crate) fn tcp_read(&self, stream: usize) -> (u64, Instant) {
+        let stream = &self.streams[stream];
+        (stream.read, stream.last_read)
+    }
+
     pub(crate) fn tcp_close(&mut self, stream: usize) {
         self.is_touched = true;
-        self.streams[stream].is_closing = true;
+        let stream = &mut self.streams[stream];
+        stream.is_closing = true;
+        // An endless one ends now.
+        if stream.fill == u64::MAX {
+            stream.fill = 0;
+        }
     }
 
     pub(crate) fn tcp_received(&self, stream: usize) -> &[u8] {
@@ -372,7 +457,7 @@ impl Stream {
     }
 
     /// Moves bytes between the socket and the test; whether there were any.
-    fn pump(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
+    fn pump(&mut self, socket: &mut tcp::Socket<'_>, now: Instant) -> bool {
         let mut moved = false;
         // Whole segments, but for the last one.
         let room = self.reno.window().saturating_sub(socket.send_queue());
@@ -387,17 +472,45 @@ impl Stream {
         if self.taken == self.to_send.len() {
             self.to_send.clear();
             self.taken = 0;
-            if self.is_closing && socket.may_send() {
+            moved |= self.pump_zeros(socket);
+            if self.is_closing && self.fill == 0 && socket.may_send() {
                 socket.close();
                 moved = true;
             }
         }
         while socket.can_recv() {
             let read = socket.recv(|bytes| {
-                self.received.extend_from_slice(bytes);
+                if self.keeps {
+                    self.received.extend_from_slice(bytes);
+                }
+                self.read += u64::try_from(bytes.len()).unwrap_or_default();
+                self.last_read = now;
                 (bytes.len(), bytes.len())
             });
             moved |= read.is_ok();
+        }
+        moved
+    }
+
+    /// Sends zeros, in whole segments but for the last one.
+    fn pump_zeros(&mut self, socket: &mut tcp::Socket<'_>) -> bool {
+        const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+        let mut moved = false;
+        while self.fill > 0 {
+            let room = self.reno.window().saturating_sub(socket.send_queue());
+            let left = usize::try_from(self.fill).unwrap_or(usize::MAX);
+            let most = (ZEROS.len() - ZEROS.len() % self.reno.mss()).max(1);
+            let count = if room >= left { left } else { room - room % self.reno.mss() }.min(most);
+            match socket.send_slice(&ZEROS[..count]) {
+                Ok(sent) if sent > 0 => {
+                    moved = true;
+                    // An endless one stays endless.
+                    if self.fill != u64::MAX {
+                        self.fill -= u64::try_from(sent).unwrap_or_default();
+                    }
+                }
+                _ => break,
+            }
         }
         moved
     }

@@ -67,6 +67,10 @@ impl From<ProbeId> for End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingId(pub(crate) HostId, pub(crate) usize);
 
+/// Packets of a host that find out which routers are on a way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HopsId(pub(crate) HostId, pub(crate) usize);
+
 /// A UDP socket of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpId(pub(crate) HostId, pub(crate) usize);

@@ -83,7 +83,9 @@
 extern crate alloc;
 extern crate std;
 
+mod agenda;
 mod device;
+mod hops;
 mod host;
 mod ids;
 mod network;
@@ -92,15 +94,18 @@ mod outside;
 mod port;
 mod random;
 mod reno;
+mod router;
 mod seeds;
 mod sim;
 mod trace;
 
 pub use host::HostConfig;
-pub use ids::{End, EngineId, HostId, PingId, ProbeId, TcpId, UdpId};
+pub use ids::{End, EngineId, HopsId, HostId, PingId, ProbeId, TcpId, UdpId};
+pub use network::Crossing;
 pub use outside::{Outside, RemoteId, Server};
 pub use port::{Fault, PortCounts};
 pub use random::Random;
+pub use router::{Router, RouterConfig, RouterInterface, RouterRoute};
 pub use seeds::for_each_seed;
 pub use sim::Sim;
 

@@ -1,25 +1,55 @@
 //! All that is between the nodes: ports, the ways between them and the packets on these.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use adit_packet::{Instant, Meta, PacketBuf, Pool, PoolConfig};
 
+use crate::agenda::Agenda;
 use crate::ids::End;
 use crate::outside::{Delivery, Outside};
 use crate::port::{Fault, Line, Port};
 use crate::trace::{Losses, Summary, Trace};
+use adit_engine::netem::{Profile, ProfileError};
 use adit_engine::{Counts, DropReason, Endpoint, FlowId, Outbox, Request};
+
+/// A packet that arrives at the other end of a wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Crossing<'a> {
+    /// When it arrives.
+    pub at: Instant,
+    /// Where it was sent.
+    pub from: End,
+    /// Where it arrives.
+    pub to: End,
+    /// The frame or packet.
+    pub bytes: &'a [u8],
+    /// Offloads that are left to be done.
+    pub meta: Meta,
+    /// What kind it is; `None` for a peer's datagram.
+    pub layer: Option<adit_packet::Layer>,
+}
+
+/// Takes each packet that crosses a wire.
+pub(crate) type Tap = Box<dyn FnMut(Crossing<'_>)>;
 
 pub(crate) struct Network {
     pub(crate) now: Instant,
     pub(crate) ports: Vec<Port>,
     pub(crate) trace: Trace,
     pub(crate) names: Vec<String>,
+    pub(crate) tap: Option<Tap>,
     by_end: BTreeMap<End, usize>,
+    agenda: Agenda,
+    /// Packets at each port, and at all.
+    held: Vec<usize>,
+    held_in_all: usize,
     /// Its pool is the memory of the network: what the kernel holds in the real one.
     out: Outbox,
+    /// The counts of `out` when its losses were last shown.
+    shown: Counts,
     received: u64,
     delivered: u64,
     pub(crate) outside: Outside,
@@ -39,8 +69,13 @@ impl Network {
             ports: Vec::new(),
             trace: Trace::new(),
             names: Vec::new(),
+            tap: None,
             by_end: BTreeMap::new(),
+            agenda: Agenda::default(),
+            held: Vec::new(),
+            held_in_all: 0,
             out: Outbox::new(Pool::new(config)),
+            shown: Counts::default(),
             received: 0,
             delivered: 0,
             outside: Outside::default(),
@@ -61,6 +96,7 @@ impl Network {
             let before = self.by_end.insert(end, at);
             assert!(before.is_none(), "there is a wire at {} already", self.show(end));
             self.ports.push(Port::new(end, layer, peer, line));
+            self.held.push(0);
         }
     }
 
@@ -70,17 +106,33 @@ impl Network {
 
     pub(crate) fn fault(&mut self, end: End, fault: Fault) {
         let now = self.now;
-        match self.port_mut(end) {
-            Some(port) => port.set(fault, now),
-            None => panic!("no wire at {}", self.show(end)),
-        }
+        let Some(at) = self.by_end.get(&end).copied() else {
+            panic!("no wire at {}", self.show(end))
+        };
+        self.ports[at].set(fault, now);
+        self.settle(at);
         let (now, name) = (self.now, self.show(end));
         self.trace.add(format_args!("{now} {name} {fault}"));
     }
 
-    /// The port at an end.
-    pub(crate) fn port_mut(&mut self, end: End) -> Option<&mut Port> {
-        self.ports.get_mut(*self.by_end.get(&end)?)
+    /// Changes the emulated link that leads away from an end; `None` if there is none.
+    pub(crate) fn set_profile(
+        &mut self,
+        end: End,
+        profile: &Profile,
+    ) -> Option<Result<(), ProfileError>> {
+        let (now, at) = (self.now, *self.by_end.get(&end)?);
+        let result = self.ports.get_mut(at)?.set_profile(now, profile);
+        self.settle(at);
+        result
+    }
+
+    /// Notes when something is due at a port, and what it holds.
+    fn settle(&mut self, at: usize) {
+        let (Some(port), Some(held)) = (self.ports.get(at), self.held.get_mut(at)) else { return };
+        self.agenda.set(at, port.due());
+        self.held_in_all = self.held_in_all - *held + port.held();
+        *held = port.held();
     }
 
     /// Takes a copy of what a node sends.
@@ -130,7 +182,6 @@ impl Network {
 
     fn send_one(&mut self, from: End, bytes: &[u8], meta: Meta) {
         self.received += 1;
-        let before = self.out.counts().clone();
         let Some(mut packet) = self.out.pool().take(bytes.len()) else {
             panic!("{} sends a packet of {} bytes", self.show(from), bytes.len());
         };
@@ -141,7 +192,10 @@ impl Network {
             Some(port) => port.send(self.now, packet, &mut self.out),
             None => self.out.discard(packet, DropReason::NO_DESTINATION),
         }
-        self.note_losses(at, from, &before);
+        self.note_losses(at, from);
+        if let Some(at) = at {
+            self.settle(at);
+        }
     }
 
     /// The next packet that arrives from a port, and the end where it does.
@@ -151,10 +205,10 @@ impl Network {
             if port.due() > self.now {
                 return None;
             }
-            let before = self.out.counts().clone();
             let (from, to) = (port.end, port.peer);
             let arrived = port.next_arrival(self.now, &mut self.out);
-            self.note_losses(Some(at), from, &before);
+            self.note_losses(Some(at), from);
+            self.settle(at);
             let packet = arrived?;
             let peer = self.ports.get_mut(to)?;
             let (end, is_up) = (peer.end, peer.is_up());
@@ -164,9 +218,15 @@ impl Network {
             }
             peer.counts.received += 1;
             let layer = peer.layer;
-            let summary = Summary { bytes: packet.bytes(), meta: packet.meta, layer };
-            let (now, from, to) = (self.now, show(&self.names, from), show(&self.names, end));
-            self.trace.add(format_args!("{now} {from} > {to} {summary}"));
+            if self.trace.is_on() {
+                let summary = Summary { bytes: packet.bytes(), meta: packet.meta, layer };
+                let (now, from, to) = (self.now, show(&self.names, from), show(&self.names, end));
+                self.trace.add(format_args!("{now} {from} > {to} {summary}"));
+            }
+            if let Some(tap) = &mut self.tap {
+                let (bytes, meta) = (packet.bytes(), packet.meta);
+                tap(Crossing { at: self.now, from, to: end, bytes, meta, layer });
+            }
             return Some((end, packet));
         }
     }
@@ -185,32 +245,35 @@ impl Network {
     /// The node could not take it.
     pub(crate) fn refuse(&mut self, end: End, packet: PacketBuf, why: DropReason) {
         let at = self.by_end.get(&end).copied();
-        let before = self.out.counts().clone();
         self.out.discard(packet, why);
-        self.note_losses(at, end, &before);
+        self.note_losses(at, end);
     }
 
-    /// Counts and shows what was discarded since `before`.
-    fn note_losses(&mut self, at: Option<usize>, end: End, before: &Counts) {
-        let losses = Losses { before, after: self.out.counts() };
-        let count = losses.count();
-        if count == 0 {
+    /// Counts and shows what was discarded since the last call.
+    fn note_losses(&mut self, at: Option<usize>, end: End) {
+        if self.out.counts().discarded() == self.shown.discarded() {
             return;
         }
-        let (now, name) = (self.now, show(&self.names, end));
-        self.trace.add(format_args!("{now} {name} loses{losses}"));
+        let losses = Losses { before: &self.shown, after: self.out.counts() };
+        let count = losses.count();
+        if self.trace.is_on() {
+            let (now, name) = (self.now, show(&self.names, end));
+            self.trace.add(format_args!("{now} {name} loses{losses}"));
+        }
+        self.shown.clone_from(self.out.counts());
         if let Some(port) = at.and_then(|at| self.ports.get_mut(at)) {
             port.counts.lost += count;
         }
     }
 
-    /// When something is due at a port; [`Instant::MAX`]: never.
-    pub(crate) fn due(&self) -> Instant {
-        let mut due = self.outside.due();
-        for port in &self.ports {
-            due = due.min(port.due());
-        }
-        due
+    /// When something is due; [`Instant::MAX`]: never.
+    pub(crate) fn due(&mut self) -> Instant {
+        self.outside.due().min(self.agenda.next())
+    }
+
+    /// The ports at which something is due now, in their order.
+    pub(crate) fn due_ports(&mut self, due: &mut Vec<usize>) {
+        self.agenda.take(self.now, due);
     }
 
     pub(crate) const fn counts(&self) -> &Counts {
@@ -220,7 +283,7 @@ impl Network {
     /// The law of the network: what was sent into it arrived, was discarded or is on the way.
     pub(crate) fn check(&mut self) {
         self.outside.check();
-        let held: usize = self.ports.iter().map(Port::held).sum();
+        let held = self.held_in_all;
         let counts = self.out.counts();
         let (made, lost) = (counts.made(), counts.discarded() + counts.absorbed());
         let (received, delivered) = (self.received, self.delivered);

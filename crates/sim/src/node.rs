@@ -45,6 +45,8 @@ pub(crate) struct EngineNode {
     due: Instant,
     /// How often in a row it wanted to be woken at a moment that had passed.
     impatient: usize,
+    /// Its counts when its losses were last shown.
+    shown: Counts,
 }
 
 impl EngineNode {
@@ -55,7 +57,8 @@ impl EngineNode {
     pub(crate) fn new(engine: Box<dyn AnyEngine>, pool: PoolConfig) -> Self {
         let out = Outbox::new(Pool::new(pool));
         let due = engine.next_timeout().unwrap_or(Instant::MAX);
-        Self { engine, out, batch: Batch::new(), received: 0, due, impatient: 0 }
+        let (batch, shown) = (Batch::new(), Counts::default());
+        Self { engine, out, batch, received: 0, due, impatient: 0, shown }
     }
 
     /// Hands it a copy of a packet.
@@ -90,13 +93,17 @@ impl EngineNode {
     }
 
     /// Does what is due.
-    pub(crate) fn wake(&mut self, now: Instant, name: &str) {
+    pub(crate) fn wake(&mut self, now: Instant) {
         self.engine.handle_timeout(now, &mut self.out);
         if self.engine.next_timeout().is_some_and(|next| next <= now) {
             self.impatient += 1;
         } else {
             self.impatient = 0;
         }
+    }
+
+    /// The law of timeouts.
+    pub(crate) fn check_patience(&self, name: &str) {
         assert!(
             self.impatient < Self::IMPATIENT_MAX,
             "{name} was woken {} times and still asks for a moment that has passed",
@@ -145,12 +152,13 @@ impl EngineNode {
         assert!(small + large <= held, "{name} lost buffers: more are out than it holds");
     }
 
-    /// What it discarded since `before`, for the trace.
-    pub(crate) fn note_losses(&self, before: &Counts, node: usize, network: &mut Network) {
-        let losses = Losses { before, after: self.out.counts() };
-        if losses.count() > 0 {
+    /// What it discarded since the last call, for the trace.
+    pub(crate) fn note_losses(&mut self, node: usize, network: &mut Network) {
+        if self.out.counts().discarded() != self.shown.discarded() {
+            let losses = Losses { before: &self.shown, after: self.out.counts() };
             let (now, name) = (network.now, network.names.get(node).map_or("", |name| name));
             network.trace.add(format_args!("{now} {name} loses{losses}"));
+            self.shown.clone_from(self.out.counts());
         }
     }
 }

@@ -13,9 +13,10 @@ use adit_engine::netem::{Link, Profile, Report, Seed};
 use adit_engine::{Counts, DropReason, Endpoint, Engine, FlowId, Outbox};
 use adit_packet::{Instant, Layer, Meta, PacketBuf, PoolConfig};
 
+use crate::agenda::Agenda;
 use crate::host::{Host, HostConfig};
-use crate::ids::{End, EngineId, HostId, PingId, ProbeId, TcpId, UdpId};
-use crate::network::Network;
+use crate::ids::{End, EngineId, HopsId, HostId, PingId, ProbeId, TcpId, UdpId};
+use crate::network::{Crossing, Network};
 use crate::node::{AnyEngine, EngineNode, Node, Probe};
 use crate::outside::{Delivery, Outside};
 use crate::port::{self, Fault, Line, PortCounts};
@@ -36,6 +37,11 @@ pub struct Sim {
     /// The steps that were done at this moment.
     steps: usize,
     events_max: u64,
+    agenda: Agenda,
+    /// Nodes for which something has changed.
+    stirred: Vec<usize>,
+    /// Of one step: kept for its memory.
+    due: Vec<usize>,
 }
 
 impl Sim {
@@ -64,6 +70,9 @@ impl Sim {
             script: BTreeMap::new(),
             steps: 0,
             events_max: Self::EVENTS_MAX,
+            agenda: Agenda::default(),
+            stirred: Vec::new(),
+            due: Vec::new(),
         }
     }
 
@@ -159,8 +168,8 @@ impl Sim {
     ///
     /// If there is none, or if the profile has a mistake.
     pub fn set_profile(&mut self, end: impl Into<End>, profile: &Profile) {
-        let (now, end) = (self.now(), end.into());
-        match self.network.port_mut(end).and_then(|port| port.set_profile(now, profile)) {
+        let end = end.into();
+        match self.network.set_profile(end, profile) {
             Some(Ok(())) => {}
             Some(Err(mistake)) => panic!("{mistake}"),
             None => panic!("no link at {}", self.network.show(end)),
@@ -266,6 +275,17 @@ impl Sim {
         self.host_ref(ping.0).rtt(ping.1)
     }
 
+    /// Sends a datagram with each hop limit from 1 to `count` to a port at which nobody listens, as `traceroute` does.
+    pub fn hops(&mut self, from: HostId, to: IpAddr, count: u8) -> HopsId {
+        HopsId(from, self.host_mut(from).hops(to, count))
+    }
+
+    /// Who answered to each of these datagrams, the one with hop limit 1 first: routers, then the destination.
+    #[must_use]
+    pub fn hops_seen(&self, hops: HopsId) -> &[Option<IpAddr>] {
+        self.host_ref(hops.0).hops_seen(hops.1)
+    }
+
     /// Opens a UDP socket.
     pub fn udp_bind(&mut self, host: HostId, port: u16) -> UdpId {
         UdpId(host, self.host_mut(host).udp_bind(port))
@@ -282,6 +302,17 @@ impl Sim {
         self.host_mut(socket.0).udp_recv(socket.1)
     }
 
+    /// Counts what a socket receives from now on, and does not keep it.
+    pub fn udp_discard(&mut self, socket: UdpId) {
+        self.host_mut(socket.0).udp_discard(socket.1);
+    }
+
+    /// The number of bytes that such a socket received, and when the last ones arrived.
+    #[must_use]
+    pub fn udp_read(&self, socket: UdpId) -> (u64, Instant) {
+        self.host_ref(socket.0).udp_read(socket.1)
+    }
+
     /// Waits for one TCP connection to a port.
     pub fn tcp_listen(&mut self, host: HostId, port: u16) -> TcpId {
         TcpId(host, self.host_mut(host).tcp_listen(port))
@@ -295,6 +326,23 @@ impl Sim {
     /// Sends bytes as the connection accepts them.
     pub fn tcp_send(&mut self, stream: TcpId, bytes: &[u8]) {
         self.host_mut(stream.0).tcp_send(stream.1, bytes);
+    }
+
+    /// Sends zeros as the connection accepts them: so many bytes, or until [`Self::tcp_close`]. Together with
+    /// [`Self::tcp_discard`] at the other end, this needs no memory.
+    pub fn tcp_fill(&mut self, stream: TcpId, bytes: Option<u64>) {
+        self.host_mut(stream.0).tcp_fill(stream.1, bytes);
+    }
+
+    /// Counts what is received from now on, and does not keep it.
+    pub fn tcp_discard(&mut self, stream: TcpId) {
+        self.host_mut(stream.0).tcp_discard(stream.1);
+    }
+
+    /// The number of received bytes, and when the last one arrived.
+    #[must_use]
+    pub fn tcp_read(&self, stream: TcpId) -> (u64, Instant) {
+        self.host_ref(stream.0).tcp_read(stream.1)
     }
 
     /// Closes our side when everything was sent.
@@ -381,9 +429,25 @@ impl Sim {
         self.network.trace.hash()
     }
 
+    /// Passes each line of the trace to a closure.
+    pub fn trace_to(&mut self, sink: impl FnMut(&str) + 'static) {
+        self.network.trace.pass_to(Box::new(sink));
+    }
+
+    /// Records no trace from now on: a simulation takes half the time without it.
+    pub fn without_trace(&mut self) {
+        self.network.trace.turn_off();
+    }
+
+    /// Passes each packet that crosses a wire to a closure.
+    pub fn tap(&mut self, tap: impl FnMut(Crossing<'_>) + 'static) {
+        self.network.tap = Some(Box::new(tap));
+    }
+
     fn add(&mut self, name: &str, node: Node) -> usize {
         self.nodes.push(node);
         self.network.names.push(name.to_owned());
+        self.stirred.push(self.nodes.len() - 1);
         self.nodes.len() - 1
     }
 
@@ -404,20 +468,27 @@ impl Sim {
     }
 
     /// The next moment at which something is due; [`Instant::MAX`]: never.
-    fn next_step(&self) -> Instant {
+    fn next_step(&mut self) -> Instant {
+        self.settle();
         let now = self.now();
         let script = self.script.first_key_value().map_or(Instant::MAX, |(&(at, _), _)| at);
-        let mut due = script.min(self.network.due());
-        for node in &self.nodes {
-            due = due.min(match node {
-                Node::Engine(engine) => engine.due(),
-                Node::Host(host) => host.due(now),
-                Node::Probe(_) => Instant::MAX,
-            });
-        }
+        let due = script.min(self.network.due()).min(self.agenda.next());
         let earliest =
             if self.steps < Self::STEPS_AT_ONCE { now } else { now + Duration::from_nanos(1) };
         due.max(earliest)
+    }
+
+    /// Notes when the nodes that have changed want to be woken.
+    fn settle(&mut self) {
+        let now = self.now();
+        for node in self.stirred.drain(..) {
+            let due = match self.nodes.get(node) {
+                Some(Node::Engine(engine)) => engine.due(),
+                Some(Node::Host(host)) => host.due(now),
+                Some(Node::Probe(_)) | None => Instant::MAX,
+            };
+            self.agenda.set(node, due);
+        }
     }
 
     fn move_to(&mut self, moment: Instant) {
@@ -436,7 +507,9 @@ impl Sim {
             let (end, fault) = entry.remove();
             self.network.fault(end, fault);
         }
-        for port in 0..self.network.ports.len() {
+        let mut due = core::mem::take(&mut self.due);
+        self.network.due_ports(&mut due);
+        for &port in &due {
             while let Some((end, packet)) = self.network.next_arrival(port) {
                 self.arrive(end, packet);
             }
@@ -444,9 +517,12 @@ impl Sim {
         while let Some((node, flow, delivery)) = self.network.next_from_outside() {
             self.arrive_from_flow(node, flow, delivery);
         }
-        for node in 0..self.nodes.len() {
+        self.settle();
+        self.agenda.take(now, &mut due);
+        for &node in &due {
             self.wake(node);
         }
+        self.due = due;
         self.network.check();
     }
 
@@ -456,7 +532,10 @@ impl Sim {
             Some(Node::Engine(_)) => {
                 self.with_engine(end.node, |node| node.handle(now, end.at, &packet))
             }
-            Some(Node::Host(host)) => host.receive(&packet),
+            Some(Node::Host(host)) => {
+                self.stirred.push(end.node);
+                host.receive(&packet)
+            }
             Some(Node::Probe(probe)) => probe.receive(&packet),
             None => Ok(()),
         };
@@ -482,10 +561,12 @@ impl Sim {
 
     fn wake(&mut self, node: usize) {
         let now = self.now();
+        self.stirred.push(node);
         match self.nodes.get_mut(node) {
             Some(Node::Engine(engine)) if engine.due() <= now => {
-                let name = self.network.names.get(node).cloned().unwrap_or_default();
-                self.with_engine(node, |engine| engine.wake(now, &name));
+                self.with_engine(node, |engine| engine.wake(now));
+                let name = self.network.names.get(node).map_or("", |name| name);
+                self.engine_node(node).check_patience(name);
             }
             Some(Node::Host(host)) if host.due(now) <= now => {
                 let end = End::from(HostId(node));
@@ -500,10 +581,10 @@ impl Sim {
         let Some(Node::Engine(engine)) = self.nodes.get_mut(node) else {
             panic!("an id of another simulation")
         };
-        let before = engine.out.counts().clone();
         let result = call(engine);
-        engine.note_losses(&before, node, &mut self.network);
+        engine.note_losses(node, &mut self.network);
         engine.flush(node, &mut self.network);
+        self.stirred.push(node);
         result
     }
 
@@ -515,6 +596,7 @@ impl Sim {
     }
 
     fn host_mut(&mut self, host: HostId) -> &mut Host {
+        self.stirred.push(host.0);
         match self.nodes.get_mut(host.0) {
             Some(Node::Host(host)) => host,
             _ => panic!("an id of another simulation"),

@@ -1,5 +1,6 @@
 //! What happened, as text.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -8,28 +9,58 @@ use adit_engine::Counts;
 use adit_packet::{Headers, IpVersion, Layer, Meta, TcpFlags, ether_type, ip_protocol};
 
 /// The events of a simulation, a line each, and a hash of all of them.
-#[derive(Debug)]
 pub(crate) struct Trace {
     lines: VecDeque<String>,
     limit: usize,
     hash: u64,
+    is_on: bool,
+    sink: Option<Sink>,
+}
+
+/// Takes each line of a trace.
+pub(crate) type Sink = Box<dyn FnMut(&str)>;
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace").field("lines", &self.lines.len()).finish_non_exhaustive()
+    }
 }
 
 impl Trace {
     /// Lines that are kept: of a longer simulation the last ones, for they say why it failed.
     pub(crate) const LIMIT: usize = 10_000;
 
-    pub(crate) const fn new() -> Self {
-        Self { lines: VecDeque::new(), limit: Self::LIMIT, hash: HASH_START }
+    pub(crate) fn new() -> Self {
+        let (lines, limit) = (VecDeque::new(), Self::LIMIT);
+        Self { lines, limit, hash: HASH_START, is_on: true, sink: None }
+    }
+
+    /// Stops to record: a line costs as much as the packet that it is about.
+    pub(crate) fn turn_off(&mut self) {
+        self.is_on = false;
+    }
+
+    pub(crate) const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    pub(crate) fn pass_to(&mut self, sink: Sink) {
+        self.sink = Some(sink);
     }
 
     pub(crate) fn add(&mut self, line: fmt::Arguments<'_>) {
+        if !self.is_on {
+            return;
+        }
         let mut text = if self.lines.len() < self.limit { None } else { self.lines.pop_front() }
             .unwrap_or_default();
         text.clear();
         // A string takes everything.
         let _ = text.write_fmt(line);
         self.hash = hash(self.hash, text.as_bytes());
+        if let Some(sink) = &mut self.sink {
+            sink(&text);
+        }
         self.lines.push_back(text);
     }
 
