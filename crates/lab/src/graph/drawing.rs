@@ -5,9 +5,12 @@ use crate::plan::Plan;
 use adit_engine::netem::Profile;
 use adit_service::netem::keys::to_json;
 use adit_service::netem::profile::Profiles;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// A network as it is drawn.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(title = "adit lab graph")]
 pub struct Drawing {
     /// What stands above it.
     pub title: String,
@@ -18,7 +21,7 @@ pub struct Drawing {
 }
 
 /// A node as it is drawn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DrawnNode {
     /// Its name.
     pub name: String,
@@ -31,7 +34,8 @@ pub struct DrawnNode {
 }
 
 /// What a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// The way out by a NAT.
     Nat,
@@ -48,7 +52,7 @@ pub enum Shape {
 }
 
 /// A link as it is drawn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DrawnLink {
     /// Its name.
     pub name: String,
@@ -65,7 +69,8 @@ pub struct DrawnLink {
 }
 
 /// Whether a link works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum LinkState {
     /// It carries packets.
     #[default]
@@ -75,7 +80,7 @@ pub enum LinkState {
 }
 
 /// What passes in a direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Flow {
     /// Bits per second in the last interval.
     pub bits_per_second: u64,
