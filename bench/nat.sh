@@ -2,7 +2,7 @@
 # The NAT, by packets and with --datapath splice, against the kernel's masquerade, pasta and slirp4netns, in turns: medians, spreads, and ratios beside what is promised.
 #
 #   bench/nat.sh [speed] [--rounds N] [--seconds S] [--peers masquerade,adit,pasta-1500,...]
-#                        one TCP stream up and down, CPU a gigabyte, new connections a second, question and answer
+#            [--congestion W]   one TCP stream up and down, CPU a gigabyte, new connections a second, question and answer; W (reno) at all ends
 #   bench/nat.sh idle [--flows N]   memory with 15,000 idle connections
 #   bench/nat.sh loss [--congestion reno,cubic,bbr]   40 ms and 1 % loss outside, by adit netem
 #

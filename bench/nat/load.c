@@ -61,7 +61,10 @@ static struct sockaddr_in place(const char *address, int port) {
 
 static int open_to(const char *address, int port) {
   struct sockaddr_in at = place(address, port);
+  struct timeval patience = {10, 0};
   int fd = tcp(0);
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   if (connect(fd, (void *)&at, sizeof at)) fail("connect");
   return fd;
 }

@@ -60,12 +60,12 @@ def inside(pid):
     return ["nsenter", "-t", str(pid), "-U", "--preserve-credentials", "-n"]
 
 
-def namespace():
-    """A process in user and network namespaces of its own: pasta takes no others."""
+def namespace(congestion="reno"):
+    """A process in user and network namespaces of its own: pasta takes no others. They would have the machine's congestion control."""
     process = start("unshare", "-Urn", "sh", "-c", "echo; exec sleep 1000000", stdout=subprocess.PIPE)
     process.stdout.readline()
-    for words in ["net.ipv4.ip_local_port_range=2048 65535", "net.ipv4.tcp_tw_reuse=1"]:
-        run(*inside(process.pid), "sysctl", "-qw", words)
+    for words in ["ip_local_port_range=2048 65535", "tcp_tw_reuse=1", f"tcp_congestion_control={congestion}"]:
+        run(*inside(process.pid), "sysctl", "-qw", f"net.ipv4.{words}")
     run(*inside(process.pid), "ip", "link", "set", "lo", "up")
     return process.pid
 
@@ -82,8 +82,8 @@ def family(pid):
 class Peer:
     """A namespace with a way out."""
 
-    def __init__(self, name):
-        self.name, self.netns = name, namespace()
+    def __init__(self, name, *congestion):
+        self.name, self.netns = name, namespace(*congestion)
         self.process = PEERS[name](self.netns)
         end = time.monotonic() + 10
         while not self.route():
@@ -279,8 +279,9 @@ def main():
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--flows", type=int, default=15000)
-    parser.add_argument("--congestion", default="reno,cubic,bbr")
+    parser.add_argument("--congestion")
     arguments = parser.parse_args()
+    arguments.congestion = arguments.congestion or {"loss": "reno,cubic,bbr"}.get(arguments.what, "reno")
     arguments.seconds = arguments.seconds or {"loss": 10}.get(arguments.what, 1)
     print(f"load {os.getloadavg()[0]:.2f}, {arguments.rounds} rounds of {arguments.seconds} s")
     outside = namespace()
@@ -292,8 +293,8 @@ def main():
         while subprocess.run([*inside(outside), "ip", "link", "show", "up1"], capture_output=True).returncode:
             time.sleep(0.05)
     else:
-        run("sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno")
-        run(*inside(outside), "sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno")
+        for words in [[], inside(outside)]:
+            run(*words, "sysctl", "-qw", f"net.ipv4.tcp_congestion_control={arguments.congestion}")
         run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1", "netns", outside)
     # No TIME-WAIT there: no program meets the ports of the one before.
     run(*inside(outside), "sysctl", "-qw", "net.ipv4.tcp_max_tw_buckets=0")
@@ -311,7 +312,7 @@ def main():
         if program and not shutil.which(program):
             print(f"{name}: {program} is missing")
             continue
-        peers.append(Peer(name))
+        peers.append(Peer(name, arguments.congestion))
     return speed(peers, arguments) if arguments.what == "speed" else idle(peers, arguments)
 
 

@@ -24,6 +24,8 @@ bitflags! {
         /// Processes: the next child is the first process of the new namespace, and the kernel kills all
         /// others in it when that one ends.
         const PID = 8;
+        /// The host name.
+        const UTS = 16;
     }
 }
 
@@ -41,6 +43,7 @@ impl Namespaces {
             (Self::NET, UnshareFlags::NEWNET),
             (Self::MOUNT, UnshareFlags::NEWNS),
             (Self::PID, UnshareFlags::NEWPID),
+            (Self::UTS, UnshareFlags::NEWUTS),
         ] {
             flags.set(flag, self.contains(kind));
         }

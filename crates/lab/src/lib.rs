@@ -1,7 +1,9 @@
 //! Virtual networks: hosts, routers, switches, NATs, guests, and the links between them.
 //!
 //! ```text
+//! file/    the wanted network from a file
 //! model/   the wanted network: plain data, whatever it comes from
+//! keeper/  the process that makes namespaces and runs programs
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
 //! import/  networks of other programs: containerlab, the Internet Topology Zoo
 //! export/  a plan as a shell script
@@ -15,8 +17,10 @@
 
 pub mod engine;
 pub mod export;
+pub mod file;
 pub mod graph;
 pub mod import;
+pub mod keeper;
 pub mod model;
 pub mod plan;
 pub mod probe;

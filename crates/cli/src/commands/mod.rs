@@ -8,6 +8,7 @@ mod completions;
 mod dev;
 mod doctor;
 pub(crate) mod explain;
+mod lab;
 mod list;
 mod man;
 mod names;
@@ -112,6 +113,12 @@ commands! {
         "nat-flow-log": adit_service::nat::model::FlowLine,
         "nat-flows": Vec<adit_service::nat::model::Flow>,
         "nat-show": adit_service::nat::model::Nat,
+    ]
+    /// Make a network of hosts, switches and links from a file
+    #[command(subcommand)]
+    Lab(lab::Command) [
+        "lab-check": lab::check::Checked,
+        "lab-plan": lab::plan::View,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []

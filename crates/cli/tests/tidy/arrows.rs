@@ -68,8 +68,10 @@ const FOLDERS: [(&str, &str); 11] = [
     (
         "lab",
         "export: model plan
+        file: model plan
         graph: model plan
         import: model
+        keeper: model
         plan: model
         routing: model plan
         scenario: model",

@@ -239,16 +239,36 @@ impl Netlink {
     /// # Errors
     /// EEXIST if a name is taken; EOPNOTSUPP without the kernel's veth module; EPERM.
     pub fn add_veth(&mut self, name: &IfName, peer: &IfName) -> io::Result<(IfIndex, IfIndex)> {
+        self.add_veth_pair(name, peer, None)?;
+        Ok((self.link_by_name(name)?.index, self.link_by_name(peer)?.index))
+    }
+
+    /// Creates a veth pair with its second end, `peer`, in another network namespace.
+    ///
+    /// # Errors
+    /// As [`Netlink::add_veth`].
+    pub fn add_veth_into(&mut self, name: &IfName, peer: &IfName, netns: &Netns) -> io::Result<()> {
+        self.add_veth_pair(name, peer, Some(netns))
+    }
+
+    fn add_veth_pair(
+        &mut self,
+        name: &IfName,
+        peer: &IfName,
+        netns: Option<&Netns>,
+    ) -> io::Result<()> {
         self.add_link(name, |info| {
             info.string(IFLA_INFO_KIND, b"veth");
             info.nested(IFLA_INFO_DATA, |data| {
                 data.nested(VETH_INFO_PEER, |veth| {
                     veth.header(&header(None, LinkFlags::empty(), LinkFlags::empty()));
                     veth.string(IFLA_IFNAME, peer.as_bytes());
+                    if let Some(netns) = netns {
+                        veth.attribute(IFLA_NET_NS_FD, &netns.as_fd().as_raw_fd().to_ne_bytes());
+                    }
                 });
             });
-        })?;
-        Ok((self.link_by_name(name)?.index, self.link_by_name(peer)?.index))
+        })
     }
 
     /// Creates a link; `info` writes its kind and attributes.

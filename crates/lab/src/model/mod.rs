@@ -3,15 +3,19 @@
 //! A [`Lab`] has nodes and links between two nodes. What is left out (addresses, routes, MAC addresses, seeds)
 //! is filled in by a plan. Nothing here knows how a network is made.
 
+mod check;
 mod link;
 mod name;
 mod node;
 mod program;
+mod tunnel;
 
+pub use check::{At, Attachments, Fault};
 pub use link::{End, Link};
 pub use name::{LinkName, NodeName};
 pub use node::{Guest, Host, Interface, Kind, NatNode, Node, Route, Routing};
 pub use program::{PrivateFile, Program, Restart};
+pub use tunnel::Tunnel;
 
 use adit_packet::IpPrefix;
 use adit_service::control::name::Name;
@@ -27,6 +31,8 @@ pub struct Lab {
     pub nodes: Vec<Node>,
     /// Its links, each with a name of its own.
     pub links: Vec<Link>,
+    /// Its WireGuard tunnels between hosts, each with a name of its own.
+    pub tunnels: Vec<Tunnel>,
     /// The networks of which each segment gets one; empty: [`Self::POOLS`].
     pub pools: Vec<IpPrefix>,
 }

@@ -1,5 +1,6 @@
 //! Names of nodes and of links.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -38,8 +39,8 @@ impl FromStr for LinkName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Two names of nodes, a hyphen, and a number for the next one between the same two.
-        check(text, 2 * NODE_LEN_MAX + 8).map(|()| Self(text.to_owned()))
+        // Two names of nodes with a hyphen, and another with a number for the next one between the same two.
+        check(text, 2 * NODE_LEN_MAX + 9).map(|()| Self(text.to_owned()))
     }
 }
 
@@ -47,6 +48,13 @@ impl NodeName {
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// As a key it is its text.
+impl Borrow<str> for NodeName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

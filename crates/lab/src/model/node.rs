@@ -4,7 +4,7 @@ use crate::model::name::NodeName;
 use crate::model::program::{PrivateFile, Program};
 use adit_device::{IfName, MacAddr};
 use adit_engine::switch::SwitchConfig;
-use adit_nat::{Destination, Publishing};
+use adit_nat::{Destination, PublishSpec};
 use adit_packet::IpPrefix;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -39,9 +39,9 @@ pub enum Kind {
 pub struct Host {
     /// Whether it forwards packets between its interfaces.
     pub forward: bool,
-    /// Whether what leaves by this interface gets its address as source (masquerade of the kernel).
+    /// Everything that leaves by this interface gets its address as source (masquerade of the kernel).
     pub masquerade: Option<IfName>,
-    /// Its interfaces for which something is given; others are filled in.
+    /// Its interfaces for which something is given, `lo` included; others are filled in.
     pub interfaces: BTreeMap<IfName, Interface>,
     /// Addresses of its only interface, or of `lo` if it has none.
     pub addresses: Vec<IpPrefix>,
@@ -64,7 +64,7 @@ pub struct Host {
 /// What is given for an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
-    /// Its addresses; empty: filled in.
+    /// Its addresses; a family of which there is none is filled in.
     pub addresses: Vec<IpPrefix>,
     /// Its MAC address; `None`: drawn from the seed.
     pub mac: Option<MacAddr>,
@@ -103,7 +103,7 @@ pub enum Routing {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NatNode {
     /// Ports of the host that lead to a node.
-    pub publish: Vec<Publishing>,
+    pub publish: Vec<(NodeName, PublishSpec)>,
     /// Ports of the host's loopback that are reached at the NAT's address.
     pub allow_host: Vec<u16>,
     /// Destinations that are reached, whatever else denies them.
@@ -127,6 +127,21 @@ pub struct Guest {
     pub memory: u32,
     /// More arguments of QEMU.
     pub arguments: Vec<String>,
+}
+
+impl Kind {
+    /// Its word in a file.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Host(host) if host.forward => "router",
+            Self::Host(_) => "host",
+            Self::Switch(_) => "switch",
+            Self::Nat(_) => "nat",
+            Self::Guest(_) => "guest",
+            Self::Outside(_) => "outside",
+        }
+    }
 }
 
 impl Node {
@@ -156,6 +171,12 @@ impl Node {
             Kind::Host(host) => Some(host),
             _ => None,
         }
+    }
+
+    /// Whether it has interfaces of its own, with addresses: a host or a guest.
+    #[must_use]
+    pub const fn is_station(&self) -> bool {
+        matches!(self.kind, Kind::Host(_) | Kind::Guest(_))
     }
 
     /// Whether it is an engine of the lab's process: what a cable joins without a device.

@@ -1,5 +1,6 @@
 //! What runs in a node, and the files that it sees.
 
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub struct Program {
 }
 
 /// When a program that ended is started again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
     /// Never.
     #[default]
@@ -31,7 +32,7 @@ pub enum Restart {
 }
 
 /// A file that only one node sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrivateFile {
     /// Where: an absolute path below `/etc` or `/run`.
     pub path: PathBuf,

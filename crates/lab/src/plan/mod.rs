@@ -1,9 +1,44 @@
 //! A network with everything filled in: what `up` makes, `plan` prints, and the simulator simulates.
+//!
+//! ```text
+//! segments    which interfaces reach each other without a router
+//! pools       networks for them                 addresses   the addresses of interfaces
+//! routes      the shortest paths                names       /etc/hosts
+//! draw        seeds, MAC addresses, keys
+//! ```
 
-use crate::model::{Lab, LinkName, NodeName};
-use adit_device::{IfName, MacAddr};
+mod addresses;
+mod draw;
+mod names;
+mod parts;
+mod pools;
+mod routes;
+mod segments;
+mod warnings;
+
+use crate::model::{At, Attachments, Fault, Kind, Lab, NodeName};
+use addresses::Addresses;
+use adit_device::MacAddr;
 use adit_packet::IpPrefix;
-use std::net::IpAddr;
+use adit_service::error::{Error, Result};
+use adit_service::supervisor::seed;
+use adit_tunnel::PrivateKey;
+use draw::Draw;
+pub use parts::{Cable, Interface, Masquerade, Medium, Outlet, Route, Station, Tunnel, TunnelEnd};
+use routes::Network;
+use segments::Segments;
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The IP MTU of a link for which none is given.
+const MTU: u16 = 1500;
+
+/// What WireGuard adds to a packet, over IPv6: IP, UDP, its header and its tag.
+const TUNNEL_OVERHEAD: u16 = 80;
+
+/// The UDP port of the first tunnel.
+const TUNNEL_PORT: u16 = 51_820;
 
 /// A network with everything filled in.
 #[derive(Clone, Debug)]
@@ -16,79 +51,316 @@ pub struct Plan {
     pub stations: Vec<Station>,
     /// One for each link, in the order of the lab.
     pub cables: Vec<Cable>,
-}
-
-/// A node with interfaces.
-#[derive(Clone, Debug)]
-pub struct Station {
-    /// The node, by its place in the lab.
-    pub node: usize,
-    /// Its interfaces but `lo`, in the order in which they are numbered.
-    pub interfaces: Vec<Interface>,
-    /// Its routes beside those to connected networks.
-    pub routes: Vec<Route>,
-    /// The text of its `/etc/hosts`.
-    pub hosts: String,
-    /// The text of its `/etc/resolv.conf`; `None`: no name server.
-    pub resolv_conf: Option<String>,
-}
-
-/// An interface of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
-    /// Its name inside.
-    pub name: IfName,
-    /// The link, by its place in the lab, and which end of it.
-    pub link: (usize, usize),
-    /// Its MAC address.
-    pub mac: MacAddr,
-    /// Its IP MTU.
-    pub mtu: u16,
-    /// Its addresses.
-    pub addresses: Vec<IpPrefix>,
-}
-
-/// A route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Where it leads.
-    pub to: IpPrefix,
-    /// The next hop; `None`: it is on the link.
-    pub via: Option<IpAddr>,
-    /// The interface, by its place among those of the node.
-    pub interface: usize,
-    /// Its metric.
-    pub metric: Option<u32>,
-}
-
-/// How a link is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cable {
-    /// The link.
-    pub name: LinkName,
-    /// How it is made.
-    pub medium: Medium,
-    /// What its random decisions are drawn from.
-    pub seed: u64,
-}
-
-/// How a link is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Medium {
-    /// A veth pair of the kernel: no packet enters this process.
-    Veth,
-    /// A TAP at each end, joined in this process.
-    Taps,
-    /// A TAP (or the socket of a guest) at this end; the other end is an engine of this process.
-    Port(usize),
-    /// A patch cable between two engines of this process: no device, no system call.
-    Patch,
+    /// One for each link of each NAT.
+    pub outlets: Vec<Outlet>,
+    /// One for each tunnel, in the order of the lab.
+    pub tunnels: Vec<Tunnel>,
+    /// All networks that have addresses of the lab: what a way out must not hide the sources from.
+    pub networks: Vec<IpPrefix>,
+    /// The station of each node, by their places.
+    stations_of: Vec<Option<usize>>,
+    /// Each node by its name.
+    nodes: BTreeMap<NodeName, usize>,
 }
 
 impl Plan {
+    /// Fills in a network; one without a seed gets any.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn of(lab: Lab) -> Result<Self> {
+        let seed = lab.seed.map_or_else(seed, Ok)?;
+        Self::with_seed(lab, seed).map_err(|faults| {
+            let line = |fault: &Fault| match &fault.help {
+                Some(help) => format!("{} ({help})", fault.message),
+                None => fault.message.clone(),
+            };
+            let lines: Vec<String> = faults.iter().map(line).collect();
+            Error::usage(lines.join("; "))
+        })
+    }
+
+    /// Fills in a network with random decisions drawn from `seed`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn with_seed(lab: Lab, seed: u64) -> Result<Self, Vec<Fault>> {
+        let attachments = lab.check()?;
+        let segments = Segments::new(&lab, &attachments);
+        let fault = |message| vec![Fault { at: At::Lab, message, help: None }];
+        let addresses = Addresses::new(&lab, &attachments, &segments).map_err(fault)?;
+        let draw = Draw::new(seed);
+        let macs = macs(&lab, &attachments, draw);
+        let mut network = Network::new(&lab, &attachments, &segments, &addresses);
+        let mut faults = Vec::new();
+        let mut stations = Vec::new();
+        let mut stations_of = vec![None; lab.nodes.len()];
+        let outlets: Vec<Outlet> = outlets(&segments, &addresses, &macs, &lab);
+        for (node, _) in lab.nodes.iter().enumerate().filter(|(_, node)| node.is_station()) {
+            let interfaces = interfaces(&lab, &attachments, &addresses, &macs, node);
+            stations_of[node] = Some(stations.len());
+            let station = station(&lab, &mut network, &outlets, node, interfaces, &mut faults);
+            stations.push(station);
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        name_all(&lab, &mut stations, &outlets);
+        let cables = lab.links.iter().enumerate().map(|(number, link)| Cable {
+            name: link.name.clone(),
+            medium: medium(&lab, attachments.nodes[number], link.netem.is_some()),
+            seed: draw.seed(link.name.as_str()),
+        });
+        let cables = cables.collect();
+        let tunnels = tunnels(&lab, &attachments, &addresses, draw, (&stations, &stations_of));
+        let mut networks = addresses::pools(&lab);
+        let given = addresses.networks.iter().flatten();
+        let loopbacks = stations.iter().flat_map(|station| &station.loopback);
+        for network in given.chain(loopbacks) {
+            if !networks
+                .iter()
+                .any(|known| known.contains(network.ip()) && known.len() <= network.len())
+            {
+                networks.push(network.network());
+            }
+        }
+        let nodes = lab.nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place));
+        let nodes = nodes.collect();
+        Ok(Self { lab, seed, stations, cables, outlets, tunnels, networks, stations_of, nodes })
+    }
+
     /// The station of a node.
     #[must_use]
     pub fn station(&self, name: &NodeName) -> Option<&Station> {
-        self.stations.iter().find(|station| self.lab.nodes[station.node].name == *name)
+        self.stations.get(self.stations_of[*self.nodes.get(name)?]?)
+    }
+
+    /// The IP MTU of a link, by its place.
+    #[must_use]
+    pub fn mtu(&self, link: usize) -> u16 {
+        mtu(&self.lab, link)
+    }
+
+    /// An end of a link as people write it, by their places: `pc:eth0`, `lan`.
+    #[must_use]
+    pub fn end_text(&self, link: usize, end: usize) -> String {
+        let name = &self.lab.links[link].ends[end].node;
+        let interfaces = self.station(name).map_or(&[][..], |station| &station.interfaces);
+        let interface = interfaces.iter().find(|interface| interface.link == (link, end));
+        interface.map_or_else(|| name.to_string(), |interface| format!("{name}:{}", interface.name))
+    }
+
+    /// Describes what is valid but rarely meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        warnings::of(&self.lab)
+    }
+
+    /// The same with random decisions drawn from another seed: links, MAC addresses and keys; addresses and routes stay.
+    #[must_use]
+    pub fn reseeded(&self, seed: u64) -> Self {
+        let lab = Lab { seed: Some(seed), ..self.lab.clone() };
+        Self::with_seed(lab, seed).unwrap_or_else(|_| self.clone())
     }
 }
+
+/// A station but for the texts of its files about names, which need all stations.
+fn station(
+    lab: &Lab,
+    network: &mut Network<'_>,
+    outlets: &[Outlet],
+    node: usize,
+    interfaces: Vec<Interface>,
+    faults: &mut Vec<Fault>,
+) -> Station {
+    let (mut routes, way_out) = network.routes(node, &interfaces);
+    let host = lab.nodes[node].as_host();
+    let name = &lab.nodes[node].name;
+    for given in host.map_or(&[][..], |host| &host.routes) {
+        let is_near =
+            |interface: &Interface| interface.addresses.iter().any(|own| own.contains(given.via));
+        match interfaces.iter().position(is_near) {
+            Some(interface) => {
+                let (via, metric) = (Some(given.via), given.metric);
+                routes.retain(|route| route.to != given.to);
+                routes.push(Route { to: given.to, via, interface, metric });
+            }
+            None => faults.push(Fault {
+                at: At::Node(node),
+                message: format!("'{name}' has no interface in a network of {}", given.via),
+                help: Some("the next hop of a route must be a neighbour".to_owned()),
+            }),
+        }
+    }
+    let outlet = way_out.and_then(|link| outlets.iter().find(|outlet| outlet.link == link));
+    let given = host.and_then(|host| host.masquerade);
+    let given = given.and_then(|name| interfaces.iter().position(|of| of.name == name));
+    let masquerade = match (given, outlet) {
+        (Some(interface), _) => Some(Masquerade { interface, outside_only: false }),
+        // The last router before the NAT: its default route leads to the gateway itself.
+        (None, Some(outlet)) if host.is_some_and(|host| host.forward) => {
+            let is_gateway = |route: &&Route| {
+                route.to.len() == 0 && outlet.gateways.iter().any(|of| Some(of.ip()) == route.via)
+            };
+            let interface = routes.iter().find(is_gateway).map(|route| route.interface);
+            interface.map(|interface| Masquerade { interface, outside_only: true })
+        }
+        _ => None,
+    };
+    let dns = host.map_or(&[][..], |host| &host.dns);
+    let resolvers = outlet.map_or(&[][..], |outlet| &outlet.resolvers);
+    let servers = if dns.is_empty() { resolvers } else { dns };
+    Station {
+        node,
+        interfaces,
+        loopback: network.loopbacks(node).to_vec(),
+        routes,
+        masquerade,
+        hosts: "".into(),
+        dns: servers.to_vec(),
+    }
+}
+
+/// The MAC address at each end of each link.
+type Macs = Vec<[MacAddr; 2]>;
+
+fn macs(lab: &Lab, attachments: &Attachments, draw: Draw) -> Macs {
+    let hosts = lab.nodes.iter().filter_map(crate::model::Node::as_host);
+    let given = hosts.flat_map(|host| host.interfaces.values().filter_map(|of| of.mac));
+    let mut taken: HashSet<[u8; 6]> = given.map(|mac| mac.0).collect();
+    let mut of_end = |link: usize, end: usize| {
+        let node = &lab.nodes[attachments.nodes[link][end]];
+        let name = attachments.names[link][end];
+        let given = name.and_then(|name| node.as_host()?.interfaces.get(&name)?.mac);
+        let shown = name.map_or_else(|| lab.links[link].name.to_string(), |name| name.to_string());
+        given.unwrap_or_else(|| {
+            let mut all = (0..).map(|attempt| draw.mac(node.name.as_str(), &shown, attempt));
+            all.find(|mac| taken.insert(mac.0)).expect("far fewer interfaces than addresses")
+        })
+    };
+    (0..lab.links.len()).map(|link| [0, 1].map(|end| of_end(link, end))).collect()
+}
+
+fn interfaces(
+    lab: &Lab,
+    attachments: &Attachments,
+    addresses: &Addresses,
+    macs: &Macs,
+    node: usize,
+) -> Vec<Interface> {
+    let one = |&(link, end): &(usize, usize)| {
+        Some(Interface {
+            name: attachments.names[link][end]?,
+            link: (link, end),
+            mac: macs[link][end],
+            mtu: mtu(lab, link),
+            addresses: addresses.of_end[link][end].clone(),
+        })
+    };
+    attachments.ends[node].iter().filter_map(one).collect()
+}
+
+fn mtu(lab: &Lab, link: usize) -> u16 {
+    if lab.links[link].mtu == 0 { MTU } else { lab.links[link].mtu }
+}
+
+fn outlets(segments: &Segments, addresses: &Addresses, macs: &Macs, lab: &Lab) -> Vec<Outlet> {
+    let all = segments.members.iter().flatten();
+    let nats = all.filter(|member| matches!(lab.nodes[member.node].kind, Kind::Nat(_)));
+    let one = |member: &segments::Member| {
+        let link = (member.link, member.end);
+        let resolvers = addresses.resolvers.get(&link).map_or(&[][..], Vec::as_slice);
+        Outlet {
+            node: member.node,
+            link,
+            mac: macs[member.link][member.end],
+            gateways: addresses.of_end[member.link][member.end].clone(),
+            resolvers: resolvers.iter().map(|resolver| resolver.ip()).collect(),
+        }
+    };
+    let mut outlets: Vec<Outlet> = nats.map(one).collect();
+    outlets.sort_by_key(|outlet| outlet.link);
+    outlets
+}
+
+/// Writes the names of all nodes into the files of each.
+fn name_all(lab: &Lab, stations: &mut [Station], outlets: &[Outlet]) {
+    let mut addresses: Vec<(usize, IpAddr)> = Vec::new();
+    for station in &*stations {
+        let own = station.interfaces.iter().flat_map(|interface| &interface.addresses);
+        let all = station.loopback.iter().chain(own);
+        addresses.extend(all.map(|address| (station.node, address.ip())));
+    }
+    for outlet in outlets {
+        addresses.extend(outlet.gateways.iter().map(|gateway| (outlet.node, gateway.ip())));
+    }
+    // IPv4 first, so that the first address of a name is one that people know by heart.
+    addresses.sort_by_key(|(node, ip)| (*node, ip.is_ipv6()));
+    let lines = addresses.iter().map(|(node, ip)| (lab.nodes[*node].name.as_str(), *ip));
+    let common: Arc<str> = format!("{}{}", names::OWN, names::lines(lines)).into();
+    for station in stations {
+        station.hosts = names::hosts(&common, lab.nodes[station.node].as_host());
+    }
+}
+
+fn medium(lab: &Lab, nodes: [usize; 2], is_emulated: bool) -> Medium {
+    let [a, b] = nodes.map(|node| &lab.nodes[node]);
+    match (a.is_engine(), b.is_engine()) {
+        (true, true) => Medium::Patch,
+        (true, false) => Medium::Port(1),
+        (false, true) => Medium::Port(0),
+        (false, false) if a.as_host().is_some() && b.as_host().is_some() && !is_emulated => {
+            Medium::Veth
+        }
+        (false, false) => Medium::Taps,
+    }
+}
+
+fn tunnels(
+    lab: &Lab,
+    attachments: &Attachments,
+    addresses: &Addresses,
+    draw: Draw,
+    (stations, stations_of): (&[Station], &[Option<usize>]),
+) -> Vec<Tunnel> {
+    let one = |(number, tunnel): (usize, &crate::model::Tunnel)| {
+        let end = |end: usize| {
+            let node = attachments.tunnels[number][end];
+            let interface = attachments.tunnel_names[number][end];
+            let name = lab.nodes[node].name.as_str();
+            let host = lab.nodes[node].as_host();
+            let given = host.and_then(|host| host.interfaces.get(&interface));
+            let given = given.map_or(&[][..], |interface| &interface.addresses);
+            let is_missing = |network: &&IpPrefix| {
+                given.iter().all(|address| address.family() != network.family())
+            };
+            let drawn = addresses.tunnels[number].iter().filter(is_missing);
+            let drawn = drawn.filter_map(|network| pools::address_at(*network, end as u128 + 1));
+            let station = stations_of[node].map(|station| &stations[station]);
+            let mut own = station.iter().flat_map(|station| {
+                let of_links = station.interfaces.iter().flat_map(|of| &of.addresses);
+                station.loopback.iter().chain(of_links)
+            });
+            let smallest = station.iter().flat_map(|station| &station.interfaces);
+            let smallest = smallest.map(|interface| interface.mtu).min().unwrap_or(MTU);
+            let port =
+                u16::try_from(number).ok().and_then(|number| TUNNEL_PORT.checked_add(number));
+            TunnelEnd {
+                node,
+                interface,
+                private_key: PrivateKey::from_bytes(draw.key(tunnel.name.as_str(), name)),
+                addresses: given.iter().copied().chain(drawn).collect(),
+                endpoint: own.next().zip(port).map(|(own, port)| SocketAddr::new(own.ip(), port)),
+                mtu: if tunnel.mtu == 0 { smallest - TUNNEL_OVERHEAD } else { tunnel.mtu },
+            }
+        };
+        let mut ends = [end(0), end(1)];
+        let mtu = ends.each_ref().map(|end| end.mtu);
+        ends.iter_mut().for_each(|end| end.mtu = mtu[0].min(mtu[1]));
+        Tunnel { ends }
+    };
+    lab.tunnels.iter().enumerate().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests;

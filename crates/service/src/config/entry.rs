@@ -122,12 +122,9 @@ impl<'a> Value<'a> {
 
     /// Reports the error in it, as the value of `key`.
     pub fn wrong(&self, key: &str, wrong: Wrong, problems: &Problems) {
-        // Text between simple quotes begins after them; with escapes, its bytes are elsewhere.
+        // Text between simple quotes begins after them; with escapes or parameters, its bytes are elsewhere.
         let quoted = self.source.text().get(self.span.clone()).unwrap_or_default();
-        let skipped = match &self.kind {
-            Kind::Text(text) => quoted.find(&**text),
-            _ => Some(0),
-        };
+        let skipped = self.as_text().map_or(Some(0), |text| quoted.find(text));
         let span = match (wrong.part, skipped) {
             (Some(part), Some(skipped)) => {
                 let start = self.span.start + skipped;

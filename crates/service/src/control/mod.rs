@@ -84,7 +84,8 @@ const NUMBERS: [(Kind, u8); 7] = [
 const PARTLY: u8 = 8;
 
 /// The number of a failure in the protocol.
-pub(crate) fn number_of(error: &Error) -> u8 {
+#[must_use]
+pub fn number_of(error: &Error) -> u8 {
     if !error.report.done.is_empty() {
         return PARTLY;
     }
@@ -93,6 +94,7 @@ pub(crate) fn number_of(error: &Error) -> u8 {
 }
 
 /// The kind of failure with this number.
-pub(crate) fn kind_of(number: u64) -> Option<Kind> {
+#[must_use]
+pub fn kind_of(number: u64) -> Option<Kind> {
     NUMBERS.iter().find(|(_, known)| u64::from(*known) == number).map(|(kind, _)| *kind)
 }

@@ -37,8 +37,12 @@ struct Extent {
     count: u32,
 }
 
-/// Writes the maps of a process that is in a new user namespace, from its parent.
-pub(super) fn write_maps(pid: u32, as_root: bool) -> Result<()> {
+/// Writes the maps of a process that is in a new user namespace, from another process in the user namespace
+/// above. Returns why it has only one user and one group there, if so.
+///
+/// # Errors
+/// [`NAMESPACES`]: the kernel refuses the maps.
+pub fn write_maps(pid: u32, as_root: bool) -> Result<Option<String>> {
     let uid = rustix::process::geteuid().as_raw();
     let gid = rustix::process::getegid().as_raw();
     let inside = |id| if as_root { 0 } else { id };
@@ -50,15 +54,19 @@ pub(super) fn write_maps(pid: u32, as_root: bool) -> Result<()> {
         new.report.errno = error.raw_os_error();
         new
     };
-    user.write(uid).or_else(|_| user.write_alone()).map_err(|error| failed(&user, &error))?;
-    group
-        .write(uid)
-        .or_else(|_| {
-            // Without privilege a group may be mapped only after setgroups(2) was given up.
-            std::fs::write(format!("/proc/{pid}/setgroups"), "deny")?;
-            group.write_alone()
-        })
-        .map_err(|error| failed(&group, &error))
+    let mut lack = None;
+    if let Err(why) = user.write(uid) {
+        user.write_alone().map_err(|error| failed(&user, &error))?;
+        lack = Some(user.lack(&why));
+    }
+    if let Err(why) = group.write(uid) {
+        // Without privilege a group may be mapped only after setgroups(2) was given up.
+        std::fs::write(format!("/proc/{pid}/setgroups"), "deny")
+            .and_then(|()| group.write_alone())
+            .map_err(|error| failed(&group, &error))?;
+        lack = lack.or_else(|| Some(group.lack(&why)));
+    }
+    Ok(lack)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +97,17 @@ impl Mapping {
         command.process_group(0);
         let status = command.stdin(Stdio::null()).stderr(Stdio::null()).status()?;
         if status.success() { Ok(()) } else { Err(rustix::io::Errno::PERM.into()) }
+    }
+
+    fn lack(&self, why: &io::Error) -> String {
+        let Which { ranges, program, .. } = self.which;
+        match why.kind() {
+            io::ErrorKind::NotFound if Path::new(ranges).exists() => {
+                format!("{ranges} has no range for this user, or {program} is not installed")
+            }
+            io::ErrorKind::NotFound => format!("there is no {ranges}"),
+            _ => format!("{program} failed: {why}"),
+        }
     }
 
     fn write_alone(&self) -> io::Result<()> {

@@ -29,6 +29,8 @@ mod wanted;
 
 pub use codes::{CATALOG, COMMAND, DATAPATH, NAMESPACES};
 pub use files::PrivateFiles;
+pub use ids::write_maps;
+pub use refusal::cause;
 pub use wanted::{Command, Wanted, shell};
 
 use crate::error::{Error, Kind, Result};
@@ -85,7 +87,7 @@ impl Namespaces {
 
     fn set_up(&mut self, wanted: &Wanted) -> Result<()> {
         self.expect(Stage::InUserNamespace)?;
-        ids::write_maps(self.holder.pid(), wanted.as_root)?;
+        write_maps(self.holder.pid(), wanted.as_root)?;
         self.channel.go_on().map_err(|error| self.lost(&error))?;
         self.expect(Stage::Ready).map(drop)
     }

@@ -6,7 +6,8 @@ use rustix::io::Errno;
 use std::io;
 
 /// The error for a namespace that could not be created, with its cause and remedy.
-pub(super) fn cause(what: &str, error: &io::Error) -> Error {
+#[must_use]
+pub fn cause(what: &str, error: &io::Error) -> Error {
     let seen = Seen {
         errno: Errno::from_io_error(error),
         max: number("/proc/sys/user/max_user_namespaces"),

@@ -254,25 +254,31 @@ struct Rest {
     mirror: Option<PathBuf>,
 }
 
+/// Reads what the switch does at a port, on top of `base`.
+pub fn settings_of(table: &mut Table<'_>, base: PortConfig) -> PortConfig {
+    let vlan = read_vlan(table).unwrap_or(base.vlan);
+    let mut config = PortConfig {
+        vlan,
+        group: table.get("split-horizon", group).unwrap_or(base.group),
+        fdb_limit: table.get("fdb-limit", integer(0..=FDB_LIMIT_MAX)).unwrap_or(base.fdb_limit),
+        guard: read_guard(table, base.guard),
+        storm: read_storm(table, base.storm),
+        ..base
+    };
+    for key in KEYS {
+        if let Some(flag) = key.flag
+            && let Some(on) = table.get(key.name, boolean)
+        {
+            (flag.set)(&mut config, on);
+        }
+    }
+    config
+}
+
 impl Rest {
     fn read(table: &mut Table<'_>, base: PortConfig) -> Self {
         let name = table.get("name", text);
-        let vlan = read_vlan(table).unwrap_or(base.vlan);
-        let mut config = PortConfig {
-            vlan,
-            group: table.get("split-horizon", group).unwrap_or(base.group),
-            fdb_limit: table.get("fdb-limit", integer(0..=FDB_LIMIT_MAX)).unwrap_or(base.fdb_limit),
-            guard: read_guard(table, base.guard),
-            storm: read_storm(table, base.storm),
-            ..base
-        };
-        for key in KEYS {
-            if let Some(flag) = key.flag
-                && let Some(on) = table.get(key.name, boolean)
-            {
-                (flag.set)(&mut config, on);
-            }
-        }
+        let config = settings_of(table, base);
         let netem = table.value("netem").cloned().and_then(|value| read_netem(table, &value));
         let is_mirrored = table.value("mirror").is_some_and(|value| !is_no_more(value));
         let mirror = is_mirrored.then(|| table.get("mirror", path)).flatten();

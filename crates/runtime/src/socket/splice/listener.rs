@@ -11,6 +11,10 @@ use std::time::Duration;
 /// The client's address and the one that it connects to.
 pub(crate) type Ends = (SocketAddr, SocketAddr);
 
+/// The congestion control of the accepted: there is no network between them and their clients. A host's own,
+/// such as bbr, would pace what a client has room for, at half of the speed.
+const CONGESTION: &[u8] = b"reno";
+
 /// A transparent listening socket: those that it accepts have the addresses that their client used.
 #[derive(Debug)]
 pub(crate) struct Listener(Socket);
@@ -22,6 +26,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_out_of_band_inline(true)?;
+        socket.set_tcp_congestion(CONGESTION)?;
         // A client that is not expected, or whose flow fails, sees a RST.
         socket.set_linger(Some(Duration::ZERO))?;
         Ok(Self(socket))

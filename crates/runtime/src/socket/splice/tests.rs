@@ -1,6 +1,7 @@
 //! Sockets of loopback that are joined.
 
 use crate::socket::splice::joint::{Joint, Turn};
+use crate::socket::splice::listener::Listener;
 use crate::socket::splice::pipes::{PIPES_MAX, Pipes};
 use adit_device::Netns;
 use adit_packet::Instant;
@@ -97,4 +98,21 @@ fn bytes_that_came_before_a_failure_are_passed_on() {
     let mut got = [0; 10];
     client.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"last words");
+}
+
+#[test]
+fn an_accepted_socket_does_not_have_the_hosts_congestion_control() {
+    let socket = listener();
+    let address = socket.local_addr().unwrap();
+    let hosts = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
+    let listener = Listener::new(socket.into()).unwrap();
+    let client = TcpStream::connect(address).unwrap();
+    let (accepted, _) = listener.accept().unwrap().expect("a connection");
+    // socket2 returns the kernel's field of fixed length.
+    let name = |socket: SockRef<'_>| {
+        let name = socket.tcp_congestion().unwrap();
+        String::from_utf8(name).unwrap().trim_end_matches('\0').to_owned()
+    };
+    assert_eq!(name(SockRef::from(&client)), hosts.trim());
+    assert_eq!(name(SockRef::from(&accepted)), "reno");
 }

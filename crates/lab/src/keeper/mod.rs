@@ -1,0 +1,258 @@
+//! The process that makes the namespaces of a lab and runs its programs, and the loop's end of it.
+//!
+//! ```text
+//! start       user namespace, process namespace, the keeper        wire     datagrams of lines, descriptors
+//! order       what the loop orders and the keeper reports          serve    the keeper's loop
+//! nodes       network namespaces and what is in them               private  /etc, /run, host name of a node
+//! programs    that run on, and are started again                   shots    commands that run to their end
+//! ```
+//! The keeper ends with this process, whatever ends it, and all programs end with the keeper. Namespaces and their
+//! interfaces end with the descriptors that the keeper and this process hold.
+
+mod codes;
+mod home;
+mod interface;
+mod nodes;
+mod order;
+mod private;
+mod programs;
+mod said;
+mod serve;
+mod shots;
+mod spawn;
+mod start;
+mod text;
+mod wire;
+
+pub use codes::{CATALOG, KEEPER, PART};
+pub use order::{
+    CommandOutput, CommandSpec, Done, Door, InterfaceSpec, NodeKey, NodeSpec, Order, Output,
+    Private, ProgramKey, ProgramSpec, Report, RouteSpec, Ticket,
+};
+
+use crate::keeper::order::Line;
+use crate::keeper::said::{DoneSaid, Said};
+use crate::keeper::wire::Wire;
+use adit_device::process::Child;
+use adit_service::error::{Error, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{Shutdown, shutdown};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The most orders without a report.
+const ORDERS_MAX: usize = 1 << 17;
+
+/// The keeper of a lab. It ends when this is dropped, and all of the lab with it.
+///
+/// [`Self::order`] takes orders, [`Self::send`] sends them, and [`Self::receive`] returns reports; none of them
+/// blocks. The descriptor is readable when there are reports.
+#[derive(Debug)]
+pub struct Keeper {
+    wire: Wire,
+    guard: Child,
+    pid: u32,
+    lacks_ids: Option<String>,
+    next: u64,
+    open: BTreeSet<Ticket>,
+    hosts: String,
+}
+
+impl Keeper {
+    /// Starts the keeper. Unless this process has the capabilities for it, it enters a user namespace in which it is
+    /// root; it stays in its network namespace. It must have a single thread.
+    ///
+    /// # Errors
+    /// This machine does not allow it, with the cause.
+    pub fn start() -> Result<Self> {
+        let lacks_ids = start::become_root()?;
+        start::raise_limits();
+        let failed = |error: io::Error| Error::io("start", "a process", &error);
+        let (ours, theirs) = Wire::pair().map_err(failed)?;
+        let guard = start::fork(theirs).map_err(failed)?;
+        let mut new = Self {
+            wire: Wire::new(ours),
+            guard,
+            pid: 0,
+            lacks_ids,
+            next: 0,
+            open: BTreeSet::new(),
+            hosts: String::new(),
+        };
+        new.pid = new.hello()?;
+        Ok(new)
+    }
+
+    fn hello(&mut self) -> Result<u32> {
+        loop {
+            match self.wire.next_line().map_err(|error| start::lost(&error))? {
+                Some(Said::Hello { pid }) => return Ok(pid),
+                Some(Said::Refused(failure)) => return Err(failure.into()),
+                Some(_) => {}
+                None => self.wait(PollFlags::IN)?,
+            }
+            self.wire.receive().map_err(|error| start::lost(&error))?;
+        }
+    }
+
+    /// The number of the keeper's process.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Why programs of the lab can be of one user and one group only, if so.
+    #[must_use]
+    pub fn lacks_ids(&self) -> Option<&str> {
+        self.lacks_ids.as_deref()
+    }
+
+    /// Orders something; it is sent by [`Self::send`].
+    ///
+    /// # Errors
+    /// There are too many orders without a report.
+    pub fn order(&mut self, mut order: Order) -> Result<Ticket> {
+        if self.open.len() >= ORDERS_MAX {
+            return Err(Error::usage(format!("{ORDERS_MAX} orders are without a report")));
+        }
+        let private = match &mut order {
+            Order::Node(spec) => Some(&mut spec.private),
+            Order::Private(_, private) => Some(private),
+            _ => None,
+        };
+        if let Some(private) = private {
+            let hosts = std::mem::take(&mut private.hosts);
+            if hosts != self.hosts {
+                self.wire.push(&Line::<()>::Hosts(hosts.clone()));
+                self.hosts = hosts;
+            }
+        }
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.open.insert(ticket);
+        self.wire.push(&Line::Order(ticket, order));
+        Ok(ticket)
+    }
+
+    /// Sends what there is room for; true: more waits until the descriptor is writable.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub fn send(&mut self) -> Result<bool> {
+        self.wire.send(false).map_err(|error| start::lost(&error))?;
+        Ok(self.wire.waiting() > 0)
+    }
+
+    /// The next report, if there is one.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub fn receive(&mut self) -> Result<Option<Report>> {
+        loop {
+            if let Some(said) = self.wire.next_line().map_err(|error| start::lost(&error))? {
+                let report = self.report(said).map_err(|error| start::lost(&error))?;
+                if report.is_some() {
+                    return Ok(report);
+                }
+            } else if !self.wire.receive().map_err(|error| start::lost(&error))? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Sends all orders, and waits until each has its report: for a start, before a loop runs. `each` takes the
+    /// reports.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub fn complete(&mut self, mut each: impl FnMut(Report)) -> Result<()> {
+        while !self.open.is_empty() {
+            let is_waiting = self.send()?;
+            while let Some(report) = self.receive()? {
+                each(report);
+            }
+            if !self.open.is_empty() {
+                let room = if is_waiting { PollFlags::OUT } else { PollFlags::empty() };
+                self.wait(PollFlags::IN | room)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, flags: PollFlags) -> Result<()> {
+        let mut fds = [PollFd::new(&self.wire, flags)];
+        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None));
+        polled.map(drop).map_err(|errno| start::lost(&errno.into()))
+    }
+
+    fn report(&mut self, said: Said) -> io::Result<Option<Report>> {
+        Ok(Some(match said {
+            Said::Done(ticket, result) => {
+                self.open.remove(&ticket);
+                match result {
+                    Ok(done) => Report::Done(ticket, self.done(done)?),
+                    Err(failure) => Report::Failed(ticket, failure.into()),
+                }
+            }
+            Said::Ready(program) => Report::Ready(program),
+            Said::NotReady(program) => Report::NotReady(program),
+            Said::Exited { program, status, again_in } => {
+                Report::Exited { program, status, again_in }
+            }
+            Said::Restarted(program) => {
+                Report::Restarted(program, Ok(number_of(&self.wire.next_fd()?)))
+            }
+            Said::NotRestarted(program, failure) => Report::Restarted(program, Err(failure.into())),
+            Said::Hello { .. } | Said::Refused(_) => return Ok(None),
+        }))
+    }
+
+    fn done(&mut self, said: DoneSaid) -> io::Result<Done> {
+        Ok(match said {
+            DoneSaid::Plainly => Done::Plainly,
+            DoneSaid::Tap => {
+                Done::Tap { queue: self.wire.next_fd()?, netlink: self.wire.next_fd()? }
+            }
+            DoneSaid::Started { has_output } => {
+                let pid = number_of(&self.wire.next_fd()?);
+                let output = if has_output { Some(self.wire.next_fd()?) } else { None };
+                Done::Started { pid, output }
+            }
+            DoneSaid::Output(output) => Done::Output(output),
+            DoneSaid::Door { net, mount, uts } => {
+                let path = |fd: i32| PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid));
+                Done::Door(Door {
+                    keeper: self.pid,
+                    net: path(net),
+                    mount: path(mount),
+                    uts: path(uts),
+                })
+            }
+        })
+    }
+}
+
+impl Drop for Keeper {
+    /// Ends the keeper, and waits until it and all programs have ended.
+    fn drop(&mut self) {
+        // A copy of this process may have the socket as well. It was killed before, or ends now.
+        let _ = shutdown(&self.wire, Shutdown::Both);
+        let _ = self.guard.wait();
+    }
+}
+
+impl AsFd for Keeper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire.as_fd()
+    }
+}
+
+/// The number of a process as this process sees it; 0: it has ended.
+fn number_of(pidfd: &OwnedFd) -> u32 {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = std::fs::read_to_string(path).unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,63 @@
+//! Reports of the keeper as they are sent.
+
+use crate::keeper::order::{CommandOutput, ProgramKey, Ticket};
+use adit_service::control::{kind_of, number_of};
+use adit_service::error::{Error, Kind, Report};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A line of the keeper. Descriptors go with it as noted.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// The keeper is there.
+    Hello {
+        /// Its number outside of its process namespace.
+        pid: u32,
+    },
+    /// It could not be.
+    Refused(Failure),
+    Done(Ticket, Result<DoneSaid, Failure>),
+    Ready(ProgramKey),
+    NotReady(ProgramKey),
+    Exited {
+        program: ProgramKey,
+        status: u8,
+        again_in: Option<Duration>,
+    },
+    /// With a pidfd.
+    Restarted(ProgramKey),
+    NotRestarted(ProgramKey, Failure),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum DoneSaid {
+    Plainly,
+    /// With its queue and a netlink socket.
+    Tap,
+    /// With a pidfd, and the end of a pipe if there is one.
+    Started {
+        has_output: bool,
+    },
+    Output(CommandOutput),
+    Door {
+        net: i32,
+        mount: i32,
+        uts: i32,
+    },
+}
+
+/// An error as it is sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failure(u8, Box<Report>);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(number_of(&error), error.report)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(Failure(number, report): Failure) -> Self {
+        Self { kind: kind_of(number.into()).unwrap_or(Kind::Refused), report }
+    }
+}
