@@ -69,6 +69,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(adit_service::sandbox::CATALOG)
         .chain(adit_service::nat::CATALOG)
         .chain(adit_lab::keeper::CATALOG)
+        .chain(adit_lab::routing::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();
     all.sort_by_key(|entry| entry.code);

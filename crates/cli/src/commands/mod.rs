@@ -118,6 +118,9 @@ commands! {
     #[command(subcommand)]
     Lab(lab::Command) [
         "lab-check": lab::check::Checked,
+        "lab-export": lab::export::Exported,
+        "lab-graph": adit_lab::graph::Drawing,
+        "lab-import": lab::import::Imported,
         "lab-plan": lab::plan::View,
     ]
     /// Run a command in a network of its own, without root

@@ -1,6 +1,8 @@
 //! Exported scripts and routing daemons on the real kernel: each test has network, mount and PID namespaces of its
 //! own, so that nothing is left of it.
 
+#![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
+
 use adit_lab::export::script;
 use adit_lab::file::of_source;
 use adit_lab::model::Kind;
@@ -38,18 +40,24 @@ fn run(plan: &Plan, commands: &str) -> String {
         for (number, private) in host.files.iter().enumerate() {
             let path = private.path.display();
             file(&format!("{folder}.{number}"), &private.text);
-            writeln!(start, "mkdir -p $(dirname {path})\ncp /mnt/{}.{number} {path}", node.name).unwrap();
+            writeln!(start, "mkdir -p $(dirname {path})\ncp /mnt/{}.{number} {path}", node.name)
+                .unwrap();
         }
         for program in &host.programs {
             writeln!(start, "{} >>/mnt/log 2>&1 &", program.words.join(" ")).unwrap();
-            writeln!(start, "for i in $(seq 100); do {} >/dev/null 2>&1 && break; sleep 0.1; done", program.ready.join(" ")).unwrap();
+            writeln!(
+                start,
+                "for i in $(seq 100); do {} >/dev/null 2>&1 && break; sleep 0.1; done",
+                program.ready.join(" ")
+            )
+            .unwrap();
         }
         file(&format!("{folder}.sh"), &start);
         writeln!(starts, "ip netns exec {} unshare -m sh {folder}.sh", node.name).unwrap();
     }
     shell += "sh /run/lab/lab.sh up\n";
     shell += &starts;
-    shell += "until_ok() { for i in $(seq 120); do \"$@\" >/dev/null 2>&1 && return; sleep 0.5; done; cat /run/lab/log; \"$@\"; }\n";
+    shell += "until_ok() { for i in $(seq 60); do \"$@\" >/dev/null 2>&1 && return; sleep 0.5; done; cat /run/lab/log; \"$@\"; }\n";
     shell += commands;
     let mut child = Command::new("unshare")
         .args(["-nmpf", "--mount-proc", "--kill-child", "sh"])

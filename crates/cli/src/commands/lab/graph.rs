@@ -3,7 +3,7 @@
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::netem::Charset;
+use crate::netem::plot::Charset;
 use adit_lab::graph::{Drawing, dot, svg, text};
 use adit_service::error::{Error, Result};
 use adit_service::file;
@@ -57,7 +57,9 @@ impl Args {
                 let line = clean(line);
                 match Charset::of_environment() {
                     Charset::Unicode => context.output.line(line)?,
-                    Charset::Ascii => context.output.line(line.chars().map(ascii).collect::<String>())?,
+                    Charset::Ascii => {
+                        context.output.line(line.chars().map(ascii).collect::<String>())?
+                    }
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! `adit lab`.
 
 pub(crate) mod check;
+pub(crate) mod export;
+pub(crate) mod graph;
+pub(crate) mod import;
 pub(crate) mod plan;
 mod wanted;
 
@@ -15,6 +18,12 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Show what a lab will be: addresses, routes, and how links are made
     Plan(plan::Args),
+    /// Draw the network in the terminal, as a picture, or for Graphviz
+    Graph(graph::Args),
+    /// Print a script of 'ip netns' commands that makes the same network
+    Export(export::Args),
+    /// Turn a topology of containerlab or a GraphML file into a lab file
+    Import(import::Args),
 }
 
 impl Command {
@@ -22,6 +31,9 @@ impl Command {
         match self {
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),
+            Self::Graph(args) => args.run(context),
+            Self::Export(args) => args.run(context),
+            Self::Import(args) => args.run(context),
         }
     }
 }
