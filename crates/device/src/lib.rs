@@ -21,6 +21,9 @@
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
 mod bpf;
+#[cfg(test)]
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
 mod cause;
 mod device;
 mod egress;

@@ -186,6 +186,7 @@ reasons! {
     UNSOLICITED "unsolicited" "NAT: the inside has not sent to the address that the packet is from."
     NOT_TRANSLATED "not translated" "NAT: the protocol or message has no translation."
     OUT_OF_FLOWS "out of flows" "NAT: the source has as many flows as it may have, or the table is full."
+    SOURCE_RATE "source rate" "NAT: the address inside sent or received more than its rate allows."
     NO_NEIGHBOUR "no neighbour" "NAT: no guest answers for the address."
     MULTICAST "multicast" "NAT: broadcast and multicast stay on their link."
     NO_FREE_ADDRESS "no free address" "NAT: the DHCP server has no address left."

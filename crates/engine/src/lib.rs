@@ -59,6 +59,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(test)]
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
 mod contract;
 mod counter;
 mod datagrams;

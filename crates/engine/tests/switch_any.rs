@@ -2,10 +2,13 @@
 
 mod exercise;
 
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
+
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(5000))]
+    #![proptest_config(cases::cases(5000))]
 
     #[test]
     fn any_bytes_conserve_packets(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {

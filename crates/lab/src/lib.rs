@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! file/    the wanted network from a file
+//! limits   whether this machine allows a plan
 //! model/   the wanted network: plain data, whatever it comes from
 //! keeper/  the process that makes namespaces and runs programs
 //! plan/    the same with everything filled in: addresses, routes, seeds, and how each link is made
@@ -10,6 +11,7 @@
 //! graph/   pictures
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
+//! topology/  networks of a regular shape
 //! engine/  switches and cables as one engine
 //! probe/   pings from many namespaces at once
 //! ```
@@ -21,11 +23,13 @@ pub mod file;
 pub mod graph;
 pub mod import;
 pub mod keeper;
+pub mod limits;
 pub mod model;
 pub mod plan;
 pub mod probe;
 pub mod routing;
 pub mod scenario;
+pub mod topology;
 
 /// The example of the README.
 #[cfg(doctest)]

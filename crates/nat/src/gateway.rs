@@ -240,6 +240,14 @@ impl Gateway {
             out.discard(packet, DropReason::FORGED_SOURCE);
             return None;
         }
+        if self.nat.config().without.contains(&ip_protocol::UDP) {
+            out.discard(packet, DropReason::NOT_TRANSLATED);
+            return None;
+        }
+        if !self.nat.may_send(client.from.ip(), packet.len(), now) {
+            out.discard(packet, DropReason::SOURCE_RATE);
+            return None;
+        }
         packet.truncate(query.end);
         packet.advance(query.start);
         packet.meta = Meta::default();
@@ -294,6 +302,9 @@ impl Gateway {
             truncate(&mut reply);
         }
         reply.meta = Meta::default();
+        if !self.nat.may_receive(client.from.ip(), reply.len(), now) {
+            return out.discard(reply, DropReason::SOURCE_RATE);
+        }
         match udp_header(&mut reply, client.to, client.from) {
             Ok(()) => deliver(&mut self.guests, now, client.port, reply, out),
             Err(_) => out.discard(reply, DropReason::NO_BUFFER),

@@ -9,7 +9,9 @@ extern crate std;
 pub mod dns;
 mod gateway;
 pub mod guest;
+mod inside;
 mod translate;
 
 pub use gateway::Gateway;
+pub use inside::InsideAddresses;
 pub use translate::*;

@@ -1,6 +1,8 @@
 //! Random frames of guests and random DNS messages: nothing panics, no packet is lost, and memory has its
 //! bounds.
 
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
 #[path = "exercise/dns.rs"]
 mod dns;
 #[path = "exercise/guests.rs"]
@@ -9,7 +11,7 @@ mod guests;
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000 * times()))]
+    #![proptest_config(cases::cases(2000))]
 
     #[test]
     fn any_bytes_of_guests_conserve_packets(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
@@ -20,11 +22,6 @@ proptest! {
     fn any_messages_of_dns_conserve_packets(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         dns::dns(&bytes);
     }
-}
-
-/// `PROPTEST_CASES` asks for more than the usual 256.
-fn times() -> u32 {
-    (ProptestConfig::default().cases / 256).max(1)
 }
 
 /// That random bytes get as far as answers and packets.

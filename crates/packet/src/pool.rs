@@ -143,6 +143,22 @@ impl Pool {
         }
     }
 
+    /// Passes a packet on to another pool, which returns an empty buffer for it if it has one: packets that go one
+    /// way alone would take all buffers with them, and each further one an allocation.
+    pub fn pass(&mut self, packet: &PacketBuf, to: &mut Self) {
+        for (ours, theirs) in [(&mut self.small, &mut to.small), (&mut self.large, &mut to.large)] {
+            if packet.capacity() != ours.size {
+                continue;
+            }
+            ours.out = ours.out.saturating_sub(1);
+            if theirs.size == ours.size {
+                theirs.out += 1;
+                let has_room = ours.free.len() + ours.out < ours.limit;
+                ours.free.extend(if has_room { theirs.free.pop() } else { None });
+            }
+        }
+    }
+
     /// The small and large buffers that are out now.
     #[must_use]
     pub const fn out(&self) -> (usize, usize) {
@@ -265,6 +281,21 @@ mod tests {
 
     fn pool(small_limit: usize, large_limit: usize) -> Pool {
         Pool::new(PoolConfig { small_limit, large_limit, ..PoolConfig::default() })
+    }
+
+    #[test]
+    fn packets_that_go_one_way_leave_as_many_buffers_behind() {
+        let (mut near, mut far) = (pool(4, 4), pool(4, 4));
+        for round in 0..100 {
+            for len in [1, 60_000] {
+                let packet = near.take(len).unwrap();
+                near.pass(&packet, &mut far);
+                assert_eq!((near.out(), far.out().0 + far.out().1), ((0, 0), 1));
+                far.give(packet);
+            }
+            let empty = [&near, &far].map(|pool| (pool.small.free.len(), pool.large.free.len()));
+            assert_eq!(empty, [if round == 0 { (0, 0) } else { (1, 1) }, (1, 1)]);
+        }
     }
 
     #[test]

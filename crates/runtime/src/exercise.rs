@@ -9,6 +9,7 @@ use crate::port::stream::StreamPort;
 use crate::runner::Handler;
 use crate::runner::Runner;
 use crate::runner::event::{Event, Next};
+use crate::runner::nested::Nested;
 use adit_engine::{Hub, PortId};
 use adit_packet::{Pool, PoolConfig};
 use std::io::Read;
@@ -55,10 +56,11 @@ const ROUNDS: u32 = 200;
 /// The first window warms the loop up.
 const WINDOWS: u32 = 4;
 
-/// The broadcast address of the network behind `t0`.
-const EVERYBODY: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 255), 9);
+/// The host's addresses at `t0`, and at `t2` behind an engine in a port, in networks of 24 bits.
+const SOURCES: [(&str, Ipv4Addr); 2] =
+    [("t0", Ipv4Addr::new(192, 0, 2, 1)), ("t2", Ipv4Addr::new(198, 51, 100, 1))];
 
-/// Frames of all lengths go between ports of all kinds; how much `count` grew meanwhile, in the
+/// Frames of all lengths go between ports of all kinds, one with an engine behind it; how much `count` grew meanwhile, in the
 /// quietest window once the loop was warm. Needs a network namespace of the caller's own and a folder for sockets.
 pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u64 {
     let mut runner =
@@ -86,31 +88,60 @@ pub fn count_while_forwarding(folder: &std::path::Path, count: fn() -> u64) -> u
     theirs.set_nonblocking(true).expect("a socket");
     traffic.stream = Some(theirs);
     traffic.add(&mut runner, Box::new(StreamPort::socket("pair", ours.into()).expect("a socket")));
-    for (name, address) in [("lo", None), ("t0", Some("192.0.2.1/24")), ("t1", None)] {
+    let mut inner =
+        Runner::new(Hub::default(), Pool::new(PoolConfig::default())).expect("descriptors");
+    let Ok(Opened::Ports(ports)) = "tap:t2,mtu=9000".parse::<PortSpec>().expect("a port").open()
+    else {
+        unreachable!("a port")
+    };
+    inner.engine_mut().ports.extend([PortId(0), PortId(1)]);
+    ports.into_iter().for_each(|port| inner.attach(PortId(1), port).expect("it is new"));
+    let nested = traffic.ids.len();
+    let inner = Nested::new("nested", None, inner, PortId(0), Idle).expect("it is new");
+    traffic.add(&mut runner, Box::new(inner));
+    let find = |name: &str| {
         let link = adit_device::Link::find(&name.parse().expect("a name")).expect("it is there");
         link.set_up(true).expect("our namespace");
-        if let Some(address) = address {
-            let address = adit_device::netlink::Address::new(address.parse().expect("an address"));
-            link.add_address(&address).expect("our namespace");
-        }
+        link
+    };
+    ["lo", "t1"].into_iter().for_each(|name| drop(find(name)));
+    for (name, ip) in SOURCES {
+        let prefix = adit_packet::IpPrefix::new(ip.into(), 24).expect("an address");
+        let address = adit_device::netlink::Address::new(prefix);
+        find(name).add_address(&address).expect("our namespace");
+        let source = UdpSocket::bind((ip, 0)).expect("the address is there");
+        source.set_broadcast(true).expect("a socket");
+        let everybody = Ipv4Addr::from_bits(ip.to_bits() | 0xff);
+        traffic.sources.push((source, everybody));
     }
-    let source = UdpSocket::bind("192.0.2.1:0").expect("the address is there");
-    source.set_broadcast(true).expect("a socket");
-    traffic.source = Some(source);
     traffic.count = Some(count);
     runner.set_alarm(Some(runner.now()));
     runner.run(&mut traffic).expect("epoll works");
     let received = traffic.ids.iter().filter_map(|&id| Some(runner.port(id)?.1.received));
     let received: u64 = received.sum();
     assert!(received > u64::from(ROUNDS), "frames came: {received}");
+    let counters = traffic.ids.get(nested).and_then(|&id| runner.port(id)).expect("it is there").1;
+    let (received, sent) = (counters.received, counters.sent);
+    let of_nested = received.min(sent);
+    assert!(of_nested > u64::from(ROUNDS), "of the port with an engine: {received}, {sent}");
     traffic.counted
+}
+
+/// The owner of a loop that needs none.
+struct Idle;
+
+impl Handler<Hub> for Idle {
+    fn event(&mut self, _: &mut Runner<Hub>, _: Event) -> Next {
+        Next::Continue
+    }
 }
 
 /// Makes traffic from time to time, and takes away what comes of it.
 #[derive(Default)]
 struct Traffic {
     ids: Vec<PortId>,
-    source: Option<UdpSocket>,
+    /// With the broadcast address of each.
+    sources: Vec<(UdpSocket, Ipv4Addr)>,
     guest: Option<UnixDatagram>,
     stream: Option<UnixStream>,
     count: Option<fn() -> u64>,
@@ -131,9 +162,9 @@ impl Traffic {
         let payload = [7; 8000];
         for len in [10, 1000, 3000, 8000] {
             let packet = payload.get(..len).unwrap_or_default();
-            if let Some(source) = &self.source {
+            for (source, everybody) in &self.sources {
                 // A full queue drops it, which is as well.
-                let _ = source.send_to(packet, EVERYBODY);
+                let _ = source.send_to(packet, (*everybody, 9));
             }
         }
         let mut buf = [0; 65_536];

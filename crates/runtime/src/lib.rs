@@ -106,6 +106,7 @@ pub use runner::hubs::ListenerId;
 pub use runner::nested::Nested;
 pub use runner::segment::{Observer, Segment, SegmentEvent, SegmentOwner};
 pub use runner::{Handler, Runner};
+pub use socket::relay::Relay;
 pub use socket::splice::SpliceCounts;
 pub use wake::clock::now;
 pub use wake::mailbox::{CallError, Remote};

@@ -51,6 +51,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
 pub mod config;
 pub mod control;
 pub mod error;

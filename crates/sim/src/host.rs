@@ -2,7 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use adit_packet::{Instant, Layer, MacAddr, Meta, PacketBuf};
@@ -24,6 +24,8 @@ pub struct HostConfig {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Where packets for other networks go.
     pub gateway: Option<IpAddr>,
+    /// The same for IPv6, if the other one is of IPv4.
+    pub gateway_v6: Option<Ipv6Addr>,
     /// Its MAC address; `None` takes one that no other host of the simulation has.
     pub mac: Option<MacAddr>,
     /// The longest IP packet that it sends and takes.
@@ -56,6 +58,7 @@ impl HostConfig {
         Self {
             addresses: vec![address],
             gateway: None,
+            gateway_v6: None,
             mac: None,
             mtu: 1500,
             super_packets: false,
@@ -178,6 +181,9 @@ impl Host {
             }
             None => true,
         };
+        if let Some(gateway) = config.gateway_v6 {
+            let _ = interface.routes_mut().add_default_ipv6_route(gateway);
+        }
         assert!(routed, "a new host has room for a route");
         let is_v6 = config.addresses.first().is_some_and(|(address, _)| address.is_ipv6());
         Self {
@@ -431,6 +437,15 @@ impl Host {
         if stream.fill == u64::MAX {
             stream.fill = 0;
         }
+    }
+
+    pub(crate) fn tcp_abort(&mut self, stream: usize) {
+        self.is_touched = true;
+        let stream = &mut self.streams[stream];
+        (stream.fill, stream.is_closing) = (0, true);
+        stream.to_send.clear();
+        stream.taken = 0;
+        self.sockets.get_mut::<tcp::Socket<'_>>(stream.handle).abort();
     }
 
     pub(crate) fn tcp_received(&self, stream: usize) -> &[u8] {

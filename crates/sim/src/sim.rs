@@ -149,7 +149,23 @@ impl Sim {
     ///
     /// If one of the ends has a wire, or if a profile has a mistake.
     pub fn wire_through(&mut self, a: impl Into<End>, b: impl Into<End>, profiles: [&Profile; 2]) {
-        let seed = Seed::new(self.random.next());
+        let seed = self.random.next();
+        self.wire_seeded(a, b, profiles, seed);
+    }
+
+    /// As [`Self::wire_through`], with random decisions drawn from a seed of its own, as those of `adit netem`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::wire_through`].
+    pub fn wire_seeded(
+        &mut self,
+        a: impl Into<End>,
+        b: impl Into<End>,
+        profiles: [&Profile; 2],
+        seed: u64,
+    ) {
+        let seed = Seed::new(seed);
         let ends = [a.into(), b.into()];
         let layer = self.layer_of(ends).unwrap_or(Layer::Packet);
         let lines =
@@ -348,6 +364,11 @@ impl Sim {
     /// Closes our side when everything was sent.
     pub fn tcp_close(&mut self, stream: TcpId) {
         self.host_mut(stream.0).tcp_close(stream.1);
+    }
+
+    /// Ends a connection at once.
+    pub fn tcp_abort(&mut self, stream: TcpId) {
+        self.host_mut(stream.0).tcp_abort(stream.1);
     }
 
     /// All received bytes.

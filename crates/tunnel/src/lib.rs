@@ -96,6 +96,9 @@ extern crate alloc;
 extern crate std;
 
 mod allowed_ips;
+#[cfg(test)]
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
 mod config;
 mod frames;
 mod handshake;

@@ -2,6 +2,9 @@
 
 mod exercise;
 
+#[path = "../../packet/tests/cases/mod.rs"]
+mod cases;
+
 use proptest::prelude::*;
 
 /// A packet of TCP over IPv4, and a super-packet's virtio-net header before it.
@@ -41,7 +44,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases::cases(256))]
 
     #[test]
     fn datagrams(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {

@@ -2,6 +2,8 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
+use adit_lab::file;
+use adit_lab::plan::Plan;
 use adit_service::config::problems::Problems;
 use adit_service::config::read;
 use adit_service::config::source::Source;
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Recognizes the kind of a file by its keys: [[port]] of a switch, 'ports' of a link, [interface] or the \
-extension .conf of a tunnel, the keys of a link in a profile. Reports every error of every file with \
+extension .conf of a tunnel, [host.NAME] or [[link]] of a lab, the keys of a link in a profile. Reports every error of every file with \
 file, line, column and a suggestion. Changes nothing.
 
 Example: adit check lab.toml lte.toml")]
@@ -61,6 +63,8 @@ enum Kind {
     Profile,
     /// `adit tunnel`.
     Tunnel,
+    /// `adit lab`.
+    Lab,
 }
 
 impl Kind {
@@ -70,6 +74,7 @@ impl Kind {
             Self::Netem => "a link",
             Self::Profile => "a link profile",
             Self::Tunnel => "a tunnel",
+            Self::Lab => "a lab",
         }
     }
 
@@ -80,6 +85,7 @@ impl Kind {
             Self::Netem => vec!["ports", "profile"],
             Self::Profile => KEYS.iter().map(|key| key.name).collect(),
             Self::Tunnel => vec!["interface", "peer", "hooks"],
+            Self::Lab => file::KEYS.to_vec(),
         }
     }
 }
@@ -161,9 +167,25 @@ fn check(path: &Path) -> Result<Checked> {
             warnings = of_tunnel;
             actions
         }
+        Kind::Lab => {
+            let plan = file::read(path, &[])?.plan;
+            warnings = plan.warnings();
+            lab_actions(&plan)
+        }
     };
     problems.check(source.name())?;
     Ok(Checked { file, kind, actions, warnings })
+}
+
+fn lab_actions(plan: &Plan) -> Vec<String> {
+    let lab = &plan.lab;
+    let nodes =
+        lab.nodes.iter().map(|node| format!("make the {} '{}'", node.kind.word(), node.name));
+    let links = (0..lab.links.len()).map(|link| {
+        let [a, b] = [0, 1].map(|end| plan.end_text(link, end));
+        format!("link {a} and {b} as '{}'", lab.links[link].name)
+    });
+    nodes.chain(links).collect()
 }
 
 /// The actions and the warnings.
@@ -192,7 +214,7 @@ fn kind_of(source: &Source) -> Kind {
     };
     // The first of equally likely kinds wins.
     let mut best = (Kind::Switch, points(Kind::Switch));
-    for kind in [Kind::Netem, Kind::Tunnel, Kind::Profile] {
+    for kind in [Kind::Netem, Kind::Tunnel, Kind::Lab, Kind::Profile] {
         let points = points(kind);
         if points > best.1 {
             best = (kind, points);

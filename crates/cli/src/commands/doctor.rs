@@ -8,6 +8,7 @@ use adit_service::control::name::is_claimed;
 use adit_service::error::{Error, Report, Result};
 use adit_service::host::filter::TableId;
 use adit_service::host::stale::filter_tables;
+use adit_service::namespace::try_splice;
 use rustix::net::{AddressFamily, SocketType};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// Create a device in a new user namespace and exit: what the check does in a child process
     #[arg(long, hide = true)]
     in_user_namespace: bool,
+    /// Splice the connections of that device as well
+    #[arg(long, hide = true)]
+    splice: bool,
 }
 
 /// The results of all checks.
@@ -80,7 +84,12 @@ impl Args {
         if self.in_user_namespace {
             Netns::enter_new_rootless()
                 .map_err(|error| Error::io("create", "a user namespace", &error))?;
-            DeviceOptions::new(Mode::Tap).open()?;
+            if self.splice {
+                let device = DeviceOptions::new(Mode::Tun).up(true).open()?;
+                try_splice(device.name()?)?;
+            } else {
+                DeviceOptions::new(Mode::Tap).open()?;
+            }
             return Ok(Exit::Ok);
         }
         let steps = [
@@ -89,6 +98,7 @@ impl Args {
             "create a TAP device in a new user namespace, in a child process",
             "create a TAP device in a new network namespace and set its offloads",
             "open an ICMP echo socket",
+            "set up the splice datapath in a new user namespace, in a child process",
             "list the tables of the packet filter",
         ];
         if context.is_rehearsal(&steps)? {
@@ -103,6 +113,7 @@ impl Args {
         checks.extend(features());
         checks.push(trial());
         checks.push(pings());
+        checks.push(splices());
         checks.extend(kill_switches());
         let ok = checks.iter().all(|check| check.state != State::Failed);
         let findings = Findings { ok, checks };
@@ -187,7 +198,7 @@ fn capability() -> Check {
 /// Tries it: what a security module or a container's runtime allows is in no file.
 fn user_namespaces() -> Check {
     let name = "user namespaces";
-    let why = match device_in_user_namespace() {
+    let why = match in_user_namespace(&[]) {
         Ok(()) => {
             let detail = "work: 'unshare -Urn' gives a network namespace without root";
             return Check::ok(name, detail);
@@ -221,10 +232,11 @@ fn user_namespaces() -> Check {
 }
 
 /// Creates a device in a new user namespace, in a child: no process leaves such a namespace.
-fn device_in_user_namespace() -> std::result::Result<(), String> {
+fn in_user_namespace(options: &[&str]) -> std::result::Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut child = Command::new(program);
-    child.args(["--json", "doctor", "--in-user-namespace"]).stdin(Stdio::null()).process_group(0);
+    child.args(["--json", "doctor", "--in-user-namespace"]).args(options);
+    child.stdin(Stdio::null()).process_group(0);
     let output = child.output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(());
@@ -268,6 +280,20 @@ fn pings() -> Check {
             ),
             "Allow your group to send them: \
              'sysctl net.ipv4.ping_group_range=\"0 2147483647\"'.",
+        ),
+    }
+}
+
+/// Whether the NAT can have the kernel move the bytes of TCP connections.
+fn splices() -> Check {
+    let (name, option) = ("splice", "'--datapath splice' of 'adit run' and 'adit nat attach'");
+    match in_user_namespace(&["--splice"]) {
+        Ok(()) => Check::ok(name, format!("{option} is offered")),
+        Err(why) => Check::limited(
+            name,
+            format!("{option} is not offered: {why}"),
+            "It needs user namespaces, a writable /proc/sys, the program nft (package nftables) and a \
+             kernel with CONFIG_NFT_TPROXY. The default '--datapath packet' does without.",
         ),
     }
 }

@@ -19,10 +19,10 @@ impl FromStr for NameWord {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some((name, ip)) = text.split_once('=') else { return text.parse().map(Self::Own) };
-        let name = name.parse().map_err(|_| format!("'{name}' is no name of a host"))?;
-        let ip = ip.parse().map_err(|_| format!("'{ip}' is no IP address"))?;
-        Ok(Self::Host(name, ip))
+        if !text.contains('=') {
+            return text.parse().map(Self::Own);
+        }
+        dns::parse_host(text).map(|(name, ip)| Self::Host(name, ip))
     }
 }
 
@@ -61,13 +61,12 @@ impl FromStr for DnsWord {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let server = || {
-            let ip = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, dns::PORT));
-            ip.or_else(|_| text.parse())
-        };
         match text {
             "auto" => Ok(Self::Auto),
-            _ => server().map(Self::Server).map_err(|_| "give 'auto' or IP addresses".to_owned()),
+            _ => {
+                let server = dns::parse_server(text).map(Self::Server);
+                server.map_err(|_| "give 'auto' or IP addresses".to_owned())
+            }
         }
     }
 }

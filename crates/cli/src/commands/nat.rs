@@ -1,21 +1,23 @@
 //! `adit nat`.
 
 use crate::commands::names::{DnsWord, NameWord, names, servers};
-use crate::commands::running::{Named, Which, ask, list, send};
+use crate::commands::running::{Named, SWITCH, Which, ask, list, send};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::{events, nat};
 use adit_device::{IfName, Mode};
-use adit_nat::{Destination, Publishing, UdpFiltering};
-use adit_packet::{IpPrefix, units};
+use adit_nat::{Access, Destination, InsideAddresses, Publishing, UdpFiltering};
+use adit_packet::IpPrefix;
+use adit_packet::units::Bitrate;
 use adit_service::config::problems::Problems;
+use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::error::{Error, Result};
 use adit_service::link::wanted::Keys;
 use adit_service::namespace::attach::Target;
 use adit_service::nat::attach;
 use adit_service::nat::model::{Flow, Nat};
-use adit_service::nat::wanted::{Datapath, Inside, WantedNat};
+use adit_service::nat::wanted::{Datapath, WantedNat};
 use adit_service::netem::profile::Profiles;
 use adit_service::sandbox::Level;
 use adit_vpn::serve::{self, WantedPorts};
@@ -34,7 +36,7 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Show a NAT: its addresses, its packets, and what it dropped
     Show(Named),
-    /// List the flows of a NAT, with their states and bytes
+    /// List the flows of a NAT, or of the 'nat' ports of a switch, with their states and bytes
     Flows(Named),
     /// Let ports of the host lead inside
     Publish(PublishArgs),
@@ -112,7 +114,7 @@ Examples:
   adit nat publish web 127.0.0.1:5353:53/udp
   adit nat unpublish web 8080")]
 pub(crate) struct PublishArgs {
-    /// The NAT, if several run, and the ports: [ADDR:]PORT[-PORT][:INSIDE][/udp], or [ADDR:]auto
+    /// The NAT, if several run, and the ports: [ADDR:]PORT[-PORT][:[IP:]INSIDE][/udp], or [ADDR:]auto
     #[arg(value_name = "NAME|SPEC", required = true, num_args = 1..=2)]
     words: Vec<String>,
     #[command(flatten)]
@@ -123,7 +125,7 @@ pub(crate) struct PublishArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct NatArgs {
     /// Let ports of the host lead inside, where the client's address is seen; 'auto': all TCP ports that listen; 'fd:N=INSIDE': a socket that listens
-    #[arg(long, value_name = "[ADDR:]PORT[-PORT][:INSIDE][/udp]|auto")]
+    #[arg(long, value_name = "[ADDR:]PORT[-PORT][:[IP:]INSIDE][/udp]|auto")]
     publish: Vec<Publishing>,
     /// Let the inside reach this TCP or UDP port of the host's loopback at the NAT's address
     #[arg(long, value_name = "PORT")]
@@ -135,11 +137,14 @@ pub(crate) struct NatArgs {
     #[arg(long, value_name = "PREFIX[:PORT[-PORT]]")]
     deny: Vec<Destination>,
     /// The most flows of one address inside: beyond it, an idle one of its own ends, or the new one is dropped
-    #[arg(long, value_name = "COUNT", value_parser = count)]
+    #[arg(long, value_name = "COUNT", value_parser = Access::parse_count)]
     flow_limit: Option<u32>,
     /// The most flows that one address inside begins in a second, as a token bucket
-    #[arg(long, value_name = "COUNT", value_parser = count)]
+    #[arg(long, value_name = "COUNT", value_parser = Access::parse_count)]
     flow_rate: Option<u32>,
+    /// Limit each address inside in each direction, as 10mbit; what exceeds it is dropped
+    #[arg(long, value_name = "RATE", value_parser = Access::parse_rate)]
+    source_rate: Option<Bitrate>,
     /// Limit the link of the inside in each direction, as 10mbit
     #[arg(long, value_name = "RATE")]
     rate: Option<String>,
@@ -205,12 +210,15 @@ impl NatArgs {
                 UdpWord::Apdf => UdpFiltering::AddressAndPortDependent,
                 UdpWord::Eif => UdpFiltering::EndpointIndependent,
             },
-            allow_host: self.allow_host,
+            access: Access {
+                allow_host: self.allow_host,
+                allow: self.allow,
+                deny: self.deny,
+                flow_limit: self.flow_limit,
+                flow_rate: self.flow_rate,
+                source_rate: self.source_rate,
+            },
             publish: self.publish,
-            allow: self.allow,
-            deny: self.deny,
-            flow_limit: self.flow_limit,
-            flow_rate: self.flow_rate,
             flow_log: self.flow_log,
             datapath: match self.datapath {
                 DatapathWord::Auto => Datapath::Auto,
@@ -222,13 +230,6 @@ impl NatArgs {
             ..WantedNat::usual()?
         })
     }
-}
-
-/// A number from 1 on, as `500` or `10k`.
-fn count(text: &str) -> Result<u32, String> {
-    let count = units::parse_count(text).map_err(|error| error.to_string())?;
-    let count = u32::try_from(count).ok().filter(|count| *count > 0);
-    count.ok_or_else(|| "the range is 1 to 4G".to_owned())
 }
 
 /// The profile of keys that are given.
@@ -269,7 +270,7 @@ impl PublishArgs {
 impl ServeArgs {
     fn run(self, context: &Context) -> Result<Exit> {
         let ports = WantedPorts::parse(self.port)?;
-        let inside = Inside::of_guests(&self.network).map_err(Error::usage)?;
+        let inside = InsideAddresses::of_guests(&self.network).map_err(Error::usage)?;
         let wanted = WantedNat { inside, mode: ports.mode, ..self.nat.wanted()? };
         if context.is_rehearsal(&ports.actions(&wanted))? {
             return Ok(Exit::Ok);
@@ -277,6 +278,17 @@ impl ServeArgs {
         serve::run(&ports, &wanted, self.sandbox, &events::printed(&context.output))?;
         Ok(Exit::Ok)
     }
+}
+
+/// The flows of a NAT, or of the ports of a switch that are NATs.
+fn flows_of(which: Named) -> Result<Vec<Flow>> {
+    const PATH: &str = "/nat/flows";
+    let name = which.name();
+    let client = which.client(NAT).or_else(|error| {
+        let switch = Client::find_with(name, SWITCH, PATH);
+        switch.and_then(|switch| switch.get(PATH).map(|_| switch)).map_err(|_| error)
+    });
+    ask(&client?, PATH)
 }
 
 impl Command {
@@ -296,7 +308,7 @@ impl Command {
                 Ok(Exit::Ok)
             }
             Self::Flows(which) => {
-                let flows: Vec<Flow> = ask(&which.client(NAT)?, "/nat/flows")?;
+                let flows = flows_of(which)?;
                 if context.output.json {
                     context.output.value(&flows)?;
                 } else {

@@ -40,7 +40,7 @@ pub(crate) struct Args {
     net: NetWord,
     /// Use the tunnel of this file, with its name servers, as the only way out
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_rate", "flow_log", "udp_nat",
+        "net", "publish", "allow_host", "allow", "deny", "flow_limit", "flow_rate", "source_rate", "flow_log", "udp_nat",
         "dns", "datapath",
     ])]
     tunnel: Vec<PathBuf>,

@@ -5,9 +5,13 @@ use super::getopt::{self, Known, Operands};
 use super::ports::{self, Ports};
 use adit_device::{IfName, MacAddr};
 use adit_engine::Transport;
+use adit_nat::dns::Name;
+use adit_packet::ip_protocol;
 use adit_service::namespace::attach::Target;
 use adit_service::sandbox::Level;
-use adit_vpn::drop_in::{Addressing, GuestOptions, GuestSocket, Outbound, Passt, Pasta, Place};
+use adit_vpn::drop_in::{
+    Addressing, Forward, GuestOptions, GuestSocket, Outbound, Passt, Pasta, Place,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
@@ -69,6 +73,8 @@ static KNOWN: &[Known] = &[
     Known::flag("no-dhcp-search", None),
     Known::value("dns", Some('D')),
     Known::value("search", Some('S')),
+    Known::value("hostname", Some('H')),
+    Known::value("fqdn", None),
     Known::value("mac-addr", Some('M')),
     Known::value("socket", Some('s')),
     Known::value("socket-path", None),
@@ -106,10 +112,11 @@ to the background once the network is there. COMMAND, or a shell, runs in a new 
   -6, --ipv6-only          no IPv4
   -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]auto for what listens
                            inside (default); [ADDR/]all; or
-                           [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
+                           [ADDR/]PORT[-PORT][:[ADDR/]PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP, where auto is none
-  -T, --tcp-ns SPEC        none
-  -U, --udp-ns SPEC        none
+  -T, --tcp-ns SPEC        forward TCP ports of the namespace's loopback to the host's: none
+                           (default); or as -t
+  -U, --udp-ns SPEC        the same for UDP
   --host-lo-to-ns-lo       accepted: forwarded connections go to the address inside
   -o, --outbound ADDR      connections come from this address of the host
   --dns-forward ADDR       a name server at ADDR, which asks those of the host
@@ -117,6 +124,12 @@ to the background once the network is there. COMMAND, or a shell, runs in a new 
   --map-host-loopback ADDR the host's loopback is reached at ADDR (default: the gateway)
   --map-guest-addr ADDR    the host's own address is reached at ADDR
   --no-map-gw              the gateway is not the host
+  --no-tcp, --no-udp, --no-icmp
+                           drop that protocol; --no-icmp implies --no-ndp
+  --no-ndp, --no-ra        no answers to neighbour solicitations; no router advertisements
+  --no-dhcp, --no-dhcpv6   no addresses by DHCP, DHCPv6
+  -H, --hostname NAME      the name of the inside, by DHCP
+  --fqdn NAME              the same with its domains, by DHCP and DHCPv6
   --netns PATH|NAME        the namespace
   --userns PATH            its user namespace, which is found without it
   --netns-only             accepted
@@ -148,14 +161,18 @@ to the background once it listens.
   -4, --ipv4-only          no IPv6
   -6, --ipv6-only          no IPv4
   -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]all; or
-                           [ADDR/]PORT[-PORT][:PORT[-PORT]],... without ~PORT[-PORT]
+                           [ADDR/]PORT[-PORT][:[ADDR/]PORT[-PORT]],... without ~PORT[-PORT]
   -u, --udp-ports SPEC     the same for UDP
   -D, --dns ADDR           a name server in place of the NAT's; none for no name server
   -S, --search LIST        domains to search; none for no domain
   --no-dhcp-dns            no name server
   --no-dhcp-search         no domains to search
   --no-dhcp, --no-dhcpv6   no addresses by DHCP, DHCPv6
-  --no-ra                  no router advertisements
+  --no-ndp, --no-ra        no answers to neighbour solicitations; no router advertisements
+  --no-tcp, --no-udp, --no-icmp
+                           drop that protocol; --no-icmp implies --no-ndp
+  -H, --hostname NAME      the name of the machine, by DHCP
+  --fqdn NAME              the same with its domains, by DHCP and DHCPv6
   -o, --outbound ADDR      connections come from this address of the host
   --dns-forward ADDR       a name server at ADDR, which asks those of the host
   --dns-host ADDR          ask this name server
@@ -217,6 +234,10 @@ struct Options {
     addressing: Addressing,
     guest: GuestOptions,
     ports: Ports,
+    /// From the namespace to the host.
+    outward: Ports,
+    /// Of which no ports are opened.
+    excluded: Vec<Transport>,
     pid_file: Option<PathBuf>,
     foreground: bool,
     // Of pasta.
@@ -239,6 +260,7 @@ impl Options {
             addresses: Vec::new(),
             netmask: None,
             gateways: Vec::new(),
+            without: Vec::new(),
             mtu: MTU_MAX,
             dns_forward: Vec::new(),
             dns_host: Vec::new(),
@@ -254,6 +276,8 @@ impl Options {
             addressing,
             guest: GuestOptions { name_servers, ..GuestOptions::default() },
             ports: Ports::default(),
+            outward: Ports::default(),
+            excluded: Vec::new(),
             pid_file: None,
             foreground: false,
             netns: None,
@@ -267,7 +291,9 @@ impl Options {
         }
     }
 
-    fn pasta(self, operands: &[&str]) -> Result<Call, Fault> {
+    fn pasta(mut self, operands: &[&str]) -> Result<Call, Fault> {
+        self.ports.exclude(&self.excluded);
+        self.outward.exclude(&self.excluded);
         let place = match (self.netns, operands) {
             (Some(target), []) => Place::There(target),
             (Some(_), _) => return Err(fault("Both --netns and PID or command given")),
@@ -293,6 +319,7 @@ impl Options {
             guest,
             forwards: self.ports.forwards,
             follows,
+            outward: self.outward.forwards,
             pid_file: self.pid_file,
             capture: self.capture,
             foreground: self.foreground,
@@ -300,7 +327,8 @@ impl Options {
         })))
     }
 
-    fn passt(self, operands: &[&str]) -> Result<Call, Fault> {
+    fn passt(mut self, operands: &[&str]) -> Result<Call, Fault> {
+        self.ports.exclude(&self.excluded);
         if let Some(operand) = operands.first() {
             return Err(fault(format!("Extra non-option argument: {operand}")));
         }
@@ -331,6 +359,15 @@ impl Options {
             "no-dhcp" => self.guest.dhcp = false,
             "no-dhcpv6" => self.guest.dhcp_v6 = false,
             "no-ra" => self.guest.advertises = false,
+            "no-tcp" => self.without(Some(Transport::Tcp), &[ip_protocol::TCP]),
+            "no-udp" => self.without(Some(Transport::Udp), &[ip_protocol::UDP]),
+            "no-icmp" => {
+                self.without(None, &[ip_protocol::ICMP, ip_protocol::ICMP6]);
+                (self.guest.solicited, self.guest.advertises) = (false, false);
+            }
+            "no-ndp" => (self.guest.solicited, self.guest.advertises) = (false, false),
+            "hostname" => self.guest.hostname = Some(host_name("hostname", value)?),
+            "fqdn" => self.guest.fqdn = Some(host_name("FQDN", value)?),
             "dns" if value == "none" => self.guest.name_servers = Some(Vec::new()),
             "dns" => {
                 let server = ip("DNS address", value)?;
@@ -357,6 +394,12 @@ impl Options {
         Ok(())
     }
 
+    /// Neither translates packets of these protocols nor opens ports of this transport.
+    fn without(&mut self, transport: Option<Transport>, protocols: &[u8]) {
+        self.addressing.without.extend(protocols);
+        self.excluded.extend(transport);
+    }
+
     /// An option of pasta alone; `false`: it is another one.
     fn set_pasta(&mut self, name: &str, value: &str) -> Result<bool, Fault> {
         match name {
@@ -370,7 +413,8 @@ impl Options {
             "config-net" => self.configures = true,
             "netns" => self.netns = Some(namespace(value)?),
             "dhcp-dns" => self.guest.name_servers = None,
-            "tcp-ns" | "udp-ns" if matches!(value, "none" | "auto") => {}
+            "tcp-ns" => outward(Transport::Tcp, "-T", value, &mut self.outward)?,
+            "udp-ns" => outward(Transport::Udp, "-U", value, &mut self.outward)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -491,6 +535,21 @@ fn namespace(text: &str) -> Result<Target, Fault> {
 
 fn forward(transport: Transport, option: &str, text: &str, all: &mut Ports) -> Result<(), Fault> {
     ports::add(transport, option, text, all).map_err(fault)
+}
+
+/// Ports of the namespace. What listens at the host's loopback is not opened inside by itself.
+fn outward(transport: Transport, option: &str, text: &str, all: &mut Ports) -> Result<(), Fault> {
+    forward(transport, option, text, all)?;
+    all.follows.clear();
+    let is_refused = |one: &Forward| one.as_possible || one.interface.is_some();
+    if all.forwards.iter().any(is_refused) {
+        return Err(fault(format!("{option} {text} is not supported by adit: name the ports")));
+    }
+    Ok(())
+}
+
+fn host_name(what: &str, text: &str) -> Result<Name, Fault> {
+    text.parse().map_err(|_| fault(format!("Invalid {what}: {text}")))
 }
 
 /// Creates a log file. adit has nothing to write to it: errors go to the caller.

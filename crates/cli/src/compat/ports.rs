@@ -25,6 +25,17 @@ pub(super) struct Ports {
     pub(super) has_tcp: bool,
 }
 
+impl Ports {
+    /// Opens no ports of these transports.
+    pub(super) fn exclude(&mut self, transports: &[Transport]) {
+        self.forwards.retain(|forward| !transports.contains(&forward.transport));
+        if transports.contains(&Transport::Tcp) {
+            self.follows.clear();
+            self.has_tcp = true;
+        }
+    }
+}
+
 /// Adds the ports of one option.
 ///
 /// # Errors
@@ -68,17 +79,18 @@ pub(super) fn add(
         })?;
     if is_all || included.is_empty() {
         is_all = true;
-        included = vec![(1..=u16::MAX, 1)];
+        included = vec![(1..=u16::MAX, None, 1)];
     }
     let is_excluded =
         |port: &u16| excluded.iter().any(|range: &RangeInclusive<u16>| range.contains(port));
-    for (host, inside) in included {
+    for (host, guest, inside) in included {
         // Without those that are excluded, in one piece where none is.
         let pieces = pieces(host.clone().filter(|port| !is_excluded(port)));
         forwards.extend(pieces.into_iter().map(|piece| Forward {
             transport,
             local,
             interface,
+            guest,
             inside: inside + (*piece.start() - *host.start()),
             ports: piece,
             as_possible: is_all,
@@ -93,10 +105,10 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Ranges of ports, those that are included with the first port inside.
+/// Ranges of ports, those that are included with the address and the first port inside.
 #[derive(Default)]
 struct Parts {
-    included: Vec<(RangeInclusive<u16>, u16)>,
+    included: Vec<(RangeInclusive<u16>, Option<IpAddr>, u16)>,
     excluded: Vec<RangeInclusive<u16>>,
     is_all: bool,
 }
@@ -115,9 +127,7 @@ fn read_parts(ports: &str) -> Result<Parts, Option<&'static str>> {
             _ => {
                 let (host, inside) = part.split_once(':').unwrap_or((part, ""));
                 let host = read_range(host).ok_or(None)?;
-                if inside.contains(['/', '.']) {
-                    return Err(Some("another address inside"));
-                }
+                let (guest, inside) = split_guest(inside).ok_or(None)?;
                 let inside = match inside {
                     "" => host.clone(),
                     inside => read_range(inside).ok_or(None)?,
@@ -125,7 +135,7 @@ fn read_parts(ports: &str) -> Result<Parts, Option<&'static str>> {
                 if inside.clone().count() != host.clone().count() {
                     return Err(None);
                 }
-                parts.included.push((host, *inside.start()));
+                parts.included.push((host, guest, *inside.start()));
             }
         }
     }
@@ -139,6 +149,16 @@ fn split_address(text: &str) -> Option<(Option<&str>, &str)> {
         || first.contains('%')
         || first.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
     if is_address { Some((Some(first), rest)) } else { first.contains(':').then_some((None, text)) }
+}
+
+/// The address inside and the ports, of `ADDR/PORTS`, `ADDR` or `PORTS`.
+fn split_guest(text: &str) -> Option<(Option<IpAddr>, &str)> {
+    let address = |text: &str| text.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    match text.split_once('/') {
+        Some((_, "")) => None,
+        Some((guest, ports)) => Some((Some(address(guest)?), ports)),
+        None => Some(address(text).map_or((None, text), |guest| (Some(guest), ""))),
+    }
 }
 
 fn read_range(text: &str) -> Option<RangeInclusive<u16>> {
@@ -171,7 +191,9 @@ mod tests {
         let show = |one: Forward| {
             let local = one.local.map_or("*".to_owned(), |ip| ip.to_string());
             let interface = one.interface.map_or(String::new(), |name| format!("%{name}"));
-            format!("{local}{interface}/{}-{}:{}", one.ports.start(), one.ports.end(), one.inside)
+            let guest = one.guest.map_or(String::new(), |ip| format!("{ip}/"));
+            let (first, last) = (one.ports.start(), one.ports.end());
+            format!("{local}{interface}/{first}-{last}:{guest}{}", one.inside)
         };
         let follow = |local: Option<IpAddr>| format!("auto {local:?}");
         let follows = ports.follows.into_iter().map(follow);
@@ -200,6 +222,10 @@ mod tests {
             ("all,~1-65000", vec!["*/65001-65535:65001"]),
             ("auto", vec!["auto None"]),
             ("127.0.0.1/auto", vec!["auto Some(127.0.0.1)"]),
+            ("80:192.0.2.5/8080", vec!["*/80-80:192.0.2.5/8080"]),
+            ("127.0.0.1/80-81:192.0.2.5/90-91", vec!["127.0.0.1/80-81:192.0.2.5/90"]),
+            ("80:192.0.2.5", vec!["*/80-80:192.0.2.5/80"]),
+            ("80:[2001:db8::5]/8080,22", vec!["*/80-80:2001:db8::5/8080", "*/22-22:22"]),
             ("5-25:105-125,~10-20", vec!["*/5-9:105", "*/21-25:121"]),
         ] {
             assert_eq!(read(text), Ok(expected.into_iter().map(str::to_owned).collect()), "{text}");
@@ -215,7 +241,8 @@ mod tests {
             ("%a-name-that-is-too-long/22", "Invalid port specifier"),
             ("all:192.0.2.5", "Invalid port specifier"),
             ("80,auto", "'auto' among others"),
-            ("80:192.0.2.5/8080", "another address inside"),
+            ("80:192.0.2.5/", "Invalid port specifier"),
+            ("80:guest/8080", "Invalid port specifier"),
             ("1-5000", "at most 4096 ports"),
         ] {
             let error = read(text).unwrap_err();

@@ -2,6 +2,7 @@
 
 use crate::output::{clean, table};
 use adit_nat::dns;
+use adit_packet::units::Bitrate;
 use adit_service::nat::model::{Flow, Nat, Published};
 use std::net::SocketAddr;
 
@@ -35,6 +36,9 @@ pub(crate) fn status(nat: &Nat) -> Vec<String> {
     }
     if let Some(rate) = nat.flow_rate {
         add("flow rate", format!("{rate} a second of each address"));
+    }
+    if let Some(rate) = nat.source_rate {
+        add("source rate", format!("{} of each address", Bitrate::from_bits_per_second(rate)));
     }
     if let Some(lost) = nat.flow_log_lost {
         add("flow log", format!("{lost} lines lost"));

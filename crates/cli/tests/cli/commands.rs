@@ -203,6 +203,24 @@ fn doctor_says_whether_the_nat_can_ping() {
     assert_eq!(check()["state"], "ok");
 }
 
+#[test]
+fn doctor_says_whether_splices_are_offered() {
+    enter();
+    let check = |path: &str| {
+        let words = ["env", &format!("PATH={path}"), crate::support::ADIT, "-j", "doctor"];
+        let output = crate::support::command(words).output().unwrap();
+        let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = findings["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == "splice").unwrap().clone()
+    };
+    let found = check(&std::env::var("PATH").unwrap());
+    assert_eq!(found["state"], "ok", "{found}");
+    let found = check("/nonexistent");
+    assert_eq!(found["state"], "limited", "{found}");
+    assert!(found["detail"].as_str().unwrap().contains("nft: No such file"), "{found}");
+    assert!(found["remedy"].as_str().unwrap().contains("nftables"), "{found}");
+}
+
 /// The kernel refuses a user namespace in a changed root, which no sysctl tells.
 #[test]
 fn doctor_tries_user_namespaces() {

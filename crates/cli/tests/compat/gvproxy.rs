@@ -1,9 +1,10 @@
 //! gvproxy: what podman machine relies on.
 
 use crate::guest::{lease, start};
-use crate::support::{bare, text};
+use crate::support::{bare, run, text};
 use crate::world::{
-    Network, OUTSIDE, PATIENCE, READ, SERVERS, Servers, free_port, read_from, serve, wait_until,
+    Network, OUTSIDE, PATIENCE, READ, SERVERS, Servers, World, free_port, read_from, serve,
+    wait_until,
 };
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -31,6 +32,29 @@ fn ask(socket: &Path, method: &str, path: &str, body: &str) -> (String, String) 
 
 fn expose(socket: &Path, what: &str, body: &str) -> (String, String) {
     ask(socket, "POST", &format!("/services/forwarder/{what}"), body)
+}
+
+/// The guest lists what is exposed, and nobody else by the socket for that.
+fn asks_at_the_gateway(world: &World, all: &serde_json::Value, exposed: &[u16]) {
+    let get = "import http.client
+c = http.client.HTTPConnection('192.168.127.1', timeout=50)
+c.request('GET', '/services/forwarder/all')
+print(c.getresponse().read().decode())";
+    let of_guest: serde_json::Value =
+        serde_json::from_str(&world.output(&["python3", "-c", get])).unwrap();
+    assert_eq!(of_guest, *all);
+    let listening = run("ss -ltnpH src 127.0.0.1");
+    let own = listening.lines().filter(|line| line.contains("gvproxy"));
+    let ports =
+        own.filter_map(|line| line.split_whitespace().nth(3)?.rsplit(':').next()?.parse().ok());
+    let ports: Vec<u16> = ports.filter(|port| !exposed.contains(port)).collect();
+    let [port] = ports[..] else { panic!("{listening}") };
+    let mut stranger = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stranger.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = stranger.write_all(b"GET /services/forwarder/all HTTP/1.1\r\n\r\n");
+    let mut reply = Vec::new();
+    let _ = stranger.read_to_end(&mut reply);
+    assert!(reply.is_empty(), "{}", text(&reply));
 }
 
 #[test]
@@ -78,6 +102,7 @@ print(socket.inet_ntoa(s.recv(512)[-4:]))";
     assert_eq!(status, "200");
     let all: serde_json::Value = serde_json::from_str(&all).unwrap();
     assert_eq!(all[0]["local"], format!("127.0.0.1:{local}"));
+    asks_at_the_gateway(world, &all, &[ssh, local]);
     let failed = |text: &str| ("500".to_owned(), text.to_owned());
     assert_eq!(expose(&api, "expose", &body), failed("proxy already running\n"));
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -335,6 +335,87 @@ fn a_command_runs_in_a_namespace_of_its_own_and_its_status_is_pastas() {
 }
 
 #[test]
+fn ports_of_the_namespace_lead_to_the_hosts_loopback() {
+    let network = Network::new();
+    let world = &network.world;
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    for host in ["127.0.0.1", "::1"] {
+        let host: IpAddr = host.parse().unwrap();
+        let (port, server) = serve(host, bytes.clone());
+        let echo = UdpSocket::bind((host, 0)).unwrap();
+        echo.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let to = echo.local_addr().unwrap().port();
+        let line = format!(
+            "--config-net -t none -u none -T 5432:{port},{port}:{port} -U 53:{to} --no-map-gw {}",
+            world.pid()
+        );
+        assert_eq!(network.pasta(&line), (Some(0), String::new()));
+        // Only at the loopback of the namespace: as before, the host's is not reached at another address.
+        let far = world.output(&["python3", "-c", READ, "192.0.2.2", &port.to_string()]);
+        assert!(far.contains("ConnectionRefusedError"), "{far}");
+        let read = world.output(&["python3", "-c", READ, &host.to_string(), "5432"]);
+        assert!(read.starts_with("3000000 "), "{read}");
+        server.join().unwrap();
+        let answers = std::thread::spawn(move || {
+            let mut buffer = [0; 99];
+            let (len, from) = echo.recv_from(&mut buffer).unwrap();
+            echo.send_to(&[b"heard ", &buffer[..len]].concat(), from).unwrap();
+        });
+        let ask = "import socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(50)
+s.sendto(b'datagram', (sys.argv[1], 53))
+print(s.recv(99))";
+        let heard = world.output(&["python3", "-c", ask, &host.to_string()]);
+        assert_eq!(heard.trim(), "b'heard datagram'");
+        answers.join().unwrap();
+        // Nobody listens there any more.
+        let read = world.output(&["python3", "-c", READ, &host.to_string(), "5432"]);
+        assert!(read.contains("ConnectionResetError"), "{read}");
+        for pid in network.running("pasta") {
+            let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        network.wait_for_end("pasta");
+    }
+    let (status, written) = network.pasta(&format!("--config-net -T 1-100 -4 -6 {}", world.pid()));
+    assert!(status == Some(0), "{written}");
+    network.running("pasta").into_iter().for_each(|pid| {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    });
+    network.wait_for_end("pasta");
+    let (status, written) = network.pasta(&format!("--config-net -T 1-200 {}", world.pid()));
+    assert!(status == Some(1) && written.contains("at most 128 sockets"), "{written}");
+}
+
+#[test]
+fn protocols_that_are_left_out_do_not_leave_the_namespace() {
+    let network = Network::new();
+    let world = &network.world;
+    let line = format!(
+        "--config-net --no-udp --no-icmp -T none -t none --no-map-gw --quiet -4 {}",
+        world.pid()
+    );
+    assert_eq!(network.pasta(&line), (Some(0), String::new()));
+    let (port, server) = network.outside(|| serve(OUTSIDE, b"outside".to_vec()));
+    let listener = network.outside(|| UdpSocket::bind((OUTSIDE, port)).unwrap());
+    let send = format!(
+        "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(('192.0.2.2', {port}))
+s.send(b'datagram')"
+    );
+    world.output(&["python3", "-c", &send]);
+    // What comes later by TCP has left.
+    let read = world.output(&["python3", "-c", READ, "192.0.2.2", &port.to_string()]);
+    assert!(read.starts_with("7 "), "{read}");
+    server.join().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.recv(&mut [0; 99]).is_err());
+}
+
+#[test]
 fn messages_and_status_are_those_of_pasta() {
     let run = |words: &[&str]| {
         let output = bare(ADIT).args(["compat", "pasta"]).args(words).output().unwrap();

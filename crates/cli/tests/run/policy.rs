@@ -64,6 +64,16 @@ while s.recv(1 << 16):
 print(time.monotonic() - start)
 ";
 
+/// Sends 4 MB, and compares their checksum.
+const UPLOAD: &str = "
+import hashlib, socket, sys
+s = socket.create_connection((sys.argv[1], 7), 60)
+data = bytes(range(256)) * 15625
+s.sendall(data)
+s.shutdown(socket.SHUT_WR)
+print('whole' if s.makefile().read() == hashlib.sha256(data).hexdigest() else 'broken')
+";
+
 #[test]
 fn flows_and_rates_have_limits() {
     let _host = Host::new();
@@ -132,6 +142,33 @@ fn flows_are_logged_as_lines_of_json() {
     validate(&outputs);
     let (status, error) = refused("run --flow-log /nowhere/flows -- true");
     assert_eq!(status, 4, "{error}");
+}
+
+#[test]
+fn the_bytes_of_an_address_have_a_rate_in_each_direction() {
+    let _host = Host::new();
+    // Of 10 MB down, a quarter of a second and a super-packet come at once; the rest in 0.7 s.
+    let script = format!(
+        "python3 -c \"$0\" {V4} && python3 -c \"$1\" {V4} && {ADIT} -j nat show limited && {ADIT} nat show limited"
+    );
+    let run = [ADIT, "run", "--name", "limited", "--source-rate", "80mbit", "--"];
+    let words = [&run[..], &["sh", "-c", &script, DOWNLOAD, UPLOAD]].concat();
+    let output = command(words).output().unwrap();
+    let found = text(&output.stdout);
+    let mut lines = found.lines();
+    let mut next = || lines.next().unwrap_or_else(|| panic!("{found}{}", text(&output.stderr)));
+    let seconds: f64 = next().parse().unwrap();
+    assert!(seconds > 0.6, "{seconds}");
+    assert_eq!(next(), "whole");
+    let json: serde_json::Value = serde_json::from_str(next()).unwrap();
+    assert_eq!(json["source_rate"], 80_000_000);
+    assert!(json["dropped"]["source rate"].as_u64() > Some(0), "{json}");
+    validate(&[("nat-show", json.to_string())]);
+    assert!(found.contains("source rate   80mbit of each address"), "{found}");
+    let (status, error) = refused("run --source-rate 0 -- true");
+    assert!(status == 2 && error.contains("must not be 0"), "{error}");
+    let (status, error) = refused("run --datapath splice --source-rate 1mbit -- true");
+    assert!(status == 7 && error.contains("limited"), "{status}: {error}");
 }
 
 #[test]

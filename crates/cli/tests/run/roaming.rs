@@ -165,3 +165,29 @@ fn an_address_that_the_host_gets_is_out_of_reach_until_it_has_it_no_more() {
     asker.until("- udp 192.0.2.3", "srv");
     asker.until("known udp 192.0.2.3", "srv");
 }
+
+#[test]
+fn networks_that_a_route_makes_the_hosts_own_are_out_of_reach() {
+    let mut host = Host::new();
+    run("ip route add local 10.9.0.0/16 dev lo");
+    run("ip -6 route add local 2001:db8:9::/48 dev lo");
+    host.start(&[], TELLER, &["0.0.0.0", "host"]);
+    // The server has such addresses as well, and the host a route to it.
+    run("ip -n srv addr add 10.8.0.9/32 dev lo");
+    host.start(&["ip", "netns", "exec", "srv"], TELLER, &["10.8.0.9", "srv"]);
+    run("ip route add 10.8.0.0/16 via 192.0.2.2");
+    run("ip netns add blue");
+    let _attached = Attached::new(&[ADIT, "nat", "attach", "blue", "--sandbox", "require"]);
+    let mut asker = Asker::new();
+    assert_eq!(asker.ask("- tcp 10.9.8.7"), "No route to host");
+    assert_ne!(asker.ask("- udp 10.9.8.7"), "host");
+    assert_eq!(asker.ask("- tcp 10.8.0.9"), "srv");
+    // One that comes later, and goes.
+    run("ip route add local 10.8.0.0/24 dev lo");
+    asker.until("- tcp 10.8.0.9", "No route to host");
+    assert_ne!(asker.ask("- udp 10.8.0.9"), "host");
+    run("ip route del local 10.8.0.0/24 dev lo");
+    asker.until("- tcp 10.8.0.9", "srv");
+    let words = ["ip", "netns", "exec", "blue", "python3", "-c", CONNECT, "2001:db8:9::7", "5"];
+    assert_ne!(text(&command(words).output().unwrap().stdout), "reached\n");
+}

@@ -113,14 +113,28 @@ fn guests_of_streams_datagrams_and_taps_share_a_nat() {
     let mut host = Host::new();
     run("ip netns add blue");
     let ports = ["unix:/run/stream", "unix:/run/dgram,type=dgram", "tap:t0,netns=blue"];
-    let sandbox = ["nat", "serve", "--sandbox", "require", "--publish", "9009:9"];
+    let publish = ["--publish", "9009:9", "--publish", "192.0.2.1:9010:10.0.2.15:9"];
+    let sandbox = [&["nat", "serve", "--sandbox", "require"][..], &publish].concat();
     let adit = Adit::start(&[&sandbox[..], &ports].concat());
     host_on_tap("blue", "t0");
-    // A published port leads to the first guest.
+    // A published port leads to the first guest, or to the one that is named.
     run("ip -n blue link set lo up");
     host.serve(&["ip", "netns", "exec", "blue"], &["10.0.2.15"]);
-    let words = ["ip", "netns", "exec", "srv", "python3", "-c", CONNECT, "192.0.2.1", "9009"];
-    assert_eq!(text(&command(words).output().unwrap().stdout), "reached\n");
+    let reaches = |port: &str| {
+        let words = ["ip", "netns", "exec", "srv", "python3", "-c", CONNECT, "192.0.2.1", port];
+        text(&command(words).output().unwrap().stdout) == "reached\n"
+    };
+    assert!(reaches("9009") && reaches("9010"));
+    // Another guest, at a time when it is there.
+    run(&format!("{ADIT} nat publish 9011:10.0.2.77:9"));
+    run("ip -n blue addr add 10.0.2.77/24 dev t0");
+    host.serve(&["ip", "netns", "exec", "blue"], &["10.0.2.77"]);
+    assert!(reaches("9011"));
+    run("ip -n blue addr del 10.0.2.77/24 dev t0");
+    let (status, error) = crate::support::refused("nat publish 9012:10.0.9.77:9");
+    assert!(status == 7 && error.contains("none of the inside"), "{status}: {error}");
+    let (status, error) = crate::support::refused("nat publish auto");
+    assert!(status == 7 && error.contains("virtual machine"), "{status}: {error}");
     let mac = run("ip netns exec blue cat /sys/class/net/t0/address");
     let guests =
         ["python3", "-c", GUESTS, "/run/stream", "/run/dgram", "10.0.2.2", "10.0.2.3", "10.0.2.15"];
@@ -212,6 +226,28 @@ fn a_tap_is_served_where_it_was_moved_to_and_in_a_process_until_that_ends() {
     assert!(reaches("ip netns exec red", "t1", 21));
 }
 
+/// The address of `db.test`, from a name server.
+const RESOLVE: &str = "
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(60)
+s.sendto(b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\2db\\4test\\0\\0\\1\\0\\1', (sys.argv[1], 53))
+print(socket.inet_ntoa(s.recv(512)[-4:]))
+";
+
+/// Sends datagrams of 3 MB at once and 300 kB by TCP, prints how many seconds the latter took, and keeps the connection.
+const HOLD: &str = "
+import socket, sys, time
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(3000):
+    u.sendto(bytes(1000), (sys.argv[1], 7))
+s = socket.create_connection((sys.argv[1], 7), 60)
+start = time.monotonic()
+s.sendall(bytes(300000))
+print(time.monotonic() - start, flush=True)
+time.sleep(1000)
+";
+
 #[test]
 fn a_nat_is_the_way_out_of_a_switch() {
     let _host = Host::new();
@@ -227,7 +263,10 @@ fn a_nat_is_the_way_out_of_a_switch() {
     assert_eq!(shown[0]["state"], "forwarding", "{shown}");
     // Another network, and a port of the host.
     run(&format!("{ADIT} switch port del nat:"));
-    let more = "nat,network=10.9.0.0/24,allow-host=9,name=out";
+    let (status, error) = crate::support::refused("nat flows");
+    assert!(status == 4 && error.contains("no nat is running"), "{status}: {error}");
+    let more = "nat,network=10.9.0.0/24,allow-host=9,deny=any:7+192.0.2.2:5,allow=192.0.2.2:7,rate=100mbit,\
+                source-rate=8mbit,flow-limit=1k,flow-rate=1k,dns=192.0.2.2,host=db.test=10.9.0.99,name=out";
     run(&format!("{ADIT} switch port add {more}"));
     run("ip -n red addr add 10.9.0.7/24 dev t1");
     run("ip -n red route add default via 10.9.0.2");
@@ -235,7 +274,31 @@ fn a_nat_is_the_way_out_of_a_switch() {
         let words = ["ip", "netns", "exec", "red", "python3", "-c", CONNECT, address, port];
         assert_eq!(text(&command(words).output().unwrap().stdout), "reached\n");
     }
+    // What it answers itself, and its flows, at the socket of the switch.
+    let names = ["ip", "netns", "exec", "red", "python3", "-c", RESOLVE, "10.9.0.3"];
+    assert_eq!(text(&command(names).output().unwrap().stdout), "10.9.0.99\n");
+    let holds = ["ip", "netns", "exec", "red", "python3", "-c", HOLD, V4];
+    let mut holds = bare(holds[0]).args(&holds[1..]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(holds.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let _holds = Adit(holds);
+    assert!(line.trim().parse::<f64>().is_ok_and(|seconds| seconds > 0.0), "{line}");
+    let flows = adit_json("nat flows");
+    let flow = flows.as_array().unwrap().iter().find(|flow| flow["state"] == "open").unwrap();
+    assert_eq!(flow["remote"], format!("{V4}:7"));
+    assert!(flow["inside"].as_str().unwrap().starts_with("10.9.0.7:"), "{flow}");
+    crate::support::validate(&[("nat-flows", flows.to_string())]);
+    assert!(run(&format!("{ADIT} nat flows")).contains("10.9.0.7:"));
+    let shown = adit_json("switch show out");
+    assert!(shown[0]["egress"]["drops"]["source rate"].as_u64() > Some(0), "{shown}");
     for wrong in [
+        "nat,deny=x",
+        "nat,allow=10.0.0.1/8",
+        "nat,rate=0",
+        "nat,source-rate=fast",
+        "nat,flow-limit=0",
+        "nat,host=db.test",
+        "nat,dns=server",
         "nat,network=10.9.0.0/30",
         "nat,network=10.9.0.0/24+10.8.0.0/24",
         "nat,udp-nat=x",

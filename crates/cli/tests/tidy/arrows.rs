@@ -49,7 +49,7 @@ const FOLDERS: [(&str, &str); 11] = [
     (
         "service",
         "link: config control netem supervisor switch
-        switch: config control netem supervisor
+        switch: config control nat netem supervisor
         supervisor: config control
         host: control
         namespace: control host supervisor
@@ -68,13 +68,14 @@ const FOLDERS: [(&str, &str); 11] = [
     (
         "lab",
         "export: model plan
-        file: model plan
+        file: model plan scenario
         graph: model plan
         import: model
         keeper: model
         plan: model
         routing: model plan
-        scenario: model",
+        scenario: model
+        topology: model",
     ),
     (
         "cli",

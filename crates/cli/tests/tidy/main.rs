@@ -167,6 +167,17 @@ fn engines_explain_themselves() {
     }
 }
 
+/// `./check --long` asks for more random cases of every test by `PROPTEST_CASES`.
+#[test]
+fn random_cases_follow_the_environment() {
+    let fixed = [concat!("with_", "cases("), concat!("ProptestConfig { ", "cases")];
+    for (path, text) in sources() {
+        let is_fixed = fixed.iter().any(|words| text.contains(words));
+        let is_helper = path.ends_with("packet/tests/cases/mod.rs");
+        assert_eq!(is_fixed, is_helper, "{}: use `cases` of packet/tests", path.display());
+    }
+}
+
 #[test]
 fn nothing_is_left_over() {
     // Written in two parts, so that this file is not found.

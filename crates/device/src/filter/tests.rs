@@ -1,5 +1,6 @@
 use super::instruction::{Source, Step};
 use super::*;
+use crate::cases::cases;
 use proptest::prelude::*;
 use std::os::unix::net::UnixDatagram;
 
@@ -137,7 +138,7 @@ fn program() -> impl Strategy<Value = Vec<ClassicInstruction>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(cases(4000))]
 
     /// The kernel takes what is valid here, and keeps as much of the packet. What is refused here,
     /// it refuses as well, but for what is beside the packet.

@@ -1,5 +1,6 @@
 use super::program::{Answer, assemble};
 use super::*;
+use crate::cases::cases;
 use adit_packet::{Endian, HashReport, Headers, Toeplitz, VnetHash, VnetHeader, VnetLen, rss_hash};
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -314,7 +315,7 @@ fn root_program_and_hasher_agree_on_every_packet() {
     for mode in [Mode::Tun, Mode::Tap] {
         let hasher = PacketHasher::new(mode, &ToeplitzKey::MICROSOFT, HashTypes::PLAIN);
         let program = hash_program(&hasher, mode, HashTypes::PLAIN);
-        proptest!(ProptestConfig::with_cases(20_000), |((packet, frame) in frame())| {
+        proptest!(cases(20_000), |((packet, frame) in frame())| {
             let packet = if mode == Mode::Tap { frame } else { packet };
             let wanted = hasher.hash(&packet).map_or(u32::from(UNCLASSIFIED), |hash| hash.value);
             prop_assert_eq!(program.run(&packet).unwrap(), wanted);

@@ -15,6 +15,7 @@ mod values;
 
 use crate::model::{At, Fault, Lab};
 use crate::plan::Plan;
+use crate::scenario::{self, Scenario};
 use adit_packet::IpPrefix;
 use adit_service::config::entry::{Kind, Value};
 use adit_service::config::problems::Problems;
@@ -36,6 +37,8 @@ use values::Values;
 pub struct FromFile {
     /// The network, with everything filled in.
     pub plan: Plan,
+    /// What happens in it, and what must be true then.
+    pub scenario: Scenario,
     /// The file and those that it includes, in the order in which they are read.
     pub files: Vec<PathBuf>,
 }
@@ -65,19 +68,20 @@ pub fn read(path: &Path, settings: &[Setting]) -> Result<FromFile> {
     let problems = Problems::default();
     let sources = sources::read(path, &problems)?;
     let files = sources.iter().map(|source| PathBuf::from(source.name())).collect();
-    let plan = of_sources(&sources, settings, seed()?, &problems);
+    let read = of_sources(&sources, settings, seed()?, &problems);
     problems.check(path.display())?;
-    plan.map(|plan| FromFile { plan, files }).ok_or_else(|| Error::usage("the lab has no plan"))
+    let (plan, scenario) = read.ok_or_else(|| Error::usage("the lab has no plan"))?;
+    Ok(FromFile { plan, scenario, files })
 }
 
-/// Reads a text that includes no other file; its mistakes go to `problems`. Without a seed of its own it has `seed`.
+/// Reads a text and includes no other file; its mistakes go to `problems`. Without a seed of its own it has `seed`.
 #[must_use]
 pub fn of_source(
     source: &Source,
     settings: &[Setting],
     seed: u64,
     problems: &Problems,
-) -> Option<Plan> {
+) -> Option<(Plan, Scenario)> {
     of_sources(std::slice::from_ref(source), settings, seed, problems)
 }
 
@@ -86,7 +90,7 @@ fn of_sources(
     settings: &[Setting],
     seed: u64,
     problems: &Problems,
-) -> Option<Plan> {
+) -> Option<(Plan, Scenario)> {
     let mut tops: Vec<Value<'_>> = sources.iter().map(|source| top(source, problems)).collect();
     let values = Values::read(&tops, settings, problems);
     for top in &mut tops {
@@ -105,13 +109,14 @@ fn of_sources(
         links.read(table, &nodes);
         links.read_tunnels(table, &nodes);
     }
+    (lab.nodes, lab.links, lab.tunnels) = (nodes.nodes, links.links, links.tunnels);
+    let scenario = scenario::read::read(&mut tables, &mut lab);
     for table in tables {
         table.finish();
     }
-    (lab.nodes, lab.links, lab.tunnels) = (nodes.nodes, links.links, links.tunnels);
     let seed = lab.seed.unwrap_or(seed);
     let faults = match Plan::with_seed(lab, seed) {
-        Ok(plan) => return Some(plan),
+        Ok(plan) => return Some((plan, scenario)),
         Err(faults) => faults,
     };
     for fault in faults {

@@ -7,7 +7,7 @@ use proptest::prelude::{any, proptest};
 fn read_with(text: &str, settings: &[&str]) -> Result<Plan, Vec<String>> {
     let settings: Vec<Setting> = settings.iter().map(|text| text.parse().unwrap()).collect();
     let (source, problems) = (Source::new("lab.toml", text), Problems::default());
-    let plan = of_source(&source, &settings, 1, &problems);
+    let plan = of_source(&source, &settings, 1, &problems).map(|(plan, _)| plan);
     let list: Vec<String> = problems.into_list().iter().map(ToString::to_string).collect();
     if list.is_empty() { Ok(plan.expect("no problem, so a plan")) } else { Err(list) }
 }
@@ -148,4 +148,32 @@ proptest! {
         let (source, problems) = (Source::new("lab.toml", text), Problems::default());
         let _ = of_source(&source, &[], seed, &problems);
     }
+}
+
+#[test]
+fn steps_name_what_the_file_makes() {
+    let text = r#"
+        [parameters]
+        most = "20ms"
+        [host.h]
+        count = 2
+        [switch.lan]
+        [[link]]
+        ends = ["h", "lan"]
+        [[step]]
+        set = { link = "h1-lan", delay = "1ms" }
+        expect = ["ping h1 h2 within ${most}"]
+        [[step]]
+        expect = "ping h1 h3"
+    "#;
+    let (source, problems) = (Source::new("lab.toml", text), Problems::default());
+    let (plan, scenario) = of_source(&source, &[], 1, &problems).unwrap();
+    assert_eq!(scenario.steps[0].expect[0].text, "ping h1 h2 within 20ms");
+    // What a step sets is emulated from the start.
+    assert_eq!(plan.cables[0].medium, crate::plan::Medium::Port(0));
+    assert!(plan.lab.links[0].netem.is_some() && plan.lab.links[1].netem.is_none());
+    let problems = problems.into_list();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert!(problem.message.contains("unknown node: `h3`"), "{problem:?}");
+    assert_eq!(problem.line, 13);
 }

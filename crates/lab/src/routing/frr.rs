@@ -22,11 +22,12 @@ fn parts(speaker: &Speaker, daemons: Vec<Daemon>) -> Parts {
     let mut programs = Vec::new();
     for (name, path, config) in std::iter::once(zebra).chain(daemons) {
         files.push((path, format!("{head}{config}")));
-        let program = format!("/usr/lib/frr/{name}");
-        let words = [&program, "-f", path, "--log", "stdout", "-u", "root", "-g", "root"];
+        // FRR changes to its own user, which makes its sockets in this folder.
+        let command =
+            format!("chown frr:frr /run/frr && exec /usr/lib/frr/{name} -f {path} --log stdout");
         programs.push(Program {
             name: name.to_owned(),
-            words: words.map(str::to_owned).to_vec(),
+            words: ["sh".to_owned(), "-c".to_owned(), command].to_vec(),
             restart: Restart::OnFailure,
             ready: ["test", "-S"]
                 .map(str::to_owned)

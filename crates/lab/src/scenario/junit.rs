@@ -16,13 +16,13 @@ pub fn xml(reports: &[Report]) -> String {
 
 fn suite(text: &mut String, report: &Report) {
     let count = |outcome| report.entries().filter(|(_, entry)| entry.outcome == outcome).count();
-    let (tests, failures, errors) =
-        (report.entries().count(), count(Outcome::Failed), count(Outcome::Error));
+    let (tests, failures) = (report.entries().count(), count(Outcome::Failed));
+    let (errors, skipped) = (count(Outcome::Error), count(Outcome::Skipped));
     let (name, seconds) = (escaped(&report.lab), report.seconds);
     // A string takes everything.
     let _ = writeln!(
         text,
-        "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.6}\">"
+        "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" time=\"{seconds:.6}\">"
     );
     let _ = writeln!(
         text,
@@ -49,6 +49,7 @@ fn case(text: &mut String, class: &str, entry: &Entry) {
         Outcome::Passed => Ok(()),
         Outcome::Failed => write!(text, "<failure message=\"{why}\"/>"),
         Outcome::Error => write!(text, "<error message=\"{why}\"/>"),
+        Outcome::Skipped => write!(text, "<skipped message=\"{why}\"/>"),
     };
     if let Some(measured) = measured {
         let _ = write!(text, "<system-out>{measured}</system-out>");

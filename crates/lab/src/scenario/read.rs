@@ -12,10 +12,13 @@ use adit_service::netem::profile::{self, Profiles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Reads the tables `[[step]]` of a file about `lab`, which has all its nodes and links.
+/// Reads the tables `[[step]]` of the files about `lab`, which has all its nodes and links.
 ///
 /// A plain link that a step sets becomes an emulated one. Mistakes go to the problems of the table.
-pub fn read(table: &mut Table<'_>, lab: &mut Lab) -> Scenario {
+pub fn read<'t, 'a: 't>(
+    tables: impl IntoIterator<Item = &'t mut Table<'a>>,
+    lab: &mut Lab,
+) -> Scenario {
     let (scenario, set) = {
         let mut reader = Reader {
             lab,
@@ -23,7 +26,8 @@ pub fn read(table: &mut Table<'_>, lab: &mut Lab) -> Scenario {
             failed: BTreeSet::new(),
             profiles: BTreeMap::new(),
         };
-        let steps = table.tables("step").into_iter().map(|step| reader.step(step)).collect();
+        let steps = tables.into_iter().flat_map(|table| table.tables("step"));
+        let steps = steps.map(|step| reader.step(step)).collect();
         (Scenario { steps }, reader.profiles)
     };
     for link in lab.links.iter_mut().filter(|link| set.contains_key(&link.name)) {
@@ -224,7 +228,7 @@ mod tests {
         let (source, problems, mut lab) =
             (Source::new("lab.toml", text), Problems::default(), lab());
         let mut table = toml(&source, &problems);
-        let scenario = read(&mut table, &mut lab);
+        let scenario = read([&mut table], &mut lab);
         table.finish();
         let shown = |problem: adit_service::config::problem::Problem| {
             format!("{}: {} / {}", problem.line, problem.message, problem.help.unwrap_or_default())

@@ -17,7 +17,7 @@ pub struct Report {
     pub seed: u64,
     /// Whether it ran in virtual time.
     pub is_virtual: bool,
-    /// Whether all events and expectations passed.
+    /// Whether no event and no expectation failed.
     pub passed: bool,
     /// How long the scenario took, in seconds of the lab.
     pub seconds: f64,
@@ -85,6 +85,8 @@ pub enum Outcome {
     Failed,
     /// It could not be done.
     Error,
+    /// This world cannot do it.
+    Skipped,
 }
 
 /// What was measured.
@@ -165,9 +167,10 @@ impl Report {
         self.steps.iter().flat_map(|step| step.entries.iter().map(move |entry| (step.step, entry)))
     }
 
-    /// The entries that did not pass.
+    /// The number of entries that failed.
     #[must_use]
     pub fn failures(&self) -> usize {
-        self.entries().filter(|(_, entry)| entry.outcome != Outcome::Passed).count()
+        let has_failed = |entry: &Entry| matches!(entry.outcome, Outcome::Failed | Outcome::Error);
+        self.entries().filter(|(_, entry)| has_failed(entry)).count()
     }
 }

@@ -5,7 +5,7 @@ use super::part::Target;
 use super::report::{Entry, Kind, Measured, Outcome, Report, StepReport};
 use super::step::{Event, Scenario, Start, Step};
 use super::traffic::{Amount, Traffic};
-use super::world::{Moved, World};
+use super::world::{Moved, Need, World};
 use crate::model::NodeName;
 use adit_packet::units::Bitrate;
 use adit_service::error::{Error, Result};
@@ -27,7 +27,7 @@ pub fn run<W: World + ?Sized>(
     world: &mut W,
     mut each: impl FnMut(&Entry),
 ) -> Report {
-    let mut player = Player { world, traffic: Vec::new() };
+    let mut player = Player { world, traffic: Vec::new(), skipped: Vec::new() };
     let mut steps = Vec::new();
     for (at, step) in scenario.steps.iter().enumerate() {
         let entries = player.step(step, &mut each);
@@ -48,6 +48,8 @@ struct Player<'w, W: ?Sized> {
     world: &'w mut W,
     /// Traffic that has started.
     traffic: Vec<Started>,
+    /// Traffic that this world cannot have.
+    skipped: Vec<Traffic>,
 }
 
 struct Started {
@@ -95,6 +97,12 @@ impl<W: World + ?Sized> Player<'_, W> {
 
     fn event(&mut self, event: &Event) -> Entry {
         let start = self.world.now();
+        if let Some(why) = self.lacks(&needs_of_event(event)) {
+            if let Event::Traffic(traffic) = event {
+                self.skipped.push(traffic.clone());
+            }
+            return skipped(new(Kind::Event, event, start), why);
+        }
         let done = match event {
             Event::Fail(part) => self.world.fail(part).map(|()| None),
             Event::Heal(part) => self.world.heal(part).map(|()| None),
@@ -124,6 +132,9 @@ impl<W: World + ?Sized> Player<'_, W> {
     fn expectation(&mut self, expectation: &Expectation) -> Entry {
         let start = self.world.now();
         let mut entry = new(Kind::Expectation, expectation, start);
+        if let Some(why) = self.lacks(&self.needs_of_check(&expectation.check)) {
+            return skipped(entry, why);
+        }
         set_result(&mut entry, self.attempt(&expectation.check));
         if entry.outcome != Outcome::Passed && !matches!(expectation.check, Check::Traffic { .. }) {
             let until = start + expectation.deadline;
@@ -156,6 +167,25 @@ impl<W: World + ?Sized> Player<'_, W> {
         }
         entry.seconds = (self.world.now() - start).as_secs_f64();
         entry
+    }
+
+    fn lacks(&self, needs: &[Need<'_>]) -> Option<String> {
+        needs.iter().find_map(|need| self.world.lacks(*need))
+    }
+
+    fn needs_of_check<'a>(&'a self, check: &'a Check) -> Vec<Need<'a>> {
+        match check {
+            Check::Ping(ping) => stations(&ping.from, Some(&ping.to)),
+            Check::Route { from, to, .. } => stations(from, Some(to)),
+            Check::Throughput { traffic, .. } | Check::Transfer { traffic, .. } => {
+                needs_of_traffic(traffic)
+            }
+            Check::Traffic { name, .. } => {
+                let skipped = |traffic: &&Traffic| traffic.name.as_ref() == Some(name);
+                self.skipped.iter().find(skipped).map(needs_of_traffic).unwrap_or_default()
+            }
+            Check::Run { node, .. } => vec![Need::Station(node), Need::Program(node)],
+        }
     }
 
     fn attempt(&mut self, check: &Check) -> Tried {
@@ -249,6 +279,31 @@ impl<W: World + ?Sized> Player<'_, W> {
         }
         entries
     }
+}
+
+fn needs_of_event(event: &Event) -> Vec<Need<'_>> {
+    match event {
+        Event::Run { node, .. } => vec![Need::Station(node), Need::Program(node)],
+        Event::Traffic(traffic) => needs_of_traffic(traffic),
+        Event::Fail(_) | Event::Heal(_) | Event::Set { .. } => Vec::new(),
+    }
+}
+
+fn needs_of_traffic(traffic: &Traffic) -> Vec<Need<'_>> {
+    let congestion = traffic.congestion.as_deref().map(Need::Congestion);
+    [Need::Station(&traffic.from), Need::Station(&traffic.to)]
+        .into_iter()
+        .chain(congestion)
+        .collect()
+}
+
+fn stations<'a>(from: &'a NodeName, to: Option<&'a Target>) -> Vec<Need<'a>> {
+    let to = to.and_then(|to| if let Target::Node(node) = to { Some(node) } else { None });
+    [Some(from), to].into_iter().flatten().map(Need::Station).collect()
+}
+
+fn skipped(entry: Entry, why: String) -> Entry {
+    Entry { outcome: Outcome::Skipped, error: Some(why), tries: 0, ..entry }
 }
 
 fn longest(traffic: &Traffic) -> Duration {

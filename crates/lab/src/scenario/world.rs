@@ -14,6 +14,11 @@ use std::time::Duration;
 /// All calls return when they are done. Times count from the start of the scenario. An error means that the world could
 /// not do what was asked, not that an expectation failed.
 pub trait World {
+    /// Why it cannot do what an event or expectation needs. Such an entry is skipped.
+    fn lacks(&self, _need: Need<'_>) -> Option<String> {
+        None
+    }
+
     /// The time since the start of the scenario.
     fn now(&self) -> Duration;
 
@@ -86,6 +91,17 @@ pub trait World {
     fn end_capture(&mut self, _keep: bool) -> Result<Vec<PathBuf>> {
         Ok(Vec::new())
     }
+}
+
+/// What an event or expectation needs, and not each world has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need<'a> {
+    /// A station that sends and receives.
+    Station(&'a NodeName),
+    /// A program that runs in it.
+    Program(&'a NodeName),
+    /// A congestion control of TCP.
+    Congestion(&'a str),
 }
 
 /// What traffic moved.

@@ -44,7 +44,9 @@ fn run(plan: &Plan, commands: &str) -> String {
                 .unwrap();
         }
         for program in &host.programs {
-            writeln!(start, "{} >>/mnt/log 2>&1 &", program.words.join(" ")).unwrap();
+            let words =
+                program.words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+            writeln!(start, "{words} >>/mnt/log 2>&1 &").unwrap();
             writeln!(
                 start,
                 "for i in $(seq 100); do {} >/dev/null 2>&1 && break; sleep 0.1; done",

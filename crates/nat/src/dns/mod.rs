@@ -49,7 +49,7 @@ pub use forwarder::Forwarder;
 pub use framing::{Framing, TooLong};
 pub(crate) use message::truncate;
 pub use name::{Name, NameError};
-pub use names::OwnNames;
+pub use names::{OwnNames, parse_host, parse_server};
 pub use resolv_conf::{Nameserver, ResolvConf};
 pub(crate) use streams::{Step, Streams};
 pub use waiting::Client;

@@ -1,11 +1,35 @@
 //! Names of our own.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
+use crate::dns::PORT;
 use crate::dns::message::{Known, Query};
 use crate::dns::name::Name;
+
+/// Reads the name and the address of a host: `db.test=10.0.0.9`.
+///
+/// # Errors
+/// Which part is wrong.
+pub fn parse_host(text: &str) -> Result<(Name, IpAddr), String> {
+    let (name, ip) = text.split_once('=').unwrap_or((text, ""));
+    let name =
+        name.parse().map_err(|_| format!("'{}' is no name of a host", name.escape_debug()))?;
+    let ip = ip.parse().map_err(|_| format!("'{}' is no IP address", ip.escape_debug()))?;
+    Ok((name, ip))
+}
+
+/// Reads a name server: an address, or address and port.
+///
+/// # Errors
+/// It is none.
+pub fn parse_server(text: &str) -> Result<SocketAddr, String> {
+    let server = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, PORT)).or_else(|_| text.parse());
+    server.map_err(|_| format!("'{}' is no IP address", text.escape_debug()))
+}
 
 /// The names that the NAT answers itself, with their addresses.
 ///

@@ -1,6 +1,7 @@
 //! The text of resolv.conf.
 
 use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -68,6 +69,18 @@ impl ResolvConf {
         }
         conf
     }
+
+    /// The text of a file with this name server in place of the others.
+    #[must_use]
+    pub fn with_server(&self, server: IpAddr) -> String {
+        let mut text = format!("nameserver {server}\n");
+        for (keyword, words) in [("search", &self.search), ("options", &self.options)] {
+            if !words.is_empty() {
+                text += &format!("{keyword} {}\n", words.join(" "));
+            }
+        }
+        text
+    }
 }
 
 impl Nameserver {
@@ -99,6 +112,9 @@ mod tests {
         assert_eq!(ips, wanted);
         assert_eq!(conf.search, ["a.example", "b.example"]);
         assert_eq!(conf.options, ["ndots:2", "rotate", "trust-ad"]);
+        let file =
+            "nameserver 10.0.2.3\nsearch a.example b.example\noptions ndots:2 rotate trust-ad\n";
+        assert_eq!(conf.with_server("10.0.2.3".parse().unwrap()), file);
         assert_eq!(ResolvConf::parse("search a\ndomain b c\n").search, ["b"]);
         assert_eq!(ResolvConf::parse(""), ResolvConf::default());
     }

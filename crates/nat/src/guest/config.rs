@@ -32,8 +32,14 @@ pub struct GuestConfig {
     pub off_link: bool,
     /// Advertises the router. Without it guests have their IPv6 addresses and routes from elsewhere.
     pub advertises: bool,
+    /// Answers neighbour solicitations, as guests need them for IPv6.
+    pub solicited: bool,
     /// The domains that are searched for short names.
     pub search: Vec<Name>,
+    /// The name of the guest, as DHCP gives it (option 12 of RFC 2132).
+    pub hostname: Option<Name>,
+    /// Its name with all domains, as DHCP (RFC 4702) and DHCPv6 (RFC 4704) give it.
+    pub fqdn: Option<Name>,
     /// Spreads the router advertisements in time.
     pub seed: u64,
 }
@@ -322,7 +328,10 @@ impl Default for GuestConfig {
             own: Vec::new(),
             off_link: false,
             advertises: true,
+            solicited: true,
             search: Vec::new(),
+            hostname: None,
+            fqdn: None,
             seed: 0,
         }
     }

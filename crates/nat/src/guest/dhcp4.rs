@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use adit_packet::{MacAddr, NoRoom, PacketBuf};
 
+use crate::dns::Name;
 use crate::guest::config::{GuestConfig, GuestV4};
 
 pub(super) const SERVER_PORT: u16 = 67;
@@ -38,12 +39,13 @@ impl Kind {
     }
 }
 
-/// Options (RFC 2132; 119: RFC 3397; 121: RFC 3442).
+/// Options (RFC 2132; 81: RFC 4702; 119: RFC 3397; 121: RFC 3442).
 mod option {
     pub(super) const PAD: u8 = 0;
     pub(super) const MASK: u8 = 1;
     pub(super) const ROUTER: u8 = 3;
     pub(super) const NAME_SERVERS: u8 = 6;
+    pub(super) const HOSTNAME: u8 = 12;
     pub(super) const DOMAIN: u8 = 15;
     pub(super) const MTU: u8 = 26;
     pub(super) const BROADCAST: u8 = 28;
@@ -55,6 +57,7 @@ mod option {
     pub(super) const RENEWAL: u8 = 58;
     pub(super) const REBINDING: u8 = 59;
     pub(super) const CLIENT: u8 = 61;
+    pub(super) const FQDN: u8 = 81;
     pub(super) const SEARCH: u8 = 119;
     pub(super) const ROUTES: u8 = 121;
     pub(super) const END: u8 = 255;
@@ -253,12 +256,21 @@ fn settings(config: &GuestConfig, v4: &GuestV4, packet: &mut PacketBuf) -> Resul
             packet.extend(&server.octets())?;
         }
     }
+    let hostname = config.hostname.as_ref().map(|name| alloc::format!("{name}"));
+    if let Some(name) = hostname.filter(|name| has_room(packet, name.len())) {
+        put(packet, option::HOSTNAME, name.as_bytes())?;
+    }
+    let fqdn = config.fqdn.as_ref().map(Name::as_wire);
+    if let Some(name) = fqdn.filter(|name| has_room(packet, 3 + name.len())) {
+        // In the form of the wire (E); what the answer codes of old were has no meaning (RFC 4702, 2.1 and 2.2).
+        head(packet, option::FQDN, 3 + name.len())?;
+        packet.extend(&[0x04, 0xff, 0xff])?;
+        packet.extend(name)?;
+    }
     if let Some(first) = config.search.first() {
         put(packet, option::DOMAIN, alloc::format!("{first}").as_bytes())?;
     }
-    // What a client can take in all, two bytes before the option and the end behind it.
-    let room = LEN_MAX.saturating_sub(packet.len() + 3).min(usize::from(u8::MAX));
-    let search = config.search_within(room);
+    let search = config.search_within(room(packet));
     let len = search.clone().map(<[u8]>::len).sum();
     if len > 0 {
         head(packet, option::SEARCH, len)?;
@@ -267,6 +279,16 @@ fn settings(config: &GuestConfig, v4: &GuestV4, packet: &mut PacketBuf) -> Resul
         }
     }
     Ok(())
+}
+
+/// What the value of an option may have: what a client takes in all, without the two bytes before the option and the
+/// end behind it.
+fn room(packet: &PacketBuf) -> usize {
+    LEN_MAX.saturating_sub(packet.len() + 3).min(usize::from(u8::MAX))
+}
+
+fn has_room(packet: &PacketBuf, len: usize) -> bool {
+    len <= room(packet)
 }
 
 fn head(packet: &mut PacketBuf, code: u8, len: usize) -> Result<(), NoRoom> {

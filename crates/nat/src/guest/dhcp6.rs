@@ -53,7 +53,7 @@ impl Kind {
     }
 }
 
-/// Options (RFC 8415, 21; 23 and 24: RFC 3646).
+/// Options (RFC 8415, 21; 23 and 24: RFC 3646; 39: RFC 4704).
 mod option {
     pub(super) const CLIENT: u16 = 1;
     pub(super) const SERVER: u16 = 2;
@@ -65,6 +65,7 @@ mod option {
     pub(super) const NAME_SERVERS: u16 = 23;
     pub(super) const SEARCH: u16 = 24;
     pub(super) const PREFIX_DELEGATION: u16 = 25;
+    pub(super) const FQDN: u16 = 39;
 }
 
 /// Status codes (RFC 8415, 21.13).
@@ -108,6 +109,8 @@ pub(super) struct Request<'a> {
     xid: [u8; 3],
     client: Option<&'a [u8]>,
     pub(super) rapid_commit: bool,
+    /// It asks that its name be entered into DNS by the server (S, RFC 4704, 4.1).
+    asks_for_name: bool,
     pub(super) associations: [Option<Association>; ASSOCIATIONS_MAX],
 }
 
@@ -202,13 +205,15 @@ impl<'a> Request<'a> {
         let kind = Kind::of_client(kind).ok_or(Refused::NotOfAClient)?;
         let mut associations = [None; ASSOCIATIONS_MAX];
         let mut free = associations.iter_mut();
-        let (mut client, mut server, mut rapid_commit) = (None, None, false);
+        let (mut client, mut server) = (None, None);
+        let (mut rapid_commit, mut asks_for_name) = (false, false);
         while let Some((code, value)) = next_option(&mut options)? {
             match code {
                 option::CLIENT if (3..=DUID_MAX).contains(&value.len()) => client = Some(value),
                 option::CLIENT => return Err(Refused::Malformed),
                 option::SERVER => server = Some(value),
                 option::RAPID_COMMIT => rapid_commit = true,
+                option::FQDN => asks_for_name = value.first().is_some_and(|flags| flags & 1 != 0),
                 option::NON_TEMPORARY | option::TEMPORARY | option::PREFIX_DELEGATION => {
                     let association = Association::parse(code, value)?;
                     if let Some(free) = free.next() {
@@ -225,7 +230,7 @@ impl<'a> Request<'a> {
         if !has_server || client.is_none() && kind != Kind::Information {
             return Err(Refused::Malformed);
         }
-        Ok(Self { kind, xid: [x0, x1, x2], client, rapid_commit, associations })
+        Ok(Self { kind, xid: [x0, x1, x2], client, rapid_commit, asks_for_name, associations })
     }
 
     /// Appends the reply: `status` for the whole message, and what each association gets.
@@ -261,6 +266,13 @@ impl<'a> Request<'a> {
             for server in &v6.dns {
                 packet.extend(&server.octets())?;
             }
+        }
+        if let Some(name) = &config.fqdn {
+            // No server enters it into DNS: if the client asked for that, it learns so (O).
+            let overrides = if self.asks_for_name { 0x02 } else { 0 };
+            head(packet, option::FQDN, 1 + name.as_wire().len())?;
+            packet.extend(&[overrides])?;
+            packet.extend(name.as_wire())?;
         }
         let search = config.search_within(SEARCH_MAX);
         let len = search.clone().map(<[u8]>::len).sum();

@@ -417,6 +417,7 @@ impl Guests {
             icmp::v6::NEIGHBOUR_SOLICITATION => {
                 let asked = Neighbour::parse(message).map_err(malformed)?;
                 self.claim_nd(now, seen, from, asked.link_address, out)?;
+                require(self.config.solicited, DropReason::FILTERED)?;
                 self.answer_solicitation(seen, from, asked.target, out)
             }
             icmp::v6::NEIGHBOUR_ADVERTISEMENT => {

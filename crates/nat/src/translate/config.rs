@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use adit_packet::IpPrefix;
+use adit_packet::units::Bitrate;
 
 use super::policy::Policy;
 
@@ -48,6 +49,8 @@ pub struct Limits {
     pub flows_per_source: u32,
     /// Flows that one inside address begins in a second; `None`: any number.
     pub new_flows_per_second: Option<u32>,
+    /// Bits a second of one inside address, in each direction; `None`: any number.
+    pub source_rate: Option<Bitrate>,
     /// Bytes of TCP segments that came out of order, in all; one connection keeps at most its window.
     pub reorder_bytes: usize,
     /// Bytes of fragments that wait for others, in all.
@@ -62,6 +65,7 @@ impl Default for Limits {
             flows: 16_384,
             flows_per_source: 16_384,
             new_flows_per_second: None,
+            source_rate: None,
             reorder_bytes: 16 << 20,
             fragment_bytes: 4 << 20,
             errors_per_second: 1000,
@@ -96,6 +100,8 @@ pub struct Config {
     /// Inside addresses and ports that the owner of the NAT serves by TCP: a connection to one of them opens a
     /// flow to that same address, whatever the policy says.
     pub served: Vec<SocketAddr>,
+    /// IP protocols that are not translated.
+    pub without: Vec<u8>,
     /// The MTU of the inside, at least 1280.
     pub mtu: u16,
     /// Which destinations are reached.
@@ -123,6 +129,7 @@ impl Config {
             gateway_v4: None,
             gateway_v6: None,
             served: Vec::new(),
+            without: Vec::new(),
             mtu: 1500,
             policy: Policy::default(),
             udp_filtering: UdpFiltering::default(),

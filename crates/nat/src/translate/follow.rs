@@ -23,14 +23,10 @@ pub struct FollowListeners {
 }
 
 impl FollowListeners {
-    /// For a device inside with these addresses, at addresses of the host; `None` for all.
-    pub fn new(
-        addresses: impl IntoIterator<Item = Option<IpAddr>>,
-        devices: Vec<IpAddr>,
-        port: PortId,
-    ) -> Self {
-        let locals = addresses.into_iter().flat_map(locals).collect();
-        Self { locals, devices, port, known: BTreeMap::new() }
+    /// For a device inside with these addresses; at no address of the host yet.
+    #[must_use]
+    pub const fn new(devices: Vec<IpAddr>, port: PortId) -> Self {
+        Self { locals: Vec::new(), devices, port, known: BTreeMap::new() }
     }
 
     /// Publishes what listens at an address of the host too, `None` for all. `false`: it does so already.
@@ -106,7 +102,7 @@ mod tests {
 
     fn follow(address: Option<&str>) -> FollowListeners {
         let devices = ["10.0.2.100", "fd00::100"].map(|ip| ip.parse().unwrap()).to_vec();
-        let mut new = FollowListeners::new([], devices, PortId(0));
+        let mut new = FollowListeners::new(devices, PortId(0));
         assert!(new.is_idle() && new.add(address.map(|ip| ip.parse().unwrap())));
         new
     }

@@ -56,6 +56,7 @@
 //! in front of it, with ports of its own. Services of the gateway's address, such as name resolution, are
 //! destinations that [`Policy::redirects`] leads to a socket of this host.
 
+mod access;
 mod config;
 mod destination;
 mod echo;
@@ -75,6 +76,7 @@ mod tcp;
 mod udp;
 mod wire;
 
+pub use access::Access;
 pub use config::{Config, Limits, UdpFiltering, timeout};
 pub use destination::Destination;
 pub use engine::Nat;

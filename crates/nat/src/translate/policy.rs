@@ -18,8 +18,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Inside destinations that stand for outside ones.
     pub redirects: Vec<Redirect>,
-    /// The host's own addresses.
-    pub host_addresses: Vec<IpAddr>,
+    /// The host's own addresses, and the networks that it takes for its own.
+    pub host_addresses: Vec<IpPrefix>,
 }
 
 /// A rule of a [`Policy`].
@@ -81,8 +81,10 @@ impl Policy {
         let allows = match self.rule_for(at) {
             Some(rule) => rule.allows,
             None => {
+                let is_of_host = |prefix: &IpPrefix| prefix.contains(at.ip());
                 redirected.is_some()
-                    || !(is_denied_by_default(at.ip()) || self.host_addresses.contains(&at.ip()))
+                    || !(is_denied_by_default(at.ip())
+                        || self.host_addresses.iter().any(is_of_host))
             }
         };
         if allows { Verdict::Reached(at) } else { Verdict::Denied }
@@ -124,7 +126,9 @@ mod tests {
 
     #[test]
     fn what_hurts_is_denied_and_the_rest_is_reached() {
-        let policy = Policy { host_addresses: vec![at("192.0.2.9:0").ip()], ..Policy::default() };
+        let host_addresses = ["192.0.2.9/32", "10.9.0.0/16", "2001:db8:9::/48"];
+        let host_addresses = host_addresses.map(|prefix| prefix.parse().unwrap()).to_vec();
+        let policy = Policy { host_addresses, ..Policy::default() };
         for denied in [
             "127.0.0.1:80",
             "127.9.9.9:1",
@@ -135,6 +139,8 @@ mod tests {
             "240.0.0.1:1",
             "100.100.100.200:80",
             "192.0.2.9:22",
+            "10.9.8.7:22",
+            "[2001:db8:9::7]:22",
             "[::1]:80",
             "[::]:80",
             "[fe80::1]:80",

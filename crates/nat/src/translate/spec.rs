@@ -11,7 +11,7 @@ use super::publish::Publish;
 use adit_engine::PortId;
 use adit_engine::flow::Transport;
 
-/// Ports of the host that lead inside: `[ADDR:]PORT[-PORT][:INSIDE][/udp]`.
+/// Ports of the host that lead inside: `[ADDR:]PORT[-PORT][:[GUEST:]INSIDE][/udp]`.
 ///
 /// ```
 /// use adit_nat::PublishSpec;
@@ -30,6 +30,8 @@ pub struct PublishSpec {
     pub address: Option<IpAddr>,
     /// The host's ports.
     pub ports: RangeInclusive<u16>,
+    /// The address inside; `None` for the device, or the first guest.
+    pub guest: Option<IpAddr>,
     /// The port inside of the first one; the others follow.
     pub inside: u16,
 }
@@ -107,6 +109,7 @@ impl PublishSpec {
     ) -> impl Iterator<Item = Publish> + use<> {
         let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let locals = self.address.map_or_else(|| any.to_vec(), |address| [address].to_vec());
+        let addresses = self.guest.as_ref().map_or(addresses, core::slice::from_ref);
         let pair = |local: IpAddr| {
             let inside = addresses.iter().find(|ip| ip.is_ipv4() == local.is_ipv4())?;
             Some((local, *inside))
@@ -144,10 +147,16 @@ impl FromStr for PublishSpec {
             Some(_) => return Err("the protocol is `/tcp` or `/udp`".into()),
         };
         let (address, rest) = split_address(rest)?;
-        let (ports, inside) = match rest.split_once(':') {
-            Some((ports, inside)) => (ports, Some(parse_ports(inside)?)),
-            None => (rest, None),
+        let (ports, (guest, inside)) = match rest.split_once(':') {
+            Some((ports, inside)) => {
+                let (guest, inside) = split_address(inside)?;
+                (ports, (guest, Some(parse_ports(inside)?)))
+            }
+            None => (rest, (None, None)),
         };
+        if address.zip(guest).is_some_and(|(host, guest)| host.is_ipv4() != guest.is_ipv4()) {
+            return Err("both addresses must be IPv4, or both IPv6".into());
+        }
         let ports = parse_ports(ports)?;
         let inside = inside.unwrap_or_else(|| ports.clone());
         let more = ports.end() - ports.start();
@@ -158,7 +167,7 @@ impl FromStr for PublishSpec {
         if inside.start().checked_add(more).is_none() {
             return Err("a port inside would exceed 65535".into());
         }
-        Ok(Self { transport, address, ports, inside: *inside.start() })
+        Ok(Self { transport, address, ports, guest, inside: *inside.start() })
     }
 }
 
@@ -170,8 +179,10 @@ impl fmt::Display for PublishSpec {
         if last != first {
             write!(f, "-{last}")?;
         }
-        if self.inside != first {
-            write!(f, ":{}", self.inside)?;
+        if self.inside != first || self.guest.is_some() {
+            f.write_str(":")?;
+            write_address(f, self.guest)?;
+            write!(f, "{}", self.inside)?;
         }
         f.write_str(if self.transport == Transport::Udp { "/udp" } else { "" })
     }
@@ -233,6 +244,10 @@ mod tests {
             ("8000-8009:9000", "8000-8009:9000"),
             ("8000-8009:9000-9009", "8000-8009:9000"),
             ("65535", "65535"),
+            ("8080:10.0.2.16:80", "8080:10.0.2.16:80"),
+            ("80:10.0.2.16:80/udp", "80:10.0.2.16:80/udp"),
+            ("127.0.0.1:8000-8009:10.0.2.16:80-89", "127.0.0.1:8000-8009:10.0.2.16:80"),
+            ("[::1]:8080:[fd00::16]:80", "[::1]:8080:[fd00::16]:80"),
         ] {
             let spec: PublishSpec = text.parse().unwrap();
             assert_eq!(spec.to_string(), printed, "{text}");
@@ -257,6 +272,11 @@ mod tests {
             "1.2.3:80",
             "localhost:80",
             "80:80:80",
+            "80:10.0.2.16",
+            "80:[fd00::16]",
+            "80:fd00::16:80",
+            "127.0.0.1:80:[fd00::16]:80",
+            "80:guest:80",
             "+80",
             "1.2.3.4",
             "[fe80::1%eth0]:80",
@@ -321,5 +341,7 @@ mod tests {
         assert_eq!(of("80", &both[..1]), ["0.0.0.0:80 10.0.2.100:80"]);
         assert_eq!(of("[::1]:80", &both), ["[::1]:80 [fd00::100]:80"]);
         assert!(of("[::1]:80", &both[..1]).is_empty());
+        assert_eq!(of("80:10.0.2.16:8080", &both), ["0.0.0.0:80 10.0.2.16:8080"]);
+        assert_eq!(of("80:[fd00::16]:8080", &both[..1]), ["[::]:80 [fd00::16]:8080"]);
     }
 }

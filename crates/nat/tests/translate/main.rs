@@ -1,21 +1,18 @@
 //! Random packets, events and time: no NAT panics, loses a packet or breaks the contract of flows.
 
+#[path = "../../../packet/tests/cases/mod.rs"]
+mod cases;
 mod exercise;
 
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000 * times()))]
+    #![proptest_config(cases::cases(3000))]
 
     #[test]
     fn any_bytes_keep_the_laws_of_a_nat(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
         exercise::nat(&bytes);
     }
-}
-
-/// `PROPTEST_CASES` asks for more than the usual 256.
-fn times() -> u32 {
-    (ProptestConfig::default().cases / 256).max(1)
 }
 
 /// That random bytes get as far as streams and datagrams.

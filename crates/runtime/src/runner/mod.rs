@@ -174,6 +174,11 @@ impl<E: Engine> Runner<E> {
         self.core.flows.spliced(flow)
     }
 
+    /// The address of this host that a flow's socket has.
+    pub fn local_of(&self, flow: FlowId) -> Option<SocketAddr> {
+        self.core.flows.local_of(flow)
+    }
+
     /// What all spliced flows have moved so far.
     pub fn splice_counts(&self) -> SpliceCounts {
         self.core.flows.splice_counts()

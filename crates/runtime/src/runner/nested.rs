@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The outer loop waits for the inner one's epoll descriptor and for its next deadline. Packets change the loop, and
-//! their buffers the pool, without a copy. So a NAT is a port of a switch, and a switch a port of a NAT.
+//! their buffers the pool, without a copy; as many empty ones go back. So a NAT is a port of a switch, and a switch a port of a NAT.
 
 use crate::port::{Cx, Gone, Port, PortCounters, Recv, Wait};
 use crate::runner::event::Next;
@@ -66,9 +66,12 @@ impl<E: Engine, H: Handler<E>> Nested<E, H> {
         (self.runner.port(self.cable)?.0 as &dyn Any).downcast_ref()
     }
 
-    fn cable_mut(&mut self) -> Option<&mut Cable> {
-        let slot = self.runner.core.ports.get_mut(self.cable)?;
-        (&mut *slot.port as &mut dyn Any).downcast_mut()
+    /// The cable, and the pool of the inner loop.
+    fn cable_and_pool(&mut self) -> Option<(&mut Cable, &mut Pool)> {
+        let core = &mut self.runner.core;
+        let slot = core.ports.get_mut(self.cable)?;
+        let cable = (&mut *slot.port as &mut dyn Any).downcast_mut()?;
+        Some((cable, core.out.pool()))
     }
 
     /// Serves the cable, and with `all` what is ready in the inner loop, and does what is due.
@@ -92,8 +95,9 @@ impl<E: Engine, H: Handler<E>> Nested<E, H> {
     }
 
     fn pop(&mut self, pool: &mut Pool) -> Option<PacketBuf> {
-        let mut packet = self.cable_mut()?.to_outer.pop()?;
-        pool.adopt(&mut packet);
+        let (cable, inner) = self.cable_and_pool()?;
+        let packet = cable.to_outer.pop()?;
+        inner.pass(&packet, pool);
         Some(packet)
     }
 }
@@ -124,12 +128,13 @@ impl<E: Engine + Send + 'static, H: Handler<E> + Send + 'static> Port for Nested
     }
 
     fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
-        let Some(cable) = self.cable_mut() else {
+        let Some((cable, inner)) = self.cable_and_pool() else {
             batch.give_all(cx.pool);
             return Err(Gone::Closed);
         };
         for packet in batch.drain(..) {
-            cable.to_inner.push(packet, cx.pool, cx.counters);
+            cx.pool.pass(&packet, inner);
+            cable.to_inner.push(packet, inner, cx.counters);
         }
         self.turn(false)
     }
@@ -179,10 +184,8 @@ impl Port for Cable {
         "cable"
     }
 
-    fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
-        let Some(mut packet) = self.to_inner.pop() else { return Recv::Nothing };
-        cx.pool.adopt(&mut packet);
-        Recv::Packet(packet)
+    fn recv(&mut self, _: &mut Cx<'_>) -> Recv {
+        self.to_inner.pop().map_or(Recv::Nothing, Recv::Packet)
     }
 
     fn send(&mut self, cx: &mut Cx<'_>, batch: &mut Batch) -> Result<(), Gone> {
@@ -198,8 +201,7 @@ impl Port for Cable {
 
     fn close(&mut self, pool: &mut Pool) -> Option<JoinHandle<()>> {
         for crossing in [&mut self.to_inner, &mut self.to_outer] {
-            while let Some(mut packet) = crossing.pop() {
-                pool.adopt(&mut packet);
+            while let Some(packet) = crossing.pop() {
                 pool.give(packet);
             }
         }
@@ -207,7 +209,7 @@ impl Port for Cable {
     }
 }
 
-/// Packets on their way from one loop to the other, of no pool.
+/// Packets on their way from one loop to the other, of the inner loop's pool.
 #[derive(Debug, Default)]
 struct Crossing {
     packets: VecDeque<PacketBuf>,
@@ -215,7 +217,7 @@ struct Crossing {
 }
 
 impl Crossing {
-    fn push(&mut self, mut packet: PacketBuf, pool: &mut Pool, counters: &mut PortCounters) {
+    fn push(&mut self, packet: PacketBuf, pool: &mut Pool, counters: &mut PortCounters) {
         if self.packets.len() >= PACKETS_MAX || self.bytes + packet.len() > BYTES_MAX {
             counters.queue_full += 1;
             return pool.give(packet);
@@ -223,7 +225,6 @@ impl Crossing {
         counters.sent += 1;
         counters.sent_bytes += u64::try_from(packet.len()).unwrap_or(0);
         self.bytes += packet.len();
-        pool.release(&mut packet);
         self.packets.push_back(packet);
     }
 

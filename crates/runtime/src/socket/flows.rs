@@ -17,6 +17,7 @@ use crate::socket::tcp_flow::TcpFlow;
 use crate::wake::reactor::{Interest, Reactor, Ready, Source};
 use adit_engine::{FlowError, FlowEvent, FlowId, FlowRequest};
 use adit_packet::{Batch, Instant, Pool};
+use rustix::net::getsockname;
 use socket2::Socket;
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -272,6 +273,12 @@ impl Flows {
         let Flow::Spliced(joint) = &slot.flow else { return None };
         let (sent, received) = joint.moved();
         Some((sent, received, joint.used()))
+    }
+
+    /// The address of this host that a flow's socket has.
+    pub(crate) fn local_of(&self, id: FlowId) -> Option<SocketAddr> {
+        let slot = self.slots.get(index(*self.by_id.get(&id)?))?.as_deref()?;
+        getsockname(slot.flow.fd()).ok()?.try_into().ok()
     }
 
     /// What all spliced flows have moved.

@@ -6,6 +6,7 @@ pub(crate) mod flows;
 mod hop_limit;
 mod listen_flow;
 mod ping_flow;
+pub(crate) mod relay;
 pub(crate) mod splice;
 mod tcp_flow;
 pub(crate) mod udp;

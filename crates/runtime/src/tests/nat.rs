@@ -269,7 +269,7 @@ fn a_datagram_that_the_path_cannot_carry_is_reported_with_its_mtu() {
 #[test]
 fn the_host_is_out_of_reach_but_for_what_is_allowed() {
     let world = World::new(|policy| {
-        policy.host_addresses = vec![v4(1)];
+        policy.host_addresses = vec![adit_packet::IpPrefix::host(v4(1))];
         policy.allow_host([10, 0, 2, 2].into(), 7002..=7002);
         policy.rules =
             vec![Rule { allows: false, to: "192.0.2.2/32".parse().unwrap(), ports: 7003..=7003 }];

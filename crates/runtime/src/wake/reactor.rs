@@ -15,6 +15,13 @@ pub(crate) const SYSCALLS: &[&str] =
 /// How many descriptors one wake reports; the others stay ready.
 const READY_MAX: usize = 64;
 
+/// What is reported of descriptors that are edge-triggered.
+const EDGE: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::PRI)
+    .union(EventFlags::ET);
+
 /// The name of a watched descriptor, chosen by its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(pub u32);
@@ -144,9 +151,12 @@ impl Reactor {
 
     /// Reports a descriptor once for each change from now on (edge-triggered).
     pub(crate) fn add_edge(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
-        let flags = flags | EventFlags::ET;
-        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(source.encode()), flags)?)
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(source.encode()), EDGE)?)
+    }
+
+    /// Reports once more what a descriptor of [`Self::add_edge`] is ready for now.
+    pub(crate) fn renew_edge(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(source.encode()), EDGE)?)
     }
 
     /// Changes what a descriptor is waited for.

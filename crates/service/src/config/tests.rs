@@ -489,7 +489,7 @@ mod any_bytes {
     use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..crate::cases::cases(5_000) })]
 
         #[test]
         fn no_bytes_make_the_reader_of_configurations_panic(bytes in any::<Vec<u8>>()) {

@@ -245,7 +245,7 @@ fn names_are_files_and_nothing_else() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..crate::cases::cases(5_000) })]
 
     #[test]
     fn no_bytes_make_the_reader_of_requests_panic(tail in any::<Vec<u8>>(), head in 0..4usize) {

@@ -14,10 +14,14 @@ use adit_device::{
     Create, Device, DeviceOptions, Endian, IfIndex, IfName, MacAddr, Mode, Netns, OffloadChoice,
     VnetFormat, VnetLen,
 };
+use adit_engine::Transport;
 use adit_runtime::text::netns::open_netns;
 use rustix::io::Errno;
 use std::fmt;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+
+pub use crate::namespace::channel::SOCKETS_MAX;
 
 /// How many packets may wait for us at the device: twice the kernel's 500, for a burst of 64 super-packets
 /// that are cut up is more than that.
@@ -107,10 +111,21 @@ impl Interface {
 pub struct Attached {
     /// The device.
     pub device: Device,
+    /// Those of [`Extra::sockets`], in the same order.
+    pub sockets: Vec<OwnedFd>,
     /// Lists the sockets that listen there; `None`: the kernel cannot.
     pub listeners: Option<Listeners>,
     /// The socket to which TCP connections are led that begin there, or why there is none; `None`: none was wanted.
     pub splice: Option<std::result::Result<OwnedFd, String>>,
+}
+
+/// What else is opened in a namespace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra<'a> {
+    /// TCP connections that begin there are led to a listening socket, if their SYNs are to have this urgent pointer.
+    pub splice: Option<u16>,
+    /// Listening TCP sockets and UDP sockets, at most [`SOCKETS_MAX`].
+    pub sockets: &'a [(Transport, SocketAddr)],
 }
 
 /// Makes a device in a namespace, complete with addresses and routes. It is there while the device that is
@@ -119,31 +134,18 @@ pub struct Attached {
 /// # Errors
 /// The namespace cannot be entered, the device cannot be made; nothing is left then.
 pub fn attach(target: &Target, interface: &Interface) -> Result<Device> {
-    attach_with_listeners(target, interface).map(|attached| attached.device)
+    attach_with(target, interface, Extra::default()).map(|attached| attached.device)
 }
 
-/// As [`attach`], with a socket that lists what listens there.
+/// As [`attach`], with a socket that lists what listens there, and more.
 ///
 /// # Errors
-/// As [`attach`].
-pub fn attach_with_listeners(target: &Target, interface: &Interface) -> Result<Attached> {
-    attach_with_splice(target, interface, None)
-}
-
-/// As [`attach_with_listeners`]; leads TCP connections that begin there to a listening socket, if their SYNs are
-/// to have an urgent pointer by which they are known.
-///
-/// # Errors
-/// As [`attach`].
-pub fn attach_with_splice(
-    target: &Target,
-    interface: &Interface,
-    splice: Option<u16>,
-) -> Result<Attached> {
+/// As [`attach`]; a socket cannot be bound.
+pub fn attach_with(target: &Target, interface: &Interface, extra: Extra<'_>) -> Result<Attached> {
     let netns = target.open()?;
     let failed = |error| failure("start", "a process", &error);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
-    let helper = Child::fork(|| match open(target, &netns, (interface, splice), &theirs) {
+    let helper = Child::fork(|| match open(target, &netns, (interface, extra), &theirs) {
         Ok(()) => 0,
         Err(error) => {
             // Without a parent nobody reads it.
@@ -166,18 +168,19 @@ pub fn attach_with_splice(
         return Err(Error::new(Kind::Refused, &NAMESPACES, "the helper passed no device"));
     };
     let device = Device::adopt_with(queue, interface.mode, Some(Netlink::adopt(netlink)))?;
-    let splice = splice.map(|_| match refused {
+    let sockets = fds.by_ref().take(extra.sockets.len()).collect();
+    let splice = extra.splice.map(|_| match refused {
         Some(why) => Err(why),
         None => fds.next().ok_or_else(|| "the helper passed no socket".to_owned()),
     });
-    Ok(Attached { device, listeners: fds.next().map(Listeners::adopt), splice })
+    Ok(Attached { device, sockets, listeners: fds.next().map(Listeners::adopt), splice })
 }
 
 /// Opens the device in the namespace, and hands it over.
 fn open(
     target: &Target,
     netns: &Netns,
-    (interface, splice): (&Interface, Option<u16>),
+    (interface, extra): (&Interface, Extra<'_>),
     channel: &Channel,
 ) -> Result<()> {
     netns.enter_as_owner().map_err(|error| {
@@ -200,8 +203,10 @@ fn open(
     let netlink = OwnedFd::from(netlink);
     let queue = device.queues().first().ok_or_else(|| handed(Errno::BADFD.into()))?;
     let listeners = Listeners::open().ok().map(OwnedFd::from);
+    let sockets = extra.sockets.iter().map(bind).collect::<Result<Vec<OwnedFd>>>()?;
     let mut fds = vec![queue.as_fd(), netlink.as_fd()];
-    let splice = splice.map(|tag| splice::open(interface.name, tag));
+    fds.extend(sockets.iter().map(AsFd::as_fd));
+    let splice = extra.splice.map(|tag| splice::open(interface.name, tag));
     match &splice {
         Some(Ok(listener)) => fds.push(listener.as_fd()),
         Some(Err(error)) => channel.warn(error.to_string()).map_err(handed)?,
@@ -209,4 +214,12 @@ fn open(
     }
     fds.extend(listeners.as_ref().map(AsFd::as_fd));
     channel.reached(Stage::Attached, &fds).map_err(handed)
+}
+
+fn bind((transport, at): &(Transport, SocketAddr)) -> Result<OwnedFd> {
+    let socket = match transport {
+        Transport::Udp => UdpSocket::bind(at).map(OwnedFd::from),
+        _ => TcpListener::bind(at).map(OwnedFd::from),
+    };
+    socket.map_err(|error| failure("bind inside", &at.to_string(), &error))
 }

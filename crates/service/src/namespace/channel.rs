@@ -14,8 +14,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The longest message: a failure with its remedy.
 const MESSAGE_LEN_MAX: usize = 8 << 10;
 
+/// The most sockets that are opened beside a device.
+pub const SOCKETS_MAX: usize = 128;
+
 /// The most descriptors of one message.
-const FDS_MAX: usize = 4;
+const FDS_MAX: usize = 4 + SOCKETS_MAX;
 
 /// How far the processes have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +29,8 @@ pub(crate) enum Stage {
     Ready,
     /// The command runs; with a pidfd of it.
     Started,
-    /// A device was opened; with its queue and netlink sockets, for routes and for sockets that listen, and the
-    /// listening socket of spliced connections.
+    /// A device was opened; with its queue, netlink for routes, the sockets that were wanted, the listening socket of
+    /// spliced connections, and netlink for sockets that listen.
     Attached,
 }
 

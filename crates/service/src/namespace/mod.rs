@@ -31,6 +31,7 @@ pub use codes::{CATALOG, COMMAND, DATAPATH, NAMESPACES};
 pub use files::PrivateFiles;
 pub use ids::write_maps;
 pub use refusal::cause;
+pub use splice::try_splice;
 pub use wanted::{Command, Wanted, shell};
 
 use crate::error::{Error, Kind, Result};

@@ -40,6 +40,14 @@ const TABLE: &str = "inet adit-splice";
 /// Connections that wait in the kernel: as many as Linux allows by default.
 const BACKLOG: i32 = 4096;
 
+/// Sets it up in the namespace of this thread, which is for this trial alone.
+///
+/// # Errors
+/// What is missing here.
+pub fn try_splice(device: IfName) -> Result<()> {
+    open(device, 0).map(drop)
+}
+
 /// Sets it up in the namespace of this thread, for SYNs with this urgent pointer; returns the listening socket.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::event::Events;
 use crate::namespace::DATAPATH;
-use crate::namespace::attach::{Attached, Target, attach_with_splice};
+use crate::namespace::attach::{Attached, Extra, Target, attach_with};
 use crate::namespace::life::Life;
 use crate::nat::run::{Parts, run_until_stopped};
 use crate::nat::take_sockets;
@@ -39,16 +39,17 @@ pub fn open(target: &Target, wanted: &WantedNat) -> Result<Attached> {
             .hint("Omit '--datapath splice': the packet datapath needs nothing of the namespace.")
     };
     let is_spliced = wanted.datapath == Datapath::Splice;
-    if is_spliced && (wanted.netem.is_some() || wanted.capture.is_some()) {
-        return Err(refused(
-            "spliced connections are no packets, which could be emulated or recorded",
-        ));
+    let is_packets = wanted.netem.is_some() || wanted.capture.is_some();
+    if is_spliced && (is_packets || wanted.access.source_rate.is_some()) {
+        let why =
+            "spliced connections are no packets, which could be emulated, limited or recorded";
+        return Err(refused(why));
     }
     if is_spliced && wanted.mode == Mode::Tap {
         return Err(refused("it is for the packets of a TUN device"));
     }
-    let splice = is_spliced.then_some(SPLICE_TAG);
-    let attached = attach_with_splice(target, &wanted.interface(), splice)?;
+    let extra = Extra { splice: is_spliced.then_some(SPLICE_TAG), ..Extra::default() };
+    let attached = attach_with(target, &wanted.interface(), extra)?;
     match &attached.splice {
         Some(Err(why)) => Err(refused(why)),
         _ => Ok(attached),

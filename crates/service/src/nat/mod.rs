@@ -20,7 +20,7 @@ use crate::event::Events;
 use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
-use crate::nat::model::{Flow, Guest, Nat as Report, Published, Spliced, word_of};
+use crate::nat::model::{Flow, Guest, Nat as Report, Published, Spliced};
 use crate::nat::own_addresses::OwnAddresses;
 use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
@@ -31,8 +31,9 @@ use crate::supervisor::{
 };
 use adit_device::{MacAddr, Mode};
 use adit_nat::guest::Guests;
-use adit_nat::{FlowRow, Gateway, Publishing};
-use adit_packet::{Instant, Layer, Pool, PoolConfig};
+use adit_nat::{Gateway, Publishing};
+use adit_packet::units::Bitrate;
+use adit_packet::{Layer, Pool, PoolConfig};
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
 use adit_runtime::{Event as LoopEvent, Gone, Interest, Next, Port, Runner, Token};
@@ -156,7 +157,7 @@ impl NatService {
         for socket in sockets {
             publish::adopt(&mut runner, socket, &devices)?;
         }
-        follower.look(&mut runner, &events)?;
+        follower.look(&mut runner, refused(&events))?;
         runner.watch(&own_addresses, MONITOR, readable).map_err(failed)?;
         if let Some(resolvers) = &resolvers {
             runner.watch(resolvers, RESOLVERS, readable).map_err(failed)?;
@@ -214,6 +215,7 @@ impl NatService {
     fn report(&self, runner: &Runner<Gateway>) -> Report {
         let engine = runner.engine();
         let (config, resolvers) = (engine.nat().config(), engine.forwarder().servers());
+        let access = &self.wanted.access;
         let v4 = config.gateway_v4.map(IpAddr::V4);
         let mut dropped: BTreeMap<String, u64> =
             runner.counts().by_reason().map(|(why, count)| (why.to_string(), count)).collect();
@@ -243,14 +245,15 @@ impl NatService {
             mtu: self.wanted.mtu,
             addresses: addresses.to_vec(),
             gateways: v4.into_iter().chain(config.gateway_v6.map(IpAddr::V6)).collect(),
-            name_servers: self.wanted.name_servers(),
+            name_servers: self.wanted.inside.name_servers().collect(),
             resolvers: resolvers.to_vec(),
-            allow_host: self.wanted.allow_host.clone(),
+            allow_host: access.allow_host.clone(),
             datapath: if config.splice { "splice" } else { "packet" }.to_owned(),
-            allow: self.wanted.allow.iter().map(ToString::to_string).collect(),
-            deny: self.wanted.deny.iter().map(ToString::to_string).collect(),
-            flow_limit: self.wanted.flow_limit,
-            flow_rate: self.wanted.flow_rate,
+            allow: access.allow.iter().map(ToString::to_string).collect(),
+            deny: access.deny.iter().map(ToString::to_string).collect(),
+            flow_limit: access.flow_limit,
+            flow_rate: access.flow_rate,
+            source_rate: access.source_rate.map(Bitrate::bits_per_second),
             flow_log_lost: self.flow_log.as_ref().map(|log| log.lost(engine.nat())),
             published,
             guests,
@@ -284,7 +287,7 @@ impl NatService {
             Publishing::Ports(spec) => publish::close_all(runner, spec)?,
             Publishing::Auto(address) => {
                 self.follower.set(*address, on)?;
-                self.follower.look(runner, &self.events)?;
+                self.follower.look(runner, refused(&self.events))?;
             }
             Publishing::Listener { .. } => {
                 return Err(Error::usage("a socket is taken over at the start alone"));
@@ -295,18 +298,11 @@ impl NatService {
         self.events.detail(&done);
         Ok(Done::new(vec![done]).reply)
     }
+}
 
-    fn flows(runner: &Runner<Gateway>) -> Vec<Flow> {
-        let now = runner.now();
-        let mut rows: Vec<FlowRow> = runner.engine().nat().flows().collect();
-        rows.sort_by_key(|row| (row.inside, row.flow));
-        for row in &mut rows {
-            if let Some((sent, received, used)) = runner.spliced(row.flow) {
-                (row.sent_bytes, row.received_bytes, row.used) = (sent, received, used);
-            }
-        }
-        rows.into_iter().map(|row| flow(&row, now)).collect()
-    }
+/// Reports a port of the host that what listens inside does not get.
+fn refused(events: &Events) -> impl Fn(&Error) {
+    move |error: &Error| events.failed("what listens inside", error)
 }
 
 /// A port that is recorded, if that is wanted.
@@ -317,18 +313,6 @@ fn recorded(port: Box<dyn Port>, wanted: &WantedNat) -> Result<Box<dyn Port>> {
         Mode::Tap => Recording::frames(path, port.name()),
     };
     Ok(recording?.of(port))
-}
-
-fn flow(row: &FlowRow, now: Instant) -> Flow {
-    Flow {
-        transport: word_of(row.transport).to_owned(),
-        inside: row.inside,
-        remote: row.remote,
-        state: row.state.to_owned(),
-        sent_bytes: row.sent_bytes,
-        received_bytes: row.received_bytes,
-        idle_s: now.since(row.used).as_secs_f64(),
-    }
 }
 
 impl Service for NatService {
@@ -349,7 +333,7 @@ impl Service for NatService {
             (Method::Post | Method::Delete, "/nat/published") => {
                 self.change_published(runner, request).into()
             }
-            (Method::Get, "/nat/flows") => value(&Self::flows(runner)).into(),
+            (Method::Get, "/nat/flows") => value(&Flow::all(runner)).into(),
             _ => Answer::Now(Reply::unknown_path(request)),
         }
     }
@@ -383,7 +367,7 @@ impl Service for NatService {
             LoopEvent::Alarm => {
                 self.events.flush();
                 self.flow_log.iter_mut().for_each(FlowLog::flush);
-                if let Err(error) = self.follower.look(runner, &self.events) {
+                if let Err(error) = self.follower.look(runner, refused(&self.events)) {
                     self.events.failed("ports inside are no longer followed", &error);
                     self.follower = Follower::new(None, &[]);
                 }

@@ -1,8 +1,8 @@
 //! What a NAT reports.
 
 use adit_engine::Transport;
-use adit_nat::{FlowChange, FlowNews, Publish};
-use adit_runtime::SpliceCounts;
+use adit_nat::{FlowChange, FlowNews, FlowRow, Gateway, Publish};
+use adit_runtime::{Runner, SpliceCounts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +43,9 @@ pub struct Nat {
     /// The most flows that one address inside begins in a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_rate: Option<u32>,
+    /// The most bits a second of one address inside, in each direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_rate: Option<u64>,
     /// Lines of the flow log that were lost, if there is a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_log_lost: Option<u64>,
@@ -135,6 +138,29 @@ pub struct Flow {
     pub received_bytes: u64,
     /// How long ago a packet of it passed, in seconds.
     pub idle_s: f64,
+}
+
+impl Flow {
+    /// The flows of a NAT, in the order of their addresses inside.
+    pub(super) fn all(runner: &Runner<Gateway>) -> Vec<Self> {
+        let now = runner.now();
+        let mut rows: Vec<FlowRow> = runner.engine().nat().flows().collect();
+        rows.sort_by_key(|row| (row.inside, row.flow));
+        let flow = |row: FlowRow| {
+            let moved = (row.sent_bytes, row.received_bytes, row.used);
+            let (sent_bytes, received_bytes, used) = runner.spliced(row.flow).unwrap_or(moved);
+            Self {
+                transport: word_of(row.transport).to_owned(),
+                inside: row.inside,
+                remote: row.remote,
+                state: row.state.to_owned(),
+                sent_bytes,
+                received_bytes,
+                idle_s: now.since(used).as_secs_f64(),
+            }
+        };
+        rows.into_iter().map(flow).collect()
+    }
 }
 
 /// A line of the flow log.

@@ -1,13 +1,14 @@
-//! The host's own addresses, now and when they change.
+//! The host's own addresses, now and when they change. Networks that a route delivers to the host itself, such as
+//! `ip route add local 10.9.0.0/16 dev lo` (AnyIP), are its own as well.
 
 use crate::error::{Error, Result};
 use crate::nat::wanted::WantedNat;
 use adit_device::IfIndex;
-use adit_device::netlink::{Event, Monitor, Netlink};
+use adit_device::netlink::{Address, Event, Monitor, Netlink, Route, RouteKind, TABLE_LOCAL};
 use adit_nat::Gateway;
+use adit_packet::IpPrefix;
 use adit_runtime::Runner;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -18,8 +19,28 @@ const EVENTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct OwnAddresses {
     monitor: Monitor,
-    /// By interface: two may have the same.
-    all: Vec<(IfIndex, IpAddr)>,
+    all: Vec<Own>,
+}
+
+/// An address, or the network of a route, of an interface: two interfaces may have the same.
+#[derive(Debug, PartialEq)]
+struct Own {
+    link: Option<IfIndex>,
+    is_route: bool,
+    prefix: IpPrefix,
+}
+
+impl Own {
+    fn address(link: IfIndex, address: &Address) -> Self {
+        Self { link: Some(link), is_route: false, prefix: IpPrefix::host(address.local.ip()) }
+    }
+
+    /// `None`: its packets leave.
+    fn route(route: &Route) -> Option<Self> {
+        let is_own = matches!(route.kind, RouteKind::Local | RouteKind::Anycast);
+        let own = Self { link: route.oif, is_route: true, prefix: route.destination };
+        (is_own && route.table == TABLE_LOCAL).then_some(own)
+    }
 }
 
 impl OwnAddresses {
@@ -34,8 +55,11 @@ impl OwnAddresses {
     }
 
     /// The addresses.
-    pub(super) fn list(&self) -> Vec<IpAddr> {
-        self.all.iter().map(|&(_, ip)| ip).collect()
+    pub(super) fn list(&self) -> Vec<IpPrefix> {
+        let mut prefixes: Vec<IpPrefix> = self.all.iter().map(|own| own.prefix).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
     }
 
     /// Keeps those that have changed out of reach for the inside of a NAT.
@@ -61,25 +85,37 @@ impl OwnAddresses {
     fn read(&mut self) -> io::Result<bool> {
         let mut has_changed = false;
         for _ in 0..EVENTS_MAX {
-            match self.monitor.recv(Some(Duration::ZERO))? {
+            let (own, is_new) = match self.monitor.recv(Some(Duration::ZERO))? {
                 Some(Event::AddressAdded(link, address)) => {
-                    let new = (link, address.local.ip());
-                    if !self.all.contains(&new) {
-                        self.all.push(new);
-                        has_changed = true;
-                    }
+                    (Some(Own::address(link, &address)), true)
                 }
                 Some(Event::AddressRemoved(link, address)) => {
-                    let gone = (link, address.local.ip());
-                    self.all.retain(|one| *one != gone);
-                    has_changed = true;
+                    (Some(Own::address(link, &address)), false)
+                }
+                Some(Event::RouteAdded(route)) => (Own::route(&route), true),
+                Some(Event::RouteRemoved(route)) => (Own::route(&route), false),
+                // The kernel does not report the routes that go with it.
+                Some(Event::LinkRemoved(link)) => {
+                    let count = self.all.len();
+                    self.all.retain(|own| own.link != Some(link.index));
+                    has_changed |= self.all.len() != count;
+                    continue;
                 }
                 Some(Event::Lost) => {
                     self.all = all()?;
                     has_changed = true;
+                    continue;
                 }
-                Some(_) => {}
+                Some(_) => continue,
                 None => break,
+            };
+            let Some(own) = own else { continue };
+            let is_known = self.all.contains(&own);
+            has_changed |= is_known != is_new;
+            match (is_known, is_new) {
+                (false, true) => self.all.push(own),
+                (true, false) => self.all.retain(|one| *one != own),
+                _ => {}
             }
         }
         Ok(has_changed)
@@ -92,7 +128,10 @@ impl AsFd for OwnAddresses {
     }
 }
 
-fn all() -> io::Result<Vec<(IfIndex, IpAddr)>> {
-    let listed = Netlink::open()?.addresses(None)?;
-    Ok(listed.into_iter().map(|(link, address)| (link, address.local.ip())).collect())
+fn all() -> io::Result<Vec<Own>> {
+    let mut netlink = Netlink::open()?;
+    let addresses = netlink.addresses(None)?;
+    let routes = netlink.routes(Some(TABLE_LOCAL))?;
+    let addresses = addresses.iter().map(|(link, address)| Own::address(*link, address));
+    Ok(addresses.chain(routes.iter().filter_map(Own::route)).collect())
 }

@@ -2,17 +2,26 @@
 //!
 //! Its hosts get addresses by DHCP, DHCPv6 and router advertisements, and names from the name server inside.
 
+use crate::nat::model::Flow;
 use crate::nat::own_addresses::OwnAddresses;
 use crate::nat::resolvers::{INTERVAL, Resolvers};
-use crate::nat::wanted::{Inside, WantedNat};
+use crate::nat::wanted::WantedNat;
+use crate::netem::profile::Profiles;
+use crate::supervisor::seed;
 use adit_device::Mode;
 use adit_engine::PortId;
-use adit_nat::{Config, Gateway, UdpFiltering, dns};
-use adit_packet::{Pool, PoolConfig};
+use adit_engine::netem::{Profile, Rate};
+use adit_nat::dns::{self, Name};
+use adit_nat::{Access, Config, Gateway, InsideAddresses, UdpFiltering};
+use adit_packet::units::Bitrate;
+use adit_packet::{Layer, Pool, PoolConfig};
 use adit_runtime::error::{Error, Result};
 use adit_runtime::port::kind::{Argument, Key, Parsed, PortOptions};
-use adit_runtime::text::words::{SpecError, Words, parsed};
-use adit_runtime::{Event, Handler, Interest, Kind, Nested, Next, Opened, Remote, Runner, Token};
+use adit_runtime::text::words::{SpecError, Words};
+use adit_runtime::{
+    Event, Handler, Interest, Kind, Nested, Next, Opened, Port, Remote, Runner, Token,
+};
+use std::any::Any;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -28,7 +37,14 @@ pub static NAT: Kind = Kind {
         Key::new("mtu", "BYTES", "the IP MTU that hosts are given"),
         Key::new("udp-nat", "apdf|eif", "which datagrams come in"),
         Key::new("allow-host", "PORT+PORT", "ports of the host's loopback, at the gateway"),
+        Key::new("allow", "PREFIX+PREFIX", "destinations that are reached, whatever denies them"),
+        Key::new("deny", "PREFIX+PREFIX", "destinations that are refused: 10.0.0.0/8+any:25"),
+        Key::new("rate", "RATE", "the rate of the way out in each direction"),
+        Key::new("source-rate", "RATE", "the rate of each host in each direction"),
+        Key::new("flow-limit", "COUNT", "the most flows of each host"),
+        Key::new("flow-rate", "COUNT", "the most flows that each host begins in a second"),
         Key::new("dns", "IP+IP", "the name servers that are asked, instead of the host's"),
+        Key::new("host", "NAME=IP+NAME=IP", "names that the name server answers itself"),
     ],
     parse,
 };
@@ -37,15 +53,19 @@ pub static NAT: Kind = Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NatSpec {
     /// The networks inside.
-    pub inside: Inside,
+    pub inside: InsideAddresses,
     /// The IP MTU.
     pub mtu: u16,
     /// Which datagrams come in.
     pub udp: UdpFiltering,
-    /// Ports of the host's loopback that the inside reaches at the NAT's address.
-    pub allow_host: Vec<u16>,
+    /// What the inside reaches, and how much of it.
+    pub access: Access,
+    /// The rate of the way out, in each direction.
+    pub rate: Option<Bitrate>,
     /// The name servers that are asked; `None`: those of the host.
-    pub dns: Option<Vec<IpAddr>>,
+    pub dns: Option<Vec<SocketAddr>>,
+    /// Names that the name server answers itself.
+    pub hosts: Vec<(Name, IpAddr)>,
 }
 
 /// The MTU unless another one is given: that of Ethernet.
@@ -55,54 +75,81 @@ const MTU: u16 = 1500;
 const INSIDE: PortId = PortId(0);
 
 fn parse(_: Argument<'_>, words: &mut Words) -> Parsed {
-    let (at, networks) = match words.take("network")? {
-        None => (0, Vec::new()),
-        Some((at, text)) => (at, list(at, "a network", &text)?),
+    let inside = read(words, "network", |text| {
+        InsideAddresses::of_guests(&list(text, |text| number("a network", text))?)
+    })?;
+    let udp = read(words, "udp-nat", |text| match text {
+        "apdf" => Ok(UdpFiltering::AddressAndPortDependent),
+        "eif" => Ok(UdpFiltering::EndpointIndependent),
+        _ => Err("it must be apdf or eif"),
+    })?;
+    let mtu = read(words, "mtu", |text| match number("an MTU in bytes", text)? {
+        mtu if mtu >= Config::MTU_MIN => Ok(mtu),
+        _ => Err(format!("the MTU is at least {}", Config::MTU_MIN)),
+    })?;
+    let ports = read(words, "allow-host", |text| list(text, |text| number("a port", text)))?;
+    let access = Access {
+        allow_host: ports.unwrap_or_default(),
+        allow: read(words, "allow", |text| list(text, str::parse))?.unwrap_or_default(),
+        deny: read(words, "deny", |text| list(text, str::parse))?.unwrap_or_default(),
+        flow_limit: read(words, "flow-limit", Access::parse_count)?,
+        flow_rate: read(words, "flow-rate", Access::parse_count)?,
+        source_rate: read(words, "source-rate", Access::parse_rate)?,
     };
-    let inside = Inside::of_guests(&networks).map_err(|why| SpecError::new(at, why))?;
-    let udp = match words.take("udp-nat")? {
-        None => UdpFiltering::default(),
-        Some((at, text)) => match text.as_str() {
-            "apdf" => UdpFiltering::AddressAndPortDependent,
-            "eif" => UdpFiltering::EndpointIndependent,
-            _ => return Err(SpecError::new(at, "it must be apdf or eif")),
-        },
-    };
-    let mtu = match words.take("mtu")? {
-        None => MTU,
-        Some((at, text)) => match parsed(at, "an MTU in bytes", &text)? {
-            mtu if mtu >= Config::MTU_MIN => mtu,
-            _ => {
-                return Err(SpecError::new(at, format!("the MTU is at least {}", Config::MTU_MIN)));
-            }
-        },
-    };
-    let ports = words.take("allow-host")?;
-    let dns = words.take("dns")?;
     Ok(Box::new(NatSpec {
-        inside,
-        mtu,
-        udp,
-        allow_host: ports.map_or(Ok(Vec::new()), |(at, text)| list(at, "a port", &text))?,
-        dns: dns.map(|(at, text)| list(at, "the address of a name server", &text)).transpose()?,
+        inside: inside.map_or_else(|| InsideAddresses::of_guests(&[]), Ok).map_err(at_start)?,
+        mtu: mtu.unwrap_or(MTU),
+        udp: udp.unwrap_or_default(),
+        access,
+        rate: read(words, "rate", Access::parse_rate)?,
+        dns: read(words, "dns", |text| list(text, dns::parse_server))?,
+        hosts: read(words, "host", |text| list(text, dns::parse_host))?.unwrap_or_default(),
     }))
 }
 
+fn at_start(why: String) -> SpecError {
+    SpecError::new(0, why)
+}
+
+/// The value of a key, if the key is there.
+fn read<T, E: Display>(
+    words: &mut Words,
+    key: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, SpecError> {
+    let value = words.take(key)?;
+    let parse = |(at, text): (usize, String)| {
+        parse(&text).map_err(|why| SpecError::new(at, why.to_string()))
+    };
+    value.map(parse).transpose()
+}
+
 /// What stands between plus signs.
-fn list<T: FromStr<Err: Display>>(at: usize, what: &str, text: &str) -> Result<Vec<T>, SpecError> {
-    text.split('+').map(|part| parsed(at, what, part)).collect()
+fn list<T, E>(text: &str, parse: impl Fn(&str) -> Result<T, E>) -> Result<Vec<T>, E> {
+    text.split('+').map(parse).collect()
+}
+
+/// A value of std's; `what` says what it must be.
+fn number<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("'{text}' is not {what}: {error}"))
+}
+
+/// The flows of a port, if it is a NAT.
+pub(crate) fn flows_of(port: &dyn Port) -> Option<Vec<Flow>> {
+    let nat: &Nested<Gateway, Owner> = (port as &dyn Any).downcast_ref()?;
+    Some(Flow::all(nat.runner()))
 }
 
 impl NatSpec {
     fn wanted(&self) -> crate::error::Result<WantedNat> {
-        let dns = self.dns.as_ref();
         Ok(WantedNat {
             inside: self.inside,
             mode: Mode::Tap,
             mtu: self.mtu,
             udp: self.udp,
-            allow_host: self.allow_host.clone(),
-            dns: dns.map(|list| list.iter().map(|&ip| SocketAddr::new(ip, dns::PORT)).collect()),
+            access: self.access.clone(),
+            dns: self.dns.clone(),
+            names: self.hosts.clone(),
             ..WantedNat::usual()?
         })
     }
@@ -133,7 +180,14 @@ impl PortOptions for NatSpec {
         }
         let owner = Owner { own_addresses, wanted, _life: life };
         let mtu = Some(self.mtu.into());
-        Ok(Opened::port(Nested::new("nat", mtu, runner, INSIDE, owner).map_err(io)?))
+        let mut port = Nested::new("nat", mtu, runner, INSIDE, owner).map_err(io)?;
+        if let Some(rate) = self.rate {
+            let one = Profile { rate: Rate::Fixed(rate), ..Profile::default() };
+            let both = Profiles { a_to_b: one.clone(), b_to_a: one };
+            let links = seed().and_then(|seed| both.links(Layer::Frame, seed));
+            port.runner_and_handler().0.set_netem(INSIDE, links.map_err(into_port_error)?);
+        }
+        Ok(Opened::port(port))
     }
 
     /// It opens sockets with the rights of the program.

@@ -1,7 +1,6 @@
 //! Ports of the host that lead inside: opened, closed, and why one cannot be opened.
 
 use crate::error::{Entry, Error, Kind, Result};
-use crate::event::Events;
 use crate::nat::model::word_of;
 use adit_device::netlink::Listeners;
 use adit_device::take_inherited;
@@ -10,16 +9,12 @@ use adit_nat::{
     FollowListeners, Gateway, Publish, PublishError, PublishSpec, PublishState, Publishing,
 };
 use adit_runtime::Runner;
-use rustix::io::Errno;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The device.
 pub(super) const INSIDE: PortId = PortId(0);
-
-/// What the kernel lists.
-const LISTENERS: &str = "the sockets that listen inside";
 
 /// A port of the host cannot be published.
 const PUBLISH: Entry = Entry {
@@ -93,7 +88,8 @@ pub(super) fn adopt(
             .hint("Pass a socket that listens for TCP, by IPv4 or by IPv6 alone.")
     })?;
     let ports = local.port()..=local.port();
-    let spec = PublishSpec { transport: Transport::Tcp, address: Some(local.ip()), ports, inside };
+    let (transport, address, guest) = (Transport::Tcp, Some(local.ip()), None);
+    let spec = PublishSpec { transport, address, ports, guest, inside };
     open(runner, &spec, devices)
 }
 
@@ -183,7 +179,7 @@ impl Failure {
 
 /// Publishes what listens inside.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub struct Follower {
     listeners: Option<Listeners>,
     follow: FollowListeners,
 }
@@ -192,15 +188,23 @@ pub(super) struct Follower {
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Follower {
-    pub(super) fn new(listeners: Option<Listeners>, devices: &[IpAddr]) -> Self {
-        Self { listeners, follow: FollowListeners::new([], devices.to_vec(), INSIDE) }
+    /// Of a device with these addresses; without `listeners` it is not known what listens there.
+    #[must_use]
+    pub fn new(listeners: Option<Listeners>, devices: &[IpAddr]) -> Self {
+        Self { listeners, follow: FollowListeners::new(devices.to_vec(), INSIDE) }
     }
 
     /// Follows at an address of the host from the next look on, or no more.
     ///
     /// # Errors
-    /// It does, or does not, already.
-    pub(super) fn set(&mut self, address: Option<IpAddr>, on: bool) -> Result<()> {
+    /// It does, or does not, already; or it is not known what listens inside.
+    pub fn set(&mut self, address: Option<IpAddr>, on: bool) -> Result<()> {
+        if self.listeners.is_none() {
+            let message = "'auto' is not possible: no kernel lists the sockets inside a virtual machine \
+                           or behind a port (sock_diag)";
+            let error = Error::new(Kind::Refused, &PUBLISH, message);
+            return Err(error.hint("Publish each port, as '8080:80'."));
+        }
         let is_new = if on { self.follow.add(address) } else { self.follow.remove(address) };
         let (kind, what) = match on {
             true => (Kind::Conflict, "already"),
@@ -214,22 +218,25 @@ impl Follower {
     }
 
     /// When to look again, if at all.
-    pub(super) fn interval(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
         (!self.follow.is_idle()).then_some(LOOK)
     }
 
-    /// Looks what listens inside, and opens and closes ports of the host. One that cannot be opened is
-    /// reported once.
+    /// Looks what listens inside, and opens and closes ports of the host. Why one cannot be opened is reported once,
+    /// unless the host has no address of its family.
     ///
     /// # Errors
     /// The kernel lists no sockets.
-    pub(super) fn look(&mut self, runner: &mut Runner<Gateway>, events: &Events) -> Result<()> {
-        if self.follow.is_idle() {
+    pub fn look(
+        &mut self,
+        runner: &mut Runner<Gateway>,
+        mut report: impl FnMut(&Error),
+    ) -> Result<()> {
+        let Some(listeners) = self.listeners.as_mut().filter(|_| !self.follow.is_idle()) else {
             return Ok(());
-        }
-        let failed = |error| Error::io("list", LISTENERS, &error);
-        let listeners =
-            self.listeners.as_mut().ok_or_else(|| failed(Errno::PROTONOSUPPORT.into()))?;
+        };
+        let failed = |error| Error::io("list", "the sockets that listen inside", &error);
         let listed = listeners.list().map_err(failed)?;
         let (closed, new) = self.follow.update(&listed);
         closed.into_iter().for_each(|flow| close(runner, flow));
@@ -239,7 +246,7 @@ impl Follower {
             let opened = if is_there { None } else { Some(open_one(runner, publish)) };
             match &opened {
                 Some(Err(why)) if !why.is_without_family(publish.local.ip()) => {
-                    events.failed("what listens inside", &why.of(&publish));
+                    report(&why.of(&publish));
                 }
                 _ => {}
             }

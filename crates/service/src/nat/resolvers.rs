@@ -36,10 +36,8 @@ const SYSCALLS: &[&str] = &["openat", "open", "poll", "ppoll", "sendto", "socket
 pub struct Resolvers {
     /// The servers, in the order in which they are asked.
     pub servers: Vec<SocketAddr>,
-    /// The domains for short names.
-    search: Vec<String>,
-    /// What resolvers are asked to do.
-    options: Vec<String>,
+    /// All that it says.
+    conf: ResolvConf,
 }
 
 impl Resolvers {
@@ -61,25 +59,19 @@ impl Resolvers {
     }
 
     fn parse(text: &str) -> Self {
-        let ResolvConf { servers, search, options } = ResolvConf::parse(text);
-        Self { servers: servers.iter().filter_map(address).collect(), search, options }
+        let conf = ResolvConf::parse(text);
+        Self { servers: conf.servers.iter().filter_map(address).collect(), conf }
     }
 
     /// The domains for short names.
     pub fn search(&self) -> impl Iterator<Item = &str> {
-        self.search.iter().map(String::as_str)
+        self.conf.search.iter().map(String::as_str)
     }
 
     /// The text of a file with this server in place of the host's.
     #[must_use]
     pub fn file(&self, server: IpAddr) -> String {
-        let mut text = format!("nameserver {server}\n");
-        for (keyword, words) in [("search", &self.search), ("options", &self.options)] {
-            if !words.is_empty() {
-                text.push_str(&format!("{keyword} {}\n", words.join(" ")));
-            }
-        }
-        text
+        self.conf.with_server(server)
     }
 }
 

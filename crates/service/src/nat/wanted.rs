@@ -1,4 +1,4 @@
-//! A NAT as it is wanted: the addresses of the inside, and what it reaches.
+//! A NAT as it is wanted.
 
 use crate::control::name::Name;
 use crate::error::{Error, Result};
@@ -12,69 +12,10 @@ use adit_device::netlink::{Address, AddressFlags, Route};
 use adit_device::{IfName, Mode};
 use adit_nat::dns::{Forwarder, Name as HostName, OwnNames};
 use adit_nat::guest::GuestConfig;
-use adit_nat::{Config, Destination, Gateway, Nat, Policy, Publishing, Rule, UdpFiltering};
+use adit_nat::{Access, Config, Gateway, InsideAddresses, Nat, Policy, Publishing, UdpFiltering};
 use adit_packet::IpPrefix;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-
-/// The addresses of the inside: those that slirp4netns has, so that what users know holds.
-///
-/// ```text
-/// 10.0.2.2    fd00::2     the NAT
-/// 10.0.2.3    fd00::3     its name server
-/// 10.0.2.100  fd00::100   the device inside
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inside {
-    /// The device, with the network.
-    pub v4: IpPrefix,
-    /// The same for IPv6.
-    pub v6: IpPrefix,
-}
-
-impl Inside {
-    /// The usual addresses.
-    ///
-    /// # Errors
-    /// None.
-    pub fn usual() -> Result<Self> {
-        let prefix = |text: &str| text.parse().map_err(Error::usage);
-        Ok(Self { v4: prefix("10.0.2.100/24")?, v6: prefix("fd00::100/64")? })
-    }
-
-    /// The addresses of the device.
-    pub(super) fn devices(&self) -> [IpAddr; 2] {
-        [self.v4.ip(), self.v6.ip()]
-    }
-
-    /// The first guest of each family, in the usual networks or in these.
-    ///
-    /// # Errors
-    /// Two networks are of one family, or one is too small.
-    pub fn of_guests(networks: &[IpPrefix]) -> Result<Self, String> {
-        let guests = GuestConfig::of(networks).map_err(|error| error.to_string())?;
-        let first = guests.first_guests();
-        let of_family = |is_v4| first.iter().copied().find(|one| one.ip().is_ipv4() == is_v4);
-        match (of_family(true), of_family(false)) {
-            (Some(v4), Some(v6)) => Ok(Self { v4, v6 }),
-            _ => Err("a family has no guests".to_owned()),
-        }
-    }
-
-    fn v4_at(&self, number: u32) -> Option<Ipv4Addr> {
-        match self.v4.network().ip() {
-            IpAddr::V4(ip) => Some(Ipv4Addr::from_bits(ip.to_bits().checked_add(number)?)),
-            IpAddr::V6(_) => None,
-        }
-    }
-
-    fn v6_at(&self, number: u32) -> Option<Ipv6Addr> {
-        match self.v6.network().ip() {
-            IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits().checked_add(number.into())?)),
-            IpAddr::V4(_) => None,
-        }
-    }
-}
 
 /// How bytes of TCP connections pass. A spliced stream takes less of the processor, but new connections and short
 /// messages take longer (`bench/nat.sh`), so the splice is chosen by hand.
@@ -99,23 +40,15 @@ pub struct WantedNat {
     /// Whether the inside has packets, or frames and with that ARP, DHCP and router advertisements.
     pub mode: Mode,
     /// The addresses inside.
-    pub inside: Inside,
+    pub inside: InsideAddresses,
     /// The IP MTU of the device.
     pub mtu: u16,
     /// Which datagrams come in.
     pub udp: UdpFiltering,
-    /// Ports of the host's loopback that the inside reaches at the NAT's address.
-    pub allow_host: Vec<u16>,
+    /// What the inside reaches, and how much of it.
+    pub access: Access,
     /// How bytes of TCP connections pass.
     pub datapath: Datapath,
-    /// Destinations that are reached, whatever else denies them.
-    pub allow: Vec<Destination>,
-    /// Destinations that are denied.
-    pub deny: Vec<Destination>,
-    /// The most flows of one address inside.
-    pub flow_limit: Option<u32>,
-    /// The most flows that one address inside begins in a second.
-    pub flow_rate: Option<u32>,
     /// Where flows are logged.
     pub flow_log: Option<PathBuf>,
     /// Ports of the host that lead inside.
@@ -135,12 +68,6 @@ pub struct WantedNat {
 /// The name of the NAT's address inside, which stands for the host.
 const HOST: &str = "host.adit.internal";
 
-/// The address of the NAT, among those of its network.
-const GATEWAY: u32 = 2;
-
-/// The address of its name server.
-const RESOLVER: u32 = 3;
-
 impl WantedNat {
     /// With the usual addresses, for the name servers of the host now.
     ///
@@ -151,15 +78,11 @@ impl WantedNat {
             name: None,
             device: IfName::new("tun0").map_err(Error::usage)?,
             mode: Mode::Tun,
-            inside: Inside::usual()?,
+            inside: InsideAddresses::usual().map_err(Error::usage)?,
             mtu: 1500,
             udp: UdpFiltering::default(),
-            allow_host: Vec::new(),
+            access: Access::default(),
             datapath: Datapath::Auto,
-            allow: Vec::new(),
-            deny: Vec::new(),
-            flow_limit: None,
-            flow_rate: None,
             flow_log: None,
             publish: Vec::new(),
             netem: None,
@@ -189,7 +112,7 @@ impl WantedNat {
             Mode::Tap => Route { gateway: Some(gateway), ..route },
             Mode::Tun => route,
         };
-        let routes = routes.into_iter().zip(self.gateways()).map(by).collect();
+        let routes = routes.into_iter().zip(self.inside.gateway_ips()).map(by).collect();
         Interface {
             name: self.device,
             mode: self.mode,
@@ -202,18 +125,6 @@ impl WantedNat {
             mtu: Some(self.mtu.into()),
             mac: None,
         }
-    }
-
-    /// The NAT's addresses inside.
-    fn gateways(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        let v4 = self.inside.v4_at(GATEWAY).map(IpAddr::V4);
-        v4.into_iter().chain(self.inside.v6_at(GATEWAY).map(IpAddr::V6))
-    }
-
-    /// The addresses of the name server inside.
-    pub(super) fn name_servers(&self) -> Vec<IpAddr> {
-        let v4 = self.inside.v4_at(RESOLVER).map(IpAddr::V4);
-        v4.into_iter().chain(self.inside.v6_at(RESOLVER).map(IpAddr::V6)).collect()
     }
 
     /// The name servers that it asks at first.
@@ -233,9 +144,9 @@ impl WantedNat {
     /// The files that differ inside.
     #[must_use]
     pub fn files(&self) -> PrivateFiles {
-        let server = self.name_servers().first().copied();
+        let server = self.inside.name_servers().next();
         let resolv_conf = server.map(|server| self.resolvers.file(server));
-        let gateway = self.gateways().next().map(|gateway| (HOST, gateway));
+        let gateway = self.inside.gateway_ips().next().map(|gateway| (HOST, gateway));
         let hosts = gateway.map(|gateway| PrivateFiles::hosts_and([gateway]));
         PrivateFiles { resolv_conf, hosts }
     }
@@ -255,10 +166,10 @@ impl WantedNat {
     ///
     /// # Errors
     /// Those of the random source.
-    pub(super) fn engine(&self, host_addresses: Vec<IpAddr>) -> Result<Gateway> {
+    pub(super) fn engine(&self, host_addresses: Vec<IpPrefix>) -> Result<Gateway> {
         let mut names = OwnNames::new();
         let host: HostName = HOST.parse().map_err(Error::usage)?;
-        let own = self.gateways().map(|gateway| (host.clone(), gateway));
+        let own = self.inside.gateway_ips().map(|gateway| (host.clone(), gateway));
         for (name, ip) in own.chain(self.names.iter().cloned()) {
             if !names.add(name.clone(), ip) {
                 let message =
@@ -268,38 +179,24 @@ impl WantedNat {
         }
         let forwarder = Forwarder::new(names, random()?);
         let nat = Nat::new(self.config(host_addresses)?);
-        let mut engine = Gateway::new(nat, forwarder, self.name_servers());
+        let mut engine = Gateway::new(nat, forwarder, self.inside.name_servers().collect());
         engine.set_name_servers(self.resolvers().iter().copied());
         Ok(engine)
     }
 
-    fn config(&self, host_addresses: Vec<IpAddr>) -> Result<Config> {
+    fn config(&self, host_addresses: Vec<IpPrefix>) -> Result<Config> {
         let mut config = Config::new(random()?);
         config.inside = vec![self.inside.v4.network(), self.inside.v6.network()];
-        (config.gateway_v4, config.gateway_v6) =
-            (self.inside.v4_at(GATEWAY), self.inside.v6_at(GATEWAY));
+        (config.gateway_v4, config.gateway_v6) = self.inside.gateways();
         config.mtu = self.mtu;
         config.udp_filtering = self.udp;
         config.policy = self.policy(host_addresses);
-        config.limits.flows_per_source = self.flow_limit.unwrap_or(config.limits.flows_per_source);
-        config.limits.new_flows_per_second = self.flow_rate;
+        self.access.limit(&mut config.limits);
         Ok(config)
     }
 
     /// What the inside reaches, of a host with these addresses.
-    pub(super) fn policy(&self, host_addresses: Vec<IpAddr>) -> Policy {
-        let mut policy = Policy::default();
-        policy.host_addresses = host_addresses;
-        for gateway in self.gateways() {
-            self.allow_host.iter().for_each(|&port| policy.allow_host(gateway, port..=port));
-        }
-        // The first that matches decides: what is allowed is reached, whatever is denied.
-        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        for (&port, ip) in self.allow_host.iter().flat_map(|port| loopback.map(|ip| (port, ip))) {
-            policy.rules.push(Rule { allows: true, to: IpPrefix::host(ip), ports: port..=port });
-        }
-        policy.rules.extend(self.allow.iter().flat_map(|to| to.rules(true)));
-        policy.rules.extend(self.deny.iter().flat_map(|to| to.rules(false)));
-        policy
+    pub(super) fn policy(&self, host_addresses: Vec<IpPrefix>) -> Policy {
+        self.access.policy(self.inside.gateway_ips(), host_addresses)
     }
 }

@@ -6,6 +6,8 @@ use crate::control::http::{Method, Request};
 use crate::control::server::Reply;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
+use crate::nat::model::Flow;
+use crate::nat::port::flows_of;
 use crate::supervisor::{Done, read_request, value};
 use crate::switch::codes::PORT;
 use crate::switch::mirror::DIRECTIONS;
@@ -37,6 +39,7 @@ impl SwitchService {
                 self.get_port(runner, name).and_then(|ports| value(&ports))
             }
             (Method::Delete, ["ports", name]) => self.delete_port(runner, name),
+            (Method::Get, ["nat", "flows"]) => Self::get_flows(runner).and_then(|all| value(&all)),
             (Method::Get, ["fdb"]) => self.get_addresses(runner, request),
             (Method::Post, ["fdb"]) => self.post_address(runner, request),
             (Method::Delete, ["fdb"]) => self.delete_addresses(runner, request),
@@ -146,6 +149,14 @@ impl SwitchService {
         }
         list.extend(running.ends.iter().map(end));
         list
+    }
+
+    /// The flows of the ports that are NATs.
+    fn get_flows(runner: &Runner<Switch>) -> Result<Vec<Flow>> {
+        let ports = runner.engine().ports().filter_map(|id| flows_of(runner.port(id)?.0));
+        let nats: Vec<Vec<Flow>> = ports.collect();
+        let none = || Error::new(Kind::NotFound, &PORT, "no port of the switch is a NAT");
+        if nats.is_empty() { Err(none()) } else { Ok(nats.concat()) }
     }
 
     /// A page of the table; the keys of an address choose among those on it.

@@ -12,8 +12,10 @@
 //! Ethernet that has the same addresses. So a host with several interfaces is a router that does not forward.
 //!
 //! Packets wait for the address of a neighbour, at most [`neighbours::WAITING_MAX`] of them. What cannot be forwarded is
-//! answered by an ICMP error, as the kernel does it. IPv4 packets that are too long are not fragmented.
+//! answered by an ICMP error, as the kernel does it. The router itself answers echo requests to its addresses, so its
+//! stack need not have all of them. IPv4 packets that are too long are not fragmented.
 
+mod echo;
 mod error;
 mod neighbours;
 
@@ -35,6 +37,8 @@ use neighbours::{Found, Key, Neighbours};
 pub struct RouterConfig {
     /// Its interfaces; the place of one is the number of its port.
     pub interfaces: Vec<RouterInterface>,
+    /// Addresses of no interface.
+    pub own: Vec<IpAddr>,
     /// Its routes beside those to the networks of its interfaces.
     pub routes: Vec<RouterRoute>,
     /// Whether it forwards what is not for itself.
@@ -70,6 +74,7 @@ pub struct RouterRoute {
 pub struct Router {
     interfaces: Vec<RouterInterface>,
     /// The longest prefix first, then the smallest metric.
+    own: Vec<IpAddr>,
     routes: Vec<RouterRoute>,
     forward: bool,
     neighbours: Neighbours,
@@ -97,7 +102,7 @@ impl Router {
     /// A router that knows no neighbour yet.
     #[must_use]
     pub fn new(config: RouterConfig) -> Self {
-        let RouterConfig { interfaces, mut routes, forward } = config;
+        let RouterConfig { interfaces, own, mut routes, forward } = config;
         for (at, interface) in interfaces.iter().enumerate() {
             let connected = interface.addresses.iter().map(|address| RouterRoute {
                 to: address.network(),
@@ -109,7 +114,7 @@ impl Router {
         }
         routes.retain(|route| route.interface < interfaces.len());
         routes.sort_by_key(|route| (core::cmp::Reverse(route.to.len()), route.metric));
-        Self { interfaces, routes, forward, neighbours: Neighbours::default() }
+        Self { interfaces, own, routes, forward, neighbours: Neighbours::default() }
     }
 
     /// The port of its own stack.
@@ -119,14 +124,8 @@ impl Router {
     }
 
     fn is_ours(&self, ip: IpAddr) -> bool {
-        self.addresses().any(|(_, address)| address.ip() == ip)
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = (usize, IpPrefix)> + '_ {
-        let interfaces = self.interfaces.iter().enumerate();
-        interfaces.flat_map(|(at, interface)| {
-            interface.addresses.iter().map(move |&address| (at, address))
-        })
+        let mut addresses = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        addresses.any(|address| address.ip() == ip) || self.own.contains(&ip)
     }
 
     /// The interface and the next hop to a destination.
@@ -181,7 +180,7 @@ impl Router {
                 if seen.is_neighbour_discovery {
                     self.handle_neighbour(at, from, &seen, packet, out);
                 } else if self.is_ours(seen.destination) {
-                    out.send(Endpoint::Port(self.local()), packet);
+                    self.deliver(now, &seen, packet, out);
                 } else if is_for_us && self.forward {
                     self.forward(now, &seen, packet, out);
                 } else {
@@ -198,8 +197,17 @@ impl Router {
             return out.discard(packet, DropReason::MALFORMED);
         };
         if self.is_ours(seen.destination) {
+            return self.deliver(now, &seen, packet, out);
+        }
+        self.output(now, &seen, packet, out);
+    }
+
+    /// Answers an echo request, and leaves the rest to the stack.
+    fn deliver(&mut self, now: Instant, seen: &Seen, mut packet: PacketBuf, out: &mut Outbox) {
+        if self.is_ours(seen.source) || !echo::answer(&mut packet) {
             return out.send(Endpoint::Port(self.local()), packet);
         }
+        let seen = Seen { source: seen.destination, destination: seen.source, ..*seen };
         self.output(now, &seen, packet, out);
     }
 

@@ -29,6 +29,7 @@ fn router(number: u8, interfaces: &[&str], routes: &[(&str, &str, usize)]) -> Ro
     RouterConfig {
         interfaces: interfaces.iter().enumerate().map(interface).collect(),
         routes: routes.iter().map(route).collect(),
+        own: Vec::new(),
         forward: true,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{SECOND, World, bytes};
 use adit_engine::netem::{Delay, Jitter, Loss, Profile};
-use adit_engine::{FlowError, Transport};
+use adit_engine::{DropReason, FlowError, Transport};
 use adit_sim::{Server, for_each_seed};
 use std::time::Duration;
 
@@ -176,4 +176,28 @@ fn many_connections_at_once_keep_their_bytes_apart() {
         assert_eq!(world.sim.tcp_received(stream), vec![number; 5000]);
     }
     assert_eq!(world.nat().flow_count(), 0);
+}
+
+#[test]
+fn an_address_has_a_rate_in_each_direction() {
+    let limit = |config: &mut adit_nat::Config| {
+        config.limits.source_rate = Some("8mbit".parse().expect("a rate"));
+    };
+    let mut world = World::with(9, false, limit, |host| host.with_super_packets(), None);
+    world.listen(TCP, Server::ECHOES);
+    let stream = world.sim.tcp_connect(world.host, world.server());
+    world.sim.tcp_send(stream, &bytes(3 << 20));
+    world.sim.tcp_close(stream);
+    // A megabyte a second, a quarter of it at once.
+    world.sim.run_for(2 * SECOND);
+    let half = world.sim.outside().received(world.remote(TCP)).len();
+    assert!(half < 2_500_000, "{half}");
+    let end = adit_packet::Instant::ZERO + 60 * SECOND;
+    let is_done = world.sim.run_until(end, |sim| sim.tcp_is_finished(stream));
+    assert!(is_done, "after {}", world.sim.now());
+    let took = world.sim.now().since_origin();
+    assert!(took > Duration::from_millis(2700), "{took:?}");
+    assert!(world.sim.outside().received(world.remote(TCP)) == bytes(3 << 20), "up");
+    assert!(world.sim.tcp_received(stream) == bytes(3 << 20), "down");
+    assert!(world.dropped(DropReason::SOURCE_RATE) > 0);
 }

@@ -109,3 +109,24 @@ fn denied_destinations_are_answered_and_counted() {
     assert!(denied >= 3, "{:?}", world.sim.losses());
     assert_eq!(world.nat().flow_count(), 0);
 }
+
+#[test]
+fn protocols_that_are_left_out_are_dropped_without_an_answer() {
+    let configure = |config: &mut adit_nat::Config| config.without = vec![17, 58];
+    for v6 in [false, true] {
+        let mut world = World::with(7, v6, configure, |host| host, None);
+        world.listen(UDP, Server::ECHOES);
+        world.listen(Transport::Tcp, Server::ECHOES);
+        let socket = world.sim.udp_bind(world.host, 4000);
+        assert!(world.sim.udp_send(socket, world.server(), b"hi"));
+        let ping = world.sim.ping(world.host, world.server().ip());
+        let stream = world.sim.tcp_connect(world.host, world.server());
+        world.sim.tcp_send(stream, b"hello");
+        world.sim.run_for(SECOND);
+        assert_eq!((world.sim.udp_recv(socket), world.sim.rtt(ping)), (None, None));
+        assert_eq!(world.sim.tcp_received(stream), b"hello");
+        let flows = world.nat().flows().filter(|row| row.transport == UDP).count();
+        assert_eq!(flows, 0, "v6 {v6}");
+        assert!(world.dropped(DropReason::NOT_TRANSLATED) >= 1);
+    }
+}

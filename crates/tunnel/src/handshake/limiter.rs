@@ -260,6 +260,7 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::cases;
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use proptest::prelude::*;
 
@@ -379,7 +380,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
+        #![proptest_config(cases(16))]
 
         /// Whatever is sent, the budgets hold, the tables are bounded, and a new source is processed while
         /// fewer new sources than the budget come.

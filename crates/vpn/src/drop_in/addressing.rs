@@ -31,6 +31,8 @@ pub struct Addressing {
     pub netmask: Option<u8>,
     /// Gateways in place of the host's.
     pub gateways: Vec<IpAddr>,
+    /// IP protocols that are not translated.
+    pub without: Vec<u8>,
     /// The IP MTU.
     pub mtu: u16,
     /// The addresses of the name server inside.
@@ -145,9 +147,11 @@ impl Addressing {
             own,
             loopback,
             mapped,
+            served: None,
             name_servers: self.dns_forward.clone(),
             names: Vec::new(),
             upstream: Some(self.dns_host.clone()).filter(|servers| !servers.is_empty()),
+            without: self.without.clone(),
             mtu: self.mtu,
             ports: 0,
         }
@@ -175,6 +179,7 @@ mod tests {
             addresses: Vec::new(),
             netmask: None,
             gateways: Vec::new(),
+            without: Vec::new(),
             mtu: 65520,
             dns_forward: Vec::new(),
             dns_host: Vec::new(),

@@ -27,14 +27,28 @@ pub struct GuestOptions {
     pub advertises: bool,
     /// Name servers in place of the NAT's own; `None` for that.
     pub name_servers: Option<Vec<IpAddr>>,
+    /// Answers neighbour solicitations.
+    pub solicited: bool,
     /// Domains that are searched for short names.
     pub search: Vec<Name>,
+    /// The name of the guest.
+    pub hostname: Option<Name>,
+    /// Its name with all domains.
+    pub fqdn: Option<Name>,
 }
 
 impl Default for GuestOptions {
     fn default() -> Self {
-        let (name_servers, search) = (None, Vec::new());
-        Self { dhcp: true, dhcp_v6: true, advertises: true, name_servers, search }
+        Self {
+            dhcp: true,
+            dhcp_v6: true,
+            advertises: true,
+            name_servers: None,
+            solicited: true,
+            search: Vec::new(),
+            hostname: None,
+            fqdn: None,
+        }
     }
 }
 
@@ -50,7 +64,10 @@ impl Resolved {
             // A guest with the host's network looks for its neighbours on the link.
             off_link: true,
             advertises: options.advertises,
+            solicited: options.solicited,
             search: options.search.clone(),
+            hostname: options.hostname.clone(),
+            fqdn: options.fqdn.clone(),
             ..GuestConfig::default()
         };
         for family in self.families.clone() {

@@ -14,7 +14,7 @@ use adit_runtime::port::datagram::DatagramHub;
 use adit_runtime::port::kinds::unix::StreamListener;
 use adit_service::error::{Error, Result};
 use adit_service::sandbox::Level;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 /// The number of addresses are those of gvproxy.
@@ -24,6 +24,9 @@ const GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 127, 2);
 const LAST_GUEST: Ipv4Addr = Ipv4Addr::new(192, 168, 127, 253);
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 127, 254);
 const LEN: u8 = 24;
+
+/// The port of HTTP.
+const HTTP: u16 = 80;
 
 /// The names of the gateway and of the host.
 const NAMES: [(&str, Ipv4Addr); 4] = [
@@ -59,6 +62,12 @@ impl Gvproxy {
     /// What failed before it was ready.
     pub fn run(&self, note: impl Fn(&str)) -> Result<()> {
         let mut resolved = self.resolved()?;
+        // The inside reaches the requests as gvproxy has them, at the gateway.
+        let of_inside = SocketAddr::new(GATEWAY.into(), HTTP);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let bound = listener.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
+        let (port, listener) = bound.map_err(|error| Error::io("listen on", "lo", &error))?;
+        resolved.inside.served = Some((of_inside, port));
         let mut guests = resolved.guests(&GuestOptions::default());
         if let Some(pool) = guests.v4.as_mut().and_then(|v4| v4.pool.as_mut()) {
             pool.last = LAST_GUEST;
@@ -80,6 +89,8 @@ impl Gvproxy {
             server.listen(Box::new(DatagramHub::bind(path).map_err(failed(path))?))?;
         }
         let mut api = Api::new(Box::new(Exposed::new(INSIDE)));
+        api.serve_inside(listener, of_inside)
+            .map_err(|error| Error::io("listen on", "lo", &error))?;
         for path in &self.listen {
             api.listen(path).map_err(failed(path))?;
         }

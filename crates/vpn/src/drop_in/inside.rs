@@ -9,7 +9,7 @@ use adit_service::error::{Error, Result};
 use adit_service::nat::resolvers::{Resolvers, ServerFollower};
 use adit_service::sandbox::Level;
 use adit_service::supervisor::random;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 /// The port of the inside.
@@ -34,12 +34,16 @@ pub(super) struct Inside {
     pub(super) loopback: Vec<IpAddr>,
     /// Addresses inside that stand for others outside.
     pub(super) mapped: Vec<(IpAddr, IpAddr)>,
+    /// An address inside that stands for a port of the host's loopback.
+    pub(super) served: Option<(SocketAddr, u16)>,
     /// The addresses of the name server inside.
     pub(super) name_servers: Vec<IpAddr>,
     /// Names that it answers itself.
     pub(super) names: Vec<(&'static str, IpAddr)>,
     /// The name servers that it asks; `None` for those of the host.
     pub(super) upstream: Option<Vec<IpAddr>>,
+    /// IP protocols that are not translated.
+    pub(super) without: Vec<u8>,
     /// The IP MTU.
     pub(super) mtu: u16,
     /// How many flows ports of the host take.
@@ -52,6 +56,7 @@ impl Inside {
         let mut config = Config::new(random()?);
         config.inside.clone_from(&self.sources);
         config.has_neighbours = self.has_neighbours;
+        config.without.clone_from(&self.without);
         for own in &self.own {
             match own {
                 IpAddr::V4(ip) => config.gateway_v4 = Some(*ip),
@@ -96,6 +101,12 @@ impl Inside {
             ports: ALL_PORTS,
             to,
             port: None,
+        }));
+        policy.redirects.extend(self.served.map(|(at, port)| Redirect {
+            from: at.ip(),
+            ports: at.port()..=at.port(),
+            to: Ipv4Addr::LOCALHOST.into(),
+            port: Some(port),
         }));
         policy
     }

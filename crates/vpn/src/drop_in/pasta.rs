@@ -4,14 +4,14 @@ use super::addressing::{Addressing, Family, Resolved};
 use super::background::{Caller, close_inherited, detach, write_pid};
 use super::guests::GuestOptions;
 use super::inside::{INSIDE, address, default_route};
-use super::ports::{Forward, flows};
+use super::ports::{Forward, flows, outward};
 use super::server::Server;
 use adit_device::{IfName, MacAddr, Mode};
 use adit_runtime::Port;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
 use adit_service::error::{Error, Result};
-use adit_service::namespace::attach::{Attached, Interface, Target, attach_with_listeners};
+use adit_service::namespace::attach::{Attached, Extra, Interface, Target, attach_with};
 use adit_service::namespace::life::Life;
 use adit_service::namespace::{Command, Namespaces, PrivateFiles, Running, Wanted, shell};
 use adit_service::sandbox::Level;
@@ -44,6 +44,8 @@ pub struct Pasta {
     pub forwards: Vec<Forward>,
     /// The TCP ports that listen inside are reached at these addresses of the host; `None` for all of them.
     pub follows: Vec<Option<IpAddr>>,
+    /// Ports of the namespace that lead to the host's loopback.
+    pub outward: Vec<Forward>,
     /// Where the id of the process is written.
     pub pid_file: Option<PathBuf>,
     /// Where packets are recorded.
@@ -115,8 +117,11 @@ impl Pasta {
         let mut engine = resolved.inside.engine()?;
         engine.add_guests(INSIDE, guests).map_err(Error::usage)?;
         let follower = resolved.inside.follow(&engine, self.sandbox)?;
-        let Attached { device, listeners, .. } =
-            attach_with_listeners(target, &self.interface(&resolved)?)?;
+        let outward = outward(&self.outward, &resolved.families)?;
+        let wanted: Vec<_> = outward.iter().map(|&(transport, at, _)| (transport, at)).collect();
+        let extra = Extra { sockets: &wanted, ..Extra::default() };
+        let Attached { device, sockets, listeners, .. } =
+            attach_with(target, &self.interface(&resolved)?, extra)?;
         let mut port: Box<dyn Port> = Box::new(DevicePort::new(device)?);
         if let Some(path) = &self.capture {
             port = Recording::frames(path, port.name())?.of(port);
@@ -126,6 +131,7 @@ impl Pasta {
         server.attach(INSIDE, port)?;
         follower.map_or(Ok(()), |follower| server.follow(follower))?;
         server.open(&self.forwards, &resolved.devices())?;
+        server.relay(sockets.into_iter().zip(outward))?;
         if !self.follows.is_empty() {
             server.publish_listeners(listeners, self.follows.clone(), resolved.devices())?;
         }

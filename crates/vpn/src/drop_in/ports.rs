@@ -1,5 +1,6 @@
 //! Ports of the host that lead to the inside from the start.
 
+use super::addressing::Family;
 use super::host::Host;
 use super::inside::INSIDE;
 use adit_device::IfName;
@@ -8,10 +9,11 @@ use adit_nat::{Gateway, Publish, PublishSpec};
 use adit_packet::IpPrefix;
 use adit_runtime::Runner;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
+use adit_service::namespace::attach::SOCKETS_MAX;
 use adit_service::nat::publish::{self, Failure};
 use rustix::process::{Resource, getrlimit};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 /// Ports of the host that lead to the inside.
@@ -25,6 +27,8 @@ pub struct Forward {
     pub interface: Option<IfName>,
     /// The ports of the host.
     pub ports: RangeInclusive<u16>,
+    /// The address inside; `None` for the first one of its family.
+    pub guest: Option<IpAddr>,
     /// The port inside for the first of them; the others follow.
     pub inside: u16,
     /// Those that other programs have, or that the system gives to clients, are left out, and those for which there
@@ -39,7 +43,8 @@ impl Forward {
     fn publishes(&self, locals: Vec<IpAddr>, devices: &[IpAddr], port: PortId) -> Vec<Publish> {
         let of_local = |local| {
             let (transport, ports, inside) = (self.transport, self.ports.clone(), self.inside);
-            let spec = PublishSpec { transport, address: Some(local), ports, inside };
+            let guest = self.guest;
+            let spec = PublishSpec { transport, address: Some(local), ports, guest, inside };
             spec.of_device(devices, port)
         };
         locals.into_iter().flat_map(of_local).collect()
@@ -63,6 +68,39 @@ impl Forward {
             }
         }
     }
+}
+
+/// Where a socket of the namespace is, and the address of the host to which it leads.
+pub(super) type Outward = (Transport, SocketAddr, SocketAddr);
+
+/// Ports of the namespace that lead to the host's loopback, at the loopback addresses of these families unless others
+/// are given.
+///
+/// # Errors
+/// They are too many.
+pub(super) fn outward(forwards: &[Forward], families: &[Family]) -> Result<Vec<Outward>> {
+    let mut all = Vec::new();
+    for forward in forwards {
+        let both = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let is_there = |ip: &IpAddr| families.iter().any(|one| one.is_v4 == ip.is_ipv4());
+        let is_wanted = |ip: &IpAddr| forward.guest.is_none_or(|to| to.is_ipv4() == ip.is_ipv4());
+        let locals = match forward.local {
+            Some(local) => vec![local],
+            None => both.into_iter().filter(|ip| is_there(ip) && is_wanted(ip)).collect(),
+        };
+        for (port, inside) in forward.ports.clone().zip(forward.inside..=u16::MAX) {
+            all.extend(locals.iter().map(|&local| {
+                let loopback = if local.is_ipv4() { both[0] } else { both[1] };
+                let to = forward.guest.unwrap_or(loopback);
+                (forward.transport, SocketAddr::new(local, port), SocketAddr::new(to, inside))
+            }));
+        }
+    }
+    if all.len() > SOCKETS_MAX {
+        let message = format!("adit forwards at most {SOCKETS_MAX} sockets of the namespace");
+        return Err(Error::usage(message));
+    }
+    Ok(all)
 }
 
 /// Opens the ports.
@@ -149,6 +187,7 @@ mod tests {
             local: None,
             interface: None,
             ports: 8000..=8001,
+            guest: None,
             inside: 80,
             as_possible: false,
             option: String::new(),

@@ -3,31 +3,30 @@
 use super::api::Api;
 use super::host::Outbound;
 use super::inside::INSIDE;
-use super::ports::{self, Forward};
+use super::ports::{self, Forward, Outward};
 use adit_device::netlink::Listeners;
 use adit_device::process::SignalReader;
-use adit_engine::PortId;
+use adit_engine::{PortId, Transport};
+use adit_nat::Gateway;
 use adit_nat::guest::GuestConfig;
-use adit_nat::{FollowListeners, Gateway};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{
-    Event, Gone, Handler, Hub, Interest, Next, Port, Runner, Signal, Signals, Token,
+    Event, Gone, Handler, Hub, Interest, Next, Port, Relay, Runner, Signal, Signals, Token,
 };
 use adit_service::control;
 use adit_service::error::{Error, Kind, Result, SYSTEM};
 use adit_service::namespace::life::Life;
 use adit_service::namespace::{self, Running};
-use adit_service::nat::publish;
+use adit_service::nat::publish::Follower;
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::sandbox::{self, Level, Needs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// The end of the command, and its signals.
 const COMMAND: Token = Token(u32::MAX);
@@ -37,15 +36,10 @@ const NAMESPACE: Token = Token(1);
 const EXIT: Token = Token(2);
 const API: Token = Token(3);
 const RESOLVERS: Token = Token(4);
-const FIRST_CLIENT: u32 = 5;
+const RELAY: Token = Token(5);
+const FIRST_CLIENT: u32 = 6;
 
 const READABLE: Interest = Interest { readable: true, writable: false };
-
-/// How often what listens inside is listed: the kernel has no event for listen(2).
-const LOOK: Duration = Duration::from_millis(250);
-
-/// What the kernel lists.
-const LISTENERS: &str = "the sockets that listen inside";
 
 /// The loop of a drop-in.
 pub(super) struct Server {
@@ -60,8 +54,9 @@ struct Owner {
     command: Option<(Running, SignalReader)>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
-    listeners: Option<(Listeners, FollowListeners)>,
+    listeners: Option<Follower>,
     follower: Option<ServerFollower>,
+    relay: Option<Relay>,
     failure: Option<Error>,
 }
 
@@ -158,6 +153,27 @@ impl Server {
         ports::open_all(&mut self.runner, forwards, devices)
     }
 
+    /// Lets sockets of the namespace lead to addresses of the host.
+    pub(super) fn relay(
+        &mut self,
+        sockets: impl ExactSizeIterator<Item = (OwnedFd, Outward)>,
+    ) -> Result<()> {
+        if sockets.len() == 0 {
+            return Ok(());
+        }
+        let mut relay = Relay::new().map_err(failed)?;
+        for (socket, (transport, _, to)) in sockets {
+            let added = match transport {
+                Transport::Udp => relay.add_socket(socket, to),
+                _ => relay.add_listener(socket, to),
+            };
+            added.map_err(failed)?;
+        }
+        self.runner.watch(&relay, RELAY, READABLE).map_err(failed)?;
+        self.owner.relay = Some(relay);
+        Ok(())
+    }
+
     /// Lets the TCP ports that listen inside be reached at these addresses of the host; `None` for all.
     pub(super) fn publish_listeners(
         &mut self,
@@ -165,9 +181,10 @@ impl Server {
         addresses: Vec<Option<IpAddr>>,
         devices: Vec<IpAddr>,
     ) -> Result<()> {
-        let none = || Error::io("list", LISTENERS, &Errno::PROTONOSUPPORT.into());
-        let follow = FollowListeners::new(addresses, devices, INSIDE);
-        self.owner.listeners = Some((listeners.ok_or_else(none)?, follow));
+        let mut follower = Follower::new(listeners, &devices);
+        let addresses: BTreeSet<_> = addresses.into_iter().collect();
+        addresses.into_iter().try_for_each(|address| follower.set(address, true))?;
+        self.owner.listeners = Some(follower);
         self.runner.set_alarm(Some(self.runner.now()));
         Ok(())
     }
@@ -231,7 +248,7 @@ impl Owner {
     }
 
     fn accept(&mut self, runner: &Runner<Gateway>) {
-        if let Some((number, client)) = self.api.as_mut().and_then(Api::accept)
+        if let Some((number, client)) = self.api.as_mut().and_then(|api| api.accept(runner))
             && let Ok(number) = u32::try_from(number)
         {
             // It is closed with the next clients, if it cannot be watched.
@@ -247,16 +264,11 @@ impl Owner {
 
     /// Looks what listens inside, and opens and closes ports of the host. What another program has is left to it.
     fn look(&mut self, runner: &mut Runner<Gateway>) {
-        let Some((listeners, follow)) = &mut self.listeners else { return };
-        if let Ok(listed) = listeners.list() {
-            let (closed, new) = follow.update(&listed);
-            closed.into_iter().for_each(|flow| publish::close(runner, flow));
-            for publish in new {
-                let flow = ports::open(runner, publish).ok();
-                follow.opened(&publish, flow);
-            }
-        }
-        runner.set_alarm(Some(runner.now() + LOOK));
+        let Some(follower) = &mut self.listeners else { return };
+        // Without the list, all stays as it is.
+        let _ = follower.look(runner, |_| ());
+        let interval = follower.interval();
+        runner.set_alarm(interval.map(|interval| runner.now() + interval));
     }
 }
 
@@ -280,6 +292,14 @@ impl Handler<Gateway> for Owner {
             Event::Ready(RESOLVERS) => {
                 // If that process has ended, the servers stay as they are.
                 let _ = self.follower.as_ref().map(|follower| follower.update(runner));
+                false
+            }
+            Event::Ready(RELAY) => {
+                let now = runner.now();
+                if let Some(Err(_)) = self.relay.as_mut().map(|relay| relay.turn(now)) {
+                    // It would be ready forever.
+                    self.relay.take().iter().for_each(|relay| runner.unwatch(relay));
+                }
                 false
             }
             Event::Ready(API) => {

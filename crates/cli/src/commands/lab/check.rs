@@ -3,6 +3,7 @@
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
+use adit_lab::limits::{Machine, Needs};
 use adit_service::error::Result;
 use adit_service::text::clean;
 use schemars::JsonSchema;
@@ -38,12 +39,15 @@ impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         let read = self.wanted.read()?;
         let lab = &read.plan.lab;
+        let mut warnings = read.plan.warnings();
+        let machine = Machine::read().check(Needs::of(&read.plan));
+        warnings.extend(machine.err().map(|error| error.report.message));
         let checked = Checked {
-            file: self.wanted.file().display().to_string(),
+            file: self.wanted.shown(),
             files: read.files.iter().map(|file| file.display().to_string()).collect(),
             nodes: lab.nodes.len(),
             links: lab.links.len(),
-            warnings: read.plan.warnings(),
+            warnings,
         };
         if context.output.json {
             context.output.value(&checked)?;

@@ -1,6 +1,9 @@
-//! Which lab a command is about: a file.
+//! Which lab a command is about: a file, or a shape.
 
 use adit_lab::file::{self, FromFile, Setting};
+use adit_lab::plan::Plan;
+use adit_lab::scenario::Scenario;
+use adit_lab::topology::Topology;
 use adit_service::error::{Error, Kind, Result};
 use std::path::{Path, PathBuf};
 
@@ -10,11 +13,15 @@ const USUAL: &str = "lab.toml";
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Wanted {
     /// The file of the lab; lab.toml without it
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", conflicts_with = "topo")]
     file: Option<PathBuf>,
     /// Give a parameter of the file another value
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
+    /// Take a network of a regular shape instead of a file: tree,DEPTH[,FANOUT], star,HOSTS,
+    /// linear,SWITCHES[,HOSTS], mesh,ROUTERS, ring,ROUTERS, dumbbell,PAIRS
+    #[arg(long, value_name = "SHAPE,N", conflicts_with = "settings")]
+    topo: Option<Topology>,
 }
 
 impl Wanted {
@@ -23,8 +30,17 @@ impl Wanted {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
     }
 
+    /// How it is called in reports.
+    pub(crate) fn shown(&self) -> String {
+        self.topo.map_or_else(|| self.file().display().to_string(), |topology| topology.to_string())
+    }
+
     /// The lab, with everything filled in.
     pub(crate) fn read(&self) -> Result<FromFile> {
+        if let Some(topology) = self.topo {
+            let plan = Plan::of(topology.lab().map_err(Error::usage)?)?;
+            return Ok(FromFile { plan, scenario: Scenario::default(), files: Vec::new() });
+        }
         if self.file.is_none() && !Path::new(USUAL).exists() {
             return Err(Error::new(
                 Kind::NotFound,

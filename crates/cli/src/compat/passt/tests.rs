@@ -50,6 +50,7 @@ fn pasta(target: Target) -> Pasta {
         guest,
         forwards: Vec::new(),
         follows: Vec::new(),
+        outward: Vec::new(),
         pid_file: None,
         capture: None,
         foreground: false,
@@ -68,6 +69,7 @@ fn forwarded(transport: Transport, option: &str, ports: (u16, u16), inside: u16)
         local,
         interface: None,
         ports: ports.0..=ports.1,
+        guest: None,
         inside,
         as_possible: false,
         option,
@@ -163,10 +165,11 @@ fn what_pasta_does_not_know_is_refused() {
         ("-g x --config-net 1", "Invalid gateway address: x"),
         ("--dns-forward ::1 --config-net 1", "Invalid DNS forwarding address: ::1"),
         ("-t x --config-net 1", "Invalid port specifier x"),
-        ("-T 80 --config-net 1", "--tcp-ns 80 is not supported by adit"),
+        ("-T all --config-net 1", "-T all is not supported by adit: name the ports"),
+        ("-U 53%eth0/53 --config-net 1", "Invalid port specifier"),
+        ("-H a..b --config-net 1", "Invalid hostname: a..b"),
         ("-o eth0 --config-net 1", "Invalid or redundant outbound address: eth0"),
         ("--outbound-if4 eth0 --config-net 1", "--outbound-if4 eth0 is not supported by adit"),
-        ("--no-tcp --config-net 1", "--no-tcp is not supported by adit"),
         ("-I a-name-that-is-too-long --config-net 1", "Invalid interface name"),
     ] {
         let Err(Fault::Refused(message)) = call(text) else { panic!("{text}") };
@@ -176,6 +179,33 @@ fn what_pasta_does_not_know_is_refused() {
     let outbound = wanted("-o 192.0.2.1 --config-net 1").addressing.outbound;
     assert_eq!(outbound, [Outbound::Address(ips(&["192.0.2.1"])[0])]);
     assert_eq!(wanted("-m 0 --config-net 1").addressing.mtu, 1500);
+}
+
+#[test]
+fn protocols_may_be_left_out_and_ports_lead_out_of_the_namespace() {
+    let one = wanted("--config-net -t 80 -u 53 -T 5432,8080:80 -U 53:192.0.2.53/5353 1");
+    assert_eq!((one.forwards.len(), one.addressing.without.len()), (2, 0));
+    assert_eq!(
+        one.outward,
+        [
+            forwarded(Transport::Tcp, "-T 5432,8080:80", (5432, 5432), 5432),
+            forwarded(Transport::Tcp, "-T 5432,8080:80", (8080, 8080), 80),
+            Forward {
+                guest: "192.0.2.53".parse().ok(),
+                ..forwarded(Transport::Udp, "-U 53:192.0.2.53/5353", (53, 53), 5353)
+            },
+        ]
+    );
+    assert_eq!(wanted("--config-net -T auto -U none 1").outward, []);
+    let one = wanted("--no-tcp -t 80 -u 53 -T 80 -U 53 1");
+    assert_eq!((one.forwards.len(), one.outward.len(), one.follows), (1, 1, vec![]));
+    assert_eq!(one.addressing.without, [ip_protocol::TCP]);
+    let one = wanted("--no-udp --no-icmp --hostname vm --fqdn vm.example.org 1");
+    let without = [ip_protocol::UDP, ip_protocol::ICMP, ip_protocol::ICMP6];
+    assert_eq!(one.addressing.without, without);
+    assert_eq!((one.guest.solicited, one.guest.advertises), (false, false));
+    let names = [one.guest.hostname, one.guest.fqdn].map(|name| name.unwrap().to_string());
+    assert_eq!(names, ["vm", "vm.example.org"]);
 }
 
 /// The command lines of libvirt and of QEMU 10, as their code writes them.

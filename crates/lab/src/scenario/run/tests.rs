@@ -176,7 +176,7 @@ fn what_cannot_be_done_is_an_error_and_the_rest_goes_on() {
     let xml = junit::xml(&[report]);
     let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites>
-  <testsuite name="a&lt;b&amp;&quot;c&quot;" tests="3" failures="1" errors="1" time="0.000000">
+  <testsuite name="a&lt;b&amp;&quot;c&quot;" tests="3" failures="1" errors="1" skipped="0" time="0.000000">
     <properties><property name="seed" value="0"/></properties>
     <testcase classname="a&lt;b&amp;&quot;c&quot;.step 1" name="heal r" time="0.000000"><error message="r is gone"/></testcase>
 "#;

@@ -323,3 +323,34 @@ fn messages_of_ipv6_that_are_not_of_a_client_are_dropped() {
     let global = udp_v6(ONE, v6("fd00::9"), v6(SERVERS), (546, 547), &good);
     world.refuses(&global, DropReason::IP_GUARD);
 }
+
+#[test]
+fn a_guest_is_told_its_name_as_far_as_there_is_room() {
+    let named = |hostname: &str, fqdn: &str| {
+        let [hostname, fqdn] = [hostname, fqdn].map(|name| name.parse().ok());
+        World::new(GuestConfig { hostname, fqdn, ..config() })
+    };
+    let discover = message(ONE, DISCOVER, Ipv4Addr::UNSPECIFIED, &[]);
+    let offer = |world: &mut World| {
+        let frame = udp_v4(ONE, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST, 67, &discover);
+        world.give(&frame)[0][42..].to_vec()
+    };
+    let mut world = named("vm", "vm.example.org");
+    let wire = b"\x02vm\x07example\x03org\x00";
+    let reply = offer(&mut world);
+    assert!(has(&reply, b"\x0c\x02vm"), "{reply:02x?}");
+    assert!(has(&reply, &[&[81, 19, 0x04, 0xff, 0xff][..], wire].concat()), "{reply:02x?}");
+    let any = || association(3, None);
+    let (_, reply) = ask_v6(&mut world, ONE, 1, &[any()]).unwrap();
+    assert!(has(&reply, &option(39, &[&[0][..], wire].concat())), "{reply:02x?}");
+    // The server does not enter it into DNS, though the client asks for that.
+    let (_, reply) = ask_v6(&mut world, ONE, 1, &[any(), option(39, b"\x01\x02vm")]).unwrap();
+    assert!(has(&reply, &option(39, &[&[2][..], wire].concat())), "{reply:02x?}");
+    // What a client may not be able to take is left out.
+    let long = ["x"; 4].map(|label| label.repeat(60)).join(".");
+    let reply = offer(&mut named(&long, &long));
+    assert!(has(&reply, long.as_bytes()) && reply.len() <= 548, "{}", reply.len());
+    assert!(!has(&reply, &[0xff, 0xff, 60]));
+    let reply = offer(&mut World::new(config()));
+    assert!(!has(&reply, b"\x0c\x02vm"));
+}

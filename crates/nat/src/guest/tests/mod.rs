@@ -383,6 +383,13 @@ fn arp_and_neighbour_discovery_answer_for_the_nat_alone() {
 }
 
 #[test]
+fn neighbour_solicitations_may_be_ignored() {
+    let mut world = World::new(GuestConfig { solicited: false, advertises: false, ..config() });
+    world.refuses(&solicit(ONE, v6("fe80::1"), v6("fe80::2")), DropReason::FILTERED);
+    assert_eq!(world.give(&arp(ONE, [10, 0, 2, 15].into(), [10, 0, 2, 2].into())).len(), 1);
+}
+
+#[test]
 fn off_link_every_address_without_a_guest_is_answered() {
     let mut world = World::new(GuestConfig { off_link: true, ..config() });
     world.settle(TWO, [10, 0, 2, 16].into());

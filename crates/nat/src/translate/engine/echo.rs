@@ -94,6 +94,9 @@ impl Nat {
         };
         let mtu = self.config.mtu;
         if let Some(Entry::Echo(echo)) = self.table.get_mut(flow) {
+            if !self.rates.pass_to(echo.inside(), packet.len(), now) {
+                return out.discard(packet, DropReason::SOURCE_RATE);
+            }
             echo.receive(from, mtu, packet, out);
             self.table.touch(flow, now);
         } else {

@@ -18,7 +18,7 @@ use super::config::{Config, timeout};
 use super::echo::Echo;
 use super::fragments::{self, Reassembler};
 use super::hash::SipKey;
-use super::limiter::{Limiter, PerSource};
+use super::limiter::{Limiter, PerSource, SourceRates};
 use super::news::{FlowChange, FlowNews, News};
 use super::policy::{Policy, Verdict};
 use super::publish::Published;
@@ -54,6 +54,7 @@ pub struct Nat {
     reorder_budget: usize,
     errors: Limiter,
     new_flows: PerSource,
+    rates: SourceRates,
     counter: u64,
     /// When connections may be handed over to the runtime.
     splice_after: Instant,
@@ -114,12 +115,23 @@ impl Nat {
             reorder_budget: limits.reorder_bytes,
             errors: Limiter::new(limits.errors_per_second),
             new_flows: PerSource::new(limits.new_flows_per_second),
+            rates: SourceRates::new(limits.source_rate),
             counter: 0,
             splice_after: Instant::ZERO,
             published: BTreeMap::new(),
             news: None,
             config,
         }
+    }
+
+    /// Whether an inside address may send so many bytes now ([`Limits::source_rate`](super::Limits::source_rate)).
+    pub(crate) fn may_send(&mut self, source: IpAddr, len: usize, now: Instant) -> bool {
+        self.rates.pass_from(source, len, now)
+    }
+
+    /// Whether an inside address may be sent so many bytes now.
+    pub(crate) fn may_receive(&mut self, source: IpAddr, len: usize, now: Instant) -> bool {
+        self.rates.pass_to(source, len, now)
     }
 
     /// The configuration.
@@ -241,6 +253,9 @@ impl Nat {
         if !self.config.is_inside(from) {
             return out.discard(packet, DropReason::FORGED_SOURCE);
         }
+        if !self.may_send(from, packet.len(), now) {
+            return out.discard(packet, DropReason::SOURCE_RATE);
+        }
         let may_fragment = Ipv4::parse(bytes).is_ok_and(|head| !head.dont_fragment());
         let hops = hops(bytes);
         let hop_limit = hops.saturating_sub(1).max(1);
@@ -276,6 +291,9 @@ impl Nat {
 
     fn whole(&mut self, inside: &Inside<'_>, packet: PacketBuf, out: &mut Outbox) {
         let protocol = inside.headers.protocol().unwrap_or(0);
+        if self.config.without.contains(&protocol) {
+            return out.discard(packet, DropReason::NOT_TRANSLATED);
+        }
         if !is_sound(&packet, inside.headers, protocol) {
             return out.discard(packet, DropReason::MALFORMED);
         }

@@ -173,9 +173,12 @@ impl Nat {
         out: &mut Outbox,
         work: impl FnOnce(&mut Conn, &mut Cx<'_>) -> Fate,
     ) {
-        let Self { table, reorder_budget, timers, due, due_at, config, splice_after, .. } = self;
+        let Self {
+            table, reorder_budget, timers, due, due_at, config, rates, splice_after, ..
+        } = self;
         let Some(Entry::Tcp(tcp)) = table.get_mut(flow) else { return };
-        let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget, splice_after };
+        let (mtu, budget) = (config.mtu, reorder_budget);
+        let mut cx = Cx { now, out, mtu, budget, rates, splice_after };
         let before = tcp.conn.class();
         match work(&mut tcp.conn, &mut cx) {
             Fate::Alive => {
@@ -206,12 +209,13 @@ impl Nat {
 
     /// The connect of a flow failed: the inside learns why.
     fn refuse(&mut self, flow: FlowId, error: FlowError, now: Instant, out: &mut Outbox) {
-        let Self { table, reorder_budget, config, errors, splice_after, .. } = self;
+        let Self { table, reorder_budget, config, errors, rates, splice_after, .. } = self;
         if let Some(Entry::Tcp(tcp)) = table.get_mut(flow)
             && errors.pass(now)
         {
             let gateway = config.gateway(tcp.conn.ends().1.ip());
-            let mut cx = Cx { now, out, mtu: config.mtu, budget: reorder_budget, splice_after };
+            let (mtu, budget) = (config.mtu, reorder_budget);
+            let mut cx = Cx { now, out, mtu, budget, rates, splice_after };
             tcp.conn.fail(error, gateway, &mut cx);
         }
         self.remove(flow, None, out);

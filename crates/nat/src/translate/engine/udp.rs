@@ -75,6 +75,9 @@ impl Nat {
         let (filtering, mtu) = (self.config.udp_filtering, self.config.mtu);
         let client = self.name_of_client(from);
         if let Some(Entry::Udp(mapping)) = self.table.get_mut(flow) {
+            if !self.rates.pass_to(mapping.inside().ip(), packet.len(), now) {
+                return out.discard(packet, DropReason::SOURCE_RATE);
+            }
             if let Some(seen) = client.filter(|_| mapping.is_published())
                 && mapping.name_of(from).is_none()
             {

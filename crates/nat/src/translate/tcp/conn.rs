@@ -15,7 +15,7 @@ use super::up::{Taken, Up};
 use crate::translate::table::Class;
 use crate::translate::wire::{self, Path};
 use adit_engine::flow::{FlowError, FlowEvent, FlowId, FlowRequest, Request, Transport};
-use adit_engine::{Endpoint, Outbox, PortId};
+use adit_engine::{DropReason, Endpoint, Outbox, PortId};
 
 /// Our window scale: windows up to 8 MiB, in units of 128 bytes.
 const SHIFT: u8 = 7;
@@ -291,10 +291,13 @@ impl Conn {
     pub(in crate::translate) fn bytes(&mut self, mut packet: PacketBuf, cx: &mut Cx<'_>) -> Fate {
         let at = self.down.position;
         self.down.sent(cx.now, u64::try_from(packet.len()).unwrap_or(0));
-        let is_urgent = mem::take(&mut packet.meta.urgent);
-        let urgent = if is_urgent { TcpFlags::URG } else { TcpFlags(0) };
+        let urgent = if mem::take(&mut packet.meta.urgent) { TcpFlags::URG } else { TcpFlags(0) };
         let flags = TcpFlags::ACK.with(TcpFlags::PSH).with(urgent);
-        self.send(flags, self.down_seq(at), packet, cx);
+        if cx.rates.pass_to(self.inside.ip(), packet.len(), cx.now) {
+            self.send(flags, self.down_seq(at), packet, cx);
+        } else {
+            cx.out.discard(packet, DropReason::SOURCE_RATE);
+        }
         self.go_on(false, cx)
     }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use adit_packet::Instant;
 
 use super::segment::Segment;
+use crate::translate::limiter::SourceRates;
 use adit_engine::{FlowError, FlowRequest, Outbox, PortId};
 
 /// What a connection works with.
@@ -15,6 +16,8 @@ pub(in crate::translate) struct Cx<'a> {
     pub(in crate::translate) mtu: u16,
     /// What reordered bytes of all connections may still take.
     pub(in crate::translate) budget: &'a mut usize,
+    /// What the inside may receive; what exceeds it counts as lost on its way, and is sent again.
+    pub(in crate::translate) rates: &'a mut SourceRates,
     /// When connections may be handed over again.
     pub(in crate::translate) splice_after: &'a mut Instant,
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cases::cases;
 use adit_packet::Coalescer;
 use proptest::prelude::*;
 
@@ -201,7 +202,7 @@ fn flows() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     /// What comes out of a train, cut up again, is what went in, each flow in its order; and of one flow
     /// the joints are those of the coalescer.

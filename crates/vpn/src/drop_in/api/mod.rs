@@ -1,5 +1,5 @@
-//! Requests for ports of the host while a program runs, at Unix sockets: one request a connection, which is closed
-//! behind the reply.
+//! Requests for ports of the host while a program runs, at Unix sockets and at an address of the inside: one request a
+//! connection, which is closed behind the reply.
 
 pub(super) mod gvproxy;
 pub(super) mod slirp4netns;
@@ -7,6 +7,7 @@ pub(super) mod slirp4netns;
 use adit_nat::Gateway;
 use adit_runtime::Runner;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -28,15 +29,58 @@ pub(super) trait Protocol {
 
 /// The sockets, their clients, and what they have asked for.
 pub(super) struct Api {
-    listeners: Vec<UnixListener>,
+    listeners: Vec<Listener>,
     clients: [Option<Client>; CLIENTS_MAX],
     next_client: usize,
     protocol: Box<dyn Protocol>,
 }
 
 struct Client {
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     request: Vec<u8>,
+}
+
+trait Stream: Read + Write + AsFd {}
+
+impl Stream for UnixStream {}
+impl Stream for TcpStream {}
+
+/// A socket that listens.
+enum Listener {
+    Unix(UnixListener),
+    /// On the host's loopback, for the inside, which knows it by this address.
+    Inside(TcpListener, SocketAddr),
+}
+
+impl Listener {
+    /// The next connection, if there is one.
+    fn accept(&self, runner: &Runner<Gateway>) -> Option<Box<dyn Stream>> {
+        match self {
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().ok()?;
+                stream.set_nonblocking(true).ok()?;
+                Some(Box::new(stream))
+            }
+            Self::Inside(listener, at) => {
+                let (stream, from) = listener.accept().ok()?;
+                // Other programs of the host reach the loopback as well.
+                let mut flows = runner.engine().nat().flows();
+                let is_of_inside = flows
+                    .any(|row| row.remote == Some(*at) && runner.local_of(row.flow) == Some(from));
+                stream.set_nonblocking(true).ok().filter(|()| is_of_inside)?;
+                Some(Box::new(stream))
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(listener) => listener.as_fd(),
+            Self::Inside(listener, _) => listener.as_fd(),
+        }
+    }
 }
 
 impl Api {
@@ -56,7 +100,17 @@ impl Api {
         }
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
-        self.listeners.push(listener);
+        self.listeners.push(Listener::Unix(listener));
+        Ok(())
+    }
+
+    /// Serves the inside, whose connections to `at` lead to this socket of the host's loopback.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub(super) fn serve_inside(&mut self, listener: TcpListener, at: SocketAddr) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        self.listeners.push(Listener::Inside(listener, at));
         Ok(())
     }
 
@@ -66,9 +120,8 @@ impl Api {
     }
 
     /// Takes a connection: its number, and the descriptor to wait for. `None`: there is none.
-    pub(super) fn accept(&mut self) -> Option<(usize, BorrowedFd<'_>)> {
-        let stream = self.listeners.iter().find_map(|listener| listener.accept().ok())?.0;
-        stream.set_nonblocking(true).ok()?;
+    pub(super) fn accept(&mut self, runner: &Runner<Gateway>) -> Option<(usize, BorrowedFd<'_>)> {
+        let stream = self.listeners.iter().find_map(|listener| listener.accept(runner))?;
         let number = self.next_client;
         self.next_client = (number + 1) % CLIENTS_MAX;
         let client = self.clients.get_mut(number)?.insert(Client { stream, request: Vec::new() });
@@ -99,6 +152,6 @@ impl Api {
 }
 
 /// Sends the reply and closes. A client that is gone, or that reads nothing, loses it.
-fn send(mut stream: UnixStream, reply: &[u8]) {
+fn send(mut stream: Box<dyn Stream>, reply: &[u8]) {
     let _ = stream.write_all(reply);
 }

@@ -1,6 +1,7 @@
 //! What holds whatever the profile and the packets are.
 
 use super::*;
+use crate::cases::cases;
 use crate::netem::{
     CoDel, DelayTable, Discipline, FqCoDel, GilbertElliott, Limits, LossPattern, Opportunities,
     Outage, Overhead, Queue, QueueLimit, Reorder, Steps,
@@ -159,7 +160,7 @@ fn check_law(link: &Link, out: &Outbox, received: u64, popped: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn no_packet_is_made_or_lost_unseen(

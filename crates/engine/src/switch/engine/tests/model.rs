@@ -1,6 +1,7 @@
 //! The switch against a naive model of one, over random operations.
 
 use super::*;
+use crate::cases::cases;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -222,7 +223,7 @@ fn apply(net: &mut Net, model: &mut Model, operation: Operation) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn it_does_what_the_model_does(
