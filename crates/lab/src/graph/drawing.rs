@@ -173,18 +173,25 @@ fn drawn_link(lab: &Lab, plan: &Plan, index: usize) -> Option<DrawnLink> {
     })
 }
 
-/// The settings of a link: `20ms 10mbit loss 1%`, both directions if they differ.
+/// The settings of a link in a few words, both directions if they differ: `20ms ±1ms 10mbit loss 1%`.
 fn label(profiles: &Profiles) -> String {
-    let words = |profile: &Profile| {
-        let words = to_json(profile).into_iter().map(|(key, value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            // The unit says which of them it is.
-            if matches!(key.as_str(), "delay" | "rate") { value } else { format!("{key} {value}") }
-        });
-        words.collect::<Vec<_>>().join(" ")
-    };
     let (there, back) = (words(&profiles.a_to_b), words(&profiles.b_to_a));
     if there == back { there } else { format!("{there} / {back}") }
+}
+
+/// The settings of a direction that people look for first, and how many others there are.
+fn words(profile: &Profile) -> String {
+    let mut keys = to_json(profile);
+    let first = [("delay", ""), ("jitter", "\u{b1}"), ("rate", ""), ("loss", "loss ")];
+    let first = first.iter().filter_map(|(key, before)| {
+        let value = keys.remove(*key)?;
+        Some(format!("{before}{}", value.as_str().unwrap_or_default()))
+    });
+    let mut words: Vec<String> = first.collect();
+    if !keys.is_empty() {
+        words.push(format!("+{}", keys.len()));
+    }
+    words.join(" ")
 }
 
 impl DrawnLink {

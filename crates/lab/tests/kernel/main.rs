@@ -18,7 +18,7 @@ fn plan(text: &str) -> Plan {
     let problems = Problems::default();
     let plan = of_source(&Source::new("lab.toml", text), &[], 1, &problems);
     problems.check("lab.toml").expect("the file is right");
-    plan.expect("the lab has a plan")
+    plan.expect("the lab has a plan").0
 }
 
 /// Runs `commands` where the network of `plan` is, with its programs, and returns their output.
