@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs containers of rootless podman on adit in place of slirp4netns: download and upload, names, published TCP
-# and UDP ports by both of podman's port handlers, a custom network; then RUNS containers (default 3), after
-# which nothing may be left. Needs root, to be another user with a range of users, and podman 4.
+# and UDP ports by both of podman's port handlers, a custom network, a program in rootlesskit; then RUNS containers
+# (default 3), after which nothing may be left. Needs root, to be another user with a range of users, and podman 4.
 #
 #   .ci/podman.sh [RUNS]        ADIT=PROGRAM (default target/release/adit)
 set -euo pipefail
@@ -9,7 +9,7 @@ set -euo pipefail
 main() {
   local adit=${ADIT:-$(dirname "$0")/../target/release/adit} program dir
   [ "$(id -u)" = 0 ] || { echo "skipped: podman needs a user with a range of users: run this as root"; exit 77; }
-  for program in podman crun newuidmap busybox pgrep python3 iptables; do
+  for program in podman crun newuidmap rootlesskit busybox pgrep python3 iptables; do
     command -v $program >/dev/null || { echo "skipped: not installed: $program"; exit 77; }
   done
   podman --version | grep -q ' 4\.' || { echo "skipped: $(podman --version) does not know slirp4netns"; exit 77; }
@@ -128,15 +128,23 @@ CONF
     container --rm --name ports --network slirp4netns:port_handler=$handler -p 8080:80 -p 5300:53/udp \
       -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro image \
       /usr/bin/python3 -c "$ECHO" &
-    within "an answer by TCP" sh -c '[ "$(busybox nc 127.0.0.1 8080 </dev/null 2>&1)" = tcp ]'
-    within "an answer by UDP" python3 -c '
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(1)
-s.sendto(b"x", ("127.0.0.1", 5300))
-assert s.recv(99) == b"udp"' 2>/dev/null
+    published
     podman stop -t 0 ports >/dev/null
     wait $! || true
+  done
+
+  for driver in builtin slirp4netns; do
+    step "rootlesskit with port driver $driver"
+    timeout -k 1 100 rootlesskit --net=slirp4netns --slirp4netns-binary="$dir/bin/slirp4netns" --mtu=65520 \
+      --disable-host-loopback --copy-up=/etc --port-driver=$driver -p 127.0.0.1:8080:80/tcp -p 127.0.0.1:5300:53/udp \
+      sh -c 'busybox wget -q -O - http://server.example:8000/big | sha256sum >"$1/got"; exec python3 -c "$0"' \
+      "$ECHO" "$dir/run" 2>"$dir/run/said" &
+    published
+    got=$(cat "$dir/run/got")
+    [ "$got" = "$wanted" ] || fail "downloaded $got, not $wanted: $(cat "$dir/run/said")"
+    kill $!
+    wait $! || true
+    within "the end" sh -c '! pgrep -x rootlesskit && ! pgrep -x slirp4netns' >/dev/null
   done
 
   step "a custom network"
@@ -153,6 +161,17 @@ assert s.recv(99) == b"udp"' 2>/dev/null
   # The namespace of custom networks has a file of its own that stays.
   left=$(find "$XDG_RUNTIME_DIR/netns" -name 'netns-*' 2>/dev/null | wc -l)
   [ "$left" = 0 ] || fail "$left files of namespaces are left"
+}
+
+# Published ports answer.
+published() {
+  within "an answer by TCP" sh -c '[ "$(busybox nc 127.0.0.1 8080 </dev/null 2>&1)" = tcp ]'
+  within "an answer by UDP" python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(1)
+s.sendto(b"x", ("127.0.0.1", 5300))
+assert s.recv(99) == b"udp"' 2>/dev/null
 }
 
 container() { timeout -k 1 100 podman run "$@"; }

@@ -25,6 +25,7 @@ mod bpf;
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
 mod cause;
+mod covers;
 mod device;
 mod egress;
 mod error;
@@ -59,6 +60,7 @@ pub use adit_packet::{
 };
 pub use bpf::{EbpfProgram, Instruction, LoadError};
 pub use cause::{Cause, CauseEntry};
+pub use covers::{CoverError, Covers};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};

@@ -1,9 +1,11 @@
 //! Names inside: the NAT's name server, and the host's name servers when they change.
 
 use crate::nat::{Attached, Host, NAME_SERVER, V4, adit_run};
-use crate::support::{ADIT, adit_json, command, run, text};
+use crate::support::{ADIT, adit_json, bare, command, run, text};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const RESOLVER: &str = include_str!("resolver.py");
@@ -86,4 +88,49 @@ fn the_hosts_name_servers_are_followed() {
     follows(5, "truncated");
     fs::write("/run/manager/resolv.conf", text_of(6)).unwrap();
     follows(6, "written after it was truncated");
+}
+
+/// Prints resolv.conf when it is another one.
+const SEARCH: &str = "
+import sys, time
+before, end = None, time.monotonic() + 60
+while time.monotonic() < end:
+    text = open('/etc/resolv.conf').read()
+    if text != before:
+        print(text.replace('\\n', ';'), flush=True)
+        before = text
+    time.sleep(0.01)
+";
+
+#[test]
+fn search_domains_are_followed_in_the_file_of_a_command() {
+    let _host = Host::new();
+    run("mount -t tmpfs none /etc");
+    let write = |text: &str| {
+        fs::write("/etc/new", text).unwrap();
+        fs::rename("/etc/new", "/etc/resolv.conf").unwrap();
+    };
+    write("nameserver 192.0.2.2\nsearch a-long-name.example.org lan\noptions ndots:2\n");
+    let mut adit = bare(ADIT)
+        .args(["run", "--sandbox", "require", "--", "python3", "-u", "-c", SEARCH])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(adit.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut until = |wanted: &str| {
+        // The host's file may be seen for a moment after it was replaced.
+        let found = lines.find(|line| line == wanted);
+        assert!(found.is_some(), "not {wanted}");
+    };
+    until("nameserver 10.0.2.3;search a-long-name.example.org lan;options ndots:2;");
+    write("nameserver 192.0.2.2\nsearch vpn.example\n");
+    until("nameserver 10.0.2.3;search vpn.example;");
+    write("search other.example more.example\nnameserver 192.0.2.3\n");
+    until("nameserver 10.0.2.3;search other.example more.example;");
+    // The same file once more, and one that is written in place.
+    write("search other.example more.example\nnameserver 192.0.2.3\n");
+    fs::write("/etc/resolv.conf", "search lan\nnameserver 192.0.2.3\n").unwrap();
+    until("nameserver 10.0.2.3;search lan;");
+    adit.kill().unwrap();
+    adit.wait().unwrap();
 }

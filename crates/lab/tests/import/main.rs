@@ -1,5 +1,7 @@
 //! Files of other programs: changed at random, none makes the readers panic or write invalid TOML.
 
+#[path = "../../../packet/tests/cases/mod.rs"]
+mod cases;
 mod exercise;
 
 use proptest::prelude::*;
@@ -7,7 +9,7 @@ use proptest::prelude::*;
 const FILES: [&[u8]; 2] = [include_bytes!("campus.clab.yml"), include_bytes!("ring.graphml")];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::cases(300) })]
 
     #[test]
     fn any_changed_file_is_read_or_rejected(

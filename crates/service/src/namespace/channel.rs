@@ -45,6 +45,8 @@ pub(crate) struct Message {
     pub(crate) stage: Option<Stage>,
     /// What could not be done.
     pub(crate) warning: Option<String>,
+    /// The content of the private resolv.conf, for the holder.
+    pub(crate) resolv_conf: Option<String>,
     /// Descriptors that it hands over.
     pub(crate) fds: Vec<OwnedFd>,
 }
@@ -55,6 +57,28 @@ enum Wire {
     Warning(String),
     Failed { exit: u8, report: Box<Report> },
     GoOn,
+    ResolvConf(String),
+}
+
+/// Writes the private resolv.conf of a command.
+#[derive(Debug)]
+pub struct ResolvConfWriter(Channel);
+
+impl ResolvConfWriter {
+    pub(super) fn new(channel: &Channel) -> io::Result<Self> {
+        Ok(Self(Channel(channel.0.try_clone()?)))
+    }
+
+    /// Replaces its content.
+    ///
+    /// # Errors
+    /// EPIPE: the command has ended; EMSGSIZE: it is too long.
+    pub fn write(&self, content: String) -> io::Result<()> {
+        if content.len() > MESSAGE_LEN_MAX / 2 {
+            return Err(rustix::io::Errno::MSGSIZE.into());
+        }
+        self.0.send(&Wire::ResolvConf(content), &[])
+    }
 }
 
 impl Channel {
@@ -95,7 +119,8 @@ impl Channel {
         if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
             return Err(rustix::io::Errno::MSGSIZE.into());
         }
-        sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, flags)?;
         Ok(())
     }
 
@@ -119,6 +144,7 @@ impl Channel {
             Wire::Stage(stage) => Ok(Message { stage: Some(stage), fds, ..Message::default() }),
             Wire::Warning(warning) => Ok(Message { warning: Some(warning), ..Message::default() }),
             Wire::GoOn => Ok(Message::default()),
+            Wire::ResolvConf(text) => Ok(Message { resolv_conf: Some(text), ..Message::default() }),
             Wire::Failed { exit, report } => {
                 Err(Error { kind: kind_of(exit.into()).unwrap_or(Kind::Refused), report })
             }

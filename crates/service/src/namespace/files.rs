@@ -1,17 +1,13 @@
 //! Files in `/etc` that differ in a mount namespace.
-//!
-//! A bind mount covers the file, and for a symbolic link the file behind it, as programs open it. Its content
-//! lies in a file system in memory that has no name in the namespace.
 
 use crate::error::Result;
 use crate::namespace::channel::failure;
-use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use adit_device::{CoverError, Covers};
 use std::fmt::Display;
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+
+/// Where programs look for name servers.
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What a command sees in place of the host's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,9 +17,6 @@ pub struct PrivateFiles {
     /// The content of `/etc/hosts`; `None`: the host's.
     pub hosts: Option<String>,
 }
-
-/// Folders of which one exists everywhere: it is covered for a moment.
-const FOLDERS: [&str; 4] = ["/tmp", "/run", "/var", "/usr"];
 
 impl PrivateFiles {
     /// The host's `/etc/hosts` with more names.
@@ -38,47 +31,21 @@ impl PrivateFiles {
         hosts
     }
 
-    /// Covers the files in the mount namespace of the calling process. Returns what could not be covered.
+    /// Covers the files in the mount namespace of the calling process. Returns what could not be covered too.
     ///
     /// # Errors
     /// EPERM: mounts are forbidden here.
-    pub(super) fn mount(&self) -> Result<Vec<String>> {
-        let wanted = [("/etc/resolv.conf", &self.resolv_conf), ("/etc/hosts", &self.hosts)];
-        let mut warnings = Vec::new();
-        let mut targets = Vec::new();
+    pub(super) fn mount(&self) -> Result<(Covers, Vec<String>)> {
+        let wanted = [(RESOLV_CONF, &self.resolv_conf), ("/etc/hosts", &self.hosts)];
+        let (mut covers, mut warnings) = (Covers::default(), Vec::new());
         for (path, content) in wanted {
-            let Some(content) = content else { continue };
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            match rustix::fs::open(path, flags, Mode::empty()) {
-                Ok(target) => targets.push((path, target, content)),
-                Err(errno) => {
-                    let why = io::Error::from(errno);
-                    warnings.push(format!("{path} is not replaced inside: {why}"));
-                }
+            let added = content.clone().map_or(Ok(()), |content| covers.add(path, content));
+            if let Err(error) = added {
+                warnings.push(format!("{path} is not replaced inside: {error}"));
             }
         }
-        if targets.is_empty() {
-            return Ok(warnings);
-        }
-        let folder = FOLDERS.iter().find(|folder| Path::new(folder).is_dir()).unwrap_or(&"/");
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount("tmpfs", *folder, "tmpfs", flags, None)
-            .map_err(|errno| failure("mount a file system on", folder, &errno.into()))?;
-        for (path, target, content) in &targets {
-            cover(Path::new(folder), path, target, content)
-                .map_err(|error| failure("replace", path, &error))?;
-        }
-        unmount(*folder, UnmountFlags::DETACH)
-            .map_err(|errno| failure("unmount", folder, &errno.into()))?;
-        Ok(warnings)
+        let failed = |error: CoverError| failure(error.op, &error.object, &error.source);
+        covers.mount().map_err(failed)?;
+        Ok((covers, warnings))
     }
-}
-
-fn cover(folder: &Path, path: &str, target: &OwnedFd, content: &str) -> io::Result<()> {
-    let source = folder.join(Path::new(path).file_name().unwrap_or_default());
-    std::fs::write(&source, content)?;
-    rustix::fs::chmod(&source, Mode::from_raw_mode(0o644))?;
-    // By the descriptor: the folder that is covered may be on the way to the target.
-    mount_bind(&source, format!("/proc/self/fd/{}", target.as_raw_fd()))?;
-    Ok(())
 }

@@ -1,13 +1,14 @@
 //! The processes in the namespaces: the holder, and the first of the process namespace.
 
 use crate::error::{Error, Kind, Result};
-use crate::namespace::channel::{Channel, Stage, failure};
+use crate::namespace::channel::{Channel, Message, Stage, failure};
 use crate::namespace::codes::COMMAND;
+use crate::namespace::files::RESOLV_CONF;
 use crate::namespace::refusal;
 use crate::namespace::wanted::{Command, Wanted};
-use adit_device::IfIndex;
 use adit_device::netlink::{LinkChange, Netlink};
 use adit_device::process::{Child, Namespaces, SignalMask, block_all_signals, shell_status};
+use adit_device::{Covers, IfIndex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{
@@ -19,28 +20,57 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The status of a holder that failed before the command ran; its parent has the error.
 const FAILED: u8 = 125;
 
+/// How often it is verified that files are covered: no event says that they are not.
+const KEEP_NANOS: i64 = 200_000_000;
+
 /// The index of `lo`, in every network namespace.
 pub(super) const LOOPBACK: u32 = 1;
 
 /// Holds new namespaces until the command has ended; returns its status.
 pub(super) fn hold(parent: Pid, channel: &Channel, wanted: &Wanted, command: &Command) -> u8 {
     let held = end_with(parent).and_then(|mask| {
-        create(channel, wanted)?;
+        let covers = create(channel, wanted)?;
         reached(channel, Stage::Ready)?;
         wait(channel)?;
         let failed = |error| failure("start", "a process", &error);
         let holder = pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
         let holder = holder.map_err(|errno| failed(errno.into()))?;
-        Child::fork(|| first_process(&holder, channel, command, &mask)).map_err(failed)
+        let first = Child::fork(|| first_process(&holder, channel, command, &mask));
+        Ok((first.map_err(failed)?, covers))
     });
     match held {
-        Ok(first) => first.wait().unwrap_or(FAILED),
+        Ok((first, covers)) => keep(&first, covers, channel),
         Err(error) => {
             // Without a parent nobody reads it.
             let _ = channel.fail(error);
             FAILED
         }
     }
+}
+
+/// Keeps files covered until the first process has ended; returns its status.
+fn keep(first: &Child, mut covers: Covers, channel: &Channel) -> u8 {
+    let mut is_open = !covers.is_empty();
+    while is_open {
+        let mut fds = [PollFd::new(first, PollFlags::IN), PollFd::new(channel, PollFlags::IN)];
+        let interval = Timespec { tv_sec: 0, tv_nsec: KEEP_NANOS };
+        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&interval)));
+        if polled.is_err() || !fds[0].revents().is_empty() {
+            break;
+        }
+        if !fds[1].revents().is_empty() {
+            match channel.receive() {
+                Ok(Ok(Message { resolv_conf: Some(content), .. })) => {
+                    drop(covers.write(RESOLV_CONF, content))
+                }
+                Ok(_) => {}
+                // Our parent has ended, and this process ends with it.
+                Err(_) => is_open = false,
+            }
+        }
+        covers.keep();
+    }
+    first.wait().unwrap_or(FAILED)
 }
 
 /// Ends this process when `parent` does. Signals of the terminal are the command's: they are blocked here.
@@ -53,7 +83,7 @@ fn end_with(parent: Pid) -> Result<SignalMask> {
     block_all_signals().map_err(failed)
 }
 
-fn create(channel: &Channel, wanted: &Wanted) -> Result<()> {
+fn create(channel: &Channel, wanted: &Wanted) -> Result<Covers> {
     let entered = Namespaces::USER.enter_new();
     entered.map_err(|error| refusal::cause("create a user namespace", &error))?;
     reached(channel, Stage::InUserNamespace)?;
@@ -66,10 +96,12 @@ fn create(channel: &Channel, wanted: &Wanted) -> Result<()> {
     let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags)
         .map_err(|errno| failure("separate", "the mounts", &errno.into()))?;
-    for warning in wanted.files.mount()? {
+    let (covers, warnings) = wanted.files.mount()?;
+    for warning in warnings {
         channel.warn(warning).map_err(|error| failure("write to", "our parent", &error))?;
     }
-    network().map_err(|error| failure("set up", "interface lo", &error))
+    network().map_err(|error| failure("set up", "interface lo", &error))?;
+    Ok(covers)
 }
 
 fn network() -> io::Result<()> {

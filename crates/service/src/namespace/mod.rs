@@ -27,6 +27,7 @@ mod refusal;
 mod splice;
 mod wanted;
 
+pub use channel::ResolvConfWriter;
 pub use codes::{CATALOG, COMMAND, DATAPATH, NAMESPACES};
 pub use files::PrivateFiles;
 pub use ids::write_maps;
@@ -97,6 +98,14 @@ impl Namespaces {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.holder.pid()
+    }
+
+    /// Writes the command's private resolv.conf while it runs.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn resolv_conf(&self) -> Result<ResolvConfWriter> {
+        ResolvConfWriter::new(&self.channel).map_err(|error| self.lost(&error))
     }
 
     /// Starts the command.

@@ -3,7 +3,8 @@
 //! ```text
 //! output      a SYN for the device gets a tag, by which the NAT knows that these rules are there
 //! prerouting  a SYN with the tag that the NAT sends back goes to the listening socket (TPROXY)
-//! output      once that socket has answered, the connection has a mark, and a rule routes what has it to lo
+//! output      once that socket has answered, the connection has a mark, and a rule routes what has it to lo;
+//!             what the listening socket sends goes there by itself, and is not routed twice
 //! ```
 //!
 //! So a connection that the NAT answers itself passes the device as before, also after its SYN was sent back to no
@@ -99,7 +100,7 @@ fn rules(device: IfName, tag: u16, port: u16) -> String {
         "add table {TABLE}; delete table {TABLE}; table {TABLE} {{ \
          chain out {{ type route hook output priority mangle; \
          oifname \"{device}\" {syn} tcp urgptr set {tag} ct mark set 0 accept; \
-         ct mark {ANSWERED} meta mark set {ANSWERED} accept; \
+         oifname != \"lo\" ct mark {ANSWERED} meta mark set {ANSWERED} accept; \
          oifname \"lo\" ct mark {SENT_BACK} tcp flags & (syn | ack) == (syn | ack) \
          ct mark set {ANSWERED}; }}; \
          chain back {{ type filter hook prerouting priority mangle; \

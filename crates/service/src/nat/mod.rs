@@ -21,7 +21,6 @@ use crate::namespace::attach::Attached;
 use crate::namespace::life::Life;
 use crate::nat::flow_log::FlowLog;
 use crate::nat::model::{Flow, Guest, Nat as Report, Published, Spliced};
-use crate::nat::own_addresses::OwnAddresses;
 use crate::nat::publish::{Follower, INSIDE};
 use crate::nat::resolvers::ServerFollower;
 use crate::nat::wanted::WantedNat;
@@ -29,6 +28,7 @@ use crate::sandbox::Needs;
 use crate::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, TICK, Trigger, seed, value,
 };
+use adit_device::netlink::OwnAddresses;
 use adit_device::{MacAddr, Mode};
 use adit_nat::guest::Guests;
 use adit_nat::{Gateway, Publishing};
@@ -112,7 +112,7 @@ impl NatService {
         events: Events,
     ) -> Result<(Runner<Gateway>, Self)> {
         let failed = |error: io::Error| Error::io("start", "the loop", &error);
-        let own_addresses = OwnAddresses::new()?;
+        let own_addresses = own_addresses::open()?;
         let mut engine = wanted.engine(own_addresses.list())?;
         let flow_log = wanted.flow_log.as_deref().map(|path| FlowLog::open(path, events.clone()));
         let flow_log = flow_log.transpose()?;
@@ -195,15 +195,19 @@ impl NatService {
 
     /// The host's addresses have changed: they stay out of reach for the inside.
     fn addresses_changed(&mut self, runner: &mut Runner<Gateway>) {
-        if let Err(error) = self.own_addresses.update(runner, &self.wanted) {
+        if let Err(error) = own_addresses::update(&mut self.own_addresses, runner, &self.wanted) {
             self.events.note(format!("the host's addresses are not followed: {error}"));
         }
     }
 
     /// The host's name servers have changed.
     fn resolvers_changed(&mut self, runner: &mut Runner<Gateway>) {
-        if let Some(Err(error)) = self.resolvers.as_ref().map(|one| one.update(runner)) {
-            self.events.note(format!("the host's name servers are not followed: {error}"));
+        match self.resolvers.as_ref().map(|one| one.update(runner)) {
+            Some(Ok(Some(new))) => new.search_at(runner.engine_mut()),
+            Some(Err(error)) => {
+                self.events.note(format!("the host's name servers are not followed: {error}"));
+            }
+            _ => {}
         }
     }
 

@@ -1,137 +1,32 @@
-//! The host's own addresses, now and when they change. Networks that a route delivers to the host itself, such as
-//! `ip route add local 10.9.0.0/16 dev lo` (AnyIP), are its own as well.
+//! The host's own addresses stay out of reach, also when they change.
 
 use crate::error::{Error, Result};
 use crate::nat::wanted::WantedNat;
-use adit_device::IfIndex;
-use adit_device::netlink::{Address, Event, Monitor, Netlink, Route, RouteKind, TABLE_LOCAL};
+use adit_device::netlink::OwnAddresses;
 use adit_nat::Gateway;
-use adit_packet::IpPrefix;
 use adit_runtime::Runner;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
-/// How many events are read in one turn; the others stay for the next.
-const EVENTS_MAX: usize = 64;
-
-/// The addresses of the network namespace of this process. Readable when some have changed.
-#[derive(Debug)]
-pub(super) struct OwnAddresses {
-    monitor: Monitor,
-    all: Vec<Own>,
+/// Lists them.
+///
+/// # Errors
+/// Those of netlink.
+pub(super) fn open() -> Result<OwnAddresses> {
+    OwnAddresses::open().map_err(|error| Error::io("list", "the host's addresses", &error))
 }
 
-/// An address, or the network of a route, of an interface: two interfaces may have the same.
-#[derive(Debug, PartialEq)]
-struct Own {
-    link: Option<IfIndex>,
-    is_route: bool,
-    prefix: IpPrefix,
-}
-
-impl Own {
-    fn address(link: IfIndex, address: &Address) -> Self {
-        Self { link: Some(link), is_route: false, prefix: IpPrefix::host(address.local.ip()) }
+/// Keeps those that have changed out of reach for the inside of a NAT.
+///
+/// # Errors
+/// No further change will be seen; the loop does not watch them any more.
+pub(super) fn update(
+    own: &mut OwnAddresses,
+    runner: &mut Runner<Gateway>,
+    wanted: &WantedNat,
+) -> io::Result<()> {
+    // It would be ready forever.
+    if own.update().inspect_err(|_| runner.unwatch(&*own))? {
+        runner.engine_mut().set_policy(wanted.policy(own.list()));
     }
-
-    /// `None`: its packets leave.
-    fn route(route: &Route) -> Option<Self> {
-        let is_own = matches!(route.kind, RouteKind::Local | RouteKind::Anycast);
-        let own = Self { link: route.oif, is_route: true, prefix: route.destination };
-        (is_own && route.table == TABLE_LOCAL).then_some(own)
-    }
-}
-
-impl OwnAddresses {
-    /// Lists them.
-    ///
-    /// # Errors
-    /// Those of netlink.
-    pub(super) fn new() -> Result<Self> {
-        // Before the addresses are listed: none is missed.
-        let listed = Monitor::open().and_then(|monitor| Ok(Self { monitor, all: all()? }));
-        listed.map_err(|error| Error::io("list", "the host's addresses", &error))
-    }
-
-    /// The addresses.
-    pub(super) fn list(&self) -> Vec<IpPrefix> {
-        let mut prefixes: Vec<IpPrefix> = self.all.iter().map(|own| own.prefix).collect();
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        prefixes
-    }
-
-    /// Keeps those that have changed out of reach for the inside of a NAT.
-    ///
-    /// # Errors
-    /// No further change will be seen; the loop does not watch them any more.
-    pub(super) fn update(
-        &mut self,
-        runner: &mut Runner<Gateway>,
-        wanted: &WantedNat,
-    ) -> io::Result<()> {
-        let read = self.read();
-        match &read {
-            Ok(true) => runner.engine_mut().set_policy(wanted.policy(self.list())),
-            Ok(false) => {}
-            // It would be ready forever.
-            Err(_) => runner.unwatch(self),
-        }
-        read.map(drop)
-    }
-
-    /// Reads what has changed. `false`: nothing of the addresses.
-    fn read(&mut self) -> io::Result<bool> {
-        let mut has_changed = false;
-        for _ in 0..EVENTS_MAX {
-            let (own, is_new) = match self.monitor.recv(Some(Duration::ZERO))? {
-                Some(Event::AddressAdded(link, address)) => {
-                    (Some(Own::address(link, &address)), true)
-                }
-                Some(Event::AddressRemoved(link, address)) => {
-                    (Some(Own::address(link, &address)), false)
-                }
-                Some(Event::RouteAdded(route)) => (Own::route(&route), true),
-                Some(Event::RouteRemoved(route)) => (Own::route(&route), false),
-                // The kernel does not report the routes that go with it.
-                Some(Event::LinkRemoved(link)) => {
-                    let count = self.all.len();
-                    self.all.retain(|own| own.link != Some(link.index));
-                    has_changed |= self.all.len() != count;
-                    continue;
-                }
-                Some(Event::Lost) => {
-                    self.all = all()?;
-                    has_changed = true;
-                    continue;
-                }
-                Some(_) => continue,
-                None => break,
-            };
-            let Some(own) = own else { continue };
-            let is_known = self.all.contains(&own);
-            has_changed |= is_known != is_new;
-            match (is_known, is_new) {
-                (false, true) => self.all.push(own),
-                (true, false) => self.all.retain(|one| *one != own),
-                _ => {}
-            }
-        }
-        Ok(has_changed)
-    }
-}
-
-impl AsFd for OwnAddresses {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.monitor.as_fd()
-    }
-}
-
-fn all() -> io::Result<Vec<Own>> {
-    let mut netlink = Netlink::open()?;
-    let addresses = netlink.addresses(None)?;
-    let routes = netlink.routes(Some(TABLE_LOCAL))?;
-    let addresses = addresses.iter().map(|(link, address)| Own::address(*link, address));
-    Ok(addresses.chain(routes.iter().filter_map(Own::route)).collect())
+    Ok(())
 }

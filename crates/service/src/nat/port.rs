@@ -3,12 +3,13 @@
 //! Its hosts get addresses by DHCP, DHCPv6 and router advertisements, and names from the name server inside.
 
 use crate::nat::model::Flow;
-use crate::nat::own_addresses::OwnAddresses;
+use crate::nat::own_addresses;
 use crate::nat::resolvers::{INTERVAL, Resolvers};
 use crate::nat::wanted::WantedNat;
 use crate::netem::profile::Profiles;
 use crate::supervisor::seed;
 use adit_device::Mode;
+use adit_device::netlink::OwnAddresses;
 use adit_engine::PortId;
 use adit_engine::netem::{Profile, Rate};
 use adit_nat::dns::{self, Name};
@@ -166,7 +167,7 @@ impl PortOptions for NatSpec {
     fn open(&self) -> Result<Opened> {
         let wanted = self.wanted().map_err(into_port_error)?;
         let io = |error| Error::io("start", "the NAT", &error);
-        let own_addresses = OwnAddresses::new().map_err(into_port_error)?;
+        let own_addresses = own_addresses::open().map_err(into_port_error)?;
         let mut gateway = wanted.engine(own_addresses.list()).map_err(into_port_error)?;
         let guests = wanted.guests().map_err(into_port_error)?;
         gateway.add_guests(INSIDE, guests).map_err(Error::usage)?;
@@ -176,7 +177,7 @@ impl PortOptions for NatSpec {
         let life = Arc::new(());
         if self.dns.is_none() {
             let remote = runner.remote().map_err(io)?;
-            follow(remote, Arc::downgrade(&life), wanted.resolvers.servers.clone()).map_err(io)?;
+            follow(remote, Arc::downgrade(&life), wanted.resolvers.clone()).map_err(io)?;
         }
         let owner = Owner { own_addresses, wanted, _life: life };
         let mtu = Some(self.mtu.into());
@@ -212,7 +213,7 @@ impl Handler<Gateway> for Owner {
     fn event(&mut self, runner: &mut Runner<Gateway>, event: Event) -> Next {
         if matches!(event, Event::Ready(ADDRESSES)) {
             // Those that are known stay out of reach.
-            let _ = self.own_addresses.update(runner, &self.wanted);
+            let _ = own_addresses::update(&mut self.own_addresses, runner, &self.wanted);
         }
         Next::Continue
     }
@@ -222,19 +223,20 @@ impl Handler<Gateway> for Owner {
 fn follow(
     remote: Remote<Runner<Gateway>>,
     life: Weak<()>,
-    mut known: Vec<SocketAddr>,
+    mut known: Resolvers,
 ) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("resolv.conf".to_owned());
     let follow = move || {
         while life.strong_count() > 0 {
-            if let Some(servers) = Resolvers::changed(&known) {
-                let new = servers.clone();
+            if let Some(new) = Resolvers::changed(&known) {
+                let changed = new.clone();
                 let posted = remote.post(move |runner: &mut Runner<Gateway>| {
-                    runner.engine_mut().set_name_servers(new);
+                    runner.engine_mut().set_name_servers(changed.servers.iter().copied());
+                    changed.search_at(runner.engine_mut());
                 });
                 // If the loop is busy, later.
                 if posted.is_ok() {
-                    known = servers;
+                    known = new;
                 }
             }
             std::thread::sleep(INTERVAL);

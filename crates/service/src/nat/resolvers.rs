@@ -1,9 +1,12 @@
 //! The host's name servers, now and when they change.
 
+use crate::namespace::ResolvConfWriter;
+use crate::nat::publish::INSIDE;
 use crate::sandbox::{self, Level, Needs};
 use adit_device::process::Child;
 use adit_nat::Gateway;
-use adit_nat::dns::{self, Nameserver, ResolvConf};
+use adit_nat::dns::{self, Name, Nameserver, ResolvConf};
+use adit_nat::guest::GuestConfig;
 use adit_runtime::Runner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
@@ -11,7 +14,7 @@ use rustix::net::{
 };
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -25,8 +28,8 @@ const FILE_LEN_MAX: u64 = 64 << 10;
 /// reports all of them.
 pub(super) const INTERVAL: Duration = Duration::from_millis(400);
 
-/// The longest list of servers as text.
-const MESSAGE_LEN_MAX: usize = 1024;
+/// The longest message of the process that follows the file.
+const MESSAGE_LEN_MAX: usize = 16 << 10;
 
 /// The system calls of the process that follows the file.
 const SYSCALLS: &[&str] = &["openat", "open", "poll", "ppoll", "sendto", "socket"];
@@ -37,7 +40,7 @@ pub struct Resolvers {
     /// The servers, in the order in which they are asked.
     pub servers: Vec<SocketAddr>,
     /// All that it says.
-    conf: ResolvConf,
+    pub conf: ResolvConf,
 }
 
 impl Resolvers {
@@ -51,11 +54,30 @@ impl Resolvers {
         Self::parse(&String::from_utf8_lossy(&bytes))
     }
 
-    /// The servers of the host, if they are others than these. Those that were there stay while the file has none: it
-    /// may be written just now.
-    pub(super) fn changed(known: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
-        let servers = Self::of_host().servers;
-        (servers != known && !servers.is_empty()).then_some(servers)
+    /// What the file says, if it is something else. What is known stays while the file has no server: it may be
+    /// written just now.
+    pub(super) fn changed(known: &Self) -> Option<Self> {
+        let new = Self::of_host();
+        let is_same = |a: &Self, b: &Self| {
+            let words = |one: &Self| (one.conf.search.clone(), one.conf.options.clone());
+            a.servers == b.servers && words(a) == words(b)
+        };
+        (!is_same(known, &new) && !new.servers.is_empty()).then_some(new)
+    }
+
+    /// The servers, then the rest as a file has it.
+    fn message(&self) -> String {
+        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
+        let servers = servers.join(" ");
+        let whole = format!("{servers}\n{}", self.conf.with_server(Ipv4Addr::LOCALHOST.into()));
+        // Domains of that length are of no use.
+        if whole.len() <= MESSAGE_LEN_MAX { whole } else { servers }
+    }
+
+    fn of_message(text: &str) -> Self {
+        let (servers, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let servers = servers.split(' ').filter_map(|word| word.parse().ok()).collect();
+        Self { servers, conf: ResolvConf::parse(rest) }
     }
 
     fn parse(text: &str) -> Self {
@@ -63,9 +85,20 @@ impl Resolvers {
         Self { servers: conf.servers.iter().filter_map(address).collect(), conf }
     }
 
-    /// The domains for short names.
-    pub fn search(&self) -> impl Iterator<Item = &str> {
-        self.conf.search.iter().map(String::as_str)
+    /// The domains for short names, as far as they are names.
+    pub(super) fn search(&self) -> Vec<Name> {
+        self.conf.search.iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// Gives them to guests.
+    pub(super) fn search_at(&self, gateway: &mut Gateway) {
+        if let Some(guests) = gateway.guests_mut(INSIDE)
+            && guests.config().search != self.search()
+        {
+            let config = GuestConfig { search: self.search(), ..guests.config().clone() };
+            // All else is as before.
+            let _ = guests.set(config);
+        }
     }
 
     /// The text of a file with this server in place of the host's.
@@ -94,16 +127,18 @@ fn address(server: &Nameserver) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub struct ServerFollower {
     socket: OwnedFd,
+    /// A resolv.conf with the host's domains, and the server in it.
+    file: Option<(ResolvConfWriter, IpAddr)>,
     _process: Child,
 }
 
 impl ServerFollower {
-    /// Starts the process, which reports servers other than these. This process must have a single thread. The
+    /// Starts the process, which reports what differs from this. This process must have a single thread. The
     /// other one ends with it.
     ///
     /// # Errors
     /// EMFILE, EAGAIN.
-    pub fn start(level: Level, known: &[SocketAddr]) -> io::Result<Self> {
+    pub fn start(level: Level, known: &Resolvers) -> io::Result<Self> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -113,34 +148,38 @@ impl ServerFollower {
         let process = Child::fork_apart(theirs, |socket| {
             // For `ps`; without it, it is called as its parent.
             let _ = rustix::thread::set_name(c"adit-resolvers");
-            u8::from(!confine(level) || follow(&socket, known.to_vec()).is_err())
+            u8::from(!confine(level) || follow(&socket, known.clone()).is_err())
         })?;
-        Ok(Self { socket: ours, _process: process })
+        Ok(Self { socket: ours, file: None, _process: process })
     }
 
-    /// Passes servers that have changed on to the name server of a NAT.
+    /// Writes the host's domains and options into a resolv.conf as well, with this server.
+    pub fn rewrites(&mut self, file: ResolvConfWriter, server: IpAddr) {
+        self.file = Some((file, server));
+    }
+
+    /// Passes servers that have changed on to the name server of a NAT, and returns what has changed.
     ///
     /// # Errors
-    /// The process has ended; the loop does not watch it any more.
-    pub fn update(&self, runner: &mut Runner<Gateway>) -> io::Result<()> {
-        let read = self.read();
-        match &read {
-            Ok(Some(servers)) => runner.engine_mut().set_name_servers(servers.iter().copied()),
-            Ok(None) => {}
-            // It would be ready forever.
-            Err(_) => runner.unwatch(self),
+    /// The process has ended, and the loop does not watch it any more; or the file cannot be written.
+    pub fn update(&self, runner: &mut Runner<Gateway>) -> io::Result<Option<Resolvers>> {
+        // It would be ready forever.
+        let read = self.read().inspect_err(|_| runner.unwatch(self))?;
+        let Some(new) = read else { return Ok(None) };
+        runner.engine_mut().set_name_servers(new.servers.iter().copied());
+        if let Some((file, server)) = &self.file {
+            file.write(new.file(*server))?;
         }
-        read.map(drop)
+        Ok(Some(new))
     }
 
-    fn read(&self) -> io::Result<Option<Vec<SocketAddr>>> {
+    fn read(&self) -> io::Result<Option<Resolvers>> {
         let mut bytes = [0; MESSAGE_LEN_MAX];
         match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok((_, len)) => {
                 let text = std::str::from_utf8(bytes.get(..len).unwrap_or_default());
-                let words = text.unwrap_or_default().split(' ');
-                Ok(Some(words.filter_map(|word| word.parse().ok()).collect()))
+                Ok(text.ok().map(Resolvers::of_message))
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -159,14 +198,13 @@ fn confine(level: Level) -> bool {
     sandbox::confine(level, &needs).is_ok() || level != Level::Require
 }
 
-/// Reports the servers whenever they have changed.
-fn follow(socket: &OwnedFd, mut known: Vec<SocketAddr>) -> io::Result<()> {
+/// Reports what the file says whenever it has changed.
+fn follow(socket: &OwnedFd, mut known: Resolvers) -> io::Result<()> {
     let interval = Timespec::try_from(INTERVAL).map_err(io::Error::other)?;
     loop {
-        if let Some(servers) = Resolvers::changed(&known) {
-            let words: Vec<String> = servers.iter().map(ToString::to_string).collect();
-            match send(socket, words.join(" ").as_bytes(), SendFlags::NOSIGNAL) {
-                Ok(_) => known = servers,
+        if let Some(new) = Resolvers::changed(&known) {
+            match send(socket, new.message().as_bytes(), SendFlags::NOSIGNAL) {
+                Ok(_) => known = new,
                 // It has not read what came before: later.
                 Err(rustix::io::Errno::AGAIN) => {}
                 Err(errno) => return Err(errno.into()),

@@ -137,7 +137,7 @@ impl WantedNat {
     /// # Errors
     /// EMFILE, EAGAIN: no process can be started.
     pub fn follow(&self, level: Level) -> Result<Option<ServerFollower>> {
-        let started = self.dns.is_none().then(|| ServerFollower::start(level, self.resolvers()));
+        let started = self.dns.is_none().then(|| ServerFollower::start(level, &self.resolvers));
         started.transpose().map_err(|error| Error::io("start", "a process", &error))
     }
 
@@ -157,7 +157,7 @@ impl WantedNat {
     /// A network is too small, or the MTU.
     pub(super) fn guests(&self) -> Result<GuestConfig> {
         let networks = GuestConfig::in_networks(Some(self.inside.v4), Some(self.inside.v6));
-        let search = self.resolvers.search().filter_map(|name| name.parse().ok()).collect();
+        let search = self.resolvers.search();
         let networks = networks.map_err(Error::usage)?;
         Ok(GuestConfig { mtu: self.mtu, seed: seed()?, search, ..networks })
     }

@@ -86,7 +86,10 @@ impl Inside {
     pub(super) fn follow(&self, engine: &Gateway, level: Level) -> Result<Option<ServerFollower>> {
         let is_followed = self.upstream.is_none() && !self.name_servers.is_empty();
         let started = is_followed
-            .then(|| ServerFollower::start(level, engine.forwarder().servers()))
+            .then(|| {
+                let servers = engine.forwarder().servers().to_vec();
+                ServerFollower::start(level, &Resolvers { servers, ..Resolvers::of_host() })
+            })
             .transpose();
         started.map_err(|error| Error::io("start", "a process", &error))
     }

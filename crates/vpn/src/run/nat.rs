@@ -17,8 +17,11 @@ const KILLED: u8 = 128 + 9;
 
 pub(super) fn run(options: &Options, wanted: &WantedNat, events: &Events) -> Result<u8> {
     let mut sockets = take_sockets(&wanted.publish)?;
-    let follower = wanted.follow(options.sandbox)?;
+    let mut follower = wanted.follow(options.sandbox)?;
     let namespaces = options.create(wanted.files(), &mut sockets, events)?;
+    if let (Some(follower), Some(server)) = (&mut follower, wanted.inside.name_servers().next()) {
+        follower.rewrites(namespaces.resolv_conf()?, server);
+    }
     // Until the command runs, the namespaces end with this process or here.
     serve(options, wanted, namespaces, (sockets, follower), events)
 }
