@@ -1,10 +1,10 @@
 //! What is drawn.
 
-use crate::model::{Kind, Lab};
+use crate::model::{Kind, Lab, Link};
 use crate::plan::Plan;
 use adit_engine::netem::Profile;
+use adit_engine::switch::VlanMode;
 use adit_service::netem::keys::to_json;
-use adit_service::netem::profile::Profiles;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -62,6 +62,8 @@ pub struct DrawnLink {
     pub interfaces: [String; 2],
     /// What it is like, in a few words; empty for a plain cable.
     pub label: String,
+    /// Whether it has delay, loss, a rate or other effects.
+    pub is_emulated: bool,
     /// Whether it works.
     pub state: LinkState,
     /// What it carries from its first end to the second and back; `None` if the lab does not run.
@@ -167,16 +169,28 @@ fn drawn_link(lab: &Lab, plan: &Plan, index: usize) -> Option<DrawnLink> {
         name: link.name.to_string(),
         ends: [place(0)?, place(1)?],
         interfaces: [interface(0), interface(1)],
-        label: link.netem.as_ref().map_or_else(String::new, label),
+        label: label(link),
+        is_emulated: link.netem.is_some(),
         state: LinkState::Up,
         flows: None,
     })
 }
 
-/// The settings of a link in a few words, both directions if they differ: `20ms ±1ms 10mbit loss 1%`.
-fn label(profiles: &Profiles) -> String {
-    let (there, back) = (words(&profiles.a_to_b), words(&profiles.b_to_a));
-    if there == back { there } else { format!("{there} / {back}") }
+/// The settings of a link in a few words, both directions if they differ: `vlan 10 20ms loss 1%`.
+fn label(link: &Link) -> String {
+    let vlans = link.ends.iter().filter_map(|end| match &end.port.vlan {
+        VlanMode::Transparent => None,
+        VlanMode::Access(vlan) => Some(format!("vlan {vlan}")),
+        VlanMode::Trunk(_) => Some("trunk".to_owned()),
+        VlanMode::Tunnel(vlan) => Some(format!("vlan tunnel {vlan}")),
+    });
+    let mut parts: Vec<String> = vlans.collect();
+    parts.dedup();
+    if let Some(profiles) = &link.netem {
+        let (there, back) = (words(&profiles.a_to_b), words(&profiles.b_to_a));
+        parts.push(if there == back { there } else { format!("{there} / {back}") });
+    }
+    parts.join(" ")
 }
 
 /// The settings of a direction that people look for first, and how many others there are.
