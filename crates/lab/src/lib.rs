@@ -11,6 +11,7 @@
 //! graph/   pictures
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
+//! live/    a lab that runs: the service, its links, its programs
 //! topology/  networks of a regular shape
 //! engine/  switches and cables as one engine
 //! probe/   pings from many namespaces at once
@@ -18,18 +19,22 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+mod enter;
 pub mod export;
 pub mod file;
 pub mod graph;
 pub mod import;
 pub mod keeper;
 pub mod limits;
+pub mod live;
 pub mod model;
 pub mod plan;
 pub mod probe;
 pub mod routing;
 pub mod scenario;
 pub mod topology;
+
+pub use enter::enter;
 
 /// The example of the README.
 #[cfg(doctest)]

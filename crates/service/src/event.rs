@@ -105,6 +105,15 @@ pub enum Event {
         /// For how many seconds it was silent.
         silent_s: u64,
     },
+    /// A part of a lab has changed.
+    Part {
+        /// A node, a link, or a program: `pc`, `pc-lan`, `pc/web`.
+        part: String,
+        /// What it is now: `ready`, `exited`, `failed`, `healed`.
+        state: String,
+        /// What happened.
+        message: String,
+    },
     /// Something failed, and the service continues.
     Failed {
         /// What failed, and why.
@@ -153,6 +162,7 @@ impl fmt::Display for Event {
             Self::Reloaded { done } if done.is_empty() => f.write_str("reloaded: nothing changed"),
             Self::Reloaded { done } => write!(f, "reloaded: {}", done.join(", ")),
             Self::News { message, .. }
+            | Self::Part { message, .. }
             | Self::Failed { message }
             | Self::Note { message }
             | Self::Detail { message } => f.write_str(message),

@@ -33,7 +33,7 @@
 //! | [`presence`], [`peer_events`] | which peers are connected, and the hooks for that |
 //! | [`daemon`] | the service: reload, restore, control requests |
 //! | [`run`] | a command in namespaces of its own, and its only way out |
-//! | [`serve`] | a NAT for virtual machines and TAPs |
+//! | [`attach`], [`serve`] | a NAT for a namespace that is there, or for virtual machines and TAPs |
 //! | [`drop_in`] | the way out of a namespace, in place of other programs |
 //! | [`up`], [`down`] | start and end; what a killed tunnel left |
 //! | `memory` | keys stay out of core files and swap |
@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod attach;
 pub mod daemon;
 pub mod down;
 pub mod drop_in;

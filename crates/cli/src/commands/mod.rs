@@ -1,5 +1,6 @@
 //! The table of subcommands, from which dispatch, help, completions, manual and schemas come.
 
+mod background;
 pub(crate) mod capture;
 mod check;
 mod compat;
@@ -121,7 +122,9 @@ commands! {
         "lab-export": lab::export::Exported,
         "lab-graph": adit_lab::graph::Drawing,
         "lab-import": lab::import::Imported,
+        "lab-ping": lab::ping::Pinged,
         "lab-plan": lab::plan::View,
+        "lab-show": adit_lab::live::model::Lab,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []

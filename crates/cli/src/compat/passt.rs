@@ -113,7 +113,7 @@ to the background once the network is there. COMMAND, or a shell, runs in a new 
   -t, --tcp-ports SPEC     forward TCP ports of the host: none; [ADDR/]auto for what listens
                            inside (default); [ADDR/]all; or
                            [ADDR/]PORT[-PORT][:[ADDR/]PORT[-PORT]],... without ~PORT[-PORT]
-  -u, --udp-ports SPEC     the same for UDP, where auto is none
+  -u, --udp-ports SPEC     the same for UDP; auto leaves out the ports of clients
   -T, --tcp-ns SPEC        forward TCP ports of the namespace's loopback to the host's: none
                            (default); or as -t
   -U, --udp-ns SPEC        the same for UDP
@@ -307,8 +307,9 @@ impl Options {
         let guest =
             GuestOptions { advertises: self.guest.advertises && !self.configures, ..self.guest };
         // What listens inside is reached by itself unless an option says something else.
-        let usual = if self.ports.has_tcp { Vec::new() } else { vec![None] };
-        let follows = [self.ports.follows, usual].concat();
+        let usual = [Transport::Tcp, Transport::Udp].into_iter();
+        let usual = usual.filter(|transport| !self.ports.given.contains(transport));
+        let follows = self.ports.follows.into_iter().chain(usual.map(|one| (one, None))).collect();
         Ok(Call::Pasta(Box::new(Pasta {
             place,
             stays: self.stays,

@@ -19,20 +19,18 @@ const PORTS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Ports {
     pub(super) forwards: Vec<Forward>,
-    /// The addresses of the host for TCP ports that listen inside; `None` for all of them.
-    pub(super) follows: Vec<Option<IpAddr>>,
-    /// An option was given for TCP.
-    pub(super) has_tcp: bool,
+    /// The addresses of the host for ports that listen inside; `None` for all of them.
+    pub(super) follows: Vec<(Transport, Option<IpAddr>)>,
+    /// For which an option was given.
+    pub(super) given: Vec<Transport>,
 }
 
 impl Ports {
     /// Opens no ports of these transports.
     pub(super) fn exclude(&mut self, transports: &[Transport]) {
         self.forwards.retain(|forward| !transports.contains(&forward.transport));
-        if transports.contains(&Transport::Tcp) {
-            self.follows.clear();
-            self.has_tcp = true;
-        }
+        self.follows.retain(|(transport, _)| !transports.contains(transport));
+        self.given.extend(transports);
     }
 }
 
@@ -46,13 +44,11 @@ pub(super) fn add(
     text: &str,
     all: &mut Ports,
 ) -> Result<(), String> {
-    let Ports { forwards, follows, has_tcp } = all;
-    *has_tcp |= transport == Transport::Tcp;
+    let Ports { forwards, follows, given } = all;
+    given.push(transport);
     if text == "none" {
         forwards.retain(|forward| forward.transport != transport);
-        if transport == Transport::Tcp {
-            follows.clear();
-        }
+        follows.retain(|follow| follow.0 != transport);
         return Ok(());
     }
     let invalid = || format!("Invalid port specifier {text}");
@@ -68,8 +64,7 @@ pub(super) fn add(
     };
     let local = local.and_then(address).transpose().map_err(|_| invalid())?;
     if ports == "auto" && interface.is_none() {
-        // The kernel does not tell UDP servers from clients.
-        follows.extend((transport == Transport::Tcp).then_some(local));
+        follows.push((transport, local));
         return Ok(());
     }
     let Parts { mut included, excluded, mut is_all } =
@@ -195,7 +190,7 @@ mod tests {
             let (first, last) = (one.ports.start(), one.ports.end());
             format!("{local}{interface}/{first}-{last}:{guest}{}", one.inside)
         };
-        let follow = |local: Option<IpAddr>| format!("auto {local:?}");
+        let follow = |(_, local): (Transport, Option<IpAddr>)| format!("auto {local:?}");
         let follows = ports.follows.into_iter().map(follow);
         Ok(ports.forwards.into_iter().map(show).chain(follows).collect())
     }
@@ -258,6 +253,6 @@ mod tests {
         ] {
             add(transport, option, text, &mut ports).unwrap();
         }
-        assert_eq!((ports.forwards.len(), ports.follows.len()), (1, 0));
+        assert_eq!((ports.forwards.len(), ports.follows), (1, vec![(Transport::Udp, None)]));
     }
 }

@@ -153,13 +153,22 @@ fn what_listens_inside_is_reached_as_rootlesskit_wants_it() {
     assert_eq!(network.pasta(&line), (Some(0), String::new()));
     assert!(network.outside(|| TcpStream::connect((SERVER, 8080))).is_err());
     // Without a capability, only ports from 1024 on can be opened later.
-    let servers = world.python(&SERVERS.replace("80)", "8080)"));
+    let servers = world.python(&SERVERS.replace("80)", "8080)").replace("53)", "5300)"));
     let said = wait_until("an answer", || {
         network.outside(|| read_from(SocketAddr::new(SERVER.into(), 8080)))
     });
     assert_eq!(said, format!("tcp ::ffff:{OUTSIDE}"));
+    let client = network.outside(|| UdpSocket::bind((OUTSIDE, 0)).unwrap());
+    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut ask = || {
+        client.send_to(b"datagram", (SERVER, 5300)).unwrap();
+        let mut answer = [0; 99];
+        client.recv_from(&mut answer).ok().map(|(len, _)| text(&answer[..len]))
+    };
+    assert_eq!(wait_until("an answer by UDP", &mut ask), "udp datagram");
     drop(servers);
     wait_until("a port that is closed", || TcpStream::connect((SERVER, 8080)).err());
+    wait_until("a UDP port that is free", || UdpSocket::bind((SERVER, 5300)).ok());
 }
 
 #[test]

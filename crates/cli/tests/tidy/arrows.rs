@@ -72,6 +72,7 @@ const FOLDERS: [(&str, &str); 11] = [
         graph: model plan
         import: model
         keeper: model
+        live: engine file keeper model plan
         plan: model
         routing: model plan
         scenario: model
@@ -95,6 +96,9 @@ const WITH_SCATTERED_METHODS: [&str; 0] = [];
 
 /// The most lines of a crate, its tests not counted.
 const CRATE_LINES_MAX: usize = 15_000;
+
+/// Crates that are to be split, with the lines that they may have until then; the list only gets shorter.
+const TOO_LARGE: [(&str, usize); 1] = [("lab", 22_000)];
 
 /// The sources of a crate of this workspace.
 fn sources(name: &str) -> Sources {
@@ -264,6 +268,8 @@ fn no_crate_is_too_large() {
             .filter(|(file, _)| !super::is_test(file))
             .map(|(_, text)| super::without_tests(text).lines().count())
             .sum();
-        assert!(lines < CRATE_LINES_MAX, "{name}: {lines} lines");
+        let known = TOO_LARGE.iter().find(|(large, _)| *large == name);
+        let max = known.map_or(CRATE_LINES_MAX, |(_, max)| *max);
+        assert!(lines < max, "{name}: {lines} lines");
     }
 }

@@ -197,6 +197,9 @@ fn nothing_is_left_over() {
 fn helpers_are_in_process_groups_of_their_own() {
     // This program itself, the command of the user, and one that may read a password from the terminal.
     let excused = [
+        "crates/cli/src/commands/background.rs",
+        "crates/cli/src/commands/lab/prompt.rs",
+        "crates/lab/src/enter.rs",
         "crates/cli/src/commands/tunnel/up.rs",
         "crates/service/src/namespace/holder.rs",
         "crates/vpn/src/pipe.rs",

@@ -1,4 +1,4 @@
-//! TCP sockets that listen, from sock_diag(7).
+//! TCP sockets that listen and UDP sockets of servers, from sock_diag(7).
 
 use super::message::{Message, Request, attributes};
 use super::socket::Socket;
@@ -8,6 +8,7 @@ use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::sockopt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
 /// `SOCK_DIAG_BY_FAMILY` (`sock_diag.h`).
@@ -18,6 +19,9 @@ const V6_ONLY: u16 = 11;
 
 /// `TCP_LISTEN` as a bit of `idiag_states`.
 const LISTEN: u32 = 1 << 10;
+
+/// `TCP_CLOSE` as a bit of `idiag_states`: the state of UDP sockets that are not connected.
+const UNCONNECTED: u32 = 1 << 7;
 
 /// The length of `struct inet_diag_req_v2`.
 ///
@@ -36,7 +40,11 @@ const ANSWER_LEN: usize = 72;
 /// A socket that lists the TCP sockets that listen in one network namespace: that of the thread that opened it.
 /// It needs no privilege. The kernel has no event for listen(2).
 #[derive(Debug)]
-pub struct Listeners(Netlink);
+pub struct Listeners {
+    netlink: Netlink,
+    /// UDP sockets, but those at these ports, which are of clients; `None`: TCP.
+    datagrams: Option<RangeInclusive<u16>>,
+}
 
 impl Listeners {
     /// A socket in the network namespace of the calling thread.
@@ -46,28 +54,45 @@ impl Listeners {
     pub fn open() -> io::Result<Self> {
         let socket = Socket::open(Some(SOCK_DIAG), 0)?;
         sockopt::set_socket_timeout(&socket.fd, sockopt::Timeout::Recv, Some(ANSWER_TIME_MAX))?;
-        Ok(Self(Netlink { socket, sequence: 0, stale: false }))
+        Ok(Self { netlink: Netlink { socket, sequence: 0, stale: false }, datagrams: None })
     }
 
     /// The socket that another process opened by [`Self::open`] and passed on.
     #[must_use]
     pub fn adopt(fd: OwnedFd) -> Self {
-        Self(Netlink::adopt(fd))
+        Self { netlink: Netlink::adopt(fd), datagrams: None }
+    }
+
+    /// The same socket for UDP sockets that are bound and not connected, without those at the ports that the system
+    /// gives to clients. The kernel does not tell servers from clients otherwise.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn of_datagrams(&self, clients: RangeInclusive<u16>) -> io::Result<Self> {
+        let fd = self.netlink.socket.fd.try_clone()?;
+        Ok(Self { netlink: Netlink::adopt(fd), datagrams: Some(clients) })
     }
 
     /// The addresses at which sockets listen now. One that listens for both families (`[::]`) is there twice.
     ///
     /// # Errors
-    /// ENOENT on a kernel without tcp_diag.
+    /// ENOENT on a kernel without tcp_diag, or udp_diag.
     pub fn list(&mut self) -> io::Result<Vec<SocketAddr>> {
         let mut all = Vec::new();
+        let (protocol, states) = match self.datagrams {
+            None => (libc::IPPROTO_TCP, LISTEN),
+            Some(_) => (libc::IPPROTO_UDP, UNCONNECTED),
+        };
         for family in [libc::AF_INET, libc::AF_INET6] {
             let mut header = [0; REQUEST_LEN];
             header[0] = u8::try_from(family).unwrap_or(0);
-            header[1] = u8::try_from(libc::IPPROTO_TCP).unwrap_or(0);
-            header[4..8].copy_from_slice(&LISTEN.to_ne_bytes());
+            header[1] = u8::try_from(protocol).unwrap_or(0);
+            header[4..8].copy_from_slice(&states.to_ne_bytes());
             let mut request = Request::new(BY_FAMILY, NLM_F_DUMP, &header);
-            all.extend(self.0.list(&mut request, listener)?.into_iter().flatten());
+            all.extend(self.netlink.list(&mut request, listener)?.into_iter().flatten());
+        }
+        if let Some(clients) = &self.datagrams {
+            all.retain(|at| !clients.contains(&at.port()));
         }
         Ok(all)
     }
@@ -76,7 +101,7 @@ impl Listeners {
 impl From<Listeners> for OwnedFd {
     /// The socket, for [`Listeners::adopt`] in another process.
     fn from(listeners: Listeners) -> Self {
-        listeners.0.into()
+        listeners.netlink.into()
     }
 }
 
@@ -100,7 +125,7 @@ fn listener(message: &Message<'_>) -> Option<impl Iterator<Item = SocketAddr> + 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
 
     #[test]
     fn sockets_that_listen_are_listed() {
@@ -116,5 +141,18 @@ mod tests {
         }
         drop(one);
         assert!(!listeners.list().unwrap().contains(&address));
+        // The same of UDP, and both lists in turn.
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let mut all = listeners.of_datagrams(0..=0).unwrap();
+        let mut others = listeners.of_datagrams(address.port()..=address.port()).unwrap();
+        for _ in 0..3 {
+            let found = listeners.list().unwrap();
+            assert!(found.iter().any(|at| at.port() == port) && !found.contains(&address));
+            assert!(all.list().unwrap().contains(&address));
+            assert!(!others.list().unwrap().contains(&address));
+        }
+        drop(server);
+        assert!(!all.list().unwrap().contains(&address));
     }
 }

@@ -12,6 +12,7 @@
 mod codes;
 mod home;
 mod interface;
+mod names;
 mod nodes;
 mod order;
 mod private;
@@ -25,6 +26,7 @@ mod text;
 mod wire;
 
 pub use codes::{CATALOG, KEEPER, PART};
+pub use names::NetnsNames;
 pub use order::{
     CommandOutput, CommandSpec, Done, Door, InterfaceSpec, NodeKey, NodeSpec, Order, Output,
     Private, ProgramKey, ProgramSpec, Report, RouteSpec, Ticket,
@@ -54,6 +56,7 @@ pub struct Keeper {
     wire: Wire,
     guard: Child,
     pid: u32,
+    is_rootless: bool,
     lacks_ids: Option<String>,
     next: u64,
     open: BTreeSet<Ticket>,
@@ -67,7 +70,8 @@ impl Keeper {
     /// # Errors
     /// This machine does not allow it, with the cause.
     pub fn start() -> Result<Self> {
-        let lacks_ids = start::become_root()?;
+        let is_rootless = !start::is_privileged();
+        let lacks_ids = if is_rootless { start::become_root()? } else { None };
         start::raise_limits();
         let failed = |error: io::Error| Error::io("start", "a process", &error);
         let (ours, theirs) = Wire::pair().map_err(failed)?;
@@ -76,6 +80,7 @@ impl Keeper {
             wire: Wire::new(ours),
             guard,
             pid: 0,
+            is_rootless,
             lacks_ids,
             next: 0,
             open: BTreeSet::new(),
@@ -101,6 +106,12 @@ impl Keeper {
     #[must_use]
     pub const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether the lab runs without privileges: in a user namespace that [`Self::start`] made.
+    #[must_use]
+    pub const fn is_rootless(&self) -> bool {
+        self.is_rootless
     }
 
     /// Why programs of the lab can be of one user and one group only, if so.
@@ -212,6 +223,7 @@ impl Keeper {
     fn done(&mut self, said: DoneSaid) -> io::Result<Done> {
         Ok(match said {
             DoneSaid::Plainly => Done::Plainly,
+            DoneSaid::Node(fd) => Done::Node(self.path(fd)),
             DoneSaid::Tap => {
                 Done::Tap { queue: self.wire.next_fd()?, netlink: self.wire.next_fd()? }
             }
@@ -221,16 +233,18 @@ impl Keeper {
                 Done::Started { pid, output }
             }
             DoneSaid::Output(output) => Done::Output(output),
-            DoneSaid::Door { net, mount, uts } => {
-                let path = |fd: i32| PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid));
-                Done::Door(Door {
-                    keeper: self.pid,
-                    net: path(net),
-                    mount: path(mount),
-                    uts: path(uts),
-                })
-            }
+            DoneSaid::Door { net, mount, uts } => Done::Door(Door {
+                keeper: self.pid,
+                net: self.path(net),
+                mount: self.path(mount),
+                uts: self.path(uts),
+            }),
         })
+    }
+
+    /// A descriptor of the keeper as a file.
+    fn path(&self, fd: i32) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{fd}", self.pid))
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 /// Settings of each node: the same on every host, whatever its own are, and addresses that answer at once.
@@ -99,8 +99,8 @@ impl Nodes {
         self.nodes.get_mut(&key).ok_or_else(|| no_node(key))
     }
 
-    /// Makes a node.
-    pub(super) fn make(&mut self, spec: NodeSpec, hosts: Rc<str>) -> Result<()> {
+    /// Makes a node; returns the descriptor of its network.
+    pub(super) fn make(&mut self, spec: NodeSpec, hosts: Rc<str>) -> Result<i32> {
         let NodeSpec { key, name, forward, sysctls, private } = spec;
         if self.nodes.contains_key(&key) {
             return Err(Error::usage(format!("there are two nodes of number {}", key.0)));
@@ -126,8 +126,9 @@ impl Nodes {
         set_up?;
         let content = Content::new(hosts, private);
         let (interfaces, routes) = (BTreeMap::new(), Vec::new());
+        let number = net.as_fd().as_raw_fd();
         self.nodes.insert(key, Node { name, net, content, inside: None, interfaces, routes });
-        Ok(())
+        Ok(number)
     }
 
     /// Changes the files of a node.
@@ -323,7 +324,6 @@ impl Nodes {
 
     /// Descriptors of the network, the mounts and the host name of a node.
     pub(super) fn door(&mut self, key: NodeKey) -> Result<[i32; 3]> {
-        use std::os::fd::AsFd;
         self.open(key)?;
         let node = self.node(key)?;
         let inside = node.inside.as_ref().ok_or_else(|| no_node(key))?;

@@ -29,7 +29,7 @@ pub struct Ticket(pub(super) u64);
 /// takes its time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Makes a node.
+    /// Makes a node: [`Done::Node`].
     Node(Box<NodeSpec>),
     /// Changes what programs of a node see that start from now on.
     Private(NodeKey, Private),
@@ -198,6 +198,8 @@ pub enum Report {
 pub enum Done {
     /// Nothing to add.
     Plainly,
+    /// A node: a file of its network namespace, which any process of this user may open while the keeper runs.
+    Node(PathBuf),
     /// A TAP: its queue, with the offloads and headers of adit's ports, and a netlink socket of its namespace.
     Tap {
         /// For `Device::adopt_with`.

@@ -32,6 +32,8 @@ pub(super) enum Said {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum DoneSaid {
     Plainly,
+    /// The number of a descriptor of the keeper.
+    Node(i32),
     /// With its queue and a netlink socket.
     Tap,
     /// With a pidfd, and the end of a pipe if there is one.

@@ -175,7 +175,10 @@ impl Keeper {
     fn carry_out(&mut self, order: Order) -> Result<Carried> {
         let nodes = &mut self.nodes;
         match order {
-            Order::Node(spec) => nodes.make(*spec, Rc::clone(&self.hosts)),
+            Order::Node(spec) => {
+                let net = nodes.make(*spec, Rc::clone(&self.hosts))?;
+                return Ok((DoneSaid::Node(net), Vec::new()));
+            }
             Order::Private(key, private) => {
                 nodes.set_private(key, Content::new(Rc::clone(&self.hosts), private))
             }

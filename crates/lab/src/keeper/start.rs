@@ -35,12 +35,14 @@ const FAILED: u8 = 125;
 const NEEDED: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::SYS_CHROOT);
 
-/// Makes this process root of a user namespace of its own, unless it has the capabilities already. Returns why
-/// only one user exists there, if so. This process must have a single thread.
+/// Whether this process has the capabilities for a lab.
+pub(super) fn is_privileged() -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(NEEDED))
+}
+
+/// Makes this process root of a user namespace of its own. Returns why only one user exists there, if so. This
+/// process must have a single thread.
 pub(super) fn become_root() -> Result<Option<String>> {
-    if capabilities(None).is_ok_and(|sets| sets.effective.contains(NEEDED)) {
-        return Ok(None);
-    }
     let failed = |error: io::Error| Error::io("start", "a process", &error);
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()));
     let ((wait, go), (read, write)) = (pipe()?, pipe()?);

@@ -11,13 +11,14 @@ use adit_engine::flow::{FlowId, Transport};
 /// Ports that are published at most: each takes a descriptor, and the inside decides how many there are.
 const PORTS_MAX: usize = 1024;
 
-/// Decides which ports of the host lead inside, by what listens there: a TCP port that listens at any address,
-/// or at that of the device, has the port of the same number outside.
+/// Decides which ports of the host lead inside, by what listens there: a port that listens at any address, or at that
+/// of the device, has the port of the same number outside.
 #[derive(Debug)]
 pub struct FollowListeners {
     locals: Vec<IpAddr>,
     devices: Vec<IpAddr>,
     port: PortId,
+    transport: Transport,
     /// What is published, by the address of the host; without a flow, what could not be.
     known: BTreeMap<SocketAddr, (SocketAddr, Option<FlowId>)>,
 }
@@ -25,8 +26,8 @@ pub struct FollowListeners {
 impl FollowListeners {
     /// For a device inside with these addresses; at no address of the host yet.
     #[must_use]
-    pub const fn new(devices: Vec<IpAddr>, port: PortId) -> Self {
-        Self { locals: Vec::new(), devices, port, known: BTreeMap::new() }
+    pub const fn new(devices: Vec<IpAddr>, port: PortId, transport: Transport) -> Self {
+        Self { locals: Vec::new(), devices, port, transport, known: BTreeMap::new() }
     }
 
     /// Publishes what listens at an address of the host too, `None` for all. `false`: it does so already.
@@ -61,7 +62,7 @@ impl FollowListeners {
             close.extend(flow.filter(|_| !stays));
             stays
         });
-        let (transport, port) = (Transport::Tcp, self.port);
+        let (transport, port) = (self.transport, self.port);
         let new = wanted.into_iter().filter(|(local, _)| !self.known.contains_key(local));
         let new = new.map(|(local, inside)| Publish { transport, local, inside, port });
         open.extend(new.take(PORTS_MAX.saturating_sub(self.known.len())));
@@ -102,7 +103,7 @@ mod tests {
 
     fn follow(address: Option<&str>) -> FollowListeners {
         let devices = ["10.0.2.100", "fd00::100"].map(|ip| ip.parse().unwrap()).to_vec();
-        let mut new = FollowListeners::new(devices, PortId(0));
+        let mut new = FollowListeners::new(devices, PortId(0), Transport::Tcp);
         assert!(new.is_idle() && new.add(address.map(|ip| ip.parse().unwrap())));
         new
     }

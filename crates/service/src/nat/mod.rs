@@ -1,6 +1,5 @@
 //! The NAT as a service: a network namespace reaches the outside through sockets of this process.
 
-pub mod attach;
 mod flow_log;
 pub mod model;
 mod own_addresses;
@@ -30,6 +29,7 @@ use crate::supervisor::{
 };
 use adit_device::netlink::OwnAddresses;
 use adit_device::{MacAddr, Mode};
+use adit_engine::Transport;
 use adit_nat::guest::Guests;
 use adit_nat::{Gateway, Publishing};
 use adit_packet::units::Bitrate;
@@ -67,14 +67,14 @@ pub fn needs() -> Needs {
 #[derive(Debug)]
 pub enum Inside {
     /// A device that [`WantedNat::interface`] describes.
-    Device(Attached),
+    Device(Box<Attached>),
     /// A port.
     Port(Box<dyn Port>),
 }
 
 impl From<Attached> for Inside {
     fn from(attached: Attached) -> Self {
-        Self::Device(attached)
+        Self::Device(Box::new(attached))
     }
 }
 
@@ -146,7 +146,7 @@ impl NatService {
             runner.set_netem(INSIDE, profiles.links(layer, seed()?)?);
         }
         let devices = wanted.inside.devices();
-        let mut follower = Follower::new(listeners, &devices);
+        let mut follower = Follower::new(listeners, &devices, Transport::Tcp);
         for publishing in &wanted.publish {
             match publishing {
                 Publishing::Ports(spec) => publish::open(&mut runner, spec, &devices)?,
@@ -373,7 +373,7 @@ impl Service for NatService {
                 self.flow_log.iter_mut().for_each(FlowLog::flush);
                 if let Err(error) = self.follower.look(runner, refused(&self.events)) {
                     self.events.failed("ports inside are no longer followed", &error);
-                    self.follower = Follower::new(None, &[]);
+                    self.follower = Follower::new(None, &[], Transport::Tcp);
                 }
                 let interval = self.follower.interval().unwrap_or(TICK);
                 runner.set_alarm(Some(runner.now() + interval));

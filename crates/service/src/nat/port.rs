@@ -220,7 +220,10 @@ impl Handler<Gateway> for Owner {
 }
 
 /// Follows the host's name servers, on a thread of its own, until the port has gone.
-fn follow(
+///
+/// # Errors
+/// EAGAIN: no thread can be started.
+pub fn follow(
     remote: Remote<Runner<Gateway>>,
     life: Weak<()>,
     mut known: Resolvers,

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The device.
-pub(super) const INSIDE: PortId = PortId(0);
+pub const INSIDE: PortId = PortId(0);
 
 /// A port of the host cannot be published.
 const PUBLISH: Entry = Entry {
@@ -31,11 +31,10 @@ const PUBLISH: Entry = Entry {
 pub const CATALOG: [Entry; 1] = [PUBLISH];
 
 /// Opens the ports of a spec to a device with these addresses; all of them, or none.
-pub(super) fn open(
-    runner: &mut Runner<Gateway>,
-    spec: &PublishSpec,
-    devices: &[IpAddr],
-) -> Result<()> {
+///
+/// # Errors
+/// Why one is not open.
+pub fn open(runner: &mut Runner<Gateway>, spec: &PublishSpec, devices: &[IpAddr]) -> Result<()> {
     let mut flows = Vec::new();
     let mut result = Ok(());
     for publish in spec.of_device(devices, INSIDE) {
@@ -190,8 +189,8 @@ const LOOK: Duration = Duration::from_millis(250);
 impl Follower {
     /// Of a device with these addresses; without `listeners` it is not known what listens there.
     #[must_use]
-    pub fn new(listeners: Option<Listeners>, devices: &[IpAddr]) -> Self {
-        Self { listeners, follow: FollowListeners::new(devices.to_vec(), INSIDE) }
+    pub fn new(listeners: Option<Listeners>, devices: &[IpAddr], transport: Transport) -> Self {
+        Self { listeners, follow: FollowListeners::new(devices.to_vec(), INSIDE, transport) }
     }
 
     /// Follows at an address of the host from the next look on, or no more.

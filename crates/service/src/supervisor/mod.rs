@@ -24,7 +24,7 @@ pub use hangup::Hangup;
 pub use limits::{RateLimitedLog, random, seed, times};
 pub use request::{Done, DoneReply, read_request, value};
 
-use crate::control::http::{Method, Request};
+use crate::control::http::{Method, Request, Ticket};
 use crate::control::notify::{Status, notify};
 use crate::control::server::Reply;
 use crate::control::socket::ControlSocket;
@@ -93,6 +93,11 @@ pub trait Service: Sized {
         Hangup::Reload
     }
 
+    /// Replies to requests that were answered with [`Answer::Promised`], once they are known.
+    fn replies(&mut self) -> Vec<(Ticket, Result<Value>)> {
+        Vec::new()
+    }
+
     /// Called once a turn of the loop, for engines that report events often.
     fn turn(&mut self, runner: &mut Runner<Self::Engine>) {
         let _ = runner;
@@ -105,6 +110,8 @@ pub enum Progress<T> {
     Done(Done),
     /// Another job must run first; its result goes to [`Service::apply`].
     Next(Job<T>),
+    /// It goes on; the reply to the client comes from [`Service::replies`].
+    Promised,
 }
 
 impl<T> fmt::Debug for Progress<T> {
@@ -112,6 +119,7 @@ impl<T> fmt::Debug for Progress<T> {
         match self {
             Self::Done(done) => f.debug_tuple("Done").field(done).finish(),
             Self::Next(_) => f.write_str("Next"),
+            Self::Promised => f.write_str("Promised"),
         }
     }
 }
@@ -123,6 +131,8 @@ pub enum Answer {
     Now(Reply),
     /// [`Service::job`] reads what the request asks for; the reply follows.
     Later,
+    /// The reply comes from [`Service::replies`], after an event.
+    Promised,
 }
 
 impl From<Result<Value>> for Answer {
@@ -204,6 +214,7 @@ impl<S: Service> Supervisor<S> {
             };
             match answer {
                 Answer::Now(reply) => reply,
+                Answer::Promised => Reply::Later,
                 Answer::Later => {
                     self.background.queue(Trigger::Request(request.clone()));
                     Reply::Later
@@ -237,6 +248,7 @@ impl<S: Service> Supervisor<S> {
         match result.and_then(|change| self.service.apply(runner, change)) {
             Ok(Progress::Next(job)) => self.start(runner, trigger, job),
             Ok(Progress::Done(done)) => self.done(&trigger, Ok(done)),
+            Ok(Progress::Promised) => notify(Status::Ready),
             Err(error) => self.done(&trigger, Err(error)),
         }
     }
@@ -284,6 +296,11 @@ impl<S: Service> Handler<S::Engine> for Supervisor<S> {
             event => flow = self.service.event(runner, event),
         }
         self.start_next(runner);
+        for (client, result) in self.service.replies() {
+            if let Some(server) = &mut self.socket.server {
+                server.reply(client, &result.into());
+            }
+        }
         if self.is_stopping { Next::Stop } else { flow }
     }
 

@@ -7,6 +7,7 @@ use super::inside::{INSIDE, address, default_route};
 use super::ports::{Forward, flows, outward};
 use super::server::Server;
 use adit_device::{IfName, MacAddr, Mode};
+use adit_engine::Transport;
 use adit_runtime::Port;
 use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::port::recorded::Recording;
@@ -42,8 +43,8 @@ pub struct Pasta {
     pub guest: GuestOptions,
     /// Ports of the host that lead to the inside.
     pub forwards: Vec<Forward>,
-    /// The TCP ports that listen inside are reached at these addresses of the host; `None` for all of them.
-    pub follows: Vec<Option<IpAddr>>,
+    /// The ports that listen inside are reached at these addresses of the host; `None` for all of them.
+    pub follows: Vec<(Transport, Option<IpAddr>)>,
     /// Ports of the namespace that lead to the host's loopback.
     pub outward: Vec<Forward>,
     /// Where the id of the process is written.
@@ -133,7 +134,7 @@ impl Pasta {
         server.open(&self.forwards, &resolved.devices())?;
         server.relay(sockets.into_iter().zip(outward))?;
         if !self.follows.is_empty() {
-            server.publish_listeners(listeners, self.follows.clone(), resolved.devices())?;
+            server.publish_listeners(listeners, &self.follows, &resolved.devices())?;
         }
         self.pid_file.as_deref().map_or(Ok(()), write_pid)?;
         Ok(server)

@@ -145,7 +145,7 @@ pub(super) fn open_all(
 }
 
 /// The ports that the system gives to clients.
-fn ephemeral() -> RangeInclusive<u16> {
+pub(super) fn ephemeral() -> RangeInclusive<u16> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let text = text.unwrap_or_default();
     let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());

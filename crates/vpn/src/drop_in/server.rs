@@ -54,7 +54,7 @@ struct Owner {
     command: Option<(Running, SignalReader)>,
     exit: Option<OwnedFd>,
     api: Option<Api>,
-    listeners: Option<Follower>,
+    followers: Vec<Follower>,
     follower: Option<ServerFollower>,
     relay: Option<Relay>,
     failure: Option<Error>,
@@ -174,17 +174,23 @@ impl Server {
         Ok(())
     }
 
-    /// Lets the TCP ports that listen inside be reached at these addresses of the host; `None` for all.
+    /// Lets the ports that listen inside be reached at these addresses of the host; `None` for all.
     pub(super) fn publish_listeners(
         &mut self,
         listeners: Option<Listeners>,
-        addresses: Vec<Option<IpAddr>>,
-        devices: Vec<IpAddr>,
+        addresses: &[(Transport, Option<IpAddr>)],
+        devices: &[IpAddr],
     ) -> Result<()> {
-        let mut follower = Follower::new(listeners, &devices);
-        let addresses: BTreeSet<_> = addresses.into_iter().collect();
-        addresses.into_iter().try_for_each(|address| follower.set(address, true))?;
-        self.owner.listeners = Some(follower);
+        let failed = |error| Error::io("copy", "a descriptor", &error);
+        let datagrams = listeners.as_ref().map(|all| all.of_datagrams(ports::ephemeral()));
+        let datagrams = datagrams.transpose().map_err(failed)?;
+        for (listeners, transport) in [(listeners, Transport::Tcp), (datagrams, Transport::Udp)] {
+            let mut follower = Follower::new(listeners, devices, transport);
+            let of_it = addresses.iter().filter(|one| one.0 == transport);
+            let at: BTreeSet<_> = of_it.map(|(_, address)| *address).collect();
+            at.into_iter().try_for_each(|address| follower.set(address, true))?;
+            self.owner.followers.push(follower);
+        }
         self.runner.set_alarm(Some(self.runner.now()));
         Ok(())
     }
@@ -264,10 +270,9 @@ impl Owner {
 
     /// Looks what listens inside, and opens and closes ports of the host. What another program has is left to it.
     fn look(&mut self, runner: &mut Runner<Gateway>) {
-        let Some(follower) = &mut self.listeners else { return };
-        // Without the list, all stays as it is.
-        let _ = follower.look(runner, |_| ());
-        let interval = follower.interval();
+        // Without a list, all stays as it is.
+        self.followers.iter_mut().for_each(|follower| drop(follower.look(runner, |_| ())));
+        let interval = self.followers.iter().filter_map(Follower::interval).min();
         runner.set_alarm(interval.map(|interval| runner.now() + interval));
     }
 }

@@ -1,12 +1,12 @@
 //! A command whose way out is a NAT.
 
 use super::options::Options;
+use crate::attach::open;
 use adit_service::error::{Error, Result};
 use adit_service::event::Events;
 use adit_service::namespace::attach::Target;
 use adit_service::namespace::guest::Guest;
 use adit_service::namespace::{Namespaces, Running};
-use adit_service::nat::attach::open;
 use adit_service::nat::resolvers::ServerFollower;
 use adit_service::nat::wanted::WantedNat;
 use adit_service::nat::{NatService, Socket, needs, take_sockets};

@@ -1,11 +1,18 @@
 //! `adit lab`.
 
 pub(crate) mod check;
+mod control;
 pub(crate) mod export;
 pub(crate) mod graph;
 pub(crate) mod import;
+mod inside;
+pub(crate) mod ping;
 pub(crate) mod plan;
+mod prompt;
+mod show;
+mod up;
 mod wanted;
+mod which;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -14,6 +21,34 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make the network of a file and run its programs
+    #[command(visible_alias = "deploy")]
+    Up(up::Args),
+    /// End a running lab
+    #[command(visible_alias = "destroy")]
+    Down(control::DownArgs),
+    /// List running labs
+    #[command(visible_alias = "ls")]
+    List(show::ListArgs),
+    /// Show the state of each part of a running lab
+    #[command(visible_alias = "status")]
+    Show(show::Args),
+    /// Run a command in a node
+    Exec(inside::ExecArgs),
+    /// Start a shell in a node, or a prompt for all nodes
+    Shell(inside::ShellArgs),
+    /// Ping between hosts and print a matrix
+    Ping(ping::Args),
+    /// Change what a link is like
+    Set(control::SetArgs),
+    /// Let links or nodes fail
+    Fail(control::FailArgs),
+    /// Heal links or nodes that were made to fail
+    Heal(control::HealArgs),
+    /// Change a running lab to what its file is now
+    Apply(control::ApplyArgs),
+    /// Print the output of programs
+    Logs(show::LogsArgs),
     /// Check the file of a lab and report every error
     Check(check::Args),
     /// Show what a lab will be: addresses, routes, and how links are made
@@ -29,6 +64,18 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         match self {
+            Self::Up(args) => args.run(context),
+            Self::Down(args) => args.run(context),
+            Self::List(args) => args.run(context),
+            Self::Show(args) => args.run(context),
+            Self::Exec(args) => args.run(context),
+            Self::Shell(args) => args.run(context),
+            Self::Ping(args) => args.run(context),
+            Self::Set(args) => args.run(context),
+            Self::Fail(args) => args.run(context),
+            Self::Heal(args) => args.run(context),
+            Self::Apply(args) => args.run(context),
+            Self::Logs(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),
             Self::Graph(args) => args.run(context),

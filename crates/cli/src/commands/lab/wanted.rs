@@ -1,6 +1,7 @@
 //! Which lab a command is about: a file, or a shape.
 
 use adit_lab::file::{self, FromFile, Setting};
+use adit_lab::live::LabFile;
 use adit_lab::plan::Plan;
 use adit_lab::scenario::Scenario;
 use adit_lab::topology::Topology;
@@ -28,6 +29,16 @@ impl Wanted {
     /// The file of the lab.
     pub(crate) fn file(&self) -> &Path {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
+    }
+
+    /// The file as a running lab reads it again, from any directory; `None`: there is none.
+    pub(crate) fn lab_file(&self) -> Result<Option<LabFile>> {
+        if self.topo.is_some() {
+            return Ok(None);
+        }
+        let path = std::path::absolute(self.file());
+        let path = path.map_err(|error| Error::io("find", self.file().display(), &error))?;
+        Ok(Some(LabFile { path, settings: self.settings.clone() }))
     }
 
     /// How it is called in reports.

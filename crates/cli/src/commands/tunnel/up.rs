@@ -1,5 +1,6 @@
 //! `adit tunnel up`, `check`, `down`, `reload`.
 
+use crate::commands::background::{detach, notify_ready};
 use crate::commands::running::Named;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -16,15 +17,10 @@ use adit_vpn::file::validate::warnings;
 use adit_vpn::file::values;
 use adit_vpn::state::Reloaded;
 use adit_vpn::up::{Options, Pipe};
-use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// What the background process writes when the tunnel is up.
-const READY: &[u8] = b"ready";
 
 /// Maximum time for a tunnel to stop: each of its hooks may take 30 s.
 const STOP_TIME_MAX: Duration = Duration::from_secs(60);
@@ -149,36 +145,6 @@ impl UpArgs {
     }
 }
 
-/// Starts this program in the background and waits until the tunnel is up or has failed.
-fn detach() -> Result<Exit> {
-    let program = std::env::current_exe();
-    let program = program.map_err(|error| Error::io("find", "this program", &error))?;
-    let is_detach = |word: &std::ffi::OsString| word == "--detach" || word == "-d";
-    let mut words: Vec<_> = std::env::args_os().skip(1).collect();
-    if !words.iter().any(is_detach) {
-        return Err(Error::usage("-d cannot be combined with other short options"));
-    }
-    for word in words.iter_mut().filter(|word| is_detach(word)) {
-        *word = "--detached".into();
-    }
-    let mut command = Command::new(&program);
-    command.args(words).stdout(Stdio::piped());
-    let mut child =
-        command.spawn().map_err(|error| Error::io("start", program.display(), &error))?;
-    let mut answer = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        // EOF comes when the tunnel is up or the process has exited.
-        let _ = stdout.take(64).read_to_end(&mut answer);
-    }
-    if answer == READY {
-        return Ok(Exit::Ok);
-    }
-    let status = child.wait().map_err(|error| Error::io("wait for", "the tunnel", &error))?;
-    // The process has printed the reason.
-    let code = status.code().and_then(|code| u64::try_from(code).ok());
-    Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
-}
-
 /// Starts a tunnel in the background with this program.
 pub(super) fn start(path: &Path) -> Result<Exit> {
     let program = std::env::current_exe();
@@ -191,18 +157,6 @@ pub(super) fn start(path: &Path) -> Result<Exit> {
     // The process has printed the reason.
     let code = status.code().and_then(|code| u64::try_from(code).ok());
     Ok(code.and_then(Exit::from_code).unwrap_or(Exit::Refused))
-}
-
-/// Notifies the waiting parent and closes its descriptors.
-fn notify_ready() {
-    // The parent may be gone.
-    let _ = std::io::stdout().lock().write_all(READY).and_then(|()| std::io::stdout().flush());
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
-    if let Ok(null) = null {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
-    }
 }
 
 impl CheckArgs {

@@ -124,8 +124,10 @@ fn the_command_lines_of_rootlesskit_3_are_read() {
     assert_eq!(wanted(&by_path), expected);
     // With the port driver "implicit".
     let auto = ROOTLESSKIT.replace("ports=none", "ports=auto");
-    assert_eq!(wanted(&format!("{auto} 4711")).follows, [None]);
-    assert_eq!(wanted("--config-net 1").follows, [None]);
+    let both = [(Transport::Tcp, None), (Transport::Udp, None)];
+    assert_eq!(wanted(&format!("{auto} 4711")).follows, both);
+    assert_eq!(wanted("--config-net 1").follows, both);
+    assert_eq!(wanted("--config-net -t none 1").follows, both[1..]);
     // How it finds out what there is.
     for probe in ["--version", "--host-lo-to-ns-lo --version"] {
         let Ok(Call::Print(version)) = call(probe) else { panic!("{probe}") };

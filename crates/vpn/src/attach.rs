@@ -1,16 +1,16 @@
 //! A NAT for a namespace that is there: `adit nat attach`.
 
-use crate::error::{Error, Kind, Result};
-use crate::event::Events;
-use crate::namespace::DATAPATH;
-use crate::namespace::attach::{Attached, Extra, Target, attach_with};
-use crate::namespace::life::Life;
-use crate::nat::run::{Parts, run_until_stopped};
-use crate::nat::take_sockets;
-use crate::nat::wanted::{Datapath, WantedNat};
-use crate::sandbox::{Level, Needs};
 use adit_device::Mode;
 use adit_nat::SPLICE_TAG;
+use adit_service::error::{Error, Kind, Result};
+use adit_service::event::Events;
+use adit_service::namespace::DATAPATH;
+use adit_service::namespace::attach::{Attached, Extra, Target, attach_with};
+use adit_service::namespace::life::Life;
+use adit_service::nat::run::{Parts, run_until_stopped};
+use adit_service::nat::take_sockets;
+use adit_service::nat::wanted::{Datapath, WantedNat};
+use adit_service::sandbox::{Level, Needs};
 
 /// What a start would do, for `--dry-run`.
 #[must_use]
@@ -29,7 +29,7 @@ pub fn actions(target: &Target, wanted: &WantedNat) -> Vec<String> {
 /// Makes the device of a NAT in a namespace, with what else the NAT needs there.
 ///
 /// # Errors
-/// As [`attach`](crate::namespace::attach::attach); the user asked for the splice datapath and it is not offered,
+/// As [`attach`](adit_service::namespace::attach::attach); the user asked for the splice datapath and it is not offered,
 /// with the reason.
 pub fn open(target: &Target, wanted: &WantedNat) -> Result<Attached> {
     let refused = |why: &str| {

@@ -1,0 +1,52 @@
+//! A program that continues in the background: the same command line again, in a session of its own.
+
+use crate::exit::Exit;
+use adit_service::error::{Error, Result};
+use rustix::fs::{Mode, OFlags};
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+/// What the background process writes when it is ready.
+const READY: &[u8] = b"ready";
+
+/// Starts this program in the background, with `--detached` in place of `--detach`, and waits until it is ready or has
+/// failed.
+pub(super) fn detach() -> Result<Exit> {
+    let program = std::env::current_exe();
+    let program = program.map_err(|error| Error::io("find", "this program", &error))?;
+    let is_detach = |word: &std::ffi::OsString| word == "--detach" || word == "-d";
+    let mut words: Vec<_> = std::env::args_os().skip(1).collect();
+    if !words.iter().any(is_detach) {
+        return Err(Error::usage("-d cannot be combined with other short options"));
+    }
+    for word in words.iter_mut().filter(|word| is_detach(word)) {
+        *word = "--detached".into();
+    }
+    let mut command = Command::new(&program);
+    command.args(words).stdout(Stdio::piped());
+    let mut child =
+        command.spawn().map_err(|error| Error::io("start", program.display(), &error))?;
+    let mut answer = [0; READY.len()];
+    if let Some(mut stdout) = child.stdout.take()
+        && stdout.read_exact(&mut answer).is_ok()
+        && answer == READY
+    {
+        return Ok(Exit::Ok);
+    }
+    let status = child.wait().map_err(|error| Error::io("wait for", "the process", &error))?;
+    // The process has printed the reason.
+    let code = status.code().and_then(|code| u64::try_from(code).ok());
+    Ok(code.and_then(Exit::from_code).filter(|exit| *exit != Exit::Ok).unwrap_or(Exit::Refused))
+}
+
+/// Notifies the waiting parent and closes its descriptors.
+pub(super) fn notify_ready() {
+    // The parent may be gone.
+    let _ = std::io::stdout().lock().write_all(READY).and_then(|()| std::io::stdout().flush());
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
+    if let Ok(null) = null {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}

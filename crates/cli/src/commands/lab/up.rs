@@ -1,0 +1,105 @@
+//! `adit lab up`.
+
+use crate::commands::background::{detach, notify_ready};
+use crate::commands::lab::wanted::Wanted;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::show::events::{noted, printed};
+use adit_lab::live;
+use adit_lab::model::Kind;
+use adit_lab::plan::Plan;
+use adit_service::control::name::Name;
+use adit_service::error::Result;
+use adit_service::event::{Event, Events, Observer};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Makes the network of a file: namespaces, links, addresses, routes; then starts the programs of each node, one after \
+the other. It is ready once every program is. Needs no root: as another user, the lab has a user namespace of its own.
+
+Runs until Ctrl-C, SIGTERM or 'adit lab down'; with -d in the background. SIGHUP reads the file again and changes what \
+differs. However it ends, its programs, namespaces and interfaces end with it.
+
+Examples:
+  adit lab up office.toml
+  adit lab up -d office.toml --set delay=80ms
+  adit lab exec pc -- ping -c 3 server; adit lab down")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Name of the lab, for the other subcommands
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
+    /// Return when the lab is ready; it continues in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Marks the background process
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+/// What a start would do, for `--dry-run`.
+fn actions(plan: &Plan) -> Vec<String> {
+    let mut actions = Vec::new();
+    for node in &plan.lab.nodes {
+        let name = &node.name;
+        actions.push(match &node.kind {
+            Kind::Host(host) if host.forward => format!("make router {name}"),
+            Kind::Host(_) => format!("make host {name}"),
+            Kind::Switch(_) => format!("run switch {name}"),
+            Kind::Nat(_) => format!("run NAT {name}"),
+            Kind::Guest(_) => format!("run virtual machine {name}"),
+            Kind::Outside(port) => format!("open {port} as {name}"),
+        });
+    }
+    for (number, link) in plan.lab.links.iter().enumerate() {
+        let ends = [0, 1].map(|end| plan.end_text(number, end));
+        actions.push(format!("join {} and {} by link {}", ends[0], ends[1], link.name));
+    }
+    for node in &plan.lab.nodes {
+        for program in node.as_host().map_or(&[][..], |host| &host.programs) {
+            actions.push(format!("start {} in {}", program.words.join(" "), node.name));
+        }
+    }
+    actions
+}
+
+/// Lets the parent go once the lab is ready.
+struct Background(Events);
+
+impl Observer for Background {
+    fn event(&mut self, event: &Event) {
+        self.0.send(event);
+        if matches!(event, Event::Ready { .. }) {
+            notify_ready();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.0.flush();
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let output = &context.output;
+        let wanted = self.wanted.read()?.plan;
+        if context.is_rehearsal(&actions(&wanted))? {
+            return Ok(Exit::Ok);
+        }
+        if self.detach {
+            return detach();
+        }
+        let file = self.wanted.lab_file()?;
+        let name = self.name;
+        if self.detached {
+            // Outlive the terminal. The call fails only if we lead a session already, which is fine.
+            let _ = rustix::process::setsid();
+            let events = Events::new(Background(noted(output, true)));
+            live::run(wanted, file, name, events)?;
+        } else {
+            live::run(wanted, file, name, printed(output))?;
+        }
+        Ok(Exit::Ok)
+    }
+}

@@ -1,0 +1,47 @@
+//! Which running lab a command is about.
+
+use crate::commands::running::ask;
+use adit_lab::live::LAB;
+use adit_lab::live::model::{Lab, Node};
+use adit_service::control::client::Client;
+use adit_service::control::name::Name;
+use adit_service::error::{Error, Kind, Result};
+
+/// Selects one of the running labs.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Which {
+    /// The name of the lab, if several are running
+    #[arg(short, long, value_name = "LAB")]
+    lab: Option<Name>,
+}
+
+impl Which {
+    /// The selected lab.
+    pub(crate) fn client(self) -> Result<Client> {
+        Client::find(self.lab, LAB)
+    }
+
+    /// The selected lab; `word` is its name, unless an option gives that.
+    pub(crate) fn or_named(self, word: Option<Name>) -> Result<Client> {
+        Client::find(self.lab.or(word), LAB)
+    }
+}
+
+/// What a lab reports.
+pub(crate) fn lab(client: &Client) -> Result<Lab> {
+    ask(client, "/lab")
+}
+
+/// The nodes of a lab in which something can run.
+pub(super) fn hosts(client: &Client) -> Result<Vec<Node>> {
+    let report = lab(client)?;
+    let hosts = report.nodes.into_iter().filter(|node| matches!(&*node.kind, "host" | "router"));
+    Ok(hosts.collect())
+}
+
+/// The failure to find a node.
+pub(super) fn unknown(node: &str, client: &Client) -> Error {
+    let message = format!("'{}' has no node called '{node}'", client.name());
+    Error::new(Kind::NotFound, &adit_lab::keeper::PART, message)
+        .hint("List its parts: 'adit lab show'.")
+}

@@ -1,0 +1,403 @@
+//! Labs that run: made, asked, changed, broken, ended.
+
+use crate::support::{ADIT, command, enter, parse, text, validate};
+use serde_json::Value;
+use std::fs;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take to become true on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Two hosts on a switch, a router, and a host behind a slow link.
+const OFFICE: &str = r#"
+name = "office"
+seed = 7
+[host.pc]
+[host.nas]
+[router.gw]
+[host.server]
+[switch.lan]
+[[link]]
+ends = ["pc", "lan"]
+[[link]]
+ends = ["nas", "lan"]
+[[link]]
+ends = ["gw", "lan"]
+[[link]]
+name = "wan"
+ends = ["gw", "server"]
+delay = "20ms"
+"#;
+
+/// A lab that runs in the background; it ends with the test, also when that fails.
+struct Lab {
+    name: &'static str,
+    /// What stands before `adit`: to be another user.
+    before: Vec<&'static str>,
+}
+
+impl Lab {
+    /// Starts a lab in a world of its own.
+    fn up(name: &'static str, file: &str) -> Self {
+        enter();
+        Self::up_as(name, file, Vec::new())
+    }
+
+    fn up_as(name: &'static str, file: &str, before: Vec<&'static str>) -> Self {
+        fs::write("/run/lab.toml", file).unwrap();
+        let lab = Self { name, before };
+        let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
+        assert!(up.status.success(), "{}: {}", up.status, text(&up.stderr));
+        lab
+    }
+
+    /// Runs `adit` as the user of the lab.
+    fn adit(&self, words: &[&str]) -> Output {
+        let all = self.before.iter().chain(&[ADIT]).chain(words);
+        command(all).output().unwrap()
+    }
+
+    /// Runs `adit lab`, which must succeed; its standard output.
+    fn lab(&self, line: &str) -> String {
+        let words: Vec<&str> = ["lab"].into_iter().chain(line.split(' ')).collect();
+        let output = self.adit(&words);
+        let errors = text(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{line}: {}\n{errors}{}",
+            output.status,
+            text(&output.stdout)
+        );
+        text(&output.stdout)
+    }
+
+    /// Runs `adit -j lab`; the status and what it prints.
+    fn json(&self, line: &str) -> (Option<i32>, Value) {
+        let words: Vec<&str> = ["-j", "lab"].into_iter().chain(line.split(' ')).collect();
+        let output = self.adit(&words);
+        (output.status.code(), parse(&text(&output.stdout)))
+    }
+
+    fn show(&self) -> Value {
+        self.json("show").1
+    }
+
+    /// Runs a script of a shell in a node; its standard output.
+    fn sh(&self, node: &str, script: &str) -> String {
+        let output = self.adit(&["lab", "exec", node, "--", "sh", "-c", script]);
+        let errors = text(&output.stderr);
+        assert!(output.status.success(), "{node}: {script}: {}\n{errors}", output.status);
+        text(&output.stdout)
+    }
+
+    /// Whether a ping from one node to another is answered, and after how many milliseconds.
+    fn ping(&self, from: &str, to: &str) -> Option<f64> {
+        let (_, pinged) = self.json(&format!("ping {from} {to} --within 1s"));
+        Some(pinged["pings"][0]["rtt_s"].as_f64()? * 1e3)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.adit(&["lab", "down", self.name]);
+    }
+}
+
+/// A process whose user namespace stands for another user; it ends with the test.
+struct Holder(std::process::Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn find<'a>(list: &'a Value, name: &str) -> &'a Value {
+    list.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()
+}
+
+/// What every user does first.
+fn use_office(lab: &Lab) {
+    let status = lab.show();
+    assert_eq!(status["state"], "ready", "{status}");
+    assert_eq!(status["seed"], 7);
+    let media: Vec<&str> = status["links"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|link| link["medium"].as_str().unwrap())
+        .collect();
+    assert_eq!(media, ["port", "port", "port", "taps"]);
+    let (code, pinged) = lab.json("ping --within 20s");
+    assert_eq!((code, pinged["answered"].as_u64()), (Some(0), Some(12)), "{pinged}");
+    assert!(lab.ping("pc", "server").unwrap() >= 40.0);
+    // Names of nodes, and a host name.
+    let hosts = lab.sh("pc", "getent ahosts server; hostname");
+    assert!(hosts.contains("10.0.1.") && hosts.ends_with("pc\n"), "{hosts}");
+
+    lab.lab("set wan delay=60ms");
+    assert!(lab.ping("pc", "server").unwrap() >= 120.0);
+    lab.lab("set wan delay=0");
+
+    lab.lab("fail wan");
+    assert_eq!(lab.ping("pc", "server"), None);
+    assert!(lab.ping("pc", "nas").is_some());
+    let (code, status) = lab.json("show");
+    assert_eq!((code, &status["state"]), (Some(1), &Value::from("degraded")));
+    assert_eq!(status["problems"][0], "link wan was made to fail");
+    lab.lab("heal");
+    wait_until("the link is healed", || lab.ping("pc", "server").is_some());
+    lab.lab("fail --partition pc,nas");
+    assert_eq!(lab.ping("pc", "nas"), None, "the switch is on the other side");
+    lab.lab("heal --partition pc,nas");
+    lab.lab("fail lan");
+    assert_eq!(lab.ping("pc", "nas"), None);
+    lab.lab("heal lan");
+    wait_until("the switch is healed", || lab.ping("pc", "nas").is_some());
+    assert_eq!(lab.json("show").0, Some(0));
+}
+
+#[test]
+fn a_lab_of_five_nodes() {
+    let lab = Lab::up("office", OFFICE);
+    use_office(&lab);
+    let outputs = ["lab show", "lab ping --within 20s", "list"].map(|line| {
+        let words: Vec<&str> = ["-j"].into_iter().chain(line.split(' ')).collect();
+        (line, text(&lab.adit(&words).stdout))
+    });
+    let names = ["lab-show", "lab-ping", "list"];
+    let outputs: Vec<(&str, String)> =
+        names.into_iter().zip(outputs).map(|(name, (_, out))| (name, out)).collect();
+    validate(&outputs);
+    let pid = lab.show()["keeper"].as_u64().unwrap();
+    lab.lab("down");
+    assert_eq!(
+        fs::read_dir("/run/adit")
+            .unwrap()
+            .filter(|one| one.as_ref().unwrap().path().extension().is_some_and(|of| of == "sock"))
+            .count(),
+        0
+    );
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn a_lab_of_a_user_without_privileges() {
+    enter();
+    fs::create_dir("/run/user-4711").unwrap();
+    let holder = Command::new("unshare")
+        .args(["-U", "--map-user=4711", "--map-group=4712", "sleep", "1000"])
+        .spawn()
+        .unwrap();
+    let holder = Holder(holder);
+    let user_namespace: &'static str = format!("--user=/proc/{}/ns/user", holder.0.id()).leak();
+    wait_until("the user is there", || {
+        fs::read_to_string(format!("/proc/{}/uid_map", holder.0.id()))
+            .is_ok_and(|map| map.contains("4711"))
+    });
+    let user = vec![
+        "env",
+        "XDG_RUNTIME_DIR=/run/user-4711",
+        "nsenter",
+        "--preserve-credentials",
+        user_namespace,
+    ];
+    let lab = Lab::up_as("office", OFFICE, user);
+    use_office(&lab);
+    assert_eq!(lab.sh("pc", "id -u").trim(), "0", "root of the lab, and of nothing else");
+}
+
+#[test]
+fn programs_start_in_order_and_are_watched() {
+    let file = r#"
+[host.a]
+run = [
+  { command = "sh -c 'sleep 0.2; touch /run/first; echo up; sleep 1000'", name = "first", ready = "test -e /run/first" },
+  { command = "sh -c 'test -e /run/first && echo second'", name = "second" },
+]
+[host.b]
+run = [{ command = "sh -c 'echo again; exit 3'", name = "crash", restart = "on-failure" }]
+file = { "/etc/motd" = "hello\n" }
+[[link]]
+ends = ["a", "b"]
+"#;
+    let lab = Lab::up("lab", file);
+    wait_until("the second program ends", || {
+        let status = lab.show();
+        let programs = find(&status["nodes"], "a")["programs"].clone();
+        find(&programs, "first")["state"] == "running"
+            && find(&programs, "second")["state"] == "done"
+    });
+    wait_until("the third one is started again", || {
+        let status = lab.show();
+        find(&find(&status["nodes"], "b")["programs"], "crash")["restarts"].as_u64() > Some(0)
+    });
+    let logs = lab.lab("logs");
+    assert!(logs.contains("a/first: up") && logs.contains("a/second: second"), "{logs}");
+    assert!(lab.lab("logs b crash").starts_with("again\n"));
+    assert_eq!(lab.sh("b", "cat /etc/motd"), "hello\n");
+    assert_eq!(lab.json("show").0, Some(1), "a program has failed");
+
+    // The status of a command is that of adit.
+    let output = lab.adit(&["lab", "exec", "a", "--", "sh", "-c", "exit 42"]);
+    assert_eq!(output.status.code(), Some(42));
+    let output = lab.adit(&["lab", "exec", "c", "--", "true"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_change_touches_what_differs() {
+    let lab = Lab::up(
+        "lab",
+        r#"
+[host.a]
+run = ["sleep 1000"]
+[host.b]
+[host.old]
+[switch.s]
+[[link]]
+ends = ["a", "s"]
+[[link]]
+ends = ["b", "s"]
+[[link]]
+ends = ["old", "s"]
+"#,
+    );
+    assert!(lab.ping("a", "old").is_some());
+    let before = lab.show();
+    let pid = find(&before["nodes"], "a")["programs"][0]["pid"].clone();
+    fs::write(
+        "/run/lab.toml",
+        r#"
+[host.a]
+run = ["sleep 1000"]
+[host.b]
+run = ["sleep 2000"]
+[host.new]
+[switch.s]
+[switch.t]
+[[link]]
+ends = ["a", "s"]
+delay = "30ms"
+[[link]]
+ends = ["b", "s"]
+[[link]]
+ends = ["s", "t"]
+[[link]]
+ends = ["new", "t"]
+"#,
+    )
+    .unwrap();
+    let done = lab.lab("apply");
+    for line in [
+        "node old removed",
+        "node new added",
+        "node t added",
+        "link a-s changed",
+        "link s-t added",
+        "host b changed",
+    ] {
+        assert!(done.contains(line), "{line}\n{done}");
+    }
+    assert!(!done.contains("b-s"), "{done}");
+    assert!(lab.ping("a", "new").unwrap() >= 60.0);
+    assert!(lab.ping("b", "new").is_some());
+    let after = lab.show();
+    assert_eq!(find(&after["nodes"], "a")["programs"][0]["pid"], pid);
+    assert!(lab.sh("a", "cat /etc/hosts").contains("new"));
+    assert_eq!(lab.lab("apply"), "nothing changed\n");
+
+    fs::write("/run/lab.toml", "[host.a\n").unwrap();
+    assert_eq!(lab.adit(&["lab", "apply"]).status.code(), Some(2));
+    assert!(lab.ping("a", "b").is_some(), "nothing has changed");
+}
+
+#[test]
+fn a_nat_is_the_way_to_the_host() {
+    let file = r#"
+[host.a]
+[router.gw]
+[switch.lan]
+[nat.out]
+allow-host = [8080]
+[[link]]
+ends = ["a", "lan"]
+[[link]]
+ends = ["gw", "lan"]
+[[link]]
+name = "uplink"
+ends = ["gw", "out"]
+"#;
+    let lab = Lab::up("lab", file);
+    crate::support::run("ip link set lo up");
+    let mut server = Command::new("timeout")
+        .args(["60", "python3", "-m", "http.server", "--bind", "127.0.0.1", "-d", "/run", "8080"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let gateway = lab.sh("gw", "ip -4 route show default");
+    let gateway = gateway.split(' ').nth(2).unwrap().to_owned();
+    let fetch = format!("curl -s -m 5 http://{gateway}:8080/lab.toml");
+    wait_until("the router reaches the host", || {
+        let output = lab.adit(&["lab", "exec", "gw", "--", "sh", "-c", &fetch]);
+        text(&output.stdout) == file
+    });
+    // The link of a NAT fails as any other.
+    lab.lab("fail uplink");
+    let output = lab.adit(&[
+        "lab",
+        "exec",
+        "gw",
+        "--",
+        "curl",
+        "-s",
+        "-m",
+        "1",
+        &format!("http://{gateway}:8080/"),
+    ]);
+    assert!(!output.status.success());
+    lab.lab("heal uplink");
+    let _ = server.kill();
+    let _ = server.wait();
+}
+
+#[test]
+fn a_plain_cable_has_nothing_to_set() {
+    let lab = Lab::up("lab", "[host.a]\n[host.b]\n[[link]]\nends = [\"a\", \"b\"]\n");
+    let output = lab.adit(&["lab", "set", "a-b", "delay=5ms"]);
+    assert_eq!(output.status.code(), Some(5));
+    let error = text(&output.stderr);
+    assert!(error.contains("plain cable") && error.contains("adit lab apply"), "{error}");
+    lab.lab("fail a-b");
+    assert_eq!(lab.ping("a", "b"), None);
+    lab.lab("heal a-b");
+    wait_until("the cable is healed", || lab.ping("a", "b").is_some());
+    assert!(lab.show()["links"][0]["from_a"]["frames"].as_u64() > Some(0), "the kernel counts");
+}
+
+#[test]
+fn the_prompt_takes_commands_of_nodes() {
+    let lab = Lab::up("lab", "[host.h1]\n[host.h2]\n[[link]]\nends = [\"h1\", \"h2\"]\n");
+    let lines =
+        "h1 ping -c 1 -w 20 h2 | grep -c icmp_seq\nfail h1-h2\nheal\nnonsense\nh2 hostname\nexit\n";
+    fs::write("/run/lines", lines).unwrap();
+    let script = format!("{ADIT} lab shell </run/lines");
+    let output = command(["sh", "-c", &script]).output().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(out.starts_with("1\n") && out.ends_with("h2\n"), "{out}\n{err}");
+    assert!(out.contains("link h1-h2 fails"), "{out}");
+    assert!(err.contains("'nonsense' is neither a node nor a command"), "{err}");
+    drop(lab);
+}

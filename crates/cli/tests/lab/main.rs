@@ -1,0 +1,9 @@
+//! `adit lab`: whole networks from files, as users make them.
+//!
+//! Needs a user namespace: `unshare -Urnm --` before the test binary, as `./check` does.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod live;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+#[path = "../cli/support.rs"]
+mod support;

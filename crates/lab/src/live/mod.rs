@@ -1,0 +1,97 @@
+//! A lab that runs: in real time, with namespaces of the kernel and programs in them.
+//!
+//! ```text
+//! service      the lab as a service: reports of the keeper, requests         model     what it reports, as JSON
+//! diff         what differs between two plans      change    carries that out: a start is a change from nothing
+//! wiring       links: ports of the loop, switches, emulation, failures       kernel    counters of plain links
+//! nodes        hosts and what else there is        programs  which run, in which order       log     their output
+//! outlet       the way out of a NAT                guest     virtual machines                prepared   opened beside the loop
+//! tasks        orders that belong together         journal   events                           door    the way into a node
+//! ```
+
+mod change;
+mod diff;
+mod guest;
+mod journal;
+mod kernel;
+mod log;
+pub mod model;
+mod nodes;
+mod outlet;
+mod prepared;
+mod programs;
+mod service;
+mod tasks;
+mod wiring;
+
+pub use service::LabFile;
+
+use crate::engine::LabEngine;
+use crate::keeper::Keeper;
+use crate::limits::{Machine, Needs};
+use crate::plan::Plan;
+use adit_packet::{Pool, PoolConfig};
+use adit_runtime::{Runner, Signals};
+use adit_service::control::name::Name;
+use adit_service::control::socket::ControlSocket;
+use adit_service::error::{Error, Result};
+use adit_service::event::Events;
+use adit_service::supervisor::Supervisor;
+use diff::Diff;
+use journal::Journal;
+use nodes::Nodes;
+use prepared::Prepared;
+use programs::Programs;
+use service::LabService;
+use tasks::Tasks;
+use wiring::Wiring;
+
+/// The kind of a lab among running programs.
+pub const LAB: &str = "lab";
+
+/// Runs a lab until it is stopped; [`Event::Ready`](adit_service::event::Event::Ready) says that all of it is there.
+/// This process must have a single thread; it may enter a user namespace.
+///
+/// # Errors
+/// It cannot start, or has lost its keeper; nothing is left behind then.
+pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events) -> Result<()> {
+    Machine::read().check(Needs::of(&plan))?;
+    let socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
+    socket.note.iter().for_each(|note| events.note(note));
+    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
+    let keeper = Keeper::start()?;
+    // After the keeper was started: it has signals of its own.
+    let signals = Signals::new().map_err(failed)?;
+    let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
+    let mut runner =
+        Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
+    runner.watch_signals(signals).map_err(failed)?;
+    keeper.lacks_ids().iter().for_each(|why| events.detail(why));
+    let mut service = LabService {
+        name: socket.name().to_string(),
+        socket: socket.path(),
+        file,
+        journal: Journal::new(events.clone(), runner.now()),
+        plan,
+        keeper,
+        is_blocked: false,
+        tasks: Tasks::default(),
+        nodes: Nodes::default(),
+        wiring: Wiring::default(),
+        programs: Programs::default(),
+        replies: Vec::new(),
+        is_ready: false,
+        failure: None,
+    };
+    service.start(&mut runner, prepared)?;
+    let mut supervisor = Supervisor::new(service, socket, events.clone());
+    let result = supervisor.run(&mut runner);
+    events.flush();
+    let (mut service, socket) = supervisor.into_parts();
+    let failure = service.failure.take();
+    // The namespaces end first: a device that is closed alone takes 20 ms.
+    drop(service);
+    drop(runner);
+    socket.finish();
+    result.and(failure.map_or(Ok(()), Err))
+}

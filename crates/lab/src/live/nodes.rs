@@ -1,0 +1,154 @@
+//! The nodes of a running lab.
+
+use crate::keeper::NodeKey;
+use crate::live::kernel::KernelEnd;
+use crate::live::model;
+use crate::live::programs::Programs;
+use crate::live::wiring::Wiring;
+use crate::model::{Kind, NodeName};
+use crate::plan::Plan;
+use adit_service::error::{Error, Kind as ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The nodes by their names.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    all: BTreeMap<NodeName, Node>,
+    next: u32,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// What the keeper knows it by; `None`: it has no namespace.
+    key: Option<NodeKey>,
+    /// Its network namespace.
+    net: Option<PathBuf>,
+    failed: bool,
+}
+
+impl Nodes {
+    /// Adds a node; returns its key if it has a namespace.
+    pub(super) fn add(&mut self, name: NodeName, has_namespace: bool) -> Option<NodeKey> {
+        let key = has_namespace.then(|| {
+            self.next += 1;
+            NodeKey(self.next)
+        });
+        self.all.insert(name, Node { key, net: None, failed: false });
+        key
+    }
+
+    /// Takes a node away; returns its key if it has a namespace.
+    pub(super) fn remove(&mut self, name: &NodeName) -> Option<NodeKey> {
+        self.all.remove(name)?.key
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// What the keeper knows a node by.
+    pub(super) fn key(&self, name: &NodeName) -> Option<NodeKey> {
+        self.all.get(name)?.key
+    }
+
+    /// The node that a request names.
+    pub(super) fn name(&self, name: &str) -> Result<NodeName> {
+        let known = name.parse().ok().filter(|name: &NodeName| self.all.contains_key(name));
+        known.ok_or_else(|| {
+            let message = format!("the lab has no node called '{name}'");
+            Error::new(ErrorKind::NotFound, &crate::keeper::PART, message)
+                .object(name)
+                .hint("List its parts: 'adit lab show'.")
+        })
+    }
+
+    /// The key of the host that a request names.
+    pub(super) fn host(&self, name: &str) -> Result<NodeKey> {
+        let key = self.key(&self.name(name)?);
+        key.ok_or_else(|| {
+            let message = format!("nothing can run in '{name}': it has no network namespace");
+            Error::new(ErrorKind::Conflict, &crate::keeper::PART, message).object(name)
+        })
+    }
+
+    pub(super) fn set_net(&mut self, name: &NodeName, net: PathBuf) {
+        if let Some(node) = self.all.get_mut(name) {
+            node.net = Some(net);
+        }
+    }
+
+    pub(super) fn set_failed(&mut self, name: &NodeName, failed: bool) {
+        if let Some(node) = self.all.get_mut(name) {
+            node.failed = failed;
+        }
+    }
+
+    pub(super) fn heal_all(&mut self) {
+        self.all.values_mut().for_each(|node| node.failed = false);
+    }
+
+    /// The nodes that were made to fail.
+    pub(super) fn failed(&self) -> impl Iterator<Item = &NodeName> {
+        self.all.iter().filter(|(_, node)| node.failed).map(|(name, _)| name)
+    }
+
+    /// Where the kernel counts what passes through plain links.
+    pub(super) fn kernel_ends(&self, wiring: &Wiring) -> Vec<KernelEnd> {
+        let nets = self.all.values().filter_map(|node| Some((node.key?, node.net.clone()?)));
+        let nets: BTreeMap<NodeKey, PathBuf> = nets.collect();
+        let ends = wiring.kernel_ends().filter_map(|(link, end, node, interface)| {
+            Some(KernelEnd { link: link.clone(), end, net: nets.get(&node)?.clone(), interface })
+        });
+        ends.collect()
+    }
+
+    /// The networks of all hosts.
+    pub(super) fn networks(&self, plan: &Plan) -> Vec<model::Network> {
+        let of = |station: &crate::plan::Station| {
+            let name = &plan.lab.nodes[station.node].name;
+            let net = self.all.get(name)?.net.clone()?;
+            let addresses = station.interfaces.iter().flat_map(|of| &of.addresses);
+            let addresses = addresses.chain(&station.loopback).map(|address| address.ip());
+            Some(model::Network { node: name.to_string(), net, addresses: addresses.collect() })
+        };
+        plan.stations.iter().filter_map(of).collect()
+    }
+
+    /// The reports of all nodes.
+    pub(super) fn report(&self, plan: &Plan, programs: &Programs) -> Vec<model::Node> {
+        let stations: BTreeMap<usize, &crate::plan::Station> =
+            plan.stations.iter().map(|station| (station.node, station)).collect();
+        let nodes = plan.lab.nodes.iter().enumerate();
+        let report = |(at, node): (usize, &crate::model::Node)| {
+            let interfaces = stations.get(&at).map_or(&[][..], |station| &station.interfaces);
+            let interfaces = interfaces.iter().map(|interface| model::Interface {
+                name: interface.name.to_string(),
+                link: plan.lab.links[interface.link.0].name.to_string(),
+                mac: interface.mac.to_string(),
+                mtu: interface.mtu,
+                addresses: interface.addresses.iter().map(ToString::to_string).collect(),
+            });
+            model::Node {
+                name: node.name.to_string(),
+                kind: word_of(&node.kind).to_owned(),
+                failed: self.all.get(&node.name).is_some_and(|node| node.failed),
+                interfaces: interfaces.collect(),
+                programs: programs.report(&node.name),
+            }
+        };
+        nodes.map(report).collect()
+    }
+}
+
+/// What a node is, in a word.
+fn word_of(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Host(host) if host.forward => "router",
+        Kind::Host(_) => "host",
+        Kind::Switch(_) => "switch",
+        Kind::Nat(_) => "nat",
+        Kind::Guest(_) => "guest",
+        Kind::Outside(_) => "outside",
+    }
+}

@@ -1,0 +1,324 @@
+//! The programs of a lab: which run, and in which order they start.
+//!
+//! The programs of a node start one after the other, each once the one before is ready; those of different nodes at
+//! the same time.
+
+use crate::keeper::{NodeKey, Order, Output, ProgramKey, ProgramSpec};
+use crate::live::log::Log;
+use crate::live::model::{self, LogPart, ProgramState};
+use crate::model::{NodeName, Program as Wanted};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long a program has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// All programs by their keys, in the order in which they were wanted.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    all: BTreeMap<ProgramKey, Program>,
+    next: u32,
+    /// Programs may start: the network is there.
+    are_started: bool,
+}
+
+#[derive(Debug)]
+struct Program {
+    node: (NodeKey, NodeName),
+    wanted: Wanted,
+    state: ProgramState,
+    pid: Option<u32>,
+    status: Option<u8>,
+    restarts: u64,
+    reason: Option<String>,
+    log: Log,
+}
+
+impl Program {
+    /// Whether the next one of the node may start.
+    const fn is_settled(&self) -> bool {
+        !matches!(self.state, ProgramState::Waiting | ProgramState::Starting)
+    }
+
+    fn shown(&self) -> String {
+        format!("{}/{}", self.node.1, self.wanted.name)
+    }
+
+    fn spec(&self, key: ProgramKey) -> ProgramSpec {
+        ProgramSpec {
+            key,
+            node: self.node.0,
+            words: self.wanted.words.clone(),
+            environment: vec![("ADIT_NODE".to_owned(), self.node.1.to_string())],
+            directory: std::env::current_dir().ok(),
+            output: Output::Pipe,
+            restart: self.wanted.restart,
+            ready: self.wanted.ready.clone(),
+            ready_within: self.wanted.ready_within,
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        (self.state, self.reason) = (ProgramState::Failed, Some(reason));
+    }
+}
+
+/// Something that happened to a program, for a report.
+#[derive(Debug)]
+pub(super) struct News {
+    pub(super) program: String,
+    pub(super) state: &'static str,
+    pub(super) message: String,
+}
+
+impl Programs {
+    /// Adds a program, which waits for its turn.
+    pub(super) fn add(&mut self, node: (NodeKey, NodeName), wanted: Wanted) {
+        let program = Program {
+            node,
+            wanted,
+            state: ProgramState::Waiting,
+            pid: None,
+            status: None,
+            restarts: 0,
+            reason: None,
+            log: Log::default(),
+        };
+        self.all.insert(ProgramKey(self.next), program);
+        self.next += 1;
+    }
+
+    /// Takes programs of a node away, and returns what ends them and the pipes that are read no more; with `keep`, all
+    /// but these.
+    pub(super) fn remove(&mut self, node: &NodeName, keep: &[Wanted]) -> (Vec<Order>, Vec<Log>) {
+        let is_gone =
+            |program: &Program| program.node.1 == *node && !keep.contains(&program.wanted);
+        let gone = self.all.iter().filter(|(_, program)| is_gone(program));
+        let gone: Vec<ProgramKey> = gone.map(|(key, _)| *key).collect();
+        let (mut orders, mut logs) = (Vec::new(), Vec::new());
+        for key in gone {
+            let Some(program) = self.all.remove(&key) else { continue };
+            if program.state != ProgramState::Waiting {
+                orders.push(Order::Stop(key, GRACE));
+            }
+            logs.push(program.log);
+        }
+        (orders, logs)
+    }
+
+    /// The programs of a node.
+    pub(super) fn of(&self, node: &NodeName) -> Vec<Wanted> {
+        let own = self.all.values().filter(|program| program.node.1 == *node);
+        own.map(|program| program.wanted.clone()).collect()
+    }
+
+    /// From now on programs start.
+    pub(super) const fn begin(&mut self) {
+        self.are_started = true;
+    }
+
+    /// The programs whose turn it is.
+    pub(super) fn due(&mut self) -> Vec<(ProgramKey, Order)> {
+        if !self.are_started {
+            return Vec::new();
+        }
+        let mut open: Vec<NodeKey> = Vec::new();
+        let mut due = Vec::new();
+        for (&key, program) in &mut self.all {
+            let node = program.node.0;
+            if program.state == ProgramState::Waiting && !open.contains(&node) {
+                program.state = ProgramState::Starting;
+                due.push((key, Order::Run(Box::new(program.spec(key)))));
+            }
+            if !program.is_settled() {
+                open.push(node);
+            }
+        }
+        due
+    }
+
+    /// Whether no program is still to become ready.
+    pub(super) fn are_settled(&self) -> bool {
+        self.are_started && self.all.values().all(Program::is_settled)
+    }
+
+    /// A program runs; its output comes from this pipe.
+    pub(super) fn started(&mut self, key: ProgramKey, pid: u32, output: Option<OwnedFd>) {
+        let Some(program) = self.all.get_mut(&key) else { return };
+        program.pid = Some(pid);
+        if let Some(output) = output {
+            program.log.attach(output);
+        }
+    }
+
+    /// A program could not be started.
+    pub(super) fn not_started(&mut self, key: ProgramKey, why: &str) -> Option<News> {
+        let program = self.all.get_mut(&key)?;
+        program.fail(why.to_owned());
+        let message = format!("{} cannot start: {why}", program.shown());
+        Some(News { program: program.shown(), state: "failed", message })
+    }
+
+    pub(super) fn ready(&mut self, key: ProgramKey) -> Option<News> {
+        let program = self.all.get_mut(&key)?;
+        if matches!(program.state, ProgramState::Starting | ProgramState::Failed) {
+            (program.state, program.reason) = (ProgramState::Running, None);
+        }
+        let message = format!("{} is ready", program.shown());
+        Some(News { program: program.shown(), state: "ready", message })
+    }
+
+    pub(super) fn not_ready(&mut self, key: ProgramKey) -> Option<News> {
+        let program = self.all.get_mut(&key)?;
+        let within = program.wanted.ready_within.as_secs_f64();
+        let reason = format!("it was not ready within {within} s");
+        let message = format!("{} was not ready within {within} s", program.shown());
+        program.fail(reason);
+        Some(News { program: program.shown(), state: "not-ready", message })
+    }
+
+    pub(super) fn exited(
+        &mut self,
+        key: ProgramKey,
+        status: u8,
+        again_in: Option<Duration>,
+    ) -> Option<News> {
+        let program = self.all.get_mut(&key)?;
+        (program.pid, program.status) = (None, Some(status));
+        let again = match again_in {
+            Some(time) => format!("; it starts again in {} s", time.as_secs_f64()),
+            None => String::new(),
+        };
+        let message = format!("{} has exited with status {status}{again}", program.shown());
+        if status == 0 && again_in.is_none() {
+            (program.state, program.reason) = (ProgramState::Done, None);
+        } else {
+            program.fail(format!("it has exited with status {status}{again}"));
+        }
+        Some(News { program: program.shown(), state: "exited", message })
+    }
+
+    pub(super) fn restarted(
+        &mut self,
+        key: ProgramKey,
+        result: Result<u32, String>,
+    ) -> Option<News> {
+        let why = match result {
+            Ok(pid) => {
+                let program = self.all.get_mut(&key)?;
+                program.restarts += 1;
+                (program.pid, program.state, program.reason) =
+                    (Some(pid), ProgramState::Running, None);
+                let message = format!("{} was started again", program.shown());
+                return Some(News { program: program.shown(), state: "restarted", message });
+            }
+            Err(why) => why,
+        };
+        self.not_started(key, &why)
+    }
+
+    /// The log of a program, to read from its pipe.
+    pub(super) fn log_mut(&mut self, key: ProgramKey) -> Option<&mut Log> {
+        self.all.get_mut(&key).map(|program| &mut program.log)
+    }
+
+    /// The output of programs: of one node, or of one program, from there on.
+    pub(super) fn logs(&self, node: Option<&str>, name: Option<&str>, from: u64) -> Vec<LogPart> {
+        let is_it = |program: &&Program| {
+            node.is_none_or(|node| program.node.1.as_str() == node)
+                && name.is_none_or(|name| program.wanted.name == name)
+        };
+        let part = |program: &Program| {
+            let (text, from, to) = program.log.since(from);
+            let (node, program) = (program.node.1.to_string(), program.wanted.name.clone());
+            LogPart { node, program, text, from, to }
+        };
+        self.all.values().filter(is_it).map(part).collect()
+    }
+
+    /// What is wrong with programs.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        let failed = self.all.values().filter(|program| program.state == ProgramState::Failed);
+        failed.map(|program| {
+            let why = program.reason.as_deref().unwrap_or("it failed");
+            format!("program {}: {why}", program.shown())
+        })
+    }
+
+    /// The reports of the programs of a node.
+    pub(super) fn report(&self, node: &NodeName) -> Vec<model::Program> {
+        let own = self.all.values().filter(|program| program.node.1 == *node);
+        own.map(|program| model::Program {
+            name: program.wanted.name.clone(),
+            state: program.state,
+            pid: program.pid.filter(|&pid| pid != 0),
+            status: program.status,
+            restarts: program.restarts,
+            reason: program.reason.clone(),
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Restart;
+
+    fn programs(list: &[(u32, &str)]) -> Programs {
+        let mut programs = Programs::default();
+        for (node, name) in list {
+            let key = NodeKey(*node);
+            let wanted = Wanted {
+                name: (*name).to_owned(),
+                words: vec!["true".to_owned()],
+                restart: Restart::Never,
+                ready: Vec::new(),
+                ready_within: Duration::from_secs(1),
+            };
+            programs.add((key, format!("h{node}").parse().unwrap()), wanted);
+        }
+        programs
+    }
+
+    fn due(programs: &mut Programs) -> Vec<u32> {
+        programs.due().into_iter().map(|(key, _)| key.0).collect()
+    }
+
+    #[test]
+    fn programs_of_a_node_start_one_after_the_other() {
+        let mut programs = programs(&[(1, "a"), (1, "b"), (2, "c"), (1, "d")]);
+        assert!(due(&mut programs).is_empty());
+        programs.begin();
+        assert_eq!(due(&mut programs), [0, 2]);
+        assert!(due(&mut programs).is_empty());
+        programs.started(ProgramKey(0), 77, None);
+        assert!(programs.ready(ProgramKey(0)).is_some());
+        assert_eq!(due(&mut programs), [1]);
+        // One that ends, well or not, makes room for the next.
+        programs.exited(ProgramKey(1), 3, None);
+        assert_eq!(due(&mut programs), [3]);
+        assert!(!programs.are_settled());
+        programs.ready(ProgramKey(2));
+        programs.exited(ProgramKey(3), 0, None);
+        assert!(programs.are_settled());
+        let problems: Vec<String> = programs.problems().collect();
+        assert_eq!(problems, ["program h1/b: it has exited with status 3"]);
+        let report = programs.report(&"h1".parse().unwrap());
+        let states: Vec<&str> = report.iter().map(|program| program.state.as_str()).collect();
+        assert_eq!(states, ["running", "failed", "done"]);
+    }
+
+    #[test]
+    fn programs_that_are_wanted_no_more_are_stopped() {
+        let mut programs = programs(&[(1, "a"), (1, "b"), (2, "c")]);
+        programs.begin();
+        due(&mut programs);
+        let h1 = "h1".parse().unwrap();
+        let keep = programs.of(&h1)[1..].to_vec();
+        let (orders, logs) = programs.remove(&h1, &keep);
+        assert_eq!((orders.len(), logs.len()), (1, 1));
+        assert_eq!(due(&mut programs), [1], "its turn has come");
+    }
+}

@@ -1,0 +1,669 @@
+//! A lab that runs, as a service: what the keeper reports, and what clients ask.
+
+use crate::engine::LabEngine;
+use crate::file::{self, Setting};
+use crate::keeper::{
+    CommandSpec, Done as Ordered, Keeper, NodeKey, Order, ProgramKey, Report, Ticket,
+};
+use crate::live::diff::Diff;
+use crate::live::journal::Journal;
+use crate::live::kernel;
+use crate::live::model::{self, State};
+use crate::live::nodes::Nodes;
+use crate::live::prepared::{self, Prepared};
+use crate::live::programs::{News, Programs};
+use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
+use crate::live::wiring::{Cause, Loop, Wiring};
+use crate::model::{LinkName, NodeName};
+use crate::plan::Plan;
+use adit_device::netlink::Netlink;
+use adit_device::{Device, Mode};
+use adit_runtime::port::kinds::device::DevicePort;
+use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
+use adit_service::config::source::Files;
+use adit_service::control::http::{self, Method, Request};
+use adit_service::control::notify::{Status, notify};
+use adit_service::control::server::Reply;
+use adit_service::error::{Error, Kind, Result};
+use adit_service::event::Event;
+use adit_service::netem::keys::to_json;
+use adit_service::netem::profile::{self, Profiles};
+use adit_service::netem::report::keys_text;
+use adit_service::supervisor::{
+    Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, read_request, value,
+};
+use adit_service::switch::model::Counters;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reports of the keeper.
+const KEEPER: Token = Token(FIRST_TOKEN);
+
+/// The output of the first program; the others follow.
+const OUTPUT: u32 = FIRST_TOKEN + 1;
+
+/// How often events are flushed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a command may take for which a request gives no time.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+
+/// The file of a lab, and the values of its parameters.
+#[derive(Clone, Debug)]
+pub struct LabFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its parameters that are not as in the file.
+    pub settings: Vec<Setting>,
+}
+
+/// A running lab.
+#[derive(Debug)]
+pub(super) struct LabService {
+    pub(super) name: String,
+    pub(super) socket: Option<PathBuf>,
+    pub(super) file: Option<LabFile>,
+    pub(super) journal: Journal,
+    pub(super) plan: Plan,
+    pub(super) keeper: Keeper,
+    /// Whether the keeper's socket is full.
+    pub(super) is_blocked: bool,
+    pub(super) tasks: Tasks,
+    pub(super) nodes: Nodes,
+    pub(super) wiring: Wiring,
+    pub(super) programs: Programs,
+    pub(super) replies: Vec<(http::Ticket, Result<Value>)>,
+    pub(super) is_ready: bool,
+    /// Why it ended, if nobody asked for it.
+    pub(super) failure: Option<Error>,
+}
+
+/// What was read or opened beside the loop.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Another plan, with the ports that it needs.
+    Plan(Box<Plan>, Box<Diff>, Prepared, Option<http::Ticket>),
+    /// What a link is to be like.
+    Netem(LinkName, Box<Profiles>),
+    /// The hosts have forgotten their neighbors.
+    Forgotten,
+    /// What the kernel has counted at ends of links, for a report.
+    Kernel(Vec<(LinkName, usize, Counters)>),
+}
+
+impl LabService {
+    /// Begins to make the lab: all orders are given, and what follows is done as the keeper reports.
+    pub(super) fn start(&mut self, runner: &mut Loop, prepared: Prepared) -> Result<()> {
+        let readable = Interest { readable: true, writable: false };
+        let watched = runner.watch(&self.keeper, KEEPER, readable);
+        watched.map_err(|error| Error::io("watch", "the keeper", &error))?;
+        runner.set_alarm(Some(runner.now() + TICK));
+        let task = self.tasks.begin(None, Then::Start);
+        let diff = Diff::between(None, &self.plan);
+        let plan = self.plan.clone();
+        self.change(runner, task, None, &plan, &diff, prepared)?;
+        self.finish(runner, task);
+        self.send(runner)
+    }
+
+    /// Gives an order as part of a task.
+    pub(super) fn order(&mut self, task: TaskId, order: Order, purpose: Purpose) {
+        match self.keeper.order(order) {
+            Ok(ticket) => self.tasks.add(task, ticket, purpose),
+            Err(error) => self.tasks.fail(task, error),
+        }
+    }
+
+    /// Sends orders, as many as there is room for.
+    fn send(&mut self, runner: &mut Loop) -> Result<()> {
+        let is_blocked = self.keeper.send()?;
+        if is_blocked != self.is_blocked {
+            self.is_blocked = is_blocked;
+            runner.unwatch(&self.keeper);
+            let interest = Interest { readable: true, writable: is_blocked };
+            let watched = runner.watch(&self.keeper, KEEPER, interest);
+            watched.map_err(|error| Error::io("watch", "the keeper", &error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the keeper reports.
+    fn receive(&mut self, runner: &mut Loop) -> Result<()> {
+        while let Some(report) = self.keeper.receive()? {
+            self.report(runner, report);
+        }
+        self.start_programs();
+        self.send(runner)
+    }
+
+    fn report(&mut self, runner: &mut Loop, report: Report) {
+        let news = match report {
+            Report::Done(ticket, done) => return self.done(runner, ticket, done),
+            Report::Failed(ticket, error) => return self.failed(runner, ticket, error),
+            Report::Ready(program) => self.programs.ready(program),
+            Report::NotReady(program) => self.programs.not_ready(program),
+            Report::Exited { program, status, again_in } => {
+                self.programs.exited(program, status, again_in)
+            }
+            Report::Restarted(program, result) => {
+                let result = result.map_err(|error| error.report.message);
+                self.programs.restarted(program, result)
+            }
+        };
+        self.tell(news);
+    }
+
+    fn tell(&mut self, news: Option<News>) {
+        if let Some(News { program, state, message }) = news {
+            self.journal.part(program, state, message);
+        }
+    }
+
+    fn done(&mut self, runner: &mut Loop, ticket: Ticket, done: Ordered) {
+        let Some((task, purpose)) = self.tasks.reported(ticket) else { return };
+        let result = self.take(runner, task, purpose, done);
+        if let Err(error) = result {
+            self.tasks.fail(task, error);
+        }
+        self.finish(runner, task);
+    }
+
+    /// Takes the result of an order.
+    fn take(
+        &mut self,
+        runner: &mut Loop,
+        task: TaskId,
+        purpose: Purpose,
+        done: Ordered,
+    ) -> Result<()> {
+        match (purpose, done) {
+            (Purpose::Tap(link, end), Ordered::Tap { queue, netlink }) => {
+                let netlink = Some(Netlink::adopt(netlink));
+                let device = Device::adopt_with(queue, Mode::Tap, netlink)?;
+                let port = DevicePort::new(device)?;
+                self.wiring.attach(runner, &link, end, Box::new(port))?;
+            }
+            (Purpose::Program(key), Ordered::Started { pid, output }) => {
+                self.programs.started(key, pid, output);
+                if let Some(pipe) = self.programs.log_mut(key).and_then(|log| log.pipe()) {
+                    let readable = Interest { readable: true, writable: false };
+                    let set = rustix::io::ioctl_fionbio(pipe, true);
+                    let watched = set.map_err(std::io::Error::from);
+                    let token = Token(OUTPUT + key.0);
+                    let watched = watched.and_then(|()| runner.watch(pipe, token, readable));
+                    watched
+                        .map_err(|error| Error::io("watch", "the output of a program", &error))?;
+                }
+            }
+            (Purpose::Node(node), Ordered::Node(path)) => self.nodes.set_net(&node, path),
+            (Purpose::Reply, Ordered::Output(output)) => {
+                let output = model::CommandOutput {
+                    status: output.status,
+                    stdout: output.stdout,
+                    stderr: output.stderr,
+                    is_cut: output.is_cut,
+                };
+                self.set_value(task, value(&output)?);
+            }
+            (Purpose::Reply, Ordered::Door(door)) => {
+                let crate::keeper::Door { keeper, net, mount, uts } = door;
+                self.set_value(task, value(&model::Door { keeper, net, mount, uts })?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn set_value(&mut self, task: TaskId, value: Value) {
+        if let Some(task) = self.tasks.get_mut(task) {
+            task.value = value;
+        }
+    }
+
+    fn failed(&mut self, runner: &mut Loop, ticket: Ticket, error: Error) {
+        let Some((task, purpose)) = self.tasks.reported(ticket) else { return };
+        if let Purpose::Program(key) = purpose {
+            let news = self.programs.not_started(key, &error.report.message);
+            self.tell(news);
+        } else {
+            self.tasks.fail(task, error);
+        }
+        self.finish(runner, task);
+    }
+
+    /// One part of a task is done; does what follows after the last.
+    pub(super) fn finish(&mut self, runner: &mut Loop, task: TaskId) {
+        let Some(Task { client, then, done, error, value, .. }) = self.tasks.less(task) else {
+            return;
+        };
+        let result = match (error, then) {
+            (Some(error), Then::Start) => {
+                self.failure = Some(error);
+                return;
+            }
+            (Some(error), _) => Err(error.after(done)),
+            (None, Then::Start) => {
+                self.programs.begin();
+                self.wiring.start(runner);
+                return self.start_programs();
+            }
+            (None, Then::Reply) => Ok(value),
+            (None, Then::Changed) => Ok(Done::new(done).reply),
+            (None, Then::Nothing) => return,
+        };
+        match client {
+            Some(client) => self.replies.push((client, result)),
+            None => match result {
+                Ok(reply) => {
+                    let done = reply.get("done").cloned().unwrap_or_default();
+                    let done = serde_json::from_value(done).unwrap_or_default();
+                    self.journal.send(&Event::Reloaded { done });
+                }
+                Err(error) => self.journal.failed(format!("reload failed: {error}")),
+            },
+        }
+    }
+
+    /// Starts the programs whose turn it is; reports when all are ready.
+    pub(super) fn start_programs(&mut self) {
+        let due = self.programs.due();
+        if !due.is_empty() {
+            let task = self.tasks.begin(None, Then::Nothing);
+            for (key, order) in due {
+                self.order(task, order, Purpose::Program(key));
+            }
+            self.tasks.less(task);
+        }
+        if !self.is_ready && self.programs.are_settled() {
+            self.is_ready = true;
+            let parts = [(self.nodes.count(), "nodes"), (self.plan.lab.links.len(), "links")];
+            let ports = parts.map(|(count, what)| format!("{count} {what}")).to_vec();
+            let (name, socket) = (self.name.clone(), self.socket.clone());
+            self.journal.send(&Event::Ready { name, socket, ports });
+            notify(Status::Ready);
+        }
+    }
+
+    fn read_output(&mut self, runner: &mut Loop, key: ProgramKey) {
+        let Some(log) = self.programs.log_mut(key) else { return };
+        let Some(pipe) = log.pipe().and_then(|pipe| pipe.try_clone().ok()) else { return };
+        if !log.read() {
+            runner.unwatch(&pipe);
+            log.detach();
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let links = self.wiring.names().filter_map(|name| self.wiring.problem(name));
+        let nodes = self.nodes.failed().map(|node| format!("node {node} was made to fail"));
+        let failed = self.wiring.names().filter(|name| {
+            self.wiring.causes(name).iter().any(|cause| !matches!(cause, Cause::Node(_)))
+        });
+        let failed = failed.map(|name| format!("link {name} was made to fail"));
+        self.programs.problems().chain(nodes).chain(failed).chain(links).collect()
+    }
+
+    fn show(&self, runner: &Loop) -> model::Lab {
+        let problems = self.problems();
+        let links = self.plan.lab.links.iter();
+        model::Lab {
+            name: self.name.clone(),
+            pid: std::process::id(),
+            keeper: self.keeper.pid(),
+            file: self.file.as_ref().map(|file| file.path.clone()),
+            seed: self.plan.seed,
+            state: match (self.is_ready, problems.is_empty()) {
+                (false, _) => State::Starting,
+                (true, true) => State::Ready,
+                (true, false) => State::Degraded,
+            },
+            problems,
+            nodes: self.nodes.report(&self.plan, &self.programs),
+            links: links.filter_map(|link| self.wiring.report(runner, &link.name)).collect(),
+        }
+    }
+
+    /// Answers at once, or promises an answer.
+    fn answer_path(
+        &mut self,
+        runner: &mut Loop,
+        request: &Request,
+        path: &[&str],
+    ) -> Result<Answer> {
+        let query = |key: &str| {
+            let found = request.query.iter().find(|(name, _)| name == key);
+            found.map(|(_, value)| value.as_str())
+        };
+        Ok(match (request.method, path) {
+            (Method::Get, ["lab"]) if query("counters") == Some("all") => Answer::Later,
+            (Method::Get, ["lab"]) => value(&self.show(runner)).into(),
+            (Method::Get, ["lab", "networks"]) => value(&self.nodes.networks(&self.plan)).into(),
+            (Method::Get, ["lab", "events"]) => {
+                let after = query("after").and_then(|number| number.parse().ok()).unwrap_or(0);
+                value(&self.journal.after(after)).into()
+            }
+            (Method::Get, ["lab", "logs"]) => {
+                let from = query("from").and_then(|number| number.parse().ok()).unwrap_or(0);
+                value(&self.programs.logs(query("node"), query("program"), from)).into()
+            }
+            (Method::Get, ["lab", "nodes", node, "door"]) => {
+                let key = self.nodes.host(node)?;
+                self.ask(runner, request.from, Order::Door(key))?
+            }
+            (Method::Post, ["lab", "nodes", node, "exec"]) => {
+                let key = self.nodes.host(node)?;
+                let command = command(key, &request.body)?;
+                self.ask(runner, request.from, Order::Command(Box::new(command)))?
+            }
+            (Method::Patch, ["lab", "links", name]) => {
+                self.check_emulated(name)?;
+                Answer::Later
+            }
+            (Method::Post, ["lab", verb @ ("fail" | "heal")]) => {
+                self.fail_or_heal(runner, request, *verb == "fail")?
+            }
+            (Method::Post, ["lab", "apply"]) => Answer::Later,
+            _ => Answer::Now(Reply::unknown_path(request)),
+        })
+    }
+
+    /// Gives an order whose result is the reply.
+    fn ask(&mut self, runner: &mut Loop, client: http::Ticket, order: Order) -> Result<Answer> {
+        let task = self.tasks.begin(Some(client), Then::Reply);
+        self.order(task, order, Purpose::Reply);
+        self.finish(runner, task);
+        self.send(runner)?;
+        Ok(Answer::Promised)
+    }
+
+    fn link(&self, name: &str) -> Result<LinkName> {
+        let known = self.plan.lab.link(name).map(|link| link.name.clone());
+        known.ok_or_else(|| unknown("link", name))
+    }
+
+    fn check_emulated(&self, name: &str) -> Result<LinkName> {
+        let name = self.link(name)?;
+        if self.wiring.is_veth(&name) {
+            let message = format!(
+                "link '{name}' is a plain cable of the kernel: it has no delay, loss or rate to change"
+            );
+            let hint = format!(
+                "Give it a property in the file, such as `delay = \"0ms\"`, then run \
+                 'adit lab apply FILE': '{name}' is made again, and can be changed from then on."
+            );
+            return Err(Error::new(Kind::Conflict, &crate::keeper::PART, message).hint(hint));
+        }
+        Ok(name)
+    }
+
+    fn fail_or_heal(
+        &mut self,
+        runner: &mut Loop,
+        request: &Request,
+        fails: bool,
+    ) -> Result<Answer> {
+        let wanted = prepared::what_fails(&request.body)?;
+        let mut causes: Vec<(LinkName, Cause)> = Vec::new();
+        let mut done = Vec::new();
+        let verb = if fails { "fails" } else { "is healed" };
+        for name in &wanted.links {
+            causes.push((self.link(name)?, Cause::Link));
+            done.push(format!("link {name} {verb}"));
+        }
+        let of_nodes = |nodes: &BTreeSet<NodeName>, is_edge: bool| {
+            let links = self.plan.lab.links.iter().filter(|link| {
+                let inside = link.ends.iter().filter(|end| nodes.contains(&end.node)).count();
+                if is_edge { inside == 1 } else { inside > 0 }
+            });
+            links.map(|link| link.name.clone()).collect::<Vec<LinkName>>()
+        };
+        for name in &wanted.nodes {
+            let node = self.nodes.name(name)?;
+            let links = of_nodes(&[node.clone()].into(), false);
+            causes.extend(links.into_iter().map(|link| (link, Cause::Node(node.clone()))));
+            done.push(format!("node {name} {verb}"));
+        }
+        let parts: Result<BTreeSet<NodeName>> =
+            wanted.partition.iter().map(|name| self.nodes.name(name)).collect();
+        let parts = parts?;
+        if !parts.is_empty() {
+            let links = of_nodes(&parts, true);
+            causes.extend(links.into_iter().map(|link| (link, Cause::Partition)));
+            done.push(format!(
+                "{} {} the others",
+                wanted.partition.join(", "),
+                if fails { "lose" } else { "reach" }
+            ));
+        }
+        if !fails && causes.is_empty() && wanted.is_all() {
+            let names: Vec<LinkName> = self.wiring.names().cloned().collect();
+            for name in names {
+                causes.extend(self.wiring.causes(&name).into_iter().map(|of| (name.clone(), of)));
+            }
+            if !causes.is_empty() {
+                done.push("everything is healed".to_owned());
+            }
+        }
+        for name in wanted.nodes.iter().filter_map(|name| name.parse().ok()) {
+            self.nodes.set_failed(&name, fails);
+        }
+        if wanted.is_all() && !fails {
+            self.nodes.heal_all();
+        }
+        let task = self.tasks.begin(Some(request.from), Then::Changed);
+        for (link, cause) in causes {
+            for order in self.wiring.set_cause(runner, &link, cause, fails) {
+                self.order(task, order, Purpose::Plain);
+            }
+        }
+        let state = if fails { "failed" } else { "healed" };
+        for what in &done {
+            let part = what.split(' ').nth(1).unwrap_or_default().to_owned();
+            self.journal.part(part, state, what);
+        }
+        if let Some(task) = self.tasks.get_mut(task) {
+            task.done = done;
+        }
+        self.finish(runner, task);
+        self.send(runner)?;
+        Ok(Answer::Promised)
+    }
+}
+
+/// The command of a request: `{"words": ["ip", "addr"], "within_s": 5}`.
+fn command(node: NodeKey, body: &Value) -> Result<CommandSpec> {
+    let words: Option<Vec<String>> =
+        body.get("words").and_then(|words| serde_json::from_value(words.clone()).ok());
+    let words = words.filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| Error::usage("`words` must be a list of strings"))?;
+    let within = match body.get("within_s") {
+        None => COMMAND_WITHIN,
+        Some(seconds) => {
+            let seconds = seconds.as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok());
+            seconds.ok_or_else(|| Error::usage("`within_s` must be a number of seconds"))?
+        }
+    };
+    Ok(CommandSpec { node, words, environment: Vec::new(), directory: None, within })
+}
+
+fn unknown(what: &str, name: &str) -> Error {
+    let message = format!("the lab has no {what} called '{name}'");
+    Error::new(Kind::NotFound, &crate::keeper::PART, message)
+        .object(name)
+        .hint("List its parts: 'adit lab show'.")
+}
+
+impl Service for LabService {
+    type Engine = LabEngine;
+    type Change = Change;
+
+    fn job(&self, trigger: &Trigger) -> Result<Job<Change>> {
+        let (file, client) = match trigger {
+            Trigger::Reload(client) => {
+                let file = self.file.clone();
+                let file =
+                    file.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
+                (file, *client)
+            }
+            Trigger::Request(request) => {
+                let segments = request.segments();
+                let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+                match path.as_slice() {
+                    ["lab", "links", name] => {
+                        let name = self.check_emulated(name)?;
+                        let base = self.wiring.profiles(&name).cloned().unwrap_or_default();
+                        let (body, files) = (request.body.clone(), request.files);
+                        return Ok(Box::new(move || {
+                            let profiles =
+                                read_request(&body, files, |table| profile::of_table(table, base))?;
+                            Ok(Change::Netem(name, Box::new(profiles)))
+                        }));
+                    }
+                    ["lab", "apply"] => {
+                        (lab_file(request, self.file.as_ref())?, Some(request.from))
+                    }
+                    _ => {
+                        let ends = self.nodes.kernel_ends(&self.wiring);
+                        return Ok(Box::new(move || Ok(Change::Kernel(kernel::count(ends)))));
+                    }
+                }
+            }
+        };
+        let (old, seed) = (self.plan.clone(), self.plan.seed);
+        Ok(Box::new(move || {
+            let plan = file::read(&file.path, &file.settings)?.plan;
+            // A seed that is not in the file stays what it was.
+            let plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
+            let diff = Diff::between(Some(&old), &plan);
+            let prepared = Prepared::open(&plan, &diff)?;
+            Ok(Change::Plan(Box::new(plan), Box::new(diff), prepared, client))
+        }))
+    }
+
+    fn apply(&mut self, runner: &mut Loop, change: Change) -> Result<Progress<Change>> {
+        match change {
+            Change::Plan(plan, diff, prepared, client) => {
+                let old = std::mem::replace(&mut self.plan, (*plan).clone());
+                let task = self.tasks.begin(client, Then::Changed);
+                let changed = self.change(runner, task, Some(&old), &plan, &diff, prepared);
+                if let Err(error) = changed {
+                    self.tasks.fail(task, error);
+                }
+                self.finish(runner, task);
+                self.start_programs();
+                self.send(runner)?;
+                if diff.gone_nodes.is_empty()
+                    && diff.hosts.iter().all(|of| of.interfaces.is_empty())
+                {
+                    return Ok(Progress::Promised);
+                }
+                let networks = self.nodes.networks(&plan).into_iter();
+                let nets: Vec<PathBuf> = networks.map(|network| network.net).collect();
+                Ok(Progress::Next(Box::new(move || {
+                    kernel::forget_neighbors(&nets);
+                    Ok(Change::Forgotten)
+                })))
+            }
+            Change::Forgotten => Ok(Progress::Promised),
+            Change::Netem(name, profiles) => {
+                let ways = [("a to b", &profiles.a_to_b), ("b to a", &profiles.b_to_a)];
+                let shown = |(way, profile)| {
+                    format!("link {name}, {way}: {}", keys_text(&to_json(profile)))
+                };
+                let done: Vec<String> = ways.into_iter().map(shown).collect();
+                self.wiring.set_netem(runner, &name, *profiles)?;
+                for what in &done {
+                    self.journal.part(&name, "changed", what);
+                }
+                Ok(Progress::Done(Done::new(done)))
+            }
+            Change::Kernel(counts) => {
+                for (link, end, counters) in counts {
+                    self.wiring.set_kernel(&link, end, counters);
+                }
+                let reply = value(&self.show(runner))?;
+                Ok(Progress::Done(Done { lines: Vec::new(), reply }))
+            }
+        }
+    }
+
+    fn answer(&mut self, runner: &mut Loop, request: &Request) -> Answer {
+        self.journal.set_now(runner.now());
+        let segments = request.segments();
+        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+        self.answer_path(runner, request, &path).unwrap_or_else(|error| Answer::Now(error.into()))
+    }
+
+    fn status(&self, runner: &Loop) -> Result<Value> {
+        value(&self.show(runner))
+    }
+
+    fn replies(&mut self) -> Vec<(http::Ticket, Result<Value>)> {
+        std::mem::take(&mut self.replies)
+    }
+
+    fn event(&mut self, runner: &mut Loop, event: LoopEvent) -> Next {
+        self.journal.set_now(runner.now());
+        match event {
+            LoopEvent::Ready(KEEPER) => {
+                if let Err(error) = self.receive(runner) {
+                    self.failure.get_or_insert(error);
+                    // It would be ready forever.
+                    runner.unwatch(&self.keeper);
+                }
+            }
+            LoopEvent::Ready(Token(number)) if number >= OUTPUT => {
+                self.read_output(runner, ProgramKey(number - OUTPUT));
+            }
+            LoopEvent::PortGone { port, why, .. } => {
+                if let Some(link) = self.wiring.port_gone(port, &why.to_string()) {
+                    self.journal.part(&link, "down", format!("link {link} has lost an end: {why}"));
+                }
+            }
+            LoopEvent::Accepted(listener, port) => {
+                match self.wiring.accepted(runner, listener, port) {
+                    Some(Ok(link)) => {
+                        self.journal.part(&link, "up", format!("link {link} is connected"));
+                    }
+                    Some(Err(error)) => self.journal.failed(&error),
+                    None => {}
+                }
+            }
+            LoopEvent::ListenerGone(_, error) => {
+                self.journal.failed(format!("a listener has ended: {error}"));
+            }
+            LoopEvent::Alarm => {
+                self.journal.flush();
+                runner.set_alarm(Some(runner.now() + TICK));
+            }
+            _ => {}
+        }
+        if self.failure.is_some() { Next::Stop } else { Next::Continue }
+    }
+}
+
+/// The file that a request names, or that of the start: `{"file": "/x/lab.toml", "set": ["delay=80ms"]}`.
+fn lab_file(request: &Request, before: Option<&LabFile>) -> Result<LabFile> {
+    if request.files != Files::Allowed {
+        let message =
+            "permission denied to name a file: the lab would open it with the rights of its user";
+        return Err(Error::new(Kind::Permission, &crate::keeper::PART, message));
+    }
+    let path = match request.body.get("file") {
+        Some(Value::String(path)) => PathBuf::from(path),
+        Some(_) => return Err(Error::usage("`file` must be a path")),
+        None => {
+            let before =
+                before.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
+            before.path.clone()
+        }
+    };
+    let set = request.body.get("set").cloned().unwrap_or_else(|| json!([]));
+    let set: Vec<String> =
+        serde_json::from_value(set).map_err(|_| Error::usage("`set` must be a list of strings"))?;
+    let settings: std::result::Result<Vec<Setting>, _> =
+        set.iter().map(|text| text.parse().map_err(Error::usage)).collect();
+    Ok(LabFile { path, settings: settings? })
+}
