@@ -30,6 +30,7 @@ use crate::engine::LabEngine;
 use crate::keeper::Keeper;
 use crate::limits::{Machine, Needs};
 use crate::plan::Plan;
+use crate::routing;
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Runner, Signals};
 use adit_service::control::name::Name;
@@ -62,6 +63,7 @@ pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events
     let keeper = Keeper::start()?;
     // After the keeper was started: it has signals of its own.
     let signals = Signals::new().map_err(failed)?;
+    let plan = routing::completed(plan, keeper.lacks_ids().is_none())?;
     let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
