@@ -2,6 +2,7 @@
 
 use crate::sys;
 use bitflags::bitflags;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal,
 };
@@ -10,6 +11,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 bitflags! {
     /// Kinds of namespaces.
@@ -89,6 +92,38 @@ impl Child {
         })
     }
 
+    /// Starts a program after `prepare`, which the copy of this process does, with no signal blocked. Unlike
+    /// `Command::spawn` it leaves those blocked here that this process reads, so that none is lost. This process must
+    /// have a single thread.
+    ///
+    /// # Errors
+    /// As [`Self::fork`], those of `prepare`, and those of execve(2).
+    pub fn exec(
+        command: &mut Command,
+        prepare: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let child = Self::fork(|| {
+            let error = match prepare().and_then(|()| sys::process::unblock_signals()) {
+                Ok(()) => command.exec(),
+                Err(error) => error,
+            };
+            let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+            // Without a parent nobody reads it.
+            let _ = rustix::io::write(&write, &errno.to_ne_bytes());
+            u8::MAX
+        })?;
+        drop(write);
+        let mut errno = [0; 4];
+        // The program closes the pipe as it starts.
+        let len = rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut errno))?;
+        if len == 0 {
+            return Ok(child);
+        }
+        child.wait()?;
+        Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+    }
+
     /// Its number.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -115,6 +150,13 @@ impl Child {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+}
+
+impl From<Child> for OwnedFd {
+    /// The pidfd.
+    fn from(child: Child) -> Self {
+        child.pidfd
     }
 }
 

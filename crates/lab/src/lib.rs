@@ -11,6 +11,7 @@
 //! graph/   pictures
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
+//! enter    a command in a node of a lab that runs
 //! live/    a lab that runs: the service, its links, its programs
 //! topology/  networks of a regular shape
 //! engine/  switches and cables as one engine

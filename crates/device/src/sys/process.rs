@@ -67,6 +67,11 @@ pub(crate) fn block_signals(signals: Option<&[i32]>) -> io::Result<Mask> {
     change_mask(libc::SIG_BLOCK, &set_of(signals)?)
 }
 
+/// Blocks no signal.
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    change_mask(libc::SIG_SETMASK, &set_of(Some(&[]))?).map(drop)
+}
+
 /// Blocks exactly the signals of a mask.
 pub(crate) fn restore_signals(mask: &Mask) -> io::Result<()> {
     change_mask(libc::SIG_SETMASK, &mask.0).map(drop)

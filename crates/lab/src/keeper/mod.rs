@@ -31,6 +31,7 @@ pub use order::{
     CommandOutput, CommandSpec, Done, Door, InterfaceSpec, NodeKey, NodeSpec, Order, Output,
     Private, ProgramKey, ProgramSpec, Report, RouteSpec, Ticket,
 };
+pub(crate) use spawn::failure;
 
 use crate::keeper::order::Line;
 use crate::keeper::said::{DoneSaid, Said};

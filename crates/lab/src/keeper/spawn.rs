@@ -2,9 +2,10 @@
 
 use crate::keeper::nodes::Nodes;
 use crate::keeper::order::NodeKey;
+use adit_device::process::Child;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::namespace::COMMAND;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -37,21 +38,21 @@ pub(super) fn spawn(
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(stderr);
-    let started = nodes.inside(what.node, || {
-        let child = command.spawn()?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or(io::Error::from(rustix::io::Errno::SRCH))?;
-        Ok((pid, pidfd_open(pid, PidfdFlags::empty())?))
-    })?;
-    started.map_err(|error: io::Error| {
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => Kind::NotFound,
-            io::ErrorKind::PermissionDenied => Kind::Permission,
-            _ => Kind::Refused,
-        };
-        let mut new =
-            Error::new(kind, &COMMAND, format!("cannot run {word}: {error}")).object(word);
-        new.report.errno = error.raw_os_error();
-        new
-    })
+    let started = nodes.inside(what.node, || Child::exec(&mut command, || Ok(())))?;
+    let child = started.map_err(|error| failure(word, &error))?;
+    let pid = i32::try_from(child.pid()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| failure(word, &rustix::io::Errno::SRCH.into()))?;
+    Ok((pid, child.into()))
+}
+
+/// The failure of a program that cannot be started.
+pub(crate) fn failure(word: &str, error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => Kind::NotFound,
+        io::ErrorKind::PermissionDenied => Kind::Permission,
+        _ => Kind::Refused,
+    };
+    let mut new = Error::new(kind, &COMMAND, format!("cannot run {word}: {error}")).object(word);
+    new.report.errno = error.raw_os_error();
+    new
 }

@@ -18,15 +18,14 @@ use adit_service::namespace::{cause, write_maps};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     PidfdFlags, Resource, Signal, getpid, getrlimit, pidfd_open, set_parent_process_death_signal,
     setrlimit,
 };
 use rustix::thread::{CapabilitySet, capabilities};
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 /// The status of a process that failed; the reason was reported.
 const FAILED: u8 = 125;
@@ -44,32 +43,28 @@ pub(super) fn is_privileged() -> bool {
 /// process must have a single thread.
 pub(super) fn become_root() -> Result<Option<String>> {
     let failed = |error: io::Error| Error::io("start", "a process", &error);
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()));
-    let ((wait, go), (read, write)) = (pipe()?, pipe()?);
     let this = getpid().as_raw_nonzero().get().unsigned_abs();
+    let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
     // Maps are written from outside.
-    let (wait, mut go) = (File::from(wait), File::from(go));
-    let helper = {
-        let (mut wait, mut write) = (wait, File::from(write));
-        Child::fork(|| {
-            if wait.read_exact(&mut [0]).is_err() {
-                return FAILED;
-            }
-            let written = write_maps(this, true).map_err(|error| *error.report);
-            let written = serde_json::to_vec(&written).unwrap_or_default();
-            if write.write_all(&written).is_ok() { 0 } else { FAILED }
-        })
-        .map_err(failed)?
-    };
-    if let Err(error) = Namespaces::USER.enter_new() {
-        drop(go);
+    let helper = Child::fork_apart(theirs.into(), |theirs| {
+        let mut theirs = UnixStream::from(theirs);
+        if null_streams().is_err() || theirs.read_exact(&mut [0]).is_err() {
+            return FAILED;
+        }
+        let written = write_maps(this, true).map_err(|error| *error.report);
+        let written = serde_json::to_vec(&written).unwrap_or_default();
+        if theirs.write_all(&written).is_ok() { 0 } else { FAILED }
+    });
+    let helper = helper.map_err(failed)?;
+    let entered = Namespaces::USER.enter_new();
+    if let Err(error) = entered {
+        drop(ours);
         // It reads EOF.
         let _ = helper.wait();
         return Err(cause("create a user namespace", &error));
     }
-    go.write_all(&[0]).map_err(failed)?;
     let mut answer = Vec::new();
-    File::from(read).read_to_end(&mut answer).map_err(failed)?;
+    ours.write_all(&[0]).and_then(|()| ours.read_to_end(&mut answer)).map_err(failed)?;
     helper.wait().map_err(failed)?;
     let written: Result<Option<String>, Report> =
         serde_json::from_slice(&answer).map_err(|error| failed(error.into()))?;
@@ -118,7 +113,7 @@ fn refuse(wire: OwnedFd, error: Error) -> u8 {
 fn null_streams() -> io::Result<()> {
     loop {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
-        if std::os::fd::AsRawFd::as_raw_fd(&null) > 2 {
+        if null.as_raw_fd() > 2 {
             return Ok(());
         }
         std::mem::forget(null);

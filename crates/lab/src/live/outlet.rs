@@ -1,6 +1,6 @@
 //! The way out at a link of a NAT: a gateway behind a port of the loop.
 
-use crate::model::{Kind, NatNode};
+use crate::model::{Kind, Lab, NatNode};
 use crate::plan::{Outlet, Plan};
 use adit_device::MacAddr;
 use adit_device::netlink::OwnAddresses;
@@ -114,7 +114,9 @@ impl WantedOutlet {
             names.add(host.clone(), gateway.ip());
         }
         let mut config = Config::new(random()?);
-        config.inside = self.outlet.gateways.iter().map(|gateway| gateway.network()).collect();
+        let behind_routers = self.outlet.routes.iter().map(|(network, _)| *network);
+        let own = self.outlet.gateways.iter().map(|gateway| gateway.network());
+        config.inside = own.chain(behind_routers).collect();
         config.gateway_v4 = self.v4().map(|(ip, _)| ip);
         config.gateway_v6 = self.v6().map(|(ip, _)| ip);
         config.mtu = self.mtu;
@@ -146,7 +148,16 @@ impl WantedOutlet {
             pool: None,
         });
         let mac: MacAddr = self.outlet.mac;
-        Ok(GuestConfig { mac, mtu: self.mtu, v4, v6, advertises: false, ..usual })
+        Ok(GuestConfig {
+            mac,
+            mtu: self.mtu,
+            v4,
+            v6,
+            routes: self.outlet.routes.clone(),
+            stations_max: Lab::STATIONS_MAX,
+            advertises: false,
+            ..usual
+        })
     }
 
     /// What the inside reaches, of a host with these addresses.

@@ -24,7 +24,7 @@ use adit_service::error::{Error, Result};
 use adit_service::supervisor::seed;
 use adit_tunnel::PrivateKey;
 use draw::Draw;
-pub use parts::{Cable, Interface, Masquerade, Medium, Outlet, Route, Station, Tunnel, TunnelEnd};
+pub use parts::{Cable, Interface, Medium, Outlet, Route, Station, Tunnel, TunnelEnd};
 use routes::Network;
 use segments::Segments;
 use std::collections::{BTreeMap, HashSet};
@@ -55,7 +55,7 @@ pub struct Plan {
     pub outlets: Vec<Outlet>,
     /// One for each tunnel, in the order of the lab.
     pub tunnels: Vec<Tunnel>,
-    /// All networks that have addresses of the lab: what a way out must not hide the sources from.
+    /// All networks that have addresses of the lab: the inside of its NATs.
     pub networks: Vec<IpPrefix>,
     /// The station of each node, by their places.
     stations_of: Vec<Option<usize>>,
@@ -95,7 +95,10 @@ impl Plan {
         let mut faults = Vec::new();
         let mut stations = Vec::new();
         let mut stations_of = vec![None; lab.nodes.len()];
-        let outlets: Vec<Outlet> = outlets(&segments, &addresses, &macs, &lab);
+        let mut outlets: Vec<Outlet> = outlets(&segments, &addresses, &macs, &lab);
+        for outlet in &mut outlets {
+            outlet.routes = network.routes_of_nat(outlet.link, &outlet.gateways);
+        }
         for (node, _) in lab.nodes.iter().enumerate().filter(|(_, node)| node.is_station()) {
             let interfaces = interfaces(&lab, &attachments, &addresses, &macs, node);
             stations_of[node] = Some(stations.len());
@@ -113,17 +116,7 @@ impl Plan {
         });
         let cables = cables.collect();
         let tunnels = tunnels(&lab, &attachments, &addresses, draw, (&stations, &stations_of));
-        let mut networks = addresses::pools(&lab);
-        let given = addresses.networks.iter().flatten();
-        let loopbacks = stations.iter().flat_map(|station| &station.loopback);
-        for network in given.chain(loopbacks) {
-            if !networks
-                .iter()
-                .any(|known| known.contains(network.ip()) && known.len() <= network.len())
-            {
-                networks.push(network.network());
-            }
-        }
+        let networks = networks(&addresses, &stations);
         let nodes = lab.nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place));
         let nodes = nodes.collect();
         Ok(Self { lab, seed, stations, cables, outlets, tunnels, networks, stations_of, nodes })
@@ -193,20 +186,8 @@ fn station(
         }
     }
     let outlet = way_out.and_then(|link| outlets.iter().find(|outlet| outlet.link == link));
-    let given = host.and_then(|host| host.masquerade);
-    let given = given.and_then(|name| interfaces.iter().position(|of| of.name == name));
-    let masquerade = match (given, outlet) {
-        (Some(interface), _) => Some(Masquerade { interface, outside_only: false }),
-        // The last router before the NAT: its default route leads to the gateway itself.
-        (None, Some(outlet)) if host.is_some_and(|host| host.forward) => {
-            let is_gateway = |route: &&Route| {
-                route.to.len() == 0 && outlet.gateways.iter().any(|of| Some(of.ip()) == route.via)
-            };
-            let interface = routes.iter().find(is_gateway).map(|route| route.interface);
-            interface.map(|interface| Masquerade { interface, outside_only: true })
-        }
-        _ => None,
-    };
+    let masquerade = host.and_then(|host| host.masquerade);
+    let masquerade = masquerade.and_then(|name| interfaces.iter().position(|of| of.name == name));
     let dns = host.map_or(&[][..], |host| &host.dns);
     let resolvers = outlet.map_or(&[][..], |outlet| &outlet.resolvers);
     let servers = if dns.is_empty() { resolvers } else { dns };
@@ -219,6 +200,15 @@ fn station(
         hosts: "".into(),
         dns: servers.to_vec(),
     }
+}
+
+/// The networks of all segments and tunnels, and the addresses of `lo`.
+fn networks(addresses: &Addresses, stations: &[Station]) -> Vec<IpPrefix> {
+    let of_links = addresses.networks.iter().chain(&addresses.tunnels).flatten().copied();
+    let loopbacks = stations.iter().flat_map(|station| &station.loopback);
+    let all = of_links.chain(loopbacks.map(|address| IpPrefix::host(address.ip())));
+    let merged = pools::merged(all.map(|network| (network, ())).collect());
+    merged.into_iter().map(|(network, ())| network).collect()
 }
 
 /// The MAC address at each end of each link.
@@ -276,6 +266,7 @@ fn outlets(segments: &Segments, addresses: &Addresses, macs: &Macs, lab: &Lab) -
             mac: macs[member.link][member.end],
             gateways: addresses.of_end[member.link][member.end].clone(),
             resolvers: resolvers.iter().map(|resolver| resolver.ip()).collect(),
+            routes: Vec::new(),
         }
     };
     let mut outlets: Vec<Outlet> = nats.map(one).collect();

@@ -19,20 +19,11 @@ pub struct Station {
     /// Its routes beside those to connected networks, given ones included.
     pub routes: Vec<Route>,
     /// What leaves by this interface, by its place, gets its address as source.
-    pub masquerade: Option<Masquerade>,
+    pub masquerade: Option<usize>,
     /// The text of its `/etc/hosts`.
     pub hosts: Arc<str>,
     /// Its name servers; its `/etc/resolv.conf` has a line for each.
     pub dns: Vec<IpAddr>,
-}
-
-/// Packets that get the address of the interface by which they leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Masquerade {
-    /// The interface, by its place among those of the node.
-    pub interface: usize,
-    /// Only those to an address outside of [`Plan::networks`]: the way to a NAT, which knows only its own networks.
-    pub outside_only: bool,
 }
 
 /// An interface of a node.
@@ -76,6 +67,8 @@ pub struct Outlet {
     pub gateways: Vec<IpPrefix>,
     /// The addresses of the name server, one of each family.
     pub resolvers: Vec<IpAddr>,
+    /// Networks behind the routers at its link, each with the address of its router there.
+    pub routes: Vec<(IpPrefix, IpAddr)>,
 }
 
 /// A tunnel with its keys and addresses.

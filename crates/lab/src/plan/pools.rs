@@ -93,3 +93,83 @@ fn free(
         }
     }
 }
+
+/// The same addresses with the same values in as few prefixes as can be: halves are joined, and what is in another one
+/// with the same value is left out.
+pub(super) fn merged<T: Copy + Eq>(mut list: Vec<(IpPrefix, T)>) -> Vec<(IpPrefix, T)> {
+    list.sort_by_key(|(prefix, _)| (prefix.family(), bits_of(prefix.ip()), prefix.len()));
+    let mut merged: Vec<(IpPrefix, T)> = Vec::new();
+    for (mut prefix, value) in list {
+        // Prefixes around this one are before it; the nearest of them decides.
+        let mut around = merged.iter().rev().filter(|(of, _)| of.contains(prefix.ip()));
+        if around.next().is_some_and(|(_, of)| *of == value) {
+            continue;
+        }
+        while let Some(&(last, of)) = merged.last() {
+            if last == prefix {
+                // Its two halves have another value, so nothing has its own.
+                merged.pop();
+                continue;
+            }
+            let is_half = last.len() == prefix.len() && prefix.len() > 0 && of == value;
+            let whole = IpPrefix::new(prefix.ip(), prefix.len().saturating_sub(1));
+            let whole = whole.map(IpPrefix::network).ok().filter(|_| is_half);
+            let Some(whole) = whole.filter(|whole| whole.contains(last.ip())) else { break };
+            merged.pop();
+            prefix = whole;
+        }
+        merged.push((prefix, value));
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{carve, ip_of, merged};
+    use adit_packet::{IpFamily, IpPrefix};
+    use proptest::prelude::{prop, proptest};
+    use std::collections::BTreeSet;
+
+    fn prefixes(texts: &[&str]) -> Vec<IpPrefix> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn networks_come_from_the_pools_in_order_around_what_is_taken() {
+        let pools = prefixes(&["10.0.0.0/22", "192.168.0.0/23", "fd00::/48"]);
+        let taken = prefixes(&["10.0.1.7/32", "10.0.1.128/25", "10.0.2.9/30"]);
+        let carved = carve(IpFamily::V4, &pools, &taken, &[24, 24, 25, 24]).unwrap();
+        let expected =
+            prefixes(&["10.0.0.0/24", "10.0.3.0/24", "192.168.0.0/25", "192.168.1.0/24"]);
+        assert_eq!(carved, expected);
+        assert_eq!(carve(IpFamily::V4, &pools, &taken, &[24; 5]), None);
+        let v6 = carve(IpFamily::V6, &pools, &taken, &[64, 64]).unwrap();
+        assert_eq!(v6, prefixes(&["fd00::/64", "fd00:0:0:1::/64"]));
+    }
+
+    /// The value of the longest prefix of an address.
+    fn value_of(list: &[(IpPrefix, u8)], ip: u32) -> Option<u8> {
+        let ip = ip_of(IpFamily::V4, ip.into());
+        let found = list.iter().filter(|(prefix, _)| prefix.contains(ip));
+        found.max_by_key(|(prefix, _)| prefix.len()).map(|(_, value)| *value)
+    }
+
+    proptest! {
+        #[test]
+        fn merged_prefixes_have_the_same_values(list in prop::collection::vec((0..64_u32, 26..33_u8, 0..2_u8), 0..20)) {
+            let mut given: Vec<(IpPrefix, u8)> = Vec::new();
+            for (host, len, value) in list {
+                let prefix = IpPrefix::new(ip_of(IpFamily::V4, host.into()), len).unwrap().network();
+                if given.iter().all(|(known, _)| *known != prefix) {
+                    given.push((prefix, value));
+                }
+            }
+            let merged = merged(given.clone());
+            let prefixes: BTreeSet<IpPrefix> = merged.iter().map(|(prefix, _)| *prefix).collect();
+            assert!(prefixes.len() == merged.len() && merged.len() <= given.len());
+            for ip in 0..64 {
+                assert_eq!(value_of(&merged, ip), value_of(&given, ip), "{given:?} {merged:?}");
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@
 use crate::model::{Attachments, Host, Kind, Lab, Routing};
 use crate::plan::addresses::Addresses;
 use crate::plan::parts::{Interface, Route};
+use crate::plan::pools::merged;
 use crate::plan::segments::{Member, Segments};
 use adit_packet::{IpFamily, IpPrefix};
 use std::cmp::Reverse;
@@ -114,6 +115,42 @@ impl<'a> Network<'a> {
         (routes, out.map(|(member, _)| (member.link, member.end)))
     }
 
+    /// The routes of a NAT with these addresses at an end of a link, by the routers there.
+    pub(super) fn routes_of_nat(
+        &self,
+        (link, end): (usize, usize),
+        gateways: &[IpPrefix],
+    ) -> Vec<(IpPrefix, IpAddr)> {
+        let is_it = |of: &Member| (of.link, of.end) == (link, end);
+        let mut segments = self.segments.members.iter();
+        let Some(segment) = segments.position(|members| members.iter().any(is_it)) else {
+            return Vec::new();
+        };
+        let member = Member { node: usize::MAX, link, end };
+        let paths = self.search(&[(0, NodeEnd { segment, member, cost: 0 })], None);
+        let mut routes = BTreeMap::new();
+        for (at, way) in paths.0.iter().enumerate().filter_map(|(at, way)| Some((at, (*way)?))) {
+            let networks = way.hop.map(|hop| (hop, self.addresses.networks[at].clone()));
+            let loopbacks = self.segments.members[at].iter().map(|member| {
+                // The last hop is the node itself.
+                let own = Hop { interface: 0, link: member.link, end: member.end };
+                let addresses = self.loopbacks(member.node).iter();
+                let addresses = addresses.map(|address| IpPrefix::host(address.ip()));
+                (way.hop.unwrap_or(own), addresses.collect())
+            });
+            for (hop, prefixes) in loopbacks.chain(networks) {
+                let of_hop = &self.addresses.of_end[hop.link][hop.end];
+                for to in prefixes {
+                    if let Some(via) = on_link(gateways, of_hop, to.family()) {
+                        // Of the ways to a loopback address the first is by the nearest segment, or as good.
+                        routes.entry(to).or_insert(via);
+                    }
+                }
+            }
+        }
+        merged(routes.into_iter().collect())
+    }
+
     fn by_paths(
         &self,
         node: usize,
@@ -170,7 +207,7 @@ impl<'a> Network<'a> {
     fn route(&self, interfaces: &[Interface], way: Way, to: IpPrefix) -> Option<Route> {
         let hop = way.hop?;
         let of_hop = &self.addresses.of_end[hop.link][hop.end];
-        let via = on_link(&interfaces[hop.interface], of_hop, to.family())?;
+        let via = on_link(&interfaces[hop.interface].addresses, of_hop, to.family())?;
         Some(Route { to, via: Some(via), interface: hop.interface, metric: None })
     }
 
@@ -277,9 +314,9 @@ fn most_frequent(paths: &Paths) -> Option<Way> {
     most.map(|(_, (_, way))| way)
 }
 
-/// The neighbour's address of a family that is in a network of the interface.
-fn on_link(interface: &Interface, neighbour: &[IpPrefix], family: IpFamily) -> Option<IpAddr> {
+/// The neighbour's address of a family that is in a network of ours.
+fn on_link(ours: &[IpPrefix], neighbour: &[IpPrefix], family: IpFamily) -> Option<IpAddr> {
     let mut of_family = neighbour.iter().filter(|address| address.family() == family);
-    let is_near = |of: &&IpPrefix| interface.addresses.iter().any(|own| own.contains(of.ip()));
+    let is_near = |of: &&IpPrefix| ours.iter().any(|own| own.contains(of.ip()));
     of_family.find(is_near).map(|address| address.ip())
 }

@@ -25,6 +25,9 @@ pub struct GuestConfig {
     pub v4: Option<GuestV4>,
     /// IPv6; `None` drops it.
     pub v6: Option<GuestV6>,
+    /// Networks behind routers among the guests, each with the address of its router here: sources that only the
+    /// router may use, and where packets for them go.
+    pub routes: Vec<(IpPrefix, IpAddr)>,
     /// Addresses of the NAT beside gateways and name servers: ARP and neighbour discovery answer for them.
     pub own: Vec<IpAddr>,
     /// Answers ARP and neighbour discovery for every address that no guest has. For guests that have the host's
@@ -196,6 +199,12 @@ impl GuestConfig {
         is_of_guests && !self.is_own(ip)
     }
 
+    /// The router that leads to `ip`: that of the longest prefix.
+    pub(super) fn router_to(&self, ip: IpAddr) -> Option<IpAddr> {
+        let routes = self.routes.iter().filter(|(network, _)| network.contains(ip));
+        routes.max_by_key(|(network, _)| network.len()).map(|(_, router)| *router)
+    }
+
     /// The domains that are searched, as far as they fit in that many bytes together.
     pub(super) fn search_within(&self, room: usize) -> impl Iterator<Item = &[u8]> + Clone {
         self.search.iter().scan(room, |left, name| {
@@ -216,9 +225,6 @@ impl GuestConfig {
         let [v4_min, v6_min] = Self::MTU_MIN;
         let mtu_min = if self.v6.is_some() { v6_min } else { v4_min };
         require(self.mtu >= mtu_min, GuestConfigError::Mtu { mtu: self.mtu, min: mtu_min })?;
-        let in_prefix = |prefix: IpPrefix, ip: IpAddr| {
-            require(prefix.contains(ip), GuestConfigError::Outside { ip, prefix })
-        };
         let servers = [
             self.v4.as_ref().map_or(0, |v4| v4.dns.len()),
             self.v6.as_ref().map_or(0, |v6| v6.dns.len()),
@@ -229,22 +235,26 @@ impl GuestConfig {
         )?;
         if let Some(v4) = &self.v4 {
             require(!v4.gateway.is_unspecified(), GuestConfigError::Gateway(v4.gateway.into()))?;
-            if let Some(pool) = v4.pool {
-                in_prefix(v4.prefix, pool.first.into())?;
-                in_prefix(v4.prefix, pool.last.into())?;
-                require(pool.first <= pool.last, GuestConfigError::Pool)?;
-            }
+            v4.pool.map_or(Ok(()), |pool| pool.check(v4.prefix))?;
         }
         if let Some(v6) = &self.v6 {
             let is_link_local = v6.link_local.is_unicast_link_local();
             require(is_link_local, GuestConfigError::Gateway(v6.link_local.into()))?;
-            if let Some(pool) = v6.pool {
-                in_prefix(v6.prefix, pool.first.into())?;
-                in_prefix(v6.prefix, pool.last.into())?;
-                require(pool.first <= pool.last, GuestConfigError::Pool)?;
-            }
+            v6.pool.map_or(Ok(()), |pool| pool.check(v6.prefix))?;
         }
         Ok(())
+    }
+}
+
+impl<A: Copy + Ord + Into<IpAddr>> AddressPool<A> {
+    /// Checks that it is a range in the network.
+    fn check(&self, prefix: IpPrefix) -> Result<(), GuestConfigError> {
+        for ip in [self.first.into(), self.last.into()] {
+            if !prefix.contains(ip) {
+                return Err(GuestConfigError::Outside { ip, prefix });
+            }
+        }
+        if self.first <= self.last { Ok(()) } else { Err(GuestConfigError::Pool) }
     }
 }
 
@@ -325,6 +335,7 @@ impl Default for GuestConfig {
                 dns: alloc::vec![six(3)],
                 pool: Some(AddressPool { first: six(0x15), last: six(0xfe), lease }),
             }),
+            routes: Vec::new(),
             own: Vec::new(),
             off_link: false,
             advertises: true,

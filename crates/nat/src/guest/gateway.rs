@@ -151,15 +151,21 @@ impl Guests {
         if let Some(mac) = known {
             return self.send(mac, packet, out);
         }
-        if !self.config.may_have(ip) {
+        let neighbour = if self.config.may_have(ip) { Some(ip) } else { self.config.router_to(ip) };
+        let Some(neighbour) = neighbour else {
             return out.discard(packet, DropReason::NO_DESTINATION);
+        };
+        if neighbour != ip
+            && let Some(mac) = self.stations.mac_of(neighbour)
+        {
+            return self.send(mac, packet, out);
         }
-        let (gave_way, is_new) = self.pending.hold(now, ip, packet);
+        let (gave_way, is_new) = self.pending.hold(now, neighbour, packet);
         if let Some(packet) = gave_way {
             out.discard(packet, DropReason::NO_NEIGHBOUR);
         }
         if is_new {
-            self.ask_for(ip, out);
+            self.ask_for(neighbour, out);
         }
     }
 
@@ -240,7 +246,12 @@ impl Guests {
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let ip = ip.into();
-        require(self.config.may_have(ip), DropReason::IP_GUARD)?;
+        if !self.config.may_have(ip) {
+            // Of a network behind a router: nobody but that router sends from it.
+            let router = self.config.router_to(ip).ok_or(DropReason::IP_GUARD)?;
+            let of_router = self.stations.mac_of(router);
+            return require(of_router.is_none_or(|of| of == mac), DropReason::IP_GUARD);
+        }
         self.stations.claim(now, mac, ip)?;
         if self.pending.len() > 0
             && let Some(packet) = self.pending.take(ip)

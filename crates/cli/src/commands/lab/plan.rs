@@ -157,6 +157,12 @@ impl View {
                     addresses,
                 });
                 view.dns.extend(texts(&outlet.resolvers));
+                view.routes.extend(outlet.routes.iter().map(|(to, via)| RouteView {
+                    to: to.to_string(),
+                    via: Some(via.to_string()),
+                    interface: lab.links[outlet.link.0].name.to_string(),
+                    metric: None,
+                }));
             }
             view
         });
@@ -240,7 +246,7 @@ impl NodeView {
             interface: name_of(route.interface),
             metric: route.metric,
         }));
-        self.masquerade = station.masquerade.map(|of| name_of(of.interface));
+        self.masquerade = station.masquerade.map(name_of);
         self.dns = texts(&station.dns);
     }
 

@@ -578,3 +578,35 @@ fn guests_may_have_other_networks() {
         assert!(matches!(networks(v4, v6), Err(GuestConfigError::Small(_))));
     }
 }
+
+#[test]
+fn a_router_among_the_guests_leads_to_its_networks() {
+    let (router, inner) = (Ipv4Addr::new(10, 0, 2, 20), Ipv4Addr::new(10, 7, 0, 5));
+    let network = |text: &str| text.parse().unwrap();
+    let routes = std::vec![
+        (network("10.7.0.0/16"), router.into()),
+        (network("10.7.9.0/24"), Ipv4Addr::new(10, 0, 2, 21).into()),
+    ];
+    let mut world = World::new(GuestConfig { routes, ..config() });
+    let outside = Ipv4Addr::new(192, 0, 2, 1);
+    // A packet for the inner host waits for the router, not for the host.
+    let asked = world.send(&packet_v4(outside, inner, (9, 9), b"x"));
+    let asked = Arp::parse(&asked[0][14..]).unwrap();
+    assert_eq!(asked.target_ip, router);
+    let waited = world.give(&udp_v4(ONE, router, outside, 9, b"x"));
+    assert_eq!(waited[0][..6], ONE.0);
+    let sent = world.send(&packet_v4(outside, inner, (9, 9), b"y"));
+    assert_eq!(sent[0][..6], ONE.0);
+    // The router sends what its network sends; another station does not.
+    let before = world.passed.len();
+    assert!(world.give(&udp_v4(ONE, inner, outside, 9, b"x")).is_empty());
+    assert_eq!(world.passed.len(), before + 1);
+    world.refuses(&udp_v4(TWO, inner, outside, 9, b"x"), DropReason::IP_GUARD);
+    world.refuses(&udp_v4(ONE, [10, 8, 0, 1].into(), outside, 9, b"x"), DropReason::IP_GUARD);
+    // The longest prefix counts, and what no route leads to is dropped.
+    let asked = world.send(&packet_v4(outside, [10, 7, 9, 1].into(), (9, 9), b"x"));
+    assert_eq!(Arp::parse(&asked[0][14..]).unwrap().target_ip, Ipv4Addr::new(10, 0, 2, 21));
+    let before = world.drops(DropReason::NO_DESTINATION);
+    assert!(world.send(&packet_v4(outside, [10, 8, 0, 1].into(), (9, 9), b"x")).is_empty());
+    assert_eq!(world.drops(DropReason::NO_DESTINATION), before + 1);
+}
