@@ -138,11 +138,9 @@ fn host_of(text: &mut String, plan: &Plan, name: &str, host: &Host, missing: &mu
         lines.push(format!("route add {}{via}{device}{metric}", route.to));
     }
     batch(text, &format!("ip -n {name}"), lines);
-    if let Some(masquerade) = &station.masquerade
-        && let Some(interface) =
-            station.interfaces.get(masquerade.interface).filter(|of| is_there(of))
-    {
-        rules(text, plan, name, interface, masquerade.outside_only);
+    let masquerade = station.masquerade.and_then(|place| station.interfaces.get(place));
+    if let Some(interface) = masquerade.filter(|of| is_there(of)) {
+        rules(text, name, interface);
     }
     for program in &host.programs {
         missing.push(format!("program {} of {name}: {}", program.name, program.words.join(" ")));
@@ -152,21 +150,13 @@ fn host_of(text: &mut String, plan: &Plan, name: &str, host: &Host, missing: &mu
     }
 }
 
-/// The masquerade of what leaves by an interface; `outside_only`: to no network of the lab.
-fn rules(text: &mut String, plan: &Plan, name: &str, interface: &Interface, outside_only: bool) {
-    let mut inside = String::new();
-    for (family, is_v4) in [("ip", true), ("ip6", false)] {
-        let networks =
-            plan.networks.iter().filter(|network| outside_only && network.ip().is_ipv4() == is_v4);
-        for network in networks {
-            writeln!(inside, "    {family} daddr {network} return").expect("a string takes all");
-        }
-    }
+/// The masquerade of what leaves by an interface.
+fn rules(text: &mut String, name: &str, interface: &Interface) {
     let device = interface.name.to_string().replace(['"', '\\'], "?");
     writeln!(
         text,
         "ip netns exec {name} nft -f - <<'RULES'\ntable inet masquerade {{\n  chain post {{\n    type nat hook \
-         postrouting priority srcnat\n{inside}    oifname \"{device}\" masquerade\n  }}\n}}\nRULES"
+         postrouting priority srcnat\n    oifname \"{device}\" masquerade\n  }}\n}}\nRULES"
     )
     .expect("a string takes all");
 }
