@@ -124,6 +124,7 @@ commands! {
         "lab-import": lab::import::Imported,
         "lab-ping": lab::ping::Pinged,
         "lab-plan": lab::plan::View,
+        "lab-sim": lab::sim::Simulated,
         "lab-show": adit_lab::live::model::Lab,
     ]
     /// Run a command in a network of its own, without root

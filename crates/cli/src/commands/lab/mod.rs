@@ -8,8 +8,10 @@ pub(crate) mod import;
 mod inside;
 pub(crate) mod ping;
 pub(crate) mod plan;
+mod played;
 mod prompt;
 mod show;
+pub(crate) mod sim;
 mod up;
 mod wanted;
 mod which;
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Export(export::Args),
     /// Turn a topology of containerlab or a GraphML file into a lab file
     Import(import::Args),
+    /// Play the steps of a lab in virtual time
+    Sim(sim::Args),
 }
 
 impl Command {
@@ -81,6 +85,7 @@ impl Command {
             Self::Graph(args) => args.run(context),
             Self::Export(args) => args.run(context),
             Self::Import(args) => args.run(context),
+            Self::Sim(args) => args.run(context),
         }
     }
 }
