@@ -6,7 +6,7 @@ pub(crate) use adit_service::text::clean;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// How and what to print.
 #[derive(Clone, Debug)]
@@ -92,6 +92,15 @@ impl Output {
         if !self.quiet {
             // Standard error may be closed; there is nobody to tell then.
             let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// How far something is, on a line of standard error that the next one replaces; only on a terminal.
+    pub(crate) fn progress(&self, text: impl fmt::Display) {
+        let mut err = io::stderr().lock();
+        if !self.quiet && !self.json && err.is_terminal() {
+            let _ = write!(err, "\r\x1b[K{text}");
+            let _ = err.flush();
         }
     }
 

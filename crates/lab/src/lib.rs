@@ -11,6 +11,7 @@
 //! graph/   pictures
 //! routing/  configurations of BIRD and FRR from a plan
 //! scenario/  what happens in it, and what must be true then
+//! simulated/  the plan in virtual time
 //! enter    a command in a node of a lab that runs
 //! live/    a lab that runs: the service, its links, its programs
 //! topology/  networks of a regular shape
@@ -33,6 +34,7 @@ pub mod plan;
 pub mod probe;
 pub mod routing;
 pub mod scenario;
+pub mod simulated;
 pub mod topology;
 
 pub use enter::enter;

@@ -64,18 +64,16 @@ impl Device {
         Ok(())
     }
 
-    /// Lets `each` see what has arrived and is not read yet, and say how many duplicates of it are to
-    /// follow.
-    pub(crate) fn review(&mut self, mut each: impl FnMut(&[u8]) -> usize) {
-        for _ in 0..self.inbox.len() {
-            let Some(packet) = self.inbox.pop_front() else { break };
-            for _ in 0..each(packet.bytes()) {
-                let mut copy = PacketBuf::new(0, packet.len());
-                if copy.extend(packet.bytes()).is_ok() {
-                    self.inbox.push_back(copy);
-                }
-            }
-            self.inbox.push_back(packet);
+    /// Lets `each` see what has arrived and is not read yet, and say whether the stack sees it.
+    pub(crate) fn review(&mut self, mut each: impl FnMut(&[u8]) -> bool) {
+        self.inbox.retain(|packet| each(packet.bytes()));
+    }
+
+    /// Sends a packet that the stack sent before.
+    pub(crate) fn repeat(&mut self, bytes: &[u8]) {
+        let mut packet = PacketBuf::new(0, bytes.len());
+        if packet.extend(bytes).is_ok() {
+            self.outbox.push(packet);
         }
     }
 

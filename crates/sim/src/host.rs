@@ -12,7 +12,8 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use crate::device::Device;
 use crate::hops::Hops;
-use crate::reno::{Reno, Seen};
+use crate::reno::Reno;
+use crate::seen::Seen;
 use adit_engine::DropReason;
 
 /// The configuration of a host.
@@ -214,14 +215,19 @@ impl Host {
     pub(crate) fn poll(&mut self, now: Instant, send: impl FnMut(&[u8], Meta)) {
         let layer = self.layer;
         self.device.review(|bytes| {
-            let Some(seen) = Seen::parse(bytes, layer) else { return 0 };
+            let Some(seen) = Seen::parse(bytes, layer) else { return true };
             let stream = self
                 .streams
                 .iter_mut()
                 .find(|stream| stream.owns(&self.sockets, seen.destination, seen.source));
-            stream.map_or(0, |stream| stream.reno.arrived(&seen))
+            !stream.is_some_and(|stream| stream.reno.arrived(now, &seen))
         });
-        let mut noted = 0;
+        for stream in &mut self.streams {
+            for packet in stream.reno.poll(now) {
+                self.device.repeat(&packet);
+            }
+        }
+        let mut noted = self.device.outgoing().len();
         loop {
             self.interface.poll(moment(now), &mut self.device, &mut self.sockets);
             for packet in self.device.outgoing().iter().skip(noted) {
@@ -231,7 +237,7 @@ impl Host {
                     .iter_mut()
                     .find(|stream| stream.owns(&self.sockets, seen.source, seen.destination));
                 if let Some(stream) = stream {
-                    stream.reno.sent(&seen);
+                    stream.reno.sent(now, &seen, packet.bytes());
                 }
             }
             noted = self.device.outgoing().len();
@@ -250,6 +256,9 @@ impl Host {
         let wake = self.interface.poll_at(moment(now), &self.sockets);
         // Its clock counts microseconds: asked again within one, it would answer the same.
         self.wake = wake.map_or(Instant::MAX, |at| instant(at).max(now + Duration::from_micros(1)));
+        for stream in &self.streams {
+            self.wake = self.wake.min(stream.reno.due());
+        }
         self.device.sent(send);
     }
 

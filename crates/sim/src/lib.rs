@@ -95,7 +95,9 @@ mod port;
 mod random;
 mod reno;
 mod router;
+mod scoreboard;
 mod seeds;
+mod seen;
 mod sim;
 mod trace;
 

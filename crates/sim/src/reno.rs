@@ -1,94 +1,112 @@
-//! TCP's congestion control as Linux's `reno` does it, around smoltcp's TCP.
+//! TCP's congestion control and loss recovery as Linux has them with `reno`, around smoltcp's TCP.
 //!
-//! smoltcp's own Reno is that of RFC 5681 alone: the first acknowledgment of new data ends a recovery.
-//! Where a window lost two packets, the second one then costs another halving, or a timeout of a second.
-//! Kernels know better since RFC 6582 (`NewReno`). So smoltcp is left to send, repeat and time out, and
-//! this decides how much it may have in flight: the host feeds no more than that to the socket. That
-//! the next packet of a recovery must be repeated, smoltcp learns from duplicates of the
-//! acknowledgment that says so, which the host makes.
+//! smoltcp's own recovery repeats one segment a round trip, and its shortest timeout is a second. Kernels know from
+//! selective acknowledgments which segments arrived (RFC 6675) and repeat all others within one round trip. So smoltcp
+//! is left to send new data, and this decides how much it may have in flight (the host feeds no more than that to the
+//! socket), keeps a copy of what is, and repeats it. smoltcp sees no duplicate acknowledgment.
 //!
 //! ```text
 //!            slow start ──── cwnd >= ssthresh ───> congestion avoidance
 //!                └──────────────┬────────────────────────┘  ^
-//!                   third duplicate: ssthresh = flight / 2  │ all is acknowledged
+//!          three later ones arrived: ssthresh = cwnd / 2    │ all is acknowledged
 //!                               v                           │ that was sent before
 //!                           recovery  ──────────────────────┘
-//!                               └─ acknowledged in part: repeat the next, stay
+//!             as much is sent as arrives, in proportion to ssthresh (RFC 6937)
 //! ```
+//!
+//! What is lost at the end, with nothing after it, is found by a probe after two round trips (RFC 8985, 7), and else by
+//! a timeout of at least 200 ms, as in Linux.
 
-use adit_packet::{Headers, Layer, TcpFlags, ip_protocol};
+use alloc::vec::Vec;
+use core::time::Duration;
 
-/// The part of a segment that matters here.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
-    pub(crate) source: u16,
-    pub(crate) destination: u16,
-    pub(crate) sequence: u32,
-    ack: u32,
-    flags: TcpFlags,
-    window: u16,
-    len: u32,
-}
+use adit_packet::{Instant, TcpFlags};
 
-impl Seen {
-    /// `None` for what is not TCP.
-    pub(crate) fn parse(bytes: &[u8], layer: Layer) -> Option<Self> {
-        let headers: Headers = layer.parse(bytes).ok()?;
-        if headers.protocol()? != ip_protocol::TCP {
-            return None;
-        }
-        let (source, destination) = headers.ports(bytes)?;
-        let header: &[u8; 16] = bytes.get(headers.transport()?..)?.first_chunk()?;
-        let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, _, flags, w0, w1] = *header;
-        Some(Self {
-            source,
-            destination,
-            sequence: u32::from_be_bytes([s0, s1, s2, s3]),
-            ack: u32::from_be_bytes([a0, a1, a2, a3]),
-            flags: TcpFlags(flags),
-            window: u16::from_be_bytes([w0, w1]),
-            len: u32::try_from(headers.end() - headers.payload()).ok()?,
-        })
-    }
-}
+use crate::scoreboard::Scoreboard;
+use crate::seen::Seen;
 
-/// How much a connection may have in flight.
-#[derive(Clone, Debug)]
+/// How much a connection may have in flight, and what must be repeated.
+#[derive(Debug)]
 pub(crate) struct Reno {
     mss: usize,
     cwnd: usize,
     ssthresh: usize,
     /// Bytes acknowledged since the window last grew, in congestion avoidance.
     acked: usize,
-    /// The first sequence number that is not acknowledged, and the one after the last that was sent.
-    unacked: u32,
-    next: u32,
-    window: u16,
-    duplicates: usize,
-    /// In recovery: what was next when it began.
-    recover: Option<u32>,
-    /// Packets that will be repeated because we said so.
-    repeats: usize,
+    /// Whether what is in flight has filled the window since it last grew.
+    is_limited: bool,
+    board: Scoreboard,
+    recovery: Option<Recovery>,
+    rtt: Rtt,
+    /// When a probe is sent or the timeout passes; [`Instant::MAX`]: never.
+    timer: Instant,
+    /// Probes and timeouts since the last acknowledgment.
+    expired: u32,
+}
+
+/// A recovery, by proportional rate reduction (RFC 6937).
+#[derive(Clone, Copy, Debug)]
+struct Recovery {
+    /// It ends when this is acknowledged.
+    end: u64,
+    /// The window when it began.
+    before: usize,
+    /// Bytes that arrived and that were sent since.
+    delivered: usize,
+    sent: usize,
+    /// After a timeout, slow start goes on instead.
+    after_timeout: bool,
+}
+
+/// The smoothed round trip time (RFC 6298).
+#[derive(Clone, Copy, Debug, Default)]
+struct Rtt {
+    smoothed: Option<Duration>,
+    variation: Duration,
+}
+
+impl Rtt {
+    /// Linux's `TCP_RTO_MIN`.
+    const MIN: Duration = Duration::from_millis(200);
+    const INITIAL: Duration = Duration::from_secs(1);
+    const MAX: Duration = Duration::from_secs(120);
+
+    fn measured(&mut self, rtt: Duration) {
+        match self.smoothed {
+            None => (self.smoothed, self.variation) = (Some(rtt), rtt / 2),
+            Some(smoothed) => {
+                self.variation = (self.variation * 3 + smoothed.abs_diff(rtt)) / 4;
+                self.smoothed = Some((smoothed * 7 + rtt) / 8);
+            }
+        }
+    }
+
+    fn timeout(&self, expired: u32) -> Duration {
+        let first = self
+            .smoothed
+            .map_or(Self::INITIAL, |smoothed| smoothed + (self.variation * 4).max(Self::MIN));
+        first.saturating_mul(1 << expired.min(16)).min(Self::MAX)
+    }
 }
 
 impl Reno {
     /// The initial window in segments (RFC 6928).
     const INITIAL: usize = 10;
-    /// What says that a packet was lost and not only late (RFC 5681, 3.2).
-    const DUPLICATES: usize = 3;
+    /// How long a receiver may wait with its acknowledgment of a single segment (`TCP_RTO_MIN`).
+    const ACK_WAIT: Duration = Duration::from_millis(200);
 
-    pub(crate) const fn new(mss: usize) -> Self {
+    pub(crate) fn new(mss: usize) -> Self {
         Self {
             mss,
             cwnd: Self::INITIAL * mss,
             ssthresh: usize::MAX,
             acked: 0,
-            unacked: 0,
-            next: 0,
-            window: 0,
-            duplicates: 0,
-            recover: None,
-            repeats: 0,
+            is_limited: false,
+            board: Scoreboard::default(),
+            recovery: None,
+            rtt: Rtt::default(),
+            timer: Instant::MAX,
+            expired: 0,
         }
     }
 
@@ -96,198 +114,180 @@ impl Reno {
         self.mss
     }
 
-    /// Bytes that may be in flight: also one new segment for each of the first duplicates (limited
-    /// transmit, RFC 3042).
+    /// Bytes that may be sent and not acknowledged: what is lost or has arrived does not count against the window.
     pub(crate) fn window(&self) -> usize {
-        if self.recover.is_some() {
-            return self.cwnd;
-        }
-        self.cwnd + self.duplicates.min(Self::DUPLICATES - 1) * self.mss
+        self.board.outstanding() + self.cwnd.saturating_sub(self.board.in_flight())
     }
 
-    /// A segment leaves.
-    pub(crate) fn sent(&mut self, segment: &Seen) {
+    /// When [`Self::poll`] has something to do; [`Instant::MAX`]: never.
+    pub(crate) const fn due(&self) -> Instant {
+        self.timer
+    }
+
+    /// A segment leaves, in a packet of these bytes.
+    pub(crate) fn sent(&mut self, now: Instant, segment: &Seen, packet: &[u8]) {
         if segment.flags.contains(TcpFlags::SYN) {
-            self.unacked = segment.sequence.wrapping_add(1);
-            self.next = self.unacked;
+            self.board.start(segment.sequence.wrapping_add(1));
             return;
         }
-        let end = segment.sequence.wrapping_add(segment.len);
-        if is_before(self.next, end) {
-            self.next = end;
-        } else if segment.len > 0 && segment.sequence == self.unacked {
-            if let Some(repeats) = self.repeats.checked_sub(1) {
-                self.repeats = repeats;
-            } else {
-                self.timed_out();
-            }
+        self.board.set_ack(segment.ack);
+        if segment.len == 0 {
+            return;
+        }
+        let added = self.board.sent(now, segment, packet);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.sent += added;
+        }
+        self.is_limited |= self.board.in_flight() + self.mss > self.cwnd;
+        if self.timer == Instant::MAX {
+            self.set_timer(now);
         }
     }
 
-    /// A segment arrives. Returns how many duplicates of it are to follow.
-    pub(crate) fn arrived(&mut self, segment: &Seen) -> usize {
-        if !segment.flags.contains(TcpFlags::ACK) || is_before(self.next, segment.ack) {
-            return 0;
+    /// A segment arrives; whether smoltcp must not see it.
+    pub(crate) fn arrived(&mut self, now: Instant, segment: &Seen) -> bool {
+        if !segment.flags.contains(TcpFlags::ACK) {
+            return false;
         }
-        if is_before(self.unacked, segment.ack) {
-            let acked = segment.ack.wrapping_sub(self.unacked);
-            self.unacked = segment.ack;
-            self.window = segment.window;
-            return self.advance(usize::try_from(acked).unwrap_or_default());
+        let before = self.board.in_flight();
+        let seen = self.board.acknowledged(now, segment);
+        if !seen.is_valid {
+            return false;
         }
-        let ends = TcpFlags::SYN.with(TcpFlags::FIN).with(TcpFlags::RST);
-        let is_duplicate = segment.ack == self.unacked
-            && segment.len == 0
-            && segment.window == self.window
-            && self.unacked != self.next
-            && !segment.flags.intersects(ends);
-        self.window = segment.window;
-        if is_duplicate {
-            self.duplicate();
+        if let Some(rtt) = seen.rtt {
+            self.rtt.measured(rtt);
         }
-        0
+        let arrived = seen.acked + seen.sacked;
+        if seen.acked > 0 {
+            self.expired = 0;
+        }
+        let newly_lost = self.board.find_lost();
+        if let (true, None) = (newly_lost, self.recovery) {
+            self.ssthresh = (self.cwnd / 2).max(2 * self.mss);
+            self.recover(false);
+        }
+        let is_over = self.recovery.is_some_and(|recovery| self.board.unacked() >= recovery.end);
+        match &mut self.recovery {
+            Some(_) if is_over => {
+                self.cwnd = if self.recovery.is_some_and(|recovery| recovery.after_timeout) {
+                    self.cwnd
+                } else {
+                    self.ssthresh
+                };
+                self.recovery = None;
+            }
+            Some(recovery) if !recovery.after_timeout => {
+                recovery.delivered += arrived;
+                self.reduce(arrived, newly_lost);
+            }
+            _ => self.grow(seen.acked, before),
+        }
+        if arrived > 0 {
+            self.set_timer(now);
+        }
+        // A duplicate says nothing to smoltcp but to repeat, which is done here.
+        seen.is_duplicate
     }
 
-    fn flight(&self) -> usize {
-        usize::try_from(self.next.wrapping_sub(self.unacked)).unwrap_or_default()
-    }
-
-    fn advance(&mut self, acked: usize) -> usize {
-        self.duplicates = 0;
-        match self.recover {
-            Some(recover) if is_before(self.unacked, recover) => {
-                // RFC 6582, 3.2, step 3: repeat the next one, and one new segment for what has left.
-                self.cwnd =
-                    self.cwnd.saturating_sub(acked) + if acked >= self.mss { self.mss } else { 0 };
-                self.cwnd = self.cwnd.max(self.mss);
-                self.repeats += 1;
-                return Self::DUPLICATES;
-            }
-            Some(_) => {
-                self.recover = None;
-                self.repeats = 0;
-                self.cwnd = self.ssthresh;
-            }
-            None if self.cwnd < self.ssthresh => self.cwnd += acked,
-            None => {
-                self.acked += acked;
-                if self.acked >= self.cwnd {
-                    self.acked -= self.cwnd;
-                    self.cwnd += self.mss;
+    /// Does what is due, and returns the packets to be repeated.
+    pub(crate) fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        if self.timer <= now {
+            self.expire(now, &mut packets);
+        }
+        if self.recovery.is_some() {
+            while self.board.in_flight() + self.mss <= self.cwnd.max(self.mss)
+                && let Some(packet) = self.board.repeat_lost(now)
+            {
+                if let Some(recovery) = &mut self.recovery {
+                    recovery.sent += self.mss;
                 }
+                packets.push(packet);
             }
         }
-        0
+        packets
     }
 
-    fn duplicate(&mut self) {
-        self.duplicates += 1;
-        if self.recover.is_some() {
+    fn expire(&mut self, now: Instant, packets: &mut Vec<Vec<u8>>) {
+        if self.board.outstanding() == 0 {
+            self.timer = Instant::MAX;
+            return;
+        }
+        // First a probe: the last segment again, whose acknowledgment shows what is lost before it.
+        if self.expired == 0
+            && self.recovery.is_none()
+            && let Some(packet) = self.board.probe(now)
+        {
+            packets.push(packet);
+            self.expired = 1;
+            self.timer = now + self.rtt.timeout(0);
+            return;
+        }
+        self.expired += 1;
+        if !self.recovery.is_some_and(|recovery| recovery.after_timeout) {
+            self.ssthresh = (self.cwnd / 2).max(2 * self.mss);
+        }
+        self.board.lose_all();
+        self.cwnd = self.mss;
+        self.recover(true);
+        self.timer = now + self.rtt.timeout(self.expired - 1);
+    }
+
+    fn recover(&mut self, after_timeout: bool) {
+        let (end, before) = (self.board.next(), self.cwnd);
+        let recovery = Recovery { end, before, delivered: 0, sent: 0, after_timeout };
+        (self.recovery, self.acked, self.is_limited) = (Some(recovery), 0, false);
+    }
+
+    /// The window during a recovery (RFC 6937, 3; Linux: `tcp_cwnd_reduction`).
+    fn reduce(&mut self, arrived: usize, newly_lost: bool) {
+        let Some(recovery) = self.recovery else { return };
+        let pipe = self.board.in_flight();
+        let room = if pipe > self.ssthresh {
+            let share = recovery.delivered.saturating_mul(self.ssthresh);
+            share.div_ceil(recovery.before.max(1)).saturating_sub(recovery.sent)
+        } else {
+            let slow = recovery.delivered.saturating_sub(recovery.sent).max(arrived);
+            let slow = if newly_lost { slow } else { slow + self.mss };
+            slow.min(self.ssthresh - pipe)
+        };
+        // The first repetition goes out in any case.
+        let room = if recovery.sent == 0 { room.max(self.mss) } else { room };
+        self.cwnd = pipe + room;
+    }
+
+    fn grow(&mut self, acked: usize, before: usize) {
+        let fills = self.is_limited || before + self.mss > self.cwnd;
+        if acked == 0 || !fills {
+            return;
+        }
+        if self.cwnd < self.ssthresh {
+            self.cwnd = (self.cwnd + acked).min(self.ssthresh.max(self.cwnd));
+            return;
+        }
+        self.acked += acked;
+        if self.acked >= self.cwnd {
+            self.acked -= self.cwnd;
             self.cwnd += self.mss;
-        } else if self.duplicates == Self::DUPLICATES {
-            self.ssthresh = (self.flight() / 2).max(2 * self.mss);
-            self.cwnd = self.ssthresh + Self::DUPLICATES * self.mss;
-            self.recover = Some(self.next);
-            self.repeats = 1;
-            self.acked = 0;
+            self.is_limited = false;
         }
     }
 
-    fn timed_out(&mut self) {
-        self.ssthresh = (self.flight() / 2).max(2 * self.mss);
-        self.cwnd = self.mss;
-        (self.recover, self.duplicates, self.acked) = (None, 0, 0);
+    fn set_timer(&mut self, now: Instant) {
+        self.timer = match self.board.outstanding() {
+            0 => Instant::MAX,
+            outstanding => {
+                let timeout = self.rtt.timeout(0);
+                let probe = self.rtt.smoothed.map_or(timeout, |smoothed| {
+                    let alone =
+                        if outstanding <= self.mss { Self::ACK_WAIT } else { Duration::ZERO };
+                    smoothed * 2 + alone
+                });
+                now + if self.recovery.is_none() { probe.min(timeout) } else { timeout }
+            }
+        };
     }
-}
-
-/// Whether sequence number `a` comes before `b` (RFC 9293, 3.4).
-const fn is_before(a: u32, b: u32) -> bool {
-    a != b && b.wrapping_sub(a) < 1 << 31
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MSS: usize = 1000;
-
-    fn data(sequence: u32) -> Seen {
-        let len = 1000;
-        let (flags, window) = (TcpFlags::ACK, 100);
-        Seen { source: 1, destination: 2, sequence, ack: 1, flags, window, len }
-    }
-
-    fn ack(ack: u32) -> Seen {
-        Seen { ack, len: 0, ..data(1) }
-    }
-
-    /// A connection that has sent segments 0 to 9.
-    fn started() -> Reno {
-        let mut reno = Reno::new(MSS);
-        reno.sent(&Seen { flags: TcpFlags::SYN, ..data(u32::MAX) });
-        (0..10).for_each(|n| reno.sent(&data(n * 1000)));
-        assert_eq!(reno.arrived(&ack(0)), 0);
-        reno.duplicates = 0;
-        reno
-    }
-
-    #[test]
-    fn the_window_doubles_and_then_grows_by_a_segment_a_round_trip() {
-        let mut reno = started();
-        assert_eq!(reno.window(), 10 * MSS);
-        (1..=10).for_each(|n| assert_eq!(reno.arrived(&ack(n * 1000)), 0));
-        assert_eq!(reno.window(), 20 * MSS);
-        reno.ssthresh = 20 * MSS;
-        (10..30).for_each(|n| reno.sent(&data(n * 1000)));
-        (11..=29).for_each(|n| assert_eq!(reno.arrived(&ack(n * 1000)), 0));
-        assert_eq!(reno.window(), 20 * MSS);
-        reno.arrived(&ack(30_000));
-        assert_eq!(reno.window(), 21 * MSS);
-    }
-
-    #[test]
-    fn two_losses_in_a_window_halve_it_once() {
-        let mut reno = started();
-        // Segments 0 and 4 are lost.
-        for _ in 0..2 {
-            reno.arrived(&ack(0));
-        }
-        assert_eq!(reno.window(), 12 * MSS, "limited transmit");
-        reno.arrived(&ack(0));
-        assert_eq!((reno.ssthresh, reno.window()), (5 * MSS, 8 * MSS));
-        reno.sent(&data(0));
-        (0..5).for_each(|_| assert_eq!(reno.arrived(&ack(0)), 0));
-        assert_eq!(reno.window(), 13 * MSS, "each duplicate is a packet that has left");
-        assert_eq!(reno.arrived(&ack(4000)), 3, "the next one must be repeated");
-        assert_eq!(reno.window(), 10 * MSS);
-        reno.sent(&data(4000));
-        assert_eq!(reno.arrived(&ack(10_000)), 0);
-        assert_eq!((reno.window(), reno.recover), (5 * MSS, None));
-    }
-
-    #[test]
-    fn a_timeout_starts_again_from_one_segment() {
-        let mut reno = started();
-        reno.sent(&data(0));
-        assert_eq!((reno.window(), reno.ssthresh), (MSS, 5 * MSS));
-    }
-
-    #[test]
-    fn sequence_numbers_wrap() {
-        assert!(is_before(u32::MAX, 3) && !is_before(3, u32::MAX) && !is_before(3, 3));
-    }
-
-    #[test]
-    fn foreign_segments_change_nothing() {
-        let mut reno = started();
-        for other in [
-            ack(11_000),
-            Seen { flags: TcpFlags::default(), ..ack(1000) },
-            Seen { window: 99, ..ack(0) },
-            Seen { len: 1, window: 99, ..ack(0) },
-        ] {
-            assert_eq!(reno.arrived(&other), 0);
-        }
-        assert_eq!((reno.duplicates, reno.window()), (0, 10 * MSS));
-    }
-}
+mod tests;

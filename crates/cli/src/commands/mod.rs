@@ -121,6 +121,7 @@ commands! {
         "lab-check": lab::check::Checked,
         "lab-ping": lab::ping::Pinged,
         "lab-plan": lab::plan::View,
+        "lab-sim": lab::sim::Simulated,
         "lab-show": adit_lab::live::model::Lab,
     ]
     /// Run a command in a network of its own, without root

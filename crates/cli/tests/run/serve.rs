@@ -135,6 +135,9 @@ fn guests_of_streams_datagrams_and_taps_share_a_nat() {
     assert!(status == 7 && error.contains("none of the inside"), "{status}: {error}");
     let (status, error) = crate::support::refused("nat publish auto");
     assert!(status == 7 && error.contains("virtual machine"), "{status}: {error}");
+    let (status, error) = crate::support::refused("nat serve unix:/run/more --publish auto");
+    assert!(status == 2 && error.contains("'--publish auto' is not possible"), "{status}: {error}");
+    assert!(!std::fs::exists("/run/more").unwrap());
     let mac = run("ip netns exec blue cat /sys/class/net/t0/address");
     let guests =
         ["python3", "-c", GUESTS, "/run/stream", "/run/dgram", "10.0.2.2", "10.0.2.3", "10.0.2.15"];

@@ -37,7 +37,11 @@ const FOLDERS: [(&str, &str); 11] = [
         session: handshake",
     ),
     ("nat", "guest: dns"),
-    ("sim", "sim: outside"),
+    (
+        "sim",
+        "reno: scoreboard
+        sim: outside",
+    ),
     (
         "runtime",
         "runner: peer port socket wake
@@ -76,6 +80,7 @@ const FOLDERS: [(&str, &str); 11] = [
         plan: model
         routing: model plan
         scenario: model
+        simulated: model plan scenario
         topology: model",
     ),
     (

@@ -128,6 +128,16 @@ impl Plan {
         self.stations.get(self.stations_of[*self.nodes.get(name)?]?)
     }
 
+    /// The first address of a station: IPv4 if it has one, unless IPv6 is asked for.
+    #[must_use]
+    pub fn address(&self, name: &NodeName, is_v6: bool) -> Option<IpAddr> {
+        let station = self.station(name)?;
+        let own = station.interfaces.iter().flat_map(|interface| &interface.addresses);
+        let all = own.chain(&station.loopback).map(|address| address.ip());
+        let of_v4 = all.clone().find(|ip| !is_v6 && ip.is_ipv4());
+        of_v4.or_else(|| all.clone().find(IpAddr::is_ipv6))
+    }
+
     /// The IP MTU of a link, by its place.
     #[must_use]
     pub fn mtu(&self, link: usize) -> u16 {

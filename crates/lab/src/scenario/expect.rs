@@ -5,7 +5,7 @@
 //! throughput A B >= RATE [<= RATE] [for TIME] [streams N] [using CC]
 //! transfer A B SIZE within TIME [streams N] [using CC]
 //! traffic NAME [>= RATE] [<= RATE] [within TIME]
-//! route A to B via R [via R2]    route A to B not via R
+//! route A to B via R [R2 ...]    route A to B not via R
 //! run NODE "COMMAND" [status N] [prints "TEXT"]
 //! ```
 //!
@@ -150,6 +150,9 @@ const COUNT_MAX: u32 = 10_000;
 /// Echo requests from which loss is measured, and those that must all remain unanswered.
 const COUNT_LOSS: u32 = 100;
 const COUNT_NEVER: u32 = 3;
+
+/// What ends the nodes of a route.
+const AFTER_NODES: [&str; 4] = ["via", "not", "within", "by"];
 
 const KINDS: [&str; 7] = ["ping", "ping6", "throughput", "transfer", "traffic", "route", "run"];
 
@@ -323,13 +326,14 @@ impl<'a> Line<'a> {
                     return Err(word.wrong("needs `via` after `not`"));
                 }
             }
-            let node = self.read("a node", |word| names.node(&word.text))?;
-            if is_not { not_via.push(node) } else { via.push(node) }
+            let nodes = if is_not { &mut not_via } else { &mut via };
+            nodes.push(self.read("a node", |word| names.node(&word.text))?);
+            while self.peek().is_some_and(|word| !AFTER_NODES.contains(&word.text.as_str())) {
+                nodes.push(self.read("a node", |word| names.node(&word.text))?);
+            }
         }
         let has_via = !via.is_empty() || !not_via.is_empty();
-        let known: &[&str] =
-            if has_via { &["within", "by", "via", "not"] } else { &["via", "not"] };
-        let options = self.options(known)?;
+        let options = self.options(if has_via { &["within", "by"] } else { &["via", "not"] })?;
         if !has_via {
             let wrong = Wrong::new("needs a node on the way").part(self.end..self.end);
             return Err(wrong.help("add a node, for example `via r2`"));

@@ -225,9 +225,6 @@ impl GuestConfig {
         let [v4_min, v6_min] = Self::MTU_MIN;
         let mtu_min = if self.v6.is_some() { v6_min } else { v4_min };
         require(self.mtu >= mtu_min, GuestConfigError::Mtu { mtu: self.mtu, min: mtu_min })?;
-        let in_prefix = |prefix: IpPrefix, ip: IpAddr| {
-            require(prefix.contains(ip), GuestConfigError::Outside { ip, prefix })
-        };
         let servers = [
             self.v4.as_ref().map_or(0, |v4| v4.dns.len()),
             self.v6.as_ref().map_or(0, |v6| v6.dns.len()),
@@ -238,22 +235,26 @@ impl GuestConfig {
         )?;
         if let Some(v4) = &self.v4 {
             require(!v4.gateway.is_unspecified(), GuestConfigError::Gateway(v4.gateway.into()))?;
-            if let Some(pool) = v4.pool {
-                in_prefix(v4.prefix, pool.first.into())?;
-                in_prefix(v4.prefix, pool.last.into())?;
-                require(pool.first <= pool.last, GuestConfigError::Pool)?;
-            }
+            v4.pool.map_or(Ok(()), |pool| pool.check(v4.prefix))?;
         }
         if let Some(v6) = &self.v6 {
             let is_link_local = v6.link_local.is_unicast_link_local();
             require(is_link_local, GuestConfigError::Gateway(v6.link_local.into()))?;
-            if let Some(pool) = v6.pool {
-                in_prefix(v6.prefix, pool.first.into())?;
-                in_prefix(v6.prefix, pool.last.into())?;
-                require(pool.first <= pool.last, GuestConfigError::Pool)?;
-            }
+            v6.pool.map_or(Ok(()), |pool| pool.check(v6.prefix))?;
         }
         Ok(())
+    }
+}
+
+impl<A: Copy + Ord + Into<IpAddr>> AddressPool<A> {
+    /// Checks that it is a range in the network.
+    fn check(&self, prefix: IpPrefix) -> Result<(), GuestConfigError> {
+        for ip in [self.first.into(), self.last.into()] {
+            if !prefix.contains(ip) {
+                return Err(GuestConfigError::Outside { ip, prefix });
+            }
+        }
+        if self.first <= self.last { Ok(()) } else { Err(GuestConfigError::Pool) }
     }
 }
 

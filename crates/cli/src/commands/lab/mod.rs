@@ -5,8 +5,10 @@ mod control;
 mod inside;
 pub(crate) mod ping;
 pub(crate) mod plan;
+mod played;
 mod prompt;
 mod show;
+pub(crate) mod sim;
 mod up;
 mod wanted;
 mod which;
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Show what a lab will be: addresses, routes, and how links are made
     Plan(plan::Args),
+    /// Play the steps of a lab in virtual time
+    Sim(sim::Args),
 }
 
 impl Command {
@@ -69,6 +73,7 @@ impl Command {
             Self::Logs(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),
+            Self::Sim(args) => args.run(context),
         }
     }
 }

@@ -31,6 +31,25 @@ impl Wanted {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
     }
 
+    /// These options as a command line has them.
+    pub(crate) fn words(&self) -> String {
+        let quoted = |word: &str| {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=%:,+".contains(c);
+            if !word.is_empty() && word.chars().all(is_plain) {
+                return word.to_owned();
+            }
+            format!("'{}'", word.replace('\'', "'\\''"))
+        };
+        let mut words = match &self.topo {
+            Some(topology) => vec!["--topo".to_owned(), topology.to_string()],
+            None => vec![quoted(&self.file().display().to_string())],
+        };
+        for Setting { name, value } in &self.settings {
+            words.extend(["--set".to_owned(), quoted(&format!("{name}={value}"))]);
+        }
+        words.join(" ")
+    }
+
     /// The file as a running lab reads it again, from any directory; `None`: there is none.
     pub(crate) fn lab_file(&self) -> Result<Option<LabFile>> {
         if self.topo.is_some() {

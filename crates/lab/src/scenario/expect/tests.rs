@@ -75,11 +75,14 @@ fn transfers_have_a_rate_or_a_time() {
 fn routes_and_commands_are_retried() {
     let name = |text: &str| text.parse::<NodeName>().unwrap();
     let (Check::Route { via, not_via, .. }, deadline) =
-        check("route h1 to h2 via r1 not via lan within 9s")
+        check("route h1 to h2 via r1 h1 not via lan within 9s")
     else {
         panic!()
     };
-    assert_eq!((via, not_via, deadline), (vec![name("r1")], vec![name("lan")], MS(9000)));
+    assert_eq!(
+        (via, not_via, deadline),
+        (vec![name("r1"), name("h1")], vec![name("lan")], MS(9000))
+    );
     let (Check::Run { command, status, prints, .. }, deadline) =
         check(r#"run h1 "curl -s 'http://h2/'" status 7 prints "it works" by 2s"#)
     else {
@@ -111,6 +114,7 @@ fn a_mistake_has_a_place_and_a_suggestion() {
         ("transfer h1 h2 0 within 1s", "0", "must not be 0", ""),
         ("traffic bulc", "bulc", "unknown traffic", "`bulk`"),
         ("route h1 to h2", "", "needs a node on the way", "via r2"),
+        ("route h1 to h2 via r1 h3", "h3", "unknown node", "`h1`"),
         ("route h1 to h2 not r1", "r1", "needs `via`", ""),
         ("run h1", "", "needs a command", ""),
         ("run h1 true status 256", "256", "from 0 to 255", ""),
