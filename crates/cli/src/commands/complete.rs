@@ -16,6 +16,7 @@ use adit_device::netlink::{LinkInfo, Netlink};
 use adit_engine::netem::Preset;
 use adit_lab::live::LAB;
 use adit_lab::live::model::Lab;
+use adit_lab::topology::Topology;
 use adit_runtime::Kind;
 use adit_runtime::text::netns::open_netns;
 use adit_service::control::client::{Client, instances};
@@ -59,6 +60,8 @@ enum Names {
     TunnelFiles,
     /// Presets of links.
     Presets,
+    /// Shapes of labs.
+    Topologies,
     /// Schemas.
     Schemas,
     /// Codes of errors.
@@ -111,6 +114,7 @@ const NAMED: &[(&str, &str, Names)] = &[
     ("lab heal", "parts", PARTS),
     ("lab show", "word", PARTS),
     ("lab capture", "part", PARTS),
+    ("lab", "topo", Names::Topologies),
     ("tunnel up", "files", Names::TunnelFiles),
     ("tunnel up", "device_netns", Names::Namespaces),
     ("tunnel check", "files", Names::TunnelFiles),
@@ -255,6 +259,7 @@ impl Names {
             Self::TunnelFiles => load::known(),
             Self::Presets => Preset::NAMES.map(str::to_owned).to_vec(),
             Self::Lab { nodes, links } => parts(nodes, links),
+            Self::Topologies => Topology::shapes().map(|shape| format!("{shape},")).collect(),
             Self::Schemas => schemas().into_iter().map(|(name, _)| name.to_owned()).collect(),
             Self::Codes => explain::catalog().into_iter().map(|one| one.code.to_owned()).collect(),
         }

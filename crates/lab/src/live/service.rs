@@ -17,6 +17,7 @@ use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Cause, Loop, Wiring};
 use crate::model::{LinkName, NodeName};
 use crate::plan::Plan;
+use crate::routing;
 use adit_device::netlink::Netlink;
 use adit_device::{Device, Mode};
 use adit_runtime::port::kinds::device::DevicePort;
@@ -557,10 +558,12 @@ impl Service for LabService {
             }
         };
         let (old, seed) = (self.plan.clone(), self.plan.seed);
+        let has_users = self.keeper.lacks_ids().is_none();
         Ok(Box::new(move || {
             let plan = file::read(&file.path, &file.settings)?.plan;
             // A seed that is not in the file stays what it was.
-            let mut plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
+            let plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
+            let mut plan = routing::completed(plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
             let prepared = Prepared::open(&plan, &diff)?;
