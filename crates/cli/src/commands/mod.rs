@@ -126,6 +126,7 @@ commands! {
         "lab-plan": lab::plan::View,
         "lab-sim": lab::sim::Simulated,
         "lab-show": adit_lab::live::model::Lab,
+        "lab-top": lab::top::Rates,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []
