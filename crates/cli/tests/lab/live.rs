@@ -327,10 +327,12 @@ ends = ["new", "t"]
 fn a_nat_is_the_way_to_the_host() {
     let file = r#"
 [host.a]
+run = "python3 -m http.server -d /etc 80"
 [router.gw]
 [switch.lan]
 [nat.out]
 allow-host = [8080]
+publish = { a = "8081:80" }
 [[link]]
 ends = ["a", "lan"]
 [[link]]
@@ -356,6 +358,11 @@ ends = ["gw", "out"]
             text(&output.stdout) == file
         });
     }
+    // A port of the host leads to a host behind the router.
+    wait_until("the host reaches a host of the lab", || {
+        let words = ["curl", "-s", "-m", "5", "http://127.0.0.1:8081/hosts"];
+        text(&command(words).output().unwrap().stdout).contains("127.0.0.1 localhost")
+    });
     // The name server of the NAT, from behind the router.
     assert_eq!(
         lab.sh("a", "getent ahostsv4 host.adit.internal").split(' ').next(),

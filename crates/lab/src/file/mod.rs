@@ -43,8 +43,8 @@ pub struct FromFile {
     pub files: Vec<PathBuf>,
 }
 
-/// The top-level keys, for programs that recognize a file by them.
-pub const KEYS: [&str; 13] = [
+/// The top-level keys that other files do not have, for programs that recognize a file by them.
+pub const KEYS: [&str; 12] = [
     "host",
     "router",
     "switch",
@@ -57,7 +57,6 @@ pub const KEYS: [&str; 13] = [
     "include",
     "parameters",
     "pool",
-    "seed",
 ];
 
 /// Reads a file, with other values for its parameters.

@@ -12,9 +12,10 @@ use adit_service::config::table::Table;
 use adit_service::config::value::{boolean, duration, integer, mac, one_of, parsed, path, text};
 use adit_service::kinds;
 use adit_service::switch::wanted::WantedSwitch;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a program has until it is ready, unless the file says otherwise.
@@ -523,7 +524,7 @@ fn guest(table: &mut Table<'_>) -> Guest {
 /// A port outside the lab, as `adit switch --port` has it.
 fn outside(value: &Value<'_>) -> Result<String, Wrong> {
     let text = text(value)?;
-    let spec = kinds::parse(&text).map_err(|error| Wrong {
+    let mut spec = kinds::parse(&text).map_err(|error| Wrong {
         message: format!("is wrong: {}", error.message),
         help: error.hint,
         part: Some(error.at..text.len()),
@@ -534,5 +535,10 @@ fn outside(value: &Value<'_>) -> Result<String, Wrong> {
     if spec.is_layer3() {
         return Err(Wrong::new("carries packets; a lab needs frames").help("use a TAP"));
     }
-    Ok(text)
+    let named = RefCell::new(None);
+    spec.change_path(|path| named.borrow_mut().insert(path.to_owned()).clone());
+    let Some(named) = named.into_inner() else { return Ok(text) };
+    // A comma in the path is written twice.
+    let written = |path: &Path| path.display().to_string().replace(',', ",,");
+    Ok(text.replacen(&written(&named), &written(&value.source().beside(&named)?), 1))
 }

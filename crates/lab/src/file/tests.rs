@@ -455,7 +455,7 @@ impl Drop for Folder {
 fn a_file_includes_others_and_overrides_their_parameters() {
     let top = "include = ['parts/hosts.toml', 'parts/common.toml']\nname = 'x'\n[parameters]\ndelay = '5ms'\n\
                [[link]]\nends = ['h', 'lan']\ndelay = '${delay}'\n";
-    let hosts = "include = 'common.toml'\n[host.h]\ncount = '${n}'\nfile = { '/etc/x' = { from = 'x.txt' } }\n";
+    let hosts = "include = 'common.toml'\n[outside.o]\nport = 'unix:a,,b.sock,connect=true'\n[host.h]\ncount = '${n}'\nfile = { '/etc/x' = { from = 'x.txt' } }\n";
     let common = "name = 'other'\n[parameters]\nn = 2\ndelay = '9ms'\n[switch.lan]\n";
     let files = [
         ("lab.toml", top),
@@ -471,6 +471,8 @@ fn a_file_includes_others_and_overrides_their_parameters() {
     assert_eq!(lab.name.as_ref().unwrap().as_str(), "x");
     assert_eq!(lab.links.len(), 3);
     assert_eq!(lab.links[0].netem.as_ref().unwrap().a_to_b.delay.base.as_millis(), 5);
+    let outside = format!("unix:{}/parts/a,,b.sock,connect=true", folder.0.display());
+    assert_eq!(lab.node("o").unwrap().kind, crate::model::Kind::Outside(outside));
     assert_eq!(lab.node("h3").unwrap().as_host().unwrap().files[0].text, "text\n");
 }
 

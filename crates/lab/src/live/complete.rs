@@ -1,8 +1,9 @@
-//! What a plan asks of programs: tunnels of adit, and the packet filter.
+//! What a plan asks of programs: routing daemons, tunnels of adit, the packet filter.
 
 use crate::keeper::{CommandSpec, NodeKey};
 use crate::model::{Host, Kind, PrivateFile, Program, Restart};
 use crate::plan::{Plan, Station, TunnelEnd};
+use crate::routing;
 use adit_packet::IpPrefix;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +17,9 @@ const FILTER_WITHIN: Duration = Duration::from_secs(10);
 /// The table of the packet filter in a node.
 const TABLE: &str = "inet adit-lab";
 
-/// Adds the configurations and programs of tunnels to the hosts that have them.
+/// Adds the configurations and programs of routing daemons and tunnels to the hosts that have them.
 pub(super) fn complete(plan: &mut Plan) {
+    routing::complete(plan);
     for number in 0..plan.tunnels.len() {
         let ends = plan.tunnels[number].ends.clone();
         for (own, other) in [(&ends[0], &ends[1]), (&ends[1], &ends[0])] {

@@ -110,7 +110,7 @@ fn serve(
             events.detail(format!("'{name}' of 'ip netns' was of a lab that was killed: removed"));
         }
     }
-    let plan = routing::completed(plan, keeper.lacks_ids().is_none())?;
+    routing::check(&plan, keeper.lacks_ids().is_none())?;
     let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
