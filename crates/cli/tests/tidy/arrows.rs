@@ -73,7 +73,7 @@ const FOLDERS: [(&str, &str); 11] = [
         "lab",
         "export: model plan
         file: model plan scenario
-        graph: model plan
+        graph: live model plan
         import: model
         keeper: model
         live: engine file keeper model plan routing

@@ -86,7 +86,6 @@ pub fn run(plan: Plan, options: Options, events: Events) -> Result<()> {
     routing::check(&plan, keeper.lacks_ids().is_none())?;
     // After the keeper was started: it has signals of its own.
     let signals = Signals::new().map_err(failed)?;
-    let plan = routing::completed(plan, keeper.lacks_ids().is_none())?;
     let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;

@@ -562,8 +562,8 @@ impl Service for LabService {
         Ok(Box::new(move || {
             let plan = file::read(&file.path, &file.settings)?.plan;
             // A seed that is not in the file stays what it was.
-            let plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
-            let mut plan = routing::completed(plan, has_users)?;
+            let mut plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
+            routing::check(&plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
             let prepared = Prepared::open(&plan, &diff)?;

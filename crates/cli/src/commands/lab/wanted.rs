@@ -32,6 +32,11 @@ impl Wanted {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
     }
 
+    /// Whether the command line names a file or a shape.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.file.is_some() || self.topo.is_some()
+    }
+
     /// These options as a command line has them.
     pub(crate) fn words(&self) -> String {
         let quoted = |word: &str| {

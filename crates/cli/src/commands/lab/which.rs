@@ -24,6 +24,16 @@ impl Which {
         self.or_named(None)
     }
 
+    /// Whether the command line names a lab.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.lab.is_some()
+    }
+
+    /// Whether there is one lab that is meant.
+    pub(crate) fn is_one(&self) -> bool {
+        self.clone().client().is_ok()
+    }
+
     /// The selected lab; `word` is its name, unless an option gives that.
     pub(crate) fn or_named(self, word: Option<Name>) -> Result<Client> {
         let of_environment = || std::env::var(LAB_VARIABLE).ok()?.parse().ok();
