@@ -14,6 +14,7 @@
 //! simulated/  the plan in virtual time
 //! enter    a command in a node of a lab that runs
 //! live/    a lab that runs: the service, its links, its programs
+//! trial/   a scenario in a lab that runs
 //! topology/  networks of a regular shape
 //! engine/  switches and cables as one engine
 //! probe/   pings from many namespaces at once
@@ -36,6 +37,7 @@ pub mod routing;
 pub mod scenario;
 pub mod simulated;
 pub mod topology;
+pub mod trial;
 
 pub use enter::enter;
 

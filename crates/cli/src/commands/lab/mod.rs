@@ -9,6 +9,7 @@ mod played;
 mod prompt;
 mod show;
 pub(crate) mod sim;
+mod test;
 mod up;
 mod wanted;
 mod which;
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Plan(plan::Args),
     /// Play the steps of a lab in virtual time
     Sim(sim::Args),
+    /// Make a lab, play its steps, and take it down
+    Test(test::Args),
 }
 
 impl Command {
@@ -74,6 +77,7 @@ impl Command {
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),
             Self::Sim(args) => args.run(context),
+            Self::Test(args) => args.run(context),
         }
     }
 }

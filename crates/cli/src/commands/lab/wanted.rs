@@ -31,7 +31,29 @@ impl Wanted {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
     }
 
-    /// These options as a command line has them.
+    /// The lab, which must have steps.
+    pub(crate) fn with_steps(&self) -> Result<FromFile> {
+        let read = self.read()?;
+        if read.scenario.steps.is_empty() {
+            return Err(Error::usage(format_args!("{} has no steps", self.shown()))
+                .hint("Add a table such as `[[step]]` with `expect = [\"ping a b\"]`."));
+        }
+        Ok(read)
+    }
+
+    /// These options as arguments of a command.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut words = match &self.topo {
+            Some(topology) => vec!["--topo".to_owned(), topology.to_string()],
+            None => vec![self.file().display().to_string()],
+        };
+        for Setting { name, value } in &self.settings {
+            words.extend(["--set".to_owned(), format!("{name}={value}")]);
+        }
+        words
+    }
+
+    /// These options as a line for a shell.
     pub(crate) fn words(&self) -> String {
         let quoted = |word: &str| {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=%:,+".contains(c);
@@ -40,13 +62,7 @@ impl Wanted {
             }
             format!("'{}'", word.replace('\'', "'\\''"))
         };
-        let mut words = match &self.topo {
-            Some(topology) => vec!["--topo".to_owned(), topology.to_string()],
-            None => vec![quoted(&self.file().display().to_string())],
-        };
-        for Setting { name, value } in &self.settings {
-            words.extend(["--set".to_owned(), quoted(&format!("{name}={value}"))]);
-        }
+        let words: Vec<String> = self.arguments().iter().map(|word| quoted(word)).collect();
         words.join(" ")
     }
 
