@@ -210,7 +210,8 @@ fn kind_of(source: &Source) -> Kind {
                 )
             }
         };
-        keys.iter().map(of_key).sum()
+        // These say nothing: several kinds have them.
+        keys.iter().filter(|key| !["name", "seed"].contains(&key.as_str())).map(of_key).sum()
     };
     // The first of equally likely kinds wins.
     let mut best = (Kind::Switch, points(Kind::Switch));

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use adit_device::Mode;
 use adit_device::netlink::{LinkInfo, Netlink};
 use adit_engine::netem::Preset;
+use adit_lab::topology::Topology;
 use adit_runtime::Kind;
 use adit_runtime::text::netns::open_netns;
 use adit_service::control::client::{Client, instances};
@@ -55,6 +56,8 @@ enum Names {
     TunnelFiles,
     /// Presets of links.
     Presets,
+    /// Shapes of labs.
+    Topologies,
     /// Schemas.
     Schemas,
     /// Codes of errors.
@@ -93,6 +96,7 @@ const NAMED: &[(&str, &str, Names)] = &[
     ("nat", "word", Names::Running("nat")),
     ("nat", "netem", Names::Presets),
     ("run", "netem", Names::Presets),
+    ("lab", "topo", Names::Topologies),
     ("tunnel up", "files", Names::TunnelFiles),
     ("tunnel up", "device_netns", Names::Namespaces),
     ("tunnel check", "files", Names::TunnelFiles),
@@ -236,6 +240,7 @@ impl Names {
             Self::Namespaces => namespaces(),
             Self::TunnelFiles => load::known(),
             Self::Presets => Preset::NAMES.map(str::to_owned).to_vec(),
+            Self::Topologies => Topology::shapes().map(|shape| format!("{shape},")).collect(),
             Self::Schemas => schemas().into_iter().map(|(name, _)| name.to_owned()).collect(),
             Self::Codes => explain::catalog().into_iter().map(|one| one.code.to_owned()).collect(),
         }

@@ -119,6 +119,9 @@ commands! {
     #[command(subcommand)]
     Lab(lab::Command) [
         "lab-check": lab::check::Checked,
+        "lab-export": lab::export::Exported,
+        "lab-graph": adit_lab::graph::Drawing,
+        "lab-import": lab::import::Imported,
         "lab-ping": lab::ping::Pinged,
         "lab-plan": lab::plan::View,
         "lab-sim": lab::sim::Simulated,

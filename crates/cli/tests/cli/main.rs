@@ -8,6 +8,7 @@ mod book;
 mod commands;
 mod errors;
 mod kill;
+mod lab;
 mod man;
 mod reference;
 mod remedies;

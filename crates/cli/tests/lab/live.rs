@@ -350,10 +350,17 @@ ends = ["gw", "out"]
     let gateway = lab.sh("gw", "ip -4 route show default");
     let gateway = gateway.split(' ').nth(2).unwrap().to_owned();
     let fetch = format!("curl -s -m 5 http://{gateway}:8080/lab.toml");
-    wait_until("the router reaches the host", || {
-        let output = lab.adit(&["lab", "exec", "gw", "--", "sh", "-c", &fetch]);
-        text(&output.stdout) == file
-    });
+    for node in ["gw", "a"] {
+        wait_until("a host reaches the host of the lab", || {
+            let output = lab.adit(&["lab", "exec", node, "--", "sh", "-c", &fetch]);
+            text(&output.stdout) == file
+        });
+    }
+    // The name server of the NAT, from behind the router.
+    assert_eq!(
+        lab.sh("a", "getent ahostsv4 host.adit.internal").split(' ').next(),
+        Some(&*gateway)
+    );
     // The link of a NAT fails as any other.
     lab.lab("fail uplink");
     let output = lab.adit(&[

@@ -36,6 +36,15 @@ fn with(name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+/// The names in a folder, in order.
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = (fs::read_dir(folder).unwrap())
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
 #[test]
 fn the_examples_have_no_mistakes() {
     hosts(&[]);
@@ -48,13 +57,16 @@ fn the_examples_have_no_mistakes() {
 
 #[test]
 fn every_example_file_is_checked_and_has_each_kind_of_port() {
-    let files = fs::read_dir(root().join("examples")).unwrap();
-    let mut names: Vec<String> =
-        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort_unstable();
+    let mut names = files(&root().join("examples"));
+    names.retain(|name| name != "lab");
     let mut known = EXAMPLES.map(str::to_owned);
     known.sort_unstable();
     assert_eq!(names, known);
+    for lab in files(&root().join("examples/lab")).iter().filter(|name| name.ends_with(".toml")) {
+        let path = root().join("examples/lab").join(lab);
+        let checked = adit_json(&format!("check {}", path.display()));
+        assert_eq!(checked[0]["kind"], "lab", "{lab}");
+    }
     for kind in ["tap:", "unix:", "vxlan:", "pcap:"] {
         assert!(example("lab.toml").contains(&format!("port = \"{kind}")), "{kind}");
     }
@@ -64,7 +76,7 @@ fn every_example_file_is_checked_and_has_each_kind_of_port() {
 fn a_toml_syntax_error_takes_a_few_lines() {
     hosts(&[]);
     let text = "root:x:0:0:root:/root:/bin/bash\n".repeat(200);
-    for (text, told, last) in [("name = \n", 2, "string"), (&text, 4, "more places are not TOML")] {
+    for (text, told, last) in [("name = \n", 1, "string"), (&text, 4, "more places are not TOML")] {
         let path = with("passwd", text);
         let report = parse(&refused(&format!("-j check {path}")).1);
         let problems = report["problems"].as_array().unwrap();

@@ -76,7 +76,7 @@ const FOLDERS: [(&str, &str); 11] = [
         graph: model plan
         import: model
         keeper: model
-        live: engine file keeper model plan
+        live: engine file keeper model plan routing
         plan: model
         routing: model plan
         scenario: model

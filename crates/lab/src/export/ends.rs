@@ -57,3 +57,8 @@ pub(super) fn one_line(text: &str) -> String {
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
+
+/// Whether a link is made: both of its nodes are namespaces.
+pub(super) fn is_made(plan: &Plan, index: usize) -> bool {
+    [0, 1].iter().all(|end| made(plan, index, *end).is_some())
+}

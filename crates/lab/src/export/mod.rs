@@ -8,9 +8,9 @@ mod ends;
 mod netem;
 
 use crate::model::{Host, Kind, Node};
-use crate::plan::Plan;
+use crate::plan::{Interface, Plan};
 use adit_engine::switch::VlanMode;
-use ends::{Made, is_namespace, made, one_line, port, quoted, word};
+use ends::{Made, is_made, is_namespace, made, one_line, port, quoted, word};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -113,13 +113,10 @@ fn host_of(text: &mut String, plan: &Plan, name: &str, host: &Host, missing: &mu
         writeln!(text, "ip netns exec {name} sysctl -qw {setting}").expect("a string takes all");
     }
     let mut lines = vec!["link set lo up".to_owned()];
-    let lo = host
-        .interfaces
-        .iter()
-        .filter(|(name, _)| name.as_os_str() == "lo")
-        .flat_map(|(_, lo)| &lo.addresses);
+    let lo = station.loopback.iter();
     lines.extend(lo.map(|address| format!("address add {address} dev lo")));
-    for interface in &station.interfaces {
+    let is_there = |interface: &Interface| is_made(plan, interface.link.0);
+    for interface in station.interfaces.iter().filter(|interface| is_there(interface)) {
         let device = word(&interface.name.to_string());
         for address in &interface.addresses {
             // Nobody else has it: duplicate address detection would only delay its use.
@@ -128,7 +125,10 @@ fn host_of(text: &mut String, plan: &Plan, name: &str, host: &Host, missing: &mu
         }
         lines.push(format!("link set {device} up"));
     }
-    for route in &station.routes {
+    let routes = station.routes.iter();
+    for route in
+        routes.filter(|route| station.interfaces.get(route.interface).is_some_and(is_there))
+    {
         let via = route.via.map_or_else(String::new, |via| format!(" via {via}"));
         let device =
             station.interfaces.get(route.interface).map_or_else(String::new, |interface| {
@@ -138,14 +138,9 @@ fn host_of(text: &mut String, plan: &Plan, name: &str, host: &Host, missing: &mu
         lines.push(format!("route add {}{via}{device}{metric}", route.to));
     }
     batch(text, &format!("ip -n {name}"), lines);
-    if let Some(interface) = &host.masquerade {
-        let interface = interface.to_string().replace(['"', '\\'], "?");
-        writeln!(
-            text,
-            "ip netns exec {name} nft -f - <<'RULES'\ntable inet masquerade {{\n  chain post {{\n    type nat hook \
-             postrouting priority srcnat\n    oifname \"{interface}\" masquerade\n  }}\n}}\nRULES"
-        )
-        .expect("a string takes all");
+    let masquerade = station.masquerade.and_then(|place| station.interfaces.get(place));
+    if let Some(interface) = masquerade.filter(|of| is_there(of)) {
+        rules(text, name, interface);
     }
     for program in &host.programs {
         missing.push(format!("program {} of {name}: {}", program.name, program.words.join(" ")));
@@ -153,6 +148,17 @@ fn host_of(text: &mut String, plan: &Plan, name: &str, host: &Host, missing: &mu
     for file in &host.files {
         missing.push(format!("file {} of {name}", file.path.display()));
     }
+}
+
+/// The masquerade of what leaves by an interface.
+fn rules(text: &mut String, name: &str, interface: &Interface) {
+    let device = interface.name.to_string().replace(['"', '\\'], "?");
+    writeln!(
+        text,
+        "ip netns exec {name} nft -f - <<'RULES'\ntable inet masquerade {{\n  chain post {{\n    type nat hook \
+         postrouting priority srcnat\n    oifname \"{device}\" masquerade\n  }}\n}}\nRULES"
+    )
+    .expect("a string takes all");
 }
 
 /// A switch: a bridge, and its ports.

@@ -1,6 +1,6 @@
 //! The emulation of links by the kernel's netem, as far as it goes.
 
-use super::ends::{made, one_line, quoted};
+use super::ends::{is_made, made, one_line, quoted};
 use crate::plan::Plan;
 use adit_engine::netem::{Loss, Profile, Rate};
 use adit_service::netem::keys::to_json;
@@ -12,14 +12,15 @@ pub(super) fn write(text: &mut String, plan: &Plan, missing: &mut Vec<String>) {
     for (index, link) in plan.lab.links.iter().enumerate() {
         let Some(profiles) = &link.netem else { continue };
         for (end, profile) in [(0, &profiles.a_to_b), (1, &profiles.b_to_a)] {
-            let Some(made) =
-                made(plan, index, end).filter(|_| made(plan, index, 1 - end).is_some())
-            else {
+            let Some(made) = made(plan, index, end).filter(|_| is_made(plan, index)) else {
                 continue;
             };
             let (options, others) = options(profile);
+            let others = others.iter().map(|other| format!("{other} of link {}", link.name));
             for other in others {
-                missing.push(format!("{other} of link {}", link.name));
+                if !missing.contains(&other) {
+                    missing.push(other);
+                }
             }
             if !options.is_empty() {
                 writeln!(lines, "emulate {} {}{options}", made.namespace, quoted(&made.interface))
@@ -55,5 +56,8 @@ fn options(profile: &Profile) -> (String, Vec<String>) {
         known.push("rate");
     }
     let others = to_json(profile).into_iter().filter(|(key, _)| !known.contains(&key.as_str()));
-    (options, others.map(|(key, value)| one_line(&format!("{key} {value}"))).collect())
+    let shown = |(key, value): (String, serde_json::Value)| {
+        one_line(&format!("{key} {}", value.as_str().unwrap_or_default()))
+    };
+    (options, others.map(shown).collect())
 }

@@ -398,7 +398,8 @@ fn split(text: &str) -> Result<Vec<String>, &'static str> {
         }
     }
     words.extend(word);
-    if needs_shell {
+    let sets_variable = words.first().is_some_and(|word| word.contains('='));
+    if needs_shell || sets_variable {
         return Ok(["sh", "-c", text].map(str::to_owned).to_vec());
     }
     if words.is_empty() { Err("has no command") } else { Ok(words) }

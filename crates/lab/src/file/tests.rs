@@ -3,6 +3,9 @@ use crate::plan::Plan;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 use proptest::prelude::{any, proptest};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 
 fn read_with(text: &str, settings: &[&str]) -> Result<Plan, Vec<String>> {
     let settings: Vec<Setting> = settings.iter().map(|text| text.parse().unwrap()).collect();
@@ -176,4 +179,333 @@ fn steps_name_what_the_file_makes() {
     let [problem] = &problems[..] else { panic!("{problems:?}") };
     assert!(problem.message.contains("unknown node: `h3`"), "{problem:?}");
     assert_eq!(problem.line, 13);
+}
+
+fn routes(plan: &Plan, name: &str) -> Vec<String> {
+    let station = plan.station(&name.parse().unwrap()).unwrap();
+    let route = |route: &crate::plan::Route| {
+        let interface = &station.interfaces[route.interface].name;
+        format!("{} via {} dev {interface}", route.to, route.via.unwrap())
+    };
+    station.routes.iter().map(route).collect()
+}
+
+#[test]
+fn a_vlan_of_a_switch_is_a_segment() {
+    let plan = read(
+        r#"
+        [switch.s]
+        count = 2
+        [host.x]
+        count = 2
+        [host.y]
+        count = 2
+        [router.r]
+        [[link]]
+        ends = ["s1", "s2"]
+        trunk = [10, 20]
+        [[link]]
+        ends = ["x", "s"]
+        vlan = 10
+        [[link]]
+        ends = ["y", "s"]
+        vlan = 20
+        [[link]]
+        ends = ["r", "s1"]
+        vlan = 10
+        [[link]]
+        ends = ["r", "s2"]
+        vlan = 20
+        "#,
+    );
+    let of = |name| addresses(&plan, name)[0].clone();
+    assert_eq!([of("x1"), of("x2")], ["10.0.0.1/24", "10.0.0.2/24"]);
+    assert_eq!([of("y1"), of("y2")], ["10.0.1.1/24", "10.0.1.2/24"]);
+    assert_eq!(routes(&plan, "y2")[0], "0.0.0.0/0 via 10.0.1.254 dev eth0");
+}
+
+const OFFICE: &str = r#"
+    pool = ["10.0.0.0/8"]
+    [nat.out]
+    publish = { server = "8080:80" }
+    [router.gw]
+    [router.inner]
+    [host.h]
+    count = 2
+    [host.server]
+    route = "10.9.0.0/16 via 10.0.1.254"
+    [[link]]
+    ends = ["gw", "out"]
+    [[link]]
+    ends = ["gw", "inner"]
+    [[link]]
+    ends = ["h1", "inner"]
+    [[link]]
+    ends = ["server", "gw"]
+    [[link]]
+    ends = ["h2", "out"]
+    "#;
+
+#[test]
+fn hosts_have_a_way_out_by_the_nearest_nat() {
+    let plan = read(&OFFICE.replace("10.0.1.254", "10.0.3.254"));
+    assert_eq!(routes(&plan, "h1"), ["0.0.0.0/0 via 10.0.2.254 dev eth0"]);
+    assert_eq!(routes(&plan, "inner"), ["0.0.0.0/0 via 10.0.1.254 dev eth0"]);
+    let expected = ["10.0.2.0/24 via 10.0.1.253 dev eth1", "0.0.0.0/0 via 10.0.0.253 dev eth0"];
+    assert_eq!(routes(&plan, "gw"), expected);
+    // By the other link of the NAT, which leads to no other node.
+    assert_eq!(routes(&plan, "h2"), ["0.0.0.0/0 via 10.0.4.254 dev eth0"]);
+    let server = plan.station(&"server".parse().unwrap()).unwrap();
+    assert_eq!(server.dns[0].to_string(), "10.0.0.252");
+    assert!(routes(&plan, "server").contains(&"10.9.0.0/16 via 10.0.3.254 dev eth0".to_owned()));
+    let of_nat = |(to, via): &(adit_packet::IpPrefix, std::net::IpAddr)| format!("{to} {via}");
+    let [main, other] = &plan.outlets[..] else { panic!("{:?}", plan.outlets) };
+    let routes: Vec<String> = main.routes.iter().map(of_nat).collect();
+    assert_eq!(routes, ["10.0.1.0/24 10.0.0.254", "10.0.2.0/23 10.0.0.254"]);
+    assert!(other.routes.is_empty());
+    let found = problems(OFFICE);
+    assert!(found.contains("'server' has no interface in a network of 10.0.1.254"), "{found}");
+}
+
+#[test]
+fn what_is_added_at_the_end_changes_no_other_node() {
+    let text = OFFICE.replace("route = \"10.9.0.0/16 via 10.0.1.254\"", "");
+    let more = "[host.new]\ncount = 3\n[[link]]\nends = ['new[1-2]', 'gw']\n[[link]]\nends = ['new3', 'inner']\n";
+    let (base, after) =
+        (read(&text), read(&format!("{}\n{more}", text.replace("count = 2", "count = 3"))));
+    for station in &base.stations {
+        let name = &base.lab.nodes[station.node].name;
+        let other = after.station(name).unwrap();
+        assert_eq!(other.interfaces[..station.interfaces.len()], station.interfaces, "{name}");
+    }
+    assert_eq!(after.cables[..base.cables.len()], base.cables);
+}
+
+#[test]
+fn a_tunnel_has_keys_addresses_and_endpoints() {
+    let text = r#"
+        [host.a]
+        [router.r]
+        [host.b.interface.tun0]
+        address = "192.0.2.7/24"
+        [[link]]
+        ends = ["a", "r"]
+        mtu = 1400
+        [[link]]
+        ends = ["r", "b"]
+        [[tunnel]]
+        ends = ["a", "b"]
+        "#;
+    let plan = read(text);
+    let [a, b] = &plan.tunnels[0].ends;
+    assert_eq!(a.interface.to_string(), "tun0");
+    assert_eq!(a.endpoint.unwrap().to_string(), "10.0.0.1:51820");
+    assert_eq!((a.mtu, b.mtu), (1320, 1320), "what fits on the smaller link");
+    assert_ne!(a.private_key.as_bytes(), b.private_key.as_bytes());
+    let texts = |end: &crate::plan::TunnelEnd| {
+        end.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(a), ["10.0.2.1/24", "fd00:ad17:0:2::1/64"]);
+    assert_eq!(texts(b), ["192.0.2.7/24", "fd00:ad17:0:2::2/64"]);
+    let found = problems(&text.replace("ends = [\"a\", \"b\"]", "ends = [\"a\", \"a\"]"));
+    assert!(found.contains("both ends of 'a-a-tunnel' are 'a'"), "{found}");
+}
+
+#[test]
+fn commands_are_split_as_a_shell_does() {
+    let words = |text: &str| {
+        let plan = read(&format!("[host.h]\nrun = [{text}]\n"));
+        plan.lab.nodes[0].as_host().unwrap().programs[0].words.clone()
+    };
+    assert_eq!(words(r#""python3 -m http.server 80""#), ["python3", "-m", "http.server", "80"]);
+    assert_eq!(words(r#"'nginx -g "daemon off;"'"#), ["nginx", "-g", "daemon off;"]);
+    assert_eq!(words(r#"'''echo 'a b'  c\ d""'''"#), ["echo", "a b", "c d"]);
+    assert_eq!(words(r#""ping x | tee log""#), ["sh", "-c", "ping x | tee log"]);
+    assert_eq!(words(r#"["echo", "$HOME"]"#), ["echo", "$HOME"]);
+    assert_eq!(words(r#""LANG=C date""#), ["sh", "-c", "LANG=C date"]);
+    for (text, why) in [
+        (r#""echo 'a""#, "has a quote that is not closed"),
+        (r"'echo \'", "ends in a backslash"),
+        (r#""  ""#, "has no command"),
+        (r#"{ command = "x", name = "a b" }"#, "must be a name"),
+        (r#"{ name = "a" }"#, "`command` is missing in [run]"),
+    ] {
+        let found = problems(&format!("[host.h]\nrun = [{text}]\n"));
+        assert!(found.contains(why), "{text}: {found}");
+    }
+}
+
+#[test]
+fn a_node_has_its_own_names_and_files() {
+    let plan = read(
+        r#"
+        [host.a]
+        names = { db = ["192.0.2.1", "2001:db8::1"] }
+        file = { "/etc/motd" = "hello", "/run/key" = { text = "x", mode = "600" } }
+        dns = "192.0.2.53"
+        [host.b]
+        [[link]]
+        ends = ["a", "b"]
+        "#,
+    );
+    let [a, b] = ["a", "b"].map(|name| plan.station(&name.parse().unwrap()).unwrap());
+    let common = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n\
+                  10.0.0.1 a\nfd00:ad17::1 a\n10.0.0.2 b\nfd00:ad17::2 b\n";
+    assert_eq!(*b.hosts, *common);
+    assert_eq!(*a.hosts, format!("{common}192.0.2.1 db\n2001:db8::1 db\n"));
+    assert_eq!(a.resolv_conf().as_deref(), Some("nameserver 192.0.2.53\n"));
+    assert_eq!(b.resolv_conf(), None);
+    let files = &plan.lab.nodes[0].as_host().unwrap().files;
+    assert_eq!((files[1].text.as_str(), files[1].mode), ("x", 0o600));
+}
+
+/// Each text, and the one thing that is wrong with it.
+const WRONG: [(&str, &str); 37] = [
+    ("[host.a]\n[router.a]\n", "two nodes are called 'a'"),
+    ("[host.'a b']\n", "`a b` cannot be the name of a node"),
+    ("[[link]]\nends = ['a', 'a']\n", "both ends of 'a-a' are 'a'"),
+    ("[[link]]\nends = ['n', 'm']\n", "'n' and 'm' are NATs"),
+    ("[[link]]\nends = ['a:x', 's']\n[[link]]\nends = ['a:x', 'b']\n", "'x' of 'a' has two links"),
+    ("[[link]]\nends = ['a', 's:eth0']\n", "'s' has ports, not interfaces"),
+    ("[[link]]\nends = ['a:lo', 'b']\n", "'lo' of 'a' cannot have a link"),
+    ("[[link]]\nends = ['a[1-2]', 'b[1-3]']\n", "2 nodes here, 3 there"),
+    ("[[link]]\nends = ['a[2-1]', 'b']\n", "did you mean [1-2]?"),
+    ("[[link]]\nends = ['a[1-9999999]', 'b']\n", "has more than 2000 nodes"),
+    (
+        "[[link]]\nname = 'x'\nends = ['a', 's']\n[[link]]\nname = 'x'\nends = ['b', 's']\n",
+        "two links are called 'x'",
+    ),
+    ("[[link]]\nends = ['a', 's']\nmtu = 576\n", "must be from 1280 to 65521"),
+    ("[[link]]\nends = ['a', 'b']\nburst = 1\n", "unknown key `burst` in [link]"),
+    ("[host.c.interface.eth5]\n", "'c' has no interface 'eth5'"),
+    ("[host.c]\naddress = '10.0.0.0/24'\n", "'c' cannot have the address 10.0.0.0/24"),
+    ("[host.c]\naddress = '10.0.0.255/24'\n", "'c' cannot have the address 10.0.0.255/24"),
+    ("[host.c]\naddress = 'fe80::1/64'\n", "'c' cannot have the address fe80::1/64"),
+    ("[host.c]\nfile = { '/usr/x' = '' }\n", "the file /usr/x of 'c' is not private"),
+    ("[host.c]\nfile = { '/etc/../usr/x' = '' }\n", "is not private"),
+    ("[host.c]\nfile = { '/etc/x' = {} }\n", "a file has one content"),
+    ("[host.c]\nsysctl = { 'kernel.panic' = 1 }\n", "is of the whole machine"),
+    ("[host.c]\nsysctl = { 'net/../kernel/panic' = 1 }\n", "is not the name of a sysctl"),
+    ("[host.c]\nsysctl = { net.ipv4.ip_forward = 1 }\n", "put the name in quotes"),
+    ("[host.c]\ncount = 0\n", "must be from 1 to 1000"),
+    ("[host.c]\ncount = 999\n", "the lab has 1001 hosts, routers and guests"),
+    ("[host.c]\nroute = '10.0.0.0/8 by 10.0.0.1'\n", "cannot be `10.0.0.0/8 by 10.0.0.1`"),
+    ("[host.c]\nrouting = 'bird'\n", "`routing` cannot be `bird`"),
+    ("[guest.c]\n", "a guest boots from a kernel or a disk"),
+    ("[outside.c]\nport = 'tun:x'\n", "carries packets"),
+    ("[nat.c]\npublish = { d = '80' }\n", "no node is called 'd'"),
+    ("[nat.c]\npublish = { s = '80' }\n", "'s' is neither a host nor a guest"),
+    ("[nat.c]\npublish = { a = '80:x' }\n", "`a` must be [ADDR:]PORT"),
+    ("[[tunnel]]\nends = ['a', 's']\n", "'s' is not a host"),
+    ("[[tunnel]]\nends = ['a:eth0', 'b']\n", "a tunnel ends at a host"),
+    ("[router.c]\nforward = false\n", "a router forwards"),
+    ("[[step]]\nexpect = 'ping a zz'\n", "unknown node: `zz`"),
+    ("[host]\nc = 1\n", "must be a table, not the number 1"),
+];
+
+#[test]
+fn what_no_lab_can_have_is_refused() {
+    let nodes = "[host.a]\n[host.b]\n[switch.s]\n[nat.n]\n[nat.m]\n";
+    for (text, why) in WRONG {
+        let is_whole = text.starts_with("[host.a]") || text.starts_with("[host]");
+        let found = problems(&if is_whole { text.to_owned() } else { format!("{nodes}{text}") });
+        assert!(found.contains(why), "{text}: {found}");
+        assert_eq!(found.matches("lab.toml").count(), 1, "{text}: {found}");
+    }
+    for (head, why) in [
+        ("seed = 9007199254740992\n", "must be from 0 to 9007199254740991"),
+        ("pool = '10.0.0.1/8'\n", "did you mean 10.0.0.0/8?"),
+        ("pool = '10.0.0.0/30'\n", "2 segments do not fit in the pools 10.0.0.0/30"),
+    ] {
+        let links = "[[link]]\nends = ['a', 'b']\n[[link]]\nends = ['a', 's']\n";
+        let found = problems(&format!("{head}{nodes}{links}"));
+        assert!(found.contains(why), "{head}: {found}");
+    }
+}
+
+/// A folder with files, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let folder = std::env::temp_dir().join(format!("adit-lab-{name}-{}", std::process::id()));
+        fs::create_dir_all(folder.join("parts")).unwrap();
+        for (file, text) in files {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn read(&self, settings: &[Setting]) -> Result<super::FromFile, String> {
+        let read = super::read(&self.0.join("lab.toml"), settings);
+        read.map_err(|error| {
+            let list = error.report.problems.iter().map(ToString::to_string);
+            list.collect::<Vec<_>>().join("\n").replace(&format!("{}/", self.0.display()), "")
+        })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_file_includes_others_and_overrides_their_parameters() {
+    let top = "include = ['parts/hosts.toml', 'parts/common.toml']\nname = 'x'\n[parameters]\ndelay = '5ms'\n\
+               [[link]]\nends = ['h', 'lan']\ndelay = '${delay}'\n";
+    let hosts = "include = 'common.toml'\n[host.h]\ncount = '${n}'\nfile = { '/etc/x' = { from = 'x.txt' } }\n";
+    let common = "name = 'other'\n[parameters]\nn = 2\ndelay = '9ms'\n[switch.lan]\n";
+    let files = [
+        ("lab.toml", top),
+        ("parts/hosts.toml", hosts),
+        ("parts/common.toml", common),
+        ("parts/x.txt", "text\n"),
+    ];
+    let folder = Folder::new("includes", &files);
+    let read = folder.read(&["n=3".parse().unwrap()]).unwrap();
+    let names: Vec<_> = read.files.iter().map(|file| file.file_name().unwrap()).collect();
+    assert_eq!(names, ["common.toml", "hosts.toml", "lab.toml"]);
+    let lab = &read.plan.lab;
+    assert_eq!(lab.name.as_ref().unwrap().as_str(), "x");
+    assert_eq!(lab.links.len(), 3);
+    assert_eq!(lab.links[0].netem.as_ref().unwrap().a_to_b.delay.base.as_millis(), 5);
+    assert_eq!(lab.node("h3").unwrap().as_host().unwrap().files[0].text, "text\n");
+}
+
+#[test]
+fn a_circle_of_files_and_a_file_that_is_not_there_are_refused() {
+    let files = [
+        ("lab.toml", "include = ['parts/a.toml', 'none.toml']\n[host.a]\n"),
+        ("parts/a.toml", "include = '../lab.toml'\n[host.b]\nrunn = 1\n"),
+    ];
+    let folder = Folder::new("circle", &files);
+    let found = folder.read(&[]).unwrap_err();
+    for text in [
+        "parts/a.toml:1:11: `include` goes in a circle",
+        "lab.toml:1:28: `include` cannot read none.toml",
+        "parts/a.toml:3:1: unknown key `runn`",
+    ] {
+        assert!(found.contains(text), "{text}: {found}");
+    }
+}
+
+#[test]
+fn a_lab_at_its_limits_is_planned() {
+    let mut text =
+        "[host.h]\ncount = 980\n[router.r]\ncount = 20\n[switch.s]\ncount = 19\n".to_owned();
+    for ends in ["'r[1-19]', 'r[2-20]'", "'r[1-19]', 's'"] {
+        text += &format!("[[link]]\nends = [{ends}]\n");
+    }
+    for host in 1..=980 {
+        for more in 0..4 {
+            text += &format!("[[link]]\nends = ['h{host}', 's{}']\n", (host * 7 + more) % 19 + 1);
+        }
+    }
+    let plan = read(&text);
+    assert_eq!((plan.stations.len(), plan.lab.links.len()), (1000, 3958));
+    let interfaces = plan.stations.iter().flat_map(|station| &station.interfaces);
+    let ips: BTreeSet<_> = interfaces.flat_map(|of| &of.addresses).map(|of| of.ip()).collect();
+    assert_eq!(ips.len(), 2 * (980 * 4 + 19 * 3), "one of each family at each interface");
 }

@@ -29,10 +29,10 @@ pub fn dot(drawing: &Drawing) -> String {
     for link in &drawing.links {
         let [a, b] = link.ends.map(|end| quoted(&drawing.nodes[end].name));
         let [tail, head] = link.interfaces.each_ref().map(|name| quoted(name));
-        let style = match (link.state, link.label.is_empty()) {
+        let style = match (link.state, link.is_emulated) {
             (LinkState::Failed, _) => ", color=red, style=dashed",
-            (LinkState::Up, false) => ", color=blue",
-            (LinkState::Up, true) => "",
+            (LinkState::Up, true) => ", color=blue",
+            (LinkState::Up, false) => "",
         };
         let label = quoted(&link.caption());
         writeln!(text, "  {a} -- {b} [label={label}, taillabel={tail}, headlabel={head}{style}];")

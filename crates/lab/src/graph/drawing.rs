@@ -1,13 +1,16 @@
 //! What is drawn.
 
-use crate::model::{Kind, Lab};
+use crate::model::{Kind, Lab, Link};
 use crate::plan::Plan;
 use adit_engine::netem::Profile;
+use adit_engine::switch::VlanMode;
 use adit_service::netem::keys::to_json;
-use adit_service::netem::profile::Profiles;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// A network as it is drawn.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(title = "adit lab graph")]
 pub struct Drawing {
     /// What stands above it.
     pub title: String,
@@ -18,7 +21,7 @@ pub struct Drawing {
 }
 
 /// A node as it is drawn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DrawnNode {
     /// Its name.
     pub name: String,
@@ -31,7 +34,8 @@ pub struct DrawnNode {
 }
 
 /// What a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// The way out by a NAT.
     Nat,
@@ -48,7 +52,7 @@ pub enum Shape {
 }
 
 /// A link as it is drawn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DrawnLink {
     /// Its name.
     pub name: String,
@@ -58,6 +62,8 @@ pub struct DrawnLink {
     pub interfaces: [String; 2],
     /// What it is like, in a few words; empty for a plain cable.
     pub label: String,
+    /// Whether it has delay, loss, a rate or other effects.
+    pub is_emulated: bool,
     /// Whether it works.
     pub state: LinkState,
     /// What it carries from its first end to the second and back; `None` if the lab does not run.
@@ -65,7 +71,8 @@ pub struct DrawnLink {
 }
 
 /// Whether a link works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum LinkState {
     /// It carries packets.
     #[default]
@@ -75,7 +82,7 @@ pub enum LinkState {
 }
 
 /// What passes in a direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Flow {
     /// Bits per second in the last interval.
     pub bits_per_second: u64,
@@ -162,24 +169,43 @@ fn drawn_link(lab: &Lab, plan: &Plan, index: usize) -> Option<DrawnLink> {
         name: link.name.to_string(),
         ends: [place(0)?, place(1)?],
         interfaces: [interface(0), interface(1)],
-        label: link.netem.as_ref().map_or_else(String::new, label),
+        label: label(link),
+        is_emulated: link.netem.is_some(),
         state: LinkState::Up,
         flows: None,
     })
 }
 
-/// The settings of a link: `20ms 10mbit loss 1%`, both directions if they differ.
-fn label(profiles: &Profiles) -> String {
-    let words = |profile: &Profile| {
-        let words = to_json(profile).into_iter().map(|(key, value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            // The unit says which of them it is.
-            if matches!(key.as_str(), "delay" | "rate") { value } else { format!("{key} {value}") }
-        });
-        words.collect::<Vec<_>>().join(" ")
-    };
-    let (there, back) = (words(&profiles.a_to_b), words(&profiles.b_to_a));
-    if there == back { there } else { format!("{there} / {back}") }
+/// The settings of a link in a few words, both directions if they differ: `vlan 10 20ms loss 1%`.
+fn label(link: &Link) -> String {
+    let vlans = link.ends.iter().filter_map(|end| match &end.port.vlan {
+        VlanMode::Transparent => None,
+        VlanMode::Access(vlan) => Some(format!("vlan {vlan}")),
+        VlanMode::Trunk(_) => Some("trunk".to_owned()),
+        VlanMode::Tunnel(vlan) => Some(format!("vlan tunnel {vlan}")),
+    });
+    let mut parts: Vec<String> = vlans.collect();
+    parts.dedup();
+    if let Some(profiles) = &link.netem {
+        let (there, back) = (words(&profiles.a_to_b), words(&profiles.b_to_a));
+        parts.push(if there == back { there } else { format!("{there} / {back}") });
+    }
+    parts.join(" ")
+}
+
+/// The settings of a direction that people look for first, and how many others there are.
+fn words(profile: &Profile) -> String {
+    let mut keys = to_json(profile);
+    let first = [("delay", ""), ("jitter", "\u{b1}"), ("rate", ""), ("loss", "loss ")];
+    let first = first.iter().filter_map(|(key, before)| {
+        let value = keys.remove(*key)?;
+        Some(format!("{before}{}", value.as_str().unwrap_or_default()))
+    });
+    let mut words: Vec<String> = first.collect();
+    if !keys.is_empty() {
+        words.push(format!("+{}", keys.len()));
+    }
+    words.join(" ")
 }
 
 impl DrawnLink {

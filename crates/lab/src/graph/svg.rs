@@ -93,7 +93,7 @@ pub fn svg(drawing: &Drawing) -> String {
         escaped(&drawing.title)
     )
     .expect("a string takes all");
-    draw_links(&mut text, drawing, &places);
+    draw_links(&mut text, drawing, &places, width);
     for (node, &(x, y)) in drawing.nodes.iter().zip(&places) {
         let failed = if node.has_failed { " x" } else { "" };
         let notes: String = node.notes.iter().map(|note| format!("\n{note}")).collect();
@@ -136,7 +136,7 @@ fn network(drawing: &Drawing) -> Network {
     }
 }
 
-fn draw_links(text: &mut String, drawing: &Drawing, places: &[Point]) {
+fn draw_links(text: &mut String, drawing: &Drawing, places: &[Point], width: f64) {
     let mut taken: Vec<Area> = Vec::new();
     for (node, &(x, y)) in drawing.nodes.iter().zip(places) {
         taken.push((x - HALF, y - HALF, x + HALF, y + HALF));
@@ -160,10 +160,10 @@ fn draw_links(text: &mut String, drawing: &Drawing, places: &[Point]) {
             bend = -bend;
         }
         let curve = Curve::new(a, b, bend);
-        let class = match (link.state, link.label.is_empty()) {
+        let class = match (link.state, link.is_emulated) {
             (LinkState::Failed, _) => "l f",
-            (LinkState::Up, false) => "l e",
-            (LinkState::Up, true) => "l",
+            (LinkState::Up, true) => "l e",
+            (LinkState::Up, false) => "l",
         };
         let caption = link.caption();
         let tip = format!("{} {}", link.name, caption);
@@ -175,7 +175,7 @@ fn draw_links(text: &mut String, drawing: &Drawing, places: &[Point]) {
         )
         .expect("a string takes all");
         if !caption.is_empty() && drawing.nodes.len() <= CAPTIONS_MAX {
-            draw_caption(&mut captions, &caption, &curve, &mut taken);
+            draw_caption(&mut captions, &caption, &curve, (&mut taken, width));
         }
     }
     *text += &captions;
@@ -213,14 +213,24 @@ impl Curve {
 }
 
 /// Writes a caption where it covers least: near the middle of its line, or else nearer to an end.
-fn draw_caption(text: &mut String, caption: &str, curve: &Curve, taken: &mut Vec<Area>) {
+fn draw_caption(
+    text: &mut String,
+    caption: &str,
+    curve: &Curve,
+    (taken, width): (&mut Vec<Area>, f64),
+) {
     let mut caption: String = caption.to_owned();
     if caption.chars().count() > LABEL_LEN_MAX {
         caption = caption.chars().take(LABEL_LEN_MAX - 1).chain(['…']).collect();
     }
     let half = float(caption.chars().count()) * LABEL_CHAR / 2.0;
-    let area = |share: f64| {
+    let at = |share: f64| {
         let (x, y) = curve.at(share);
+        // Not beyond the edges of the picture.
+        (x.min(width - half - 4.0).max(half + 4.0), y)
+    };
+    let area = |share: f64| {
+        let (x, y) = at(share);
         (x - half, y - LABEL_HEIGHT / 2.0, x + half, y + LABEL_HEIGHT / 2.0)
     };
     let cover = |a: Area, b: &Area| {
@@ -234,7 +244,7 @@ fn draw_caption(text: &mut String, caption: &str, curve: &Curve, taken: &mut Vec
     };
     let shares = [0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.22, 0.78];
     let best = shares.into_iter().min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap_or(0.5);
-    let (x, y) = curve.at(best);
+    let (x, y) = at(best);
     taken.push(area(best));
     writeln!(
         text,
@@ -296,8 +306,8 @@ fn legend(drawing: &Drawing) -> (String, f64) {
     }
     let has = |wanted: fn(&DrawnLink) -> bool| drawing.links.iter().any(wanted);
     let lines = [
-        ("l", "link", has(|link| link.state == LinkState::Up && link.label.is_empty())),
-        ("l e", "emulated link", has(|link| link.state == LinkState::Up && !link.label.is_empty())),
+        ("l", "link", has(|link| link.state == LinkState::Up && !link.is_emulated)),
+        ("l e", "emulated link", has(|link| link.state == LinkState::Up && link.is_emulated)),
         ("l f", "failed link", has(|link| link.state == LinkState::Failed)),
     ];
     for (class, name, _) in lines.into_iter().filter(|(.., is_there)| *is_there) {

@@ -15,6 +15,7 @@ fn link(a: usize, b: usize, label: &str) -> DrawnLink {
         ends: [a, b],
         interfaces: ["eth0".to_owned(), String::new()],
         label: label.to_owned(),
+        is_emulated: !label.is_empty(),
         state: LinkState::Up,
         flows: None,
     }

@@ -1,4 +1,5 @@
 use super::{Images, Imported, import};
+use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 
 fn read(text: &str, images: Images) -> Imported {
@@ -105,4 +106,18 @@ fn a_broken_graph_has_places() {
                 </graph></graphml>";
     let lines: Vec<usize> = problems(text).iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [2, 3, 4]);
+}
+
+#[test]
+fn imports_are_labs() {
+    for text in [CAMPUS, RING] {
+        let lab = read(text, Images::Rejected);
+        let problems = Problems::default();
+        let source = Source::new("imported.toml", lab.text);
+        let plan = crate::file::of_source(&source, &[], 1, &problems);
+        let problems: Vec<String> = problems.into_list().iter().map(ToString::to_string).collect();
+        assert_eq!(problems, [""; 0], "{}", source.text());
+        let (plan, _) = plan.unwrap();
+        assert_eq!((plan.lab.nodes.len(), plan.lab.links.len()), (lab.nodes, lab.links));
+    }
 }

@@ -95,9 +95,9 @@ pub(crate) fn add_to_list(keys: &mut Vec<(String, String)>, key: &str, value: &s
     }
 }
 
-/// A text as a string of TOML.
+/// A text as a string of TOML, in which nothing is a parameter of the lab.
 pub(crate) fn quoted(text: &str) -> String {
-    toml_edit::Value::from(text).to_string()
+    toml_edit::Value::from(text.replace("${", "$${")).to_string()
 }
 
 /// Texts as an array of TOML.

@@ -15,6 +15,9 @@ use std::os::fd::{AsFd, OwnedFd};
 /// How many packets may wait for us at a TAP: as at the ports of `adit switch`.
 const TXQUEUELEN: u32 = 1000;
 
+/// The IP MTU of `lo`: that of the kernel.
+const LOOPBACK_MTU: u32 = 65_536;
+
 /// The index of `lo`, in every network namespace.
 const LOOPBACK: u32 = 1;
 
@@ -53,6 +56,12 @@ fn address_of(local: IpPrefix) -> Address {
         IpFamily::V6 => AddressFlags::NODAD,
     };
     Address { flags, ..Address::new(local) }
+}
+
+/// `lo` as it is in a new network namespace, without the addresses of the kernel.
+pub(super) fn lo() -> InterfaceSpec {
+    let name = "lo".parse().expect("a short name");
+    InterfaceSpec { name, mac: None, mtu: LOOPBACK_MTU, addresses: Vec::new() }
 }
 
 /// Takes `lo` up.

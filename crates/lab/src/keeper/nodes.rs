@@ -125,7 +125,9 @@ impl Nodes {
             made.map_err(|error| failure(&name, "create", "the network", &error))?;
         set_up?;
         let content = Content::new(hosts, private);
-        let (interfaces, routes) = (BTreeMap::new(), Vec::new());
+        // It can be changed as the others can.
+        let lo = Interface::new(interface::lo());
+        let (interfaces, routes) = (BTreeMap::from([(lo.spec.name, lo)]), Vec::new());
         let number = net.as_fd().as_raw_fd();
         self.nodes.insert(key, Node { name, net, content, inside: None, interfaces, routes });
         Ok(number)

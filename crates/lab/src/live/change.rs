@@ -1,6 +1,7 @@
 //! Carries a difference between two plans out: orders to the keeper, and changes of the loop.
 
 use crate::keeper::{InterfaceSpec, NodeKey, NodeSpec, Order, Private};
+use crate::live::complete;
 use crate::live::diff::{self, Diff, HostDiff};
 use crate::live::guest;
 use crate::live::prepared::Prepared;
@@ -85,8 +86,8 @@ impl LabService {
         }
         // Once all interfaces are up.
         for station in &plan.stations {
-            if diff.new_nodes.contains(&station.node) && !station.routes.is_empty() {
-                self.set_routes(task, plan, station);
+            if diff.new_nodes.contains(&station.node) {
+                self.finish_host(task, plan, station);
             }
         }
         if let Some(task) = self.tasks.get_mut(task).filter(|_| old.is_some()) {
@@ -119,6 +120,7 @@ impl LabService {
     fn remove_node(&mut self, runner: &mut Loop, task: TaskId, name: &NodeName) {
         self.wiring.remove_switch(runner, name);
         self.stop_programs(runner, task, name, &[]);
+        self.names.remove(&format!("{}-{name}", self.name));
         if let Some(key) = self.nodes.remove(name) {
             self.order(task, Order::RemoveNode(key), Purpose::Plain);
         }
@@ -249,8 +251,14 @@ impl LabService {
                 self.order(task, Order::Interface(key, spec), Purpose::Plain);
             }
         }
+        if diff.loopback {
+            self.order(task, Order::Interface(key, diff::loopback(station)), Purpose::Plain);
+        }
         if diff.routes {
             self.set_routes(task, plan, station);
+        }
+        if diff.masquerade {
+            self.masquerade(task, plan, station);
         }
         if diff.programs {
             let before = self.programs.of(&node.name);
@@ -261,6 +269,27 @@ impl LabService {
             for program in host.programs.iter().filter(|program| !before.contains(program)) {
                 self.programs.add((key, node.name.clone()), program.clone());
             }
+        }
+    }
+
+    /// What needs the interfaces of a new host.
+    fn finish_host(&mut self, task: TaskId, plan: &Plan, station: &Station) {
+        let Some(key) = self.nodes.key(&plan.lab.nodes[station.node].name) else { return };
+        if !station.loopback.is_empty() {
+            self.order(task, Order::Interface(key, diff::loopback(station)), Purpose::Plain);
+        }
+        if !station.routes.is_empty() {
+            self.set_routes(task, plan, station);
+        }
+        if station.masquerade.is_some() {
+            self.masquerade(task, plan, station);
+        }
+    }
+
+    fn masquerade(&mut self, task: TaskId, plan: &Plan, station: &Station) {
+        if let Some(key) = self.nodes.key(&plan.lab.nodes[station.node].name) {
+            let command = complete::masquerade(key, station);
+            self.order(task, Order::Command(Box::new(command)), Purpose::Command);
         }
     }
 

@@ -36,10 +36,14 @@ pub(super) struct HostDiff {
     pub(super) sysctls: bool,
     /// Its interfaces, by their places, with other addresses or another MTU.
     pub(super) interfaces: Vec<usize>,
+    /// Addresses of `lo`.
+    pub(super) loopback: bool,
     /// Its routes, or interfaces that they use.
     pub(super) routes: bool,
     /// Its programs.
     pub(super) programs: bool,
+    /// Whose address its packets get.
+    pub(super) masquerade: bool,
 }
 
 /// A plan with its parts by name.
@@ -101,6 +105,16 @@ pub(super) fn interfaces(station: &Station) -> impl Iterator<Item = InterfaceSpe
         mtu: interface.mtu.into(),
         addresses: interface.addresses.clone(),
     })
+}
+
+/// The IP MTU of `lo`: that of the kernel.
+const LOOPBACK_MTU: u32 = 65_536;
+
+/// `lo` with the addresses of a station.
+pub(super) fn loopback(station: &Station) -> InterfaceSpec {
+    let name = "lo".parse().expect("a short name");
+    let addresses = station.loopback.clone();
+    InterfaceSpec { name, mac: None, mtu: LOOPBACK_MTU, addresses }
 }
 
 /// The routes of a station.
@@ -227,13 +241,17 @@ fn hosts(
                 || old_host.files != host.files,
             sysctls: settings(old_host) != settings(host),
             interfaces: changed.map(|(place, _)| place).collect(),
+            loopback: before.loopback != station.loopback,
             routes: routes(before) != routes(station) || remade.contains(&node.name),
             programs: old_host.programs != host.programs,
+            masquerade: before.masquerade != station.masquerade,
         };
         let is_touched = diff.private
             || diff.sysctls
             || diff.routes
             || diff.programs
+            || diff.masquerade
+            || diff.loopback
             || !diff.interfaces.is_empty();
         if is_touched {
             hosts.push(diff);

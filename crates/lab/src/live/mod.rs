@@ -3,6 +3,7 @@
 //! ```text
 //! service      the lab as a service: reports of the keeper, requests         model     what it reports, as JSON
 //! diff         what differs between two plans      change    carries that out: a start is a change from nothing
+//! complete     what programs do: tunnels, routing daemons, the packet filter
 //! wiring       links: ports of the loop, switches, emulation, failures       kernel    counters of plain links
 //! nodes        hosts and what else there is        programs  which run, in which order       log     their output
 //! outlet       the way out of a NAT                guest     virtual machines                prepared   opened beside the loop
@@ -10,6 +11,7 @@
 //! ```
 
 mod change;
+mod complete;
 mod diff;
 mod guest;
 mod journal;
@@ -27,9 +29,10 @@ mod wiring;
 pub use service::LabFile;
 
 use crate::engine::LabEngine;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, NetnsNames};
 use crate::limits::{Machine, Needs};
 use crate::plan::Plan;
+use crate::routing;
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Runner, Signals};
 use adit_service::control::name::Name;
@@ -55,13 +58,22 @@ pub const LAB: &str = "lab";
 /// # Errors
 /// It cannot start, or has lost its keeper; nothing is left behind then.
 pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events) -> Result<()> {
+    let mut plan = plan;
+    complete::complete(&mut plan);
     Machine::read().check(Needs::of(&plan))?;
     let socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
     socket.note.iter().for_each(|note| events.note(note));
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let keeper = Keeper::start()?;
+    if !keeper.is_rootless() {
+        for name in NetnsNames::clean() {
+            events.detail(format!("'{name}' of 'ip netns' was of a lab that was killed: removed"));
+        }
+    }
+    routing::check(&plan, keeper.lacks_ids().is_none())?;
     // After the keeper was started: it has signals of its own.
     let signals = Signals::new().map_err(failed)?;
+    let plan = routing::completed(plan, keeper.lacks_ids().is_none())?;
     let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
@@ -79,6 +91,7 @@ pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events
         nodes: Nodes::default(),
         wiring: Wiring::default(),
         programs: Programs::default(),
+        names: NetnsNames::default(),
         replies: Vec::new(),
         is_ready: false,
         failure: None,

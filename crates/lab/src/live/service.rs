@@ -3,8 +3,9 @@
 use crate::engine::LabEngine;
 use crate::file::{self, Setting};
 use crate::keeper::{
-    CommandSpec, Done as Ordered, Keeper, NodeKey, Order, ProgramKey, Report, Ticket,
+    CommandSpec, Done as Ordered, Keeper, NetnsNames, NodeKey, Order, ProgramKey, Report, Ticket,
 };
+use crate::live::complete;
 use crate::live::diff::Diff;
 use crate::live::journal::Journal;
 use crate::live::kernel;
@@ -16,6 +17,7 @@ use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Cause, Loop, Wiring};
 use crate::model::{LinkName, NodeName};
 use crate::plan::Plan;
+use crate::routing;
 use adit_device::netlink::Netlink;
 use adit_device::{Device, Mode};
 use adit_runtime::port::kinds::device::DevicePort;
@@ -74,6 +76,8 @@ pub(super) struct LabService {
     pub(super) nodes: Nodes,
     pub(super) wiring: Wiring,
     pub(super) programs: Programs,
+    /// The nodes for `ip netns`, where this is root.
+    pub(super) names: NetnsNames,
     pub(super) replies: Vec<(http::Ticket, Result<Value>)>,
     pub(super) is_ready: bool,
     /// Why it ended, if nobody asked for it.
@@ -197,7 +201,19 @@ impl LabService {
                         .map_err(|error| Error::io("watch", "the output of a program", &error))?;
                 }
             }
-            (Purpose::Node(node), Ordered::Node(path)) => self.nodes.set_net(&node, path),
+            (Purpose::Node(node), Ordered::Node(path)) => {
+                if !self.keeper.is_rootless() {
+                    let names = [&format!("{}-{node}", self.name), node.as_str()];
+                    // Without a name it is entered by 'adit lab exec'.
+                    let _ = self.names.add(&names, &path);
+                }
+                self.nodes.set_net(&node, path);
+            }
+            (Purpose::Command, Ordered::Output(output)) if output.status != Some(0) => {
+                let why = output.stderr.lines().next().unwrap_or("its time was over").to_owned();
+                let message = format!("cannot set up the packet filter of a node: nft: {why}");
+                return Err(Error::new(Kind::Refused, &crate::keeper::PART, message));
+            }
             (Purpose::Reply, Ordered::Output(output)) => {
                 let output = model::CommandOutput {
                     status: output.status,
@@ -532,10 +548,13 @@ impl Service for LabService {
             }
         };
         let (old, seed) = (self.plan.clone(), self.plan.seed);
+        let has_users = self.keeper.lacks_ids().is_none();
         Ok(Box::new(move || {
             let plan = file::read(&file.path, &file.settings)?.plan;
             // A seed that is not in the file stays what it was.
             let plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
+            let mut plan = routing::completed(plan, has_users)?;
+            complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
             let prepared = Prepared::open(&plan, &diff)?;
             Ok(Change::Plan(Box::new(plan), Box::new(diff), prepared, client))

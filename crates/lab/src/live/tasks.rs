@@ -20,6 +20,8 @@ pub(super) enum Purpose {
     Tap(LinkName, usize),
     /// A program starts.
     Program(ProgramKey),
+    /// A command must succeed.
+    Command,
     /// A node gets its network.
     Node(NodeName),
     /// The value of the reply.

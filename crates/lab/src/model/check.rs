@@ -415,11 +415,12 @@ fn is_assignable(address: IpPrefix) -> bool {
     let ip = address.ip();
     let bits = address.family().bits() - address.len();
     let is_edge = bits > 1 && address.is_network();
-    let is_broadcast = match ip {
+    let is_other = match ip {
         IpAddr::V4(v4) => bits > 1 && v4.to_bits() | mask(bits) == v4.to_bits(),
-        IpAddr::V6(_) => false,
+        // The kernel gives each interface its own.
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    !(ip.is_multicast() || ip.is_unspecified() || is_edge || is_broadcast)
+    !(ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() || is_edge || is_other)
 }
 
 const fn mask(bits: u8) -> u32 {

@@ -22,11 +22,12 @@ fn parts(speaker: &Speaker, daemons: Vec<Daemon>) -> Parts {
     let mut programs = Vec::new();
     for (name, path, config) in std::iter::once(zebra).chain(daemons) {
         files.push((path, format!("{head}{config}")));
-        let program = format!("/usr/lib/frr/{name}");
-        let words = [&program, "-f", path, "--log", "stdout", "-u", "root", "-g", "root"];
+        // FRR changes to its own user, which makes its sockets in this folder.
+        let command =
+            format!("chown frr:frr /run/frr && exec /usr/lib/frr/{name} -f {path} --log stdout");
         programs.push(Program {
             name: name.to_owned(),
-            words: words.map(str::to_owned).to_vec(),
+            words: ["sh".to_owned(), "-c".to_owned(), command].to_vec(),
             restart: Restart::OnFailure,
             ready: ["test", "-S"]
                 .map(str::to_owned)
@@ -45,18 +46,18 @@ pub(super) fn ospf(speaker: &Speaker, peers: &[Peer]) -> Parts {
     let default = |has_default| if has_default { " default-information originate\n" } else { "" };
     let [default4, default6] = speaker.has_default.map(default);
     let mut v2 = format!(
-        "router ospf\n ospf router-id {router_id}\n maximum-paths {PATHS_MAX}\n redistribute kernel\n{default4}"
+        "router ospf\n ospf router-id {router_id}\n maximum-paths {PATHS_MAX}\n redistribute kernel\n{default4}exit\n"
     );
     let mut v3 = format!(
-        "router ospf6\n ospf6 router-id {router_id}\n maximum-paths {PATHS_MAX}\n redistribute kernel\n{default6}"
+        "router ospf6\n ospf6 router-id {router_id}\n maximum-paths {PATHS_MAX}\n redistribute kernel\n{default6}exit\n"
     );
     for (at, interface) in speaker.interfaces.iter().enumerate() {
         let is_active = peers.iter().any(|peer| peer.interface == at);
         v2 += &interface_of_ospf(interface, is_active, "ip ospf");
         v3 += &interface_of_ospf(interface, is_active, "ipv6 ospf6");
     }
-    v2 += "interface lo\n ip ospf area 0\n ip ospf passive\n";
-    v3 += "interface lo\n ipv6 ospf6 area 0\n ipv6 ospf6 passive\n";
+    v2 += "interface lo\n ip ospf area 0\n ip ospf passive\nexit\n";
+    v3 += "interface lo\n ipv6 ospf6 area 0\n ipv6 ospf6 passive\nexit\n";
     parts(
         speaker,
         vec![("ospfd", "/run/frr/ospfd.conf", v2), ("ospf6d", "/run/frr/ospf6d.conf", v3)],
@@ -76,7 +77,7 @@ fn interface_of_ospf(interface: &Attached, is_active: bool, prefix: &str) -> Str
         lines.push("passive".to_owned());
     }
     let lines: String = lines.iter().map(|line| format!(" {prefix} {line}\n")).collect();
-    format!("interface {name}\n{lines}")
+    format!("interface {name}\n{lines}exit\n")
 }
 
 /// Sessions with all peers, each of one family.

@@ -38,7 +38,7 @@ pub const CATALOG: [Entry; 2] = [NO_DAEMON, FEW_USERS];
 
 /// Adds the configuration and the programs of the routing daemons to the nodes that have one.
 ///
-/// A node that has a file in the place of the configuration keeps it.
+/// A node that has a file in the place of the configuration, or a program of that name, keeps it.
 pub fn complete(plan: &mut Plan) {
     let speakers = speaker::all(plan);
     for speaker in &speakers {
@@ -54,13 +54,27 @@ pub fn complete(plan: &mut Plan) {
         for (path, text) in files {
             add_file(host, path, text);
         }
-        host.programs.extend(programs);
+        for program in programs {
+            if host.programs.iter().all(|known| known.name != program.name) {
+                host.programs.push(program);
+            }
+        }
         // Flows, not only pairs of hosts, are spread over equal paths.
         for family in ["ipv4", "ipv6"] {
             let name = format!("net.{family}.fib_multipath_hash_policy");
             host.sysctls.entry(name).or_insert_with(|| "1".to_owned());
         }
     }
+}
+
+/// The plan with the configurations and programs of its routing daemons; `has_users`: the lab has more users than one.
+///
+/// # Errors
+/// As [`check`].
+pub fn completed(mut plan: Plan, has_users: bool) -> Result<Plan> {
+    check(&plan, has_users)?;
+    complete(&mut plan);
+    Ok(plan)
 }
 
 fn add_file(host: &mut Host, path: &str, text: String) {
@@ -95,3 +109,6 @@ pub fn check(plan: &Plan, has_users: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

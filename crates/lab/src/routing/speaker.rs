@@ -81,15 +81,13 @@ pub(super) fn all(plan: &Plan) -> Vec<Speaker> {
                 && interface.addresses.iter().all(|address| sizes[&address.network()] == 2),
         });
         let interfaces: Vec<Attached> = interfaces.collect();
-        let lo = host.interfaces.iter().filter(|(name, _)| name.as_os_str() == "lo");
-        let lo = lo.flat_map(|(_, lo)| &lo.addresses);
+        let lo = station.loopback.iter();
         let own = lo.chain(interfaces.iter().flat_map(|interface| &interface.addresses));
         let own = own.map(|prefix| prefix.ip());
         let own = own.filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }).next();
         let number = u32::try_from(station.node).unwrap_or(u32::MAX);
         let has_default = |is_v4| {
-            let given = host.routes.iter().map(|route| route.to);
-            let mut routes = station.routes.iter().map(|route| route.to).chain(given);
+            let mut routes = station.routes.iter().map(|route| route.to);
             routes.any(|to| to.len() == 0 && to.ip().is_ipv4() == is_v4)
         };
         speakers.push(Speaker {

@@ -6,7 +6,7 @@ use crate::port::{Arrivals, Cx, Gone, Hub, HubCx, HubRecv, Port, Recv, Scratch};
 use crate::runner::event::Event;
 use crate::runner::hubs::{Hubs, ListenerId};
 use crate::runner::interfaces::{Interfaces, InterfacesCx};
-use crate::runner::ports::Ports;
+use crate::runner::ports::{Ports, Slot};
 use crate::socket::flows::Flows;
 use crate::wake::clock;
 use crate::wake::reactor::{Reactor, Ready};
@@ -126,6 +126,20 @@ impl<E: Engine> Core<E> {
     /// Takes a port out and closes it; packets queued there are lost. Returns its emulated links, with
     /// nothing in them any more; `None` if there is no such port.
     pub(crate) fn detach(&mut self, id: PortId) -> Option<PortNetem> {
+        self.take_out(id).map(|slot| slot.netem)
+    }
+
+    /// As [`Self::detach`], but a thread closes the port, so that many are closed at once: the kernel takes 20 ms
+    /// to delete a device, and hardly more to delete a hundred together.
+    pub(crate) fn detach_in_background(&mut self, id: PortId) -> Option<PortNetem> {
+        let Slot { port, netem, .. } = *self.take_out(id)?;
+        let thread = std::thread::Builder::new().name("close".into()).spawn(move || drop(port));
+        // Without a thread it was closed here.
+        self.closing.extend(thread);
+        Some(netem)
+    }
+
+    fn take_out(&mut self, id: PortId) -> Option<Box<Slot>> {
         let mut slot = self.ports.remove(id, &self.reactor)?;
         self.read_clock();
         self.closing.retain(|thread| !thread.is_finished());
@@ -138,7 +152,7 @@ impl<E: Engine> Core<E> {
                 self.close_listener(hub);
             }
         }
-        Some(slot.netem)
+        Some(slot)
     }
 
     /// Accepts ports at a listener from now on; each is reported with [`Event::Accepted`].

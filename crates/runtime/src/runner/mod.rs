@@ -147,6 +147,12 @@ impl<E: Engine> Runner<E> {
         self.core.detach(id)
     }
 
+    /// As [`Self::detach`], but another thread closes the port: for the end of a loop with many devices, each of which
+    /// takes the kernel 20 ms. The loop's end waits for these threads.
+    pub fn detach_in_background(&mut self, id: PortId) -> Option<PortNetem> {
+        self.core.detach_in_background(id)
+    }
+
     /// An attached port and its counters.
     pub fn port(&self, id: PortId) -> Option<(&dyn Port, &PortCounters)> {
         let slot = self.core.ports.get(id)?;

@@ -65,6 +65,25 @@ fn a_persistent_tap_comes_back_and_another_vanishes() {
     drop(a);
 }
 
+#[test]
+fn many_devices_are_closed_together() {
+    enter();
+    let names: Vec<String> = (0..16).map(|number| format!("many{number}")).collect();
+    let specs: Vec<String> = names.iter().map(|name| format!("tap:{name}")).collect();
+    let specs: Vec<&str> = specs.iter().map(String::as_str).collect();
+    let running = Loop::start(&specs);
+    let is_there = |name: &String| adit_device::Link::find(&name.parse().unwrap()).is_ok();
+    assert!(names.iter().all(is_there));
+    running.with(|runner, _| {
+        for number in 0..16 {
+            assert!(runner.detach_in_background(adit_engine::PortId(number)).is_some());
+        }
+    });
+    // The end of the loop waits for them.
+    drop(running);
+    assert!(!names.iter().any(is_there));
+}
+
 /// A TAP in host `a`, and one end of a veth here whose other end is `v0` in host `b`.
 fn tap_and_veth() -> (Loop, Host, Host) {
     let (a, b) = (Host::new(), Host::new());

@@ -74,7 +74,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     let result = supervisor.run(&mut runner);
     let service = &supervisor.service;
     for running in &service.ports {
-        service.detach(&mut runner, running);
+        service.detach(&mut runner, running, Runner::detach_in_background);
     }
     // Recordings are complete only when they are closed.
     for id in service.mirrors.iter().filter_map(|mirror| mirror.file) {

@@ -71,7 +71,7 @@ impl SwitchService {
             match end {
                 Ok(id) => running.ends.push((id, name)),
                 Err(error) => {
-                    self.detach(runner, &running);
+                    self.detach(runner, &running, Runner::detach);
                     return Err(error);
                 }
             }
@@ -211,14 +211,19 @@ impl SwitchService {
         Ok(())
     }
 
-    /// Takes all that a port has out of the loop and the engine.
-    pub(super) fn detach(&self, runner: &mut Runner<Switch>, running: &Running) {
+    /// Takes all that a port has out of the loop, by `detach`, and the engine.
+    pub(super) fn detach(
+        &self,
+        runner: &mut Runner<Switch>,
+        running: &Running,
+        detach: impl Fn(&mut Runner<Switch>, PortId) -> Option<PortNetem>,
+    ) {
         if let Some(listener) = running.listener {
             runner.close_listener(listener);
         }
         for (id, name) in &running.ends {
             runner.engine_mut().remove_port(*id);
-            if let Some(links) = runner.detach(*id) {
+            if let Some(links) = detach(runner, *id) {
                 self.link_ended(name, &links);
             }
         }
@@ -227,7 +232,7 @@ impl SwitchService {
     /// Takes a port away.
     pub(super) fn remove_port(&mut self, runner: &mut Runner<Switch>, at: usize) -> Result<String> {
         let running = self.ports.remove(at);
-        self.detach(runner, &running);
+        self.detach(runner, &running, Runner::detach);
         self.set_mirrors(runner)?;
         self.remove_own_mirror(runner, &running.wanted)?;
         Ok(running.wanted.name)

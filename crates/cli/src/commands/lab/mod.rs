@@ -2,6 +2,9 @@
 
 pub(crate) mod check;
 mod control;
+pub(crate) mod export;
+pub(crate) mod graph;
+pub(crate) mod import;
 mod inside;
 pub(crate) mod ping;
 pub(crate) mod plan;
@@ -53,6 +56,12 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Show what a lab will be: addresses, routes, and how links are made
     Plan(plan::Args),
+    /// Draw the network in the terminal, as a picture, or for Graphviz
+    Graph(graph::Args),
+    /// Print a script of 'ip netns' commands that makes the same network
+    Export(export::Args),
+    /// Turn a topology of containerlab or a GraphML file into a lab file
+    Import(import::Args),
     /// Play the steps of a lab in virtual time
     Sim(sim::Args),
     /// Make a lab, play its steps, and take it down
@@ -76,6 +85,9 @@ impl Command {
             Self::Logs(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),
+            Self::Graph(args) => args.run(context),
+            Self::Export(args) => args.run(context),
+            Self::Import(args) => args.run(context),
             Self::Sim(args) => args.run(context),
             Self::Test(args) => args.run(context),
         }

@@ -1,0 +1,81 @@
+//! `adit lab graph`.
+
+use crate::commands::lab::wanted::Wanted;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::netem::plot::Charset;
+use adit_lab::graph::{Drawing, dot, svg, text};
+use adit_service::error::{Error, Result};
+use adit_service::file;
+use adit_service::text::clean;
+use std::path::PathBuf;
+
+/// The width where standard output is no terminal.
+const WIDTH: usize = 80;
+
+/// The mode of a picture.
+const SVG_MODE: u32 = 0o644;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The tree begins at the way out, or at the node with most links. A name in brackets is a link to a node that stands \
+elsewhere in the tree.
+
+Examples:
+  adit lab graph office.toml
+  adit lab graph office.toml --svg office.svg
+  adit lab graph office.toml --dot | dot -Tpdf >office.pdf")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Draw a picture into this file
+    #[arg(long, value_name = "FILE", group = "form")]
+    svg: Option<PathBuf>,
+    /// Print the graph for Graphviz
+    #[arg(long, group = "form")]
+    dot: bool,
+    /// Print a tree (default)
+    #[arg(long, group = "form")]
+    text: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        let drawing = Drawing::of(&self.wanted.read()?.plan);
+        if let Some(path) = &self.svg {
+            let write = file::replace(path, svg(&drawing), SVG_MODE);
+            write.map_err(|error| Error::io("write", path.display(), &error))?;
+        }
+        if context.output.json {
+            context.output.value(&drawing)?;
+        } else if self.dot {
+            context.output.bytes(dot(&drawing).as_bytes())?;
+        } else if self.svg.is_none() {
+            let size = rustix::termios::tcgetwinsize(std::io::stdout());
+            let width = size.map_or(WIDTH, |size| usize::from(size.ws_col));
+            for line in text(&drawing, width).lines() {
+                let line = clean(line);
+                match Charset::of_environment() {
+                    Charset::Unicode => context.output.line(line)?,
+                    Charset::Ascii => {
+                        context.output.line(line.chars().map(ascii).collect::<String>())?
+                    }
+                }
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// The sign for a terminal without others.
+const fn ascii(c: char) -> char {
+    match c {
+        '├' | '│' => '|',
+        '└' => '`',
+        '─' => '-',
+        '→' => '>',
+        '←' => '<',
+        '…' => '~',
+        c => c,
+    }
+}
