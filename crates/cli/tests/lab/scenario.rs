@@ -118,7 +118,7 @@ fn what_fails_in_a_running_lab_is_kept_and_reported() {
     assert!(printed.contains("run b false: status 1"), "{printed}");
     let read = "import sys, xml.dom.minidom as x; d = x.parse(sys.argv[1]); \
         print(len(d.getElementsByTagName('testcase')), len(d.getElementsByTagName('failure')))";
-    let parsed = command(&["python3", "-c", read, "/run/kept.xml"]).output().unwrap();
+    let parsed = command(["python3", "-c", read, "/run/kept.xml"]).output().unwrap();
     assert_eq!(text(&parsed.stdout).trim(), "5 2", "{}", text(&parsed.stderr));
     // Only what failed in the end has its packets: the request for the address of the router at least.
     let files: Vec<_> =
@@ -157,12 +157,12 @@ fn seeds_are_replayed_with_trace_and_packets() {
     let replay = result["replay"][0].as_str().unwrap();
     assert!(replay.starts_with("adit lab sim /run/seeds.toml --seed"), "{replay}");
     let script = format!("cd /run && exec {ADIT}{}", replay.strip_prefix("adit").unwrap());
-    let output = command(&["sh", "-c", &script]).output().unwrap();
+    let output = command(["sh", "-c", &script]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     assert!(text(&output.stdout).contains("FAILED   ping a b"), "{}", text(&output.stdout));
     assert!(trace == fs::read(format!("/run/seed-{seed}.txt")).unwrap(), "the same events");
     assert!(packets == fs::read(format!("/run/seed-{seed}/slow.pcapng")).unwrap());
-    let read = command(&["tshark", "-r", &format!("{folder}/slow.pcapng"), "-Y", "icmp"]).output();
+    let read = command(["tshark", "-r", &format!("{folder}/slow.pcapng"), "-Y", "icmp"]).output();
     assert!(text(&read.unwrap().stdout).contains("Echo (ping) request"));
 }
 

@@ -82,7 +82,7 @@ const FOLDERS: [(&str, &str); 11] = [
         scenario: model
         simulated: model plan scenario
         topology: model
-        trial: live model probe scenario",
+        trial: keeper live model probe scenario",
     ),
     (
         "cli",

@@ -7,9 +7,13 @@
 //!        pings and hops (raw ICMP), traffic (TCP and UDP), captures (AF_PACKET)
 //! ```
 
+mod ask;
 mod capture;
 mod hops;
+mod process;
 mod traffic;
+
+pub use process::Process;
 
 use crate::live::LAB;
 use crate::live::model::{CommandOutput, Lab, Network};
@@ -23,9 +27,9 @@ use adit_service::control::client::Client;
 use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
+use ask::{ask, read};
 use capture::Captures;
 use hops::Hops;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -134,11 +138,6 @@ impl Trial {
     }
 }
 
-fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T> {
-    let wrong = |error| Error::usage(format_args!("the lab has another version: {error}"));
-    serde_json::from_value(client.get(path)?).map_err(wrong)
-}
-
 impl World for Trial {
     fn now(&self) -> Duration {
         self.start.elapsed()
@@ -228,10 +227,11 @@ impl World for Trial {
         let words = ["sh", "-c", command];
         let body = json!({ "words": words, "within_s": limit.as_secs_f64() });
         let reply = self.send(Method::Post, &path, &body)?;
-        let wrong = |error| Error::usage(format_args!("the lab has another version: {error}"));
-        let output: CommandOutput = serde_json::from_value(reply).map_err(wrong)?;
+        let output: CommandOutput = read(reply)?;
         let mut text = output.stdout + &output.stderr;
-        text.truncate(text.floor_char_boundary(Ran::OUTPUT_MAX));
+        let is_end = |at: &usize| text.is_char_boundary(*at);
+        let end = (0..=Ran::OUTPUT_MAX.min(text.len())).rev().find(is_end).unwrap_or_default();
+        text.truncate(end);
         Ok(Ran { status: output.status.map(i32::from), output: text })
     }
 
