@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Optional
 
 
 class ControlError(Exception):
@@ -58,16 +58,6 @@ class Control:
         finally:
             connection.close()
         return json.loads(text) if text else None
-
-    def lines(self, path: str) -> Iterator[Any]:
-        """The objects of a reply that goes on: one a line."""
-        connection = _Connection(self.path, None)
-        try:
-            for line in self._send(connection, "GET", path, None):
-                if line.strip():
-                    yield json.loads(line)
-        finally:
-            connection.close()
 
     def _send(self, connection: _Connection, method: str, path: str, body: Any) -> http.client.HTTPResponse:
         data = None if body is None else json.dumps(body).encode()

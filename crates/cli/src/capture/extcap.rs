@@ -1,6 +1,7 @@
 //! Wireshark's extcap protocol (`doc/extcap.4`): Wireshark and tshark run `adit`, through a link in their
 //! extcap directory, to list interfaces with their link types and options, and to capture into a pipe.
 
+use crate::capture::lab;
 use adit_device::netlink::Netlink;
 use adit_device::{IfName, Mode};
 use adit_runtime::format::pcapng::LinkType;
@@ -14,6 +15,8 @@ use std::process::Command;
 
 /// Prefix of our interface values; kernel interfaces have no colon.
 const PREFIX: &str = "adit:";
+/// What a link of a lab begins with, after the prefix: `lab:office/uplink`.
+const LAB: &str = "lab:";
 const NEW_TUN: &str = "+tun";
 const NEW_TAP: &str = "+tap";
 
@@ -51,8 +54,15 @@ pub(crate) enum Call {
 }
 
 /// One of the listed interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Interface {
+    /// A link of a running lab.
+    Lab {
+        /// The name of the lab.
+        lab: String,
+        /// The name of the link.
+        link: String,
+    },
     /// An existing device.
     Existing(IfName),
     /// A device to create.
@@ -61,7 +71,11 @@ pub(crate) enum Interface {
 
 impl Interface {
     fn parse(value: &str) -> Option<Self> {
-        match value.strip_prefix(PREFIX)? {
+        let value = value.strip_prefix(PREFIX)?;
+        if let Some((lab, link)) = value.strip_prefix(LAB).and_then(|rest| rest.split_once('/')) {
+            return Some(Self::Lab { lab: lab.to_owned(), link: link.to_owned() });
+        }
+        match value {
             NEW_TUN => Some(Self::New(Mode::Tun)),
             NEW_TAP => Some(Self::New(Mode::Tap)),
             name => name.parse().ok().map(Self::Existing),
@@ -116,7 +130,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call, String> {
     })
 }
 
-/// Lists the existing TUN and TAP devices, and two entries to create one.
+/// Lists the existing TUN and TAP devices, the links of running labs, and two entries to create a device.
 ///
 /// # Errors
 /// Those of netlink.
@@ -141,6 +155,12 @@ pub(crate) fn interfaces() -> io::Result<String> {
             tun.mode
         );
     }
+    for (lab, link, ends) in lab::links() {
+        let _ = writeln!(
+            text,
+            "interface {{value={PREFIX}{LAB}{lab}/{link}}}{{display=adit: lab {lab}, link {link} ({ends})}}"
+        );
+    }
     for (value, kind) in [(NEW_TUN, "TUN"), (NEW_TAP, "TAP")] {
         let _ = writeln!(
             text,
@@ -160,7 +180,7 @@ pub(crate) fn link_types(link_type: LinkType) -> String {
 }
 
 /// The options of an interface.
-pub(crate) fn config(interface: Interface) -> String {
+pub(crate) fn config(interface: &Interface) -> String {
     let mut text = String::new();
     if matches!(interface, Interface::New(_)) {
         text.push_str(
@@ -230,7 +250,10 @@ mod tests {
         assert_eq!(call, Ok(Call::Interfaces));
         let tun = Interface::New(Mode::Tun);
         let call = parse(&args("adit --extcap-dlts --extcap-interface adit:+tun"));
-        assert_eq!(call, Ok(Call::LinkTypes(tun)));
+        assert_eq!(call, Ok(Call::LinkTypes(tun.clone())));
+        let call = parse(&args("adit --extcap-config --extcap-interface adit:lab:office/pc-lan"));
+        let link = Interface::Lab { lab: "office".to_owned(), link: "pc-lan".to_owned() };
+        assert_eq!(call, Ok(Call::Config(link)));
         let line = "adit --capture --extcap-interface adit:+tun --fifo /tmp/f --addr 192.0.2.1/24 \
                     --reply --extcap-capture-filter icmp";
         let expected = Call::Capture {

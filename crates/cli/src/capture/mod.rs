@@ -13,6 +13,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod extcap;
+pub(crate) mod lab;
 pub(crate) mod local_time;
 pub(crate) mod read;
 pub(crate) mod reply;

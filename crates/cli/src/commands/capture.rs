@@ -2,6 +2,7 @@
 
 use crate::capture::extcap;
 use crate::capture::extcap::{Call, Interface};
+use crate::capture::lab;
 use crate::capture::read::{ReadError, Reading};
 use crate::capture::reply::Responder;
 use crate::capture::run::{Capture, EndError, Show, signals};
@@ -13,12 +14,14 @@ use crate::exit::Exit;
 use crate::output::{Output, table};
 use adit_device::Mode;
 use adit_device::netlink::{IpPrefix, LinkFlags, LinkInfo, Netlink};
+use adit_lab::live::LAB;
 use adit_runtime::format::pcapng;
 use adit_runtime::record::error::{record_error, writer};
 use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{Recorder, Target};
 use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::{Sink, whole_lines};
+use adit_service::control::client::Client;
 use adit_service::error::{Entry, Error, Kind, Result};
 use adit_service::filter::{CompileError, Filter};
 use clap::ValueEnum;
@@ -429,7 +432,7 @@ fn serve(call: Call, output: &Output) -> Result<Exit> {
             extcap::interfaces().map_err(|error| Error::io("list", "the devices", &error))?
         }
         Call::LinkTypes(interface) => extcap::link_types(link_type(interface)?),
-        Call::Config(interface) => extcap::config(interface),
+        Call::Config(interface) => extcap::config(&interface),
         Call::CheckFilter(interface, filter) => {
             // Wireshark shows any output as the error in the filter.
             let result = Filter::compile(&[filter], link_type(interface)?, SNAP_LEN);
@@ -447,6 +450,8 @@ fn serve(call: Call, output: &Output) -> Result<Exit> {
 
 fn link_type(interface: Interface) -> Result<pcapng::LinkType> {
     Source::link_type_of(&match interface {
+        // The interfaces of a lab carry frames.
+        Interface::Lab { .. } => return Ok(pcapng::LinkType::Ethernet),
         Interface::Existing(name) => Wanted::Existing(name),
         Interface::New(mode) => {
             Wanted::New { name: adit_device::NamePattern::KERNEL, mode, addresses: Vec::new() }
@@ -463,6 +468,12 @@ fn extcap_args(
     reply: bool,
 ) -> Result<Args> {
     let (name, create, mode) = match interface {
+        Interface::Lab { lab, link } => {
+            let lab = lab.parse().map_err(Error::usage)?;
+            let place = lab::find(&Client::named(lab, LAB)?, &link)?;
+            place.enter()?;
+            (place.interface.to_string(), false, NewMode::Tun)
+        }
         Interface::Existing(name) => (name.to_string(), false, NewMode::Tun),
         Interface::New(Mode::Tun) => ("tun%d".to_owned(), true, NewMode::Tun),
         Interface::New(Mode::Tap) => ("tap%d".to_owned(), true, NewMode::Tap),

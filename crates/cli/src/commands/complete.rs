@@ -14,6 +14,8 @@ use crate::exit::Exit;
 use adit_device::Mode;
 use adit_device::netlink::{LinkInfo, Netlink};
 use adit_engine::netem::Preset;
+use adit_lab::live::LAB;
+use adit_lab::live::model::Lab;
 use adit_lab::topology::Topology;
 use adit_runtime::Kind;
 use adit_runtime::text::netns::open_netns;
@@ -52,6 +54,8 @@ enum Names {
     Interfaces,
     /// Network namespaces.
     Namespaces,
+    /// Parts of running labs: their nodes, their links.
+    Lab { nodes: bool, links: bool },
     /// Files of tunnels in /etc.
     TunnelFiles,
     /// Presets of links.
@@ -63,6 +67,9 @@ enum Names {
     /// Codes of errors.
     Codes,
 }
+
+const NODES: Names = Names::Lab { nodes: true, links: false };
+const PARTS: Names = Names::Lab { nodes: true, links: true };
 
 /// The arguments that name something: the beginning of the path of the command, the argument, and its names.
 const NAMED: &[(&str, &str, Names)] = &[
@@ -96,6 +103,17 @@ const NAMED: &[(&str, &str, Names)] = &[
     ("nat", "word", Names::Running("nat")),
     ("nat", "netem", Names::Presets),
     ("run", "netem", Names::Presets),
+    ("lab", "lab", Names::Running(LAB)),
+    ("lab down", "word", Names::Running(LAB)),
+    ("lab exec", "node", NODES),
+    ("lab shell", "node", NODES),
+    ("lab logs", "node", NODES),
+    ("lab ping", "nodes", NODES),
+    ("lab set", "link", Names::Lab { nodes: false, links: true }),
+    ("lab fail", "parts", PARTS),
+    ("lab heal", "parts", PARTS),
+    ("lab show", "word", PARTS),
+    ("lab capture", "part", PARTS),
     ("lab", "topo", Names::Topologies),
     ("tunnel up", "files", Names::TunnelFiles),
     ("tunnel up", "device_netns", Names::Namespaces),
@@ -240,11 +258,24 @@ impl Names {
             Self::Namespaces => namespaces(),
             Self::TunnelFiles => load::known(),
             Self::Presets => Preset::NAMES.map(str::to_owned).to_vec(),
+            Self::Lab { nodes, links } => parts(nodes, links),
             Self::Topologies => Topology::shapes().map(|shape| format!("{shape},")).collect(),
             Self::Schemas => schemas().into_iter().map(|(name, _)| name.to_owned()).collect(),
             Self::Codes => explain::catalog().into_iter().map(|one| one.code.to_owned()).collect(),
         }
     }
+}
+
+/// The parts of all running labs.
+fn parts(nodes: bool, links: bool) -> Vec<String> {
+    let of = |name: &str| {
+        let reply = Client::find(Some(name.parse().ok()?), LAB).ok()?.get("/lab").ok()?;
+        serde_json::from_value::<Lab>(reply).ok()
+    };
+    let labs: Vec<Lab> = instances(LAB).into_iter().filter_map(|one| of(&one.name)).collect();
+    let of_nodes = labs.iter().flat_map(|lab| &lab.nodes).filter(|_| nodes).map(|one| &one.name);
+    let of_links = labs.iter().flat_map(|lab| &lab.links).filter(|_| links).map(|one| &one.name);
+    of_nodes.chain(of_links).cloned().collect()
 }
 
 /// The ports of all running switches.
@@ -354,6 +385,9 @@ mod tests {
             ("capture l", Names::Interfaces),
             ("nat unpublish web 80", Names::RunningOrPublished),
             ("run --netem l", Names::Presets),
+            ("lab exec p", NODES),
+            ("lab fail up", PARTS),
+            ("lab show -l o", Names::Running(LAB)),
         ] {
             let word = line.rsplit(' ').next().unwrap().to_owned();
             assert_eq!(asked(line), Some((names, word)), "{line}");

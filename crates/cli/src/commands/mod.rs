@@ -127,6 +127,7 @@ commands! {
         "lab-sim": lab::sim::Simulated,
         "lab-test": adit_lab::scenario::report::Report,
         "lab-show": adit_lab::live::model::Lab,
+        "lab-top": lab::top::Rates,
     ]
     /// Run a command in a network of its own, without root
     Run(Box<run::Args>) []

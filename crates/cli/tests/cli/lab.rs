@@ -30,24 +30,24 @@ expect = "ping h1 h2 within 20ms"
 
 const PLAN: &str = "\
 host h1
-  eth0   10.0.0.1/24 fd00:ad17::1/64         MAC
+  eth0   10.0.0.1/24 fd00:ad17::1/64  MAC
   route  default via 10.0.0.254 dev eth0
   route  default via fd00:ad17::fe dev eth0
   dns    10.0.1.252 fd00:ad17:0:1::fc
 host h2
-  eth0   10.0.0.2/24 fd00:ad17::2/64         MAC
+  eth0   10.0.0.2/24 fd00:ad17::2/64  MAC
   route  default via 10.0.0.254 dev eth0
   route  default via fd00:ad17::fe dev eth0
   dns    10.0.1.252 fd00:ad17:0:1::fc
 router gw
-  eth0   10.0.0.254/24 fd00:ad17::fe/64          MAC
-  eth1   10.0.1.254/24 fd00:ad17:0:1::fe/64      MAC
+  eth0   10.0.0.254/24 fd00:ad17::fe/64      MAC
+  eth1   10.0.1.254/24 fd00:ad17:0:1::fe/64  MAC
   route  default via 10.0.1.253 dev eth1
   route  default via fd00:ad17:0:1::fd dev eth1
   dns    10.0.1.252 fd00:ad17:0:1::fc
 switch lan
 nat internet
-  gw-internet  10.0.1.253/24 fd00:ad17:0:1::fd/64                    MAC
+  gw-internet  10.0.1.253/24 fd00:ad17:0:1::fd/64  MAC
   route        10.0.0.0/24 via 10.0.1.254 dev gw-internet
   route        fd00:ad17::/64 via fd00:ad17:0:1::fe dev gw-internet
   dns          10.0.1.252 fd00:ad17:0:1::fc
@@ -77,6 +77,9 @@ fn a_lab_is_checked_and_its_plan_is_shown() {
     let checked = "/run/office.toml: no errors, 5 nodes, 4 links\n";
     assert_eq!(adit("lab check /run/office.toml"), checked);
     assert_eq!(adit("check /run/office.toml"), "/run/office.toml: a lab, no errors\n");
+    // The keys that it shares with a lab do not make it one.
+    fs::write("/run/switch.toml", "seed = 1\n[switch]\n[[port]]\nport = \"tap:a\"\n").unwrap();
+    assert_eq!(adit("check /run/switch.toml"), "/run/switch.toml: a switch, no errors\n");
     let text = adit("lab plan /run/office.toml --set delay=0.5s");
     assert_eq!(without_macs(&text), PLAN);
     assert_eq!(adit("lab plan /run/office.toml"), text, "the seed decides");

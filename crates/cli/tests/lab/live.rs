@@ -327,10 +327,12 @@ ends = ["new", "t"]
 fn a_nat_is_the_way_to_the_host() {
     let file = r#"
 [host.a]
+run = "python3 -m http.server -d /etc 80"
 [router.gw]
 [switch.lan]
 [nat.out]
 allow-host = [8080]
+publish = { a = "8081:80" }
 [[link]]
 ends = ["a", "lan"]
 [[link]]
@@ -356,6 +358,11 @@ ends = ["gw", "out"]
             text(&output.stdout) == file
         });
     }
+    // A port of the host leads to a host behind the router.
+    wait_until("the host reaches a host of the lab", || {
+        let words = ["curl", "-s", "-m", "5", "http://127.0.0.1:8081/hosts"];
+        text(&command(words).output().unwrap().stdout).contains("127.0.0.1 localhost")
+    });
     // The name server of the NAT, from behind the router.
     assert_eq!(
         lab.sh("a", "getent ahostsv4 host.adit.internal").split(' ').next(),
@@ -407,4 +414,69 @@ fn the_prompt_takes_commands_of_nodes() {
     assert!(out.contains("link h1-h2 fails"), "{out}");
     assert!(err.contains("'nonsense' is neither a node nor a command"), "{err}");
     drop(lab);
+}
+
+#[test]
+fn links_are_captured_and_measured() {
+    let lab = Lab::up("lab", OFFICE);
+    let ends = lab.json("show").1;
+    let server = find(&ends["nodes"], "server")["interfaces"][0]["addresses"][0].as_str().unwrap();
+    let server = server.split('/').next().unwrap().to_owned();
+    let mut pings = Command::new("timeout")
+        .args(["60", ADIT, "lab", "exec", "pc", "--", "ping", "-q", "-i", "0.05", &server])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    lab.lab("capture wan -c 4 -w /run/wan.pcapng icmp");
+    let read = text(&lab.adit(&["capture", "-r", "/run/wan.pcapng"]).stdout);
+    assert_eq!(read.matches("ICMP").count() + read.matches("icmp").count(), 4, "{read}");
+    let (_, rates) = lab.json("top --once");
+    let wan = find(&rates["links"], "wan");
+    assert!(wan["from_a_bits_per_second"].as_u64() > Some(0), "{rates}");
+    validate(&[("lab-top", rates.to_string())]);
+
+    // Wireshark asks for interfaces, and captures into a pipe.
+    let listed = text(&lab.adit(&["--extcap-interfaces"]).stdout);
+    assert!(listed.contains("{value=adit:lab:office/wan}"), "{listed}");
+    crate::support::run("mkfifo /run/fifo");
+    let extcap =
+        ["--capture", "--extcap-interface", "adit:lab:office/pc-lan", "--fifo", "/run/fifo"];
+    let mut capture = Command::new(ADIT).args(extcap).spawn().unwrap();
+    let script = "tshark -i - -c 2 -Y icmp </run/fifo 2>/dev/null";
+    let shown = text(&command(["sh", "-c", script]).output().unwrap().stdout);
+    let _ = capture.kill();
+    let _ = capture.wait();
+    let _ = pings.kill();
+    let _ = pings.wait();
+    assert!(shown.contains(&server), "{shown}");
+    let output = lab.adit(&["lab", "capture", "gw"]);
+    assert_eq!(output.status.code(), Some(2), "it has several interfaces");
+    assert!(text(&output.stderr).contains("gw:eth1"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_command_has_a_lab_for_itself() {
+    enter();
+    fs::write("/run/lab.toml", OFFICE).unwrap();
+    let script = format!("{ADIT} lab exec pc -- getent hosts nas && exit 7");
+    let output =
+        command([ADIT, "lab", "run", "/run/lab.toml", "--", "sh", "-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("nas"));
+    let left = fs::read_dir("/run/adit")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    assert!(left.into_iter().all(|name| !name.ends_with(".sock")));
+    let output = command([ADIT, "lab", "run", "/run/none.toml", "--", "true"]).output().unwrap();
+    assert_ne!(output.status.code(), Some(0));
+}
+
+#[test]
+fn shapes_need_no_file() {
+    enter();
+    let lab = Lab { name: "lab", before: Vec::new() };
+    let up = lab.adit(&["lab", "up", "-d", "--topo", "tree,2"]);
+    assert!(up.status.success(), "{}", text(&up.stderr));
+    let (code, pinged) = lab.json("ping --within 20s");
+    assert_eq!((code, pinged["sent"].as_u64()), (Some(0), Some(12)), "{pinged}");
 }

@@ -3,7 +3,9 @@
 //! Needs a user namespace: `unshare -Urnm --` before the test binary, as `./check` does.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod examples;
 mod live;
+mod python;
 mod scenario;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]

@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! sources/     the file and those that it includes      values    `${delay}`, `{n}`
-//! nodes        [host.x] [router.x] [switch.x] ...       links     [[link]] [[tunnel]]
-//! ends         `h[1-100]:eth1`
+//! nodes        [switch.x] [nat.x] ...                   links     [[link]] [[tunnel]]
+//! hosts        [host.x] [router.x]                      ends      `h[1-100]:eth1`
+//! programs     `run`                                    entries   tables with keys that the user chose
 //! ```
 
 mod ends;
+mod entries;
+mod hosts;
 mod links;
 mod nodes;
 mod place;
+mod programs;
 mod sources;
 mod values;
 
@@ -43,8 +47,8 @@ pub struct FromFile {
     pub files: Vec<PathBuf>,
 }
 
-/// The top-level keys, for programs that recognize a file by them.
-pub const KEYS: [&str; 13] = [
+/// The top-level keys that other files do not have, for programs that recognize a file by them.
+pub const KEYS: [&str; 12] = [
     "host",
     "router",
     "switch",
@@ -57,7 +61,6 @@ pub const KEYS: [&str; 13] = [
     "include",
     "parameters",
     "pool",
-    "seed",
 ];
 
 /// Reads a file, with other values for its parameters.

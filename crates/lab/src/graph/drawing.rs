@@ -1,12 +1,16 @@
 //! What is drawn.
 
+use crate::live::model as live;
 use crate::model::{Kind, Lab, Link};
 use crate::plan::Plan;
-use adit_engine::netem::Profile;
 use adit_engine::switch::VlanMode;
 use adit_service::netem::keys::to_json;
+use adit_service::netem::report::LinkReport;
+use adit_service::switch::model::Counters;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// A network as it is drawn.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -143,6 +147,26 @@ impl Drawing {
         Self { title, nodes, links }
     }
 
+    /// The drawing of a running lab, with what passed in the `interval` between two reports.
+    #[must_use]
+    pub fn of_running(before: &live::Lab, now: &live::Lab, interval: Duration) -> Self {
+        let nodes = now.nodes.iter().map(|node| DrawnNode {
+            name: node.name.clone(),
+            shape: shape(&node.kind),
+            has_failed: node.failed,
+            notes: node
+                .interfaces
+                .iter()
+                .flat_map(|interface| interface.addresses.clone())
+                .collect(),
+        });
+        let links = now.links.iter().filter_map(|link| {
+            let before = before.links.iter().find(|before| before.name == link.name);
+            running_link(now, link, before.unwrap_or(link), interval)
+        });
+        Self { title: now.name.clone(), nodes: nodes.collect(), links: links.collect() }
+    }
+
     /// The links of each node, and the node at the other end of each.
     pub(super) fn neighbours(&self) -> Vec<Vec<(usize, usize)>> {
         let mut neighbours = vec![Vec::new(); self.nodes.len()];
@@ -187,15 +211,14 @@ fn label(link: &Link) -> String {
     let mut parts: Vec<String> = vlans.collect();
     parts.dedup();
     if let Some(profiles) = &link.netem {
-        let (there, back) = (words(&profiles.a_to_b), words(&profiles.b_to_a));
+        let (there, back) = (words(to_json(&profiles.a_to_b)), words(to_json(&profiles.b_to_a)));
         parts.push(if there == back { there } else { format!("{there} / {back}") });
     }
     parts.join(" ")
 }
 
 /// The settings of a direction that people look for first, and how many others there are.
-fn words(profile: &Profile) -> String {
-    let mut keys = to_json(profile);
+fn words(mut keys: Map<String, Value>) -> String {
     let first = [("delay", ""), ("jitter", "\u{b1}"), ("rate", ""), ("loss", "loss ")];
     let first = first.iter().filter_map(|(key, before)| {
         let value = keys.remove(*key)?;
@@ -208,6 +231,51 @@ fn words(profile: &Profile) -> String {
     words.join(" ")
 }
 
+/// The shape of a node by the word of its kind.
+fn shape(kind: &str) -> Shape {
+    let known = Shape::ALL.into_iter().find(|shape| shape.as_str().eq_ignore_ascii_case(kind));
+    known.unwrap_or(Shape::Host)
+}
+
+fn running_link(
+    lab: &live::Lab,
+    link: &live::Link,
+    before: &live::Link,
+    interval: Duration,
+) -> Option<DrawnLink> {
+    let end = |end: usize| {
+        let (node, interface) = link.ends[end].split_once(':').unwrap_or((&link.ends[end], ""));
+        let place = lab.nodes.iter().position(|known| known.name == node)?;
+        Some((place, interface.to_owned()))
+    };
+    let [(a, first), (b, other)] = [end(0)?, end(1)?];
+    let label = link.netem.as_ref().map(|netem| {
+        let (there, back) = (words(netem.a_to_b.clone()), words(netem.b_to_a.clone()));
+        if there == back { there } else { format!("{there} / {back}") }
+    });
+    let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+    let lost = |way: Option<&LinkReport>| -> u64 {
+        way.map_or(0, |way| way.counts.drops().map(|(count, _)| count).sum())
+    };
+    let flow = |now: &Counters, before: &Counters, way: Option<&LinkReport>| Flow {
+        bits_per_second: now.bytes.saturating_sub(before.bytes).saturating_mul(8_000) / millis,
+        drops: now.dropped() + lost(way),
+    };
+    let ways = link.link.as_ref();
+    Some(DrawnLink {
+        name: link.name.clone(),
+        ends: [a, b],
+        interfaces: [first, other],
+        is_emulated: label.is_some(),
+        label: label.unwrap_or_default(),
+        state: if link.state == live::LinkState::Up { LinkState::Up } else { LinkState::Failed },
+        flows: Some([
+            flow(&link.from_a, &before.from_a, ways.map(|ways| &ways.ingress)),
+            flow(&link.from_b, &before.from_b, ways.map(|ways| &ways.egress)),
+        ]),
+    })
+}
+
 impl DrawnLink {
     /// What stands at the link: its settings, and its traffic if it has any.
     pub(super) fn caption(&self) -> String {
@@ -218,7 +286,7 @@ impl DrawnLink {
         if !self.label.is_empty() {
             parts.push(self.label.clone());
         }
-        if let Some([there, back]) = self.flows {
+        if let Some([there, back]) = self.flows.filter(|flows| *flows != [Flow::default(); 2]) {
             parts.push(format!(
                 "\u{2192}{} \u{2190}{}",
                 rate(there.bits_per_second),

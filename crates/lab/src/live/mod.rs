@@ -46,18 +46,31 @@ use nodes::Nodes;
 use prepared::Prepared;
 use programs::Programs;
 use service::LabService;
+use std::os::fd::OwnedFd;
 use tasks::Tasks;
 use wiring::Wiring;
 
 /// The kind of a lab among running programs.
 pub const LAB: &str = "lab";
 
+/// How a lab runs.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The file that is read again on a reload.
+    pub file: Option<LabFile>,
+    /// Its name for control requests; `None`: that of the plan, or `lab`.
+    pub name: Option<Name>,
+    /// A pipe or socket: the lab ends when it is closed.
+    pub life: Option<OwnedFd>,
+}
+
 /// Runs a lab until it is stopped; [`Event::Ready`](adit_service::event::Event::Ready) says that all of it is there.
 /// This process must have a single thread; it may enter a user namespace.
 ///
 /// # Errors
 /// It cannot start, or has lost its keeper; nothing is left behind then.
-pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events) -> Result<()> {
+pub fn run(plan: Plan, options: Options, events: Events) -> Result<()> {
+    let Options { file, name, life } = options;
     let mut plan = plan;
     complete::complete(&mut plan);
     Machine::read().check(Needs::of(&plan))?;
@@ -73,7 +86,6 @@ pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events
     routing::check(&plan, keeper.lacks_ids().is_none())?;
     // After the keeper was started: it has signals of its own.
     let signals = Signals::new().map_err(failed)?;
-    let plan = routing::completed(plan, keeper.lacks_ids().is_none())?;
     let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
@@ -83,6 +95,7 @@ pub fn run(plan: Plan, file: Option<LabFile>, name: Option<Name>, events: Events
         name: socket.name().to_string(),
         socket: socket.path(),
         file,
+        life,
         journal: Journal::new(events.clone(), runner.now()),
         plan,
         keeper,

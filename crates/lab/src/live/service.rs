@@ -37,14 +37,18 @@ use adit_service::supervisor::{
 use adit_service::switch::model::Counters;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Reports of the keeper.
 const KEEPER: Token = Token(FIRST_TOKEN);
 
+/// The end of what the lab lives for.
+const LIFE: Token = Token(FIRST_TOKEN + 1);
+
 /// The output of the first program; the others follow.
-const OUTPUT: u32 = FIRST_TOKEN + 1;
+const OUTPUT: u32 = FIRST_TOKEN + 2;
 
 /// How often events are flushed.
 const TICK: Duration = Duration::from_secs(1);
@@ -67,6 +71,8 @@ pub(super) struct LabService {
     pub(super) name: String,
     pub(super) socket: Option<PathBuf>,
     pub(super) file: Option<LabFile>,
+    /// Readable when the lab must end.
+    pub(super) life: Option<OwnedFd>,
     pub(super) journal: Journal,
     pub(super) plan: Plan,
     pub(super) keeper: Keeper,
@@ -103,6 +109,10 @@ impl LabService {
         let readable = Interest { readable: true, writable: false };
         let watched = runner.watch(&self.keeper, KEEPER, readable);
         watched.map_err(|error| Error::io("watch", "the keeper", &error))?;
+        if let Some(life) = &self.life {
+            let watched = runner.watch(life, LIFE, readable);
+            watched.map_err(|error| Error::io("watch", "a pipe", &error))?;
+        }
         runner.set_alarm(Some(runner.now() + TICK));
         let task = self.tasks.begin(None, Then::Start);
         let diff = Diff::between(None, &self.plan);
@@ -552,8 +562,8 @@ impl Service for LabService {
         Ok(Box::new(move || {
             let plan = file::read(&file.path, &file.settings)?.plan;
             // A seed that is not in the file stays what it was.
-            let plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
-            let mut plan = routing::completed(plan, has_users)?;
+            let mut plan = if plan.lab.seed.is_none() { plan.reseeded(seed) } else { plan };
+            routing::check(&plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
             let prepared = Prepared::open(&plan, &diff)?;
@@ -633,6 +643,7 @@ impl Service for LabService {
                     runner.unwatch(&self.keeper);
                 }
             }
+            LoopEvent::Ready(LIFE) => return Next::Stop,
             LoopEvent::Ready(Token(number)) if number >= OUTPUT => {
                 self.read_output(runner, ProgramKey(number - OUTPUT));
             }

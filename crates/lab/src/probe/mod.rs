@@ -87,7 +87,7 @@ impl Prober {
     }
 
     /// Sends all pings, each up to three times, and returns the time of each reply, in the same order; `None` if
-    /// none came `within` that time.
+    /// none came `within` that time. Of few pings, it is the time of one that followed.
     ///
     /// # Errors
     /// Those of poll(2); that a packet cannot be sent is no error, but a ping without a reply.
@@ -110,7 +110,17 @@ impl Prober {
                 self.forget()?;
             }
         }
-        Ok(all.into_iter().map(|one| one.time).collect())
+        let mut times: Vec<Option<Duration>> = all.iter().map(|one| one.time).collect();
+        if !is_many {
+            // The first echo waited for the addresses of neighbors.
+            let numbers: Vec<usize> = (0..all.len()).filter(|&at| times[at].is_some()).collect();
+            let mut again: Vec<Waiting> = pings.iter().map(waiting).collect();
+            self.run(&mut again, &numbers, within, 1)?;
+            for (time, again) in times.iter_mut().zip(again) {
+                *time = again.time.or(*time);
+            }
+        }
+        Ok(times)
     }
 
     /// Sends all pings once, at most [`BATCH`], and returns the time of each reply.

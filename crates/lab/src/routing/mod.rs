@@ -67,16 +67,6 @@ pub fn complete(plan: &mut Plan) {
     }
 }
 
-/// The plan with the configurations and programs of its routing daemons; `has_users`: the lab has more users than one.
-///
-/// # Errors
-/// As [`check`].
-pub fn completed(mut plan: Plan, has_users: bool) -> Result<Plan> {
-    check(&plan, has_users)?;
-    complete(&mut plan);
-    Ok(plan)
-}
-
 fn add_file(host: &mut Host, path: &str, text: String) {
     let path = Path::new(path);
     if host.files.iter().all(|file| file.path != path) {

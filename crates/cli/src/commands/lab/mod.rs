@@ -1,5 +1,6 @@
 //! `adit lab`.
 
+mod capture;
 pub(crate) mod check;
 mod control;
 pub(crate) mod export;
@@ -10,9 +11,11 @@ pub(crate) mod ping;
 pub(crate) mod plan;
 mod played;
 mod prompt;
+mod run;
 mod show;
 pub(crate) mod sim;
 mod test;
+pub(crate) mod top;
 mod up;
 mod wanted;
 mod which;
@@ -48,8 +51,14 @@ pub(crate) enum Command {
     Fail(control::FailArgs),
     /// Heal links or nodes that were made to fail
     Heal(control::HealArgs),
+    /// Show or record the packets of a link or a node
+    Capture(capture::Args),
     /// Change a running lab to what its file is now
     Apply(control::ApplyArgs),
+    /// Show the rates of all links
+    Top(top::Args),
+    /// Run a command while a lab is there
+    Run(run::Args),
     /// Print the output of programs
     Logs(show::LogsArgs),
     /// Check the file of a lab and report every error
@@ -81,7 +90,10 @@ impl Command {
             Self::Set(args) => args.run(context),
             Self::Fail(args) => args.run(context),
             Self::Heal(args) => args.run(context),
+            Self::Capture(args) => args.run(context),
             Self::Apply(args) => args.run(context),
+            Self::Top(args) => args.run(context),
+            Self::Run(args) => args.run(context),
             Self::Logs(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Plan(args) => args.run(context),

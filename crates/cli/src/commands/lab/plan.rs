@@ -251,26 +251,33 @@ impl NodeView {
     }
 
     fn lines(&self) -> Vec<String> {
-        let mut rows: Vec<Vec<String>> = Vec::new();
+        let mut heads = Vec::new();
+        let mut interfaces: Vec<Vec<String>> = Vec::new();
         if !self.loopback.is_empty() {
-            rows.push(vec!["  lo".to_owned(), self.loopback.join(" ")]);
+            heads.push("lo");
+            interfaces.push(vec![self.loopback.join(" ")]);
         }
         for interface in &self.interfaces {
-            let name = format!("  {}", interface.name);
-            rows.push(vec![name, interface.addresses.join(" "), interface.mac.clone()]);
+            heads.push(&interface.name);
+            interfaces.push(vec![interface.addresses.join(" "), interface.mac.clone()]);
         }
+        let mut lines = table(&interfaces);
         for RouteView { to, via, interface, metric } in &self.routes {
             let via = via.as_ref().map_or(String::new(), |via| format!("via {via} "));
             let metric = metric.map_or(String::new(), |metric| format!(" metric {metric}"));
-            rows.push(vec!["  route".to_owned(), format!("{to} {via}dev {interface}{metric}")]);
+            heads.push("route");
+            lines.push(format!("{to} {via}dev {interface}{metric}"));
         }
         if let Some(interface) = &self.masquerade {
-            rows.push(vec!["  masquerade".to_owned(), interface.clone()]);
+            heads.push("masquerade");
+            lines.push(interface.clone());
         }
         if !self.dns.is_empty() {
-            rows.push(vec!["  dns".to_owned(), self.dns.join(" ")]);
+            heads.push("dns");
+            lines.push(self.dns.join(" "));
         }
-        table(&rows)
+        let width = heads.iter().map(|head| head.len()).max().unwrap_or(0);
+        heads.iter().zip(lines).map(|(head, line)| format!("  {head:<width$}  {line}")).collect()
     }
 }
 

@@ -112,7 +112,7 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             let (there, back) = (keys_text(&netem.a_to_b), keys_text(&netem.b_to_a));
             if there == back { there } else { format!("{there} / {back}") }
         });
-        let dropped = one.from_a.dropped() + one.from_b.dropped() + lost(one);
+        let dropped = dropped(one);
         rows.push(vec![
             one.name.clone(),
             one.ends.join(" - "),
@@ -134,10 +134,13 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
     lines
 }
 
-/// What an emulated link has lost, as it was asked to.
-pub(super) fn lost(link: &adit_lab::live::model::Link) -> u64 {
+/// How many frames a link has dropped, also those that it was asked to lose.
+pub(super) fn dropped(link: &adit_lab::live::model::Link) -> u64 {
     let ways = link.link.iter().flat_map(|of| [&of.ingress, &of.egress]);
-    ways.flat_map(|way| way.counts.drops()).map(|(count, _)| count).sum()
+    let emulated: u64 = ways.flat_map(|way| way.counts.drops()).map(|(count, _)| count).sum();
+    let ways = link.link.iter().flat_map(|of| [&of.ingress, &of.egress]);
+    let lost: u64 = ways.map(|way| way.counts.get("lost")).sum();
+    link.from_a.dropped() + link.from_b.dropped() + emulated + lost
 }
 
 /// A number of bytes for people.

@@ -5,12 +5,13 @@ use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{noted, printed};
-use adit_lab::live;
+use adit_lab::live::{self, Options};
 use adit_lab::model::Kind;
 use adit_lab::plan::Plan;
 use adit_service::control::name::Name;
-use adit_service::error::Result;
+use adit_service::error::{Error, Result};
 use adit_service::event::{Event, Events, Observer};
+use std::os::fd::AsFd;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Marks the background process
     #[arg(long, hide = true)]
     detached: bool,
+    /// End when standard input is closed
+    #[arg(long, hide = true)]
+    while_stdin: bool,
 }
 
 /// What a start would do, for `--dry-run`.
@@ -96,9 +100,12 @@ impl Args {
             // Outlive the terminal. The call fails only if we lead a session already, which is fine.
             let _ = rustix::process::setsid();
             let events = Events::new(Background(noted(output, true)));
-            live::run(wanted, file, name, events)?;
+            live::run(wanted, Options { file, name, life: None }, events)?;
         } else {
-            live::run(wanted, file, name, printed(output))?;
+            let life = self.while_stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());
+            let life =
+                life.transpose().map_err(|error| Error::io("read", "standard input", &error))?;
+            live::run(wanted, Options { file, name, life }, printed(output))?;
         }
         Ok(Exit::Ok)
     }

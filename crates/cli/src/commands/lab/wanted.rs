@@ -6,6 +6,7 @@ use adit_lab::plan::Plan;
 use adit_lab::scenario::Scenario;
 use adit_lab::topology::Topology;
 use adit_service::error::{Error, Kind, Result};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The file of a lab that needs no name.
@@ -53,6 +54,11 @@ impl Wanted {
         words
     }
 
+    /// Whether the command line names a file or a shape.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.file.is_some() || self.topo.is_some()
+    }
+
     /// These options as a line for a shell.
     pub(crate) fn words(&self) -> String {
         let quoted = |word: &str| {
@@ -74,6 +80,18 @@ impl Wanted {
         let path = std::path::absolute(self.file());
         let path = path.map_err(|error| Error::io("find", self.file().display(), &error))?;
         Ok(Some(LabFile { path, settings: self.settings.clone() }))
+    }
+
+    /// The words of a command line that ask for the same.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(topology) = self.topo {
+            words.push(format!("--topo={topology}").into());
+        }
+        let set = |setting: &Setting| format!("--set={}={}", setting.name, setting.value).into();
+        words.extend(self.settings.iter().map(set));
+        words.extend(self.file.iter().map(|file| file.clone().into_os_string()));
+        words
     }
 
     /// How it is called in reports.

@@ -7,6 +7,9 @@ use adit_service::control::client::Client;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 
+/// The name of the lab that commands are about, in its nodes and in the command of 'adit lab run'.
+pub(crate) const LAB_VARIABLE: &str = "ADIT_LAB";
+
 /// Selects one of the running labs.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Which {
@@ -18,12 +21,23 @@ pub(crate) struct Which {
 impl Which {
     /// The selected lab.
     pub(crate) fn client(self) -> Result<Client> {
-        Client::find(self.lab, LAB)
+        self.or_named(None)
+    }
+
+    /// Whether the command line names a lab.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.lab.is_some()
+    }
+
+    /// Whether there is one lab that is meant.
+    pub(crate) fn is_one(&self) -> bool {
+        self.clone().client().is_ok()
     }
 
     /// The selected lab; `word` is its name, unless an option gives that.
     pub(crate) fn or_named(self, word: Option<Name>) -> Result<Client> {
-        Client::find(self.lab.or(word), LAB)
+        let of_environment = || std::env::var(LAB_VARIABLE).ok()?.parse().ok();
+        Client::find(self.lab.or(word).or_else(of_environment), LAB)
     }
 }
 

@@ -1,0 +1,64 @@
+//! The labs of `examples/lab`, and labs as other programs have them.
+
+use crate::support::{ADIT, command, root, text, validate};
+use std::fs;
+use std::process::Output;
+
+fn adit(words: &[&str]) -> Output {
+    command([ADIT].iter().chain(words)).output().unwrap()
+}
+
+/// The standard output of a command that must succeed.
+fn printed(words: &[&str]) -> String {
+    let output = adit(words);
+    assert!(output.status.success(), "{words:?}: {}\n{}", output.status, text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The files of the examples.
+fn examples() -> Vec<String> {
+    let files =
+        fs::read_dir(root().join("examples/lab")).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|of| of == "toml"));
+    let mut files: Vec<String> = files.map(|path| path.to_str().unwrap().to_owned()).collect();
+    files.sort();
+    assert!(files.len() >= 7, "{files:?}");
+    files
+}
+
+#[test]
+fn the_examples_of_labs_have_no_errors() {
+    let mut graphs = Vec::new();
+    for file in examples() {
+        assert!(printed(&["lab", "check", &file]).contains("no errors"), "{file}");
+        graphs.push(("lab-graph", printed(&["--json", "lab", "graph", &file])));
+        let dot = printed(&["lab", "graph", "--dot", &file]);
+        assert!(dot.starts_with("graph ") && dot.contains(" -- "), "{dot}");
+    }
+    validate(&graphs);
+}
+
+#[test]
+fn labs_are_imported_drawn_and_exported() {
+    let scratch = std::env::temp_dir().join(format!("adit-import-{}", std::process::id()));
+    fs::create_dir_all(&scratch).unwrap();
+    let path = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
+    let source = root().join("crates/lab/tests/import/ring.graphml");
+    let source = source.to_str().unwrap();
+    let (lab, svg) = (path("ring.toml"), path("ring.svg"));
+    let imported = adit(&["lab", "import", source, "-o", &lab]);
+    assert_eq!(text(&imported.stdout), format!("{lab}: 4 nodes, 5 links\n"));
+    assert!(text(&imported.stderr).contains("not imported: a line from Bonn to itself"));
+    assert_eq!(adit(&["lab", "import", source, "-o", &lab]).status.code(), Some(5), "it exists");
+    validate(&[
+        ("lab-import", printed(&["--json", "lab", "import", source])),
+        ("lab-export", printed(&["--json", "lab", "export", &lab])),
+    ]);
+    assert!(printed(&["lab", "export", &lab]).starts_with("#!/bin/sh\n"));
+    let tree = printed(&["lab", "graph", &lab]);
+    assert!(tree.starts_with("ring-of-towns: 4 nodes, 5 links\n"), "{tree}");
+    assert!(tree.is_ascii(), "without a locale of UTF-8: {tree}");
+    assert_eq!(printed(&["lab", "graph", &lab, "--svg", &svg]), "");
+    assert!(fs::read_to_string(&svg).unwrap().ends_with("</svg>\n"));
+    fs::remove_dir_all(&scratch).unwrap();
+}
