@@ -9,6 +9,7 @@ use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -31,7 +32,7 @@ impl Process {
     ///
     /// # Errors
     /// The program cannot be executed.
-    pub fn start(program: &Path, arguments: &[String], name: &Name) -> Result<Self> {
+    pub fn start(program: &Path, arguments: &[OsString], name: &Name) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["--quiet", "lab", "up", "--name", name.as_str()]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null());

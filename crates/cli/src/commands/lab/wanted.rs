@@ -42,18 +42,6 @@ impl Wanted {
         Ok(read)
     }
 
-    /// These options as arguments of a command.
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        let mut words = match &self.topo {
-            Some(topology) => vec!["--topo".to_owned(), topology.to_string()],
-            None => vec![self.file().display().to_string()],
-        };
-        for Setting { name, value } in &self.settings {
-            words.extend(["--set".to_owned(), format!("{name}={value}")]);
-        }
-        words
-    }
-
     /// Whether the command line names a file or a shape.
     pub(crate) const fn is_given(&self) -> bool {
         self.file.is_some() || self.topo.is_some()
@@ -68,7 +56,8 @@ impl Wanted {
             }
             format!("'{}'", word.replace('\'', "'\\''"))
         };
-        let words: Vec<String> = self.arguments().iter().map(|word| quoted(word)).collect();
+        let words = self.arguments();
+        let words: Vec<String> = words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
         words.join(" ")
     }
 
