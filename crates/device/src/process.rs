@@ -70,6 +70,10 @@ impl Child {
     /// EINVAL: the process has other threads, which a copy lacks. EAGAIN, ENOMEM: too many processes.
     pub fn fork(work: impl FnOnce() -> u8) -> io::Result<Self> {
         require_one_thread()?;
+        Self::fork_here(work)
+    }
+
+    fn fork_here(work: impl FnOnce() -> u8) -> io::Result<Self> {
         let pid = sys::process::fork(work)?;
         // The number is that of our child until we wait for it.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
@@ -82,8 +86,22 @@ impl Child {
     /// # Errors
     /// As [`Self::fork`].
     pub fn fork_apart(kept: OwnedFd, work: impl FnOnce(OwnedFd) -> u8) -> io::Result<Self> {
+        require_one_thread()?;
+        Self::fork_apart_of_threads(kept, work)
+    }
+
+    /// As [`Self::fork_apart`], where this process has other threads, which the copy lacks: a lock that one of them holds
+    /// stays locked there, but those of the allocator. The copy ends when the calling **thread** does. For tests, which
+    /// have threads of their own.
+    ///
+    /// # Errors
+    /// EAGAIN, ENOMEM: too many processes.
+    pub fn fork_apart_of_threads(
+        kept: OwnedFd,
+        work: impl FnOnce(OwnedFd) -> u8,
+    ) -> io::Result<Self> {
         let parent = rustix::process::getpid();
-        Self::fork(|| {
+        Self::fork_here(|| {
             let is_alone = set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
                 && getppid() == Some(parent)
                 && block_all_signals().is_ok()

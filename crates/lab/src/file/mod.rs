@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! sources/     the file and those that it includes      values    `${delay}`, `{n}`
-//! nodes        [host.x] [router.x] [switch.x] ...       links     [[link]] [[tunnel]]
-//! ends         `h[1-100]:eth1`
+//! nodes        [switch.x] [nat.x] ...                   links     [[link]] [[tunnel]]
+//! hosts        [host.x] [router.x]                      ends      `h[1-100]:eth1`
+//! programs     `run`                                    entries   tables with keys that the user chose
 //! ```
 
 mod ends;
+mod entries;
+mod hosts;
 mod links;
 mod nodes;
 mod place;
+mod programs;
 mod sources;
 mod values;
 

@@ -2,7 +2,9 @@ use super::{Setting, of_source};
 use crate::plan::Plan;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
+use proptest::collection::vec;
 use proptest::prelude::{any, proptest};
+use proptest::sample::select;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -145,11 +147,73 @@ lab.toml:16:8: `vlan` is for a link to a switch
     assert_eq!(found, expected);
 }
 
+/// Lines of which most files make sense.
+const LINES: [&str; 40] = [
+    "[host.a]",
+    "[host.b]",
+    "[host.g]",
+    "[router.r]",
+    "[router.q]",
+    "[switch.s]",
+    "[switch.t]",
+    "[nat.n]",
+    "[outside.o]",
+    "[guest.v]",
+    "[host.a.interface.eth0]",
+    "[host.b.interface.lo]",
+    "[router.r.interface.eth1]",
+    "[[tunnel]]",
+    "[[link]]",
+    "[parameters]",
+    "[[step]]",
+    "count = 3",
+    "address = '10.0.0.{n}/24'",
+    "address = ['10.0.0.9/24', 'fd00:ad17::9/64']",
+    "address = '192.0.2.1/32'",
+    "address = '192.0.2.4/31'",
+    "address = 'fd00::{n+5}/127'",
+    "address = '10.0.0.1/1'",
+    "forward = true",
+    "masquerade = 'eth0'",
+    "route = 'default via 10.0.0.9'",
+    "routing = 'none'",
+    "ends = ['a', 's']",
+    "ends = ['r', 's']",
+    "ends = ['b', 'r']",
+    "ends = ['g', 't']",
+    "ends = ['r', 'n']",
+    "ends = ['s', 't']",
+    "ends = ['r', 'q']",
+    "ends = ['a', 'b']",
+    "vlan = 10",
+    "trunk = [10, '20-30']",
+    "cost = 65535",
+    "pool = ['10.0.0.0/29', 'fd00::/126']",
+];
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "(\\[\\[?(host|link|switch|nat)\\]?\\]?|[a-z=\\[\\]\"{}$:,0-9\\n. -]){0,80}", seed in any::<u64>()) {
         let (source, problems) = (Source::new("lab.toml", text), Problems::default());
         let _ = of_source(&source, &[], seed, &problems);
+    }
+
+    #[test]
+    fn a_text_is_a_plan_or_has_a_problem(lines in vec(select(&LINES[..]), 0..30)) {
+        // With a link in front of its ends, more of them are whole.
+        let text: String = lines
+            .iter()
+            .map(|line| if line.starts_with("ends") { format!("[[link]]\n{line}\n") } else { format!("{line}\n") })
+            .collect();
+        let (source, problems) = (Source::new("lab.toml", text.clone()), Problems::default());
+        let plan = of_source(&source, &[], 1, &problems);
+        assert!(plan.is_some() || !problems.into_list().is_empty(), "{text}");
+        let Some((plan, _)) = plan else { return Ok(()) };
+        let interfaces = plan.stations.iter().flat_map(|station| &station.interfaces);
+        let mut ips = BTreeSet::new();
+        for address in interfaces.flat_map(|interface| &interface.addresses) {
+            assert!(ips.insert(address.ip()), "{text}");
+        }
     }
 }
 
@@ -510,4 +574,19 @@ fn a_lab_at_its_limits_is_planned() {
     let interfaces = plan.stations.iter().flat_map(|station| &station.interfaces);
     let ips: BTreeSet<_> = interfaces.flat_map(|of| &of.addresses).map(|of| of.ip()).collect();
     assert_eq!(ips.len(), 2 * (980 * 4 + 19 * 3), "one of each family at each interface");
+}
+
+#[test]
+fn nodes_that_nobody_reaches_are_warned_of() {
+    let text =
+        "[host.h]\ncount = 9\n[switch.s]\n[host.x]\n[host.y]\n[[link]]\nends = ['h[1-2]', 's']\n";
+    let plan = read(&format!("{text}[[link]]\nends = ['x', 'y']\n"));
+    let expected = [
+        "no link ends at h3, h4, h5, h6, h7 and 2 more: nobody can reach them",
+        "x, y are apart from the rest of the lab",
+    ];
+    assert_eq!(plan.warnings(), expected);
+    assert_eq!(read("[host.a]\n").warnings(), Vec::<String>::new());
+    let none = read("name = 'x'\n").warnings();
+    assert_eq!(none, ["the lab has no nodes: add them to the file as [host.NAME]"]);
 }

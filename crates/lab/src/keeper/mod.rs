@@ -74,9 +74,31 @@ impl Keeper {
         let is_rootless = !start::is_privileged();
         let lacks_ids = if is_rootless { start::become_root()? } else { None };
         start::raise_limits();
+        Self::with(start::fork, is_rootless, lacks_ids)
+    }
+
+    /// Starts the keeper from a process that may have other threads, as a test has; it ends with the calling thread.
+    /// This process must have the capabilities for it.
+    ///
+    /// # Errors
+    /// It has not; this machine does not allow it, with the cause.
+    pub fn start_in_thread() -> Result<Self> {
+        if !start::is_privileged() {
+            let message = "permission denied to make network namespaces";
+            return Err(Error::new(adit_service::error::Kind::Permission, &KEEPER, message)
+                .hint("Run it as root, or in a user namespace: 'unshare -Urnm -- COMMAND'."));
+        }
+        Self::with(start::fork_of_threads, false, None)
+    }
+
+    fn with(
+        fork: impl FnOnce(OwnedFd) -> io::Result<Child>,
+        is_rootless: bool,
+        lacks_ids: Option<String>,
+    ) -> Result<Self> {
         let failed = |error: io::Error| Error::io("start", "a process", &error);
         let (ours, theirs) = Wire::pair().map_err(failed)?;
-        let guard = start::fork(theirs).map_err(failed)?;
+        let guard = fork(theirs).map_err(failed)?;
         let mut new = Self {
             wire: Wire::new(ours),
             guard,

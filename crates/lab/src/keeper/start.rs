@@ -84,6 +84,11 @@ pub(super) fn fork(theirs: OwnedFd) -> io::Result<Child> {
     Child::fork_apart(theirs, guard)
 }
 
+/// The same for a process with other threads.
+pub(super) fn fork_of_threads(theirs: OwnedFd) -> io::Result<Child> {
+    Child::fork_apart_of_threads(theirs, guard)
+}
+
 /// The process between: a process namespace begins with a child.
 fn guard(wire: OwnedFd) -> u8 {
     let started = null_streams().and_then(|()| {

@@ -1,4 +1,4 @@
-//! What a plan asks of programs that adit has or knows: routing daemons, tunnels, the packet filter.
+//! What a plan asks of programs: routing daemons, tunnels of adit, the packet filter.
 
 use crate::keeper::{CommandSpec, NodeKey};
 use crate::model::{Host, Kind, PrivateFile, Program, Restart};

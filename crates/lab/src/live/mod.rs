@@ -71,25 +71,52 @@ pub struct Options {
 /// It cannot start, or has lost its keeper; nothing is left behind then.
 pub fn run(plan: Plan, options: Options, events: Events) -> Result<()> {
     let Options { file, name, life } = options;
-    let mut plan = plan;
-    complete::complete(&mut plan);
     Machine::read().check(Needs::of(&plan))?;
     let socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
     socket.note.iter().for_each(|note| events.note(note));
-    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let keeper = Keeper::start()?;
+    // After the keeper was started: it has signals of its own.
+    let signals = Signals::new().map_err(|error| Error::io("read", "signals", &error))?;
+    serve(plan, (keeper, socket), (file, life), Some(signals), events)
+}
+
+/// Runs a lab on this thread until `life` is closed; the process may have others, and must have the capabilities for a
+/// lab.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_in_thread(
+    plan: Plan,
+    socket: ControlSocket,
+    life: OwnedFd,
+    events: Events,
+) -> Result<()> {
+    Machine::read().check(Needs::of(&plan))?;
+    let keeper = Keeper::start_in_thread()?;
+    serve(plan, (keeper, socket), (None, Some(life)), None, events)
+}
+
+fn serve(
+    mut plan: Plan,
+    (keeper, socket): (Keeper, ControlSocket),
+    (file, life): (Option<LabFile>, Option<OwnedFd>),
+    signals: Option<Signals>,
+    events: Events,
+) -> Result<()> {
+    complete::complete(&mut plan);
+    let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     if !keeper.is_rootless() {
         for name in NetnsNames::clean() {
             events.detail(format!("'{name}' of 'ip netns' was of a lab that was killed: removed"));
         }
     }
     routing::check(&plan, keeper.lacks_ids().is_none())?;
-    // After the keeper was started: it has signals of its own.
-    let signals = Signals::new().map_err(failed)?;
     let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
-    runner.watch_signals(signals).map_err(failed)?;
+    if let Some(signals) = signals {
+        runner.watch_signals(signals).map_err(failed)?;
+    }
     keeper.lacks_ids().iter().for_each(|why| events.detail(why));
     let mut service = LabService {
         name: socket.name().to_string(),

@@ -43,14 +43,13 @@ pub(super) fn of(lab: &Lab) -> Vec<String> {
         .collect();
     let mut warnings = Vec::new();
     if !alone.is_empty() {
-        warnings.push(format!("no link ends at {}: nobody can reach it", shown(&alone)));
+        let them = if alone.len() == 1 { "it" } else { "them" };
+        warnings.push(format!("no link ends at {}: nobody can reach {them}", shown(&alone)));
     }
-    for (start, size) in sizes.iter().filter(|(start, size)| **size > 1 && Some(**start) != largest)
-    {
+    for (start, _) in sizes.iter().filter(|(start, size)| **size > 1 && Some(**start) != largest) {
         let members = lab.nodes.iter().zip(&part_of).filter(|(_, part)| **part == Some(*start));
         let names: Vec<String> = members.map(|(node, _)| node.name.to_string()).collect();
-        let what = if *size == 1 { "is" } else { "are" };
-        warnings.push(format!("{} {what} apart from the rest of the lab", shown(&names)));
+        warnings.push(format!("{} are apart from the rest of the lab", shown(&names)));
     }
     warnings
 }

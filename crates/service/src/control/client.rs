@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// The program that listens at `path`.
-    #[cfg(test)]
+    #[must_use]
     pub fn at(name: Name, path: PathBuf) -> Self {
         Self { name, path, within: ANSWER_WITHIN }
     }
