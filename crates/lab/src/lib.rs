@@ -47,6 +47,7 @@
 //! simulated/  the plan in virtual time
 //! enter    a command in a node of a lab that runs
 //! live/    a lab that runs: the service, its links, its programs
+//! trial/   a scenario in a lab that runs
 //! topology/  networks of a regular shape
 //! owned    a lab in this process, for tests
 //! engine/  switches and cables as one engine
@@ -71,6 +72,7 @@ pub mod routing;
 pub mod scenario;
 pub mod simulated;
 pub mod topology;
+pub mod trial;
 
 pub use enter::enter;
 pub use owned::{Lab, Source};

@@ -125,6 +125,7 @@ commands! {
         "lab-ping": lab::ping::Pinged,
         "lab-plan": lab::plan::View,
         "lab-sim": lab::sim::Simulated,
+        "lab-test": adit_lab::scenario::report::Report,
         "lab-show": adit_lab::live::model::Lab,
         "lab-top": lab::top::Rates,
     ]

@@ -6,6 +6,7 @@
 mod examples;
 mod live;
 mod python;
+mod scenario;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 #[path = "../cli/support.rs"]
 mod support;

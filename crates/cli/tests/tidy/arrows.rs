@@ -81,7 +81,8 @@ const FOLDERS: [(&str, &str); 11] = [
         routing: model plan
         scenario: model
         simulated: model plan scenario
-        topology: model",
+        topology: model
+        trial: keeper live model probe scenario",
     ),
     (
         "cli",

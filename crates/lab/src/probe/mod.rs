@@ -123,6 +123,22 @@ impl Prober {
         Ok(times)
     }
 
+    /// Sends all pings once, at most [`BATCH`], and returns the time of each reply.
+    ///
+    /// # Errors
+    /// As [`Self::ping`].
+    pub fn ping_once(
+        &mut self,
+        pings: &[Ping],
+        within: Duration,
+    ) -> io::Result<Vec<Option<Duration>>> {
+        let waiting = |&ping| Waiting { ping, sent: Vec::new(), time: None };
+        let mut all: Vec<Waiting> = pings.iter().take(BATCH).map(waiting).collect();
+        let numbers: Vec<usize> = (0..all.len()).collect();
+        self.run(&mut all, &numbers, within, 1)?;
+        Ok(all.into_iter().map(|one| one.time).collect())
+    }
+
     /// Sends a batch, and waits until all have their reply, or the time is over.
     fn run(
         &mut self,

@@ -25,5 +25,5 @@ mod words;
 pub mod world;
 
 pub use part::{Part, Target};
-pub use step::{Event, Scenario, Start, Step};
+pub use step::{Event, Scenario, Setting, Start, Step};
 pub use traffic::{Amount, Protocol, Traffic};

@@ -3,12 +3,14 @@
 use super::expect::Expectation;
 use super::names::Names;
 use super::part::Part;
-use super::step::{Event, Scenario, Start, Step};
+use super::step::{Event, Scenario, Setting, Start, Step};
 use super::traffic::{Amount, Protocol, Traffic};
 use crate::model::{Lab, LinkName, NodeName};
+use adit_service::config::entry::{Entry, Kind};
 use adit_service::config::table::Table;
 use adit_service::config::value::{Value, Wrong, duration, integer, one_of, rate, size, text};
 use adit_service::netem::profile::{self, Profiles};
+use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -126,10 +128,11 @@ impl Reader<'_> {
         let link = table.required("link", |value| names.link(&text(value)?));
         let known = link.as_ref().map(|link| self.profiles_of(link)).unwrap_or_default();
         let profiles = profile::of_table(&mut table, known);
+        let keys = keys(&table);
         table.finish();
         let link = link?;
         self.profiles.insert(link.clone(), profiles.clone());
-        Some(Event::Set { link, profiles: Box::new(profiles) })
+        Some(Event::Set { link, setting: Box::new(Setting { profiles, keys }) })
     }
 
     /// What a link is like after the steps so far.
@@ -192,6 +195,29 @@ impl Reader<'_> {
         let (from, to, amount) = (from?, to?, amount?);
         Some(Traffic { name, from, to, protocol, amount, rate, streams, congestion })
     }
+}
+
+/// The keys of a link in a table, as JSON. Files are named from the root.
+fn keys(table: &Table<'_>) -> Map<String, Json> {
+    object(table.entries(), true)
+}
+
+fn object(entries: &[Entry<'_>], is_top: bool) -> Map<String, Json> {
+    const FILES: [&str; 4] = ["trace", "steps", "delay-table", "loss-pattern"];
+    let one = |entry: &Entry<'_>| {
+        let value = match (&entry.value.kind, entry.value.plain()) {
+            (Kind::Table(entries), _) => Json::Object(object(entries, false)),
+            (Kind::Boolean(is), _) => (*is).into(),
+            (_, Some(name)) if FILES.contains(&&*entry.key) && name != "none" => {
+                let path = entry.value.source().beside(&name).ok().map(std::path::absolute);
+                path.and_then(|path| path.ok()?.to_str().map(Json::from)).unwrap_or(name.into())
+            }
+            (_, plain) => plain.map_or(Json::Null, Json::from),
+        };
+        (entry.key.clone().into_owned(), value)
+    };
+    let wanted = entries.iter().filter(|entry| !(is_top && entry.key == "link"));
+    wanted.map(one).collect()
 }
 
 const PROTOCOLS: [(&str, Protocol); 2] = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
@@ -269,7 +295,9 @@ mod tests {
         assert_eq!(third.start, Start::After(Duration::from_millis(500)));
         assert_eq!(third.events.len(), 3, "two links leave `a`");
         // A change adds to the one before, and what is set can be set.
-        let Some(Event::Set { profiles, .. }) = third.events.last() else { panic!("{third:?}") };
+        let Some(Event::Set { setting, .. }) = third.events.last() else { panic!("{third:?}") };
+        let profiles = &setting.profiles;
+        assert_eq!(setting.keys, *serde_json::json!({ "loss": "1%" }).as_object().unwrap());
         assert_eq!(profiles.a_to_b.delay.base, Duration::from_millis(80));
         assert_ne!(profiles.a_to_b.loss, Default::default());
         assert!(lab.link("a-r").unwrap().netem.is_some());

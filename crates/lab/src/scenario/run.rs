@@ -106,7 +106,7 @@ impl<W: World + ?Sized> Player<'_, W> {
         let done = match event {
             Event::Fail(part) => self.world.fail(part).map(|()| None),
             Event::Heal(part) => self.world.heal(part).map(|()| None),
-            Event::Set { link, profiles } => self.world.set(link, profiles).map(|()| None),
+            Event::Set { link, setting } => self.world.set(link, setting).map(|()| None),
             Event::Traffic(traffic) => self.world.start(traffic).map(|number| {
                 let traffic = traffic.clone();
                 self.traffic.push(Started { number, traffic, start, is_known: false });

@@ -43,6 +43,15 @@ impl Default for Start {
     }
 }
 
+/// A new setting of a link.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Setting {
+    /// The whole of it.
+    pub profiles: Profiles,
+    /// What changes, as the control socket takes it.
+    pub keys: serde_json::Map<String, serde_json::Value>,
+}
+
 /// What a step causes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -55,7 +64,7 @@ pub enum Event {
         /// The link.
         link: LinkName,
         /// What it is like from now on.
-        profiles: Box<Profiles>,
+        setting: Box<Setting>,
     },
     /// A command runs in a node, to its end. It fails the step unless its status is 0.
     Run {

@@ -2,10 +2,10 @@
 
 use super::expect::{Answers, Ping};
 use super::part::{Part, Target};
+use super::step::Setting;
 use super::traffic::Traffic;
 use crate::model::{LinkName, NodeName};
 use adit_service::error::Result;
-use adit_service::netem::profile::Profiles;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub trait World {
     ///
     /// # Errors
     /// There is no such link, or settings exclude each other.
-    fn set(&mut self, link: &LinkName, profiles: &Profiles) -> Result<()>;
+    fn set(&mut self, link: &LinkName, setting: &Setting) -> Result<()>;
 
     /// Starts traffic, and returns its number for [`Self::traffic`].
     ///

@@ -26,10 +26,9 @@ use crate::model::{Kind, LinkName, NodeName};
 use crate::plan::Plan;
 use crate::scenario::expect::Ping;
 use crate::scenario::world::{Echoes, Moved, Need, Ran, World};
-use crate::scenario::{Part, Target, Traffic};
+use crate::scenario::{Part, Setting, Target, Traffic};
 use adit_packet::Instant;
 use adit_service::error::{Error, Result};
-use adit_service::netem::profile::Profiles;
 use adit_sim::{Fault, HostId, Sim};
 use build::Net;
 use record::Recorders;
@@ -215,14 +214,14 @@ impl World for Virtual {
         Ok(())
     }
 
-    fn set(&mut self, link: &LinkName, profiles: &Profiles) -> Result<()> {
+    fn set(&mut self, link: &LinkName, setting: &Setting) -> Result<()> {
         let of_name = |wanted: &crate::model::Link| wanted.name == *link;
         let place = self.plan.lab.links.iter().position(of_name);
         let ends = place.and_then(|place| self.net.ends[place]);
         let Some([a, b]) = ends else {
             return Err(Error::usage(format_args!("the link '{link}' is not simulated")));
         };
-        for (end, profile) in [(a, &profiles.a_to_b), (b, &profiles.b_to_a)] {
+        for (end, profile) in [(a, &setting.profiles.a_to_b), (b, &setting.profiles.b_to_a)] {
             profile.check().map_err(Error::usage)?;
             self.sim.set_profile(end, profile);
         }

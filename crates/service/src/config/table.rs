@@ -174,6 +174,11 @@ impl<'a> Table<'a> {
     }
 
     /// Its entries, in the order in which they stand.
+    pub fn entries(&self) -> &[Entry<'a>] {
+        &self.entries
+    }
+
+    /// Its entries, in the order in which they stand.
     #[must_use]
     pub fn into_entries(self) -> Vec<Entry<'a>> {
         self.entries

@@ -14,6 +14,7 @@ mod prompt;
 mod run;
 mod show;
 pub(crate) mod sim;
+mod test;
 pub(crate) mod top;
 mod up;
 mod wanted;
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Play the steps of a lab in virtual time
     Sim(sim::Args),
+    /// Make a lab, play its steps, and take it down
+    Test(test::Args),
 }
 
 impl Command {
@@ -98,6 +101,7 @@ impl Command {
             Self::Export(args) => args.run(context),
             Self::Import(args) => args.run(context),
             Self::Sim(args) => args.run(context),
+            Self::Test(args) => args.run(context),
         }
     }
 }

@@ -77,14 +77,7 @@ const PROGRESS: Duration = Duration::from_millis(200);
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
-        let read = self.wanted.read()?;
-        if read.scenario.steps.is_empty() {
-            return Err(Error::usage(format_args!(
-                "{} has no steps",
-                self.wanted.file().display()
-            ))
-            .hint("Add a table such as `[[step]]` with `expect = [\"ping a b\"]`."));
-        }
+        let read = self.wanted.with_steps()?;
         let left_out = limits::lacks(&read.plan);
         for lack in left_out.iter().filter(|_| !context.output.json) {
             context.output.note(clean(&format!("not simulated: {lack}")));

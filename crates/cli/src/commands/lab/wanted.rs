@@ -32,12 +32,22 @@ impl Wanted {
         self.file.as_deref().unwrap_or(Path::new(USUAL))
     }
 
+    /// The lab, which must have steps.
+    pub(crate) fn with_steps(&self) -> Result<FromFile> {
+        let read = self.read()?;
+        if read.scenario.steps.is_empty() {
+            return Err(Error::usage(format_args!("{} has no steps", self.shown()))
+                .hint("Add a table such as `[[step]]` with `expect = [\"ping a b\"]`."));
+        }
+        Ok(read)
+    }
+
     /// Whether the command line names a file or a shape.
     pub(crate) const fn is_given(&self) -> bool {
         self.file.is_some() || self.topo.is_some()
     }
 
-    /// These options as a command line has them.
+    /// These options as a line for a shell.
     pub(crate) fn words(&self) -> String {
         let quoted = |word: &str| {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=%:,+".contains(c);
@@ -46,13 +56,8 @@ impl Wanted {
             }
             format!("'{}'", word.replace('\'', "'\\''"))
         };
-        let mut words = match &self.topo {
-            Some(topology) => vec!["--topo".to_owned(), topology.to_string()],
-            None => vec![quoted(&self.file().display().to_string())],
-        };
-        for Setting { name, value } in &self.settings {
-            words.extend(["--set".to_owned(), quoted(&format!("{name}={value}"))]);
-        }
+        let words = self.arguments();
+        let words: Vec<String> = words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
         words.join(" ")
     }
 

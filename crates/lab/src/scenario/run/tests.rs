@@ -5,9 +5,8 @@ use crate::scenario::junit;
 use crate::scenario::names::Names;
 use crate::scenario::report::Outcome;
 use crate::scenario::world::{Echoes, Moved, Ran, World};
-use crate::scenario::{Amount, Event, Part, Scenario, Start, Step, Target, Traffic};
+use crate::scenario::{Amount, Event, Part, Scenario, Setting, Start, Step, Target, Traffic};
 use adit_service::error::{Error, Result};
-use adit_service::netem::profile::Profiles;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ impl World for Fake {
         Err(Error::usage(format!("{part} is gone")))
     }
 
-    fn set(&mut self, link: &LinkName, _: &Profiles) -> Result<()> {
+    fn set(&mut self, link: &LinkName, _: &Setting) -> Result<()> {
         self.log.push(format!("set {link}"));
         Ok(())
     }
