@@ -424,7 +424,15 @@ fn a_node_has_its_own_names_and_files() {
 }
 
 /// Each text, and the one thing that is wrong with it.
-const WRONG: [(&str, &str); 37] = [
+const WRONG: [(&str, &str); 39] = [
+    (
+        "[host.c]\naddress = '10.0.0.1/24'\n[host.d]\naddress = '10.0.0.2/25'\n[[link]]\nends = ['c', 'a']\n[[link]]\nends = ['d', 'a']\n",
+        "'d' has 10.0.0.2/25, but 10.0.0.0/24 is the network of another link",
+    ),
+    (
+        "[host.c]\naddress = '10.0.0.1/30'\n[[link]]\nends = ['c', 's']\n[[link]]\nends = ['a', 's']\n[[link]]\nends = ['b', 's']\n",
+        "no address is free for 'b' on its link",
+    ),
     ("[host.a]\n[router.a]\n", "two nodes are called 'a'"),
     ("[host.'a b']\n", "`a b` cannot be the name of a node"),
     ("[[link]]\nends = ['a', 'a']\n", "both ends of 'a-a' are 'a'"),

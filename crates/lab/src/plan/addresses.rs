@@ -5,7 +5,7 @@
 //! `fd00:ad17::7`), others the first free one; routers and NATs have the last ones, downwards. So a node that is added at the end
 //! changes no other one, and a group can grow.
 
-use crate::model::{Attachments, Kind, Lab, Node};
+use crate::model::{At, Attachments, Fault, Kind, Lab, Node};
 use crate::plan::pools::{address_at, bits_of, carve, last_of};
 use crate::plan::segments::{Member, Segments};
 use adit_packet::{IpFamily, IpPrefix};
@@ -74,16 +74,17 @@ impl Addresses {
     /// Gives addresses to all ends of links.
     ///
     /// # Errors
-    /// The pools, or a network that is given, are too small.
+    /// The pools, or a network that is given, are too small; networks that are given overlap.
     pub(super) fn new(
         lab: &Lab,
         attachments: &Attachments,
         segments: &Segments,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Vec<Fault>> {
         let mut of_end: Vec<[Vec<IpPrefix>; 2]> = vec![[Vec::new(), Vec::new()]; lab.links.len()];
         for member in segments.members.iter().flatten() {
             of_end[member.link][member.end] = given(lab, attachments, *member);
         }
+        check_overlaps(lab, segments, &of_end)?;
         let mut own = vec![[None; 2]; segments.members.len()];
         for (segment, members) in segments.members.iter().enumerate() {
             for (family, network) in FAMILIES.into_iter().zip(&mut own[segment]) {
@@ -115,10 +116,9 @@ impl Addresses {
             let Some(networks) = networks else {
                 let list: Vec<String> = pools.iter().map(ToString::to_string).collect();
                 let count = sizes.len();
-                return Err(format!(
-                    "{count} segments do not fit in the pools {}",
-                    list.join(", ")
-                ));
+                let pools = list.join(", ");
+                let message = format!("{count} segments do not fit in the pools {pools}");
+                return Err(fault(At::Lab, message));
             };
             for ((segment, _), network) in sizes.iter().zip(networks) {
                 own[*segment][at] = Some(network);
@@ -126,7 +126,7 @@ impl Addresses {
         }
         let mut resolvers = HashMap::new();
         for (segment, members) in segments.members.iter().enumerate() {
-            let mut numbers = Numbers::new(own[segment], members, &of_end);
+            let mut numbers = Numbers::new(own[segment], members, &of_end, &taken);
             numbers.fill(lab, members, &mut of_end, &mut resolvers)?;
         }
         of_end.iter_mut().flatten().for_each(|addresses| addresses.sort_by_key(|of| of.family()));
@@ -140,6 +140,48 @@ impl Addresses {
         let tunnels = own[tunnels_at..].iter().map(flat).collect();
         Ok(Self { of_end, resolvers, networks, tunnels })
     }
+}
+
+fn fault(at: At, message: String) -> Vec<Fault> {
+    vec![Fault { at, message, help: None }]
+}
+
+/// Networks that are given overlap in one segment only: else no route tells where an address is.
+fn check_overlaps(
+    lab: &Lab,
+    segments: &Segments,
+    of_end: &[[Vec<IpPrefix>; 2]],
+) -> Result<(), Vec<Fault>> {
+    let mut all = Vec::new();
+    for (segment, members) in segments.members.iter().enumerate() {
+        for member in members {
+            let given = of_end[member.link][member.end].iter();
+            let given = given.filter(|address| address.len() < address.family().bits());
+            all.extend(given.map(|address| (address.network(), segment, member.node, *address)));
+        }
+    }
+    // A network comes after those around it.
+    all.sort_by_key(|(network, segment, ..)| {
+        (network.family(), bits_of(network.ip()), network.len(), *segment)
+    });
+    let mut faults = Vec::new();
+    let mut around: Vec<(IpPrefix, usize)> = Vec::new();
+    for (network, segment, node, address) in all {
+        while around.last().is_some_and(|(outer, _)| !outer.contains(network.ip())) {
+            around.pop();
+        }
+        if let Some((outer, _)) = around.last().filter(|(_, other)| *other != segment) {
+            let name = &lab.nodes[node].name;
+            let message =
+                format!("'{name}' has {address}, but {outer} is the network of another link");
+            let help =
+                Some("each link, and each VLAN of a switch, needs a network of its own".to_owned());
+            faults.push(Fault { at: At::Node(node), message, help });
+        } else {
+            around.push((network, segment));
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 fn usual_len(family: IpFamily, size: usize) -> u8 {
@@ -173,9 +215,12 @@ impl Numbers {
         networks: [Option<IpPrefix>; 2],
         members: &[Member],
         of_end: &[[Vec<IpPrefix>; 2]],
+        taken: &[IpPrefix],
     ) -> Self {
         let used = networks.map(|network| {
             let all = members.iter().flat_map(|member| &of_end[member.link][member.end]);
+            // Addresses of `lo` may be in the network as well.
+            let all = all.chain(taken);
             let inside = all.filter(|address| network.is_some_and(|of| of.contains(address.ip())));
             inside.map(|address| number_of(*address, network)).collect()
         });
@@ -192,8 +237,11 @@ impl Numbers {
         members: &[Member],
         of_end: &mut [[Vec<IpPrefix>; 2]],
         resolvers: &mut HashMap<(usize, usize), Vec<IpPrefix>>,
-    ) -> Result<(), String> {
-        let full = |node: usize| format!("no address is free for '{}'", lab.nodes[node].name);
+    ) -> Result<(), Vec<Fault>> {
+        let full = |node: usize| {
+            let name = &lab.nodes[node].name;
+            fault(At::Node(node), format!("no address is free for '{name}' on its link"))
+        };
         let mut rest = Vec::new();
         for &Member { node, link, end } in members {
             let is_nat = matches!(lab.nodes[node].kind, Kind::Nat(_));

@@ -87,8 +87,7 @@ impl Plan {
     pub fn with_seed(lab: Lab, seed: u64) -> Result<Self, Vec<Fault>> {
         let attachments = lab.check()?;
         let segments = Segments::new(&lab, &attachments);
-        let fault = |message| vec![Fault { at: At::Lab, message, help: None }];
-        let addresses = Addresses::new(&lab, &attachments, &segments).map_err(fault)?;
+        let addresses = Addresses::new(&lab, &attachments, &segments)?;
         let draw = Draw::new(seed);
         let macs = macs(&lab, &attachments, draw);
         let mut network = Network::new(&lab, &attachments, &segments, &addresses);

@@ -24,6 +24,8 @@ pub(super) struct Net {
     pub(super) hosts: BTreeMap<NodeName, HostId>,
     /// Both ends of each link; `None` if one is not simulated.
     pub(super) ends: Vec<Option<[End; 2]>>,
+    /// The router of each station that has one, by the place of its node.
+    pub(super) routers: BTreeMap<usize, EngineId<Router>>,
     /// The port of a switch at an end of a link.
     pub(super) switch_ports: BTreeMap<(usize, usize), (EngineId<Switch>, PortId)>,
     /// Which node has an address, by its place.
@@ -49,7 +51,8 @@ impl Net {
             match &node.kind {
                 Kind::Host(host) => {
                     if let Some(station) = plan.station(&node.name) {
-                        let stack = add_station(sim, name, station, host, &mut ends);
+                        let (stack, router) = add_station(sim, name, station, host, &mut ends);
+                        net.routers.extend(router.map(|router| (place, router)));
                         net.hosts.insert(node.name.clone(), stack);
                         let own = station.interfaces.iter().flat_map(|of| &of.addresses);
                         for address in own.chain(&station.loopback) {
@@ -111,7 +114,7 @@ fn add_station(
     station: &Station,
     host: &Host,
     ends: &mut Ends,
-) -> HostId {
+) -> (HostId, Option<EngineId<Router>>) {
     if let (false, [interface], true) =
         (host.forward, &station.interfaces[..], station.loopback.is_empty())
         && let Some(gateways) = gateways(&station.routes)
@@ -119,7 +122,7 @@ fn add_station(
     {
         let stack = sim.host(name, host_config(interface, gateways));
         ends.insert(interface.link, stack.into());
-        return stack;
+        return (stack, None);
     }
     let router = Router::new(router_config(station, host.forward));
     let local = router.local();
@@ -130,7 +133,7 @@ fn add_station(
     }
     let stack = sim.host(&format!("{name}-stack"), stack_config(station));
     sim.wire(stack, router.port(local.0));
-    stack
+    (stack, Some(router))
 }
 
 /// The gateways of a host with one interface, IPv4 and IPv6; `None` if its routes have several of a family.
@@ -179,22 +182,27 @@ fn stack_config(station: &Station) -> HostConfig {
     }
 }
 
-fn router_config(station: &Station, forward: bool) -> RouterConfig {
-    let interface = |interface: &Interface| RouterInterface {
-        mac: interface.mac,
-        mtu: interface.mtu,
-        addresses: interface.addresses.clone(),
-    };
+/// Routes as a router has them.
+pub(super) fn routes(routes: &[Route]) -> Vec<RouterRoute> {
     let route = |route: &Route| RouterRoute {
         to: route.to,
         via: route.via,
         interface: route.interface,
         metric: route.metric.unwrap_or(0),
     };
+    routes.iter().map(route).collect()
+}
+
+fn router_config(station: &Station, forward: bool) -> RouterConfig {
+    let interface = |interface: &Interface| RouterInterface {
+        mac: interface.mac,
+        mtu: interface.mtu,
+        addresses: interface.addresses.clone(),
+    };
     RouterConfig {
         interfaces: station.interfaces.iter().map(interface).collect(),
         own: station.loopback.iter().map(|address| address.ip()).collect(),
-        routes: station.routes.iter().map(route).collect(),
+        routes: routes(&station.routes),
         forward,
     }
 }

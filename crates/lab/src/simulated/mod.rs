@@ -7,6 +7,7 @@
 //!   router, or a host with several interfaces
 //!                     a router of the simulator, and a host behind it for what is its own
 //!   switch, NAT       the engines that run live
+//!   routing daemon    a model: the shortest paths, a second after a link has failed or works again
 //!   link              a wire; with the profile and the seed of the plan if it is emulated
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! with one seed or with many.
 
 mod build;
+mod daemons;
 pub mod limits;
 pub mod play;
 mod record;
@@ -55,6 +57,8 @@ pub struct Virtual {
     traffic: Vec<Running>,
     next_port: u16,
     recorders: Recorders,
+    /// When routing daemons have other routes.
+    reroute: Option<Instant>,
 }
 
 impl Virtual {
@@ -69,7 +73,7 @@ impl Virtual {
         let mut sim = Sim::new(plan.seed);
         sim.limit_events(EVENTS_MAX);
         let net = Net::build(plan, &mut sim)?;
-        Ok(Self {
+        let mut world = Self {
             plan: plan.clone(),
             sim,
             net,
@@ -77,7 +81,10 @@ impl Virtual {
             traffic: Vec::new(),
             next_port: Self::FIRST_PORT,
             recorders: Recorders::default(),
-        })
+            reroute: None,
+        };
+        world.route_again();
+        Ok(world)
     }
 
     /// Records no trace: it takes half the time.
@@ -144,7 +151,7 @@ impl Virtual {
     /// Lets time pass until `done` or until a moment; whether it is done.
     fn advance(&mut self, until: Instant, mut done: impl FnMut(&Sim) -> bool) -> bool {
         loop {
-            let next = self.traffic.iter().filter_map(Running::due).min();
+            let next = self.traffic.iter().filter_map(Running::due).chain(self.reroute).min();
             let stop = next.map_or(until, |next| next.min(until));
             if self.sim.run_until(stop, &mut done) {
                 return true;
@@ -153,15 +160,32 @@ impl Virtual {
                 return false;
             }
             self.traffic.iter_mut().for_each(|running| running.act(&mut self.sim));
+            if self.reroute.is_some_and(|reroute| reroute <= self.sim.now()) {
+                self.route_again();
+            }
+        }
+    }
+
+    /// Gives the nodes with a routing daemon the routes that it finds.
+    fn route_again(&mut self) {
+        self.reroute = None;
+        if !daemons::any(&self.plan) {
+            return;
+        }
+        let is_failed = |name: &LinkName| {
+            self.plan.lab.link(name.as_str()).is_some_and(|link| is_down(&self.failed, link))
+        };
+        for (node, routes) in daemons::routes(&self.plan, is_failed) {
+            if let Some(&router) = self.net.routers.get(&node) {
+                let routes = build::routes(&routes);
+                self.sim.call(router, |router, _, _| router.set_routes(routes));
+            }
         }
     }
 
     /// Makes the ports of links whose state may have changed fail or work.
     fn settle(&mut self, was: &BTreeSet<Part>) {
-        let is_down = |failed: &BTreeSet<Part>, link: &crate::model::Link| {
-            let at_end = |end: &crate::model::End| failed.contains(&Part::Node(end.node.clone()));
-            failed.contains(&Part::Link(link.name.clone())) || link.ends.iter().any(at_end)
-        };
+        self.reroute = Some(self.sim.now() + daemons::CONVERGENCE);
         for (place, (link, ends)) in self.plan.lab.links.iter().zip(&self.net.ends).enumerate() {
             let (before, now) = (is_down(was, link), is_down(&self.failed, link));
             if let (true, Some(ends)) = (before != now, ends) {
@@ -176,6 +200,12 @@ impl Virtual {
             }
         }
     }
+}
+
+/// Whether a link has failed, or a node at one of its ends.
+fn is_down(failed: &BTreeSet<Part>, link: &crate::model::Link) -> bool {
+    let at_end = |end: &crate::model::End| failed.contains(&Part::Node(end.node.clone()));
+    failed.contains(&Part::Link(link.name.clone())) || link.ends.iter().any(at_end)
 }
 
 impl World for Virtual {

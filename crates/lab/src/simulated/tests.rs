@@ -228,7 +228,7 @@ fn what_is_not_simulated_is_said_and_skipped() {
         "a: the program",
         "a: TCP uses 'reno', not 'bbr'",
         "(1)",
-        "r: routes stay",
+        "r: its routing daemon is a model",
         "vm: the guest",
         "up: the port",
     ] {
@@ -297,4 +297,38 @@ fn many_seeds_run_on_many_threads() {
     })
     .unwrap();
     assert_eq!(runs, 3);
+}
+
+#[test]
+fn routing_daemons_find_another_way() {
+    let report = play(
+        "[router.r]
+        count = 4
+        routing = 'bird:ospf'
+        [host.a]
+        [host.b]
+        [[link]]
+        ends = ['a', 'r1']
+        [[link]]
+        ends = ['r1', 'r2']
+        [[link]]
+        ends = ['r2', 'r4']
+        [[link]]
+        ends = ['r1', 'r3']
+        cost = 5
+        [[link]]
+        ends = ['r3', 'r4']
+        [[link]]
+        ends = ['r4', 'b']
+        [[step]]
+        expect = 'route a to b via r1 r2 r4'
+        [[step]]
+        fail = 'r2'
+        expect = ['ping a b never', 'route a to b via r1 r3 r4', 'ping6 a b', 'ping b a']
+        [[step]]
+        heal = 'all'
+        expect = ['route a to b via r1 r2 r4']",
+        1,
+    );
+    assert!(report.passed, "{report:#?}");
 }

@@ -102,7 +102,21 @@ impl Router {
     /// A router that knows no neighbour yet.
     #[must_use]
     pub fn new(config: RouterConfig) -> Self {
-        let RouterConfig { interfaces, own, mut routes, forward } = config;
+        let RouterConfig { interfaces, own, routes, forward } = config;
+        let mut router = Self {
+            interfaces,
+            own,
+            routes: Vec::new(),
+            forward,
+            neighbours: Neighbours::default(),
+        };
+        router.set_routes(routes);
+        router
+    }
+
+    /// Replaces its routes but for those to the networks of its interfaces.
+    pub fn set_routes(&mut self, mut routes: Vec<RouterRoute>) {
+        let interfaces = &self.interfaces;
         for (at, interface) in interfaces.iter().enumerate() {
             let connected = interface.addresses.iter().map(|address| RouterRoute {
                 to: address.network(),
@@ -114,7 +128,7 @@ impl Router {
         }
         routes.retain(|route| route.interface < interfaces.len());
         routes.sort_by_key(|route| (core::cmp::Reverse(route.to.len()), route.metric));
-        Self { interfaces, own, routes, forward, neighbours: Neighbours::default() }
+        self.routes = routes;
     }
 
     /// The port of its own stack.
