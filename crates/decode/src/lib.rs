@@ -20,18 +20,15 @@
 #![forbid(unsafe_code)]
 
 mod icmp;
-mod line;
 mod local_time;
 mod packet;
 mod tcp;
-mod tree;
 
 #[cfg(test)]
 mod tests;
 
 pub use icmp::Icmp;
-pub use line::hex_dump;
-pub use packet::{Arp, Direction, Ethernet, Fragment, Gso, Ip, Packet, Udp, Vlan};
+pub use packet::{Arp, Direction, Ethernet, Fragment, Gso, Ip, Packet, Udp, Vlan, hex_dump};
 pub use tcp::Tcp;
 
 /// The example of the README.

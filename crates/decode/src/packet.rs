@@ -2,6 +2,11 @@
 //!
 //! The output has only numbers, addresses and our own words, so no text from a packet reaches the terminal.
 
+mod line;
+mod tree;
+
+pub use line::hex_dump;
+
 use crate::icmp::Icmp;
 use crate::local_time::LocalTime;
 use crate::tcp::Tcp;

@@ -1,4 +1,4 @@
-use crate::line::hex_dump;
+use crate::hex_dump;
 use crate::packet::*;
 use adit_runtime::format::pcapng::{self, LinkType, Meta};
 use etherparse::{PacketBuilder, TcpOptionElement};

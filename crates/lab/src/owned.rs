@@ -60,7 +60,7 @@ impl From<Plan> for Source<'_> {
 }
 
 impl Source<'_> {
-    fn plan(self) -> Result<Plan> {
+    pub(crate) fn plan(self) -> Result<Plan> {
         match self {
             Self::Plan(plan) => Ok(*plan),
             Self::Model(lab) => Plan::of(*lab),

@@ -1,6 +1,6 @@
 //! The labs of `examples/lab`, and labs as other programs have them.
 
-use crate::support::{ADIT, command, root, text, validate};
+use crate::support::{ADIT, command, enter, root, text, validate};
 use std::fs;
 use std::process::Output;
 
@@ -61,4 +61,35 @@ fn labs_are_imported_drawn_and_exported() {
     assert_eq!(printed(&["lab", "graph", &lab, "--svg", &svg]), "");
     assert!(fs::read_to_string(&svg).unwrap().ends_with("</svg>\n"));
     fs::remove_dir_all(&scratch).unwrap();
+}
+
+/// Whether a routing daemon can be tested; where it is demanded, it must be there.
+#[expect(clippy::print_stdout, reason = "a test says that it was skipped")]
+fn has_bird() -> bool {
+    let is_there = std::path::Path::new("/usr/sbin/bird").exists();
+    if !is_there {
+        let required = std::env::var("ADIT_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|word| word == "peers"), "bird2 is not installed");
+        println!("skipped: not installed: bird2");
+    }
+    is_there
+}
+
+#[test]
+fn the_examples_of_labs_do_what_they_say() {
+    enter();
+    let has_bird = has_bird();
+    for file in examples() {
+        if !has_bird && fs::read_to_string(&file).unwrap().contains("bird") {
+            continue;
+        }
+        // Throughput and convergence on a machine that does much else at once.
+        let test = || adit(&["lab", "test", &file, "--capture", "/run/failed"]);
+        let first = test();
+        if !first.status.success() {
+            let second = test();
+            let both = format!("{}\n{}", text(&first.stdout), text(&second.stdout));
+            assert!(second.status.success(), "{both}\n{}", text(&second.stderr));
+        }
+    }
 }

@@ -196,7 +196,7 @@ impl LabService {
             (Purpose::Tap(link, end), Ordered::Tap { queue, netlink }) => {
                 let netlink = Some(Netlink::adopt(netlink));
                 let device = Device::adopt_with(queue, Mode::Tap, netlink)?;
-                let port = DevicePort::new(device)?;
+                let port = DevicePort::new(device)?.unwatched();
                 self.wiring.attach(runner, &link, end, Box::new(port))?;
             }
             (Purpose::Program(key), Ordered::Started { pid, output }) => {

@@ -25,7 +25,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// The most pings that wait for replies: with two neighbors each, half of what a kernel keeps.
-const BATCH: usize = 256;
+pub const BATCH: usize = 256;
 
 /// How long a batch waits for replies while others wait for their turn; what is missing then is tried again last.
 const BATCH_WAIT: Duration = Duration::from_millis(400);

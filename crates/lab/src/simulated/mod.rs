@@ -11,6 +11,23 @@
 //!   link              a wire; with the profile and the seed of the plan if it is emulated
 //! ```
 //!
+//! ```
+//! use adit_lab::simulated::Virtual;
+//!
+//! let mut lab = Virtual::up(
+//!     r#"
+//!     [host.a]
+//!     [host.b]
+//!     [[link]]
+//!     ends = ["a", "b"]
+//!     delay = "20ms"
+//!     "#,
+//! )?;
+//! assert!(lab.expect("ping a b within 41ms")?.passed());
+//! assert!(!lab.expect("ping a b within 39ms by 1s")?.passed());
+//! # Ok::<(), adit_service::error::Error>(())
+//! ```
+//!
 //! Nothing here reads a clock, opens a device or needs a privilege. A scenario is played in [`Virtual`] as in a lab that
 //! runs, many times faster than time, and the same seed gives the same packets at the same nanoseconds.
 //!
@@ -24,12 +41,15 @@ pub mod play;
 mod record;
 mod traffic;
 
+use crate::owned::Source;
 use adit_packet::Instant;
 use adit_service::error::{Error, Result};
 use adit_sim::{Fault, HostId, Sim};
 use adit_topology::model::{Kind, LinkName, NodeName};
 use adit_topology::plan::Plan;
 use adit_topology::scenario::expect::Ping;
+use adit_topology::scenario::report::Entry;
+use adit_topology::scenario::run;
 use adit_topology::scenario::world::{Echoes, Moved, Need, Ran, World};
 use adit_topology::scenario::{Part, Setting, Target, Traffic};
 use build::Net;
@@ -85,6 +105,23 @@ impl Virtual {
         };
         world.route_again();
         Ok(world)
+    }
+
+    /// Makes a lab from what [`Lab::up`](crate::Lab::up) takes too: the text of a file, a network, a plan.
+    ///
+    /// # Errors
+    /// All mistakes of the text; as [`Self::new`].
+    pub fn up<'a>(source: impl Into<Source<'a>>) -> Result<Self> {
+        Self::new(&source.into().plan()?)
+    }
+
+    /// Checks an expectation as a scenario has it: `ping a b within 20ms`.
+    ///
+    /// # Errors
+    /// It is not an expectation.
+    pub fn expect(&mut self, text: &str) -> Result<Entry> {
+        let lab = self.plan.lab.clone();
+        run::expect(self, &lab, text)
     }
 
     /// Records no trace: it takes half the time.

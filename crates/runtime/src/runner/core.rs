@@ -67,7 +67,7 @@ pub(crate) struct Core<E> {
     /// Ports whose deadline has come.
     due: Vec<PortId>,
     /// Threads that close ports.
-    closing: Vec<JoinHandle<()>>,
+    pub(super) closing: Vec<JoinHandle<()>>,
 }
 
 impl<E> Drop for Core<E> {
@@ -123,23 +123,9 @@ impl<E: Engine> Core<E> {
         Ok(())
     }
 
-    /// Takes a port out and closes it; packets queued there are lost. Returns its emulated links, with
-    /// nothing in them any more; `None` if there is no such port.
-    pub(crate) fn detach(&mut self, id: PortId) -> Option<PortNetem> {
-        self.take_out(id).map(|slot| slot.netem)
-    }
-
-    /// As [`Self::detach`], but a thread closes the port, so that many are closed at once: the kernel takes 20 ms
-    /// to delete a device, and hardly more to delete a hundred together.
-    pub(crate) fn detach_in_background(&mut self, id: PortId) -> Option<PortNetem> {
-        let Slot { port, netem, .. } = *self.take_out(id)?;
-        let thread = std::thread::Builder::new().name("close".into()).spawn(move || drop(port));
-        // Without a thread it was closed here.
-        self.closing.extend(thread);
-        Some(netem)
-    }
-
-    fn take_out(&mut self, id: PortId) -> Option<Box<Slot>> {
+    /// Takes a port out and ends it; packets queued there are lost. Nothing is in its emulated links any
+    /// more. `None` if there is no such port.
+    pub(crate) fn detach(&mut self, id: PortId) -> Option<Box<Slot>> {
         let mut slot = self.ports.remove(id, &self.reactor)?;
         self.read_clock();
         self.closing.retain(|thread| !thread.is_finished());
@@ -269,7 +255,7 @@ impl<E: Engine> Core<E> {
     /// Takes out a port that ended, and reports it.
     pub(crate) fn end(&mut self, port: PortId, why: Gone) {
         let counters = self.ports.get(port).map(|slot| slot.counters).unwrap_or_default();
-        if let Some(netem) = self.detach(port) {
+        if let Some(Slot { netem, .. }) = self.detach(port).map(|slot| *slot) {
             self.events.push_back(Event::PortGone { port, why, netem, counters });
         }
     }

@@ -27,6 +27,7 @@ use crate::port::{Hub, Port, PortCounters};
 use crate::runner::core::Core;
 use crate::runner::event::{Event, Next};
 use crate::runner::hubs::ListenerId;
+use crate::runner::ports::Slot;
 use crate::socket::splice::{Listener, SpliceCounts};
 use crate::wake::clock::{self, Timer};
 use crate::wake::mailbox::{Mailbox, Remote};
@@ -144,13 +145,17 @@ impl<E: Engine> Runner<E> {
     /// Takes a port out and closes it; packets queued there are lost. Returns its emulated links, with
     /// nothing in them any more; `None` if there is no such port.
     pub fn detach(&mut self, id: PortId) -> Option<PortNetem> {
-        self.core.detach(id)
+        self.core.detach(id).map(|slot| slot.netem)
     }
 
     /// As [`Self::detach`], but another thread closes the port: for the end of a loop with many devices, each of which
     /// takes the kernel 20 ms. The loop's end waits for these threads.
     pub fn detach_in_background(&mut self, id: PortId) -> Option<PortNetem> {
-        self.core.detach_in_background(id)
+        let Slot { port, netem, .. } = *self.core.detach(id)?;
+        let thread = std::thread::Builder::new().name("close".into()).spawn(move || drop(port));
+        // Without a thread it was closed here.
+        self.core.closing.extend(thread);
+        Some(netem)
     }
 
     /// An attached port and its counters.

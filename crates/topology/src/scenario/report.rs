@@ -63,6 +63,14 @@ pub struct Entry {
     pub captures: Vec<PathBuf>,
 }
 
+impl Entry {
+    /// Whether it ended as expected.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.outcome == Outcome::Passed
+    }
+}
+
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

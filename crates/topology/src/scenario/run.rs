@@ -1,12 +1,13 @@
 //! Plays a scenario in a world.
 
 use super::expect::{Answers, Check, Expectation, Ping};
+use super::names::Names;
 use super::part::Target;
 use super::report::{Entry, Kind, Measured, Outcome, Report, StepReport};
 use super::step::{Event, Scenario, Start, Step};
 use super::traffic::{Amount, Traffic};
 use super::world::{Moved, Need, World};
-use crate::model::NodeName;
+use crate::model::{Lab, NodeName};
 use adit_packet::units::Bitrate;
 use adit_service::error::{Error, Result};
 use std::time::Duration;
@@ -42,6 +43,16 @@ pub fn run<W: World + ?Sized>(
     let mut report = Report { seconds, steps, ..Report::default() };
     report.passed = report.failures() == 0;
     report
+}
+
+/// Checks one expectation in a world, as a step of a scenario does.
+///
+/// # Errors
+/// The text is not an expectation about this lab.
+pub fn expect<W: World + ?Sized>(world: &mut W, lab: &Lab, text: &str) -> Result<Entry> {
+    let expectation = Expectation::parse(text, &Names::new(lab))
+        .map_err(|wrong| Error::usage(format_args!("`{text}` {wrong}")))?;
+    Ok(Player { world, traffic: Vec::new(), skipped: Vec::new() }.expectation(&expectation))
 }
 
 struct Player<'w, W: ?Sized> {

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, Tone, table};
 use adit_device::Netns;
-use adit_lab::probe::{Ping, Prober};
+use adit_lab::probe::{BATCH, Ping, Prober};
 use adit_packet::units::parse_duration;
 use adit_service::error::{Error, Result};
 use adit_topology::report::Network;
@@ -122,26 +122,25 @@ impl Args {
     }
 }
 
-/// Who asks whom, at which address. Both directions of a pair are next to each other: they need the same neighbors.
+/// Who asks whom, at which address. Both directions of a pair are in one batch, because they need the same neighbors; the
+/// second one follows when the first has taught the other host the address of its neighbor.
 fn pairs(networks: &[Network], senders: usize, is_v6: bool) -> Vec<(usize, usize, IpAddr)> {
     let address = |network: &Network| {
         let is_it = |ip: &&IpAddr| ip.is_ipv6() == is_v6;
         network.addresses.iter().find(is_it).copied()
     };
     let all: Vec<Option<IpAddr>> = networks.iter().map(address).collect();
-    let mut pairs = Vec::new();
-    for a in 0..networks.len() {
-        for b in 0..a {
-            for (from, to) in [(b, a), (a, b)] {
-                if let (Some(_), Some(ip)) = (all[from], all[to])
-                    && from < senders
-                {
-                    pairs.push((from, to, ip));
-                }
-            }
-        }
-    }
-    pairs
+    let both: Vec<(usize, usize)> =
+        (0..networks.len()).flat_map(|a| (0..a).map(move |b| (b, a))).collect();
+    let ways = both.chunks(BATCH / 2).flat_map(|part| {
+        let there = part.iter().copied();
+        there.chain(part.iter().map(|&(b, a)| (a, b)))
+    });
+    let ping = |(from, to): (usize, usize)| {
+        all[from].filter(|_| from < senders)?;
+        Some((from, to, all[to]?))
+    };
+    ways.filter_map(ping).collect()
 }
 
 /// Opens the namespaces of the nodes, as their owner.

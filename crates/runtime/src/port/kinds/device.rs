@@ -151,6 +151,7 @@ pub struct DevicePort {
     name: String,
     mtu: u32,
     namespace: Option<NamespaceName>,
+    is_watched: bool,
     device: Device,
     queue: Queue,
     sender: Sender,
@@ -179,12 +180,21 @@ impl DevicePort {
             name,
             mtu: info.mtu,
             namespace: None,
+            is_watched: true,
             device,
             queue,
             sender,
             waiting: Egress::new(),
             batch: Batch::new(),
         })
+    }
+
+    /// The same without events about its link: the loop needs no netlink socket in its namespace, which a thread
+    /// opens. That the device was deleted is noticed by its queue.
+    #[must_use]
+    pub fn unwatched(mut self) -> Self {
+        self.is_watched = false;
+        self
     }
 
     #[cold]
@@ -319,7 +329,7 @@ impl Port for DevicePort {
     }
 
     fn link(&self) -> Option<PortLink<'_>> {
-        Some(PortLink::Device(&self.device))
+        self.is_watched.then_some(PortLink::Device(&self.device))
     }
 
     fn namespace(&self) -> Option<&NamespaceName> {
