@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../crates/lab/tests/import/exercise.rs"]
+#[path = "../../crates/topology/tests/import/exercise.rs"]
 #[allow(dead_code, reason = "each target calls one of its functions")]
 mod exercise;
 

@@ -1,8 +1,8 @@
 #![no_main]
 
-use adit_lab::model::{Lab, Link, Node};
-use adit_lab::scenario::expect::Expectation;
-use adit_lab::scenario::names::Names;
+use adit_topology::model::{Lab, Link, Node};
+use adit_topology::scenario::expect::Expectation;
+use adit_topology::scenario::names::Names;
 
 // An expectation that is read is read again as the same; a mistake is a part of the text.
 libfuzzer_sys::fuzz_target!(|text: &str| {

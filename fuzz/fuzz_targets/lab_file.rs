@@ -1,7 +1,7 @@
 #![no_main]
 
-use adit_lab::file;
-use adit_lab::model::Lab;
+use adit_topology::file;
+use adit_topology::model::Lab;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Invariants for arbitrary input, shared by property tests and fuzz targets.
 
-use crate::capture::decode::Packet;
 use crate::capture::reply::Responder;
+use adit_decode::Packet;
 use adit_device::MacAddr;
 use adit_runtime::format::pcapng::{LinkType, Meta};
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! Whether this machine allows a lab, before anything of it is made.
 
-use crate::model::{Kind as NodeKind, Node};
-use crate::plan::{Medium, Plan};
 use adit_service::error::{Entry, Error, Kind, Result};
+use adit_topology::model::{Kind as NodeKind, Node};
+use adit_topology::plan::{Medium, Plan};
 use rustix::process::{Resource, getrlimit};
 use std::path::{Path, PathBuf};
 
@@ -186,8 +186,8 @@ fn number(path: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{Machine, Needs, left_in};
-    use crate::plan::Plan;
-    use crate::topology::Topology;
+    use adit_topology::plan::Plan;
+    use adit_topology::shapes::Topology;
 
     fn needs(shape: &str) -> Needs {
         let lab = shape.parse::<Topology>().unwrap().lab().unwrap();

@@ -1,10 +1,7 @@
 //! A lab that runs in this process, for tests and programs of their own.
 
-use crate::file;
 use crate::keeper::PART;
-use crate::live::model::{self, CommandOutput, Network};
 use crate::live::{LAB, run_in_thread};
-use crate::plan::Plan;
 use crate::probe::{Ping, Prober};
 use adit_device::Netns;
 use adit_service::config::problems::Problems;
@@ -17,6 +14,9 @@ use adit_service::control::socket::ControlSocket;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::event::{Event, Events, Observer};
 use adit_service::supervisor::seed;
+use adit_topology::file;
+use adit_topology::plan::Plan;
+use adit_topology::report::{self, CommandOutput, Network};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{PipeWriter, Write};
@@ -36,7 +36,7 @@ pub enum Source<'a> {
     /// The text of a file, which includes no other.
     Text(&'a str),
     /// A network.
-    Model(Box<crate::model::Lab>),
+    Model(Box<adit_topology::model::Lab>),
     /// A network with everything filled in.
     Plan(Box<Plan>),
 }
@@ -47,8 +47,8 @@ impl<'a> From<&'a str> for Source<'a> {
     }
 }
 
-impl From<crate::model::Lab> for Source<'_> {
-    fn from(lab: crate::model::Lab) -> Self {
+impl From<adit_topology::model::Lab> for Source<'_> {
+    fn from(lab: adit_topology::model::Lab) -> Self {
         Self::Model(Box::new(lab))
     }
 }
@@ -167,7 +167,7 @@ impl Lab {
     ///
     /// # Errors
     /// The lab has ended.
-    pub fn show(&self) -> Result<model::Lab> {
+    pub fn show(&self) -> Result<report::Lab> {
         self.ask("/lab?counters=all")
     }
 
@@ -251,7 +251,7 @@ impl Lab {
     }
 
     fn named(&self, part: &str) -> Result<Value> {
-        let lab: model::Lab = self.ask("/lab")?;
+        let lab: report::Lab = self.ask("/lab")?;
         let is_node = lab.nodes.iter().any(|node| node.name == part);
         Ok(if is_node { json!({ "nodes": [part] }) } else { json!({ "links": [part] }) })
     }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use adit_lab::Lab;
-use adit_lab::model::{self, Link, Node};
+use adit_topology::model::{self, Link, Node};
 use std::net::UdpSocket;
 use std::time::Duration;
 

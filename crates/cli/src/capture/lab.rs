@@ -3,9 +3,9 @@
 use adit_device::{IfName, Netns};
 use adit_lab::keeper::PART;
 use adit_lab::live::LAB;
-use adit_lab::live::model::{Lab, Network};
 use adit_service::control::client::{Client, instances};
 use adit_service::error::{Error, Kind, Result};
+use adit_topology::report::{Lab, Network};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 

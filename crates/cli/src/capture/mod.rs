@@ -11,10 +11,8 @@
 //! One thread and one loop ([`run`]) that sleeps in poll(2) until a packet, a signal, a writable output or a
 //! deadline. Only the loop and the source read the clock.
 
-pub(crate) mod decode;
 pub(crate) mod extcap;
 pub(crate) mod lab;
-pub(crate) mod local_time;
 pub(crate) mod read;
 pub(crate) mod reply;
 pub(crate) mod run;

@@ -1,7 +1,7 @@
 //! Shows, filters and records the packets of a recording, as if they were captured now.
 
-use crate::capture::decode::Packet;
 use crate::capture::run::{EndError, Show, packets, render};
+use adit_decode::Packet;
 use adit_runtime::format::pcapng::{Interface, LinkType, Meta, Statistics};
 use adit_runtime::format::recording::{Found, RecordedPacket, Recording};
 use adit_runtime::record::error::writer;

@@ -1,10 +1,10 @@
 //! The loop: one thread that sleeps in poll(2) until a packet or signal arrives, an output becomes writable or
 //! loses its reader, or a deadline expires.
 
-use crate::capture::decode::Packet;
-use crate::capture::decode::line::hex_dump;
 use crate::capture::reply::Responder;
 use crate::capture::source::{Fate, Incoming, Source};
+use adit_decode::Packet;
+use adit_decode::hex_dump;
 use adit_runtime::format::pcapng::{Direction, Meta, Statistics};
 use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{RecordError, Recorder};

@@ -1,7 +1,7 @@
 //! The source of packets: a queue of a TUN or TAP device that no other program holds, or a packet socket,
 //! which sees copies.
 
-use crate::capture::decode::Gso;
+use adit_decode::Gso;
 use adit_device::netlink::{Address, Event, HardwareType, IpPrefix, LinkFlags, LinkInfo, Monitor};
 use adit_device::{
     ClassicFilter, Create, Device, DeviceOptions, IfIndex, IfName, Link, MacAddr, Mode,

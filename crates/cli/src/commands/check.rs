@@ -2,8 +2,6 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_lab::file;
-use adit_lab::plan::Plan;
 use adit_service::config::problems::Problems;
 use adit_service::config::read;
 use adit_service::config::source::Source;
@@ -15,6 +13,8 @@ use adit_service::netem::profile;
 use adit_service::netem::profile::Profiles;
 use adit_service::switch::plan as switch_plan;
 use adit_service::switch::wanted::WantedSwitch;
+use adit_topology::file;
+use adit_topology::plan::Plan;
 use adit_vpn::file::conf::HookPolicy;
 use adit_vpn::file::load::{Given, load_complete};
 use adit_vpn::file::validate;

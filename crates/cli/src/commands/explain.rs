@@ -69,7 +69,7 @@ pub(crate) fn catalog() -> Vec<Explanation> {
         .chain(adit_service::sandbox::CATALOG)
         .chain(adit_service::nat::CATALOG)
         .chain(adit_lab::keeper::CATALOG)
-        .chain(adit_lab::routing::CATALOG)
+        .chain(adit_topology::routing::CATALOG)
         .chain(adit_lab::limits::CATALOG)
         .map(Explanation::from);
     let mut all: Vec<Explanation> = library.chain(program).collect();

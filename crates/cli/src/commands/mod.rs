@@ -120,13 +120,13 @@ commands! {
     Lab(lab::Command) [
         "lab-check": lab::check::Checked,
         "lab-export": lab::export::Exported,
-        "lab-graph": adit_lab::graph::Drawing,
+        "lab-graph": adit_topology::graph::Drawing,
         "lab-import": lab::import::Imported,
         "lab-ping": lab::ping::Pinged,
         "lab-plan": lab::plan::View,
         "lab-sim": lab::sim::Simulated,
-        "lab-test": adit_lab::scenario::report::Report,
-        "lab-show": adit_lab::live::model::Lab,
+        "lab-test": adit_topology::scenario::report::Report,
+        "lab-show": adit_topology::report::Lab,
         "lab-top": lab::top::Rates,
     ]
     /// Run a command in a network of its own, without root
@@ -140,7 +140,7 @@ commands! {
     Check(check::Args) ["check": Vec<check::Checked>]
     /// Show, record, filter and answer the packets of an interface
     Capture(Box<capture::Args>) [
-        "capture": crate::capture::decode::Packet,
+        "capture": adit_decode::Packet,
         "capture-interfaces": Vec<capture::Capturable>,
     ]
     /// Run and manage WireGuard tunnels

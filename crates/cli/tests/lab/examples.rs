@@ -43,7 +43,7 @@ fn labs_are_imported_drawn_and_exported() {
     let scratch = std::env::temp_dir().join(format!("adit-import-{}", std::process::id()));
     fs::create_dir_all(&scratch).unwrap();
     let path = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
-    let source = root().join("crates/lab/tests/import/ring.graphml");
+    let source = root().join("crates/topology/tests/import/ring.graphml");
     let source = source.to_str().unwrap();
     let (lab, svg) = (path("ring.toml"), path("ring.svg"));
     let imported = adit(&["lab", "import", source, "-o", &lab]);

@@ -56,7 +56,7 @@ fn without_tests(text: &str) -> &str {
 /// of the simulator the tunnel and the NAT, those of the runtime the NAT.
 #[test]
 fn crates_depend_as_the_plan_says() {
-    let allowed: [(&str, &[&str]); 11] = [
+    let allowed: [(&str, &[&str]); 13] = [
         ("packet", &[]),
         ("device", &["packet"]),
         ("engine", &["packet"]),
@@ -64,15 +64,20 @@ fn crates_depend_as_the_plan_says() {
         ("nat", &["engine", "packet"]),
         ("sim", &["engine", "packet"]),
         ("runtime", &["engine", "device", "packet"]),
+        ("decode", &["runtime", "packet"]),
         ("service", &["runtime", "nat", "engine", "device", "packet"]),
         ("vpn", &["service", "runtime", "tunnel", "nat", "engine", "device", "packet"]),
+        ("topology", &["service", "tunnel", "nat", "engine", "device", "packet"]),
         (
             "lab",
-            &["vpn", "service", "runtime", "sim", "tunnel", "nat", "engine", "device", "packet"],
+            &["topology", "vpn", "service", "runtime", "sim", "nat", "engine", "device", "packet"],
         ),
         (
             "cli",
-            &["lab", "vpn", "service", "runtime", "tunnel", "nat", "engine", "device", "packet"],
+            &[
+                "lab", "topology", "vpn", "decode", "service", "runtime", "tunnel", "nat",
+                "engine", "device", "packet",
+            ],
         ),
     ];
     let folders = fs::read_dir(root().join("crates")).unwrap().count();

@@ -1,10 +1,10 @@
 //! What the loop orders, and what the keeper reports.
 
 use crate::keeper::text::{list, maybe, one};
-use crate::model::{PrivateFile, Restart};
 use adit_device::{IfName, MacAddr};
 use adit_packet::IpPrefix;
 use adit_service::error::Error;
+use adit_topology::model::{PrivateFile, Restart};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;

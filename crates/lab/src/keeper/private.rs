@@ -11,9 +11,9 @@
 use crate::keeper::codes::PART;
 use crate::keeper::home::Inside;
 use crate::keeper::order::Private;
-use crate::model::PrivateFile;
 use adit_device::process::Namespaces;
 use adit_service::error::{Error, Result};
+use adit_topology::model::PrivateFile;
 use rustix::fs::Mode;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use std::ffi::CString;

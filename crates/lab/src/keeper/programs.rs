@@ -3,8 +3,8 @@
 use crate::keeper::nodes::Nodes;
 use crate::keeper::order::{CommandSpec, Output, ProgramKey, ProgramSpec};
 use crate::keeper::spawn::{What, spawn};
-use crate::model::Restart;
 use adit_service::error::{Error, Kind, Result};
+use adit_topology::model::Restart;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;

@@ -8,11 +8,11 @@ use crate::live::prepared::Prepared;
 use crate::live::service::LabService;
 use crate::live::tasks::{Purpose, TaskId};
 use crate::live::wiring::{Loop, NewLink, Stop};
-use crate::model::{Host, Kind, NodeName};
-use crate::plan::{Medium, Plan, Station};
 use adit_engine::switch::SwitchConfig;
 use adit_service::error::Result;
 use adit_service::supervisor::seed;
+use adit_topology::model::{Host, Kind, NodeName};
+use adit_topology::plan::{Medium, Plan, Station};
 use std::collections::BTreeSet;
 
 /// What programs of a host see that is not as in the host of the lab.
@@ -131,7 +131,7 @@ impl LabService {
         runner: &Loop,
         task: TaskId,
         name: &NodeName,
-        keep: &[crate::model::Program],
+        keep: &[adit_topology::model::Program],
     ) {
         let (orders, logs) = self.programs.remove(name, keep);
         logs.iter().filter_map(|log| log.pipe()).for_each(|pipe| runner.unwatch(pipe));

@@ -1,10 +1,10 @@
 //! What a plan asks of programs: routing daemons, tunnels of adit, the packet filter.
 
 use crate::keeper::{CommandSpec, NodeKey};
-use crate::model::{Host, Kind, PrivateFile, Program, Restart};
-use crate::plan::{Plan, Station, TunnelEnd};
-use crate::routing;
 use adit_packet::IpPrefix;
+use adit_topology::model::{Host, Kind, PrivateFile, Program, Restart};
+use adit_topology::plan::{Plan, Station, TunnelEnd};
+use adit_topology::routing;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! What differs between two plans: what a start makes (from nothing), and what a change touches.
 
 use crate::keeper::{InterfaceSpec, RouteSpec};
-use crate::model::{End, Host, Kind, Link, LinkName, Node, NodeName};
-use crate::plan::{Cable, Plan, Station};
 use adit_engine::switch::SwitchConfig;
+use adit_topology::model::{End, Host, Kind, Link, LinkName, Node, NodeName};
+use adit_topology::plan::{Cable, Plan, Station};
 use std::collections::{BTreeSet, HashMap};
 
 /// What differs, by names and by places in the new plan.

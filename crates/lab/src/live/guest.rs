@@ -1,10 +1,10 @@
 //! Virtual machines: QEMU runs as a program of a node of its own, and each link is a Unix socket.
 
-use crate::model::{Guest, Kind, NodeName, Program, Restart};
-use crate::plan::Plan;
 use adit_runtime::Opened;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
+use adit_topology::model::{Guest, Kind, NodeName, Program, Restart};
+use adit_topology::plan::Plan;
 use std::path::PathBuf;
 use std::time::Duration;
 

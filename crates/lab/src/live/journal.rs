@@ -1,8 +1,8 @@
 //! The events of a lab, for those who ask later what happened.
 
-use crate::live::model::Happened;
 use adit_packet::Instant;
 use adit_service::event::{Event, Events};
+use adit_topology::report::Happened;
 use std::collections::VecDeque;
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! What the kernel knows in the networks of nodes: counters of plain links, whose packets this process does not see, and
 //! neighbors. The calling thread stays in the last of them.
 
-use crate::model::LinkName;
 use adit_device::netlink::Netlink;
 use adit_device::{IfName, Netns};
 use adit_service::switch::model::Counters;
+use adit_topology::model::LinkName;
 use std::path::PathBuf;
 
 /// An interface at an end of a link.

@@ -2,12 +2,12 @@
 
 use crate::keeper::NodeKey;
 use crate::live::kernel::KernelEnd;
-use crate::live::model;
 use crate::live::programs::Programs;
 use crate::live::wiring::Wiring;
-use crate::model::{Kind, NodeName};
-use crate::plan::Plan;
 use adit_service::error::{Error, Kind as ErrorKind, Result};
+use adit_topology::model::{Kind, NodeName};
+use adit_topology::plan::Plan;
+use adit_topology::report;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -104,32 +104,32 @@ impl Nodes {
     }
 
     /// The networks of all hosts.
-    pub(super) fn networks(&self, plan: &Plan) -> Vec<model::Network> {
-        let of = |station: &crate::plan::Station| {
+    pub(super) fn networks(&self, plan: &Plan) -> Vec<report::Network> {
+        let of = |station: &adit_topology::plan::Station| {
             let name = &plan.lab.nodes[station.node].name;
             let net = self.all.get(name)?.net.clone()?;
             let addresses = station.interfaces.iter().flat_map(|of| &of.addresses);
             let addresses = addresses.chain(&station.loopback).map(|address| address.ip());
-            Some(model::Network { node: name.to_string(), net, addresses: addresses.collect() })
+            Some(report::Network { node: name.to_string(), net, addresses: addresses.collect() })
         };
         plan.stations.iter().filter_map(of).collect()
     }
 
     /// The reports of all nodes.
-    pub(super) fn report(&self, plan: &Plan, programs: &Programs) -> Vec<model::Node> {
-        let stations: BTreeMap<usize, &crate::plan::Station> =
+    pub(super) fn report(&self, plan: &Plan, programs: &Programs) -> Vec<report::Node> {
+        let stations: BTreeMap<usize, &adit_topology::plan::Station> =
             plan.stations.iter().map(|station| (station.node, station)).collect();
         let nodes = plan.lab.nodes.iter().enumerate();
-        let report = |(at, node): (usize, &crate::model::Node)| {
+        let report = |(at, node): (usize, &adit_topology::model::Node)| {
             let interfaces = stations.get(&at).map_or(&[][..], |station| &station.interfaces);
-            let interfaces = interfaces.iter().map(|interface| model::Interface {
+            let interfaces = interfaces.iter().map(|interface| report::Interface {
                 name: interface.name.to_string(),
                 link: plan.lab.links[interface.link.0].name.to_string(),
                 mac: interface.mac.to_string(),
                 mtu: interface.mtu,
                 addresses: interface.addresses.iter().map(ToString::to_string).collect(),
             });
-            model::Node {
+            report::Node {
                 name: node.name.to_string(),
                 kind: word_of(&node.kind).to_owned(),
                 failed: self.all.get(&node.name).is_some_and(|node| node.failed),

@@ -1,7 +1,5 @@
 //! The way out at a link of a NAT: a gateway behind a port of the loop.
 
-use crate::model::{Kind, Lab, NatNode};
-use crate::plan::{Outlet, Plan};
 use adit_device::MacAddr;
 use adit_device::netlink::OwnAddresses;
 use adit_nat::dns::{self, Forwarder, OwnNames};
@@ -14,6 +12,8 @@ use adit_service::nat::port::follow;
 use adit_service::nat::publish::{self, INSIDE};
 use adit_service::nat::resolvers::Resolvers;
 use adit_service::supervisor::random;
+use adit_topology::model::{Kind, Lab, NatNode};
+use adit_topology::plan::{Outlet, Plan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 

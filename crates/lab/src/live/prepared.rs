@@ -3,11 +3,11 @@
 use crate::live::diff::Diff;
 use crate::live::guest;
 use crate::live::outlet::WantedOutlet;
-use crate::model::Kind;
-use crate::plan::Plan;
 use adit_runtime::Opened;
 use adit_service::error::{Error, Result};
 use adit_service::kinds;
+use adit_topology::model::Kind;
+use adit_topology::plan::Plan;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

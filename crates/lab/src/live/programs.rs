@@ -5,8 +5,8 @@
 
 use crate::keeper::{NodeKey, Order, Output, ProgramKey, ProgramSpec};
 use crate::live::log::Log;
-use crate::live::model::{self, LogPart, ProgramState};
-use crate::model::{NodeName, Program as Wanted};
+use adit_topology::model::{NodeName, Program as Wanted};
+use adit_topology::report::{self, LogPart, ProgramState};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -247,9 +247,9 @@ impl Programs {
     }
 
     /// The reports of the programs of a node.
-    pub(super) fn report(&self, node: &NodeName) -> Vec<model::Program> {
+    pub(super) fn report(&self, node: &NodeName) -> Vec<report::Program> {
         let own = self.all.values().filter(|program| program.node.1 == *node);
-        own.map(|program| model::Program {
+        own.map(|program| report::Program {
             name: program.wanted.name.clone(),
             state: program.state,
             pid: program.pid.filter(|&pid| pid != 0),
@@ -264,7 +264,7 @@ impl Programs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Restart;
+    use adit_topology::model::Restart;
 
     fn programs(list: &[(u32, &str)]) -> Programs {
         let mut programs = Programs::default();

@@ -1,7 +1,6 @@
 //! A lab that runs, as a service: what the keeper reports, and what clients ask.
 
 use crate::engine::LabEngine;
-use crate::file::{self, Setting};
 use crate::keeper::{
     CommandSpec, Done as Ordered, Keeper, NetnsNames, NodeKey, Order, ProgramKey, Report, Ticket,
 };
@@ -9,15 +8,11 @@ use crate::live::complete;
 use crate::live::diff::Diff;
 use crate::live::journal::Journal;
 use crate::live::kernel;
-use crate::live::model::{self, State};
 use crate::live::nodes::Nodes;
 use crate::live::prepared::{self, Prepared};
 use crate::live::programs::{News, Programs};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Cause, Loop, Wiring};
-use crate::model::{LinkName, NodeName};
-use crate::plan::Plan;
-use crate::routing;
 use adit_device::netlink::Netlink;
 use adit_device::{Device, Mode};
 use adit_runtime::port::kinds::device::DevicePort;
@@ -35,6 +30,11 @@ use adit_service::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, read_request, value,
 };
 use adit_service::switch::model::Counters;
+use adit_topology::file::{self, Setting};
+use adit_topology::model::{LinkName, NodeName};
+use adit_topology::plan::Plan;
+use adit_topology::report::{self, State};
+use adit_topology::routing;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -225,7 +225,7 @@ impl LabService {
                 return Err(Error::new(Kind::Refused, &crate::keeper::PART, message));
             }
             (Purpose::Reply, Ordered::Output(output)) => {
-                let output = model::CommandOutput {
+                let output = report::CommandOutput {
                     status: output.status,
                     stdout: output.stdout,
                     stderr: output.stderr,
@@ -235,7 +235,7 @@ impl LabService {
             }
             (Purpose::Reply, Ordered::Door(door)) => {
                 let crate::keeper::Door { keeper, net, mount, uts } = door;
-                self.set_value(task, value(&model::Door { keeper, net, mount, uts })?);
+                self.set_value(task, value(&report::Door { keeper, net, mount, uts })?);
             }
             _ => {}
         }
@@ -331,10 +331,10 @@ impl LabService {
         self.programs.problems().chain(nodes).chain(failed).chain(links).collect()
     }
 
-    fn show(&self, runner: &Loop) -> model::Lab {
+    fn show(&self, runner: &Loop) -> report::Lab {
         let problems = self.problems();
         let links = self.plan.lab.links.iter();
-        model::Lab {
+        report::Lab {
             name: self.name.clone(),
             pid: std::process::id(),
             keeper: self.keeper.pid(),

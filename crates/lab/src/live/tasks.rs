@@ -1,9 +1,9 @@
 //! What the keeper was ordered to do, and for which request.
 
 use crate::keeper::{ProgramKey, Ticket};
-use crate::model::{LinkName, NodeName};
 use adit_service::control::http;
 use adit_service::error::Error;
+use adit_topology::model::{LinkName, NodeName};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 

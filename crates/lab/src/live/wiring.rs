@@ -2,8 +2,6 @@
 
 use crate::engine::{Cable, CableId, Joint, LabEngine, SwitchId};
 use crate::keeper::{NodeKey, Order};
-use crate::live::model::{self, LinkState};
-use crate::model::{Link as Wanted, LinkName, NodeName};
 use adit_device::IfName;
 use adit_engine::PortId;
 use adit_engine::netem::{Direction, Link as Emulated, Seed};
@@ -14,6 +12,8 @@ use adit_service::error::{Error, Kind, Result};
 use adit_service::netem::profile::Profiles;
 use adit_service::netem::report::{LinkReport, Links, Netem};
 use adit_service::switch::model::Counters;
+use adit_topology::model::{Link as Wanted, LinkName, NodeName};
+use adit_topology::report::{self, LinkState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -417,7 +417,7 @@ impl Wiring {
     }
 
     /// The report of a link.
-    pub(super) fn report(&self, runner: &Loop, name: &LinkName) -> Option<model::Link> {
+    pub(super) fn report(&self, runner: &Loop, name: &LinkName) -> Option<report::Link> {
         let link = self.links.get(name)?;
         let shown = |end: usize| match &link.interfaces[end] {
             Some((_, interface)) => format!("{}:{interface}", link.nodes[end]),
@@ -437,7 +437,7 @@ impl Wiring {
             LinkState::Up
         };
         let [from_a, from_b] = [0, 1].map(|end| self.counters(runner, link, end));
-        Some(model::Link {
+        Some(report::Link {
             name: name.to_string(),
             ends: [shown(0), shown(1)],
             medium: medium.to_owned(),

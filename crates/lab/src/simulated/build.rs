@@ -1,7 +1,5 @@
 //! A plan as nodes and wires of the simulator.
 
-use crate::model::{Host, Kind, NodeName};
-use crate::plan::{Interface, Outlet, Plan, Route, Station};
 use adit_engine::PortId;
 use adit_engine::netem::Link as NetemLink;
 use adit_engine::switch::{Switch, SwitchConfig};
@@ -14,6 +12,8 @@ use adit_sim::{
     End, EngineId, HostConfig, HostId, Random, Router, RouterConfig, RouterInterface, RouterRoute,
     Sim,
 };
+use adit_topology::model::{Host, Kind, NodeName};
+use adit_topology::plan::{Interface, Outlet, Plan, Route, Station};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

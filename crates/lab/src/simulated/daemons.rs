@@ -1,7 +1,7 @@
 //! A model of routing daemons: they know the shortest paths some time after a link has failed or works again.
 
-use crate::model::{Host, Kind, Lab, LinkName, Routing};
-use crate::plan::{Plan, Route};
+use adit_topology::model::{Host, Kind, Lab, LinkName, Routing};
+use adit_topology::plan::{Plan, Route};
 use std::time::Duration;
 
 /// How long the daemons take: as long as OSPF's between two routers that see their link fail.
@@ -17,7 +17,7 @@ const fn has_daemon(host: &Host) -> bool {
 
 /// Whether there is any daemon.
 pub(super) fn any(plan: &Plan) -> bool {
-    plan.lab.nodes.iter().filter_map(crate::model::Node::as_host).any(has_daemon)
+    plan.lab.nodes.iter().filter_map(adit_topology::model::Node::as_host).any(has_daemon)
 }
 
 /// The routes of each node with a daemon, by its place, while these links have failed.

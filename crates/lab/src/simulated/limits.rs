@@ -1,7 +1,7 @@
 //! What of a lab cannot be simulated.
 
-use crate::model::{Kind, Routing};
-use crate::plan::Plan;
+use adit_topology::model::{Kind, Routing};
+use adit_topology::plan::Plan;
 
 /// The setting of a host that chooses its congestion control.
 const CONGESTION: &str = "net.ipv4.tcp_congestion_control";

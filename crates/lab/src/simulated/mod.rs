@@ -41,17 +41,17 @@ pub mod play;
 mod record;
 mod traffic;
 
-use crate::model::{Kind, LinkName, NodeName};
 use crate::owned::Source;
-use crate::plan::Plan;
-use crate::scenario::expect::Ping;
-use crate::scenario::report::Entry;
-use crate::scenario::run;
-use crate::scenario::world::{Echoes, Moved, Need, Ran, World};
-use crate::scenario::{Part, Setting, Target, Traffic};
 use adit_packet::Instant;
 use adit_service::error::{Error, Result};
 use adit_sim::{Fault, HostId, Sim};
+use adit_topology::model::{Kind, LinkName, NodeName};
+use adit_topology::plan::Plan;
+use adit_topology::scenario::expect::Ping;
+use adit_topology::scenario::report::Entry;
+use adit_topology::scenario::run;
+use adit_topology::scenario::world::{Echoes, Moved, Need, Ran, World};
+use adit_topology::scenario::{Part, Setting, Target, Traffic};
 use build::Net;
 use record::Recorders;
 use std::collections::BTreeSet;
@@ -240,8 +240,8 @@ impl Virtual {
 }
 
 /// Whether a link has failed, or a node at one of its ends.
-fn is_down(failed: &BTreeSet<Part>, link: &crate::model::Link) -> bool {
-    let at_end = |end: &crate::model::End| failed.contains(&Part::Node(end.node.clone()));
+fn is_down(failed: &BTreeSet<Part>, link: &adit_topology::model::Link) -> bool {
+    let at_end = |end: &adit_topology::model::End| failed.contains(&Part::Node(end.node.clone()));
     failed.contains(&Part::Link(link.name.clone())) || link.ends.iter().any(at_end)
 }
 
@@ -282,7 +282,7 @@ impl World for Virtual {
     }
 
     fn set(&mut self, link: &LinkName, setting: &Setting) -> Result<()> {
-        let of_name = |wanted: &crate::model::Link| wanted.name == *link;
+        let of_name = |wanted: &adit_topology::model::Link| wanted.name == *link;
         let place = self.plan.lab.links.iter().position(of_name);
         let ends = place.and_then(|place| self.net.ends[place]);
         let Some([a, b]) = ends else {

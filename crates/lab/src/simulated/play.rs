@@ -1,10 +1,10 @@
 //! Plays a scenario in virtual time, with one seed or with many.
 
 use super::Virtual;
-use crate::plan::Plan;
-use crate::scenario::report::{Entry, Kind, Outcome, Report, StepReport};
-use crate::scenario::{Scenario, run};
 use adit_service::error::Result;
+use adit_topology::plan::Plan;
+use adit_topology::scenario::report::{Entry, Kind, Outcome, Report, StepReport};
+use adit_topology::scenario::{Scenario, run};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -1,12 +1,12 @@
 //! Files of a simulation: its trace, and the packets of each link.
 
 use super::build::Net;
-use crate::plan::Plan;
 use adit_packet::{Instant, Layer};
 use adit_runtime::format::pcapng::{self, Direction, Interface, LinkType, Meta};
 use adit_runtime::record::error::writer;
 use adit_service::error::{Error, Result};
 use adit_sim::{Crossing, End, Sim};
+use adit_topology::plan::Plan;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;

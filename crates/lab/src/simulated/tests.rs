@@ -1,12 +1,12 @@
 use super::play::{Play, Recording};
 use super::{Virtual, limits};
-use crate::file::of_source;
-use crate::plan::Plan;
-use crate::scenario::Scenario;
-use crate::scenario::report::{Measured, Outcome, Report};
-use crate::scenario::world::World;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
+use adit_topology::file::of_source;
+use adit_topology::plan::Plan;
+use adit_topology::scenario::Scenario;
+use adit_topology::scenario::report::{Measured, Outcome, Report};
+use adit_topology::scenario::world::World;
 use std::fs;
 use std::time::Duration;
 

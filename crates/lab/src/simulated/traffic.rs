@@ -1,9 +1,9 @@
 //! Traffic between two simulated hosts.
 
-use crate::scenario::world::Moved;
-use crate::scenario::{Amount, Protocol, Traffic};
 use adit_packet::Instant;
 use adit_sim::{HostId, Sim, TcpId, UdpId};
+use adit_topology::scenario::world::Moved;
+use adit_topology::scenario::{Amount, Protocol, Traffic};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;

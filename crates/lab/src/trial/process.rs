@@ -3,11 +3,11 @@
 use super::ask::ask;
 use crate::keeper::PART;
 use crate::live::LAB;
-use crate::live::model::{Lab, State};
 use adit_service::control::client::Client;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
+use adit_topology::report::{Lab, State};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;

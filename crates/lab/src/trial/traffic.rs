@@ -1,8 +1,8 @@
 //! Traffic between two nodes: a thread for each end of each stream.
 
-use crate::scenario::world::Moved;
-use crate::scenario::{Amount, Protocol, Traffic};
 use adit_device::Netns;
+use adit_topology::scenario::world::Moved;
+use adit_topology::scenario::{Amount, Protocol, Traffic};
 use rustix::net::sockopt;
 use std::io::{self, Read, Write};
 use std::net::{

@@ -4,7 +4,7 @@ use crate::support::{begin, command, done, node, private, program, start, succee
 use adit_device::process::Child;
 use adit_lab::enter;
 use adit_lab::keeper::{Done, Door, Keeper, NodeKey, Order, Private};
-use adit_lab::model::PrivateFile;
+use adit_topology::model::PrivateFile;
 use rustix::process::Signal;
 use std::ffi::OsString;
 

@@ -4,8 +4,8 @@ use crate::support::{
     PATIENCE, begin, command, done, event, fails, node, program, run, shot, start, succeeds,
 };
 use adit_lab::keeper::{CommandOutput, Done, NodeKey, Order, Output, ProgramKey, Report};
-use adit_lab::model::Restart;
 use adit_service::error::Kind;
+use adit_topology::model::Restart;
 use std::fs::File;
 use std::io::Read;
 use std::time::Duration;

@@ -4,8 +4,8 @@ use adit_lab::keeper::{
     CommandOutput, CommandSpec, Done, InterfaceSpec, Keeper, NodeKey, NodeSpec, Order, Output,
     Private, ProgramKey, ProgramSpec, Report, RouteSpec,
 };
-use adit_lab::model::Restart;
 use adit_service::error::Error;
+use adit_topology::model::Restart;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 

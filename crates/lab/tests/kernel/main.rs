@@ -3,13 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, that is the assertion")]
 
-use adit_lab::export::script;
-use adit_lab::file::of_source;
-use adit_lab::model::Kind;
-use adit_lab::plan::Plan;
-use adit_lab::routing;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
+use adit_topology::export::script;
+use adit_topology::file::of_source;
+use adit_topology::model::Kind;
+use adit_topology::plan::Plan;
+use adit_topology::routing;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -3,8 +3,8 @@
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_lab::export::script;
 use adit_service::error::Result;
+use adit_topology::export::script;
 use schemars::JsonSchema;
 use serde::Serialize;
 

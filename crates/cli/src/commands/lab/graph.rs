@@ -6,10 +6,10 @@ use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::plot::Charset;
-use adit_lab::graph::{Drawing, dot, svg, text};
 use adit_service::error::{Error, Result};
 use adit_service::file;
 use adit_service::text::clean;
+use adit_topology::graph::{Drawing, dot, svg, text};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -2,10 +2,10 @@
 
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_lab::import::{Images, import};
 use adit_service::config::source::Source;
 use adit_service::error::{Error, Result};
 use adit_service::text::clean;
+use adit_topology::import::{Images, import};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::PathBuf;

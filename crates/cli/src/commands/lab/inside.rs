@@ -7,11 +7,11 @@ use crate::context::Context;
 use crate::exit::Exit;
 use adit_lab::enter;
 use adit_lab::keeper::Door;
-use adit_lab::live::model;
 use adit_service::control::client::Client;
 use adit_service::control::http::escape;
 use adit_service::error::Result;
 use adit_service::namespace::shell;
+use adit_topology::report;
 use std::ffi::OsString;
 
 #[derive(Debug, clap::Args)]
@@ -56,8 +56,8 @@ pub(super) fn exec(
     command: &[OsString],
     environment: &[(OsString, OsString)],
 ) -> Result<Exit> {
-    let door: model::Door = ask(client, &format!("/lab/nodes/{}/door", escape(node)))?;
-    let model::Door { keeper, net, mount, uts } = door;
+    let door: report::Door = ask(client, &format!("/lab/nodes/{}/door", escape(node)))?;
+    let report::Door { keeper, net, mount, uts } = door;
     let mut all = vec![("ADIT_LAB".into(), client.name().as_str().into())];
     all.push(("ADIT_NODE".into(), node.into()));
     all.extend(environment.iter().cloned());

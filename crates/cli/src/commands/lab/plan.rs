@@ -4,9 +4,9 @@ use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, Tone, table};
-use adit_lab::model::Lab;
-use adit_lab::plan::{Medium, Plan, Station};
 use adit_service::error::Result;
+use adit_topology::model::Lab;
+use adit_topology::plan::{Medium, Plan, Station};
 use schemars::JsonSchema;
 use serde::Serialize;
 

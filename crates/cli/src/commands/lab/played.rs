@@ -1,10 +1,10 @@
 //! The result of a scenario as text and files.
 
 use crate::output::{Output, Tone};
-use adit_lab::scenario::junit;
-use adit_lab::scenario::report::{Entry, Outcome, Report};
 use adit_service::error::{Error, Result};
 use adit_service::text::clean;
+use adit_topology::scenario::junit;
+use adit_topology::scenario::report::{Entry, Outcome, Report};
 use std::fs;
 use std::path::Path;
 

@@ -3,9 +3,9 @@
 use crate::commands::lab::which::hosts;
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_lab::live::model::Node;
 use adit_service::control::client::Client;
 use adit_service::error::{Error, Result};
+use adit_topology::report::Node;
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::Command;
 
@@ -133,7 +133,7 @@ pub(super) fn run(context: &Context, client: &Client) -> Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_lab::live::model::Interface;
+    use adit_topology::report::Interface;
 
     fn node(name: &str, address: &str) -> Node {
         let interface = Interface {

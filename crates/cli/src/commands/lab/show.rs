@@ -7,13 +7,13 @@ use crate::exit::Exit;
 use crate::output::{Output, Tone, clean, table};
 use crate::show::link;
 use adit_lab::live::LAB;
-use adit_lab::live::model::{Lab, LogPart, State};
 use adit_packet::units;
 use adit_service::control::client::Client;
 use adit_service::control::http::escape;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_service::netem::report::keys_text;
+use adit_topology::report::{Lab, LogPart, State};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -135,7 +135,7 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
 }
 
 /// How many frames a link has dropped, also those that it was asked to lose.
-pub(super) fn dropped(link: &adit_lab::live::model::Link) -> u64 {
+pub(super) fn dropped(link: &adit_topology::report::Link) -> u64 {
     let ways = link.link.iter().flat_map(|of| [&of.ingress, &of.egress]);
     let emulated: u64 = ways.flat_map(|way| way.counts.drops()).map(|(count, _)| count).sum();
     let ways = link.link.iter().flat_map(|of| [&of.ingress, &of.egress]);

@@ -4,12 +4,12 @@ use crate::commands::lab::played;
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_lab::file::FromFile;
-use adit_lab::scenario::report::Report;
 use adit_lab::simulated::limits;
 use adit_lab::simulated::play::{Play, Recording};
 use adit_service::error::{Error, Result};
 use adit_service::text::clean;
+use adit_topology::file::FromFile;
+use adit_topology::scenario::report::Report;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::num::NonZeroU64;
@@ -165,8 +165,8 @@ impl Args {
         if !output.json {
             for report in &reports {
                 output.line(format_args!("seed {}:", report.seed))?;
-                let has_failed = |entry: &&adit_lab::scenario::report::Entry| {
-                    use adit_lab::scenario::report::Outcome::{Error, Failed};
+                let has_failed = |entry: &&adit_topology::scenario::report::Entry| {
+                    use adit_topology::scenario::report::Outcome::{Error, Failed};
                     matches!(entry.outcome, Failed | Error)
                 };
                 for entry in report.entries().map(|(_, entry)| entry).filter(has_failed) {

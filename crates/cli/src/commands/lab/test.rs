@@ -4,11 +4,11 @@ use crate::commands::lab::played;
 use crate::commands::lab::wanted::Wanted;
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_lab::scenario::run;
 use adit_lab::trial::{Process, Trial};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::text::clean;
+use adit_topology::scenario::run;
 use std::path::PathBuf;
 use std::time::Duration;
 

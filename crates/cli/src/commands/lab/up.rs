@@ -6,11 +6,11 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::show::events::{noted, printed};
 use adit_lab::live::{self, Options};
-use adit_lab::model::Kind;
-use adit_lab::plan::Plan;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
 use adit_service::event::{Event, Events, Observer};
+use adit_topology::model::Kind;
+use adit_topology::plan::Plan;
 use std::os::fd::AsFd;
 
 #[derive(Debug, clap::Args)]

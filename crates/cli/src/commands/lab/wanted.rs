@@ -1,11 +1,11 @@
 //! Which lab a command is about: a file, or a shape.
 
-use adit_lab::file::{self, FromFile, Setting};
 use adit_lab::live::LabFile;
-use adit_lab::plan::Plan;
-use adit_lab::scenario::Scenario;
-use adit_lab::topology::Topology;
 use adit_service::error::{Error, Kind, Result};
+use adit_topology::file::{self, FromFile, Setting};
+use adit_topology::plan::Plan;
+use adit_topology::scenario::Scenario;
+use adit_topology::shapes::Topology;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 

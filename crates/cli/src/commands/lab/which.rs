@@ -2,10 +2,10 @@
 
 use crate::commands::running::ask;
 use adit_lab::live::LAB;
-use adit_lab::live::model::{Lab, Node};
 use adit_service::control::client::Client;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
+use adit_topology::report::{Lab, Node};
 
 /// The name of the lab that commands are about, in its nodes and in the command of 'adit lab run'.
 pub(crate) const LAB_VARIABLE: &str = "ADIT_LAB";

@@ -1,7 +1,7 @@
 use super::*;
-use crate::file;
 use adit_service::config::problems::Problems;
 use adit_service::config::source::Source;
+use adit_topology::file;
 
 fn plan(text: &str) -> Plan {
     let source = Source::new("lab.toml".to_owned(), text.to_owned());

@@ -9,11 +9,11 @@
 //!
 //! `>` leaves the host, `<` enters it.
 
-use crate::capture::decode::Direction;
-use crate::capture::decode::icmp::Icmp;
-use crate::capture::decode::tcp::Tcp;
-use crate::capture::decode::{Arp, Gso, Ip, Packet};
-use crate::capture::local_time::LocalTime;
+use crate::icmp::Icmp;
+use crate::local_time::LocalTime;
+use crate::packet::Direction;
+use crate::packet::{Arp, Gso, Ip, Packet};
+use crate::tcp::Tcp;
 use etherparse::IpNumber;
 use std::fmt::{self, Display, Formatter};
 
@@ -163,7 +163,7 @@ impl Display for Icmp {
 }
 
 /// Bytes in rows of 16, as `tcpdump -X` prints them, each row ended by a line feed.
-pub(crate) fn hex_dump(bytes: &[u8], out: &mut String) {
+pub fn hex_dump(bytes: &[u8], out: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (row, chunk) in bytes.chunks(16).enumerate() {
         out.push_str(&format!("    0x{:04x}: ", row * 16));

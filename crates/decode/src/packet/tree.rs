@@ -1,11 +1,11 @@
 //! A packet's decoded fields, one line a header, for `-v`.
 
-use crate::capture::decode::Packet;
+use crate::packet::Packet;
 use std::fmt::Write;
 
 impl Packet {
     /// Appends one indented line for each header that was understood.
-    pub(crate) fn tree(&self, out: &mut String) {
+    pub fn tree(&self, out: &mut String) {
         // Writing to a String cannot fail.
         let _ = self.write_link(out);
         let _ = self.write_ip(out);

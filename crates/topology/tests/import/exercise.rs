@@ -1,7 +1,7 @@
 //! What must hold for any file of another program; fuzz targets call it too.
 
-use adit_lab::import::{Images, import};
 use adit_service::config::source::Source;
+use adit_topology::import::{Images, import};
 
 /// Imports `bytes`: the text of what is accepted is TOML, and a rejection has a problem.
 pub(crate) fn file(bytes: &[u8]) {

@@ -2,13 +2,15 @@
 //!
 //! The output has only numbers, addresses and our own words, so no text from a packet reaches the terminal.
 
-mod icmp;
-pub(crate) mod line;
-mod tcp;
+mod line;
 mod tree;
 
-use crate::capture::local_time::LocalTime;
-use adit_device::MacAddr;
+pub use line::hex_dump;
+
+use crate::icmp::Icmp;
+use crate::local_time::LocalTime;
+use crate::tcp::Tcp;
+use adit_packet::MacAddr;
 use adit_runtime::format::pcapng::{self, LinkType, Meta};
 use etherparse::{
     ArpPacketSlice, EtherType, Ipv4HeaderSlice, LaxIpv6Slice, LaxLinkExtSlice, LaxNetSlice,
@@ -18,13 +20,10 @@ use serde::{Serialize, Serializer};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-pub(crate) use icmp::Icmp;
-pub(crate) use tcp::Tcp;
-
 /// Which way a packet goes, seen from the host whose interface it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Direction {
+pub enum Direction {
     /// Into the host: what a program writes to a TUN queue, what comes from a wire.
     In,
     /// Out of the host: what a program reads from a TUN queue, what goes to a wire.
@@ -42,147 +41,147 @@ impl From<pcapng::Direction> for Direction {
 
 /// One packet, as `--json` prints it: one object a line.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Packet {
+pub struct Packet {
     /// When it was seen: RFC 3339, local time with its UTC offset, nanoseconds.
     #[serde(serialize_with = "serialize_time")]
     #[schemars(with = "String")]
-    pub(crate) time: Duration,
+    pub time: Duration,
     /// The interface.
-    pub(crate) interface: String,
+    pub interface: String,
     /// Into or out of the host, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) direction: Option<Direction>,
+    pub direction: Option<Direction>,
     /// Its length in bytes.
-    pub(crate) length: usize,
+    pub length: usize,
     /// How many bytes of it were captured.
-    pub(crate) captured_length: usize,
+    pub captured_length: usize,
     /// Number of packets lost since the previous one.
-    pub(crate) lost_before: u64,
+    pub lost_before: u64,
     /// Segmentation left to the device, if this is a super-packet.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) gso: Option<Gso>,
+    pub gso: Option<Gso>,
     /// The Ethernet header.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) ethernet: Option<Ethernet>,
+    pub ethernet: Option<Ethernet>,
     /// The ARP message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) arp: Option<Arp>,
+    pub arp: Option<Arp>,
     /// The IPv4 or IPv6 header.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) ip: Option<Ip>,
+    pub ip: Option<Ip>,
     /// The TCP header.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tcp: Option<Tcp>,
+    pub tcp: Option<Tcp>,
     /// The UDP header.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) udp: Option<Udp>,
+    pub udp: Option<Udp>,
     /// The ICMP or ICMPv6 message.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) icmp: Option<Icmp>,
+    pub icmp: Option<Icmp>,
     /// Why parsing ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) malformed: Option<String>,
+    pub malformed: Option<String>,
     /// The captured bytes in hexadecimal, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) bytes: Option<String>,
+    pub bytes: Option<String>,
 }
 
 /// A super-packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub(crate) struct Gso {
+pub struct Gso {
     /// Payload bytes of each segment except the last.
-    pub(crate) size: u16,
+    pub size: u16,
     /// Number of segments.
-    pub(crate) segments: usize,
+    pub segments: usize,
 }
 
 /// An Ethernet header and its VLAN tags.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Ethernet {
+pub struct Ethernet {
     /// The sender's MAC address.
-    pub(crate) source: String,
+    pub source: String,
     /// The receiver's MAC address.
-    pub(crate) destination: String,
+    pub destination: String,
     /// The EtherType behind all tags; a length if below 1536.
-    pub(crate) ether_type: u16,
+    pub ether_type: u16,
     /// The VLAN tags, outermost first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) vlans: Vec<Vlan>,
+    pub vlans: Vec<Vlan>,
 }
 
 /// One VLAN tag.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Vlan {
+pub struct Vlan {
     /// The VLAN, 0 to 4095.
-    pub(crate) id: u16,
+    pub id: u16,
     /// The priority, 0 to 7.
-    pub(crate) priority: u8,
+    pub priority: u8,
 }
 
 /// An ARP message about IPv4 over Ethernet.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Arp {
+pub struct Arp {
     /// 1 for a request, 2 for a reply.
-    pub(crate) operation: u16,
+    pub operation: u16,
     /// The sender's address.
-    pub(crate) sender: Ipv4Addr,
+    pub sender: Ipv4Addr,
     /// The sender's MAC address.
-    pub(crate) sender_mac: String,
+    pub sender_mac: String,
     /// The target's address.
-    pub(crate) target: Ipv4Addr,
+    pub target: Ipv4Addr,
     /// The target's MAC address; zero in a request.
-    pub(crate) target_mac: String,
+    pub target_mac: String,
 }
 
 /// The fields that IPv4 and IPv6 have in common, and the identification of a fragment.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Ip {
+pub struct Ip {
     /// 4 or 6.
-    pub(crate) version: u8,
+    pub version: u8,
     /// The sender.
-    pub(crate) source: IpAddr,
+    pub source: IpAddr,
     /// The receiver.
-    pub(crate) destination: IpAddr,
+    pub destination: IpAddr,
     /// The protocol of the payload, behind all extension headers.
-    pub(crate) protocol: u8,
+    pub protocol: u8,
     /// Time to live or hop limit.
-    pub(crate) ttl: u8,
+    pub ttl: u8,
     /// Differentiated services code point.
-    pub(crate) dscp: u8,
+    pub dscp: u8,
     /// Explicit congestion notification.
-    pub(crate) ecn: u8,
+    pub ecn: u8,
     /// Header and payload in bytes, as the header says.
-    pub(crate) length: usize,
+    pub length: usize,
     /// The fragment, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) fragment: Option<Fragment>,
+    pub fragment: Option<Fragment>,
 }
 
 /// A fragment of a packet.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Fragment {
+pub struct Fragment {
     /// The identification of the whole packet.
-    pub(crate) id: u32,
+    pub id: u32,
     /// Its offset in the payload of the whole packet, in bytes.
-    pub(crate) offset: u16,
+    pub offset: u16,
     /// Whether more follow.
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 /// A UDP header.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Udp {
+pub struct Udp {
     /// The sender's port.
-    pub(crate) source_port: u16,
+    pub source_port: u16,
     /// The receiver's port.
-    pub(crate) destination_port: u16,
+    pub destination_port: u16,
     /// Payload bytes, as the header says.
-    pub(crate) payload_length: u16,
+    pub payload_length: u16,
 }
 
 impl Packet {
     /// Decodes the captured bytes of a packet. Never fails.
-    pub(crate) fn decode(interface: &str, link: LinkType, meta: &Meta, data: &[u8]) -> Self {
+    pub fn decode(interface: &str, link: LinkType, meta: &Meta, data: &[u8]) -> Self {
         let mut packet = Self {
             time: meta.time,
             interface: interface.to_owned(),
@@ -257,7 +256,7 @@ impl Packet {
     }
 
     /// Whether part of it was not captured.
-    pub(crate) fn is_cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.captured_length < self.length
     }
 }
@@ -345,6 +344,3 @@ impl Arp {
 fn serialize_time<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&LocalTime::new(*time).rfc3339())
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,25 +6,25 @@ use std::fmt::Write;
 
 /// A TCP header.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Tcp {
+pub struct Tcp {
     /// The sender's port.
-    pub(crate) source_port: u16,
+    pub source_port: u16,
     /// The receiver's port.
-    pub(crate) destination_port: u16,
+    pub destination_port: u16,
     /// As tcpdump writes them: `S.` is SYN and ACK.
-    pub(crate) flags: String,
+    pub flags: String,
     /// The sequence number.
-    pub(crate) sequence: u32,
+    pub sequence: u32,
     /// The acknowledgment number, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) acknowledgment: Option<u32>,
+    pub acknowledgment: Option<u32>,
     /// The window, not scaled.
-    pub(crate) window: u16,
+    pub window: u16,
     /// The options as tcpdump writes them: `mss 1460,sackOK`.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) options: String,
+    pub options: String,
     /// Payload bytes that were captured.
-    pub(crate) payload_length: usize,
+    pub payload_length: usize,
 }
 
 impl Tcp {

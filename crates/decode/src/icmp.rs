@@ -1,35 +1,35 @@
 //! An ICMP or ICMPv6 message.
 
-use adit_device::MacAddr;
+use adit_packet::MacAddr;
 use etherparse::{Icmpv4Slice, Icmpv6Slice};
 use serde::Serialize;
 use std::net::Ipv6Addr;
 
 /// An ICMP or ICMPv6 message.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct Icmp {
+pub struct Icmp {
     /// The type.
     #[serde(rename = "type")]
-    pub(crate) kind: u8,
+    pub kind: u8,
     /// The code.
-    pub(crate) code: u8,
+    pub code: u8,
     /// The meaning of type and code.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The identifier of an echo.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<u16>,
+    pub id: Option<u16>,
     /// The sequence number of an echo.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) sequence: Option<u16>,
+    pub sequence: Option<u16>,
     /// The MTU that the packet exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) mtu: Option<u32>,
+    pub mtu: Option<u32>,
     /// The address that a neighbor solicitation or advertisement is about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) target: Option<Ipv6Addr>,
+    pub target: Option<Ipv6Addr>,
     /// The link-layer address in neighbor discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) link_address: Option<String>,
+    pub link_address: Option<String>,
 }
 
 impl Icmp {

@@ -1,8 +1,8 @@
 //! What is drawn.
 
-use crate::live::model as live;
 use crate::model::{Kind, Lab, Link};
 use crate::plan::Plan;
+use crate::report as live;
 use adit_engine::switch::VlanMode;
 use adit_service::netem::keys::to_json;
 use adit_service::netem::report::LinkReport;
