@@ -321,7 +321,7 @@ impl<E: Engine> Runner<E> {
     pub fn turn(&mut self, handler: &mut impl Handler<E>) -> io::Result<Next> {
         self.owned(|runner| {
             runner.core.reactor.wait(true)?;
-            runner.serve_ready();
+            runner.serve_ready(SHARE_MAX);
             let flow = runner.react(handler);
             let has_more = runner.has_more();
             let at = if has_more { Some(runner.core.now) } else { runner.next_timeout() };
@@ -374,17 +374,17 @@ impl<E: Engine> Runner<E> {
             // What ended the sleep came before the thread was awake.
             self.core.now = self.core.now.max(clock::now() - self.timer.wake_age());
         }
-        self.serve_ready();
+        self.serve_ready(SHARE_MAX);
         Ok(())
     }
 
     /// Serves what the owner waits for, and then ports and flows for a limited time; others have the next turn.
-    fn serve_ready(&mut self) {
+    fn serve_ready(&mut self, share: Duration) {
         for ready in self.core.reactor.take_first() {
             self.dispatch(ready);
         }
-        self.core.serve_queued(self.core.now + SHARE_MAX);
-        let until = self.core.now + SHARE_MAX;
+        self.core.serve_queued(self.core.now + share);
+        let until = self.core.now + share;
         while let Some(ready) = self.core.reactor.next() {
             self.dispatch(ready);
             // Packets are stamped when their turn has come, not with those before them.
