@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A switch with N hosts: how long it takes until the first host has pinged the last one, and until all is gone, by
 # 'adit lab', by 'ip -batch' (kernel bridge, a veth a host) and by Mininet (kernel bridge), in turns. Medians and ratios;
-# then 1,000 hosts by adit, and the memory of each. The exit status is 1 if a promise does not hold.
+# then a ping of each pair, and 1,000 hosts by adit with the memory of each. The exit status is 1 if a promise does not hold.
 #
 #   bench/lab.sh [--hosts N] [--rounds N] [--many N] [--peers adit,ip,mininet]
 #
@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 adit=$(realpath "${ADIT:-target/release/adit}")
 exec unshare -Urnm --propagation private -- python3 - "$adit" "$@" <<'END'
-import argparse, os, statistics, subprocess, sys, time
+import argparse, ctypes, os, statistics, subprocess, sys, time
 
 options = argparse.ArgumentParser()
 options.add_argument("adit")
@@ -127,14 +127,43 @@ def available():
     with open("/proc/meminfo") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
 
+def processes():
+    """KiB of the processes of labs (PSS), which are children of this one."""
+    parents, total = {}, 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                parents[int(pid)] = int(file.read().rpartition(")")[2].split()[1])
+        except OSError:
+            pass
+    for pid, parent in parents.items():
+        while parent not in (0, os.getpid()):
+            parent = parents.get(parent, 0)
+        if parent:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                total += next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    return total
+
+if "adit" in names:
+    subject = subjects["adit"]
+    subject.up(options.hosts)
+    took = timed(lambda: run([options.adit, "lab", "ping", "--lab", "bench"]))
+    subject.down(options.hosts)
+    pings = options.hosts * (options.hosts - 1)
+    promise(f"{pings} pings, s", took, 10)
+    time.sleep(1)
+
 if "adit" in names and options.many:
-    subject, before = subjects["adit"], available()
+    # What a lab leaves in the background becomes a child of this process (PR_SET_CHILD_SUBREAPER).
+    ctypes.CDLL(None).prctl(36, 1)
+    before = available()
     took = timed(lambda: subject.up(options.many))
     time.sleep(1)
-    used = (before - available()) / 1024 / options.many
+    used, ours = ((before - available()) / 1024 / options.many, processes() / 1024 / options.many)
     gone = timed(lambda: subject.down(options.many))
     promise(f"{options.many} hosts up, s", took, 20)
     promise("memory of a host, MiB", used, 0.5)
+    print(f"of it in processes, MiB: {ours:.3f}")
     print(f"{options.many} hosts down, s: {gone:.3f}")
 sys.exit(1 if failed else 0)
 END

@@ -42,6 +42,11 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// How long ports and flows are served, those that have more and then those that are ready, before the owner's
+/// turn: a thousand ports that flood each other have work for seconds.
+const SHARE_MAX: Duration = Duration::from_millis(10);
 
 /// The owner of a loop: takes its events, between two batches, on the loop's thread.
 pub trait Handler<E: Engine> {
@@ -316,9 +321,9 @@ impl<E: Engine> Runner<E> {
     pub fn turn(&mut self, handler: &mut impl Handler<E>) -> io::Result<Next> {
         self.owned(|runner| {
             runner.core.reactor.wait(true)?;
-            runner.serve_ready();
+            runner.serve_ready(SHARE_MAX);
             let flow = runner.react(handler);
-            let has_more = runner.core.has_more();
+            let has_more = runner.has_more();
             let at = if has_more { Some(runner.core.now) } else { runner.next_timeout() };
             runner.timer.set(at, runner.core.now)?;
             Ok(flow)
@@ -351,9 +356,14 @@ impl<E: Engine> Runner<E> {
         }
     }
 
+    /// Whether there is something to do although no descriptor is ready.
+    fn has_more(&self) -> bool {
+        self.core.has_more() || self.core.reactor.has_ready()
+    }
+
     /// Waits until something is ready or due, and serves it.
     fn sleep(&mut self) -> io::Result<()> {
-        let has_more = self.core.has_more();
+        let has_more = self.has_more();
         if !has_more {
             self.core.ports.retime_touched();
             let at = self.next_timeout();
@@ -364,22 +374,30 @@ impl<E: Engine> Runner<E> {
             // What ended the sleep came before the thread was awake.
             self.core.now = self.core.now.max(clock::now() - self.timer.wake_age());
         }
-        self.serve_ready();
+        self.serve_ready(SHARE_MAX);
         Ok(())
     }
 
-    fn serve_ready(&mut self) {
-        self.core.serve_queued();
-        for at in 0..self.core.reactor.len() {
-            let Some(ready) = self.core.reactor.ready(at) else { break };
+    /// Serves what the owner waits for, and then ports and flows for a limited time; others have the next turn.
+    fn serve_ready(&mut self, share: Duration) {
+        for ready in self.core.reactor.take_first() {
+            self.dispatch(ready);
+        }
+        self.core.serve_queued(self.core.now + share);
+        let until = self.core.now + share;
+        while let Some(ready) = self.core.reactor.next() {
             self.dispatch(ready);
             // Packets are stamped when their turn has come, not with those before them.
             self.core.read_clock();
+            if self.core.now >= until {
+                break;
+            }
         }
     }
 
     fn dispatch(&mut self, ready: Ready) {
         match ready.source {
+            Source::First => {}
             Source::Timer => self.timer.fired(clock::now()),
             Source::Signals => self.read_signals(),
             Source::Remote => {

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How many packets wait for the outer loop: as many as 16 flows bring in one turn.
 const PACKETS_MAX: usize = 1024;
@@ -81,7 +82,8 @@ impl<E: Engine, H: Handler<E>> Nested<E, H> {
             runner.core.read_clock();
             if all {
                 runner.core.reactor.wait(true)?;
-                runner.serve_ready();
+                // All of it: the outer loop would not know that there is more.
+                runner.serve_ready(Duration::MAX);
             } else {
                 runner.core.serve(cable);
             }

@@ -113,8 +113,7 @@ impl Relay {
     /// Those of epoll.
     pub fn turn(&mut self, now: Instant) -> io::Result<()> {
         self.reactor.wait(true)?;
-        for at in 0..self.reactor.len() {
-            let Some(ready) = self.reactor.ready(at) else { break };
+        while let Some(ready) = self.reactor.next() {
             match ready.source {
                 Source::Hub(index, _) => self.accept(index, now),
                 Source::Peers(index, _) => self.receive(index, now),

@@ -4,6 +4,7 @@ use crate::port::{Cx, Gone, Port, Recv, Wait};
 use crate::runner::event::{Event, Next};
 use crate::runner::{Handler, Runner};
 use crate::wake::mailbox::CallError;
+use crate::wake::reactor::{Interest, Token};
 use adit_engine::Hub;
 use adit_engine::PortId;
 use adit_packet::{Batch, Instant, Pool, PoolConfig};
@@ -20,6 +21,8 @@ struct Calls {
     recv: AtomicU64,
     send: AtomicU64,
     timeout: AtomicU64,
+    /// How many milliseconds a read takes.
+    pause: AtomicU64,
 }
 
 impl Calls {
@@ -44,6 +47,7 @@ impl Port for EventPort {
 
     fn recv(&mut self, cx: &mut Cx<'_>) -> Recv {
         self.calls.recv.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(self.calls.pause.load(Ordering::Relaxed)));
         if self.fails {
             return Recv::Failed(io::Error::other("it is broken"));
         }
@@ -132,6 +136,36 @@ fn a_turn_touches_only_what_is_ready() {
             assert!(timeout <= 4, "only theirs were asked for: {timeout}");
         }
     }
+}
+
+#[test]
+fn the_owner_does_not_wait_for_all_ports() {
+    struct Owner(u32);
+    impl Handler<Hub> for Owner {
+        fn event(&mut self, _: &mut Runner<Hub>, event: Event) -> Next {
+            assert!(matches!(event, Event::Ready(Token(9))), "{event:?}");
+            self.0 += 1;
+            Next::Continue
+        }
+    }
+    const PORTS: u64 = 60;
+    let (mut runner, events, calls) = runner(60, None);
+    calls.pause.store(1, Ordering::Relaxed);
+    let watched = eventfd(1, EventfdFlags::NONBLOCK).unwrap();
+    events.iter().for_each(|event| ring(event));
+    // The last of all that are ready.
+    runner.watch(&watched, Token(9), Interest::READ).unwrap();
+    let (mut owner, mut received, mut turns) = (Owner(0), 0, 0);
+    while received < 2 * PORTS {
+        runner.turn(&mut owner).unwrap();
+        let (recv, ..) = calls.take();
+        assert!(recv < PORTS, "a turn has a limit: {recv}");
+        received += recv;
+        turns += 1;
+        assert_eq!(owner.0, turns, "the owner has its turn each time");
+    }
+    runner.turn(&mut owner).unwrap();
+    assert_eq!(calls.take().0, 0, "each port brought its frame once");
 }
 
 #[test]

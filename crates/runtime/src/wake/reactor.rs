@@ -3,6 +3,7 @@
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,6 +15,11 @@ pub(crate) const SYSCALLS: &[&str] =
 
 /// How many descriptors one wake reports; the others stay ready.
 const READY_MAX: usize = 64;
+
+/// How many of those of the owner, of other threads and of signals.
+const FIRST_MAX: usize = 16;
+
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// What is reported of descriptors that are edge-triggered.
 const EDGE: EventFlags = EventFlags::IN
@@ -45,6 +51,8 @@ impl Interest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Timer,
+    /// Some of those of [`Reactor::take_first`].
+    First,
     Signals,
     /// Another thread has a request ([`Remote`](crate::Remote)).
     Remote,
@@ -77,6 +85,7 @@ impl Source {
             Self::Remote => (7, 0, 0),
             Self::Flow(index, number) => (8, index, number),
             Self::Splices => (9, 0, 0),
+            Self::First => (10, 0, 0),
         };
         let [_, i2, i1, i0] = index.to_be_bytes();
         let [n3, n2, n1, n0] = number.to_be_bytes();
@@ -97,6 +106,7 @@ impl Source {
             7 => Self::Remote,
             8 => Self::Flow(index, number),
             9 => Self::Splices,
+            10 => Self::First,
             _ => Self::Watched(Token(number)),
         }
     }
@@ -135,18 +145,27 @@ impl Ready {
 /// The descriptors that are waited for, level-triggered but for those of [`Reactor::add_edge`].
 pub(crate) struct Reactor {
     epoll: OwnedFd,
-    ready: Vec<Ready>,
+    /// Within it those of signals, of other threads and of the owner, which do not wait for packets.
+    first: OwnedFd,
+    /// Some of `first` may be ready.
+    ask_first: bool,
+    ready: VecDeque<Ready>,
 }
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, ready: Vec::with_capacity(READY_MAX) })
+        let (epoll, first) =
+            (epoll::create(CreateFlags::CLOEXEC)?, epoll::create(CreateFlags::CLOEXEC)?);
+        let data = EventData::new_u64(Source::First.encode());
+        epoll::add(&epoll, &first, data, flags(Interest::READ))?;
+        Ok(Self { epoll, first, ask_first: false, ready: VecDeque::with_capacity(READY_MAX) })
     }
 
     /// Waits for a descriptor from now on. An interest in nothing still reports its failure.
     pub(crate) fn add(&self, fd: impl AsFd, source: Source, interest: Interest) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(source.encode()), flags(interest))?)
+        let is_first = matches!(source, Source::Signals | Source::Remote | Source::Watched(_));
+        let epoll = if is_first { &self.first } else { &self.epoll };
+        Ok(epoll::add(epoll, fd, EventData::new_u64(source.encode()), flags(interest))?)
     }
 
     /// Reports a descriptor once for each change from now on (edge-triggered).
@@ -171,30 +190,57 @@ impl Reactor {
 
     /// No longer waits for a descriptor. One that was never added is no error.
     pub(crate) fn remove(&self, fd: impl AsFd) {
-        let _ = epoll::delete(&self.epoll, fd);
+        if epoll::delete(&self.epoll, &fd).is_err() {
+            let _ = epoll::delete(&self.first, fd);
+        }
     }
 
-    /// Waits until a descriptor is ready; with `poll` it does not wait.
+    /// Waits until a descriptor is ready; with `poll` it does not wait. If [`Self::next`] has not returned all of
+    /// the last time yet, these are ready.
     pub(crate) fn wait(&mut self, poll: bool) -> io::Result<()> {
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.ready.clear();
+        if self.has_ready() {
+            self.ask_first = true;
+            return Ok(());
+        }
         let mut events = [MaybeUninit::<Event>::uninit(); READY_MAX];
-        match epoll::wait(&self.epoll, &mut events, poll.then_some(&zero)) {
-            Ok((events, _)) => self.ready.extend(events.iter().map(Ready::of)),
+        match epoll::wait(&self.epoll, &mut events, poll.then_some(&NO_TIME)) {
+            Ok((events, _)) => {
+                for ready in events.iter().map(Ready::of) {
+                    match ready.source {
+                        Source::First => self.ask_first = true,
+                        _ => self.ready.push_back(ready),
+                    }
+                }
+            }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    /// How many descriptors are ready after [`Self::wait`].
-    pub(crate) fn len(&self) -> usize {
-        self.ready.len()
+    /// Whether there are descriptors that [`Self::next`] has not returned.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
-    /// One of them.
-    pub(crate) fn ready(&self, at: usize) -> Option<Ready> {
-        self.ready.get(at).copied()
+    /// The next one that is ready.
+    pub(crate) fn next(&mut self) -> Option<Ready> {
+        self.ready.pop_front()
+    }
+
+    /// Signals, requests of other threads and descriptors of the owner that are ready: after each
+    /// [`Self::wait`], ahead of the others.
+    pub(crate) fn take_first(&mut self) -> impl Iterator<Item = Ready> + use<> {
+        let mut events = [MaybeUninit::<Event>::uninit(); FIRST_MAX];
+        let mut ready = [None; FIRST_MAX];
+        if std::mem::take(&mut self.ask_first)
+            && let Ok((events, _)) = epoll::wait(&self.first, &mut events, Some(&NO_TIME))
+        {
+            for (place, event) in ready.iter_mut().zip(&*events) {
+                *place = Some(Ready::of(event));
+            }
+        }
+        ready.into_iter().flatten()
     }
 }
 
@@ -233,6 +279,7 @@ mod tests {
             Source::Peers(1, 5),
             Source::Flow((1 << 24) - 1, 6),
             Source::Splices,
+            Source::First,
             Source::Watched(Token(u32::MAX)),
         ];
         for source in sources {
