@@ -198,6 +198,20 @@ const KEY_EXAMPLES: [(&str, &[&str]); 6] = [
     ("tunnel pubkey", &["adit tunnel pubkey < site.key"]),
 ];
 
+/// Commands of labs.
+const LAB_EXAMPLES: [(&str, &[&str]); 2] = [
+    (
+        "lab",
+        &[
+            "adit lab check office.toml",
+            "adit lab up office.toml -d",
+            "adit lab ping",
+            "adit lab down",
+        ],
+    ),
+    ("lab list", &["adit lab list", "adit -j lab list"]),
+];
+
 /// Command lines for the page of a command.
 pub(super) fn examples(path: &str) -> impl Iterator<Item = &'static str> {
     let of = all_examples().filter(move |(of, _)| *of == path);
@@ -206,7 +220,7 @@ pub(super) fn examples(path: &str) -> impl Iterator<Item = &'static str> {
 
 /// All rows: a path and its command lines.
 pub(super) fn all_examples() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    EXAMPLES.into_iter().chain(KEY_EXAMPLES)
+    EXAMPLES.into_iter().chain(KEY_EXAMPLES).chain(LAB_EXAMPLES)
 }
 
 /// Pages about the same matter.

@@ -1,9 +1,11 @@
 //! Scenarios: the same file in a lab that runs and in virtual time.
 
-use crate::support::{ADIT, command, enter, parse, text, validate};
+use crate::support::{ADIT, bare, command, enter, parse, text, validate};
 use serde_json::Value;
 use std::fs;
 use std::process::Output;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A router between two hosts, and an emulated link. Reno at both ends, as in the simulator.
 const LAB: &str = r#"
@@ -236,4 +238,25 @@ fn long_live_and_virtual_time_agree_within_15_percent() {
         assert!(worst <= 0.15, "{name}: {worst:.3}");
         assert_eq!(outcomes(&live[0]), outcomes(&simulated[0]), "{name}");
     }
+}
+
+/// `adit lab test` is killed in the middle of a step.
+#[test]
+fn a_killed_test_leaves_no_lab() {
+    enter();
+    let file = format!("{LAB}[[step]]\nexpect = 'run a \"sleep 100\" status 0'\n");
+    fs::write("/run/killed.toml", file).unwrap();
+    let mut test = bare(ADIT).args(["lab", "test", "/run/killed.toml"]).spawn().unwrap();
+    let labs = || parse(&text(&adit(&["-j", "lab", "list"]).stdout)).as_array().unwrap().len();
+    let end = Instant::now() + Duration::from_secs(60);
+    let wait_for = |count: usize| {
+        while labs() != count {
+            assert!(Instant::now() < end, "{count} labs");
+            sleep(Duration::from_millis(10));
+        }
+    };
+    wait_for(1);
+    test.kill().unwrap();
+    test.wait().unwrap();
+    wait_for(0);
 }

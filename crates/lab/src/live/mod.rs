@@ -33,9 +33,10 @@ use crate::keeper::{Keeper, NetnsNames};
 use crate::limits::{Machine, Needs};
 use adit_packet::{Pool, PoolConfig};
 use adit_runtime::{Runner, Signals};
+use adit_service::control::PLACE;
 use adit_service::control::name::Name;
 use adit_service::control::socket::ControlSocket;
-use adit_service::error::{Error, Result};
+use adit_service::error::{Error, Kind, Result};
 use adit_service::event::Events;
 use adit_service::supervisor::Supervisor;
 use adit_topology::plan::Plan;
@@ -73,6 +74,13 @@ pub fn run(plan: Plan, options: Options, events: Events) -> Result<()> {
     let Options { file, name, life } = options;
     Machine::read().check(Needs::of(&plan))?;
     let socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
+    if let (None, Some(note)) = (socket.path(), &socket.note) {
+        return Err(Error::new(
+            Kind::Refused,
+            &PLACE,
+            format!("a lab without it cannot be used: {note}"),
+        ));
+    }
     socket.note.iter().for_each(|note| events.note(note));
     let keeper = Keeper::start()?;
     // After the keeper was started: it has signals of its own.

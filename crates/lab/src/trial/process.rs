@@ -4,11 +4,9 @@ use super::ask::ask;
 use crate::keeper::PART;
 use crate::live::LAB;
 use adit_service::control::client::Client;
-use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
 use adit_topology::report::{Lab, State};
-use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -34,8 +32,9 @@ impl Process {
     /// The program cannot be executed.
     pub fn start(program: &Path, arguments: &[OsString], name: &Name) -> Result<Self> {
         let mut command = Command::new(program);
-        command.args(["--quiet", "lab", "up", "--name", name.as_str()]).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let up = ["--quiet", "lab", "up", "--while-stdin", "--name", name.as_str()];
+        // Its standard input is a pipe of ours, so a kill of this process ends it too.
+        command.args(up).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null());
         let child = command.spawn();
         let child = child.map_err(|error| Error::io("start", program.display(), &error))?;
         Ok(Self { name: name.clone(), child })
@@ -77,9 +76,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = Client::find(Some(self.name.clone()), LAB)
-            .and_then(|client| client.send(Method::Post, "/stop", &Value::Null));
+        drop(self.child.stdin.take());
         let end = Instant::now() + DOWN_WITHIN;
         while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
             sleep(LOOK / 4);

@@ -88,7 +88,9 @@ pub(crate) fn a_command_enters_a_node() {
     child.signal(Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap(), 128 + 15);
     // It ends with the lab.
-    let child = entered(&keeper, door, "exec sleep 1000");
+    let child = entered(&keeper, door, "echo > /run/inside; exec sleep 1000");
+    let inside = "for i in $(seq 1000); do test -e /run/inside && break; sleep 0.01; done";
+    succeeds(&mut keeper, 1, inside);
     let door = door.clone();
     drop(keeper);
     assert_eq!(child.wait().unwrap(), 128 + 9);

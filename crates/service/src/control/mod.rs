@@ -55,7 +55,7 @@ pub const CONTROL: Entry = Entry {
 };
 
 /// The folder is no safe place.
-const PLACE: Entry = Entry {
+pub const PLACE: Entry = Entry {
     code: "ADIT-E0825",
     title: "the folder for control sockets cannot be used",
     explanation: "Control sockets are in $XDG_RUNTIME_DIR/adit, and without that variable in \

@@ -14,6 +14,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use serde_json::{Value, json};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The system calls of this file, and of the removal of the socket.
@@ -198,6 +199,11 @@ impl Server {
     /// The name of the program.
     pub fn name(&self) -> String {
         self.claim.name().to_string()
+    }
+
+    /// The path of its socket.
+    pub fn path(&self) -> PathBuf {
+        self.claim.socket_path()
     }
 
     /// Does what there is to do, without waiting; to be called when the descriptor is readable.

@@ -77,7 +77,7 @@ impl ControlSocket {
 
     /// The path of the socket, if there is one.
     pub fn path(&self) -> Option<PathBuf> {
-        self.server.as_ref().map(|_| self.name.socket_path())
+        self.server.as_ref().map(Server::path)
     }
 
     /// Sends the replies that are still due, for up to a second, and releases the name.

@@ -69,7 +69,7 @@ pub struct RouterRoute {
     pub metric: u32,
 }
 
-/// A router: see the [module](self).
+/// A router: an engine that forwards IPv4 and IPv6 between Ethernet interfaces, and answers with ICMP errors as the kernel does.
 #[derive(Debug)]
 pub struct Router {
     interfaces: Vec<RouterInterface>,
