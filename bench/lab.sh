@@ -121,7 +121,7 @@ if "adit" in names:
     if "ip" in names:
         promise("up, of ip -batch", up["adit"] / up["ip"], 1.5)
     if "mininet" in names:
-        promise("up, of Mininet", up["adit"] / up["mininet"], 0.05)
+        promise("up, of Mininet", up["adit"] / up["mininet"], 0.1)
 
 def available():
     with open("/proc/meminfo") as file:

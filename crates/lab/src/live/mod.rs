@@ -22,6 +22,7 @@ mod outlet;
 mod prepared;
 mod programs;
 mod service;
+mod taps;
 mod tasks;
 mod wiring;
 
@@ -137,6 +138,7 @@ fn serve(
         tasks: Tasks::default(),
         nodes: Nodes::default(),
         wiring: Wiring::default(),
+        taps: taps::Taps::new(),
         programs: Programs::default(),
         names: NetnsNames::default(),
         replies: Vec::new(),

@@ -11,11 +11,9 @@ use crate::live::kernel;
 use crate::live::nodes::Nodes;
 use crate::live::prepared::{self, Prepared};
 use crate::live::programs::{News, Programs};
+use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Cause, Loop, Wiring};
-use adit_device::netlink::Netlink;
-use adit_device::{Device, Mode};
-use adit_runtime::port::kinds::device::DevicePort;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
 use adit_service::config::source::Files;
 use adit_service::control::http::{self, Method, Request};
@@ -81,6 +79,7 @@ pub(super) struct LabService {
     pub(super) tasks: Tasks,
     pub(super) nodes: Nodes,
     pub(super) wiring: Wiring,
+    pub(super) taps: Taps,
     pub(super) programs: Programs,
     /// The nodes for `ip netns`, where this is root.
     pub(super) names: NetnsNames,
@@ -194,10 +193,8 @@ impl LabService {
     ) -> Result<()> {
         match (purpose, done) {
             (Purpose::Tap(link, end), Ordered::Tap { queue, netlink }) => {
-                let netlink = Some(Netlink::adopt(netlink));
-                let device = Device::adopt_with(queue, Mode::Tap, netlink)?;
-                let port = DevicePort::new(device)?.unwatched();
-                self.wiring.attach(runner, &link, end, Box::new(port))?;
+                let tap = Tap { link, end, queue, netlink };
+                self.taps.add(tap, &mut self.wiring, runner)?;
             }
             (Purpose::Program(key), Ordered::Started { pid, output }) => {
                 self.programs.started(key, pid, output);
@@ -271,6 +268,10 @@ impl LabService {
             }
             (Some(error), _) => Err(error.after(done)),
             (None, Then::Start) => {
+                if let Err(error) = self.taps.plug_in(&mut self.wiring, runner) {
+                    self.failure = Some(error);
+                    return;
+                }
                 self.programs.begin();
                 self.wiring.start(runner);
                 return self.start_programs();

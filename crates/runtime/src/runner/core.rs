@@ -260,24 +260,20 @@ impl<E: Engine> Core<E> {
         }
     }
 
-    /// Serves the ports and flows that have more although no descriptor is ready, each once, until `until`: of
-    /// either at least one.
+    /// Serves the ports and flows that have more although no descriptor is ready, ports until `until`.
     pub(crate) fn serve_queued(&mut self, until: Instant) {
-        for _ in 0..self.ports.queued() {
-            let Some(id) = self.ports.pop_queued() else { break };
+        let mut turns = 0..self.ports.queued();
+        while self.now < until
+            && turns.next().is_some()
+            && let Some(id) = self.ports.pop_queued()
+        {
             self.read_clock();
             self.serve(id);
-            if self.now >= until {
-                break;
-            }
         }
         for _ in 0..self.flows.queued() {
             if let Some(at) = self.flows.pop_queued() {
                 self.read_clock();
                 self.read_flow(at);
-                if self.now >= until {
-                    break;
-                }
             }
         }
     }
