@@ -61,15 +61,8 @@ impl Name {
 /// Where the sockets are.
 pub fn folder() -> PathBuf {
     let named = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
-    if let Some(runtime) = named.map(PathBuf::from).or_else(of_user) {
-        return runtime.join("adit");
-    }
-    let uid = rustix::process::geteuid();
-    let owner = |path: &Path| std::fs::symlink_metadata(path).ok().map(|found| found.uid());
-    let (system, own) = (PathBuf::from("/run/adit"), PathBuf::from(format!("/tmp/adit-{uid}")));
-    // A user without sessions, as in a container; a service manager can make the first one for a user.
-    let has_none = !uid.is_root() && owner(&system) != Some(uid.as_raw());
-    if has_none && owner(&own).is_none_or(|owner| owner == uid.as_raw()) { own } else { system }
+    let runtime = named.map(PathBuf::from).or_else(of_user);
+    runtime.unwrap_or_else(|| PathBuf::from("/run")).join("adit")
 }
 
 /// The folder of this user's sessions, for programs outside of them: those of cron and su.
