@@ -36,8 +36,8 @@ def inside(pid_or_name):
     return ["ip", "netns", "exec", pid_or_name]
 
 def address(host):
-    out = run(*inside(host), "ip", "-4", "-j", "addr", "show", "dev", "eth0")
-    return json.loads(out)[0]["addr_info"][0]["local"]
+    links = json.loads(run(*inside(host), "ip", "-4", "-j", "addr", "show", "up"))
+    return next(link["addr_info"][0]["local"] for link in links if link["ifname"] != "lo")
 
 def streams(pairs):
     """Bits a second of TCP between all pairs of namespaces together."""
@@ -74,15 +74,13 @@ class Plain:
         self.hosts = hosts
         for host in hosts:
             run("ip", "netns", "add", host)
-        ports = [word for host in hosts for word in ("--port", f"tap:eth0,netns={host}")]
-        if words[0] == "switch":
-            ports = [word.replace("tap:eth0", f"tap:eth0,name={word.rsplit('=')[-1]}") for word in ports]
+        ports = [word for host in hosts for word in ("--port", f"tap:{host},netns={host}")]
         self.process = subprocess.Popen([options.adit, "-j", *words, *ports], stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if json.loads(line).get("event") == "ready":
                 break
         for number, host in enumerate(hosts, 1):
-            run("ip", "-n", host, "addr", "add", f"10.1.0.{number}/24", "dev", "eth0")
+            run("ip", "-n", host, "addr", "add", f"10.1.0.{number}/24", "dev", host)
 
     def __enter__(self):
         return self
