@@ -257,7 +257,8 @@ impl Reno {
     }
 
     fn grow(&mut self, acked: usize, before: usize) {
-        let fills = self.is_limited || before + self.mss > self.cwnd;
+        // A part of a segment waits in the socket for the rest of it.
+        let fills = self.is_limited || before + 2 * self.mss > self.cwnd;
         if acked == 0 || !fills {
             return;
         }
