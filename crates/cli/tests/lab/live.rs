@@ -418,7 +418,7 @@ fn the_prompt_takes_commands_of_nodes() {
 
 #[test]
 fn links_are_captured_and_measured() {
-    let lab = Lab::up("lab", OFFICE);
+    let lab = Lab::up("office", OFFICE);
     let ends = lab.json("show").1;
     let server = find(&ends["nodes"], "server")["interfaces"][0]["addresses"][0].as_str().unwrap();
     let server = server.split('/').next().unwrap().to_owned();
