@@ -75,11 +75,7 @@ pub fn run(plan: Plan, options: Options, events: Events) -> Result<()> {
     Machine::read().check(Needs::of(&plan))?;
     let socket = ControlSocket::open(name.or_else(|| plan.lab.name.clone()), LAB)?;
     if let (None, Some(note)) = (socket.path(), &socket.note) {
-        return Err(Error::new(
-            Kind::Refused,
-            &PLACE,
-            format!("a lab without it cannot be used: {note}"),
-        ));
+        return Err(Error::new(Kind::Refused, &PLACE, format!("{note}; a lab needs one")));
     }
     socket.note.iter().for_each(|note| events.note(note));
     let keeper = Keeper::start()?;
