@@ -1,6 +1,6 @@
 //! `adit netem`.
 
-use crate::commands::running::{Named, Which, ask, list, send, with_folder};
+use crate::commands::running::{Named, Which, ask, link_value, list, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::netem::plot::Charset;
@@ -10,8 +10,6 @@ use crate::netem::svg;
 use crate::show;
 use crate::show::events;
 use adit_service::config::problems::Problems;
-use adit_service::config::read;
-use adit_service::config::source::Source;
 use adit_service::control::http::Method;
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Kind, Result};
@@ -26,7 +24,7 @@ use adit_service::netem::report::LinkStatus;
 use clap::{ArgMatches, FromArgMatches, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use std::path::PathBuf;
 
 /// Its kind among running programs.
@@ -295,15 +293,7 @@ impl SetArgs {
         }
         let mut body = Map::new();
         for (key, text) in keys.list {
-            let value = if matches!(key, "a-to-b" | "b-to-a") {
-                let source = Source::new(format!("--{key}"), text);
-                let problems = Problems::default();
-                let object = read::words(&source, 0, &problems).to_json();
-                problems.check("the command line")?;
-                Value::Object(object)
-            } else {
-                text.into()
-            };
+            let value = link_value(key, format!("--{key}"), text)?;
             body.insert(key.to_owned(), value);
         }
         send(context, &self.which.client(NETEM)?, Method::Patch, "/netem", &with_folder(body)?)

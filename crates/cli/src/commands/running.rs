@@ -3,6 +3,9 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{clean, table};
+use adit_service::config::problems::Problems;
+use adit_service::config::read;
+use adit_service::config::source::Source;
 use adit_service::control::client::{Client, Instance, instances};
 use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
@@ -97,6 +100,18 @@ pub(super) fn with_folder(mut body: Map<String, Value>) -> Result<Value> {
         body.insert("cwd".to_owned(), folder.into());
     }
     Ok(Value::Object(body))
+}
+
+/// The value of a key of an emulated link: a direction has keys of its own. Errors name `place`.
+pub(super) fn link_value(key: &str, place: String, text: String) -> Result<Value> {
+    if !matches!(key, "a-to-b" | "b-to-a") {
+        return Ok(text.into());
+    }
+    let source = Source::new(place, text);
+    let problems = Problems::default();
+    let object = read::words(&source, 0, &problems).to_json();
+    problems.check("the command line")?;
+    Ok(Value::Object(object))
 }
 
 /// Fetches `path` and parses the reply.

@@ -11,6 +11,8 @@ mod packet;
 
 use adit_device::Netns;
 use adit_device::netlink::Netlink;
+use adit_service::error::{Error, Result};
+use adit_topology::report::Network;
 use packet::Echo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -66,6 +68,25 @@ struct Waiting {
     /// When each echo was sent.
     sent: Vec<Instant>,
     time: Option<Duration>,
+}
+
+/// Opens the namespaces of the nodes and enters the user namespace that owns them, for good: the process must have a
+/// single thread.
+///
+/// # Errors
+/// The lab has ended; it is another user's.
+pub fn namespaces(networks: &[Network]) -> Result<Vec<Netns>> {
+    let open = |network: &Network| {
+        let failed = |error| Error::io("open", network.net.display(), &error);
+        Netns::open(&network.net).map_err(failed)
+    };
+    let namespaces: Result<Vec<Netns>> = networks.iter().map(open).collect();
+    let namespaces = namespaces?;
+    if let Some(first) = namespaces.first() {
+        let entered = first.enter_as_owner();
+        entered.map_err(|error| Error::io("enter", "the namespaces of the nodes", &error))?;
+    }
+    Ok(namespaces)
 }
 
 impl Prober {

@@ -65,16 +65,7 @@ impl Trial {
         let client = Client::find(Some(name.clone()), LAB)?;
         let lab: Lab = ask(&client, "/lab")?;
         let networks: Vec<Network> = ask(&client, "/lab/networks")?;
-        let open = |network: &Network| {
-            let failed = |error| Error::io("open", network.net.display(), &error);
-            Netns::open(&network.net).map_err(failed)
-        };
-        let namespaces: Result<Vec<Netns>> = networks.iter().map(open).collect();
-        let namespaces = namespaces?;
-        if let Some(first) = namespaces.first() {
-            let entered = first.enter_as_owner();
-            entered.map_err(|error| Error::io("enter", "the namespaces of the nodes", &error))?;
-        }
+        let namespaces = probe::namespaces(&networks)?;
         let prober = Prober::open(&namespaces);
         let prober = prober.map_err(|error| Error::io("ping", "from the nodes", &error))?;
         let places = networks.iter().enumerate();

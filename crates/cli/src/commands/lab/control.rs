@@ -1,12 +1,9 @@
 //! `adit lab down`, `apply`, `set`, `fail`, `heal`: requests that change a running lab.
 
 use crate::commands::lab::which::{Which, lab};
-use crate::commands::running::{send, with_folder};
+use crate::commands::running::{link_value, send, with_folder};
 use crate::context::Context;
 use crate::exit::Exit;
-use adit_service::config::problems::Problems;
-use adit_service::config::read;
-use adit_service::config::source::Source;
 use adit_service::control::http::{Method, escape};
 use adit_service::control::name::Name;
 use adit_service::error::{Error, Result};
@@ -108,15 +105,7 @@ impl SetArgs {
             let (key, text) = word.split_once('=').ok_or_else(|| {
                 Error::usage(format!("'{word}' is not KEY=VALUE")).hint("For example: delay=80ms")
             })?;
-            let value = if matches!(key, "a-to-b" | "b-to-a") {
-                let source = Source::new(format!("{key}="), text.to_owned());
-                let problems = Problems::default();
-                let object = read::words(&source, 0, &problems).to_json();
-                problems.check("the command line")?;
-                Value::Object(object)
-            } else {
-                text.into()
-            };
+            let value = link_value(key, format!("{key}="), text.to_owned())?;
             body.insert(key.to_owned(), value);
         }
         let path = format!("/lab/links/{}", escape(&self.link));

@@ -5,8 +5,7 @@ use crate::commands::running::ask;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Output, Tone, table};
-use adit_device::Netns;
-use adit_lab::probe::{BATCH, Ping, Prober};
+use adit_lab::probe::{self, BATCH, Ping, Prober};
 use adit_packet::units::parse_duration;
 use adit_service::error::{Error, Result};
 use adit_topology::report::Network;
@@ -91,7 +90,7 @@ impl Args {
             let family = if self.ipv6 { "IPv6" } else { "IPv4" };
             return Err(Error::usage(format!("no two hosts of the lab have {family} addresses")));
         }
-        let namespaces = open(&networks)?;
+        let namespaces = probe::namespaces(&networks)?;
         let failed = |error| Error::io("ping", "from the nodes", &error);
         let mut prober = Prober::open(&namespaces).map_err(failed)?;
         let pings: Vec<Ping> = pairs.iter().map(|&(from, _, to)| Ping { from, to }).collect();
@@ -141,21 +140,6 @@ fn pairs(networks: &[Network], senders: usize, is_v6: bool) -> Vec<(usize, usize
         Some((from, to, all[to]?))
     };
     ways.filter_map(ping).collect()
-}
-
-/// Opens the namespaces of the nodes, as their owner.
-fn open(networks: &[Network]) -> Result<Vec<Netns>> {
-    let open = |network: &Network| {
-        let failed = |error| Error::io("open", network.net.display(), &error);
-        Netns::open(&network.net).map_err(failed)
-    };
-    let namespaces: Result<Vec<Netns>> = networks.iter().map(open).collect();
-    let namespaces = namespaces?;
-    if let Some(first) = namespaces.first() {
-        let entered = first.enter_as_owner();
-        entered.map_err(|error| Error::io("enter", "the namespaces of the nodes", &error))?;
-    }
-    Ok(namespaces)
 }
 
 /// The most hosts of a matrix; of more, only the pairs without a reply are listed.
