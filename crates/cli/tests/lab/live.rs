@@ -3,6 +3,8 @@
 use crate::support::{ADIT, command, enter, parse, text, validate};
 use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -399,6 +401,22 @@ fn a_plain_cable_has_nothing_to_set() {
     lab.lab("heal a-b");
     wait_until("the cable is healed", || lab.ping("a", "b").is_some());
     assert!(lab.show()["links"][0]["from_a"]["frames"].as_u64() > Some(0), "the kernel counts");
+    lab.lab("fail --partition a");
+    lab.lab("heal");
+    let events = events();
+    let parts = events.as_array().unwrap().iter().map(|one| &one["event"]);
+    let parts = parts.filter(|event| ["failed", "healed"].iter().any(|of| event["state"] == *of));
+    let parts: Vec<&str> = parts.map(|event| event["part"].as_str().unwrap()).collect();
+    assert_eq!(parts, ["a-b", "a-b", "a", "everything"], "{events}");
+}
+
+/// What has happened in the lab `lab`.
+fn events() -> Value {
+    let mut stream = UnixStream::connect("/run/adit/lab.sock").unwrap();
+    stream.write_all(b"GET /lab/events?after=0 HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    parse(reply.split_once("\r\n\r\n").unwrap().1)
 }
 
 #[test]

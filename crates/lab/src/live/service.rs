@@ -437,7 +437,7 @@ impl LabService {
         let verb = if fails { "fails" } else { "is healed" };
         for name in &wanted.links {
             causes.push((self.link(name)?, Cause::Link));
-            done.push(format!("link {name} {verb}"));
+            done.push((name.clone(), format!("link {name} {verb}")));
         }
         let of_nodes = |nodes: &BTreeSet<NodeName>, is_edge: bool| {
             let links = self.plan.lab.links.iter().filter(|link| {
@@ -450,7 +450,7 @@ impl LabService {
             let node = self.nodes.name(name)?;
             let links = of_nodes(&[node.clone()].into(), false);
             causes.extend(links.into_iter().map(|link| (link, Cause::Node(node.clone()))));
-            done.push(format!("node {name} {verb}"));
+            done.push((name.clone(), format!("node {name} {verb}")));
         }
         let parts: Result<BTreeSet<NodeName>> =
             wanted.partition.iter().map(|name| self.nodes.name(name)).collect();
@@ -458,11 +458,8 @@ impl LabService {
         if !parts.is_empty() {
             let links = of_nodes(&parts, true);
             causes.extend(links.into_iter().map(|link| (link, Cause::Partition)));
-            done.push(format!(
-                "{} {} the others",
-                wanted.partition.join(", "),
-                if fails { "lose" } else { "reach" }
-            ));
+            let (part, verb) = (wanted.partition.join(", "), if fails { "lose" } else { "reach" });
+            done.push((part.clone(), format!("{part} {verb} the others")));
         }
         if !fails && causes.is_empty() && wanted.is_all() {
             let names: Vec<LinkName> = self.wiring.names().cloned().collect();
@@ -470,7 +467,7 @@ impl LabService {
                 causes.extend(self.wiring.causes(&name).into_iter().map(|of| (name.clone(), of)));
             }
             if !causes.is_empty() {
-                done.push("everything is healed".to_owned());
+                done.push(("everything".to_owned(), "everything is healed".to_owned()));
             }
         }
         for name in wanted.nodes.iter().filter_map(|name| name.parse().ok()) {
@@ -486,12 +483,11 @@ impl LabService {
             }
         }
         let state = if fails { "failed" } else { "healed" };
-        for what in &done {
-            let part = what.split(' ').nth(1).unwrap_or_default().to_owned();
+        for (part, what) in &done {
             self.journal.part(part, state, what);
         }
         if let Some(task) = self.tasks.get_mut(task) {
-            task.done = done;
+            task.done = done.into_iter().map(|(_, what)| what).collect();
         }
         self.finish(runner, task);
         self.send(runner)?;
