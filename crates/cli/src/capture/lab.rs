@@ -58,7 +58,12 @@ pub(crate) fn find(client: &Client, part: &str) -> Result<Place> {
     let interface = interface.parse().map_err(|error| Error::usage(format!("'{end}': {error}")))?;
     let networks: Vec<Network> = ask(client, "/lab/networks")?;
     let network = networks.into_iter().find(|network| network.node == node);
-    let net = network.map(|network| network.net).ok_or_else(|| not_there(client, part))?;
+    let network = network.ok_or_else(|| not_there(client, part))?;
+    let net = network.net.ok_or_else(|| {
+        let message = format!("the interfaces of '{node}' are inside of a virtual machine");
+        Error::new(Kind::Conflict, &PART, message)
+            .hint("Capture at the host behind its link: 'adit lab capture NODE'.")
+    })?;
     Ok(Place { net, interface })
 }
 

@@ -1,11 +1,12 @@
 //! The nodes of a running lab.
 
 use crate::keeper::NodeKey;
+use crate::live::guest::Sockets;
 use crate::live::kernel::KernelEnd;
 use crate::live::programs::Programs;
 use crate::live::wiring::Wiring;
 use adit_service::error::{Error, Kind as ErrorKind, Result};
-use adit_topology::model::{Kind, NodeName};
+use adit_topology::model::NodeName;
 use adit_topology::plan::Plan;
 use adit_topology::report;
 use std::collections::BTreeMap;
@@ -63,15 +64,6 @@ impl Nodes {
         })
     }
 
-    /// The key of the host that a request names.
-    pub(super) fn host(&self, name: &str) -> Result<NodeKey> {
-        let key = self.key(&self.name(name)?);
-        key.ok_or_else(|| {
-            let message = format!("nothing can run in '{name}': it has no network namespace");
-            Error::new(ErrorKind::Conflict, &crate::keeper::PART, message).object(name)
-        })
-    }
-
     pub(super) fn set_net(&mut self, name: &NodeName, net: PathBuf) {
         if let Some(node) = self.all.get_mut(name) {
             node.net = Some(net);
@@ -103,20 +95,31 @@ impl Nodes {
         ends.collect()
     }
 
-    /// The networks of all hosts.
+    /// The networks of all hosts, then the addresses of guests.
     pub(super) fn networks(&self, plan: &Plan) -> Vec<report::Network> {
         let of = |station: &adit_topology::plan::Station| {
-            let name = &plan.lab.nodes[station.node].name;
-            let net = self.all.get(name)?.net.clone()?;
+            let node = &plan.lab.nodes[station.node];
+            let net = self.all.get(&node.name)?.net.clone().filter(|_| !node.is_guest());
             let addresses = station.interfaces.iter().flat_map(|of| &of.addresses);
             let addresses = addresses.chain(&station.loopback).map(|address| address.ip());
-            Some(report::Network { node: name.to_string(), net, addresses: addresses.collect() })
+            Some(report::Network {
+                node: node.name.to_string(),
+                net,
+                addresses: addresses.collect(),
+            })
         };
-        plan.stations.iter().filter_map(of).collect()
+        let mut all: Vec<report::Network> = plan.stations.iter().filter_map(of).collect();
+        all.sort_by_key(|network| network.net.is_none());
+        all
     }
 
     /// The reports of all nodes.
-    pub(super) fn report(&self, plan: &Plan, programs: &Programs) -> Vec<report::Node> {
+    pub(super) fn report(
+        &self,
+        plan: &Plan,
+        programs: &Programs,
+        guests: &Sockets,
+    ) -> Vec<report::Node> {
         let stations: BTreeMap<usize, &adit_topology::plan::Station> =
             plan.stations.iter().map(|station| (station.node, station)).collect();
         let nodes = plan.lab.nodes.iter().enumerate();
@@ -131,24 +134,16 @@ impl Nodes {
             });
             report::Node {
                 name: node.name.to_string(),
-                kind: word_of(&node.kind).to_owned(),
+                kind: node.kind.word().to_owned(),
                 failed: self.all.get(&node.name).is_some_and(|node| node.failed),
                 interfaces: interfaces.collect(),
+                console: self
+                    .key(&node.name)
+                    .filter(|_| node.is_guest())
+                    .map(|key| guests.console(key)),
                 programs: programs.report(&node.name),
             }
         };
         nodes.map(report).collect()
-    }
-}
-
-/// What a node is, in a word.
-fn word_of(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Host(host) if host.forward => "router",
-        Kind::Host(_) => "host",
-        Kind::Switch(_) => "switch",
-        Kind::Nat(_) => "nat",
-        Kind::Guest(_) => "guest",
-        Kind::Outside(_) => "outside",
     }
 }

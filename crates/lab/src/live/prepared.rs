@@ -1,7 +1,7 @@
 //! What is opened beside the loop before a lab is made or changed, and what requests say.
 
 use crate::live::diff::Diff;
-use crate::live::guest;
+use crate::live::guest::{self, Sockets};
 use crate::live::outlet::WantedOutlet;
 use adit_runtime::Opened;
 use adit_service::error::{Error, Result};
@@ -12,10 +12,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The ports at ends of new links that are not in a namespace of the lab.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Prepared {
     /// By the place of the link, and which end.
     ports: BTreeMap<(usize, usize), Opened>,
+    /// Where those of guests are.
+    pub(super) guests: Sockets,
 }
 
 impl Prepared {
@@ -23,7 +25,8 @@ impl Prepared {
     ///
     /// # Errors
     /// A port cannot be opened.
-    pub(super) fn open(plan: &Plan, diff: &Diff) -> Result<Self> {
+    pub(super) fn open(plan: &Plan, diff: &Diff, guests: Sockets) -> Result<Self> {
+        diff.new_nodes.iter().try_for_each(|&node| guest::check(&plan.lab.nodes[node]))?;
         let mut ports = BTreeMap::new();
         for &link in &diff.new_links {
             for end in 0..2 {
@@ -41,13 +44,13 @@ impl Prepared {
                         let spec = kinds::parse(text).map_err(Error::usage)?;
                         spec.open()?
                     }
-                    Kind::Guest(_) => guest::open(plan, (link, end))?,
+                    Kind::Guest(_) => guests.open(plan, (link, end))?,
                     Kind::Host(_) | Kind::Switch(_) => continue,
                 };
                 ports.insert((link, end), opened);
             }
         }
-        Ok(Self { ports })
+        Ok(Self { ports, guests })
     }
 
     /// The port at an end.

@@ -4,8 +4,8 @@ use crate::engine::LabEngine;
 use crate::keeper::{
     CommandSpec, Done as Ordered, Keeper, NetnsNames, NodeKey, Order, ProgramKey, Report, Ticket,
 };
-use crate::live::complete;
 use crate::live::diff::Diff;
+use crate::live::guest::Sockets;
 use crate::live::journal::Journal;
 use crate::live::kernel;
 use crate::live::nodes::Nodes;
@@ -14,6 +14,8 @@ use crate::live::programs::{News, Programs};
 use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Cause, Loop, Wiring};
+use crate::live::{DEGRADED, complete};
+use adit_packet::Instant;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
 use adit_service::config::source::Files;
 use adit_service::control::http::{self, Method, Request};
@@ -29,7 +31,7 @@ use adit_service::supervisor::{
 };
 use adit_service::switch::model::Counters;
 use adit_topology::file::{self, Setting};
-use adit_topology::model::{LinkName, NodeName};
+use adit_topology::model::{LinkName, Node, NodeName};
 use adit_topology::plan::Plan;
 use adit_topology::report::{self, State};
 use adit_topology::routing;
@@ -68,6 +70,7 @@ pub struct LabFile {
 pub(super) struct LabService {
     pub(super) name: String,
     pub(super) socket: Option<PathBuf>,
+    pub(super) guests: Sockets,
     pub(super) file: Option<LabFile>,
     /// Readable when the lab must end.
     pub(super) life: Option<OwnedFd>,
@@ -155,7 +158,7 @@ impl LabService {
         let news = match report {
             Report::Done(ticket, done) => return self.done(runner, ticket, done),
             Report::Failed(ticket, error) => return self.failed(runner, ticket, error),
-            Report::Ready(program) => self.programs.ready(program),
+            Report::Ready(program) => self.programs.ready(program, runner.now()),
             Report::NotReady(program) => self.programs.not_ready(program),
             Report::Exited { program, status, again_in } => {
                 self.programs.exited(program, status, again_in)
@@ -209,7 +212,8 @@ impl LabService {
                 }
             }
             (Purpose::Node(node), Ordered::Node(path)) => {
-                if !self.keeper.is_rootless() {
+                let is_guest = self.plan.lab.node(node.as_str()).is_some_and(Node::is_guest);
+                if !self.keeper.is_rootless() && !is_guest {
                     let names = [&format!("{}-{node}", self.name), node.as_str()];
                     // Without a name it is entered by 'adit lab exec'.
                     let _ = self.names.add(&names, &path);
@@ -308,6 +312,14 @@ impl LabService {
             let parts = [(self.nodes.count(), "nodes"), (self.plan.lab.links.len(), "links")];
             let ports = parts.map(|(count, what)| format!("{count} {what}")).to_vec();
             let (name, socket) = (self.name.clone(), self.socket.clone());
+            let problems = self.problems();
+            if !problems.is_empty() {
+                let message = format!(
+                    "'{name}' is degraded: {}; see 'adit lab show' and 'adit lab logs'",
+                    problems.join("; ")
+                );
+                self.journal.part(&name, DEGRADED, message);
+            }
             self.journal.send(&Event::Ready { name, socket, ports });
             notify(Status::Ready);
         }
@@ -319,6 +331,17 @@ impl LabService {
         if !log.read() {
             runner.unwatch(&pipe);
             log.detach();
+        }
+        self.await_guests(runner.now());
+    }
+
+    /// Reports guests that have become ready, or have had their time.
+    fn await_guests(&mut self, now: Instant) {
+        let wiring = &self.wiring;
+        let news = self.programs.await_guests(now, |node| wiring.is_connected(node));
+        if !news.is_empty() {
+            news.into_iter().for_each(|one| self.tell(Some(one)));
+            self.start_programs();
         }
     }
 
@@ -347,7 +370,7 @@ impl LabService {
                 (true, false) => State::Degraded,
             },
             problems,
-            nodes: self.nodes.report(&self.plan, &self.programs),
+            nodes: self.nodes.report(&self.plan, &self.programs, &self.guests),
             links: links.filter_map(|link| self.wiring.report(runner, &link.name)).collect(),
         }
     }
@@ -376,11 +399,11 @@ impl LabService {
                 value(&self.programs.logs(query("node"), query("program"), from)).into()
             }
             (Method::Get, ["lab", "nodes", node, "door"]) => {
-                let key = self.nodes.host(node)?;
+                let key = self.host(node)?;
                 self.ask(runner, request.from, Order::Door(key))?
             }
             (Method::Post, ["lab", "nodes", node, "exec"]) => {
-                let key = self.nodes.host(node)?;
+                let key = self.host(node)?;
                 let command = command(key, &request.body)?;
                 self.ask(runner, request.from, Order::Command(Box::new(command)))?
             }
@@ -403,6 +426,28 @@ impl LabService {
         self.finish(runner, task);
         self.send(runner)?;
         Ok(Answer::Promised)
+    }
+
+    /// The host that a request names, in which programs run.
+    fn host(&self, name: &str) -> Result<NodeKey> {
+        let node = self.nodes.name(name)?;
+        let is_guest = self.plan.lab.node(name).is_some_and(Node::is_guest);
+        let (why, hint) = match self.nodes.key(&node) {
+            Some(key) if !is_guest => return Ok(key),
+            Some(_) => (
+                "it is a virtual machine",
+                format!(
+                    "Use its console: 'adit lab shell {name}'; or log in over the network, as by \
+                 'adit lab exec HOST -- ssh {name}'."
+                ),
+            ),
+            None => (
+                "it has no network namespace",
+                "Hosts and routers are listed by: 'adit lab show'.".to_owned(),
+            ),
+        };
+        let message = format!("nothing can run in '{name}': {why}");
+        Err(Error::new(Kind::Conflict, &crate::keeper::PART, message).object(name).hint(hint))
     }
 
     fn link(&self, name: &str) -> Result<LinkName> {
@@ -555,7 +600,7 @@ impl Service for LabService {
             }
         };
         let (old, seed) = (self.plan.clone(), self.plan.seed);
-        let has_users = self.keeper.lacks_ids().is_none();
+        let (has_users, guests) = (self.keeper.lacks_ids().is_none(), self.guests.next());
         Ok(Box::new(move || {
             let plan = file::read(&file.path, &file.settings)?.plan;
             // A seed that is not in the file stays what it was.
@@ -563,7 +608,7 @@ impl Service for LabService {
             routing::check(&plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
-            let prepared = Prepared::open(&plan, &diff)?;
+            let prepared = Prepared::open(&plan, &diff, guests)?;
             Ok(Change::Plan(Box::new(plan), Box::new(diff), prepared, client))
         }))
     }
@@ -586,7 +631,7 @@ impl Service for LabService {
                     return Ok(Progress::Promised);
                 }
                 let networks = self.nodes.networks(&plan).into_iter();
-                let nets: Vec<PathBuf> = networks.map(|network| network.net).collect();
+                let nets: Vec<PathBuf> = networks.filter_map(|network| network.net).collect();
                 Ok(Progress::Next(Box::new(move || {
                     kernel::forget_neighbors(&nets);
                     Ok(Change::Forgotten)
@@ -653,6 +698,7 @@ impl Service for LabService {
                 match self.wiring.accepted(runner, listener, port) {
                     Some(Ok(link)) => {
                         self.journal.part(&link, "up", format!("link {link} is connected"));
+                        self.await_guests(runner.now());
                     }
                     Some(Err(error)) => self.journal.failed(&error),
                     None => {}
@@ -662,6 +708,7 @@ impl Service for LabService {
                 self.journal.failed(format!("a listener has ended: {error}"));
             }
             LoopEvent::Alarm => {
+                self.await_guests(runner.now());
                 self.journal.flush();
                 runner.set_alarm(Some(runner.now() + TICK));
             }
