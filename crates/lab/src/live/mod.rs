@@ -7,6 +7,7 @@
 //! wiring       links: ports of the loop, switches, emulation, failures       kernel    counters of plain links
 //! nodes        hosts and what else there is        programs  which run, in which order       log     their output
 //! outlet       the way out of a NAT                guest     virtual machines                prepared   opened beside the loop
+//! request      what clients ask
 //! tasks        orders that belong together         journal   events                           door    the way into a node
 //! ```
 
@@ -21,12 +22,14 @@ mod nodes;
 mod outlet;
 mod prepared;
 mod programs;
+mod request;
 mod service;
 mod taps;
 mod tasks;
 mod wiring;
 
-pub use service::LabFile;
+pub use request::LabFile;
+pub use service::DEGRADED;
 
 use crate::clean;
 use crate::engine::LabEngine;
@@ -55,11 +58,6 @@ use wiring::Wiring;
 
 /// The kind of a lab among running programs.
 pub const LAB: &str = "lab";
-
-/// The state of a lab as a part: it is ready but for the problems in the message. [`Event::Ready`] follows.
-///
-/// [`Event::Ready`]: adit_service::event::Event::Ready
-pub const DEGRADED: &str = "degraded";
 
 /// How a lab runs.
 #[derive(Debug, Default)]

@@ -2,22 +2,22 @@
 
 use crate::engine::LabEngine;
 use crate::keeper::{
-    CommandSpec, Done as Ordered, Keeper, NetnsNames, NodeKey, Order, ProgramKey, Report, Ticket,
+    Done as Ordered, Keeper, NetnsNames, NodeKey, Order, ProgramKey, Report, Ticket,
 };
+use crate::live::complete;
 use crate::live::diff::Diff;
 use crate::live::guest::Sockets;
 use crate::live::journal::Journal;
 use crate::live::kernel;
 use crate::live::nodes::Nodes;
-use crate::live::prepared::{self, Prepared};
+use crate::live::prepared::Prepared;
 use crate::live::programs::{News, Programs};
+use crate::live::request::{self, LabFile, command, lab_file};
 use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Cause, Loop, Wiring};
-use crate::live::{DEGRADED, complete};
 use adit_packet::Instant;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
-use adit_service::config::source::Files;
 use adit_service::control::http::{self, Method, Request};
 use adit_service::control::notify::{Status, notify};
 use adit_service::control::server::Reply;
@@ -30,12 +30,12 @@ use adit_service::supervisor::{
     Answer, Done, FIRST_TOKEN, Job, Progress, Service, Trigger, read_request, value,
 };
 use adit_service::switch::model::Counters;
-use adit_topology::file::{self, Setting};
+use adit_topology::file;
 use adit_topology::model::{LinkName, Node, NodeName};
 use adit_topology::plan::Plan;
 use adit_topology::report::{self, State};
 use adit_topology::routing;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -53,17 +53,10 @@ const OUTPUT: u32 = FIRST_TOKEN + 2;
 /// How often events are flushed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long a command may take for which a request gives no time.
-const COMMAND_WITHIN: Duration = Duration::from_secs(30);
-
-/// The file of a lab, and the values of its parameters.
-#[derive(Clone, Debug)]
-pub struct LabFile {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its parameters that are not as in the file.
-    pub settings: Vec<Setting>,
-}
+/// The state of a lab as a part: it is ready but for the problems in the message. [`Event::Ready`] follows.
+///
+/// [`Event::Ready`]: adit_service::event::Event::Ready
+pub const DEGRADED: &str = "degraded";
 
 /// A running lab.
 #[derive(Debug)]
@@ -476,7 +469,7 @@ impl LabService {
         request: &Request,
         fails: bool,
     ) -> Result<Answer> {
-        let wanted = prepared::what_fails(&request.body)?;
+        let wanted = request::what_fails(&request.body)?;
         let mut causes: Vec<(LinkName, Cause)> = Vec::new();
         let mut done = Vec::new();
         let verb = if fails { "fails" } else { "is healed" };
@@ -538,22 +531,6 @@ impl LabService {
         self.send(runner)?;
         Ok(Answer::Promised)
     }
-}
-
-/// The command of a request: `{"words": ["ip", "addr"], "within_s": 5}`.
-fn command(node: NodeKey, body: &Value) -> Result<CommandSpec> {
-    let words: Option<Vec<String>> =
-        body.get("words").and_then(|words| serde_json::from_value(words.clone()).ok());
-    let words = words.filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| Error::usage("`words` must be a list of strings"))?;
-    let within = match body.get("within_s") {
-        None => COMMAND_WITHIN,
-        Some(seconds) => {
-            let seconds = seconds.as_f64().and_then(|s| Duration::try_from_secs_f64(s).ok());
-            seconds.ok_or_else(|| Error::usage("`within_s` must be a number of seconds"))?
-        }
-    };
-    Ok(CommandSpec { node, words, environment: Vec::new(), directory: None, within })
 }
 
 fn unknown(what: &str, name: &str) -> Error {
@@ -716,28 +693,4 @@ impl Service for LabService {
         }
         if self.failure.is_some() { Next::Stop } else { Next::Continue }
     }
-}
-
-/// The file that a request names, or that of the start: `{"file": "/x/lab.toml", "set": ["delay=80ms"]}`.
-fn lab_file(request: &Request, before: Option<&LabFile>) -> Result<LabFile> {
-    if request.files != Files::Allowed {
-        let message =
-            "permission denied to name a file: the lab would open it with the rights of its user";
-        return Err(Error::new(Kind::Permission, &crate::keeper::PART, message));
-    }
-    let path = match request.body.get("file") {
-        Some(Value::String(path)) => PathBuf::from(path),
-        Some(_) => return Err(Error::usage("`file` must be a path")),
-        None => {
-            let before =
-                before.ok_or_else(|| Error::usage("the lab was not started from a file"))?;
-            before.path.clone()
-        }
-    };
-    let set = request.body.get("set").cloned().unwrap_or_else(|| json!([]));
-    let set: Vec<String> =
-        serde_json::from_value(set).map_err(|_| Error::usage("`set` must be a list of strings"))?;
-    let settings: std::result::Result<Vec<Setting>, _> =
-        set.iter().map(|text| text.parse().map_err(Error::usage)).collect();
-    Ok(LabFile { path, settings: settings? })
 }
