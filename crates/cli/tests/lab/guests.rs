@@ -83,10 +83,9 @@ fn kill(pid: i32) {
     let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
 }
 
-#[test]
-fn a_guest_is_a_node_that_is_started_again_and_leaves_nothing() {
-    let Some(fixture) = fixture() else { return };
-    let file = format!(
+/// A host and a guest on a switch.
+fn pc_and_vm(fixture: &Path) -> String {
+    format!(
         r#"
 name = "lab"
 [host.pc]
@@ -106,7 +105,25 @@ ends = ["pc", "lan"]
 ends = ["vm", "lan"]
 "#,
         fixture.display()
-    );
+    )
+}
+
+/// Nothing of adit runs in a guest, and the errors say what to do.
+fn check_refusals(lab: &Lab) {
+    let output = lab.adit(&["lab", "exec", "vm", "--", "true"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(text(&output.stderr).contains("adit lab shell vm"), "{}", text(&output.stderr));
+    for words in [["lab", "capture", "vm"].as_slice(), &["lab", "ping", "vm", "pc"]] {
+        let output = lab.adit(words);
+        let error = text(&output.stderr);
+        assert!(error.contains("virtual machine"), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn a_guest_is_a_node_that_is_started_again_and_leaves_nothing() {
+    let Some(fixture) = fixture() else { return };
+    let file = pc_and_vm(&fixture);
     let lab = Lab::up("lab", &file);
     assert_eq!(lab.json("show").0, Some(0), "its console has printed `ready`: {}", lab.show());
     assert!(lab.lab("logs vm").contains("guest-ready"));
@@ -118,15 +135,7 @@ ends = ["vm", "lan"]
     assert!(line.contains(" ip=10.0.0.7:::255.255.255.0:vm:eth0:none"), "{line}");
     drop(console);
 
-    // Nothing of adit runs in it, and the error says what to do.
-    let output = lab.adit(&["lab", "exec", "vm", "--", "true"]);
-    assert_eq!(output.status.code(), Some(5));
-    assert!(text(&output.stderr).contains("adit lab shell vm"), "{}", text(&output.stderr));
-    for words in [["lab", "capture", "vm"].as_slice(), &["lab", "ping", "vm", "pc"]] {
-        let output = lab.adit(words);
-        let error = text(&output.stderr);
-        assert!(error.contains("virtual machine"), "{words:?}: {error}");
-    }
+    check_refusals(&lab);
     // Its link fails as any other.
     lab.lab("fail vm");
     assert_eq!(lab.ping("pc", "vm"), None);
