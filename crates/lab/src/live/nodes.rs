@@ -1,6 +1,7 @@
 //! The nodes of a running lab.
 
 use crate::keeper::NodeKey;
+use crate::live::faults::Faults;
 use crate::live::guest::Sockets;
 use crate::live::kernel::KernelEnd;
 use crate::live::programs::Programs;
@@ -25,7 +26,6 @@ struct Node {
     key: Option<NodeKey>,
     /// Its network namespace.
     net: Option<PathBuf>,
-    failed: bool,
 }
 
 impl Nodes {
@@ -35,7 +35,7 @@ impl Nodes {
             self.next += 1;
             NodeKey(self.next)
         });
-        self.all.insert(name, Node { key, net: None, failed: false });
+        self.all.insert(name, Node { key, net: None });
         key
     }
 
@@ -64,25 +64,32 @@ impl Nodes {
         })
     }
 
+    /// The host that a request names, in which programs run.
+    pub(super) fn host(&self, plan: &Plan, name: &str) -> Result<NodeKey> {
+        let node = self.name(name)?;
+        let is_guest = plan.lab.node(name).is_some_and(adit_topology::model::Node::is_guest);
+        let (why, hint) = match self.key(&node) {
+            Some(key) if !is_guest => return Ok(key),
+            Some(_) => (
+                "it is a virtual machine",
+                format!(
+                    "Use its console: 'adit lab shell {name}'; or log in over the network, as by \
+                 'adit lab exec HOST -- ssh {name}'."
+                ),
+            ),
+            None => (
+                "it has no network namespace",
+                "Hosts and routers are listed by: 'adit lab show'.".to_owned(),
+            ),
+        };
+        let message = format!("nothing can run in '{name}': {why}");
+        Err(Error::new(ErrorKind::Conflict, &crate::keeper::PART, message).object(name).hint(hint))
+    }
+
     pub(super) fn set_net(&mut self, name: &NodeName, net: PathBuf) {
         if let Some(node) = self.all.get_mut(name) {
             node.net = Some(net);
         }
-    }
-
-    pub(super) fn set_failed(&mut self, name: &NodeName, failed: bool) {
-        if let Some(node) = self.all.get_mut(name) {
-            node.failed = failed;
-        }
-    }
-
-    pub(super) fn heal_all(&mut self) {
-        self.all.values_mut().for_each(|node| node.failed = false);
-    }
-
-    /// The nodes that were made to fail.
-    pub(super) fn failed(&self) -> impl Iterator<Item = &NodeName> {
-        self.all.iter().filter(|(_, node)| node.failed).map(|(name, _)| name)
     }
 
     /// Where the kernel counts what passes through plain links.
@@ -118,6 +125,7 @@ impl Nodes {
         &self,
         plan: &Plan,
         programs: &Programs,
+        faults: &Faults,
         guests: &Sockets,
     ) -> Vec<report::Node> {
         let stations: BTreeMap<usize, &adit_topology::plan::Station> =
@@ -135,7 +143,7 @@ impl Nodes {
             report::Node {
                 name: node.name.to_string(),
                 kind: node.kind.word().to_owned(),
-                failed: self.all.get(&node.name).is_some_and(|node| node.failed),
+                failed: faults.has_node(&node.name),
                 interfaces: interfaces.collect(),
                 console: self
                     .key(&node.name)

@@ -4,9 +4,9 @@ use crate::live::diff::Diff;
 use crate::live::guest::{self, Sockets};
 use crate::live::outlet::WantedOutlet;
 use adit_runtime::Opened;
-use adit_service::error::{Error, Result};
+use adit_service::error::{Error, Kind as ErrorKind, Report, Result};
 use adit_service::kinds;
-use adit_topology::model::Kind;
+use adit_topology::model::{Kind, NodeName};
 use adit_topology::plan::Plan;
 use std::collections::BTreeMap;
 
@@ -20,6 +20,11 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// For a change that opens no port.
+    pub(super) const fn nothing(guests: Sockets) -> Self {
+        Self { ports: BTreeMap::new(), guests }
+    }
+
     /// Opens what the new links of a plan need. It takes its time: not on the loop's thread.
     ///
     /// # Errors
@@ -39,10 +44,7 @@ impl Prepared {
                         })?;
                         Opened::Ports(vec![wanted.open()?])
                     }
-                    Kind::Outside(text) => {
-                        let spec = kinds::parse(text).map_err(Error::usage)?;
-                        spec.open()?
-                    }
+                    Kind::Outside(text) => outside(name, text)?,
                     Kind::Guest(_) => guests.open(plan, (link, end))?,
                     Kind::Host(_) | Kind::Switch(_) => continue,
                 };
@@ -56,4 +58,23 @@ impl Prepared {
     pub(super) fn take(&mut self, end: (usize, usize)) -> Option<Opened> {
         self.ports.remove(&end)
     }
+}
+
+/// Opens a port outside the lab.
+fn outside(node: &NodeName, text: &str) -> Result<Opened> {
+    let spec = kinds::parse(text).map_err(Error::usage)?;
+    let opened = spec.open().map_err(Error::from);
+    opened.map_err(|error| {
+        if error.kind != ErrorKind::Permission {
+            return error;
+        }
+        let message = format!(
+            "permission denied to use '{text}' of the host as '{node}': {}",
+            error.report.message
+        );
+        Error { report: Box::new(Report { message, ..*error.report }), ..error }.hint(
+            "The lab of a user has no rights over the host's interfaces. Run it as root; or make a persistent TAP \
+             for it once, 'sudo adit dev add NAME --mode tap --user $USER --up', and write `port = \"tap:NAME\"`.",
+        )
+    })
 }

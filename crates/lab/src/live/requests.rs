@@ -1,4 +1,4 @@
-//! What requests to a lab say.
+//! What the bodies of requests say.
 
 use crate::keeper::{CommandSpec, NodeKey};
 use adit_service::config::source::Files;
@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a command may take for which a request gives no time.
-const COMMAND_WITHIN: Duration = Duration::from_secs(30);
-
 /// The file of a lab, and the values of its parameters.
 #[derive(Clone, Debug)]
 pub struct LabFile {
@@ -21,33 +18,26 @@ pub struct LabFile {
     pub settings: Vec<Setting>,
 }
 
-/// What a request lets fail or heals.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct WhatFails {
-    pub(super) links: Vec<String>,
-    pub(super) nodes: Vec<String>,
-    /// Nodes that are cut off from all others.
-    pub(super) partition: Vec<String>,
-}
+/// How long a command may take for which a request gives no time.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
-impl WhatFails {
-    /// Whether nothing is named: everything is healed.
-    pub(super) fn is_all(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Reads `{"links": ["a-b"], "nodes": [], "partition": []}`.
+/// The file of packets that a request asks for: `{"file": "/run/x"}`.
 ///
 /// # Errors
-/// It is not that.
-pub(super) fn what_fails(body: &Value) -> Result<WhatFails> {
-    let list = |key: &str| match body.get(key) {
-        None => Ok(Vec::new()),
-        Some(list) => serde_json::from_value(list.clone())
-            .map_err(|_| Error::usage(format!("`{key}` must be a list of names"))),
-    };
-    Ok(WhatFails { links: list("links")?, nodes: list("nodes")?, partition: list("partition")? })
+/// It names none, or may not.
+pub(super) fn capture_file(request: &Request) -> Result<PathBuf> {
+    check_may_name_files(request)?;
+    let file = request.body.get("file").and_then(Value::as_str);
+    file.map(PathBuf::from).ok_or_else(|| Error::usage("`file` must be a path"))
+}
+
+fn check_may_name_files(request: &Request) -> Result<()> {
+    if request.files == Files::Allowed {
+        return Ok(());
+    }
+    let message =
+        "permission denied to name a file: the lab would open it with the rights of its user";
+    Err(Error::new(Kind::Permission, &crate::keeper::PART, message))
 }
 
 /// The command of a request: `{"words": ["ip", "addr"], "within_s": 5}`.
@@ -68,11 +58,7 @@ pub(super) fn command(node: NodeKey, body: &Value) -> Result<CommandSpec> {
 
 /// The file that a request names, or that of the start: `{"file": "/x/lab.toml", "set": ["delay=80ms"]}`.
 pub(super) fn lab_file(request: &Request, before: Option<&LabFile>) -> Result<LabFile> {
-    if request.files != Files::Allowed {
-        let message =
-            "permission denied to name a file: the lab would open it with the rights of its user";
-        return Err(Error::new(Kind::Permission, &crate::keeper::PART, message));
-    }
+    check_may_name_files(request)?;
     let path = match request.body.get("file") {
         Some(Value::String(path)) => PathBuf::from(path),
         Some(_) => return Err(Error::usage("`file` must be a path")),
