@@ -407,7 +407,7 @@ mod tests {
         programs.exited(ProgramKey(0), 0, None);
         due(&mut programs);
         programs.started(ProgramKey(1), 77, None);
-        programs.ready(ProgramKey(1));
+        programs.ready(ProgramKey(1), Instant::ZERO);
         let orders = programs.kill(&h1, |_| {});
         assert!(matches!(orders[..], [Order::Stop(ProgramKey(1), Duration::ZERO)]), "{orders:?}");
         assert!(programs.kill(&h1, |_| {}).is_empty());
@@ -422,7 +422,7 @@ mod tests {
         assert!(due(&mut programs).is_empty(), "it fails still");
         programs.revive(|_| false);
         assert_eq!(due(&mut programs), [4]);
-        programs.ready(ProgramKey(4));
+        programs.ready(ProgramKey(4), Instant::ZERO);
         assert_eq!(due(&mut programs), [5]);
     }
 
