@@ -109,6 +109,7 @@ mod message;
 mod noise;
 mod path;
 mod peer;
+mod post_quantum;
 mod session;
 mod shape;
 mod shared;

@@ -1,0 +1,17 @@
+//! Preshared keys from ML-KEM-768, exchanged between two of adit inside a session.
+//!
+//! ```text
+//! offerer                                 answerer
+//!    | -- offer: encapsulation key ---------> |    in a session that exists
+//!    | <------------ accept: ciphertext ----- |    both derive a preshared key
+//!    | -- initiation with it ---------------> |    WireGuard's own, its index names the key
+//!    | <---------------------- response ----- |    a session that a recording does not open
+//! ```
+//!
+//! Each of the four may be lost: the offer is repeated, its repetition gets the same answer, and the initiation is
+//! repeated as every other. An end that has lost its keys answers an initiation with the preshared key of the
+//! configuration, so that the two connect at once and exchange keys again. docs/src/protocol.md has the protocol.
+
+pub(crate) mod exchange;
+pub(crate) mod kem;
+pub(crate) mod key;
