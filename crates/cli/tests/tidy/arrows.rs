@@ -35,7 +35,7 @@ const FOLDERS: [(&str, &str); 12] = [
         "tunnel",
         "tunnel: frames handshake path peer
         peer: frames handshake path session shape
-        session: handshake",
+        session: frames handshake",
     ),
     ("nat", "guest: dns"),
     (
