@@ -120,13 +120,13 @@ mod tunnel;
 mod wakes;
 
 pub use adit_packet::IpPrefix;
-pub use config::{KeyMemory, PeerConfig, PeerMode, Random, TunnelConfig};
+pub use config::{KeyMemory, PeerConfig, PeerMode, PostQuantum, Random, TunnelConfig};
 pub use frames::vxlan::Vxlan;
 pub use handshake::source::Source;
 pub use keys::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use peer::send::gso_len_max;
 pub use shape::shaper::Shape;
-pub use status::{PeerStatus, TunnelEvent};
+pub use status::{PeerStatus, PostQuantumStatus, TunnelEvent};
 pub use tai64n::Tai64n;
 pub use timing::Timing;
 pub use tunnel::Tunnel;

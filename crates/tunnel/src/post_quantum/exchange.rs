@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use adit_engine::DropReason;
 use adit_packet::Instant;
 use zeroize::Zeroizing;
 
@@ -34,6 +35,8 @@ pub(crate) struct Exchange {
     /// handshake still uses it.
     current: Option<HandshakeKey>,
     former: Option<HandshakeKey>,
+    /// The key of our initiation under way.
+    initiated: Option<HandshakeKey>,
     /// The number of the last key, and of the last offer.
     keys: u32,
     offers: u16,
@@ -95,8 +98,9 @@ impl Exchange {
         Some((offer.number, offer.seed.public()))
     }
 
-    pub(crate) const fn is_offering(&self) -> bool {
-        self.offer.is_some()
+    /// Whether an answer is awaited, or a handshake with its key.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        self.offer.is_some() || self.ours.is_some()
     }
 
     /// When the offer must be repeated.
@@ -116,8 +120,8 @@ impl Exchange {
         Some(Overdue::Repeat(offer.index))
     }
 
-    /// Answers the peer's offer, made in the session with this secret: returns the ciphertext. `None` if its key is
-    /// malformed, or if the last one was less than `gap` ago.
+    /// Answers the peer's offer, made in the session with this secret: returns the ciphertext. Refuses a key that is
+    /// malformed, and an offer less than `gap` after the last one.
     ///
     /// If both sides offer, both answer, and the side with the greater static key withdraws its own offer.
     pub(crate) fn answer(
@@ -128,9 +132,9 @@ impl Exchange {
         session: &Key,
         public: &[u8; PUBLIC_LEN],
         random: &mut dyn FnMut(&mut [u8]),
-    ) -> Option<[u8; CIPHERTEXT_LEN]> {
+    ) -> Result<[u8; CIPHERTEXT_LEN], DropReason> {
         if self.answered.as_ref().is_some_and(|last| now.since(last.at) < gap) {
-            return None;
+            return Err(DropReason::RATE_LIMITED);
         }
         let name = hash(&[session.as_slice(), public]);
         let same = self.answered.take().filter(|last| last.offer == name);
@@ -144,13 +148,13 @@ impl Exchange {
         );
         let result = encapsulate(public, &random);
         self.answered = Some(Answered { offer: name, random, at: now });
-        let (ciphertext, secret) = result?;
+        let (ciphertext, secret) = result.ok_or(DropReason::MALFORMED)?;
         let (preshared, statics) = (ends.preshared, [ends.theirs, ends.ours]);
         let binding = Binding { session, preshared, statics };
         let number = self.next_number();
         self.theirs = Some(HandshakeKey::new(number, &secret, &binding, public, &ciphertext));
         self.offer.take_if(|_| ends.ours > ends.theirs);
-        Some(ciphertext)
+        Ok(ciphertext)
     }
 
     /// Takes the answer to our offer of that number. Returns whether there is a key for an initiation now.
@@ -170,9 +174,15 @@ impl Exchange {
         true
     }
 
-    /// The key for our next initiation: the newest that the peer has.
-    pub(crate) fn for_initiation(&self) -> Option<&HandshakeKey> {
-        self.ours.as_ref().or(self.current.as_ref())
+    /// An initiation begins. Returns the key for it: the newest that the peer has.
+    pub(crate) fn begin_handshake(&mut self) -> Option<&HandshakeKey> {
+        self.initiated = self.ours.as_ref().or(self.current.as_ref()).cloned();
+        self.initiated.as_ref()
+    }
+
+    /// The key of the initiation under way.
+    pub(crate) const fn initiated_with(&self) -> Option<&HandshakeKey> {
+        self.initiated.as_ref()
     }
 
     /// The key that an initiation means, and whether it was never used.
@@ -193,7 +203,17 @@ impl Exchange {
         if let Some(key) = key {
             self.former = self.current.replace(key);
         }
-        self.offer = None;
+        (self.offer, self.initiated) = (None, None);
+    }
+
+    /// The peer has answered an initiation without the key that it means: it has lost what we have of it.
+    pub(crate) fn lost(&mut self) {
+        (self.ours, self.current, self.former) = (None, None, None);
+    }
+
+    /// Whether there is a key for an initiation that was never used.
+    pub(crate) const fn has_new_key(&self) -> bool {
+        self.ours.is_some()
     }
 
     /// Erases everything.
@@ -251,7 +271,7 @@ mod tests {
             let preshared = PresharedKey::default();
             let ends = Ends { ours: &self.key, theirs: &other, preshared: &preshared };
             let mut random = Self::random(&mut self.next);
-            self.exchange.answer(now, SECOND / 50, &ends, session, public, &mut random)
+            self.exchange.answer(now, SECOND / 50, &ends, session, public, &mut random).ok()
         }
 
         fn take(&mut self, other: PublicKey, number: u16, answer: &[u8; CIPHERTEXT_LEN]) -> bool {
@@ -266,8 +286,8 @@ mod tests {
     }
 
     /// Whether what one end initiates with is what the other knows by its index.
-    fn agree(one: &End, other: &End) -> bool {
-        let Some(key) = one.exchange.for_initiation() else { return false };
+    fn agree(one: &mut End, other: &End) -> bool {
+        let Some(key) = one.exchange.begin_handshake() else { return false };
         let index = key.index_of(&[77; 32]);
         let found = other.exchange.of_initiation(&[77; 32], index);
         found.is_some_and(|(found, _)| found.preshared == key.preshared)
@@ -281,14 +301,14 @@ mod tests {
         assert!(!a.take(b.key, number + 1, &answer), "another offer");
         assert!(a.take(b.key, number, &answer));
         assert!(!a.take(b.key, number, &answer), "once");
-        assert!(agree(&a, &b) && !agree(&b, &a));
-        let number = a.exchange.for_initiation().unwrap().number;
+        assert!(agree(&mut a, &b) && !agree(&mut b, &a));
+        let number = a.exchange.begin_handshake().unwrap().number;
         a.exchange.confirmed(number);
-        assert!(agree(&a, &b), "also while the answerer has not seen the new session");
+        assert!(agree(&mut a, &b), "also while the answerer has not seen the new session");
         b.exchange.confirmed(b.exchange.theirs.as_ref().unwrap().number);
-        assert!(agree(&a, &b) && agree(&b, &a));
+        assert!(agree(&mut a, &b) && agree(&mut b, &a));
         a.exchange.clear();
-        assert!(!agree(&a, &b) && !agree(&b, &a));
+        assert!(!agree(&mut a, &b) && !agree(&mut b, &a));
     }
 
     #[test]
@@ -297,7 +317,7 @@ mod tests {
         let (number, public) = a.begin(&session(3));
         let answer = b.answer(Instant::ZERO, a.key, &session(4), &public).unwrap();
         assert!(a.take(b.key, number, &answer));
-        assert!(!agree(&a, &b));
+        assert!(!agree(&mut a, &b));
     }
 
     #[test]
@@ -322,7 +342,7 @@ mod tests {
         let answer_a = a.answer(Instant::ZERO, b.key, &session(4), &offer_b.1).unwrap();
         assert!(a.take(b.key, offer_a.0, &answer_b), "the lesser key's offer stands");
         assert!(!b.take(a.key, offer_b.0, &answer_a));
-        assert!(agree(&a, &b));
+        assert!(agree(&mut a, &b));
     }
 
     #[test]

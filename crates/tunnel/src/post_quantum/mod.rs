@@ -15,3 +15,4 @@
 pub(crate) mod exchange;
 pub(crate) mod kem;
 pub(crate) mod key;
+pub(crate) mod message;

@@ -83,6 +83,10 @@ pub(crate) struct Session {
     #[allow(dead_code, reason = "the features that follow use it")]
     pub(crate) exporter: Key,
     pub(crate) greeting: Greeting,
+    /// The number of the post-quantum key of its handshake.
+    pub(crate) post_quantum: Option<u32>,
+    /// Whether data may cross: a peer that needs a post-quantum key has sessions only to exchange one.
+    pub(crate) carries_data: bool,
 }
 
 impl core::fmt::Debug for Session {
@@ -111,6 +115,8 @@ impl Session {
             asked_late: false,
             exporter: keys.exporter.clone(),
             greeting: Greeting::default(),
+            post_quantum: None,
+            carries_data: true,
         }
     }
 
@@ -189,10 +195,12 @@ impl Sessions {
 
     /// The session of that index.
     pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
-        [&mut self.current, &mut self.next, &mut self.previous]
-            .into_iter()
-            .flatten()
-            .find(|session| session.index == index)
+        self.all().find(|session| session.index == index)
+    }
+
+    /// All sessions, the one that is used most first.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous].into_iter().flatten()
     }
 
     /// Ends all sessions; returns their indices.

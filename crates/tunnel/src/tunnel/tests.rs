@@ -27,6 +27,7 @@ mod greeting;
 mod handshake;
 mod hostile;
 mod path;
+mod post_quantum;
 mod regressions;
 mod shaping;
 mod vxlan;
