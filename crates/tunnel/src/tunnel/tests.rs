@@ -28,6 +28,7 @@ mod handshake;
 mod hostile;
 mod path;
 mod post_quantum;
+mod recording;
 mod regressions;
 mod shaping;
 mod vxlan;
