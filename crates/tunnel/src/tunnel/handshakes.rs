@@ -84,7 +84,8 @@ impl Tunnel {
         }
         let key = peer.key_of_initiation(&received.ephemeral.0, message.sender);
         let gap = shared.config.timing.initiation_gap;
-        // The handshake that follows from an exchange comes as soon as one round trip after the one before.
+        // The handshake that follows from an exchange comes as soon as one round trip after the one before, and a
+        // restart may follow it as soon. It does not count.
         let is_expected = key.as_ref().is_some_and(|(_, is_new)| *is_new);
         if !is_expected && peer.last_accepted.is_some_and(|last| now.since(last) < gap) {
             return Err(DropReason::RATE_LIMITED.into());
@@ -96,7 +97,9 @@ impl Tunnel {
         if let Some(by) = peer.timestamps.note(unix, timestamp) {
             shared.event(TunnelEvent::ClockAhead { peer: peer.config.public_key, by });
         }
-        peer.last_accepted = Some(now);
+        if !is_expected {
+            peer.last_accepted = Some(now);
+        }
         peer.bytes_received += count(bytes.len());
         let ephemeral = new_key(shared);
         let index = shared.new_index(slot);
