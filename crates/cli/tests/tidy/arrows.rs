@@ -34,7 +34,8 @@ const FOLDERS: [(&str, &str); 12] = [
     (
         "tunnel",
         "tunnel: frames handshake path peer
-        peer: frames handshake path session shape
+        peer: frames handshake path post_quantum session shape
+        post_quantum: frames
         session: frames handshake",
     ),
     ("nat", "guest: dns"),

@@ -67,8 +67,9 @@ fn restart(net: &mut Net, us: usize, seed: u64) {
     }
     side.fed -= u64::try_from(side.tunnel.held()).unwrap();
     side.tunnel = tunnel;
-    // A process is not back at once.
-    net.run(millis(50));
+    // A process is not back at once: later than the 20 ms in which a responder takes one initiation, and the delays of
+    // these tests.
+    net.run(millis(100));
 }
 
 /// As those of adit-sim: `ADIT_SEEDS=10000` runs so many, `ADIT_SEED=17` that one alone.
