@@ -33,7 +33,7 @@ const FOLDERS: [(&str, &str); 12] = [
     ),
     (
         "tunnel",
-        "tunnel: frames handshake path peer
+        "tunnel: frames handshake path peer post_quantum
         peer: frames handshake path post_quantum session shape
         post_quantum: frames
         session: frames handshake",

@@ -7,7 +7,6 @@ use adit_packet::Instant;
 
 use crate::frames::control::{Control, Features, Hello};
 use crate::peer::Peer;
-use crate::peer::post_quantum::FEATURE;
 use crate::post_quantum::message::ExchangeMessage;
 use crate::shared::Shared;
 
@@ -17,7 +16,7 @@ const UNGREETED_MAX: u8 = 3;
 impl Peer {
     /// What we can do with this peer.
     fn features(&self) -> Features {
-        if self.has_post_quantum() { FEATURE } else { Features::default() }
+        if self.has_post_quantum() { Features::POST_QUANTUM } else { Features::default() }
     }
 
     /// At the start of a session: says hello to a peer that may be adit.

@@ -2,7 +2,7 @@
 
 mod discovery;
 mod greet;
-pub(crate) mod post_quantum;
+mod post_quantum;
 pub(crate) mod send;
 mod shaping;
 mod vxlan;
@@ -22,7 +22,7 @@ use crate::keys::SharedSecret;
 use crate::keys::{KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::message::INITIATION_LEN;
 use crate::path::Path;
-use crate::peer::post_quantum::{Hybrid, NOT_POST_QUANTUM};
+use crate::post_quantum::{Hybrid, NOT_POST_QUANTUM};
 use crate::session::timers::{Attempt, Timers, is_due};
 use crate::session::{Session, Sessions};
 use crate::shape::Shapers;

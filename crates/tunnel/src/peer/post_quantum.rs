@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use adit_engine::{DropReason, Outbox, Reason};
+use adit_engine::Outbox;
 use adit_packet::Instant;
 
 use crate::config::PostQuantum;
@@ -10,7 +10,8 @@ use crate::frames::control::Features;
 use crate::keys::PrivateKey;
 use crate::noise::Hash;
 use crate::peer::{Peer, new_key};
-use crate::post_quantum::exchange::{Ends, Exchange, Overdue};
+use crate::post_quantum::Hybrid;
+use crate::post_quantum::exchange::{Ends, Overdue};
 use crate::post_quantum::key::HandshakeKey;
 use crate::post_quantum::message::{ExchangeMessage, accept, offer};
 use crate::session::Session;
@@ -18,30 +19,10 @@ use crate::shared::Shared;
 use crate::status::{PostQuantumStatus, TunnelEvent};
 use crate::timing::Timing;
 
-/// Data in a session without a post-quantum key, where the peer must have one.
-pub(crate) const NOT_POST_QUANTUM: DropReason = DropReason::new(&Reason::new(
-    "not post-quantum",
-    "The session has no post-quantum key, which this peer must have.",
-));
-
-/// The feature in a hello.
-pub(super) const FEATURE: Features = Features(0x0100);
-
 /// An exchange that takes so many fifths of Rekey-Timeout has failed; the responder of its session waits for one more.
 const PATIENCE: u32 = 3;
 /// Failed exchanges in a row after which a session that carries data stays as it is.
 const FAILURES_MAX: u8 = 2;
-
-/// The state with one peer.
-#[derive(Debug, Default)]
-pub(super) struct Hybrid {
-    pub(super) exchange: Exchange,
-    /// Whether a session with this peer ever had a post-quantum key.
-    pub(super) had: bool,
-    failures: u8,
-    /// Whether the owner knows that the peer is refused.
-    refused: bool,
-}
 
 impl Peer {
     /// What the configuration says. It is nothing for another implementation.
@@ -165,7 +146,7 @@ impl Peer {
         let theirs = session.greeting.theirs().unwrap_or_default();
         let is_free = session.post_quantum.is_none() && !self.hybrid.exchange.is_under_way();
         let offers = session.initiator && is_free && self.hybrid.failures < FAILURES_MAX;
-        if !theirs.contains(FEATURE) {
+        if !theirs.contains(Features::POST_QUANTUM) {
             if self.needs_post_quantum() {
                 self.refuse(shared);
             }

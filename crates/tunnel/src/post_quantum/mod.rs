@@ -16,3 +16,25 @@ pub(crate) mod exchange;
 pub(crate) mod kem;
 pub(crate) mod key;
 pub(crate) mod message;
+
+use adit_engine::{DropReason, Reason};
+
+use crate::post_quantum::exchange::Exchange;
+
+/// Data in a session without a post-quantum key, where the peer must have one.
+pub(crate) const NOT_POST_QUANTUM: DropReason = DropReason::new(&Reason::new(
+    "not post-quantum",
+    "The session has no post-quantum key, which this peer must have.",
+));
+
+/// The state with one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Hybrid {
+    pub(crate) exchange: Exchange,
+    /// Whether a session with this peer ever had a post-quantum key.
+    pub(crate) had: bool,
+    /// Failed exchanges in a row.
+    pub(crate) failures: u8,
+    /// Whether the peer is known to have no key although it must have one; the owner knows it.
+    pub(crate) refused: bool,
+}

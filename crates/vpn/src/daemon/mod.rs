@@ -186,13 +186,7 @@ impl Daemon {
             let config = state::peer_config(peer, endpoint, mode);
             let now = runner.now();
             runner.engine_mut().tunnel.set_peer(now, config);
-            for &timestamp in self.timestamps.received(&peer.public_key) {
-                let tunnel = &mut runner.engine_mut().tunnel;
-                tunnel.raise_timestamp(now, &peer.public_key, timestamp);
-            }
-            if self.timestamps.had_post_quantum(&peer.public_key) {
-                runner.engine_mut().tunnel.remember_post_quantum(&peer.public_key);
-            }
+            self.timestamps.restore(now, &mut runner.engine_mut().tunnel, &peer.public_key);
             self.endpoints.set(runner, peer);
             self.peers.set(now, peer);
         }
@@ -680,11 +674,7 @@ impl Service for Daemon {
                         *peer
                     ));
                 }
-                TunnelEvent::NotPostQuantum { peer } => self.events.note(format!(
-                    "warning: peer {} connects without a post-quantum key, which it must have: no data crosses; \
-                     if this is intended, set post_quantum = \"off\" for the peer at both ends",
-                    *peer.to_base64()
-                )),
+                TunnelEvent::NotPostQuantum { peer } => self.peers.not_post_quantum(&peer),
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);

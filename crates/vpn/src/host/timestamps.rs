@@ -98,14 +98,15 @@ impl Timestamps {
         self.sent.get(key).copied()
     }
 
-    /// The greatest timestamps that came from this peer: one, and one that was too far ahead of our clock.
-    pub fn received(&self, peer: &PublicKey) -> &[Tai64n] {
-        self.received.get(peer).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// Whether a session with this peer had a post-quantum key.
-    pub fn had_post_quantum(&self, peer: &PublicKey) -> bool {
-        self.post_quantum.contains(peer)
+    /// Gives the tunnel what is known of a peer from before: its greatest timestamps (one, and one that was too far
+    /// ahead of our clock), and whether it had a post-quantum key.
+    pub fn restore(&self, now: Instant, tunnel: &mut Tunnel, peer: &PublicKey) {
+        for &timestamp in self.received.get(peer).into_iter().flatten() {
+            tunnel.raise_timestamp(now, peer, timestamp);
+        }
+        if self.post_quantum.contains(peer) {
+            tunnel.remember_post_quantum(peer);
+        }
     }
 
     /// Where a peer was last whose endpoint has a name that must be resolved.
@@ -227,14 +228,14 @@ mod tests {
         let (key, stamp) = (PublicKey([7; 32]), Tai64n::from_unix(Duration::from_secs(1)));
         let line = format!("from {} 400000000000000b00000000", *key.to_base64());
         assert_eq!(timestamps.take(&line), Some(()));
-        assert_eq!((timestamps.received(&key), timestamps.sent(&key)), (&[stamp][..], None));
+        assert_eq!((&timestamps.received[&key], timestamps.sent(&key)), (&vec![stamp], None));
         let at = format!("at {} [fe80::1%7]:51820", *key.to_base64());
         assert_eq!(timestamps.take(&at), Some(()));
         assert_eq!(timestamps.addresses[&key].to_string(), "[fe80::1%7]:51820");
         let pq = format!("pq {} ml-kem-768", *key.to_base64());
-        assert!(!timestamps.had_post_quantum(&key));
+        assert!(!timestamps.post_quantum.contains(&key));
         assert_eq!(timestamps.take(&pq), Some(()));
-        assert!(timestamps.had_post_quantum(&key));
+        assert!(timestamps.post_quantum.contains(&key));
         for bad in [
             "",
             "from",

@@ -1,7 +1,7 @@
 //! Post-quantum keys between two of adit: exchanges under loss, reordering and restarts, and what is refused.
 
 use super::*;
-use crate::peer::post_quantum::NOT_POST_QUANTUM;
+use crate::post_quantum::NOT_POST_QUANTUM;
 use crate::{PostQuantum, PostQuantumStatus};
 
 const BOTH: [usize; 2] = [0, 1];
@@ -273,7 +273,7 @@ fn a_peer_may_move_while_keys_are_exchanged() {
 fn it_combines_with_a_configured_key() {
     let mut net = pair(PostQuantum::Require);
     let now = net.now;
-    let mut set = |net: &mut Net, us: usize, byte: u8| {
+    let set = |net: &mut Net, us: usize, byte: u8| {
         let peer = net.peer_of(us);
         let mut config = net.sides[us].tunnel.peer_config(&peer).unwrap();
         config.preshared_key = Some(PresharedKey::from_bytes([byte; KEY_LEN]));

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::handshake::ikpsk2::{Identity, Received, SessionKeys};
-use crate::keys::PublicKey;
 use crate::message::{DataHeader, Initiation, Response};
 use crate::post_quantum::kem::{CIPHERTEXT_LEN, KemSeed, PUBLIC_LEN, Secret};
 use crate::post_quantum::key::{Binding, HandshakeKey};
@@ -91,97 +90,102 @@ fn sees(contents: &[Vec<u8>], packet: &[u8]) -> bool {
     contents.iter().any(|text| text.starts_with(packet))
 }
 
+/// The three packets whose contents the attacker looks for: in the first session, the second and the third.
+fn packets() -> [Vec<u8>; 3] {
+    [100, 200, 300].map(|len| ipv4(0, len))
+}
+
+/// Records two ends that connect, send, renew their session and send again.
+fn record(mode: PostQuantum, preshared: Option<&PresharedKey>) -> Attacker {
+    let mut net = Net::pair_with(TunnelConfig::default(), |peer| {
+        (peer.extensions, peer.post_quantum) = (true, mode);
+        peer.preshared_key = preshared.cloned();
+    });
+    let drawn = Drawn::default();
+    for (seed, side) in (1..).zip(&mut net.sides) {
+        let (drawn, random) = (Arc::clone(&drawn), RefCell::new(random(seed)));
+        side.tunnel.shared.random = Box::new(move |bytes| {
+            (random.borrow_mut())(bytes);
+            drawn.lock().unwrap().push(bytes.to_vec());
+        });
+    }
+    let [first, later, last] = packets();
+    net.send(0, &first);
+    net.run(seconds(1));
+    net.send(0, &later);
+    net.run(seconds(121));
+    net.send(0, &ipv4(0, 90));
+    net.run(seconds(1));
+    net.send(0, &last);
+    net.run(seconds(1));
+    assert_eq!(net.sides[1].packets().len(), 4);
+    let is_active = net.status(0).post_quantum == PostQuantumStatus::Active;
+    assert_eq!(is_active, mode != PostQuantum::Off);
+    let (recording, ends) = (net.log.clone(), net.sides.iter().map(|side| side.at).collect());
+    Attacker { recording, statics: [key(1), key(2)], drawn, ends }
+}
+
 #[test]
 fn a_recording_stays_closed_although_all_keys_of_x25519_are_known() {
-    for (mode, preshared) in [
-        (PostQuantum::Off, 0),
-        (PostQuantum::Prefer, 0),
-        (PostQuantum::Require, 0),
-        (PostQuantum::Require, 7),
-    ] {
-        let preshared = (preshared != 0).then(|| PresharedKey::from_bytes([preshared; KEY_LEN]));
-        let mut net = Net::pair_with(TunnelConfig::default(), |peer| {
-            (peer.extensions, peer.post_quantum) = (true, mode);
-            peer.preshared_key.clone_from(&preshared);
-        });
-        let drawn = Drawn::default();
-        for (seed, side) in (1..).zip(&mut net.sides) {
-            let (drawn, random) = (Arc::clone(&drawn), RefCell::new(random(seed)));
-            side.tunnel.shared.random = Box::new(move |bytes| {
-                (random.borrow_mut())(bytes);
-                drawn.lock().unwrap().push(bytes.to_vec());
-            });
-        }
-        let (first, later, last) = (ipv4(0, 100), ipv4(0, 200), ipv4(0, 300));
-        net.send(0, &first);
-        net.run(seconds(1));
-        net.send(0, &later);
-        net.run(seconds(121));
-        net.send(0, &ipv4(0, 90));
-        net.run(seconds(1));
-        net.send(0, &last);
-        net.run(seconds(1));
-        assert_eq!(net.sides[1].packets().len(), 4);
-        let attacker = Attacker {
-            recording: net.log.clone(),
-            statics: [key(1), key(2)],
-            drawn,
-            ends: net.sides.iter().map(|side| side.at).collect(),
-        };
-        // Also the configured preshared key is known.
-        let known = preshared.clone().unwrap_or_default();
-        let (opened, closed) = attacker.open_handshakes(&known);
-        let contents: Vec<_> = opened.iter().map(|it| attacker.contents(it)).collect();
-        let all = contents.concat();
-        if mode == PostQuantum::Off {
-            assert_eq!((opened.len(), closed), (2, 0));
-            assert!([&first, &later, &last].iter().all(|packet| sees(&all, packet)));
-            continue;
-        }
-        assert_eq!(net.status(0).post_quantum, PostQuantumStatus::Active);
-        assert_eq!((opened.len(), closed), (1, 2), "the first one, without a post-quantum key");
-        assert_eq!(sees(&all, &first), mode == PostQuantum::Prefer);
-        assert!(!sees(&all, &later) && !sees(&all, &last));
+    let [first, later, last] = packets();
+    let attacker = record(PostQuantum::Off, None);
+    let (opened, closed) = attacker.open_handshakes(&PresharedKey::default());
+    assert_eq!((opened.len(), closed), (2, 0));
+    let all: Vec<_> = opened.iter().flat_map(|it| attacker.contents(it)).collect();
+    assert!(packets().iter().all(|packet| sees(&all, packet)));
 
-        // In the first session the attacker finds the key and the ciphertext, and only lacks the secret of ML-KEM.
-        let public: [u8; PUBLIC_LEN] = find(&contents[0], |message| match message {
-            ExchangeMessage::Offer { public, .. } => Some(*public),
-            ExchangeMessage::Accept { .. } => None,
-        });
-        let ciphertext: [u8; CIPHERTEXT_LEN] =
-            find(&reverse(&attacker, &opened[0]), |message| match message {
-                ExchangeMessage::Accept { ciphertext, .. } => Some(*ciphertext),
-                ExchangeMessage::Offer { .. } => None,
-            });
-        let statics = attacker.statics.clone().map(|key| key.public_key());
-        let key_of = |secret: &Secret| {
-            let one = opened[0].initiator;
-            let binding = Binding {
-                session: &opened[0].keys.exporter,
-                preshared: &known,
-                statics: [&statics[one], &statics[1 - one]],
-            };
-            HandshakeKey::new(1, secret, &binding, &public, &ciphertext).preshared
-        };
-        assert_eq!(attacker.open_handshakes(&key_of(&Secret::default())).0.len(), 0);
-        let secret = {
-            let drawn = attacker.drawn.lock().unwrap();
-            let seeds = drawn.iter().filter_map(|bytes| <[u8; 64]>::try_from(&bytes[..]).ok());
-            let mut seeds = seeds.map(|seed| KemSeed(zeroize::Zeroizing::new(seed)));
-            seeds.find(|seed| seed.public() == public).unwrap().decapsulate(&ciphertext)
-        };
-        let (with_secret, _) = attacker.open_handshakes(&key_of(&secret));
-        assert_eq!(
-            with_secret.len(),
-            1,
-            "with the secret the second session opens: it alone was missing"
-        );
-        assert!(sees(&attacker.contents(&with_secret[0]), &later));
-        assert!(
-            !sees(&attacker.contents(&with_secret[0]), &last),
-            "the third has a key of its own"
-        );
+    let configured = PresharedKey::from_bytes([7; KEY_LEN]);
+    for (mode, preshared) in [
+        (PostQuantum::Prefer, None),
+        (PostQuantum::Require, None),
+        (PostQuantum::Require, Some(&configured)),
+    ] {
+        let attacker = record(mode, preshared);
+        // The configured preshared key is known as well.
+        let known = preshared.cloned().unwrap_or_default();
+        let (opened, closed) = attacker.open_handshakes(&known);
+        assert_eq!((opened.len(), closed), (1, 2), "the first one, without a post-quantum key");
+        let contents = attacker.contents(&opened[0]);
+        assert_eq!(sees(&contents, &first), mode == PostQuantum::Prefer);
+        assert!(!sees(&contents, &later) && !sees(&contents, &last));
+        assert_only_the_secret_is_missing(&attacker, &opened[0], &known);
     }
+}
+
+/// In the first session the attacker finds key and ciphertext: with the secret of ML-KEM the second session opens,
+/// without it does not.
+fn assert_only_the_secret_is_missing(attacker: &Attacker, first: &Opened, known: &PresharedKey) {
+    let public: [u8; PUBLIC_LEN] = find(&attacker.contents(first), |message| match message {
+        ExchangeMessage::Offer { public, .. } => Some(*public),
+        ExchangeMessage::Accept { .. } => None,
+    });
+    let ciphertext: [u8; CIPHERTEXT_LEN] =
+        find(&reverse(attacker, first), |message| match message {
+            ExchangeMessage::Accept { ciphertext, .. } => Some(*ciphertext),
+            ExchangeMessage::Offer { .. } => None,
+        });
+    let statics = attacker.statics.clone().map(|key| key.public_key());
+    let key_of = |secret: &Secret| {
+        let binding = Binding {
+            session: &first.keys.exporter,
+            preshared: known,
+            statics: [&statics[first.initiator], &statics[1 - first.initiator]],
+        };
+        HandshakeKey::new(1, secret, &binding, &public, &ciphertext).preshared
+    };
+    assert_eq!(attacker.open_handshakes(&key_of(&Secret::default())).0.len(), 0);
+    let secret = {
+        let drawn = attacker.drawn.lock().unwrap();
+        let seeds = drawn.iter().filter_map(|bytes| <[u8; 64]>::try_from(&bytes[..]).ok());
+        let mut seeds = seeds.map(|seed| KemSeed(zeroize::Zeroizing::new(seed)));
+        seeds.find(|seed| seed.public() == public).unwrap().decapsulate(&ciphertext)
+    };
+    let (opened, _) = attacker.open_handshakes(&key_of(&secret));
+    assert_eq!(opened.len(), 1);
+    let [_, later, last] = packets();
+    let contents = attacker.contents(&opened[0]);
+    assert!(sees(&contents, &later));
+    assert!(!sees(&contents, &last), "the third session has a key of its own");
 }
 
 /// What the responder of a session sent in it.
