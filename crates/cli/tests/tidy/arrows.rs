@@ -6,9 +6,9 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 14] = [
-    "simd", "packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "decode", "service",
-    "vpn", "topology", "lab", "cli",
+const CRATES: [&str; 15] = [
+    "simd", "packet", "chart", "device", "engine", "tunnel", "nat", "sim", "runtime", "decode",
+    "service", "vpn", "topology", "lab", "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.
@@ -35,7 +35,7 @@ const FOLDERS: [(&str, &str); 12] = [
         "tunnel",
         "tunnel: frames handshake path peer
         peer: frames handshake path session shape
-        session: handshake",
+        session: frames handshake",
     ),
     ("nat", "guest: dns"),
     (
