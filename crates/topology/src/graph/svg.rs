@@ -366,11 +366,11 @@ mod tests {
     fn color(style: &str, class: &str, property: &str) -> String {
         let rules = style.split('}').filter_map(|rule| rule.split_once('{'));
         let of_class = rules.filter(|(classes, _)| classes.split(',').any(|of| of == class));
-        let found = of_class.flat_map(|(_, body)| body.split(';')).filter_map(|one| {
+        let mut found = of_class.flat_map(|(_, body)| body.split(';')).filter_map(|one| {
             let (name, value) = one.split_once(':')?;
             (name == property).then(|| value.strip_prefix('#')).flatten()
         });
-        found.last().unwrap_or_else(|| panic!("{class} {property}")).to_owned()
+        found.next_back().unwrap_or_else(|| panic!("{class} {property}")).to_owned()
     }
 
     #[test]
