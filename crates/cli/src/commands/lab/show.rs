@@ -1,6 +1,6 @@
 //! `adit lab show`, `list`, `logs`.
 
-use crate::commands::lab::which::{Which, lab};
+use crate::commands::lab::which::{Which, has_ended, lab};
 use crate::commands::running::{ask, list};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What is not as wanted comes first. Exits with status 1 if something failed. With the name of a node or a link, shows \
+Problems come first. Exits with status 1 if something failed. With the name of a node or a link, shows \
 that alone.
 
 Examples:
@@ -103,7 +103,9 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             clean(&programs.join(", ")),
         ]);
     }
-    lines.extend(table(&rows));
+    if !report.nodes.is_empty() {
+        lines.extend(table(&rows));
+    }
     if report.links.is_empty() {
         return lines;
     }
@@ -125,13 +127,18 @@ fn lines(output: &Output, report: &Lab) -> Vec<String> {
             properties,
         ]);
     }
-    lines.push(String::new());
+    if !report.nodes.is_empty() {
+        lines.push(String::new());
+    }
     lines.extend(table(&rows));
     if let ([one], true) = (report.links.as_slice(), report.nodes.is_empty())
         && let Some(emulated) = &one.link
     {
         lines.push(String::new());
-        lines.extend(link::of_port(&clean(&one.name), emulated));
+        let ways = [("a to b", &emulated.ingress), ("b to a", &emulated.egress)];
+        let name = clean(&one.name);
+        let text = ways.map(|(way, of)| link::lines(of, &format!("link {name}, {way}")));
+        lines.extend(text.into_iter().flatten());
     }
     lines
 }
@@ -176,7 +183,7 @@ pub(crate) struct LogsArgs {
     /// The program
     #[arg(value_name = "PROGRAM")]
     program: Option<String>,
-    /// Continue with what is written from now on
+    /// Continue with new output
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]
@@ -213,7 +220,7 @@ impl LogsArgs {
                     escape(program)
                 );
                 let parts: Vec<LogPart> = match ask(&client, &path) {
-                    Err(error) if self.follow && error.kind == Kind::NotFound => {
+                    Err(error) if self.follow && has_ended(&client, &error) => {
                         return Ok(Exit::Ok);
                     }
                     result => result?,
