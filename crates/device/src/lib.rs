@@ -29,6 +29,7 @@ mod covers;
 mod device;
 mod egress;
 mod error;
+mod fast_path;
 mod features;
 mod filter;
 mod flow;
@@ -64,6 +65,10 @@ pub use covers::{CoverError, Covers};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};
+pub use fast_path::{
+    FAST_SLOTS_MAX, FastAddress, FastCounters, FastEntry, FastForm, FastKey, FastLink, FastPath,
+    FastPort, FastTags,
+};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
 pub use flow::{

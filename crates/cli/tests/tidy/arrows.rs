@@ -19,6 +19,7 @@ const FOLDERS: [(&str, &str); 12] = [
         "options: cause device netlink steering sys
         device: bpf cause filter netlink steering sys
         cause: netlink sys
+        fast_path: bpf sys
         steering: bpf netlink sys
         bpf: sys
         filter: sys

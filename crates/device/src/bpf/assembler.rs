@@ -4,7 +4,7 @@
 
 use super::Instruction;
 use crate::sys::bpf::ArrayMap;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// A register: R0 holds results, R1 to R5 arguments (lost in a call), R6 to R9 survive calls, R10
 /// points to the end of the stack.
@@ -28,15 +28,20 @@ pub(crate) enum Width {
     U8,
     U16,
     U32,
+    U64,
 }
 
-/// The condition of a jump that compares a register with a constant.
+/// The condition of a jump that compares a register with a constant or with another one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Condition {
     Equal,
     NotEqual,
     /// Unsigned.
     Less,
+    /// Unsigned.
+    Greater,
+    /// Signed.
+    GreaterSigned,
     /// Signed: helpers return negative errors.
     Negative,
 }
@@ -102,6 +107,16 @@ impl Assembler {
         self.push(ALU64 | BY_REGISTER, to, from, 0, 0);
     }
 
+    /// `to -= from`.
+    pub(crate) fn subtract(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | SUB | BY_REGISTER, to, from, 0, 0);
+    }
+
+    /// `to |= from`.
+    pub(crate) fn or(&mut self, to: Register, from: Register) {
+        self.push(ALU64 | OR | BY_REGISTER, to, from, 0, 0);
+    }
+
     /// `to ^= from`.
     pub(crate) fn xor(&mut self, to: Register, from: Register) {
         self.push(ALU64 | XOR | BY_REGISTER, to, from, 0, 0);
@@ -109,12 +124,25 @@ impl Assembler {
 
     /// `to = *(from + offset)`, zero-extended, in the machine's byte order.
     pub(crate) fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
-        let size = match width {
-            Width::U32 => 0x00,
-            Width::U16 => 0x08,
-            Width::U8 => 0x10,
-        };
-        self.push(LDX_MEM | size, to, from, offset, 0);
+        self.push(LDX_MEM | width.code(), to, from, offset, 0);
+    }
+
+    /// `*(to + offset) = from`.
+    pub(crate) fn store(&mut self, width: Width, to: Register, offset: i16, from: Register) {
+        self.push(STX_MEM | width.code(), to, from, offset, 0);
+    }
+
+    /// `*(to + offset) += from`, of 64 bits, as one step for all processors.
+    pub(crate) fn add_atomically(&mut self, to: Register, offset: i16, from: Register) {
+        self.push(STX_ATOMIC | Width::U64.code(), to, from, offset, 0);
+    }
+
+    /// `to =` the map, as helpers take it; two instructions.
+    pub(crate) fn load_map(&mut self, to: Register, map: BorrowedFd<'_>) {
+        let registers = Self::registers(to, Register::R0, PSEUDO_MAP_FD);
+        let immediate = map.as_raw_fd();
+        self.instructions.push(Instruction { code: LD_IMM64, registers, offset: 0, immediate });
+        self.instructions.push(Instruction::default());
     }
 
     /// `to =` the address of byte `offset` of the map's value; two instructions.
@@ -137,14 +165,20 @@ impl Assembler {
         value: i32,
         to: Label,
     ) {
-        let code = match condition {
-            Condition::Equal => 0x10,
-            Condition::NotEqual => 0x50,
-            Condition::Less => 0xa0,
-            Condition::Negative => 0xc0,
-        };
         self.jumps.push((self.instructions.len(), to));
-        self.push(JMP | code, register, Register::R0, 0, value);
+        self.push(JMP | condition.code(), register, Register::R0, 0, value);
+    }
+
+    /// Jumps to `to` if `register CONDITION other`.
+    pub(crate) fn jump_if_register(
+        &mut self,
+        register: Register,
+        condition: Condition,
+        other: Register,
+        to: Label,
+    ) {
+        self.jumps.push((self.instructions.len(), to));
+        self.push(JMP | BY_REGISTER | condition.code(), register, other, 0, 0);
     }
 
     /// Jumps to `to`.
@@ -184,6 +218,30 @@ impl Assembler {
     }
 }
 
+impl Width {
+    const fn code(self) -> u8 {
+        match self {
+            Self::U32 => 0x00,
+            Self::U16 => 0x08,
+            Self::U8 => 0x10,
+            Self::U64 => 0x18,
+        }
+    }
+}
+
+impl Condition {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Equal => 0x10,
+            Self::Greater => 0x20,
+            Self::NotEqual => 0x50,
+            Self::GreaterSigned => 0x60,
+            Self::Less => 0xa0,
+            Self::Negative => 0xc0,
+        }
+    }
+}
+
 impl Register {
     const fn number(self) -> u8 {
         match self {
@@ -208,11 +266,17 @@ fn index(at: usize) -> i16 {
 
 const LD_IMM64: u8 = 0x18;
 const LDX_MEM: u8 = 0x61;
+const STX_MEM: u8 = 0x63;
+const STX_ATOMIC: u8 = 0xc3;
 const JMP: u8 = 0x05;
 const ALU64: u8 = 0x07;
 const MOV: u8 = 0xb0;
+const SUB: u8 = 0x10;
+const OR: u8 = 0x40;
 const XOR: u8 = 0xa0;
 /// The operand is a register, not the constant.
 const BY_REGISTER: u8 = 0x08;
+/// `BPF_PSEUDO_MAP_FD`: the constant is a map's descriptor.
+const PSEUDO_MAP_FD: u8 = 1;
 /// `BPF_PSEUDO_MAP_VALUE`: the constant is a map's descriptor, the address is that of its value.
 const PSEUDO_MAP_VALUE: u8 = 2;

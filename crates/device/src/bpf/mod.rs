@@ -43,22 +43,7 @@ impl EbpfProgram {
         instructions: &[Instruction],
         licence: &CStr,
     ) -> Result<Self, LoadError> {
-        let load = |log: &mut [u8]| {
-            sys::bpf::prog_load(sys::bpf::PROG_TYPE_SOCKET_FILTER, instructions, licence, log)
-        };
-        let source = match load(&mut []) {
-            Ok(fd) => return Ok(Self(fd)),
-            Err(source) => source,
-        };
-        if !matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) {
-            return Err(source.into());
-        }
-        // Load it again with a log: the first attempt avoids the cost of writing one.
-        let mut log = vec![0; LOG_LEN_MAX];
-        match load(&mut log) {
-            Ok(fd) => Ok(Self(fd)),
-            Err(_) => Err(LoadError { source, log: text_of(&log) }),
-        }
+        load(sys::bpf::PROG_TYPE_SOCKET_FILTER, instructions, licence).map(Self)
     }
 
     /// Takes over a program that another tool loaded, such as clang or bpftool, or a pinned one.
@@ -150,6 +135,28 @@ impl AsFd for EbpfProgram {
 impl From<EbpfProgram> for OwnedFd {
     fn from(program: EbpfProgram) -> Self {
         program.0
+    }
+}
+
+/// Loads a program; if the verifier rejects it, with its log.
+pub(crate) fn load(
+    prog_type: u32,
+    instructions: &[Instruction],
+    licence: &CStr,
+) -> Result<OwnedFd, LoadError> {
+    let load = |log: &mut [u8]| sys::bpf::prog_load(prog_type, instructions, licence, log);
+    let source = match load(&mut []) {
+        Ok(fd) => return Ok(fd),
+        Err(source) => source,
+    };
+    if !matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) {
+        return Err(source.into());
+    }
+    // Load it again with a log: the first attempt avoids the cost of writing one.
+    let mut log = vec![0; LOG_LEN_MAX];
+    match load(&mut log) {
+        Ok(fd) => Ok(fd),
+        Err(_) => Err(LoadError { source, log: text_of(&log) }),
     }
 }
 
