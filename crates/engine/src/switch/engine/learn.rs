@@ -52,13 +52,7 @@ impl Switch {
         if slot.port == port.id {
             let refresh_at = slot.seen + REFRESH.min(ageing / 8);
             if now >= refresh_at {
-                if slot.port != slot.home && now.since(slot.seen) >= SILENCE {
-                    slot.moving_since = now;
-                }
-                slot.seen = now;
-                if port.config.sticky && now.since(slot.moving_since) >= SETTLED {
-                    slot.kind = slot.kind.max(FdbKind::Sticky);
-                }
+                refresh(slot, now, port.config.sticky);
                 return Ok(Some(now + REFRESH.min(ageing / 8)));
             }
             return Ok(Some(refresh_at));
@@ -176,6 +170,8 @@ impl Switch {
         if from == to {
             return;
         }
+        self.declared.withdraw(slot);
+        slot.declared = 0;
         self.fdb.touch();
         if let Some(port) = self.ports.find_mut(from) {
             port.learned = port.learned.saturating_sub(1);
@@ -190,6 +186,7 @@ impl Switch {
     /// Takes an address out of the table; whether it was there.
     pub(super) fn forget(&mut self, key: Key) -> bool {
         let Some(slot) = self.fdb.remove(key) else { return false };
+        self.declared.withdraw(&slot);
         if slot.kind != FdbKind::Static
             && let Some(port) = self.ports.find_mut(slot.port)
         {
@@ -209,8 +206,9 @@ impl Switch {
         unwanted: impl FnMut(&Slot) -> bool,
     ) -> usize {
         let before = self.fdb.len();
-        let ports = &mut self.ports;
+        let (ports, declared) = (&mut self.ports, &mut self.declared);
         self.fdb.remove_if(slots, unwanted, |slot| {
+            declared.withdraw(slot);
             if slot.kind != FdbKind::Static
                 && let Some(port) = ports.find_mut(slot.port)
             {
@@ -228,6 +226,17 @@ impl Switch {
         let from = self.sweep_at;
         self.forget_in(from..from + SWEEP_STEP, |slot| slot.is_aged(now, ageing));
         self.sweep_at = if from + SWEEP_STEP < self.fdb.size() { from + SWEEP_STEP } else { 0 };
+    }
+}
+
+/// Notes a frame from an address at the port where it is.
+pub(super) fn refresh(slot: &mut Slot, now: Instant, sticky: bool) {
+    if slot.port != slot.home && now.since(slot.seen) >= SILENCE {
+        slot.moving_since = now;
+    }
+    slot.seen = now;
+    if sticky && now.since(slot.moving_since) >= SETTLED {
+        slot.kind = slot.kind.max(FdbKind::Sticky);
     }
 }
 
