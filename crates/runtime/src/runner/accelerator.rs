@@ -52,6 +52,8 @@ struct Kernel {
     /// From `CLOCK_MONOTONIC`, the kernel's, to the clock of the loop: the time that the machine has slept.
     slept: Duration,
     failure: Option<io::Error>,
+    /// How many frames were reported to the engine.
+    frames: u64,
     /// Entries of earlier epochs, to be removed.
     stale: Vec<FastKey>,
 }
@@ -89,6 +91,8 @@ pub struct Acceleration<'a> {
     pub failure: Option<&'a io::Error>,
     /// The ports between which it may.
     pub ports: Vec<PortId>,
+    /// How many frames it has forwarded, as of the last [`Runner::sync`](crate::Runner::sync).
+    pub frames: u64,
 }
 
 impl Accelerator {
@@ -109,10 +113,10 @@ impl Accelerator {
     }
 
     pub(crate) fn state(&self) -> Option<Acceleration<'_>> {
-        let Kernel { members, failure, .. } = self.0.as_deref()?;
+        let Kernel { members, failure, frames, .. } = self.0.as_deref()?;
         let linked = members.iter().filter(|(_, member)| member.link.is_some());
         let ports = linked.map(|(id, _)| *id).collect();
-        Some(Acceleration { failure: failure.as_ref(), ports })
+        Some(Acceleration { failure: failure.as_ref(), ports, frames: *frames })
     }
 
     pub(crate) fn next_sync(&self) -> Option<Instant> {
@@ -174,6 +178,7 @@ impl Kernel {
             interval: INTERVAL,
             slept: slept(),
             failure: None,
+            frames: 0,
             stale: Vec::with_capacity(1024),
         }
     }
@@ -314,7 +319,7 @@ impl Kernel {
     }
 
     fn report_counts(&mut self, engine: &mut dyn fast_path::FastPath, ports: &mut Ports) {
-        let members = &mut self.members;
+        let (members, frames) = (&mut self.members, &mut self.frames);
         for Table { path, slots, .. } in &mut self.tables {
             let Some(path) = path else { continue };
             let count = u16::try_from(slots.len()).unwrap_or(FAST_SLOTS_MAX);
@@ -330,6 +335,7 @@ impl Kernel {
                     frames: counters.egress_frames.wrapping_sub(before.egress_frames),
                     bytes: counters.egress_bytes.wrapping_sub(before.egress_bytes),
                 };
+                *frames += ingress.frames;
                 engine.note_passed(*id, ingress, egress);
                 if let Some(slot) = ports.get_mut(*id) {
                     slot.counters.received += ingress.frames;

@@ -48,6 +48,7 @@ pub fn run(plan: Plan, wanted: WantedSwitch, events: Events) -> Result<()> {
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     let mut runner = Runner::new(engine, Pool::new(PoolConfig::default())).map_err(failed)?;
     Signals::new().and_then(|signals| runner.watch_signals(signals)).map_err(failed)?;
+    runner.accelerate(true);
     let mut service = SwitchService {
         name: socket.name().to_string(),
         events: events.clone(),
