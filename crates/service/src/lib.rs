@@ -44,7 +44,6 @@
 //! | [`namespace`] | namespaces without root, a command in them, devices in those of others |
 //! | [`sandbox`] | takes from a program what it needs no more |
 //! | [`file`](mod@file) | atomic files and locks |
-//! | [`filter`] | filters in tcpdump's syntax |
 //!
 //! Nothing here prints or parses arguments, and nothing on the loop's thread opens a file, runs a program
 //! or resolves a name.
@@ -60,7 +59,6 @@ pub mod error;
 pub mod event;
 pub mod exercise;
 pub mod file;
-pub mod filter;
 pub mod host;
 pub mod kinds;
 pub mod link;

@@ -9,7 +9,7 @@ use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{Recorder, Target};
 use adit_runtime::record::rotate::Rotation;
 use adit_runtime::record::sink::Sink;
-use adit_service::filter::{CompileError, Filter};
+use adit_runtime::text::filter::{CompileError, Filter};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt;
 use std::fs::File;

@@ -9,7 +9,7 @@ use adit_runtime::format::pcapng::{Direction, Meta, Statistics};
 use adit_runtime::record::now::Now;
 use adit_runtime::record::recorder::{RecordError, Recorder};
 use adit_runtime::record::sink::{Sink, WriteFailure};
-use adit_service::filter::Filter;
+use adit_runtime::text::filter::Filter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt;

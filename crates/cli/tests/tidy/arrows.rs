@@ -50,6 +50,7 @@ const FOLDERS: [(&str, &str); 12] = [
         peer: socket wake
         socket: wake
         port: format record socket text wake
+        text: format record
         record: format",
     ),
     (

@@ -3,6 +3,11 @@
 use adit_packet::MacAddr;
 use std::time::Duration;
 
+/// The most interfaces of one [`FastPath`](super::FastPath).
+pub const FAST_SLOTS_MAX: u16 = 1024;
+/// The counters of one slot: four numbers of 64 bits.
+pub(super) const COUNTERS_LEN: usize = 32;
+
 /// The length of a key: VLAN (native byte order) and address.
 pub(super) const KEY_LEN: usize = 8;
 /// The length of a value. Its offsets are below.
@@ -81,7 +86,7 @@ pub enum FastForm {
 pub struct FastPort {
     /// Its number.
     pub port: u16,
-    /// Its slot, below [`FAST_SLOTS_MAX`](super::FAST_SLOTS_MAX).
+    /// Its slot, below [`FAST_SLOTS_MAX`].
     pub slot: u16,
     /// Its interface.
     pub index: u32,

@@ -24,17 +24,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 pub use attach::FastLink;
-pub use entry::{FastAddress, FastEntry, FastForm, FastKey, FastPort, FastTags};
-use entry::{KEY_LEN, VALUE_LEN};
-
-/// The most interfaces of one [`FastPath`].
-pub const FAST_SLOTS_MAX: u16 = 1024;
+use entry::{COUNTERS_LEN, KEY_LEN, VALUE_LEN};
+pub use entry::{FAST_SLOTS_MAX, FastAddress, FastEntry, FastForm, FastKey, FastPort, FastTags};
 
 /// How many entries are read at once.
 const PAGE_LEN: usize = 1024;
-
-/// The counters of one slot: four numbers of 64 bits.
-const COUNTERS_LEN: usize = 32;
 
 /// What a kernel forwards between interfaces of one network namespace.
 #[derive(Debug)]
@@ -109,7 +103,13 @@ impl FastPath {
     /// # Errors
     /// As [`Self::new`].
     pub fn decide(&self, socket: impl AsFd, port: &FastPort) -> Result<(), LoadError> {
-        let filter = program::filter(self, port);
+        let maps = program::Maps {
+            addresses: self.addresses.as_fd(),
+            state: &self.state,
+            counters: &self.counters,
+            secret: self.secret,
+        };
+        let filter = program::filter(&maps, port);
         let filter = EbpfProgram::from_instructions(&filter, bpf::LICENCE)?;
         Ok(filter::attach_socket_program(socket.as_fd(), filter.as_fd())?)
     }

@@ -3,14 +3,14 @@
 //! Offsets are those of `struct __sk_buff`, numbers of helpers those of `linux/bpf.h`.
 
 use super::entry::{
-    self, EPOCH, FORM, FastPort, FastTags, GROUP, INDEX, ISOLATED, KEY, LEN_MAX, LIFETIME,
-    NO_GROUP, PORT, SEEN, SLOT, UNTAGGED,
+    self, COUNTERS_LEN, EPOCH, FAST_SLOTS_MAX, FORM, FastPort, FastTags, GROUP, INDEX, ISOLATED,
+    KEY, LEN_MAX, LIFETIME, NO_GROUP, PORT, SEEN, SLOT, UNTAGGED,
 };
-use super::{COUNTERS_LEN, FAST_SLOTS_MAX, FastPath};
 use crate::bpf::Instruction;
 use crate::bpf::assembler::Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
 use crate::bpf::assembler::{Assembler, Condition, Label, Operation, Register, Width};
-use std::os::fd::AsFd;
+use crate::sys::bpf::ArrayMap;
+use std::os::fd::BorrowedFd;
 
 const LEN: i16 = 0;
 const PACKET_TYPE: i16 = 4;
@@ -62,15 +62,26 @@ const TAG_TYPE: i16 = -36;
 /// What the other program does to the tag.
 const CHANGE: i16 = -40;
 
+/// What the programs read and write.
+pub(super) struct Maps<'a> {
+    pub(super) addresses: BorrowedFd<'a>,
+    /// The epoch.
+    pub(super) state: &'a ArrayMap,
+    /// By slot.
+    pub(super) counters: &'a ArrayMap,
+    /// What marks a buffer.
+    pub(super) secret: [i32; 2],
+}
+
 /// The program that decides, for frames that come in at one port.
 ///
 /// It forwards a frame if both addresses are in the table, in the same VLAN and valid, the source at this
 /// port and the destination at another one that this port may send to. R6 is the buffer, R7 the entry of the
 /// source, R8 that of the destination.
-pub(super) fn filter(path: &FastPath, port: &FastPort) -> Vec<Instruction> {
+pub(super) fn filter(maps: &Maps<'_>, port: &FastPort) -> Vec<Instruction> {
     let mut asm = Assembler::default();
     let keep = asm.label();
-    let mut writer = Writer { asm, keep, path, port };
+    let mut writer = Writer { asm, keep, maps, port };
     writer.vlan();
     writer.addresses();
     writer.source();
@@ -89,7 +100,7 @@ struct Writer<'a> {
     asm: Assembler,
     /// Where the frame is given to the socket.
     keep: Label,
-    path: &'a FastPath,
+    maps: &'a Maps<'a>,
     port: &'a FastPort,
 }
 
@@ -269,13 +280,13 @@ impl Writer<'_> {
         asm.load(Width::U64, R1, R10, CARRIED);
         asm.add(R2, R1);
         asm.set(R3, 1);
-        asm.load_value_address(R4, &self.path.counters, i32::from(self.port.slot) * len);
+        asm.load_value_address(R4, self.maps.counters, i32::from(self.port.slot) * len);
         asm.add_atomically(R4, 0, R3);
         asm.add_atomically(R4, 8, R2);
         asm.load(Width::U32, R1, R8, SLOT);
         asm.apply(Operation::And, R1, slots - 1);
         asm.apply(Operation::ShiftLeft, R1, len.trailing_zeros().cast_signed());
-        asm.load_value_address(R4, &self.path.counters, 0);
+        asm.load_value_address(R4, self.maps.counters, 0);
         asm.add(R4, R1);
         asm.add_atomically(R4, 16, R3);
         asm.add_atomically(R4, 24, R9);
@@ -284,7 +295,7 @@ impl Writer<'_> {
     /// Marks the buffer and keeps it from the socket.
     fn mark(&mut self) {
         let asm = &mut self.asm;
-        for (at, secret) in MARK.into_iter().zip(self.path.secret) {
+        for (at, secret) in MARK.into_iter().zip(self.maps.secret) {
             asm.set(R1, secret);
             asm.store(Width::U32, R6, at, R1);
         }
@@ -301,13 +312,13 @@ impl Writer<'_> {
     /// `entry` = the entry of a key, if it is valid in this epoch.
     fn look_up(&mut self, key: i16, entry: Register) {
         let asm = &mut self.asm;
-        asm.load_map(R1, self.path.addresses.as_fd());
+        asm.load_map(R1, self.maps.addresses);
         asm.copy(R2, R10);
         asm.apply(Operation::Add, R2, i32::from(key));
         asm.call(MAP_LOOKUP);
         asm.jump_if(R0, Condition::Equal, 0, self.keep);
         asm.copy(entry, R0);
-        asm.load_value_address(R1, &self.path.state, 0);
+        asm.load_value_address(R1, self.maps.state, 0);
         asm.load(Width::U64, R1, R1, 0);
         asm.load(Width::U64, R2, entry, EPOCH);
         asm.jump_if_register(R1, Condition::NotEqual, R2, self.keep);

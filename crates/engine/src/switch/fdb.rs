@@ -14,6 +14,12 @@ use adit_packet::{Instant, MacAddr};
 use crate::endpoint::PortId;
 use crate::switch::vlan::VlanId;
 
+/// The time after which a port counts as the home of an address.
+pub(super) const SETTLED: Duration = Duration::from_secs(30);
+/// A pause after which an address that has moved starts to settle from the beginning: two forged
+/// frames and silence between them do not make a home.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// One address of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FdbEntry {
@@ -114,6 +120,17 @@ impl Slot {
 
     pub(super) const fn new(key: Key, port: PortId, kind: FdbKind, now: Instant) -> Self {
         Self { key, seen: now, moving_since: now, port, home: port, moves: 0, kind, declared: 0 }
+    }
+
+    /// Notes a frame from it at the port where it is.
+    pub(super) fn refresh(&mut self, now: Instant, sticky: bool) {
+        if self.port != self.home && now.since(self.seen) >= SILENCE {
+            self.moving_since = now;
+        }
+        self.seen = now;
+        if sticky && now.since(self.moving_since) >= SETTLED {
+            self.kind = self.kind.max(FdbKind::Sticky);
+        }
     }
 
     /// Whether no frame came from it for that long.

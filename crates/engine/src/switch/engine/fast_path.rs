@@ -1,58 +1,18 @@
 //! What the switch declares to be forwarded without it: known unicast between ports at which nothing else is
 //! done with a frame.
 
-use alloc::collections::VecDeque;
-
 use adit_packet::Instant;
 
 use crate::endpoint::PortId;
 use crate::fast_path::{
     FastChange, FastForm, FastPath, FastPort, FastTags, Passed, Station, StationKey,
 };
-use crate::switch::config::VlanMode;
+use crate::switch::config::{Accelerate, VlanMode};
+use crate::switch::declared::station_key;
 use crate::switch::engine::Switch;
-use crate::switch::engine::learn::refresh;
 use crate::switch::fdb::{FdbKind, Key, Slot};
 use crate::switch::port::Port;
 use crate::switch::tagging::{Form, Tagging};
-
-/// How many changes may wait: a loop takes them after every 64 KiB of frames.
-const CHANGES_MAX: usize = 1024;
-
-/// What is declared, and what was not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Declared {
-    /// Whether some port may be passed by.
-    is_on: bool,
-    epoch: u64,
-    changes: VecDeque<FastChange>,
-}
-
-impl Declared {
-    /// What marks a slot of the table as declared in the present epoch; never 0.
-    pub(super) fn mark(&self) -> u16 {
-        u16::try_from(self.epoch % u64::from(u16::MAX)).unwrap_or(0) + 1
-    }
-
-    /// Voids all that was declared.
-    pub(super) fn void_all(&mut self) {
-        if self.is_on {
-            self.epoch += 1;
-            self.changes.clear();
-        }
-    }
-
-    /// Withdraws a station that is taken out of the table or moves.
-    pub(super) fn withdraw(&mut self, slot: &Slot) {
-        if !self.is_on || slot.declared != self.mark() {
-            return;
-        }
-        if self.changes.len() >= CHANGES_MAX {
-            return self.void_all();
-        }
-        self.changes.push_back(FastChange::Withdraw(station_key(slot.key)));
-    }
-}
 
 impl Switch {
     /// Declares both ends of a frame that was forwarded. They are in the table.
@@ -66,18 +26,23 @@ impl Switch {
                 continue;
             };
             let Some(station) = self.station(slot) else { continue };
-            if self.declared.changes.len() < CHANGES_MAX
+            if self.declared.declare(station)
                 && let Some(slot) = self.fdb.find_mut(key)
             {
                 slot.declared = mark;
-                self.declared.changes.push_back(FastChange::Declare(station));
             }
         }
     }
 
+    /// A port, if nothing but forwarding is done with frames from and to it.
+    fn fast_port(&self, id: PortId) -> Option<&Port> {
+        let Self { ports, config, .. } = self;
+        ports.find(id).filter(|port| config.accelerate != Accelerate::Off && is_fast(port))
+    }
+
     /// The station of a slot, if all that the switch would do with its frames is to forward them.
     fn station(&self, slot: &Slot) -> Option<Station> {
-        let port = self.ports.find(slot.port).filter(|port| is_fast(port))?;
+        let port = self.fast_port(slot.port)?;
         let macs = &port.config.guard.macs;
         let may_send = macs.is_empty() || macs.contains(&slot.key.mac());
         // It becomes sticky with one of its next frames.
@@ -104,7 +69,7 @@ impl FastPath for Switch {
     }
 
     fn port(&self, id: PortId) -> Option<FastPort> {
-        let port = self.ports.find(id).filter(|port| is_fast(port))?;
+        let port = self.fast_port(id)?;
         Some(FastPort {
             tags: tags_of(&port.config.vlan)?,
             group: port.config.group.map(|group| group.0),
@@ -118,21 +83,20 @@ impl FastPath for Switch {
             return;
         }
         if on && !self.declared.is_on {
-            self.declared.is_on = true;
-            self.declared.changes.reserve_exact(CHANGES_MAX);
+            self.declared.turn_on();
         }
         self.update_ports();
     }
 
     fn next_change(&mut self) -> Option<FastChange> {
-        self.declared.changes.pop_front()
+        self.declared.next_change()
     }
 
     fn note_seen(&mut self, key: StationKey, port: PortId, at: Instant) {
         let Some(port) = self.ports.find(port) else { return };
         let slot = self.fdb.find_mut(Key::new(key.vlan, key.mac));
         if let Some(slot) = slot.filter(|slot| slot.port == port.id && slot.seen < at) {
-            refresh(slot, at, port.config.sticky);
+            slot.refresh(at, port.config.sticky);
         }
     }
 
@@ -145,7 +109,6 @@ impl FastPath for Switch {
     }
 }
 
-/// Whether nothing but forwarding is done with frames from and to a port.
 fn is_fast(port: &Port) -> bool {
     let Port { may_be_fast, closed, watchers, config, .. } = port;
     *may_be_fast
@@ -167,8 +130,4 @@ fn tags_of(mode: &VlanMode) -> Option<FastTags> {
         }),
         VlanMode::Tunnel(_) => None,
     }
-}
-
-fn station_key(key: Key) -> StationKey {
-    StationKey { vlan: key.number(), mac: key.mac() }
 }

@@ -8,16 +8,11 @@ use crate::drop_reason::DropReason;
 use crate::endpoint::PortId;
 use crate::switch::engine::Switch;
 use crate::switch::event::SwitchEvent;
-use crate::switch::fdb::{FdbKind, Key, Slot};
+use crate::switch::fdb::{FdbKind, Key, SETTLED, Slot};
 use crate::switch::port::Notice;
 
 /// In this time moves and flaps are counted.
 const SECOND: Duration = Duration::from_secs(1);
-/// The time after which a port counts as the home of an address.
-const SETTLED: Duration = Duration::from_secs(30);
-/// A pause after which an address that has moved starts to settle from the beginning: two forged
-/// frames and silence between them do not make a home.
-const SILENCE: Duration = Duration::from_secs(15);
 /// How long a flapping address is bound to its home.
 const BOUND: Duration = Duration::from_secs(2);
 /// How often at most an entry is refreshed; one that ages sooner is refreshed eight times before.
@@ -52,7 +47,7 @@ impl Switch {
         if slot.port == port.id {
             let refresh_at = slot.seen + REFRESH.min(ageing / 8);
             if now >= refresh_at {
-                refresh(slot, now, port.config.sticky);
+                slot.refresh(now, port.config.sticky);
                 return Ok(Some(now + REFRESH.min(ageing / 8)));
             }
             return Ok(Some(refresh_at));
@@ -226,17 +221,6 @@ impl Switch {
         let from = self.sweep_at;
         self.forget_in(from..from + SWEEP_STEP, |slot| slot.is_aged(now, ageing));
         self.sweep_at = if from + SWEEP_STEP < self.fdb.size() { from + SWEEP_STEP } else { 0 };
-    }
-}
-
-/// Notes a frame from an address at the port where it is.
-pub(super) fn refresh(slot: &mut Slot, now: Instant, sticky: bool) {
-    if slot.port != slot.home && now.since(slot.seen) >= SILENCE {
-        slot.moving_since = now;
-    }
-    slot.seen = now;
-    if sticky && now.since(slot.moving_since) >= SETTLED {
-        slot.kind = slot.kind.max(FdbKind::Sticky);
     }
 }
 

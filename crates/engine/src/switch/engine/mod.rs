@@ -17,7 +17,7 @@ use crate::endpoint::{Endpoint, PortId};
 use crate::fast_path::FastPath;
 use crate::outbox::Outbox;
 use crate::switch::config::SwitchConfig;
-use crate::switch::engine::fast_path::Declared;
+use crate::switch::declared::Declared;
 use crate::switch::event::Events;
 use crate::switch::event::{StormKind, SwitchEvent};
 use crate::switch::fdb::{Fdb, Key};

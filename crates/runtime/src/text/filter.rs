@@ -1,8 +1,8 @@
 //! Filters in tcpdump's syntax: tcpdump compiles them, without privilege and without an interface.
 
+use crate::format::pcapng::LinkType;
+use crate::record::text::printable;
 use adit_device::{ClassicFilter, FilterError};
-use adit_runtime::format::pcapng::LinkType;
-use adit_runtime::record::text::printable;
 use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt;
