@@ -185,7 +185,7 @@ fn without_privilege_it_is_off_and_said_once_or_refused() {
     run("ip link add name pa type veth peer name pb");
     let ports = "switch --port dev:pa --port dev:pb";
     let (code, text) = refused(&format!("{ports} --accelerate require"));
-    assert_eq!(code, 7, "{text}");
+    assert_eq!(code, 3, "{text}");
     assert!(text.contains("the kernel does not forward") && text.contains("CAP_BPF"), "{text}");
     let _program = Program::start(&format!("{ports} --accelerate auto"));
     let failure = kernel()["failure"].as_str().unwrap_or_default().to_owned();

@@ -18,14 +18,15 @@ pub(super) fn check(
     let state = runner.acceleration();
     let Some(failure) = state.as_ref().and_then(|state| state.failure) else { return Ok(None) };
     let why = format!("the kernel does not forward for the switch: {failure}");
-    let help = if failure.kind() == std::io::ErrorKind::PermissionDenied {
-        "Run adit as root, or give it CAP_BPF and CAP_NET_ADMIN, outside a user namespace; \
-         or set accelerate to off."
+    let (kind, help) = if failure.kind() == std::io::ErrorKind::PermissionDenied {
+        let help = "Run adit as root, or give it CAP_BPF and CAP_NET_ADMIN, outside a user namespace; \
+                    or set accelerate to off.";
+        (Kind::Permission, help)
     } else {
-        "Linux 6.6 or newer is required, with BPF; or set accelerate to off."
+        (Kind::Refused, "Linux 6.6 or newer is required, with BPF; or set accelerate to off.")
     };
     if runner.engine().config().accelerate == Accelerate::Require {
-        return Err(Error::new(Kind::Refused, &codes::ACCELERATE, why).hint(help));
+        return Err(Error::new(kind, &codes::ACCELERATE, why).hint(help));
     }
     let is_reported = std::mem::replace(&mut service.is_acceleration_reported, true);
     Ok((!is_reported).then(|| format!("note: {why}. {help}")))

@@ -334,7 +334,7 @@ pub struct Address {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_s: Option<u64>,
     /// Whether the kernel forwards frames to it and from it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kernel: bool,
 }
 
