@@ -1,6 +1,5 @@
-//! The grammar of a port's text, and the names in it: namespaces, users, groups. Filters in tcpdump's syntax.
+//! The grammar of a port's text, and the names in it: namespaces, users, groups.
 
-pub mod filter;
 pub mod netns;
 pub mod user;
 pub mod words;

@@ -1,8 +1,8 @@
 //! A mirror of a switch, as a configuration asks for it.
 
+use crate::filter::Filter;
 use adit_device::ClassicFilter;
 use adit_engine::switch::{FrameFilter, FrameMatch, MirrorDirection, MirrorFilter};
-use adit_runtime::text::filter::Filter;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;

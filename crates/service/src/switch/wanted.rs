@@ -8,12 +8,12 @@ use crate::config::table::Table;
 use crate::config::value::{Value, Wrong};
 use crate::config::value::{boolean, duration, integer, mac, one_of, parsed, path, text};
 use crate::control::name::Name;
+use crate::filter::Filter;
 use crate::switch::mirror::{DIRECTIONS, MirrorTo, WantedFilter, WantedMirror};
 use crate::switch::port::{WantedPort, vlan};
 use adit_device::MacAddr;
 use adit_engine::switch::{Accelerate, FrameMatch, LoopGuardConfig, SwitchConfig, VlanId};
 use adit_runtime::format::pcapng::LinkType;
-use adit_runtime::text::filter::Filter;
 use std::path::PathBuf;
 
 /// A switch with its ports as it is wanted.

@@ -1,5 +1,6 @@
 //! One session: two keys, a counter, a replay window.
 
+pub(crate) mod greeting;
 pub(crate) mod replay;
 pub(crate) mod timers;
 
@@ -11,7 +12,8 @@ use ring::aead::Aad;
 
 use crate::handshake::ikpsk2::SessionKeys;
 use crate::message::{DATA_HEADER_LEN, DataHeader};
-use crate::noise::{CipherKey, TAG_LEN, nonce};
+use crate::noise::{CipherKey, Key, TAG_LEN, nonce};
+use crate::session::greeting::Greeting;
 use crate::session::replay::ReplayWindow;
 use crate::timing::Timing;
 
@@ -77,6 +79,14 @@ pub(crate) struct Session {
     pub(crate) initiator: bool,
     /// Whether a message near its end has requested a new one.
     pub(crate) asked_late: bool,
+    /// The secret that two of adit derive further keys from.
+    #[allow(dead_code, reason = "the features that follow use it")]
+    pub(crate) exporter: Key,
+    pub(crate) greeting: Greeting,
+    /// The number of the post-quantum key of its handshake.
+    pub(crate) post_quantum: Option<u32>,
+    /// Whether data may cross: a peer that needs a post-quantum key has sessions only to exchange one.
+    pub(crate) carries_data: bool,
 }
 
 impl core::fmt::Debug for Session {
@@ -103,6 +113,10 @@ impl Session {
             born: now,
             initiator,
             asked_late: false,
+            exporter: keys.exporter.clone(),
+            greeting: Greeting::default(),
+            post_quantum: None,
+            carries_data: true,
         }
     }
 
@@ -158,14 +172,25 @@ impl Sessions {
             Some(next) => (Some(next), current),
             None => (current, None),
         };
-        let before = core::mem::replace(&mut self.previous, kept);
-        [before, gone].map(|session| session.map(|session| session.index))
+        [self.retire(kept), gone.map(|session| session.index)]
+    }
+
+    /// Keeps a session as the previous one; returns the index of the one that ends. One that carries no data does not
+    /// take the place of one that does.
+    fn retire(&mut self, session: Option<Session>) -> Option<u32> {
+        let gone = match session {
+            Some(session) if !session.carries_data && self.previous.is_some() => Some(session),
+            session => core::mem::replace(&mut self.previous, session),
+        };
+        gone.map(|session| session.index)
     }
 
     /// Stores a session that the peer initiated, which is not confirmed yet.
     pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<u32>; 2] {
         let next = self.next.replace(session);
-        [next, self.previous.take()].map(|session| session.map(|session| session.index))
+        let is_needed = self.current.as_ref().is_some_and(|current| !current.carries_data);
+        let previous = self.previous.take_if(|_| !is_needed);
+        [next, previous].map(|session| session.map(|session| session.index))
     }
 
     /// Notes a message in the session of that index: `next` becomes the current session. Returns whether it did,
@@ -175,16 +200,17 @@ impl Sessions {
             return (false, None);
         };
         let current = self.current.replace(next);
-        let gone = core::mem::replace(&mut self.previous, current);
-        (true, gone.map(|session| session.index))
+        (true, self.retire(current))
     }
 
     /// The session of that index.
     pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
-        [&mut self.current, &mut self.next, &mut self.previous]
-            .into_iter()
-            .flatten()
-            .find(|session| session.index == index)
+        self.all().find(|session| session.index == index)
+    }
+
+    /// All sessions, the one that is used most first.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous].into_iter().flatten()
     }
 
     /// Ends all sessions; returns their indices.
@@ -202,7 +228,7 @@ mod tests {
 
     fn session(index: u32) -> Session {
         let key = || Zeroizing::new([3; KEY_LEN]);
-        let keys = SessionKeys { send: key(), recv: key(), their_index: 9 };
+        let keys = SessionKeys { send: key(), recv: key(), exporter: key(), their_index: 9 };
         Session::new(Instant::ZERO, &keys, index, true)
     }
 
