@@ -9,6 +9,7 @@
 //! - [`Receiver`], [`Sender`]: batches with super-packets whole, segmented or joined.
 //! - [`Offload`]: checksums and super-packets. [`Rss`], [`EbpfProgram`], [`ClassicFilter`]: which
 //!   queue gets a packet, and how much of it.
+//! - [`bpf`]: an assembler for eBPF, maps, and programs on interfaces.
 //! - [`netlink`]: links, addresses, routes, rules and their events.
 //! - [`process`]: a copy of this process in other namespaces, signals with their origin.
 //! - [`Netns`]: network namespaces. [`Device::adopt`], [`Device::receive`],
@@ -20,7 +21,7 @@
 //!
 //! Sources: Linux `drivers/net/tun.c`, `Documentation/networking/tuntap.rst`.
 
-mod bpf;
+pub mod bpf;
 #[cfg(test)]
 #[path = "../../packet/tests/cases/mod.rs"]
 mod cases;
@@ -29,7 +30,6 @@ mod covers;
 mod device;
 mod egress;
 mod error;
-mod fast_path;
 mod features;
 mod filter;
 mod flow;
@@ -66,10 +66,6 @@ pub use covers::{CoverError, Covers};
 pub use device::{Device, take_inherited};
 pub use egress::{GsoKind, SendCounters, SendOptions, Sender};
 pub use error::{Error, Result};
-pub use fast_path::{
-    FAST_SLOTS_MAX, FastAddress, FastCounters, FastEntry, FastForm, FastKey, FastLink, FastPath,
-    FastPort, FastTags,
-};
 pub use features::Features;
 pub use filter::{ClassicFilter, ClassicInstruction, FILTER_LEN_MAX, FilterError, FilterProblem};
 pub use flow::{

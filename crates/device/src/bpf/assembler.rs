@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 /// A register: R0 holds results, R1 to R5 arguments (lost in a call), R6 to R9 survive calls, R10
 /// points to the end of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Register {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Register {
     R0,
     R1,
     R2,
@@ -24,7 +25,8 @@ pub(crate) enum Register {
 
 /// The width of a memory access.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Width {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Width {
     U8,
     U16,
     U32,
@@ -33,7 +35,8 @@ pub(crate) enum Width {
 
 /// The condition of a jump that compares a register with a constant or with another one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Condition {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Condition {
     Equal,
     NotEqual,
     /// Unsigned.
@@ -48,7 +51,8 @@ pub(crate) enum Condition {
 
 /// An operation of the 64-bit arithmetic unit with a constant.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Operation {
+#[expect(missing_docs, reason = "the names are those of RFC 9669")]
+pub enum Operation {
     Add,
     And,
     ShiftLeft,
@@ -57,11 +61,11 @@ pub(crate) enum Operation {
 
 /// A position in the program; it may be named before it is known.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Label(usize);
+pub struct Label(usize);
 
 /// A program under construction.
 #[derive(Debug, Default)]
-pub(crate) struct Assembler {
+pub struct Assembler {
     instructions: Vec<Instruction>,
     /// The position of each label, once bound.
     labels: Vec<Option<usize>>,
@@ -71,28 +75,28 @@ pub(crate) struct Assembler {
 
 impl Assembler {
     /// A new label; bind it exactly once.
-    pub(crate) fn label(&mut self) -> Label {
+    pub fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
     }
 
     /// Binds `label` to the next instruction.
-    pub(crate) fn bind(&mut self, label: Label) {
+    pub fn bind(&mut self, label: Label) {
         self.labels[label.0] = Some(self.instructions.len());
     }
 
     /// `register = value`, sign-extended.
-    pub(crate) fn set(&mut self, register: Register, value: i32) {
+    pub fn set(&mut self, register: Register, value: i32) {
         self.push(ALU64 | MOV, register, Register::R0, 0, value);
     }
 
     /// `to = from`.
-    pub(crate) fn copy(&mut self, to: Register, from: Register) {
+    pub fn copy(&mut self, to: Register, from: Register) {
         self.push(ALU64 | MOV | BY_REGISTER, to, from, 0, 0);
     }
 
     /// `register = register OPERATION value`.
-    pub(crate) fn apply(&mut self, operation: Operation, register: Register, value: i32) {
+    pub fn apply(&mut self, operation: Operation, register: Register, value: i32) {
         let code = match operation {
             Operation::Add => 0x00,
             Operation::And => 0x50,
@@ -103,42 +107,42 @@ impl Assembler {
     }
 
     /// `to += from`.
-    pub(crate) fn add(&mut self, to: Register, from: Register) {
+    pub fn add(&mut self, to: Register, from: Register) {
         self.push(ALU64 | BY_REGISTER, to, from, 0, 0);
     }
 
     /// `to -= from`.
-    pub(crate) fn subtract(&mut self, to: Register, from: Register) {
+    pub fn subtract(&mut self, to: Register, from: Register) {
         self.push(ALU64 | SUB | BY_REGISTER, to, from, 0, 0);
     }
 
     /// `to |= from`.
-    pub(crate) fn or(&mut self, to: Register, from: Register) {
+    pub fn or(&mut self, to: Register, from: Register) {
         self.push(ALU64 | OR | BY_REGISTER, to, from, 0, 0);
     }
 
     /// `to ^= from`.
-    pub(crate) fn xor(&mut self, to: Register, from: Register) {
+    pub fn xor(&mut self, to: Register, from: Register) {
         self.push(ALU64 | XOR | BY_REGISTER, to, from, 0, 0);
     }
 
     /// `to = *(from + offset)`, zero-extended, in the machine's byte order.
-    pub(crate) fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
+    pub fn load(&mut self, width: Width, to: Register, from: Register, offset: i16) {
         self.push(LDX_MEM | width.code(), to, from, offset, 0);
     }
 
     /// `*(to + offset) = from`.
-    pub(crate) fn store(&mut self, width: Width, to: Register, offset: i16, from: Register) {
+    pub fn store(&mut self, width: Width, to: Register, offset: i16, from: Register) {
         self.push(STX_MEM | width.code(), to, from, offset, 0);
     }
 
     /// `*(to + offset) += from`, of 64 bits, as one step for all processors.
-    pub(crate) fn add_atomically(&mut self, to: Register, offset: i16, from: Register) {
+    pub fn add_atomically(&mut self, to: Register, offset: i16, from: Register) {
         self.push(STX_ATOMIC | Width::U64.code(), to, from, offset, 0);
     }
 
     /// `to =` the map, as helpers take it; two instructions.
-    pub(crate) fn load_map(&mut self, to: Register, map: BorrowedFd<'_>) {
+    pub fn load_map(&mut self, to: Register, map: BorrowedFd<'_>) {
         let registers = Self::registers(to, Register::R0, PSEUDO_MAP_FD);
         let immediate = map.as_raw_fd();
         self.instructions.push(Instruction { code: LD_IMM64, registers, offset: 0, immediate });
@@ -146,7 +150,7 @@ impl Assembler {
     }
 
     /// `to =` the address of byte `offset` of the map's value; two instructions.
-    pub(crate) fn load_value_address(&mut self, to: Register, map: &ArrayMap, offset: i32) {
+    pub fn load_value_address(&mut self, to: Register, map: &ArrayMap, offset: i32) {
         let destination = Self::registers(to, Register::R0, PSEUDO_MAP_VALUE);
         self.instructions.push(Instruction {
             code: LD_IMM64,
@@ -158,19 +162,13 @@ impl Assembler {
     }
 
     /// Jumps to `to` if `register CONDITION value`.
-    pub(crate) fn jump_if(
-        &mut self,
-        register: Register,
-        condition: Condition,
-        value: i32,
-        to: Label,
-    ) {
+    pub fn jump_if(&mut self, register: Register, condition: Condition, value: i32, to: Label) {
         self.jumps.push((self.instructions.len(), to));
         self.push(JMP | condition.code(), register, Register::R0, 0, value);
     }
 
     /// Jumps to `to` if `register CONDITION other`.
-    pub(crate) fn jump_if_register(
+    pub fn jump_if_register(
         &mut self,
         register: Register,
         condition: Condition,
@@ -182,23 +180,23 @@ impl Assembler {
     }
 
     /// Jumps to `to`.
-    pub(crate) fn jump(&mut self, to: Label) {
+    pub fn jump(&mut self, to: Label) {
         self.jumps.push((self.instructions.len(), to));
         self.push(JMP, Register::R0, Register::R0, 0, 0);
     }
 
     /// Calls the kernel's helper with this number; R0 to R5 are lost.
-    pub(crate) fn call(&mut self, helper: i32) {
+    pub fn call(&mut self, helper: i32) {
         self.push(JMP | 0x80, Register::R0, Register::R0, 0, helper);
     }
 
     /// Exits the program with the result in R0.
-    pub(crate) fn exit(&mut self) {
+    pub fn exit(&mut self) {
         self.push(JMP | 0x90, Register::R0, Register::R0, 0, 0);
     }
 
     /// The instructions, with all jump distances filled in.
-    pub(crate) fn finish(mut self) -> Vec<Instruction> {
+    pub fn finish(mut self) -> Vec<Instruction> {
         for (at, label) in self.jumps {
             let target = self.labels[label.0].expect("every label in use is bound");
             self.instructions[at].offset = index(target) - index(at) - 1;

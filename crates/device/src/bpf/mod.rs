@@ -1,6 +1,8 @@
-//! eBPF programs that look at a packet and return a number: a queue, or a number of bytes.
+//! eBPF: programs that look at a packet and return a number (a queue, or a number of bytes), programs on
+//! what arrives at an interface, maps, and an assembler for programs.
 
-pub(crate) mod assembler;
+pub mod assembler;
+mod ingress;
 
 use crate::sys;
 use assembler::{Assembler, Register};
@@ -11,7 +13,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-pub use crate::sys::bpf::Instruction;
+pub use crate::sys::bpf::{ArrayMap, HashMap, Instruction};
+pub use ingress::{IngressLink, IngressProgram};
 
 /// The maximum length in bytes of the verifier's log that a [`LoadError`] keeps. The log of a
 /// rejected program is the path that the verifier took; only its end, with the reason, matters.
@@ -22,7 +25,7 @@ const TEST_RUN_HEADER_LEN: usize = 14;
 
 /// The license of the programs that this crate assembles. They call no helper that the kernel
 /// reserves for the GPL.
-pub(crate) const LICENCE: &CStr = c"MIT";
+pub const LICENCE: &CStr = c"MIT";
 
 /// A loaded program of type `BPF_PROG_TYPE_SOCKET_FILTER`, the only type that the tun driver
 /// accepts.
@@ -109,6 +112,16 @@ impl EbpfProgram {
         sys::filter::set_filter(queue.as_fd(), Some(self.as_fd()))
     }
 
+    /// Lets the program decide how many bytes of each packet a socket gets, in place of the filter before; 0
+    /// keeps the packet from it. What the program writes into the control block of the buffer, an
+    /// [`IngressProgram`] reads there if this socket is the last one that gets the packet.
+    ///
+    /// # Errors
+    /// EPERM if the filter of the socket is locked.
+    pub fn attach_to_socket(&self, socket: impl AsFd) -> io::Result<()> {
+        sys::filter::attach_socket_program(socket.as_fd(), self.as_fd())
+    }
+
     /// Returns the choice of the queue to the kernel; not an error if no program is attached.
     ///
     /// # Errors
@@ -139,7 +152,7 @@ impl From<EbpfProgram> for OwnedFd {
 }
 
 /// Loads a program; if the verifier rejects it, with its log.
-pub(crate) fn load(
+fn load(
     prog_type: u32,
     instructions: &[Instruction],
     licence: &CStr,

@@ -45,7 +45,7 @@ const TCX_INGRESS: u32 = 46;
 
 /// An array map with one element, key 0, of a fixed number of bytes.
 #[derive(Debug)]
-pub(crate) struct ArrayMap {
+pub struct ArrayMap {
     fd: OwnedFd,
     /// The length of the value in bytes, which the kernel reads and writes without being given it
     /// again.
@@ -54,7 +54,10 @@ pub(crate) struct ArrayMap {
 
 impl ArrayMap {
     /// Makes a map of one value of `value_len` zero bytes.
-    pub(crate) fn new(value_len: u32) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// EPERM without `CAP_BPF` in the initial user namespace.
+    pub fn new(value_len: u32) -> io::Result<Self> {
         let fd = map_create(MapCreate {
             map_type: MAP_TYPE_ARRAY,
             key_size: 4,
@@ -65,8 +68,11 @@ impl ArrayMap {
         Ok(Self { fd, value_len })
     }
 
-    /// Reads the value; EINVAL if `value` has another length than the map's.
-    pub(crate) fn read(&self, value: &mut [u8]) -> io::Result<()> {
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// EINVAL if `value` has another length than the map's.
+    pub fn read(&self, value: &mut [u8]) -> io::Result<()> {
         if u32::try_from(value.len()) != Ok(self.value_len) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
@@ -82,8 +88,11 @@ impl ArrayMap {
         unsafe { bpf(MAP_LOOKUP_ELEM, &mut attributes) }.map(drop)
     }
 
-    /// Replaces the value; EINVAL if `value` has another length than the map's.
-    pub(crate) fn update(&self, value: &[u8]) -> io::Result<()> {
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// EINVAL if `value` has another length than the map's.
+    pub fn update(&self, value: &[u8]) -> io::Result<()> {
         if u32::try_from(value.len()) != Ok(self.value_len) {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
@@ -108,12 +117,16 @@ impl AsFd for ArrayMap {
 
 /// A hash map from keys of `K` bytes to values of `V` bytes.
 #[derive(Debug)]
-pub(crate) struct HashMap<const K: usize, const V: usize> {
+pub struct HashMap<const K: usize, const V: usize> {
     fd: OwnedFd,
 }
 
 impl<const K: usize, const V: usize> HashMap<K, V> {
-    pub(crate) fn new(max_entries: u32) -> io::Result<Self> {
+    /// Makes an empty map, whose entries take memory while they are in it.
+    ///
+    /// # Errors
+    /// EPERM without `CAP_BPF` in the initial user namespace.
+    pub fn new(max_entries: u32) -> io::Result<Self> {
         let fd = map_create(MapCreate {
             map_type: MAP_TYPE_HASH,
             key_size: u32::try_from(K).map_err(|_| io::ErrorKind::InvalidInput)?,
@@ -124,8 +137,11 @@ impl<const K: usize, const V: usize> HashMap<K, V> {
         Ok(Self { fd })
     }
 
-    /// Adds an entry or replaces it; E2BIG if the map is full.
-    pub(crate) fn insert(&self, key: &[u8; K], value: &[u8; V]) -> io::Result<()> {
+    /// Adds an entry or replaces it.
+    ///
+    /// # Errors
+    /// E2BIG if the map is full.
+    pub fn insert(&self, key: &[u8; K], value: &[u8; V]) -> io::Result<()> {
         let mut attributes = MapElement {
             map_fd: raw(self.fd.as_fd()),
             padding: 0,
@@ -137,8 +153,11 @@ impl<const K: usize, const V: usize> HashMap<K, V> {
         unsafe { bpf(MAP_UPDATE_ELEM, &mut attributes) }.map(drop)
     }
 
-    /// Removes an entry; ENOENT if there is none.
-    pub(crate) fn remove(&self, key: &[u8; K]) -> io::Result<()> {
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// ENOENT if there is none.
+    pub fn remove(&self, key: &[u8; K]) -> io::Result<()> {
         let mut attributes = MapElement {
             map_fd: raw(self.fd.as_fd()),
             padding: 0,
@@ -152,7 +171,10 @@ impl<const K: usize, const V: usize> HashMap<K, V> {
 
     /// Reads some entries into `values`, from the place `from` on or from the start; how many, and where
     /// to go on. Entries that are added or removed meanwhile may be left out or read twice.
-    pub(crate) fn page(
+    ///
+    /// # Errors
+    /// ENOSPC: `keys` and `values` are shorter than a bucket of the map, some ten entries.
+    pub fn page(
         &self,
         from: Option<u32>,
         keys: &mut [[u8; K]],

@@ -12,12 +12,11 @@
 use crate::netem::PortNetem;
 use crate::port::{Port, PortLink};
 use crate::runner::ports::{Ports, Slot};
-use adit_device::{
-    FAST_SLOTS_MAX, FastCounters, FastEntry, FastForm, FastKey, FastLink, FastPath, FastPort,
-    FastTags, IfIndex, Netns,
-};
+use adit_device::bpf::IngressLink;
+use adit_device::{IfIndex, Netns};
 use adit_engine::fast_path::{self, FastChange, Passed, Station, StationKey};
 use adit_engine::{Engine, PortId};
+use adit_fastpath::{Counters, Entry, Ingress, SLOTS_MAX, Table};
 use adit_packet::Instant;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -43,7 +42,7 @@ pub(crate) struct Accelerator(Option<Box<Kernel>>);
 /// The part of it in the kernel.
 #[derive(Debug)]
 struct Kernel {
-    tables: Vec<Table>,
+    tables: Vec<Namespace>,
     members: BTreeMap<PortId, Member>,
     /// That of the engine, as the kernel knows it.
     epoch: u64,
@@ -55,14 +54,14 @@ struct Kernel {
     /// How many frames were reported to the engine.
     frames: u64,
     /// Entries of earlier epochs, to be removed.
-    stale: Vec<FastKey>,
+    stale: Vec<StationKey>,
 }
 
-/// The table of one namespace.
+/// A namespace and its table.
 #[derive(Debug)]
-struct Table {
+struct Namespace {
     netns: Netns,
-    path: Option<FastPath>,
+    path: Option<Table>,
     slots: Vec<Option<PortId>>,
     /// Where the next page begins.
     place: Option<u32>,
@@ -79,9 +78,9 @@ struct Member {
     is_direct: bool,
     /// What its filter was made of; without one it gets all frames.
     rules: Option<fast_path::FastPort>,
-    link: Option<FastLink>,
+    link: Option<IngressLink>,
     /// What was reported to the engine.
-    reported: FastCounters,
+    reported: Counters,
 }
 
 /// Whether a kernel forwards frames for a loop.
@@ -216,7 +215,7 @@ impl Kernel {
         let Some(member) = self.members.remove(&id) else { return };
         if let (Some(_), Some(socket)) = (member.rules, port.packet_socket()) {
             // First, so that no frame is marked any more; its socket is about to be closed anyway.
-            let _ = FastPath::undecide(socket);
+            let _ = Table::undecide(socket);
         }
         let table = self.tables.get_mut(member.table);
         if let Some(slot) = table.and_then(|table| table.slots.get_mut(usize::from(member.slot))) {
@@ -280,22 +279,14 @@ impl Kernel {
             Some(_) => Ok(()),
             None => member.decide(station.port, Some(rules), &self.tables, ports),
         };
-        let entry = FastEntry {
-            key: fast_key(station.key),
+        let entry = Entry {
+            station: *station,
+            rules,
             epoch: self.epoch,
             seen: station.seen.since_origin().saturating_sub(self.slept),
-            lifetime: station.lifetime,
-            index: member.index.get(),
-            port: station.port.0,
+            index: member.index,
             slot: member.slot,
             len_max: member.len_max,
-            form: match station.form {
-                fast_path::FastForm::Kept => FastForm::Kept,
-                fast_path::FastForm::Untagged => FastForm::Untagged,
-                fast_path::FastForm::Tagged(tpid) => FastForm::Tagged(tpid),
-            },
-            group: rules.group,
-            isolated: rules.isolated,
         };
         match decided.and_then(|()| path.insert(&entry)) {
             // The table is full: the engine forwards for this address.
@@ -312,7 +303,7 @@ impl Kernel {
     #[cold]
     fn withdraw(&mut self, key: StationKey) {
         for path in self.tables.iter().filter_map(|table| table.path.as_ref()) {
-            if let Err(error) = path.remove(fast_key(key)) {
+            if let Err(error) = path.remove(key) {
                 self.failure.get_or_insert(error);
             }
         }
@@ -320,9 +311,9 @@ impl Kernel {
 
     fn report_counts(&mut self, engine: &mut dyn fast_path::FastPath, ports: &mut Ports) {
         let (members, frames) = (&mut self.members, &mut self.frames);
-        for Table { path, slots, .. } in &mut self.tables {
+        for Namespace { path, slots, .. } in &mut self.tables {
             let Some(path) = path else { continue };
-            let count = u16::try_from(slots.len()).unwrap_or(FAST_SLOTS_MAX);
+            let count = u16::try_from(slots.len()).unwrap_or(SLOTS_MAX);
             let read = path.counters(count, |slot, counters| {
                 let Some(Some(id)) = slots.get(usize::from(slot)) else { return };
                 let Some(member) = members.get_mut(id) else { return };
@@ -367,15 +358,14 @@ impl Kernel {
             return;
         }
         let (epoch, stale) = (self.epoch, &mut self.stale);
-        for Table { path, place, .. } in &mut self.tables {
+        for Namespace { path, place, .. } in &mut self.tables {
             let Some(path) = path else { continue };
             let mut found = false;
             let next = path.page(*place, |address| {
                 found = true;
                 if address.epoch == epoch {
                     let at = Instant::ZERO + (address.seen + slept);
-                    let key = StationKey { vlan: address.key.vlan, mac: address.key.mac };
-                    engine.note_seen(key, PortId(address.port), at);
+                    engine.note_seen(address.key, address.port, at);
                 } else {
                     stale.push(address.key);
                 }
@@ -403,14 +393,14 @@ impl Kernel {
             }
         }
         let netns = netns.try_clone()?;
-        self.tables.push(Table { netns, path: None, slots: Vec::new(), place: None });
+        self.tables.push(Namespace { netns, path: None, slots: Vec::new(), place: None });
         Ok(self.tables.len() - 1)
     }
 
     fn slot_in(&mut self, table: usize, id: PortId) -> Option<u16> {
         let slots = &mut self.tables.get_mut(table)?.slots;
         let at = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-        let slot = u16::try_from(at).ok().filter(|slot| *slot < FAST_SLOTS_MAX)?;
+        let slot = u16::try_from(at).ok().filter(|slot| *slot < SLOTS_MAX)?;
         if at == slots.len() {
             slots.push(None);
         }
@@ -419,9 +409,9 @@ impl Kernel {
     }
 
     /// What a slot has counted for the ports before.
-    fn counters_of(&mut self, table: usize, slot: u16) -> FastCounters {
+    fn counters_of(&mut self, table: usize, slot: u16) -> Counters {
         let path = self.tables.get_mut(table).and_then(|table| table.path.as_mut());
-        let mut found = FastCounters::default();
+        let mut found = Counters::default();
         if let Some(path) = path {
             let _ = path.counters(slot + 1, |_, counters| found = counters);
         }
@@ -433,12 +423,12 @@ impl Kernel {
         if self.members.values().filter(|member| member.table == table).count() < 2 {
             return Ok(());
         }
-        let Some(Table { netns, path, .. }) = self.tables.get_mut(table) else { return Ok(()) };
+        let Some(Namespace { netns, path, .. }) = self.tables.get_mut(table) else { return Ok(()) };
         let path = match path {
             Some(path) => path,
             None => {
                 let secret = RandomState::new().hash_one(0);
-                let made = FastPath::new(ADDRESSES_MAX, secret)?;
+                let made = Table::new(ADDRESSES_MAX, secret)?;
                 made.set_epoch(self.epoch)?;
                 path.insert(made)
             }
@@ -460,38 +450,19 @@ impl Member {
         &mut self,
         id: PortId,
         rules: Option<fast_path::FastPort>,
-        tables: &[Table],
+        tables: &[Namespace],
         ports: &Ports,
     ) -> io::Result<()> {
         let socket = ports.get(id).and_then(|slot| slot.port.packet_socket());
         let path = tables.get(self.table).and_then(|table| table.path.as_ref());
         let (Some(socket), Some(path)) = (socket, path) else { return Ok(()) };
         match rules {
-            Some(rules) => {
-                let tags = match rules.tags {
-                    fast_path::FastTags::Any => FastTags::Any,
-                    fast_path::FastTags::Access(vlan) => FastTags::Access(vlan),
-                    fast_path::FastTags::Trunk { tpid, pvid } => FastTags::Trunk(tpid, pvid),
-                };
-                let port = FastPort {
-                    port: id.0,
-                    slot: self.slot,
-                    index: self.index.get(),
-                    tags,
-                    group: rules.group,
-                    isolated: rules.isolated,
-                };
-                path.decide(socket, &port)?;
-            }
-            None => FastPath::undecide(socket)?,
+            Some(rules) => path.decide(socket, &Ingress { port: id, slot: self.slot, rules })?,
+            None => Table::undecide(socket)?,
         }
         self.rules = rules;
         Ok(())
     }
-}
-
-fn fast_key(key: StationKey) -> FastKey {
-    FastKey { vlan: key.vlan, mac: key.mac }
 }
 
 /// How long the machine has slept since its start.

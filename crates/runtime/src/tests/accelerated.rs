@@ -10,9 +10,8 @@ use adit_engine::switch::{
     StormConfig, StormRate, Switch, SwitchConfig, Trunk, VlanId, VlanMode, VlanSet,
 };
 use adit_engine::{Endpoint, Engine, Outbox, PortId};
-use adit_packet::{Batch, Instant, MacAddr, Pool, PoolConfig};
+use adit_packet::{Batch, MacAddr, Pool, PoolConfig};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 const PORTS: u16 = 4;
 

@@ -1,6 +1,11 @@
-use super::*;
-use crate::netlink::{LinkChange, Netlink};
-use crate::{IfName, PacketSocket, PacketSocketOptions};
+//! Real veths in namespaces of their own.
+
+use crate::{Address, Counters, Entry, Ingress, Table};
+use adit_device::netlink::{LinkChange, Netlink};
+use adit_device::{IfIndex, IfName, Netns, PacketSocket, PacketSocketOptions, VnetHeader};
+use adit_engine::PortId;
+use adit_engine::fast_path::{FastForm, FastPort, FastTags, Station, StationKey};
+use adit_packet::Instant;
 use adit_packet::MacAddr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
@@ -53,25 +58,31 @@ fn frame(to: MacAddr, from: MacAddr, rest: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn entry(cable: &Cable, mac: MacAddr, vlan: u16, slot: u16, form: FastForm) -> FastEntry {
-    FastEntry {
-        key: FastKey { vlan, mac },
+fn entry(cable: &Cable, mac: MacAddr, vlan: u16, slot: u16, form: FastForm) -> Entry {
+    Entry {
+        station: Station {
+            key: StationKey { vlan, mac },
+            port: PortId(slot + 100),
+            seen: Instant::ZERO,
+            lifetime: Some(Duration::from_secs(60)),
+            form,
+        },
+        rules: FastPort { tags: FastTags::Any, group: None, isolated: false },
         epoch: 1,
         seen: monotonic(),
-        lifetime: Some(Duration::from_secs(60)),
-        index: cable.index.get(),
-        port: slot + 100,
+        index: cable.index,
         slot,
         len_max: 1514,
-        form,
-        group: None,
-        isolated: false,
     }
 }
 
-fn port(cable: &Cable, slot: u16, tags: FastTags) -> FastPort {
-    let (port, index) = (slot + 100, cable.index.get());
-    FastPort { port, slot, index, tags, group: None, isolated: false }
+fn port(slot: u16, tags: FastTags) -> Ingress {
+    let rules = FastPort { tags, group: None, isolated: false };
+    Ingress { port: PortId(slot + 100), slot, rules }
+}
+
+const fn trunk(tpid: u16, pvid: Option<u16>) -> FastTags {
+    FastTags::Trunk { tpid, pvid }
 }
 
 fn monotonic() -> Duration {
@@ -80,19 +91,19 @@ fn monotonic() -> Duration {
 }
 
 /// Runs `test` with a table and two cables in a namespace of its own.
-fn with_cables(test: impl FnOnce(FastPath, Cable, Cable, Netns) + Send + 'static) {
+fn with_cables(test: impl FnOnce(Table, Cable, Cable, Netns) + Send + 'static) {
     let thread = std::thread::spawn(|| {
         Netns::enter_new().unwrap();
         let mut netlink = Netlink::open().unwrap();
         let (a, b) = (Cable::new(&mut netlink, 0), Cable::new(&mut netlink, 1));
-        let path = FastPath::new(64, 0x1234_5678_9abc_def0).unwrap();
+        let path = Table::new(64, 0x1234_5678_9abc_def0).unwrap();
         test(path, a, b, Netns::current().unwrap());
     });
     thread.join().unwrap();
 }
 
 fn send(cable: &Cable, frame: &[u8]) {
-    cable.host.send_parts(&crate::VnetHeader::default(), frame, &[]).unwrap();
+    cable.host.send_parts(&VnetHeader::default(), frame, &[]).unwrap();
 }
 
 #[test]
@@ -101,7 +112,7 @@ fn root_frames_between_known_addresses_do_not_reach_the_socket() {
     with_cables(|mut path, a, b, netns| {
         path.set_epoch(1).unwrap();
         let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
-        path.decide(&a.port, &port(&a, 0, FastTags::Any)).unwrap();
+        path.decide(&a.port, &port(0, FastTags::Any)).unwrap();
         let there = frame(B, A, b"\x08\x00");
         let goes_up = || Cable::next(&a.port, 1000).as_ref() == Some(&there);
 
@@ -118,30 +129,30 @@ fn root_frames_between_known_addresses_do_not_reach_the_socket() {
         send(&a, &there);
         assert!(goes_up(), "another epoch");
         path.set_epoch(1).unwrap();
-        let aged = FastEntry {
+        let aged = Entry {
             seen: monotonic() - Duration::from_secs(61),
             ..entry(&b, B, 0, 1, FastForm::Kept)
         };
         path.insert(&aged).unwrap();
         send(&a, &there);
         assert!(goes_up(), "the destination has aged");
-        path.insert(&FastEntry { len_max: 59, ..entry(&b, B, 0, 1, FastForm::Kept) }).unwrap();
+        path.insert(&Entry { len_max: 59, ..entry(&b, B, 0, 1, FastForm::Kept) }).unwrap();
         send(&a, &there);
         assert!(goes_up(), "too long for the destination");
-        assert!(path.remove(FastKey { vlan: 0, mac: B }).unwrap());
-        assert!(!path.remove(FastKey { vlan: 0, mac: B }).unwrap());
+        assert!(path.remove(StationKey { vlan: 0, mac: B }).unwrap());
+        assert!(!path.remove(StationKey { vlan: 0, mac: B }).unwrap());
         send(&a, &there);
         assert!(goes_up(), "removed");
 
         let mut counters = Vec::new();
         path.counters(2, |_, of_slot| counters.push(of_slot)).unwrap();
-        let came = FastCounters { ingress_frames: 1, ingress_bytes: 60, ..Default::default() };
-        let left = FastCounters { egress_frames: 1, egress_bytes: 60, ..Default::default() };
+        let came = Counters { ingress_frames: 1, ingress_bytes: 60, ..Default::default() };
+        let left = Counters { egress_frames: 1, egress_bytes: 60, ..Default::default() };
         assert_eq!(counters, [came, left]);
-        let mut list = Vec::new();
+        let mut list: Vec<Address> = Vec::new();
         assert_eq!(path.page(None, |address| list.push(address)).unwrap(), None);
         let [only] = list.as_slice() else { panic!("{list:?}") };
-        assert_eq!((only.key.mac, only.port, only.epoch), (A, 100, 1));
+        assert_eq!((only.key.mac, only.port, only.epoch), (A, PortId(100), 1));
         assert!(monotonic() - only.seen < Duration::from_secs(30));
     });
 }
@@ -158,16 +169,16 @@ fn root_tags_are_put_on_and_taken_off() {
             (FastTags::Access(10), FastForm::Untagged, plain, plain),
             (FastTags::Access(10), FastForm::Tagged(0x8100), plain, ten),
             (FastTags::Access(10), FastForm::Kept, plain, ten),
-            (FastTags::Trunk(0x8100, None), FastForm::Untagged, ten, plain),
-            (FastTags::Trunk(0x8100, None), FastForm::Tagged(0x8100), ten, ten),
-            (FastTags::Trunk(0x8100, Some(10)), FastForm::Tagged(0x8100), plain, ten),
+            (trunk(0x8100, None), FastForm::Untagged, ten, plain),
+            (trunk(0x8100, None), FastForm::Tagged(0x8100), ten, ten),
+            (trunk(0x8100, Some(10)), FastForm::Tagged(0x8100), plain, ten),
             (FastTags::Any, FastForm::Kept, ten, ten),
             (FastTags::Any, FastForm::Untagged, ten, plain),
         ];
         path.insert(&entry(&a, A, 10, 0, FastForm::Kept)).unwrap();
         for (tags, form, sent, arrives) in cases {
             path.insert(&entry(&b, B, 10, 1, form)).unwrap();
-            path.decide(&a.port, &port(&a, 0, tags)).unwrap();
+            path.decide(&a.port, &port(0, tags)).unwrap();
             send(&a, &frame(B, A, sent));
             let got = Cable::next(&b.host, 1000).unwrap_or_default();
             let len = arrives.len() + 12;
@@ -175,15 +186,15 @@ fn root_tags_are_put_on_and_taken_off() {
         }
         let kept = [
             (FastTags::Access(10), FastForm::Untagged, ten),
-            (FastTags::Trunk(0x8100, None), FastForm::Untagged, plain),
-            (FastTags::Trunk(0x88a8, None), FastForm::Untagged, ten),
+            (trunk(0x8100, None), FastForm::Untagged, plain),
+            (trunk(0x88a8, None), FastForm::Untagged, ten),
             (FastTags::Any, FastForm::Tagged(0x88a8), ten),
             (FastTags::Any, FastForm::Untagged, b"\x81\x00\x00\x0a\x81\x00\x00\x0b\x08\x00"),
             (FastTags::Any, FastForm::Kept, b"\x91\x00\x00\x0a\x08\x00"),
         ];
         for (tags, form, sent) in kept {
             path.insert(&entry(&b, B, 10, 1, form)).unwrap();
-            path.decide(&a.port, &port(&a, 0, tags)).unwrap();
+            path.decide(&a.port, &port(0, tags)).unwrap();
             let sent = frame(B, A, sent);
             send(&a, &sent);
             assert_eq!(Cable::next(&a.port, 1000), Some(sent), "{tags:?} {form:?}");
@@ -198,10 +209,14 @@ fn root_ports_that_must_not_meet_do_not() {
         path.set_epoch(1).unwrap();
         let _links = [&a, &b].map(|cable| path.link(&netns, cable.index).unwrap());
         path.insert(&entry(&a, A, 0, 0, FastForm::Kept)).unwrap();
-        let open = (port(&a, 0, FastTags::Any), entry(&b, B, 0, 1, FastForm::Kept));
-        let isolated =
-            (FastPort { isolated: true, ..open.0 }, FastEntry { isolated: true, ..open.1 });
-        let group = (FastPort { group: Some(0), ..open.0 }, FastEntry { group: Some(0), ..open.1 });
+        let open = (port(0, FastTags::Any), entry(&b, B, 0, 1, FastForm::Kept));
+        let with = |group, isolated| {
+            let rules = FastPort { tags: FastTags::Any, group, isolated };
+            (Ingress { rules, ..open.0 }, Entry { rules, ..open.1 })
+        };
+        let (isolated, group, other) =
+            (with(None, true), with(Some(0), false), with(Some(1), false));
+        let same = Station { port: open.0.port, ..open.1.station };
         let cases = [
             (open.0, open.1, true),
             (isolated.0, isolated.1, false),
@@ -209,8 +224,8 @@ fn root_ports_that_must_not_meet_do_not() {
             (open.0, isolated.1, true),
             (group.0, group.1, false),
             (group.0, open.1, true),
-            (group.0, FastEntry { group: Some(1), ..open.1 }, true),
-            (open.0, FastEntry { port: 100, ..open.1 }, false),
+            (group.0, other.1, true),
+            (open.0, Entry { station: same, ..open.1 }, false),
         ];
         for (at, (port, entry, passes)) in cases.into_iter().enumerate() {
             path.insert(&entry).unwrap();
@@ -220,7 +235,7 @@ fn root_ports_that_must_not_meet_do_not() {
             let socket = if passes { &b.host } else { &a.port };
             assert_eq!(Cable::next(socket, 1000), Some(sent), "case {at}");
         }
-        FastPath::undecide(&a.port).unwrap();
+        Table::undecide(&a.port).unwrap();
         send(&a, &frame(B, A, b"\x08\x00"));
         assert!(Cable::next(&a.port, 1000).is_some());
     });

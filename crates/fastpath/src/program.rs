@@ -2,14 +2,14 @@
 //!
 //! Offsets are those of `struct __sk_buff`, numbers of helpers those of `linux/bpf.h`.
 
-use super::entry::{
-    self, COUNTERS_LEN, EPOCH, FAST_SLOTS_MAX, FORM, FastPort, FastTags, GROUP, INDEX, ISOLATED,
-    KEY, LEN_MAX, LIFETIME, NO_GROUP, PORT, SEEN, SLOT, UNTAGGED,
+use crate::entry::{
+    self, COUNTERS_LEN, EPOCH, FORM, GROUP, INDEX, ISOLATED, Ingress, KEY, LEN_MAX, LIFETIME,
+    NO_GROUP, PORT, SEEN, SLOT, SLOTS_MAX, UNTAGGED,
 };
-use crate::bpf::Instruction;
-use crate::bpf::assembler::Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
-use crate::bpf::assembler::{Assembler, Condition, Label, Operation, Register, Width};
-use crate::sys::bpf::ArrayMap;
+use adit_device::bpf::assembler::Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
+use adit_device::bpf::assembler::{Assembler, Condition, Label, Operation, Register, Width};
+use adit_device::bpf::{ArrayMap, Instruction};
+use adit_engine::fast_path::FastTags;
 use std::os::fd::BorrowedFd;
 
 const LEN: i16 = 0;
@@ -63,14 +63,14 @@ const TAG_TYPE: i16 = -36;
 const CHANGE: i16 = -40;
 
 /// What the programs read and write.
-pub(super) struct Maps<'a> {
-    pub(super) addresses: BorrowedFd<'a>,
+pub(crate) struct Maps<'a> {
+    pub(crate) addresses: BorrowedFd<'a>,
     /// The epoch.
-    pub(super) state: &'a ArrayMap,
+    pub(crate) state: &'a ArrayMap,
     /// By slot.
-    pub(super) counters: &'a ArrayMap,
+    pub(crate) counters: &'a ArrayMap,
     /// What marks a buffer.
-    pub(super) secret: [i32; 2],
+    pub(crate) secret: [i32; 2],
 }
 
 /// The program that decides, for frames that come in at one port.
@@ -78,7 +78,7 @@ pub(super) struct Maps<'a> {
 /// It forwards a frame if both addresses are in the table, in the same VLAN and valid, the source at this
 /// port and the destination at another one that this port may send to. R6 is the buffer, R7 the entry of the
 /// source, R8 that of the destination.
-pub(super) fn filter(maps: &Maps<'_>, port: &FastPort) -> Vec<Instruction> {
+pub(crate) fn filter(maps: &Maps<'_>, port: &Ingress) -> Vec<Instruction> {
     let mut asm = Assembler::default();
     let keep = asm.label();
     let mut writer = Writer { asm, keep, maps, port };
@@ -101,7 +101,7 @@ struct Writer<'a> {
     /// Where the frame is given to the socket.
     keep: Label,
     maps: &'a Maps<'a>,
-    port: &'a FastPort,
+    port: &'a Ingress,
 }
 
 impl Writer<'_> {
@@ -117,10 +117,10 @@ impl Writer<'_> {
         // A tag that the kernel has left in the frame is of a type that it does not know.
         asm.load(Width::U32, R1, R6, PROTOCOL);
         jump_if_tag(asm, R1, keep);
-        let (untagged, tpid) = match self.port.tags {
+        let (untagged, tpid) = match self.port.rules.tags {
             FastTags::Any => (Some(0), TAGS[0]),
             FastTags::Access(vlan) => (Some(vlan), TAGS[0]),
-            FastTags::Trunk(tpid, pvid) => (pvid, tpid),
+            FastTags::Trunk { tpid, pvid } => (pvid, tpid),
         };
         asm.set(R3, 0);
         asm.set(R2, in_packet(tpid));
@@ -136,13 +136,13 @@ impl Writer<'_> {
         asm.load(Width::U32, R1, R6, VLAN_TCI);
         asm.apply(Operation::And, R1, VLAN_MASK);
         asm.set(R3, TAG_LEN);
-        match self.port.tags {
+        match self.port.rules.tags {
             FastTags::Access(_) => asm.jump(keep),
             FastTags::Any => {
                 // A priority tag, of no VLAN, stays where it is. Nothing is in the reserved VLAN.
                 asm.jump(done);
             }
-            FastTags::Trunk(tpid, _) => {
+            FastTags::Trunk { tpid, .. } => {
                 asm.jump_if(R2, Condition::NotEqual, in_packet(tpid), keep);
                 asm.jump_if(R1, Condition::Equal, 0, keep);
                 // Another tag behind it would show without it.
@@ -178,7 +178,7 @@ impl Writer<'_> {
         self.look_up(SOURCE_KEY, R7);
         let asm = &mut self.asm;
         asm.load(Width::U32, R1, R7, PORT);
-        asm.jump_if(R1, Condition::NotEqual, i32::from(self.port.port), self.keep);
+        asm.jump_if(R1, Condition::NotEqual, i32::from(self.port.port.0), self.keep);
         self.check_key(SOURCE_KEY, R7);
     }
 
@@ -187,12 +187,12 @@ impl Writer<'_> {
         self.look_up(DESTINATION_KEY, R8);
         let (asm, keep) = (&mut self.asm, self.keep);
         asm.load(Width::U32, R1, R8, PORT);
-        asm.jump_if(R1, Condition::Equal, i32::from(self.port.port), keep);
-        if self.port.isolated {
+        asm.jump_if(R1, Condition::Equal, i32::from(self.port.port.0), keep);
+        if self.port.rules.isolated {
             asm.load(Width::U16, R1, R8, ISOLATED);
             asm.jump_if(R1, Condition::NotEqual, 0, keep);
         }
-        let group = entry::group(self.port.group);
+        let group = entry::group(self.port.rules.group);
         if group != NO_GROUP {
             asm.load(Width::U16, R1, R8, GROUP);
             asm.jump_if(R1, Condition::Equal, i32::from(group), keep);
@@ -273,7 +273,7 @@ impl Writer<'_> {
     /// Counts the frame at both ports.
     fn count(&mut self) {
         let asm = &mut self.asm;
-        let slots = i32::from(FAST_SLOTS_MAX);
+        let slots = i32::from(SLOTS_MAX);
         let len = i32::try_from(COUNTERS_LEN).expect("32");
         asm.load(Width::U32, R2, R6, LEN);
         asm.add(R9, R2);
@@ -333,7 +333,7 @@ impl Writer<'_> {
 }
 
 /// The program that sends marked frames on.
-pub(super) fn redirect(secret: [i32; 2]) -> Vec<Instruction> {
+pub(crate) fn redirect(secret: [i32; 2]) -> Vec<Instruction> {
     let mut asm = Assembler::default();
     let (go_on, push, ready) = (asm.label(), asm.label(), asm.label());
     asm.copy(R6, R1);
@@ -383,4 +383,4 @@ fn in_packet(number: u16) -> i32 {
     i32::from(number.to_be())
 }
 
-const _: () = assert!(FAST_SLOTS_MAX.is_power_of_two(), "a slot is a mask");
+const _: () = assert!(SLOTS_MAX.is_power_of_two(), "a slot is a mask");
