@@ -5,6 +5,7 @@ use core::time::Duration;
 use adit_packet::Instant;
 
 use crate::keys::PublicKey;
+use crate::suite::Suite;
 use adit_engine::{DropCounts, Endpoint};
 
 /// The status of a peer at one moment.
@@ -29,6 +30,8 @@ pub struct PeerStatus {
     pub path_mtu: u16,
     /// Whether it is adit as well.
     pub extensions: bool,
+    /// The cipher of what is sent to it; `None` without a session.
+    pub suite: Option<Suite>,
     /// Packets that wait for a handshake or in a shaper.
     pub queued: usize,
     /// Packets dropped on the way to it and from it.

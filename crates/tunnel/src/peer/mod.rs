@@ -212,7 +212,7 @@ impl Peer {
     /// Ends the handshake and all sessions, and erases their keys.
     pub(crate) fn end_sessions(&mut self, shared: &mut Shared) {
         self.abandon_handshake(shared);
-        shared.free(self.sessions.clear());
+        shared.end(self.sessions.clear());
         self.timers = Timers { persistent: self.timers.persistent, ..Timers::default() };
     }
 
@@ -378,6 +378,14 @@ impl Peer {
         }
     }
 
+    /// Counts bytes sent in the current session.
+    fn count_sent(&mut self, len: usize) {
+        self.bytes_sent += count(len);
+        if let Some(session) = &mut self.sessions.current {
+            session.volume += count(len);
+        }
+    }
+
     /// Begins a session that we initiated.
     pub(crate) fn begin(
         &mut self,
@@ -387,7 +395,7 @@ impl Peer {
         out: &mut Outbox,
     ) {
         let gone = self.sessions.begin(session);
-        shared.free(gone);
+        shared.end(gone);
         if self.queue.is_empty() {
             // The responder may send once it has heard from us in the session (NDSS 2017, 5.4.6).
             self.send_keepalive(shared, now, out);
@@ -439,7 +447,7 @@ impl Peer {
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
         if is_due(&mut self.timers.forget, now) {
             let gone = self.sessions.clear();
-            shared.free(gone);
+            shared.end(gone);
             self.abandon_handshake(shared);
         }
         if is_due(&mut self.timers.retry, now) {
@@ -516,6 +524,7 @@ impl Peer {
             connected: self.can_send(now, shared),
             path_mtu: self.path.mtu(),
             extensions: self.path.is_ours(),
+            suite: self.sessions.current.as_ref().map(|session| session.suite),
             queued: self.queue.len() + self.shapers.len(),
             drops: self.drops.clone(),
         }

@@ -103,7 +103,7 @@ impl Tunnel {
         };
         let session = shared.begin(now, &keys, index, false);
         let gone = peer.sessions.await_confirmation(session);
-        shared.free(gone);
+        shared.end(gone);
         peer.heard(shared, now, from);
         shared.handled.began = true;
         peer.timers.began(now, &shared.config.timing);
