@@ -242,6 +242,19 @@ mod tests {
         );
     }
 
+    /// The vector of docs/src/protocol.md, which Python's hashlib made.
+    #[test]
+    fn the_exporter_is_bound_to_the_transcript() {
+        let numbers = |from: u8| core::array::from_fn(|at| from + u8::try_from(at).unwrap());
+        let ours = Symmetric { chaining: numbers(0), hash: numbers(32) };
+        let hex: std::string::String =
+            ours.export().iter().map(|byte| std::format!("{byte:02x}")).collect();
+        assert_eq!(hex, "99253c3e5fa66d233c9b3b4dd561fa874635b09297686b6f59e3c4c88a929f83");
+        let other = Symmetric { chaining: numbers(0), hash: numbers(33) };
+        assert_ne!(other.export(), ours.export());
+        assert!(!ours.split().contains(&ours.export()));
+    }
+
     /// RFC 7693, appendix B.
     #[test]
     fn blake2s_of_abc() {

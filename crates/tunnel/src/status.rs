@@ -86,6 +86,14 @@ pub enum TunnelEvent {
         /// The peer.
         peer: PublicKey,
     },
+    /// Packets to the peer are encrypted with another suite than before: both ends agreed on it, or in a new session
+    /// they did not, and it is that of WireGuard again.
+    Cipher {
+        /// The peer.
+        peer: PublicKey,
+        /// The suite.
+        suite: Suite,
+    },
     /// The clock of the peer is more than a day ahead of ours: one of the two is wrong. The peer connects anyway.
     /// Reported once, and again after a handshake with a right clock.
     ClockAhead {

@@ -153,6 +153,33 @@ impl FromStr for SuitePolicy {
 mod tests {
     use super::*;
 
+    fn hex(bytes: &[u8]) -> std::string::String {
+        bytes.iter().map(|byte| std::format!("{byte:02x}")).collect()
+    }
+
+    /// The vectors of docs/src/protocol.md, which Python's hashlib and cryptography made.
+    #[test]
+    fn a_hello_sealed_by_the_initiator() {
+        let exporter = Key::new([
+            0x99, 0x25, 0x3c, 0x3e, 0x5f, 0xa6, 0x6d, 0x23, 0x3c, 0x9b, 0x3b, 0x4d, 0xd5, 0x61,
+            0xfa, 0x87, 0x46, 0x35, 0xb0, 0x92, 0x97, 0x68, 0x6b, 0x6f, 0x59, 0xe3, 0xc4, 0xc8,
+            0x8a, 0x92, 0x9f, 0x83,
+        ]);
+        for (suite, expected) in [
+            (Suite::Aes128Gcm, "aeda1febc54367bb4f31e1dbfcaf6df19bad14616f13b257caa5c7b78951ff37"),
+            (Suite::Aes256Gcm, "874ce46f52c32a769e1841b124e29a5b53373cddd2a25900804b16b4cd2dbe0c"),
+        ] {
+            let [initiator, responder] = suite.keys(&exporter);
+            let mut text = [0; 32];
+            text[..3].copy_from_slice(&[0x30, 2, 3]);
+            initiator.seal(5, &mut text);
+            assert_eq!(hex(&text), expected, "{suite}");
+            assert_eq!(responder.open(5, &mut text.clone(), 0), None, "each has a key of its own");
+            assert_eq!(initiator.open(5, &mut text, 0), Some(16));
+            assert_eq!(text[..4], [0x30, 2, 3, 0]);
+        }
+    }
+
     #[test]
     fn both_ends_must_accept_a_suite() {
         use SuitePolicy::{Aes128Gcm, Aes256Gcm, Auto, WireGuard};

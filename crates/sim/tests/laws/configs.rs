@@ -127,6 +127,7 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
         let config = TunnelConfig {
             private_key: Some(key),
             join: random.chance(50),
+            aes_is_faster: random.chance(50),
             ..TunnelConfig::default()
         };
         let mut own = Random::new(random.next());
@@ -135,6 +136,7 @@ pub(crate) fn tunnels(random: &mut Random, addresses: [SocketAddr; 2]) -> [Tunne
         let peer = PeerConfig {
             endpoint: Some(Endpoint::Udp(at)),
             mode: PeerMode::Frames(PortId(0)),
+            suite: SuitePolicy::ALL[random.below(4)],
             preshared_key: psk.then(|| PresharedKey::from_bytes([7; KEY_LEN])),
             ..PeerConfig::new(peer)
         };

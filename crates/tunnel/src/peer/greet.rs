@@ -7,7 +7,9 @@ use adit_packet::Instant;
 
 use crate::frames::control::{Control, Features, Hello};
 use crate::peer::Peer;
+use crate::session::Session;
 use crate::shared::Shared;
+use crate::status::TunnelEvent;
 use crate::suite::Suite;
 
 /// Sessions without an answer after which a peer counts as another implementation, and is greeted no more.
@@ -42,6 +44,17 @@ impl Peer {
         if session.greeting.is_due(now) && session.can_send(now, &shared.config.timing) {
             let index = session.index;
             self.say_hello(shared, now, index, out);
+            self.report_suite(shared);
+        }
+    }
+
+    /// Reports the suite of the current session, if it is another one than before.
+    fn report_suite(&mut self, shared: &mut Shared) {
+        let current = self.sessions.current.as_ref();
+        if let Some(suite) = current.and_then(Session::final_suite)
+            && core::mem::replace(&mut self.reported_suite, suite) != suite
+        {
+            shared.event(TunnelEvent::Cipher { peer: self.config.public_key, suite });
         }
     }
 
@@ -117,5 +130,6 @@ impl Peer {
             let key = Arc::clone(&session.send);
             self.send_under(&key, shared, now, &[], 0, out);
         }
+        self.report_suite(shared);
     }
 }

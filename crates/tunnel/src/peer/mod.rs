@@ -26,6 +26,7 @@ use crate::session::{Session, Sessions};
 use crate::shape::Shapers;
 use crate::shared::Shared;
 use crate::status::{PeerStatus, TunnelEvent};
+use crate::suite::Suite;
 use adit_engine::{DropCounts, DropReason, Endpoint, Outbox, Request};
 
 /// Packets that wait for the handshake of one peer: the first window of a connection. The oldest are dropped.
@@ -62,6 +63,8 @@ pub(crate) struct Peer {
     pub(crate) path: Path,
     /// Sessions in a row in which no hello came.
     ungreeted: u8,
+    /// The suite that the owner knows of.
+    reported_suite: Suite,
     pub(crate) reassembly: Reassembly,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -93,6 +96,7 @@ impl Peer {
             shapers: Shapers::default(),
             path: Path::new(shared.config.mtu),
             ungreeted: 0,
+            reported_suite: Suite::default(),
             reassembly: Reassembly::default(),
             bytes_sent: 0,
             bytes_received: 0,

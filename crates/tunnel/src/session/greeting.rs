@@ -80,6 +80,11 @@ impl Greeting {
         self.known && self.theirs.is_some()
     }
 
+    /// Whether all hellos were sent that this session has.
+    pub(crate) const fn is_exhausted(&self) -> bool {
+        self.tries == 0
+    }
+
     /// Nothing is left to say: ends the repetition.
     pub(crate) const fn end(&mut self) {
         self.due = None;

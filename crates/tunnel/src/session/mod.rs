@@ -154,6 +154,14 @@ impl Session {
         self.greeting.is_mutual() && self.upgrade.as_ref().is_none_or(is_used)
     }
 
+    /// The suite that we send with, once it changes no more in this session.
+    pub(crate) fn final_suite(&self) -> Option<Suite> {
+        let is_final = self.suite != Suite::default()
+            || self.upgrade.is_none() && self.greeting.is_mutual()
+            || self.greeting.is_exhausted();
+        is_final.then_some(self.suite)
+    }
+
     /// Decrypts `buffer[skip..]`, the rest of a message with this header, to the front of `buffer`. Returns its length;
     /// `None` if it does not authenticate.
     ///

@@ -677,6 +677,11 @@ impl Service for Daemon {
                         *peer
                     ));
                 }
+                TunnelEvent::Cipher { peer, suite } => {
+                    let peer = peer.to_base64();
+                    self.events
+                        .detail(format_args!("packets to {} are encrypted with {suite}", *peer));
+                }
                 TunnelEvent::Heard { peer } => {
                     let config = runner.engine().tunnel.peer_config(&peer);
                     let endpoint = config.and_then(|config| config.endpoint);

@@ -71,8 +71,9 @@ const INTERFACE_KEYS: [&str; 14] = [
     "BlockIPv6",
 ];
 
-const PEER_KEYS: [&str; 5] =
-    ["PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive"];
+/// The last one is adit's own.
+const PEER_KEYS: [&str; 6] =
+    ["PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive", "Suite"];
 
 /// Keys that may stand more than once in a section, each time with more values.
 const LISTS: [&str; 7] = ["Address", "DNS", "AllowedIPs", "PreUp", "PostUp", "PreDown", "PostDown"];
@@ -322,6 +323,7 @@ impl<'a> Reader<'a> {
             "PersistentKeepalive" => {
                 peer.keepalive = self.value(value, values::keepalive).unwrap_or_default();
             }
+            "Suite" => peer.suite = self.value(value, values::suite).unwrap_or_default(),
             _ => {}
         }
     }

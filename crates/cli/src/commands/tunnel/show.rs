@@ -132,6 +132,9 @@ fn peer_lines(peer: &PeerView, output: &Output, lines: &mut Vec<String>) {
     if peer.adit {
         add("implementation", "adit".to_owned());
     }
+    if let Some(cipher) = &peer.cipher {
+        add("cipher", cipher.clone());
+    }
     if peer.queued > 0 {
         add("waiting", format!("{} packets for a handshake", peer.queued));
     }

@@ -147,6 +147,36 @@ fn a_hello_without_features_keeps_the_first_suite() {
     assert_eq!(suites(&net), [AES256; 2]);
 }
 
+/// The owner learns of each change, also of one back to the first suite.
+#[test]
+fn a_change_of_the_suite_is_reported() {
+    let mut net = pair([Auto, Auto]);
+    net.assert_passes(0);
+    let mut reported = |net: &mut Net| -> Vec<Suite> {
+        let events = net.sides[0].events.drain(..);
+        let suite = |event| match event {
+            TunnelEvent::Cipher { suite, .. } => Some(suite),
+            _ => None,
+        };
+        events.filter_map(suite).collect()
+    };
+    assert_eq!(reported(&mut net), [Suite::Aes256Gcm]);
+    net.run(seconds(130));
+    net.assert_passes(0);
+    assert_eq!(reported(&mut net), [], "as before");
+    // Someone between the two drops all short messages of a session: that is not silent.
+    net.rule = Box::new(|datagram| match datagram.bytes.len() {
+        48 => Fate::Drop,
+        _ => Fate::Deliver,
+    });
+    net.run(seconds(130));
+    for _ in 0..40 {
+        net.assert_passes(0);
+        net.run(seconds(1));
+    }
+    assert_eq!(reported(&mut net), [Suite::ChaCha20Poly1305]);
+}
+
 /// The limits of a key of AES-GCM are in bytes; a new session begins in time.
 #[test]
 fn a_session_is_renewed_by_volume() {
