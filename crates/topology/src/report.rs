@@ -134,6 +134,8 @@ pub enum ProgramState {
     Done,
     /// It has failed.
     Failed,
+    /// It was killed as its node failed, and starts again when that is healed.
+    Stopped,
 }
 
 impl ProgramState {
@@ -146,6 +148,7 @@ impl ProgramState {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -256,6 +259,9 @@ pub struct Happened {
     pub number: u64,
     /// Seconds since the lab was started.
     pub at_s: f64,
+    /// The event for people.
+    #[serde(default)]
+    pub text: String,
     /// The event, as `adit lab up --json` prints it.
     pub event: Value,
 }

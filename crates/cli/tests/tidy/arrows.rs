@@ -6,9 +6,9 @@ use super::tree::{Sources, Target, Tree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-const CRATES: [&str; 13] = [
-    "packet", "device", "engine", "tunnel", "nat", "sim", "runtime", "decode", "service", "vpn",
-    "topology", "lab", "cli",
+const CRATES: [&str; 14] = [
+    "packet", "chart", "device", "engine", "tunnel", "nat", "sim", "runtime", "decode", "service",
+    "vpn", "topology", "lab", "cli",
 ];
 
 /// Which folder of a crate may use which: a line for each folder that uses others.

@@ -47,10 +47,17 @@ impl LabService {
             self.forget_routes(task, old, plan, diff);
         }
         for name in &diff.gone_links {
-            for order in self.wiring.remove(runner, name) {
+            self.captures.remove(runner, name);
+            let removed = self.wiring.remove(runner, name);
+            if diff.remade_links.contains(name) {
+                self.keep(task, &removed);
+                done.push(format!("link {name} made again"));
+            } else {
+                done.push(format!("link {name} removed"));
+            }
+            for order in removed {
                 self.order(task, order, Purpose::Plain);
             }
-            done.push(format!("link {name} removed"));
         }
         for name in &diff.gone_nodes {
             self.remove_node(runner, task, name);
@@ -69,7 +76,10 @@ impl LabService {
         }
         for &link in &diff.new_links {
             self.add_link(runner, task, plan, link, &mut prepared)?;
-            done.push(format!("link {} added", plan.lab.links[link].name));
+            let name = &plan.lab.links[link].name;
+            if !diff.remade_links.contains(name) {
+                done.push(format!("link {name} added"));
+            }
         }
         for &link in &diff.links {
             let link = &plan.lab.links[link];
@@ -113,6 +123,15 @@ impl LabService {
                 let kept = all.filter(|(_, route)| !is_gone(route.interface));
                 let kept = kept.map(|(route, _)| route).collect();
                 self.order(task, Order::Routes(key, kept), Purpose::Plain);
+            }
+        }
+    }
+
+    /// What programs have added to interfaces that are made again is there again.
+    fn keep(&mut self, task: TaskId, removed: &[Order]) {
+        for order in removed {
+            if let Order::RemoveInterface(node, interface) = order {
+                self.order(task, Order::Keep(*node, *interface), Purpose::Plain);
             }
         }
     }

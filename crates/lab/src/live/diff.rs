@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 pub(super) struct Diff {
     /// Links that are taken away, also those that are made again.
     pub(super) gone_links: Vec<LinkName>,
+    /// Those of them that are made again with the same interfaces.
+    pub(super) remade_links: BTreeSet<LinkName>,
     /// Nodes that are taken away, also those that are made again.
     pub(super) gone_nodes: Vec<NodeName>,
     /// Nodes that are made.
@@ -162,16 +164,19 @@ impl Diff {
         }
         let mut remade = BTreeSet::new();
         for link in &old.lab.links {
-            let is_kept = new_index.link(&link.name).is_some_and(|(now, cable, at)| {
+            let is_same = new_index.link(&link.name).map(|(now, cable, at)| {
                 let (_, cable_before, at_before) =
                     old_index.link(&link.name).expect("it is one of the old plan");
                 let is_same_end = |end| {
                     old_index.identity(at_before, end) == new_index.identity(at, end)
                         && !gone.contains(&now.ends[end].node)
                 };
-                is_same_end(0) && is_same_end(1) && cable_before.medium == cable.medium
+                (is_same_end(0) && is_same_end(1), cable_before.medium == cable.medium)
             });
-            if !is_kept {
+            if is_same == Some((true, false)) {
+                diff.remade_links.insert(link.name.clone());
+            }
+            if is_same != Some((true, true)) {
                 remade.extend(link.ends.iter().map(|end| &end.node));
                 diff.gone_links.push(link.name.clone());
             }

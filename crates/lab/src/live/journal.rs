@@ -36,9 +36,10 @@ impl Journal {
             self.kept.pop_front();
         }
         let at_s = self.now.since(self.begin).as_secs_f64();
+        let text = event.to_string();
         // Numbers and strings.
         let event = serde_json::to_value(event).unwrap_or_default();
-        self.kept.push_back(Happened { number: self.count, at_s, event });
+        self.kept.push_back(Happened { number: self.count, at_s, text, event });
     }
 
     /// A part of the lab has changed: a node, a link, a program.

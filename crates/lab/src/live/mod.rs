@@ -1,18 +1,21 @@
 //! A lab that runs: in real time, with namespaces of the kernel and programs in them.
 //!
 //! ```text
-//! service      the lab as a service: reports of the keeper, requests         model     what it reports, as JSON
+//! service      the lab as a service: reports of the keeper, requests         requests  what their bodies say
 //! diff         what differs between two plans      change    carries that out: a start is a change from nothing
 //! complete     what programs do: tunnels, routing daemons, the packet filter
-//! wiring       links: ports of the loop, switches, emulation, failures       kernel    counters of plain links
+//! wiring       links: ports of the loop, switches, emulation                 kernel    counters of plain links
+//! faults       which links and nodes were made to fail                       captures  of links, into pipes
 //! nodes        hosts and what else there is        programs  which run, in which order       log     their output
 //! outlet       the way out of a NAT                guest     virtual machines                prepared   opened beside the loop
-//! tasks        orders that belong together         journal   events                           door    the way into a node
+//! tasks        orders that belong together         journal   events
 //! ```
 
+mod captures;
 mod change;
 mod complete;
 mod diff;
+mod faults;
 mod guest;
 mod journal;
 mod kernel;
@@ -21,12 +24,13 @@ mod nodes;
 mod outlet;
 mod prepared;
 mod programs;
+mod requests;
 mod service;
 mod taps;
 mod tasks;
 mod wiring;
 
-pub use service::LabFile;
+pub use requests::LabFile;
 
 use crate::engine::LabEngine;
 use crate::keeper::{Keeper, NetnsNames};
@@ -135,6 +139,8 @@ fn serve(
         nodes: Nodes::default(),
         wiring: Wiring::default(),
         taps: taps::Taps::new(),
+        captures: captures::Captures::default(),
+        faults: faults::Faults::default(),
         programs: Programs::default(),
         names: NetnsNames::default(),
         replies: Vec::new(),

@@ -1,11 +1,12 @@
 //! The nodes of a running lab.
 
 use crate::keeper::NodeKey;
+use crate::live::faults::Faults;
 use crate::live::kernel::KernelEnd;
 use crate::live::programs::Programs;
 use crate::live::wiring::Wiring;
 use adit_service::error::{Error, Kind as ErrorKind, Result};
-use adit_topology::model::{Kind, NodeName};
+use adit_topology::model::NodeName;
 use adit_topology::plan::Plan;
 use adit_topology::report;
 use std::collections::BTreeMap;
@@ -24,7 +25,6 @@ struct Node {
     key: Option<NodeKey>,
     /// Its network namespace.
     net: Option<PathBuf>,
-    failed: bool,
 }
 
 impl Nodes {
@@ -34,7 +34,7 @@ impl Nodes {
             self.next += 1;
             NodeKey(self.next)
         });
-        self.all.insert(name, Node { key, net: None, failed: false });
+        self.all.insert(name, Node { key, net: None });
         key
     }
 
@@ -78,21 +78,6 @@ impl Nodes {
         }
     }
 
-    pub(super) fn set_failed(&mut self, name: &NodeName, failed: bool) {
-        if let Some(node) = self.all.get_mut(name) {
-            node.failed = failed;
-        }
-    }
-
-    pub(super) fn heal_all(&mut self) {
-        self.all.values_mut().for_each(|node| node.failed = false);
-    }
-
-    /// The nodes that were made to fail.
-    pub(super) fn failed(&self) -> impl Iterator<Item = &NodeName> {
-        self.all.iter().filter(|(_, node)| node.failed).map(|(name, _)| name)
-    }
-
     /// Where the kernel counts what passes through plain links.
     pub(super) fn kernel_ends(&self, wiring: &Wiring) -> Vec<KernelEnd> {
         let nets = self.all.values().filter_map(|node| Some((node.key?, node.net.clone()?)));
@@ -116,7 +101,7 @@ impl Nodes {
     }
 
     /// The reports of all nodes.
-    pub(super) fn report(&self, plan: &Plan, programs: &Programs) -> Vec<report::Node> {
+    pub(super) fn report(plan: &Plan, programs: &Programs, faults: &Faults) -> Vec<report::Node> {
         let stations: BTreeMap<usize, &adit_topology::plan::Station> =
             plan.stations.iter().map(|station| (station.node, station)).collect();
         let nodes = plan.lab.nodes.iter().enumerate();
@@ -131,24 +116,12 @@ impl Nodes {
             });
             report::Node {
                 name: node.name.to_string(),
-                kind: word_of(&node.kind).to_owned(),
-                failed: self.all.get(&node.name).is_some_and(|node| node.failed),
+                kind: node.kind.word().to_owned(),
+                failed: faults.has_node(&node.name),
                 interfaces: interfaces.collect(),
                 programs: programs.report(&node.name),
             }
         };
         nodes.map(report).collect()
-    }
-}
-
-/// What a node is, in a word.
-fn word_of(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Host(host) if host.forward => "router",
-        Kind::Host(_) => "host",
-        Kind::Switch(_) => "switch",
-        Kind::Nat(_) => "nat",
-        Kind::Guest(_) => "guest",
-        Kind::Outside(_) => "outside",
     }
 }

@@ -1,4 +1,4 @@
-//! What is opened beside the loop before a lab is made or changed, and what requests say.
+//! What is opened beside the loop before a lab is made or changed.
 
 use crate::live::diff::Diff;
 use crate::live::guest;
@@ -8,7 +8,6 @@ use adit_service::error::{Error, Result};
 use adit_service::kinds;
 use adit_topology::model::Kind;
 use adit_topology::plan::Plan;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The ports at ends of new links that are not in a namespace of the lab.
@@ -54,33 +53,4 @@ impl Prepared {
     pub(super) fn take(&mut self, end: (usize, usize)) -> Option<Opened> {
         self.ports.remove(&end)
     }
-}
-
-/// What a request lets fail or heals.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct WhatFails {
-    pub(super) links: Vec<String>,
-    pub(super) nodes: Vec<String>,
-    /// Nodes that are cut off from all others.
-    pub(super) partition: Vec<String>,
-}
-
-impl WhatFails {
-    /// Whether nothing is named: everything is healed.
-    pub(super) fn is_all(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Reads `{"links": ["a-b"], "nodes": [], "partition": []}`.
-///
-/// # Errors
-/// It is not that.
-pub(super) fn what_fails(body: &Value) -> Result<WhatFails> {
-    let list = |key: &str| match body.get(key) {
-        None => Ok(Vec::new()),
-        Some(list) => serde_json::from_value(list.clone())
-            .map_err(|_| Error::usage(format!("`{key}` must be a list of names"))),
-    };
-    Ok(WhatFails { links: list("links")?, nodes: list("nodes")?, partition: list("partition")? })
 }

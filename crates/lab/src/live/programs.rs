@@ -5,9 +5,10 @@
 
 use crate::keeper::{NodeKey, Order, Output, ProgramKey, ProgramSpec};
 use crate::live::log::Log;
-use adit_topology::model::{NodeName, Program as Wanted};
+use adit_topology::model::{NodeName, Program as Wanted, Restart};
 use adit_topology::report::{self, LogPart, ProgramState};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -39,6 +40,15 @@ impl Program {
     /// Whether the next one of the node may start.
     const fn is_settled(&self) -> bool {
         !matches!(self.state, ProgramState::Waiting | ProgramState::Starting)
+    }
+
+    /// Whether it runs, or will without a change.
+    fn is_alive(&self) -> bool {
+        match self.state {
+            ProgramState::Waiting | ProgramState::Starting | ProgramState::Running => true,
+            ProgramState::Failed => self.pid.is_some() || self.wanted.restart != Restart::Never,
+            ProgramState::Done | ProgramState::Stopped => false,
+        }
     }
 
     fn shown(&self) -> String {
@@ -99,12 +109,42 @@ impl Programs {
         let (mut orders, mut logs) = (Vec::new(), Vec::new());
         for key in gone {
             let Some(program) = self.all.remove(&key) else { continue };
-            if program.state != ProgramState::Waiting {
+            if !matches!(program.state, ProgramState::Waiting | ProgramState::Stopped) {
                 orders.push(Order::Stop(key, GRACE));
             }
             logs.push(program.log);
         }
         (orders, logs)
+    }
+
+    /// Kills the programs of a node that fails; returns the orders. `unwatch` gets the pipes that are read no more.
+    pub(super) fn kill(&mut self, node: &NodeName, unwatch: impl Fn(&File)) -> Vec<Order> {
+        let is_it = |program: &Program| program.node.1 == *node && program.is_alive();
+        let alive = self.all.iter().filter(|(_, program)| is_it(program));
+        let alive: Vec<ProgramKey> = alive.map(|(key, _)| *key).collect();
+        let mut orders = Vec::new();
+        for key in alive {
+            let Some(mut program) = self.all.remove(&key) else { continue };
+            if program.state != ProgramState::Waiting {
+                orders.push(Order::Stop(key, Duration::ZERO));
+            }
+            program.log.pipe().into_iter().for_each(&unwatch);
+            program.log.detach();
+            (program.state, program.pid, program.reason) = (ProgramState::Stopped, None, None);
+            // What the keeper still reports of the old one is not about the next one.
+            self.all.insert(ProgramKey(self.next), program);
+            self.next += 1;
+        }
+        orders
+    }
+
+    /// The programs of nodes that were healed wait for their turn again.
+    pub(super) fn revive(&mut self, is_failed: impl Fn(&NodeName) -> bool) {
+        for program in self.all.values_mut() {
+            if program.state == ProgramState::Stopped && !is_failed(&program.node.1) {
+                program.state = ProgramState::Waiting;
+            }
+        }
     }
 
     /// The programs of a node.
@@ -264,7 +304,6 @@ impl Programs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use adit_topology::model::Restart;
 
     fn programs(list: &[(u32, &str)]) -> Programs {
         let mut programs = Programs::default();
@@ -308,6 +347,34 @@ mod tests {
         let report = programs.report(&"h1".parse().unwrap());
         let states: Vec<&str> = report.iter().map(|program| program.state.as_str()).collect();
         assert_eq!(states, ["running", "failed", "done"]);
+    }
+
+    #[test]
+    fn programs_of_a_failed_node_are_killed_and_start_again_in_order() {
+        let mut programs = programs(&[(1, "once"), (1, "a"), (1, "b"), (2, "c")]);
+        programs.begin();
+        let h1: NodeName = "h1".parse().unwrap();
+        due(&mut programs);
+        programs.exited(ProgramKey(0), 0, None);
+        due(&mut programs);
+        programs.started(ProgramKey(1), 77, None);
+        programs.ready(ProgramKey(1));
+        let orders = programs.kill(&h1, |_| {});
+        assert!(matches!(orders[..], [Order::Stop(ProgramKey(1), Duration::ZERO)]), "{orders:?}");
+        assert!(programs.kill(&h1, |_| {}).is_empty());
+        assert!(due(&mut programs).is_empty());
+        assert!(programs.exited(ProgramKey(1), 137, None).is_none(), "nothing that failed");
+        let states = |programs: &Programs| {
+            let report = programs.report(&h1);
+            report.iter().map(|program| program.state.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(states(&programs), ["done", "stopped", "stopped"]);
+        programs.revive(|name| *name == h1);
+        assert!(due(&mut programs).is_empty(), "it fails still");
+        programs.revive(|_| false);
+        assert_eq!(due(&mut programs), [4]);
+        programs.ready(ProgramKey(4));
+        assert_eq!(due(&mut programs), [5]);
     }
 
     #[test]

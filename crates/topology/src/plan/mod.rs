@@ -16,11 +16,12 @@ mod routes;
 mod segments;
 mod warnings;
 
-use crate::model::{At, Attachments, Fault, Kind, Lab, NodeName};
+use crate::model::{At, Attachments, Fault, Kind, Lab, LinkName, NodeName};
 use addresses::Addresses;
 use adit_device::MacAddr;
 use adit_packet::IpPrefix;
 use adit_service::error::{Error, Result};
+use adit_service::netem::profile::Profiles;
 use adit_service::supervisor::seed;
 use adit_tunnel::PrivateKey;
 use draw::Draw;
@@ -150,6 +151,19 @@ impl Plan {
         let interfaces = self.station(name).map_or(&[][..], |station| &station.interfaces);
         let interface = interfaces.iter().find(|interface| interface.link == (link, end));
         interface.map_or_else(|| name.to_string(), |interface| format!("{name}:{}", interface.name))
+    }
+
+    /// The same with a link of these properties, which adit joins from now on if the kernel did.
+    #[must_use]
+    pub fn emulated(&self, link: &LinkName, profiles: Profiles) -> Self {
+        let mut new = self.clone();
+        if let Some(at) = new.lab.links.iter().position(|of| of.name == *link) {
+            new.lab.links[at].netem = Some(profiles);
+            if new.cables[at].medium == Medium::Veth {
+                new.cables[at].medium = Medium::Taps;
+            }
+        }
+        new
     }
 
     /// Describes what is valid but rarely meant.
