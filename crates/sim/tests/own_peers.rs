@@ -55,13 +55,15 @@ struct Side {
     arrived: usize,
 }
 
+/// By arrival and number: the side that it is for, and its bytes.
+type Message = (Instant, u64, usize, Vec<u8>);
+
 struct World {
     now: Instant,
     rng: ChaCha20Rng,
     sides: [Side; 2],
     policies: [SuitePolicy; 2],
-    /// By arrival and number: the side that it is for, and its bytes.
-    wire: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    wire: BinaryHeap<Reverse<Message>>,
     steps: u64,
     fault: Fault,
     /// When the fault was over.
@@ -205,12 +207,14 @@ fn no_fault_keeps_two_apart_or_at_the_first_suite() {
         }
         let end = world.healed.expect("it has happened") + PATIENCE;
         while world.now < end {
-            [0, 1].map(|us| world.send(us));
+            world.send(0);
+            world.send(1);
             world.run(millis(100));
         }
         let before = [0, 1].map(|us| world.sides[us].arrived);
         for _ in 0..10 {
-            [0, 1].map(|us| world.send(us));
+            world.send(0);
+            world.send(1);
             world.run(millis(20));
         }
         let arrived = [0, 1].map(|us| world.sides[us].arrived - before[us]);
