@@ -14,7 +14,9 @@ use adit_engine::switch::{
 use adit_engine::{Endpoint, PortId};
 use adit_packet::Instant;
 use adit_sim::Random;
-use adit_tunnel::{KEY_LEN, PeerConfig, PeerMode, PresharedKey, PrivateKey, Tunnel, TunnelConfig};
+use adit_tunnel::{
+    KEY_LEN, PeerConfig, PeerMode, PresharedKey, PrivateKey, SuitePolicy, Tunnel, TunnelConfig,
+};
 
 fn number(random: &mut Random, limit: usize) -> u32 {
     u32::try_from(random.below(limit)).unwrap()
