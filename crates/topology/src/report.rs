@@ -67,6 +67,9 @@ pub struct Node {
     /// Whether it was made to fail.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// The socket of its serial console, if it is a guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<PathBuf>,
     /// Its interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
@@ -218,8 +221,9 @@ pub struct Door {
 pub struct Network {
     /// The node.
     pub node: String,
-    /// Its namespace.
-    pub net: PathBuf,
+    /// Its namespace; none: it is a guest, in which adit sends nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<PathBuf>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }

@@ -70,8 +70,21 @@ pub(crate) fn find(client: &Client, part: &str) -> Result<Place> {
     let interface = interface.parse().map_err(|error| Error::usage(format!("'{end}': {error}")))?;
     let networks: Vec<Network> = ask(client, "/lab/networks")?;
     let network = networks.into_iter().find(|network| network.node == node);
-    let net = network.map(|network| network.net).ok_or_else(|| not_there(client, part))?;
-    Ok(Place::Interface(net, interface))
+    let network = network.ok_or_else(|| not_there(client, part))?;
+    Ok(match network.net {
+        Some(net) => Place::Interface(net, interface),
+        // A guest, in which nothing is captured: at the link of its interface.
+        None => {
+            Place::Inside(link_of(&lab, node, &interface).ok_or_else(|| not_there(client, part))?)
+        }
+    })
+}
+
+/// The link that ends at an interface.
+fn link_of(lab: &Lab, node: &str, interface: &IfName) -> Option<String> {
+    let node = lab.nodes.iter().find(|known| known.name == node)?;
+    let is_it = |own: &&adit_topology::report::Interface| own.name == interface.to_string();
+    node.interfaces.iter().find(is_it).map(|own| own.link.clone())
 }
 
 /// The interface of a node as `node:interface`.

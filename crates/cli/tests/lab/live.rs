@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// How long a condition may take to become true on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two hosts on a switch, a router, and a host behind a slow link.
 const OFFICE: &str = r#"
@@ -32,20 +32,20 @@ delay = "20ms"
 "#;
 
 /// A lab that runs in the background; it ends with the test, also when that fails.
-struct Lab {
-    name: &'static str,
+pub(crate) struct Lab {
+    pub(crate) name: &'static str,
     /// What stands before `adit`: to be another user.
-    before: Vec<&'static str>,
+    pub(crate) before: Vec<&'static str>,
 }
 
 impl Lab {
     /// Starts a lab in a world of its own.
-    fn up(name: &'static str, file: &str) -> Self {
+    pub(crate) fn up(name: &'static str, file: &str) -> Self {
         enter();
         Self::up_as(name, file, Vec::new())
     }
 
-    fn up_as(name: &'static str, file: &str, before: Vec<&'static str>) -> Self {
+    pub(crate) fn up_as(name: &'static str, file: &str, before: Vec<&'static str>) -> Self {
         fs::write("/run/lab.toml", file).unwrap();
         let lab = Self { name, before };
         let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
@@ -54,13 +54,13 @@ impl Lab {
     }
 
     /// Runs `adit` as the user of the lab.
-    fn adit(&self, words: &[&str]) -> Output {
+    pub(crate) fn adit(&self, words: &[&str]) -> Output {
         let all = self.before.iter().chain(&[ADIT]).chain(words);
         command(all).output().unwrap()
     }
 
     /// Runs `adit lab`, which must succeed; its standard output.
-    fn lab(&self, line: &str) -> String {
+    pub(crate) fn lab(&self, line: &str) -> String {
         let words: Vec<&str> = ["lab"].into_iter().chain(line.split(' ')).collect();
         let output = self.adit(&words);
         let errors = text(&output.stderr);
@@ -74,18 +74,18 @@ impl Lab {
     }
 
     /// Runs `adit -j lab`; the status and what it prints.
-    fn json(&self, line: &str) -> (Option<i32>, Value) {
+    pub(crate) fn json(&self, line: &str) -> (Option<i32>, Value) {
         let words: Vec<&str> = ["-j", "lab"].into_iter().chain(line.split(' ')).collect();
         let output = self.adit(&words);
         (output.status.code(), parse(&text(&output.stdout)))
     }
 
-    fn show(&self) -> Value {
+    pub(crate) fn show(&self) -> Value {
         self.json("show").1
     }
 
     /// Runs a script of a shell in a node; its standard output.
-    fn sh(&self, node: &str, script: &str) -> String {
+    pub(crate) fn sh(&self, node: &str, script: &str) -> String {
         let output = self.adit(&["lab", "exec", node, "--", "sh", "-c", script]);
         let errors = text(&output.stderr);
         assert!(output.status.success(), "{node}: {script}: {}\n{errors}", output.status);
@@ -93,7 +93,7 @@ impl Lab {
     }
 
     /// Whether a ping from one node to another is answered, and after how many milliseconds.
-    fn ping(&self, from: &str, to: &str) -> Option<f64> {
+    pub(crate) fn ping(&self, from: &str, to: &str) -> Option<f64> {
         let (_, pinged) = self.json(&format!("ping {from} {to} --within 1s"));
         Some(pinged["pings"][0]["rtt_s"].as_f64()? * 1e3)
     }
@@ -116,7 +116,7 @@ impl Drop for Holder {
     }
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < end, "{what}");
@@ -124,7 +124,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn find<'a>(list: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn find<'a>(list: &'a Value, name: &str) -> &'a Value {
     list.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()
 }
 
@@ -233,7 +233,12 @@ file = { "/etc/motd" = "hello\n" }
 [[link]]
 ends = ["a", "b"]
 "#;
-    let lab = Lab::up("lab", file);
+    enter();
+    let lab = Lab { name: "lab", before: Vec::new() };
+    fs::write("/run/lab.toml", file).unwrap();
+    // It has status 1 if the third program has failed by then.
+    let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
+    assert!(matches!(up.status.code(), Some(0 | 1)), "{}", text(&up.stderr));
     wait_until("the second program ends", || {
         let status = lab.show();
         let programs = find(&status["nodes"], "a")["programs"].clone();
@@ -654,4 +659,48 @@ fn shapes_need_no_file() {
     assert!(up.status.success(), "{}", text(&up.stderr));
     let (code, pinged) = lab.json("ping --within 20s");
     assert_eq!((code, pinged["sent"].as_u64()), (Some(0), Some(12)), "{pinged}");
+}
+
+#[test]
+fn a_program_that_cannot_start_is_reported_with_a_status() {
+    enter();
+    let file = "[host.a]\nrun = ['nosuch', { command = 'sleep 1000', name = 'slow', ready = 'false', \
+                ready-within = '100ms' }]\n[host.b]\n[[link]]\nends = ['a', 'b']\n";
+    fs::write("/run/lab.toml", file).unwrap();
+    let lab = Lab { name: "lab", before: Vec::new() };
+    let up = lab.adit(&["lab", "up", "-d", "/run/lab.toml"]);
+    let error = text(&up.stderr);
+    assert_eq!(up.status.code(), Some(1), "{error}");
+    let last = error.lines().last().unwrap();
+    for part in [
+        "'lab' is degraded: program a/nosuch: cannot run nosuch",
+        "program a/slow: it was not ready within 0.1 s",
+    ] {
+        assert!(last.contains(part), "{error}");
+    }
+    assert!(lab.ping("a", "b").is_some(), "the rest of it runs");
+    assert_eq!(lab.json("show").0, Some(1));
+
+    // The command of 'adit lab run' runs all the same, and keeps its status.
+    let words = [ADIT, "lab", "run", "/run/lab.toml", "--", "sh", "-c", "exit 7"];
+    let output = command(words).output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    assert!(text(&output.stderr).contains("warning: 'run-"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_next_command_of_labs_removes_what_a_killed_one_has_left() {
+    enter();
+    let listed = |folder: &str| fs::read_dir(folder).unwrap().count();
+    for next in ["list", "show", "down"] {
+        let lab = Lab::up_as("lab", "[host.a]\n[host.b]\n", Vec::new());
+        assert_eq!(listed("/run/netns"), 2, "names for 'ip netns'");
+        let show = lab.show();
+        let pid = show["pid"].to_string();
+        assert!(command(["kill", "-9", &pid]).status().unwrap().success());
+        let keeper = format!("/proc/{}", show["keeper"]);
+        wait_until("the keeper ends", || !std::path::Path::new(&keeper).exists());
+        lab.adit(&["lab", next]);
+        assert_eq!((listed("/run/netns"), listed("/run/adit")), (0, 0), "adit lab {next}");
+    }
 }

@@ -42,7 +42,8 @@ pub(super) struct Nodes {
 struct Node {
     name: String,
     net: Netns,
-    content: Content,
+    /// `None`: its programs see the files of the host.
+    content: Option<Content>,
     /// Made when a program starts there first.
     inside: Option<Inside>,
     interfaces: BTreeMap<IfName, Interface>,
@@ -130,7 +131,7 @@ impl Nodes {
         let (net, set_up) =
             made.map_err(|error| failure(&name, "create", "the network", &error))?;
         set_up?;
-        let content = Content::new(hosts, private);
+        let content = private.map(|private| Content::new(hosts, private));
         // It can be changed as the others can.
         let lo = Interface::new(interface::lo());
         let (interfaces, routes) = (BTreeMap::from([(lo.spec.name, lo)]), Vec::new());
@@ -143,12 +144,12 @@ impl Nodes {
     /// Changes the files of a node.
     pub(super) fn set_private(&mut self, key: NodeKey, content: Content) -> Result<()> {
         let node = self.nodes.get_mut(&key).ok_or_else(|| no_node(key))?;
-        if let Some(inside) = &node.inside {
-            let update = || private::update(&node.name, &content, &node.content);
+        if let (Some(inside), Some(before)) = (&node.inside, &node.content) {
+            let update = || private::update(&node.name, &content, before);
             let done = self.home.in_node(&node.net, inside, update);
             done.map_err(|error| node.failure("enter", "the mounts", &error))??;
         }
-        node.content = content;
+        node.content = Some(content);
         Ok(())
     }
 
@@ -362,8 +363,10 @@ impl Nodes {
     pub(super) fn inside<T>(&mut self, key: NodeKey, work: impl FnOnce() -> T) -> Result<T> {
         self.open(key)?;
         let node = self.node(key)?;
-        let inside = node.inside.as_ref().ok_or_else(|| no_node(key))?;
-        let entered = self.home.in_node(&node.net, inside, work);
+        let entered = match &node.inside {
+            Some(inside) => self.home.in_node(&node.net, inside, work),
+            None => self.home.in_net(&node.net, work),
+        };
         entered.map_err(|error| node.failure("enter", "the namespaces", &error))
     }
 
@@ -378,8 +381,8 @@ impl Nodes {
     /// Makes mounts and host name, unless they are there.
     fn open(&mut self, key: NodeKey) -> Result<()> {
         let node = self.node(key)?;
-        if node.inside.is_none() {
-            let make = || private::make(&node.name, &node.content);
+        if let (None, Some(content)) = (&node.inside, &node.content) {
+            let make = || private::make(&node.name, content);
             let made = self.home.returning(|| self.in_net_only(node, make))?;
             self.node_mut(key)?.inside = Some(made);
         }

@@ -76,8 +76,8 @@ pub struct NodeSpec {
     pub forward: bool,
     /// Settings below `/proc/sys`, with dots.
     pub sysctls: Vec<(String, String)>,
-    /// What its programs see.
-    pub private: Private,
+    /// What its programs see; `None`: the files and the host name of the host.
+    pub private: Option<Private>,
 }
 
 /// Files that only the programs of a node see.

@@ -3,7 +3,6 @@
 use crate::keeper::{InterfaceSpec, NodeKey, NodeSpec, Order, Private};
 use crate::live::complete;
 use crate::live::diff::{self, Diff, HostDiff};
-use crate::live::guest;
 use crate::live::prepared::Prepared;
 use crate::live::service::LabService;
 use crate::live::tasks::{Purpose, TaskId};
@@ -43,6 +42,7 @@ impl LabService {
         mut prepared: Prepared,
     ) -> Result<()> {
         let mut done = Vec::new();
+        self.guests = prepared.guests.clone();
         if let Some(old) = old {
             self.forget_routes(task, old, plan, diff);
         }
@@ -187,12 +187,15 @@ impl LabService {
                     name: name.to_string(),
                     forward: host.is_some_and(|host| host.forward),
                     sysctls: host.map_or_else(Vec::new, sysctls),
-                    private: private(station, host),
+                    // QEMU has the files of the host.
+                    private: (!node.is_guest()).then(|| private(station, host)),
                 };
                 self.order(task, Order::Node(Box::new(spec)), Purpose::Node(name.clone()));
-                let programs = host.map_or(&[][..], |host| &host.programs).iter().cloned();
-                for program in programs.chain(guest::program(plan, name)) {
-                    self.programs.add((key, name.clone()), program);
+                for program in host.map_or(&[][..], |host| &host.programs) {
+                    self.programs.add((key, name.clone()), program.clone());
+                }
+                if let Some((program, ready)) = self.guests.program(plan, name, key) {
+                    self.programs.add_guest((key, name.clone()), program, ready);
                 }
             }
             Kind::Nat(_) | Kind::Outside(_) => {

@@ -149,6 +149,7 @@ impl Diff {
                 diff.gone_nodes.push(node.name.clone());
             }
         }
+        remake_guests(&old_index, &new_index, &mut diff.gone_nodes);
         let gone: BTreeSet<&NodeName> = diff.gone_nodes.iter().collect();
         for (at, node) in new.lab.nodes.iter().enumerate() {
             match old_index.node(&node.name).filter(|_| !gone.contains(&node.name)) {
@@ -213,6 +214,37 @@ fn may_stay(before: &Node, now: &Node) -> bool {
             fixed(before) == fixed(now)
         }
         (before, now) => before == now,
+    }
+}
+
+/// Adds guests that must start again: with other network cards, or a link that is made again.
+fn remake_guests(old: &Index<'_>, new: &Index<'_>, gone: &mut Vec<NodeName>) {
+    let links = |index: &Index<'_>, guest: &NodeName| {
+        let station = index.station(guest)?;
+        let link = |(link, end): (usize, usize)| {
+            let wanted = &index.plan.lab.links[link];
+            (
+                wanted.name.clone(),
+                index.identity(link, 1 - end).0.clone(),
+                index.identity(link, 1 - end).1,
+            )
+        };
+        let links: Vec<_> = station.interfaces.iter().map(|of| link(of.link)).collect();
+        Some((links, interfaces(station).collect::<Vec<_>>(), routes(station)))
+    };
+    let guests = old.plan.lab.nodes.iter().filter(|node| node.is_guest());
+    let mut kept: Vec<&NodeName> = guests.map(|node| &node.name).collect();
+    kept.retain(|name| !gone.contains(name));
+    loop {
+        // One that starts again takes those with it that are linked to it.
+        let must_go = kept.iter().position(|name| {
+            let (before, now) = (links(old, name), links(new, name));
+            before != now
+                || now
+                    .is_none_or(|(links, ..)| links.iter().any(|(_, peer, _)| gone.contains(peer)))
+        });
+        let Some(place) = must_go else { return };
+        gone.push(kept.remove(place).clone());
     }
 }
 

@@ -9,6 +9,11 @@ use std::fmt;
 /// The most events that are kept: a program that ends once a second for a quarter of an hour.
 const KEPT_MAX: usize = 1024;
 
+/// The state of a lab as a part: it is ready but for the problems in the message. [`Event::Ready`] follows.
+///
+/// [`Event::Ready`]: adit_service::event::Event::Ready
+pub const DEGRADED: &str = "degraded";
+
 /// Reports events, and keeps the last of them.
 #[derive(Debug)]
 pub(super) struct Journal {

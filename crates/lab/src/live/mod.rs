@@ -16,7 +16,7 @@ mod change;
 mod complete;
 mod diff;
 mod faults;
-mod guest;
+pub(crate) mod guest;
 mod journal;
 mod kernel;
 mod log;
@@ -30,8 +30,10 @@ mod taps;
 mod tasks;
 mod wiring;
 
+pub use journal::DEGRADED;
 pub use requests::LabFile;
 
+use crate::clean;
 use crate::engine::LabEngine;
 use crate::keeper::{Keeper, NetnsNames};
 use crate::limits::{Machine, Needs};
@@ -46,6 +48,7 @@ use adit_service::supervisor::Supervisor;
 use adit_topology::plan::Plan;
 use adit_topology::routing;
 use diff::Diff;
+use guest::Sockets;
 use journal::Journal;
 use nodes::Nodes;
 use prepared::Prepared;
@@ -114,12 +117,12 @@ fn serve(
     complete::complete(&mut plan);
     let failed = |error: std::io::Error| Error::io("start", "the loop", &error);
     if !keeper.is_rootless() {
-        for name in NetnsNames::clean() {
-            events.detail(format!("'{name}' of 'ip netns' was of a lab that was killed: removed"));
-        }
+        clean();
     }
     routing::check(&plan, keeper.lacks_ids().is_none())?;
-    let prepared = Prepared::open(&plan, &Diff::between(None, &plan))?;
+    let guests = Sockets::beside(&socket.path().unwrap_or_default());
+    let guard = guests.guard();
+    let prepared = Prepared::open(&plan, &Diff::between(None, &plan), guests.clone())?;
     let mut runner =
         Runner::new(LabEngine::new(), Pool::new(PoolConfig::default())).map_err(failed)?;
     if let Some(signals) = signals {
@@ -129,6 +132,7 @@ fn serve(
     let mut service = LabService {
         name: socket.name().to_string(),
         socket: socket.path(),
+        guests,
         file,
         life,
         journal: Journal::new(events.clone(), runner.now()),
@@ -156,6 +160,7 @@ fn serve(
     // The namespaces end first: a device that is closed alone takes 20 ms.
     drop(service);
     drop(runner);
+    drop(guard);
     socket.finish();
     result.and(failure.map_or(Ok(()), Err))
 }

@@ -2,6 +2,7 @@
 
 use crate::keeper::NodeKey;
 use crate::live::faults::Faults;
+use crate::live::guest::Sockets;
 use crate::live::kernel::KernelEnd;
 use crate::live::programs::Programs;
 use crate::live::wiring::Wiring;
@@ -63,13 +64,26 @@ impl Nodes {
         })
     }
 
-    /// The key of the host that a request names.
-    pub(super) fn host(&self, name: &str) -> Result<NodeKey> {
-        let key = self.key(&self.name(name)?);
-        key.ok_or_else(|| {
-            let message = format!("nothing can run in '{name}': it has no network namespace");
-            Error::new(ErrorKind::Conflict, &crate::keeper::PART, message).object(name)
-        })
+    /// The host that a request names, in which programs run.
+    pub(super) fn host(&self, plan: &Plan, name: &str) -> Result<NodeKey> {
+        let node = self.name(name)?;
+        let is_guest = plan.lab.node(name).is_some_and(adit_topology::model::Node::is_guest);
+        let (why, hint) = match self.key(&node) {
+            Some(key) if !is_guest => return Ok(key),
+            Some(_) => (
+                "it is a virtual machine",
+                format!(
+                    "Use its console: 'adit lab shell {name}'; or log in over the network, as by \
+                 'adit lab exec HOST -- ssh {name}'."
+                ),
+            ),
+            None => (
+                "it has no network namespace",
+                "Hosts and routers are listed by: 'adit lab show'.".to_owned(),
+            ),
+        };
+        let message = format!("nothing can run in '{name}': {why}");
+        Err(Error::new(ErrorKind::Conflict, &crate::keeper::PART, message).object(name).hint(hint))
     }
 
     pub(super) fn set_net(&mut self, name: &NodeName, net: PathBuf) {
@@ -88,20 +102,32 @@ impl Nodes {
         ends.collect()
     }
 
-    /// The networks of all hosts.
+    /// The networks of all hosts, then the addresses of guests.
     pub(super) fn networks(&self, plan: &Plan) -> Vec<report::Network> {
         let of = |station: &adit_topology::plan::Station| {
-            let name = &plan.lab.nodes[station.node].name;
-            let net = self.all.get(name)?.net.clone()?;
+            let node = &plan.lab.nodes[station.node];
+            let net = self.all.get(&node.name)?.net.clone().filter(|_| !node.is_guest());
             let addresses = station.interfaces.iter().flat_map(|of| &of.addresses);
             let addresses = addresses.chain(&station.loopback).map(|address| address.ip());
-            Some(report::Network { node: name.to_string(), net, addresses: addresses.collect() })
+            Some(report::Network {
+                node: node.name.to_string(),
+                net,
+                addresses: addresses.collect(),
+            })
         };
-        plan.stations.iter().filter_map(of).collect()
+        let mut all: Vec<report::Network> = plan.stations.iter().filter_map(of).collect();
+        all.sort_by_key(|network| network.net.is_none());
+        all
     }
 
     /// The reports of all nodes.
-    pub(super) fn report(plan: &Plan, programs: &Programs, faults: &Faults) -> Vec<report::Node> {
+    pub(super) fn report(
+        &self,
+        plan: &Plan,
+        programs: &Programs,
+        faults: &Faults,
+        guests: &Sockets,
+    ) -> Vec<report::Node> {
         let stations: BTreeMap<usize, &adit_topology::plan::Station> =
             plan.stations.iter().map(|station| (station.node, station)).collect();
         let nodes = plan.lab.nodes.iter().enumerate();
@@ -119,6 +145,10 @@ impl Nodes {
                 kind: node.kind.word().to_owned(),
                 failed: faults.has_node(&node.name),
                 interfaces: interfaces.collect(),
+                console: self
+                    .key(&node.name)
+                    .filter(|_| node.is_guest())
+                    .map(|key| guests.console(key)),
                 programs: programs.report(&node.name),
             }
         };

@@ -5,6 +5,7 @@
 
 use crate::keeper::{NodeKey, Order, Output, ProgramKey, ProgramSpec};
 use crate::live::log::Log;
+use adit_packet::Instant;
 use adit_topology::model::{NodeName, Program as Wanted, Restart};
 use adit_topology::report::{self, LogPart, ProgramState};
 use std::collections::BTreeMap;
@@ -20,8 +21,19 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Programs {
     all: BTreeMap<ProgramKey, Program>,
     next: u32,
+    /// Guests that are not ready.
+    guests: BTreeMap<ProgramKey, Awaited>,
     /// Programs may start: the network is there.
     are_started: bool,
+}
+
+/// A guest that is not ready.
+#[derive(Debug)]
+struct Awaited {
+    /// What its console must print.
+    text: String,
+    /// When its time is over; `None`: QEMU does not run yet.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -84,7 +96,7 @@ pub(super) struct News {
 
 impl Programs {
     /// Adds a program, which waits for its turn.
-    pub(super) fn add(&mut self, node: (NodeKey, NodeName), wanted: Wanted) {
+    pub(super) fn add(&mut self, node: (NodeKey, NodeName), wanted: Wanted) -> ProgramKey {
         let program = Program {
             node,
             wanted,
@@ -95,8 +107,16 @@ impl Programs {
             reason: None,
             log: Log::default(),
         };
-        self.all.insert(ProgramKey(self.next), program);
+        let key = ProgramKey(self.next);
+        self.all.insert(key, program);
         self.next += 1;
+        key
+    }
+
+    /// Adds a guest, which is ready once its links are connected and its console has printed `text`.
+    pub(super) fn add_guest(&mut self, node: (NodeKey, NodeName), wanted: Wanted, text: String) {
+        let key = self.add(node, wanted);
+        self.guests.insert(key, Awaited { text, until: None });
     }
 
     /// Takes programs of a node away, and returns what ends them and the pipes that are read no more; with `keep`, all
@@ -109,6 +129,7 @@ impl Programs {
         let (mut orders, mut logs) = (Vec::new(), Vec::new());
         for key in gone {
             let Some(program) = self.all.remove(&key) else { continue };
+            self.guests.remove(&key);
             if !matches!(program.state, ProgramState::Waiting | ProgramState::Stopped) {
                 orders.push(Order::Stop(key, GRACE));
             }
@@ -194,19 +215,46 @@ impl Programs {
 
     /// A program could not be started.
     pub(super) fn not_started(&mut self, key: ProgramKey, why: &str) -> Option<News> {
+        self.guests.remove(&key);
         let program = self.all.get_mut(&key)?;
         program.fail(why.to_owned());
         let message = format!("{} cannot start: {why}", program.shown());
         Some(News { program: program.shown(), state: "failed", message })
     }
 
-    pub(super) fn ready(&mut self, key: ProgramKey) -> Option<News> {
+    pub(super) fn ready(&mut self, key: ProgramKey, now: Instant) -> Option<News> {
         let program = self.all.get_mut(&key)?;
+        if let Some(guest) = self.guests.get_mut(&key) {
+            guest.until = Some(now + program.wanted.ready_within);
+            return None;
+        }
         if matches!(program.state, ProgramState::Starting | ProgramState::Failed) {
             (program.state, program.reason) = (ProgramState::Running, None);
         }
         let message = format!("{} is ready", program.shown());
         Some(News { program: program.shown(), state: "ready", message })
+    }
+
+    /// Guests that have become ready, or have had their time.
+    pub(super) fn await_guests(
+        &mut self,
+        now: Instant,
+        is_connected: impl Fn(&NodeName) -> bool,
+    ) -> Vec<News> {
+        let mut news = Vec::new();
+        for key in self.guests.keys().copied().collect::<Vec<_>>() {
+            let (Some(program), Some(guest)) = (self.all.get(&key), self.guests.get(&key)) else {
+                continue;
+            };
+            let Some(until) = guest.until else { continue };
+            let has_printed = guest.text.is_empty() || program.log.since(0).0.contains(&guest.text);
+            let is_ready = has_printed && is_connected(&program.node.1);
+            if is_ready || now >= until {
+                self.guests.remove(&key);
+                news.extend(if is_ready { self.ready(key, now) } else { self.not_ready(key) });
+            }
+        }
+        news
     }
 
     pub(super) fn not_ready(&mut self, key: ProgramKey) -> Option<News> {
@@ -224,6 +272,7 @@ impl Programs {
         status: u8,
         again_in: Option<Duration>,
     ) -> Option<News> {
+        self.guests.remove(&key);
         let program = self.all.get_mut(&key)?;
         (program.pid, program.status) = (None, Some(status));
         let again = match again_in {
@@ -333,13 +382,13 @@ mod tests {
         assert_eq!(due(&mut programs), [0, 2]);
         assert!(due(&mut programs).is_empty());
         programs.started(ProgramKey(0), 77, None);
-        assert!(programs.ready(ProgramKey(0)).is_some());
+        assert!(programs.ready(ProgramKey(0), Instant::ZERO).is_some());
         assert_eq!(due(&mut programs), [1]);
         // One that ends, well or not, makes room for the next.
         programs.exited(ProgramKey(1), 3, None);
         assert_eq!(due(&mut programs), [3]);
         assert!(!programs.are_settled());
-        programs.ready(ProgramKey(2));
+        programs.ready(ProgramKey(2), Instant::ZERO);
         programs.exited(ProgramKey(3), 0, None);
         assert!(programs.are_settled());
         let problems: Vec<String> = programs.problems().collect();
@@ -358,7 +407,7 @@ mod tests {
         programs.exited(ProgramKey(0), 0, None);
         due(&mut programs);
         programs.started(ProgramKey(1), 77, None);
-        programs.ready(ProgramKey(1));
+        programs.ready(ProgramKey(1), Instant::ZERO);
         let orders = programs.kill(&h1, |_| {});
         assert!(matches!(orders[..], [Order::Stop(ProgramKey(1), Duration::ZERO)]), "{orders:?}");
         assert!(programs.kill(&h1, |_| {}).is_empty());
@@ -373,7 +422,7 @@ mod tests {
         assert!(due(&mut programs).is_empty(), "it fails still");
         programs.revive(|_| false);
         assert_eq!(due(&mut programs), [4]);
-        programs.ready(ProgramKey(4));
+        programs.ready(ProgramKey(4), Instant::ZERO);
         assert_eq!(due(&mut programs), [5]);
     }
 

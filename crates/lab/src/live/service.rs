@@ -6,7 +6,8 @@ use crate::live::captures::Captures;
 use crate::live::complete;
 use crate::live::diff::Diff;
 use crate::live::faults::{Faults, Wanted};
-use crate::live::journal::Journal;
+use crate::live::guest::Sockets;
+use crate::live::journal::{DEGRADED, Journal};
 use crate::live::kernel;
 use crate::live::nodes::Nodes;
 use crate::live::prepared::Prepared;
@@ -15,6 +16,7 @@ use crate::live::requests::{LabFile, capture_file, command, lab_file};
 use crate::live::taps::{Tap, Taps};
 use crate::live::tasks::{Purpose, Task, TaskId, Tasks, Then};
 use crate::live::wiring::{Loop, Wiring};
+use adit_packet::Instant;
 use adit_runtime::port::mirror::MirrorPort;
 use adit_runtime::{Event as LoopEvent, Interest, Next, Token};
 use adit_service::control::http::{self, Method, Request};
@@ -30,7 +32,7 @@ use adit_service::supervisor::{
 };
 use adit_service::switch::model::Counters;
 use adit_topology::file;
-use adit_topology::model::LinkName;
+use adit_topology::model::{LinkName, Node};
 use adit_topology::plan::Plan;
 use adit_topology::report::{self, State};
 use adit_topology::routing;
@@ -56,6 +58,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct LabService {
     pub(super) name: String,
     pub(super) socket: Option<PathBuf>,
+    pub(super) guests: Sockets,
     pub(super) file: Option<LabFile>,
     /// Readable when the lab must end.
     pub(super) life: Option<OwnedFd>,
@@ -158,7 +161,7 @@ impl LabService {
         let news = match report {
             Report::Done(ticket, done) => return self.done(runner, ticket, done),
             Report::Failed(ticket, error) => return self.failed(runner, ticket, error),
-            Report::Ready(program) => self.programs.ready(program),
+            Report::Ready(program) => self.programs.ready(program, runner.now()),
             Report::NotReady(program) => self.programs.not_ready(program),
             Report::Exited { program, status, again_in } => {
                 self.programs.exited(program, status, again_in)
@@ -212,7 +215,8 @@ impl LabService {
                 }
             }
             (Purpose::Node(node), Ordered::Node(path)) => {
-                if !self.keeper.is_rootless() {
+                let is_guest = self.plan.lab.node(node.as_str()).is_some_and(Node::is_guest);
+                if !self.keeper.is_rootless() && !is_guest {
                     let names = [&format!("{}-{node}", self.name), node.as_str()];
                     // Without a name it is entered by 'adit lab exec'.
                     let _ = self.names.add(&names, &path);
@@ -311,6 +315,14 @@ impl LabService {
             let parts = [(self.nodes.count(), "nodes"), (self.plan.lab.links.len(), "links")];
             let ports = parts.map(|(count, what)| format!("{count} {what}")).to_vec();
             let (name, socket) = (self.name.clone(), self.socket.clone());
+            let problems = self.problems();
+            if !problems.is_empty() {
+                let message = format!(
+                    "'{name}' is degraded: {}; see 'adit lab show' and 'adit lab logs'",
+                    problems.join("; ")
+                );
+                self.journal.part(&name, DEGRADED, message);
+            }
             self.journal.send(&Event::Ready { name, socket, ports });
             notify(Status::Ready);
         }
@@ -322,6 +334,17 @@ impl LabService {
         if !log.read() {
             runner.unwatch(&pipe);
             log.detach();
+        }
+        self.await_guests(runner.now());
+    }
+
+    /// Reports guests that have become ready, or have had their time.
+    fn await_guests(&mut self, now: Instant) {
+        let wiring = &self.wiring;
+        let news = self.programs.await_guests(now, |node| wiring.is_connected(node));
+        if !news.is_empty() {
+            news.into_iter().for_each(|one| self.tell(Some(one)));
+            self.start_programs();
         }
     }
 
@@ -345,7 +368,7 @@ impl LabService {
                 (true, false) => State::Degraded,
             },
             problems,
-            nodes: Nodes::report(&self.plan, &self.programs, &self.faults),
+            nodes: self.nodes.report(&self.plan, &self.programs, &self.faults, &self.guests),
             links: links.filter_map(|link| self.wiring.report(runner, &link.name)).collect(),
         }
     }
@@ -374,11 +397,11 @@ impl LabService {
                 value(&self.programs.logs(query("node"), query("program"), from)).into()
             }
             (Method::Get, ["lab", "nodes", node, "door"]) => {
-                let key = self.nodes.host(node)?;
+                let key = self.nodes.host(&self.plan, node)?;
                 self.ask(runner, request.from, Order::Door(key))?
             }
             (Method::Post, ["lab", "nodes", node, "exec"]) => {
-                let key = self.nodes.host(node)?;
+                let key = self.nodes.host(&self.plan, node)?;
                 let command = command(key, &request.body)?;
                 self.ask(runner, request.from, Order::Command(Box::new(command)))?
             }
@@ -508,18 +531,19 @@ impl Service for LabService {
                         let (body, files) = (request.body.clone(), request.files);
                         let client = Some(request.from);
                         // The kernel joins its ends: it is made again, and joined by the loop.
-                        let plain = self.wiring.cable(&name).is_none().then(|| self.plan.clone());
+                        let is_plain = self.wiring.cable(&name).is_none();
+                        let plain = is_plain.then(|| (self.plan.clone(), self.guests.clone()));
                         return Ok(Box::new(move || {
                             let profiles =
                                 read_request(&body, files, |table| profile::of_table(table, base))?;
-                            let Some(old) = plain else {
+                            let Some((old, guests)) = plain else {
                                 return Ok(Change::Netem(name, Box::new(profiles)));
                             };
                             let checked = profiles.a_to_b.check().and(profiles.b_to_a.check());
                             checked.map_err(Error::usage)?;
                             let plan = old.emulated(&name, profiles);
                             let diff = Diff::between(Some(&old), &plan);
-                            let (prepared, of_link) = (Prepared::default(), Some(name));
+                            let (prepared, of_link) = (Prepared::nothing(guests), Some(name));
                             let new = NewPlan { plan, diff, prepared, client, of_link };
                             Ok(Change::Plan(Box::new(new)))
                         }));
@@ -543,7 +567,7 @@ impl Service for LabService {
             }
         };
         let (old, seed) = (self.plan.clone(), self.plan.seed);
-        let has_users = self.keeper.lacks_ids().is_none();
+        let (has_users, guests) = (self.keeper.lacks_ids().is_none(), self.guests.next());
         Ok(Box::new(move || {
             let plan = file::read(&file.path, &file.settings)?.plan;
             // A seed that is not in the file stays what it was.
@@ -551,7 +575,7 @@ impl Service for LabService {
             routing::check(&plan, has_users)?;
             complete::complete(&mut plan);
             let diff = Diff::between(Some(&old), &plan);
-            let prepared = Prepared::open(&plan, &diff)?;
+            let prepared = Prepared::open(&plan, &diff, guests)?;
             let new = NewPlan { plan, diff, prepared, client, of_link: None };
             Ok(Change::Plan(Box::new(new)))
         }))
@@ -582,7 +606,7 @@ impl Service for LabService {
                     return Ok(Progress::Promised);
                 }
                 let networks = self.nodes.networks(&plan).into_iter();
-                let nets: Vec<PathBuf> = networks.map(|network| network.net).collect();
+                let nets: Vec<PathBuf> = networks.filter_map(|network| network.net).collect();
                 Ok(Progress::Next(Box::new(move || {
                     kernel::forget_neighbors(&nets);
                     Ok(Change::Forgotten)
@@ -652,6 +676,7 @@ impl Service for LabService {
                 match self.wiring.accepted(runner, listener, port) {
                     Some(Ok(link)) => {
                         self.journal.part(&link, "up", format!("link {link} is connected"));
+                        self.await_guests(runner.now());
                     }
                     Some(Err(error)) => self.journal.failed(&error),
                     None => {}
@@ -661,6 +686,7 @@ impl Service for LabService {
                 self.journal.failed(format!("a listener has ended: {error}"));
             }
             LoopEvent::Alarm => {
+                self.await_guests(runner.now());
                 self.journal.flush();
                 runner.set_alarm(Some(runner.now() + TICK));
             }

@@ -425,6 +425,12 @@ impl Wiring {
         })
     }
 
+    /// Whether all links have an end at a node.
+    pub(super) fn is_connected(&self, node: &NodeName) -> bool {
+        let ends = self.links.values().flat_map(|link| link.nodes.iter().zip(&link.missing));
+        ends.filter(|(of, _)| *of == node).all(|(_, missing)| missing.is_none())
+    }
+
     /// Why an end of a link is not there.
     pub(super) fn problem(&self, name: &LinkName) -> Option<String> {
         let link = self.links.get(name)?;

@@ -2,6 +2,7 @@
 
 mod capture;
 pub(crate) mod check;
+mod console;
 mod control;
 mod events;
 pub(crate) mod export;
@@ -82,6 +83,12 @@ pub(crate) enum Command {
 
 impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        if !context.dry_run {
+            let removed = adit_lab::clean().into_iter().filter(|_| context.output.verbose > 0);
+            removed.for_each(|name| {
+                context.output.note(format_args!("removed the name '{name}' of a killed lab"));
+            });
+        }
         match self {
             Self::Up(args) => args.run(context),
             Self::Down(args) => args.run(context),
