@@ -152,7 +152,7 @@ fn a_hello_without_features_keeps_the_first_suite() {
 fn a_change_of_the_suite_is_reported() {
     let mut net = pair([Auto, Auto]);
     net.assert_passes(0);
-    let mut reported = |net: &mut Net| -> Vec<Suite> {
+    let reported = |net: &mut Net| -> Vec<Suite> {
         let events = net.sides[0].events.drain(..);
         let suite = |event| match event {
             TunnelEvent::Cipher { suite, .. } => Some(suite),
