@@ -11,7 +11,7 @@ use crate::uapi::{PeerChange, PeerSnapshot, Snapshot};
 use adit_engine::Endpoint;
 use adit_packet::Instant;
 use adit_runtime::{PeerCounters, PeerSockets, Runner};
-use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PublicKey};
+use adit_tunnel::{PeerConfig, PeerMode, PeerStatus, PostQuantumStatus, PublicKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
@@ -97,6 +97,32 @@ pub struct Dropped {
     pub count: u64,
 }
 
+/// Whether the session with a peer has a post-quantum key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PostQuantumView {
+    /// It is not wanted.
+    #[default]
+    Off,
+    /// It has none: there is no session, or the peer cannot.
+    Inactive,
+    /// It has one.
+    Active,
+    /// It has none, which this peer must have: no data crosses.
+    Refused,
+}
+
+impl From<PostQuantumStatus> for PostQuantumView {
+    fn from(status: PostQuantumStatus) -> Self {
+        match status {
+            PostQuantumStatus::Inactive => Self::Inactive,
+            PostQuantumStatus::Active => Self::Active,
+            PostQuantumStatus::Refused => Self::Refused,
+            _ => Self::Off,
+        }
+    }
+}
+
 /// The state of a peer.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerView {
@@ -146,6 +172,9 @@ pub struct PeerView {
     /// Which ciphers it may use, as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<String>,
+    /// Whether its session has a post-quantum key.
+    #[serde(default)]
+    pub post_quantum: PostQuantumView,
     /// Packets that wait for a handshake.
     pub queued: usize,
     /// Packets dropped, by reason.
@@ -226,6 +255,7 @@ fn peer_view(status: &PeerStatus, config: &PeerConfig, rate: Rate, now: Instant)
         adit: status.extensions,
         cipher: status.suite.map(|suite| suite.name().to_owned()),
         suite: Some(config.suite.name().to_owned()),
+        post_quantum: status.post_quantum.into(),
         queued: status.queued,
         drops: dropped(&status.drops),
     }
@@ -249,6 +279,7 @@ pub fn peer_config(peer: &Peer, endpoint: Option<Endpoint>, mode: PeerMode) -> P
         endpoint,
         allowed_ips: peer.allowed_ips.clone(),
         persistent_keepalive: seconds(peer.keepalive),
+        post_quantum: peer.post_quantum,
         pinned: (peer.multi == Multi::No).then_some(pinned),
         ..PeerConfig::new(peer.public_key)
     }

@@ -7,6 +7,7 @@ use adit_packet::Instant;
 
 use crate::frames::control::{Control, Features, Hello};
 use crate::peer::Peer;
+use crate::post_quantum::message::ExchangeMessage;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::status::TunnelEvent;
@@ -18,7 +19,8 @@ const UNGREETED_MAX: u8 = 3;
 impl Peer {
     /// What we can do with this peer.
     fn features(&self, shared: &Shared) -> Features {
-        self.config.suite.features(shared.config.aes_is_faster)
+        let suites = self.config.suite.features(shared.config.aes_is_faster);
+        if self.has_post_quantum() { suites.with(Features::POST_QUANTUM) } else { suites }
     }
 
     /// At the start of a session: says hello to a peer that may be adit.
@@ -84,6 +86,8 @@ impl Peer {
         if !self.config.extensions {
             return;
         }
+        // A session may have two indices.
+        let session = self.sessions.by_index(session).map_or(session, |session| session.index);
         match Control::parse(text) {
             Some(Control::Hello(hello)) => self.handle_hello(shared, now, session, &hello, out),
             Some(Control::Probe { number, len }) => {
@@ -91,7 +95,11 @@ impl Peer {
                 self.send_message(shared, now, &answer, answer.len(), out);
             }
             Some(Control::Answer { number, .. }) => self.probe_answered(shared, now, number),
-            None => {}
+            None => {
+                if let Some(message) = ExchangeMessage::parse(text) {
+                    self.handle_exchange(shared, now, session, &message, out);
+                }
+            }
         }
         self.schedule(shared);
     }
@@ -131,5 +139,8 @@ impl Peer {
             self.send_under(&key, shared, now, &[], 0, out);
         }
         self.report_suite(shared);
+        if is_first {
+            self.greeted(shared, now, index, out);
+        }
     }
 }

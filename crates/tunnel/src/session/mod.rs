@@ -50,6 +50,13 @@ impl SendKey {
 /// The receiving half of a session, usable from any thread. Only one thread updates the replay window.
 pub(crate) struct RecvKey(CipherKey);
 
+impl RecvKey {
+    /// See [`CipherKey::open`].
+    pub(crate) fn open(&self, counter: u64, buffer: &mut [u8], skip: usize) -> Option<usize> {
+        self.0.open(counter, buffer, skip)
+    }
+}
+
 /// The receiving half under the suite that both ends have agreed on.
 pub(crate) struct Upgrade {
     pub(crate) suite: Suite,
@@ -80,6 +87,10 @@ pub(crate) struct Session {
     pub(crate) upgrade: Option<Upgrade>,
     /// Bytes sent in it.
     pub(crate) volume: u64,
+    /// The number of the post-quantum key of its handshake.
+    pub(crate) post_quantum: Option<u32>,
+    /// Whether data may cross: a peer that needs a post-quantum key has sessions only to exchange one.
+    pub(crate) carries_data: bool,
 }
 
 impl core::fmt::Debug for Session {
@@ -111,6 +122,8 @@ impl Session {
             suite: Suite::default(),
             upgrade: None,
             volume: 0,
+            post_quantum: None,
+            carries_data: true,
         }
     }
 
@@ -176,12 +189,12 @@ impl Session {
         let DataHeader { receiver, counter } = header;
         let len = match &mut self.upgrade {
             Some(upgrade) if upgrade.index == receiver => {
-                let len = upgrade.recv.0.open(counter, buffer, skip)?;
+                let len = upgrade.recv.open(counter, buffer, skip)?;
                 upgrade.since = upgrade.since.min(counter);
                 len
             }
             Some(upgrade) if counter > upgrade.since => return None,
-            _ => self.recv.0.open(counter, buffer, skip)?,
+            _ => self.recv.open(counter, buffer, skip)?,
         };
         self.window.note(counter);
         Some(len)
@@ -247,12 +260,23 @@ impl Sessions {
             Some(next) => (Some(next), current),
             None => (current, None),
         };
-        [core::mem::replace(&mut self.previous, kept), gone]
+        [self.retire(kept), gone]
+    }
+
+    /// Keeps a session as the previous one; returns the one that ends. One that carries no data does not take the place
+    /// of one that does.
+    fn retire(&mut self, session: Option<Session>) -> Option<Session> {
+        match session {
+            Some(session) if !session.carries_data && self.previous.is_some() => Some(session),
+            session => core::mem::replace(&mut self.previous, session),
+        }
     }
 
     /// Stores a session that the peer initiated, which is not confirmed yet.
     pub(crate) fn await_confirmation(&mut self, session: Session) -> [Option<Session>; 2] {
-        [self.next.replace(session), self.previous.take()]
+        let next = self.next.replace(session);
+        let is_needed = self.current.as_ref().is_some_and(|current| !current.carries_data);
+        [next, self.previous.take_if(|_| !is_needed)]
     }
 
     /// Notes a message in the session of that index: `next` becomes the current session. Returns whether it did,
@@ -262,15 +286,17 @@ impl Sessions {
             return (false, None);
         };
         let current = self.current.replace(next);
-        (true, core::mem::replace(&mut self.previous, current))
+        (true, self.retire(current))
     }
 
     /// The session of that index.
     pub(crate) fn by_index(&mut self, index: u32) -> Option<&mut Session> {
-        [&mut self.current, &mut self.next, &mut self.previous]
-            .into_iter()
-            .flatten()
-            .find(|session| session.has_index(index))
+        self.all().find(|session| session.has_index(index))
+    }
+
+    /// All sessions, the one that is used most first.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Session> {
+        [&mut self.current, &mut self.next, &mut self.previous].into_iter().flatten()
     }
 
     /// Ends all sessions; returns them.
@@ -318,12 +344,12 @@ mod tests {
         assert_eq!(header, DataHeader { receiver: 9, counter: 5 });
         for target in [60, 99, 116] {
             let mut copy = buffer;
-            let len = session.recv.0.open(5, &mut copy[target..162], 116 - target);
+            let len = session.recv.open(5, &mut copy[target..162], 116 - target);
             assert_eq!(len, Some(30));
             assert_eq!(copy[target..target + 30], [7; 30]);
             assert_eq!(copy[..60], buffer[..60]);
         }
-        assert_eq!(session.recv.0.open(6, &mut buffer[116..162], 0), None);
+        assert_eq!(session.recv.open(6, &mut buffer[116..162], 0), None);
     }
 
     /// Several threads use one key: each counter is given once, and what one sealed another opens.
@@ -341,7 +367,7 @@ mod tests {
                             for counter in first..first + count {
                                 let mut message = [0; 64];
                                 send.seal(counter, &mut message);
-                                let opened = recv.0.open(counter, &mut message[16..], 0);
+                                let opened = recv.open(counter, &mut message[16..], 0);
                                 assert_eq!(opened, Some(32));
                                 taken.push(counter);
                             }

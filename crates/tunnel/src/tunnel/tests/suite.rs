@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::Session;
-use crate::{Suite, SuitePolicy};
+use crate::{PostQuantum, PostQuantumStatus, Suite, SuitePolicy};
 use SuitePolicy::{Aes128Gcm, Aes256Gcm, Auto, WireGuard};
 
 fn config(aes_is_faster: bool) -> TunnelConfig {
@@ -18,6 +18,7 @@ fn pair_with(config: TunnelConfig, policies: [SuitePolicy; 2]) -> Net {
     let mut policies = policies.into_iter();
     Net::pair_with(config, |peer| {
         peer.extensions = true;
+        peer.post_quantum = PostQuantum::Off;
         peer.suite = policies.next().unwrap();
     })
 }
@@ -60,6 +61,26 @@ fn both_ends_change_within_two_round_trips() {
     let mut net = pair_with(config(false), [Auto, Aes256Gcm]);
     net.assert_passes(0);
     assert_eq!(suites(&net), [CHACHA; 2], "one of the two is slower with AES");
+}
+
+/// Keys are exchanged and a suite is agreed on in the same sessions.
+#[test]
+fn a_suite_and_a_post_quantum_key_go_together() {
+    for policy in [PostQuantum::Prefer, PostQuantum::Require] {
+        let mut net = Net::pair_with(config(true), |peer| {
+            peer.extensions = true;
+            peer.post_quantum = policy;
+        });
+        for renewal in 0..3 {
+            net.assert_passes(0);
+            net.run(seconds(1));
+            net.assert_passes(1);
+            assert_eq!(suites(&net), [AES256; 2], "{policy:?} {renewal}");
+            let keys = [0, 1].map(|us| net.status(us).post_quantum);
+            assert_eq!(keys, [PostQuantumStatus::Active; 2], "{policy:?} {renewal}");
+            net.run(seconds(125));
+        }
+    }
 }
 
 /// What is on the wire are messages of WireGuard, also for those who look for other lengths and types.
