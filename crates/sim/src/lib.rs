@@ -93,6 +93,7 @@ mod node;
 mod outside;
 mod port;
 mod random;
+mod receiver;
 mod reno;
 mod router;
 mod scoreboard;
