@@ -164,9 +164,8 @@ impl Host {
     pub(crate) fn new(config: &HostConfig, node: usize, seed: u64, now: Instant) -> Self {
         let mut device = Device::new(config.layer, config.mtu, config.super_packets);
         let mac = (config.layer == Layer::Frame).then(|| mac_of(config, node));
-        let hardware = mac.map_or(HardwareAddress::Ip, |mac| {
-            HardwareAddress::Ethernet(EthernetAddress(mac.0))
-        });
+        let hardware = mac
+            .map_or(HardwareAddress::Ip, |mac| HardwareAddress::Ethernet(EthernetAddress(mac.0)));
         let mut smoltcp_config = Config::new(hardware);
         smoltcp_config.random_seed = seed;
         let mut interface = Interface::new(smoltcp_config, &mut device, moment(now));

@@ -11,8 +11,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use adit_packet::{
-    Headers, Instant, Ipv4Header, Ipv6Header, Layer, PacketBuf, TcpFlags, TcpHeader,
-    checksum::Sum, ip_protocol,
+    Headers, Instant, Ipv4Header, Ipv6Header, Layer, PacketBuf, TcpFlags, TcpHeader, checksum::Sum,
+    ip_protocol,
 };
 
 use crate::seen::{Seen, set_ack};
@@ -117,7 +117,8 @@ impl Receiver {
         seen: &Seen,
         layer: Layer,
     ) -> Option<Vec<u8>> {
-        if seen.flags.contains(TcpFlags::SYN) && self.next == 0 {
+        // A SYN alone comes again; smoltcp's answer to the first one says the same.
+        if seen.flags.contains(TcpFlags::SYN.with(TcpFlags::ACK)) && self.next == 0 {
             self.origin = Some(seen.sequence.wrapping_add(1));
             self.has_sack = seen.permits_sack;
             self.heard = seen.ack;
@@ -160,8 +161,7 @@ impl Receiver {
             return self.answer(seen, way?);
         }
         let is_pushed = seen.flags.intersects(TcpFlags::FIN.with(TcpFlags::PSH));
-        self.is_urgent |=
-            fills || is_pushed || self.quick > 0 || self.next - self.acked > self.mss;
+        self.is_urgent |= fills || is_pushed || self.quick > 0 || self.next - self.acked > self.mss;
         None
     }
 
@@ -169,7 +169,9 @@ impl Receiver {
     /// never smaller.
     pub(crate) fn feed(&mut self, inbox: &mut VecDeque<PacketBuf>) {
         let mut left = usize::try_from(self.room / 2).unwrap_or(usize::MAX);
-        while left > 0 && let Some(packet) = self.ready.pop_front() {
+        while left > 0
+            && let Some(packet) = self.ready.pop_front()
+        {
             left = left.saturating_sub(packet.len());
             inbox.push_back(packet);
         }
@@ -200,7 +202,8 @@ impl Receiver {
         if segment.flags.contains(TcpFlags::RST) {
             return true;
         }
-        let Some(place) = self.place(segment.ack).and_then(|place| u64::try_from(place).ok()) else {
+        let Some(place) = self.place(segment.ack).and_then(|place| u64::try_from(place).ok())
+        else {
             return true;
         };
         self.window = segment.window;
@@ -213,7 +216,8 @@ impl Receiver {
             self.is_answered = false;
             return false;
         }
-        let (Some(delay), true, false) = (self.delay, is_pure && place > self.acked, self.is_urgent)
+        let (Some(delay), true, false) =
+            (self.delay, is_pure && place > self.acked, self.is_urgent)
         else {
             self.quick = self.quick.saturating_sub(u32::from(place > self.acked));
             self.acked = self.acked.max(place);

@@ -147,3 +147,14 @@ fn the_stack_gets_no_more_than_it_has_room_for() {
     assert_eq!(passed + rest.len(), all as usize);
     assert!(end.acknowledges(all));
 }
+
+#[test]
+fn a_syn_that_comes_twice_changes_nothing() {
+    let mut end = End::new();
+    let (_, packet) = data(0, TcpFlags::ACK);
+    let syn = Seen { sequence: 0, flags: TcpFlags::SYN, ..Seen::default() };
+    assert_eq!(end.receiver.arrived(packet, &syn, Layer::Packet), None);
+    let heard = end.receiver.heard;
+    let (_, passed) = end.arrives(0, TcpFlags::ACK);
+    assert_eq!((passed, end.receiver.heard), (2, heard), "the SYN is smoltcp's to answer");
+}
