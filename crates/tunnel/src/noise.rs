@@ -19,6 +19,8 @@ pub(crate) type Key = Zeroizing<[u8; KEY_LEN]>;
 
 const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
+/// The label of the secret that two of adit derive further keys from.
+const EXPORTER: &[u8] = b"adit own peers v1";
 
 /// HASH of the pieces one after another.
 pub(crate) fn hash(pieces: &[&[u8]]) -> Hash {
@@ -166,6 +168,13 @@ impl Symmetric {
     /// The two keys of the session: first the one that the initiator sends with (NDSS 2017, 5.4.5).
     pub(crate) fn split(&self) -> [Key; 2] {
         kdf::<2>(&self.chaining, &[])
+    }
+
+    /// A secret of this handshake, bound to its transcript and independent of the keys of the session: two of adit
+    /// derive further keys from it.
+    pub(crate) fn export(&self) -> Key {
+        let [secret] = kdf::<1>(&self.chaining, &hash(&[EXPORTER, &self.hash]));
+        secret
     }
 }
 

@@ -539,6 +539,7 @@ fn a_file_includes_others_and_overrides_their_parameters() {
     let read = folder.read(&["n=3".parse().unwrap()]).unwrap();
     let names: Vec<_> = read.files.iter().map(|file| file.file_name().unwrap()).collect();
     assert_eq!(names, ["common.toml", "hosts.toml", "lab.toml"]);
+    assert_eq!(super::parameters(&folder.0.join("lab.toml")).unwrap(), ["delay", "n"]);
     let lab = &read.plan.lab;
     assert_eq!(lab.name.as_ref().unwrap().as_str(), "x");
     assert_eq!(lab.links.len(), 3);

@@ -16,11 +16,12 @@ mod routes;
 mod segments;
 mod warnings;
 
-use crate::model::{At, Attachments, Fault, Kind, Lab, NodeName};
+use crate::model::{At, Attachments, Fault, Kind, Lab, LinkName, NodeName};
 use addresses::Addresses;
 use adit_device::MacAddr;
 use adit_packet::IpPrefix;
 use adit_service::error::{Error, Result};
+use adit_service::netem::profile::Profiles;
 use adit_service::supervisor::seed;
 use adit_tunnel::PrivateKey;
 use draw::Draw;
@@ -152,6 +153,19 @@ impl Plan {
         interface.map_or_else(|| name.to_string(), |interface| format!("{name}:{}", interface.name))
     }
 
+    /// The same with a link of these properties, which adit joins from now on if the kernel did.
+    #[must_use]
+    pub fn emulated(&self, link: &LinkName, profiles: Profiles) -> Self {
+        let mut new = self.clone();
+        if let Some(at) = new.lab.links.iter().position(|of| of.name == *link) {
+            new.lab.links[at].netem = Some(profiles);
+            if new.cables[at].medium == Medium::Veth {
+                new.cables[at].medium = Medium::Taps;
+            }
+        }
+        new
+    }
+
     /// Describes what is valid but rarely meant.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -224,13 +238,13 @@ fn networks(addresses: &Addresses, stations: &[Station]) -> Vec<IpPrefix> {
 type Macs = Vec<[MacAddr; 2]>;
 
 fn macs(lab: &Lab, attachments: &Attachments, draw: Draw) -> Macs {
-    let hosts = lab.nodes.iter().filter_map(crate::model::Node::as_host);
-    let given = hosts.flat_map(|host| host.interfaces.values().filter_map(|of| of.mac));
+    let all = lab.nodes.iter().filter_map(crate::model::Node::given);
+    let given = all.flat_map(|(_, interfaces)| interfaces.values().filter_map(|of| of.mac));
     let mut taken: HashSet<[u8; 6]> = given.map(|mac| mac.0).collect();
     let mut of_end = |link: usize, end: usize| {
         let node = &lab.nodes[attachments.nodes[link][end]];
         let name = attachments.names[link][end];
-        let given = name.and_then(|name| node.as_host()?.interfaces.get(&name)?.mac);
+        let given = name.and_then(|name| node.given()?.1.get(&name)?.mac);
         let shown = name.map_or_else(|| lab.links[link].name.to_string(), |name| name.to_string());
         given.unwrap_or_else(|| {
             let mut all = (0..).map(|attempt| draw.mac(node.name.as_str(), &shown, attempt));

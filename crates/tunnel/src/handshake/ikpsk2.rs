@@ -31,6 +31,8 @@ pub(crate) struct Remote<'a> {
 pub(crate) struct SessionKeys {
     pub(crate) send: Key,
     pub(crate) recv: Key,
+    /// The secret that two of adit derive further keys from.
+    pub(crate) exporter: Key,
     /// The index that the peer chose for it.
     pub(crate) their_index: u32,
 }
@@ -89,7 +91,8 @@ impl Initiated {
         let key = symmetric.mix_preshared(them.preshared.as_bytes());
         symmetric.open(&key, &message.nothing.text, &message.nothing.tag)?;
         let [send, recv] = symmetric.split();
-        Some(SessionKeys { send, recv, their_index: message.sender })
+        let exporter = symmetric.export();
+        Some(SessionKeys { send, recv, exporter, their_index: message.sender })
     }
 }
 
@@ -143,10 +146,11 @@ impl Received {
         let key = self.symmetric.mix_preshared(preshared.as_bytes());
         let nothing = seal(&mut self.symmetric, &key, &[]);
         let [recv, send] = self.symmetric.split();
+        let exporter = self.symmetric.export();
         let their_index = self.their_index;
         let message =
             Response { sender: index, receiver: their_index, ephemeral: public.0, nothing };
-        Some((SessionKeys { send, recv, their_index }, message))
+        Some((SessionKeys { send, recv, exporter, their_index }, message))
     }
 }
 

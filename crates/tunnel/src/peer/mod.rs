@@ -1,6 +1,7 @@
 //! One peer: its endpoint, handshake, sessions and timers.
 
 mod discovery;
+mod greet;
 pub(crate) mod send;
 mod shaping;
 mod vxlan;
@@ -59,6 +60,8 @@ pub(crate) struct Peer {
     queue: VecDeque<PacketBuf>,
     pub(crate) shapers: Shapers,
     pub(crate) path: Path,
+    /// Sessions in a row in which no hello came.
+    ungreeted: u8,
     pub(crate) reassembly: Reassembly,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -89,6 +92,7 @@ impl Peer {
             queue: VecDeque::new(),
             shapers: Shapers::default(),
             path: Path::new(shared.config.mtu),
+            ungreeted: 0,
             reassembly: Reassembly::default(),
             bytes_sent: 0,
             bytes_received: 0,
@@ -400,7 +404,9 @@ impl Peer {
         let peer = self.config.public_key;
         shared.event(TunnelEvent::Connected { peer, endpoint: self.endpoint });
         self.send_queue(shared, now, out);
-        self.say_hello(shared, now, out);
+        self.path.begin_session(now);
+        self.begin_greeting(shared, now, out);
+        self.schedule(shared);
     }
 
     /// Notes an authenticated message: the peer moves to its source (NDSS 2017, 2.1).
@@ -456,6 +462,7 @@ impl Peer {
             self.timers.persistent = Some(now + interval);
             self.send_keepalive(shared, now, out);
         }
+        self.greet(shared, now, out);
         self.probe_path(shared, now, out);
         self.run_shapers(shared, now, out);
         self.schedule(shared);
@@ -486,7 +493,9 @@ impl Peer {
 
     /// Schedules the next wake-up for this peer.
     pub(crate) fn schedule(&mut self, shared: &mut Shared) {
-        let next = [self.timers.next(), self.path.next_timeout(), self.shapers.next_timeout()];
+        let hello = self.sessions.current.as_ref().and_then(|session| session.greeting.due());
+        let next =
+            [self.timers.next(), hello, self.path.next_timeout(), self.shapers.next_timeout()];
         let next = next.into_iter().flatten().min();
         shared.wakes.schedule(self.slot, &mut self.scheduled, next);
     }

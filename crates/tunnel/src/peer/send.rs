@@ -92,8 +92,8 @@ impl Peer {
         }
     }
 
-    /// Sends a message of our own: an empty one (a keepalive), or a control message, padded with zeros to `len`
-    /// bytes.
+    /// Sends a message of our own in the current session: an empty one (a keepalive), or a control message, padded
+    /// with zeros to `len` bytes.
     pub(crate) fn send_message(
         &mut self,
         shared: &mut Shared,
@@ -102,18 +102,35 @@ impl Peer {
         len: usize,
         out: &mut Outbox,
     ) {
-        let Some(path) = self.send_path(shared) else { return };
-        let Some(counter) = path.key.reserve(1, path.limit) else { return };
+        if let Some(session) = &self.sessions.current {
+            let key = Arc::clone(&session.send);
+            self.send_under(&key, shared, now, plain, len, out);
+        }
+    }
+
+    /// Sends a message of our own under the key of one session.
+    pub(crate) fn send_under(
+        &mut self,
+        key: &SendKey,
+        shared: &mut Shared,
+        now: Instant,
+        plain: &[u8],
+        len: usize,
+        out: &mut Outbox,
+    ) {
+        let Some(to) = self.endpoint else { return };
+        let limit = shared.config.timing.reject_after_messages;
+        let Some(counter) = key.reserve(1, limit) else { return };
         let Some(mut packet) = out.make(len + DATA_OVERHEAD) else { return };
         if let Some(message) = packet.grow(len + DATA_OVERHEAD) {
             message.fill(0);
             if let Some(text) = message.get_mut(DATA_HEADER_LEN..DATA_HEADER_LEN + plain.len()) {
                 text.copy_from_slice(plain);
             }
-            path.key.seal(counter, message);
+            key.seal(counter, message);
         }
         self.bytes_sent += count(packet.len());
-        out.send(path.to, packet);
+        out.send(to, packet);
         self.after_send(shared, now, false, out);
     }
 

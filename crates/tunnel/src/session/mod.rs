@@ -1,5 +1,6 @@
 //! One session: two keys, a counter, a replay window.
 
+pub(crate) mod greeting;
 pub(crate) mod replay;
 pub(crate) mod timers;
 
@@ -11,7 +12,8 @@ use ring::aead::Aad;
 
 use crate::handshake::ikpsk2::SessionKeys;
 use crate::message::{DATA_HEADER_LEN, DataHeader};
-use crate::noise::{CipherKey, TAG_LEN, nonce};
+use crate::noise::{CipherKey, Key, TAG_LEN, nonce};
+use crate::session::greeting::Greeting;
 use crate::session::replay::ReplayWindow;
 use crate::timing::Timing;
 
@@ -77,6 +79,10 @@ pub(crate) struct Session {
     pub(crate) initiator: bool,
     /// Whether a message near its end has requested a new one.
     pub(crate) asked_late: bool,
+    /// The secret that two of adit derive further keys from.
+    #[allow(dead_code, reason = "the features that follow use it")]
+    pub(crate) exporter: Key,
+    pub(crate) greeting: Greeting,
 }
 
 impl core::fmt::Debug for Session {
@@ -103,6 +109,8 @@ impl Session {
             born: now,
             initiator,
             asked_late: false,
+            exporter: keys.exporter.clone(),
+            greeting: Greeting::default(),
         }
     }
 
@@ -202,7 +210,7 @@ mod tests {
 
     fn session(index: u32) -> Session {
         let key = || Zeroizing::new([3; KEY_LEN]);
-        let keys = SessionKeys { send: key(), recv: key(), their_index: 9 };
+        let keys = SessionKeys { send: key(), recv: key(), exporter: key(), their_index: 9 };
         Session::new(Instant::ZERO, &keys, index, true)
     }
 

@@ -231,7 +231,7 @@ impl Tunnel {
             Ok(placed) => {
                 peer.bytes_received += count(range.len());
                 accept(peer, shared, now, from, header.receiver, out);
-                self.handle_plain(now, slot, train, &placed, out)
+                self.handle_plain(now, slot, header.receiver, train, &placed, out)
             }
             Err(why) => Err(why),
         };
@@ -241,11 +241,12 @@ impl Tunnel {
         result
     }
 
-    /// Dispatches the contents of a decrypted message by their kind.
+    /// Dispatches the contents of a decrypted message by their kind. `session` is the index that it came under.
     fn handle_plain(
         &mut self,
         now: Instant,
         slot: u32,
+        session: u32,
         train: &mut Train,
         placed: &Placed,
         out: &mut Outbox,
@@ -283,14 +284,10 @@ impl Tunnel {
                 self.deliver_frame(now, slot, train, whole, out);
             }
             (Some(Plain::Control { end }), _) => {
-                let mut control = [0; 16];
-                let from = placed.start + 1..placed.start + end.min(control.len());
-                let from = bytes.get(from).unwrap_or_default();
-                let len = from.len();
-                control.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                let text = bytes.get(placed.start + 1..placed.start + end).unwrap_or_default();
+                peer.handle_control(shared, now, session, text, out);
                 placed.restore(bytes);
                 train.absorbed = true;
-                peer.handle_control(shared, now, control.get(..len).unwrap_or_default(), out);
             }
             _ => {
                 placed.restore(bytes);

@@ -23,6 +23,7 @@ mod data;
 mod ecn;
 mod foreign;
 mod frames;
+mod greeting;
 mod handshake;
 mod hostile;
 mod path;

@@ -1,6 +1,6 @@
 //! The list of all changes to the host.
 
-use crate::host::filter::{FilterTable, TableId};
+use crate::changes::filter::{FilterTable, TableId};
 use adit_device::netlink::{
     Address, AddressFlags, IpFamily, Route, RouteKind, Rule, RuleAction, TABLE_MAIN,
 };

@@ -1,6 +1,6 @@
 use super::*;
+use crate::changes::filter::FilterTable;
 use crate::error::{Error, Kind, SYSTEM};
-use crate::host::filter::FilterTable;
 use adit_device::Device;
 
 /// Records what is asked of it; what it refuses is in `refused`.

@@ -1,13 +1,32 @@
 //! Names of running programs, where their sockets are, and that there is one of each.
 
-use crate::control::{PLACE, TAKEN};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Entry, Error, Kind, Result};
 use crate::file::{LockFile, Locked};
 use std::fmt;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// Another program has the name.
+pub const TAKEN: Entry = Entry {
+    code: "ADIT-E0822",
+    title: "a program of that name is already running",
+    explanation: "Each switch, link and tunnel has a name, by which its control socket is found. A second \
+                  one of the same name would take the devices of the first.",
+    remedy: "Stop the running one ('adit list' shows its kind), or choose another --name.",
+};
+
+/// The folder is no safe place.
+pub const PLACE: Entry = Entry {
+    code: "ADIT-E0825",
+    title: "the folder for control sockets cannot be used",
+    explanation: "Control sockets are in $XDG_RUNTIME_DIR/adit, and without that variable in \
+                  /run/user/UID/adit, or in /run/adit if that user has no such folder. \
+                  The folder must belong to this user or to root, and others must not be able to write \
+                  to it.",
+    remedy: "Set XDG_RUNTIME_DIR to a folder of your own, or run the program as root.",
+};
 
 /// The longest name: with it the path of the socket fits into `sun_path` (108 bytes) for any usual
 /// folder.

@@ -14,10 +14,10 @@
 //! What is set up ends with the namespace; the routes with the device. Rules that a NAT left in a namespace do
 //! nothing without its device, and the next one replaces them.
 
+use crate::changes::action::Action;
+use crate::changes::executor::{Executor, HostExecutor};
+use crate::changes::program;
 use crate::error::{Error, Kind, Result, SYSTEM};
-use crate::host::action::Action;
-use crate::host::executor::{Executor, HostExecutor};
-use crate::host::program;
 use crate::namespace::channel::failure;
 use adit_device::netlink::{FwMark, IpFamily, Route, RouteKind, Rule, RuleAction};
 use adit_device::{IfName, Link};

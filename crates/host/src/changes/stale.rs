@@ -11,11 +11,11 @@
 //!
 //! A kill switch is never stale: it stays until its tunnel is taken down, or starts without it.
 
-use crate::control::name::is_claimed;
+use crate::changes::action::Action;
+use crate::changes::filter::{TABLE_PREFIX, TableId, family};
+use crate::changes::program;
 use crate::error::{Error, Result};
-use crate::host::action::Action;
-use crate::host::filter::{TABLE_PREFIX, TableId, family};
-use crate::host::program;
+use crate::name::is_claimed;
 use adit_device::netlink::{LinkInfo, Netlink, ROUTE_PROTOCOL, Route, RouteKind, Rule, RuleAction};
 use adit_device::{IfName, Netns};
 

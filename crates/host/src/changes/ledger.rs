@@ -1,8 +1,8 @@
 //! Lists of actions: in order, undone in reverse.
 
+use crate::changes::action::{Action, OnFailure, OpenDevice};
+use crate::changes::executor::{Executor, Outcome};
 use crate::error::Result;
-use crate::host::action::{Action, OnFailure, OpenDevice};
-use crate::host::executor::{Executor, Outcome};
 
 /// What one owner has changed on the host, with what reverts each change.
 ///

@@ -31,7 +31,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem at the bytes `span` of `text`.
-    pub(crate) fn new(
+    pub fn new(
         (file, text): (&str, &str),
         span: Range<usize>,
         message: impl fmt::Display,

@@ -1,6 +1,6 @@
 //! Failures: their kind, their text, and the codes that `adit explain` knows.
 
-use crate::config::problem::Problem;
+use crate::problem::Problem;
 use adit_runtime::error::Details;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,11 +66,7 @@ impl Error {
     }
 
     /// All problems of the configuration `what`.
-    pub(crate) fn of_problems(
-        what: impl fmt::Display,
-        problems: Vec<Problem>,
-        has_more: bool,
-    ) -> Self {
+    pub fn of_problems(what: impl fmt::Display, problems: Vec<Problem>, has_more: bool) -> Self {
         let more = if has_more { "more than " } else { "" };
         let count = problems.len();
         let noun = if count == 1 { "error" } else { "errors" };
@@ -184,3 +180,34 @@ const CONFIG: Entry = Entry {
 pub const CATALOG: [Entry; 4] = [NOT_A_DEVICE, HELD, NOT_HELD, CONFIG];
 
 pub use adit_runtime::error::{Entry, Kind, NETNS, SYSTEM, USAGE};
+
+/// The kinds of failure by their numbers in the protocol, which are the exit statuses of the client.
+const NUMBERS: [(Kind, u8); 7] = [
+    (Kind::Usage, 2),
+    (Kind::Permission, 3),
+    (Kind::NotFound, 4),
+    (Kind::Conflict, 5),
+    (Kind::Timeout, 6),
+    (Kind::Refused, 7),
+    // Partly done: the error lists what was.
+    (Kind::Refused, PARTLY),
+];
+
+/// The number of any failure after something was done.
+const PARTLY: u8 = 8;
+
+/// The number of a failure in the protocol.
+#[must_use]
+pub fn number_of(error: &Error) -> u8 {
+    if !error.report.done.is_empty() {
+        return PARTLY;
+    }
+    let number = NUMBERS.iter().find(|(kind, _)| *kind == error.kind).map(|(_, number)| *number);
+    number.unwrap_or(7)
+}
+
+/// The kind of failure with this number.
+#[must_use]
+pub fn kind_of(number: u64) -> Option<Kind> {
+    NUMBERS.iter().find(|(_, known)| u64::from(*known) == number).map(|(kind, _)| *kind)
+}

@@ -1,13 +1,13 @@
 //! Carries out one action at a time.
 
-use crate::error::{Error, Kind, Result, SYSTEM};
-use crate::host::action::{
+use crate::changes::action::{
     Action, OpenDevice, Program, SRC_VALID_MARK, needs_device, route_text, rule_text,
 };
-use crate::host::attach::{attach, set_carrier};
-use crate::host::filter::{FilterTable, TableId};
-use crate::host::program;
-use crate::host::stale::kill_switch;
+use crate::changes::attach::{attach, set_carrier};
+use crate::changes::filter::{FilterTable, TableId};
+use crate::changes::program;
+use crate::changes::stale::kill_switch;
+use crate::error::{Error, Kind, Result, SYSTEM};
 use adit_device::netlink::{Address, LinkFlags, LinkInfo, Netlink, Route, Rule, raw_errno};
 use adit_device::{
     Create, Device, DeviceOptions, Endian, ErrorKind, Link, Netns, OffloadChoice, VnetFormat,

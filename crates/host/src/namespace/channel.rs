@@ -1,7 +1,6 @@
 //! Messages between this process and a copy of it: how far the copy has come, descriptors, failures.
 
-use crate::control::{kind_of, number_of};
-use crate::error::{Error, Kind, Report, Result, SYSTEM};
+use crate::error::{Error, Kind, Report, Result, SYSTEM, kind_of, number_of};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,

@@ -18,6 +18,7 @@ pub mod seccomp;
 mod syscalls;
 
 pub use needs::Needs;
+pub use syscalls::is_known;
 
 use crate::error::{Entry, Error, Kind, Result};
 use std::fmt;
@@ -84,7 +85,7 @@ type Stage = fn(&Needs) -> io::Result<()>;
 ///
 /// # Errors
 /// A stage was refused.
-pub(crate) fn confine(level: Level, needs: &Needs) -> io::Result<()> {
+pub fn confine(level: Level, needs: &Needs) -> io::Result<()> {
     if level == Level::Off {
         return Ok(());
     }

@@ -19,7 +19,6 @@ pub mod attach;
 pub(crate) mod channel;
 mod codes;
 mod files;
-pub mod guest;
 mod holder;
 mod ids;
 pub mod life;

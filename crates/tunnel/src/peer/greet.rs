@@ -1,0 +1,100 @@
+//! Control messages between two of adit: hellos, and which part of the peer handles the others.
+
+use alloc::sync::Arc;
+
+use adit_engine::Outbox;
+use adit_packet::Instant;
+
+use crate::frames::control::{Control, Features, Hello};
+use crate::peer::Peer;
+use crate::shared::Shared;
+
+/// Sessions without an answer after which a peer counts as another implementation, and is greeted no more.
+const UNGREETED_MAX: u8 = 3;
+
+impl Peer {
+    /// What we can do with this peer.
+    fn features(&self) -> Features {
+        Features::default()
+    }
+
+    /// At the start of a session: says hello to a peer that may be adit.
+    pub(super) fn begin_greeting(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        let is_ours = self.path.is_ours();
+        if !self.config.extensions || !is_ours && self.ungreeted >= UNGREETED_MAX {
+            return;
+        }
+        self.ungreeted = self.ungreeted.saturating_add(1);
+        let patience = shared.config.timing.rekey_timeout / 5;
+        if let Some(session) = &mut self.sessions.current {
+            session.greeting.begin(now, session.initiator, is_ours, patience);
+        }
+        self.greet(shared, now, out);
+    }
+
+    /// Sends a hello if one is due.
+    pub(super) fn greet(&mut self, shared: &mut Shared, now: Instant, out: &mut Outbox) {
+        let Some(session) = &mut self.sessions.current else { return };
+        if session.greeting.is_due(now) && session.can_send(now, &shared.config.timing) {
+            let index = session.index;
+            self.say_hello(shared, now, index, out);
+        }
+    }
+
+    /// Sends a hello in the session of that index.
+    fn say_hello(&mut self, shared: &mut Shared, now: Instant, session: u32, out: &mut Outbox) {
+        let features = self.features();
+        let Some(session) = self.sessions.by_index(session) else { return };
+        let known = session.greeting.theirs().is_some();
+        let hello = Control::Hello(Hello { known, features, index: 0 }).to_bytes();
+        let key = Arc::clone(&session.send);
+        self.send_under(&key, shared, now, &hello, hello.len(), out);
+    }
+
+    /// Handles a control message, without its first byte and padding, that came in the session of that index.
+    pub(crate) fn handle_control(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        session: u32,
+        text: &[u8],
+        out: &mut Outbox,
+    ) {
+        if !self.config.extensions {
+            return;
+        }
+        match Control::parse(text) {
+            Some(Control::Hello(hello)) => self.handle_hello(shared, now, session, &hello, out),
+            Some(Control::Probe { number, len }) => {
+                let answer = Control::Answer { number, len }.to_bytes();
+                self.send_message(shared, now, &answer, answer.len(), out);
+            }
+            Some(Control::Answer { number, .. }) => self.probe_answered(shared, now, number),
+            None => {}
+        }
+        self.schedule(shared);
+    }
+
+    /// Handles a hello. It is about the session that it came in, which need not be the current one: if both sides
+    /// initiated at the same time, each sends in another session.
+    fn handle_hello(
+        &mut self,
+        shared: &mut Shared,
+        now: Instant,
+        index: u32,
+        hello: &Hello,
+        out: &mut Outbox,
+    ) {
+        self.path.found_ours(now);
+        self.ungreeted = 0;
+        let timing = shared.config.timing;
+        let Some(session) = self.sessions.by_index(index) else { return };
+        let is_first = session.greeting.heard(now, hello, timing.rekey_timeout / 5);
+        if session.greeting.is_mutual() {
+            session.greeting.end();
+        }
+        if (is_first || !hello.known) && session.can_send(now, &timing) {
+            self.say_hello(shared, now, index, out);
+        }
+    }
+}
