@@ -140,7 +140,6 @@ fn with_reno(text: &str, measured: &str) -> String {
 
 #[test]
 #[ignore = "takes minutes: ./check --long"]
-#[expect(clippy::print_stdout, reason = "what is left out is said")]
 fn long_examples_agree_live_and_in_virtual_time() {
     enter();
     let has_bird = has_bird();
